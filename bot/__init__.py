@@ -1,0 +1,1 @@
+"""bellcrier: the bot itself, from Slack down to the store."""

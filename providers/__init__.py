@@ -1,0 +1,1 @@
+"""Talks to vendors; knows nothing of Slack or of the bot."""
