@@ -1,0 +1,378 @@
+"""The contract between the bot and any vendor: words, capabilities, errors and the `Provider` class itself.
+
+Public: other people's adapters are written against this file and join by the entry-point group `bellcrier.providers`.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol
+from urllib.parse import parse_qsl
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class AudienceKind(StrEnum):
+    LIST = "list"
+    TAG = "tag"
+    GROUP = "group"
+
+
+class Purpose(StrEnum):
+    """Decides approval, hours, the opt-out mention and the vendor's route."""
+
+    TRANSACTIONAL = "transactional"
+    MARKETING = "marketing"
+
+
+class DeliveryStatus(StrEnum):
+    """Where one message to one recipient is. Never the state of a broadcast."""
+
+    ACCEPTED = "accepted"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    BLACKLISTED = "blacklisted"
+    EXPIRED = "expired"
+    OTHER = "other"
+
+
+class Receipts(StrEnum):
+    """How news of deliveries reaches us."""
+
+    NONE = "none"
+    PER_DISPATCH = "per_dispatch"  # a callback address of its own goes out with each send
+    ACCOUNT = "account"  # one callback address, set once at the vendor for the whole account
+
+
+class ReceiptKind(StrEnum):
+    DELIVERY = "delivery"
+    REPLY = "reply"
+    OPT_OUT = "opt_out"
+
+
+@dataclass(frozen=True)
+class TextLimits:
+    """How long a text may be. `segments` False: chat, counted in UTF-16 units and without parts."""
+
+    max_gsm7: int = 1224
+    max_ucs2: int = 536
+    max_parts: int = 8
+    segments: bool = True
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What means something for this vendor; the form, the limits, the buttons and the docs' table read it."""
+
+    audiences: frozenset[AudienceKind]
+    two_step: bool = False
+    receipts: Receipts = Receipts.NONE
+    polls: bool = False
+    looks_up: bool = False
+    recalls_staged: bool = False
+    discovers: bool = False
+    quotes: bool = False
+    sizes: bool = False
+    sender_pattern: str | None = None  # a full-match regular expression; None: the vendor takes no sender ID
+    text: TextLimits = field(default_factory=TextLimits)
+    placeholders: tuple[str, ...] = ()
+    legacy: str | None = None  # a sentence, shown wherever a person meets the vendor
+
+
+@dataclass(frozen=True)
+class Audience:
+    """Who it is for, in the vendor's own words: a list's id or name, a tag, a group's id."""
+
+    kind: AudienceKind
+    id: str
+    everyone: bool = False
+    subscribers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Message:
+    """Exactly what was approved, and the marks of this one attempt.
+
+    `dispatch` is unique for each attempt and safe in a URL; `callback_url` is unguessable and only for this dispatch.
+    """
+
+    dispatch: str
+    text: str
+    audience: Audience
+    purpose: Purpose
+    sender: str | None = None
+    campaign: str | None = None
+    callback_url: str | None = None
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A campaign that lies prepared at the vendor. Nothing has been sent. `cost` in `currency`, whole campaign."""
+
+    id: str
+    ready: bool = True
+    contacts: int | None = None
+    cost: Decimal | None = None
+    currency: str | None = None
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The vendor took it. `ids` as the vendor wrote them; `sending_at` ISO 8601 where the vendor tells it."""
+
+    ids: tuple[str, ...]
+    sending_at: str | None = None
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """News of one message to one recipient.
+
+    `recipient` is the vendor's number for it, "" where the id alone says who; the bot keeps only a keyed hash of it.
+    `word` is the vendor's own status word, shown when it is not known.
+    """
+
+    id: str
+    status: DeliveryStatus
+    word: str
+    recipient: str = ""
+    final: bool = False
+    kind: ReceiptKind = ReceiptKind.DELIVERY
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a look-up found. Only `sent` True is proof; absence proves nothing."""
+
+    sent: bool
+    sentence: str
+    ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AudienceFound:
+    """An audience that the vendor knows of. `unnamed`: recipients without a name, None when it does not say."""
+
+    kind: AudienceKind
+    id: str
+    name: str
+    size: int | None = None
+    unnamed: int | None = None
+
+
+@dataclass(frozen=True)
+class Quote:
+    contacts: int | None
+    cost: Decimal | None = None
+    currency: str | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """An account that works; `credit` in the vendor's unit where it tells one."""
+
+    credit: Decimal | None = None
+    unit: str | None = None
+
+
+@dataclass(frozen=True)
+class Callback:
+    """One HTTP request from a vendor, already within the size limit and on a known token."""
+
+    content_type: str
+    body: bytes
+
+    def fields(self) -> dict[str, str]:
+        """The flat fields of a JSON object or a form, as text. Raises ValueError when it is neither."""
+        text = self.body.decode("utf-8-sig")
+        if text.lstrip().startswith(("{", "[")) or "json" in self.content_type:
+            value = json.loads(text)
+            if not isinstance(value, dict):
+                raise ValueError("the callback is JSON but no object")
+            return {str(key): _flat(item) for key, item in value.items()}
+        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=200))
+
+
+def _flat(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A vendor's whole HTTP answer, at most `providers.http.BODY_CAP` bytes of it. Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:  # noqa: ANN401 - whatever the vendor wrote
+        """The parsed body. Raises ValueError when it is not JSON (a byte order mark is forgiven)."""
+        try:
+            return json.loads(self.body.decode("utf-8-sig"))
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+
+
+class ProviderError(Exception):
+    """Something the vendor, or the road to it, refused.
+
+    `template` with `values` is the plain sentence for the person (translated by its template; never a secret, number
+    or text in it); `detail` is a redacted note for the operator; `code` the vendor's own code; `setting` the name of
+    the account's setting to look at.
+    """
+
+    def __init__(
+        self,
+        template: str,
+        *,
+        detail: str = "",
+        code: str | None = None,
+        setting: str | None = None,
+        **values: str | int,
+    ) -> None:
+        super().__init__(template.format_map(values))
+        self.template, self.values = template, values
+        self.detail, self.code, self.setting = detail, code, setting
+
+
+class Refused(ProviderError):
+    """The vendor said no: key, credit, sender ID, text. Asking again will not help."""
+
+
+class Blocked(ProviderError):
+    """Something of somebody else's stands in the way at the vendor; a person must clear it. Nothing was sent."""
+
+
+class NotReady(ProviderError):
+    """The vendor is still computing. Nothing was sent; ask again later."""
+
+
+class Throttled(ProviderError):
+    """Too fast. Nothing was sent; `wait` is how many seconds the vendor asked for."""
+
+    def __init__(self, wait: float, template: str = "The vendor asked us to slow down.", *, detail: str = "") -> None:
+        super().__init__(template, detail=detail)
+        self.wait = wait
+
+
+class Unavailable(ProviderError):
+    """The request never left. Safe to ask again."""
+
+
+class Uncertain(ProviderError):
+    """It may have been sent. A look-up, a receipt or a person decides, never a retry."""
+
+
+#: Called once, just before the first byte of a release leaves. It raises when the release must not happen any more
+#: (lease lapsed, kill switch); then nothing has left. Transports of other people's adapters call it too.
+last_moment: ContextVar[Callable[[], None] | None] = ContextVar("last_moment", default=None)
+
+
+class Transport(Protocol):
+    """What an adapter needs of HTTP; `providers.http.Http` is the real one."""
+
+    async def call(
+        self,
+        method: str,
+        url: str,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        json: object | None = None,
+        headers: Mapping[str, str] | None = None,
+        release: bool = False,
+    ) -> Answer:
+        """One HTTP exchange, any status. Raises Unavailable before the first byte has left and Uncertain after it.
+
+        `url` absolute or relative to the account's base URL. `release`: this is the one call that makes phones ring,
+        so it takes a fresh connection and `last_moment` is asked first.
+        """
+        ...
+
+
+class Vault(Protocol):
+    """A few small secrets that an adapter must keep over restarts (a rotated refresh token)."""
+
+    async def load(self, key: str) -> str | None: ...
+    async def save(self, key: str, value: str) -> None: ...
+
+
+class AccountSettings(BaseModel):
+    """What every `[accounts.NAME]` table may hold; a provider's own model adds its credentials."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    provider: str
+    base_url: str
+    timeout: float = Field(default=30.0, gt=0, le=300)  # seconds, for one whole exchange
+    requests_per_second: float = Field(default=5.0, gt=0, le=1000)
+    test_audience: str | None = None
+    show_replies: bool = False
+
+
+class Provider(ABC):
+    """One account at one vendor. Only `release` must be written; the rest answers neutrally until overridden."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    capabilities: ClassVar[Capabilities]
+    Settings: ClassVar[type[AccountSettings]]
+
+    def __init__(self, account: str, settings: AccountSettings, transport: Transport, vault: Vault) -> None:
+        self.account, self.settings, self.transport, self.vault = account, settings, transport, vault
+
+    @property
+    def mention(self) -> str | None:
+        """The opt-out mention that marketing must end with on this account; None where there is none."""
+        return None
+
+    async def stage(self, message: Message, known: Staged | None = None) -> Staged | None:
+        """Prepare at the vendor. Safe to repeat; with `known` it goes on with that campaign.
+
+        The answer's `ready` False means "ask me again with it". None: this vendor has nothing to prepare.
+        """
+        return None
+
+    @abstractmethod
+    async def release(self, message: Message, staged: Staged | None) -> Accepted:
+        """The one call that makes phones ring. Never called twice for a dispatch, and never retried inside."""
+
+    async def recall(self, staged: Staged) -> None:
+        """Throw a staged campaign away. Already gone is fine."""
+
+    async def look_up(self, message: Message, staged: Staged | None, ids: tuple[str, ...]) -> Evidence:
+        """After an unknown outcome: what the vendor can be seen to have done, read-only."""
+        return Evidence(False, "The vendor offers no way to look.")
+
+    async def poll(self, ids: tuple[str, ...]) -> list[Receipt]:
+        """Read the state of these messages; ids of which nothing can be said are left out."""
+        return []
+
+    def read_callback(self, callback: Callback) -> list[Receipt]:
+        """Understand one callback. Raises ValueError when it is not one of this vendor's."""
+        raise ValueError("this vendor calls nobody back")
+
+    async def audiences(self) -> list[AudienceFound]:
+        """Lists, tags and groups that the vendor can name."""
+        return []
+
+    async def size(self, audience: Audience) -> AudienceFound | None:
+        """This audience with its size, as of now; None where the vendor does not say."""
+        return None
+
+    async def check(self) -> Check:
+        """Do the credentials work? Raises Refused naming the setting when not. No side effect at the vendor."""
+        return Check()
+
+    async def quote(self, message: Message) -> Quote | None:
+        """Size and cost before approval, at the price of a campaign made and thrown away."""
+        return None
