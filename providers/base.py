@@ -215,7 +215,7 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
 
-    def json(self) -> Any:  # noqa: ANN401 - whatever the vendor wrote
+    def json(self) -> Any:
         """The parsed body. Raises ValueError when it is not JSON (a byte order mark is forgiven)."""
         try:
             return json.loads(self.body.decode("utf-8-sig"))
@@ -348,6 +348,7 @@ class Provider(ABC):
 
     async def recall(self, staged: Staged) -> None:
         """Throw a staged campaign away. Already gone is fine."""
+        return
 
     async def look_up(self, message: Message, staged: Staged | None, ids: tuple[str, ...]) -> Evidence:
         """After an unknown outcome: what the vendor can be seen to have done, read-only."""
