@@ -1,0 +1,129 @@
+"""Who may ask, who may approve, and how many must agree. Pure but for asking who is in a Slack group."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+from bot.broadcast import Broadcast, NotAllowed
+from bot.settings import ApprovalRule, ApprovalSettings, AudienceSettings
+from providers.base import Purpose
+
+#: Who is in a user group, as of at most a minute ago. Raises CannotTell: then nobody is.
+Members = Callable[[str], Awaitable[frozenset[str]]]
+
+
+class CannotTell(Exception):
+    """Slack does not say who is in this group just now; what depends on it is refused."""
+
+    def __init__(self, group: str) -> None:
+        super().__init__(group)
+        self.group = group
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody at the keyboard. `member`: a full, active human member of this workspace, nobody's guest."""
+
+    workspace: str
+    id: str
+    name: str = ""
+    locale: str = "en"
+    zone: str = "UTC"
+    member: bool = True
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a broadcast needs before it may go: this many of these people (users and groups)."""
+
+    quorum: int
+    approvers: tuple[str, ...]
+
+
+def need_for(
+    approval: ApprovalSettings, *, purpose: Purpose, audience: str, account: str, size: int | None, doubtful: bool
+) -> Need:
+    """The first rule that matches, else the general one. `doubtful`: a transactional text that reads like an offer.
+
+    `size` None is the strictest answer: every rule about larger audiences matches.
+    """
+    for rule in approval.rules:
+        if _matches(rule, purpose, audience, account, size):
+            need = Need(rule.quorum, rule.approvers or approval.approvers)
+            break
+    else:
+        need = Need(approval.quorum if purpose is Purpose.MARKETING else 0, approval.approvers)
+    least = 1 if doubtful or purpose is Purpose.MARKETING else 0
+    return Need(max(need.quorum, least), need.approvers)
+
+
+def _matches(rule: ApprovalRule, purpose: Purpose, audience: str, account: str, size: int | None) -> bool:
+    return (
+        rule.purpose in (None, purpose)
+        and rule.audience in (None, audience)
+        and rule.account in (None, account)
+        and (rule.larger_than is None or size is None or size > rule.larger_than)
+    )
+
+
+async def people_in(ids: Iterable[str], members: Members) -> frozenset[str]:
+    """The people among these users and groups. Raises CannotTell."""
+    people: set[str] = set()
+    for id in ids:
+        people |= await members(id) if id.startswith("S") else {id}
+    return frozenset(people)
+
+
+def must_be_member(person: Person) -> None:
+    if not person.member:
+        raise NotAllowed("Only full members of this workspace may do this: guests, bots and outside people may not.")
+
+
+async def may_ask(person: Person, name: str, audience: AudienceSettings, members: Members) -> None:
+    """Raises NotAllowed when this person may not write to this audience."""
+    must_be_member(person)
+    if audience.requesters and person.id not in await people_in(audience.requesters, members):
+        raise NotAllowed(
+            "Only {who} may write to *{audience}*. Ask one of them to send it for you.",
+            who=mentions(audience.requesters),
+            audience=name,
+        )
+
+
+async def may_approve(person: Person, broadcast: Broadcast, members: Members) -> None:
+    """Raises NotAllowed when this person's yes does not count on this broadcast."""
+    must_be_member(person)
+    if broadcast.mode == "training":  # one person may walk the whole way
+        return
+    if person.id in (broadcast.requester, broadcast.editor):
+        raise NotAllowed(
+            "You asked for {id}, so somebody else must approve it: {who}.",
+            id=broadcast.id,
+            who=mentions(broadcast.approvers),
+        )
+    if not await is_approver(person, broadcast, members):
+        raise NotAllowed("Only {who} can approve {id}.", who=mentions(broadcast.approvers), id=broadcast.id)
+
+
+async def is_approver(person: Person, broadcast: Broadcast, members: Members) -> bool:
+    return person.member and person.id in await people_in(broadcast.approvers, members)
+
+
+async def may_stop(person: Person, broadcast: Broadcast, admins: Iterable[str], members: Members) -> None:
+    """The requester, an approver or an admin may stop what has not left. Raises NotAllowed."""
+    must_be_member(person)
+    if person.id in (broadcast.requester, broadcast.editor, *admins):
+        return
+    if not await is_approver(person, broadcast, members):
+        raise NotAllowed(
+            "Only {requester}, who asked for it, or {who} can do this to {id}.",
+            requester=mentions([broadcast.requester]),
+            who=mentions(broadcast.approvers),
+            id=broadcast.id,
+        )
+
+
+def mentions(ids: Iterable[str]) -> str:
+    """Users and groups as Slack shows them: `<@U…>` and `<!subteam^S…>`."""
+    return ", ".join(f"<!subteam^{id}>" if id.startswith("S") else f"<@{id}>" for id in ids) or "—"
