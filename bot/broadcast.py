@@ -16,7 +16,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
-from providers.base import Audience, AudienceKind, Purpose, Staged
+from providers.base import Audience, AudienceKind, Message, Purpose, Staged
 
 Micros = int
 Clock = Callable[[], Micros]
@@ -246,6 +246,7 @@ class Broadcast:
     bound: int | None = None
     quorum: int
     approvers: tuple[str, ...] = ()
+    start_at: Micros | None = None
     due: Micros | None = None
     expires_at: Micros | None = None
     approved_at: Micros | None = None
@@ -271,6 +272,18 @@ class Broadcast:
     @property
     def vendor_audience(self) -> Audience:
         return Audience(self.kind, self.target, self.everyone, self.subscribers)
+
+    def message(self, callback_url: str | None = None) -> Message:
+        """What the vendor is asked to send, with the current attempt's own marks."""
+        return Message(
+            dispatch=self.dispatch,
+            text=self.text,
+            audience=self.vendor_audience,
+            purpose=self.purpose,
+            sender=self.sender,
+            campaign=self.campaign,
+            callback_url=callback_url,
+        )
 
     @property
     def ended(self) -> bool:

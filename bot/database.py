@@ -231,3 +231,14 @@ def database_now(connection: Connection) -> int:
     else:
         statement = "SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
     return int(connection.execute(text(statement)).scalar_one())
+
+
+def upgrade(connection: Connection) -> None:
+    """Bring the schema to the newest revision. Interrupted, it leaves nothing behind and can be run again."""
+    from alembic import command  # 100 ms that only this needs
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

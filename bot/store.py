@@ -50,6 +50,8 @@ from bot.broadcast import (
 )
 from providers.base import AudienceKind, DeliveryStatus, Purpose, Receipt, Staged
 
+PROGRESS_PAUSE = 1_000_000  # microseconds in which statuses that appear together are told together
+
 REVISION = "0001"  # the schema this code was written for; a test ties it to the newest migration
 
 metadata = MetaData()
@@ -89,7 +91,8 @@ broadcasts = Table(
     Column("bound", Integer),
     Column("quorum", Integer, nullable=False),
     Column("approvers", JSON, nullable=False),
-    Column("due", BigInteger),
+    Column("start_at", BigInteger),  # when it was to start; lateness counts from here
+    Column("due", BigInteger),  # when it may be tried next
     Column("expires_at", BigInteger),
     Column("approved_at", BigInteger),
     Column("attempt", Integer, nullable=False),
@@ -105,6 +108,7 @@ broadcasts = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("changed_at", BigInteger, nullable=False),
     Column("revision", Integer, nullable=False),
+    Column("progress_at", BigInteger),  # a status appeared that the thread has not been told
     Column("draw_at", BigInteger),  # the card shows an older revision; when it may be drawn again
     UniqueConstraint("workspace", "key", name="uq_broadcasts_key"),
 )
@@ -570,6 +574,12 @@ def drop_vote(connection: Connection, broadcast: Broadcast, approver: str, way: 
     return connection.execute(statement).rowcount == 1
 
 
+def drop_votes(connection: Connection, broadcast: Broadcast) -> None:
+    """What was agreed to is no longer what would happen: every vote on this version falls."""
+    mine = and_(votes.c.workspace == broadcast.workspace, votes.c.broadcast == broadcast.id)
+    connection.execute(votes.delete().where(mine, votes.c.version == broadcast.version))
+
+
 # --- what is due -----------------------------------------------------------------------------------------------------
 
 
@@ -588,7 +598,8 @@ def due(connection: Connection, at: Micros, limit: int) -> list[Broadcast]:
 def next_due(connection: Connection) -> Micros | None:
     """When the next scheduled broadcast wants to start."""
     statement = select(func.min(broadcasts.c.due)).where(broadcasts.c.state == State.SCHEDULED)
-    return connection.execute(statement).scalar()
+    due_at: Micros | None = connection.execute(statement).scalar()
+    return due_at
 
 
 def in_state(connection: Connection, state: State, limit: int = 200) -> list[Broadcast]:
@@ -720,6 +731,45 @@ def delivery_counts(connection: Connection, workspace: str, id: str) -> dict[str
         name = f"other: {word}" if status == DeliveryStatus.OTHER else status
         counts[name] = counts.get(name, 0) + number
     return counts
+
+
+def note_progress(connection: Connection, workspace: str, id: str, counts: Mapping[str, int], at: Micros) -> None:
+    """New counts for the card; the thread is told, a moment later, when a status appears for the first time."""
+    current = find(connection, workspace, id, lock=True)
+    if counts == current.counts:
+        return
+    values: dict[str, Any] = {"counts": dict(counts), "draw_at": func.coalesce(broadcasts.c.draw_at, at)}
+    if counts.keys() - current.counts.keys():
+        values["progress_at"] = func.coalesce(broadcasts.c.progress_at, at + PROGRESS_PAUSE)
+    mine = and_(broadcasts.c.workspace == workspace, broadcasts.c.id == id)
+    connection.execute(update(broadcasts).where(mine).values(**values, revision=broadcasts.c.revision + 1))
+
+
+def progress_to_tell(connection: Connection, at: Micros, limit: int = 50) -> list[Broadcast]:
+    """Broadcasts with news for their thread; taking them marks them as told."""
+    statement = select(broadcasts).where(broadcasts.c.progress_at <= at).limit(limit).with_for_update(skip_locked=True)
+    rows = [_to_broadcast(row) for row in connection.execute(statement).mappings()]
+    for row in rows:
+        mine = and_(broadcasts.c.workspace == row.workspace, broadcasts.c.id == row.id)
+        connection.execute(update(broadcasts).where(mine).values(progress_at=None))
+    return rows
+
+
+def to_look_at(connection: Connection, state: State, at: Micros, limit: int) -> list[Broadcast]:
+    """Broadcasts in this state whose vendor is to be asked again, the longest waiting first."""
+    statement = (
+        select(broadcasts)
+        .where(broadcasts.c.state == state, broadcasts.c.look_at <= at)
+        .order_by(broadcasts.c.look_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return [_to_broadcast(row) for row in connection.execute(statement).mappings()]
+
+
+def set_look_at(connection: Connection, row: Broadcast, at: Micros | None) -> None:
+    mine = and_(broadcasts.c.workspace == row.workspace, broadcasts.c.id == row.id)
+    connection.execute(update(broadcasts).where(mine, broadcasts.c.state == row.state).values(look_at=at))
 
 
 def final_deliveries(connection: Connection, workspace: str, id: str) -> int:

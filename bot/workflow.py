@@ -348,7 +348,13 @@ class Workflow:
         if actor == "policy":
             template = "No approval is needed. It starts {start_at}."
         said = Note(Sentence(template, {"by": policy.mentions([actor]), "start_at": start}))
-        changes = {"due": start, "approved_at": now, "expires_at": None, "bound": current.size or current.bound}
+        changes = {
+            "due": start,
+            "start_at": start,
+            "approved_at": now,
+            "expires_at": None,
+            "bound": current.size or current.bound,
+        }
         return store.move(connection, current, Action.APPROVE, actor=actor, at=now, said=[said], **changes)
 
     def _withdraw(self, connection: Connection, seen: Broadcast, person: Person, way: str) -> Broadcast | None:
@@ -384,7 +390,7 @@ class Workflow:
         now = self.clock()
         start = now + micros(self.approval.undo)
         said = Note(Sentence("{by} lets it go now. It starts {start_at}.", {**_by(person), "start_at": start}))
-        changes = {"due": start, "hold": None, "hold_until": None}
+        changes = {"due": start, "start_at": start, "hold": None, "hold_until": None}
         return store.move(connection, seen, action, actor=person.id, at=now, said=[said], **changes)
 
     def _settle_unknown(

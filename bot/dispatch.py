@@ -1,0 +1,455 @@
+"""Claims what is due, stages it, commits the intent, releases it once, and writes down what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+
+from bot import store
+from bot.broadcast import SECOND, Action, Broadcast, Clock, Hold, Micros, Phase, Sentence, State, micros, moment
+from bot.database import Database
+from bot.hours import HoldUntil, Policy, Refuse, decide
+from bot.settings import Settings
+from bot.store import Note
+from providers.base import (
+    Accepted,
+    Blocked,
+    NotReady,
+    Provider,
+    ProviderError,
+    Receipts,
+    Refused,
+    Staged,
+    Throttled,
+    Unavailable,
+    Uncertain,
+    last_moment,
+)
+
+log = structlog.get_logger(__name__)
+
+CLAIM_AT_ONCE = 8
+LEASE_MARGIN = 20.0  # seconds by which a lease outlives the deadline of the work done under it
+STAGING_DEADLINE = 300.0
+STAGING_PAUSES = (0.5, 1, 2, 4, 8, 15)
+MAX_TRIES = 8
+FIRST_LOOK = 60 * SECOND
+HOUR = 3600 * SECOND
+
+MAY_HAVE_GONE = (
+    "It may have gone out: {cause} It will not be sent again by itself. "
+    "Please look at the vendor, then say below what happened."
+)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Why a broadcast may not go right now, and until when that holds by itself."""
+
+    hold: Hold
+    sentence: Sentence
+    until: Micros | None = None
+
+
+class Dispatcher:
+    """The only place that makes phones ring. `owner` names this process in the leases it takes."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        settings: Settings,
+        providers: dict[str, Provider],
+        policies: dict[str, Policy],
+        clock: Clock,
+        owner: str,
+        key: bytes,
+        wake: Callable[[], None],
+    ) -> None:
+        self.database, self.settings, self.clock, self.owner, self.key = database, settings, clock, owner, key
+        self.providers, self.policies, self.wake = providers, policies, wake
+        self.running: set[asyncio.Task[None]] = set()
+        self.stopping = False
+
+    # --- the tick ----------------------------------------------------------------------------------------------------
+
+    async def tick(self) -> None:
+        """Put right what a dead process left, open what may go again, and start what is due."""
+        if self.stopping:
+            return
+        changed = await self.database.write(self._recover) + await self.database.write(self._reopen)
+        claimed = await self.database.write(self._claim)
+        for row in claimed:
+            self._start(row)
+        if changed or claimed:
+            self.wake()
+
+    def _start(self, claimed: Broadcast) -> None:
+        task = asyncio.create_task(self.send(claimed), name=f"send {claimed.id}")
+        self.running.add(task)
+        task.add_done_callback(self.running.discard)
+
+    async def stop(self, patience: float) -> None:
+        """No new sends; those in flight get `patience` seconds, then they end as unknown."""
+        self.stopping = True
+        if not self.running:
+            return
+        _, late = await asyncio.wait(self.running, timeout=patience)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+
+    def _claim(self, connection: Connection) -> list[Broadcast]:
+        now, claimed = self.clock(), []
+        busy = store.accounts_sending(connection)
+        for row in store.due(connection, now, CLAIM_AT_ONCE):
+            gate = self.gate(connection, row, now)
+            if gate is not None:
+                self._hold(connection, row, gate)
+            elif not self._must_queue(row, busy):
+                busy.add(row.account)
+                claimed += self._claim_one(connection, row, now)
+        return claimed
+
+    def _must_queue(self, row: Broadcast, busy: set[str]) -> bool:
+        """A vendor with two steps prepares one campaign per account at a time."""
+        return row.account in busy and self.providers[row.account].capabilities.two_step
+
+    def _claim_one(self, connection: Connection, row: Broadcast, now: Micros) -> list[Broadcast]:
+        changes: dict[str, Any] = {"attempt": row.attempt + 1, "owner": self.owner, "phase": Phase.STAGING}
+        lease = self._lease(STAGING_DEADLINE)
+        moved = store.move(
+            connection, row, Action.START, actor="dispatcher", at=now, tries=row.tries + 1, lease_until=lease, **changes
+        )
+        return [moved] if moved else []
+
+    def _lease(self, deadline: float) -> Micros:
+        return self.clock() + int((deadline + LEASE_MARGIN) * SECOND)
+
+    def gate(self, connection: Connection, row: Broadcast, now: Micros) -> Gate | None:
+        """What forbids sending this at this instant, if anything: asked before claiming and again before releasing."""
+        if store.load_kept(connection, f"pause:{row.workspace}"):
+            return Gate(Hold.PAUSED, Sentence("Sending is paused. It waits until an admin resumes it."))
+        if row.start_at is not None and now - row.start_at > micros(self.settings.grace):
+            values = {"start_at": row.start_at}
+            return Gate(Hold.LATE, Sentence("It should have started {start_at}. Send it now, or drop it?", values))
+        if store.released_since(connection, row.workspace, now - HOUR) >= self.settings.hourly_cap:
+            values_cap: dict[str, str | int] = {"cap": self.settings.hourly_cap}
+            return Gate(
+                Hold.CAP,
+                Sentence("The cap of {cap} sends an hour is reached. Let it go later, or drop it.", values_cap),
+            )
+        return self._hours_gate(row, now)
+
+    def _hours_gate(self, row: Broadcast, now: Micros) -> Gate | None:
+        if row.policy is None:
+            return None
+        verdict = decide(self.policies[row.policy], row.purpose, moment(now))
+        if isinstance(verdict, HoldUntil):
+            opens = int(verdict.instant.timestamp()) * SECOND
+            template = "Outside the hours for this audience ({policy}). It goes by itself {opens_at}."
+            values: dict[str, str | int] = {"policy": row.policy, "opens_at": opens}
+            return Gate(Hold.HOURS, Sentence(template, values), opens)
+        if isinstance(verdict, Refuse):
+            template = "The policy {policy} does not let it go at this hour. Send it at another time, or drop it."
+            return Gate(Hold.HOURS, Sentence(template, {"policy": row.policy}))
+        return None
+
+    def _hold(self, connection: Connection, row: Broadcast, gate: Gate) -> Broadcast | None:
+        mention = None if gate.until else row.requester
+        said = [Note(gate.sentence, mention=mention)]
+        changes: dict[str, Any] = {"hold": gate.hold, "hold_until": gate.until, "due": None, **NO_LEASE}
+        return store.move(
+            connection, row, Action.HOLD, actor="dispatcher", at=self.clock(), reason=gate.hold, said=said, **changes
+        )
+
+    def _reopen(self, connection: Connection) -> int:
+        """What was held for the hour alone goes on when the window opens."""
+        now, reopened = self.clock(), 0
+        for row in store.in_state(connection, State.HELD):
+            if row.hold is Hold.HOURS and row.hold_until is not None and row.hold_until <= now:
+                reopened += 1
+                changes: dict[str, Any] = {"hold": None, "hold_until": None, "due": now, "start_at": row.hold_until}
+                store.move(connection, row, Action.RESUME, actor="clock", at=now, **changes)
+        return reopened
+
+    def _recover(self, connection: Connection) -> int:
+        """A lapsed lease: what was being staged starts over, what was being released is unknown for ever."""
+        now, recovered = self.clock(), 0
+        for row in store.in_state(connection, State.SENDING):
+            theirs = row.owner != self.owner and self.database.exclusive
+            if not theirs and (row.lease_until or 0) > now:
+                continue
+            recovered += 1
+            if row.phase is Phase.RELEASING:
+                self._lose_track(connection, row, Sentence("the bot stopped while it was going out."))
+            else:
+                changes: dict[str, Any] = {"due": now, **NO_LEASE}
+                store.move(connection, row, Action.PUT_BACK, actor="clock", at=now, reason="lapsed", **changes)
+        return recovered
+
+    # --- one send ----------------------------------------------------------------------------------------------------
+
+    async def send(self, claimed: Broadcast) -> None:
+        """Carry a claimed broadcast to its outcome. Never raises but for cancellation at shutdown."""
+        row: Broadcast | None = claimed
+        try:
+            row = await self._prepare(claimed)
+            if row is not None:
+                row = await self._commit_intent(row)
+        except asyncio.CancelledError:
+            raise  # still in `staging`: the lease lapses and it starts over
+        except Exception as error:
+            await self._settle_staging(claimed, error)
+            return
+        if row is not None:
+            await self._release(row)
+
+    async def _prepare(self, row: Broadcast) -> Broadcast | None:
+        """Everything that is safe to repeat: the audience's size, and the campaign where the vendor has two steps."""
+        provider = self.providers[row.account]
+        if provider.capabilities.sizes:
+            found = await provider.size(row.vendor_audience)
+            if found is not None and found.size is not None and self._outgrown(row, found.size):
+                return await self._outgrow(row, found.size)
+        return await self._stage(row, provider) if provider.capabilities.two_step else row
+
+    async def _stage(self, row: Broadcast, provider: Provider) -> Broadcast | None:
+        deadline = time.monotonic() + STAGING_DEADLINE
+        for pause in (*STAGING_PAUSES, *[STAGING_PAUSES[-1]] * 1000):
+            staged = await self._stage_once(provider, row)
+            if staged is not None:
+                row = await self._keep_staged(row, staged)
+                if staged.contacts is not None and self._outgrown(row, staged.contacts):
+                    await provider.recall(staged)
+                    return await self._outgrow(row, staged.contacts)
+            if staged is None or staged.ready:
+                return row
+            if time.monotonic() + pause > deadline:
+                await provider.recall(staged)
+                raise Refused("The vendor did not finish preparing it in time. Nothing was sent.")
+            await asyncio.sleep(pause)
+        return row
+
+    async def _stage_once(self, provider: Provider, row: Broadcast) -> Staged | None:
+        try:
+            return await provider.stage(row.message(), row.staged)
+        except NotReady:
+            if row.staged is None:
+                raise
+            return Staged(row.staged.id, ready=False)
+
+    async def _keep_staged(self, row: Broadcast, staged: Staged) -> Broadcast:
+        def keep(connection: Connection) -> Broadcast | None:
+            store.own_ids(connection, row, [staged.id])
+            return store.touch(connection, row, self.clock(), staged=staged, size=staged.contacts or row.size)
+
+        return await self.database.write(keep) or _overtaken(row)
+
+    def _outgrown(self, row: Broadcast, size: int) -> bool:
+        return row.bound is not None and size > row.bound
+
+    async def _outgrow(self, row: Broadcast, size: int) -> None:
+        """More people than were approved: back to the approvers, with the size that it has now."""
+        values = {"size": size, "bound": row.bound or 0}
+        said = Note(Sentence("It would reach {size} people, more than the {bound} that were approved.", values))
+        await self.database.write(lambda c: self._ask_again(c, row, said, size=size, bound=size, staged=None))
+        self.wake()
+
+    def _ask_again(self, connection: Connection, row: Broadcast, said: Note, **changes: Any) -> None:
+        now = self.clock()
+        changes |= {"expires_at": now + micros(self.settings.approval.expires_after), "due": None, **NO_LEASE}
+        quorum = max(row.quorum, 1)
+        store.drop_votes(connection, row)
+        store.move(connection, row, Action.OUTGROW, actor="dispatcher", at=now, said=[said], quorum=quorum, **changes)
+
+    async def _settle_staging(self, row: Broadcast, error: Exception) -> None:
+        """Nothing has been sent. Later, held, or failed: what the error says."""
+        if not isinstance(error, ProviderError | Overtaken):
+            log.exception("staging broke", broadcast=row.id)
+        if not isinstance(error, Overtaken):
+            await self._surely(lambda c: self._write_nothing_left(c, self._latest(c, row), error))
+        self.wake()
+
+    def _latest(self, connection: Connection, row: Broadcast) -> Broadcast:
+        """The row as it stands, if this attempt still owns it."""
+        current = store.find(connection, row.workspace, row.id, lock=True)
+        return current if (current.attempt, current.owner) == (row.attempt, row.owner) else row
+
+    async def _commit_intent(self, row: Broadcast) -> Broadcast | None:
+        """The point of no return is a commit. From here on a crash means "unknown", never "again"."""
+        released = await self.database.write(lambda c: self._intend(c, row))
+        self.wake()
+        return released
+
+    def _intend(self, connection: Connection, row: Broadcast) -> Broadcast | None:
+        current, now = store.find(connection, row.workspace, row.id, lock=True), self.clock()
+        if (current.lease_until or 0) <= now or current.attempt != row.attempt:
+            return None
+        if not self._approved(connection, current):
+            log.error("approval does not match what would be sent", broadcast=row.id)
+            said = Note(Sentence("What was approved is not what would be sent, so it needs approval again."))
+            self._ask_again(connection, current, said)
+            return None
+        gate = self.gate(connection, current, now)
+        if gate is not None:
+            self._hold(connection, current, gate)
+            return None
+        deadline = self.providers[row.account].settings.timeout
+        released = store.move(
+            connection,
+            current,
+            Action.RELEASE,
+            actor="dispatcher",
+            at=now,
+            phase=Phase.RELEASING,
+            lease_until=self._lease(deadline),
+        )
+        if released is not None:
+            store.keep_dispatch(connection, released, self.callback_token(released))
+            store.mark_released(connection, released, now)
+        return released
+
+    def _approved(self, connection: Connection, row: Broadcast) -> bool:
+        """Do enough approvals bind exactly these bytes?"""
+        digest = row.computed_digest()
+        votes = [vote for vote in store.votes_for(connection, row) if vote.digest == digest]
+        return digest == row.digest and len(votes) >= row.quorum
+
+    # --- the release and its outcome ---------------------------------------------------------------------------------
+
+    async def _release(self, row: Broadcast) -> None:
+        outcome = await self._call(self.providers[row.account], row)
+        await asyncio.shield(asyncio.ensure_future(self._settle(row, outcome)))
+
+    async def _call(self, provider: Provider, row: Broadcast) -> Accepted | Exception:
+        """The one call. Whatever happens to it, its outcome is a value from here on."""
+        deadline = time.monotonic() + provider.settings.timeout
+        token = last_moment.set(lambda: self._still_in_time(deadline))
+        try:
+            async with asyncio.timeout(provider.settings.timeout + LEASE_MARGIN / 2):
+                return await provider.release(row.message(self._callback_url(row)), row.staged)
+        except asyncio.CancelledError:
+            return Uncertain("the bot was stopped while it was going out.")
+        except Exception as error:
+            return error
+        finally:
+            last_moment.reset(token)
+
+    def _still_in_time(self, deadline: float) -> None:
+        if time.monotonic() > deadline:
+            raise Unavailable("The bot was held up too long before sending.")
+
+    async def _settle(self, row: Broadcast, outcome: Accepted | Exception) -> None:
+        if isinstance(outcome, Accepted):
+            await self._surely(lambda c: self._write_accepted(c, row, outcome))
+        elif isinstance(outcome, NOTHING_LEFT):
+            await self._surely(lambda c: self._write_nothing_left(c, row, outcome))
+        else:
+            await self._surely(lambda c: self._write_lost(c, row, outcome))
+        self.wake()
+
+    async def _surely(self, work: Callable[[Connection], object]) -> None:
+        """Write a vendor's answer, however long the database is away: it is known nowhere else."""
+        pause = 0.1
+        while True:
+            try:
+                await self.database.write(work)
+                return
+            except Exception:
+                log.exception("could not write an outcome yet")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 10.0)
+
+    def _write_accepted(self, connection: Connection, row: Broadcast, accepted: Accepted) -> None:
+        now = self.clock()
+        store.own_ids(connection, row, accepted.ids)
+        store.adopt_deliveries(connection, row, accepted.ids)
+        said = [Note(Sentence("{vendor} accepted it. Ids: {ids}", self._ids_told(row, accepted.ids)), row.requester)]
+        changes: dict[str, Any] = {"ids": accepted.ids, "accepted_at": now, "look_at": now, **NO_LEASE}
+        store.move(connection, row, Action.ACCEPT, actor=row.provider, at=now, said=said, **changes)
+
+    def _ids_told(self, row: Broadcast, ids: tuple[str, ...]) -> dict[str, str | int]:
+        shown = ", ".join(ids[:100])
+        more = f" … (+{len(ids) - 100})" if len(ids) > 100 else ""
+        return {"vendor": self.providers[row.account].title, "ids": shown + more}
+
+    def _write_nothing_left(self, connection: Connection, row: Broadcast, error: Exception) -> None:
+        """The vendor said no, or was never reached. Nothing was sent, so saying "failed" is true."""
+        now = self.clock()
+        sentence = _told(error)
+        if isinstance(error, Blocked):
+            self._hold(connection, row, Gate(Hold.BLOCKED, sentence))
+        elif isinstance(error, Refused) or row.tries >= MAX_TRIES:
+            said = Note(sentence, row.requester, aloud=True)
+            changes: dict[str, Any] = {"failure": sentence, "due": None, **NO_LEASE}
+            store.move(connection, row, Action.REFUSE, actor=row.provider, at=now, said=[said], **changes)
+        else:
+            again = now + int(_pause(row, error) * SECOND)
+            values = {**sentence.values, "again_at": again}
+            said = Note(Sentence(sentence.template + " Nothing was sent; it tries again {again_at}.", values))
+            told = [said] if row.tries == 1 else []
+            store.move(connection, row, Action.PUT_BACK, actor=row.provider, at=now, said=told, due=again, **NO_LEASE)
+
+    def _write_lost(self, connection: Connection, row: Broadcast, error: Exception) -> None:
+        if not isinstance(error, Uncertain):
+            log.error("a release broke", broadcast=row.id, error=type(error).__name__)
+        cause = _told(error) if isinstance(error, Uncertain) else Sentence("the answer was lost.")
+        self._lose_track(connection, row, cause)
+
+    def _lose_track(self, connection: Connection, row: Broadcast, cause: Sentence) -> None:
+        now = self.clock()
+        told = Sentence(MAY_HAVE_GONE, {"cause": str(cause)})
+        changes: dict[str, Any] = {"failure": cause, "look_at": now + FIRST_LOOK, "due": None, **NO_LEASE}
+        said = [Note(told, row.requester, aloud=True)]
+        store.move(connection, row, Action.LOSE_TRACK, actor=row.provider, at=now, said=said, **changes)
+
+    # --- small things ------------------------------------------------------------------------------------------------
+
+    def _callback_url(self, row: Broadcast) -> str | None:
+        per_dispatch = self.providers[row.account].capabilities.receipts is Receipts.PER_DISPATCH
+        if self.settings.public_url is None or not per_dispatch:
+            return None
+        return f"{self.settings.public_url.rstrip('/')}/callbacks/{row.account}/{self.callback_token(row)}"
+
+    def callback_token(self, row: Broadcast) -> str:
+        return token_for(self.key, f"{row.workspace}/{row.dispatch}")
+
+
+class Overtaken(Exception):
+    """Another process has this row now; what this one was doing with it no longer counts."""
+
+
+def _overtaken(row: Broadcast) -> Broadcast:
+    raise Overtaken(row.id)
+
+
+def token_for(key: bytes, name: str) -> str:
+    """An unguessable token that only the holder of the secret key can make: 32 characters, safe in a URL."""
+    return urlsafe_b64encode(hmac.digest(key, b"callback:" + name.encode(), "sha256"))[:32].decode()
+
+
+def _told(error: Exception) -> Sentence:
+    if isinstance(error, ProviderError):
+        return Sentence(error.template, error.values)
+    return Sentence("Something went wrong in the bot before it was sent.")
+
+
+def _pause(row: Broadcast, error: Exception) -> float:
+    """Seconds until the next try: what the vendor asked for, else doubling from two seconds."""
+    if isinstance(error, Throttled):
+        return max(error.wait, 1.0)
+    return float(min(2**row.tries, 120))
+
+
+NO_LEASE: dict[str, None] = {"phase": None, "owner": None, "lease_until": None}
+NOTHING_LEFT = (Refused, Blocked, NotReady, Throttled, Unavailable)

@@ -1,0 +1,225 @@
+"""Receipts into progress: one road from an answer, a poll or a callback to the counts that people see."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import Connection
+
+from bot import store
+from bot.broadcast import SECOND, Action, Broadcast, Clock, Micros, Sentence, State, micros
+from bot.database import Database
+from bot.settings import Settings
+from bot.store import Note
+from providers.base import Evidence, Provider, ProviderError, Receipt, ReceiptKind
+
+log = structlog.get_logger(__name__)
+
+FIRST_POLL = 5 * SECOND
+SLOWEST_POLL = 3600 * SECOND
+IDS_A_POLL = 20  # a vendor without a batch read is asked one id at a time
+UNKNOWN_LOOKS = tuple(minutes * 60 * SECOND for minutes in (1, 5, 15, 60, 24 * 60))
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """`news` False: everything in it was known already."""
+
+    news: bool
+
+
+class Tracker:
+    """Statuses only go up, a repeated receipt changes nothing, and a receipt of nobody's is set aside."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        settings: Settings,
+        providers: Mapping[str, Provider],
+        clock: Clock,
+        key: bytes,
+        wake: Callable[[], None],
+    ) -> None:
+        self.database, self.settings, self.providers = database, settings, providers
+        self.clock, self.key, self.wake = clock, key, wake
+
+    # --- receipts ----------------------------------------------------------------------------------------------------
+
+    async def record(
+        self, account: str, receipts: Iterable[Receipt], dispatched: tuple[str, str] | None = None
+    ) -> Recorded:
+        """Write receipts of one account. `dispatched` is whose callback address they came to, where each dispatch
+        has its own: that address proves that the vendor took it."""
+        batch = list(receipts)
+        news = await self.database.write(lambda c: self._record(c, account, batch, dispatched))
+        if news:
+            self.wake()
+        return Recorded(news)
+
+    def _record(
+        self, connection: Connection, account: str, receipts: list[Receipt], dispatched: tuple[str, str] | None
+    ) -> bool:
+        touched: set[tuple[str, str]] = set()
+        for receipt in receipts:
+            owner = store.owner_of(connection, account, receipt.id) or self._learn(connection, receipt, dispatched)
+            if self._write(connection, account, receipt, owner) and owner is not None:
+                touched.add(owner)
+        for workspace, id in touched:
+            counts = store.delivery_counts(connection, workspace, id)
+            store.note_progress(connection, workspace, id, counts, self.clock())
+            self._prove(connection, store.find(connection, workspace, id, lock=True), receipts)
+        return bool(touched)
+
+    def _learn(
+        self, connection: Connection, receipt: Receipt, dispatched: tuple[str, str] | None
+    ) -> tuple[str, str] | None:
+        """An id that came to a dispatch's own address is that dispatch's, even before its answer was written."""
+        if dispatched is not None:
+            store.own_ids(connection, store.find(connection, *dispatched), [receipt.id])
+        return dispatched
+
+    def _write(self, connection: Connection, account: str, receipt: Receipt, owner: tuple[str, str] | None) -> bool:
+        if receipt.kind is not ReceiptKind.DELIVERY:
+            return False  # replies and opt-outs are no news of a delivery
+        return store.record_delivery(connection, account, receipt, self._hidden(receipt), owner, self.clock())
+
+    def _hidden(self, receipt: Receipt) -> str:
+        """A number as a keyed hash: enough to tell two apart, nothing to ring."""
+        if not receipt.recipient:
+            return ""
+        return hmac.digest(self.key, b"number:" + receipt.recipient.encode(), "sha256").hex()[:32]
+
+    def _prove(self, connection: Connection, row: Broadcast, receipts: list[Receipt]) -> None:
+        if row.state is not State.UNKNOWN:
+            return
+        ids = row.ids or tuple(dict.fromkeys(receipt.id for receipt in receipts))
+        self._mark_proven(connection, row, ids, Sentence("The vendor reports deliveries of it, so it did go out."))
+
+    def _mark_proven(self, connection: Connection, row: Broadcast, ids: tuple[str, ...], told: Sentence) -> None:
+        now = self.clock()
+        store.own_ids(connection, row, ids)
+        said = [Note(told, row.requester, aloud=True)]
+        if ids:
+            said.append(Note(Sentence("Ids: {ids}", {"ids": ", ".join(ids[:100])})))
+        store.move(
+            connection,
+            row,
+            Action.PROVE,
+            actor=row.provider,
+            at=now,
+            said=said,
+            ids=ids,
+            accepted_at=now,
+            look_at=now,
+            failure=None,
+        )
+
+    # --- the clock ---------------------------------------------------------------------------------------------------
+
+    async def tick(self) -> None:
+        """Tell threads what appeared, ask vendors that call nobody back, close what is final."""
+        told = await self.database.write(self._tell_progress)
+        for row in await self.database.write(lambda c: self._take(c, State.SENT, self._next_poll)):
+            await self._look_at_sent(row)
+        for row in await self.database.write(lambda c: self._take(c, State.UNKNOWN, self._next_look)):
+            await self._look_at_unknown(row)
+        if told:
+            self.wake()
+
+    def _tell_progress(self, connection: Connection) -> int:
+        rows = store.progress_to_tell(connection, self.clock())
+        for row in rows:
+            said = Note(Sentence("Deliveries: {counts}", {"counts": told_counts(row.counts)}))
+            store.say(connection, row, self.clock(), [said])
+        return len(rows)
+
+    def _take(
+        self, connection: Connection, state: State, next_time: Callable[[Broadcast], Micros | None]
+    ) -> list[Broadcast]:
+        """Rows to ask the vendor about, each put off to its next time so that no other process asks as well."""
+        rows = store.to_look_at(connection, state, self.clock(), 10)
+        for row in rows:
+            store.set_look_at(connection, row, next_time(row))
+        return rows
+
+    def _next_poll(self, row: Broadcast) -> Micros:
+        """Soon at first, then ever more slowly: a tenth of the time that has passed since it was accepted."""
+        since = self.clock() - (row.accepted_at or self.clock())
+        return self.clock() + min(max(FIRST_POLL, since // 10), SLOWEST_POLL)
+
+    def _next_look(self, row: Broadcast) -> Micros:
+        since = self.clock() - row.changed_at
+        later = [row.changed_at + look for look in UNKNOWN_LOOKS if look > since]
+        return later[0] if later else self.clock() + UNKNOWN_LOOKS[-1]
+
+    async def _look_at_sent(self, row: Broadcast) -> None:
+        provider = self.providers.get(row.account)
+        if provider is not None and provider.capabilities.polls and row.ids:
+            await self._poll(provider, row)
+        await self.database.write(lambda c: self._finish(c, row))
+        self.wake()
+
+    async def _poll(self, provider: Provider, row: Broadcast) -> None:
+        turn = (self.clock() // SECOND) % max(len(row.ids), 1)  # a long list is read in turns, not from its head
+        ids = (row.ids[turn:] + row.ids[:turn])[:IDS_A_POLL]
+        try:
+            await self.record(row.account, await provider.poll(ids))
+        except ProviderError as error:
+            log.info("a poll came to nothing", broadcast=row.id, error=type(error).__name__)
+
+    def _finish(self, connection: Connection, row: Broadcast) -> None:
+        current = store.find(connection, row.workspace, row.id, lock=True)
+        if current.state is not State.SENT or not self._over(connection, current):
+            return
+        counts = store.delivery_counts(connection, row.workspace, row.id)
+        template = "Final report: {counts}" if counts else "Final report: the vendor sent no delivery report."
+        said = Note(Sentence(template, {"counts": told_counts(counts)}), current.requester, aloud=True)
+        store.move(connection, current, Action.FINISH, actor="clock", at=self.clock(), said=[said], look_at=None)
+
+    def _over(self, connection: Connection, row: Broadcast) -> bool:
+        """Everything is final, or nothing more is waited for."""
+        expected = (row.staged and row.staged.contacts) or len(row.ids)
+        final = store.final_deliveries(connection, row.workspace, row.id)
+        waited = self.clock() - (row.accepted_at or self.clock())
+        return 0 < expected <= final or waited >= micros(self.settings.report_after)
+
+    async def _look_at_unknown(self, row: Broadcast) -> None:
+        """Read-only, and only proof changes the state: that nothing is to be seen proves nothing."""
+        evidence = await self._evidence(row)
+        await self.database.write(lambda c: self._weigh(c, row, evidence))
+        self.wake()
+
+    async def _evidence(self, row: Broadcast) -> Evidence:
+        provider = self.providers.get(row.account)
+        if provider is None or not provider.capabilities.looks_up:
+            return Evidence(False, "The vendor offers no way to look whether it went out.")
+        try:
+            return await provider.look_up(row.message(), row.staged, row.ids)
+        except ProviderError as error:
+            return Evidence(False, error.template.format_map(error.values))
+
+    def _weigh(self, connection: Connection, row: Broadcast, evidence: Evidence) -> None:
+        current, now = store.find(connection, row.workspace, row.id, lock=True), self.clock()
+        if current.state is not State.UNKNOWN:
+            return
+        if evidence.sent:
+            told = Sentence(evidence.sentence)
+            self._mark_proven(connection, current, evidence.ids or current.ids, told)
+        elif _worth_saying(now - current.changed_at):
+            template = "Still not known whether it went out. {evidence} Please say above what happened."
+            said = Note(Sentence(template, {"evidence": evidence.sentence}), current.requester)
+            store.say(connection, current, now, [said])
+
+
+def _worth_saying(since: Micros) -> bool:
+    """The first look and the daily ones are told; those between only look."""
+    return since < UNKNOWN_LOOKS[1] or since >= UNKNOWN_LOOKS[-1]
+
+
+def told_counts(counts: Mapping[str, int]) -> str:
+    """`delivered 18, failed 2`: the vendor's news as people read it."""
+    return ", ".join(f"{name} {number}" for name, number in sorted(counts.items()))
