@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,7 @@ STAGING_DEADLINE = 300.0
 STAGING_PAUSES = (0.5, 1, 2, 4, 8, 15)
 MAX_TRIES = 8
 FIRST_LOOK = 60 * SECOND
+SIZE_AGAIN = 300 * SECOND
 HOUR = 3600 * SECOND
 
 MAY_HAVE_GONE = (
@@ -73,8 +74,10 @@ class Dispatcher:
         owner: str,
         key: bytes,
         wake: Callable[[], None],
+        tell_size: Callable[[str, str, int], Awaitable[None]],
     ) -> None:
         self.database, self.settings, self.clock, self.owner, self.key = database, settings, clock, owner, key
+        self.tell_size = tell_size
         self.providers, self.policies, self.wake = providers, policies, wake
         self.running: set[asyncio.Task[None]] = set()
         self.stopping = False
@@ -412,6 +415,30 @@ class Dispatcher:
         changes: dict[str, Any] = {"failure": cause, "look_at": now + FIRST_LOOK, "due": None, **NO_LEASE}
         said = [Note(told, row.requester, aloud=True)]
         store.move(connection, row, Action.LOSE_TRACK, actor=row.provider, at=now, said=said, **changes)
+
+    # --- sizes -------------------------------------------------------------------------------------------------------
+
+    async def learn_sizes(self) -> None:
+        """Ask vendors how large the audiences of new broadcasts are, so that approvers see it."""
+        for row in await self.database.write(self._unsized):
+            found = await self._ask_size(row)
+            if found is not None:
+                await self.tell_size(row.workspace, row.id, found)
+
+    def _unsized(self, connection: Connection) -> list[Broadcast]:
+        able = [name for name, provider in self.providers.items() if provider.capabilities.sizes]
+        rows = store.unsized(connection, able, self.clock())
+        for row in rows:
+            store.set_look_at(connection, row, self.clock() + SIZE_AGAIN)
+        return rows
+
+    async def _ask_size(self, row: Broadcast) -> int | None:
+        try:
+            found = await self.providers[row.account].size(row.vendor_audience)
+        except ProviderError as error:
+            log.info("the vendor did not tell a size", broadcast=row.id, error=type(error).__name__)
+            return None
+        return found.size if found else None
 
     # --- small things ------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ from sqlalchemy import (
     and_,
     func,
     insert,
+    inspect,
     select,
     text,
     update,
@@ -123,6 +124,12 @@ Index(
     broadcasts.c.draw_at,
     sqlite_where=text("draw_at IS NOT NULL"),
     postgresql_where=text("draw_at IS NOT NULL"),
+)
+Index(
+    "ix_broadcasts_progress",
+    broadcasts.c.progress_at,
+    sqlite_where=text("progress_at IS NOT NULL"),
+    postgresql_where=text("progress_at IS NOT NULL"),
 )
 Index("ix_broadcasts_state", broadcasts.c.state, broadcasts.c.look_at)
 Index("ix_broadcasts_requester", broadcasts.c.workspace, broadcasts.c.requester, broadcasts.c.created_at)
@@ -403,6 +410,13 @@ def latest(connection: Connection, workspace: str, limit: int) -> list[Broadcast
         .limit(limit)
     )
     return [_to_broadcast(row) for row in connection.execute(statement).mappings()]
+
+
+def count_by_state(connection: Connection) -> dict[str, int]:
+    """How many broadcasts stand in each state, those without any included."""
+    statement = select(broadcasts.c.state, func.count().label("number")).group_by(broadcasts.c.state)
+    found = {row.state: row.number for row in connection.execute(statement)}
+    return {state: found.get(state, 0) for state in State}
 
 
 def votes_for(connection: Connection, broadcast: Broadcast) -> list[Vote]:
@@ -767,6 +781,23 @@ def to_look_at(connection: Connection, state: State, at: Micros, limit: int) -> 
     return [_to_broadcast(row) for row in connection.execute(statement).mappings()]
 
 
+def unsized(connection: Connection, accounts: Sequence[str], at: Micros, limit: int = 5) -> list[Broadcast]:
+    """Broadcasts that wait, of these accounts, whose size nobody has asked for lately."""
+    statement = (
+        select(broadcasts)
+        .where(
+            broadcasts.c.state.in_([State.PENDING, State.SCHEDULED]),
+            broadcasts.c.size.is_(None),
+            broadcasts.c.account.in_(accounts),
+            func.coalesce(broadcasts.c.look_at, 0) <= at,
+        )
+        .order_by(broadcasts.c.created_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return [_to_broadcast(row) for row in connection.execute(statement).mappings()]
+
+
 def set_look_at(connection: Connection, row: Broadcast, at: Micros | None) -> None:
     mine = and_(broadcasts.c.workspace == row.workspace, broadcasts.c.id == row.id)
     connection.execute(update(broadcasts).where(mine, broadcasts.c.state == row.state).values(look_at=at))
@@ -858,6 +889,11 @@ def load_kept(connection: Connection, name: str) -> str | None:
 def keep(connection: Connection, name: str, value: str, at: Micros) -> None:
     if not insert_ignoring(connection, kept, [{"name": name, "value": value, "at": at}]):
         connection.execute(update(kept).where(kept.c.name == name).values(value=value, at=at))
+
+
+def is_empty(connection: Connection) -> bool:
+    """No table at all: a database that nobody has used yet."""
+    return not inspect(connection).get_table_names()
 
 
 def schema_revision(connection: Connection) -> str | None:

@@ -97,6 +97,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'scheduled'"),
         postgresql_where=sa.text("state = 'scheduled'"),
     )
+    op.create_index(
+        "ix_broadcasts_progress",
+        "broadcasts",
+        ["progress_at"],
+        unique=False,
+        sqlite_where=sa.text("progress_at IS NOT NULL"),
+        postgresql_where=sa.text("progress_at IS NOT NULL"),
+    )
     op.create_index("ix_broadcasts_requester", "broadcasts", ["workspace", "requester", "created_at"], unique=False)
     op.create_index("ix_broadcasts_state", "broadcasts", ["state", "look_at"], unique=False)
     op.create_table(

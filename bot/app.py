@@ -1,0 +1,381 @@
+"""Builds every part and joins them; the only file that knows them all."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import secrets
+import signal
+import socket
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+import uvicorn
+from providers.http import Http
+from providers.registry import providers as known_providers
+from pydantic import ValidationError
+from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.context.ack.async_ack import AsyncAck
+from slack_bolt.request.async_request import AsyncBoltRequest
+from slack_bolt.response import BoltResponse
+from slack_sdk.errors import SlackApiError
+from slack_sdk.signature import SignatureVerifier
+from slack_sdk.web.async_client import AsyncWebClient
+from starlette.applications import Starlette
+
+from bot import store
+from bot.broadcast import Broadcast, Clock, moment, now
+from bot.database import AlreadyDispatching, Database, open_database, upgrade
+from bot.dispatch import Dispatcher
+from bot.hours import Policy, decide, resolve_policies
+from bot.scheduler import Bell, Scheduler
+from bot.settings import Settings, SettingsError, secret_key_for
+from bot.slack.actions import Actions
+from bot.slack.commands import Commands
+from bot.slack.modals import Modals
+from bot.slack.people import People
+from bot.slack.threads import Threads
+from bot.slack.views import Showing
+from bot.store import Vote
+from bot.tracker import Tracker
+from bot.web import CallbackDoor, Health, Meters, SlackDoor, metrics_site, public_site
+from bot.words import words_for
+from bot.workflow import Desk, Workflow
+from providers.base import Provider
+
+log = structlog.get_logger(__name__)
+
+ANY = re.compile("")
+LISTENER_TIMEOUT = 2  # seconds: a call inside a listener must leave room in Slack's three
+POSTING_TIMEOUT = 15
+SHUTDOWN = 3.0  # seconds for posts under way and for open connections; sends have their own deadline
+
+
+class CannotStart(Exception):
+    """The bot cannot run as things are; the message is one sentence with the fix."""
+
+
+class KeptSecrets:
+    """A vendor's own small secrets, kept in the store under its account's name."""
+
+    def __init__(self, database: Database, account: str, clock: Clock) -> None:
+        self.database, self.account, self.clock = database, account, clock
+
+    async def load(self, key: str) -> str | None:
+        return await self.database.read(lambda c: store.load_kept(c, f"vault:{self.account}:{key}"))
+
+    async def save(self, key: str, value: str) -> None:
+        await self.database.write(lambda c: store.keep(c, f"vault:{self.account}:{key}", value, self.clock()))
+
+
+def open_accounts(settings: Settings, database: Database, clock: Clock) -> dict[str, Provider]:
+    """An adapter for each `[accounts.NAME]`. Raises SettingsError naming every setting that is wrong."""
+    known, accounts, wrong = known_providers(), {}, []
+    for name, raw in settings.accounts.items():
+        vendor = known.get(str(raw.get("provider")))
+        if vendor is None:
+            wrong.append(f"accounts.{name}.provider: choose one of {', '.join(sorted(known))}.")
+            continue
+        try:
+            accounts[name] = open_account(name, vendor, raw, settings, KeptSecrets(database, name, clock))
+        except ValidationError as error:
+            wrong += [_complaint(name, detail) for detail in error.errors(include_input=False, include_url=False)]
+        except ValueError as error:
+            wrong.append(f"accounts.{name}.base_url: {error}")
+    if wrong:
+        raise SettingsError(wrong)
+    return accounts
+
+
+def open_account(
+    name: str, vendor: type[Provider], raw: Mapping[str, Any], settings: Settings, vault: KeptSecrets
+) -> Provider:
+    account = vendor.Settings.model_validate(raw)
+    transport = Http(
+        account.base_url,
+        account.timeout,
+        account.requests_per_second,
+        allow_private_hosts=settings.allow_private_hosts,
+        allowed_hosts=frozenset({"127.0.0.1", "localhost", "::1"}) if settings.mode == "training" else None,
+    )
+    return vendor(name, account, transport, vault)
+
+
+def _complaint(name: str, detail: Mapping[str, Any]) -> str:
+    place = ".".join(str(part) for part in detail["loc"])
+    return f"accounts.{name}.{place}: {detail['msg']}."
+
+
+def policies_of(settings: Settings) -> dict[str, Policy]:
+    """The sending hours that audiences name. Raises SettingsError."""
+    try:
+        policies = resolve_policies(settings.policies)
+    except ValueError as error:
+        raise SettingsError([str(error)]) from None
+    wrong = [
+        f"audiences.{name}.policy: there is no policy {audience.policy!r}; there are {', '.join(sorted(policies))}."
+        for name, audience in settings.audiences.items()
+        if audience.policy is not None and audience.policy not in policies
+    ]
+    if wrong:
+        raise SettingsError(wrong)
+    return policies
+
+
+class Bot:
+    """One process of the bot: everything it needs, started and stopped together."""
+
+    def __init__(self, settings: Settings, clock: Clock = now) -> None:
+        self.settings, self.clock = settings, clock
+        self.meters = Meters()
+        self.owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.database = open_database(settings.database_url)
+        self.policies = policies_of(settings)
+        self.key = secret_key_for(settings)
+        self.providers = open_accounts(settings, self.database, clock)
+        self.desk = Desk(settings, self.providers, self.policies)
+        self.scheduler: Scheduler | None = None
+        self.socket: AsyncSocketModeHandler | None = None
+        self._build_core()
+        self._build_slack()
+
+    def _build_core(self) -> None:
+        shared: dict[str, Any] = {"settings": self.settings, "providers": self.providers, "clock": self.clock}
+        shared |= {"key": self.key, "wake": self.wake}
+        self.quick = self._client(LISTENER_TIMEOUT)
+        self.people = People(self.quick)
+        self.workflow = Workflow(self.database, self.desk, self.people.members, self.clock, self.wake)
+        self.dispatcher = Dispatcher(
+            self.database,
+            policies=self.policies,
+            owner=self.owner,
+            tell_size=self.workflow.learn_size,
+            **shared,
+        )
+        self.tracker = Tracker(self.database, **shared)
+
+    def _build_slack(self) -> None:
+        self.posting = self._client(POSTING_TIMEOUT)
+        self.threads = Threads(self.database, self.posting, self.showing, words_for(self.settings.locale), self.clock)
+        self.slack = self._bolt()
+
+    def _client(self, timeout: int) -> AsyncWebClient:
+        token = self.settings.slack_bot_token
+        context = ssl.create_default_context() if self.settings.slack_api_url.startswith("https") else None
+        return AsyncWebClient(
+            token=token.get_secret_value() if token else None,
+            base_url=self.settings.slack_api_url,
+            timeout=timeout,
+            ssl=context,
+            retry_handlers=[],
+        )
+
+    def _bolt(self) -> AsyncApp:
+        app = AsyncApp(client=self.quick, process_before_response=True, request_verification_enabled=False)
+        commands = Commands(self.workflow, self.people, self.desk, self.clock)
+        modals = Modals(self.workflow, self.people, self.desk, self.clock)
+        actions = Actions(self.workflow, self.people, self.desk, self.clock)
+        app.command(ANY)(commands.handle)
+        app.view(ANY)(modals.submitted)
+        app.view_closed(ANY)(modals.closed)
+        app.action(ANY)(actions.pressed)
+        app.event(ANY)(actions.happened)
+        app.options(ANY)(no_options)
+        app.shortcut(ANY)(unknown_shortcut)
+        app.error(report)
+        return app
+
+    def wake(self) -> None:
+        if self.scheduler is not None:
+            self.scheduler.wake()
+
+    def showing(self, broadcast: Broadcast, votes: list[Vote]) -> Showing:
+        """What a card shows beside its row."""
+        provider = self.providers.get(broadcast.account)
+        policy = self.policies.get(broadcast.policy or "")
+        start = broadcast.send_at or self.clock()
+        return Showing(
+            votes=tuple(votes),
+            vendor=provider.title if provider else broadcast.provider,
+            legacy=provider.capabilities.legacy if provider else None,
+            verdict=decide(policy, broadcast.purpose, moment(start)) if policy and not broadcast.accepted_at else None,
+            training=broadcast.mode == "training",
+            zone=policy.timezone if policy else "",
+        )
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    async def start(self, host: str, port: int) -> None:
+        """Everything up, in the order in which each needs the other. Raises CannotStart or SettingsError."""
+        await self._check_schema()
+        try:
+            self.database.claim_dispatch()
+        except AlreadyDispatching as error:
+            raise CannotStart(f"Another bellcrier already dispatches from {error}. Stop it first.") from None
+        await self._greet_slack()
+        self.servers = [Server(self.site(), host, port)]
+        if self.settings.metrics_listen:
+            metrics_host, metrics_port = self.settings.metrics_listen.rsplit(":", 1)
+            self.servers.append(Server(metrics_site(self.meters, self.database), metrics_host, int(metrics_port)))
+        for server in self.servers:
+            await server.start()
+        self.scheduler = Scheduler(*self.bells())
+        self.scheduler.start()
+        if self.settings.slack_app_token is not None:
+            await self._open_socket(self.settings.slack_app_token.get_secret_value())
+
+    async def _check_schema(self) -> None:
+        revision = await self.database.read(store.schema_revision)
+        if revision is None and await self.database.read(store.is_empty):
+            await self.database.write(upgrade)
+        elif revision != store.REVISION:
+            raise CannotStart("The database has another schema than this version. Run `bellcrier db upgrade`.")
+
+    async def _greet_slack(self) -> None:
+        """A dead token is noticed now, not at the first command."""
+        try:
+            answer = await self.posting.auth_test()
+        except SlackApiError as error:
+            code = error.response.get("error", "an error")
+            raise CannotStart(
+                f"SLACK_BOT_TOKEN: Slack answers {code!r}. Install the app again, copy its token."
+            ) from None
+        except Exception as error:
+            name = type(error).__name__
+            raise CannotStart(f"SLACK_API_URL: Slack cannot be reached ({name}). Check the address.") from None
+        self.workspace = str(answer["team_id"])
+        self.people.workspace = self.workspace
+
+    async def _open_socket(self, token: str) -> None:
+        self.socket = AsyncSocketModeHandler(self.slack, token, web_client=self.posting)
+        await self.socket.connect_async()
+
+    def bells(self) -> tuple[Bell, ...]:
+        return (
+            Bell("dispatch", 1.0, self.dispatcher.tick),
+            Bell("paint", 1.0, self.threads.paint),
+            Bell("track", 2.0, self.tracker.tick),
+            Bell("sizes", 5.0, self.dispatcher.learn_sizes),
+            Bell("expire", 10.0, self.workflow.expire),
+        )
+
+    def site(self) -> Starlette:
+        door = None
+        if self.settings.slack_app_token is None and self.settings.slack_signing_secret is not None:
+            verifier = SignatureVerifier(self.settings.slack_signing_secret.get_secret_value())
+            door = SlackDoor(self.slack, verifier, self.meters)
+        callbacks = CallbackDoor(self.database, self.tracker, self.providers, self.key, self.meters)
+        return public_site(door, callbacks, Health(self.ready))
+
+    async def ready(self) -> tuple[bool, Mapping[str, str]]:
+        """Can it work: the database answers, and Slack's socket is up where there is one."""
+        try:
+            await self.database.read(store.schema_revision)
+            database = "ok"
+        except Exception:
+            log.exception("the database does not answer")
+            database = "no answer"
+        parts = {"database": database, "slack": "ok"}
+        if self.socket is not None and not await self.socket.client.is_connected():
+            parts["slack"] = "not connected"
+        return all(part == "ok" for part in parts.values()), parts
+
+    async def stop(self) -> None:
+        """No new sends; what is in flight gets its deadline; everything said is written down."""
+        if self.socket is not None:
+            await self.socket.close_async()
+        longest = max((provider.settings.timeout for provider in self.providers.values()), default=0.0)
+        await self.dispatcher.stop(longest + 1)
+        if self.scheduler is not None:
+            await self.scheduler.stop(SHUTDOWN)
+        for server in getattr(self, "servers", []):
+            await server.stop()
+        await self.close()
+
+    async def close(self) -> None:
+        for provider in self.providers.values():
+            if isinstance(provider.transport, Http):
+                await provider.transport.aclose()
+        await self.database.close()
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its signals: the process's own handler stops every server in turn."""
+
+    def __init__(self, site: Starlette, host: str, port: int) -> None:
+        super().__init__(
+            uvicorn.Config(
+                site,
+                host=host,
+                port=port,
+                ws="none",
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=int(SHUTDOWN),
+            )
+        )
+        self._serving: asyncio.Task[None] | None = None
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def start(self) -> None:
+        """Listen. Raises CannotStart when the port is taken."""
+        self._serving = asyncio.create_task(self._serve_quietly())
+        while not self.started:
+            if self._serving.done():
+                raise CannotStart(
+                    f"Port {self.config.port} on {self.config.host} is taken. Choose another with --port."
+                )
+            await asyncio.sleep(0.01)
+
+    async def _serve_quietly(self) -> None:
+        try:
+            await self.serve()
+        except SystemExit:  # uvicorn's way to say that it could not bind
+            log.error("could not listen", port=self.config.port)
+
+    async def stop(self) -> None:
+        self.should_exit = True
+        if self._serving is not None:
+            await self._serving
+
+
+async def no_options(ack: AsyncAck) -> None:
+    await ack(options=[])
+
+
+async def unknown_shortcut(ack: AsyncAck) -> None:
+    await ack()
+
+
+async def report(error: Exception, request: AsyncBoltRequest) -> BoltResponse | None:
+    """Log what broke with a reference; an ack already made is given back, else Slack is told to try again."""
+    log.error("a listener failed", reference=secrets.token_hex(4), exc_info=error)
+    return request.context.ack.response
+
+
+async def run(
+    settings: Settings, *, host: str, port: int, ready: Callable[[str], None], stop: asyncio.Event | None = None
+) -> int:
+    """Run until SIGTERM, SIGINT or `stop`. Returns the exit code. Raises CannotStart or SettingsError at the start."""
+    asked = stop or asyncio.Event()
+    if stop is None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, asked.set)
+    bot = Bot(settings)
+    try:
+        await bot.start(host, port)
+        ready(f"http://{host}:{port}")
+        await asked.wait()
+    finally:
+        await bot.stop()
+    return 0

@@ -1,0 +1,211 @@
+"""HTTP: what Slack sends, what vendors call back, health and metrics. Malformed input ends here, never as a 500."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+import structlog
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, generate_latest
+from slack_bolt.adapter.starlette.async_handler import to_starlette_response
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.request.async_request import AsyncBoltRequest
+from slack_sdk.signature import SignatureVerifier
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from bot import store
+from bot.database import Busy, Database
+from bot.dispatch import token_for
+from bot.tracker import Tracker
+from providers.base import Callback, Provider, Receipts
+
+log = structlog.get_logger(__name__)
+
+SLACK_BODY = 1024 * 1024
+CALLBACK_BODY = 64 * 1024
+
+Ready = Callable[[], Awaitable[tuple[bool, Mapping[str, str]]]]
+
+
+class TooLarge(Exception):
+    """The body is longer than anything this route has a use for."""
+
+
+class Meters:
+    """What `/metrics` shows: numbers only, no text, no person, no secret."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.slack = Counter("bellcrier_slack_requests", "Requests from Slack", ["status"], registry=self.registry)
+        self.callbacks = Counter(
+            "bellcrier_callbacks", "Callbacks from vendors", ["account", "status"], registry=self.registry
+        )
+        self.broadcasts = Gauge("bellcrier_broadcasts", "Broadcasts by state", ["state"], registry=self.registry)
+
+
+@dataclass(frozen=True)
+class SlackDoor:
+    """Verifies and parses in front of Bolt, so that both roads into it, this and Socket Mode, hand it the same dict.
+
+    Bolt's own HTTP parsing loses a command whose text holds the word `payload`, and answers 500 to a timestamp that
+    is no number (slack-bolt 1.30).
+    """
+
+    app: AsyncApp
+    verifier: SignatureVerifier
+    meters: Meters
+
+    async def __call__(self, request: Request) -> Response:
+        response = await self._answer(request)
+        self.meters.slack.labels(str(response.status_code)).inc()
+        return response
+
+    async def _answer(self, request: Request) -> Response:
+        try:
+            text = (await read_body(request, SLACK_BODY)).decode()
+        except TooLarge:
+            return Response(status_code=413)
+        except (UnicodeDecodeError, ClientDisconnect):
+            return Response(status_code=400)
+        if not self._signed(request, text):
+            return Response(status_code=401)
+        try:
+            body = parse_slack(text)
+        except (ValueError, RecursionError):
+            return Response(status_code=400)
+        headers: dict[str, str | list[str]] = dict(request.headers.items())
+        return to_starlette_response(
+            await self.app.async_dispatch(AsyncBoltRequest(mode="socket_mode", body=body, headers=headers))
+        )
+
+    def _signed(self, request: Request, text: str) -> bool:
+        stamps = request.headers.getlist("x-slack-request-timestamp")
+        signatures = request.headers.getlist("x-slack-signature")
+        if len(stamps) != 1 or len(signatures) != 1:
+            return False
+        stamp, signature = stamps[0], signatures[0]
+        if not (stamp.isascii() and stamp.isdigit() and len(stamp) < 16 and signature.isascii()):
+            return False
+        return self.verifier.is_valid(text, stamp, signature)
+
+
+def parse_slack(text: str) -> dict[str, object]:
+    """The dict that Slack meant: a JSON body, a command's form, or the JSON inside a form's `payload`.
+
+    Raises ValueError for anything else.
+    """
+    if text.lstrip().startswith("{"):
+        body = json.loads(text)
+    else:
+        form = dict(parse_qsl(text, keep_blank_values=True, max_num_fields=100))
+        body = json.loads(form["payload"]) if "payload" in form and "command" not in form else form
+    if not isinstance(body, dict) or not body:
+        raise ValueError("not an object")
+    return body
+
+
+async def read_body(request: Request, cap: int) -> bytes:
+    """The whole body. Raises TooLarge as soon as it is longer than `cap` bytes."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > cap:
+            raise TooLarge
+    return bytes(body)
+
+
+@dataclass(frozen=True)
+class CallbackDoor:
+    """`POST /callbacks/{account}/{token}`: a hint from a vendor. It changes nothing without its token.
+
+    A bare ASGI handler: a big campaign calls back a million times. What is answered with 200 is stored.
+    """
+
+    database: Database
+    tracker: Tracker
+    providers: Mapping[str, Provider]
+    key: bytes
+    meters: Meters
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        account = scope["path_params"]["account"]
+        status = await self._status(Request(scope, receive), account, scope["path_params"]["token"])
+        known = account if account in self.providers else "?"
+        self.meters.callbacks.labels(known, str(status)).inc()
+        headers = [(b"content-length", b"0")]
+        if status == 405:
+            headers.append((b"allow", b"POST"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _status(self, request: Request, account: str, token: str) -> int:
+        provider = self.providers.get(account)
+        if request.method != "POST":
+            return 405
+        if provider is None or provider.capabilities.receipts is Receipts.NONE:
+            return 404
+        try:
+            return await self._take(request, provider, account, token)
+        except TooLarge:
+            return 413
+        except Busy:
+            return 503  # the vendor asks again; acknowledged and lost would be worse
+        except (ValueError, RecursionError, KeyError, ClientDisconnect):
+            return 400
+
+    async def _take(self, request: Request, provider: Provider, account: str, token: str) -> int:
+        dispatched = None
+        if provider.capabilities.receipts is Receipts.PER_DISPATCH:
+            dispatched = await self.database.read(lambda c: store.dispatch_by_token(c, account, token))
+            if dispatched is None:
+                return 404
+        elif not hmac.compare_digest(token.encode(), token_for(self.key, account).encode()):
+            return 404
+        body = await read_body(request, CALLBACK_BODY)
+        receipts = provider.read_callback(Callback(request.headers.get("content-type", ""), body))
+        await self.tracker.record(account, receipts, dispatched)
+        return 200
+
+
+@dataclass(frozen=True)
+class Health:
+    """Alive, and able to work."""
+
+    ready: Ready
+
+    async def healthz(self, request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(self, request: Request) -> Response:
+        ok, parts = await self.ready()
+        return JSONResponse({"status": "ok" if ok else "not ready", **parts}, status_code=200 if ok else 503)
+
+
+def public_site(slack: SlackDoor | None, callbacks: CallbackDoor, health: Health) -> Starlette:
+    """The public address: Slack's door is there in HTTP mode only."""
+    routes = [
+        Route("/callbacks/{account}/{token}", callbacks),
+        Route("/healthz", health.healthz),
+        Route("/readyz", health.readyz),
+    ]
+    if slack is not None:
+        routes.append(Route("/slack/events", slack.__call__, methods=["POST"]))
+    return Starlette(routes=routes)
+
+
+def metrics_site(meters: Meters, database: Database) -> Starlette:
+    """The operator's address, apart from the public one."""
+
+    async def metrics(request: Request) -> Response:
+        for state, number in (await database.read(store.count_by_state)).items():
+            meters.broadcasts.labels(state).set(number)
+        return Response(generate_latest(meters.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return Starlette(routes=[Route("/metrics", metrics)])
