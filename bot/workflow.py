@@ -123,8 +123,14 @@ class Workflow:
         provider = self.desk.provider_of(settings)
         mention = self.desk.mention_for(request.audience, request.purpose)
         typed = request.text.strip()
-        final = text.with_mention(typed, mention).text if mention and typed else typed
-        limits = provider.capabilities.text
+        mentioned = text.with_mention(typed, mention) if mention and typed else text.Mentioned(typed, added=False)
+        final, limits = mentioned.text, provider.capabilities.text
+        if mentioned.near_miss is not None:
+            values: dict[str, str | int] = {"found": mentioned.near_miss, "mention": mention or ""}
+            template = (
+                "“{found}” must read exactly “{mention}” and stand at the end. Leave it out: it is added for you."
+            )
+            return final, [Complaint("text", Sentence(template, values))]
         problems = [*text.problems(typed, limits), *(text.problems(final, limits) if final != typed else ())]
         complaints = [Complaint("text", Sentence(problem.template, problem.values)) for problem in problems[:1]]
         unknown = text.unknown_placeholders(final, provider.capabilities.placeholders)
