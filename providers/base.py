@@ -6,6 +6,7 @@ Public: other people's adapters are written against this file and join by the en
 from __future__ import annotations
 
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -15,7 +16,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, Protocol
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 
 class AudienceKind(StrEnum):
@@ -240,9 +241,12 @@ class ProviderError(Exception):
         setting: str | None = None,
         **values: str | int,
     ) -> None:
-        super().__init__(template.format_map(values))
+        super().__init__(template)
         self.template, self.values = template, values
         self.detail, self.code, self.setting = detail, code, setting
+
+    def __str__(self) -> str:
+        return self.template.format_map(self.values)
 
 
 class Refused(ProviderError):
@@ -271,6 +275,12 @@ class Unavailable(ProviderError):
 
 class Uncertain(ProviderError):
     """It may have been sent. A look-up, a receipt or a person decides, never a retry."""
+
+    def harmless(self) -> Unavailable:
+        """The same, where it happened to a call that sends nothing: safe to ask again."""
+        error = Unavailable(self.template, detail=self.detail, code=self.code)
+        error.values = self.values
+        return error
 
 
 #: Called once, just before the first byte of a release leaves. It raises when the release must not happen any more
@@ -317,6 +327,16 @@ class AccountSettings(BaseModel):
     requests_per_second: float = Field(default=5.0, gt=0, le=1000)
     test_audience: str | None = None
     show_replies: bool = False
+
+
+EXAMPLE = re.compile(r"(?i)^\W*$|^(x{3,}|changeme|change-me|example|secret|token|your[-_ ].*)$")
+
+
+def real_secret(value: SecretStr) -> SecretStr:
+    """For validators: a secret that is neither blank nor an example. Raises ValueError without the value."""
+    if EXAMPLE.match(value.get_secret_value().strip()):
+        raise ValueError("this is blank or an example; put the real secret there")
+    return value
 
 
 class Provider(ABC):

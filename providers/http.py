@@ -1,0 +1,244 @@
+"""One call to a vendor: the only import of httpx. Every failure is told in our words, and whether the request left is
+seen by the trace hook, never guessed from the exception."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import ssl
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from functools import cache
+from time import time
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+from aiolimiter import AsyncLimiter
+
+from providers.base import Answer, ProviderError, Refused, Throttled, Unavailable, Uncertain, last_moment
+
+BODY_CAP = 1024 * 1024  # bytes; no answer of these vendors comes near it
+LONGEST_WAIT = 300.0  # seconds that a vendor's Retry-After may make us wait
+MOST_READS = 8  # at once; the client's pool slows down beyond about ten
+
+for _name in ("httpx", "httpcore"):  # they log whole URLs, and one vendor takes the text in its URL
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
+
+RETRY_AFTER_ERRORS = (ValueError, TypeError, OverflowError)
+
+
+@cache
+def tls() -> ssl.SSLContext:
+    """One context a process: each costs 20 ms to make."""
+    return ssl.create_default_context()
+
+
+class Http:
+    """The road to one account's vendor: deadline over the whole exchange, capped body, no redirects, no proxies.
+
+    `base_url` is checked here: ValueError for plain http or a private host unless `allow_private_hosts`.
+    `allowed_hosts`: nothing else may be reached at all.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        timeout: float,
+        requests_per_second: float,
+        *,
+        allow_private_hosts: bool,
+        allowed_hosts: frozenset[str] | None = None,
+    ) -> None:
+        self.allow_private_hosts, self.allowed_hosts = allow_private_hosts, allowed_hosts
+        self.base_url, self.timeout = base_url.rstrip("/"), timeout
+        self.check(self.base_url)
+        self._limit = AsyncLimiter(max(requests_per_second, 1.0), max(1.0, 1.0 / requests_per_second))
+        self._reads: httpx.AsyncClient | None = None
+
+    def check(self, url: str) -> None:
+        """Raises ValueError when this address must not be talked to."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be an address that begins with https://.")
+        if self.allow_private_hosts:
+            return
+        if parts.scheme != "https":
+            raise ValueError("must begin with https://; plain http is for stand-ins, with allow_private_hosts = true.")
+        if is_private(parts.hostname):
+            raise ValueError("is a private address; that takes allow_private_hosts = true.")
+
+    async def call(
+        self,
+        method: str,
+        url: str,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        json: object | None = None,
+        headers: Mapping[str, str] | None = None,
+        release: bool = False,
+    ) -> Answer:
+        """See `providers.base.Transport`. Never retries, never follows, never names the URL in what it raises."""
+        target = self._target(url, query)
+        flight = Flight(release)
+        try:
+            async with asyncio.timeout(self.timeout):
+                async with self._limit:
+                    await self._refuse_private(target)
+                    return await self._exchange(flight, method, target, json, headers)
+        except ProviderError:
+            raise
+        except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, EOFError, TooBig) as error:
+            raise flight.told(error) from None
+
+    def _target(self, url: str, query: Mapping[str, str | int] | None) -> str:
+        target = url if url.startswith(("http://", "https://")) else f"{self.base_url}/{url.lstrip('/')}"
+        try:
+            self.check(target)
+        except ValueError:
+            raise Refused("The vendor named an address that must not be used.", setting="base_url") from None
+        host = urlsplit(target).hostname or ""
+        if self.allowed_hosts is not None and host not in self.allowed_hosts:
+            raise Refused("Training mode reaches no live vendor.", setting="mode")
+        return f"{target}?{encode(query)}" if query else target
+
+    async def _refuse_private(self, target: str) -> None:
+        """A public name may point at a private address."""
+        if self.allow_private_hosts:
+            return
+        parts = urlsplit(target)
+        loop = asyncio.get_running_loop()
+        for *_, address in await loop.getaddrinfo(parts.hostname, parts.port or 443):
+            if is_private(str(address[0])):
+                raise Refused("The vendor's address leads into a private network.", setting="base_url")
+
+    async def _exchange(
+        self, flight: Flight, method: str, target: str, json: object | None, headers: Mapping[str, str] | None
+    ) -> Answer:
+        if not flight.release:
+            return await self._over(self._reading(), flight, method, target, json, headers)
+        # A kept-alive connection may die under a request, and nobody could tell whether it had arrived.
+        async with self._client() as client:
+            return await self._over(client, flight, method, target, json, headers)
+
+    async def _over(
+        self,
+        client: httpx.AsyncClient,
+        flight: Flight,
+        method: str,
+        target: str,
+        json: object | None,
+        headers: Mapping[str, str] | None,
+    ) -> Answer:
+        request = client.build_request(
+            method,
+            target,
+            json=json,
+            headers={"Accept": "application/json", "Accept-Encoding": "identity", **(headers or {})},
+            extensions={"trace": flight.trace},
+        )
+        response = await client.send(request, stream=True)
+        try:
+            body = bytearray()
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > BODY_CAP:
+                    raise TooBig
+            return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, bytes(body))
+        finally:
+            await response.aclose()
+
+    def _reading(self) -> httpx.AsyncClient:
+        if self._reads is None:
+            self._reads = self._client(httpx.Limits(max_connections=MOST_READS))
+        return self._reads
+
+    def _client(self, limits: httpx.Limits | None = None) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            verify=tls(),
+            trust_env=False,
+            follow_redirects=False,
+            timeout=self.timeout,
+            limits=limits or httpx.Limits(max_connections=1),
+        )
+
+    async def aclose(self) -> None:
+        if self._reads is not None:
+            await self._reads.aclose()
+
+
+class TooBig(Exception):
+    """The answer is longer than `BODY_CAP`."""
+
+
+class Flight:
+    """One request on its way: has its first byte left?"""
+
+    def __init__(self, release: bool) -> None:
+        self.release, self.left = release, False
+
+    async def trace(self, name: str, _info: Mapping[str, Any]) -> None:
+        if name == "http11.send_request_headers.started":
+            check = last_moment.get()
+            if self.release and check is not None:
+                check()  # raising here: the vendor sees nothing
+            self.left = True
+
+    def told(self, error: Exception) -> ProviderError:
+        """This failure in our words: before the first byte it is safe to ask again, after it nobody knows."""
+        detail = type(error).__name__
+        if not self.left:
+            return Unavailable("The vendor could not be reached.", detail=detail)
+        if isinstance(error, TooBig):
+            return Uncertain("The vendor answered with far more than an answer.", detail=detail)
+        return Uncertain("The connection broke before the vendor's answer was complete.", detail=detail)
+
+
+def encode(query: Mapping[str, str | int]) -> str:
+    """A query string with `%20` for a space and `%2B` for a plus, as the vendors' samples have it."""
+    return "&".join(f"{quote(name, safe='')}={quote(str(value), safe='')}" for name, value in query.items())
+
+
+def is_private(host: str) -> bool:
+    """A loopback, private, link-local or otherwise inward address, or the name of one."""
+    if host == "localhost" or host.endswith((".localhost", ".internal", ".local")):
+        return True
+    try:
+        return not ipaddress.ip_address(host.split("%")[0]).is_global
+    except ValueError:
+        return False
+
+
+def throttled(answer: Answer) -> Throttled:
+    """A 429 as the wait that it asks for: seconds or an HTTP date, bounded; 30 seconds when it does not say."""
+    return Throttled(min(max(_retry_after(answer.headers.get("retry-after")), 1.0), LONGEST_WAIT))
+
+
+def _retry_after(value: str | None) -> float:
+    if value is None:
+        return 30.0
+    try:
+        return float(value) if value.strip().isdigit() else parsedate_to_datetime(value).timestamp() - time()
+    except RETRY_AFTER_ERRORS:
+        return 30.0
+
+
+def unreadable(answer: Answer) -> Uncertain:
+    """A 2xx whose body is not what the sheet says: accepted, and its ids are lost."""
+    return Uncertain(
+        "The vendor accepted it, but its answer cannot be read, so its ids are lost.", detail=_seen(answer)
+    )
+
+
+def not_understood(answer: Answer) -> Uncertain:
+    """A status that nobody documents as "not processed": 5xx, 3xx and the like."""
+    return Uncertain(
+        "The vendor answered {status}, which does not say whether it was sent.",
+        detail=_seen(answer),
+        status=answer.status,
+    )
+
+
+def _seen(answer: Answer) -> str:
+    return f"HTTP {answer.status}, {len(answer.body)} bytes of {answer.headers.get('content-type', 'no type')[:60]}"
