@@ -15,8 +15,6 @@ from typing import Any
 
 import structlog
 import uvicorn
-from providers.http import Http
-from providers.registry import providers as known_providers
 from pydantic import ValidationError
 from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
@@ -47,6 +45,8 @@ from bot.web import CallbackDoor, Health, Meters, SlackDoor, metrics_site, publi
 from bot.words import words_for
 from bot.workflow import Desk, Workflow
 from providers.base import Provider
+from providers.http import Http
+from providers.registry import providers as known_providers
 
 log = structlog.get_logger(__name__)
 
@@ -177,9 +177,10 @@ class Bot:
 
     def _bolt(self) -> AsyncApp:
         app = AsyncApp(client=self.quick, process_before_response=True, request_verification_enabled=False)
-        commands = Commands(self.workflow, self.people, self.desk, self.clock)
-        modals = Modals(self.workflow, self.people, self.desk, self.clock)
-        actions = Actions(self.workflow, self.people, self.desk, self.clock)
+        parts = (self.workflow, self.people, self.desk, self.clock)
+        commands = Commands(*parts, self.showing, self.ours)
+        modals = Modals(*parts, self.ours)
+        actions = Actions(*parts, self.ours)
         app.command(ANY)(commands.handle)
         app.view(ANY)(modals.submitted)
         app.view_closed(ANY)(modals.closed)
@@ -189,6 +190,10 @@ class Bot:
         app.shortcut(ANY)(unknown_shortcut)
         app.error(report)
         return app
+
+    def ours(self) -> str:
+        """The workspace that our token belongs to; what comes from another one is refused."""
+        return self.people.workspace
 
     def wake(self) -> None:
         if self.scheduler is not None:
@@ -248,8 +253,7 @@ class Bot:
         except Exception as error:
             name = type(error).__name__
             raise CannotStart(f"SLACK_API_URL: Slack cannot be reached ({name}). Check the address.") from None
-        self.workspace = str(answer["team_id"])
-        self.people.workspace = self.workspace
+        self.people.workspace = str(answer["team_id"])
 
     async def _open_socket(self, token: str) -> None:
         self.socket = AsyncSocketModeHandler(self.slack, token, web_client=self.posting)

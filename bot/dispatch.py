@@ -223,7 +223,8 @@ class Dispatcher:
         if provider.capabilities.sizes:
             found = await provider.size(row.vendor_audience)
             if found is not None and found.size is not None and self._outgrown(row, found.size):
-                return await self._outgrow(row, found.size)
+                await self._outgrow(row, found.size)
+                return None
         return await self._stage(row, provider) if provider.capabilities.two_step else row
 
     async def _stage(self, row: Broadcast, provider: Provider) -> Broadcast | None:
@@ -234,7 +235,8 @@ class Dispatcher:
                 row = await self._keep_staged(row, staged)
                 if staged.contacts is not None and self._outgrown(row, staged.contacts):
                     await provider.recall(staged)
-                    return await self._outgrow(row, staged.contacts)
+                    await self._outgrow(row, staged.contacts)
+                    return None
             if staged is None or staged.ready:
                 return row
             if time.monotonic() + pause > deadline:

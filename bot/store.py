@@ -29,6 +29,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     and_,
+    case,
     func,
     insert,
     inspect,
@@ -358,6 +359,11 @@ def insert_ignoring(connection: Connection, table: Table, rows: Sequence[Mapping
 def first_time(connection: Connection, workspace: str, key: str, at: Micros) -> bool:
     """True for the first to bring this key (an event id, a trigger), false for every redelivery of it."""
     return insert_ignoring(connection, seen, [{"workspace": workspace, "key": key, "at": at}]) == 1
+
+
+def was_seen(connection: Connection, workspace: str, key: str) -> bool:
+    statement = select(seen.c.at).where(seen.c.workspace == workspace, seen.c.key == key)
+    return connection.execute(statement).first() is not None
 
 
 def forget_seen(connection: Connection, before: Micros) -> None:
@@ -752,7 +758,10 @@ def note_progress(connection: Connection, workspace: str, id: str, counts: Mappi
     current = find(connection, workspace, id, lock=True)
     if counts == current.counts:
         return
-    values: dict[str, Any] = {"counts": dict(counts), "draw_at": func.coalesce(broadcasts.c.draw_at, at)}
+    values: dict[str, Any] = {
+        "counts": dict(counts),
+        "draw_at": func.coalesce(broadcasts.c.draw_at, at + PROGRESS_PAUSE),
+    }
     if counts.keys() - current.counts.keys():
         values["progress_at"] = func.coalesce(broadcasts.c.progress_at, at + PROGRESS_PAUSE)
     mine = and_(broadcasts.c.workspace == workspace, broadcasts.c.id == id)
@@ -818,14 +827,11 @@ def cards_to_draw(connection: Connection, at: Micros, limit: int) -> list[Broadc
     return [_to_broadcast(row) for row in connection.execute(statement).mappings()]
 
 
-def postpone_drawing(connection: Connection, broadcast: Broadcast, until: Micros | None) -> None:
-    """Set when the card may be drawn again; None: it shows this revision, unless it has moved on meanwhile."""
-    same = broadcasts.c.revision == broadcast.revision if until is None else broadcasts.c.draw_at.is_not(None)
-    connection.execute(
-        update(broadcasts)
-        .where(broadcasts.c.workspace == broadcast.workspace, broadcasts.c.id == broadcast.id, same)
-        .values(draw_at=until)
-    )
+def drawn(connection: Connection, broadcast: Broadcast, *, again_at: Micros) -> None:
+    """The card shows this revision. If the broadcast has moved on meanwhile, it is drawn again at `again_at`."""
+    mine = and_(broadcasts.c.workspace == broadcast.workspace, broadcasts.c.id == broadcast.id)
+    newer = broadcasts.c.revision != broadcast.revision
+    connection.execute(update(broadcasts).where(mine).values(draw_at=case((newer, again_at), else_=None)))
 
 
 def card_of(connection: Connection, broadcast: Broadcast) -> Card | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
@@ -80,7 +80,7 @@ class SlackDoor:
             body = parse_slack(text)
         except (ValueError, RecursionError):
             return Response(status_code=400)
-        headers: dict[str, str | list[str]] = dict(request.headers.items())
+        headers: dict[str, str | Sequence[str]] = dict(request.headers.items())
         return to_starlette_response(
             await self.app.async_dispatch(AsyncBoltRequest(mode="socket_mode", body=body, headers=headers))
         )

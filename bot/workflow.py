@@ -281,19 +281,23 @@ class Workflow:
         broadcast = await self.find(workspace, id)
         if version is not None and version != broadcast.version:
             raise TooLate(broadcast)
-        rule, deed = ACTS[action]
-        try:
-            await rule(self, person, broadcast)
-        except NotAllowed as error:
-            await self._audit_refusal(person, action, error.sentence.template, broadcast)
-            raise
+        await self.may(action, person, broadcast)
         if (broadcast.state, action) not in TRANSITIONS:
             raise TooLate(broadcast)
+        deed = ACTS[action][1]
         acted = await self.database.write(lambda c: deed(self, c, broadcast, action, person, **told))
         if acted is None:
             raise TooLate(await self.find(workspace, id))
         self.wake()
         return acted
+
+    async def may(self, action: Action, person: Person, broadcast: Broadcast) -> None:
+        """Raises NotAllowed, audited, when this person may not do this to it."""
+        try:
+            await ACTS[action][0](self, person, broadcast)
+        except NotAllowed as error:
+            await self._audit_refusal(person, action, error.sentence.template, broadcast)
+            raise
 
     async def withdraw(self, workspace: str, id: str, *, person: Person, way: str) -> Broadcast | None:
         """Take a vote back before anything has left; None when there was nothing to take back."""
@@ -376,7 +380,7 @@ class Workflow:
             store.say(connection, current, now, [said])
             return store.touch(connection, current, now)
         expires = now + micros(self.approval.expires_after)
-        changes = {"due": None, "approved_at": None, "expires_at": expires}
+        changes: dict[str, Any] = {"due": None, "approved_at": None, "expires_at": expires}
         return store.move(connection, current, Action.WITHDRAW, actor=person.id, at=now, said=[said], **changes)
 
     def _end(
@@ -396,7 +400,7 @@ class Workflow:
         now = self.clock()
         start = now + micros(self.approval.undo)
         said = Note(Sentence("{by} lets it go now. It starts {start_at}.", {**_by(person), "start_at": start}))
-        changes = {"due": start, "start_at": start, "hold": None, "hold_until": None}
+        changes: dict[str, Any] = {"due": start, "start_at": start, "hold": None, "hold_until": None}
         return store.move(connection, seen, action, actor=person.id, at=now, said=[said], **changes)
 
     def _settle_unknown(

@@ -1,0 +1,205 @@
+"""What happens when a button is pressed or a reaction is given. The row decides, never the payload."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+from slack_bolt.context.ack.async_ack import AsyncAck
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot import store
+from bot.broadcast import SECOND, Action, Broadcast, Clock, NotAllowed, NotFound, State, TooLate
+from bot.policy import CannotTell, Person
+from bot.slack import views
+from bot.slack.commands import Body, explain, form_audiences, workspace_of
+from bot.slack.modals import tell
+from bot.slack.people import People
+from bot.store import Card
+from bot.words import words_for
+from bot.workflow import Desk, Workflow
+
+log = structlog.get_logger(__name__)
+
+ALIASES = {"thumbsup": "+1", "thumbsdown": "-1"}
+QUIET_SECONDS = 30.0  # one explanation a person and card, however often they react
+
+
+class Pressed:
+    """A button as it was pressed: who, which broadcast and version it stood for, and where."""
+
+    def __init__(self, body: Body, action: Mapping[str, Any], person: Person, client: AsyncWebClient) -> None:
+        id, _, version = str(action.get("value") or "").partition(":")
+        self.id, self.version = id, int(version) if version.isdigit() else None
+        self.person, self.client = person, client
+        self.name = str(action.get("action_id") or "").removeprefix("broadcast.")
+        self.channel = str(
+            (body.get("channel") or {}).get("id") or (body.get("container") or {}).get("channel_id") or ""
+        )
+        self.trigger = str(body.get("trigger_id") or "")
+        self.words = words_for(person.locale)
+
+
+class Actions:
+    """Buttons and reactions, each turned into one of the workflow's acts."""
+
+    #: The buttons that need no form between them and their effect.
+    DIRECT = frozenset(
+        {
+            Action.APPROVE,
+            Action.CANCEL,
+            Action.STOP,
+            Action.SEND_NOW,
+            Action.DROP,
+            Action.MARK_SENT,
+            Action.MARK_NOT_SENT,
+        }
+    )
+
+    def __init__(self, workflow: Workflow, people: People, desk: Desk, clock: Clock, ours: Callable[[], str]) -> None:
+        self.workflow, self.people, self.desk, self.clock, self.ours = workflow, people, desk, clock, ours
+        self._explained: dict[tuple[str, str], float] = {}
+
+    # --- buttons -----------------------------------------------------------------------------------------------------
+
+    async def pressed(self, ack: AsyncAck, body: Body, action: Mapping[str, Any], client: AsyncWebClient) -> None:
+        """Do what the button says, or tell the person who pressed it why not."""
+        await self._press(body, action, client)
+        await ack()
+
+    async def _press(self, body: Body, action: Mapping[str, Any], client: AsyncWebClient) -> None:
+        user = str((body.get("user") or {}).get("id") or "")
+        channel = str((body.get("channel") or {}).get("id") or "")
+        words = words_for(None)
+        try:
+            if workspace_of(body) != self.ours() or not str(action.get("action_id")).startswith("broadcast."):
+                return
+            person = await self.people.person(workspace_of(body), user)
+            words = words_for(person.locale)
+            await self._do(Pressed(body, action, person, client))
+        except Exception as error:
+            told = " ".join(explain(error, words))
+            await tell(client, channel or user, user, views.Post(told, [views.section(told)]))
+
+    async def _do(self, pressed: Pressed) -> None:
+        workspace = pressed.person.workspace
+        if pressed.name == Action.REJECT:
+            await self._ask_reason(pressed)
+        elif pressed.name == "edit":
+            await self._reopen_draft(pressed)
+        elif pressed.name in self.DIRECT and pressed.version is not None:
+            await self.workflow.act(
+                workspace, pressed.id, Action(pressed.name), person=pressed.person, version=pressed.version
+            )
+        else:
+            raise NotAllowed("I do not know this button any more. Please look at the newest card.")
+
+    async def _ask_reason(self, pressed: Pressed) -> None:
+        row = await self._current(pressed)
+        if row.state is not State.PENDING:
+            raise TooLate(row)
+        await self.workflow.may(Action.REJECT, pressed.person, row)
+        await pressed.client.views_open(trigger_id=pressed.trigger, view=views.reject_form(row, pressed.words))
+
+    async def _reopen_draft(self, pressed: Pressed) -> None:
+        row = await self._current(pressed)
+        if row.state is not State.DRAFT:
+            raise TooLate(row)
+        if row.requester != pressed.person.id:
+            raise NotAllowed("Only {requester}, who wrote it, can open this draft.", requester=f"<@{row.requester}>")
+        values = {
+            "audience": row.audience,
+            "purpose": row.purpose,
+            "text": row.typed,
+            "send_at": row.send_at // SECOND if row.send_at else None,
+            "sender": row.sender,
+            "campaign": row.campaign,
+        }
+        channel = pressed.channel or row.channel
+        form = views.Form(form_audiences(self.desk), channel, row.id, values)
+        await pressed.client.views_open(trigger_id=pressed.trigger, view=views.compose(form, pressed.words))
+
+    async def _current(self, pressed: Pressed) -> Broadcast:
+        row = await self.workflow.find(pressed.person.workspace, pressed.id)
+        if row.version != pressed.version:
+            raise TooLate(row)
+        return row
+
+    # --- reactions ---------------------------------------------------------------------------------------------------
+
+    async def happened(self, ack: AsyncAck, body: Body, event: Mapping[str, Any], client: AsyncWebClient) -> None:
+        """An event. It is acknowledged once it has had its effect; Slack brings it again when that fails."""
+        known = {"reaction_added": self._reacted, "reaction_removed": self._unreacted}
+        handler = known.get(str(event.get("type")))
+        if handler is not None and workspace_of(body) == self.ours() and not await self._seen(body):
+            await handler(body, event, client)
+            await self._mark_seen(body)
+        await ack()
+
+    async def _seen(self, body: Body) -> bool:
+        key, workspace = f"event:{body.get('event_id')}", workspace_of(body)
+        return await self.workflow.database.read(lambda c: store.was_seen(c, workspace, key))
+
+    async def _mark_seen(self, body: Body) -> None:
+        """After the effect, not before: the effect is harmless twice, and lost it would be gone for good."""
+        key, workspace = f"event:{body.get('event_id')}", workspace_of(body)
+        await self.workflow.database.write(lambda c: store.first_time(c, workspace, key, self.clock()))
+
+    async def _card(self, body: Body, event: Mapping[str, Any]) -> Card | None:
+        item = event.get("item") or {}
+        place = workspace_of(body), str(item.get("channel") or ""), str(item.get("ts") or "")
+        return await self.workflow.database.read(lambda c: store.card_at(c, *place))
+
+    async def _reacted(self, body: Body, event: Mapping[str, Any], client: AsyncWebClient) -> None:
+        action = self._meant(event)
+        card = await self._card(body, event) if action else None
+        if action is None or card is None:
+            return
+        words, user = words_for(None), str(event.get("user") or "")
+        try:
+            person = await self.people.person(workspace_of(body), user)
+            words = words_for(person.locale)
+            await self._vote(action, person, card)
+        except (NotAllowed, TooLate, NotFound, CannotTell) as error:
+            await self._explain(card, user, " ".join(explain(error, words)), client)
+
+    async def _vote(self, action: Action, person: Person, card: Card) -> None:
+        row = await self.workflow.find(card.workspace, card.broadcast)
+        if row.version != card.version:
+            raise TooLate(row)
+        told: dict[str, Any] = {"way": "reaction"} if action is Action.APPROVE else {}
+        if row.state is State.PENDING or person.id not in await self._voters(row):
+            await self.workflow.act(row.workspace, row.id, action, person=person, version=card.version, **told)
+
+    async def _voters(self, row: Broadcast) -> set[str]:
+        votes = await self.workflow.database.read(lambda c: store.votes_for(c, row))
+        return {vote.approver for vote in votes}
+
+    async def _unreacted(self, body: Body, event: Mapping[str, Any], client: AsyncWebClient) -> None:
+        card = await self._card(body, event) if self._meant(event) is Action.APPROVE else None
+        if card is None:
+            return
+        person = Person(card.workspace, str(event.get("user") or ""))
+        await self.workflow.withdraw(card.workspace, card.broadcast, person=person, way="reaction")
+
+    def _meant(self, event: Mapping[str, Any]) -> Action | None:
+        """What a reaction says, skin tones and aliases folded; nothing for one that nobody configured."""
+        bare = str(event.get("reaction") or "").split("::")[0]
+        name = ALIASES.get(bare, bare)
+        approval = self.desk.settings.approval
+        if name in {ALIASES.get(known, known) for known in approval.approve_reactions}:
+            return Action.APPROVE
+        if name in {ALIASES.get(known, known) for known in approval.reject_reactions}:
+            return Action.REJECT
+        return None
+
+    async def _explain(self, card: Card, user: str, told: str, client: AsyncWebClient) -> None:
+        now, key = time.monotonic(), (user, card.ts)
+        if now - self._explained.get(key, -QUIET_SECONDS) < QUIET_SECONDS:
+            return
+        if len(self._explained) > 1000:
+            self._explained.clear()
+        self._explained[key] = now
+        await tell(client, card.channel, user, views.Post(told, [views.section(told)]))

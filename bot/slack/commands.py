@@ -1,0 +1,307 @@
+"""`/broadcast` and its subcommands. Each answers in its acknowledgement, to the person who typed it alone."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from slack_bolt.context.ack.async_ack import AsyncAck
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot import store
+from bot import text as texts
+from bot.broadcast import (
+    SECOND,
+    Action,
+    Broadcast,
+    BroadcastRequest,
+    Clock,
+    Complaint,
+    NotAccepted,
+    NotAllowed,
+    NotFound,
+    Sentence,
+    State,
+    TooLate,
+    moment,
+)
+from bot.database import Busy
+from bot.policy import CannotTell, Person, mentions
+from bot.slack import typed, views
+from bot.slack.people import UNREACHABLE, People, Place
+from bot.slack.views import Post
+from bot.store import Vote
+from bot.when import NotATime, parse_when
+from bot.words import Words, words_for
+from bot.workflow import Desk, Submitted, Workflow
+from providers.base import Purpose
+
+log = structlog.get_logger(__name__)
+
+Body = Mapping[str, Any]
+ShowingOf = Callable[[Broadcast, list[Vote]], views.Showing]
+LISTED = 10
+
+
+@dataclass(frozen=True)
+class Typing:
+    """A command as it came: who typed what, where, and the words to answer in."""
+
+    person: Person
+    channel: str
+    text: str
+    trigger: str
+    words: Words
+
+
+def workspace_of(body: Body) -> str:
+    """The workspace that this came from; with an org-wide installation `team` may be null."""
+    team = body.get("team") or {}
+    user = body.get("user")
+    of_user = user.get("team_id") if isinstance(user, Mapping) else None
+    return str(body.get("team_id") or team.get("id") or of_user or "")
+
+
+class Commands:
+    """The subcommands by name; the first line of each method's docstring is its help."""
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        people: People,
+        desk: Desk,
+        clock: Clock,
+        showing_of: ShowingOf,
+        ours: Callable[[], str],
+    ) -> None:
+        self.workflow, self.people, self.desk, self.clock = workflow, people, desk, clock
+        self.showing_of, self.ours = showing_of, ours
+        self.table: dict[str, tuple[str, Callable[[Typing, AsyncWebClient], Awaitable[Post | None]]]] = {
+            "send": ("send <audience> [marketing|transactional] [at=<when>] <text>", self.send),
+            "audiences": ("audiences", self.audiences),
+            "list": ("list", self.list),
+            "show": ("show <id>", self.show),
+            "cancel": ("cancel <id>", self.cancel),
+            "help": ("help", self.help),
+        }
+
+    async def handle(self, ack: AsyncAck, body: Body, client: AsyncWebClient) -> None:
+        """Answer one command. Whatever goes wrong, the person reads a sentence and finds back what was typed."""
+        post = await self._answer(body, client)
+        if post is None:
+            await ack()
+        else:
+            await ack(text=post.text, blocks=post.blocks or None, response_type="ephemeral")
+
+    async def _answer(self, body: Body, client: AsyncWebClient) -> Post | None:
+        words, raw = words_for(None), str(body.get("text") or "")
+        shown = f"{body.get('command', '/broadcast')} {raw}"
+        try:
+            if workspace_of(body) != self.ours():
+                return Post(words("This bot belongs to another workspace."))
+            person = await self.people.person(workspace_of(body), str(body["user_id"]))
+            words = words_for(person.locale)
+            asked = Typing(person, str(body["channel_id"]), raw, str(body.get("trigger_id") or ""), words)
+            return await self._run(asked, client)
+        except Exception as error:
+            told = explain(error, words)
+            return views.complaint(told, texts.decode_slack(shown), words)
+
+    async def _run(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        name, rest = typed.first_word(asked.text)
+        if not name:
+            return await self.form(asked, client)
+        entry = self.table.get(name.lower().lstrip("?") or "help")
+        if entry is None:
+            return self._unknown(name, asked)
+        asked = Typing(asked.person, asked.channel, rest, asked.trigger, asked.words)
+        return await entry[1](asked, client)
+
+    def _unknown(self, name: str, asked: Typing) -> Post:
+        near = texts.nearest(name, self.table)
+        told = [asked.words("There is no `{name}`.", name=views.quote(name))]
+        if near:
+            told.append(asked.words("Did you mean `/broadcast {near}`?", near=near))
+        told.append(asked.words("`/broadcast help` shows what there is."))
+        return views.complaint([" ".join(told)], texts.decode_slack(f"/broadcast {name} {asked.text}"), asked.words)
+
+    # --- subcommands -------------------------------------------------------------------------------------------------
+
+    async def form(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Open the form."""
+        form = views.Form(form_audiences(self.desk), asked.channel)
+        try:
+            await client.views_open(trigger_id=asked.trigger, view=views.compose(form, asked.words))
+        except SlackApiError as error:
+            log.info("the form did not open", error=error.response.get("error"))
+            return Post(asked.words("Slack took too long to open the form. Type `/broadcast` once more."))
+        return None
+
+    async def send(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Ask to send a text to an audience."""
+        parts = typed.read_send(texts.decode_slack(asked.text))
+        if not parts.audience:
+            return self._usage("send", asked)
+        send_at = self._start(parts, asked.person)
+        if parts.complaints:
+            raise NotAccepted(*parts.complaints)
+        request = BroadcastRequest(
+            workspace=asked.person.workspace,
+            requester=asked.person.id,
+            channel=asked.channel,
+            audience=parts.audience,
+            purpose=parts.purpose or Purpose.MARKETING,
+            text=parts.text,
+            send_at=send_at,
+            sender=parts.options.get("sender"),
+            campaign=parts.options.get("campaign"),
+            zone=asked.person.zone,
+        )
+        place = await place_for(self.desk, self.people, asked.channel)
+        key = f"command:{asked.trigger or secrets.token_hex(8)}"
+        submitted = await self.workflow.submit(request, key=key, person=asked.person, postable=place.postable)
+        return submitted_post(submitted, place, asked.person, asked.words)
+
+    def _start(self, parts: typed.Typed, person: Person) -> int | None:
+        if "at" not in parts.options:
+            return None
+        try:
+            when = parse_when(parts.options["at"], zone=person.zone, now=moment(self.clock()))
+        except NotATime as error:
+            raise NotAccepted(Complaint("send_at", Sentence(error.template, error.values))) from None
+        return int(when.instant.timestamp()) * SECOND
+
+    async def audiences(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Show whom you can write to."""
+        lines = [f"• *{name}* — {views.quote(label)}" for name, label in form_audiences(self.desk)]
+        if not lines:
+            return Post(asked.words("No audience is set up yet. Ask an admin to add `[audiences.NAME]`."))
+        return Post("\n".join(lines), [views.section("\n".join(lines))])
+
+    async def list(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Show the latest broadcasts."""
+        workspace = asked.person.workspace
+        rows = await self.workflow.database.read(lambda c: store.latest(c, workspace, LISTED))
+        return views.listing(rows, asked.words)
+
+    async def show(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Show one broadcast and who did what to it."""
+        id, _ = typed.first_word(asked.text)
+        if not id:
+            return self._usage("show", asked)
+        row = await self.workflow.find(asked.person.workspace, id)
+        votes, history, card = await self.workflow.database.read(
+            lambda c: (store.votes_for(c, row), store.history(c, row.workspace, row.id), store.card_of(c, row))
+        )
+        link = await permalink(client, card)
+        return views.details(row, self.showing_of(row, votes), [dict(step) for step in history], link, asked.words)
+
+    async def cancel(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Stop a broadcast that has not left yet."""
+        id, reason = typed.first_word(texts.decode_slack(asked.text))
+        if not id:
+            return self._usage("cancel", asked)
+        row = await self.workflow.find(asked.person.workspace, id)
+        action = {State.HELD: Action.DROP, State.DRAFT: Action.DISCARD}.get(row.state, Action.CANCEL)
+        ended = await self.workflow.act(
+            row.workspace, row.id, action, person=asked.person, version=row.version, reason=reason.strip() or None
+        )
+        return Post(asked.words("{id} is cancelled. Nothing was sent.", id=ended.id))
+
+    async def help(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Show this."""
+        topic, _ = typed.first_word(asked.text)
+        wanted = {topic.lower()} & self.table.keys() or self.table.keys()
+        usages = [("/broadcast", "Open the form.")] if not topic else []
+        usages += [
+            (f"/broadcast {usage}", (method.__doc__ or "").split("\n")[0])
+            for name, (usage, method) in self.table.items()
+            if name in wanted
+        ]
+        return views.help_text(usages, asked.words)
+
+    def _usage(self, name: str, asked: Typing) -> Post:
+        usage = self.table[name][0]
+        told = asked.words("Write it like this: `/broadcast {usage}`", usage=views.quote(usage))
+        return views.complaint([told], texts.decode_slack(f"/broadcast {name} {asked.text}"), asked.words)
+
+
+# --- what commands, forms and buttons share --------------------------------------------------------------------------
+
+
+def form_audiences(desk: Desk) -> list[tuple[str, str]]:
+    """(name, label) of every audience, as the form offers them."""
+    return [
+        (name, f"{name} ({desk.provider_of(audience).title}, {audience.kind} {audience.id})")
+        for name, audience in sorted(desk.settings.audiences.items())
+    ]
+
+
+async def place_for(desk: Desk, people: People, channel: str) -> Place:
+    """Where the card would stand: the approvals' channel where there is one, else where it was asked for."""
+    return await people.place(desk.settings.approval.channel or channel)
+
+
+async def permalink(client: AsyncWebClient, card: store.Card | None) -> str | None:
+    if card is None:
+        return None
+    try:
+        answer = await client.chat_getPermalink(channel=card.channel, message_ts=card.ts)
+    except UNREACHABLE:
+        return None
+    return str(answer["permalink"])
+
+
+def submitted_post(submitted: Submitted, place: Place, person: Person, words: Words) -> Post:
+    """What happens next with something that was asked for."""
+    row = submitted.broadcast
+    if row.state is State.DRAFT and place.fix is not None:
+        return views.draft_kept(row, views.sentence(words, place.fix), words)
+    where = f"<#{row.channel}>"
+    if submitted.again:
+        told = words("You asked for that already: it is *{id}*, in {where}.", id=row.id, where=where)
+    elif row.state is State.PENDING:
+        who = mentions(row.approvers)
+        told = words("*{id}* waits in {where} for approval by {who}.", id=row.id, where=where, who=who)
+    else:
+        told = words("*{id}* needs no approval; it stands in {where}.", id=row.id, where=where)
+    if row.send_at is not None:
+        start = views.spelled(row.send_at, person.zone)
+        told += " " + words("It is to start at {start}.", start=start)
+    return Post(told, [views.section(told)])
+
+
+def explain(error: Exception, words: Words) -> list[str]:
+    """What went wrong, for the person: one sentence each, with what to do."""
+    match error:
+        case NotAccepted():
+            return [views.sentence(words, complaint.sentence) for complaint in error.complaints]
+        case NotAllowed():
+            return [views.sentence(words, error.sentence)]
+        case NotFound():
+            return [
+                words(
+                    "There is no broadcast *{id}*. `/broadcast list` shows the latest.", id=views.quote(str(error)[:40])
+                )
+            ]
+        case TooLate():
+            return [too_late(error.broadcast, words)]
+        case CannotTell():
+            return [words("Slack does not tell me who may do this just now. Please try again in a minute.")]
+        case Busy():
+            return [words("I could not write that down just now. Nothing was sent; please try again.")]
+    reference = secrets.token_hex(4)
+    log.error("something unexpected", reference=reference, exc_info=error)
+    return [
+        words("Something went wrong on my side. Please try again, or tell an admin: {reference}.", reference=reference)
+    ]
+
+
+def too_late(row: Broadcast, words: Words) -> str:
+    """Somebody, or the clock, was faster: how it stands now."""
+    badge = words(views.BADGES[row.state])
+    return words("*{id}* has moved on: {badge}. Please look at its card.", id=row.id, badge=badge)

@@ -1,0 +1,121 @@
+"""What happens when a form is submitted. Complaints land under their fields, and nothing typed is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import structlog
+from slack_bolt.context.ack.async_ack import AsyncAck
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.broadcast import Action, BroadcastRequest, Clock, Complaint, NotAccepted, Sentence, State
+from bot.policy import Person
+from bot.slack import views
+from bot.slack.commands import Body, explain, place_for, submitted_post, workspace_of
+from bot.slack.people import UNREACHABLE, People
+from bot.words import Words, words_for
+from bot.workflow import Desk, Workflow
+from providers.base import Purpose
+
+log = structlog.get_logger(__name__)
+
+View = Mapping[str, Any]
+
+
+class Modals:
+    """The forms by their callback id."""
+
+    def __init__(self, workflow: Workflow, people: People, desk: Desk, clock: Clock, ours: Callable[[], str]) -> None:
+        self.workflow, self.people, self.desk, self.clock, self.ours = workflow, people, desk, clock, ours
+        self.forms: dict[str, Callable[[View, Person, Words, AsyncWebClient], Awaitable[None]]] = {
+            "broadcast_compose": self.compose,
+            "broadcast_reject": self.reject,
+        }
+
+    async def submitted(self, ack: AsyncAck, body: Body, view: View, client: AsyncWebClient) -> None:
+        """A form came back. It closes when all is well, else it says under which field what is wrong."""
+        errors = await self._errors(body, view, client)
+        if errors:
+            await ack(response_action="errors", errors=errors)
+        else:
+            await ack()
+
+    async def _errors(self, body: Body, view: View, client: AsyncWebClient) -> dict[str, str]:
+        words = words_for(None)
+        form = self.forms.get(str(view.get("callback_id")))
+        try:
+            if form is None or workspace_of(body) != self.ours():
+                return {}
+            person = await self.people.person(workspace_of(body), str(body["user"]["id"]))
+            words = words_for(person.locale)
+            await form(view, person, words, client)
+        except NotAccepted as error:
+            return views.field_errors(error.complaints, view, words)
+        except Exception as error:
+            told = views.unmarked(" ".join(explain(error, words)))
+            return {_last_input(view): told}
+        return {}
+
+    async def closed(self, ack: AsyncAck) -> None:
+        """A form was closed; nothing hangs on it."""
+        await ack()
+
+    async def compose(self, view: View, person: Person, words: Words, client: AsyncWebClient) -> None:
+        """Submit what was composed. The form's own id makes a second submit of it harmless."""
+        composed = views.read_compose(view)
+        if composed.purpose not in list(Purpose):
+            raise NotAccepted(Complaint("purpose", Sentence("Choose a purpose.")))
+        request = BroadcastRequest(
+            workspace=person.workspace,
+            requester=person.id,
+            channel=composed.channel,
+            audience=composed.audience,
+            purpose=Purpose(composed.purpose),
+            text=composed.text,
+            send_at=composed.send_at,
+            sender=composed.sender,
+            campaign=composed.campaign,
+            zone=person.zone,
+        )
+        place = await place_for(self.desk, self.people, composed.channel)
+        submitted = await self.workflow.submit(
+            request, key=f"view:{view['id']}", person=person, postable=place.postable, draft=composed.draft
+        )
+        if submitted.broadcast.state is State.DRAFT or submitted.broadcast.channel != composed.channel:
+            post = submitted_post(submitted, place, person, words)
+            await tell(client, composed.channel, person.id, post)
+
+    async def reject(self, view: View, person: Person, words: Words, client: AsyncWebClient) -> None:
+        """Reject with the reason that was written."""
+        kept = views.kept_in(view)
+        values = view.get("state", {}).get("values", {})
+        reason = (values.get("reason", {}).get("value", {}).get("value") or "").strip()
+        if not reason:
+            raise NotAccepted(Complaint("reason", Sentence("Say why, so that the requester knows what to change.")))
+        await self.workflow.act(
+            person.workspace,
+            str(kept.get("id") or "?"),
+            Action.REJECT,
+            person=person,
+            version=int(kept.get("version") or 0),
+            reason=reason,
+        )
+
+
+def _last_input(view: View) -> str:
+    """Where an error that belongs to no field can be shown."""
+    inputs = [block["block_id"] for block in view.get("blocks", []) if block.get("type") == "input"]
+    return inputs[-1] if inputs else "text"
+
+
+async def tell(client: AsyncWebClient, channel: str, user: str, post: views.Post) -> None:
+    """Say something to one person only: where they are, else directly. Never the only place of anything important."""
+    try:
+        await client.chat_postEphemeral(channel=channel, user=user, text=post.text, blocks=post.blocks or None)
+    except UNREACHABLE:
+        try:
+            opened = await client.conversations_open(users=user)
+            await client.chat_postMessage(channel=opened["channel"]["id"], text=post.text, blocks=post.blocks or None)
+        except UNREACHABLE as error:
+            log.info("a person could not be told", error=type(error).__name__)

@@ -1,0 +1,147 @@
+"""Who is asking: a person's standing, zone and language; who is in a group; where a card may stand."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from aiohttp import ClientError
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.broadcast import Sentence
+from bot.policy import CannotTell, Person
+
+log = structlog.get_logger(__name__)
+
+PERSON_SECONDS = 300.0
+GROUP_SECONDS = 60.0  # membership that decides is never older
+PLACE_SECONDS = 15.0
+
+UNREACHABLE = (SlackApiError, ClientError, TimeoutError, OSError)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A conversation. `fix` says what to do when no card can stand there."""
+
+    postable: bool
+    fix: Sentence | None = None
+
+
+class People:
+    """Asks Slack, and remembers the answers for a little while. `workspace` is ours; anybody else is a stranger."""
+
+    def __init__(self, client: AsyncWebClient) -> None:
+        self.client = client
+        self.workspace = ""
+        self._known: dict[str, tuple[float, Any]] = {}
+
+    async def person(self, workspace: str, user: str) -> Person:
+        """Raises CannotTell when Slack does not say who that is: then nobody is."""
+        found = self._remembered(f"person:{user}", PERSON_SECONDS)
+        if found is None:
+            found = self._read(await self._ask_person(user))
+            self._remember(f"person:{user}", found)
+        return Person(workspace=workspace, id=user, **found)
+
+    async def _ask_person(self, user: str) -> dict[str, Any]:
+        try:
+            answer = await self.client.users_info(user=user, include_locale=True)
+        except UNREACHABLE as error:
+            raise _cannot_tell(user, error) from None
+        profile: dict[str, Any] = answer["user"]
+        return profile
+
+    def _read(self, profile: dict[str, Any]) -> dict[str, Any]:
+        outside = ("is_bot", "deleted", "is_restricted", "is_ultra_restricted", "is_stranger", "is_workflow_bot")
+        elsewhere = bool(self.workspace) and profile.get("team_id", self.workspace) != self.workspace
+        names = profile.get("profile") or {}
+        return {
+            "name": str(names.get("display_name") or profile.get("real_name") or profile.get("name") or ""),
+            "locale": str(profile.get("locale") or "en"),
+            "zone": str(profile.get("tz") or "UTC"),
+            "member": not elsewhere and not any(profile.get(flag) for flag in outside),
+        }
+
+    async def members(self, group: str) -> frozenset[str]:
+        """Who is in a user group; nobody in a disabled one. Raises CannotTell."""
+        found: frozenset[str] | None = self._remembered(f"group:{group}", GROUP_SECONDS)
+        if found is None:
+            found = await self._ask_group(group)
+            self._remember(f"group:{group}", found)
+        return found
+
+    async def _ask_group(self, group: str) -> frozenset[str]:
+        try:
+            answer = await self.client.usergroups_users_list(usergroup=group)
+        except SlackApiError as error:
+            if error.response.get("error") in ("no_such_subteam", "subteam_not_found"):
+                return frozenset()
+            raise _cannot_tell(group, error) from None
+        except UNREACHABLE as error:
+            raise _cannot_tell(group, error) from None
+        return frozenset(answer["users"])
+
+    async def place(self, channel: str) -> Place:
+        """May a card stand in this conversation?"""
+        if channel.startswith("D"):
+            return NO_DIRECT
+        found: Place | None = self._remembered(f"place:{channel}", PLACE_SECONDS)
+        if found is None:
+            found = await self._ask_place(channel)
+            if found.postable:
+                self._remember(f"place:{channel}", found)
+        return found
+
+    async def _ask_place(self, channel: str) -> Place:
+        try:
+            answer = await self.client.conversations_info(channel=channel)
+        except SlackApiError as error:
+            if error.response.get("error") in ("channel_not_found", "not_in_channel", "missing_scope"):
+                return INVITE
+            raise _cannot_tell(channel, error) from None
+        except UNREACHABLE as error:
+            raise _cannot_tell(channel, error) from None
+        return _judge(answer["channel"])
+
+    def _remembered(self, key: str, seconds: float) -> Any:
+        at, value = self._known.get(key, (0.0, None))
+        return value if time.monotonic() - at < seconds else None
+
+    def _remember(self, key: str, value: Any) -> None:
+        if len(self._known) > 10_000:
+            self._known.clear()
+        self._known[key] = (time.monotonic(), value)
+
+
+def _judge(channel: dict[str, Any]) -> Place:
+    if channel.get("is_im") or channel.get("is_mpim"):
+        return NO_DIRECT
+    if channel.get("is_archived"):
+        return ARCHIVED
+    if channel.get("is_ext_shared"):
+        return SHARED
+    return Place(True) if channel.get("is_member", True) else INVITE
+
+
+def _cannot_tell(what: str, error: Exception) -> CannotTell:
+    log.warning("Slack did not tell", about=what, error=type(error).__name__)
+    return CannotTell(what)
+
+
+INVITE = Place(
+    False,
+    Sentence(
+        "I am not in this channel, so nobody could approve it here. Type `/invite @bellcrier`, then open the draft."
+    ),
+)
+NO_DIRECT = Place(
+    False, Sentence("In a direct message nobody else could approve it. Open the draft from a channel that I am in.")
+)
+ARCHIVED = Place(False, Sentence("This channel is archived. Open the draft from a channel that I am in."))
+SHARED = Place(
+    False, Sentence("This channel is shared with another company. Open the draft from a channel of your own.")
+)

@@ -1,0 +1,207 @@
+"""Keeps each card and its thread up to date within Slack's limits. What is to be shown lies in the store; a crash,
+an outage or a rate limit only delays it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aiohttp import ClientError
+from aiolimiter import AsyncLimiter
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+from sqlalchemy import Connection
+
+from bot import store
+from bot.broadcast import SECOND, Broadcast, Clock, Micros
+from bot.database import Database
+from bot.slack import views
+from bot.slack.views import Post, Showing
+from bot.store import Card, PendingNote, Vote
+from bot.words import Words
+
+log = structlog.get_logger(__name__)
+
+AT_ONCE = 20
+CARD_PAUSE = 2 * SECOND  # between two drawings of one card
+UPDATES_A_MINUTE = 50  # `chat.update` of all cards of a workspace together
+LONGEST_PAUSE = 300 * SECOND
+
+BAD_BLOCKS = frozenset({"invalid_blocks", "msg_blocks_too_long", "invalid_blocks_format", "block_mismatch"})
+
+ShowingOf = Callable[[Broadcast, list[Vote]], Showing]
+
+
+class Later(Exception):
+    """Slack cannot take it now; again at `at`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
+class Threads:
+    """One painter. `paint` makes one pass; what could not be shown stays in the store for the next one."""
+
+    def __init__(
+        self, database: Database, client: AsyncWebClient, showing_of: ShowingOf, words: Words, clock: Clock
+    ) -> None:
+        self.database, self.client, self.showing_of = database, client, showing_of
+        self.words, self.clock = words, clock
+        self._updates = AsyncLimiter(UPDATES_A_MINUTE, 60)
+        self._quiet_until: Micros = 0
+
+    async def paint(self) -> None:
+        """Draw the cards that are behind, then post what their threads have not been told."""
+        if self.clock() < self._quiet_until:
+            return
+        try:
+            for row in await self.database.read(lambda c: store.cards_to_draw(c, self.clock(), AT_ONCE)):
+                await self._draw(row)
+            await self._post_notes()
+        except Later as later:
+            self._quiet_until = self.clock() + min(int(later.seconds * SECOND), LONGEST_PAUSE)
+
+    async def _post_notes(self) -> None:
+        """A thread keeps its order, so each pass takes the oldest note of each broadcast until none is left."""
+        while pending := await self.database.read(lambda c: store.notes_to_post(c, self.clock(), AT_ONCE)):
+            for note in pending:
+                await self._post_note(note)
+
+    # --- cards -------------------------------------------------------------------------------------------------------
+
+    async def _draw(self, row: Broadcast) -> None:
+        known, votes = await self.database.read(lambda c: (store.card_of(c, row), store.votes_for(c, row)))
+        post = views.card(row, self.showing_of(row, votes), self.words)
+        if known is not None and not self._updates.has_capacity():
+            return  # it stays behind for now, and is drawn with its last state later
+        if known is not None:
+            card = await self._redraw(known, post, row)
+        else:
+            card = await self._first_card(row, post)
+        await self.database.write(lambda c: self._drawn(c, row, card))
+
+    def _drawn(self, connection: Connection, row: Broadcast, card: Card | None) -> None:
+        if card is not None:
+            store.keep_card(connection, card)
+        store.drawn(connection, row, again_at=self.clock() + CARD_PAUSE)
+
+    async def _redraw(self, known: Card, post: Post, row: Broadcast) -> Card | None:
+        await self._updates.acquire()
+        try:
+            await self._call(
+                lambda blocks: self.client.chat_update(
+                    channel=known.channel, ts=known.ts, text=post.text, blocks=blocks
+                ),
+                post,
+            )
+        except SlackApiError as error:
+            return await self._lost_card(error, row, post)
+        return Card(known.workspace, known.broadcast, known.version, known.channel, known.ts, row.revision)
+
+    async def _lost_card(self, error: SlackApiError, row: Broadcast, post: Post) -> Card | None:
+        """Somebody deleted the card: the broadcast gets a new one, so that it never goes on unseen."""
+        if _code(error) == "message_not_found" and not row.ended:
+            return await self._first_card(row, post)
+        log.warning("a card could not be drawn", broadcast=row.id, error=_code(error))
+        return None
+
+    async def _first_card(self, row: Broadcast, post: Post) -> Card | None:
+        try:
+            answer = await self._say(row.channel, post, row, kind="broadcast_card")
+        except SlackApiError as error:
+            return await self._card_by_dm(error, row, post)
+        return Card(row.workspace, row.id, row.version, answer["channel"], answer["ts"], row.revision)
+
+    async def _card_by_dm(self, error: SlackApiError, row: Broadcast, post: Post) -> Card | None:
+        """The channel is gone. The broadcast is unaffected; who asked for it is told directly."""
+        log.warning("a card has no place", broadcast=row.id, error=_code(error))
+        try:
+            opened = await self.client.conversations_open(users=row.requester)
+            answer = await self._say(opened["channel"]["id"], post, row, kind="broadcast_card")
+        except SlackApiError as second:
+            log.error("nobody can be told", broadcast=row.id, error=_code(second))
+            return None
+        return Card(row.workspace, row.id, row.version, answer["channel"], answer["ts"], row.revision)
+
+    # --- notes -------------------------------------------------------------------------------------------------------
+
+    async def _post_note(self, pending: PendingNote) -> None:
+        row, card = await self.database.read(lambda c: self._where(c, pending))
+        if card is None:
+            await self._put_off(pending, 2 * SECOND)
+            return
+        post = views.note(pending.note, row, self.words)
+        try:
+            answer = await self._say(
+                card.channel, post, row, kind="broadcast_note", thread=card.ts, aloud=pending.note.aloud
+            )
+        except SlackApiError as error:
+            log.warning("a thread could not be told", broadcast=row.id, error=_code(error))
+            await self._put_off(pending, min(5 * SECOND * 2**pending.tries, LONGEST_PAUSE))
+            return
+        await self.database.write(lambda c: store.note_posted(c, pending.seq, answer["ts"]))
+
+    def _where(self, connection: Connection, pending: PendingNote) -> tuple[Broadcast, Card | None]:
+        row = store.find(connection, pending.workspace, pending.broadcast)
+        return row, store.card_of(connection, row)
+
+    async def _put_off(self, pending: PendingNote, pause: Micros) -> None:
+        """After some tries it is given up: the card tells the state all the same."""
+        again = None if pending.tries >= 20 else self.clock() + pause
+        await self.database.write(lambda c: store.note_failed(c, pending.seq, again))
+
+    # --- Slack -------------------------------------------------------------------------------------------------------
+
+    async def _say(
+        self, channel: str, post: Post, row: Broadcast, *, kind: str, thread: str | None = None, aloud: bool = False
+    ) -> AsyncSlackResponse:
+        # Ids only: other apps in the channel can read metadata.
+        metadata = {"event_type": kind, "event_payload": {"id": row.id, "version": row.version}}
+        return await self._call(
+            lambda blocks: self.client.chat_postMessage(
+                channel=channel,
+                text=post.text,
+                blocks=blocks,
+                thread_ts=thread,
+                reply_broadcast=True if thread and aloud else None,
+                metadata=metadata,
+                unfurl_links=False,
+                unfurl_media=False,
+            ),
+            post,
+        )
+
+    async def _call(
+        self, call: Callable[[list[views.Block] | None], Awaitable[AsyncSlackResponse]], post: Post
+    ) -> AsyncSlackResponse:
+        """Raises Later for what passes, SlackApiError for what does not."""
+        try:
+            return await call(post.blocks or None)
+        except SlackApiError as error:
+            if _code(error) in BAD_BLOCKS:
+                log.error("Slack did not take our blocks", error=_code(error))
+                return await call(None)
+            raise self._sorted(error) from None
+        except (ClientError, TimeoutError, OSError) as error:
+            log.warning("Slack cannot be reached", error=type(error).__name__)
+            raise Later(5.0) from None
+
+    def _sorted(self, error: SlackApiError) -> Exception:
+        status = error.response.status_code
+        if status == 429:
+            return Later(float(error.response.headers.get("Retry-After", 1)))
+        if status >= 500 or _code(error) in ("internal_error", "fatal_error", "service_unavailable"):
+            return Later(5.0)
+        if _code(error) in ("invalid_auth", "account_inactive", "token_revoked", "token_expired", "not_authed"):
+            log.error("Slack does not know us any more", error=_code(error))
+            return Later(60.0)
+        return error
+
+
+def _code(error: SlackApiError) -> str:
+    try:
+        return str(error.response.get("error") or "")
+    except ValueError:
+        return ""

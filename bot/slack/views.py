@@ -1,0 +1,636 @@
+"""Broadcasts in, Block Kit out. Pure functions; everything a person typed goes through `quote` or `plain`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from bot import text as texts
+from bot.broadcast import (
+    SECOND,
+    Action,
+    Broadcast,
+    Complaint,
+    Hold,
+    Micros,
+    Phase,
+    Sentence,
+    State,
+    allowed,
+    fingerprint,
+    moment,
+)
+from bot.hours import HoldUntil, Refuse, Verdict
+from bot.policy import mentions
+from bot.store import Note, Vote
+from bot.words import Words
+from providers.base import Purpose
+
+Block = dict[str, Any]
+
+#: Values of these names in a sentence are mentions already; everything else was typed or told by somebody.
+MENTIONS = frozenset({"by", "who", "requester", "channel"})
+TEXT_PIECE = 2900  # characters of the message in one block; a block holds 3000
+FIELD = 1900
+
+BADGES: Mapping[State, str] = {
+    State.DRAFT: "📝 Draft",
+    State.PENDING: "🟡 Waiting for approval",
+    State.SCHEDULED: "🕑 Scheduled",
+    State.HELD: "✋ Held",
+    State.SENDING: "📤 Sending",
+    State.UNKNOWN: "❓ Not known whether it went out",
+    State.SENT: "✅ Sent",
+    State.DONE: "🏁 Done",
+    State.FAILED: "⛔ Failed",
+    State.REJECTED: "🚫 Rejected",
+    State.CANCELLED: "✖️ Cancelled",
+    State.EXPIRED: "⌛ Expired",
+}
+
+HOLDS: Mapping[Hold, str] = {
+    Hold.LATE: "its time has passed",
+    Hold.HOURS: "outside the hours for this audience",
+    Hold.PAUSED: "sending is paused",
+    Hold.CAP: "the cap of sends an hour is reached",
+    Hold.BLOCKED: "another campaign is open at the vendor",
+    Hold.RESTORED: "the database was restored",
+}
+
+PURPOSES: Mapping[Purpose, str] = {Purpose.MARKETING: "Marketing", Purpose.TRANSACTIONAL: "Transactional"}
+
+STATUSES = {
+    "accepted": "accepted",
+    "sent": "sent",
+    "delivered": "delivered",
+    "failed": "failed",
+    "blacklisted": "blacklisted",
+    "expired": "expired",
+}
+
+
+@dataclass(frozen=True)
+class Post:
+    """A message: `text` is the notification and what a screen reader says, always a whole sentence."""
+
+    text: str
+    blocks: list[Block] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Showing:
+    """What a card shows beside its row. `zone`: the audience's, where its policy names one."""
+
+    votes: tuple[Vote, ...]
+    vendor: str
+    legacy: str | None
+    verdict: Verdict | None
+    training: bool
+    zone: str
+
+
+# --- text, safely ----------------------------------------------------------------------------------------------------
+
+
+def quote(typed: str) -> str:
+    """What somebody typed, so that it can neither ping anyone nor forge a link."""
+    return typed.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def when(instant: Micros, zone: str = "UTC") -> str:
+    """An instant as each reader sees it in their own zone, with a spelled-out fallback for notifications."""
+    local = moment(instant).astimezone(ZoneInfo(zone))
+    return f"<!date^{instant // SECOND}^{{date_short_pretty}} {{time}}|{local:%Y-%m-%d %H:%M %Z}>"
+
+
+def spelled(instant: Micros, zone: str) -> str:
+    """An instant in words for places without markup: with its zone and offset."""
+    local: datetime = moment(instant).astimezone(ZoneInfo(zone))
+    return f"{local:%Y-%m-%d %H:%M} {zone} ({local:%z})"
+
+
+def sentence(words: Words, said: Sentence) -> str:
+    """A sentence in the reader's language, with its values made safe."""
+    return words.fill(said.template, {name: _safe(name, value) for name, value in said.values.items()})
+
+
+def _safe(name: str, value: str | int) -> str | int:
+    if name.endswith("_at") and isinstance(value, int):
+        return when(value)
+    return value if name in MENTIONS or isinstance(value, int) else quote(value)
+
+
+def section(markdown: str, block_id: str | None = None) -> Block:
+    block: Block = {"type": "section", "text": {"type": "mrkdwn", "text": markdown[:3000]}}
+    return {**block, "block_id": block_id} if block_id else block
+
+
+def context(*lines: str) -> Block:
+    return {"type": "context", "elements": [{"type": "mrkdwn", "text": line[:2000]} for line in lines[:10]]}
+
+
+def literal(typed: str) -> list[Block]:
+    """All of a text, exactly as it is, in blocks that know no markup."""
+    pieces = [typed[start : start + TEXT_PIECE] for start in range(0, len(typed), TEXT_PIECE)] or [" "]
+    return [
+        {
+            "type": "rich_text",
+            "elements": [{"type": "rich_text_preformatted", "elements": [{"type": "text", "text": piece}]}],
+        }
+        for piece in pieces
+    ]
+
+
+def plain(typed: str) -> dict[str, Any]:
+    return {"type": "plain_text", "text": typed, "emoji": False}
+
+
+# --- the card --------------------------------------------------------------------------------------------------------
+
+
+def card(broadcast: Broadcast, showing: Showing, words: Words) -> Post:
+    """The message that shows a broadcast: everything that an approver must know, in one look."""
+    blocks = [
+        *_head(broadcast, showing, words),
+        *literal(broadcast.text),
+        context(_length(broadcast, words), *_warnings(broadcast, showing, words)),
+        {"type": "section", "fields": _facts(broadcast, showing, words)},
+        *_progress(broadcast, words),
+        section(_next_step(broadcast, showing, words), f"next:{broadcast.revision}"),
+        *_buttons(broadcast, words),
+    ]
+    return Post(summary(broadcast, words), blocks)
+
+
+def summary(broadcast: Broadcast, words: Words) -> str:
+    """The card in one sentence."""
+    shown = broadcast.text if len(broadcast.text) <= 80 else f"{broadcast.text[:79]}…"
+    return words(
+        "{badge}: broadcast {id} to {audience}: “{text}”",
+        badge=words(BADGES[broadcast.state]),
+        id=broadcast.id,
+        audience=quote(broadcast.audience),
+        text=quote(shown),
+    )
+
+
+def _head(broadcast: Broadcast, showing: Showing, words: Words) -> list[Block]:
+    badge = words(BADGES[broadcast.state])
+    title = f"{badge} · {broadcast.id}"
+    if showing.training:
+        title = f"{words('TRAINING: nothing is really sent')} · {title}"
+    asked = words(
+        "{requester} asks to send this to *{audience}*",
+        requester=mentions([broadcast.requester]),
+        audience=quote(broadcast.audience),
+    )
+    return [{"type": "header", "text": plain(title[:150])}, section(asked)]
+
+
+def _length(broadcast: Broadcast, words: Words) -> str:
+    size = texts.measure(broadcast.text)
+    encoding = "GSM-7" if size.encoding == "gsm7" else "Unicode"
+    if broadcast.kind == "group":
+        return words("{count} characters", count=len(broadcast.text))
+    least = words("at least") if texts.placeholders(broadcast.text) else "≈"
+    return words.count(
+        "{least} {number} SMS per recipient ({encoding}, {units}/{room})",
+        "{least} {number} SMS per recipient ({encoding}, {units}/{room})",
+        size.segments,
+        least=least,
+        encoding=encoding,
+        units=size.units,
+        room=size.room,
+    )
+
+
+def _warnings(broadcast: Broadcast, showing: Showing, words: Words) -> list[str]:
+    found = []
+    offenders = texts.measure(broadcast.text).offenders
+    if offenders and broadcast.kind != "group":
+        named = ", ".join(texts.name_of(char) for char in offenders[:5])
+        found.append(words("⚠️ Unicode because of {characters}", characters=quote(named)))
+        better = texts.suggest(broadcast.text)
+        if better is not None:
+            template = "💡 Plain characters in their place would make {after} SMS instead of {before}"
+            found.append(words(template, after=better.after, before=better.before))
+    if broadcast.purpose is Purpose.TRANSACTIONAL and (offers := texts.looks_like_marketing(broadcast.text)):
+        found.append(
+            words("⚠️ Reads like an offer: {words}. Is it really transactional?", words=quote(", ".join(offers)))
+        )
+    if names := texts.emoji_names(broadcast.text):
+        found.append(words("⚠️ Phones will show {names} as it is written", names=quote(", ".join(names))))
+    if showing.legacy:
+        found.append(f"⚠️ {words(showing.legacy)}")
+    return found
+
+
+def _facts(broadcast: Broadcast, showing: Showing, words: Words) -> list[dict[str, str]]:
+    facts = [
+        (words("Audience"), f"{quote(broadcast.audience)} — {_size(broadcast, words)}"),
+        (words("Purpose"), words(PURPOSES[broadcast.purpose])),
+        (words("Account"), f"{quote(broadcast.account)} ({quote(showing.vendor)})"),
+        (words("Start"), _start(broadcast, showing, words)),
+    ]
+    if broadcast.sender:
+        facts.append((words("Sender"), quote(broadcast.sender)))
+    if broadcast.campaign:
+        facts.append((words("Campaign"), quote(broadcast.campaign)))
+    if broadcast.staged is not None and broadcast.staged.cost is not None:
+        facts.append((words("Cost"), f"{broadcast.staged.cost} {broadcast.staged.currency or ''}".strip()))
+    facts.append((words("Fingerprint"), f"`{fingerprint(broadcast)}` v{broadcast.version}"))
+    return [{"type": "mrkdwn", "text": f"*{name}*\n{value}"[:FIELD]} for name, value in facts]
+
+
+def _size(broadcast: Broadcast, words: Words) -> str:
+    if broadcast.size is not None:
+        return words.count("{number} person", "{number} people", broadcast.size)
+    if broadcast.bound is not None:
+        return words("the vendor does not say; at most {bound}", bound=broadcast.bound)
+    return words("the vendor does not say how many")
+
+
+def _start(broadcast: Broadcast, showing: Showing, words: Words) -> str:
+    if broadcast.due is not None or broadcast.send_at is not None:
+        instant = broadcast.due or broadcast.send_at or 0
+        zone = showing.zone or broadcast.zone
+        start = f"{when(instant, zone)} ({spelled(instant, zone)})"
+    else:
+        start = words("right after approval")
+    if isinstance(showing.verdict, HoldUntil) and broadcast.state in (State.PENDING, State.SCHEDULED):
+        opens = int(showing.verdict.instant.timestamp()) * SECOND
+        start += "\n" + words("✋ held for the hours until {opens_at}", opens_at=when(opens, showing.zone or "UTC"))
+    if isinstance(showing.verdict, Refuse) and broadcast.state in (State.PENDING, State.SCHEDULED):
+        start += "\n" + words("✋ the hours for this audience do not allow it then")
+    return start
+
+
+def _progress(broadcast: Broadcast, words: Words) -> list[Block]:
+    lines = []
+    if broadcast.ids:
+        shown = ", ".join(f"`{quote(id)}`" for id in broadcast.ids[:20])
+        more = f" … (+{len(broadcast.ids) - 20})" if len(broadcast.ids) > 20 else ""
+        lines.append(words("*Ids*: {ids}", ids=shown + more))
+    if broadcast.counts:
+        lines.append(words("*Deliveries*: {counts}", counts=quote(counts(broadcast.counts, words))))
+    if broadcast.failure is not None:
+        lines.append(sentence(words, broadcast.failure))
+    return [section("\n".join(lines), f"progress:{broadcast.revision}")] if lines else []
+
+
+def counts(numbers: Mapping[str, int], words: Words) -> str:
+    """`delivered 18, failed 2` in the reader's language; a word that nobody knows stays the vendor's."""
+    return ", ".join(
+        f"{words(STATUSES[name]) if name in STATUSES else name} {n}" for name, n in sorted(numbers.items())
+    )
+
+
+def _next_step(broadcast: Broadcast, showing: Showing, words: Words) -> str:
+    yes = mentions(vote.approver for vote in showing.votes)
+    match broadcast.state:
+        case State.PENDING:
+            missing = max(broadcast.quorum - len(showing.votes), 0)
+            step = words.count(
+                "Needs {number} approval from {who}: press Approve, or react with :white_check_mark:.",
+                "Needs {number} approvals from {who}: press Approve, or react with :white_check_mark:.",
+                missing,
+                who=mentions(broadcast.approvers),
+            )
+            return f"{step}\n{words('Approved so far by {who}', who=yes)}" if showing.votes else step
+        case State.SCHEDULED:
+            start = when(broadcast.due or 0, showing.zone or broadcast.zone)
+            by = words("Approved by {who}", who=yes) if showing.votes else words("No approval needed")
+            return words("{by}. It starts {start}.", by=by, start=start)
+        case State.HELD:
+            return words("Held: {why}.", why=words(HOLDS[broadcast.hold or Hold.LATE]))
+        case State.SENDING:
+            releasing = broadcast.phase is Phase.RELEASING
+            return words("It is going out now.") if releasing else words("Being prepared at the vendor.")
+        case State.UNKNOWN:
+            return words("It may have gone out, so it is not sent again. What happened?")
+        case State.SENT:
+            return words("The vendor accepted it. It cannot be recalled.")
+        case _:
+            return words("Nothing more happens to it. To send again, ask for a new broadcast.")
+
+
+BUTTONS: Mapping[Action, tuple[str, str | None]] = {  # label and style, in the order in which they stand
+    Action.APPROVE: ("Approve", "primary"),
+    Action.REJECT: ("Reject", "danger"),
+    Action.CANCEL: ("Cancel", None),
+    Action.STOP: ("Stop", "danger"),
+    Action.SEND_NOW: ("Send now", "primary"),
+    Action.DROP: ("Drop", "danger"),
+    Action.MARK_SENT: ("It went out", None),
+    Action.MARK_NOT_SENT: ("It did not go out", "danger"),
+}
+
+
+def _buttons(broadcast: Broadcast, words: Words) -> list[Block]:
+    """The buttons are read from the table of transitions, so they cannot disagree with it."""
+    possible = allowed(broadcast.state)
+    unwanted = Action.CANCEL if broadcast.in_undo_window else Action.STOP
+    shown = [action for action in BUTTONS if action in possible and action is not unwanted]
+    if not shown:
+        return []
+    elements = [_button(action, broadcast, words) for action in shown]
+    return [{"type": "actions", "block_id": f"actions:{broadcast.revision}", "elements": elements}]
+
+
+def _button(action: Action, broadcast: Broadcast, words: Words) -> dict[str, Any]:
+    label, style = BUTTONS[action]
+    button = {
+        "type": "button",
+        "action_id": f"broadcast.{action}",
+        "text": plain(words(label)),
+        "value": f"{broadcast.id}:{broadcast.version}",
+    }
+    if style:
+        button["style"] = style
+    if action in (Action.APPROVE, Action.SEND_NOW, Action.MARK_NOT_SENT):
+        button["confirm"] = _confirm(action, broadcast, words)
+    return button
+
+
+def _confirm(action: Action, broadcast: Broadcast, words: Words) -> dict[str, Any]:
+    about = f"{broadcast.audience} — {_size(broadcast, words)}"
+    start = spelled(broadcast.send_at, broadcast.zone) if broadcast.send_at else words("right after approval")
+    question = words("{about}. Start: {start}. It cannot be recalled.", about=about, start=start)
+    if action is Action.MARK_NOT_SENT:
+        question = words("Are you sure that it did not go out? It ends as failed; nothing is sent again.")
+    return {
+        "title": plain(words(BUTTONS[action][0])),
+        "text": plain(question[:300]),
+        "confirm": plain(words(BUTTONS[action][0])[:30]),
+        "deny": plain(words("Go back")),
+    }
+
+
+# --- the thread ------------------------------------------------------------------------------------------------------
+
+
+def note(said: Note, broadcast: Broadcast, words: Words) -> Post:
+    """One thing that the thread is told."""
+    told = sentence(words, said.sentence)
+    if said.mention:
+        told = f"{mentions([said.mention])} {told}"
+    return Post(f"{told} ({broadcast.id})" if said.aloud else told, [section(told)])
+
+
+# --- forms -----------------------------------------------------------------------------------------------------------
+
+INPUTS = ("audience", "purpose", "text", "send_at", "sender", "campaign")
+
+
+@dataclass(frozen=True)
+class Form:
+    """The compose form. `audiences`: (name, label) pairs; `values`: what it is filled with."""
+
+    audiences: Sequence[tuple[str, str]]
+    channel: str
+    draft: str | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Composed:
+    """What came back from the compose form, still unchecked."""
+
+    audience: str
+    purpose: str
+    text: str
+    send_at: Micros | None
+    sender: str | None
+    campaign: str | None
+    channel: str
+    draft: str | None
+
+
+def compose(form: Form, words: Words) -> dict[str, Any]:
+    """The form behind `/broadcast`. Block ids are the request's field names."""
+    options = [_option(name, label) for name, label in form.audiences[:100]]
+    purposes = [_option(purpose, words(label)) for purpose, label in PURPOSES.items()]
+    chosen = form.values.get("audience")
+    audience: dict[str, Any] = {"type": "static_select", "options": options}
+    initial = next((option for option in options if option["value"] == chosen), None)
+    if initial:
+        audience["initial_option"] = initial
+    purpose = next((option for option in purposes if option["value"] == form.values.get("purpose")), purposes[0])
+    written = {"type": "plain_text_input", "multiline": True, "min_length": 1, "max_length": 3000}
+    hint = words("For marketing the opt-out mention is added for you. A single SMS holds 160 plain characters.")
+    start: dict[str, Any] = {"type": "datetimepicker"}
+    if form.values.get("send_at"):
+        start["initial_date_time"] = form.values["send_at"]
+    blocks = [
+        _input("audience", words("Audience"), audience),
+        _input("purpose", words("Purpose"), {"type": "static_select", "options": purposes, "initial_option": purpose}),
+        _input("text", words("Text"), _filled(written, form.values.get("text")), hint=hint),
+        _input("send_at", words("Start"), start, optional=True, hint=words("Empty: right after approval.")),
+        _input(
+            "sender",
+            words("Sender"),
+            _filled({"type": "plain_text_input", "max_length": 40}, form.values.get("sender")),
+            optional=True,
+        ),
+        _input(
+            "campaign",
+            words("Campaign"),
+            _filled({"type": "plain_text_input", "max_length": 80}, form.values.get("campaign")),
+            optional=True,
+        ),
+    ]
+    return _modal(
+        "broadcast_compose",
+        words("New broadcast"),
+        words("Ask to send"),
+        blocks,
+        {"channel": form.channel, "draft": form.draft},
+        words,
+    )
+
+
+def _modal(
+    callback_id: str, title: str, submit: str, blocks: list[Block], kept: Mapping[str, Any], words: Words
+) -> dict[str, Any]:
+    return {
+        "type": "modal",
+        "callback_id": callback_id,
+        "title": plain(title[:24]),
+        "submit": plain(submit[:24]),
+        "close": plain(words("Cancel")[:24]),
+        "private_metadata": json.dumps(kept),
+        "blocks": blocks,
+    }
+
+
+def _option(value: str, label: str) -> dict[str, Any]:
+    return {"text": plain(label[:75]), "value": value[:150]}
+
+
+def _filled(element: dict[str, Any], value: str | None) -> dict[str, Any]:
+    return {**element, "initial_value": value} if value else element
+
+
+def _input(
+    name: str, label: str, element: Mapping[str, Any], *, optional: bool = False, hint: str | None = None
+) -> Block:
+    block: Block = {
+        "type": "input",
+        "block_id": name,
+        "label": plain(label),
+        "optional": optional,
+        "element": {**element, "action_id": "value"},
+    }
+    return {**block, "hint": plain(hint)} if hint else block
+
+
+def read_compose(view: Mapping[str, Any]) -> Composed:
+    """What a person filled in. Missing pieces come out empty and are complained of later."""
+    kept = kept_in(view)
+    values = view.get("state", {}).get("values", {})
+    start = _value(values, "send_at").get("selected_date_time")
+    return Composed(
+        audience=_chosen(values, "audience"),
+        purpose=_chosen(values, "purpose"),
+        text=_value(values, "text").get("value") or "",
+        send_at=int(start) * SECOND if start else None,
+        sender=(_value(values, "sender").get("value") or "").strip() or None,
+        campaign=(_value(values, "campaign").get("value") or "").strip() or None,
+        channel=str(kept.get("channel") or ""),
+        draft=kept.get("draft"),
+    )
+
+
+def _value(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A block that had to be refilled is called `text:2`: Slack keeps what was typed under the old name."""
+    for block_id, actions in values.items():
+        if block_id.split(":")[0] == name:
+            found: Mapping[str, Any] = actions.get("value") or {}
+            return found
+    return {}
+
+
+def _chosen(values: Mapping[str, Any], name: str) -> str:
+    return str((_value(values, name).get("selected_option") or {}).get("value") or "")
+
+
+def kept_in(view: Mapping[str, Any]) -> dict[str, Any]:
+    """What the form remembers; nothing for one that is not ours."""
+    try:
+        kept = json.loads(view.get("private_metadata") or "{}")
+    except ValueError:
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
+def field_errors(complaints: Iterable[Complaint], view: Mapping[str, Any], words: Words) -> dict[str, str]:
+    """Each complaint under its field; one about no field of the form stands under the text."""
+    places = {
+        block["block_id"].split(":")[0]: block["block_id"]
+        for block in view.get("blocks", [])
+        if block.get("type") == "input"
+    }
+    return {
+        places.get(complaint.field, places.get("text", "text")): unmarked(sentence(words, complaint.sentence))
+        for complaint in complaints
+    }
+
+
+def unmarked(markdown: str) -> str:
+    """A sentence for a place without markup, such as the line under a field."""
+    without_people = re.sub(r"<(?:@|!subteam\^)([A-Z0-9]+)>", r"@\1", markdown)
+    return (
+        without_people.replace("*", "").replace("`", "").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    )
+
+
+def reject_form(broadcast: Broadcast, words: Words) -> dict[str, Any]:
+    """Asks for a reason: the requester has to know what to change."""
+    reason = {"type": "plain_text_input", "multiline": True, "min_length": 1, "max_length": 500}
+    blocks = [
+        section(words("Reject *{id}* to *{audience}*?", id=broadcast.id, audience=quote(broadcast.audience))),
+        _input("reason", words("Reason"), reason, hint=words("The requester reads it in the thread.")),
+    ]
+    kept = {"id": broadcast.id, "version": broadcast.version}
+    return _modal("broadcast_reject", words("Reject"), words("Reject"), blocks, kept, words)
+
+
+# --- answers to one person -------------------------------------------------------------------------------------------
+
+
+def complaint(told: Iterable[str], typed: str, words: Words) -> Post:
+    """What is wrong and what to do, and what was typed, so that nothing is lost."""
+    lines = "\n".join(told)
+    blocks = [section(lines)]
+    if typed.strip():
+        blocks += [context(words("You typed:")), *literal(typed)]
+    return Post(lines, blocks)
+
+
+def draft_kept(broadcast: Broadcast, fix: str, words: Words) -> Post:
+    """No card can stand where it was asked for: the draft waits, and the fix is named."""
+    told = words("I kept your draft as *{id}*.", id=broadcast.id)
+    button = {
+        "type": "button",
+        "action_id": "broadcast.edit",
+        "text": plain(words("Open the draft")),
+        "value": f"{broadcast.id}:{broadcast.version}",
+        "style": "primary",
+    }
+    blocks = [section(f"{fix}\n{told}"), *literal(broadcast.typed), {"type": "actions", "elements": [button]}]
+    return Post(f"{fix} {told}", blocks)
+
+
+def listing(broadcasts: Sequence[Broadcast], words: Words) -> Post:
+    """The latest broadcasts, a line each."""
+    if not broadcasts:
+        return Post(words("There are no broadcasts yet. Try `/broadcast` for the form."))
+    lines = [_line(row, words) for row in broadcasts]
+    title = words("The latest broadcasts")
+    return Post(f"{title}: {', '.join(row.id for row in broadcasts)}", [section(f"*{title}*"), *map(section, lines)])
+
+
+def _line(row: Broadcast, words: Words) -> str:
+    shown = row.text if len(row.text) <= 60 else f"{row.text[:60]}…"
+    instant = when(row.due or row.send_at or row.changed_at, row.zone)
+    who = mentions([row.requester])
+    return f"{words(BADGES[row.state])} · *{row.id}* → {quote(row.audience)} · {who} · {instant} · “{quote(shown)}”"
+
+
+def details(
+    broadcast: Broadcast, showing: Showing, history: Iterable[Mapping[str, Any]], link: str | None, words: Words
+) -> Post:
+    """The card without its buttons, and who did what."""
+    shown = card(broadcast, showing, words)
+    steps = [
+        f"{when(row['at'], broadcast.zone)} · {_actor(row['actor'])} · {row['action']}"
+        + (f" → {row['after']}" if row["after"] and row["after"] != row["before"] else "")
+        for row in list(history)[-15:]
+    ]
+    blocks = [block for block in shown.blocks if block["type"] != "actions"]
+    blocks.append(section(f"*{words('History')}*\n" + "\n".join(steps)))
+    if link:
+        blocks.append(section(words("<{link}|Open its card>", link=link)))
+    return Post(shown.text, blocks)
+
+
+def _actor(actor: str) -> str:
+    return mentions([actor]) if re.fullmatch(r"[UW][A-Z0-9]+", actor) else quote(actor)
+
+
+def help_text(usages: Iterable[tuple[str, str]], words: Words) -> Post:
+    """Every subcommand, with examples that can be pasted."""
+    lines = [f"• `{usage}` — {words(about)}" for usage, about in usages]
+    examples = [
+        "/broadcast send clients marketing Soldes demain",
+        '/broadcast send clients transactional at="demain 9h" Votre commande est prête',
+    ]
+    title = words("*What I can do*")
+    shown = "\n".join(f"`{example}`" for example in examples)
+    blocks = [section(title), section("\n".join(lines)), section(words("*Examples*") + f"\n{shown}")]
+    return Post("\n".join([title, *lines, *examples]), blocks)
