@@ -29,7 +29,7 @@ from starlette.applications import Starlette
 from bot import store
 from bot.broadcast import Broadcast, Clock, moment, now
 from bot.database import AlreadyDispatching, Database, open_database, upgrade
-from bot.dispatch import Dispatcher
+from bot.dispatch import Dispatcher, token_for
 from bot.hours import Policy, decide, resolve_policies
 from bot.scheduler import Bell, Scheduler
 from bot.settings import Settings, SettingsError, secret_key_for
@@ -212,6 +212,12 @@ class Bot:
             training=broadcast.mode == "training",
             zone=policy.timezone if policy else "",
         )
+
+    def callback_address(self, account: str) -> str | None:
+        """Where an account's vendor calls back, to be pasted there; None without a public address."""
+        if self.settings.public_url is None:
+            return None
+        return f"{self.settings.public_url.rstrip('/')}/callbacks/{account}/{token_for(self.key, account)}"
 
     # --- life --------------------------------------------------------------------------------------------------------
 

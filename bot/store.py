@@ -897,6 +897,13 @@ def keep(connection: Connection, name: str, value: str, at: Micros) -> None:
         connection.execute(update(kept).where(kept.c.name == name).values(value=value, at=at))
 
 
+def integrity(connection: Connection) -> str:
+    """`ok`, or what SQLite finds wrong with its file."""
+    if connection.dialect.name != "sqlite":
+        return "ok"
+    return str(connection.execute(text("PRAGMA quick_check(1)")).scalar_one())
+
+
 def is_empty(connection: Connection) -> bool:
     """No table at all: a database that nobody has used yet."""
     return not inspect(connection).get_table_names()

@@ -194,7 +194,11 @@ class Workflow:
     async def _must_be_satisfiable(self, need: policy.Need, person: Person) -> None:
         others = await policy.people_in(need.approvers, self.members) - {person.id}
         if len(others) < need.quorum:
-            values = {"quorum": need.quorum, "who": policy.mentions(need.approvers), "others": len(others)}
+            values: dict[str, str | int] = {
+                "quorum": need.quorum,
+                "who": policy.mentions(need.approvers),
+                "others": len(others),
+            }
             template = (
                 "This needs {quorum} approvals from {who}, and without you there are only {others} people. "
                 "Ask an admin to name more approvers."
@@ -358,7 +362,7 @@ class Workflow:
         if actor == "policy":
             template = "No approval is needed. It starts {start_at}."
         said = Note(Sentence(template, {"by": policy.mentions([actor]), "start_at": start}))
-        changes = {
+        changes: dict[str, Any] = {
             "due": start,
             "start_at": start,
             "approved_at": now,

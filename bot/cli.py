@@ -1,0 +1,406 @@
+"""The commands a shell sees. Each imports what it needs when it runs, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from importlib import metadata, resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from bot.settings import Settings
+
+FINE, WRONG, USAGE = 0, 1, 2
+
+
+def fail(*lines: str, code: int = WRONG) -> None:
+    """Say what is wrong, a line each, and stop."""
+    for line in lines:
+        click.echo(f"bellcrier: {line}", err=True)
+    sys.exit(code)
+
+
+def settings_from(path: Path | None) -> Settings:
+    from bot.settings import SettingsError, load
+
+    try:
+        return load(path)
+    except SettingsError as error:
+        fail(*error.lines, code=USAGE)
+        raise AssertionError from None  # fail() does not return
+
+
+def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
+    """No command ever ends in a traceback."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except (click.ClickException, click.exceptions.Exit, SystemExit):
+            raise
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except Exception as error:
+            _explain(error)
+
+    return run
+
+
+def _explain(error: Exception) -> None:
+    from bot.logs import placed
+    from bot.settings import SettingsError
+
+    if isinstance(error, SettingsError):
+        fail(*error.lines, code=USAGE)
+    if type(error).__name__ == "CannotStart":
+        fail(str(error))
+    if isinstance(error, OSError) and error.strerror:
+        fail(f"{error.strerror}: {error.filename}" if error.filename else error.strerror)
+    fail(f"Something unexpected happened: {placed(error)}")
+
+
+config_option = click.option(
+    "--config", type=click.Path(path_type=Path, dir_okay=False), help="The settings file; else bellcrier.toml here."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(metadata.version("bellcrier"), prog_name="bellcrier")
+def main() -> None:
+    """bellcrier: broadcasts from Slack, sent once and only once somebody has agreed."""
+
+
+@main.command()
+@config_option
+@click.option("--host", default="0.0.0.0", show_default=True, help="Where callbacks, health and Slack come in.")  # noqa: S104
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(1, 65535))
+@guarded
+def run(config: Path | None, host: str, port: int) -> None:
+    """Run the bot: over Socket Mode with an app token, else over HTTP."""
+    from bot.settings import SettingsError, require_slack
+
+    settings = settings_from(config)
+    try:
+        require_slack(settings)
+    except SettingsError as error:
+        fail(*error.lines, code=USAGE)
+    _log(settings)
+    from bot import app
+
+    sys.exit(_loop(app.run(settings, host=host, port=port, ready=lambda url: click.echo(f"Listening on {url}"))))
+
+
+def _log(settings: Settings) -> None:
+    from bot.logs import set_up
+
+    set_up(settings.log_level)
+
+
+def _loop(work: Coroutine[Any, Any, int]) -> int:
+    return asyncio.run(work)
+
+
+@main.command()
+@click.option("--port", default=8055, show_default=True, type=click.IntRange(1, 65535), help="The page's port.")
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False), default=Path(".bellcrier/demo"))
+@click.option("--fresh", is_flag=True, help="Throw away what an earlier demo left.")
+@guarded
+def demo(port: int, data: Path, fresh: bool) -> None:
+    """Try everything on this machine: a pretend workspace, pretend vendors, and the real bot."""
+    from bot.logs import set_up
+
+    data.mkdir(parents=True, exist_ok=True)
+    if fresh:
+        for left in data.glob("bellcrier*"):
+            left.unlink()
+    settings = _demo_settings(data, port)
+    set_up("warning")
+    sys.exit(_loop(_demo(settings, port)))
+
+
+def _demo_settings(data: Path, port: int) -> Path:
+    """The demo is a settings file like any other; the bot does not know that it is one."""
+    template = resources.files("sandbox").joinpath("demo.toml").read_text(encoding="utf-8")
+    path = data / "bellcrier.toml"
+    path.write_text(template.replace("{port}", str(port)).replace("{bot_port}", str(_free_port())), encoding="utf-8")
+    return path
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def _demo(path: Path, port: int) -> int:
+    from sandbox.server import Sandbox
+
+    from bot.app import Bot, CannotStart
+    from bot.settings import load
+
+    stop = _stop_on_signal()
+    settings = load(path, {})
+    sandbox = Sandbox(port=port, octopush_callbacks=None)
+    try:
+        await sandbox.start()
+    except OSError as error:
+        raise CannotStart(f"Port {port} is taken. Choose another with --port.") from error
+    bot = Bot(settings)
+    sandbox.vendors.octopush.callback_url = bot.callback_address("octo")
+    try:
+        await bot.start("127.0.0.1", int((settings.public_url or "").rstrip("/").rsplit(":", 1)[1]))
+        click.echo(f"bellcrier demo: a pretend workspace with the real bot in it. Open\n{sandbox.url}")
+        await stop.wait()
+    finally:
+        await bot.stop()
+        await sandbox.stop()
+    return FINE
+
+
+def _stop_on_signal() -> asyncio.Event:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+@main.command()
+@click.option("--port", default=8055, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--events-url", help="Send to a bot over signed HTTP at this address instead of Socket Mode.")
+@guarded
+def sandbox(port: int, events_url: str | None) -> None:
+    """Run the pretend workspace and vendors alone, to develop against."""
+    from bot.logs import set_up
+
+    set_up("warning")
+    sys.exit(_loop(_sandbox(port, events_url)))
+
+
+async def _sandbox(port: int, events_url: str | None) -> int:
+    from sandbox.server import Sandbox
+
+    stop = _stop_on_signal()
+    async with Sandbox(port=port, events_url=events_url) as pretend:
+        click.echo(
+            f"SLACK_API_URL={pretend.api_url}\nSLACK_BOT_TOKEN={pretend.world.bot_token}\n"
+            f"SLACK_APP_TOKEN={pretend.world.app_token}\nSLACK_SIGNING_SECRET={pretend.world.signing_secret}\n"
+            f"The page: {pretend.url}"
+        )
+        await stop.wait()
+    return FINE
+
+
+@main.command()
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="Findings as JSON.")
+@guarded
+def doctor(config: Path | None, as_json: bool) -> None:
+    """Check settings, database, Slack, and every account."""
+    settings = settings_from(config)
+    from bot.doctor import examine
+
+    findings = _loop_of(examine(settings))
+    if as_json:
+        click.echo(json.dumps([finding.as_dict() for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            click.echo(f"{finding.level.upper():7} {finding.id}: {finding.cause} {finding.fix}".rstrip())
+    sys.exit(WRONG if any(finding.level == "error" for finding in findings) else FINE)
+
+
+def _loop_of(work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(work)
+
+
+@main.group()
+def config() -> None:
+    """The settings file."""
+
+
+@config.command("init")
+@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@guarded
+def config_init(force: bool) -> None:
+    """Write a commented settings file here."""
+    from bot.settings import FILE
+
+    path = Path(FILE)
+    if path.exists() and not force:
+        fail(f"{path} is there already. Use --force to overwrite it.")
+    path.write_text(resources.files("bot").joinpath("example.toml").read_text(encoding="utf-8"), encoding="utf-8")
+    click.echo(f"Wrote {path}. Fill in the accounts, then try `bellcrier doctor`.")
+
+
+@config.command("show")
+@config_option
+@guarded
+def config_show(config: Path | None) -> None:
+    """Show the effective settings, secrets masked."""
+    from bot.settings import masked
+
+    click.echo(json.dumps(masked(settings_from(config)), indent=2, ensure_ascii=False))
+
+
+@main.group()
+def db() -> None:
+    """The database."""
+
+
+@db.command("upgrade")
+@config_option
+@guarded
+def db_upgrade(config: Path | None) -> None:
+    """Bring the schema to this version."""
+    from bot import database, store
+
+    async def work() -> None:
+        opened = database.open_database(settings_from(config).database_url)
+        try:
+            await opened.write(database.upgrade)
+        finally:
+            await opened.close()
+
+    asyncio.run(work())
+    click.echo(f"The database is at revision {store.REVISION}.")
+
+
+@db.command("check")
+@config_option
+@guarded
+def db_check(config: Path | None) -> None:
+    """Is the schema this version's, and is the file sound?"""
+    from bot import database, store
+
+    async def work() -> tuple[str | None, str]:
+        opened = database.open_database(settings_from(config).database_url)
+        try:
+            return await opened.read(store.schema_revision), await opened.read(store.integrity)
+        finally:
+            await opened.close()
+
+    revision, integrity = asyncio.run(work())
+    if revision != store.REVISION:
+        fail(
+            f"The database is at revision {revision}, this version needs {store.REVISION}. Run `bellcrier db upgrade`."
+        )
+    if integrity != "ok":
+        fail("The database file is damaged. Restore a backup with `bellcrier db restore FILE`.")
+    click.echo(f"The database is at revision {revision} and sound.")
+
+
+@main.command()
+@click.option("--url", help="For HTTP mode: the address at which Slack reaches the bot.")
+@guarded
+def manifest(url: str | None) -> None:
+    """Print the Slack app's manifest."""
+    import yaml
+
+    content = yaml.safe_load(manifest_file().read_text(encoding="utf-8"))
+    if url:
+        _over_http(content, f"{url.rstrip('/')}/slack/events")
+    click.echo(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), nl=False)
+
+
+def manifest_file() -> Path:
+    """The manifest beside the packages in a checkout, inside the package once installed."""
+    here = Path(__file__).parent
+    return next(path for path in (here / "manifest.yml", here.parent / "manifest.yml") if path.exists())
+
+
+def _over_http(content: dict[str, Any], address: str) -> None:
+    content["settings"]["socket_mode_enabled"] = False
+    content["settings"]["event_subscriptions"]["request_url"] = address
+    content["settings"]["interactivity"]["request_url"] = address
+    for command in content["features"]["slash_commands"]:
+        command["url"] = address
+
+
+@main.command()
+@guarded
+def providers() -> None:
+    """List the adapters and what each can do."""
+    from providers.registry import providers as known
+
+    for name, vendor in sorted(known().items()):
+        able = vendor.capabilities
+        kinds = ", ".join(sorted(able.audiences))
+        steps = "prepares, then sends" if able.two_step else "sends in one step"
+        click.echo(f"{name}: {vendor.title}; {kinds}; {steps}; receipts: {able.receipts.replace('_', ' ')}")
+        if able.legacy:
+            click.echo(f"  {able.legacy}")
+
+
+@main.command()
+@config_option
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="From this day on (UTC).")
+@click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
+@guarded
+def export(config: Path | None, since: Any, form: str) -> None:
+    """Print the audit: who did what to which version, when."""
+    import csv
+    from datetime import UTC
+
+    from bot import database, store
+
+    start = int(since.replace(tzinfo=UTC).timestamp()) * 1_000_000 if since else 0
+
+    async def work() -> list[dict[str, Any]]:
+        opened = database.open_database(settings_from(config).database_url)
+        try:
+            return [dict(row) for row in await opened.read(lambda c: store.audit_since(c, start))]
+        finally:
+            await opened.close()
+
+    rows = asyncio.run(work())
+    if form == "jsonl":
+        for row in rows:
+            click.echo(json.dumps(row, ensure_ascii=False))
+        return
+    writer = csv.DictWriter(sys.stdout, [column.name for column in store.audit.columns])
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+@main.command()
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(1, 65535))
+@guarded
+def healthcheck(port: int) -> None:
+    """For containers: exit 0 when the bot on this machine is ready."""
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
+    try:
+        connection.request("GET", "/readyz")
+        status = connection.getresponse().status
+    except OSError:
+        fail(f"Nothing answers on port {port}.")
+    finally:
+        connection.close()
+    sys.exit(FINE if status == 200 else WRONG)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@guarded
+def completion(shell: str) -> None:
+    """Print the shell's completion script."""
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    if found is not None:
+        click.echo(found(main, {}, "bellcrier", "_BELLCRIER_COMPLETE").source())
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    main()
