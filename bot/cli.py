@@ -132,7 +132,7 @@ def _demo_settings(data: Path, port: int) -> Path:
     """The demo is a settings file like any other; the bot does not know that it is one."""
     template = resources.files("sandbox").joinpath("demo.toml").read_text(encoding="utf-8")
     path = data / "bellcrier.toml"
-    path.write_text(template.replace("{port}", str(port)).replace("{bot_port}", str(_free_port())), encoding="utf-8")
+    path.write_text(template.replace("BOT_PORT", str(_free_port())).replace("PORT", str(port)), encoding="utf-8")
     return path
 
 
@@ -143,14 +143,13 @@ def _free_port() -> int:
 
 
 async def _demo(path: Path, port: int) -> int:
-    from sandbox.server import Sandbox
-
     from bot.app import Bot, CannotStart
     from bot.settings import load
+    from sandbox.server import Sandbox
 
     stop = _stop_on_signal()
     settings = load(path, {})
-    sandbox = Sandbox(port=port, octopush_callbacks=None)
+    sandbox = Sandbox(port=port, auto_deliver=4.0)
     try:
         await sandbox.start()
     except OSError as error:

@@ -1,0 +1,281 @@
+"""What people at the page, or a test in their place, can do: type, click, react, fill in forms."""
+
+from __future__ import annotations
+
+import re
+
+from sandbox.api import Api
+from sandbox.blocks import check_blocks, check_view
+from sandbox.delivery import Delivery, Outcome
+from sandbox.world import Channel, Human, Json, SlackError, World
+
+MENTION = re.compile(r"(?<![\w<])@([a-z][\w.-]*)")
+CHANNEL = re.compile(r"(?<![\w<&])#([a-z][\w-]*)")
+LINK = re.compile(r"(?<![<|\w])(https?://[^\s<>|]+)")
+
+
+class Acting:
+    """Each method is one thing that a person does; it returns what that person would be shown at once."""
+
+    def __init__(self, world: World, delivery: Delivery, api: Api) -> None:
+        self.world, self.delivery, self.api = world, delivery, api
+
+    # --- messages and commands ---------------------------------------------------------------------------------------
+
+    async def say(self, user: str, channel: str, text: str, thread_ts: str | None = None) -> Json:
+        """Post a message as a person."""
+        place = self._place(user, channel)
+        message: Json = {"user": user, "text": self.escaped(text)}
+        if thread_ts:
+            message["thread_ts"] = thread_ts
+        return self.world.post(place, message)
+
+    async def command(self, user: str, channel: str, line: str) -> str | None:
+        """Type a slash command. Returns the text of the app's answer; None when it was silent."""
+        place = self._place(user, channel)
+        name, _, rest = line.strip().partition(" ")
+        known = {entry["command"]: entry for entry in self.world.manifest.commands}
+        if name not in known:
+            raise SlackError(f"{name} is not a command that any app here knows.")
+        typed = self.escaped(rest) if known[name].get("should_escape") else rest
+        outcome = await self.delivery.command(self._command_payload(user, place, name, typed))
+        return self._answered(user, channel, name, outcome)
+
+    def _command_payload(self, user: str, place: Channel, name: str, typed: str) -> Json:
+        return {
+            "token": "unused",
+            "team_id": self.world.team_id,
+            "team_domain": self.world.team["domain"],
+            "channel_id": place.id,
+            "channel_name": "directmessage" if place.direct else "privategroup" if place.private else place.name,
+            "user_id": user,
+            "user_name": self.world.people[user].name,
+            "command": name,
+            "text": typed.strip(),
+            "api_app_id": self.world.app_id,
+            "is_enterprise_install": "false",
+            "response_url": self._response_url(user, place.id),
+            "trigger_id": self.world.new_trigger(user),
+        }
+
+    def _answered(self, user: str, channel: str, name: str, outcome: Outcome) -> str | None:
+        if not outcome.acknowledged:
+            self._notice(user, f'{name} failed with the error "{outcome.problem}"')
+            return None
+        answer = outcome.answer
+        if not answer.get("text") and not answer.get("blocks"):
+            return None
+        self._show_answer(user, channel, answer)
+        return str(answer.get("text") or "")
+
+    def _show_answer(self, user: str, channel: str, answer: Json) -> None:
+        blocks = answer.get("blocks") or []
+        if blocks:
+            check_blocks(blocks)
+        content = {"text": answer.get("text") or "", "blocks": self.api.numbered(blocks)}
+        content |= {"user": self.world.bot_user, "bot_id": self.world.bot_id}
+        if answer.get("response_type") == "in_channel":
+            self.world.post(self.world.channel(channel), content)
+        else:
+            self.world.whisper(user, channel, content)
+
+    def _notice(self, user: str, text: str) -> None:
+        self.world.publish("notice", {"text": text}, user)
+
+    def escaped(self, text: str) -> str:
+        """As Slack hands text to apps: entities, and names as tokens with their ids."""
+        safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        safe = MENTION.sub(self._person_token, safe)
+        safe = CHANNEL.sub(self._channel_token, safe)
+        return LINK.sub(r"<\1>", safe)
+
+    def _person_token(self, match: re.Match[str]) -> str:
+        person = next((p for p in self.world.people.values() if p.name == match[1]), None)
+        return f"<@{person.id}|{person.name}>" if person else match[0]
+
+    def _channel_token(self, match: re.Match[str]) -> str:
+        channel = next((c for c in self.world.channels.values() if c.name == match[1]), None)
+        return f"<#{channel.id}|{channel.name}>" if channel else match[0]
+
+    def _place(self, user: str, channel: str) -> Channel:
+        person = self.person(user)
+        place = self.world.direct(user) if channel == self.world.direct(user).id else self.world.channel(channel)
+        if person.deleted:
+            raise SlackError(f"{person.real_name} can no longer sign in.")
+        if user not in place.members:
+            raise SlackError(f"{person.real_name} is not in this channel.")
+        return place
+
+    def person(self, user: str) -> Human:
+        if user not in self.world.people:
+            raise SlackError("There is no such person here.")
+        return self.world.people[user]
+
+    # --- buttons -----------------------------------------------------------------------------------------------------
+
+    async def click(self, user: str, channel: str, ts: str, action_id: str, value: str | None = None) -> bool:
+        """Press the button with this id on a message, whatever its block. True when the app acknowledged it."""
+        block, element = self._find_element(user, channel, ts, action_id)
+        pressed = {"type": element["type"], "value": element.get("value") if value is None else value}
+        return await self.act(user, {"channel": channel, "ts": ts}, block["block_id"], action_id, pressed, {})
+
+    def _message(self, user: str, channel: str, ts: str) -> Json:
+        whispered = self.world.ephemerals.get(user, [])
+        found = next((m for m in whispered if m["ts"] == ts and m["channel"] == channel), None)
+        return found or self.world.message(self.world.channel(channel), ts)
+
+    def _find_element(self, user: str, channel: str, ts: str, action_id: str) -> tuple[Json, Json]:
+        for block in self._message(user, channel, ts).get("blocks", []):
+            for element in [*block.get("elements", []), block.get("accessory") or {}]:
+                if element.get("action_id") == action_id:
+                    return block, element
+        raise SlackError(f"There is no {action_id} on this message.")
+
+    async def act(self, user: str, place: Json, block_id: str, action_id: str, element: Json, values: Json) -> bool:
+        """Use an interactive element: of a message (`channel`, `ts`) or of a form (`view_id`)."""
+        action = {**element, "action_id": action_id, "block_id": block_id, "action_ts": self.world.next_ts()}
+        payload = self._interaction("block_actions", user)
+        payload |= {"actions": [action], "trigger_id": self.world.new_trigger(user), "state": {"values": values}}
+        if place.get("view_id"):
+            view = self._view(user, place["view_id"])
+            view["state"] = {"values": values}
+            payload |= {"view": view, "container": {"type": "view", "view_id": view["id"]}}
+        else:
+            payload |= self._message_part(user, place["channel"], place["ts"])
+        outcome = await self.delivery.interaction(payload)
+        if not outcome.acknowledged:
+            self._notice(user, f"That did not work: {outcome.problem}")
+        return outcome.acknowledged
+
+    def _message_part(self, user: str, channel: str, ts: str) -> Json:
+        message, place = self._message(user, channel, ts), self.world.channel(channel)
+        hidden = message.get("is_ephemeral", False)
+        part: Json = {
+            "channel": {"id": channel, "name": "directmessage" if place.direct else place.name},
+            "container": {"type": "message", "message_ts": ts, "channel_id": channel, "is_ephemeral": hidden},
+            "response_url": self._response_url(user, channel, ts),
+        }
+        return part if hidden else {**part, "message": {k: v for k, v in message.items() if k != "channel"}}
+
+    def _interaction(self, kind: str, user: str) -> Json:
+        person = self.person(user)
+        return {
+            "type": kind,
+            "token": "unused",
+            "api_app_id": self.world.app_id,
+            "team": {"id": self.world.team_id, "domain": self.world.team["domain"]},
+            "user": {"id": user, "username": person.name, "name": person.name, "team_id": self.world.team_id},
+            "enterprise": None,
+            "is_enterprise_install": False,
+        }
+
+    def _response_url(self, user: str, channel: str, ts: str | None = None) -> str:
+        return f"{self.api.base()}/response/{self.world.new_response(user, channel, ts)}"
+
+    # --- reactions ---------------------------------------------------------------------------------------------------
+
+    async def react(self, user: str, channel: str, ts: str, name: str) -> None:
+        place = self._place(user, channel)
+        self.world.react(place, ts, user, name)
+        self._reaction_event("reaction_added", user, place, ts, name)
+
+    async def unreact(self, user: str, channel: str, ts: str, name: str) -> None:
+        place = self._place(user, channel)
+        self.world.unreact(place, ts, user, name)
+        self._reaction_event("reaction_removed", user, place, ts, name)
+
+    def _reaction_event(self, kind: str, user: str, place: Channel, ts: str, name: str) -> None:
+        if self.world.bot_user not in place.members:
+            return
+        author = self.world.message(place, ts).get("user")
+        item = {"type": "message", "channel": place.id, "ts": ts}
+        event = {"type": kind, "user": user, "reaction": name, "item": item, "event_ts": self.world.next_ts()}
+        self.delivery.event({**event, "item_user": author})
+
+    # --- forms -------------------------------------------------------------------------------------------------------
+
+    def _view(self, user: str, view_id: str) -> Json:
+        found = next((view for view in self.world.views.get(user, []) if view["id"] == view_id), None)
+        if found is None:
+            raise SlackError("This form is not open any more.")
+        return found
+
+    async def submit(self, user: str, view_id: str, values: Json) -> dict[str, str]:
+        """Send a form. Returns the errors under its fields; nothing when it was taken."""
+        view = self._view(user, view_id)
+        view["state"] = {"values": values}
+        payload = self._interaction("view_submission", user)
+        payload |= {"view": view, "trigger_id": self.world.new_trigger(user), "response_urls": []}
+        outcome = await self.delivery.interaction(payload)
+        if not outcome.acknowledged:
+            self._notice(user, "We had some trouble connecting. Try again?")
+            return {"": "We had some trouble connecting. Try again?"}
+        return self._after_submit(user, view, outcome.answer)
+
+    def _after_submit(self, user: str, view: Json, answer: Json) -> dict[str, str]:
+        action = answer.get("response_action")
+        if action == "errors":
+            return {str(name): str(text) for name, text in answer["errors"].items()}
+        if action == "update":
+            check_view(answer["view"])
+            stack = self.world.views[user]
+            changed = self.api.changed_view(view, answer["view"])
+            stack[stack.index(view)] = changed
+            self.world.publish("view", {"view": changed, "stack": len(stack)}, user)
+        elif action == "push":
+            check_view(answer["view"])
+            self.api.push_view(user, answer["view"])
+        else:
+            self._remove(user, view, everything=action == "clear")
+        return {}
+
+    def _remove(self, user: str, view: Json, *, everything: bool) -> None:
+        stack = self.world.views.get(user, [])
+        self.world.views[user] = [] if everything else [v for v in stack if v["id"] != view["id"]]
+        self.world.publish("view_closed", {"view_id": view["id"], "all": everything}, user)
+
+    async def close(self, user: str, view_id: str, *, everything: bool = False) -> None:
+        view = self._view(user, view_id)
+        self._remove(user, view, everything=everything)
+        if view["notify_on_close"]:
+            payload = {**self._interaction("view_closed", user), "view": view, "is_cleared": everything}
+            await self.delivery.interaction(payload)
+
+    # --- response_url ------------------------------------------------------------------------------------------------
+
+    def respond(self, token: str, answer: Json) -> None:
+        """What the app posts to a `response_url`. Raises SlackError."""
+        kept = self.world.use_response(token)
+        user, channel, ts = kept["user"], kept["channel"], kept["message_ts"]
+        if ts and (answer.get("replace_original") or answer.get("delete_original")):
+            self._replace(user, channel, ts, answer)
+        else:
+            self._show_answer(user, channel, answer)
+
+    def _replace(self, user: str, channel: str, ts: str, answer: Json) -> None:
+        message = self._message(user, channel, ts)
+        only = user if message.get("is_ephemeral") else None
+        if answer.get("delete_original"):
+            home = self.world.ephemerals[user] if only else self.world.channel(channel).messages
+            home.remove(message)
+            self.world.publish("deleted", {"channel": channel, "ts": ts}, only)
+            return
+        message |= {"text": answer.get("text") or "", "blocks": self.api.numbered(answer.get("blocks") or [])}
+        self.world.show("changed", message, only)
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def messages(self, channel: str) -> list[Json]:
+        """The messages at the top level of a channel, oldest first."""
+        return [m for m in self.world.channel(channel).messages if m.get("thread_ts") in (None, m["ts"])]
+
+    def thread(self, channel: str, ts: str) -> list[Json]:
+        """A thread's replies, oldest first."""
+        return [m for m in self.world.channel(channel).messages if m.get("thread_ts") == ts and m["ts"] != ts]
+
+    def ephemerals(self, user: str) -> list[Json]:
+        return self.world.ephemerals.get(user, [])
+
+    def views(self, user: str) -> list[Json]:
+        """The forms that this person has open, the topmost last."""
+        return self.world.views.get(user, [])

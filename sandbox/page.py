@@ -1,0 +1,194 @@
+"""The page's own routes: JSON for what people do and see, server-sent events for what happens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from sandbox.acting import Acting
+from sandbox.delivery import Delivery
+from sandbox.faults import Faults
+from sandbox.vendors import Vendors
+from sandbox.world import Channel, Json, SlackError, World
+
+KEEP_ALIVE = 15.0
+STATIC = Path(__file__).parent / "static"
+
+
+class Page:
+    """Who looks at the page says so in `me`; the page is for one person at a keyboard, playing everybody."""
+
+    def __init__(self, world: World, acting: Acting, delivery: Delivery, vendors: Vendors, faults: Faults) -> None:
+        self.world, self.acting, self.delivery, self.vendors, self.faults = world, acting, delivery, vendors, faults
+        self._streams: set[asyncio.Queue[tuple[str, Json] | None]] = set()
+
+    def routes(self) -> list[BaseRoute]:
+        posts: dict[str, Callable[[Json], Awaitable[Json]]] = {
+            "message": self.message,
+            "react": self.react,
+            "action": self.action,
+            "submit": self.submit,
+            "close": self.close,
+            "vendors/deliver": self.deliver,
+            "faults": self.ask_fault,
+        }
+        return [
+            Route("/", self.index),
+            Mount("/static", StaticFiles(directory=STATIC)),
+            Route("/page/state", self.state),
+            Route("/page/channel", self.channel),
+            Route("/page/thread", self.thread),
+            Route("/page/events", self.events),
+            Route("/page/vendors", self.panel),
+            *(Route(f"/page/{name}", _posted(handler), methods=["POST"]) for name, handler in posts.items()),
+        ]
+
+    async def index(self, request: Request) -> Response:
+        return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-store"})
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    async def state(self, request: Request) -> Response:
+        world, me = self.world, request.query_params.get("me", "")
+        if me not in world.people:
+            return JSONResponse({"ok": False, "error": "There is no such person here."}, 404)
+        people = [
+            {"id": p.id, "name": p.name, "real_name": p.real_name, "tz": p.tz, "locale": p.locale, "kind": p.kind}
+            | {"groups": world.groups_of(p.id), "admin": p.admin}
+            for p in world.people.values()
+        ]
+        return JSONResponse(
+            {
+                "ok": True,
+                "team": world.team,
+                "app": {"name": world.app_name, "user": world.bot_user},
+                "me": me,
+                "people": people,
+                "groups": [{"id": g.id, "handle": g.handle, "users": g.users} for g in world.groups.values()],
+                "channels": [self._channel(channel) for channel in world.visible_channels(me)],
+                "commands": world.manifest.commands,
+                "connected": self.delivery.connected,
+                "views": world.views.get(me, []),
+            }
+        )
+
+    def _channel(self, channel: Channel) -> Json:
+        name = self.world.app_name if channel.direct else channel.name
+        here = self.world.bot_user in channel.members
+        return {"id": channel.id, "name": name, "kind": channel.kind, "members": channel.members, "bot": here}
+
+    async def channel(self, request: Request) -> Response:
+        me, id = request.query_params.get("me", ""), request.query_params.get("id", "")
+        if id not in self.world.channels:
+            return JSONResponse({"ok": False, "error": "There is no such channel here."}, 404)
+        whispered = [m for m in self.world.ephemerals.get(me, []) if m["channel"] == id]
+        shown = sorted([*self.acting.messages(id), *whispered], key=lambda message: message["ts"])
+        return JSONResponse({"ok": True, "messages": [self.world.page_message(m) for m in shown]})
+
+    async def thread(self, request: Request) -> Response:
+        id, ts = request.query_params.get("channel", ""), request.query_params.get("ts", "")
+        try:
+            parent = self.world.message(self.world.channel(id), ts)
+        except SlackError as error:
+            return JSONResponse({"ok": False, "error": error.code}, 404)
+        shown = [parent, *self.acting.thread(id, ts)]
+        return JSONResponse({"ok": True, "messages": [self.world.page_message(m) for m in shown]})
+
+    async def panel(self, request: Request) -> Response:
+        return JSONResponse({"ok": True, **self.vendors.snapshot()})
+
+    async def events(self, request: Request) -> Response:
+        me = request.query_params.get("me", "")
+        return StreamingResponse(
+            self._stream(me), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        )
+
+    async def _stream(self, me: str) -> AsyncIterator[str]:
+        queue: asyncio.Queue[tuple[str, Json] | None] = asyncio.Queue()
+
+        def listen(kind: str, data: Json, only: str | None) -> None:
+            if only in (None, me):
+                queue.put_nowait((kind, data))
+
+        self._streams.add(queue)
+        self.world.listeners.append(listen)
+        try:
+            yield ": hello\n\n"
+            while (item := await self._next(queue)) is not None:
+                yield item
+        finally:
+            self.world.listeners.remove(listen)
+            self._streams.discard(queue)
+
+    @staticmethod
+    async def _next(queue: asyncio.Queue[tuple[str, Json] | None]) -> str | None:
+        try:
+            item = await asyncio.wait_for(queue.get(), KEEP_ALIVE)
+        except TimeoutError:
+            return ": still here\n\n"
+        return None if item is None else f"event: {item[0]}\ndata: {json.dumps(item[1])}\n\n"
+
+    def end_streams(self) -> None:
+        """An open stream would hold the server's shutdown for ever."""
+        for queue in self._streams:
+            queue.put_nowait(None)
+
+    # --- doing -------------------------------------------------------------------------------------------------------
+
+    async def message(self, asked: Json) -> Json:
+        me, channel, text = str(asked["me"]), str(asked["channel"]), str(asked["text"])
+        if text.startswith("/") and not asked.get("thread_ts"):
+            await self.acting.command(me, channel, text)
+        elif text.strip():
+            await self.acting.say(me, channel, text, asked.get("thread_ts"))
+        return {}
+
+    async def react(self, asked: Json) -> Json:
+        do = self.acting.react if asked.get("on", True) else self.acting.unreact
+        await do(str(asked["me"]), str(asked["channel"]), str(asked["ts"]), str(asked["name"]))
+        return {}
+
+    async def action(self, asked: Json) -> Json:
+        values = (asked.get("state") or {}).get("values") or {}
+        await self.acting.act(
+            str(asked["me"]), asked, str(asked["block_id"]), str(asked["action_id"]), asked["element"], values
+        )
+        return {}
+
+    async def submit(self, asked: Json) -> Json:
+        values = (asked.get("state") or {}).get("values") or {}
+        return {"errors": await self.acting.submit(str(asked["me"]), str(asked["view_id"]), values)}
+
+    async def close(self, asked: Json) -> Json:
+        await self.acting.close(str(asked["me"]), str(asked["view_id"]), everything=bool(asked.get("all")))
+        return {}
+
+    async def deliver(self, asked: Json) -> Json:
+        await self.vendors.deliver(str(asked["vendor"]), str(asked["id"]), str(asked["status"]))
+        return {}
+
+    async def ask_fault(self, asked: Json) -> Json:
+        target, kind, times = str(asked.pop("target")), str(asked.pop("fault")), int(asked.pop("times", 1))
+        faults = self.vendors.faults if target.split(".")[0] in self.vendors.names else self.faults
+        faults.add(target.removeprefix("slack."), kind, times, **asked)
+        return {}
+
+
+def _posted(handler: Callable[[Json], Awaitable[Json]]) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        try:
+            asked = await request.json()
+            return JSONResponse({"ok": True, **await handler(asked)})
+        except SlackError as error:
+            return JSONResponse({"ok": False, "error": error.code})
+        except (ValueError, KeyError, TypeError):
+            return JSONResponse({"ok": False, "error": "That request is not complete."}, 400)
+
+    return answer

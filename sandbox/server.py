@@ -1,0 +1,150 @@
+"""The whole sandbox on one port: Slack's API and socket, the page, and the pretend vendors."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route, WebSocketRoute
+
+from sandbox.acting import Acting
+from sandbox.api import Api, LostAnswer
+from sandbox.delivery import Delivery
+from sandbox.faults import Faults
+from sandbox.page import Page
+from sandbox.vendors import Vendors
+from sandbox.wire import abort
+from sandbox.world import SlackError, World
+
+
+class Sandbox:
+    """`async with Sandbox() as sandbox`: a workspace at `sandbox.url`, for the time of the block.
+
+    `events_url`: deliver over signed HTTP to this address; without it over Socket Mode.
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        *,
+        host: str = "127.0.0.1",
+        events_url: str | None = None,
+        retry_pauses: tuple[float, ...] = (0.0, 60.0, 300.0),
+        world: World | None = None,
+        **vendors: Any,
+    ) -> None:
+        self.host, self.port = host, port
+        self.world, self.faults = world or World(), Faults()
+        self.delivery = Delivery(self.world, self.faults, events_url, retry_pauses)
+        self.api = Api(self.world, self.delivery, self.faults, lambda: self.url)
+        self.acting = Acting(self.world, self.delivery, self.api)
+        self.vendors = Vendors(**vendors)
+        self.vendors.listen(lambda: self.world.publish("vendors", {}))
+        self.page = Page(self.world, self.acting, self.delivery, self.vendors, self.faults)
+        self._server: Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def api_url(self) -> str:
+        return f"{self.url}/api/"
+
+    @property
+    def calls(self) -> list[tuple[str, dict[str, Any]]]:
+        """Every Web API call that came, in order."""
+        return self.api.calls
+
+    def site(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/api/{method}", self._api, methods=["GET", "POST"]),
+                Route("/response/{token}", self._respond, methods=["POST"]),
+                WebSocketRoute("/socket", self.delivery.serve_socket),
+                *self.vendors.routes(),
+                *self.page.routes(),
+            ]
+        )
+
+    async def _api(self, request: Request) -> Response:
+        try:
+            return await self.api.handle(request)
+        except LostAnswer:
+            return abort(request)
+
+    async def _respond(self, request: Request) -> Response:
+        try:
+            self.acting.respond(request.path_params["token"], json.loads(await request.body()))
+        except SlackError as error:
+            return PlainTextResponse(error.code, 404)
+        except ValueError:
+            return PlainTextResponse("invalid_payload", 400)
+        return PlainTextResponse("ok")
+
+    async def start(self) -> None:
+        """Listen. Raises OSError when the port is taken."""
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((self.host, self.port))
+        except OSError:
+            listening.close()
+            raise
+        self.port = listening.getsockname()[1]
+        self.vendors.base_url = self.url
+        self._server = Server(self.site(), self.page.end_streams)
+        self._serving = asyncio.create_task(self._server.serve([listening]))
+        while not self._server.started:
+            await asyncio.sleep(0.005)
+
+    async def stop(self) -> None:
+        """End everything that is open, within a few seconds."""
+        self.page.end_streams()
+        await self.delivery.aclose()
+        await self.vendors.aclose()
+        if self._server is not None and self._serving is not None:
+            self._server.should_exit = True
+            await self._serving
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def until(self, happened: Callable[[], Any], timeout: float = 10.0) -> Any:
+        """Wait until something is true of this workspace, and return it. Raises TimeoutError."""
+        async with asyncio.timeout(timeout):
+            while not (found := happened()):
+                await asyncio.sleep(0.02)
+            return found
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its signals, and with its endless streams ended when it stops."""
+
+    def __init__(self, site: Starlette, end_streams: Callable[[], None]) -> None:
+        config = uvicorn.Config(
+            site, ws="wsproto", log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2
+        )
+        super().__init__(config)
+        self._end_streams = end_streams
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._end_streams()
+        await super().shutdown(sockets)

@@ -1,0 +1,269 @@
+"""The pretend workspace's state, in memory: people, groups, channels, messages, open forms, and handles that expire."""
+
+from __future__ import annotations
+
+import secrets
+import time
+import tomllib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+Json = dict[str, Any]
+Listener = Callable[[str, Json, str | None], None]
+
+TRIGGER_SECONDS = 3.0
+RESPONSE_SECONDS = 30 * 60
+RESPONSE_USES = 5
+
+
+class SlackError(Exception):
+    """What Slack would answer: `{"ok": false, "error": code, …}`."""
+
+    def __init__(self, code: str, **more: Any) -> None:
+        super().__init__(code)
+        self.code, self.more = code, more
+
+
+@dataclass
+class Human:
+    id: str
+    name: str
+    real_name: str
+    tz: str = "UTC"
+    locale: str = "en-US"
+    admin: bool = False
+    guest: bool = False
+    deleted: bool = False
+    bot: bool = False
+
+    @property
+    def kind(self) -> str:
+        return "bot" if self.bot else "deactivated" if self.deleted else "guest" if self.guest else "member"
+
+
+@dataclass
+class Group:
+    id: str
+    handle: str
+    users: list[str]
+    disabled: bool = False
+
+
+@dataclass
+class Channel:
+    id: str
+    name: str
+    members: list[str]
+    private: bool = False
+    archived: bool = False
+    shared: bool = False
+    direct: bool = False
+    messages: list[Json] = field(default_factory=list)
+
+    @property
+    def kind(self) -> str:
+        return "im" if self.direct else "private" if self.private else "public"
+
+
+@dataclass
+class Manifest:
+    """What the app may do and hear, as its manifest says."""
+
+    scopes: frozenset[str]
+    commands: list[Json]
+    events: frozenset[str]
+
+
+def read_manifest(path: Path | None = None) -> Manifest:
+    """The manifest beside the packages in a checkout, or where a wheel puts it."""
+    root = Path(__file__).parent.parent
+    found = path or next(p for p in (root / "manifest.yml", root / "bot" / "manifest.yml") if p.exists())
+    content = yaml.safe_load(found.read_text(encoding="utf-8"))
+    return Manifest(
+        frozenset(content["oauth_config"]["scopes"]["bot"]),
+        content["features"]["slash_commands"],
+        frozenset(content["settings"]["event_subscriptions"]["bot_events"]),
+    )
+
+
+class World:
+    """Everything that the workspace knows. Whoever changes it tells its listeners, the open pages."""
+
+    def __init__(self, path: Path | None = None, manifest: Manifest | None = None) -> None:
+        text = path.read_text() if path else resources.files("sandbox").joinpath("world.toml").read_text()
+        raw = tomllib.loads(text)
+        self.team, app = raw["team"], raw["app"]
+        self.team_id: str = self.team["id"]
+        self.app_id, self.bot_user, self.bot_id = app["id"], app["user"], app["bot"]
+        self.app_name = app["name"]
+        self.bot_token, self.app_token, self.signing_secret = app["bot_token"], app["app_token"], app["signing_secret"]
+        self.people = {entry["id"]: Human(**entry) for entry in raw["people"]}
+        self.groups = {entry["id"]: Group(**entry) for entry in raw["groups"]}
+        self.channels = {entry["id"]: Channel(**entry) for entry in raw["channels"]}
+        self.manifest = manifest or read_manifest()
+        self.ephemerals: dict[str, list[Json]] = {}
+        self.views: dict[str, list[Json]] = {}
+        self.triggers: dict[str, tuple[float, str]] = {}
+        self.responses: dict[str, Json] = {}
+        self.listeners: list[Listener] = []
+        self._last_ts = 0
+
+    # --- telling the pages -------------------------------------------------------------------------------------------
+
+    def publish(self, kind: str, data: Json, only: str | None = None) -> None:
+        for listener in list(self.listeners):
+            listener(kind, data, only)
+
+    def show(self, kind: str, message: Json, only: str | None = None) -> None:
+        self.publish(kind, {"message": self.page_message(message)}, only)
+
+    def page_message(self, message: Json) -> Json:
+        """A message as the page reads it."""
+        author = self.people.get(message.get("user", ""))
+        name = self.app_name if message.get("bot_id") == self.bot_id else author.real_name if author else "?"
+        replies = [
+            m for m in self._siblings(message) if m.get("thread_ts") == message["ts"] and m["ts"] != message["ts"]
+        ]
+        return {
+            "ts": message["ts"],
+            "channel": message["channel"],
+            "user": message.get("user"),
+            "bot_id": message.get("bot_id"),
+            "name": name,
+            "text": message.get("text", ""),
+            "blocks": message.get("blocks", []),
+            "thread_ts": message.get("thread_ts"),
+            "reply_count": len(replies),
+            "reactions": message.get("reactions", []),
+            "edited": "edited" in message,
+            "ephemeral": message.get("is_ephemeral", False),
+        }
+
+    def _siblings(self, message: Json) -> list[Json]:
+        channel = self.channels.get(message["channel"])
+        return channel.messages if channel else []
+
+    # --- looking up --------------------------------------------------------------------------------------------------
+
+    def next_ts(self) -> str:
+        """Unique, and later than every one before."""
+        self._last_ts = max(self._last_ts + 1, time.time_ns() // 1000)
+        return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06d}"
+
+    def channel(self, id: str) -> Channel:
+        """Any channel, as Slack itself sees it. Raises SlackError."""
+        if id not in self.channels:
+            raise SlackError("channel_not_found")
+        return self.channels[id]
+
+    def channel_of_bot(self, id: str) -> Channel:
+        """A channel as the bot sees it: a private one that it is not in does not exist."""
+        channel = self.channel(id)
+        if channel.kind != "public" and self.bot_user not in channel.members:
+            raise SlackError("channel_not_found")
+        return channel
+
+    def direct(self, user: str) -> Channel:
+        """The conversation between the bot and one person."""
+        id = f"D{user[1:]}"
+        if id not in self.channels:
+            self.channels[id] = Channel(id, "", [user, self.bot_user], direct=True)
+        return self.channels[id]
+
+    def message(self, channel: Channel, ts: str) -> Json:
+        found = next((message for message in channel.messages if message["ts"] == ts), None)
+        if found is None:
+            raise SlackError("message_not_found")
+        return found
+
+    def visible_channels(self, user: str) -> Iterable[Channel]:
+        self.direct(user)
+        return (c for c in self.channels.values() if user in c.members or (c.kind == "public" and not c.archived))
+
+    def groups_of(self, user: str) -> list[str]:
+        return [group.handle for group in self.groups.values() if user in group.users and not group.disabled]
+
+    # --- handles that expire -----------------------------------------------------------------------------------------
+
+    def new_trigger(self, user: str) -> str:
+        trigger = f"{time.time_ns() // 1_000_000}.{secrets.randbelow(10**9)}.{secrets.token_hex(16)}"
+        self.triggers[trigger] = (time.monotonic(), user)
+        return trigger
+
+    def use_trigger(self, trigger: str) -> str:
+        """Whose trigger it is. Three seconds old at most, and once. Raises SlackError."""
+        if not trigger or trigger not in self.triggers:
+            raise SlackError("invalid_trigger_id" if trigger else "invalid_arguments")
+        at, user = self.triggers[trigger]
+        if user == "":
+            raise SlackError("exchanged_trigger_id")
+        if time.monotonic() - at > TRIGGER_SECONDS:
+            raise SlackError("expired_trigger_id")
+        self.triggers[trigger] = (at, "")
+        return user
+
+    def new_response(self, user: str, channel: str, message_ts: str | None = None) -> str:
+        token = secrets.token_hex(12)
+        self.responses[token] = {
+            "user": user,
+            "channel": channel,
+            "message_ts": message_ts,
+            "at": time.monotonic(),
+            "left": RESPONSE_USES,
+        }
+        return token
+
+    def use_response(self, token: str) -> Json:
+        """Five times in half an hour. Raises SlackError."""
+        found = self.responses.get(token)
+        if found is None or time.monotonic() - found["at"] > RESPONSE_SECONDS:
+            raise SlackError("expired_url")
+        if found["left"] <= 0:
+            raise SlackError("used_url")
+        found["left"] -= 1
+        return found
+
+    # --- changing ----------------------------------------------------------------------------------------------------
+
+    def post(self, channel: Channel, message: Json) -> Json:
+        message = {"type": "message", "channel": channel.id, "ts": self.next_ts(), **message}
+        channel.messages.append(message)
+        self.show("message", message)
+        parent = message.get("thread_ts")
+        if parent:
+            self.show("changed", self.message(channel, parent))
+        return message
+
+    def whisper(self, user: str, channel: str, message: Json) -> Json:
+        """An ephemeral message: to one person, nowhere kept."""
+        message = {"type": "message", "channel": channel, "ts": self.next_ts(), "is_ephemeral": True, **message}
+        self.ephemerals.setdefault(user, []).append(message)
+        self.show("message", message, only=user)
+        return message
+
+    def react(self, channel: Channel, ts: str, user: str, name: str) -> None:
+        message = self.message(channel, ts)
+        reaction = next((r for r in message.setdefault("reactions", []) if r["name"] == name), None)
+        if reaction is None:
+            reaction = {"name": name, "users": [], "count": 0}
+            message["reactions"].append(reaction)
+        if user in reaction["users"]:
+            raise SlackError("already_reacted")
+        reaction["users"].append(user)
+        reaction["count"] += 1
+        self.show("changed", message)
+
+    def unreact(self, channel: Channel, ts: str, user: str, name: str) -> None:
+        message = self.message(channel, ts)
+        reaction = next((r for r in message.get("reactions", []) if r["name"] == name and user in r["users"]), None)
+        if reaction is None:
+            raise SlackError("no_reaction")
+        reaction["users"].remove(user)
+        reaction["count"] -= 1
+        message["reactions"] = [r for r in message["reactions"] if r["users"]]
+        self.show("changed", message)
