@@ -20,7 +20,7 @@ SECRETS = (
     re.compile(r"(?<!\w)\+?\d[\d .-]{7,}\d(?!\w)"),  # telephone numbers
     re.compile(r"(?<=/callbacks/)\S+"),
 )
-NOISY = ("httpx", "httpcore", "slack_bolt", "slack_sdk", "aiohttp", "apscheduler", "uvicorn", "asyncio")
+NOISY = ("alembic", "httpx", "httpcore", "slack_bolt", "slack_sdk", "aiohttp", "apscheduler", "uvicorn", "asyncio")
 
 
 def redact(text: str) -> str:
