@@ -1,0 +1,253 @@
+// Draws Block Kit. Data never becomes markup: every piece is a text node or an element made here.
+export const EMOJI = {
+  white_check_mark: "✅", "+1": "👍", thumbsup: "👍", x: "❌", "-1": "👎", thumbsdown: "👎", eyes: "👀", bell: "🔔",
+  alarm_clock: "⏰", tada: "🎉", warning: "⚠️", hourglass: "⌛", wave: "👋",
+};
+
+export function el(name, attributes = {}, ...children) {
+  const node = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+    else if (key === "class") node.className = value;
+    else node.setAttribute(key, value === true ? "" : value);
+  }
+  node.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  return node;
+}
+
+const decode = (text) => text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
+const warn = (what) => el("div", { class: "unknown", role: "alert", "data-testid": "unknown" }, `This page cannot show: ${what}`);
+
+// --- mrkdwn --------------------------------------------------------------------------------------------------------
+
+const RULES = [
+  [/```([\s\S]+?)```/, (m) => el("pre", {}, decode(m[1]))],
+  [/`([^`\n]+)`/, (m) => el("code", {}, decode(m[1]))],
+  [/<([^<>\n]+)>/, (m, at) => token(m[1], at)],
+  [/(?<![\w*])\*(\S(?:[^*\n]*\S)?)\*(?![\w*])/, (m, at) => el("b", {}, ...mrkdwn(m[1], at))],
+  [/(?<![\w_])_(\S(?:[^_\n]*\S)?)_(?![\w_])/, (m, at) => el("i", {}, ...mrkdwn(m[1], at))],
+  [/(?<![\w~])~(\S(?:[^~\n]*\S)?)~(?![\w~])/, (m, at) => el("s", {}, ...mrkdwn(m[1], at))],
+  [/:([a-z0-9_+-]+):/, (m) => document.createTextNode(EMOJI[m[1]] ?? m[0])],
+];
+
+export function mrkdwn(text, at) {
+  let first = null;
+  for (const [pattern, draw] of RULES) {
+    const match = pattern.exec(text);
+    if (match && (!first || match.index < first.match.index)) first = { match, draw };
+  }
+  if (!first) return [document.createTextNode(decode(text))];
+  const { match, draw } = first;
+  return [
+    document.createTextNode(decode(text.slice(0, match.index))),
+    draw(match, at),
+    ...mrkdwn(text.slice(match.index + match[0].length), at),
+  ];
+}
+
+function token(inside, at) {
+  const [target, label] = inside.split("|");
+  const named = (text) => el("span", { class: "mention" }, text);
+  if (target.startsWith("@")) return named(`@${at.person(target.slice(1)) ?? label ?? target.slice(1)}`);
+  if (target.startsWith("#")) return named(`#${at.channel(target.slice(1)) ?? label ?? target.slice(1)}`);
+  if (target.startsWith("!subteam^")) return named(`@${at.group(target.slice(9)) ?? label ?? target.slice(9)}`);
+  if (target.startsWith("!date^")) return document.createTextNode(date(target, label, at.tz));
+  if (target.startsWith("!")) return named(`@${target.slice(1)}`);
+  if (/^(https?|mailto|tel):/.test(target)) {
+    return el("a", { href: decode(target), target: "_blank", rel: "noreferrer" }, decode(label ?? target));
+  }
+  return document.createTextNode(decode(`<${inside}>`));
+}
+
+function date(target, fallback, timeZone) {
+  const [, seconds, format] = target.split("^");
+  const when = new Date(Number(seconds) * 1000);
+  if (Number.isNaN(when.getTime())) return fallback ?? "";
+  const shown = (options) => new Intl.DateTimeFormat("en-GB", { timeZone, ...options }).format(when);
+  const parts = {
+    date_short_pretty: shown({ day: "numeric", month: "short", year: "numeric" }),
+    date_short: shown({ day: "numeric", month: "short", year: "numeric" }),
+    date_pretty: shown({ day: "numeric", month: "long", year: "numeric" }),
+    date: shown({ day: "numeric", month: "long", year: "numeric" }),
+    date_num: shown({ year: "numeric", month: "2-digit", day: "2-digit" }),
+    time: shown({ hour: "2-digit", minute: "2-digit" }),
+    time_secs: shown({ hour: "2-digit", minute: "2-digit", second: "2-digit" }),
+  };
+  return (format ?? "").replace(/\{(\w+)\}/g, (all, name) => parts[name] ?? all);
+}
+
+export function text(object, at) {
+  if (!object) return el("span");
+  if (object.type === "plain_text") return el("span", { class: "plain" }, object.text);
+  return el("span", { class: "said" }, ...mrkdwn(object.text, at));
+}
+
+// --- blocks ----------------------------------------------------------------------------------------------------------
+
+const BLOCKS = {
+  header: (block, at) => el("h3", { class: "header" }, text(block.text, at)),
+  divider: () => el("hr"),
+  section: (block, at) => el("div", { class: "section" },
+    el("div", { class: "said" },
+      block.text ? text(block.text, at) : null,
+      block.fields ? el("div", { class: "fields" }, ...block.fields.map((field) => el("div", {}, text(field, at)))) : null),
+    block.accessory ? element(block.accessory, block, at) : null),
+  context: (block, at) => el("div", { class: "context" },
+    ...block.elements.map((part) => part.type === "image" ? image(part) : text(part, at))),
+  actions: (block, at) => el("div", { class: "actions" }, ...block.elements.map((part) => element(part, block, at))),
+  image: (block) => image(block),
+  input: (block, at) => input(block, at),
+  rich_text: (block, at) => el("div", {}, ...block.elements.map((part) => rich(part, at))),
+  table: (block, at) => el("table", {}, ...block.rows.map((row) => el("tr", {}, ...row.map((cell) =>
+    el("td", {}, cell.type === "rich_text" ? BLOCKS.rich_text(cell, at) : String(cell.text ?? "")))))),
+  alert: (block, at) => el("div", { class: "hello", role: "alert" }, text(block.text, at)),
+};
+
+const image = (part) => el("img", { src: part.image_url, alt: part.alt_text ?? "", width: 64 });
+
+export function draw(blocks, at) {
+  return blocks.map((block) => {
+    const node = (BLOCKS[block.type] ?? (() => warn(`block “${block.type}”`)))(block, at);
+    node.dataset.blockId = block.block_id ?? "";
+    return node;
+  });
+}
+
+function rich(part, at) {
+  const inside = () => part.elements.map((piece) => richPiece(piece, at));
+  switch (part.type) {
+    case "rich_text_section": return el("p", { class: "plain" }, ...inside());
+    case "rich_text_preformatted": return el("pre", {}, ...inside());
+    case "rich_text_quote": return el("blockquote", {}, ...inside());
+    case "rich_text_list":
+      return el(part.style === "ordered" ? "ol" : "ul", {}, ...part.elements.map((item) => el("li", {}, rich(item, at))));
+    default: return warn(`rich text “${part.type}”`);
+  }
+}
+
+function richPiece(piece, at) {
+  if (piece.type === "text") {
+    const tag = piece.style?.code ? "code" : piece.style?.bold ? "b" : piece.style?.italic ? "i" : piece.style?.strike ? "s" : "span";
+    return el(tag, {}, piece.text);
+  }
+  if (piece.type === "link") return el("a", { href: piece.url, target: "_blank", rel: "noreferrer" }, piece.text ?? piece.url);
+  if (piece.type === "emoji") return document.createTextNode(EMOJI[piece.name] ?? `:${piece.name}:`);
+  if (piece.type === "user") return token(`@${piece.user_id}`, at);
+  if (piece.type === "channel") return token(`#${piece.channel_id}`, at);
+  return warn(`rich text “${piece.type}”`);
+}
+
+// --- elements --------------------------------------------------------------------------------------------------------
+
+const choices = (spec, at) => {
+  if (spec.type.includes("users")) return at.people().map((p) => ({ text: { type: "plain_text", text: p.real_name }, value: p.id }));
+  if (spec.type.includes("conversations") || spec.type.includes("channels"))
+    return at.channels().map((c) => ({ text: { type: "plain_text", text: `#${c.name}` }, value: c.id }));
+  return [...(spec.options ?? []), ...(spec.option_groups ?? []).flatMap((group) => group.options)];
+};
+const plainOf = (option) => option.text.text;
+
+function select(spec, at, changed) {
+  const options = choices(spec, at);
+  const many = spec.type.startsWith("multi_");
+  const chosen = new Set((spec.initial_options ?? (spec.initial_option ? [spec.initial_option] : [])).map((o) => o.value));
+  for (const id of [spec.initial_user, spec.initial_channel, spec.initial_conversation]) if (id) chosen.add(id);
+  const empty = many ? [] : [el("option", { value: "" }, spec.placeholder?.text ?? "Choose…")];
+  const node = el("select", { multiple: many, onchange: () => changed?.() }, ...empty,
+    ...options.map((o) => el("option", { value: o.value, selected: chosen.has(o.value) }, plainOf(o))));
+  node.read = () => {
+    const values = [...node.selectedOptions].map((o) => o.value).filter(Boolean);
+    const picked = options.filter((o) => values.includes(o.value));
+    if (spec.type === "users_select") return { type: spec.type, selected_user: values[0] ?? null };
+    if (spec.type === "multi_users_select") return { type: spec.type, selected_users: values };
+    if (spec.type === "channels_select") return { type: spec.type, selected_channel: values[0] ?? null };
+    if (spec.type === "conversations_select") return { type: spec.type, selected_conversation: values[0] ?? null };
+    return many ? { type: spec.type, selected_options: picked } : { type: spec.type, selected_option: picked[0] ?? null };
+  };
+  return node;
+}
+
+function boxes(spec, at, changed) {
+  const kind = spec.type === "checkboxes" ? "checkbox" : "radio";
+  const start = new Set([...(spec.initial_options ?? []), ...(spec.initial_option ? [spec.initial_option] : [])].map((o) => o.value));
+  const group = `g${Math.random()}`;
+  const inputs = spec.options.map((o) => el("input", { type: kind, name: group, value: o.value, checked: start.has(o.value), onchange: () => changed?.() }));
+  const node = el("div", {}, ...spec.options.map((o, i) => el("label", {}, inputs[i], " ", text(o.text, at))));
+  node.read = () => {
+    const picked = spec.options.filter((_, i) => inputs[i].checked);
+    return kind === "checkbox" ? { type: spec.type, selected_options: picked } : { type: spec.type, selected_option: picked[0] ?? null };
+  };
+  return node;
+}
+
+const TYPES = { number_input: "number", email_text_input: "email", url_text_input: "url", plain_text_input: "text" };
+
+function written(spec) {
+  const tag = spec.multiline ? "textarea" : "input";
+  const node = el(tag, {
+    type: spec.multiline ? null : TYPES[spec.type], maxlength: spec.max_length, placeholder: spec.placeholder?.text,
+    value: spec.multiline ? null : spec.initial_value,
+  });
+  if (spec.multiline) node.value = spec.initial_value ?? "";
+  node.read = () => ({ type: spec.type, value: node.value === "" ? null : node.value });
+  return node;
+}
+
+function moment(spec) {
+  const kinds = { datepicker: "date", timepicker: "time", datetimepicker: "datetime-local" };
+  const node = el("input", { type: kinds[spec.type], value: spec.initial_date ?? spec.initial_time });
+  if (spec.initial_date_time) node.value = new Date(spec.initial_date_time * 1000 - new Date().getTimezoneOffset() * 60000).toISOString().slice(0, 16);
+  node.read = () => {
+    if (spec.type === "datepicker") return { type: spec.type, selected_date: node.value || null };
+    if (spec.type === "timepicker") return { type: spec.type, selected_time: node.value || null };
+    return { type: spec.type, selected_date_time: node.value ? Math.floor(new Date(node.value).getTime() / 1000) : null };
+  };
+  return node;
+}
+
+export function field(spec, at, changed) {
+  if (spec.type.endsWith("select")) return select(spec, at, changed);
+  if (spec.type === "checkboxes" || spec.type === "radio_buttons") return boxes(spec, at, changed);
+  if (spec.type in TYPES) return written(spec);
+  if (spec.type.endsWith("picker")) return moment(spec);
+  const unknown = warn(`element “${spec.type}”`);
+  unknown.read = () => ({ type: spec.type });
+  return unknown;
+}
+
+function element(spec, block, at) {
+  if (spec.type === "button") return button(spec, block, at);
+  if (spec.type === "image") return image(spec);
+  if (spec.type === "overflow") {
+    const menu = select({ ...spec, type: "static_select", placeholder: { text: "⋯" } }, at, () => at.act(block, spec, { type: "overflow", selected_option: menu.read().selected_option }));
+    return menu;
+  }
+  const node = field(spec, at, () => at.act(block, spec, node.read()));
+  return node;
+}
+
+function button(spec, block, at) {
+  const press = async () => {
+    if (spec.confirm && !(await at.confirm(spec.confirm))) return;
+    await at.act(block, spec, { type: "button", value: spec.value, text: spec.text });
+    if (spec.url) window.open(spec.url, "_blank", "noreferrer");
+  };
+  return el("button", {
+    type: "button", class: `btn ${spec.style ?? ""}`, onclick: press, "data-action-id": spec.action_id, "aria-label": spec.accessibility_label,
+  }, spec.text.text);
+}
+
+function input(block, at) {
+  const node = field(block.element, at, block.dispatch_action ? () => at.act(block, block.element, node.read()) : null);
+  const id = `f${Math.random().toString(36).slice(2)}`;
+  node.id = id;
+  const box = el("div", { class: "field" },
+    el("label", { for: id }, block.label.text, block.optional ? el("small", {}, " (optional)") : null),
+    node,
+    block.hint ? el("p", { class: "hint" }, block.hint.text) : null);
+  box.read = () => [block.block_id, block.element.action_id, node.read()];
+  box.key = `${block.block_id}/${block.element.action_id}`;
+  box.control = node;
+  return box;
+}
