@@ -210,7 +210,7 @@ class Bot:
             legacy=provider.capabilities.legacy if provider else None,
             verdict=decide(policy, broadcast.purpose, moment(start)) if policy and not broadcast.accepted_at else None,
             training=broadcast.mode == "training",
-            zone=policy.timezone if policy else "",
+            zone=policy.timezone if policy and policy.country else "",
         )
 
     def callback_address(self, account: str) -> str | None:

@@ -1,0 +1,191 @@
+"""Looks at everything that the bot depends on, and says what is wrong and how to mend it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict, dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from aiohttp import ClientError
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot import store
+from bot.app import Bot
+from bot.hours import Policy
+from bot.settings import Settings, SettingsError, require_slack
+from providers.base import Provider, ProviderError, Receipts
+
+SCOPES = (
+    "commands",
+    "chat:write",
+    "reactions:read",
+    "users:read",
+    "usergroups:read",
+    "channels:read",
+    "groups:read",
+    "im:write",
+)
+CLOCK_OFF = 60.0
+UNREACHABLE = (SlackApiError, ClientError, TimeoutError, OSError)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`level`: ok, warning or error. `fix`: what to do, empty when nothing is to be done."""
+
+    id: str
+    level: str
+    cause: str
+    fix: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Every finding, those that are fine included."""
+    try:
+        require_slack(settings)
+        bot = Bot(settings)
+    except SettingsError as error:
+        return [Finding("settings", "error", line, "") for line in error.lines]
+    try:
+        findings = [Finding("settings", "ok", "The settings can be read.")]
+        checks: tuple[Callable[[Bot], AsyncIterator[Finding]], ...] = (
+            _database,
+            _slack,
+            _accounts,
+            _callbacks,
+            _policies,
+        )
+        for check in checks:
+            findings += [finding async for finding in check(bot)]
+        return findings
+    finally:
+        await bot.close()
+
+
+async def _database(bot: Bot) -> AsyncIterator[Finding]:
+    try:
+        revision = await bot.database.read(store.schema_revision)
+    except Exception as error:
+        name = type(error).__name__
+        yield Finding("database", "error", f"The database does not answer ({name}).", "Check database_url.")
+        return
+    if revision == store.REVISION:
+        yield Finding("database", "ok", f"The database is at revision {revision}.")
+    else:
+        yield Finding("database", "error", f"The database is at revision {revision}.", "Run `bellcrier db upgrade`.")
+
+
+async def _slack(bot: Bot) -> AsyncIterator[Finding]:
+    try:
+        answer = await bot.posting.auth_test()
+    except UNREACHABLE as error:
+        cause = f"Slack does not take the token ({_code(error)})."
+        yield Finding("slack.token", "error", cause, "Set SLACK_BOT_TOKEN to the token on the app's page.")
+        return
+    yield Finding("slack.token", "ok", f"Connected to {answer['team']} as {answer['user']}.")
+    yield _scopes(answer.headers)
+    yield _clock(answer.headers)
+    for group in bot.settings.approval.approvers:
+        yield await _approvers(bot.posting, group)
+    if bot.settings.approval.channel is not None:
+        yield await _channel(bot, bot.settings.approval.channel)
+
+
+def _scopes(headers: Any) -> Finding:
+    granted = {scope.strip() for scope in str(_header(headers, "x-oauth-scopes")).split(",")}
+    missing = [scope for scope in SCOPES if scope not in granted]
+    if missing and granted != {""}:
+        return Finding(
+            "slack.scopes", "error", f"Missing scopes: {', '.join(missing)}.", "Install the app's manifest again."
+        )
+    return Finding("slack.scopes", "ok", "Every scope is granted.")
+
+
+def _header(headers: Any, name: str) -> str:
+    return next((str(value) for key, value in dict(headers).items() if key.lower() == name), "")
+
+
+def _clock(headers: Any) -> Finding:
+    date = _header(headers, "date")
+    if not date:
+        return Finding("clock", "warning", "Slack did not tell its time.", "Check that this machine keeps time by NTP.")
+    off = abs(parsedate_to_datetime(date).timestamp() - time.time())
+    if off > CLOCK_OFF:
+        return Finding("clock", "error", f"This clock is {off:.0f} s away from Slack's.", "Let NTP set it.")
+    return Finding("clock", "ok", "The clock agrees with Slack's.")
+
+
+async def _approvers(client: AsyncWebClient, id: str) -> Finding:
+    try:
+        if id.startswith("S"):
+            found = len((await client.usergroups_users_list(usergroup=id))["users"])
+            level, cause = ("ok", f"{found} people can approve.") if found else ("error", "Nobody is in this group.")
+            return Finding(f"approvers.{id}", level, cause, "" if found else "Put people into it, or name another.")
+        user = (await client.users_info(user=id))["user"]
+    except UNREACHABLE as error:
+        return Finding(
+            f"approvers.{id}", "error", f"Slack does not know it ({_code(error)}).", "Check approval.approvers."
+        )
+    if user.get("deleted"):
+        return Finding(f"approvers.{id}", "error", "This person has left.", "Take them out of approval.approvers.")
+    return Finding(f"approvers.{id}", "ok", "This person can approve.")
+
+
+async def _channel(bot: Bot, channel: str) -> Finding:
+    place = await bot.people.place(channel)
+    if place.postable:
+        return Finding("approval.channel", "ok", "Cards can be posted there.")
+    return Finding(
+        "approval.channel", "error", "Cards cannot be posted there.", "Invite the bot with /invite @bellcrier."
+    )
+
+
+async def _accounts(bot: Bot) -> AsyncIterator[Finding]:
+    for name, provider in bot.providers.items():
+        yield await _account(name, provider)
+        if provider.capabilities.legacy:
+            yield Finding(f"accounts.{name}", "warning", provider.capabilities.legacy)
+
+
+async def _account(name: str, provider: Provider) -> Finding:
+    try:
+        check = await provider.check()
+    except ProviderError as error:
+        setting = f"accounts.{name}.{error.setting or 'base_url'}"
+        return Finding(f"accounts.{name}", "error", str(error), f"Look at {setting}.")
+    credit = f" Credit: {check.credit} {check.unit or ''}".rstrip() + "." if check.credit is not None else ""
+    return Finding(f"accounts.{name}", "ok", f"{provider.title} takes the credentials.{credit}")
+
+
+async def _callbacks(bot: Bot) -> AsyncIterator[Finding]:
+    wanting = [name for name, provider in bot.providers.items() if provider.capabilities.receipts is not Receipts.NONE]
+    if wanting and bot.settings.public_url is None:
+        cause = "There is no public address, so vendors cannot call back; statuses are polled where that is possible."
+        yield Finding("callbacks", "warning", cause, "Set public_url.")
+    for name in wanting:
+        if bot.settings.public_url and bot.providers[name].capabilities.receipts is Receipts.ACCOUNT:
+            yield Finding(f"callbacks.{name}", "ok", f"Paste this at the vendor: {bot.callback_address(name)}")
+
+
+async def _policies(bot: Bot) -> AsyncIterator[Finding]:
+    used = {audience.policy for audience in bot.settings.audiences.values() if audience.policy}
+    for name in sorted(used):
+        yield _policy(name, bot.policies[name])
+
+
+def _policy(name: str, policy: Policy) -> Finding:
+    checked = policy.checked_on
+    if policy.country and (checked is None or (time.time() - time.mktime(checked.timetuple())) > 366 * 86400):
+        cause = "Nobody has checked these hours for a year."
+        return Finding(f"policies.{name}", "warning", cause, f"Check the law, then set policies.{name}.checked_on.")
+    return Finding(f"policies.{name}", "ok", f"Hours in {policy.timezone}.")
+
+
+def _code(error: Exception) -> str:
+    return str(error.response.get("error")) if isinstance(error, SlackApiError) else type(error).__name__
