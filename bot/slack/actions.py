@@ -14,8 +14,7 @@ from bot import store
 from bot.broadcast import SECOND, Action, Broadcast, Clock, NotAllowed, NotFound, State, TooLate
 from bot.policy import CannotTell, Person
 from bot.slack import views
-from bot.slack.commands import Body, explain, form_audiences, workspace_of
-from bot.slack.modals import tell
+from bot.slack.answers import Body, explain, form_audiences, tell, workspace_of
 from bot.slack.people import People
 from bot.store import Card
 from bot.words import words_for

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 from slack_bolt.context.ack.async_ack import AsyncAck
@@ -22,27 +21,23 @@ from bot.broadcast import (
     Clock,
     Complaint,
     NotAccepted,
-    NotAllowed,
-    NotFound,
     Sentence,
     State,
-    TooLate,
     moment,
 )
-from bot.database import Busy
-from bot.policy import CannotTell, Person, mentions
+from bot.policy import Person
 from bot.slack import typed, views
-from bot.slack.people import UNREACHABLE, People, Place
+from bot.slack.answers import Body, explain, form_audiences, place_for, submitted_post, workspace_of
+from bot.slack.people import UNREACHABLE, People
 from bot.slack.views import Post
 from bot.store import Vote
 from bot.when import NotATime, parse_when
 from bot.words import Words, words_for
-from bot.workflow import Desk, Submitted, Workflow
+from bot.workflow import Desk, Workflow
 from providers.base import Purpose
 
 log = structlog.get_logger(__name__)
 
-Body = Mapping[str, Any]
 ShowingOf = Callable[[Broadcast, list[Vote]], views.Showing]
 LISTED = 10
 
@@ -56,14 +51,6 @@ class Typing:
     text: str
     trigger: str
     words: Words
-
-
-def workspace_of(body: Body) -> str:
-    """The workspace that this came from; with an org-wide installation `team` may be null."""
-    team = body.get("team") or {}
-    user = body.get("user")
-    of_user = user.get("team_id") if isinstance(user, Mapping) else None
-    return str(body.get("team_id") or team.get("id") or of_user or "")
 
 
 class Commands:
@@ -230,22 +217,6 @@ class Commands:
         return views.complaint([told], texts.decode_slack(f"/broadcast {name} {asked.text}"), asked.words)
 
 
-# --- what commands, forms and buttons share --------------------------------------------------------------------------
-
-
-def form_audiences(desk: Desk) -> list[tuple[str, str]]:
-    """(name, label) of every audience, as the form offers them."""
-    return [
-        (name, f"{name} ({desk.provider_of(audience).title}, {audience.kind} {audience.id})")
-        for name, audience in sorted(desk.settings.audiences.items())
-    ]
-
-
-async def place_for(desk: Desk, people: People, channel: str) -> Place:
-    """Where the card would stand: the approvals' channel where there is one, else where it was asked for."""
-    return await people.place(desk.settings.approval.channel or channel)
-
-
 async def permalink(client: AsyncWebClient, card: store.Card | None) -> str | None:
     if card is None:
         return None
@@ -254,54 +225,3 @@ async def permalink(client: AsyncWebClient, card: store.Card | None) -> str | No
     except UNREACHABLE:
         return None
     return str(answer["permalink"])
-
-
-def submitted_post(submitted: Submitted, place: Place, person: Person, words: Words) -> Post:
-    """What happens next with something that was asked for."""
-    row = submitted.broadcast
-    if row.state is State.DRAFT and place.fix is not None:
-        return views.draft_kept(row, views.sentence(words, place.fix), words)
-    where = f"<#{row.channel}>"
-    if submitted.again:
-        told = words("You asked for that already: it is *{id}*, in {where}.", id=row.id, where=where)
-    elif row.state is State.PENDING:
-        who = mentions(row.approvers)
-        told = words("*{id}* waits in {where} for approval by {who}.", id=row.id, where=where, who=who)
-    else:
-        told = words("*{id}* needs no approval; it stands in {where}.", id=row.id, where=where)
-    if row.send_at is not None:
-        start = views.spelled(row.send_at, person.zone)
-        told += " " + words("It is to start at {start}.", start=start)
-    return Post(told, [views.section(told)])
-
-
-def explain(error: Exception, words: Words) -> list[str]:
-    """What went wrong, for the person: one sentence each, with what to do."""
-    match error:
-        case NotAccepted():
-            return [views.sentence(words, complaint.sentence) for complaint in error.complaints]
-        case NotAllowed():
-            return [views.sentence(words, error.sentence)]
-        case NotFound():
-            return [
-                words(
-                    "There is no broadcast *{id}*. `/broadcast list` shows the latest.", id=views.quote(str(error)[:40])
-                )
-            ]
-        case TooLate():
-            return [too_late(error.broadcast, words)]
-        case CannotTell():
-            return [words("Slack does not tell me who may do this just now. Please try again in a minute.")]
-        case Busy():
-            return [words("I could not write that down just now. Nothing was sent; please try again.")]
-    reference = secrets.token_hex(4)
-    log.error("something unexpected", reference=reference, exc_info=error)
-    return [
-        words("Something went wrong on my side. Please try again, or tell an admin: {reference}.", reference=reference)
-    ]
-
-
-def too_late(row: Broadcast, words: Words) -> str:
-    """Somebody, or the clock, was faster: how it stands now."""
-    badge = words(views.BADGES[row.state])
-    return words("*{id}* has moved on: {badge}. Please look at its card.", id=row.id, badge=badge)

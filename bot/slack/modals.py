@@ -12,8 +12,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.broadcast import Action, BroadcastRequest, Clock, Complaint, NotAccepted, Sentence, State
 from bot.policy import Person
 from bot.slack import views
-from bot.slack.commands import Body, explain, place_for, submitted_post, workspace_of
-from bot.slack.people import UNREACHABLE, People
+from bot.slack.answers import Body, explain, place_for, submitted_post, tell, workspace_of
+from bot.slack.people import People
 from bot.words import Words, words_for
 from bot.workflow import Desk, Workflow
 from providers.base import Purpose
@@ -107,15 +107,3 @@ def _last_input(view: View) -> str:
     """Where an error that belongs to no field can be shown."""
     inputs = [block["block_id"] for block in view.get("blocks", []) if block.get("type") == "input"]
     return inputs[-1] if inputs else "text"
-
-
-async def tell(client: AsyncWebClient, channel: str, user: str, post: views.Post) -> None:
-    """Say something to one person only: where they are, else directly. Never the only place of anything important."""
-    try:
-        await client.chat_postEphemeral(channel=channel, user=user, text=post.text, blocks=post.blocks or None)
-    except UNREACHABLE:
-        try:
-            opened = await client.conversations_open(users=user)
-            await client.chat_postMessage(channel=opened["channel"]["id"], text=post.text, blocks=post.blocks or None)
-        except UNREACHABLE as error:
-            log.info("a person could not be told", error=type(error).__name__)
