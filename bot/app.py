@@ -267,10 +267,10 @@ class Bot:
 
     def bells(self) -> tuple[Bell, ...]:
         return (
-            Bell("dispatch", 1.0, self.dispatcher.tick),
+            Bell("dispatch", 0.5, self.dispatcher.tick),
             Bell("paint", 1.0, self.threads.paint),
-            Bell("track", 2.0, self.tracker.tick),
-            Bell("sizes", 5.0, self.dispatcher.learn_sizes),
+            Bell("track", 1.0, self.tracker.tick),
+            Bell("sizes", 2.0, self.dispatcher.learn_sizes),
             Bell("expire", 10.0, self.workflow.expire),
         )
 

@@ -88,12 +88,14 @@ class Dispatcher:
         """Put right what a dead process left, open what may go again, and start what is due."""
         if self.stopping:
             return
-        changed = await self.database.write(self._recover) + await self.database.write(self._reopen)
-        claimed = await self.database.write(self._claim)
+        changed, claimed = await self.database.write(self._look_round)
         for row in claimed:
             self._start(row)
         if changed or claimed:
             self.wake()
+
+    def _look_round(self, connection: Connection) -> tuple[int, list[Broadcast]]:
+        return self._recover(connection) + self._reopen(connection), self._claim(connection)
 
     def _start(self, claimed: Broadcast) -> None:
         task = asyncio.create_task(self.send(claimed), name=f"send {claimed.id}")

@@ -71,7 +71,10 @@ class Tracker:
         for workspace, id in touched:
             counts = store.delivery_counts(connection, workspace, id)
             store.note_progress(connection, workspace, id, counts, self.clock())
-            self._prove(connection, store.find(connection, workspace, id, lock=True), receipts)
+            current = store.find(connection, workspace, id, lock=True)
+            self._prove(connection, current, receipts)
+            if current.state is State.SENT and self._over(connection, current):
+                store.set_look_at(connection, current, self.clock())
         return bool(touched)
 
     def _learn(

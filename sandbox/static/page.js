@@ -157,8 +157,9 @@ async function load() {
   typed.clear();
   drawSide();
   drawModals();
-  listen();
+  await listen();
   await Promise.all([showChannel(), showVendors()]);
+  $("#composer textarea").disabled = false;
 }
 
 function listen() {
@@ -166,7 +167,6 @@ function listen() {
   stream = new EventSource(`/page/events?me=${state.me}`);
   let lost = false;
   stream.onerror = () => { lost = true; };
-  stream.onopen = () => { if (lost) { lost = false; load(); } };
   const on = (name, act) => stream.addEventListener(name, (event) => act(JSON.parse(event.data)));
   on("message", arrived);
   on("changed", arrived);
@@ -176,6 +176,8 @@ function listen() {
   on("view_closed", ({ view_id, all }) => { stack = all ? [] : stack.filter((view) => view.id !== view_id); drawModals(); });
   on("vendors", showVendors);
   on("connected", ({ connected }) => { state.world.connected = connected; drawSide(); });
+  // What happens between reading and listening would be lost, so reading waits until the stream is open.
+  return new Promise((opened) => { stream.onopen = () => { if (lost) load(); opened(); }; });
 }
 
 // --- first visit -----------------------------------------------------------------------------------------------------

@@ -1,0 +1,172 @@
+"""The main story, end to end: somebody asks, somebody else approves, the vendor's ids and the status come back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+
+from bot.app import Bot
+from sandbox.server import Sandbox
+from sandbox.world import Json
+from tests.conftest import StartBot
+
+HERE = "C0CAMPAIGNS"
+SCREENSHOT = Path(__file__).parent.parent / "docs" / "page.png"
+
+
+async def card(sandbox: Sandbox, index: int = 0) -> Json:
+    """The card in the campaigns channel, once it is there."""
+    await sandbox.until(lambda: len(sandbox.acting.messages(HERE)) > index)
+    return sandbox.acting.messages(HERE)[index]
+
+
+def thread_text(sandbox: Sandbox, ts: str) -> str:
+    return "\n".join(message["text"] for message in sandbox.acting.thread(HERE, ts))
+
+
+STORIES = {
+    "encom": ("clients", "Soldes demain STOP AU 36111", "22, 23"),
+    "octopush": ("newsletter", "Soldes demain STOP au 30101", "sms_"),
+    "octopush-tag": ("vip", "Soldes demain STOP au 30101", "sms_"),
+    "kaizala": ("staff", "Soldes demain", "accepted it"),
+}
+
+
+async def tell_story(sandbox: Sandbox, vendor: str) -> None:
+    audience, text, ids = STORIES[vendor]
+    await sandbox.acting.command("U0CLEO", HERE, f"/broadcast send {audience} marketing Soldes demain")
+    posted = await card(sandbox)
+    assert sandbox.vendors.ledger == []
+
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    await sandbox.until(lambda: ids in thread_text(sandbox, posted["ts"]))
+
+    (accepted,) = sandbox.vendors.ledger
+    assert accepted.text == text
+    assert accepted.vendor == vendor.removesuffix("-tag")
+    assert all(id in thread_text(sandbox, posted["ts"]) for id in accepted.ids)
+
+
+@pytest.mark.parametrize("vendor", STORIES)
+async def test_the_story_over_socket_mode_ends_with_one_send(sandbox: Sandbox, bot: Bot, vendor: str) -> None:
+    await tell_story(sandbox, vendor)
+
+
+@pytest.mark.parametrize("vendor", STORIES)
+async def test_the_story_over_signed_http_ends_with_one_send(
+    http_sandbox: Sandbox, start_bot: StartBot, vendor: str
+) -> None:
+    await start_bot(http_sandbox)
+    await tell_story(http_sandbox, vendor)
+
+
+async def test_a_reaction_approves_and_the_status_follows_in_the_thread(sandbox: Sandbox, bot: Bot) -> None:
+    await sandbox.acting.command("U0CLEO", HERE, "/broadcast send clients marketing Soldes demain")
+    posted = await card(sandbox)
+    await sandbox.acting.react("U0BEN", HERE, posted["ts"], "+1::skin-tone-3")
+    await sandbox.until(lambda: "22, 23" in thread_text(sandbox, posted["ts"]))
+
+    await sandbox.vendors.deliver("encom", "22", "OK")
+
+    await sandbox.until(lambda: "sent 2" in thread_text(sandbox, posted["ts"]))
+
+
+async def test_octopush_tells_who_got_it_and_the_broadcast_is_done(sandbox: Sandbox, bot: Bot) -> None:
+    await sandbox.acting.command("U0CLEO", HERE, "/broadcast send newsletter marketing Soldes demain")
+    posted = await card(sandbox)
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    await sandbox.until(lambda: sandbox.vendors.ledger)
+
+    await sandbox.vendors.deliver("octopush", sandbox.vendors.ledger[0].ids[0], "DELIVERED")
+
+    await sandbox.until(lambda: "Final report: delivered 20" in thread_text(sandbox, posted["ts"]))
+
+
+# --- in a real browser -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        message = "NO BROWSER: the page is not tested. Install Chromium (Debian: apt install chromium)."
+        if os.environ.get("BELLCRIER_NEEDS_BROWSER"):
+            pytest.fail(message)
+        pytest.skip(message)
+    async with async_playwright() as playwright:
+        opened = await playwright.chromium.launch(executable_path=path)
+        yield opened
+        await opened.close()
+
+
+async def open_page(browser: Browser, sandbox: Sandbox, me: str, said: list[str]) -> Page:
+    page = await browser.new_page(viewport={"width": 1480, "height": 940})
+
+    def hear(message: ConsoleMessage) -> None:
+        said.append(message.text)
+
+    page.on("console", hear)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    await page.goto(f"{sandbox.url}/?me={me}")
+    return page
+
+
+async def test_the_whole_story_in_a_real_browser(browser: Browser, sandbox: Sandbox, bot: Bot) -> None:
+    said: list[str] = []
+    cleo = await open_page(browser, sandbox, "U0CLEO", said)
+    await cleo.get_by_test_id("composer").fill("/broadcast send clients marketing Soldes demain")
+    await cleo.keyboard.press("Enter")
+    await cleo.get_by_test_id("ephemeral").get_by_text("waits in").wait_for()
+
+    ana = await open_page(browser, sandbox, "U0ANA", said)
+    await ana.locator("[data-action-id='broadcast.approve']").click()
+    await ana.get_by_test_id("confirm-yes").click()
+    await cleo.get_by_test_id("replies").click()
+    await cleo.get_by_test_id("thread").get_by_text("Ids: 22, 23").last.wait_for()
+
+    await cleo.locator("[data-deliver='OK']").click()
+    await cleo.get_by_test_id("thread").get_by_text("Deliveries: sent 2").last.wait_for()
+    await cleo.get_by_test_id("message").get_by_text("Sent ·").first.wait_for()
+    if os.environ.get("BELLCRIER_SCREENSHOT"):
+        await cleo.screenshot(path=SCREENSHOT)
+    assert len(sandbox.vendors.ledger) == 1
+    assert said == []
+
+
+async def test_the_form_shows_its_errors_under_the_fields(browser: Browser, sandbox: Sandbox, bot: Bot) -> None:
+    said: list[str] = []
+    page = await open_page(browser, sandbox, "U0DAN", said)
+    await page.get_by_test_id("composer").fill("/broadcast")
+    await page.keyboard.press("Enter")
+    modal = page.get_by_test_id("modal")
+    await modal.get_by_label("Audience").select_option("newsletter")
+    await modal.get_by_label("Text").fill("Hello")
+    await modal.get_by_label("Sender").fill("two words")
+    await page.get_by_test_id("submit").click()
+    await modal.locator("[data-block-id='sender'] [data-testid='error']").get_by_text("no sender ID").wait_for()
+
+    await modal.get_by_label("Sender").fill("Bell")
+    await page.get_by_test_id("submit").click()
+
+    await page.get_by_test_id("message").get_by_text("Waiting for approval").wait_for()
+    assert await modal.count() == 0
+    assert said == []
+
+
+async def test_an_unknown_block_shows_as_a_warning(browser: Browser, sandbox: Sandbox) -> None:
+    page = await open_page(browser, sandbox, "U0CLEO", [])
+    await page.get_by_test_id("who").wait_for()
+    sandbox.world.post(sandbox.world.channel(HERE), {"user": "U0BELL", "text": "?", "blocks": [{"type": "hologram"}]})
+    await page.get_by_test_id("unknown").get_by_text("hologram").wait_for()
+
+
+async def test_what_people_write_never_becomes_markup_on_the_page(browser: Browser, sandbox: Sandbox) -> None:
+    page = await open_page(browser, sandbox, "U0CLEO", [])
+    await page.get_by_test_id("composer").fill("<img src=x onerror=alert(1)> & <b>bold</b>")
+    await page.keyboard.press("Enter")
+    await page.get_by_test_id("message").get_by_text("<img src=x onerror=alert(1)> & <b>bold</b>").wait_for()
