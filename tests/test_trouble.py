@@ -1,0 +1,508 @@
+"""Bad input and trouble: what must not happen, seen from the workspace and the vendors' ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from bot import store
+from bot.app import Bot
+from bot.broadcast import State
+from sandbox.server import Sandbox
+from sandbox.world import Json
+from tests.conftest import StartBot, all_of, newest
+from tests.test_story import HERE, card, thread_text
+
+
+async def ask(sandbox: Sandbox, line: str, user: str = "U0CLEO", channel: str = HERE) -> str:
+    return await sandbox.acting.command(user, channel, f"/broadcast {line}") or ""
+
+
+async def settled(bot: Bot, *states: State, timeout: float = 8.0) -> Any:
+    """The newest broadcast, once it is in one of these states."""
+    async with asyncio.timeout(timeout):
+        while (row := await newest(bot)).state not in states:
+            await asyncio.sleep(0.03)
+        return row
+
+
+async def approved(sandbox: Sandbox, line: str = "send clients marketing Soldes demain") -> Json:
+    await ask(sandbox, line)
+    posted = await card(sandbox)
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    return posted
+
+
+# --- what is typed wrong ---------------------------------------------------------------------------------------------
+
+WRONG = {
+    "send nobody marketing Hello": ("There is no audience “nobody”", "Hello"),
+    "send client marketing Hello": ("Did you mean “clients”?", "Hello"),
+    "send clients marketing": ("The text is empty", "clients"),
+    "send clients marketing \u200b \u00a0": ("The text is empty", "clients"),
+    "send clients markting Hello": ("Did you mean “marketing”", "markting Hello"),
+    'send clients at="2020-01-01 09:00" Hello': ("That time has passed", "Hello"),
+    "send clients at=tomorrow Hello": ("At what hour?", "Hello"),
+    "send clients at=soon Hello": ("no time that I understand", "Hello"),
+    "send clients sender=Bell Hello": ("takes no sender ID", "Hello"),
+    "send newsletter sender=a Hello": ("no sender ID for Octopush", "Hello"),
+    "send clients marketing Hi Stop au 36111": ("must read exactly “STOP AU 36111”", "Hi Stop au 36111"),
+    "send clients marketing Dear %%nom%%": ("no placeholder that Encom fills in", "%%nom%%"),
+    "sned clients Hello": ("Did you mean `/broadcast send`?", "clients Hello"),
+    "show B2345": ("There is no broadcast", "B2345"),
+    "cancel": ("Write it like this", "cancel"),
+    "send staff " + "x" * 4001: ("4001 characters and the vendor takes 4000", "xxx"),
+    "send newsletter " + "é" * 1225: ("the vendor takes 1224", "ééé"),
+    "send newsletter " + "œ" * 600: ("With œ", "œœœ"),
+}
+
+
+@pytest.mark.parametrize("line", WRONG)
+async def test_what_is_wrong_is_said_with_the_fix_and_nothing_is_stored(sandbox: Sandbox, bot: Bot, line: str) -> None:
+    told, typed = WRONG[line]
+    assert told in await ask(sandbox, line, user="U0DAN")
+    shown = str(sandbox.acting.ephemerals("U0DAN")[-1])
+    assert typed in shown
+    assert await all_of(bot) == []
+    assert sandbox.acting.messages(HERE) == []
+
+
+async def test_a_refused_request_is_audited(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send nobody marketing Hello")
+    (row,) = await bot.database.read(lambda c: store.audit_since(c, 0))
+    assert (row["actor"], row["action"], row["broadcast"]) == ("U0CLEO", "submit_refused", None)
+
+
+@pytest.mark.parametrize("user", ["U0GUS", "U0ROB"])
+async def test_guests_and_bots_cannot_ask(sandbox: Sandbox, bot: Bot, user: str) -> None:
+    assert "Only full members" in await ask(sandbox, "send clients Hello", user=user)
+    assert await all_of(bot) == []
+
+
+async def test_an_audience_may_name_who_may_write_to_it(sandbox: Sandbox, start_bot: StartBot) -> None:
+    bot = await start_bot(sandbox, audiences__clients__requesters=["S0MARKETING"])
+    assert "Only <!subteam^S0MARKETING> may write" in await ask(sandbox, "send clients Hello", user="U0EVA")
+    assert await all_of(bot) == []
+
+
+async def test_a_reader_gets_the_answer_in_their_language(sandbox: Sandbox, bot: Bot) -> None:
+    assert "Il n’y a pas d’audience" in await ask(sandbox, "send nobody Hello", user="U0CLEO")
+    assert "No hay ninguna audiencia" in await ask(sandbox, "send nobody Hello", user="U0EVA")
+
+
+async def test_a_text_with_the_word_payload_goes_through_over_http(http_sandbox: Sandbox, start_bot: StartBot) -> None:
+    bot = await start_bot(http_sandbox)
+    await ask(http_sandbox, "send clients marketing the payload={} of & tomorrow's <sale>")
+    assert (await newest(bot)).typed == "the payload={} of & tomorrow's <sale>"
+
+
+async def test_what_is_typed_can_ping_nobody_and_forge_no_link(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing <!channel> <https://evil.example|bank> *bold* &amp;")
+    posted = await card(sandbox)
+    assert (await newest(bot)).text == "<!channel> <https://evil.example|bank> *bold* &amp; STOP AU 36111"
+    markdown = [block for block in posted["blocks"] if block["type"] == "section"]
+    assert "<!channel>" not in posted["text"]
+    assert "<!channel>" not in str(markdown)
+
+
+async def test_a_draft_is_kept_where_the_bot_cannot_post_and_the_fix_is_named(sandbox: Sandbox, bot: Bot) -> None:
+    told = await ask(sandbox, "send clients marketing Soldes demain", user="U0DAN", channel="C0QUIET")
+    assert "/invite @bellcrier" in told
+    assert (await newest(bot)).state is State.DRAFT
+
+    sandbox.world.channels["C0QUIET"].members.append("U0BELL")
+    draft = sandbox.acting.ephemerals("U0DAN")[-1]
+    await sandbox.acting.click("U0DAN", "C0QUIET", draft["ts"], "broadcast.edit")
+    (form,) = sandbox.acting.views("U0DAN")
+    assert "Soldes demain" in str(form["blocks"])
+    errors = await sandbox.acting.submit("U0DAN", form["id"], filled("clients", "Soldes demain"))
+
+    assert errors == {}
+    (row,) = await all_of(bot)
+    assert row.state is State.PENDING
+    await sandbox.until(lambda: sandbox.acting.messages("C0QUIET"))
+
+
+async def test_a_direct_message_keeps_a_draft_too(sandbox: Sandbox, bot: Bot) -> None:
+    told = await ask(sandbox, "send clients Hello", user="U0DAN", channel=sandbox.world.direct("U0DAN").id)
+    assert "direct message" in told
+    assert (await newest(bot)).state is State.DRAFT
+
+
+# --- the form --------------------------------------------------------------------------------------------------------
+
+
+def filled(audience: str, text: str, purpose: str = "marketing", **more: Any) -> Json:
+    values: Json = {
+        "audience": {"value": {"type": "static_select", "selected_option": {"value": audience}}},
+        "purpose": {"value": {"type": "static_select", "selected_option": {"value": purpose}}},
+        "text": {"value": {"type": "plain_text_input", "value": text}},
+        "send_at": {"value": {"type": "datetimepicker", "selected_date_time": more.get("send_at")}},
+        "sender": {"value": {"type": "plain_text_input", "value": more.get("sender")}},
+        "campaign": {"value": {"type": "plain_text_input", "value": None}},
+    }
+    return values
+
+
+async def open_form(sandbox: Sandbox, user: str = "U0DAN") -> Json:
+    await ask(sandbox, "", user=user)
+    return sandbox.acting.views(user)[-1]
+
+
+async def test_the_form_asks_again_under_the_field_and_closes_when_all_is_well(sandbox: Sandbox, bot: Bot) -> None:
+    form = await open_form(sandbox)
+    errors = await sandbox.acting.submit("U0DAN", form["id"], filled("newsletter", "Hi", sender="x y", send_at=1000))
+    assert "sender ID" in errors["sender"]
+    assert "has passed" in errors["send_at"]
+    assert await all_of(bot) == []
+
+    assert await sandbox.acting.submit("U0DAN", form["id"], filled("newsletter", "Hi")) == {}
+    assert sandbox.acting.views("U0DAN") == []
+    assert (await newest(bot)).state is State.PENDING
+
+
+async def test_a_form_submitted_twice_makes_one_broadcast(sandbox: Sandbox, bot: Bot) -> None:
+    form = await open_form(sandbox)
+    sandbox.faults.add("interactive", "duplicate")
+    await sandbox.acting.submit("U0DAN", form["id"], filled("clients", "Hi"))
+    assert len(await all_of(bot)) == 1
+
+
+async def test_a_form_from_a_stale_command_is_asked_for_again(sandbox: Sandbox, bot: Bot) -> None:
+    sandbox.faults.add("slash_commands", "delay", seconds=3.2)
+    assert "once more" in await ask(sandbox, "", user="U0DAN")
+
+
+# --- once and only once ----------------------------------------------------------------------------------------------
+
+
+async def test_a_command_delivered_twice_makes_one_broadcast(sandbox: Sandbox, bot: Bot) -> None:
+    sandbox.faults.add("slash_commands", "duplicate")
+    await ask(sandbox, "send clients marketing Soldes")
+    assert len(await all_of(bot)) == 1
+
+
+async def test_a_repeated_command_points_to_the_first(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Soldes", user="U0DAN")
+    first = await newest(bot)
+    assert f"You asked for that already: it is *{first.id}*" in await ask(
+        sandbox, "send clients marketing Soldes", user="U0DAN"
+    )
+    assert len(await all_of(bot)) == 1
+
+
+async def test_two_approvers_in_the_same_instant_make_one_send(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    await asyncio.gather(
+        *(sandbox.acting.click(who, HERE, posted["ts"], "broadcast.approve") for who in ("U0ANA", "U0BEN") * 3)
+    )
+    await settled(bot, State.SENT)
+    assert len(sandbox.vendors.ledger) == 1
+    assert thread_text(sandbox, posted["ts"]).count("Approved by") == 1
+
+
+async def test_a_redelivered_reaction_counts_once(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    sandbox.faults.add("events_api", "duplicate")
+    await sandbox.acting.react("U0ANA", HERE, posted["ts"], "white_check_mark")
+    await settled(bot, State.SENT)
+    assert len(sandbox.vendors.ledger) == 1
+
+
+async def test_approve_and_cancel_at_once_have_one_winner(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    await asyncio.gather(
+        sandbox.acting.click("U0CLEO", HERE, posted["ts"], "broadcast.cancel"),
+        sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve"),
+    )
+    row = await settled(bot, State.SENT, State.CANCELLED)
+    assert len(sandbox.vendors.ledger) == (1 if row.state is State.SENT else 0)
+
+
+# --- who may ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["button", "reaction"])
+async def test_nobody_approves_their_own_marketing_and_the_try_is_audited(
+    sandbox: Sandbox, bot: Bot, way: str
+) -> None:
+    await ask(sandbox, "send clients marketing Soldes", user="U0ANA")
+    posted = await card(sandbox)
+    if way == "button":
+        await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    else:
+        await sandbox.acting.react("U0ANA", HERE, posted["ts"], "white_check_mark")
+    await sandbox.until(lambda: "somebody else must approve" in str(sandbox.acting.ephemerals("U0ANA")))
+    row = await newest(bot)
+    assert row.state is State.PENDING
+    history = await bot.database.read(lambda c: store.history(c, row.workspace, row.id))
+    assert ("U0ANA", "approve_refused") in [(step["actor"], step["action"]) for step in history]
+
+
+@pytest.mark.parametrize("user", ["U0DAN", "U0GUS"])
+async def test_only_approvers_approve(sandbox: Sandbox, bot: Bot, user: str) -> None:
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    await sandbox.acting.click(user, HERE, posted["ts"], "broadcast.approve")
+    assert sandbox.acting.ephemerals(user)
+    assert (await newest(bot)).state is State.PENDING
+
+
+async def test_a_group_that_slack_does_not_tell_approves_nothing(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    bot.people._known.clear()
+    sandbox.faults.add("usergroups.users.list", "500")
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    assert "try again in a minute" in str(sandbox.acting.ephemerals("U0ANA"))
+    assert (await newest(bot)).state is State.PENDING
+
+
+async def test_a_forged_button_changes_nothing(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Soldes")
+    posted, row = await card(sandbox), await newest(bot)
+    for value in (f"{row.id}:7", f"{row.id}", "BXXXXXXX:1", "", "x" * 500):
+        await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve", value=value)
+    assert (await newest(bot)).state is State.PENDING
+    assert len(sandbox.acting.ephemerals("U0ANA")) == 5
+
+
+async def test_an_unknown_button_is_acknowledged_and_harmless(sandbox: Sandbox, bot: Bot) -> None:
+    place = sandbox.world.post(sandbox.world.channel(HERE), {"user": "U0BELL", "text": "x"})
+    element = {"type": "button", "value": "x"}
+    for action in ("other.app", "broadcast.levitate"):
+        assert await sandbox.acting.act("U0DAN", {"channel": HERE, "ts": place["ts"]}, "b", action, element, {})
+
+
+async def test_two_approvals_are_two_people(sandbox: Sandbox, start_bot: StartBot) -> None:
+    bot = await start_bot(sandbox, approval__quorum=2)
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    await sandbox.acting.react("U0ANA", HERE, posted["ts"], "white_check_mark")
+    await sandbox.until(lambda: "still needed: 1" in thread_text(sandbox, posted["ts"]))
+    assert (await newest(bot)).state is State.PENDING
+    await sandbox.acting.click("U0BEN", HERE, posted["ts"], "broadcast.approve")
+    await settled(bot, State.SENT)
+
+
+async def test_marketing_that_nobody_else_could_approve_is_refused_at_once(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    bot = await start_bot(sandbox, approval__approvers=["U0DAN"])
+    assert "without you there are only 0" in await ask(sandbox, "send clients Hello", user="U0DAN")
+    assert await all_of(bot) == []
+
+
+# --- changing one's mind ---------------------------------------------------------------------------------------------
+
+
+async def test_reject_asks_for_a_reason_and_the_thread_gets_it(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.reject")
+    (form,) = sandbox.acting.views("U0ANA")
+    assert form["callback_id"] == "broadcast_reject"
+    await sandbox.acting.submit("U0ANA", form["id"], {"reason": {"value": {"value": "Wrong <day>"}}})
+    await sandbox.until(lambda: "Wrong &lt;day&gt;" in thread_text(sandbox, posted["ts"]))
+    assert (await newest(bot)).state is State.REJECTED
+    assert sandbox.vendors.ledger == []
+
+
+async def test_stop_in_the_undo_window_sends_nothing(sandbox: Sandbox, start_bot: StartBot) -> None:
+    bot = await start_bot(sandbox, approval__undo="3s")
+    posted = await approved(sandbox)
+    await sandbox.until(lambda: "broadcast.stop" in str(sandbox.acting.messages(HERE)[0]["blocks"]))
+    await sandbox.acting.click("U0CLEO", HERE, posted["ts"], "broadcast.stop")
+    assert (await newest(bot)).state is State.CANCELLED
+    await asyncio.sleep(3.5)
+    assert sandbox.vendors.ledger == []
+
+
+async def test_a_reaction_taken_back_in_the_undo_window_takes_the_approval_back(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    bot = await start_bot(sandbox, approval__undo="3s")
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    await sandbox.acting.react("U0ANA", HERE, posted["ts"], "white_check_mark")
+    await settled(bot, State.SCHEDULED)
+    await sandbox.acting.unreact("U0ANA", HERE, posted["ts"], "white_check_mark")
+    assert (await settled(bot, State.PENDING)).due is None
+    assert sandbox.vendors.ledger == []
+
+
+async def test_cancel_by_command_stops_it_and_later_says_that_it_is_too_late(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Soldes", user="U0DAN")
+    row = await newest(bot)
+    assert "is cancelled" in await ask(sandbox, f"cancel {row.id.lower()}", user="U0DAN")
+    assert "has moved on" in await ask(sandbox, f"cancel {row.id}", user="U0DAN")
+    assert (await newest(bot)).state is State.CANCELLED
+
+
+async def test_nobody_approves_in_time_and_it_expires(sandbox: Sandbox, start_bot: StartBot) -> None:
+    bot = await start_bot(sandbox, approval__expires_after="200ms")
+    await ask(sandbox, "send clients marketing Soldes")
+    await asyncio.sleep(0.3)
+    await bot.workflow.expire()
+    posted = await card(sandbox)
+    assert (await newest(bot)).state is State.EXPIRED
+    await sandbox.until(lambda: "Nobody approved it in time" in thread_text(sandbox, posted["ts"]))
+
+
+# --- the vendor in trouble -------------------------------------------------------------------------------------------
+
+LOST = {
+    "stall": {"accept": True},
+    "reset": {"accept": True},
+    "close": {},
+    "truncate": {"accept": True},
+    "drip": {"accept": True},
+    "redirect": {"location": "http://127.0.0.1:9/elsewhere"},
+    "big": {},
+    "answer": {"body": "<html>hello</html>", "type": "text/html", "accept": True},
+    "error": {"status": 502, "accept": True},
+}
+
+
+@pytest.mark.parametrize("fault", LOST)
+async def test_an_answer_that_is_lost_is_unknown_and_never_sent_again(
+    sandbox: Sandbox, start_bot: StartBot, fault: str
+) -> None:
+    bot = await start_bot(sandbox, accounts__encom__timeout=1.0)
+    sandbox.vendors.faults.add("encom.release", fault, **LOST[fault])
+    posted = await approved(sandbox)
+    await settled(bot, State.UNKNOWN)
+    await sandbox.until(lambda: "may have gone out" in thread_text(sandbox, posted["ts"]))
+    await asyncio.sleep(1.2)
+    assert (await newest(bot)).state is State.UNKNOWN
+    assert len(sandbox.vendors.ledger) == (1 if LOST[fault].get("accept") else 0)
+    assert len([seen for seen in sandbox.vendors.office.requests if seen.method == "POST"]) == 1
+
+
+async def test_a_delivery_report_proves_that_an_unknown_one_went_out(sandbox: Sandbox, start_bot: StartBot) -> None:
+    bot = await start_bot(sandbox, accounts__encom__timeout=1.0)
+    sandbox.vendors.faults.add("encom.release", "reset", accept=True)
+    posted = await approved(sandbox)
+    await settled(bot, State.UNKNOWN)
+    await sandbox.vendors.deliver("encom", "22", "OK")
+    assert set((await settled(bot, State.SENT)).ids) <= {"22", "23"}
+    await sandbox.until(lambda: "it did go out" in thread_text(sandbox, posted["ts"]))
+    assert len(sandbox.vendors.ledger) == 1
+
+
+async def test_a_person_says_what_became_of_an_unknown_one(sandbox: Sandbox, start_bot: StartBot) -> None:
+    bot = await start_bot(sandbox, accounts__encom__timeout=1.0)
+    sandbox.vendors.faults.add("encom.release", "close")
+    posted = await approved(sandbox)
+    await settled(bot, State.UNKNOWN)
+    await sandbox.until(lambda: "broadcast.mark_not_sent" in str(sandbox.acting.messages(HERE)[0]["blocks"]))
+    await sandbox.acting.click("U0CLEO", HERE, posted["ts"], "broadcast.mark_not_sent")
+    assert (await newest(bot)).state is State.UNKNOWN
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.mark_not_sent")
+    assert (await newest(bot)).state is State.FAILED
+    assert sandbox.vendors.ledger == []
+
+
+REFUSED = {
+    "encom": ("clients", "encom.release", {"status": 401}, "did not accept the token"),
+    "octopush-121": ("newsletter", "octopush.create", {"status": 400, "body": {"code": 121}}, "STOP mention is missing"),
+    "octopush-104": ("newsletter", "octopush.release", {"status": 400, "body": {"code": 104}}, "no credit left"),
+    "kaizala": ("staff", "kaizala.release", {"status": 403}, "needs to be an admin"),
+}
+
+
+@pytest.mark.parametrize("vendor", REFUSED)
+async def test_a_vendors_no_is_a_failure_with_its_reason(sandbox: Sandbox, bot: Bot, vendor: str) -> None:
+    audience, step, detail, told = REFUSED[vendor]
+    sandbox.vendors.faults.add(step, "error", times=2, **detail)
+    posted = await approved(sandbox, f"send {audience} marketing Soldes")
+    await settled(bot, State.FAILED)
+    await sandbox.until(lambda: told in thread_text(sandbox, posted["ts"]))
+    assert sandbox.vendors.ledger == []
+
+
+async def test_a_vendor_that_asks_for_patience_gets_it(sandbox: Sandbox, bot: Bot) -> None:
+    sandbox.vendors.faults.add("encom.release", "error", status=429, headers={"Retry-After": "1"})
+    posted = await approved(sandbox)
+    await settled(bot, State.SENT)
+    assert "Nothing was sent; it tries again" in thread_text(sandbox, posted["ts"])
+    assert len(sandbox.vendors.ledger) == 1
+
+
+async def test_a_foreign_campaign_holds_ours_and_is_left_alone(sandbox: Sandbox, bot: Bot) -> None:
+    sandbox.vendors.faults.add("octopush.create", "error", status=400, body={"code": 126})
+    posted = await approved(sandbox, "send newsletter marketing Soldes")
+    row = await settled(bot, State.HELD)
+    assert row.hold == "blocked"
+    await sandbox.until(lambda: "Another campaign waits at Octopush" in thread_text(sandbox, posted["ts"]))
+    assert sandbox.vendors.ledger == []
+
+
+async def test_an_audience_that_outgrew_its_approval_goes_back_to_the_approvers(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    await ask(sandbox, "send newsletter marketing Soldes")
+    posted = await card(sandbox)
+    sandbox.vendors.octopush.lists["newsletter"] = 500
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    await sandbox.until(lambda: "more than the 100" in thread_text(sandbox, posted["ts"]))
+    assert (await newest(bot)).state is State.PENDING
+    assert sandbox.vendors.ledger == []
+
+    await sandbox.acting.click("U0BEN", HERE, posted["ts"], "broadcast.approve")
+    await settled(bot, State.SENT)
+    assert len(sandbox.vendors.ledger) == 1
+
+
+async def test_outside_the_hours_it_is_held_and_says_until_when(sandbox: Sandbox, start_bot: StartBot) -> None:
+    closed = {"marketing": {"windows": [{"start": "00:00", "end": "00:01"}], "end_margin": "0s", "max_hold": "48h"}}
+    bot = await start_bot(sandbox, policies={"always": closed})
+    posted = await approved(sandbox)
+    row = await settled(bot, State.HELD, State.SENT)
+    assert row.state is State.HELD
+    await sandbox.until(lambda: "Outside the hours" in thread_text(sandbox, posted["ts"]))
+    await sandbox.until(lambda: "broadcast.drop" in str(sandbox.acting.messages(HERE)[0]["blocks"]))
+    await sandbox.acting.click("U0CLEO", HERE, posted["ts"], "broadcast.drop")
+    assert (await newest(bot)).state is State.CANCELLED
+
+
+# --- Slack in trouble ------------------------------------------------------------------------------------------------
+
+
+async def test_a_busy_slack_gets_the_card_a_little_later(sandbox: Sandbox, bot: Bot) -> None:
+    sandbox.faults.add("chat.postMessage", "429", times=2, retry_after=1)
+    await ask(sandbox, "send clients marketing Soldes")
+    await card(sandbox)
+
+
+async def test_a_card_that_cannot_be_posted_reaches_the_requester_directly(sandbox: Sandbox, bot: Bot) -> None:
+    sandbox.faults.add("chat.postMessage", "error", error="is_archived")
+    await ask(sandbox, "send clients marketing Soldes")
+    direct = sandbox.world.direct("U0CLEO").id
+    await sandbox.until(lambda: sandbox.acting.messages(direct))
+
+
+async def test_a_deleted_card_comes_back(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    sandbox.world.channels[HERE].messages.clear()
+    row = await newest(bot)
+    await bot.workflow.learn_size("T0BELL", row.id, 7)
+    again = await card(sandbox)
+    assert again["ts"] != posted["ts"]
+
+
+async def test_a_dropped_connection_comes_back_and_nothing_is_done_twice(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    await sandbox.delivery.drop()
+    await sandbox.until(lambda: sandbox.delivery.sockets, timeout=25)
+    await sandbox.acting.react("U0ANA", HERE, posted["ts"], "white_check_mark")
+    await settled(bot, State.SENT, timeout=15)
+    assert len(sandbox.vendors.ledger) == 1
