@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -158,20 +159,27 @@ class BroadcastRequest(BaseModel):
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence for a person, kept as its template so that each reader gets it in their language."""
+    """A sentence for a person, kept as its template so that each reader gets it in their language.
+
+    A value may be a sentence itself.
+    """
 
     template: str
-    values: Mapping[str, str | int] = field(default_factory=dict)
+    values: Mapping[str, str | int | Sentence] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.template.format_map(self.values)
 
-    def to_json(self) -> str:
-        return json.dumps({"template": self.template, "values": dict(self.values)})
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it."""
+        values = {name: v.plain() if isinstance(v, Sentence) else v for name, v in self.values.items()}
+        return {"template": self.template, "values": values}
 
     @classmethod
-    def from_json(cls, text: str | None) -> Sentence | None:
-        return cls(**json.loads(text)) if text else None
+    def of(cls, plain: Mapping[str, Any]) -> Sentence:
+        """The sentence that `plain` made this of."""
+        values = {name: cls.of(v) if isinstance(v, Mapping) else v for name, v in plain["values"].items()}
+        return cls(plain["template"], values)
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ class Dispatcher:
             values = {"start_at": row.start_at}
             return Gate(Hold.LATE, Sentence("It should have started {start_at}. Send it now, or drop it?", values))
         if store.released_since(connection, row.workspace, now - HOUR) >= self.settings.hourly_cap:
-            values_cap: dict[str, str | int] = {"cap": self.settings.hourly_cap}
+            values_cap: dict[str, str | int | Sentence] = {"cap": self.settings.hourly_cap}
             return Gate(
                 Hold.CAP,
                 Sentence("The cap of {cap} sends an hour is reached. Let it go later, or drop it.", values_cap),
@@ -162,7 +162,7 @@ class Dispatcher:
         if isinstance(verdict, HoldUntil):
             opens = int(verdict.instant.timestamp()) * SECOND
             template = "Outside the hours for this audience ({policy}). It goes by itself {opens_at}."
-            values: dict[str, str | int] = {"policy": row.policy, "opens_at": opens}
+            values: dict[str, str | int | Sentence] = {"policy": row.policy, "opens_at": opens}
             return Gate(Hold.HOURS, Sentence(template, values), opens)
         if isinstance(verdict, Refuse):
             template = "The policy {policy} does not let it go at this hour. Send it at another time, or drop it."
@@ -385,7 +385,7 @@ class Dispatcher:
         changes: dict[str, Any] = {"ids": accepted.ids, "accepted_at": now, "look_at": now, **NO_LEASE}
         store.move(connection, row, Action.ACCEPT, actor=row.provider, at=now, said=said, **changes)
 
-    def _ids_told(self, row: Broadcast, ids: tuple[str, ...]) -> dict[str, str | int]:
+    def _ids_told(self, row: Broadcast, ids: tuple[str, ...]) -> dict[str, str | int | Sentence]:
         shown = ", ".join(ids[:100])
         more = f" … (+{len(ids) - 100})" if len(ids) > 100 else ""
         return {"vendor": self.providers[row.account].title, "ids": shown + more}
@@ -402,8 +402,8 @@ class Dispatcher:
             store.move(connection, row, Action.REFUSE, actor=row.provider, at=now, said=[said], **changes)
         else:
             again = now + int(_pause(row, error) * SECOND)
-            values = {**sentence.values, "again_at": again}
-            said = Note(Sentence(sentence.template + " Nothing was sent; it tries again {again_at}.", values))
+            values: dict[str, str | int | Sentence] = {"cause": sentence, "again_at": again}
+            said = Note(Sentence("{cause} Nothing was sent; it tries again {again_at}.", values))
             told = [said] if row.tries == 1 else []
             store.move(connection, row, Action.PUT_BACK, actor=row.provider, at=now, said=told, due=again, **NO_LEASE)
 
@@ -415,7 +415,7 @@ class Dispatcher:
 
     def _lose_track(self, connection: Connection, row: Broadcast, cause: Sentence) -> None:
         now = self.clock()
-        told = Sentence(MAY_HAVE_GONE, {"cause": str(cause)})
+        told = Sentence(MAY_HAVE_GONE, {"cause": cause})
         changes: dict[str, Any] = {"failure": cause, "look_at": now + FIRST_LOOK, "due": None, **NO_LEASE}
         said = [Note(told, row.requester, aloud=True)]
         store.move(connection, row, Action.LOSE_TRACK, actor=row.provider, at=now, said=said, **changes)

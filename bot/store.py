@@ -190,8 +190,7 @@ notes = Table(
     Column("seq", Integer, primary_key=True, autoincrement=True),
     Column("workspace", String(32), nullable=False),
     Column("broadcast", String(16), nullable=False),
-    Column("template", Text, nullable=False),
-    Column("values", JSON, nullable=False),
+    Column("sentence", JSON, nullable=False),
     Column("mention", String(32)),  # who is named at its head
     Column("aloud", Boolean, nullable=False),  # shown in the channel too: only for an end
     Column("at", BigInteger, nullable=False),
@@ -323,7 +322,7 @@ def _to_column(value: Any) -> Any:
         cost = None if value.cost is None else str(value.cost)
         return {**dataclasses.asdict(value), "cost": cost}
     if isinstance(value, Sentence):
-        return {"template": value.template, "values": dict(value.values)}
+        return value.plain()
     return list(value) if isinstance(value, tuple) else value
 
 
@@ -336,7 +335,7 @@ def _to_broadcast(row: RowMapping) -> Broadcast:
     for name in ("subscribers", "approvers", "ids"):
         fields[name] = tuple(row[name])
     fields["staged"] = _to_staged(row["staged"])
-    fields["failure"] = Sentence(**row["failure"]) if row["failure"] else None
+    fields["failure"] = Sentence.of(row["failure"]) if row["failure"] else None
     return Broadcast(**fields)
 
 
@@ -557,8 +556,7 @@ def say(connection: Connection, broadcast: Broadcast, at: Micros, said: Iterable
         row = {
             "workspace": broadcast.workspace,
             "broadcast": broadcast.id,
-            "template": note.sentence.template,
-            "values": dict(note.sentence.values),
+            "sentence": note.sentence.plain(),
             "mention": note.mention,
             "aloud": note.aloud,
             "at": at,
@@ -872,7 +870,7 @@ def notes_to_post(connection: Connection, at: Micros, limit: int) -> list[Pendin
 
 
 def _to_note(row: RowMapping) -> PendingNote:
-    note = Note(Sentence(row["template"], row["values"]), row["mention"], row["aloud"])
+    note = Note(Sentence.of(row["sentence"]), row["mention"], row["aloud"])
     return PendingNote(row["seq"], row["workspace"], row["broadcast"], note, row["at"], row["tries"])
 
 

@@ -214,7 +214,7 @@ class Tracker:
             self._mark_proven(connection, current, evidence.ids or current.ids, told)
         elif _worth_saying(now - current.changed_at):
             template = "Still not known whether it went out. {evidence} Please say above what happened."
-            said = Note(Sentence(template, {"evidence": evidence.sentence}), current.requester)
+            said = Note(Sentence(template, {"evidence": Sentence(evidence.sentence)}), current.requester)
             store.say(connection, current, now, [said])
 
 

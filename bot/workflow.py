@@ -126,7 +126,7 @@ class Workflow:
         mentioned = text.with_mention(typed, mention) if mention and typed else text.Mentioned(typed, added=False)
         final, limits = mentioned.text, provider.capabilities.text
         if mentioned.near_miss is not None:
-            values: dict[str, str | int] = {"found": mentioned.near_miss, "mention": mention or ""}
+            values: dict[str, str | int | Sentence] = {"found": mentioned.near_miss, "mention": mention or ""}
             template = (
                 "“{found}” must read exactly “{mention}” and stand at the end. Leave it out: it is added for you."
             )
@@ -391,11 +391,11 @@ class Workflow:
         self, connection: Connection, seen: Broadcast, action: Action, person: Person, reason: str | None = None
     ) -> Broadcast | None:
         template, aloud = ENDINGS[action]
-        values = _by(person)
+        told = Sentence(template, _by(person))
         if reason:
-            template, values["reason"] = f"{template} “{{reason}}”", reason
+            told = Sentence("{told} “{reason}”", {"told": told, "reason": reason})
         mention = seen.requester if person.id != seen.requester else None
-        said = Note(Sentence(template, values), mention=mention, aloud=aloud)
+        said = Note(told, mention=mention, aloud=aloud)
         return store.move(
             connection, seen, action, actor=person.id, at=self.clock(), reason=reason, said=[said], due=None
         )
@@ -486,5 +486,5 @@ ACTS: dict[Action, tuple[Callable[..., Any], Callable[..., Broadcast | None]]] =
 }
 
 
-def _by(person: Person, **more: Micros) -> dict[str, str | int]:
+def _by(person: Person, **more: Micros) -> dict[str, str | int | Sentence]:
     return {"by": policy.mentions([person.id]), **more}

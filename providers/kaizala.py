@@ -39,6 +39,7 @@ from providers.http import not_understood, throttled, unreadable
 
 BASE_URL = "https://api.kaiza.la/v1"
 RETIRED = "Kaizala was retired by Microsoft on 31 August 2023; it works against a stand-in only."
+GONE = "Kaizala cannot be reached: Microsoft retired it on 31 August 2023."
 OWN_HOSTS = (".kaiza.la", ".osi.office.net")  # where the vendor has been seen to send its users
 EARLY = 600  # seconds before its end at which an access token is renewed
 
@@ -190,7 +191,7 @@ class Kaizala(Provider):
             answer = await self.transport.call("GET", "accessToken", headers=self._credentials(refresh.strip()))
         except ProviderError as error:  # nothing has been sent: only a token was asked for
             if isinstance(error, Uncertain | Unavailable):
-                raise Unavailable(f"Kaizala cannot be reached. {RETIRED}", detail=error.detail) from None
+                raise Unavailable(GONE, detail=error.detail) from None
             raise
         if answer.status != 200:
             raise self._token_refused(answer)

@@ -83,12 +83,12 @@ async def test_guests_and_bots_cannot_ask(sandbox: Sandbox, bot: Bot, user: str)
 
 async def test_an_audience_may_name_who_may_write_to_it(sandbox: Sandbox, start_bot: StartBot) -> None:
     bot = await start_bot(sandbox, audiences__clients__requesters=["S0MARKETING"])
-    assert "Only <!subteam^S0MARKETING> may write" in await ask(sandbox, "send clients Hello", user="U0EVA")
+    assert "Solo <!subteam^S0MARKETING> pueden escribir" in await ask(sandbox, "send clients Hello", user="U0EVA")
     assert await all_of(bot) == []
 
 
 async def test_a_reader_gets_the_answer_in_their_language(sandbox: Sandbox, bot: Bot) -> None:
-    assert "Il n’y a pas d’audience" in await ask(sandbox, "send nobody Hello", user="U0CLEO")
+    assert "Il n’y a pas d’audience" in await ask(sandbox, "send nobody Hello", user="U0FAY")
     assert "No hay ninguna audiencia" in await ask(sandbox, "send nobody Hello", user="U0EVA")
 
 
@@ -228,9 +228,7 @@ async def test_approve_and_cancel_at_once_have_one_winner(sandbox: Sandbox, bot:
 
 
 @pytest.mark.parametrize("way", ["button", "reaction"])
-async def test_nobody_approves_their_own_marketing_and_the_try_is_audited(
-    sandbox: Sandbox, bot: Bot, way: str
-) -> None:
+async def test_nobody_approves_their_own_marketing_and_the_try_is_audited(sandbox: Sandbox, bot: Bot, way: str) -> None:
     await ask(sandbox, "send clients marketing Soldes", user="U0ANA")
     posted = await card(sandbox)
     if way == "button":
@@ -357,7 +355,7 @@ async def test_nobody_approves_in_time_and_it_expires(sandbox: Sandbox, start_bo
 
 # --- the vendor in trouble -------------------------------------------------------------------------------------------
 
-LOST = {
+LOST: dict[str, dict[str, Any]] = {
     "stall": {"accept": True},
     "reset": {"accept": True},
     "close": {},
@@ -409,9 +407,14 @@ async def test_a_person_says_what_became_of_an_unknown_one(sandbox: Sandbox, sta
     assert sandbox.vendors.ledger == []
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[str, str, dict[str, Any], str]] = {
     "encom": ("clients", "encom.release", {"status": 401}, "did not accept the token"),
-    "octopush-121": ("newsletter", "octopush.create", {"status": 400, "body": {"code": 121}}, "STOP mention is missing"),
+    "octopush-121": (
+        "newsletter",
+        "octopush.create",
+        {"status": 400, "body": {"code": 121}},
+        "STOP mention is missing",
+    ),
     "octopush-104": ("newsletter", "octopush.release", {"status": 400, "body": {"code": 104}}, "no credit left"),
     "kaizala": ("staff", "kaizala.release", {"status": 403}, "needs to be an admin"),
 }
@@ -444,9 +447,7 @@ async def test_a_foreign_campaign_holds_ours_and_is_left_alone(sandbox: Sandbox,
     assert sandbox.vendors.ledger == []
 
 
-async def test_an_audience_that_outgrew_its_approval_goes_back_to_the_approvers(
-    sandbox: Sandbox, bot: Bot
-) -> None:
+async def test_an_audience_that_outgrew_its_approval_goes_back_to_the_approvers(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, "send newsletter marketing Soldes")
     posted = await card(sandbox)
     sandbox.vendors.octopush.lists["newsletter"] = 500

@@ -116,10 +116,12 @@ def spelled(instant: Micros, zone: str) -> str:
 
 def sentence(words: Words, said: Sentence) -> str:
     """A sentence in the reader's language, with its values made safe."""
-    return words.fill(said.template, {name: _safe(name, value) for name, value in said.values.items()})
+    return words.fill(said.template, {name: _safe(name, value, words) for name, value in said.values.items()})
 
 
-def _safe(name: str, value: str | int) -> str | int:
+def _safe(name: str, value: str | int | Sentence, words: Words) -> str | int:
+    if isinstance(value, Sentence):
+        return sentence(words, value)
     if name.endswith("_at") and isinstance(value, int):
         return when(value)
     return value if name in MENTIONS or isinstance(value, int) else quote(value)

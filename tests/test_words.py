@@ -1,0 +1,112 @@
+"""Every sentence that a person may read is there in every language, with the same placeholders."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from string import Formatter
+
+import pytest
+from babel.messages.catalog import Catalog
+from babel.messages.pofile import read_po
+
+from bot.app import Bot  # the whole bot, so that every table below is the one in use
+from bot.slack import views
+from bot.slack.commands import Commands
+from bot.words import words_for
+from bot.workflow import ENDINGS
+from providers import encom, kaizala, octopush
+
+ROOT = Path(__file__).parent.parent
+FIRST = {"words", "Sentence", "NotAllowed", "Refused", "Unavailable", "Uncertain", "Blocked", "NotReady"}
+SECOND = {"Problem", "NotATime", "Evidence"}
+NAMES = {"template", "MAY_HAVE_GONE", "RETIRED", "GONE"}
+
+
+def literals(node: ast.AST | None) -> Iterator[str]:
+    """The string that an expression is, or the strings between which it chooses."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, ast.IfExp):
+        yield from literals(node.body)
+        yield from literals(node.orelse)
+
+
+def in_source(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if name in FIRST and node.args:
+                yield from literals(node.args[0])
+            elif name in SECOND and len(node.args) > 1:
+                yield from literals(node.args[1])
+            elif name == "count" and len(node.args) > 2:
+                yield from literals(node.args[0])
+        elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in NAMES:
+            yield from literals(node.value)
+
+
+def in_tables() -> Iterator[str]:
+    yield from views.BADGES.values()
+    yield from views.HOLDS.values()
+    yield from views.PURPOSES.values()
+    yield from views.STATUSES.values()
+    yield from (label for label, _ in views.BUTTONS.values())
+    yield from (template for template, _ in ENDINGS.values())
+    for vendor in (encom, octopush, kaizala):
+        yield from (template for template, _ in vendor.REFUSALS.values())
+    for name in ("send", "audiences", "list", "show", "cancel", "help", "form"):
+        yield str(getattr(Commands, name).__doc__).split("\n")[0]
+
+
+def every_sentence() -> set[str]:
+    sources = [*(ROOT / "bot").rglob("*.py"), *(ROOT / "providers").glob("*.py")]
+    found = {sentence for path in sources if path.name not in ("cli.py", "doctor.py") for sentence in in_source(path)}
+    return {sentence for sentence in found | set(in_tables()) if re.search("[a-z]{2}", sentence)}
+
+
+def catalogue(language: str) -> Catalog:
+    source = resources.files("bot").joinpath("locale", f"{language}.po").read_bytes()
+    return read_po(io.BytesIO(source), locale=language)
+
+
+def fields(sentence: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(sentence) if name}
+
+
+def test_the_sentences_are_found() -> None:
+    assert len(every_sentence()) > 150
+    assert Bot.__doc__
+
+
+@pytest.mark.parametrize("language", ["fr", "es"])
+def test_every_sentence_is_translated(language: str) -> None:
+    known = {str(m.id if isinstance(m.id, str) else m.id[0]) for m in catalogue(language) if m.id and m.string}
+    assert sorted(every_sentence() - known) == []
+
+
+@pytest.mark.parametrize("language", ["fr", "es"])
+def test_translations_hold_the_same_placeholders_and_none_is_left_over(language: str) -> None:
+    sentences = every_sentence()
+    for message in catalogue(language):
+        if not message.id:
+            continue
+        ids = [message.id] if isinstance(message.id, str) else list(message.id)
+        strings = [message.string] if isinstance(message.string, str) else list(message.string or ())
+        assert ids[0] in sentences
+        assert {frozenset(fields(text)) for text in strings} == {frozenset(fields(ids[-1]))}, ids[0]
+
+
+def test_numbers_choose_their_form() -> None:
+    french = words_for("fr-FR")
+    assert french.count("{number} person", "{number} people", 1) == "1 personne"
+    assert french.count("{number} person", "{number} people", 12) == "12 personnes"
+
+
+def test_a_language_that_is_not_there_is_english() -> None:
+    assert words_for("de-DE")("Approve") == "Approve"
+    assert words_for(None)("Approve") == "Approve"
