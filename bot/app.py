@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import secrets
@@ -176,7 +177,12 @@ class Bot:
         )
 
     def _bolt(self) -> AsyncApp:
-        app = AsyncApp(client=self.quick, process_before_response=True, request_verification_enabled=False)
+        app = AsyncApp(
+            client=self.quick,
+            process_before_response=True,
+            request_verification_enabled=False,
+            logger=logging.getLogger("slack_bolt"),  # else it takes the level of the root, and logs whole payloads
+        )
         parts = (self.workflow, self.people, self.desk, self.clock)
         commands = Commands(*parts, self.showing, self.ours)
         modals = Modals(*parts, self.ours)

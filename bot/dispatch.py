@@ -98,6 +98,7 @@ class Dispatcher:
         return self._recover(connection) + self._reopen(connection), self._claim(connection)
 
     def _start(self, claimed: Broadcast) -> None:
+        log.info("claimed", broadcast=claimed.id, attempt=claimed.attempt)
         task = asyncio.create_task(self.send(claimed), name=f"send {claimed.id}")
         self.running.add(task)
         task.add_done_callback(self.running.discard)
@@ -285,6 +286,7 @@ class Dispatcher:
             log.exception("staging broke", broadcast=row.id)
         if not isinstance(error, Overtaken):
             await self._surely(lambda c: self._write_nothing_left(c, self._latest(c, row), error))
+        log.info("not released", broadcast=row.id, attempt=row.attempt, outcome=type(error).__name__)
         self.wake()
 
     def _latest(self, connection: Connection, row: Broadcast) -> Broadcast:
@@ -363,6 +365,7 @@ class Dispatcher:
             await self._surely(lambda c: self._write_nothing_left(c, row, outcome))
         else:
             await self._surely(lambda c: self._write_lost(c, row, outcome))
+        log.info("released", broadcast=row.id, attempt=row.attempt, outcome=type(outcome).__name__)
         self.wake()
 
     async def _surely(self, work: Callable[[Connection], object]) -> None:

@@ -155,7 +155,7 @@ class ApprovalSettings(_Table):
         if self.quorum == 0 or any(
             rule.quorum == 0 and rule.purpose is not Purpose.TRANSACTIONAL for rule in self.rules
         ):
-            raise ValueError("marketing with a quorum of 0 does not start; set quorum to 1 or more")
+            raise ValueError("marketing with an approval.quorum of 0 does not start; set it to 1 or more")
         return self
 
 

@@ -6,6 +6,7 @@ import hmac
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qsl
 
 import structlog
@@ -106,9 +107,23 @@ def parse_slack(text: str) -> dict[str, object]:
     else:
         form = dict(parse_qsl(text, keep_blank_values=True, max_num_fields=100))
         body = json.loads(form["payload"]) if "payload" in form and "command" not in form else form
-    if not isinstance(body, dict) or not body:
-        raise ValueError("not an object")
+    if not isinstance(body, dict) or not body or not is_whole(body):
+        raise ValueError("not an object that Slack sends")
     return body
+
+
+def is_whole(body: Mapping[str, Any]) -> bool:
+    """Does it have the parts by which Bolt finds a listener? It raises KeyError without them."""
+    if body.get("type") == "block_actions":
+        actions = body.get("actions")
+        return isinstance(actions, list) and bool(actions) and all(_named(action, "action_id") for action in actions)
+    if body.get("type") in ("view_submission", "view_closed"):
+        return _named(body.get("view"), "callback_id")
+    return True
+
+
+def _named(part: Any, name: str) -> bool:
+    return isinstance(part, dict) and isinstance(part.get(name), str)
 
 
 async def read_body(request: Request, cap: int) -> bytes:

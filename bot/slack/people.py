@@ -52,7 +52,9 @@ class People:
             answer = await self.client.users_info(user=user, include_locale=True)
         except UNREACHABLE as error:
             raise _cannot_tell(user, error) from None
-        profile: dict[str, Any] = answer["user"]
+        profile = answer.get("user")
+        if not isinstance(profile, dict):
+            raise _cannot_tell(user, KeyError("user"))
         return profile
 
     def _read(self, profile: dict[str, Any]) -> dict[str, Any]:
@@ -83,7 +85,7 @@ class People:
             raise _cannot_tell(group, error) from None
         except UNREACHABLE as error:
             raise _cannot_tell(group, error) from None
-        return frozenset(answer["users"])
+        return frozenset(answer.get("users") or ())
 
     async def place(self, channel: str) -> Place:
         """May a card stand in this conversation?"""
@@ -105,7 +107,8 @@ class People:
             raise _cannot_tell(channel, error) from None
         except UNREACHABLE as error:
             raise _cannot_tell(channel, error) from None
-        return _judge(answer["channel"])
+        channel_found = answer.get("channel")
+        return _judge(channel_found) if isinstance(channel_found, dict) else Place(True)  # posting will tell
 
     def _remembered(self, key: str, seconds: float) -> Any:
         at, value = self._known.get(key, (0.0, None))

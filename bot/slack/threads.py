@@ -112,7 +112,9 @@ class Threads:
             answer = await self._say(row.channel, post, row, kind="broadcast_card")
         except SlackApiError as error:
             return await self._card_by_dm(error, row, post)
-        return Card(row.workspace, row.id, row.version, answer["channel"], answer["ts"], row.revision)
+        return Card(
+            row.workspace, row.id, row.version, str(answer.get("channel") or row.channel), answer["ts"], row.revision
+        )
 
     async def _card_by_dm(self, error: SlackApiError, row: Broadcast, post: Post) -> Card | None:
         """The channel is gone. The broadcast is unaffected; who asked for it is told directly."""

@@ -1,0 +1,340 @@
+"""The program as the operator has it: started from a shell, killed at the worst moment, stopped politely."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+import tomllib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+
+from bot.broadcast import Broadcast, State
+from bot.database import open_database
+from bot.store import latest
+from sandbox.server import Sandbox
+from tests.conftest import free_port
+from tests.test_story import HERE, card, thread_text
+
+Shell = Callable[..., Awaitable["Running"]]
+ROOT = Path(__file__).parent.parent
+TOKENS = {"SLACK_BOT_TOKEN": "xoxb-sandbox-bellcrier", "SLACK_APP_TOKEN": "xapp-sandbox-bellcrier"}
+
+
+class Running:
+    """A `bellcrier …` that runs; `folder` is where it was started."""
+
+    def __init__(self, process: asyncio.subprocess.Process, folder: Path) -> None:
+        self.process, self.folder, self.said = process, folder, ""
+
+    async def says(self, text: str) -> None:
+        """Wait until standard output holds this."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(20):
+            while text not in self.said:
+                line = await self.process.stdout.readline()
+                if not line:
+                    raise AssertionError((await self.ends())[1])
+                self.said += line.decode()
+
+    async def ends(self) -> tuple[int, str]:
+        """Exit code and standard error."""
+        async with asyncio.timeout(30):
+            _, err = await self.process.communicate()
+        assert self.process.returncode is not None
+        return self.process.returncode, err.decode()
+
+    async def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        await self.ends()
+
+
+@pytest.fixture
+async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
+    """Type a `bellcrier` command in an empty folder, with nothing in the environment but what is given."""
+    async with AsyncExitStack() as stack:
+
+        async def start(*words: str, env: Mapping[str, str] | None = None) -> Running:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "bot.cli", *words,
+                cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(env or {})},
+            )  # fmt: skip
+            stack.push_async_callback(_finish, process)
+            return Running(process, tmp_path)
+
+        yield start
+
+
+async def _finish(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+        await process.communicate()
+
+
+def settings_file(folder: Path, sandbox: Sandbox, port: int) -> None:
+    text = resources.files("sandbox").joinpath("demo.toml").read_text(encoding="utf-8")
+    text = text.replace("BOT_PORT", str(port)).replace("PORT", str(sandbox.port))
+    lines = [line for line in text.splitlines() if not line.startswith(("slack_bot_token", "slack_app_token"))]
+    (folder / "bellcrier.toml").write_text("\n".join(lines))
+
+
+async def run_bot(shell: Shell, sandbox: Sandbox, tmp_path: Path, port: int, **env: str) -> Running:
+    settings_file(tmp_path, sandbox, port)
+    given = {**TOKENS, "BELLCRIER_APPROVAL__UNDO": "1s", **env}
+    running = await shell("run", "--host", "127.0.0.1", "--port", str(port), env=given)
+    await running.says("Listening on")
+    await sandbox.until(lambda: sandbox.delivery.connected)
+    return running
+
+
+async def stored(folder: Path) -> list[Broadcast]:
+    opened = open_database(f"sqlite:///{folder}/bellcrier.db")
+    try:
+        return await opened.read(lambda c: latest(c, "T0BELL", 10))
+    finally:
+        await opened.close()
+
+
+async def state_becomes(folder: Path, state: State) -> None:
+    async with asyncio.timeout(15):
+        while [row.state for row in await stored(folder)] != [state]:
+            await asyncio.sleep(0.05)
+
+
+async def approved(sandbox: Sandbox) -> str:
+    await sandbox.acting.command("U0CLEO", HERE, "/broadcast send clients marketing Soldes demain")
+    posted = await card(sandbox)
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    return str(posted["ts"])
+
+
+# --- killed ----------------------------------------------------------------------------------------------------------
+
+
+async def test_killed_between_the_approval_and_the_send_it_sends_once_after_the_restart(
+    sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
+) -> None:
+    first = await run_bot(shell, sandbox, tmp_path, bot_port)
+    ts = await approved(sandbox)
+    await first.kill()
+    assert [row.state for row in await stored(tmp_path)] == [State.SCHEDULED]
+    assert sandbox.vendors.ledger == []
+
+    await run_bot(shell, sandbox, tmp_path, bot_port)
+    await sandbox.until(lambda: "22, 23" in thread_text(sandbox, ts))
+    await asyncio.sleep(1)
+    assert len(sandbox.vendors.ledger) == 1
+    assert thread_text(sandbox, ts).count("Approved by") == 1
+    assert len(sandbox.acting.messages(HERE)) == len([m for m in sandbox.acting.messages(HERE) if m["ts"] == ts]) == 1
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+async def test_killed_while_the_vendor_was_answering_it_is_unknown_and_never_sent_again(
+    sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int, accepted: bool
+) -> None:
+    sandbox.vendors.faults.add("encom.release", "stall", accept=accepted)
+    first = await run_bot(shell, sandbox, tmp_path, bot_port)
+    ts = await approved(sandbox)
+    await sandbox.until(lambda: [r for r in sandbox.vendors.office.requests if r.method == "POST"])
+    await first.kill()
+
+    await run_bot(shell, sandbox, tmp_path, bot_port)
+    await state_becomes(tmp_path, State.UNKNOWN)
+    await sandbox.until(lambda: "may have gone out" in thread_text(sandbox, ts))
+    await asyncio.sleep(1)
+    assert len(sandbox.vendors.ledger) == (1 if accepted else 0)
+    assert len([r for r in sandbox.vendors.office.requests if r.method == "POST"]) == 1
+    if accepted:  # the listener that this very dispatch named proves it
+        await sandbox.vendors.deliver("encom", "22", "OK")
+        await state_becomes(tmp_path, State.SENT)
+
+
+async def test_killed_before_the_card_is_posted_the_card_comes_after_the_restart(
+    sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
+) -> None:
+    first = await run_bot(shell, sandbox, tmp_path, bot_port)
+    sandbox.faults.add("chat.postMessage", "429", times=10, retry_after=30)
+    await sandbox.acting.command("U0CLEO", HERE, "/broadcast send clients marketing Soldes demain")
+    await first.kill()
+    assert sandbox.acting.messages(HERE) == []
+
+    sandbox.faults.clear()
+    await run_bot(shell, sandbox, tmp_path, bot_port)
+    await card(sandbox)
+    await asyncio.sleep(1)
+    assert len(sandbox.acting.messages(HERE)) == 1
+
+
+async def test_down_past_its_time_and_grace_it_asks_instead_of_sending(
+    sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
+) -> None:
+    first = await run_bot(shell, sandbox, tmp_path, bot_port)
+    ts = await approved(sandbox)
+    await first.kill()
+    await asyncio.sleep(2.5)
+
+    await run_bot(shell, sandbox, tmp_path, bot_port, BELLCRIER_GRACE="1s")
+    await state_becomes(tmp_path, State.HELD)
+    await sandbox.until(lambda: "Send it now, or drop it?" in thread_text(sandbox, ts))
+    assert sandbox.vendors.ledger == []
+
+
+# --- stopped ---------------------------------------------------------------------------------------------------------
+
+
+async def test_sigterm_during_a_send_waits_for_its_answer(
+    sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
+) -> None:
+    sandbox.vendors.faults.add("encom.release", "slow", seconds=2)
+    running = await run_bot(shell, sandbox, tmp_path, bot_port)
+    await approved(sandbox)
+    await sandbox.until(lambda: [r for r in sandbox.vendors.office.requests if r.method == "POST"])
+    running.process.send_signal(signal.SIGTERM)
+    assert (await running.ends())[0] == 0
+    (row,) = await stored(tmp_path)
+    assert (row.state, row.ids) == (State.SENT, ("22", "23"))
+
+
+async def test_the_demo_stops_within_five_seconds_with_its_page_open_and_loses_nothing(
+    shell: Shell, tmp_path: Path
+) -> None:
+    port = free_port()
+    running = await shell("demo", "--port", str(port))
+    await running.says(f"http://127.0.0.1:{port}")
+    async with ClientSession() as page, page.get(f"http://127.0.0.1:{port}/page/events?me=U0CLEO") as events:
+        await events.content.readline()
+        line = "/broadcast send clients marketing Soldes demain"
+        given = {"me": "U0CLEO", "channel": HERE, "text": line}
+        async with page.post(f"http://127.0.0.1:{port}/page/message", json=given) as answer:
+            assert answer.status == 200
+        before = time.monotonic()
+        running.process.send_signal(signal.SIGTERM)
+        assert await running.ends() == (0, "")
+        assert time.monotonic() - before < 5
+    opened = open_database(f"sqlite:///{tmp_path}/.bellcrier/demo/bellcrier.db")
+    (row,) = await opened.read(lambda c: latest(c, "T0BELL", 10))
+    await opened.close()
+    assert (row.state, row.typed) == (State.PENDING, "Soldes demain")
+
+
+# --- what is set wrong -----------------------------------------------------------------------------------------------
+
+WRONG = {
+    "no token": ({"SLACK_BOT_TOKEN": ""}, "SLACK_BOT_TOKEN"),
+    "an example token": ({"SLACK_BOT_TOKEN": "xoxb-your-token"}, "SLACK_BOT_TOKEN"),
+    "a token of another kind": ({"SLACK_BOT_TOKEN": "xapp-something"}, "SLACK_BOT_TOKEN"),
+    "no way to listen": ({"SLACK_APP_TOKEN": "", "SLACK_SIGNING_SECRET": ""}, "SLACK_APP_TOKEN"),
+    "an unknown setting": ({"BELLCRIER_HOURLY_CAPS": "3"}, "hourly_caps"),
+    "a cap that is no number": ({"BELLCRIER_HOURLY_CAP": "many"}, "hourly_cap"),
+    "an unknown vendor": ({"BELLCRIER_ACCOUNTS__ENCOM__PROVIDER": "acme"}, "accounts.encom.provider"),
+    "a blank key": ({"BELLCRIER_ACCOUNTS__ENCOM__TOKEN": " "}, "accounts.encom.token"),
+    "an account without its key": ({"BELLCRIER_ACCOUNTS__NEW__PROVIDER": "encom"}, "accounts.new.token"),
+    "an audience of no account": ({"BELLCRIER_AUDIENCES__CLIENTS__ACCOUNT": "nobody"}, "audiences.clients.account"),
+    "an unknown policy": ({"BELLCRIER_AUDIENCES__CLIENTS__POLICY": "moon"}, "audiences.clients.policy"),
+    "marketing that nobody approves": ({"BELLCRIER_APPROVAL__QUORUM": "0"}, "approval.quorum"),
+    "an unknown zone": ({"BELLCRIER_TIMEZONE": "Mars/Base"}, "timezone"),
+    "a private host": ({"BELLCRIER_ALLOW_PRIVATE_HOSTS": "false"}, "allow_private_hosts"),
+    "PostgreSQL without a key": ({"DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "secret_key"),
+    "no database that we know": ({"DATABASE_URL": "mysql://x/y"}, "DATABASE_URL"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+async def test_a_wrong_setting_stops_the_start_and_is_named(
+    sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int, case: str
+) -> None:
+    env, named = WRONG[case]
+    settings_file(tmp_path, sandbox, bot_port)
+    code, told = await (await shell("run", "--port", str(bot_port), env=TOKENS | env)).ends()
+    assert code == 2
+    assert named in told
+    assert "Traceback" not in told
+    assert "sandbox-encom-token" not in told
+
+
+async def test_a_dead_slack_token_or_a_taken_port_is_said_in_one_line(
+    sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
+) -> None:
+    settings_file(tmp_path, sandbox, bot_port)
+    dead = TOKENS | {"SLACK_BOT_TOKEN": "xoxb-revoked-long-ago"}
+    code, told = await (await shell("run", env=dead)).ends()
+    assert (code, told.count("\n")) == (1, 1)
+    assert "SLACK_BOT_TOKEN: Slack answers 'invalid_auth'" in told
+
+    code, told = await (await shell("run", "--host", "127.0.0.1", "--port", str(sandbox.port), env=TOKENS)).ends()
+    assert code == 1
+    assert f"Port {sandbox.port} on 127.0.0.1 is taken" in told.splitlines()[-1]
+    assert "Traceback" not in told
+
+
+async def test_two_processes_on_one_file_and_the_second_says_why_not(
+    sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
+) -> None:
+    await run_bot(shell, sandbox, tmp_path, bot_port)
+    code, told = await (await shell("run", "--host", "127.0.0.1", "--port", str(free_port()), env=TOKENS)).ends()
+    assert code == 1
+    assert "Another bellcrier already dispatches" in told
+
+
+async def test_health_check_and_doctor_from_the_shell(
+    sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
+) -> None:
+    await run_bot(shell, sandbox, tmp_path, bot_port)
+    assert (await (await shell("healthcheck", "--port", str(bot_port))).ends())[0] == 0
+    assert (await (await shell("healthcheck", "--port", str(free_port()))).ends())[0] == 1
+    doctor = await shell("doctor", "--json", env=TOKENS)
+    out, _ = await doctor.process.communicate()
+    findings = json.loads(out)
+    assert {finding["level"] for finding in findings} <= {"ok", "info", "warning"}
+    assert all(finding["id"] and finding["cause"] for finding in findings)
+
+
+async def test_at_debug_the_log_holds_no_secret_no_number_and_no_text(
+    sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
+) -> None:
+    running = await run_bot(shell, sandbox, tmp_path, bot_port, BELLCRIER_LOG_LEVEL="debug")
+    lines = [
+        "send clients marketing CANARYTEXT",
+        "send newsletter marketing CANARYTEXT sale",
+        "send vip transactional CANARYTEXT",
+        "send staff marketing CANARYTEXT",
+        "send nobody CANARYTEXT",
+        "CANARYTEXT",
+    ]
+    sandbox.vendors.faults.add("octopush.create", "error", status=400, body={"code": 999, "message": "CANARYTEXT"})
+    sandbox.vendors.faults.add("kaizala.release", "answer", status=200, body="CANARYTEXT {")
+    for index, line in enumerate(lines):
+        await sandbox.acting.command("U0CLEO", HERE, f"/broadcast {line}")
+        if "marketing" in line:
+            await sandbox.until(lambda: len(sandbox.acting.messages(HERE)) > 0)
+            waiting = await card(sandbox, len([known for known in lines[:index] if known.startswith("send ")]))
+            await sandbox.acting.click("U0ANA", HERE, waiting["ts"], "broadcast.approve")
+        elif "transactional" in line:
+            await card(sandbox, 2)
+    await sandbox.until(lambda: sandbox.vendors.ledger)
+    await sandbox.vendors.deliver("encom", "22", "OK")
+    await asyncio.sleep(2)
+    listener = next(iter(sandbox.vendors.encom.listeners.values()))
+    running.process.send_signal(signal.SIGTERM)
+    code, log = await running.ends()
+    secrets = ["xoxb-sandbox", "xapp-sandbox", "sandbox-encom-token", "sandbox-octopush-key", "sandbox-refresh"]
+    numbers = list(sandbox.vendors.encom.lists["1"][1])
+    assert code == 0
+    assert log
+    for canary in ["CANARYTEXT", "CL3578", "sandbox@example.org", listener, *secrets, *numbers]:
+        assert canary not in log
+        assert canary.lstrip("+") not in log
+
+
+def test_the_demo_file_is_a_settings_file_like_any_other() -> None:
+    text = resources.files("sandbox").joinpath("demo.toml").read_text(encoding="utf-8")
+    assert tomllib.loads(text.replace("BOT_PORT", "1").replace("PORT", "2"))["allow_private_hosts"] is True

@@ -1,0 +1,290 @@
+"""What comes in over HTTP: nothing unsigned has an effect, nothing malformed is a 500, and floods are bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import io
+import json
+import random
+import re
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from aiohttp import ClientSession
+
+from bot import store
+from bot.app import Bot
+from bot.broadcast import State
+from bot.web import CALLBACK_BODY, SLACK_BODY, parse_slack
+from sandbox.server import Sandbox
+from tests.conftest import StartBot, all_of, free_port, newest
+from tests.test_story import card, thread_text
+from tests.test_trouble import approved, ask, settled
+
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.fixture
+async def web() -> AsyncIterator[ClientSession]:
+    async with ClientSession() as session:
+        yield session
+
+
+@pytest.fixture
+async def door(http_sandbox: Sandbox, start_bot: StartBot) -> Bot:
+    """The bot in HTTP mode, listening to the sandbox's signatures."""
+    return await start_bot(http_sandbox)
+
+
+def sign(secret: str, body: bytes, stamp: str) -> str:
+    return "v0=" + hmac.new(secret.encode(), f"v0:{stamp}:".encode() + body, hashlib.sha256).hexdigest()
+
+
+async def post(
+    sandbox: Sandbox, web: ClientSession, body: bytes, *, age: float = 0, content: str = FORM, **headers: str | None
+) -> tuple[int, str]:
+    """Send a body as Slack would, signed and stamped `age` seconds ago; headers may be replaced, or None left out."""
+    stamp = str(int(time.time() - age))
+    given: dict[str, str | None] = {
+        "Content-Type": content,
+        "X-Slack-Request-Timestamp": stamp,
+        "X-Slack-Signature": sign(sandbox.world.signing_secret, body, stamp),
+    }
+    given |= {name.replace("_", "-"): value for name, value in headers.items()}
+    sent = {name: value for name, value in given.items() if value is not None}
+    assert sandbox.delivery.events_url is not None
+    async with web.post(sandbox.delivery.events_url, data=io.BytesIO(body), headers=sent) as answer:
+        return answer.status, await answer.text()
+
+
+def command(sandbox: Sandbox, text: str = "send clients marketing Hello") -> bytes:
+    place = sandbox.world.channel("C0CAMPAIGNS")
+    payload = sandbox.acting._command_payload("U0CLEO", place, "/broadcast", text)
+    return urlencode(payload).encode()
+
+
+UNSIGNED: dict[str, dict[str, Any]] = {
+    "no signature": {"X_Slack_Signature": None},
+    "no timestamp": {"X_Slack_Request_Timestamp": None},
+    "another signature": {"X_Slack_Signature": "v0=" + "0" * 64},
+    "a signature that is not ASCII": {"X_Slack_Signature": "v0=é" + "0" * 63},
+    "an empty signature": {"X_Slack_Signature": ""},
+    "a timestamp that is no number": {"X_Slack_Request_Timestamp": "soon"},
+    "a timestamp of digits from elsewhere": {"X_Slack_Request_Timestamp": "١٢٣"},
+    "a timestamp without end": {"X_Slack_Request_Timestamp": "9" * 400},
+    "a timestamp with a sign": {"X_Slack_Request_Timestamp": "-1"},
+    "six minutes old": {"age": 360},
+    "six minutes early": {"age": -360},
+}
+
+
+@pytest.mark.parametrize("case", UNSIGNED)
+async def test_what_slack_did_not_sign_just_now_is_refused(
+    http_sandbox: Sandbox, door: Bot, web: ClientSession, case: str
+) -> None:
+    assert await post(http_sandbox, web, command(http_sandbox), **UNSIGNED[case]) == (401, "")
+    assert await all_of(door) == []
+
+
+async def test_a_signature_of_another_secret_or_other_bytes_is_refused(
+    http_sandbox: Sandbox, door: Bot, web: ClientSession
+) -> None:
+    body, stamp = command(http_sandbox), str(int(time.time()))
+    other = sign("another-secret", body, stamp)
+    assert (await post(http_sandbox, web, body, X_Slack_Signature=other))[0] == 401
+    honest = sign(http_sandbox.world.signing_secret, body, stamp)
+    assert (await post(http_sandbox, web, body + b"&x=1", X_Slack_Signature=honest))[0] == 401
+    assert await all_of(door) == []
+
+
+MALFORMED = {
+    "nothing": b"",
+    "bytes that are no UTF-8": b"text=\xff\xfe",
+    "broken JSON": b'{"type": ',
+    "JSON that is no object": b"payload=[1,2]",
+    "a payload that is no JSON": b"payload=hello",
+    "JSON without end": b"{" + b'"a":{' * 50_000,
+    "lists without end": b"payload=" + b"[" * 100_000,
+    "ten thousand fields": b"&".join(b"f%d=1" % number for number in range(10_000)),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+async def test_a_body_that_does_not_parse_is_400(
+    http_sandbox: Sandbox, door: Bot, web: ClientSession, case: str
+) -> None:
+    assert await post(http_sandbox, web, MALFORMED[case]) == (400, "")
+
+
+async def test_a_body_over_the_limit_is_413(http_sandbox: Sandbox, door: Bot, web: ClientSession) -> None:
+    assert (await post(http_sandbox, web, b"text=" + b"x" * SLACK_BODY))[0] == 413
+
+
+async def test_only_post_is_taken(http_sandbox: Sandbox, door: Bot, web: ClientSession) -> None:
+    assert http_sandbox.delivery.events_url is not None
+    async with web.get(http_sandbox.delivery.events_url) as answer:
+        assert answer.status == 405
+
+
+async def test_slacks_own_checks_are_answered(http_sandbox: Sandbox, door: Bot, web: ClientSession) -> None:
+    challenge = json.dumps({"type": "url_verification", "challenge": "abc", "token": "x"}).encode()
+    status, text = await post(http_sandbox, web, challenge, content="application/json")
+    assert (status, json.loads(text)) == (200, {"challenge": "abc"})
+    assert (await post(http_sandbox, web, b"ssl_check=1&token=x"))[0] == 200
+
+
+async def test_a_request_replayed_inside_the_window_has_one_effect(
+    http_sandbox: Sandbox, door: Bot, web: ClientSession
+) -> None:
+    body = command(http_sandbox)
+    answers = await asyncio.gather(*(post(http_sandbox, web, body) for _ in range(5)))
+    assert {status for status, _ in answers} == {200}
+    assert len(await all_of(door)) == 1
+
+
+async def test_another_workspaces_command_is_refused(http_sandbox: Sandbox, door: Bot, web: ClientSession) -> None:
+    body = command(http_sandbox).replace(b"team_id=T0BELL", b"team_id=T0OTHER")
+    status, text = await post(http_sandbox, web, body)
+    assert (status, "another workspace" in text) == (200, True)
+    assert await all_of(door) == []
+
+
+@pytest.mark.parametrize("type", ["block_actions", "view_submission", "shortcut", "message_action", "nonsense"])
+async def test_an_interaction_without_its_parts_is_answered_and_changes_nothing(
+    http_sandbox: Sandbox, door: Bot, web: ClientSession, type: str
+) -> None:
+    payload = {"type": type, "team": {"id": "T0BELL"}, "user": {"id": "U0ANA"}, "actions": [{}], "view": {}}
+    status, _ = await post(http_sandbox, web, urlencode({"payload": json.dumps(payload)}).encode())
+    assert status < 500
+    assert await all_of(door) == []
+
+
+async def test_random_signed_bodies_are_never_a_500(
+    http_sandbox: Sandbox, door: Bot, web: ClientSession, seed: int
+) -> None:
+    chance = random.Random(seed)
+    good = command(http_sandbox, "help")
+    for _ in range(150):
+        body = bytearray(good)
+        for _ in range(chance.randrange(1, 8)):
+            spot = chance.randrange(len(body))
+            body[spot : spot + chance.randrange(3)] = bytes(chance.choices(b'&=%+{}[]"\x00\xffabc:;', k=3))
+        status, _ = await post(http_sandbox, web, bytes(body))
+        assert status < 500, bytes(body)
+
+
+def test_a_command_whose_text_holds_payload_stays_a_command() -> None:
+    assert parse_slack("command=%2Fbroadcast&text=a+payload%3D1&payload=x")["command"] == "/broadcast"
+
+
+# --- what vendors call back ------------------------------------------------------------------------------------------
+
+
+async def call_back(web: ClientSession, url: str, body: bytes, content: str = "application/json") -> int:
+    async with web.post(url, data=body, headers={"Content-Type": content}) as answer:
+        return answer.status
+
+
+@pytest.fixture
+async def sent(sandbox: Sandbox, bot: Bot) -> str:
+    """A broadcast that Encom has taken as 22 and 23; its own callback address."""
+    await approved(sandbox)
+    row = await settled(bot, State.SENT)
+    return str(bot.dispatcher._callback_url(row))
+
+
+async def test_a_callback_without_its_token_is_nothing(
+    sandbox: Sandbox, bot: Bot, sent: str, web: ClientSession
+) -> None:
+    body = json.dumps({"id": "22", "status": "OK", "code": "000"}).encode()
+    base = sent.rsplit("/", 1)[0]
+    for url in (f"{base}/{'0' * 32}", f"{base}/{sent[-32:-1]}", f"{base}/é", sent.replace("/encom/", "/octo/")):
+        assert await call_back(web, url, body) == 404
+    assert await call_back(web, sent.replace("/encom/", "/nobody/"), body) == 404
+    assert await call_back(web, sent.replace("/encom/", "/kaizala/"), body) == 404
+    assert (await newest(bot)).counts == {}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"])
+async def test_only_a_post_may_bring_news(bot: Bot, sent: str, web: ClientSession, method: str) -> None:
+    async with web.request(method, sent) as answer:
+        assert answer.status == 405
+    assert (await newest(bot)).counts == {}
+
+
+async def test_a_callback_a_thousand_times_is_one_piece_of_news(
+    sandbox: Sandbox, bot: Bot, sent: str, web: ClientSession
+) -> None:
+    posted = await card(sandbox)
+    body = json.dumps({"id": "22", "status": "OK", "code": "000"}).encode()
+    for _ in range(10):
+        assert set(await asyncio.gather(*(call_back(web, sent, body) for _ in range(100)))) == {200}
+    await sandbox.until(lambda: re.search("Deliveries: .*sent 1$", thread_text(sandbox, posted["ts"])))
+    await asyncio.sleep(1.5)
+    assert thread_text(sandbox, posted["ts"]).count("Deliveries:") == 1
+    assert (await newest(bot)).counts["sent"] == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[" * 60_000, b"\xff\xfe", b'{"a":' * 9_000, b"null", b"&".join(b"f%d=1" % n for n in range(8_000))],
+    ids=["empty", "broken", "deep", "no text", "deep objects", "null", "many fields"],
+)
+@pytest.mark.parametrize("content", ["application/json", FORM, "text/plain", "application/json; charset=nonsense"])
+async def test_a_malformed_callback_is_4xx_or_nothing(
+    bot: Bot, sent: str, web: ClientSession, body: bytes, content: str
+) -> None:
+    octopush = str(bot.callback_address("octo"))
+    for url in (sent, octopush):
+        assert await call_back(web, url, body, content) in (200, 400)
+    assert (await newest(bot)).state is State.SENT
+    assert (await newest(bot)).counts == {}
+
+
+async def test_a_huge_callback_is_413(sent: str, web: ClientSession) -> None:
+    assert await call_back(web, sent, b" " * (CALLBACK_BODY + 1)) == 413
+
+
+async def test_an_id_that_was_never_ours_is_set_aside(sandbox: Sandbox, bot: Bot, web: ClientSession) -> None:
+    body = json.dumps({"message_id": "sms_nobody", "number": "+33600000000", "status": "DELIVERED"}).encode()
+    assert await call_back(web, str(bot.callback_address("octo")), body) == 200
+    (row,) = await bot.database.read(
+        lambda c: list(c.execute(store.deliveries.select().where(store.deliveries.c.id == "sms_nobody")).mappings())
+    )
+    assert row["broadcast"] is None
+    assert "600000000" not in str(dict(row))
+
+
+# --- health ----------------------------------------------------------------------------------------------------------
+
+
+async def test_health_says_whether_it_can_work(sandbox: Sandbox, bot: Bot, web: ClientSession) -> None:
+    base = str(bot.settings.public_url).rstrip("/")
+    async with web.get(f"{base}/healthz") as alive, web.get(f"{base}/readyz") as ready:
+        assert (alive.status, ready.status) == (200, 200)
+    sandbox.faults.add("apps.connections.open", "error", times=50, error="internal_error")
+    await sandbox.delivery.drop()
+    async with asyncio.timeout(15):
+        while True:
+            async with web.get(f"{base}/readyz") as ready:
+                if ready.status == 503:
+                    assert (await ready.json())["slack"] == "not connected"
+                    return
+            await asyncio.sleep(0.05)
+
+
+async def test_metrics_stand_apart_and_count(sandbox: Sandbox, start_bot: StartBot, web: ClientSession) -> None:
+    port = free_port()
+    bot = await start_bot(sandbox, metrics_listen=f"127.0.0.1:{port}")
+    await ask(sandbox, "send clients marketing Soldes demain")
+    async with web.get(f"http://127.0.0.1:{port}/metrics") as answer:
+        text = await answer.text()
+    assert 'bellcrier_broadcasts{state="pending"} 1.0' in text
+    assert "Soldes" not in text
+    async with web.get(f"{bot.settings.public_url}".rstrip("/") + "/metrics") as answer:
+        assert answer.status == 404
