@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import holidays
@@ -101,7 +102,7 @@ def test_a_wait_longer_than_the_policy_holds_is_refused() -> None:
     assert decide(short, Purpose.MARKETING, paris(date(2026, 11, 28), "20:00")) == Refuse()
 
 
-WRONG = {
+WRONG: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
     "wider than the bound": ({"fr": {"marketing": {"windows": [{"start": "07:00", "end": "20:00"}]}}}, "outer bound"),
     "a country at any hour": ({"x": {"country": "FR", "marketing": {"windows": "always"}}}, "outer bound"),
     "no such policy": ({"x": {"extends": "nope"}}, "there is no policy nope"),

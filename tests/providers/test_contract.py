@@ -1,0 +1,359 @@
+"""What is true of every vendor in the registry, and of the road to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import ssl
+import traceback
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from providers.base import (
+    AccountSettings,
+    Answer,
+    Callback,
+    Provider,
+    ProviderError,
+    Purpose,
+    Receipts,
+    Unavailable,
+    Uncertain,
+    last_moment,
+)
+from providers.http import BODY_CAP, Http, encode
+from providers.registry import providers
+from sandbox.server import Sandbox
+from tests.conftest import free_port
+from tests.providers.conftest import ACCOUNTS, Adapter, Drawer, message, outcome
+
+VENDORS = sorted(ACCOUNTS)
+STEPS = {"encom": "release", "octopush": "release", "kaizala": "release"}
+
+
+def test_every_vendor_is_tried_here() -> None:
+    assert sorted(providers()) == VENDORS
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_what_a_vendor_says_it_can_it_has_written(vendor: str) -> None:
+    kind, able = providers()[vendor], providers()[vendor].capabilities
+    written = vars(kind)
+    claims = {
+        "stage": able.two_step,
+        "recall": able.recalls_staged,
+        "poll": able.polls,
+        "read_callback": able.receipts is not Receipts.NONE,
+        "audiences": able.discovers,
+        "size": able.sizes,
+        "quote": able.quotes,
+    }
+    assert {name for name, claimed in claims.items() if claimed} == claims.keys() & written.keys()
+    assert able.audiences
+    assert issubclass(kind.Settings, AccountSettings)
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize("blank", ["", "   ", "changeme", "your-key", "xxxx"])
+def test_a_blank_or_example_secret_is_refused_without_being_told(vendor: str, blank: str) -> None:
+    kind = providers()[vendor]
+    secret = next(name for name, field in kind.Settings.model_fields.items() if "SecretStr" in str(field.annotation))
+    raw = {"provider": vendor, "base_url": "https://vendor.example", **ACCOUNTS[vendor], secret: blank}
+    with pytest.raises(ValidationError) as refused:
+        kind.Settings.model_validate(raw)
+    assert [error["loc"] for error in refused.value.errors()] == [(secret,)]
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+async def test_a_send_is_accepted_once_with_the_vendors_ids(sandbox: Sandbox, adapter: Adapter, vendor: str) -> None:
+    kind, ids = await outcome(adapter(vendor), message(vendor))
+    (accepted,) = sandbox.vendors.ledger
+    assert (kind, ids) == ("ids", accepted.ids)
+    assert accepted.text == message(vendor).text
+
+
+BROKEN: dict[str, tuple[str, dict[str, Any], int]] = {
+    "stalls before accepting": ("stall", {}, 0),
+    "stalls after accepting": ("stall", {"accept": True}, 1),
+    "resets before": ("reset", {}, 0),
+    "resets after": ("reset", {"accept": True}, 1),
+    "closes": ("close", {"accept": True}, 1),
+    "cuts the answer short": ("truncate", {"accept": True}, 1),
+    "drips for ever": ("drip", {"accept": True}, 1),
+    "answers ten megabytes": ("big", {"accept": True}, 1),
+    "answers HTML": ("answer", {"body": "<html>", "type": "text/html", "accept": True}, 1),
+    "answers nothing": ("answer", {"body": "", "accept": True}, 1),
+    "answers a list": ("answer", {"body": "[1]", "accept": True}, 1),
+    "answers null": ("answer", {"body": "null", "accept": True}, 1),
+    "answers in another encoding": ("answer", {"body": '{"é": 1}', "encoding": "latin-1", "accept": True}, 1),
+    "answers 500": ("error", {"status": 500, "accept": True}, 1),
+    "answers 502": ("error", {"status": 502, "accept": True}, 1),
+    "answers 503": ("error", {"status": 503}, 0),
+    "answers 504": ("error", {"status": 504, "accept": True}, 1),
+    "redirects 301": ("redirect", {"status": 301, "location": "http://127.0.0.1:9/"}, 0),
+    "redirects 302": ("redirect", {"status": 302, "location": "https://evil.example/"}, 0),
+    "redirects 307": ("redirect", {"status": 307, "location": "http://127.0.0.1:9/"}, 0),
+    "redirects 308 elsewhere": ("redirect", {"status": 308, "location": "https://evil.example/v1/groups"}, 0),
+    "answers a status of its own": ("error", {"status": 418}, 0),
+}
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize("case", BROKEN)
+async def test_a_release_whose_end_is_not_known_is_uncertain(
+    sandbox: Sandbox, adapter: Adapter, vendor: str, case: str
+) -> None:
+    kind, detail, rang = BROKEN[case]
+    sandbox.vendors.faults.add(f"{vendor}.{STEPS[vendor]}", kind, **detail)
+    provider = adapter(vendor, timeout=0.6)
+    assert (await outcome(provider, message(vendor)))[0] == "Uncertain"
+    assert len(sandbox.vendors.ledger) == rang
+    released = [seen for seen in sandbox.vendors.office.requests if re.search(r"send$|[mM]essages?$", seen.path)]
+    assert len(released) == 1
+
+
+NEVER_LEFT = ("http://127.0.0.1:{port}", "http://no-such-host.invalid", "https://127.0.0.1:{tls}")
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize("address", NEVER_LEFT)
+async def test_a_vendor_that_was_not_reached_may_be_asked_again(
+    sandbox: Sandbox, adapter: Adapter, vendor: str, address: str
+) -> None:
+    base = address.format(port=free_port(), tls=sandbox.port)
+    assert (await outcome(adapter(vendor, base_url=base), message(vendor)))[0] == "Unavailable"
+
+
+async def test_a_certificate_that_is_not_trusted_stops_it_before_a_byte_leaves(tmp_path: Any) -> None:
+    heard: list[bytes] = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*_self_signed(tmp_path))
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            heard.append(await reader.read(10))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    port = server.sockets[0].getsockname()[1]
+    transport = Http(f"https://127.0.0.1:{port}", 2.0, 100, allow_private_hosts=True)
+    with pytest.raises(Unavailable):
+        await transport.call("POST", "send", json={"text": "x"}, release=True)
+    server.close()
+    assert b"POST" not in b"".join(heard)
+
+
+def _self_signed(folder: Any) -> tuple[str, str]:
+    import datetime
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "me")])
+    day = datetime.timedelta(days=1)
+    today = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(today - day)
+        .not_valid_after(today + day)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "key.pem").write_bytes(secret)
+    return str(folder / "cert.pem"), str(folder / "key.pem")
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize(("asked", "wait"), [("7", 7), (None, 30), ("soon", 30), ("0", 1), ("999999", 300), ("-5", 30)])
+async def test_too_fast_is_told_with_the_wait_and_nothing_was_sent(
+    sandbox: Sandbox, adapter: Adapter, vendor: str, asked: str | None, wait: float
+) -> None:
+    headers = {} if asked is None else {"Retry-After": asked}
+    sandbox.vendors.faults.add(f"{vendor}.{STEPS[vendor]}", "error", status=429, headers=headers)
+    provider = adapter(vendor)
+    staged = await provider.stage(message(vendor))
+    while staged is not None and not staged.ready:
+        staged = await provider.stage(message(vendor), staged)
+    with pytest.raises(ProviderError) as told:
+        await provider.release(message(vendor), staged)
+    assert type(told.value).__name__ == "Throttled"
+    assert getattr(told.value, "wait", None) == wait
+    assert sandbox.vendors.ledger == []
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+async def test_a_release_that_is_called_off_at_the_last_moment_sends_no_byte(
+    sandbox: Sandbox, adapter: Adapter, vendor: str
+) -> None:
+    def called_off() -> None:
+        raise Unavailable("Called off.")
+
+    token = last_moment.set(called_off)
+    try:
+        assert await outcome(adapter(vendor), message(vendor)) == ("Unavailable", "Called off.")
+    finally:
+        last_moment.reset(token)
+    assert sandbox.vendors.ledger == []
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize("case", ["resets after", "answers HTML", "answers 500", "redirects 302"])
+async def test_no_error_shows_a_secret_a_number_or_the_text(
+    sandbox: Sandbox, adapter: Adapter, vendor: str, case: str
+) -> None:
+    kind, detail, _ = BROKEN[case]
+    sandbox.vendors.faults.add(f"{vendor}.{STEPS[vendor]}", kind, **detail)
+    sent = message(vendor, "CANARYTEXT", callback_url="https://bell.example/callbacks/x/CANARYTOKEN")
+    provider = adapter(vendor)
+    staged = await provider.stage(sent)
+    while staged is not None and not staged.ready:
+        staged = await provider.stage(sent, staged)
+    with pytest.raises(ProviderError) as told:
+        await provider.release(sent, staged)
+    shown = "".join(traceback.format_exception(told.value)) + told.value.detail + repr(told.value)
+    for secret in ("CANARYTEXT", "CANARYTOKEN", "CL3578", "sandbox-", "sandbox@"):
+        assert secret not in shown.replace("sandbox-refresh-", "")
+
+
+async def test_proxies_of_the_environment_are_not_used(
+    sandbox: Sandbox, adapter: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert (await outcome(adapter("encom"), message("encom")))[0] == "ids"
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [
+        ("http://vendor.example", False),
+        ("https://vendor.example", True),
+        ("https://127.0.0.1", False),
+        ("https://10.0.0.1", False),
+        ("https://169.254.169.254", False),
+        ("https://[::1]", False),
+        ("https://localhost", False),
+        ("ftp://vendor.example", False),
+        ("vendor.example", False),
+    ],
+)
+def test_only_public_addresses_over_tls_unless_it_is_allowed(address: str, allowed: bool) -> None:
+    def make() -> Http:
+        return Http(address, 1.0, 1.0, allow_private_hosts=False)
+
+    if allowed:
+        assert make()
+    else:
+        with pytest.raises(ValueError, match=r"allow_private_hosts|https://"):
+            make()
+
+
+def test_a_query_is_written_as_the_vendors_samples_have_it() -> None:
+    assert encode({"message": "a b+c %%name%% é&"}) == "message=a%20b%2Bc%20%25%25name%25%25%20%C3%A9%26"
+
+
+# --- whatever a vendor says ------------------------------------------------------------------------------------------
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=30)
+words = st.sampled_from(
+    [
+        "store",
+        "id",
+        "status",
+        "code",
+        "details",
+        "ticket_number",
+        "referenceId",
+        "errorCode",
+        "message_id",
+        "number",
+        "sending_date",
+        "number_of_contacts",
+        "cost",
+        "stop_date",
+        "reception_date",
+        "text",
+        "groups",
+        "accessToken",
+    ]
+)
+trees = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=6), max_leaves=12
+)
+bodies = st.binary(max_size=200) | trees.map(lambda tree: json.dumps(tree).encode())
+
+
+class Said:
+    """A transport that answers what it was told to. (The real one is tried above; this is for speed.)"""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self.answer, self.asked = Answer(status, {"content-type": "application/json"}, body), 0
+
+    async def call(self, method: str, url: str, **_: Any) -> Answer:
+        self.asked += 1
+        if "accessToken" in url and self.asked == 1:
+            token = {"accessToken": "t", "endpointUrl": "https://kms.kaiza.la/", "accessTokenExpiry": 9e15}
+            return Answer(200, {}, json.dumps(token).encode())
+        return self.answer
+
+
+def offline(vendor: str, status: int, body: bytes) -> Provider:
+    kind = providers()[vendor]
+    raw = {"provider": vendor, "base_url": "https://vendor.example", **ACCOUNTS[vendor]}
+    return kind("here", kind.Settings.model_validate(raw), Said(status, body), Drawer())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+@given(status=st.sampled_from([200, 201, 202, 204, 301, 308, 400, 401, 403, 404, 418, 422, 429, 500, 503]), body=bodies)
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_answer_is_ids_or_an_error_of_the_family(vendor: str, status: int, body: bytes) -> None:
+    provider = offline(vendor, status, body)
+
+    async def all_calls() -> None:
+        sent = message(vendor)
+        with contextlib.suppress(ProviderError):
+            ids = (await provider.release(sent, await provider.stage(sent))).ids
+            assert ids
+            assert all(id and isinstance(id, str) for id in ids)
+            if vendor != "octopush":  # whose id is the ticket of its create
+                assert all(json.dumps(id)[1:-1].encode() in body or id.encode() in body for id in ids)
+        for call in (provider.audiences(), provider.check(), provider.poll(("1", "2")), provider.size(sent.audience)):
+            with contextlib.suppress(ProviderError):
+                await call
+
+    asyncio.run(all_calls())
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+@given(
+    content=st.sampled_from(["application/json", "application/x-www-form-urlencoded", "", "text/plain"]), body=bodies
+)
+@settings(max_examples=800, deadline=None)
+def test_any_callback_is_receipts_or_a_value_error(vendor: str, content: str, body: bytes) -> None:
+    try:
+        receipts = offline(vendor, 200, b"").read_callback(Callback(content, body))
+    except (ValueError, RecursionError):
+        return
+    assert all(receipt.id for receipt in receipts if receipt.kind == "delivery")
+    assert all(isinstance(receipt.word, str) and receipt.word for receipt in receipts)
+
+
+def test_a_release_is_never_called_certain_by_mistake() -> None:
+    assert not issubclass(Uncertain, Unavailable)
+    assert BODY_CAP < 10_000_000
+    assert Purpose("marketing")
