@@ -11,6 +11,7 @@ import traceback
 from typing import Any
 
 import pytest
+import trustme
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -130,10 +131,10 @@ async def test_a_vendor_that_was_not_reached_may_be_asked_again(
     assert (await outcome(adapter(vendor, base_url=base), message(vendor)))[0] == "Unavailable"
 
 
-async def test_a_certificate_that_is_not_trusted_stops_it_before_a_byte_leaves(tmp_path: Any) -> None:
+async def test_a_certificate_that_is_not_trusted_stops_it_before_a_byte_leaves() -> None:
     heard: list[bytes] = []
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*_self_signed(tmp_path))
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, ssl.SSLError):
@@ -147,35 +148,6 @@ async def test_a_certificate_that_is_not_trusted_stops_it_before_a_byte_leaves(t
         await transport.call("POST", "send", json={"text": "x"}, release=True)
     server.close()
     assert b"POST" not in b"".join(heard)
-
-
-def _self_signed(folder: Any) -> tuple[str, str]:
-    import datetime
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "me")])
-    day = datetime.timedelta(days=1)
-    today = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(today - day)
-        .not_valid_after(today + day)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / "key.pem").write_bytes(secret)
-    return str(folder / "cert.pem"), str(folder / "key.pem")
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
@@ -270,28 +242,9 @@ def test_a_query_is_written_as_the_vendors_samples_have_it() -> None:
 # --- whatever a vendor says ------------------------------------------------------------------------------------------
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(max_size=30)
-words = st.sampled_from(
-    [
-        "store",
-        "id",
-        "status",
-        "code",
-        "details",
-        "ticket_number",
-        "referenceId",
-        "errorCode",
-        "message_id",
-        "number",
-        "sending_date",
-        "number_of_contacts",
-        "cost",
-        "stop_date",
-        "reception_date",
-        "text",
-        "groups",
-        "accessToken",
-    ]
-)
+FIELDS = """store id status code details ticket_number referenceId errorCode message_id number sending_date
+number_of_contacts cost stop_date reception_date text groups accessToken"""
+words = st.sampled_from(FIELDS.split())
 trees = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=6), max_leaves=12
 )
@@ -315,7 +268,7 @@ class Said:
 def offline(vendor: str, status: int, body: bytes) -> Provider:
     kind = providers()[vendor]
     raw = {"provider": vendor, "base_url": "https://vendor.example", **ACCOUNTS[vendor]}
-    return kind("here", kind.Settings.model_validate(raw), Said(status, body), Drawer())  # type: ignore[arg-type]
+    return kind("here", kind.Settings.model_validate(raw), Said(status, body), Drawer())
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
