@@ -301,6 +301,7 @@ class Dispatcher:
         return released
 
     def _intend(self, connection: Connection, row: Broadcast) -> Broadcast | None:
+        store.alone(connection, row.workspace)  # else two at once would each find room under the cap
         current, now = store.find(connection, row.workspace, row.id, lock=True), self.clock()
         if (current.lease_until or 0) <= now or current.attempt != row.attempt:
             return None

@@ -636,6 +636,12 @@ def accounts_sending(connection: Connection) -> set[str]:
     return set(connection.execute(statement).scalars())
 
 
+def alone(connection: Connection, workspace: str) -> None:
+    """Until this transaction ends, no other one that asks this runs for the workspace. SQLite writes alone anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(workspace))))
+
+
 def released_since(connection: Connection, workspace: str, since: Micros) -> int:
     """How many releases this workspace has begun since then, for the cap."""
     statement = select(func.count()).select_from(dispatches)

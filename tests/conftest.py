@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 
-os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())  # else importing the PostgreSQL wheel warns
+os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="bellcrier-")  # private; else the PostgreSQL wheel warns
 
 import random
 import socket

@@ -1,0 +1,409 @@
+"""The core on real databases and real vendors' sockets, without Slack: races, leases, fences and gates."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from bot import store
+from bot.app import open_accounts, policies_of
+from bot.broadcast import SECOND, Action, Broadcast, BroadcastRequest, Hold, NotAllowed, State, TooLate
+from bot.database import Busy, Database, SQLite, open_database, upgrade
+from bot.dispatch import Dispatcher
+from bot.policy import Person
+from bot.workflow import Desk, Workflow
+from providers.base import Purpose
+from providers.http import Http
+from sandbox.server import Sandbox
+from tests.conftest import changed, raw_settings
+
+TEAM = "T0BELL"
+APPROVERS = [f"U0APPROVER{number}" for number in range(50)]
+CLEO = Person(TEAM, "U0CLEO", name="Cleo", locale="en", zone="Europe/Paris", member=True)
+
+
+def approver(number: int) -> Person:
+    return Person(TEAM, APPROVERS[number], name="A", locale="en", zone="Europe/Paris", member=True)
+
+
+class Core:
+    """A workflow and dispatchers over one database, with a clock that the test moves."""
+
+    def __init__(self, database: Database, sandbox: Sandbox, folder: Path, **changes: Any) -> None:
+        self.now, self.database, self.sandbox = 1_800_000_000 * SECOND, database, sandbox
+        # PostgreSQL's rows live apart from the settings' own database
+        self.settings = changed(
+            raw_settings(sandbox, 1, folder),
+            {"approval.undo": "0s", "accounts.encom.requests_per_second": 1000, **changes},
+        )
+        self.providers = open_accounts(self.settings, database, self.clock)
+        self.policies = policies_of(self.settings)
+        self.desk = Desk(self.settings, self.providers, self.policies)
+        self.workflow = Workflow(database, self.desk, self.members, self.clock, lambda: None)
+        self.count = 0
+
+    def clock(self) -> int:
+        return self.now
+
+    async def members(self, group: str) -> frozenset[str]:
+        return frozenset(APPROVERS)
+
+    def dispatcher(self, owner: str, database: Database | None = None) -> Dispatcher:
+        return Dispatcher(
+            database or self.database,
+            settings=self.settings,
+            providers=self.providers,
+            policies=self.policies,
+            clock=self.clock,
+            owner=owner,
+            key=b"k" * 32,
+            wake=lambda: None,
+            tell_size=self.workflow.learn_size,
+        )
+
+    async def ask(self, **changes: Any) -> Broadcast:
+        self.count += 1
+        given: dict[str, Any] = {"audience": "clients", "text": f"Soldes {self.count}", "purpose": Purpose.MARKETING}
+        request = BroadcastRequest(workspace=TEAM, requester="U0CLEO", channel="C1", **(given | changes))
+        return (await self.workflow.submit(request, key=f"k{self.count}", person=CLEO)).broadcast
+
+    async def approved(self, **changes: Any) -> Broadcast:
+        row = await self.ask(**changes)
+        return await self.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+
+    async def row(self, id: str) -> Broadcast:
+        return await self.workflow.find(TEAM, id)
+
+    async def edit(self, row: Broadcast, **values: Any) -> None:
+        """Change a row behind everybody's back, as a crash or a tamperer would leave it."""
+        table = store.broadcasts
+        await self.database.write(lambda c: c.execute(table.update().where(table.c.id == row.id).values(**values)))
+
+    async def actions(self, row: Broadcast) -> list[str]:
+        history = await self.database.read(lambda c: store.history(c, TEAM, row.id))
+        return [str(step["action"]) for step in history]
+
+    async def close(self) -> None:
+        for provider in self.providers.values():
+            assert isinstance(provider.transport, Http)
+            await provider.transport.aclose()
+
+    async def run(self, *dispatchers: Dispatcher) -> None:
+        """Tick until nothing is under way."""
+        for _ in range(3):
+            await asyncio.gather(*(one.tick() for one in dispatchers))
+            await asyncio.gather(*(task for one in dispatchers for task in one.running))
+
+
+MakeCore = Callable[..., Core]
+
+
+@pytest.fixture
+async def make_core(database: Database, sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[MakeCore]:
+    made: list[Core] = []
+
+    def make(**changes: Any) -> Core:
+        made.append(Core(database, sandbox, tmp_path, **changes))
+        return made[-1]
+
+    yield make
+    for core in made:
+        await core.close()
+
+
+@pytest.fixture
+def core(make_core: MakeCore) -> Core:
+    return make_core()
+
+
+@pytest.fixture
+async def second(database: Database, database_url: str) -> AsyncIterator[Database]:
+    """Another process's view of the same database."""
+    opened = open_database(database_url)
+    yield opened
+    await opened.close()
+
+
+# --- races -----------------------------------------------------------------------------------------------------------
+
+
+async def test_fifty_approvals_at_once_make_one_approval_and_one_send(core: Core) -> None:
+    row = await core.ask()
+    deeds = [core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(n), version=1) for n in range(50)]
+    outcomes = await asyncio.gather(*deeds, return_exceptions=True)
+    assert all(isinstance(outcome, Broadcast | TooLate) for outcome in outcomes)
+    assert (await core.actions(row)).count("approve") == 1
+    await core.run(core.dispatcher("a"), core.dispatcher("b"))
+    assert len(core.sandbox.vendors.ledger) == 1
+    assert (await core.row(row.id)).state is State.SENT
+
+
+async def test_of_approve_and_cancel_in_the_same_instant_one_wins(core: Core, seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(20):
+        row = await core.ask()
+        deeds = [(Action.APPROVE, approver(0)), (Action.CANCEL, CLEO), (Action.REJECT, approver(1))]
+        chance.shuffle(deeds)
+        outcomes = await asyncio.gather(
+            *(core.workflow.act(TEAM, row.id, action, person=who, version=1) for action, who in deeds),
+            return_exceptions=True,
+        )
+        ends = [step for step in await core.actions(row) if step in ("approve", "cancel", "reject")]
+        won = sum(isinstance(outcome, Broadcast) for outcome in outcomes)
+        state = (await core.row(row.id)).state
+        if ends[0] == "approve" and len(ends) == 2:  # cancelling what was just approved is allowed
+            assert state is State.CANCELLED
+        else:
+            assert (won, len(ends)) == (1, 1)
+            assert state is {"approve": State.SCHEDULED, "cancel": State.CANCELLED, "reject": State.REJECTED}[ends[0]]
+
+
+async def test_the_same_request_from_many_at_once_is_one_broadcast(core: Core) -> None:
+    request = BroadcastRequest(
+        workspace=TEAM, requester="U0CLEO", channel="C1", audience="clients", purpose=Purpose.MARKETING, text="Once"
+    )
+    asked = [core.workflow.submit(request, key="one-form", person=CLEO) for _ in range(20)]
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    ids = {outcome.broadcast.id for outcome in outcomes if not isinstance(outcome, BaseException)}
+    assert len(ids) == 1
+    assert len(await core.database.read(lambda c: store.latest(c, TEAM, 50))) == 1
+
+
+async def test_two_processes_share_twenty_due_rows_and_each_goes_once(core: Core, second: Database) -> None:
+    rows = [await core.approved() for _ in range(20)]
+    await core.run(core.dispatcher("a"), core.dispatcher("b", second), core.dispatcher("c", second))
+    assert len(core.sandbox.vendors.ledger) == 20
+    assert len({sent.text for sent in core.sandbox.vendors.ledger}) == 20
+    assert {(await core.row(row.id)).state for row in rows} == {State.SENT}
+
+
+# --- leases and fences -----------------------------------------------------------------------------------------------
+
+
+async def test_what_a_dead_process_was_staging_starts_over_and_goes_once(core: Core) -> None:
+    row = await core.approved()
+    lapsed = {"state": "sending", "phase": "staging", "owner": "dead", "attempt": 1, "lease_until": core.now - 1}
+    await core.edit(row, **lapsed)
+    await core.run(core.dispatcher("alive"))
+    assert (await core.row(row.id)).state is State.SENT
+    assert len(core.sandbox.vendors.ledger) == 1
+
+
+async def test_what_a_dead_process_was_releasing_is_unknown_for_ever(core: Core) -> None:
+    row = await core.approved()
+    lapsed = {"state": "sending", "phase": "releasing", "owner": "dead", "attempt": 1, "lease_until": core.now - 1}
+    await core.edit(row, **lapsed)
+    await core.run(core.dispatcher("alive"))
+    core.now += 3600 * SECOND
+    await core.run(core.dispatcher("another"))
+    assert (await core.row(row.id)).state is State.UNKNOWN
+    assert core.sandbox.vendors.ledger == []
+
+
+async def test_a_lease_that_still_runs_is_left_alone_where_several_may_dispatch(core: Core) -> None:
+    row = await core.approved()
+    running = {"state": "sending", "phase": "staging", "owner": "busy", "attempt": 1, "lease_until": core.now + SECOND}
+    await core.edit(row, **running)
+    await core.run(core.dispatcher("alive"))
+    expected = State.SENT if core.database.exclusive else State.SENDING  # on SQLite nobody else can be alive
+    assert (await core.row(row.id)).state is expected
+
+
+async def test_one_that_was_overtaken_sends_nothing(core: Core) -> None:
+    row = await core.approved()
+    slow = core.dispatcher("slow")
+    _, (claimed,) = await core.database.write(slow._look_round)
+    core.now += 3600 * SECOND
+    await core.edit(row, start_at=core.now)
+    await core.run(core.dispatcher("quick"))
+    assert len(core.sandbox.vendors.ledger) == 1
+    await slow.send(claimed)
+    assert len(core.sandbox.vendors.ledger) == 1
+    assert (await core.row(row.id)).state is State.SENT
+
+
+async def test_a_lease_that_lapsed_by_the_time_of_the_intent_sends_nothing(core: Core) -> None:
+    await core.approved()
+    slow = core.dispatcher("slow")
+    _, (claimed,) = await core.database.write(slow._look_round)
+    core.now = claimed.lease_until or 0
+    await slow.send(claimed)
+    assert core.sandbox.vendors.ledger == []
+
+
+# --- approved bytes are sent bytes -----------------------------------------------------------------------------------
+
+TAMPERED: dict[str, dict[str, Any]] = {
+    "text": {"text": "Something else STOP AU 36111"},
+    "list": {"target": "4"},
+    "purpose": {"purpose": "transactional"},
+    "sender": {"sender": "Bell"},
+    "mode": {"mode": "training"},
+    "text and digest": {"text": "Something else", "digest": "0" * 64},
+}
+
+
+@pytest.mark.parametrize("field", TAMPERED)
+async def test_what_was_not_approved_in_these_very_bytes_is_not_sent(core: Core, field: str) -> None:
+    row = await core.approved()
+    await core.edit(row, **TAMPERED[field])
+    await core.run(core.dispatcher("a"))
+    assert core.sandbox.vendors.ledger == []
+    assert (await core.row(row.id)).state is State.PENDING
+
+
+async def test_the_digest_binds_each_field(core: Core) -> None:
+    row = await core.ask()
+    others: dict[str, Any] = {"text": "x", "target": "9", "purpose": Purpose.TRANSACTIONAL, "send_at": 1}
+    for name, value in others.items():
+        assert dataclasses.replace(row, **{name: value}).computed_digest() != row.digest
+    assert dataclasses.replace(row, channel="C2", size=9).computed_digest() == row.digest
+
+
+async def test_two_approvals_are_two_people(make_core: MakeCore) -> None:
+    both = make_core(**{"approval.quorum": 2})
+    row = await both.ask()
+    for _ in range(3):
+        await both.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    with pytest.raises(NotAllowed):
+        await both.workflow.act(TEAM, row.id, Action.APPROVE, person=CLEO, version=1)
+    assert (await both.row(row.id)).state is State.PENDING
+    await both.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(1), version=1)
+    assert (await both.row(row.id)).state is State.SCHEDULED
+
+
+# --- gates -----------------------------------------------------------------------------------------------------------
+
+
+async def test_past_its_grace_it_asks(core: Core) -> None:
+    row = await core.approved()
+    core.now += 601 * SECOND
+    await core.run(core.dispatcher("a"))
+    held = await core.row(row.id)
+    assert (held.state, held.hold) == (State.HELD, Hold.LATE)
+    again = await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
+    assert again.state is State.SCHEDULED
+    await core.run(core.dispatcher("a"))
+    assert (await core.row(row.id)).state is State.SENT
+    assert len(core.sandbox.vendors.ledger) == 1
+
+
+async def test_over_the_hourly_cap_it_is_held(make_core: MakeCore) -> None:
+    few = make_core(hourly_cap=3)
+    rows = [await few.approved() for _ in range(5)]
+    for _ in range(5):
+        await few.run(few.dispatcher("a"))
+    states = [(await few.row(row.id)).state for row in rows]
+    assert (states.count(State.SENT), states.count(State.HELD)) == (3, 2)
+    assert len(few.sandbox.vendors.ledger) == 3
+
+
+async def test_a_pause_holds_before_the_next_byte(core: Core) -> None:
+    row = await core.approved()
+    dispatcher = core.dispatcher("a")
+    _, (claimed,) = await core.database.write(dispatcher._look_round)
+    await core.database.write(lambda c: store.keep(c, f"pause:{TEAM}", "1", core.now))
+    await dispatcher.send(claimed)
+    assert core.sandbox.vendors.ledger == []
+    held = await core.row(row.id)
+    assert (held.state, held.hold, held.phase) == (State.HELD, Hold.PAUSED, None)
+
+
+async def test_one_campaign_at_a_time_where_a_vendor_prepares(core: Core) -> None:
+    rows = [await core.approved(audience=name) for name in ("newsletter", "vip", "newsletter")]
+    dispatcher = core.dispatcher("a")
+    for _ in range(len(rows)):
+        await dispatcher.tick()
+        assert len(dispatcher.running) <= 1
+        await asyncio.gather(*dispatcher.running)
+    assert {(await core.row(row.id)).state for row in rows} == {State.SENT}
+    assert len(core.sandbox.vendors.ledger) == 3
+
+
+async def test_an_unreachable_vendor_is_asked_again_later_and_then_given_up(make_core: MakeCore) -> None:
+    away = make_core(**{"accounts.encom.base_url": "http://127.0.0.1:9"})
+    row = await away.approved()
+    for _ in range(12):
+        await away.run(away.dispatcher("a"))
+        away.now += 50 * SECOND
+        await away.edit(row, start_at=away.now)
+    ended = await away.row(row.id)
+    assert (ended.state, ended.tries) == (State.FAILED, 8)
+    assert away.sandbox.vendors.ledger == []
+
+
+# --- the store -------------------------------------------------------------------------------------------------------
+
+
+async def test_the_migrations_make_exactly_the_tables_of_the_code(database: Database) -> None:
+    def differences(connection: Any) -> list[Any]:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        return list(compare_metadata(context, store.metadata))
+
+    assert await database.read(differences) == []
+    assert await database.read(store.schema_revision) == store.REVISION
+    await database.write(upgrade)  # again: nothing to do
+    assert await database.read(differences) == []
+
+
+def test_the_code_asks_for_the_newest_migration() -> None:
+    script = ScriptDirectory(str(Path(store.__file__).parent / "migrations"))
+    assert script.get_heads() == [store.REVISION]
+
+
+async def test_of_a_hundred_writes_together_only_the_wrong_one_fails(database: Database) -> None:
+    def write(number: int) -> Any:
+        def work(connection: Any) -> int:
+            store.keep(connection, f"n{number}", str(number), 1)
+            if number == 37:
+                raise ValueError("this one")
+            return number
+
+        return database.write(work)
+
+    outcomes = await asyncio.gather(*(write(number) for number in range(100)), return_exceptions=True)
+    assert [n for n, outcome in enumerate(outcomes) if isinstance(outcome, ValueError)] == [37]
+    kept = await database.read(lambda c: [n for n in range(100) if store.load_kept(c, f"n{n}") == str(n)])
+    assert kept == [n for n in range(100) if n != 37]
+
+
+async def test_a_lock_that_is_held_too_long_is_busy_and_nothing_is_stored(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/locked.db"
+    one, other = open_database(url), open_database(url)
+    await one.write(upgrade)
+    assert isinstance(other, SQLite)
+    with other.engine.begin() as holding:
+        store.keep(holding, "mine", "1", 1)
+        async with asyncio.timeout(3.5):
+            with pytest.raises(Busy):
+                await one.write(lambda c: store.keep(c, "yours", "1", 1))
+    assert await one.read(lambda c: store.load_kept(c, "yours")) is None
+    assert await one.read(lambda c: store.load_kept(c, "mine")) == "1"
+    await one.close()
+    await other.close()
+
+
+async def test_sqlite_is_set_to_lose_nothing(tmp_path: Path) -> None:
+    opened = open_database(f"sqlite:///{tmp_path}/x.db")
+    names = ("journal_mode", "synchronous", "foreign_keys")
+    found = await opened.read(lambda c: [c.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names])
+    assert found == ["wal", 2, 1]
+    await opened.close()
+
+
+async def test_every_step_of_a_life_is_in_the_audit_with_its_digest(core: Core) -> None:
+    row = await core.approved()
+    await core.run(core.dispatcher("a"))
+    steps = await core.database.read(lambda c: [dict(step) for step in store.history(c, TEAM, row.id)])
+    assert [step["action"] for step in steps] == ["submit", "approve", "start", "release", "accept"]
+    assert {step["digest"] for step in steps} == {row.digest}
+    assert steps[1]["actor"] == APPROVERS[0]
