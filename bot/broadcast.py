@@ -112,11 +112,13 @@ TRANSITIONS: Mapping[tuple[State, Action], State] = {
     (State.PENDING, Action.REJECT): State.REJECTED,
     (State.PENDING, Action.CANCEL): State.CANCELLED,
     (State.PENDING, Action.EXPIRE): State.EXPIRED,
+    (State.PENDING, Action.HOLD): State.HELD,  # restored from a backup
     (State.SCHEDULED, Action.WITHDRAW): State.PENDING,
     (State.SCHEDULED, Action.CANCEL): State.CANCELLED,
     (State.SCHEDULED, Action.STOP): State.CANCELLED,
     (State.SCHEDULED, Action.HOLD): State.HELD,
     (State.SCHEDULED, Action.START): State.SENDING,
+    (State.HELD, Action.HOLD): State.HELD,
     (State.HELD, Action.RESUME): State.SCHEDULED,
     (State.HELD, Action.SEND_NOW): State.SCHEDULED,
     (State.HELD, Action.DROP): State.CANCELLED,

@@ -64,6 +64,8 @@ def _explain(error: Exception) -> None:
         fail(*error.lines, code=USAGE)
     if type(error).__name__ == "CannotStart":
         fail(str(error))
+    if type(error).__name__ == "AlreadyDispatching":
+        fail("A bellcrier runs on this database. Stop it first.")
     if isinstance(error, OSError) and error.strerror:
         fail(f"{error.strerror}: {error.filename}" if error.filename else error.strerror)
     fail(f"Something unexpected happened: {placed(error)}")
@@ -262,14 +264,7 @@ def db_upgrade(config: Path | None) -> None:
     """Bring the schema to this version."""
     from bot import database, store
 
-    async def work() -> None:
-        opened = database.open_database(settings_from(config).database_url)
-        try:
-            await opened.write(database.upgrade)
-        finally:
-            await opened.close()
-
-    asyncio.run(work())
+    _on_database(config, database.upgrade, alone=True)
     click.echo(f"The database is at revision {store.REVISION}.")
 
 
@@ -278,16 +273,9 @@ def db_upgrade(config: Path | None) -> None:
 @guarded
 def db_check(config: Path | None) -> None:
     """Is the schema this version's, and is the file sound?"""
-    from bot import database, store
+    from bot import store
 
-    async def work() -> tuple[str | None, str]:
-        opened = database.open_database(settings_from(config).database_url)
-        try:
-            return await opened.read(store.schema_revision), await opened.read(store.integrity)
-        finally:
-            await opened.close()
-
-    revision, integrity = asyncio.run(work())
+    revision, integrity = _on_database(config, lambda c: (store.schema_revision(c), store.integrity(c)))
     if revision != store.REVISION:
         fail(
             f"The database is at revision {revision}, this version needs {store.REVISION}. Run `bellcrier db upgrade`."
@@ -295,6 +283,55 @@ def db_check(config: Path | None) -> None:
     if integrity != "ok":
         fail("The database file is damaged. Restore a backup with `bellcrier db restore FILE`.")
     click.echo(f"The database is at revision {revision} and sound.")
+
+
+@db.command("backup")
+@config_option
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@guarded
+def db_backup(config: Path | None, file: Path) -> None:
+    """Write everything into FILE, which must not exist. The bot may run meanwhile."""
+    from bot import backup, broadcast
+
+    if file.exists():
+        fail(f"{file} is there already. Choose another name.")
+    count = _on_database(config, lambda c: backup.write_backup(c, file, broadcast.now()))
+    click.echo(f"Wrote {count} rows to {file}. It holds texts and tokens: keep it safe.")
+
+
+@db.command("restore")
+@config_option
+@click.option("--force", is_flag=True, help="Throw away the broadcasts that are there.")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@guarded
+def db_restore(config: Path | None, force: bool, file: Path) -> None:
+    """Put FILE in the place of what is there. Everything that had not ended then waits in `held`."""
+    from bot import backup, broadcast
+
+    try:
+        count = _on_database(config, lambda c: backup.restore_backup(c, file, broadcast.now(), force=force), alone=True)
+    except backup.NotABackup as error:
+        fail(str(error))
+    except backup.NotEmpty as error:
+        fail(f"There are {error} broadcasts in the database. Back them up, then use --force to throw them away.")
+    else:
+        click.echo(f"Restored {count} rows. Nothing of it goes out by itself: see what is held in Slack.")
+
+
+def _on_database(config: Path | None, work: Callable[[Any], Any], *, alone: bool = False) -> Any:
+    from bot import database
+
+    async def run() -> Any:
+        opened = database.open_database(settings_from(config).database_url)
+        try:
+            if alone:
+                opened.claim_dispatch()
+                return await opened.write(work)
+            return await opened.read(work)
+        finally:
+            await opened.close()
+
+    return asyncio.run(run())
 
 
 @main.command()
@@ -349,18 +386,10 @@ def export(config: Path | None, since: Any, form: str) -> None:
     import csv
     from datetime import UTC
 
-    from bot import database, store
+    from bot import store
 
     start = int(since.replace(tzinfo=UTC).timestamp()) * 1_000_000 if since else 0
-
-    async def work() -> list[dict[str, Any]]:
-        opened = database.open_database(settings_from(config).database_url)
-        try:
-            return [dict(row) for row in await opened.read(lambda c: store.audit_since(c, start))]
-        finally:
-            await opened.close()
-
-    rows = asyncio.run(work())
+    rows = _on_database(config, lambda c: [dict(row) for row in store.audit_since(c, start)])
     if form == "jsonl":
         for row in rows:
             click.echo(json.dumps(row, ensure_ascii=False))

@@ -233,12 +233,15 @@ def database_now(connection: Connection) -> int:
     return int(connection.execute(text(statement)).scalar_one())
 
 
-def upgrade(connection: Connection) -> None:
-    """Bring the schema to the newest revision. Interrupted, it leaves nothing behind and can be run again."""
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Bring the schema to this revision, the newest if none is named.
+
+    Interrupted, it leaves nothing behind and can be run again.
+    """
     from alembic import command  # 100 ms that only this needs
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)

@@ -18,7 +18,7 @@ from bot.broadcast import SECOND, Action, Broadcast, Clock, Hold, Micros, Phase,
 from bot.database import Database
 from bot.hours import HoldUntil, Policy, Refuse, decide
 from bot.settings import Settings
-from bot.store import Note
+from bot.store import NO_LEASE, Note
 from providers.base import (
     Accepted,
     Blocked,
@@ -486,5 +486,4 @@ def _pause(row: Broadcast, error: Exception) -> float:
     return float(min(2**row.tries, 120))
 
 
-NO_LEASE: dict[str, None] = {"phase": None, "owner": None, "lease_until": None}
 NOTHING_LEFT = (Refused, Blocked, NotReady, Throttled, Unavailable)

@@ -88,7 +88,7 @@ async def _slack(bot: Bot) -> AsyncIterator[Finding]:
         cause = f"Slack does not take the token ({_code(error)})."
         yield Finding("slack.token", "error", cause, "Set SLACK_BOT_TOKEN to the token on the app's page.")
         return
-    yield Finding("slack.token", "ok", f"Connected to {answer['team']} as {answer['user']}.")
+    yield Finding("slack.token", "ok", f"Connected to {answer.get('team')} as {answer.get('user')}.")
     yield _scopes(answer.headers)
     yield _clock(answer.headers)
     for group in bot.settings.approval.approvers:
@@ -124,10 +124,10 @@ def _clock(headers: Any) -> Finding:
 async def _approvers(client: AsyncWebClient, id: str) -> Finding:
     try:
         if id.startswith("S"):
-            found = len((await client.usergroups_users_list(usergroup=id))["users"])
+            found = len((await client.usergroups_users_list(usergroup=id)).get("users") or ())
             level, cause = ("ok", f"{found} people can approve.") if found else ("error", "Nobody is in this group.")
             return Finding(f"approvers.{id}", level, cause, "" if found else "Put people into it, or name another.")
-        user = (await client.users_info(user=id))["user"]
+        user = (await client.users_info(user=id)).get("user") or {}
     except UNREACHABLE as error:
         return Finding(
             f"approvers.{id}", "error", f"Slack does not know it ({_code(error)}).", "Check approval.approvers."

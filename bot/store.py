@@ -261,6 +261,8 @@ kept = Table(
     Column("at", BigInteger, nullable=False),
 )
 
+NO_LEASE: dict[str, None] = {"phase": None, "owner": None, "lease_until": None}
+
 # Statuses only go up: a delivery never goes back from a later word to an earlier one.
 RANK = {
     DeliveryStatus.ACCEPTED: 0,

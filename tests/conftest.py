@@ -11,12 +11,14 @@ import random
 import socket
 import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
+from sqlalchemy.engine import make_url
 
 from bot.app import Bot
 from bot.broadcast import Broadcast
@@ -141,18 +143,23 @@ def postgres() -> Iterator[Any]:
     server.cleanup()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A fresh, empty database of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/store.db"
-    from sqlalchemy.engine import make_url
-
-    server = request.getfixturevalue("postgres")
+@contextmanager
+def new_postgres(server: Any) -> Iterator[str]:
+    """The address of a fresh, empty database on this server."""
     name = f"t{random.randrange(10**12)}"
     server.psql(f"CREATE DATABASE {name};")
     url = make_url(server.get_uri()).set(drivername="postgresql", database=name)
-    return url.render_as_string(hide_password=False)
+    yield url.render_as_string(hide_password=False)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A fresh, empty database of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/store.db"
+        return
+    with new_postgres(request.getfixturevalue("postgres")) as url:
+        yield url
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gzip
 import random
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from alembic.script import ScriptDirectory
 
 from bot import store
 from bot.app import open_accounts, policies_of
+from bot.backup import NotABackup, NotEmpty, restore_backup, write_backup
 from bot.broadcast import SECOND, Action, Broadcast, BroadcastRequest, Hold, NotAllowed, State, TooLate
 from bot.database import Busy, Database, SQLite, open_database, upgrade
 from bot.dispatch import Dispatcher
@@ -24,7 +26,7 @@ from bot.workflow import Desk, Workflow
 from providers.base import Purpose
 from providers.http import Http
 from sandbox.server import Sandbox
-from tests.conftest import changed, raw_settings
+from tests.conftest import changed, new_postgres, raw_settings
 
 TEAM = "T0BELL"
 APPROVERS = [f"U0APPROVER{number}" for number in range(50)]
@@ -407,3 +409,71 @@ async def test_every_step_of_a_life_is_in_the_audit_with_its_digest(core: Core) 
     assert [step["action"] for step in steps] == ["submit", "approve", "start", "release", "accept"]
     assert {step["digest"] for step in steps} == {row.digest}
     assert steps[1]["actor"] == APPROVERS[0]
+
+
+# --- backup and restore ----------------------------------------------------------------------------------------------
+
+
+async def everything(database: Database) -> dict[str, int]:
+    tables = store.metadata.sorted_tables
+    return await database.read(lambda c: {t.name: len(c.execute(t.select()).all()) for t in tables})
+
+
+async def test_after_a_restore_nothing_goes_by_itself(core: Core, tmp_path: Path) -> None:
+    waiting, due, going, gone = await core.ask(), await core.approved(), await core.approved(), await core.approved()
+    await core.edit(going, state="sending", phase="releasing", owner="a", attempt=1, lease_until=core.now + SECOND)
+    await core.edit(gone, state="sent", ids=["7"], due=None)
+    file = tmp_path / "backup.gz"
+    count = await core.database.read(lambda c: write_backup(c, file, core.now))
+    before = await everything(core.database)
+    assert sum(before.values()) == count
+    assert file.stat().st_mode & 0o077 == 0
+
+    await core.run(core.dispatcher("a"))  # life goes on, and then the disk is lost
+    assert len(core.sandbox.vendors.ledger) == 1
+    with pytest.raises(NotEmpty):
+        await core.database.write(lambda c: restore_backup(c, file, core.now))
+    await core.database.write(lambda c: restore_backup(c, file, core.now, force=True))
+
+    await core.run(core.dispatcher("b"))
+    assert len(core.sandbox.vendors.ledger) == 1
+    rows = [await core.row(row.id) for row in (waiting, due, going, gone)]
+    assert [row.state for row in rows] == [State.HELD, State.HELD, State.UNKNOWN, State.SENT]
+    assert [row.hold for row in rows[:2]] == [Hold.RESTORED, Hold.RESTORED]
+    assert rows[3].ids == ("7",)
+
+    await core.workflow.act(TEAM, due.id, Action.SEND_NOW, person=CLEO, version=1)
+    await core.workflow.act(TEAM, waiting.id, Action.SEND_NOW, person=CLEO, version=1)
+    await core.run(core.dispatcher("b"))
+    assert (await core.row(due.id)).state is State.SENT  # a person said so, and its approval still binds its bytes
+    assert (await core.row(waiting.id)).state is State.PENDING  # nobody ever approved this one
+    assert len(core.sandbox.vendors.ledger) == 2
+
+
+async def test_a_backup_goes_from_any_database_into_any_other(core: Core, tmp_path: Path, postgres: Any) -> None:
+    await core.run(core.dispatcher("a"))
+    row = await core.approved()
+    file = tmp_path / "backup.gz"
+    await core.database.read(lambda c: write_backup(c, file, core.now))
+    with new_postgres(postgres) as url:
+        for other in (open_database(f"sqlite:///{tmp_path}/other.db"), open_database(url)):
+            await other.write(lambda c: restore_backup(c, file, core.now))
+            there = await other.read(lambda c: store.find(c, TEAM, row.id))
+            assert (there.text, there.digest, there.hold) == (row.text, row.digest, Hold.RESTORED)
+            assert await other.read(store.schema_revision) == store.REVISION
+            await other.write(lambda c: store.write_refusal(c, TEAM, "U", "x", "y", 1))  # numbers go on
+            await other.close()
+
+
+@pytest.mark.parametrize("spoil", ["cut", "words", "empty", "another"])
+async def test_what_is_no_whole_backup_changes_nothing(core: Core, tmp_path: Path, spoil: str) -> None:
+    await core.ask()
+    file = tmp_path / "backup.gz"
+    await core.database.read(lambda c: write_backup(c, file, core.now))
+    whole = file.read_bytes()
+    bad = {"cut": whole[:-40], "words": b"hello", "empty": b"", "another": gzip.compress(b'{"a": 1}\n{"b": 2}\n')}
+    file.write_bytes(bad[spoil])
+    before = await everything(core.database)
+    with pytest.raises(NotABackup):
+        await core.database.write(lambda c: restore_backup(c, file, core.now, force=True))
+    assert await everything(core.database) == before

@@ -285,6 +285,26 @@ async def test_two_processes_on_one_file_and_the_second_says_why_not(
     assert "Another bellcrier already dispatches" in told
 
 
+async def test_backup_and_restore_from_the_shell(sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int) -> None:
+    running = await run_bot(shell, sandbox, tmp_path, bot_port, BELLCRIER_APPROVAL__UNDO="60s")
+    ts = await approved(sandbox)
+    assert (await (await shell("db", "backup", "save.gz", env=TOKENS)).ends())[0] == 0
+    code, told = await (await shell("db", "backup", "save.gz", env=TOKENS)).ends()
+    assert (code, "is there already" in told) == (1, True)
+    code, told = await (await shell("db", "restore", "--force", "save.gz", env=TOKENS)).ends()
+    assert (code, "Stop it first" in told) == (1, True)
+    running.process.send_signal(signal.SIGTERM)
+    await running.ends()
+    code, told = await (await shell("db", "restore", "save.gz", env=TOKENS)).ends()
+    assert (code, "There are 1 broadcasts" in told) == (1, True)
+    assert (await (await shell("db", "restore", "--force", "save.gz", env=TOKENS)).ends())[0] == 0
+
+    await run_bot(shell, sandbox, tmp_path, bot_port)
+    await sandbox.until(lambda: "restored from a backup" in thread_text(sandbox, ts))
+    await state_becomes(tmp_path, State.HELD)
+    assert sandbox.vendors.ledger == []
+
+
 async def test_health_check_and_doctor_from_the_shell(
     sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
 ) -> None:

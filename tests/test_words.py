@@ -24,7 +24,7 @@ from providers import encom, kaizala, octopush
 ROOT = Path(__file__).parent.parent
 FIRST = {"words", "Sentence", "NotAllowed", "Refused", "Unavailable", "Uncertain", "Blocked", "NotReady"}
 SECOND = {"Problem", "NotATime", "Evidence"}
-NAMES = {"template", "MAY_HAVE_GONE", "RETIRED", "GONE"}
+NAMES = {"template", "MAY_HAVE_GONE", "RETIRED", "GONE", "TOLD", "LOST"}
 
 
 def literals(node: ast.AST | None) -> Iterator[str]:

@@ -1,0 +1,139 @@
+"""Everything in the database as one file, and back; what comes back asks before it sends.
+
+One form for SQLite and PostgreSQL, so that a backup of the one can be restored into the other: gzipped JSON, a line
+for each row, between a line that names the schema and one that counts.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, MetaData, func, insert, select, text
+
+from bot import store
+from bot.broadcast import Action, Broadcast, Hold, Micros, Phase, Sentence, State
+from bot.database import upgrade
+from bot.store import Note
+
+HEAD = "bellcrier backup"
+AT_ONCE = 500
+TOLD = "The data was restored from a backup of {made_at}, so it may have gone out since. Send it now, or drop it?"
+LOST = "It was going out when the backup was made, so nobody knows whether it did. Please say below what happened."
+
+
+class NotABackup(Exception):
+    """The file cannot be restored; the message says why."""
+
+
+class NotEmpty(Exception):
+    """There are broadcasts in the database that a restore would lose."""
+
+
+def write_backup(connection: Connection, path: Path, at: Micros) -> int:
+    """Write every row into a new file that only its owner can read. Returns how many. Raises FileExistsError."""
+    count = 0
+    path.touch(mode=0o600, exist_ok=False)
+    with gzip.open(path, "wt", encoding="utf-8") as file:
+        file.write(json.dumps({HEAD: store.schema_revision(connection), "at": at}) + "\n")
+        for table in store.metadata.sorted_tables:
+            for row in connection.execute(select(table)).mappings():
+                file.write(json.dumps({"table": table.name, "row": dict(row)}) + "\n")
+                count += 1
+        file.write(json.dumps({"rows": count}) + "\n")
+    return count
+
+
+def restore_backup(connection: Connection, path: Path, at: Micros, *, force: bool = False) -> int:
+    """Put a backup in the place of what is there, then hold what has not ended. Returns how many rows.
+
+    Raises NotABackup, or NotEmpty without `force`. Nothing changes when it raises.
+    """
+    head, rows = read_backup(path)
+    _clear(connection, force)
+    upgrade(connection, str(head[HEAD]))
+    reflected = MetaData()
+    reflected.reflect(connection)
+    for name, some in _grouped(rows):
+        if name not in reflected.tables:
+            raise NotABackup(f"{path} holds a table {name!r} that its own revision does not have.")
+        connection.execute(insert(reflected.tables[name]), some)
+    upgrade(connection)
+    _continue_numbers(connection)
+    hold_all(connection, int(head["at"]), at)
+    return len(rows)
+
+
+def read_backup(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The first line, and the rows. Raises NotABackup for a file that is something else, or cut short."""
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            lines = [json.loads(line) for line in file]
+        head, *rows, tail = lines
+        if not isinstance(head[HEAD], str) or tail["rows"] != len(rows):
+            raise ValueError
+    except (gzip.BadGzipFile, EOFError, ValueError, KeyError, TypeError):
+        raise NotABackup(f"{path} is no whole backup of bellcrier.") from None
+    return head, rows
+
+
+def _clear(connection: Connection, force: bool) -> None:
+    if store.is_empty(connection):
+        return
+    if not force and connection.dialect.has_table(connection, "broadcasts"):
+        found = connection.execute(select(func.count()).select_from(store.broadcasts)).scalar_one()
+        if found:
+            raise NotEmpty(found)
+    known = MetaData()
+    known.reflect(connection)
+    known.drop_all(connection)
+
+
+def _grouped(rows: Iterable[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Rows of one table after the other, a few hundred at a time."""
+    name, some = "", list[dict[str, Any]]()
+    for entry in rows:
+        if some and (entry["table"] != name or len(some) == AT_ONCE):
+            yield name, some
+            some = []
+        name = entry["table"]
+        some.append(entry["row"])
+    if some:
+        yield name, some
+
+
+def _continue_numbers(connection: Connection) -> None:
+    """PostgreSQL counts apart from the rows; SQLite goes on after the highest by itself."""
+    if connection.dialect.name != "postgresql":
+        return
+    for table in (store.audit, store.notes):
+        highest = connection.execute(select(func.max(table.c.seq))).scalar_one()
+        sequence = text(f"SELECT setval(pg_get_serial_sequence('{table.name}', 'seq'), :highest)")
+        if highest is not None:
+            connection.execute(sequence, {"highest": highest})
+
+
+def hold_all(connection: Connection, made_at: Micros, at: Micros) -> None:
+    """Whatever the backup thinks is still to come may have gone out since: nothing of it goes by itself."""
+    for state in (State.PENDING, State.SCHEDULED, State.HELD, State.SENDING):
+        for row in store.in_state(connection, state, limit=1_000_000):
+            if row.phase is Phase.RELEASING:
+                _lose(connection, row, at)
+            elif row.hold is not Hold.RESTORED:
+                _hold(connection, row, made_at, at)
+
+
+def _hold(connection: Connection, row: Broadcast, made_at: Micros, at: Micros) -> None:
+    said = [Note(Sentence(TOLD, {"made_at": made_at}), mention=row.requester)]
+    changes: dict[str, Any] = {"hold": Hold.RESTORED, "hold_until": None, "due": None, **store.NO_LEASE}
+    store.move(connection, row, Action.HOLD, actor="restore", at=at, reason=Hold.RESTORED, said=said, **changes)
+
+
+def _lose(connection: Connection, row: Broadcast, at: Micros) -> None:
+    told = Sentence(LOST)
+    changes: dict[str, Any] = {"failure": told, "look_at": at, "due": None, **store.NO_LEASE}
+    said = [Note(told, row.requester, aloud=True)]
+    store.move(connection, row, Action.LOSE_TRACK, actor="restore", at=at, said=said, **changes)
