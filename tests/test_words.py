@@ -46,6 +46,9 @@ def in_source(path: Path) -> Iterator[str]:
                 yield from literals(node.args[1])
             elif name == "count" and len(node.args) > 2:
                 yield from literals(node.args[0])
+        elif isinstance(node, ast.arguments):
+            named = zip(reversed(node.args), reversed(node.defaults), strict=False)
+            yield from (text for arg, default in named if arg.arg in NAMES for text in literals(default))
         elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in NAMES:
             yield from literals(node.value)
 

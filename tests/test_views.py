@@ -1,0 +1,118 @@
+"""What people see in Slack: whole, inert, within Slack's limits, and never in disagreement with the table of states."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.broadcast import TRANSITIONS, Action, Broadcast, Hold, Phase, Sentence, State, allowed
+from bot.slack import views
+from bot.slack.views import Showing
+from bot.words import words_for
+from providers.base import AudienceKind, Purpose
+from sandbox.blocks import check_blocks, check_view
+
+EN = words_for("en")
+LONG = {
+    "plain": "a" * 4000,
+    "emoji": "🔥" * 2000,
+    "right to left": "مرحبا بالعالم " * 280,
+    "angle brackets": "<!channel> & <@U1> " * 200,
+    "new lines": "a\n" * 2000,
+    "backticks": "```" * 1300,
+    "one combining pile": "e" + "\u0301" * 3900,
+    "zero width joiners": "👨‍👩‍👧‍👦" * 350,
+}
+
+
+def row(**changes: Any) -> Broadcast:
+    given: dict[str, Any] = {
+        "workspace": "T1", "id": "B234679", "version": 1, "state": State.PENDING, "key": "k", "requester": "U1",
+        "editor": "U1", "channel": "C1", "audience": "clients", "account": "encom", "provider": "encom",
+        "kind": AudienceKind.LIST, "target": "1", "purpose": Purpose.MARKETING, "typed": "Hi",
+        "text": "Hi STOP AU 36111", "digest": "d" * 64, "quorum": 1, "approvers": ("S1",), "created_at": 1,
+        "changed_at": 1, "size": 20,
+    }  # fmt: skip
+    return Broadcast(**(given | changes))
+
+
+def showing() -> Showing:
+    return Showing((), "Encom", None, None, training=False, zone="")
+
+
+def whole_text(blocks: list[dict[str, Any]]) -> str:
+    """The rich text of a card, in order."""
+    found = []
+    for block in blocks:
+        if block["type"] == "rich_text":
+            for element in block["elements"]:
+                found += [part["text"] for part in element["elements"] if part["type"] == "text"]
+    return "".join(found)
+
+
+@pytest.mark.parametrize("case", LONG)
+@pytest.mark.parametrize("state", State)
+def test_a_card_is_taken_by_slack_in_every_state_with_all_of_the_text(case: str, state: State) -> None:
+    post = views.card(row(state=state, text=LONG[case], typed=LONG[case], hold=Hold.LATE), showing(), EN)
+    check_blocks(post.blocks)
+    assert LONG[case] in whole_text(post.blocks)
+    assert 0 < len(post.text) <= 4000
+
+
+@given(text=st.text(min_size=1, max_size=3000))
+@settings(max_examples=150, deadline=None)
+def test_whatever_is_typed_is_shown_whole_and_inert(text: str) -> None:
+    if not text.strip():
+        return
+    post = views.card(row(text=text, typed=text), showing(), EN)
+    check_blocks(post.blocks)
+    assert text in whole_text(post.blocks)
+    markdown = json.dumps([block for block in post.blocks if block["type"] != "rich_text"])
+    assert "<!channel>" not in markdown
+
+
+@pytest.mark.parametrize("state", State)
+def test_every_state_has_its_badge(state: State) -> None:
+    assert views.BADGES[state]
+
+
+def test_every_hold_and_every_purpose_has_its_words() -> None:
+    assert views.HOLDS.keys() == set(Hold)
+    assert views.PURPOSES.keys() == set(Purpose)
+
+
+@pytest.mark.parametrize("state", State)
+def test_the_buttons_are_what_the_table_allows(state: State) -> None:
+    post = views.card(row(state=state, hold=Hold.LATE, phase=Phase.STAGING), showing(), EN)
+    shown = {e["action_id"] for b in post.blocks for e in b.get("elements", []) if e.get("type") == "button"}
+    names = {id.removeprefix("broadcast.") for id in shown}
+    assert names <= {action.value for action in allowed(state)} | {"edit"}
+    assert all(e["value"] == "B234679:1" for b in post.blocks for e in b.get("elements", []) if "value" in e)
+    if state is State.PENDING:
+        assert {"approve", "reject", "cancel"} <= names
+
+
+def test_nothing_that_has_ended_can_be_pressed() -> None:
+    ended = {state for state in State if not any(start is state for start, _ in TRANSITIONS)}
+    assert ended == {State.DONE, State.FAILED, State.REJECTED, State.CANCELLED, State.EXPIRED}
+    assert Action.APPROVE in allowed(State.PENDING)
+
+
+@pytest.mark.parametrize("language", ["en", "fr", "es"])
+def test_forms_are_taken_by_slack_in_every_language(language: str) -> None:
+    words = words_for(language)
+    many = [(f"audience-{number}-" + "x" * 60, "y" * 90) for number in range(100)]
+    check_view(views.compose(views.Form(many, "C1"), words))
+    check_view(views.reject_form(row(), words))
+    values = {"audience": many[3][0], "purpose": "marketing", "text": "z" * 3000, "send_at": 1, "sender": "Bell"}
+    check_view(views.compose(views.Form(many, "C1", "B234679", values), words))
+
+
+def test_a_note_says_a_sentence_inside_a_sentence_in_the_readers_language() -> None:
+    inner = Sentence("The vendor asked us to slow down.")
+    told = Sentence("{cause} Nothing was sent; it tries again {again_at}.", {"cause": inner, "again_at": 1})
+    assert "Le fournisseur demande de ralentir. Rien n’est parti" in views.sentence(words_for("fr"), told)
