@@ -84,7 +84,7 @@ class Api:
         for name in JSON_ARGUMENTS:
             if isinstance(arguments.get(name), str):
                 arguments[name] = _parsed(arguments[name])
-        bearer = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
+        bearer = request.headers.get("authorization", "").removeprefix("Bearer").strip()
         return bearer or str(arguments.pop("token", "")), {k: v for k, v in arguments.items() if k != "token"}
 
     async def _spoil(self, fault: Fault | None) -> Response | None:
