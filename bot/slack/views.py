@@ -258,10 +258,11 @@ def _size(broadcast: Broadcast, words: Words) -> str:
 
 
 def _start(broadcast: Broadcast, showing: Showing, words: Words) -> str:
-    if broadcast.due is not None or broadcast.send_at is not None:
-        instant = broadcast.due or broadcast.send_at or 0
-        zone = showing.zone or broadcast.zone
-        start = f"{when(instant, zone)} ({spelled(instant, zone)})"
+    zone = showing.zone or broadcast.zone
+    if broadcast.send_at is not None:  # the wall clock that was meant, whatever the reader's own zone
+        start = f"{when(broadcast.send_at, zone)} ({spelled(broadcast.send_at, zone)})"
+    elif broadcast.due is not None:
+        start = when(broadcast.due, zone)
     else:
         start = words("right after approval")
     if isinstance(showing.verdict, HoldUntil) and broadcast.state in (State.PENDING, State.SCHEDULED):

@@ -133,7 +133,7 @@ function drawSide() {
   const here = world.channels.find((c) => c.id === state.channel);
   $("#title").textContent = here ? (here.kind === "im" ? `🔔 ${here.name}` : `# ${here.name}`) : "";
   $("#topic").textContent = here ? `${here.members.length} people${here.bot ? "" : " · the bot is not in this channel"}` : "";
-  $("#composer textarea").placeholder = here ? `Message ${here.kind === "im" ? here.name : `#${here.name}`} as ${me.real_name} — or type / for commands` : "";
+  $("#composer textarea").placeholder = here ? `Message ${here.kind === "im" ? here.name : `#${here.name}`} as ${me.real_name}, or type /` : "";
 }
 
 const role = (p) => `${p.real_name}${p.groups.includes("marketing-approvers") ? " · approver" : p.groups.length ? ` · ${p.groups[0]}` : p.kind === "guest" ? "" : " · member"}`;
