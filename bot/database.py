@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -222,15 +222,6 @@ def translated(error: Exception) -> Exception:
     if isinstance(error, OperationalError) and "locked" in str(error.orig):
         return Busy()
     return error
-
-
-def database_now(connection: Connection) -> int:
-    """The database's clock in microseconds: leases of several processes are judged by one clock."""
-    if connection.dialect.name == "postgresql":
-        statement = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
-    else:
-        statement = "SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
-    return int(connection.execute(text(statement)).scalar_one())
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:

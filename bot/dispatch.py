@@ -180,13 +180,11 @@ class Dispatcher:
 
     def _reopen(self, connection: Connection) -> int:
         """What was held for the hour alone goes on when the window opens."""
-        now, reopened = self.clock(), 0
-        for row in store.in_state(connection, State.HELD):
-            if row.hold is Hold.HOURS and row.hold_until is not None and row.hold_until <= now:
-                reopened += 1
-                changes: dict[str, Any] = {"hold": None, "hold_until": None, "due": now, "start_at": row.hold_until}
-                store.move(connection, row, Action.RESUME, actor="clock", at=now, **changes)
-        return reopened
+        now, rows = self.clock(), store.reopened(connection, self.clock())
+        for row in rows:
+            changes: dict[str, Any] = {"hold": None, "hold_until": None, "due": now, "start_at": row.hold_until}
+            store.move(connection, row, Action.RESUME, actor="clock", at=now, **changes)
+        return len(rows)
 
     def _recover(self, connection: Connection) -> int:
         """A lapsed lease: what was being staged starts over, what was being released is unknown for ever."""

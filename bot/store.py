@@ -18,6 +18,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     ForeignKeyConstraint,
     Index,
@@ -367,6 +368,20 @@ def was_seen(connection: Connection, workspace: str, key: str) -> bool:
     return connection.execute(statement).first() is not None
 
 
+def keep_latest(connection: Connection, workspace: str, key: str, at: Micros) -> None:
+    """Remember when this last happened; an earlier time changes nothing."""
+    if insert_ignoring(connection, seen, [{"workspace": workspace, "key": key, "at": at}]):
+        return
+    same = and_(seen.c.workspace == workspace, seen.c.key == key, seen.c.at < at)
+    connection.execute(update(seen).where(same).values(at=at))
+
+
+def last_time(connection: Connection, workspace: str, key: str) -> Micros:
+    """When it last happened; 0 for never."""
+    statement = select(seen.c.at).where(seen.c.workspace == workspace, seen.c.key == key)
+    return connection.execute(statement).scalar_one_or_none() or 0
+
+
 def forget_seen(connection: Connection, before: Micros) -> None:
     connection.execute(seen.delete().where(seen.c.at < before))
 
@@ -622,15 +637,26 @@ def next_due(connection: Connection) -> Micros | None:
     return due_at
 
 
-def in_state(connection: Connection, state: State, limit: int = 200) -> list[Broadcast]:
+def in_state(connection: Connection, state: State, *more: ColumnElement[bool], limit: int = 200) -> list[Broadcast]:
+    """The broadcasts in a state (and for which `more` holds), those that wait longest first, locked."""
     statement = (
         select(broadcasts)
-        .where(broadcasts.c.state == state)
+        .where(broadcasts.c.state == state, *more)
         .order_by(broadcasts.c.changed_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
     return [_to_broadcast(row) for row in connection.execute(statement).mappings()]
+
+
+def lapsed(connection: Connection, at: Micros) -> list[Broadcast]:
+    """Requests that nobody answered in time."""
+    return in_state(connection, State.PENDING, broadcasts.c.expires_at <= at)
+
+
+def reopened(connection: Connection, at: Micros) -> list[Broadcast]:
+    """What was held for the hour alone, and whose window is open now."""
+    return in_state(connection, State.HELD, broadcasts.c.hold == Hold.HOURS, broadcasts.c.hold_until <= at)
 
 
 def accounts_sending(connection: Connection) -> set[str]:

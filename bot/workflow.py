@@ -38,6 +38,7 @@ from providers.base import Provider, Purpose
 
 TWIN_WINDOW = 60 * SECOND  # the same request again within this is a repeated command, not a wish
 FURTHEST = 2 * 366 * 24 * 3600 * SECOND
+SEEN_KEPT = 3 * 24 * 3600 * SECOND  # Slack brings an event again for an hour or so
 PAST_SLACK = 60 * SECOND  # what a form took to fill in
 
 
@@ -442,7 +443,8 @@ class Workflow:
             self.wake()
 
     def _expire(self, connection: Connection) -> int:
-        lapsed = [row for row in store.in_state(connection, State.PENDING) if self._expired(row)]
+        store.forget_seen(connection, self.clock() - SEEN_KEPT)
+        lapsed = store.lapsed(connection, self.clock())
         for row in lapsed:
             said = Note(Sentence("Nobody approved it in time, so it will not be sent."), row.requester, aloud=True)
             store.move(connection, row, Action.EXPIRE, actor="clock", at=self.clock(), said=[said])

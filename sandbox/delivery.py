@@ -78,9 +78,10 @@ class Delivery:
             "is_ext_shared_channel": False,
             "event_context": secrets.token_hex(16),
         }
-        copies = 2 if (fault := self.faults.take("events_api")) and fault.kind == "duplicate" else 1
-        for _ in range(copies):
-            self.background(self._bring(payload, fault.detail.get("delay", 0.0) if fault else 0.0))
+        fault = self.faults.take("events_api")
+        late = float(fault.detail.get("seconds", 1.0)) if fault and fault.kind == "delay" else 0.0  # others overtake it
+        for _ in range(2 if fault and fault.kind == "duplicate" else 1):
+            self.background(self._bring(payload, late))
 
     def _authorization(self) -> Json:
         return {

@@ -299,6 +299,21 @@ async def test_past_its_grace_it_asks(core: Core) -> None:
     assert len(core.sandbox.vendors.ledger) == 1
 
 
+async def test_what_is_held_for_the_night_goes_by_itself_in_the_morning_and_once(core: Core) -> None:
+    core.now += 12 * 3600 * SECOND  # nine in the evening in Paris, a Friday
+    row = await core.approved(audience="paris")
+    await core.run(core.dispatcher("a"))
+    held = await core.row(row.id)
+    assert (held.state, held.hold) == (State.HELD, Hold.HOURS)
+    core.now = (held.hold_until or 0) - 1
+    await core.run(core.dispatcher("a"))
+    assert core.sandbox.vendors.ledger == []
+    core.now += 5 * 60 * SECOND
+    await core.run(core.dispatcher("a"), core.dispatcher("b"))
+    assert (await core.row(row.id)).state is State.SENT
+    assert len(core.sandbox.vendors.ledger) == 1
+
+
 async def test_over_the_hourly_cap_it_is_held(make_core: MakeCore) -> None:
     few = make_core(hourly_cap=3)
     rows = [await few.approved() for _ in range(5)]

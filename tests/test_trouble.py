@@ -213,6 +213,22 @@ async def test_a_redelivered_reaction_counts_once(sandbox: Sandbox, bot: Bot) ->
     assert len(sandbox.vendors.ledger) == 1
 
 
+async def test_a_reaction_that_was_taken_back_does_not_approve_though_it_arrives_last(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    sandbox.faults.add("events_api", "delay", seconds=0.5)
+    await sandbox.acting.react("U0ANA", HERE, posted["ts"], "white_check_mark")
+    await sandbox.acting.unreact("U0ANA", HERE, posted["ts"], "white_check_mark")
+    await asyncio.sleep(1)
+    assert (await newest(bot)).state is State.PENDING
+
+    await sandbox.acting.react("U0ANA", HERE, posted["ts"], "white_check_mark")
+    await settled(bot, State.SENT)
+    assert len(sandbox.vendors.ledger) == 1
+
+
 async def test_approve_and_cancel_at_once_have_one_winner(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, "send clients marketing Soldes")
     posted = await card(sandbox)

@@ -154,7 +154,7 @@ class Actions:
     async def _reacted(self, body: Body, event: Mapping[str, Any], client: AsyncWebClient) -> None:
         action = self._meant(event)
         card = await self._card(body, event) if action else None
-        if action is None or card is None:
+        if action is None or card is None or await self._taken_back(card, event):
             return
         words, user = words_for(None), str(event.get("user") or "")
         try:
@@ -180,8 +180,16 @@ class Actions:
         card = await self._card(body, event) if self._meant(event) is Action.APPROVE else None
         if card is None:
             return
+        # Slack may bring the taking back before the giving: then what is given later in coming is void.
+        key, at = _reaction_key(card, event), _event_time(event)
+        await self.workflow.database.write(lambda c: store.keep_latest(c, card.workspace, key, at))
         person = Person(card.workspace, str(event.get("user") or ""))
         await self.workflow.withdraw(card.workspace, card.broadcast, person=person, way="reaction")
+
+    async def _taken_back(self, card: Card, event: Mapping[str, Any]) -> bool:
+        key = _reaction_key(card, event)
+        latest = await self.workflow.database.read(lambda c: store.last_time(c, card.workspace, key))
+        return latest > _event_time(event)
 
     def _meant(self, event: Mapping[str, Any]) -> Action | None:
         """What a reaction says, skin tones and aliases folded; nothing for one that nobody configured."""
@@ -202,3 +210,14 @@ class Actions:
             self._explained.clear()
         self._explained[key] = now
         await tell(client, card.channel, user, views.Post(told, [views.section(told)]))
+
+
+def _reaction_key(card: Card, event: Mapping[str, Any]) -> str:
+    return f"unreacted:{card.channel}:{card.ts}:{event.get('user')}:{event.get('reaction')}"
+
+
+def _event_time(event: Mapping[str, Any]) -> int:
+    """When it happened at Slack, in microseconds; 0 where it does not say."""
+    seconds, _, fraction = str(event.get("event_ts") or "").partition(".")
+    digits = f"{seconds}{fraction[:6]:0<6}"
+    return int(digits) if digits.isascii() and digits.isdigit() else 0
