@@ -117,6 +117,8 @@ TRANSITIONS: Mapping[tuple[State, Action], State] = {
     (State.SCHEDULED, Action.CANCEL): State.CANCELLED,
     (State.SCHEDULED, Action.STOP): State.CANCELLED,
     (State.SCHEDULED, Action.HOLD): State.HELD,
+    (State.SCHEDULED, Action.OUTGROW): State.PENDING,
+    (State.SCHEDULED, Action.REFUSE): State.FAILED,
     (State.SCHEDULED, Action.START): State.SENDING,
     (State.HELD, Action.HOLD): State.HELD,
     (State.HELD, Action.RESUME): State.SCHEDULED,

@@ -8,6 +8,7 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -18,6 +19,7 @@ from bot.broadcast import SECOND, Action, Broadcast, Clock, Hold, Micros, Phase,
 from bot.database import Database
 from bot.hours import HoldUntil, Policy, Refuse, decide
 from bot.settings import Settings
+from bot.staging import STAGING_DEADLINE, Overtaken, Stager
 from bot.store import NO_LEASE, Note
 from providers.base import (
     Accepted,
@@ -27,7 +29,6 @@ from providers.base import (
     ProviderError,
     Receipts,
     Refused,
-    Staged,
     Throttled,
     Unavailable,
     Uncertain,
@@ -38,10 +39,9 @@ log = structlog.get_logger(__name__)
 
 CLAIM_AT_ONCE = 8
 LEASE_MARGIN = 20.0  # seconds by which a lease outlives the deadline of the work done under it
-STAGING_DEADLINE = 300.0
-STAGING_PAUSES = (0.5, 1, 2, 4, 8, 15)
 MAX_TRIES = 8
 FIRST_LOOK = 60 * SECOND
+OTHER_TIME = 300 * SECOND
 SIZE_AGAIN = 300 * SECOND
 HOUR = 3600 * SECOND
 
@@ -79,6 +79,8 @@ class Dispatcher:
         self.database, self.settings, self.clock, self.owner, self.key = database, settings, clock, owner, key
         self.tell_size = tell_size
         self.providers, self.policies, self.wake = providers, policies, wake
+        self.stager = Stager(database, settings, providers, clock)
+        self.preparing = [name for name, provider in providers.items() if provider.capabilities.two_step]
         self.running: set[asyncio.Task[None]] = set()
         self.stopping = False
 
@@ -93,13 +95,16 @@ class Dispatcher:
             self._start(row)
         if changed or claimed:
             self.wake()
+        await self.stager.recall_leftovers()
 
     def _look_round(self, connection: Connection) -> tuple[int, list[Broadcast]]:
-        return self._recover(connection) + self._reopen(connection), self._claim(connection)
+        changed = self._recover(connection) + self._reopen(connection)
+        return changed, [*self._claim(connection), *self._claim_early(connection)]
 
     def _start(self, claimed: Broadcast) -> None:
-        log.info("claimed", broadcast=claimed.id, attempt=claimed.attempt)
-        task = asyncio.create_task(self.send(claimed), name=f"send {claimed.id}")
+        log.info("claimed", broadcast=claimed.id, attempt=claimed.attempt, state=claimed.state)
+        work = self.send if claimed.state is State.SENDING else self.stage_early
+        task = asyncio.create_task(work(claimed), name=f"{work.__name__} {claimed.id}")
         self.running.add(task)
         task.add_done_callback(self.running.discard)
 
@@ -116,19 +121,32 @@ class Dispatcher:
 
     def _claim(self, connection: Connection) -> list[Broadcast]:
         now, claimed = self.clock(), []
-        busy = store.accounts_sending(connection)
         for row in store.due(connection, now, CLAIM_AT_ONCE):
             gate = self.gate(connection, row, now)
             if gate is not None:
                 self._hold(connection, row, gate)
-            elif not self._must_queue(row, busy):
-                busy.add(row.account)
+            elif self._has_slot(connection, row):
                 claimed += self._claim_one(connection, row, now)
         return claimed
 
-    def _must_queue(self, row: Broadcast, busy: set[str]) -> bool:
-        """A vendor with two steps prepares one campaign per account at a time."""
-        return row.account in busy and self.providers[row.account].capabilities.two_step
+    def _has_slot(self, connection: Connection, row: Broadcast) -> bool:
+        """A vendor with two steps has one campaign open per account at a time; the others queue by their time."""
+        if row.account not in self.preparing:
+            return True
+        store.alone(connection, f"account:{row.account}")
+        return store.slots(connection, self.clock()).get(row.account, row.id) == row.id
+
+    def _claim_early(self, connection: Connection) -> list[Broadcast]:
+        """Inside the undo window: what can be prepared by now, so that people see its size and cost before it goes."""
+        if not self.preparing:
+            return []
+        now, claimed = self.clock(), []
+        lease = {"owner": self.owner, "lease_until": self._lease(STAGING_DEADLINE)}
+        for row in store.to_stage(connection, self.preparing, now, now + micros(self.settings.approval.undo)):
+            if self.gate(connection, row, now) is None and self._has_slot(connection, row):
+                leased = store.touch(connection, row, now, **lease)
+                claimed += [leased] if leased else []
+        return claimed
 
     def _claim_one(self, connection: Connection, row: Broadcast, now: Micros) -> list[Broadcast]:
         changes: dict[str, Any] = {"attempt": row.attempt + 1, "owner": self.owner, "phase": Phase.STAGING}
@@ -189,6 +207,8 @@ class Dispatcher:
     def _recover(self, connection: Connection) -> int:
         """A lapsed lease: what was being staged starts over, what was being released is unknown for ever."""
         now, recovered = self.clock(), 0
+        if self.database.exclusive:
+            recovered += store.free_staged_by_others(connection, self.owner)
         for row in store.in_state(connection, State.SENDING):
             theirs = row.owner != self.owner and self.database.exclusive
             if not theirs and (row.lease_until or 0) > now:
@@ -207,7 +227,7 @@ class Dispatcher:
         """Carry a claimed broadcast to its outcome. Never raises but for cancellation at shutdown."""
         row: Broadcast | None = claimed
         try:
-            row = await self._prepare(claimed)
+            row = await self.stager.prepare(claimed)
             if row is not None:
                 row = await self._commit_intent(row)
         except asyncio.CancelledError:
@@ -218,65 +238,28 @@ class Dispatcher:
         if row is not None:
             await self._release(row)
 
-    async def _prepare(self, row: Broadcast) -> Broadcast | None:
-        """Everything that is safe to repeat: the audience's size, and the campaign where the vendor has two steps."""
-        provider = self.providers[row.account]
-        if provider.capabilities.sizes:
-            found = await provider.size(row.vendor_audience)
-            if found is not None and found.size is not None and self._outgrown(row, found.size):
-                await self._outgrow(row, found.size)
-                return None
-        return await self._stage(row, provider) if provider.capabilities.two_step else row
-
-    async def _stage(self, row: Broadcast, provider: Provider) -> Broadcast | None:
-        deadline = time.monotonic() + STAGING_DEADLINE
-        for pause in (*STAGING_PAUSES, *[STAGING_PAUSES[-1]] * 1000):
-            staged = await self._stage_once(provider, row)
-            if staged is not None:
-                row = await self._keep_staged(row, staged)
-                if staged.contacts is not None and self._outgrown(row, staged.contacts):
-                    await provider.recall(staged)
-                    await self._outgrow(row, staged.contacts)
-                    return None
-            if staged is None or staged.ready:
-                return row
-            if time.monotonic() + pause > deadline:
-                await provider.recall(staged)
-                raise Refused("The vendor did not finish preparing it in time. Nothing was sent.")
-            await asyncio.sleep(pause)
-        return row
-
-    async def _stage_once(self, provider: Provider, row: Broadcast) -> Staged | None:
+    async def stage_early(self, row: Broadcast) -> None:
+        """Prepare what is not due yet. Whatever comes of it, the row is free again afterwards."""
+        error: Exception | None = None
         try:
-            return await provider.stage(row.message(), row.staged)
-        except NotReady:
-            if row.staged is None:
-                raise
-            return Staged(row.staged.id, ready=False)
-
-    async def _keep_staged(self, row: Broadcast, staged: Staged) -> Broadcast:
-        def keep(connection: Connection) -> Broadcast | None:
-            store.own_ids(connection, row, [staged.id])
-            return store.touch(connection, row, self.clock(), staged=staged, size=staged.contacts or row.size)
-
-        return await self.database.write(keep) or _overtaken(row)
-
-    def _outgrown(self, row: Broadcast, size: int) -> bool:
-        return row.bound is not None and size > row.bound
-
-    async def _outgrow(self, row: Broadcast, size: int) -> None:
-        """More people than were approved: back to the approvers, with the size that it has now."""
-        values = {"size": size, "bound": row.bound or 0}
-        said = Note(Sentence("It would reach {size} people, more than the {bound} that were approved.", values))
-        await self.database.write(lambda c: self._ask_again(c, row, said, size=size, bound=size, staged=None))
+            await self.stager.prepare(row)
+        except asyncio.CancelledError:
+            raise  # the lease lapses
+        except Exception as failure:
+            error = failure
+            if not isinstance(failure, ProviderError | Overtaken):
+                log.exception("staging broke", broadcast=row.id)
+        await self._surely(lambda c: self._free(c, row, error))
         self.wake()
 
-    def _ask_again(self, connection: Connection, row: Broadcast, said: Note, **changes: Any) -> None:
-        now = self.clock()
-        changes |= {"expires_at": now + micros(self.settings.approval.expires_after), "due": None, **NO_LEASE}
-        quorum = max(row.quorum, 1)
-        store.drop_votes(connection, row)
-        store.move(connection, row, Action.OUTGROW, actor="dispatcher", at=now, said=[said], quorum=quorum, **changes)
+    def _free(self, connection: Connection, row: Broadcast, error: Exception | None) -> None:
+        current = store.find(connection, row.workspace, row.id, lock=True)
+        if (current.state, current.owner) != (State.SCHEDULED, self.owner):
+            return
+        if isinstance(error, Refused | Blocked):
+            self._write_nothing_left(connection, current, error)
+        else:  # what passes is tried again when it is due
+            store.touch(connection, current, self.clock(), **NO_LEASE)
 
     async def _settle_staging(self, row: Broadcast, error: Exception) -> None:
         """Nothing has been sent. Later, held, or failed: what the error says."""
@@ -306,7 +289,7 @@ class Dispatcher:
         if not self._approved(connection, current):
             log.error("approval does not match what would be sent", broadcast=row.id)
             said = Note(Sentence("What was approved is not what would be sent, so it needs approval again."))
-            self._ask_again(connection, current, said)
+            self.stager.ask_again(connection, current, said)
             return None
         gate = self.gate(connection, current, now)
         if gate is not None:
@@ -384,6 +367,7 @@ class Dispatcher:
         store.own_ids(connection, row, accepted.ids)
         store.adopt_deliveries(connection, row, accepted.ids)
         said = [Note(Sentence("{vendor} accepted it. Ids: {ids}", self._ids_told(row, accepted.ids)), row.requester)]
+        said += _other_time(accepted, now)
         changes: dict[str, Any] = {"ids": accepted.ids, "accepted_at": now, "look_at": now, **NO_LEASE}
         store.move(connection, row, Action.ACCEPT, actor=row.provider, at=now, said=said, **changes)
 
@@ -458,14 +442,6 @@ class Dispatcher:
         return token_for(self.key, f"{row.workspace}/{row.dispatch}")
 
 
-class Overtaken(Exception):
-    """Another process has this row now; what this one was doing with it no longer counts."""
-
-
-def _overtaken(row: Broadcast) -> Broadcast:
-    raise Overtaken(row.id)
-
-
 def token_for(key: bytes, name: str) -> str:
     """An unguessable token that only the holder of the secret key can make: 32 characters, safe in a URL."""
     return urlsafe_b64encode(hmac.digest(key, b"callback:" + name.encode(), "sha256"))[:32].decode()
@@ -475,6 +451,19 @@ def _told(error: Exception) -> Sentence:
     if isinstance(error, ProviderError):
         return Sentence(error.template, error.values)
     return Sentence("Something went wrong in the bot before it was sent.")
+
+
+def _other_time(accepted: Accepted, now: Micros) -> list[Note]:
+    """The vendor was asked to send at once; one that understood something else is told about at once."""
+    try:
+        sends = datetime.fromisoformat(accepted.sending_at or "")
+        apart = int(sends.timestamp()) * SECOND - now if sends.tzinfo else 0
+    except (ValueError, OverflowError):
+        return []
+    if abs(apart) <= OTHER_TIME:
+        return []
+    template = "The vendor says that it sends {sends_at}, and it was asked to send at once. Please look at the vendor."
+    return [Note(Sentence(template, {"sends_at": now + apart}), aloud=True)]
 
 
 def _pause(row: Broadcast, error: Exception) -> float:

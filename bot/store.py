@@ -34,6 +34,7 @@ from sqlalchemy import (
     func,
     insert,
     inspect,
+    or_,
     select,
     text,
     update,
@@ -245,6 +246,19 @@ deliveries = Table(
 )
 Index("ix_deliveries_broadcast", deliveries.c.workspace, deliveries.c.broadcast)
 
+leftovers = Table(
+    "leftovers",
+    metadata,
+    Column("account", String(64), primary_key=True),
+    Column("id", String(255), primary_key=True),
+    Column("workspace", String(32), nullable=False),
+    Column("broadcast", String(16), nullable=False),
+    Column("staged", JSON, nullable=False),
+    Column("try_at", BigInteger),  # none: given up
+    Column("tries", Integer, nullable=False),
+    _of_broadcast(),
+)
+
 seen = Table(
     "seen",
     metadata,
@@ -260,6 +274,11 @@ kept = Table(
     Column("name", String(255), primary_key=True),
     Column("value", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
+)
+
+#: States in which nothing that was prepared at the vendor is of use any more.
+GIVEN_UP = frozenset(
+    {State.PENDING, State.HELD, State.CANCELLED, State.FAILED, State.EXPIRED, State.REJECTED, State.DRAFT}
 )
 
 NO_LEASE: dict[str, None] = {"phase": None, "owner": None, "lease_until": None}
@@ -303,6 +322,17 @@ class Card:
     channel: str
     ts: str
     drawn: int
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A campaign that lies prepared at a vendor and will not be sent."""
+
+    account: str
+    workspace: str
+    broadcast: str
+    staged: Staged
+    tries: int
 
 
 @dataclass(frozen=True)
@@ -506,10 +536,51 @@ def move(
     row = connection.execute(statement).mappings().first()
     if row is None:
         return None
-    moved = _to_broadcast(row)
+    moved = _without_leftover(connection, _to_broadcast(row), at)
     write_audit(connection, moved, actor, action, seen_as.state, at, reason)
     say(connection, moved, at, said)
     return moved
+
+
+def _without_leftover(connection: Connection, moved: Broadcast, at: Micros) -> Broadcast:
+    """What lies prepared at the vendor for a broadcast that does not go on is thrown away there."""
+    if moved.staged is None or moved.state not in GIVEN_UP:
+        return moved
+    leave_over(connection, moved, moved.staged, at)
+    here = and_(broadcasts.c.workspace == moved.workspace, broadcasts.c.id == moved.id)
+    connection.execute(update(broadcasts).where(here).values(staged=None))
+    return dataclasses.replace(moved, staged=None)
+
+
+def leave_over(connection: Connection, broadcast: Broadcast, staged: Staged, at: Micros) -> None:
+    """Remember to recall this campaign."""
+    row: dict[str, Any] = {"account": broadcast.account, "id": staged.id, "workspace": broadcast.workspace}
+    row |= {"broadcast": broadcast.id, "staged": _to_column(staged), "try_at": at, "tries": 0}
+    insert_ignoring(connection, leftovers, [row])
+
+
+def leftovers_to_recall(connection: Connection, at: Micros, limit: int = 10) -> list[Leftover]:
+    statement = (
+        select(leftovers).where(leftovers.c.try_at <= at).order_by(leftovers.c.try_at).limit(limit)
+    ).with_for_update(skip_locked=True)
+    found = []
+    for row in connection.execute(statement).mappings():
+        staged = _to_staged(row["staged"])
+        if staged is not None:
+            found.append(Leftover(row["account"], row["workspace"], row["broadcast"], staged, row["tries"]))
+    return found
+
+
+def put_off_leftover(connection: Connection, left: Leftover, again_at: Micros | None) -> None:
+    connection.execute(update(leftovers).where(_is(left)).values(try_at=again_at, tries=leftovers.c.tries + 1))
+
+
+def forget_leftover(connection: Connection, left: Leftover) -> None:
+    connection.execute(leftovers.delete().where(_is(left)))
+
+
+def _is(left: Leftover) -> ColumnElement[bool]:
+    return and_(leftovers.c.account == left.account, leftovers.c.id == left.staged.id)
 
 
 def _as_seen(seen_as: Broadcast) -> Any:
@@ -622,12 +693,44 @@ def due(connection: Connection, at: Micros, limit: int) -> list[Broadcast]:
     """Scheduled broadcasts whose time has come, oldest first, locked where the database locks rows."""
     statement = (
         select(broadcasts)
-        .where(broadcasts.c.state == State.SCHEDULED, broadcasts.c.due <= at)
+        .where(broadcasts.c.state == State.SCHEDULED, broadcasts.c.due <= at, _free(at))
         .order_by(broadcasts.c.due)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
     return [_to_broadcast(row) for row in connection.execute(statement).mappings()]
+
+
+def to_stage(
+    connection: Connection, accounts: Sequence[str], at: Micros, until: Micros, limit: int = 8
+) -> list[Broadcast]:
+    """Scheduled broadcasts of these accounts that are due soon and have nothing prepared yet, locked."""
+    statement = (
+        select(broadcasts)
+        .where(
+            broadcasts.c.state == State.SCHEDULED,
+            broadcasts.c.due > at,
+            broadcasts.c.due <= until,
+            broadcasts.c.account.in_(accounts),
+            broadcasts.c.staged.is_(None),
+            _free(at),
+        )
+        .order_by(broadcasts.c.due)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return [_to_broadcast(row) for row in connection.execute(statement).mappings()]
+
+
+def _free(at: Micros) -> ColumnElement[bool]:
+    """Nobody is preparing it just now."""
+    return or_(broadcasts.c.lease_until.is_(None), broadcasts.c.lease_until <= at)
+
+
+def free_staged_by_others(connection: Connection, owner: str) -> int:
+    """Where only one process dispatches: what another one was preparing before its time, it does no more."""
+    theirs = and_(broadcasts.c.state == State.SCHEDULED, broadcasts.c.owner.is_not(None), broadcasts.c.owner != owner)
+    return connection.execute(update(broadcasts).where(theirs).values(**NO_LEASE)).rowcount
 
 
 def next_due(connection: Connection) -> Micros | None:
@@ -659,9 +762,17 @@ def reopened(connection: Connection, at: Micros) -> list[Broadcast]:
     return in_state(connection, State.HELD, broadcasts.c.hold == Hold.HOURS, broadcasts.c.hold_until <= at)
 
 
-def accounts_sending(connection: Connection) -> set[str]:
-    statement = select(broadcasts.c.account).where(broadcasts.c.state == State.SENDING).distinct()
-    return set(connection.execute(statement).scalars())
+def slots(connection: Connection, at: Micros) -> dict[str, str]:
+    """Which broadcast has the one campaign that an account may have open: account to broadcast."""
+    open_ones = or_(
+        broadcasts.c.state == State.SENDING,
+        and_(
+            broadcasts.c.state == State.SCHEDULED, or_(broadcasts.c.staged.is_not(None), broadcasts.c.lease_until > at)
+        ),
+    )
+    found = {row.account: row.broadcast for row in connection.execute(select(leftovers)) if row.try_at is not None}
+    statement = select(broadcasts.c.account, broadcasts.c.id).where(open_ones)
+    return found | {row.account: row.id for row in connection.execute(statement)}
 
 
 def alone(connection: Connection, workspace: str) -> None:

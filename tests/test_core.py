@@ -346,6 +346,111 @@ async def test_one_campaign_at_a_time_where_a_vendor_prepares(core: Core) -> Non
     assert len(core.sandbox.vendors.ledger) == 3
 
 
+async def staged_early(core: Core) -> tuple[Broadcast, Dispatcher]:
+    """An Octopush broadcast inside its undo window, prepared at the vendor."""
+    row, dispatcher = await core.approved(audience="newsletter"), core.dispatcher("a")
+    await core.run(dispatcher)
+    return await core.row(row.id), dispatcher
+
+
+async def test_inside_the_undo_window_it_is_prepared_and_its_size_and_cost_are_known(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.undo": "30s"})
+    row, dispatcher = await staged_early(core)
+    assert (row.state, row.size, row.owner) == (State.SCHEDULED, 20, None)
+    assert row.staged is not None
+    assert (row.staged.ready, str(row.staged.cost)) == (True, "2.58")
+    assert core.sandbox.vendors.ledger == []
+    core.now += 31 * SECOND
+    await core.run(dispatcher)
+    assert (await core.row(row.id)).state is State.SENT
+    assert [sent.ids for sent in core.sandbox.vendors.ledger] == [(row.staged.id,)]
+    creates = [seen for seen in core.sandbox.vendors.office.requests if seen.path.endswith("/create")]
+    assert len(creates) == 1
+
+
+@pytest.mark.parametrize("end", [Action.STOP, Action.CANCEL])
+async def test_what_was_prepared_and_then_stopped_is_thrown_away(
+    make_core: MakeCore, end: Action
+) -> None:
+    core = make_core(**{"approval.undo": "30s"})
+    row, dispatcher = await staged_early(core)
+    await core.workflow.act(TEAM, row.id, end, person=CLEO, version=1)
+    after = await core.approved(audience="vip")
+    core.now += 40 * SECOND
+    await core.run(dispatcher)
+    assert (await core.row(after.id)).state is State.SENT  # the account's one slot is free again
+    whats = {sending.id: sending.what for sending in core.sandbox.vendors.octopush.sendings.values()}
+    assert row.staged is not None
+    assert whats[row.staged.id] == "cancelled"
+    assert len(core.sandbox.vendors.ledger) == 1
+
+
+async def test_stopped_while_it_is_being_prepared_nothing_stays_open(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.undo": "30s"})
+    core.sandbox.vendors.faults.add("octopush.create", "slow", seconds=0.5)
+    row, dispatcher = await core.approved(audience="newsletter"), core.dispatcher("a")
+    await dispatcher.tick()
+    await core.workflow.act(TEAM, row.id, Action.STOP, person=CLEO, version=1)
+    await core.run(dispatcher)
+    assert (await core.row(row.id)).state is State.CANCELLED
+    assert {sending.what for sending in core.sandbox.vendors.octopush.sendings.values()} == {"cancelled"}
+
+
+async def test_a_recall_that_fails_is_tried_again(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.undo": "30s"})
+    row, dispatcher = await staged_early(core)
+    core.sandbox.vendors.faults.add("octopush.cancel", "reset")
+    await core.workflow.act(TEAM, row.id, Action.STOP, person=CLEO, version=1)
+    await core.run(dispatcher)
+    states = [campaign.state for campaign in core.sandbox.vendors.octopush.campaigns.values()]
+    assert states == ["open"]
+    core.now += 60 * SECOND
+    await core.run(dispatcher)
+    assert [campaign.state for campaign in core.sandbox.vendors.octopush.campaigns.values()] == ["cancelled"]
+
+
+async def test_larger_than_approved_is_seen_inside_the_undo_window(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.undo": "30s"})
+    core.sandbox.vendors.octopush.lists["newsletter"] = 500
+    row, dispatcher = await staged_early(core)
+    assert (row.state, row.size, row.bound, row.staged) == (State.PENDING, 500, 500, None)
+    await core.run(dispatcher)
+    assert [campaign.state for campaign in core.sandbox.vendors.octopush.campaigns.values()] == ["cancelled"]
+    assert core.sandbox.vendors.ledger == []
+
+
+async def test_what_the_vendor_refuses_to_prepare_fails_before_its_time(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.undo": "30s"})
+    core.sandbox.vendors.faults.add("octopush.create", "error", status=400, body={"code": 303})
+    row, _ = await staged_early(core)
+    assert row.state is State.FAILED
+    assert "does not know the audience newsletter" in str(row.failure)
+
+
+async def test_a_process_that_died_preparing_leaves_the_row_to_the_next(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.undo": "30s"})
+    row = await core.approved(audience="newsletter")
+    await core.edit(row, owner="dead", lease_until=core.now + 10 * SECOND)
+    core.now += 31 * SECOND
+    await core.run(core.dispatcher("alive"))
+    assert (await core.row(row.id)).state is State.SENT
+    assert len(core.sandbox.vendors.ledger) == 1
+
+
+async def test_a_vendor_that_means_another_time_is_told_about(core: Core) -> None:
+    body = '{"sending_date": "2031-06-01T12:00:00+03:00"}'
+    core.sandbox.vendors.faults.add("octopush.release", "answer", status=200, body=body, accept=True)
+    row = await core.approved(audience="newsletter")
+    await core.run(core.dispatcher("a"))
+    assert (await core.row(row.id)).state is State.SENT
+    assert any("asked to send at once" in template for template in await all_notes(core))
+
+
+async def all_notes(core: Core) -> list[str]:
+    rows = await core.database.read(lambda c: c.execute(store.notes.select()).mappings().all())
+    return [row["sentence"]["template"] for row in rows]
+
+
 async def test_an_unreachable_vendor_is_asked_again_later_and_then_given_up(make_core: MakeCore) -> None:
     away = make_core(**{"accounts.encom.base_url": "http://127.0.0.1:9"})
     row = await away.approved()

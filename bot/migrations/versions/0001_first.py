@@ -167,6 +167,21 @@ def upgrade() -> None:
         sa.UniqueConstraint("token_hash"),
     )
     op.create_table(
+        "leftovers",
+        sa.Column("account", sa.String(length=64), nullable=False),
+        sa.Column("id", sa.String(length=255), nullable=False),
+        sa.Column("workspace", sa.String(length=32), nullable=False),
+        sa.Column("broadcast", sa.String(length=16), nullable=False),
+        sa.Column("staged", sa.JSON(), nullable=False),
+        sa.Column("try_at", sa.BigInteger(), nullable=True),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["workspace", "broadcast"],
+            ["broadcasts.workspace", "broadcasts.id"],
+        ),
+        sa.PrimaryKeyConstraint("account", "id"),
+    )
+    op.create_table(
         "notes",
         sa.Column("seq", sa.Integer(), autoincrement=True, nullable=False),
         sa.Column("workspace", sa.String(length=32), nullable=False),
