@@ -255,6 +255,7 @@ class Broadcast:
     zone: str = "UTC"
     digest: str
     size: int | None = None
+    unnamed: int | None = None
     bound: int | None = None
     quorum: int
     approvers: tuple[str, ...] = ()

@@ -23,6 +23,7 @@ from bot.staging import STAGING_DEADLINE, Overtaken, Stager
 from bot.store import NO_LEASE, Note
 from providers.base import (
     Accepted,
+    AudienceFound,
     Blocked,
     NotReady,
     Provider,
@@ -74,7 +75,7 @@ class Dispatcher:
         owner: str,
         key: bytes,
         wake: Callable[[], None],
-        tell_size: Callable[[str, str, int], Awaitable[None]],
+        tell_size: Callable[[str, str, int, int | None], Awaitable[None]],
     ) -> None:
         self.database, self.settings, self.clock, self.owner, self.key = database, settings, clock, owner, key
         self.tell_size = tell_size
@@ -412,8 +413,8 @@ class Dispatcher:
         """Ask vendors how large the audiences of new broadcasts are, so that approvers see it."""
         for row in await self.database.write(self._unsized):
             found = await self._ask_size(row)
-            if found is not None:
-                await self.tell_size(row.workspace, row.id, found)
+            if found is not None and found.size is not None:
+                await self.tell_size(row.workspace, row.id, found.size, found.unnamed)
 
     def _unsized(self, connection: Connection) -> list[Broadcast]:
         able = [name for name, provider in self.providers.items() if provider.capabilities.sizes]
@@ -422,13 +423,12 @@ class Dispatcher:
             store.set_look_at(connection, row, self.clock() + SIZE_AGAIN)
         return rows
 
-    async def _ask_size(self, row: Broadcast) -> int | None:
+    async def _ask_size(self, row: Broadcast) -> AudienceFound | None:
         try:
-            found = await self.providers[row.account].size(row.vendor_audience)
+            return await self.providers[row.account].size(row.vendor_audience)
         except ProviderError as error:
             log.info("the vendor did not tell a size", broadcast=row.id, error=type(error).__name__)
             return None
-        return found.size if found else None
 
     # --- small things ------------------------------------------------------------------------------------------------
 

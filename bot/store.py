@@ -52,7 +52,7 @@ from bot.broadcast import (
     Sentence,
     State,
 )
-from providers.base import AudienceKind, DeliveryStatus, Purpose, Receipt, Staged
+from providers.base import AudienceKind, DeliveryStatus, Purpose, Receipt, ReceiptKind, Staged
 
 PROGRESS_PAUSE = 1_000_000  # microseconds in which statuses that appear together are told together
 
@@ -92,6 +92,7 @@ broadcasts = Table(
     Column("zone", String(64), nullable=False),
     Column("digest", String(64), nullable=False),
     Column("size", Integer),
+    Column("unnamed", Integer),  # of them without a name, where the vendor tells
     Column("bound", Integer),
     Column("quorum", Integer, nullable=False),
     Column("approvers", JSON, nullable=False),
@@ -237,6 +238,7 @@ deliveries = Table(
     Column("account", String(64), primary_key=True),
     Column("id", String(255), primary_key=True),
     Column("recipient", String(64), primary_key=True),  # keyed hash; "" where the id alone says who
+    Column("kind", String(16), primary_key=True),  # delivery | reply | opt_out
     Column("workspace", String(32)),  # none: set aside, nobody's yet
     Column("broadcast", String(16)),
     Column("status", String(16), nullable=False),
@@ -282,6 +284,8 @@ GIVEN_UP = frozenset(
 )
 
 NO_LEASE: dict[str, None] = {"phase": None, "owner": None, "lease_until": None}
+
+ANSWERS = {ReceiptKind.REPLY.value: "replies", ReceiptKind.OPT_OUT.value: "opt-outs"}
 
 # Statuses only go up: a delivery never goes back from a later word to an earlier one.
 RANK = {
@@ -851,12 +855,12 @@ def record_delivery(
     connection: Connection, account: str, receipt: Receipt, recipient: str, owner: tuple[str, str] | None, at: Micros
 ) -> bool:
     """Write one receipt. Statuses only go up; False when it told nothing new."""
-    key = and_(deliveries.c.account == account, deliveries.c.id == receipt.id, deliveries.c.recipient == recipient)
+    identity = {"account": account, "id": receipt.id, "recipient": recipient, "kind": receipt.kind}
+    key = and_(*(deliveries.c[name] == value for name, value in identity.items()))
     known = connection.execute(select(deliveries).where(key).with_for_update()).mappings().first()
     values = {"status": receipt.status, "word": receipt.word[:64], "final": receipt.final, "at": at}
     if known is None:
         workspace, broadcast = owner or (None, None)
-        identity = {"account": account, "id": receipt.id, "recipient": recipient}
         row = {**identity, "workspace": workspace, "broadcast": broadcast, **values}
         return insert_ignoring(connection, deliveries, [row]) == 1
     if not _goes_up(known, receipt):
@@ -882,16 +886,16 @@ def adopt_deliveries(connection: Connection, broadcast: Broadcast, ids: Iterable
 
 
 def delivery_counts(connection: Connection, workspace: str, id: str) -> dict[str, int]:
-    """How many deliveries stand where: by status, and `other: WORD` for words that nobody knows."""
-    label = deliveries.c.status, deliveries.c.word
+    """How many deliveries stand where: by status, and `other: WORD` for words that nobody knows; then the answers."""
+    label = deliveries.c.kind, deliveries.c.status, deliveries.c.word
     statement = (
         select(*label, func.count())
         .where(deliveries.c.workspace == workspace, deliveries.c.broadcast == id)
         .group_by(*label)
     )
     counts: dict[str, int] = {}
-    for status, word, number in connection.execute(statement):
-        name = f"other: {word}" if status == DeliveryStatus.OTHER else status
+    for kind, status, word, number in connection.execute(statement):
+        name = ANSWERS.get(kind) or (f"other: {word}" if status == DeliveryStatus.OTHER else status)
         counts[name] = counts.get(name, 0) + number
     return counts
 

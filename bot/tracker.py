@@ -86,15 +86,23 @@ class Tracker:
         return dispatched
 
     def _write(self, connection: Connection, account: str, receipt: Receipt, owner: tuple[str, str] | None) -> bool:
-        if receipt.kind is not ReceiptKind.DELIVERY:
-            return False  # replies and opt-outs are no news of a delivery
-        return store.record_delivery(connection, account, receipt, self._hidden(receipt), owner, self.clock())
+        new = store.record_delivery(connection, account, receipt, self._hidden(receipt), owner, self.clock())
+        shown = (
+            receipt.text
+            if receipt.kind is ReceiptKind.REPLY and self.providers[account].settings.show_replies
+            else None
+        )
+        if new and shown and owner is not None:
+            said = Note(Sentence("A reply: {reply}", {"reply": shown[:1000]}))
+            store.say(connection, store.find(connection, *owner), self.clock(), [said])
+        return new
 
     def _hidden(self, receipt: Receipt) -> str:
-        """A number as a keyed hash: enough to tell two apart, nothing to ring."""
+        """A number as a keyed hash: enough to tell two apart, nothing to ring. Two replies of one person are two."""
         if not receipt.recipient:
             return ""
-        return hmac.digest(self.key, b"number:" + receipt.recipient.encode(), "sha256").hex()[:32]
+        told = receipt.text or "" if receipt.kind is ReceiptKind.REPLY else ""
+        return hmac.digest(self.key, f"number:{receipt.recipient}:{told}".encode(), "sha256").hex()[:32]
 
     def _prove(self, connection: Connection, row: Broadcast, receipts: list[Receipt]) -> None:
         if row.state is not State.UNKNOWN:

@@ -423,19 +423,20 @@ class Workflow:
 
     # --- what the clock and the vendor tell --------------------------------------------------------------------------
 
-    async def learn_size(self, workspace: str, id: str, size: int) -> None:
+    async def learn_size(self, workspace: str, id: str, size: int, unnamed: int | None = None) -> None:
         """The vendor told how many people an audience holds: show it, and ask for what that size asks for."""
-        await self.database.write(lambda c: self._learn_size(c, workspace, id, size))
+        await self.database.write(lambda c: self._learn_size(c, workspace, id, size, unnamed))
         self.wake()
 
-    def _learn_size(self, connection: Connection, workspace: str, id: str, size: int) -> None:
+    def _learn_size(self, connection: Connection, workspace: str, id: str, size: int, unnamed: int | None) -> None:
         current = store.find(connection, workspace, id, lock=True)
         if current.state is State.PENDING:
             settings = self.desk.settings.audiences[current.audience]
             need = self._need_at(current.purpose, current.audience, settings, size)
-            store.touch(connection, current, self.clock(), size=size, quorum=max(need.quorum, current.quorum))
+            quorum = max(need.quorum, current.quorum)
+            store.touch(connection, current, self.clock(), size=size, unnamed=unnamed, quorum=quorum)
         elif current.state is State.SCHEDULED:
-            store.touch(connection, current, self.clock(), size=size)
+            store.touch(connection, current, self.clock(), size=size, unnamed=unnamed)
 
     async def expire(self) -> None:
         """End the requests that nobody answered in time."""

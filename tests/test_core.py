@@ -369,9 +369,7 @@ async def test_inside_the_undo_window_it_is_prepared_and_its_size_and_cost_are_k
 
 
 @pytest.mark.parametrize("end", [Action.STOP, Action.CANCEL])
-async def test_what_was_prepared_and_then_stopped_is_thrown_away(
-    make_core: MakeCore, end: Action
-) -> None:
+async def test_what_was_prepared_and_then_stopped_is_thrown_away(make_core: MakeCore, end: Action) -> None:
     core = make_core(**{"approval.undo": "30s"})
     row, dispatcher = await staged_early(core)
     await core.workflow.act(TEAM, row.id, end, person=CLEO, version=1)

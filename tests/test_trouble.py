@@ -107,6 +107,12 @@ async def test_what_is_typed_can_ping_nobody_and_forge_no_link(sandbox: Sandbox,
     assert "<!channel>" not in str(markdown)
 
 
+async def test_recipients_without_a_name_are_counted_and_said(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send paris marketing Bonjour %%name%%")
+    await sandbox.until(lambda: "1 of them has no name" in str(sandbox.acting.messages(HERE)[0:1]))
+    assert "3 people" in str((await card(sandbox))["blocks"])
+
+
 async def test_a_draft_is_kept_where_the_bot_cannot_post_and_the_fix_is_named(sandbox: Sandbox, bot: Bot) -> None:
     told = await ask(sandbox, "send clients marketing Soldes demain", user="U0DAN", channel="C0QUIET")
     assert "/invite @bellcrier" in told

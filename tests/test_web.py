@@ -260,6 +260,26 @@ async def test_an_id_that_was_never_ours_is_set_aside(sandbox: Sandbox, bot: Bot
     assert "600000000" not in str(dict(row))
 
 
+@pytest.mark.parametrize("shown", [True, False])
+async def test_replies_and_opt_outs_are_counted_once_and_shown_only_where_the_account_says_so(
+    sandbox: Sandbox, start_bot: StartBot, web: ClientSession, shown: bool
+) -> None:
+    bot = await start_bot(sandbox, accounts__octo__show_replies=shown)
+    posted = await approved(sandbox, "send newsletter marketing Soldes demain")
+    row = await settled(bot, State.SENT)
+    about = {"message_id": row.ids[0], "number": "+33600100000"}
+    reply = {**about, "text": "Oui <!channel>", "reception_date": "2026-11-24 12:00:00"}
+    another = {**about, "text": "Non", "reception_date": "2026-11-24 12:01:00"}
+    opt_out = {**about, "text": "STOP", "stop_date": "2026-11-24 12:02:00"}
+    for news in (reply, reply, another, opt_out, opt_out):
+        assert await call_back(web, str(bot.callback_address("octo")), json.dumps(news).encode()) == 200
+    await sandbox.until(lambda: "opt-outs 1, replies 2" in thread_text(sandbox, posted["ts"]))
+    told = thread_text(sandbox, posted["ts"])
+    assert told.count("A reply: Oui &lt;!channel&gt;") == (1 if shown else 0)
+    assert "600100000" not in told
+    assert (await newest(bot)).counts == {"replies": 2, "opt-outs": 1}
+
+
 # --- health ----------------------------------------------------------------------------------------------------------
 
 

@@ -227,6 +227,14 @@ def _warnings(broadcast: Broadcast, showing: Showing, words: Words) -> list[str]
         )
     if names := texts.emoji_names(broadcast.text):
         found.append(words("⚠️ Phones will show {names} as it is written", names=quote(", ".join(names))))
+    if broadcast.unnamed and any("name" in field for field in texts.placeholders(broadcast.text)):
+        found.append(
+            words.count(
+                "⚠️ {number} of them has no name to fill in",
+                "⚠️ {number} of them have no name to fill in",
+                broadcast.unnamed,
+            )
+        )
     if showing.legacy:
         found.append(f"⚠️ {words(showing.legacy)}")
     return found

@@ -55,6 +55,7 @@ def upgrade() -> None:
         sa.Column("zone", sa.String(length=64), nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("size", sa.Integer(), nullable=True),
+        sa.Column("unnamed", sa.Integer(), nullable=True),
         sa.Column("bound", sa.Integer(), nullable=True),
         sa.Column("quorum", sa.Integer(), nullable=False),
         sa.Column("approvers", sa.JSON(), nullable=False),
@@ -112,13 +113,14 @@ def upgrade() -> None:
         sa.Column("account", sa.String(length=64), nullable=False),
         sa.Column("id", sa.String(length=255), nullable=False),
         sa.Column("recipient", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("workspace", sa.String(length=32), nullable=True),
         sa.Column("broadcast", sa.String(length=16), nullable=True),
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("word", sa.String(length=64), nullable=False),
         sa.Column("final", sa.Boolean(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("account", "id", "recipient"),
+        sa.PrimaryKeyConstraint("account", "id", "recipient", "kind"),
     )
     op.create_index("ix_deliveries_broadcast", "deliveries", ["workspace", "broadcast"], unique=False)
     op.create_table(
