@@ -150,10 +150,12 @@ class Workflow:
         if pattern is None:
             template = "{vendor} takes no sender ID. Leave it out."
         elif not re.fullmatch(pattern, request.sender):
-            template = "“{sender}” is no sender ID for {vendor}: 3 to 11 letters and digits, without spaces."
+            template = "“{sender}” is no sender ID for {vendor}. {rule}"
         else:
             return []
-        return [Complaint("sender", Sentence(template, {"vendor": provider.title, "sender": request.sender}))]
+        rule = Sentence(provider.capabilities.sender_rule)
+        values = {"vendor": provider.title, "sender": request.sender, "rule": rule}
+        return [Complaint("sender", Sentence(template, values))]
 
     def _time_complaints(self, request: BroadcastRequest) -> list[Complaint]:
         if request.send_at is None:

@@ -82,6 +82,7 @@ class Capabilities:
     quotes: bool = False
     sizes: bool = False
     sender_pattern: str | None = None  # a full-match regular expression; None: the vendor takes no sender ID
+    sender_rule: str = ""  # what that means, as a sentence
     text: TextLimits = field(default_factory=TextLimits)
     placeholders: tuple[str, ...] = ()
     legacy: str | None = None  # a sentence, shown wherever a person meets the vendor

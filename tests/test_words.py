@@ -20,6 +20,7 @@ from bot.slack.commands import Commands
 from bot.words import words_for
 from bot.workflow import ENDINGS
 from providers import encom, kaizala, octopush
+from providers.registry import BUILT_IN
 
 ROOT = Path(__file__).parent.parent
 FIRST = {"words", "Sentence", "NotAllowed", "Refused", "Unavailable", "Uncertain", "Blocked", "NotReady"}
@@ -60,6 +61,8 @@ def in_tables() -> Iterator[str]:
     yield from views.STATUSES.values()
     yield from (label for label, _ in views.BUTTONS.values())
     yield from (template for template, _ in ENDINGS.values())
+    for kind in BUILT_IN.values():
+        yield kind.capabilities.sender_rule
     for vendor in (encom, octopush, kaizala):
         yield from (template for template, _ in vendor.REFUSALS.values())
     for name in ("send", "audiences", "list", "show", "cancel", "help", "form"):
