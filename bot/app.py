@@ -29,6 +29,7 @@ from starlette.applications import Starlette
 
 from bot import store
 from bot.broadcast import Broadcast, Clock, moment, now
+from bot.catalogue import Catalogue
 from bot.database import AlreadyDispatching, Database, open_database, upgrade
 from bot.dispatch import Dispatcher, token_for
 from bot.hours import Policy, decide, resolve_policies
@@ -139,7 +140,8 @@ class Bot:
         self.policies = policies_of(settings)
         self.key = secret_key_for(settings)
         self.providers = open_accounts(settings, self.database, clock)
-        self.desk = Desk(settings, self.providers, self.policies)
+        self.catalogue = Catalogue(self.providers, settings.audiences)
+        self.desk = Desk(settings, self.providers, self.policies, self.catalogue)
         self.scheduler: Scheduler | None = None
         self.socket: AsyncSocketModeHandler | None = None
         self._build_core()
@@ -278,6 +280,7 @@ class Bot:
             Bell("track", 1.0, self.tracker.tick),
             Bell("sizes", 2.0, self.dispatcher.learn_sizes),
             Bell("expire", 10.0, self.workflow.expire),
+            Bell("audiences", 60.0, self.catalogue.refresh),
         )
 
     def site(self) -> Starlette:

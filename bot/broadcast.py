@@ -256,6 +256,7 @@ class Broadcast:
     digest: str
     size: int | None = None
     unnamed: int | None = None
+    quoted: str | None = None
     bound: int | None = None
     quorum: int
     approvers: tuple[str, ...] = ()

@@ -23,7 +23,6 @@ from bot.staging import STAGING_DEADLINE, Overtaken, Stager
 from bot.store import NO_LEASE, Note
 from providers.base import (
     Accepted,
-    AudienceFound,
     Blocked,
     NotReady,
     Provider,
@@ -75,13 +74,14 @@ class Dispatcher:
         owner: str,
         key: bytes,
         wake: Callable[[], None],
-        tell_size: Callable[[str, str, int, int | None], Awaitable[None]],
+        tell_size: Callable[..., Awaitable[None]],
     ) -> None:
         self.database, self.settings, self.clock, self.owner, self.key = database, settings, clock, owner, key
         self.tell_size = tell_size
         self.providers, self.policies, self.wake = providers, policies, wake
         self.stager = Stager(database, settings, providers, clock)
         self.preparing = [name for name, provider in providers.items() if provider.capabilities.two_step]
+        self.quoting: set[str] = set()  # accounts whose one place a quote of this process takes just now
         self.running: set[asyncio.Task[None]] = set()
         self.stopping = False
 
@@ -134,6 +134,8 @@ class Dispatcher:
         """A vendor with two steps has one campaign open per account at a time; the others queue by their time."""
         if row.account not in self.preparing:
             return True
+        if row.account in self.quoting:
+            return False
         store.alone(connection, f"account:{row.account}")
         return store.slots(connection, self.clock()).get(row.account, row.id) == row.id
 
@@ -412,23 +414,34 @@ class Dispatcher:
     async def learn_sizes(self) -> None:
         """Ask vendors how large the audiences of new broadcasts are, so that approvers see it."""
         for row in await self.database.write(self._unsized):
-            found = await self._ask_size(row)
-            if found is not None and found.size is not None:
-                await self.tell_size(row.workspace, row.id, found.size, found.unnamed)
+            try:
+                await self._ask_size(row, self.providers[row.account])
+            except ProviderError as error:
+                log.info("the vendor did not tell a size", broadcast=row.id, error=type(error).__name__)
 
     def _unsized(self, connection: Connection) -> list[Broadcast]:
-        able = [name for name, provider in self.providers.items() if provider.capabilities.sizes]
-        rows = store.unsized(connection, able, self.clock())
+        able = {name: provider.capabilities for name, provider in self.providers.items()}
+        telling = [name for name, can in able.items() if can.sizes or can.quotes]
+        rows = store.unsized(connection, telling, self.clock())
         for row in rows:
             store.set_look_at(connection, row, self.clock() + SIZE_AGAIN)
-        return rows
+        taken = store.slots(connection, self.clock())  # a quote is a campaign too, and takes the account's one place
+        return [row for row in rows if able[row.account].sizes or row.account not in taken]
 
-    async def _ask_size(self, row: Broadcast) -> AudienceFound | None:
-        try:
-            return await self.providers[row.account].size(row.vendor_audience)
-        except ProviderError as error:
-            log.info("the vendor did not tell a size", broadcast=row.id, error=type(error).__name__)
-            return None
+    async def _ask_size(self, row: Broadcast, provider: Provider) -> None:
+        if provider.capabilities.sizes:
+            found = await provider.size(row.vendor_audience)
+            if found is not None and found.size is not None:
+                await self.tell_size(row.workspace, row.id, found.size, unnamed=found.unnamed)
+        else:
+            self.quoting.add(row.account)
+            try:
+                quote = await provider.quote(row.message())
+            finally:
+                self.quoting.discard(row.account)
+            if quote is not None and quote.contacts is not None:
+                quoted = None if quote.cost is None else f"{quote.cost} {quote.currency or ''}".strip()
+                await self.tell_size(row.workspace, row.id, quote.contacts, quoted=quoted)
 
     # --- small things ------------------------------------------------------------------------------------------------
 

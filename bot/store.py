@@ -93,6 +93,7 @@ broadcasts = Table(
     Column("digest", String(64), nullable=False),
     Column("size", Integer),
     Column("unnamed", Integer),  # of them without a name, where the vendor tells
+    Column("quoted", String(64)),  # what the vendor said before the approval that it would cost
     Column("bound", Integer),
     Column("quorum", Integer, nullable=False),
     Column("approvers", JSON, nullable=False),

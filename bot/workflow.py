@@ -29,6 +29,7 @@ from bot.broadcast import (
     micros,
     new_id,
 )
+from bot.catalogue import Catalogue
 from bot.database import Database
 from bot.hours import Policy
 from bot.policy import Members, Person
@@ -57,6 +58,7 @@ class Desk:
     settings: Settings
     providers: Mapping[str, Provider]
     policies: Mapping[str, Policy]
+    catalogue: Catalogue
 
     def audience(self, name: str) -> AudienceSettings | None:
         return self.settings.audiences.get(name)
@@ -154,7 +156,7 @@ class Workflow:
         else:
             return []
         rule = Sentence(provider.capabilities.sender_rule)
-        values = {"vendor": provider.title, "sender": request.sender, "rule": rule}
+        values: dict[str, str | int | Sentence] = {"vendor": provider.title, "sender": request.sender, "rule": rule}
         return [Complaint("sender", Sentence(template, values))]
 
     def _time_complaints(self, request: BroadcastRequest) -> list[Complaint]:
@@ -425,20 +427,23 @@ class Workflow:
 
     # --- what the clock and the vendor tell --------------------------------------------------------------------------
 
-    async def learn_size(self, workspace: str, id: str, size: int, unnamed: int | None = None) -> None:
-        """The vendor told how many people an audience holds: show it, and ask for what that size asks for."""
-        await self.database.write(lambda c: self._learn_size(c, workspace, id, size, unnamed))
+    async def learn_size(self, workspace: str, id: str, size: int, **more: Any) -> None:
+        """The vendor told how many people an audience holds: show it, and ask for what that size asks for.
+
+        `more`: how many of them are `unnamed`, what the whole was `quoted` at.
+        """
+        await self.database.write(lambda c: self._learn_size(c, workspace, id, size, more))
         self.wake()
 
-    def _learn_size(self, connection: Connection, workspace: str, id: str, size: int, unnamed: int | None) -> None:
+    def _learn_size(self, connection: Connection, workspace: str, id: str, size: int, more: Mapping[str, Any]) -> None:
         current = store.find(connection, workspace, id, lock=True)
         if current.state is State.PENDING:
             settings = self.desk.settings.audiences[current.audience]
             need = self._need_at(current.purpose, current.audience, settings, size)
             quorum = max(need.quorum, current.quorum)
-            store.touch(connection, current, self.clock(), size=size, unnamed=unnamed, quorum=quorum)
+            store.touch(connection, current, self.clock(), size=size, quorum=quorum, **more)
         elif current.state is State.SCHEDULED:
-            store.touch(connection, current, self.clock(), size=size, unnamed=unnamed)
+            store.touch(connection, current, self.clock(), size=size, **more)
 
     async def expire(self) -> None:
         """End the requests that nobody answered in time."""

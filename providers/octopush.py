@@ -5,8 +5,10 @@ Facts: the vendor's pages at dev.octopush.com and octopush-api.readme.io; the me
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
@@ -47,6 +49,8 @@ PURPOSES = {Purpose.TRANSACTIONAL: "alert", Purpose.MARKETING: "wholesale"}
 STEPS = {AudienceKind.LIST: "sms-campaign-on-list", AudienceKind.TAG: "sms-campaign-on-tag"}
 NAMES = {AudienceKind.LIST: "list_name", AudienceKind.TAG: "tag_name"}
 READY = frozenset({"ready_to_be_sent", "ready_to_be_send"})  # the vendor spells it both ways
+
+QUOTE_PAUSES = (0.5, 1, 2, 4, 8)
 
 STATUSES = {
     "ACK": (DeliveryStatus.SENT, False),
@@ -221,9 +225,17 @@ class Octopush(Provider):
     async def quote(self, message: Message) -> Quote | None:
         if not self.settings.quote:
             return None
-        staged = await self.stage(message)
-        await self.recall(staged)
-        return Quote(staged.contacts, staged.cost, staged.currency)
+        asked = replace(message, dispatch=f"{message.dispatch}-q")  # its request_id must not be the send's
+        staged = await self.stage(asked)
+        try:
+            for pause in QUOTE_PAUSES:
+                if staged.ready:
+                    break
+                await asyncio.sleep(pause)
+                staged = await self.stage(asked, staged)
+            return Quote(staged.contacts, staged.cost, staged.currency)
+        finally:
+            await self.recall(staged)
 
     async def _call(
         self,

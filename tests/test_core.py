@@ -19,6 +19,7 @@ from bot import store
 from bot.app import open_accounts, policies_of
 from bot.backup import NotABackup, NotEmpty, restore_backup, write_backup
 from bot.broadcast import SECOND, Action, Broadcast, BroadcastRequest, Hold, NotAllowed, State, TooLate
+from bot.catalogue import Catalogue
 from bot.database import Busy, Database, SQLite, open_database, upgrade
 from bot.dispatch import Dispatcher
 from bot.policy import Person
@@ -49,7 +50,8 @@ class Core:
         )
         self.providers = open_accounts(self.settings, database, self.clock)
         self.policies = policies_of(self.settings)
-        self.desk = Desk(self.settings, self.providers, self.policies)
+        catalogue = Catalogue(self.providers, self.settings.audiences)
+        self.desk = Desk(self.settings, self.providers, self.policies, catalogue)
         self.workflow = Workflow(database, self.desk, self.members, self.clock, lambda: None)
         self.count = 0
 

@@ -107,6 +107,46 @@ async def test_what_is_typed_can_ping_nobody_and_forge_no_link(sandbox: Sandbox,
     assert "<!channel>" not in str(markdown)
 
 
+async def test_audiences_are_shown_with_their_sizes_and_what_else_the_vendors_have(sandbox: Sandbox, bot: Bot) -> None:
+    await bot.catalogue.refresh()
+    async with asyncio.timeout(10):
+        while "staff (Kaizala" not in (told := await ask(sandbox, "audiences")) or "12 people" not in told:
+            await asyncio.sleep(0.1)
+    assert "*clients* — clients (Encom, list 1) — 2 people" in told
+    assert "*newsletter* — newsletter (Octopush, list newsletter)\n" in told
+    assert "Also at Encom, and not set up here: Nobody (list 3)" in told
+    assert "Also at Kaizala, and not set up here: Fans (group" in told
+
+
+async def test_a_quote_shows_size_and_cost_before_the_approval_and_leaves_nothing_open(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    bot = await start_bot(sandbox, accounts__octo__quote=True)
+    await ask(sandbox, "send newsletter marketing Soldes")
+    await sandbox.until(lambda: "≈ 2.58 EUR" in str(sandbox.acting.messages(HERE)[0:1]))
+    posted = await card(sandbox)
+    assert "20 people" in str(posted["blocks"])
+    assert {campaign.state for campaign in sandbox.vendors.octopush.campaigns.values()} == {"cancelled"}
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    await settled(bot, State.SENT)
+    assert len(sandbox.vendors.ledger) == 1
+
+
+async def test_a_public_groups_subscribers_are_pointed_out_before_the_approval(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    fans = {"account": "kaizala", "kind": "group", "id": "2b2a2c3d-0000-4000-8000-00000000c0de@2", "everyone": True}
+    bot = await start_bot(sandbox, audiences__fans={**fans, "policy": "always"})
+    posted = await approved(sandbox, "send fans marketing Hello")
+    assert "Goes to all subscribers of a public group" in str(posted["blocks"])
+    await settled(bot, State.SENT)
+    sandbox.vendors.kaizala.groups[fans["id"]]["callerRole"] = "Member"  # type: ignore[index]
+    await ask(sandbox, "send fans marketing Hello again")
+    again = await card(sandbox, 1)
+    await sandbox.acting.click("U0ANA", HERE, again["ts"], "broadcast.approve")
+    assert "needs to be an admin" in str((await settled(bot, State.FAILED)).failure)
+
+
 async def test_recipients_without_a_name_are_counted_and_said(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, "send paris marketing Bonjour %%name%%")
     await sandbox.until(lambda: "1 of them has no name" in str(sandbox.acting.messages(HERE)[0:1]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 import structlog
@@ -164,10 +164,24 @@ class Commands:
 
     async def audiences(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Show whom you can write to."""
-        lines = [f"• *{name}* — {views.quote(label)}" for name, label in form_audiences(self.desk)]
+        lines = [self._audience_line(name, label, asked.words) for name, label in form_audiences(self.desk)]
         if not lines:
-            return Post(asked.words("No audience is set up yet. Ask an admin to add `[audiences.NAME]`."))
-        return Post("\n".join(lines), [views.section("\n".join(lines))])
+            lines = [asked.words("No audience is set up yet. Ask an admin to add `[audiences.NAME]`.")]
+        for account, provider in sorted(self.desk.providers.items()):
+            lines += self._other_lines(account, provider.title, asked.words)
+        return views.lines(lines)
+
+    def _audience_line(self, name: str, label: str, words: Words) -> str:
+        size = self.desk.catalogue.size_of(name)
+        told = f" — {words.count('{number} person', '{number} people', size)}" if size is not None else ""
+        return f"• *{name}* — {views.quote(label)}{told}"
+
+    def _other_lines(self, account: str, title: str, words: Words) -> Iterator[str]:
+        others = self.desk.catalogue.others(account)
+        if others:
+            shown = ", ".join(f"{views.quote(found.name)} ({found.kind} {found.id})" for found in others[:20])
+            more = f" … (+{len(others) - 20})" if len(others) > 20 else ""
+            yield words("Also at {vendor}, and not set up here: {names}", vendor=title, names=shown + more)
 
     async def list(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Show the latest broadcasts."""

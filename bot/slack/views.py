@@ -37,6 +37,7 @@ Block = dict[str, Any]
 MENTIONS = frozenset({"by", "who", "requester", "channel"})
 TEXT_PIECE = 2900  # characters of the message in one block; a block holds 3000
 FIELD = 1900
+ANSWER = 3000  # characters of an answer's plain text
 
 BADGES: Mapping[State, str] = {
     State.DRAFT: "📝 Draft",
@@ -130,6 +131,17 @@ def _safe(name: str, value: str | int | Sentence, words: Words) -> str | int:
 def section(markdown: str, block_id: str | None = None) -> Block:
     block: Block = {"type": "section", "text": {"type": "mrkdwn", "text": markdown[:3000]}}
     return {**block, "block_id": block_id} if block_id else block
+
+
+def lines(said: Sequence[str]) -> Post:
+    """Lines of markup as one answer, over as many sections as they need."""
+    sections: list[Block] = []
+    current = ""
+    for line in said:
+        if current and len(current) + len(line) >= TEXT_PIECE:
+            sections, current = [*sections, section(current)], ""
+        current = f"{current}\n{line}" if current else line
+    return Post("\n".join(said)[:ANSWER], [*sections, section(current)][:50])
 
 
 def context(*lines: str) -> Block:
@@ -235,6 +247,8 @@ def _warnings(broadcast: Broadcast, showing: Showing, words: Words) -> list[str]
                 broadcast.unnamed,
             )
         )
+    if broadcast.everyone:
+        found.append(words("⚠️ Goes to all subscribers of a public group"))
     if showing.legacy:
         found.append(f"⚠️ {words(showing.legacy)}")
     return found
@@ -253,6 +267,8 @@ def _facts(broadcast: Broadcast, showing: Showing, words: Words) -> list[dict[st
         facts.append((words("Campaign"), quote(broadcast.campaign)))
     if broadcast.staged is not None and broadcast.staged.cost is not None:
         facts.append((words("Cost"), f"{broadcast.staged.cost} {broadcast.staged.currency or ''}".strip()))
+    elif broadcast.quoted:
+        facts.append((words("Cost"), f"≈ {quote(broadcast.quoted)}"))
     facts.append((words("Fingerprint"), f"`{fingerprint(broadcast)}` v{broadcast.version}"))
     return [{"type": "mrkdwn", "text": f"*{name}*\n{value}"[:FIELD]} for name, value in facts]
 

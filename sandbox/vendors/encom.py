@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from starlette.requests import Request
@@ -33,7 +34,7 @@ class Encom(Vendor):
     ) -> None:
         super().__init__(office)
         self.token, self.account, self.next_id = token, account, first_id
-        self.lists = DEFAULT_LISTS if lists is None else lists
+        self.lists = deepcopy(DEFAULT_LISTS) if lists is None else lists
         self.listeners: dict[str, str] = {}
         self.messages: dict[str, dict[str, Any]] = {}
         self.callback_form = False

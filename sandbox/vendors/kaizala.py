@@ -6,6 +6,7 @@ import json
 import secrets
 import time
 import uuid
+from copy import deepcopy
 from typing import Any
 
 from starlette.requests import Request
@@ -41,7 +42,7 @@ class Kaizala(Vendor):
     ) -> None:
         super().__init__(office)
         self.application_id, self.secret, self.refresh = application_id, secret, refresh
-        self.groups = DEFAULT_GROUPS if groups is None else groups
+        self.groups = deepcopy(DEFAULT_GROUPS) if groups is None else groups
         self.tokens: set[str] = set()
         self.rotated: str | None = None
 

@@ -56,6 +56,7 @@ def upgrade() -> None:
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("size", sa.Integer(), nullable=True),
         sa.Column("unnamed", sa.Integer(), nullable=True),
+        sa.Column("quoted", sa.String(length=64), nullable=True),
         sa.Column("bound", sa.Integer(), nullable=True),
         sa.Column("quorum", sa.Integer(), nullable=False),
         sa.Column("approvers", sa.JSON(), nullable=False),

@@ -1,0 +1,57 @@
+"""What vendors say about their audiences: asked now and then, never while a person waits for an answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import structlog
+
+from bot.settings import AudienceSettings
+from providers.base import Audience, AudienceFound, Provider, ProviderError
+
+log = structlog.get_logger(__name__)
+
+EVERY = 600.0  # seconds
+MOST_SIZES = 50  # a vendor that tells sizes one list at a time is not asked for hundreds
+
+
+class Catalogue:
+    """The audiences of each account as the vendor told them last; nothing for a vendor that does not tell."""
+
+    def __init__(self, providers: Mapping[str, Provider], audiences: Mapping[str, AudienceSettings]) -> None:
+        self.providers, self.audiences = providers, audiences
+        self._found: dict[str, list[AudienceFound]] = {}
+        self._sizes: dict[str, int] = {}
+        self._asked = float("-inf")
+
+    async def refresh(self) -> None:
+        """Ask every vendor that can tell, at most every ten minutes."""
+        if time.monotonic() - self._asked < EVERY:
+            return
+        self._asked = time.monotonic()
+        for account, provider in self.providers.items():
+            try:
+                await self._ask(account, provider)
+            except ProviderError as error:
+                log.info("a vendor did not tell its audiences", account=account, error=type(error).__name__)
+
+    async def _ask(self, account: str, provider: Provider) -> None:
+        if provider.capabilities.discovers:
+            self._found[account] = await provider.audiences()
+        if not provider.capabilities.sizes:
+            return
+        ours = {name: audience for name, audience in self.audiences.items() if audience.account == account}
+        for name, audience in list(ours.items())[:MOST_SIZES]:
+            found = await provider.size(Audience(audience.kind, audience.id, audience.everyone, audience.subscribers))
+            if found is not None and found.size is not None:
+                self._sizes[name] = found.size
+
+    def size_of(self, name: str) -> int | None:
+        """How many people a configured audience held when the vendor was asked last."""
+        return self._sizes.get(name)
+
+    def others(self, account: str) -> list[AudienceFound]:
+        """What the vendor has and the settings do not name."""
+        ours = {(a.kind, a.id) for a in self.audiences.values() if a.account == account}
+        return [found for found in self._found.get(account, []) if (found.kind, found.id) not in ours]
