@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
@@ -84,6 +85,7 @@ REFUSALS: Mapping[int, tuple[str, str | None]] = {
     **dict.fromkeys((300, 301, 302, 304, 305, 306, 308), ("Octopush refused the list {audience}.", None)),
 }
 BUSY = frozenset({127, 129, 130, 153})  # ask again later
+WAITING = frozenset({120, 126})  # at create: a draft is open, our own lost one or somebody else's
 ALREADY_SENT = frozenset({132, 133})
 
 
@@ -142,13 +144,42 @@ class Octopush(Provider):
             raise error.harmless() from None
 
     async def _create(self, message: Message) -> str:
+        """A campaign that is only prepared rings nowhere, so a lost answer is asked for again, with its request_id."""
+        with suppress(Uncertain):
+            return await self._create_once(message)
         try:
-            answer = await self._call("POST", f"{STEPS[message.audience.kind]}/create", json=self._campaign(message))
-            if answer.status in (200, 201):
-                return _ticket(answer)
-            raise _error(answer, message.audience.id)
-        except Uncertain as error:  # whatever became of it: a campaign that is only prepared rings nowhere
+            return await self._create_once(message)
+        except Uncertain as error:
             raise error.harmless() from None
+
+    async def _create_once(self, message: Message) -> str:
+        answer = await self._call("POST", f"{STEPS[message.audience.kind]}/create", json=self._campaign(message))
+        if answer.status in (200, 201):
+            return _ticket(answer)
+        if answer.status < 500 and _code(answer) in WAITING:
+            raise await self._blocked()
+        raise _error(answer, message.audience.id)
+
+    async def _blocked(self) -> Blocked:
+        """Whose campaign it is that waits cannot be proven, not even that it is ours: it is shown, and left alone."""
+        try:
+            answer = await self._call("GET", "sms-campaign/draft")
+            fields = _object(answer) if answer.status == 200 else {}
+        except ProviderError:
+            fields = {}
+        ticket, contacts = fields.get("ticket_number"), _count(fields.get("number_of_contacts"))
+        if not isinstance(ticket, str) or contacts is None:
+            return Blocked(
+                "Another campaign waits at Octopush. Somebody must send or cancel it there first.", code="126"
+            )
+        return Blocked(
+            "Another campaign waits at Octopush: {ticket}, {contacts} contacts, cost {cost}. "
+            "Somebody must send or cancel it there first.",
+            code="126",
+            ticket=ticket[:40],
+            contacts=contacts,
+            cost=str(_money(fields.get("total_cost")) or "?"),
+        )
 
     def _campaign(self, message: Message) -> dict[str, object]:
         """Every field said and none unknown: the vendor ignores what it does not understand, and goes on."""
@@ -262,8 +293,7 @@ def _error(answer: Answer, audience: str) -> ProviderError:
         template, setting = REFUSALS[code]
         return Refused(template, code=str(code), setting=setting, audience=audience)
     if code == 126:
-        template = "Another campaign waits at Octopush. Somebody must send or cancel it there first."
-        return Blocked(template, code="126")
+        return Blocked("Another campaign waits at Octopush. Somebody must send or cancel it there first.", code="126")
     if code in BUSY:
         return NotReady("Octopush is still busy with a campaign.", code=str(code))
     if answer.status in (401, 403):

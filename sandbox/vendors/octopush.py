@@ -93,6 +93,7 @@ class Octopush(Vendor):
                     *paths,
                     Route("/sms-campaign-on-list/status", self.step("status", self.status), methods=["GET"]),
                     Route("/sms-campaign-on-list/cancel", self.step("cancel", self.cancel), methods=["DELETE"]),
+                    Route("/sms-campaign/draft", self.step("draft", self.draft), methods=["GET"]),
                     Route("/wallet/check-balance", self.step("balance", self.balance), methods=["GET"]),
                     Route("/_callback_url", self.set_callback_url, methods=["POST"]),
                 ],
@@ -205,6 +206,18 @@ class Octopush(Vendor):
         self.sendings[campaign.ticket].what = "cancelled"
         self.office.changed()
         return Response(status_code=204)
+
+    async def draft(self, request: Request) -> Response:
+        """The campaign that is open, whoever made it."""
+        refused = self._refused(request)
+        if refused is not None:
+            return refused
+        waiting = next((campaign for campaign in self.campaigns.values() if campaign.state == "open"), None)
+        if waiting is None:
+            return refuse(131)
+        cost = round(waiting.contacts * 0.129, 2)
+        told = {"ticket_number": waiting.ticket, "number_of_contacts": waiting.contacts, "total_cost": cost}
+        return JSONResponse({**told, "status": "validated", "message": "", "code": 0})
 
     async def balance(self, request: Request) -> Response:
         return self._refused(request) or JSONResponse({"amount": round(self.credit, 2), "unit": "euros"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
 import ssl
 import traceback
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 import trustme
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -35,6 +36,7 @@ from tests.conftest import free_port
 from tests.providers.conftest import ACCOUNTS, Adapter, Drawer, message, outcome
 
 VENDORS = sorted(ACCOUNTS)
+EXAMPLES = int(os.environ.get("BELLCRIER_EXAMPLES", "400"))  # of answers and of callbacks, for each vendor
 STEPS = {"encom": "release", "octopush": "release", "kaizala": "release"}
 
 
@@ -273,7 +275,7 @@ def offline(vendor: str, status: int, body: bytes) -> Provider:
 
 @pytest.mark.parametrize("vendor", VENDORS)
 @given(status=st.sampled_from([200, 201, 202, 204, 301, 308, 400, 401, 403, 404, 418, 422, 429, 500, 503]), body=bodies)
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES, deadline=None)
 def test_any_answer_is_ids_or_an_error_of_the_family(vendor: str, status: int, body: bytes) -> None:
     provider = offline(vendor, status, body)
 
@@ -296,7 +298,7 @@ def test_any_answer_is_ids_or_an_error_of_the_family(vendor: str, status: int, b
 @given(
     content=st.sampled_from(["application/json", "application/x-www-form-urlencoded", "", "text/plain"]), body=bodies
 )
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 def test_any_callback_is_receipts_or_a_value_error(vendor: str, content: str, body: bytes) -> None:
     try:
         receipts = offline(vendor, 200, b"").read_callback(Callback(content, body))

@@ -114,8 +114,10 @@ async def test_a_code_that_says_nothing_is_harmless_before_the_send_and_uncertai
     sandbox: Sandbox, adapter: Adapter, code: int
 ) -> None:
     sandbox.vendors.octopush.computing = 0
-    sandbox.vendors.faults.add("octopush.create", "error", status=400, body={"code": code})
-    assert (await outcome(adapter("octopush"), message("octopush")))[0] == "Unavailable"
+    sandbox.vendors.faults.add("octopush.create", "error", times=2, status=400, body={"code": code})
+    kind = (await outcome(adapter("octopush"), message("octopush")))[0]
+    assert kind == ("Blocked" if code == 120 else "Unavailable")
+    sandbox.vendors.faults.clear()
     sandbox.vendors.faults.add("octopush.release", "error", status=400, body={"code": code})
     assert (await outcome(adapter("octopush"), message("octopush", dispatch="B234567-1-2")))[0] == "Uncertain"
 
@@ -131,8 +133,30 @@ async def test_already_sent_is_sent(sandbox: Sandbox, adapter: Adapter, code: in
 async def test_an_answer_lost_before_the_send_is_safe_to_ask_again(
     sandbox: Sandbox, adapter: Adapter, fault: str
 ) -> None:
-    sandbox.vendors.faults.add("octopush.create", fault)
+    sandbox.vendors.faults.add("octopush.create", fault, times=2)
     assert (await outcome(adapter("octopush", timeout=0.5), message("octopush")))[0] == "Unavailable"
+
+
+@pytest.mark.parametrize("fault", ["reset", "stall", "truncate", "close"])
+async def test_one_lost_answer_of_a_create_is_asked_for_again_with_the_same_request_id(
+    sandbox: Sandbox, adapter: Adapter, fault: str
+) -> None:
+    sandbox.vendors.faults.add("octopush.create", fault)
+    assert (await outcome(adapter("octopush", timeout=0.5), message("octopush")))[0] == "ids"
+    creates = [json.loads(seen.body) for seen in sandbox.vendors.office.requests if seen.path.endswith("/create")]
+    assert len(creates) == 2
+    assert creates[0] == creates[1]
+    assert len(sandbox.vendors.ledger) == 1
+
+
+async def test_a_draft_that_may_be_ours_is_shown_and_left_alone(sandbox: Sandbox, adapter: Adapter) -> None:
+    sandbox.vendors.octopush.computing = 0
+    sandbox.vendors.faults.add("octopush.create", "reset", accept=True)
+    kind, told = await outcome(adapter("octopush"), message("octopush"))
+    (campaign,) = sandbox.vendors.octopush.campaigns.values()
+    assert (kind, campaign.state) == ("Blocked", "open")
+    assert f"{campaign.ticket}, 20 contacts, cost 2.58" in told
+    assert sandbox.vendors.ledger == []
 
 
 async def test_after_a_lost_answer_the_status_is_shown_and_proves_nothing(sandbox: Sandbox, adapter: Adapter) -> None:
