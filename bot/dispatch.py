@@ -147,7 +147,8 @@ class Dispatcher:
         lease = {"owner": self.owner, "lease_until": self._lease(STAGING_DEADLINE)}
         for row in store.to_stage(connection, self.preparing, now, now + micros(self.settings.approval.undo)):
             if self.gate(connection, row, now) is None and self._has_slot(connection, row):
-                leased = store.touch(connection, row, now, **lease)
+                # an attempt of its own: the vendor takes each request id once
+                leased = store.touch(connection, row, now, attempt=row.attempt + 1, **lease)
                 claimed += [leased] if leased else []
         return claimed
 

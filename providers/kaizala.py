@@ -268,5 +268,5 @@ def _groups(answer: Answer) -> list[tuple[AudienceFound, Mapping[str, Any]]]:
 
 def _group(entry: Mapping[str, Any]) -> AudienceFound:
     count = entry.get("userCount")
-    size = count if isinstance(count, int) else None
+    size = count if isinstance(count, int) and not isinstance(count, bool) else None
     return AudienceFound(AudienceKind.GROUP, str(entry["groupId"]), str(entry.get("groupName") or ""), size)

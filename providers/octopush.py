@@ -308,7 +308,7 @@ def _code(answer: Answer) -> int:
     try:
         value = answer.json()
         return int(value["code"]) if isinstance(value, dict) else 0
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return 0
 
 
@@ -335,11 +335,12 @@ def _sending_date(answer: Answer) -> str | None:
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and value >= 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _money(value: object) -> Decimal | None:
     try:
-        return Decimal(str(value)) if value is not None else None
+        amount = Decimal(str(value)) if value is not None else None
     except InvalidOperation:
         return None
+    return amount if amount is not None and amount.is_finite() else None
