@@ -738,13 +738,6 @@ def free_staged_by_others(connection: Connection, owner: str) -> int:
     return connection.execute(update(broadcasts).where(theirs).values(**NO_LEASE)).rowcount
 
 
-def next_due(connection: Connection) -> Micros | None:
-    """When the next scheduled broadcast wants to start."""
-    statement = select(func.min(broadcasts.c.due)).where(broadcasts.c.state == State.SCHEDULED)
-    due_at: Micros | None = connection.execute(statement).scalar()
-    return due_at
-
-
 def in_state(connection: Connection, state: State, *more: ColumnElement[bool], limit: int = 200) -> list[Broadcast]:
     """The broadcasts in a state (and for which `more` holds), those that wait longest first, locked."""
     statement = (

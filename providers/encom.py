@@ -35,7 +35,7 @@ from providers.base import (
     Unavailable,
     real_secret,
 )
-from providers.http import not_understood, throttled, unreadable
+from providers.http import not_understood, object_of, throttled, unreadable
 
 MENTION = "STOP AU 36111"
 TYPES = {Purpose.TRANSACTIONAL: "t", Purpose.MARKETING: "m"}
@@ -103,7 +103,7 @@ class Encom(Provider):
         for id in ids:
             answer = await self._call("GET", "singleMessage", {"singleSmsMessageId": id})
             if answer.status == 200:
-                receipts += [_receipt(_object(answer), id)]
+                receipts += [_receipt(object_of(answer), id)]
             elif answer.status == 429:
                 raise throttled(answer)
         return receipts
@@ -170,22 +170,12 @@ def _refusal(answer: Answer, list_id: str) -> ProviderError | None:
 
 def _stored(answer: Answer) -> tuple[str, ...]:
     """The ids in `store`: `"22,23"`, `20`, `"20"` or `[22, 23]`. Raises Uncertain when there are none."""
-    stored = _object(answer).get("store")
+    stored = object_of(answer).get("store")
     parts = stored if isinstance(stored, list) else str(stored if stored is not None else "").split(",")
     ids = tuple(dict.fromkeys(str(part).strip() for part in parts))
     if not ids or any(not id.isascii() or not id.isdigit() for id in ids):
         raise unreadable(answer)
     return ids
-
-
-def _object(answer: Answer) -> dict[str, Any]:
-    try:
-        value = answer.json()
-    except ValueError:
-        raise unreadable(answer) from None
-    if not isinstance(value, dict):
-        raise unreadable(answer)
-    return value
 
 
 def _receipt(fields: Mapping[str, Any], id: str) -> Receipt:

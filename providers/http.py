@@ -231,6 +231,17 @@ def unreadable(answer: Answer) -> Uncertain:
     )
 
 
+def object_of(answer: Answer) -> dict[str, Any]:
+    """The JSON object that the body is. Raises Uncertain when it is none."""
+    try:
+        value = answer.json()
+    except ValueError:
+        raise unreadable(answer) from None
+    if not isinstance(value, dict):
+        raise unreadable(answer)
+    return value
+
+
 def not_understood(answer: Answer) -> Uncertain:
     """A status that nobody documents as "not processed": 5xx, 3xx and the like."""
     return Uncertain(

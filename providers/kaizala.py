@@ -35,7 +35,7 @@ from providers.base import (
     Vault,
     real_secret,
 )
-from providers.http import not_understood, throttled, unreadable
+from providers.http import not_understood, object_of, throttled, unreadable
 
 BASE_URL = "https://api.kaiza.la/v1"
 RETIRED = "Kaizala was retired by Microsoft on 31 August 2023; it works against a stand-in only."
@@ -244,12 +244,7 @@ def _refusal(answer: Answer, group: str) -> ProviderError | None:
 
 def _reference(answer: Answer) -> str:
     """The `referenceId`. An `errorCode` under a 200 is a refusal; neither is an answer that cannot be read."""
-    try:
-        fields = answer.json()
-    except ValueError:
-        raise unreadable(answer) from None
-    if not isinstance(fields, dict):
-        raise unreadable(answer)
+    fields = object_of(answer)
     reference = fields.get("referenceId")
     if isinstance(reference, str) and 0 < len(reference) <= 200:
         return reference

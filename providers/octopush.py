@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -40,7 +40,7 @@ from providers.base import (
     Uncertain,
     real_secret,
 )
-from providers.http import not_understood, throttled, unreadable
+from providers.http import not_understood, object_of, throttled, unreadable
 
 BASE_URL = "https://api.octopush.com/v1/public"
 SENDER = r"[A-Za-z0-9]{3,11}"
@@ -164,7 +164,7 @@ class Octopush(Provider):
         """Whose campaign it is that waits cannot be proven, not even that it is ours: it is shown, and left alone."""
         try:
             answer = await self._call("GET", "sms-campaign/draft")
-            fields = _object(answer) if answer.status == 200 else {}
+            fields = object_of(answer) if answer.status == 200 else {}
         except ProviderError:
             fields = {}
         ticket, contacts = fields.get("ticket_number"), _count(fields.get("number_of_contacts"))
@@ -202,7 +202,7 @@ class Octopush(Provider):
             return Staged(ticket, ready=False)  # "while the campaign is not ready"
         if answer.status != 200:
             raise _error(answer, "")
-        fields = _object(answer)
+        fields = object_of(answer)
         if fields.get("status") == "failed":
             raise Refused("Octopush could not prepare this campaign. Nothing was sent.")
         ready = fields.get("status") in READY
@@ -250,7 +250,7 @@ class Octopush(Provider):
         answer = await self._call("GET", "wallet/check-balance")
         if answer.status != 200:
             raise _error(answer, "")
-        fields = _object(answer)
+        fields = object_of(answer)
         return Check(_money(fields.get("amount")), str(fields.get("unit") or ""))
 
     async def quote(self, message: Message) -> Quote | None:
@@ -312,25 +312,15 @@ def _code(answer: Answer) -> int:
         return 0
 
 
-def _object(answer: Answer) -> dict[str, Any]:
-    try:
-        value = answer.json()
-    except ValueError:
-        raise unreadable(answer) from None
-    if not isinstance(value, dict):
-        raise unreadable(answer)
-    return value
-
-
 def _ticket(answer: Answer) -> str:
-    ticket = _object(answer).get("ticket_number")
+    ticket = object_of(answer).get("ticket_number")
     if not isinstance(ticket, str) or not 0 < len(ticket) <= 200:
         raise unreadable(answer)
     return ticket
 
 
 def _sending_date(answer: Answer) -> str | None:
-    value = _object(answer).get("sending_date")
+    value = object_of(answer).get("sending_date")
     return value if isinstance(value, str) else None
 
 
