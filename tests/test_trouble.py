@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -248,6 +249,24 @@ async def test_two_approvers_in_the_same_instant_make_one_send(sandbox: Sandbox,
     await settled(bot, State.SENT)
     assert len(sandbox.vendors.ledger) == 1
     assert thread_text(sandbox, posted["ts"]).count("Approved by") == 1
+
+
+async def test_a_reaction_before_slack_has_answered_about_the_card_counts(
+    sandbox: Sandbox, start_bot: StartBot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot = await start_bot(sandbox)
+    write = bot.threads._drawn
+
+    def late(connection: Any, row: Any, known: Any) -> None:
+        time.sleep(0.6)  # the answer is on its way
+        write(connection, row, known)
+
+    monkeypatch.setattr(bot.threads, "_drawn", late)
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    await sandbox.acting.react("U0ANA", HERE, posted["ts"], "white_check_mark")
+    await settled(bot, State.SENT)
+    assert len(sandbox.vendors.ledger) == 1
 
 
 async def test_a_redelivered_reaction_counts_once(sandbox: Sandbox, bot: Bot) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,6 +24,8 @@ from bot.workflow import Desk, Workflow
 log = structlog.get_logger(__name__)
 
 ALIASES = {"thumbsup": "+1", "thumbsdown": "-1"}
+NEW_CARD = 10 * SECOND  # a message this young may be a card of which we do not know yet
+NEW_CARD_LOOKS = 8
 QUIET_SECONDS = 30.0  # one explanation a person and card, however often they react
 
 
@@ -148,8 +151,14 @@ class Actions:
 
     async def _card(self, body: Body, event: Mapping[str, Any]) -> Card | None:
         item = event.get("item") or {}
-        place = workspace_of(body), str(item.get("channel") or ""), str(item.get("ts") or "")
-        return await self.workflow.database.read(lambda c: store.card_at(c, *place))
+        ts = str(item.get("ts") or "")
+        place = workspace_of(body), str(item.get("channel") or ""), ts
+        for _ in range(NEW_CARD_LOOKS):
+            card = await self.workflow.database.read(lambda c: store.card_at(c, *place))
+            if card is not None or abs(self.clock() - _micros(ts)) > NEW_CARD:
+                return card
+            await asyncio.sleep(0.2)  # people may see a card before Slack's answer about it has reached us
+        return None
 
     async def _reacted(self, body: Body, event: Mapping[str, Any], client: AsyncWebClient) -> None:
         action = self._meant(event)
@@ -218,6 +227,10 @@ def _reaction_key(card: Card, event: Mapping[str, Any]) -> str:
 
 def _event_time(event: Mapping[str, Any]) -> int:
     """When it happened at Slack, in microseconds; 0 where it does not say."""
-    seconds, _, fraction = str(event.get("event_ts") or "").partition(".")
+    return _micros(str(event.get("event_ts") or ""))
+
+
+def _micros(ts: str) -> int:
+    seconds, _, fraction = ts.partition(".")
     digits = f"{seconds}{fraction[:6]:0<6}"
     return int(digits) if digits.isascii() and digits.isdigit() else 0
