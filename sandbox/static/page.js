@@ -89,10 +89,17 @@ function notice(text) {
   list.scrollTop = list.scrollHeight;
 }
 
+// An answer that was written before an event may arrive after it: what came meanwhile is put in again.
+const meanwhile = new Set();
+
 async function showChannel() {
+  const came = [];
+  meanwhile.add(came);
   const [channel, answer] = [state.channel, await read("channel", { id: state.channel })];
+  meanwhile.delete(came);
   if (channel !== state.channel) return;
   $("#messages").replaceChildren(...hello(), ...(answer.messages ?? []).map((message) => messageNode(message)));
+  came.forEach(arrived);
   $("#messages").scrollTop = $("#messages").scrollHeight;
 }
 
@@ -105,6 +112,7 @@ async function openThread(ts) {
 }
 
 function arrived({ message }) {
+  meanwhile.forEach((came) => came.push({ message }));
   if (message.channel !== state.channel) {
     if (!message.thread_ts || message.thread_ts === message.ts) { state.fresh.add(message.channel); drawSide(); }
     return;
