@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,6 +18,7 @@ from bot import store
 from bot.broadcast import SECOND, Action, Broadcast, Clock, Hold, Micros, Phase, Sentence, State, micros, moment
 from bot.database import Database
 from bot.hours import HoldUntil, Policy, Refuse, decide
+from bot.policy import mentions
 from bot.settings import Settings
 from bot.staging import STAGING_DEADLINE, Overtaken, Stager
 from bot.store import NO_LEASE, Note
@@ -81,7 +82,6 @@ class Dispatcher:
         self.providers, self.policies, self.wake = providers, policies, wake
         self.stager = Stager(database, settings, providers, clock)
         self.preparing = [name for name, provider in providers.items() if provider.capabilities.two_step]
-        self.quoting: set[str] = set()  # accounts whose one place a quote of this process takes just now
         self.running: set[asyncio.Task[None]] = set()
         self.stopping = False
 
@@ -134,9 +134,9 @@ class Dispatcher:
         """A vendor with two steps has one campaign open per account at a time; the others queue by their time."""
         if row.account not in self.preparing:
             return True
-        if row.account in self.quoting:
-            return False
         store.alone(connection, f"account:{row.account}")
+        if store.is_quoting(connection, row.account, self.clock()):
+            return False
         return store.slots(connection, self.clock()).get(row.account, row.id) == row.id
 
     def _claim_early(self, connection: Connection) -> list[Broadcast]:
@@ -387,15 +387,25 @@ class Dispatcher:
         if isinstance(error, Blocked):
             self._hold(connection, row, Gate(Hold.BLOCKED, sentence))
         elif isinstance(error, Refused) or row.tries >= MAX_TRIES:
-            said = Note(sentence, row.requester, aloud=True)
+            said = [Note(sentence, row.requester, aloud=True), *self._alert(row, error)]
             changes: dict[str, Any] = {"failure": sentence, "due": None, **NO_LEASE}
-            store.move(connection, row, Action.REFUSE, actor=row.provider, at=now, said=[said], **changes)
+            store.move(connection, row, Action.REFUSE, actor=row.provider, at=now, said=said, **changes)
         else:
             again = now + int(_pause(row, error) * SECOND)
             values: dict[str, str | int | Sentence] = {"cause": sentence, "again_at": again}
-            said = Note(Sentence("{cause} Nothing was sent; it tries again {again_at}.", values))
-            told = [said] if row.tries == 1 else []
+            waits = Note(Sentence("{cause} Nothing was sent; it tries again {again_at}.", values))
+            told = [waits] if row.tries == 1 else []
             store.move(connection, row, Action.PUT_BACK, actor=row.provider, at=now, said=told, due=again, **NO_LEASE)
+
+    def _alert(self, row: Broadcast, error: Exception) -> list[Note]:
+        """An account whose settings the vendor does not accept fails every send until somebody looks at them."""
+        setting = error.setting if isinstance(error, Refused) else None
+        if setting is None:
+            return []
+        log.error("an account does not work", account=row.account, setting=setting, broadcast=row.id)
+        who = mentions(self.settings.admins)
+        values: dict[str, str | int | Sentence] = {"who": who, "setting": f"accounts.{row.account}.{setting}"}
+        return [Note(Sentence("{who}: please look at the setting `{setting}`; nothing can be sent with it.", values))]
 
     def _write_lost(self, connection: Connection, row: Broadcast, error: Exception) -> None:
         if not isinstance(error, Uncertain):
@@ -427,7 +437,15 @@ class Dispatcher:
         for row in rows:
             store.set_look_at(connection, row, self.clock() + SIZE_AGAIN)
         taken = store.slots(connection, self.clock())  # a quote is a campaign too, and takes the account's one place
-        return [row for row in rows if able[row.account].sizes or row.account not in taken]
+        return [row for row in rows if able[row.account].sizes or self._may_quote(connection, row, taken)]
+
+    def _may_quote(self, connection: Connection, row: Broadcast, taken: Mapping[str, str]) -> bool:
+        store.alone(connection, f"account:{row.account}")
+        now = self.clock()
+        if row.account in taken or store.is_quoting(connection, row.account, now):
+            return False
+        store.quoting(connection, row.account, now + int(STAGING_DEADLINE * SECOND), now)
+        return True
 
     async def _ask_size(self, row: Broadcast, provider: Provider) -> None:
         if provider.capabilities.sizes:
@@ -435,11 +453,10 @@ class Dispatcher:
             if found is not None and found.size is not None:
                 await self.tell_size(row.workspace, row.id, found.size, unnamed=found.unnamed)
         else:
-            self.quoting.add(row.account)
             try:
                 quote = await provider.quote(row.message())
             finally:
-                self.quoting.discard(row.account)
+                await self.database.write(lambda c: store.quoting(c, row.account, 0, self.clock()))
             if quote is not None and quote.contacts is not None:
                 quoted = None if quote.cost is None else f"{quote.cost} {quote.currency or ''}".strip()
                 await self.tell_size(row.workspace, row.id, quote.contacts, quoted=quoted)

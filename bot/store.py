@@ -773,6 +773,15 @@ def slots(connection: Connection, at: Micros) -> dict[str, str]:
     return found | {row.account: row.id for row in connection.execute(statement)}
 
 
+def quoting(connection: Connection, account: str, until: Micros, at: Micros) -> None:
+    """A quote takes the account's one place until it is done, or at the latest until then. 0: it is done."""
+    keep(connection, f"quoting:{account}", str(until), at)
+
+
+def is_quoting(connection: Connection, account: str, at: Micros) -> bool:
+    return int(load_kept(connection, f"quoting:{account}") or 0) > at
+
+
 def alone(connection: Connection, workspace: str) -> None:
     """Until this transaction ends, no other one that asks this runs for the workspace. SQLite writes alone anyway."""
     if connection.dialect.name == "postgresql":

@@ -20,6 +20,7 @@ log = structlog.get_logger(__name__)
 
 FIRST_POLL = 5 * SECOND
 SLOWEST_POLL = 3600 * SECOND
+REPLAY = 7 * 24 * 3600 * SECOND  # no vendor tries a delivery longer than three days
 IDS_A_POLL = 20  # a vendor without a batch read is asked one id at a time
 UNKNOWN_LOOKS = tuple(minutes * 60 * SECOND for minutes in (1, 5, 15, 60, 24 * 60))
 
@@ -66,6 +67,8 @@ class Tracker:
         touched: set[tuple[str, str]] = set()
         for receipt in receipts:
             owner = store.owner_of(connection, account, receipt.id) or self._learn(connection, receipt, dispatched)
+            if owner is not None and self._is_stale(connection, owner, receipt):
+                continue
             if self._write(connection, account, receipt, owner) and owner is not None:
                 touched.add(owner)
         for workspace, id in touched:
@@ -76,6 +79,14 @@ class Tracker:
             if current.state is State.SENT and self._over(connection, current):
                 store.set_look_at(connection, current, self.clock())
         return bool(touched)
+
+    def _is_stale(self, connection: Connection, owner: tuple[str, str], receipt: Receipt) -> bool:
+        """News of a delivery that was over long ago is a replay. Somebody may opt out at any time."""
+        row = store.find(connection, *owner)
+        stale = receipt.kind is ReceiptKind.DELIVERY and row.ended and self.clock() - row.changed_at > REPLAY
+        if stale:
+            log.warning("a callback came long after the end and is ignored", broadcast=row.id)
+        return stale
 
     def _learn(
         self, connection: Connection, receipt: Receipt, dispatched: tuple[str, str] | None
@@ -189,7 +200,16 @@ class Tracker:
         counts = store.delivery_counts(connection, row.workspace, row.id)
         template = "Final report: {counts}" if counts else "Final report: the vendor sent no delivery report."
         said = Note(Sentence(template, {"counts": told_counts(counts)}), current.requester, aloud=True)
-        store.move(connection, current, Action.FINISH, actor="clock", at=self.clock(), said=[said], look_at=None)
+        store.move(
+            connection,
+            current,
+            Action.FINISH,
+            actor="clock",
+            at=self.clock(),
+            said=[said],
+            look_at=None,
+            progress_at=None,
+        )
 
     def _over(self, connection: Connection, row: Broadcast) -> bool:
         """Everything is final, or nothing more is waited for."""

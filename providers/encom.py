@@ -42,13 +42,14 @@ TYPES = {Purpose.TRANSACTIONAL: "t", Purpose.MARKETING: "m"}
 
 # The only status that is documented. It confirms the sending, not the delivery.
 CONFIRMED = ("OK", "000")
+PLANNED = "PLANNED"  # what the 201 itself means: taken, and nothing more
 
 REFUSALS: Mapping[int, tuple[str, str | None]] = {
     400: ("Encom did not accept the request.", None),
     401: ("Encom did not accept the token.", "token"),
     402: ("Encom refused: the account has no credit left.", None),
     403: ("Encom does not let this token use this customer account.", "customer_account"),
-    404: ("Encom does not know the list {list} or the customer account.", "customer_account"),
+    404: ("Encom does not know the list {list} or the customer account.", None),
     422: ("Encom did not accept the request.", None),
 }
 
@@ -182,4 +183,6 @@ def _receipt(fields: Mapping[str, Any], id: str) -> Receipt:
     status, code = str(fields.get("status") or ""), str(fields.get("code") or "")
     word = " ".join(part for part in (status, str(fields.get("details") or ""), code) if part)
     known = DeliveryStatus.SENT if (status, code) == CONFIRMED else DeliveryStatus.OTHER
+    if PLANNED in (status, fields.get("details")):
+        known = DeliveryStatus.ACCEPTED
     return Receipt(str(id), known, word or "?")

@@ -113,7 +113,8 @@ class Kaizala(Provider):
 
     async def size(self, audience: Audience) -> AudienceFound | None:
         answer = await self._read(f"groups/{quote(audience.id, safe='')}", {"showDetails": "true"})
-        found = next((group for group, _ in _groups(answer) if group.id == audience.id), None)
+        found, entry = next(((group, raw) for group, raw in _groups(answer) if group.id == audience.id), (None, {}))
+        _may_reach(audience, entry)
         if found is None or not audience.subscribers:
             return found
         return AudienceFound(found.kind, found.id, found.name, len(audience.subscribers))
@@ -251,6 +252,16 @@ def _reference(answer: Answer) -> str:
     if fields.get("errorCode") is not None:
         raise Refused("Kaizala refused the message.", code=str(fields["errorCode"])[:40])
     raise unreadable(answer)
+
+
+def _may_reach(audience: Audience, entry: Mapping[str, Any]) -> None:
+    """All subscribers, or chosen ones, are a public group's; all of them only their admin may write to. A group that
+    does not say what it is passes: the vendor decides then."""
+    public, role = entry.get("groupType", "ConnectGroup") == "ConnectGroup", entry.get("callerRole", "Admin")
+    if (audience.everyone or audience.subscribers) and not public:
+        raise Refused("Only a public Kaizala group has subscribers, and {group} is none.", group=audience.id)
+    if audience.everyone and role != "Admin":
+        raise Refused(REFUSALS[403][0], setting=REFUSALS[403][1])
 
 
 def _groups(answer: Answer) -> list[tuple[AudienceFound, Mapping[str, Any]]]:

@@ -19,7 +19,7 @@ from aiohttp import ClientSession
 
 from bot import store
 from bot.app import Bot
-from bot.broadcast import State
+from bot.broadcast import SECOND, State
 from bot.web import CALLBACK_BODY, SLACK_BODY, parse_slack
 from sandbox.server import Sandbox
 from tests.conftest import StartBot, all_of, free_port, newest
@@ -208,6 +208,58 @@ async def test_a_callback_without_its_token_is_nothing(
     assert await call_back(web, sent.replace("/encom/", "/nobody/"), body) == 404
     assert await call_back(web, sent.replace("/encom/", "/kaizala/"), body) == 404
     assert (await newest(bot)).counts == {}
+
+
+async def test_who_guesses_tokens_is_slowed_down_and_the_vendor_beside_it_is_heard(
+    sandbox: Sandbox, bot: Bot, sent: str, web: ClientSession
+) -> None:
+    body = json.dumps({"id": "22", "status": "SENT"}).encode()
+    assert await call_back(web, sent, body) == 200
+    base = sent.rsplit("/", 1)[0]
+    answers = [await call_back(web, f"{base}/{n:032}", body) for n in range(130)]
+    assert (answers[0], answers[-1]) == (404, 429)
+    assert answers.count(404) == pytest.approx(100, abs=5)
+    assert await call_back(web, sent, json.dumps({"id": "23", "status": "SENT"}).encode()) == 200
+    delivered = {"message_id": "sms_nobody", "number": "+33600000000", "status": "DELIVERED"}
+    assert await call_back(web, str(bot.callback_address("octo")), json.dumps(delivered).encode()) == 200
+
+
+async def test_commands_are_answered_in_time_beside_a_flood_of_callbacks(
+    sandbox: Sandbox, bot: Bot, sent: str, web: ClientSession
+) -> None:
+    """Two thousand in about two seconds, from vendors that wait for each answer."""
+    body, done = json.dumps({"id": "22", "status": "OK", "code": "000"}).encode(), asyncio.Event()
+
+    async def flood() -> int:
+        count = 0
+        while not done.is_set():
+            count += await call_back(web, sent, body) == 200
+        return count
+
+    floods = [asyncio.create_task(flood()) for _ in range(50)]
+    slowest = 0.0
+    for number in range(10):
+        began = time.monotonic()
+        await ask(sandbox, f"send clients marketing Soldes {number}", user="U0DAN")
+        slowest = max(slowest, time.monotonic() - began)
+    done.set()
+    assert sum(await asyncio.gather(*floods)) > 100
+    assert slowest < 3
+    posted = await card(sandbox)
+    await asyncio.sleep(2)
+    assert thread_text(sandbox, posted["ts"]).count("Deliveries:") <= 2
+
+
+async def test_a_replay_weeks_later_changes_nothing(
+    sandbox: Sandbox, bot: Bot, sent: str, web: ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    row, weeks = await newest(bot), 21 * 24 * 3600 * SECOND
+    end = {"state": "done", "changed_at": bot.clock() - weeks, "accepted_at": bot.clock() - weeks}
+    await bot.database.write(lambda c: c.execute(store.broadcasts.update().values(**end)))
+    before = await newest(bot)
+    assert await call_back(web, sent, json.dumps({"id": row.ids[0], "status": "OK", "code": "000"}).encode()) == 200
+    assert await newest(bot) == before
+    assert "long after the end" in caplog.text
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "PUT", "DELETE"])

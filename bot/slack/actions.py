@@ -177,6 +177,8 @@ class Actions:
         row = await self.workflow.find(card.workspace, card.broadcast)
         if row.version != card.version:
             raise TooLate(row)
+        if row.everyone and action is Action.APPROVE:
+            raise NotAllowed("It goes to all subscribers of a public group: that takes the button and its question.")
         told: dict[str, Any] = {"way": "reaction"} if action is Action.APPROVE else {}
         if row.state is State.PENDING or person.id not in await self._voters(row):
             await self.workflow.act(row.workspace, row.id, action, person=person, version=card.version, **told)

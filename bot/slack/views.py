@@ -388,6 +388,8 @@ def _confirm(action: Action, broadcast: Broadcast, words: Words) -> dict[str, An
     about = f"{broadcast.audience} — {_size(broadcast, words)}"
     start = spelled(broadcast.send_at, broadcast.zone) if broadcast.send_at else words("right after approval")
     question = words("{about}. Start: {start}. It cannot be recalled.", about=about, start=start)
+    if broadcast.everyone and action is Action.APPROVE:
+        question = words("ALL subscribers of the public group: {question}", question=question)
     if action is Action.MARK_NOT_SENT:
         question = words("Are you sure that it did not go out? It ends as failed; nothing is sent again.")
     return {
