@@ -318,10 +318,12 @@ async def test_health_check_and_doctor_from_the_shell(
     assert all(finding["id"] and finding["cause"] for finding in findings)
 
 
-async def test_at_debug_the_log_holds_no_secret_no_number_and_no_text(
+async def test_at_debug_neither_log_nor_metrics_hold_a_secret_a_number_or_a_text(
     sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
 ) -> None:
-    running = await run_bot(shell, sandbox, tmp_path, bot_port, BELLCRIER_LOG_LEVEL="debug")
+    meters = f"127.0.0.1:{free_port()}"
+    verbose = {"BELLCRIER_LOG_LEVEL": "debug", "BELLCRIER_METRICS_LISTEN": meters}
+    running = await run_bot(shell, sandbox, tmp_path, bot_port, **verbose)
     lines = [
         "send clients marketing CANARYTEXT",
         "send newsletter marketing CANARYTEXT sale",
@@ -344,6 +346,12 @@ async def test_at_debug_the_log_holds_no_secret_no_number_and_no_text(
     await sandbox.vendors.deliver("encom", "22", "OK")
     await asyncio.sleep(2)
     listener = next(iter(sandbox.vendors.encom.listeners.values()))
+    async with ClientSession() as web:
+        for news in (b'{"id": "CANARYTEXT', b"[" * 9000, b'{"id": "22", "status": "CANARYTEXT"}', b"CANARYTEXT=+33600"):
+            await (await web.post(listener, data=news)).read()
+            await (await web.post(listener[:-1] + "x", data=news)).read()
+        measured = await (await web.get(f"http://{meters}/metrics")).text()
+    assert "bellcrier_callbacks_total" in measured
     running.process.send_signal(signal.SIGTERM)
     code, log = await running.ends()
     secrets = ["xoxb-sandbox", "xapp-sandbox", "sandbox-encom-token", "sandbox-octopush-key", "sandbox-refresh"]
@@ -351,8 +359,9 @@ async def test_at_debug_the_log_holds_no_secret_no_number_and_no_text(
     assert code == 0
     assert log
     for canary in ["CANARYTEXT", "CL3578", "sandbox@example.org", listener, *secrets, *numbers]:
-        assert canary not in log
-        assert canary.lstrip("+") not in log
+        assert canary not in log + measured
+        assert canary.lstrip("+") not in log + measured
+        assert canary.rsplit("/")[-1] not in log + measured
 
 
 def test_the_demo_file_is_a_settings_file_like_any_other() -> None:
