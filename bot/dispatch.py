@@ -371,9 +371,23 @@ class Dispatcher:
         store.own_ids(connection, row, accepted.ids)
         store.adopt_deliveries(connection, row, accepted.ids)
         said = [Note(Sentence("{vendor} accepted it. Ids: {ids}", self._ids_told(row, accepted.ids)), row.requester)]
-        said += _other_time(accepted, now)
+        said += [*_other_time(accepted, now), *self._fewer(row, accepted)]
         changes: dict[str, Any] = {"ids": accepted.ids, "accepted_at": now, "look_at": now, **NO_LEASE}
         store.move(connection, row, Action.ACCEPT, actor=row.provider, at=now, said=said, **changes)
+
+    def _fewer(self, row: Broadcast, accepted: Accepted) -> list[Note]:
+        """Taken for some of the people only: told as it is, and never sent again to the others by itself."""
+        each = self.providers[row.account].capabilities.id_each
+        if not each or row.size is None or len(accepted.ids) >= row.size:
+            return []
+        values: dict[str, str | int | Sentence] = {"ids": len(accepted.ids), "size": row.size}
+        return [
+            Note(
+                Sentence(
+                    "The vendor gave an id for {ids} of {size} people only. The others are not sent again.", values
+                )
+            )
+        ]
 
     def _ids_told(self, row: Broadcast, ids: tuple[str, ...]) -> dict[str, str | int | Sentence]:
         shown = ", ".join(ids[:100])

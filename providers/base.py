@@ -81,6 +81,7 @@ class Capabilities:
     discovers: bool = False
     quotes: bool = False
     sizes: bool = False
+    id_each: bool = False  # every recipient has an id of their own, so fewer ids than people is news
     sender_pattern: str | None = None  # a full-match regular expression; None: the vendor takes no sender ID
     sender_rule: str = ""  # what that means, as a sentence
     text: TextLimits = field(default_factory=TextLimits)

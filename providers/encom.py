@@ -76,6 +76,7 @@ class Encom(Provider):
         polls=True,
         discovers=True,
         sizes=True,
+        id_each=True,
         text=TextLimits(max_gsm7=918, max_ucs2=402, max_parts=6),  # the vendor names none; long URLs get cut
         placeholders=("%%name%%",),
     )

@@ -214,7 +214,8 @@ async def test_fewer_ids_than_recipients_are_told_as_they_are(sandbox: Sandbox, 
     sandbox.vendors.faults.add(ENCOM, "answer", status=201, body=body, type="application/json", accept=True)
     posted = await approved(sandbox)
     row = await settled(either, State.SENT)
-    await sandbox.until(lambda: "Ids: 22" in thread_text(sandbox, posted["ts"]))
+    told = "The vendor gave an id for 1 of 2 people only. The others are not sent again."
+    await sandbox.until(lambda: told in thread_text(sandbox, posted["ts"]))
     assert row.ids == ("22",)
     assert len(sandbox.vendors.ledger) == 1
 
