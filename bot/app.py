@@ -55,6 +55,7 @@ log = structlog.get_logger(__name__)
 ANY = re.compile("")
 LISTENER_TIMEOUT = 2  # seconds: a call inside a listener must leave room in Slack's three
 POSTING_TIMEOUT = 15
+TELL_PAUSE = 0.05  # seconds in which what changes is one hint to the other processes
 SHUTDOWN = 3.0  # seconds for posts under way and for open connections; sends have their own deadline
 
 
@@ -143,6 +144,7 @@ class Bot:
         self.catalogue = Catalogue(self.providers, settings.audiences)
         self.desk = Desk(settings, self.providers, self.policies, self.catalogue)
         self.scheduler: Scheduler | None = None
+        self._telling: asyncio.Task[None] | None = None
         self.socket: AsyncSocketModeHandler | None = None
         self._build_core()
         self._build_slack()
@@ -204,8 +206,19 @@ class Bot:
         return self.people.workspace
 
     def wake(self) -> None:
-        if self.scheduler is not None:
-            self.scheduler.wake()
+        if self.scheduler is None:
+            return
+        self.scheduler.wake()
+        if not self.database.exclusive and (self._telling is None or self._telling.done()):
+            self._telling = asyncio.create_task(self._tell_others(), name="tell others")
+
+    async def _tell_others(self) -> None:
+        """A hint to the other processes, at most one at a time: their ticks would find it all the same."""
+        await asyncio.sleep(TELL_PAUSE)
+        try:
+            await self.database.tell_others()
+        except Exception as error:
+            log.info("the others could not be told", error=type(error).__name__)
 
     def showing(self, broadcast: Broadcast, votes: list[Vote]) -> Showing:
         """What a card shows beside its row."""
@@ -245,6 +258,7 @@ class Bot:
             await server.start()
         self.scheduler = Scheduler(*self.bells())
         self.scheduler.start()
+        await self.database.listen(self.scheduler.wake)
         if self.settings.slack_app_token is not None:
             await self._open_socket(self.settings.slack_app_token.get_secret_value())
 
@@ -294,15 +308,15 @@ class Bot:
     async def ready(self) -> tuple[bool, Mapping[str, str]]:
         """Can it work: the database answers, and Slack's socket is up where there is one."""
         try:
-            await self.database.read(store.schema_revision)
+            stops = await self.database.read(lambda c: store.stops(c, self.clock()))
             database = "ok"
         except Exception:
             log.exception("the database does not answer")
-            database = "no answer"
+            database, stops = "no answer", {}
         parts = {"database": database, "slack": "ok"}
         if self.socket is not None and not await self.socket.client.is_connected():
             parts["slack"] = "not connected"
-        return all(part == "ok" for part in parts.values()), parts
+        return all(part == "ok" for part in parts.values()), parts | stops
 
     async def stop(self) -> None:
         """No new sends; what is in flight gets its deadline; everything said is written down."""
@@ -317,6 +331,8 @@ class Bot:
         await self.close()
 
     async def close(self) -> None:
+        if self._telling is not None:
+            await self._telling
         for provider in self.providers.values():
             if isinstance(provider.transport, Http):
                 await provider.transport.aclose()

@@ -24,6 +24,8 @@ Work = Callable[[Connection], T]
 
 BUSY_SECONDS = 2  # a lock held longer is refused with "try again" inside Slack's three seconds
 GROUP = 64
+CHANNEL = "bellcrier"
+LISTEN_CHECK = 10.0  # seconds between two looks whether the listening connection still lives
 PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
@@ -53,6 +55,14 @@ class Database(ABC):
 
     @abstractmethod
     async def close(self) -> None: ...
+
+    @abstractmethod
+    async def listen(self, heard: Callable[[], None]) -> None:
+        """Call `heard` when another process says that something changed. A hint only: the ticks find everything."""
+
+    @abstractmethod
+    async def tell_others(self) -> None:
+        """Say to the other processes that something changed."""
 
     @abstractmethod
     def claim_dispatch(self) -> None:
@@ -138,6 +148,12 @@ class SQLite(Database):
             raise AlreadyDispatching(str(self.path)) from None
         self._lock_file = handle
 
+    async def listen(self, heard: Callable[[], None]) -> None:
+        """There is nobody else."""
+
+    async def tell_others(self) -> None:
+        """There is nobody else."""
+
     async def close(self) -> None:
         if self._drain is not None:
             await self._drain
@@ -186,6 +202,7 @@ class Postgres(Database):
         self.engine: AsyncEngine = create_async_engine(
             self.url, pool_size=10, max_overflow=10, pool_timeout=2.0, pool_pre_ping=True
         )
+        self._listening: asyncio.Task[None] | None = None
 
     @property
     def exclusive(self) -> bool:
@@ -209,7 +226,36 @@ class Postgres(Database):
     def claim_dispatch(self) -> None:
         """Row leases decide; any number may dispatch."""
 
+    async def listen(self, heard: Callable[[], None]) -> None:
+        """Listens until `close`, and again after each break; what was said meanwhile is as good as heard."""
+        self._listening = asyncio.create_task(self._listen(heard), name="listen")
+
+    async def _listen(self, heard: Callable[[], None]) -> None:
+        import asyncpg  # SQLite goes without it
+
+        url = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        while True:
+            try:
+                connection = await asyncpg.connect(url, timeout=5)
+                try:
+                    await connection.add_listener(CHANNEL, lambda *_: heard())
+                    heard()
+                    while not connection.is_closed():
+                        await asyncio.sleep(LISTEN_CHECK)
+                        await connection.execute("SELECT 1", timeout=5)
+                finally:
+                    await connection.close(timeout=1)
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await asyncio.sleep(1)
+
+    async def tell_others(self) -> None:
+        async with self.engine.begin() as connection:
+            await connection.exec_driver_sql(f"NOTIFY {CHANNEL}")
+
     async def close(self) -> None:
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.gather(self._listening, return_exceptions=True)
         await self.engine.dispose()
 
 

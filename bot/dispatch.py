@@ -7,7 +7,7 @@ import hmac
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,6 @@ from bot import store
 from bot.broadcast import SECOND, Action, Broadcast, Clock, Hold, Micros, Phase, Sentence, State, micros, moment
 from bot.database import Database
 from bot.hours import HoldUntil, Policy, Refuse, decide
-from bot.policy import mentions
 from bot.settings import Settings
 from bot.staging import STAGING_DEADLINE, Overtaken, Stager
 from bot.store import NO_LEASE, Note
@@ -45,6 +44,8 @@ FIRST_LOOK = 60 * SECOND
 OTHER_TIME = 300 * SECOND
 SIZE_AGAIN = 300 * SECOND
 HOUR = 3600 * SECOND
+BREAKER_FAILURES = 3  # in a row, before nobody tries an account for a while
+BREAKER_FIRST, BREAKER_LONGEST = 30 * SECOND, 300 * SECOND
 
 MAY_HAVE_GONE = (
     "It may have gone out: {cause} It will not be sent again by itself. "
@@ -59,6 +60,7 @@ class Gate:
     hold: Hold
     sentence: Sentence
     until: Micros | None = None
+    ask: tuple[str, ...] = ()  # who else decides, beside the requester
 
 
 class Dispatcher:
@@ -76,7 +78,9 @@ class Dispatcher:
         key: bytes,
         wake: Callable[[], None],
         tell_size: Callable[..., Awaitable[None]],
+        lease_clock: Callable[[Connection], Micros | None] = store.database_time,
     ) -> None:
+        self.lease_clock = lease_clock
         self.database, self.settings, self.clock, self.owner, self.key = database, settings, clock, owner, key
         self.tell_size = tell_size
         self.providers, self.policies, self.wake = providers, policies, wake
@@ -122,13 +126,54 @@ class Dispatcher:
 
     def _claim(self, connection: Connection) -> list[Broadcast]:
         now, claimed = self.clock(), []
-        for row in store.due(connection, now, CLAIM_AT_ONCE):
+        for row in self._due(connection, now):
             gate = self.gate(connection, row, now)
             if gate is not None:
                 self._hold(connection, row, gate)
+            elif not self._within_reach(connection, row, now):
+                continue
             elif self._has_slot(connection, row):
                 claimed += self._claim_one(connection, row, now)
         return claimed
+
+    def _due(self, connection: Connection, now: Micros) -> list[Broadcast]:
+        """Those that wait for their account's one place are left out, so that they stand in nobody else's way."""
+        slots = store.slots(connection, self._lease_now(connection))
+        taken = {account: id for account, id in slots.items() if account in self.preparing}
+        return store.due(connection, now, CLAIM_AT_ONCE, lease_at=self._lease_now(connection), taken=taken)
+
+    def _within_reach(self, connection: Connection, row: Broadcast, now: Micros) -> bool:
+        """After some failures in a row nobody tries an account for a while, and then one of its broadcasts does."""
+        breaker = store.breaker(connection, row.account)
+        if breaker.failures < BREAKER_FAILURES:
+            return True
+        if breaker.until <= now:
+            store.set_breaker(connection, row.account, replace(breaker, until=now + BREAKER_FIRST), now)
+            return True
+        store.touch(connection, row, now, due=breaker.until)
+        if store.first_time(connection, row.workspace, f"waits:{row.id}:{row.version}:{row.start_at}", now):
+            vendor = self.providers[row.account].title
+            told = Sentence("{vendor} cannot be reached just now. It waits; nothing was sent.", {"vendor": vendor})
+            store.say(connection, row, now, [Note(told)])
+        return False
+
+    def _count_failure(self, connection: Connection, row: Broadcast, error: Exception | None) -> None:
+        """An answer of any kind closes the breaker of its account."""
+        known, now = store.breaker(connection, row.account), self.clock()
+        if not isinstance(error, Unavailable):
+            if known.failures:
+                store.set_breaker(connection, row.account, store.Breaker(), now)
+            return
+        failures = known.failures + 1
+        pause = min(BREAKER_FIRST * 2 ** max(failures - BREAKER_FAILURES, 0), BREAKER_LONGEST)
+        store.set_breaker(connection, row.account, store.Breaker(failures, now + pause), now)
+        if failures == BREAKER_FAILURES:
+            log.error("an account's vendor cannot be reached", account=row.account)
+
+    def _lease_now(self, connection: Connection) -> Micros:
+        """Leases are judged by the database's clock where several machines share it."""
+        found = self.lease_clock(connection)
+        return self.clock() if found is None else found
 
     def _has_slot(self, connection: Connection, row: Broadcast) -> bool:
         """A vendor with two steps has one campaign open per account at a time; the others queue by their time."""
@@ -137,15 +182,16 @@ class Dispatcher:
         store.alone(connection, f"account:{row.account}")
         if store.is_quoting(connection, row.account, self.clock()):
             return False
-        return store.slots(connection, self.clock()).get(row.account, row.id) == row.id
+        return store.slots(connection, self._lease_now(connection)).get(row.account, row.id) == row.id
 
     def _claim_early(self, connection: Connection) -> list[Broadcast]:
         """Inside the undo window: what can be prepared by now, so that people see its size and cost before it goes."""
         if not self.preparing:
             return []
         now, claimed = self.clock(), []
-        lease = {"owner": self.owner, "lease_until": self._lease(STAGING_DEADLINE)}
-        for row in store.to_stage(connection, self.preparing, now, now + micros(self.settings.approval.undo)):
+        lease_at, until = self._lease_now(connection), now + micros(self.settings.approval.undo)
+        lease = {"owner": self.owner, "lease_until": self._lease(connection, STAGING_DEADLINE)}
+        for row in store.to_stage(connection, self.preparing, now, until, lease_at=lease_at):
             if self.gate(connection, row, now) is None and self._has_slot(connection, row):
                 # an attempt of its own: the vendor takes each request id once
                 leased = store.touch(connection, row, now, attempt=row.attempt + 1, **lease)
@@ -154,18 +200,18 @@ class Dispatcher:
 
     def _claim_one(self, connection: Connection, row: Broadcast, now: Micros) -> list[Broadcast]:
         changes: dict[str, Any] = {"attempt": row.attempt + 1, "owner": self.owner, "phase": Phase.STAGING}
-        lease = self._lease(STAGING_DEADLINE)
+        lease = self._lease(connection, STAGING_DEADLINE)
         moved = store.move(
             connection, row, Action.START, actor="dispatcher", at=now, tries=row.tries + 1, lease_until=lease, **changes
         )
         return [moved] if moved else []
 
-    def _lease(self, deadline: float) -> Micros:
-        return self.clock() + int((deadline + LEASE_MARGIN) * SECOND)
+    def _lease(self, connection: Connection, deadline: float) -> Micros:
+        return self._lease_now(connection) + int((deadline + LEASE_MARGIN) * SECOND)
 
     def gate(self, connection: Connection, row: Broadcast, now: Micros) -> Gate | None:
         """What forbids sending this at this instant, if anything: asked before claiming and again before releasing."""
-        if store.load_kept(connection, f"pause:{row.workspace}"):
+        if store.paused(connection, row.workspace):
             return Gate(Hold.PAUSED, Sentence("Sending is paused. It waits until an admin resumes it."))
         if row.start_at is not None and now - row.start_at > micros(self.settings.grace):
             values = {"start_at": row.start_at}
@@ -175,6 +221,7 @@ class Dispatcher:
             return Gate(
                 Hold.CAP,
                 Sentence("The cap of {cap} sends an hour is reached. Let it go later, or drop it.", values_cap),
+                ask=self.settings.admins,
             )
         return self._hours_gate(row, now)
 
@@ -193,9 +240,11 @@ class Dispatcher:
         return None
 
     def _hold(self, connection: Connection, row: Broadcast, gate: Gate) -> Broadcast | None:
-        mention = None if gate.until else row.requester
+        mention = None if gate.until else " ".join([row.requester, *gate.ask])
         said = [Note(gate.sentence, mention=mention)]
-        changes: dict[str, Any] = {"hold": gate.hold, "hold_until": gate.until, "due": None, **NO_LEASE}
+        expires = None if gate.until else self.clock() + micros(self.settings.approval.expires_after)
+        changes: dict[str, Any] = {"hold": gate.hold, "hold_until": gate.until, "due": None, "expires_at": expires}
+        changes |= NO_LEASE
         return store.move(
             connection, row, Action.HOLD, actor="dispatcher", at=self.clock(), reason=gate.hold, said=said, **changes
         )
@@ -204,18 +253,24 @@ class Dispatcher:
         """What was held for the hour alone goes on when the window opens."""
         now, rows = self.clock(), store.reopened(connection, self.clock())
         for row in rows:
-            changes: dict[str, Any] = {"hold": None, "hold_until": None, "due": now, "start_at": row.hold_until}
+            changes: dict[str, Any] = {
+                "hold": None,
+                "hold_until": None,
+                "due": now,
+                "start_at": row.hold_until,
+                "expires_at": None,
+            }
             store.move(connection, row, Action.RESUME, actor="clock", at=now, **changes)
         return len(rows)
 
     def _recover(self, connection: Connection) -> int:
         """A lapsed lease: what was being staged starts over, what was being released is unknown for ever."""
-        now, recovered = self.clock(), 0
+        now, lease_now, recovered = self.clock(), self._lease_now(connection), 0
         if self.database.exclusive:
             recovered += store.free_staged_by_others(connection, self.owner)
         for row in store.in_state(connection, State.SENDING):
             theirs = row.owner != self.owner and self.database.exclusive
-            if not theirs and (row.lease_until or 0) > now:
+            if not theirs and (row.lease_until or 0) > lease_now:
                 continue
             recovered += 1
             if row.phase is Phase.RELEASING:
@@ -288,7 +343,7 @@ class Dispatcher:
     def _intend(self, connection: Connection, row: Broadcast) -> Broadcast | None:
         store.alone(connection, row.workspace)  # else two at once would each find room under the cap
         current, now = store.find(connection, row.workspace, row.id, lock=True), self.clock()
-        if (current.lease_until or 0) <= now or current.attempt != row.attempt:
+        if (current.lease_until or 0) <= self._lease_now(connection) or current.attempt != row.attempt:
             return None
         if not self._approved(connection, current):
             log.error("approval does not match what would be sent", broadcast=row.id)
@@ -307,7 +362,7 @@ class Dispatcher:
             actor="dispatcher",
             at=now,
             phase=Phase.RELEASING,
-            lease_until=self._lease(deadline),
+            lease_until=self._lease(connection, deadline),
         )
         if released is not None:
             store.keep_dispatch(connection, released, self.callback_token(released))
@@ -368,6 +423,7 @@ class Dispatcher:
 
     def _write_accepted(self, connection: Connection, row: Broadcast, accepted: Accepted) -> None:
         now = self.clock()
+        self._count_failure(connection, row, None)
         store.own_ids(connection, row, accepted.ids)
         store.adopt_deliveries(connection, row, accepted.ids)
         said = [Note(Sentence("{vendor} accepted it. Ids: {ids}", self._ids_told(row, accepted.ids)), row.requester)]
@@ -397,6 +453,7 @@ class Dispatcher:
     def _write_nothing_left(self, connection: Connection, row: Broadcast, error: Exception) -> None:
         """The vendor said no, or was never reached. Nothing was sent, so saying "failed" is true."""
         now = self.clock()
+        self._count_failure(connection, row, error)
         sentence = _told(error)
         if isinstance(error, Blocked):
             self._hold(connection, row, Gate(Hold.BLOCKED, sentence))
@@ -417,9 +474,9 @@ class Dispatcher:
         if setting is None:
             return []
         log.error("an account does not work", account=row.account, setting=setting, broadcast=row.id)
-        who = mentions(self.settings.admins)
-        values: dict[str, str | int | Sentence] = {"who": who, "setting": f"accounts.{row.account}.{setting}"}
-        return [Note(Sentence("{who}: please look at the setting `{setting}`; nothing can be sent with it.", values))]
+        values: dict[str, str | int | Sentence] = {"setting": f"accounts.{row.account}.{setting}"}
+        told = Sentence("Please look at the setting `{setting}`; nothing can be sent with it.", values)
+        return [Note(told, mention=" ".join(self.settings.admins) or None)]
 
     def _write_lost(self, connection: Connection, row: Broadcast, error: Exception) -> None:
         if not isinstance(error, Uncertain):
@@ -450,7 +507,9 @@ class Dispatcher:
         rows = store.unsized(connection, telling, self.clock())
         for row in rows:
             store.set_look_at(connection, row, self.clock() + SIZE_AGAIN)
-        taken = store.slots(connection, self.clock())  # a quote is a campaign too, and takes the account's one place
+        taken = store.slots(
+            connection, self._lease_now(connection)
+        )  # a quote is a campaign too, and takes the account's one place
         return [row for row in rows if able[row.account].sizes or self._may_quote(connection, row, taken)]
 
     def _may_quote(self, connection: Connection, row: Broadcast, taken: Mapping[str, str]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -31,9 +32,11 @@ from sqlalchemy import (
     UniqueConstraint,
     and_,
     case,
+    false,
     func,
     insert,
     inspect,
+    not_,
     or_,
     select,
     text,
@@ -195,7 +198,7 @@ notes = Table(
     Column("workspace", String(32), nullable=False),
     Column("broadcast", String(16), nullable=False),
     Column("sentence", JSON, nullable=False),
-    Column("mention", String(32)),  # who is named at its head
+    Column("mention", String(255)),  # who is named at its head
     Column("aloud", Boolean, nullable=False),  # shown in the channel too: only for an end
     Column("at", BigInteger, nullable=False),
     Column("post_at", BigInteger),  # when it may be (re)tried; none once it is posted
@@ -302,7 +305,7 @@ RANK = {
 
 @dataclass(frozen=True)
 class Note:
-    """Something that the thread is told once. `mention` a person's id; `aloud` shows it in the channel as well."""
+    """Something that the thread is told once. `mention`: ids of people, with spaces; `aloud`: in the channel too."""
 
     sentence: Sentence
     mention: str | None = None
@@ -637,8 +640,10 @@ def write_audit(
     connection.execute(insert(audit).values(**row))
 
 
-def write_refusal(connection: Connection, workspace: str, actor: str, action: str, reason: str, at: Micros) -> None:
-    """Audit something that was asked and refused before it became a broadcast."""
+def write_event(
+    connection: Connection, workspace: str, actor: str, action: str, reason: str | None, at: Micros
+) -> None:
+    """Audit something that is no step of one broadcast: a request that was refused, a pause of everything."""
     row = {"workspace": workspace, "actor": actor, "action": action, "reason": reason, "at": at}
     connection.execute(insert(audit).values(**row))
 
@@ -694,11 +699,22 @@ def drop_votes(connection: Connection, broadcast: Broadcast) -> None:
 # --- what is due -----------------------------------------------------------------------------------------------------
 
 
-def due(connection: Connection, at: Micros, limit: int) -> list[Broadcast]:
-    """Scheduled broadcasts whose time has come, oldest first, locked where the database locks rows."""
+def due(
+    connection: Connection, at: Micros, limit: int, *, lease_at: Micros, taken: Mapping[str, str]
+) -> list[Broadcast]:
+    """Scheduled broadcasts whose time has come, oldest first, locked where the database locks rows.
+
+    `lease_at`: the time by which leases are judged; `taken`: accounts whose one place this broadcast has.
+    """
+    elsewhere = [and_(broadcasts.c.account == name, broadcasts.c.id != id) for name, id in taken.items()]
     statement = (
         select(broadcasts)
-        .where(broadcasts.c.state == State.SCHEDULED, broadcasts.c.due <= at, _free(at))
+        .where(
+            broadcasts.c.state == State.SCHEDULED,
+            broadcasts.c.due <= at,
+            _free(lease_at),
+            not_(or_(*elsewhere, false())),
+        )
         .order_by(broadcasts.c.due)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -707,7 +723,7 @@ def due(connection: Connection, at: Micros, limit: int) -> list[Broadcast]:
 
 
 def to_stage(
-    connection: Connection, accounts: Sequence[str], at: Micros, until: Micros, limit: int = 8
+    connection: Connection, accounts: Sequence[str], at: Micros, until: Micros, *, lease_at: Micros, limit: int = 8
 ) -> list[Broadcast]:
     """Scheduled broadcasts of these accounts that are due soon and have nothing prepared yet, locked."""
     statement = (
@@ -718,7 +734,7 @@ def to_stage(
             broadcasts.c.due <= until,
             broadcasts.c.account.in_(accounts),
             broadcasts.c.staged.is_(None),
-            _free(at),
+            _free(lease_at),
         )
         .order_by(broadcasts.c.due)
         .limit(limit)
@@ -751,8 +767,9 @@ def in_state(connection: Connection, state: State, *more: ColumnElement[bool], l
 
 
 def lapsed(connection: Connection, at: Micros) -> list[Broadcast]:
-    """Requests that nobody answered in time."""
-    return in_state(connection, State.PENDING, broadcasts.c.expires_at <= at)
+    """Requests that nobody answered in time, and what is held and nobody decided about."""
+    over = broadcasts.c.expires_at <= at
+    return in_state(connection, State.PENDING, over) + in_state(connection, State.HELD, over)
 
 
 def reopened(connection: Connection, at: Micros) -> list[Broadcast]:
@@ -771,6 +788,59 @@ def slots(connection: Connection, at: Micros) -> dict[str, str]:
     found = {row.account: row.broadcast for row in connection.execute(select(leftovers)) if row.try_at is not None}
     statement = select(broadcasts.c.account, broadcasts.c.id).where(open_ones)
     return found | {row.account: row.id for row in connection.execute(statement)}
+
+
+def count_held(connection: Connection, workspace: str, hold: Hold) -> int:
+    statement = select(func.count()).select_from(broadcasts)
+    mine = and_(broadcasts.c.workspace == workspace, broadcasts.c.state == State.HELD, broadcasts.c.hold == hold)
+    return connection.execute(statement.where(mine)).scalar_one()
+
+
+def stops(connection: Connection, at: Micros) -> dict[str, str]:
+    """What stands still just now: paused workspaces, accounts that nobody tries for a while."""
+    found = connection.execute(select(kept).where(kept.c.name.like("pause:%") | kept.c.name.like("breaker:%")))
+    told = {}
+    for row in found:
+        if row.name.startswith("pause:") and row.value:
+            told[row.name] = "all sending is paused"
+        elif row.name.startswith("breaker:") and json.loads(row.value)[1] > at:
+            told[row.name] = "the vendor cannot be reached"
+    return told
+
+
+def database_time(connection: Connection) -> Micros | None:
+    """The database's own clock, by which processes on machines with different clocks agree; None on SQLite, where
+    one machine is all there is."""
+    if connection.dialect.name != "postgresql":
+        return None
+    return int(connection.execute(text("SELECT extract(epoch FROM clock_timestamp()) * 1000000")).scalar_one())
+
+
+@dataclass(frozen=True)
+class Breaker:
+    """How often in a row an account's vendor could not be reached, and until when nobody tries it."""
+
+    failures: int = 0
+    until: Micros = 0
+
+
+def breaker(connection: Connection, account: str) -> Breaker:
+    value = load_kept(connection, f"breaker:{account}")
+    return Breaker(*json.loads(value)) if value else Breaker()
+
+
+def set_breaker(connection: Connection, account: str, state: Breaker, at: Micros) -> None:
+    keep(connection, f"breaker:{account}", json.dumps([state.failures, state.until]), at)
+
+
+def paused(connection: Connection, workspace: str) -> bool:
+    """Has an admin stopped all sending of this workspace?"""
+    return bool(load_kept(connection, f"pause:{workspace}"))
+
+
+def set_paused(connection: Connection, workspace: str, by: str | None, at: Micros) -> None:
+    """`by` whom; None resumes."""
+    keep(connection, f"pause:{workspace}", by or "", at)
 
 
 def quoting(connection: Connection, account: str, until: Micros, at: Micros) -> None:

@@ -19,6 +19,7 @@ from bot.broadcast import (
     BroadcastRequest,
     Clock,
     Complaint,
+    Hold,
     Micros,
     NotAccepted,
     NotAllowed,
@@ -293,6 +294,8 @@ class Workflow:
         await self.may(action, person, broadcast)
         if (broadcast.state, action) not in TRANSITIONS:
             raise TooLate(broadcast)
+        if action is Action.SEND_NOW:
+            told = {"still": await self._still_approvers(broadcast)}
         deed = ACTS[action][1]
         acted = await self.database.write(lambda c: deed(self, c, broadcast, action, person, **told))
         if acted is None:
@@ -314,6 +317,25 @@ class Workflow:
         taken = await self.database.write(lambda c: self._withdraw(c, broadcast, person, way))
         self.wake()
         return taken
+
+    async def pause_all(self, person: Person, *, on: bool) -> int:
+        """Stop all sending of a workspace before the next byte, or let it go on; how many are held for it.
+
+        Raises NotAllowed (audited) for anybody who is no admin.
+        """
+        action = "pause_all" if on else "resume_all"
+        if person.id not in self.desk.settings.admins:
+            await self._audit_refusal(person, action, "not an admin")
+            who = policy.mentions(self.desk.settings.admins)
+            raise NotAllowed("Only an admin can pause or resume all sending: {who}.", who=who)
+        held = await self.database.write(lambda c: self._pause_all(c, person, action, on))
+        self.wake()
+        return held
+
+    def _pause_all(self, connection: Connection, person: Person, action: str, on: bool) -> int:
+        store.set_paused(connection, person.workspace, person.id if on else None, self.clock())
+        store.write_event(connection, person.workspace, person.id, action, None, self.clock())
+        return store.count_held(connection, person.workspace, Hold.PAUSED)
 
     async def find(self, workspace: str, id: str) -> Broadcast:
         return await self.database.read(lambda c: store.find(c, workspace, id.upper()))
@@ -405,11 +427,22 @@ class Workflow:
             connection, seen, action, actor=person.id, at=self.clock(), reason=reason, said=[said], due=None
         )
 
-    def _send_now(self, connection: Connection, seen: Broadcast, action: Action, person: Person) -> Broadcast | None:
+    async def _still_approvers(self, broadcast: Broadcast) -> frozenset[str]:
+        """Of those who may approve it, all there are now. What waited for days may outlive who agreed to it."""
+        return await policy.people_in(broadcast.approvers, self.members)
+
+    def _send_now(
+        self, connection: Connection, seen: Broadcast, action: Action, person: Person, still: frozenset[str]
+    ) -> Broadcast | None:
+        """The votes of those who may not approve any more fall; the dispatcher asks again for what is missing then."""
         now = self.clock()
+        for vote in store.votes_for(connection, seen):
+            if vote.approver not in still and seen.mode != "training":
+                store.drop_vote(connection, seen, vote.approver, vote.way)
         start = now + micros(self.approval.undo)
         said = Note(Sentence("{by} lets it go now. It starts {start_at}.", {**_by(person), "start_at": start}))
         changes: dict[str, Any] = {"due": start, "start_at": start, "hold": None, "hold_until": None}
+        changes["expires_at"] = None
         return store.move(connection, seen, action, actor=person.id, at=now, said=[said], **changes)
 
     def _settle_unknown(
@@ -454,7 +487,10 @@ class Workflow:
         store.forget_seen(connection, self.clock() - SEEN_KEPT)
         lapsed = store.lapsed(connection, self.clock())
         for row in lapsed:
-            said = Note(Sentence("Nobody approved it in time, so it will not be sent."), row.requester, aloud=True)
+            template = "Nobody approved it in time, so it will not be sent."
+            if row.state is State.HELD:
+                template = "Nobody decided in time, so it will not be sent."
+            said = Note(Sentence(template), row.requester, aloud=True)
             store.move(connection, row, Action.EXPIRE, actor="clock", at=self.clock(), said=[said])
         return len(lapsed)
 
@@ -463,7 +499,7 @@ class Workflow:
     ) -> None:
         def write(connection: Connection) -> None:
             if broadcast is None:
-                store.write_refusal(connection, person.workspace, person.id, f"{action}_refused", reason, self.clock())
+                store.write_event(connection, person.workspace, person.id, f"{action}_refused", reason, self.clock())
             else:
                 name = f"{action}_refused"
                 store.write_audit(connection, broadcast, person.id, name, broadcast.state, self.clock(), reason)

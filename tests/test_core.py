@@ -53,13 +53,13 @@ class Core:
         catalogue = Catalogue(self.providers, self.settings.audiences)
         self.desk = Desk(self.settings, self.providers, self.policies, catalogue)
         self.workflow = Workflow(database, self.desk, self.members, self.clock, lambda: None)
-        self.count = 0
+        self.count, self.gone = 0, set[str]()
 
     def clock(self) -> int:
         return self.now
 
     async def members(self, group: str) -> frozenset[str]:
-        return frozenset(APPROVERS)
+        return frozenset(APPROVERS) - self.gone
 
     def dispatcher(self, owner: str, database: Database | None = None) -> Dispatcher:
         return Dispatcher(
@@ -72,6 +72,7 @@ class Core:
             key=b"k" * 32,
             wake=lambda: None,
             tell_size=self.workflow.learn_size,
+            lease_clock=lambda _: self.now,
         )
 
     async def ask(self, **changes: Any) -> Broadcast:
@@ -106,6 +107,18 @@ class Core:
         for _ in range(3):
             await asyncio.gather(*(one.tick() for one in dispatchers))
             await asyncio.gather(*(task for one in dispatchers for task in one.running))
+
+
+class _Shared:
+    """A database that several machines share, whatever it is."""
+
+    exclusive = False
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
 
 
 MakeCore = Callable[..., Core]
@@ -454,13 +467,137 @@ async def all_notes(core: Core) -> list[str]:
 async def test_an_unreachable_vendor_is_asked_again_later_and_then_given_up(make_core: MakeCore) -> None:
     away = make_core(**{"accounts.encom.base_url": "http://127.0.0.1:9"})
     row = await away.approved()
-    for _ in range(12):
+    for _ in range(40):
         await away.run(away.dispatcher("a"))
-        away.now += 50 * SECOND
+        away.now += 100 * SECOND
         await away.edit(row, start_at=away.now)
     ended = await away.row(row.id)
     assert (ended.state, ended.tries) == (State.FAILED, 8)
     assert away.sandbox.vendors.ledger == []
+
+
+async def test_a_vendor_that_is_away_for_an_hour_is_not_pestered_and_what_waits_asks(make_core: MakeCore) -> None:
+    away = make_core(**{"accounts.encom.base_url": "http://127.0.0.1:9"})
+    rows = [await away.approved() for _ in range(6)]
+    other = await away.approved(audience="staff")
+    dispatcher = away.dispatcher("a")
+    for _ in range(60):
+        await dispatcher.tick()
+        await asyncio.gather(*dispatcher.running)
+        away.now += 20 * SECOND
+    ended = [await away.row(row.id) for row in rows]
+    assert {(row.state, row.hold) for row in ended} == {(State.HELD, Hold.LATE)}  # past its grace each one asks
+    assert sum(row.tries for row in ended) < 6 * 3 + 10
+    assert (await away.row(other.id)).state is State.SENT  # another vendor is another matter
+    assert any("cannot be reached just now" in template for template in await all_notes(away))
+    assert len(away.sandbox.vendors.ledger) == 1
+
+
+async def test_a_vendor_that_comes_back_gets_what_waited_once(make_core: MakeCore) -> None:
+    core = make_core()
+    port = core.providers["encom"].transport.base_url  # type: ignore[attr-defined]
+    rows = [await core.approved() for _ in range(3)]
+    core.providers["encom"].transport.base_url = "http://127.0.0.1:9"  # type: ignore[attr-defined]
+    await core.run(core.dispatcher("a"))
+    assert core.sandbox.vendors.ledger == []
+    core.providers["encom"].transport.base_url = port  # type: ignore[attr-defined]
+    for _ in range(4):
+        core.now += 40 * SECOND
+        await core.run(core.dispatcher("b"))
+    assert {(await core.row(row.id)).state for row in rows} == {State.SENT}
+    assert len(core.sandbox.vendors.ledger) == 3
+    assert await core.database.read(lambda c: store.stops(c, core.now)) == {}
+
+
+async def test_those_that_wait_for_one_account_stand_in_nobodys_way(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.undo": "0s"})
+    core.sandbox.vendors.faults.add("octopush.status", "slow", times=50, seconds=2)
+    for _ in range(12):
+        await core.approved(audience="newsletter")
+    core.now += SECOND
+    last = await core.approved(audience="staff")
+    dispatcher = core.dispatcher("a")
+    for _ in range(3):
+        await dispatcher.tick()
+    await asyncio.sleep(0.1)
+    for _ in range(100):
+        if (await core.row(last.id)).state is State.SENT:
+            break
+        await asyncio.sleep(0.05)
+    assert (await core.row(last.id)).state is State.SENT
+    await dispatcher.stop(0)
+
+
+async def test_what_is_held_and_nobody_decides_about_ends(core: Core) -> None:
+    row = await core.approved()
+    core.now += 601 * SECOND
+    await core.run(core.dispatcher("a"))
+    assert (await core.row(row.id)).state is State.HELD
+    core.now += 25 * 3600 * SECOND
+    await core.workflow.expire()
+    assert (await core.row(row.id)).state is State.EXPIRED
+    assert core.sandbox.vendors.ledger == []
+
+
+async def test_a_held_one_whose_approver_has_left_needs_another(core: Core) -> None:
+    row = await core.approved()
+    core.now += 601 * SECOND
+    await core.run(core.dispatcher("a"))
+    core.gone = {APPROVERS[0]}
+    await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
+    await core.run(core.dispatcher("a"))
+    assert (await core.row(row.id)).state is State.PENDING
+    assert core.sandbox.vendors.ledger == []
+    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(1), version=1)
+    await core.run(core.dispatcher("a"))
+    assert (await core.row(row.id)).state is State.SENT
+
+
+async def test_only_an_admin_pauses_everything_and_it_holds_until_somebody_says_more(make_core: MakeCore) -> None:
+    core = make_core(admins=["U0OPS"])
+    ops = dataclasses.replace(CLEO, id="U0OPS")
+    with pytest.raises(NotAllowed):
+        await core.workflow.pause_all(CLEO, on=True)
+    row = await core.approved()
+    assert await core.workflow.pause_all(ops, on=True) == 0
+    await core.run(core.dispatcher("a"))
+    assert (await core.row(row.id)).hold is Hold.PAUSED
+    assert list(await core.database.read(lambda c: store.stops(c, core.now))) == [f"pause:{TEAM}"]
+    assert await core.workflow.pause_all(ops, on=False) == 1
+    await core.run(core.dispatcher("a"))
+    assert core.sandbox.vendors.ledger == []  # only the hours leave by themselves
+    await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
+    await core.run(core.dispatcher("a"))
+    assert len(core.sandbox.vendors.ledger) == 1
+    told = await core.database.read(lambda c: [(step["actor"], step["action"]) for step in store.audit_since(c, 0)])
+    assert {("U0CLEO", "pause_all_refused"), ("U0OPS", "pause_all"), ("U0OPS", "resume_all")} <= set(told)
+
+
+async def test_leases_are_judged_by_the_databases_clock(make_core: MakeCore, database: Database) -> None:
+    """A machine whose clock runs ninety seconds ahead takes nothing away from one that is at work."""
+    core = make_core()
+    row = await core.approved()
+    first, ahead = core.dispatcher("first"), core.dispatcher("ahead")
+    _, (claimed,) = await database.write(first._look_round)
+    ahead.clock = lambda: core.now + 400 * SECOND
+    ahead.database = _Shared(database)  # type: ignore[assignment]
+    await ahead.tick()
+    assert (await core.row(row.id)).owner == "first"
+    await first.send(claimed)
+    assert len(core.sandbox.vendors.ledger) == 1
+
+
+async def test_another_process_hears_that_something_changed(second: Database, core: Core) -> None:
+    if core.database.exclusive:
+        pytest.skip("on SQLite there is nobody else")
+    heard = asyncio.Event()
+    await second.listen(heard.set)
+    async with asyncio.timeout(5):
+        await heard.wait()
+        await asyncio.sleep(0.2)
+        heard.clear()
+        await core.database.tell_others()
+        await heard.wait()
 
 
 # --- the store -------------------------------------------------------------------------------------------------------
@@ -581,7 +718,7 @@ async def test_a_backup_goes_from_any_database_into_any_other(core: Core, tmp_pa
             there = await other.read(lambda c: store.find(c, TEAM, row.id))
             assert (there.text, there.digest, there.hold) == (row.text, row.digest, Hold.RESTORED)
             assert await other.read(store.schema_revision) == store.REVISION
-            await other.write(lambda c: store.write_refusal(c, TEAM, "U", "x", "y", 1))  # numbers go on
+            await other.write(lambda c: store.write_event(c, TEAM, "U", "x", "y", 1))  # numbers go on
             await other.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import io
 import re
 from collections.abc import Iterator
@@ -65,8 +66,9 @@ def in_tables() -> Iterator[str]:
         yield kind.capabilities.sender_rule
     for vendor in (encom, octopush, kaizala):
         yield from (template for template, _ in vendor.REFUSALS.values())
-    for name in ("send", "audiences", "list", "show", "cancel", "help", "form"):
-        yield str(getattr(Commands, name).__doc__).split("\n")[0]
+    for method in vars(Commands).values():
+        if inspect.iscoroutinefunction(method) and not method.__name__.startswith("_") and method.__name__ != "handle":
+            yield str(method.__doc__).split("\n")[0]
 
 
 def every_sentence() -> set[str]:

@@ -73,6 +73,8 @@ class Commands:
             "list": ("list", self.list),
             "show": ("show <id>", self.show),
             "cancel": ("cancel <id>", self.cancel),
+            "pause": ("pause all", self.pause),
+            "resume": ("resume all", self.resume),
             "help": ("help", self.help),
         }
 
@@ -212,6 +214,26 @@ class Commands:
             row.workspace, row.id, action, person=asked.person, version=row.version, reason=reason.strip() or None
         )
         return Post(asked.words("{id} is cancelled. Nothing was sent.", id=ended.id))
+
+    async def pause(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Stop all sending, at once (admins)."""
+        if typed.first_word(asked.text)[0].lower() != "all":
+            return self._usage("pause", asked)
+        await self.workflow.pause_all(asked.person, on=True)
+        return Post(
+            asked.words("All sending is paused. What falls due is held and asks. `/broadcast resume all` ends it.")
+        )
+
+    async def resume(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Let sending go on (admins)."""
+        if typed.first_word(asked.text)[0].lower() != "all":
+            return self._usage("resume", asked)
+        held = await self.workflow.pause_all(asked.person, on=False)
+        return Post(
+            asked.words(
+                "Sending goes on. What was held meanwhile ({number}) waits for *Send now* on its card.", number=held
+            )
+        )
 
     async def help(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Show this."""

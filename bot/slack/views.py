@@ -407,7 +407,7 @@ def note(said: Note, broadcast: Broadcast, words: Words) -> Post:
     """One thing that the thread is told."""
     told = sentence(words, said.sentence)
     if said.mention:
-        told = f"{mentions([said.mention])} {told}"
+        told = f"{mentions(said.mention.split())} {told}"
     return Post(f"{told} ({broadcast.id})" if said.aloud else told, [section(told)])
 
 

@@ -190,7 +190,7 @@ def upgrade() -> None:
         sa.Column("workspace", sa.String(length=32), nullable=False),
         sa.Column("broadcast", sa.String(length=16), nullable=False),
         sa.Column("sentence", sa.JSON(), nullable=False),
-        sa.Column("mention", sa.String(length=32), nullable=True),
+        sa.Column("mention", sa.String(length=255), nullable=True),
         sa.Column("aloud", sa.Boolean(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("post_at", sa.BigInteger(), nullable=True),
