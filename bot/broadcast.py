@@ -30,6 +30,11 @@ def now() -> Micros:
     return time.time_ns() // 1000
 
 
+def steady() -> float:
+    """Seconds for durations and deadlines: no change of the clock moves them, and sleep of the machine counts."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 def micros(span: timedelta) -> Micros:
     return span // timedelta(microseconds=1)
 
@@ -91,11 +96,13 @@ class Action(StrEnum):
     HOLD = "hold"
     RESUME = "resume"
     SEND_NOW = "send_now"
+    REPLAN = "replan"
     DROP = "drop"
     START = "start"
     RELEASE = "release"
     PUT_BACK = "put_back"
     OUTGROW = "outgrow"
+    LAPSE = "lapse"
     ACCEPT = "accept"
     REFUSE = "refuse"
     LOSE_TRACK = "lose_track"
@@ -110,25 +117,30 @@ TRANSITIONS: Mapping[tuple[State, Action], State] = {
     (State.DRAFT, Action.DISCARD): State.CANCELLED,
     (State.PENDING, Action.APPROVE): State.SCHEDULED,
     (State.PENDING, Action.REJECT): State.REJECTED,
+    (State.PENDING, Action.REPLAN): State.PENDING,
     (State.PENDING, Action.CANCEL): State.CANCELLED,
     (State.PENDING, Action.EXPIRE): State.EXPIRED,
     (State.PENDING, Action.HOLD): State.HELD,  # restored from a backup
     (State.SCHEDULED, Action.WITHDRAW): State.PENDING,
+    (State.SCHEDULED, Action.REPLAN): State.PENDING,
     (State.SCHEDULED, Action.CANCEL): State.CANCELLED,
     (State.SCHEDULED, Action.STOP): State.CANCELLED,
     (State.SCHEDULED, Action.HOLD): State.HELD,
     (State.SCHEDULED, Action.OUTGROW): State.PENDING,
+    (State.SCHEDULED, Action.LAPSE): State.PENDING,  # who approved it may not any more, or it is too long ago
     (State.SCHEDULED, Action.REFUSE): State.FAILED,
     (State.SCHEDULED, Action.START): State.SENDING,
     (State.HELD, Action.HOLD): State.HELD,
     (State.HELD, Action.RESUME): State.SCHEDULED,
     (State.HELD, Action.SEND_NOW): State.SCHEDULED,
+    (State.HELD, Action.REPLAN): State.PENDING,
     (State.HELD, Action.DROP): State.CANCELLED,
     (State.HELD, Action.EXPIRE): State.EXPIRED,
     (State.SENDING, Action.RELEASE): State.SENDING,
     (State.SENDING, Action.PUT_BACK): State.SCHEDULED,
     (State.SENDING, Action.HOLD): State.HELD,
     (State.SENDING, Action.OUTGROW): State.PENDING,
+    (State.SENDING, Action.LAPSE): State.PENDING,
     (State.SENDING, Action.ACCEPT): State.SENT,
     (State.SENDING, Action.REFUSE): State.FAILED,
     (State.SENDING, Action.LOSE_TRACK): State.UNKNOWN,
@@ -222,6 +234,10 @@ class NotFound(Exception):
     """No broadcast of this id in this workspace."""
 
 
+class NotUnderstood(NotFound):
+    """It is there, and a newer version of the bot has written it in a way that this one cannot read."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Broadcast:
     """A request and its life, exactly as its row stands. Every card can be drawn again from this alone."""
@@ -277,6 +293,11 @@ class Broadcast:
     created_at: Micros
     changed_at: Micros
     revision: int = 1
+    voice_at: Micros | None = None
+    voices: int = 0
+    schedule: str | None = None
+    occurrence: str | None = None
+    covers: int = 1
 
     @property
     def dispatch(self) -> str:
@@ -319,8 +340,13 @@ BOUND_FIELDS: tuple[str, ...] = (
 
 
 def digest(broadcast: Broadcast) -> str:
-    """SHA-256 over the exact bytes that an approval binds: text, audience, account, purpose, sender, time, mode."""
+    """SHA-256 over the exact bytes that an approval binds: text, audience, account, purpose, sender, time, mode.
+
+    What only recurring ones have is bound where they have it: a digest once given keeps its value.
+    """
     bound = {name: getattr(broadcast, name) for name in BOUND_FIELDS}
+    if broadcast.covers > 1:
+        bound |= {"covers": broadcast.covers, "schedule": broadcast.schedule}
     canonical = json.dumps(bound, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""The tables, and all SQL, as plain functions of a sync `Connection`.
+"""All SQL about broadcasts, as plain functions of a sync `Connection`.
 
 A row moves only from the state and version that the caller last saw, and who moved it is written in the same
 transaction. Every function here runs inside a transaction that somebody else began.
@@ -9,283 +9,116 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Boolean,
-    Column,
+    BindParameter,
     ColumnElement,
     Connection,
-    ForeignKeyConstraint,
-    Index,
-    Integer,
-    MetaData,
     RowMapping,
-    String,
     Table,
-    Text,
-    UniqueConstraint,
     and_,
+    bindparam,
     case,
     false,
     func,
     insert,
     inspect,
+    literal_column,
     not_,
     or_,
     select,
     text,
+    true,
+    union_all,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.broadcast import (
+    ENDED,
     TRANSITIONS,
     Action,
     Broadcast,
     Hold,
     Micros,
     NotFound,
+    NotUnderstood,
     Phase,
     Sentence,
     State,
 )
+from bot.tables import (
+    LIVING,
+    REVISION,
+    SHAPE,
+    audit,
+    broadcasts,
+    cards,
+    deliveries,
+    dispatches,
+    kept,
+    leftovers,
+    notes,
+    posts,
+    seen,
+    templates,
+    vendor_ids,
+    votes,
+)
 from providers.base import AudienceKind, DeliveryStatus, Purpose, Receipt, ReceiptKind, Staged
 
+MENTIONED = 255  # characters of ids that one note or post may name at its head
+AT_ONCE = 100  # rows that one transaction takes when many wait: soon over, however far away the database is
+
 PROGRESS_PAUSE = 1_000_000  # microseconds in which statuses that appear together are told together
-
-REVISION = "0001"  # the schema this code was written for; a test ties it to the newest migration
-
-metadata = MetaData()
-
-broadcasts = Table(
-    "broadcasts",
-    metadata,
-    Column("workspace", String(32), primary_key=True),
-    Column("id", String(16), primary_key=True),
-    Column("version", Integer, nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("phase", String(16)),
-    Column("hold", String(16)),
-    Column("hold_until", BigInteger),
-    Column("mode", String(16), nullable=False),
-    Column("key", String(255), nullable=False),
-    Column("requester", String(32), nullable=False),
-    Column("editor", String(32), nullable=False),
-    Column("channel", String(32), nullable=False),
-    Column("audience", String(255), nullable=False),
-    Column("account", String(64), nullable=False),
-    Column("provider", String(64), nullable=False),
-    Column("kind", String(16), nullable=False),
-    Column("target", String(255), nullable=False),
-    Column("everyone", Boolean, nullable=False),
-    Column("subscribers", JSON, nullable=False),
-    Column("purpose", String(16), nullable=False),
-    Column("typed", Text, nullable=False),
-    Column("text", Text, nullable=False),
-    Column("sender", String(64)),
-    Column("campaign", String(255)),
-    Column("policy", String(64)),
-    Column("send_at", BigInteger),
-    Column("zone", String(64), nullable=False),
-    Column("digest", String(64), nullable=False),
-    Column("size", Integer),
-    Column("unnamed", Integer),  # of them without a name, where the vendor tells
-    Column("quoted", String(64)),  # what the vendor said before the approval that it would cost
-    Column("bound", Integer),
-    Column("quorum", Integer, nullable=False),
-    Column("approvers", JSON, nullable=False),
-    Column("start_at", BigInteger),  # when it was to start; lateness counts from here
-    Column("due", BigInteger),  # when it may be tried next
-    Column("expires_at", BigInteger),
-    Column("approved_at", BigInteger),
-    Column("attempt", Integer, nullable=False),
-    Column("tries", Integer, nullable=False),
-    Column("owner", String(64)),
-    Column("lease_until", BigInteger),
-    Column("staged", JSON(none_as_null=True)),
-    Column("ids", JSON, nullable=False),
-    Column("failure", JSON(none_as_null=True)),
-    Column("counts", JSON, nullable=False),
-    Column("accepted_at", BigInteger),
-    Column("look_at", BigInteger),
-    Column("created_at", BigInteger, nullable=False),
-    Column("changed_at", BigInteger, nullable=False),
-    Column("revision", Integer, nullable=False),
-    Column("progress_at", BigInteger),  # a status appeared that the thread has not been told
-    Column("draw_at", BigInteger),  # the card shows an older revision; when it may be drawn again
-    UniqueConstraint("workspace", "key", name="uq_broadcasts_key"),
-)
-Index(
-    "ix_broadcasts_due",
-    broadcasts.c.due,
-    sqlite_where=text("state = 'scheduled'"),
-    postgresql_where=text("state = 'scheduled'"),
-)
-Index(
-    "ix_broadcasts_draw",
-    broadcasts.c.draw_at,
-    sqlite_where=text("draw_at IS NOT NULL"),
-    postgresql_where=text("draw_at IS NOT NULL"),
-)
-Index(
-    "ix_broadcasts_progress",
-    broadcasts.c.progress_at,
-    sqlite_where=text("progress_at IS NOT NULL"),
-    postgresql_where=text("progress_at IS NOT NULL"),
-)
-Index("ix_broadcasts_state", broadcasts.c.state, broadcasts.c.look_at)
-Index("ix_broadcasts_requester", broadcasts.c.workspace, broadcasts.c.requester, broadcasts.c.created_at)
-Index("ix_broadcasts_changed", broadcasts.c.workspace, broadcasts.c.changed_at)
-
-
-def _of_broadcast() -> ForeignKeyConstraint:
-    return ForeignKeyConstraint(["workspace", "broadcast"], ["broadcasts.workspace", "broadcasts.id"])
-
-
-votes = Table(
-    "votes",
-    metadata,
-    Column("workspace", String(32), primary_key=True),
-    Column("broadcast", String(16), primary_key=True),
-    Column("version", Integer, primary_key=True),
-    Column("approver", String(32), primary_key=True),
-    Column("digest", String(64), nullable=False),
-    Column("way", String(16), nullable=False),  # button | reaction
-    Column("at", BigInteger, nullable=False),
-    _of_broadcast(),
-)
-
-audit = Table(
-    "audit",
-    metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
-    Column("workspace", String(32), nullable=False),
-    Column("broadcast", String(16)),
-    Column("version", Integer),
-    Column("actor", String(64), nullable=False),
-    Column("action", String(32), nullable=False),
-    Column("before", String(16)),
-    Column("after", String(16)),
-    Column("digest", String(64)),
-    Column("reason", Text),
-    Column("at", BigInteger, nullable=False),
-)
-Index("ix_audit_broadcast", audit.c.workspace, audit.c.broadcast, audit.c.seq)
-
-cards = Table(
-    "cards",
-    metadata,
-    Column("workspace", String(32), primary_key=True),
-    Column("broadcast", String(16), primary_key=True),
-    Column("version", Integer, primary_key=True),
-    Column("channel", String(32), nullable=False),
-    Column("ts", String(32), nullable=False),
-    Column("drawn", Integer, nullable=False),
-    UniqueConstraint("workspace", "channel", "ts", name="uq_cards_ts"),
-    _of_broadcast(),
-)
-
-notes = Table(
-    "notes",
-    metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
-    Column("workspace", String(32), nullable=False),
-    Column("broadcast", String(16), nullable=False),
-    Column("sentence", JSON, nullable=False),
-    Column("mention", String(255)),  # who is named at its head
-    Column("aloud", Boolean, nullable=False),  # shown in the channel too: only for an end
-    Column("at", BigInteger, nullable=False),
-    Column("post_at", BigInteger),  # when it may be (re)tried; none once it is posted
-    Column("tries", Integer, nullable=False),
-    Column("ts", String(32)),
-    _of_broadcast(),
-)
-Index(
-    "ix_notes_post",
-    notes.c.post_at,
-    sqlite_where=text("post_at IS NOT NULL"),
-    postgresql_where=text("post_at IS NOT NULL"),
-)
-
-dispatches = Table(
-    "dispatches",
-    metadata,
-    Column("workspace", String(32), primary_key=True),
-    Column("broadcast", String(16), primary_key=True),
-    Column("dispatch", String(64), primary_key=True),
-    Column("account", String(64), nullable=False),
-    Column("token_hash", String(64), nullable=False, unique=True),
-    Column("released_at", BigInteger),
-    _of_broadcast(),
-)
-
-vendor_ids = Table(
-    "vendor_ids",
-    metadata,
-    Column("account", String(64), primary_key=True),
-    Column("id", String(255), primary_key=True),
-    Column("workspace", String(32), nullable=False),
-    Column("broadcast", String(16), nullable=False),
-    _of_broadcast(),
-)
-Index("ix_vendor_ids_broadcast", vendor_ids.c.workspace, vendor_ids.c.broadcast)
-
-deliveries = Table(
-    "deliveries",
-    metadata,
-    Column("account", String(64), primary_key=True),
-    Column("id", String(255), primary_key=True),
-    Column("recipient", String(64), primary_key=True),  # keyed hash; "" where the id alone says who
-    Column("kind", String(16), primary_key=True),  # delivery | reply | opt_out
-    Column("workspace", String(32)),  # none: set aside, nobody's yet
-    Column("broadcast", String(16)),
-    Column("status", String(16), nullable=False),
-    Column("word", String(64), nullable=False),
-    Column("final", Boolean, nullable=False),
-    Column("at", BigInteger, nullable=False),
-)
-Index("ix_deliveries_broadcast", deliveries.c.workspace, deliveries.c.broadcast)
-
-leftovers = Table(
-    "leftovers",
-    metadata,
-    Column("account", String(64), primary_key=True),
-    Column("id", String(255), primary_key=True),
-    Column("workspace", String(32), nullable=False),
-    Column("broadcast", String(16), nullable=False),
-    Column("staged", JSON, nullable=False),
-    Column("try_at", BigInteger),  # none: given up
-    Column("tries", Integer, nullable=False),
-    _of_broadcast(),
-)
-
-seen = Table(
-    "seen",
-    metadata,
-    Column("workspace", String(32), primary_key=True),
-    Column("key", String(255), primary_key=True),
-    Column("at", BigInteger, nullable=False),
-)
-Index("ix_seen_at", seen.c.at)
-
-kept = Table(
-    "kept",
-    metadata,
-    Column("name", String(255), primary_key=True),
-    Column("value", Text, nullable=False),
-    Column("at", BigInteger, nullable=False),
-)
 
 #: States in which nothing that was prepared at the vendor is of use any more.
 GIVEN_UP = frozenset(
     {State.PENDING, State.HELD, State.CANCELLED, State.FAILED, State.EXPIRED, State.REJECTED, State.DRAFT}
 )
+
+#: Rows that a newer version wrote in a way that this code cannot read are left alone, by every question for work.
+UNDERSTOOD = broadcasts.c.shape <= SHAPE
+
+SHRUNK = -1  # a card of an earlier version, which shows a link to the newer one and no revision any more
+
+
+def _in(*states: State) -> ColumnElement[bool]:
+    """The states as words of the statement: a partial index is found only by the words that it was made with."""
+    words: list[ColumnElement[str]] = [literal_column(f"'{state}'") for state in states]
+    return broadcasts.c.state.in_(words) if len(words) > 1 else broadcasts.c.state == words[0]
+
+
+SENDING, SCHEDULED = _in(State.SENDING), _in(State.SCHEDULED)
+
+# Making a statement costs more than running it, so what writes each step of each broadcast is made once.
+_SEEN = ("workspace", "id", "state", "version", "attempt")
+_SEEN_OR_NONE = ("owner", "phase")
+
+
+def _seen(name: str) -> BindParameter[Any]:
+    return bindparam(f"seen_{name}", type_=broadcasts.c[name].type)
+
+
+#: The row as somebody last saw it. Attempt and owner are the fencing token: one whose lease was taken over matches
+#: nothing any more. `_bound` gives its values.
+AS_SEEN = and_(
+    *(broadcasts.c[name] == _seen(name) for name in _SEEN),
+    *(broadcasts.c[name].is_not_distinct_from(_seen(name)) for name in _SEEN_OR_NONE),
+    UNDERSTOOD,
+)
+_CHANGE = update(broadcasts).where(AS_SEEN).values(revision=broadcasts.c.revision + 1).returning(broadcasts)
+
+
+def _bound(seen_as: Broadcast) -> dict[str, Any]:
+    return {f"seen_{name}": getattr(seen_as, name) for name in (*_SEEN, *_SEEN_OR_NONE)}
+
+
+_TO_AUDIT, _TO_NOTES = insert(audit).inline(), insert(notes).inline()  # nobody asks for their numbers
 
 NO_LEASE: dict[str, None] = {"phase": None, "owner": None, "lease_until": None}
 
@@ -313,12 +146,37 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Step:
+    """A step of a broadcast along `TRANSITIONS`, from exactly how it was last seen; `changes` of other columns."""
+
+    seen_as: Broadcast
+    action: Action
+    actor: str
+    at: Micros
+    reason: str | None = None
+    said: Iterable[Note] = ()
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class PendingNote:
     seq: int
     workspace: str
     broadcast: str
     note: Note
     at: Micros
+    tries: int
+
+
+@dataclass(frozen=True)
+class PendingPost:
+    """A message that belongs to no card. `place`: a channel, or a person who is told directly."""
+
+    seq: int
+    workspace: str
+    place: str
+    sentence: Sentence
+    mention: str | None
     tries: int
 
 
@@ -341,6 +199,25 @@ class Leftover:
     broadcast: str
     staged: Staged
     tries: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Template:
+    """A text that somebody kept under a name, with what it is usually sent as."""
+
+    workspace: str
+    name: str
+    owner: str
+    audience: str | None
+    purpose: str
+    text: str
+    sender: str | None
+    campaign: str | None
+    changed_at: Micros
+
+    def values(self) -> dict[str, Any]:
+        """What the form is filled with."""
+        return {name: getattr(self, name) for name in ("audience", "purpose", "text", "sender", "campaign")}
 
 
 @dataclass(frozen=True)
@@ -428,18 +305,21 @@ def forget_seen(connection: Connection, before: Micros) -> None:
 
 
 def find(connection: Connection, workspace: str, id: str, *, lock: bool = False) -> Broadcast:
-    """The broadcast as it stands. `lock` holds its row until the transaction ends. Raises NotFound."""
+    """The broadcast as it stands. `lock` holds its row until the transaction ends. Raises NotFound; NotUnderstood for
+    one that a newer version looks after."""
     statement = select(broadcasts).where(broadcasts.c.workspace == workspace, broadcasts.c.id == id)
     if lock:
         statement = statement.with_for_update()
     row = connection.execute(statement).mappings().first()
     if row is None:
         raise NotFound(id)
+    if row["shape"] > SHAPE:
+        raise NotUnderstood(id)
     return _to_broadcast(row)
 
 
 def find_by_key(connection: Connection, workspace: str, key: str) -> Broadcast | None:
-    statement = select(broadcasts).where(broadcasts.c.workspace == workspace, broadcasts.c.key == key)
+    statement = select(broadcasts).where(broadcasts.c.workspace == workspace, broadcasts.c.key == key, UNDERSTOOD)
     row = connection.execute(statement).mappings().first()
     return _to_broadcast(row) if row else None
 
@@ -453,6 +333,7 @@ def find_twin(connection: Connection, like: Broadcast, since: Micros) -> Broadca
             broadcasts.c.requester == like.requester,
             broadcasts.c.created_at >= since,
             broadcasts.c.digest == like.digest,
+            UNDERSTOOD,
             broadcasts.c.state.not_in([State.CANCELLED, State.REJECTED, State.FAILED, State.EXPIRED]),
         )
         .order_by(broadcasts.c.created_at.desc())
@@ -465,7 +346,7 @@ def latest(connection: Connection, workspace: str, limit: int) -> list[Broadcast
     """What changed last, newest first."""
     statement = (
         select(broadcasts)
-        .where(broadcasts.c.workspace == workspace)
+        .where(broadcasts.c.workspace == workspace, UNDERSTOOD)
         .order_by(broadcasts.c.changed_at.desc())
         .limit(limit)
     )
@@ -473,10 +354,10 @@ def latest(connection: Connection, workspace: str, limit: int) -> list[Broadcast
 
 
 def count_by_state(connection: Connection) -> dict[str, int]:
-    """How many broadcasts stand in each state, those without any included."""
-    statement = select(broadcasts.c.state, func.count().label("number")).group_by(broadcasts.c.state)
-    found = {row.state: row.number for row in connection.execute(statement)}
-    return {state: found.get(state, 0) for state in State}
+    """How many broadcasts stand in each state, those without any included; what has ended is not counted."""
+    statement = select(broadcasts.c.state, func.count().label("number")).where(text(LIVING))
+    found = {row.state: row.number for row in connection.execute(statement.group_by(broadcasts.c.state))}
+    return {state: found.get(state, 0) for state in State if state not in ENDED}
 
 
 def votes_for(connection: Connection, broadcast: Broadcast) -> list[Vote]:
@@ -533,21 +414,27 @@ def move(
 
     Returns it as it stands afterwards, or None when somebody else moved it first (then nothing is written).
     """
-    after = TRANSITIONS[seen_as.state, action]
-    values = {"state": after, "changed_at": at, "draw_at": at, **_to_row(changes)}
-    statement = (
-        update(broadcasts)
-        .where(_as_seen(seen_as))
-        .values(**values, revision=broadcasts.c.revision + 1)
-        .returning(broadcasts)
-    )
-    row = connection.execute(statement).mappings().first()
-    if row is None:
-        return None
-    moved = _without_leftover(connection, _to_broadcast(row), at)
-    write_audit(connection, moved, actor, action, seen_as.state, at, reason)
-    say(connection, moved, at, said)
-    return moved
+    return next(iter(move_all(connection, [Step(seen_as, action, actor, at, reason, said, changes)])), None)
+
+
+def move_all(connection: Connection, steps: Iterable[Step]) -> list[Broadcast]:
+    """Take each of these steps as `move` does, and write what they leave in the audit and the notes together."""
+    taken = [(step, moved) for step in steps if (moved := _take(connection, step)) is not None]
+    records = [
+        _record(moved, step.actor, step.action, step.seen_as.state, step.at, step.reason) for step, moved in taken
+    ]
+    told = [_told(moved, step.at, note) for step, moved in taken for note in step.said]
+    for statement, rows in ((_TO_AUDIT, records), (_TO_NOTES, told)):
+        if rows:
+            connection.execute(statement, rows)
+    return [moved for _, moved in taken]
+
+
+def _take(connection: Connection, step: Step) -> Broadcast | None:
+    after, at = TRANSITIONS[step.seen_as.state, step.action], step.at
+    values = {"state": after, "changed_at": at, "draw_at": at, "voice_at": None, "voices": 0, **_to_row(step.changes)}
+    row = connection.execute(_CHANGE, {**values, **_bound(step.seen_as)}).mappings().first()
+    return _without_leftover(connection, _to_broadcast(row), at) if row else None
 
 
 def _without_leftover(connection: Connection, moved: Broadcast, at: Micros) -> Broadcast:
@@ -591,28 +478,10 @@ def _is(left: Leftover) -> ColumnElement[bool]:
     return and_(leftovers.c.account == left.account, leftovers.c.id == left.staged.id)
 
 
-def _as_seen(seen_as: Broadcast) -> Any:
-    # attempt and owner are the fencing token: one whose lease was taken over matches nothing any more
-    return and_(
-        broadcasts.c.workspace == seen_as.workspace,
-        broadcasts.c.id == seen_as.id,
-        broadcasts.c.state == seen_as.state,
-        broadcasts.c.version == seen_as.version,
-        broadcasts.c.attempt == seen_as.attempt,
-        broadcasts.c.owner.is_not_distinct_from(seen_as.owner),
-        broadcasts.c.phase.is_not_distinct_from(seen_as.phase),
-    )
-
-
 def touch(connection: Connection, seen_as: Broadcast, at: Micros, **changes: Any) -> Broadcast | None:
     """Change fields without a step along the table (a vote, a staged campaign), under the same guard."""
-    statement = (
-        update(broadcasts)
-        .where(_as_seen(seen_as))
-        .values(**_to_row(changes), draw_at=at, revision=broadcasts.c.revision + 1)
-        .returning(broadcasts)
-    )
-    row = connection.execute(statement).mappings().first()
+    values = {"draw_at": at, **_to_row(changes), **_bound(seen_as)}
+    row = connection.execute(_CHANGE, values).mappings().first()
     return _to_broadcast(row) if row else None
 
 
@@ -625,7 +494,13 @@ def write_audit(
     at: Micros,
     reason: str | None = None,
 ) -> None:
-    row = {
+    connection.execute(_TO_AUDIT, _record(broadcast, actor, action, before, at, reason))
+
+
+def _record(
+    broadcast: Broadcast, actor: str, action: str, before: State | None, at: Micros, reason: str | None
+) -> dict[str, Any]:
+    return {
         "workspace": broadcast.workspace,
         "broadcast": broadcast.id,
         "version": broadcast.version,
@@ -637,41 +512,62 @@ def write_audit(
         "reason": reason,
         "at": at,
     }
-    connection.execute(insert(audit).values(**row))
 
 
 def write_event(
-    connection: Connection, workspace: str, actor: str, action: str, reason: str | None, at: Micros
+    connection: Connection,
+    workspace: str,
+    actor: str,
+    action: str,
+    reason: str | None,
+    at: Micros,
+    *,
+    about: str | None = None,
 ) -> None:
-    """Audit something that is no step of one broadcast: a request that was refused, a pause of everything."""
-    row = {"workspace": workspace, "actor": actor, "action": action, "reason": reason, "at": at}
-    connection.execute(insert(audit).values(**row))
+    """Audit something that is no step of one broadcast: a request that was refused, a pause of everything, or what
+    happens to a schedule, whose id `about` is."""
+    row = {"workspace": workspace, "broadcast": about, "actor": actor, "action": action, "reason": reason, "at": at}
+    connection.execute(_TO_AUDIT, row)
 
 
 def say(connection: Connection, broadcast: Broadcast, at: Micros, said: Iterable[Note]) -> None:
     """Queue what the thread is to be told, in the transaction that made it true."""
-    for note in said:
-        row = {
-            "workspace": broadcast.workspace,
-            "broadcast": broadcast.id,
-            "sentence": note.sentence.plain(),
-            "mention": note.mention,
-            "aloud": note.aloud,
-            "at": at,
-            "post_at": at,
-            "tries": 0,
-        }
-        connection.execute(insert(notes).values(**row))
+    rows = [_told(broadcast, at, note) for note in said]
+    if rows:
+        connection.execute(_TO_NOTES, rows)
+
+
+def _told(broadcast: Broadcast, at: Micros, note: Note) -> dict[str, Any]:
+    return {
+        "workspace": broadcast.workspace,
+        "broadcast": broadcast.id,
+        "sentence": note.sentence.plain(),
+        "mention": _fitting(note.mention),
+        "aloud": note.aloud,
+        "at": at,
+        "post_at": at,
+        "tries": 0,
+    }
+
+
+def _fitting(mention: str | None) -> str | None:
+    """As many of these people as have room; the sentence and the card tell of all of them."""
+    if mention is None or len(mention) <= MENTIONED:
+        return mention or None
+    return mention[: MENTIONED + 1].rpartition(" ")[0] or None
 
 
 def add_vote(connection: Connection, broadcast: Broadcast, approver: str, way: str, at: Micros) -> bool:
-    """One person, one vote on a version. False when it was there already."""
+    """One person, one vote on a version. False when it was there already.
+
+    It binds what stands there now, and not what the row says of itself: somebody may have edited it.
+    """
     row = {
         "workspace": broadcast.workspace,
         "broadcast": broadcast.id,
         "version": broadcast.version,
         "approver": approver,
-        "digest": broadcast.digest,
+        "digest": broadcast.computed_digest(),
         "way": way,
         "at": at,
     }
@@ -700,26 +596,41 @@ def drop_votes(connection: Connection, broadcast: Broadcast) -> None:
 
 
 def due(
-    connection: Connection, at: Micros, limit: int, *, lease_at: Micros, taken: Mapping[str, str]
+    connection: Connection,
+    at: Micros,
+    limit: int,
+    *,
+    lease_at: Micros,
+    taken: Mapping[str, str],
+    accounts: Collection[str] | None = None,
 ) -> list[Broadcast]:
     """Scheduled broadcasts whose time has come, oldest first, locked where the database locks rows.
 
-    `lease_at`: the time by which leases are judged; `taken`: accounts whose one place this broadcast has.
+    `lease_at`: the time by which leases are judged; `taken`: accounts whose one place this broadcast has;
+    `accounts`: only theirs.
     """
     elsewhere = [and_(broadcasts.c.account == name, broadcasts.c.id != id) for name, id in taken.items()]
     statement = (
         select(broadcasts)
         .where(
-            broadcasts.c.state == State.SCHEDULED,
+            SCHEDULED,
             broadcasts.c.due <= at,
             _free(lease_at),
+            UNDERSTOOD,
             not_(or_(*elsewhere, false())),
+            true() if accounts is None else broadcasts.c.account.in_(accounts),
         )
         .order_by(broadcasts.c.due)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
     return [_to_broadcast(row) for row in connection.execute(statement).mappings()]
+
+
+def stranded(connection: Connection, at: Micros, accounts: Collection[str], limit: int = 8) -> list[Broadcast]:
+    """Scheduled broadcasts whose time has come, of accounts other than these, locked."""
+    elsewhere = and_(broadcasts.c.due <= at, broadcasts.c.account.not_in(accounts))
+    return in_state(connection, State.SCHEDULED, elsewhere, limit=limit)
 
 
 def to_stage(
@@ -729,12 +640,13 @@ def to_stage(
     statement = (
         select(broadcasts)
         .where(
-            broadcasts.c.state == State.SCHEDULED,
+            SCHEDULED,
             broadcasts.c.due > at,
             broadcasts.c.due <= until,
             broadcasts.c.account.in_(accounts),
             broadcasts.c.staged.is_(None),
             _free(lease_at),
+            UNDERSTOOD,
         )
         .order_by(broadcasts.c.due)
         .limit(limit)
@@ -750,20 +662,31 @@ def _free(at: Micros) -> ColumnElement[bool]:
 
 def free_staged_by_others(connection: Connection, owner: str) -> int:
     """Where only one process dispatches: what another one was preparing before its time, it does no more."""
-    theirs = and_(broadcasts.c.state == State.SCHEDULED, broadcasts.c.owner.is_not(None), broadcasts.c.owner != owner)
+    theirs = and_(SCHEDULED, broadcasts.c.lease_until.is_not(None), broadcasts.c.owner != owner, UNDERSTOOD)
     return connection.execute(update(broadcasts).where(theirs).values(**NO_LEASE)).rowcount
 
 
-def in_state(connection: Connection, state: State, *more: ColumnElement[bool], limit: int = 200) -> list[Broadcast]:
+def in_state(connection: Connection, state: State, *more: ColumnElement[bool], limit: int = AT_ONCE) -> list[Broadcast]:
     """The broadcasts in a state (and for which `more` holds), those that wait longest first, locked."""
     statement = (
         select(broadcasts)
-        .where(broadcasts.c.state == state, *more)
+        .where(_in(state), UNDERSTOOD, *more)
         .order_by(broadcasts.c.changed_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
     return [_to_broadcast(row) for row in connection.execute(statement).mappings()]
+
+
+def abandoned(
+    connection: Connection, owner: str, working_on: Collection[str], *, lease_at: Micros, alone: bool
+) -> list[Broadcast]:
+    """Broadcasts that are being sent by nobody, locked: their lease has lapsed, or it is this owner's, who is working
+    on other ones. `alone`: nobody but this owner is alive."""
+    lapsed = or_(broadcasts.c.lease_until.is_(None), broadcasts.c.lease_until <= lease_at)
+    forgotten = and_(broadcasts.c.owner == owner, broadcasts.c.id.not_in(working_on))
+    dead = broadcasts.c.owner != owner if alone else false()
+    return in_state(connection, State.SENDING, or_(lapsed, forgotten, dead))
 
 
 def lapsed(connection: Connection, at: Micros) -> list[Broadcast]:
@@ -777,17 +700,50 @@ def reopened(connection: Connection, at: Micros) -> list[Broadcast]:
     return in_state(connection, State.HELD, broadcasts.c.hold == Hold.HOURS, broadcasts.c.hold_until <= at)
 
 
-def slots(connection: Connection, at: Micros) -> dict[str, str]:
-    """Which broadcast has the one campaign that an account may have open: account to broadcast."""
-    open_ones = or_(
-        broadcasts.c.state == State.SENDING,
-        and_(
-            broadcasts.c.state == State.SCHEDULED, or_(broadcasts.c.staged.is_not(None), broadcasts.c.lease_until > at)
-        ),
+def voices_wait(connection: Connection, at: Micros) -> bool:
+    waiting = select(broadcasts.c.id).where(broadcasts.c.voice_at <= at, UNDERSTOOD).limit(1)
+    return connection.execute(waiting).first() is not None
+
+
+def to_voice(connection: Connection, at: Micros, limit: int = 50) -> list[Broadcast]:
+    """Broadcasts of which something is to be said now, those that wait longest first, locked."""
+    waiting = select(broadcasts).where(broadcasts.c.voice_at <= at, UNDERSTOOD)
+    statement = waiting.order_by(broadcasts.c.voice_at).limit(limit).with_for_update(skip_locked=True)
+    return [_to_broadcast(row) for row in connection.execute(statement).mappings()]
+
+
+def voiced(
+    connection: Connection, seen_as: Broadcast, at: Micros, again_at: Micros | None, said: Iterable[Note]
+) -> bool:
+    """Say this once and set when there is something to say again; False when another process was faster.
+
+    The card is drawn again with it, since what it says of the time may have changed meanwhile.
+    """
+    notes_said = list(said)
+    changes: dict[str, Any] = {"voice_at": again_at, "voices": seen_as.voices + 1}
+    if notes_said:
+        changes |= {"draw_at": at, "revision": broadcasts.c.revision + 1}
+    change = update(broadcasts).where(AS_SEEN, broadcasts.c.voice_at.is_not_distinct_from(seen_as.voice_at))
+    if connection.execute(change.values(**changes), _bound(seen_as)).rowcount == 0:
+        return False
+    say(connection, seen_as, at, notes_said)
+    return True
+
+
+def slots(connection: Connection, accounts: Sequence[str], at: Micros) -> dict[str, str]:
+    """Which broadcast has the one campaign that each of these accounts may have open: account to broadcast."""
+    if not accounts:
+        return {}
+    mine = broadcasts.c.account.in_(accounts)
+    open_ones = (
+        (SENDING, mine),
+        (SCHEDULED, broadcasts.c.staged.is_not(None), mine),
+        (SCHEDULED, broadcasts.c.lease_until > at, mine),
     )
-    found = {row.account: row.broadcast for row in connection.execute(select(leftovers)) if row.try_at is not None}
-    statement = select(broadcasts.c.account, broadcasts.c.id).where(open_ones)
-    return found | {row.account: row.id for row in connection.execute(statement)}
+    statement = union_all(*(select(broadcasts.c.account, broadcasts.c.id).where(*those) for those in open_ones))
+    left = select(leftovers.c.account, leftovers.c.broadcast).where(leftovers.c.try_at.is_not(None))
+    found = connection.execute(left.where(leftovers.c.account.in_(accounts)))
+    return {account: id for rows in (found, connection.execute(statement)) for account, id in rows}
 
 
 def count_held(connection: Connection, workspace: str, hold: Hold) -> int:
@@ -838,24 +794,39 @@ def paused(connection: Connection, workspace: str) -> bool:
     return bool(load_kept(connection, f"pause:{workspace}"))
 
 
+def paused_workspaces(connection: Connection) -> frozenset[str]:
+    """Every workspace of which an admin has stopped all sending."""
+    pauses = select(kept.c.name).where(kept.c.name.like("pause:%"), kept.c.value != "")
+    return frozenset(name.removeprefix("pause:") for name in connection.execute(pauses).scalars())
+
+
 def set_paused(connection: Connection, workspace: str, by: str | None, at: Micros) -> None:
     """`by` whom; None resumes."""
     keep(connection, f"pause:{workspace}", by or "", at)
 
 
-def quoting(connection: Connection, account: str, until: Micros, at: Micros) -> None:
-    """A quote takes the account's one place until it is done, or at the latest until then. 0: it is done."""
-    keep(connection, f"quoting:{account}", str(until), at)
+def take_lease(connection: Connection, name: str, owner: str, seconds: float, at: Micros) -> bool:
+    """Be the one process that does this for a while: True when it is `owner`'s now, newly or still."""
+    alone(connection, f"lease:{name}")
+    kept_value = load_kept(connection, f"lease:{name}")
+    holder, until = json.loads(kept_value) if kept_value else ("", 0)
+    if holder != owner and until > at:
+        return False
+    keep(connection, f"lease:{name}", json.dumps([owner, at + int(seconds * 1_000_000)]), at)
+    return True
 
 
-def is_quoting(connection: Connection, account: str, at: Micros) -> bool:
-    return int(load_kept(connection, f"quoting:{account}") or 0) > at
+def lease_holder(connection: Connection, name: str, at: Micros) -> str | None:
+    """Whose this is just now."""
+    kept_value = load_kept(connection, f"lease:{name}")
+    holder, until = json.loads(kept_value) if kept_value else (None, 0)
+    return holder if until > at else None
 
 
-def alone(connection: Connection, workspace: str) -> None:
-    """Until this transaction ends, no other one that asks this runs for the workspace. SQLite writes alone anyway."""
+def alone(connection: Connection, name: str) -> None:
+    """Until this transaction ends, no other one that asks this runs under this name. SQLite writes alone anyway."""
     if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(workspace))))
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(name))))
 
 
 def released_since(connection: Connection, workspace: str, since: Micros) -> int:
@@ -878,7 +849,8 @@ def keep_dispatch(connection: Connection, broadcast: Broadcast, token: str) -> N
     insert_ignoring(connection, dispatches, [row])
 
 
-def mark_released(connection: Connection, broadcast: Broadcast, at: Micros) -> None:
+def mark_released(connection: Connection, broadcast: Broadcast, at: Micros | None) -> None:
+    """For the cap: this attempt may ring phones from now on. None: it turned out that it rang none."""
     connection.execute(
         update(dispatches)
         .where(
@@ -930,12 +902,12 @@ def record_delivery(
     """Write one receipt. Statuses only go up; False when it told nothing new."""
     identity = {"account": account, "id": receipt.id, "recipient": recipient, "kind": receipt.kind}
     key = and_(*(deliveries.c[name] == value for name, value in identity.items()))
-    known = connection.execute(select(deliveries).where(key).with_for_update()).mappings().first()
     values = {"status": receipt.status, "word": receipt.word[:64], "final": receipt.final, "at": at}
-    if known is None:
-        workspace, broadcast = owner or (None, None)
-        row = {**identity, "workspace": workspace, "broadcast": broadcast, **values}
-        return insert_ignoring(connection, deliveries, [row]) == 1
+    workspace, broadcast = owner or (None, None)
+    row = {**identity, "workspace": workspace, "broadcast": broadcast, **values}
+    if insert_ignoring(connection, deliveries, [row]):
+        return True
+    known = connection.execute(select(deliveries).where(key).with_for_update()).mappings().one()
     if not _goes_up(known, receipt):
         return False
     connection.execute(update(deliveries).where(key).values(**values))
@@ -990,7 +962,8 @@ def note_progress(connection: Connection, workspace: str, id: str, counts: Mappi
 
 def progress_to_tell(connection: Connection, at: Micros, limit: int = 50) -> list[Broadcast]:
     """Broadcasts with news for their thread; taking them marks them as told."""
-    statement = select(broadcasts).where(broadcasts.c.progress_at <= at).limit(limit).with_for_update(skip_locked=True)
+    waiting = select(broadcasts).where(broadcasts.c.progress_at <= at, UNDERSTOOD)
+    statement = waiting.limit(limit).with_for_update(skip_locked=True)
     rows = [_to_broadcast(row) for row in connection.execute(statement).mappings()]
     for row in rows:
         mine = and_(broadcasts.c.workspace == row.workspace, broadcasts.c.id == row.id)
@@ -1002,7 +975,7 @@ def to_look_at(connection: Connection, state: State, at: Micros, limit: int) -> 
     """Broadcasts in this state whose vendor is to be asked again, the longest waiting first."""
     statement = (
         select(broadcasts)
-        .where(broadcasts.c.state == state, broadcasts.c.look_at <= at)
+        .where(broadcasts.c.state == state, broadcasts.c.look_at <= at, UNDERSTOOD)
         .order_by(broadcasts.c.look_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -1015,10 +988,11 @@ def unsized(connection: Connection, accounts: Sequence[str], at: Micros, limit: 
     statement = (
         select(broadcasts)
         .where(
-            broadcasts.c.state.in_([State.PENDING, State.SCHEDULED]),
+            _in(State.PENDING, State.SCHEDULED),
             broadcasts.c.size.is_(None),
             broadcasts.c.account.in_(accounts),
             func.coalesce(broadcasts.c.look_at, 0) <= at,
+            UNDERSTOOD,
         )
         .order_by(broadcasts.c.created_at)
         .limit(limit)
@@ -1032,6 +1006,12 @@ def set_look_at(connection: Connection, row: Broadcast, at: Micros | None) -> No
     connection.execute(update(broadcasts).where(mine, broadcasts.c.state == row.state).values(look_at=at))
 
 
+def ids_with_news(connection: Connection, workspace: str, id: str) -> tuple[str, ...]:
+    """The vendor's ids of which a broadcast has news of any kind."""
+    mine = and_(deliveries.c.workspace == workspace, deliveries.c.broadcast == id)
+    return tuple(connection.execute(select(deliveries.c.id).where(mine).distinct().order_by(deliveries.c.id)).scalars())
+
+
 def final_deliveries(connection: Connection, workspace: str, id: str) -> int:
     statement = select(func.count()).select_from(deliveries)
     mine = and_(deliveries.c.workspace == workspace, deliveries.c.broadcast == id, deliveries.c.final)
@@ -1042,8 +1022,9 @@ def final_deliveries(connection: Connection, workspace: str, id: str) -> int:
 
 
 def cards_to_draw(connection: Connection, at: Micros, limit: int) -> list[Broadcast]:
-    """Broadcasts whose card shows an older revision."""
-    statement = select(broadcasts).where(broadcasts.c.draw_at <= at).order_by(broadcasts.c.draw_at).limit(limit)
+    """Broadcasts whose card shows an older revision. A draft has none."""
+    behind = select(broadcasts).where(broadcasts.c.draw_at <= at, broadcasts.c.state != State.DRAFT, UNDERSTOOD)
+    statement = behind.order_by(broadcasts.c.draw_at).limit(limit)
     return [_to_broadcast(row) for row in connection.execute(statement).mappings()]
 
 
@@ -1062,6 +1043,17 @@ def card_of(connection: Connection, broadcast: Broadcast) -> Card | None:
     )
     row = connection.execute(statement).mappings().first()
     return Card(**row) if row else None
+
+
+def older_cards(connection: Connection, broadcast: Broadcast) -> list[Card]:
+    """The cards of its earlier versions that still look like cards."""
+    statement = select(cards).where(
+        cards.c.workspace == broadcast.workspace,
+        cards.c.broadcast == broadcast.id,
+        cards.c.version < broadcast.version,
+        cards.c.drawn != SHRUNK,
+    )
+    return [Card(**row) for row in connection.execute(statement).mappings()]
 
 
 def card_at(connection: Connection, workspace: str, channel: str, ts: str) -> Card | None:
@@ -1084,8 +1076,12 @@ def keep_card(connection: Connection, card: Card) -> None:
 
 def notes_to_post(connection: Connection, at: Micros, limit: int) -> list[PendingNote]:
     """The oldest unposted note of each broadcast, when its time has come: a thread keeps its order."""
+    of = and_(broadcasts.c.workspace == notes.c.workspace, broadcasts.c.id == notes.c.broadcast, UNDERSTOOD)
     oldest = (
-        select(func.min(notes.c.seq)).where(notes.c.post_at.is_not(None)).group_by(notes.c.workspace, notes.c.broadcast)
+        select(func.min(notes.c.seq))
+        .join(broadcasts, of)
+        .where(notes.c.post_at.is_not(None))
+        .group_by(notes.c.workspace, notes.c.broadcast)
     )
     statement = select(notes).where(notes.c.seq.in_(oldest), notes.c.post_at <= at).order_by(notes.c.seq).limit(limit)
     return [_to_note(row) for row in connection.execute(statement).mappings()]
@@ -1103,6 +1099,101 @@ def note_posted(connection: Connection, seq: int, ts: str) -> None:
 def note_failed(connection: Connection, seq: int, again_at: Micros | None) -> None:
     """Try again later; None gives it up."""
     connection.execute(update(notes).where(notes.c.seq == seq).values(post_at=again_at, tries=notes.c.tries + 1))
+
+
+# --- the outbox: messages that belong to no card ---------------------------------------------------------------------
+
+
+def post(
+    connection: Connection, workspace: str, key: str, place: str, sentence: Sentence, mention: str | None, at: Micros
+) -> bool:
+    """Queue a message for a channel, or for a person directly, not before `at`, in the transaction that made it true.
+
+    `key`, unique in the workspace, is what it is about: the same is said once, and False says that it was queued
+    before. `mention`: ids of people, with spaces.
+    """
+    row: dict[str, Any] = {"workspace": workspace, "key": key, "place": place, "sentence": sentence.plain()}
+    row |= {"mention": _fitting(mention), "at": at, "post_at": at, "tries": 0}
+    return insert_ignoring(connection, posts, [row]) == 1
+
+
+def posts_wait(connection: Connection, at: Micros) -> bool:
+    return connection.execute(select(posts.c.seq).where(posts.c.post_at <= at).limit(1)).first() is not None
+
+
+def take_post(connection: Connection, at: Micros, again_at: Micros) -> PendingPost | None:
+    """What is to be posted next, put off to `again_at`, so that nobody else posts it as well."""
+    due = select(posts).where(posts.c.post_at <= at).order_by(posts.c.post_at, posts.c.seq).limit(1)
+    row = connection.execute(due.with_for_update(skip_locked=True)).mappings().first()
+    if row is None:
+        return None
+    put_off_post(connection, row["seq"], again_at)
+    sentence = Sentence.of(row["sentence"])
+    return PendingPost(row["seq"], row["workspace"], row["place"], sentence, row["mention"], row["tries"])
+
+
+def put_off_post(connection: Connection, seq: int, again_at: Micros) -> None:
+    connection.execute(update(posts).where(posts.c.seq == seq).values(post_at=again_at))
+
+
+def post_made(connection: Connection, seq: int, ts: str) -> None:
+    connection.execute(update(posts).where(posts.c.seq == seq).values(post_at=None, ts=ts))
+
+
+def post_failed(connection: Connection, seq: int, again_at: Micros | None) -> None:
+    """Try again later; None gives it up."""
+    connection.execute(update(posts).where(posts.c.seq == seq).values(post_at=again_at, tries=posts.c.tries + 1))
+
+
+def for_digest(connection: Connection, workspace: str, channel: str, since: Micros, until: Micros) -> dict[str, Any]:
+    """What a channel's broadcasts do: `waiting`, `held`, `unknown`, `today` (until then), and how many were `sent`."""
+    here = and_(broadcasts.c.workspace == workspace, broadcasts.c.channel == channel, UNDERSTOOD)
+
+    def rows(state: State, *more: ColumnElement[bool]) -> list[Broadcast]:
+        statement = select(broadcasts).where(here, broadcasts.c.state == state, *more).order_by(broadcasts.c.changed_at)
+        return [_to_broadcast(row) for row in connection.execute(statement.limit(50)).mappings()]
+
+    sent = select(func.count()).select_from(broadcasts).where(here, broadcasts.c.accepted_at >= since)
+    return {
+        "waiting": rows(State.PENDING),
+        "held": rows(State.HELD),
+        "unknown": rows(State.UNKNOWN),
+        "today": rows(State.SCHEDULED, broadcasts.c.due <= until),
+        "sent": connection.execute(sent).scalar_one(),
+    }
+
+
+# --- templates -------------------------------------------------------------------------------------------------------
+
+
+def keep_template(connection: Connection, template: Template, admins: Iterable[str]) -> str | None:
+    """Keep it, in the place of an older one of the same owner or, for an admin, of anybody; else whose it is."""
+    fields = dataclasses.asdict(template)
+    if insert_ignoring(connection, templates, [fields]):
+        return None
+    known = find_template(connection, template.workspace, template.name)
+    if known is not None and template.owner not in (known.owner, *admins):
+        return known.owner
+    connection.execute(update(templates).where(_named(template.workspace, template.name)).values(**fields))
+    return None
+
+
+def find_template(connection: Connection, workspace: str, name: str) -> Template | None:
+    row = connection.execute(select(templates).where(_named(workspace, name.lower()))).mappings().first()
+    return Template(**row) if row else None
+
+
+def templates_of(connection: Connection, workspace: str) -> list[Template]:
+    statement = select(templates).where(templates.c.workspace == workspace).order_by(templates.c.name).limit(100)
+    return [Template(**row) for row in connection.execute(statement).mappings()]
+
+
+def drop_template(connection: Connection, workspace: str, name: str) -> None:
+    connection.execute(templates.delete().where(_named(workspace, name)))
+
+
+def _named(workspace: str, name: str) -> ColumnElement[bool]:
+    return and_(templates.c.workspace == workspace, templates.c.name == name)
 
 
 # --- small things to keep --------------------------------------------------------------------------------------------
@@ -1134,3 +1225,15 @@ def schema_revision(connection: Connection) -> str | None:
     if not connection.dialect.has_table(connection, "alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+
+
+def schema_trouble(revision: str | None) -> str | None:
+    """What an operator has to do about a database at this revision; None where it is the one that this code wants."""
+    if revision == REVISION:
+        return None
+    if revision is not None and revision > REVISION:
+        return (
+            f"The database is newer than this version (revision {revision}, and this version knows {REVISION}). "
+            "Run a newer bellcrier."
+        )
+    return "The database has another schema than this version. Run `bellcrier db upgrade`."
