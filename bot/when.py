@@ -1,19 +1,39 @@
-"""What a person typed as a time, in English, French or Spanish. A strict grammar: what it does not know it refuses.
+"""What a person typed as a time or as a recurrence, in English, French or Spanish, and the instants that come of it.
 
-Date-text libraries were tried and guess ("demain 9h" became 19:00); a send at a guessed hour cannot be taken back.
+A strict grammar: what it does not know it refuses. Date-text libraries were tried and guess ("demain 9h" became
+19:00); a send at a guessed hour cannot be taken back.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from itertools import count
+from typing import Literal
 from zoneinfo import ZoneInfo
 
+from cronsim import CronSim, CronSimError
+
 FURTHEST = timedelta(days=731)
+NEEDS_ITS_YEAR = timedelta(days=330)  # a date without a year this far ahead was probably meant to be the one just gone
+PATIENCE = 8 * 366  # days: a rule that nothing comes of for so long has ended. Leap days may be eight years apart
+MOST_WEEKS = 26
+LONGEST = 200  # characters
 
 EXAMPLES = ("2026-12-01 09:00", "tomorrow 9:00", "demain 9h", "lundi 8h30", "mañana a las 9", "in 20 minutes")
+RECURRING = (
+    "every day at 9:00",
+    "every 2 weeks on friday 14:00",
+    "chaque lundi à 9h",
+    "le 1er de chaque mois à 9h",
+    "de lunes a viernes a las 9",
+    "el último viernes de cada mes a las 9",
+)
 
 DAYS_AHEAD = {
     **dict.fromkeys(("today", "aujourd'hui", "hoy"), 0),
@@ -41,7 +61,7 @@ MONTHS = {
         (
             ("january", "jan", "janvier", "enero"),
             ("february", "feb", "fevrier", "febrero"),
-            ("march", "mar", "mars", "marzo"),
+            ("march", "mars", "marzo"),  # no mar: it is also Tuesday, mardi and martes
             ("april", "apr", "avril", "abril"),
             ("may", "mai", "mayo"),
             ("june", "jun", "juin", "junio"),
@@ -60,16 +80,30 @@ UNITS = {
     **dict.fromkeys(("min", "mins", "minute", "minutes", "minuto", "minutos"), 60),
     **dict.fromkeys(("h", "hour", "hours", "heure", "heures", "hora", "horas"), 3600),
     **dict.fromkeys(("day", "days", "jour", "jours", "dia", "dias"), 86400),
+    **dict.fromkeys(("week", "weeks", "semaine", "semaines", "semana", "semanas"), 7 * 86400),
 }
 
-ISO = re.compile(r"^(\d{4})-(\d{2})-(\d{2})[t ](\d{2}):(\d{2})(?::(\d{2}))? ?(z|[+-]\d{2}:?\d{2})?$")
-SPAN = re.compile(r"^(?:in|dans|en|dentro de) (\d{1,4}) ?([a-z]+)$")
-CLOCK = re.compile(
-    r"^(?:(?:at|a|a las|a la) )?(\d{1,2})(?:(?::|h| h )(\d{2})| ?h(?:eures?|oras?)?)?(?: ?(am|pm))?(?:h)?$"
+ISO = re.compile(
+    r"^([0-9]{4})-([0-9]{2})-([0-9]{2})[t ]([0-9]{2}):([0-9]{2})(?::([0-9]{2}))? ?(z|[+-][0-9]{2}:?[0-9]{2})?$"
 )
-DAY_MONTH = re.compile(r"^(?:le |el |the )?(\d{1,2})(?:er|st|nd|rd|th)?(?: de| of)? ([a-z]+)(?: (?:de |of )?(\d{4}))?$")
-MONTH_DAY = re.compile(r"^([a-z]+) (\d{1,2})(?:st|nd|rd|th)?(?:,? (\d{4}))?$")
-NUMERIC_DATE = re.compile(r"\b\d{1,2}[/.]\d{1,2}(?:[/.]\d{2,4})?\b")
+ISO_DATE = re.compile(r"^([0-9]{4})-([0-9]{2})-([0-9]{2})$")
+SPAN = re.compile(r"^(?:in|dans|en|dentro de) ([0-9]{1,4}) ?([a-z]+)$")
+CLOCK = re.compile(
+    r"^(?P<at>(?:at|a|a las|a la) )?(?P<hour>[0-9]{1,2})"
+    r"(?P<form>:(?P<minute>[0-9]{2})(?: ?h)?"
+    r"| ?(?:h|heures?|horas?)(?: ?(?P<after_h>[0-9]{2}))?"
+    r"|(?::(?P<of_half>[0-9]{2}))? ?(?P<half>[ap])\.? ?m\.?)?$"
+)
+NOON = re.compile(r"^(?:(?:at|a|al) )?(?:noon|midi|mediodia)$")
+MIDNIGHT = re.compile(r"\b(?:midnight|minuit|medianoche)$")
+DAY_MONTH = re.compile(
+    r"^(?:on |le |el )?(?:the )?([0-9]{1,2})(?:er|st|nd|rd|th)?(?: de| of)? ([a-z]+)(?:,? (?:de |of )?([0-9]{4}))?$"
+)
+MONTH_DAY = re.compile(r"^(?:on )?([a-z]+) ([0-9]{1,2})(?:st|nd|rd|th)?(?:,? ([0-9]{4}))?$")
+NUMERIC_DATE = re.compile(r"\b[0-9]{1,2}[/.][0-9]{1,2}(?:[/.][0-9]{2,4})?\b")
+NEXT = re.compile(r"\b(?:next|prochaine?|proximo|siguiente|que viene)\b")
+THE_DAY = re.compile(r"^le (?:lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche)\b")
+ACCENTS = dict.fromkeys(map(ord, "\u0300\u0301\u0302\u0303\u0308\u0327"))  # no others: a struck-out digit is no digit
 
 
 class NotATime(Exception):
@@ -109,10 +143,12 @@ def parse_when(typed: str, *, zone: str, now: datetime) -> When:
 
 
 def _plain(typed: str) -> str:
-    """Lower case, straight apostrophes, single spaces, no accents: what the tables are written in."""
-    text = typed.strip().lower().replace("’", "'").replace("‘", "'")
-    text = "".join(char for char in unicodedata.normalize("NFKD", text) if not unicodedata.combining(char))
-    return re.sub(r"\s+", " ", text)
+    """Lower case, straight apostrophes, single spaces, no accents, no quotes around it: what the tables speak."""
+    if len(typed) > LONGEST or any(char.isnumeric() and not char.isascii() for char in typed):
+        raise _not_understood()  # 9² would become 92
+    text = typed.strip(' \t\n\u00a0\u202f"“”„«»').lower().replace("’", "'").replace("‘", "'")
+    text = unicodedata.normalize("NFKD", text).translate(ACCENTS)
+    return re.sub(r"\s+", " ", text).strip()
 
 
 def _iso(match: re.Match[str], zone: str) -> When:
@@ -124,26 +160,46 @@ def _iso(match: re.Match[str], zone: str) -> When:
             return _in_zone(local, zone)
         written = "+00:00" if offset == "z" else offset
         return When(datetime.fromisoformat(f"{local.isoformat()}{written}").astimezone(UTC), zone)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise NotATime("not_understood", "There is no such date or hour. Write it like: {examples}.") from None
 
 
 def _span(match: re.Match[str], zone: str, now: datetime) -> When:
+    """So long from now. Days over a clock change are refused: the same hour then, or so many times 24 hours?"""
     seconds = UNITS.get(match[2])
     if seconds is None:
         raise _not_understood()
-    return When(now.astimezone(UTC) + int(match[1]) * timedelta(seconds=seconds), zone)
+    when = When(now.astimezone(UTC) + int(match[1]) * timedelta(seconds=seconds), zone)
+    if seconds >= UNITS["day"] and when.local.utcoffset() != now.astimezone(ZoneInfo(zone)).utcoffset():
+        raise NotATime("ambiguous", "The clocks change before then. Write the day with its hour, like: {examples}.")
+    return when
 
 
 def _day_and_hour(plain: str, zone: str, now: datetime) -> When:
+    _refuse_traps(plain)
+    words = plain.split(" ")
+    for cut in range(len(words), 0, -1):
+        days = _days(" ".join(words[:cut]).rstrip(","), zone, now)
+        if days is not None:
+            return _at_hour(days, _hour(" ".join(words[cut:])), zone, now)
+    _hour(plain)  # refuses what is no hour either
+    raise NotATime("no_day", "On which day? Write the day with its hour, like: {examples}.")
+
+
+def _refuse_traps(plain: str) -> None:
+    """What means one time to some people and another to others."""
     if NUMERIC_DATE.search(plain):
         raise NotATime("ambiguous", "3/4 is March to some and April to others. Write it like: {examples}.")
-    words = plain.split(" ")
-    for cut in range(len(words), -1, -1):
-        days = _days(" ".join(words[:cut]), zone, now)
-        if days is not None:
-            return _at_hour(days, " ".join(words[cut:]), zone, now)
-    raise _not_understood()
+    if NEXT.search(plain):
+        raise NotATime(
+            "ambiguous",
+            "“Next” skips a week to some and not to others. Write the date, or the day alone for the first one ahead, "
+            "like: {examples}.",
+        )
+    if THE_DAY.search(plain):
+        raise NotATime(
+            "ambiguous", "That may be one day or every such day. Write “lundi 9h” or “chaque lundi 9h”: {examples}."
+        )
 
 
 def _not_understood() -> NotATime:
@@ -153,10 +209,9 @@ def _not_understood() -> NotATime:
 def _days(words: str, zone: str, now: datetime) -> list[date] | None:
     """The days that these words may mean, nearest first; None when they mean none."""
     today = now.astimezone(ZoneInfo(zone)).date()
-    words = re.sub(r"[ ,]+(?:at|a|a las|a la)$", "", words.rstrip(","))
     if words in DAYS_AHEAD:
         return [today + timedelta(days=DAYS_AHEAD[words])]
-    bare = re.sub(r"^(?:on|le|el) ", "", words)
+    bare = re.sub(r"^(?:on|el) ", "", words)
     if bare in WEEKDAYS:
         ahead = (WEEKDAYS[bare] - today.weekday()) % 7
         return [today + timedelta(days=ahead), today + timedelta(days=ahead + 7)]
@@ -164,16 +219,25 @@ def _days(words: str, zone: str, now: datetime) -> list[date] | None:
 
 
 def _dates(words: str, today: date) -> list[date] | None:
+    if match := ISO_DATE.match(words):
+        years, month, day = [int(match[1])], int(match[2]), int(match[3])
+    elif named := _day_of_year(words):
+        month, day, year = named
+        years = [year] if year is not None else [today.year, today.year + 1]
+    else:
+        return None
+    return [found for found in (_date(year, month, day) for year in years) if found] or None
+
+
+def _day_of_year(words: str) -> tuple[int, int, int | None] | None:
+    """Month, day and perhaps year of `1er décembre`, `1 December 2026` or `December 1`."""
     if match := DAY_MONTH.match(words):
         day, month, year = match[1], match[2], match[3]
     elif match := MONTH_DAY.match(words):
         day, month, year = match[2], match[1], match[3]
     else:
         return None
-    if month not in MONTHS:
-        return None
-    years = [int(year)] if year else [today.year, today.year + 1]
-    return [found for found in (_date(year, MONTHS[month], int(day)) for year in years) if found] or None
+    return (MONTHS[month], int(day), int(year) if year else None) if month in MONTHS else None
 
 
 def _date(year: int, month: int, day: int) -> date | None:
@@ -183,37 +247,66 @@ def _date(year: int, month: int, day: int) -> date | None:
         return None
 
 
-def _at_hour(days: list[date], words: str, zone: str, now: datetime) -> When:
+def _at_hour(days: list[date], clock: time, zone: str, now: datetime) -> When:
+    for day in days:
+        when = _in_zone(datetime.combine(day, clock), zone)
+        if when.instant > now:
+            break
+    if len(days) > 1 and when.instant > now + NEEDS_ITS_YEAR:
+        raise NotATime("past", "That day has passed this year. Write the next one with its year, like: {examples}.")
+    return when
+
+
+def _hour(words: str) -> time:
+    """A wall clock. Raises NotATime for none, for a number that may be a day, and for midnight and 12 am or pm."""
     if not words:
         raise NotATime("no_hour", "At what hour? Write the day with its hour, like: {examples}.")
-    hour, minute = _hour(words)
-    candidates = [_in_zone(datetime(day.year, day.month, day.day, hour, minute), zone) for day in days]  # noqa: DTZ001
-    ahead = [when for when in candidates if when.instant > now]
-    return (ahead or candidates)[0]
-
-
-def _hour(words: str) -> tuple[int, int]:
+    if NOON.match(words):
+        return time(12)
+    if MIDNIGHT.search(words):
+        raise NotATime(
+            "ambiguous", "Midnight belongs to two days. Write 0:00 or 23:59 with the day you mean: {examples}."
+        )
     match = CLOCK.match(words)
     if match is None:
         raise _not_understood()
-    hour, minute, half = int(match[1]), int(match[2] or 0), match[3]
-    if half and not 1 <= hour <= 12:
-        raise _not_understood()
-    if half:
-        hour = hour % 12 + (12 if half == "pm" else 0)
+    if not match["at"] and not match["form"]:
+        raise NotATime(
+            "ambiguous",
+            "{number} may be an hour or a day. Write the hour like {number}:00: {examples}.",
+            number=match["hour"],
+        )
+    hour, minute = int(match["hour"]), int(match["minute"] or match["after_h"] or match["of_half"] or 0)
+    if match["half"]:
+        hour = _of_half(hour, minute, match["half"])
     if hour > 23 or minute > 59:
         raise _not_understood()
-    return hour, minute
+    return time(hour, minute)
+
+
+def _of_half(hour: int, minute: int, half: str) -> int:
+    if not 1 <= hour <= 12:
+        raise _not_understood()
+    if (hour, minute) == (12, 0):
+        raise NotATime(
+            "ambiguous", "12 am and 12 pm are noon to some and midnight to others. Write 12:00 or 0:00: {examples}."
+        )
+    return hour % 12 + (12 if half == "p" else 0)
 
 
 def _in_zone(local: datetime, zone: str) -> When:
     """A wall clock's instant: one that the spring change skips is refused, of two in autumn the first is taken."""
     place = ZoneInfo(zone)
-    first, second = local.replace(tzinfo=place, fold=0), local.replace(tzinfo=place, fold=1)
-    if first.astimezone(UTC).astimezone(place).replace(tzinfo=None) != local:
+    if not _is_real(local, place):
         template = "The clocks skip {time} that night in {zone}. Choose another time, like: {examples}."
         raise NotATime("gap", template, time=f"{local:%H:%M}", zone=zone)
+    first, second = local.replace(tzinfo=place, fold=0), local.replace(tzinfo=place, fold=1)
     return When(first.astimezone(UTC), zone, first_of_two=first.utcoffset() != second.utcoffset())
+
+
+def _is_real(wall: datetime, place: ZoneInfo) -> bool:
+    """False for a wall clock that the spring change skips there."""
+    return wall.replace(tzinfo=place).astimezone(UTC).astimezone(place).replace(tzinfo=None) == wall
 
 
 def _within_reach(when: When, now: datetime) -> When:
@@ -222,3 +315,419 @@ def _within_reach(when: When, now: datetime) -> When:
     if when.instant > now + FURTHEST:
         raise NotATime("too_far", "That is more than two years away. Choose an earlier time, like: {examples}.")
     return when
+
+
+# --- what comes again ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Recurrence:
+    """When something comes again, as wall clock time: five cron fields, and of their weeks only each `weeks`th.
+
+    Cron because it is written down once for all: day of month and weekday both hold when one of them starts with a
+    star, else either; `L` is the last day of the month, `5L` its last Friday, `1#2` its second Monday. Of its weeks
+    (from Monday) those count that are a multiple of `weeks` away from the week of `anchor`. Raises ValueError for a
+    rule that cannot be.
+    """
+
+    cron: str
+    weeks: int = 1
+    anchor: date | None = None
+
+    def __post_init__(self) -> None:
+        if self.weeks < 1 or (self.weeks > 1) != (self.anchor is not None):
+            raise ValueError("every so many weeks needs a week to count from")
+        object.__setattr__(self, "cron", " ".join(self.cron.upper().split()))
+        _cron(self.cron)
+
+    def plain(self) -> str:
+        """The rule for the store: `0 9 * * 1`, or `0 9 * * 1 / 2 weeks from 2026-11-30`."""
+        return self.cron if self.anchor is None else f"{self.cron} / {self.weeks} weeks from {self.anchor}"
+
+    @classmethod
+    def of(cls, plain: str) -> Recurrence:
+        """The rule whose `plain()` this is. Raises ValueError."""
+        match = STORED.match(plain)
+        if match is None:
+            raise ValueError(f"no recurrence: {plain!r}")
+        anchor = date.fromisoformat(match["anchor"]) if match["anchor"] else None
+        return cls(match["cron"], int(match["weeks"] or 1), anchor)
+
+    @property
+    def names_days(self) -> bool:
+        """Does the rule itself say on which weekdays? Then a weekend is meant. A day of the month is not."""
+        return self.cron.split(" ")[2] == "*"
+
+    def falls_on(self, day: date) -> bool:
+        rule = _cron(self.cron)
+        return day.month in rule.months and rule.match_day(day) and self._counts(day)
+
+    def _counts(self, day: date) -> bool:
+        return self.anchor is None or (_monday(day) - _monday(self.anchor)).days // 7 % self.weeks == 0
+
+    def clocks(self) -> list[time]:
+        """Its wall clocks, in order, on each day that it falls on."""
+        rule = _cron(self.cron)
+        return [time(hour, minute) for hour in sorted(rule.hours) for minute in sorted(rule.minutes)]
+
+
+STORED = re.compile(r"^(?P<cron>[^ ]+(?: [^ ]+){4})(?: / (?P<weeks>[0-9]{1,2}) weeks from (?P<anchor>[0-9-]{10}))?$")
+
+
+@lru_cache(maxsize=1024)
+def _cron(fields: str) -> CronSim:
+    """The rule of five cron fields. Raises ValueError."""
+    if len(fields.split()) != 5:
+        raise ValueError("a cron rule has five fields")
+    try:
+        return CronSim(fields, datetime(2024, 1, 1))  # noqa: DTZ001 - its days and clocks are asked for, never its dates
+    except CronSimError as error:
+        raise ValueError(str(error)) from None
+
+
+def _monday(day: date) -> date:
+    return day - timedelta(days=day.weekday())
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    """One time of a recurrence: `local`, the naive wall clock that names it, and `instant` (UTC)."""
+
+    local: datetime
+    instant: datetime
+
+
+class Closed(StrEnum):
+    """What becomes of an occurrence on a closed day."""
+
+    KEEP = "keep"
+    SKIP = "skip"
+    SHIFT = "shift"  # to the next open day, at the same wall clock
+
+
+def never(day: date) -> bool:
+    """No day is closed."""
+    return False
+
+
+def following(
+    rule: Recurrence,
+    zone: str,
+    after: datetime,
+    *,
+    closed: Closed = Closed.KEEP,
+    is_closed: Callable[[date], bool] = never,
+) -> Iterator[Occurrence]:
+    """The occurrences strictly after this instant (aware), in order; it ends when none comes for eight years.
+
+    A wall clock that the spring change skips goes at the first instant after the gap and bears the name of that
+    instant; of two in autumn the first is taken. Two that shift to the same wall clock, or to the same instant, are
+    one. When days are skipped or shifted, a weekend is closed unless the rule names its weekdays.
+    """
+
+    def shut(day: date) -> bool:
+        weekend = day.weekday() >= 5 and not rule.names_days
+        return closed is not Closed.KEEP and (weekend or is_closed(day))
+
+    place = ZoneInfo(zone)
+    last = after.astimezone(UTC)
+    for wall in _walls(rule, after.astimezone(place).date(), closed, shut):
+        occurrence = _occurrence(wall, place)
+        if occurrence.instant > last:
+            yield occurrence
+            last = occurrence.instant
+
+
+def _walls(rule: Recurrence, today: date, closed: Closed, shut: Callable[[date], bool]) -> Iterator[datetime]:
+    """The rule's wall clocks from this day on, with what closed days before it shift onto it."""
+    latest = day = today
+    while closed is Closed.SHIFT and shut(day - timedelta(days=1)) and (today - day).days < PATIENCE:
+        day -= timedelta(days=1)
+    shifted: set[time] = set()
+    clocks = rule.clocks()
+    while (day - latest).days <= PATIENCE:
+        due = {*shifted, *(clocks if rule.falls_on(day) else ())}
+        if shut(day):
+            shifted = due if closed is Closed.SHIFT else set()
+        else:
+            yield from (datetime.combine(day, clock) for clock in sorted(due))
+            shifted = set()
+            latest = day if due else latest
+        day += timedelta(days=1)
+
+
+def _occurrence(wall: datetime, place: ZoneInfo) -> Occurrence:
+    real = next(later for minutes in count() if _is_real(later := wall + timedelta(minutes=minutes), place))
+    return Occurrence(real, real.replace(tzinfo=place).astimezone(UTC))
+
+
+# --- recurrences as people type them ---------------------------------------------------------------------------------
+
+Kind = Literal[
+    "daily", "working", "range", "weekly", "other", "nth", "first", "last", "monthly", "yearly", "bare", "often"
+]
+Found = Mapping[str, str]
+
+COUNTS = {"two": 2, "deux": 2, "dos": 2, "three": 3, "trois": 3, "tres": 3, "four": 4, "quatre": 4, "cuatro": 4}
+ORDINALS = {
+    name: number
+    for number, names in {
+        "#1": ("first", "1st", "premier", "1er", "primer"),
+        "#2": ("second", "2nd", "deuxieme", "2e", "segundo"),
+        "#3": ("third", "3rd", "troisieme", "3e", "tercer"),
+        "#4": ("fourth", "4th", "quatrieme", "4e", "cuarto"),
+        "L": ("last", "dernier", "ultimo"),
+    }.items()
+    for name in names
+}
+#: For each language what stands for `<every>`, `<and>`, `<of>` (the month) and the endings of a day of the month; then
+#: its sentences. The first that matches whole says the kind of rule, and its groups the rest.
+TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
+    (
+        {
+            "every": "(?:every |each )?",
+            "and": "(?:, and |, | and )(?:every |each )?",
+            "of": "of (?:the|every|each) month",
+            "th": "(?:st|nd|rd|th)?",
+        },
+        (
+            ("daily", "<every>day|everyday|daily"),
+            ("working", "<every>(?:weekday|working day|workday|business day)|(?:on )?weekdays"),
+            ("range", "(?:every day |every )?(?:from )?<from>(?: to | through | ?- ?)<to>"),
+            ("weekly", "(?:<every>|weekly on |every week on |on )<days>"),
+            ("weekly", "<every><weeks> weeks on <days>"),
+            ("other", "<every>other (?:week on )?<days>"),
+            ("nth", "(?:on )?(?:the )?<every><nth> <day> <of>"),
+            ("nth", "(?:<every>month|monthly) on the <nth> <day>"),
+            ("first", "(?:on )?(?:the )?<every>first day <of>|(?:<every>month|monthly) on the first day"),
+            ("last", "(?:on )?(?:the )?<every>last day <of>|(?:<every>month|monthly) on the last day"),
+            ("monthly", "(?:<every>month|monthly) on (?:the )?<date>"),
+            ("monthly", "(?:on )?(?:the )?<every><date> <of>"),
+            ("yearly", "(?:every year |yearly |each year )on (?:the )?<of_year>"),
+            ("yearly", "(?:every|each) <of_year>"),
+            ("bare", "<every>(?:week|month|year)|weekly|monthly|yearly|every [a-z0-9]+ weeks"),
+            ("often", "<every>(?:[0-9]+ )?(?:minutes?|seconds)"),
+        ),
+    ),
+    (
+        {
+            "every": "(?:chaque |tous les |les )?",
+            "and": "(?:, | et )(?:chaque |tous les |les |le )?",
+            "of": "(?:du mois|de chaque mois|de tous les mois)",
+            "th": "(?:er)?",
+        },
+        (
+            ("daily", "chaque jour|tous les jours"),
+            ("working", "chaque jour ouvre|tous les jours ouvres"),
+            ("range", "(?:chaque jour |tous les jours )?du <from> au <to>"),
+            ("weekly", "(?:<every>|chaque semaine,? le |toutes les semaines,? le )<days>"),
+            ("weekly", "toutes les <weeks> semaines,? le <days>"),
+            ("weekly", "un <days> sur <weeks>"),
+            ("other", "une semaine sur (?:deux|2),? le <days>"),
+            ("nth", "(?:le )?<every><nth> <day> <of>"),
+            ("nth", "(?:chaque mois|tous les mois),? le <nth> <day>"),
+            ("first", "(?:le )?<every>premiers? jours? <of>|(?:chaque mois|tous les mois),? le premier jour"),
+            ("last", "(?:le )?<every>derniers? jours? <of>|(?:chaque mois|tous les mois),? le dernier jour"),
+            ("monthly", "(?:chaque mois|tous les mois),? le <date>"),
+            ("monthly", "(?:le )?<every><date> <of>"),
+            ("monthly", "le <date> (?:chaque|tous les) mois"),
+            ("yearly", "(?:chaque annee|tous les ans),? le <of_year>"),
+            ("yearly", "(?:chaque|tous les) <of_year>"),
+            ("bare", "chaque (?:semaine|mois|annee)|toutes les (?:[a-z0-9]+ )?semaines|tous les (?:mois|ans)"),
+            ("often", "(?:chaque|toutes les) (?:[0-9]+ )?(?:minute|seconde)s?"),
+        ),
+    ),
+    (
+        {
+            "every": "(?:cada |todos los |los )?",
+            "and": "(?:, | y | e )(?:cada |todos los |los |el )?",
+            "of": "(?:del mes|de cada mes|de todos los meses)",
+            "th": r"(?:\.?o)?",
+        },
+        (
+            ("daily", "cada dia|todos los dias|diariamente"),
+            ("working", "cada dia laborable|todos los dias laborables"),
+            ("range", "(?:cada dia |todos los dias )?de <from> a <to>"),
+            ("weekly", "(?:<every>|cada semana,? el |todas las semanas,? el )<days>"),
+            ("weekly", "cada <weeks> semanas,? (?:el |los )<days>"),
+            ("weekly", "un <days> de cada <weeks>"),
+            ("weekly", "cada <weeks> <days>"),
+            ("nth", "(?:el )?<every><nth> <day> <of>"),
+            ("nth", "(?:cada mes|todos los meses),? el <nth> <day>"),
+            ("first", "(?:el )?<every>primer dia <of>|(?:cada mes|todos los meses),? el primer dia"),
+            ("last", "(?:el )?<every>ultimo dia <of>|(?:cada mes|todos los meses),? el ultimo dia"),
+            ("monthly", "(?:cada mes|todos los meses),? el (?:dia )?<date>"),
+            ("monthly", "(?:el )?<every>(?:dia )?<date> <of>"),
+            ("yearly", "(?:cada ano|todos los anos),? el <of_year>"),
+            ("yearly", "cada <of_year>"),
+            ("bare", "cada (?:semana|mes|ano)|cada [a-z0-9]+ semanas|todas las semanas|todos los (?:meses|anos)"),
+            ("often", "cada (?:[0-9]+ )?(?:minuto|segundo)s?"),
+        ),
+    ),
+)
+WEEKDAYS_OF = (
+    "mondays?|mon|tuesdays?|tue|wednesdays?|wed|thursdays?|thu|fridays?|fri|saturdays?|sat|sundays?|sun",
+    "lundis?|mardis?|mercredis?|jeudis?|vendredis?|samedis?|dimanches?",
+    "lunes|martes|miercoles|jueves|viernes|sabados?|domingos?",
+)
+MARKS = re.compile(
+    r"^cron\b|\b(?:every|everyday|each|daily|weekly|monthly|yearly|weekdays|(?:mon|tues|wednes|thurs|fri|satur|sun)days"
+    r"|chaque|tous|toutes|(?:lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche)s|sur (?:deux|trois|quatre|[0-9])"
+    r"|cada|todos|todas|diariamente|of the month|du mois|del mes)\b"
+    rf"|\b(?:{WEEKDAYS_OF[0]})(?: to | through | ?- ?)(?:{WEEKDAYS_OF[0]})\b"
+    rf"|\bdu (?:{WEEKDAYS_OF[1]}) au\b|\bde (?:{WEEKDAYS_OF[2]}) a\b|^(?:les|los) "
+)
+
+
+def is_recurrence(typed: str) -> bool:
+    """Does it speak of what comes again? Then it is no instant, whether or not it is a recurrence we know."""
+    try:
+        return MARKS.search(_plain(typed)) is not None
+    except NotATime:
+        return False
+
+
+def parse_recurrence(typed: str, *, zone: str, now: datetime, cron: bool = False) -> Recurrence:
+    """The recurrence that was typed; `cron`: by somebody who may write it in cron. Raises NotATime, and never guesses.
+
+    Weeks that are left out are counted from the week of the next day that it falls on.
+    """
+    try:
+        plain = _plain(typed)
+        return _cron_typed(plain, zone, now, cron) if plain.startswith("cron ") else _recurrence(plain, zone, now)
+    except NotATime as error:
+        raise NotATime(error.code, error.template, **{**error.values, "examples": ", ".join(RECURRING)}) from None
+
+
+def _cron_typed(plain: str, zone: str, now: datetime, allowed: bool) -> Recurrence:
+    if not allowed:
+        raise NotATime("cron_admins", "Only admins may write cron. Write it like: {examples}.")
+    fields = plain.removeprefix("cron ")
+    try:
+        rule = Recurrence(fields)
+        next(following(rule, zone, now))
+    except (ValueError, StopIteration):
+        template = "`{fields}` is no cron rule of five fields that ever comes. Monday at nine is `cron 0 9 * * 1`."
+        raise NotATime("cron", template, fields=fields) from None
+    if len({clock.minute for clock in rule.clocks()}) > 1:
+        raise _too_often()
+    return rule
+
+
+def _too_often() -> NotATime:
+    return NotATime("too_often", "That comes more than once an hour, which is too often. Write it like: {examples}.")
+
+
+def _recurrence(plain: str, zone: str, now: datetime) -> Recurrence:
+    words = plain.split(" ")
+    for cut in range(len(words), 0, -1):
+        for kind, row in SENTENCES:
+            if match := row.fullmatch(" ".join(words[:cut]).rstrip(",")):
+                found = {name: text for name, text in match.groupdict().items() if text}
+                days, weeks = _days_of_rule(kind, found)
+                clock = _hour(" ".join(words[cut:]))
+                return _from_week(Recurrence(f"{clock.minute} {clock.hour} {days}"), weeks, zone, now)
+    _hour(plain)
+    raise NotATime("no_day", "On which day? Write the day with its hour, like: {examples}.")
+
+
+def _from_week(rule: Recurrence, weeks: int, zone: str, now: datetime) -> Recurrence:
+    if weeks == 1:
+        return rule
+    return Recurrence(rule.cron, weeks, next(following(rule, zone, now)).local.date())
+
+
+def _days_of_rule(kind: Kind, found: Found) -> tuple[str, int]:
+    """Day of month, month and weekday as cron has them, and each how many weeks it comes. Raises NotATime."""
+    match kind:
+        case "daily":
+            return "* * *", 1
+        case "working":
+            return _on(range(5)), 1
+        case "range":
+            return _on(_span_of_days(found)), 1
+        case "weekly" | "other":
+            return _on(map(_weekday, WEEKDAY.findall(found["days"]))), 2 if kind == "other" else _weeks(found)
+        case "nth":
+            return f"* * {_cron_day(_weekday(found['day']))}{ORDINALS[_singular(found['nth'])]}", 1
+        case "first":
+            return "1 * *", 1
+        case "last":
+            return "L * *", 1
+        case "monthly":
+            return f"{_day_of_month(found['date'])} * *", 1
+        case "yearly":
+            return _once_a_year(found["of_year"]), 1
+        case "bare":
+            raise NotATime("no_day", "On which day? Write the day with its hour, like: {examples}.")
+        case "often":
+            raise _too_often()
+
+
+def _on(weekdays: Iterable[int]) -> str:
+    days = sorted(set(weekdays))
+    return "* * " + ("*" if len(days) == 7 else ",".join(map(_cron_day, days)))
+
+
+def _cron_day(weekday: int) -> str:
+    return str((weekday + 1) % 7)
+
+
+def _span_of_days(found: Found) -> range:
+    first, last = _weekday(found["from"]), _weekday(found["to"])
+    if first >= last:
+        raise _not_understood()  # from Friday to Monday: perhaps so, perhaps the other way about
+    return range(first, last + 1)
+
+
+def _weekday(name: str) -> int:
+    return WEEKDAYS[name if name in WEEKDAYS else _singular(name)]
+
+
+def _singular(name: str) -> str:
+    return name.removesuffix("s")
+
+
+def _weeks(found: Found) -> int:
+    typed = found.get("weeks", "1")
+    weeks = COUNTS.get(typed) or int(typed)
+    if not 1 <= weeks <= MOST_WEEKS:
+        raise _not_understood()
+    return weeks
+
+
+def _day_of_month(typed: str) -> int:
+    day = int(typed)
+    if 29 <= day <= 31:
+        template = "Not every month has a day {day}. Write “last day of the month”, or a day up to 28: {examples}."
+        raise NotATime("not_every_month", template, day=str(day))
+    if not 1 <= day <= 28:
+        raise NotATime("not_understood", "There is no such date or hour. Write it like: {examples}.")
+    return day
+
+
+def _once_a_year(typed: str) -> str:
+    month, day, year = _day_of_year(typed) or (0, 0, None)
+    if year is not None or _date(2027, month, day) is None:  # a year without a leap day, which comes only each fourth
+        raise NotATime("not_understood", "There is no such date or hour. Write it like: {examples}.")
+    return f"{day} {month} *"
+
+
+def _sentences() -> Iterator[tuple[Kind, re.Pattern[str]]]:
+    months = "|".join(MONTHS)
+    for weekdays, (words, rows) in zip(WEEKDAYS_OF, TONGUES, strict=True):
+        parts = {
+            "days": f"(?P<days>(?:{weekdays})(?:{words['and']}(?:{weekdays}))*)",
+            "nth": f"(?P<nth>(?:{'|'.join(ORDINALS)})s?)",
+            "weeks": f"(?P<weeks>[0-9]{{1,2}}|{'|'.join(COUNTS)})",
+            "date": f"(?P<date>[0-9]{{1,2}}){words['th']}",
+            "of_year": f"(?P<of_year>[0-9]{{1,2}}[a-z]*(?: de| of)? (?:{months})|(?:{months}) [0-9]{{1,2}}[a-z]*)",
+            **{name: f"(?P<{name}>{weekdays})" for name in ("day", "from", "to")},
+        }
+        for kind, row in rows:
+            filled = re.sub("<([a-z_]+)>", lambda part: {**words, **parts}[part[1]], row)  # noqa: B023 - called at once
+            yield kind, re.compile(filled)
+
+
+WEEKDAY = re.compile(r"\b(?:" + "|".join(WEEKDAYS_OF) + r")\b")
+SENTENCES = tuple(_sentences())
