@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import time
+import itertools
+import math
 from base64 import urlsafe_b64encode
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -15,16 +17,32 @@ import structlog
 from sqlalchemy import Connection
 
 from bot import store
-from bot.broadcast import SECOND, Action, Broadcast, Clock, Hold, Micros, Phase, Sentence, State, micros, moment
-from bot.database import Database
+from bot.broadcast import (
+    SECOND,
+    Action,
+    Broadcast,
+    Clock,
+    Hold,
+    Micros,
+    NotFound,
+    Phase,
+    Sentence,
+    State,
+    micros,
+    moment,
+    steady,
+)
+from bot.database import Busy, Database, Unsure
 from bot.hours import HoldUntil, Policy, Refuse, decide
 from bot.settings import Settings
 from bot.staging import STAGING_DEADLINE, Overtaken, Stager
-from bot.store import NO_LEASE, Note
+from bot.store import NO_LEASE, Note, Step
+from bot.voices import asks
 from providers.base import (
     Accepted,
     Blocked,
     NotReady,
+    Paced,
     Provider,
     ProviderError,
     Receipts,
@@ -38,7 +56,10 @@ from providers.base import (
 log = structlog.get_logger(__name__)
 
 CLAIM_AT_ONCE = 8
+JUMP = 60 * SECOND  # by which the wall clock may leave the steady one between two ticks
+ACCOUNT_AT_ONCE = 4  # sends of one account under way in one process; the others of its flood wait their turn
 LEASE_MARGIN = 20.0  # seconds by which a lease outlives the deadline of the work done under it
+LAST_WRITE = 5.0  # seconds that a stopping process goes on trying to write an answer down
 MAX_TRIES = 8
 FIRST_LOOK = 60 * SECOND
 OTHER_TIME = 300 * SECOND
@@ -53,6 +74,14 @@ MAY_HAVE_GONE = (
 )
 
 
+class HeldBack(Unavailable):
+    """We did not let it go ourselves, just before its first byte. The vendor has no part in it."""
+
+
+#: What held a send up was ours, not the vendor's: it counts as no try and opens no breaker.
+OURS = (HeldBack, Busy, Unsure)
+
+
 @dataclass(frozen=True)
 class Gate:
     """Why a broadcast may not go right now, and until when that holds by itself."""
@@ -63,8 +92,18 @@ class Gate:
     ask: tuple[str, ...] = ()  # who else decides, beside the requester
 
 
+async def _as_ever(_: Broadcast) -> bool:
+    return True
+
+
 class Dispatcher:
-    """The only place that makes phones ring. `owner` names this process in the leases it takes."""
+    """The only place that makes phones ring. `owner` names this process in the leases it takes.
+
+    `still_approved` is asked about each broadcast that was claimed, before anything is prepared: False says that it
+    has been asked again, or put back, and goes nowhere now.
+    `staging`: seconds in which a claimed broadcast is ready for its release, or is put back; `margin`: seconds by
+    which its lease outlives that, and the release's own deadline.
+    """
 
     def __init__(
         self,
@@ -79,39 +118,87 @@ class Dispatcher:
         wake: Callable[[], None],
         tell_size: Callable[..., Awaitable[None]],
         lease_clock: Callable[[Connection], Micros | None] = store.database_time,
+        still_approved: Callable[[Broadcast], Awaitable[bool]] = _as_ever,
+        staging: float = STAGING_DEADLINE,
+        margin: float = LEASE_MARGIN,
+        monotonic: Callable[[], float] = steady,
     ) -> None:
-        self.lease_clock = lease_clock
+        self.lease_clock, self.still_approved, self.staging, self.margin = lease_clock, still_approved, staging, margin
+        self.monotonic = monotonic
         self.database, self.settings, self.clock, self.owner, self.key = database, settings, clock, owner, key
         self.tell_size = tell_size
         self.providers, self.policies, self.wake = providers, policies, wake
-        self.stager = Stager(database, settings, providers, clock)
+        self.stager = Stager(database, settings, providers, clock, monotonic)
         self.preparing = [name for name, provider in providers.items() if provider.capabilities.two_step]
         self.running: set[asyncio.Task[None]] = set()
-        self.stopping = False
+        self.under_way: dict[tuple[str, str], str] = {}  # (workspace, broadcast) to account, of this process
+        self.paused: frozenset[str] = frozenset()  # workspaces, as this process knows them
+        self.stopping = self.met = False  # `met`: a first tick has put right what others left
+        self.seen: tuple[Micros, float] | None = None  # both clocks, at the last tick
+        self.doubtful = (0, 0)  # the instants that a jump of the wall clock passed over
 
     # --- the tick ----------------------------------------------------------------------------------------------------
 
     async def tick(self) -> None:
         """Put right what a dead process left, open what may go again, and start what is due."""
-        if self.stopping:
-            return
-        changed, claimed = await self.database.write(self._look_round)
-        for row in claimed:
-            self._start(row)
-        if changed or claimed:
-            self.wake()
-        await self.stager.recall_leftovers()
+        self._watch_clock()
+        changed = store.AT_ONCE
+        while changed >= store.AT_ONCE and not self.stopping:  # after an absence: one short transaction after the other
+            began = self.monotonic()
+            changed, claimed, left = await self.database.write(self._tick)
+            self.met = True
+            for row in claimed:
+                self._start(row, began + self.staging)
+            if left:
+                self._run(self.stager.recall(left), "recall")
+            if changed or claimed:
+                self.wake()
+
+    def _tick(self, connection: Connection) -> tuple[int, list[Broadcast], list[store.Leftover]]:
+        return *self._look_round(connection), self.stager.take_leftovers(connection)
 
     def _look_round(self, connection: Connection) -> tuple[int, list[Broadcast]]:
-        changed = self._recover(connection) + self._reopen(connection)
-        return changed, [*self._claim(connection), *self._claim_early(connection)]
+        """How many rows changed, so that there may be more behind them, and what is to be started."""
+        self.paused = store.paused_workspaces(connection)
+        lease_now = self._lease_now(connection)
+        changed = self._recover(connection, lease_now) + self._hold_late(connection, lease_now)
+        changed += self._reopen(connection)
+        put_aside, claimed = self._claim(connection, lease_now)
+        return changed + put_aside, [*claimed, *self._claim_early(connection, lease_now)]
 
-    def _start(self, claimed: Broadcast) -> None:
+    def _watch_clock(self) -> None:
+        """A wall clock that leaps ahead makes due what may be early. Nobody here knows which of the two is right."""
+        wall, monotonic = self.clock(), self.monotonic()
+        if self.seen is not None:
+            expected = self.seen[0] + int((monotonic - self.seen[1]) * SECOND)
+            if abs(wall - expected) > JUMP:
+                log.error("this machine's clock jumped", seconds=(wall - expected) // SECOND)
+            if wall - expected > JUMP:
+                self.doubtful = (expected, wall)
+        self.seen = wall, monotonic
+
+    def heed(self, workspace: str, paused: bool) -> None:
+        """A pause, known before the next tick reads it: not one byte more of this workspace leaves."""
+        self.paused = self.paused | {workspace} if paused else self.paused - {workspace}
+
+    def _start(self, claimed: Broadcast, deadline: float) -> None:
         log.info("claimed", broadcast=claimed.id, attempt=claimed.attempt, state=claimed.state)
         work = self.send if claimed.state is State.SENDING else self.stage_early
-        task = asyncio.create_task(work(claimed), name=f"{work.__name__} {claimed.id}")
+        key = claimed.workspace, claimed.id
+        self.under_way[key] = claimed.account
+        task = self._run(work(claimed, deadline), f"{work.__name__} {claimed.id}")
+        task.add_done_callback(lambda _: self._ended(key))
+
+    def _run(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
         self.running.add(task)
         task.add_done_callback(self.running.discard)
+        return task
+
+    def _ended(self, key: tuple[str, str]) -> None:
+        """Its account has room for the next one."""
+        self.under_way.pop(key, None)
+        self.wake()
 
     async def stop(self, patience: float) -> None:
         """No new sends; those in flight get `patience` seconds, then they end as unknown."""
@@ -121,26 +208,67 @@ class Dispatcher:
         _, late = await asyncio.wait(self.running, timeout=patience)
         for task in late:
             task.cancel()
-        if late:
-            await asyncio.wait(late)
+        if late and (await asyncio.wait(late, timeout=LAST_WRITE))[1]:
+            log.error("not every answer could be written down; what it was about will be unknown")
 
-    def _claim(self, connection: Connection) -> list[Broadcast]:
-        now, claimed = self.clock(), []
-        for row in self._due(connection, now):
-            gate = self.gate(connection, row, now)
-            if gate is not None:
-                self._hold(connection, row, gate)
-            elif not self._within_reach(connection, row, now):
-                continue
-            elif self._has_slot(connection, row):
-                claimed += self._claim_one(connection, row, now)
-        return claimed
+    # --- what is due -------------------------------------------------------------------------------------------------
 
-    def _due(self, connection: Connection, now: Micros) -> list[Broadcast]:
+    def _claim(self, connection: Connection, lease_now: Micros) -> tuple[int, list[Broadcast]]:
+        """The oldest due broadcasts, few of each account: while one account's flood waits, the others go on.
+
+        How many of what is due were held or put off, and what goes now.
+        """
+        self._hold_stranded(connection)
+        load, claimed, put_aside = Counter(self.under_way.values()), list[Broadcast](), 0
+        for _ in self.providers:
+            free = [name for name in self.providers if load[name] < ACCOUNT_AT_ONCE]
+            for row in self._due(connection, lease_now, free):
+                if load[row.account] >= ACCOUNT_AT_ONCE:
+                    continue
+                if self._put_aside(connection, row):
+                    put_aside += 1
+                elif self._has_slot(connection, row):
+                    moved = self._claim_one(connection, row)
+                    claimed += moved
+                    load[row.account] += len(moved)
+            if all(load[name] < ACCOUNT_AT_ONCE for name in free):
+                break  # nobody stood in anybody's way
+        return put_aside, claimed
+
+    def _hold_late(self, connection: Connection, lease_now: Micros) -> int:
+        """Nobody was there for these, and all of them ask a person: many at once, so that none waits behind them."""
+        now, accounts = self.clock(), list(self.providers)
+        before = now - micros(self.settings.grace) - 1
+        late = store.due(connection, before, store.AT_ONCE, lease_at=lease_now, taken={}, accounts=accounts)
+        gates = [(row, self.gate(connection, row, now)) for row in late]
+        return len(store.move_all(connection, [self._holding(row, gate) for row, gate in gates if gate is not None]))
+
+    def _due(self, connection: Connection, lease_now: Micros, accounts: list[str]) -> list[Broadcast]:
         """Those that wait for their account's one place are left out, so that they stand in nobody else's way."""
-        slots = store.slots(connection, self._lease_now(connection))
-        taken = {account: id for account, id in slots.items() if account in self.preparing}
-        return store.due(connection, now, CLAIM_AT_ONCE, lease_at=self._lease_now(connection), taken=taken)
+        now = self.clock()
+        taken = self._slots(connection, lease_now)
+        return store.due(connection, now, CLAIM_AT_ONCE, lease_at=lease_now, taken=taken, accounts=accounts)
+
+    def _put_aside(self, connection: Connection, row: Broadcast) -> bool:
+        """Held by a gate, or put off since its vendor cannot be reached."""
+        now = self.clock()
+        gate = self.gate(connection, row, now)
+        if gate is not None:
+            return self._hold(connection, row, gate)
+        return not self._within_reach(connection, row, now)
+
+    def _hold_stranded(self, connection: Connection) -> None:
+        """An account that our settings lack may be in those of another process; nobody having it is found out late."""
+        now = self.clock()
+        late = now - micros(self.settings.grace) - 1
+        for row in store.stranded(connection, late, list(self.providers)):
+            gate = self.gate(connection, row, now)
+            if gate is not None and gate.hold is Hold.LATE:
+                template = (
+                    "The bot's settings have no account {account}, so it did not start. Put it back, or drop this."
+                )
+                gate = replace(gate, sentence=Sentence(template, {"account": row.account}))
+                self._hold(connection, row, gate)
 
     def _within_reach(self, connection: Connection, row: Broadcast, now: Micros) -> bool:
         """After some failures in a row nobody tries an account for a while, and then one of its broadcasts does."""
@@ -158,9 +286,11 @@ class Dispatcher:
         return False
 
     def _count_failure(self, connection: Connection, row: Broadcast, error: Exception | None) -> None:
-        """An answer of any kind closes the breaker of its account."""
+        """A clear answer of any kind closes the breaker of its account; what was our own doing says nothing of it."""
+        if isinstance(error, OURS) or not isinstance(error, ProviderError | None):
+            return
         known, now = store.breaker(connection, row.account), self.clock()
-        if not isinstance(error, Unavailable):
+        if not isinstance(error, Unavailable | Uncertain):
             if known.failures:
                 store.set_breaker(connection, row.account, store.Breaker(), now)
             return
@@ -175,47 +305,59 @@ class Dispatcher:
         found = self.lease_clock(connection)
         return self.clock() if found is None else found
 
+    def _slots(self, connection: Connection, lease_now: Micros) -> dict[str, str]:
+        return store.slots(connection, self.preparing, lease_now)
+
     def _has_slot(self, connection: Connection, row: Broadcast) -> bool:
         """A vendor with two steps has one campaign open per account at a time; the others queue by their time."""
         if row.account not in self.preparing:
             return True
         store.alone(connection, f"account:{row.account}")
-        if store.is_quoting(connection, row.account, self.clock()):
+        if self._is_quoting(connection, row.account):
             return False
-        return store.slots(connection, self._lease_now(connection)).get(row.account, row.id) == row.id
+        return self._slots(connection, self._lease_now(connection)).get(row.account, row.id) == row.id
 
-    def _claim_early(self, connection: Connection) -> list[Broadcast]:
+    def _claim_early(self, connection: Connection, lease_now: Micros) -> list[Broadcast]:
         """Inside the undo window: what can be prepared by now, so that people see its size and cost before it goes."""
         if not self.preparing:
             return []
         now, claimed = self.clock(), []
-        lease_at, until = self._lease_now(connection), now + micros(self.settings.approval.undo)
-        lease = {"owner": self.owner, "lease_until": self._lease(connection, STAGING_DEADLINE)}
-        for row in store.to_stage(connection, self.preparing, now, until, lease_at=lease_at):
+        until = now + micros(self.settings.approval.undo)
+        lease = {"owner": self.owner, "lease_until": self._lease(connection, self.staging)}
+        for row in store.to_stage(connection, self.preparing, now, until, lease_at=lease_now):
             if self.gate(connection, row, now) is None and self._has_slot(connection, row):
                 # an attempt of its own: the vendor takes each request id once
                 leased = store.touch(connection, row, now, attempt=row.attempt + 1, **lease)
                 claimed += [leased] if leased else []
         return claimed
 
-    def _claim_one(self, connection: Connection, row: Broadcast, now: Micros) -> list[Broadcast]:
+    def _claim_one(self, connection: Connection, row: Broadcast) -> list[Broadcast]:
+        now = self.clock()
         changes: dict[str, Any] = {"attempt": row.attempt + 1, "owner": self.owner, "phase": Phase.STAGING}
-        lease = self._lease(connection, STAGING_DEADLINE)
+        lease = self._lease(connection, self.staging)
         moved = store.move(
             connection, row, Action.START, actor="dispatcher", at=now, tries=row.tries + 1, lease_until=lease, **changes
         )
         return [moved] if moved else []
 
     def _lease(self, connection: Connection, deadline: float) -> Micros:
-        return self._lease_now(connection) + int((deadline + LEASE_MARGIN) * SECOND)
+        return self._lease_now(connection) + int((deadline + self.margin) * SECOND)
 
     def gate(self, connection: Connection, row: Broadcast, now: Micros) -> Gate | None:
         """What forbids sending this at this instant, if anything: asked before claiming and again before releasing."""
+        if row.mode != self.settings.mode:
+            return _other_mode(row)
         if store.paused(connection, row.workspace):
             return Gate(Hold.PAUSED, Sentence("Sending is paused. It waits until an admin resumes it."))
         if row.start_at is not None and now - row.start_at > micros(self.settings.grace):
-            values = {"start_at": row.start_at}
-            return Gate(Hold.LATE, Sentence("It should have started {start_at}. Send it now, or drop it?", values))
+            template = "It should have started {start_at}. Send it now, re-plan it, or drop it?"
+            return Gate(Hold.LATE, Sentence(template, {"start_at": row.start_at}))
+        if row.due is not None and self.doubtful[0] < row.due <= self.doubtful[1]:
+            template = (
+                "The clock of this machine jumped over {start_at}, so it may be too early or too late. "
+                "Send it now, re-plan it, or drop it?"
+            )
+            return Gate(Hold.LATE, Sentence(template, {"start_at": row.due}))
         if store.released_since(connection, row.workspace, now - HOUR) >= self.settings.hourly_cap:
             values_cap: dict[str, str | int | Sentence] = {"cap": self.settings.hourly_cap}
             return Gate(
@@ -228,91 +370,114 @@ class Dispatcher:
     def _hours_gate(self, row: Broadcast, now: Micros) -> Gate | None:
         if row.policy is None:
             return None
-        verdict = decide(self.policies[row.policy], row.purpose, moment(now))
+        policy = self.policies.get(row.policy)
+        if policy is None:
+            template = "The bot's settings have no policy {policy}. Put it back, then send this, or drop it."
+            return Gate(Hold.HOURS, Sentence(template, {"policy": row.policy}))
+        verdict = decide(policy, row.purpose, moment(now))
         if isinstance(verdict, HoldUntil):
             opens = int(verdict.instant.timestamp()) * SECOND
             template = "Outside the hours for this audience ({policy}). It goes by itself {opens_at}."
             values: dict[str, str | int | Sentence] = {"policy": row.policy, "opens_at": opens}
             return Gate(Hold.HOURS, Sentence(template, values), opens)
         if isinstance(verdict, Refuse):
-            template = "The policy {policy} does not let it go at this hour. Send it at another time, or drop it."
+            template = "The policy {policy} does not let it go at this hour. Re-plan it, or drop it."
             return Gate(Hold.HOURS, Sentence(template, {"policy": row.policy}))
         return None
 
-    def _hold(self, connection: Connection, row: Broadcast, gate: Gate) -> Broadcast | None:
+    def _hold(self, connection: Connection, row: Broadcast, gate: Gate) -> bool:
+        """False when somebody else was faster."""
+        return bool(store.move_all(connection, [self._holding(row, gate)]))
+
+    def _holding(self, row: Broadcast, gate: Gate) -> Step:
         mention = None if gate.until else " ".join([row.requester, *gate.ask])
         said = [Note(gate.sentence, mention=mention)]
-        expires = None if gate.until else self.clock() + micros(self.settings.approval.expires_after)
-        changes: dict[str, Any] = {"hold": gate.hold, "hold_until": gate.until, "due": None, "expires_at": expires}
-        changes |= NO_LEASE
-        return store.move(
-            connection, row, Action.HOLD, actor="dispatcher", at=self.clock(), reason=gate.hold, said=said, **changes
-        )
+        changes: dict[str, Any] = {"hold": gate.hold, "hold_until": gate.until, "due": None, **NO_LEASE}
+        changes |= {"expires_at": None} if gate.until else asks(self.clock(), self.settings.approval)
+        return Step(row, Action.HOLD, "dispatcher", self.clock(), gate.hold, said, changes)
 
     def _reopen(self, connection: Connection) -> int:
         """What was held for the hour alone goes on when the window opens."""
-        now, rows = self.clock(), store.reopened(connection, self.clock())
-        for row in rows:
-            changes: dict[str, Any] = {
-                "hold": None,
-                "hold_until": None,
-                "due": now,
-                "start_at": row.hold_until,
-                "expires_at": None,
-            }
-            store.move(connection, row, Action.RESUME, actor="clock", at=now, **changes)
-        return len(rows)
+        now = self.clock()
+        opened: dict[str, Any] = {"hold": None, "hold_until": None, "due": now, "expires_at": None}
+        steps = [
+            Step(row, Action.RESUME, "clock", now, changes={**opened, "start_at": row.hold_until})
+            for row in store.reopened(connection, now)
+        ]
+        return len(store.move_all(connection, steps))
 
-    def _recover(self, connection: Connection) -> int:
+    def _recover(self, connection: Connection, lease_now: Micros) -> int:
         """A lapsed lease: what was being staged starts over, what was being released is unknown for ever."""
-        now, lease_now, recovered = self.clock(), self._lease_now(connection), 0
-        if self.database.exclusive:
-            recovered += store.free_staged_by_others(connection, self.owner)
-        for row in store.in_state(connection, State.SENDING):
-            theirs = row.owner != self.owner and self.database.exclusive
-            if not theirs and (row.lease_until or 0) > lease_now:
-                continue
-            recovered += 1
-            if row.phase is Phase.RELEASING:
-                self._lose_track(connection, row, Sentence("the bot stopped while it was going out."))
-            else:
-                changes: dict[str, Any] = {"due": now, **NO_LEASE}
-                store.move(connection, row, Action.PUT_BACK, actor="clock", at=now, reason="lapsed", **changes)
-        return recovered
+        now, freed = self.clock(), 0
+        first = self.database.exclusive and not self.met  # whose leases there are, they died before we began
+        if first:
+            freed = store.free_staged_by_others(connection, self.owner)
+        working_on, back = [id for _, id in self.under_way], {"due": now, **NO_LEASE}
+        cause = Sentence("the bot stopped while it was going out.")
+        steps = [
+            self._losing(row, cause)
+            if row.phase is Phase.RELEASING
+            else Step(row, Action.PUT_BACK, "clock", now, "lapsed", changes=back)
+            for row in store.abandoned(connection, self.owner, working_on, lease_at=lease_now, alone=first)
+        ]
+        return freed + len(store.move_all(connection, steps))
 
     # --- one send ----------------------------------------------------------------------------------------------------
 
-    async def send(self, claimed: Broadcast) -> None:
-        """Carry a claimed broadcast to its outcome. Never raises but for cancellation at shutdown."""
+    async def send(self, claimed: Broadcast, deadline: float | None = None) -> None:
+        """Carry a claimed broadcast to its outcome. Never raises but for cancellation at shutdown.
+
+        `deadline`, of `monotonic`: when it must be ready for the release, before the lease that it was claimed with.
+        """
         row: Broadcast | None = claimed
         try:
-            row = await self.stager.prepare(claimed)
+            if not await self.still_approved(claimed):
+                self.wake()
+                return
+            row = await self._prepare(claimed, self.monotonic() + self.staging if deadline is None else deadline)
+            # seen from before the intent, since the lease that is written with it begins no earlier
+            last = self.monotonic() + self.providers[claimed.account].settings.timeout
             if row is not None:
-                row = await self._commit_intent(row)
+                row = await self._commit_intent(row, last)
         except asyncio.CancelledError:
             raise  # still in `staging`: the lease lapses and it starts over
         except Exception as error:
             await self._settle_staging(claimed, error)
             return
         if row is not None:
-            await self._release(row)
+            await self._release(row, last)
 
-    async def stage_early(self, row: Broadcast) -> None:
+    async def _prepare(self, row: Broadcast, until: float) -> Broadcast | None:
+        """Everything that may take long, and the wait for the account's rate, is over before the lease lapses."""
+        try:
+            async with asyncio.timeout(until - self.monotonic()):
+                prepared = await self.stager.prepare(row, until)
+                transport = self.providers[row.account].transport
+                if prepared is not None and row.state is State.SENDING and isinstance(transport, Paced):
+                    await transport.turn()
+                return prepared
+        except TimeoutError:
+            raise Unavailable("The vendor took too long to prepare it.") from None
+
+    async def stage_early(self, row: Broadcast, deadline: float | None = None) -> None:
         """Prepare what is not due yet. Whatever comes of it, the row is free again afterwards."""
         error: Exception | None = None
         try:
-            await self.stager.prepare(row)
+            await self._prepare(row, self.monotonic() + self.staging if deadline is None else deadline)
         except asyncio.CancelledError:
             raise  # the lease lapses
         except Exception as failure:
             error = failure
-            if not isinstance(failure, ProviderError | Overtaken):
+            if not isinstance(failure, EXPECTED):
                 log.exception("staging broke", broadcast=row.id)
-        await self._surely(lambda c: self._free(c, row, error))
+        await self._surely(row, lambda c: self._free(c, row, error))
         self.wake()
 
     def _free(self, connection: Connection, row: Broadcast, error: Exception | None) -> None:
-        current = store.find(connection, row.workspace, row.id, lock=True)
+        try:
+            current = store.find(connection, row.workspace, row.id, lock=True)
+        except NotFound:  # a newer version has taken it over
+            return
         if (current.state, current.owner) != (State.SCHEDULED, self.owner):
             return
         if isinstance(error, Refused | Blocked):
@@ -322,52 +487,67 @@ class Dispatcher:
 
     async def _settle_staging(self, row: Broadcast, error: Exception) -> None:
         """Nothing has been sent. Later, held, or failed: what the error says."""
-        if not isinstance(error, ProviderError | Overtaken):
+        if not isinstance(error, EXPECTED):
             log.exception("staging broke", broadcast=row.id)
         if not isinstance(error, Overtaken):
-            await self._surely(lambda c: self._write_nothing_left(c, self._latest(c, row), error))
+            await self._surely(row, lambda c: self._write_outcome(c, row, Nothing(error)))
         log.info("not released", broadcast=row.id, attempt=row.attempt, outcome=type(error).__name__)
         self.wake()
 
-    def _latest(self, connection: Connection, row: Broadcast) -> Broadcast:
-        """The row as it stands, if this attempt still owns it."""
-        current = store.find(connection, row.workspace, row.id, lock=True)
-        return current if (current.attempt, current.owner) == (row.attempt, row.owner) else row
+    async def _commit_intent(self, row: Broadcast, deadline: float) -> Broadcast | None:
+        """The point of no return is a commit. From here on a crash means "unknown", never "again".
 
-    async def _commit_intent(self, row: Broadcast) -> Broadcast | None:
-        """The point of no return is a commit. From here on a crash means "unknown", never "again"."""
-        released = await self.database.write(lambda c: self._intend(c, row))
+        A commit whose answer was lost is looked up under the row's lock before anything leaves.
+        """
+        tries = itertools.count()
+
+        def intend(connection: Connection) -> Broadcast | None:
+            return self._intend(connection, row, again=next(tries) > 0)
+
+        intended = await self.database.write_until(deadline, intend, clock=self.monotonic)
         self.wake()
-        return released
+        return intended
 
-    def _intend(self, connection: Connection, row: Broadcast) -> Broadcast | None:
+    def _intend(self, connection: Connection, row: Broadcast, *, again: bool = False) -> Broadcast | None:
+        """`again`: this very attempt may have been intended before, by a commit whose answer was lost."""
         store.alone(connection, row.workspace)  # else two at once would each find room under the cap
         current, now = store.find(connection, row.workspace, row.id, lock=True), self.clock()
-        if (current.lease_until or 0) <= self._lease_now(connection) or current.attempt != row.attempt:
+        if not self._holds(current, row) or (current.lease_until or 0) <= self._lease_now(connection):
             return None
+        if current.phase is Phase.RELEASING:
+            return current if again else None
         if not self._approved(connection, current):
             log.error("approval does not match what would be sent", broadcast=row.id)
             said = Note(Sentence("What was approved is not what would be sent, so it needs approval again."))
-            self.stager.ask_again(connection, current, said)
+            self.stager.ask_again(connection, current, said, digest=current.computed_digest())
+            return None
+        begins = max(current.due or 0, current.start_at or 0)
+        if begins > now:  # the clock was set back since it was claimed
+            free: dict[str, Any] = {**NO_LEASE, "due": begins}
+            store.move(connection, current, Action.PUT_BACK, actor="clock", at=now, reason="early", **free)
             return None
         gate = self.gate(connection, current, now)
         if gate is not None:
             self._hold(connection, current, gate)
             return None
-        deadline = self.providers[row.account].settings.timeout
+        return self._write_intent(connection, current, now)
+
+    def _write_intent(self, connection: Connection, current: Broadcast, now: Micros) -> Broadcast | None:
+        lease = self._lease(connection, self.providers[current.account].settings.timeout)
+        phase = Phase.RELEASING
         released = store.move(
-            connection,
-            current,
-            Action.RELEASE,
-            actor="dispatcher",
-            at=now,
-            phase=Phase.RELEASING,
-            lease_until=self._lease(connection, deadline),
+            connection, current, Action.RELEASE, actor="dispatcher", at=now, phase=phase, lease_until=lease
         )
         if released is not None:
             store.keep_dispatch(connection, released, self.callback_token(released))
             store.mark_released(connection, released, now)
         return released
+
+    @staticmethod
+    def _holds(current: Broadcast, row: Broadcast) -> bool:
+        """Is this attempt still the one, and its lease still with the same owner?"""
+        same = (current.version, current.attempt, current.owner) == (row.version, row.attempt, row.owner)
+        return same and current.state is row.state
 
     def _approved(self, connection: Connection, row: Broadcast) -> bool:
         """Do enough approvals bind exactly these bytes?"""
@@ -377,16 +557,19 @@ class Dispatcher:
 
     # --- the release and its outcome ---------------------------------------------------------------------------------
 
-    async def _release(self, row: Broadcast) -> None:
-        outcome = await self._call(self.providers[row.account], row)
+    async def _release(self, row: Broadcast, deadline: float) -> None:
+        outcome = await self._call(self.providers[row.account], row, deadline)
         await asyncio.shield(asyncio.ensure_future(self._settle(row, outcome)))
 
-    async def _call(self, provider: Provider, row: Broadcast) -> Accepted | Exception:
-        """The one call. Whatever happens to it, its outcome is a value from here on."""
-        deadline = time.monotonic() + provider.settings.timeout
-        token = last_moment.set(lambda: self._still_in_time(deadline))
+    async def _call(self, provider: Provider, row: Broadcast, deadline: float) -> Accepted | Exception:
+        """The one call. Whatever happens to it, its outcome is a value from here on.
+
+        Its first byte leaves before `deadline`, and its answer is waited for until half of the lease's margin is left.
+        """
+        token = last_moment.set(lambda: self._still_right(row, deadline))
         try:
-            async with asyncio.timeout(provider.settings.timeout + LEASE_MARGIN / 2):
+            self._still_right(row, deadline)
+            async with asyncio.timeout(deadline + self.margin / 2 - self.monotonic()):
                 return await provider.release(row.message(self._callback_url(row)), row.staged)
         except asyncio.CancelledError:
             return Uncertain("the bot was stopped while it was going out.")
@@ -395,31 +578,79 @@ class Dispatcher:
         finally:
             last_moment.reset(token)
 
-    def _still_in_time(self, deadline: float) -> None:
-        if time.monotonic() > deadline:
-            raise Unavailable("The bot was held up too long before sending.")
+    def _still_right(self, row: Broadcast, deadline: float) -> None:
+        if self.monotonic() > deadline:
+            raise HeldBack("The bot was held up too long before sending.")
+        if row.workspace in self.paused:
+            raise HeldBack("Sending was paused in the last moment.")
 
     async def _settle(self, row: Broadcast, outcome: Accepted | Exception) -> None:
-        if isinstance(outcome, Accepted):
-            await self._surely(lambda c: self._write_accepted(c, row, outcome))
-        elif isinstance(outcome, NOTHING_LEFT):
-            await self._surely(lambda c: self._write_nothing_left(c, row, outcome))
-        else:
-            await self._surely(lambda c: self._write_lost(c, row, outcome))
+        told = Nothing(outcome) if isinstance(outcome, NOTHING_LEFT) else outcome
+        await self._surely(row, lambda c: self._write_outcome(c, row, told))
         log.info("released", broadcast=row.id, attempt=row.attempt, outcome=type(outcome).__name__)
         self.wake()
 
-    async def _surely(self, work: Callable[[Connection], object]) -> None:
+    async def _surely(self, row: Broadcast, work: Callable[[Connection], object]) -> None:
         """Write a vendor's answer, however long the database is away: it is known nowhere else."""
-        pause = 0.1
         while True:
             try:
-                await self.database.write(work)
+                await self.database.write_until(math.inf, work)
+                return
+            except NotFound:
+                log.error("what an answer was about is gone", broadcast=row.id, attempt=row.attempt)
                 return
             except Exception:
-                log.exception("could not write an outcome yet")
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 10.0)
+                log.exception("could not write an outcome yet", broadcast=row.id)
+            await asyncio.sleep(10.0)
+
+    def _write_outcome(self, connection: Connection, row: Broadcast, outcome: Outcome) -> None:
+        """What came of this attempt, if it is still the one. One that was given up meanwhile hears it late."""
+        current = store.find(connection, row.workspace, row.id, lock=True)
+        if not self._holds(current, row):
+            self._write_late(connection, current, row, outcome)
+        elif isinstance(outcome, Accepted):
+            self._write_accepted(connection, current, outcome)
+        elif isinstance(outcome, Nothing):
+            self._write_nothing_left(connection, current, outcome.error)
+        else:
+            self._write_lost(connection, current, outcome)
+
+    def _write_late(self, connection: Connection, current: Broadcast, row: Broadcast, outcome: Outcome) -> None:
+        """The lease lapsed before the answer could be written, or it was written and that was not known."""
+        same = (current.version, current.attempt) == (row.version, row.attempt)
+        if same and isinstance(outcome, Accepted):
+            self._write_accepted_late(connection, current, outcome)
+        elif same and isinstance(outcome, Nothing) and current.state is State.UNKNOWN:
+            self._tell_nothing_left(connection, current, outcome.error)
+        log.warning("an answer came late", broadcast=row.id, attempt=row.attempt, state=current.state)
+
+    def _write_accepted_late(self, connection: Connection, current: Broadcast, accepted: Accepted) -> None:
+        """It is proof that it went out, whatever was thought of it meanwhile. Its ids bring its receipts home."""
+        if current.ids == accepted.ids:
+            return
+        now = self.clock()
+        store.own_ids(connection, current, accepted.ids)
+        store.adopt_deliveries(connection, current, accepted.ids)
+        template = "{vendor} did accept it; its answer could not be written down in time. Ids: {ids}"
+        said = [Note(Sentence(template, self._ids_told(current, accepted.ids)), current.requester, aloud=True)]
+        if current.state is State.UNKNOWN:
+            changes: dict[str, Any] = {"ids": accepted.ids, "accepted_at": now, "look_at": now, "failure": None}
+            store.move(connection, current, Action.PROVE, actor=current.provider, at=now, said=said, **changes)
+        else:
+            store.touch(connection, current, now, ids=accepted.ids)
+            store.write_audit(connection, current, current.provider, "accept_late", current.state, now)
+            store.say(connection, current, now, said)
+
+    def _tell_nothing_left(self, connection: Connection, current: Broadcast, error: Exception) -> None:
+        """Only an approver ends what is unknown as failed, so this tells what they need to know."""
+        now = self.clock()
+        store.mark_released(connection, current, None)
+        if not store.first_time(connection, current.workspace, f"late:{current.id}:{current.attempt}", now):
+            return
+        template = "The answer came late: {cause} So it did not go out. An approver can say so with the button above."
+        told = Note(Sentence(template, {"cause": _told(error)}), " ".join([current.requester, *current.approvers]))
+        store.write_audit(connection, current, current.provider, "refuse_late", current.state, now)
+        store.say(connection, current, now, [told])
 
     def _write_accepted(self, connection: Connection, row: Broadcast, accepted: Accepted) -> None:
         now = self.clock()
@@ -454,8 +685,11 @@ class Dispatcher:
         """The vendor said no, or was never reached. Nothing was sent, so saying "failed" is true."""
         now = self.clock()
         self._count_failure(connection, row, error)
+        store.mark_released(connection, row, None)
         sentence = _told(error)
-        if isinstance(error, Blocked):
+        if isinstance(error, OURS):
+            self._wait_again(connection, row, now)
+        elif isinstance(error, Blocked):
             self._hold(connection, row, Gate(Hold.BLOCKED, sentence))
         elif isinstance(error, Refused) or row.tries >= MAX_TRIES:
             said = [Note(sentence, row.requester, aloud=True), *self._alert(row, error)]
@@ -468,6 +702,15 @@ class Dispatcher:
             told = [waits] if row.tries == 1 else []
             store.move(connection, row, Action.PUT_BACK, actor=row.provider, at=now, said=told, due=again, **NO_LEASE)
 
+    def _wait_again(self, connection: Connection, row: Broadcast, now: Micros) -> None:
+        """As if it had not been tried: it is held for what stopped it, or goes on in a moment."""
+        gate = self.gate(connection, row, now)
+        if gate is not None:
+            self._hold(connection, row, gate)
+            return
+        changes: dict[str, Any] = {"due": now + 2 * SECOND, "tries": max(row.tries - 1, 0), **NO_LEASE}
+        store.move(connection, row, Action.PUT_BACK, actor="dispatcher", at=now, **changes)
+
     def _alert(self, row: Broadcast, error: Exception) -> list[Note]:
         """An account whose settings the vendor does not accept fails every send until somebody looks at them."""
         setting = error.setting if isinstance(error, Refused) else None
@@ -479,17 +722,19 @@ class Dispatcher:
         return [Note(told, mention=" ".join(self.settings.admins) or None)]
 
     def _write_lost(self, connection: Connection, row: Broadcast, error: Exception) -> None:
+        if not self.stopping:
+            self._count_failure(connection, row, error)
         if not isinstance(error, Uncertain):
             log.error("a release broke", broadcast=row.id, error=type(error).__name__)
         cause = _told(error) if isinstance(error, Uncertain) else Sentence("the answer was lost.")
-        self._lose_track(connection, row, cause)
+        store.move_all(connection, [self._losing(row, cause)])
 
-    def _lose_track(self, connection: Connection, row: Broadcast, cause: Sentence) -> None:
+    def _losing(self, row: Broadcast, cause: Sentence) -> Step:
         now = self.clock()
         told = Sentence(MAY_HAVE_GONE, {"cause": cause})
         changes: dict[str, Any] = {"failure": cause, "look_at": now + FIRST_LOOK, "due": None, **NO_LEASE}
         said = [Note(told, row.requester, aloud=True)]
-        store.move(connection, row, Action.LOSE_TRACK, actor=row.provider, at=now, said=said, **changes)
+        return Step(row, Action.LOSE_TRACK, row.provider, now, None, said, changes)
 
     # --- sizes -------------------------------------------------------------------------------------------------------
 
@@ -504,21 +749,27 @@ class Dispatcher:
     def _unsized(self, connection: Connection) -> list[Broadcast]:
         able = {name: provider.capabilities for name, provider in self.providers.items()}
         telling = [name for name, can in able.items() if can.sizes or can.quotes]
-        rows = store.unsized(connection, telling, self.clock())
+        rows = [row for row in store.unsized(connection, telling, self.clock()) if row.mode == self.settings.mode]
         for row in rows:
             store.set_look_at(connection, row, self.clock() + SIZE_AGAIN)
-        taken = store.slots(
-            connection, self._lease_now(connection)
-        )  # a quote is a campaign too, and takes the account's one place
+        # a quote is a campaign too, and takes the account's one place
+        taken = self._slots(connection, self._lease_now(connection))
         return [row for row in rows if able[row.account].sizes or self._may_quote(connection, row, taken)]
 
     def _may_quote(self, connection: Connection, row: Broadcast, taken: Mapping[str, str]) -> bool:
         store.alone(connection, f"account:{row.account}")
-        now = self.clock()
-        if row.account in taken or store.is_quoting(connection, row.account, now):
+        if row.account in taken or self._is_quoting(connection, row.account):
             return False
-        store.quoting(connection, row.account, now + int(STAGING_DEADLINE * SECOND), now)
-        return True
+        return self._take_quote(connection, row.account, STAGING_DEADLINE)
+
+    def _take_quote(self, connection: Connection, account: str, seconds: float) -> bool:
+        """A quote takes the account's one place until it is done, or at the latest until then. 0: it is done."""
+        return store.take_lease(connection, f"quote:{account}", self.owner, seconds, self._lease_now(connection))
+
+    def _is_quoting(self, connection: Connection, account: str) -> bool:
+        """Does anybody ask for a quote there? Where only one process dispatches, another one is a dead one."""
+        holder = store.lease_holder(connection, f"quote:{account}", self._lease_now(connection))
+        return holder is not None and (holder == self.owner or not self.database.exclusive)
 
     async def _ask_size(self, row: Broadcast, provider: Provider) -> None:
         if provider.capabilities.sizes:
@@ -529,7 +780,7 @@ class Dispatcher:
             try:
                 quote = await provider.quote(row.message())
             finally:
-                await self.database.write(lambda c: store.quoting(c, row.account, 0, self.clock()))
+                await self.database.write(lambda c: self._take_quote(c, row.account, 0.0))
             if quote is not None and quote.contacts is not None:
                 quoted = None if quote.cost is None else f"{quote.cost} {quote.currency or ''}".strip()
                 await self.tell_size(row.workspace, row.id, quote.contacts, quoted=quoted)
@@ -549,6 +800,16 @@ class Dispatcher:
 def token_for(key: bytes, name: str) -> str:
     """An unguessable token that only the holder of the secret key can make: 32 characters, safe in a URL."""
     return urlsafe_b64encode(hmac.digest(key, b"callback:" + name.encode(), "sha256"))[:32].decode()
+
+
+def _other_mode(row: Broadcast) -> Gate:
+    """The mode is part of what was approved, and decides which vendor would get it."""
+    template = "It is a training send, and the bot sends for real now. Drop it, and ask for it again."
+    if row.mode != "training":
+        template = (
+            "It is to be sent for real, and the bot is in training now. Send it once it is live again, or drop it."
+        )
+    return Gate(Hold.BLOCKED, Sentence(template))
 
 
 def _told(error: Exception) -> Sentence:
@@ -578,3 +839,14 @@ def _pause(row: Broadcast, error: Exception) -> float:
 
 
 NOTHING_LEFT = (Refused, Blocked, NotReady, Throttled, Unavailable)
+EXPECTED = (ProviderError, Overtaken, Busy, Unsure)
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """Nothing was sent, and why."""
+
+    error: Exception
+
+
+Outcome = Accepted | Nothing | Exception

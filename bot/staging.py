@@ -6,18 +6,19 @@ Everything here is safe to repeat, and nothing here makes a phone ring.
 from __future__ import annotations
 
 import asyncio
-import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import structlog
 from sqlalchemy import Connection
 
-from bot import store
-from bot.broadcast import SECOND, Action, Broadcast, Clock, Sentence, micros
-from bot.database import Database
+from bot import policy, store
+from bot.broadcast import SECOND, Action, Broadcast, Clock, Sentence, steady
+from bot.database import Busy, Database, Unsure
 from bot.settings import Settings
 from bot.store import NO_LEASE, Leftover, Note
+from bot.voices import asks
 from providers.base import NotReady, Provider, ProviderError, Refused, Staged
 
 log = structlog.get_logger(__name__)
@@ -35,32 +36,40 @@ class Overtaken(Exception):
 class Stager:
     """Brings a broadcast that this process has leased to the point where only the release is missing."""
 
-    def __init__(self, database: Database, settings: Settings, providers: dict[str, Provider], clock: Clock) -> None:
-        self.database, self.settings, self.providers, self.clock = database, settings, providers, clock
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        providers: dict[str, Provider],
+        clock: Clock,
+        monotonic: Callable[[], float] = steady,
+    ) -> None:
+        self.database, self.settings, self.providers = database, settings, providers
+        self.clock, self.monotonic = clock, monotonic
 
-    async def prepare(self, row: Broadcast) -> Broadcast | None:
+    async def prepare(self, row: Broadcast, until: float | None = None) -> Broadcast | None:
         """The row as it stands once everything is ready; None when it went back to the approvers, being larger than
-        what they saw. Raises a ProviderError, or Overtaken."""
+        what they saw. `until`, of `monotonic`: when to give up. Raises a ProviderError, Overtaken, Busy or Unsure."""
+        until = self.monotonic() + STAGING_DEADLINE if until is None else until
         provider = self.providers[row.account]
         if provider.capabilities.sizes:
             found = await provider.size(row.vendor_audience)
             if found is not None and found.size is not None and _outgrown(row, found.size):
-                await self._outgrow(row, found.size)
+                await self._outgrow(row, found.size, until)
                 return None
-        return await self._stage(row, provider) if provider.capabilities.two_step else row
+        return await self._stage(row, provider, until) if provider.capabilities.two_step else row
 
-    async def _stage(self, row: Broadcast, provider: Provider) -> Broadcast | None:
-        deadline = time.monotonic() + STAGING_DEADLINE
+    async def _stage(self, row: Broadcast, provider: Provider, until: float) -> Broadcast | None:
         for pause in (*STAGING_PAUSES, *[STAGING_PAUSES[-1]] * 1000):
             staged = await self._stage_once(provider, row)
             if staged is not None:
-                row = await self._keep(row, staged, provider)
+                row = await self._keep(row, staged, until)
                 if staged.contacts is not None and _outgrown(row, staged.contacts):
-                    await self._outgrow(row, staged.contacts)
+                    await self._outgrow(row, staged.contacts, until)
                     return None
             if staged is None or staged.ready:
                 return row
-            if time.monotonic() + pause > deadline:
+            if self.monotonic() + pause > until:
                 raise Refused("The vendor did not finish preparing it in time. Nothing was sent.")
             await asyncio.sleep(pause)
         return row
@@ -73,7 +82,7 @@ class Stager:
                 raise
             return Staged(row.staged.id, ready=False)
 
-    async def _keep(self, row: Broadcast, staged: Staged, provider: Provider) -> Broadcast:
+    async def _keep(self, row: Broadcast, staged: Staged, until: float) -> Broadcast:
         def keep(connection: Connection) -> Broadcast | None:
             store.own_ids(connection, row, [staged.id])
             kept = store.touch(connection, row, self.clock(), staged=staged, size=staged.contacts or row.size)
@@ -81,38 +90,42 @@ class Stager:
                 store.leave_over(connection, row, staged, self.clock())
             return kept
 
-        kept = await self.database.write(keep)
+        kept = await self.database.write_until(until, keep, clock=self.monotonic)
         if kept is None:
             raise Overtaken(row.id)
         return kept
 
-    async def _outgrow(self, row: Broadcast, size: int) -> None:
-        """More people than were approved: back to the approvers, with the size that it has now."""
+    async def _outgrow(self, row: Broadcast, size: int, until: float) -> None:
+        """More people than were approved: back to as many approvers as a send of that size needs."""
         values = {"size": size, "bound": row.bound or 0}
         said = Note(Sentence("It would reach {size} people, more than the {bound} that were approved.", values))
-        await self.database.write(lambda c: self.ask_again(c, row, said, size=size, bound=size))
+        need = policy.need_for(
+            self.settings.approval,
+            purpose=row.purpose,
+            audience=row.audience,
+            account=row.account,
+            size=size,
+            doubtful=False,
+        )
+        changes: dict[str, Any] = {"size": size, "bound": size, "approvers": need.approvers}
+        changes["quorum"] = max(row.quorum, need.quorum, 1)
+
+        def go_back(connection: Connection) -> None:
+            self.ask_again(connection, row, said, **changes)
+
+        await self.database.write_until(until, go_back, clock=self.monotonic)
 
     def ask_again(self, connection: Connection, row: Broadcast, said: Note, **changes: Any) -> None:
         """Back to the approvers: what they said no longer counts."""
         now = self.clock()
-        changes |= {"expires_at": now + micros(self.settings.approval.expires_after), "due": None, **NO_LEASE}
-        quorum = max(row.quorum, 1)
-        store.drop_votes(connection, row)
-        store.move(connection, row, Action.OUTGROW, actor="dispatcher", at=now, said=[said], quorum=quorum, **changes)
+        changes = {"quorum": max(row.quorum, 1), **changes}
+        changes |= {**asks(now, self.settings.approval), "due": None, **NO_LEASE}
+        if store.move(connection, row, Action.OUTGROW, actor="dispatcher", at=now, said=[said], **changes):
+            store.drop_votes(connection, row)
 
     # --- what is left at the vendor ----------------------------------------------------------------------------------
 
-    async def recall_leftovers(self) -> None:
-        """Throw away at the vendor what was prepared there and will not be sent: it stands in the way of others."""
-        for left in await self.database.write(self._take_leftovers):
-            try:
-                await self.providers[left.account].recall(left.staged)
-            except ProviderError as error:
-                log.warning("a prepared campaign could not be recalled yet", broadcast=left.broadcast, error=str(error))
-                continue
-            await self.database.write(partial(store.forget_leftover, left=left))
-
-    def _take_leftovers(self, connection: Connection) -> list[Leftover]:
+    def take_leftovers(self, connection: Connection) -> list[Leftover]:
         """Each put off first, so that a process that dies over it, or another one, tries again later."""
         now, known = self.clock(), []
         for left in store.leftovers_to_recall(connection, now):
@@ -121,6 +134,15 @@ class Stager:
             if left.account in self.providers:
                 known.append(left)
         return known
+
+    async def recall(self, leftovers: list[Leftover]) -> None:
+        """Throw away at the vendor what was prepared there and will not be sent: it stands in the way of others."""
+        for left in leftovers:
+            try:
+                await self.providers[left.account].recall(left.staged)
+                await self.database.write(partial(store.forget_leftover, left=left))
+            except (ProviderError, Busy, Unsure) as error:
+                log.warning("a prepared campaign could not be recalled yet", broadcast=left.broadcast, error=str(error))
 
 
 def _outgrown(row: Broadcast, size: int) -> bool:

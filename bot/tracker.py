@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import Connection
 
 from bot import store
-from bot.broadcast import SECOND, Action, Broadcast, Clock, Micros, Sentence, State, micros
+from bot.broadcast import SECOND, Action, Broadcast, Clock, Micros, NotUnderstood, Sentence, State, micros
 from bot.database import Database
 from bot.settings import Settings
 from bot.store import Note
@@ -22,6 +22,7 @@ FIRST_POLL = 5 * SECOND
 SLOWEST_POLL = 3600 * SECOND
 REPLAY = 7 * 24 * 3600 * SECOND  # no vendor tries a delivery longer than three days
 IDS_A_POLL = 20  # a vendor without a batch read is asked one id at a time
+REPORTED = "The vendor reports deliveries of it, so it did go out."
 UNKNOWN_LOOKS = tuple(minutes * 60 * SECOND for minutes in (1, 5, 15, 60, 24 * 60))
 
 
@@ -71,18 +72,29 @@ class Tracker:
                 continue
             if self._write(connection, account, receipt, owner) and owner is not None:
                 touched.add(owner)
-        for workspace, id in touched:
+        for workspace, id in sorted(touched):
+            if self._row(connection, (workspace, id), lock=True) is None:
+                continue  # locked before it is counted, else two at once would each count their own news only
             counts = store.delivery_counts(connection, workspace, id)
             store.note_progress(connection, workspace, id, counts, self.clock())
-            current = store.find(connection, workspace, id, lock=True)
+            current = store.find(connection, workspace, id)
             self._prove(connection, current, receipts)
             if current.state is State.SENT and self._over(connection, current):
                 store.set_look_at(connection, current, self.clock())
         return bool(touched)
 
+    def _row(self, connection: Connection, owner: tuple[str, str], *, lock: bool = False) -> Broadcast | None:
+        """None for one that a newer version looks after: what comes for it is written down, and left to that."""
+        try:
+            return store.find(connection, *owner, lock=lock)
+        except NotUnderstood:
+            return None
+
     def _is_stale(self, connection: Connection, owner: tuple[str, str], receipt: Receipt) -> bool:
         """News of a delivery that was over long ago is a replay. Somebody may opt out at any time."""
-        row = store.find(connection, *owner)
+        row = self._row(connection, owner)
+        if row is None:
+            return False
         stale = receipt.kind is ReceiptKind.DELIVERY and row.ended and self.clock() - row.changed_at > REPLAY
         if stale:
             log.warning("a callback came long after the end and is ignored", broadcast=row.id)
@@ -92,8 +104,9 @@ class Tracker:
         self, connection: Connection, receipt: Receipt, dispatched: tuple[str, str] | None
     ) -> tuple[str, str] | None:
         """An id that came to a dispatch's own address is that dispatch's, even before its answer was written."""
-        if dispatched is not None:
-            store.own_ids(connection, store.find(connection, *dispatched), [receipt.id])
+        row = self._row(connection, dispatched) if dispatched is not None else None
+        if row is not None:
+            store.own_ids(connection, row, [receipt.id])
         return dispatched
 
     def _write(self, connection: Connection, account: str, receipt: Receipt, owner: tuple[str, str] | None) -> bool:
@@ -103,9 +116,10 @@ class Tracker:
             if receipt.kind is ReceiptKind.REPLY and self.providers[account].settings.show_replies
             else None
         )
-        if new and shown and owner is not None:
+        row = self._row(connection, owner) if new and shown and owner is not None else None
+        if row is not None and shown:
             said = Note(Sentence("A reply: {reply}", {"reply": shown[:1000]}))
-            store.say(connection, store.find(connection, *owner), self.clock(), [said])
+            store.say(connection, row, self.clock(), [said])
         return new
 
     def _hidden(self, receipt: Receipt) -> str:
@@ -119,7 +133,7 @@ class Tracker:
         if row.state is not State.UNKNOWN:
             return
         ids = row.ids or tuple(dict.fromkeys(receipt.id for receipt in receipts))
-        self._mark_proven(connection, row, ids, Sentence("The vendor reports deliveries of it, so it did go out."))
+        self._mark_proven(connection, row, ids, Sentence(REPORTED))
 
     def _mark_proven(self, connection: Connection, row: Broadcast, ids: tuple[str, ...], told: Sentence) -> None:
         now = self.clock()
@@ -179,11 +193,15 @@ class Tracker:
         return later[0] if later else self.clock() + UNKNOWN_LOOKS[-1]
 
     async def _look_at_sent(self, row: Broadcast) -> None:
-        provider = self.providers.get(row.account)
+        provider = self._vendor_of(row)
         if provider is not None and provider.capabilities.polls and row.ids:
             await self._poll(provider, row)
         await self.database.write(lambda c: self._finish(c, row))
         self.wake()
+
+    def _vendor_of(self, row: Broadcast) -> Provider | None:
+        """Who may know something of it: what was sent in training is nothing to the live vendor, nor the other way."""
+        return self.providers.get(row.account) if row.mode == self.settings.mode else None
 
     async def _poll(self, provider: Provider, row: Broadcast) -> None:
         turn = (self.clock() // SECOND) % max(len(row.ids), 1)  # a long list is read in turns, not from its head
@@ -225,7 +243,7 @@ class Tracker:
         self.wake()
 
     async def _evidence(self, row: Broadcast) -> Evidence:
-        provider = self.providers.get(row.account)
+        provider = self._vendor_of(row)
         if provider is None or not provider.capabilities.looks_up:
             return Evidence(False, "The vendor offers no way to look whether it went out.")
         try:
@@ -237,12 +255,16 @@ class Tracker:
         current, now = store.find(connection, row.workspace, row.id, lock=True), self.clock()
         if current.state is not State.UNKNOWN:
             return
+        reported = store.ids_with_news(connection, row.workspace, row.id)
+        if reported and not evidence.sent:  # while it was not unknown yet: whoever was sending it had died unnoticed
+            evidence = Evidence(True, REPORTED, reported)
         if evidence.sent:
             told = Sentence(evidence.sentence)
             self._mark_proven(connection, current, evidence.ids or current.ids, told)
         elif _worth_saying(now - current.changed_at):
             template = "Still not known whether it went out. {evidence} Please say above what happened."
             said = Note(Sentence(template, {"evidence": Sentence(evidence.sentence)}), current.requester)
+            store.write_audit(connection, current, "clock", "ask", current.state, now, evidence.sentence)
             store.say(connection, current, now, [said])
 
 

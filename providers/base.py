@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -308,6 +308,15 @@ class Transport(Protocol):
         `url` absolute or relative to the account's base URL. `release`: this is the one call that makes phones ring,
         so it takes a fresh connection and `last_moment` is asked first.
         """
+        ...
+
+
+@runtime_checkable
+class Paced(Protocol):
+    """A transport that keeps an account's rate, and lets a release wait before the bot has committed itself to it."""
+
+    async def turn(self) -> None:
+        """Wait until the rate lets one more request through; the next release then goes without waiting."""
         ...
 
 

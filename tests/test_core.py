@@ -6,25 +6,24 @@ import asyncio
 import dataclasses
 import gzip
 import random
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
-from bot import store
+from bot import store, tables
 from bot.app import open_accounts, policies_of
 from bot.backup import NotABackup, NotEmpty, restore_backup, write_backup
 from bot.broadcast import SECOND, Action, Broadcast, BroadcastRequest, Hold, NotAllowed, State, TooLate
 from bot.catalogue import Catalogue
-from bot.database import Busy, Database, SQLite, open_database, upgrade
+from bot.database import Database, open_database
 from bot.dispatch import Dispatcher
 from bot.policy import Person
+from bot.tracker import Tracker
 from bot.workflow import Desk, Workflow
-from providers.base import Purpose
+from providers.base import DeliveryStatus, Purpose, Receipt
 from providers.http import Http
 from sandbox.server import Sandbox
 from tests.conftest import changed, new_postgres, raw_settings
@@ -43,6 +42,7 @@ class Core:
 
     def __init__(self, database: Database, sandbox: Sandbox, folder: Path, **changes: Any) -> None:
         self.now, self.database, self.sandbox = 1_800_000_000 * SECOND, database, sandbox
+        self.steady = 0.0  # by how many seconds the steady clock leads: what a jump of the wall clock takes from it
         # PostgreSQL's rows live apart from the settings' own database
         self.settings = changed(
             raw_settings(sandbox, 1, folder),
@@ -72,7 +72,19 @@ class Core:
             key=b"k" * 32,
             wake=lambda: None,
             tell_size=self.workflow.learn_size,
+            still_approved=self.workflow.still_approved,
             lease_clock=lambda _: self.now,
+            monotonic=lambda: time.monotonic() + self.steady + self.now / SECOND,
+        )
+
+    def tracker(self) -> Tracker:
+        return Tracker(
+            self.database,
+            settings=self.settings,
+            providers=self.providers,
+            clock=self.clock,
+            key=b"k" * 32,
+            wake=lambda: None,
         )
 
     async def ask(self, **changes: Any) -> Broadcast:
@@ -90,7 +102,7 @@ class Core:
 
     async def edit(self, row: Broadcast, **values: Any) -> None:
         """Change a row behind everybody's back, as a crash or a tamperer would leave it."""
-        table = store.broadcasts
+        table = tables.broadcasts
         await self.database.write(lambda c: c.execute(table.update().where(table.c.id == row.id).values(**values)))
 
     async def actions(self, row: Broadcast) -> list[str]:
@@ -184,15 +196,29 @@ async def test_of_approve_and_cancel_in_the_same_instant_one_wins(core: Core, se
             assert state is {"approve": State.SCHEDULED, "cancel": State.CANCELLED, "reject": State.REJECTED}[ends[0]]
 
 
-async def test_the_same_request_from_many_at_once_is_one_broadcast(core: Core) -> None:
+@pytest.mark.parametrize("key", ["one-form", "form-{}"])
+async def test_the_same_request_from_many_at_once_is_one_broadcast(core: Core, key: str) -> None:
     request = BroadcastRequest(
         workspace=TEAM, requester="U0CLEO", channel="C1", audience="clients", purpose=Purpose.MARKETING, text="Once"
     )
-    asked = [core.workflow.submit(request, key="one-form", person=CLEO) for _ in range(20)]
-    outcomes = await asyncio.gather(*asked, return_exceptions=True)
-    ids = {outcome.broadcast.id for outcome in outcomes if not isinstance(outcome, BaseException)}
-    assert len(ids) == 1
+    asked = [core.workflow.submit(request, key=key.format(number), person=CLEO) for number in range(20)]
+    outcomes = await asyncio.gather(*asked)
+    assert [outcome.again for outcome in outcomes].count(False) == 1
+    assert len({outcome.broadcast.id for outcome in outcomes}) == 1
     assert len(await core.database.read(lambda c: store.latest(c, TEAM, 50))) == 1
+
+
+async def test_news_that_come_in_the_same_instant_are_all_counted(core: Core) -> None:
+    row = await core.approved(audience="newsletter")
+    await core.run(core.dispatcher("one"))
+    (ticket,) = (await core.row(row.id)).ids
+    tracker = core.tracker()
+    numbers = [f"+3360000{number:04}" for number in range(20)]
+    early = [Receipt(ticket, DeliveryStatus.SENT, "ACK", number) for number in numbers]
+    final = [Receipt(ticket, DeliveryStatus.DELIVERED, "DELIVERED", number, final=True) for number in numbers]
+    pairs = zip(early, final, strict=True)
+    await asyncio.gather(*(tracker.record("octo", [receipt]) for pair in pairs for receipt in pair))
+    assert (await core.row(row.id)).counts == {"delivered": 20}
 
 
 async def test_two_processes_share_twenty_due_rows_and_each_goes_once(core: Core, second: Database) -> None:
@@ -226,6 +252,22 @@ async def test_what_a_dead_process_was_releasing_is_unknown_for_ever(core: Core)
     assert core.sandbox.vendors.ledger == []
 
 
+async def test_news_of_what_a_dead_process_was_releasing_prove_it_though_they_came_before_anybody_knew(
+    core: Core,
+) -> None:
+    row, tracker = await core.approved(), core.tracker()
+    await core.edit(row, state="sending", phase="releasing", owner="dead", attempt=1, lease_until=core.now - 1)
+    news = [Receipt("22", DeliveryStatus.SENT, "OK"), Receipt("23", DeliveryStatus.SENT, "OK")]
+    await tracker.record("encom", news, (TEAM, row.id))
+    await core.run(core.dispatcher("alive"))
+    assert (await core.row(row.id)).state is State.UNKNOWN
+    core.now += 61 * SECOND
+    await tracker.tick()
+    proven = await core.row(row.id)
+    assert (proven.state, proven.ids, proven.counts) == (State.SENT, ("22", "23"), {"sent": 2})
+    assert (await core.actions(row))[-2:] == ["lose_track", "prove"]
+
+
 async def test_a_lease_that_still_runs_is_left_alone_where_several_may_dispatch(core: Core) -> None:
     row = await core.approved()
     running = {"state": "sending", "phase": "staging", "owner": "busy", "attempt": 1, "lease_until": core.now + SECOND}
@@ -257,6 +299,20 @@ async def test_a_lease_that_lapsed_by_the_time_of_the_intent_sends_nothing(core:
     assert core.sandbox.vendors.ledger == []
 
 
+async def test_a_clock_that_is_set_back_meanwhile_sends_nothing_early(core: Core) -> None:
+    row = await core.approved()
+    dispatcher = core.dispatcher("a")
+    _, (claimed,) = await core.database.write(dispatcher._look_round)
+    core.now -= 3600 * SECOND
+    await dispatcher.send(claimed)
+    assert core.sandbox.vendors.ledger == []
+    waiting = await core.row(row.id)
+    assert (waiting.state, waiting.due) == (State.SCHEDULED, row.due)
+    core.now += 3600 * SECOND
+    await core.run(dispatcher)
+    assert len(core.sandbox.vendors.ledger) == 1
+
+
 # --- approved bytes are sent bytes -----------------------------------------------------------------------------------
 
 TAMPERED: dict[str, dict[str, Any]] = {
@@ -264,7 +320,6 @@ TAMPERED: dict[str, dict[str, Any]] = {
     "list": {"target": "4"},
     "purpose": {"purpose": "transactional"},
     "sender": {"sender": "Bell"},
-    "mode": {"mode": "training"},
     "text and digest": {"text": "Something else", "digest": "0" * 64},
 }
 
@@ -276,6 +331,40 @@ async def test_what_was_not_approved_in_these_very_bytes_is_not_sent(core: Core,
     await core.run(core.dispatcher("a"))
     assert core.sandbox.vendors.ledger == []
     assert (await core.row(row.id)).state is State.PENDING
+
+
+async def test_what_was_edited_behind_everybody_is_asked_again_as_it_stands(core: Core) -> None:
+    row = await core.approved()
+    await core.edit(row, text="Something else STOP AU 36111")
+    await core.run(core.dispatcher("a"))
+    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(1), version=1)
+    await core.run(core.dispatcher("a"))
+    assert [sent.text for sent in core.sandbox.vendors.ledger] == ["Something else STOP AU 36111"]
+
+
+async def test_an_approval_binds_what_stood_there_when_it_was_given(core: Core) -> None:
+    row = await core.ask()
+    await core.edit(row, text="Something else STOP AU 36111")
+    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    await core.edit(row, text=row.text)
+    await core.run(core.dispatcher("a"))
+    assert core.sandbox.vendors.ledger == []
+    assert (await core.row(row.id)).state is State.PENDING
+
+
+@pytest.mark.parametrize("other", ["training", "live"])
+async def test_what_belongs_to_the_other_mode_waits_for_a_person(make_core: MakeCore, other: str) -> None:
+    was = make_core(mode=other)
+    row = await was.approved()
+    now = make_core(mode={"training": "live", "live": "training"}[other])
+    for _ in range(2):
+        await now.run(now.dispatcher("a"))
+        held = await now.row(row.id)
+        assert (held.state, held.hold, held.mode) == (State.HELD, Hold.BLOCKED, other)
+        await now.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
+    assert now.sandbox.vendors.ledger == []
+    await was.run(was.dispatcher("b"))
+    assert len(was.sandbox.vendors.ledger) == 1
 
 
 async def test_the_digest_binds_each_field(core: Core) -> None:
@@ -326,6 +415,40 @@ async def test_what_is_held_for_the_night_goes_by_itself_in_the_morning_and_once
     core.now += 5 * 60 * SECOND
     await core.run(core.dispatcher("a"), core.dispatcher("b"))
     assert (await core.row(row.id)).state is State.SENT
+    assert len(core.sandbox.vendors.ledger) == 1
+
+
+async def test_a_clock_that_leaps_ahead_sends_nothing_early_and_asks(make_core: MakeCore) -> None:
+    core = make_core()
+    soon, later = core.now + 1800 * SECOND, core.now + 7200 * SECOND
+    first, second_one = await core.approved(send_at=soon), await core.approved(send_at=later)
+    dispatcher = core.dispatcher("a")
+    await core.run(dispatcher)
+    core.now += 1900 * SECOND
+    core.steady -= 1895.0
+    await core.run(dispatcher)
+    held = await core.row(first.id)
+    assert (held.state, held.hold) == (State.HELD, Hold.LATE)
+    assert any("The clock of this machine jumped" in template for template in await all_notes(core))
+    assert core.sandbox.vendors.ledger == []
+    core.now = later + SECOND
+    await core.run(dispatcher)  # by steps that both clocks agree on, life goes on
+    assert (await core.row(second_one.id)).state is State.SENT
+
+
+@pytest.mark.parametrize("hours", [-24, -1])
+async def test_a_clock_that_falls_back_sends_nothing_twice(core: Core, hours: int) -> None:
+    core.now += 30 * 3600 * SECOND
+    row = await core.approved(send_at=core.now + 600 * SECOND)
+    dispatcher = core.dispatcher("a")
+    core.now += 601 * SECOND
+    await core.run(dispatcher)
+    assert (await core.row(row.id)).state is State.SENT
+    core.now += hours * 3600 * SECOND
+    core.steady -= hours * 3600.0
+    await core.run(dispatcher)
+    core.now -= hours * 3600 * SECOND
+    await core.run(dispatcher)
     assert len(core.sandbox.vendors.ledger) == 1
 
 
@@ -432,6 +555,28 @@ async def test_larger_than_approved_is_seen_inside_the_undo_window(make_core: Ma
     assert core.sandbox.vendors.ledger == []
 
 
+TWO_FOR_MANY = {"approval.rules": [{"purpose": "marketing", "larger_than": 300, "quorum": 2}]}
+
+
+async def test_a_list_that_has_grown_asks_as_many_people_as_it_needs_now(make_core: MakeCore) -> None:
+    core = make_core(**TWO_FOR_MANY, **{"approval.undo": "30s"})
+    core.sandbox.vendors.octopush.lists["newsletter"] = 500
+    row, _ = await staged_early(core)
+    assert (row.state, row.size, row.quorum) == (State.PENDING, 500, 2)
+
+
+async def test_a_size_that_is_told_after_the_approval_counts_at_the_next(make_core: MakeCore) -> None:
+    core = make_core(**TWO_FOR_MANY)
+    row = await core.approved(audience="newsletter")
+    await core.workflow.learn_size(TEAM, row.id, 500)
+    await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button")
+    states = []
+    for number in (0, 1):
+        await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(number), version=1)
+        states.append((await core.row(row.id)).state)
+    assert states == [State.PENDING, State.SCHEDULED]
+
+
 async def test_what_the_vendor_refuses_to_prepare_fails_before_its_time(make_core: MakeCore) -> None:
     core = make_core(**{"approval.undo": "30s"})
     core.sandbox.vendors.faults.add("octopush.create", "error", status=400, body={"code": 303})
@@ -450,6 +595,17 @@ async def test_a_process_that_died_preparing_leaves_the_row_to_the_next(make_cor
     assert len(core.sandbox.vendors.ledger) == 1
 
 
+async def test_a_process_that_died_over_a_quote_leaves_the_accounts_place_to_the_next(core: Core) -> None:
+    await core.database.write(lambda c: store.take_lease(c, "quote:octo", "dead", 300.0, core.now))
+    row = await core.approved(audience="newsletter")
+    await core.run(core.dispatcher("alive"))
+    if not core.database.exclusive:  # it may live
+        assert (await core.row(row.id)).state is State.SCHEDULED
+        core.now += 301 * SECOND
+        await core.run(core.dispatcher("alive"))
+    assert (await core.row(row.id)).state is State.SENT
+
+
 async def test_a_vendor_that_means_another_time_is_told_about(core: Core) -> None:
     body = '{"sending_date": "2031-06-01T12:00:00+03:00"}'
     core.sandbox.vendors.faults.add("octopush.release", "answer", status=200, body=body, accept=True)
@@ -460,7 +616,7 @@ async def test_a_vendor_that_means_another_time_is_told_about(core: Core) -> Non
 
 
 async def all_notes(core: Core) -> list[str]:
-    rows = await core.database.read(lambda c: c.execute(store.notes.select()).mappings().all())
+    rows = await core.database.read(lambda c: c.execute(tables.notes.select()).mappings().all())
     return [row["sentence"]["template"] for row in rows]
 
 
@@ -603,62 +759,6 @@ async def test_another_process_hears_that_something_changed(second: Database, co
 # --- the store -------------------------------------------------------------------------------------------------------
 
 
-async def test_the_migrations_make_exactly_the_tables_of_the_code(database: Database) -> None:
-    def differences(connection: Any) -> list[Any]:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        return list(compare_metadata(context, store.metadata))
-
-    assert await database.read(differences) == []
-    assert await database.read(store.schema_revision) == store.REVISION
-    await database.write(upgrade)  # again: nothing to do
-    assert await database.read(differences) == []
-
-
-def test_the_code_asks_for_the_newest_migration() -> None:
-    script = ScriptDirectory(str(Path(store.__file__).parent / "migrations"))
-    assert script.get_heads() == [store.REVISION]
-
-
-async def test_of_a_hundred_writes_together_only_the_wrong_one_fails(database: Database) -> None:
-    def write(number: int) -> Any:
-        def work(connection: Any) -> int:
-            store.keep(connection, f"n{number}", str(number), 1)
-            if number == 37:
-                raise ValueError("this one")
-            return number
-
-        return database.write(work)
-
-    outcomes = await asyncio.gather(*(write(number) for number in range(100)), return_exceptions=True)
-    assert [n for n, outcome in enumerate(outcomes) if isinstance(outcome, ValueError)] == [37]
-    kept = await database.read(lambda c: [n for n in range(100) if store.load_kept(c, f"n{n}") == str(n)])
-    assert kept == [n for n in range(100) if n != 37]
-
-
-async def test_a_lock_that_is_held_too_long_is_busy_and_nothing_is_stored(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/locked.db"
-    one, other = open_database(url), open_database(url)
-    await one.write(upgrade)
-    assert isinstance(other, SQLite)
-    with other.engine.begin() as holding:
-        store.keep(holding, "mine", "1", 1)
-        async with asyncio.timeout(3.5):
-            with pytest.raises(Busy):
-                await one.write(lambda c: store.keep(c, "yours", "1", 1))
-    assert await one.read(lambda c: store.load_kept(c, "yours")) is None
-    assert await one.read(lambda c: store.load_kept(c, "mine")) == "1"
-    await one.close()
-    await other.close()
-
-
-async def test_sqlite_is_set_to_lose_nothing(tmp_path: Path) -> None:
-    opened = open_database(f"sqlite:///{tmp_path}/x.db")
-    names = ("journal_mode", "synchronous", "foreign_keys")
-    found = await opened.read(lambda c: [c.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names])
-    assert found == ["wal", 2, 1]
-    await opened.close()
-
-
 async def test_every_step_of_a_life_is_in_the_audit_with_its_digest(core: Core) -> None:
     row = await core.approved()
     await core.run(core.dispatcher("a"))
@@ -672,8 +772,8 @@ async def test_every_step_of_a_life_is_in_the_audit_with_its_digest(core: Core) 
 
 
 async def everything(database: Database) -> dict[str, int]:
-    tables = store.metadata.sorted_tables
-    return await database.read(lambda c: {t.name: len(c.execute(t.select()).all()) for t in tables})
+    found = tables.metadata.sorted_tables
+    return await database.read(lambda c: {t.name: len(c.execute(t.select()).all()) for t in found})
 
 
 async def test_after_a_restore_nothing_goes_by_itself(core: Core, tmp_path: Path) -> None:
@@ -717,7 +817,7 @@ async def test_a_backup_goes_from_any_database_into_any_other(core: Core, tmp_pa
             await other.write(lambda c: restore_backup(c, file, core.now))
             there = await other.read(lambda c: store.find(c, TEAM, row.id))
             assert (there.text, there.digest, there.hold) == (row.text, row.digest, Hold.RESTORED)
-            assert await other.read(store.schema_revision) == store.REVISION
+            assert await other.read(store.schema_revision) == tables.REVISION
             await other.write(lambda c: store.write_event(c, TEAM, "U", "x", "y", 1))  # numbers go on
             await other.close()
 

