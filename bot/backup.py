@@ -14,15 +14,28 @@ from typing import Any
 
 from sqlalchemy import Connection, MetaData, func, insert, select, text
 
-from bot import store
+from bot import store, tables, timetable
 from bot.broadcast import Action, Broadcast, Hold, Micros, Phase, Sentence, State
-from bot.database import upgrade
+from bot.database import one_snapshot, upgrade
+from bot.schedule import Kind, Schedule, Standing
+from bot.settings import ApprovalSettings
 from bot.store import Note
+from bot.voices import asks
 
 HEAD = "bellcrier backup"
 AT_ONCE = 500
-TOLD = "The data was restored from a backup of {made_at}, so it may have gone out since. Send it now, or drop it?"
+ASKED_AS_USUAL = ApprovalSettings()
+TOLD = (
+    "The data was restored from a backup of {made_at}, so it may have gone out since. "
+    "Send it now, re-plan it, or drop it?"
+)
 LOST = "It was going out when the backup was made, so nobody knows whether it did. Please say below what happened."
+
+
+PAUSED = (
+    "*{id}* ({typed}) is paused, since the data was restored from a backup of {made_at}. "
+    "Look at what went out since, then `/broadcast resume {id}`."
+)
 
 
 class NotABackup(Exception):
@@ -34,12 +47,24 @@ class NotEmpty(Exception):
 
 
 def write_backup(connection: Connection, path: Path, at: Micros) -> int:
-    """Write every row into a new file that only its owner can read. Returns how many. Raises FileExistsError."""
-    count = 0
+    """Write every row into a new file that only its owner can read. Returns how many. Raises FileExistsError.
+
+    A file that did not become whole is taken away again.
+    """
     path.touch(mode=0o600, exist_ok=False)
+    try:
+        one_snapshot(connection)
+        return _write_rows(connection, path, at)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _write_rows(connection: Connection, path: Path, at: Micros) -> int:
+    count = 0
     with gzip.open(path, "wt", encoding="utf-8") as file:
         file.write(json.dumps({HEAD: store.schema_revision(connection), "at": at}) + "\n")
-        for table in store.metadata.sorted_tables:
+        for table in tables.metadata.sorted_tables:
             for row in connection.execute(select(table)).mappings():
                 file.write(json.dumps({"table": table.name, "row": dict(row)}) + "\n")
                 count += 1
@@ -47,8 +72,17 @@ def write_backup(connection: Connection, path: Path, at: Micros) -> int:
     return count
 
 
-def restore_backup(connection: Connection, path: Path, at: Micros, *, force: bool = False) -> int:
+def restore_backup(
+    connection: Connection,
+    path: Path,
+    at: Micros,
+    *,
+    force: bool = False,
+    approval: ApprovalSettings = ASKED_AS_USUAL,
+) -> int:
     """Put a backup in the place of what is there, then hold what has not ended. Returns how many rows.
+
+    `approval`: how often, and how long, what is held asks.
 
     Raises NotABackup, or NotEmpty without `force`. Nothing changes when it raises.
     """
@@ -63,7 +97,7 @@ def restore_backup(connection: Connection, path: Path, at: Micros, *, force: boo
         connection.execute(insert(reflected.tables[name]), some)
     upgrade(connection)
     _continue_numbers(connection)
-    hold_all(connection, int(head["at"]), at)
+    hold_all(connection, int(head["at"]), at, approval)
     return len(rows)
 
 
@@ -84,7 +118,7 @@ def _clear(connection: Connection, force: bool) -> None:
     if store.is_empty(connection):
         return
     if not force and connection.dialect.has_table(connection, "broadcasts"):
-        found = connection.execute(select(func.count()).select_from(store.broadcasts)).scalar_one()
+        found = connection.execute(select(func.count()).select_from(tables.broadcasts)).scalar_one()
         if found:
             raise NotEmpty(found)
     known = MetaData()
@@ -109,27 +143,39 @@ def _continue_numbers(connection: Connection) -> None:
     """PostgreSQL counts apart from the rows; SQLite goes on after the highest by itself."""
     if connection.dialect.name != "postgresql":
         return
-    for table in (store.audit, store.notes):
+    for table in (tables.audit, tables.notes, tables.posts):
         highest = connection.execute(select(func.max(table.c.seq))).scalar_one()
         sequence = text(f"SELECT setval(pg_get_serial_sequence('{table.name}', 'seq'), :highest)")
         if highest is not None:
             connection.execute(sequence, {"highest": highest})
 
 
-def hold_all(connection: Connection, made_at: Micros, at: Micros) -> None:
+def hold_all(connection: Connection, made_at: Micros, at: Micros, approval: ApprovalSettings = ASKED_AS_USUAL) -> None:
     """Whatever the backup thinks is still to come may have gone out since: nothing of it goes by itself."""
     for state in (State.PENDING, State.SCHEDULED, State.HELD, State.SENDING):
         for row in store.in_state(connection, state, limit=1_000_000):
             if row.phase is Phase.RELEASING:
                 _lose(connection, row, at)
             elif row.hold is not Hold.RESTORED:
-                _hold(connection, row, made_at, at)
+                _hold(connection, row, made_at, at, approval)
+    for schedule in timetable.all_active(connection, Kind.BROADCAST):
+        _pause(connection, schedule, made_at, at)
 
 
-def _hold(connection: Connection, row: Broadcast, made_at: Micros, at: Micros) -> None:
+def _hold(connection: Connection, row: Broadcast, made_at: Micros, at: Micros, approval: ApprovalSettings) -> None:
     said = [Note(Sentence(TOLD, {"made_at": made_at}), mention=row.requester)]
     changes: dict[str, Any] = {"hold": Hold.RESTORED, "hold_until": None, "due": None, **store.NO_LEASE}
+    changes |= asks(at, approval)
     store.move(connection, row, Action.HOLD, actor="restore", at=at, reason=Hold.RESTORED, said=said, **changes)
+
+
+def _pause(connection: Connection, schedule: Schedule, made_at: Micros, at: Micros) -> None:
+    """A turn may have gone out since, on an approval that the backup believes unused."""
+    timetable.change(connection, schedule, at, state=Standing.PAUSED, paused_until=None, cover=None)
+    values: dict[str, str | int | Sentence] = {"id": schedule.id, "typed": schedule.typed, "made_at": made_at}
+    key = f"schedule:{schedule.id}:restored:{at}"
+    told = Sentence(PAUSED, values)
+    store.post(connection, schedule.workspace, key, schedule.channel, told, mention=schedule.owner, at=at)
 
 
 def _lose(connection: Connection, row: Broadcast, at: Micros) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
 
-from bot import policy, store, text
+from bot import policy, store, text, timetable
 from bot.broadcast import (
     SECOND,
     TRANSITIONS,
@@ -23,25 +23,33 @@ from bot.broadcast import (
     Micros,
     NotAccepted,
     NotAllowed,
+    NotFound,
     Sentence,
     State,
     TooLate,
     digest,
     micros,
+    moment,
     new_id,
 )
 from bot.catalogue import Catalogue
 from bot.database import Database
-from bot.hours import Policy
-from bot.policy import Members, Person
+from bot.hours import Allow, HoldUntil, Hours, Policy, Verdict, decide, next_open
+from bot.policy import CannotTell, Members, Person
+from bot.schedule import cover_of
 from bot.settings import AudienceSettings, Settings
-from bot.store import Note
+from bot.store import NO_LEASE, Note
+from bot.voices import asks, before_start, draft_notice
 from providers.base import Provider, Purpose
 
 TWIN_WINDOW = 60 * SECOND  # the same request again within this is a repeated command, not a wish
 FURTHEST = 2 * 366 * 24 * 3600 * SECOND
 SEEN_KEPT = 3 * 24 * 3600 * SECOND  # Slack brings an event again for an hour or so
 PAST_SLACK = 60 * SECOND  # what a form took to fill in
+FRESH = 3600 * SECOND  # an approval this young needs no second look at who gave it
+ASK_SLACK_AGAIN = 60 * SECOND
+
+PersonOf = Callable[[str, str], Awaitable[Person]]
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,14 @@ class Submitted:
 
     broadcast: Broadcast
     again: bool = False
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What the hours say of an instant. `opens`: the first from then on at which it may go, if there is one."""
+
+    verdict: Verdict
+    opens: Micros | None
 
 
 @dataclass(frozen=True)
@@ -74,46 +90,83 @@ class Desk:
             return None
         return audience.stop_mention or self.provider_of(audience).mention
 
+    def hours(self, broadcast: Broadcast) -> Hours:
+        """The hours that its policy has for its purpose; the widest where it has no policy."""
+        found = self.policies.get(broadcast.policy or "", Policy())
+        return found.marketing if broadcast.purpose is Purpose.MARKETING else found.transactional
+
+    def outlook(self, broadcast: Broadcast, instant: Micros) -> Outlook:
+        """May it go at that instant, and if not, when?"""
+        found, asked = self.policies.get(broadcast.policy or "", Policy()), moment(instant)
+        verdict = decide(found, broadcast.purpose, asked)
+        if isinstance(verdict, Allow):
+            return Outlook(verdict, instant)
+        opens = verdict.instant if isinstance(verdict, HoldUntil) else next_open(found, broadcast.purpose, asked)
+        return Outlook(verdict, int(opens.timestamp()) * SECOND if opens else None)
+
 
 class Workflow:
-    """`wake` is called after anything that may be due now: the dispatcher and the cards' painter listen there."""
+    """`wake` is called after anything that may be due now: the dispatcher and the cards' painter listen there.
+
+    `person_of`: who somebody is by now, asked of those who approved long ago. Raises CannotTell.
+    `heed` is told at once that a workspace is paused, or goes on: what is on its way out in this process stops there.
+    """
 
     def __init__(
-        self, database: Database, desk: Desk, members: Members, clock: Clock, wake: Callable[[], None]
+        self,
+        database: Database,
+        desk: Desk,
+        members: Members,
+        clock: Clock,
+        wake: Callable[[], None],
+        person_of: PersonOf | None = None,
+        heed: Callable[[str, bool], None] = lambda _workspace, _paused: None,
+        make_id: Callable[[], str] = new_id,
     ) -> None:
         self.database, self.desk, self.members, self.clock, self.wake = database, desk, members, clock, wake
-        self.approval = desk.settings.approval
+        self.approval, self.person_of, self.heed, self.make_id = desk.settings.approval, person_of, heed, make_id
 
     # --- submit ------------------------------------------------------------------------------------------------------
 
     async def submit(
-        self, request: BroadcastRequest, *, key: str, person: Person, postable: bool = True, draft: str | None = None
+        self,
+        request: BroadcastRequest,
+        *,
+        key: str,
+        person: Person,
+        postable: bool = True,
+        draft: str | None = None,
+        follows: str | None = None,
     ) -> Submitted:
         """Check a request and store the broadcast it becomes; the same `key` again gives the same broadcast.
 
         `postable` False keeps it as a draft, since no card can stand in its channel. `draft` is the id of the draft
-        that this request completes. Raises NotAccepted, NotAllowed (both audited) or CannotTell.
+        that this request completes, `follows` that of an earlier broadcast, whose thread and this one's then name
+        each other. Raises NotAccepted, NotAllowed (both audited) or CannotTell.
         """
         try:
-            planned = await self._plan(request, key, person)
+            planned = await self.plan(request, key, person)
         except (NotAccepted, NotAllowed) as error:
             await self._audit_refusal(person, Action.SUBMIT, type(error).__name__)
             raise
-        stored = await self.database.write(lambda c: self._store(c, planned, postable, draft))
+        if not postable:
+            planned = dataclasses.replace(planned, state=State.DRAFT, voice_at=draft_notice(planned.created_at))
+        stored = await self.database.write(lambda c: self._store(c, planned, draft, follows))
         self.wake()
         return stored
 
-    async def _plan(self, request: BroadcastRequest, key: str, person: Person) -> Broadcast:
+    async def plan(self, request: BroadcastRequest, key: str, person: Person) -> Broadcast:
+        """The broadcast that a request becomes, checked, not stored. Raises NotAccepted, NotAllowed or CannotTell."""
         settings = self.desk.audience(request.audience)
         if settings is None:
             raise NotAccepted(Complaint("audience", self._unknown_audience(request.audience)))
         await policy.may_ask(person, request.audience, settings, self.members)
         final, complaints = self._final_text(request, settings)
-        complaints += [*self._sender_complaints(request, settings), *self._time_complaints(request)]
+        complaints += [*self._sender_complaints(request, settings), *self._time_complaints(request.send_at)]
         complaints += self._policy_complaints(request, settings)
         if complaints:
             raise NotAccepted(*complaints)
-        need = await self._need(request, person, settings)
+        need = await self._need(request.purpose, request.text, request.audience, settings, frozenset({person.id}))
         return self._broadcast(request, key, settings, final, need)
 
     def _unknown_audience(self, name: str) -> Sentence:
@@ -160,13 +213,13 @@ class Workflow:
         values: dict[str, str | int | Sentence] = {"vendor": provider.title, "sender": request.sender, "rule": rule}
         return [Complaint("sender", Sentence(template, values))]
 
-    def _time_complaints(self, request: BroadcastRequest) -> list[Complaint]:
-        if request.send_at is None:
+    def _time_complaints(self, send_at: Micros | None) -> list[Complaint]:
+        if send_at is None:
             return []
         now = self.clock()
-        if request.send_at < now - PAST_SLACK:
+        if send_at < now - PAST_SLACK:
             template = "That time has passed. Choose a later one, or none to send right after approval."
-        elif request.send_at > now + FURTHEST:
+        elif send_at > now + FURTHEST:
             template = "That is more than two years away. Choose an earlier time."
         else:
             return []
@@ -181,13 +234,22 @@ class Workflow:
             return [Complaint("audience", Sentence(template, {"audience": request.audience}))]
         return []
 
-    async def _need(self, request: BroadcastRequest, person: Person, settings: AudienceSettings) -> policy.Need:
-        offers = request.purpose is Purpose.TRANSACTIONAL and bool(text.looks_like_marketing(request.text))
+    async def _need(
+        self,
+        purpose: Purpose,
+        typed: str,
+        name: str,
+        settings: AudienceSettings,
+        people: frozenset[str],
+        size: int | None = None,
+    ) -> policy.Need:
+        """`people`: who asked for it and who changed it since. None of them counts as an approver of it."""
+        offers = purpose is Purpose.TRANSACTIONAL and bool(text.looks_like_marketing(typed))
         if offers:
-            offers = person.id not in await policy.people_in(self.approval.approvers, self.members)
-        need = self._need_at(request.purpose, request.audience, settings, settings.max_size, doubtful=offers)
+            offers = not people <= await policy.people_in(self.approval.approvers, self.members)
+        need = self._need_at(purpose, name, settings, size or settings.max_size, doubtful=offers)
         if need.quorum and self.desk.settings.mode != "training":
-            await self._must_be_satisfiable(need, person)
+            await self._must_be_satisfiable(need, people)
         return need
 
     def _need_at(
@@ -197,8 +259,8 @@ class Workflow:
             self.approval, purpose=purpose, audience=name, account=settings.account, size=size, doubtful=doubtful
         )
 
-    async def _must_be_satisfiable(self, need: policy.Need, person: Person) -> None:
-        others = await policy.people_in(need.approvers, self.members) - {person.id}
+    async def _must_be_satisfiable(self, need: policy.Need, people: frozenset[str]) -> None:
+        others = await policy.people_in(need.approvers, self.members) - people
         if len(others) < need.quorum:
             values: dict[str, str | int] = {
                 "quorum": need.quorum,
@@ -219,7 +281,7 @@ class Workflow:
             **request.model_dump(include={"workspace", "requester", "audience", "purpose", "sender", "campaign"}),
             send_at=request.send_at,
             zone=request.zone,
-            id=new_id(),
+            id=self.make_id(),
             version=1,
             state=State.PENDING,
             mode=self.desk.settings.mode,
@@ -239,31 +301,32 @@ class Workflow:
             bound=settings.max_size,
             quorum=need.quorum,
             approvers=need.approvers,
-            expires_at=now + micros(self.approval.expires_after),
             created_at=now,
             changed_at=now,
+            **asks(now, self.approval),
         )
         return dataclasses.replace(planned, digest=digest(planned))
 
-    def _store(self, connection: Connection, planned: Broadcast, postable: bool, draft: str | None) -> Submitted:
+    def _store(self, connection: Connection, planned: Broadcast, draft: str | None, follows: str | None) -> Submitted:
+        store.alone(connection, f"asks:{planned.workspace}/{planned.requester}")  # else two at once would find no twin
         known = store.find_by_key(connection, planned.workspace, planned.key)
         known = known or store.find_twin(connection, planned, planned.created_at - TWIN_WINDOW)
         if known and known.id != draft:
             return Submitted(known, again=True)
         if draft is not None:
-            return Submitted(self._complete_draft(connection, planned, draft, postable))
-        if not postable:
-            planned = dataclasses.replace(planned, state=State.DRAFT)
-        store.add(connection, planned, draw=postable)
+            return Submitted(self._complete_draft(connection, planned, draft))
+        store.add(connection, planned, draw=planned.state is not State.DRAFT)
+        if follows is not None and planned.state is not State.DRAFT:
+            self._name_each_other(connection, planned, follows)
         return Submitted(self._without_approval(connection, planned))
 
-    def _complete_draft(self, connection: Connection, planned: Broadcast, id: str, postable: bool) -> Broadcast:
+    def _complete_draft(self, connection: Connection, planned: Broadcast, id: str) -> Broadcast:
         draft = store.find(connection, planned.workspace, id, lock=True)
         if draft.state is not State.DRAFT or draft.requester != planned.requester:
             raise TooLate(draft)
         fields = {field.name: getattr(planned, field.name) for field in dataclasses.fields(planned)}
         changes = {name: value for name, value in fields.items() if name not in UNCHANGED_BY_SUBMIT}
-        if not postable:
+        if planned.state is State.DRAFT:
             return store.touch(connection, draft, planned.created_at, **changes) or draft
         submitted = store.move(
             connection, draft, Action.SUBMIT, actor=planned.requester, at=planned.created_at, **changes
@@ -271,6 +334,28 @@ class Workflow:
         if submitted is None:
             raise TooLate(draft)
         return self._without_approval(connection, submitted)
+
+    def enter(self, connection: Connection, planned: Broadcast, voters: Iterable[str] = ()) -> Broadcast:
+        """Store a turn of a recurring broadcast; `voters`: who approved it beforehand, with those before it."""
+        store.add(connection, planned, draw=True)
+        for voter in voters:
+            store.add_vote(connection, planned, voter, "cover", self.clock())
+        if voters:
+            actor = next(iter(voters))
+            return self._schedule(connection, planned, actor=actor) or planned
+        return self._without_approval(connection, planned)
+
+    def _name_each_other(self, connection: Connection, follower: Broadcast, id: str) -> None:
+        """The id came back from a form, so it may be anything; only a broadcast of this workspace is named."""
+        try:
+            followed = store.find(connection, follower.workspace, id)
+        except NotFound:
+            return
+        now = follower.created_at
+        store.say(connection, follower, now, [Note(Sentence("It follows {id}.", {"id": followed.id}))])
+        if followed.state is not State.DRAFT:
+            by = {"by": policy.mentions([follower.requester]), "id": follower.id}
+            store.say(connection, followed, now, [Note(Sentence("{by} asks for a follow-up: {id}.", by))])
 
     def _without_approval(self, connection: Connection, broadcast: Broadcast) -> Broadcast:
         """A broadcast that nobody needs to approve goes on by itself; the audit says that the policy let it."""
@@ -283,10 +368,11 @@ class Workflow:
     async def act(
         self, workspace: str, id: str, action: Action, *, person: Person, version: int | None = None, **told: Any
     ) -> Broadcast:
-        """Do what a person asked for. `version` is the one they saw; `told` a `reason` or the `way` of a vote.
+        """Do what a person asked for. `version` is the one they saw; `told` a `reason`, the `way` of a vote, or a new
+        `send_at`.
 
-        Raises NotFound, TooLate (with the row as it stands), NotAllowed (audited) or CannotTell. Doing again what
-        the same person did already is no error and no second effect.
+        Raises NotFound, TooLate (with the row as it stands), NotAllowed (audited), NotAccepted or CannotTell. Doing
+        again what the same person did already is no error and no second effect.
         """
         broadcast = await self.find(workspace, id)
         if version is not None and version != broadcast.version:
@@ -294,14 +380,26 @@ class Workflow:
         await self.may(action, person, broadcast)
         if (broadcast.state, action) not in TRANSITIONS:
             raise TooLate(broadcast)
-        if action is Action.SEND_NOW:
-            told = {"still": await self._still_approvers(broadcast)}
+        told |= await self._asked_before(action, broadcast, person, told)
         deed = ACTS[action][1]
         acted = await self.database.write(lambda c: deed(self, c, broadcast, action, person, **told))
         if acted is None:
             raise TooLate(await self.find(workspace, id))
         self.wake()
         return acted
+
+    async def _asked_before(
+        self, action: Action, broadcast: Broadcast, person: Person, told: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """What Slack has to say to this, asked before the transaction: nothing slow lives inside one."""
+        if action is Action.SEND_NOW:
+            return {"still": await self._still_approvers(broadcast)}
+        if action is Action.REPLAN:
+            complaints = self._time_complaints(told["send_at"])
+            if complaints:
+                raise NotAccepted(*complaints)
+            return {"need": await self._need_again(broadcast, person)}
+        return {}
 
     async def may(self, action: Action, person: Person, broadcast: Broadcast) -> None:
         """Raises NotAllowed, audited, when this person may not do this to it."""
@@ -311,9 +409,14 @@ class Workflow:
             await self._audit_refusal(person, action, error.sentence.template, broadcast)
             raise
 
-    async def withdraw(self, workspace: str, id: str, *, person: Person, way: str) -> Broadcast | None:
-        """Take a vote back before anything has left; None when there was nothing to take back."""
+    async def withdraw(
+        self, workspace: str, id: str, *, person: Person, way: str, version: int | None = None
+    ) -> Broadcast | None:
+        """Take a vote back before anything has left; None when there was nothing to take back, or when the `version`
+        that it stood under is not the one of now."""
         broadcast = await self.find(workspace, id)
+        if version is not None and version != broadcast.version:
+            return None
         taken = await self.database.write(lambda c: self._withdraw(c, broadcast, person, way))
         self.wake()
         return taken
@@ -328,7 +431,10 @@ class Workflow:
             await self._audit_refusal(person, action, "not an admin")
             who = policy.mentions(self.desk.settings.admins)
             raise NotAllowed("Only an admin can pause or resume all sending: {who}.", who=who)
+        if on:
+            self.heed(person.workspace, True)  # what is written takes a moment, and the next byte may be nearer
         held = await self.database.write(lambda c: self._pause_all(c, person, action, on))
+        self.heed(person.workspace, on)
         self.wake()
         return held
 
@@ -367,10 +473,20 @@ class Workflow:
             return None
         if not store.add_vote(connection, current, person.id, way, self.clock()):
             return current
-        votes = store.votes_for(connection, current)
+        current, votes = self._as_large_as_it_is(connection, current), store.votes_for(connection, current)
         if len(votes) < current.quorum:
             return self._count_vote(connection, current, person, len(votes))
         return self._schedule(connection, current, actor=person.id)
+
+    def _as_large_as_it_is(self, connection: Connection, current: Broadcast) -> Broadcast:
+        """It takes as many approvals as its size by now needs, which the vendor may have told since it was asked."""
+        settings = self.desk.audience(current.audience)
+        if settings is None or current.size is None:
+            return current
+        need = self._need_at(current.purpose, current.audience, settings, current.size)
+        if need.quorum <= current.quorum:
+            return current
+        return store.touch(connection, current, self.clock(), quorum=need.quorum) or current
 
     def _expired(self, broadcast: Broadcast) -> bool:
         return broadcast.expires_at is not None and broadcast.expires_at <= self.clock()
@@ -383,20 +499,38 @@ class Workflow:
         return store.touch(connection, current, self.clock())
 
     def _schedule(self, connection: Connection, current: Broadcast, *, actor: str) -> Broadcast | None:
+        """It is agreed to. What is approved later than its own time and the grace is held, and asks before it goes."""
         now = self.clock()
-        start = max(current.send_at or 0, now + micros(self.approval.undo))
-        template = "Approved by {by}. It starts {start_at}."
-        if actor == "policy":
-            template = "No approval is needed. It starts {start_at}."
-        said = Note(Sentence(template, {"by": policy.mentions([actor]), "start_at": start}))
+        due = max(current.send_at or 0, now + micros(self.approval.undo))
+        start = current.send_at or due  # lateness counts from the time that was asked for
+        late = due - start > micros(self.desk.settings.grace)
         changes: dict[str, Any] = {
-            "due": start,
+            "due": due,
             "start_at": start,
             "approved_at": now,
             "expires_at": None,
             "bound": current.size or current.bound,
+            "voice_at": before_start(due, now),
         }
-        return store.move(connection, current, Action.APPROVE, actor=actor, at=now, said=[said], **changes)
+        said = [] if late else [_agreed(actor, due)]
+        agreed = store.move(connection, current, Action.APPROVE, actor=actor, at=now, said=said, **changes)
+        if agreed is not None and agreed.schedule is not None and agreed.covers > 1:
+            cover = cover_of(agreed, [vote.approver for vote in store.votes_for(connection, agreed)])
+            timetable.keep_cover(connection, agreed.workspace, agreed.schedule, cover)
+        return self._hold_late(connection, agreed, actor) if late and agreed else agreed
+
+    def _hold_late(self, connection: Connection, agreed: Broadcast, actor: str) -> Broadcast | None:
+        template = (
+            "{by} approved it, but its time, {start_at}, has passed, so it does not go by itself. "
+            "Send it now, re-plan it, or drop it?"
+        )
+        values: dict[str, str | int | Sentence] = {"by": policy.mentions([actor]), "start_at": agreed.start_at or 0}
+        said = [Note(Sentence(template, values), mention=f"{agreed.requester} {actor}")]
+        now = self.clock()
+        changes: dict[str, Any] = {"hold": Hold.LATE, "due": None, **asks(now, self.approval)}
+        return store.move(
+            connection, agreed, Action.HOLD, actor="clock", at=now, reason=Hold.LATE, said=said, **changes
+        )
 
     def _withdraw(self, connection: Connection, seen: Broadcast, person: Person, way: str) -> Broadcast | None:
         current = store.find(connection, seen.workspace, seen.id, lock=True)
@@ -410,9 +544,14 @@ class Workflow:
             store.write_audit(connection, current, person.id, Action.WITHDRAW, current.state, now)
             store.say(connection, current, now, [said])
             return store.touch(connection, current, now)
-        expires = now + micros(self.approval.expires_after)
-        changes: dict[str, Any] = {"due": None, "approved_at": None, "expires_at": expires}
+        self._uncover(connection, current)
+        changes: dict[str, Any] = {**NOT_AGREED, **asks(now, self.approval)}
         return store.move(connection, current, Action.WITHDRAW, actor=person.id, at=now, said=[said], **changes)
+
+    def _uncover(self, connection: Connection, current: Broadcast) -> None:
+        """An approval that falls is worth nothing for the later turns of a recurring broadcast either."""
+        if current.schedule is not None and current.covers > 1:
+            timetable.keep_cover(connection, current.workspace, current.schedule, None)
 
     def _end(
         self, connection: Connection, seen: Broadcast, action: Action, person: Person, reason: str | None = None
@@ -427,23 +566,167 @@ class Workflow:
             connection, seen, action, actor=person.id, at=self.clock(), reason=reason, said=[said], due=None
         )
 
+    def _discard(
+        self, connection: Connection, seen: Broadcast, action: Action, person: Person, reason: str | None = None
+    ) -> Broadcast | None:
+        """A draft has no card and no thread, and gets none for its end."""
+        return store.move(
+            connection, seen, action, actor=person.id, at=self.clock(), reason=reason, due=None, draw_at=None
+        )
+
+    # --- re-plan: an edit --------------------------------------------------------------------------------------------
+
+    async def _need_again(self, broadcast: Broadcast, person: Person) -> policy.Need:
+        """What the broadcast needs once this person has changed it. Raises NotAccepted or CannotTell."""
+        settings = self.desk.audience(broadcast.audience)
+        if settings is None:
+            raise NotAccepted(Complaint("send_at", self._unknown_audience(broadcast.audience)))
+        people = frozenset({broadcast.requester, person.id})
+        return await self._need(
+            broadcast.purpose, broadcast.typed, broadcast.audience, settings, people, broadcast.size
+        )
+
+    def _replan(
+        self,
+        connection: Connection,
+        seen: Broadcast,
+        action: Action,
+        person: Person,
+        send_at: Micros,
+        need: policy.Need,
+    ) -> Broadcast | None:
+        current = store.find(connection, seen.workspace, seen.id, lock=True)
+        if current.version != seen.version or (current.state, action) not in TRANSITIONS:
+            return None
+        template = "{by} re-planned it: it is to start {start_at}, and no longer {before_at}."
+        if current.send_at is None:
+            template = "{by} re-planned it: it is to start {start_at}, and no longer right after the approval."
+        told = Sentence(template, _by(person, start_at=send_at, before_at=current.send_at or 0))
+        revised = self._revise(connection, current, action, person, need, told, send_at=send_at)
+        return self._without_approval(connection, revised) if revised else None
+
+    def _revise(
+        self,
+        connection: Connection,
+        current: Broadcast,
+        action: Action,
+        person: Person,
+        need: policy.Need,
+        told: Sentence,
+        **changes: Any,
+    ) -> Broadcast | None:
+        """An edit makes a new version, with a digest and a card of its own.
+
+        What people said to the version before is theirs to say again: votes are kept by version. Whoever edits may
+        not approve. An edit never asks for fewer approvals than there were to be.
+        """
+        now = self.clock()
+        changes |= {"version": current.version + 1, "editor": person.id, "approvers": need.approvers}
+        changes |= {"quorum": max(need.quorum, current.quorum), "tries": 0, **NOT_AGREED, **asks(now, self.approval)}
+        changes["digest"] = digest(dataclasses.replace(current, **changes))
+        self._uncover(connection, current)
+        mention = current.requester if person.id != current.requester else None
+        said = [Note(told, mention=mention)]
+        return store.move(connection, current, action, actor=person.id, at=now, said=said, **changes)
+
+    # --- is it still agreed? -----------------------------------------------------------------------------------------
+
     async def _still_approvers(self, broadcast: Broadcast) -> frozenset[str]:
-        """Of those who may approve it, all there are now. What waited for days may outlive who agreed to it."""
-        return await policy.people_in(broadcast.approvers, self.members)
+        """Of those who may approve it, all there are now. What waited for days may outlive who agreed to it.
+
+        Who has left the workspace is none, however the settings name them. Raises CannotTell.
+        """
+        still = await policy.people_in(broadcast.approvers, self.members)
+        if self.person_of is None:
+            return still
+        votes = await self.database.read(lambda c: store.votes_for(c, broadcast))
+        voters = [await self.person_of(broadcast.workspace, vote.approver) for vote in votes if vote.approver in still]
+        return still - {person.id for person in voters if not person.member}
+
+    async def still_approved(self, claimed: Broadcast) -> bool:
+        """Asked of everything that is about to go: is it agreed to still, by people who may still agree to it?
+
+        False: it has gone back to the approvers; or Slack does not tell, and it waits for a minute.
+        """
+        if claimed.quorum == 0:
+            return True
+        votes = await self.database.read(lambda c: store.votes_for(c, claimed))
+        if votes and self.clock() - min(vote.at for vote in votes) <= FRESH:
+            return True
+        try:
+            still = await self._still_approvers(claimed)
+        except CannotTell:
+            await self.database.write(lambda c: self._wait_for_slack(c, claimed))
+            return False
+        return await self.database.write(lambda c: self._look_again(c, claimed, still))
+
+    def _look_again(self, connection: Connection, claimed: Broadcast, still: frozenset[str]) -> bool:
+        current = store.find(connection, claimed.workspace, claimed.id, lock=True)
+        if (current.state, current.attempt, current.owner) != (claimed.state, claimed.attempt, claimed.owner):
+            return False
+        reason = self._weigh(connection, current, still)
+        if reason is not None:
+            self._lapse(connection, current, reason)
+        return reason is None
+
+    def _weigh(self, connection: Connection, current: Broadcast, still: frozenset[str]) -> Sentence | None:
+        """Let the votes fall that do not hold any more; why it is not agreed to now, if it is not."""
+        if self._waited_too_long(current):
+            store.drop_votes(connection, current)
+            hours = self.desk.hours(current).max_hold.total_seconds() / 3600
+            template = "Since it was approved more than {hours} hours have passed, so it needs approval again."
+            return Sentence(template, {"hours": f"{hours:g}"})
+        votes = store.votes_for(connection, current)
+        fallen = [vote for vote in votes if vote.approver not in still and current.mode != "training"]
+        for vote in fallen:
+            store.drop_vote(connection, current, vote.approver, vote.way)
+        if len(votes) - len(fallen) >= current.quorum:
+            return None
+        if not fallen:
+            return Sentence("It is not approved, so it needs approval before it goes.")
+        who = policy.mentions(vote.approver for vote in fallen)
+        return Sentence("{who} may not approve it any more, so it needs approval again.", {"who": who})
+
+    def _waited_too_long(self, current: Broadcast) -> bool:
+        """An approval is for its own time and for the wait that the policy allows after it."""
+        since = max(current.send_at or 0, current.approved_at or 0)
+        waited = self.clock() - since
+        return current.quorum > 0 and since > 0 and waited > micros(self.desk.hours(current).max_hold)
+
+    def _lapse(self, connection: Connection, current: Broadcast, reason: Sentence) -> Broadcast | None:
+        """Back to the approvers."""
+        now = self.clock()
+        self._uncover(connection, current)
+        said = [Note(reason, mention=" ".join([current.requester, *current.approvers]))]
+        changes: dict[str, Any] = {**NOT_AGREED, **asks(now, self.approval)}
+        return store.move(connection, current, Action.LAPSE, actor="policy", at=now, said=said, **changes)
+
+    def _wait_for_slack(self, connection: Connection, claimed: Broadcast) -> None:
+        """Nobody who cannot be asked has agreed. This is no try at the vendor, so it is not counted as one."""
+        now = self.clock()
+        again: dict[str, Any] = {"due": now + ASK_SLACK_AGAIN, "tries": max(claimed.tries - 1, 0), **NO_LEASE}
+        moved = store.move(connection, claimed, Action.PUT_BACK, actor="clock", at=now, reason="slack", **again)
+        key = f"slack:{claimed.id}:{claimed.version}:{claimed.start_at}"
+        if moved is not None and store.first_time(connection, claimed.workspace, key, now):
+            told = Sentence("Slack does not tell me who may still approve it, so it waits. Nothing was sent.")
+            store.say(connection, moved, now, [Note(told)])
 
     def _send_now(
         self, connection: Connection, seen: Broadcast, action: Action, person: Person, still: frozenset[str]
     ) -> Broadcast | None:
-        """The votes of those who may not approve any more fall; the dispatcher asks again for what is missing then."""
+        """Let go what is held, as it was approved. Where that does not hold any more, it is asked again instead."""
+        current = store.find(connection, seen.workspace, seen.id, lock=True)
+        if (current.state, current.version) != (seen.state, seen.version):
+            return None
         now = self.clock()
-        for vote in store.votes_for(connection, seen):
-            if vote.approver not in still and seen.mode != "training":
-                store.drop_vote(connection, seen, vote.approver, vote.way)
         start = now + micros(self.approval.undo)
-        said = Note(Sentence("{by} lets it go now. It starts {start_at}.", {**_by(person), "start_at": start}))
+        reason = self._weigh(connection, current, still)
+        template = "{by} wants it to go now." if reason else "{by} lets it go now. It starts {start_at}."
+        said = Note(Sentence(template, _by(person, start_at=start)))
         changes: dict[str, Any] = {"due": start, "start_at": start, "hold": None, "hold_until": None}
         changes["expires_at"] = None
-        return store.move(connection, seen, action, actor=person.id, at=now, said=[said], **changes)
+        moved = store.move(connection, current, action, actor=person.id, at=now, said=[said], **changes)
+        return self._lapse(connection, moved, reason) if moved and reason else moved
 
     def _settle_unknown(
         self, connection: Connection, seen: Broadcast, action: Action, person: Person
@@ -453,7 +736,11 @@ class Workflow:
             said = Note(Sentence("{by} says that it went out.", _by(person)), aloud=True)
             changes: dict[str, Any] = {"accepted_at": now, "look_at": now}
         else:
-            said = Note(Sentence("{by} says that it did not go out. Nothing is sent again.", _by(person)), aloud=True)
+            template = (
+                "{by} says that it did not go out. Nothing is sent again by itself; "
+                "*Send a follow-up* on its card opens the form with its text."
+            )
+            said = Note(Sentence(template, _by(person)), aloud=True)
             failure = Sentence("It did not go out, says {by}.", _by(person))
             changes = {"failure": failure, "look_at": None}
         return store.move(connection, seen, action, actor=person.id, at=now, said=[said], **changes)
@@ -479,7 +766,14 @@ class Workflow:
             store.touch(connection, current, self.clock(), size=size, **more)
 
     async def expire(self) -> None:
-        """End the requests that nobody answered in time."""
+        """End the requests that nobody answered in time.
+
+        A request waits for `expires_after` from when it was asked, and no longer or shorter for the time that it is
+        planned for. Not longer: people decide while they remember, and what is approved may then wait for months. Not
+        shorter: a yes that comes after its time is worth an answer, and does not send it late; it is held, and asks.
+        What is held and asks has as long again. What changes hands anew (a vote taken back, an edit, an approver who
+        has left) is asked anew.
+        """
         if await self.database.write(self._expire):
             self.wake()
 
@@ -511,12 +805,17 @@ UNCHANGED_BY_SUBMIT = frozenset(
     {"workspace", "id", "version", "state", "revision", "created_at", "changed_at", "key", "attempt", "owner"}
 )
 
+#: What a broadcast loses when it goes back to the approvers, beside their votes.
+NOT_AGREED: dict[str, Any] = {
+    **dict.fromkeys(("due", "start_at", "approved_at", "hold", "hold_until")),
+    **NO_LEASE,
+}
+
 ENDINGS: dict[Action, tuple[str, bool]] = {
     Action.REJECT: ("{by} rejected it.", False),
     Action.CANCEL: ("{by} cancelled it. Nothing was sent.", False),
     Action.STOP: ("{by} stopped it in time. Nothing was sent.", False),
     Action.DROP: ("{by} dropped it. Nothing was sent.", False),
-    Action.DISCARD: ("{by} threw the draft away.", False),
 }
 
 ACTS: dict[Action, tuple[Callable[..., Any], Callable[..., Broadcast | None]]] = {
@@ -525,11 +824,19 @@ ACTS: dict[Action, tuple[Callable[..., Any], Callable[..., Broadcast | None]]] =
     Action.CANCEL: (Workflow._may_stop, Workflow._end),
     Action.STOP: (Workflow._may_stop, Workflow._end),
     Action.DROP: (Workflow._may_stop, Workflow._end),
-    Action.DISCARD: (Workflow._may_stop, Workflow._end),
+    Action.DISCARD: (Workflow._may_stop, Workflow._discard),
     Action.SEND_NOW: (Workflow._may_stop, Workflow._send_now),
+    Action.REPLAN: (Workflow._may_stop, Workflow._replan),
     Action.MARK_SENT: (Workflow._may_stop, Workflow._settle_unknown),
     Action.MARK_NOT_SENT: (Workflow._may_deny, Workflow._settle_unknown),
 }
+
+
+def _agreed(actor: str, start: Micros) -> Note:
+    template = "Approved by {by}. It starts {start_at}."
+    if actor == "policy":
+        template = "No approval is needed. It starts {start_at}."
+    return Note(Sentence(template, {"by": policy.mentions([actor]), "start_at": start}))
 
 
 def _by(person: Person, **more: Micros) -> dict[str, str | int | Sentence]:

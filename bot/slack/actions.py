@@ -12,11 +12,12 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import store
-from bot.broadcast import SECOND, Action, Broadcast, Clock, NotAllowed, NotFound, State, TooLate
-from bot.policy import CannotTell, Person
+from bot.broadcast import SECOND, TRANSITIONS, Action, Broadcast, Clock, NotAllowed, NotFound, State, TooLate
+from bot.policy import CannotTell, Person, must_be_member
 from bot.slack import views
 from bot.slack.answers import Body, explain, form_audiences, tell, workspace_of
 from bot.slack.people import People
+from bot.slack.recurring import Recurring
 from bot.store import Card
 from bot.words import words_for
 from bot.workflow import Desk, Workflow
@@ -26,6 +27,7 @@ log = structlog.get_logger(__name__)
 ALIASES = {"thumbsup": "+1", "thumbsdown": "-1"}
 NEW_CARD = 10 * SECOND  # a message this young may be a card of which we do not know yet
 NEW_CARD_LOOKS = 8
+SOON = ROUND = 300 * SECOND  # a start that is offered is at least so far away, and round
 QUIET_SECONDS = 30.0  # one explanation a person and card, however often they react
 
 
@@ -60,8 +62,17 @@ class Actions:
         }
     )
 
-    def __init__(self, workflow: Workflow, people: People, desk: Desk, clock: Clock, ours: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        workflow: Workflow,
+        people: People,
+        desk: Desk,
+        clock: Clock,
+        ours: Callable[[], str],
+        recurring: Recurring,
+    ) -> None:
         self.workflow, self.people, self.desk, self.clock, self.ours = workflow, people, desk, clock, ours
+        self.recurring = recurring
         self._explained: dict[tuple[str, str], float] = {}
 
     # --- buttons -----------------------------------------------------------------------------------------------------
@@ -76,11 +87,15 @@ class Actions:
         channel = str((body.get("channel") or {}).get("id") or "")
         words = words_for(None)
         try:
-            if workspace_of(body) != self.ours() or not str(action.get("action_id")).startswith("broadcast."):
+            of = str(action.get("action_id")).partition(".")[0]
+            if workspace_of(body) != self.ours() or of not in ("broadcast", "reminder"):
                 return
             person = await self.people.person(workspace_of(body), user)
             words = words_for(person.locale)
-            await self._do(Pressed(body, action, person, client))
+            if of == "reminder":
+                await self.recurring.pressed(body, action, person, client)
+            else:
+                await self._do(Pressed(body, action, person, client))
         except Exception as error:
             told = " ".join(explain(error, words))
             await tell(client, channel or user, user, views.Post(told, [views.section(told)]))
@@ -89,8 +104,12 @@ class Actions:
         workspace = pressed.person.workspace
         if pressed.name == Action.REJECT:
             await self._ask_reason(pressed)
+        elif pressed.name == Action.REPLAN:
+            await self._ask_start(pressed)
         elif pressed.name == "edit":
             await self._reopen_draft(pressed)
+        elif pressed.name == "follow_up":
+            await self._follow_up(pressed)
         elif pressed.name in self.DIRECT and pressed.version is not None:
             await self.workflow.act(
                 workspace, pressed.id, Action(pressed.name), person=pressed.person, version=pressed.version
@@ -111,16 +130,32 @@ class Actions:
             raise TooLate(row)
         if row.requester != pressed.person.id:
             raise NotAllowed("Only {requester}, who wrote it, can open this draft.", requester=f"<@{row.requester}>")
-        values = {
-            "audience": row.audience,
-            "purpose": row.purpose,
-            "text": row.typed,
-            "send_at": row.send_at // SECOND if row.send_at else None,
-            "sender": row.sender,
-            "campaign": row.campaign,
-        }
         channel = pressed.channel or row.channel
+        values = views.filled(row, send_at=row.send_at)
         form = views.Form(form_audiences(self.desk), channel, row.id, values)
+        await pressed.client.views_open(trigger_id=pressed.trigger, view=views.compose(form, pressed.words))
+
+    async def _ask_start(self, pressed: Pressed) -> None:
+        """Offers what it was planned for, if that can still be, else the next start that the hours allow."""
+        row = await self._current(pressed)
+        if (row.state, Action.REPLAN) not in TRANSITIONS:
+            raise TooLate(row)
+        await self.workflow.may(Action.REPLAN, pressed.person, row)
+        wanted = max(row.send_at or 0, self.clock() + SOON)
+        wanted += -wanted % ROUND
+        start = self.desk.outlook(row, wanted).opens or wanted
+        form = views.replan_form(row, start, pressed.words, closed=start != wanted)
+        await pressed.client.views_open(trigger_id=pressed.trigger, view=form)
+
+    async def _follow_up(self, pressed: Pressed) -> None:
+        """A new broadcast, by whoever presses: the old one's text in the form, and its own approval."""
+        row = await self._current(pressed)
+        if row.state not in views.FOLLOW_UPS:
+            raise TooLate(row)
+        must_be_member(pressed.person)
+        form = views.Form(
+            form_audiences(self.desk), pressed.channel or row.channel, values=views.filled(row), follows=row.id
+        )
         await pressed.client.views_open(trigger_id=pressed.trigger, view=views.compose(form, pressed.words))
 
     async def _current(self, pressed: Pressed) -> Broadcast:
@@ -195,7 +230,9 @@ class Actions:
         key, at = _reaction_key(card, event), _event_time(event)
         await self.workflow.database.write(lambda c: store.keep_latest(c, card.workspace, key, at))
         person = Person(card.workspace, str(event.get("user") or ""))
-        await self.workflow.withdraw(card.workspace, card.broadcast, person=person, way="reaction")
+        await self.workflow.withdraw(
+            card.workspace, card.broadcast, person=person, way="reaction", version=card.version
+        )
 
     async def _taken_back(self, card: Card, event: Mapping[str, Any]) -> bool:
         key = _reaction_key(card, event)

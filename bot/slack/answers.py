@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.broadcast import Broadcast, NotAccepted, NotAllowed, NotFound, State, TooLate
-from bot.database import Busy
+from bot.broadcast import Broadcast, NotAccepted, NotAllowed, NotFound, NotUnderstood, State, TooLate
+from bot.database import Busy, OutOfOrder, Unsure
+from bot.hours import Allow, HoldUntil, Policy
 from bot.policy import CannotTell, Person, mentions
+from bot.reminders import Moved
 from bot.slack import views
 from bot.slack.people import UNREACHABLE, People, Place
 from bot.slack.views import Post
@@ -21,6 +24,21 @@ from bot.workflow import Desk, Submitted
 log = structlog.get_logger(__name__)
 
 Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Typing:
+    """A command as it came: who typed what, where, and the words to answer in."""
+
+    person: Person
+    channel: str
+    text: str
+    trigger: str
+    words: Words
+
+
+#: A subcommand: its usage, and what answers it.
+Subcommand = tuple[str, Callable[[Typing, AsyncWebClient], Awaitable[Post | None]]]
 
 
 def workspace_of(body: Body) -> str:
@@ -44,8 +62,25 @@ async def place_for(desk: Desk, people: People, channel: str) -> Place:
     return await people.place(desk.settings.approval.channel or channel)
 
 
-def submitted_post(submitted: Submitted, place: Place, person: Person, words: Words) -> Post:
-    """What happens next with something that was asked for."""
+def hours_told(desk: Desk, row: Broadcast, words: Words) -> str | None:
+    """What the hours do to a start that was asked for; None where they allow it, or none was asked for."""
+    if row.send_at is None or row.ended:
+        return None
+    outlook, zone = desk.outlook(row, row.send_at), desk.policies.get(row.policy or "", Policy()).timezone
+    if isinstance(outlook.verdict, Allow):
+        return None
+    opens = "—" if outlook.opens is None else views.spelled(outlook.opens, zone)
+    if isinstance(outlook.verdict, HoldUntil):
+        return words("That is outside the hours for this audience: it will be held until {opens_at}.", opens_at=opens)
+    return words(
+        "The hours for this audience do not allow it then, so it will not go by itself. They do from {opens_at} on: "
+        "re-plan it on its card.",
+        opens_at=opens,
+    )
+
+
+def submitted_post(submitted: Submitted, place: Place, person: Person, hours: str | None, words: Words) -> Post:
+    """What happens next with something that was asked for; `hours`: what they do to its start."""
     row = submitted.broadcast
     if row.state is State.DRAFT and place.fix is not None:
         return views.draft_kept(row, views.sentence(words, place.fix), words)
@@ -60,6 +95,8 @@ def submitted_post(submitted: Submitted, place: Place, person: Person, words: Wo
     if row.send_at is not None:
         start = views.spelled(row.send_at, person.zone)
         told += " " + words("It is to start at {start}.", start=start)
+    if hours is not None:
+        told += f"\n✋ {hours}"
     return Post(told, [views.section(told)])
 
 
@@ -70,6 +107,9 @@ def explain(error: Exception, words: Words) -> list[str]:
             return [views.sentence(words, complaint.sentence) for complaint in error.complaints]
         case NotAllowed():
             return [views.sentence(words, error.sentence)]
+        case NotUnderstood():
+            template = "A newer version of me looks after *{id}*. Please try again in a minute."
+            return [words(template, id=views.quote(str(error)[:40]))]
         case NotFound():
             return [
                 words(
@@ -80,10 +120,22 @@ def explain(error: Exception, words: Words) -> list[str]:
             return [too_late(error.broadcast, words)]
         case CannotTell():
             return [words("Slack does not tell me who may do this just now. Please try again in a minute.")]
-        case Busy():
+        case Moved():
+            return [words("That has moved on meanwhile. `/broadcast schedules` and `reminders` show how it stands.")]
+        case Busy() if not isinstance(error, OutOfOrder):
             return [words("I could not write that down just now. Nothing was sent; please try again.")]
+        case Unsure():
+            return [
+                words(
+                    "The connection to the database broke, so I cannot say whether that was written down. "
+                    "Please do it again: twice does no harm."
+                )
+            ]
     reference = secrets.token_hex(4)
     log.error("something unexpected", reference=reference, exc_info=error)
+    if isinstance(error, OutOfOrder):
+        template = "The database takes nothing in any more. Nothing was sent; please tell an admin: {reference}."
+        return [words(template, reference=reference)]
     return [
         words("Something went wrong on my side. Please try again, or tell an admin: {reference}.", reference=reference)
     ]

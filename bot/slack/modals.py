@@ -12,7 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.broadcast import Action, BroadcastRequest, Clock, Complaint, NotAccepted, Sentence, State
 from bot.policy import Person
 from bot.slack import views
-from bot.slack.answers import Body, explain, place_for, submitted_post, tell, workspace_of
+from bot.slack.answers import Body, explain, hours_told, place_for, submitted_post, tell, workspace_of
 from bot.slack.people import People
 from bot.words import Words, words_for
 from bot.workflow import Desk, Workflow
@@ -31,6 +31,7 @@ class Modals:
         self.forms: dict[str, Callable[[View, Person, Words, AsyncWebClient], Awaitable[None]]] = {
             "broadcast_compose": self.compose,
             "broadcast_reject": self.reject,
+            "broadcast_replan": self.replan,
         }
 
     async def submitted(self, ack: AsyncAck, body: Body, view: View, client: AsyncWebClient) -> None:
@@ -80,10 +81,17 @@ class Modals:
         )
         place = await place_for(self.desk, self.people, composed.channel)
         submitted = await self.workflow.submit(
-            request, key=f"view:{view['id']}", person=person, postable=place.postable, draft=composed.draft
+            request,
+            key=f"view:{view['id']}",
+            person=person,
+            postable=place.postable,
+            draft=composed.draft,
+            follows=composed.follows,
         )
-        if submitted.broadcast.state is State.DRAFT or submitted.broadcast.channel != composed.channel:
-            post = submitted_post(submitted, place, person, words)
+        hours = hours_told(self.desk, submitted.broadcast, words)
+        elsewhere = submitted.broadcast.channel != composed.channel
+        if submitted.broadcast.state is State.DRAFT or elsewhere or hours is not None:
+            post = submitted_post(submitted, place, person, hours, words)
             await tell(client, composed.channel, person.id, post)
 
     async def reject(self, view: View, person: Person, words: Words, client: AsyncWebClient) -> None:
@@ -100,6 +108,20 @@ class Modals:
             person=person,
             version=int(kept.get("version") or 0),
             reason=reason,
+        )
+
+    async def replan(self, view: View, person: Person, words: Words, client: AsyncWebClient) -> None:
+        """Plan it for another time: a new version, with a card and an approval of its own."""
+        kept, send_at = views.kept_in(view), views.read_replan(view)
+        if send_at is None:
+            raise NotAccepted(Complaint("send_at", Sentence("Choose a time.")))
+        await self.workflow.act(
+            person.workspace,
+            str(kept.get("id") or "?"),
+            Action.REPLAN,
+            person=person,
+            version=int(kept.get("version") or 0),
+            send_at=send_at,
         )
 
 

@@ -3,7 +3,11 @@ an outage or a rate limit only delays it."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import structlog
 from aiohttp import ClientError
@@ -18,7 +22,7 @@ from bot.broadcast import SECOND, Broadcast, Clock, Micros
 from bot.database import Database
 from bot.slack import views
 from bot.slack.views import Post, Showing
-from bot.store import Card, PendingNote, Vote
+from bot.store import Card, PendingNote, PendingPost, Vote
 from bot.words import Words
 
 log = structlog.get_logger(__name__)
@@ -27,6 +31,9 @@ AT_ONCE = 20
 CARD_PAUSE = 2 * SECOND  # between two drawings of one card
 UPDATES_A_MINUTE = 50  # `chat.update` of all cards of a workspace together
 LONGEST_PAUSE = 300 * SECOND
+POSTING = 60 * SECOND  # what one process has taken to post is left alone by the others for so long
+MAX_TRIES = 20
+PAINT_LEASE = 20.0  # seconds; a call to Slack takes 15 at the most
 
 BAD_BLOCKS = frozenset({"invalid_blocks", "msg_blocks_too_long", "invalid_blocks_format", "block_mismatch"})
 
@@ -45,23 +52,52 @@ class Threads:
     """One painter. `paint` makes one pass; what could not be shown stays in the store for the next one."""
 
     def __init__(
-        self, database: Database, client: AsyncWebClient, showing_of: ShowingOf, words: Words, clock: Clock
+        self,
+        database: Database,
+        client: AsyncWebClient,
+        showing_of: ShowingOf,
+        words: Words,
+        clock: Clock,
+        owner: str = "painter",
     ) -> None:
-        self.database, self.client, self.showing_of = database, client, showing_of
+        self.database, self.client, self.showing_of, self.owner = database, client, showing_of, owner
+        self._ours_until = 0.0
         self.words, self.clock = words, clock
         self._updates = AsyncLimiter(UPDATES_A_MINUTE, 60)
         self._quiet_until: Micros = 0
 
     async def paint(self) -> None:
-        """Draw the cards that are behind, then post what their threads have not been told."""
-        if self.clock() < self._quiet_until:
+        """Draw the cards that are behind, then post what their threads, and other places, have not been told."""
+        if self.clock() < self._quiet_until or not await self._ours():
             return
         try:
             for row in await self.database.read(lambda c: store.cards_to_draw(c, self.clock(), AT_ONCE)):
                 await self._draw(row)
             await self._post_notes()
+            await self._post_posts()
         except Later as later:
             self._quiet_until = self.clock() + min(int(later.seconds * SECOND), LONGEST_PAUSE)
+
+    async def _ours(self) -> bool:
+        """Of several processes one paints at a time: a card is posted once, and Slack's limits are for all of them.
+
+        Asked again before every call, so that one is never begun with less of the lease left than it may take.
+        """
+        if self.database.exclusive or time.monotonic() < self._ours_until:
+            return True
+        took = await self.database.write(partial(take_lease, owner=self.owner, at=self.clock()))
+        self._ours_until = time.monotonic() + PAINT_LEASE / 4 if took else 0.0
+        return took
+
+    async def let_go(self) -> None:
+        """Let another process paint at once."""
+        if time.monotonic() >= self._ours_until:
+            return
+        self._ours_until = 0.0
+        try:
+            await self.database.write(partial(take_lease, owner=self.owner, at=self.clock(), seconds=0.0))
+        except Exception as error:
+            log.info("the others wait until the lease is over", error=type(error).__name__)
 
     async def _post_notes(self) -> None:
         """A thread keeps its order, so each pass takes the oldest note of each broadcast until none is left."""
@@ -80,7 +116,31 @@ class Threads:
             card = await self._redraw(known, post, row)
         else:
             card = await self._first_card(row, post)
+        if card is not None and row.version > 1:
+            await self.database.write(lambda c: store.keep_card(c, card))
+            await self._shrink_older(row, card)
         await self.database.write(lambda c: self._drawn(c, row, card))
+
+    async def _shrink_older(self, row: Broadcast, card: Card) -> None:
+        """The cards of earlier versions become links to this one, so that nothing on them can be meant any more."""
+        older = await self.database.read(lambda c: store.older_cards(c, row))
+        link = await self._permalink(card) if older else None
+        for old in older:
+            post = views.moved(row, link, self.words)
+            try:
+                await self.change(old.channel, old.ts, post)
+            except SlackApiError as error:
+                log.warning("an older card could not be shrunk", broadcast=row.id, error=_code(error))
+            await self.database.write(partial(store.keep_card, card=replace(old, drawn=store.SHRUNK)))
+
+    async def _permalink(self, card: Card) -> str | None:
+        def ask(_: list[views.Block] | None) -> Awaitable[AsyncSlackResponse]:
+            return self.client.chat_getPermalink(channel=card.channel, message_ts=card.ts)
+
+        try:
+            return str((await self._call(ask, Post("")))["permalink"])
+        except SlackApiError:
+            return None
 
     def _drawn(self, connection: Connection, row: Broadcast, card: Card | None) -> None:
         if card is not None:
@@ -88,14 +148,8 @@ class Threads:
         store.drawn(connection, row, again_at=self.clock() + CARD_PAUSE)
 
     async def _redraw(self, known: Card, post: Post, row: Broadcast) -> Card | None:
-        await self._updates.acquire()
         try:
-            await self._call(
-                lambda blocks: self.client.chat_update(
-                    channel=known.channel, ts=known.ts, text=post.text, blocks=blocks
-                ),
-                post,
-            )
+            await self.change(known.channel, known.ts, post)
         except SlackApiError as error:
             return await self._lost_card(error, row, post)
         return Card(known.workspace, known.broadcast, known.version, known.channel, known.ts, row.revision)
@@ -151,8 +205,44 @@ class Threads:
 
     async def _put_off(self, pending: PendingNote, pause: Micros) -> None:
         """After some tries it is given up: the card tells the state all the same."""
-        again = None if pending.tries >= 20 else self.clock() + pause
+        again = None if pending.tries >= MAX_TRIES else self.clock() + pause
         await self.database.write(lambda c: store.note_failed(c, pending.seq, again))
+
+    # --- the outbox --------------------------------------------------------------------------------------------------
+
+    async def _post_posts(self) -> None:
+        """What belongs to no card, one after the other. What Slack cannot take now keeps its tries."""
+        while await self.database.read(lambda c: store.posts_wait(c, self.clock())):
+            now = self.clock()
+            pending = await self.database.write(partial(store.take_post, at=now, again_at=now + POSTING))
+            if pending is None:  # another process has it
+                return
+            try:
+                await self._post_one(pending)
+            except Later as later:
+                again = self.clock() + int(later.seconds * SECOND)
+                await self.database.write(partial(store.put_off_post, seq=pending.seq, again_at=again))
+                raise
+
+    async def _post_one(self, pending: PendingPost) -> None:
+        post = views.message(pending.sentence, pending.mention, self.words)
+        metadata = {"event_type": "broadcast_post", "event_payload": {"id": str(pending.seq)}}
+        try:
+            answer = await self.post(await self._channel_of(pending.place), post, metadata)
+        except SlackApiError as error:
+            log.warning("a place could not be told", place=pending.place, error=_code(error))
+            pause = min(5 * SECOND * 2**pending.tries, LONGEST_PAUSE)
+            again = None if pending.tries >= MAX_TRIES else self.clock() + pause
+            await self.database.write(partial(store.post_failed, seq=pending.seq, again_at=again))
+            return
+        await self.database.write(partial(store.post_made, seq=pending.seq, ts=answer["ts"]))
+
+    async def _channel_of(self, place: str) -> str:
+        """A person is told in the direct message that the bot has with them."""
+        if place[:1] not in ("U", "W"):
+            return place
+        opened = await self._call(lambda _: self.client.conversations_open(users=place), Post(""))
+        return str(opened["channel"]["id"])
 
     # --- Slack -------------------------------------------------------------------------------------------------------
 
@@ -161,6 +251,25 @@ class Threads:
     ) -> AsyncSlackResponse:
         # Ids only: other apps in the channel can read metadata.
         metadata = {"event_type": kind, "event_payload": {"id": row.id, "version": row.version}}
+        return await self.post(channel, post, metadata, thread, aloud=aloud)
+
+    async def change(self, channel: str, ts: str, post: Post) -> None:
+        """Show something else in a message of ours. Raises Later or SlackApiError."""
+        await self._updates.acquire()
+        await self._call(
+            lambda blocks: self.client.chat_update(channel=channel, ts=ts, text=post.text, blocks=blocks), post
+        )
+
+    async def post(
+        self,
+        channel: str,
+        post: Post,
+        metadata: Mapping[str, Any],
+        thread: str | None = None,
+        *,
+        aloud: bool = False,
+    ) -> AsyncSlackResponse:
+        """Raises Later or SlackApiError."""
         return await self._call(
             lambda blocks: self.client.chat_postMessage(
                 channel=channel,
@@ -168,7 +277,7 @@ class Threads:
                 blocks=blocks,
                 thread_ts=thread,
                 reply_broadcast=True if thread and aloud else None,
-                metadata=metadata,
+                metadata=dict(metadata),
                 unfurl_links=False,
                 unfurl_media=False,
             ),
@@ -179,6 +288,8 @@ class Threads:
         self, call: Callable[[list[views.Block] | None], Awaitable[AsyncSlackResponse]], post: Post
     ) -> AsyncSlackResponse:
         """Raises Later for what passes, SlackApiError for what does not."""
+        if not await self._ours():
+            raise Later(1.0)
         try:
             return await call(post.blocks or None)
         except SlackApiError as error:
@@ -200,6 +311,11 @@ class Threads:
             log.error("Slack does not know us any more", error=_code(error))
             return Later(60.0)
         return error
+
+
+def take_lease(connection: Connection, owner: str, at: Micros, seconds: float | None = None) -> bool:
+    now = store.database_time(connection) or at
+    return store.take_lease(connection, "paint", owner, PAINT_LEASE if seconds is None else seconds, now)
 
 
 def _code(error: SlackApiError) -> str:

@@ -63,6 +63,9 @@ HOLDS: Mapping[Hold, str] = {
     Hold.RESTORED: "the database was restored",
 }
 
+#: States in which it has not started, so that the hours matter to its card.
+WAITING = frozenset({State.PENDING, State.SCHEDULED, State.HELD})
+
 PURPOSES: Mapping[Purpose, str] = {Purpose.MARKETING: "Marketing", Purpose.TRANSACTIONAL: "Transactional"}
 
 STATUSES = {
@@ -85,7 +88,8 @@ class Post:
 
 @dataclass(frozen=True)
 class Showing:
-    """What a card shows beside its row. `zone`: the audience's, where its policy names one."""
+    """What a card shows beside its row. `zone`: the audience's, where its policy names one. `opens`: where the hours
+    forbid the start, the next instant at which they do not."""
 
     votes: tuple[Vote, ...]
     vendor: str
@@ -93,6 +97,7 @@ class Showing:
     verdict: Verdict | None
     training: bool
     zone: str
+    opens: Micros | None = None
 
 
 # --- text, safely ----------------------------------------------------------------------------------------------------
@@ -181,6 +186,14 @@ def card(broadcast: Broadcast, showing: Showing, words: Words) -> Post:
     return Post(summary(broadcast, words), blocks)
 
 
+def moved(broadcast: Broadcast, link: str | None, words: Words) -> Post:
+    """What is left of the card of an earlier version: a line with a link to the newer one."""
+    told = words("*{id}* was changed, so this card counts no more.", id=broadcast.id)
+    if link:
+        told = f"{told} {words('<{link}|Open its card>', link=link)}"
+    return Post(told, [section(told, f"moved:{broadcast.version}")])
+
+
 def summary(broadcast: Broadcast, words: Words) -> str:
     """The card in one sentence."""
     shown = broadcast.text if len(broadcast.text) <= 80 else f"{broadcast.text[:79]}…"
@@ -247,6 +260,14 @@ def _warnings(broadcast: Broadcast, showing: Showing, words: Words) -> list[str]
                 broadcast.unnamed,
             )
         )
+    if broadcast.covers > 1:
+        found.append(
+            words(
+                "🔁 One approval is for this one and the next {number} of *{schedule}*",
+                number=broadcast.covers - 1,
+                schedule=broadcast.schedule or "",
+            )
+        )
     if broadcast.everyone:
         found.append(words("⚠️ Goes to all subscribers of a public group"))
     if showing.legacy:
@@ -261,6 +282,9 @@ def _facts(broadcast: Broadcast, showing: Showing, words: Words) -> list[dict[st
         (words("Account"), f"{quote(broadcast.account)} ({quote(showing.vendor)})"),
         (words("Start"), _start(broadcast, showing, words)),
     ]
+    if broadcast.schedule:
+        local = (broadcast.occurrence or "").replace("T", " ")
+        facts.append((words("Comes again"), f"*{broadcast.schedule}* · {local} {broadcast.zone}"))
     if broadcast.sender:
         facts.append((words("Sender"), quote(broadcast.sender)))
     if broadcast.campaign:
@@ -289,12 +313,21 @@ def _start(broadcast: Broadcast, showing: Showing, words: Words) -> str:
         start = when(broadcast.due, zone)
     else:
         start = words("right after approval")
-    if isinstance(showing.verdict, HoldUntil) and broadcast.state in (State.PENDING, State.SCHEDULED):
-        opens = int(showing.verdict.instant.timestamp()) * SECOND
-        start += "\n" + words("✋ held for the hours until {opens_at}", opens_at=when(opens, showing.zone or "UTC"))
-    if isinstance(showing.verdict, Refuse) and broadcast.state in (State.PENDING, State.SCHEDULED):
-        start += "\n" + words("✋ the hours for this audience do not allow it then")
-    return start
+    closed = _closed(broadcast, showing, words)
+    return f"{start}\n{closed}" if closed else start
+
+
+def _closed(broadcast: Broadcast, showing: Showing, words: Words) -> str | None:
+    """What the hours say of a start that they do not allow, with the next one that they do."""
+    if not isinstance(showing.verdict, HoldUntil | Refuse):
+        return None
+    if showing.opens is None:
+        return words("✋ the hours for this audience never allow it")
+    zone = showing.zone or broadcast.zone
+    opens = f"{when(showing.opens, zone)} ({spelled(showing.opens, zone)})"
+    if isinstance(showing.verdict, HoldUntil):
+        return words("✋ held for the hours until {opens_at}", opens_at=opens)
+    return words("✋ the hours for this audience do not allow it then; they do from {opens_at} on", opens_at=opens)
 
 
 def _progress(broadcast: Broadcast, words: Words) -> list[Block]:
@@ -334,7 +367,7 @@ def _next_step(broadcast: Broadcast, showing: Showing, words: Words) -> str:
             by = words("Approved by {who}", who=yes) if showing.votes else words("No approval needed")
             return words("{by}. It starts {start}.", by=by, start=start)
         case State.HELD:
-            return words("Held: {why}.", why=words(HOLDS[broadcast.hold or Hold.LATE]))
+            return _held(broadcast, showing, words)
         case State.SENDING:
             releasing = broadcast.phase is Phase.RELEASING
             return words("It is going out now.") if releasing else words("Being prepared at the vendor.")
@@ -346,42 +379,67 @@ def _next_step(broadcast: Broadcast, showing: Showing, words: Words) -> str:
             return words("Nothing more happens to it. To send again, ask for a new broadcast.")
 
 
+def _held(broadcast: Broadcast, showing: Showing, words: Words) -> str:
+    why = words("Held: {why}.", why=words(HOLDS[broadcast.hold or Hold.LATE]))
+    if broadcast.hold_until is not None:
+        opens = when(broadcast.hold_until, showing.zone or broadcast.zone)
+        return f"{why} {words('It goes by itself {opens_at}.', opens_at=opens)}"
+    asked = words("Send it now, re-plan it, or drop it.")
+    if broadcast.expires_at is None:
+        return f"{why} {asked}"
+    ends = words("Without a decision it ends {end_at}.", end_at=when(broadcast.expires_at, broadcast.zone))
+    return f"{why} {asked} {ends}"
+
+
 BUTTONS: Mapping[Action, tuple[str, str | None]] = {  # label and style, in the order in which they stand
     Action.APPROVE: ("Approve", "primary"),
     Action.REJECT: ("Reject", "danger"),
     Action.CANCEL: ("Cancel", None),
     Action.STOP: ("Stop", "danger"),
     Action.SEND_NOW: ("Send now", "primary"),
+    Action.REPLAN: ("Re-plan", None),
     Action.DROP: ("Drop", "danger"),
     Action.MARK_SENT: ("It went out", None),
     Action.MARK_NOT_SENT: ("It did not go out", "danger"),
 }
 
 
+#: What a follow-up is called where the broadcast itself is over, or can only be put right.
+FOLLOW_UPS: Mapping[State, str] = {
+    **dict.fromkeys((State.SENT, State.DONE), "Send a correction"),
+    **dict.fromkeys((State.FAILED, State.REJECTED, State.CANCELLED, State.EXPIRED), "Send a follow-up"),
+}
+
+
 def _buttons(broadcast: Broadcast, words: Words) -> list[Block]:
-    """The buttons are read from the table of transitions, so they cannot disagree with it."""
+    """The buttons are read from the table of transitions, so they cannot disagree with it.
+
+    A follow-up is no transition: it is a new broadcast, that this one's text is put into the form for.
+    """
     possible = allowed(broadcast.state)
     unwanted = Action.CANCEL if broadcast.in_undo_window else Action.STOP
     shown = [action for action in BUTTONS if action in possible and action is not unwanted]
-    if not shown:
-        return []
     elements = [_button(action, broadcast, words) for action in shown]
+    if broadcast.state in FOLLOW_UPS:
+        elements.append(_plain_button("follow_up", words(FOLLOW_UPS[broadcast.state]), broadcast))
+    if not elements:
+        return []
     return [{"type": "actions", "block_id": f"actions:{broadcast.revision}", "elements": elements}]
 
 
 def _button(action: Action, broadcast: Broadcast, words: Words) -> dict[str, Any]:
     label, style = BUTTONS[action]
-    button = {
-        "type": "button",
-        "action_id": f"broadcast.{action}",
-        "text": plain(words(label)),
-        "value": f"{broadcast.id}:{broadcast.version}",
-    }
+    button = _plain_button(action, words(label), broadcast)
     if style:
         button["style"] = style
     if action in (Action.APPROVE, Action.SEND_NOW, Action.MARK_NOT_SENT):
         button["confirm"] = _confirm(action, broadcast, words)
     return button
+
+
+def _plain_button(name: str, label: str, broadcast: Broadcast) -> dict[str, Any]:
+    value = f"{broadcast.id}:{broadcast.version}"
+    return {"type": "button", "action_id": f"broadcast.{name}", "text": plain(label), "value": value}
 
 
 def _confirm(action: Action, broadcast: Broadcast, words: Words) -> dict[str, Any]:
@@ -390,6 +448,8 @@ def _confirm(action: Action, broadcast: Broadcast, words: Words) -> dict[str, An
     question = words("{about}. Start: {start}. It cannot be recalled.", about=about, start=start)
     if broadcast.everyone and action is Action.APPROVE:
         question = words("ALL subscribers of the public group: {question}", question=question)
+    if broadcast.covers > 1 and action is Action.APPROVE:
+        question = words("{question} It is for {number} of them.", question=question, number=broadcast.covers)
     if action is Action.MARK_NOT_SENT:
         question = words("Are you sure that it did not go out? It ends as failed; nothing is sent again.")
     return {
@@ -405,10 +465,16 @@ def _confirm(action: Action, broadcast: Broadcast, words: Words) -> dict[str, An
 
 def note(said: Note, broadcast: Broadcast, words: Words) -> Post:
     """One thing that the thread is told."""
-    told = sentence(words, said.sentence)
-    if said.mention:
-        told = f"{mentions(said.mention.split())} {told}"
-    return Post(f"{told} ({broadcast.id})" if said.aloud else told, [section(told)])
+    post = message(said.sentence, said.mention, words)
+    return Post(f"{post.text} ({broadcast.id})", post.blocks) if said.aloud else post
+
+
+def message(said: Sentence, mention: str | None, words: Words) -> Post:
+    """Something that is told where no card stands. `mention`: ids of people, with spaces."""
+    told = sentence(words, said)
+    if mention:
+        told = f"{mentions(mention.split())} {told}"
+    return Post(told, [section(told)])
 
 
 # --- forms -----------------------------------------------------------------------------------------------------------
@@ -418,12 +484,14 @@ INPUTS = ("audience", "purpose", "text", "send_at", "sender", "campaign")
 
 @dataclass(frozen=True)
 class Form:
-    """The compose form. `audiences`: (name, label) pairs; `values`: what it is filled with."""
+    """The compose form. `audiences`: (name, label) pairs; `values`: what it is filled with; `draft`, `follows`: ids of
+    the draft that it completes, of the broadcast that it follows."""
 
     audiences: Sequence[tuple[str, str]]
     channel: str
     draft: str | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
+    follows: str | None = None
 
 
 @dataclass(frozen=True)
@@ -438,6 +506,7 @@ class Composed:
     campaign: str | None
     channel: str
     draft: str | None
+    follows: str | None
 
 
 def compose(form: Form, words: Words) -> dict[str, Any]:
@@ -478,7 +547,7 @@ def compose(form: Form, words: Words) -> dict[str, Any]:
         words("New broadcast"),
         words("Ask to send"),
         blocks,
-        {"channel": form.channel, "draft": form.draft},
+        {"channel": form.channel, "draft": form.draft, "follows": form.follows},
         words,
     )
 
@@ -532,7 +601,20 @@ def read_compose(view: Mapping[str, Any]) -> Composed:
         campaign=(_value(values, "campaign").get("value") or "").strip() or None,
         channel=str(kept.get("channel") or ""),
         draft=kept.get("draft"),
+        follows=kept.get("follows"),
     )
+
+
+def filled(broadcast: Broadcast, *, send_at: Micros | None = None) -> dict[str, Any]:
+    """The compose form's values for the text and the options of this broadcast."""
+    return {
+        "audience": broadcast.audience,
+        "purpose": broadcast.purpose,
+        "text": broadcast.typed,
+        "send_at": send_at // SECOND if send_at else None,
+        "sender": broadcast.sender,
+        "campaign": broadcast.campaign,
+    }
 
 
 def _value(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -564,8 +646,9 @@ def field_errors(complaints: Iterable[Complaint], view: Mapping[str, Any], words
         for block in view.get("blocks", [])
         if block.get("type") == "input"
     }
+    otherwise = places.get("text") or next(reversed(places.values()), "text")
     return {
-        places.get(complaint.field, places.get("text", "text")): unmarked(sentence(words, complaint.sentence))
+        places.get(complaint.field, otherwise): unmarked(sentence(words, complaint.sentence))
         for complaint in complaints
     }
 
@@ -589,6 +672,25 @@ def reject_form(broadcast: Broadcast, words: Words) -> dict[str, Any]:
     return _modal("broadcast_reject", words("Reject"), words("Reject"), blocks, kept, words)
 
 
+def replan_form(broadcast: Broadcast, start: Micros, words: Words, *, closed: bool = False) -> dict[str, Any]:
+    """Asks for another start. `start` is what it is filled with; `closed`: the hours allow no earlier one."""
+    about = words("Re-plan *{id}* to *{audience}*?", id=broadcast.id, audience=quote(broadcast.audience))
+    if closed:
+        opens = when(start, broadcast.zone)
+        about += "\n" + words("The next start that the hours allow is {opens_at}.", opens_at=opens)
+    picker = {"type": "datetimepicker", "initial_date_time": start // SECOND}
+    hint = words("It is a new version then: what was approved before does not count any more.")
+    blocks = [section(about), _input("send_at", words("Start"), picker, hint=hint)]
+    kept = {"id": broadcast.id, "version": broadcast.version}
+    return _modal("broadcast_replan", words("Re-plan"), words("Re-plan"), blocks, kept, words)
+
+
+def read_replan(view: Mapping[str, Any]) -> Micros | None:
+    """The start that was chosen."""
+    chosen = _value(view.get("state", {}).get("values", {}), "send_at").get("selected_date_time")
+    return int(chosen) * SECOND if chosen else None
+
+
 # --- answers to one person -------------------------------------------------------------------------------------------
 
 
@@ -601,16 +703,15 @@ def complaint(told: Iterable[str], typed: str, words: Words) -> Post:
     return Post(lines, blocks)
 
 
+def usage(usage: str, typed: str, words: Words) -> Post:
+    """How a command is written, and what was typed."""
+    return complaint([words("Write it like this: `/broadcast {usage}`", usage=quote(usage))], typed, words)
+
+
 def draft_kept(broadcast: Broadcast, fix: str, words: Words) -> Post:
     """No card can stand where it was asked for: the draft waits, and the fix is named."""
     told = words("I kept your draft as *{id}*.", id=broadcast.id)
-    button = {
-        "type": "button",
-        "action_id": "broadcast.edit",
-        "text": plain(words("Open the draft")),
-        "value": f"{broadcast.id}:{broadcast.version}",
-        "style": "primary",
-    }
+    button = {**_plain_button("edit", words("Open the draft"), broadcast), "style": "primary"}
     blocks = [section(f"{fix}\n{told}"), *literal(broadcast.typed), {"type": "actions", "elements": [button]}]
     return Post(f"{fix} {told}", blocks)
 

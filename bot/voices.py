@@ -1,0 +1,143 @@
+"""No state waits without a voice: when somebody is told that a broadcast still waits, and what they are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Connection
+
+from bot import store
+from bot.broadcast import SECOND, Action, Broadcast, Clock, Hold, Micros, Sentence, State, micros
+from bot.database import Database
+from bot.settings import ApprovalSettings, Settings
+from bot.store import Note
+
+HOUR = 3600 * SECOND
+DAY = 24 * HOUR
+NOTICE = 15 * 60 * SECOND  # before a start that was far away when it was planned
+FAR = HOUR
+LAST_WORD = HOUR  # before something ends because nobody decided
+DRAFT_KEPT = 7 * DAY
+DRAFT_NOTICE = DAY
+MOST_DOUBLINGS = 20
+SHOWN = 1500  # characters of a draft's text in a message about it
+
+
+def asks(at: Micros, approval: ApprovalSettings) -> dict[str, Any]:
+    """The fields of a broadcast that asks somebody from `at` on: when it asks again, and when it gives up."""
+    return {"voice_at": at + micros(approval.remind_after), "expires_at": at + micros(approval.expires_after)}
+
+
+def next_reminder(now: Micros, said: int, ends_at: Micros | None, approval: ApprovalSettings) -> Micros | None:
+    """When to ask again after `said` reminders: ever more seldom, and a last time before the end. None: not again."""
+    later = now + (micros(approval.remind_after) << min(said, MOST_DOUBLINGS))
+    if ends_at is None or later <= ends_at - LAST_WORD:
+        return later
+    enough = ends_at - LAST_WORD - now >= micros(approval.remind_after)
+    return ends_at - LAST_WORD if enough else None
+
+
+def before_start(start: Micros, at: Micros) -> Micros | None:
+    """When the requester hears that what was planned at `at` is about to start; None when it starts soon anyway."""
+    return start - NOTICE if start - at > FAR else None
+
+
+def draft_notice(at: Micros) -> Micros:
+    """When the writer of a draft, kept since `at`, hears that it will not be kept much longer."""
+    return at + DRAFT_KEPT - DRAFT_NOTICE
+
+
+class Voices:
+    """Says what is to be said of everything that waits. However many replicas ask, each thing is said once."""
+
+    def __init__(self, database: Database, *, settings: Settings, clock: Clock, wake: Callable[[], None]) -> None:
+        self.database, self.approval, self.clock, self.wake = database, settings.approval, clock, wake
+
+    async def tick(self) -> None:
+        if not await self.database.read(lambda c: store.voices_wait(c, self.clock())):
+            return
+        if await self.database.write(self._speak):
+            self.wake()
+
+    def _speak(self, connection: Connection) -> int:
+        now = self.clock()
+        rows = store.to_voice(connection, now)
+        for row in rows:
+            if row.state is State.DRAFT:
+                self._about_draft(connection, row, now)
+            else:
+                said, again_at = self._about(connection, row, now)
+                store.voiced(connection, row, now, again_at, said)
+        return len(rows)
+
+    def _about(self, connection: Connection, row: Broadcast, now: Micros) -> tuple[list[Note], Micros | None]:
+        """What to say, and when there is something to say again. A state that does not wait says nothing."""
+        match row.state:
+            case State.PENDING:
+                again_at = next_reminder(now, row.voices + 1, row.expires_at, self.approval)
+                return [self._pending(connection, row, now, last=again_at is None)], again_at
+            case State.HELD if row.hold is not Hold.HOURS or row.hold_until is None:
+                again_at = next_reminder(now, row.voices + 1, row.expires_at, self.approval)
+                return [_held(row, last=again_at is None)], again_at
+            case State.SCHEDULED:
+                return _scheduled(row, now)
+        return [], None
+
+    def _pending(self, connection: Connection, row: Broadcast, now: Micros, *, last: bool) -> Note:
+        """To the approvers who have not answered. One card and its thread: nobody is written to directly."""
+        yes = {vote.approver for vote in store.votes_for(connection, row)}
+        missing = [id for id in row.approvers if id not in {*yes, row.requester, row.editor}]
+        values: dict[str, str | int | Sentence] = {"missing": max(row.quorum - len(yes), 0), **_end(row)}
+        if last:
+            template = "This is the last reminder: it ends {end_at}. Approvals still needed: {missing}."
+        elif row.send_at is not None and row.send_at < now:
+            template = (
+                "Its time, {start_at}, has passed, so it asks again once it is approved. "
+                "Approvals still needed: {missing}. Without them it ends {end_at}."
+            )
+            values["start_at"] = row.send_at
+        else:
+            template = "Approvals still needed: {missing}. Without them it ends {end_at}."
+        return Note(Sentence(template, values), mention=" ".join(missing) or None)
+
+    # --- drafts ------------------------------------------------------------------------------------------------------
+
+    def _about_draft(self, connection: Connection, row: Broadcast, now: Micros) -> None:
+        """A draft has no card, so its writer is told directly: the day before it is thrown away, and then."""
+        if row.voices == 0:
+            end = now + DRAFT_NOTICE
+            template = "Your draft *{id}* is thrown away {end_at}: “{text}”"
+            done = store.voiced(connection, row, now, end, [])
+        else:
+            end = now
+            template = "Your draft *{id}* was kept for a week and is thrown away now: “{text}”"
+            done = store.move(connection, row, Action.DISCARD, actor="clock", at=now, draw_at=None) is not None
+        if done:
+            self._tell_writer(connection, row, now, template, end)
+
+    def _tell_writer(self, connection: Connection, row: Broadcast, now: Micros, template: str, end: Micros) -> None:
+        shown = row.typed if len(row.typed) <= SHOWN else f"{row.typed[:SHOWN]}…"
+        said = Sentence(template, {"id": row.id, "text": shown, "end_at": end})
+        store.post(connection, row.workspace, f"draft:{row.id}:{row.voice_at}", row.requester, said, None, now)
+
+
+def _held(row: Broadcast, *, last: bool) -> Note:
+    template = "It is still held. Send it now, re-plan it or drop it; without a decision it ends {end_at}."
+    if last:
+        template = "This is the last reminder: it ends {end_at}, unless you send it now or re-plan it."
+    return Note(Sentence(template, _end(row)), mention=row.requester)
+
+
+def _end(row: Broadcast) -> dict[str, str | int | Sentence]:
+    return {"end_at": row.expires_at or 0}
+
+
+def _scheduled(row: Broadcast, now: Micros) -> tuple[list[Note], Micros | None]:
+    start = row.due or now
+    if start - now > NOTICE:  # put off meanwhile
+        return [], start - NOTICE
+    if start <= now:
+        return [], None
+    said = Sentence("It starts {start_at}. Until then *Cancel* on its card stops it.", {"start_at": start})
+    return [Note(said, mention=row.requester)], None
