@@ -28,21 +28,25 @@ from slack_sdk.web.async_client import AsyncWebClient
 from starlette.applications import Starlette
 
 from bot import store
-from bot.broadcast import Broadcast, Clock, moment, now
+from bot.broadcast import Broadcast, Clock, now
 from bot.catalogue import Catalogue
-from bot.database import AlreadyDispatching, Database, open_database, upgrade
+from bot.database import AlreadyDispatching, Busy, Database, open_database, upgrade
 from bot.dispatch import Dispatcher, token_for
-from bot.hours import Policy, decide, resolve_policies
+from bot.hours import Policy, resolve_policies
+from bot.reminders import Reminders
 from bot.scheduler import Bell, Scheduler
 from bot.settings import Settings, SettingsError, secret_key_for
 from bot.slack.actions import Actions
 from bot.slack.commands import Commands
 from bot.slack.modals import Modals
+from bot.slack.notices import Notices
 from bot.slack.people import People
+from bot.slack.recurring import Recurring
 from bot.slack.threads import Threads
-from bot.slack.views import Showing
+from bot.slack.views import WAITING, Showing
 from bot.store import Vote
 from bot.tracker import Tracker
+from bot.voices import Voices
 from bot.web import CallbackDoor, Health, Meters, SlackDoor, metrics_site, public_site
 from bot.words import words_for
 from bot.workflow import Desk, Workflow
@@ -138,6 +142,7 @@ class Bot:
         self.meters = Meters()
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.database = open_database(settings.database_url)
+        self.database.check_place()
         self.policies = policies_of(settings)
         self.key = secret_key_for(settings)
         self.providers = open_accounts(settings, self.database, clock)
@@ -154,19 +159,26 @@ class Bot:
         shared |= {"key": self.key, "wake": self.wake}
         self.quick = self._client(LISTENER_TIMEOUT)
         self.people = People(self.quick)
-        self.workflow = Workflow(self.database, self.desk, self.people.members, self.clock, self.wake)
+        self.workflow = Workflow(
+            self.database, self.desk, self.people.members, self.clock, self.wake, self.people.person, self.heed
+        )
         self.dispatcher = Dispatcher(
             self.database,
             policies=self.policies,
             owner=self.owner,
             tell_size=self.workflow.learn_size,
+            still_approved=self.workflow.still_approved,
             **shared,
         )
+        self.voices = Voices(self.database, settings=self.settings, clock=self.clock, wake=self.wake)
         self.tracker = Tracker(self.database, **shared)
+        self.reminders = Reminders(self.database, self.workflow, self.people, self.clock, self.wake)
 
     def _build_slack(self) -> None:
         self.posting = self._client(POSTING_TIMEOUT)
-        self.threads = Threads(self.database, self.posting, self.showing, words_for(self.settings.locale), self.clock)
+        words = words_for(self.settings.locale)
+        self.threads = Threads(self.database, self.posting, self.showing, words, self.clock, self.owner)
+        self.notices = Notices(self.database, self.threads, words, self.clock)
         self.slack = self._bolt()
 
     def _client(self, timeout: int) -> AsyncWebClient:
@@ -188,9 +200,10 @@ class Bot:
             logger=logging.getLogger("slack_bolt"),  # else it takes the level of the root, and logs whole payloads
         )
         parts = (self.workflow, self.people, self.desk, self.clock)
-        commands = Commands(*parts, self.showing, self.ours)
+        recurring = Recurring(self.reminders, self.people, self.clock)
+        commands = Commands(*parts, self.showing, self.ours, recurring)
         modals = Modals(*parts, self.ours)
-        actions = Actions(*parts, self.ours)
+        actions = Actions(*parts, self.ours, recurring)
         app.command(ANY)(commands.handle)
         app.view(ANY)(modals.submitted)
         app.view_closed(ANY)(modals.closed)
@@ -204,6 +217,9 @@ class Bot:
     def ours(self) -> str:
         """The workspace that our token belongs to; what comes from another one is refused."""
         return self.people.workspace
+
+    def heed(self, workspace: str, paused: bool) -> None:
+        self.dispatcher.heed(workspace, paused)
 
     def wake(self) -> None:
         if self.scheduler is None:
@@ -224,14 +240,16 @@ class Bot:
         """What a card shows beside its row."""
         provider = self.providers.get(broadcast.account)
         policy = self.policies.get(broadcast.policy or "")
-        start = broadcast.send_at or self.clock()
+        start = max(broadcast.send_at or 0, self.clock())
+        outlook = self.desk.outlook(broadcast, start) if broadcast.state in WAITING else None
         return Showing(
             votes=tuple(votes),
             vendor=provider.title if provider else broadcast.provider,
             legacy=provider.capabilities.legacy if provider else None,
-            verdict=decide(policy, broadcast.purpose, moment(start)) if policy and not broadcast.accepted_at else None,
+            verdict=outlook.verdict if outlook else None,
+            opens=outlook.opens if outlook else None,
             training=broadcast.mode == "training",
-            zone=policy.timezone if policy and policy.country else "",
+            zone=policy.timezone if policy and (policy.country or policy.timezone != "UTC") else "",
         )
 
     def callback_address(self, account: str) -> str | None:
@@ -243,12 +261,8 @@ class Bot:
     # --- life --------------------------------------------------------------------------------------------------------
 
     async def start(self, host: str, port: int) -> None:
-        """Everything up, in the order in which each needs the other. Raises CannotStart or SettingsError."""
-        await self._check_schema()
-        try:
-            self.database.claim_dispatch()
-        except AlreadyDispatching as error:
-            raise CannotStart(f"Another bellcrier already dispatches from {error}. Stop it first.") from None
+        """Everything up, in the order in which each needs the other. Raises CannotStart, Unusable or SettingsError."""
+        await self._open_database()
         await self._greet_slack()
         self.servers = [Server(self.site(), host, port)]
         if self.settings.metrics_listen:
@@ -262,12 +276,23 @@ class Bot:
         if self.settings.slack_app_token is not None:
             await self._open_socket(self.settings.slack_app_token.get_secret_value())
 
+    async def _open_database(self) -> None:
+        """What is damaged, read-only or gone is noticed now, and never replaced by something empty."""
+        try:
+            await self.database.check()
+            self.database.claim_dispatch()
+            await self._check_schema()
+        except AlreadyDispatching as error:
+            raise CannotStart(f"Another bellcrier already dispatches from {error}. Stop it first.") from None
+        except Busy as error:
+            raise CannotStart(f"The database does not answer ({error}). Start it, or check DATABASE_URL.") from None
+
     async def _check_schema(self) -> None:
         revision = await self.database.read(store.schema_revision)
         if revision is None and await self.database.read(store.is_empty):
-            await self.database.write(upgrade)
-        elif revision != store.REVISION:
-            raise CannotStart("The database has another schema than this version. Run `bellcrier db upgrade`.")
+            await self.database.write(upgrade, patience=None)
+        elif trouble := store.schema_trouble(revision):
+            raise CannotStart(trouble)
 
     async def _greet_slack(self) -> None:
         """A dead token is noticed now, not at the first command."""
@@ -291,9 +316,12 @@ class Bot:
         return (
             Bell("dispatch", 0.5, self.dispatcher.tick),
             Bell("paint", 1.0, self.threads.paint),
+            Bell("remind", 1.0, self.reminders.tick),
+            Bell("notices", 1.0, self.notices.paint),
             Bell("track", 1.0, self.tracker.tick),
             Bell("sizes", 2.0, self.dispatcher.learn_sizes),
             Bell("expire", 10.0, self.workflow.expire),
+            Bell("voices", 5.0, self.voices.tick),
             Bell("audiences", 60.0, self.catalogue.refresh),
         )
 
@@ -326,6 +354,7 @@ class Bot:
         await self.dispatcher.stop(longest + 1)
         if self.scheduler is not None:
             await self.scheduler.stop(SHUTDOWN)
+            await self.threads.let_go()
         for server in getattr(self, "servers", []):
             await server.stop()
         await self.close()
@@ -400,7 +429,7 @@ async def report(error: Exception, request: AsyncBoltRequest) -> BoltResponse | 
 async def run(
     settings: Settings, *, host: str, port: int, ready: Callable[[str], None], stop: asyncio.Event | None = None
 ) -> int:
-    """Run until SIGTERM, SIGINT or `stop`. Returns the exit code. Raises CannotStart or SettingsError at the start."""
+    """Run until SIGTERM, SIGINT or `stop`. Returns the exit code. Raises CannotStart, Unusable or SettingsError."""
     asked = stop or asyncio.Event()
     if stop is None:
         loop = asyncio.get_running_loop()

@@ -30,6 +30,7 @@ from pydantic import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from bot.hours import Holidays
 from providers.base import AudienceKind, Purpose
 
 FILE = "bellcrier.toml"
@@ -170,6 +171,7 @@ class Settings(_Table):
     admins: Names = ()
     secret_key: SecretStr | None = None
     hourly_cap: int = Field(default=60, ge=1)
+    holidays: Holidays | None = None
     metrics_listen: str | None = None
     allow_private_hosts: bool = False
     grace: Duration = timedelta(minutes=10)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import structlog
 from slack_bolt.context.ack.async_ack import AsyncAck
@@ -21,14 +20,28 @@ from bot.broadcast import (
     Clock,
     Complaint,
     NotAccepted,
+    NotAllowed,
+    NotFound,
+    NotUnderstood,
     Sentence,
     State,
     moment,
 )
-from bot.policy import Person
+from bot.policy import Person, mentions, must_be_member
 from bot.slack import typed, views
-from bot.slack.answers import Body, explain, form_audiences, place_for, submitted_post, workspace_of
+from bot.slack.answers import (
+    Body,
+    Subcommand,
+    Typing,
+    explain,
+    form_audiences,
+    hours_told,
+    place_for,
+    submitted_post,
+    workspace_of,
+)
 from bot.slack.people import UNREACHABLE, People
+from bot.slack.recurring import Recurring
 from bot.slack.views import Post
 from bot.store import Vote
 from bot.when import NotATime, parse_when
@@ -42,17 +55,6 @@ ShowingOf = Callable[[Broadcast, list[Vote]], views.Showing]
 LISTED = 10
 
 
-@dataclass(frozen=True)
-class Typing:
-    """A command as it came: who typed what, where, and the words to answer in."""
-
-    person: Person
-    channel: str
-    text: str
-    trigger: str
-    words: Words
-
-
 class Commands:
     """The subcommands by name; the first line of each method's docstring is its help."""
 
@@ -64,17 +66,20 @@ class Commands:
         clock: Clock,
         showing_of: ShowingOf,
         ours: Callable[[], str],
+        recurring: Recurring,
     ) -> None:
         self.workflow, self.people, self.desk, self.clock = workflow, people, desk, clock
-        self.showing_of, self.ours = showing_of, ours
-        self.table: dict[str, tuple[str, Callable[[Typing, AsyncWebClient], Awaitable[Post | None]]]] = {
+        self.showing_of, self.ours, self.recurring = showing_of, ours, recurring
+        self.table: dict[str, Subcommand] = {
             "send": ("send <audience> [marketing|transactional] [at=<when>] <text>", self.send),
             "audiences": ("audiences", self.audiences),
             "list": ("list", self.list),
             "show": ("show <id>", self.show),
             "cancel": ("cancel <id>", self.cancel),
-            "pause": ("pause all", self.pause),
-            "resume": ("resume all", self.resume),
+            **recurring.table,
+            "pause": ("pause all|<id> [until=<date>]", self.pause),
+            "resume": ("resume all|<id>", self.resume),
+            "template": ("template save|use|list|delete <name> [<text>]", self.template),
             "help": ("help", self.help),
         }
 
@@ -122,7 +127,9 @@ class Commands:
 
     async def form(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Open the form."""
-        form = views.Form(form_audiences(self.desk), asked.channel)
+        return await self._open(views.Form(form_audiences(self.desk), asked.channel), asked, client)
+
+    async def _open(self, form: views.Form, asked: Typing, client: AsyncWebClient) -> Post | None:
         try:
             await client.views_open(trigger_id=asked.trigger, view=views.compose(form, asked.words))
         except SlackApiError as error:
@@ -153,7 +160,8 @@ class Commands:
         place = await place_for(self.desk, self.people, asked.channel)
         key = f"command:{asked.trigger or secrets.token_hex(8)}"
         submitted = await self.workflow.submit(request, key=key, person=asked.person, postable=place.postable)
-        return submitted_post(submitted, place, asked.person, asked.words)
+        hours = hours_told(self.desk, submitted.broadcast, asked.words)
+        return submitted_post(submitted, place, asked.person, hours, asked.words)
 
     def _start(self, parts: typed.Typed, person: Person) -> int | None:
         if "at" not in parts.options:
@@ -192,11 +200,16 @@ class Commands:
         return views.listing(rows, asked.words)
 
     async def show(self, asked: Typing, client: AsyncWebClient) -> Post | None:
-        """Show one broadcast and who did what to it."""
+        """Show one broadcast and who did what to it, or what comes again."""
         id, _ = typed.first_word(asked.text)
         if not id:
             return self._usage("show", asked)
-        row = await self.workflow.find(asked.person.workspace, id)
+        try:
+            row = await self.workflow.find(asked.person.workspace, id)
+        except NotUnderstood:
+            raise
+        except NotFound:
+            return await self.recurring.show(asked, id)
         votes, history, card = await self.workflow.database.read(
             lambda c: (store.votes_for(c, row), store.history(c, row.workspace, row.id), store.card_of(c, row))
         )
@@ -216,24 +229,91 @@ class Commands:
         return Post(asked.words("{id} is cancelled. Nothing was sent.", id=ended.id))
 
     async def pause(self, asked: Typing, client: AsyncWebClient) -> Post | None:
-        """Stop all sending, at once (admins)."""
-        if typed.first_word(asked.text)[0].lower() != "all":
-            return self._usage("pause", asked)
+        """Stop all sending at once (admins), or hold one thing that comes again."""
+        what = typed.first_word(asked.text)[0].lower()
+        if what != "all":
+            return await self.recurring.pause(asked, client) if what else self._usage("pause", asked)
         await self.workflow.pause_all(asked.person, on=True)
         return Post(
             asked.words("All sending is paused. What falls due is held and asks. `/broadcast resume all` ends it.")
         )
 
     async def resume(self, asked: Typing, client: AsyncWebClient) -> Post | None:
-        """Let sending go on (admins)."""
-        if typed.first_word(asked.text)[0].lower() != "all":
-            return self._usage("resume", asked)
+        """Let sending go on (admins), or one thing that comes again."""
+        what = typed.first_word(asked.text)[0].lower()
+        if what != "all":
+            return await self.recurring.resume(asked, client) if what else self._usage("resume", asked)
         held = await self.workflow.pause_all(asked.person, on=False)
         return Post(
             asked.words(
                 "Sending goes on. What was held meanwhile ({number}) waits for *Send now* on its card.", number=held
             )
         )
+
+    async def template(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Keep a text under a name: `save <name> [audience] [purpose] <text>`, `use`, `list`, `delete <name>`."""
+        verb, rest = typed.first_word(texts.decode_slack(asked.text))
+        name, rest = typed.first_word(rest)
+        deeds = {"save": self._save_template, "use": self._use_template, "delete": self._delete_template}
+        if verb.lower() == "list":
+            return await self._list_templates(asked)
+        if verb.lower() not in deeds or not name:
+            return self._usage("template", asked)
+        return await deeds[verb.lower()](asked, name.lower()[:64], rest, client)
+
+    async def _save_template(self, asked: Typing, name: str, rest: str, client: AsyncWebClient) -> Post | None:
+        first, after = typed.first_word(rest)
+        audience = first.lower() if self.desk.audience(first.lower()) is not None else None
+        parts = typed.read_send(f"x {after if audience else rest}")
+        if not parts.text:
+            return self._usage("template", asked)
+        if parts.complaints:
+            raise NotAccepted(*parts.complaints)
+        kept = store.Template(
+            workspace=asked.person.workspace,
+            name=name,
+            owner=asked.person.id,
+            audience=audience,
+            purpose=parts.purpose or Purpose.MARKETING,
+            text=parts.text,
+            sender=parts.options.get("sender"),
+            campaign=parts.options.get("campaign"),
+            changed_at=self.clock(),
+        )
+        must_be_member(asked.person)
+        owner = await self.workflow.database.write(lambda c: store.keep_template(c, kept, self.desk.settings.admins))
+        if owner is not None:
+            raise NotAllowed("The template “{name}” is {who}'s: choose another name.", name=name, who=mentions([owner]))
+        return Post(asked.words("I kept the template “{name}”. `/broadcast template use {name}` opens it.", name=name))
+
+    async def _use_template(self, asked: Typing, name: str, rest: str, client: AsyncWebClient) -> Post | None:
+        kept = await self._template(asked, name)
+        form = views.Form(form_audiences(self.desk), asked.channel, values=kept.values())
+        return await self._open(form, asked, client)
+
+    async def _delete_template(self, asked: Typing, name: str, rest: str, client: AsyncWebClient) -> Post | None:
+        kept = await self._template(asked, name)
+        if asked.person.id not in (kept.owner, *self.desk.settings.admins):
+            raise NotAllowed("Only {who} can delete “{name}”.", who=mentions([kept.owner]), name=name)
+        await self.workflow.database.write(lambda c: store.drop_template(c, kept.workspace, kept.name))
+        return Post(
+            asked.words("The template “{name}” is gone. It said: “{text}”", name=name, text=views.quote(kept.text))
+        )
+
+    async def _list_templates(self, asked: Typing) -> Post:
+        found = await self.workflow.database.read(lambda c: store.templates_of(c, asked.person.workspace))
+        if not found:
+            return Post(asked.words("There are no templates yet. `/broadcast template save <name> <text>` keeps one."))
+        return views.lines(
+            [f"• *{views.quote(t.name)}* · {mentions([t.owner])} · “{views.quote(t.text)}”" for t in found]
+        )
+
+    async def _template(self, asked: Typing, name: str) -> store.Template:
+        kept = await self.workflow.database.read(lambda c: store.find_template(c, asked.person.workspace, name))
+        if kept is None:
+            template = "There is no template “{name}”. `/broadcast template list` shows them."
+            raise NotAccepted(Complaint("template", Sentence(template, {"name": name})))
+        return kept
 
     async def help(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Show this."""
@@ -248,9 +328,7 @@ class Commands:
         return views.help_text(usages, asked.words)
 
     def _usage(self, name: str, asked: Typing) -> Post:
-        usage = self.table[name][0]
-        told = asked.words("Write it like this: `/broadcast {usage}`", usage=views.quote(usage))
-        return views.complaint([told], texts.decode_slack(f"/broadcast {name} {asked.text}"), asked.words)
+        return views.usage(self.table[name][0], texts.decode_slack(f"/broadcast {name} {asked.text}"), asked.words)
 
 
 async def permalink(client: AsyncWebClient, card: store.Card | None) -> str | None:

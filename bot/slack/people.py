@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,6 +110,39 @@ class People:
             raise _cannot_tell(channel, error) from None
         channel_found = answer.get("channel")
         return _judge(channel_found) if isinstance(channel_found, dict) else Place(True)  # posting will tell
+
+    async def is_open(self, channel: str) -> bool:
+        """Is this conversation still there, with us in it?"""
+        return (await self.place(channel)).postable
+
+    async def is_in(self, channel: str, user: str) -> bool:
+        """Is this person in this conversation? As of at most a minute ago. Raises CannotTell."""
+        found: frozenset[str] | None = self._remembered(f"in:{channel}", GROUP_SECONDS)
+        if found is None:
+            found = frozenset([member async for member in self._ask_members(channel)])
+            self._remember(f"in:{channel}", found)
+        return user in found
+
+    async def _ask_members(self, channel: str) -> AsyncIterator[str]:
+        cursor = ""
+        while True:
+            try:
+                answer = await self.client.conversations_members(channel=channel, cursor=cursor, limit=1000)
+            except SlackApiError as error:
+                if error.response.get("error") in ("channel_not_found", "fetch_members_failed"):
+                    return
+                raise _cannot_tell(channel, error) from None
+            except UNREACHABLE as error:
+                raise _cannot_tell(channel, error) from None
+            for member in answer.get("members") or ():
+                yield str(member)
+            cursor = str((answer.get("response_metadata") or {}).get("next_cursor") or "")
+            if not cursor:
+                return
+
+    def forget(self) -> None:
+        """Ask Slack anew about everything."""
+        self._known.clear()
 
     def _remembered(self, key: str, seconds: float) -> Any:
         at, value = self._known.get(key, (0.0, None))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from bot.broadcast import Complaint, Sentence
 from providers.base import Purpose
@@ -22,6 +22,7 @@ PURPOSES = {
     ),
 }
 OPTION = re.compile(rf"(?:--|[{DASHES}])?(\w+)=(?:[{QUOTES}]\s*([^{QUOTES}]*)[{QUOTES}]|(\S*))(?:\s+|$)")
+QUOTED = re.compile(rf"[{QUOTES}]([^{QUOTES}]*)[{QUOTES}]\s*")
 WORD = re.compile(r"(\S+)(?:\s+|$)")
 
 
@@ -44,9 +45,24 @@ def first_word(typed: str) -> tuple[str, str]:
     return match[1], typed.strip()[match.end() :]
 
 
-def read_send(typed: str) -> Typed:
+def quoted(typed: str) -> tuple[str, str]:
+    """What stands in quotes of any shape at the start, and what follows it; "" where there are none."""
+    match = QUOTED.match(typed.strip())
+    return (match[1].strip(), typed.strip()[match.end() :]) if match else ("", typed.strip())
+
+
+def read_send(typed: str, names: Sequence[str] = OPTIONS) -> Typed:
     """`<audience> [purpose] [at=…] [sender=…] [campaign=…] <text>`: the first word that is neither starts the text."""
     audience, rest = first_word(typed)
+    return replace(_read(rest, names, with_purpose=True), audience=audience.lower())
+
+
+def read_options(typed: str, names: Sequence[str]) -> Typed:
+    """`[name=…] <text>`: options and what is no option any more."""
+    return _read(typed, names, with_purpose=False)
+
+
+def _read(rest: str, names: Sequence[str], *, with_purpose: bool) -> Typed:
     purpose: Purpose | None = None
     options: dict[str, str] = {}
     complaints: list[Complaint] = []
@@ -54,20 +70,20 @@ def read_send(typed: str) -> Typed:
         option = OPTION.match(rest)
         if option is not None:
             name = option[1].lower()
-            if name not in OPTIONS:
-                complaints += _unknown_option(name)
+            if name not in names:
+                complaints += _unknown_option(name, names)
                 break
             options[name] = (option[2] if option[2] is not None else option[3]).strip()
             rest = rest[option.end() :]
             continue
         word, after = first_word(rest)
-        if purpose is None and (read := PURPOSES.get(_plain(word))) is not None:
+        if with_purpose and purpose is None and (read := PURPOSES.get(_plain(word))) is not None:
             purpose, rest = read, after
             continue
-        if purpose is None:
+        if with_purpose and purpose is None:
             complaints += _near_miss(word)
         break
-    return Typed(audience.lower(), purpose, options, rest.strip(), tuple(complaints))
+    return Typed("", purpose, options, rest.strip(), tuple(complaints))
 
 
 def _plain(word: str) -> str:
@@ -85,9 +101,9 @@ def _near_miss(word: str) -> Iterator[Complaint]:
         yield Complaint("purpose", Sentence(template, {"near": near[0], "word": word}))
 
 
-def _unknown_option(name: str) -> Iterator[Complaint]:
+def _unknown_option(name: str, names: Sequence[str]) -> Iterator[Complaint]:
     """`att=…` may be a slip; `url=…` is text."""
-    near = difflib.get_close_matches(name, OPTIONS, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if near:
         template = "There is no option “{name}=”. Did you mean “{near}=”?"
         yield Complaint("text", Sentence(template, {"name": name, "near": near[0]}))

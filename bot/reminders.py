@@ -1,0 +1,493 @@
+"""What comes again by itself: recurring broadcasts and channel reminders. The clock only asks; the rows decide."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import structlog
+from sqlalchemy import Connection
+
+from bot import policy, store, timetable
+from bot.broadcast import (
+    SECOND,
+    Broadcast,
+    BroadcastRequest,
+    Clock,
+    Complaint,
+    Micros,
+    NotAccepted,
+    NotAllowed,
+    Sentence,
+    digest,
+    micros,
+    moment,
+    new_id,
+)
+from bot.database import Database
+from bot.hours import Holidays
+from bot.policy import CannotTell, Person, mentions
+from bot.schedule import (
+    Cover,
+    Ended,
+    Kind,
+    Schedule,
+    Standing,
+    Turn,
+    TurnState,
+    micros_of,
+    name_of,
+    series_digest,
+)
+from bot.when import Closed, NotATime, is_recurrence, parse_recurrence, parse_when
+from bot.workflow import TWIN_WINDOW, Workflow
+from providers.base import Purpose
+
+log = structlog.get_logger(__name__)
+
+AHEAD = 24 * 3600 * SECOND  # a turn of a recurring broadcast is put to the approvers this long before its time
+AT_ONCE = 50
+MISSED_ROWS = 50  # of those that nobody was there to make, how many are written down
+SNOOZE = 3600 * SECOND
+LEADING = ("", "every ", "chaque ", "cada ", "tous les ", "todos los ")  # `/broadcast every` has said that much
+
+
+class Presence(Protocol):
+    """What Slack tells of an owner and a channel. Each raises CannotTell when Slack does not say."""
+
+    async def person(self, workspace: str, user: str) -> Person: ...
+    async def is_open(self, channel: str) -> bool:
+        """Is it still there, with us in it?"""
+        ...
+
+    async def is_in(self, channel: str, user: str) -> bool: ...
+    async def members(self, group: str) -> frozenset[str]: ...
+
+
+class Moved(Exception):
+    """The schedule, or the turn, has moved on since the person last saw it."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A schedule as somebody asked for it. `typed`: the time or recurrence; `until`: the last instant."""
+
+    kind: Kind
+    typed: str
+    channel: str
+    text: str
+    closed: Closed | None = None
+    until: Micros | None = None
+    count: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Reminders:
+    """`wake` is called after anything that may be due now."""
+
+    def __init__(
+        self, database: Database, workflow: Workflow, presence: Presence, clock: Clock, wake: Callable[[], None]
+    ) -> None:
+        self.database, self.workflow, self.presence, self.clock, self.wake = database, workflow, presence, clock, wake
+        self.settings = workflow.desk.settings
+
+    # --- asking for one ----------------------------------------------------------------------------------------------
+
+    async def add(self, asked: Asked, *, key: str, person: Person) -> Schedule:
+        """Check and store a schedule; the same `key` again gives the same one.
+
+        Raises NotAccepted, NotAllowed or CannotTell.
+        """
+        policy.must_be_member(person)
+        if not await self.presence.is_in(asked.channel, person.id):
+            template = "You are not in {channel}, so you cannot own a schedule there. Join it first."
+            raise NotAllowed(template, channel=f"<#{asked.channel}>")
+        schedule = self._first(self._planned(asked, key, person), asked, person)
+        if schedule.kind is Kind.BROADCAST:
+            await self._plan_turn(schedule, schedule.next_local or "", schedule.next_at or 0, person)
+        stored = await self.database.write(lambda c: self._store(c, schedule))
+        self.wake()
+        return stored
+
+    def _planned(self, asked: Asked, key: str, person: Person) -> Schedule:
+        calendar = self._calendar(asked)
+        closed = asked.closed or (Closed.SKIP if calendar else Closed.KEEP)
+        if closed is not Closed.KEEP and calendar is None:
+            template = "No holidays are known here. Ask an admin to set `holidays`, or leave `holidays=` out."
+            raise NotAccepted(Complaint("holidays", Sentence(template)))
+        now = self.clock()
+        return Schedule(
+            workspace=person.workspace,
+            id=new_id(),
+            kind=asked.kind,
+            key=key,
+            owner=person.id,
+            channel=asked.channel,
+            typed=asked.typed,
+            zone=person.zone,
+            closed=closed,
+            calendar=calendar.model_dump(mode="json", by_alias=True) if calendar else None,
+            text=asked.text,
+            options=asked.options,
+            until=asked.until,
+            remaining=asked.count,
+            created_at=now,
+            changed_at=now,
+        )
+
+    def _calendar(self, asked: Asked) -> Holidays | None:
+        """The holidays of the audience where its policy has some, else those of the settings."""
+        audience = self.settings.audiences.get(str(asked.options.get("audience")))
+        rules = self.workflow.desk.policies.get(audience.policy or "") if audience else None
+        return rules.marketing.holidays if rules and rules.marketing.holidays else self.settings.holidays
+
+    def _first(self, schedule: Schedule, asked: Asked, person: Person) -> Schedule:
+        """With its rule and its first turn. Raises NotAccepted."""
+        admin = person.id in self.settings.admins
+        try:
+            if asked.kind is Kind.REMINDER and not is_recurrence(asked.typed):
+                when = parse_when(asked.typed, zone=person.zone, now=moment(self.clock()))
+                local = when.local.replace(tzinfo=None).isoformat(timespec="minutes")
+                return dataclasses.replace(schedule, next_at=micros_of(when.instant), next_local=local)
+            rule = self._rule(asked.typed, person.zone, admin)
+        except NotATime as error:
+            raise NotAccepted(Complaint("when", Sentence(error.template, error.values))) from None
+        return self._following(dataclasses.replace(schedule, rule=rule), self.clock())
+
+    def _rule(self, typed: str, zone: str, admin: bool) -> str:
+        """`/broadcast every "monday 9:00"` and `every "every monday 9:00"` mean the same. Raises NotATime."""
+        first: NotATime | None = None
+        for leading in LEADING:
+            try:
+                return parse_recurrence(leading + typed, zone=zone, now=moment(self.clock()), cron=admin).plain()
+            except NotATime as error:
+                if error.code != "not_understood":
+                    raise
+                first = first or error
+        raise first or NotATime("not_understood", "That is no time that I understand. Write it like: {examples}.")
+
+    def _following(self, schedule: Schedule, after: Micros) -> Schedule:
+        turn = next(schedule.after(after), None)
+        if turn is None:
+            raise NotAccepted(Complaint("when", Sentence("It would never come: look at its days, holidays and end.")))
+        return dataclasses.replace(schedule, next_at=micros_of(turn.instant), next_local=name_of(turn))
+
+    def _store(self, connection: Connection, schedule: Schedule) -> Schedule:
+        stored = timetable.add(connection, schedule, since=schedule.created_at - TWIN_WINDOW)
+        if stored.id == schedule.id:
+            self._audit(connection, schedule, schedule.owner, "schedule", schedule.typed)
+        return stored
+
+    def _audit(self, connection: Connection, schedule: Schedule, actor: str, action: str, reason: str | None) -> None:
+        name = f"{action}_{schedule.kind}"
+        store.write_event(connection, schedule.workspace, actor, name, reason, self.clock(), about=schedule.id)
+
+    # --- acting on one -----------------------------------------------------------------------------------------------
+
+    async def find(self, workspace: str, id: str) -> Schedule:
+        """Raises NotFound."""
+        return await self.database.read(lambda c: timetable.find(c, workspace, id.upper()))
+
+    async def listed(self, workspace: str, kind: Kind) -> list[Schedule]:
+        """Those that have not ended, the next one first."""
+        return await self.database.read(lambda c: timetable.listed(c, workspace, kind, AT_ONCE))
+
+    async def pause(self, schedule: Schedule, person: Person, until: Micros | None) -> Schedule:
+        """No turns until somebody resumes it, or until that instant. Raises NotAllowed or Moved."""
+        changes = {"state": Standing.PAUSED, "paused_until": until}
+        return await self._change(schedule, person, "pause", {Standing.ACTIVE, Standing.PAUSED}, changes)
+
+    async def resume(self, schedule: Schedule, person: Person) -> Schedule:
+        """Go on with the next turn from now. Raises NotAllowed or Moved."""
+        return await self._change(schedule, person, "resume", {Standing.PAUSED}, self._resumed(schedule))
+
+    async def stop(self, schedule: Schedule, person: Person) -> Schedule:
+        """End it. Turns that were made already go their own way. Raises NotAllowed or Moved."""
+        changes = {"state": Standing.ENDED, "ended": Ended.STOPPED, "next_at": None, "paused_until": None}
+        return await self._change(schedule, person, "stop", {Standing.ACTIVE, Standing.PAUSED}, changes)
+
+    def _resumed(self, schedule: Schedule) -> dict[str, Any]:
+        turn = next(schedule.after(self.clock()), None)
+        if schedule.rule is None and (schedule.next_at or 0) > self.clock():
+            return {"state": Standing.ACTIVE, "paused_until": None}
+        if turn is None:
+            return {"state": Standing.ENDED, "ended": Ended.FINISHED, "next_at": None, "paused_until": None}
+        changes = {"next_at": micros_of(turn.instant), "next_local": name_of(turn)}
+        return {"state": Standing.ACTIVE, "paused_until": None, **changes}
+
+    async def _change(
+        self, schedule: Schedule, person: Person, action: str, allowed: set[Standing], changes: dict[str, Any]
+    ) -> Schedule:
+        await self._may_change(schedule, person)
+        if schedule.state not in allowed:
+            raise Moved
+        changed = await self.database.write(lambda c: self._write_change(c, schedule, person.id, action, changes))
+        if changed is None:
+            raise Moved
+        self.wake()
+        return changed
+
+    def _write_change(
+        self, connection: Connection, schedule: Schedule, actor: str, action: str, changes: dict[str, Any]
+    ) -> Schedule | None:
+        changed = timetable.change(connection, schedule, self.clock(), **changes)
+        if changed is not None:
+            self._audit(connection, changed, actor, action, None)
+        return changed
+
+    async def _may_change(self, schedule: Schedule, person: Person) -> None:
+        """Its owner, an admin, or for a recurring broadcast an approver. Raises NotAllowed."""
+        policy.must_be_member(person)
+        who = [schedule.owner, *self.settings.admins]
+        if schedule.kind is Kind.BROADCAST:
+            who += self.settings.approval.approvers
+        if person.id not in await policy.people_in(who, self.presence.members):
+            raise NotAllowed("Only {who} can change {id}.", who=mentions(who), id=schedule.id)
+
+    # --- answering a reminder ----------------------------------------------------------------------------------------
+
+    async def answer(self, turn: Turn, person: Person, *, snooze: bool) -> Turn:
+        """Done, or once more in an hour: that once only. Raises NotAllowed or Moved."""
+        policy.must_be_member(person)
+        # one that is `made` may be seen already, before Slack's answer about its post has reached us
+        if turn.state not in (TurnState.MADE, TurnState.OPEN) or (snooze and turn.snoozed_until is not None):
+            raise Moved
+        answered = await self.database.write(lambda c: self._answer(c, turn, person, snooze))
+        if answered is None:
+            raise Moved
+        self.wake()
+        return answered
+
+    def _answer(self, connection: Connection, turn: Turn, person: Person, snooze: bool) -> Turn | None:
+        now = self.clock()
+        changes: dict[str, Any] = {"state": TurnState.DONE, "by": person.id, "draw_at": now}
+        if snooze:
+            changes |= {"state": TurnState.SNOOZED, "snoozed_until": now + SNOOZE}
+        answered = timetable.change_turn(connection, turn, now, **changes)
+        if answered is not None:
+            action = "snooze_reminder" if snooze else "done_reminder"
+            store.write_event(connection, turn.workspace, person.id, action, turn.local, now, about=turn.schedule)
+        return answered
+
+    async def turn_at(self, workspace: str, channel: str, ts: str, id: str) -> Turn | None:
+        """The turn whose post stands there; without a place, the latest one of that schedule."""
+
+        def look(connection: Connection) -> Turn | None:
+            found = timetable.turn_at(connection, workspace, channel, ts)
+            latest = timetable.turns_of(connection, workspace, id, 1) if found is None else [found]
+            return latest[0] if latest else None
+
+        return await self.database.read(look)
+
+    # --- the clock ---------------------------------------------------------------------------------------------------
+
+    async def tick(self) -> None:
+        """Make every turn whose time has come, end what nobody stands for any more, and end pauses that are over."""
+        await self.database.write(self._wake_up)
+        for schedule in await self.database.read(self._due):
+            try:
+                await self._fire(schedule)
+            except CannotTell as error:
+                log.info("a turn waits, since Slack does not answer", schedule=schedule.id, about=str(error)[:1])
+
+    def _wake_up(self, connection: Connection) -> None:
+        for schedule in timetable.awake(connection, self.clock(), AT_ONCE):
+            self._write_change(connection, schedule, "clock", "resume", self._resumed(schedule))
+
+    def _due(self, connection: Connection) -> list[Schedule]:
+        now = self.clock()
+        soon = timetable.due(connection, Kind.BROADCAST, now + AHEAD, AT_ONCE)
+        return soon + timetable.due(connection, Kind.REMINDER, now, AT_ONCE)
+
+    async def _fire(self, schedule: Schedule) -> None:
+        owner = await self.presence.person(schedule.workspace, schedule.owner)
+        ended = await self._ended(schedule, owner)
+        if ended is not None:
+            await self._end(schedule, *ended)
+        elif self.clock() - (schedule.next_at or 0) > micros(self.settings.grace):
+            await self.database.write(lambda c: self._miss(c, schedule))
+        elif schedule.kind is Kind.REMINDER:
+            await self.database.write(lambda c: self._make(c, schedule, None, ()))
+        else:
+            await self._fire_broadcast(schedule, owner)
+        self.wake()
+
+    async def _ended(self, schedule: Schedule, owner: Person) -> tuple[Ended, Sentence] | None:
+        """Why nobody stands for it any more."""
+        who = {"who": mentions([schedule.owner])}
+        if not owner.member:
+            return Ended.OWNER_LEFT, Sentence("{who}, who owned it, is no full member here any more.", who)
+        if not await self.presence.is_open(schedule.channel):
+            return Ended.CHANNEL_GONE, Sentence("Its channel is archived, or I am not in it any more.")
+        if not await self.presence.is_in(schedule.channel, schedule.owner):
+            return Ended.OWNER_LEFT, Sentence("{who}, who owned it, has left the channel.", who)
+        return None
+
+    async def _fire_broadcast(self, schedule: Schedule, owner: Person) -> None:
+        try:
+            planned = await self._plan_turn(schedule, schedule.next_local or "", schedule.next_at or 0, owner)
+        except NotAllowed as error:
+            await self._end(schedule, Ended.NOT_ALLOWED, error.sentence)
+            return
+        except NotAccepted as error:
+            await self._end(schedule, Ended.NOT_ALLOWED, error.complaints[0].sentence)
+            return
+        voters = await self._covering(schedule, planned)
+        if voters:
+            planned = _bound(dataclasses.replace(planned, covers=1))
+        await self.database.write(lambda c: self._make(c, schedule, planned, voters))
+
+    async def _plan_turn(self, schedule: Schedule, local: str, at: Micros, owner: Person) -> Broadcast:
+        """The broadcast that a turn becomes, checked like any other request. Raises NotAccepted or NotAllowed."""
+        options = schedule.options
+        request = BroadcastRequest(
+            workspace=schedule.workspace,
+            requester=schedule.owner,
+            channel=schedule.channel,
+            audience=str(options["audience"]),
+            purpose=Purpose(options["purpose"]),
+            text=schedule.text,
+            send_at=at,
+            sender=options.get("sender"),
+            campaign=options.get("campaign"),
+            zone=schedule.zone,
+        )
+        planned = await self.workflow.plan(request, f"turn:{schedule.id}:{local}", owner)
+        changes: dict[str, Any] = {"schedule": schedule.id, "occurrence": local, "covers": options.get("covers", 1)}
+        changes["expires_at"] = at + micros(self.settings.grace)
+        return _bound(dataclasses.replace(planned, **changes))
+
+    async def _covering(self, schedule: Schedule, planned: Broadcast) -> tuple[str, ...]:
+        """Whose approval of an earlier turn is for this one too; nobody's where it binds other bytes, is used up, or
+        too few of them may still approve."""
+        cover = schedule.cover
+        if cover is None or cover.left < 1 or cover.digest != series_digest(planned):
+            return ()
+        able = await policy.people_in(planned.approvers, self.presence.members) - {planned.requester}
+        still = tuple(voter for voter in cover.voters if voter in able)
+        return still if len(still) >= planned.quorum else ()
+
+    def _make(self, connection: Connection, seen: Schedule, planned: Broadcast | None, voters: tuple[str, ...]) -> None:
+        schedule = timetable.find(connection, seen.workspace, seen.id, lock=True)
+        if schedule.state is not Standing.ACTIVE or schedule.next_local != seen.next_local:
+            return  # another process made it
+        now = self.clock()
+        turn = Turn(
+            workspace=schedule.workspace,
+            schedule=schedule.id,
+            local=schedule.next_local or "",
+            at=schedule.next_at or 0,
+            state=TurnState.MADE,
+            broadcast=planned.id if planned else None,
+            changed_at=now,
+        )
+        if planned is not None:
+            if timetable.add_turn(connection, turn):
+                schedule = self._enter(connection, schedule, planned, voters)
+        else:
+            self._open(connection, schedule, turn)
+        self._advance(connection, schedule, now)
+
+    def _enter(
+        self, connection: Connection, schedule: Schedule, planned: Broadcast, voters: tuple[str, ...]
+    ) -> Schedule:
+        cover = schedule.cover
+        if voters and cover is not None and cover.left > 0:
+            entered = self.workflow.enter(connection, planned, voters)
+            values: dict[str, str | int | Sentence] = {"by": mentions(voters), "of": cover.of, "left": cover.left - 1}
+            told = Sentence("The approval by {by} on {of} is for this one too; after it for {left} more.", values)
+            store.say(connection, entered, self.clock(), [store.Note(told)])
+            timetable.keep_cover(connection, schedule.workspace, schedule.id, _used(cover))
+        else:
+            self.workflow.enter(connection, planned)
+        return timetable.find(connection, schedule.workspace, schedule.id, lock=True)
+
+    def _open(self, connection: Connection, schedule: Schedule, turn: Turn) -> None:
+        """A reminder that asks for an answer is not posted again while the last one is unanswered."""
+        now, open_one = self.clock(), timetable.unanswered(connection, schedule) if schedule.asks else None
+        if open_one is None:
+            timetable.add_turn(connection, dataclasses.replace(turn, draw_at=now))
+        elif timetable.add_turn(connection, dataclasses.replace(turn, state=TurnState.LEFT_OUT)):
+            more = {"left_out": open_one.left_out + 1, "draw_at": open_one.draw_at or now}
+            timetable.change_turn(connection, open_one, now, **more)
+
+    def _advance(self, connection: Connection, schedule: Schedule, now: Micros) -> None:
+        """On to the next turn, or to the end."""
+        left = None if schedule.remaining is None else schedule.remaining - 1
+        turn = next(schedule.after(schedule.next_at or now), None)
+        if turn is None or left == 0:
+            changes: dict[str, Any] = {"state": Standing.ENDED, "ended": Ended.FINISHED, "next_at": None}
+            if schedule.rule is not None:
+                self._tell(connection, schedule, "finished", Sentence("That was the last one."), schedule.channel)
+        else:
+            changes = {"next_at": micros_of(turn.instant), "next_local": name_of(turn)}
+        timetable.change(connection, schedule, now, remaining=left, **changes)
+
+    # --- what does not go as planned ---------------------------------------------------------------------------------
+
+    def _miss(self, connection: Connection, seen: Schedule) -> None:
+        """Nobody was there at its time: it is never made late in silence, but told, and the next one is as planned."""
+        schedule = timetable.find(connection, seen.workspace, seen.id, lock=True)
+        if schedule.state is not Standing.ACTIVE or schedule.next_local != seen.next_local:
+            return
+        now, missed, upcoming = self.clock(), [(schedule.next_local or "", schedule.next_at or 0)], None
+        for turn in schedule.after(schedule.next_at or 0):
+            if micros_of(turn.instant) > now:
+                upcoming = turn
+                break
+            missed.append((name_of(turn), micros_of(turn.instant)))
+        for local, at in missed[-MISSED_ROWS:]:
+            row = Turn(
+                workspace=schedule.workspace,
+                schedule=schedule.id,
+                local=local,
+                at=at,
+                state=TurnState.MISSED,
+                changed_at=now,
+            )
+            timetable.add_turn(connection, row)
+        self._tell_missed(connection, schedule, missed)
+        changes: dict[str, Any] = {"state": Standing.ENDED, "ended": Ended.FINISHED, "next_at": None}
+        if upcoming is not None:
+            changes = {"next_at": micros_of(upcoming.instant), "next_local": name_of(upcoming)}
+        timetable.change(connection, schedule, now, **changes)
+
+    def _tell_missed(self, connection: Connection, schedule: Schedule, missed: list[tuple[str, Micros]]) -> None:
+        local, at = missed[-1]
+        values: dict[str, str | int | Sentence] = {"text": schedule.text, "missed_at": at, "number": len(missed)}
+        template = "I was away at {missed_at}, so this was not said then: “{text}” (missed: {number})"
+        if schedule.kind is Kind.BROADCAST:
+            template = "I was away at {missed_at}, so nothing was sent then: “{text}” (missed: {number})"
+        self._tell(connection, schedule, f"missed:{local}", Sentence(template, values), schedule.channel)
+
+    async def _end(self, schedule: Schedule, ended: Ended, why: Sentence) -> None:
+        await self.database.write(lambda c: self._write_end(c, schedule, ended, why))
+
+    def _write_end(self, connection: Connection, schedule: Schedule, ended: Ended, why: Sentence) -> None:
+        changes: dict[str, Any] = {"state": Standing.ENDED, "ended": ended, "next_at": None}
+        if timetable.change(connection, schedule, self.clock(), **changes) is None:
+            return
+        self._audit(connection, schedule, "clock", "stop", ended)
+        told = Sentence("It stops by itself: {why} It said: “{text}”", {"why": why, "text": schedule.text})
+        places = {schedule.owner, schedule.channel} if ended is not Ended.CHANNEL_GONE else {schedule.owner}
+        if ended is Ended.OWNER_LEFT:
+            places = {schedule.channel}
+        for place in sorted(places):
+            self._tell(connection, schedule, f"ended:{place}", told, place)
+
+    def _tell(self, connection: Connection, schedule: Schedule, key: str, said: Sentence, place: str) -> None:
+        values: dict[str, str | int | Sentence] = {"id": schedule.id, "typed": schedule.typed, "told": said}
+        told = Sentence("*{id}* ({typed}): {told}", values)
+        mention = None if place == schedule.owner else schedule.owner
+        name = f"schedule:{schedule.id}:{key}"
+        store.post(connection, schedule.workspace, name, place, told, mention=mention, at=self.clock())
+
+
+def _used(cover: Cover) -> Cover | None:
+    return dataclasses.replace(cover, left=cover.left - 1) if cover.left > 1 else None
+
+
+def _bound(planned: Broadcast) -> Broadcast:
+    return dataclasses.replace(planned, digest=digest(planned))

@@ -1,0 +1,159 @@
+"""What comes again: a schedule (a recurring broadcast or a reminder), its turns, and when the next ones are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import Any
+
+from bot.broadcast import SECOND, Broadcast, Micros, digest, moment
+from bot.hours import Holidays
+from bot.when import Closed, Occurrence, Recurrence, following
+
+
+class Kind(StrEnum):
+    BROADCAST = "broadcast"
+    REMINDER = "reminder"
+
+
+class Standing(StrEnum):
+    """Where a schedule is."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    ENDED = "ended"
+
+
+class Ended(StrEnum):
+    """Why a schedule came to its end."""
+
+    STOPPED = "stopped"
+    FINISHED = "finished"
+    OWNER_LEFT = "owner_left"
+    CHANNEL_GONE = "channel_gone"
+    NOT_ALLOWED = "not_allowed"
+
+
+class TurnState(StrEnum):
+    """Where one turn is: of a recurring broadcast it is `made` and lives on as a broadcast of its own."""
+
+    MADE = "made"
+    OPEN = "open"
+    SNOOZED = "snoozed"
+    DONE = "done"
+    LEFT_OUT = "left_out"  # the one before is still unanswered
+    MISSED = "missed"  # nobody was there to make it
+
+
+UNANSWERED = frozenset({TurnState.MADE, TurnState.OPEN, TurnState.SNOOZED})
+
+
+@dataclass(frozen=True)
+class Cover:
+    """An approval of one turn that is for the next `left` ones too: who agreed, and to exactly what."""
+
+    digest: str
+    voters: tuple[str, ...]
+    left: int
+    of: str  # the broadcast on whose card they agreed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """A schedule exactly as its row stands. `rule` None: once. `options`: what only one kind has."""
+
+    workspace: str
+    id: str
+    version: int = 1
+    kind: Kind
+    state: Standing = Standing.ACTIVE
+    ended: Ended | None = None
+    key: str
+    owner: str
+    channel: str
+    typed: str
+    rule: str | None = None
+    zone: str
+    closed: Closed = Closed.KEEP
+    calendar: Mapping[str, Any] | None = None
+    text: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    next_at: Micros | None = None
+    next_local: str | None = None
+    paused_until: Micros | None = None
+    until: Micros | None = None
+    remaining: int | None = None
+    cover: Cover | None = None
+    created_at: Micros
+    changed_at: Micros
+
+    @property
+    def wish(self) -> tuple[object, ...]:
+        """What was asked for, whenever it was typed."""
+        when = self.rule or self.next_local, self.zone, self.closed, self.until, self.remaining
+        return self.kind, self.channel, self.text, dict(self.options), *when
+
+    def after(self, instant: Micros) -> Iterator[Occurrence]:
+        """Its turns strictly after an instant, in order, up to its own end."""
+        if self.rule is None:
+            return
+        calendar = Holidays.model_validate(self.calendar) if self.calendar else None
+
+        def is_closed(day: date) -> bool:
+            return calendar is not None and calendar.closed(day)
+
+        rule = Recurrence.of(self.rule)
+        for turn in following(rule, self.zone, moment(instant), closed=self.closed, is_closed=is_closed):
+            if self.until is not None and micros_of(turn.instant) > self.until:
+                return
+            yield turn
+
+    @property
+    def asks(self) -> bool:
+        """Is an answer wanted before it is posted again?"""
+        return bool(self.options.get("answer"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """One turn of a schedule exactly as its row stands; `local` is its wall clock time in the zone, and its name."""
+
+    workspace: str
+    schedule: str
+    local: str
+    at: Micros
+    state: TurnState
+    version: int = 1
+    broadcast: str | None = None
+    channel: str | None = None
+    ts: str | None = None
+    draw_at: Micros | None = None
+    tries: int = 0
+    snoozed_until: Micros | None = None
+    by: str | None = None
+    left_out: int = 0
+    changed_at: Micros
+
+
+def micros_of(instant: datetime) -> Micros:
+    """An aware instant as the store keeps it."""
+    return int(instant.astimezone(UTC).timestamp()) * SECOND
+
+
+def name_of(turn: Occurrence) -> str:
+    """How a turn is called in the store: `2026-12-07T09:00`."""
+    return turn.local.isoformat(timespec="minutes")
+
+
+def series_digest(turn: Broadcast) -> str:
+    """What an approval binds for every turn of a series: all that a digest holds but the time and the number."""
+    return digest(replace(turn, send_at=None, covers=1))
+
+
+def cover_of(turn: Broadcast, voters: Iterable[str]) -> Cover | None:
+    """What an approval of this turn is worth for the next ones; None where it is for this one alone."""
+    if turn.schedule is None or turn.covers <= 1:
+        return None
+    return Cover(series_digest(turn), tuple(voters), turn.covers - 1, turn.id)

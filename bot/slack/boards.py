@@ -1,0 +1,248 @@
+"""Schedules in, Block Kit out: a reminder's post, the morning digest, and lists of what comes again. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bot.broadcast import Broadcast
+from bot.policy import mentions
+from bot.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
+from bot.slack.views import Block, Post, context, lines, plain, quote, section, when
+from bot.when import Closed, Occurrence
+from bot.words import Words
+
+LATEST = 10  # turns shown of one schedule
+
+STANDINGS: Mapping[Standing, str] = {
+    Standing.ACTIVE: "🔁 Active",
+    Standing.PAUSED: "⏸️ Paused",
+    Standing.ENDED: "🏁 Ended",
+}
+
+ENDS: Mapping[Ended, str] = {
+    Ended.STOPPED: "somebody stopped it",
+    Ended.FINISHED: "it came as often as it was to come",
+    Ended.OWNER_LEFT: "its owner has left",
+    Ended.CHANNEL_GONE: "its channel is gone",
+    Ended.NOT_ALLOWED: "it could not be asked for any more",
+}
+
+ON_HOLIDAYS: Mapping[Closed, str] = {
+    Closed.KEEP: "on holidays too",
+    Closed.SKIP: "left out on holidays",
+    Closed.SHIFT: "moved to the next working day on holidays",
+}
+
+TURNS: Mapping[TurnState, str] = {
+    TurnState.MADE: "made",
+    TurnState.OPEN: "open",
+    TurnState.SNOOZED: "snoozed",
+    TurnState.DONE: "done",
+    TurnState.LEFT_OUT: "left out, the one before was unanswered",
+    TurnState.MISSED: "missed, I was away",
+}
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What a channel is told in the morning."""
+
+    waiting: Sequence[Broadcast]
+    held: Sequence[Broadcast]
+    unknown: Sequence[Broadcast]
+    today: Sequence[Broadcast]
+    sent: int
+
+
+# --- a reminder's post -----------------------------------------------------------------------------------------------
+
+
+def reminder(turn: Turn, schedule: Schedule, digest: Digest | None, words: Words) -> Post:
+    """What the channel is reminded of, whose reminder it is, and what can be done about it."""
+    told = [section(part) for part in _digest(digest, words)] if digest else []
+    if schedule.text:
+        told.insert(0, {"type": "section", "text": plain(f"🔔 {schedule.text}"[:3000])})
+    foot = [_origin(turn, schedule, words), *_standing(turn, words)]
+    text = schedule.text or words("The digest of this channel")
+    return Post(quote(f"🔔 {text}"), [*told, context(*foot), *_buttons(turn, schedule, words)])
+
+
+def _origin(turn: Turn, schedule: Schedule, words: Words) -> str:
+    """Whose it is, and when it comes, with its zone."""
+    zone = f"{turn.local.replace('T', ' ')} {schedule.zone}"
+    if schedule.rule is None:
+        return words("{owner} wanted you to know: {local} · *{id}*", **_of(schedule), local=zone)
+    return words(
+        "{owner} wanted you to know: {typed} ({local}) · *{id}*",
+        **_of(schedule),
+        typed=quote(schedule.typed),
+        local=zone,
+    )
+
+
+def _of(schedule: Schedule) -> dict[str, str]:
+    return {"owner": mentions([schedule.owner]), "id": schedule.id}
+
+
+def _standing(turn: Turn, words: Words) -> Iterable[str]:
+    by = mentions([turn.by]) if turn.by else ""
+    if turn.state is TurnState.DONE:
+        yield words("✅ Done, says {by}", by=by)
+    elif turn.state is TurnState.SNOOZED:
+        yield words("💤 It comes once more {snoozed_at}", snoozed_at=when(turn.snoozed_until or 0))
+    if turn.left_out:
+        yield words.count(
+            "⏳ Unanswered: it was not posted again {number} time since",
+            "⏳ Unanswered: it was not posted again {number} times since",
+            turn.left_out,
+        )
+
+
+def _buttons(turn: Turn, schedule: Schedule, words: Words) -> list[Block]:
+    if turn.state in (TurnState.DONE, TurnState.SNOOZED) or (schedule.options.get("digest") and not schedule.asks):
+        return []
+    wanted: list[tuple[str, str, str | None]] = [("done", words("Done"), "primary")]
+    if turn.snoozed_until is None:
+        wanted.append(("snooze", words("In an hour"), None))
+    if schedule.options.get("start") or schedule.options.get("template"):
+        wanted.append(("start", words("Start a broadcast"), None))
+    elements = [_button(name, label, style, f"{schedule.id}:{turn.version}") for name, label, style in wanted]
+    return [{"type": "actions", "block_id": f"reminder:{turn.version}", "elements": elements}]
+
+
+def _button(name: str, label: str, style: str | None, value: str) -> dict[str, Any]:
+    button = {"type": "button", "action_id": f"reminder.{name}", "text": plain(label), "value": value}
+    return {**button, "style": style} if style else button
+
+
+# --- the digest ------------------------------------------------------------------------------------------------------
+
+
+def _digest(digest: Digest, words: Words) -> Iterable[str]:
+    yield words("*What this channel's broadcasts are doing*")
+    parts = [
+        (words("🟡 Waiting for approval"), digest.waiting),
+        (words("✋ Held, and asking"), digest.held),
+        (words("❓ Not known whether it went out"), digest.unknown),
+        (words("🕑 In the next 24 hours"), digest.today),
+    ]
+    told = [part for name, rows in parts for part in _part(name, rows)]
+    yield from told
+    if digest.sent:
+        yield words.count("✅ {number} was sent since yesterday", "✅ {number} were sent since yesterday", digest.sent)
+    elif not told:
+        yield words("Nothing waits, and nothing is planned today.")
+
+
+def _part(name: str, rows: Sequence[Broadcast]) -> Iterable[str]:
+    if rows:
+        yield "\n".join([f"*{name}*", *(_row(row) for row in rows[:10])])
+
+
+def _row(row: Broadcast) -> str:
+    shown = row.text if len(row.text) <= 60 else f"{row.text[:60]}…"
+    instant = when(row.due or row.send_at or row.changed_at, row.zone)
+    return f"• *{row.id}* → {quote(row.audience)} · {mentions([row.requester])} · {instant} · “{quote(shown)}”"
+
+
+# --- answers about schedules -----------------------------------------------------------------------------------------
+
+
+def asked(schedule: Schedule, upcoming: Sequence[Occurrence], words: Words) -> Post:
+    """What was understood, and when it comes: the person sees a slip before anybody else does."""
+    channel = f"<#{schedule.channel}>"
+    named = {"id": schedule.id, "typed": quote(schedule.typed), "zone": schedule.zone, "channel": channel}
+    if schedule.kind is Kind.BROADCAST:
+        told = [
+            words(
+                "*{id}* asks to send this in {channel}: {typed} ({zone}). Each gets its own card, a day before.",
+                **named,
+            )
+        ]
+    elif schedule.rule is None:
+        told = [words("*{id}* will be posted once in {channel} ({zone}).", **named)]
+    else:
+        told = [words("*{id}* will be posted in {channel}: {typed} ({zone}).", **named)]
+    told += [f"• {spelled(turn)}" for turn in upcoming]
+    if schedule.closed is not Closed.KEEP and schedule.calendar and schedule.rule:
+        told.append(
+            words("Holidays ({calendar}): {closed}.", calendar=_calendar(schedule), closed=_closed(schedule, words))
+        )
+    covers = int(schedule.options.get("covers", 1))
+    if covers > 1:
+        told.append(words("One approval is for {covers} of them, as long as nothing changes.", covers=covers))
+    told.append(words("`/broadcast stop {id}` ends it, `/broadcast pause {id}` holds it.", id=schedule.id))
+    return lines(told)
+
+
+def spelled(turn: Occurrence) -> str:
+    """A turn with its offset, so that a clock change is seen before it matters."""
+    offset = turn.local - turn.instant.replace(tzinfo=None)
+    minutes = int(offset.total_seconds() // 60)
+    sign = "-" if minutes < 0 else "+"
+    return f"{turn.local:%a %Y-%m-%d %H:%M} ({sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d})"
+
+
+def _calendar(schedule: Schedule) -> str:
+    calendar = schedule.calendar or {}
+    return "-".join(str(part) for part in (calendar.get("calendar"), calendar.get("subdivision")) if part)
+
+
+def _closed(schedule: Schedule, words: Words) -> str:
+    return words(ON_HOLIDAYS[schedule.closed])
+
+
+def listing(schedules: Sequence[Schedule], kind: Kind, words: Words) -> Post:
+    """What comes again, a line each."""
+    if not schedules:
+        if kind is Kind.BROADCAST:
+            return Post(words("Nothing comes again yet. Try `/broadcast every`."))
+        return Post(words("There are no reminders yet. Try `/broadcast remind`."))
+    return lines([_line(schedule, words) for schedule in schedules])
+
+
+def _line(schedule: Schedule, words: Words) -> str:
+    shown = schedule.text if len(schedule.text) <= 60 else f"{schedule.text[:60]}…"
+    if schedule.state is Standing.PAUSED and schedule.paused_until is None:
+        instant = "—"
+    else:
+        instant = when(schedule.paused_until or schedule.next_at or 0, schedule.zone)
+    where = quote(str(schedule.options.get("audience") or "")) or f"<#{schedule.channel}>"
+    who = mentions([schedule.owner])
+    badge = words(STANDINGS[schedule.state])
+    return f"{badge} · *{schedule.id}* → {where} · {who} · {quote(schedule.typed)} · {instant} · “{quote(shown)}”"
+
+
+def details(schedule: Schedule, turns: Sequence[Turn], words: Words) -> Post:
+    """One schedule, whole, with its latest turns."""
+    told = [_line(schedule, words), f"“{quote(schedule.text)}”"]
+    if schedule.ended is not None:
+        told.append(words("It ended: {why}.", why=words(ENDS[schedule.ended])))
+    if schedule.calendar:
+        told.append(
+            words("Holidays ({calendar}): {closed}.", calendar=_calendar(schedule), closed=_closed(schedule, words))
+        )
+    if schedule.cover is not None:
+        by, left = mentions(schedule.cover.voters), schedule.cover.left
+        told.append(words("The approval by {by} is for {left} more.", by=by, left=left))
+    told += [_turn(turn, words) for turn in turns]
+    return lines(told)
+
+
+def _turn(turn: Turn, words: Words) -> str:
+    of = f" · *{turn.broadcast}*" if turn.broadcast else ""
+    return f"• {when(turn.at)} · {words(TURNS[turn.state])}{of}"
+
+
+def upcoming(schedule: Schedule, count: int) -> list[Occurrence]:
+    """Its next turns, the first included."""
+    if schedule.next_at is None or schedule.rule is None:
+        return []
+    found = []
+    for turn in schedule.after(schedule.next_at - 1):
+        found.append(turn)
+        if len(found) == min(count, schedule.remaining or count):
+            break
+    return found

@@ -1,0 +1,96 @@
+"""Keeps the posts of reminders up to date, as threads.py keeps the cards: what is to be shown lies in the rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import structlog
+from slack_sdk.errors import SlackApiError
+from sqlalchemy import Connection
+
+from bot import store, timetable
+from bot.broadcast import SECOND, Clock, Micros
+from bot.database import Database
+from bot.schedule import Schedule, Turn, TurnState
+from bot.slack import boards
+from bot.slack.threads import LONGEST_PAUSE, MAX_TRIES, POSTING, Later, Threads
+from bot.slack.views import Post
+from bot.words import Words
+
+log = structlog.get_logger(__name__)
+
+DAY = 24 * 3600 * SECOND
+
+
+class Notices:
+    """One painter. Its calls go the way of the cards' painter, with the same manners towards Slack."""
+
+    def __init__(self, database: Database, threads: Threads, words: Words, clock: Clock) -> None:
+        self.database, self.threads, self.words, self.clock = database, threads, words, clock
+        self._quiet_until: Micros = 0
+
+    async def paint(self) -> None:
+        """Make and redraw the posts that are behind, each by one process alone."""
+        while self.clock() >= self._quiet_until and await self.database.read(
+            lambda c: timetable.waits(c, self.clock())
+        ):
+            now = self.clock()
+            taken = await self.database.write(partial(timetable.take_turn, at=now, again_at=now + POSTING))
+            if taken is None:  # another process has it
+                return
+            await self._show(*taken)
+
+    async def _show(self, turn: Turn, schedule: Schedule) -> None:
+        try:
+            await self._draw(turn, schedule)
+        except Later as later:
+            pause = min(int(later.seconds * SECOND), LONGEST_PAUSE)
+            self._quiet_until = self.clock() + pause
+            await self.database.write(lambda c: timetable.put_off(c, turn, self._quiet_until))
+        except SlackApiError as error:
+            log.warning("a reminder could not be posted", schedule=schedule.id, error=error.response.get("error"))
+            again = None if turn.tries >= MAX_TRIES else self.clock() + min(5 * SECOND * 2**turn.tries, LONGEST_PAUSE)
+            await self.database.write(lambda c: timetable.put_off(c, turn, again, tried=True))
+
+    async def _draw(self, turn: Turn, schedule: Schedule) -> None:
+        woken = turn.state is TurnState.SNOOZED and self.clock() >= (turn.snoozed_until or 0)
+        if turn.state is TurnState.MADE or woken:
+            await self._post(turn, schedule)
+        elif turn.ts is None:  # it was answered before we know where it stands
+            again = None if turn.tries >= MAX_TRIES else self.clock() + SECOND
+            await self.database.write(lambda c: timetable.put_off(c, turn, again, tried=True))
+        else:
+            await self._redraw(turn, schedule)
+
+    async def _post(self, turn: Turn, schedule: Schedule) -> None:
+        shown = await self._shown(turn, schedule, TurnState.OPEN)
+        metadata = {"event_type": "reminder", "event_payload": {"id": schedule.id, "local": turn.local}}
+        answer = await self.threads.post(schedule.channel, shown, metadata)
+        channel = str(answer.get("channel") or schedule.channel)
+        await self._drawn(turn, channel, str(answer["ts"]), TurnState.OPEN, None)
+
+    async def _redraw(self, turn: Turn, schedule: Schedule) -> None:
+        """A post that somebody deleted is not made again: it was seen."""
+        channel, ts = turn.channel or schedule.channel, turn.ts or ""
+        again = turn.snoozed_until if turn.state is TurnState.SNOOZED else None
+        try:
+            await self.threads.change(channel, ts, await self._shown(turn, schedule, turn.state))
+        except SlackApiError as error:
+            if error.response.get("error") != "message_not_found":
+                raise
+        await self._drawn(turn, channel, ts, turn.state, again)
+
+    async def _drawn(self, turn: Turn, channel: str, ts: str, state: TurnState, again: Micros | None) -> None:
+        await self.database.write(lambda c: timetable.drawn(c, turn, channel, ts, state, again_at=again))
+
+    async def _shown(self, turn: Turn, schedule: Schedule, state: TurnState) -> Post:
+        digest = (
+            await self.database.read(lambda c: self._digest(c, schedule)) if schedule.options.get("digest") else None
+        )
+        return boards.reminder(replace(turn, state=state), schedule, digest, self.words)
+
+    def _digest(self, connection: Connection, schedule: Schedule) -> boards.Digest:
+        now = self.clock()
+        found = store.for_digest(connection, schedule.workspace, schedule.channel, now - DAY, now + DAY)
+        return boards.Digest(**found)

@@ -1,0 +1,282 @@
+"""`/broadcast every`, `remind` and what is done to schedules afterwards; the buttons under a reminder."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot import store, timetable
+from bot import text as texts
+from bot.broadcast import Clock, Complaint, Micros, NotAccepted, NotAllowed, Sentence, moment
+from bot.policy import Person
+from bot.reminders import Asked, Reminders
+from bot.schedule import Kind, Schedule, micros_of
+from bot.slack import boards, typed, views
+from bot.slack.answers import Body, Subcommand, Typing, form_audiences
+from bot.slack.people import People
+from bot.slack.views import Post
+from bot.when import Closed, NotATime, parse_when
+from bot.words import words_for
+from providers.base import Purpose
+
+CHANNEL = re.compile(r"^\s*<#([CG][A-Z0-9]+)(?:\|[^>]*)?>\s*")
+EVERY = ("sender", "campaign", "holidays", "until", "count", "covers")
+REMIND = ("holidays", "until", "count", "answer", "start", "template", "digest")
+YES = {"yes", "oui", "si", "sí", "true", "1"}
+MOST = {"count": 1000, "covers": 100}
+LONGEST = 2900  # characters of a reminder
+SHOWN = 3  # of the next turns, in the answer
+
+
+class Recurring:
+    """Subcommands and buttons about what comes again."""
+
+    def __init__(self, reminders: Reminders, people: People, clock: Clock) -> None:
+        self.reminders, self.people, self.clock = reminders, people, clock
+        self.desk = reminders.workflow.desk
+        self.table: dict[str, Subcommand] = {
+            "every": ('every "<recurrence>" <audience> [marketing|transactional] [covers=<n>] <text>', self.every),
+            "remind": ('remind "<when or recurrence>" [#channel] <text>', self.remind),
+            "schedules": ("schedules", self.schedules),
+            "reminders": ("reminders", self.list_reminders),
+            "stop": ("stop <id>", self.stop),
+        }
+
+    # --- asking for one ----------------------------------------------------------------------------------------------
+
+    async def every(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Ask to send a text again and again; each time gets a card and an approval."""
+        when, rest = typed.quoted(texts.decode_slack(asked.text))
+        parts = typed.read_send(rest, EVERY)
+        if not when or not parts.audience:
+            return self._usage("every", asked)
+        if parts.complaints:
+            raise NotAccepted(*parts.complaints)
+        options: dict[str, Any] = {
+            "audience": parts.audience,
+            "purpose": parts.purpose or Purpose.MARKETING,
+            "sender": parts.options.get("sender"),
+            "campaign": parts.options.get("campaign"),
+            "covers": _number(parts.options, "covers") or 1,
+        }
+        channel = self.desk.settings.approval.channel or asked.channel
+        wanted = self._asked(Kind.BROADCAST, when, channel, parts, options, asked.person)
+        return await self._add(wanted, asked)
+
+    async def remind(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Remind a channel of something, once or again and again."""
+        when, rest = typed.quoted(asked.text)
+        channel, rest = _channel(rest, asked.channel)
+        parts = typed.read_options(texts.decode_slack(rest), REMIND)
+        if not when or not (parts.text or parts.options.get("digest")):
+            return self._usage("remind", asked)
+        if parts.complaints:
+            raise NotAccepted(*parts.complaints)
+        options = await self._reminder_options(parts, asked.person)
+        wanted = self._asked(Kind.REMINDER, texts.decode_slack(when), channel, parts, options, asked.person)
+        return await self._add(wanted, asked)
+
+    async def _reminder_options(self, parts: typed.Typed, person: Person) -> dict[str, Any]:
+        if len(parts.text) > LONGEST:
+            values: dict[str, str | int | Sentence] = {"count": len(parts.text), "most": LONGEST}
+            template = "A reminder holds {most} characters, and this has {count}."
+            raise NotAccepted(Complaint("text", Sentence(template, values)))
+        start, template_name = parts.options.get("start"), parts.options.get("template")
+        if start and self.desk.audience(start.lower()) is None:
+            template = "There is no audience “{name}”. There are: {known}."
+            known = ", ".join(sorted(self.desk.settings.audiences)) or "—"
+            raise NotAccepted(Complaint("start", Sentence(template, {"name": start, "known": known})))
+        if template_name:
+            await self._template(person.workspace, template_name)
+        options: dict[str, Any] = {name: _yes(parts.options, name) for name in ("answer", "digest")}
+        return options | {"start": start.lower() if start else None, "template": template_name}
+
+    async def _template(self, workspace: str, name: str) -> store.Template:
+        found = await self.reminders.database.read(lambda c: store.find_template(c, workspace, name))
+        if found is None:
+            sentence = Sentence("There is no template “{name}”. `/broadcast template list` shows them.", {"name": name})
+            raise NotAccepted(Complaint("template", sentence))
+        return found
+
+    def _asked(
+        self, kind: Kind, when: str, channel: str, parts: typed.Typed, options: Mapping[str, Any], person: Person
+    ) -> Asked:
+        return Asked(
+            kind=kind,
+            typed=when,
+            channel=channel,
+            text=parts.text,
+            closed=_closed(parts.options),
+            until=self._until(parts.options.get("until"), person.zone),
+            count=_number(parts.options, "count"),
+            options=options,
+        )
+
+    async def _add(self, wanted: Asked, asked: Typing) -> Post:
+        place = await self.people.place(wanted.channel)
+        if not place.postable and place.fix is not None:
+            raise NotAccepted(Complaint("channel", _fix(wanted, place.fix)))
+        key = f"command:{asked.trigger or secrets.token_hex(8)}"
+        schedule = await self.reminders.add(wanted, key=key, person=asked.person)
+        return boards.asked(schedule, boards.upcoming(schedule, SHOWN), asked.words)
+
+    def _until(self, until: str | None, zone: str) -> Micros | None:
+        """The end of a day, or an instant. Raises NotAccepted."""
+        if not until:
+            return None
+        try:
+            day = datetime.fromisoformat(until)
+            if len(until) == len("2027-01-31"):
+                return micros_of(day.replace(hour=23, minute=59, tzinfo=ZoneInfo(zone)))
+        except ValueError:
+            pass
+        return self._instant(until, zone)
+
+    def _instant(self, typed_time: str, zone: str) -> Micros:
+        try:
+            return micros_of(parse_when(typed_time, zone=zone, now=moment(self.clock())).instant)
+        except NotATime as error:
+            raise NotAccepted(Complaint("until", Sentence(error.template, error.values))) from None
+
+    # --- what there is -----------------------------------------------------------------------------------------------
+
+    async def schedules(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Show the recurring broadcasts."""
+        found = await self.reminders.listed(asked.person.workspace, Kind.BROADCAST)
+        return boards.listing(found, Kind.BROADCAST, asked.words)
+
+    async def list_reminders(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Show the reminders."""
+        found = await self.reminders.listed(asked.person.workspace, Kind.REMINDER)
+        return boards.listing(found, Kind.REMINDER, asked.words)
+
+    async def show(self, asked: Typing, id: str) -> Post:
+        """One schedule with its latest turns. Raises NotFound."""
+        schedule = await self.reminders.find(asked.person.workspace, id)
+        turns = await self.reminders.database.read(
+            lambda c: timetable.turns_of(c, schedule.workspace, schedule.id, boards.LATEST)
+        )
+        return boards.details(schedule, turns, asked.words)
+
+    # --- pause, resume, stop -----------------------------------------------------------------------------------------
+
+    async def pause(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Hold what comes again: `pause <id> [until=<date>]`."""
+        id, rest = typed.first_word(texts.decode_slack(asked.text))
+        parts = typed.read_options(rest, ("until",))
+        schedule = await self.reminders.find(asked.person.workspace, id)
+        until = parts.options.get("until") or parts.text
+        paused = await self.reminders.pause(schedule, asked.person, self._back_on(until, asked.person.zone))
+        if paused.paused_until is None:
+            return Post(asked.words("*{id}* is paused. `/broadcast resume {id}` ends it.", id=paused.id))
+        back_at = views.when(paused.paused_until, paused.zone)
+        return Post(asked.words("*{id}* is paused until {back_at}.", id=paused.id, back_at=back_at))
+
+    def _back_on(self, until: str, zone: str) -> Micros | None:
+        """A day alone means its beginning."""
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", until):
+            return self._instant(f"{until} 00:00", zone)
+        return self._instant(until, zone) if until else None
+
+    async def resume(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Let it go on."""
+        schedule = await self._named(asked)
+        resumed = await self.reminders.resume(schedule, asked.person)
+        if resumed.next_at is None:
+            return Post(asked.words("*{id}* has nothing more to come, so it ended.", id=resumed.id))
+        next_at = views.when(resumed.next_at, resumed.zone)
+        return Post(asked.words("*{id}* goes on. The next one comes {next_at}.", id=resumed.id, next_at=next_at))
+
+    async def stop(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """End a recurring broadcast or a reminder."""
+        if not asked.text.strip():
+            return self._usage("stop", asked)
+        stopped = await self.reminders.stop(await self._named(asked), asked.person)
+        told = asked.words("*{id}* has ended.", id=stopped.id)
+        if stopped.kind is Kind.BROADCAST:
+            told += " " + asked.words("A card that stands already goes its own way: cancel it there.")
+        return Post(told)
+
+    async def _named(self, asked: Typing) -> Schedule:
+        id, _ = typed.first_word(asked.text)
+        return await self.reminders.find(asked.person.workspace, id)
+
+    def _usage(self, name: str, asked: Typing) -> Post:
+        return views.usage(self.table[name][0], texts.decode_slack(f"/broadcast {name} {asked.text}"), asked.words)
+
+    # --- buttons -----------------------------------------------------------------------------------------------------
+
+    async def pressed(self, body: Body, action: Mapping[str, Any], person: Person, client: AsyncWebClient) -> None:
+        """Done, once more in an hour, or start a broadcast. Raises Moved, NotAllowed or CannotTell."""
+        id, _, _ = str(action.get("value") or "").partition(":")
+        place = body.get("container") or {}
+        channel = str((body.get("channel") or {}).get("id") or place.get("channel_id") or "")
+        ts = str((body.get("message") or {}).get("ts") or place.get("message_ts") or "")
+        name = str(action.get("action_id") or "").removeprefix("reminder.")
+        if name == "start":
+            await self._start(id, channel, str(body.get("trigger_id") or ""), person, client)
+            return
+        turn = await self.reminders.turn_at(person.workspace, channel, ts, id)
+        if turn is None or name not in ("done", "snooze"):
+            raise NotAllowed("I do not know this button any more. Please look at the newest card.")
+        await self.reminders.answer(turn, person, snooze=name == "snooze")
+
+    async def _start(self, id: str, channel: str, trigger: str, person: Person, client: AsyncWebClient) -> None:
+        """The form, filled with what the reminder names."""
+        schedule = await self.reminders.find(person.workspace, id)
+        values: dict[str, Any] = {"audience": schedule.options.get("start")}
+        if schedule.options.get("template"):
+            found = await self._template(person.workspace, str(schedule.options["template"]))
+            values = found.values() | ({"audience": values["audience"]} if values["audience"] else {})
+        form = views.Form(form_audiences(self.desk), channel, values=values)
+        await client.views_open(trigger_id=trigger, view=views.compose(form, words_for(person.locale)))
+
+
+def _channel(rest: str, here: str) -> tuple[str, str]:
+    """`#channel` as Slack hands it over, else the channel where it was typed."""
+    match = CHANNEL.match(rest)
+    if match is not None:
+        return match[1], rest[match.end() :]
+    if re.match(r"^\s*#\w", rest):
+        raise NotAccepted(
+            Complaint(
+                "channel", Sentence("I cannot see that channel. Pick it from the list that Slack offers after #.")
+            )
+        )
+    return here, rest
+
+
+def _fix(wanted: Asked, fix: Sentence) -> Sentence:
+    if wanted.channel.startswith("D"):
+        return Sentence("A schedule lives in a channel. Type it there, or name one: `#channel`.")
+    return fix
+
+
+def _yes(options: Mapping[str, str], name: str) -> bool:
+    return options.get(name, "").lower() in YES
+
+
+def _number(options: Mapping[str, str], name: str) -> int | None:
+    if name not in options:
+        return None
+    value = options[name]
+    if not (value.isascii() and value.isdigit() and 1 <= int(value) <= MOST[name]):
+        values: dict[str, str | int | Sentence] = {"name": name, "most": MOST[name]}
+        raise NotAccepted(Complaint(name, Sentence("`{name}=` takes a number from 1 to {most}.", values)))
+    return int(value)
+
+
+def _closed(options: Mapping[str, str]) -> Closed | None:
+    if "holidays" not in options:
+        return None
+    try:
+        return Closed(options["holidays"].lower())
+    except ValueError:
+        template = "`holidays=` takes skip, shift (to the next working day) or keep."
+        raise NotAccepted(Complaint("holidays", Sentence(template))) from None

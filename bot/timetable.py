@@ -1,0 +1,218 @@
+"""All SQL about schedules and their turns, as plain functions of a sync `Connection`.
+
+A turn is one row by (schedule, wall clock time), however many processes make it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, and_, insert, literal_column, or_, select, update
+
+from bot import store
+from bot.broadcast import Micros, NotFound
+from bot.schedule import UNANSWERED, Cover, Ended, Kind, Schedule, Standing, Turn, TurnState
+from bot.tables import SHAPE, occurrences, schedules
+from bot.when import Closed
+
+UNDERSTOOD = schedules.c.shape <= SHAPE
+
+# Partial indexes are only found by the very words that they were made with.
+ACTIVE = schedules.c.state == literal_column("'active'")
+PAUSED = schedules.c.state == literal_column("'paused'")
+
+
+# --- rows and values -------------------------------------------------------------------------------------------------
+
+
+def _to_row(changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _to_column(value) for name, value in changes.items()}
+
+
+def _to_column(value: Any) -> Any:
+    return dataclasses.asdict(value) if isinstance(value, Cover) else value
+
+
+def _to_schedule(row: RowMapping) -> Schedule:
+    fields = {field.name: row[field.name] for field in dataclasses.fields(Schedule)}
+    fields["kind"], fields["state"], fields["closed"] = Kind(row["kind"]), Standing(row["state"]), Closed(row["closed"])
+    fields["ended"] = Ended(row["ended"]) if row["ended"] else None
+    if row["cover"]:
+        fields["cover"] = Cover(**{**row["cover"], "voters": tuple(row["cover"]["voters"])})
+    return Schedule(**fields)
+
+
+def _to_turn(row: RowMapping) -> Turn:
+    fields = {field.name: row[field.name] for field in dataclasses.fields(Turn)}
+    return Turn(**{**fields, "state": TurnState(row["state"])})
+
+
+# --- schedules -------------------------------------------------------------------------------------------------------
+
+
+def add(connection: Connection, schedule: Schedule, *, since: Micros) -> Schedule:
+    """Store a new schedule. One with the same key that is there already is given back instead, or its twin: the same,
+    by the same person, not ended and asked for after `since`, which is a repeated command."""
+    store.alone(connection, f"asks:{schedule.workspace}/{schedule.owner}")  # else two at once would find no twin
+    here, same = schedules.c.workspace == schedule.workspace, schedules.c.key == schedule.key
+    lately = and_(schedules.c.owner == schedule.owner, schedules.c.created_at >= since)
+    known = connection.execute(select(schedules).where(here, or_(same, and_(lately, UNDERSTOOD)))).mappings()
+    for found in map(_to_schedule, known):
+        if found.key == schedule.key or (found.wish == schedule.wish and found.state is not Standing.ENDED):
+            return found
+    fields = {field.name: getattr(schedule, field.name) for field in dataclasses.fields(Schedule)}
+    connection.execute(insert(schedules).values(**_to_row(fields)))
+    return schedule
+
+
+def find(connection: Connection, workspace: str, id: str, *, lock: bool = False) -> Schedule:
+    """The schedule as it stands. `lock` holds its row until the transaction ends. Raises NotFound."""
+    statement = select(schedules).where(schedules.c.workspace == workspace, schedules.c.id == id, UNDERSTOOD)
+    if lock:
+        statement = statement.with_for_update()
+    row = connection.execute(statement).mappings().first()
+    if row is None:
+        raise NotFound(id)
+    return _to_schedule(row)
+
+
+def listed(connection: Connection, workspace: str, kind: Kind, limit: int) -> list[Schedule]:
+    """Those that have not ended, the next one first, those without a next one last."""
+    here = and_(schedules.c.workspace == workspace, schedules.c.state != Standing.ENDED, UNDERSTOOD)
+    order = schedules.c.next_at.is_(None), schedules.c.next_at, schedules.c.created_at
+    statement = select(schedules).where(here, schedules.c.kind == kind).order_by(*order).limit(limit)
+    return [_to_schedule(row) for row in connection.execute(statement).mappings()]
+
+
+def all_active(connection: Connection, kind: Kind) -> list[Schedule]:
+    """Every active schedule of a kind, of every workspace."""
+    statement = select(schedules).where(ACTIVE, schedules.c.kind == kind, UNDERSTOOD)
+    return [_to_schedule(row) for row in connection.execute(statement).mappings()]
+
+
+def due(connection: Connection, kind: Kind, at: Micros, limit: int) -> list[Schedule]:
+    """Active schedules of a kind whose next turn is not after this instant, the longest waiting first."""
+    statement = select(schedules).where(ACTIVE, schedules.c.kind == kind, schedules.c.next_at <= at, UNDERSTOOD)
+    rows = connection.execute(statement.order_by(schedules.c.next_at).limit(limit)).mappings()
+    return [_to_schedule(row) for row in rows]
+
+
+def awake(connection: Connection, at: Micros, limit: int) -> list[Schedule]:
+    """Schedules whose pause is over, locked."""
+    statement = select(schedules).where(PAUSED, schedules.c.paused_until <= at, UNDERSTOOD)
+    statement = statement.limit(limit).with_for_update(skip_locked=True)
+    return [_to_schedule(row) for row in connection.execute(statement).mappings()]
+
+
+def change(connection: Connection, seen_as: Schedule, at: Micros, **changes: Any) -> Schedule | None:
+    """Change a schedule from exactly the version last seen. None when somebody else was faster."""
+    as_seen = and_(
+        schedules.c.workspace == seen_as.workspace,
+        schedules.c.id == seen_as.id,
+        schedules.c.version == seen_as.version,
+        schedules.c.state == seen_as.state,
+        schedules.c.next_local.is_not_distinct_from(seen_as.next_local),
+        UNDERSTOOD,
+    )
+    values = {**_to_row(changes), "version": seen_as.version + 1, "changed_at": at}
+    row = connection.execute(update(schedules).where(as_seen).values(**values).returning(schedules)).mappings().first()
+    return _to_schedule(row) if row else None
+
+
+def keep_cover(connection: Connection, workspace: str, id: str, cover: Cover | None) -> None:
+    """Remember an approval for later turns, or that there is none any more."""
+    here = and_(schedules.c.workspace == workspace, schedules.c.id == id)
+    connection.execute(update(schedules).where(here).values(cover=_to_column(cover)))
+
+
+# --- turns -----------------------------------------------------------------------------------------------------------
+
+
+def add_turn(connection: Connection, turn: Turn) -> bool:
+    """True for the first process that makes this turn, false for every other one."""
+    fields = {field.name: getattr(turn, field.name) for field in dataclasses.fields(Turn)}
+    return store.insert_ignoring(connection, occurrences, [fields]) == 1
+
+
+def turn_at(connection: Connection, workspace: str, channel: str, ts: str) -> Turn | None:
+    """The turn whose post stands at this place."""
+    here = and_(occurrences.c.workspace == workspace, occurrences.c.channel == channel, occurrences.c.ts == ts)
+    row = connection.execute(select(occurrences).where(here)).mappings().first()
+    return _to_turn(row) if row else None
+
+
+def turns_of(connection: Connection, workspace: str, schedule: str, limit: int) -> list[Turn]:
+    """The latest turns of a schedule, newest first."""
+    mine = and_(occurrences.c.workspace == workspace, occurrences.c.schedule == schedule)
+    statement = select(occurrences).where(mine).order_by(occurrences.c.at.desc()).limit(limit)
+    return [_to_turn(row) for row in connection.execute(statement).mappings()]
+
+
+def unanswered(connection: Connection, schedule: Schedule) -> Turn | None:
+    """The turn of a reminder that nobody has answered yet, the newest if there are several, locked."""
+    mine = and_(occurrences.c.workspace == schedule.workspace, occurrences.c.schedule == schedule.id)
+    statement = (
+        select(occurrences)
+        .where(mine, occurrences.c.state.in_(UNANSWERED))
+        .order_by(occurrences.c.at.desc())
+        .limit(1)
+        .with_for_update()
+    )
+    row = connection.execute(statement).mappings().first()
+    return _to_turn(row) if row else None
+
+
+def change_turn(connection: Connection, seen_as: Turn, at: Micros, **changes: Any) -> Turn | None:
+    """Change a turn from exactly the version last seen. None when somebody else was faster."""
+    as_seen = and_(_is(seen_as), occurrences.c.version == seen_as.version)
+    values = {**changes, "version": seen_as.version + 1, "changed_at": at}
+    statement = update(occurrences).where(as_seen).values(**values).returning(occurrences)
+    row = connection.execute(statement).mappings().first()
+    return _to_turn(row) if row else None
+
+
+def waits(connection: Connection, at: Micros) -> bool:
+    """Is there a post to be made or drawn again?"""
+    return (
+        connection.execute(select(occurrences.c.local).where(occurrences.c.draw_at <= at).limit(1)).first() is not None
+    )
+
+
+def take_turn(connection: Connection, at: Micros, again_at: Micros) -> tuple[Turn, Schedule] | None:
+    """The turn whose post is to be made or drawn next, put off to `again_at` so that nobody else draws it as well."""
+    of = and_(schedules.c.workspace == occurrences.c.workspace, schedules.c.id == occurrences.c.schedule, UNDERSTOOD)
+    behind = select(occurrences).join(schedules, of).where(occurrences.c.draw_at <= at)
+    one = behind.order_by(occurrences.c.draw_at).limit(1).with_for_update(skip_locked=True, of=occurrences)
+    row = connection.execute(one).mappings().first()
+    if row is None:
+        return None
+    turn = _to_turn(row)
+    put_off(connection, turn, again_at)
+    return turn, find(connection, turn.workspace, turn.schedule)
+
+
+def put_off(connection: Connection, turn: Turn, at: Micros | None, *, tried: bool = False) -> None:
+    """Draw it later; None gives it up."""
+    again: dict[str, Any] = {"draw_at": at}
+    if tried:
+        again["tries"] = occurrences.c.tries + 1
+    connection.execute(update(occurrences).where(_is(turn), occurrences.c.version == turn.version).values(**again))
+
+
+def drawn(
+    connection: Connection, turn: Turn, channel: str, ts: str, state: TurnState, *, again_at: Micros | None
+) -> None:
+    """Its post stands there. Whoever changed it meanwhile asked for another drawing, and gets it."""
+    connection.execute(update(occurrences).where(_is(turn)).values(channel=channel, ts=ts, tries=0))
+    same = and_(_is(turn), occurrences.c.version == turn.version)
+    connection.execute(update(occurrences).where(same).values(draw_at=again_at, state=state))
+
+
+def _is(turn: Turn) -> Any:
+    return and_(
+        occurrences.c.workspace == turn.workspace,
+        occurrences.c.schedule == turn.schedule,
+        occurrences.c.local == turn.local,
+    )

@@ -1,0 +1,209 @@
+"""What comes again, as people meet it: typed in the pretend workspace, posted there, and answered with its buttons."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from bot import tables
+from bot.app import Bot
+from bot.broadcast import SECOND, Action, State, now
+from bot.policy import Person
+from sandbox.server import Sandbox
+from sandbox.world import Json
+from tests.conftest import newest
+from tests.test_story import HERE, card
+
+ID = re.compile(r"\bB[A-Z2-9]{7}\b")
+
+
+async def say(sandbox: Sandbox, line: str, who: str = "U0CLEO", channel: str = HERE) -> str:
+    return await sandbox.acting.command(who, channel, line) or ""
+
+
+async def bring_forward(bot: Bot) -> None:
+    """Let what is planned be due now."""
+    values: dict[str, Any] = {"next_at": now() - SECOND}
+    await bot.database.write(lambda c: c.execute(tables.schedules.update().values(**values)))
+    bot.wake()
+
+
+async def posted(sandbox: Sandbox, channel: str = HERE) -> Json:
+    await sandbox.until(lambda: sandbox.acting.messages(channel))
+    return sandbox.acting.messages(channel)[-1]
+
+
+def shown(message: Json) -> str:
+    """Everything that a message shows."""
+    return str(message["blocks"])
+
+
+async def test_a_reminder_is_posted_in_its_channel_and_done_with_a_button(sandbox: Sandbox, bot: Bot) -> None:
+    told = await say(sandbox, '/broadcast remind "in 2 hours" #general Relire <b>la liste</b> & *tout*')
+    (id,) = set(ID.findall(told))
+    await bring_forward(bot)
+    post = await posted(sandbox, "C0GENERAL")
+    assert "Relire <b>la liste</b> & *tout*" in shown(post)
+    assert "<@U0CLEO>" in shown(post)
+    assert id in shown(post)
+    await sandbox.acting.click("U0BEN", "C0GENERAL", post["ts"], "reminder.done")
+    await sandbox.until(lambda: "Done, says <@U0BEN>" in shown(post))
+    assert not any(block["type"] == "actions" for block in post["blocks"])
+    assert len(sandbox.acting.messages("C0GENERAL")) == 1
+
+
+async def test_a_second_answer_is_told_that_it_came_too_late(sandbox: Sandbox, bot: Bot) -> None:
+    await say(sandbox, '/broadcast remind "in 2 hours" Stand-up')
+    await bring_forward(bot)
+    post = await posted(sandbox)
+    await sandbox.acting.click("U0BEN", HERE, post["ts"], "reminder.snooze")
+    button = {"type": "button", "value": "BXXXXXXX:1"}
+    await sandbox.acting.act("U0ANA", {"channel": HERE, "ts": post["ts"]}, "x", "reminder.done", button, {})
+    assert "moved on" in sandbox.acting.ephemerals("U0ANA")[-1]["text"]
+    await sandbox.until(lambda: "It comes once more" in shown(post))
+
+
+async def test_a_recurring_broadcast_gets_a_card_and_goes_nowhere_without_approval(sandbox: Sandbox, bot: Bot) -> None:
+    told = await say(sandbox, '/broadcast every "day 9:00" clients marketing covers=3 holidays=keep Soldes')
+    id = ID.findall(told)[0]
+    assert len(re.findall(r"\d{4}-\d\d-\d\d 09:00", told)) == 3
+    assert "One approval is for 3" in told
+    post = await card(sandbox)
+    assert id in shown(post)
+    assert "next 2" in shown(post)
+    row = await newest(bot)
+    assert (row.state, row.schedule, row.covers) == (State.PENDING, id, 3)
+    await sandbox.acting.click("U0ANA", HERE, post["ts"], "broadcast.approve")
+    await sandbox.until(lambda: "Approved by" in shown(post))
+    assert sandbox.vendors.ledger == []
+    assert id in await say(sandbox, "/broadcast schedules")
+    assert "for 2 more" in await say(sandbox, f"/broadcast show {id}")
+
+
+async def test_it_is_paused_resumed_and_stopped_by_its_id(sandbox: Sandbox, bot: Bot) -> None:
+    id = ID.findall(await say(sandbox, '/broadcast remind "every monday 9:00" Stand-up'))[0]
+    assert id in await say(sandbox, "/broadcast reminders")
+    assert "is paused until" in await say(sandbox, f"/broadcast pause {id} until=2027-01-11")
+    assert "goes on" in await say(sandbox, f"/broadcast resume {id}")
+    assert "Only" in await say(sandbox, f"/broadcast stop {id}", who="U0DAN")
+    assert "has ended" in await say(sandbox, f"/broadcast stop {id}")
+    assert "moved on" in await say(sandbox, f"/broadcast stop {id}")
+    assert id not in await say(sandbox, "/broadcast reminders")
+    assert "It ended: somebody stopped it" in await say(sandbox, f"/broadcast show {id}")
+
+
+async def test_what_is_wrong_is_said_and_what_was_typed_is_kept(sandbox: Sandbox, bot: Bot) -> None:
+    wrong = {
+        "/broadcast remind tomorrow 9:00 Stand-up": "Write it like this",
+        '/broadcast remind "tomorrow" Stand-up': "At what hour",
+        '/broadcast remind "every monday" Stand-up': "hour",
+        '/broadcast remind "every 5 minutes" Stand-up': "Write it like",
+        '/broadcast remind "tomorrow 9:00" #nowhere Stand-up': "Pick it from the list",
+        '/broadcast remind "tomorrow 9:00" #quiet Stand-up': "/invite",
+        '/broadcast remind "tomorrow 9:00" #old-news Stand-up': "archived",
+        '/broadcast remind "tomorrow 9:00" #approvals Stand-up': "not in",
+        '/broadcast remind "tomorrow 9:00" start=nobody Stand-up': "no audience",
+        '/broadcast remind "tomorrow 9:00" template=nothing Stand-up': "no template",
+        '/broadcast remind "tomorrow 9:00" holidays=maybe Stand-up': "skip, shift",
+        '/broadcast remind "every day 9:00" count=0 Stand-up': "from 1 to",
+        '/broadcast remind "cron 0 9 * * 1" Stand-up': "admin",
+        '/broadcast every "every day 9:00" nobody Stand-up': "no audience",
+        '/broadcast every "every day 9:00" clients covers=999 Stand-up': "from 1 to",
+        '/broadcast every "every day 9:00" clients cover=3 Stand-up': "covers=",
+    }
+    for line, expected in wrong.items():
+        told = await say(sandbox, line)
+        kept = shown(sandbox.acting.ephemerals("U0CLEO")[-1])
+        assert expected in told, line
+        assert "Stand-up" in kept, line
+    assert await say(sandbox, "/broadcast reminders") == "There are no reminders yet. Try `/broadcast remind`."
+    assert sandbox.acting.messages(HERE) == []
+
+
+async def test_in_a_direct_message_the_fix_is_to_name_a_channel(sandbox: Sandbox, bot: Bot) -> None:
+    direct = sandbox.world.direct("U0CLEO").id
+    assert "`#channel`" in await say(sandbox, '/broadcast remind "tomorrow 9:00" Stand-up', channel=direct)
+    assert "will be posted once" in await say(sandbox, '/broadcast remind "tomorrow 9:00" #general Hi', channel=direct)
+
+
+async def test_its_button_starts_a_broadcast_with_the_template_filled_in(sandbox: Sandbox, bot: Bot) -> None:
+    kept = await say(sandbox, "/broadcast template save promo newsletter transactional Votre commande est prête")
+    assert "promo" in kept
+    assert "promo" in await say(sandbox, "/broadcast template list")
+    assert "is <@U0CLEO>" in await say(sandbox, "/broadcast template save promo Autre chose", who="U0DAN")
+    await say(sandbox, '/broadcast remind "in 2 hours" template=promo Écrire aux clients')
+    await bring_forward(bot)
+    post = await posted(sandbox)
+    await sandbox.acting.click("U0DAN", HERE, post["ts"], "reminder.start")
+    await sandbox.until(lambda: sandbox.acting.views("U0DAN"))
+    filled = str(sandbox.acting.views("U0DAN")[-1]["blocks"])
+    assert "Votre commande est prête" in filled
+    assert "'initial_option': {'text': {'type': 'plain_text', 'text': 'newsletter" in filled
+    assert "Only" in await say(sandbox, "/broadcast template delete promo", who="U0DAN")
+    assert "is gone" in await say(sandbox, "/broadcast template delete promo")
+
+
+async def test_when_its_owner_leaves_the_channel_reads_why_it_stopped(sandbox: Sandbox, bot: Bot) -> None:
+    id = ID.findall(await say(sandbox, '/broadcast remind "every day 9:00" Stand-up'))[0]
+    sandbox.world.people["U0CLEO"].deleted = True
+    bot.people.forget()
+    await bring_forward(bot)
+    post = await posted(sandbox)
+    assert "It stops by itself" in post["text"]
+    assert "Stand-up" in post["text"]
+    assert id not in await say(sandbox, "/broadcast reminders", who="U0ANA")
+
+
+async def test_when_its_channel_is_archived_its_owner_is_told(sandbox: Sandbox, bot: Bot) -> None:
+    await say(sandbox, '/broadcast remind "every day 9:00" #general Stand-up')
+    sandbox.world.channels["C0GENERAL"].archived = True
+    bot.people.forget()
+    await bring_forward(bot)
+    direct = sandbox.world.direct("U0CLEO").id
+    post = await posted(sandbox, direct)
+    assert "archived" in post["text"]
+    assert sandbox.acting.messages("C0GENERAL") == []
+
+
+async def test_a_digest_tells_in_the_morning_what_waits(sandbox: Sandbox, bot: Bot) -> None:
+    await say(sandbox, "/broadcast send clients marketing Soldes demain")
+    await card(sandbox)
+    await say(sandbox, "/broadcast send staff transactional Bonjour")
+    await sandbox.until(lambda: len(sandbox.vendors.ledger) == 1)
+    await say(sandbox, '/broadcast remind "every weekday 8:30" digest=yes')
+    await bring_forward(bot)
+    await sandbox.until(lambda: len(sandbox.acting.messages(HERE)) == 3)
+    told = shown(await posted(sandbox))
+    assert "Waiting for approval" in told
+    assert "Soldes demain" in told
+    assert "1 was sent since yesterday" in told
+
+
+async def test_while_slack_is_away_a_reminder_waits_and_is_posted_once(sandbox: Sandbox, bot: Bot) -> None:
+    await say(sandbox, '/broadcast remind "in 2 hours" Stand-up')
+    sandbox.api.faults.add("chat.postMessage", "429", times=1, retry_after=1)
+    sandbox.api.faults.add("chat.postMessage", "500", times=1)
+    await bring_forward(bot)
+    await sandbox.until(lambda: sandbox.acting.messages(HERE), 20)
+    assert len(sandbox.acting.messages(HERE)) == 1
+
+
+async def test_a_guest_asks_for_nothing_that_comes_again(sandbox: Sandbox, bot: Bot) -> None:
+    guest = next(person.id for person in sandbox.world.people.values() if person.guest)
+    told = await say(sandbox, '/broadcast remind "tomorrow 9:00" Stand-up', who=guest)
+    assert "Only full members" in told
+
+
+async def test_the_answer_is_in_the_readers_language(sandbox: Sandbox, bot: Bot) -> None:
+    assert "sera publié dans" in await say(sandbox, '/broadcast remind "chaque lundi 9h" Réunion', who="U0FAY")
+    assert "se publicará en" in await say(sandbox, '/broadcast remind "cada lunes a las 9" Reunión', who="U0EVA")
+
+
+async def test_a_turn_that_was_cancelled_sends_nothing_and_the_next_one_comes(sandbox: Sandbox, bot: Bot) -> None:
+    await say(sandbox, '/broadcast every "every day 9:00" clients marketing holidays=keep Soldes')
+    await card(sandbox)
+    row = await newest(bot)
+    cleo = Person("T0BELL", "U0CLEO")
+    await bot.workflow.act("T0BELL", row.id, Action.CANCEL, person=cleo, version=1)
+    assert (await newest(bot)).state is State.CANCELLED
+    assert "09:00" in await say(sandbox, "/broadcast schedules")

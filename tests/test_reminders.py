@@ -1,0 +1,493 @@
+"""What comes again: recurring broadcasts and their approvals, reminders and their answers, and who owns them."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from bot import store, tables, timetable
+from bot.backup import hold_all
+from bot.broadcast import SECOND, Action, Broadcast, NotAccepted, NotAllowed, State
+from bot.database import Database
+from bot.policy import CannotTell, Person
+from bot.reminders import Asked, Moved, Reminders
+from bot.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
+from bot.when import Closed
+from tests.test_core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver, core, make_core, second  # noqa: F401
+
+PARIS = ZoneInfo("Europe/Paris")
+HOUR, DAY = 3600 * SECOND, 24 * 3600 * SECOND
+
+
+def at(text: str) -> int:
+    """A wall clock in Paris as the store keeps it."""
+    return int(datetime.fromisoformat(text).replace(tzinfo=PARIS).timestamp()) * SECOND
+
+
+class Office:
+    """Who is still here, as Slack would tell it."""
+
+    def __init__(self, core: Core) -> None:  # noqa: F811
+        self.core, self.left, self.out = core, set[str](), set[str]()
+        self.open, self.silent = True, False
+
+    async def person(self, workspace: str, user: str) -> Person:
+        if self.silent:
+            raise CannotTell(user)
+        return dataclasses.replace(CLEO, id=user, member=user not in self.left)
+
+    async def is_open(self, channel: str) -> bool:
+        return self.open
+
+    async def is_in(self, channel: str, user: str) -> bool:
+        return user not in self.out
+
+    async def members(self, group: str) -> frozenset[str]:
+        return await self.core.members(group)
+
+
+class Desk:
+    """Reminders over a core, with a clock that the test moves; Monday, 30 November 2026, 10:00 in Paris."""
+
+    def __init__(self, core: Core) -> None:  # noqa: F811
+        self.core, self.office, self.count = core, Office(core), 0
+        core.now = at("2026-11-30T10:00")
+        self.reminders = self.process()
+
+    def process(self, database: Database | None = None) -> Reminders:
+        workflow = self.core.workflow
+        return Reminders(database or self.core.database, workflow, self.office, self.core.clock, lambda: None)
+
+    async def add(self, kind: Kind, typed: str, text: str = "Hello", **more: Any) -> Schedule:
+        self.count += 1
+        options = more.pop("options", {})
+        if kind is Kind.BROADCAST:
+            options = {"audience": "clients", "purpose": "marketing", **options}
+        asked = Asked(kind, typed, "C1", text, options=options, **more)
+        return await self.reminders.add(asked, key=f"s{self.count}", person=CLEO)
+
+    async def until(self, when: str) -> None:
+        """Let the time pass, an hour at a time, with everything that ticks."""
+        dispatcher, end = self.core.dispatcher("d"), at(when)
+        while True:
+            await self.reminders.tick()
+            await self.core.run(dispatcher)
+            await self.core.workflow.expire()
+            await self.post()
+            if self.core.now >= end:
+                return
+            self.core.now = min(self.core.now + HOUR, end)
+
+    async def post(self) -> None:
+        """Stand in for the painter: what is to be posted stands in the channel."""
+
+        def work(connection: Any) -> None:
+            while (taken := timetable.take_turn(connection, self.core.now, self.core.now + HOUR)) is not None:
+                turn, _ = taken
+                state = TurnState.OPEN if turn.state is not TurnState.DONE else turn.state
+                if turn.state is TurnState.SNOOZED and self.core.now < (turn.snoozed_until or 0):
+                    timetable.drawn(connection, turn, "C1", turn.ts or "", turn.state, again_at=turn.snoozed_until)
+                else:
+                    timetable.drawn(connection, turn, "C1", f"{turn.local}", state, again_at=None)
+
+        await self.core.database.write(work)
+
+    async def turns(self, schedule: Schedule) -> list[Turn]:
+        found = await self.core.database.read(lambda c: timetable.turns_of(c, TEAM, schedule.id, 100))
+        return found[::-1]
+
+    async def now(self, schedule: Schedule) -> Schedule:
+        return await self.reminders.find(TEAM, schedule.id)
+
+    async def broadcasts(self) -> list[Broadcast]:
+        rows = await self.core.database.read(lambda c: store.latest(c, TEAM, 100))
+        return sorted(rows, key=lambda row: row.send_at or 0)
+
+    async def votes(self, row: Broadcast) -> list[store.Vote]:
+        return await self.core.database.read(lambda c: store.votes_for(c, row))
+
+    async def told(self) -> list[str]:
+        rows = await self.core.database.read(lambda c: c.execute(tables.posts.select()).mappings().all())
+        return [str(row["sentence"]) for row in rows]
+
+
+@pytest.fixture
+def desk(core: Core) -> Desk:  # noqa: F811
+    return Desk(core)
+
+
+# --- recurring broadcasts --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+async def test_the_same_schedule_asked_for_twice_at_once_is_one_and_a_minute_later_another(
+    desk: Desk, kind: Kind
+) -> None:
+    asked = (desk.add(kind, "every tuesday 9:00", "Soldes") for _ in range(10))
+    (first,) = {schedule.id for schedule in await asyncio.gather(*asked)}
+    other = await desk.add(kind, "every tuesday 10:00", "Soldes")
+    desk.core.now += 61 * SECOND
+    later = await desk.add(kind, "every tuesday 9:00", "Soldes")
+    assert len({first, other.id, later.id}) == 3
+
+
+async def test_each_turn_is_a_broadcast_with_its_own_card_and_approval(desk: Desk) -> None:
+    schedule = await desk.add(Kind.BROADCAST, "every tuesday 9:00", "Soldes")
+    await desk.until("2026-11-30T11:00")
+    (first,) = await desk.broadcasts()
+    assert (first.state, first.send_at, first.schedule) == (State.PENDING, at("2026-12-01T09:00"), schedule.id)
+    await desk.core.workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    await desk.until("2026-12-01T10:00")
+    assert [sent.text for sent in desk.core.sandbox.vendors.ledger] == ["Soldes STOP AU 36111"]
+
+    await desk.until("2026-12-08T10:00")  # nobody approves the second
+    second_one = (await desk.broadcasts())[1]
+    assert second_one.state is State.EXPIRED
+    assert len(desk.core.sandbox.vendors.ledger) == 1
+    assert (await desk.now(schedule)).next_local == "2026-12-15T09:00"
+
+
+async def test_an_approval_for_three_turns_is_for_three_and_no_more(desk: Desk) -> None:
+    await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 3}, closed=Closed.KEEP)
+    await desk.until("2026-11-30T11:00")
+    (first,) = await desk.broadcasts()
+    await desk.core.workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    await desk.until("2026-12-05T12:00")
+    rows = await desk.broadcasts()
+    assert [row.state for row in rows] == [*[State.SENT] * 3, State.EXPIRED, State.EXPIRED, State.PENDING]
+    assert len(desk.core.sandbox.vendors.ledger) == 3
+    for row in rows[:3]:
+        (vote,) = await desk.votes(row)
+        assert (vote.approver, vote.digest) == (APPROVERS[0], row.digest)
+
+
+async def test_a_covering_approval_falls_with_its_approver_and_when_it_is_taken_back(desk: Desk) -> None:
+    await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 10}, closed=Closed.KEEP)
+    await desk.until("2026-11-30T11:00")
+    (first,) = await desk.broadcasts()
+    await desk.core.workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    await desk.until("2026-12-01T10:00")
+    desk.core.gone = {APPROVERS[0]}
+    await desk.until("2026-12-02T10:00")
+    second_one, third = (await desk.broadcasts())[1:]
+    assert (second_one.state, second_one.covers) == (State.PENDING, 1)  # covered a day before, and lapsed at its time
+    assert await desk.core.actions(second_one) == ["submit", "approve", "start", "lapse"]
+    assert (third.state, third.covers) == (State.PENDING, 10)
+    await desk.core.workflow.act(TEAM, third.id, Action.APPROVE, person=approver(1), version=1)
+    await desk.core.workflow.withdraw(TEAM, third.id, person=approver(1), way="button")
+    await desk.until("2026-12-04T08:00")
+    assert {row.state for row in (await desk.broadcasts())[1:]} == {State.EXPIRED, State.PENDING}
+    assert len(desk.core.sandbox.vendors.ledger) == 1
+
+
+async def test_a_turn_that_is_moved_or_lapses_covers_no_other_any_more(desk: Desk) -> None:
+    weekly = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 10}, closed=Closed.KEEP)
+    await desk.until("2026-11-30T11:00")
+    (first,) = await desk.broadcasts()
+    workflow = desk.core.workflow
+    await workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    assert (await desk.now(weekly)).cover is not None
+    moved = at("2026-12-01T11:00")
+    again = await workflow.act(TEAM, first.id, Action.REPLAN, person=CLEO, version=1, send_at=moved)
+    assert (again.state, again.covers, again.digest) == (State.PENDING, 10, again.computed_digest())
+    assert (await desk.now(weekly)).cover is None
+    await workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=2)
+    assert (await desk.now(weekly)).cover is not None
+    desk.core.gone = {APPROVERS[0]}
+    desk.core.now = moved
+    await desk.core.run(desk.core.dispatcher("d"))
+    assert (await desk.core.row(first.id)).state is State.PENDING
+    assert (await desk.now(weekly)).cover is None
+    assert desk.core.sandbox.vendors.ledger == []
+
+
+async def test_an_approval_of_one_turn_alone_covers_nothing(desk: Desk) -> None:
+    await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP)
+    await desk.until("2026-11-30T11:00")
+    (first,) = await desk.broadcasts()
+    await desk.core.workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    await desk.until("2026-12-01T10:00")
+    assert [row.state for row in await desk.broadcasts()] == [State.SENT, State.PENDING]
+
+
+async def test_what_could_not_be_asked_for_as_a_broadcast_cannot_be_asked_for_again_and_again(desk: Desk) -> None:
+    for text, audience in (("   ", "clients"), ("Hi", "nobody"), ("x" * 3000, "clients")):
+        with pytest.raises(NotAccepted):
+            await desk.add(Kind.BROADCAST, "every day 9:00", text, options={"audience": audience})
+    assert await desk.reminders.listed(TEAM, Kind.BROADCAST) == []
+
+
+async def test_many_processes_make_each_turn_once(desk: Desk, second: Database, seed: int) -> None:  # noqa: F811
+    chance = random.Random(seed)
+    weekly = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP)
+    daily = await desk.add(Kind.REMINDER, "every day 11:00", closed=Closed.KEEP)
+    processes = [desk.reminders, desk.process(second), desk.process(second), desk.process()]
+    for _ in range(10):
+        desk.core.now += chance.randrange(DAY)
+        await asyncio.gather(*(one.tick() for one in chance.sample(processes, 4)))
+    for schedule in (weekly, daily):
+        turns = await desk.turns(schedule)
+        assert len({turn.local for turn in turns}) == len(turns)
+    made = [turn for turn in await desk.turns(weekly) if turn.state is TurnState.MADE]
+    assert len(await desk.broadcasts()) == len(made)
+    assert {turn.broadcast for turn in made} == {row.id for row in await desk.broadcasts()}
+
+
+# --- when they come --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("closed", "expected"),
+    [
+        (Closed.KEEP, ["2026-12-25T09:00", "2027-01-01T09:00", "2027-01-08T09:00"]),
+        (Closed.SKIP, ["2027-01-08T09:00", "2027-01-15T09:00", "2027-01-22T09:00"]),
+        (Closed.SHIFT, ["2026-12-26T09:00", "2027-01-02T09:00", "2027-01-08T09:00"]),
+    ],
+)
+async def test_holidays_are_kept_left_out_or_moved(desk: Desk, closed: Closed, expected: list[str]) -> None:
+    desk.core.now = at("2026-12-22T10:00")
+    schedule = await desk.add(Kind.REMINDER, "every friday 9:00", closed=closed)
+    await desk.until("2027-01-24T00:00")
+    assert [turn.local for turn in await desk.turns(schedule)][:3] == expected
+
+
+async def test_without_a_word_about_holidays_they_are_left_out_where_a_calendar_is_known(desk: Desk) -> None:
+    desk.core.now = at("2026-12-24T10:00")
+    schedule = await desk.add(Kind.REMINDER, "every day 9:00")
+    assert (schedule.closed, schedule.next_local) == (Closed.SKIP, "2026-12-26T09:00")
+
+
+async def test_over_a_clock_change_the_wall_clock_stays(desk: Desk) -> None:
+    desk.core.now = at("2027-03-26T10:00")
+    schedule = await desk.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
+    await desk.until("2027-03-30T00:00")
+    turns = await desk.turns(schedule)
+    assert [turn.local[-5:] for turn in turns] == ["09:00"] * 3
+    assert [datetime.fromtimestamp(turn.at / SECOND, UTC).hour for turn in turns] == [8, 7, 7]
+
+
+async def test_once_is_once(desk: Desk) -> None:
+    schedule = await desk.add(Kind.REMINDER, "tomorrow 9:00")
+    await desk.until("2026-12-05T09:00")
+    (turn,) = await desk.turns(schedule)
+    assert (turn.local, turn.state) == ("2026-12-01T09:00", TurnState.OPEN)
+    assert (await desk.now(schedule)).state is Standing.ENDED
+
+
+async def test_it_ends_after_its_number_or_its_day(desk: Desk) -> None:
+    three = await desk.add(Kind.REMINDER, "every day 9:00", count=3, closed=Closed.KEEP)
+    dated = await desk.add(Kind.REMINDER, "every day 9:00", until=at("2026-12-02T23:59"), closed=Closed.KEEP)
+    await desk.until("2026-12-20T00:00")
+    assert len(await desk.turns(three)) == 3
+    assert len(await desk.turns(dated)) == 2
+    assert {(await desk.now(one)).ended for one in (three, dated)} == {Ended.FINISHED}
+
+
+async def test_what_would_never_come_is_refused(desk: Desk) -> None:
+    with pytest.raises(NotAccepted):
+        await desk.add(Kind.REMINDER, "every day 9:00", until=desk.core.now + SECOND)
+
+
+async def test_only_an_admin_writes_cron(make_core: MakeCore) -> None:  # noqa: F811
+    desk = Desk(make_core(admins=[CLEO.id]))
+    schedule = await desk.add(Kind.REMINDER, "cron 0 9 * * 1", closed=Closed.KEEP)
+    assert schedule.next_local == "2026-12-07T09:00"
+    desk = Desk(make_core())
+    with pytest.raises(NotAccepted):
+        await desk.add(Kind.REMINDER, "cron 0 9 * * 1")
+
+
+# --- pause, resume, stop ---------------------------------------------------------------------------------------------
+
+
+async def test_paused_until_a_date_it_comes_back_by_itself(desk: Desk) -> None:
+    schedule = await desk.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
+    await desk.reminders.pause(schedule, CLEO, at("2026-12-03T00:00"))
+    await desk.until("2026-12-04T10:00")
+    assert [turn.local for turn in await desk.turns(schedule)] == ["2026-12-03T09:00", "2026-12-04T09:00"]
+
+
+async def test_paused_it_waits_until_somebody_resumes_it(desk: Desk) -> None:
+    schedule = await desk.add(Kind.BROADCAST, "every day 9:00", closed=Closed.KEEP)
+    await desk.reminders.pause(schedule, CLEO, None)
+    await desk.until("2026-12-10T10:00")
+    assert await desk.turns(schedule) == []
+    resumed = await desk.reminders.resume(await desk.now(schedule), CLEO)
+    assert resumed.next_local == "2026-12-11T09:00"  # not one of those that passed meanwhile
+
+
+async def test_of_two_who_change_it_at_once_one_is_told_that_it_moved(desk: Desk) -> None:
+    schedule = await desk.add(Kind.REMINDER, "every day 9:00")
+    deeds = [desk.reminders.stop(schedule, CLEO), desk.reminders.pause(schedule, CLEO, None)]
+    outcomes = await asyncio.gather(*deeds, return_exceptions=True)
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Moved", "Schedule"]
+
+
+async def test_nobody_else_changes_it_but_an_admin_and_for_broadcasts_an_approver(make_core: MakeCore) -> None:  # noqa: F811
+    desk = Desk(make_core(admins=["U0OPS"]))
+    reminder, weekly = await desk.add(Kind.REMINDER, "every day 9:00"), await desk.add(Kind.BROADCAST, "every day 9:00")
+    with pytest.raises(NotAllowed):
+        await desk.reminders.stop(reminder, approver(1))
+    assert (await desk.reminders.stop(reminder, dataclasses.replace(CLEO, id="U0OPS"))).ended is Ended.STOPPED
+    assert (await desk.reminders.stop(weekly, approver(1))).ended is Ended.STOPPED
+
+
+# --- nobody there ----------------------------------------------------------------------------------------------------
+
+
+async def test_what_was_missed_is_told_once_and_never_made_late(desk: Desk) -> None:
+    reminder = await desk.add(Kind.REMINDER, "every day 9:00", "Stand-up", closed=Closed.KEEP)
+    weekly = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP)
+    desk.core.now += 4 * DAY  # nothing ran
+    for _ in range(3):
+        await desk.reminders.tick()
+    assert [turn.state for turn in await desk.turns(reminder)] == [TurnState.MISSED] * 4
+    assert [turn.state for turn in await desk.turns(weekly)] == [*[TurnState.MISSED] * 4, TurnState.MADE]
+    assert [row.send_at for row in await desk.broadcasts()] == [at("2026-12-05T09:00")]
+    told = await desk.told()
+    assert len(told) == 2
+    assert any("Stand-up" in text and "'number': 4" in text for text in told)
+
+
+async def test_within_its_grace_it_still_comes(desk: Desk) -> None:
+    reminder = await desk.add(Kind.REMINDER, "tomorrow 9:00")
+    desk.core.now = at("2026-12-01T09:09")
+    await desk.reminders.tick()
+    assert [turn.state for turn in await desk.turns(reminder)] == [TurnState.MADE]
+
+
+async def test_while_slack_is_silent_it_waits(desk: Desk) -> None:
+    reminder = await desk.add(Kind.REMINDER, "tomorrow 9:00")
+    desk.office.silent = True
+    await desk.until("2026-12-01T09:05")
+    assert await desk.turns(reminder) == []
+    desk.office.silent = False
+    await desk.reminders.tick()
+    assert len(await desk.turns(reminder)) == 1
+
+
+# --- owners and channels ---------------------------------------------------------------------------------------------
+
+
+async def test_when_its_owner_leaves_it_stops_by_itself_and_says_so(desk: Desk) -> None:
+    gone, out = await desk.add(Kind.REMINDER, "every day 9:00"), await desk.add(Kind.BROADCAST, "every day 12:00")
+    desk.office.left = {CLEO.id}
+    await desk.until("2026-12-03T10:00")
+    assert {(await desk.now(one)).ended for one in (gone, out)} == {Ended.OWNER_LEFT}
+    assert await desk.turns(gone) == await desk.turns(out) == []
+    told = await desk.told()
+    assert len(told) == 2
+    assert all("no full member" in text for text in told)
+
+
+async def test_when_its_owner_leaves_the_channel_or_it_is_archived_it_stops(desk: Desk) -> None:
+    first = await desk.add(Kind.REMINDER, "every day 9:00")
+    desk.office.out = {CLEO.id}
+    await desk.until("2026-12-01T10:00")
+    assert (await desk.now(first)).ended is Ended.OWNER_LEFT
+    desk.office.out = set()
+    second_one = await desk.add(Kind.REMINDER, "every day 11:00")
+    desk.office.open = False
+    await desk.until("2026-12-01T12:00")
+    assert (await desk.now(second_one)).ended is Ended.CHANNEL_GONE
+
+
+async def test_an_owner_must_be_in_the_channel(desk: Desk) -> None:
+    desk.office.out = {CLEO.id}
+    with pytest.raises(NotAllowed):
+        await desk.add(Kind.REMINDER, "every day 9:00")
+
+
+async def test_a_broadcast_that_its_owner_may_not_ask_for_any_more_stops(make_core: MakeCore) -> None:  # noqa: F811
+    desk = Desk(make_core())
+    schedule = await desk.add(Kind.BROADCAST, "every day 9:00")
+    settings = desk.core.settings.audiences["clients"].model_copy(update={"requesters": ("U0SOMEBODY",)})
+    desk.core.settings.audiences["clients"] = settings
+    await desk.until("2026-12-01T10:00")
+    assert (await desk.now(schedule)).ended is Ended.NOT_ALLOWED
+    assert await desk.broadcasts() == []
+
+
+# --- answers ---------------------------------------------------------------------------------------------------------
+
+
+async def test_one_that_asks_is_not_posted_again_while_it_is_unanswered(desk: Desk) -> None:
+    schedule = await desk.add(Kind.REMINDER, "every day 9:00", options={"answer": True}, closed=Closed.KEEP)
+    await desk.until("2026-12-03T10:00")
+    turns = await desk.turns(schedule)
+    assert [turn.state for turn in turns] == [TurnState.OPEN, TurnState.LEFT_OUT, TurnState.LEFT_OUT]
+    assert turns[0].left_out == 2
+    done = await desk.reminders.answer(turns[0], approver(3), snooze=False)
+    assert (done.state, done.by) == (TurnState.DONE, APPROVERS[3])
+    await desk.until("2026-12-04T10:00")
+    assert (await desk.turns(schedule))[-1].state is TurnState.OPEN
+
+
+async def test_one_that_asks_nothing_comes_every_time(desk: Desk) -> None:
+    schedule = await desk.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
+    await desk.until("2026-12-03T10:00")
+    assert [turn.state for turn in await desk.turns(schedule)] == [TurnState.OPEN] * 3
+
+
+async def test_it_is_snoozed_once(desk: Desk) -> None:
+    schedule = await desk.add(Kind.REMINDER, "tomorrow 9:00")
+    await desk.until("2026-12-01T09:00")
+    (turn,) = await desk.turns(schedule)
+    snoozed = await desk.reminders.answer(turn, CLEO, snooze=True)
+    assert snoozed.state is TurnState.SNOOZED
+    await desk.post()
+    desk.core.now += HOUR - SECOND
+    await desk.post()
+    assert (await desk.turns(schedule))[0].state is TurnState.SNOOZED
+    desk.core.now += SECOND
+    await desk.post()
+    (again,) = await desk.turns(schedule)
+    assert again.state is TurnState.OPEN
+    with pytest.raises(Moved):
+        await desk.reminders.answer(again, CLEO, snooze=True)
+    assert (await desk.reminders.answer(again, CLEO, snooze=False)).state is TurnState.DONE
+
+
+async def test_of_two_who_answer_at_once_one_did(desk: Desk) -> None:
+    schedule = await desk.add(Kind.REMINDER, "tomorrow 9:00")
+    await desk.until("2026-12-01T09:00")
+    (turn,) = await desk.turns(schedule)
+    deeds = [desk.reminders.answer(turn, approver(number), snooze=number % 2 == 0) for number in range(8)]
+    outcomes = await asyncio.gather(*deeds, return_exceptions=True)
+    assert sum(isinstance(outcome, Turn) for outcome in outcomes) == 1
+    assert {type(outcome) for outcome in outcomes} == {Turn, Moved}
+
+
+async def test_every_step_of_a_schedule_is_audited(desk: Desk) -> None:
+    schedule = await desk.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
+    await desk.until("2026-12-01T10:00")
+    await desk.reminders.answer((await desk.turns(schedule))[0], approver(0), snooze=False)
+    paused = await desk.reminders.pause(await desk.now(schedule), CLEO, None)
+    resumed = await desk.reminders.resume(paused, CLEO)
+    await desk.reminders.stop(resumed, CLEO)
+    steps = await desk.core.database.read(lambda c: [step["action"] for step in store.history(c, TEAM, schedule.id)])
+    assert steps == ["schedule_reminder", "done_reminder", "pause_reminder", "resume_reminder", "stop_reminder"]
+
+
+async def test_after_a_restore_nothing_comes_again_on_an_old_approval(desk: Desk) -> None:
+    weekly = await desk.add(Kind.BROADCAST, "every day 9:00", options={"covers": 5}, closed=Closed.KEEP)
+    reminder = await desk.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
+    await desk.until("2026-11-30T11:00")
+    (first,) = await desk.broadcasts()
+    await desk.core.workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    await desk.core.database.write(lambda c: hold_all(c, desk.core.now, desk.core.now))
+    await desk.until("2026-12-03T10:00")
+    paused = await desk.now(weekly)
+    assert (paused.state, paused.cover) == (Standing.PAUSED, None)
+    assert any("is paused" in told for told in await desk.told())
+    assert desk.core.sandbox.vendors.ledger == []
+    assert len(await desk.turns(reminder)) == 3  # a reminder harms nobody
+    await desk.reminders.resume(paused, CLEO)
+    await desk.until("2026-12-04T10:00")
+    assert (await desk.broadcasts())[-1].state is State.PENDING
