@@ -1,0 +1,179 @@
+"""The process that dies: the real bot, with a trap at its two seams, the store's commit and the transport.
+
+It is forked from a process that has imported everything, and has neither threads nor a loop of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+from typing import Any
+
+import anyio._backends._asyncio  # noqa: F401 - what is imported late otherwise: here once, for all that are forked
+import asyncpg  # noqa: F401
+import httpcore  # noqa: F401
+import uvicorn.protocols.http.auto  # noqa: F401
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+import providers.http
+from bot import logs
+from bot.app import Bot
+from bot.hours import resolve_policies
+from bot.settings import parse
+from providers.base import Answer, Provider
+
+WRITTEN = "written in this transaction"
+
+step: ContextVar[str] = ContextVar("step", default="")
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What a process is to do. `point`: where it dies, at the `nth` time, `pause` seconds after it gets there; none:
+    it lives. `spent`: the file that says that somebody died there already, for nobody else is to."""
+
+    settings: Mapping[str, Any]
+    log: Path
+    spent: Path
+    point: str | None = None
+    nth: int = 1
+    pause: float = 0.0
+
+
+class Trap:
+    """Kills this process where its orders say."""
+
+    def __init__(self, orders: Orders) -> None:
+        self.orders, self.left = orders, orders.nth
+
+    def passed(self, *names: str) -> None:
+        """These points are reached now."""
+        if self.orders.point not in names:
+            return
+        self.left -= 1
+        if self.left == 0 and self._first():
+            time.sleep(self.orders.pause)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def _first(self) -> bool:
+        try:
+            os.close(os.open(self.orders.spent, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return False
+        return True
+
+    def set(self, bot: Bot) -> None:
+        engine = getattr(bot.database, "engine")  # noqa: B009 - of either kind
+        self.watch_store(engine.sync_engine if isinstance(engine, AsyncEngine) else engine)
+        for provider in bot.providers.values():
+            self.watch_vendor(provider)
+        self.watch_flight()
+        self.watch_slack(bot)
+
+    def watch_store(self, engine: Engine) -> None:
+        """Before a transaction is committed, and after it, while nobody in the process knows of it yet."""
+        commit = engine.dialect.do_commit
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            connection.info[WRITTEN] = set()
+
+        @event.listens_for(engine, "after_cursor_execute")
+        def note(connection: Connection, cursor: Any, *told: Any) -> None:
+            connection.info.setdefault(WRITTEN, set()).update(written(cursor, told[2]))
+
+        def do_commit(connection: Any) -> None:
+            names = [f"commit {name}" for name in connection.info.pop(WRITTEN, ())]
+            self.passed(*(f"{name} before" for name in names))
+            commit(connection)
+            self.passed(*(f"{name} after" for name in names))
+
+        setattr(engine.dialect, "do_commit", do_commit)  # noqa: B010 - a method of this one engine
+
+    def watch_vendor(self, provider: Provider) -> None:
+        """Before a call to a vendor begins, and after its answer is read."""
+        call: Callable[..., Awaitable[Answer]] = provider.transport.call
+
+        async def watched(method: str, url: str, **more: Any) -> Answer:
+            name = "release" if more.get("release") else url.rsplit("/", 1)[-1]
+            step.set(f"call {name}")
+            self.passed(f"call {name} before")
+            answer = await call(method, url, **more)
+            self.passed(f"call {name} after")
+            return answer
+
+        setattr(provider.transport, "call", watched)  # noqa: B010
+
+    def watch_flight(self) -> None:
+        """While the request is sent and no byte of the answer is there."""
+        trap = self
+
+        class Watched(providers.http.Flight):
+            async def trace(self, name: str, info: Mapping[str, Any]) -> None:
+                await super().trace(name, info)
+                if name == "http11.receive_response_headers.started":
+                    trap.passed(f"{step.get()} during")
+
+        setattr(providers.http, "Flight", Watched)  # noqa: B010
+
+    def watch_slack(self, bot: Bot) -> None:
+        """After Slack took a message, while nobody in the process knows of it yet."""
+        call = bot.posting.api_call
+
+        async def watched(method: str, **more: Any) -> Any:
+            answer = await call(method, **more)
+            metadata = (more.get("json") or {}).get("metadata") or {}
+            if method == "chat.postMessage":
+                self.passed(f"post {metadata.get('event_type')} after")
+            return answer
+
+        setattr(bot.posting, "api_call", watched)  # noqa: B010
+
+
+def written(cursor: Any, context: Any) -> Iterator[str]:
+    """What a statement writes: the actions of rows of the audit, `insert TABLE`, or `TABLE.COLUMN` for each column."""
+    if context is None or context.compiled is None or not (context.isinsert or context.isupdate):
+        return
+    table, rows = context.compiled.statement.table.name, context.compiled_parameters
+    if context.isupdate:
+        yield from (f"{table}.{column}" for column in rows[0])
+    elif table == "audit":
+        yield from (str(row["action"]) for row in rows)
+    elif cursor.rowcount != 0:  # else it was there already
+        yield f"insert {table}"
+
+
+def run(orders: Orders, pipe: Pipe) -> None:
+    """The whole life of one process. Its port goes into the pipe once it works."""
+    error = os.open(orders.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(error, 2)
+    logs.set_up("info")
+    asyncio.run(serve(orders, pipe))
+
+
+async def serve(orders: Orders, pipe: Pipe) -> None:
+    parent = parent_process()
+    if parent is not None:
+        asyncio.get_running_loop().add_reader(parent.sentinel, os._exit, 1)
+    bot = Bot(parse(dict(orders.settings)))
+    if orders.point is not None:
+        Trap(orders).set(bot)
+    await bot.start("127.0.0.1", 0)
+    (listening,) = bot.servers[0].servers[0].sockets
+    pipe.send(listening.getsockname()[1])
+    await asyncio.Event().wait()
+
+
+inspect.stack()  # these three are remembered: 0.3 s that only the first process needs
+resolve_policies({})
+providers.http.tls()
