@@ -1,0 +1,176 @@
+"""One replica of the bot: the real parts over a view of the database and a line to each vendor, and a clock of its own.
+
+What it does reaches the world through these seams only, so a process that is killed is one whose seams raise `Killed`
+from then on: nothing that it still wants happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import structlog
+
+from bot.broadcast import Micros
+from bot.catalogue import Catalogue
+from bot.dispatch import Dispatcher
+from bot.store import database_time
+from bot.tracker import Tracker
+from bot.voices import Voices
+from bot.web import CallbackDoor
+from bot.workflow import Desk, Workflow
+from providers.base import AccountSettings, Provider
+from tests.simulation.store import StoreFault, View
+from tests.simulation.vendors import ADAPTERS, NoVault, Wire
+from tests.simulation.world import SECRET_KEY
+
+if TYPE_CHECKING:
+    from tests.simulation.run import World
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+
+class Killed(BaseException):
+    """The process is gone. No `except Exception` of the code under test may stop this."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The code under test; a mutant has another class in one place."""
+
+    workflow: type[Workflow] = Workflow
+    dispatcher: type[Dispatcher] = Dispatcher
+    tracker: type[Tracker] = Tracker
+    door: type[CallbackDoor] = CallbackDoor
+
+
+class Process:
+    def __init__(self, world: World, name: str, parts: Parts) -> None:
+        self.world, self.name = world, name
+        self.alive = True
+        self.skew: Micros = 0  # how wrong its wall clock is
+        self.dies_in: int | None = None  # after so many more seams
+        self.stalls_in: int | None = None
+        self.stall = self.stalled_until = self.cut_off_until = 0.0
+        self.database = View(world.memory, self, world.conditions.exclusive)
+        self.providers: dict[str, Provider] = {account: self._open(account) for account in world.settings.accounts}
+        self._build(parts)
+        self.bells: dict[str, Callable[[], Awaitable[None]]] = {
+            "dispatch": self.dispatcher.tick,
+            "track": self.tracker.tick,
+            "sizes": self.dispatcher.learn_sizes,
+            "expire": self.workflow.expire,
+            "voices": self.voices.tick,
+        }
+        self._ringing: dict[str, asyncio.Task[None]] = {}
+
+    def _open(self, account: str) -> Provider:
+        settings = AccountSettings.model_validate(self.world.settings.accounts[account])
+        wire = Wire(self, self.world.vendor(account))
+        return ADAPTERS[account](account, settings, wire, NoVault())
+
+    def _build(self, parts: Parts) -> None:
+        world, settings = self.world, self.world.settings
+        desk = Desk(settings, self.providers, world.policies, Catalogue(self.providers, settings.audiences))
+        shared: dict[str, Any] = {"settings": settings, "providers": self.providers, "clock": self.clock}
+        shared |= {"key": SECRET_KEY, "wake": lambda: None}
+        self.workflow = parts.workflow(
+            self.database, desk, world.members, self.clock, lambda: None, world.person_of, make_id=world.new_id
+        )
+        self.voices = Voices(self.database, settings=settings, clock=self.clock, wake=lambda: None)
+        self.dispatcher = parts.dispatcher(
+            self.database,
+            policies=world.policies,
+            owner=self.name,
+            tell_size=self.workflow.learn_size,
+            still_approved=self.workflow.still_approved,
+            lease_clock=database_time if world.conditions.exclusive else lambda _: world.now(),
+            monotonic=world.time,
+            **shared,
+        )
+        self.tracker = parts.tracker(self.database, **shared)
+        self.door = parts.door(self.database, self.tracker, self.providers, SECRET_KEY, world.meters)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clock(self) -> Micros:
+        return self.world.now() + self.skew
+
+    # --- the seams ---------------------------------------------------------------------------------------------------
+
+    async def seam(self, point: str) -> None:
+        """A place where the world may delay, stop or kill this process."""
+        await asyncio.sleep(self.world.a_moment())
+        if self.stalls_in is not None:
+            self.stalls_in -= 1
+            if self.stalls_in < 0:
+                self._stand_still(point)
+        while (rest := self.stalled_until - self.world.time()) > 0:
+            await asyncio.sleep(rest)
+        if self.dies_in is not None:
+            self.dies_in -= 1
+            if self.dies_in < 0 and self.alive:
+                self.die(point)
+        if not self.alive:
+            raise Killed
+
+    def _stand_still(self, point: str) -> None:
+        self.stalled_until, self.stalls_in = self.world.time() + self.stall, None
+        self.world.count("stopped", point)
+        self.world.say(f"  {self} stands still for {self.stall} s, {point}")
+
+    def store_fault(self) -> StoreFault | None:
+        if self.cut_off_until > self.world.time():
+            return StoreFault.BUSY
+        return self.world.store_fault()
+
+    def commit(self, name: str, run: Callable[[], T]) -> T:
+        """The world sees what every commit made of the rows."""
+        result = run()
+        self.world.witness.committed(self, name)
+        return result
+
+    def die(self, point: str) -> None:
+        self.alive = False
+        self.world.count("killed", point)
+        self.world.say(f"  {self} is killed {point}")
+
+    # --- what wakes it -----------------------------------------------------------------------------------------------
+
+    def ring(self, bell: str) -> None:
+        """Do the work of this bell, never twice at a time. It may fail; it is tried at the next ring."""
+        known = self._ringing.get(bell)
+        if self.alive and (known is None or known.done()):
+            self._ringing[bell] = self.world.spawn(self._work(bell))
+
+    async def _work(self, bell: str) -> None:
+        try:
+            await self.bells[bell]()
+        except Exception:
+            log.exception("a tick failed; it is tried again", tick=bell)
+
+    async def hear(self, account: str, token: str, body: Any) -> int:
+        """An HTTP request at the callback address; its status. Anything that escapes is a 500."""
+        statuses: list[int] = []
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": raw, "more_body": False}
+
+        async def send(event: Any) -> None:
+            if event["type"] == "http.response.start":
+                statuses.append(event["status"])
+
+        scope: dict[str, Any] = {"type": "http", "method": "POST", "headers": []}
+        scope |= {"path_params": {"account": account, "token": token}, "client": ("203.0.113.7", 1)}
+        try:
+            await self.door(scope, receive, send)
+        except Exception:
+            log.exception("a callback failed")
+            return 500
+        return statuses[0]

@@ -1,0 +1,99 @@
+"""Many small worlds, each made of one seed, in which everything goes wrong: every promise holds after every step.
+
+`python -m tests.simulation --seeds 10000 --jobs 2` is the long form; `--seed N --trace` tells one world in words.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+
+from bot.broadcast import TRANSITIONS, Action, Broadcast, Micros, State
+from bot.dispatch import Dispatcher, Gate
+from bot.policy import Person
+from bot.tracker import Tracker
+from bot.workflow import Workflow
+from providers.base import Accepted, Unavailable, Uncertain
+from tests.simulation.process import Parts
+from tests.simulation.run import run
+
+WORLDS, AT_ONCE = 200, 25
+
+
+@pytest.mark.parametrize("first", range(0, WORLDS, AT_ONCE))
+def test_in_every_world_every_promise_holds(first: int) -> None:
+    counts = Counter[tuple[str, str]]()
+    for seed in range(first, first + AT_ONCE):
+        outcome = run(seed)
+        counts += outcome.counts
+        assert outcome.violation is None, f"python -m tests.simulation --seed {seed} --trace: {outcome.violation}"
+    reached = {what for kind, what in counts if kind == "state"}
+    assert {State.SENT, State.UNKNOWN, State.HELD, State.CANCELLED, State.EXPIRED} <= reached
+
+
+def test_the_worlds_go_through_the_whole_table() -> None:
+    moved = set[str]()
+    for seed in range(120):
+        moved |= {what for kind, what in run(seed).counts if kind == "moved"}
+    everything = {f"{state} {action}" for state, action in TRANSITIONS}
+    assert sorted(everything - moved - NOT_OF_THE_CORE) == []
+
+
+#: What takes a form of Slack’s, a place where no card can stand, or a restore just then.
+NOT_OF_THE_CORE = {f"{State.DRAFT} submit", f"{State.DRAFT} discard", f"{State.HELD} hold"}
+
+
+# --- the checks can fail ---------------------------------------------------------------------------------------------
+
+
+class NoGate(Dispatcher):
+    """Sends at night, late, over the cap, and while everything is paused."""
+
+    def gate(self, connection: Connection, row: Broadcast, now: Micros) -> Gate | None:
+        return None
+
+
+class Trusting(Dispatcher):
+    """Takes the row's word for what was approved."""
+
+    def _approved(self, connection: Connection, row: Broadcast) -> bool:
+        return True
+
+
+class Insisting(Dispatcher):
+    """Tries again after a lost answer."""
+
+    async def _call(self, *given: Any) -> Accepted | Exception:
+        outcome = await super()._call(*given)
+        return Unavailable("Not so sure.") if isinstance(outcome, Uncertain) else outcome
+
+
+class Alone(Workflow):
+    """Lets people approve what they asked for themselves."""
+
+    async def may(self, action: Action, person: Person, broadcast: Broadcast) -> None:
+        return
+
+
+class Credulous(Tracker):
+    """Takes every look-up for a proof."""
+
+    def _weigh(self, connection: Connection, row: Broadcast, evidence: Any) -> None:
+        super()._weigh(connection, row, type(evidence)(True, evidence.sentence, evidence.ids))
+
+
+MUTANTS = {
+    "no gate": Parts(dispatcher=NoGate),
+    "trusting": Parts(dispatcher=Trusting),
+    "insisting": Parts(dispatcher=Insisting),
+    "alone": Parts(workflow=Alone),
+    "credulous": Parts(tracker=Credulous),
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS)
+def test_what_breaks_a_promise_is_caught(mutant: str) -> None:
+    assert any(run(seed, MUTANTS[mutant]).violation is not None for seed in range(60))
