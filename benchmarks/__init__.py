@@ -1,0 +1,1 @@
+"""What the bot costs, measured beside known anchors in one run. See README.md."""

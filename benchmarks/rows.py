@@ -1,0 +1,137 @@
+"""Fills a database with many broadcasts at once: one real row, copied by the database itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import CTE, BigInteger, ColumnElement, Connection, String, Table, cast, insert, literal, select
+
+from bot import store
+from bot.broadcast import Broadcast, Micros, Sentence, State, digest
+from bot.tables import audit, broadcasts, dispatches, notes, occurrences, posts, schedules
+from providers.base import AudienceKind, Purpose
+
+WORKSPACES = 10_000
+WIDTH = 10_000_000  # added to a number, so that ids and keys are all of one length
+
+Number = ColumnElement[int]
+Value = Callable[[Number], Any]
+
+TEXT = "Soldes d'hiver : -30 % sur tout le magasin du 7 janvier au 3 février. Présentez ce SMS en caisse. STOP AU 36111"
+
+
+def sample(at: Micros, **changes: Any) -> Broadcast:
+    """A broadcast like most: a list at Encom, marketing, one approval, its size known."""
+    fields: dict[str, Any] = {
+        "workspace": "T0",
+        "id": "B0",
+        "version": 1,
+        "state": State.SCHEDULED,
+        "key": "k0",
+        "requester": "U0CLEO0001",
+        "editor": "U0CLEO0001",
+        "channel": "C0MARKETING",
+        "audience": "clients0",
+        "account": "encom",
+        "provider": "encom",
+        "kind": AudienceKind.LIST,
+        "target": "1",
+        "purpose": Purpose.MARKETING,
+        "typed": TEXT,
+        "text": TEXT,
+        "policy": "always",
+        "zone": "Europe/Paris",
+        "digest": "",
+        "size": 2,
+        "bound": 5000,
+        "quorum": 1,
+        "approvers": ("S0APPROVERS",),
+        "start_at": at,
+        "due": at,
+        "approved_at": at,
+        "created_at": at,
+        "changed_at": at,
+    }
+    made = Broadcast(**(fields | changes))
+    return replace(made, digest=digest(made))
+
+
+def text_of(prefix: str, number: Number) -> ColumnElement[str]:
+    return literal(prefix) + cast(number + WIDTH, String)
+
+
+def fill(connection: Connection, like: Broadcast, first: int, count: int, **changes: Value) -> None:
+    """Copies of one broadcast, numbered from `first` on, each with its audit row, spread over the workspaces.
+
+    `changes` gives a column as an expression of the number. The one that is copied does not stay.
+    """
+    store.add(connection, like, draw=False)
+    own: dict[str, Value] = {
+        "workspace": lambda n: text_of("T", n % WORKSPACES),
+        "id": lambda n: text_of("B", n),
+        "key": lambda n: text_of("k", n),
+    }
+    _copy(connection, broadcasts, first, count, own | changes)
+    of: dict[str, Value] = {"workspace": own["workspace"], "broadcast": own["id"]}
+    _copy(connection, audit, first, count, of, without=("seq",))
+    for table in (audit, broadcasts):
+        connection.execute(table.delete().where(table.c.workspace == like.workspace))
+
+
+OF: dict[str, Value] = {"workspace": lambda n: text_of("T", n % WORKSPACES), "broadcast": lambda n: text_of("B", n)}
+
+
+def tell(connection: Connection, first: int, count: int, at: Micros) -> None:
+    """What ended ones leave behind: a release and two posted notes for each of the numbers from `first` on."""
+    released = {"dispatch": "-1-1", "account": "encom", "released_at": at}
+    insert_each(connection, dispatches, first, count, OF | {"token_hash": lambda n: text_of("h", n)}, released)
+    said = {"sentence": Sentence("It starts {start_at}.", {"start_at": at}).plain(), "aloud": False}
+    said |= {"at": at, "tries": 0, "ts": "1800000000.000100"}
+    for _ in range(2):
+        insert_each(connection, notes, first, count, OF, said)
+
+
+def recur(connection: Connection, first: int, count: int, next_at: Micros) -> None:
+    """Weekly reminders that wait for their next turn, each with a turn that was answered and a message it posted."""
+    of: dict[str, Value] = {"workspace": OF["workspace"], "id": lambda n: text_of("S", n)}
+    same = {"version": 1, "kind": "reminder", "state": "active", "owner": "U0CLEO0001", "channel": "C0MARKETING"}
+    same |= {"typed": "every monday at 9:00", "rule": "0 9 * * 1", "zone": "Europe/Paris", "closed": "keep"}
+    same |= {"text": TEXT, "options": {}, "next_at": next_at, "created_at": next_at, "changed_at": next_at}
+    insert_each(connection, schedules, first, count, of | {"key": of["id"]}, same)
+    turn = {"local": "2026-11-23T09:00", "at": next_at, "state": "done", "version": 1, "channel": "C0MARKETING"}
+    turn |= {"ts": "1800000000.000100", "tries": 0, "left_out": 0, "changed_at": next_at}
+    insert_each(connection, occurrences, first, count, {"workspace": of["workspace"], "schedule": of["id"]}, turn)
+    said = {"place": "C0MARKETING", "sentence": Sentence("It has ended.").plain(), "at": next_at, "tries": 0}
+    insert_each(connection, posts, first, count, {"workspace": of["workspace"], "key": of["id"]}, said)
+
+
+def insert_each(
+    connection: Connection, table: Table, first: int, count: int, own: Mapping[str, Value], same: Mapping[str, Any]
+) -> None:
+    """A row for each number: `own` as expressions of it, `same` as they are."""
+    numbers = _numbers(first, count)
+    values = [own[name](numbers.c.n) for name in own] + [literal(same[name], table.c[name].type) for name in same]
+    connection.execute(insert(table).from_select([*own, *same], select(*values).select_from(numbers)))
+
+
+def _copy(
+    connection: Connection,
+    table: Table,
+    first: int,
+    count: int,
+    own: Mapping[str, Value],
+    without: tuple[str, ...] = (),
+) -> None:
+    numbers = _numbers(first, count)
+    names = [column.name for column in table.c if column.name not in without]
+    values = [own[name](numbers.c.n).label(name) if name in own else table.c[name] for name in names]
+    pattern = table.c.workspace == "T0"
+    copies = select(*values).select_from(table.join(numbers, pattern))
+    connection.execute(insert(table).from_select(names, copies))
+
+
+def _numbers(first: int, count: int) -> CTE:
+    start = select(literal(first, BigInteger).label("n")).cte("numbers", recursive=True)
+    return start.union_all(select(start.c.n + 1).where(start.c.n < first + count - 1))
