@@ -62,8 +62,10 @@ def _explain(error: Exception) -> None:
 
     if isinstance(error, SettingsError):
         fail(*error.lines, code=USAGE)
-    if type(error).__name__ == "CannotStart":
+    if type(error).__name__ in ("CannotStart", "Unusable"):
         fail(str(error))
+    if type(error).__name__ in ("Busy", "OutOfOrder", "Unsure"):
+        fail(f"The database did not take it ({error or 'the connection broke'}). See what it holds, then try again.")
     if type(error).__name__ == "AlreadyDispatching":
         fail("A bellcrier runs on this database. Stop it first.")
     if isinstance(error, OSError) and error.strerror:
@@ -262,10 +264,19 @@ def db() -> None:
 @guarded
 def db_upgrade(config: Path | None) -> None:
     """Bring the schema to this version."""
-    from bot import database, store
+    from bot import database, store, tables
 
-    _on_database(config, database.upgrade, alone=True)
-    click.echo(f"The database is at revision {store.REVISION}.")
+    def bring_up(connection: Any) -> str | None:
+        revision = store.schema_revision(connection)
+        if revision is not None and revision > tables.REVISION:
+            return store.schema_trouble(revision)
+        database.upgrade(connection)
+        return None
+
+    trouble = _on_database(config, bring_up, alone=True)
+    if trouble is not None:
+        fail(trouble)
+    click.echo(f"The database is at revision {tables.REVISION}.")
 
 
 @db.command("check")
@@ -276,10 +287,9 @@ def db_check(config: Path | None) -> None:
     from bot import store
 
     revision, integrity = _on_database(config, lambda c: (store.schema_revision(c), store.integrity(c)))
-    if revision != store.REVISION:
-        fail(
-            f"The database is at revision {revision}, this version needs {store.REVISION}. Run `bellcrier db upgrade`."
-        )
+    trouble = store.schema_trouble(revision)
+    if trouble is not None:
+        fail(trouble)
     if integrity != "ok":
         fail("The database file is damaged. Restore a backup with `bellcrier db restore FILE`.")
     click.echo(f"The database is at revision {revision} and sound.")
@@ -309,7 +319,12 @@ def db_restore(config: Path | None, force: bool, file: Path) -> None:
     from bot import backup, broadcast
 
     try:
-        count = _on_database(config, lambda c: backup.restore_backup(c, file, broadcast.now(), force=force), alone=True)
+        approval = settings_from(config).approval
+
+        def restore(connection: Any) -> int:
+            return backup.restore_backup(connection, file, broadcast.now(), force=force, approval=approval)
+
+        count = _on_database(config, restore, alone=True)
     except backup.NotABackup as error:
         fail(str(error))
     except backup.NotEmpty as error:
@@ -326,8 +341,8 @@ def _on_database(config: Path | None, work: Callable[[Any], Any], *, alone: bool
         try:
             if alone:
                 opened.claim_dispatch()
-                return await opened.write(work)
-            return await opened.read(work)
+                return await opened.write(work, patience=None)
+            return await opened.read(work, patience=None)
         finally:
             await opened.close()
 
@@ -386,7 +401,7 @@ def export(config: Path | None, since: Any, form: str) -> None:
     import csv
     from datetime import UTC
 
-    from bot import store
+    from bot import store, tables
 
     start = int(since.replace(tzinfo=UTC).timestamp()) * 1_000_000 if since else 0
     rows = _on_database(config, lambda c: [dict(row) for row in store.audit_since(c, start)])
@@ -394,7 +409,7 @@ def export(config: Path | None, since: Any, form: str) -> None:
         for row in rows:
             click.echo(json.dumps(row, ensure_ascii=False))
         return
-    writer = csv.DictWriter(sys.stdout, [column.name for column in store.audit.columns])
+    writer = csv.DictWriter(sys.stdout, [column.name for column in tables.audit.columns])
     writer.writeheader()
     writer.writerows(rows)
 

@@ -14,6 +14,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import store
 from bot.app import Bot
+from bot.database import Unusable
 from bot.hours import Policy
 from bot.settings import Settings, SettingsError, require_slack
 from providers.base import Provider, ProviderError, Receipts
@@ -52,6 +53,8 @@ async def examine(settings: Settings) -> list[Finding]:
         bot = Bot(settings)
     except SettingsError as error:
         return [Finding("settings", "error", line, "") for line in error.lines]
+    except Unusable as error:
+        return [Finding("database", "error", str(error))]
     try:
         findings = [Finding("settings", "ok", "The settings can be read.")]
         checks: tuple[Callable[[Bot], AsyncIterator[Finding]], ...] = (
@@ -70,15 +73,21 @@ async def examine(settings: Settings) -> list[Finding]:
 
 async def _database(bot: Bot) -> AsyncIterator[Finding]:
     try:
+        await bot.database.check()
         revision = await bot.database.read(store.schema_revision)
+    except Unusable as error:
+        yield Finding("database", "error", str(error))
+        return
     except Exception as error:
         name = type(error).__name__
         yield Finding("database", "error", f"The database does not answer ({name}).", "Check database_url.")
         return
-    if revision == store.REVISION:
+    trouble = store.schema_trouble(revision)
+    if trouble is None:
         yield Finding("database", "ok", f"The database is at revision {revision}.")
     else:
-        yield Finding("database", "error", f"The database is at revision {revision}.", "Run `bellcrier db upgrade`.")
+        cause, _, fix = trouble.partition(". ")
+        yield Finding("database", "error", f"{cause}.", fix)
 
 
 async def _slack(bot: Bot) -> AsyncIterator[Finding]:
@@ -184,7 +193,7 @@ def _policy(name: str, policy: Policy) -> Finding:
     if policy.country and (checked is None or (time.time() - time.mktime(checked.timetuple())) > 366 * 86400):
         cause = "Nobody has checked these hours for a year."
         return Finding(f"policies.{name}", "warning", cause, f"Check the law, then set policies.{name}.checked_on.")
-    return Finding(f"policies.{name}", "ok", f"Hours in {policy.timezone}.")
+    return Finding(f"policies.{name}", "ok", f"Hours in {', '.join(policy.zones or (policy.timezone,))}.")
 
 
 def _code(error: Exception) -> str:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from bot.database import Busy, Unsure
+
 log = structlog.get_logger(__name__)
 
 
@@ -31,6 +33,9 @@ class Bell:
                 return
             try:
                 await self.work()
+            except (Busy, Unsure) as error:  # it may stay away for an hour, and a line each time is enough
+                told = f"{type(error).__name__} {error}".rstrip()
+                log.warning("the database did not take a tick", tick=self.name, error=told)
             except Exception:
                 log.exception("a tick failed; it is tried again", tick=self.name)
 

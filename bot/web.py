@@ -23,7 +23,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from bot import store
-from bot.database import Busy, Database
+from bot.database import Busy, Database, Unsure
 from bot.dispatch import token_for
 from bot.tracker import Tracker
 from providers.base import Callback, Provider, Receipts
@@ -194,7 +194,7 @@ class CallbackDoor:
             return await self._take(request, provider, account, token)
         except TooLarge:
             return 413
-        except Busy:
+        except (Busy, Unsure):
             return 503  # the vendor asks again; acknowledged and lost would be worse
         except (ValueError, RecursionError, KeyError, ClientDisconnect):
             return 400

@@ -254,7 +254,7 @@ class Delivery:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
         for socket in list(self.sockets):
-            with suppress(RuntimeError):  # it was closing already
+            with suppress(RuntimeError, WebSocketDisconnect):  # it was closing already
                 await socket.close(1001)
         if self._http is not None:
             await self._http.close()

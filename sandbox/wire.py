@@ -63,7 +63,7 @@ class Raw(Response):
 def reset(transport: asyncio.Transport) -> None:
     """End the connection with a reset instead of a goodbye."""
     raw = transport.get_extra_info("socket")
-    if raw is not None:
+    if raw is not None and not transport.is_closing():  # else the other side went first
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     transport.abort()
 

@@ -184,8 +184,22 @@ async def test_down_past_its_time_and_grace_it_asks_instead_of_sending(
 
     await run_bot(shell, sandbox, tmp_path, bot_port, BELLCRIER_GRACE="1s")
     await state_becomes(tmp_path, State.HELD)
-    await sandbox.until(lambda: "Send it now, or drop it?" in thread_text(sandbox, ts))
+    await sandbox.until(lambda: "re-plan it, or drop it?" in thread_text(sandbox, ts))
     assert sandbox.vendors.ledger == []
+
+
+async def test_down_over_its_time_but_within_its_grace_it_sends_once(
+    sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
+) -> None:
+    first = await run_bot(shell, sandbox, tmp_path, bot_port)
+    ts = await approved(sandbox)
+    await first.kill()
+    await asyncio.sleep(2.5)
+
+    await run_bot(shell, sandbox, tmp_path, bot_port, BELLCRIER_GRACE="60s")
+    await sandbox.until(lambda: "22, 23" in thread_text(sandbox, ts))
+    await asyncio.sleep(1)
+    assert len(sandbox.vendors.ledger) == 1
 
 
 # --- stopped ---------------------------------------------------------------------------------------------------------
@@ -202,6 +216,29 @@ async def test_sigterm_during_a_send_waits_for_its_answer(
     assert (await running.ends())[0] == 0
     (row,) = await stored(tmp_path)
     assert (row.state, row.ids) == (State.SENT, ("22", "23"))
+
+
+async def test_sigterm_during_a_send_that_is_never_answered_ends_unknown_and_starts_no_other(
+    sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
+) -> None:
+    sandbox.vendors.faults.add("encom.release", "stall", accept=True)
+    deadline = {"BELLCRIER_ACCOUNTS__ENCOM__TIMEOUT": "3", "BELLCRIER_APPROVAL__UNDO": "500ms"}
+    running = await run_bot(shell, sandbox, tmp_path, bot_port, **deadline)
+    ts = await approved(sandbox)
+    await sandbox.until(lambda: [r for r in sandbox.vendors.office.requests if r.method == "POST"])
+    await sandbox.acting.command("U0CLEO", HERE, "/broadcast send clients marketing Another one")
+    another = await card(sandbox, 1)
+    await sandbox.acting.click("U0ANA", HERE, another["ts"], "broadcast.approve")
+    running.process.send_signal(signal.SIGTERM)
+    before = time.monotonic()
+    assert (await running.ends())[0] == 0
+    assert time.monotonic() - before < 10
+    assert {row.typed: row.state for row in await stored(tmp_path)} == {
+        "Soldes demain": State.UNKNOWN,
+        "Another one": State.SCHEDULED,
+    }
+    assert len(sandbox.vendors.ledger) == 1
+    assert "may have gone out" in thread_text(sandbox, ts)
 
 
 async def test_the_demo_stops_within_five_seconds_with_its_page_open_and_loses_nothing(

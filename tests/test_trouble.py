@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import sqlite3
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from bot import store
 from bot.app import Bot
 from bot.broadcast import State
+from providers.base import Accepted, Message, Staged
 from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.conftest import StartBot, all_of, newest
@@ -588,3 +593,92 @@ async def test_a_dropped_connection_comes_back_and_nothing_is_done_twice(sandbox
     await sandbox.acting.react("U0ANA", HERE, posted["ts"], "white_check_mark")
     await settled(bot, State.SENT, timeout=15)
     assert len(sandbox.vendors.ledger) == 1
+
+
+# --- inside the bot --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sent_first", [False, True])
+async def test_one_send_that_breaks_in_the_adapter_is_unknown_and_the_others_go_on(
+    sandbox: Sandbox, bot: Bot, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, sent_first: bool
+) -> None:
+    vendor = bot.providers["encom"]
+    release = vendor.release
+
+    async def out_of_memory(message: Message, staged: Staged | None) -> Accepted:
+        if "Broken" not in message.text:
+            return await release(message, staged)
+        if sent_first:
+            await release(message, staged)
+        raise MemoryError(message.text)
+
+    monkeypatch.setattr(vendor, "release", out_of_memory)
+    for index, text in enumerate(("Broken", "Whole")):
+        await ask(sandbox, f"send clients marketing {text}")
+        posted = await card(sandbox, index)
+        await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    await sandbox.until(lambda: "accepted it" in thread_text(sandbox, posted["ts"]))
+    first = (await card(sandbox))["ts"]
+    await sandbox.until(lambda: "may have gone out" in thread_text(sandbox, first))
+
+    assert {row.typed: row.state for row in await all_of(bot)} == {"Broken": State.UNKNOWN, "Whole": State.SENT}
+    rung = [accepted.text.split()[0] for accepted in sandbox.vendors.ledger]
+    assert sorted(rung) == (["Broken", "Whole"] if sent_first else ["Whole"])
+    told = [str(record.msg) for record in caplog.records if record.levelname == "ERROR"]
+    assert len([line for line in told if "a release broke" in line and "MemoryError" in line]) == 1
+    assert "Broken" not in "".join(told)
+
+
+async def test_a_tick_that_breaks_is_tried_again_and_the_others_go_on(
+    sandbox: Sandbox, bot: Bot, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    posted = await approved(sandbox)
+    await settled(bot, State.SENT)
+    tell = bot.tracker._tell_progress
+    broken: list[bool] = []
+
+    def twice_broken(connection: Connection) -> int:
+        if len(broken) < 2:
+            broken.append(True)
+            raise RuntimeError("Soldes demain")
+        return tell(connection)
+
+    monkeypatch.setattr(bot.tracker, "_tell_progress", twice_broken)
+    await sandbox.vendors.deliver("encom", "22", "OK")
+    await sandbox.until(lambda: "sent 2" in thread_text(sandbox, posted["ts"]))
+    assert len(broken) == 2
+    told = [str(record.msg) for record in caplog.records if "a tick failed" in str(record.msg)]
+    assert len(told) == 2
+    assert "Soldes" not in "".join(told)
+
+
+async def test_nothing_on_the_way_to_an_answer_stops_the_loop(sandbox: Sandbox, bot: Bot, tmp_path: Path) -> None:
+    """The database is locked, the vendor stalls, Slack is slow: people are answered in time, and all else goes on."""
+    sandbox.vendors.faults.add("encom.release", "stall", seconds=3)
+    await approved(sandbox, "send clients marketing First")
+    await sandbox.until(lambda: [r for r in sandbox.vendors.office.requests if r.method == "POST"])
+    beats = [time.monotonic()]
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(0.01)
+            beats.append(time.monotonic())
+
+    beating = asyncio.create_task(beat())
+    sandbox.faults.add("users.info", "delay", seconds=0.5)
+    lock = sqlite3.connect(tmp_path / "bell.db", isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    asyncio.get_running_loop().call_later(1.5, lock.execute, "ROLLBACK")
+    asked = time.monotonic()
+    answers = await asyncio.gather(
+        *(ask(sandbox, f"send clients marketing {word}", user="U0DAN") for word in ("Second", "Third")),
+        ask(sandbox, "list", user="U0BEN"),
+    )
+    took = time.monotonic() - asked
+    beating.cancel()
+    lock.close()
+    assert "waits in" in answers[0]
+    assert "waits in" in answers[1]
+    assert "The latest broadcasts" in answers[2]
+    assert 1.4 < took < 3
+    assert max(after - before for before, after in itertools.pairwise(beats)) < 1

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
-from bot import dispatch, store
+from bot import dispatch, tables
 from bot.app import Bot
 from bot.broadcast import SECOND, State
 from sandbox.server import Sandbox
@@ -260,7 +260,7 @@ async def test_a_word_that_nobody_knows_is_kept_and_shown(sandbox: Sandbox, eith
 async def test_the_same_news_a_hundred_times_at_once_is_one(sandbox: Sandbox, either: Bot, gone_out: str) -> None:
     answers = await asyncio.gather(*(tell(gone_out, id="22", status="OK", code="000") for _ in range(100)))
     assert set(answers) == {200}
-    rows = await either.database.read(lambda c: c.execute(store.deliveries.select()).all())
+    rows = await either.database.read(lambda c: c.execute(tables.deliveries.select()).all())
     assert len([row for row in rows if row.id == "22"]) == 1
 
 
@@ -298,6 +298,6 @@ async def test_without_any_news_the_end_says_so(sandbox: Sandbox, either: Bot) -
     posted = await approved(sandbox, "send staff marketing Hello")
     await settled(either, State.SENT)
     values = {"accepted_at": either.clock() - 25 * 3600 * SECOND, "look_at": 1}
-    await either.database.write(lambda c: c.execute(store.broadcasts.update().values(**values)))
+    await either.database.write(lambda c: c.execute(tables.broadcasts.update().values(**values)))
     await settled(either, State.DONE)
     await sandbox.until(lambda: "no delivery report" in thread_text(sandbox, posted["ts"]))

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.broadcast import TRANSITIONS, Action, Broadcast, Hold, Phase, Sentence, State, allowed
+from bot.broadcast import TRANSITIONS, Action, Broadcast, Hold, Phase, Sentence, State, allowed, moment
+from bot.hours import HoldUntil, Refuse, Verdict
 from bot.slack import views
 from bot.slack.views import Showing
 from bot.words import words_for
@@ -90,10 +91,51 @@ def test_the_buttons_are_what_the_table_allows(state: State) -> None:
     post = views.card(row(state=state, hold=Hold.LATE, phase=Phase.STAGING), showing(), EN)
     shown = {e["action_id"] for b in post.blocks for e in b.get("elements", []) if e.get("type") == "button"}
     names = {id.removeprefix("broadcast.") for id in shown}
-    assert names <= {action.value for action in allowed(state)} | {"edit"}
+    assert names - {"follow_up"} <= {action.value for action in allowed(state)} | {"edit"}
+    assert ("follow_up" in names) == (state in views.FOLLOW_UPS)
     assert all(e["value"] == "B234679:1" for b in post.blocks for e in b.get("elements", []) if "value" in e)
     if state is State.PENDING:
         assert {"approve", "reject", "cancel"} <= names
+
+
+OPENS = 1_800_000_000_000_000  # 2027-01-15 08:00 UTC
+CLOSED: dict[str, tuple[Verdict, int | None, str]] = {
+    "held": (HoldUntil(moment(OPENS)), OPENS, "held for the hours until <!date^1800000000^"),
+    "refused": (Refuse(), OPENS, "do not allow it then; they do from <!date^1800000000^"),
+    "never": (Refuse(), None, "the hours for this audience never allow it"),
+}
+
+
+@pytest.mark.parametrize("case", CLOSED)
+@pytest.mark.parametrize("state", [State.PENDING, State.SCHEDULED, State.HELD])
+def test_outside_the_hours_the_card_names_the_next_start_that_they_allow(case: str, state: State) -> None:
+    verdict, opens, told = CLOSED[case]
+    closed = Showing((), "Encom", None, verdict, training=False, zone="Europe/Paris", opens=opens)
+    post = views.card(row(state=state, hold=Hold.LATE, send_at=OPENS - 1), closed, EN)
+    check_blocks(post.blocks)
+    shown = json.dumps(post.blocks)
+    assert told in shown
+    if opens is not None:
+        assert "(2027-01-15 09:00 Europe/Paris (+0100))" in shown
+    assert "broadcast.replan" in shown
+
+
+def test_what_is_held_says_what_can_be_done_and_until_when() -> None:
+    asks = json.dumps(views.card(row(state=State.HELD, hold=Hold.CAP, expires_at=OPENS), showing(), EN).blocks)
+    assert (
+        "the cap of sends an hour is reached. Send it now, re-plan it, or drop it. Without a decision it ends" in asks
+    )
+    waits = json.dumps(views.card(row(state=State.HELD, hold=Hold.HOURS, hold_until=OPENS), showing(), EN).blocks)
+    assert "It goes by itself <!date^1800000000^" in waits
+    assert "Without a decision" not in waits
+
+
+def test_what_is_left_of_an_older_card_is_one_line_with_a_link() -> None:
+    post = views.moved(row(version=2), "https://bell.slack.com/archives/C1/p1", EN)
+    check_blocks(post.blocks)
+    assert len(post.blocks) == 1
+    assert "<https://bell.slack.com/archives/C1/p1|Open its card>" in post.text
+    assert "|" not in views.moved(row(version=2), None, EN).text
 
 
 def test_nothing_that_has_ended_can_be_pressed() -> None:
@@ -108,6 +150,7 @@ def test_forms_are_taken_by_slack_in_every_language(language: str) -> None:
     many = [(f"audience-{number}-" + "x" * 60, "y" * 90) for number in range(100)]
     check_view(views.compose(views.Form(many, "C1"), words))
     check_view(views.reject_form(row(), words))
+    check_view(views.replan_form(row(audience="x" * 255), 1_800_000_000_000_000, words, closed=True))
     values = {"audience": many[3][0], "purpose": "marketing", "text": "z" * 3000, "send_at": 1, "sender": "Bell"}
     check_view(views.compose(views.Form(many, "C1", "B234679", values), words))
 

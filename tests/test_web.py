@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 import pytest
 from aiohttp import ClientSession
 
-from bot import store
+from bot import tables
 from bot.app import Bot
 from bot.broadcast import SECOND, State
 from bot.web import CALLBACK_BODY, SLACK_BODY, parse_slack
@@ -255,7 +255,7 @@ async def test_a_replay_weeks_later_changes_nothing(
 ) -> None:
     row, weeks = await newest(bot), 21 * 24 * 3600 * SECOND
     end = {"state": "done", "changed_at": bot.clock() - weeks, "accepted_at": bot.clock() - weeks}
-    await bot.database.write(lambda c: c.execute(store.broadcasts.update().values(**end)))
+    await bot.database.write(lambda c: c.execute(tables.broadcasts.update().values(**end)))
     before = await newest(bot)
     assert await call_back(web, sent, json.dumps({"id": row.ids[0], "status": "OK", "code": "000"}).encode()) == 200
     assert await newest(bot) == before
@@ -306,7 +306,7 @@ async def test_an_id_that_was_never_ours_is_set_aside(sandbox: Sandbox, bot: Bot
     body = json.dumps({"message_id": "sms_nobody", "number": "+33600000000", "status": "DELIVERED"}).encode()
     assert await call_back(web, str(bot.callback_address("octo")), body) == 200
     (row,) = await bot.database.read(
-        lambda c: list(c.execute(store.deliveries.select().where(store.deliveries.c.id == "sms_nobody")).mappings())
+        lambda c: list(c.execute(tables.deliveries.select().where(tables.deliveries.c.id == "sms_nobody")).mappings())
     )
     assert row["broadcast"] is None
     assert "600000000" not in str(dict(row))

@@ -16,17 +16,18 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
 from bot.app import Bot  # the whole bot, so that every table below is the one in use
-from bot.slack import views
+from bot.slack import boards, views
 from bot.slack.commands import Commands
+from bot.slack.recurring import Recurring
 from bot.words import words_for
 from bot.workflow import ENDINGS
 from providers import encom, kaizala, octopush
 from providers.registry import BUILT_IN
 
 ROOT = Path(__file__).parent.parent
-FIRST = {"words", "Sentence", "NotAllowed", "Refused", "Unavailable", "Uncertain", "Blocked", "NotReady"}
+FIRST = {"words", "HeldBack", "Sentence", "NotAllowed", "Refused", "Unavailable", "Uncertain", "Blocked", "NotReady"}
 SECOND = {"Problem", "NotATime", "Evidence"}
-NAMES = {"template", "MAY_HAVE_GONE", "RETIRED", "GONE", "TOLD", "LOST"}
+NAMES = {"template", "MAY_HAVE_GONE", "RETIRED", "GONE", "REPORTED", "TOLD", "LOST", "PAUSED"}
 
 
 def literals(node: ast.AST | None) -> Iterator[str]:
@@ -61,11 +62,16 @@ def in_tables() -> Iterator[str]:
     yield from views.PURPOSES.values()
     yield from views.STATUSES.values()
     yield from (label for label, _ in views.BUTTONS.values())
+    yield from views.FOLLOW_UPS.values()
     yield from (template for template, _ in ENDINGS.values())
+    for table in (boards.STANDINGS, boards.ENDS, boards.ON_HOLIDAYS, boards.TURNS):
+        yield from table.values()
     for kind in BUILT_IN.values():
         yield kind.capabilities.sender_rule
     for vendor in (encom, octopush, kaizala):
         yield from (template for template, _ in vendor.REFUSALS.values())
+    for name in ("every", "remind", "schedules", "list_reminders", "stop"):
+        yield str(getattr(Recurring, name).__doc__).split("\n")[0]
     for method in vars(Commands).values():
         if inspect.iscoroutinefunction(method) and not method.__name__.startswith("_") and method.__name__ != "handle":
             yield str(method.__doc__).split("\n")[0]
