@@ -278,7 +278,7 @@ class Dispatcher:
         if breaker.until <= now:
             store.set_breaker(connection, row.account, replace(breaker, until=now + BREAKER_FIRST), now)
             return True
-        store.touch(connection, row, now, due=breaker.until)
+        store.touch(connection, row, now, due=max(breaker.until, row.due or 0))
         if store.first_time(connection, row.workspace, f"waits:{row.id}:{row.version}:{row.start_at}", now):
             vendor = self.providers[row.account].title
             told = Sentence("{vendor} cannot be reached just now. It waits; nothing was sent.", {"vendor": vendor})
@@ -408,11 +408,11 @@ class Dispatcher:
 
     def _recover(self, connection: Connection, lease_now: Micros) -> int:
         """A lapsed lease: what was being staged starts over, what was being released is unknown for ever."""
-        now, freed = self.clock(), 0
+        now, freed, back = self.clock(), 0, dict(NO_LEASE)  # due as it was: our clock may be behind the others'
         first = self.database.exclusive and not self.met  # whose leases there are, they died before we began
         if first:
             freed = store.free_staged_by_others(connection, self.owner)
-        working_on, back = [id for _, id in self.under_way], {"due": now, **NO_LEASE}
+        working_on = [id for _, id in self.under_way]
         cause = Sentence("the bot stopped while it was going out.")
         steps = [
             self._losing(row, cause)
@@ -696,7 +696,7 @@ class Dispatcher:
             changes: dict[str, Any] = {"failure": sentence, "due": None, **NO_LEASE}
             store.move(connection, row, Action.REFUSE, actor=row.provider, at=now, said=said, **changes)
         else:
-            again = now + int(_pause(row, error) * SECOND)
+            again = max(now + int(_pause(row, error) * SECOND), row.due or 0)
             values: dict[str, str | int | Sentence] = {"cause": sentence, "again_at": again}
             waits = Note(Sentence("{cause} Nothing was sent; it tries again {again_at}.", values))
             told = [waits] if row.tries == 1 else []
@@ -708,7 +708,8 @@ class Dispatcher:
         if gate is not None:
             self._hold(connection, row, gate)
             return
-        changes: dict[str, Any] = {"due": now + 2 * SECOND, "tries": max(row.tries - 1, 0), **NO_LEASE}
+        due = max(now + 2 * SECOND, row.due or 0)
+        changes: dict[str, Any] = {"due": due, "tries": max(row.tries - 1, 0), **NO_LEASE}
         store.move(connection, row, Action.PUT_BACK, actor="dispatcher", at=now, **changes)
 
     def _alert(self, row: Broadcast, error: Exception) -> list[Note]:

@@ -7,21 +7,24 @@ import dataclasses
 import random
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, func, select
 
-from bot import store, tables
+from bot import dispatch, store, tables
+from bot.app import Bot
 from bot.broadcast import SECOND, Action, Broadcast, Hold, Phase, State, TooLate
-from bot.database import Database, Postgres, Unsure, open_database, upgrade
+from bot.database import Database, OutOfOrder, Postgres, SQLite, Unsure, open_database, upgrade
 from bot.dispatch import ACCOUNT_AT_ONCE, Dispatcher
 from bot.tracker import Tracker
 from sandbox.server import Sandbox
 from tests.conftest import new_postgres
 from tests.proxy import COMMIT, Proxy
 from tests.test_core import CLEO, TEAM, Core, approver
+from tests.test_database import fill
 
 NEVER = 10**6
 MakeCore = Callable[..., Core]
@@ -263,6 +266,89 @@ async def test_a_send_waits_while_every_connection_is_taken_and_goes_once(far: F
     assert ((await far.core.row(row.id)).state, far.ledger) == (State.SENT, 1)
 
 
+async def test_what_was_prepared_while_the_database_was_away_is_kept_and_not_made_twice(far: Far) -> None:
+    core = far.core
+    core.sandbox.vendors.faults.add("octopush.create", "slow", seconds=0.5)
+    row = await core.approved(audience="newsletter")
+    await far.dispatcher.tick()
+    await asyncio.sleep(0.2)
+    await far.proxy.shut()
+    await asyncio.sleep(3)
+    assert (await core.row(row.id)).staged is None
+    await far.proxy.open()
+    await asyncio.gather(*far.dispatcher.running)
+    await far.settled()
+    assert ((await core.row(row.id)).state, far.ledger) == (State.SENT, 1)
+    assert len(core.sandbox.vendors.octopush.campaigns) == 1
+
+
+async def test_a_process_that_is_to_stop_waits_for_a_database_that_is_away_but_not_for_ever(
+    far: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "LAST_WRITE", 1.0)
+    row, _ = await far.releasing(0.2)
+    await far.proxy.shut()
+    began = time.monotonic()
+    await far.dispatcher.stop(0.5)
+    assert time.monotonic() - began < 3
+    await far.proxy.open()  # back within the moment that the process still lives
+    async with asyncio.timeout(10):
+        while (await far.core.row(row.id)).state is not State.SENT:
+            await asyncio.sleep(0.1)
+    assert far.ledger == 1
+
+
+# --- a full disk (B2) ------------------------------------------------------------------------------------------------
+
+
+async def no_room(database: SQLite) -> Callable[[], None]:
+    """Not even for another line of the audit. Returns what makes room again."""
+    free = fill(database)
+    with suppress(OutOfOrder):
+        while True:
+            await database.write(lambda c: store.write_event(c, TEAM, "U", "x", None, 1))
+    return free
+
+
+@pytest.fixture
+async def disk(tmp_path: Path, sandbox: Sandbox) -> AsyncIterator[tuple[Core, SQLite]]:
+    opened = open_database(f"sqlite:///{tmp_path}/small.db")
+    assert isinstance(opened, SQLite)
+    await opened.write(upgrade, patience=None)
+    core = Core(opened, sandbox, tmp_path)
+    yield core, opened
+    await core.close()
+    await opened.close()
+
+
+async def test_on_a_full_disk_nothing_starts_and_nobody_approves_until_there_is_room(disk: tuple[Core, SQLite]) -> None:
+    core, database = disk
+    row, pending = await core.approved(), await core.ask()
+    free, dispatcher = await no_room(database), core.dispatcher("a")
+    with pytest.raises(OutOfOrder):
+        await dispatcher.tick()
+    with pytest.raises(OutOfOrder):
+        await core.workflow.act(TEAM, pending.id, Action.APPROVE, person=approver(0), version=1)
+    assert core.sandbox.vendors.office.requests == []
+    free()
+    await core.run(dispatcher)
+    assert ((await core.row(row.id)).state, len(core.sandbox.vendors.ledger)) == (State.SENT, 1)
+    assert (await core.row(pending.id)).state is State.PENDING
+
+
+async def test_a_disk_that_is_full_when_the_intent_is_to_be_written_sends_nothing(disk: tuple[Core, SQLite]) -> None:
+    core, database = disk
+    core.sandbox.vendors.faults.add("encom.recipients", "slow", seconds=2)
+    row, dispatcher = await core.approved(), core.dispatcher("a")
+    await dispatcher.tick()
+    free = await no_room(database)
+    await asyncio.sleep(2.5)
+    assert ((await core.row(row.id)).phase, core.sandbox.vendors.ledger) == (Phase.STAGING, [])
+    free()
+    await asyncio.gather(*dispatcher.running)
+    assert ((await core.row(row.id)).state, len(core.sandbox.vendors.ledger)) == (State.SENT, 1)
+
+
 # --- the last moment -------------------------------------------------------------------------------------------------
 
 
@@ -456,6 +542,17 @@ async def test_a_vendor_that_takes_requests_and_never_answers_is_left_alone_afte
     assert await core.database.read(lambda c: store.stops(c, core.now)) == {
         "breaker:encom": "the vendor cannot be reached"
     }
+
+
+async def test_what_stands_still_is_told_to_whoever_watches(bot: Bot) -> None:
+    def stop(connection: Connection) -> None:
+        store.set_paused(connection, TEAM, "U0OPS", 1)
+        store.set_breaker(connection, "encom", store.Breaker(3, bot.clock() + 60 * SECOND), 1)
+
+    await bot.database.write(stop)
+    ready, told = await bot.ready()
+    assert (ready, told["breaker:encom"]) == (True, "the vendor cannot be reached")
+    assert told[f"pause:{TEAM}"] == "all sending is paused"
 
 
 def tracker(core: Core, database: Database | None = None) -> Tracker:

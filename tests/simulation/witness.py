@@ -179,7 +179,7 @@ class Witness:
                 self._be_proven(row["id"])
             case Action.RELEASE:
                 self._intended(row, at)
-            case Action.PUT_BACK | Action.REFUSE | "refuse_late":
+            case Action.PUT_BACK | Action.REFUSE | Action.HOLD | "refuse_late":
                 self.intents.pop(row["id"], None)  # nothing left, so it counts for nothing
 
     def _be_proven(self, id: str) -> None:
