@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -11,7 +13,7 @@ from sqlalchemy import Connection
 
 from bot import store
 from bot.broadcast import SECOND, Action, Broadcast, Clock, Micros, NotUnderstood, Sentence, State, micros
-from bot.database import Database
+from bot.database import Busy, Database, Unsure
 from bot.settings import Settings
 from bot.store import Note
 from providers.base import Evidence, Provider, ProviderError, Receipt, ReceiptKind
@@ -21,6 +23,7 @@ log = structlog.get_logger(__name__)
 FIRST_POLL = 5 * SECOND
 SLOWEST_POLL = 3600 * SECOND
 REPLAY = 7 * 24 * 3600 * SECOND  # no vendor tries a delivery longer than three days
+TOGETHER = 256  # receipts' batches in one transaction
 IDS_A_POLL = 20  # a vendor without a batch read is asked one id at a time
 REPORTED = "The vendor reports deliveries of it, so it did go out."
 UNKNOWN_LOOKS = tuple(minutes * 60 * SECOND for minutes in (1, 5, 15, 60, 24 * 60))
@@ -31,6 +34,16 @@ class Recorded:
     """`news` False: everything in it was known already."""
 
     news: bool
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What arrived together, and who waits to hear whether it was news."""
+
+    account: str
+    receipts: list[Receipt]
+    dispatched: tuple[str, str] | None
+    news: asyncio.Future[bool]
 
 
 class Tracker:
@@ -48,6 +61,8 @@ class Tracker:
     ) -> None:
         self.database, self.settings, self.providers = database, settings, providers
         self.clock, self.key, self.wake = clock, key, wake
+        self._waiting: list[_Batch] = []
+        self._recording: asyncio.Task[None] | None = None
 
     # --- receipts ----------------------------------------------------------------------------------------------------
 
@@ -55,33 +70,86 @@ class Tracker:
         self, account: str, receipts: Iterable[Receipt], dispatched: tuple[str, str] | None = None
     ) -> Recorded:
         """Write receipts of one account. `dispatched` is whose callback address they came to, where each dispatch
-        has its own: that address proves that the vendor took it."""
-        batch = list(receipts)
-        news = await self.database.write(lambda c: self._record(c, account, batch, dispatched))
+        has its own: that address proves that the vendor took it. Raises Busy or Unsure: then it is to be told again.
+
+        What arrives while others are being written is written with them: a flood takes one connection, and counts
+        each broadcast once a transaction.
+        """
+        batch = _Batch(account, list(receipts), dispatched, asyncio.get_running_loop().create_future())
+        self._waiting.append(batch)
+        if self._recording is None or self._recording.done():
+            self._recording = asyncio.create_task(self._record_waiting(), name="record receipts")
+        news = await batch.news
         if news:
             self.wake()
         return Recorded(news)
 
-    def _record(
-        self, connection: Connection, account: str, receipts: list[Receipt], dispatched: tuple[str, str] | None
-    ) -> bool:
-        touched: set[tuple[str, str]] = set()
-        for receipt in receipts:
-            owner = store.owner_of(connection, account, receipt.id) or self._learn(connection, receipt, dispatched)
+    async def _record_waiting(self) -> None:
+        while self._waiting:
+            group, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
+            await self._record_group(group)
+
+    async def _record_group(self, group: list[_Batch]) -> None:
+        """One that cannot be written, for whatever is in it, is told so alone."""
+        try:
+            news = await self.database.write(lambda c: self._record(c, group))
+        except BaseException as error:
+            if len(group) > 1 and isinstance(error, Exception) and not isinstance(error, Busy | Unsure):
+                for batch in group:
+                    await self._record_group([batch])
+                return
+            self._tell(group, [error] * len(group))
+            if not isinstance(error, Exception):
+                raise
+        else:
+            self._tell(group, news)
+
+    @staticmethod
+    def _tell(group: list[_Batch], outcomes: Sequence[bool | BaseException]) -> None:
+        for batch, outcome in zip(group, outcomes, strict=True):
+            if batch.news.done():
+                continue  # whoever waited has gone
+            if isinstance(outcome, Exception):
+                batch.news.set_exception(outcome)
+            elif isinstance(outcome, BaseException):
+                batch.news.cancel()
+            else:
+                batch.news.set_result(outcome)
+
+    def _record(self, connection: Connection, group: list[_Batch]) -> list[bool]:
+        """Which of them were news of a broadcast."""
+        touched: defaultdict[tuple[str, str], list[Receipt]] = defaultdict(list)
+        news = []
+        for batch in group:
+            found = self._take_in(connection, batch)
+            news.append(bool(found))
+            for owner, receipts in found.items():
+                touched[owner] += receipts
+        for owner in sorted(touched):
+            self._follow(connection, owner, touched[owner])
+        return news
+
+    def _take_in(self, connection: Connection, batch: _Batch) -> dict[tuple[str, str], list[Receipt]]:
+        """The broadcasts of which it holds something new, each with that."""
+        account, found = batch.account, defaultdict[tuple[str, str], list[Receipt]](list)
+        for receipt in batch.receipts:
+            owner = store.owner_of(connection, account, receipt.id)
+            owner = owner or self._learn(connection, receipt, batch.dispatched)
             if owner is not None and self._is_stale(connection, owner, receipt):
                 continue
             if self._write(connection, account, receipt, owner) and owner is not None:
-                touched.add(owner)
-        for workspace, id in sorted(touched):
-            if self._row(connection, (workspace, id), lock=True) is None:
-                continue  # locked before it is counted, else two at once would each count their own news only
-            counts = store.delivery_counts(connection, workspace, id)
-            store.note_progress(connection, workspace, id, counts, self.clock())
-            current = store.find(connection, workspace, id)
-            self._prove(connection, current, receipts)
-            if current.state is State.SENT and self._over(connection, current):
-                store.set_look_at(connection, current, self.clock())
-        return bool(touched)
+                found[owner].append(receipt)
+        return found
+
+    def _follow(self, connection: Connection, owner: tuple[str, str], receipts: list[Receipt]) -> None:
+        if self._row(connection, owner, lock=True) is None:
+            return  # locked before it is counted, else two at once would each count their own news only
+        counts = store.delivery_counts(connection, *owner)
+        store.note_progress(connection, *owner, counts, self.clock())
+        current = store.find(connection, *owner)
+        self._prove(connection, current, receipts)
+        if current.state is State.SENT and self._over(connection, current):
+            store.set_look_at(connection, current, self.clock())
 
     def _row(self, connection: Connection, owner: tuple[str, str], *, lock: bool = False) -> Broadcast | None:
         """None for one that a newer version looks after: what comes for it is written down, and left to that."""

