@@ -11,7 +11,7 @@ import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -547,15 +547,24 @@ class Postgres(Database):
             try:
                 connection = await asyncpg.connect(url, timeout=5)
                 try:
-                    await connection.add_listener(CHANNEL, lambda *_: heard())
-                    heard()
-                    while not connection.is_closed():
-                        await asyncio.sleep(LISTEN_CHECK)
-                        await connection.execute("SELECT 1", timeout=5)
+                    await self._hear(connection, heard)
                 finally:
                     await connection.close(timeout=1)
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await asyncio.sleep(1)
+
+    async def _hear(self, connection: Any, heard: Callable[[], None]) -> None:
+        """Until the connection ends; one that ended without a word is found out by asking now and then."""
+        over = asyncio.Event()
+        connection.add_termination_listener(lambda _: over.set())
+        await connection.add_listener(CHANNEL, lambda *_: heard())
+        heard()
+        while not over.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LISTEN_CHECK):
+                    await over.wait()
+                    return
+            await connection.execute("SELECT 1", timeout=5)
 
     async def tell_others(self) -> None:
         await self.write(lambda c: c.exec_driver_sql(f"NOTIFY {CHANNEL}"))
