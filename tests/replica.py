@@ -19,6 +19,8 @@ from bot.database import open_database
 from bot.dispatch import Dispatcher
 from bot.logs import set_up
 from bot.policy import Person
+from bot.reminders import Asked, Reminders
+from bot.schedule import Kind
 from bot.scheduler import Bell, Scheduler
 from bot.settings import parse
 from bot.tracker import Tracker
@@ -35,6 +37,21 @@ def person(id: str) -> Person:
 
 async def members(_group: str) -> frozenset[str]:
     return frozenset(APPROVERS)
+
+
+class Here:
+    """Everybody is here, and every channel is open."""
+
+    members = staticmethod(members)
+
+    async def person(self, _workspace: str, user: str) -> Person:
+        return person(user)
+
+    async def is_open(self, _channel: str) -> bool:
+        return True
+
+    async def is_in(self, _channel: str, _user: str) -> bool:
+        return True
 
 
 class Replica:
@@ -57,6 +74,7 @@ class Replica:
             **shared,
             **given["dispatcher"],
         )
+        self.reminders = Reminders(self.database, self.workflow, Here(), now, self.wake)
         self.tracker = Tracker(self.database, key=b"k" * 32, **shared)
         self.scheduler = Scheduler(
             Bell("dispatch", 0.25, self.dispatcher.tick),
@@ -64,7 +82,12 @@ class Replica:
             Bell("sizes", 2.0, self.dispatcher.learn_sizes),
         )
         self.telling: asyncio.Task[None] | None = None
-        self.deeds: dict[str, Callable[..., Awaitable[object]]] = {"ask": self.ask, "act": self.act}
+        self.deeds: dict[str, Callable[..., Awaitable[object]]] = {
+            "ask": self.ask,
+            "act": self.act,
+            "every": self.every,
+            "fire": self.fire,
+        }
 
     def wake(self) -> None:
         self.scheduler.wake()
@@ -87,6 +110,18 @@ class Replica:
         )
         submitted = await self.workflow.submit(request, key=key, person=person(REQUESTER))
         return submitted.broadcast.id
+
+    async def every(self, key: str, text: str) -> str:
+        """Ask for a recurring broadcast; its schedule's id."""
+        options = {"audience": "clients", "purpose": "marketing"}
+        asked = Asked(Kind.BROADCAST, "every monday 9:00", "C1", text, options=options)
+        return (await self.reminders.add(asked, key=key, person=person(REQUESTER))).id
+
+    async def fire(self, times: int, at: float) -> dict[str, int]:
+        """Make the turns that are due, so many times at once, at this instant: how that ended."""
+        await asyncio.sleep(max(at - time.time(), 0))
+        outcomes = await asyncio.gather(*(self.reminders.tick() for _ in range(times)), return_exceptions=True)
+        return dict(Counter("done" if outcome is None else type(outcome).__name__ for outcome in outcomes))
 
     async def act(self, id: str, acts: list[tuple[str, int | None]], at: float) -> dict[str, int]:
         """Everybody at once, at this instant: how often it worked, and what was said otherwise."""

@@ -17,20 +17,23 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, select
 
-from bot import store
-from bot.broadcast import Broadcast, Phase, State
+from bot import store, tables
+from bot.broadcast import SECOND, Broadcast, Phase, State, now
 from bot.database import Postgres, open_database, upgrade
 from sandbox.server import Sandbox
 from tests.conftest import changed, new_postgres, raw_settings
 from tests.replica import TEAM
 
-ROUNDS = int(os.environ.get("BELLCRIER_ROUNDS", "8"))
+ROUNDS = int(os.environ.get("BELLCRIER_ROUNDS", "5"))
 RESTARTS = int(os.environ.get("BELLCRIER_RESTARTS", "2"))
+SHARES = (17, 17, 16)  # fifty among three
 STOPS = int(os.environ.get("BELLCRIER_STOPS", "3"))
 ROOT = Path(__file__).parent.parent
 LEASE = {"staging": 0.8, "margin": 0.2}  # a second, where the vendor's timeout is 0.8 too
@@ -136,6 +139,11 @@ class Fleet:
     async def actions(self, id: str) -> list[str]:
         history = await self.database.read(lambda c: store.history(c, TEAM, id), patience=None)
         return [str(step["action"]) for step in history]
+
+    async def turns(self, schedule: str) -> list[str]:
+        """The broadcasts that a schedule has become so far."""
+        made = select(tables.broadcasts.c.id).where(tables.broadcasts.c.schedule == schedule)
+        return list(await self.database.read(lambda c: c.execute(made).scalars().all()))
 
     def sent(self, text: str) -> int:
         """How often the phones rang for it."""
@@ -255,6 +263,30 @@ async def test_of_approve_and_cancel_at_once_over_three_processes_one_wins_every
         ends[row.state] += 1
     await asyncio.sleep(0.5)
     assert len(fleet.sandbox.vendors.ledger) == ends[State.SENT]
+
+
+async def test_one_due_turn_that_three_processes_make_fifty_times_at_once_is_one_broadcast_and_one_send(
+    make_fleet: MakeFleet, url: str
+) -> None:
+    fleet = await make_fleet(url)
+    schedules = tables.schedules
+    for _ in range(ROUNDS):
+        text = fleet.text()
+        schedule = await fleet.processes[0].do("every", key=text, text=text)
+        due = schedules.update().where(schedules.c.id == schedule).values(next_at=now() - SECOND)
+        await fleet.database.write(partial(Connection.execute, statement=due))
+        at = time.time() + 0.05
+        fired = [process.do("fire", times=times, at=at) for process, times in zip(fleet.processes, SHARES, strict=True)]
+        told: Counter[str] = Counter()
+        for outcome in await asyncio.gather(*fired):
+            told.update(outcome)
+        assert told.keys() <= {"done", "Busy", "Unsure"}, told
+        (id,) = await fleet.turns(schedule)
+        await fleet.approve(id)
+        await fleet.becomes(id, State.SENT)
+        assert Counter(await fleet.actions(id))["release"] == 1
+        assert fleet.sent(text) == 1
+    assert len(fleet.sandbox.vendors.ledger) == ROUNDS
 
 
 # --- the database restarts -------------------------------------------------------------------------------------------
