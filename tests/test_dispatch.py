@@ -532,7 +532,7 @@ async def test_a_policy_that_the_settings_lack_holds_one_and_not_the_others(make
 
 
 async def test_a_vendor_that_takes_requests_and_never_answers_is_left_alone_after_three(make_core: MakeCore) -> None:
-    core = make_core(**{"accounts.encom.timeout": 0.3})
+    core = make_core(**{"accounts.encom.timeout": 1.5})
     core.sandbox.vendors.faults.add("encom.release", "stall", times=NEVER)
     rows = [await core.approved() for _ in range(8)]
     await core.run(core.dispatcher("a"))
