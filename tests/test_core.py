@@ -7,160 +7,20 @@ import dataclasses
 import gzip
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bot import store, tables
-from bot.app import open_accounts, policies_of
 from bot.backup import NotABackup, NotEmpty, restore_backup, write_backup
 from bot.broadcast import SECOND, Action, Broadcast, BroadcastRequest, Hold, NotAllowed, State, TooLate
-from bot.catalogue import Catalogue
 from bot.database import Database, open_database
 from bot.dispatch import Dispatcher
-from bot.policy import Person
-from bot.tracker import Tracker
-from bot.workflow import Desk, Workflow
 from providers.base import DeliveryStatus, Purpose, Receipt
-from providers.http import Http
-from sandbox.server import Sandbox
-from tests.conftest import changed, new_postgres, raw_settings
-
-TEAM = "T0BELL"
-APPROVERS = [f"U0APPROVER{number}" for number in range(50)]
-CLEO = Person(TEAM, "U0CLEO", name="Cleo", locale="en", zone="Europe/Paris", member=True)
-
-
-def approver(number: int) -> Person:
-    return Person(TEAM, APPROVERS[number], name="A", locale="en", zone="Europe/Paris", member=True)
-
-
-class Core:
-    """A workflow and dispatchers over one database, with a clock that the test moves."""
-
-    def __init__(self, database: Database, sandbox: Sandbox, folder: Path, **changes: Any) -> None:
-        self.now, self.database, self.sandbox = 1_800_000_000 * SECOND, database, sandbox
-        self.steady = 0.0  # by how many seconds the steady clock leads: what a jump of the wall clock takes from it
-        # PostgreSQL's rows live apart from the settings' own database
-        self.settings = changed(
-            raw_settings(sandbox, 1, folder),
-            {"approval.undo": "0s", "accounts.encom.requests_per_second": 1000, **changes},
-        )
-        self.providers = open_accounts(self.settings, database, self.clock)
-        self.policies = policies_of(self.settings)
-        catalogue = Catalogue(self.providers, self.settings.audiences)
-        self.desk = Desk(self.settings, self.providers, self.policies, catalogue)
-        self.workflow = Workflow(database, self.desk, self.members, self.clock, lambda: None)
-        self.count, self.gone = 0, set[str]()
-
-    def clock(self) -> int:
-        return self.now
-
-    async def members(self, group: str) -> frozenset[str]:
-        return frozenset(APPROVERS) - self.gone
-
-    def dispatcher(self, owner: str, database: Database | None = None) -> Dispatcher:
-        return Dispatcher(
-            database or self.database,
-            settings=self.settings,
-            providers=self.providers,
-            policies=self.policies,
-            clock=self.clock,
-            owner=owner,
-            key=b"k" * 32,
-            wake=lambda: None,
-            tell_size=self.workflow.learn_size,
-            still_approved=self.workflow.still_approved,
-            lease_clock=lambda _: self.now,
-            monotonic=lambda: time.monotonic() + self.steady + self.now / SECOND,
-        )
-
-    def tracker(self) -> Tracker:
-        return Tracker(
-            self.database,
-            settings=self.settings,
-            providers=self.providers,
-            clock=self.clock,
-            key=b"k" * 32,
-            wake=lambda: None,
-        )
-
-    async def ask(self, **changes: Any) -> Broadcast:
-        self.count += 1
-        given: dict[str, Any] = {"audience": "clients", "text": f"Soldes {self.count}", "purpose": Purpose.MARKETING}
-        request = BroadcastRequest(workspace=TEAM, requester="U0CLEO", channel="C1", **(given | changes))
-        return (await self.workflow.submit(request, key=f"k{self.count}", person=CLEO)).broadcast
-
-    async def approved(self, **changes: Any) -> Broadcast:
-        row = await self.ask(**changes)
-        return await self.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
-
-    async def row(self, id: str) -> Broadcast:
-        return await self.workflow.find(TEAM, id)
-
-    async def edit(self, row: Broadcast, **values: Any) -> None:
-        """Change a row behind everybody's back, as a crash or a tamperer would leave it."""
-        table = tables.broadcasts
-        await self.database.write(lambda c: c.execute(table.update().where(table.c.id == row.id).values(**values)))
-
-    async def actions(self, row: Broadcast) -> list[str]:
-        history = await self.database.read(lambda c: store.history(c, TEAM, row.id))
-        return [str(step["action"]) for step in history]
-
-    async def close(self) -> None:
-        for provider in self.providers.values():
-            assert isinstance(provider.transport, Http)
-            await provider.transport.aclose()
-
-    async def run(self, *dispatchers: Dispatcher) -> None:
-        """Tick until nothing is under way."""
-        for _ in range(3):
-            await asyncio.gather(*(one.tick() for one in dispatchers))
-            await asyncio.gather(*(task for one in dispatchers for task in one.running))
-
-
-class _Shared:
-    """A database that several machines share, whatever it is."""
-
-    exclusive = False
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._database, name)
-
-
-MakeCore = Callable[..., Core]
-
-
-@pytest.fixture
-async def make_core(database: Database, sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[MakeCore]:
-    made: list[Core] = []
-
-    def make(**changes: Any) -> Core:
-        made.append(Core(database, sandbox, tmp_path, **changes))
-        return made[-1]
-
-    yield make
-    for core in made:
-        await core.close()
-
-
-@pytest.fixture
-def core(make_core: MakeCore) -> Core:
-    return make_core()
-
-
-@pytest.fixture
-async def second(database: Database, database_url: str) -> AsyncIterator[Database]:
-    """Another process's view of the same database."""
-    opened = open_database(database_url)
-    yield opened
-    await opened.close()
-
+from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver
+from tests.ground import new_postgres
 
 # --- races -----------------------------------------------------------------------------------------------------------
 
@@ -403,6 +263,27 @@ async def test_past_its_grace_it_asks(core: Core) -> None:
     assert len(core.sandbox.vendors.ledger) == 1
 
 
+@pytest.fixture
+def machine_zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The zone of the machine that all of this runs on."""
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize("machine_zone", ["Pacific/Kiritimati", "America/Los_Angeles"], indirect=True)
+@pytest.mark.usefixtures("machine_zone")
+async def test_the_zone_of_the_machine_changes_nothing(core: Core) -> None:
+    core.now += 12 * 3600 * SECOND  # nine in the evening in Paris, a Friday
+    row = await core.approved(audience="paris")
+    await core.run(core.dispatcher("a"))
+    held = await core.row(row.id)
+    assert (held.hold, held.hold_until) == (Hold.HOURS, 1_800_082_800 * SECOND)  # Saturday, at eight in Paris
+    assert core.sandbox.vendors.ledger == []
+
+
 async def test_what_is_held_for_the_night_goes_by_itself_in_the_morning_and_once(core: Core) -> None:
     core.now += 12 * 3600 * SECOND  # nine in the evening in Paris, a Friday
     row = await core.approved(audience="paris")
@@ -418,14 +299,14 @@ async def test_what_is_held_for_the_night_goes_by_itself_in_the_morning_and_once
     assert len(core.sandbox.vendors.ledger) == 1
 
 
-async def test_a_clock_that_leaps_ahead_sends_nothing_early_and_asks(make_core: MakeCore) -> None:
-    core = make_core()
-    soon, later = core.now + 1800 * SECOND, core.now + 7200 * SECOND
+@pytest.mark.parametrize("hours", [1, 24])
+async def test_a_clock_that_leaps_ahead_sends_nothing_early_and_asks(core: Core, hours: int) -> None:
+    soon, later = core.now + (hours * 3600 - 100) * SECOND, core.now + (hours + 2) * 3600 * SECOND
     first, second_one = await core.approved(send_at=soon), await core.approved(send_at=later)
     dispatcher = core.dispatcher("a")
     await core.run(dispatcher)
-    core.now += 1900 * SECOND
-    core.steady -= 1895.0
+    core.now += (hours * 3600 + 5) * SECOND
+    core.steady -= hours * 3600.0
     await core.run(dispatcher)
     held = await core.row(first.id)
     assert (held.state, held.hold) == (State.HELD, Hold.LATE)
@@ -727,6 +608,18 @@ async def test_only_an_admin_pauses_everything_and_it_holds_until_somebody_says_
     assert len(core.sandbox.vendors.ledger) == 1
     told = await core.database.read(lambda c: [(step["actor"], step["action"]) for step in store.audit_since(c, 0)])
     assert {("U0CLEO", "pause_all_refused"), ("U0OPS", "pause_all"), ("U0OPS", "resume_all")} <= set(told)
+
+
+class _Shared:
+    """A database that several machines share, whatever it is."""
+
+    exclusive = False
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
 
 
 async def test_leases_are_judged_by_the_databases_clock(make_core: MakeCore, database: Database) -> None:

@@ -37,7 +37,7 @@ from bot.database import (
 )
 from bot.slack.answers import explain
 from bot.words import words_for
-from tests.conftest import new_postgres
+from tests.ground import new_postgres
 from tests.proxy import COMMIT, Proxy
 
 PATIENT = 3.0  # seconds within which anybody is answered, by a database in whatever state

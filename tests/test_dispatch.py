@@ -22,27 +22,12 @@ from bot.dispatch import ACCOUNT_AT_ONCE, Dispatcher
 from bot.tracker import Tracker
 from providers.base import DeliveryStatus, Receipt
 from sandbox.server import Sandbox
-from tests.conftest import new_postgres
+from tests.core import CLEO, TEAM, Core, MakeCore, approver
+from tests.ground import new_postgres
 from tests.proxy import COMMIT, Proxy
-from tests.test_core import CLEO, TEAM, Core, approver
 from tests.test_database import fill
 
 NEVER = 10**6
-MakeCore = Callable[..., Core]
-
-
-@pytest.fixture
-async def make_core(database: Database, sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[MakeCore]:
-    """On a database of each kind."""
-    made: list[Core] = []
-
-    def make(**changes: Any) -> Core:
-        made.append(Core(database, sandbox, tmp_path, **changes))
-        return made[-1]
-
-    yield make
-    for core in made:
-        await core.close()
 
 
 @pytest.fixture

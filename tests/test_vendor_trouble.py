@@ -16,7 +16,7 @@ from bot import dispatch, tables
 from bot.app import Bot
 from bot.broadcast import SECOND, State
 from sandbox.server import Sandbox
-from tests.conftest import StartBot, free_port, newest
+from tests.ground import StartBot, free_port, newest
 from tests.test_story import card, thread_text
 from tests.test_trouble import approved, settled
 
@@ -103,6 +103,7 @@ AUDIENCES = {"encom": "clients", "octopush": "newsletter", "kaizala": "staff"}
 async def either(sandbox: Sandbox, start_bot: StartBot, database_url: str) -> Bot:
     """The whole bot on each database, with vendors that have a second and a half to answer."""
     short = {f"accounts__{name}__timeout": 1.5 for name in ("encom", "octo", "kaizala")}
+    short |= {"accounts__kaizala__requests_per_second": 100}
     return await start_bot(sandbox, database_url=database_url, secret_key=KEY, admins=["U0OPS"], **short)
 
 

@@ -42,8 +42,8 @@ from bot.words import words_for
 from providers.base import DeliveryStatus, Purpose, Receipt
 from sandbox.server import Sandbox
 from sandbox.world import Channel, Json
-from tests.conftest import StartBot, newest
-from tests.test_core import APPROVERS, CLEO, TEAM, Core, approver
+from tests.core import APPROVERS, CLEO, TEAM, Core, approver
+from tests.ground import StartBot, newest
 from tests.test_story import HERE, card, thread_text
 from tests.test_trouble import approved, ask, filled, open_form, settled
 
@@ -137,14 +137,6 @@ async def make(database: Database, sandbox: Sandbox, tmp_path: Path) -> AsyncIte
 @pytest.fixture
 def core(make: MakeWaiting) -> Waiting:
     return make()
-
-
-@pytest.fixture
-async def second(database: Database, database_url: str) -> AsyncIterator[Database]:
-    """Another process's view of the same database."""
-    opened = open_database(database_url)
-    yield opened
-    await opened.close()
 
 
 # --- re-plan: an edit ------------------------------------------------------------------------------------------------

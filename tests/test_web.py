@@ -22,7 +22,7 @@ from bot.app import Bot
 from bot.broadcast import SECOND, State
 from bot.web import CALLBACK_BODY, SLACK_BODY, parse_slack
 from sandbox.server import Sandbox
-from tests.conftest import StartBot, all_of, free_port, newest
+from tests.ground import StartBot, all_of, free_port, newest
 from tests.test_story import card, thread_text
 from tests.test_trouble import approved, ask, settled
 

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import click
 
-from tests.conftest import postgres_server
 from tests.crash.matrix import DATABASES, Databases, Result, run_once
 from tests.crash.points import NAMED, POINTS, Point
+from tests.ground import postgres_server
 
 REPORT = Path(__file__).parent.parent.parent / "docs" / "reliability.md"
 MARKED = re.compile(r"(<!-- crash matrix:.*?-->\n).*?(<!-- end of the crash matrix -->)", re.DOTALL)

@@ -32,9 +32,9 @@ from bot.tables import broadcasts, kept, notes, occurrences, schedules
 from sandbox.server import Sandbox
 from sandbox.vendors.ledger import Accepted
 from sandbox.world import Json, SlackError
-from tests.conftest import raw_settings
 from tests.crash import child
 from tests.crash.points import ENCOM, NAMED, OCTOPUSH, Phase, Point
+from tests.ground import raw_settings
 
 HERE, WORKSPACE = "C0CAMPAIGNS", "T0BELL"
 DATABASES = ("sqlite", "postgresql")

@@ -32,7 +32,7 @@ from providers.base import (
 from providers.http import BODY_CAP, Http, encode
 from providers.registry import providers
 from sandbox.server import Sandbox
-from tests.conftest import free_port
+from tests.ground import free_port
 from tests.providers.conftest import ACCOUNTS, Adapter, Drawer, message, outcome
 
 VENDORS = sorted(ACCOUNTS)

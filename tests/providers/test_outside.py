@@ -20,7 +20,7 @@ from bot.cli import main
 from providers import registry
 from sandbox.server import Sandbox
 from tests.capabilities import GUIDE, written
-from tests.conftest import StartBot, free_port
+from tests.ground import StartBot, free_port
 from tests.test_story import HERE, card, thread_text
 from tests.test_trouble import ask, settled
 

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import ClientSession, WSMsgType, web
 
 from sandbox.server import Sandbox
-from tests.conftest import free_port
+from tests.ground import free_port
 
 HERE = "C0CAMPAIGNS"
 Call = Callable[..., Awaitable[dict[str, Any]]]

