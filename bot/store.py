@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     BindParameter,
@@ -73,6 +74,9 @@ from providers.base import AudienceKind, DeliveryStatus, Purpose, Receipt, Recei
 
 MENTIONED = 255  # characters of ids that one note or post may name at its head
 AT_ONCE = 100  # rows that one transaction takes when many wait: soon over, however far away the database is
+IN_A_STATEMENT = 1000  # rows: PostgreSQL and SQLite take some 32,000 parameters
+
+BREAKER_FAILURES = 3  # in a row, before nobody tries an account for a while
 
 PROGRESS_PAUSE = 1_000_000  # microseconds in which statuses that appear together are told together
 
@@ -265,12 +269,22 @@ def _to_staged(value: Mapping[str, Any] | None) -> Staged | None:
 
 
 def insert_ignoring(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Insert what is not there yet; how many were new."""
-    if not rows:
-        return 0
+    """Insert what is not there yet; how many were new. Many rows take few statements: the database may be far away."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement = dialect.insert(table).on_conflict_do_nothing()
-    return sum(connection.execute(statement, dict(row)).rowcount for row in rows)
+    if len(rows) == 1:
+        return connection.execute(statement, dict(rows[0])).rowcount
+    return sum(connection.execute(statement.values(list(batch))).rowcount for batch in batched(rows))
+
+
+T = TypeVar("T")
+
+
+def batched(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
+    """As many at a time as a statement takes parameters for."""
+    waiting = iter(items)
+    while batch := tuple(islice(waiting, IN_A_STATEMENT)):
+        yield batch
 
 
 def first_time(connection: Connection, workspace: str, key: str, at: Micros) -> bool:
@@ -759,7 +773,7 @@ def stops(connection: Connection, at: Micros) -> dict[str, str]:
     for row in found:
         if row.name.startswith("pause:") and row.value:
             told[row.name] = "all sending is paused"
-        elif row.name.startswith("breaker:") and json.loads(row.value)[1] > at:
+        elif row.name.startswith("breaker:") and Breaker(*json.loads(row.value)).is_open(at):
             told[row.name] = "the vendor cannot be reached"
     return told
 
@@ -778,6 +792,13 @@ class Breaker:
 
     failures: int = 0
     until: Micros = 0
+
+    @property
+    def has_tripped(self) -> bool:
+        return self.failures >= BREAKER_FAILURES
+
+    def is_open(self, at: Micros) -> bool:
+        return self.has_tripped and self.until > at
 
 
 def breaker(connection: Connection, account: str) -> Breaker:
@@ -922,12 +943,10 @@ def _goes_up(known: RowMapping, receipt: Receipt) -> bool:
 
 def adopt_deliveries(connection: Connection, broadcast: Broadcast, ids: Iterable[str]) -> None:
     """Receipts that came before the ids were known belong to this broadcast."""
-    for id in ids:
-        connection.execute(
-            update(deliveries)
-            .where(deliveries.c.account == broadcast.account, deliveries.c.id == id, deliveries.c.broadcast.is_(None))
-            .values(workspace=broadcast.workspace, broadcast=broadcast.id)
-        )
+    set_aside = and_(deliveries.c.account == broadcast.account, deliveries.c.broadcast.is_(None))
+    ours = update(deliveries).values(workspace=broadcast.workspace, broadcast=broadcast.id)
+    for batch in batched(ids):
+        connection.execute(ours.where(set_aside, deliveries.c.id.in_(batch)))
 
 
 def delivery_counts(connection: Connection, workspace: str, id: str) -> dict[str, int]:

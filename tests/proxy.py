@@ -31,6 +31,7 @@ class Proxy:
         self.cuts: list[Cut] = []
         self.done = 0  # how many cuts were made
         self.silent = False  # takes everything in and passes nothing on
+        self.delay = 0.0  # seconds by which each answer is late, as between two rooms of a cloud
         self._roads: set[_Road] = set()
         self._door: asyncio.Server | None = None
         self.port = 0
@@ -128,5 +129,7 @@ class _Road:
         while data := await self.there[0].read(65536):
             if self.swallow:
                 return
+            if self.proxy.delay:
+                await asyncio.sleep(self.proxy.delay)
             if not (self.silent or self.proxy.silent):
                 self.here[1].write(data)
