@@ -131,6 +131,7 @@ TRANSITIONS: Mapping[tuple[State, Action], State] = {
     (State.SCHEDULED, Action.REFUSE): State.FAILED,
     (State.SCHEDULED, Action.START): State.SENDING,
     (State.HELD, Action.HOLD): State.HELD,
+    (State.HELD, Action.WITHDRAW): State.PENDING,
     (State.HELD, Action.RESUME): State.SCHEDULED,
     (State.HELD, Action.SEND_NOW): State.SCHEDULED,
     (State.HELD, Action.REPLAN): State.PENDING,
@@ -139,6 +140,7 @@ TRANSITIONS: Mapping[tuple[State, Action], State] = {
     (State.SENDING, Action.RELEASE): State.SENDING,
     (State.SENDING, Action.PUT_BACK): State.SCHEDULED,
     (State.SENDING, Action.HOLD): State.HELD,
+    (State.SENDING, Action.WITHDRAW): State.PENDING,  # while it is still being prepared
     (State.SENDING, Action.OUTGROW): State.PENDING,
     (State.SENDING, Action.LAPSE): State.PENDING,
     (State.SENDING, Action.ACCEPT): State.SENT,

@@ -139,6 +139,11 @@ class ApprovalSettings(_Table):
     reject_reactions: Names = ("x", "-1")
     rules: tuple[ApprovalRule, ...] = (ApprovalRule(purpose=Purpose.TRANSACTIONAL, larger_than=500, quorum=1),)
 
+    @property
+    def everybody(self) -> frozenset[str]:
+        """The users and groups that approve anything at all."""
+        return frozenset(self.approvers).union(*(rule.approvers for rule in self.rules))
+
     @field_validator("approvers")
     @classmethod
     def _people(cls, value: tuple[str, ...]) -> tuple[str, ...]:

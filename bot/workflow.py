@@ -24,6 +24,7 @@ from bot.broadcast import (
     NotAccepted,
     NotAllowed,
     NotFound,
+    Phase,
     Sentence,
     State,
     TooLate,
@@ -33,7 +34,7 @@ from bot.broadcast import (
     new_id,
 )
 from bot.catalogue import Catalogue
-from bot.database import Database
+from bot.database import Busy, Database
 from bot.hours import Allow, HoldUntil, Hours, Policy, Verdict, decide, next_open
 from bot.policy import CannotTell, Members, Person
 from bot.schedule import cover_of
@@ -413,7 +414,7 @@ class Workflow:
         self, workspace: str, id: str, *, person: Person, way: str, version: int | None = None
     ) -> Broadcast | None:
         """Take a vote back before anything has left; None when there was nothing to take back, or when the `version`
-        that it stood under is not the one of now."""
+        that it stood under is not the one of now. Raises TooLate when what it was for has left or ended."""
         broadcast = await self.find(workspace, id)
         if version is not None and version != broadcast.version:
             return None
@@ -433,7 +434,11 @@ class Workflow:
             raise NotAllowed("Only an admin can pause or resume all sending: {who}.", who=who)
         if on:
             self.heed(person.workspace, True)  # what is written takes a moment, and the next byte may be nearer
-        held = await self.database.write(lambda c: self._pause_all(c, person, action, on))
+        try:
+            held = await self.database.write(lambda c: self._pause_all(c, person, action, on))
+        except Busy:
+            self.heed(person.workspace, False)
+            raise
         self.heed(person.workspace, on)
         self.wake()
         return held
@@ -446,24 +451,31 @@ class Workflow:
     async def find(self, workspace: str, id: str) -> Broadcast:
         return await self.database.read(lambda c: store.find(c, workspace, id.upper()))
 
+    def _as_of_today(self, broadcast: Broadcast) -> Broadcast:
+        """With the approvers that the settings still name; with their successors where they name none of them."""
+        named = tuple(id for id in broadcast.approvers if id in self.approval.everybody)
+        return dataclasses.replace(broadcast, approvers=named or self.approval.approvers)
+
     async def _may_approve(self, person: Person, broadcast: Broadcast) -> None:
-        await policy.may_approve(person, broadcast, self.members)
+        await policy.may_approve(person, self._as_of_today(broadcast), self.members)
 
     async def _may_reject(self, person: Person, broadcast: Broadcast) -> None:
-        policy.must_be_member(person)
-        if not await policy.is_approver(person, broadcast, self.members):
-            who = policy.mentions(broadcast.approvers)
-            raise NotAllowed("Only {who} can reject {id}.", who=who, id=broadcast.id)
+        template = "Only {who} can reject {id}."
+        await self._must_be_approver(person, broadcast, template)
 
     async def _may_stop(self, person: Person, broadcast: Broadcast) -> None:
-        await policy.may_stop(person, broadcast, self.desk.settings.admins, self.members)
+        await policy.may_stop(person, self._as_of_today(broadcast), self.desk.settings.admins, self.members)
 
     async def _may_deny(self, person: Person, broadcast: Broadcast) -> None:
         """To say that it did *not* go out opens the way to send again: that takes an approver."""
+        template = "Only {who} can say that {id} did not go out."
+        await self._must_be_approver(person, broadcast, template)
+
+    async def _must_be_approver(self, person: Person, broadcast: Broadcast, template: str) -> None:
         policy.must_be_member(person)
-        if not await policy.is_approver(person, broadcast, self.members):
-            who = policy.mentions(broadcast.approvers)
-            raise NotAllowed("Only {who} can say that {id} did not go out.", who=who, id=broadcast.id)
+        today = self._as_of_today(broadcast)
+        if not await policy.is_approver(person, today, self.members):
+            raise NotAllowed(template, who=policy.mentions(today.approvers), id=broadcast.id)
 
     def _approve(
         self, connection: Connection, seen: Broadcast, action: Action, person: Person, way: str = "button"
@@ -534,19 +546,36 @@ class Workflow:
 
     def _withdraw(self, connection: Connection, seen: Broadcast, person: Person, way: str) -> Broadcast | None:
         current = store.find(connection, seen.workspace, seen.id, lock=True)
-        if current.state not in (State.PENDING, State.SCHEDULED) or current.version != seen.version:
+        votes = [(vote.approver, vote.way) for vote in store.votes_for(connection, current)]
+        if current.version != seen.version or (person.id, way) not in votes:
             return None
-        if not store.drop_vote(connection, current, person.id, way):
-            return None
+        if (current.state, current.phase) not in RECALLABLE:
+            return self._withdraw_late(connection, current, person)
+        store.drop_vote(connection, current, person.id, way)
         now = self.clock()
         said = Note(Sentence("{by} took the approval back.", _by(person)))
-        if current.state is State.PENDING or len(store.votes_for(connection, current)) >= current.quorum:
+        agreed = current.approved_at is not None
+        if not agreed or len(store.votes_for(connection, current)) >= current.quorum:
             store.write_audit(connection, current, person.id, Action.WITHDRAW, current.state, now)
             store.say(connection, current, now, [said])
             return store.touch(connection, current, now)
         self._uncover(connection, current)
         changes: dict[str, Any] = {**NOT_AGREED, **asks(now, self.approval)}
         return store.move(connection, current, Action.WITHDRAW, actor=person.id, at=now, said=[said], **changes)
+
+    def _withdraw_late(self, connection: Connection, current: Broadcast, person: Person) -> Broadcast | None:
+        """What has left stays approved as it was; what the approval covers beside it is covered no more."""
+        schedule = timetable.find(connection, current.workspace, current.schedule) if current.schedule else None
+        if schedule is None or schedule.cover is None or schedule.cover.of != current.id:
+            raise TooLate(current)
+        now = self.clock()
+        self._uncover(connection, current)
+        template = (
+            "{by} took the approval back. What has left stays as it is; each turn after it needs its own approval."
+        )
+        store.write_audit(connection, current, person.id, Action.WITHDRAW, current.state, now)
+        store.say(connection, current, now, [Note(Sentence(template, _by(person)), mention=current.requester)])
+        return store.touch(connection, current, now)
 
     def _uncover(self, connection: Connection, current: Broadcast) -> None:
         """An approval that falls is worth nothing for the later turns of a recurring broadcast either."""
@@ -636,7 +665,7 @@ class Workflow:
 
         Who has left the workspace is none, however the settings name them. Raises CannotTell.
         """
-        still = await policy.people_in(broadcast.approvers, self.members)
+        still = await policy.people_in(self._as_of_today(broadcast).approvers, self.members)
         if self.person_of is None:
             return still
         votes = await self.database.read(lambda c: store.votes_for(c, broadcast))
@@ -719,12 +748,12 @@ class Workflow:
         if (current.state, current.version) != (seen.state, seen.version):
             return None
         now = self.clock()
-        start = now + micros(self.approval.undo)
+        start = max(now + micros(self.approval.undo), current.send_at or 0)  # its own time was approved with it
         reason = self._weigh(connection, current, still)
         template = "{by} wants it to go now." if reason else "{by} lets it go now. It starts {start_at}."
         said = Note(Sentence(template, _by(person, start_at=start)))
-        changes: dict[str, Any] = {"due": start, "start_at": start, "hold": None, "hold_until": None}
-        changes["expires_at"] = None
+        changes: dict[str, Any] = {"due": start, "start_at": start, "tries": 0}
+        changes |= dict.fromkeys(("hold", "hold_until", "expires_at"))
         moved = store.move(connection, current, action, actor=person.id, at=now, said=[said], **changes)
         return self._lapse(connection, moved, reason) if moved and reason else moved
 
@@ -758,9 +787,9 @@ class Workflow:
     def _learn_size(self, connection: Connection, workspace: str, id: str, size: int, more: Mapping[str, Any]) -> None:
         current = store.find(connection, workspace, id, lock=True)
         if current.state is State.PENDING:
-            settings = self.desk.settings.audiences[current.audience]
-            need = self._need_at(current.purpose, current.audience, settings, size)
-            quorum = max(need.quorum, current.quorum)
+            settings = self.desk.audience(current.audience)  # none, if it was renamed meanwhile
+            need = self._need_at(current.purpose, current.audience, settings, size) if settings else None
+            quorum = max(need.quorum if need else 0, current.quorum)
             store.touch(connection, current, self.clock(), size=size, quorum=quorum, **more)
         elif current.state is State.SCHEDULED:
             store.touch(connection, current, self.clock(), size=size, **more)
@@ -800,6 +829,14 @@ class Workflow:
 
         await self.database.write(write)
 
+
+#: Where nothing has left yet, so that an approval can be taken back.
+RECALLABLE = {
+    (State.PENDING, None),
+    (State.SCHEDULED, None),
+    (State.HELD, None),
+    (State.SENDING, Phase.STAGING),
+}
 
 UNCHANGED_BY_SUBMIT = frozenset(
     {"workspace", "id", "version", "state", "revision", "created_at", "changed_at", "key", "attempt", "owner"}

@@ -186,6 +186,21 @@ async def test_a_covering_approval_falls_with_its_approver_and_when_it_is_taken_
     assert len(desk.core.sandbox.vendors.ledger) == 1
 
 
+async def test_an_approval_that_is_taken_back_after_its_turn_has_left_covers_no_other(desk: Desk) -> None:
+    daily = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 10}, closed=Closed.KEEP)
+    await desk.until("2026-11-30T08:00")
+    (first,) = await desk.broadcasts()
+    workflow = desk.core.workflow
+    await workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    desk.core.now = at("2026-12-01T09:00")
+    await desk.core.run(desk.core.dispatcher("d"))
+    assert (await desk.core.row(first.id)).state is State.SENT
+    await workflow.withdraw(TEAM, first.id, person=approver(0), way="button")
+    assert (await desk.now(daily)).cover is None
+    await desk.until("2026-12-04T10:00")
+    assert len(desk.core.sandbox.vendors.ledger) == 1
+
+
 async def test_a_turn_that_is_moved_or_lapses_covers_no_other_any_more(desk: Desk) -> None:
     weekly = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 10}, closed=Closed.KEEP)
     await desk.until("2026-11-30T11:00")

@@ -35,15 +35,21 @@ def test_in_every_world_every_promise_holds(first: int) -> None:
 
 
 def test_the_worlds_go_through_the_whole_table() -> None:
-    moved = set[str]()
-    for seed in range(120):
-        moved |= {what for kind, what in run(seed).counts if kind == "moved"}
-    everything = {f"{state} {action}" for state, action in TRANSITIONS}
-    assert sorted(everything - moved - NOT_OF_THE_CORE) == []
+    left = {f"{state} {action}" for state, action in TRANSITIONS} - NOT_OF_THE_CORE
+    seeds = iter(range(WORLDS))
+    while left:
+        seed = next(seeds, None)
+        assert seed is not None, sorted(left)
+        left -= {what for kind, what in run(seed).counts if kind == "moved"}
 
 
-#: What takes a form of Slack’s, a place where no card can stand, or a restore just then.
-NOT_OF_THE_CORE = {f"{State.DRAFT} submit", f"{State.DRAFT} discard", f"{State.HELD} hold"}
+#: What takes a form of Slack’s, a place where no card can stand, a restore just then, or the eye of a needle.
+NOT_OF_THE_CORE = {
+    f"{State.DRAFT} submit",
+    f"{State.DRAFT} discard",
+    f"{State.HELD} hold",
+    f"{State.SENDING} withdraw",
+}
 
 
 # --- the checks can fail ---------------------------------------------------------------------------------------------

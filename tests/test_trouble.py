@@ -421,6 +421,15 @@ async def test_a_reaction_taken_back_in_the_undo_window_takes_the_approval_back(
     assert sandbox.vendors.ledger == []
 
 
+async def test_a_reaction_taken_back_too_late_says_so(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    await sandbox.acting.react("U0ANA", HERE, posted["ts"], "white_check_mark")
+    await settled(bot, State.SENT)
+    await sandbox.acting.unreact("U0ANA", HERE, posted["ts"], "white_check_mark")
+    await sandbox.until(lambda: "has moved on: ✅" in str(sandbox.acting.ephemerals("U0ANA")))
+
+
 async def test_cancel_by_command_stops_it_and_later_says_that_it_is_too_late(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, "send clients marketing Soldes", user="U0DAN")
     row = await newest(bot)

@@ -26,6 +26,7 @@ from bot.broadcast import (
     NotAccepted,
     NotAllowed,
     NotUnderstood,
+    Phase,
     Sentence,
     State,
     TooLate,
@@ -308,6 +309,44 @@ async def test_an_undo_window_that_ends_after_the_grace_counts_as_late(make: Mak
 
 
 # --- is it still agreed? ---------------------------------------------------------------------------------------------
+
+
+async def test_an_approval_is_taken_back_while_it_waits_for_the_morning(make: MakeWaiting) -> None:
+    core = make()
+    core.now += 12 * HOUR
+    row = await core.approved(audience="paris")
+    await core.run(core.dispatcher("a"))
+    held = await core.row(row.id)
+    assert (held.state, held.hold) == (State.HELD, Hold.HOURS)
+    await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button", version=1)
+    asked = await core.row(row.id)
+    assert (asked.state, asked.hold, asked.hold_until) == (State.PENDING, None, None)
+    core.now = held.hold_until or 0
+    assert await core.sent() == 0
+    assert ("<@U0APPROVER0> took the approval back.", None) in await core.told(row)
+
+
+async def test_an_approval_is_taken_back_while_it_is_prepared_and_nothing_stays_open(core: Waiting) -> None:
+    core.sandbox.vendors.faults.add("octopush.create", "slow", seconds=0.7)
+    row = await core.approved(audience="newsletter")
+    dispatcher = core.dispatcher("a")
+    await dispatcher.tick()
+    assert (await core.row(row.id)).phase is Phase.STAGING
+    await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button", version=1)
+    await asyncio.gather(*dispatcher.running)
+    assert (await core.row(row.id)).state is State.PENDING
+    assert await core.sent() == 0
+    assert [one.state for one in core.sandbox.vendors.octopush.campaigns.values()] == ["cancelled"]
+
+
+async def test_an_approval_of_what_has_left_cannot_be_taken_back_and_that_is_said(core: Waiting) -> None:
+    row = await core.approved()
+    assert await core.sent() == 1
+    with pytest.raises(TooLate):
+        await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button", version=1)
+    votes = await core.database.read(lambda c: store.votes_for(c, row))
+    assert [vote.approver for vote in votes] == [APPROVERS[0]]
+    assert await core.workflow.withdraw(TEAM, row.id, person=approver(1), way="button", version=1) is None
 
 
 async def test_what_was_approved_months_ago_goes_only_if_its_approver_still_is_one(core: Waiting) -> None:

@@ -19,7 +19,7 @@ from bot.slack.answers import Body, explain, form_audiences, tell, workspace_of
 from bot.slack.people import People
 from bot.slack.recurring import Recurring
 from bot.store import Card
-from bot.words import words_for
+from bot.words import Words, words_for
 from bot.workflow import Desk, Workflow
 
 log = structlog.get_logger(__name__)
@@ -229,10 +229,23 @@ class Actions:
         # Slack may bring the taking back before the giving: then what is given later in coming is void.
         key, at = _reaction_key(card, event), _event_time(event)
         await self.workflow.database.write(lambda c: store.keep_latest(c, card.workspace, key, at))
-        person = Person(card.workspace, str(event.get("user") or ""))
-        await self.workflow.withdraw(
-            card.workspace, card.broadcast, person=person, way="reaction", version=card.version
-        )
+        user = str(event.get("user") or "")
+        try:
+            await self.workflow.withdraw(
+                card.workspace,
+                card.broadcast,
+                person=Person(card.workspace, user),
+                way="reaction",
+                version=card.version,
+            )
+        except TooLate as error:  # people learn that taking it back has stopped nothing
+            await self._explain(card, user, " ".join(explain(error, await self._words_of(card, user))), client)
+
+    async def _words_of(self, card: Card, user: str) -> Words:
+        try:
+            return words_for((await self.people.person(card.workspace, user)).locale)
+        except CannotTell:
+            return words_for(None)
 
     async def _taken_back(self, card: Card, event: Mapping[str, Any]) -> bool:
         key = _reaction_key(card, event)

@@ -164,7 +164,8 @@ class Steps:
 
     @step(2)
     async def withdraw(self) -> None:
-        process, row = self._somebody(), self._one(State.SCHEDULED, State.PENDING)
+        going = (State.SENDING,), (State.SCHEDULED, State.PENDING, State.HELD)
+        process, row = self._somebody(), self._one(*self.chance.choice(going))
         votes = self.world.memory.rows("SELECT * FROM votes WHERE broadcast = :id", {"id": row["id"]}) if row else []
         if process is None or row is None or not votes:
             return
