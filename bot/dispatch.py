@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -45,6 +46,7 @@ from providers.base import (
     Paced,
     Provider,
     ProviderError,
+    Purpose,
     Receipts,
     Refused,
     Throttled,
@@ -65,7 +67,6 @@ FIRST_LOOK = 60 * SECOND
 OTHER_TIME = 300 * SECOND
 SIZE_AGAIN = 300 * SECOND
 HOUR = 3600 * SECOND
-BREAKER_FAILURES = 3  # in a row, before nobody tries an account for a while
 BREAKER_FIRST, BREAKER_LONGEST = 30 * SECOND, 300 * SECOND
 
 MAY_HAVE_GONE = (
@@ -90,6 +91,14 @@ class Gate:
     sentence: Sentence
     until: Micros | None = None
     ask: tuple[str, ...] = ()  # who else decides, beside the requester
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    """A try of a broadcast in this process, and whose account it takes up."""
+
+    account: str
+    task: asyncio.Task[None]
 
 
 async def _as_ever(_: Broadcast) -> bool:
@@ -131,8 +140,10 @@ class Dispatcher:
         self.stager = Stager(database, settings, providers, clock, monotonic)
         self.preparing = [name for name, provider in providers.items() if provider.capabilities.two_step]
         self.running: set[asyncio.Task[None]] = set()
-        self.under_way: dict[tuple[str, str], str] = {}  # (workspace, broadcast) to account, of this process
-        self.paused: frozenset[str] = frozenset()  # workspaces, as this process knows them
+        self.writing: set[asyncio.Task[None]] = set()  # answers that are being written down
+        self.under_way: dict[tuple[str, str], UnderWay] = {}  # by workspace and broadcast
+        self.paused: frozenset[str] = frozenset()  # workspaces, as the database had them at the last tick
+        self.heeded: frozenset[str] = frozenset()  # those that are paused already, and no tick has read it yet
         self.stopping = self.met = False  # `met`: a first tick has put right what others left
         self.seen: tuple[Micros, float] | None = None  # both clocks, at the last tick
         self.doubtful = (0, 0)  # the instants that a jump of the wall clock passed over
@@ -147,6 +158,9 @@ class Dispatcher:
             began = self.monotonic()
             changed, claimed, left = await self.database.write(self._tick)
             self.met = True
+            if self.stopping:  # told so while this was being written
+                await self.database.write(partial(self._give_back, claimed=claimed))
+                return
             for row in claimed:
                 self._start(row, began + self.staging)
             if left:
@@ -154,12 +168,27 @@ class Dispatcher:
             if changed or claimed:
                 self.wake()
 
+    def _give_back(self, connection: Connection, claimed: list[Broadcast]) -> None:
+        """As if they had not been claimed: another process, or the next one, starts them at once."""
+        now = self.clock()
+        for row in claimed:
+            if row.state is State.SENDING:
+                self._put_back(connection, row, now, "stopping")
+            else:
+                store.touch(connection, row, now, **NO_LEASE)
+
+    def _put_back(self, connection: Connection, row: Broadcast, now: Micros, reason: str, **changes: Any) -> None:
+        """It was no try at the vendor, so it is not counted as one."""
+        back: dict[str, Any] = {**NO_LEASE, "tries": max(row.tries - 1, 0), **changes}
+        store.move(connection, row, Action.PUT_BACK, actor="dispatcher", at=now, reason=reason, **back)
+
     def _tick(self, connection: Connection) -> tuple[int, list[Broadcast], list[store.Leftover]]:
         return *self._look_round(connection), self.stager.take_leftovers(connection)
 
     def _look_round(self, connection: Connection) -> tuple[int, list[Broadcast]]:
         """How many rows changed, so that there may be more behind them, and what is to be started."""
         self.paused = store.paused_workspaces(connection)
+        self.heeded -= self.paused
         lease_now = self._lease_now(connection)
         changed = self._recover(connection, lease_now) + self._hold_late(connection, lease_now)
         changed += self._reopen(connection)
@@ -175,19 +204,22 @@ class Dispatcher:
                 log.error("this machine's clock jumped", seconds=(wall - expected) // SECOND)
             if wall - expected > JUMP:
                 self.doubtful = (expected, wall)
+            elif wall - expected < -JUMP:  # put right again: what lies ahead now is not in doubt
+                self.doubtful = (self.doubtful[0], min(self.doubtful[1], wall))
         self.seen = wall, monotonic
 
     def heed(self, workspace: str, paused: bool) -> None:
         """A pause, known before the next tick reads it: not one byte more of this workspace leaves."""
-        self.paused = self.paused | {workspace} if paused else self.paused - {workspace}
+        self.heeded = self.heeded | {workspace} if paused else self.heeded - {workspace}
+        self.paused = self.paused if paused else self.paused - {workspace}
 
     def _start(self, claimed: Broadcast, deadline: float) -> None:
         log.info("claimed", broadcast=claimed.id, attempt=claimed.attempt, state=claimed.state)
         work = self.send if claimed.state is State.SENDING else self.stage_early
         key = claimed.workspace, claimed.id
-        self.under_way[key] = claimed.account
         task = self._run(work(claimed, deadline), f"{work.__name__} {claimed.id}")
-        task.add_done_callback(lambda _: self._ended(key))
+        self.under_way[key] = UnderWay(claimed.account, task)
+        task.add_done_callback(partial(self._ended, key))
 
     def _run(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
@@ -195,21 +227,25 @@ class Dispatcher:
         task.add_done_callback(self.running.discard)
         return task
 
-    def _ended(self, key: tuple[str, str]) -> None:
-        """Its account has room for the next one."""
-        self.under_way.pop(key, None)
+    def _ended(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
+        """Its account has room for the next one. Another try of the same broadcast may be under way by now."""
+        if key in self.under_way and self.under_way[key].task is task:
+            del self.under_way[key]
         self.wake()
 
     async def stop(self, patience: float) -> None:
         """No new sends; those in flight get `patience` seconds, then they end as unknown."""
         self.stopping = True
-        if not self.running:
-            return
-        _, late = await asyncio.wait(self.running, timeout=patience)
+        late = await self._left_of(self.running, patience)
         for task in late:
             task.cancel()
-        if late and (await asyncio.wait(late, timeout=LAST_WRITE))[1]:
+        if await self._left_of({*late, *self.writing}, LAST_WRITE):  # they go on for as long as the process lives
             log.error("not every answer could be written down; what it was about will be unknown")
+
+    @staticmethod
+    async def _left_of(tasks: set[asyncio.Task[None]], seconds: float) -> set[asyncio.Task[None]]:
+        """Those that go on after so many seconds."""
+        return (await asyncio.wait(tasks, timeout=seconds))[1] if tasks else set()
 
     # --- what is due -------------------------------------------------------------------------------------------------
 
@@ -219,9 +255,10 @@ class Dispatcher:
         How many of what is due were held or put off, and what goes now.
         """
         self._hold_stranded(connection)
-        load, claimed, put_aside = Counter(self.under_way.values()), list[Broadcast](), 0
+        load, claimed, put_aside = Counter(work.account for work in self.under_way.values()), list[Broadcast](), 0
+        quoting = {name for name in self.preparing if self._is_quoting(connection, name)}
         for _ in self.providers:
-            free = [name for name in self.providers if load[name] < ACCOUNT_AT_ONCE]
+            free = [name for name in self.providers if load[name] < ACCOUNT_AT_ONCE and name not in quoting]
             for row in self._due(connection, lease_now, free):
                 if load[row.account] >= ACCOUNT_AT_ONCE:
                     continue
@@ -273,7 +310,7 @@ class Dispatcher:
     def _within_reach(self, connection: Connection, row: Broadcast, now: Micros) -> bool:
         """After some failures in a row nobody tries an account for a while, and then one of its broadcasts does."""
         breaker = store.breaker(connection, row.account)
-        if breaker.failures < BREAKER_FAILURES:
+        if not breaker.has_tripped:
             return True
         if breaker.until <= now:
             store.set_breaker(connection, row.account, replace(breaker, until=now + BREAKER_FIRST), now)
@@ -289,15 +326,16 @@ class Dispatcher:
         """A clear answer of any kind closes the breaker of its account; what was our own doing says nothing of it."""
         if isinstance(error, OURS) or not isinstance(error, ProviderError | None):
             return
+        store.alone(connection, f"breaker:{row.account}")
         known, now = store.breaker(connection, row.account), self.clock()
         if not isinstance(error, Unavailable | Uncertain):
             if known.failures:
                 store.set_breaker(connection, row.account, store.Breaker(), now)
             return
         failures = known.failures + 1
-        pause = min(BREAKER_FIRST * 2 ** max(failures - BREAKER_FAILURES, 0), BREAKER_LONGEST)
+        pause = min(BREAKER_FIRST * 2 ** max(failures - store.BREAKER_FAILURES, 0), BREAKER_LONGEST)
         store.set_breaker(connection, row.account, store.Breaker(failures, now + pause), now)
-        if failures == BREAKER_FAILURES:
+        if failures == store.BREAKER_FAILURES:
             log.error("an account's vendor cannot be reached", account=row.account)
 
     def _lease_now(self, connection: Connection) -> Micros:
@@ -324,7 +362,8 @@ class Dispatcher:
         now, claimed = self.clock(), []
         until = now + micros(self.settings.approval.undo)
         lease = {"owner": self.owner, "lease_until": self._lease(connection, self.staging)}
-        for row in store.to_stage(connection, self.preparing, now, until, lease_at=lease_now):
+        reached = [name for name in self.preparing if not store.breaker(connection, name).is_open(now)]
+        for row in store.to_stage(connection, reached, now, until, lease_at=lease_now):
             if self.gate(connection, row, now) is None and self._has_slot(connection, row):
                 # an attempt of its own: the vendor takes each request id once
                 leased = store.touch(connection, row, now, attempt=row.attempt + 1, **lease)
@@ -347,6 +386,13 @@ class Dispatcher:
         """What forbids sending this at this instant, if anything: asked before claiming and again before releasing."""
         if row.mode != self.settings.mode:
             return _other_mode(row)
+        provider = self.providers.get(row.account)
+        if provider is not None and provider.name != row.provider:
+            template = (
+                "The account {account} belongs to {vendor} now, and that is not what was approved. "
+                "Put it back, then send this, or drop it."
+            )
+            return Gate(Hold.BLOCKED, Sentence(template, {"account": row.account, "vendor": provider.title}))
         if store.paused(connection, row.workspace):
             return Gate(Hold.PAUSED, Sentence("Sending is paused. It waits until an admin resumes it."))
         if row.start_at is not None and now - row.start_at > micros(self.settings.grace):
@@ -369,7 +415,7 @@ class Dispatcher:
 
     def _hours_gate(self, row: Broadcast, now: Micros) -> Gate | None:
         if row.policy is None:
-            return None
+            return _unruled() if row.purpose is Purpose.MARKETING else None
         policy = self.policies.get(row.policy)
         if policy is None:
             template = "The bot's settings have no policy {policy}. Put it back, then send this, or drop it."
@@ -482,8 +528,18 @@ class Dispatcher:
             return
         if isinstance(error, Refused | Blocked):
             self._write_nothing_left(connection, current, error)
-        else:  # what passes is tried again when it is due
-            store.touch(connection, current, self.clock(), **NO_LEASE)
+        else:
+            self._free_for_later(connection, current, error)
+
+    def _free_for_later(self, connection: Connection, current: Broadcast, error: Exception | None) -> None:
+        """What passes is tried again after the pause that it asks for, and at the latest when it is due."""
+        now = self.clock()
+        freed: dict[str, Any] = dict(NO_LEASE)
+        if isinstance(error, ProviderError):
+            self._count_failure(connection, current, error)
+            pause = min(_pause(current.attempt, error), ((current.due or now) - now) / SECOND)
+            freed["lease_until"] = self._lease_now(connection) + int(max(pause, 0.0) * SECOND)
+        store.touch(connection, current, now, **freed)
 
     async def _settle_staging(self, row: Broadcast, error: Exception) -> None:
         """Nothing has been sent. Later, held, or failed: what the error says."""
@@ -521,10 +577,12 @@ class Dispatcher:
             said = Note(Sentence("What was approved is not what would be sent, so it needs approval again."))
             self.stager.ask_again(connection, current, said, digest=current.computed_digest())
             return None
+        if self.stopping:  # nothing has left, so the next process may as well begin it
+            self._put_back(connection, current, now, "stopping")
+            return None
         begins = max(current.due or 0, current.start_at or 0)
         if begins > now:  # the clock was set back since it was claimed
-            free: dict[str, Any] = {**NO_LEASE, "due": begins}
-            store.move(connection, current, Action.PUT_BACK, actor="clock", at=now, reason="early", **free)
+            self._put_back(connection, current, now, "early", due=begins)
             return None
         gate = self.gate(connection, current, now)
         if gate is not None:
@@ -553,13 +611,17 @@ class Dispatcher:
         """Do enough approvals bind exactly these bytes?"""
         digest = row.computed_digest()
         votes = [vote for vote in store.votes_for(connection, row) if vote.digest == digest]
-        return digest == row.digest and len(votes) >= row.quorum
+        least = 1 if row.purpose is Purpose.MARKETING else 0  # whatever its row says
+        return digest == row.digest and len(votes) >= max(row.quorum, least)
 
     # --- the release and its outcome ---------------------------------------------------------------------------------
 
     async def _release(self, row: Broadcast, deadline: float) -> None:
         outcome = await self._call(self.providers[row.account], row, deadline)
-        await asyncio.shield(asyncio.ensure_future(self._settle(row, outcome)))
+        settling = asyncio.create_task(self._settle(row, outcome), name=f"settle {row.id}")
+        self.writing.add(settling)
+        settling.add_done_callback(self.writing.discard)
+        await asyncio.shield(settling)
 
     async def _call(self, provider: Provider, row: Broadcast, deadline: float) -> Accepted | Exception:
         """The one call. Whatever happens to it, its outcome is a value from here on.
@@ -581,7 +643,7 @@ class Dispatcher:
     def _still_right(self, row: Broadcast, deadline: float) -> None:
         if self.monotonic() > deadline:
             raise HeldBack("The bot was held up too long before sending.")
-        if row.workspace in self.paused:
+        if row.workspace in self.paused or row.workspace in self.heeded:
             raise HeldBack("Sending was paused in the last moment.")
 
     async def _settle(self, row: Broadcast, outcome: Accepted | Exception) -> None:
@@ -696,7 +758,7 @@ class Dispatcher:
             changes: dict[str, Any] = {"failure": sentence, "due": None, **NO_LEASE}
             store.move(connection, row, Action.REFUSE, actor=row.provider, at=now, said=said, **changes)
         else:
-            again = max(now + int(_pause(row, error) * SECOND), row.due or 0)
+            again = max(now + int(_pause(row.tries, error) * SECOND), row.due or 0)
             values: dict[str, str | int | Sentence] = {"cause": sentence, "again_at": again}
             waits = Note(Sentence("{cause} Nothing was sent; it tries again {again_at}.", values))
             told = [waits] if row.tries == 1 else []
@@ -708,9 +770,7 @@ class Dispatcher:
         if gate is not None:
             self._hold(connection, row, gate)
             return
-        due = max(now + 2 * SECOND, row.due or 0)
-        changes: dict[str, Any] = {"due": due, "tries": max(row.tries - 1, 0), **NO_LEASE}
-        store.move(connection, row, Action.PUT_BACK, actor="dispatcher", at=now, **changes)
+        self._put_back(connection, row, now, "held_up", due=max(now + 2 * SECOND, row.due or 0))
 
     def _alert(self, row: Broadcast, error: Exception) -> list[Note]:
         """An account whose settings the vendor does not accept fails every send until somebody looks at them."""
@@ -744,7 +804,9 @@ class Dispatcher:
         for row in await self.database.write(self._unsized):
             try:
                 await self._ask_size(row, self.providers[row.account])
-            except ProviderError as error:
+            except Exception as error:  # whatever it is, the sizes behind it are asked for
+                if not isinstance(error, EXPECTED):
+                    log.exception("asking for a size broke", broadcast=row.id)
                 log.info("the vendor did not tell a size", broadcast=row.id, error=type(error).__name__)
 
     def _unsized(self, connection: Connection) -> list[Broadcast]:
@@ -832,11 +894,16 @@ def _other_time(accepted: Accepted, now: Micros) -> list[Note]:
     return [Note(Sentence(template, {"sends_at": now + apart}), aloud=True)]
 
 
-def _pause(row: Broadcast, error: Exception) -> float:
+def _unruled() -> Gate:
+    """Marketing without hours is refused when it is asked for, so this row is not as it was."""
+    return Gate(Hold.HOURS, Sentence("Marketing without a policy of sending hours does not go. Drop it, and ask anew."))
+
+
+def _pause(tries: int, error: Exception) -> float:
     """Seconds until the next try: what the vendor asked for, else doubling from two seconds."""
     if isinstance(error, Throttled):
         return max(error.wait, 1.0)
-    return float(min(2**row.tries, 120))
+    return float(min(2 ** min(tries, 7), 120))
 
 
 NOTHING_LEFT = (Refused, Blocked, NotReady, Throttled, Unavailable)

@@ -15,12 +15,24 @@ import pytest
 
 from bot import store, tables
 from bot.backup import NotABackup, NotEmpty, restore_backup, write_backup
-from bot.broadcast import SECOND, Action, Broadcast, BroadcastRequest, Hold, NotAllowed, State, TooLate
+from bot.broadcast import (
+    SECOND,
+    Action,
+    Broadcast,
+    BroadcastRequest,
+    Hold,
+    NotAllowed,
+    Phase,
+    State,
+    TooLate,
+)
 from bot.database import Database, open_database
-from bot.dispatch import Dispatcher
+from bot.dispatch import CLAIM_AT_ONCE, Dispatcher
 from providers.base import DeliveryStatus, Purpose, Receipt
 from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver
-from tests.ground import new_postgres
+from tests.ground import new_postgres, raw_settings
+
+HOUR = 3600 * SECOND
 
 # --- races -----------------------------------------------------------------------------------------------------------
 
@@ -157,6 +169,54 @@ async def test_a_lease_that_lapsed_by_the_time_of_the_intent_sends_nothing(core:
     core.now = claimed.lease_until or 0
     await slow.send(claimed)
     assert core.sandbox.vendors.ledger == []
+
+
+async def test_a_try_that_was_overtaken_in_its_own_process_says_nothing_about_the_next_one(core: Core) -> None:
+    core.sandbox.vendors.faults.add("encom.recipients", "slow", seconds=0.5)
+    row = await core.approved()
+    dispatcher = core.dispatcher("a")
+    await dispatcher.tick()
+    first = list(dispatcher.running)
+    await asyncio.sleep(0.1)
+    core.now += 330 * SECOND  # the machine slept, and the lease lapsed
+    core.sandbox.vendors.faults.add("encom.release", "slow", seconds=1.5)
+    await dispatcher.tick()
+    await asyncio.gather(*first)
+    while (await core.row(row.id)).phase is not Phase.RELEASING:
+        await asyncio.sleep(0.02)
+    await dispatcher.tick()
+    assert (await core.row(row.id)).state is State.SENDING  # its answer is still to come
+    await asyncio.gather(*dispatcher.running)
+    assert (await core.row(row.id)).state is State.SENT
+    assert len(core.sandbox.vendors.ledger) == 1
+
+
+async def test_told_to_stop_in_the_middle_of_a_tick_it_starts_nothing(core: Core) -> None:
+    row = await core.approved()
+    stopped = core.dispatcher("stopped")
+    ticking = asyncio.create_task(stopped.tick())
+    await asyncio.sleep(0)
+    await stopped.stop(5)
+    await ticking
+    assert stopped.running == set()
+    assert core.sandbox.vendors.ledger == []
+    await core.run(core.dispatcher("next"))  # at once, and not when a lease has lapsed
+    assert (await core.row(row.id)).state is State.SENT
+
+
+async def test_told_to_stop_while_it_prepares_it_begins_no_release(core: Core) -> None:
+    core.sandbox.vendors.faults.add("octopush.create", "slow", seconds=0.8)
+    row = await core.approved(audience="newsletter")
+    stopped = core.dispatcher("stopped")
+    await stopped.tick()
+    assert (await core.row(row.id)).phase is Phase.STAGING
+    await stopped.stop(5)
+    back = await core.row(row.id)
+    assert (back.state, back.tries) == (State.SCHEDULED, 0)
+    assert core.sandbox.vendors.ledger == []
+    await core.run(core.dispatcher("next"))
+    assert (await core.row(row.id)).state is State.SENT
+    assert len(core.sandbox.vendors.ledger) == 1
 
 
 async def test_a_clock_that_is_set_back_meanwhile_sends_nothing_early(core: Core) -> None:
@@ -297,6 +357,90 @@ async def test_what_is_held_for_the_night_goes_by_itself_in_the_morning_and_once
     await core.run(core.dispatcher("a"), core.dispatcher("b"))
     assert (await core.row(row.id)).state is State.SENT
     assert len(core.sandbox.vendors.ledger) == 1
+
+
+async def test_an_account_that_was_given_to_another_vendor_sends_nothing_that_was_approved_for_the_first(
+    make_core: MakeCore, tmp_path: Path
+) -> None:
+    was = make_core()
+    row = await was.ask(audience="staff", purpose=Purpose.TRANSACTIONAL, text="Votre colis arrive")
+    other = raw_settings(was.sandbox, 1, tmp_path)["accounts"]["encom"]
+    was.sandbox.vendors.encom.lists[row.target] = ("Clients", {"+33600000001": "Ana"})
+    now = make_core(**{"accounts.kaizala": other})
+    await now.run(now.dispatcher("a"))
+    held = await now.row(row.id)
+    assert (held.state, held.hold, held.provider) == (State.HELD, Hold.BLOCKED, "kaizala")
+    assert now.sandbox.vendors.ledger == []
+
+
+async def test_marketing_goes_nowhere_without_a_vote_whatever_its_row_says(core: Core) -> None:
+    row = await core.ask()
+    await core.edit(row, quorum=0, state="scheduled", due=core.now, start_at=core.now)
+    await core.run(core.dispatcher("a"))
+    asked = await core.row(row.id)
+    assert (asked.state, asked.quorum) == (State.PENDING, 1)
+    assert core.sandbox.vendors.ledger == []
+
+
+async def test_marketing_goes_nowhere_without_hours_whatever_its_row_says(core: Core) -> None:
+    core.now += 12 * HOUR
+    row = await core.approved(audience="paris")
+    await core.edit(row, policy=None)
+    await core.run(core.dispatcher("a"))
+    assert (await core.row(row.id)).hold is Hold.HOURS
+    assert core.sandbox.vendors.ledger == []
+
+
+async def test_what_is_let_go_before_its_time_goes_at_its_time(core: Core) -> None:
+    """Its time was approved with it; a restored plan for next month is no wish for today."""
+    far = core.now + 40 * 24 * HOUR
+    row = await core.approved(send_at=far)
+    await core.edit(row, state="held", hold=Hold.RESTORED, due=None)
+    freed = await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
+    assert (freed.state, freed.due, freed.start_at) == (State.SCHEDULED, far, far)
+    core.now += 2 * SECOND
+    await core.run(core.dispatcher("a"))
+    assert core.sandbox.vendors.ledger == []
+
+
+async def test_what_a_person_lets_go_has_all_its_tries_again(make_core: MakeCore) -> None:
+    core = make_core(**{"accounts.encom.base_url": "http://127.0.0.1:9"})
+    row = await core.approved()
+    await core.edit(row, state="held", hold=Hold.LATE, due=None, tries=7)
+    await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
+    await core.run(core.dispatcher("a"))
+    waiting = await core.row(row.id)
+    assert (waiting.state, waiting.tries) == (State.SCHEDULED, 1)
+
+
+async def test_who_was_taken_out_of_the_settings_has_not_agreed_and_the_successor_may(make_core: MakeCore) -> None:
+    ana, ben = (dataclasses.replace(CLEO, id=id) for id in ("U0ANA", "U0BEN"))
+    was = make_core(**{"approval.approvers": ["U0ANA"]})
+    later = was.now + 48 * HOUR
+    row = await was.ask(send_at=later)
+    await was.workflow.act(TEAM, row.id, Action.APPROVE, person=ana, version=1)
+    now = make_core(**{"approval.approvers": ["U0BEN"]})
+    now.now = later
+    await now.run(now.dispatcher("a"))
+    assert (await now.row(row.id)).state is State.PENDING
+    assert now.sandbox.vendors.ledger == []
+    with pytest.raises(NotAllowed):
+        await now.workflow.act(TEAM, row.id, Action.APPROVE, person=ana, version=1)
+    await now.workflow.act(TEAM, row.id, Action.APPROVE, person=ben, version=1)
+    await now.run(now.dispatcher("a"))
+    assert (await now.row(row.id)).state is State.SENT
+
+
+async def test_a_clock_that_is_put_right_again_holds_nothing_that_lies_ahead(core: Core) -> None:
+    dispatcher = core.dispatcher("a")
+    for hours in (0, 1, -1):
+        core.now += hours * HOUR
+        core.steady -= hours * 3600.0
+        await core.run(dispatcher)
+    core.now += 60 * SECOND
+    row = await core.approved()
+    await core.run(dispatcher)
+    assert (await core.row(row.id)).state is State.SENT
 
 
 @pytest.mark.parametrize("hours", [1, 24])
@@ -485,6 +629,67 @@ async def test_a_process_that_died_over_a_quote_leaves_the_accounts_place_to_the
         core.now += 301 * SECOND
         await core.run(core.dispatcher("alive"))
     assert (await core.row(row.id)).state is State.SENT
+
+
+async def test_while_one_account_is_asked_for_a_quote_the_others_send(core: Core) -> None:
+    await core.database.write(lambda c: store.take_lease(c, "quote:octo", "a", 300.0, core.now))
+    for _ in range(CLAIM_AT_ONCE):
+        await core.approved(audience="newsletter")
+    core.now += SECOND
+    last = await core.approved(audience="clients")
+    await core.run(core.dispatcher("a"))
+    assert (await core.row(last.id)).state is State.SENT
+
+
+async def test_what_cannot_be_prepared_early_is_tried_again_when_the_vendor_said_and_at_its_time(
+    make_core: MakeCore,
+) -> None:
+    core = make_core(**{"approval.undo": "30s"})
+    patience = {"status": 429, "headers": {"Retry-After": "20"}}
+    core.sandbox.vendors.faults.add("octopush.create", "error", times=2, **patience)
+    row = await core.approved(audience="newsletter")
+    dispatcher = core.dispatcher("a")
+    asked = []
+    for _ in range(32):
+        await core.run(dispatcher)
+        requests = core.sandbox.vendors.office.requests
+        asked.append(len([seen for seen in requests if seen.path.endswith("/create")]))
+        core.now += SECOND
+    assert (asked[0], asked[19], asked[21], asked[29]) == (1, 1, 2, 2)
+    await core.run(dispatcher)
+    assert (await core.row(row.id)).state is State.SENT
+
+
+async def test_nobody_prepares_early_at_a_vendor_that_cannot_be_reached(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.undo": "30s"})
+    away = store.Breaker(store.BREAKER_FAILURES, core.now + 300 * SECOND)
+    await core.database.write(lambda c: store.set_breaker(c, "octo", away, core.now))
+    row = await core.approved(audience="newsletter")
+    await core.run(core.dispatcher("a"))
+    assert (await core.row(row.id)).attempt == 0
+
+
+async def test_one_failure_is_counted_and_is_no_vendor_that_cannot_be_reached(make_core: MakeCore) -> None:
+    core = make_core(**{"accounts.encom.base_url": "http://127.0.0.1:9"})
+    dispatcher = core.dispatcher("a")
+    for number in range(1, store.BREAKER_FAILURES + 1):
+        await core.approved()
+        await core.run(dispatcher)
+        known = await core.database.read(lambda c: store.breaker(c, "encom"))
+        assert known.failures == number
+        told = await core.database.read(lambda c: store.stops(c, core.now))
+        assert bool(told) is (number == store.BREAKER_FAILURES)
+
+
+async def test_an_audience_that_was_renamed_keeps_nobody_from_learning_the_other_sizes(make_core: MakeCore) -> None:
+    was = make_core()
+    first, second_one = await was.ask(), await was.ask(audience="everyone")
+    now = make_core()
+    kept = {name: audience for name, audience in now.settings.audiences.items() if name != "clients"}
+    now.workflow.desk = dataclasses.replace(now.desk, settings=now.settings.model_copy(update={"audiences": kept}))
+    await now.dispatcher("a").learn_sizes()
+    assert (await now.row(first.id)).size is not None
+    assert (await now.row(second_one.id)).size == 10000
 
 
 async def test_a_vendor_that_means_another_time_is_told_about(core: Core) -> None:

@@ -268,6 +268,30 @@ async def test_what_was_prepared_while_the_database_was_away_is_kept_and_not_mad
     assert len(core.sandbox.vendors.octopush.campaigns) == 1
 
 
+async def test_an_answer_of_thousands_of_ids_is_written_in_time_however_far_the_database_is(far: Far) -> None:
+    people: dict[str, str | None] = {f"+3360{number:07}": None for number in range(5000)}
+    far.core.sandbox.vendors.encom.lists["1"] = ("Clients", people)
+    far.proxy.delay = 0.002
+    row = await far.core.approved()
+    await far.settled()
+    sent = await far.core.row(row.id)
+    assert (sent.state, len(sent.ids)) == (State.SENT, 5000)
+
+
+async def test_a_process_that_is_to_stop_waits_for_an_answer_that_is_being_written(far: Far) -> None:
+    row, _ = await far.releasing(0.2)
+    await far.proxy.shut()
+
+    async def come_back() -> None:
+        await asyncio.sleep(2)
+        await far.proxy.open()
+
+    coming = asyncio.create_task(come_back())
+    await far.dispatcher.stop(0.5)
+    assert (await far.core.row(row.id)).state is State.SENT
+    await coming
+
+
 async def test_a_process_that_is_to_stop_waits_for_a_database_that_is_away_but_not_for_ever(
     far: Far, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -465,7 +489,7 @@ async def test_a_flood_of_one_account_delays_no_other_account(make_core: MakeCor
     began = time.monotonic()
     await dispatcher.tick()
     assert time.monotonic() - began < 2
-    accounts = list(dispatcher.under_way.values())
+    accounts = [work.account for work in dispatcher.under_way.values()]
     assert (accounts.count("encom"), accounts.count("kaizala")) == (ACCOUNT_AT_ONCE, 1)
     for _ in range(100):
         if (await core.row(last.id)).state is State.SENT:
@@ -473,7 +497,7 @@ async def test_a_flood_of_one_account_delays_no_other_account(make_core: MakeCor
         await asyncio.sleep(0.05)
     assert (await core.row(last.id)).state is State.SENT
     await dispatcher.tick()
-    assert list(dispatcher.under_way.values()).count("encom") <= ACCOUNT_AT_ONCE
+    assert len([work for work in dispatcher.under_way.values() if work.account == "encom"]) <= ACCOUNT_AT_ONCE
     core.sandbox.vendors.faults.clear()
     await dispatcher.stop(10)
 
