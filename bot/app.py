@@ -334,17 +334,18 @@ class Bot:
         return public_site(door, callbacks, Health(self.ready))
 
     async def ready(self) -> tuple[bool, Mapping[str, str]]:
-        """Can it work: the database answers, and Slack's socket is up where there is one."""
+        """Can it work: the database answers, and Slack's socket is up where there is one. And what stands still."""
+        parts = {"database": "ok", "slack": "ok"}
         try:
             stops = await self.database.read(lambda c: store.stops(c, self.clock()))
-            database = "ok"
         except Exception:
             log.exception("the database does not answer")
-            database, stops = "no answer", {}
-        parts = {"database": database, "slack": "ok"}
+            parts["database"], stops = "no answer", store.Stops(frozenset(), {})
         if self.socket is not None and not await self.socket.client.is_connected():
             parts["slack"] = "not connected"
-        return all(part == "ok" for part in parts.values()), parts | stops
+        ready = all(part == "ok" for part in parts.values())
+        parts |= {f"pause:{workspace}": "all sending is paused" for workspace in stops.paused}
+        return ready, parts | {f"breaker:{account}": "the vendor cannot be reached" for account in stops.away}
 
     async def stop(self) -> None:
         """No new sends; what is in flight gets its deadline; everything said is written down."""

@@ -766,16 +766,19 @@ def count_held(connection: Connection, workspace: str, hold: Hold) -> int:
     return connection.execute(statement.where(mine)).scalar_one()
 
 
-def stops(connection: Connection, at: Micros) -> dict[str, str]:
-    """What stands still just now: paused workspaces, accounts that nobody tries for a while."""
-    found = connection.execute(select(kept).where(kept.c.name.like("pause:%") | kept.c.name.like("breaker:%")))
-    told = {}
-    for row in found:
-        if row.name.startswith("pause:") and row.value:
-            told[row.name] = "all sending is paused"
-        elif row.name.startswith("breaker:") and Breaker(*json.loads(row.value)).is_open(at):
-            told[row.name] = "the vendor cannot be reached"
-    return told
+@dataclass(frozen=True)
+class Stops:
+    """What stands still just now: paused workspaces, and accounts whose vendor nobody tries until then."""
+
+    paused: frozenset[str]
+    away: Mapping[str, Micros]
+
+
+def stops(connection: Connection, at: Micros) -> Stops:
+    found = connection.execute(select(kept).where(kept.c.name.like("breaker:%")))
+    known = {row.name.removeprefix("breaker:"): Breaker(*json.loads(row.value)) for row in found}
+    away = {account: breaker.until for account, breaker in known.items() if breaker.is_open(at)}
+    return Stops(paused_workspaces(connection), away)
 
 
 def database_time(connection: Connection) -> Micros | None:

@@ -196,8 +196,22 @@ class Commands:
     async def list(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Show the latest broadcasts."""
         workspace = asked.person.workspace
-        rows = await self.workflow.database.read(lambda c: store.latest(c, workspace, LISTED))
-        return views.listing(rows, asked.words)
+        rows, stops = await self.workflow.database.read(
+            lambda c: (store.latest(c, workspace, LISTED), store.stops(c, self.clock()))
+        )
+        return views.listing(rows, list(self._standing_still(stops, asked)), asked.words)
+
+    def _standing_still(self, stops: store.Stops, asked: Typing) -> Iterator[str]:
+        """What keeps everything here from going, or everything of one vendor's."""
+        if asked.person.workspace in stops.paused:
+            yield asked.words("⏸️ All sending is paused, until an admin types `/broadcast resume all`.")
+        for account in sorted(stops.away.keys() & self.desk.providers.keys()):
+            vendor, again_at = self.desk.providers[account].title, views.when(stops.away[account])
+            yield asked.words(
+                "⚠️ {vendor} cannot be reached. What is due there waits and is tried again {again_at}.",
+                vendor=vendor,
+                again_at=again_at,
+            )
 
     async def show(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Show one broadcast and who did what to it, or what comes again."""

@@ -716,11 +716,11 @@ def draft_kept(broadcast: Broadcast, fix: str, words: Words) -> Post:
     return Post(f"{fix} {told}", blocks)
 
 
-def listing(broadcasts: Sequence[Broadcast], words: Words) -> Post:
-    """The latest broadcasts, a line each."""
+def listing(broadcasts: Sequence[Broadcast], stops: Sequence[str], words: Words) -> Post:
+    """The latest broadcasts, a line each, under what keeps any of them from going."""
     if not broadcasts:
-        return Post(words("There are no broadcasts yet. Try `/broadcast` for the form."))
-    lines = [_line(row, words) for row in broadcasts]
+        return Post("\n".join([*stops, words("There are no broadcasts yet. Try `/broadcast` for the form.")]))
+    lines = [*stops, *(_line(row, words) for row in broadcasts)]
     title = words("The latest broadcasts")
     return Post(f"{title}: {', '.join(row.id for row in broadcasts)}", [section(f"*{title}*"), *map(section, lines)])
 
