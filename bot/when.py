@@ -422,11 +422,11 @@ def following(
 
     A wall clock that the spring change skips goes at the first instant after the gap and bears the name of that
     instant; of two in autumn the first is taken. Two that shift to the same wall clock, or to the same instant, are
-    one. When days are skipped or shifted, a weekend is closed unless the rule names its weekdays.
+    one. When days are skipped or shifted, a Saturday or Sunday is closed unless the rule names that day.
     """
 
     def shut(day: date) -> bool:
-        weekend = day.weekday() >= 5 and not rule.names_days
+        weekend = day.weekday() >= 5 and not (rule.names_days and rule.falls_on(day))
         return closed is not Closed.KEEP and (weekend or is_closed(day))
 
     place = ZoneInfo(zone)

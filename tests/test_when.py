@@ -496,8 +496,26 @@ def test_closed_days_are_kept_skipped_or_shifted_to_the_next_open_one() -> None:
     assert times("0 9 * * *", "UTC", start, 6, is_closed=christmas) == daily
     assert times("0 9 * * *", "UTC", start, 4, is_closed=christmas, closed=Closed.SKIP) == [daily[0], *daily[3:]]
     assert times("0 9 * * *", "UTC", start, 4, is_closed=christmas, closed=Closed.SHIFT) == [daily[0], *daily[3:]]
-    fridays = ["12-27 09:00 27 09:00", "01-01 09:00 01 09:00"]
+    fridays = ["12-28 09:00 28 09:00", "01-01 09:00 01 09:00"]
     assert times("0 9 * * 5", "UTC", start, 2, is_closed=christmas, closed=Closed.SHIFT) == fridays
+
+
+@pytest.mark.parametrize(
+    ("rule", "lands"),
+    {
+        "0 9 * * 1,2,3,4,5": "12-28",  # the 25th is a Friday, and no weekday rule means the Saturday after it
+        "0 9 * * 5": "12-28",
+        "0 9 25 * *": "12-28",
+        "0 9 * * 5 / 2 weeks from 2026-12-25": "12-28",
+        "0 9 * * 5,6": "12-26",  # it names the Saturday
+        "0 9 * * 5,0": "12-27",
+        "0 9 * * *": "12-26",
+        "0 9 25 * 6": "12-28",  # the 25th or a Saturday: a day of the month is no word about weekends
+    }.items(),
+)
+def test_what_moves_never_lands_on_a_weekend_that_the_rule_does_not_name(rule: str, lands: str) -> None:
+    found = times(rule, "UTC", "2026-12-25T00:00+00:00", 1, closed=Closed.SHIFT, is_closed=on("2026-12-25"))
+    assert found == [f"{lands} 09:00 {lands[-2:]} 09:00"]
 
 
 def test_a_weekend_is_closed_to_what_names_no_weekday() -> None:
@@ -669,8 +687,11 @@ def test_a_year_of_any_rule_is_as_calculated_day_by_day(zone: str, seed: int) ->
         closed = chance.choice(tuple(Closed))
         closed_days = {YEAR.date() + timedelta(days=chance.randrange(2, 360)) for _ in range(chance.randrange(60))}
 
-        def shut(day: date, closed_days: set[date] = closed_days, named: bool = named) -> bool:
-            return day in closed_days or (not named and day.weekday() >= 5)
+        def shut(
+            day: date, closed_days: set[date] = closed_days, named: Falls | None = falls if named else None
+        ) -> bool:
+            meant = day.weekday() < 5 or (named is not None and named(day))
+            return day in closed_days or not meant
 
         midnight = datetime.combine(FIRST_DAY, time(), ZoneInfo(zone)).astimezone(UTC) - timedelta(minutes=1)
         rule = parse_recurrence(f"{sentence} {clock:%H:%M}", zone=zone, now=midnight)
@@ -701,8 +722,11 @@ def test_a_year_of_cron_with_many_hours_a_day_is_as_calculated_day_by_day(zone: 
         closed = chance.choice(tuple(Closed))
         closed_days = {FIRST_DAY + timedelta(days=chance.randrange(1, 350)) for _ in range(chance.randrange(60))}
 
-        def shut(day: date, closed_days: set[date] = closed_days, named: bool = named) -> bool:
-            return day in closed_days or (not named and day.weekday() >= 5)
+        def shut(
+            day: date, closed_days: set[date] = closed_days, named: Falls | None = falls if named else None
+        ) -> bool:
+            meant = day.weekday() < 5 or (named is not None and named(day))
+            return day in closed_days or not meant
 
         typed = f"cron {minute} {','.join(map(str, hours))} {days}"
         rule = parse_recurrence(typed, zone=zone, now=midnight, cron=True)
