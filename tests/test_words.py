@@ -64,7 +64,7 @@ def in_tables() -> Iterator[str]:
     yield from (label for label, _ in views.BUTTONS.values())
     yield from views.FOLLOW_UPS.values()
     yield from (template for template, _ in ENDINGS.values())
-    for table in (boards.STANDINGS, boards.ENDS, boards.ON_HOLIDAYS, boards.TURNS):
+    for table in (boards.STANDINGS, boards.ENDS, boards.ON_HOLIDAYS, boards.ON_WEEKENDS, boards.TURNS):
         yield from table.values()
     for kind in BUILT_IN.values():
         yield kind.capabilities.sender_rule

@@ -10,7 +10,7 @@ from bot.broadcast import Broadcast
 from bot.policy import mentions
 from bot.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
 from bot.slack.views import Block, Post, context, lines, plain, quote, section, when
-from bot.when import Closed, Occurrence
+from bot.when import Closed, Occurrence, Recurrence
 from bot.words import Words
 
 LATEST = 10  # turns shown of one schedule
@@ -33,6 +33,13 @@ ON_HOLIDAYS: Mapping[Closed, str] = {
     Closed.KEEP: "on holidays too",
     Closed.SKIP: "left out on holidays",
     Closed.SHIFT: "moved to the next working day on holidays",
+}
+
+#: The same for a rule that names no weekday.
+ON_WEEKENDS: Mapping[Closed, str] = {
+    Closed.KEEP: "on holidays and weekends too",
+    Closed.SKIP: "left out on holidays and weekends",
+    Closed.SHIFT: "moved to the next working day on holidays and weekends",
 }
 
 TURNS: Mapping[TurnState, str] = {
@@ -191,7 +198,8 @@ def _calendar(schedule: Schedule) -> str:
 
 
 def _closed(schedule: Schedule, words: Words) -> str:
-    return words(ON_HOLIDAYS[schedule.closed])
+    names_days = schedule.rule is None or Recurrence.of(schedule.rule).names_days
+    return words((ON_HOLIDAYS if names_days else ON_WEEKENDS)[schedule.closed])
 
 
 def listing(schedules: Sequence[Schedule], kind: Kind, words: Words) -> Post:
