@@ -1,4 +1,4 @@
-"""What people read about what comes again: what becomes of it on closed days."""
+"""What people read about what comes again: days in their own language, and what becomes of it on closed days."""
 
 from __future__ import annotations
 
@@ -48,3 +48,9 @@ def test_it_says_that_weekends_are_closed_too_where_the_rule_names_no_weekday(
 def test_weekends_are_named_in_every_language(language: str, weekends: str) -> None:
     assert weekends in told("0 18 L * *", Closed.SKIP, language)
     assert weekends not in told("0 18 * * 1", Closed.SKIP, language)
+
+
+@pytest.mark.parametrize(("language", "day"), [("en", "Mon"), ("fr", "lun."), ("es", "lun")])
+def test_a_turn_names_its_weekday_in_the_readers_language(language: str, day: str) -> None:
+    assert boards.spelled(TURN, words_for(language)) == f"{day} 2026-11-30 09:00 (+01:00)"
+    assert f"• {day} 2026-11-30 09:00 (+01:00)" in told("0 9 * * 1", Closed.KEEP, language)

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from babel.dates import format_date
+
 from bot.broadcast import Broadcast
 from bot.policy import mentions
 from bot.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
@@ -172,7 +174,7 @@ def asked(schedule: Schedule, upcoming: Sequence[Occurrence], words: Words) -> P
         told = [words("*{id}* will be posted once in {channel} ({zone}).", **named)]
     else:
         told = [words("*{id}* will be posted in {channel}: {typed} ({zone}).", **named)]
-    told += [f"• {spelled(turn)}" for turn in upcoming]
+    told += [f"• {spelled(turn, words)}" for turn in upcoming]
     if schedule.closed is not Closed.KEEP and schedule.calendar and schedule.rule:
         told.append(
             words("Holidays ({calendar}): {closed}.", calendar=_calendar(schedule), closed=_closed(schedule, words))
@@ -184,12 +186,13 @@ def asked(schedule: Schedule, upcoming: Sequence[Occurrence], words: Words) -> P
     return lines(told)
 
 
-def spelled(turn: Occurrence) -> str:
-    """A turn with its offset, so that a clock change is seen before it matters."""
+def spelled(turn: Occurrence, words: Words) -> str:
+    """A turn with its weekday, and with its offset so that a clock change is seen before it matters."""
     offset = turn.local - turn.instant.replace(tzinfo=None)
     minutes = int(offset.total_seconds() // 60)
     sign = "-" if minutes < 0 else "+"
-    return f"{turn.local:%a %Y-%m-%d %H:%M} ({sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d})"
+    weekday = format_date(turn.local, "EEE", locale=words.language)
+    return f"{weekday} {turn.local:%Y-%m-%d %H:%M} ({sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d})"
 
 
 def _calendar(schedule: Schedule) -> str:
