@@ -248,8 +248,10 @@ def _date(year: int, month: int, day: int) -> date | None:
 
 
 def _at_hour(days: list[date], clock: time, zone: str, now: datetime) -> When:
-    for day in days:
-        when = _in_zone(datetime.combine(day, clock), zone)
+    here = now.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+    walls = [datetime.combine(day, clock) for day in days]
+    for wall in [wall for wall in walls if wall > here] or walls[-1:]:  # an hour that is behind may well be skipped
+        when = _in_zone(wall, zone)
         if when.instant > now:
             break
     if len(days) > 1 and when.instant > now + NEEDS_ITS_YEAR:

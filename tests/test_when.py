@@ -187,6 +187,31 @@ def test_of_two_weekdays_the_one_that_is_not_taken_may_be_in_the_gap() -> None:
         parse_when("sunday 2:30", zone="Europe/Paris", now=saturday + timedelta(days=1))
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("sunday 2:30", "2027-04-04T02:30:00+02:00"),
+        ("dimanche 2h30", "2027-04-04T02:30:00+02:00"),
+        ("28 march 2:30", "past"),  # not “skipped”: next year's is meant, with its year
+        ("today 2:30", "gap"),
+    ],
+)
+def test_an_hour_that_is_behind_today_is_skipped_for_that_and_not_for_the_gap_it_was_in(typed: str, meant: str) -> None:
+    sunday = datetime(2027, 3, 28, 8, tzinfo=UTC)  # ten in Paris, where that night had no half past two
+    try:
+        assert parse_when(typed, zone="Europe/Paris", now=sunday).local.isoformat() == meant
+    except NotATime as refused:
+        assert refused.code == meant  # noqa: PT017 - either is right
+
+
+@pytest.mark.parametrize(
+    ("hour", "meant"), [(0, "2027-10-31T02:30:00+02:00"), (1, "2027-11-07T02:30:00+01:00")], ids=["first", "second"]
+)
+def test_while_an_hour_comes_twice_a_weekday_means_the_first_of_them_or_next_week(hour: int, meant: str) -> None:
+    night = datetime(2027, 10, 31, hour, 10, tzinfo=UTC)  # ten past two in Paris, twice
+    assert parse_when("sunday 2:30", zone="Europe/Paris", now=night).local.isoformat() == meant
+
+
 WORDS = """
     every each daily weekly on the at of month and day weekday monday mondays thursday mon other first last
     2 weeks week in 20 minutes tomorrow noon midnight next 9:00 9h 9 am pm 9:30 15th 31st december
