@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import MINYEAR, UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from itertools import count
@@ -159,8 +159,8 @@ def _iso(match: re.Match[str], zone: str) -> When:
         if offset is None:
             return _in_zone(local, zone)
         written = "+00:00" if offset == "z" else offset
-        return When(datetime.fromisoformat(f"{local.isoformat()}{written}").astimezone(UTC), zone)
-    except (ValueError, OverflowError):
+        return When(_instant(datetime.fromisoformat(f"{local.isoformat()}{written}")), zone)
+    except ValueError:
         raise NotATime("not_understood", "There is no such date or hour. Write it like: {examples}.") from None
 
 
@@ -299,11 +299,20 @@ def _of_half(hour: int, minute: int, half: str) -> int:
 def _in_zone(local: datetime, zone: str) -> When:
     """A wall clock's instant: one that the spring change skips is refused, of two in autumn the first is taken."""
     place = ZoneInfo(zone)
+    first, second = local.replace(tzinfo=place, fold=0), local.replace(tzinfo=place, fold=1)
+    instant = _instant(first)
     if not _is_real(local, place):
         template = "The clocks skip {time} that night in {zone}. Choose another time, like: {examples}."
         raise NotATime("gap", template, time=f"{local:%H:%M}", zone=zone)
-    first, second = local.replace(tzinfo=place, fold=0), local.replace(tzinfo=place, fold=1)
-    return When(first.astimezone(UTC), zone, first_of_two=first.utcoffset() != second.utcoffset())
+    return When(instant, zone, first_of_two=first.utcoffset() != second.utcoffset())
+
+
+def _instant(local: datetime) -> datetime:
+    """In UTC. On the first and the last day that there are, it may lie before or after all years."""
+    try:
+        return local.astimezone(UTC)
+    except OverflowError:
+        raise (_past() if local.year == MINYEAR else _too_far()) from None
 
 
 def _is_real(wall: datetime, place: ZoneInfo) -> bool:
@@ -313,10 +322,18 @@ def _is_real(wall: datetime, place: ZoneInfo) -> bool:
 
 def _within_reach(when: When, now: datetime) -> When:
     if when.instant <= now:
-        raise NotATime("past", "That time has passed. Choose a later one, like: {examples}.")
+        raise _past()
     if when.instant > now + FURTHEST:
-        raise NotATime("too_far", "That is more than two years away. Choose an earlier time, like: {examples}.")
+        raise _too_far()
     return when
+
+
+def _past() -> NotATime:
+    return NotATime("past", "That time has passed. Choose a later one, like: {examples}.")
+
+
+def _too_far() -> NotATime:
+    return NotATime("too_far", "That is more than two years away. Choose an earlier time, like: {examples}.")
 
 
 # --- what comes again ------------------------------------------------------------------------------------------------

@@ -212,6 +212,29 @@ def test_while_an_hour_comes_twice_a_weekday_means_the_first_of_them_or_next_wee
     assert parse_when("sunday 2:30", zone="Europe/Paris", now=night).local.isoformat() == meant
 
 
+ZONES = ("Europe/Paris", "America/New_York", "Asia/Kolkata", "Pacific/Kiritimati", "Pacific/Pago_Pago", "UTC")
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize(
+    ("typed", "code"),
+    {
+        "31 december 9999 23:59": "too_far",
+        "31 december 9999 0:00": "too_far",
+        "9999-12-31 23:59": "too_far",
+        "9999-12-31T23:59:59-14:00": "too_far",
+        "1 january 0001 0:00": "past",
+        "1er janvier 0001 23h59": "past",
+        "0001-01-01 00:00": "past",
+        "0001-01-01T00:00+14:00": "past",
+    }.items(),
+)
+def test_the_first_and_the_last_year_are_past_and_too_far_in_every_zone(zone: str, typed: str, code: str) -> None:
+    with pytest.raises(NotATime) as refused:
+        parse_when(typed, zone=zone, now=TUESDAY)
+    assert refused.value.code == code
+
+
 WORDS = """
     every each daily weekly on the at of month and day weekday monday mondays thursday mon other first last
     2 weeks week in 20 minutes tomorrow noon midnight next 9:00 9h 9 am pm 9:30 15th 31st december
@@ -223,10 +246,35 @@ WORDS = """
 TYPED = st.text(max_size=40) | st.lists(st.sampled_from(WORDS), max_size=9).map(" ".join)
 
 
-@given(TYPED | st.from_regex(r"(demain|tomorrow|lundi|\d{1,4})[ -/:h0-9apm]{0,12}", fullmatch=True))
-def test_whatever_is_typed_it_is_a_time_ahead_or_a_refusal(typed: str) -> None:
+YEARS = st.sampled_from((1, 2, 1582, 1970, 2026, 2027, 2028, 2038, 9998, 9999))
+DATED = st.builds(
+    "{}{}{:02d}:{:02d}{}".format,
+    st.dates().flatmap(lambda day: YEARS.map(lambda year: day.replace(year=year, day=min(day.day, 28))))
+    | st.sampled_from((date.min, date.max)),
+    st.sampled_from((" ", " at ", "T")),
+    st.integers(0, 24),
+    st.integers(0, 60),
+    st.sampled_from(("", "Z", "+14:00", "-12:00", "-23:59", "+23:59")),
+)
+NAMED = st.builds(
+    "{} {} {:04d} {}:{:02d}".format,
+    st.integers(0, 32),
+    st.sampled_from(("december", "janvier", "febrero", "may")),
+    YEARS,
+    st.integers(0, 24),
+    st.integers(0, 60),
+)
+
+
+@example("31 december 9999 23:59", "America/New_York")
+@example("1 january 0001 0:00", "Europe/Paris")
+@given(
+    TYPED | DATED | NAMED | st.from_regex(r"(demain|tomorrow|lundi|\d{1,4})[ -/:h0-9apm]{0,12}", fullmatch=True),
+    st.sampled_from(ZONES),
+)
+def test_whatever_is_typed_it_is_a_time_ahead_or_a_refusal(typed: str, zone: str) -> None:
     try:
-        when = parse_when(typed, zone="Europe/Paris", now=TUESDAY)
+        when = parse_when(typed, zone=zone, now=TUESDAY)
     except NotATime as refused:
         assert told(refused)  # noqa: PT017 - either is right
         return
