@@ -100,6 +100,8 @@ DAY_MONTH = re.compile(
     r"^(?:on |le |el )?(?:the )?([0-9]{1,2})(?:er|st|nd|rd|th)?(?: de| of)? ([a-z]+)(?:,? (?:de |of )?([0-9]{4}))?$"
 )
 MONTH_DAY = re.compile(r"^(?:on )?([a-z]+) ([0-9]{1,2})(?:st|nd|rd|th)?(?:,? ([0-9]{4}))?$")
+DOTTED_HOUR = re.compile(r"(?<![0-9./])([01]?[0-9]|2[0-3])\.([0-5][0-9]) ?(?:h|[ap]\.? ?m\.?)?$")
+YEAR_FIRST = re.compile(r"\b([0-9]{4})([/.])([0-9]{1,2})\2([0-9]{1,2})\b")
 NUMERIC_DATE = re.compile(r"\b[0-9]{1,2}[/.][0-9]{1,2}(?:[/.][0-9]{2,4})?\b")
 NEXT = re.compile(r"\b(?:next|prochaine?|proximo|siguiente|que viene)\b")
 THE_DAY = re.compile(r"^le (?:lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche)\b")
@@ -188,6 +190,10 @@ def _day_and_hour(plain: str, zone: str, now: datetime) -> When:
 
 def _refuse_traps(plain: str) -> None:
     """What means one time to some people and another to others."""
+    if match := YEAR_FIRST.search(plain):
+        written = f"{match[1]}-{int(match[3]):02d}-{int(match[4]):02d}"
+        raise NotATime("written", "Write {typed} as {written}: {examples}.", typed=match[0], written=written)
+    _refuse_dots(plain)
     if NUMERIC_DATE.search(plain):
         raise NotATime("ambiguous", "3/4 is March to some and April to others. Write it like: {examples}.")
     if NEXT.search(plain):
@@ -200,6 +206,14 @@ def _refuse_traps(plain: str) -> None:
         raise NotATime(
             "ambiguous", "That may be one day or every such day. Write “lundi 9h” or “chaque lundi 9h”: {examples}."
         )
+
+
+def _refuse_dots(plain: str) -> None:
+    """`9.30` is an hour to most, but `1.12` may be a day in December."""
+    if match := DOTTED_HOUR.search(plain):
+        template = "Is {typed} an hour? Write it {written}. A date is written 2026-12-01: {examples}."
+        typed = f"{match[1]}.{match[2]}"
+        raise NotATime("written", template, typed=typed, written=typed.replace(".", ":"))
 
 
 def _not_understood() -> NotATime:
@@ -219,6 +233,7 @@ def _days(words: str, zone: str, now: datetime) -> list[date] | None:
 
 
 def _dates(words: str, today: date) -> list[date] | None:
+    """The dates of a day of the year, this year's and the next where none is named. Raises NotATime for 30 February."""
     if match := ISO_DATE.match(words):
         years, month, day = [int(match[1])], int(match[2]), int(match[3])
     elif named := _day_of_year(words):
@@ -226,7 +241,11 @@ def _dates(words: str, today: date) -> list[date] | None:
         years = [year] if year is not None else [today.year, today.year + 1]
     else:
         return None
-    return [found for found in (_date(year, month, day) for year in years) if found] or None
+    days = [found for found in (_date(year, month, day) for year in years) if found]
+    if not days:
+        template = "There is no such day in {years}. Write the day with its hour, like: {examples}."
+        raise NotATime("no_such_day", template, years=" / ".join(map(str, years)))
+    return days
 
 
 def _day_of_year(words: str) -> tuple[int, int, int | None] | None:
@@ -271,6 +290,7 @@ def _hour(words: str) -> time:
         )
     match = CLOCK.match(words)
     if match is None:
+        _refuse_dots(words)
         raise _not_understood()
     if not match["at"] and not match["form"]:
         raise NotATime(

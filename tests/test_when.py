@@ -165,6 +165,33 @@ def test_it_refuses_with_examples(typed: str) -> None:
     assert REFUSED[typed] in (None, refused.value.code)
 
 
+SAID = {
+    "mañana a las 9.30": "Is 9.30 an hour? Write it 9:30",
+    "tomorrow at 9.30 pm": "Is 9.30 an hour? Write it 9:30",
+    "2026-12-01 09.30h": "Is 09.30 an hour? Write it 09:30",
+    "lundi 1.12": "A date is written 2026-12-01",  # or the first of December
+    "every monday 9.30": "Is 9.30 an hour? Write it 9:30",
+    "2026/12/01 09:00": "Write 2026/12/01 as 2026-12-01",
+    "2026.12.1 9h": "Write 2026.12.1 as 2026-12-01",
+    "3/4 9:00": "3/4 is March to some",
+    "31.12 9h": "3/4 is March to some",
+    "demain 31.12": "3/4 is March to some",  # no hour can be that
+    "1.12.2026 9h": "3/4 is March to some",
+    "29 février 9h": "There is no such day in 2026 / 2027",
+    "february 29, 2027 9:00": "There is no such day in 2027",
+    "31 avril 9h": "There is no such day in 2026 / 2027",
+    "2026-02-30 9h": "There is no such day in 2026",
+}
+
+
+@pytest.mark.parametrize("typed", SAID)
+def test_the_refusal_says_what_is_wrong_with_it_and_how_to_write_it(typed: str) -> None:
+    parse = parse_recurrence if is_recurrence(typed) else parse_when
+    with pytest.raises(NotATime) as refused:
+        parse(typed, zone="Europe/Paris", now=TUESDAY)
+    assert SAID[typed] in told(refused.value)
+
+
 def test_of_an_hour_that_comes_twice_the_first_is_taken_and_said() -> None:
     autumn = parse_when("2027-10-31 02:30", zone="Europe/Paris", now=TUESDAY)
     assert (autumn.local.isoformat(), autumn.first_of_two) == ("2027-10-31T02:30:00+02:00", True)
