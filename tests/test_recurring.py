@@ -108,6 +108,9 @@ async def test_what_is_wrong_is_said_and_what_was_typed_is_kept(sandbox: Sandbox
         '/broadcast remind "every day 9:00" count=0 Stand-up': "from 1 to",
         '/broadcast remind "cron 0 9 * * 1" Stand-up': "admin",
         '/broadcast every "every day 9:00" nobody Stand-up': "no audience",
+        '/broadcast every "every day 9:00" clients at=10:00 holidays=keep Stand-up': "“at=” is no option here",
+        '/broadcast send clients at="in 2 hours" holidays=keep Stand-up': "“holidays=” is no option here",
+        "/broadcast template save promo clients at=10:00 Stand-up": "“at=” is no option here",
         '/broadcast every "every day 9:00" clients covers=999 Stand-up': "from 1 to",
         '/broadcast every "every day 9:00" clients cover=3 Stand-up': "covers=",
     }

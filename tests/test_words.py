@@ -25,7 +25,18 @@ from providers import encom, kaizala, octopush
 from providers.registry import BUILT_IN
 
 ROOT = Path(__file__).parent.parent
-FIRST = {"words", "HeldBack", "Sentence", "NotAllowed", "Refused", "Unavailable", "Uncertain", "Blocked", "NotReady"}
+FIRST = {
+    "words",
+    "_complaint",
+    "HeldBack",
+    "Sentence",
+    "NotAllowed",
+    "Refused",
+    "Unavailable",
+    "Uncertain",
+    "Blocked",
+    "NotReady",
+}
 SECOND = {"Problem", "NotATime", "Evidence"}
 NAMES = {"template", "MAY_HAVE_GONE", "RETIRED", "GONE", "REPORTED", "TOLD", "LOST", "PAUSED"}
 

@@ -278,7 +278,7 @@ class Commands:
     async def _save_template(self, asked: Typing, name: str, rest: str, client: AsyncWebClient) -> Post | None:
         first, after = typed.first_word(rest)
         audience = first.lower() if self.desk.audience(first.lower()) is not None else None
-        parts = typed.read_send(f"x {after if audience else rest}")
+        parts = typed.read_send(f"x {after if audience else rest}", ("sender", "campaign"))
         if not parts.text:
             return self._usage("template", asked)
         if parts.complaints:

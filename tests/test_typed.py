@@ -1,0 +1,131 @@
+"""What stands after `/broadcast`: an option is taken or asked about, and never sent to everybody as text."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.slack.recurring import EVERY, REMIND
+from bot.slack.typed import EVERYWHERE, OPTIONS, Typed, quoted, read_options, read_send
+from bot.words import words_for
+from providers.base import Purpose
+
+SETS = {"send": OPTIONS, "every": EVERY, "remind": REMIND}
+
+
+def said(parts: Typed) -> str:
+    return " ".join(one.sentence.template.format_map(one.sentence.values) for one in parts.complaints)
+
+
+READ: dict[str, tuple[dict[str, str], str]] = {
+    "Soldes": ({}, "Soldes"),
+    "at=9h Soldes": ({"at": "9h"}, "Soldes"),
+    'at="demain 9h" Soldes': ({"at": "demain 9h"}, "Soldes"),
+    "at=“demain 9h”\nSoldes": ({"at": "demain 9h"}, "Soldes"),
+    "at=« demain 9h » Soldes": ({"at": "demain 9h"}, "Soldes"),
+    "—at=9h --sender=Bell AT2 Soldes": ({"at": "9h", "sender": "Bell"}, "AT2 Soldes"),
+    "AT=9h Soldes": ({"at": "9h"}, "Soldes"),
+    "sender=L'Oréal Soldes": ({"sender": "L'Oréal"}, "Soldes"),
+    "sender=Bell marketing at=9h Soldes": ({"sender": "Bell", "at": "9h"}, "Soldes"),
+    "sender=Bell Soldes at=9h": ({"sender": "Bell"}, "Soldes at=9h"),  # what stands in the text is text
+    "Soldes holidays=keep x=y": ({}, "Soldes holidays=keep x=y"),
+    "url=https://bell.example/?a=b": ({}, "url=https://bell.example/?a=b"),
+    "https://bell.example/?at=b": ({}, "https://bell.example/?at=b"),
+    "code=SOLDES20 pour vous": ({}, "code=SOLDES20 pour vous"),
+    "« Soldes=joie » dit-il": ({}, "« Soldes=joie » dit-il"),
+    "E = mc2": ({}, "E = mc2"),
+    "at: 9h": ({}, "at: 9h"),
+    "l'offre=1": ({}, "l'offre=1"),
+}
+
+
+@pytest.mark.parametrize("rest", READ)
+def test_options_are_read_up_to_the_text_which_is_kept_as_it_was_typed(rest: str) -> None:
+    parts = read_send(f"clients {rest}")
+    assert (parts.options, parts.text, said(parts)) == (*READ[rest], "")
+
+
+WRONG = [
+    ("every", "at=10:00 holidays=keep Soldes", "“at=” is no option here. There are: sender=, campaign=, holidays="),
+    ("every", "holidays=keep at=10:00 Soldes", "“at=” is no option here"),
+    ("every", "template=promo Soldes", "“template=” is no option here"),
+    ("every", "answer=yes Soldes", "“answer=” is no option here"),
+    ("every", "att=10:00 Soldes", "“att=” is no option here"),
+    ("every", "cover=3 Soldes", "Did you mean “covers=”?"),
+    ("send", "att=10:00 Soldes", "Did you mean “at=”?"),
+    ("send", "when=10:00 Soldes", "Did you mean “at=”?"),
+    ("send", "send-at=10:00 Soldes", "Did you mean “at=”?"),
+    ("send", "quand=9h Soldes", "Did you mean “at=”?"),
+    ("send", "expéditeur=Bell Soldes", "Did you mean “sender=”?"),
+    ("send", "holidays=keep Soldes", "“holidays=” is no option here. There are: at=, sender=, campaign=."),
+    ("send", "holiday=keep Soldes", "“holiday=” is no option here"),
+    ("send", "at=10:00 until=2027-01-31 Soldes", "“until=” is no option here"),
+    ("send", "marketing covers=3 Soldes", "“covers=” is no option here"),
+    ("remind", "covers=3 Relire", "“covers=” is no option here"),
+    ("remind", "at=10:00 Relire", "“at=” is no option here"),
+    ("remind", "untl=2027-01-31 Relire", "Did you mean “until=”?"),
+    ("send", "sender= Bell Soldes", 'written `sender=word` or `sender="some words"`'),  # or “Bell Soldes” went out
+    ("send", "sender='Ma Boutique' Soldes", "An option is written"),
+    ("send", 'sender="Ma Boutique Soldes', "An option is written"),
+    ("send", 'sender="Ma Boutique", Soldes', "An option is written"),
+    ("send", 'campaign="" Soldes', "An option is written"),
+    ("send", 'campaign="Noël "Soldes', "An option is written"),
+    ("send", "“at=demain 9h” Soldes", "An option is written"),
+    ("send", "'at=demain 9h' Soldes", "An option is written"),
+    ("send", "at = 9h Soldes", "An option is written"),
+    ("every", "at = 9h Soldes", "“at=” is no option here"),
+    ("send", "at=9h at=10h Soldes", "“at=” is there twice"),
+]
+
+
+@pytest.mark.parametrize(("command", "rest", "expected"), WRONG)
+def test_what_would_be_half_an_option_is_asked_about(command: str, rest: str, expected: str) -> None:
+    read = read_options(rest, SETS[command]) if command == "remind" else read_send(f"clients {rest}", SETS[command])
+    assert expected in said(read)
+
+
+@pytest.mark.parametrize("command", SETS)
+def test_an_option_of_any_subcommand_is_an_option_or_a_complaint_in_every_other(command: str) -> None:
+    for name in EVERYWHERE:
+        parts = read_options(f"{name}=1 Soldes", SETS[command])
+        assert (parts.options, parts.text) == ({name: "1"}, "Soldes") if name in SETS[command] else said(parts)
+
+
+def test_every_option_that_a_subcommand_takes_is_known_to_the_others() -> None:
+    assert {name for names in SETS.values() for name in names} == set(EVERYWHERE)
+
+
+@pytest.mark.parametrize("language", ["fr", "es"])
+def test_the_complaint_is_in_the_readers_language(language: str) -> None:
+    (complaint,) = read_send("clients at=10:00 Soldes", EVERY).complaints
+    told = words_for(language).fill(complaint.sentence.template, {"name": "at", "known": "sender="})
+    assert "“at=” is no option here" not in told
+    assert "sender=" in told
+
+
+def test_a_purpose_stands_before_or_after_options_and_a_near_miss_is_asked_about() -> None:
+    assert read_send("clients at=9h transactional Soldes").purpose is Purpose.TRANSACTIONAL
+    assert read_send("clients transactional at=9h Soldes").purpose is Purpose.TRANSACTIONAL
+    assert read_send("clients marketing transactional Soldes").text == "transactional Soldes"
+    assert "Did you mean “marketing”" in said(read_send("clients at=9h markting Soldes"))
+
+
+@pytest.mark.parametrize("typed", ['"day 9:00" x', "“day 9:00” x", "« day 9:00 » x", '"day 9:00"x', "„day 9:00“ x"])
+def test_a_recurrence_stands_in_quotes_of_any_shape(typed: str) -> None:
+    assert quoted(typed) == ("day 9:00", "x")
+
+
+OPTION_LIKE = st.sampled_from(
+    [f"{name}{sign}" for name in (*EVERYWHERE, "att", "url") for sign in ("=", " =", "=“", "= ")]
+)
+
+
+@given(st.lists(OPTION_LIKE | st.sampled_from(["9h", "“", '"', "Soldes", "marketing", "'", "=", " "]), max_size=8))
+def test_no_known_option_ever_begins_a_text_without_a_complaint(pieces: list[str]) -> None:
+    for names in SETS.values():
+        parts = read_send("clients " + "".join(pieces), names)
+        begins = any(parts.text.startswith(f"{name}=") for name in EVERYWHERE)
+        assert parts.complaints or not begins
+        assert parts.options.keys() <= set(names)
+        assert all(parts.options.values())
