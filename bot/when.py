@@ -14,7 +14,7 @@ from datetime import MINYEAR, UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from itertools import count
-from typing import Literal
+from typing import Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -38,19 +38,20 @@ RECURRING = (
 DAYS_AHEAD = {
     **dict.fromkeys(("today", "aujourd'hui", "hoy"), 0),
     **dict.fromkeys(("tomorrow", "demain", "manana"), 1),
-    **dict.fromkeys(("apres-demain", "pasado manana"), 2),
+    **dict.fromkeys(("apres-demain", "apres demain", "pasado manana", "the day after tomorrow"), 2),
+    "day after tomorrow": 2,
 }
 WEEKDAYS = {
     name: index
     for index, names in enumerate(
         (
-            ("monday", "mon", "lundi", "lunes"),
-            ("tuesday", "tue", "mardi", "martes"),
-            ("wednesday", "wed", "mercredi", "miercoles"),
-            ("thursday", "thu", "jeudi", "jueves"),
-            ("friday", "fri", "vendredi", "viernes"),
-            ("saturday", "sat", "samedi", "sabado"),
-            ("sunday", "sun", "dimanche", "domingo"),
+            ("monday", "mon", "lundi", "lun", "lunes"),
+            ("tuesday", "tue", "tues", "mardi", "martes"),  # no mar: it is also March
+            ("wednesday", "wed", "weds", "mercredi", "mer", "miercoles", "mie"),
+            ("thursday", "thu", "thur", "thurs", "jeudi", "jeu", "jueves", "jue"),
+            ("friday", "fri", "vendredi", "ven", "viernes", "vie"),
+            ("saturday", "sat", "samedi", "sam", "sabado", "sab"),
+            ("sunday", "sun", "dimanche", "dim", "domingo", "dom"),
         )
     )
     for name in names
@@ -59,18 +60,18 @@ MONTHS = {
     name: index
     for index, names in enumerate(
         (
-            ("january", "jan", "janvier", "enero"),
-            ("february", "feb", "fevrier", "febrero"),
+            ("january", "jan", "janvier", "janv", "enero", "ene"),
+            ("february", "feb", "fevrier", "fevr", "febrero"),
             ("march", "mars", "marzo"),  # no mar: it is also Tuesday, mardi and martes
-            ("april", "apr", "avril", "abril"),
+            ("april", "apr", "avril", "avr", "abril", "abr"),
             ("may", "mai", "mayo"),
             ("june", "jun", "juin", "junio"),
-            ("july", "jul", "juillet", "julio"),
-            ("august", "aug", "aout", "agosto"),
-            ("september", "sep", "septembre", "septiembre"),
+            ("july", "jul", "juillet", "juil", "julio"),
+            ("august", "aug", "aout", "agosto", "ago"),
+            ("september", "sep", "sept", "septembre", "septiembre"),
             ("october", "oct", "octobre", "octubre"),
             ("november", "nov", "novembre", "noviembre"),
-            ("december", "dec", "decembre", "diciembre"),
+            ("december", "dec", "decembre", "diciembre", "dic"),
         ),
         start=1,
     )
@@ -83,29 +84,111 @@ UNITS = {
     **dict.fromkeys(("week", "weeks", "semaine", "semaines", "semana", "semanas"), 7 * 86400),
 }
 
+COUNTS = {"two": 2, "deux": 2, "dos": 2, "three": 3, "trois": 3, "tres": 3, "four": 4, "quatre": 4, "cuatro": 4}
+NUMBERS = {**dict.fromkeys(("a", "an", "one", "un", "une", "una"), 1), **COUNTS}
+#: Parts of a day and the hours of a 24-hour clock that they hold. They say which hour is meant, and change none.
+PARTS = {
+    **dict.fromkeys(("morning", "matin", "manana"), range(12)),
+    **dict.fromkeys(("afternoon", "apres-midi"), range(12, 19)),
+    "tarde": range(12, 21),
+    **dict.fromkeys(("evening", "night", "soir", "noche"), range(17, 24)),
+}
+
 ISO = re.compile(
-    r"^([0-9]{4})-([0-9]{2})-([0-9]{2})[t ]([0-9]{2}):([0-9]{2})(?::([0-9]{2}))? ?(z|[+-][0-9]{2}:?[0-9]{2})?$"
+    r"^([0-9]{4})-([0-9]{2})-([0-9]{2})[t ]([0-9]{1,2}):([0-9]{2})(?::([0-9]{2})(?:\.0+)?)?"
+    r" ?(z|[+-][0-9]{2}:?[0-9]{2})?$"
 )
 ISO_DATE = re.compile(r"^([0-9]{4})-([0-9]{2})-([0-9]{2})$")
-SPAN = re.compile(r"^(?:in|dans|en|dentro de) ([0-9]{1,4}) ?([a-z]+)$")
+SPAN = re.compile(rf"^(?:in|dans|en|dentro de) (?:([0-9]{{1,4}}) ?|({'|'.join(NUMBERS)}) )([a-z]+)$")
+HOURS_MINUTES = re.compile(r"^(?:in|dans|en|dentro de) ([0-9]{1,2}) ?h ?([0-5][0-9])$")
 CLOCK = re.compile(
-    r"^(?P<at>(?:at|a|a las|a la) )?(?P<hour>[0-9]{1,2})"
+    r"^(?P<at>(?:at|a|a las|a la) |@ ?)?(?P<hour>[0-9]{1,2})"
     r"(?P<form>:(?P<minute>[0-9]{2})(?: ?h)?"
-    r"| ?(?:h|heures?|horas?)(?: ?(?P<after_h>[0-9]{2}))?"
+    r"| o'clock| ?(?:h|heures?|horas?)(?: ?(?P<after_h>[0-9]{2}))?"
     r"|(?::(?P<of_half>[0-9]{2}))? ?(?P<half>[ap])\.? ?m\.?)?$"
 )
-NOON = re.compile(r"^(?:(?:at|a|al) )?(?:noon|midi|mediodia)$")
+NOON = re.compile(r"^(?:(?:at|a|al) )?(?:noon|midday|midi|mediodia)$")
 MIDNIGHT = re.compile(r"\b(?:midnight|minuit|medianoche)$")
 DAY_MONTH = re.compile(
-    r"^(?:on |le |el )?(?:the )?([0-9]{1,2})(?:er|st|nd|rd|th)?(?: de| of)? ([a-z]+)(?:,? (?:de |of )?([0-9]{4}))?$"
+    r"^(?:on |le |el |del |el dia )?(?:the )?([0-9]{1,2})(?:er|st|nd|rd|th|r?o)?(?: de| of)? ([a-z]+)\.?"
+    r"(?:,? (?:del? |of )?([0-9]{4}))?$"
 )
-MONTH_DAY = re.compile(r"^(?:on )?([a-z]+) ([0-9]{1,2})(?:st|nd|rd|th)?(?:,? ([0-9]{4}))?$")
+MONTH_DAY = re.compile(r"^(?:on )?([a-z]+)\.? (?:the )?([0-9]{1,2})(?:st|nd|rd|th)?(?:,? ([0-9]{4}))?$")
 DOTTED_HOUR = re.compile(r"(?<![0-9./])([01]?[0-9]|2[0-3])\.([0-5][0-9]) ?(?:h|[ap]\.? ?m\.?)?$")
-YEAR_FIRST = re.compile(r"\b([0-9]{4})([/.])([0-9]{1,2})\2([0-9]{1,2})\b")
-NUMERIC_DATE = re.compile(r"\b[0-9]{1,2}[/.][0-9]{1,2}(?:[/.][0-9]{2,4})?\b")
+_WEEKDAYS = "|".join(WEEKDAYS)
+WEEKDAY_DATE = re.compile(rf"^(?:on |le |el |del )?({_WEEKDAYS})\.?,? (.+)$")
+YEAR_FIRST = re.compile(r"\b([0-9]{4})([/.-])([0-9]{1,2})\2([0-9]{1,2})\b")
+NUMERIC_DATE = re.compile(r"\b[0-9]{1,2}[/.][0-9]{1,2}(?:[/.][0-9]{2,4})?\b|\b[0-9]{1,2}-[0-9]{1,2}-[0-9]{2,4}\b")
 NEXT = re.compile(r"\b(?:next|prochaine?|proximo|siguiente|que viene)\b")
-THE_DAY = re.compile(r"^le (?:lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche)\b")
+THE_DAY = re.compile(
+    r"\ble (?:lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche)\b"
+    rf"(?!,? (?:[0-9]{{1,2}}(?:er)? (?:{'|'.join(MONTHS)})\b|[0-9]{{4}}-))"
+)
+_PART = "|".join(PARTS)
+PART = re.compile(
+    r"(?:^| )(?:(?:in the|at|le|du|por la|de la) |(?:de )?l')?"
+    rf"((?:{_PART})(?<!manana)|(?:(?<=in the )|(?<=por la )|(?<=de la ))manana)(?= |,|$)"  # else it is tomorrow
+)
+THIS_PART = re.compile(rf"\b(?:this|ce|cet|esta) ({_PART})\b")
+EACH_PART = re.compile(rf"\b(?:every|each|chaque|tous les|toutes les|cada|todas las) ({_PART})s?\b")
+COMMA = re.compile(r" ?, ?")
 ACCENTS = dict.fromkeys(map(ord, "\u0300\u0301\u0302\u0303\u0308\u0327"))  # no others: a struck-out digit is no digit
+
+
+HOW_LONG = re.compile(r"^(?:in|dans|dentro de)\b|^en (?:[0-9]|media|una?)\b")
+#: Why it was not understood, where that can be told.
+HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (
+        re.compile(r"\b(?:until|till|jusqu'|hasta)"),
+        "Its end is an option before the text: until=2027-01-31. Write the rest like: {examples}.",
+    ),
+    (
+        re.compile(r"\b(?:holidays?|feries?|festivos?)\b"),
+        "Holidays are an option before the text: holidays=skip. Write the rest like: {examples}.",
+    ),
+    (
+        re.compile(
+            r"(?<![0-9-])[0-9]{1,2}(?:h|:[0-9]{2}|h[0-9]{2})? ?(?:am|pm)? ?(?:and|et|y|or|ou|o|to|-|/|,) ?"
+            r"(?:at |a |a las )?[0-9]{1,2}(?:h|:| ?am| ?pm|$)"
+        ),
+        "One hour at a time: ask once for each, like: {examples}.",
+    ),
+    (
+        re.compile(r"[0-9hm] ?(?:z|utc|gmt|cet|cest|est|edt|pst|bst|[a-z]+/[a-z_]+|[+-][0-9]{2}:[0-9]{2})$"),
+        "No zone goes there. Leave it out for your own, or write it so: 2026-12-01T09:00+01:00. {examples}.",
+    ),
+    (
+        HOW_LONG,
+        "Write how long in whole minutes, hours, days or weeks, like “in 90 minutes”: {examples}.",
+    ),
+    (
+        re.compile(r"^(?:now|right now|asap|immediately|maintenant|tout de suite|immediatement|ahora|ahora mismo|ya)$"),
+        "To send at once, leave the time out. Else write it like: {examples}.",
+    ),
+    (
+        re.compile(rf"\b(?:this|coming|ce|este) (?:{_WEEKDAYS})\b"),
+        "Write the day alone for the first one ahead, or its date, like: {examples}.",
+    ),
+    (
+        re.compile(rf"\b(?:{_WEEKDAYS})s?\b.*\b(?:{_WEEKDAYS})s?\b"),
+        "Several days? Write “every monday and thursday” or “monday to friday”, or ask once for each: {examples}.",
+    ),
+    (
+        re.compile(
+            rf"^(?:(?:on )?the|le|el|el dia|(?:el )?(?:{_WEEKDAYS})) [0-9]{{1,2}}(?:er|st|nd|rd|th)?"
+            r"(?:$| (?:at |a |a las )?[0-9])"
+        ),
+        "Of which month? Write the day with its month and its hour, like: {examples}.",
+    ),
+    (
+        re.compile(
+            r"\b(?:around|about|by|before|after|between|vers|avant|apres(?! demain)|entre(?! semana)"
+            r"|sobre|hacia|antes|despues)\b"
+        ),
+        "Write one exact hour, like: {examples}.",
+    ),
+    (re.compile(r"\bmar\b"), "“mar” is March to some and Tuesday to others. Write it whole, like: {examples}."),
+)
 
 
 class NotATime(Exception):
@@ -137,6 +220,8 @@ def parse_when(typed: str, *, zone: str, now: datetime) -> When:
     plain = _plain(typed)
     if match := ISO.match(plain):
         when = _iso(match, zone)
+    elif match := HOURS_MINUTES.match(plain):
+        when = When(now.astimezone(UTC) + timedelta(hours=int(match[1]), minutes=int(match[2])), zone)
     elif match := SPAN.match(plain):
         when = _span(match, zone, now)
     else:
@@ -148,7 +233,7 @@ def _plain(typed: str) -> str:
     """Lower case, straight apostrophes, single spaces, no accents, no quotes around it: what the tables speak."""
     if len(typed) > LONGEST or any(char.isnumeric() and not char.isascii() for char in typed):
         raise _not_understood()  # 9² would become 92
-    text = typed.strip(' \t\n\u00a0\u202f"“”„«»').lower().replace("’", "'").replace("‘", "'")
+    text = typed.strip(' \t\n\u00a0\u202f"“”„«»').rstrip(".,;! ").lower().replace("’", "'").replace("‘", "'")
     text = unicodedata.normalize("NFKD", text).translate(ACCENTS)
     return re.sub(r"\s+", " ", text).strip()
 
@@ -163,38 +248,87 @@ def _iso(match: re.Match[str], zone: str) -> When:
         written = "+00:00" if offset == "z" else offset
         return When(_instant(datetime.fromisoformat(f"{local.isoformat()}{written}")), zone)
     except ValueError:
-        raise NotATime("not_understood", "There is no such date or hour. Write it like: {examples}.") from None
+        raise _no_such_time() from None
 
 
 def _span(match: re.Match[str], zone: str, now: datetime) -> When:
     """So long from now. Days over a clock change are refused: the same hour then, or so many times 24 hours?"""
-    seconds = UNITS.get(match[2])
-    if seconds is None:
-        raise _not_understood()
-    when = When(now.astimezone(UTC) + int(match[1]) * timedelta(seconds=seconds), zone)
-    if seconds >= UNITS["day"] and when.local.utcoffset() != now.astimezone(ZoneInfo(zone)).utcoffset():
+    when = When(now.astimezone(UTC) + _length(match), zone)
+    if _in_days(match) and when.local.utcoffset() != now.astimezone(ZoneInfo(zone)).utcoffset():
         raise NotATime("ambiguous", "The clocks change before then. Write the day with its hour, like: {examples}.")
     return when
 
 
+def _in_days(match: re.Match[str]) -> bool:
+    return UNITS.get(match[3], 0) >= UNITS["day"]
+
+
+def _length(match: re.Match[str]) -> timedelta:
+    number, seconds = int(match[1] or NUMBERS[match[2]]), UNITS.get(match[3])
+    if seconds is None:
+        raise _not_understood(match[0])
+    if match[3] in ("jours", "dias") and number in (8, 15):
+        template = "{number} days mean whole weeks to some. Write the date, or how many weeks, like: {examples}."
+        raise NotATime("ambiguous", template, number=str(number))
+    return number * timedelta(seconds=seconds)
+
+
 def _day_and_hour(plain: str, zone: str, now: datetime) -> When:
     _refuse_traps(plain)
-    words = plain.split(" ")
+    days, clock = _apart(plain, lambda words: _days(words, zone, now))
+    return _at_hour(days, clock, zone, now)
+
+
+Day = TypeVar("Day")
+Read = Callable[[str], Day | None]
+
+
+def _apart(plain: str, read: Read[Day]) -> tuple[Day, time]:
+    """The day as it is read, and the hour before or after it. Raises NotATime."""
+    plain = THIS_PART.sub(r"today in the \1", plain.replace("tonight", "this night"))
+    plain = COMMA.sub(", ", EACH_PART.sub(r"every day in the \1", plain))
+    part = PART.search(plain)
+    words = plain.split() if part is None else [*plain[: part.start()].split(), *plain[part.end() :].split()]
+    day, hour = _day_first(words, read) or _hour_first(words, read) or (None, " ".join(words))
+    clock = _hour(hour, plain)
+    if day is None:
+        raise NotATime("no_day", "On which day? Write the day with its hour, like: {examples}.")
+    return day, clock if part is None else _in_part(clock, part[1])
+
+
+def _day_first(words: list[str], read: Read[Day]) -> tuple[Day, str] | None:
     for cut in range(len(words), 0, -1):
-        days = _days(" ".join(words[:cut]).rstrip(","), zone, now)
-        if days is not None:
-            return _at_hour(days, _hour(" ".join(words[cut:])), zone, now)
-    _hour(plain)  # refuses what is no hour either
-    raise NotATime("no_day", "On which day? Write the day with its hour, like: {examples}.")
+        if (day := read(" ".join(words[:cut]).strip(", "))) is not None:
+            return day, " ".join(words[cut:])
+    return None
+
+
+def _hour_first(words: list[str], read: Read[Day]) -> tuple[Day, str] | None:
+    """`9h demain`. Of `at 9 december 20` who knows which number is the hour."""
+    for cut in range(1, len(words)):
+        hour, rest = " ".join(words[:cut]).rstrip(","), " ".join(words[cut:])
+        match = CLOCK.match(hour)
+        certain = match and (match["form"] or (match["at"] and not re.search("[0-9]", rest)))
+        if (certain or NOON.match(hour)) and (day := read(rest)) is not None:
+            return day, hour
+    return None
+
+
+def _in_part(clock: time, part: str) -> time:
+    """`demain soir 8h` is eight in the morning to a clock, and to nobody else."""
+    if clock.hour not in PARTS[part]:
+        template = "{hour} is not in that part of the day. Write the hour from 0:00 to 23:59, like: {examples}."
+        raise NotATime("ambiguous", template, hour=f"{clock:%H:%M}")
+    return clock
 
 
 def _refuse_traps(plain: str) -> None:
     """What means one time to some people and another to others."""
-    if match := YEAR_FIRST.search(plain):
-        written = f"{match[1]}-{int(match[3]):02d}-{int(match[4]):02d}"
+    match = YEAR_FIRST.search(plain)
+    if match and match[0] != (written := f"{match[1]}-{int(match[3]):02d}-{int(match[4]):02d}"):
         raise NotATime("written", "Write {typed} as {written}: {examples}.", typed=match[0], written=written)
     _refuse_dots(plain)
-    if NUMERIC_DATE.search(plain):
+    if NUMERIC_DATE.search(plain) and not HOW_LONG.match(plain):
         raise NotATime("ambiguous", "3/4 is March to some and April to others. Write it like: {examples}.")
     if NEXT.search(plain):
         raise NotATime(
@@ -216,8 +350,9 @@ def _refuse_dots(plain: str) -> None:
         raise NotATime("written", template, typed=typed, written=typed.replace(".", ":"))
 
 
-def _not_understood() -> NotATime:
-    return NotATime("not_understood", "That is no time that I understand. Write it like: {examples}.")
+def _not_understood(words: str = "") -> NotATime:
+    told = (template for pattern, template in HINTS if pattern.search(words))
+    return NotATime("not_understood", next(told, "That is no time that I understand. Write it like: {examples}."))
 
 
 def _days(words: str, zone: str, now: datetime) -> list[date] | None:
@@ -225,11 +360,24 @@ def _days(words: str, zone: str, now: datetime) -> list[date] | None:
     today = now.astimezone(ZoneInfo(zone)).date()
     if words in DAYS_AHEAD:
         return [today + timedelta(days=DAYS_AHEAD[words])]
-    bare = re.sub(r"^(?:on|el) ", "", words)
+    bare = re.sub(r"^(?:on|el|del) ", "", words).rstrip(".")
     if bare in WEEKDAYS:
         ahead = (WEEKDAYS[bare] - today.weekday()) % 7
         return [today + timedelta(days=ahead), today + timedelta(days=ahead + 7)]
+    if (match := SPAN.match(words)) and _in_days(match):
+        return [today + _length(match)]
+    if (match := WEEKDAY_DATE.match(words)) and (dates := _dates(match[2], today)):
+        return _on_weekday(match[1], dates, today)
     return _dates(words, today)
+
+
+def _on_weekday(weekday: str, dates: list[date], today: date) -> list[date]:
+    """`mardi 1er décembre`: of the two that were said, one may be a slip."""
+    nearest = next((day for day in dates if day >= today), dates[-1])
+    if nearest.weekday() != WEEKDAYS[weekday]:
+        template = "{date} is another day of the week. Write the day that you mean, like: {examples}."
+        raise NotATime("no_such_day", template, date=str(nearest))
+    return dates
 
 
 def _dates(words: str, today: date) -> list[date] | None:
@@ -278,8 +426,11 @@ def _at_hour(days: list[date], clock: time, zone: str, now: datetime) -> When:
     return when
 
 
-def _hour(words: str) -> time:
-    """A wall clock. Raises NotATime for none, for a number that may be a day, and for midnight and 12 am or pm."""
+def _hour(words: str, typed: str) -> time:
+    """The wall clock of these words of what was typed.
+
+    Raises NotATime for none, for a number that may be a day, and for midnight and 12 am or pm.
+    """
     if not words:
         raise NotATime("no_hour", "At what hour? Write the day with its hour, like: {examples}.")
     if NOON.match(words):
@@ -291,24 +442,26 @@ def _hour(words: str) -> time:
     match = CLOCK.match(words)
     if match is None:
         _refuse_dots(words)
-        raise _not_understood()
+        raise _not_understood(typed)
+    hour, minute = int(match["hour"]), int(match["minute"] or match["after_h"] or match["of_half"] or 0)
+    if hour > 23 or minute > 59:
+        raise _no_such_time()
     if not match["at"] and not match["form"]:
         raise NotATime(
             "ambiguous",
             "{number} may be an hour or a day. Write the hour like {number}:00: {examples}.",
             number=match["hour"],
         )
-    hour, minute = int(match["hour"]), int(match["minute"] or match["after_h"] or match["of_half"] or 0)
-    if match["half"]:
-        hour = _of_half(hour, minute, match["half"])
-    if hour > 23 or minute > 59:
-        raise _not_understood()
-    return time(hour, minute)
+    return time(_of_half(hour, minute, match["half"]) if match["half"] else hour, minute)
+
+
+def _no_such_time() -> NotATime:
+    return NotATime("not_understood", "There is no such date or hour. Write it like: {examples}.")
 
 
 def _of_half(hour: int, minute: int, half: str) -> int:
     if not 1 <= hour <= 12:
-        raise _not_understood()
+        raise _no_such_time()
     if (hour, minute) == (12, 0):
         raise NotATime(
             "ambiguous", "12 am and 12 pm are noon to some and midnight to others. Write 12:00 or 0:00: {examples}."
@@ -507,14 +660,13 @@ Kind = Literal[
 ]
 Found = Mapping[str, str]
 
-COUNTS = {"two": 2, "deux": 2, "dos": 2, "three": 3, "trois": 3, "tres": 3, "four": 4, "quatre": 4, "cuatro": 4}
 ORDINALS = {
     name: number
     for number, names in {
         "#1": ("first", "1st", "premier", "1er", "primer"),
-        "#2": ("second", "2nd", "deuxieme", "2e", "segundo"),
-        "#3": ("third", "3rd", "troisieme", "3e", "tercer"),
-        "#4": ("fourth", "4th", "quatrieme", "4e", "cuarto"),
+        "#2": ("second", "2nd", "deuxieme", "2e", "2eme", "segundo"),
+        "#3": ("third", "3rd", "troisieme", "3e", "3eme", "tercer"),
+        "#4": ("fourth", "4th", "quatrieme", "4e", "4eme", "cuarto"),
         "L": ("last", "dernier", "ultimo"),
     }.items()
     for name in names
@@ -525,7 +677,7 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
     (
         {
             "every": "(?:every |each )?",
-            "and": "(?:, and |, | and )(?:every |each )?",
+            "and": "(?:, and |, | and )(?:every |each |the )?",
             "of": "of (?:the|every|each) month",
             "th": "(?:st|nd|rd|th)?",
         },
@@ -533,9 +685,9 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
             ("daily", "<every>day|everyday|daily"),
             ("working", "<every>(?:weekday|working day|workday|business day)|(?:on )?weekdays"),
             ("range", "(?:every day |every )?(?:from )?<from>(?: to | through | ?- ?)<to>"),
-            ("weekly", "(?:<every>|weekly on |every week on |on )<days>"),
-            ("weekly", "<every><weeks> weeks on <days>"),
-            ("other", "<every>other (?:week on )?<days>"),
+            ("weekly", "(?:<every>|(?:weekly|every week) (?:on )?|on )<days>"),
+            ("weekly", "<every><weeks> weeks (?:on )?<days>"),
+            ("other", "<every>other (?:week (?:on )?)?<days>"),
             ("nth", "(?:on )?(?:the )?<every><nth> <day> <of>"),
             ("nth", "(?:<every>month|monthly) on the <nth> <day>"),
             ("first", "(?:on )?(?:the )?<every>first day <of>|(?:<every>month|monthly) on the first day"),
@@ -544,8 +696,8 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
             ("monthly", "(?:on )?(?:the )?<every><date> <of>"),
             ("yearly", "(?:every year |yearly |each year )on (?:the )?<of_year>"),
             ("yearly", "(?:every|each) <of_year>"),
-            ("bare", "<every>(?:week|month|year)|weekly|monthly|yearly|every [a-z0-9]+ weeks"),
-            ("often", "<every>(?:[0-9]+ )?(?:minutes?|seconds)"),
+            ("bare", "<every>(?:week|weekend|month|year)|on weekends|weekly|monthly|yearly|every [a-z0-9]+ weeks"),
+            ("often", "<every>(?:[0-9]+ )?(?:minutes?|mins?|seconds)"),
         ),
     ),
     (
@@ -558,11 +710,11 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
         (
             ("daily", "chaque jour|tous les jours"),
             ("working", "chaque jour ouvre|tous les jours ouvres"),
-            ("range", "(?:chaque jour |tous les jours )?du <from> au <to>"),
-            ("weekly", "(?:<every>|chaque semaine,? le |toutes les semaines,? le )<days>"),
-            ("weekly", "toutes les <weeks> semaines,? le <days>"),
+            ("range", "(?:chaque jour |tous les jours )?(?:du |de )?<from>(?: au | a | ?- ?)<to>"),
+            ("weekly", "(?:<every>|(?:chaque semaine|toutes les semaines),? (?:le )?)<days>"),
+            ("weekly", "toutes les <weeks> semaines,? (?:le )?<days>"),
             ("weekly", "un <days> sur <weeks>"),
-            ("other", "une semaine sur (?:deux|2),? le <days>"),
+            ("other", "une semaine sur (?:deux|2),? (?:le )?<days>"),
             ("nth", "(?:le )?<every><nth> <day> <of>"),
             ("nth", "(?:chaque mois|tous les mois),? le <nth> <day>"),
             ("first", "(?:le )?<every>premiers? jours? <of>|(?:chaque mois|tous les mois),? le premier jour"),
@@ -572,8 +724,12 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
             ("monthly", "le <date> (?:chaque|tous les) mois"),
             ("yearly", "(?:chaque annee|tous les ans),? le <of_year>"),
             ("yearly", "(?:chaque|tous les) <of_year>"),
-            ("bare", "chaque (?:semaine|mois|annee)|toutes les (?:[a-z0-9]+ )?semaines|tous les (?:mois|ans)"),
-            ("often", "(?:chaque|toutes les) (?:[0-9]+ )?(?:minute|seconde)s?"),
+            (
+                "bare",
+                "chaque (?:semaine|mois|annee)|toutes les (?:[a-z0-9]+ )?semaines|tous les (?:mois|ans)",
+            ),
+            ("bare", "<every>week-?ends?"),
+            ("often", "(?:chaque|toutes les) (?:[0-9]+ )?(?:min|mn|minutes?|secondes?)"),
         ),
     ),
     (
@@ -586,9 +742,9 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
         (
             ("daily", "cada dia|todos los dias|diariamente"),
             ("working", "cada dia laborable|todos los dias laborables"),
-            ("range", "(?:cada dia |todos los dias )?de <from> a <to>"),
-            ("weekly", "(?:<every>|cada semana,? el |todas las semanas,? el )<days>"),
-            ("weekly", "cada <weeks> semanas,? (?:el |los )<days>"),
+            ("range", "(?:cada dia |todos los dias )?(?:de )?<from>(?: a | ?- ?)<to>"),
+            ("weekly", "(?:<every>|(?:cada semana|todas las semanas),? (?:el |los )?)<days>"),
+            ("weekly", "cada <weeks> semanas,? (?:el |los )?<days>"),
             ("weekly", "un <days> de cada <weeks>"),
             ("weekly", "cada <weeks> <days>"),
             ("nth", "(?:el )?<every><nth> <day> <of>"),
@@ -599,13 +755,17 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
             ("monthly", "(?:el )?<every>(?:dia )?<date> <of>"),
             ("yearly", "(?:cada ano|todos los anos),? el <of_year>"),
             ("yearly", "cada <of_year>"),
-            ("bare", "cada (?:semana|mes|ano)|cada [a-z0-9]+ semanas|todas las semanas|todos los (?:meses|anos)"),
-            ("often", "cada (?:[0-9]+ )?(?:minuto|segundo)s?"),
+            (
+                "bare",
+                "cada (?:semana|mes|ano)|cada [a-z0-9]+ semanas|todas las semanas|todos los (?:meses|anos)",
+            ),
+            ("bare", "<every>(?:fin|fines) de semana"),
+            ("often", "cada (?:[0-9]+ )?(?:min|minutos?|segundos?)"),
         ),
     ),
 )
 WEEKDAYS_OF = (
-    "mondays?|mon|tuesdays?|tue|wednesdays?|wed|thursdays?|thu|fridays?|fri|saturdays?|sat|sundays?|sun",
+    "mondays?|mon|tuesdays?|tues?|wednesdays?|weds?|thursdays?|thu(?:rs?)?|fridays?|fri|saturdays?|sat|sundays?|sun",
     "lundis?|mardis?|mercredis?|jeudis?|vendredis?|samedis?|dimanches?",
     "lunes|martes|miercoles|jueves|viernes|sabados?|domingos?",
 )
@@ -614,7 +774,8 @@ MARKS = re.compile(
     r"|chaque|tous|toutes|(?:lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche)s|sur (?:deux|trois|quatre|[0-9])"
     r"|cada|todos|todas|diariamente|of the month|du mois|del mes)\b"
     rf"|\b(?:{WEEKDAYS_OF[0]})(?: to | through | ?- ?)(?:{WEEKDAYS_OF[0]})\b"
-    rf"|\bdu (?:{WEEKDAYS_OF[1]}) au\b|\bde (?:{WEEKDAYS_OF[2]}) a\b|^(?:les|los) "
+    rf"|\b(?:{WEEKDAYS_OF[1]})(?: au | a | ?- ?)(?:{WEEKDAYS_OF[1]})\b"
+    rf"|\b(?:{WEEKDAYS_OF[2]})(?: a | ?- ?)(?:{WEEKDAYS_OF[2]})\b|^(?:les|los) "
 )
 
 
@@ -658,16 +819,16 @@ def _too_often() -> NotATime:
 
 
 def _recurrence(plain: str, zone: str, now: datetime) -> Recurrence:
-    words = plain.split(" ")
-    for cut in range(len(words), 0, -1):
-        for kind, row in SENTENCES:
-            if match := row.fullmatch(" ".join(words[:cut]).rstrip(",")):
-                found = {name: text for name, text in match.groupdict().items() if text}
-                days, weeks = _days_of_rule(kind, found)
-                clock = _hour(" ".join(words[cut:]))
-                return _from_week(Recurrence(f"{clock.minute} {clock.hour} {days}"), weeks, zone, now)
-    _hour(plain)
-    raise NotATime("no_day", "On which day? Write the day with its hour, like: {examples}.")
+    (days, weeks), clock = _apart(plain, _sentence)
+    return _from_week(Recurrence(f"{clock.minute} {clock.hour} {days}"), weeks, zone, now)
+
+
+def _sentence(words: str) -> tuple[str, int] | None:
+    """What `_days_of_rule` makes of the first sentence that it is. Raises NotATime."""
+    for kind, row in SENTENCES:
+        if match := row.fullmatch(words):
+            return _days_of_rule(kind, {name: text for name, text in match.groupdict().items() if text})
+    return None
 
 
 def _from_week(rule: Recurrence, weeks: int, zone: str, now: datetime) -> Recurrence:
@@ -694,7 +855,8 @@ def _days_of_rule(kind: Kind, found: Found) -> tuple[str, int]:
         case "last":
             return "L * *", 1
         case "monthly":
-            return f"{_day_of_month(found['date'])} * *", 1
+            days = sorted({_day_of_month(day) for day in re.findall("[0-9]+", found["date"])})
+            return f"{','.join(map(str, days))} * *", 1
         case "yearly":
             return _once_a_year(found["of_year"]), 1
         case "bare":
@@ -741,14 +903,14 @@ def _day_of_month(typed: str) -> int:
         template = "Not every month has a day {day}. Write “last day of the month”, or a day up to 28: {examples}."
         raise NotATime("not_every_month", template, day=str(day))
     if not 1 <= day <= 28:
-        raise NotATime("not_understood", "There is no such date or hour. Write it like: {examples}.")
+        raise _no_such_time()
     return day
 
 
 def _once_a_year(typed: str) -> str:
     month, day, year = _day_of_year(typed) or (0, 0, None)
     if year is not None or _date(2027, month, day) is None:  # a year without a leap day, which comes only each fourth
-        raise NotATime("not_understood", "There is no such date or hour. Write it like: {examples}.")
+        raise _no_such_time()
     return f"{day} {month} *"
 
 
@@ -759,7 +921,7 @@ def _sentences() -> Iterator[tuple[Kind, re.Pattern[str]]]:
             "days": f"(?P<days>(?:{weekdays})(?:{words['and']}(?:{weekdays}))*)",
             "nth": f"(?P<nth>(?:{'|'.join(ORDINALS)})s?)",
             "weeks": f"(?P<weeks>[0-9]{{1,2}}|{'|'.join(COUNTS)})",
-            "date": f"(?P<date>[0-9]{{1,2}}){words['th']}",
+            "date": f"(?P<date>[0-9]{{1,2}}{words['th']}(?:{words['and']}(?:dia )?[0-9]{{1,2}}{words['th']})*)",
             "of_year": f"(?P<of_year>[0-9]{{1,2}}[a-z]*(?: de| of)? (?:{months})|(?:{months}) [0-9]{{1,2}}[a-z]*)",
             **{name: f"(?P<{name}>{weekdays})" for name in ("day", "from", "to")},
         }

@@ -80,6 +80,60 @@ UNDERSTOOD = {
     "DEMAIN\u00a0\u00c0\u202f9H": "2026-11-25T09:00+01:00",
     "in 2 weeks": "2026-12-08T11:00+01:00",
     "dans 3 jours": "2026-11-27T11:00+01:00",
+    # the hour first
+    "9:00 tomorrow": "2026-11-25T09:00+01:00",
+    "at 9am on monday": "2026-11-30T09:00+01:00",
+    "at 9 tomorrow": "2026-11-25T09:00+01:00",
+    "à 9h demain": "2026-11-25T09:00+01:00",
+    "9h le 1er décembre": "2026-12-01T09:00+01:00",
+    "a las 9 mañana": "2026-11-25T09:00+01:00",
+    "a las 9:00 del lunes": "2026-11-30T09:00+01:00",
+    "noon tomorrow": "2026-11-25T12:00+01:00",
+    "9h 30 1 december": "2026-12-01T09:30+01:00",
+    # the weekday with its date
+    "mardi 1er décembre à 9h": "2026-12-01T09:00+01:00",
+    "le mardi 1er décembre 2026 à 9h": "2026-12-01T09:00+01:00",
+    "tuesday, december 1 at 9:00": "2026-12-01T09:00+01:00",
+    "el martes 1 de diciembre a las 9": "2026-12-01T09:00+01:00",
+    "wednesday 2026-12-02 9:00": "2026-12-02T09:00+01:00",
+    "mardi 24 novembre 18h": "2026-11-24T18:00+01:00",
+    # parts of a day
+    "tomorrow morning at 9": "2026-11-25T09:00+01:00",
+    "tomorrow evening 9 pm": "2026-11-25T21:00+01:00",
+    "tonight 8pm": "2026-11-24T20:00+01:00",
+    "demain matin 9h": "2026-11-25T09:00+01:00",
+    "demain 9h du matin": "2026-11-25T09:00+01:00",
+    "à 20h ce soir": "2026-11-24T20:00+01:00",
+    "cet après-midi à 15h": "2026-11-24T15:00+01:00",
+    "mañana por la mañana a las 9": "2026-11-25T09:00+01:00",
+    "mañana a las 9 de la mañana": "2026-11-25T09:00+01:00",
+    "pasado mañana por la mañana a las 9": "2026-11-26T09:00+01:00",
+    "esta tarde a las 18:00": "2026-11-24T18:00+01:00",
+    # so long from now, and on which day that is
+    "in an hour": "2026-11-24T12:00+01:00",
+    "dans une heure": "2026-11-24T12:00+01:00",
+    "dentro de dos horas": "2026-11-24T13:00+01:00",
+    "dans 1h30": "2026-11-24T12:30+01:00",
+    "in 2 days at 9:00": "2026-11-26T09:00+01:00",
+    "dans 2 semaines à 9h": "2026-12-08T09:00+01:00",
+    "dentro de 3 días a las 9": "2026-11-27T09:00+01:00",
+    "dans 200 jours à 9h": "2027-06-12T09:00+02:00",  # over the clock change: the hour says which is meant
+    # short names, dots and commas
+    "Thurs 9:00": "2026-11-26T09:00+01:00",
+    "lun. 9h": "2026-11-30T09:00+01:00",
+    "mié 9:00": "2026-11-25T09:00+01:00",
+    "Dec. 1 9:00": "2026-12-01T09:00+01:00",
+    "5 févr. 9h": "2027-02-05T09:00+01:00",
+    "1º de diciembre a las 9": "2026-12-01T09:00+01:00",
+    "december the 1st at 9:00": "2026-12-01T09:00+01:00",
+    "the day after tomorrow 9:00": "2026-11-26T09:00+01:00",
+    "après demain 9h": "2026-11-26T09:00+01:00",
+    "tomorrow,9:00.": "2026-11-25T09:00+01:00",
+    "demain 9h !": "2026-11-25T09:00+01:00",
+    "tomorrow @ 9": "2026-11-25T09:00+01:00",
+    "tomorrow at 9 o’clock": "2026-11-25T09:00+01:00",
+    "2026-12-01T9:00": "2026-12-01T09:00+01:00",
+    "2026-12-01T09:00:00.000Z": "2026-12-01T10:00+01:00",
 }
 
 
@@ -122,7 +176,7 @@ REFUSED = {
     "le lundi à 9h": "ambiguous",  # every Monday, to most
     "mar 3 9:00": None,  # the third of March, or mardi the third?
     "this evening": None,
-    "ce soir 20h": None,
+    "ce soir 8h": "ambiguous",  # eight in the morning, to a clock
     "esta noche a las 9": None,
     "tonight at 9": None,
     "24 november 9:00": "past",  # not a year from now
@@ -154,6 +208,17 @@ REFUSED = {
     "2027-03-28 02:30": "gap",
     "": None,
     "every monday 9:00": None,
+    "at 9 december 20": None,  # the ninth at eight in the evening, or the 20th at nine?
+    "lundi 1er décembre 9h": "no_such_day",  # a Tuesday: one of the two is a slip
+    "mercredi 1er décembre 9h": "no_such_day",  # next year's is a Wednesday, which nobody means
+    "mardi 24 novembre 9h": "past",
+    "tomorrow evening 8:00": "ambiguous",
+    "demain après-midi à 3h": "ambiguous",
+    "mañana a las 9 de la noche": "ambiguous",
+    "tonight 0:30": "ambiguous",
+    "dans 15 jours": "ambiguous",  # two weeks, to a Frenchman
+    "dans 8 jours à 9h": "ambiguous",
+    "en 15 días": "ambiguous",
 }
 
 
@@ -177,6 +242,35 @@ SAID = {
     "31.12 9h": "3/4 is March to some",
     "demain 31.12": "3/4 is March to some",  # no hour can be that
     "1.12.2026 9h": "3/4 is March to some",
+    "01-12-2026 9:00": "3/4 is March to some",
+    "2026-12-1 9:00": "Write 2026-12-1 as 2026-12-01",
+    "in 1.5 hours": "Write how long in whole minutes",
+    "dans une heure et demie": "Write how long in whole minutes",
+    "en 3 meses": "Write how long in whole minutes",
+    "tomorrow 9:00 CET": "No zone goes there",
+    "demain 9h Europe/Paris": "No zone goes there",
+    "monday 9:00 and 18:00": "One hour at a time",
+    "tous les jours à 9h et à 18h": "One hour at a time",
+    "cada día a las 9 y a las 18": "One hour at a time",
+    "tomorrow 9-10": "One hour at a time",
+    "monday and tuesday 9:00": "Several days?",
+    "lunes y jueves a las 9": "Several days?",
+    "every mon/wed 9:00": "Several days?",
+    "le 25 à 9h": "Of which month?",
+    "the 25th at 9:00": "Of which month?",
+    "el lunes 7 a las 9": "Of which month?",
+    "ce lundi 9h": "Write the day alone",
+    "now": "To send at once",
+    "tout de suite": "To send at once",
+    "demain vers 9h": "Write one exact hour",
+    "mar. 9h": "March to some and Tuesday to others",
+    "demain 24h": "There is no such date or hour",
+    "25": "There is no such date or hour",
+    "every monday until 2027-01-31 9:00": "until=2027-01-31",
+    "tous les lundis sauf jours fériés 9h": "holidays=skip",
+    "every weekend 9:00": "On which day?",
+    "lundi 1er décembre 9h": "2026-12-01 is another day of the week",
+    "ce soir 8h": "08:00 is not in that part of the day",
     "29 février 9h": "There is no such day in 2026 / 2027",
     "february 29, 2027 9:00": "There is no such day in 2027",
     "31 avril 9h": "There is no such day in 2026 / 2027",
@@ -268,6 +362,7 @@ WORDS = """
     2026-12-01 29 february year to from chaque tous toutes les le lundi lundis jeudi et jours jour ouvrés
     semaines sur deux du au mois 1er à demain midi 8h30 prochain dernier premier vendredi décembre cada
     todos los el lunes jueves y semanas día de a viernes laborable mes último primer año mañana las 15
+    morning matin evening soir tonight ce por la in 15 jours o'clock @ lun. mar juil.
     primero cron * */2 1-5 0 , L 5L 1#2 today
 """.split()  # noqa: SIM905 - eighty words are read more easily so
 TYPED = st.text(max_size=40) | st.lists(st.sampled_from(WORDS), max_size=9).map(" ".join)
@@ -320,6 +415,11 @@ AGAIN = {
         "chaque jour à 9h",
         "cada día a las 9",
         "todos los días a las 9",
+        "9am every day",
+        "every morning at 9",
+        "tous les matins à 9h",
+        "cada mañana a las 9",
+        "todas las mañanas a las 9",
     ),
     "30 18 * * 1,2,3,4,5": (
         "every weekday at 18:30",
@@ -332,6 +432,10 @@ AGAIN = {
         "de lunes a viernes a las 18:30",
         "cada día laborable a las 18:30",
         "todos los días laborables a las 18:30",
+        "lundi-vendredi 18h30",
+        "de lundi à vendredi à 18h30",
+        "lunes a viernes 18:30",
+        "à 18h30 du lundi au vendredi",
     ),
     "30 8 * * 1": (
         "every monday 8:30",
@@ -346,6 +450,13 @@ AGAIN = {
         "chaque semaine le lundi à 8h30",
         "cada lunes 8:30",
         "todos los lunes a las 8:30",
+        "8:30 every monday",
+        "à 8h30 chaque lundi",
+        "a las 8:30 todos los lunes",
+        "every monday morning at 8:30",
+        "chaque lundi matin à 8h30",
+        "cada lunes a las 8:30 de la mañana",
+        "chaque semaine lundi 8h30",
         "los lunes a las 8:30",
     ),
     "0 9 * * 1,4": (
@@ -375,6 +486,10 @@ AGAIN = {
         "cada 2 semanas el lunes a las 9",
         "cada dos lunes a las 9",
         "un lunes de cada dos a las 9",
+        "every 2 weeks monday 9:00",
+        "every other week monday morning 9:00",
+        "toutes les 2 semaines lundi 9h",
+        "cada 2 semanas lunes a las 9",
     ),
     "0 9 * * 2,4 / 3 weeks from 2026-11-26": (  # nine has passed this Tuesday; its week is counted from all the same
         "every 3 weeks on tuesday and thursday 9:00",
@@ -400,6 +515,14 @@ AGAIN = {
         "tous les 15 du mois à 9h",
         "cada mes el día 15 a las 9",
         "cada día 15 del mes a las 9",
+    ),
+    "0 9 1,15 * *": (
+        "on the 1st and 15th of every month at 9:00",
+        "on the 15th and the 1st of every month at 9:00",
+        "le 1er et le 15 de chaque mois à 9h",
+        "les 1er et 15 du mois à 9h",
+        "el 1 y el 15 de cada mes a las 9",
+        "el día 1 y el día 15 de cada mes a las 9",
     ),
     "0 9 L * *": (
         "every last day of the month 9:00",
@@ -458,6 +581,11 @@ NOT_AGAIN = {
     "every 32nd of the month 9:00": None,
     "the 0th of every month 9:00": None,
     "every 29 february 9:00": None,
+    "on the 1st and 31st of every month 9:00": "not_every_month",
+    "chaque soir 8h": "ambiguous",
+    "todas las noches a las 9": "ambiguous",
+    "tous les week-ends 9h": "no_day",
+    "every 30 min": "too_often",
     "every 30 february 9:00": None,
     "every 1 december 2027 9:00": None,
     "every 1 december 20": "ambiguous",

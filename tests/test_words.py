@@ -19,6 +19,7 @@ from bot.app import Bot  # the whole bot, so that every table below is the one i
 from bot.slack import boards, views
 from bot.slack.commands import Commands
 from bot.slack.recurring import Recurring
+from bot.when import HINTS
 from bot.words import words_for
 from bot.workflow import ENDINGS
 from providers import encom, kaizala, octopush
@@ -75,6 +76,7 @@ def in_tables() -> Iterator[str]:
     yield from (label for label, _ in views.BUTTONS.values())
     yield from views.FOLLOW_UPS.values()
     yield from (template for template, _ in ENDINGS.values())
+    yield from (template for _, template in HINTS)
     for table in (boards.STANDINGS, boards.ENDS, boards.ON_HOLIDAYS, boards.ON_WEEKENDS, boards.TURNS):
         yield from table.values()
     for kind in BUILT_IN.values():
