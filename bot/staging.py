@@ -70,7 +70,10 @@ class Stager:
             if staged is None or staged.ready:
                 return row
             if self.monotonic() + pause > until:
-                raise Refused("The vendor did not finish preparing it in time. Nothing was sent.")
+                raise Refused(  # one that a person sent by hand at the vendor may never be called ready again
+                    "The vendor did not say in time that it was ready, so the bot did not send it. "
+                    "Please look at the vendor before you ask for it again."
+                )
             await asyncio.sleep(pause)
         return row
 

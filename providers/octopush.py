@@ -78,7 +78,7 @@ REFUSALS: Mapping[int, tuple[str, str | None]] = {
     122: ("Octopush refused: the mention that forbids advertising is missing.", "type"),
     **dict.fromkeys((123, 124), ("Octopush did not accept the request's signature.", "api_key")),
     128: ("Octopush gave up on this campaign after too many attempts.", None),
-    131: ("Octopush does not know this campaign any more.", None),
+    131: ("Octopush does not know this campaign any more. The bot did not send it; look there first.", None),
     **dict.fromkeys((150, 151, 152), ("Octopush does not serve the country of these numbers.", "type")),
     **dict.fromkeys((201, 207, 208, 209), ("Octopush does not allow this kind of SMS on this account.", "type")),
     303: ("Octopush does not know the audience {audience}.", None),
@@ -136,12 +136,17 @@ class Octopush(Provider):
         return self.settings.stop_mention
 
     async def stage(self, message: Message, known: Staged | None = None) -> Staged:
-        """Create once, then read the status until it is ready. Raises NotReady, Blocked, Refused, Unavailable."""
-        ticket = known.id if known else await self._create(message)
+        """Create once, then read the status until it is ready. Raises NotReady, Blocked, Refused, Unavailable.
+
+        What was just made is told whatever its status says: nobody could throw away what nobody knows of.
+        """
+        if known is not None:
+            return await self._status(known)
+        made = Staged(await self._create(message), ready=False)
         try:
-            return await self._status(ticket)
-        except Uncertain as error:  # reading it has sent nothing
-            raise error.harmless() from None
+            return await self._status(made)
+        except ProviderError:
+            return made
 
     async def _create(self, message: Message) -> str:
         """A campaign that is only prepared rings nowhere, so a lost answer is asked for again, with its request_id."""
@@ -196,17 +201,26 @@ class Octopush(Provider):
         sender = message.sender or self.settings.sender
         return {**campaign, "sender": sender} if sender else campaign
 
-    async def _status(self, ticket: str) -> Staged:
-        answer = await self._call("GET", "sms-campaign-on-list/status", query={"ticket_number": ticket})
+    async def _status(self, known: Staged) -> Staged:
+        """Of one that somebody sent by hand meanwhile, the release hears the same and makes no phone ring again."""
+        try:
+            answer = await self._call("GET", "sms-campaign-on-list/status", query={"ticket_number": known.id})
+            return self._read_status(known, answer)
+        except Uncertain as error:  # reading it has sent nothing
+            raise error.harmless() from None
+
+    def _read_status(self, known: Staged, answer: Answer) -> Staged:
+        if _code(answer) in ALREADY_SENT:
+            return replace(known, ready=True)
         if answer.status == 400 and _code(answer) not in REFUSALS:
-            return Staged(ticket, ready=False)  # "while the campaign is not ready"
+            return replace(known, ready=False)  # "while the campaign is not ready"
         if answer.status != 200:
             raise _error(answer, "")
         fields = object_of(answer)
         if fields.get("status") == "failed":
             raise Refused("Octopush could not prepare this campaign. Nothing was sent.")
         ready = fields.get("status") in READY
-        return Staged(ticket, ready, _count(fields.get("number_of_contacts")), _money(fields.get("cost")), "EUR")
+        return Staged(known.id, ready, _count(fields.get("number_of_contacts")), _money(fields.get("cost")), "EUR")
 
     async def release(self, message: Message, staged: Staged | None) -> Accepted:
         if staged is None:

@@ -531,6 +531,35 @@ async def test_inside_the_undo_window_it_is_prepared_and_its_size_and_cost_are_k
     assert len(creates) == 1
 
 
+async def test_a_prepared_campaign_that_somebody_sends_at_the_vendor_has_gone_out_once(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.undo": "30s"})
+    row, dispatcher = await staged_early(core)
+    assert row.staged is not None
+    core.sandbox.vendors.octopush.campaigns[row.staged.id].state = "sent"
+    core.sandbox.vendors.faults.add("octopush.status", "error", times=1000, status=400, body={"code": 132})
+    core.now += 31 * SECOND
+    await core.run(dispatcher)
+    after = await core.row(row.id)
+    assert (after.state, after.ids) == (State.SENT, (row.staged.id,))
+    assert core.sandbox.vendors.ledger == []  # they sent it, and we did not send it again
+
+
+@pytest.mark.parametrize("code", [131, 999])
+async def test_what_a_vendor_says_of_a_campaign_that_may_have_been_sent_by_hand_is_not_taken_for_not_sent(
+    make_core: MakeCore, code: int
+) -> None:
+    core = make_core(**{"approval.undo": "30s"})
+    row, dispatcher = await staged_early(core)
+    core.sandbox.vendors.faults.add("octopush.status", "error", times=1000, status=400, body={"code": code})
+    core.now += 31 * SECOND
+    dispatcher.staging = 1.0
+    await core.run(dispatcher)
+    after = await core.row(row.id)
+    assert after.state is State.FAILED
+    assert "the bot did not send it" in str(after.failure).lower()
+    assert "Nothing was sent" not in str(after.failure)
+
+
 @pytest.mark.parametrize("end", [Action.STOP, Action.CANCEL])
 async def test_what_was_prepared_and_then_stopped_is_thrown_away(make_core: MakeCore, end: Action) -> None:
     core = make_core(**{"approval.undo": "30s"})

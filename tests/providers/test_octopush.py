@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -127,6 +128,24 @@ async def test_already_sent_is_sent(sandbox: Sandbox, adapter: Adapter, code: in
     sandbox.vendors.faults.add("octopush.release", "error", status=400, body={"code": code}, accept=True)
     assert (await outcome(adapter("octopush"), message("octopush")))[0] == "ids"
     assert len(sandbox.vendors.ledger) == 1
+
+
+@pytest.mark.parametrize("code", [132, 133])
+async def test_one_that_was_sent_by_hand_is_ready_and_keeps_what_was_known_of_it(
+    sandbox: Sandbox, adapter: Adapter, code: int
+) -> None:
+    sandbox.vendors.faults.add("octopush.status", "error", status=400, body={"code": code})
+    known = Staged("sms_1", ready=False, contacts=20, cost=Decimal("2.58"), currency="EUR")
+    assert await adapter("octopush").stage(message("octopush"), known) == replace(known, ready=True)
+
+
+@pytest.mark.parametrize("trouble", [{"status": 500}, {"status": 429}, {"status": 400, "body": {"code": 104}}])
+async def test_a_campaign_whose_first_status_is_trouble_is_told_all_the_same(
+    sandbox: Sandbox, adapter: Adapter, trouble: dict[str, Any]
+) -> None:
+    sandbox.vendors.faults.add("octopush.status", "error", **trouble)
+    made = await adapter("octopush").stage(message("octopush"))
+    assert made == Staged(*sandbox.vendors.octopush.campaigns, ready=False)
 
 
 @pytest.mark.parametrize("fault", ["reset", "stall", "truncate", "close"])
