@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from sqlalchemy import Connection
@@ -22,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 FIRST_POLL = 5 * SECOND
 SLOWEST_POLL = 3600 * SECOND
+LOOK_AGAIN = 60 * SECOND
 REPLAY = 7 * 24 * 3600 * SECOND  # no vendor tries a delivery longer than three days
 TOGETHER = 256  # receipts' batches in one transaction
 IDS_A_POLL = 20  # a vendor without a batch read is asked one id at a time
@@ -227,12 +230,25 @@ class Tracker:
     async def tick(self) -> None:
         """Tell threads what appeared, ask vendors that call nobody back, close what is final."""
         told = await self.database.write(self._tell_progress)
-        for row in await self.database.write(lambda c: self._take(c, State.SENT, self._next_poll)):
-            await self._look_at_sent(row)
-        for row in await self.database.write(lambda c: self._take(c, State.UNKNOWN, self._next_look)):
-            await self._look_at_unknown(row)
+        await self._each(self._look_at_sent, State.SENT, self._next_poll)
+        await self._each(self._look_at_unknown, State.UNKNOWN, self._next_look)
         if told:
             self.wake()
+
+    async def _each(
+        self,
+        look: Callable[[Broadcast], Awaitable[None]],
+        state: State,
+        next_time: Callable[[Broadcast], Micros | None],
+    ) -> None:
+        """All of a batch are put off already, so one that breaks takes none of the others along, and is soon again."""
+        for row in await self.database.write(lambda c: self._take(c, state, next_time)):
+            try:
+                await look(row)
+            except Exception as error:
+                log.error("a look at one broke", broadcast=row.id, error=type(error).__name__)
+                with suppress(Busy, Unsure):
+                    await self.database.write(partial(store.set_look_at, row=row, at=self.clock() + LOOK_AGAIN))
 
     def _tell_progress(self, connection: Connection) -> int:
         rows = store.progress_to_tell(connection, self.clock())
@@ -276,8 +292,9 @@ class Tracker:
         ids = (row.ids[turn:] + row.ids[:turn])[:IDS_A_POLL]
         try:
             await self.record(row.account, await provider.poll(ids))
-        except ProviderError as error:
-            log.info("a poll came to nothing", broadcast=row.id, error=type(error).__name__)
+        except Exception as error:  # an adapter may be anybody's
+            say = log.info if isinstance(error, ProviderError | Busy | Unsure) else log.error
+            say("a poll came to nothing", broadcast=row.id, error=type(error).__name__)
 
     def _finish(self, connection: Connection, row: Broadcast) -> None:
         current = store.find(connection, row.workspace, row.id, lock=True)
@@ -318,6 +335,9 @@ class Tracker:
             return await provider.look_up(row.message(), row.staged, row.ids)
         except ProviderError as error:
             return Evidence(False, error.template.format_map(error.values))
+        except Exception as error:
+            log.error("a look-up broke", broadcast=row.id, error=type(error).__name__)
+            return Evidence(False, "The vendor could not be asked.")
 
     def _weigh(self, connection: Connection, row: Broadcast, evidence: Evidence) -> None:
         current, now = store.find(connection, row.workspace, row.id, lock=True), self.clock()

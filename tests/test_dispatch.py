@@ -20,7 +20,7 @@ from bot.broadcast import SECOND, Action, Broadcast, Hold, Phase, State, TooLate
 from bot.database import Database, OutOfOrder, Postgres, SQLite, Unsure, open_database, upgrade
 from bot.dispatch import ACCOUNT_AT_ONCE, Dispatcher
 from bot.tracker import Tracker
-from providers.base import DeliveryStatus, Receipt
+from providers.base import DeliveryStatus, Evidence, Receipt
 from sandbox.server import Sandbox
 from tests.core import CLEO, TEAM, Core, MakeCore, approver
 from tests.ground import new_postgres
@@ -594,6 +594,72 @@ async def test_of_an_unknown_one_two_processes_ask_one_question_a_day_until_some
     await tracker(core).tick()
     assert (await core.actions(row))[-1] == "mark_not_sent"
     await second.close()
+
+
+async def test_a_look_up_that_breaks_is_told_and_takes_no_other_along(
+    make_core: MakeCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = make_core()
+    rows = [await core.approved(audience=name) for name in ("newsletter", "clients")]
+    for row in rows:
+        unknown = {"state": "unknown", "due": None, "look_at": core.now, "changed_at": core.now, "attempt": 1}
+        await core.edit(row, **unknown)
+
+    async def broken(*_: Any) -> Any:
+        raise KeyError("x")
+
+    monkeypatch.setattr(core.providers["octo"], "look_up", broken)
+    for _ in range(2 * 24 + 1):
+        await tracker(core).tick()
+        core.now += 3600 * SECOND
+    assert [(await core.actions(row)).count("ask") for row in rows] == [3, 3]  # at once, and each day
+    statement = select(tables.audit.c.reason).where(tables.audit.c.action == "ask")
+    reasons = await core.database.read(lambda c: c.execute(statement).scalars().all())
+    assert reasons.count("The vendor could not be asked.") == 3
+
+
+async def test_a_poll_that_breaks_keeps_nobody_from_their_final_report(
+    make_core: MakeCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = make_core()
+    rows = [await core.approved() for _ in range(3)]
+    await core.run(core.dispatcher("a"))
+    polled: list[str] = []
+
+    async def broken(ids: tuple[str, ...]) -> Any:
+        polled.extend(ids)
+        raise KeyError("x")
+
+    monkeypatch.setattr(core.providers["encom"], "poll", broken)
+    core.now += 49 * 3600 * SECOND
+    await tracker(core).tick()
+    assert len(polled) == 6  # two ids each
+    assert {(await core.row(row.id)).state for row in rows} == {State.DONE}
+
+
+async def test_one_whose_evidence_cannot_be_written_is_looked_at_again_soon(
+    make_core: MakeCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = make_core()
+    rows = [await core.approved() for _ in range(2)]
+    for row in rows:
+        minute_ago = core.now - 60 * SECOND
+        await core.edit(row, state="unknown", due=None, look_at=core.now, changed_at=minute_ago, attempt=1)
+    listening = tracker(core)
+    weigh = listening._weigh
+
+    def broken(connection: Connection, row: Broadcast, evidence: Evidence) -> None:
+        if row.id == rows[0].id:
+            raise KeyError("x")
+        weigh(connection, row, evidence)
+
+    monkeypatch.setattr(listening, "_weigh", broken)
+    await listening.tick()
+    monkeypatch.setattr(listening, "_weigh", weigh)
+    assert [(await core.actions(row)).count("ask") for row in rows] == [0, 1]
+    core.now += 60 * SECOND
+    await listening.tick()
+    assert [(await core.actions(row)).count("ask") for row in rows] == [1, 1]
 
 
 async def test_a_flood_of_news_takes_one_connection_and_one_that_cannot_be_written_is_told_so_alone(

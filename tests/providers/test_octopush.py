@@ -145,7 +145,8 @@ async def test_a_campaign_whose_first_status_is_trouble_is_told_all_the_same(
 ) -> None:
     sandbox.vendors.faults.add("octopush.status", "error", **trouble)
     made = await adapter("octopush").stage(message("octopush"))
-    assert made == Staged(*sandbox.vendors.octopush.campaigns, ready=False)
+    (ticket,) = sandbox.vendors.octopush.campaigns
+    assert made == Staged(ticket, ready=False)
 
 
 @pytest.mark.parametrize("fault", ["reset", "stall", "truncate", "close"])
