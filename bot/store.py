@@ -1097,11 +1097,12 @@ def keep_card(connection: Connection, card: Card) -> None:
 
 
 def notes_to_post(connection: Connection, at: Micros, limit: int) -> list[PendingNote]:
-    """The oldest unposted note of each broadcast, when its time has come: a thread keeps its order."""
+    """The oldest unposted note of each broadcast, when its time has come: a thread keeps its order. A draft has no
+    thread yet."""
     of = and_(broadcasts.c.workspace == notes.c.workspace, broadcasts.c.id == notes.c.broadcast, UNDERSTOOD)
     oldest = (
         select(func.min(notes.c.seq))
-        .join(broadcasts, of)
+        .join(broadcasts, and_(of, broadcasts.c.state != State.DRAFT))
         .where(notes.c.post_at.is_not(None))
         .group_by(notes.c.workspace, notes.c.broadcast)
     )
@@ -1145,7 +1146,7 @@ def posts_wait(connection: Connection, at: Micros) -> bool:
 
 def take_post(connection: Connection, at: Micros, again_at: Micros) -> PendingPost | None:
     """What is to be posted next, put off to `again_at`, so that nobody else posts it as well."""
-    due = select(posts).where(posts.c.post_at <= at).order_by(posts.c.post_at, posts.c.seq).limit(1)
+    due = select(posts).where(posts.c.post_at <= at).order_by(posts.c.seq).limit(1)  # in the order they were said
     row = connection.execute(due.with_for_update(skip_locked=True)).mappings().first()
     if row is None:
         return None

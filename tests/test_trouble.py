@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from bot import store
+from bot import store, tables
 from bot.app import Bot
-from bot.broadcast import State
+from bot.broadcast import SECOND, Sentence, State
 from providers.base import Accepted, Message, Staged
 from sandbox.server import Sandbox
 from sandbox.world import Json
@@ -582,6 +582,58 @@ async def test_a_card_that_cannot_be_posted_reaches_the_requester_directly(sandb
     await ask(sandbox, "send clients marketing Soldes")
     direct = sandbox.world.direct("U0CLEO").id
     await sandbox.until(lambda: sandbox.acting.messages(direct))
+
+
+async def test_a_card_reaches_the_requester_directly_though_slack_is_busy_then(sandbox: Sandbox, bot: Bot) -> None:
+    sandbox.faults.add("chat.postMessage", "error", times=2, error="is_archived")  # asked again after the wait
+    sandbox.faults.add("conversations.open", "429", times=1, retry_after=1)
+    await ask(sandbox, "send clients marketing Soldes")
+    direct = sandbox.world.direct("U0CLEO").id
+    await sandbox.until(lambda: sandbox.acting.messages(direct))
+    assert (await newest(bot)).id in str(sandbox.acting.messages(direct)[0])
+
+
+def directly(sandbox: Sandbox, user: str) -> list[str]:
+    return [message["text"] for message in sandbox.acting.messages(sandbox.world.direct(user).id)]
+
+
+async def test_a_result_for_a_channel_that_is_gone_reaches_who_asked_and_who_approved_once_and_in_order(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    posted = await approved(sandbox, "send newsletter marketing Soldes")
+    sandbox.world.channels[HERE].archived = True
+    row = await settled(bot, State.SENT)
+    sandbox.faults.add("conversations.open", "429", times=1, retry_after=1)
+    values = {"accepted_at": bot.clock() - 25 * 3600 * SECOND, "look_at": 1}
+    await bot.database.write(lambda c: c.execute(tables.broadcasts.update().values(**values)))
+    await settled(bot, State.DONE)
+    await sandbox.until(lambda: "Final report" in str(directly(sandbox, "U0ANA")), timeout=20)
+    told = [text for text in directly(sandbox, "U0CLEO") if f"About *{row.id}*" in text]
+    assert ["accepted it" in told[-2], "Final report" in told[-1]] == [True, True], told
+    assert len(told) == len(set(told))
+    assert [text for text in directly(sandbox, "U0ANA") if "Final report" in text] == [told[-1]]
+    assert "Final report" not in thread_text(sandbox, posted["ts"])
+
+
+async def test_what_asks_and_stands_in_a_channel_that_is_gone_comes_to_the_requester_with_its_buttons(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    sandbox.vendors.faults.add("encom.release", "reset", accept=True)
+    await approved(sandbox)
+    sandbox.world.channels[HERE].archived = True
+    sandbox.faults.add("chat.update", "error", times=20, error="is_archived")
+    await settled(bot, State.UNKNOWN)
+    direct = sandbox.world.direct("U0CLEO").id
+    await sandbox.until(lambda: "broadcast.mark_sent" in str(sandbox.acting.messages(direct)))
+    await sandbox.until(lambda: "may have gone out" in str(directly(sandbox, "U0ANA")))
+
+
+async def test_what_a_channel_that_is_gone_was_to_be_told_reaches_whom_it_names(sandbox: Sandbox, bot: Bot) -> None:
+    sandbox.world.channels[HERE].archived = True
+    told = Sentence("It stops by itself: {why} It said: “{text}”", {"why": "-", "text": "Stand-up"})
+    queued = await bot.database.write(lambda c: store.post(c, "T0BELL", "k", HERE, told, "U0CLEO", bot.clock()))
+    assert queued
+    await sandbox.until(lambda: "Stand-up" in str(directly(sandbox, "U0CLEO")))
 
 
 async def test_a_deleted_card_comes_back(sandbox: Sandbox, bot: Bot) -> None:

@@ -18,7 +18,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from sqlalchemy import Connection
 
 from bot import store
-from bot.broadcast import SECOND, Broadcast, Clock, Micros
+from bot.broadcast import SECOND, Broadcast, Clock, Micros, Sentence, State
 from bot.database import Database
 from bot.slack import views
 from bot.slack.views import Post, Showing
@@ -35,6 +35,9 @@ POSTING = 60 * SECOND  # what one process has taken to post is left alone by the
 MAX_TRIES = 20
 PAINT_LEASE = 20.0  # seconds; a call to Slack takes 15 at the most
 
+#: Nobody can be told there any more.
+NO_PLACE = frozenset({"is_archived", "is_inactive", "not_in_channel", "channel_not_found"})
+ASKING = frozenset({State.PENDING, State.HELD, State.UNKNOWN})  # these wait for somebody to press a button
 BAD_BLOCKS = frozenset({"invalid_blocks", "msg_blocks_too_long", "invalid_blocks_format", "block_mismatch"})
 
 ShowingOf = Callable[[Broadcast, list[Vote]], Showing]
@@ -155,8 +158,10 @@ class Threads:
         return Card(known.workspace, known.broadcast, known.version, known.channel, known.ts, row.revision)
 
     async def _lost_card(self, error: SlackApiError, row: Broadcast, post: Post) -> Card | None:
-        """Somebody deleted the card: the broadcast gets a new one, so that it never goes on unseen."""
-        if _code(error) == "message_not_found" and not row.ended:
+        """Somebody deleted the card, or nobody can press its buttons any more where it stands: the broadcast gets a
+        new one, so that it never goes on unseen, and never asks where nobody can answer."""
+        deleted = _code(error) == "message_not_found" and not row.ended
+        if deleted or (_code(error) in NO_PLACE and row.state in ASKING):
             return await self._first_card(row, post)
         log.warning("a card could not be drawn", broadcast=row.id, error=_code(error))
         return None
@@ -174,8 +179,7 @@ class Threads:
         """The channel is gone. The broadcast is unaffected; who asked for it is told directly."""
         log.warning("a card has no place", broadcast=row.id, error=_code(error))
         try:
-            opened = await self.client.conversations_open(users=row.requester)
-            answer = await self._say(opened["channel"]["id"], post, row, kind="broadcast_card")
+            answer = await self._say(await self._channel_of(row.requester), post, row, kind="broadcast_card")
         except SlackApiError as second:
             log.error("nobody can be told", broadcast=row.id, error=_code(second))
             return None
@@ -186,7 +190,7 @@ class Threads:
     async def _post_note(self, pending: PendingNote) -> None:
         row, card = await self.database.read(lambda c: self._where(c, pending))
         if card is None:
-            await self._put_off(pending, 2 * SECOND)
+            await self._put_off(pending, row, 2 * SECOND)
             return
         post = views.note(pending.note, row, self.words)
         try:
@@ -195,18 +199,44 @@ class Threads:
             )
         except SlackApiError as error:
             log.warning("a thread could not be told", broadcast=row.id, error=_code(error))
-            await self._put_off(pending, min(5 * SECOND * 2**pending.tries, LONGEST_PAUSE))
+            pause = None if _code(error) in NO_PLACE else min(5 * SECOND * 2**pending.tries, LONGEST_PAUSE)
+            await self._put_off(pending, row, pause)
             return
-        await self.database.write(lambda c: store.note_posted(c, pending.seq, answer["ts"]))
+        await self.database.write(partial(self._posted, pending=pending, row=row, card=card, ts=str(answer["ts"])))
 
     def _where(self, connection: Connection, pending: PendingNote) -> tuple[Broadcast, Card | None]:
         row = store.find(connection, pending.workspace, pending.broadcast)
         return row, store.card_of(connection, row)
 
-    async def _put_off(self, pending: PendingNote, pause: Micros) -> None:
-        """After some tries it is given up: the card tells the state all the same."""
-        again = None if pending.tries >= MAX_TRIES else self.clock() + pause
-        await self.database.write(lambda c: store.note_failed(c, pending.seq, again))
+    def _posted(self, connection: Connection, pending: PendingNote, row: Broadcast, card: Card, ts: str) -> None:
+        """A thread in a direct message is read by the requester alone."""
+        store.note_posted(connection, pending.seq, ts)
+        if card.channel.startswith("D"):
+            self._tell_directly(connection, pending, row, but=row.requester)
+
+    async def _put_off(self, pending: PendingNote, row: Broadcast, pause: Micros | None) -> None:
+        """After some tries, or without a `pause` at once, there is no thread for it: people are told directly."""
+        if pause is not None and pending.tries < MAX_TRIES:
+            again = self.clock() + pause
+            await self.database.write(lambda c: store.note_failed(c, pending.seq, again))
+            return
+
+        def tell(connection: Connection) -> None:
+            store.note_failed(connection, pending.seq, None)
+            self._tell_directly(connection, pending, row)
+
+        await self.database.write(tell)
+
+    def _tell_directly(
+        self, connection: Connection, pending: PendingNote, row: Broadcast, but: str | None = None
+    ) -> None:
+        """The requester, whoever the note names, and for an end those who approved, each once and in its order."""
+        note = pending.note
+        approvers = [vote.approver for vote in store.votes_for(connection, row)] if note.aloud else []
+        told = Sentence("About *{id}*: {told}", {"id": row.id, "told": note.sentence})
+        for person in dict.fromkeys([row.requester, *(note.mention or "").split(), *approvers]):
+            if person != but and _is_person(person):
+                store.post(connection, row.workspace, f"note:{pending.seq}:{person}", person, told, None, self.clock())
 
     # --- the outbox --------------------------------------------------------------------------------------------------
 
@@ -231,15 +261,23 @@ class Threads:
             answer = await self.post(await self._channel_of(pending.place), post, metadata)
         except SlackApiError as error:
             log.warning("a place could not be told", place=pending.place, error=_code(error))
-            pause = min(5 * SECOND * 2**pending.tries, LONGEST_PAUSE)
-            again = None if pending.tries >= MAX_TRIES else self.clock() + pause
-            await self.database.write(partial(store.post_failed, seq=pending.seq, again_at=again))
+            await self.database.write(partial(self._post_failed, pending=pending, code=_code(error)))
             return
         await self.database.write(partial(store.post_made, seq=pending.seq, ts=answer["ts"]))
 
+    def _post_failed(self, connection: Connection, pending: PendingPost, code: str) -> None:
+        """Whoever it names in a channel that is gone is told directly."""
+        now, person = self.clock(), _is_person(pending.place)
+        over = pending.tries >= MAX_TRIES or (code in NO_PLACE and not person)
+        again = None if over else now + min(5 * SECOND * 2**pending.tries, LONGEST_PAUSE)
+        store.post_failed(connection, pending.seq, again)
+        named = (pending.mention or "").split() if over and not person else []
+        for one in filter(_is_person, named):
+            store.post(connection, pending.workspace, f"post:{pending.seq}:{one}", one, pending.sentence, None, now)
+
     async def _channel_of(self, place: str) -> str:
         """A person is told in the direct message that the bot has with them."""
-        if place[:1] not in ("U", "W"):
+        if not _is_person(place):
             return place
         opened = await self._call(lambda _: self.client.conversations_open(users=place), Post(""))
         return str(opened["channel"]["id"])
@@ -323,3 +361,7 @@ def _code(error: SlackApiError) -> str:
         return str(error.response.get("error") or "")
     except ValueError:
         return ""
+
+
+def _is_person(place: str) -> bool:
+    return place[:1] in ("U", "W")
