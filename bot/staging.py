@@ -146,6 +146,8 @@ class Stager:
                 await self.database.write(partial(store.forget_leftover, left=left))
             except (ProviderError, Busy, Unsure) as error:
                 log.warning("a prepared campaign could not be recalled yet", broadcast=left.broadcast, error=str(error))
+            except Exception as error:  # an adapter may be anybody's
+                log.error("a recall broke", broadcast=left.broadcast, error=type(error).__name__)
 
 
 def _outgrown(row: Broadcast, size: int) -> bool:

@@ -378,7 +378,7 @@ class Provider(ABC):
         """The one call that makes phones ring. Never called twice for a dispatch, and never retried inside."""
 
     async def recall(self, staged: Staged) -> None:
-        """Throw a staged campaign away. Already gone is fine."""
+        """Throw a staged campaign away. Already gone is fine; it raises a ProviderError while it may still be open."""
         return
 
     async def look_up(self, message: Message, staged: Staged | None, ids: tuple[str, ...]) -> Evidence:

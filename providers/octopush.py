@@ -87,6 +87,7 @@ REFUSALS: Mapping[int, tuple[str, str | None]] = {
 BUSY = frozenset({127, 129, 130, 153})  # ask again later
 WAITING = frozenset({120, 126})  # at create: a draft is open, our own lost one or somebody else's
 ALREADY_SENT = frozenset({132, 133})
+NOT_OPEN = ALREADY_SENT | {131}  # there is nothing to cancel
 
 
 class OctopushSettings(AccountSettings):
@@ -234,7 +235,12 @@ class Octopush(Provider):
         raise _error(answer, message.audience.id)
 
     async def recall(self, staged: Staged) -> None:
-        await self._call("DELETE", "sms-campaign-on-list/cancel", json={"ticket_number": staged.id})
+        try:
+            answer = await self._call("DELETE", "sms-campaign-on-list/cancel", json={"ticket_number": staged.id})
+            if not 200 <= answer.status < 300 and _code(answer) not in NOT_OPEN:
+                raise _error(answer, "")
+        except Uncertain as error:  # it may be gone by now: asking for that again does no harm
+            raise error.harmless() from None
 
     async def look_up(self, message: Message, staged: Staged | None, ids: tuple[str, ...]) -> Evidence:
         """What the status says after a send is documented nowhere, so it is shown and proves nothing."""

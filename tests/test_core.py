@@ -586,10 +586,11 @@ async def test_stopped_while_it_is_being_prepared_nothing_stays_open(make_core: 
     assert {sending.what for sending in core.sandbox.vendors.octopush.sendings.values()} == {"cancelled"}
 
 
-async def test_a_recall_that_fails_is_tried_again(make_core: MakeCore) -> None:
+@pytest.mark.parametrize("how", [{"kind": "reset"}, {"kind": "error", "status": 429}, {"kind": "error", "status": 503}])
+async def test_a_recall_that_fails_is_tried_again(make_core: MakeCore, how: dict[str, Any]) -> None:
     core = make_core(**{"approval.undo": "30s"})
     row, dispatcher = await staged_early(core)
-    core.sandbox.vendors.faults.add("octopush.cancel", "reset")
+    core.sandbox.vendors.faults.add("octopush.cancel", **how)
     await core.workflow.act(TEAM, row.id, Action.STOP, person=CLEO, version=1)
     await core.run(dispatcher)
     states = [campaign.state for campaign in core.sandbox.vendors.octopush.campaigns.values()]

@@ -9,7 +9,20 @@ from typing import Any
 
 import pytest
 
-from providers.base import Audience, AudienceKind, Callback, DeliveryStatus, ProviderError, Purpose, ReceiptKind, Staged
+from providers.base import (
+    Audience,
+    AudienceKind,
+    Callback,
+    DeliveryStatus,
+    NotReady,
+    ProviderError,
+    Purpose,
+    ReceiptKind,
+    Refused,
+    Staged,
+    Throttled,
+    Unavailable,
+)
 from sandbox.server import Sandbox
 from tests.providers.conftest import Adapter, message, outcome
 
@@ -75,8 +88,24 @@ async def test_a_campaign_that_still_computes_is_asked_about_again_and_made_once
     assert (await outcome(provider, message("octopush", dispatch="B234567-1-2")))[0] == "ids"
 
 
-async def test_recalling_what_is_gone_is_fine(sandbox: Sandbox, adapter: Adapter) -> None:
+@pytest.mark.parametrize("code", [131, 132, 133])
+async def test_recalling_what_is_gone_is_fine(sandbox: Sandbox, adapter: Adapter, code: int) -> None:
+    sandbox.vendors.faults.add("octopush.cancel", "error", status=400, body={"code": code})
     await adapter("octopush").recall(Staged("sms_nobody"))
+
+
+@pytest.mark.parametrize("fault", ["stall", "reset", "close", 429, 500, 503, 302, 401, 127, 999])
+async def test_a_recall_that_the_vendor_did_not_confirm_is_no_recall(
+    sandbox: Sandbox, adapter: Adapter, fault: str | int
+) -> None:
+    if isinstance(fault, str):
+        sandbox.vendors.faults.add("octopush.cancel", fault)
+    elif fault in (429, 500, 503, 302, 401):
+        sandbox.vendors.faults.add("octopush.cancel", "error", status=fault)
+    else:
+        sandbox.vendors.faults.add("octopush.cancel", "error", status=400, body={"code": fault})
+    with pytest.raises((Refused, Throttled, Unavailable, NotReady)):
+        await adapter("octopush", timeout=0.5).recall(Staged("sms_1"))
 
 
 CODES: dict[int, tuple[str, str]] = {
