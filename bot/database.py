@@ -195,7 +195,8 @@ class SQLite(Database):
 
     @property
     def _lock_path(self) -> Path:
-        return Path(f"{self.path}.lock")
+        """Beside the file itself: whoever comes to it through a link finds the same lock."""
+        return Path(f"{self.path.resolve()}.lock")
 
     # --- transactions ------------------------------------------------------------------------------------------------
 

@@ -470,6 +470,18 @@ async def test_the_dispatchers_lock_is_held_for_life(file: SQLite, tmp_path: Pat
     await other.close()
 
 
+async def test_whoever_comes_to_the_file_through_a_link_finds_the_same_lock(file: SQLite, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "other.db"
+    link.symlink_to(tmp_path / "bell.db")
+    file.claim_dispatch()
+    for name in (link, tmp_path / "elsewhere" / ".." / "bell.db"):
+        other = open_database(f"sqlite:///{name}")
+        with pytest.raises(AlreadyDispatching):
+            other.claim_dispatch()
+        await other.close()
+
+
 # --- the start of a bot on a database that is not as it should be ----------------------------------------------------
 
 ROOT = Path(__file__).parent.parent
