@@ -361,12 +361,16 @@ class Reminders:
 
     async def _covering(self, schedule: Schedule, planned: Broadcast) -> tuple[str, ...]:
         """Whose approval of an earlier turn is for this one too; nobody's where it binds other bytes, is used up, or
-        too few of them may still approve."""
+        too few of them may still approve: who has left the workspace may not, however the settings name them.
+
+        Raises CannotTell.
+        """
         cover = schedule.cover
         if cover is None or cover.left < 1 or cover.digest != series_digest(planned):
             return ()
         able = await policy.people_in(planned.approvers, self.presence.members) - {planned.requester}
-        still = tuple(voter for voter in cover.voters if voter in able)
+        voters = [await self.presence.person(schedule.workspace, voter) for voter in cover.voters if voter in able]
+        still = tuple(voter.id for voter in voters if voter.member)
         return still if len(still) >= planned.quorum else ()
 
     def _make(self, connection: Connection, seen: Schedule, planned: Broadcast | None, voters: tuple[str, ...]) -> None:

@@ -199,6 +199,19 @@ async def test_an_approval_that_is_taken_back_after_its_turn_has_left_covers_no_
     assert (await desk.now(daily)).cover is None
     await desk.until("2026-12-04T10:00")
     assert len(desk.core.sandbox.vendors.ledger) == 1
+async def test_who_has_left_the_workspace_covers_nothing_however_the_settings_name_them(make_core: MakeCore) -> None:
+    desk = Desk(make_core(**{"approval.approvers": APPROVERS[:2]}))
+    await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 5}, closed=Closed.KEEP)
+    await desk.until("2026-11-30T11:00")
+    (first,) = await desk.broadcasts()
+    await desk.core.workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    await desk.until("2026-12-01T09:00")
+    desk.office.left = {APPROVERS[0]}
+    desk.core.now = at("2026-12-03T08:30")  # away since, so that the vote of the cover is a fresh one
+    await desk.until("2026-12-03T09:00")
+    third = (await desk.broadcasts())[2]
+    assert (third.send_at, third.state, third.covers) == (at("2026-12-03T09:00"), State.PENDING, 5)
+    assert await desk.votes(third) == []
 
 
 async def test_a_turn_that_is_moved_or_lapses_covers_no_other_any_more(desk: Desk) -> None:
