@@ -42,7 +42,7 @@ from bot.schedule import (
     series_digest,
 )
 from bot.when import Closed, NotATime, is_recurrence, parse_recurrence, parse_when
-from bot.workflow import TWIN_WINDOW, Workflow
+from bot.workflow import PAST_SLACK, TWIN_WINDOW, Workflow
 from providers.base import Purpose
 
 log = structlog.get_logger(__name__)
@@ -51,6 +51,11 @@ AHEAD = 24 * 3600 * SECOND  # a turn of a recurring broadcast is put to the appr
 AT_ONCE = 50
 MISSED_ROWS = 50  # of those that nobody was there to make, how many are written down
 SNOOZE = 3600 * SECOND
+AWAY = {
+    Kind.REMINDER: "I was away at {missed_at}, so this was not said then: “{text}” (missed: {number})",
+    Kind.BROADCAST: "I was away at {missed_at}, so nothing was sent then: “{text}” (missed: {number})",
+}
+UNASKED = "Nobody could approve it before {missed_at}, so nothing was sent then: “{text}” (missed: {number})"
 LEADING = ("", "every ", "chaque ", "cada ", "tous les ", "todos los ")  # `/broadcast every` has said that much
 
 
@@ -337,7 +342,10 @@ class Reminders:
         voters = await self._covering(schedule, planned)
         if voters:
             planned = _bound(dataclasses.replace(planned, covers=1))
-        await self.database.write(lambda c: self._make(c, schedule, planned, voters))
+        if planned.quorum and not voters and self.clock() > (schedule.next_at or 0):
+            await self.database.write(lambda c: self._miss(c, schedule, UNASKED))
+        else:
+            await self.database.write(lambda c: self._make(c, schedule, planned, voters))
 
     async def _plan_turn(self, schedule: Schedule, local: str, at: Micros, owner: Person) -> Broadcast:
         """The broadcast that a turn becomes, checked like any other request. Raises NotAccepted or NotAllowed."""
@@ -354,7 +362,8 @@ class Reminders:
             campaign=options.get("campaign"),
             zone=schedule.zone,
         )
-        planned = await self.workflow.plan(request, f"turn:{schedule.id}:{local}", owner)
+        late = micros(self.settings.grace) + PAST_SLACK  # whoever asks has looked at the grace a moment before
+        planned = await self.workflow.plan(request, f"turn:{schedule.id}:{local}", owner, slack=late)
         changes: dict[str, Any] = {"schedule": schedule.id, "occurrence": local, "covers": options.get("covers", 1)}
         changes["expires_at"] = at + micros(self.settings.grace)
         return _bound(dataclasses.replace(planned, **changes))
@@ -431,8 +440,11 @@ class Reminders:
 
     # --- what does not go as planned ---------------------------------------------------------------------------------
 
-    def _miss(self, connection: Connection, seen: Schedule) -> None:
-        """Nobody was there at its time: it is never made late in silence, but told, and the next one is as planned."""
+    def _miss(self, connection: Connection, seen: Schedule, template: str | None = None) -> None:
+        """Nobody was there at its time: it is never made late in silence, but told, and the next one is as planned.
+
+        `template`: what is told, if it was not for our absence.
+        """
         schedule = timetable.find(connection, seen.workspace, seen.id, lock=True)
         if schedule.state is not Standing.ACTIVE or schedule.next_local != seen.next_local:
             return
@@ -452,19 +464,19 @@ class Reminders:
                 changed_at=now,
             )
             timetable.add_turn(connection, row)
-        self._tell_missed(connection, schedule, missed)
+        self._tell_missed(connection, schedule, missed, template)
         changes: dict[str, Any] = {"state": Standing.ENDED, "ended": Ended.FINISHED, "next_at": None}
         if upcoming is not None:
             changes = {"next_at": micros_of(upcoming.instant), "next_local": name_of(upcoming)}
         timetable.change(connection, schedule, now, **changes)
 
-    def _tell_missed(self, connection: Connection, schedule: Schedule, missed: list[tuple[str, Micros]]) -> None:
+    def _tell_missed(
+        self, connection: Connection, schedule: Schedule, missed: list[tuple[str, Micros]], template: str | None
+    ) -> None:
         local, at = missed[-1]
         values: dict[str, str | int | Sentence] = {"text": schedule.text, "missed_at": at, "number": len(missed)}
-        template = "I was away at {missed_at}, so this was not said then: “{text}” (missed: {number})"
-        if schedule.kind is Kind.BROADCAST:
-            template = "I was away at {missed_at}, so nothing was sent then: “{text}” (missed: {number})"
-        self._tell(connection, schedule, f"missed:{local}", Sentence(template, values), schedule.channel)
+        told = Sentence(template or AWAY[schedule.kind], values)
+        self._tell(connection, schedule, f"missed:{local}", told, schedule.channel)
 
     async def _end(self, schedule: Schedule, ended: Ended, why: Sentence) -> None:
         await self.database.write(lambda c: self._write_end(c, schedule, ended, why))

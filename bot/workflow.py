@@ -156,14 +156,19 @@ class Workflow:
         self.wake()
         return stored
 
-    async def plan(self, request: BroadcastRequest, key: str, person: Person) -> Broadcast:
-        """The broadcast that a request becomes, checked, not stored. Raises NotAccepted, NotAllowed or CannotTell."""
+    async def plan(
+        self, request: BroadcastRequest, key: str, person: Person, *, slack: Micros = PAST_SLACK
+    ) -> Broadcast:
+        """The broadcast that a request becomes, checked, not stored. `slack`: how long ago its time may be.
+
+        Raises NotAccepted, NotAllowed or CannotTell.
+        """
         settings = self.desk.audience(request.audience)
         if settings is None:
             raise NotAccepted(Complaint("audience", self._unknown_audience(request.audience)))
         await policy.may_ask(person, request.audience, settings, self.members)
         final, complaints = self._final_text(request, settings)
-        complaints += [*self._sender_complaints(request, settings), *self._time_complaints(request.send_at)]
+        complaints += [*self._sender_complaints(request, settings), *self._time_complaints(request.send_at, slack)]
         complaints += self._policy_complaints(request, settings)
         if complaints:
             raise NotAccepted(*complaints)
@@ -214,11 +219,11 @@ class Workflow:
         values: dict[str, str | int | Sentence] = {"vendor": provider.title, "sender": request.sender, "rule": rule}
         return [Complaint("sender", Sentence(template, values))]
 
-    def _time_complaints(self, send_at: Micros | None) -> list[Complaint]:
+    def _time_complaints(self, send_at: Micros | None, slack: Micros = PAST_SLACK) -> list[Complaint]:
         if send_at is None:
             return []
         now = self.clock()
-        if send_at < now - PAST_SLACK:
+        if send_at < now - slack:
             template = "That time has passed. Choose a later one, or none to send right after approval."
         elif send_at > now + FURTHEST:
             template = "That is more than two years away. Choose an earlier time."

@@ -390,6 +390,45 @@ async def test_within_its_grace_it_still_comes(desk: Desk) -> None:
     assert [turn.state for turn in await desk.turns(reminder)] == [TurnState.MADE]
 
 
+async def test_a_turn_that_needs_no_approval_still_goes_once_within_its_grace(desk: Desk) -> None:
+    options = {"audience": "staff", "purpose": "transactional"}
+    daily = await desk.add(Kind.BROADCAST, "every tuesday 9:00", "Votre planning", options=options)
+    desk.core.now = at("2026-12-01T09:09")
+    dispatcher = desk.core.dispatcher("d")
+    for _ in range(3):
+        await desk.reminders.tick()
+        await desk.core.run(dispatcher)
+        desk.core.now += 10 * SECOND
+    assert [sent.text for sent in desk.core.sandbox.vendors.ledger] == ["Votre planning"]
+    assert ((await desk.now(daily)).state, (await desk.now(daily)).next_local) == (Standing.ACTIVE, "2026-12-08T09:00")
+
+
+async def test_a_turn_that_is_covered_still_goes_once_within_its_grace(desk: Desk) -> None:
+    await desk.add(Kind.BROADCAST, "every tuesday 9:00", "Soldes", options={"covers": 2}, closed=Closed.KEEP)
+    await desk.until("2026-11-30T11:00")
+    (first,) = await desk.broadcasts()
+    await desk.core.workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    await desk.until("2026-12-01T10:00")
+    desk.core.now = at("2026-12-08T09:05")  # nothing ran for a week
+    await desk.until("2026-12-08T09:06")
+    assert [row.state for row in await desk.broadcasts()] == [State.SENT, State.SENT]
+    assert len(desk.core.sandbox.vendors.ledger) == 2
+
+
+async def test_a_turn_that_nobody_could_approve_before_its_time_is_missed_and_the_series_lives_on(desk: Desk) -> None:
+    weekly = await desk.add(Kind.BROADCAST, "every tuesday 9:00", "Soldes", closed=Closed.KEEP)
+    desk.core.now = at("2026-12-01T09:05")
+    for _ in range(3):
+        await desk.reminders.tick()
+    assert await desk.broadcasts() == []
+    assert [turn.state for turn in await desk.turns(weekly)] == [TurnState.MISSED]
+    now = await desk.now(weekly)
+    assert (now.state, now.next_local) == (Standing.ACTIVE, "2026-12-08T09:00")
+    (told,) = await desk.told()
+    assert "Nobody could approve it" in told
+    assert "Soldes" in told
+
+
 async def test_while_slack_is_silent_it_waits(desk: Desk) -> None:
     reminder = await desk.add(Kind.REMINDER, "tomorrow 9:00")
     desk.office.silent = True

@@ -16,6 +16,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
 from bot.app import Bot  # the whole bot, so that every table below is the one in use
+from bot.reminders import AWAY
 from bot.slack import boards, views
 from bot.slack.commands import Commands
 from bot.slack.recurring import Recurring
@@ -39,7 +40,7 @@ FIRST = {
     "NotReady",
 }
 SECOND = {"Problem", "NotATime", "Evidence"}
-NAMES = {"template", "MAY_HAVE_GONE", "RETIRED", "GONE", "REPORTED", "TOLD", "LOST", "PAUSED"}
+NAMES = {"template", "MAY_HAVE_GONE", "RETIRED", "GONE", "REPORTED", "TOLD", "LOST", "PAUSED", "UNASKED"}
 
 
 def literals(node: ast.AST | None) -> Iterator[str]:
@@ -77,7 +78,7 @@ def in_tables() -> Iterator[str]:
     yield from views.FOLLOW_UPS.values()
     yield from (template for template, _ in ENDINGS.values())
     yield from (template for _, template in HINTS)
-    for table in (boards.STANDINGS, boards.ENDS, boards.ON_HOLIDAYS, boards.ON_WEEKENDS, boards.TURNS):
+    for table in (boards.STANDINGS, boards.ENDS, boards.ON_HOLIDAYS, boards.ON_WEEKENDS, boards.TURNS, AWAY):
         yield from table.values()
     for kind in BUILT_IN.values():
         yield kind.capabilities.sender_rule
