@@ -340,8 +340,9 @@ class Reminders:
             await self._end(schedule, Ended.NOT_ALLOWED, error.complaints[0].sentence)
             return
         voters = await self._covering(schedule, planned)
-        if voters:
-            planned = _bound(dataclasses.replace(planned, covers=1))
+        if voters and schedule.cover:
+            bound = min((size for size in (planned.bound, schedule.cover.bound) if size is not None), default=None)
+            planned = _bound(dataclasses.replace(planned, covers=1, bound=bound))
         if planned.quorum and not voters and self.clock() > (schedule.next_at or 0):
             await self.database.write(lambda c: self._miss(c, schedule, UNASKED))
         else:
@@ -386,6 +387,8 @@ class Reminders:
         schedule = timetable.find(connection, seen.workspace, seen.id, lock=True)
         if schedule.state is not Standing.ACTIVE or schedule.next_local != seen.next_local:
             return  # another process made it
+        if voters and schedule.cover != seen.cover:
+            return  # their approval fell, or was used, since they were asked for: the next tick asks anew
         now = self.clock()
         turn = Turn(
             workspace=schedule.workspace,
@@ -407,7 +410,7 @@ class Reminders:
         self, connection: Connection, schedule: Schedule, planned: Broadcast, voters: tuple[str, ...]
     ) -> Schedule:
         cover = schedule.cover
-        if voters and cover is not None and cover.left > 0:
+        if voters and cover is not None:
             entered = self.workflow.enter(connection, planned, voters)
             values: dict[str, str | int | Sentence] = {"by": mentions(voters), "of": cover.of, "left": cover.left - 1}
             told = Sentence("The approval by {by} on {of} is for this one too; after it for {left} more.", values)

@@ -58,6 +58,7 @@ class Cover:
     voters: tuple[str, ...]
     left: int
     of: str  # the broadcast on whose card they agreed
+    bound: int | None = None  # the most people that they agreed to; none: as many as there are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,4 +157,4 @@ def cover_of(turn: Broadcast, voters: Iterable[str]) -> Cover | None:
     """What an approval of this turn is worth for the next ones; None where it is for this one alone."""
     if turn.schedule is None or turn.covers <= 1:
         return None
-    return Cover(series_digest(turn), tuple(voters), turn.covers - 1, turn.id)
+    return Cover(series_digest(turn), tuple(voters), turn.covers - 1, turn.id, turn.bound)

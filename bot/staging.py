@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from bot import policy, store
+from bot import policy, store, timetable
 from bot.broadcast import SECOND, Action, Broadcast, Clock, Sentence, steady
 from bot.database import Busy, Database, Unsure
 from bot.settings import Settings
@@ -119,12 +119,14 @@ class Stager:
         await self.database.write_until(until, go_back, clock=self.monotonic)
 
     def ask_again(self, connection: Connection, row: Broadcast, said: Note, **changes: Any) -> None:
-        """Back to the approvers: what they said no longer counts."""
+        """Back to the approvers: what they said no longer counts, nor for the later turns of a recurring broadcast."""
         now = self.clock()
         changes = {"quorum": max(row.quorum, 1), **changes}
         changes |= {**asks(now, self.settings.approval), "due": None, **NO_LEASE}
         if store.move(connection, row, Action.OUTGROW, actor="dispatcher", at=now, said=[said], **changes):
             store.drop_votes(connection, row)
+            if row.schedule is not None and row.covers > 1:
+                timetable.keep_cover(connection, row.workspace, row.schedule, None)
 
     # --- what is left at the vendor ----------------------------------------------------------------------------------
 

@@ -214,6 +214,77 @@ async def test_who_has_left_the_workspace_covers_nothing_however_the_settings_na
     assert await desk.votes(third) == []
 
 
+async def test_a_turn_that_outgrows_its_approval_covers_no_other_any_more(desk: Desk) -> None:
+    clients = desk.core.sandbox.vendors.encom.lists
+    weekly = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 3}, closed=Closed.KEEP)
+    await desk.until("2026-11-30T11:00")
+    (first,) = await desk.broadcasts()
+    await desk.core.workflow.learn_size(TEAM, first.id, 2)
+    await desk.core.workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    clients["1"] = ("Clients", {f"+3360{number:07}": "" for number in range(400)})
+    await desk.until("2026-12-01T09:00")
+    assert (await desk.core.row(first.id)).state is State.PENDING
+    assert (await desk.now(weekly)).cover is None
+    await desk.until("2026-12-04T10:00")
+    assert desk.core.sandbox.vendors.ledger == []
+
+
+async def test_an_approval_covers_no_turn_that_would_reach_more_people_than_it_was_given_for(desk: Desk) -> None:
+    lists = desk.core.sandbox.vendors.octopush.lists
+    lists["newsletter"] = 50
+    options = {"audience": "newsletter", "covers": 3}
+    weekly = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options=options, closed=Closed.KEEP)
+    await desk.until("2026-11-30T11:00")
+    (first,) = await desk.broadcasts()
+    await desk.core.workflow.learn_size(TEAM, first.id, 50)
+    await desk.core.workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    cover = (await desk.now(weekly)).cover
+    assert cover is not None
+    assert cover.bound == 50
+    await desk.until("2026-12-01T12:00")
+    lists["newsletter"] = 51
+    await desk.until("2026-12-02T09:00")
+    first, second_one, *_ = await desk.broadcasts()
+    assert first.state is State.SENT
+    assert (second_one.state, second_one.bound, second_one.size) == (State.PENDING, 51, 51)
+    assert "outgrow" in await desk.core.actions(second_one)
+    assert len(desk.core.sandbox.vendors.ledger) == 1
+
+
+async def test_a_cover_of_before_sizes_were_kept_in_it_is_for_as_many_as_the_settings_allow(desk: Desk) -> None:
+    daily = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 3}, closed=Closed.KEEP)
+    await desk.until("2026-11-30T11:00")
+    (first,) = await desk.broadcasts()
+    await desk.core.workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    stored = dataclasses.asdict((await desk.now(daily)).cover or pytest.fail("there is no cover"))
+    del stored["bound"]
+    await desk.core.database.write(lambda c: c.execute(tables.schedules.update().values(cover=stored)))
+    await desk.until("2026-12-02T10:00")
+    second_one = (await desk.broadcasts())[1]
+    assert (second_one.state, second_one.bound) == (State.SENT, desk.core.settings.audiences["clients"].max_size)
+
+
+async def test_a_turn_that_lost_its_cover_while_it_was_made_is_made_anew(desk: Desk) -> None:
+    daily = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 3}, closed=Closed.KEEP)
+    await desk.until("2026-11-30T11:00")
+    (first,) = await desk.broadcasts()
+    await desk.core.workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    desk.core.now = at("2026-12-01T09:00")
+    ask, workflow = desk.office.members, desk.core.workflow
+
+    async def meanwhile(group: str) -> frozenset[str]:
+        found = await ask(group)
+        await workflow.withdraw(TEAM, first.id, person=approver(0), way="button")
+        return found
+
+    desk.office.members = meanwhile  # type: ignore[method-assign]
+    await desk.reminders.tick()
+    assert [turn.local for turn in await desk.turns(daily)] == ["2026-12-01T09:00"]
+    await desk.reminders.tick()
+    second_one = (await desk.broadcasts())[1]
+    assert (second_one.state, second_one.covers) == (State.PENDING, 3)
+
+
 async def test_a_turn_that_is_moved_or_lapses_covers_no_other_any_more(desk: Desk) -> None:
     weekly = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 10}, closed=Closed.KEEP)
     await desk.until("2026-11-30T11:00")
