@@ -158,7 +158,7 @@ def hold_all(connection: Connection, made_at: Micros, at: Micros, approval: Appr
                 _lose(connection, row, at)
             elif row.hold is not Hold.RESTORED:
                 _hold(connection, row, made_at, at, approval)
-    for schedule in timetable.all_active(connection, Kind.BROADCAST):
+    for schedule in timetable.all_living(connection, Kind.BROADCAST):
         _pause(connection, schedule, made_at, at)
 
 
@@ -171,7 +171,10 @@ def _hold(connection: Connection, row: Broadcast, made_at: Micros, at: Micros, a
 
 def _pause(connection: Connection, schedule: Schedule, made_at: Micros, at: Micros) -> None:
     """A turn may have gone out since, on an approval that the backup believes unused."""
+    waits_already = schedule.state is Standing.PAUSED and schedule.paused_until is None
     timetable.change(connection, schedule, at, state=Standing.PAUSED, paused_until=None, cover=None)
+    if waits_already:
+        return
     values: dict[str, str | int | Sentence] = {"id": schedule.id, "typed": schedule.typed, "made_at": made_at}
     key = f"schedule:{schedule.id}:restored:{at}"
     told = Sentence(PAUSED, values)

@@ -86,9 +86,9 @@ def listed(connection: Connection, workspace: str, kind: Kind, limit: int) -> li
     return [_to_schedule(row) for row in connection.execute(statement).mappings()]
 
 
-def all_active(connection: Connection, kind: Kind) -> list[Schedule]:
-    """Every active schedule of a kind, of every workspace."""
-    statement = select(schedules).where(ACTIVE, schedules.c.kind == kind, UNDERSTOOD)
+def all_living(connection: Connection, kind: Kind) -> list[Schedule]:
+    """Every schedule of a kind that has not ended, of every workspace."""
+    statement = select(schedules).where(schedules.c.state != Standing.ENDED, schedules.c.kind == kind, UNDERSTOOD)
     return [_to_schedule(row) for row in connection.execute(statement).mappings()]
 
 

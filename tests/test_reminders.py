@@ -629,3 +629,24 @@ async def test_after_a_restore_nothing_comes_again_on_an_old_approval(desk: Desk
     await desk.reminders.resume(paused, CLEO)
     await desk.until("2026-12-04T10:00")
     assert (await desk.broadcasts())[-1].state is State.PENDING
+
+
+@pytest.mark.parametrize("until", ["2026-12-03T00:00", None])
+async def test_after_a_restore_a_pause_does_not_end_by_itself_nor_on_an_old_approval(
+    desk: Desk, until: str | None
+) -> None:
+    daily = await desk.add(Kind.BROADCAST, "every day 9:00", options={"covers": 5}, closed=Closed.KEEP)
+    await desk.until("2026-11-30T11:00")
+    (first,) = await desk.broadcasts()
+    await desk.core.workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    await desk.reminders.pause(await desk.now(daily), CLEO, at(until) if until else None)
+    await desk.core.database.write(lambda c: hold_all(c, desk.core.now, desk.core.now))
+    paused = await desk.now(daily)
+    assert (paused.state, paused.paused_until, paused.cover) == (Standing.PAUSED, None, None)
+    assert len(await desk.told()) == (1 if until else 0)  # who paused it for good waits already
+    await desk.until("2026-12-06T10:00")
+    assert desk.core.sandbox.vendors.ledger == []
+    await desk.reminders.resume(await desk.now(daily), CLEO)
+    await desk.until("2026-12-07T10:00")
+    assert (await desk.broadcasts())[-1].state is State.PENDING
+    assert desk.core.sandbox.vendors.ledger == []
