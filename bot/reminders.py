@@ -237,9 +237,12 @@ class Reminders:
     def _write_change(
         self, connection: Connection, schedule: Schedule, actor: str, action: str, changes: dict[str, Any]
     ) -> Schedule | None:
-        changed = timetable.change(connection, schedule, self.clock(), **changes)
+        now = self.clock()
+        changed = timetable.change(connection, schedule, now, **changes)
         if changed is not None:
             self._audit(connection, changed, actor, action, None)
+            if changed.ended is Ended.STOPPED:
+                timetable.reopen(connection, changed, now)
         return changed
 
     async def _may_change(self, schedule: Schedule, person: Person) -> None:
@@ -289,13 +292,19 @@ class Reminders:
     # --- the clock ---------------------------------------------------------------------------------------------------
 
     async def tick(self) -> None:
-        """Make every turn whose time has come, end what nobody stands for any more, and end pauses that are over."""
+        """Make every turn whose time has come, once more where it was snoozed, end what nobody stands for any more, and
+        end pauses that are over."""
         await self.database.write(self._wake_up)
         for schedule in await self.database.read(self._due):
             try:
                 await self._fire(schedule)
             except CannotTell as error:
                 log.info("a turn waits, since Slack does not answer", schedule=schedule.id, about=str(error)[:1])
+        for turn, schedule in await self.database.read(lambda c: timetable.woken(c, self.clock(), AT_ONCE)):
+            try:
+                await self._come_again(turn, schedule)
+            except CannotTell as error:
+                log.info("a turn sleeps on, since Slack does not answer", schedule=schedule.id, about=str(error)[:1])
 
     def _wake_up(self, connection: Connection) -> None:
         for schedule in timetable.awake(connection, self.clock(), AT_ONCE):
@@ -441,6 +450,30 @@ class Reminders:
             changes = {"next_at": micros_of(turn.instant), "next_local": name_of(turn)}
         timetable.change(connection, schedule, now, remaining=left, **changes)
 
+    # --- once more ---------------------------------------------------------------------------------------------------
+
+    async def _come_again(self, turn: Turn, schedule: Schedule) -> None:
+        """What was snoozed is posted once more, if somebody stands for it still and it is not too late."""
+        ended = None
+        if _has_more(schedule):
+            owner = await self.presence.person(schedule.workspace, schedule.owner)
+            ended = await self._ended(schedule, owner)
+        if ended is not None:
+            await self._end(schedule, *ended)
+        else:
+            await self.database.write(lambda c: self._wake_turn(c, turn, schedule))
+        self.wake()
+
+    def _wake_turn(self, connection: Connection, turn: Turn, seen: Schedule) -> None:
+        schedule, now = timetable.find(connection, seen.workspace, seen.id, lock=True), self.clock()
+        came_at = turn.snoozed_until or 0
+        if not _has_more(schedule):
+            timetable.change_turn(connection, turn, now, state=TurnState.OPEN, draw_at=now)
+        elif now - came_at <= micros(self.settings.grace):
+            timetable.change_turn(connection, turn, now, state=TurnState.MADE, draw_at=now, tries=0)
+        elif timetable.change_turn(connection, turn, now, state=TurnState.MISSED, draw_at=now):
+            self._tell_missed(connection, schedule, [(f"{turn.local}:snoozed", came_at)], None)
+
     # --- what does not go as planned ---------------------------------------------------------------------------------
 
     def _miss(self, connection: Connection, seen: Schedule, template: str | None = None) -> None:
@@ -485,10 +518,14 @@ class Reminders:
         await self.database.write(lambda c: self._write_end(c, schedule, ended, why))
 
     def _write_end(self, connection: Connection, schedule: Schedule, ended: Ended, why: Sentence) -> None:
-        changes: dict[str, Any] = {"state": Standing.ENDED, "ended": ended, "next_at": None}
-        if timetable.change(connection, schedule, self.clock(), **changes) is None:
-            return
-        self._audit(connection, schedule, "clock", "stop", ended)
+        """One that has finished had a turn that was to come once more."""
+        now = self.clock()
+        if schedule.ended is None:
+            changes: dict[str, Any] = {"state": Standing.ENDED, "ended": ended, "next_at": None}
+            if timetable.change(connection, schedule, now, **changes) is None:
+                return
+            self._audit(connection, schedule, "clock", "stop", ended)
+        timetable.reopen(connection, schedule, now)
         told = Sentence("It stops by itself: {why} It said: “{text}”", {"why": why, "text": schedule.text})
         places = {schedule.owner, schedule.channel} if ended is not Ended.CHANNEL_GONE else {schedule.owner}
         if ended is Ended.OWNER_LEFT:
@@ -502,6 +539,11 @@ class Reminders:
         mention = None if place == schedule.owner else schedule.owner
         name = f"schedule:{schedule.id}:{key}"
         store.post(connection, schedule.workspace, name, place, told, mention=mention, at=self.clock())
+
+
+def _has_more(schedule: Schedule) -> bool:
+    """May a turn of it still come once more? One that has finished came as often as it was to, which is no reason."""
+    return schedule.ended in (None, Ended.FINISHED)
 
 
 def _used(cover: Cover) -> Cover | None:

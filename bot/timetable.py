@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, insert, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, insert, literal_column, not_, or_, select, update
 
 from bot import store
 from bot.broadcast import Micros, NotFound
@@ -173,17 +173,32 @@ def change_turn(connection: Connection, seen_as: Turn, at: Micros, **changes: An
     return _to_turn(row) if row else None
 
 
+def reopen(connection: Connection, schedule: Schedule, at: Micros) -> None:
+    """Its snoozed turns do not come once more: their posts are drawn again, without that promise."""
+    mine = and_(occurrences.c.workspace == schedule.workspace, occurrences.c.schedule == schedule.id)
+    values = {"state": TurnState.OPEN, "draw_at": at, "version": occurrences.c.version + 1, "changed_at": at}
+    connection.execute(update(occurrences).where(mine, occurrences.c.state == TurnState.SNOOZED).values(**values))
+
+
+def woken(connection: Connection, at: Micros, limit: int) -> list[tuple[Turn, Schedule]]:
+    """The snoozed turns whose time has come once more, the longest waiting first."""
+    of = and_(schedules.c.workspace == occurrences.c.workspace, schedules.c.id == occurrences.c.schedule, UNDERSTOOD)
+    behind = select(occurrences).join(schedules, of).where(occurrences.c.draw_at <= at, _slept(at))
+    rows = connection.execute(behind.order_by(occurrences.c.draw_at).limit(limit)).mappings()
+    turns = [_to_turn(row) for row in rows]
+    return [(turn, find(connection, turn.workspace, turn.schedule)) for turn in turns]
+
+
 def waits(connection: Connection, at: Micros) -> bool:
     """Is there a post to be made or drawn again?"""
-    return (
-        connection.execute(select(occurrences.c.local).where(occurrences.c.draw_at <= at).limit(1)).first() is not None
-    )
+    behind = select(occurrences.c.local).where(_to_draw(at)).limit(1)
+    return connection.execute(behind).first() is not None
 
 
 def take_turn(connection: Connection, at: Micros, again_at: Micros) -> tuple[Turn, Schedule] | None:
     """The turn whose post is to be made or drawn next, put off to `again_at` so that nobody else draws it as well."""
     of = and_(schedules.c.workspace == occurrences.c.workspace, schedules.c.id == occurrences.c.schedule, UNDERSTOOD)
-    behind = select(occurrences).join(schedules, of).where(occurrences.c.draw_at <= at)
+    behind = select(occurrences).join(schedules, of).where(_to_draw(at))
     one = behind.order_by(occurrences.c.draw_at).limit(1).with_for_update(skip_locked=True, of=occurrences)
     row = connection.execute(one).mappings().first()
     if row is None:
@@ -208,6 +223,15 @@ def drawn(
     connection.execute(update(occurrences).where(_is(turn)).values(channel=channel, ts=ts, tries=0))
     same = and_(_is(turn), occurrences.c.version == turn.version)
     connection.execute(update(occurrences).where(same).values(draw_at=again_at, state=state))
+
+
+def _to_draw(at: Micros) -> ColumnElement[bool]:
+    """What has slept long enough is no painter's any more: the clock decides whether it comes once more."""
+    return and_(occurrences.c.draw_at <= at, not_(_slept(at)))
+
+
+def _slept(at: Micros) -> ColumnElement[bool]:
+    return and_(occurrences.c.state == TurnState.SNOOZED, occurrences.c.snoozed_until <= at)
 
 
 def _is(turn: Turn) -> Any:

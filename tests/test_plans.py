@@ -69,6 +69,7 @@ QUESTIONS: dict[str, tuple[Callable[[Connection], object], str]] = {
     "schedules that are due": (lambda c: timetable.due(c, Kind.REMINDER, AT, 20), "ix_schedules_next"),
     "schedules that awake": (lambda c: timetable.awake(c, AT, 20), "ix_schedules_paused"),
     "turns to draw": (lambda c: timetable.waits(c, AT), "ix_occurrences_draw"),
+    "snoozed turns that awake": (lambda c: timetable.woken(c, AT, 20), "ix_occurrences_draw"),
     "take_turn": (lambda c: timetable.take_turn(c, AT, AT + HOUR), "ix_occurrences_draw"),
     "leftovers_to_recall": (lambda c: store.leftovers_to_recall(c, AT), ""),
     "count_by_state": (store.count_by_state, "ix_broadcasts_living"),

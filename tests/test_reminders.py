@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import pytest
+from slack_sdk.errors import SlackApiError
 
 from bot import store, tables, timetable
 from bot.backup import hold_all
@@ -18,7 +20,11 @@ from bot.database import Database
 from bot.policy import CannotTell, Person
 from bot.reminders import Asked, Moved, Reminders
 from bot.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
+from bot.slack.notices import Notices
+from bot.slack.threads import MAX_TRIES, Threads
+from bot.slack.views import Post
 from bot.when import Closed
+from bot.words import words_for
 from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -52,12 +58,38 @@ class Office:
         return await self.core.members(group)
 
 
+class Channel:
+    """What stands in a channel, by its place. `refuses`: the error that Slack answers with."""
+
+    def __init__(self) -> None:
+        self.posts: dict[str, Post] = {}
+        self.refuses: str | None = None
+
+    async def post(self, channel: str, post: Post, metadata: Mapping[str, Any]) -> dict[str, str]:
+        if self.refuses:
+            raise SlackApiError("refused", {"ok": False, "error": self.refuses})
+        ts = f"{len(self.posts) + 1}.0"
+        self.posts[ts] = post
+        return {"channel": channel, "ts": ts}
+
+    async def change(self, channel: str, ts: str, post: Post) -> None:
+        if self.refuses:
+            raise SlackApiError("refused", {"ok": False, "error": self.refuses})
+        self.posts[ts] = post
+
+    @property
+    def shown(self) -> list[str]:
+        return [str(post.blocks) for post in self.posts.values()]
+
+
 class Desk:
     """Reminders over a core, with a clock that the test moves; Monday, 30 November 2026, 10:00 in Paris."""
 
     def __init__(self, core: Core) -> None:
-        self.core, self.office, self.count = core, Office(core), 0
+        self.core, self.office, self.channel, self.count = core, Office(core), Channel(), 0
         core.now = at("2026-11-30T10:00")
+        slack = cast(Threads, self.channel)
+        self.notices = Notices(core.database, slack, words_for("en"), core.clock)
         self.reminders = self.process()
 
     def process(self, database: Database | None = None) -> Reminders:
@@ -85,18 +117,8 @@ class Desk:
             self.core.now = min(self.core.now + hours * HOUR, end)
 
     async def post(self) -> None:
-        """Stand in for the painter: what is to be posted stands in the channel."""
-
-        def work(connection: Any) -> None:
-            while (taken := timetable.take_turn(connection, self.core.now, self.core.now + HOUR)) is not None:
-                turn, _ = taken
-                state = TurnState.OPEN if turn.state is not TurnState.DONE else turn.state
-                if turn.state is TurnState.SNOOZED and self.core.now < (turn.snoozed_until or 0):
-                    timetable.drawn(connection, turn, "C1", turn.ts or "", turn.state, again_at=turn.snoozed_until)
-                else:
-                    timetable.drawn(connection, turn, "C1", f"{turn.local}", state, again_at=None)
-
-        await self.core.database.write(work)
+        """Let what is to be posted stand in the channel."""
+        await self.notices.paint()
 
     async def turns(self, schedule: Schedule) -> list[Turn]:
         found = await self.core.database.read(lambda c: timetable.turns_of(c, TEAM, schedule.id, 100))
@@ -573,23 +595,115 @@ async def test_one_that_asks_nothing_comes_every_time(desk: Desk) -> None:
     assert [turn.state for turn in await desk.turns(schedule)] == [TurnState.OPEN] * 3
 
 
-async def test_it_is_snoozed_once(desk: Desk) -> None:
-    schedule = await desk.add(Kind.REMINDER, "tomorrow 9:00")
+async def snoozed(desk: Desk, typed: str = "every day 9:00") -> Schedule:
+    """A reminder that was posted at nine and snoozed for an hour."""
+    schedule = await desk.add(Kind.REMINDER, typed, "Payroll", closed=Closed.KEEP)
     await desk.until("2026-12-01T09:00")
-    (turn,) = await desk.turns(schedule)
-    snoozed = await desk.reminders.answer(turn, CLEO, snooze=True)
-    assert snoozed.state is TurnState.SNOOZED
+    await desk.reminders.answer((await desk.turns(schedule))[0], CLEO, snooze=True)
     await desk.post()
+    assert "comes once more" in desk.channel.shown[0]
+    return schedule
+
+
+async def test_it_is_snoozed_once(desk: Desk) -> None:
+    schedule = await snoozed(desk, "tomorrow 9:00")
     desk.core.now += HOUR - SECOND
-    await desk.post()
+    await desk.until("2026-12-01T09:59")
     assert (await desk.turns(schedule))[0].state is TurnState.SNOOZED
-    desk.core.now += SECOND
-    await desk.post()
+    await desk.until("2026-12-01T10:00")
     (again,) = await desk.turns(schedule)
     assert again.state is TurnState.OPEN
+    assert len(desk.channel.posts) == 2
     with pytest.raises(Moved):
         await desk.reminders.answer(again, CLEO, snooze=True)
     assert (await desk.reminders.answer(again, CLEO, snooze=False)).state is TurnState.DONE
+
+
+async def test_what_is_snoozed_is_posted_once_more_by_one_process_alone(desk: Desk, second: Database) -> None:
+    schedule = await snoozed(desk)
+    desk.core.now += HOUR
+    processes = [desk.reminders, desk.process(second), desk.process(), desk.process(second)]
+    await asyncio.gather(*(one.tick() for one in processes))
+    (turn,) = await desk.turns(schedule)
+    assert (turn.state, turn.version) == (TurnState.MADE, 3)
+    await asyncio.gather(desk.post(), desk.post())
+    assert len(desk.channel.posts) == 2
+
+
+@pytest.mark.parametrize("typed", ["every day 9:00", "tomorrow 9:00"])
+async def test_what_is_snoozed_and_comes_too_late_is_missed_and_told(desk: Desk, typed: str) -> None:
+    schedule = await snoozed(desk, typed)
+    desk.core.now += HOUR + 11 * 60 * SECOND
+    await desk.until("2026-12-01T11:00")
+    (turn,) = await desk.turns(schedule)
+    assert turn.state is TurnState.MISSED
+    assert len(desk.channel.posts) == 1
+    assert "comes once more" not in desk.channel.shown[0]
+    assert "actions" not in desk.channel.shown[0]
+    (told,) = await desk.told()
+    assert "I was away" in told
+    assert "Payroll" in told
+
+
+async def test_what_is_snoozed_does_not_come_once_more_when_it_was_stopped(desk: Desk) -> None:
+    schedule = await snoozed(desk)
+    await desk.reminders.stop(await desk.now(schedule), CLEO)
+    await desk.post()
+    assert "comes once more" not in desk.channel.shown[0]
+    assert "reminder.done" in desk.channel.shown[0]
+    await desk.until("2026-12-01T12:00")
+    (turn,) = await desk.turns(schedule)
+    assert turn.state is TurnState.OPEN
+    assert len(desk.channel.posts) == 1
+    with pytest.raises(Moved):
+        await desk.reminders.answer(turn, CLEO, snooze=True)
+
+
+@pytest.mark.parametrize("typed", ["every day 9:00", "tomorrow 9:00"])
+async def test_what_is_snoozed_does_not_come_once_more_when_its_owner_has_left(desk: Desk, typed: str) -> None:
+    schedule = await snoozed(desk, typed)
+    desk.office.left = {CLEO.id}
+    await desk.until("2026-12-01T12:00")
+    (turn,) = await desk.turns(schedule)
+    assert turn.state is TurnState.OPEN
+    assert len(desk.channel.posts) == 1
+    assert "comes once more" not in desk.channel.shown[0]
+    (told,) = await desk.told()
+    assert "no full member" in told
+    assert "Payroll" in told
+
+
+async def test_what_was_snoozed_while_it_was_stopped_does_not_come_once_more(desk: Desk) -> None:
+    schedule = await desk.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
+    await desk.until("2026-12-01T09:00")
+    await desk.reminders.stop(await desk.now(schedule), CLEO)
+    await desk.reminders.answer((await desk.turns(schedule))[0], approver(0), snooze=True)
+    await desk.until("2026-12-01T12:00")
+    assert [turn.state for turn in await desk.turns(schedule)] == [TurnState.OPEN]
+    assert len(desk.channel.posts) == 1
+
+
+async def test_what_is_snoozed_sleeps_on_while_slack_is_silent(desk: Desk) -> None:
+    schedule = await snoozed(desk)
+    desk.office.silent = True
+    desk.core.now += HOUR
+    await desk.reminders.tick()
+    assert [turn.state for turn in await desk.turns(schedule)] == [TurnState.SNOOZED]
+    desk.office.silent = False
+    await desk.until("2026-12-01T10:05")
+    assert len(desk.channel.posts) == 2
+
+
+async def test_what_is_snoozed_comes_once_more_though_its_post_cannot_be_redrawn(desk: Desk) -> None:
+    schedule = await desk.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
+    await desk.until("2026-12-01T09:00")
+    await desk.reminders.answer((await desk.turns(schedule))[0], CLEO, snooze=True)
+    desk.channel.refuses = "cant_update_message"
+    await desk.core.database.write(lambda c: c.execute(tables.occurrences.update().values(tries=MAX_TRIES)))
+    await desk.post()
+    desk.channel.refuses = None
+    await desk.until("2026-12-01T10:00")
+    assert len(desk.channel.posts) == 2
 
 
 async def test_of_two_who_answer_at_once_one_did(desk: Desk) -> None:

@@ -110,7 +110,9 @@ def _standing(turn: Turn, words: Words) -> Iterable[str]:
 
 
 def _buttons(turn: Turn, schedule: Schedule, words: Words) -> list[Block]:
-    if turn.state in (TurnState.DONE, TurnState.SNOOZED) or (schedule.options.get("digest") and not schedule.asks):
+    if turn.state in (TurnState.DONE, TurnState.SNOOZED, TurnState.MISSED) or (
+        schedule.options.get("digest") and not schedule.asks
+    ):
         return []
     wanted: list[tuple[str, str, str | None]] = [("done", words("Done"), "primary")]
     if turn.snoozed_until is None:

@@ -50,16 +50,19 @@ class Notices:
             await self.database.write(lambda c: timetable.put_off(c, turn, self._quiet_until))
         except SlackApiError as error:
             log.warning("a reminder could not be posted", schedule=schedule.id, error=error.response.get("error"))
-            again = None if turn.tries >= MAX_TRIES else self.clock() + min(5 * SECOND * 2**turn.tries, LONGEST_PAUSE)
-            await self.database.write(lambda c: timetable.put_off(c, turn, again, tried=True))
+            again = self.clock() + min(5 * SECOND * 2**turn.tries, LONGEST_PAUSE)
+            await self._try_again(turn, again)
+
+    async def _try_again(self, turn: Turn, at: Micros) -> None:
+        """Some tries, and no more: but what was snoozed comes once more, however its post looks until then."""
+        again = at if turn.tries < MAX_TRIES else turn.snoozed_until if turn.state is TurnState.SNOOZED else None
+        await self.database.write(lambda c: timetable.put_off(c, turn, again, tried=True))
 
     async def _draw(self, turn: Turn, schedule: Schedule) -> None:
-        woken = turn.state is TurnState.SNOOZED and self.clock() >= (turn.snoozed_until or 0)
-        if turn.state is TurnState.MADE or woken:
+        if turn.state is TurnState.MADE:
             await self._post(turn, schedule)
         elif turn.ts is None:  # it was answered before we know where it stands
-            again = None if turn.tries >= MAX_TRIES else self.clock() + SECOND
-            await self.database.write(lambda c: timetable.put_off(c, turn, again, tried=True))
+            await self._try_again(turn, self.clock() + SECOND)
         else:
             await self._redraw(turn, schedule)
 
