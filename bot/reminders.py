@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -206,21 +206,23 @@ class Reminders:
 
     async def resume(self, schedule: Schedule, person: Person) -> Schedule:
         """Go on with the next turn from now. Raises NotAllowed or Moved."""
-        return await self._change(schedule, person, "resume", {Standing.PAUSED}, self._resumed(schedule))
+        changes = self._resumed(schedule, self.clock() + 1)
+        return await self._change(schedule, person, "resume", {Standing.PAUSED}, changes)
 
     async def stop(self, schedule: Schedule, person: Person) -> Schedule:
         """End it. Turns that were made already go their own way. Raises NotAllowed or Moved."""
         changes = {"state": Standing.ENDED, "ended": Ended.STOPPED, "next_at": None, "paused_until": None}
         return await self._change(schedule, person, "stop", {Standing.ACTIVE, Standing.PAUSED}, changes)
 
-    def _resumed(self, schedule: Schedule) -> dict[str, Any]:
-        turn = next(schedule.after(self.clock()), None)
-        if schedule.rule is None and (schedule.next_at or 0) > self.clock():
-            return {"state": Standing.ACTIVE, "paused_until": None}
+    def _resumed(self, schedule: Schedule, since: Micros) -> dict[str, Any]:
+        """On with the first turn at this instant or later, but with none that was made already."""
+        woken: dict[str, Any] = {"state": Standing.ACTIVE, "paused_until": None}
+        if (schedule.next_at or 0) >= since:
+            return woken
+        turn = next(schedule.after(since - 1), None)
         if turn is None:
             return {"state": Standing.ENDED, "ended": Ended.FINISHED, "next_at": None, "paused_until": None}
-        changes = {"next_at": micros_of(turn.instant), "next_local": name_of(turn)}
-        return {"state": Standing.ACTIVE, "paused_until": None, **changes}
+        return woken | {"next_at": micros_of(turn.instant), "next_local": name_of(turn)}
 
     async def _change(
         self, schedule: Schedule, person: Person, action: str, allowed: set[Standing], changes: dict[str, Any]
@@ -307,8 +309,14 @@ class Reminders:
                 log.info("a turn sleeps on, since Slack does not answer", schedule=schedule.id, about=str(error)[:1])
 
     def _wake_up(self, connection: Connection) -> None:
+        """Pauses end at their own instant: what fell due between it and now comes, or was missed, like any other."""
         for schedule in timetable.awake(connection, self.clock(), AT_ONCE):
-            self._write_change(connection, schedule, "clock", "resume", self._resumed(schedule))
+            changes = self._resumed(schedule, schedule.paused_until or 0)
+            resumed = self._write_change(connection, schedule, "clock", "resume", changes)
+            if resumed is not None and resumed.ended is not None:
+                template = "Its time came while it was paused, so it has ended. It said: “{text}”"
+                told = Sentence(template, {"text": schedule.text})
+                self._tell(connection, schedule, "ended:paused", told, schedule.channel)
 
     def _due(self, connection: Connection) -> list[Schedule]:
         now = self.clock()
@@ -408,12 +416,11 @@ class Reminders:
             broadcast=planned.id if planned else None,
             changed_at=now,
         )
-        if planned is not None:
-            if timetable.add_turn(connection, turn):
-                schedule = self._enter(connection, schedule, planned, voters)
-        else:
-            self._open(connection, schedule, turn)
-        self._advance(connection, schedule, now)
+        if planned is None:
+            new = self._open(connection, schedule, turn)
+        elif new := timetable.add_turn(connection, turn):
+            schedule = self._enter(connection, schedule, planned, voters)
+        self._advance(connection, schedule, now, counted=new)
 
     def _enter(
         self, connection: Connection, schedule: Schedule, planned: Broadcast, voters: tuple[str, ...]
@@ -429,18 +436,21 @@ class Reminders:
             self.workflow.enter(connection, planned)
         return timetable.find(connection, schedule.workspace, schedule.id, lock=True)
 
-    def _open(self, connection: Connection, schedule: Schedule, turn: Turn) -> None:
-        """A reminder that asks for an answer is not posted again while the last one is unanswered."""
+    def _open(self, connection: Connection, schedule: Schedule, turn: Turn) -> bool:
+        """A reminder that asks for an answer is not posted again while the last one is unanswered. False: it was there
+        already."""
         now, open_one = self.clock(), timetable.unanswered(connection, schedule) if schedule.asks else None
         if open_one is None:
-            timetable.add_turn(connection, dataclasses.replace(turn, draw_at=now))
-        elif timetable.add_turn(connection, dataclasses.replace(turn, state=TurnState.LEFT_OUT)):
+            return timetable.add_turn(connection, dataclasses.replace(turn, draw_at=now))
+        new = timetable.add_turn(connection, dataclasses.replace(turn, state=TurnState.LEFT_OUT))
+        if new:
             more = {"left_out": open_one.left_out + 1, "draw_at": open_one.draw_at or now}
             timetable.change_turn(connection, open_one, now, **more)
+        return new
 
-    def _advance(self, connection: Connection, schedule: Schedule, now: Micros) -> None:
-        """On to the next turn, or to the end."""
-        left = None if schedule.remaining is None else schedule.remaining - 1
+    def _advance(self, connection: Connection, schedule: Schedule, now: Micros, *, counted: bool) -> None:
+        """On to the next turn, or to the end. `counted`: this one was made just now."""
+        left = None if schedule.remaining is None else schedule.remaining - counted
         turn = next(schedule.after(schedule.next_at or now), None)
         if turn is None or left == 0:
             changes: dict[str, Any] = {"state": Standing.ENDED, "ended": Ended.FINISHED, "next_at": None}
@@ -490,21 +500,29 @@ class Reminders:
                 upcoming = turn
                 break
             missed.append((name_of(turn), micros_of(turn.instant)))
-        for local, at in missed[-MISSED_ROWS:]:
+        missed = [*missed[:-MISSED_ROWS], *self._write_missed(connection, schedule, missed[-MISSED_ROWS:])]
+        if missed:
+            self._tell_missed(connection, schedule, missed, template)
+        changes: dict[str, Any] = {"state": Standing.ENDED, "ended": Ended.FINISHED, "next_at": None}
+        if upcoming is not None:
+            changes = {"next_at": micros_of(upcoming.instant), "next_local": name_of(upcoming)}
+        timetable.change(connection, schedule, now, **changes)
+
+    def _write_missed(
+        self, connection: Connection, schedule: Schedule, missed: list[tuple[str, Micros]]
+    ) -> Iterator[tuple[str, Micros]]:
+        """Those of them that nobody has made before."""
+        for local, at in missed:
             row = Turn(
                 workspace=schedule.workspace,
                 schedule=schedule.id,
                 local=local,
                 at=at,
                 state=TurnState.MISSED,
-                changed_at=now,
+                changed_at=self.clock(),
             )
-            timetable.add_turn(connection, row)
-        self._tell_missed(connection, schedule, missed, template)
-        changes: dict[str, Any] = {"state": Standing.ENDED, "ended": Ended.FINISHED, "next_at": None}
-        if upcoming is not None:
-            changes = {"next_at": micros_of(upcoming.instant), "next_local": name_of(upcoming)}
-        timetable.change(connection, schedule, now, **changes)
+            if timetable.add_turn(connection, row):
+                yield local, at
 
     def _tell_missed(
         self, connection: Connection, schedule: Schedule, missed: list[tuple[str, Micros]], template: str | None

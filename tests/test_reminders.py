@@ -434,6 +434,81 @@ async def test_paused_until_a_date_it_comes_back_by_itself(desk: Desk) -> None:
     assert [turn.local for turn in await desk.turns(schedule)] == ["2026-12-03T09:00", "2026-12-04T09:00"]
 
 
+async def test_a_pause_until_the_hour_of_a_turn_ends_with_that_turn(desk: Desk) -> None:
+    schedule = await desk.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
+    await desk.reminders.pause(schedule, CLEO, at("2026-12-03T09:00"))
+    await desk.until("2026-12-03T10:00")
+    assert [turn.local for turn in await desk.turns(schedule)] == ["2026-12-03T09:00"]
+
+
+async def test_what_fell_due_after_a_pause_while_nobody_was_there_was_missed_and_is_told(desk: Desk) -> None:
+    schedule = await desk.add(Kind.REMINDER, "every day 9:00", "Payroll", closed=Closed.KEEP)
+    await desk.reminders.pause(schedule, CLEO, at("2026-12-03T00:00"))
+    desk.core.now = at("2026-12-03T12:00")
+    await desk.until("2026-12-04T10:00")
+    turns = [(turn.local, turn.state) for turn in await desk.turns(schedule)]
+    assert turns == [("2026-12-03T09:00", TurnState.MISSED), ("2026-12-04T09:00", TurnState.OPEN)]
+    (told,) = await desk.told()
+    assert "I was away" in told
+    assert "Payroll" in told
+
+
+@pytest.mark.parametrize(
+    ("kind", "typed", "until"),
+    [
+        (Kind.REMINDER, "tomorrow 9:00", None),
+        (Kind.REMINDER, "every day 9:00", "2026-12-01T23:59"),
+        (Kind.BROADCAST, "every day 9:00", "2026-12-01T23:59"),
+    ],
+)
+async def test_what_ended_while_it_was_paused_is_told_in_its_channel(
+    desk: Desk, kind: Kind, typed: str, until: str | None
+) -> None:
+    ends = at(until) if until else None
+    schedule = await desk.add(kind, typed, "Payroll", until=ends, closed=Closed.KEEP)
+    await desk.reminders.pause(schedule, CLEO, at("2026-12-02T09:00"))
+    await desk.until("2026-12-04T10:00")
+    assert (await desk.now(schedule)).ended is Ended.FINISHED
+    assert await desk.turns(schedule) == []
+    (told,) = await desk.told()
+    assert "while it was paused" in told
+    assert "Payroll" in told
+
+
+async def test_once_paused_until_before_its_time_still_comes(desk: Desk) -> None:
+    schedule = await desk.add(Kind.REMINDER, "2026-12-03 9:00")
+    await desk.reminders.pause(schedule, CLEO, at("2026-12-02T12:00"))
+    await desk.until("2026-12-03T10:00")
+    assert [turn.local for turn in await desk.turns(schedule)] == ["2026-12-03T09:00"]
+
+
+@pytest.mark.parametrize("until", [None, "2026-11-30T20:00"])
+async def test_a_turn_that_was_made_before_a_pause_is_counted_once(desk: Desk, until: str | None) -> None:
+    daily = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP, count=2)
+    await desk.until("2026-11-30T11:00")
+    paused = await desk.reminders.pause(await desk.now(daily), CLEO, at(until) if until else None)
+    if until is None:
+        await desk.reminders.resume(paused, CLEO)
+    await desk.until("2026-12-05T12:00")
+    assert [turn.local for turn in await desk.turns(daily)] == ["2026-12-01T09:00", "2026-12-02T09:00"]
+
+
+async def test_a_turn_that_stands_in_the_way_is_neither_made_nor_counted_nor_missed_again(desk: Desk) -> None:
+    """As an older version left it, which went back to a turn that it had made before a pause."""
+    daily = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP, count=2)
+    await desk.until("2026-11-30T11:00")
+    back: dict[str, Any] = {"next_at": at("2026-12-01T09:00"), "next_local": "2026-12-01T09:00"}
+    await desk.core.database.write(lambda c: c.execute(tables.schedules.update().values(**back)))
+    await desk.reminders.tick()
+    now = await desk.now(daily)
+    assert (now.next_local, now.remaining, len(await desk.turns(daily))) == ("2026-12-02T09:00", 1, 1)
+    await desk.core.database.write(lambda c: c.execute(tables.schedules.update().values(**back)))
+    desk.core.now = at("2026-12-01T12:00")
+    await desk.reminders.tick()
+    assert await desk.told() == []
+    assert [turn.state for turn in await desk.turns(daily)] == [TurnState.MADE]
+
+
 async def test_paused_it_waits_until_somebody_resumes_it(desk: Desk) -> None:
     schedule = await desk.add(Kind.BROADCAST, "every day 9:00", closed=Closed.KEEP)
     await desk.reminders.pause(schedule, CLEO, None)
