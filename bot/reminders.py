@@ -199,6 +199,14 @@ class Reminders:
         """Those that have not ended, the next one first."""
         return await self.database.read(lambda c: timetable.listed(c, workspace, kind, AT_ONCE))
 
+    async def made(self, schedule: Schedule) -> list[Broadcast]:
+        """The turns that were made already and have not ended: no pause, and no end, of the schedule stops them."""
+
+        def look(connection: Connection) -> list[Broadcast]:
+            return [store.find(connection, schedule.workspace, id) for id in timetable.living(connection, schedule)]
+
+        return await self.database.read(look)
+
     async def pause(self, schedule: Schedule, person: Person, until: Micros | None) -> Schedule:
         """No turns until somebody resumes it, or until that instant. Raises NotAllowed or Moved."""
         changes = {"state": Standing.PAUSED, "paused_until": until}

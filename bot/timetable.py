@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, insert, literal_column, not_, or_, select, update
 
 from bot import store
-from bot.broadcast import Micros, NotFound
+from bot.broadcast import Micros, NotFound, State
 from bot.schedule import UNANSWERED, Cover, Ended, Kind, Schedule, Standing, Turn, TurnState
-from bot.tables import SHAPE, occurrences, schedules
+from bot.tables import SHAPE, broadcasts, occurrences, schedules
 from bot.when import Closed
 
 UNDERSTOOD = schedules.c.shape <= SHAPE
@@ -148,6 +148,15 @@ def turns_of(connection: Connection, workspace: str, schedule: str, limit: int) 
     mine = and_(occurrences.c.workspace == workspace, occurrences.c.schedule == schedule)
     statement = select(occurrences).where(mine).order_by(occurrences.c.at.desc()).limit(limit)
     return [_to_turn(row) for row in connection.execute(statement).mappings()]
+
+
+def living(connection: Connection, schedule: Schedule) -> list[str]:
+    """Which broadcasts that a schedule made may still be sent, or asked for: their ids, the next one first."""
+    mine = and_(occurrences.c.workspace == schedule.workspace, occurrences.c.schedule == schedule.id)
+    of = and_(broadcasts.c.workspace == occurrences.c.workspace, broadcasts.c.id == occurrences.c.broadcast)
+    still = broadcasts.c.state.in_((State.PENDING, State.SCHEDULED, State.HELD))
+    statement = select(broadcasts.c.id).select_from(occurrences).join(broadcasts, of).where(mine, still)
+    return list(connection.execute(statement.order_by(occurrences.c.at)).scalars())
 
 
 def unanswered(connection: Connection, schedule: Schedule) -> Turn | None:

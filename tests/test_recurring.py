@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
+
 from bot import tables
 from bot.app import Bot
 from bot.broadcast import SECOND, Action, State, now
@@ -90,6 +92,33 @@ async def test_it_is_paused_resumed_and_stopped_by_its_id(sandbox: Sandbox, bot:
     assert "moved on" in await say(sandbox, f"/broadcast stop {id}")
     assert id not in await say(sandbox, "/broadcast reminders")
     assert "It ended: somebody stopped it" in await say(sandbox, f"/broadcast show {id}")
+
+
+@pytest.mark.parametrize("deed", ["pause", "stop"])
+async def test_what_was_made_before_a_pause_or_a_stop_is_named_with_what_becomes_of_it(
+    sandbox: Sandbox, bot: Bot, deed: str
+) -> None:
+    id = ID.findall(await say(sandbox, '/broadcast every "day 9:00" clients marketing holidays=keep Soldes'))[0]
+    post = await card(sandbox)
+    row = await newest(bot)
+    told = await say(sandbox, f"/broadcast {deed} {id}")
+    assert f"The card of *{row.id}* stands already, and waits for approval" in told
+    assert f"`/broadcast cancel {row.id}` stops it" in told
+    await sandbox.acting.click("U0ANA", HERE, post["ts"], "broadcast.approve")
+    await sandbox.until(lambda: "Approved by" in shown(post))
+    if deed == "pause":
+        told = await say(sandbox, f"/broadcast pause {id} until=2027-01-11")
+        assert f"The card of *{row.id}* stands already, and it goes out by itself" in told
+    else:
+        assert (await newest(bot)).state is State.SCHEDULED
+    await say(sandbox, f"/broadcast cancel {row.id}")
+    if deed == "pause":
+        assert "card" not in await say(sandbox, f"/broadcast pause {id}")
+
+
+async def test_what_is_stopped_before_anything_was_made_names_no_card(sandbox: Sandbox, bot: Bot) -> None:
+    id = ID.findall(await say(sandbox, '/broadcast remind "every monday 9:00" Stand-up'))[0]
+    assert await say(sandbox, f"/broadcast stop {id}") == f"*{id}* has ended."
 
 
 async def test_what_is_wrong_is_said_and_what_was_typed_is_kept(sandbox: Sandbox, bot: Bot) -> None:

@@ -15,11 +15,12 @@ from slack_sdk.errors import SlackApiError
 
 from bot import store, tables, timetable
 from bot.backup import hold_all
-from bot.broadcast import SECOND, Action, Broadcast, NotAccepted, NotAllowed, State
+from bot.broadcast import SECOND, Action, Broadcast, Hold, NotAccepted, NotAllowed, State
 from bot.database import Database
 from bot.policy import CannotTell, Person
 from bot.reminders import Asked, Moved, Reminders
 from bot.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
+from bot.slack import boards
 from bot.slack.notices import Notices
 from bot.slack.threads import MAX_TRIES, Threads
 from bot.slack.views import Post
@@ -516,6 +517,28 @@ async def test_paused_it_waits_until_somebody_resumes_it(desk: Desk) -> None:
     assert await desk.turns(schedule) == []
     resumed = await desk.reminders.resume(await desk.now(schedule), CLEO)
     assert resumed.next_local == "2026-12-11T09:00"  # not one of those that passed meanwhile
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"state": State.PENDING}, "waits for approval"),
+        ({"state": State.SCHEDULED}, "goes out by itself"),
+        ({"state": State.HELD, "hold": Hold.HOURS}, "goes out by itself"),
+        ({"state": State.HELD, "hold": Hold.LATE}, "it is held"),
+        ({"state": State.CANCELLED}, None),
+        ({"state": State.SENT}, None),
+    ],
+)
+async def test_of_the_turns_that_were_made_those_are_named_that_may_still_go(
+    desk: Desk, changes: dict[str, Any], expected: str | None
+) -> None:
+    daily = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP)
+    await desk.until("2026-11-30T11:00")
+    await desk.core.edit((await desk.broadcasts())[0], **changes)
+    told = [boards.still_on_its_way(row, words_for("en")) for row in await desk.reminders.made(daily)]
+    assert len(told) == (1 if expected else 0)
+    assert all(str(expected) in line for line in told)
 
 
 async def test_of_two_who_change_it_at_once_one_is_told_that_it_moved(desk: Desk) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from babel.dates import format_date
 
-from bot.broadcast import Broadcast
+from bot.broadcast import Broadcast, Hold, State
 from bot.policy import mentions
 from bot.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
 from bot.slack.views import Block, Post, context, lines, plain, quote, section, when
@@ -186,6 +186,18 @@ def asked(schedule: Schedule, upcoming: Sequence[Occurrence], words: Words) -> P
         told.append(words("One approval is for {covers} of them, as long as nothing changes.", covers=covers))
     told.append(words("`/broadcast stop {id}` ends it, `/broadcast pause {id}` holds it.", id=schedule.id))
     return lines(told)
+
+
+def still_on_its_way(row: Broadcast, words: Words) -> str:
+    """What becomes of a turn that was made before its schedule was paused or stopped."""
+    named = {"id": row.id, "start_at": when(row.due or row.hold_until or row.send_at or 0, row.zone)}
+    if row.state is State.SCHEDULED or row.hold is Hold.HOURS:
+        told = words("The card of *{id}* stands already, and it goes out by itself {start_at}.", **named)
+    elif row.state is State.PENDING:
+        told = words("The card of *{id}* stands already, and waits for approval to go out {start_at}.", **named)
+    else:
+        told = words("The card of *{id}* stands already; it is held, and asks what to do.", **named)
+    return f"{told} " + words("`/broadcast cancel {id}` stops it.", id=row.id)
 
 
 def spelled(turn: Occurrence, words: Words) -> str:

@@ -22,7 +22,7 @@ from bot.slack.answers import Body, Subcommand, Typing, form_audiences
 from bot.slack.people import People
 from bot.slack.views import Post
 from bot.when import Closed, NotATime, parse_when
-from bot.words import words_for
+from bot.words import Words, words_for
 from providers.base import Purpose
 
 CHANNEL = re.compile(r"^\s*<#([CG][A-Z0-9]+)(?:\|[^>]*)?>\s*")
@@ -174,9 +174,11 @@ class Recurring:
         until = parts.options.get("until") or parts.text
         paused = await self.reminders.pause(schedule, asked.person, self._back_on(until, asked.person.zone))
         if paused.paused_until is None:
-            return Post(asked.words("*{id}* is paused. `/broadcast resume {id}` ends it.", id=paused.id))
-        back_at = views.when(paused.paused_until, paused.zone)
-        return Post(asked.words("*{id}* is paused until {back_at}.", id=paused.id, back_at=back_at))
+            told = asked.words("*{id}* is paused. `/broadcast resume {id}` ends it.", id=paused.id)
+        else:
+            back_at = views.when(paused.paused_until, paused.zone)
+            told = asked.words("*{id}* is paused until {back_at}.", id=paused.id, back_at=back_at)
+        return views.lines([told, *await self._made(paused, asked.words)])
 
     def _back_on(self, until: str, zone: str) -> Micros | None:
         """A day alone means its beginning."""
@@ -199,9 +201,11 @@ class Recurring:
             return self._usage("stop", asked)
         stopped = await self.reminders.stop(await self._named(asked), asked.person)
         told = asked.words("*{id}* has ended.", id=stopped.id)
-        if stopped.kind is Kind.BROADCAST:
-            told += " " + asked.words("A card that stands already goes its own way: cancel it there.")
-        return Post(told)
+        return views.lines([told, *await self._made(stopped, asked.words)])
+
+    async def _made(self, schedule: Schedule, words: Words) -> list[str]:
+        """What goes its own way all the same, and how to stop that."""
+        return [boards.still_on_its_way(row, words) for row in await self.reminders.made(schedule)]
 
     async def _named(self, asked: Typing) -> Schedule:
         id, _ = typed.first_word(asked.text)
