@@ -15,12 +15,12 @@ from slack_sdk.errors import SlackApiError
 
 from bot import store, tables, timetable
 from bot.backup import hold_all
-from bot.broadcast import SECOND, Action, Broadcast, Hold, NotAccepted, NotAllowed, State
+from bot.broadcast import SECOND, Action, Broadcast, Hold, NotAccepted, NotAllowed, Sentence, State
 from bot.database import Database
 from bot.policy import CannotTell, Person
 from bot.reminders import Asked, Moved, Reminders
 from bot.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
-from bot.slack import boards
+from bot.slack import boards, views
 from bot.slack.notices import Notices
 from bot.slack.threads import MAX_TRIES, Threads
 from bot.slack.views import Post
@@ -65,8 +65,10 @@ class Channel:
     def __init__(self) -> None:
         self.posts: dict[str, Post] = {}
         self.refuses: str | None = None
+        self.tried = 0
 
     async def post(self, channel: str, post: Post, metadata: Mapping[str, Any]) -> dict[str, str]:
+        self.tried += 1
         if self.refuses:
             raise SlackApiError("refused", {"ok": False, "error": self.refuses})
         ts = f"{len(self.posts) + 1}.0"
@@ -862,3 +864,46 @@ async def test_after_a_restore_a_pause_does_not_end_by_itself_nor_on_an_old_appr
     await desk.until("2026-12-07T10:00")
     assert (await desk.broadcasts())[-1].state is State.PENDING
     assert desk.core.sandbox.vendors.ledger == []
+
+
+# --- what Slack refuses ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("error", "tries"), [("restricted_action", 1), ("some_new_error", 21)])
+async def test_a_reminder_that_slack_refuses_is_told_to_its_owner_once(desk: Desk, error: str, tries: int) -> None:
+    schedule = await desk.add(Kind.REMINDER, "tomorrow 9:00", "Payroll")
+    desk.channel.refuses = error
+    desk.core.now = at("2026-12-01T09:00")
+    await desk.reminders.tick()
+    for _ in range(150):
+        await desk.post()
+        desk.core.now += 60 * SECOND
+    assert desk.channel.tried == tries
+    (turn,) = await desk.turns(schedule)
+    assert (turn.state, turn.draw_at) == (TurnState.MISSED, None)
+    rows = await desk.core.database.read(lambda c: c.execute(tables.posts.select()).mappings().all())
+    (told,) = [row for row in rows if row["place"] == CLEO.id]
+    said = views.message(Sentence.of(told["sentence"]), told["mention"], words_for("en")).text
+    assert f"*{schedule.id}* in <#C1>" in said
+    assert "2026-12-01 08:00 UTC" in said
+    assert "Payroll" in said
+
+
+async def test_one_that_asks_and_was_refused_does_not_silence_the_next_one(desk: Desk) -> None:
+    schedule = await desk.add(Kind.REMINDER, "every day 9:00", options={"answer": True}, closed=Closed.KEEP)
+    desk.channel.refuses = "restricted_action"
+    await desk.until("2026-12-01T10:00")
+    desk.channel.refuses = None
+    await desk.until("2026-12-02T10:00")
+    assert [turn.state for turn in await desk.turns(schedule)] == [TurnState.MISSED, TurnState.OPEN]
+
+
+async def test_a_post_that_cannot_be_redrawn_is_left_as_it_is(desk: Desk) -> None:
+    schedule = await desk.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
+    await desk.until("2026-12-01T09:00")
+    await desk.reminders.answer((await desk.turns(schedule))[0], CLEO, snooze=False)
+    desk.channel.refuses = "cant_update_message"
+    await desk.post()
+    (turn,) = await desk.turns(schedule)
+    assert (turn.state, turn.draw_at) == (TurnState.DONE, None)
+    assert await desk.told() == []

@@ -40,7 +40,7 @@ FIRST = {
     "NotReady",
 }
 SECOND = {"Problem", "NotATime", "Evidence"}
-NAMES = {"template", "MAY_HAVE_GONE", "RETIRED", "GONE", "REPORTED", "TOLD", "LOST", "PAUSED", "UNASKED"}
+NAMES = {"template", "MAY_HAVE_GONE", "RETIRED", "GONE", "REPORTED", "TOLD", "LOST", "PAUSED", "UNASKED", "REFUSED"}
 
 
 def literals(node: ast.AST | None) -> Iterator[str]:

@@ -50,7 +50,7 @@ TURNS: Mapping[TurnState, str] = {
     TurnState.SNOOZED: "snoozed",
     TurnState.DONE: "done",
     TurnState.LEFT_OUT: "left out, the one before was unanswered",
-    TurnState.MISSED: "missed, I was away",
+    TurnState.MISSED: "missed",
 }
 
 

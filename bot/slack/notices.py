@@ -10,7 +10,7 @@ from slack_sdk.errors import SlackApiError
 from sqlalchemy import Connection
 
 from bot import store, timetable
-from bot.broadcast import SECOND, Clock, Micros
+from bot.broadcast import SECOND, Clock, Micros, Sentence
 from bot.database import Database
 from bot.schedule import Schedule, Turn, TurnState
 from bot.slack import boards
@@ -21,6 +21,15 @@ from bot.words import Words
 log = structlog.get_logger(__name__)
 
 DAY = 24 * 3600 * SECOND
+#: What Slack answers where no waiting helps.
+FOR_GOOD = frozenset(
+    {
+        *("channel_not_found", "not_in_channel", "is_archived", "is_inactive", "missing_scope", "no_permission"),
+        *("restricted_action", "restricted_action_read_only_channel", "restricted_action_thread_only_channel"),
+        *("ekm_access_denied", "team_access_not_granted", "cant_update_message", "edit_window_closed", "msg_too_long"),
+    }
+)
+REFUSED = "Slack did not let me post *{id}* in {channel}, where it was to be at {planned_at}. It said: “{text}”"
 
 
 class Notices:
@@ -49,20 +58,35 @@ class Notices:
             self._quiet_until = self.clock() + pause
             await self.database.write(lambda c: timetable.put_off(c, turn, self._quiet_until))
         except SlackApiError as error:
-            log.warning("a reminder could not be posted", schedule=schedule.id, error=error.response.get("error"))
-            again = self.clock() + min(5 * SECOND * 2**turn.tries, LONGEST_PAUSE)
-            await self._try_again(turn, again)
+            code = error.response.get("error")
+            log.warning("a reminder could not be posted", schedule=schedule.id, error=code)
+            if code in FOR_GOOD or turn.tries >= MAX_TRIES:
+                await self.database.write(lambda c: self._give_up(c, turn, schedule))
+            else:
+                again = self.clock() + min(5 * SECOND * 2**turn.tries, LONGEST_PAUSE)
+                await self.database.write(lambda c: timetable.put_off(c, turn, again, tried=True))
 
-    async def _try_again(self, turn: Turn, at: Micros) -> None:
-        """Some tries, and no more: but what was snoozed comes once more, however its post looks until then."""
-        again = at if turn.tries < MAX_TRIES else turn.snoozed_until if turn.state is TurnState.SNOOZED else None
-        await self.database.write(lambda c: timetable.put_off(c, turn, again, tried=True))
+    def _give_up(self, connection: Connection, turn: Turn, schedule: Schedule) -> None:
+        """What was never posted is told to its owner; what was snoozed comes once more, however its post looks."""
+        now = self.clock()
+        if turn.state is not TurnState.MADE:
+            timetable.put_off(connection, turn, turn.snoozed_until if turn.state is TurnState.SNOOZED else None)
+        elif timetable.change_turn(connection, turn, now, state=TurnState.MISSED, draw_at=None):
+            values: dict[str, str | int | Sentence] = {"id": schedule.id, "channel": f"<#{schedule.channel}>"}
+            values |= {"planned_at": turn.snoozed_until or turn.at, "text": schedule.text}
+            key = f"schedule:{schedule.id}:refused:{turn.local}"
+            told = Sentence(REFUSED, values)
+            store.post(connection, schedule.workspace, key, schedule.owner, told, mention=None, at=now)
 
     async def _draw(self, turn: Turn, schedule: Schedule) -> None:
         if turn.state is TurnState.MADE:
             await self._post(turn, schedule)
         elif turn.ts is None:  # it was answered before we know where it stands
-            await self._try_again(turn, self.clock() + SECOND)
+            again = self.clock() + SECOND
+            if turn.tries >= MAX_TRIES:
+                await self.database.write(lambda c: self._give_up(c, turn, schedule))
+            else:
+                await self.database.write(lambda c: timetable.put_off(c, turn, again, tried=True))
         else:
             await self._redraw(turn, schedule)
 
