@@ -13,7 +13,7 @@ from bot.broadcast import SECOND, Action, State, now
 from bot.policy import Person
 from sandbox.server import Sandbox
 from sandbox.world import Json
-from tests.ground import newest
+from tests.ground import StartBot, newest
 from tests.test_story import HERE, card
 
 ID = re.compile(r"\bB[A-Z2-9]{7}\b")
@@ -224,6 +224,37 @@ async def test_a_guest_asks_for_nothing_that_comes_again(sandbox: Sandbox, bot: 
     guest = next(person.id for person in sandbox.world.people.values() if person.guest)
     told = await say(sandbox, '/broadcast remind "tomorrow 9:00" Stand-up', who=guest)
     assert "Only full members" in told
+
+
+async def test_a_reminder_is_shown_to_those_who_are_in_its_channel_to_its_owner_and_to_admins_alone(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    bot = await start_bot(sandbox, admins=["U0DAN"])
+    board = sandbox.world.channels["G0BOARD"]
+    board.members.append("U0BELL")
+    assert {"U0CLEO", "U0DAN", "U0BEN"}.isdisjoint(board.members)
+    line = '/broadcast remind "every day 9:00" Licenciements le 15'
+    (id,) = set(ID.findall(await say(sandbox, line, who="U0ANA", channel="G0BOARD")))
+    for who in ("U0ANA", "U0DAN"):
+        assert "Licenciements" in await say(sandbox, "/broadcast reminders", who=who)
+        assert "Licenciements" in await say(sandbox, f"/broadcast show {id}", who=who)
+    assert await say(sandbox, "/broadcast reminders") == "There are no reminders yet. Try `/broadcast remind`."
+    unknown = await say(sandbox, "/broadcast show BXXXXXXX")
+    assert await say(sandbox, f"/broadcast show {id}") == unknown.replace("BXXXXXXX", id)
+    board.members.remove("U0ANA")  # an owner sees it still, though it stops at its next turn
+    board.members.append("U0CLEO")
+    bot.people.forget()
+    for who in ("U0ANA", "U0CLEO"):
+        assert "Licenciements" in await say(sandbox, "/broadcast reminders", who=who)
+
+
+async def test_a_guest_is_shown_nothing_that_comes_again(sandbox: Sandbox, bot: Bot) -> None:
+    guest = next(person.id for person in sandbox.world.people.values() if person.guest)
+    (id,) = set(ID.findall(await say(sandbox, '/broadcast remind "every monday 9:00" Stand-up')))
+    for line in ("reminders", "schedules", f"show {id}"):
+        told = await say(sandbox, f"/broadcast {line}", who=guest)
+        assert "Only full members" in told, line
+        assert "Stand-up" not in told
 
 
 async def test_the_answer_is_in_the_readers_language(sandbox: Sandbox, bot: Bot) -> None:

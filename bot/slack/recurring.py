@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot import store, timetable
+from bot import policy, store, timetable
 from bot import text as texts
-from bot.broadcast import Clock, Complaint, Micros, NotAccepted, NotAllowed, Sentence, moment
+from bot.broadcast import Clock, Complaint, Micros, NotAccepted, NotAllowed, NotFound, Sentence, moment
 from bot.policy import Person
 from bot.reminders import Asked, Reminders
 from bot.schedule import Kind, Schedule, micros_of
@@ -148,17 +149,31 @@ class Recurring:
 
     async def schedules(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Show the recurring broadcasts."""
+        policy.must_be_member(asked.person)
         found = await self.reminders.listed(asked.person.workspace, Kind.BROADCAST)
         return boards.listing(found, Kind.BROADCAST, asked.words)
 
     async def list_reminders(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Show the reminders."""
+        policy.must_be_member(asked.person)
         found = await self.reminders.listed(asked.person.workspace, Kind.REMINDER)
-        return boards.listing(found, Kind.REMINDER, asked.words)
+        return boards.listing(await self._seen_by(asked.person, found), Kind.REMINDER, asked.words)
+
+    async def _seen_by(self, person: Person, found: Sequence[Schedule]) -> list[Schedule]:
+        """What is said in a channel is for those who are in it, for its owner and for admins. Raises CannotTell."""
+        if person.id in self.desk.settings.admins:
+            return list(found)
+        channels = list({schedule.channel for schedule in found if schedule.owner != person.id})
+        inside = await asyncio.gather(*(self.people.is_in(channel, person.id) for channel in channels))
+        theirs = {channel for channel, is_in in zip(channels, inside, strict=True) if is_in}
+        return [schedule for schedule in found if schedule.owner == person.id or schedule.channel in theirs]
 
     async def show(self, asked: Typing, id: str) -> Post:
-        """One schedule with its latest turns. Raises NotFound."""
+        """One schedule with its latest turns. Raises NotFound, NotAllowed or CannotTell."""
+        policy.must_be_member(asked.person)
         schedule = await self.reminders.find(asked.person.workspace, id)
+        if schedule.kind is Kind.REMINDER and not await self._seen_by(asked.person, [schedule]):
+            raise NotFound(schedule.id)
         turns = await self.reminders.database.read(
             lambda c: timetable.turns_of(c, schedule.workspace, schedule.id, boards.LATEST)
         )
