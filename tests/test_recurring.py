@@ -16,6 +16,7 @@ from sandbox.world import Json
 from tests.ground import StartBot, newest
 from tests.test_story import HERE, card
 
+SUMMER_OF_2027 = 1_814_400_000 * SECOND
 ID = re.compile(r"\bB[A-Z2-9]{7}\b")
 
 
@@ -150,6 +151,20 @@ async def test_what_is_wrong_is_said_and_what_was_typed_is_kept(sandbox: Sandbox
         assert "Stand-up" in kept, line
     assert await say(sandbox, "/broadcast reminders") == "There are no reminders yet. Try `/broadcast remind`."
     assert sandbox.acting.messages(HERE) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [("31 october 2027 2:30", "2027-10-31 02:30 (+02:00)"), ("2027-10-31T02:30+01:00", "2027-10-31 02:30 (+01:00)")],
+)
+async def test_what_comes_once_is_answered_with_its_instant_and_offset(
+    sandbox: Sandbox, start_bot: StartBot, typed: str, expected: str
+) -> None:
+    """In the night of two half past twos only the offset says which one it is."""
+    await start_bot(sandbox, clock=lambda: SUMMER_OF_2027)
+    told = await say(sandbox, f'/broadcast remind "{typed}" #general Stand-up')
+    assert "will be posted once" in told
+    assert expected in told
 
 
 async def test_in_a_direct_message_the_fix_is_to_name_a_channel(sandbox: Sandbox, bot: Bot) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from babel.dates import format_date
 
-from bot.broadcast import Broadcast, Hold, State
+from bot.broadcast import Broadcast, Hold, State, moment
 from bot.policy import mentions
 from bot.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
 from bot.slack.views import Block, Post, context, lines, plain, quote, section, when
@@ -262,9 +263,12 @@ def _turn(turn: Turn, words: Words) -> str:
 
 
 def upcoming(schedule: Schedule, count: int) -> list[Occurrence]:
-    """Its next turns, the first included."""
-    if schedule.next_at is None or schedule.rule is None:
+    """Its next turns, the first included; the only one of what comes once."""
+    if schedule.next_at is None:
         return []
+    if schedule.rule is None:
+        instant = moment(schedule.next_at)
+        return [Occurrence(instant.astimezone(ZoneInfo(schedule.zone)).replace(tzinfo=None), instant)]
     found = []
     for turn in schedule.after(schedule.next_at - 1):
         found.append(turn)
