@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -306,15 +306,18 @@ class Reminders:
         end pauses that are over."""
         await self.database.write(self._wake_up)
         for schedule in await self.database.read(self._due):
-            try:
-                await self._fire(schedule)
-            except CannotTell as error:
-                log.info("a turn waits, since Slack does not answer", schedule=schedule.id, about=str(error)[:1])
+            await self._alone(schedule, self._fire(schedule))
         for turn, schedule in await self.database.read(lambda c: timetable.woken(c, self.clock(), AT_ONCE)):
-            try:
-                await self._come_again(turn, schedule)
-            except CannotTell as error:
-                log.info("a turn sleeps on, since Slack does not answer", schedule=schedule.id, about=str(error)[:1])
+            await self._alone(schedule, self._come_again(turn, schedule))
+
+    async def _alone(self, schedule: Schedule, deed: Awaitable[None]) -> None:
+        """What goes wrong with one schedule waits for the next tick, and keeps no other one waiting."""
+        try:
+            await deed
+        except CannotTell as error:
+            log.info("a turn waits, since Slack does not answer", schedule=schedule.id, about=str(error)[:1])
+        except Exception as error:  # its class alone: its words may hold a text or a name
+            log.error("a turn could not be made", schedule=schedule.id, error=type(error).__name__)
 
     def _wake_up(self, connection: Connection) -> None:
         """Pauses end at their own instant: what fell due between it and now comes, or was missed, like any other."""

@@ -622,6 +622,51 @@ async def test_a_turn_that_nobody_could_approve_before_its_time_is_missed_and_th
     assert "Soldes" in told
 
 
+async def test_one_that_cannot_be_made_keeps_no_other_one_waiting(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = await desk.add(Kind.REMINDER, "tomorrow 9:00", "Payroll")
+    other = await desk.add(Kind.REMINDER, "tomorrow 9:01", "Stand-up")
+    broken: dict[str, Any] = {"zone": "Nowhere/At all", "rule": "0 9 * * *"}
+    rows = tables.schedules
+    await desk.core.database.write(lambda c: c.execute(rows.update().where(rows.c.id == first.id).values(**broken)))
+    desk.core.now = at("2026-12-01T09:01")
+    await desk.reminders.tick()
+    assert (len(await desk.turns(first)), len(await desk.turns(other))) == (0, 1)
+    logged = capsys.readouterr().err
+    assert first.id in logged
+    assert "Payroll" not in logged
+    assert "Nowhere" not in logged
+    mended: dict[str, Any] = {"zone": "Europe/Paris"}
+    await desk.core.database.write(lambda c: c.execute(rows.update().where(rows.c.id == first.id).values(**mended)))
+    await desk.reminders.tick()
+    assert len(await desk.turns(first)) == 1
+
+
+async def test_what_cannot_come_once_more_keeps_no_other_one_waiting(desk: Desk) -> None:
+    both = [await desk.add(Kind.REMINDER, typed) for typed in ("tomorrow 9:00", "every weekday 9:00")]
+    await desk.until("2026-12-01T09:00")
+    for one in both:
+        await desk.reminders.answer((await desk.turns(one))[0], CLEO, snooze=True)
+    await desk.post()
+    ask = desk.office.is_open
+    asked: list[str] = []
+
+    async def broken_once(channel: str) -> bool:
+        asked.append(channel)
+        if len(asked) == 1:
+            raise KeyError(channel)
+        return await ask(channel)
+
+    desk.office.is_open = broken_once  # type: ignore[method-assign]
+    desk.core.now += HOUR
+    await desk.reminders.tick()
+    states = [(await desk.turns(one))[0].state for one in both]
+    assert sorted(states) == [TurnState.MADE, TurnState.SNOOZED]
+    await desk.reminders.tick()
+    assert [(await desk.turns(one))[0].state for one in both] == [TurnState.MADE] * 2
+
+
 async def test_while_slack_is_silent_it_waits(desk: Desk) -> None:
     reminder = await desk.add(Kind.REMINDER, "tomorrow 9:00")
     desk.office.silent = True
