@@ -24,7 +24,6 @@ from bot.broadcast import (
     digest,
     micros,
     moment,
-    new_id,
 )
 from bot.database import Database
 from bot.hours import Holidays
@@ -125,7 +124,7 @@ class Reminders:
         now = self.clock()
         return Schedule(
             workspace=person.workspace,
-            id=new_id(),
+            id=self.workflow.make_id(),
             kind=asked.kind,
             key=key,
             owner=person.id,

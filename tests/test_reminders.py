@@ -224,6 +224,8 @@ async def test_an_approval_that_is_taken_back_after_its_turn_has_left_covers_no_
     assert (await desk.now(daily)).cover is None
     await desk.until("2026-12-04T10:00")
     assert len(desk.core.sandbox.vendors.ledger) == 1
+
+
 async def test_who_has_left_the_workspace_covers_nothing_however_the_settings_name_them(make_core: MakeCore) -> None:
     desk = Desk(make_core(**{"approval.approvers": APPROVERS[:2]}))
     await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 5}, closed=Closed.KEEP)

@@ -14,6 +14,8 @@ from sqlalchemy import Connection
 from bot.broadcast import TRANSITIONS, Action, Broadcast, Micros, State
 from bot.dispatch import Dispatcher, Gate
 from bot.policy import Person
+from bot.reminders import Reminders
+from bot.schedule import Schedule
 from bot.tracker import Tracker
 from bot.workflow import Workflow
 from providers.base import Accepted, Unavailable, Uncertain
@@ -35,12 +37,12 @@ def test_in_every_world_every_promise_holds(first: int) -> None:
 
 
 def test_the_worlds_go_through_the_whole_table() -> None:
-    left = {f"{state} {action}" for state, action in TRANSITIONS} - NOT_OF_THE_CORE
+    left = {f"{state} {action}" for state, action in TRANSITIONS} - NOT_OF_THE_CORE | {"a turn comes approved"}
     seeds = iter(range(WORLDS))
     while left:
         seed = next(seeds, None)
         assert seed is not None, sorted(left)
-        left -= {what for kind, what in run(seed).counts if kind == "moved"}
+        left -= {what for kind, what in run(seed).counts if kind in ("moved", "series")}
 
 
 #: What takes a form of Slack’s, a place where no card can stand, a restore just then, or the eye of a needle.
@@ -91,12 +93,20 @@ class Credulous(Tracker):
         super()._weigh(connection, row, type(evidence)(True, evidence.sentence, evidence.ids))
 
 
+class Generous(Reminders):
+    """Takes an approval of one turn for one of every turn, whoever gave it and whatever it was for."""
+
+    async def _covering(self, schedule: Schedule, planned: Broadcast) -> tuple[str, ...]:
+        return schedule.cover.voters if schedule.cover else ()
+
+
 MUTANTS = {
     "no gate": Parts(dispatcher=NoGate),
     "trusting": Parts(dispatcher=Trusting),
     "insisting": Parts(dispatcher=Insisting),
     "alone": Parts(workflow=Alone),
     "credulous": Parts(tracker=Credulous),
+    "generous": Parts(reminders=Generous),
 }
 
 

@@ -17,6 +17,7 @@ import structlog
 from bot.broadcast import Micros
 from bot.catalogue import Catalogue
 from bot.dispatch import Dispatcher
+from bot.reminders import Reminders
 from bot.store import database_time
 from bot.tracker import Tracker
 from bot.voices import Voices
@@ -45,6 +46,7 @@ class Parts:
     workflow: type[Workflow] = Workflow
     dispatcher: type[Dispatcher] = Dispatcher
     tracker: type[Tracker] = Tracker
+    reminders: type[Reminders] = Reminders
     door: type[CallbackDoor] = CallbackDoor
 
 
@@ -65,6 +67,7 @@ class Process:
             "sizes": self.dispatcher.learn_sizes,
             "expire": self.workflow.expire,
             "voices": self.voices.tick,
+            "remind": self.reminders.tick,
         }
         self._ringing: dict[str, asyncio.Task[None]] = {}
 
@@ -79,8 +82,16 @@ class Process:
         shared: dict[str, Any] = {"settings": settings, "providers": self.providers, "clock": self.clock}
         shared |= {"key": SECRET_KEY, "wake": lambda: None}
         self.workflow = parts.workflow(
-            self.database, desk, world.members, self.clock, lambda: None, world.person_of, make_id=world.new_id
+            self.database,
+            desk,
+            world.members,
+            self.clock,
+            lambda: None,
+            world.person,
+            heed=lambda workspace, paused: self.dispatcher.heed(workspace, paused),
+            make_id=world.new_id,
         )
+        self.reminders = parts.reminders(self.database, self.workflow, world, self.clock, lambda: None)
         self.voices = Voices(self.database, settings=settings, clock=self.clock, wake=lambda: None)
         self.dispatcher = parts.dispatcher(
             self.database,

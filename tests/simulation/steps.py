@@ -7,15 +7,31 @@ import dataclasses
 import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy.exc import DBAPIError
 
 from bot import store, tables
 from bot.backup import hold_all
-from bot.broadcast import SECOND, Action, BroadcastRequest, NotAccepted, NotAllowed, NotFound, State, TooLate, digest
+from bot.broadcast import (
+    SECOND,
+    Action,
+    BroadcastRequest,
+    NotAccepted,
+    NotAllowed,
+    NotFound,
+    State,
+    TooLate,
+    digest,
+    moment,
+)
 from bot.database import Busy, Unsure
 from bot.policy import CannotTell
+from bot.reminders import Asked, Moved, Reminders
+from bot.schedule import Kind
+from bot.when import Closed
 from providers.base import Purpose
 from tests.simulation.process import Killed, Process
 from tests.simulation.witness import STRANGER, Cast
@@ -35,6 +51,10 @@ if TYPE_CHECKING:
     from tests.simulation.run import World
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+PARIS = ZoneInfo("Europe/Paris")
+
+#: What any of the bot's answers may be, when people do what they do at a bad moment.
+REFUSALS = (NotAccepted, NotAllowed, TooLate, NotFound, CannotTell, Moved, Busy, Unsure, DBAPIError, Killed)
 
 
 @dataclass(frozen=True)
@@ -77,7 +97,7 @@ class Steps:
     async def _do(self, told: str, work: Awaitable[object]) -> None:
         try:
             await work
-        except (NotAccepted, NotAllowed, TooLate, NotFound, CannotTell, Busy, Unsure, DBAPIError, Killed) as error:
+        except REFUSALS as error:
             self.world.count("refused", type(error).__name__)
             self.world.say(f"  {told}: {type(error).__name__} {error}")
 
@@ -99,7 +119,7 @@ class Steps:
             return
         who = self.chance.choice((*by, *EVERYBODY, row["requester"], row["requester"], ADMIN))
         version = row["version"] if self.chance.random() < 0.97 else row["version"] + 1
-        work = process.workflow.act(TEAM, row["id"], action, person=self.world.person(who), version=version, **told)
+        work = process.workflow.act(TEAM, row["id"], action, person=self.world.somebody(who), version=version, **told)
         self._deed(f"{who} does {action} on {row['id']} through {process}", work)
 
     @step(9)
@@ -137,20 +157,50 @@ class Steps:
 
     async def _submit(self, process: Process, request: BroadcastRequest, key: str, who: str, postable: bool) -> None:
         try:
-            await process.workflow.submit(request, key=key, person=self.world.person(who), postable=postable)
+            await process.workflow.submit(request, key=key, person=self.world.somebody(who), postable=postable)
         except (Busy, Unsure, DBAPIError):
             again = self._somebody()
             if again is not None:
-                await again.workflow.submit(request, key=key, person=self.world.person(who), postable=postable)
+                await again.workflow.submit(request, key=key, person=self.world.somebody(who), postable=postable)
 
     @step(3)
+    async def ask_again_and_again(self) -> None:
+        """A recurring broadcast, whose approval may be for some of its turns."""
+        process, chance = self._somebody(), self.chance
+        if process is None:
+            return
+        who = chance.choice(ASKERS)
+        soon = moment(self.world.now()).astimezone(PARIS) + timedelta(minutes=chance.choice((15, 40, 300)))
+        options = {"audience": chance.choice(tuple(AUDIENCES)), "covers": chance.choice((1, 2, 4))}
+        options["purpose"] = chance.choice((Purpose.MARKETING, Purpose.TRANSACTIONAL)).value
+        text, count = f"{CANARY_TEXT} again {self._asked}", chance.choice((2, 4, 4))
+        asked = Asked(Kind.BROADCAST, f"day {soon:%H:%M}", "C1", text, Closed.KEEP, count=count, options=options)
+        told = f"{who} asks for {options['purpose']} to {options['audience']}, {count} times, each {asked.typed}"
+        work = process.reminders.add(asked, key=f"s{chance.random()}", person=self.world.somebody(who))
+        self._deed(f"{told}; an approval is for {options['covers']}", work)
+
+    @step(0.7)
+    async def change_a_series(self) -> None:
+        process = self._somebody()
+        schedules = self.world.memory.rows("SELECT id FROM schedules WHERE state != 'ended'")
+        if process is not None and schedules:
+            id, who = self.chance.choice(schedules)["id"], self.chance.choice((*APPROVERS, ADMIN))
+            what = self.chance.choice((Reminders.pause, Reminders.resume, Reminders.resume, Reminders.stop))
+            self._deed(f"{who} does {what.__name__} on {id}", self._change(process, id, what, who))
+
+    async def _change(self, process: Process, id: str, what: Callable[..., Awaitable[object]], who: str) -> None:
+        schedule, until = await process.reminders.find(TEAM, id), self.world.now() + int(HOUR) * SECOND
+        more = (until,) if what is Reminders.pause else ()
+        await what(process.reminders, schedule, self.world.somebody(who), *more)
+
+    @step(1.5)
     async def complete_a_draft(self) -> None:
         process, row = self._somebody(), self._one(State.DRAFT)
         if process is None or row is None:
             return
         who, key = row["requester"], f"{row['key']}+"
         request = self._request(who)
-        work = process.workflow.submit(request, key=key, person=self.world.person(who), draft=row["id"])
+        work = process.workflow.submit(request, key=key, person=self.world.somebody(who), draft=row["id"])
         self._deed(f"{who} completes the draft {row['id']}", work)
 
     @step(1)
@@ -170,7 +220,7 @@ class Steps:
         if process is None or row is None or not votes:
             return
         vote = self.chance.choice(votes)
-        work = process.workflow.withdraw(TEAM, row["id"], person=self.world.person(vote["approver"]), way=vote["way"])
+        work = process.workflow.withdraw(TEAM, row["id"], person=self.world.somebody(vote["approver"]), way=vote["way"])
         self._deed(f"{vote['approver']} takes the approval of {row['id']} back", work)
 
     @step(0.7)
@@ -223,7 +273,7 @@ class Steps:
     def _pause(self, *, on: bool) -> None:
         process, who = self._somebody(), self.chance.choice((ADMIN, ADMIN, ADMIN, "U0CLEO"))
         if process is not None:
-            work = process.workflow.pause_all(self.world.person(who), on=on)
+            work = process.workflow.pause_all(self.world.somebody(who), on=on)
             self._deed(f"{who} {'pauses' if on else 'resumes'} everything", work)
 
     @step(0.7)
@@ -375,7 +425,10 @@ class Steps:
         for _ in range(self.world.conditions.replicas):
             self.world.start_process()
         self.world.calm = True
-        await self.world.alive[0].workflow.pause_all(self.world.person(ADMIN), on=False)
+        process = self.world.alive[0]
+        await process.workflow.pause_all(self.world.somebody(ADMIN), on=False)
+        for schedule in await process.reminders.listed(TEAM, Kind.BROADCAST):
+            await process.reminders.stop(schedule, self.world.somebody(ADMIN))
 
     @step(0.15)
     async def redeploy_in_the_other_mode(self) -> None:
@@ -476,6 +529,8 @@ WORK = {
     "track": "SELECT 1 FROM broadcasts WHERE state IN ('sent', 'unknown') AND look_at <= :now"
     " OR progress_at <= :now LIMIT 1",
     "expire": "SELECT 1 FROM broadcasts WHERE state IN ('pending', 'held') AND expires_at <= :now LIMIT 1",
+    "remind": "SELECT 1 FROM schedules WHERE state != 'ended' AND (next_at <= :now + 86400000000"
+    " OR paused_until <= :now) LIMIT 1",
     "voices": "SELECT 1 FROM broadcasts WHERE voice_at <= :now LIMIT 1",
     "sizes": "SELECT 1 FROM broadcasts WHERE state IN ('pending', 'scheduled') AND size IS NULL"
     " AND coalesce(look_at, 0) <= :now LIMIT 1",

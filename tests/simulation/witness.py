@@ -76,6 +76,16 @@ class Cast:
 
 
 @dataclass
+class Series:
+    """What an approval of one turn of a recurring broadcast is worth for the next ones."""
+
+    of: tuple[str, int]  # that turn, and its version
+    bound: tuple[Any, ...]
+    size: int | None
+    left: int
+
+
+@dataclass
 class Seen:
     """What the witness remembers of one broadcast beside its row."""
 
@@ -98,6 +108,7 @@ class Witness:
         self.audit: list[tuple[Any, ...]] = []
         self.seen: dict[str, Seen] = defaultdict(Seen)
         self.casts: dict[tuple[str, int, str], Cast] = {}
+        self.series: dict[str, Series] = {}  # by schedule
         self.intents: dict[str, float] = {}
         self.paused = False
         self.ear = Ear()
@@ -118,12 +129,15 @@ class Witness:
         rows = {str(row["id"]): row for row in self.memory.rows("SELECT * FROM broadcasts")}
         steps = self._new_audit()
         changed = [id for id, row in rows.items() if self.rows.get(id) != row]
+        new = rows.keys() - self.rows.keys()
         self.require(self.rows.keys() <= rows.keys(), "I2", f"{name} made a broadcast vanish")
         self.require(not (changed and STRANGER.get()), "I6", f"a stranger's callback changed {changed}")
         for id in changed:
             self._follow(self.rows.get(id), rows[id], [step for step in steps if step["broadcast"] == id], name)
         self.rows = rows
         self._count_votes()
+        for id in sorted(new):
+            self._is_one_turn(rows[id])
         if process is not None and changed:
             self.world.say(f"  {process} {name}: {', '.join(self._told(rows[id]) for id in changed)}")
         found = self.memory.rows("SELECT value FROM kept WHERE name = :name", {"name": f"pause:{TEAM}"})
@@ -166,10 +180,16 @@ class Witness:
                 seen.earliest = max(row["send_at"] or 0, at + micros(UNDO))
                 seen.start = row["send_at"] or seen.earliest
                 seen.agreed = at
+                if row["covers"] > 1:
+                    of, size = (row["id"], row["version"]), row["size"] or row["bound"]
+                    self.series[row["schedule"]] = Series(of, series(row), size, row["covers"] - 1)
+            case Action.WITHDRAW | Action.OUTGROW | Action.LAPSE:
+                self._cover_no_more(row)
             case Action.SEND_NOW:
-                seen.earliest = seen.start = at + micros(UNDO)
+                seen.earliest = seen.start = max(at + micros(UNDO), row["send_at"] or 0)
                 seen.before_restore = False  # a person was told, and said so
             case Action.REPLAN:
+                self._cover_no_more(row)
                 seen.before_restore = False
             case Action.RESUME if old is not None:
                 seen.earliest = seen.start = old["hold_until"]
@@ -230,6 +250,34 @@ class Witness:
             self.casts[key] = Cast(bound(row), may, self.world.time())
         for key in self.casts.keys() - present:
             del self.casts[key]
+
+    def _cover_no_more(self, row: sqlite3.Row) -> None:
+        known = self.series.get(row["schedule"])
+        if known is not None and known.of[0] == row["id"]:
+            del self.series[row["schedule"]]
+
+    def _is_one_turn(self, row: sqlite3.Row) -> None:
+        """A turn comes once, and if it comes approved, then by people who said so of these very bytes before."""
+        if row["schedule"] is None:
+            return
+        twins = [
+            other["id"]
+            for other in self.rows.values()
+            if (other["schedule"], other["occurrence"]) == (row["schedule"], row["occurrence"])
+        ]
+        self.require(len(twins) == 1, "I1", f"{twins} are the same turn of {row['schedule']}")
+        voters = {key[2] for key in self.casts if key[0] == row["id"]}
+        if not voters:
+            return
+        known = self.series.get(row["schedule"])
+        before = {key[2] for key, cast in self.casts.items() if known and key[:2] == known.of and cast.counts}
+        rides = known is not None and known.left > 0 and known.bound == series(row) and voters <= before
+        self.require(rides, "I3", f"{row['id']} comes approved by {sorted(voters)}, who never said so")
+        if known is not None:
+            known.left -= 1
+            larger = known.size is not None and (row["bound"] is None or row["bound"] > known.size)
+            self.require(not larger, "I3", f"{row['id']} may reach {row['bound']}, and {known.size} were approved")
+        self.world.count("series", "a turn comes approved")
 
     def _may_approve(self, person: str, remembered: float) -> bool:
         """Is this an approver, or was one until so many seconds ago?"""
@@ -332,7 +380,7 @@ class Witness:
 
     def restored(self, casts: Mapping[tuple[str, int, str], Cast]) -> None:
         """The database has gone back in time: what it has forgotten may have gone out. `casts`: those of that time."""
-        self.casts = dict(casts)
+        self.casts, self.series = dict(casts), {}
         self.audit = [tuple(row) for row in self.memory.rows("SELECT * FROM audit ORDER BY seq")]
         self.rows = {str(row["id"]): row for row in self.memory.rows("SELECT * FROM broadcasts")}
         self.intents = {}
@@ -347,6 +395,11 @@ class Witness:
 
 def bound(row: sqlite3.Row) -> tuple[Any, ...]:
     return tuple(row[name] for name in BOUND)
+
+
+def series(row: sqlite3.Row) -> tuple[Any, ...]:
+    """What every turn of a series has in common."""
+    return tuple(row[name] for name in BOUND if name != "send_at")
 
 
 def what_leaves(row: sqlite3.Row, message: Mapping[str, Any]) -> tuple[Any, ...]:
