@@ -167,8 +167,8 @@ class Reminders:
             try:
                 return parse_recurrence(leading + typed, zone=zone, now=moment(self.clock()), cron=admin).plain()
             except NotATime as error:
-                if error.code != "not_understood":
-                    raise
+                if error.code != "not_understood" and (leading or error.code != "no_day"):
+                    raise  # `morning 9:00` names no day, and every morning does
                 first = first or error
         raise first or NotATime("not_understood", "That is no time that I understand. Write it like: {examples}.")
 
