@@ -166,10 +166,14 @@ class Commands:
     def _start(self, parts: typed.Typed, person: Person) -> int | None:
         if "at" not in parts.options:
             return None
+        at = parts.options["at"]
         try:
-            when = parse_when(parts.options["at"], zone=person.zone, now=moment(self.clock()))
+            when = parse_when(at, zone=person.zone, now=moment(self.clock()))
         except NotATime as error:
-            raise NotAccepted(Complaint("send_at", Sentence(error.template, error.values))) from None
+            told = [Sentence(error.template, error.values)]
+            if " " not in at and parts.text:  # the rest of it became text
+                told.append(Sentence('Several words stand in quotes: `at="tomorrow 9:00"`.'))
+            raise NotAccepted(*(Complaint("send_at", sentence) for sentence in told)) from None
         return int(when.instant.timestamp()) * SECOND
 
     async def audiences(self, asked: Typing, client: AsyncWebClient) -> Post | None:

@@ -79,6 +79,8 @@ class Recurring:
             return self._usage("remind", asked)
         if parts.complaints:
             raise NotAccepted(*parts.complaints)
+        if parts.options and re.match(r"#\w", parts.text):
+            raise NotAccepted(Complaint("channel", Sentence("The channel stands before the options and the text.")))
         options = await self._reminder_options(parts, asked.person)
         wanted = self._asked(Kind.REMINDER, texts.decode_slack(when), channel, parts, options, asked.person)
         return await self._add(wanted, asked)
