@@ -132,6 +132,7 @@ PART = re.compile(
 THIS_PART = re.compile(rf"\b(?:this|ce|cet|esta) ({_PART})\b")
 EACH_PART = re.compile(rf"\b(?:every|each|chaque|tous les|toutes les|cada|todas las) ({_PART})s?\b")
 COMMA = re.compile(r" ?, ?")
+HYPHENS = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")  # as telephones and web pages have them
 ACCENTS = dict.fromkeys(map(ord, "\u0300\u0301\u0302\u0303\u0308\u0327"))  # no others: a struck-out digit is no digit
 
 
@@ -170,13 +171,13 @@ HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
         "Write the day alone for the first one ahead, or its date, like: {examples}.",
     ),
     (
-        re.compile(rf"\b(?:{_WEEKDAYS})s?\b.*\b(?:{_WEEKDAYS})s?\b"),
+        re.compile(rf"\b(?:{_WEEKDAYS})s?\b.*\b(?:{_WEEKDAYS})s?\b|\b(?:except|but not|sauf|excepto|salvo|menos)\b"),
         "Several days? Write “every monday and thursday” or “monday to friday”, or ask once for each: {examples}.",
     ),
     (
         re.compile(
             rf"^(?:(?:on )?the|le|el|el dia|(?:el )?(?:{_WEEKDAYS})) [0-9]{{1,2}}(?:er|st|nd|rd|th)?"
-            r"(?:$| (?:at |a |a las )?[0-9])"
+            r"(?:$| (?:at|a|a las) [0-9]| [0-9]{1,2}[h:])"
         ),
         "Of which month? Write the day with its month and its hour, like: {examples}.",
     ),
@@ -234,7 +235,7 @@ def _plain(typed: str) -> str:
     if len(typed) > LONGEST or any(char.isnumeric() and not char.isascii() for char in typed):
         raise _not_understood()  # 9² would become 92
     text = typed.strip(' \t\n\u00a0\u202f"“”„«»').rstrip(".,;! ").lower().replace("’", "'").replace("‘", "'")
-    text = unicodedata.normalize("NFKD", text).translate(ACCENTS)
+    text = unicodedata.normalize("NFKD", text).translate(ACCENTS).translate(HYPHENS)
     return re.sub(r"\s+", " ", text).strip()
 
 
@@ -690,7 +691,7 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
             ("other", "<every>other (?:week (?:on )?)?<days>"),
             ("nth", "(?:on )?(?:the )?<every><nth> <day> <of>"),
             ("nth", "(?:<every>month|monthly) on the <nth> <day>"),
-            ("first", "(?:on )?(?:the )?<every>first day <of>|(?:<every>month|monthly) on the first day"),
+            ("first", "(?:on )?(?:the )?<every>first(?: day)? <of>|(?:<every>month|monthly) on the first day"),
             ("last", "(?:on )?(?:the )?<every>last day <of>|(?:<every>month|monthly) on the last day"),
             ("monthly", "(?:<every>month|monthly) on (?:the )?<date>"),
             ("monthly", "(?:on )?(?:the )?<every><date> <of>"),
@@ -717,7 +718,7 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
             ("other", "une semaine sur (?:deux|2),? (?:le )?<days>"),
             ("nth", "(?:le )?<every><nth> <day> <of>"),
             ("nth", "(?:chaque mois|tous les mois),? le <nth> <day>"),
-            ("first", "(?:le )?<every>premiers? jours? <of>|(?:chaque mois|tous les mois),? le premier jour"),
+            ("first", "(?:le )?<every>premiers?(?: jours?)? <of>|(?:chaque mois|tous les mois),? le premier jour"),
             ("last", "(?:le )?<every>derniers? jours? <of>|(?:chaque mois|tous les mois),? le dernier jour"),
             ("monthly", "(?:chaque mois|tous les mois),? le <date>"),
             ("monthly", "(?:le )?<every><date> <of>"),
@@ -749,7 +750,10 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
             ("weekly", "cada <weeks> <days>"),
             ("nth", "(?:el )?<every><nth> <day> <of>"),
             ("nth", "(?:cada mes|todos los meses),? el <nth> <day>"),
-            ("first", "(?:el )?<every>primer dia <of>|(?:cada mes|todos los meses),? el primer dia"),
+            (
+                "first",
+                "(?:el )?<every>(?:primer dia|primero|dia primero) <of>|(?:cada mes|todos los meses),? el primer dia",
+            ),
             ("last", "(?:el )?<every>ultimo dia <of>|(?:cada mes|todos los meses),? el ultimo dia"),
             ("monthly", "(?:cada mes|todos los meses),? el (?:dia )?<date>"),
             ("monthly", "(?:el )?<every>(?:dia )?<date> <of>"),

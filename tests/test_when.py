@@ -59,6 +59,7 @@ UNDERSTOOD = {
     "December 1 at noon": "2026-12-01T12:00+01:00",
     "2026-12-01 9h": "2026-12-01T09:00+01:00",
     "2026-12-01 at 9 am": "2026-12-01T09:00+01:00",
+    "2026\u201112\u201101 09:00": "2026-12-01T09:00+01:00",
     "1 mars 9h": "2027-03-01T09:00+01:00",  # the first that is still ahead
     "29 February 2028 9:00": "2028-02-29T09:00+01:00",
     "tomorrow at 9": "2026-11-25T09:00+01:00",
@@ -256,6 +257,7 @@ SAID = {
     "monday and tuesday 9:00": "Several days?",
     "lunes y jueves a las 9": "Several days?",
     "every mon/wed 9:00": "Several days?",
+    "tous les jours sauf le dimanche 9h": "Several days?",
     "le 25 à 9h": "Of which month?",
     "the 25th at 9:00": "Of which month?",
     "el lunes 7 a las 9": "Of which month?",
@@ -427,6 +429,7 @@ AGAIN = {
         "monday to friday 18:30",
         "every day from monday to friday at 18:30",
         "mon-fri 18:30",
+        "mon–fri 18:30",
         "tous les jours ouvrés à 18h30",
         "du lundi au vendredi à 18h30",
         "de lunes a viernes a las 18:30",
@@ -510,6 +513,9 @@ AGAIN = {
         "el 1 de cada mes a las 9",
         "el 1º de cada mes a las 9",
         "el primer día de cada mes a las 9",
+        "every first of the month 9:00",
+        "le premier du mois à 9h",
+        "el primero de cada mes a las 9",
     ),
     "0 9 15 * *": (
         "on the 15th of every month at 9:00",
