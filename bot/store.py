@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
     BindParameter,
@@ -34,6 +34,7 @@ from sqlalchemy import (
     select,
     text,
     true,
+    tuple_,
     union_all,
     update,
 )
@@ -72,6 +73,10 @@ from bot.tables import (
 )
 from providers.base import AudienceKind, DeliveryStatus, Purpose, Receipt, ReceiptKind, Staged
 
+T = TypeVar("T")
+Owner = tuple[str, str]  # (workspace, broadcast id)
+
+WORD = 64  # characters of a vendor's status word that are kept
 MENTIONED = 255  # characters of ids that one note or post may name at its head
 AT_ONCE = 100  # rows that one transaction takes when many wait: soon over, however far away the database is
 IN_A_STATEMENT = 1000  # rows: PostgreSQL and SQLite take some 32,000 parameters
@@ -195,6 +200,45 @@ class Card:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """A receipt, whose it is if anybody knows, and its `recipient` as it is kept."""
+
+    account: str
+    receipt: Receipt
+    recipient: str
+    owner: Owner | None
+
+    @property
+    def delivery(self) -> _Delivery:
+        return _Delivery(self.account, self.receipt.id, self.recipient, self.receipt.kind)
+
+
+class _Delivery(NamedTuple):
+    """What a delivery, or an answer, is known by."""
+
+    account: str
+    id: str
+    recipient: str
+    kind: str
+
+
+_Standing = tuple[DeliveryStatus, str, bool]  # status, word, final
+
+
+@dataclass
+class Tally:
+    """How many deliveries stand where: by status, and `other: WORD` for words that nobody knows; then the answers.
+    `final`: of how many nothing more is to come."""
+
+    counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    final: int = 0
+
+    def add(self, name: str, number: int, final: int) -> None:
+        self.counts[name] = self.counts.get(name, 0) + number
+        self.final += final
+
+
+@dataclass(frozen=True)
 class Leftover:
     """A campaign that lies prepared at a vendor and will not be sent."""
 
@@ -270,14 +314,14 @@ def _to_staged(value: Mapping[str, Any] | None) -> Staged | None:
 
 def insert_ignoring(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
     """Insert what is not there yet; how many were new. Many rows take few statements: the database may be far away."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table).on_conflict_do_nothing()
+    statement = _insert_into(connection, table).on_conflict_do_nothing()
     if len(rows) == 1:
         return connection.execute(statement, dict(rows[0])).rowcount
     return sum(connection.execute(statement.values(list(batch))).rowcount for batch in batched(rows))
 
 
-T = TypeVar("T")
+def _insert_into(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def batched(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
@@ -330,6 +374,17 @@ def find(connection: Connection, workspace: str, id: str, *, lock: bool = False)
     if row["shape"] > SHAPE:
         raise NotUnderstood(id)
     return _to_broadcast(row)
+
+
+def find_all(connection: Connection, ids: Collection[Owner], *, lock: bool = False) -> dict[Owner, Broadcast]:
+    """Those of these (workspace, id) that are there and that this version looks after."""
+    found: dict[Owner, Broadcast] = {}
+    for some in batched(sorted(ids)):
+        here = tuple_(broadcasts.c.workspace, broadcasts.c.id).in_(some)
+        statement = select(broadcasts).where(here, UNDERSTOOD).order_by(broadcasts.c.workspace, broadcasts.c.id)
+        for row in connection.execute(statement.with_for_update() if lock else statement).mappings():
+            found[row["workspace"], row["id"]] = _to_broadcast(row)
+    return found
 
 
 def find_by_key(connection: Connection, workspace: str, key: str) -> Broadcast | None:
@@ -903,45 +958,97 @@ def dispatch_by_token(connection: Connection, account: str, token: str) -> tuple
 # --- receipts --------------------------------------------------------------------------------------------------------
 
 
+_DELIVERY = (deliveries.c.account, deliveries.c.id, deliveries.c.recipient, deliveries.c.kind)
+
+
 def own_ids(connection: Connection, broadcast: Broadcast, ids: Iterable[str]) -> None:
     """These ids at this account are this broadcast's; receipts that were set aside for them find their way home."""
+    learn_ids(connection, {(broadcast.account, id): (broadcast.workspace, broadcast.id) for id in ids})
+
+
+def owner_of(connection: Connection, account: str, id: str) -> Owner | None:
+    return owners_of(connection, [(account, id)]).get((account, id))
+
+
+def owners_of(connection: Connection, ids: Collection[tuple[str, str]]) -> dict[tuple[str, str], Owner]:
+    """Whose each of these (account, id) is, where that is known."""
+    found: dict[tuple[str, str], Owner] = {}
+    for some in batched(ids):
+        statement = select(vendor_ids).where(tuple_(vendor_ids.c.account, vendor_ids.c.id).in_(some))
+        for row in connection.execute(statement):
+            found[row.account, row.id] = row.workspace, row.broadcast
+    return found
+
+
+def learn_ids(connection: Connection, owners: Mapping[tuple[str, str], Owner]) -> None:
+    """Each (account, id) is this broadcast's, unless it is known to be another's."""
     rows = [
-        {"account": broadcast.account, "id": id, "workspace": broadcast.workspace, "broadcast": broadcast.id}
-        for id in ids
+        {"account": account, "id": id, "workspace": workspace, "broadcast": broadcast}
+        for (account, id), (workspace, broadcast) in sorted(owners.items())
     ]
     insert_ignoring(connection, vendor_ids, rows)
 
 
-def owner_of(connection: Connection, account: str, id: str) -> tuple[str, str] | None:
-    statement = select(vendor_ids.c.workspace, vendor_ids.c.broadcast).where(
-        vendor_ids.c.account == account, vendor_ids.c.id == id
-    )
-    row = connection.execute(statement).first()
-    return (row.workspace, row.broadcast) if row else None
+def record_deliveries(connection: Connection, heard: Sequence[Heard], at: Micros) -> list[bool]:
+    """Write receipts, as if one after the other, and say of each whether it told something new. Statuses only go up.
+
+    However many they are, they take three statements for each few hundred.
+    """
+    first: dict[_Delivery, Heard] = {}
+    for one in heard:
+        first.setdefault(one.delivery, one)
+    fresh = _insert_new(connection, [_delivery_row(first[key], at) for key in sorted(first)])
+    stands = _lock_deliveries(connection, sorted(first.keys() - fresh))
+    news, risen = [], dict[_Delivery, Heard]()
+    for one in heard:
+        key = one.delivery
+        new = key not in stands or _goes_up(stands[key], one.receipt)
+        if new:
+            risen |= {key: one} if key in stands else {}
+            stands[key] = one.receipt.status, one.receipt.word[:WORD], one.receipt.final
+        news.append(new)
+    _write_risen(connection, [_delivery_row(risen[key], at) for key in sorted(risen)])
+    return news
 
 
-def record_delivery(
-    connection: Connection, account: str, receipt: Receipt, recipient: str, owner: tuple[str, str] | None, at: Micros
-) -> bool:
-    """Write one receipt. Statuses only go up; False when it told nothing new."""
-    identity = {"account": account, "id": receipt.id, "recipient": recipient, "kind": receipt.kind}
-    key = and_(*(deliveries.c[name] == value for name, value in identity.items()))
-    values = {"status": receipt.status, "word": receipt.word[:64], "final": receipt.final, "at": at}
-    workspace, broadcast = owner or (None, None)
-    row = {**identity, "workspace": workspace, "broadcast": broadcast, **values}
-    if insert_ignoring(connection, deliveries, [row]):
-        return True
-    known = connection.execute(select(deliveries).where(key).with_for_update()).mappings().one()
-    if not _goes_up(known, receipt):
-        return False
-    connection.execute(update(deliveries).where(key).values(**values))
-    return True
+def _insert_new(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[_Delivery]:
+    if not rows:
+        return set()
+    statement = _insert_into(connection, deliveries).on_conflict_do_nothing().returning(*_DELIVERY)
+    return {_Delivery(*row) for row in connection.execute(statement, rows)}
 
 
-def _goes_up(known: RowMapping, receipt: Receipt) -> bool:
-    if RANK[receipt.status] != RANK[DeliveryStatus(known["status"])]:
-        return RANK[receipt.status] > RANK[DeliveryStatus(known["status"])]
-    return not known["final"] and (receipt.final or receipt.word != known["word"])
+def _lock_deliveries(connection: Connection, keys: Sequence[_Delivery]) -> dict[_Delivery, _Standing]:
+    """How these stand, held until the transaction ends."""
+    found: dict[_Delivery, _Standing] = {}
+    for some in batched(keys):
+        statement = select(deliveries).where(tuple_(*_DELIVERY).in_(some)).order_by(*_DELIVERY).with_for_update()
+        for row in connection.execute(statement):
+            key = _Delivery(row.account, row.id, row.recipient, row.kind)
+            found[key] = DeliveryStatus(row.status), row.word, row.final
+    return found
+
+
+def _write_risen(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    if not rows:
+        return
+    statement = _insert_into(connection, deliveries)
+    values = {name: statement.excluded[name] for name in ("status", "word", "final", "at")}
+    statement = statement.on_conflict_do_update(index_elements=_DELIVERY, set_=values)
+    connection.execute(statement.returning(deliveries.c.account), rows)  # with an answer it is one statement, not many
+
+
+def _delivery_row(one: Heard, at: Micros) -> dict[str, Any]:
+    workspace, broadcast = one.owner or (None, None)
+    told = {"status": one.receipt.status, "word": one.receipt.word[:WORD], "final": one.receipt.final, "at": at}
+    return {**one.delivery._asdict(), "workspace": workspace, "broadcast": broadcast, **told}
+
+
+def _goes_up(known: _Standing, receipt: Receipt) -> bool:
+    status, word, final = known
+    if RANK[receipt.status] != RANK[status]:
+        return RANK[receipt.status] > RANK[status]
+    return not final and (receipt.final or receipt.word[:WORD] != word)
 
 
 def adopt_deliveries(connection: Connection, broadcast: Broadcast, ids: Iterable[str]) -> None:
@@ -952,24 +1059,26 @@ def adopt_deliveries(connection: Connection, broadcast: Broadcast, ids: Iterable
         connection.execute(ours.where(set_aside, deliveries.c.id.in_(batch)))
 
 
+def tallies(connection: Connection, owners: Collection[Owner]) -> dict[Owner, Tally]:
+    """Where the deliveries of each of these broadcasts stand."""
+    of, label = (deliveries.c.workspace, deliveries.c.broadcast), (deliveries.c.status, deliveries.c.word)
+    found = {owner: Tally() for owner in owners}
+    for some in batched(owners):
+        columns = *of, deliveries.c.kind, *label, func.count(), func.sum(case((deliveries.c.final, 1), else_=0))
+        statement = select(*columns).where(tuple_(*of).in_(some)).group_by(*of, deliveries.c.kind, *label)
+        for workspace, broadcast, kind, status, word, number, final in connection.execute(statement):
+            name = ANSWERS.get(kind) or (f"other: {word}" if status == DeliveryStatus.OTHER else status)
+            found[workspace, broadcast].add(name, number, final)
+    return found
+
+
 def delivery_counts(connection: Connection, workspace: str, id: str) -> dict[str, int]:
-    """How many deliveries stand where: by status, and `other: WORD` for words that nobody knows; then the answers."""
-    label = deliveries.c.kind, deliveries.c.status, deliveries.c.word
-    statement = (
-        select(*label, func.count())
-        .where(deliveries.c.workspace == workspace, deliveries.c.broadcast == id)
-        .group_by(*label)
-    )
-    counts: dict[str, int] = {}
-    for kind, status, word, number in connection.execute(statement):
-        name = ANSWERS.get(kind) or (f"other: {word}" if status == DeliveryStatus.OTHER else status)
-        counts[name] = counts.get(name, 0) + number
-    return counts
+    return tallies(connection, [(workspace, id)])[workspace, id].counts
 
 
-def note_progress(connection: Connection, workspace: str, id: str, counts: Mapping[str, int], at: Micros) -> None:
-    """New counts for the card; the thread is told, a moment later, when a status appears for the first time."""
-    current = find(connection, workspace, id, lock=True)
+def note_progress(connection: Connection, current: Broadcast, counts: Mapping[str, int], at: Micros) -> None:
+    """New counts for the card of a broadcast that is locked; the thread is told, a moment later, when a status appears
+    for the first time."""
     if counts == current.counts:
         return
     values: dict[str, Any] = {
@@ -978,7 +1087,7 @@ def note_progress(connection: Connection, workspace: str, id: str, counts: Mappi
     }
     if counts.keys() - current.counts.keys():
         values["progress_at"] = func.coalesce(broadcasts.c.progress_at, at + PROGRESS_PAUSE)
-    mine = and_(broadcasts.c.workspace == workspace, broadcasts.c.id == id)
+    mine = and_(broadcasts.c.workspace == current.workspace, broadcasts.c.id == current.id)
     connection.execute(update(broadcasts).where(mine).values(**values, revision=broadcasts.c.revision + 1))
 
 
@@ -1032,12 +1141,6 @@ def ids_with_news(connection: Connection, workspace: str, id: str) -> tuple[str,
     """The vendor's ids of which a broadcast has news of any kind."""
     mine = and_(deliveries.c.workspace == workspace, deliveries.c.broadcast == id)
     return tuple(connection.execute(select(deliveries.c.id).where(mine).distinct().order_by(deliveries.c.id)).scalars())
-
-
-def final_deliveries(connection: Connection, workspace: str, id: str) -> int:
-    statement = select(func.count()).select_from(deliveries)
-    mine = and_(deliveries.c.workspace == workspace, deliveries.c.broadcast == id, deliveries.c.final)
-    return connection.execute(statement.where(mine)).scalar_one()
 
 
 # --- cards and notes -------------------------------------------------------------------------------------------------

@@ -14,10 +14,10 @@ import structlog
 from sqlalchemy import Connection
 
 from bot import store
-from bot.broadcast import SECOND, Action, Broadcast, Clock, Micros, NotUnderstood, Sentence, State, micros
-from bot.database import Busy, Database, Unsure
+from bot.broadcast import SECOND, Action, Broadcast, Clock, Micros, Sentence, State, micros
+from bot.database import Busy, Database, OutOfOrder, Unsure
 from bot.settings import Settings
-from bot.store import Note
+from bot.store import Heard, Note, Owner, Tally
 from providers.base import Evidence, Provider, ProviderError, Receipt, ReceiptKind
 
 log = structlog.get_logger(__name__)
@@ -26,7 +26,7 @@ FIRST_POLL = 5 * SECOND
 SLOWEST_POLL = 3600 * SECOND
 LOOK_AGAIN = 60 * SECOND
 REPLAY = 7 * 24 * 3600 * SECOND  # no vendor tries a delivery longer than three days
-TOGETHER = 256  # receipts' batches in one transaction
+TOGETHER, FEWEST = 256, 32  # receipts' batches in one transaction
 IDS_A_POLL = 20  # a vendor without a batch read is asked one id at a time
 REPORTED = "The vendor reports deliveries of it, so it did go out."
 UNKNOWN_LOOKS = tuple(minutes * 60 * SECOND for minutes in (1, 5, 15, 60, 24 * 60))
@@ -45,7 +45,7 @@ class _Batch:
 
     account: str
     receipts: list[Receipt]
-    dispatched: tuple[str, str] | None
+    dispatched: Owner | None
     news: asyncio.Future[bool]
 
 
@@ -65,13 +65,12 @@ class Tracker:
         self.database, self.settings, self.providers = database, settings, providers
         self.clock, self.key, self.wake = clock, key, wake
         self._waiting: list[_Batch] = []
+        self._together = TOGETHER
         self._recording: asyncio.Task[None] | None = None
 
     # --- receipts ----------------------------------------------------------------------------------------------------
 
-    async def record(
-        self, account: str, receipts: Iterable[Receipt], dispatched: tuple[str, str] | None = None
-    ) -> Recorded:
+    async def record(self, account: str, receipts: Iterable[Receipt], dispatched: Owner | None = None) -> Recorded:
         """Write receipts of one account. `dispatched` is whose callback address they came to, where each dispatch
         has its own: that address proves that the vendor took it. Raises Busy or Unsure: then it is to be told again.
 
@@ -88,24 +87,38 @@ class Tracker:
         return Recorded(news)
 
     async def _record_waiting(self) -> None:
+        """All that wait, some in each transaction: fewer where so many took too long, more again where all is well."""
         while self._waiting:
-            group, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
-            await self._record_group(group)
+            group, self._waiting = self._waiting[: self._together], self._waiting[self._together :]
+            try:
+                news = await self.database.write(partial(self._record, group=group))
+            except Busy as error:
+                if len(group) > FEWEST and not isinstance(error, OutOfOrder):
+                    self._together = len(group) // 2
+                    self._waiting = group + self._waiting
+                    continue
+                group, self._waiting = group + self._waiting, []  # nobody waits for one try after the other
+                self._tell(group, [error] * len(group))
+            except BaseException as error:
+                await self._record_alone(group, error)
+            else:
+                self._tell(group, news)
+                self._together = min(2 * self._together, TOGETHER)
 
-    async def _record_group(self, group: list[_Batch]) -> None:
+    async def _record_alone(self, group: list[_Batch], error: BaseException) -> None:
         """One that cannot be written, for whatever is in it, is told so alone."""
-        try:
-            news = await self.database.write(lambda c: self._record(c, group))
-        except BaseException as error:
-            if len(group) > 1 and isinstance(error, Exception) and not isinstance(error, Busy | Unsure):
-                for batch in group:
-                    await self._record_group([batch])
-                return
+        if len(group) == 1 or isinstance(error, Unsure) or not isinstance(error, Exception):
             self._tell(group, [error] * len(group))
             if not isinstance(error, Exception):
-                raise
-        else:
-            self._tell(group, news)
+                raise error
+            return
+        for batch in group:
+            try:
+                self._tell([batch], await self.database.write(partial(self._record, group=[batch])))
+            except BaseException as alone:
+                self._tell([batch], [alone])
+                if not isinstance(alone, Exception):
+                    raise
 
     @staticmethod
     def _tell(group: list[_Batch], outcomes: Sequence[bool | BaseException]) -> None:
@@ -120,50 +133,54 @@ class Tracker:
                 batch.news.set_result(outcome)
 
     def _record(self, connection: Connection, group: list[_Batch]) -> list[bool]:
-        """Which of them were news of a broadcast."""
-        touched: defaultdict[tuple[str, str], list[Receipt]] = defaultdict(list)
-        news = []
+        """Which of them were news of a broadcast. How many they are decides no number of questions to the database."""
+        owners = self._owners(connection, group)
+        rows = store.find_all(connection, set(owners.values()))
+        heard, sources = [], []
+        for number, batch in enumerate(group):
+            for receipt in batch.receipts:
+                owner = owners.get((batch.account, receipt.id))
+                if owner is None or not self._is_stale(rows.get(owner), receipt):
+                    heard.append(Heard(batch.account, receipt, self._hidden(receipt), owner))
+                    sources.append(number)
+        new = store.record_deliveries(connection, heard, self.clock())
+        news = [(one, number) for one, number, is_new in zip(heard, sources, new, strict=True) if is_new and one.owner]
+        self._follow(connection, rows, [one for one, _ in news])
+        with_news = {number for _, number in news}
+        return [number in with_news for number in range(len(group))]
+
+    def _owners(self, connection: Connection, group: list[_Batch]) -> dict[tuple[str, str], Owner]:
+        """Whose each (account, id) is. One that came to a dispatch's own address is that dispatch's, even before its
+        answer was written."""
+        came_to: dict[tuple[str, str], Owner | None] = {}
         for batch in group:
-            found = self._take_in(connection, batch)
-            news.append(bool(found))
-            for owner, receipts in found.items():
-                touched[owner] += receipts
-        for owner in sorted(touched):
-            self._follow(connection, owner, touched[owner])
-        return news
+            for receipt in batch.receipts:
+                key = batch.account, receipt.id
+                came_to[key] = came_to.get(key) or batch.dispatched
+        known = store.owners_of(connection, came_to)
+        learnt = {key: owner for key, owner in came_to.items() if owner is not None and key not in known}
+        ours = store.find_all(connection, set(learnt.values()))
+        store.learn_ids(connection, {key: owner for key, owner in learnt.items() if owner in ours})
+        return {**learnt, **known}
 
-    def _take_in(self, connection: Connection, batch: _Batch) -> dict[tuple[str, str], list[Receipt]]:
-        """The broadcasts of which it holds something new, each with that."""
-        account, found = batch.account, defaultdict[tuple[str, str], list[Receipt]](list)
-        for receipt in batch.receipts:
-            owner = store.owner_of(connection, account, receipt.id)
-            owner = owner or self._learn(connection, receipt, batch.dispatched)
-            if owner is not None and self._is_stale(connection, owner, receipt):
-                continue
-            if self._write(connection, account, receipt, owner) and owner is not None:
-                found[owner].append(receipt)
-        return found
+    def _follow(self, connection: Connection, seen: Mapping[Owner, Broadcast], news: Iterable[Heard]) -> None:
+        """What a newer version looks after is written down, and left to that."""
+        told: defaultdict[Owner, list[Heard]] = defaultdict(list)
+        for one in news:
+            if one.owner is not None and one.owner in seen:
+                told[one.owner].append(one)
+        # locked before they are counted, else two at once would each count their own news only
+        rows = store.find_all(connection, told, lock=True)
+        for owner, tally in store.tallies(connection, rows).items():
+            current, receipts = rows[owner], [one.receipt for one in told[owner]]
+            store.note_progress(connection, current, tally.counts, self.clock())
+            self._tell_replies(connection, current, receipts)
+            self._prove(connection, current, receipts)
+            if current.state is State.SENT and self._over(current, tally):
+                store.set_look_at(connection, current, self.clock())
 
-    def _follow(self, connection: Connection, owner: tuple[str, str], receipts: list[Receipt]) -> None:
-        if self._row(connection, owner, lock=True) is None:
-            return  # locked before it is counted, else two at once would each count their own news only
-        counts = store.delivery_counts(connection, *owner)
-        store.note_progress(connection, *owner, counts, self.clock())
-        current = store.find(connection, *owner)
-        self._prove(connection, current, receipts)
-        if current.state is State.SENT and self._over(connection, current):
-            store.set_look_at(connection, current, self.clock())
-
-    def _row(self, connection: Connection, owner: tuple[str, str], *, lock: bool = False) -> Broadcast | None:
-        """None for one that a newer version looks after: what comes for it is written down, and left to that."""
-        try:
-            return store.find(connection, *owner, lock=lock)
-        except NotUnderstood:
-            return None
-
-    def _is_stale(self, connection: Connection, owner: tuple[str, str], receipt: Receipt) -> bool:
+    def _is_stale(self, row: Broadcast | None, receipt: Receipt) -> bool:
         """News of a delivery that was over long ago is a replay. Somebody may opt out at any time."""
-        row = self._row(connection, owner)
         if row is None:
             return False
         stale = receipt.kind is ReceiptKind.DELIVERY and row.ended and self.clock() - row.changed_at > REPLAY
@@ -171,27 +188,11 @@ class Tracker:
             log.warning("a callback came long after the end and is ignored", broadcast=row.id)
         return stale
 
-    def _learn(
-        self, connection: Connection, receipt: Receipt, dispatched: tuple[str, str] | None
-    ) -> tuple[str, str] | None:
-        """An id that came to a dispatch's own address is that dispatch's, even before its answer was written."""
-        row = self._row(connection, dispatched) if dispatched is not None else None
-        if row is not None:
-            store.own_ids(connection, row, [receipt.id])
-        return dispatched
-
-    def _write(self, connection: Connection, account: str, receipt: Receipt, owner: tuple[str, str] | None) -> bool:
-        new = store.record_delivery(connection, account, receipt, self._hidden(receipt), owner, self.clock())
-        shown = (
-            receipt.text
-            if receipt.kind is ReceiptKind.REPLY and self.providers[account].settings.show_replies
-            else None
-        )
-        row = self._row(connection, owner) if new and shown and owner is not None else None
-        if row is not None and shown:
-            said = Note(Sentence("A reply: {reply}", {"reply": shown[:1000]}))
-            store.say(connection, row, self.clock(), [said])
-        return new
+    def _tell_replies(self, connection: Connection, row: Broadcast, receipts: Iterable[Receipt]) -> None:
+        if not self.providers[row.account].settings.show_replies:
+            return
+        shown = [receipt.text[:1000] for receipt in receipts if receipt.kind is ReceiptKind.REPLY and receipt.text]
+        store.say(connection, row, self.clock(), [Note(Sentence("A reply: {reply}", {"reply": it})) for it in shown])
 
     def _hidden(self, receipt: Receipt) -> str:
         """A number as a keyed hash: enough to tell two apart, nothing to ring. Two replies of one person are two."""
@@ -298,9 +299,10 @@ class Tracker:
 
     def _finish(self, connection: Connection, row: Broadcast) -> None:
         current = store.find(connection, row.workspace, row.id, lock=True)
-        if current.state is not State.SENT or not self._over(connection, current):
+        tally = store.tallies(connection, [(row.workspace, row.id)])[row.workspace, row.id]
+        if current.state is not State.SENT or not self._over(current, tally):
             return
-        counts = store.delivery_counts(connection, row.workspace, row.id)
+        counts = tally.counts
         template = "Final report: {counts}" if counts else "Final report: the vendor sent no delivery report."
         said = Note(Sentence(template, {"counts": told_counts(counts)}), current.requester, aloud=True)
         store.move(
@@ -314,12 +316,11 @@ class Tracker:
             progress_at=None,
         )
 
-    def _over(self, connection: Connection, row: Broadcast) -> bool:
+    def _over(self, row: Broadcast, tally: Tally) -> bool:
         """Everything is final, or nothing more is waited for."""
         expected = (row.staged and row.staged.contacts) or len(row.ids)
-        final = store.final_deliveries(connection, row.workspace, row.id)
         waited = self.clock() - (row.accepted_at or self.clock())
-        return 0 < expected <= final or waited >= micros(self.settings.report_after)
+        return 0 < expected <= tally.final or waited >= micros(self.settings.report_after)
 
     async def _look_at_unknown(self, row: Broadcast) -> None:
         """Read-only, and only proof changes the state: that nothing is to be seen proves nothing."""

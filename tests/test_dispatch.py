@@ -6,22 +6,23 @@ import asyncio
 import dataclasses
 import random
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, event, func, select
 
 from bot import dispatch, store, tables
 from bot.app import Bot
 from bot.broadcast import SECOND, Action, Broadcast, Hold, Phase, State, TooLate
-from bot.database import Database, OutOfOrder, Postgres, SQLite, Unsure, open_database, upgrade
+from bot.database import Busy, Database, OutOfOrder, Postgres, SQLite, Unsure, open_database, upgrade
 from bot.dispatch import ACCOUNT_AT_ONCE, Dispatcher
-from bot.tracker import Tracker
+from bot.tracker import Tracker, _Batch
 from providers.base import DeliveryStatus, Evidence, Receipt
 from sandbox.server import Sandbox
+from tests import proxy
 from tests.core import CLEO, TEAM, Core, MakeCore, approver
 from tests.ground import new_postgres
 from tests.proxy import COMMIT, Proxy
@@ -687,6 +688,105 @@ async def test_a_flood_of_news_takes_one_connection_and_one_that_cannot_be_writt
     assert again < 300  # the group with the bad one once more, each alone
     await asyncio.gather(*(listening.record("encom", [receipt]) for receipt in news[8:]))
     assert writes - again <= 3
+
+
+@contextmanager
+def counted(database: Database) -> Iterator[list[str]]:
+    """The statements that the database is asked."""
+    asked: list[str] = []
+    engine = database.engine.sync_engine if isinstance(database, Postgres) else cast("SQLite", database).engine
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        asked.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    yield asked
+    event.remove(engine, "before_cursor_execute", note)
+
+
+async def test_how_many_news_come_together_decides_no_number_of_questions(make_core: MakeCore) -> None:
+    core = make_core()
+    rows = [await core.approved() for _ in range(8)]
+    for _ in range(4):
+        await core.run(core.dispatcher("a"))
+    listening = tracker(core)
+    batches = [
+        _Batch("encom", [Receipt(f"new{number}", status, word)], (TEAM, rows[number % 8].id), asyncio.Future())
+        for number in range(128)
+        for status, word in ((DeliveryStatus.SENT, "SENT"), (DeliveryStatus.DELIVERED, "OK"))
+    ]
+    with counted(core.database) as asked:
+        news = await core.database.write(lambda c: listening._record(c, batches))
+    assert news == [True] * 256
+    assert [(await core.row(row.id)).counts for row in rows] == [{"delivered": 16}] * 8
+    assert len(asked) <= 12 + 3 * len(rows), len(asked)  # a few for all of them, and a few for each broadcast
+
+
+@pytest.mark.parametrize("ms", [1, 2, 5])
+async def test_a_flood_of_news_is_written_in_time_over_a_slow_road(
+    far: Far, monkeypatch: pytest.MonkeyPatch, ms: int
+) -> None:
+    row = await far.core.approved()
+    await far.core.run(far.near)
+    monkeypatch.setattr(proxy._Road, "_to_client", slowly(ms))
+    listening = tracker(far.core, far.distant)
+    news = [Receipt(str(number), DeliveryStatus.SENT, "OK") for number in range(600)]
+    began = time.monotonic()
+    recorded = await asyncio.gather(*(listening.record("encom", [one], (TEAM, row.id)) for one in news))
+    assert len(recorded) == 600
+    assert time.monotonic() - began < 5
+    assert (await far.core.row(row.id)).counts == {"sent": 600}
+
+
+def slowly(ms: int) -> Callable[[Any], Awaitable[None]]:
+    """A road on which each answer takes so long."""
+
+    async def to_client(road: Any) -> None:
+        while data := await road.there[0].read(65536):
+            await asyncio.sleep(ms / 1000)
+            road.here[1].write(data)
+
+    return to_client
+
+
+async def test_news_that_are_too_many_for_one_transaction_are_written_in_smaller_ones(
+    make_core: MakeCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = make_core()
+    row = await core.approved()
+    await core.run(core.dispatcher("a"))
+    listening, write, sizes = tracker(core), core.database.write, list[int]()
+
+    async def busy(work: Any, **given: Any) -> Any:
+        sizes.append(len(work.keywords["group"]))
+        if sizes[-1] > 70:
+            raise Busy("slow")
+        return await write(work, **given)
+
+    monkeypatch.setattr(core.database, "write", busy)
+    news = [Receipt(str(number), DeliveryStatus.SENT, "OK") for number in range(200)]
+    await asyncio.gather(*(listening.record("encom", [one], (TEAM, row.id)) for one in news))
+    assert (await core.row(row.id)).counts == {"sent": 200}
+    assert sizes[:3] == [200, 100, 50]
+    assert sum(size for size in sizes if size <= 70) == 200
+
+
+async def test_while_the_database_takes_nothing_a_flood_is_told_so_in_a_few_tries(
+    make_core: MakeCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core, tries = make_core(), 0
+
+    async def busy(_work: Any, **_given: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        raise Busy("away")
+
+    monkeypatch.setattr(core.database, "write", busy)
+    listening = tracker(core)
+    news = [Receipt(str(number), DeliveryStatus.SENT, "OK") for number in range(2000)]
+    told = await asyncio.gather(*(listening.record("encom", [one]) for one in news), return_exceptions=True)
+    assert {type(one) for one in told} == {Busy}
+    assert tries <= 4
 
 
 # --- rows of a newer version (K4) ------------------------------------------------------------------------------------
