@@ -29,6 +29,7 @@ REPLAY = 7 * 24 * 3600 * SECOND  # no vendor tries a delivery longer than three 
 TOGETHER, FEWEST = 256, 32  # receipts' batches in one transaction
 IDS_A_POLL = 20  # a vendor without a batch read is asked one id at a time
 REPORTED = "The vendor reports deliveries of it, so it did go out."
+ON_ITS_WAY = frozenset({State.SENDING, State.SENT, State.DONE})
 UNKNOWN_LOOKS = tuple(minutes * 60 * SECOND for minutes in (1, 5, 15, 60, 24 * 60))
 
 
@@ -202,10 +203,26 @@ class Tracker:
         return hmac.digest(self.key, f"number:{receipt.recipient}:{told}".encode(), "sha256").hex()[:32]
 
     def _prove(self, connection: Connection, row: Broadcast, receipts: list[Receipt]) -> None:
-        if row.state is not State.UNKNOWN:
-            return
         ids = row.ids or tuple(dict.fromkeys(receipt.id for receipt in receipts))
-        self._mark_proven(connection, row, ids, Sentence(REPORTED))
+        if row.state is State.UNKNOWN:
+            self._mark_proven(connection, row, ids, Sentence(REPORTED))
+        elif row.state not in ON_ITS_WAY:
+            self._contradict(connection, row, ids)
+
+    def _contradict(self, connection: Connection, row: Broadcast, ids: tuple[str, ...]) -> None:
+        """It was taken for not sent, and somebody may be about to send it once more: said aloud, once."""
+        history = store.history(connection, row.workspace, row.id)
+        if any(step["action"] in ("accept_late", "report_late") for step in history):
+            return
+        deniers = [str(step["actor"]) for step in history if step["action"] == Action.MARK_NOT_SENT]
+        template = (
+            "The vendor reports deliveries of it, so it did go out, though it was taken for not sent. "
+            "If a follow-up is under way, please stop it. Ids: {ids}"
+        )
+        told = Sentence(template, {"ids": ", ".join(ids[:100])})
+        said = [Note(told, " ".join(dict.fromkeys([row.requester, *deniers])), aloud=True)]
+        store.write_audit(connection, row, row.provider, "report_late", row.state, self.clock())
+        store.say(connection, row, self.clock(), said)
 
     def _mark_proven(self, connection: Connection, row: Broadcast, ids: tuple[str, ...], told: Sentence) -> None:
         now = self.clock()

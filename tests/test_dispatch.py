@@ -144,6 +144,26 @@ async def test_an_acceptance_after_a_person_has_spoken_brings_the_ids_and_is_tol
     assert (await far.core.actions(row))[-1] == "accept_late"
 
 
+async def test_news_of_what_a_person_said_had_not_gone_out_is_told_aloud_once_to_them_and_the_requester(
+    make_core: MakeCore,
+) -> None:
+    core = make_core(**{"accounts.encom.timeout": 0.3})
+    core.sandbox.vendors.faults.add("encom.release", "stall", accept=True)
+    row = await core.approved()
+    await core.run(core.dispatcher("a"))
+    await core.workflow.act(TEAM, row.id, Action.MARK_NOT_SENT, person=approver(1), version=1)
+    for number in (22, 23, 22):
+        news = [Receipt(str(number), DeliveryStatus.SENT, "OK")]
+        await tracker(core).record("encom", news, (TEAM, row.id))
+    statement = select(tables.notes).where(tables.notes.c.broadcast == row.id)
+    notes = (await core.database.read(lambda c: c.execute(statement).mappings().all()))[-1:]
+    assert [(note["mention"], note["aloud"]) for note in notes] == [(f"U0CLEO {approver(1).id}", True)]
+    assert notes[0]["sentence"]["template"].startswith("The vendor reports deliveries of it, so it did go out, though")
+    assert [note["sentence"]["values"]["ids"] for note in notes] == ["22"]
+    assert (await core.actions(row)).count("report_late") == 1
+    assert (await core.row(row.id)).state is State.FAILED  # a person's word stays on record; what happened is told
+
+
 async def test_a_database_that_is_away_for_a_while_during_a_send_gets_the_answer_when_it_is_back(far: Far) -> None:
     row, ending = await far.releasing(0.3)
     await far.proxy.shut()
