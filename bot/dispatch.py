@@ -458,6 +458,7 @@ class Dispatcher:
         first = self.database.exclusive and not self.met  # whose leases there are, they died before we began
         if first:
             freed = store.free_staged_by_others(connection, self.owner)
+            store.hurry_leftovers(connection, now)
         working_on = [id for _, id in self.under_way]
         cause = Sentence("the bot stopped while it was going out.")
         steps = [
@@ -841,7 +842,7 @@ class Dispatcher:
                 await self.tell_size(row.workspace, row.id, found.size, unnamed=found.unnamed)
         else:
             try:
-                quote = await provider.quote(row.message())
+                quote = await self.stager.quote(row, provider)
             finally:
                 await self.database.write(lambda c: self._take_quote(c, row.account, 0.0))
             if quote is not None and quote.contacts is not None:

@@ -19,7 +19,7 @@ from bot.database import Busy, Database, Unsure
 from bot.settings import Settings
 from bot.store import NO_LEASE, Leftover, Note
 from bot.voices import asks
-from providers.base import NotReady, Provider, ProviderError, Refused, Staged
+from providers.base import NotReady, Provider, ProviderError, Quote, Refused, Staged, open_for_quote
 
 log = structlog.get_logger(__name__)
 
@@ -128,6 +128,26 @@ class Stager:
             if row.schedule is not None and row.covers > 1:
                 timetable.keep_cover(connection, row.workspace, row.schedule, None)
 
+    # --- a quote -----------------------------------------------------------------------------------------------------
+
+    async def quote(self, row: Broadcast, provider: Provider) -> Quote | None:
+        """Size and cost before the approval. The campaign that it takes is on record before anything is asked of it,
+        for whoever is there when this process is not. Raises a ProviderError, Busy or Unsure."""
+        left: list[Leftover] = []
+
+        async def keep(staged: Staged) -> None:
+            left.append(Leftover(row.account, row.workspace, row.id, staged, 0))
+            until = self.clock() + int(STAGING_DEADLINE * SECOND)  # nobody else touches it while the quote may last
+            await self.database.write(lambda c: store.leave_over(c, row, staged, until))
+
+        token = open_for_quote.set(keep)
+        try:
+            return await provider.quote(row.message())
+        finally:
+            open_for_quote.reset(token)
+            for staged in [one.staged for one in left if not await self._recalled(one)]:
+                await self.database.write(partial(store.leave_over, broadcast=row, staged=staged, at=self.clock()))
+
     # --- what is left at the vendor ----------------------------------------------------------------------------------
 
     def take_leftovers(self, connection: Connection) -> list[Leftover]:
@@ -143,13 +163,19 @@ class Stager:
     async def recall(self, leftovers: list[Leftover]) -> None:
         """Throw away at the vendor what was prepared there and will not be sent: it stands in the way of others."""
         for left in leftovers:
-            try:
-                await self.providers[left.account].recall(left.staged)
-                await self.database.write(partial(store.forget_leftover, left=left))
-            except (ProviderError, Busy, Unsure) as error:
-                log.warning("a prepared campaign could not be recalled yet", broadcast=left.broadcast, error=str(error))
-            except Exception as error:  # an adapter may be anybody's
-                log.error("a recall broke", broadcast=left.broadcast, error=type(error).__name__)
+            await self._recalled(left)
+
+    async def _recalled(self, left: Leftover) -> bool:
+        try:
+            await self.providers[left.account].recall(left.staged)
+            await self.database.write(partial(store.forget_leftover, left=left))
+        except (ProviderError, Busy, Unsure) as error:
+            log.warning("a prepared campaign could not be recalled yet", broadcast=left.broadcast, error=str(error))
+        except Exception as error:  # an adapter may be anybody's
+            log.error("a recall broke", broadcast=left.broadcast, error=type(error).__name__)
+        else:
+            return True
+        return False
 
 
 def _outgrown(row: Broadcast, size: int) -> bool:

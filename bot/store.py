@@ -83,6 +83,8 @@ IN_A_STATEMENT = 1000  # rows: PostgreSQL and SQLite take some 32,000 parameters
 
 BREAKER_FAILURES = 3  # in a row, before nobody tries an account for a while
 
+RECALLS_WAITED_FOR = 3  # tries: what is still open after them may stand in the way, and people are told of it
+
 PROGRESS_PAUSE = 1_000_000  # microseconds in which statuses that appear together are told together
 
 #: States in which nothing that was prepared at the vendor is of use any more.
@@ -517,10 +519,17 @@ def _without_leftover(connection: Connection, moved: Broadcast, at: Micros) -> B
 
 
 def leave_over(connection: Connection, broadcast: Broadcast, staged: Staged, at: Micros) -> None:
-    """Remember to recall this campaign."""
+    """Remember to recall this campaign, not before `at`."""
     row: dict[str, Any] = {"account": broadcast.account, "id": staged.id, "workspace": broadcast.workspace}
     row |= {"broadcast": broadcast.id, "staged": _to_column(staged), "try_at": at, "tries": 0}
-    insert_ignoring(connection, leftovers, [row])
+    if not insert_ignoring(connection, leftovers, [row]):
+        same = and_(leftovers.c.account == broadcast.account, leftovers.c.id == staged.id)
+        connection.execute(update(leftovers).where(same).values(try_at=at))
+
+
+def hurry_leftovers(connection: Connection, at: Micros) -> None:
+    """Recall everything now: nobody is at work on any of it."""
+    connection.execute(update(leftovers).where(leftovers.c.try_at > at).values(try_at=at))
 
 
 def leftovers_to_recall(connection: Connection, at: Micros, limit: int = 10) -> list[Leftover]:
@@ -800,7 +809,8 @@ def voiced(
 
 
 def slots(connection: Connection, accounts: Sequence[str], at: Micros) -> dict[str, str]:
-    """Which broadcast has the one campaign that each of these accounts may have open: account to broadcast."""
+    """Which broadcast has the one campaign that each of these accounts may have open: account to broadcast; to "" where
+    one must be thrown away first."""
     if not accounts:
         return {}
     mine = broadcasts.c.account.in_(accounts)
@@ -810,9 +820,10 @@ def slots(connection: Connection, accounts: Sequence[str], at: Micros) -> dict[s
         (SCHEDULED, broadcasts.c.lease_until > at, mine),
     )
     statement = union_all(*(select(broadcasts.c.account, broadcasts.c.id).where(*those) for those in open_ones))
-    left = select(leftovers.c.account, leftovers.c.broadcast).where(leftovers.c.try_at.is_not(None))
-    found = connection.execute(left.where(leftovers.c.account.in_(accounts)))
-    return {account: id for rows in (found, connection.execute(statement)) for account, id in rows}
+    recalled = and_(leftovers.c.try_at.is_not(None), leftovers.c.tries <= RECALLS_WAITED_FOR)
+    left = select(leftovers.c.account).where(recalled, leftovers.c.account.in_(accounts))
+    found = dict.fromkeys(connection.execute(left).scalars(), "")
+    return found | {row.account: row.id for row in connection.execute(statement)}
 
 
 def count_held(connection: Connection, workspace: str, hold: Hold) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -289,6 +289,11 @@ class Uncertain(ProviderError):
 #: (lease lapsed, kill switch); then nothing has left. Transports of other people's adapters call it too.
 last_moment: ContextVar[Callable[[], None] | None] = ContextVar("last_moment", default=None)
 
+#: Told, where it is set, of a campaign that lies open at the vendor for a quote alone, as soon as it has an id. Whoever
+#: set it then throws the campaign away with `recall`, even if this process dies; else `quote` does so itself. An
+#: adapter may go without: only what it leaves behind when its process dies is then known to nobody.
+open_for_quote: ContextVar[Callable[[Staged], Awaitable[None]] | None] = ContextVar("open_for_quote", default=None)
+
 
 class Transport(Protocol):
     """What an adapter needs of HTTP; `providers.http.Http` is the real one."""
@@ -406,5 +411,5 @@ class Provider(ABC):
         return Check()
 
     async def quote(self, message: Message) -> Quote | None:
-        """Size and cost before approval, at the price of a campaign made and thrown away."""
+        """Size and cost before approval, at the price of a campaign made and thrown away: see `open_for_quote`."""
         return None

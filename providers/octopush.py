@@ -38,6 +38,7 @@ from providers.base import (
     Refused,
     Staged,
     Uncertain,
+    open_for_quote,
     real_secret,
 )
 from providers.http import not_understood, object_of, throttled, unreadable
@@ -51,7 +52,7 @@ STEPS = {AudienceKind.LIST: "sms-campaign-on-list", AudienceKind.TAG: "sms-campa
 NAMES = {AudienceKind.LIST: "list_name", AudienceKind.TAG: "tag_name"}
 READY = frozenset({"ready_to_be_sent", "ready_to_be_send"})  # the vendor spells it both ways
 
-QUOTE_PAUSES = (0.5, 1, 2, 4, 8)
+QUOTE_PAUSES = (0, 0.5, 1, 2, 4, 8)
 
 STATUSES = {
     "ACK": (DeliveryStatus.SENT, False),
@@ -277,16 +278,19 @@ class Octopush(Provider):
         if not self.settings.quote:
             return None
         asked = replace(message, dispatch=f"{message.dispatch}-q")  # its request_id must not be the send's
-        staged = await self.stage(asked)
+        staged, told = Staged(await self._create(asked), ready=False), open_for_quote.get()
         try:
+            if told is not None:
+                await told(staged)
             for pause in QUOTE_PAUSES:
-                if staged.ready:
-                    break
                 await asyncio.sleep(pause)
                 staged = await self.stage(asked, staged)
+                if staged.ready:
+                    break
             return Quote(staged.contacts, staged.cost, staged.currency)
         finally:
-            await self.recall(staged)
+            if told is None:
+                await self.recall(staged)
 
     async def _call(
         self,

@@ -720,6 +720,64 @@ async def test_an_audience_that_was_renamed_keeps_nobody_from_learning_the_other
     await now.dispatcher("a").learn_sizes()
     assert (await now.row(first.id)).size is not None
     assert (await now.row(second_one.id)).size == 10000
+@pytest.mark.parametrize("sends", ["the same", "another"])
+async def test_what_a_process_left_open_when_it_died_over_a_quote_is_thrown_away_and_blocks_nobody(
+    make_core: MakeCore, monkeypatch: pytest.MonkeyPatch, sends: str
+) -> None:
+    core = make_core(**{"accounts.octo.quote": True})
+    quoted, dead = await core.ask(audience="newsletter"), core.dispatcher("dead")
+    monkeypatch.setattr(dead.stager, "_recalled", gone)
+    asking = asyncio.create_task(dead.learn_sizes())
+    campaigns = core.sandbox.vendors.octopush.campaigns
+    while not await core.database.read(lambda c: c.execute(tables.leftovers.select()).all()):
+        await asyncio.sleep(0.02)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    assert [campaign.state for campaign in campaigns.values()] == ["open"]
+    core.now += 400 * SECOND
+    row = quoted if sends == "the same" else await core.ask(audience="vip")
+    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    alive = core.dispatcher("alive")
+    for _ in range(3):
+        await core.run(alive)
+        core.now += 10 * SECOND
+    assert (await core.row(row.id)).state is State.SENT
+    assert [campaign.state for campaign in campaigns.values()] == ["cancelled", "sent"]
+
+
+async def gone(*_: Any) -> bool:
+    """What a dead process does."""
+    return True
+
+
+async def test_a_quote_whose_campaign_cannot_be_thrown_away_is_told_all_the_same_and_tries_again(
+    make_core: MakeCore,
+) -> None:
+    core = make_core(**{"accounts.octo.quote": True})
+    quoted, dispatcher = await core.ask(audience="newsletter"), core.dispatcher("a")
+    core.sandbox.vendors.faults.add("octopush.cancel", "error", status=503)
+    await dispatcher.learn_sizes()
+    (campaign,) = core.sandbox.vendors.octopush.campaigns.values()
+    assert ((await core.row(quoted.id)).size, campaign.state) == (20, "open")
+    await core.run(dispatcher)
+    assert campaign.state == "cancelled"
+    assert await core.database.read(lambda c: c.execute(tables.leftovers.select()).all()) == []
+
+
+async def test_a_campaign_that_cannot_be_thrown_away_stands_in_the_way_of_the_account_for_a_few_tries_only(
+    make_core: MakeCore,
+) -> None:
+    core = make_core(**{"approval.undo": "30s"})
+    row, dispatcher = await staged_early(core)
+    core.sandbox.vendors.faults.add("octopush.cancel", "error", times=1000, status=503)
+    await core.workflow.act(TEAM, row.id, Action.STOP, person=CLEO, version=1)
+    after, states = await core.approved(audience="vip"), []
+    for _ in range(12):
+        await core.run(dispatcher)
+        states.append((await core.row(after.id)).state)
+        core.now += 10 * SECOND
+    assert states[0] is State.SCHEDULED
+    assert (states[-1], (await core.row(after.id)).hold) == (State.HELD, Hold.BLOCKED)
 
 
 async def test_a_vendor_that_means_another_time_is_told_about(core: Core) -> None:

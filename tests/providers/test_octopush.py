@@ -22,6 +22,7 @@ from providers.base import (
     Staged,
     Throttled,
     Unavailable,
+    open_for_quote,
 )
 from sandbox.server import Sandbox
 from tests.providers.conftest import Adapter, message, outcome
@@ -237,6 +238,23 @@ async def test_a_quote_is_made_and_thrown_away_where_the_account_allows_it(sandb
     assert quote is not None
     assert quote.contacts == 20
     assert [sending.what for sending in sandbox.vendors.octopush.sendings.values()] == ["cancelled"]
+
+
+async def test_whoever_listens_is_told_of_a_quotes_campaign_before_it_is_computed_and_throws_it_away(
+    sandbox: Sandbox, adapter: Adapter
+) -> None:
+    told: list[tuple[Staged, list[str]]] = []
+
+    async def listen(staged: Staged) -> None:
+        told.append((staged, [seen.path.rsplit("/", 1)[1] for seen in sandbox.vendors.office.requests]))
+
+    token = open_for_quote.set(listen)
+    quote = await adapter("octopush", quote=True).quote(message("octopush"))
+    open_for_quote.reset(token)
+    assert quote is not None
+    assert quote.contacts == 20
+    (campaign,) = sandbox.vendors.octopush.campaigns.values()
+    assert (told, campaign.state) == ([(Staged(campaign.ticket, ready=False), ["create"])], "open")
 
 
 CALLBACKS: dict[str, tuple[dict[str, Any], ReceiptKind, DeliveryStatus, bool]] = {
