@@ -624,9 +624,7 @@ async def test_a_turn_that_nobody_could_approve_before_its_time_is_missed_and_th
     assert "Soldes" in told
 
 
-async def test_one_that_cannot_be_made_keeps_no_other_one_waiting(
-    desk: Desk, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_one_that_cannot_be_made_keeps_no_other_one_waiting(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
     first = await desk.add(Kind.REMINDER, "tomorrow 9:00", "Payroll")
     other = await desk.add(Kind.REMINDER, "tomorrow 9:01", "Stand-up")
     broken: dict[str, Any] = {"zone": "Nowhere/At all", "rule": "0 9 * * *"}
@@ -635,7 +633,7 @@ async def test_one_that_cannot_be_made_keeps_no_other_one_waiting(
     desk.core.now = at("2026-12-01T09:01")
     await desk.reminders.tick()
     assert (len(await desk.turns(first)), len(await desk.turns(other))) == (0, 1)
-    logged = capsys.readouterr().err
+    logged = caplog.text
     assert first.id in logged
     assert "Payroll" not in logged
     assert "Nowhere" not in logged
