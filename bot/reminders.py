@@ -104,13 +104,25 @@ class Reminders:
 
         Raises NotAccepted, NotAllowed or CannotTell.
         """
+        schedule, _ = await self.plan(asked, key, person)
+        return await self.keep(schedule)
+
+    async def plan(self, asked: Asked, key: str, person: Person) -> tuple[Schedule, Broadcast | None]:
+        """What was asked for, checked, not stored; with the broadcast that its first turn becomes, if it is one.
+
+        Raises NotAccepted, NotAllowed or CannotTell.
+        """
         policy.must_be_member(person)
         if not await self.presence.is_in(asked.channel, person.id):
             template = "You are not in {channel}, so you cannot own a schedule there. Join it first."
             raise NotAllowed(template, channel=f"<#{asked.channel}>")
         schedule = self._first(self._planned(asked, key, person), asked, person)
-        if schedule.kind is Kind.BROADCAST:
-            await self._plan_turn(schedule, schedule.next_local or "", schedule.next_at or 0, person)
+        if schedule.kind is Kind.REMINDER:
+            return schedule, None
+        return schedule, await self._plan_turn(schedule, schedule.next_local or "", schedule.next_at or 0, person)
+
+    async def keep(self, schedule: Schedule) -> Schedule:
+        """Store what was planned. The same again, or its twin, gives what was there."""
         stored = await self.database.write(lambda c: self._store(c, schedule))
         self.wake()
         return stored

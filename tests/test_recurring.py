@@ -66,6 +66,19 @@ async def test_a_second_answer_is_told_that_it_came_too_late(sandbox: Sandbox, b
     await sandbox.until(lambda: "It comes once more" in shown(post))
 
 
+async def test_a_first_turn_outside_the_hours_is_answered_with_when_it_may_go(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    await start_bot(sandbox, clock=lambda: SUMMER_OF_2027)
+    told = await say(sandbox, '/broadcast every "every sunday 10:00" paris marketing holidays=keep Soldes')
+    first, hours, second = told.splitlines()[1:4]
+    assert "2027-07-04 10:00" in first
+    assert "outside the hours for this audience: it will be held until 2027-07-05 " in hours
+    assert "2027-07-11 10:00" in second
+    told = await say(sandbox, '/broadcast every "every tuesday 11:00" paris marketing holidays=skip Soldes')
+    assert "hours" not in told
+
+
 async def test_a_recurring_broadcast_gets_a_card_and_goes_nowhere_without_approval(sandbox: Sandbox, bot: Bot) -> None:
     told = await say(sandbox, '/broadcast every "day 9:00" clients marketing covers=3 holidays=keep Soldes')
     id = ID.findall(told)[0]

@@ -162,8 +162,9 @@ def _row(row: Broadcast) -> str:
 # --- answers about schedules -----------------------------------------------------------------------------------------
 
 
-def asked(schedule: Schedule, upcoming: Sequence[Occurrence], words: Words) -> Post:
-    """What was understood, and when it comes: the person sees a slip before anybody else does."""
+def asked(schedule: Schedule, upcoming: Sequence[Occurrence], words: Words, hours: str | None = None) -> Post:
+    """What was understood, and when it comes: the person sees a slip before anybody else does. `hours`: what they do
+    to the first turn."""
     channel = f"<#{schedule.channel}>"
     named = {"id": schedule.id, "typed": quote(schedule.typed), "zone": schedule.zone, "channel": channel}
     if schedule.kind is Kind.BROADCAST:
@@ -177,7 +178,8 @@ def asked(schedule: Schedule, upcoming: Sequence[Occurrence], words: Words) -> P
         told = [words("*{id}* will be posted once in {channel} ({zone}).", **named)]
     else:
         told = [words("*{id}* will be posted in {channel}: {typed} ({zone}).", **named)]
-    told += [f"• {spelled(turn, words)}" for turn in upcoming]
+    turns = [f"• {spelled(turn, words)}" for turn in upcoming]
+    told += [*turns[:1], *([f"✋ {hours}"] if hours else ()), *turns[1:]]
     if schedule.closed is not Closed.KEEP and schedule.calendar and schedule.rule:
         told.append(
             words("Holidays ({calendar}): {closed}.", calendar=_calendar(schedule), closed=_closed(schedule, words))

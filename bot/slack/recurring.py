@@ -19,7 +19,7 @@ from bot.policy import Person
 from bot.reminders import Asked, Reminders
 from bot.schedule import Kind, Schedule, micros_of
 from bot.slack import boards, typed, views
-from bot.slack.answers import Body, Subcommand, Typing, form_audiences
+from bot.slack.answers import Body, Subcommand, Typing, form_audiences, hours_told
 from bot.slack.people import People
 from bot.slack.views import Post
 from bot.when import Closed, NotATime, parse_when
@@ -126,8 +126,10 @@ class Recurring:
         if not place.postable and place.fix is not None:
             raise NotAccepted(Complaint("channel", _fix(wanted, place.fix)))
         key = f"command:{asked.trigger or secrets.token_hex(8)}"
-        schedule = await self.reminders.add(wanted, key=key, person=asked.person)
-        return boards.asked(schedule, boards.upcoming(schedule, SHOWN), asked.words)
+        planned, first = await self.reminders.plan(wanted, key, asked.person)
+        hours = hours_told(self.desk, first, asked.words) if first else None
+        schedule = await self.reminders.keep(planned)
+        return boards.asked(schedule, boards.upcoming(schedule, SHOWN), asked.words, hours)
 
     def _until(self, until: str | None, zone: str) -> Micros | None:
         """The end of a day, or an instant. Raises NotAccepted."""
