@@ -113,7 +113,7 @@ class Reminders:
         Raises NotAccepted, NotAllowed or CannotTell.
         """
         policy.must_be_member(person)
-        if not await self.presence.is_in(asked.channel, person.id):
+        if not await self._may_own(asked.kind, asked.channel, person.id):
             template = "You are not in {channel}, so you cannot own a schedule there. Join it first."
             raise NotAllowed(template, channel=f"<#{asked.channel}>")
         schedule = self._first(self._planned(asked, key, person), asked, person)
@@ -126,6 +126,12 @@ class Reminders:
         stored = await self.database.write(lambda c: self._store(c, schedule))
         self.wake()
         return stored
+
+    async def _may_own(self, kind: Kind, channel: str, user: str) -> bool:
+        """Whoever asks for a broadcast need not be where the approvers are; everywhere else one is there."""
+        if kind is Kind.BROADCAST and channel == self.settings.approval.channel:
+            return True
+        return await self.presence.is_in(channel, user)
 
     def _planned(self, asked: Asked, key: str, person: Person) -> Schedule:
         calendar = self._calendar(asked)
@@ -365,7 +371,7 @@ class Reminders:
             return Ended.OWNER_LEFT, Sentence("{who}, who owned it, is no full member here any more.", who)
         if not await self.presence.is_open(schedule.channel):
             return Ended.CHANNEL_GONE, Sentence("Its channel is archived, or I am not in it any more.")
-        if not await self.presence.is_in(schedule.channel, schedule.owner):
+        if not await self._may_own(schedule.kind, schedule.channel, schedule.owner):
             return Ended.OWNER_LEFT, Sentence("{who}, who owned it, has left the channel.", who)
         return None
 

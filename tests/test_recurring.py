@@ -184,6 +184,20 @@ async def test_what_comes_once_is_answered_with_its_instant_and_offset(
     assert expected in told
 
 
+async def test_with_a_channel_of_the_approvers_whoever_asks_need_not_be_in_it(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    bot = await start_bot(sandbox, approval__channel="C0APPROVALS")
+    assert "U0CLEO" not in sandbox.world.channels["C0APPROVALS"].members
+    told = await say(sandbox, '/broadcast every "day 9:00" clients marketing holidays=keep Soldes')
+    assert "asks to send this in <#C0APPROVALS>" in told
+    id = ID.findall(told)[0]
+    assert id in shown(await posted(sandbox, "C0APPROVALS"))
+    assert id in await say(sandbox, "/broadcast schedules")
+    assert (await newest(bot)).schedule == id
+    assert "not in" in await say(sandbox, '/broadcast remind "every day 9:00" #approvals Stand-up')
+
+
 async def test_in_a_direct_message_the_fix_is_to_name_a_channel(sandbox: Sandbox, bot: Bot) -> None:
     direct = sandbox.world.direct("U0CLEO").id
     assert "`#channel`" in await say(sandbox, '/broadcast remind "tomorrow 9:00" Stand-up', channel=direct)
