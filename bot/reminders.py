@@ -306,13 +306,19 @@ class Reminders:
             store.write_event(connection, turn.workspace, person.id, action, turn.local, now, about=turn.schedule)
         return answered
 
-    async def turn_at(self, workspace: str, channel: str, ts: str, id: str) -> Turn | None:
-        """The turn whose post stands there; without a place, the latest one of that schedule."""
+    async def turn_at(self, workspace: str, channel: str, ts: str, id: str, version: int | None = None) -> Turn | None:
+        """The turn whose post stands there.
+
+        A post may be seen before Slack's answer about it has reached us: then it is the latest turn of its schedule,
+        if that one is about to be posted, in the `version` that the button bears. Any other place is of an older post.
+        """
 
         def look(connection: Connection) -> Turn | None:
             found = timetable.turn_at(connection, workspace, channel, ts)
-            latest = timetable.turns_of(connection, workspace, id, 1) if found is None else [found]
-            return latest[0] if latest else None
+            if found is not None:
+                return found
+            latest = timetable.turns_of(connection, workspace, id, 1)
+            return next((turn for turn in latest if (turn.state, turn.version) == (TurnState.MADE, version)), None)
 
         return await self.database.read(look)
 

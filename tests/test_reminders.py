@@ -851,6 +851,28 @@ async def test_what_is_snoozed_comes_once_more_though_its_post_cannot_be_redrawn
     assert len(desk.channel.posts) == 2
 
 
+async def test_a_button_of_a_post_that_is_known_no_more_answers_no_other_turn(desk: Desk) -> None:
+    schedule = await snoozed(desk)
+    first = (await desk.turns(schedule))[0].ts or ""
+    await desk.until("2026-12-01T10:00")
+    assert (await desk.turns(schedule))[0].ts != first
+    desk.core.now = at("2026-12-02T09:00")
+    await desk.reminders.tick()  # the next one is made, and not posted yet
+    assert await desk.reminders.turn_at(TEAM, "C1", first, schedule.id, 3) is None
+    await desk.post()
+    assert await desk.reminders.turn_at(TEAM, "C1", first, schedule.id, 1) is None
+
+
+async def test_a_button_is_known_before_slack_has_answered_where_its_post_stands(desk: Desk) -> None:
+    schedule = await desk.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
+    desk.core.now = at("2026-12-01T09:00")
+    await desk.reminders.tick()
+    (made,) = await desk.turns(schedule)
+    assert await desk.reminders.turn_at(TEAM, "C1", "9.0", schedule.id, made.version) == made
+    await desk.reminders.answer(made, CLEO, snooze=False)
+    assert await desk.reminders.turn_at(TEAM, "C1", "9.0", schedule.id, made.version) is None
+
+
 async def test_of_two_who_answer_at_once_one_did(desk: Desk) -> None:
     schedule = await desk.add(Kind.REMINDER, "tomorrow 9:00")
     await desk.until("2026-12-01T09:00")

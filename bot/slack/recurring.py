@@ -237,7 +237,7 @@ class Recurring:
 
     async def pressed(self, body: Body, action: Mapping[str, Any], person: Person, client: AsyncWebClient) -> None:
         """Done, once more in an hour, or start a broadcast. Raises Moved, NotAllowed or CannotTell."""
-        id, _, _ = str(action.get("value") or "").partition(":")
+        id, _, number = str(action.get("value") or "").partition(":")
         place = body.get("container") or {}
         channel = str((body.get("channel") or {}).get("id") or place.get("channel_id") or "")
         ts = str((body.get("message") or {}).get("ts") or place.get("message_ts") or "")
@@ -245,7 +245,8 @@ class Recurring:
         if name == "start":
             await self._start(id, channel, str(body.get("trigger_id") or ""), person, client)
             return
-        turn = await self.reminders.turn_at(person.workspace, channel, ts, id)
+        version = int(number) if number.isascii() and number.isdigit() else None
+        turn = await self.reminders.turn_at(person.workspace, channel, ts, id, version)
         if turn is None or name not in ("done", "snooze"):
             raise NotAllowed("I do not know this button any more. Please look at the newest card.")
         await self.reminders.answer(turn, person, snooze=name == "snooze")
