@@ -489,10 +489,18 @@ class Reminders:
         if turn is None or left == 0:
             changes: dict[str, Any] = {"state": Standing.ENDED, "ended": Ended.FINISHED, "next_at": None}
             if schedule.rule is not None:
-                self._tell(connection, schedule, "finished", Sentence("That was the last one."), schedule.channel)
+                self._tell(connection, schedule, "finished", self._last(connection, schedule), schedule.channel)
         else:
             changes = {"next_at": micros_of(turn.instant), "next_local": name_of(turn)}
         timetable.change(connection, schedule, now, remaining=left, **changes)
+
+    def _last(self, connection: Connection, schedule: Schedule) -> Sentence:
+        """A recurring broadcast ends with a card, which is sent a day later, or not."""
+        if schedule.kind is Kind.REMINDER:
+            return Sentence("That was the last one.")
+        last = timetable.turns_of(connection, schedule.workspace, schedule.id, 1)
+        of = last[0].broadcast if last else None
+        return Sentence("The last card is in the channel: {of}. None comes after it.", {"of": of or "—"})
 
     # --- once more ---------------------------------------------------------------------------------------------------
 

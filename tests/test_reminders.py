@@ -415,6 +415,19 @@ async def test_it_ends_after_its_number_or_its_day(desk: Desk) -> None:
     assert {(await desk.now(one)).ended for one in (three, dated)} == {Ended.FINISHED}
 
 
+async def test_of_a_recurring_broadcast_the_last_card_is_told_and_of_a_reminder_the_last_time(desk: Desk) -> None:
+    await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", count=1, closed=Closed.KEEP)
+    await desk.until("2026-11-30T11:00")
+    (row,) = await desk.broadcasts()
+    (told,) = await desk.told()
+    assert "The last card is in the channel" in told
+    assert row.id in told
+    assert "last one" not in told  # it has not been sent yet
+    await desk.add(Kind.REMINDER, "every day 9:00", count=1, closed=Closed.KEEP)
+    await desk.until("2026-12-01T10:00")
+    assert "That was the last one." in (await desk.told())[1]
+
+
 async def test_what_would_never_come_is_refused(desk: Desk) -> None:
     with pytest.raises(NotAccepted):
         await desk.add(Kind.REMINDER, "every day 9:00", until=desk.core.now + SECOND)
