@@ -170,6 +170,7 @@ class Reminders:
         admin = person.id in self.settings.admins
         try:
             if asked.kind is Kind.REMINDER and not is_recurrence(asked.typed):
+                _must_recur(asked)
                 when = parse_when(asked.typed, zone=person.zone, now=moment(self.clock()))
                 local = when.local.replace(tzinfo=None).isoformat(timespec="minutes")
                 return dataclasses.replace(schedule, next_at=micros_of(when.instant), next_local=local)
@@ -599,6 +600,14 @@ class Reminders:
         mention = None if place == schedule.owner else schedule.owner
         name = f"schedule:{schedule.id}:{key}"
         store.post(connection, schedule.workspace, name, place, told, mention=mention, at=self.clock())
+
+
+def _must_recur(asked: Asked) -> None:
+    """What ends a recurrence ends nothing that comes once. Raises NotAccepted."""
+    for name, given in (("count", asked.count), ("until", asked.until)):
+        if given is not None:
+            template = "`{name}=` is for what comes again, like “every monday 9:00”. Leave it out for what comes once."
+            raise NotAccepted(Complaint(name, Sentence(template, {"name": name})))
 
 
 def _has_more(schedule: Schedule) -> bool:

@@ -150,6 +150,17 @@ async def test_what_is_wrong_is_said_and_what_was_typed_is_kept(sandbox: Sandbox
         '/broadcast remind "tomorrow 9:00" template=nothing Stand-up': "no template",
         '/broadcast remind "tomorrow 9:00" holidays=maybe Stand-up': "skip, shift",
         '/broadcast remind "every day 9:00" count=0 Stand-up': "from 1 to",
+        '/broadcast remind "every day 9:00" answer=maybe Stand-up': "`answer=` takes yes or no",
+        '/broadcast remind "every day 9:00" digest= Stand-up': "`digest=` takes yes or no",
+        '/broadcast remind "tomorrow 9:00" count=4 Stand-up': "`count=` is for what comes again",
+        '/broadcast remind "tomorrow 9:00" until=2099-01-01 Stand-up': "two years",
+        '/broadcast remind "tomorrow 9:00" until="in 3 hours" Stand-up': "`until=` is for what comes again",
+        '/broadcast remind "every day 9:00" until=2099-12-31 Stand-up': "two years",
+        '/broadcast remind "every day 9:00" until=9999-12-31 Stand-up': "two years",
+        '/broadcast remind "every day 9:00" until=0001-01-01 Stand-up': "passed",
+        '/broadcast remind "every day 9:00" until=2020-01-01 Stand-up': "passed",
+        '/broadcast remind "every day 9:00" until=2027-13-01 Stand-up': "no such date",
+        '/broadcast every "every day 9:00" clients until=2099-12-31 Stand-up': "two years",
         '/broadcast remind "cron 0 9 * * 1" Stand-up': "admin",
         '/broadcast every "every day 9:00" nobody Stand-up': "no audience",
         '/broadcast every "every day 9:00" clients at=10:00 holidays=keep Stand-up': "“at=” is no option here",
@@ -196,6 +207,28 @@ async def test_with_a_channel_of_the_approvers_whoever_asks_need_not_be_in_it(
     assert id in await say(sandbox, "/broadcast schedules")
     assert (await newest(bot)).schedule == id
     assert "not in" in await say(sandbox, '/broadcast remind "every day 9:00" #approvals Stand-up')
+
+
+async def test_yes_and_no_are_taken_in_three_languages(sandbox: Sandbox, bot: Bot) -> None:
+    words = [(*pair, True) for pair in (("y", "on"), ("oui", "vrai"), ("sí", "S"))]
+    words += [(*pair, False) for pair in (("no", "off"), ("non", "faux"), ("n", "falso"))]
+    for number, (answer, digest, _) in enumerate(words):
+        line = f'/broadcast remind "every day 9:00" answer={answer} digest={digest} Stand-up {number}'
+        assert "will be posted" in await say(sandbox, line)
+    rows = await bot.database.read(lambda c: c.execute(tables.schedules.select()).mappings().all())
+    found = {row["text"]: (row["options"]["answer"], row["options"]["digest"]) for row in rows}
+    assert found == {f"Stand-up {number}": (yes, yes) for number, (_, _, yes) in enumerate(words)}
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Europe/Paris", "Pacific/Kiritimati"])
+async def test_an_end_at_the_edge_of_the_calendar_is_refused_in_every_zone(
+    sandbox: Sandbox, bot: Bot, zone: str
+) -> None:
+    sandbox.world.people["U0CLEO"].tz = zone
+    for until in ("9999-12-31", "0001-01-01"):
+        told = await say(sandbox, f'/broadcast remind "every day 9:00" until={until} Stand-up')
+        assert any(why in told for why in ("two years", "passed", "no such date")), told
+    assert "no reminders yet" in await say(sandbox, "/broadcast reminders")
 
 
 async def test_in_a_direct_message_the_fix_is_to_name_a_channel(sandbox: Sandbox, bot: Bot) -> None:

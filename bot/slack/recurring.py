@@ -6,9 +6,7 @@ import asyncio
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -27,9 +25,11 @@ from bot.words import Words, words_for
 from providers.base import Purpose
 
 CHANNEL = re.compile(r"^\s*<#([CG][A-Z0-9]+)(?:\|[^>]*)?>\s*")
+DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 EVERY = ("sender", "campaign", "holidays", "until", "count", "covers")
 REMIND = ("holidays", "until", "count", "answer", "start", "template", "digest")
-YES = {"yes", "oui", "si", "sí", "true", "1"}
+YES = {"yes", "y", "on", "true", "oui", "o", "vrai", "sí", "si", "s", "verdadero", "1"}
+NO = {"no", "n", "off", "false", "non", "faux", "falso", "0"}
 MOST = {"count": 1000, "covers": 100}
 LONGEST = 2900  # characters of a reminder
 SHOWN = 3  # of the next turns, in the answer
@@ -132,19 +132,14 @@ class Recurring:
         return boards.asked(schedule, boards.upcoming(schedule, SHOWN), asked.words, hours)
 
     def _until(self, until: str | None, zone: str) -> Micros | None:
-        """The end of a day, or an instant. Raises NotAccepted."""
-        if not until:
-            return None
-        try:
-            day = datetime.fromisoformat(until)
-            if len(until) == len("2027-01-31"):
-                return micros_of(day.replace(hour=23, minute=59, tzinfo=ZoneInfo(zone)))
-        except ValueError:
-            pass
-        return self._instant(until, zone)
+        """A day alone means its end. Raises NotAccepted."""
+        return self._instant(until, zone, "23:59") if until else None
 
-    def _instant(self, typed_time: str, zone: str) -> Micros:
+    def _instant(self, typed_time: str, zone: str, of_day: str) -> Micros:
+        """An instant that is ahead, and not too far; `of_day`: the hour of a day alone. Raises NotAccepted."""
         try:
+            if DAY.fullmatch(typed_time):
+                typed_time = f"{typed_time} {of_day}"
             return micros_of(parse_when(typed_time, zone=zone, now=moment(self.clock())).instant)
         except NotATime as error:
             raise NotAccepted(Complaint("until", Sentence(error.template, error.values))) from None
@@ -201,9 +196,7 @@ class Recurring:
 
     def _back_on(self, until: str, zone: str) -> Micros | None:
         """A day alone means its beginning."""
-        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", until):
-            return self._instant(f"{until} 00:00", zone)
-        return self._instant(until, zone) if until else None
+        return self._instant(until, zone, "00:00") if until else None
 
     async def resume(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Let it go on."""
@@ -283,7 +276,10 @@ def _fix(wanted: Asked, fix: Sentence) -> Sentence:
 
 
 def _yes(options: Mapping[str, str], name: str) -> bool:
-    return options.get(name, "").lower() in YES
+    value = options.get(name, "no").lower()
+    if value not in YES | NO:
+        raise NotAccepted(Complaint(name, Sentence("`{name}=` takes yes or no.", {"name": name})))
+    return value in YES
 
 
 def _number(options: Mapping[str, str], name: str) -> int | None:
