@@ -165,7 +165,10 @@ def hold_all(connection: Connection, made_at: Micros, at: Micros, approval: Appr
 def _hold(connection: Connection, row: Broadcast, made_at: Micros, at: Micros, approval: ApprovalSettings) -> None:
     said = [Note(Sentence(TOLD, {"made_at": made_at}), mention=row.requester)]
     changes: dict[str, Any] = {"hold": Hold.RESTORED, "hold_until": None, "due": None, **store.NO_LEASE}
-    changes |= asks(at, approval)
+    asked = asks(at, approval)
+    changes |= asked | {
+        "expires_at": max(asked["expires_at"], row.send_at or 0)
+    }  # a plan for next month keeps its month
     store.move(connection, row, Action.HOLD, actor="restore", at=at, reason=Hold.RESTORED, said=said, **changes)
 
 

@@ -302,8 +302,10 @@ class Tracker:
         self.wake()
 
     def _vendor_of(self, row: Broadcast) -> Provider | None:
-        """Who may know something of it: what was sent in training is nothing to the live vendor, nor the other way."""
-        return self.providers.get(row.account) if row.mode == self.settings.mode else None
+        """Who may know something of it: nobody of the other mode, nor another vendor who has the account by now."""
+        provider = self.providers.get(row.account)
+        knows = provider is not None and provider.name == row.provider and row.mode == self.settings.mode
+        return provider if knows else None
 
     async def _poll(self, provider: Provider, row: Broadcast) -> None:
         turn = (self.clock() // SECOND) % max(len(row.ids), 1)  # a long list is read in turns, not from its head

@@ -720,6 +720,8 @@ async def test_an_audience_that_was_renamed_keeps_nobody_from_learning_the_other
     await now.dispatcher("a").learn_sizes()
     assert (await now.row(first.id)).size is not None
     assert (await now.row(second_one.id)).size == 10000
+
+
 @pytest.mark.parametrize("sends", ["the same", "another"])
 async def test_what_a_process_left_open_when_it_died_over_a_quote_is_thrown_away_and_blocks_nobody(
     make_core: MakeCore, monkeypatch: pytest.MonkeyPatch, sends: str
@@ -991,6 +993,20 @@ async def test_after_a_restore_nothing_goes_by_itself(core: Core, tmp_path: Path
     assert (await core.row(due.id)).state is State.SENT  # a person said so, and its approval still binds its bytes
     assert (await core.row(waiting.id)).state is State.PENDING  # nobody ever approved this one
     assert len(core.sandbox.vendors.ledger) == 2
+
+
+async def test_what_was_restored_waits_for_a_person_until_its_own_time(core: Core, tmp_path: Path) -> None:
+    later = core.now + 40 * 24 * HOUR
+    near, far = await core.approved(), await core.approved(send_at=later)
+    file = tmp_path / "backup.gz"
+    await core.database.read(lambda c: write_backup(c, file, core.now))
+    await core.database.write(lambda c: restore_backup(c, file, core.now, force=True))
+    core.now += 30 * 24 * HOUR
+    await core.workflow.expire()
+    assert [(await core.row(row.id)).state for row in (near, far)] == [State.EXPIRED, State.HELD]
+    core.now = later
+    await core.workflow.expire()
+    assert (await core.row(far.id)).state is State.EXPIRED
 
 
 async def test_a_backup_goes_from_any_database_into_any_other(core: Core, tmp_path: Path, postgres: Any) -> None:
