@@ -328,7 +328,8 @@ class Reminders:
     async def tick(self) -> None:
         """Make every turn whose time has come, once more where it was snoozed, end what nobody stands for any more, and
         end pauses that are over."""
-        await self.database.write(self._wake_up)
+        for schedule in await self.database.read(lambda c: timetable.awake(c, self.clock(), AT_ONCE)):
+            await self._alone(schedule, self._wake_up(schedule))
         for schedule in await self.database.read(self._due):
             await self._alone(schedule, self._fire(schedule))
         for turn, schedule in await self.database.read(lambda c: timetable.woken(c, self.clock(), AT_ONCE)):
@@ -343,15 +344,17 @@ class Reminders:
         except Exception as error:  # its class alone: its words may hold a text or a name
             log.error("a turn could not be made", schedule=schedule.id, error=type(error).__name__)
 
-    def _wake_up(self, connection: Connection) -> None:
-        """Pauses end at their own instant: what fell due between it and now comes, or was missed, like any other."""
-        for schedule in timetable.awake(connection, self.clock(), AT_ONCE):
-            changes = self._resumed(schedule, schedule.paused_until or 0)
-            resumed = self._write_change(connection, schedule, "clock", "resume", changes)
-            if resumed is not None and resumed.ended is not None:
-                template = "Its time came while it was paused, so it has ended. It said: “{text}”"
-                told = Sentence(template, {"text": schedule.text})
-                self._tell(connection, schedule, "ended:paused", told, schedule.channel)
+    async def _wake_up(self, schedule: Schedule) -> None:
+        """A pause ends at its own instant: what fell due between it and now comes, or was missed, like any other."""
+        changes = self._resumed(schedule, schedule.paused_until or 0)
+        await self.database.write(lambda c: self._write_wake_up(c, schedule, changes))
+
+    def _write_wake_up(self, connection: Connection, schedule: Schedule, changes: dict[str, Any]) -> None:
+        resumed = self._write_change(connection, schedule, "clock", "resume", changes)
+        if resumed is not None and resumed.ended is not None:
+            template = "Its time came while it was paused, so it has ended. It said: “{text}”"
+            told = Sentence(template, {"text": schedule.text})
+            self._tell(connection, schedule, "ended:paused", told, schedule.channel)
 
     def _due(self, connection: Connection) -> list[Schedule]:
         now = self.clock()

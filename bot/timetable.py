@@ -100,10 +100,9 @@ def due(connection: Connection, kind: Kind, at: Micros, limit: int) -> list[Sche
 
 
 def awake(connection: Connection, at: Micros, limit: int) -> list[Schedule]:
-    """Schedules whose pause is over, locked."""
+    """Schedules whose pause is over."""
     statement = select(schedules).where(PAUSED, schedules.c.paused_until <= at, UNDERSTOOD)
-    statement = statement.limit(limit).with_for_update(skip_locked=True)
-    return [_to_schedule(row) for row in connection.execute(statement).mappings()]
+    return [_to_schedule(row) for row in connection.execute(statement.limit(limit)).mappings()]
 
 
 def change(connection: Connection, seen_as: Schedule, at: Micros, **changes: Any) -> Schedule | None:

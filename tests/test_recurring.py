@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -77,6 +78,27 @@ async def test_a_first_turn_outside_the_hours_is_answered_with_when_it_may_go(
     assert "2027-07-11 10:00" in second
     told = await say(sandbox, '/broadcast every "every tuesday 11:00" paris marketing holidays=skip Soldes')
     assert "hours" not in told
+
+
+async def test_a_snoozed_reminder_is_posted_once_more_and_then_only_done(sandbox: Sandbox, bot: Bot) -> None:
+    await say(sandbox, '/broadcast remind "in 2 hours" Stand-up')
+    await bring_forward(bot)
+    first = await posted(sandbox)
+    await sandbox.acting.click("U0BEN", HERE, first["ts"], "reminder.snooze")
+    await sandbox.until(lambda: "It comes once more" in shown(first))
+    past: dict[str, Any] = {"draw_at": now() - SECOND, "snoozed_until": now() - SECOND}
+    rows = tables.occurrences
+    drawn = rows.c.draw_at == rows.c.snoozed_until
+    while not (await bot.database.write(lambda c: c.execute(rows.update().where(drawn).values(**past)).rowcount)):
+        await asyncio.sleep(0.05)
+    bot.wake()
+    await sandbox.until(lambda: len(sandbox.acting.messages(HERE)) == 2)
+    again = await posted(sandbox)
+    assert "reminder.done" in shown(again)
+    assert "reminder.snooze" not in shown(again)
+    await sandbox.acting.click("U0BEN", HERE, again["ts"], "reminder.done")
+    await sandbox.until(lambda: "Done, says <@U0BEN>" in shown(again))
+    assert len(sandbox.acting.messages(HERE)) == 2
 
 
 async def test_a_recurring_broadcast_gets_a_card_and_goes_nowhere_without_approval(sandbox: Sandbox, bot: Bot) -> None:

@@ -656,6 +656,27 @@ async def test_one_that_cannot_be_made_keeps_no_other_one_waiting(desk: Desk, ca
     assert len(await desk.turns(first)) == 1
 
 
+async def test_a_pause_that_cannot_end_keeps_no_other_one_waiting(desk: Desk) -> None:
+    first, other = [await desk.add(Kind.REMINDER, f"every day {hour}:00", closed=Closed.KEEP) for hour in (9, 10)]
+    for one in (first, other):
+        await desk.reminders.pause(one, CLEO, at("2026-12-01T00:00"))
+    rows, broken = tables.schedules, {"zone": "Nowhere/At all"}
+    await desk.core.database.write(lambda c: c.execute(rows.update().where(rows.c.id == first.id).values(**broken)))
+    await desk.until("2026-12-02T12:00")
+    assert [len(await desk.turns(one)) for one in (first, other)] == [0, 2]
+
+
+async def test_of_many_processes_that_end_a_pause_at_once_one_does(desk: Desk, second: Database) -> None:
+    schedule = await desk.add(Kind.REMINDER, "tomorrow 9:00", "Payroll")
+    await desk.reminders.pause(schedule, CLEO, at("2026-12-01T10:00"))
+    desk.core.now = at("2026-12-01T10:00")
+    processes = [desk.reminders, desk.process(second), desk.process(), desk.process(second)]
+    await asyncio.gather(*(one.tick() for one in processes))
+    steps = await desk.core.database.read(lambda c: [step["action"] for step in store.history(c, TEAM, schedule.id)])
+    assert steps == ["schedule_reminder", "pause_reminder", "resume_reminder"]
+    assert len(await desk.told()) == 1
+
+
 async def test_what_cannot_come_once_more_keeps_no_other_one_waiting(desk: Desk) -> None:
     both = [await desk.add(Kind.REMINDER, typed) for typed in ("tomorrow 9:00", "every weekday 9:00")]
     await desk.until("2026-12-01T09:00")
