@@ -1268,7 +1268,8 @@ def posts_wait(connection: Connection, at: Micros) -> bool:
 
 def take_post(connection: Connection, at: Micros, again_at: Micros) -> PendingPost | None:
     """What is to be posted next, put off to `again_at`, so that nobody else posts it as well."""
-    due = select(posts).where(posts.c.post_at <= at).order_by(posts.c.seq).limit(1)  # in the order they were said
+    # in the order they were said; not by the key as it is, or all that were posted are passed on the way to what is due
+    due = select(posts).where(posts.c.post_at <= at).order_by(posts.c.seq + 0).limit(1)
     row = connection.execute(due.with_for_update(skip_locked=True)).mappings().first()
     if row is None:
         return None

@@ -173,7 +173,7 @@ async def test_what_is_wrong_is_said_and_what_was_typed_is_kept(sandbox: Sandbox
         '/broadcast remind "tomorrow 9:00" holidays=maybe Stand-up': "skip, shift",
         '/broadcast remind "every day 9:00" count=0 Stand-up': "from 1 to",
         '/broadcast remind "every day 9:00" answer=maybe Stand-up': "`answer=` takes yes or no",
-        '/broadcast remind "every day 9:00" digest= Stand-up': "`digest=` takes yes or no",
+        '/broadcast remind "every day 9:00" digest= Stand-up': "An option is written",
         '/broadcast remind "tomorrow 9:00" count=4 Stand-up': "`count=` is for what comes again",
         '/broadcast remind "tomorrow 9:00" until=2099-01-01 Stand-up': "two years",
         '/broadcast remind "tomorrow 9:00" until="in 3 hours" Stand-up': "`until=` is for what comes again",
