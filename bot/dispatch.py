@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from bot import store
+from bot import receipts, store
 from bot.broadcast import (
     SECOND,
     Action,
@@ -598,7 +598,7 @@ class Dispatcher:
             connection, current, Action.RELEASE, actor="dispatcher", at=now, phase=phase, lease_until=lease
         )
         if released is not None:
-            store.keep_dispatch(connection, released, self.callback_token(released))
+            receipts.keep_dispatch(connection, released, self.callback_token(released))
             store.mark_released(connection, released, now)
         return released
 
@@ -692,8 +692,8 @@ class Dispatcher:
         if current.ids == accepted.ids:
             return
         now = self.clock()
-        store.own_ids(connection, current, accepted.ids)
-        store.adopt_deliveries(connection, current, accepted.ids)
+        receipts.own_ids(connection, current, accepted.ids)
+        receipts.adopt_deliveries(connection, current, accepted.ids)
         template = "{vendor} did accept it; its answer could not be written down in time. Ids: {ids}"
         said = [Note(Sentence(template, self._ids_told(current, accepted.ids)), current.requester, aloud=True)]
         if current.state is State.UNKNOWN:
@@ -718,8 +718,8 @@ class Dispatcher:
     def _write_accepted(self, connection: Connection, row: Broadcast, accepted: Accepted) -> None:
         now = self.clock()
         self._count_failure(connection, row, None)
-        store.own_ids(connection, row, accepted.ids)
-        store.adopt_deliveries(connection, row, accepted.ids)
+        receipts.own_ids(connection, row, accepted.ids)
+        receipts.adopt_deliveries(connection, row, accepted.ids)
         said = [Note(Sentence("{vendor} accepted it. Ids: {ids}", self._ids_told(row, accepted.ids)), row.requester)]
         said += [*_other_time(accepted, now), *self._fewer(row, accepted)]
         changes: dict[str, Any] = {"ids": accepted.ids, "accepted_at": now, "look_at": now, **NO_LEASE}

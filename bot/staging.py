@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from bot import policy, store, timetable
+from bot import policy, receipts, store, timetable
 from bot.broadcast import SECOND, Action, Broadcast, Clock, Sentence, steady
 from bot.database import Busy, Database, Unsure
 from bot.settings import Settings
@@ -87,7 +87,7 @@ class Stager:
 
     async def _keep(self, row: Broadcast, staged: Staged, until: float) -> Broadcast:
         def keep(connection: Connection) -> Broadcast | None:
-            store.own_ids(connection, row, [staged.id])
+            receipts.own_ids(connection, row, [staged.id])
             kept = store.touch(connection, row, self.clock(), staged=staged, size=staged.contacts or row.size)
             if kept is None:  # stopped meanwhile: what was made at the vendor must not stay open there
                 store.leave_over(connection, row, staged, self.clock())

@@ -7,13 +7,12 @@ transaction. Every function here runs inside a transaction that somebody else be
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     BindParameter,
@@ -63,7 +62,6 @@ from bot.tables import (
     audit,
     broadcasts,
     cards,
-    deliveries,
     dispatches,
     kept,
     leftovers,
@@ -71,16 +69,14 @@ from bot.tables import (
     posts,
     seen,
     templates,
-    vendor_ids,
     votes,
 )
-from providers.base import AudienceKind, DeliveryStatus, Purpose, Receipt, ReceiptKind, Staged
+from providers.base import AudienceKind, Purpose, Staged
 
 T = TypeVar("T")
 Key = TypeVar("Key", bound=tuple[str, ...])
 Owner = tuple[str, str]  # (workspace, broadcast id)
 
-WORD = 64  # characters of a vendor's status word that are kept
 MENTIONED = 255  # characters of ids that one note or post may name at its head
 AT_ONCE = 100  # rows that one transaction takes when many wait: soon over, however far away the database is
 IN_A_STATEMENT = 1000  # rows: PostgreSQL and SQLite take some 32,000 parameters
@@ -89,7 +85,6 @@ BREAKER_FAILURES = 3  # in a row, before nobody tries an account for a while
 
 RECALLS_WAITED_FOR = 3  # tries: what is still open after them may stand in the way, and people are told of it
 
-PROGRESS_PAUSE = 1_000_000  # microseconds in which statuses that appear together are told together
 
 #: States in which nothing that was prepared at the vendor is of use any more.
 GIVEN_UP = frozenset(
@@ -136,19 +131,6 @@ def _bound(seen_as: Broadcast) -> dict[str, Any]:
 _TO_AUDIT, _TO_NOTES = insert(audit).inline(), insert(notes).inline()  # nobody asks for their numbers
 
 NO_LEASE: dict[str, None] = {"phase": None, "owner": None, "lease_until": None}
-
-ANSWERS = {ReceiptKind.REPLY.value: "replies", ReceiptKind.OPT_OUT.value: "opt-outs"}
-
-# Statuses only go up: a delivery never goes back from a later word to an earlier one.
-RANK = {
-    DeliveryStatus.ACCEPTED: 0,
-    DeliveryStatus.OTHER: 1,
-    DeliveryStatus.SENT: 2,
-    DeliveryStatus.EXPIRED: 3,
-    DeliveryStatus.FAILED: 3,
-    DeliveryStatus.BLACKLISTED: 3,
-    DeliveryStatus.DELIVERED: 4,
-}
 
 
 @dataclass(frozen=True)
@@ -206,45 +188,6 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """A receipt, whose it is if anybody knows, and its `recipient` as it is kept."""
-
-    account: str
-    receipt: Receipt
-    recipient: str
-    owner: Owner | None
-
-    @property
-    def delivery(self) -> _Delivery:
-        return _Delivery(self.account, self.receipt.id, self.recipient, self.receipt.kind)
-
-
-class _Delivery(NamedTuple):
-    """What a delivery, or an answer, is known by."""
-
-    account: str
-    id: str
-    recipient: str
-    kind: str
-
-
-_Standing = tuple[DeliveryStatus, str, bool]  # status, word, final
-
-
-@dataclass
-class Tally:
-    """How many deliveries stand where: by status, and `other: WORD` for words that nobody knows; then the answers.
-    `final`: of how many nothing more is to come."""
-
-    counts: dict[str, int] = dataclasses.field(default_factory=dict)
-    final: int = 0
-
-    def add(self, name: str, number: int, final: int) -> None:
-        self.counts[name] = self.counts.get(name, 0) + number
-        self.final += final
-
-
-@dataclass(frozen=True)
 class Leftover:
     """A campaign that lies prepared at a vendor and will not be sent."""
 
@@ -298,7 +241,7 @@ def _to_column(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _to_broadcast(row: RowMapping) -> Broadcast:
+def to_broadcast(row: RowMapping) -> Broadcast:
     fields = {field.name: row[field.name] for field in dataclasses.fields(Broadcast)}
     fields["state"] = State(row["state"])
     fields["phase"] = Phase(row["phase"]) if row["phase"] else None
@@ -320,13 +263,13 @@ def _to_staged(value: Mapping[str, Any] | None) -> Staged | None:
 
 def insert_ignoring(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
     """Insert what is not there yet; how many were new. Many rows take few statements: the database may be far away."""
-    statement = _insert_into(connection, table).on_conflict_do_nothing()
+    statement = insert_into(connection, table).on_conflict_do_nothing()
     if len(rows) == 1:
         return connection.execute(statement, dict(rows[0])).rowcount
     return sum(connection.execute(statement.values(list(batch))).rowcount for batch in batched(rows))
 
 
-def _insert_into(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+def insert_into(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
     return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
@@ -337,7 +280,7 @@ def batched(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
         yield batch
 
 
-def _with_keys(
+def with_keys(
     connection: Connection, statement: Select[Any], columns: Sequence[ColumnElement[str]], keys: Iterable[Key]
 ) -> Iterator[tuple[Key, RowMapping]]:
     """The rows that have one of these keys in these columns, each with its key.
@@ -395,21 +338,21 @@ def find(connection: Connection, workspace: str, id: str, *, lock: bool = False)
         raise NotFound(id)
     if row["shape"] > SHAPE:
         raise NotUnderstood(id)
-    return _to_broadcast(row)
+    return to_broadcast(row)
 
 
 def find_all(connection: Connection, ids: Collection[Owner], *, lock: bool = False) -> dict[Owner, Broadcast]:
     """Those of these (workspace, id) that are there and that this version looks after."""
     key = broadcasts.c.workspace, broadcasts.c.id
     statement = select(broadcasts).where(UNDERSTOOD).order_by(*key)
-    rows = _with_keys(connection, statement.with_for_update() if lock else statement, key, ids)
-    return {owner: _to_broadcast(row) for owner, row in rows}
+    rows = with_keys(connection, statement.with_for_update() if lock else statement, key, ids)
+    return {owner: to_broadcast(row) for owner, row in rows}
 
 
 def find_by_key(connection: Connection, workspace: str, key: str) -> Broadcast | None:
     statement = select(broadcasts).where(broadcasts.c.workspace == workspace, broadcasts.c.key == key, UNDERSTOOD)
     row = connection.execute(statement).mappings().first()
-    return _to_broadcast(row) if row else None
+    return to_broadcast(row) if row else None
 
 
 def find_twin(connection: Connection, like: Broadcast, since: Micros) -> Broadcast | None:
@@ -427,7 +370,7 @@ def find_twin(connection: Connection, like: Broadcast, since: Micros) -> Broadca
         .order_by(broadcasts.c.created_at.desc())
     )
     row = connection.execute(statement).mappings().first()
-    return _to_broadcast(row) if row else None
+    return to_broadcast(row) if row else None
 
 
 def latest(connection: Connection, workspace: str, limit: int) -> list[Broadcast]:
@@ -438,7 +381,7 @@ def latest(connection: Connection, workspace: str, limit: int) -> list[Broadcast
         .order_by(broadcasts.c.changed_at.desc())
         .limit(limit)
     )
-    return [_to_broadcast(row) for row in connection.execute(statement).mappings()]
+    return [to_broadcast(row) for row in connection.execute(statement).mappings()]
 
 
 def count_by_state(connection: Connection) -> dict[str, int]:
@@ -522,7 +465,7 @@ def _take(connection: Connection, step: Step) -> Broadcast | None:
     after, at = TRANSITIONS[step.seen_as.state, step.action], step.at
     values = {"state": after, "changed_at": at, "draw_at": at, "voice_at": None, "voices": 0, **_to_row(step.changes)}
     row = connection.execute(_CHANGE, {**values, **_bound(step.seen_as)}).mappings().first()
-    return _without_leftover(connection, _to_broadcast(row), at) if row else None
+    return _without_leftover(connection, to_broadcast(row), at) if row else None
 
 
 def _without_leftover(connection: Connection, moved: Broadcast, at: Micros) -> Broadcast:
@@ -577,7 +520,7 @@ def touch(connection: Connection, seen_as: Broadcast, at: Micros, **changes: Any
     """Change fields without a step along the table (a vote, a staged campaign), under the same guard."""
     values = {"draw_at": at, **_to_row(changes), **_bound(seen_as)}
     row = connection.execute(_CHANGE, values).mappings().first()
-    return _to_broadcast(row) if row else None
+    return to_broadcast(row) if row else None
 
 
 def write_audit(
@@ -719,7 +662,7 @@ def due(
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    return [_to_broadcast(row) for row in connection.execute(statement).mappings()]
+    return [to_broadcast(row) for row in connection.execute(statement).mappings()]
 
 
 def stranded(connection: Connection, at: Micros, accounts: Collection[str], limit: int = 8) -> list[Broadcast]:
@@ -747,7 +690,7 @@ def to_stage(
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    return [_to_broadcast(row) for row in connection.execute(statement).mappings()]
+    return [to_broadcast(row) for row in connection.execute(statement).mappings()]
 
 
 def _free(at: Micros) -> ColumnElement[bool]:
@@ -770,7 +713,7 @@ def in_state(connection: Connection, state: State, *more: ColumnElement[bool], l
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    return [_to_broadcast(row) for row in connection.execute(statement).mappings()]
+    return [to_broadcast(row) for row in connection.execute(statement).mappings()]
 
 
 def abandoned(
@@ -804,7 +747,7 @@ def to_voice(connection: Connection, at: Micros, limit: int = 50) -> list[Broadc
     """Broadcasts of which something is to be said now, those that wait longest first, locked."""
     waiting = select(broadcasts).where(broadcasts.c.voice_at <= at, UNDERSTOOD)
     statement = waiting.order_by(broadcasts.c.voice_at).limit(limit).with_for_update(skip_locked=True)
-    return [_to_broadcast(row) for row in connection.execute(statement).mappings()]
+    return [to_broadcast(row) for row in connection.execute(statement).mappings()]
 
 
 def voiced(
@@ -944,18 +887,6 @@ def released_since(connection: Connection, workspace: str, since: Micros) -> int
     ).scalar_one()
 
 
-def keep_dispatch(connection: Connection, broadcast: Broadcast, token: str) -> None:
-    """Make the callback address of this attempt known, before the vendor learns it."""
-    row = {
-        "workspace": broadcast.workspace,
-        "broadcast": broadcast.id,
-        "dispatch": broadcast.dispatch,
-        "account": broadcast.account,
-        "token_hash": token_hash(token),
-    }
-    insert_ignoring(connection, dispatches, [row])
-
-
 def mark_released(connection: Connection, broadcast: Broadcast, at: Micros | None) -> None:
     """For the cap: this attempt may ring phones from now on. None: it turned out that it rang none."""
     connection.execute(
@@ -969,158 +900,6 @@ def mark_released(connection: Connection, broadcast: Broadcast, at: Micros | Non
     )
 
 
-def token_hash(token: str) -> str:
-    """Tokens are looked up by their hash, so that how long a look-up takes says nothing of the token."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-def dispatch_by_token(connection: Connection, account: str, token: str) -> tuple[str, str] | None:
-    """(workspace, broadcast id) of the dispatch whose callback address holds this token."""
-    statement = select(dispatches.c.workspace, dispatches.c.broadcast).where(
-        dispatches.c.account == account, dispatches.c.token_hash == token_hash(token)
-    )
-    row = connection.execute(statement).first()
-    return (row.workspace, row.broadcast) if row else None
-
-
-# --- receipts --------------------------------------------------------------------------------------------------------
-
-
-_DELIVERY = (deliveries.c.account, deliveries.c.id, deliveries.c.recipient, deliveries.c.kind)
-
-
-def own_ids(connection: Connection, broadcast: Broadcast, ids: Iterable[str]) -> None:
-    """These ids at this account are this broadcast's; receipts that were set aside for them find their way home."""
-    learn_ids(connection, {(broadcast.account, id): (broadcast.workspace, broadcast.id) for id in ids})
-
-
-def owner_of(connection: Connection, account: str, id: str) -> Owner | None:
-    return owners_of(connection, [(account, id)]).get((account, id))
-
-
-def owners_of(connection: Connection, ids: Collection[tuple[str, str]]) -> dict[tuple[str, str], Owner]:
-    """Whose each of these (account, id) is, where that is known."""
-    rows = _with_keys(connection, select(vendor_ids), (vendor_ids.c.account, vendor_ids.c.id), ids)
-    return {key: (row["workspace"], row["broadcast"]) for key, row in rows}
-
-
-def learn_ids(connection: Connection, owners: Mapping[tuple[str, str], Owner]) -> None:
-    """Each (account, id) is this broadcast's, unless it is known to be another's."""
-    rows = [
-        {"account": account, "id": id, "workspace": workspace, "broadcast": broadcast}
-        for (account, id), (workspace, broadcast) in sorted(owners.items())
-    ]
-    insert_ignoring(connection, vendor_ids, rows)
-
-
-def record_deliveries(connection: Connection, heard: Sequence[Heard], at: Micros) -> list[bool]:
-    """Write receipts, as if one after the other, and say of each whether it told something new. Statuses only go up.
-
-    However many they are, they take a few statements for each hundred.
-    """
-    first: dict[_Delivery, Heard] = {}
-    for one in heard:
-        first.setdefault(one.delivery, one)
-    fresh = _insert_new(connection, [_delivery_row(first[key], at) for key in sorted(first)])
-    stands = _lock_deliveries(connection, first.keys() - fresh)
-    news, risen = [], dict[_Delivery, Heard]()
-    for one in heard:
-        key = one.delivery
-        new = key not in stands or _goes_up(stands[key], one.receipt)
-        if new:
-            risen |= {key: one} if key in stands else {}
-            stands[key] = one.receipt.status, one.receipt.word[:WORD], one.receipt.final
-        news.append(new)
-    _write_risen(connection, [_delivery_row(risen[key], at) for key in sorted(risen)])
-    return news
-
-
-def _insert_new(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[_Delivery]:
-    if not rows:
-        return set()
-    statement = _insert_into(connection, deliveries).on_conflict_do_nothing().returning(*_DELIVERY)
-    return {_Delivery(*row) for row in connection.execute(statement, rows)}
-
-
-def _lock_deliveries(connection: Connection, keys: Collection[_Delivery]) -> dict[_Delivery, _Standing]:
-    """How these stand, held until the transaction ends."""
-    statement = select(deliveries).order_by(*_DELIVERY).with_for_update()
-    rows = _with_keys(connection, statement, _DELIVERY, keys)
-    return {key: (DeliveryStatus(row["status"]), row["word"], row["final"]) for key, row in rows}
-
-
-def _write_risen(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    if not rows:
-        return
-    statement = _insert_into(connection, deliveries)
-    values = {name: statement.excluded[name] for name in ("status", "word", "final", "at")}
-    statement = statement.on_conflict_do_update(index_elements=_DELIVERY, set_=values)
-    connection.execute(statement.returning(deliveries.c.account), rows)  # with an answer it is one statement, not many
-
-
-def _delivery_row(one: Heard, at: Micros) -> dict[str, Any]:
-    workspace, broadcast = one.owner or (None, None)
-    told = {"status": one.receipt.status, "word": one.receipt.word[:WORD], "final": one.receipt.final, "at": at}
-    return {**one.delivery._asdict(), "workspace": workspace, "broadcast": broadcast, **told}
-
-
-def _goes_up(known: _Standing, receipt: Receipt) -> bool:
-    status, word, final = known
-    if RANK[receipt.status] != RANK[status]:
-        return RANK[receipt.status] > RANK[status]
-    return not final and (receipt.final or receipt.word[:WORD] != word)
-
-
-def adopt_deliveries(connection: Connection, broadcast: Broadcast, ids: Iterable[str]) -> None:
-    """Receipts that came before the ids were known belong to this broadcast."""
-    set_aside = and_(deliveries.c.account == broadcast.account, deliveries.c.broadcast.is_(None))
-    ours = update(deliveries).values(workspace=broadcast.workspace, broadcast=broadcast.id)
-    for batch in batched(ids):
-        connection.execute(ours.where(set_aside, deliveries.c.id.in_(batch)))
-
-
-def tallies(connection: Connection, owners: Collection[Owner]) -> dict[Owner, Tally]:
-    """Where the deliveries of each of these broadcasts stand."""
-    of, label = (deliveries.c.workspace, deliveries.c.broadcast), (deliveries.c.status, deliveries.c.word)
-    number, final = func.count().label("number"), func.sum(case((deliveries.c.final, 1), else_=0)).label("over")
-    statement = select(*of, deliveries.c.kind, *label, number, final).group_by(*of, deliveries.c.kind, *label)
-    found = {owner: Tally() for owner in owners}
-    for owner, row in _with_keys(connection, statement, of, owners):
-        other = f"other: {row['word']}" if row["status"] == DeliveryStatus.OTHER else row["status"]
-        found[owner].add(ANSWERS.get(row["kind"]) or other, row["number"], row["over"])
-    return found
-
-
-def delivery_counts(connection: Connection, workspace: str, id: str) -> dict[str, int]:
-    return tallies(connection, [(workspace, id)])[workspace, id].counts
-
-
-def note_progress(connection: Connection, current: Broadcast, counts: Mapping[str, int], at: Micros) -> None:
-    """New counts for the card of a broadcast that is locked; the thread is told, a moment later, when a status appears
-    for the first time."""
-    if counts == current.counts:
-        return
-    values: dict[str, Any] = {
-        "counts": dict(counts),
-        "draw_at": func.coalesce(broadcasts.c.draw_at, at + PROGRESS_PAUSE),
-    }
-    if counts.keys() - current.counts.keys():
-        values["progress_at"] = func.coalesce(broadcasts.c.progress_at, at + PROGRESS_PAUSE)
-    mine = and_(broadcasts.c.workspace == current.workspace, broadcasts.c.id == current.id)
-    connection.execute(update(broadcasts).where(mine).values(**values, revision=broadcasts.c.revision + 1))
-
-
-def progress_to_tell(connection: Connection, at: Micros, limit: int = 50) -> list[Broadcast]:
-    """Broadcasts with news for their thread; taking them marks them as told."""
-    waiting = select(broadcasts).where(broadcasts.c.progress_at <= at, UNDERSTOOD)
-    statement = waiting.limit(limit).with_for_update(skip_locked=True)
-    rows = [_to_broadcast(row) for row in connection.execute(statement).mappings()]
-    for row in rows:
-        mine = and_(broadcasts.c.workspace == row.workspace, broadcasts.c.id == row.id)
-        connection.execute(update(broadcasts).where(mine).values(progress_at=None))
-    return rows
-
-
 def to_look_at(connection: Connection, state: State, at: Micros, limit: int) -> list[Broadcast]:
     """Broadcasts in this state whose vendor is to be asked again, the longest waiting first."""
     statement = (
@@ -1130,7 +909,7 @@ def to_look_at(connection: Connection, state: State, at: Micros, limit: int) -> 
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    return [_to_broadcast(row) for row in connection.execute(statement).mappings()]
+    return [to_broadcast(row) for row in connection.execute(statement).mappings()]
 
 
 def unsized(connection: Connection, accounts: Sequence[str], at: Micros, limit: int = 5) -> list[Broadcast]:
@@ -1148,18 +927,12 @@ def unsized(connection: Connection, accounts: Sequence[str], at: Micros, limit: 
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    return [_to_broadcast(row) for row in connection.execute(statement).mappings()]
+    return [to_broadcast(row) for row in connection.execute(statement).mappings()]
 
 
 def set_look_at(connection: Connection, row: Broadcast, at: Micros | None) -> None:
     mine = and_(broadcasts.c.workspace == row.workspace, broadcasts.c.id == row.id)
     connection.execute(update(broadcasts).where(mine, broadcasts.c.state == row.state).values(look_at=at))
-
-
-def ids_with_news(connection: Connection, workspace: str, id: str) -> tuple[str, ...]:
-    """The vendor's ids of which a broadcast has news of any kind."""
-    mine = and_(deliveries.c.workspace == workspace, deliveries.c.broadcast == id)
-    return tuple(connection.execute(select(deliveries.c.id).where(mine).distinct().order_by(deliveries.c.id)).scalars())
 
 
 # --- cards and notes -------------------------------------------------------------------------------------------------
@@ -1169,7 +942,7 @@ def cards_to_draw(connection: Connection, at: Micros, limit: int) -> list[Broadc
     """Broadcasts whose card shows an older revision. A draft has none."""
     behind = select(broadcasts).where(broadcasts.c.draw_at <= at, broadcasts.c.state != State.DRAFT, UNDERSTOOD)
     statement = behind.order_by(broadcasts.c.draw_at).limit(limit)
-    return [_to_broadcast(row) for row in connection.execute(statement).mappings()]
+    return [to_broadcast(row) for row in connection.execute(statement).mappings()]
 
 
 def drawn(connection: Connection, broadcast: Broadcast, *, again_at: Micros) -> None:
@@ -1297,7 +1070,7 @@ def for_digest(connection: Connection, workspace: str, channel: str, since: Micr
 
     def rows(state: State, *more: ColumnElement[bool]) -> list[Broadcast]:
         statement = select(broadcasts).where(here, broadcasts.c.state == state, *more).order_by(broadcasts.c.changed_at)
-        return [_to_broadcast(row) for row in connection.execute(statement.limit(50)).mappings()]
+        return [to_broadcast(row) for row in connection.execute(statement.limit(50)).mappings()]
 
     sent = select(func.count()).select_from(broadcasts).where(here, broadcasts.c.accepted_at >= since)
     return {

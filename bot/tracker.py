@@ -13,11 +13,12 @@ from functools import partial
 import structlog
 from sqlalchemy import Connection
 
-from bot import store
+from bot import receipts, store
 from bot.broadcast import SECOND, Action, Broadcast, Clock, Micros, Sentence, State, micros
 from bot.database import Busy, Database, OutOfOrder, Unsure
+from bot.receipts import Heard, Tally
 from bot.settings import Settings
-from bot.store import Heard, Note, Owner, Tally
+from bot.store import Note, Owner
 from providers.base import Evidence, Provider, ProviderError, Receipt, ReceiptKind
 
 log = structlog.get_logger(__name__)
@@ -144,7 +145,7 @@ class Tracker:
                 if owner is None or not self._is_stale(rows.get(owner), receipt):
                     heard.append(Heard(batch.account, receipt, self._hidden(receipt), owner))
                     sources.append(number)
-        new = store.record_deliveries(connection, heard, self.clock())
+        new = receipts.record_deliveries(connection, heard, self.clock())
         news = [(one, number) for one, number, is_new in zip(heard, sources, new, strict=True) if is_new and one.owner]
         self._follow(connection, rows, [one for one, _ in news])
         with_news = {number for _, number in news}
@@ -158,10 +159,10 @@ class Tracker:
             for receipt in batch.receipts:
                 key = batch.account, receipt.id
                 came_to[key] = came_to.get(key) or batch.dispatched
-        known = store.owners_of(connection, came_to)
+        known = receipts.owners_of(connection, came_to)
         learnt = {key: owner for key, owner in came_to.items() if owner is not None and key not in known}
         ours = store.find_all(connection, set(learnt.values()))
-        store.learn_ids(connection, {key: owner for key, owner in learnt.items() if owner in ours})
+        receipts.learn_ids(connection, {key: owner for key, owner in learnt.items() if owner in ours})
         return {**learnt, **known}
 
     def _follow(self, connection: Connection, seen: Mapping[Owner, Broadcast], news: Iterable[Heard]) -> None:
@@ -172,11 +173,11 @@ class Tracker:
                 told[one.owner].append(one)
         # locked before they are counted, else two at once would each count their own news only
         rows = store.find_all(connection, told, lock=True)
-        for owner, tally in store.tallies(connection, rows).items():
-            current, receipts = rows[owner], [one.receipt for one in told[owner]]
-            store.note_progress(connection, current, tally.counts, self.clock())
-            self._tell_replies(connection, current, receipts)
-            self._prove(connection, current, receipts)
+        for owner, tally in receipts.tallies(connection, rows).items():
+            current, heard = rows[owner], [one.receipt for one in told[owner]]
+            receipts.note_progress(connection, current, tally.counts, self.clock())
+            self._tell_replies(connection, current, heard)
+            self._prove(connection, current, heard)
             if current.state is State.SENT and self._over(current, tally):
                 store.set_look_at(connection, current, self.clock())
 
@@ -189,10 +190,10 @@ class Tracker:
             log.warning("a callback came long after the end and is ignored", broadcast=row.id)
         return stale
 
-    def _tell_replies(self, connection: Connection, row: Broadcast, receipts: Iterable[Receipt]) -> None:
+    def _tell_replies(self, connection: Connection, row: Broadcast, heard: Iterable[Receipt]) -> None:
         if not self.providers[row.account].settings.show_replies:
             return
-        shown = [receipt.text[:1000] for receipt in receipts if receipt.kind is ReceiptKind.REPLY and receipt.text]
+        shown = [receipt.text[:1000] for receipt in heard if receipt.kind is ReceiptKind.REPLY and receipt.text]
         store.say(connection, row, self.clock(), [Note(Sentence("A reply: {reply}", {"reply": it})) for it in shown])
 
     def _hidden(self, receipt: Receipt) -> str:
@@ -202,8 +203,8 @@ class Tracker:
         told = receipt.text or "" if receipt.kind is ReceiptKind.REPLY else ""
         return hmac.digest(self.key, f"number:{receipt.recipient}:{told}".encode(), "sha256").hex()[:32]
 
-    def _prove(self, connection: Connection, row: Broadcast, receipts: list[Receipt]) -> None:
-        ids = row.ids or tuple(dict.fromkeys(receipt.id for receipt in receipts))
+    def _prove(self, connection: Connection, row: Broadcast, heard: list[Receipt]) -> None:
+        ids = row.ids or tuple(dict.fromkeys(receipt.id for receipt in heard))
         if row.state is State.UNKNOWN:
             self._mark_proven(connection, row, ids, Sentence(REPORTED))
         elif row.state not in ON_ITS_WAY:
@@ -226,7 +227,7 @@ class Tracker:
 
     def _mark_proven(self, connection: Connection, row: Broadcast, ids: tuple[str, ...], told: Sentence) -> None:
         now = self.clock()
-        store.own_ids(connection, row, ids)
+        receipts.own_ids(connection, row, ids)
         said = [Note(told, row.requester, aloud=True)]
         if ids:
             said.append(Note(Sentence("Ids: {ids}", {"ids": ", ".join(ids[:100])})))
@@ -269,7 +270,7 @@ class Tracker:
                     await self.database.write(partial(store.set_look_at, row=row, at=self.clock() + LOOK_AGAIN))
 
     def _tell_progress(self, connection: Connection) -> int:
-        rows = store.progress_to_tell(connection, self.clock())
+        rows = receipts.progress_to_tell(connection, self.clock())
         for row in rows:
             said = Note(Sentence("Deliveries: {counts}", {"counts": told_counts(row.counts)}))
             store.say(connection, row, self.clock(), [said])
@@ -318,7 +319,7 @@ class Tracker:
 
     def _finish(self, connection: Connection, row: Broadcast) -> None:
         current = store.find(connection, row.workspace, row.id, lock=True)
-        tally = store.tallies(connection, [(row.workspace, row.id)])[row.workspace, row.id]
+        tally = receipts.tallies(connection, [(row.workspace, row.id)])[row.workspace, row.id]
         if current.state is not State.SENT or not self._over(current, tally):
             return
         counts = tally.counts
@@ -363,7 +364,7 @@ class Tracker:
         current, now = store.find(connection, row.workspace, row.id, lock=True), self.clock()
         if current.state is not State.UNKNOWN:
             return
-        reported = store.ids_with_news(connection, row.workspace, row.id)
+        reported = receipts.ids_with_news(connection, row.workspace, row.id)
         if reported and not evidence.sent:  # while it was not unknown yet: whoever was sending it had died unnoticed
             evidence = Evidence(True, REPORTED, reported)
         if evidence.sent:

@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from bot import store
+from bot import receipts, store
 from bot.database import Busy, Database, Unsure
 from bot.dispatch import token_for
 from bot.tracker import Tracker
@@ -221,7 +221,7 @@ class CallbackDoor:
         return 200
 
     async def _dispatch(self, account: str, token: str) -> tuple[str, str] | None:
-        found = await self.database.read(lambda c: store.dispatch_by_token(c, account, token))
+        found = await self.database.read(lambda c: receipts.dispatch_by_token(c, account, token))
         if len(self.known) >= self.KNOWN:
             self.known.clear()
         if found is not None:

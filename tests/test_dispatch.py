@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import Connection, event, func, select
 
-from bot import dispatch, store, tables
+from bot import dispatch, receipts, store, tables
 from bot.app import Bot
 from bot.broadcast import SECOND, Action, Broadcast, Hold, Phase, State, TooLate
 from bot.database import Busy, Database, OutOfOrder, Postgres, SQLite, Unsure, open_database, upgrade
@@ -104,7 +104,7 @@ async def test_an_acceptance_that_is_written_after_the_lease_lapsed_proves_that_
     await ending
     proven = await far.core.row(row.id)
     assert (proven.state, proven.ids, proven.failure) == (State.SENT, ("22", "23"), None)
-    assert await far.core.database.read(lambda c: store.owner_of(c, "encom", "23")) == (TEAM, row.id)
+    assert await far.core.database.read(lambda c: receipts.owner_of(c, "encom", "23")) == (TEAM, row.id)
     assert (await far.core.actions(row))[-2:] == ["lose_track", "prove"]
     assert "its answer could not be written down in time. Ids: {ids}" in (await far.told(row))[-1]
     assert far.ledger == 1

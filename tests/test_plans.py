@@ -19,7 +19,7 @@ from sqlalchemy import Connection, event
 
 from benchmarks import rows
 from benchmarks.ground import Core, opened, settle
-from bot import store, timetable
+from bot import receipts, store, timetable
 from bot.broadcast import SECOND, Hold, State
 from bot.database import Database, Postgres, SQLite
 from bot.schedule import Kind
@@ -60,7 +60,7 @@ QUESTIONS: dict[str, tuple[Callable[[Connection], object], str]] = {
     "to_look_at": (lambda c: store.to_look_at(c, State.SENT, AT, 10), "ix_broadcasts_look"),
     "unsized": (lambda c: store.unsized(c, ["encom", "octo"], AT), "ix_broadcasts_unsized"),
     "find_all": (lambda c: store.find_all(c, [(f"T1000{n:04}", f"B1000{n:04}") for n in range(64)]), ""),
-    "progress_to_tell": (lambda c: store.progress_to_tell(c, AT), "ix_broadcasts_progress"),
+    "progress_to_tell": (lambda c: receipts.progress_to_tell(c, AT), "ix_broadcasts_progress"),
     "cards_to_draw": (lambda c: store.cards_to_draw(c, AT, 20), "ix_broadcasts_draw"),
     "notes_to_post": (lambda c: store.notes_to_post(c, AT, 20), "ix_notes_post"),
     "voices_wait": (lambda c: store.voices_wait(c, AT), "ix_broadcasts_voice"),

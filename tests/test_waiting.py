@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import MetaData, text
 
-from bot import store, tables
+from bot import receipts, store, tables
 from bot.app import Bot, CannotStart
 from bot.broadcast import (
     SECOND,
@@ -627,7 +627,7 @@ async def test_a_row_that_a_newer_version_wrote_is_left_alone_and_nobody_is_held
     newer = past | {"shape": 2, "owner": "another", "lease_until": 1, "phase": "beaming"}
     await core.edit(strange, **newer, state="teleported", hold="elsewhere")
     await core.edit(known, **newer)
-    await core.database.write(lambda c: store.own_ids(c, strange, ["beam"]))
+    await core.database.write(lambda c: receipts.own_ids(c, strange, ["beam"]))
     before = await raw(core, strange), await raw(core, known)
 
     tracker = Tracker(
@@ -658,7 +658,7 @@ async def test_a_row_that_a_newer_version_wrote_is_left_alone_and_nobody_is_held
     assert (await core.row(plain.id)).state is State.SENT
     assert len(core.sandbox.vendors.ledger) == 1
     assert len([said for said, _ in await core.told(ours) if "still needed" in said]) == 1
-    kept = await core.database.read(lambda c: store.delivery_counts(c, TEAM, strange.id))
+    kept = await core.database.read(lambda c: receipts.delivery_counts(c, TEAM, strange.id))
     assert kept == {"sent": 2}  # written down for the version that knows what to do with it
 
 

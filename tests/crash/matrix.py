@@ -22,7 +22,7 @@ import asyncpg
 from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.engine import make_url
 
-from bot import store
+from bot import receipts, store
 from bot.broadcast import Broadcast, State, now
 from bot.broadcast import Phase as PhaseOfSending
 from bot.database import Database, open_database, upgrade
@@ -548,7 +548,7 @@ class Run:
         broadcast of which nobody knows whether it went out."""
         self.result.held += 1
         (ticket,) = HELD.findall(self.thread(row.typed))
-        owner = store.owner_of(connection, "octo", ticket)
+        owner = receipts.owner_of(connection, "octo", ticket)
         if owner is not None and self.ends[store.find(connection, *owner).typed] != "unknown":
             self.wrong(f"held: {row.typed} ({row.id}), though nothing foreign was in its way")
 
