@@ -14,7 +14,7 @@ from bot.broadcast import SECOND, Clock, Micros, Sentence
 from bot.database import Database
 from bot.schedule import Schedule, Turn, TurnState
 from bot.slack import boards
-from bot.slack.threads import LONGEST_PAUSE, MAX_TRIES, POSTING, Later, Threads
+from bot.slack.threads import LONGEST_PAUSE, MAX_TRIES, NO_PLACE, POSTING, Later, Threads
 from bot.slack.views import Post
 from bot.words import Words
 
@@ -22,13 +22,11 @@ log = structlog.get_logger(__name__)
 
 DAY = 24 * 3600 * SECOND
 #: What Slack answers where no waiting helps.
-FOR_GOOD = frozenset(
-    {
-        *("channel_not_found", "not_in_channel", "is_archived", "is_inactive", "missing_scope", "no_permission"),
-        *("restricted_action", "restricted_action_read_only_channel", "restricted_action_thread_only_channel"),
-        *("ekm_access_denied", "team_access_not_granted", "cant_update_message", "edit_window_closed", "msg_too_long"),
-    }
-)
+FOR_GOOD = NO_PLACE | {
+    *("missing_scope", "no_permission", "ekm_access_denied", "team_access_not_granted", "msg_too_long"),
+    *("restricted_action", "restricted_action_read_only_channel", "restricted_action_thread_only_channel"),
+    *("cant_update_message", "edit_window_closed"),
+}
 REFUSED = "Slack did not let me post *{id}* in {channel}, where it was to be at {planned_at}. It said: “{text}”"
 
 
