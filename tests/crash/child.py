@@ -149,7 +149,7 @@ def written(cursor: Any, context: Any) -> Iterator[str]:
         yield from (f"{table}.{column}" for column in rows[0])
     elif table == "audit":
         yield from (str(row["action"]) for row in rows)
-    elif cursor.rowcount != 0:  # else it was there already
+    elif cursor.rowcount != 0 or context.compiled.effective_returning:  # else it was there already
         yield f"insert {table}"
 
 
