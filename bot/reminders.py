@@ -398,7 +398,7 @@ class Reminders:
         if voters and schedule.cover:
             bound = min((size for size in (planned.bound, schedule.cover.bound) if size is not None), default=None)
             planned = _bound(dataclasses.replace(planned, covers=1, bound=bound))
-        if planned.quorum and not voters and self.clock() > (schedule.next_at or 0):
+        if planned.quorum and not voters and self.clock() > (schedule.next_at or 0) + PAST_SLACK:
             await self.database.write(lambda c: self._miss(c, schedule, UNASKED))
         else:
             await self.database.write(lambda c: self._make(c, schedule, planned, voters))

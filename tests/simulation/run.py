@@ -279,7 +279,8 @@ class World:
     def _next(self, pause: float) -> float:
         """Until the next start, but no longer than a pause; when all that waits is a draft, right to its end."""
         dues = self.memory.rows(
-            "SELECT coalesce(due, hold_until) AS at, state FROM broadcasts WHERE state IN ('scheduled', 'held')"
+            "SELECT coalesce(due, hold_until, expires_at) AS at, state FROM broadcasts"
+            " WHERE state IN ('scheduled', 'held')"
             " UNION ALL SELECT voice_at, state FROM broadcasts WHERE state = 'draft'"
         )
         others = self.memory.rows("SELECT 1 FROM broadcasts WHERE state IN ('pending', 'sending', 'sent') LIMIT 1")

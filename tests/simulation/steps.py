@@ -163,7 +163,7 @@ class Steps:
             if again is not None:
                 await again.workflow.submit(request, key=key, person=self.world.somebody(who), postable=postable)
 
-    @step(3)
+    @step(0.6)
     async def ask_again_and_again(self) -> None:
         """A recurring broadcast, whose approval may be for some of its turns."""
         process, chance = self._somebody(), self.chance
@@ -193,7 +193,7 @@ class Steps:
         more = (until,) if what is Reminders.pause else ()
         await what(process.reminders, schedule, self.world.somebody(who), *more)
 
-    @step(1.5)
+    @step(3)
     async def complete_a_draft(self) -> None:
         process, row = self._somebody(), self._one(State.DRAFT)
         if process is None or row is None:
@@ -371,7 +371,12 @@ class Steps:
     def _replace(self, process: Process) -> None:
         if process.alive:
             process.die("between two seams")
-        self.world.start_process()
+        self._fill_up()
+
+    def _fill_up(self) -> None:
+        """Somebody may have started others meanwhile."""
+        if len(self.world.alive) < self.world.conditions.replicas:
+            self.world.start_process()
 
     @step(1)
     async def shut_down(self) -> None:
@@ -386,7 +391,7 @@ class Steps:
         await self._do("stopping", process.dispatcher.stop(self.chance.choice((0.01, 5, TIMEOUT + 1))))
         if process in self.world.alive:
             process.die("at the end of a shutdown")
-            self.world.start_process()
+            self._fill_up()
 
     @step(2)
     async def stall(self) -> None:
