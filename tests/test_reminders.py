@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import pytest
 from slack_sdk.errors import SlackApiError
+from sqlalchemy import Connection
 
 from bot import store, tables, timetable
 from bot.backup import hold_all
-from bot.broadcast import SECOND, Action, Broadcast, Hold, NotAccepted, NotAllowed, Sentence, State
+from bot.broadcast import ENDED, SECOND, Action, Broadcast, Hold, NotAccepted, NotAllowed, Sentence, State
 from bot.database import Database
 from bot.policy import CannotTell, Person
 from bot.reminders import Asked, Moved, Reminders
@@ -117,7 +118,14 @@ class Desk:
             await self.post()
             if self.core.now >= end:
                 return
-            self.core.now = min(self.core.now + hours * HOUR, end)
+            self.core.now = min(self.core.now + await self.idle(hours) * HOUR, end)
+
+    async def idle(self, hours: int) -> int:
+        """How many hours to pass at once, in steps of so many: the empty ones before anything is due are skipped."""
+        now = self.core.now
+        dues = await self.core.database.read(lambda c: [*_dues(c)])
+        soonest = min((max(due - now, 0) for due in dues), default=DAY)
+        return hours * max(-(-soonest // (hours * HOUR)), 1)
 
     async def post(self) -> None:
         """Let what is to be posted stand in the channel."""
@@ -140,6 +148,28 @@ class Desk:
     async def told(self) -> list[str]:
         rows = await self.core.database.read(lambda c: c.execute(tables.posts.select()).mappings().all())
         return [str(row["sentence"]) for row in rows]
+
+
+def _dues(connection: Connection) -> Iterator[int]:
+    """Every instant for which anything waits."""
+    schedules, turns, rows = (
+        connection.execute(table.select()).mappings()
+        for table in (tables.schedules, tables.occurrences, tables.broadcasts)
+    )
+    for schedule in schedules:
+        lead = DAY if schedule["kind"] == Kind.BROADCAST else 0
+        if schedule["state"] == Standing.ACTIVE and schedule["next_at"] is not None:
+            yield schedule["next_at"] - lead
+        if schedule["state"] == Standing.PAUSED and schedule["paused_until"] is not None:
+            yield schedule["paused_until"]
+    for turn in turns:
+        if turn["draw_at"] is not None:
+            yield turn["draw_at"]
+    for row in rows:
+        if State(row["state"]) not in ENDED:
+            yield from (
+                row[name] for name in ("due", "hold_until", "expires_at", "lease_until") if row[name] is not None
+            )
 
 
 @pytest.fixture
