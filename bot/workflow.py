@@ -559,8 +559,11 @@ class Workflow:
         store.drop_vote(connection, current, person.id, way)
         now = self.clock()
         said = Note(Sentence("{by} took the approval back.", _by(person)))
-        agreed = current.approved_at is not None
-        if not agreed or len(store.votes_for(connection, current)) >= current.quorum:
+        # what is held and asks goes nowhere by itself, and whoever lets it go has to know what it asks
+        goes_on = current.approved_at is not None and (
+            current.state is not State.HELD or current.hold_until is not None
+        )
+        if not goes_on or len(store.votes_for(connection, current)) >= current.quorum:
             store.write_audit(connection, current, person.id, Action.WITHDRAW, current.state, now)
             store.say(connection, current, now, [said])
             return store.touch(connection, current, now)

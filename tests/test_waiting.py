@@ -17,6 +17,7 @@ from sqlalchemy import MetaData, text
 
 from bot import receipts, store, tables
 from bot.app import Bot, CannotStart
+from bot.backup import hold_all
 from bot.broadcast import (
     SECOND,
     Action,
@@ -324,6 +325,18 @@ async def test_an_approval_is_taken_back_while_it_waits_for_the_morning(make: Ma
     core.now = held.hold_until or 0
     assert await core.sent() == 0
     assert ("<@U0APPROVER0> took the approval back.", None) in await core.told(row)
+
+
+async def test_what_was_restored_goes_on_asking_when_its_approval_is_taken_back(core: Waiting) -> None:
+    """It may have gone out since the backup: nobody approves that anew without having been asked about it."""
+    row = await core.approved()
+    await core.database.write(lambda c: hold_all(c, core.now, core.now))
+    await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button", version=1)
+    held = await core.row(row.id)
+    assert (held.state, held.hold) == (State.HELD, Hold.RESTORED)
+    freed = await core.act(row, Action.SEND_NOW, CLEO)
+    assert freed.state is State.PENDING
+    assert await core.sent() == 0
 
 
 async def test_an_approval_is_taken_back_while_it_is_prepared_and_nothing_stays_open(core: Waiting) -> None:
