@@ -93,6 +93,7 @@ class Seen:
     start: Micros = 0  # when it was to start: lateness counts from here
     agreed: Micros = 0  # when the last approval that was needed came
     intent: float = 0.0  # when the intent to release was committed
+    meant: sqlite3.Row | None = None  # as it stood then: what is tampered with afterwards changes nothing that leaves
     asked: dict[int, tuple[Any, ...]] = field(default_factory=dict)  # what each version bound when it came
     left: list[Left] = field(default_factory=list)
     taken: list[Sent] = field(default_factory=list)
@@ -227,7 +228,7 @@ class Witness:
     def _intended(self, row: sqlite3.Row, at: Micros) -> None:
         """The commit by which a release is meant: the gates must have been open. `at`, by the clock of who wrote it."""
         id, now, seen = row["id"], self.world.time(), self.seen[row["id"]]
-        seen.intent = now
+        seen.intent, seen.meant = now, row
         self.require(not self.paused, "I4", f"{id} is released while everything is paused")
         early = seen.earliest - at
         self.require(early <= 0, "I4", f"{id} is released {early / SECOND} s too early")
@@ -298,7 +299,7 @@ class Witness:
         holds = (row["state"], row["phase"]) == (State.SENDING, "releasing") and row["owner"] == process.name
         self.require(holds and dispatch == mine, "I1", f"{dispatch} leaves while its row is {self._told(row)}")
         self._is_on_time(process, row, seen)
-        self._is_approved(row, seen, message)
+        self._is_approved(seen.meant or row, seen, message)
         mode = "live" if vendor.live else "training"
         self.require(row["mode"] == mode, "I7", f"{id}, of mode {row['mode']}, leaves for {vendor}")
         seen.left.append(left)
