@@ -301,7 +301,8 @@ class Witness:
         self._is_on_time(process, row, seen)
         self._is_approved(seen.meant or row, seen, message)
         mode = "live" if vendor.live else "training"
-        self.require(row["mode"] == mode, "I7", f"{id}, of mode {row['mode']}, leaves for {vendor}")
+        meant = (seen.meant or row)["mode"]
+        self.require(meant == mode, "I7", f"{id}, of mode {meant}, leaves for {vendor}")
         seen.left.append(left)
         return left
 
