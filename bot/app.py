@@ -19,6 +19,7 @@ import uvicorn
 from pydantic import ValidationError
 from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
@@ -151,13 +152,15 @@ class Bot:
         self.scheduler: Scheduler | None = None
         self._telling: asyncio.Task[None] | None = None
         self.socket: AsyncSocketModeHandler | None = None
+        self._token = settings.slack_bot_token.get_secret_value() if settings.slack_bot_token else None
+        self._authorized: AuthorizeResult  # comes with `_greet_slack`, before any door opens
         self._build_core()
         self._build_slack()
 
     def _build_core(self) -> None:
         shared: dict[str, Any] = {"settings": self.settings, "providers": self.providers, "clock": self.clock}
         shared |= {"key": self.key, "wake": self.wake}
-        self.quick = self._client(LISTENER_TIMEOUT)
+        self.quick = self._client(LISTENER_TIMEOUT, token=self._token)
         self.people = People(self.quick)
         self.workflow = Workflow(
             self.database, self.desk, self.people.members, self.clock, self.wake, self.people.person, self.heed
@@ -175,17 +178,16 @@ class Bot:
         self.reminders = Reminders(self.database, self.workflow, self.people, self.clock, self.wake)
 
     def _build_slack(self) -> None:
-        self.posting = self._client(POSTING_TIMEOUT)
+        self.posting = self._client(POSTING_TIMEOUT, token=self._token)
         words = words_for(self.settings.locale)
         self.threads = Threads(self.database, self.posting, self.showing, words, self.clock, self.owner)
         self.notices = Notices(self.database, self.threads, words, self.clock)
         self.slack = self._bolt()
 
-    def _client(self, timeout: int) -> AsyncWebClient:
-        token = self.settings.slack_bot_token
+    def _client(self, timeout: int, *, token: str | None) -> AsyncWebClient:
         context = ssl.create_default_context() if self.settings.slack_api_url.startswith("https") else None
         return AsyncWebClient(
-            token=token.get_secret_value() if token else None,
+            token=token,
             base_url=self.settings.slack_api_url,
             timeout=timeout,
             ssl=context,
@@ -193,8 +195,12 @@ class Bot:
         )
 
     def _bolt(self) -> AsyncApp:
+        async def authorize() -> AuthorizeResult:  # left alone, Bolt asks once more, inside the first command's seconds
+            return self._authorized
+
         app = AsyncApp(
-            client=self.quick,
+            client=self._client(LISTENER_TIMEOUT, token=None),  # each request's own client gets it from `authorize`
+            authorize=authorize,
             process_before_response=True,
             request_verification_enabled=False,
             logger=logging.getLogger("slack_bolt"),  # else it takes the level of the root, and logs whole payloads
@@ -307,6 +313,7 @@ class Bot:
             name = type(error).__name__
             raise CannotStart(f"SLACK_API_URL: Slack cannot be reached ({name}). Check the address.") from None
         self.people.workspace = str(answer["team_id"])
+        self._authorized = AuthorizeResult.from_auth_test_response(bot_token=self._token, auth_test_response=answer)
 
     async def _open_socket(self, token: str) -> None:
         self.socket = AsyncSocketModeHandler(self.slack, token, web_client=self.posting)

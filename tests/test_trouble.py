@@ -713,6 +713,20 @@ async def test_a_tick_that_breaks_is_tried_again_and_the_others_go_on(
     assert "Soldes" not in "".join(told)
 
 
+async def test_the_first_command_needs_no_word_of_slack_about_our_own_token(sandbox: Sandbox, bot: Bot) -> None:
+    sandbox.faults.add("auth.test", "delay", seconds=5)
+    assert "waits in" in await ask(sandbox, "send clients marketing Soldes")
+    await card(sandbox)
+
+
+async def test_a_form_that_slack_is_slow_to_open_is_told_in_a_sentence(
+    sandbox: Sandbox, bot: Bot, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox.faults.add("views.open", "delay", seconds=2.5)
+    assert await ask(sandbox, "") == "Slack took too long to open the form. Type `/broadcast` once more."
+    assert "something unexpected" not in caplog.text
+
+
 async def test_nothing_on_the_way_to_an_answer_stops_the_loop(sandbox: Sandbox, bot: Bot, tmp_path: Path) -> None:
     """The database is locked, the vendor stalls, Slack is slow: people are answered in time, and all else goes on."""
     sandbox.vendors.faults.add("encom.release", "stall", seconds=3)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 
 import structlog
 from slack_bolt.context.ack.async_ack import AsyncAck
-from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import store
@@ -132,8 +131,8 @@ class Commands:
     async def _open(self, form: views.Form, asked: Typing, client: AsyncWebClient) -> Post | None:
         try:
             await client.views_open(trigger_id=asked.trigger, view=views.compose(form, asked.words))
-        except SlackApiError as error:
-            log.info("the form did not open", error=error.response.get("error"))
+        except UNREACHABLE as error:
+            log.info("the form did not open", error=type(error).__name__)
             return Post(asked.words("Slack took too long to open the form. Type `/broadcast` once more."))
         return None
 
