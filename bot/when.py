@@ -657,7 +657,19 @@ def _occurrence(wall: datetime, place: ZoneInfo) -> Occurrence:
 # --- recurrences as people type them ---------------------------------------------------------------------------------
 
 Kind = Literal[
-    "daily", "working", "range", "weekly", "other", "nth", "first", "last", "monthly", "yearly", "bare", "often"
+    "daily",
+    "working",
+    "range",
+    "weekly",
+    "other",
+    "nth",
+    "first",
+    "last",
+    "monthly",
+    "yearly",
+    "bare",
+    "often",
+    "hourly",
 ]
 Found = Mapping[str, str]
 
@@ -689,6 +701,7 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
             ("weekly", "(?:<every>|(?:weekly|every week) (?:on )?|on )<days>"),
             ("weekly", "<every><weeks> weeks (?:on )?<days>"),
             ("other", "<every>other (?:week (?:on )?)?<days>"),
+            ("other", "(?:every fortnight|fortnightly),? (?:on )?<days>"),
             ("nth", "(?:on )?(?:the )?<every><nth> <day> <of>"),
             ("nth", "(?:<every>month|monthly) on the <nth> <day>"),
             ("first", "(?:on )?(?:the )?<every>first(?: day)? <of>|(?:<every>month|monthly) on the first day"),
@@ -699,6 +712,7 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
             ("yearly", "(?:every|each) <of_year>"),
             ("bare", "<every>(?:week|weekend|month|year)|on weekends|weekly|monthly|yearly|every [a-z0-9]+ weeks"),
             ("often", "<every>(?:[0-9]+ )?(?:minutes?|mins?|seconds)"),
+            ("hourly", "<every>(?:[a-z0-9]+ )?hours?|hourly"),
         ),
     ),
     (
@@ -716,6 +730,7 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
             ("weekly", "toutes les <weeks> semaines,? (?:le )?<days>"),
             ("weekly", "un <days> sur <weeks>"),
             ("other", "une semaine sur (?:deux|2),? (?:le )?<days>"),
+            ("other", "tous les (?:15|quinze) jours,? (?:le )?<days>"),
             ("nth", "(?:le )?<every><nth> <day> <of>"),
             ("nth", "(?:chaque mois|tous les mois),? le <nth> <day>"),
             ("first", "(?:le )?<every>premiers?(?: jours?)? <of>|(?:chaque mois|tous les mois),? le premier jour"),
@@ -731,6 +746,7 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
             ),
             ("bare", "<every>week-?ends?"),
             ("often", "(?:chaque|toutes les) (?:[0-9]+ )?(?:min|mn|minutes?|secondes?)"),
+            ("hourly", "(?:chaque|toutes les) (?:[a-z0-9]+ )?heures?"),
         ),
     ),
     (
@@ -748,6 +764,7 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
             ("weekly", "cada <weeks> semanas,? (?:el |los )?<days>"),
             ("weekly", "un <days> de cada <weeks>"),
             ("weekly", "cada <weeks> <days>"),
+            ("other", "cada (?:15|quince) dias,? (?:el |los )?<days>"),
             ("nth", "(?:el )?<every><nth> <day> <of>"),
             ("nth", "(?:cada mes|todos los meses),? el <nth> <day>"),
             (
@@ -765,6 +782,7 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
             ),
             ("bare", "<every>(?:fin|fines) de semana"),
             ("often", "cada (?:[0-9]+ )?(?:min|minutos?|segundos?)"),
+            ("hourly", "(?:cada|todas las) (?:[a-z0-9]+ )?horas?"),
         ),
     ),
 )
@@ -773,8 +791,11 @@ WEEKDAYS_OF = (
     "lundis?|mardis?|mercredis?|jeudis?|vendredis?|samedis?|dimanches?",
     "lunes|martes|miercoles|jueves|viernes|sabados?|domingos?",
 )
+#: Five cron fields with a star among them, and no word before them: nothing else is written so.
+FIELDS = r"(?=.*\*)[0-9*][0-9*,/-]*(?: [0-9a-z*,/#-]+){4}"
+CRON = re.compile(rf"cron\b:? ?(?P<after>.*)|(?P<bare>{FIELDS})")
 MARKS = re.compile(
-    r"^cron\b|\b(?:every|everyday|each|daily|weekly|monthly|yearly|weekdays|(?:mon|tues|wednes|thurs|fri|satur|sun)days"
+    rf"^cron\b|^{FIELDS}$|\b(?:every|everyday|each|hourly|daily|fortnightly|weekly|monthly|yearly|weekdays|(?:mon|tues|wednes|thurs|fri|satur|sun)days"
     r"|chaque|tous|toutes|(?:lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche)s|sur (?:deux|trois|quatre|[0-9])"
     r"|cada|todos|todas|diariamente|of the month|du mois|del mes)\b"
     rf"|\b(?:{WEEKDAYS_OF[0]})(?: to | through | ?- ?)(?:{WEEKDAYS_OF[0]})\b"
@@ -798,15 +819,16 @@ def parse_recurrence(typed: str, *, zone: str, now: datetime, cron: bool = False
     """
     try:
         plain = _plain(typed)
-        return _cron_typed(plain, zone, now, cron) if plain.startswith("cron ") else _recurrence(plain, zone, now)
+        if match := CRON.fullmatch(plain):
+            return _cron_typed(match["bare"] or match["after"], zone, now, cron)
+        return _recurrence(plain, zone, now)
     except NotATime as error:
         raise NotATime(error.code, error.template, **{**error.values, "examples": ", ".join(RECURRING)}) from None
 
 
-def _cron_typed(plain: str, zone: str, now: datetime, allowed: bool) -> Recurrence:
+def _cron_typed(fields: str, zone: str, now: datetime, allowed: bool) -> Recurrence:
     if not allowed:
         raise NotATime("cron_admins", "Only admins may write cron. Write it like: {examples}.")
-    fields = plain.removeprefix("cron ")
     try:
         rule = Recurrence(fields)
         next(following(rule, zone, now))
@@ -867,6 +889,9 @@ def _days_of_rule(kind: Kind, found: Found) -> tuple[str, int]:
             raise NotATime("no_day", "On which day? Write the day with its hour, like: {examples}.")
         case "often":
             raise _too_often()
+        case "hourly":
+            template = "More than once a day is for admins, in cron: `cron 0 9-17 * * 1-5`. Else like: {examples}."
+            raise NotATime("hourly", template)
 
 
 def _on(weekdays: Iterable[int]) -> str:

@@ -493,6 +493,10 @@ AGAIN = {
         "un lunes de cada dos a las 9",
         "every 2 weeks monday 9:00",
         "every other week monday morning 9:00",
+        "every fortnight on monday at 9:00",
+        "tous les 15 jours le lundi à 9h",
+        "tous les quinze jours, lundi 9h",
+        "cada 15 días, el lunes a las 9",
         "toutes les 2 semaines lundi 9h",
         "cada 2 semanas lunes a las 9",
     ),
@@ -608,7 +612,10 @@ NOT_AGAIN = {
     "every 10 minutes": "too_often",
     "toutes les 5 minutes": "too_often",
     "cada 5 minutos": "too_often",
-    "every hour": None,
+    "every hour": "hourly",
+    "every 2 hours": "hourly",
+    "toutes les heures": "hourly",
+    "cada dos horas": "hourly",
     "every 2 days 9:00": None,
     "tous les 15 jours à 9h": None,  # every second week, to most
     "tous les jours ouvrables à 9h": None,  # with Saturdays
@@ -625,7 +632,9 @@ NOT_AGAIN = {
     "every": None,
     "": None,
     "tomorrow 9:00": None,
-    "0 9 * * 1": None,
+    "0 9 * * 1": "cron_admins",
+    "*/5 * * * *": "cron_admins",
+    "2026 12 24 9 00": None,
     "cron": None,
     "cron 0 9 * * 1": "cron_admins",
 }
@@ -642,6 +651,9 @@ def test_it_refuses_what_may_not_come_again_so(typed: str) -> None:
 CRON = {
     "cron 0 9 * * 1": "0 9 * * 1",
     "CRON  0 9 * * mon-fri": "0 9 * * MON-FRI",
+    "0 9 * * 1-5": "0 9 * * 1-5",
+    "cron: 0 9 * * mon": "0 9 * * MON",
+    "0 9 * * 8": "cron",
     "cron 15 * * * *": "15 * * * *",  # once an hour is as often as it may be
     "cron 0 9 l * *": "0 9 L * *",
     "cron 0 9 */2 * *": "0 9 */2 * *",
