@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 
 import pytest
@@ -54,3 +55,10 @@ def test_weekends_are_named_in_every_language(language: str, weekends: str) -> N
 def test_a_turn_names_its_weekday_in_the_readers_language(language: str, day: str) -> None:
     assert boards.spelled(TURN, words_for(language)) == f"{day} 2026-11-30 09:00 (+01:00)"
     assert f"• {day} 2026-11-30 09:00 (+01:00)" in told("0 9 * * 1", Closed.KEEP, language)
+
+
+def test_a_digest_without_a_text_of_its_own_is_listed_as_one() -> None:
+    digest = dataclasses.replace(schedule("0 8 * * 1", Closed.SKIP), text="", options={"digest": True})
+    (listed,) = boards.listing([digest], Kind.REMINDER, words_for("fr")).text.splitlines()
+    assert listed.endswith("· le résumé")
+    assert "“”" not in boards.details(digest, [], words_for("en")).text

@@ -58,6 +58,9 @@ WRONG = {
     "send clients marketing Dear %%nom%%": ("no placeholder that Encom fills in", "%%nom%%"),
     "sned clients Hello": ("Did you mean `/broadcast send`?", "clients Hello"),
     "show B2345": ("There is no broadcast", "B2345"),
+    "stop B2345": ("Nothing comes again under *B2345*", "/broadcast cancel"),
+    "pause B2345 until=friday": ("Nothing comes again under *B2345*", "/broadcast schedules"),
+    "resume <b>": ("Nothing comes again under *&lt;b&gt;*", "/broadcast reminders"),
     "cancel": ("Write it like this", "cancel"),
     "send staff " + "x" * 4001: ("4001 characters and the vendor takes 4000", "xxx"),
     "send newsletter " + "é" * 1225: ("the vendor takes 1224", "ééé"),
@@ -711,6 +714,14 @@ async def test_a_tick_that_breaks_is_tried_again_and_the_others_go_on(
     told = [str(record.msg) for record in caplog.records if "a tick failed" in str(record.msg)]
     assert len(told) == 2
     assert "Soldes" not in "".join(told)
+
+
+async def test_an_option_behind_the_text_is_kept_as_text_and_said_so(sandbox: Sandbox, bot: Bot) -> None:
+    answer = await ask(sandbox, "send clients marketing Soldes at=tomorrow", user="U0CLEO")
+    assert "waits in" in answer
+    assert "Part of the text now: `at=`. Options come before the text." in answer
+    assert (await newest(bot)).typed == "Soldes at=tomorrow"
+    assert "Part of the text" in await ask(sandbox, 'remind "tomorrow 9:00" Standup answer=yes')
 
 
 async def test_the_first_command_needs_no_word_of_slack_about_our_own_token(sandbox: Sandbox, bot: Bot) -> None:

@@ -46,6 +46,21 @@ def test_options_are_read_up_to_the_text_which_is_kept_as_it_was_typed(rest: str
     assert (parts.options, parts.text, said(parts)) == (*READ[rest], "")
 
 
+@pytest.mark.parametrize(
+    ("text", "late"),
+    [
+        ("Hello at=tomorrow", ("at",)),
+        ('Hello at="tomorrow 9:00" SENDER=Bell and at=10:00', ("at", "sender")),
+        ("Hello —campaign=x", ("campaign",)),
+        ("See https://example.org/?at=4&sender=2", ()),
+        ("Hello at= tomorrow, covers=4, chat=5", ()),
+    ],
+)
+def test_options_behind_the_text_are_part_of_it_and_named(text: str, late: tuple[str, ...]) -> None:
+    parts = read_send(f"clients at=9h {text}")
+    assert (parts.text, parts.late, parts.options) == (text, late, {"at": "9h"})
+
+
 WRONG = [
     ("every", "at=10:00 holidays=keep Soldes", "“at=” is no option here. There are: sender=, campaign=, holidays="),
     ("every", "holidays=keep at=10:00 Soldes", "“at=” is no option here"),

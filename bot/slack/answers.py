@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,6 +98,15 @@ def submitted_post(submitted: Submitted, place: Place, person: Person, hours: st
     if hours is not None:
         told += f"\n✋ {hours}"
     return Post(told, [views.section(told)])
+
+
+def with_late(post: Post, late: Sequence[str], words: Words) -> Post:
+    """Also says which options stand in the text: they are kept there, and perhaps were not meant to be."""
+    if not late:
+        return post
+    names = ", ".join(f"`{name}=`" for name in late)
+    told = "ℹ️ " + words("Part of the text now: {names}. Options come before the text.", names=names)
+    return Post(f"{post.text}\n{told}", [*post.blocks, views.section(told)])
 
 
 def explain(error: Exception, words: Words) -> list[str]:

@@ -240,12 +240,13 @@ def _line(schedule: Schedule, words: Words) -> str:
     where = quote(str(schedule.options.get("audience") or "")) or f"<#{schedule.channel}>"
     who = mentions([schedule.owner])
     badge = words(STANDINGS[schedule.state])
-    return f"{badge} · *{schedule.id}* → {where} · {who} · {quote(schedule.typed)} · {instant} · “{quote(shown)}”"
+    what = f"“{quote(shown)}”" if shown else words("the digest")
+    return f"{badge} · *{schedule.id}* → {where} · {who} · {quote(schedule.typed)} · {instant} · {what}"
 
 
 def details(schedule: Schedule, turns: Sequence[Turn], words: Words) -> Post:
     """One schedule, whole, with its latest turns."""
-    told = [_line(schedule, words), f"“{quote(schedule.text)}”"]
+    told = [_line(schedule, words), *([f"“{quote(schedule.text)}”"] if schedule.text else ())]
     if schedule.ended is not None:
         told.append(words("It ended: {why}.", why=words(ENDS[schedule.ended])))
     if schedule.calendar:

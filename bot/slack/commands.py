@@ -37,6 +37,7 @@ from bot.slack.answers import (
     hours_told,
     place_for,
     submitted_post,
+    with_late,
     workspace_of,
 )
 from bot.slack.people import UNREACHABLE, People
@@ -160,7 +161,7 @@ class Commands:
         key = f"command:{asked.trigger or secrets.token_hex(8)}"
         submitted = await self.workflow.submit(request, key=key, person=asked.person, postable=place.postable)
         hours = hours_told(self.desk, submitted.broadcast, asked.words)
-        return submitted_post(submitted, place, asked.person, hours, asked.words)
+        return with_late(submitted_post(submitted, place, asked.person, hours, asked.words), parts.late, asked.words)
 
     def _start(self, parts: typed.Typed, person: Person) -> int | None:
         if "at" not in parts.options:

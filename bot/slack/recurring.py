@@ -17,7 +17,7 @@ from bot.policy import Person
 from bot.reminders import Asked, Reminders
 from bot.schedule import Kind, Schedule, micros_of
 from bot.slack import boards, typed, views
-from bot.slack.answers import Body, Subcommand, Typing, form_audiences, hours_told
+from bot.slack.answers import Body, Subcommand, Typing, form_audiences, hours_told, with_late
 from bot.slack.people import People
 from bot.slack.views import Post
 from bot.when import Closed, NotATime, parse_when
@@ -68,7 +68,7 @@ class Recurring:
         }
         channel = self.desk.settings.approval.channel or asked.channel
         wanted = self._asked(Kind.BROADCAST, when, channel, parts, options, asked.person)
-        return await self._add(wanted, asked)
+        return with_late(await self._add(wanted, asked), parts.late, asked.words)
 
     async def remind(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Remind a channel of something, once or again and again."""
@@ -83,7 +83,7 @@ class Recurring:
             raise NotAccepted(Complaint("channel", Sentence("The channel stands before the options and the text.")))
         options = await self._reminder_options(parts, asked.person)
         wanted = self._asked(Kind.REMINDER, texts.decode_slack(when), channel, parts, options, asked.person)
-        return await self._add(wanted, asked)
+        return with_late(await self._add(wanted, asked), parts.late, asked.words)
 
     async def _reminder_options(self, parts: typed.Typed, person: Person) -> dict[str, Any]:
         if len(parts.text) > LONGEST:
@@ -182,9 +182,9 @@ class Recurring:
 
     async def pause(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Hold what comes again: `pause <id> [until=<date>]`."""
-        id, rest = typed.first_word(texts.decode_slack(asked.text))
+        schedule = await self._named(asked)
+        _, rest = typed.first_word(texts.decode_slack(asked.text))
         parts = typed.read_options(rest, ("until",))
-        schedule = await self.reminders.find(asked.person.workspace, id)
         until = parts.options.get("until") or parts.text
         paused = await self.reminders.pause(schedule, asked.person, self._back_on(until, asked.person.zone))
         if paused.paused_until is None:
@@ -220,8 +220,16 @@ class Recurring:
         return [boards.still_on_its_way(row, words) for row in await self.reminders.made(schedule)]
 
     async def _named(self, asked: Typing) -> Schedule:
-        id, _ = typed.first_word(asked.text)
-        return await self.reminders.find(asked.person.workspace, id)
+        """What the first word names. Raises NotAccepted."""
+        id, _ = typed.first_word(texts.decode_slack(asked.text))
+        try:
+            return await self.reminders.find(asked.person.workspace, id)
+        except NotFound:
+            template = (
+                "Nothing comes again under *{id}*: `/broadcast schedules` and `/broadcast reminders` show what does. "
+                "One broadcast is stopped with `/broadcast cancel`."
+            )
+            raise NotAccepted(Complaint("id", Sentence(template, {"id": id[:40]}))) from None
 
     def _usage(self, name: str, asked: Typing) -> Post:
         return views.usage(self.table[name][0], texts.decode_slack(f"/broadcast {name} {asked.text}"), asked.words)

@@ -38,13 +38,14 @@ WORD = re.compile(r"(\S+)(?:\s+|$)")
 
 @dataclass(frozen=True)
 class Typed:
-    """`send` taken apart. `purpose` None: left out."""
+    """`send` taken apart. `purpose` None: left out. `late`: options of its own that stand in the text, and are text."""
 
     audience: str
     purpose: Purpose | None
     options: dict[str, str] = field(default_factory=dict)
     text: str = ""
     complaints: tuple[Complaint, ...] = ()
+    late: tuple[str, ...] = ()
 
 
 def first_word(typed: str) -> tuple[str, str]:
@@ -92,7 +93,12 @@ def _read(rest: str, names: Sequence[str], *, with_purpose: bool) -> Typed:
         if with_purpose and purpose is None:
             complaints += _near_miss(word)
         break
-    return Typed("", purpose, options, rest.strip(), tuple(complaints))
+    return Typed("", purpose, options, rest.strip(), tuple(complaints), _late(rest, names))
+
+
+def _late(text: str, names: Sequence[str]) -> tuple[str, ...]:
+    found = re.findall(rf"\s(?:--|[{DASHES}])?({'|'.join(names)})=\S", text, re.IGNORECASE)
+    return tuple(dict.fromkeys(name.lower() for name in found))
 
 
 def _plain(word: str) -> str:
