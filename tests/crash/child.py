@@ -33,6 +33,7 @@ from bot.settings import parse
 from providers.base import Answer, Provider
 
 WRITTEN = "written in this transaction"
+TURN = {"insert occurrences", "insert broadcasts"}
 
 step: ContextVar[str] = ContextVar("step", default="")
 
@@ -93,7 +94,10 @@ class Trap:
             connection.info.setdefault(WRITTEN, set()).update(written(cursor, told[2]))
 
         def do_commit(connection: Any) -> None:
-            names = [f"commit {name}" for name in connection.info.pop(WRITTEN, ())]
+            written = connection.info.pop(WRITTEN, set())
+            if written >= TURN:
+                written.add("turn")
+            names = [f"commit {name}" for name in written]
             self.passed(*(f"{name} before" for name in names))
             commit(connection)
             self.passed(*(f"{name} after" for name in names))

@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ HELD = re.compile(r"Another campaign waits at Octopush: (\w+)")
 ENDS = {"accepted it. Ids": "sent", "so it did go out": "sent", "may have gone out": "unknown"}
 NEWS = {ENCOM: re.compile(r"Deliveries: .*sent"), OCTOPUSH: re.compile("Final report: delivered 3")}
 COUNTS = {ENCOM: {"sent": 2}, OCTOPUSH: {"delivered": 3}}
-TAKEN = re.compile("waits in|You asked for that already|will be posted once")
+TAKEN = re.compile("waits in|You asked for that already|will be posted once|Each gets its own card")
 
 forks = multiprocessing.get_context("forkserver")
 forks.set_forkserver_preload(["tests.crash.child"])
@@ -370,11 +371,15 @@ class Run:
 
     # --- people ------------------------------------------------------------------------------------------------------
 
-    async def story(self) -> None:
+    def open_callbacks(self) -> None:
+        """Paste our address at the vendor that wants one."""
         if self.plan.vendor == OCTOPUSH:
             key = secret_key_for(parse(dict(self.settings)))
             address = f"http://127.0.0.1:{self.front.port}/callbacks/octo/{token_for(key, 'octo')}"
             self.sandbox.vendors.octopush.callback_url = address
+
+    async def story(self) -> None:
+        self.open_callbacks()
         if self.plan.stall is not None:
             self.sandbox.vendors.faults.add(f"{self.plan.vendor}.release", "stall", accept=self.plan.stall, seconds=0.5)
         if self.plan.together:
@@ -581,7 +586,7 @@ class Reminding(Run):
         else:
             for wish in self.plan.wishes:
                 await self.ask(wish)
-        await self._store(lambda c: c.execute(update(schedules).values(next_at=now())))
+        await store_in(self.url, lambda c: c.execute(update(schedules).values(next_at=now())))
         await self._each(self.see)
         await self.struck.wait()
 
@@ -602,10 +607,12 @@ class Reminding(Run):
         return f"struck: {self.struck.is_set()}; posted: {[self.posted(wish) for wish in self.plan.wishes]}"
 
     async def judge(self) -> None:
-        while await self._store(lambda c: c.execute(select(occurrences).where(occurrences.c.draw_at <= now())).first()):
+        while await store_in(
+            self.url, lambda c: c.execute(select(occurrences).where(occurrences.c.draw_at <= now())).first()
+        ):
             await asyncio.sleep(0.05)
-        texts = await self._store(lambda c: c.execute(select(schedules.c.text)).scalars().all())
-        turns = await self._store(lambda c: c.execute(select(occurrences.c.schedule)).scalars().all())
+        texts = await store_in(self.url, lambda c: c.execute(select(schedules.c.text)).scalars().all())
+        turns = await store_in(self.url, lambda c: c.execute(select(occurrences.c.schedule)).scalars().all())
         self.result.twice = sum(self.posted(wish) for wish in self.plan.wishes) - len(self.plan.wishes)
         if sorted(texts) != sorted(self.plan.wishes):
             self.wrong(f"stored is {texts}, asked for was {self.plan.wishes}")
@@ -616,12 +623,42 @@ class Reminding(Run):
         if self.plan.point.shown and not self.refusals:
             self.wrong("a person's request died, and Slack showed no failure")
 
-    async def _store(self, work: Callable[[Connection], Any]) -> Any:
-        database = open_database(self.url)
-        try:
-            return await database.write(work)
-        finally:
-            await database.close()
+
+class Recurring(Run):
+    """Broadcasts that come again: somebody asks for them, a turn of each falls due, is approved and goes out."""
+
+    async def story(self) -> None:
+        self.open_callbacks()
+        day = f"{datetime.now(UTC) + timedelta(days=3):%A}"  # so far ahead that no turn is made by itself
+        for wish in self.plan.wishes:
+            await self.type(f'/broadcast every "{day} 9:00" {AUDIENCES[self.plan.vendor]} marketing {wish}')
+        await store_in(self.url, lambda c: c.execute(update(schedules).values(next_at=now())))
+        await self.struck.wait()
+        await self._each(self.ask_and_decide)
+        await self._each(self.settle)
+        await self.bring_news()
+
+    async def ask_and_decide(self, wish: str) -> None:
+        await self.until(lambda: self.cards(wish))
+        await self.decide(wish)
+
+    async def judge(self) -> None:
+        turns = await store_in(self.url, lambda c: c.execute(select(occurrences.c.broadcast)).scalars().all())
+        if len(turns) != len(self.plan.wishes) or len(set(turns)) != len(turns):
+            self.wrong(f"double: there are turns {turns} of {len(self.plan.wishes)} recurring broadcasts")
+        await super().judge()
+
+
+async def store_in(url: str, work: Callable[[Connection], Any]) -> Any:
+    """Do this in a transaction of its own, from outside."""
+    database = open_database(url)
+    try:
+        return await database.write(work)
+    finally:
+        await database.close()
+
+
+KINDS = {Phase.REMINDING: Reminding, Phase.TURN: Recurring}
 
 
 async def run_once(databases: Databases, point: Point | str, kind: str, seed: int) -> Result:
@@ -634,7 +671,7 @@ async def run_once(databases: Databases, point: Point | str, kind: str, seed: in
         address = f"http://127.0.0.1:{front.port}/slack/events" if chosen.mode == "http" else None
         pretend = Sandbox(events_url=address, retry_pauses=(0.05, 0.1, 0.5), octopush={"computing": chosen.computing})
         sandbox = await stack.enter_async_context(pretend)
-        kind_of_run = Reminding if chosen.point.phase is Phase.REMINDING else Run
+        kind_of_run = KINDS.get(chosen.point.phase, Run)
         result = await kind_of_run(chosen, sandbox, front, url, folder).go()
     if result.wrong:
         result.wrong.append(f"replay: {chosen.replay}; log: {folder}/bot.log")

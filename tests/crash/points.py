@@ -1,8 +1,8 @@
 """The table of crash points. A row more is a point more: in the short version, in the long one and in the report.
 
-A point is named from what happens there: `commit X` for a transaction that writes X (an action of the audit, a row, or
-a column), `call X` for a request to a vendor, `post X` for a message of this kind to Slack; then `before`, `during` or
-`after`.
+A point is named from what happens there: `commit X` for a transaction that writes X (an action of the audit, a row, a
+column, or a turn, which is an occurrence with its broadcast), `call X` for a request to a vendor, `post X` for a
+message of this kind to Slack; then `before`, `during` or `after`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ class Phase(StrEnum):
     RELEASING = "inside the release"  # between the committed intent and the committed answer lies the one call
     NEWS = "the vendor tells of deliveries"
     REMINDING = "a reminder is asked for, and comes"
+    TURN = "a turn of a recurring broadcast is due"
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Point:
         return self.phase is Phase.RELEASING
 
 
-ASKING, DECIDED, RELEASING, NEWS, REMINDING = Phase
+ASKING, DECIDED, RELEASING, NEWS, REMINDING, TURN = Phase
 UNSTORED = "nothing is stored; Slack shows a failure; asked again, it works"
 STORED = "stored; Slack shows a failure; asked again, it is the same one"
 SENT = "it goes out once, after the restart"
@@ -83,6 +84,8 @@ POINTS = (
     Point("commit insert occurrences after", REMINDING, "it is posted, once"),
     Point("post reminder after", REMINDING, "it may stand there twice"),
     Point("commit occurrences.ts after", REMINDING, "it stands there once"),
+    Point("commit turn before", TURN, "nothing is made; it is made, asks and goes out once, after the restart"),
+    Point("commit turn after", TURN, "made; it asks and goes out once, after the restart"),
 )
 
 NAMED = {point.name: point for point in POINTS}
