@@ -198,6 +198,11 @@ class SQLite(Database):
         """Beside the file itself: whoever comes to it through a link finds the same lock."""
         return Path(f"{self.path.resolve()}.lock")
 
+    @property
+    def _mark(self) -> Path:
+        """Beside the path as it was given."""
+        return Path(f"{self.path.absolute()}.lock")
+
     # --- transactions ------------------------------------------------------------------------------------------------
 
     async def write(self, work: Work[T], *, patience: float | None = PATIENCE) -> T:
@@ -285,7 +290,8 @@ class SQLite(Database):
 
     async def check(self) -> None:
         self.check_place()
-        used = self._lock_path.exists()  # made by the first process that dispatches, upgrades or restores
+        # made by the first process that dispatches, upgrades or restores; beside a link, too, whose target may be gone
+        used = self._lock_path.exists() or self._mark.exists()
         await asyncio.get_running_loop().run_in_executor(self._reading, self._check, used)
 
     def _check(self, used: bool) -> None:
@@ -326,6 +332,7 @@ class SQLite(Database):
             os.close(handle)
             raise AlreadyDispatching(str(self.path)) from None
         self._lock_file = handle  # held for life: closing it is what gives the lock back
+        self._mark.touch(0o600)
 
     async def listen(self, heard: Callable[[], None]) -> None:
         """There is nobody else."""

@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from bot import receipts, store
+from bot import policy, receipts, store
 from bot.broadcast import (
     SECOND,
     Action,
@@ -143,7 +143,8 @@ class Dispatcher:
         self.writing: set[asyncio.Task[None]] = set()  # answers that are being written down
         self.under_way: dict[tuple[str, str], UnderWay] = {}  # by workspace and broadcast
         self.paused: frozenset[str] = frozenset()  # workspaces, as the database had them at the last tick
-        self.heeded: frozenset[str] = frozenset()  # those that are paused already, and no tick has read it yet
+        self.heeded: dict[str, int | None] = {}  # paused or resumed here: None while it is written, then the last tick
+        self.ticks = 0  # that began
         self.stopping = self.met = False  # `met`: a first tick has put right what others left
         self.seen: tuple[Micros, float] | None = None  # both clocks, at the last tick
         self.doubtful = (0, 0)  # the instants that a jump of the wall clock passed over
@@ -156,7 +157,10 @@ class Dispatcher:
         changed = store.AT_ONCE
         while changed >= store.AT_ONCE and not self.stopping:  # after an absence: one short transaction after the other
             began = self.monotonic()
+            self.ticks = tick = self.ticks + 1
             changed, claimed, left = await self.database.write(self._tick)
+            # what was written before this tick began, it has read
+            self.heeded = {name: last for name, last in self.heeded.items() if last is None or last >= tick}
             self.met = True
             if self.stopping:  # told so while this was being written
                 await self.database.write(partial(self._give_back, claimed=claimed))
@@ -188,7 +192,6 @@ class Dispatcher:
     def _look_round(self, connection: Connection) -> tuple[int, list[Broadcast]]:
         """How many rows changed, so that there may be more behind them, and what is to be started."""
         self.paused = store.paused_workspaces(connection)
-        self.heeded -= self.paused
         lease_now = self._lease_now(connection)
         changed = self._recover(connection, lease_now) + self._hold_late(connection, lease_now)
         changed += self._reopen(connection)
@@ -209,9 +212,12 @@ class Dispatcher:
         self.seen = wall, monotonic
 
     def heed(self, workspace: str, paused: bool) -> None:
-        """A pause, known before the next tick reads it: not one byte more of this workspace leaves."""
-        self.heeded = self.heeded | {workspace} if paused else self.heeded - {workspace}
-        self.paused = self.paused if paused else self.paused - {workspace}
+        """A pause is about to be written, so not one byte more of this workspace leaves; not `paused`: whatever was to
+        be written is written or is not, and the next tick to begin reads which."""
+        if paused:
+            self.heeded[workspace] = None
+        elif workspace in self.heeded:
+            self.heeded[workspace] = self.ticks
 
     def _start(self, claimed: Broadcast, deadline: float) -> None:
         log.info("claimed", broadcast=claimed.id, attempt=claimed.attempt, state=claimed.state)
@@ -416,11 +422,11 @@ class Dispatcher:
     def _hours_gate(self, row: Broadcast, now: Micros) -> Gate | None:
         if row.policy is None:
             return _unruled() if row.purpose is Purpose.MARKETING else None
-        policy = self.policies.get(row.policy)
-        if policy is None:
+        rules = self.policies.get(row.policy)
+        if rules is None:
             template = "The bot's settings have no policy {policy}. Put it back, then send this, or drop it."
-            return Gate(Hold.HOURS, Sentence(template, {"policy": row.policy}))
-        verdict = decide(policy, row.purpose, moment(now))
+            return Gate(Hold.BLOCKED, Sentence(template, {"policy": row.policy}))
+        verdict = decide(rules, row.purpose, moment(now))
         if isinstance(verdict, HoldUntil):
             opens = int(verdict.instant.timestamp()) * SECOND
             template = "Outside the hours for this audience ({policy}). It goes by itself {opens_at}."
@@ -585,11 +591,22 @@ class Dispatcher:
         if begins > now:  # the clock was set back since it was claimed
             self._put_back(connection, current, now, "early", due=begins)
             return None
-        gate = self.gate(connection, current, now)
+        gate = self.gate(connection, current, now) or self._reported(connection, current)
         if gate is not None:
             self._hold(connection, current, gate)
             return None
         return self._write_intent(connection, current, now)
+
+    @staticmethod
+    def _reported(connection: Connection, current: Broadcast) -> Gate | None:
+        """An earlier try was answered with a no, and the vendor tells of its deliveries all the same."""
+        if current.attempt == 1 or not receipts.reported_since_let_go(connection, current):
+            return None
+        template = (
+            "The vendor reports deliveries of it already, though it had answered that it did not take it. Look there: "
+            "if it went out, drop this. *Send now* sends it once more."
+        )
+        return Gate(Hold.BLOCKED, Sentence(template))
 
     def _write_intent(self, connection: Connection, current: Broadcast, now: Micros) -> Broadcast | None:
         lease = self._lease(connection, self.providers[current.account].settings.timeout)
@@ -711,7 +728,8 @@ class Dispatcher:
         if not store.first_time(connection, current.workspace, f"late:{current.id}:{current.attempt}", now):
             return
         template = "The answer came late: {cause} So it did not go out. An approver can say so with the button above."
-        told = Note(Sentence(template, {"cause": _told(error)}), " ".join([current.requester, *current.approvers]))
+        approvers = policy.approvers_today(self.settings.approval, current)
+        told = Note(Sentence(template, {"cause": _told(error)}), " ".join([current.requester, *approvers]))
         store.write_audit(connection, current, current.provider, "refuse_late", current.state, now)
         store.say(connection, current, now, [told])
 
@@ -897,7 +915,8 @@ def _other_time(accepted: Accepted, now: Micros) -> list[Note]:
 
 def _unruled() -> Gate:
     """Marketing without hours is refused when it is asked for, so this row is not as it was."""
-    return Gate(Hold.HOURS, Sentence("Marketing without a policy of sending hours does not go. Drop it, and ask anew."))
+    template = "Marketing without a policy of sending hours does not go. Drop it, and ask anew."
+    return Gate(Hold.BLOCKED, Sentence(template))
 
 
 def _pause(tries: int, error: Exception) -> float:

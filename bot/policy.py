@@ -67,6 +67,22 @@ def _matches(rule: ApprovalRule, purpose: Purpose, audience: str, account: str, 
     )
 
 
+def approvers_today(approval: ApprovalSettings, broadcast: Broadcast) -> tuple[str, ...]:
+    """Whose yes counts on it: who was named when it was asked for, while the settings still name all of them; else
+    whom the rules name now for the like of it."""
+    if approval.everybody.issuperset(broadcast.approvers):
+        return broadcast.approvers
+    need = need_for(
+        approval,
+        purpose=broadcast.purpose,
+        audience=broadcast.audience,
+        account=broadcast.account,
+        size=broadcast.size or broadcast.bound,
+        doubtful=False,
+    )
+    return need.approvers
+
+
 async def people_in(ids: Iterable[str], members: Members) -> frozenset[str]:
     """The people among these users and groups. Raises CannotTell."""
     people: set[str] = set()

@@ -140,6 +140,13 @@ def ids_with_news(connection: Connection, workspace: str, id: str) -> tuple[str,
     return tuple(connection.execute(select(deliveries.c.id).where(mine).distinct().order_by(deliveries.c.id)).scalars())
 
 
+def reported_since_let_go(connection: Connection, broadcast: Broadcast) -> bool:
+    """Does the vendor tell of deliveries of it, that whoever let it go last cannot have known?"""
+    mine = and_(deliveries.c.workspace == broadcast.workspace, deliveries.c.broadcast == broadcast.id)
+    news = and_(deliveries.c.kind == ReceiptKind.DELIVERY, deliveries.c.at >= (broadcast.start_at or 0))
+    return connection.execute(select(deliveries.c.id).where(mine, news).limit(1)).first() is not None
+
+
 # --- what is heard ----------------------------------------------------------------------------------------------------
 
 

@@ -207,7 +207,7 @@ class Tracker:
         ids = row.ids or tuple(dict.fromkeys(receipt.id for receipt in heard))
         if row.state is State.UNKNOWN:
             self._mark_proven(connection, row, ids, Sentence(REPORTED))
-        elif row.state not in ON_ITS_WAY:
+        elif row.state not in ON_ITS_WAY and any(receipt.kind is ReceiptKind.DELIVERY for receipt in heard):
             self._contradict(connection, row, ids)
 
     def _contradict(self, connection: Connection, row: Broadcast, ids: tuple[str, ...]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
 
-from bot import store
+from bot import policy, store
 from bot.broadcast import SECOND, Action, Broadcast, Clock, Hold, Micros, Sentence, State, micros
 from bot.database import Database
 from bot.settings import ApprovalSettings, Settings
@@ -63,13 +64,20 @@ class Voices:
     def _speak(self, connection: Connection) -> int:
         now = self.clock()
         rows = store.to_voice(connection, now)
-        for row in rows:
+        for row in map(partial(self._as_of_today, connection, now), rows):
             if row.state is State.DRAFT:
                 self._about_draft(connection, row, now)
             else:
                 said, again_at = self._about(connection, row, now)
                 store.voiced(connection, row, now, again_at, said)
         return len(rows)
+
+    def _as_of_today(self, connection: Connection, now: Micros, row: Broadcast) -> Broadcast:
+        """Its card and its reminders name those who may approve it by now."""
+        approvers = policy.approvers_today(self.approval, row)
+        if row.state is not State.PENDING or approvers == row.approvers:
+            return row
+        return store.touch(connection, row, now, approvers=approvers) or row
 
     def _about(self, connection: Connection, row: Broadcast, now: Micros) -> tuple[list[Note], Micros | None]:
         """What to say, and when there is something to say again. A state that does not wait says nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -34,10 +35,10 @@ from bot.broadcast import (
     new_id,
 )
 from bot.catalogue import Catalogue
-from bot.database import Busy, Database
+from bot.database import Database
 from bot.hours import Allow, HoldUntil, Hours, Policy, Verdict, decide, next_open
 from bot.policy import CannotTell, Members, Person
-from bot.schedule import cover_of
+from bot.schedule import Schedule, cover_of
 from bot.settings import AudienceSettings, Settings
 from bot.store import NO_LEASE, Note
 from bot.voices import asks, before_start, draft_notice
@@ -345,7 +346,7 @@ class Workflow:
         """Store a turn of a recurring broadcast; `voters`: who approved it beforehand, with those before it."""
         store.add(connection, planned, draw=True)
         for voter in voters:
-            store.add_vote(connection, planned, voter, "cover", self.clock())
+            store.add_vote(connection, planned, voter, COVER, self.clock())
         if voters:
             actor = next(iter(voters))
             return self._schedule(connection, planned, actor=actor) or planned
@@ -425,6 +426,8 @@ class Workflow:
             return None
         taken = await self.database.write(lambda c: self._withdraw(c, broadcast, person, way))
         self.wake()
+        if taken is not None and taken.state is State.SENDING:
+            raise TooLate(taken)
         return taken
 
     async def pause_all(self, person: Person, *, on: bool) -> int:
@@ -441,10 +444,8 @@ class Workflow:
             self.heed(person.workspace, True)  # what is written takes a moment, and the next byte may be nearer
         try:
             held = await self.database.write(lambda c: self._pause_all(c, person, action, on))
-        except Busy:
+        finally:  # whatever came of it, the next tick reads it
             self.heed(person.workspace, False)
-            raise
-        self.heed(person.workspace, on)
         self.wake()
         return held
 
@@ -457,9 +458,7 @@ class Workflow:
         return await self.database.read(lambda c: store.find(c, workspace, id.upper()))
 
     def _as_of_today(self, broadcast: Broadcast) -> Broadcast:
-        """With the approvers that the settings still name; with their successors where they name none of them."""
-        named = tuple(id for id in broadcast.approvers if id in self.approval.everybody)
-        return dataclasses.replace(broadcast, approvers=named or self.approval.approvers)
+        return dataclasses.replace(broadcast, approvers=policy.approvers_today(self.approval, broadcast))
 
     async def _may_approve(self, person: Person, broadcast: Broadcast) -> None:
         await policy.may_approve(person, self._as_of_today(broadcast), self.members)
@@ -554,11 +553,11 @@ class Workflow:
         votes = [(vote.approver, vote.way) for vote in store.votes_for(connection, current)]
         if current.version != seen.version or (person.id, way) not in votes:
             return None
+        now, said = self.clock(), Note(Sentence("{by} took the approval back.", _by(person)))
+        uncovered = self._take_back_covered(connection, current, person, said)
         if (current.state, current.phase) not in RECALLABLE:
-            return self._withdraw_late(connection, current, person)
+            return self._withdraw_late(connection, current, person, way, uncovered=uncovered)
         store.drop_vote(connection, current, person.id, way)
-        now = self.clock()
-        said = Note(Sentence("{by} took the approval back.", _by(person)))
         # what is held and asks goes nowhere by itself, and whoever lets it go has to know what it asks
         goes_on = current.approved_at is not None and (
             current.state is not State.HELD or current.hold_until is not None
@@ -567,28 +566,72 @@ class Workflow:
             store.write_audit(connection, current, person.id, Action.WITHDRAW, current.state, now)
             store.say(connection, current, now, [said])
             return store.touch(connection, current, now)
-        self._uncover(connection, current)
+        return self._back(connection, current, person, said)
+
+    def _back(self, connection: Connection, current: Broadcast, person: Person, said: Note) -> Broadcast | None:
+        """To the approvers, since too few agree any more."""
+        now = self.clock()
         changes: dict[str, Any] = {**NOT_AGREED, **asks(now, self.approval)}
         return store.move(connection, current, Action.WITHDRAW, actor=person.id, at=now, said=[said], **changes)
 
-    def _withdraw_late(self, connection: Connection, current: Broadcast, person: Person) -> Broadcast | None:
-        """What has left stays approved as it was; what the approval covers beside it is covered no more."""
-        schedule = timetable.find(connection, current.workspace, current.schedule) if current.schedule else None
-        if schedule is None or schedule.cover is None or schedule.cover.of != current.id:
-            raise TooLate(current)
+    def _withdraw_late(
+        self, connection: Connection, current: Broadcast, person: Person, way: str, *, uncovered: bool
+    ) -> Broadcast | None:
+        """What has left stays approved as it was. What is leaving just now does not go again, should it come back
+        unsent. Raises TooLate where the vote was for nothing else."""
         now = self.clock()
-        self._uncover(connection, current)
-        template = (
-            "{by} took the approval back. What has left stays as it is; each turn after it needs its own approval."
-        )
+        if current.state is State.SENDING:
+            store.drop_vote(connection, current, person.id, way)
+            template = "{by} took the approval back while it was going out. Should it not leave, it asks again."
+        elif uncovered:
+            template = (
+                "{by} took the approval back. What has left stays as it is; each turn after it needs its own approval."
+            )
+        else:
+            raise TooLate(current)
         store.write_audit(connection, current, person.id, Action.WITHDRAW, current.state, now)
         store.say(connection, current, now, [Note(Sentence(template, _by(person)), mention=current.requester)])
         return store.touch(connection, current, now)
 
-    def _uncover(self, connection: Connection, current: Broadcast) -> None:
-        """An approval that falls is worth nothing for the later turns of a recurring broadcast either."""
-        if current.schedule is not None and current.covers > 1:
+    def _uncover(self, connection: Connection, current: Broadcast) -> Schedule | None:
+        """An approval that falls is worth nothing for the later turns of a recurring broadcast either.
+
+        The schedule, locked, of what may have covered others.
+        """
+        if current.schedule is None or current.covers <= 1:
+            return None
+        try:
+            schedule = timetable.find(connection, current.workspace, current.schedule, lock=True)
+        except NotFound:  # a newer version looks after it
+            return None
+        if schedule.cover is not None and schedule.cover.of == current.id:
             timetable.keep_cover(connection, current.workspace, current.schedule, None)
+        return schedule
+
+    def _take_back_covered(self, connection: Connection, current: Broadcast, person: Person, said: Note) -> bool:
+        """Turns that were made on this person's approval of an earlier one fall with it. True: it was for any."""
+        schedule = self._uncover(connection, current)
+        if schedule is None:
+            return False
+        fell = schedule.cover is not None and schedule.cover.of == current.id
+        for turn in self._covered(connection, schedule, current):
+            if not store.drop_vote(connection, turn, person.id, COVER):
+                continue
+            fell = True
+            if turn.state is State.PENDING or len(store.votes_for(connection, turn)) >= turn.quorum:
+                store.say(connection, turn, self.clock(), [said])
+                store.touch(connection, turn, self.clock())
+            else:
+                self._back(connection, turn, person, said)
+        return fell
+
+    @staticmethod
+    def _covered(connection: Connection, schedule: Schedule, by: Broadcast) -> list[Broadcast]:
+        """The turns after this one that have not left, up to the next that may cover others."""
+        living = [store.find(connection, by.workspace, id) for id in timetable.living(connection, schedule)]
+        after = [row for row in living if (row.occurrence or "") > (by.occurrence or "")]
+        mine = itertools.takewhile(lambda row: row.covers <= 1, after)
+        return [store.find(connection, row.workspace, row.id, lock=True) for row in mine]
 
     def _end(
         self, connection: Connection, seen: Broadcast, action: Action, person: Person, reason: str | None = None
@@ -598,10 +641,30 @@ class Workflow:
         if reason:
             told = Sentence("{told} “{reason}”", {"told": told, "reason": reason})
         mention = seen.requester if person.id != seen.requester else None
-        said = Note(told, mention=mention, aloud=aloud)
-        return store.move(
-            connection, seen, action, actor=person.id, at=self.clock(), reason=reason, said=[said], due=None
-        )
+        said = [Note(told, mention=mention, aloud=aloud)]
+        now = self.clock()
+        ended = store.move(connection, seen, action, actor=person.id, at=now, reason=reason, said=said, due=None)
+        if ended is not None:
+            self._end_cover(connection, ended, person)
+        return ended
+
+    def _end_cover(self, connection: Connection, ended: Broadcast, person: Person) -> None:
+        """Whoever stops what was approved for several turns may mean all of them: each asks again."""
+        schedule = self._uncover(connection, ended)
+        if schedule is None:
+            return
+        fell = schedule.cover is not None and schedule.cover.of == ended.id
+        told = Sentence("{by} stopped {of}, and its approval was for this one too.", {**_by(person), "of": ended.id})
+        for turn in self._covered(connection, schedule, ended):
+            given = [vote for vote in store.votes_for(connection, turn) if vote.way == COVER]
+            for vote in given:
+                store.drop_vote(connection, turn, vote.approver, COVER)
+            if given and turn.state is not State.PENDING:
+                self._back(connection, turn, person, Note(told, mention=turn.requester))
+            fell = fell or bool(given)
+        if fell:
+            said = Sentence("Its approval was for later turns too: each of them needs its own.")
+            store.say(connection, ended, self.clock(), [Note(said)])
 
     def _discard(
         self, connection: Connection, seen: Broadcast, action: Action, person: Person, reason: str | None = None
@@ -734,8 +797,9 @@ class Workflow:
         """Back to the approvers."""
         now = self.clock()
         self._uncover(connection, current)
-        said = [Note(reason, mention=" ".join([current.requester, *current.approvers]))]
-        changes: dict[str, Any] = {**NOT_AGREED, **asks(now, self.approval)}
+        approvers = policy.approvers_today(self.approval, current)
+        said = [Note(reason, mention=" ".join([current.requester, *approvers]))]
+        changes: dict[str, Any] = {"approvers": approvers, **NOT_AGREED, **asks(now, self.approval)}
         return store.move(connection, current, Action.LAPSE, actor="policy", at=now, said=said, **changes)
 
     def _wait_for_slack(self, connection: Connection, claimed: Broadcast) -> None:
@@ -760,7 +824,7 @@ class Workflow:
         reason = self._weigh(connection, current, still)
         template = "{by} wants it to go now." if reason else "{by} lets it go now. It starts {start_at}."
         said = Note(Sentence(template, _by(person, start_at=start)))
-        changes: dict[str, Any] = {"due": start, "start_at": start, "tries": 0}
+        changes: dict[str, Any] = {"due": start, "start_at": start, "tries": 0, "voice_at": before_start(start, now)}
         changes |= dict.fromkeys(("hold", "hold_until", "expires_at"))
         moved = store.move(connection, current, action, actor=person.id, at=now, said=[said], **changes)
         return self._lapse(connection, moved, reason) if moved and reason else moved
@@ -839,6 +903,7 @@ class Workflow:
 
 
 #: Where nothing has left yet, so that an approval can be taken back.
+COVER = "cover"  # the way of a vote that was given on an earlier turn
 RECALLABLE = {
     (State.PENDING, None),
     (State.SCHEDULED, None),

@@ -387,7 +387,7 @@ async def test_marketing_goes_nowhere_without_hours_whatever_its_row_says(core: 
     row = await core.approved(audience="paris")
     await core.edit(row, policy=None)
     await core.run(core.dispatcher("a"))
-    assert (await core.row(row.id)).hold is Hold.HOURS
+    assert (await core.row(row.id)).hold is Hold.BLOCKED
     assert core.sandbox.vendors.ledger == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -647,3 +648,20 @@ async def test_an_upgrade_that_is_killed_halfway_keeps_the_older_schema_whole(da
     assert await opened.read(store.schema_revision) == tables.REVISION
     assert await kept(opened, "old") == "1"
     await opened.close()
+
+
+async def test_a_volume_that_is_not_there_behind_a_link_is_no_fresh_start(tmp_path: Path) -> None:
+    volume, home = tmp_path / "volume", tmp_path / "home"
+    volume.mkdir()
+    home.mkdir()
+    (home / "bell.db").symlink_to(volume / "bell.db")
+    first = open_database(f"sqlite:///{home}/bell.db")
+    first.claim_dispatch()
+    await first.write(upgrade, patience=None)
+    await first.close()
+    shutil.rmtree(volume)
+    volume.mkdir()
+    again = open_database(f"sqlite:///{home}/bell.db")
+    with pytest.raises(Unusable, match="is gone"):
+        await again.check()
+    await again.close()

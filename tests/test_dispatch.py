@@ -20,7 +20,7 @@ from bot.broadcast import SECOND, Action, Broadcast, Hold, Phase, State, TooLate
 from bot.database import Busy, Database, OutOfOrder, Postgres, SQLite, Unsure, open_database, upgrade
 from bot.dispatch import ACCOUNT_AT_ONCE, Dispatcher
 from bot.tracker import Tracker, _Batch
-from providers.base import DeliveryStatus, Evidence, Receipt
+from providers.base import DeliveryStatus, Evidence, Receipt, Throttled
 from sandbox.server import Sandbox
 from tests import proxy
 from tests.core import CLEO, TEAM, Core, MakeCore, approver
@@ -555,7 +555,7 @@ async def test_a_policy_that_the_settings_lack_holds_one_and_not_the_others(make
     row, other = await core.approved(), await core.approved()
     await core.edit(row, policy="gone")
     await core.run(core.dispatcher("a"))
-    assert ((await core.row(row.id)).hold, (await core.row(other.id)).state) == (Hold.HOURS, State.SENT)
+    assert ((await core.row(row.id)).hold, (await core.row(other.id)).state) == (Hold.BLOCKED, State.SENT)
 
 
 # --- breakers and questions ------------------------------------------------------------------------------------------
@@ -831,3 +831,165 @@ async def test_what_a_newer_version_wrote_is_left_alone_by_everything(make_core:
     assert await core.database.read(lambda c: c.execute(statement).all()) == before
     now = await core.database.read(lambda c: c.execute(select(func.count()).select_from(tables.notes)).scalar_one())
     assert (now, core.sandbox.vendors.ledger) == (said, [])
+
+
+# --- a pause, known before it is read --------------------------------------------------------------------------------
+
+ADMIN = dataclasses.replace(CLEO, id="U0OPS")
+
+
+class Broken:
+    """A database that answers every write with this."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    async def write(self, *_: Any, **__: Any) -> Any:
+        raise self.error
+
+
+def heeding(make_core: MakeCore) -> tuple[Core, Dispatcher]:
+    core = make_core(admins=["U0OPS"])
+    dispatcher = core.dispatcher("a")
+    core.workflow.heed = dispatcher.heed
+    return core, dispatcher
+
+
+async def press_in_vain(core: Core, error: Exception, *, on: bool) -> None:
+    database, core.workflow.database = core.workflow.database, cast(Database, Broken(error))
+    with pytest.raises(type(error)):
+        await core.workflow.pause_all(ADMIN, on=on)
+    core.workflow.database = database
+
+
+def gate_of_release(core: Core) -> tuple[asyncio.Event, asyncio.Event]:
+    """Stands before the first byte of the one call: that it was reached, and that it may go on."""
+    reached, go = asyncio.Event(), asyncio.Event()
+    transport = core.providers["encom"].transport
+    call = transport.call
+
+    async def slow(*given: Any, **more: Any) -> Any:
+        if more.get("release"):
+            reached.set()
+            await go.wait()
+        return await call(*given, **more)
+
+    transport.call = slow  # type: ignore[method-assign]
+    return reached, go
+
+
+@pytest.mark.parametrize("error", [Unsure(), Busy("locked"), RuntimeError("broken")])
+async def test_a_pause_that_was_not_stored_stops_nothing_for_longer_than_a_tick(
+    make_core: MakeCore, error: Exception
+) -> None:
+    core, dispatcher = heeding(make_core)
+    await press_in_vain(core, error, on=True)
+    row = await core.approved()
+    await core.run(dispatcher)
+    core.now += 5 * SECOND
+    await core.run(dispatcher)
+    assert (await core.row(row.id)).state is State.SENT
+
+
+async def test_a_pause_that_is_ended_elsewhere_before_a_tick_read_it_is_over(make_core: MakeCore) -> None:
+    core, dispatcher = heeding(make_core)
+    await core.workflow.pause_all(ADMIN, on=True)
+    core.workflow.heed = core.dispatcher("b").heed
+    await core.workflow.pause_all(ADMIN, on=False)
+    row = await core.approved()
+    await core.run(dispatcher)
+    assert (await core.row(row.id)).state is State.SENT
+
+
+@pytest.mark.parametrize("on", [True, False])
+async def test_a_stored_pause_holds_the_next_byte_whatever_becomes_of_a_second_press(
+    make_core: MakeCore, on: bool
+) -> None:
+    core, dispatcher = heeding(make_core)
+    await core.approved()
+    reached, go = gate_of_release(core)
+    await dispatcher.tick()
+    await reached.wait()
+    await core.workflow.pause_all(ADMIN, on=True)
+    await dispatcher.tick()
+    await press_in_vain(core, Busy("locked"), on=on)
+    go.set()
+    await asyncio.gather(*dispatcher.running)
+    assert core.sandbox.vendors.ledger == []
+
+
+# --- what comes back unsent ------------------------------------------------------------------------------------------
+
+
+async def test_an_approval_that_is_taken_back_in_the_last_moment_sends_nothing_later(core: Core) -> None:
+    """Too late for what is going out; should the vendor not take it, it goes back to the approvers."""
+    row, dispatcher = await core.approved(), core.dispatcher("a")
+    reached, go = gate_of_release(core)
+    core.sandbox.vendors.faults.add("encom.release", "error", status=429, body={})
+    await dispatcher.tick()
+    await reached.wait()
+    with pytest.raises(TooLate):
+        await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button", version=1)
+    go.set()
+    await asyncio.gather(*dispatcher.running)
+    assert (await core.row(row.id)).state is State.SCHEDULED
+    core.now += 60 * SECOND
+    await core.run(dispatcher)
+    assert (await core.row(row.id)).state is State.PENDING
+    assert core.sandbox.vendors.ledger == []
+
+
+async def test_an_approval_that_is_taken_back_in_the_last_moment_changes_nothing_of_what_went_out(core: Core) -> None:
+    row, dispatcher = await core.approved(), core.dispatcher("a")
+    reached, go = gate_of_release(core)
+    await dispatcher.tick()
+    await reached.wait()
+    with pytest.raises(TooLate):
+        await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button", version=1)
+    go.set()
+    await asyncio.gather(*dispatcher.running)
+    assert (await core.row(row.id)).state is State.SENT
+    assert len(core.sandbox.vendors.ledger) == 1
+
+
+@pytest.mark.parametrize("while_", ["it waits", "it is prepared again"])
+async def test_what_the_vendor_reports_as_delivered_is_not_sent_again_after_its_no(core: Core, while_: str) -> None:
+    row, dispatcher = await core.approved(), core.dispatcher("a")
+    core.sandbox.vendors.faults.add("encom.release", "error", status=429, body={})
+    await core.run(dispatcher)
+    report = [Receipt("22", DeliveryStatus.DELIVERED, "DLVRD", "+33600000001", True)]
+    if while_ == "it waits":
+        await core.tracker().record("encom", report, (TEAM, row.id))
+    core.now += 60 * SECOND
+    core.sandbox.vendors.faults.add("encom.recipients", "slow", seconds=0.3)
+    await dispatcher.tick()
+    if while_ == "it is prepared again":
+        await core.tracker().record("encom", report, (TEAM, row.id))
+    await asyncio.gather(*dispatcher.running)
+    held = await core.row(row.id)
+    assert (held.state, held.hold) == (State.HELD, Hold.BLOCKED)
+    assert core.sandbox.vendors.ledger == []
+
+    core.now += 60 * SECOND  # somebody looked there, and it did not go out
+    await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
+    await core.run(dispatcher)
+    assert (await core.row(row.id)).state is State.SENT
+
+
+async def test_a_pause_of_one_that_is_not_due_keeps_no_other_of_its_account_waiting(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.undo": "9m"})
+    dispatcher, octo = core.dispatcher("a"), core.providers["octo"]
+    stage = octo.stage
+
+    async def throttled(*_: Any) -> Any:
+        raise Throttled(300.0)
+
+    octo.stage = throttled  # type: ignore[assignment, method-assign]
+    await core.approved(audience="newsletter")
+    await core.run(dispatcher)
+    octo.stage = stage  # type: ignore[method-assign]
+    due = await core.approved(audience="newsletter")
+    await core.edit(due, due=core.now + 5 * SECOND, start_at=core.now + 5 * SECOND)
+    core.now += 10 * SECOND
+    await core.run(dispatcher)
+    assert (await core.row(due.id)).state is State.SENT

@@ -59,7 +59,7 @@ HOLDS: Mapping[Hold, str] = {
     Hold.HOURS: "outside the hours for this audience",
     Hold.PAUSED: "sending is paused",
     Hold.CAP: "the cap of sends an hour is reached",
-    Hold.BLOCKED: "another campaign is open at the vendor",
+    Hold.BLOCKED: "something is in its way, see its thread",
     Hold.RESTORED: "the database was restored",
 }
 

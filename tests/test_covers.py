@@ -1,0 +1,116 @@
+"""One approval for several turns of a recurring broadcast, and what becomes of them when it falls."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot import tables
+from bot.broadcast import Action, Broadcast, Hold, Sentence, State, TooLate
+from bot.schedule import Kind, Schedule
+from bot.when import Closed
+from tests.core import TEAM, Core, approver
+from tests.test_reminders import Desk, at
+
+
+@pytest.fixture
+def desk(core: Core) -> Desk:
+    return Desk(core)
+
+
+async def covering(desk: Desk, covers: int = 10) -> tuple[Schedule, Broadcast]:
+    """A daily broadcast whose first turn, of the first of December, was approved for so many of them."""
+    daily = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": covers}, closed=Closed.KEEP)
+    await desk.until("2026-11-30T11:00")
+    (first,) = await desk.broadcasts()
+    return daily, await act(desk, first, Action.APPROVE)
+
+
+async def act(desk: Desk, row: Broadcast, action: Action, number: int = 0) -> Broadcast:
+    return await desk.core.workflow.act(TEAM, row.id, action, person=approver(number), version=row.version)
+
+
+async def take_back(desk: Desk, row: Broadcast) -> Broadcast | None:
+    return await desk.core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button", version=row.version)
+
+
+async def thread(desk: Desk, row: Broadcast) -> str:
+    mine = tables.notes.select().where(tables.notes.c.broadcast == row.id)
+    rows = await desk.core.database.read(lambda c: c.execute(mine).mappings().all())
+    return "\n".join(str(Sentence.of(one["sentence"])) for one in rows)
+
+
+def sent(desk: Desk) -> int:
+    return len(desk.core.sandbox.vendors.ledger)
+
+
+async def test_an_approval_that_is_taken_back_while_its_turn_is_held_covers_no_other(desk: Desk) -> None:
+    daily, first = await covering(desk)
+    desk.core.now = at("2026-12-01T10:00")  # nobody was there at nine
+    await desk.core.run(desk.core.dispatcher("a"))
+    held = await desk.core.row(first.id)
+    assert (held.state, held.hold) == (State.HELD, Hold.LATE)
+    await take_back(desk, held)
+    assert (await desk.now(daily)).cover is None
+    await desk.until("2026-12-04T12:00")
+    assert sent(desk) == 0
+    assert State.SENT not in {row.state for row in await desk.broadcasts()}
+
+
+async def test_what_was_made_on_an_approval_before_it_was_taken_back_asks_again(desk: Desk) -> None:
+    _, first = await covering(desk)
+    await desk.until("2026-12-01T10:00")  # the first has left, and the second stands on its approval
+    second = (await desk.broadcasts())[-1]
+    assert (second.state, len(await desk.votes(second))) == (State.SCHEDULED, 1)
+    await take_back(desk, await desk.core.row(first.id))
+    second = await desk.core.row(second.id)
+    assert (second.state, await desk.votes(second)) == (State.PENDING, [])
+    assert "took the approval back" in await thread(desk, second)
+    await desk.until("2026-12-04T12:00")
+    assert sent(desk) == 1
+
+
+async def test_the_last_turn_of_an_approval_falls_with_it_too(desk: Desk) -> None:
+    daily, first = await covering(desk, covers=2)
+    await desk.until("2026-12-01T10:00")
+    cover = (await desk.now(daily)).cover
+    assert cover is None or cover.left == 0
+    await take_back(desk, await desk.core.row(first.id))
+    await desk.until("2026-12-02T12:00")
+    assert sent(desk) == 1
+
+
+async def test_an_approval_that_was_for_nothing_else_cannot_be_taken_back_once_it_left(desk: Desk) -> None:
+    _, first = await covering(desk, covers=1)
+    await desk.until("2026-12-01T10:00")
+    with pytest.raises(TooLate):
+        await take_back(desk, await desk.core.row(first.id))
+
+
+async def test_a_turn_that_was_approved_for_itself_stays_so(desk: Desk) -> None:
+    """Only what hangs on the approval that falls asks again."""
+    _, first = await covering(desk, covers=2)
+    await desk.until("2026-12-02T11:00")  # two have left on it; the third asked for an approval of its own
+    third = (await desk.broadcasts())[-1]
+    assert third.state is State.PENDING
+    await act(desk, third, Action.APPROVE, 1)
+    with pytest.raises(TooLate):
+        await take_back(desk, await desk.core.row(first.id))
+    await desk.until("2026-12-03T10:00")
+    assert sent(desk) == 3
+
+
+@pytest.mark.parametrize("when", ["before the next turn is made", "after it"])
+async def test_who_stops_what_was_approved_for_several_turns_stops_its_approval(desk: Desk, when: str) -> None:
+    daily, first = await covering(desk, covers=3)
+    if when == "after it":
+        later = at("2026-12-01T11:00")
+        await desk.core.edit(first, due=later, start_at=later)
+        desk.core.now = at("2026-12-01T09:01")
+        await desk.reminders.tick()
+        assert len(await desk.broadcasts()) == 2
+    await act(desk, await desk.core.row(first.id), Action.CANCEL)
+    assert (await desk.now(daily)).cover is None
+    assert "each of them needs its own" in await thread(desk, first)
+    await desk.until("2026-12-04T12:00")
+    assert sent(desk) == 0
+    assert {row.state for row in await desk.broadcasts()} <= {State.CANCELLED, State.PENDING, State.EXPIRED, State.HELD}
