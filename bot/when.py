@@ -86,10 +86,11 @@ UNITS = {
 
 COUNTS = {"two": 2, "deux": 2, "dos": 2, "three": 3, "trois": 3, "tres": 3, "four": 4, "quatre": 4, "cuatro": 4}
 NUMBERS = {**dict.fromkeys(("a", "an", "one", "un", "une", "una"), 1), **COUNTS}
-#: Parts of a day and the hours of a 24-hour clock that they hold. They say which hour is meant, and change none.
+#: Parts of a day and the hours of a 24-hour clock that they hold. They say which hour is meant, and change none
+#: but an o'clock.
 PARTS = {
     **dict.fromkeys(("morning", "matin", "manana"), range(12)),
-    **dict.fromkeys(("afternoon", "apres-midi"), range(12, 19)),
+    **dict.fromkeys(("afternoon", "apres-midi", "apres midi"), range(12, 19)),
     "tarde": range(12, 21),
     **dict.fromkeys(("evening", "night", "soir", "noche"), range(17, 24)),
 }
@@ -99,13 +100,21 @@ ISO = re.compile(
     r" ?(z|[+-][0-9]{2}:?[0-9]{2})?$"
 )
 ISO_DATE = re.compile(r"^([0-9]{4})-([0-9]{2})-([0-9]{2})$")
-SPAN = re.compile(rf"^(?:in|dans|en|dentro de) (?:([0-9]{{1,4}}) ?|({'|'.join(NUMBERS)}) )([a-z]+)$")
-HOURS_MINUTES = re.compile(r"^(?:in|dans|en|dentro de) ([0-9]{1,2}) ?h ?([0-5][0-9])$")
+_AHEAD = rf"^(?:in|dans|en|dentro de) (?:([0-9]{{1,4}}) ?|({'|'.join(NUMBERS)}) )"
+SPAN = re.compile(rf"{_AHEAD}([a-z]+)$")
+HOURS_MINUTES = re.compile(
+    rf"{_AHEAD}(?:h|hours?|heures?|horas?)(?: (?:and|et|y))? ?"
+    r"([0-5][0-9]|[0-9](?= ?min))(?: ?(?:mins?|minutes?|minutos?))?$"
+)
+DAYS_HOURS = re.compile(
+    rf"{_AHEAD}(?:{'|'.join(name for name, seconds in UNITS.items() if seconds >= UNITS['day'])}),? "
+    r"(?P<typed>(?P<hour>[01]?[0-9]|2[0-3]) ?(?:h|hours?|heures?|horas?))$"
+)
 CLOCK = re.compile(
     r"^(?P<at>(?:at|a|a las|a la) |@ ?)?(?P<hour>[0-9]{1,2})"
     r"(?P<form>:(?P<minute>[0-9]{2})(?: ?h)?"
     r"| o'clock| ?(?:h|heures?|horas?)(?: ?(?P<after_h>[0-9]{2}))?"
-    r"|(?::(?P<of_half>[0-9]{2}))? ?(?P<half>[ap])\.? ?m\.?)?$"
+    r"|(?::(?P<of_half>[0-9]{2})| o'clock)? ?(?P<half>[ap])\.? ?m\.?)?$"
 )
 NOON = re.compile(r"^(?:(?:at|a|al) )?(?:noon|midday|midi|mediodia)$")
 MIDNIGHT = re.compile(r"\b(?:midnight|minuit|medianoche)$")
@@ -129,7 +138,7 @@ PART = re.compile(
     r"(?:^| )(?:(?:in the|at|le|du|por la|de la) |(?:de )?l')?"
     rf"((?:{_PART})(?<!manana)|(?:(?<=in the )|(?<=por la )|(?<=de la ))manana)(?= |,|$)"  # else it is tomorrow
 )
-THIS_PART = re.compile(rf"\b(?:this|ce|cet|esta) ({_PART})\b")
+THIS_PART = re.compile(rf"\b(?:this|ce|cet|cette|esta) ({_PART})\b")
 EACH_PART = re.compile(rf"\b(?:every|each|chaque|tous les|toutes les|cada|todas las) ({_PART})s?\b")
 COMMA = re.compile(r" ?, ?")
 HYPHENS = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")  # as telephones and web pages have them
@@ -163,6 +172,13 @@ HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
         "Write how long in whole minutes, hours, days or weeks, like “in 90 minutes”: {examples}.",
     ),
     (
+        re.compile(
+            r"\bhalf past\b|\bquarter (?:past|to)\b|\bet (?:demie?|quart)\b|\bmoins le quart\b"
+            r"|\by (?:media|cuarto)\b|\bmenos cuarto\b"
+        ),
+        "Write hours and minutes in digits, like 9:30: {examples}.",
+    ),
+    (
         re.compile(r"^(?:now|right now|asap|immediately|maintenant|tout de suite|immediatement|ahora|ahora mismo|ya)$"),
         "To send at once, leave the time out. Else write it like: {examples}.",
     ),
@@ -183,7 +199,7 @@ HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (
         re.compile(
-            r"\b(?:around|about|by|before|after|between|vers|avant|apres(?! demain)|entre(?! semana)"
+            r"\b(?:around|about|by|before|after|between|vers|avant|apres(?![ -](?:demain|midi)\b)|entre(?! semana)"
             r"|sobre|hacia|antes|despues)\b"
         ),
         "Write one exact hour, like: {examples}.",
@@ -222,7 +238,8 @@ def parse_when(typed: str, *, zone: str, now: datetime) -> When:
     if match := ISO.match(plain):
         when = _iso(match, zone)
     elif match := HOURS_MINUTES.match(plain):
-        when = When(now.astimezone(UTC) + timedelta(hours=int(match[1]), minutes=int(match[2])), zone)
+        length = timedelta(hours=_number(match), minutes=int(match[3]))
+        when = When(now.astimezone(UTC) + length, zone)
     elif match := SPAN.match(plain):
         when = _span(match, zone, now)
     else:
@@ -264,8 +281,12 @@ def _in_days(match: re.Match[str]) -> bool:
     return UNITS.get(match[3], 0) >= UNITS["day"]
 
 
+def _number(match: re.Match[str]) -> int:
+    return int(match[1] or NUMBERS[match[2]])
+
+
 def _length(match: re.Match[str]) -> timedelta:
-    number, seconds = int(match[1] or NUMBERS[match[2]]), UNITS.get(match[3])
+    number, seconds = _number(match), UNITS.get(match[3])
     if seconds is None:
         raise _not_understood(match[0])
     if match[3] in ("jours", "dias") and number in (8, 15):
@@ -294,6 +315,8 @@ def _apart(plain: str, read: Read[Day]) -> tuple[Day, time]:
     clock = _hour(hour, plain)
     if day is None:
         raise NotATime("no_day", "On which day? Write the day with its hour, like: {examples}.")
+    if hour.endswith("o'clock"):
+        return day, _of_twelve(clock.hour, part[1] if part else None)
     return day, clock if part is None else _in_part(clock, part[1])
 
 
@@ -323,6 +346,18 @@ def _in_part(clock: time, part: str) -> time:
     return clock
 
 
+def _of_twelve(hour: int, part: str | None) -> time:
+    """`3 o'clock` is said of two hours, and only the part of the day tells which."""
+    if not 1 <= hour <= 12:
+        raise _no_such_time()
+    first, second = hour % 12, hour % 12 + 12
+    for meant in (first, second):
+        if meant and part and meant in PARTS[part]:  # never 0:00: twelve in the morning is noon to some
+            return time(meant)
+    template = "{number} o'clock may be {first}:00 or {second}:00. Write which of them, like: {examples}."
+    raise NotATime("ambiguous", template, number=str(hour), first=str(first), second=str(second))
+
+
 def _refuse_traps(plain: str) -> None:
     """What means one time to some people and another to others."""
     match = YEAR_FIRST.search(plain)
@@ -341,6 +376,9 @@ def _refuse_traps(plain: str) -> None:
         raise NotATime(
             "ambiguous", "That may be one day or every such day. Write “lundi 9h” or “chaque lundi 9h”: {examples}."
         )
+    if match := DAYS_HOURS.match(plain):
+        template = "{typed} more, or the hour of that day? Write the hour as “at {number}:00”, or the date: {examples}."
+        raise NotATime("ambiguous", template, typed=match["typed"], number=match["hour"])
 
 
 def _refuse_dots(plain: str) -> None:
@@ -670,6 +708,7 @@ Kind = Literal[
     "bare",
     "often",
     "hourly",
+    "spaced",
 ]
 Found = Mapping[str, str]
 
@@ -713,6 +752,7 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
             ("bare", "<every>(?:week|weekend|month|year)|on weekends|weekly|monthly|yearly|every [a-z0-9]+ weeks"),
             ("often", "<every>(?:[0-9]+ )?(?:minutes?|mins?|seconds)"),
             ("hourly", "<every>(?:[a-z0-9]+ )?hours?|hourly"),
+            ("spaced", "<every>(?:other|second|third|<many>(?:nd|rd|th)?) (?:days?|months?|years?)"),
         ),
     ),
     (
@@ -724,7 +764,7 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
         },
         (
             ("daily", "chaque jour|tous les jours"),
-            ("working", "chaque jour ouvre|tous les jours ouvres"),
+            ("working", "chaque jour ouvre|(?:tous )?les jours ouvres|en semaine"),
             ("range", "(?:chaque jour |tous les jours )?(?:du |de )?<from>(?: au | a | ?- ?)<to>"),
             ("weekly", "(?:<every>|le |(?:chaque semaine|toutes les semaines),? (?:le )?)<days>"),
             ("weekly", "toutes les <weeks> semaines,? (?:le )?<days>"),
@@ -744,9 +784,10 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
                 "bare",
                 "chaque (?:semaine|mois|annee)|toutes les (?:[a-z0-9]+ )?semaines|tous les (?:mois|ans)",
             ),
-            ("bare", "<every>week-?ends?"),
+            ("bare", "<every>week-?ends?|tous les (?:15|quinze) jours"),
             ("often", "(?:chaque|toutes les) (?:[0-9]+ )?(?:min|mn|minutes?|secondes?)"),
             ("hourly", "(?:chaque|toutes les) (?:[a-z0-9]+ )?heures?"),
+            ("spaced", "<every><many> (?:jours|mois|ans)|un (?:jour|mois|an) sur <many>"),
         ),
     ),
     (
@@ -758,7 +799,7 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
         },
         (
             ("daily", "cada dia|todos los dias|diariamente"),
-            ("working", "cada dia laborable|todos los dias laborables"),
+            ("working", "cada dia laborable|(?:todos )?los dias laborables|entre semana"),
             ("range", "(?:cada dia |todos los dias )?(?:de )?<from>(?: a | ?- ?)<to>"),
             ("weekly", "(?:<every>|el |(?:cada semana|todas las semanas),? (?:el |los )?)<days>"),
             ("weekly", "cada <weeks> semanas,? (?:el |los )?<days>"),
@@ -780,9 +821,10 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
                 "bare",
                 "cada (?:semana|mes|ano)|cada [a-z0-9]+ semanas|todas las semanas|todos los (?:meses|anos)",
             ),
-            ("bare", "<every>(?:fin|fines) de semana"),
+            ("bare", "<every>(?:fin|fines) de semana|cada (?:15|quince) dias"),
             ("often", "cada (?:[0-9]+ )?(?:min|minutos?|segundos?)"),
             ("hourly", "(?:cada|todas las) (?:[a-z0-9]+ )?horas?"),
+            ("spaced", "<every><many> (?:dias|meses|anos)|un (?:dia|mes|ano) de cada <many>"),
         ),
     ),
 )
@@ -797,7 +839,8 @@ CRON = re.compile(rf"cron\b:? ?(?P<after>.*)|(?P<bare>{FIELDS})")
 MARKS = re.compile(
     rf"^cron\b|^{FIELDS}$|\b(?:every|everyday|each|hourly|daily|fortnightly|weekly|monthly|yearly|weekdays|(?:mon|tues|wednes|thurs|fri|satur|sun)days"
     r"|chaque|tous|toutes|(?:lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche)s|sur (?:deux|trois|quatre|[0-9])"
-    r"|cada|todos|todas|diariamente|of the month|du mois|del mes)\b"
+    r"|cada|todos|todas|diariamente|of the month|du mois|del mes"
+    r"|jours ouvres|en semaine(?! [0-9])|dias laborables|entre semana)\b"
     rf"|\b(?:{WEEKDAYS_OF[0]})(?: to | through | ?- ?)(?:{WEEKDAYS_OF[0]})\b"
     rf"|\b(?:{WEEKDAYS_OF[1]})(?: au | a | ?- ?)(?:{WEEKDAYS_OF[1]})\b"
     rf"|\b(?:{WEEKDAYS_OF[2]})(?: a | ?- ?)(?:{WEEKDAYS_OF[2]})\b|^(?:les|los) "
@@ -842,6 +885,14 @@ def _cron_typed(fields: str, zone: str, now: datetime, allowed: bool) -> Recurre
 
 def _too_often() -> NotATime:
     return NotATime("too_often", "That comes more than once an hour, which is too often. Write it like: {examples}.")
+
+
+def _spaced() -> NotATime:
+    return NotATime(
+        "spaced",
+        "What comes every so many days, months or years cannot be written. Name the weekdays, the weeks or the days of "
+        "the month, like: {examples}.",
+    )
 
 
 def _recurrence(plain: str, zone: str, now: datetime) -> Recurrence:
@@ -892,6 +943,8 @@ def _days_of_rule(kind: Kind, found: Found) -> tuple[str, int]:
         case "hourly":
             template = "More than once a day is for admins, in cron: `cron 0 9-17 * * 1-5`. Else like: {examples}."
             raise NotATime("hourly", template)
+        case "spaced":
+            raise _spaced()
 
 
 def _on(weekdays: Iterable[int]) -> str:
@@ -950,6 +1003,7 @@ def _sentences() -> Iterator[tuple[Kind, re.Pattern[str]]]:
             "days": f"(?P<days>(?:{weekdays})(?:{words['and']}(?:{weekdays}))*)",
             "nth": f"(?P<nth>(?:{'|'.join(ORDINALS)})s?)",
             "weeks": f"(?P<weeks>[0-9]{{1,2}}|{'|'.join(COUNTS)})",
+            "many": f"(?:[0-9]+|{'|'.join(COUNTS)}|five|cinq|cinco|six|seis|ten|dix|diez)",
             "date": f"(?P<date>[0-9]{{1,2}}{words['th']}(?:{words['and']}(?:dia )?[0-9]{{1,2}}{words['th']})*)",
             "of_year": f"(?P<of_year>[0-9]{{1,2}}[a-z]*(?: de| of)? (?:{months})|(?:{months}) [0-9]{{1,2}}[a-z]*)",
             **{name: f"(?P<{name}>{weekdays})" for name in ("day", "from", "to")},

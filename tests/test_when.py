@@ -106,6 +106,10 @@ UNDERSTOOD = {
     "demain 9h du matin": "2026-11-25T09:00+01:00",
     "à 20h ce soir": "2026-11-24T20:00+01:00",
     "cet après-midi à 15h": "2026-11-24T15:00+01:00",
+    "cette après-midi à 15h": "2026-11-24T15:00+01:00",
+    "cette après midi à 15h": "2026-11-24T15:00+01:00",
+    "demain après midi 15h": "2026-11-25T15:00+01:00",
+    "demain à 15h de l’après midi": "2026-11-25T15:00+01:00",
     "mañana por la mañana a las 9": "2026-11-25T09:00+01:00",
     "mañana a las 9 de la mañana": "2026-11-25T09:00+01:00",
     "pasado mañana por la mañana a las 9": "2026-11-26T09:00+01:00",
@@ -115,7 +119,19 @@ UNDERSTOOD = {
     "dans une heure": "2026-11-24T12:00+01:00",
     "dentro de dos horas": "2026-11-24T13:00+01:00",
     "dans 1h30": "2026-11-24T12:30+01:00",
+    "dans 1h 30 min": "2026-11-24T12:30+01:00",
+    "dans 1 heure 30": "2026-11-24T12:30+01:00",
+    "dans 1 heure 30 minutes": "2026-11-24T12:30+01:00",
+    "dans une heure et 5 minutes": "2026-11-24T12:05+01:00",
+    "in 1 hour 30 minutes": "2026-11-24T12:30+01:00",
+    "in two hours and 30 minutes": "2026-11-24T13:30+01:00",
+    "dentro de 1 hora 30 minutos": "2026-11-24T12:30+01:00",
     "in 2 days at 9:00": "2026-11-26T09:00+01:00",
+    "in 2 days 9:00": "2026-11-26T09:00+01:00",
+    "in 2 days 9am": "2026-11-26T09:00+01:00",
+    "dans 2 jours à 3h": "2026-11-26T03:00+01:00",
+    "dans 2 jours 3h du matin": "2026-11-26T03:00+01:00",
+    "3h dans 2 jours": "2026-11-26T03:00+01:00",
     "dans 2 semaines à 9h": "2026-12-08T09:00+01:00",
     "dentro de 3 días a las 9": "2026-11-27T09:00+01:00",
     "dans 200 jours à 9h": "2027-06-12T09:00+02:00",  # over the clock change: the hour says which is meant
@@ -132,7 +148,11 @@ UNDERSTOOD = {
     "tomorrow,9:00.": "2026-11-25T09:00+01:00",
     "demain 9h !": "2026-11-25T09:00+01:00",
     "tomorrow @ 9": "2026-11-25T09:00+01:00",
-    "tomorrow at 9 o’clock": "2026-11-25T09:00+01:00",
+    "tomorrow at 9 o’clock in the morning": "2026-11-25T09:00+01:00",
+    "tomorrow at 3 o'clock in the afternoon": "2026-11-25T15:00+01:00",
+    "tomorrow at 12 o'clock in the afternoon": "2026-11-25T12:00+01:00",
+    "at 3 o'clock pm tomorrow": "2026-11-25T15:00+01:00",
+    "tonight at 8 o'clock": "2026-11-24T20:00+01:00",
     "2026-12-01T9:00": "2026-12-01T09:00+01:00",
     "2026-12-01T09:00:00.000Z": "2026-12-01T10:00+01:00",
 }
@@ -165,6 +185,14 @@ REFUSED = {
     "mañana a medianoche": "ambiguous",
     "tomorrow 12am": "ambiguous",
     "tomorrow 12 pm": "ambiguous",
+    "tomorrow at 3 o'clock": "ambiguous",
+    "tomorrow at 12 o’clock": "ambiguous",
+    "tomorrow at 12 o'clock in the morning": "ambiguous",  # midnight, or noon?
+    "tomorrow at 3 o'clock in the evening": "ambiguous",
+    "tomorrow 15 o'clock": "not_understood",
+    "tomorrow 13 o'clock in the afternoon": "not_understood",
+    "tomorrow 0 o'clock": "not_understood",
+    "3 o'clock": "no_day",
     "tomorrow 24:00": None,
     "tomorrow 0 am": None,
     "tomorrow 9h pm": None,
@@ -220,6 +248,18 @@ REFUSED = {
     "dans 15 jours": "ambiguous",  # two weeks, to a Frenchman
     "dans 8 jours à 9h": "ambiguous",
     "en 15 días": "ambiguous",
+    "dans 2 jours 3h": "ambiguous",  # or 51 hours?
+    "dans 2 jours, 15 h": "ambiguous",
+    "dans un jour 3 heures": "ambiguous",
+    "dans 1 semaine 2 heures": "ambiguous",
+    "in 1 day 3h": "ambiguous",
+    "in a day 3 hours": "ambiguous",
+    "en 2 días 4h": "ambiguous",
+    "dentro de 1 día 3 horas": "ambiguous",
+    "in 1 day 30 hours": None,
+    "dans 1 heure 5": None,
+    "dans 1 heure 90 minutes": None,
+    "demain après midi": "no_hour",
 }
 
 
@@ -265,6 +305,19 @@ SAID = {
     "now": "To send at once",
     "tout de suite": "To send at once",
     "demain vers 9h": "Write one exact hour",
+    "demain après 9h": "Write one exact hour",
+    "in 1 day 3h": "Write the hour as “at 3:00”",
+    "tomorrow at 3 o'clock": "3 o'clock may be 3:00 or 15:00",
+    "every monday at 12 o'clock": "12 o'clock may be 0:00 or 12:00",
+    "tomorrow at half past 9": "in digits, like 9:30",
+    "a quarter to 9 tomorrow": "in digits, like 9:30",
+    "demain à 9h et demie": "in digits, like 9:30",
+    "chaque lundi à 9 heures et quart": "in digits, like 9:30",
+    "demain 9h moins le quart": "in digits, like 9:30",
+    "mañana a las 9 y media": "in digits, like 9:30",
+    "mañana a las 9 menos cuarto": "in digits, like 9:30",
+    "cada lunes a las 9 y cuarto": "in digits, like 9:30",
+    "every other day 9:00": "every so many days, months or years cannot be written",
     "mar. 9h": "March to some and Tuesday to others",
     "demain 24h": "There is no such date or hour",
     "25": "There is no such date or hour",
@@ -365,7 +418,7 @@ WORDS = """
     semaines sur deux du au mois 1er à demain midi 8h30 prochain dernier premier vendredi décembre cada
     todos los el lunes jueves y semanas día de a viernes laborable mes último primer año mañana las 15
     morning matin evening soir tonight ce por la in 15 jours o'clock @ lun. mar juil.
-    primero cron * */2 1-5 0 , L 5L 1#2 today
+    primero cron * */2 1-5 0 , L 5L 1#2 today heure 30 minutes cette après midi days horas
 """.split()  # noqa: SIM905 - eighty words are read more easily so
 TYPED = st.text(max_size=40) | st.lists(st.sampled_from(WORDS), max_size=9).map(" ".join)
 
@@ -422,6 +475,7 @@ AGAIN = {
         "tous les matins à 9h",
         "cada mañana a las 9",
         "todas las mañanas a las 9",
+        "every morning at 9 o'clock",
     ),
     "30 18 * * 1,2,3,4,5": (
         "every weekday at 18:30",
@@ -439,6 +493,11 @@ AGAIN = {
         "de lundi à vendredi à 18h30",
         "lunes a viernes 18:30",
         "à 18h30 du lundi au vendredi",
+        "les jours ouvrés à 18h30",
+        "à 18h30 les jours ouvrés",
+        "en semaine à 18h30",
+        "los días laborables a las 18:30",
+        "entre semana a las 18:30",
     ),
     "30 8 * * 1": (
         "every monday 8:30",
@@ -616,8 +675,18 @@ NOT_AGAIN = {
     "every 2 hours": "hourly",
     "toutes les heures": "hourly",
     "cada dos horas": "hourly",
-    "every 2 days 9:00": None,
-    "tous les 15 jours à 9h": None,  # every second week, to most
+    "every 2 days 9:00": "spaced",
+    "2 days 9:00": "spaced",  # after `/broadcast every`
+    "every other day 9:00": "spaced",
+    "every 3 months on the 1st 9:00": "spaced",
+    "9:00 every three days": "spaced",
+    "tous les 2 jours à 9h": "spaced",
+    "un jour sur deux à 9h": "spaced",
+    "tous les trois mois le 1er à 9h": "spaced",
+    "cada 2 días a las 9": "spaced",
+    "cada dos meses el 1 a las 9": "spaced",
+    "tous les 15 jours à 9h": "no_day",  # every second week, to most
+    "cada quince días a las 9": "no_day",
     "tous les jours ouvrables à 9h": None,  # with Saturdays
     "every second monday 9:00": None,  # of the month?
     "every fifth monday of the month 9:00": None,
