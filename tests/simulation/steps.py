@@ -109,6 +109,9 @@ class Steps:
         """A broadcast in one of these states; now and then any other, as an old card's button would mean it."""
         rows = list(self.world.witness.rows.values())
         fitting = [row for row in rows if row["state"] in states]
+        covering = [row for row in fitting if row["covers"] > 1]  # few, and much hangs on them
+        if covering and self.chance.random() < 0.3:
+            fitting = covering
         if self.chance.random() < 0.05:
             fitting = rows
         return self.chance.choice(fitting) if fitting else None
@@ -163,17 +166,17 @@ class Steps:
             if again is not None:
                 await again.workflow.submit(request, key=key, person=self.world.somebody(who), postable=postable)
 
-    @step(0.6)
+    @step(1.2)
     async def ask_again_and_again(self) -> None:
         """A recurring broadcast, whose approval may be for some of its turns."""
         process, chance = self._somebody(), self.chance
         if process is None:
             return
         who = chance.choice(ASKERS)
-        soon = moment(self.world.now()).astimezone(PARIS) + timedelta(minutes=chance.choice((15, 40, 300)))
-        options = {"audience": chance.choice(tuple(AUDIENCES)), "covers": chance.choice((1, 2, 4))}
+        soon = moment(self.world.now()).astimezone(PARIS) + timedelta(minutes=chance.choice((5, 15, 40, 300)))
+        options = {"audience": chance.choice(tuple(AUDIENCES)), "covers": chance.choice((1, 2, 4, 10))}
         options["purpose"] = chance.choice((Purpose.MARKETING, Purpose.TRANSACTIONAL)).value
-        text, count = f"{CANARY_TEXT} again {self._asked}", chance.choice((2, 4, 4))
+        text, count = f"{CANARY_TEXT} again {self._asked}", chance.choice((2, 4, 8))
         asked = Asked(Kind.BROADCAST, f"day {soon:%H:%M}", "C1", text, Closed.KEEP, count=count, options=options)
         told = f"{who} asks for {options['purpose']} to {options['audience']}, {count} times, each {asked.typed}"
         work = process.reminders.add(asked, key=f"s{chance.random()}", person=self.world.somebody(who))
@@ -214,7 +217,7 @@ class Steps:
 
     @step(2)
     async def withdraw(self) -> None:
-        going = (State.SENDING,), (State.SCHEDULED, State.PENDING, State.HELD)
+        going = (State.SENDING,), (State.SCHEDULED, State.PENDING, State.HELD), (State.SENT, State.DONE)
         process, row = self._somebody(), self._one(*self.chance.choice(going))
         votes = self.world.memory.rows("SELECT * FROM votes WHERE broadcast = :id", {"id": row["id"]}) if row else []
         if process is None or row is None or not votes:

@@ -110,6 +110,8 @@ class Witness:
         self.seen: dict[str, Seen] = defaultdict(Seen)
         self.casts: dict[tuple[str, int, str], Cast] = {}
         self.series: dict[str, Series] = {}  # by schedule
+        self.rides: dict[str, tuple[str, int]] = {}  # a turn that came approved: on the approval of which one
+        self.fallen: dict[tuple[tuple[str, int], str], float] = {}  # whose approval of which one fell, and when
         self.intents: dict[str, float] = {}
         self.paused = False
         self.ear = Ear()
@@ -184,7 +186,14 @@ class Witness:
                 if row["covers"] > 1:
                     of, size = (row["id"], row["version"]), row["size"] or row["bound"]
                     self.series[row["schedule"]] = Series(of, series(row), size, row["covers"] - 1)
-            case Action.WITHDRAW | Action.OUTGROW | Action.LAPSE:
+            case Action.WITHDRAW:
+                self._cover_no_more(row)
+                self._fall(row, step["actor"])
+            case Action.CANCEL | Action.STOP | Action.DROP:
+                self._cover_no_more(row)
+                for person in APPROVERS:
+                    self._fall(row, person)
+            case Action.OUTGROW | Action.LAPSE:
                 self._cover_no_more(row)
             case Action.SEND_NOW:
                 seen.earliest = seen.start = max(at + micros(UNDO), row["send_at"] or 0)
@@ -257,6 +266,12 @@ class Witness:
         if known is not None and known.of[0] == row["id"]:
             del self.series[row["schedule"]]
 
+    def _fall(self, row: sqlite3.Row, person: str) -> None:
+        """What this person agreed to with this turn is agreed to no more, for whichever turns it was."""
+        self.fallen[(row["id"], row["version"]), person] = self.world.time()
+        riding = [id for id, of in self.rides.items() if of == (row["id"], row["version"])]
+        self.world.count("series", "an approval falls" + (", with turns on it" if riding else ""))
+
     def _is_one_turn(self, row: sqlite3.Row) -> None:
         """A turn comes once, and if it comes approved, then by people who said so of these very bytes before."""
         if row["schedule"] is None:
@@ -275,6 +290,7 @@ class Witness:
         rides = known is not None and known.left > 0 and known.bound == series(row) and voters <= before
         self.require(rides, "I3", f"{row['id']} comes approved by {sorted(voters)}, who never said so")
         if known is not None:
+            self.rides[row["id"]] = known.of
             known.left -= 1
             larger = known.size is not None and (row["bound"] is None or row["bound"] > known.size)
             self.require(not larger, "I3", f"{row['id']} may reach {row['bound']}, and {known.size} were approved")
@@ -327,7 +343,7 @@ class Witness:
         agreed = [
             person
             for person, cast in votes.items()
-            if cast.counts and cast.bound == leaving
+            if cast.counts and cast.bound == leaving and not self._fell(id, person, cast)
             if young or row["mode"] == "training" or self._may_approve(person, FRESH + PREPARING)
         ]
         if quorum == 0:
@@ -341,6 +357,11 @@ class Witness:
         )
         told = f"{id} ({row['purpose']} to {row['size']} people) needs {quorum} who agreed to it, and has {agreed}"
         self.require(len(agreed) >= quorum, "I3", told)
+
+    def _fell(self, id: str, person: str, cast: Cast) -> bool:
+        """Was it given on an earlier turn, and taken back there since?"""
+        of = self.rides.get(id)
+        return of is not None and cast.at <= self.fallen.get((of, person), -1.0)
 
     @property
     def _slack(self) -> float:
@@ -382,7 +403,7 @@ class Witness:
 
     def restored(self, casts: Mapping[tuple[str, int, str], Cast]) -> None:
         """The database has gone back in time: what it has forgotten may have gone out. `casts`: those of that time."""
-        self.casts, self.series = dict(casts), {}
+        self.casts, self.series, self.rides, self.fallen = dict(casts), {}, {}, {}
         self.audit = [tuple(row) for row in self.memory.rows("SELECT * FROM audit ORDER BY seq")]
         self.rows = {str(row["id"]): row for row in self.memory.rows("SELECT * FROM broadcasts")}
         self.intents = {}
