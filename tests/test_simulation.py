@@ -23,17 +23,8 @@ from tests.simulation.process import Parts
 from tests.simulation.run import run
 
 WORLDS, AT_ONCE = 200, 25
-EVENTFUL = (
-    126,
-    116,
-    96,
-    10,
-    94,
-    136,
-    5,
-    168,
-    48,
-)  # worlds in which most happens, as they are now; the others go on after them
+#: Worlds in which most happens, as they are now; the others go on after them.
+EVENTFUL = (126, 116, 96, 10, 94, 136, 5, 168, 48)
 
 
 @pytest.mark.parametrize("first", range(0, WORLDS, AT_ONCE))
