@@ -21,6 +21,10 @@ class CannotTell(Exception):
         self.group = group
 
 
+class Unknown(CannotTell):
+    """Slack knows nobody by this id, or does not show them to us."""
+
+
 @dataclass(frozen=True)
 class Person:
     """Somebody at the keyboard. `member`: a full, active human member of this workspace, nobody's guest."""

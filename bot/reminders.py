@@ -27,7 +27,7 @@ from bot.broadcast import (
 )
 from bot.database import Database
 from bot.hours import Holidays
-from bot.policy import CannotTell, Person, mentions
+from bot.policy import CannotTell, Person, Unknown, mentions
 from bot.schedule import (
     Cover,
     Ended,
@@ -62,8 +62,8 @@ class Presence(Protocol):
     """What Slack tells of an owner and a channel. Each raises CannotTell when Slack does not say."""
 
     async def person(self, workspace: str, user: str) -> Person: ...
-    async def is_open(self, channel: str) -> bool:
-        """Is it still there, with us in it?"""
+    async def why_closed(self, channel: str) -> Sentence | None:
+        """Why nothing is said there any more; None where it is."""
         ...
 
     async def is_in(self, channel: str, user: str) -> bool: ...
@@ -362,25 +362,41 @@ class Reminders:
         return soon + timetable.due(connection, Kind.REMINDER, now, AT_ONCE)
 
     async def _fire(self, schedule: Schedule) -> None:
-        owner = await self.presence.person(schedule.workspace, schedule.owner)
+        """What comes too late is told before Slack is asked anything: it may not answer for days."""
+        if self._is_late(schedule.next_at or 0):
+            await self.database.write(lambda c: self._miss(c, schedule))
+        else:
+            await self._fire_in_time(schedule)
+        self.wake()
+
+    def _is_late(self, at: Micros) -> bool:
+        return self.clock() - at > micros(self.settings.grace)
+
+    async def _fire_in_time(self, schedule: Schedule) -> None:
+        owner = await self._person(schedule, schedule.owner)
         ended = await self._ended(schedule, owner)
         if ended is not None:
             await self._end(schedule, *ended)
-        elif self.clock() - (schedule.next_at or 0) > micros(self.settings.grace):
-            await self.database.write(lambda c: self._miss(c, schedule))
         elif schedule.kind is Kind.REMINDER:
             await self.database.write(lambda c: self._make(c, schedule, None, ()))
         else:
             await self._fire_broadcast(schedule, owner)
-        self.wake()
+
+    async def _person(self, schedule: Schedule, user: str) -> Person:
+        """Whom Slack knows no more is a member no more. Raises CannotTell."""
+        try:
+            return await self.presence.person(schedule.workspace, user)
+        except Unknown:
+            return Person(schedule.workspace, user, member=False)
 
     async def _ended(self, schedule: Schedule, owner: Person) -> tuple[Ended, Sentence] | None:
         """Why nobody stands for it any more."""
         who = {"who": mentions([schedule.owner])}
         if not owner.member:
             return Ended.OWNER_LEFT, Sentence("{who}, who owned it, is no full member here any more.", who)
-        if not await self.presence.is_open(schedule.channel):
-            return Ended.CHANNEL_GONE, Sentence("Its channel is archived, or I am not in it any more.")
+        closed = await self.presence.why_closed(schedule.channel)
+        if closed is not None:
+            return Ended.CHANNEL_GONE, closed
         if not await self._may_own(schedule.kind, schedule.channel, schedule.owner):
             return Ended.OWNER_LEFT, Sentence("{who}, who owned it, has left the channel.", who)
         return None
@@ -434,7 +450,7 @@ class Reminders:
         if cover is None or cover.left < 1 or cover.digest != series_digest(planned):
             return ()
         able = await policy.people_in(planned.approvers, self.presence.members) - {planned.requester}
-        voters = [await self.presence.person(schedule.workspace, voter) for voter in cover.voters if voter in able]
+        voters = [await self._person(schedule, voter) for voter in cover.voters if voter in able]
         still = tuple(voter.id for voter in voters if voter.member)
         return still if len(still) >= planned.quorum else ()
 

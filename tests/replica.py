@@ -47,8 +47,8 @@ class Here:
     async def person(self, _workspace: str, user: str) -> Person:
         return person(user)
 
-    async def is_open(self, _channel: str) -> bool:
-        return True
+    async def why_closed(self, _channel: str) -> None:
+        return None
 
     async def is_in(self, _channel: str, _user: str) -> bool:
         return True

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any
+from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 import pytest
+from slack_sdk.errors import SlackApiError
 
 from bot import tables
 from bot.app import Bot
-from bot.broadcast import SECOND, Action, State, now
-from bot.policy import Person
+from bot.broadcast import SECOND, Action, State, moment, now
+from bot.policy import CannotTell, Person, Unknown
+from bot.slack.people import People
 from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.ground import StartBot, newest
@@ -296,6 +299,66 @@ async def test_when_its_channel_is_archived_its_owner_is_told(sandbox: Sandbox, 
     post = await posted(sandbox, direct)
     assert "archived" in post["text"]
     assert sandbox.acting.messages("C0GENERAL") == []
+
+
+async def test_when_its_channel_is_shared_with_another_company_its_owner_is_told_so(sandbox: Sandbox, bot: Bot) -> None:
+    id = ID.findall(await say(sandbox, '/broadcast remind "every day 9:00" #general Stand-up'))[0]
+    sandbox.world.channels["C0GENERAL"].shared = True
+    bot.people.forget()
+    await bring_forward(bot)
+    post = await posted(sandbox, sandbox.world.direct("U0CLEO").id)
+    assert "shared with another company" in post["text"]
+    assert "archived" not in post["text"]
+    assert "I may not post in its channel any more" in await say(sandbox, f"/broadcast show {id}")
+    assert sandbox.acting.messages("C0GENERAL") == []
+
+
+class Silent:
+    """A Slack that answers so to everything, but tells the first page of who is in a channel."""
+
+    def __init__(self, error: str) -> None:
+        self.error = SlackApiError("refused", {"ok": False, "error": error})
+
+    async def conversations_info(self, channel: str) -> Json:
+        raise self.error
+
+    async def conversations_members(self, channel: str, cursor: str, limit: int) -> Json:
+        if cursor:
+            raise self.error
+        return {"members": ["U1"], "response_metadata": {"next_cursor": "2"}}
+
+    async def users_info(self, user: str, include_locale: bool) -> Json:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", ["missing_scope", "fetch_members_failed", "internal_error"])
+async def test_what_slack_does_not_tell_of_a_channel_ends_nothing(error: str) -> None:
+    people = People(cast(Any, Silent(error)))
+    for asked in (people.why_closed("C1"), people.is_in("C1", "U2")):
+        with pytest.raises(CannotTell):
+            await asked
+
+
+@pytest.mark.parametrize("error", ["channel_not_found", "not_in_channel"])
+async def test_a_channel_that_is_not_there_for_us_is_closed_and_nobody_is_in_it(error: str) -> None:
+    people = People(cast(Any, Silent(error)))
+    assert "archived, or I am not in it" in str(await people.why_closed("C1"))
+    assert not await people.is_in("C1", "U1")
+
+
+async def test_a_channel_that_may_not_be_looked_at_is_answered_with_how_to_invite_the_bot() -> None:
+    place = await People(cast(Any, Silent("missing_scope"))).place("C1")
+    assert not place.postable
+    assert "/invite" in str(place.fix)
+
+
+@pytest.mark.parametrize(
+    ("error", "known"), [("user_not_found", False), ("user_not_visible", False), ("internal_error", True)]
+)
+async def test_whom_slack_does_not_know_nobody_is(error: str, known: bool) -> None:
+    with pytest.raises(CannotTell) as told:
+        await People(cast(Any, Silent(error))).person("T1", "U1")
+    assert isinstance(told.value, Unknown) is not known
 
 
 async def test_a_digest_tells_in_the_morning_what_waits(sandbox: Sandbox, bot: Bot) -> None:

@@ -18,7 +18,7 @@ from bot import store, tables, timetable
 from bot.backup import hold_all
 from bot.broadcast import ENDED, SECOND, Action, Broadcast, Hold, NotAccepted, NotAllowed, Sentence, State
 from bot.database import Database
-from bot.policy import CannotTell, Person
+from bot.policy import CannotTell, Person, Unknown
 from bot.reminders import Asked, Moved, Reminders
 from bot.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
 from bot.slack import boards, views
@@ -42,16 +42,18 @@ class Office:
     """Who is still here, as Slack would tell it."""
 
     def __init__(self, core: Core) -> None:
-        self.core, self.left, self.out = core, set[str](), set[str]()
+        self.core, self.left, self.out, self.unknown = core, set[str](), set[str](), set[str]()
         self.open, self.silent = True, False
 
     async def person(self, workspace: str, user: str) -> Person:
         if self.silent:
             raise CannotTell(user)
+        if user in self.unknown:
+            raise Unknown(user)
         return dataclasses.replace(CLEO, id=user, member=user not in self.left)
 
-    async def is_open(self, channel: str) -> bool:
-        return self.open
+    async def why_closed(self, channel: str) -> Sentence | None:
+        return None if self.open else Sentence("Its channel is archived, or I am not in it any more.")
 
     async def is_in(self, channel: str, user: str) -> bool:
         return user not in self.out
@@ -713,16 +715,16 @@ async def test_what_cannot_come_once_more_keeps_no_other_one_waiting(desk: Desk)
     for one in both:
         await desk.reminders.answer((await desk.turns(one))[0], CLEO, snooze=True)
     await desk.post()
-    ask = desk.office.is_open
+    ask = desk.office.why_closed
     asked: list[str] = []
 
-    async def broken_once(channel: str) -> bool:
+    async def broken_once(channel: str) -> Sentence | None:
         asked.append(channel)
         if len(asked) == 1:
             raise KeyError(channel)
         return await ask(channel)
 
-    desk.office.is_open = broken_once  # type: ignore[method-assign]
+    desk.office.why_closed = broken_once  # type: ignore[method-assign]
     desk.core.now += HOUR
     await desk.reminders.tick()
     states = [(await desk.turns(one))[0].state for one in both]
@@ -765,6 +767,14 @@ async def test_when_its_owner_leaves_the_channel_or_it_is_archived_it_stops(desk
     desk.office.open = False
     await desk.until("2026-12-01T12:00")
     assert (await desk.now(second_one)).ended is Ended.CHANNEL_GONE
+
+
+async def test_when_slack_knows_its_owner_no_more_it_stops_by_itself(desk: Desk) -> None:
+    schedule = await desk.add(Kind.REMINDER, "every day 9:00")
+    desk.office.unknown = {CLEO.id}
+    await desk.until("2026-12-01T10:00")
+    assert (await desk.now(schedule)).ended is Ended.OWNER_LEFT
+    assert "no full member" in (await desk.told())[0]
 
 
 async def test_an_owner_must_be_in_the_channel(desk: Desk) -> None:

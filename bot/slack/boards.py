@@ -28,7 +28,7 @@ ENDS: Mapping[Ended, str] = {
     Ended.STOPPED: "somebody stopped it",
     Ended.FINISHED: "it came as often as it was to come",
     Ended.OWNER_LEFT: "its owner has left",
-    Ended.CHANNEL_GONE: "its channel is gone",
+    Ended.CHANNEL_GONE: "I may not post in its channel any more",
     Ended.NOT_ALLOWED: "it could not be asked for any more",
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.broadcast import Sentence
-from bot.policy import CannotTell, Person
+from bot.policy import CannotTell, Person, Unknown
 
 log = structlog.get_logger(__name__)
 
@@ -21,15 +20,20 @@ PERSON_SECONDS = 300.0
 GROUP_SECONDS = 60.0  # membership that decides is never older
 PLACE_SECONDS = 15.0
 
+#: What Slack answers about somebody, and about a conversation, that is not there for us.
+NOBODY = frozenset({"user_not_found", "user_not_visible"})
+NOWHERE = frozenset({"channel_not_found", "not_in_channel"})
 UNREACHABLE = (SlackApiError, ClientError, TimeoutError, OSError)
 
 
 @dataclass(frozen=True)
 class Place:
-    """A conversation. `fix` says what to do when no card can stand there."""
+    """A conversation. `fix` says what to do when no card can stand there, `closed` why what came there comes no more;
+    without either of them Slack did not say how it stands."""
 
     postable: bool
     fix: Sentence | None = None
+    closed: Sentence | None = None
 
 
 class People:
@@ -41,7 +45,7 @@ class People:
         self._known: dict[str, tuple[float, Any]] = {}
 
     async def person(self, workspace: str, user: str) -> Person:
-        """Raises CannotTell when Slack does not say who that is: then nobody is."""
+        """Raises CannotTell when Slack does not say who that is, Unknown when it knows nobody: then nobody is."""
         found = self._remembered(f"person:{user}", PERSON_SECONDS)
         if found is None:
             found = self._read(await self._ask_person(user))
@@ -52,6 +56,8 @@ class People:
         try:
             answer = await self.client.users_info(user=user, include_locale=True)
         except UNREACHABLE as error:
+            if _code(error) in NOBODY:
+                raise Unknown(user) from None
             raise _cannot_tell(user, error) from None
         profile = answer.get("user")
         if not isinstance(profile, dict):
@@ -80,11 +86,9 @@ class People:
     async def _ask_group(self, group: str) -> frozenset[str]:
         try:
             answer = await self.client.usergroups_users_list(usergroup=group)
-        except SlackApiError as error:
-            if error.response.get("error") in ("no_such_subteam", "subteam_not_found"):
-                return frozenset()
-            raise _cannot_tell(group, error) from None
         except UNREACHABLE as error:
+            if _code(error) in ("no_such_subteam", "subteam_not_found"):
+                return frozenset()
             raise _cannot_tell(group, error) from None
         return frozenset(answer.get("users") or ())
 
@@ -102,43 +106,45 @@ class People:
     async def _ask_place(self, channel: str) -> Place:
         try:
             answer = await self.client.conversations_info(channel=channel)
-        except SlackApiError as error:
-            if error.response.get("error") in ("channel_not_found", "not_in_channel", "missing_scope"):
-                return INVITE
-            raise _cannot_tell(channel, error) from None
         except UNREACHABLE as error:
+            if _code(error) in NOWHERE:
+                return INVITE
+            if _code(error) == "missing_scope":  # so it is with a private channel that it has not joined
+                return UNSEEN
             raise _cannot_tell(channel, error) from None
         channel_found = answer.get("channel")
         return _judge(channel_found) if isinstance(channel_found, dict) else Place(True)  # posting will tell
 
-    async def is_open(self, channel: str) -> bool:
-        """Is this conversation still there, with us in it?"""
-        return (await self.place(channel)).postable
+    async def why_closed(self, channel: str) -> Sentence | None:
+        """Why nothing is said in this conversation any more; None where it is. Raises CannotTell."""
+        place = await self.place(channel)
+        if not place.postable and place.closed is None:
+            raise CannotTell(channel)
+        return place.closed
 
     async def is_in(self, channel: str, user: str) -> bool:
         """Is this person in this conversation? As of at most a minute ago. Raises CannotTell."""
         found: frozenset[str] | None = self._remembered(f"in:{channel}", GROUP_SECONDS)
         if found is None:
-            found = frozenset([member async for member in self._ask_members(channel)])
+            found = await self._ask_members(channel)
             self._remember(f"in:{channel}", found)
         return user in found
 
-    async def _ask_members(self, channel: str) -> AsyncIterator[str]:
+    async def _ask_members(self, channel: str) -> frozenset[str]:
+        """All of them, or nobody's answer: some pages alone would show who is on the others out."""
+        members: set[str] = set()
         cursor = ""
         while True:
             try:
                 answer = await self.client.conversations_members(channel=channel, cursor=cursor, limit=1000)
-            except SlackApiError as error:
-                if error.response.get("error") in ("channel_not_found", "fetch_members_failed"):
-                    return
-                raise _cannot_tell(channel, error) from None
             except UNREACHABLE as error:
+                if _code(error) in NOWHERE:
+                    return frozenset()
                 raise _cannot_tell(channel, error) from None
-            for member in answer.get("members") or ():
-                yield str(member)
+            members.update(answer.get("members") or ())
             cursor = str((answer.get("response_metadata") or {}).get("next_cursor") or "")
             if not cursor:
-                return
+                return frozenset(members)
 
     def forget(self) -> None:
         """Ask Slack anew about everything."""
@@ -164,21 +170,32 @@ def _judge(channel: dict[str, Any]) -> Place:
     return Place(True) if channel.get("is_member", True) else INVITE
 
 
+def _code(error: Exception) -> str | None:
+    return error.response.get("error") if isinstance(error, SlackApiError) else None
+
+
 def _cannot_tell(what: str, error: Exception) -> CannotTell:
     log.warning("Slack did not tell", about=what, error=type(error).__name__)
     return CannotTell(what)
 
 
+GONE = Sentence("Its channel is archived, or I am not in it any more.")
 INVITE = Place(
     False,
     Sentence(
         "I am not in this channel, so nobody could approve it here. Type `/invite @bellcrier`, then open the draft."
     ),
+    GONE,
 )
+UNSEEN = Place(False, INVITE.fix)
 NO_DIRECT = Place(
-    False, Sentence("In a direct message nobody else could approve it. Open the draft from a channel that I am in.")
+    False,
+    Sentence("In a direct message nobody else could approve it. Open the draft from a channel that I am in."),
+    GONE,
 )
-ARCHIVED = Place(False, Sentence("This channel is archived. Open the draft from a channel that I am in."))
+ARCHIVED = Place(False, Sentence("This channel is archived. Open the draft from a channel that I am in."), GONE)
 SHARED = Place(
-    False, Sentence("This channel is shared with another company. Open the draft from a channel of your own.")
+    False,
+    Sentence("This channel is shared with another company. Open the draft from a channel of your own."),
+    Sentence("Its channel is shared with another company by now."),
 )

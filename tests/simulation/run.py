@@ -148,8 +148,8 @@ class World:
             raise CannotTell(id)
         return self.somebody(id)
 
-    async def is_open(self, channel: str) -> bool:
-        return True
+    async def why_closed(self, channel: str) -> None:
+        return None
 
     async def is_in(self, channel: str, user: str) -> bool:
         return True
