@@ -214,8 +214,8 @@ class Reminders:
         return await self.database.read(lambda c: timetable.find(c, workspace, id.upper()))
 
     async def listed(self, workspace: str, kind: Kind) -> list[Schedule]:
-        """Those that have not ended, the next one first."""
-        return await self.database.read(lambda c: timetable.listed(c, workspace, kind, AT_ONCE))
+        """All that have not ended, the next one first."""
+        return await self.database.read(lambda c: timetable.listed(c, workspace, kind))
 
     async def made(self, schedule: Schedule) -> list[Broadcast]:
         """The turns that were made already and have not ended: no pause, and no end, of the schedule stops them."""

@@ -78,11 +78,11 @@ def find(connection: Connection, workspace: str, id: str, *, lock: bool = False)
     return _to_schedule(row)
 
 
-def listed(connection: Connection, workspace: str, kind: Kind, limit: int) -> list[Schedule]:
-    """Those that have not ended, the next one first, those without a next one last."""
+def listed(connection: Connection, workspace: str, kind: Kind) -> list[Schedule]:
+    """All that have not ended, the next one first, those without a next one last."""
     here = and_(schedules.c.workspace == workspace, schedules.c.state != Standing.ENDED, UNDERSTOOD)
     order = schedules.c.next_at.is_(None), schedules.c.next_at, schedules.c.created_at
-    statement = select(schedules).where(here, schedules.c.kind == kind).order_by(*order).limit(limit)
+    statement = select(schedules).where(here, schedules.c.kind == kind).order_by(*order)
     return [_to_schedule(row) for row in connection.execute(statement).mappings()]
 
 

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bot.schedule import Kind, Schedule, micros_of
+from bot.schedule import Kind, Schedule, Turn, TurnState, micros_of
 from bot.slack import boards
 from bot.when import Closed, Occurrence
 from bot.words import words_for
+from tests.test_views import row
 
 NINE = datetime(2026, 11, 30, 9)  # noqa: DTZ001 - a wall clock
 TURN = Occurrence(NINE, datetime(2026, 11, 30, 8, tzinfo=UTC))
@@ -55,6 +56,25 @@ def test_weekends_are_named_in_every_language(language: str, weekends: str) -> N
 def test_a_turn_names_its_weekday_in_the_readers_language(language: str, day: str) -> None:
     assert boards.spelled(TURN, words_for(language)) == f"{day} 2026-11-30 09:00 (+01:00)"
     assert f"• {day} 2026-11-30 09:00 (+01:00)" in told("0 9 * * 1", Closed.KEEP, language)
+
+
+@pytest.mark.parametrize(("language", "more"), [("en", "+2 more"), ("fr", "+2 de plus"), ("es", "+2 más")])
+def test_what_is_not_listed_any_more_is_counted(language: str, more: str) -> None:
+    many = [schedule("0 8 * * 1", Closed.SKIP)] * 52
+    shown = str(boards.listing(many, Kind.REMINDER, words_for(language)).blocks)
+    assert shown.count("Factures") == 50
+    assert more in shown
+    assert more not in str(boards.listing(many[:50], Kind.REMINDER, words_for(language)).blocks)
+
+
+def test_a_digest_counts_what_it_does_not_show() -> None:
+    of = row()
+    digest = boards.Digest(waiting=[of] * 12, held=[of] * 10, unknown=[], today=[], sent=0)
+    turn = Turn(workspace="T1", schedule="B234679", local="2026-11-30T09:00", at=1, state=TurnState.OPEN, changed_at=1)
+    post = boards.reminder(turn, schedule(None, Closed.KEEP), digest, words_for("en"))
+    waiting, held = (str(block) for block in post.blocks[2:4])
+    assert (waiting.count(of.id), "+2 more" in waiting) == (10, True)
+    assert (held.count(of.id), "more" in held) == (10, False)
 
 
 def test_a_digest_without_a_text_of_its_own_is_listed_as_one() -> None:

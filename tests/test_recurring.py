@@ -133,6 +133,60 @@ async def test_it_is_paused_resumed_and_stopped_by_its_id(sandbox: Sandbox, bot:
     assert "It ended: somebody stopped it" in await say(sandbox, f"/broadcast show {id}")
 
 
+async def test_of_an_end_of_a_pause_no_word_is_lost(sandbox: Sandbox, start_bot: StartBot) -> None:
+    bot = await start_bot(sandbox, clock=lambda: SUMMER_OF_2027)
+    id = ID.findall(await say(sandbox, '/broadcast remind "every monday 9:00" Stand-up'))[0]
+
+    async def until(typed: str) -> str:
+        await say(sandbox, f"/broadcast pause {id} {typed}")
+        return await paused_until(bot, id)
+
+    assert await until("until=2028-01-11 18:00") == "2028-01-11 18:00"
+    assert await until('until="2028-01-12 18:00"') == "2028-01-12 18:00"
+    assert await until("2028-01-13 18:00") == "2028-01-13 18:00"
+    assert await until("until 2028-01-14 18:00") == "2028-01-14 18:00"
+    assert await until("jusqu’au 15 janvier 2028 à 18h") == "2028-01-15 18:00"
+    assert await until("hasta el 16 de enero de 2028 a las 18") == "2028-01-16 18:00"
+    assert await until("until 2028-01-17") == "2028-01-17 00:00"
+    wrong = {
+        "until=2028-01-18 with everybody": "Write it like",
+        "untill=2028-01-18": "until=",
+        "until=": "is written",
+    }
+    for typed, expected in wrong.items():
+        assert expected in await say(sandbox, f"/broadcast pause {id} {typed}"), typed
+    assert await paused_until(bot, id) == "2028-01-17 00:00"
+
+
+async def paused_until(bot: Bot, id: str) -> str:
+    row = await bot.reminders.find("T0BELL", id)
+    return f"{moment(row.paused_until or 0).astimezone(ZoneInfo(row.zone)):%Y-%m-%d %H:%M}"
+
+
+@pytest.mark.parametrize(
+    ("zone", "day"), [("Africa/Cairo", "2028-04-28"), ("Asia/Beirut", "2028-03-26"), ("America/Santiago", "2027-09-05")]
+)
+async def test_a_pause_until_a_day_whose_midnight_the_clocks_skip_ends_with_its_first_hour(
+    sandbox: Sandbox, start_bot: StartBot, zone: str, day: str
+) -> None:
+    bot = await start_bot(sandbox, clock=lambda: SUMMER_OF_2027)
+    sandbox.world.people["U0CLEO"].tz = zone
+    id = ID.findall(await say(sandbox, '/broadcast remind "every monday 9:00" Stand-up'))[0]
+    await say(sandbox, f"/broadcast pause {id} until={day}")
+    assert await paused_until(bot, id) == f"{day} 01:00"
+
+
+async def test_the_pause_of_everything_says_that_it_has_no_end_of_its_own(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    await start_bot(sandbox, admins=["U0CLEO"])
+    told = await say(sandbox, "/broadcast pause all until=2027-01-11")
+    assert "All sending is paused" in told
+    assert "`/broadcast resume all` ends it" in told
+    assert "no end of its own: “until=2027-01-11” was not heeded" in told
+    assert "heeded" not in await say(sandbox, "/broadcast pause ALL")
+
+
 @pytest.mark.parametrize("deed", ["pause", "stop"])
 async def test_what_was_made_before_a_pause_or_a_stop_is_named_with_what_becomes_of_it(
     sandbox: Sandbox, bot: Bot, deed: str
@@ -410,6 +464,20 @@ async def test_a_reminder_is_shown_to_those_who_are_in_its_channel_to_its_owner_
     bot.people.forget()
     for who in ("U0ANA", "U0CLEO"):
         assert "Licenciements" in await say(sandbox, "/broadcast reminders", who=who)
+
+
+async def test_what_others_are_reminded_of_leaves_room_for_what_one_may_see(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    bot = await start_bot(sandbox, admins=["U0DAN"])
+    await say(sandbox, '/broadcast remind "tomorrow 9:00" Theirs', who="U0ANA", channel="C0APPROVALS")
+    rows = await bot.database.read(lambda c: [dict(r) for r in c.execute(tables.schedules.select()).mappings()])
+    more = [{**rows[0], "id": f"BZZZZZ{number}", "key": f"k{number}"} for number in range(51)]
+    await bot.database.write(lambda c: c.execute(tables.schedules.insert(), more))
+    await say(sandbox, '/broadcast remind "in 20 days" Mine')
+    assert "Mine" in await say(sandbox, "/broadcast reminders")
+    await say(sandbox, "/broadcast reminders", who="U0DAN")
+    assert "+3 more" in shown(sandbox.acting.ephemerals("U0DAN")[-1])
 
 
 async def test_a_guest_is_shown_nothing_that_comes_again(sandbox: Sandbox, bot: Bot) -> None:

@@ -17,6 +17,8 @@ from bot.when import Closed, Occurrence, Recurrence
 from bot.words import Words
 
 LATEST = 10  # turns shown of one schedule
+LISTED = 50  # schedules shown in one answer
+TOLD = 10  # broadcasts shown in one part of a digest
 
 STANDINGS: Mapping[Standing, str] = {
     Standing.ACTIVE: "🔁 Active",
@@ -140,7 +142,7 @@ def _digest(digest: Digest, words: Words) -> Iterable[str]:
         (words("❓ Not known whether it went out"), digest.unknown),
         (words("🕑 In the next 24 hours"), digest.today),
     ]
-    told = [part for name, rows in parts for part in _part(name, rows)]
+    told = [part for name, rows in parts for part in _part(name, rows, words)]
     yield from told
     if digest.sent:
         yield words.count("✅ {number} was sent since yesterday", "✅ {number} were sent since yesterday", digest.sent)
@@ -148,9 +150,14 @@ def _digest(digest: Digest, words: Words) -> Iterable[str]:
         yield words("Nothing waits, and nothing is planned today.")
 
 
-def _part(name: str, rows: Sequence[Broadcast]) -> Iterable[str]:
+def _part(name: str, rows: Sequence[Broadcast], words: Words) -> Iterable[str]:
     if rows:
-        yield "\n".join([f"*{name}*", *(_row(row) for row in rows[:10])])
+        yield "\n".join([f"*{name}*", *(_row(row) for row in rows[:TOLD]), *_more(len(rows) - TOLD, words)])
+
+
+def _more(number: int, words: Words) -> Iterable[str]:
+    if number > 0:
+        yield words("+{number} more", number=number)
 
 
 def _row(row: Broadcast) -> str:
@@ -228,7 +235,8 @@ def listing(schedules: Sequence[Schedule], kind: Kind, words: Words) -> Post:
         if kind is Kind.BROADCAST:
             return Post(words("Nothing comes again yet. Try `/broadcast every`."))
         return Post(words("There are no reminders yet. Try `/broadcast remind`."))
-    return lines([_line(schedule, words) for schedule in schedules])
+    shown = [_line(schedule, words) for schedule in schedules[:LISTED]]
+    return lines([*shown, *_more(len(schedules) - LISTED, words)])
 
 
 def _line(schedule: Schedule, words: Words) -> str:

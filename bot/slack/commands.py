@@ -77,7 +77,7 @@ class Commands:
             "show": ("show <id>", self.show),
             "cancel": ("cancel <id>", self.cancel),
             **recurring.table,
-            "pause": ("pause all|<id> [until=<date>]", self.pause),
+            "pause": ("pause all | <id> [until=<date>]", self.pause),
             "resume": ("resume all|<id>", self.resume),
             "template": ("template save|use|list|delete <name> [<text>]", self.template),
             "help": ("help", self.help),
@@ -248,13 +248,14 @@ class Commands:
 
     async def pause(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Stop all sending at once (admins), or hold one thing that comes again."""
-        what = typed.first_word(asked.text)[0].lower()
-        if what != "all":
+        what, rest = typed.first_word(asked.text)
+        if what.lower() != "all":
             return await self.recurring.pause(asked, client) if what else self._usage("pause", asked)
         await self.workflow.pause_all(asked.person, on=True)
-        return Post(
-            asked.words("All sending is paused. What falls due is held and asks. `/broadcast resume all` ends it.")
-        )
+        told = [asked.words("All sending is paused. What falls due is held and asks. `/broadcast resume all` ends it.")]
+        if rest:  # whoever stops everything is not sent back to type it once more
+            told.append(asked.words("It has no end of its own: “{rest}” was not heeded.", rest=views.quote(rest)))
+        return views.lines(told)
 
     async def resume(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Let sending go on (admins), or one thing that comes again."""

@@ -26,6 +26,8 @@ from providers.base import Purpose
 
 CHANNEL = re.compile(r"^\s*<#([CG][A-Z0-9]+)(?:\|[^>]*)?>\s*")
 DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+UNTIL = re.compile(r"^(?:until|till|jusqu['’](?:au|à)|hasta(?: el)?)\s+", re.IGNORECASE)
+MIDNIGHT, SKIPPED = "00:00", "01:00"  # where a day begins, and where one does whose midnight the clocks skip
 EVERY = ("sender", "campaign", "holidays", "until", "count", "covers")
 REMIND = ("holidays", "until", "count", "answer", "start", "template", "digest")
 YES = {"yes", "y", "on", "true", "oui", "o", "vrai", "sí", "si", "s", "verdadero", "1"}
@@ -137,11 +139,13 @@ class Recurring:
 
     def _instant(self, typed_time: str, zone: str, of_day: str) -> Micros:
         """An instant that is ahead, and not too far; `of_day`: the hour of a day alone. Raises NotAccepted."""
+        alone = DAY.fullmatch(typed_time)
         try:
-            if DAY.fullmatch(typed_time):
-                typed_time = f"{typed_time} {of_day}"
+            typed_time = f"{typed_time} {of_day}" if alone else typed_time
             return micros_of(parse_when(typed_time, zone=zone, now=moment(self.clock())).instant)
         except NotATime as error:
+            if alone and error.code == "gap" and of_day == MIDNIGHT:
+                return self._instant(alone[0], zone, SKIPPED)
             raise NotAccepted(Complaint("until", Sentence(error.template, error.values))) from None
 
     # --- what there is -----------------------------------------------------------------------------------------------
@@ -185,7 +189,9 @@ class Recurring:
         schedule = await self._named(asked)
         _, rest = typed.first_word(texts.decode_slack(asked.text))
         parts = typed.read_options(rest, ("until",))
-        until = parts.options.get("until") or parts.text
+        if parts.complaints:
+            raise NotAccepted(*parts.complaints)
+        until = UNTIL.sub("", f"{parts.options.get('until', '')} {parts.text}".strip())
         paused = await self.reminders.pause(schedule, asked.person, self._back_on(until, asked.person.zone))
         if paused.paused_until is None:
             told = asked.words("*{id}* is paused. `/broadcast resume {id}` ends it.", id=paused.id)
@@ -195,8 +201,8 @@ class Recurring:
         return views.lines([told, *await self._made(paused, asked.words)])
 
     def _back_on(self, until: str, zone: str) -> Micros | None:
-        """A day alone means its beginning."""
-        return self._instant(until, zone, "00:00") if until else None
+        """A day alone means its beginning, which is later where the clocks skip midnight."""
+        return self._instant(until, zone, MIDNIGHT) if until else None
 
     async def resume(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Let it go on."""
