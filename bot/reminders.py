@@ -50,6 +50,7 @@ AHEAD = 24 * 3600 * SECOND  # a turn of a recurring broadcast is put to the appr
 AT_ONCE = 50
 MISSED_ROWS = 50  # of those that nobody was there to make, how many are written down
 SNOOZE = 3600 * SECOND
+SKEW = 300 * SECOND  # how far apart Slack's clock and ours may be
 AWAY = {
     Kind.REMINDER: "I was away at {missed_at}, so this was not said then: “{text}” (missed: {number})",
     Kind.BROADCAST: "I was away at {missed_at}, so nothing was sent then: “{text}” (missed: {number})",
@@ -311,15 +312,18 @@ class Reminders:
         """The turn whose post stands there.
 
         A post may be seen before Slack's answer about it has reached us: then it is the latest turn of its schedule,
-        if that one is about to be posted, in the `version` that the button bears. Any other place is of an older post.
+        if that one is about to be posted, in the `version` that the button bears. Any other place, and any from before
+        that turn was made, is of an older post.
         """
 
         def look(connection: Connection) -> Turn | None:
             found = timetable.turn_at(connection, workspace, channel, ts)
             if found is not None:
                 return found
-            latest = timetable.turns_of(connection, workspace, id, 1)
-            return next((turn for turn in latest if (turn.state, turn.version) == (TurnState.MADE, version)), None)
+            latest = next(iter(timetable.turns_of(connection, workspace, id, 1)), None)
+            if latest is None or (latest.state, latest.version) != (TurnState.MADE, version):
+                return None
+            return latest if _instant_of(ts) >= latest.changed_at - SKEW else None
 
         return await self.database.read(look)
 
@@ -491,8 +495,8 @@ class Reminders:
         return timetable.find(connection, schedule.workspace, schedule.id, lock=True)
 
     def _open(self, connection: Connection, schedule: Schedule, turn: Turn) -> bool:
-        """A reminder that asks for an answer is not posted again while the last one is unanswered. False: it was there
-        already."""
+        """A reminder that asks for an answer is not posted again while the last one is unanswered. False: it is not to
+        be posted, or was there already."""
         now, open_one = self.clock(), timetable.unanswered(connection, schedule) if schedule.asks else None
         if open_one is None:
             return timetable.add_turn(connection, dataclasses.replace(turn, draw_at=now))
@@ -500,10 +504,10 @@ class Reminders:
         if new:
             more = {"left_out": open_one.left_out + 1, "draw_at": open_one.draw_at or now}
             timetable.change_turn(connection, open_one, now, **more)
-        return new
+        return False
 
     def _advance(self, connection: Connection, schedule: Schedule, now: Micros, *, counted: bool) -> None:
-        """On to the next turn, or to the end. `counted`: this one was made just now."""
+        """On to the next turn, or to the end. `counted`: this one was made just now, and not left out."""
         left = None if schedule.remaining is None else schedule.remaining - counted
         turn = next(schedule.after(schedule.next_at or now), None)
         if turn is None or left == 0:
@@ -619,6 +623,12 @@ class Reminders:
         mention = None if place == schedule.owner else schedule.owner
         name = f"schedule:{schedule.id}:{key}"
         store.post(connection, schedule.workspace, name, place, told, mention=mention, at=self.clock())
+
+
+def _instant_of(ts: str) -> Micros:
+    """When Slack took what stands there, to the second."""
+    seconds = ts.partition(".")[0]
+    return int(seconds) * SECOND if seconds.isascii() and seconds.isdigit() else 0
 
 
 def _must_recur(asked: Asked) -> None:

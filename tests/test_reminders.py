@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from bot import store, tables, timetable
 from bot.backup import hold_all
-from bot.broadcast import ENDED, SECOND, Action, Broadcast, Hold, NotAccepted, NotAllowed, Sentence, State
+from bot.broadcast import ENDED, SECOND, Action, Broadcast, Clock, Hold, NotAccepted, NotAllowed, Sentence, State
 from bot.database import Database
 from bot.policy import CannotTell, Person, Unknown
 from bot.reminders import Asked, Moved, Reminders
@@ -65,7 +65,8 @@ class Office:
 class Channel:
     """What stands in a channel, by its place. `refuses`: the error that Slack answers with."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
         self.posts: dict[str, Post] = {}
         self.refuses: str | None = None
         self.tried = 0
@@ -74,7 +75,7 @@ class Channel:
         self.tried += 1
         if self.refuses:
             raise SlackApiError("refused", {"ok": False, "error": self.refuses})
-        ts = f"{len(self.posts) + 1}.0"
+        ts = f"{self.clock() // SECOND}.{len(self.posts) + 1:06}"
         self.posts[ts] = post
         return {"channel": channel, "ts": ts}
 
@@ -92,7 +93,7 @@ class Desk:
     """Reminders over a core, with a clock that the test moves; Monday, 30 November 2026, 10:00 in Paris."""
 
     def __init__(self, core: Core) -> None:
-        self.core, self.office, self.channel, self.count = core, Office(core), Channel(), 0
+        self.core, self.office, self.channel, self.count = core, Office(core), Channel(core.clock), 0
         core.now = at("2026-11-30T10:00")
         slack = cast(Threads, self.channel)
         self.notices = Notices(core.database, slack, words_for("en"), core.clock)
@@ -808,6 +809,18 @@ async def test_one_that_asks_is_not_posted_again_while_it_is_unanswered(desk: De
     assert (await desk.turns(schedule))[-1].state is TurnState.OPEN
 
 
+async def test_one_that_asks_comes_as_often_as_it_was_to_however_often_it_was_left_out(desk: Desk) -> None:
+    options = {"answer": True}
+    schedule = await desk.add(Kind.REMINDER, "every day 9:00", options=options, count=2, closed=Closed.KEEP)
+    await desk.until("2026-12-03T10:00")
+    assert (await desk.now(schedule)).remaining == 1
+    assert await desk.told() == []
+    await desk.reminders.answer((await desk.turns(schedule))[0], CLEO, snooze=False)
+    await desk.until("2026-12-06T10:00")
+    assert len(desk.channel.posts) == 2
+    assert (await desk.now(schedule)).ended is Ended.FINISHED
+
+
 async def test_one_that_asks_nothing_comes_every_time(desk: Desk) -> None:
     schedule = await desk.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
     await desk.until("2026-12-03T10:00")
@@ -942,9 +955,10 @@ async def test_a_button_is_known_before_slack_has_answered_where_its_post_stands
     desk.core.now = at("2026-12-01T09:00")
     await desk.reminders.tick()
     (made,) = await desk.turns(schedule)
-    assert await desk.reminders.turn_at(TEAM, "C1", "9.0", schedule.id, made.version) == made
+    ts = f"{desk.core.now // SECOND - 1}.000100"  # by Slack's clock, which is not ours
+    assert await desk.reminders.turn_at(TEAM, "C1", ts, schedule.id, made.version) == made
     await desk.reminders.answer(made, CLEO, snooze=False)
-    assert await desk.reminders.turn_at(TEAM, "C1", "9.0", schedule.id, made.version) is None
+    assert await desk.reminders.turn_at(TEAM, "C1", ts, schedule.id, made.version) is None
 
 
 async def test_of_two_who_answer_at_once_one_did(desk: Desk) -> None:
