@@ -29,7 +29,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from starlette.applications import Starlette
 
 from bot import store
-from bot.broadcast import Broadcast, Clock, now
+from bot.broadcast import Broadcast, Clock, micros, now
 from bot.catalogue import Catalogue
 from bot.database import AlreadyDispatching, Busy, Database, open_database, upgrade
 from bot.dispatch import Dispatcher, token_for
@@ -181,7 +181,7 @@ class Bot:
         self.posting = self._client(POSTING_TIMEOUT, token=self._token)
         words = words_for(self.settings.locale)
         self.threads = Threads(self.database, self.posting, self.showing, words, self.clock, self.owner)
-        self.notices = Notices(self.database, self.threads, words, self.clock)
+        self.notices = Notices(self.database, self.threads, words, self.clock, micros(self.settings.grace))
         self.slack = self._bolt()
 
     def _client(self, timeout: int, *, token: str | None) -> AsyncWebClient:

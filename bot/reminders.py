@@ -227,7 +227,8 @@ class Reminders:
         return await self.database.read(look)
 
     async def pause(self, schedule: Schedule, person: Person, until: Micros | None) -> Schedule:
-        """No turns until somebody resumes it, or until that instant. Raises NotAllowed or Moved."""
+        """No turns until somebody resumes it, or until that instant, and none that was snoozed. Raises NotAllowed or
+        Moved."""
         changes = {"state": Standing.PAUSED, "paused_until": until}
         return await self._change(schedule, person, "pause", {Standing.ACTIVE, Standing.PAUSED}, changes)
 
@@ -270,7 +271,7 @@ class Reminders:
         changed = timetable.change(connection, schedule, now, **changes)
         if changed is not None:
             self._audit(connection, changed, actor, action, None)
-            if changed.ended is Ended.STOPPED:
+            if not changed.goes_on:
                 timetable.reopen(connection, changed, now)
         return changed
 
@@ -358,7 +359,7 @@ class Reminders:
         if resumed is not None and resumed.ended is not None:
             template = "Its time came while it was paused, so it has ended. It said: “{text}”"
             told = Sentence(template, {"text": schedule.text})
-            self._tell(connection, schedule, "ended:paused", told, schedule.channel)
+            tell(connection, schedule, "ended:paused", told, schedule.channel, self.clock())
 
     def _due(self, connection: Connection) -> list[Schedule]:
         now = self.clock()
@@ -513,7 +514,7 @@ class Reminders:
         if turn is None or left == 0:
             changes: dict[str, Any] = {"state": Standing.ENDED, "ended": Ended.FINISHED, "next_at": None}
             if schedule.rule is not None:
-                self._tell(connection, schedule, "finished", self._last(connection, schedule), schedule.channel)
+                tell(connection, schedule, "finished", self._last(connection, schedule), schedule.channel, now)
         else:
             changes = {"next_at": micros_of(turn.instant), "next_local": name_of(turn)}
         timetable.change(connection, schedule, now, remaining=left, **changes)
@@ -531,8 +532,8 @@ class Reminders:
     async def _come_again(self, turn: Turn, schedule: Schedule) -> None:
         """What was snoozed is posted once more, if somebody stands for it still and it is not too late."""
         ended = None
-        if _has_more(schedule):
-            owner = await self.presence.person(schedule.workspace, schedule.owner)
+        if schedule.goes_on and not self._is_late(turn.snoozed_until or 0):
+            owner = await self._person(schedule, schedule.owner)
             ended = await self._ended(schedule, owner)
         if ended is not None:
             await self._end(schedule, *ended)
@@ -543,12 +544,12 @@ class Reminders:
     def _wake_turn(self, connection: Connection, turn: Turn, seen: Schedule) -> None:
         schedule, now = timetable.find(connection, seen.workspace, seen.id, lock=True), self.clock()
         came_at = turn.snoozed_until or 0
-        if not _has_more(schedule):
+        if not schedule.goes_on:
             timetable.change_turn(connection, turn, now, state=TurnState.OPEN, draw_at=now)
-        elif now - came_at <= micros(self.settings.grace):
+        elif not self._is_late(came_at):
             timetable.change_turn(connection, turn, now, state=TurnState.MADE, draw_at=now, tries=0)
         elif timetable.change_turn(connection, turn, now, state=TurnState.MISSED, draw_at=now):
-            self._tell_missed(connection, schedule, [(f"{turn.local}:snoozed", came_at)], None)
+            tell_missed(connection, schedule, [(f"{turn.local}:snoozed", came_at)], now)
 
     # --- what does not go as planned ---------------------------------------------------------------------------------
 
@@ -568,7 +569,7 @@ class Reminders:
             missed.append((name_of(turn), micros_of(turn.instant)))
         missed = [*missed[:-MISSED_ROWS], *self._write_missed(connection, schedule, missed[-MISSED_ROWS:])]
         if missed:
-            self._tell_missed(connection, schedule, missed, template)
+            tell_missed(connection, schedule, missed, now, template)
         changes: dict[str, Any] = {"state": Standing.ENDED, "ended": Ended.FINISHED, "next_at": None}
         if upcoming is not None:
             changes = {"next_at": micros_of(upcoming.instant), "next_local": name_of(upcoming)}
@@ -590,14 +591,6 @@ class Reminders:
             if timetable.add_turn(connection, row):
                 yield local, at
 
-    def _tell_missed(
-        self, connection: Connection, schedule: Schedule, missed: list[tuple[str, Micros]], template: str | None
-    ) -> None:
-        local, at = missed[-1]
-        values: dict[str, str | int | Sentence] = {"text": schedule.text, "missed_at": at, "number": len(missed)}
-        told = Sentence(template or AWAY[schedule.kind], values)
-        self._tell(connection, schedule, f"missed:{local}", told, schedule.channel)
-
     async def _end(self, schedule: Schedule, ended: Ended, why: Sentence) -> None:
         await self.database.write(lambda c: self._write_end(c, schedule, ended, why))
 
@@ -615,14 +608,30 @@ class Reminders:
         if ended is Ended.OWNER_LEFT:
             places = {schedule.channel}
         for place in sorted(places):
-            self._tell(connection, schedule, f"ended:{place}", told, place)
+            tell(connection, schedule, f"ended:{place}", told, place, now)
 
-    def _tell(self, connection: Connection, schedule: Schedule, key: str, said: Sentence, place: str) -> None:
-        values: dict[str, str | int | Sentence] = {"id": schedule.id, "typed": schedule.typed, "told": said}
-        told = Sentence("*{id}* ({typed}): {told}", values)
-        mention = None if place == schedule.owner else schedule.owner
-        name = f"schedule:{schedule.id}:{key}"
-        store.post(connection, schedule.workspace, name, place, told, mention=mention, at=self.clock())
+
+def tell_missed(
+    connection: Connection,
+    schedule: Schedule,
+    missed: list[tuple[str, Micros]],
+    now: Micros,
+    template: str | None = None,
+) -> None:
+    """Tell in its channel which turns did not come: their names and instants. `template`: if not for our absence."""
+    local, at = missed[-1]
+    values: dict[str, str | int | Sentence] = {"text": schedule.text, "missed_at": at, "number": len(missed)}
+    told = Sentence(template or AWAY[schedule.kind], values)
+    tell(connection, schedule, f"missed:{local}", told, schedule.channel, now)
+
+
+def tell(connection: Connection, schedule: Schedule, key: str, said: Sentence, place: str, now: Micros) -> None:
+    """Queue what there is to say about a schedule; the same `key` is said once."""
+    values: dict[str, str | int | Sentence] = {"id": schedule.id, "typed": schedule.typed, "told": said}
+    told = Sentence("*{id}* ({typed}): {told}", values)
+    mention = None if place == schedule.owner else schedule.owner
+    name = f"schedule:{schedule.id}:{key}"
+    store.post(connection, schedule.workspace, name, place, told, mention=mention, at=now)
 
 
 def _instant_of(ts: str) -> Micros:
@@ -637,11 +646,6 @@ def _must_recur(asked: Asked) -> None:
         if given is not None:
             template = "`{name}=` is for what comes again, like “every monday 9:00”. Leave it out for what comes once."
             raise NotAccepted(Complaint(name, Sentence(template, {"name": name})))
-
-
-def _has_more(schedule: Schedule) -> bool:
-    """May a turn of it still come once more? One that has finished came as often as it was to, which is no reason."""
-    return schedule.ended in (None, Ended.FINISHED)
 
 
 def _used(cover: Cover) -> Cover | None:

@@ -112,6 +112,11 @@ class Schedule:
             yield turn
 
     @property
+    def goes_on(self) -> bool:
+        """May a turn that it made still be posted? One that has finished came as often as it was to: no reason."""
+        return self.state is not Standing.PAUSED and self.ended in (None, Ended.FINISHED)
+
+    @property
     def asks(self) -> bool:
         """Is an answer wanted before it is posted again?"""
         return bool(self.options.get("answer"))

@@ -182,10 +182,14 @@ def change_turn(connection: Connection, seen_as: Turn, at: Micros, **changes: An
 
 
 def reopen(connection: Connection, schedule: Schedule, at: Micros) -> None:
-    """Its snoozed turns do not come once more: their posts are drawn again, without that promise."""
+    """Nothing of it is posted any more. What was to come once more stands already, and is drawn again without that
+    promise; what has not been posted is missed."""
     mine = and_(occurrences.c.workspace == schedule.workspace, occurrences.c.schedule == schedule.id)
-    values = {"state": TurnState.OPEN, "draw_at": at, "version": occurrences.c.version + 1, "changed_at": at}
-    connection.execute(update(occurrences).where(mine, occurrences.c.state == TurnState.SNOOZED).values(**values))
+    made = and_(occurrences.c.state == TurnState.MADE, occurrences.c.broadcast.is_(None))
+    again = or_(occurrences.c.state == TurnState.SNOOZED, and_(made, occurrences.c.ts.is_not(None)))
+    values = {"draw_at": at, "version": occurrences.c.version + 1, "changed_at": at}
+    for which, state in ((again, TurnState.OPEN), (made, TurnState.MISSED)):
+        connection.execute(update(occurrences).where(mine, which).values(state=state, **values))
 
 
 def woken(connection: Connection, at: Micros, limit: int) -> list[tuple[Turn, Schedule]]:

@@ -40,7 +40,19 @@ FIRST = {
     "NotReady",
 }
 SECOND = {"Problem", "NotATime", "Evidence"}
-NAMES = {"template", "MAY_HAVE_GONE", "RETIRED", "GONE", "REPORTED", "TOLD", "LOST", "PAUSED", "UNASKED", "REFUSED"}
+NAMES = {
+    "template",
+    "MAY_HAVE_GONE",
+    "RETIRED",
+    "GONE",
+    "REPORTED",
+    "TOLD",
+    "LOST",
+    "PAUSED",
+    "UNASKED",
+    "UNSAID",
+    "REFUSED",
+}
 
 
 def literals(node: ast.AST | None) -> Iterator[str]:

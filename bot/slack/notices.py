@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from bot import store, timetable
 from bot.broadcast import SECOND, Clock, Micros, Sentence
 from bot.database import Database
+from bot.reminders import tell_missed
 from bot.schedule import Schedule, Turn, TurnState
 from bot.slack import boards
 from bot.slack.threads import LONGEST_PAUSE, MAX_TRIES, NO_PLACE, POSTING, Later, Threads
@@ -27,14 +28,16 @@ FOR_GOOD = NO_PLACE | {
     *("restricted_action", "restricted_action_read_only_channel", "restricted_action_thread_only_channel"),
     *("cant_update_message", "edit_window_closed"),
 }
+#: A crash, or an answer of Slack's that never came, may hide a post that everybody saw.
+UNSAID = "I was held up at {missed_at}, so this may not have been said then: “{text}” (missed: {number})"
 REFUSED = "Slack did not let me post *{id}* in {channel}, where it was to be at {planned_at}. It said: “{text}”"
 
 
 class Notices:
     """One painter. Its calls go the way of the cards' painter, with the same manners towards Slack."""
 
-    def __init__(self, database: Database, threads: Threads, words: Words, clock: Clock) -> None:
-        self.database, self.threads, self.words, self.clock = database, threads, words, clock
+    def __init__(self, database: Database, threads: Threads, words: Words, clock: Clock, grace: Micros) -> None:
+        self.database, self.threads, self.words, self.clock, self.grace = database, threads, words, clock, grace
         self._quiet_until: Micros = 0
 
     async def paint(self) -> None:
@@ -58,10 +61,10 @@ class Notices:
         except SlackApiError as error:
             code = error.response.get("error")
             log.warning("a reminder could not be posted", schedule=schedule.id, error=code)
-            if code in FOR_GOOD or turn.tries >= MAX_TRIES:
+            again = self.clock() + min(5 * SECOND * 2**turn.tries, LONGEST_PAUSE)
+            if code in FOR_GOOD or turn.tries >= MAX_TRIES or self._is_late(turn, again):
                 await self.database.write(lambda c: self._give_up(c, turn, schedule))
             else:
-                again = self.clock() + min(5 * SECOND * 2**turn.tries, LONGEST_PAUSE)
                 await self.database.write(lambda c: timetable.put_off(c, turn, again, tried=True))
 
     def _give_up(self, connection: Connection, turn: Turn, schedule: Schedule) -> None:
@@ -69,15 +72,27 @@ class Notices:
         now = self.clock()
         if turn.state is not TurnState.MADE:
             timetable.put_off(connection, turn, turn.snoozed_until if turn.state is TurnState.SNOOZED else None)
-        elif timetable.change_turn(connection, turn, now, state=TurnState.MISSED, draw_at=None):
+        elif timetable.change_turn(connection, turn, now, state=TurnState.MISSED, draw_at=_stands(turn, now)):
             values: dict[str, str | int | Sentence] = {"id": schedule.id, "channel": f"<#{schedule.channel}>"}
-            values |= {"planned_at": turn.snoozed_until or turn.at, "text": schedule.text}
+            values |= {"planned_at": _planned_at(turn), "text": schedule.text}
             key = f"schedule:{schedule.id}:refused:{turn.local}"
             told = Sentence(REFUSED, values)
             store.post(connection, schedule.workspace, key, schedule.owner, told, mention=None, at=now)
 
+    def _is_late(self, turn: Turn, at: Micros) -> bool:
+        return turn.state is TurnState.MADE and at - _planned_at(turn) > self.grace
+
+    def _miss(self, connection: Connection, turn: Turn, schedule: Schedule) -> None:
+        """It was made, and is not posted any more: told as what was never made is."""
+        now = self.clock()
+        if timetable.change_turn(connection, turn, now, state=TurnState.MISSED, draw_at=_stands(turn, now)):
+            name = f"{turn.local}:snoozed" if turn.snoozed_until else turn.local
+            tell_missed(connection, schedule, [(name, _planned_at(turn))], now, UNSAID)
+
     async def _draw(self, turn: Turn, schedule: Schedule) -> None:
-        if turn.state is TurnState.MADE:
+        if self._is_late(turn, self.clock()) or (turn.state is TurnState.MADE and not schedule.goes_on):
+            await self.database.write(lambda c: self._miss(c, turn, schedule))
+        elif turn.state is TurnState.MADE:
             await self._post(turn, schedule)
         elif turn.ts is None:  # it was answered before we know where it stands
             again = self.clock() + SECOND
@@ -119,3 +134,12 @@ class Notices:
         now = self.clock()
         found = store.for_digest(connection, schedule.workspace, schedule.channel, now - DAY, now + DAY)
         return boards.Digest(**found)
+
+
+def _planned_at(turn: Turn) -> Micros:
+    return turn.snoozed_until or turn.at
+
+
+def _stands(turn: Turn, now: Micros) -> Micros | None:
+    """When its post is drawn again, if one stands from before it was snoozed: it promises to come once more."""
+    return now if turn.ts else None
