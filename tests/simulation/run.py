@@ -31,6 +31,8 @@ LIFE = 70  # steps
 DAY = 24 * 3600.0
 REST = (1.0, 15.0, 60.0, 400.0, 0.3 * DAY)  # pauses by which a world comes to rest; the last is taken again and again
 LONGEST_REST = 40
+#: A world in which most broadcasts come again: their turns hang on each other.
+SERIES = {"submit": 1.0, "ask_again_and_again": 9.0, "approve": 30.0, "withdraw": 5.0, "wait_for_the_next": 25.0}
 CALLED_AGAIN = 6  # times that a vendor tries a callback
 
 
@@ -51,6 +53,9 @@ class Conditions:
     @classmethod
     def of(cls, chance: random.Random) -> Conditions:
         exclusive = chance.random() < 0.3
+        liking = {step.name: step.weight * chance.choice((0.2, 1.0, 1.0, 4.0)) for step in STEPS}
+        if chance.random() < 0.15:
+            liking |= SERIES
         return cls(
             begins=chance.choice(BEGINNINGS) + chance.randrange(1200) * SECOND,
             replicas=1 if exclusive else chance.choice((2, 2, 3)),
@@ -60,7 +65,7 @@ class Conditions:
             vendor_faults=chance.choice((0.0, 0.2, 0.5, 0.8)),
             store_faults=chance.choice((0.0, 0.0, 0.05, 0.2)),
             skews=chance.random() < 0.3,
-            liking={step.name: step.weight * chance.choice((0.2, 1.0, 1.0, 4.0)) for step in STEPS},
+            liking=liking,
         )
 
     def __str__(self) -> str:

@@ -166,7 +166,7 @@ class Steps:
             if again is not None:
                 await again.workflow.submit(request, key=key, person=self.world.somebody(who), postable=postable)
 
-    @step(1.2)
+    @step(0.6)
     async def ask_again_and_again(self) -> None:
         """A recurring broadcast, whose approval may be for some of its turns."""
         process, chance = self._somebody(), self.chance
