@@ -153,7 +153,7 @@ def living(connection: Connection, schedule: Schedule) -> list[str]:
     """Which broadcasts that a schedule made may still be sent, or asked for: their ids, the next one first."""
     mine = and_(occurrences.c.workspace == schedule.workspace, occurrences.c.schedule == schedule.id)
     of = and_(broadcasts.c.workspace == occurrences.c.workspace, broadcasts.c.id == occurrences.c.broadcast)
-    still = broadcasts.c.state.in_((State.PENDING, State.SCHEDULED, State.HELD))
+    still = broadcasts.c.state.in_((State.PENDING, State.SCHEDULED, State.HELD, State.SENDING))
     statement = select(broadcasts.c.id).select_from(occurrences).join(broadcasts, of).where(mine, still)
     return list(connection.execute(statement.order_by(occurrences.c.at)).scalars())
 

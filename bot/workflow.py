@@ -618,12 +618,17 @@ class Workflow:
             if not store.drop_vote(connection, turn, person.id, COVER):
                 continue
             fell = True
-            if turn.state is State.PENDING or len(store.votes_for(connection, turn)) >= turn.quorum:
-                store.say(connection, turn, self.clock(), [said])
-                store.touch(connection, turn, self.clock())
-            else:
-                self._back(connection, turn, person, said)
+            self._weigh_covered(connection, turn, person, said)
         return fell
+
+    def _weigh_covered(self, connection: Connection, turn: Broadcast, person: Person, said: Note) -> None:
+        """A vote on it fell. One that is going out just now goes no second time."""
+        recallable = turn.state is not State.PENDING and (turn.state, turn.phase) in RECALLABLE
+        if recallable and len(store.votes_for(connection, turn)) < turn.quorum:
+            self._back(connection, turn, person, said)
+        else:
+            store.say(connection, turn, self.clock(), [said])
+            store.touch(connection, turn, self.clock())
 
     @staticmethod
     def _covered(connection: Connection, schedule: Schedule, by: Broadcast) -> list[Broadcast]:
@@ -659,8 +664,8 @@ class Workflow:
             given = [vote for vote in store.votes_for(connection, turn) if vote.way == COVER]
             for vote in given:
                 store.drop_vote(connection, turn, vote.approver, COVER)
-            if given and turn.state is not State.PENDING:
-                self._back(connection, turn, person, Note(told, mention=turn.requester))
+            if given:
+                self._weigh_covered(connection, turn, person, Note(told, mention=turn.requester))
             fell = fell or bool(given)
         if fell:
             said = Sentence("Its approval was for later turns too: each of them needs its own.")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from bot import tables
-from bot.broadcast import Action, Broadcast, Hold, Sentence, State, TooLate
+from bot.broadcast import Action, Broadcast, Hold, Phase, Sentence, State, TooLate
 from bot.schedule import Kind, Schedule
+from bot.slack import boards
 from bot.when import Closed
+from bot.words import words_for
 from tests.core import TEAM, Core, approver
 from tests.test_reminders import Desk, at
 
@@ -67,6 +69,21 @@ async def test_what_was_made_on_an_approval_before_it_was_taken_back_asks_again(
     assert "took the approval back" in await thread(desk, second)
     await desk.until("2026-12-04T12:00")
     assert sent(desk) == 1
+
+
+@pytest.mark.parametrize(("phase", "state"), [(Phase.STAGING, State.PENDING), (Phase.RELEASING, State.SENDING)])
+async def test_a_turn_that_is_leaving_keeps_no_vote_that_was_taken_back(desk: Desk, phase: Phase, state: State) -> None:
+    """What is prepared asks again; what is going out just now would, should it come back unsent."""
+    daily, first = await covering(desk)
+    await desk.until("2026-12-01T10:00")
+    second = (await desk.broadcasts())[-1]
+    lease = {"owner": "b", "lease_until": at("2026-12-03T00:00"), "attempt": 1}
+    await desk.core.edit(second, state=State.SENDING, phase=phase, **lease)
+    (going,) = await desk.reminders.made(await desk.now(daily))
+    assert "It is going out now." in boards.still_on_its_way(going, words_for("en"))
+    await take_back(desk, await desk.core.row(first.id))
+    second = await desk.core.row(second.id)
+    assert (second.state, await desk.votes(second)) == (state, [])
 
 
 async def test_the_last_turn_of_an_approval_falls_with_it_too(desk: Desk) -> None:

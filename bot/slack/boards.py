@@ -200,6 +200,8 @@ def asked(schedule: Schedule, upcoming: Sequence[Occurrence], words: Words, hour
 
 def still_on_its_way(row: Broadcast, words: Words) -> str:
     """What becomes of a turn that was made before its schedule was paused or stopped."""
+    if row.state is State.SENDING:
+        return f"*{row.id}*: {words('It is going out now.')}"
     named = {"id": row.id, "start_at": when(row.due or row.hold_until or row.send_at or 0, row.zone)}
     if row.state is State.SCHEDULED or row.hold is Hold.HOURS:
         told = words("The card of *{id}* stands already, and it goes out by itself {start_at}.", **named)
