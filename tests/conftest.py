@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -59,9 +61,10 @@ async def http_sandbox(bot_port: int) -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture
-async def start_bot(bot_port: int, tmp_path: Path) -> AsyncIterator[StartBot]:
+async def start_bot(bot_port: int, tmp_path: Path, sqlite_schema: Path) -> AsyncIterator[StartBot]:
     """Start the real bot against a sandbox; it is stopped at the end of the test. `clock`: what it takes for now."""
     started: list[Bot] = []
+    shutil.copy(sqlite_schema, tmp_path / "bell.db")
 
     async def start(sandbox: Sandbox, clock: Clock = now, **changes: Any) -> Bot:
         named = {name.replace("__", "."): value for name, value in changes.items()}
@@ -90,13 +93,39 @@ def postgres() -> Iterator[Any]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def sqlite_schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with the schema that the migrations make, to be copied."""
+    path = tmp_path_factory.mktemp("schema") / "store.db"
+    asyncio.run(migrate(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_schema(postgres: Any) -> Iterator[str]:
+    """The same on PostgreSQL."""
+    with new_postgres(postgres) as url:
+        asyncio.run(migrate(url))
+        yield url
+
+
+async def migrate(url: str) -> None:
+    opened = open_database(url)
+    await opened.write(upgrade, patience=None)
+    await opened.close()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A fresh, empty database of each kind."""
+    """A fresh database of each kind: with the schema where the test asks for a `database` or a bot, else empty."""
+    migrated = not {"database", "start_bot"}.isdisjoint(request.fixturenames)
     if request.param == "sqlite":
+        if migrated:
+            shutil.copy(request.getfixturevalue("sqlite_schema"), tmp_path / "store.db")
         yield f"sqlite:///{tmp_path}/store.db"
         return
-    with new_postgres(request.getfixturevalue("postgres")) as url:
+    like = {"like": request.getfixturevalue("postgres_schema")} if migrated else {}
+    with new_postgres(request.getfixturevalue("postgres"), **like) as url:
         yield url
 
 
@@ -104,7 +133,6 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 async def database(database_url: str) -> AsyncIterator[Database]:
     """A database of each kind, with the schema that the migrations make."""
     opened = open_database(database_url)
-    await opened.write(upgrade, patience=None)
     yield opened
     await opened.close()
 

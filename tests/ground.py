@@ -82,10 +82,10 @@ def control(server: Any, *words: str) -> None:
 
 
 @contextmanager
-def new_postgres(server: Any) -> Iterator[str]:
-    """The address of a fresh, empty database on this server."""
-    name = f"t{random.randrange(10**12)}"
-    server.psql(f"CREATE DATABASE {name};")
+def new_postgres(server: Any, like: str | None = None) -> Iterator[str]:
+    """The address of a fresh database on this server, empty, or a copy of the one of this address."""
+    name, template = f"t{random.randrange(10**12)}", make_url(like).database if like else "template1"
+    server.psql(f"CREATE DATABASE {name} TEMPLATE {template};")
     url = make_url(server.get_uri()).set(drivername="postgresql", database=name)
     yield url.render_as_string(hide_password=False)
 
