@@ -742,11 +742,18 @@ class Workflow:
         Who has left the workspace is none, however the settings name them. Raises CannotTell.
         """
         still = await policy.people_in(self._as_of_today(broadcast).approvers, self.members)
-        if self.person_of is None:
-            return still
         votes = await self.database.read(lambda c: store.votes_for(c, broadcast))
-        voters = [await self.person_of(broadcast.workspace, vote.approver) for vote in votes if vote.approver in still]
-        return still - {person.id for person in voters if not person.member}
+        voters = [vote.approver for vote in votes if vote.approver in still]
+        return still - {id for id in voters if not await self._is_member(broadcast.workspace, id)}
+
+    async def _is_member(self, workspace: str, id: str) -> bool:
+        """Whom Slack knows no more is a member no more. Raises CannotTell."""
+        if self.person_of is None:
+            return True
+        try:
+            return (await self.person_of(workspace, id)).member
+        except policy.Unknown:
+            return False
 
     async def still_approved(self, claimed: Broadcast) -> bool:
         """Asked of everything that is about to go: is it agreed to still, by people who may still agree to it?

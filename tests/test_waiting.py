@@ -35,7 +35,7 @@ from bot.broadcast import (
     now,
 )
 from bot.database import Database, open_database, upgrade
-from bot.policy import CannotTell, Person
+from bot.policy import CannotTell, Person, Unknown
 from bot.slack.threads import Threads
 from bot.store import Note
 from bot.tracker import Tracker
@@ -424,11 +424,16 @@ async def test_a_fresh_approval_is_not_asked_about_again(core: Waiting) -> None:
     assert await core.sent() == 1
 
 
-async def test_who_has_left_the_workspace_has_not_agreed_however_the_settings_name_them(make: MakeWaiting) -> None:
+@pytest.mark.parametrize("known", [True, False])
+async def test_who_has_left_the_workspace_has_not_agreed_however_the_settings_name_them(
+    make: MakeWaiting, known: bool
+) -> None:
     core = make(**{"approval.approvers": [APPROVERS[0], APPROVERS[1]]})
     left: set[str] = set()
 
     async def person_of(workspace: str, user: str) -> Person:
+        if user in left and not known:
+            raise Unknown(user)
         return Person(workspace, user, member=user not in left)
 
     core.workflow.person_of = person_of
