@@ -17,7 +17,7 @@ from bot import policy, receipts, store, timetable
 from bot.broadcast import SECOND, Action, Broadcast, Clock, Sentence, steady
 from bot.database import Busy, Database, Unsure
 from bot.settings import Settings
-from bot.store import NO_LEASE, Leftover, Note
+from bot.store import NOT_AGREED, Leftover, Note
 from bot.voices import asks
 from providers.base import NotReady, Provider, ProviderError, Quote, Refused, Staged, open_for_quote
 
@@ -122,7 +122,7 @@ class Stager:
         """Back to the approvers: what they said no longer counts, nor for the later turns of a recurring broadcast."""
         now = self.clock()
         changes = {"quorum": max(row.quorum, 1), **changes}
-        changes |= {**asks(now, self.settings.approval), "due": None, **NO_LEASE}
+        changes |= {**NOT_AGREED, **asks(now, self.settings.approval)}
         if store.move(connection, row, Action.OUTGROW, actor="dispatcher", at=now, said=[said], **changes):
             store.drop_votes(connection, row)
             if row.schedule is not None and row.covers > 1:

@@ -131,6 +131,7 @@ def _bound(seen_as: Broadcast) -> dict[str, Any]:
 _TO_AUDIT, _TO_NOTES = insert(audit).inline(), insert(notes).inline()  # nobody asks for their numbers
 
 NO_LEASE: dict[str, None] = {"phase": None, "owner": None, "lease_until": None}
+NOT_AGREED: dict[str, None] = {**dict.fromkeys(("due", "start_at", "approved_at", "hold", "hold_until")), **NO_LEASE}
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ from bot.hours import Allow, HoldUntil, Hours, Policy, Verdict, decide, next_ope
 from bot.policy import CannotTell, Members, Person
 from bot.schedule import Schedule, cover_of
 from bot.settings import AudienceSettings, Settings
-from bot.store import NO_LEASE, Note
+from bot.store import NO_LEASE, NOT_AGREED, Note
 from bot.voices import asks, before_start, draft_notice
 from providers.base import Provider, Purpose
 
@@ -559,8 +559,8 @@ class Workflow:
             return self._withdraw_late(connection, current, person, way, uncovered=uncovered)
         store.drop_vote(connection, current, person.id, way)
         # what is held and asks goes nowhere by itself, and whoever lets it go has to know what it asks
-        goes_on = current.approved_at is not None and (
-            current.state is not State.HELD or current.hold_until is not None
+        goes_on = current.state is not State.PENDING and (
+            current.state is not State.HELD or (current.approved_at is not None and current.hold_until is not None)
         )
         if not goes_on or len(store.votes_for(connection, current)) >= current.quorum:
             store.write_audit(connection, current, person.id, Action.WITHDRAW, current.state, now)
@@ -928,11 +928,6 @@ UNCHANGED_BY_SUBMIT = frozenset(
 )
 
 #: What a broadcast loses when it goes back to the approvers, beside their votes.
-NOT_AGREED: dict[str, Any] = {
-    **dict.fromkeys(("due", "start_at", "approved_at", "hold", "hold_until")),
-    **NO_LEASE,
-}
-
 ENDINGS: dict[Action, tuple[str, bool]] = {
     Action.REJECT: ("{by} rejected it.", False),
     Action.CANCEL: ("{by} cancelled it. Nothing was sent.", False),

@@ -352,6 +352,22 @@ async def test_an_approval_is_taken_back_while_it_is_prepared_and_nothing_stays_
     assert [one.state for one in core.sandbox.vendors.octopush.campaigns.values()] == ["cancelled"]
 
 
+async def test_one_of_two_new_approvals_is_taken_back_after_it_was_asked_about_again(make: MakeWaiting) -> None:
+    core = make(**{"approval.quorum": 2})
+    row = await core.ask()
+    for number in (0, 1):
+        await core.act(row, Action.APPROVE, approver(number))
+    await core.edit(row, text="Something else")
+    assert await core.sent() == 0
+    asked = await core.row(row.id)
+    assert (asked.state, asked.approved_at, asked.start_at) == (State.PENDING, None, None)
+    await core.edit(row, approved_at=1)  # as an older version left it
+    await core.act(row, Action.APPROVE, approver(0))
+    taken = await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button")
+    assert taken is not None
+    assert taken.state is State.PENDING
+
+
 async def test_an_approval_of_what_has_left_cannot_be_taken_back_and_that_is_said(core: Waiting) -> None:
     row = await core.approved()
     assert await core.sent() == 1
