@@ -19,13 +19,14 @@ from bot.catalogue import Catalogue
 from bot.dispatch import Dispatcher
 from bot.reminders import Reminders
 from bot.store import database_time
-from bot.tracker import Tracker
+from bot.tracker import Recorded, Tracker
 from bot.voices import Voices
 from bot.web import CallbackDoor
 from bot.workflow import Desk, Workflow
 from providers.base import AccountSettings, Provider
 from tests.simulation.store import StoreFault, View
 from tests.simulation.vendors import ADAPTERS, NoVault, Wire
+from tests.simulation.witness import STRANGER
 from tests.simulation.world import SECRET_KEY
 
 if TYPE_CHECKING:
@@ -104,7 +105,18 @@ class Process:
             **shared,
         )
         self.tracker = parts.tracker(self.database, **shared)
+        self.honest = 0  # news of the vendors' own that are being written: a stranger's may be written beside them
+        self._record = self.tracker.record
+        setattr(self.tracker, "record", self.record)  # noqa: B010 - of this one tracker
         self.door = parts.door(self.database, self.tracker, self.providers, SECRET_KEY, world.meters)
+
+    async def record(self, *given: Any, **more: Any) -> Recorded:
+        own = not STRANGER.get()
+        self.honest += own
+        try:
+            return await self._record(*given, **more)
+        finally:
+            self.honest -= own
 
     def __str__(self) -> str:
         return self.name
