@@ -94,6 +94,7 @@ class Seen:
     agreed: Micros = 0  # when the last approval that was needed came
     intent: float = 0.0  # when the intent to release was committed
     meant: sqlite3.Row | None = None  # as it stood then: what is tampered with afterwards changes nothing that leaves
+    votes: dict[str, Cast] = field(default_factory=dict)  # by whom it was agreed to then: later it is too late
     asked: dict[int, tuple[Any, ...]] = field(default_factory=dict)  # what each version bound when it came
     left: list[Left] = field(default_factory=list)
     taken: list[Sent] = field(default_factory=list)
@@ -239,6 +240,7 @@ class Witness:
         """The commit by which a release is meant: the gates must have been open. `at`, by the clock of who wrote it."""
         id, now, seen = row["id"], self.world.time(), self.seen[row["id"]]
         seen.intent, seen.meant = now, row
+        seen.votes = {key[2]: cast for key, cast in self.casts.items() if key[:2] == (id, row["version"])}
         self.require(not self.paused, "I4", f"{id} is released while everything is paused")
         early = seen.earliest - at
         self.require(early <= 0, "I4", f"{id} is released {early / SECOND} s too early")
@@ -339,7 +341,7 @@ class Witness:
         id, leaving = row["id"], what_leaves(row, message)
         offers = "promo" in row["typed"] and row["requester"] not in APPROVERS
         quorum = needed(row["purpose"], row["size"] or row["bound"], offers=offers)
-        votes = {key[2]: cast for key, cast in self.casts.items() if key[:2] == (id, row["version"])}
+        votes = seen.votes
         young = self.world.time() - min((c.at for c in votes.values()), default=0.0) <= NOT_ASKED_AGAIN + self._slack
         agreed = [
             person
