@@ -199,6 +199,7 @@ class Bot:
             return self._authorized
 
         app = AsyncApp(
+            name="bellcrier",  # left alone, Bolt reads every file of its callers to find one
             client=self._client(LISTENER_TIMEOUT, token=None),  # each request's own client gets it from `authorize`
             authorize=authorize,
             process_before_response=True,

@@ -834,6 +834,8 @@ class Dispatcher:
         rows = [row for row in store.unsized(connection, telling, self.clock()) if row.mode == self.settings.mode]
         for row in rows:
             store.set_look_at(connection, row, self.clock() + SIZE_AGAIN)
+        if all(able[row.account].sizes for row in rows):
+            return rows
         # a quote is a campaign too, and takes the account's one place
         taken = self._slots(connection, self._lease_now(connection))
         return [row for row in rows if able[row.account].sizes or self._may_quote(connection, row, taken)]

@@ -286,15 +286,21 @@ def with_keys(
 ) -> Iterator[tuple[Key, RowMapping]]:
     """The rows that have one of these keys in these columns, each with its key.
 
-    A join, which goes through an index in both databases: SQLite looks for `(a, b) IN (...)` from end to end.
+    A join, which goes through an index in both databases: SQLite looks for `(a, b) IN (...)` from end to end. One key
+    alone is named in the statement, which is then not compiled anew each time.
     """
-    named = [column(f"key{place}", String) for place in range(len(columns))]
     for some in batched(sorted(keys)):
         wanted: dict[tuple[str, ...], Key] = {tuple(key): key for key in some}
-        given = Values(*named, name="given").data(some).cte("given")
-        joined = statement.where(*(one == given.c[f"key{place}"] for place, one in enumerate(columns)))
-        for row in connection.execute(joined).mappings():
+        sought = some[0] if len(some) == 1 else _given(some)
+        found = statement.where(*(one == value for one, value in zip(columns, sought, strict=True)))
+        for row in connection.execute(found).mappings():
             yield wanted[tuple(row[one] for one in columns)], row
+
+
+def _given(keys: Sequence[tuple[str, ...]]) -> list[ColumnElement[str]]:
+    """The columns of a table that is these keys."""
+    named = [column(f"key{place}", String) for place in range(len(keys[0]))]
+    return list(Values(*named, name="given").data(keys).cte("given").c)
 
 
 def first_time(connection: Connection, workspace: str, key: str, at: Micros) -> bool:

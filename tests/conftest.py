@@ -19,7 +19,7 @@ from bot.database import Database, open_database, upgrade
 from bot.logs import set_up
 from sandbox.server import Sandbox
 from tests.core import Core, MakeCore
-from tests.ground import StartBot, changed, free_port, new_postgres, postgres_server, raw_settings
+from tests.ground import StartBot, changed, empty, free_port, new_postgres, postgres_server, raw_settings
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -103,7 +103,7 @@ def sqlite_schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres_schema(postgres: Any) -> Iterator[str]:
-    """The same on PostgreSQL."""
+    """A database with the same on PostgreSQL, for one test after the other."""
     with new_postgres(postgres) as url:
         asyncio.run(migrate(url))
         yield url
@@ -117,15 +117,20 @@ async def migrate(url: str) -> None:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A fresh database of each kind: with the schema where the test asks for a `database` or a bot, else empty."""
+    """A database of each kind without a row: with the schema where the test asks for a `database` or a bot."""
     migrated = not {"database", "start_bot"}.isdisjoint(request.fixturenames)
     if request.param == "sqlite":
         if migrated:
             shutil.copy(request.getfixturevalue("sqlite_schema"), tmp_path / "store.db")
         yield f"sqlite:///{tmp_path}/store.db"
         return
-    like = {"like": request.getfixturevalue("postgres_schema")} if migrated else {}
-    with new_postgres(request.getfixturevalue("postgres"), **like) as url:
+    server = request.getfixturevalue("postgres")
+    if migrated:
+        url = request.getfixturevalue("postgres_schema")
+        empty(server, url)
+        yield url
+        return
+    with new_postgres(server) as url:
         yield url
 
 

@@ -23,6 +23,7 @@ from bot.app import Bot
 from bot.broadcast import Broadcast
 from bot.settings import Settings, parse
 from bot.store import latest
+from bot.tables import metadata
 from sandbox.server import Sandbox
 
 StartBot = Callable[..., Awaitable[Bot]]
@@ -82,12 +83,26 @@ def control(server: Any, *words: str) -> None:
 
 
 @contextmanager
-def new_postgres(server: Any, like: str | None = None) -> Iterator[str]:
-    """The address of a fresh database on this server, empty, or a copy of the one of this address."""
-    name, template = f"t{random.randrange(10**12)}", make_url(like).database if like else "template1"
-    server.psql(f"CREATE DATABASE {name} TEMPLATE {template};")
+def new_postgres(server: Any) -> Iterator[str]:
+    """The address of a new, empty database on this server."""
+    name = f"t{random.randrange(10**12)}"
+    server.psql(f"CREATE DATABASE {name};")
     url = make_url(server.get_uri()).set(drivername="postgresql", database=name)
     yield url.render_as_string(hide_password=False)
+
+
+def empty(server: Any, url: str) -> None:
+    """Take every row out of this database, which is fifty times faster than another database. Whoever is still
+    connected is sent away."""
+    sent_away = "datname = current_database() AND pid <> pg_backend_pid()"
+    lines = [
+        r"\set ON_ERROR_STOP on",
+        rf"\connect {make_url(url).database}",
+        f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {sent_away};",  # noqa: S608 - as it stands
+        "SET session_replication_role = replica;",  # the order of the tables does not matter
+        *(f"DELETE FROM {table};" for table in metadata.tables),  # noqa: S608 - our own names
+    ]
+    server.psql("\n".join(lines))
 
 
 async def newest(bot: Bot) -> Broadcast:

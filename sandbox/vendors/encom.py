@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import Any
 
 from starlette.requests import Request
@@ -34,7 +33,8 @@ class Encom(Vendor):
     ) -> None:
         super().__init__(office)
         self.token, self.account, self.next_id = token, account, first_id
-        self.lists = deepcopy(DEFAULT_LISTS) if lists is None else lists
+        own = {id: (title, dict(numbers)) for id, (title, numbers) in DEFAULT_LISTS.items()}
+        self.lists = own if lists is None else lists
         self.listeners: dict[str, str] = {}
         self.messages: dict[str, dict[str, Any]] = {}
         self.callback_form = False
