@@ -29,7 +29,9 @@ T = TypeVar("T")
 Work = Callable[[Connection], T]
 
 BUSY_SECONDS = 2  # a lock held longer is refused with "try again" inside Slack's three seconds
+CONNECTIONS = 10  # kept open to PostgreSQL by a process
 PATIENCE = 2.4  # seconds after which a write that still hangs, wherever it does, is given up
+LONGEST = 20.0  # the same for one that is tried again and again
 GROUP = 64
 CHANNEL = "bellcrier"
 UPGRADE_LOCK = 0x62656C6C  # any number that nobody else takes
@@ -92,15 +94,18 @@ class Database(ABC):
         When a commit is in doubt the next try finds out: `work` must see for itself what was done already.
         Raises Busy or Unsure when the time is over.
         """
-        pause = 0.1
+        pause, patience, tries = 0.1, PATIENCE, 0
         while True:
+            tries += 1
             try:
-                return await self.write(work)
+                return await self.write(work, patience=patience)
             except (Busy, Unsure):
                 if clock() + pause > deadline:
                     raise
             await asyncio.sleep(pause)
             pause = min(pause * 2, 2.0)
+            if tries >= CONNECTIONS:  # connections that died silently are through; it is the work that takes longer
+                patience = min(patience * 2, LONGEST)
 
     def check_place(self) -> None:
         """Can it be used where it is? Asked before anything is made there. Raises Unusable."""
@@ -418,7 +423,7 @@ class Postgres(Database):
         self.url = url.set(drivername="postgresql+asyncpg")
         self.engine: AsyncEngine = create_async_engine(
             self.url,
-            pool_size=10,
+            pool_size=CONNECTIONS,
             max_overflow=10,
             pool_timeout=BUSY_SECONDS,
             hide_parameters=True,

@@ -263,11 +263,13 @@ def _to_staged(value: Mapping[str, Any] | None) -> Staged | None:
 
 
 def insert_ignoring(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Insert what is not there yet; how many were new. Many rows take few statements: the database may be far away."""
+    """Insert what is not there yet; how many were new. Many rows take few statements, as the database may be far away,
+    and little time: thousands of them may be a vendor's answer."""
     statement = insert_into(connection, table).on_conflict_do_nothing()
     if len(rows) == 1:
         return connection.execute(statement, dict(rows[0])).rowcount
-    return sum(connection.execute(statement.values(list(batch))).rowcount for batch in batched(rows))
+    new = statement.returning(*table.primary_key)
+    return sum(len(connection.execute(new, [dict(row) for row in batch]).all()) for batch in batched(rows))
 
 
 def insert_into(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:

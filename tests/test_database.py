@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import math
 import os
 import shutil
 import sqlite3
@@ -351,6 +352,24 @@ async def test_a_write_with_all_the_time_it_needs_finds_out_what_became_of_it(
     with pytest.raises(Busy):
         await distant.write_until(steady() + 4, once)
     assert 2 < time.monotonic() - began < 4 + PATIENT
+
+
+async def test_a_write_whose_work_takes_longer_than_anybody_waits_is_let_finish_in_the_end(
+    direct: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of ids on a busy machine are a vendor's answer like any other."""
+    monkeypatch.setattr(databases, "PATIENCE", 0.1)
+    monkeypatch.setattr(databases, "CONNECTIONS", 2)
+
+    def slow(connection: Connection) -> None:
+        connection.execute(text("SELECT pg_sleep(0.7)"))
+        store.keep(connection, "slow", "done", 1)
+
+    with pytest.raises(Busy):
+        await direct.write(slow, patience=0.1)
+    async with asyncio.timeout(30):
+        await direct.write_until(math.inf, slow)
+    assert await direct.read(lambda c: store.load_kept(c, "slow")) == "done"
 
 
 # --- everybody at once (B8) ------------------------------------------------------------------------------------------
