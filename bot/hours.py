@@ -145,7 +145,7 @@ class Policy(_Table):
     @classmethod
     def _known(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         for name in (value,) if isinstance(value, str) else value:
-            if name not in _all_zones():
+            if name not in all_zones():
                 raise ValueError(f"{name} is no time zone")
         return value
 
@@ -166,7 +166,8 @@ class Policy(_Table):
 
 
 @cache
-def _all_zones() -> frozenset[str]:
+def all_zones() -> frozenset[str]:
+    """Every time zone's name. The library looks through its files each time that it is asked."""
     return frozenset(available_timezones())
 
 

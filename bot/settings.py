@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -30,7 +30,7 @@ from pydantic import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from bot.hours import Holidays
+from bot.hours import Holidays, all_zones
 from providers.base import AudienceKind, Purpose
 
 FILE = "bellcrier.toml"
@@ -220,7 +220,7 @@ class Settings(_Table):
     @field_validator("timezone")
     @classmethod
     def _zone(cls, value: str) -> str:
-        if value not in available_timezones():
+        if value not in all_zones():
             raise ValueError("is no time zone; write it like Europe/Paris")
         ZoneInfo(value)
         return value

@@ -7,6 +7,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,7 @@ class Manifest:
     events: frozenset[str]
 
 
+@cache
 def read_manifest(path: Path | None = None) -> Manifest:
     """The manifest beside the packages in a checkout, or where a wheel puts it."""
     root = Path(__file__).parent.parent
