@@ -300,6 +300,8 @@ class Broadcast:
     schedule: str | None = None
     occurrence: str | None = None
     covers: int = 1
+    asked_in: str | None = None
+    finals: int = 0
 
     @property
     def dispatch(self) -> str:

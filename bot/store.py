@@ -186,6 +186,7 @@ class Card:
     channel: str
     ts: str
     drawn: int
+    facts: Mapping[str, Any] | None = None  # what it shows that an approval hangs on
 
 
 @dataclass(frozen=True)
@@ -997,7 +998,9 @@ def keep_card(connection: Connection, card: Card) -> None:
             cards.c.broadcast == card.broadcast,
             cards.c.version == card.version,
         )
-        connection.execute(update(cards).where(mine).values(channel=card.channel, ts=card.ts, drawn=card.drawn))
+        connection.execute(
+            update(cards).where(mine).values(channel=card.channel, ts=card.ts, drawn=card.drawn, facts=card.facts)
+        )
 
 
 def notes_to_post(connection: Connection, at: Micros, limit: int) -> list[PendingNote]:

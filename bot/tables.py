@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0003"  # the schema this code was written for; a test ties it to the newest migration
+REVISION = "0004"  # the schema this code was written for; a test ties it to the newest migration
 SHAPE = 1  # what a row may hold that this code understands; rows of a higher shape are left alone
 
 metadata = MetaData()
@@ -86,6 +86,8 @@ broadcasts = Table(
     Column("schedule", String(16)),  # the recurring broadcast of which this is one occurrence
     Column("occurrence", String(32)),  # which one: its wall clock time in the schedule's zone
     Column("covers", Integer, nullable=False, server_default="1"),  # occurrences that one approval is for
+    Column("asked_in", String(32)),  # the channel where it was typed, where its card stands in another
+    Column("finals", Integer, nullable=False, server_default="0"),  # deliveries of which nothing more is to come
     Column("shape", Integer, nullable=False, server_default="1"),  # see SHAPE
     UniqueConstraint("workspace", "key", name="uq_broadcasts_key"),
 )
@@ -106,6 +108,7 @@ _index("ix_broadcasts_voice", broadcasts.c.voice_at, where="voice_at IS NOT NULL
 _index("ix_broadcasts_living", broadcasts.c.state, where=LIVING)
 _index("ix_broadcasts_look", broadcasts.c.state, broadcasts.c.look_at, where="look_at IS NOT NULL")
 _index("ix_broadcasts_sending", broadcasts.c.changed_at, where="state = 'sending'")
+_index("ix_broadcasts_held", broadcasts.c.workspace, broadcasts.c.hold, where="state = 'held'")
 _index("ix_broadcasts_lease", broadcasts.c.lease_until, where="lease_until IS NOT NULL")
 _index("ix_broadcasts_staged", broadcasts.c.account, where="state = 'scheduled' AND staged IS NOT NULL")
 _index("ix_broadcasts_expires", broadcasts.c.state, broadcasts.c.expires_at, where="expires_at IS NOT NULL")
@@ -163,6 +166,7 @@ cards = Table(
     Column("channel", String(32), nullable=False),
     Column("ts", String(32), nullable=False),
     Column("drawn", Integer, nullable=False),
+    Column("facts", JSON(none_as_null=True)),  # what it showed that an approval hangs on
     UniqueConstraint("workspace", "channel", "ts", name="uq_cards_ts"),
     _of_broadcast(),
 )
@@ -352,6 +356,7 @@ posts = Table(
     Column("post_at", BigInteger),  # when it may be (re)tried; none once it is posted
     Column("tries", Integer, nullable=False),
     Column("ts", String(32)),
+    Column("draft", String(16)),  # the draft that it has a button to open
     UniqueConstraint("workspace", "key", name="uq_posts_key"),
 )
 Index(
