@@ -133,6 +133,7 @@ class Account(Provider):
 
     def _error_of_release(self, error: Exception, guard: ReleaseGuard) -> ProviderError:
         if not isinstance(error, ProviderError):
+            self._complain("its release broke", error=type(error).__name__)
             return Uncertain(
                 "The adapter of {account} ({package}) broke while it was sending.",
                 account=self.account,

@@ -9,7 +9,7 @@ import structlog
 
 from bot.accounts import Account
 from bot.settings import AudienceSettings
-from providers.base import Audience, AudienceFound, ProviderError
+from providers.base import Audience, AudienceFound
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +34,7 @@ class Catalogue:
         for account, provider in self.providers.items():
             try:
                 await self._ask(account, provider)
-            except ProviderError as error:
+            except Exception as error:  # whatever it is, the other accounts are asked
                 log.info("a vendor did not tell its audiences", account=account, error=type(error).__name__)
 
     async def _ask(self, account: str, provider: Account) -> None:

@@ -259,6 +259,7 @@ class Api:
             "is_private": channel.kind != "public",
             "is_archived": channel.archived,
             "is_ext_shared": channel.shared,
+            "is_pending_ext_shared": False,
             "is_member": self.world.bot_user in channel.members,
             "num_members": len(channel.members),
             "context_team_id": self.world.team_id,

@@ -629,14 +629,14 @@ async def test_a_look_up_that_breaks_is_told_and_takes_no_other_along(
     async def broken(*_: Any) -> Any:
         raise KeyError("x")
 
-    monkeypatch.setattr(core.providers["octo"], "look_up", broken)
+    monkeypatch.setattr(core.providers["octo"].adapter, "look_up", broken)
     for _ in range(2 * 24 + 1):
         await tracker(core).tick()
         core.now += 3600 * SECOND
     assert [(await core.actions(row)).count("ask") for row in rows] == [3, 3]  # at once, and each day
     statement = select(tables.audit.c.reason).where(tables.audit.c.action == "ask")
     reasons = await core.database.read(lambda c: c.execute(statement).scalars().all())
-    assert reasons.count("The vendor could not be asked.") == 3
+    assert reasons.count("The adapter of octo (bellcrier) broke.") == 3
 
 
 async def test_a_poll_that_breaks_keeps_nobody_from_their_final_report(
@@ -651,7 +651,7 @@ async def test_a_poll_that_breaks_keeps_nobody_from_their_final_report(
         polled.extend(ids)
         raise KeyError("x")
 
-    monkeypatch.setattr(core.providers["encom"], "poll", broken)
+    monkeypatch.setattr(core.providers["encom"].adapter, "poll", broken)
     core.now += 49 * 3600 * SECOND
     await tracker(core).tick()
     assert len(polled) == 6  # two ids each

@@ -22,7 +22,7 @@ from bot.slack.commands import Commands
 from bot.slack.recurring import Recurring
 from bot.when import HINTS
 from bot.words import words_for
-from bot.workflow import ENDINGS
+from bot.workflow import CHANGED, ENDINGS
 from providers import encom, kaizala, octopush
 from providers.registry import BUILT_IN
 
@@ -53,6 +53,11 @@ NAMES = {
     "UNASKED",
     "UNSAID",
     "REFUSED",
+    "NOT_HERE",
+    "ELSEWHERE",
+    "UNKNOWN_FORM",
+    "HOURS_OPEN",
+    "RETURNED",
 }
 
 
@@ -90,6 +95,7 @@ def in_tables() -> Iterator[str]:
     yield from (label for label, _ in views.BUTTONS.values())
     yield from views.FOLLOW_UPS.values()
     yield from (template for template, _ in ENDINGS.values())
+    yield from CHANGED.values()
     yield from (template for _, template in HINTS)
     for table in (boards.STANDINGS, boards.ENDS, boards.ON_HOLIDAYS, boards.ON_WEEKENDS, boards.TURNS, AWAY):
         yield from table.values()
