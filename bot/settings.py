@@ -149,6 +149,12 @@ class ApprovalSettings(_Table):
     def _people(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return _slack_ids(value, PERSON_OR_GROUP, "a user (U…) or a user group (S…)")
 
+    @field_validator("approve_reactions", "reject_reactions")
+    @classmethod
+    def _bare(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Slack names a reaction without its colons and its skin tone."""
+        return tuple(name.strip().strip(":").split("::")[0] for name in value if name.strip(" :"))
+
     @field_validator("channel")
     @classmethod
     def _channel(cls, value: str | None) -> str | None:
@@ -210,7 +216,12 @@ class Settings(_Table):
     @field_validator("slack_bot_token")
     @classmethod
     def _bot_token(cls, value: SecretStr | None) -> SecretStr | None:
-        return _starting_with(value, "xox")
+        if value is not None and value.get_secret_value().startswith("xoxe"):
+            raise ValueError(
+                "is a token that expires in 12 hours; turn token rotation off in the app's settings, then install it "
+                "again and copy the token that begins with xoxb-"
+            )
+        return _starting_with(value, "xoxb-")
 
     @field_validator("slack_app_token")
     @classmethod

@@ -30,6 +30,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    cast,
     column,
     exists,
     false,
@@ -394,6 +395,12 @@ def last_time(connection: Connection, workspace: str, key: str) -> Micros:
     return connection.execute(statement).scalar_one_or_none() or 0
 
 
+def last_times(connection: Connection, workspace: str, keys: Sequence[str]) -> dict[str, Micros]:
+    """When each of these last happened, of those that ever did."""
+    statement = select(seen.c.key, seen.c.at).where(seen.c.workspace == workspace, seen.c.key.in_(keys))
+    return {row.key: row.at for row in connection.execute(statement)}
+
+
 def forget_seen(connection: Connection, before: Micros) -> None:
     connection.execute(seen.delete().where(seen.c.at < before))
 
@@ -715,6 +722,13 @@ def add_vote(connection: Connection, broadcast: Broadcast, approver: str, way: s
     return insert_ignoring(connection, votes, [row]) == 1
 
 
+def strengthen_vote(connection: Connection, broadcast: Broadcast, approver: str, way: str) -> None:
+    """Somebody who had approved does so in another way as well, by which it stands when the first is taken back."""
+    mine = and_(votes.c.workspace == broadcast.workspace, votes.c.broadcast == broadcast.id)
+    same = and_(mine, votes.c.version == broadcast.version, votes.c.approver == approver)
+    connection.execute(update(votes).where(same).values(way=way))
+
+
 def drop_vote(connection: Connection, broadcast: Broadcast, approver: str, way: str) -> bool:
     """Withdraw a vote given in this way. False when there was none."""
     statement = votes.delete().where(
@@ -914,7 +928,7 @@ class Stops:
 
 def stops(connection: Connection, at: Micros) -> Stops:
     found = connection.execute(select(kept).where(kept.c.name.like("breaker:%")))
-    known = {row.name.removeprefix("breaker:"): Breaker(*json.loads(row.value)) for row in found}
+    known = {row.name.removeprefix("breaker:"): _breaker(row.value) for row in found}
     away = {account: breaker.until for account, breaker in known.items() if breaker.is_open(at)}
     return Stops(paused_workspaces(connection), away)
 
@@ -943,8 +957,7 @@ class Breaker:
 
 
 def breaker(connection: Connection, account: str) -> Breaker:
-    value = load_kept(connection, f"breaker:{account}")
-    return Breaker(*json.loads(value)) if value else Breaker()
+    return _breaker(load_kept(connection, f"breaker:{account}"))
 
 
 def set_breaker(connection: Connection, account: str, state: Breaker, at: Micros) -> None:
@@ -976,8 +989,7 @@ def set_paused(connection: Connection, workspace: str, by: str | None, at: Micro
 def take_lease(connection: Connection, name: str, owner: str, seconds: float, at: Micros) -> bool:
     """Be the one process that does this for a while: True when it is `owner`'s now, newly or still."""
     alone(connection, f"lease:{name}")
-    kept_value = load_kept(connection, f"lease:{name}")
-    holder, until = json.loads(kept_value) if kept_value else ("", 0)
+    holder, until = _lease(connection, name)
     if holder != owner and until > at:
         return False
     keep(connection, f"lease:{name}", json.dumps([owner, at + int(seconds * 1_000_000)]), at)
@@ -986,9 +998,27 @@ def take_lease(connection: Connection, name: str, owner: str, seconds: float, at
 
 def lease_holder(connection: Connection, name: str, at: Micros) -> str | None:
     """Whose this is just now."""
-    kept_value = load_kept(connection, f"lease:{name}")
-    holder, until = json.loads(kept_value) if kept_value else (None, 0)
+    holder, until = _lease(connection, name)
     return holder if until > at else None
+
+
+def _lease(connection: Connection, name: str) -> tuple[str, Micros]:
+    holder, until = _two(load_kept(connection, f"lease:{name}"), str)
+    return holder or "", until
+
+
+def _two(value: str | None, first: type[T]) -> tuple[T | None, Micros]:
+    """Two small things that were kept; what nobody can read is as if it had never been kept."""
+    try:
+        one, other = json.loads(value) if value else (None, 0)
+    except (ValueError, TypeError):
+        return None, 0
+    return (one, other) if isinstance(one, first) and isinstance(other, int) else (None, 0)
+
+
+def _breaker(value: str | None) -> Breaker:
+    failures, until = _two(value, int)
+    return Breaker(failures or 0, until)
 
 
 def alone(connection: Connection, name: str) -> None:
@@ -1061,7 +1091,7 @@ def cards_to_draw(connection: Connection, at: Micros, limit: int, *, new: bool) 
     behind = select(broadcasts).where(
         broadcasts.c.draw_at <= at,
         broadcasts.c.state != State.DRAFT,
-        but(broadcasts.c.id, troubles_of(connection).put_off("card")),
+        _may_be_drawn(connection),
         understood(connection),
     )
     of = and_(
@@ -1072,6 +1102,16 @@ def cards_to_draw(connection: Connection, at: Micros, limit: int, *, new: bool) 
     drawn_before = exists(select(cards.c.ts).where(of))
     behind = behind.where(not_(drawn_before) if new else drawn_before)
     return _broadcasts(connection, behind.order_by(broadcasts.c.draw_at).limit(limit))
+
+
+def drawing_of(broadcast: Broadcast) -> str:
+    """What a card that cannot be drawn is known by: what has changed since is tried at once."""
+    return f"{broadcast.id}/{broadcast.revision}"
+
+
+def _may_be_drawn(connection: Connection) -> ColumnElement[bool]:
+    drawing = broadcasts.c.id + "/" + cast(broadcasts.c.revision, String)
+    return but(drawing, troubles_of(connection).put_off("card"))
 
 
 def drawn(connection: Connection, broadcast: Broadcast, *, again_at: Micros) -> None:
@@ -1171,7 +1211,7 @@ def oldest_unshown(connection: Connection, at: Micros) -> Micros | None:
         select(func.min(broadcasts.c.draw_at)).where(
             broadcasts.c.draw_at <= at,
             broadcasts.c.state != State.DRAFT,
-            but(broadcasts.c.id, stumbled("card")),
+            _may_be_drawn(connection),
             understood(connection),
         ),
         select(func.min(notes.c.at))

@@ -561,6 +561,8 @@ class Workflow:
         if on_card and (changed := self._changed_since_drawn(connection, current)):
             return changed
         if not store.add_vote(connection, current, person.id, way, self.clock()):
+            if way == "button":  # it stands, whatever becomes of an older reaction
+                store.strengthen_vote(connection, current, person.id, way)
             return current
         current, votes = self._as_large_as_it_is(connection, current), store.votes_for(connection, current)
         if len(votes) < current.quorum:

@@ -92,6 +92,8 @@ def in_tables() -> Iterator[str]:
     yield from views.HOLDS.values()
     yield from views.PURPOSES.values()
     yield from views.STATUSES.values()
+    yield from views.DEEDS.values()
+    yield from views.ACTORS.values()
     yield from (label for label, _ in views.BUTTONS.values())
     yield from views.FOLLOW_UPS.values()
     yield from (template for template, _ in ENDINGS.values())

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
+from sqlalchemy import Connection
 
 from bot import store
 from bot.broadcast import (
@@ -46,6 +47,7 @@ from bot.workflow import Desk, Workflow
 log = structlog.get_logger(__name__)
 
 ALIASES = {"thumbsup": "+1", "thumbsdown": "-1"}
+TONES = ("", *(f"::skin-tone-{number}" for number in range(2, 7)))
 NEW_CARD = 10 * SECOND  # a message this young may be a card of which we do not know yet
 NEW_CARD_LOOKS = 8
 SOON = ROUND = 300 * SECOND  # a start that is offered is at least so far away, and round
@@ -241,6 +243,8 @@ class Actions:
         if action is None or card is None or await self._taken_back(card, event):
             return
         words, user = words_for(None), str(event.get("user") or "")
+        key, at = f"reacted:{_reaction_key(card, event)}", _event_time(event)
+        await self.workflow.database.write(lambda c: store.keep_latest(c, card.workspace, key, at))
         try:
             person = await self.people.person(workspace_of(body), user, fresh=True)
             words = words_for(person.locale)
@@ -267,9 +271,11 @@ class Actions:
         if card is None:
             return
         # Slack may bring the taking back before the giving: then what is given later in coming is void.
-        key, at = _reaction_key(card, event), _event_time(event)
+        key, at = f"unreacted:{_reaction_key(card, event)}", _event_time(event)
         await self.workflow.database.write(lambda c: store.keep_latest(c, card.workspace, key, at))
         user = str(event.get("user") or "")
+        if await self._approves_still(card, user):
+            return
         try:
             await self.workflow.withdraw(
                 card.workspace,
@@ -281,6 +287,19 @@ class Actions:
         except TooLate as error:  # people learn that taking it back has stopped nothing
             await self._explain(card, user, " ".join(explain(error, await self._words_of(card, user))), client)
 
+    async def _approves_still(self, card: Card, user: str) -> bool:
+        """Does another reaction of this person's that approves stand on the card?"""
+        names = {*self.desk.settings.approval.approve_reactions, *ALIASES}
+        signs = [f"{name}{tone}" for name in names if self._means(name) is Action.APPROVE for tone in TONES]
+        keys = {sign: f"{card.channel}:{card.ts}:{user}:{sign}" for sign in signs}
+
+        def look(connection: Connection) -> bool:
+            told = [f"{what}:{key}" for what in ("reacted", "unreacted") for key in keys.values()]
+            times = store.last_times(connection, card.workspace, told)
+            return any(times.get(f"reacted:{key}", -1) >= times.get(f"unreacted:{key}", 0) for key in keys.values())
+
+        return await self.workflow.database.read(look)
+
     async def _words_of(self, card: Card, user: str) -> Words:
         try:
             return words_for((await self.people.person(card.workspace, user)).locale)
@@ -288,13 +307,16 @@ class Actions:
             return words_for(None)
 
     async def _taken_back(self, card: Card, event: Mapping[str, Any]) -> bool:
-        key = _reaction_key(card, event)
+        key = f"unreacted:{_reaction_key(card, event)}"
         latest = await self.workflow.database.read(lambda c: store.last_time(c, card.workspace, key))
         return latest > _event_time(event)
 
     def _meant(self, event: Mapping[str, Any]) -> Action | None:
+        return self._means(str(event.get("reaction") or ""))
+
+    def _means(self, reaction: str) -> Action | None:
         """What a reaction says, skin tones and aliases folded; nothing for one that nobody configured."""
-        bare = str(event.get("reaction") or "").split("::")[0]
+        bare = reaction.split("::")[0]
         name = ALIASES.get(bare, bare)
         approval = self.desk.settings.approval
         if name in {ALIASES.get(known, known) for known in approval.approve_reactions}:
@@ -314,7 +336,7 @@ class Actions:
 
 
 def _reaction_key(card: Card, event: Mapping[str, Any]) -> str:
-    return f"unreacted:{card.channel}:{card.ts}:{event.get('user')}:{event.get('reaction')}"
+    return f"{card.channel}:{card.ts}:{event.get('user')}:{event.get('reaction')}"
 
 
 def _event_time(event: Mapping[str, Any]) -> int:

@@ -55,8 +55,8 @@ ASKING = frozenset({State.PENDING, State.HELD, State.UNKNOWN})  # these wait for
 BAD_BLOCKS = frozenset({"invalid_blocks", "msg_blocks_too_long", "invalid_blocks_format", "block_mismatch"})
 NOT_HERE = "Slack does not let me post in {channel}."
 RETURNED = (
-    "{why} Nobody could approve *{id}* there, so I kept it as a draft. Fix that, or open the draft from another channel "
-    "that I am in."
+    "{why} Nobody could approve *{id}* there, so I kept it as a draft. Fix that, or open the draft from another "
+    "channel that I am in."
 )
 
 ShowingOf = Callable[[Broadcast, list[Vote]], Showing]
@@ -157,7 +157,7 @@ class Threads:
 
     async def _post_cards(self) -> None:
         for row in await self.database.read(lambda c: store.cards_to_draw(c, self.clock(), AT_ONCE, new=True)):
-            with self._alone("card", row.id, row.workspace):
+            with self._alone("card", store.drawing_of(row), row.workspace):
                 await self._draw(row)
 
     async def _redraw_cards(self) -> None:
@@ -165,7 +165,7 @@ class Threads:
         for row in await self.database.read(lambda c: store.cards_to_draw(c, self.clock(), AT_ONCE, new=False)):
             if not self._updates.has_capacity():
                 return
-            with self._alone("card", row.id, row.workspace):
+            with self._alone("card", store.drawing_of(row), row.workspace):
                 await self._draw(row)
 
     async def _draw(self, row: Broadcast) -> None:
@@ -232,7 +232,7 @@ class Threads:
         listed = code in NO_PLACE | NOT_LET | UNEDITABLE
         if row.state in ASKING or (code == "message_not_found" and not row.ended):
             return await self._first_card(row, post, known)
-        if not listed and self.database.troubles.tries("card", row.id) < UNKNOWN_TRIES:
+        if not listed and self.database.troubles.tries("card", store.drawing_of(row)) < UNKNOWN_TRIES:
             raise error
         log.warning("a card could not be drawn", broadcast=row.id, error=code)
         return None
@@ -250,7 +250,10 @@ class Threads:
         """Why no card can stand there, for whoever has to change that. Raises the error while it may be passing."""
         code = _code(error)
         log.warning("a card has no place", broadcast=row.id, error=code)
-        if code not in NO_PLACE | NOT_LET and self.database.troubles.tries("card", row.id) < UNKNOWN_TRIES:
+        if (
+            code not in NO_PLACE | NOT_LET
+            and self.database.troubles.tries("card", store.drawing_of(row)) < UNKNOWN_TRIES
+        ):
             raise error
         return Sentence(NOT_HERE, {"channel": f"<#{row.channel}>"})
 

@@ -68,6 +68,48 @@ WAITING = frozenset({State.PENDING, State.SCHEDULED, State.HELD})
 
 PURPOSES: Mapping[Purpose, str] = {Purpose.MARKETING: "Marketing", Purpose.TRANSACTIONAL: "Transactional"}
 
+#: What the audit calls its steps, as people read them.
+DEEDS: Mapping[str, str] = {
+    Action.SUBMIT: "asked for",
+    Action.DISCARD: "thrown away",
+    Action.APPROVE: "approved",
+    Action.WITHDRAW: "approval taken back",
+    Action.REJECT: "rejected",
+    Action.CANCEL: "cancelled",
+    Action.EXPIRE: "expired",
+    Action.STOP: "stopped",
+    Action.HOLD: "held",
+    Action.RESUME: "resumed",
+    Action.SEND_NOW: "let go at once",
+    Action.REPLAN: "re-planned",
+    Action.DROP: "dropped",
+    Action.START: "started",
+    Action.RELEASE: "released to the vendor",
+    Action.PUT_BACK: "put back",
+    Action.OUTGROW: "asked again for its size",
+    Action.LAPSE: "approval lapsed",
+    Action.RETURN: "returned as a draft",
+    Action.ACCEPT: "accepted by the vendor",
+    Action.REFUSE: "refused",
+    Action.LOSE_TRACK: "outcome unknown",
+    Action.PROVE: "proven to be sent",
+    Action.MARK_SENT: "marked as sent",
+    Action.MARK_NOT_SENT: "marked as not sent",
+    Action.FINISH: "finished",
+    "vote": "approved, more needed",
+    "ask": "asked what happened",
+    "accept_late": "accepted, told late",
+    "refuse_late": "refused, told late",
+    "report_late": "deliveries reported late",
+}
+ACTORS: Mapping[str, str] = {
+    "clock": "the clock",
+    "policy": "the rules",
+    "dispatcher": "the dispatcher",
+    "restore": "the restore",
+    "slack": "Slack",
+}
+
 STATUSES = {
     "accepted": "accepted",
     "sent": "sent",
@@ -810,11 +852,7 @@ def details(
 ) -> Post:
     """The card without its buttons, and who did what."""
     shown = card(broadcast, showing, words)
-    steps = [
-        f"{when(row['at'], broadcast.zone)} · {_actor(row['actor'])} · {row['action']}"
-        + (f" → {row['after']}" if row["after"] and row["after"] != row["before"] else "")
-        for row in list(history)[-15:]
-    ]
+    steps = [_step(row, broadcast, words) for row in list(history)[-15:]]
     blocks = [block for block in shown.blocks if block["type"] != "actions"]
     blocks.append(section(f"*{words('History')}*\n" + "\n".join(steps)))
     if link:
@@ -822,8 +860,27 @@ def details(
     return Post(shown.text, blocks)
 
 
-def _actor(actor: str) -> str:
-    return mentions([actor]) if re.fullmatch(r"[UW][A-Z0-9]+", actor) else quote(actor)
+def _step(row: Mapping[str, Any], broadcast: Broadcast, words: Words) -> str:
+    """A line of the history: when, who, what, and where it led."""
+    told = f"{when(row['at'], broadcast.zone)} · {_actor(row['actor'], words)} · {_deed(row['action'], words)}"
+    if not row["after"] or row["after"] == row["before"]:
+        return told
+    after = words(BADGES[State(row["after"])]) if row["after"] in tuple(State) else row["after"]
+    return f"{told} → {after}"
+
+
+def _deed(action: str, words: Words) -> str:
+    """What was done, as people read it; what a newer version did stays its word."""
+    refused = action.endswith("_refused")
+    name = action.removesuffix("_refused")
+    told = words(DEEDS[name]) if name in DEEDS else quote(name)
+    return f"{told} ({words('not allowed')})" if refused else told
+
+
+def _actor(actor: str, words: Words) -> str:
+    if re.fullmatch(r"[UW][A-Z0-9]+", actor):
+        return mentions([actor])
+    return words(ACTORS[actor]) if actor in ACTORS else quote(actor)
 
 
 def help_text(usages: Iterable[tuple[str, str]], words: Words) -> Post:
