@@ -6,17 +6,19 @@ Public: other people's adapters are written against this file and join by the en
 from __future__ import annotations
 
 import json
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, field_validator
 
 
 class AudienceKind(StrEnum):
@@ -332,6 +334,55 @@ class Vault(Protocol):
     async def save(self, key: str, value: str) -> None: ...
 
 
+# --- durations in settings -------------------------------------------------------------------------------------------
+
+UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+PARTS = re.compile(r"\s*".join(rf"(?:(?P<{unit}>\d+(?:\.\d+)?)\s*{unit}(?![a-z]))?" for unit in UNITS), re.ASCII)
+BARE = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+LONGEST = 36_500 * UNITS["d"]  # a hundred years: what is reckoned with it stays a date
+NO_DURATION = "must be a duration such as 200ms, 30s, 15m, 1.5h, 1h30m or 2d; a bare number is seconds"
+
+
+def seconds_of(value: object) -> float:
+    """A duration in seconds: `200ms`, `30s`, `15m`, `1.5h`, `1h30m`, `2d`, a number (also as text: the environment
+    holds nothing else) or a timedelta. Raises ValueError with an example."""
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value) if abs(value) <= LONGEST else math.inf
+    else:
+        seconds = _told(value.strip()) if isinstance(value, str) else math.nan
+    if not 0 <= seconds <= LONGEST:  # NaN is neither
+        raise ValueError(NO_DURATION)
+    return seconds
+
+
+def _told(text: str) -> float:
+    if BARE.fullmatch(text):
+        return float(text)
+    parts = PARTS.fullmatch(text)
+    told = {unit: number for unit, number in parts.groupdict().items() if number} if parts else {}
+    return sum(float(number) * UNITS[unit] for unit, number in told.items()) if told else math.nan
+
+
+def shown_duration(duration: timedelta) -> str:
+    """As settings have it: `1h30m`, `200ms`, `0s`."""
+    left, parts = round(duration / timedelta(milliseconds=1)), []
+    for unit, seconds in UNITS.items():
+        number, left = divmod(left, round(seconds * 1000))
+        parts += [f"{number}{unit}"] if number else []
+    return "".join(parts) or "0s"
+
+
+#: For settings: the one way to write a duration, as a timedelta and as seconds.
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(lambda value: timedelta(seconds=seconds_of(value))),
+    PlainSerializer(shown_duration, return_type=str, when_used="json"),
+]
+Seconds = Annotated[float, BeforeValidator(seconds_of)]
+
+
 class AccountSettings(BaseModel):
     """What every `[accounts.NAME]` table may hold; a provider's own model adds its credentials."""
 
@@ -339,10 +390,17 @@ class AccountSettings(BaseModel):
 
     provider: str
     base_url: str
-    timeout: float = Field(default=30.0, gt=0, le=300)  # seconds, for one whole exchange
+    timeout: Seconds = 30.0  # for one whole exchange
     requests_per_second: float = Field(default=5.0, gt=0, le=1000)
     test_audience: str | None = None
     show_replies: bool = False
+
+    @field_validator("timeout")
+    @classmethod
+    def _within_reason(cls, value: float) -> float:
+        if not 0 < value <= 300:
+            raise ValueError("must be more than 0 and at most 5m; 30s is a good choice")
+        return value
 
 
 EXAMPLE = re.compile(r"(?i)^\W*$|^(x{3,}|changeme|change-me|example|secret|token|your[-_ ].*)$")
