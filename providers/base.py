@@ -5,11 +5,12 @@ Public: other people's adapters are written against this file and join by the en
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -196,20 +197,70 @@ class Callback:
     body: bytes
 
     def fields(self) -> dict[str, str]:
-        """The flat fields of a JSON object or a form, as text. Raises ValueError when it is neither."""
-        text = self.body.decode("utf-8-sig")
-        if text.lstrip().startswith(("{", "[")) or "json" in self.content_type:
-            value = json.loads(text)
+        """The flat fields of a JSON object or a form, as text. Raises ValueError when it is neither.
+
+        A field that is null is ``""``, a whole number has no fraction (22.0 is ``"22"``), and nothing in it is a
+        character that cannot be stored.
+        """
+        text = decoded(self.body, self.content_type)
+        if text.lstrip().startswith(("{", "[")) or "json" in self.content_type.lower():
+            value = parsed(text)
             if not isinstance(value, dict):
                 raise ValueError("the callback is JSON but no object")
-            return {str(key): _flat(item) for key, item in value.items()}
-        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=200))
+            return {_storable(key): _flat(item) for key, item in value.items()}
+        return {_storable(key): _storable(value) for key, value in self._form()}
+
+    def _form(self) -> Iterator[tuple[str, str]]:
+        """A form says its characters as bytes, plain or percent-encoded; what they mean is the charset's to say."""
+        raw = self.body.decode("latin-1")  # a character for each byte
+        for pair in parse_qsl(raw, keep_blank_values=True, max_num_fields=200, encoding="latin-1"):
+            key, value = (decoded(part.encode("latin-1"), self.content_type) for part in pair)
+            yield key, value
 
 
 def _flat(value: object) -> str:
     if isinstance(value, str):
-        return value
+        return _storable(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return "" if value is None else json.dumps(value)
+
+
+def _storable(text: str) -> str:
+    """Half a surrogate pair has no bytes, and a NUL has no place in a PostgreSQL text."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
+
+
+CHARSET = re.compile(r"""(?i)\bcharset\s*=\s*["']?([^\s"';,]{1,40})""")
+MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+#: Python's own notations, which it counts among the charsets and no vendor writes.
+NO_CHARSETS = frozenset({"idna", "punycode", "raw_unicode_escape", "unicode_escape", "undefined"})
+
+
+def decoded(body: bytes, content_type: str) -> str:
+    """A vendor's bytes as text: by their byte order mark, else by the declared charset, else as UTF-8.
+
+    What is none of these is read as Latin-1, in which every byte is a character: codes and ids are ASCII, so an accent
+    beside them makes nothing unreadable. An unknown charset counts as none.
+    """
+    declared = CHARSET.search(content_type)
+    names = [name for mark, name in MARKS if body.startswith(mark)]
+    names += [declared[1]] if declared else []
+    for name in (*names, "utf-8"):
+        try:
+            if codecs.lookup(name).name.replace("-", "_") not in NO_CHARSETS:
+                return body.decode(name)
+        except (LookupError, ValueError):  # no charset's name, or not its bytes
+            continue
+    return body.decode("latin-1")
+
+
+def parsed(text: str) -> Any:
+    """What this JSON says. Raises ValueError where it is none, or nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 @dataclass(frozen=True)
@@ -221,11 +272,8 @@ class Answer:
     body: bytes
 
     def json(self) -> Any:
-        """The parsed body. Raises ValueError when it is not JSON (a byte order mark is forgiven)."""
-        try:
-            return json.loads(self.body.decode("utf-8-sig"))
-        except RecursionError:
-            raise ValueError("nested too deeply") from None
+        """The parsed body, whatever its charset (see `decoded`). Raises ValueError when it is not JSON."""
+        return parsed(decoded(self.body, self.headers.get("content-type", "")))
 
 
 class ProviderError(Exception):
