@@ -27,7 +27,6 @@ from bot.settings import Settings, parse
 from bot.tables import metadata
 from bot.tracker import Tracker
 from bot.workflow import Desk, Workflow
-from providers.http import Http
 
 KINDS = ("sqlite", "postgresql")
 NOBODY = "http://127.0.0.1:9"  # an address where no vendor listens
@@ -97,9 +96,8 @@ class Core:
 
     async def close(self) -> None:
         await asyncio.gather(*self.dispatcher.running)
-        for provider in self.providers.values():
-            if isinstance(provider.transport, Http):
-                await provider.transport.aclose()
+        for account in self.providers.values():
+            await account.aclose()
 
 
 class Counts:

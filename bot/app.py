@@ -29,6 +29,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from starlette.applications import Starlette
 
 from bot import store
+from bot.accounts import Account, AccountVault, Room
 from bot.broadcast import Broadcast, Clock, micros, now
 from bot.catalogue import Catalogue
 from bot.database import AlreadyDispatching, Busy, Database, open_database, upgrade
@@ -53,6 +54,7 @@ from bot.words import words_for
 from bot.workflow import Desk, Workflow
 from providers.base import Provider
 from providers.http import Http
+from providers.registry import broken, packages
 from providers.registry import providers as known_providers
 
 log = structlog.get_logger(__name__)
@@ -81,37 +83,52 @@ class KeptSecrets:
         await self.database.write(lambda c: store.keep(c, f"vault:{self.account}:{key}", value, self.clock()))
 
 
-def open_accounts(settings: Settings, database: Database, clock: Clock) -> dict[str, Provider]:
+def open_accounts(settings: Settings, database: Database, clock: Clock) -> dict[str, Account]:
     """An adapter for each `[accounts.NAME]`. Raises SettingsError naming every setting that is wrong."""
     known, accounts, wrong = known_providers(), {}, []
     for name, raw in settings.accounts.items():
-        vendor = known.get(str(raw.get("provider")))
+        wanted = str(raw.get("provider"))
+        vendor = known.get(wanted)
         if vendor is None:
-            wrong.append(f"accounts.{name}.provider: choose one of {', '.join(sorted(known))}.")
+            hint = f"it cannot be used ({broken[wanted]})" if wanted in broken else "there is none of this name"
+            wrong.append(f"accounts.{name}.provider: {hint}; choose one of {', '.join(sorted(known))}.")
             continue
         try:
             accounts[name] = open_account(name, vendor, raw, settings, KeptSecrets(database, name, clock))
         except ValidationError as error:
             wrong += [_complaint(name, detail) for detail in error.errors(include_input=False, include_url=False)]
-        except ValueError as error:
+        except WrongAddress as error:
             wrong.append(f"accounts.{name}.base_url: {error}")
+        except Exception as error:
+            wrong.append(f"accounts.{name}: the adapter of {wanted} cannot be made ({type(error).__name__}: {error}).")
     if wrong:
         raise SettingsError(wrong)
     return accounts
 
 
+class WrongAddress(ValueError):
+    """The account's address must not be talked to."""
+
+
 def open_account(
     name: str, vendor: type[Provider], raw: Mapping[str, Any], settings: Settings, vault: KeptSecrets
-) -> Provider:
+) -> Account:
+    """The adapter behind its border; other people's in a room of its own, where nothing of it can hold others up."""
     account = vendor.Settings.model_validate(raw)
-    transport = Http(
-        account.base_url,
-        account.timeout,
-        account.requests_per_second,
-        allow_private_hosts=settings.allow_private_hosts,
-        allowed_hosts=frozenset({"127.0.0.1", "localhost", "::1"}) if settings.mode == "training" else None,
-    )
-    return vendor(name, account, transport, vault)
+    try:
+        transport = Http(
+            account.base_url,
+            account.timeout,
+            account.requests_per_second,
+            allow_private_hosts=settings.allow_private_hosts,
+            allowed_hosts=frozenset({"127.0.0.1", "localhost", "::1"}) if settings.mode == "training" else None,
+            not_processed=vendor.capabilities.not_processed,
+        )
+    except ValueError as error:
+        raise WrongAddress(str(error)) from None
+    adapter = vendor(name, account, transport, AccountVault(vault))
+    package = packages.get(str(raw["provider"]))
+    return Account(adapter, package or "bellcrier", Room(name) if package else None)
 
 
 def _complaint(name: str, detail: Mapping[str, Any]) -> str:
@@ -371,9 +388,8 @@ class Bot:
     async def close(self) -> None:
         if self._telling is not None:
             await self._telling
-        for provider in self.providers.values():
-            if isinstance(provider.transport, Http):
-                await provider.transport.aclose()
+        for account in self.providers.values():
+            await account.aclose()
         await self.database.close()
 
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 import structlog
 
+from bot.accounts import Account
 from bot.settings import AudienceSettings
-from providers.base import Audience, AudienceFound, Provider, ProviderError
+from providers.base import Audience, AudienceFound, ProviderError
 from providers.reading import UNREADABLE
 
 log = structlog.get_logger(__name__)
@@ -20,7 +21,7 @@ MOST_SIZES = 50  # a vendor that tells sizes one list at a time is not asked for
 class Catalogue:
     """The audiences of each account as the vendor told them last; nothing for a vendor that does not tell."""
 
-    def __init__(self, providers: Mapping[str, Provider], audiences: Mapping[str, AudienceSettings]) -> None:
+    def __init__(self, providers: Mapping[str, Account], audiences: Mapping[str, AudienceSettings]) -> None:
         self.providers, self.audiences = providers, audiences
         self._found: dict[str, list[AudienceFound]] = {}
         self._sizes: dict[str, int] = {}
@@ -37,7 +38,7 @@ class Catalogue:
             except ProviderError as error:
                 log.info("a vendor did not tell its audiences", account=account, error=type(error).__name__)
 
-    async def _ask(self, account: str, provider: Provider) -> None:
+    async def _ask(self, account: str, provider: Account) -> None:
         if provider.capabilities.discovers:
             self._found[account] = await provider.audiences()
         if not provider.capabilities.sizes:

@@ -404,6 +404,7 @@ def _over_http(content: dict[str, Any], address: str) -> None:
 @guarded
 def providers() -> None:
     """List the adapters and what each can do."""
+    from providers.registry import broken
     from providers.registry import providers as known
 
     for name, vendor in sorted(known().items()):
@@ -413,6 +414,8 @@ def providers() -> None:
         click.echo(f"{name}: {vendor.title}; {kinds}; {steps}; receipts: {able.receipts.replace('_', ' ')}")
         if able.legacy:
             click.echo(f"  {able.legacy}")
+    for name, reason in sorted(broken.items()):
+        click.echo(f"! {name} cannot be used: {reason}")
 
 
 @main.command()

@@ -9,6 +9,7 @@ import math
 from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -18,6 +19,7 @@ import structlog
 from sqlalchemy import Connection
 
 from bot import policy, receipts, store
+from bot.accounts import Account
 from bot.broadcast import (
     SECOND,
     Action,
@@ -43,12 +45,11 @@ from providers.base import (
     Accepted,
     Blocked,
     NotReady,
-    Paced,
-    Provider,
     ProviderError,
     Purpose,
     Receipts,
     Refused,
+    ReleaseGuard,
     Throttled,
     Unavailable,
     Uncertain,
@@ -62,6 +63,7 @@ CLAIM_AT_ONCE = 8
 JUMP = 60 * SECOND  # by which the wall clock may leave the steady one between two ticks
 ACCOUNT_AT_ONCE = 4  # sends of one account under way in one process; the others of its flood wait their turn
 LEASE_MARGIN = 20.0  # seconds by which a lease outlives the deadline of the work done under it
+UNWRITTEN_PAUSE = 1.0  # seconds before an answer is written again that the database did not take
 LAST_WRITE = 5.0  # seconds that a stopping process goes on trying to write an answer down
 MAX_TRIES = 8
 FIRST_LOOK = 60 * SECOND
@@ -120,7 +122,7 @@ class Dispatcher:
         database: Database,
         *,
         settings: Settings,
-        providers: dict[str, Provider],
+        providers: dict[str, Account],
         policies: dict[str, Policy],
         clock: Clock,
         owner: str,
@@ -145,6 +147,7 @@ class Dispatcher:
         self.under_way: dict[tuple[str, str], UnderWay] = {}  # by workspace and broadcast
         self.paused: frozenset[str] = frozenset()  # workspaces, as the database had them at the last tick
         self.heeded: dict[str, int | None] = {}  # paused or resumed here: None while it is written, then the last tick
+        self.unasked: dict[str, str] = {}  # accounts that released without asking, and their packages
         self.ticks = 0  # that began
         self.stopping = self.met = False  # `met`: a first tick has put right what others left
         self.seen: tuple[Micros, float] | None = None  # both clocks, at the last tick
@@ -506,9 +509,8 @@ class Dispatcher:
         try:
             async with asyncio.timeout(until - self.monotonic()):
                 prepared = await self.stager.prepare(row, until)
-                transport = self.providers[row.account].transport
-                if prepared is not None and row.state is State.SENDING and isinstance(transport, Paced):
-                    await transport.turn()
+                if prepared is not None and row.state is State.SENDING:
+                    await self.providers[row.account].turn()
                 return prepared
         except TimeoutError:
             raise Unavailable("The vendor took too long to prepare it.") from None
@@ -641,17 +643,28 @@ class Dispatcher:
         self.writing.add(settling)
         settling.add_done_callback(self.writing.discard)
         await asyncio.shield(settling)
+        await self._remember_unasked(self.providers[row.account])
 
-    async def _call(self, provider: Provider, row: Broadcast, deadline: float) -> Accepted | Exception:
+    async def _remember_unasked(self, account: Account) -> None:
+        """For `doctor`: this adapter released without asking whether it still might, or does no more."""
+        package = account.package if account.unasked else ""
+        if self.unasked.get(account.account, "") == package:
+            return
+        self.unasked[account.account] = package
+        name = f"unasked:{account.account}"
+        with suppress(Busy, Unsure):
+            await self.database.write(lambda c: store.keep(c, name, package, self.clock()))
+
+    async def _call(self, account: Account, row: Broadcast, deadline: float) -> Accepted | Exception:
         """The one call. Whatever happens to it, its outcome is a value from here on.
 
         Its first byte leaves before `deadline`, and its answer is waited for until half of the lease's margin is left.
         """
-        token = last_moment.set(lambda: self._still_right(row, deadline))
+        token = last_moment.set(ReleaseGuard(lambda: self._still_right(row, deadline)))
         try:
             self._still_right(row, deadline)
             async with asyncio.timeout(deadline + self.margin / 2 - self.monotonic()):
-                return await provider.release(row.message(self._callback_url(row)), row.staged)
+                return await account.release(row.message(self._callback_url(row)), row.staged)
         except asyncio.CancelledError:
             return Uncertain("the bot was stopped while it was going out.")
         except Exception as error:
@@ -680,9 +693,18 @@ class Dispatcher:
             except NotFound:
                 log.error("what an answer was about is gone", broadcast=row.id, attempt=row.attempt)
                 return
-            except Exception:
+            except (Busy, Unsure):
                 log.exception("could not write an outcome yet", broadcast=row.id)
-            await asyncio.sleep(10.0)
+            except Exception:
+                log.exception("could not write an outcome", broadcast=row.id)
+                work = partial(self._write_unwritable, row=row)  # nothing that can be written is waited for endlessly
+            await asyncio.sleep(UNWRITTEN_PAUSE)
+
+    def _write_unwritable(self, connection: Connection, row: Broadcast) -> None:
+        """What came of it could not be stored, whatever was in it: that is not known any more, and people are asked."""
+        current = store.find(connection, row.workspace, row.id, lock=True)
+        if self._holds(current, row):
+            self._write_lost(connection, current, Uncertain("the answer could not be stored."))
 
     def _write_outcome(self, connection: Connection, row: Broadcast, outcome: Outcome) -> None:
         """What came of this attempt, if it is still the one. One that was given up meanwhile hears it late."""
@@ -856,7 +878,7 @@ class Dispatcher:
         holder = store.lease_holder(connection, f"quote:{account}", self._lease_now(connection))
         return holder is not None and (holder == self.owner or not self.database.exclusive)
 
-    async def _ask_size(self, row: Broadcast, provider: Provider) -> None:
+    async def _ask_size(self, row: Broadcast, provider: Account) -> None:
         if provider.capabilities.sizes:
             found = await provider.size(row.vendor_audience)
             if found is not None and found.size not in (None, UNREADABLE):

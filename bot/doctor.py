@@ -13,11 +13,12 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import store
+from bot.accounts import Account
 from bot.app import Bot
 from bot.database import Unusable
 from bot.hours import Policy
 from bot.settings import Settings, SettingsError, require_slack
-from providers.base import Provider, ProviderError, Receipts
+from providers.base import ProviderError, Receipts
 
 SCOPES = (
     "commands",
@@ -158,11 +159,23 @@ async def _channel(bot: Bot, channel: str) -> Finding:
 async def _accounts(bot: Bot) -> AsyncIterator[Finding]:
     for name, provider in bot.providers.items():
         yield await _account(name, provider)
+        if package := await _unasked(bot, name):
+            cause = f"{package} sends without asking first whether it still may, so a pause cannot stop it in time."
+            fix = "Let its author read the rules of docs/adding-a-provider.md."
+            yield Finding(f"accounts.{name}.adapter", "warning", cause, fix)
         if provider.capabilities.legacy:
             yield Finding(f"accounts.{name}", "warning", provider.capabilities.legacy)
 
 
-async def _account(name: str, provider: Provider) -> Finding:
+async def _unasked(bot: Bot, account: str) -> str | None:
+    """The package that released without asking, if it did so the last time."""
+    try:
+        return await bot.database.read(lambda c: store.load_kept(c, f"unasked:{account}"))
+    except Exception:  # the database has its own finding
+        return None
+
+
+async def _account(name: str, provider: Account) -> Finding:
     try:
         check = await provider.check()
     except ProviderError as error:

@@ -14,12 +14,13 @@ import structlog
 from sqlalchemy import Connection
 
 from bot import policy, receipts, store, timetable
+from bot.accounts import UNREADABLE, Account
 from bot.broadcast import SECOND, Action, Broadcast, Clock, Sentence, steady
 from bot.database import Busy, Database, Unsure
 from bot.settings import Settings
 from bot.store import NOT_AGREED, Leftover, Note
 from bot.voices import asks
-from providers.base import NotReady, Provider, ProviderError, Quote, Refused, Staged, open_for_quote
+from providers.base import NotReady, ProviderError, Quote, Refused, Staged, open_for_quote
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +41,7 @@ class Stager:
         self,
         database: Database,
         settings: Settings,
-        providers: dict[str, Provider],
+        providers: dict[str, Account],
         clock: Clock,
         monotonic: Callable[[], float] = steady,
     ) -> None:
@@ -54,18 +55,17 @@ class Stager:
         provider = self.providers[row.account]
         if provider.capabilities.sizes:
             found = await provider.size(row.vendor_audience)
-            if found is not None and found.size is not None and _outgrown(row, found.size):
-                await self._outgrow(row, found.size, until)
+            if await self._went_back(row, found.size if found is not None else None, until):
                 return None
         return await self._stage(row, provider, until) if provider.capabilities.two_step else row
 
-    async def _stage(self, row: Broadcast, provider: Provider, until: float) -> Broadcast | None:
+    async def _stage(self, row: Broadcast, provider: Account, until: float) -> Broadcast | None:
         for pause in (*STAGING_PAUSES, *[STAGING_PAUSES[-1]] * 1000):
             staged = await self._stage_once(provider, row)
             if staged is not None:
                 row = await self._keep(row, staged, until)
-                if staged.contacts is not None and _outgrown(row, staged.contacts):
-                    await self._outgrow(row, staged.contacts, until)
+                told = staged.contacts
+                if (staged.ready or told is not None) and await self._went_back(row, told, until):
                     return None
             if staged is None or staged.ready:
                 return row
@@ -77,7 +77,7 @@ class Stager:
             await asyncio.sleep(pause)
         return row
 
-    async def _stage_once(self, provider: Provider, row: Broadcast) -> Staged | None:
+    async def _stage_once(self, provider: Account, row: Broadcast) -> Staged | None:
         try:
             return await provider.stage(row.message(), row.staged)
         except NotReady:
@@ -88,7 +88,8 @@ class Stager:
     async def _keep(self, row: Broadcast, staged: Staged, until: float) -> Broadcast:
         def keep(connection: Connection) -> Broadcast | None:
             receipts.own_ids(connection, row, [staged.id])
-            kept = store.touch(connection, row, self.clock(), staged=staged, size=staged.contacts or row.size)
+            size = row.size if staged.contacts in (None, UNREADABLE) else staged.contacts
+            kept = store.touch(connection, row, self.clock(), staged=staged, size=size)
             if kept is None:  # stopped meanwhile: what was made at the vendor must not stay open there
                 store.leave_over(connection, row, staged, self.clock())
             return kept
@@ -98,10 +99,35 @@ class Stager:
             raise Overtaken(row.id)
         return kept
 
-    async def _outgrow(self, row: Broadcast, size: int, until: float) -> None:
-        """More people than were approved: back to as many approvers as a send of that size needs."""
-        values = {"size": size, "bound": row.bound or 0}
-        said = Note(Sentence("It would reach {size} people, more than the {bound} that were approved.", values))
+    async def _went_back(self, row: Broadcast, told: int | None, until: float) -> bool:
+        """More people than were approved, or nobody can say how many: back to as many approvers as that needs.
+
+        What a vendor does not tell counts as the audience's `max_size`; what it tells so that nobody can read it, as
+        more than any bound.
+        """
+        most = self._max_size(row)
+        size = most if told is None else told
+        if row.bound is None or (size if size is not None else UNREADABLE) <= row.bound:
+            return False
+        if told is None or told == UNREADABLE:
+            template = "The vendor does not say how many people it would reach, and at most {bound} were approved."
+            await self._ask_about_size(
+                row, None, most if told is None else None, Sentence(template, _bound(row)), until
+            )
+        else:
+            said = Sentence(
+                "It would reach {size} people, more than the {bound} that were approved.", {"size": told, **_bound(row)}
+            )
+            await self._ask_about_size(row, told, told, said, until)
+        return True
+
+    def _max_size(self, row: Broadcast) -> int | None:
+        audience = self.settings.audiences.get(row.audience)
+        return audience.max_size if audience is not None else None
+
+    async def _ask_about_size(
+        self, row: Broadcast, size: int | None, bound: int | None, said: Sentence, until: float
+    ) -> None:
         need = policy.need_for(
             self.settings.approval,
             purpose=row.purpose,
@@ -110,11 +136,11 @@ class Stager:
             size=size,
             doubtful=False,
         )
-        changes: dict[str, Any] = {"size": size, "bound": size, "approvers": need.approvers}
+        changes: dict[str, Any] = {"size": size, "bound": bound, "approvers": need.approvers}
         changes["quorum"] = max(row.quorum, need.quorum, 1)
 
         def go_back(connection: Connection) -> None:
-            self.ask_again(connection, row, said, **changes)
+            self.ask_again(connection, row, Note(said), **changes)
 
         await self.database.write_until(until, go_back, clock=self.monotonic)
 
@@ -130,7 +156,7 @@ class Stager:
 
     # --- a quote -----------------------------------------------------------------------------------------------------
 
-    async def quote(self, row: Broadcast, provider: Provider) -> Quote | None:
+    async def quote(self, row: Broadcast, provider: Account) -> Quote | None:
         """Size and cost before the approval. The campaign that it takes is on record before anything is asked of it,
         for whoever is there when this process is not. Raises a ProviderError, Busy or Unsure."""
         left: list[Leftover] = []
@@ -178,5 +204,5 @@ class Stager:
         return False
 
 
-def _outgrown(row: Broadcast, size: int) -> bool:
-    return row.bound is not None and size > row.bound
+def _bound(row: Broadcast) -> dict[str, str | int | Sentence]:
+    return {"bound": row.bound or 0}

@@ -14,12 +14,13 @@ import structlog
 from sqlalchemy import Connection
 
 from bot import receipts, store
+from bot.accounts import Account
 from bot.broadcast import SECOND, Action, Broadcast, Clock, Micros, Sentence, State, micros
 from bot.database import Busy, Database, OutOfOrder, Unsure
 from bot.receipts import Heard, Tally
 from bot.settings import Settings
 from bot.store import Note, Owner
-from providers.base import Evidence, Provider, ProviderError, Receipt, ReceiptKind
+from providers.base import Evidence, ProviderError, Receipt, ReceiptKind
 from providers.reading import number_of
 
 log = structlog.get_logger(__name__)
@@ -60,7 +61,7 @@ class Tracker:
         database: Database,
         *,
         settings: Settings,
-        providers: Mapping[str, Provider],
+        providers: Mapping[str, Account],
         clock: Clock,
         key: bytes,
         wake: Callable[[], None],
@@ -308,13 +309,13 @@ class Tracker:
         await self.database.write(lambda c: self._finish(c, row))
         self.wake()
 
-    def _vendor_of(self, row: Broadcast) -> Provider | None:
+    def _vendor_of(self, row: Broadcast) -> Account | None:
         """Who may know something of it: nobody of the other mode, nor another vendor who has the account by now."""
         provider = self.providers.get(row.account)
         knows = provider is not None and provider.name == row.provider and row.mode == self.settings.mode
         return provider if knows else None
 
-    async def _poll(self, provider: Provider, row: Broadcast) -> None:
+    async def _poll(self, provider: Account, row: Broadcast) -> None:
         turn = (self.clock() // SECOND) % max(len(row.ids), 1)  # a long list is read in turns, not from its head
         ids = (row.ids[turn:] + row.ids[:turn])[:IDS_A_POLL]
         try:
@@ -361,10 +362,7 @@ class Tracker:
         try:
             return await provider.look_up(row.message(), row.staged, row.ids)
         except ProviderError as error:
-            return Evidence(False, error.template.format_map(error.values))
-        except Exception as error:
-            log.error("a look-up broke", broadcast=row.id, error=type(error).__name__)
-            return Evidence(False, "The vendor could not be asked.")
+            return Evidence(False, error.template, values=error.values)
 
     def _weigh(self, connection: Connection, row: Broadcast, evidence: Evidence) -> None:
         current, now = store.find(connection, row.workspace, row.id, lock=True), self.clock()
@@ -374,12 +372,13 @@ class Tracker:
         if reported and not evidence.sent:  # while it was not unknown yet: whoever was sending it had died unnoticed
             evidence = Evidence(True, REPORTED, reported)
         if evidence.sent:
-            told = Sentence(evidence.sentence)
+            told = Sentence(evidence.sentence, evidence.values)
             self._mark_proven(connection, current, evidence.ids or current.ids, told)
         elif _worth_saying(now - current.changed_at):
             template = "Still not known whether it went out. {evidence} Please say above what happened."
-            said = Note(Sentence(template, {"evidence": Sentence(evidence.sentence)}), current.requester)
-            store.write_audit(connection, current, "clock", "ask", current.state, now, evidence.sentence)
+            seen = Sentence(evidence.sentence, evidence.values)
+            said = Note(Sentence(template, {"evidence": seen}), current.requester)
+            store.write_audit(connection, current, "clock", "ask", current.state, now, str(seen))
             store.say(connection, current, now, [said])
 
 

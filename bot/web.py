@@ -23,10 +23,11 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from bot import receipts, store
+from bot.accounts import Account, AdapterBroke
 from bot.database import Busy, Database, Unsure
 from bot.dispatch import token_for
 from bot.tracker import Tracker
-from providers.base import Callback, Provider, Receipts
+from providers.base import Callback, Receipts
 
 log = structlog.get_logger(__name__)
 
@@ -166,7 +167,7 @@ class CallbackDoor:
 
     database: Database
     tracker: Tracker
-    providers: Mapping[str, Provider]
+    providers: Mapping[str, Account]
     key: bytes
     meters: Meters
     guesses: Guesses = field(default_factory=Guesses)
@@ -194,12 +195,12 @@ class CallbackDoor:
             return await self._take(request, provider, account, token)
         except TooLarge:
             return 413
-        except (Busy, Unsure):
+        except (Busy, Unsure, AdapterBroke):
             return 503  # the vendor asks again; acknowledged and lost would be worse
         except (ValueError, RecursionError, KeyError, ClientDisconnect):
             return 400
 
-    async def _take(self, request: Request, provider: Provider, account: str, token: str) -> int:
+    async def _take(self, request: Request, provider: Account, account: str, token: str) -> int:
         peer = request.client.host if request.client else ""
         dispatched = None
         if provider.capabilities.receipts is Receipts.PER_DISPATCH:
@@ -216,7 +217,7 @@ class CallbackDoor:
             await self.guesses.wrong(peer)
             return 404
         body = await read_body(request, CALLBACK_BODY)
-        receipts = provider.read_callback(Callback(request.headers.get("content-type", ""), body))
+        receipts = await provider.receipts_in(Callback(request.headers.get("content-type", ""), body))
         await self.tracker.record(account, receipts, dispatched)
         return 200
 

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from bot import policy, store, text, timetable
+from bot.accounts import Account
 from bot.broadcast import (
     SECOND,
     TRANSITIONS,
@@ -42,7 +43,7 @@ from bot.schedule import Schedule, cover_of
 from bot.settings import AudienceSettings, Settings
 from bot.store import NO_LEASE, NOT_AGREED, Note
 from bot.voices import asks, before_start, draft_notice
-from providers.base import Provider, Purpose
+from providers.base import Purpose
 
 TWIN_WINDOW = 60 * SECOND  # the same request again within this is a repeated command, not a wish
 FURTHEST = 2 * 366 * 24 * 3600 * SECOND
@@ -75,14 +76,14 @@ class Desk:
     """What can be written to, and how: the settings' audiences, their accounts and their policies."""
 
     settings: Settings
-    providers: Mapping[str, Provider]
+    providers: Mapping[str, Account]
     policies: Mapping[str, Policy]
     catalogue: Catalogue
 
     def audience(self, name: str) -> AudienceSettings | None:
         return self.settings.audiences.get(name)
 
-    def provider_of(self, audience: AudienceSettings) -> Provider:
+    def provider_of(self, audience: AudienceSettings) -> Account:
         return self.providers[audience.account]
 
     def mention_for(self, name: str, purpose: Purpose) -> str | None:

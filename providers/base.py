@@ -11,6 +11,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -89,6 +90,7 @@ class Capabilities:
     sender_rule: str = ""  # what that means, as a sentence
     text: TextLimits = field(default_factory=TextLimits)
     placeholders: tuple[str, ...] = ()
+    not_processed: frozenset[int] = frozenset()  # statuses of a release that the vendor documents as "nothing was done"
     legacy: str | None = None  # a sentence, shown wherever a person meets the vendor
 
 
@@ -156,11 +158,12 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a look-up found. Only `sent` True is proof; absence proves nothing."""
+    """What a look-up found. Only `sent` True is proof; absence proves nothing. `values` fill the `sentence`."""
 
     sent: bool
     sentence: str
     ids: tuple[str, ...] = ()
+    values: Mapping[str, str | int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -298,7 +301,10 @@ class ProviderError(Exception):
         self.detail, self.code, self.setting = detail, code, setting
 
     def __str__(self) -> str:
-        return self.template.format_map(self.values)
+        try:
+            return self.template.format_map(self.values)
+        except (LookupError, ValueError, AttributeError, TypeError):  # a sentence with braces that name no value
+            return str(self.template)
 
 
 class Refused(ProviderError):
@@ -335,9 +341,85 @@ class Uncertain(ProviderError):
         return error
 
 
-#: Called once, just before the first byte of a release leaves. It raises when the release must not happen any more
-#: (lease lapsed, kill switch); then nothing has left. Transports of other people's adapters call it too.
+#: Called just before the first byte of a release leaves. It raises when the release must not happen any more (lease
+#: lapsed, kill switch), or when one has left already; then nothing leaves. Transports of other people's adapters call
+#: it too, best by way of `releasing`.
 last_moment: ContextVar[Callable[[], None] | None] = ContextVar("last_moment", default=None)
+
+
+class ReleaseGuard:
+    """What the bot sets as `last_moment` while it is in `Provider.release`: one releasing call leaves, whatever the
+    adapter does, and "nothing was sent" is believed only where the road itself saw that it may be true.
+
+    `check` raises when the release must not happen any more.
+    """
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check = check
+        self.asked = False  # was it asked at all before the end?
+        self.blocked = False  # a second releasing call was stopped
+        self._left = False  # one is out, and nothing says that the vendor did not process it
+        self._status: int | None = None  # of its answer, once that is here as a whole
+        self._seen = False  # the road tells us what it does
+        self._wrote = False  # something that is no release and no read may have had an effect
+        self._closed = False
+
+    def __call__(self) -> None:
+        self.asked = True
+        if self._left or self._closed:
+            self.blocked = True
+            raise Uncertain("The adapter wanted to send a second time, which it must not. The first may have gone out.")
+        try:
+            self._check()
+        except ProviderError:
+            self._seen = True
+            raise
+        self._left, self._status = True, None
+
+    def opens(self) -> None:
+        """A road that tells what it does is being used."""
+        self._seen = True
+
+    def answered(self, status: int, *, not_processed: bool = False) -> None:
+        """The releasing call has its whole answer. `not_processed`: the vendor documents that nothing was done then,
+        so it may be asked once more."""
+        self._status = status
+        if not_processed:
+            self._left = False
+
+    def writes(self, *, effect: bool) -> None:
+        """A call that was not declared to be the release, nor to be harmless, and that may have had an effect."""
+        self._wrote = self._wrote or effect
+
+    def close(self) -> None:
+        """Whoever waited has given up: nothing more of it leaves."""
+        self._closed = True
+
+    def nothing_left(self, error: ProviderError) -> bool:
+        """May this error mean that nothing was sent?
+
+        Of a 3xx and a 5xx nobody knows what the vendor did. What makes us ask again needs a status that says no.
+        """
+        if self.blocked or self._wrote:
+            return False
+        if not self._left:
+            return self._seen
+        if self._status is None or isinstance(error, Unavailable):
+            return False
+        if isinstance(error, Throttled | NotReady):
+            return 400 <= self._status < 500
+        return self._status < 300 or 400 <= self._status < 500
+
+
+@contextmanager
+def releasing() -> Iterator[ReleaseGuard]:
+    """For a road of one's own: the one releasing exchange. Call what it gives just before the first byte leaves, and
+    tell its `answered` the status once the whole answer is here. What is raised before that call has sent nothing."""
+    check = last_moment.get()
+    guard = check if isinstance(check, ReleaseGuard) else ReleaseGuard(check or (lambda: None))
+    guard.opens()
+    yield guard
+
 
 #: Told, where it is set, of a campaign that lies open at the vendor for a quote alone, as soon as it has an id. Whoever
 #: set it then throws the campaign away with `recall`, even if this process dies; else `quote` does so itself. An
@@ -357,11 +439,13 @@ class Transport(Protocol):
         json: object | None = None,
         headers: Mapping[str, str] | None = None,
         release: bool = False,
+        harmless: bool = False,
     ) -> Answer:
         """One HTTP exchange, any status. Raises Unavailable before the first byte has left and Uncertain after it.
 
         `url` absolute or relative to the account's base URL. `release`: this is the one call that makes phones ring,
-        so it takes a fresh connection and `last_moment` is asked first.
+        so it takes a fresh connection and `last_moment` is asked first. `harmless`: it has no effect on anybody's
+        phone though it is no GET, as a login has none; say so where `Provider.release` makes such a call.
         """
         ...
 

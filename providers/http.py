@@ -17,10 +17,20 @@ from urllib.parse import quote, urlsplit
 import httpx
 from aiolimiter import AsyncLimiter
 
-from providers.base import Answer, ProviderError, Refused, Throttled, Unavailable, Uncertain, last_moment
+from providers.base import (
+    Answer,
+    ProviderError,
+    Refused,
+    ReleaseGuard,
+    Throttled,
+    Unavailable,
+    Uncertain,
+    last_moment,
+)
 
 BODY_CAP = 1024 * 1024  # bytes; no answer of these vendors comes near it
 LONGEST_WAIT = 300.0  # seconds that a vendor's Retry-After may make us wait
+READS = frozenset({"GET", "HEAD", "OPTIONS"})
 MOST_READS = 8  # at once; the client's pool slows down beyond about ten
 
 for _name in ("httpx", "httpcore"):  # they log whole URLs, and one vendor takes the text in its URL
@@ -39,7 +49,7 @@ class Http:
     """The road to one account's vendor: deadline over the whole exchange, capped body, no redirects, no proxies.
 
     `base_url` is checked here: ValueError for plain http or a private host unless `allow_private_hosts`.
-    `allowed_hosts`: nothing else may be reached at all.
+    `allowed_hosts`: nothing else may be reached at all. `not_processed`: see `providers.base.Capabilities`.
     """
 
     def __init__(
@@ -50,8 +60,10 @@ class Http:
         *,
         allow_private_hosts: bool,
         allowed_hosts: frozenset[str] | None = None,
+        not_processed: frozenset[int] = frozenset(),
     ) -> None:
         self.allow_private_hosts, self.allowed_hosts = allow_private_hosts, allowed_hosts
+        self.not_processed = not_processed
         self.base_url, self.timeout = base_url.rstrip("/"), timeout
         self.check(self.base_url)
         self._turns = 0  # releases that have waited already
@@ -79,15 +91,18 @@ class Http:
         json: object | None = None,
         headers: Mapping[str, str] | None = None,
         release: bool = False,
+        harmless: bool = False,
     ) -> Answer:
         """See `providers.base.Transport`. Never retries, never follows, never names the URL in what it raises."""
+        flight = Flight(release, effect=not harmless and method.upper() not in READS)
         target = self._target(url, query)
-        flight = Flight(release)
         try:
             async with asyncio.timeout(self.timeout):
                 await self._wait(release)
                 await self._refuse_private(target)
-                return await self._exchange(flight, method, target, json, headers)
+                answer = await self._exchange(flight, method, target, json, headers)
+            flight.answered(answer.status, self.not_processed)
+            return answer
         except ProviderError:
             raise
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, EOFError, TooBig) as error:
@@ -185,23 +200,36 @@ class TooBig(Exception):
 
 
 class Flight:
-    """One request on its way: has its first byte left?"""
+    """One request on its way: has its first byte left? Inside a release its guard is told what becomes of it."""
 
-    def __init__(self, release: bool) -> None:
-        self.release, self.left = release, False
+    def __init__(self, release: bool, *, effect: bool = False) -> None:
+        self.release, self.effect, self.left = release, effect, False
+        self._check = last_moment.get()
+        self._guard = self._check if isinstance(self._check, ReleaseGuard) else None
+        if self._guard is not None:
+            self._guard.opens()
 
     async def trace(self, name: str, _info: Mapping[str, Any]) -> None:
         if name == "http11.send_request_headers.started":
-            check = last_moment.get()
-            if self.release and check is not None:
-                check()  # raising here: the vendor sees nothing
+            if self.release and self._check is not None:
+                self._check()  # raising here: the vendor sees nothing
             self.left = True
+
+    def answered(self, status: int, not_processed: frozenset[int]) -> None:
+        if self._guard is None:
+            return
+        if self.release:
+            self._guard.answered(status, not_processed=status in not_processed)
+        else:
+            self._guard.writes(effect=self.effect and not 400 <= status < 500)
 
     def told(self, error: Exception) -> ProviderError:
         """This failure in our words: before the first byte it is safe to ask again, after it nobody knows."""
         detail = type(error).__name__
         if not self.left:
             return Unavailable("The vendor could not be reached.", detail=detail)
+        if self._guard is not None and not self.release:
+            self._guard.writes(effect=self.effect)
         if isinstance(error, TooBig):
             return Uncertain("The vendor answered with far more than an answer.", detail=detail)
         return Uncertain("The connection broke before the vendor's answer was complete.", detail=detail)

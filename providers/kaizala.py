@@ -92,6 +92,7 @@ class Kaizala(Provider):
         discovers=True,
         sizes=True,
         text=TextLimits(max_gsm7=4000, max_ucs2=4000, max_parts=1, segments=False),
+        not_processed=frozenset({401, 308}),  # an access token that ended; the user's endpoint has moved
         legacy=RETIRED,
     )
     settings: KaizalaSettings

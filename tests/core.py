@@ -18,7 +18,6 @@ from bot.policy import Person
 from bot.tracker import Tracker
 from bot.workflow import Desk, Workflow
 from providers.base import Purpose
-from providers.http import Http
 from sandbox.server import Sandbox
 from tests.ground import changed, raw_settings
 
@@ -104,9 +103,8 @@ class Core:
         return [str(step["action"]) for step in history]
 
     async def close(self) -> None:
-        for provider in self.providers.values():
-            assert isinstance(provider.transport, Http)
-            await provider.transport.aclose()
+        for account in self.providers.values():
+            await account.aclose()
 
     async def run(self, *dispatchers: Dispatcher) -> None:
         """Tick until nothing is under way."""

@@ -30,6 +30,7 @@ ROOT = Path(__file__).parent.parent
 FIRST = {
     "words",
     "_complaint",
+    "AdapterBroke",
     "HeldBack",
     "Sentence",
     "NotAllowed",

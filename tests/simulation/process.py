@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
+from bot.accounts import Account
 from bot.broadcast import Micros
 from bot.catalogue import Catalogue
 from bot.dispatch import Dispatcher
@@ -23,7 +24,7 @@ from bot.tracker import Recorded, Tracker
 from bot.voices import Voices
 from bot.web import CallbackDoor
 from bot.workflow import Desk, Workflow
-from providers.base import AccountSettings, Provider
+from providers.base import AccountSettings
 from tests.simulation.store import StoreFault, View
 from tests.simulation.vendors import ADAPTERS, NoVault, Wire
 from tests.simulation.witness import STRANGER
@@ -60,7 +61,7 @@ class Process:
         self.stalls_in: int | None = None
         self.stall = self.stalled_until = self.cut_off_until = 0.0
         self.database = View(world.memory, self, world.conditions.exclusive)
-        self.providers: dict[str, Provider] = {account: self._open(account) for account in world.settings.accounts}
+        self.providers: dict[str, Account] = {account: self._open(account) for account in world.settings.accounts}
         self._build(parts)
         self.bells: dict[str, Callable[[], Awaitable[None]]] = {
             "dispatch": self.dispatcher.tick,
@@ -72,10 +73,10 @@ class Process:
         }
         self._ringing: dict[str, asyncio.Task[None]] = {}
 
-    def _open(self, account: str) -> Provider:
+    def _open(self, account: str) -> Account:
         settings = AccountSettings.model_validate(self.world.settings.accounts[account])
         wire = Wire(self, self.world.vendor(account))
-        return ADAPTERS[account](account, settings, wire, NoVault())
+        return Account(ADAPTERS[account](account, settings, wire, NoVault()))
 
     def _build(self, parts: Parts) -> None:
         world, settings = self.world, self.world.settings

@@ -30,11 +30,12 @@ from providers.base import (
     ReceiptKind,
     Receipts,
     Refused,
+    ReleaseGuard,
     Staged,
     Throttled,
     Unavailable,
     Uncertain,
-    last_moment,
+    releasing,
 )
 from tests.simulation.world import AUDIENCES, CANARY_NUMBER, CANARY_TEXT, SECRET_KEY, TIMEOUT
 
@@ -240,21 +241,27 @@ class Wire:
         json: object | None = None,
         headers: Mapping[str, str] | None = None,
         release: bool = False,
+        harmless: bool = False,
     ) -> Answer:
+        if not release:
+            return await self._call(url, json, None)
+        with releasing() as guard:
+            return await self._call(url, json, guard)
+
+    async def _call(self, url: str, json: object | None, guard: ReleaseGuard | None) -> Answer:
         body: dict[str, Any] = dict(json) if isinstance(json, Mapping) else {}
-        fate = self.world.fate(release=release)
+        fate = self.world.fate(release=guard is not None)
         await self.process.seam(f"before {url}")
         if fate is Fate.UNREACHABLE or self.vendor.away_until > self.world.time():
             await asyncio.sleep(self.world.chance.choice((0, 5)))
             raise Unavailable("The vendor could not be reached.")
-        if not release:
+        if guard is None:
             return await self._exchange(fate, url, body, patience=TIMEOUT)
-        check = last_moment.get()
-        if check is not None:
-            check()
+        guard()
         left = self.world.witness.first_byte(self.process, self.vendor, self.vendor.asked_to_send(url, body))
         answer = await self._exchange(fate, url, body, patience=10**6)  # the bot has a deadline of its own
         left.answered(answer.status)
+        guard.answered(answer.status)
         return answer
 
     async def _exchange(self, fate: Fate, url: str, body: Mapping[str, Any], patience: float) -> Answer:

@@ -1,0 +1,320 @@
+"""Adapters of other people that loop, lie, hang, raise, return and end whatever they like: what they can do to others
+and to a broadcast of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, web
+from click.testing import CliRunner
+from sqlalchemy import select
+
+from bot import store, tables
+from bot.accounts import Account
+from bot.broadcast import SECOND, Broadcast, Sentence, State
+from bot.cli import main
+from bot.dispatch import Dispatcher
+from providers import registry
+from providers.base import Callback
+from sandbox.server import Sandbox
+from tests.core import TEAM, Core, MakeCore
+from tests.ground import StartBot, free_port
+from tests.test_story import HERE, card, thread_text
+from tests.test_trouble import ask
+
+PACKAGE = Path(__file__).parent / "outside" / "bellcrier_mischief.py"
+
+
+class Office:
+    """Mischief's side of the wire: what it was asked to send, and what it took."""
+
+    def __init__(self) -> None:
+        self.port, self.asked, self.taken = free_port(), list[str](), list[tuple[str, str]]()
+        self.statuses: dict[str, int] = {}  # by recipient
+
+    async def send(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self.asked.append(body["to"])
+        status = self.statuses.get(body["to"], 201)
+        if status == 201:
+            self.taken.append((body["reference"].split("-")[0], body["to"]))
+        return web.json_response({}, status=status)
+
+
+@pytest.fixture
+async def office() -> AsyncIterator[Office]:
+    made, site = Office(), web.Application()
+    site.router.add_post("/{tail:.*}send", made.send)
+    runner = web.AppRunner(site, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", made.port).start()
+    yield made
+    await runner.cleanup()
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The package as pip would leave it."""
+    folder = tmp_path / "site"
+    (folder / "bellcrier_mischief-1.0.dist-info").mkdir(parents=True)
+    shutil.copy(PACKAGE, folder)
+    (folder / "bellcrier_mischief-1.0.dist-info" / "METADATA").write_text("Name: bellcrier-mischief\nVersion: 1.0\n")
+    entries = folder / "bellcrier_mischief-1.0.dist-info" / "entry_points.txt"
+    entries.write_text("[bellcrier.providers]\nmischief = bellcrier_mischief:Mischief\n")
+    monkeypatch.syspath_prepend(str(folder))
+    registry.providers.cache_clear()
+    yield entries
+    registry.providers.cache_clear()
+    sys.modules.pop("bellcrier_mischief", None)
+
+
+def settings_for(office: Office, behaviour: str, path: str = "") -> dict[str, Any]:
+    return {
+        "accounts.mischief": {
+            "provider": "mischief",
+            "base_url": f"http://127.0.0.1:{office.port}{path}",
+            "behaviour": behaviour,
+            "timeout": 1.5,
+            "requests_per_second": 1000,
+        },
+        "audiences.fans": {"account": "mischief", "kind": "list", "id": "L7", "policy": "always", "max_size": 10},
+    }
+
+
+MakeMischief = Callable[..., Core]
+
+
+@pytest.fixture
+def mischievous(installed: Path, office: Office, make_core: MakeCore) -> MakeMischief:
+    def make(behaviour: str, path: str = "") -> Core:
+        return make_core(**settings_for(office, behaviour, path))
+
+    return make
+
+
+def dispatcher_of(core: Core) -> Dispatcher:
+    made = core.dispatcher("one")
+    made.margin = 1.0  # seconds by which an answer is waited for beyond the timeout, twice
+    return made
+
+
+async def tick_on(core: Core, dispatcher: Dispatcher, seconds: int = 400) -> None:
+    """Time passes, and everything that wants to be tried again is."""
+    for _ in range(4):
+        await core.run(dispatcher)
+        core.now += seconds // 4 * SECOND
+
+
+async def lived(core: Core, dispatcher: Dispatcher) -> tuple[Broadcast, Broadcast]:
+    """One broadcast of the mischievous account and one of another, and all that comes of both."""
+    theirs, other = await core.approved(audience="fans", text="Hello"), await core.approved()
+    await tick_on(core, dispatcher)
+    return await core.row(theirs.id), await core.row(other.id)
+
+
+async def said_of(core: Core, row: Broadcast) -> str:
+    """All that the thread of a broadcast is told."""
+    ours = select(tables.notes.c.sentence).where(tables.notes.c.broadcast == row.id).order_by(tables.notes.c.seq)
+    found = await core.database.read(lambda c: list(c.execute(ours).scalars()))
+    return " ".join(str(Sentence.of(sentence)) for sentence in found)
+
+
+THIRD_IS_TOO_FAST, FOURTH_IS_REFUSED, THIRD_IS_AWAY = {"C3": 429}, {"C4": 400}, {"C3": 503}
+
+#: What the adapter does, how its vendor answers some recipients, the state it must end in, and what people are told.
+MISCHIEF: dict[str, tuple[str, dict[str, int], State, str]] = {
+    "loops into a 429": ("loops", THIRD_IS_TOO_FAST, State.UNKNOWN, "wanted to send it twice"),
+    "loops into a 400": ("loops", FOURTH_IS_REFUSED, State.UNKNOWN, "wanted to send it twice"),
+    "loops": ("loops", {}, State.UNKNOWN, "wanted to send it twice"),
+    "loops for longer than its time": ("loops_slowly", {}, State.UNKNOWN, "wanted to send it twice"),
+    "loops and hides it": ("loops_and_hides_it", {}, State.UNKNOWN, "wanted to send it twice"),
+    "tries again itself": ("tries_again_itself", THIRD_IS_TOO_FAST, State.UNKNOWN, "wanted to send it twice"),
+    "undeclared, into a 429": ("loops_undeclared", THIRD_IS_TOO_FAST, State.UNKNOWN, "may have gone out"),
+    "undeclared, into a 400": ("loops_undeclared", FOURTH_IS_REFUSED, State.UNKNOWN, "may have gone out"),
+    "own road, into a 429": ("loops_on_a_road_of_its_own", THIRD_IS_TOO_FAST, State.UNKNOWN, "may have gone out"),
+    "own road, into a 400": ("loops_on_a_road_of_its_own", FOURTH_IS_REFUSED, State.UNKNOWN, "may have gone out"),
+    "own road, into a 503": ("loops_on_a_road_of_its_own", THIRD_IS_AWAY, State.UNKNOWN, "may have gone out"),
+    "own road, asked once": (
+        "asks_once_and_loops_on_a_road_of_its_own",
+        THIRD_IS_TOO_FAST,
+        State.UNKNOWN,
+        "may have gone out",
+    ),
+    "sends and says too fast": ("sends_and_says_too_fast", {}, State.UNKNOWN, "may have gone out"),
+    "sends and says not ready": ("sends_and_says_not_ready", {}, State.UNKNOWN, "may have gone out"),
+    "sends and says away": ("sends_and_says_away", {}, State.UNKNOWN, "may have gone out"),
+    "sends alone and says no": ("sends_alone_and_says_no", {}, State.UNKNOWN, "may have gone out"),
+    "sends alone and says blocked": ("sends_alone_and_says_blocked", {}, State.UNKNOWN, "may have gone out"),
+    "exits": ("exits", {}, State.UNKNOWN, "broke while it was sending"),
+    "interrupts": ("interrupts", {}, State.UNKNOWN, "broke while it was sending"),
+    "cancels itself": ("cancels_itself", {}, State.UNKNOWN, "broke while it was sending"),
+    "breaks": ("breaks", {}, State.UNKNOWN, "broke while it was sending"),
+    "hangs": ("hangs", {}, State.UNKNOWN, "may have gone out"),
+    "hangs and is deaf": ("hangs_deaf", {}, State.UNKNOWN, "may have gone out"),
+    "blocks": ("blocks", {}, State.UNKNOWN, "may have gone out"),
+    "ends by a callback": ("ends_by_a_callback", {}, State.SENT, "accepted it. Ids: C1"),
+    "waits for years": ("waits_for_years", {}, State.SCHEDULED, "tries again"),
+    "waits for no number": ("waits_for_no_number", {}, State.SCHEDULED, "tries again"),
+    "speaks in braces": ("speaks_in_braces", {}, State.FAILED, "{nobody} {0} {"),
+    "returns nothing": ("returns_nothing", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not give"),
+    "returns no ids": ("returns_no_ids", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not give"),
+    "returns an empty id": ("returns_an_empty_id", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not give"),
+    "returns a long id": ("returns_a_long_id", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not give"),
+    "returns numbers": ("returns_numbers", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not give"),
+    "returns bells": ("returns_bells", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not give"),
+    "returns a text for ids": ("returns_a_text_for_ids", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not"),
+    "returns another time": ("returns_another_time", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not"),
+}
+ROWS = [(name, ("sqlite", "postgresql")[place % 2]) for place, name in enumerate(MISCHIEF)]
+
+
+@pytest.mark.parametrize(("name", "database_url"), ROWS, indirect=["database_url"])
+async def test_an_adapter_sends_nobody_anything_twice_and_others_go_on(
+    mischievous: MakeMischief, office: Office, name: str
+) -> None:
+    behaviour, office.statuses, state, told = MISCHIEF[name]
+    core = mischievous(behaviour)
+    theirs, other = await lived(core, dispatcher_of(core))
+    assert (theirs.state, other.state) == (state, State.SENT)
+    assert max(Counter(office.taken).values(), default=0) <= 1  # nobody's phone rang twice
+    if "own_road" not in behaviour and "road_of_its_own" not in behaviour and "undeclared" not in behaviour:
+        assert len(office.taken) <= 1
+    assert told in await said_of(core, theirs)
+    asked = len(office.asked)
+    await tick_on(core, core.dispatcher("another"), 40_000)
+    if state is not State.SCHEDULED:
+        assert len(office.asked) == asked
+
+
+async def test_one_that_never_asks_is_named_and_one_that_does_is_not(
+    mischievous: MakeMischief, office: Office, capsys: pytest.CaptureFixture[str]
+) -> None:
+    core = mischievous("sends_alone")
+    theirs, _ = await lived(core, dispatcher_of(core))
+    assert theirs.state is State.SENT
+    kept = await core.database.read(lambda c: store.load_kept(c, "unasked:mischief"))
+    assert kept == "bellcrier-mischief"
+    assert await core.database.read(lambda c: store.load_kept(c, "unasked:encom")) is None
+
+
+@pytest.mark.parametrize("path", ["/sends", "/exits", "/blocks", "/lies"])
+async def test_what_is_no_release_sends_nothing_and_stops_nobody(
+    mischievous: MakeMischief, office: Office, path: str
+) -> None:
+    core = mischievous("behaves", path)
+    theirs, other = await core.approved(audience="fans", text="Hello"), await core.approved()
+    dispatcher = dispatcher_of(core)
+    await dispatcher.tick()
+    while (await core.row(other.id)).state is not State.SENT:
+        await asyncio.sleep(0.05)
+    for work in list(dispatcher.running):
+        work.cancel()
+    assert (await core.row(theirs.id)).state is not State.SENT
+    assert "early" not in office.asked
+
+
+async def test_a_size_that_is_no_number_is_larger_than_any_that_was_approved(
+    mischievous: MakeMischief, office: Office
+) -> None:
+    core = mischievous("behaves", "/lies")
+    theirs, _ = await lived(core, dispatcher_of(core))
+    assert (theirs.state, theirs.size, theirs.bound) == (State.PENDING, None, None)
+    assert office.taken == []
+
+
+async def test_every_answer_of_an_account_is_one_of_the_contract(mischievous: MakeMischief, office: Office) -> None:
+    core = mischievous("behaves")
+    account = core.providers["mischief"]
+    assert [found.id for found in await account.audiences()] == ["L9"]
+    with pytest.raises(Exception, match=r"adapter of mischief \(bellcrier-mischief\) broke"):
+        await account.poll(("1",))
+    row = await core.ask(audience="fans")
+    seen = await account.look_up(row.message(), None, ())
+    assert (seen.sent, seen.ids, seen.values) == (False, (), {"told": "{what} <!channel>"})
+    with pytest.raises(Exception, match=r"broke"):
+        await account.check()
+    with pytest.raises(Exception, match=r"broke"):
+        await account.receipts_in(Callback("", b"{}"))
+
+
+async def test_the_whole_bot_goes_on_beside_an_adapter_that_blocks(
+    installed: Path, office: Office, sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    changes = {name.replace(".", "__"): value for name, value in settings_for(office, "blocks").items()}
+    bot = await start_bot(sandbox, **changes)
+    await ask(sandbox, "send fans marketing Hello")
+    theirs = await card(sandbox)
+    await sandbox.acting.click("U0ANA", HERE, theirs["ts"], "broadcast.approve")
+    await sandbox.until(lambda: office.taken)
+    asked = asyncio.get_running_loop().time()
+    assert "waits in" in await ask(sandbox, "send clients marketing Soldes demain")
+    assert asyncio.get_running_loop().time() - asked < 1.0
+    await sandbox.until(lambda: any("Soldes" in shown["text"] for shown in sandbox.acting.messages(HERE)))
+    (others,) = [shown for shown in sandbox.acting.messages(HERE) if "Soldes" in shown["text"]]
+    await sandbox.acting.click("U0ANA", HERE, others["ts"], "broadcast.approve")
+    await sandbox.until(lambda: "accepted it. Ids" in thread_text(sandbox, others["ts"]))
+    token = (bot.callback_address("mischief") or "").rsplit("/", 1)[-1]
+    async with (
+        ClientSession() as http,
+        http.post(f"{(bot.settings.public_url or '').rstrip('/')}/callbacks/mischief/{token}", json={}) as answer,
+    ):
+        assert answer.status == 503  # it is told again: nothing of the vendor's news is lost
+    assert [row.audience for row in await bot.database.read(lambda c: store.latest(c, TEAM, 5))]
+
+
+BROKEN = {
+    "no_such_module:X": "No module named 'no_such_module'",
+    "bellcrier_mischief:PEOPLE": "is no class that extends Provider",
+    "bellcrier_mischief:Provider": "`name` must be a text",
+    "bellcrier_exit:X": "SystemExit: 7",
+    "bellcrier_half:Half": "it does not write release",
+}
+
+
+@pytest.mark.parametrize("entry", BROKEN)
+def test_a_package_that_cannot_be_used_is_named_with_the_reason(
+    installed: Path, entry: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = installed.parent.parent
+    (site / "bellcrier_exit.py").write_text("raise SystemExit(7)\n")
+    (site / "bellcrier_half.py").write_text(
+        "from providers.base import *\n"
+        "class Half(Provider):\n"
+        "    name = title = 'half'\n    Settings = AccountSettings\n"
+        "    capabilities = Capabilities(audiences=frozenset({AudienceKind.LIST}))\n"
+    )
+    installed.write_text(f"[bellcrier.providers]\nmischief = bellcrier_mischief:Mischief\nodd = {entry}\n")
+    told = CliRunner().invoke(main, ["providers"])
+    assert told.exit_code == 0
+    (line,) = [line for line in told.output.splitlines() if "odd" in line]
+    assert "bellcrier-mischief 1.0" in line
+    assert BROKEN[entry] in line
+    assert "mischief: Mischief;" in told.output
+
+
+async def test_an_account_of_a_package_that_cannot_be_used_is_refused_with_the_reason(
+    installed: Path, office: Office, make_core: MakeCore
+) -> None:
+    installed.write_text("[bellcrier.providers]\nmischief = no_such_module:X\n")
+    with pytest.raises(Exception, match=r"accounts\.mischief\.provider: it cannot be used .*no_such_module"):
+        make_core(**settings_for(office, "behaves"))
+
+
+def test_what_was_said_is_shown_as_it_was_and_pings_nobody(installed: Path) -> None:
+    from bot.accounts import sentence_of
+
+    assert sentence_of("Plain {why}.", {"why": "<b>"}) == ("Plain {why}.", {"why": "<b>"})
+    assert sentence_of("<!channel> {why}", {"why": 1}) == ("{told}", {"told": "<!channel> 1"})
+    assert sentence_of("{x.__class__}", {"x": 1})[0] == "{told}"
+    assert sentence_of("{by}", {"by": "<!channel>"})[0] == "{told}"
+    assert sentence_of(None, None) == ("None", {})
+    assert json.dumps(sentence_of("\x00{", {"a": float("nan")}))
+    assert issubclass(Account, object)
