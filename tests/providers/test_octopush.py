@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import pytest
 from pydantic import ValidationError
 
+from bot.accounts import receipt_of
 from providers.base import (
     Answer,
     Audience,
@@ -635,3 +636,12 @@ def test_a_sender_id_has_a_letter(sender: str) -> None:
     else:
         with pytest.raises(ValidationError, match="at least one of them a letter"):
             offline("octopush", settings={"sender": sender})
+
+
+@pytest.mark.parametrize("date", ["stop_date", "reception_date"])
+async def test_an_answer_to_a_message_that_the_vendor_does_not_find_is_heard_all_the_same(date: str) -> None:
+    body = json.dumps({"number": "+336", "text": "STOP", date: "2021-06-01 12:00:00", "message_id": None}).encode()
+    (receipt,) = offline("octopush").read_callback(Callback("application/json", body))
+    assert receipt.id == ""
+    assert receipt_of(receipt) == receipt
+    assert receipt_of(replace(receipt, kind=ReceiptKind.DELIVERY)) is None
