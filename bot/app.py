@@ -138,7 +138,7 @@ def open_account(
 
 def _complaint(name: str, detail: Mapping[str, Any]) -> str:
     place = ".".join(str(part) for part in detail["loc"])
-    return f"accounts.{name}.{place}: {detail['msg']}."
+    return f"accounts.{name}.{place}: {str(detail['msg']).removeprefix('Value error, ')}."
 
 
 def policies_of(settings: Settings) -> dict[str, Policy]:

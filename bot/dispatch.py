@@ -56,6 +56,7 @@ from providers.base import (
     Uncertain,
     last_moment,
 )
+from providers.reading import UNREADABLE
 
 log = structlog.get_logger(__name__)
 
@@ -737,7 +738,7 @@ class Dispatcher:
     def _fewer(self, row: Broadcast, accepted: Accepted) -> list[Note]:
         """Taken for some of the people only: told as it is, and never sent again to the others by itself."""
         each = self.providers[row.account].capabilities.id_each
-        if not each or row.size is None or len(accepted.ids) >= row.size:
+        if not each or row.size is None or row.size == UNREADABLE or len(accepted.ids) >= row.size:
             return []
         values: dict[str, str | int | Sentence] = {"ids": len(accepted.ids), "size": row.size}
         return [
@@ -849,14 +850,14 @@ class Dispatcher:
     async def _ask_size(self, row: Broadcast, provider: Account) -> None:
         if provider.capabilities.sizes:
             found = await provider.size(row.vendor_audience)
-            if found is not None and found.size is not None:
+            if found is not None and found.size not in (None, UNREADABLE):
                 await self.tell_size(row.workspace, row.id, found.size, unnamed=found.unnamed)
         else:
             try:
                 quote = await self.stager.quote(row, provider)
             finally:
                 await self.database.write(lambda c: self._take_quote(c, row.account, 0.0))
-            if quote is not None and quote.contacts is not None:
+            if quote is not None and quote.contacts not in (None, UNREADABLE):
                 quoted = None if quote.cost is None else f"{quote.cost} {quote.currency or ''}".strip()
                 await self.tell_size(row.workspace, row.id, quote.contacts, quoted=quoted)
 

@@ -31,7 +31,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from bot.hours import Holidays, all_zones
-from providers.base import AudienceKind, Purpose
+from providers.base import AudienceKind, Duration, Purpose
 
 FILE = "bellcrier.toml"
 PREFIX = "BELLCRIER_"
@@ -50,8 +50,6 @@ SPOKEN = {name: variable for variable, name in CONVENTIONAL.items()}
 NOT_SETTINGS = frozenset({"BELLCRIER_CONFIG"})
 
 EXAMPLES = re.compile(r"(?i)^\W*$|^(xox[abp]-)?(…|\.\.\.|x{3,}|changeme|change-me|example|secret|token|your[-_ ].*)$")
-DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
-UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 PERSON_OR_GROUP = re.compile(r"^[UWS][A-Z0-9]{2,}$")
 PERSON = re.compile(r"^[UW][A-Z0-9]{2,}$")
 CHANNEL = re.compile(r"^[CG][A-Z0-9]{2,}$")
@@ -66,12 +64,6 @@ class SettingsError(Exception):
         self.lines = lines
 
 
-def _duration(value: object) -> object:
-    if isinstance(value, str) and (match := DURATION.match(value.strip())):
-        return timedelta(seconds=float(match[1]) * UNITS[match[2]])
-    return value
-
-
 def _listed(value: object) -> object:
     """From the environment a list is written with commas."""
     if isinstance(value, str):
@@ -79,7 +71,6 @@ def _listed(value: object) -> object:
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 

@@ -21,6 +21,7 @@ from bot.receipts import Heard, Tally
 from bot.settings import Settings
 from bot.store import Note, Owner
 from providers.base import Evidence, ProviderError, Receipt, ReceiptKind
+from providers.reading import number_of
 
 log = structlog.get_logger(__name__)
 
@@ -198,11 +199,16 @@ class Tracker:
         store.say(connection, row, self.clock(), [Note(Sentence("A reply: {reply}", {"reply": it})) for it in shown])
 
     def _hidden(self, receipt: Receipt) -> str:
-        """A number as a keyed hash: enough to tell two apart, nothing to ring. Two replies of one person are two."""
-        if not receipt.recipient:
+        """A number as a keyed hash: enough to tell two apart, nothing to ring. Two replies of one person are two.
+
+        However the vendor writes a number, it is hashed as `+33612345678`, which is how most of the older rows have it.
+        """
+        number, name = number_of(receipt.recipient), receipt.recipient.strip()
+        if not name:
             return ""
         told = receipt.text or "" if receipt.kind is ReceiptKind.REPLY else ""
-        return hmac.digest(self.key, f"number:{receipt.recipient}:{told}".encode(), "sha256").hex()[:32]
+        named = f"number:{f'+{number}' if number else name}:{told}"
+        return hmac.digest(self.key, named.encode(errors="replace"), "sha256").hex()[:32]
 
     def _prove(self, connection: Connection, row: Broadcast, heard: list[Receipt]) -> None:
         ids = row.ids or tuple(dict.fromkeys(receipt.id for receipt in heard))

@@ -200,7 +200,9 @@ class Commands:
     def _other_lines(self, account: str, title: str, words: Words) -> Iterator[str]:
         others = self.desk.catalogue.others(account)
         if others:
-            shown = ", ".join(f"{views.quote(found.name)} ({found.kind} {found.id})" for found in others[:20])
+            shown = ", ".join(
+                f"{views.quote(found.name)} ({found.kind} {views.quote(found.id)})" for found in others[:20]
+            )
             more = f" … (+{len(others) - 20})" if len(others) > 20 else ""
             yield words("Also at {vendor}, and not set up here: {names}", vendor=title, names=shown + more)
 

@@ -30,6 +30,7 @@ from bot.policy import mentions
 from bot.store import Note, Vote
 from bot.words import Words
 from providers.base import Purpose
+from providers.reading import UNREADABLE
 
 Block = dict[str, Any]
 
@@ -346,9 +347,9 @@ def _facts(broadcast: Broadcast, showing: Showing, words: Words) -> list[dict[st
 
 
 def _size(broadcast: Broadcast, words: Words) -> str:
-    if broadcast.size is not None:
+    if broadcast.size is not None and broadcast.size != UNREADABLE:
         return words.count("{number} person", "{number} people", broadcast.size)
-    if broadcast.bound is not None:
+    if broadcast.bound is not None and broadcast.bound != UNREADABLE:
         return words("the vendor does not say; at most {bound}", bound=broadcast.bound)
     return words("the vendor does not say how many")
 
