@@ -86,6 +86,7 @@ class Capabilities:
     sender_rule: str = ""  # what that means, as a sentence
     text: TextLimits = field(default_factory=TextLimits)
     placeholders: tuple[str, ...] = ()
+    replaces: tuple[str, ...] = ()  # what the vendor puts other words for wherever it stands in a text
     legacy: str | None = None  # a sentence, shown wherever a person meets the vendor
 
 

@@ -50,7 +50,7 @@ async def test_a_reminder_is_posted_in_its_channel_and_done_with_a_button(sandbo
     (id,) = set(ID.findall(told))
     await bring_forward(bot)
     post = await posted(sandbox, "C0GENERAL")
-    assert "Relire <b>la liste</b> & *tout*" in shown(post)
+    assert "Relire &lt;b&gt;la liste&lt;/b&gt; &amp; *tout*" in shown(post)
     assert "<@U0CLEO>" in shown(post)
     assert id in shown(post)
     await sandbox.acting.click("U0BEN", "C0GENERAL", post["ts"], "reminder.done")

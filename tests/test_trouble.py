@@ -717,11 +717,11 @@ async def test_a_tick_that_breaks_is_tried_again_and_the_others_go_on(
 
 
 async def test_an_option_behind_the_text_is_kept_as_text_and_said_so(sandbox: Sandbox, bot: Bot) -> None:
-    answer = await ask(sandbox, "send clients marketing Soldes at=tomorrow", user="U0CLEO")
+    answer = await ask(sandbox, "send clients marketing Soldes at=tomorrow pour tous", user="U0CLEO")
     assert "waits in" in answer
     assert "Part of the text now: `at=`. Options come before the text." in answer
-    assert (await newest(bot)).typed == "Soldes at=tomorrow"
-    assert "Part of the text" in await ask(sandbox, 'remind "tomorrow 9:00" Standup answer=yes')
+    assert (await newest(bot)).typed == "Soldes at=tomorrow pour tous"
+    assert "Part of the text" in await ask(sandbox, 'remind "tomorrow 9:00" Standup answer=yes please')
 
 
 async def test_the_first_command_needs_no_word_of_slack_about_our_own_token(sandbox: Sandbox, bot: Bot) -> None:

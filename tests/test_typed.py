@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.options import EVERYWHERE, OPTIONS, slipped
 from bot.slack.recurring import EVERY, REMIND
-from bot.slack.typed import EVERYWHERE, OPTIONS, Typed, quoted, read_options, read_send
+from bot.slack.typed import Typed, id_of, nearest_verb, quoted, read_options, read_send
 from bot.words import words_for
 from providers.base import Purpose
 

@@ -28,13 +28,14 @@ Body = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Typing:
-    """A command as it came: who typed what, where, and the words to answer in."""
+    """A command as it came: who typed what, where, and the words to answer in. `line`: all of it, as it was typed."""
 
     person: Person
     channel: str
     text: str
     trigger: str
     words: Words
+    line: str = ""
 
 
 #: A subcommand: its usage, and what answers it.
@@ -82,8 +83,8 @@ def hours_told(desk: Desk, row: Broadcast, words: Words) -> str | None:
 def submitted_post(submitted: Submitted, place: Place, person: Person, hours: str | None, words: Words) -> Post:
     """What happens next with something that was asked for; `hours`: what they do to its start."""
     row = submitted.broadcast
-    if row.state is State.DRAFT and place.fix is not None:
-        return views.draft_kept(row, views.sentence(words, place.fix), words)
+    if row.state is State.DRAFT and (submitted.questions or place.fix is not None):
+        return views.draft_kept(row, "\n".join(_why_kept(submitted, place, words)), words)
     where = f"<#{row.channel}>"
     if submitted.again:
         told = words("You asked for that already: it is *{id}*, in {where}.", id=row.id, where=where)
@@ -98,6 +99,14 @@ def submitted_post(submitted: Submitted, place: Place, person: Person, hours: st
     if hours is not None:
         told += f"\n✋ {hours}"
     return Post(told, [views.section(told)])
+
+
+def _why_kept(submitted: Submitted, place: Place, words: Words) -> list[str]:
+    """What is asked before it goes, and why no card can stand where it was asked for."""
+    told = [views.sentence(words, question.sentence) for question in submitted.questions]
+    if told:
+        told.append(words("Nothing was sent. Open the draft to change it, or submit it as it stands."))
+    return told if place.fix is None else [*told, views.sentence(words, place.fix)]
 
 
 def with_late(post: Post, late: Sequence[str], words: Words) -> Post:

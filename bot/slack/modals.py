@@ -15,7 +15,7 @@ from bot.slack import views
 from bot.slack.answers import Body, explain, hours_told, place_for, submitted_post, tell, workspace_of
 from bot.slack.people import People
 from bot.words import Words, words_for
-from bot.workflow import Desk, Workflow
+from bot.workflow import Desk, Sent, Workflow
 from providers.base import Purpose
 
 log = structlog.get_logger(__name__)
@@ -50,7 +50,8 @@ class Modals:
                 return {}
             person = await self.people.person(workspace_of(body), str(body["user"]["id"]))
             words = words_for(person.locale)
-            await form(view, person, words, client)
+            # Slack writes what tells one submit of a form from the next beside the form
+            await form({**view, "trigger_id": body.get("trigger_id")}, person, words, client)
         except NotAccepted as error:
             return views.field_errors(error.complaints, view, words)
         except Exception as error:
@@ -63,7 +64,7 @@ class Modals:
         await ack()
 
     async def compose(self, view: View, person: Person, words: Words, client: AsyncWebClient) -> None:
-        """Submit what was composed. The form's own id makes a second submit of it harmless."""
+        """Submit what was composed. The form's own id makes a second submit harmless, or the yes to a question."""
         composed = views.read_compose(view)
         if composed.purpose not in list(Purpose):
             raise NotAccepted(Complaint("purpose", Sentence("Choose a purpose.")))
@@ -87,6 +88,7 @@ class Modals:
             postable=place.postable,
             draft=composed.draft,
             follows=composed.follows,
+            sent=Sent(str(view["id"]), str(view.get("trigger_id") or "")),
         )
         hours = hours_told(self.desk, submitted.broadcast, words)
         elsewhere = submitted.broadcast.channel != composed.channel
