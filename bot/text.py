@@ -263,8 +263,8 @@ def _mentions(mention: str) -> tuple[tuple[re.Pattern[str], ...], tuple[re.Patte
     Its own number beside STOP is one in any writing; another number only where a sentence ends with it, as mentions do:
     `Non-stop 10000 lots` and `stop au gaspillage` are none.
     """
-    stop = rf"(?<![\w-])(?:stop|{re.escape(mention.split()[0])})"
-    alone = rf"{stop}(?![\w-])"
+    word = rf"(?<![\w-])(?:stop|{re.escape(mention.split()[0])})"
+    stop, alone = rf"{word}(?=\W|[\d_]|a[utl]|X|$)", rf"{word}(?![\w-])"
     digits = re.sub(r"\D", "", mention)
     own = "[ .-]?".join(digits) + r"(?!\d)" if digits else r"X{5}(?!X)"
     words = rf"(?:{_QUIET}(?:{'|'.join(BETWEEN)}))"
@@ -281,7 +281,8 @@ def _mentions(mention: str) -> tuple[tuple[re.Pattern[str], ...], tuple[re.Patte
         rf"\bSTOP (?:SMS|PUB|MMS){_END}",
         rf"(?<!\d)\d{{5}}\W{{1,4}}STOP{_END}",
     )
-    likely = (rf"(?i){stop}(?:{words}{{1,5}}{_QUIET}|\s*[:=]\s*){other}{_END}", rf"(?i){stop}\s{{0,2}}{other}\W*$")
+    apart = rf"{stop}(?!-[^\W\d])"
+    likely = (rf"(?i){apart}(?:{words}{{1,5}}{_QUIET}|\s*[:=]\s*){other}{_END}", rf"(?i){stop}\s{{0,2}}{other}\W*$")
     return tuple(map(re.compile, sure)), tuple(map(re.compile, likely))
 
 
