@@ -218,6 +218,7 @@ class Workflow:
     ) -> tuple[Complaint, ...]:
         """What is still to be asked: nothing of who has read it, on the draft or in an earlier submit of the form."""
         workspace, form, this = request.workspace, [], []
+        store.alone(connection, f"asks:{workspace}/{request.requester}")  # else of two at once one is the other's yes
         if sent is not None:
             form = [_asked_key(request, "form", sent.form)]
             this = [_asked_key(request, "form", sent.form, sent.trigger)] if sent.trigger else []
