@@ -104,14 +104,10 @@ def _slot_questions(body: str, own: str, terms: Terms) -> Iterator[Complaint]:
     found = text.slots(body, terms.capabilities.placeholders)
     if found:
         values: Values = {"name": _list(found), "vendor": terms.vendor}
-        template = (
-            "“{name}” looks like a placeholder, but {vendor} sends it as it stands. Write the words themselves."
-        )
+        template = "“{name}” looks like a placeholder, but {vendor} sends it as it stands. Write the words themselves."
         if known := terms.capabilities.placeholders:
             values["allowed"] = ", ".join(known)
-            template = (
-                "“{name}” looks like a placeholder, but {vendor} sends it as it stands. It fills in: {allowed}."
-            )
+            template = "“{name}” looks like a placeholder, but {vendor} sends it as it stands. It fills in: {allowed}."
         yield Complaint("text", Sentence(template, values))
     for code in terms.capabilities.replaces:
         if code in own:

@@ -251,8 +251,10 @@ def test_what_is_no_id_stays_as_it_was_typed(word: str) -> None:
     assert id_of(word) == word
 
 
-VERBS = ("send", "audiences", "list", "show", "cancel", "every", "remind", "schedules", "reminders", "stop")
-VERBS = (*VERBS, "pause", "resume", "template", "help")
+VERBS = (
+    *("send", "audiences", "list", "show", "cancel", "every", "remind", "schedules", "reminders", "stop", "pause"),
+    *("resume", "template", "help"),
+)
 
 
 @pytest.mark.parametrize(
