@@ -115,6 +115,12 @@ class WrongAddress(ValueError):
     """The account's address must not be talked to."""
 
 
+def all_placeholders() -> frozenset[str]:
+    """What any vendor there is would fill in: where another takes the text, people would read it as it stands."""
+    fields = (field for vendor in known_providers().values() for field in vendor.capabilities.placeholders)
+    return frozenset(field for field in fields if isinstance(field, str) and len(field) > 2)
+
+
 def open_account(
     name: str, vendor: type[Provider], raw: Mapping[str, Any], settings: Settings, vault: KeptSecrets
 ) -> Account:
@@ -170,7 +176,7 @@ class Bot:
         self.key = secret_key_for(settings)
         self.providers = open_accounts(settings, self.database, clock)
         self.catalogue = Catalogue(self.providers, settings.audiences)
-        self.desk = Desk(settings, self.providers, self.policies, self.catalogue)
+        self.desk = Desk(settings, self.providers, self.policies, self.catalogue, all_placeholders())
         self.scheduler: Scheduler | None = None
         self._telling: asyncio.Task[None] | None = None
         self.socket: AsyncSocketModeHandler | None = None

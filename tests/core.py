@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bot import store, tables
-from bot.app import open_accounts, policies_of
+from bot.app import all_placeholders, open_accounts, policies_of
 from bot.broadcast import SECOND, Action, Broadcast, BroadcastRequest
 from bot.catalogue import Catalogue
 from bot.database import Database
@@ -44,7 +44,7 @@ class Core:
         self.providers = open_accounts(self.settings, database, self.clock)
         self.policies = policies_of(self.settings)
         catalogue = Catalogue(self.providers, self.settings.audiences)
-        self.desk = Desk(self.settings, self.providers, self.policies, catalogue)
+        self.desk = Desk(self.settings, self.providers, self.policies, catalogue, all_placeholders())
         self.workflow = Workflow(database, self.desk, self.members, self.clock, lambda: None)
         self.count, self.gone = 0, set[str]()
 

@@ -717,11 +717,193 @@ async def test_a_tick_that_breaks_is_tried_again_and_the_others_go_on(
 
 
 async def test_an_option_behind_the_text_is_kept_as_text_and_said_so(sandbox: Sandbox, bot: Bot) -> None:
-    answer = await ask(sandbox, "send clients marketing Soldes at=tomorrow", user="U0CLEO")
+    answer = await ask(sandbox, "send clients marketing Soldes at=tomorrow pour tous", user="U0CLEO")
     assert "waits in" in answer
     assert "Part of the text now: `at=`. Options come before the text." in answer
-    assert (await newest(bot)).typed == "Soldes at=tomorrow"
-    assert "Part of the text" in await ask(sandbox, 'remind "tomorrow 9:00" Standup answer=yes')
+    assert (await newest(bot)).typed == "Soldes at=tomorrow pour tous"
+    assert "Part of the text" in await ask(sandbox, 'remind "tomorrow 9:00" Standup answer=yes please')
+
+
+SLIP = 'Votre rdv est confirme at="demain 9h"'
+
+
+async def test_an_option_at_the_end_is_asked_about_and_its_draft_is_sent_as_it_is(sandbox: Sandbox, bot: Bot) -> None:
+    """C5"""
+    told = await ask(sandbox, f"send staff transactional {SLIP}", user="U0DAN")
+    assert '“at="demain 9h"” reads like the option `at=`, but here it is part of the text.' in told
+    assert "Nothing was sent. Open the draft to change it" in told
+    assert "Part of the text now" not in told
+    assert (await newest(bot)).state is State.DRAFT
+    draft = sandbox.acting.ephemerals("U0DAN")[-1]
+    assert "Votre rdv est confirme at=" in str(draft["blocks"])
+
+    await sandbox.acting.click("U0DAN", HERE, draft["ts"], "broadcast.edit")
+    form = sandbox.acting.views("U0DAN")[-1]
+    assert await sandbox.acting.submit("U0DAN", form["id"], filled("staff", SLIP, "transactional")) == {}
+    await settled(bot, State.SENT)
+    assert [sent.text for sent in sandbox.vendors.ledger] == [SLIP]
+    assert len(await all_of(bot)) == 1
+
+
+async def test_the_form_asks_under_the_text_and_takes_the_same_once_more(sandbox: Sandbox, bot: Bot) -> None:
+    """C5"""
+    form = await open_form(sandbox)
+    errors = await sandbox.acting.submit("U0DAN", form["id"], filled("staff", SLIP, "transactional"))
+    assert "reads like the option at=" in errors["text"]
+    assert errors["text"].endswith("Submit once more to send it as it is.")
+    errors = await sandbox.acting.submit("U0DAN", form["id"], filled("staff", "Bonjour {ville}", "transactional"))
+    assert "“{ville}” looks like a placeholder" in errors["text"]
+    assert await all_of(bot) == []
+
+    assert await sandbox.acting.submit("U0DAN", form["id"], filled("staff", SLIP, "transactional")) == {}
+    assert (await settled(bot, State.SENT)).typed == SLIP
+
+
+async def test_a_form_that_slack_brings_twice_is_asked_about_and_not_sent(sandbox: Sandbox, bot: Bot) -> None:
+    """C5"""
+    form = await open_form(sandbox)
+    sandbox.faults.add("interactive", "duplicate")
+    errors = await sandbox.acting.submit("U0DAN", form["id"], filled("staff", SLIP, "transactional"))
+    assert "Submit once more" in errors["text"]
+    assert await all_of(bot) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'every "day 9:00" clients marketing holidays=keep {SLIP}',
+        'remind "tomorrow 9:00" Stand-up until=2027-01-31',
+        f"template save promo clients {SLIP}",
+    ],
+)
+async def test_a_slip_in_what_is_kept_is_refused_with_the_fix(sandbox: Sandbox, bot: Bot, line: str) -> None:
+    """C5"""
+    assert "Write options before the text" in await ask(sandbox, line)
+    assert await all_of(bot) == []
+    assert "no templates yet" in await ask(sandbox, "template list")
+    assert "no reminders yet" in await ask(sandbox, "reminders")
+
+
+async def test_where_no_card_can_stand_either_both_are_told(sandbox: Sandbox, bot: Bot) -> None:
+    told = await ask(sandbox, f"send clients marketing {SLIP}", user="U0DAN", channel="C0QUIET")
+    assert "reads like the option" in told
+    assert "/invite @bellcrier" in told
+
+
+async def test_the_question_is_in_the_readers_language(sandbox: Sandbox, bot: Bot) -> None:
+    assert "ressemble à l’option `at=`" in await ask(sandbox, f"send clients marketing {SLIP}", user="U0FAY")
+    assert "parece la opción `at=`" in await ask(sandbox, f"send clients marketing {SLIP}", user="U0EVA")
+
+
+async def test_a_template_of_any_length_opens_and_goes_out_as_it_was_kept(sandbox: Sandbox, bot: Bot) -> None:
+    """C30"""
+    text = "Bonjour à toute l’équipe. " * 135 + "Merci"
+    assert "I kept" in await ask(sandbox, f"template save longue staff transactional {text}", user="U0DAN")
+    assert await sandbox.acting.command("U0DAN", HERE, "/broadcast template use longue") is None
+    form = sandbox.acting.views("U0DAN")[-1]
+    pieces = {b["block_id"]: b["element"].get("initial_value") for b in form["blocks"] if "text" in b["block_id"]}
+    assert list(pieces) == ["text", "text_rest"]
+    rest = {"text_rest": {"value": {"value": pieces["text_rest"]}}}
+    given = filled("staff", str(pieces["text"]), "transactional") | rest
+    assert await sandbox.acting.submit("U0DAN", form["id"], given) == {}
+    assert (await settled(bot, State.SENT)).text == text
+
+
+async def test_a_draft_longer_than_one_input_opens(sandbox: Sandbox, bot: Bot) -> None:
+    """C30"""
+    await ask(sandbox, "send staff " + "Bonjour. " * 389, user="U0DAN", channel="C0QUIET")
+    draft = sandbox.acting.ephemerals("U0DAN")[-1]
+    await sandbox.acting.click("U0DAN", "C0QUIET", draft["ts"], "broadcast.edit")
+    assert "text_rest" in str(sandbox.acting.views("U0DAN")[-1]["blocks"])
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (f"send clients campaign={'x' * 120} Hello", "holds 80 characters at most, and this has 120"),
+        (f"send newsletter sender={'x' * 41} Hello", "holds 40 characters at most, and this has 41"),
+        (f"template save promo campaign={'x' * 81} Hello", "holds 80 characters at most, and this has 81"),
+        (f"template save {'x' * 65} Hello", "holds 64 characters at most, and this has 65"),
+        (f'every "day 9:00" clients campaign={"x" * 81} Hello', "holds 80 characters at most, and this has 81"),
+    ],
+)
+async def test_a_name_is_as_long_on_every_road(sandbox: Sandbox, bot: Bot, line: str, told: str) -> None:
+    """C30"""
+    assert told in await ask(sandbox, line)
+    assert await all_of(bot) == []
+
+
+async def test_a_form_that_slack_does_not_take_is_no_slow_slack(sandbox: Sandbox, bot: Bot) -> None:
+    """C30: the reason that is told is the true one."""
+    sandbox.faults.add("views.open", "error", error="invalid_arguments")
+    assert "Something went wrong on my side" in await ask(sandbox, "")
+
+
+async def test_an_id_is_found_as_it_is_copied(sandbox: Sandbox, bot: Bot) -> None:
+    """C31"""
+    await ask(sandbox, "send clients marketing Soldes", user="U0DAN")
+    row = await newest(bot)
+    assert "Soldes" in await ask(sandbox, f"show *{row.id}*", user="U0DAN")
+    assert "is cancelled" in await ask(sandbox, f"cancel `{row.id}`", user="U0DAN")
+
+
+@pytest.mark.parametrize(
+    ("line", "near"),
+    [
+        ("clients clients marketing x", "send clients"),
+        ("envoyer clients Hello", "send"),
+        ("Enviar   clients Hello", "send"),
+        ("ayuda send", "help"),
+        ("annuler B1234567", "cancel"),
+    ],
+)
+async def test_an_unknown_verb_is_echoed_as_it_was_typed_and_its_subcommand_suggested(
+    sandbox: Sandbox, bot: Bot, line: str, near: str
+) -> None:
+    """C35"""
+    assert f"Did you mean `/broadcast {near}`?" in await ask(sandbox, line)
+    shown = sandbox.acting.ephemerals("U0CLEO")[-1]["blocks"]
+    assert shown[-1]["elements"][0]["elements"][0]["text"] == f"/broadcast {line}"
+
+
+@pytest.mark.parametrize("line", ["SEND", "cancel  ", "Template save"])
+async def test_usage_echoes_what_was_typed_too(sandbox: Sandbox, bot: Bot, line: str) -> None:
+    """C35"""
+    assert "Write it like this" in await ask(sandbox, line)
+    shown = sandbox.acting.ephemerals("U0CLEO")[-1]["blocks"]
+    assert shown[-1]["elements"][0]["elements"][0]["text"] == f"/broadcast {line.strip()}"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "Soldes demain STOP SMS 36111",
+            "a mention of its own, “STOP SMS 36111”. It must read exactly “STOP AU 36111”",
+        ),
+        ("Bonjour {first_name}", "no placeholder that Encom fills in. It knows: %%name%%"),
+        ("Répondez STOP", "a mention of its own"),
+    ],
+)
+async def test_what_this_vendor_would_send_as_it_is_is_refused_with_the_fix(
+    sandbox: Sandbox, bot: Bot, text: str, told: str
+) -> None:
+    """C14, C15"""
+    assert told in await ask(sandbox, f"send clients marketing {text}")
+    assert await all_of(bot) == []
+
+
+async def test_a_number_that_only_reads_like_a_mention_goes_out(sandbox: Sandbox, bot: Bot) -> None:
+    """C15"""
+    await ask(sandbox, "send clients marketing Non-stop 10000 lots")
+    assert (await newest(bot)).text == "Non-stop 10000 lots STOP AU 36111"
+
+
+async def test_the_address_behind_a_label_goes_out_with_it(sandbox: Sandbox, bot: Bot) -> None:
+    """C22"""
+    sandbox.acting.escaped = lambda text: text.replace("SERVICE", "<tel:+33123456789|customer service>")  # type: ignore[method-assign]
+    await ask(sandbox, "send clients marketing Call SERVICE")
+    assert (await newest(bot)).typed == "Call customer service (+33123456789)"
 
 
 async def test_the_first_command_needs_no_word_of_slack_about_our_own_token(sandbox: Sandbox, bot: Bot) -> None:
