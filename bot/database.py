@@ -7,6 +7,7 @@ import asyncio
 import fcntl
 import os
 import random
+import secrets
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
@@ -119,12 +120,13 @@ class Database(ABC):
     async def close(self) -> None: ...
 
     @abstractmethod
-    async def listen(self, heard: Callable[[], None]) -> None:
-        """Call `heard` when another process says that something changed. A hint only: the ticks find everything."""
+    async def listen(self, heard: Callable[..., None]) -> None:
+        """Call `heard` when another process says that something changed, with the words that it says. A hint only: the
+        ticks find everything."""
 
     @abstractmethod
-    async def tell_others(self) -> None:
-        """Say to the other processes that something changed."""
+    async def tell_others(self, *words: str) -> None:
+        """Say to the other processes that something changed, in a few words without spaces."""
 
     @abstractmethod
     def claim_dispatch(self) -> None:
@@ -339,10 +341,10 @@ class SQLite(Database):
         self._lock_file = handle  # held for life: closing it is what gives the lock back
         self._mark.touch(0o600)
 
-    async def listen(self, heard: Callable[[], None]) -> None:
+    async def listen(self, heard: Callable[..., None]) -> None:
         """There is nobody else."""
 
-    async def tell_others(self) -> None:
+    async def tell_others(self, *words: str) -> None:
         """There is nobody else."""
 
     async def close(self) -> None:
@@ -430,6 +432,7 @@ class Postgres(Database):
             connect_args={"timeout": BUSY_SECONDS, "server_settings": SESSION},
         )
         self._no_connection = (OSError, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError)
+        self._name = secrets.token_hex(4)  # by which it knows its own word
         self._listening: asyncio.Task[None] | None = None
         self._under_way: set[asyncio.Task[Any]] = set()
 
@@ -548,11 +551,11 @@ class Postgres(Database):
 
     # --- hints -------------------------------------------------------------------------------------------------------
 
-    async def listen(self, heard: Callable[[], None]) -> None:
+    async def listen(self, heard: Callable[..., None]) -> None:
         """Listens until `close`, and again after each break; what was said meanwhile is as good as heard."""
         self._listening = asyncio.create_task(self._listen(heard), name="listen")
 
-    async def _listen(self, heard: Callable[[], None]) -> None:
+    async def _listen(self, heard: Callable[..., None]) -> None:
         import asyncpg
 
         url = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -566,11 +569,17 @@ class Postgres(Database):
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await asyncio.sleep(1)
 
-    async def _hear(self, connection: Any, heard: Callable[[], None]) -> None:
+    async def _hear(self, connection: Any, heard: Callable[..., None]) -> None:
         """Until the connection ends; one that ended without a word is found out by asking now and then."""
         over = asyncio.Event()
+
+        def hear(_connection: Any, _process: int, _channel: str, told: str) -> None:
+            speaker, *words = told.split(" ") if told else [""]  # an older process says nothing
+            if speaker != self._name:
+                heard(*words)
+
         connection.add_termination_listener(lambda _: over.set())
-        await connection.add_listener(CHANNEL, lambda *_: heard())
+        await connection.add_listener(CHANNEL, hear)
         heard()
         while not over.is_set():
             with suppress(TimeoutError):
@@ -579,8 +588,9 @@ class Postgres(Database):
                     return
             await connection.execute("SELECT 1", timeout=5)
 
-    async def tell_others(self) -> None:
-        await self.write(lambda c: c.exec_driver_sql(f"NOTIFY {CHANNEL}"))
+    async def tell_others(self, *words: str) -> None:
+        told = " ".join([self._name, *words])
+        await self.write(lambda c: c.execute(select(func.pg_notify(CHANNEL, told))))
 
     async def close(self) -> None:
         if self._listening is not None:

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from sqlalchemy import (
+    BigInteger,
     BindParameter,
     ColumnElement,
     Connection,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    TextClause,
     Values,
     and_,
     bindparam,
@@ -31,6 +33,7 @@ from sqlalchemy import (
     func,
     insert,
     inspect,
+    literal,
     literal_column,
     not_,
     or_,
@@ -330,8 +333,11 @@ def last_time(connection: Connection, workspace: str, key: str) -> Micros:
     return connection.execute(statement).scalar_one_or_none() or 0
 
 
-def forget_seen(connection: Connection, before: Micros) -> None:
-    connection.execute(seen.delete().where(seen.c.at < before))
+def forget_seen(connection: Connection, before: Micros, limit: int = IN_A_STATEMENT) -> None:
+    """Forget the oldest of what was seen before then: few at a time, since people wait for the same writer."""
+    old = seen.c.at < before
+    further = connection.execute(select(seen.c.at).where(old).order_by(seen.c.at).offset(limit).limit(1)).scalar()
+    connection.execute(seen.delete().where(old if further is None else seen.c.at <= further))
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -640,6 +646,89 @@ def drop_votes(connection: Connection, broadcast: Broadcast) -> None:
     connection.execute(votes.delete().where(mine, votes.c.version == broadcast.version))
 
 
+# --- is there anything to do? ----------------------------------------------------------------------------------------
+#
+# Each task asks before it opens a transaction that writes. These are made once, like what writes each step.
+
+
+def any_of(*questions: Select[Any]) -> Select[tuple[bool]]:
+    """Has any of these an answer? They are asked one after the other, until one has."""
+    return select(or_(*(question.exists() for question in questions)))
+
+
+def _those(*where: ColumnElement[bool]) -> Select[Any]:
+    return select(broadcasts.c.id).where(*where, UNDERSTOOD)
+
+
+def _micros(name: str) -> BindParameter[int]:
+    return bindparam(name, type_=BigInteger)
+
+
+_AT = _micros("at")
+_UNLEASED = or_(broadcasts.c.lease_until.is_(None), broadcasts.c.lease_until <= _micros("lease_at"))
+_FORGOTTEN = and_(
+    broadcasts.c.owner == bindparam("owner"), broadcasts.c.id.not_in(bindparam("working_on", expanding=True))
+)
+_WORK_WAITS = any_of(
+    _those(SCHEDULED, broadcasts.c.due <= _AT, _UNLEASED),
+    _those(
+        *(SCHEDULED, broadcasts.c.due > _AT, broadcasts.c.due <= _micros("soon"), broadcasts.c.staged.is_(None)),
+        *(broadcasts.c.account.in_(bindparam("preparing", expanding=True)), _UNLEASED),
+    ),
+    _those(SENDING, or_(_UNLEASED, _FORGOTTEN)),
+    _those(_in(State.HELD), broadcasts.c.hold == Hold.HOURS, broadcasts.c.hold_until <= _AT),
+    select(leftovers.c.id).where(leftovers.c.try_at <= _AT),
+)
+_SIZES_WAIT = any_of(
+    _those(
+        *(_in(State.PENDING, State.SCHEDULED), broadcasts.c.size.is_(None)),
+        broadcasts.c.account.in_(bindparam("accounts", expanding=True)),
+        func.coalesce(broadcasts.c.look_at, 0) <= _AT,
+    )
+)
+_LAPSED_WAITS = any_of(
+    *(_those(_in(state), broadcasts.c.expires_at <= _AT) for state in (State.PENDING, State.HELD)),
+    select(seen.c.key).where(seen.c.at < _micros("forgotten")),
+)
+_SHOWING_WAITS = any_of(
+    _those(broadcasts.c.draw_at <= _AT, broadcasts.c.state != State.DRAFT),
+    select(notes.c.seq).where(notes.c.post_at <= _AT),
+    select(posts.c.seq).where(posts.c.post_at <= _AT),
+)
+
+
+def work_waits(
+    connection: Connection,
+    at: Micros,
+    *,
+    soon: Micros,
+    lease_at: Micros,
+    preparing: Sequence[str],
+    owner: str,
+    working_on: Sequence[str],
+) -> bool:
+    """Is there anything for a dispatcher: what is due, what can be prepared until `soon`, what nobody is sending any
+    more, what may go again, or a campaign to be recalled? The other words are those of `due` and `abandoned`."""
+    told = {"at": at, "soon": soon, "lease_at": lease_at, "preparing": preparing}
+    told |= {"owner": owner, "working_on": working_on}
+    return bool(connection.execute(_WORK_WAITS, told).scalar_one())
+
+
+def sizes_wait(connection: Connection, accounts: Sequence[str], at: Micros) -> bool:
+    """Is there one for `unsized`?"""
+    return bool(connection.execute(_SIZES_WAIT, {"at": at, "accounts": accounts}).scalar_one())
+
+
+def lapsed_waits(connection: Connection, at: Micros, forgotten: Micros) -> bool:
+    """Is there one for `lapsed`, or for `forget_seen`?"""
+    return bool(connection.execute(_LAPSED_WAITS, {"at": at, "forgotten": forgotten}).scalar_one())
+
+
+def showing_waits(connection: Connection, at: Micros) -> bool:
+    """Is there a card to draw, a note or a message to post?"""
+    return bool(connection.execute(_SHOWING_WAITS, {"at": at}).scalar_one())
+
+
 # --- what is due -----------------------------------------------------------------------------------------------------
 
 
@@ -798,7 +887,7 @@ def slots(connection: Connection, accounts: Sequence[str], at: Micros) -> dict[s
 
 def count_held(connection: Connection, workspace: str, hold: Hold) -> int:
     statement = select(func.count()).select_from(broadcasts)
-    mine = and_(broadcasts.c.workspace == workspace, broadcasts.c.state == State.HELD, broadcasts.c.hold == hold)
+    mine = and_(broadcasts.c.workspace == workspace, _in(State.HELD), broadcasts.c.hold == hold)
     return connection.execute(statement.where(mine)).scalar_one()
 
 
@@ -1078,20 +1167,39 @@ def post_failed(connection: Connection, seq: int, again_at: Micros | None) -> No
 
 def for_digest(connection: Connection, workspace: str, channel: str, since: Micros, until: Micros) -> dict[str, Any]:
     """What a channel's broadcasts do: `waiting`, `held`, `unknown`, `today` (until then), and how many were `sent`."""
-    here = and_(broadcasts.c.workspace == workspace, broadcasts.c.channel == channel, UNDERSTOOD)
+    found: dict[str, Any] = {name: [] for name in _DIGEST}
+    told = {"workspace": workspace, "channel": channel, "since": since, "until": until}
+    for row in connection.execute(_IN_DIGEST, told).mappings():
+        found[row["part"]].append(to_broadcast(row))
+    return found | {"sent": connection.execute(_SENT_SINCE, told).scalar_one()}
 
-    def rows(state: State, *more: ColumnElement[bool]) -> list[Broadcast]:
-        statement = select(broadcasts).where(here, broadcasts.c.state == state, *more).order_by(broadcasts.c.changed_at)
-        return [to_broadcast(row) for row in connection.execute(statement.limit(50)).mappings()]
 
-    sent = select(func.count()).select_from(broadcasts).where(here, broadcasts.c.accepted_at >= since)
-    return {
-        "waiting": rows(State.PENDING),
-        "held": rows(State.HELD),
-        "unknown": rows(State.UNKNOWN),
-        "today": rows(State.SCHEDULED, broadcasts.c.due <= until),
-        "sent": connection.execute(sent).scalar_one(),
-    }
+def _without_index(column: ColumnElement[T]) -> ColumnElement[T]:
+    """The same value, by which no database looks for a row: the few that live are fewer than a workspace's."""
+    return column + ("" if isinstance(column.type, String) else 0)
+
+
+_HERE = (broadcasts.c.workspace == bindparam("workspace"), broadcasts.c.channel == bindparam("channel"), UNDERSTOOD)
+_LIVES_HERE = (_without_index(broadcasts.c.workspace) == bindparam("workspace"), *_HERE[1:], text(LIVING))
+_DIGEST: dict[str, tuple[ColumnElement[bool] | TextClause, ...]] = {
+    "waiting": (_in(State.PENDING), *_LIVES_HERE),
+    "held": (_in(State.HELD), *_HERE),
+    "unknown": (_in(State.UNKNOWN), *_LIVES_HERE),
+    "today": (SCHEDULED, broadcasts.c.due <= _micros("until"), *_LIVES_HERE),
+}
+_LONGEST_WAIT = _without_index(broadcasts.c.changed_at)  # not the workspace's index of what changed, from its beginning
+_IN_DIGEST = union_all(
+    *(
+        select(part.order_by(_LONGEST_WAIT).limit(50).subquery())
+        for part in (select(literal(name).label("part"), broadcasts).where(*those) for name, those in _DIGEST.items())
+    )
+)
+#: What was accepted has changed then, or later.
+_SENT_SINCE = (
+    select(func.count())
+    .select_from(broadcasts)
+    .where(*_HERE, broadcasts.c.changed_at >= _micros("since"), broadcasts.c.accepted_at >= _micros("since"))
+)
 
 
 # --- templates -------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from bot.accounts import Account
 from bot.broadcast import SECOND, Action, Broadcast, Clock, Micros, Sentence, State, micros
 from bot.database import Busy, Database, OutOfOrder, Unsure
 from bot.receipts import Heard, Tally
+from bot.scheduler import Task, Wake
 from bot.settings import Settings
 from bot.store import Note, Owner
 from providers.base import Evidence, ProviderError, Receipt, ReceiptKind
@@ -63,7 +64,7 @@ class Tracker:
         providers: Mapping[str, Account],
         clock: Clock,
         key: bytes,
-        wake: Callable[[], None],
+        wake: Wake,
     ) -> None:
         self.database, self.settings, self.providers = database, settings, providers
         self.clock, self.key, self.wake = clock, key, wake
@@ -86,7 +87,7 @@ class Tracker:
             self._recording = asyncio.create_task(self._record_waiting(), name="record receipts")
         news = await batch.news
         if news:
-            self.wake()
+            self.wake(Task.PAINT, Task.TRACK)
         return Recorded(news)
 
     async def _record_waiting(self) -> None:
@@ -253,7 +254,7 @@ class Tracker:
         await self._each(self._look_at_sent, State.SENT, self._next_poll)
         await self._each(self._look_at_unknown, State.UNKNOWN, self._next_look)
         if told:
-            self.wake()
+            self.wake(Task.PAINT)
 
     async def _each(
         self,
@@ -301,7 +302,7 @@ class Tracker:
         if provider is not None and provider.capabilities.polls and row.ids:
             await self._poll(provider, row)
         await self.database.write(lambda c: self._finish(c, row))
-        self.wake()
+        self.wake(Task.PAINT, Task.TRACK)
 
     def _vendor_of(self, row: Broadcast) -> Account | None:
         """Who may know something of it: nobody of the other mode, nor another vendor who has the account by now."""
@@ -347,7 +348,7 @@ class Tracker:
         """Read-only, and only proof changes the state: that nothing is to be seen proves nothing."""
         evidence = await self._evidence(row)
         await self.database.write(lambda c: self._weigh(c, row, evidence))
-        self.wake()
+        self.wake(Task.PAINT, Task.TRACK)
 
     async def _evidence(self, row: Broadcast) -> Evidence:
         provider = self._vendor_of(row)

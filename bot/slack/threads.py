@@ -71,7 +71,7 @@ class Threads:
 
     async def paint(self) -> None:
         """Draw the cards that are behind, then post what their threads, and other places, have not been told."""
-        if self.clock() < self._quiet_until or not await self._ours():
+        if self.clock() < self._quiet_until or not await self.database.read(self._waits) or not await self._ours():
             return
         try:
             for row in await self.database.read(lambda c: store.cards_to_draw(c, self.clock(), AT_ONCE)):
@@ -80,6 +80,9 @@ class Threads:
             await self._post_posts()
         except Later as later:
             self._quiet_until = self.clock() + min(int(later.seconds * SECOND), LONGEST_PAUSE)
+
+    def _waits(self, connection: Connection) -> bool:
+        return store.showing_waits(connection, self.clock())
 
     async def _ours(self) -> bool:
         """Of several processes one paints at a time: a card is posted once, and Slack's limits are for all of them.

@@ -82,19 +82,19 @@ class Process:
         world, settings = self.world, self.world.settings
         desk = Desk(settings, self.providers, world.policies, Catalogue(self.providers, settings.audiences))
         shared: dict[str, Any] = {"settings": settings, "providers": self.providers, "clock": self.clock}
-        shared |= {"key": SECRET_KEY, "wake": lambda: None}
+        shared |= {"key": SECRET_KEY, "wake": lambda *_: None}
         self.workflow = parts.workflow(
             self.database,
             desk,
             world.members,
             self.clock,
-            lambda: None,
+            lambda *_: None,
             world.person,
             heed=lambda workspace, paused: self.dispatcher.heed(workspace, paused),
             make_id=world.new_id,
         )
-        self.reminders = parts.reminders(self.database, self.workflow, world, self.clock, lambda: None)
-        self.voices = Voices(self.database, settings=settings, clock=self.clock, wake=lambda: None)
+        self.reminders = parts.reminders(self.database, self.workflow, world, self.clock, lambda *_: None)
+        self.voices = Voices(self.database, settings=settings, clock=self.clock, wake=lambda *_: None)
         self.dispatcher = parts.dispatcher(
             self.database,
             policies=world.policies,
