@@ -752,7 +752,6 @@ class Dispatcher:
             return
         now = self.clock()
         receipts.own_ids(connection, current, accepted.ids)
-        receipts.adopt_deliveries(connection, current, accepted.ids)
         template = "{vendor} did accept it; its answer could not be written down in time. Ids: {ids}"
         said = [Note(Sentence(template, self._ids_told(current, accepted.ids)), current.requester, aloud=True)]
         if current.state is State.UNKNOWN:
@@ -779,7 +778,6 @@ class Dispatcher:
         now = self.clock()
         self._count_failure(connection, row, None)
         receipts.own_ids(connection, row, accepted.ids)
-        receipts.adopt_deliveries(connection, row, accepted.ids)
         said = [Note(Sentence("{vendor} accepted it. Ids: {ids}", self._ids_told(row, accepted.ids)), row.requester)]
         said += [*_other_time(accepted, now), *self._fewer(row, accepted)]
         changes: dict[str, Any] = {"ids": accepted.ids, "accepted_at": now, "look_at": now, **NO_LEASE}
