@@ -6,11 +6,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import CTE, BigInteger, ColumnElement, Connection, String, Table, cast, insert, literal, select
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    String,
+    Table,
+    and_,
+    cast,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from bot import store
 from bot.broadcast import Broadcast, Micros, Sentence, State, digest
-from bot.tables import audit, broadcasts, dispatches, notes, occurrences, posts, schedules
+from bot.tables import audit, broadcasts, deliveries, dispatches, notes, occurrences, posts, schedules
 from providers.base import AudienceKind, Purpose
 
 WORKSPACES = 10_000
@@ -135,3 +148,20 @@ def _copy(
 def _numbers(first: int, count: int) -> CTE:
     start = select(literal(first, BigInteger).label("n")).cte("numbers", recursive=True)
     return start.union_all(select(start.c.n + 1).where(start.c.n < first + count - 1))
+
+
+def deliver(connection: Connection, broadcast: Broadcast, first: int, count: int) -> None:
+    """Deliveries of one campaign of a broadcast that is there, as many as `count`, each at a random place of its index
+    as the hashes of numbers are, counted in its row; the campaign is its first id."""
+    same: dict[str, Any] = {
+        "account": broadcast.account,
+        "id": broadcast.ids[0],
+        "kind": "delivery",
+        "status": "sent",
+        "word": "SENT",
+    }
+    same |= {"workspace": broadcast.workspace, "broadcast": broadcast.id, "final": False, "at": broadcast.changed_at}
+    own: dict[str, Value] = {"recipient": lambda n: text_of("r", n * 2654435761 % 2**32)}
+    insert_each(connection, deliveries, first, count, own, same)
+    mine = and_(broadcasts.c.workspace == broadcast.workspace, broadcasts.c.id == broadcast.id)
+    connection.execute(update(broadcasts).where(mine).values(counts={"sent": count} if count else {}))
