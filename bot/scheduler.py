@@ -68,21 +68,26 @@ class Bell:
     gather: float = GATHER
     rung: asyncio.Event = field(default_factory=asyncio.Event)
     silenced: bool = False
+    _once_more: bool = False
     _soon: asyncio.TimerHandle | None = None
 
     async def listen(self) -> None:
-        while True:
+        while not self.silenced or self._once_more:
             await self.rung.wait()
             self.rung.clear()
-            if self.silenced:
+            if self.silenced and not self._once_more:
                 return
-            try:
-                await self.work()
-            except (Busy, Unsure) as error:  # it may stay away for an hour, and a line each time is enough
-                told = f"{type(error).__name__} {error}".rstrip()
-                log.warning("the database did not take a tick", tick=self.name, error=told)
-            except Exception:
-                log.exception("a tick failed; it is tried again", tick=self.name)
+            self._once_more = False
+            await self._work()
+
+    async def _work(self) -> None:
+        try:
+            await self.work()
+        except (Busy, Unsure) as error:  # it may stay away for an hour, and a line each time is enough
+            told = f"{type(error).__name__} {error}".rstrip()
+            log.warning("the database did not take a tick", tick=self.name, error=told)
+        except Exception:
+            log.exception("a tick failed; it is tried again", tick=self.name)
 
     async def ring(self) -> None:
         self.rung.set()
@@ -95,6 +100,14 @@ class Bell:
 
     def _gathered(self) -> None:
         self._soon = None
+        self.rung.set()
+
+    def silence(self) -> None:
+        """No more rings. What it was woken for already is done yet."""
+        self._once_more = self.rung.is_set() or self._soon is not None
+        self.silenced = True
+        if self._soon is not None:
+            self._soon.cancel()
         self.rung.set()
 
 
@@ -127,8 +140,7 @@ class Scheduler:
         if self._clock.running:
             self._clock.shutdown(wait=False)
         for bell in self.bells:
-            bell.silenced = True
-            bell.rung.set()
+            bell.silence()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=patience)
             for task in late:
