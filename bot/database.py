@@ -172,9 +172,14 @@ class _Waiting:
 
 
 class SQLite(Database):
-    """One writer thread. Writes that arrive together are committed together, each in a savepoint of its own."""
+    """One writer thread. Writes that arrive together are committed together, each in a savepoint of its own.
+
+    The lock file beside it says, while nobody runs, that the file was found sound and left as it is now: reading all of
+    a large one takes long, and is done only after a stop that nobody saw coming.
+    """
 
     SHORTEST_WAIT = 0.1  # seconds that a lock is waited for, however long others were waited for before
+    BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR})
     ENGINE_ERRORS = frozenset(
         {
             sqlite3.SQLITE_FULL,
@@ -195,6 +200,7 @@ class SQLite(Database):
         self._queue: list[_Waiting] = []
         self._drain: asyncio.Task[None] | None = None
         self._lock_file: int | None = None
+        self._sound = self._hurt = False  # all of the file was looked at; a page of it could not be read since
 
     @property
     def exclusive(self) -> bool:
@@ -225,7 +231,7 @@ class SQLite(Database):
                 with self._reader.begin() as connection:
                     return work(connection)
             except DBAPIError as error:
-                raise _sqlite_told(error) from None
+                raise self._told(error) from None
 
         return await asyncio.get_running_loop().run_in_executor(self._reading, run)
 
@@ -262,19 +268,22 @@ class SQLite(Database):
                 connection.commit()
                 return outcomes
         except Exception as error:
-            told = _sqlite_told(error)
+            told = self._told(error)
             if committing and sqlite_code(error) == sqlite3.SQLITE_IOERR:
                 told = Unsure()  # what was written may reach the disk, or not
             return [told] * len(group)
 
-    @classmethod
-    def _one_of_many(cls, connection: Connection, driver: sqlite3.Connection, work: Work[Any]) -> Any:
+    def _one_of_many(self, connection: Connection, driver: sqlite3.Connection, work: Work[Any]) -> Any:
         try:
             with connection.begin_nested():
                 return work(connection)
         except Exception as error:
-            cls._still_there(driver)
-            return _sqlite_told(error)
+            self._still_there(driver)
+            return self._told(error)
+
+    def _told(self, error: Exception) -> Exception:
+        self._hurt = self._hurt or sqlite_code(error) in self.BROKEN
+        return _sqlite_told(error)
 
     @staticmethod
     def _still_there(driver: sqlite3.Connection) -> None:
@@ -304,7 +313,8 @@ class SQLite(Database):
     def _check(self, used: bool) -> None:
         try:
             with self._reader.begin() as connection:
-                if connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one() != "ok":
+                sound = self._sound or self._was_left_sound()
+                if not sound and connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one() != "ok":
                     raise self._damaged()
                 if used and connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one() == 0:
                     raise Unusable(
@@ -315,7 +325,24 @@ class SQLite(Database):
         except DBAPIError as error:
             if sqlite_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
                 raise self._damaged() from None
-            raise _sqlite_told(error) from None
+            raise self._told(error) from None
+        self._sound = True
+
+    def _was_left_sound(self) -> bool:
+        """Did whoever had the lock last stop as intended, and is the file the one that they left?"""
+        try:
+            return self._lock_path.read_text(encoding="ascii") == self._as_left()
+        except (OSError, ValueError):
+            return False
+
+    def _as_left(self) -> str:
+        """What tells this file, as it is now, from another that is put in its place. Raises ValueError where its log
+        holds something yet."""
+        log = Path(f"{self.path.resolve()}-wal")
+        if log.exists() and log.stat().st_size:
+            raise ValueError(log)
+        file = self.path.stat()
+        return f"sound {file.st_ino} {file.st_size} {file.st_mtime_ns}\n"
 
     def _damaged(self) -> Unusable:
         return Unusable(
@@ -340,6 +367,9 @@ class SQLite(Database):
             raise AlreadyDispatching(str(self.path)) from None
         self._lock_file = handle  # held for life: closing it is what gives the lock back
         self._mark.touch(0o600)
+        self._sound = self._sound or self._was_left_sound()
+        os.ftruncate(handle, 0)
+        os.fsync(handle)  # from here on, nothing but a stop as intended says that it is sound
 
     async def listen(self, heard: Callable[..., None]) -> None:
         """There is nobody else."""
@@ -354,8 +384,16 @@ class SQLite(Database):
         self._reading.shutdown()
         self.engine.dispose()
         if self._lock_file is not None:
+            if self._sound and not self._hurt:
+                self._leave_sound(self._lock_file)
             os.close(self._lock_file)
             self._lock_file = None
+
+    def _leave_sound(self, handle: int) -> None:
+        """A disk that has no room for it, or a log that somebody else still reads: all is looked at the next time."""
+        with suppress(OSError, ValueError):
+            os.pwrite(handle, self._as_left().encode("ascii"), 0)
+            os.fsync(handle)
 
 
 def sqlite_engine(url: URL) -> Engine:
