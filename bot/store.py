@@ -686,9 +686,10 @@ _SIZES_WAIT = any_of(
         func.coalesce(broadcasts.c.look_at, 0) <= _AT,
     )
 )
+_OLDEST = select(func.min(seen.c.at)).scalar_subquery()  # by the index, whatever the planner believes of the others
 _LAPSED_WAITS = any_of(
     *(_those(_in(state), broadcasts.c.expires_at <= _AT) for state in (State.PENDING, State.HELD)),
-    select(seen.c.key).where(seen.c.at < _micros("forgotten")),
+    select(literal(1)).where(_micros("forgotten") > _OLDEST),
 )
 _SHOWING_WAITS = any_of(
     _those(broadcasts.c.draw_at <= _AT, broadcasts.c.state != State.DRAFT),
@@ -1185,7 +1186,7 @@ _DIGEST: dict[str, tuple[ColumnElement[bool] | TextClause, ...]] = {
     "waiting": (_in(State.PENDING), *_LIVES_HERE),
     "held": (_in(State.HELD), *_HERE),
     "unknown": (_in(State.UNKNOWN), *_LIVES_HERE),
-    "today": (SCHEDULED, broadcasts.c.due <= _micros("until"), *_LIVES_HERE),
+    "today": (SCHEDULED, broadcasts.c.due <= _micros("until"), *_LIVES_HERE[:-1]),
 }
 _LONGEST_WAIT = _without_index(broadcasts.c.changed_at)  # not the workspace's index of what changed, from its beginning
 _IN_DIGEST = union_all(
