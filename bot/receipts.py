@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from bot import store
-from bot.broadcast import Broadcast, Micros, State
+from bot.broadcast import ENDED, Broadcast, Micros, State
 from bot.tables import broadcasts, deliveries, dispatches, vendor_ids
 from providers.base import DeliveryStatus, Receipt, ReceiptKind
 
@@ -107,7 +107,30 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class Followed:
+    """What of a broadcast its receipts need. Its whole row holds the vendor's ids as well, perhaps thousands of them,
+    and would be read again with each receipt."""
+
+    workspace: str
+    id: str
+    state: State
+    account: str
+    counts: Mapping[str, int]
+    finals: int
+    revision: int
+    changed_at: Micros
+    accepted_at: Micros | None
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+
+Row = TypeVar("Row", Broadcast, Followed)
+
+
+@dataclass(frozen=True)
+class Written:
     """`news`: of each receipt, whether it told something new; `moved`: what that changes in each broadcast's counts."""
 
     news: list[bool]
@@ -191,10 +214,9 @@ def learn_ids(connection: Connection, owners: Mapping[tuple[str, str], store.Own
         return
     look_alone(connection, (row["account"] for row in rows))
     new = {key: owners[key] for key in _insert_new(connection, vendor_ids, rows)}
-    for owner, moved in _adopt(connection, new).items():
-        current = store.find_all(connection, [owner], lock=True).get(owner)
-        if current is not None:  # else a newer version looks after it
-            count(connection, current, moved, current.changed_at)
+    moved = _adopt(connection, new)
+    for owner, current in followed(connection, moved, lock=True).items():  # others a newer version looks after
+        count(connection, current, moved[owner], current.changed_at)
 
 
 def _adopt(connection: Connection, owners: Mapping[tuple[str, str], store.Owner]) -> dict[store.Owner, Tally]:
@@ -228,7 +250,7 @@ def reported_since_let_go(connection: Connection, broadcast: Broadcast) -> bool:
 # --- what is heard ----------------------------------------------------------------------------------------------------
 
 
-def record_deliveries(connection: Connection, heard: Sequence[Heard], at: Micros) -> Recorded:
+def record_deliveries(connection: Connection, heard: Sequence[Heard], at: Micros) -> Written:
     """Write receipts, as if one after the other. Statuses only go up.
 
     However many they are, they take a few statements for each hundred. What was set aside while nobody knew whose it
@@ -247,7 +269,7 @@ def record_deliveries(connection: Connection, heard: Sequence[Heard], at: Micros
         news.append(standing != known)
     risen = sorted(key for key in before.keys() | fresh if stands[key] != before.get(key, _told(first[key])))
     _write_risen(connection, [_row(key, stands[key], at) for key in risen])
-    return Recorded(news, _moved(before, stands))
+    return Written(news, _moved(before, stands))
 
 
 def _moved(
@@ -331,6 +353,19 @@ def recount(connection: Connection, row: Broadcast) -> Recount:
     return Recount(row, _tally(connection, row.workspace, row.id))
 
 
+_KEY = broadcasts.c.workspace, broadcasts.c.id
+_FOLLOWED = select(*(broadcasts.c[one.name] for one in fields(Followed))).where(store.UNDERSTOOD).order_by(*_KEY)
+
+
+def followed(
+    connection: Connection, owners: Collection[store.Owner], *, lock: bool = False
+) -> dict[store.Owner, Followed]:
+    """Those of these (workspace, id) that are there and that this version looks after. `lock` holds their rows."""
+    statement = _FOLLOWED.with_for_update() if lock else _FOLLOWED
+    rows = store.with_keys(connection, statement, _KEY, owners)
+    return {owner: Followed(**{**row, "state": State(row["state"])}) for owner, row in rows}
+
+
 def delivery_counts(connection: Connection, workspace: str, id: str) -> dict[str, int]:
     return _tally(connection, workspace, id).counts
 
@@ -349,7 +384,7 @@ def _label(kind: str, status: str, word: str) -> str:
     return ANSWERS.get(kind) or (f"other: {word}" if status == DeliveryStatus.OTHER else str(status))
 
 
-def count(connection: Connection, current: Broadcast, moved: Tally, at: Micros) -> Broadcast:
+def count(connection: Connection, current: Row, moved: Tally, at: Micros) -> Row:
     """Change the counts of a broadcast that is locked by what moved; how it stands then."""
     names = {**current.counts, **moved.counts}
     sums = {name: current.counts.get(name, 0) + moved.counts.get(name, 0) for name in names}
@@ -357,9 +392,7 @@ def count(connection: Connection, current: Broadcast, moved: Tally, at: Micros) 
     return note_progress(connection, current, counts, max(current.finals + moved.final, 0), at)
 
 
-def note_progress(
-    connection: Connection, current: Broadcast, counts: Mapping[str, int], finals: int, at: Micros
-) -> Broadcast:
+def note_progress(connection: Connection, current: Row, counts: Mapping[str, int], finals: int, at: Micros) -> Row:
     """New counts of a broadcast that is locked, for its card; the thread is told, a moment later, when a status appears
     for the first time. How it stands then."""
     if (counts, finals) == (current.counts, current.finals):

@@ -18,7 +18,7 @@ from bot import receipts, store
 from bot.accounts import Account
 from bot.broadcast import SECOND, Action, Broadcast, Clock, Micros, Sentence, State, micros
 from bot.database import Busy, Database, OutOfOrder, Unsure
-from bot.receipts import Heard, Recount, Tally
+from bot.receipts import Followed, Heard, Recount, Tally
 from bot.scheduler import Task, Wake
 from bot.settings import Settings
 from bot.store import Note, Owner
@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 FIRST_POLL = 5 * SECOND
 SLOWEST_POLL = 3600 * SECOND
 LOOK_AGAIN = 60 * SECOND
+EXPECTED = 4096  # broadcasts of which it is remembered how many final deliveries they wait for
 COUNTING = 60.0  # seconds that all deliveries of a broadcast may take to be counted
 REPLAY = 7 * 24 * 3600 * SECOND  # no vendor tries a delivery longer than three days
 TOGETHER, FEWEST = 256, 32  # receipts' batches in one transaction
@@ -73,6 +74,7 @@ class Tracker:
         self._waiting: list[_Batch] = []
         self._together = TOGETHER
         self._recording: asyncio.Task[None] | None = None
+        self._expected: dict[tuple[str, str, Micros | None], int] = {}  # how many final ones, when that was last read
 
     # --- receipts ----------------------------------------------------------------------------------------------------
 
@@ -150,7 +152,7 @@ class Tracker:
         `wakes`: whoever has something to do at once, because of them, is put there.
         """
         owners = self._owners(connection, group)
-        rows = store.find_all(connection, set(owners.values()))
+        rows = receipts.followed(connection, set(owners.values()))
         heard, sources = [], []
         for number, batch in enumerate(group):
             for receipt in batch.receipts:
@@ -180,7 +182,7 @@ class Tracker:
             receipts.look_alone(connection, strangers)  # else their owner might be learnt while they are set aside
             known = receipts.owners_of(connection, came_to)
         learnt = {key: owner for key, owner in came_to.items() if owner is not None and key not in known}
-        ours = store.find_all(connection, set(learnt.values()))
+        ours = receipts.followed(connection, set(learnt.values()))
         receipts.learn_ids(connection, {key: owner for key, owner in learnt.items() if owner in ours})
         return {**learnt, **known}
 
@@ -192,18 +194,33 @@ class Tracker:
                 told[one.owner].append(one.receipt)
         due = set[Task]()
         # locked before their counts are changed, else two at once would each add to the same
-        for owner, row in store.find_all(connection, {*told, *moved}, lock=True).items():
-            current = receipts.count(connection, row, moved.get(owner, Tally()), self.clock())
+        for owner, row in receipts.followed(connection, {*told, *moved}, lock=True).items():
+            change = moved.get(owner, Tally())
+            current = receipts.count(connection, row, change, self.clock())
             if self._tell_replies(connection, current, told[owner]):
                 due.add(Task.PAINT)
             if self._prove(connection, current, told[owner]):
                 due |= {Task.PAINT, Task.TRACK}
-            if current.state is State.SENT and _all_final(current):
-                store.set_look_at(connection, current, self.clock())
+            if change.final > 0 and self._has_all(connection, current):
                 due.add(Task.TRACK)
         return due
 
-    def _is_stale(self, row: Broadcast | None, receipt: Receipt) -> bool:
+    def _has_all(self, connection: Connection, current: Followed) -> bool:
+        """Everything is final, so it is looked at now. How much that is stands in its whole row, which is read for the
+        first that is final and for the last."""
+        key = current.workspace, current.id, current.accepted_at
+        if current.state is not State.SENT or current.finals < self._expected.get(key, 0):
+            return False
+        row = store.find(connection, current.workspace, current.id)
+        if len(self._expected) >= EXPECTED:
+            self._expected.clear()
+        self._expected[key] = _expected(row)
+        if not _all_final(row):
+            return False
+        store.set_look_at(connection, row, self.clock())
+        return True
+
+    def _is_stale(self, row: Followed | None, receipt: Receipt) -> bool:
         """News of a delivery that was over long ago is a replay. Somebody may opt out at any time."""
         if row is None:
             return False
@@ -212,12 +229,15 @@ class Tracker:
             log.warning("a callback came long after the end and is ignored", broadcast=row.id)
         return stale
 
-    def _tell_replies(self, connection: Connection, row: Broadcast, heard: Iterable[Receipt]) -> bool:
+    def _tell_replies(self, connection: Connection, current: Followed, heard: Iterable[Receipt]) -> bool:
         """Is anything said?"""
-        if not self.providers[row.account].settings.show_replies:
+        if not self.providers[current.account].settings.show_replies:
             return False
         shown = [receipt.text[:1000] for receipt in heard if receipt.kind is ReceiptKind.REPLY and receipt.text]
-        store.say(connection, row, self.clock(), [Note(Sentence("A reply: {reply}", {"reply": it})) for it in shown])
+        if shown:
+            row = store.find(connection, current.workspace, current.id)
+            told = [Note(Sentence("A reply: {reply}", {"reply": it})) for it in shown]
+            store.say(connection, row, self.clock(), told)
         return bool(shown)
 
     def _hidden(self, receipt: Receipt) -> str:
@@ -227,15 +247,18 @@ class Tracker:
         told = receipt.text or "" if receipt.kind is ReceiptKind.REPLY else ""
         return hmac.digest(self.key, f"number:{receipt.recipient}:{told}".encode(), "sha256").hex()[:32]
 
-    def _prove(self, connection: Connection, row: Broadcast, heard: list[Receipt]) -> bool:
+    def _prove(self, connection: Connection, current: Followed, heard: list[Receipt]) -> bool:
         """Is it more than news of what is known to be on its way?"""
-        ids = row.ids or tuple(dict.fromkeys(receipt.id for receipt in heard))
-        if row.state is State.UNKNOWN and heard:
-            self._mark_proven(connection, row, ids, Sentence(REPORTED))
-        elif row.state not in ON_ITS_WAY and any(receipt.kind is ReceiptKind.DELIVERY for receipt in heard):
-            self._contradict(connection, row, ids)
-        else:
+        delivered = any(receipt.kind is ReceiptKind.DELIVERY for receipt in heard)
+        proves = current.state is State.UNKNOWN and bool(heard)
+        if not proves and (current.state in ON_ITS_WAY or not delivered):
             return False
+        row = store.find(connection, current.workspace, current.id)
+        ids = row.ids or tuple(dict.fromkeys(receipt.id for receipt in heard))
+        if proves:
+            self._mark_proven(connection, row, ids, Sentence(REPORTED))
+        else:
+            self._contradict(connection, row, ids)
         return True
 
     def _contradict(self, connection: Connection, row: Broadcast, ids: tuple[str, ...]) -> None:
@@ -418,9 +441,13 @@ class Tracker:
             store.say(connection, current, now, [said])
 
 
+def _expected(row: Broadcast) -> int:
+    """Of how many people there is to be a last word."""
+    return (row.staged and row.staged.contacts) or len(row.ids)
+
+
 def _all_final(row: Broadcast) -> bool:
-    expected = (row.staged and row.staged.contacts) or len(row.ids)
-    return 0 < expected <= row.finals
+    return 0 < _expected(row) <= row.finals
 
 
 def _has_doubled(waited: Micros) -> bool:

@@ -87,9 +87,10 @@ def adopted(connection: Connection) -> None:
 
 def called_back(connection: Connection) -> None:
     """Some are told of for the first time, some again."""
-    store.find_all(connection, [(HOME, NEWS)])
+    receipts.followed(connection, [(HOME, NEWS)])
     recorded = receipts.record_deliveries(connection, [heard(number) for number in (1, 2, 1, 3)], AT)
-    receipts.count(connection, store.find(connection, HOME, NEWS, lock=True), recorded.moved[HOME, NEWS], AT)
+    for owner, row in receipts.followed(connection, [(HOME, NEWS)], lock=True).items():
+        receipts.count(connection, row, recorded.moved[owner], AT)
 
 
 def paused(connection: Connection) -> None:
