@@ -94,7 +94,7 @@ class Core:
         await self.dispatcher.learn_sizes()
         await self.tracker.tick()
         await self.workflow.expire()
-        await self.database.read(lambda c: store.cards_to_draw(c, self.clock(), 20))
+        await self.database.read(lambda c: store.cards_to_draw(c, self.clock(), 20, new=True))
         await self.database.read(lambda c: store.notes_to_post(c, self.clock(), 20))
         await self.database.read(store.count_by_state)
 

@@ -49,6 +49,7 @@ from providers.base import (
     last_moment,
     open_for_quote,
 )
+from providers.reading import LONGEST_ID, count_of
 
 log = structlog.get_logger(__name__)
 
@@ -57,16 +58,10 @@ T = TypeVar("T")
 EXCHANGES = 3  # that one question of ours may take an adapter, each as long as the account's timeout
 QUOTING = 300.0  # seconds for a campaign that is made, computed and thrown away
 READING = 2.0  # seconds for one callback
-LONGEST_ID = 255  # characters
 LONGEST_SENTENCE, LONGEST_VALUE = 1000, 300
 MOST_FOUND = 10_000  # entries of one answer
 SHORTEST_WAIT, LONGEST_WAIT, USUAL_WAIT = 1.0, 300.0, 30.0  # seconds that a vendor may make us wait
 NOTHING_SENT = (Refused, Blocked, NotReady, Throttled, Unavailable)
-UNREADABLE = 2**31 - 1
-
-
-def count_of(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else UNREADABLE
 
 
 class AdapterBroke(Unavailable):
@@ -133,6 +128,7 @@ class Account(Provider):
 
     def _error_of_release(self, error: Exception, guard: ReleaseGuard) -> ProviderError:
         if not isinstance(error, ProviderError):
+            self._complain("its release broke", error=type(error).__name__)
             return Uncertain(
                 "The adapter of {account} ({package}) broke while it was sending.",
                 account=self.account,
@@ -454,7 +450,10 @@ def evidence_of(value: object) -> Evidence | None:
 
 
 def receipt_of(value: object) -> Receipt | None:
-    if not isinstance(value, Receipt) or not _is_id(value.id) or value.status not in tuple(DeliveryStatus):
+    """A person who answers or opts out may do so where no vendor finds which message it was."""
+    if not isinstance(value, Receipt) or value.status not in tuple(DeliveryStatus):
+        return None
+    if not _is_id(value.id) and (value.id != "" or value.kind == ReceiptKind.DELIVERY):
         return None
     if value.kind not in tuple(ReceiptKind) or not isinstance(value.recipient, str):
         return None

@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import structlog
@@ -26,11 +27,12 @@ from slack_bolt.response import BoltResponse
 from slack_sdk.errors import SlackApiError
 from slack_sdk.signature import SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
+from sqlalchemy import Connection
 from starlette.applications import Starlette
 
 from bot import store
 from bot.accounts import Account, AccountVault, Room
-from bot.broadcast import Broadcast, Clock, micros, now
+from bot.broadcast import SECOND, Broadcast, Clock, Sentence, micros, now
 from bot.catalogue import Catalogue
 from bot.database import AlreadyDispatching, Busy, Database, open_database, upgrade
 from bot.dispatch import Dispatcher, token_for
@@ -48,6 +50,7 @@ from bot.slack.threads import Threads
 from bot.slack.views import WAITING, Showing
 from bot.store import Vote
 from bot.tracker import Tracker
+from bot.troubles import Trouble
 from bot.voices import Voices
 from bot.web import CallbackDoor, Health, Meters, SlackDoor, metrics_site, public_site
 from bot.words import words_for
@@ -63,6 +66,8 @@ ANY = re.compile("")
 LISTENER_TIMEOUT = 2  # seconds: a call inside a listener must leave room in Slack's three
 POSTING_TIMEOUT = 15
 TELL_PAUSE = 0.05  # seconds in which what changes is one hint to the other processes
+OLD_OUTBOX = 60  # seconds that something may wait to be shown in Slack before somebody should look
+DAY = 24 * 3600 * SECOND
 SHUTDOWN = 3.0  # seconds for posts under way and for open connections; sends have their own deadline
 
 
@@ -133,7 +138,7 @@ def open_account(
 
 def _complaint(name: str, detail: Mapping[str, Any]) -> str:
     place = ".".join(str(part) for part in detail["loc"])
-    return f"accounts.{name}.{place}: {detail['msg']}."
+    return f"accounts.{name}.{place}: {str(detail['msg']).removeprefix('Value error, ')}."
 
 
 def policies_of(settings: Settings) -> dict[str, Policy]:
@@ -179,9 +184,16 @@ class Bot:
         shared: dict[str, Any] = {"settings": self.settings, "providers": self.providers, "clock": self.clock}
         shared |= {"key": self.key, "wake": self.wake}
         self.quick = self._client(LISTENER_TIMEOUT, token=self._token)
-        self.people = People(self.quick)
+        self.people = People(self.quick, self.settings.timezone)
         self.workflow = Workflow(
-            self.database, self.desk, self.people.members, self.clock, self.wake, self.people.person, self.heed
+            self.database,
+            self.desk,
+            self.people.members,
+            self.clock,
+            self.wake,
+            self.people.person,
+            self.heed,
+            is_in=self.people.is_in,
         )
         self.dispatcher = Dispatcher(
             self.database,
@@ -198,7 +210,17 @@ class Bot:
     def _build_slack(self) -> None:
         self.posting = self._client(POSTING_TIMEOUT, token=self._token)
         words = words_for(self.settings.locale)
-        self.threads = Threads(self.database, self.posting, self.showing, words, self.clock, self.owner)
+        self.threads = Threads(
+            self.database,
+            self.posting,
+            self.showing,
+            words,
+            self.clock,
+            self.owner,
+            facts_of=lambda row: self.desk.facts(row, self.clock()),
+            why_closed=self.people.why_closed_if_told,
+            admins=self.settings.admins,
+        )
         self.notices = Notices(self.database, self.threads, words, self.clock, micros(self.settings.grace))
         self.slack = self._bolt()
 
@@ -281,6 +303,9 @@ class Bot:
             opens=outlook.opens if outlook else None,
             training=broadcast.mode == "training",
             zone=policy.timezone if policy and (policy.country or policy.timezone != "UTC") else "",
+            undo=int(self.settings.approval.undo.total_seconds()),
+            reaction=next(iter(self.settings.approval.approve_reactions), None),
+            paused=broadcast.workspace in self.dispatcher.paused,
         )
 
     def callback_address(self, account: str) -> str | None:
@@ -346,9 +371,7 @@ class Bot:
 
     def bells(self) -> tuple[Bell, ...]:
         return (
-            Bell(
-                Task.DISPATCH, 0.5, self.dispatcher.tick, gather=0.0
-            ),  # an account has room: its next send waits for it
+            Bell(Task.DISPATCH, 0.5, self.dispatcher.tick, gather=0.0),  # the next send of an account waits for it
             Bell(Task.PAINT, 1.0, self.threads.paint),
             Bell(Task.REMIND, 1.0, self.reminders.tick),
             Bell(Task.NOTICES, 1.0, self.notices.paint),
@@ -357,7 +380,26 @@ class Bot:
             Bell(Task.EXPIRE, 10.0, self.workflow.expire),
             Bell(Task.VOICES, 5.0, self.voices.tick),
             Bell(Task.AUDIENCES, 60.0, self.catalogue.refresh),
+            Bell(Task.TROUBLES, 10.0, self._tell_troubles),
         )
+
+    async def _tell_troubles(self) -> None:
+        """Admins hear once a day of each row that cannot be worked on."""
+        troubles = self.database.troubles.all()
+        if troubles and self.settings.admins:
+            await self.database.write(partial(self._post_troubles, troubles=troubles))
+
+    def _post_troubles(self, connection: Connection, troubles: list[Trouble]) -> None:
+        now = self.clock()
+        for trouble in troubles:
+            template = (
+                "I cannot process {work} *{id}* ({error}). I will retry it less and less often; everything else "
+                "continues. The log has the details."
+            )
+            told = Sentence(template, {"work": trouble.work, "id": trouble.id, "error": trouble.error})
+            for admin in self.settings.admins:
+                key = f"trouble:{trouble.work}:{trouble.id}:{now // DAY}:{admin}"[:255]
+                store.post(connection, trouble.workspace or self.people.workspace, key, admin, told, None, now)
 
     def site(self) -> Starlette:
         door = None
@@ -371,13 +413,20 @@ class Bot:
         """Can it work: the database answers, and Slack's socket is up where there is one. And what stands still."""
         parts = {"database": "ok", "slack": "ok"}
         try:
-            stops = await self.database.read(lambda c: store.stops(c, self.clock()))
+            stops, since = await self.database.read(
+                lambda c: (store.stops(c, self.clock()), store.oldest_unshown(c, self.clock()))
+            )
         except Exception:
             log.exception("the database does not answer")
-            parts["database"], stops = "no answer", store.Stops(frozenset(), {})
+            parts["database"], stops, since = "no answer", store.Stops(frozenset(), {}), None
         if self.socket is not None and not await self.socket.client.is_connected():
             parts["slack"] = "not connected"
+        if dead := self.threads.dead or self.people.dead:
+            parts["slack"] = f"the token is not taken: {dead}"
+        waits = (self.clock() - since) // SECOND if since is not None else 0
+        parts["outbox"] = "ok" if waits <= OLD_OUTBOX else f"the oldest entry waits for {waits} seconds"
         ready = all(part == "ok" for part in parts.values())
+        parts |= {f"trouble:{trouble.work}:{trouble.id}": str(trouble) for trouble in self.database.troubles.all()}
         parts |= {f"pause:{workspace}": "all sending is paused" for workspace in stops.paused}
         return ready, parts | {f"breaker:{account}": "the vendor cannot be reached" for account in stops.away}
 

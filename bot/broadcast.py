@@ -103,6 +103,7 @@ class Action(StrEnum):
     PUT_BACK = "put_back"
     OUTGROW = "outgrow"
     LAPSE = "lapse"
+    RETURN = "return"
     ACCEPT = "accept"
     REFUSE = "refuse"
     LOSE_TRACK = "lose_track"
@@ -121,6 +122,7 @@ TRANSITIONS: Mapping[tuple[State, Action], State] = {
     (State.PENDING, Action.CANCEL): State.CANCELLED,
     (State.PENDING, Action.EXPIRE): State.EXPIRED,
     (State.PENDING, Action.HOLD): State.HELD,  # restored from a backup
+    (State.PENDING, Action.RETURN): State.DRAFT,  # no card can stand where anybody could approve it
     (State.SCHEDULED, Action.WITHDRAW): State.PENDING,
     (State.SCHEDULED, Action.REPLAN): State.PENDING,
     (State.SCHEDULED, Action.CANCEL): State.CANCELLED,
@@ -219,7 +221,7 @@ class NotAccepted(Exception):
 class NotAllowed(Exception):
     """This person may not do this; the sentence says who may."""
 
-    def __init__(self, template: str, **values: str | int) -> None:
+    def __init__(self, template: str, **values: str | int | Sentence) -> None:
         super().__init__(template)
         self.sentence = Sentence(template, values)
 
@@ -230,6 +232,14 @@ class TooLate(Exception):
     def __init__(self, broadcast: Broadcast) -> None:
         super().__init__(broadcast.state)
         self.broadcast = broadcast
+
+
+class CardChanged(Exception):
+    """What bears on the decision has changed since the card was drawn; `changes` say to what, if that is known."""
+
+    def __init__(self, broadcast: Broadcast, changes: tuple[Sentence, ...] = ()) -> None:
+        super().__init__(broadcast.id)
+        self.broadcast, self.changes = broadcast, changes
 
 
 class NotFound(Exception):

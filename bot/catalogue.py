@@ -9,7 +9,8 @@ import structlog
 
 from bot.accounts import Account
 from bot.settings import AudienceSettings
-from providers.base import Audience, AudienceFound, ProviderError
+from providers.base import Audience, AudienceFound
+from providers.reading import UNREADABLE
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +35,7 @@ class Catalogue:
         for account, provider in self.providers.items():
             try:
                 await self._ask(account, provider)
-            except ProviderError as error:
+            except Exception as error:  # whatever it is, the other accounts are asked
                 log.info("a vendor did not tell its audiences", account=account, error=type(error).__name__)
 
     async def _ask(self, account: str, provider: Account) -> None:
@@ -45,7 +46,9 @@ class Catalogue:
         ours = {name: audience for name, audience in self.audiences.items() if audience.account == account}
         for name, audience in list(ours.items())[:MOST_SIZES]:
             found = await provider.size(Audience(audience.kind, audience.id, audience.everyone, audience.subscribers))
-            if found is not None and found.size is not None:
+            if found is None or found.size is None or found.size == UNREADABLE:
+                self._sizes.pop(name, None)  # what it held once is not what it holds
+            else:
                 self._sizes[name] = found.size
 
     def size_of(self, name: str) -> int | None:

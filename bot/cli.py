@@ -73,12 +73,33 @@ def _explain(error: Exception) -> None:
     fail(f"Something unexpected happened: {placed(error)}")
 
 
-config_option = click.option(
-    "--config", type=click.Path(path_type=Path, dir_okay=False), help="The settings file; else bellcrier.toml here."
-)
+NEAREST = "bellcrier.config"
+
+
+def _nearest(context: click.Context, _: click.Parameter, path: Path | None) -> Path | None:
+    """What stands nearest to the command: after it, else after its group, else before both."""
+    if path is not None:
+        context.meta[NEAREST] = path  # groups and their commands share it
+    found: Path | None = context.meta.get(NEAREST)
+    return found
+
+
+def _config(expose: bool) -> Callable[..., Any]:
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        callback=_nearest,
+        expose_value=expose,
+        help="The settings file; else bellcrier.toml here.",
+    )
+
+
+config_option = _config(True)
+group_config_option = _config(False)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@group_config_option
 @click.version_option(metadata.version("bellcrier"), prog_name="bellcrier")
 def main() -> None:
     """bellcrier: broadcasts from Slack, sent once and only once somebody has agreed."""
@@ -226,18 +247,20 @@ def _loop_of(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 @main.group()
+@group_config_option
 def config() -> None:
     """The settings file."""
 
 
 @config.command("init")
+@config_option
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
 @guarded
-def config_init(force: bool) -> None:
-    """Write a commented settings file here."""
+def config_init(config: Path | None, force: bool) -> None:
+    """Write a commented settings file here, or as --config says."""
     from bot.settings import FILE
 
-    path = Path(FILE)
+    path = config or Path(FILE)
     if path.exists() and not force:
         fail(f"{path} is there already. Use --force to overwrite it.")
     path.write_text(resources.files("bot").joinpath("example.toml").read_text(encoding="utf-8"), encoding="utf-8")
@@ -255,6 +278,7 @@ def config_show(config: Path | None) -> None:
 
 
 @main.group()
+@group_config_option
 def db() -> None:
     """The database."""
 

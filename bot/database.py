@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import json
 import os
 import random
 import secrets
@@ -14,6 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -25,6 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 from bot.broadcast import steady
+from bot.troubles import Troubles
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -77,6 +80,11 @@ class AlreadyDispatching(Exception):
 class Database(ABC):
     """Transactions over one engine. `work` is run once or, where it came to nothing, again; so it holds SQL and
     nothing else."""
+
+    @cached_property
+    def troubles(self) -> Troubles:
+        """The rows that this process stumbled over."""
+        return Troubles()
 
     @abstractmethod
     async def write(self, work: Work[T], *, patience: float | None = PATIENCE) -> T:
@@ -193,7 +201,7 @@ class SQLite(Database):
 
     def __init__(self, url: URL) -> None:
         self.path = Path(url.database or ":memory:")
-        self.engine = sqlite_engine(url)
+        self.engine = sqlite_engine(url, self.troubles)
         self._reader = self.engine.execution_options(read=True)
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="store-write")
         self._reading = ThreadPoolExecutor(4, thread_name_prefix="store-read")
@@ -396,9 +404,13 @@ class SQLite(Database):
             os.fsync(handle)
 
 
-def sqlite_engine(url: URL) -> Engine:
+def sqlite_engine(url: URL, troubles: Troubles | None = None) -> Engine:
     engine = create_engine(
-        url, poolclass=NullPool if url.database in (None, "", ":memory:") else None, hide_parameters=True
+        url,
+        poolclass=NullPool if url.database in (None, "", ":memory:") else None,
+        hide_parameters=True,
+        json_deserializer=_json,
+        execution_options={} if troubles is None else {"troubles": troubles},
     )
 
     @event.listens_for(engine, "connect")
@@ -413,6 +425,18 @@ def sqlite_engine(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _json(stored: str) -> Any:
+    """What is no JSON is found out by whoever reads its row, and not by all who read the rows beside it."""
+    try:
+        return json.loads(stored)
+    except ValueError:
+        return NotJson
+
+
+class NotJson:
+    """What a column holds that should hold JSON and does not."""
 
 
 def sqlite_code(error: BaseException) -> int:
@@ -468,6 +492,7 @@ class Postgres(Database):
             pool_timeout=BUSY_SECONDS,
             hide_parameters=True,
             connect_args={"timeout": BUSY_SECONDS, "server_settings": SESSION},
+            execution_options={"troubles": self.troubles},
         )
         self._no_connection = (OSError, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError)
         self._name = secrets.token_hex(4)  # by which it knows its own word

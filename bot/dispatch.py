@@ -32,15 +32,16 @@ from bot.broadcast import (
     Sentence,
     State,
     micros,
-    moment,
     steady,
 )
 from bot.database import Busy, Database, Unsure
-from bot.hours import HoldUntil, Policy, Refuse, decide
+from bot.gate import Gate, Gates
+from bot.hours import Policy
 from bot.scheduler import Task, Wake
 from bot.settings import Settings
 from bot.staging import STAGING_DEADLINE, Overtaken, Stager
 from bot.store import NO_LEASE, Note, Step
+from bot.troubles import alone
 from bot.voices import asks
 from providers.base import (
     Accepted,
@@ -56,6 +57,7 @@ from providers.base import (
     Uncertain,
     last_moment,
 )
+from providers.reading import UNREADABLE
 
 log = structlog.get_logger(__name__)
 
@@ -84,16 +86,6 @@ class HeldBack(Unavailable):
 
 #: What held a send up was ours, not the vendor's: it counts as no try and opens no breaker.
 OURS = (HeldBack, Busy, Unsure)
-
-
-@dataclass(frozen=True)
-class Gate:
-    """Why a broadcast may not go right now, and until when that holds by itself."""
-
-    hold: Hold
-    sentence: Sentence
-    until: Micros | None = None
-    ask: tuple[str, ...] = ()  # who else decides, beside the requester
 
 
 @dataclass(frozen=True)
@@ -140,6 +132,7 @@ class Dispatcher:
         self.database, self.settings, self.clock, self.owner, self.key = database, settings, clock, owner, key
         self.tell_size = tell_size
         self.providers, self.policies, self.wake = providers, policies, wake
+        self.gates = Gates(settings, providers, policies)
         self.stager = Stager(database, settings, providers, clock, monotonic)
         self.preparing = [name for name, provider in providers.items() if provider.capabilities.two_step]
         self.running: set[asyncio.Task[None]] = set()
@@ -184,10 +177,10 @@ class Dispatcher:
 
     def _anything(self, connection: Connection) -> bool:
         """Is there something for `_tick`? What it does has its question here, and its case in the tests."""
-        self.paused = store.paused_workspaces(connection)
-        return store.work_waits(
+        return store.paused_workspaces(connection) != self.paused or store.work_waits(
             connection,
             self.clock(),
+            paused=self.paused,
             soon=self.clock() + micros(self.settings.approval.undo),
             lease_at=self._lease_now(connection),
             preparing=self.preparing,
@@ -214,12 +207,18 @@ class Dispatcher:
 
     def _look_round(self, connection: Connection) -> tuple[int, list[Broadcast]]:
         """How many rows changed, so that there may be more behind them, and what is to be started."""
-        self.paused = store.paused_workspaces(connection)
+        self._see_pauses(connection)
         lease_now = self._lease_now(connection)
         changed = self._recover(connection, lease_now) + self._hold_late(connection, lease_now)
         changed += self._reopen(connection)
         put_aside, claimed = self._claim(connection, lease_now)
         return changed + put_aside, [*claimed, *self._claim_early(connection, lease_now)]
+
+    def _see_pauses(self, connection: Connection) -> None:
+        """Cards of what waits for the hours say whether sending is paused as well."""
+        before, self.paused = self.paused, store.paused_workspaces(connection)
+        for workspace in before ^ self.paused:
+            store.draw_held_again(connection, workspace, Hold.HOURS, self.clock())
 
     def _watch_clock(self) -> None:
         """A wall clock that leaps ahead makes due what may be early. Nobody here knows which of the two is right."""
@@ -291,12 +290,13 @@ class Dispatcher:
             for row in self._due(connection, lease_now, free):
                 if load[row.account] >= ACCOUNT_AT_ONCE:
                     continue
-                if self._put_aside(connection, row):
-                    put_aside += 1
-                elif self._has_slot(connection, row):
-                    moved = self._claim_one(connection, row)
-                    claimed += moved
-                    load[row.account] += len(moved)
+                with alone(connection, "dispatch", row.id, row.workspace):
+                    if self._put_aside(connection, row):
+                        put_aside += 1
+                    elif self._has_slot(connection, row):
+                        moved = self._claim_one(connection, row)
+                        claimed += moved
+                        load[row.account] += len(moved)
             if all(load[name] < ACCOUNT_AT_ONCE for name in free):
                 break  # nobody stood in anybody's way
         return put_aside, claimed
@@ -306,8 +306,12 @@ class Dispatcher:
         now, accounts = self.clock(), list(self.providers)
         before = now - micros(self.settings.grace) - 1
         late = store.due(connection, before, store.AT_ONCE, lease_at=lease_now, taken={}, accounts=accounts)
-        gates = [(row, self.gate(connection, row, now)) for row in late]
-        return len(store.move_all(connection, [self._holding(row, gate) for row, gate in gates if gate is not None]))
+        steps = []
+        for row in late:
+            with alone(connection, "dispatch", row.id, row.workspace):
+                gate = self.gate(connection, row, now)
+                steps += [self._holding(row, gate)] if gate is not None else []
+        return len(store.move_all(connection, steps))
 
     def _due(self, connection: Connection, lease_now: Micros, accounts: list[str]) -> list[Broadcast]:
         """Those that wait for their account's one place are left out, so that they stand in nobody else's way."""
@@ -328,13 +332,14 @@ class Dispatcher:
         now = self.clock()
         late = now - micros(self.settings.grace) - 1
         for row in store.stranded(connection, late, list(self.providers)):
-            gate = self.gate(connection, row, now)
-            if gate is not None and gate.hold is Hold.LATE:
-                template = (
-                    "The bot's settings have no account {account}, so it did not start. Put it back, or drop this."
-                )
-                gate = replace(gate, sentence=Sentence(template, {"account": row.account}))
-                self._hold(connection, row, gate)
+            with alone(connection, "dispatch", row.id, row.workspace):
+                gate = self.gate(connection, row, now)
+                if gate is not None and gate.hold is Hold.LATE:
+                    template = (
+                        "The bot's settings have no account {account}, so it did not start. Put it back, or drop this."
+                    )
+                    gate = replace(gate, sentence=Sentence(template, {"account": row.account}))
+                    self._hold(connection, row, gate)
 
     def _within_reach(self, connection: Connection, row: Broadcast, now: Micros) -> bool:
         """After some failures in a row nobody tries an account for a while, and then one of its broadcasts does."""
@@ -393,10 +398,11 @@ class Dispatcher:
         lease = {"owner": self.owner, "lease_until": self._lease(connection, self.staging)}
         reached = [name for name in self.preparing if not store.breaker(connection, name).is_open(now)]
         for row in store.to_stage(connection, reached, now, until, lease_at=lease_now):
-            if self.gate(connection, row, now) is None and self._has_slot(connection, row):
-                # an attempt of its own: the vendor takes each request id once
-                leased = store.touch(connection, row, now, attempt=row.attempt + 1, **lease)
-                claimed += [leased] if leased else []
+            with alone(connection, "dispatch", row.id, row.workspace):
+                if self.gate(connection, row, now) is None and self._has_slot(connection, row):
+                    # an attempt of its own: the vendor takes each request id once
+                    leased = store.touch(connection, row, now, attempt=row.attempt + 1, **lease)
+                    claimed += [leased] if leased else []
         return claimed
 
     def _claim_one(self, connection: Connection, row: Broadcast) -> list[Broadcast]:
@@ -413,52 +419,7 @@ class Dispatcher:
 
     def gate(self, connection: Connection, row: Broadcast, now: Micros) -> Gate | None:
         """What forbids sending this at this instant, if anything: asked before claiming and again before releasing."""
-        if row.mode != self.settings.mode:
-            return _other_mode(row)
-        provider = self.providers.get(row.account)
-        if provider is not None and provider.name != row.provider:
-            template = (
-                "The account {account} belongs to {vendor} now, and that is not what was approved. "
-                "Put it back, then send this, or drop it."
-            )
-            return Gate(Hold.BLOCKED, Sentence(template, {"account": row.account, "vendor": provider.title}))
-        if store.paused(connection, row.workspace):
-            return Gate(Hold.PAUSED, Sentence("Sending is paused. It waits until an admin resumes it."))
-        if row.start_at is not None and now - row.start_at > micros(self.settings.grace):
-            template = "It should have started {start_at}. Send it now, re-plan it, or drop it?"
-            return Gate(Hold.LATE, Sentence(template, {"start_at": row.start_at}))
-        if row.due is not None and self.doubtful[0] < row.due <= self.doubtful[1]:
-            template = (
-                "The clock of this machine jumped over {start_at}, so it may be too early or too late. "
-                "Send it now, re-plan it, or drop it?"
-            )
-            return Gate(Hold.LATE, Sentence(template, {"start_at": row.due}))
-        if store.released_since(connection, row.workspace, now - HOUR) >= self.settings.hourly_cap:
-            values_cap: dict[str, str | int | Sentence] = {"cap": self.settings.hourly_cap}
-            return Gate(
-                Hold.CAP,
-                Sentence("The cap of {cap} sends an hour is reached. Let it go later, or drop it.", values_cap),
-                ask=self.settings.admins,
-            )
-        return self._hours_gate(row, now)
-
-    def _hours_gate(self, row: Broadcast, now: Micros) -> Gate | None:
-        if row.policy is None:
-            return _unruled() if row.purpose is Purpose.MARKETING else None
-        rules = self.policies.get(row.policy)
-        if rules is None:
-            template = "The bot's settings have no policy {policy}. Put it back, then send this, or drop it."
-            return Gate(Hold.BLOCKED, Sentence(template, {"policy": row.policy}))
-        verdict = decide(rules, row.purpose, moment(now))
-        if isinstance(verdict, HoldUntil):
-            opens = int(verdict.instant.timestamp()) * SECOND
-            template = "Outside the hours for this audience ({policy}). It goes by itself {opens_at}."
-            values: dict[str, str | int | Sentence] = {"policy": row.policy, "opens_at": opens}
-            return Gate(Hold.HOURS, Sentence(template, values), opens)
-        if isinstance(verdict, Refuse):
-            template = "The policy {policy} does not let it go at this hour. Re-plan it, or drop it."
-            return Gate(Hold.HOURS, Sentence(template, {"policy": row.policy}))
-        return None
+        return self.gates.closed(connection, row, now, doubtful=self.doubtful)
 
     def _hold(self, connection: Connection, row: Broadcast, gate: Gate) -> bool:
         """False when somebody else was faster."""
@@ -472,14 +433,23 @@ class Dispatcher:
         return Step(row, Action.HOLD, "dispatcher", self.clock(), gate.hold, said, changes)
 
     def _reopen(self, connection: Connection) -> int:
-        """What was held for the hour alone goes on when the window opens."""
+        """What was held for the hour alone goes on when the window opens, or when a pause over that time has ended."""
+        rows = store.reopened(connection, self.clock(), self.paused)
+        return len(store.move_all(connection, [self._opening(connection, row) for row in rows]))
+
+    def _opening(self, connection: Connection, row: Broadcast) -> Step:
+        """After a pause it is late by somebody's will: that is said, and leaves a moment in which to stop it."""
         now = self.clock()
         opened: dict[str, Any] = {"hold": None, "hold_until": None, "due": now, "expires_at": None}
-        steps = [
-            Step(row, Action.RESUME, "clock", now, changes={**opened, "start_at": row.hold_until})
-            for row in store.reopened(connection, now)
-        ]
-        return len(store.move_all(connection, steps))
+        opened["start_at"] = row.hold_until
+        resumed_at = store.resumed_at(connection, row.workspace)
+        if resumed_at <= (row.hold_until or 0):
+            return Step(row, Action.RESUME, "clock", now, changes=opened)
+        opened |= {"start_at": resumed_at, "due": now + micros(self.settings.approval.undo)}
+        template = "It was due {opens_at}, while sending was paused. Sending has resumed, so it starts {start_at}."
+        values: dict[str, str | int | Sentence] = {"opens_at": row.hold_until or 0, "start_at": opened["due"]}
+        said = [Note(Sentence(template, values), mention=row.requester)]
+        return Step(row, Action.RESUME, "clock", now, None, said, opened)
 
     def _recover(self, connection: Connection, lease_now: Micros) -> int:
         """A lapsed lease: what was being staged starts over, what was being released is unknown for ever."""
@@ -786,7 +756,7 @@ class Dispatcher:
     def _fewer(self, row: Broadcast, accepted: Accepted) -> list[Note]:
         """Taken for some of the people only: told as it is, and never sent again to the others by itself."""
         each = self.providers[row.account].capabilities.id_each
-        if not each or row.size is None or len(accepted.ids) >= row.size:
+        if not each or row.size is None or row.size == UNREADABLE or len(accepted.ids) >= row.size:
             return []
         values: dict[str, str | int | Sentence] = {"ids": len(accepted.ids), "size": row.size}
         return [
@@ -908,14 +878,14 @@ class Dispatcher:
     async def _ask_size(self, row: Broadcast, provider: Account) -> None:
         if provider.capabilities.sizes:
             found = await provider.size(row.vendor_audience)
-            if found is not None and found.size is not None:
+            if found is not None and found.size not in (None, UNREADABLE):
                 await self.tell_size(row.workspace, row.id, found.size, unnamed=found.unnamed)
         else:
             try:
                 quote = await self.stager.quote(row, provider)
             finally:
                 await self.database.write(lambda c: self._take_quote(c, row.account, 0.0))
-            if quote is not None and quote.contacts is not None:
+            if quote is not None and quote.contacts not in (None, UNREADABLE):
                 quoted = None if quote.cost is None else f"{quote.cost} {quote.currency or ''}".strip()
                 await self.tell_size(row.workspace, row.id, quote.contacts, quoted=quoted)
 
@@ -936,16 +906,6 @@ def token_for(key: bytes, name: str) -> str:
     return urlsafe_b64encode(hmac.digest(key, b"callback:" + name.encode(), "sha256"))[:32].decode()
 
 
-def _other_mode(row: Broadcast) -> Gate:
-    """The mode is part of what was approved, and decides which vendor would get it."""
-    template = "It is a training send, and the bot sends for real now. Drop it, and ask for it again."
-    if row.mode != "training":
-        template = (
-            "It is to be sent for real, and the bot is in training now. Send it once it is live again, or drop it."
-        )
-    return Gate(Hold.BLOCKED, Sentence(template))
-
-
 def _told(error: Exception) -> Sentence:
     if isinstance(error, ProviderError):
         return Sentence(error.template, error.values)
@@ -963,12 +923,6 @@ def _other_time(accepted: Accepted, now: Micros) -> list[Note]:
         return []
     template = "The vendor says that it sends {sends_at}, and it was asked to send at once. Please look at the vendor."
     return [Note(Sentence(template, {"sends_at": now + apart}), aloud=True)]
-
-
-def _unruled() -> Gate:
-    """Marketing without hours is refused when it is asked for, so this row is not as it was."""
-    template = "Marketing without a policy of sending hours does not go. Drop it, and ask anew."
-    return Gate(Hold.BLOCKED, Sentence(template))
 
 
 def _pause(tries: int, error: Exception) -> float:

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import holidays
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from providers.base import Purpose
+from providers.base import Duration, Purpose
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -38,15 +38,7 @@ def _shown(clock: time) -> str:
     return "24:00" if clock == END_OF_DAY else f"{clock:%H:%M}"
 
 
-def _duration(value: object) -> object:
-    units = {"m": 60, "h": 3600, "d": 86400, "s": 1}
-    if isinstance(value, str) and value[-1:] in units and value[:-1].isdigit():
-        return timedelta(seconds=int(value[:-1]) * units[value[-1]])
-    return value
-
-
 Clock = Annotated[time, BeforeValidator(_clock)]
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
 
 
 class _Table(BaseModel):

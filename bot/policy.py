@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
 from bot.broadcast import Broadcast, NotAllowed
 from bot.settings import ApprovalRule, ApprovalSettings, AudienceSettings
@@ -25,16 +27,55 @@ class Unknown(CannotTell):
     """Slack knows nobody by this id, or does not show them to us."""
 
 
+class DeadToken(CannotTell):
+    """Slack takes our token no more (`code` is its word): no waiting helps, somebody must give us another."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__("token")
+        self.code = code
+
+
+class Membership(StrEnum):
+    """What Slack tells of somebody's standing in a workspace. Only a member may do anything that counts."""
+
+    MEMBER = "member"
+    OUTSIDER = "outsider"  # a guest, a bot, a stranger, or somebody who was deactivated: Slack says so
+    DOUBTFUL = "doubtful"  # Slack does not say, or names another workspace
+
+
+def membership_of(profile: Mapping[str, Any], workspace: str) -> Membership:
+    """Read a profile of `users.info`: a full, active human member of this workspace, or not.
+
+    Ours are those with our workspace in `team_id` or, on Enterprise Grid, in `enterprise_user.teams`. What is missing,
+    or is of another type than Slack documents, makes nobody a member.
+    """
+    if any(profile.get(name) is True for name in (*STANDING, "is_stranger", "is_workflow_bot")):
+        return Membership.OUTSIDER
+    grid = profile.get("enterprise_user")
+    teams = grid.get("teams") if isinstance(grid, Mapping) else None
+    ours = [profile.get("team_id"), *(teams if isinstance(teams, list) else ())]
+    told = all(profile.get(name) is False for name in STANDING)
+    odd = any(profile.get(name) not in (None, False) for name in ("is_stranger", "is_workflow_bot"))
+    return Membership.MEMBER if told and not odd and workspace and workspace in ours else Membership.DOUBTFUL
+
+
+STANDING = ("deleted", "is_bot", "is_restricted", "is_ultra_restricted")  # Slack tells these of everybody
+
+
 @dataclass(frozen=True)
 class Person:
-    """Somebody at the keyboard. `member`: a full, active human member of this workspace, nobody's guest."""
+    """Somebody at the keyboard. `member`: a full, active human member of this workspace, nobody's guest; `doubtful`:
+    Slack does not say so just now. `zone_told`: False where Slack names no zone that we know, and `zone` is the bot's.
+    """
 
     workspace: str
     id: str
     name: str = ""
     locale: str = "en"
     zone: str = "UTC"
-    member: bool = True
+    member: bool = False
+    doubtful: bool = False
+    zone_told: bool = True
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from sqlalchemy import (
 from bot import store
 from bot.broadcast import ENDED, Broadcast, Micros, State
 from bot.tables import broadcasts, deliveries, dispatches, vendor_ids
+from bot.troubles import troubles_of
 from providers.base import DeliveryStatus, Receipt, ReceiptKind
 
 WORD = 64  # characters of a vendor's status word that are kept
@@ -362,8 +363,17 @@ def followed(
 ) -> dict[store.Owner, Followed]:
     """Those of these (workspace, id) that are there and that this version looks after. `lock` holds their rows."""
     statement = _FOLLOWED.with_for_update() if lock else _FOLLOWED
-    rows = store.with_keys(connection, statement, _KEY, owners)
-    return {owner: Followed(**{**row, "state": State(row["state"])}) for owner, row in rows}
+    found = {}
+    for owner, row in store.with_keys(connection, statement, _KEY, owners):
+        with troubles_of(connection).alone("counts", owner[1], owner[0]):
+            found[owner] = _to_followed(row)
+    return found
+
+
+def _to_followed(row: RowMapping) -> Followed:
+    if not isinstance(row["counts"], dict):
+        raise ValueError("the counts are no table")
+    return Followed(**{**row, "state": State(row["state"])})
 
 
 def delivery_counts(connection: Connection, workspace: str, id: str) -> dict[str, int]:

@@ -25,7 +25,7 @@ from bot.broadcast import (
     micros,
     moment,
 )
-from bot.database import Database
+from bot.database import Busy, Database, Unsure
 from bot.hours import Holidays
 from bot.policy import CannotTell, Person, Unknown, mentions
 from bot.schedule import (
@@ -47,6 +47,7 @@ from providers.base import Purpose
 
 log = structlog.get_logger(__name__)
 
+PASSING = (CannotTell, Busy, Unsure)  # what keeps one turn waiting and is no trouble of its own
 AHEAD = 24 * 3600 * SECOND  # a turn of a recurring broadcast is put to the approvers this long before its time
 AT_ONCE = 50
 MISSED_ROWS = 50  # of those that nobody was there to make, how many are written down
@@ -344,11 +345,12 @@ class Reminders:
     async def _alone(self, schedule: Schedule, deed: Awaitable[None]) -> None:
         """What goes wrong with one schedule waits for the next tick, and keeps no other one waiting."""
         try:
-            await deed
+            with self.database.troubles.alone("schedule", schedule.id, schedule.workspace, but=PASSING):
+                await deed
         except CannotTell as error:
             log.info("a turn waits, since Slack does not answer", schedule=schedule.id, about=str(error)[:1])
-        except Exception as error:  # its class alone: its words may hold a text or a name
-            log.error("a turn could not be made", schedule=schedule.id, error=type(error).__name__)
+        except (Busy, Unsure) as error:
+            log.warning("a turn waits for the database", schedule=schedule.id, error=type(error).__name__)
 
     async def _wake_up(self, schedule: Schedule) -> None:
         """A pause ends at its own instant: what fell due between it and now comes, or was missed, like any other."""
@@ -398,6 +400,8 @@ class Reminders:
     async def _ended(self, schedule: Schedule, owner: Person) -> tuple[Ended, Sentence] | None:
         """Why nobody stands for it any more."""
         who = {"who": mentions([schedule.owner])}
+        if owner.doubtful:
+            raise CannotTell(schedule.owner)
         if not owner.member:
             return Ended.OWNER_LEFT, Sentence("{who}, who owned it, is no full member here any more.", who)
         closed = await self.presence.why_closed(schedule.channel)

@@ -32,6 +32,7 @@ class Task(StrEnum):
     EXPIRE = "expire"
     VOICES = "voices"
     AUDIENCES = "audiences"
+    TROUBLES = "troubles"
 
 
 class Wake(Protocol):

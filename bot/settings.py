@@ -31,7 +31,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from bot.hours import Holidays, all_zones
-from providers.base import AudienceKind, Purpose
+from providers.base import AudienceKind, Duration, Purpose
 
 FILE = "bellcrier.toml"
 PREFIX = "BELLCRIER_"
@@ -50,8 +50,6 @@ SPOKEN = {name: variable for variable, name in CONVENTIONAL.items()}
 NOT_SETTINGS = frozenset({"BELLCRIER_CONFIG"})
 
 EXAMPLES = re.compile(r"(?i)^\W*$|^(xox[abp]-)?(…|\.\.\.|x{3,}|changeme|change-me|example|secret|token|your[-_ ].*)$")
-DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
-UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 PERSON_OR_GROUP = re.compile(r"^[UWS][A-Z0-9]{2,}$")
 PERSON = re.compile(r"^[UW][A-Z0-9]{2,}$")
 CHANNEL = re.compile(r"^[CG][A-Z0-9]{2,}$")
@@ -66,12 +64,6 @@ class SettingsError(Exception):
         self.lines = lines
 
 
-def _duration(value: object) -> object:
-    if isinstance(value, str) and (match := DURATION.match(value.strip())):
-        return timedelta(seconds=float(match[1]) * UNITS[match[2]])
-    return value
-
-
 def _listed(value: object) -> object:
     """From the environment a list is written with commas."""
     if isinstance(value, str):
@@ -79,7 +71,6 @@ def _listed(value: object) -> object:
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
@@ -149,6 +140,12 @@ class ApprovalSettings(_Table):
     def _people(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return _slack_ids(value, PERSON_OR_GROUP, "a user (U…) or a user group (S…)")
 
+    @field_validator("approve_reactions", "reject_reactions")
+    @classmethod
+    def _bare(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Slack names a reaction without its colons and its skin tone."""
+        return tuple(name.strip().strip(":").split("::")[0] for name in value if name.strip(" :"))
+
     @field_validator("channel")
     @classmethod
     def _channel(cls, value: str | None) -> str | None:
@@ -210,7 +207,12 @@ class Settings(_Table):
     @field_validator("slack_bot_token")
     @classmethod
     def _bot_token(cls, value: SecretStr | None) -> SecretStr | None:
-        return _starting_with(value, "xox")
+        if value is not None and value.get_secret_value().startswith("xoxe"):
+            raise ValueError(
+                "is a token that expires in 12 hours; turn token rotation off in the app's settings, then install it "
+                "again and copy the token that begins with xoxb-"
+            )
+        return _starting_with(value, "xoxb-")
 
     @field_validator("slack_app_token")
     @classmethod

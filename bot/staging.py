@@ -14,13 +14,14 @@ import structlog
 from sqlalchemy import Connection
 
 from bot import policy, receipts, store, timetable
-from bot.accounts import UNREADABLE, Account
+from bot.accounts import Account
 from bot.broadcast import SECOND, Action, Broadcast, Clock, Sentence, steady
 from bot.database import Busy, Database, Unsure
 from bot.settings import Settings
 from bot.store import NOT_AGREED, Leftover, Note
 from bot.voices import asks
 from providers.base import NotReady, ProviderError, Quote, Refused, Staged, open_for_quote
+from providers.reading import UNREADABLE
 
 log = structlog.get_logger(__name__)
 

@@ -8,27 +8,32 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 from itertools import islice
 from typing import Any, TypeVar
 
 from sqlalchemy import (
     BigInteger,
     BindParameter,
+    Boolean,
     ColumnElement,
     Connection,
+    Executable,
+    Integer,
     RowMapping,
     Select,
     String,
     Table,
-    TextClause,
     Values,
     and_,
     bindparam,
     case,
+    cast,
     column,
+    exists,
     false,
     func,
     insert,
@@ -74,6 +79,7 @@ from bot.tables import (
     templates,
     votes,
 )
+from bot.troubles import troubles_of
 from providers.base import AudienceKind, Purpose, Staged
 
 T = TypeVar("T")
@@ -94,8 +100,31 @@ GIVEN_UP = frozenset(
     {State.PENDING, State.HELD, State.CANCELLED, State.FAILED, State.EXPIRED, State.REJECTED, State.DRAFT}
 )
 
+
+def known_words(column: ColumnElement[Any], words: type[StrEnum]) -> ColumnElement[bool]:
+    """Does the column hold none but these words? Written so that no index is chosen for it."""
+    listed = ", ".join(f"'{word}'" for word in words)
+    return literal_column(f"(coalesce({column}, '{next(iter(words))}') IN ({listed}))", Boolean)
+
+
 #: Rows that a newer version wrote in a way that this code cannot read are left alone, by every question for work.
-UNDERSTOOD = broadcasts.c.shape <= SHAPE
+UNDERSTOOD = and_(
+    broadcasts.c.shape <= SHAPE,
+    known_words(broadcasts.c.state, State),
+    known_words(broadcasts.c.phase, Phase),
+    known_words(broadcasts.c.hold, Hold),
+    known_words(broadcasts.c.kind, AudienceKind),
+    known_words(broadcasts.c.purpose, Purpose),
+)
+
+#: Decisions and ends, told also where a request was typed.
+TOLD_WHERE_ASKED = frozenset(
+    {
+        *(Action.APPROVE, Action.REJECT, Action.WITHDRAW, Action.CANCEL, Action.STOP, Action.DROP, Action.EXPIRE),
+        *(Action.HOLD, Action.SEND_NOW, Action.REPLAN, Action.LAPSE, Action.OUTGROW, Action.REFUSE, Action.ACCEPT),
+        *(Action.LOSE_TRACK, Action.PROVE, Action.MARK_SENT, Action.MARK_NOT_SENT, Action.FINISH),
+    }
+)
 
 SHRUNK = -1  # a card of an earlier version, which shows a link to the newer one and no revision any more
 
@@ -155,7 +184,7 @@ class Step:
     actor: str
     at: Micros
     reason: str | None = None
-    said: Iterable[Note] = ()
+    said: Sequence[Note] = ()
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -179,6 +208,8 @@ class PendingPost:
     sentence: Sentence
     mention: str | None
     tries: int
+    at: Micros
+    draft: str | None = None  # the id of a draft that it has a button to open
 
 
 @dataclass(frozen=True)
@@ -247,7 +278,10 @@ def _to_column(value: Any) -> Any:
 
 
 def to_broadcast(row: RowMapping) -> Broadcast:
+    """Raises whatever its columns come to when they are not as this code writes them."""
     fields = {field.name: row[field.name] for field in dataclasses.fields(Broadcast)}
+    if not isinstance(row["counts"], dict):
+        raise ValueError("the counts are no table")
     fields["state"] = State(row["state"])
     fields["phase"] = Phase(row["phase"]) if row["phase"] else None
     fields["hold"] = Hold(row["hold"]) if row["hold"] else None
@@ -257,6 +291,36 @@ def to_broadcast(row: RowMapping) -> Broadcast:
     fields["staged"] = _to_staged(row["staged"])
     fields["failure"] = Sentence.of(row["failure"]) if row["failure"] else None
     return Broadcast(**fields)
+
+
+def understood(connection: Connection) -> ColumnElement[bool]:
+    """The broadcasts that this code can read, without those that it was found to stumble over."""
+    return and_(UNDERSTOOD, but(broadcasts.c.id, troubles_of(connection).put_off("row")))
+
+
+def but(column: ColumnElement[Any], stumbled: Sequence[str]) -> ColumnElement[bool]:
+    """Without the rows that were stumbled over."""
+    if not stumbled:
+        return true()
+    return column.not_in([int(id) for id in stumbled] if isinstance(column.type, Integer) else stumbled)
+
+
+def _broadcasts(connection: Connection, statement: Executable) -> list[Broadcast]:
+    """Those that can be read; one that cannot is left alone for a while, and keeps no other one waiting."""
+    return read_each(connection, statement, to_broadcast, "row", "id")
+
+
+def read_each(
+    connection: Connection, statement: Executable, read: Callable[[RowMapping], T], work: str, key: str
+) -> list[T]:
+    """What each row says, read for itself."""
+    troubles, found = troubles_of(connection), []
+    for row in connection.execute(statement).mappings():
+        try:
+            found.append(read(row))
+        except Exception as error:  # whatever is in it: the others are read
+            troubles.struck(work, row[key], error, row.get("workspace") or "")
+    return found
 
 
 def _to_staged(value: Mapping[str, Any] | None) -> Staged | None:
@@ -333,6 +397,12 @@ def last_time(connection: Connection, workspace: str, key: str) -> Micros:
     return connection.execute(statement).scalar_one_or_none() or 0
 
 
+def last_times(connection: Connection, workspace: str, keys: Sequence[str]) -> dict[str, Micros]:
+    """When each of these last happened, of those that ever did."""
+    statement = select(seen.c.key, seen.c.at).where(seen.c.workspace == workspace, seen.c.key.in_(keys))
+    return {row.key: row.at for row in connection.execute(statement)}
+
+
 def forget_seen(connection: Connection, before: Micros, limit: int = IN_A_STATEMENT) -> None:
     """Forget the oldest of what was seen before then: few at a time, since people wait for the same writer."""
     old = seen.c.at < before
@@ -354,21 +424,30 @@ def find(connection: Connection, workspace: str, id: str, *, lock: bool = False)
         raise NotFound(id)
     if row["shape"] > SHAPE:
         raise NotUnderstood(id)
-    return to_broadcast(row)
+    try:
+        return to_broadcast(row)
+    except Exception as error:
+        troubles_of(connection).struck("row", id, error, workspace)
+        raise NotUnderstood(id) from None
 
 
 def find_all(connection: Connection, ids: Collection[Owner], *, lock: bool = False) -> dict[Owner, Broadcast]:
     """Those of these (workspace, id) that are there and that this version looks after."""
     key = broadcasts.c.workspace, broadcasts.c.id
-    statement = select(broadcasts).where(UNDERSTOOD).order_by(*key)
+    statement = select(broadcasts).where(understood(connection)).order_by(*key)
     rows = with_keys(connection, statement.with_for_update() if lock else statement, key, ids)
-    return {owner: to_broadcast(row) for owner, row in rows}
+    found = {}
+    for owner, row in rows:
+        with troubles_of(connection).alone("row", owner[1], owner[0]):
+            found[owner] = to_broadcast(row)
+    return found
 
 
 def find_by_key(connection: Connection, workspace: str, key: str) -> Broadcast | None:
-    statement = select(broadcasts).where(broadcasts.c.workspace == workspace, broadcasts.c.key == key, UNDERSTOOD)
-    row = connection.execute(statement).mappings().first()
-    return to_broadcast(row) if row else None
+    statement = select(broadcasts).where(
+        broadcasts.c.workspace == workspace, broadcasts.c.key == key, understood(connection)
+    )
+    return next(iter(_broadcasts(connection, statement)), None)
 
 
 def find_twin(connection: Connection, like: Broadcast, since: Micros) -> Broadcast | None:
@@ -380,24 +459,24 @@ def find_twin(connection: Connection, like: Broadcast, since: Micros) -> Broadca
             broadcasts.c.requester == like.requester,
             broadcasts.c.created_at >= since,
             broadcasts.c.digest == like.digest,
-            UNDERSTOOD,
+            understood(connection),
             broadcasts.c.state.not_in([State.CANCELLED, State.REJECTED, State.FAILED, State.EXPIRED]),
         )
         .order_by(broadcasts.c.created_at.desc())
     )
-    row = connection.execute(statement).mappings().first()
-    return to_broadcast(row) if row else None
+    return next(iter(_broadcasts(connection, statement)), None)
 
 
-def latest(connection: Connection, workspace: str, limit: int) -> list[Broadcast]:
-    """What changed last, newest first."""
+def latest(connection: Connection, workspace: str, limit: int, *, viewer: str | None = None) -> list[Broadcast]:
+    """What changed last, newest first. `viewer`: who is shown no draft but their own."""
+    theirs = true() if viewer is None else or_(broadcasts.c.state != State.DRAFT, broadcasts.c.requester == viewer)
     statement = (
         select(broadcasts)
-        .where(broadcasts.c.workspace == workspace, UNDERSTOOD)
+        .where(broadcasts.c.workspace == workspace, theirs, understood(connection))
         .order_by(broadcasts.c.changed_at.desc())
         .limit(limit)
     )
-    return [to_broadcast(row) for row in connection.execute(statement).mappings()]
+    return _broadcasts(connection, statement)
 
 
 def count_by_state(connection: Connection) -> dict[str, int]:
@@ -461,7 +540,7 @@ def move(
 
     Returns it as it stands afterwards, or None when somebody else moved it first (then nothing is written).
     """
-    return next(iter(move_all(connection, [Step(seen_as, action, actor, at, reason, said, changes)])), None)
+    return next(iter(move_all(connection, [Step(seen_as, action, actor, at, reason, list(said), changes)])), None)
 
 
 def move_all(connection: Connection, steps: Iterable[Step]) -> list[Broadcast]:
@@ -474,6 +553,8 @@ def move_all(connection: Connection, steps: Iterable[Step]) -> list[Broadcast]:
     for statement, rows in ((_TO_AUDIT, records), (_TO_NOTES, told)):
         if rows:
             connection.execute(statement, rows)
+    for step, moved in taken:
+        _tell_where_asked(connection, step, moved)
     return [moved for _, moved in taken]
 
 
@@ -482,6 +563,16 @@ def _take(connection: Connection, step: Step) -> Broadcast | None:
     values = {"state": after, "changed_at": at, "draw_at": at, "voice_at": None, "voices": 0, **_to_row(step.changes)}
     row = connection.execute(_CHANGE, {**values, **_bound(step.seen_as)}).mappings().first()
     return _without_leftover(connection, to_broadcast(row), at) if row else None
+
+
+def _tell_where_asked(connection: Connection, step: Step, moved: Broadcast) -> None:
+    """A request whose card stands with the approvers: each decision and each end is told where it was typed, too."""
+    if moved.asked_in is None or step.action not in TOLD_WHERE_ASKED:
+        return
+    for note in step.said[:1]:
+        told = Sentence("About *{id}*: {told}", {"id": moved.id, "told": note.sentence})
+        key = f"asked:{moved.id}:{moved.version}:{step.action}:{step.at}"
+        post(connection, moved.workspace, key, moved.asked_in, told, moved.requester, step.at)
 
 
 def _without_leftover(connection: Connection, moved: Broadcast, at: Micros) -> Broadcast:
@@ -509,15 +600,17 @@ def hurry_leftovers(connection: Connection, at: Micros) -> None:
 
 
 def leftovers_to_recall(connection: Connection, at: Micros, limit: int = 10) -> list[Leftover]:
-    statement = (
-        select(leftovers).where(leftovers.c.try_at <= at).order_by(leftovers.c.try_at).limit(limit)
-    ).with_for_update(skip_locked=True)
-    found = []
-    for row in connection.execute(statement).mappings():
-        staged = _to_staged(row["staged"])
-        if staged is not None:
-            found.append(Leftover(row["account"], row["workspace"], row["broadcast"], staged, row["tries"]))
-    return found
+    stumbled = but(leftovers.c.id, troubles_of(connection).put_off("leftover"))
+    waiting = select(leftovers).where(leftovers.c.try_at <= at, stumbled).order_by(leftovers.c.try_at)
+    statement = waiting.limit(limit).with_for_update(skip_locked=True)
+    return read_each(connection, statement, _to_leftover, "leftover", "id")
+
+
+def _to_leftover(row: RowMapping) -> Leftover:
+    staged = _to_staged(row["staged"])
+    if staged is None:
+        raise ValueError("nothing was prepared")
+    return Leftover(row["account"], row["workspace"], row["broadcast"], staged, row["tries"])
 
 
 def put_off_leftover(connection: Connection, left: Leftover, again_at: Micros | None) -> None:
@@ -591,6 +684,12 @@ def say(connection: Connection, broadcast: Broadcast, at: Micros, said: Iterable
         connection.execute(_TO_NOTES, rows)
 
 
+def drop_notes(connection: Connection, broadcast: Broadcast) -> None:
+    """What its thread has not been told yet is told nowhere: there is no thread."""
+    mine = and_(notes.c.workspace == broadcast.workspace, notes.c.broadcast == broadcast.id)
+    connection.execute(update(notes).where(mine, notes.c.post_at.is_not(None)).values(post_at=None))
+
+
 def _told(broadcast: Broadcast, at: Micros, note: Note) -> dict[str, Any]:
     return {
         "workspace": broadcast.workspace,
@@ -626,6 +725,13 @@ def add_vote(connection: Connection, broadcast: Broadcast, approver: str, way: s
         "at": at,
     }
     return insert_ignoring(connection, votes, [row]) == 1
+
+
+def strengthen_vote(connection: Connection, broadcast: Broadcast, approver: str, way: str) -> None:
+    """Somebody who had approved does so in another way as well, by which it stands when the first is taken back."""
+    mine = and_(votes.c.workspace == broadcast.workspace, votes.c.broadcast == broadcast.id)
+    same = and_(mine, votes.c.version == broadcast.version, votes.c.approver == approver)
+    connection.execute(update(votes).where(same).values(way=way))
 
 
 def drop_vote(connection: Connection, broadcast: Broadcast, approver: str, way: str) -> bool:
@@ -676,7 +782,10 @@ _WORK_WAITS = any_of(
         *(broadcasts.c.account.in_(bindparam("preparing", expanding=True)), _UNLEASED),
     ),
     _those(SENDING, or_(_UNLEASED, _FORGOTTEN)),
-    _those(_in(State.HELD), broadcasts.c.hold == Hold.HOURS, broadcasts.c.hold_until <= _AT),
+    _those(
+        *(_in(State.HELD), broadcasts.c.hold == Hold.HOURS, broadcasts.c.hold_until <= _AT),
+        broadcasts.c.workspace.not_in(bindparam("paused", expanding=True)),
+    ),
     select(leftovers.c.id).where(leftovers.c.try_at <= _AT),
 )
 _SIZES_WAIT = any_of(
@@ -707,11 +816,13 @@ def work_waits(
     preparing: Sequence[str],
     owner: str,
     working_on: Sequence[str],
+    paused: Collection[str],
 ) -> bool:
     """Is there anything for a dispatcher: what is due, what can be prepared until `soon`, what nobody is sending any
-    more, what may go again, or a campaign to be recalled? The other words are those of `due` and `abandoned`."""
+    more, what may go again, or a campaign to be recalled? The other words are those of `due`, `abandoned` and
+    `reopened`. A row that was stumbled over counts, as nobody knows here for how long it is left alone."""
     told = {"at": at, "soon": soon, "lease_at": lease_at, "preparing": preparing}
-    told |= {"owner": owner, "working_on": working_on}
+    told |= {"owner": owner, "working_on": working_on, "paused": list(paused)}
     return bool(connection.execute(_WORK_WAITS, told).scalar_one())
 
 
@@ -753,8 +864,9 @@ def due(
         .where(
             SCHEDULED,
             broadcasts.c.due <= at,
+            but(broadcasts.c.id, troubles_of(connection).put_off("dispatch")),
             _free(lease_at),
-            UNDERSTOOD,
+            understood(connection),
             not_(or_(*elsewhere, false())),
             true() if accounts is None else broadcasts.c.account.in_(accounts),
         )
@@ -762,12 +874,13 @@ def due(
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    return [to_broadcast(row) for row in connection.execute(statement).mappings()]
+    return _broadcasts(connection, statement)
 
 
 def stranded(connection: Connection, at: Micros, accounts: Collection[str], limit: int = 8) -> list[Broadcast]:
     """Scheduled broadcasts whose time has come, of accounts other than these, locked."""
-    elsewhere = and_(broadcasts.c.due <= at, broadcasts.c.account.not_in(accounts))
+    stumbled = but(broadcasts.c.id, troubles_of(connection).put_off("dispatch"))
+    elsewhere = and_(broadcasts.c.due <= at, broadcasts.c.account.not_in(accounts), stumbled)
     return in_state(connection, State.SCHEDULED, elsewhere, limit=limit)
 
 
@@ -779,18 +892,19 @@ def to_stage(
         select(broadcasts)
         .where(
             SCHEDULED,
+            but(broadcasts.c.id, troubles_of(connection).put_off("dispatch")),
             broadcasts.c.due > at,
             broadcasts.c.due <= until,
             broadcasts.c.account.in_(accounts),
             broadcasts.c.staged.is_(None),
             _free(lease_at),
-            UNDERSTOOD,
+            understood(connection),
         )
         .order_by(broadcasts.c.due)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    return [to_broadcast(row) for row in connection.execute(statement).mappings()]
+    return _broadcasts(connection, statement)
 
 
 def _free(at: Micros) -> ColumnElement[bool]:
@@ -800,7 +914,7 @@ def _free(at: Micros) -> ColumnElement[bool]:
 
 def free_staged_by_others(connection: Connection, owner: str) -> int:
     """Where only one process dispatches: what another one was preparing before its time, it does no more."""
-    theirs = and_(SCHEDULED, broadcasts.c.lease_until.is_not(None), broadcasts.c.owner != owner, UNDERSTOOD)
+    theirs = and_(SCHEDULED, broadcasts.c.lease_until.is_not(None), broadcasts.c.owner != owner, understood(connection))
     return connection.execute(update(broadcasts).where(theirs).values(**NO_LEASE)).rowcount
 
 
@@ -808,12 +922,12 @@ def in_state(connection: Connection, state: State, *more: ColumnElement[bool], l
     """The broadcasts in a state (and for which `more` holds), those that wait longest first, locked."""
     statement = (
         select(broadcasts)
-        .where(_in(state), UNDERSTOOD, *more)
+        .where(_in(state), understood(connection), *more)
         .order_by(broadcasts.c.changed_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    return [to_broadcast(row) for row in connection.execute(statement).mappings()]
+    return _broadcasts(connection, statement)
 
 
 def abandoned(
@@ -829,25 +943,31 @@ def abandoned(
 
 def lapsed(connection: Connection, at: Micros) -> list[Broadcast]:
     """Requests that nobody answered in time, and what is held and nobody decided about."""
-    over = broadcasts.c.expires_at <= at
+    over = and_(broadcasts.c.expires_at <= at, but(broadcasts.c.id, troubles_of(connection).put_off("expire")))
     return in_state(connection, State.PENDING, over) + in_state(connection, State.HELD, over)
 
 
-def reopened(connection: Connection, at: Micros) -> list[Broadcast]:
-    """What was held for the hour alone, and whose window is open now."""
-    return in_state(connection, State.HELD, broadcasts.c.hold == Hold.HOURS, broadcasts.c.hold_until <= at)
+def reopened(connection: Connection, at: Micros, paused: Collection[str]) -> list[Broadcast]:
+    """What was held for the hour alone, and whose window is open now; of `paused` workspaces it stays held."""
+    goes_on = broadcasts.c.workspace.not_in(paused) if paused else true()
+    hours = broadcasts.c.hold == Hold.HOURS
+    return in_state(connection, State.HELD, hours, broadcasts.c.hold_until <= at, goes_on)
 
 
 def voices_wait(connection: Connection, at: Micros) -> bool:
-    waiting = select(broadcasts.c.id).where(broadcasts.c.voice_at <= at, UNDERSTOOD).limit(1)
+    waiting = select(broadcasts.c.id).where(broadcasts.c.voice_at <= at, _may_speak(connection)).limit(1)
     return connection.execute(waiting).first() is not None
 
 
 def to_voice(connection: Connection, at: Micros, limit: int = 50) -> list[Broadcast]:
     """Broadcasts of which something is to be said now, those that wait longest first, locked."""
-    waiting = select(broadcasts).where(broadcasts.c.voice_at <= at, UNDERSTOOD)
+    waiting = select(broadcasts).where(broadcasts.c.voice_at <= at, _may_speak(connection))
     statement = waiting.order_by(broadcasts.c.voice_at).limit(limit).with_for_update(skip_locked=True)
-    return [to_broadcast(row) for row in connection.execute(statement).mappings()]
+    return _broadcasts(connection, statement)
+
+
+def _may_speak(connection: Connection) -> ColumnElement[bool]:
+    return and_(understood(connection), but(broadcasts.c.id, troubles_of(connection).put_off("voice")))
 
 
 def voiced(
@@ -902,7 +1022,7 @@ class Stops:
 
 def stops(connection: Connection, at: Micros) -> Stops:
     found = connection.execute(select(kept).where(kept.c.name.like("breaker:%")))
-    known = {row.name.removeprefix("breaker:"): Breaker(*json.loads(row.value)) for row in found}
+    known = {row.name.removeprefix("breaker:"): _breaker(row.value) for row in found}
     away = {account: breaker.until for account, breaker in known.items() if breaker.is_open(at)}
     return Stops(paused_workspaces(connection), away)
 
@@ -931,8 +1051,7 @@ class Breaker:
 
 
 def breaker(connection: Connection, account: str) -> Breaker:
-    value = load_kept(connection, f"breaker:{account}")
-    return Breaker(*json.loads(value)) if value else Breaker()
+    return _breaker(load_kept(connection, f"breaker:{account}"))
 
 
 def set_breaker(connection: Connection, account: str, state: Breaker, at: Micros) -> None:
@@ -950,6 +1069,12 @@ def paused_workspaces(connection: Connection) -> frozenset[str]:
     return frozenset(name.removeprefix("pause:") for name in connection.execute(pauses).scalars())
 
 
+def resumed_at(connection: Connection, workspace: str) -> Micros:
+    """When all sending of this workspace was let go on the last time; 0 if it was never stopped, or is."""
+    statement = select(kept.c.at).where(kept.c.name == f"pause:{workspace}", kept.c.value == "")
+    return connection.execute(statement).scalar_one_or_none() or 0
+
+
 def set_paused(connection: Connection, workspace: str, by: str | None, at: Micros) -> None:
     """`by` whom; None resumes."""
     keep(connection, f"pause:{workspace}", by or "", at)
@@ -958,8 +1083,7 @@ def set_paused(connection: Connection, workspace: str, by: str | None, at: Micro
 def take_lease(connection: Connection, name: str, owner: str, seconds: float, at: Micros) -> bool:
     """Be the one process that does this for a while: True when it is `owner`'s now, newly or still."""
     alone(connection, f"lease:{name}")
-    kept_value = load_kept(connection, f"lease:{name}")
-    holder, until = json.loads(kept_value) if kept_value else ("", 0)
+    holder, until = _lease(connection, name)
     if holder != owner and until > at:
         return False
     keep(connection, f"lease:{name}", json.dumps([owner, at + int(seconds * 1_000_000)]), at)
@@ -968,9 +1092,27 @@ def take_lease(connection: Connection, name: str, owner: str, seconds: float, at
 
 def lease_holder(connection: Connection, name: str, at: Micros) -> str | None:
     """Whose this is just now."""
-    kept_value = load_kept(connection, f"lease:{name}")
-    holder, until = json.loads(kept_value) if kept_value else (None, 0)
+    holder, until = _lease(connection, name)
     return holder if until > at else None
+
+
+def _lease(connection: Connection, name: str) -> tuple[str, Micros]:
+    holder, until = _two(load_kept(connection, f"lease:{name}"), str)
+    return holder or "", until
+
+
+def _two(value: str | None, first: type[T]) -> tuple[T | None, Micros]:
+    """Two small things that were kept; what nobody can read is as if it had never been kept."""
+    try:
+        one, other = json.loads(value) if value else (None, 0)
+    except (ValueError, TypeError):
+        return None, 0
+    return (one, other) if isinstance(one, first) and isinstance(other, int) else (None, 0)
+
+
+def _breaker(value: str | None) -> Breaker:
+    failures, until = _two(value, int)
+    return Breaker(failures or 0, until)
 
 
 def alone(connection: Connection, name: str) -> None:
@@ -1004,12 +1146,12 @@ def to_look_at(connection: Connection, state: State, at: Micros, limit: int) -> 
     """Broadcasts in this state whose vendor is to be asked again, the longest waiting first."""
     statement = (
         select(broadcasts)
-        .where(broadcasts.c.state == state, broadcasts.c.look_at <= at, UNDERSTOOD)
+        .where(broadcasts.c.state == state, broadcasts.c.look_at <= at, understood(connection))
         .order_by(broadcasts.c.look_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    return [to_broadcast(row) for row in connection.execute(statement).mappings()]
+    return _broadcasts(connection, statement)
 
 
 def unsized(connection: Connection, accounts: Sequence[str], at: Micros, limit: int = 5) -> list[Broadcast]:
@@ -1021,13 +1163,13 @@ def unsized(connection: Connection, accounts: Sequence[str], at: Micros, limit: 
             broadcasts.c.size.is_(None),
             broadcasts.c.account.in_(accounts),
             func.coalesce(broadcasts.c.look_at, 0) <= at,
-            UNDERSTOOD,
+            understood(connection),
         )
         .order_by(broadcasts.c.created_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    return [to_broadcast(row) for row in connection.execute(statement).mappings()]
+    return _broadcasts(connection, statement)
 
 
 def set_look_at(connection: Connection, row: Broadcast, at: Micros | None) -> None:
@@ -1038,11 +1180,32 @@ def set_look_at(connection: Connection, row: Broadcast, at: Micros | None) -> No
 # --- cards and notes -------------------------------------------------------------------------------------------------
 
 
-def cards_to_draw(connection: Connection, at: Micros, limit: int) -> list[Broadcast]:
-    """Broadcasts whose card shows an older revision. A draft has none."""
-    behind = select(broadcasts).where(broadcasts.c.draw_at <= at, broadcasts.c.state != State.DRAFT, UNDERSTOOD)
-    statement = behind.order_by(broadcasts.c.draw_at).limit(limit)
-    return [to_broadcast(row) for row in connection.execute(statement).mappings()]
+def cards_to_draw(connection: Connection, at: Micros, limit: int, *, new: bool) -> list[Broadcast]:
+    """Broadcasts whose card shows an older revision; `new`: those that have none yet. A draft has none."""
+    behind = select(broadcasts).where(
+        broadcasts.c.draw_at <= at,
+        broadcasts.c.state != State.DRAFT,
+        _may_be_drawn(connection),
+        understood(connection),
+    )
+    of = and_(
+        cards.c.workspace == broadcasts.c.workspace,
+        cards.c.broadcast == broadcasts.c.id,
+        cards.c.version == broadcasts.c.version,
+    )
+    drawn_before = exists(select(cards.c.ts).where(of))
+    behind = behind.where(not_(drawn_before) if new else drawn_before)
+    return _broadcasts(connection, behind.order_by(broadcasts.c.draw_at).limit(limit))
+
+
+def drawing_of(broadcast: Broadcast) -> str:
+    """What a card that cannot be drawn is known by: what has changed since is tried at once."""
+    return f"{broadcast.id}/{broadcast.revision}"
+
+
+def _may_be_drawn(connection: Connection) -> ColumnElement[bool]:
+    drawing = broadcasts.c.id + "/" + cast(broadcasts.c.revision, String)
+    return but(drawing, troubles_of(connection).put_off("card"))
 
 
 def drawn(connection: Connection, broadcast: Broadcast, *, again_at: Micros) -> None:
@@ -1050,6 +1213,18 @@ def drawn(connection: Connection, broadcast: Broadcast, *, again_at: Micros) -> 
     mine = and_(broadcasts.c.workspace == broadcast.workspace, broadcasts.c.id == broadcast.id)
     newer = broadcasts.c.revision != broadcast.revision
     connection.execute(update(broadcasts).where(mine).values(draw_at=case((newer, again_at), else_=None)))
+
+
+def draw_held_again(connection: Connection, workspace: str, hold: Hold, at: Micros) -> None:
+    """What keeps these from going has changed."""
+    mine = and_(_in(State.HELD), broadcasts.c.workspace == workspace, broadcasts.c.hold == hold)
+    connection.execute(update(broadcasts).where(mine, UNDERSTOOD).values(draw_at=at))
+
+
+def draw_again(connection: Connection, broadcast: Broadcast, at: Micros) -> None:
+    """Its card shows something that is not so any more, though its row is the same."""
+    mine = and_(broadcasts.c.workspace == broadcast.workspace, broadcasts.c.id == broadcast.id)
+    connection.execute(update(broadcasts).where(mine).values(draw_at=at))
 
 
 def card_of(connection: Connection, broadcast: Broadcast) -> Card | None:
@@ -1096,15 +1271,16 @@ def keep_card(connection: Connection, card: Card) -> None:
 def notes_to_post(connection: Connection, at: Micros, limit: int) -> list[PendingNote]:
     """The oldest unposted note of each broadcast, when its time has come: a thread keeps its order. A draft has no
     thread yet."""
-    of = and_(broadcasts.c.workspace == notes.c.workspace, broadcasts.c.id == notes.c.broadcast, UNDERSTOOD)
+    of = and_(broadcasts.c.workspace == notes.c.workspace, broadcasts.c.id == notes.c.broadcast, understood(connection))
+    stumbled = but(notes.c.seq, troubles_of(connection).put_off("note"))
     oldest = (
         select(func.min(notes.c.seq))
         .join(broadcasts, and_(of, broadcasts.c.state != State.DRAFT))
-        .where(notes.c.post_at.is_not(None))
+        .where(notes.c.post_at.is_not(None), stumbled)
         .group_by(notes.c.workspace, notes.c.broadcast)
     )
     statement = select(notes).where(notes.c.seq.in_(oldest), notes.c.post_at <= at).order_by(notes.c.seq).limit(limit)
-    return [_to_note(row) for row in connection.execute(statement).mappings()]
+    return read_each(connection, statement, _to_note, "note", "seq")
 
 
 def _to_note(row: RowMapping) -> PendingNote:
@@ -1121,36 +1297,79 @@ def note_failed(connection: Connection, seq: int, again_at: Micros | None) -> No
     connection.execute(update(notes).where(notes.c.seq == seq).values(post_at=again_at, tries=notes.c.tries + 1))
 
 
+def oldest_unshown(connection: Connection, at: Micros) -> Micros | None:
+    """Since when something waits to be shown in Slack, without what is known to be broken; None: nothing does."""
+    stumbled = troubles_of(connection).put_off
+    here = and_(broadcasts.c.workspace == notes.c.workspace, broadcasts.c.id == notes.c.broadcast)
+    waiting = (
+        select(func.min(broadcasts.c.draw_at)).where(
+            broadcasts.c.draw_at <= at,
+            broadcasts.c.state != State.DRAFT,
+            _may_be_drawn(connection),
+            understood(connection),
+        ),
+        select(func.min(notes.c.at))
+        .join(broadcasts, here)
+        .where(
+            notes.c.post_at.is_not(None),
+            broadcasts.c.state != State.DRAFT,
+            but(notes.c.seq, stumbled("note")),
+            understood(connection),
+        ),
+        select(func.min(posts.c.at)).where(posts.c.post_at.is_not(None), posts.c.at <= at, _not_stumbled(connection)),
+    )
+    found = [connection.execute(statement).scalar_one() for statement in waiting]
+    return min((since for since in found if since is not None), default=None)
+
+
 # --- the outbox: messages that belong to no card ---------------------------------------------------------------------
 
 
 def post(
-    connection: Connection, workspace: str, key: str, place: str, sentence: Sentence, mention: str | None, at: Micros
+    connection: Connection,
+    workspace: str,
+    key: str,
+    place: str,
+    sentence: Sentence,
+    mention: str | None,
+    at: Micros,
+    draft: str | None = None,
 ) -> bool:
     """Queue a message for a channel, or for a person directly, not before `at`, in the transaction that made it true.
 
     `key`, unique in the workspace, is what it is about: the same is said once, and False says that it was queued
-    before. `mention`: ids of people, with spaces.
+    before. `mention`: ids of people, with spaces. `draft`: the id of a draft that it has a button to open.
     """
     row: dict[str, Any] = {"workspace": workspace, "key": key, "place": place, "sentence": sentence.plain()}
-    row |= {"mention": _fitting(mention), "at": at, "post_at": at, "tries": 0}
+    row |= {"mention": _fitting(mention), "at": at, "post_at": at, "tries": 0, "draft": draft}
     return insert_ignoring(connection, posts, [row]) == 1
 
 
 def posts_wait(connection: Connection, at: Micros) -> bool:
-    return connection.execute(select(posts.c.seq).where(posts.c.post_at <= at).limit(1)).first() is not None
+    waiting = select(posts.c.seq).where(posts.c.post_at <= at, _not_stumbled(connection)).limit(1)
+    return connection.execute(waiting).first() is not None
+
+
+def _not_stumbled(connection: Connection) -> ColumnElement[bool]:
+    return but(posts.c.seq, troubles_of(connection).put_off("post"))
 
 
 def take_post(connection: Connection, at: Micros, again_at: Micros) -> PendingPost | None:
     """What is to be posted next, put off to `again_at`, so that nobody else posts it as well."""
     # in the order they were said; not by the key as it is, or all that were posted are passed on the way to what is due
-    due = select(posts).where(posts.c.post_at <= at).order_by(posts.c.seq + 0).limit(1)
-    row = connection.execute(due.with_for_update(skip_locked=True)).mappings().first()
-    if row is None:
+    due = select(posts).where(posts.c.post_at <= at, _not_stumbled(connection)).order_by(posts.c.seq + 0).limit(1)
+    taken = read_each(connection, due.with_for_update(skip_locked=True), _to_post, "post", "seq")
+    if not taken:
         return None
-    put_off_post(connection, row["seq"], again_at)
+    put_off_post(connection, taken[0].seq, again_at)
+    return taken[0]
+
+
+def _to_post(row: RowMapping) -> PendingPost:
     sentence = Sentence.of(row["sentence"])
-    return PendingPost(row["seq"], row["workspace"], row["place"], sentence, row["mention"], row["tries"])
+    return PendingPost(
+        row["seq"], row["workspace"], row["place"], sentence, row["mention"], row["tries"], row["at"], row["draft"]
+    )
 
 
 def put_off_post(connection: Connection, seq: int, again_at: Micros) -> None:
@@ -1168,39 +1387,33 @@ def post_failed(connection: Connection, seq: int, again_at: Micros | None) -> No
 
 def for_digest(connection: Connection, workspace: str, channel: str, since: Micros, until: Micros) -> dict[str, Any]:
     """What a channel's broadcasts do: `waiting`, `held`, `unknown`, `today` (until then), and how many were `sent`."""
-    found: dict[str, Any] = {name: [] for name in _DIGEST}
-    told = {"workspace": workspace, "channel": channel, "since": since, "until": until}
-    for row in connection.execute(_IN_DIGEST, told).mappings():
-        found[row["part"]].append(to_broadcast(row))
-    return found | {"sent": connection.execute(_SENT_SINCE, told).scalar_one()}
+    mine = broadcasts.c.workspace == workspace
+    here, lives = and_(broadcasts.c.channel == channel, understood(connection)), text(LIVING)
+    few = _without_index(broadcasts.c.workspace) == workspace
+    parts = {
+        "waiting": and_(_in(State.PENDING), lives, few, here),
+        "held": and_(_in(State.HELD), mine, here),
+        "unknown": and_(_in(State.UNKNOWN), lives, few, here),
+        "today": and_(SCHEDULED, broadcasts.c.due <= until, few, here),
+    }
+    found: dict[str, Any] = {name: [] for name in parts}
+    for part, row in read_each(connection, _some_of(parts), lambda row: (row["part"], to_broadcast(row)), "row", "id"):
+        found[part].append(row)
+    # what was accepted has changed then, or later
+    sent = and_(mine, here, broadcasts.c.changed_at >= since, broadcasts.c.accepted_at >= since)
+    return found | {"sent": connection.execute(select(func.count()).select_from(broadcasts).where(sent)).scalar_one()}
+
+
+def _some_of(parts: Mapping[str, ColumnElement[bool]], limit: int = 50) -> Executable:
+    """Those that wait longest of each part, in one statement, `part` saying of which."""
+    longest = _without_index(broadcasts.c.changed_at)
+    wanted = (select(literal(name).label("part"), broadcasts).where(those) for name, those in parts.items())
+    return union_all(*(select(each.order_by(longest).limit(limit).subquery()) for each in wanted))
 
 
 def _without_index(column: ColumnElement[T]) -> ColumnElement[T]:
-    """The same value, by which no database looks for a row: the few that live are fewer than a workspace's."""
+    """The same value, by which no database looks for a row: the few that live are fewer than those of a workspace."""
     return column + ("" if isinstance(column.type, String) else 0)
-
-
-_HERE = (broadcasts.c.workspace == bindparam("workspace"), broadcasts.c.channel == bindparam("channel"), UNDERSTOOD)
-_LIVES_HERE = (_without_index(broadcasts.c.workspace) == bindparam("workspace"), *_HERE[1:], text(LIVING))
-_DIGEST: dict[str, tuple[ColumnElement[bool] | TextClause, ...]] = {
-    "waiting": (_in(State.PENDING), *_LIVES_HERE),
-    "held": (_in(State.HELD), *_HERE),
-    "unknown": (_in(State.UNKNOWN), *_LIVES_HERE),
-    "today": (SCHEDULED, broadcasts.c.due <= _micros("until"), *_LIVES_HERE[:-1]),
-}
-_LONGEST_WAIT = _without_index(broadcasts.c.changed_at)  # not the workspace's index of what changed, from its beginning
-_IN_DIGEST = union_all(
-    *(
-        select(part.order_by(_LONGEST_WAIT).limit(50).subquery())
-        for part in (select(literal(name).label("part"), broadcasts).where(*those) for name, those in _DIGEST.items())
-    )
-)
-#: What was accepted has changed then, or later.
-_SENT_SINCE = (
-    select(func.count())
-    .select_from(broadcasts)
-    .where(*_HERE, broadcasts.c.changed_at >= _micros("since"), broadcasts.c.accepted_at >= _micros("since"))
-)
 
 
 # --- templates -------------------------------------------------------------------------------------------------------

@@ -14,7 +14,9 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     Connection,
+    Executable,
     RowMapping,
+    Select,
     and_,
     bindparam,
     insert,
@@ -29,9 +31,17 @@ from bot import store
 from bot.broadcast import Micros, NotFound, State
 from bot.schedule import UNANSWERED, Cover, Ended, Kind, Schedule, Standing, Turn, TurnState
 from bot.tables import SHAPE, broadcasts, occurrences, schedules
+from bot.troubles import troubles_of
 from bot.when import Closed
 
-UNDERSTOOD = schedules.c.shape <= SHAPE
+UNDERSTOOD = and_(
+    schedules.c.shape <= SHAPE,
+    store.known_words(schedules.c.kind, Kind),
+    store.known_words(schedules.c.state, Standing),
+    store.known_words(schedules.c.ended, Ended),
+    store.known_words(schedules.c.closed, Closed),
+)
+TURN_UNDERSTOOD = store.known_words(occurrences.c.state, TurnState)
 
 # Partial indexes are only found by the very words that they were made with.
 ACTIVE = schedules.c.state == literal_column("'active'")
@@ -64,6 +74,29 @@ def _to_turn(row: RowMapping) -> Turn:
     return Turn(**{**fields, "state": TurnState(row["state"])})
 
 
+def understood(connection: Connection) -> ColumnElement[bool]:
+    """The schedules that this code can read, without those that it was found to stumble over."""
+    return and_(UNDERSTOOD, store.but(schedules.c.id, troubles_of(connection).put_off("schedule")))
+
+
+def _schedules(connection: Connection, statement: Executable) -> list[Schedule]:
+    """Those that can be read; one that cannot is left alone for a while, and keeps no other one waiting."""
+    return store.read_each(connection, statement, _to_schedule, "schedule", "id")
+
+
+def _turns(connection: Connection, statement: Executable) -> list[Turn]:
+    return store.read_each(connection, statement, _to_turn, "turn", "name")
+
+
+#: What a turn is called where one name must do.
+_NAME = (occurrences.c.schedule + "/" + occurrences.c.local).label("name")
+_ALL = select(occurrences, _NAME)
+
+
+def _turns_understood(connection: Connection) -> ColumnElement[bool]:
+    return and_(TURN_UNDERSTOOD, store.but(_NAME.element, troubles_of(connection).put_off("turn")))
+
+
 # --- schedules -------------------------------------------------------------------------------------------------------
 
 
@@ -72,9 +105,9 @@ def add(connection: Connection, schedule: Schedule, *, since: Micros) -> Schedul
     by the same person, not ended and asked for after `since`, which is a repeated command."""
     store.alone(connection, f"asks:{schedule.workspace}/{schedule.owner}")  # else two at once would find no twin
     here, same = schedules.c.workspace == schedule.workspace, schedules.c.key == schedule.key
-    lately = and_(LIVING, schedules.c.owner == schedule.owner, schedules.c.created_at >= since, UNDERSTOOD)
+    lately = and_(LIVING, schedules.c.owner == schedule.owner, schedules.c.created_at >= since)
     for like in (same, lately):
-        for found in map(_to_schedule, connection.execute(select(schedules).where(here, like)).mappings()):
+        for found in _schedules(connection, select(schedules).where(here, like, understood(connection))):
             if found.key == schedule.key or found.wish == schedule.wish:
                 return found
     fields = {field.name: getattr(schedule, field.name) for field in dataclasses.fields(Schedule)}
@@ -87,37 +120,35 @@ def find(connection: Connection, workspace: str, id: str, *, lock: bool = False)
     statement = select(schedules).where(schedules.c.workspace == workspace, schedules.c.id == id, UNDERSTOOD)
     if lock:
         statement = statement.with_for_update()
-    row = connection.execute(statement).mappings().first()
-    if row is None:
+    found = _schedules(connection, statement)
+    if not found:
         raise NotFound(id)
-    return _to_schedule(row)
+    return found[0]
 
 
 def listed(connection: Connection, workspace: str, kind: Kind) -> list[Schedule]:
     """All that have not ended, the next one first, those without a next one last."""
-    here = and_(schedules.c.workspace == workspace, LIVING, UNDERSTOOD)
+    here = and_(schedules.c.workspace == workspace, LIVING, understood(connection))
     order = schedules.c.next_at.is_(None), schedules.c.next_at, schedules.c.created_at
-    statement = select(schedules).where(here, schedules.c.kind == kind).order_by(*order)
-    return [_to_schedule(row) for row in connection.execute(statement).mappings()]
+    return _schedules(connection, select(schedules).where(here, schedules.c.kind == kind).order_by(*order))
 
 
 def all_living(connection: Connection, kind: Kind) -> list[Schedule]:
     """Every schedule of a kind that has not ended, of every workspace."""
-    statement = select(schedules).where(LIVING, schedules.c.kind == kind, UNDERSTOOD)
-    return [_to_schedule(row) for row in connection.execute(statement).mappings()]
+    living = and_(LIVING, schedules.c.kind == kind, understood(connection))
+    return _schedules(connection, select(schedules).where(living))
 
 
 def due(connection: Connection, kind: Kind, at: Micros, limit: int) -> list[Schedule]:
     """Active schedules of a kind whose next turn is not after this instant, the longest waiting first."""
-    statement = select(schedules).where(ACTIVE, schedules.c.kind == kind, schedules.c.next_at <= at, UNDERSTOOD)
-    rows = connection.execute(statement.order_by(schedules.c.next_at).limit(limit)).mappings()
-    return [_to_schedule(row) for row in rows]
+    waiting = and_(ACTIVE, schedules.c.kind == kind, schedules.c.next_at <= at, understood(connection))
+    return _schedules(connection, select(schedules).where(waiting).order_by(schedules.c.next_at).limit(limit))
 
 
 def awake(connection: Connection, at: Micros, limit: int) -> list[Schedule]:
     """Schedules whose pause is over."""
-    statement = select(schedules).where(PAUSED, schedules.c.paused_until <= at, UNDERSTOOD)
-    return [_to_schedule(row) for row in connection.execute(statement.limit(limit)).mappings()]
+    statement = select(schedules).where(PAUSED, schedules.c.paused_until <= at, understood(connection))
+    return _schedules(connection, statement.limit(limit))
 
 
 def change(connection: Connection, seen_as: Schedule, at: Micros, **changes: Any) -> Schedule | None:
@@ -153,15 +184,14 @@ def add_turn(connection: Connection, turn: Turn) -> bool:
 def turn_at(connection: Connection, workspace: str, channel: str, ts: str) -> Turn | None:
     """The turn whose post stands at this place."""
     here = and_(occurrences.c.workspace == workspace, occurrences.c.channel == channel, occurrences.c.ts == ts)
-    row = connection.execute(select(occurrences).where(here)).mappings().first()
-    return _to_turn(row) if row else None
+    return next(iter(_turns(connection, _ALL.where(here, TURN_UNDERSTOOD))), None)
 
 
 def turns_of(connection: Connection, workspace: str, schedule: str, limit: int) -> list[Turn]:
     """The latest turns of a schedule, newest first."""
     mine = and_(occurrences.c.workspace == workspace, occurrences.c.schedule == schedule)
-    statement = select(occurrences).where(mine).order_by(occurrences.c.at.desc()).limit(limit)
-    return [_to_turn(row) for row in connection.execute(statement).mappings()]
+    statement = _ALL.where(mine, _turns_understood(connection)).order_by(occurrences.c.at.desc()).limit(limit)
+    return _turns(connection, statement)
 
 
 def living(connection: Connection, schedule: Schedule) -> list[str]:
@@ -177,14 +207,12 @@ def unanswered(connection: Connection, schedule: Schedule) -> Turn | None:
     """The turn of a reminder that nobody has answered yet, the newest if there are several, locked."""
     mine = and_(occurrences.c.workspace == schedule.workspace, occurrences.c.schedule == schedule.id)
     statement = (
-        select(occurrences)
-        .where(mine, occurrences.c.state.in_(UNANSWERED))
+        _ALL.where(mine, occurrences.c.state.in_(UNANSWERED))
         .order_by(occurrences.c.at.desc())
         .limit(1)
         .with_for_update()
     )
-    row = connection.execute(statement).mappings().first()
-    return _to_turn(row) if row else None
+    return next(iter(_turns(connection, statement)), None)
 
 
 def change_turn(connection: Connection, seen_as: Turn, at: Micros, **changes: Any) -> Turn | None:
@@ -209,30 +237,37 @@ def reopen(connection: Connection, schedule: Schedule, at: Micros) -> None:
 
 def woken(connection: Connection, at: Micros, limit: int) -> list[tuple[Turn, Schedule]]:
     """The snoozed turns whose time has come once more, the longest waiting first."""
-    of = and_(schedules.c.workspace == occurrences.c.workspace, schedules.c.id == occurrences.c.schedule, UNDERSTOOD)
-    behind = select(occurrences).join(schedules, of).where(occurrences.c.draw_at <= at, _slept(at))
-    rows = connection.execute(behind.order_by(occurrences.c.draw_at).limit(limit)).mappings()
-    turns = [_to_turn(row) for row in rows]
-    return [(turn, find(connection, turn.workspace, turn.schedule)) for turn in turns]
+    behind = _with_schedule(connection).where(occurrences.c.draw_at <= at, _slept(at))
+    turns = _turns(connection, behind.order_by(occurrences.c.draw_at).limit(limit))
+    return [pair for turn in turns if (pair := _of_schedule(connection, turn)) is not None]
+
+
+def _with_schedule(connection: Connection) -> Select[Any]:
+    of = and_(schedules.c.workspace == occurrences.c.workspace, schedules.c.id == occurrences.c.schedule)
+    return _ALL.join(schedules, of).where(understood(connection), _turns_understood(connection))
+
+
+def _of_schedule(connection: Connection, turn: Turn) -> tuple[Turn, Schedule] | None:
+    """With the schedule that it is of; None when that cannot be read."""
+    try:
+        return turn, find(connection, turn.workspace, turn.schedule)
+    except NotFound:
+        return None
 
 
 def waits(connection: Connection, at: Micros) -> bool:
     """Is there a post to be made or drawn again?"""
-    behind = select(occurrences.c.local).where(_to_draw(at)).limit(1)
+    behind = _with_schedule(connection).with_only_columns(occurrences.c.local).where(_to_draw(at)).limit(1)
     return connection.execute(behind).first() is not None
 
 
 def take_turn(connection: Connection, at: Micros, again_at: Micros) -> tuple[Turn, Schedule] | None:
     """The turn whose post is to be made or drawn next, put off to `again_at` so that nobody else draws it as well."""
-    of = and_(schedules.c.workspace == occurrences.c.workspace, schedules.c.id == occurrences.c.schedule, UNDERSTOOD)
-    behind = select(occurrences).join(schedules, of).where(_to_draw(at))
-    one = behind.order_by(occurrences.c.draw_at).limit(1).with_for_update(skip_locked=True, of=occurrences)
-    row = connection.execute(one).mappings().first()
-    if row is None:
-        return None
-    turn = _to_turn(row)
-    put_off(connection, turn, again_at)
-    return turn, find(connection, turn.workspace, turn.schedule)
+    behind = _with_schedule(connection).where(_to_draw(at)).order_by(occurrences.c.draw_at).limit(1)
+    for turn in _turns(connection, behind.with_for_update(skip_locked=True, of=occurrences)):
+        put_off(connection, turn, again_at)
+        return _of_schedule(connection, turn)
+    return None
 
 
 def put_off(connection: Connection, turn: Turn, at: Micros | None, *, tried: bool = False) -> None:

@@ -16,13 +16,14 @@ from sqlalchemy import Connection
 
 from bot import receipts, store
 from bot.accounts import Account
-from bot.broadcast import SECOND, Action, Broadcast, Clock, Micros, Sentence, State, micros
+from bot.broadcast import SECOND, Action, Broadcast, Clock, Micros, NotFound, Sentence, State, micros
 from bot.database import Busy, Database, OutOfOrder, Unsure
 from bot.receipts import Followed, Heard, Recount, Tally
 from bot.scheduler import Task, Wake
 from bot.settings import Settings
 from bot.store import Note, Owner
 from providers.base import Evidence, ProviderError, Receipt, ReceiptKind
+from providers.reading import number_of
 
 log = structlog.get_logger(__name__)
 
@@ -211,7 +212,9 @@ class Tracker:
         key = current.workspace, current.id, current.accepted_at
         if current.state is not State.SENT or current.finals < self._expected.get(key, 0):
             return False
-        row = store.find(connection, current.workspace, current.id)
+        row = _whole(connection, current)
+        if row is None:
+            return False
         if len(self._expected) >= EXPECTED:
             self._expected.clear()
         self._expected[key] = _expected(row)
@@ -234,18 +237,23 @@ class Tracker:
         if not self.providers[current.account].settings.show_replies:
             return False
         shown = [receipt.text[:1000] for receipt in heard if receipt.kind is ReceiptKind.REPLY and receipt.text]
-        if shown:
-            row = store.find(connection, current.workspace, current.id)
+        row = _whole(connection, current) if shown else None
+        if row is not None:
             told = [Note(Sentence("A reply: {reply}", {"reply": it})) for it in shown]
             store.say(connection, row, self.clock(), told)
         return bool(shown)
 
     def _hidden(self, receipt: Receipt) -> str:
-        """A number as a keyed hash: enough to tell two apart, nothing to ring. Two replies of one person are two."""
-        if not receipt.recipient:
+        """A number as a keyed hash: enough to tell two apart, nothing to ring. Two replies of one person are two.
+
+        However the vendor writes a number, it is hashed as `+33612345678`, which is how most of the older rows have it.
+        """
+        number, name = number_of(receipt.recipient), receipt.recipient.strip()
+        if not name:
             return ""
         told = receipt.text or "" if receipt.kind is ReceiptKind.REPLY else ""
-        return hmac.digest(self.key, f"number:{receipt.recipient}:{told}".encode(), "sha256").hex()[:32]
+        named = f"number:{f'+{number}' if number else name}:{told}"
+        return hmac.digest(self.key, named.encode(errors="replace"), "sha256").hex()[:32]
 
     def _prove(self, connection: Connection, current: Followed, heard: list[Receipt]) -> bool:
         """Is it more than news of what is known to be on its way?"""
@@ -253,7 +261,9 @@ class Tracker:
         proves = current.state is State.UNKNOWN and bool(heard)
         if not proves and (current.state in ON_ITS_WAY or not delivered):
             return False
-        row = store.find(connection, current.workspace, current.id)
+        row = _whole(connection, current)
+        if row is None:
+            return False
         ids = row.ids or tuple(dict.fromkeys(receipt.id for receipt in heard))
         if proves:
             self._mark_proven(connection, row, ids, Sentence(REPORTED))
@@ -439,6 +449,13 @@ class Tracker:
             said = Note(Sentence(template, {"evidence": seen}), current.requester)
             store.write_audit(connection, current, "clock", "ask", current.state, now, str(seen))
             store.say(connection, current, now, [said])
+
+
+def _whole(connection: Connection, current: Followed) -> Broadcast | None:
+    """Its row; None where it cannot be read: what was heard is counted all the same."""
+    with suppress(NotFound):
+        return store.find(connection, current.workspace, current.id)
+    return None
 
 
 def _expected(row: Broadcast) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection
@@ -13,6 +12,7 @@ from bot.database import Database
 from bot.scheduler import Task, Wake
 from bot.settings import ApprovalSettings, Settings
 from bot.store import Note
+from bot.troubles import alone
 
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
@@ -64,13 +64,17 @@ class Voices:
     def _speak(self, connection: Connection) -> int:
         now = self.clock()
         rows = store.to_voice(connection, now)
-        for row in map(partial(self._as_of_today, connection, now), rows):
-            if row.state is State.DRAFT:
-                self._about_draft(connection, row, now)
-            else:
-                said, again_at = self._about(connection, row, now)
-                store.voiced(connection, row, now, again_at, said)
+        for row in rows:
+            with alone(connection, "voice", row.id, row.workspace):
+                self._speak_of(connection, self._as_of_today(connection, now, row), now)
         return len(rows)
+
+    def _speak_of(self, connection: Connection, row: Broadcast, now: Micros) -> None:
+        if row.state is State.DRAFT:
+            self._about_draft(connection, row, now)
+        else:
+            said, again_at = self._about(connection, row, now)
+            store.voiced(connection, row, now, again_at, said)
 
     def _as_of_today(self, connection: Connection, now: Micros, row: Broadcast) -> Broadcast:
         """Its card and its reminders name those who may approve it by now."""

@@ -71,6 +71,15 @@ class Meters:
             "bellcrier_callbacks", "Callbacks from vendors", ["account", "status"], registry=self.registry
         )
         self.broadcasts = Gauge("bellcrier_broadcasts", "Broadcasts by state", ["state"], registry=self.registry)
+        self.troubles = Gauge(
+            "bellcrier_troubles",
+            "Times that a row could not be worked on, since the start",
+            ["work"],
+            registry=self.registry,
+        )
+        self.put_off = Gauge(
+            "bellcrier_put_off", "Rows that wait after they could not be worked on", registry=self.registry
+        )
 
 
 @dataclass(frozen=True)
@@ -262,6 +271,9 @@ def metrics_site(meters: Meters, database: Database) -> Starlette:
     async def metrics(request: Request) -> Response:
         for state, number in (await database.read(store.count_by_state)).items():
             meters.broadcasts.labels(state).set(number)
+        for work, number in database.troubles.total.items():
+            meters.troubles.labels(work).set(number)
+        meters.put_off.set(len(database.troubles.all()))
         return Response(generate_latest(meters.registry), media_type=CONTENT_TYPE_LATEST)
 
     return Starlette(routes=[Route("/metrics", metrics)])

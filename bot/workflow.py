@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import itertools
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from bot.broadcast import (
     Action,
     Broadcast,
     BroadcastRequest,
+    CardChanged,
     Clock,
     Complaint,
     Hold,
@@ -37,12 +39,14 @@ from bot.broadcast import (
 )
 from bot.catalogue import Catalogue
 from bot.database import Database
+from bot.gate import Gates
 from bot.hours import Allow, HoldUntil, Hours, Policy, Verdict, decide, next_open
 from bot.policy import CannotTell, Members, Person
 from bot.schedule import Schedule, cover_of
 from bot.scheduler import Task, Wake, concerned
 from bot.settings import AudienceSettings, Settings
 from bot.store import NO_LEASE, NOT_AGREED, Note
+from bot.troubles import alone
 from bot.voices import asks, before_start, draft_notice
 from providers.base import Purpose
 
@@ -51,6 +55,7 @@ FURTHEST = 2 * 366 * 24 * 3600 * SECOND
 SEEN_KEPT = 3 * 24 * 3600 * SECOND  # Slack brings an event again for an hour or so
 PAST_SLACK = 60 * SECOND  # what a form took to fill in
 FRESH = 3600 * SECOND  # an approval this young needs no second look at who gave it
+ASKED_TOGETHER = 8  # people of whom Slack is asked at once
 ASK_SLACK_AGAIN = 60 * SECOND
 
 PersonOf = Callable[[str, str], Awaitable[Person]]
@@ -58,10 +63,12 @@ PersonOf = Callable[[str, str], Awaitable[Person]]
 
 @dataclass(frozen=True)
 class Submitted:
-    """`again`: this was a repetition, and `broadcast` is the one that was there already."""
+    """`again`: this was a repetition, and `broadcast` is the one that was there already. `fix`: why it is only kept as
+    a draft, and what to do about it."""
 
     broadcast: Broadcast
     again: bool = False
+    fix: Sentence | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +106,19 @@ class Desk:
         found = self.policies.get(broadcast.policy or "", Policy())
         return found.marketing if broadcast.purpose is Purpose.MARKETING else found.transactional
 
+    def facts(self, broadcast: Broadcast, now: Micros) -> dict[str, str | int | None]:
+        """What its card shows that a decision hangs on, as JSON has it: a press means what was shown, or nothing."""
+        outlook = self.outlook(broadcast, max(broadcast.send_at or 0, now))
+        cost = broadcast.staged.cost if broadcast.staged is not None else None
+        return {
+            "size": broadcast.size,
+            "bound": broadcast.bound if broadcast.size is None else None,
+            "cost": broadcast.quoted if cost is None else str(cost),
+            "opens_at": None if isinstance(outlook.verdict, Allow) else outlook.opens or 0,
+            "quorum": broadcast.quorum,
+            "mode": broadcast.mode,
+        }
+
     def outlook(self, broadcast: Broadcast, instant: Micros) -> Outlook:
         """May it go at that instant, and if not, when?"""
         found, asked = self.policies.get(broadcast.policy or "", Policy()), moment(instant)
@@ -112,7 +132,8 @@ class Desk:
 class Workflow:
     """`wake` is called after anything that may be due now, with whom it concerns.
 
-    `person_of`: who somebody is by now, asked of those who approved long ago. Raises CannotTell.
+    `person_of`: who somebody is by now, asked of those who approved long ago or are to approve; `is_in`: whether
+    somebody is in a channel. Both raise CannotTell.
     `heed` is told at once that a workspace is paused, or goes on: what is on its way out in this process stops there.
     """
 
@@ -126,9 +147,12 @@ class Workflow:
         person_of: PersonOf | None = None,
         heed: Callable[[str, bool], None] = lambda _workspace, _paused: None,
         make_id: Callable[[], str] = new_id,
+        is_in: Callable[[str, str], Awaitable[bool]] | None = None,
     ) -> None:
         self.database, self.desk, self.members, self.clock, self.wake = database, desk, members, clock, wake
         self.approval, self.person_of, self.heed, self.make_id = desk.settings.approval, person_of, heed, make_id
+        self.is_in = is_in
+        self.gates = Gates(desk.settings, desk.providers, desk.policies)
 
     # --- submit ------------------------------------------------------------------------------------------------------
 
@@ -139,12 +163,14 @@ class Workflow:
         key: str,
         person: Person,
         postable: bool = True,
+        private: bool = False,
         draft: str | None = None,
         follows: str | None = None,
     ) -> Submitted:
         """Check a request and store the broadcast it becomes; the same `key` again gives the same broadcast.
 
-        `postable` False keeps it as a draft, since no card can stand in its channel. `draft` is the id of the draft
+        `postable` False keeps it as a draft, since no card can stand in its channel; so does a `private` one in which
+        nobody is who could approve it. `draft` is the id of the draft
         that this request completes, `follows` that of an earlier broadcast, whose thread and this one's then name
         each other. Raises NotAccepted, NotAllowed (both audited) or CannotTell.
         """
@@ -153,12 +179,33 @@ class Workflow:
         except (NotAccepted, NotAllowed) as error:
             await self._audit_refusal(person, Action.SUBMIT, type(error).__name__)
             raise
-        if not postable:
+        fix = await self.why_unseen(planned) if postable and private else None
+        if not postable or fix is not None:
             planned = dataclasses.replace(planned, state=State.DRAFT, voice_at=draft_notice(planned.created_at))
         stored = await self.database.write(lambda c: self._store(c, planned, draft, follows))
         if not stored.again and (tasks := concerned(stored.broadcast)):
             self.wake(*tasks)
-        return stored
+        return dataclasses.replace(stored, fix=fix)
+
+    async def why_unseen(self, planned: Broadcast) -> Sentence | None:
+        """Why nobody could approve it where its card would stand, a channel that shows itself to its members alone.
+
+        Raises CannotTell.
+        """
+        if planned.quorum == 0 or planned.mode == "training" or self.is_in is None:
+            return None
+        others = await policy.people_in(planned.approvers, self.members) - {planned.requester}
+        inside = 0
+        for id in sorted(others):
+            inside += await self.is_in(planned.channel, id)
+            if inside >= planned.quorum:
+                return None
+        values: dict[str, str | int | Sentence] = {"who": policy.mentions(planned.approvers), "number": inside}
+        template = (
+            "This channel is private, and only {number} of those who could approve it ({who}) are in it. "
+            "Invite them, then open the draft."
+        )
+        return Sentence(template, values)
 
     async def plan(
         self, request: BroadcastRequest, key: str, person: Person, *, slack: Micros = PAST_SLACK
@@ -176,7 +223,8 @@ class Workflow:
         complaints += self._policy_complaints(request, settings)
         if complaints:
             raise NotAccepted(*complaints)
-        need = await self._need(request.purpose, request.text, request.audience, settings, frozenset({person.id}))
+        people = frozenset({person.id})
+        need = await self._need(request.workspace, request.purpose, request.text, request.audience, settings, people)
         return self._broadcast(request, key, settings, final, need)
 
     def _unknown_audience(self, name: str) -> Sentence:
@@ -246,6 +294,7 @@ class Workflow:
 
     async def _need(
         self,
+        workspace: str,
         purpose: Purpose,
         typed: str,
         name: str,
@@ -259,7 +308,7 @@ class Workflow:
             offers = not people <= await policy.people_in(self.approval.approvers, self.members)
         need = self._need_at(purpose, name, settings, size or settings.max_size, doubtful=offers)
         if need.quorum and self.desk.settings.mode != "training":
-            await self._must_be_satisfiable(need, people)
+            await self._must_be_satisfiable(workspace, need, people)
         return need
 
     def _need_at(
@@ -269,8 +318,9 @@ class Workflow:
             self.approval, purpose=purpose, audience=name, account=settings.account, size=size, doubtful=doubtful
         )
 
-    async def _must_be_satisfiable(self, need: policy.Need, people: frozenset[str]) -> None:
-        others = await policy.people_in(need.approvers, self.members) - people
+    async def _must_be_satisfiable(self, workspace: str, need: policy.Need, people: frozenset[str]) -> None:
+        named = await policy.people_in(need.approvers, self.members) - people
+        others = await self._active(workspace, named, need.quorum)
         if len(others) < need.quorum:
             values: dict[str, str | int] = {
                 "quorum": need.quorum,
@@ -278,10 +328,19 @@ class Workflow:
                 "others": len(others),
             }
             template = (
-                "This needs {quorum} approvals from {who}, and without you there are only {others} people. "
-                "Ask an admin to name more approvers."
+                "This needs {quorum} approvals from {who}, and without you there are only {others} people who can give "
+                "one. Ask an admin to name more approvers."
             )
             raise NotAccepted(Complaint("audience", Sentence(template, values)))
+
+    async def _active(self, workspace: str, people: Iterable[str], enough: int) -> list[str]:
+        """Those who are full members by now, as soon as there are `enough` of them. Raises CannotTell."""
+        found, waiting = list[str](), sorted(people)
+        while waiting and len(found) < enough:
+            some, waiting = waiting[:ASKED_TOGETHER], waiting[ASKED_TOGETHER:]
+            members = await asyncio.gather(*(self._is_member(workspace, id) for id in some))
+            found += [id for id, is_member in zip(some, members, strict=True) if is_member]
+        return found
 
     def _broadcast(
         self, request: BroadcastRequest, key: str, settings: AudienceSettings, final: str, need: policy.Need
@@ -298,6 +357,7 @@ class Workflow:
             key=key,
             editor=request.requester,
             channel=self.approval.channel or request.channel,
+            asked_in=request.channel if self.approval.channel not in (None, request.channel) else None,
             account=settings.account,
             provider=provider.name,
             kind=settings.kind,
@@ -378,10 +438,11 @@ class Workflow:
     async def act(
         self, workspace: str, id: str, action: Action, *, person: Person, version: int | None = None, **told: Any
     ) -> Broadcast:
-        """Do what a person asked for. `version` is the one they saw; `told` a `reason`, the `way` of a vote, or a new
-        `send_at`.
+        """Do what a person asked for. `version` is the one they saw; `told` a `reason`, the `way` of a vote, a new
+        `send_at`, or that they decided `on_card`, by what is shown there.
 
-        Raises NotFound, TooLate (with the row as it stands), NotAllowed (audited), NotAccepted or CannotTell. Doing
+        Raises NotFound, TooLate (with the row as it stands), CardChanged, NotAllowed (audited), NotAccepted or
+        CannotTell. Doing
         again what the same person did already is no error and no second effect.
         """
         broadcast = await self.find(workspace, id)
@@ -395,6 +456,9 @@ class Workflow:
         acted = await self.database.write(lambda c: deed(self, c, broadcast, action, person, **told))
         if acted is None:
             raise TooLate(await self.find(workspace, id))
+        if isinstance(acted, CardChanged):
+            self.wake(Task.PAINT)
+            raise acted
         self.wake(Task.DISPATCH, Task.PAINT, *concerned(acted))  # what lay prepared for it may be of no more use
         return acted
 
@@ -485,17 +549,39 @@ class Workflow:
             raise NotAllowed(template, who=policy.mentions(today.approvers), id=broadcast.id)
 
     def _approve(
-        self, connection: Connection, seen: Broadcast, action: Action, person: Person, way: str = "button"
-    ) -> Broadcast | None:
+        self,
+        connection: Connection,
+        seen: Broadcast,
+        action: Action,
+        person: Person,
+        way: str = "button",
+        *,
+        on_card: bool = False,
+    ) -> Broadcast | CardChanged | None:
         current = store.find(connection, seen.workspace, seen.id, lock=True)
         if current.state is not State.PENDING or current.version != seen.version or self._expired(current):
             return None
+        if on_card and (changed := self._changed_since_drawn(connection, current)):
+            return changed
         if not store.add_vote(connection, current, person.id, way, self.clock()):
+            if way == "button":  # it stands, whatever becomes of an older reaction
+                store.strengthen_vote(connection, current, person.id, way)
             return current
         current, votes = self._as_large_as_it_is(connection, current), store.votes_for(connection, current)
         if len(votes) < current.quorum:
             return self._count_vote(connection, current, person, len(votes))
         return self._schedule(connection, current, actor=person.id)
+
+    def _changed_since_drawn(self, connection: Connection, current: Broadcast) -> CardChanged | None:
+        """What the person saw is what they decide about: what has changed since is told, and the card drawn anew."""
+        card, facts = store.card_of(connection, current), self.desk.facts(current, self.clock())
+        shown = card.facts if card is not None else None
+        if shown is not None and _within(shown, facts):
+            return None
+        if card is not None and shown is None and card.drawn == current.revision:
+            return None
+        store.draw_again(connection, current, self.clock())
+        return CardChanged(current, tuple(_changes(shown or {}, facts)))
 
     def _as_large_as_it_is(self, connection: Connection, current: Broadcast) -> Broadcast:
         """It takes as many approvals as its size by now needs, which the vendor may have told since it was asked."""
@@ -691,7 +777,13 @@ class Workflow:
             raise NotAccepted(Complaint("send_at", self._unknown_audience(broadcast.audience)))
         people = frozenset({broadcast.requester, person.id})
         return await self._need(
-            broadcast.purpose, broadcast.typed, broadcast.audience, settings, people, broadcast.size
+            broadcast.workspace,
+            broadcast.purpose,
+            broadcast.typed,
+            broadcast.audience,
+            settings,
+            people,
+            broadcast.size,
         )
 
     def _replan(
@@ -754,9 +846,12 @@ class Workflow:
         if self.person_of is None:
             return True
         try:
-            return (await self.person_of(workspace, id)).member
+            person = await self.person_of(workspace, id)
         except policy.Unknown:
             return False
+        if person.doubtful:
+            raise CannotTell(id)
+        return person.member
 
     async def still_approved(self, claimed: Broadcast) -> bool:
         """Asked of everything that is about to go: is it agreed to still, by people who may still agree to it?
@@ -828,14 +923,25 @@ class Workflow:
             store.say(connection, moved, now, [Note(told)])
 
     def _send_now(
-        self, connection: Connection, seen: Broadcast, action: Action, person: Person, still: frozenset[str]
-    ) -> Broadcast | None:
-        """Let go what is held, as it was approved. Where that does not hold any more, it is asked again instead."""
+        self,
+        connection: Connection,
+        seen: Broadcast,
+        action: Action,
+        person: Person,
+        still: frozenset[str],
+        *,
+        on_card: bool = False,
+    ) -> Broadcast | CardChanged | None:
+        """Let go what is held, as it was approved. Where that does not hold any more, it is asked again instead; where
+        something would only hold it once more, that is said (NotAllowed), and nothing changes."""
         current = store.find(connection, seen.workspace, seen.id, lock=True)
         if (current.state, current.version) != (seen.state, seen.version):
             return None
+        if on_card and (changed := self._changed_since_drawn(connection, current)):
+            return changed
         now = self.clock()
         start = max(now + micros(self.approval.undo), current.send_at or 0)  # its own time was approved with it
+        self._must_be_open(connection, current, start)
         reason = self._weigh(connection, current, still)
         template = "{by} wants it to go now." if reason else "{by} lets it go now. It starts {start_at}."
         said = Note(Sentence(template, _by(person, start_at=start)))
@@ -844,13 +950,31 @@ class Workflow:
         moved = store.move(connection, current, action, actor=person.id, at=now, said=[said], **changes)
         return self._lapse(connection, moved, reason) if moved and reason else moved
 
+    def _must_be_open(self, connection: Connection, current: Broadcast, start: Micros) -> None:
+        """Raises NotAllowed when it would not go at that instant either, with when it may."""
+        let_go = dataclasses.replace(current, due=start, start_at=start)
+        gate = self.gates.closed(connection, let_go, start)
+        if gate is None:
+            return
+        opens = self.desk.outlook(current, start).opens if gate.hold is Hold.HOURS else None
+        if opens is not None:
+            template = (
+                "The hours for this audience do not allow it now; they do from {opens_at} on. Re-plan it for then."
+            )
+            raise NotAllowed(template, opens_at=opens)
+        raise NotAllowed("It cannot go now: {why}", why=gate.sentence)
+
     def _settle_unknown(
         self, connection: Connection, seen: Broadcast, action: Action, person: Person
     ) -> Broadcast | None:
         now = self.clock()
         if action is Action.MARK_SENT:
             said = Note(Sentence("{by} says that it went out.", _by(person)), aloud=True)
-            changes: dict[str, Any] = {"accepted_at": now, "look_at": now}
+            provider = self.desk.providers.get(seen.account)
+            told: dict[str, str | int | Sentence] = {**_by(person)}
+            told |= {"vendor": provider.title if provider else seen.provider}
+            template = "Sent, says {by}. {vendor} gave no ids."
+            changes: dict[str, Any] = {"accepted_at": now, "look_at": now, "failure": Sentence(template, told)}
         else:
             template = (
                 "{by} says that it did not go out. Nothing is sent again by itself; "
@@ -874,12 +998,25 @@ class Workflow:
     def _learn_size(self, connection: Connection, workspace: str, id: str, size: int, more: Mapping[str, Any]) -> None:
         current = store.find(connection, workspace, id, lock=True)
         if current.state is State.PENDING:
-            settings = self.desk.audience(current.audience)  # none, if it was renamed meanwhile
-            need = self._need_at(current.purpose, current.audience, settings, size) if settings else None
-            quorum = max(need.quorum if need else 0, current.quorum)
-            store.touch(connection, current, self.clock(), size=size, quorum=quorum, **more)
+            quorum = self._quorum_at(current, size)
+            sized = store.touch(connection, current, self.clock(), size=size, quorum=quorum, **more)
+            votes = store.votes_for(connection, current)
+            if sized is not None and votes and len(votes) >= quorum:  # by the size that is known now they are enough
+                self._schedule(connection, sized, actor=votes[-1].approver)
         elif current.state is State.SCHEDULED:
             store.touch(connection, current, self.clock(), size=size, **more)
+
+    def _quorum_at(self, current: Broadcast, size: int) -> int:
+        """How many approvals it needs, now that its size is known; one that asked for any asks for one at least.
+
+        An edited one never asks for fewer than before.
+        """
+        settings = self.desk.audience(current.audience)
+        if settings is None:  # it was renamed meanwhile
+            return current.quorum
+        need = self._need_at(current.purpose, current.audience, settings, size)
+        least = current.quorum if current.version > 1 else min(current.quorum, 1)
+        return max(need.quorum, least)
 
     async def expire(self) -> None:
         """End the requests that nobody answered in time.
@@ -900,11 +1037,12 @@ class Workflow:
         store.forget_seen(connection, self.clock() - SEEN_KEPT)
         lapsed = store.lapsed(connection, self.clock())
         for row in lapsed:
-            template = "Nobody approved it in time, so it will not be sent."
-            if row.state is State.HELD:
-                template = "Nobody decided in time, so it will not be sent."
-            said = Note(Sentence(template), row.requester, aloud=True)
-            store.move(connection, row, Action.EXPIRE, actor="clock", at=self.clock(), said=[said])
+            with alone(connection, "expire", row.id, row.workspace):
+                template = "Nobody approved it in time, so it will not be sent."
+                if row.state is State.HELD:
+                    template = "Nobody decided in time, so it will not be sent."
+                said = Note(Sentence(template), row.requester, aloud=True)
+                store.move(connection, row, Action.EXPIRE, actor="clock", at=self.clock(), said=[said])
         return len(lapsed)
 
     async def _audit_refusal(
@@ -941,7 +1079,7 @@ ENDINGS: dict[Action, tuple[str, bool]] = {
     Action.DROP: ("{by} dropped it. Nothing was sent.", False),
 }
 
-ACTS: dict[Action, tuple[Callable[..., Any], Callable[..., Broadcast | None]]] = {
+ACTS: dict[Action, tuple[Callable[..., Any], Callable[..., Broadcast | CardChanged | None]]] = {
     Action.APPROVE: (Workflow._may_approve, Workflow._approve),
     Action.REJECT: (Workflow._may_reject, Workflow._end),
     Action.CANCEL: (Workflow._may_stop, Workflow._end),
@@ -960,6 +1098,38 @@ def _agreed(actor: str, start: Micros) -> Note:
     if actor == "policy":
         template = "No approval is needed. It starts {start_at}."
     return Note(Sentence(template, {"by": policy.mentions([actor]), "start_at": start}))
+
+
+def _within(shown: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+    """Is what is so now no more than what was shown? Fewer people than were named, or than it could be at most, and
+    fewer approvals, are what somebody agreed to who agreed to more."""
+    if any(shown.get(name) != facts[name] for name in ("cost", "opens_at", "mode")):
+        return False
+    most = shown.get("size") if shown.get("size") is not None else shown.get("bound")
+    size = facts["size"] if facts["size"] is not None else facts["bound"]
+    people = most is None or (size is not None and size <= most)
+    return people and facts["quorum"] <= shown.get("quorum", 0)
+
+
+CHANGED: Mapping[str, str] = {
+    "size": "It goes to {size} people now.",
+    "bound": "It goes to at most {bound} people now; the vendor does not say to how many.",
+    "cost": "It costs {cost} now.",
+    "opens_at": "The hours for this audience allow it from {opens_at} on.",
+    "quorum": "It needs {quorum} approvals now.",
+}
+HOURS_OPEN = "The hours for this audience allow it now."
+
+
+def _changes(shown: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[Sentence]:
+    """What is different by now, as people read it."""
+    for name, template in CHANGED.items():
+        if shown.get(name) == facts[name]:
+            continue
+        if facts[name] is not None:
+            yield Sentence(template, {name: facts[name]})
+        elif name == "opens_at":
+            yield Sentence(HOURS_OPEN)
 
 
 def _by(person: Person, **more: Micros) -> dict[str, str | int | Sentence]:

@@ -5,19 +5,22 @@ Public: other people's adapters are written against this file and join by the en
 
 from __future__ import annotations
 
+import codecs
 import json
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, field_validator
 
 
 class AudienceKind(StrEnum):
@@ -197,20 +200,70 @@ class Callback:
     body: bytes
 
     def fields(self) -> dict[str, str]:
-        """The flat fields of a JSON object or a form, as text. Raises ValueError when it is neither."""
-        text = self.body.decode("utf-8-sig")
-        if text.lstrip().startswith(("{", "[")) or "json" in self.content_type:
-            value = json.loads(text)
+        """The flat fields of a JSON object or a form, as text. Raises ValueError when it is neither.
+
+        A field that is null is ``""``, a whole number has no fraction (22.0 is ``"22"``), and nothing in it is a
+        character that cannot be stored.
+        """
+        text = decoded(self.body, self.content_type)
+        if text.lstrip().startswith(("{", "[")) or "json" in self.content_type.lower():
+            value = parsed(text)
             if not isinstance(value, dict):
                 raise ValueError("the callback is JSON but no object")
-            return {str(key): _flat(item) for key, item in value.items()}
-        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=200))
+            return {_storable(key): _flat(item) for key, item in value.items()}
+        return {_storable(key): _storable(value) for key, value in self._form()}
+
+    def _form(self) -> Iterator[tuple[str, str]]:
+        """A form says its characters as bytes, plain or percent-encoded; what they mean is the charset's to say."""
+        raw = self.body.decode("latin-1")  # a character for each byte
+        for pair in parse_qsl(raw, keep_blank_values=True, max_num_fields=200, encoding="latin-1"):
+            key, value = (decoded(part.encode("latin-1"), self.content_type) for part in pair)
+            yield key, value
 
 
 def _flat(value: object) -> str:
     if isinstance(value, str):
-        return value
+        return _storable(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return "" if value is None else json.dumps(value)
+
+
+def _storable(text: str) -> str:
+    """Half a surrogate pair has no bytes, and a NUL has no place in a PostgreSQL text."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
+
+
+CHARSET = re.compile(r"""(?i)\bcharset\s*=\s*["']?([^\s"';,]{1,40})""")
+MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+#: Python's own notations, which it counts among the charsets and no vendor writes.
+NO_CHARSETS = frozenset({"idna", "punycode", "raw_unicode_escape", "unicode_escape", "undefined"})
+
+
+def decoded(body: bytes, content_type: str) -> str:
+    """A vendor's bytes as text: by their byte order mark, else by the declared charset, else as UTF-8.
+
+    What is none of these is read as Latin-1, in which every byte is a character: codes and ids are ASCII, so an accent
+    beside them makes nothing unreadable. An unknown charset counts as none.
+    """
+    declared = CHARSET.search(content_type)
+    names = [name for mark, name in MARKS if body.startswith(mark)]
+    names += [declared[1]] if declared else []
+    for name in (*names, "utf-8"):
+        try:
+            if codecs.lookup(name).name.replace("-", "_") not in NO_CHARSETS:
+                return body.decode(name)
+        except (LookupError, ValueError):  # no charset's name, or not its bytes
+            continue
+    return body.decode("latin-1")
+
+
+def parsed(text: str) -> Any:
+    """What this JSON says. Raises ValueError where it is none, or nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 @dataclass(frozen=True)
@@ -222,11 +275,8 @@ class Answer:
     body: bytes
 
     def json(self) -> Any:
-        """The parsed body. Raises ValueError when it is not JSON (a byte order mark is forgiven)."""
-        try:
-            return json.loads(self.body.decode("utf-8-sig"))
-        except RecursionError:
-            raise ValueError("nested too deeply") from None
+        """The parsed body, whatever its charset (see `decoded`). Raises ValueError when it is not JSON."""
+        return parsed(decoded(self.body, self.headers.get("content-type", "")))
 
 
 class ProviderError(Exception):
@@ -416,6 +466,55 @@ class Vault(Protocol):
     async def save(self, key: str, value: str) -> None: ...
 
 
+# --- durations in settings -------------------------------------------------------------------------------------------
+
+UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+PARTS = re.compile(r"\s*".join(rf"(?:(?P<{unit}>\d+(?:\.\d+)?)\s*{unit}(?![a-z]))?" for unit in UNITS), re.ASCII)
+BARE = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+LONGEST = 36_500 * UNITS["d"]  # a hundred years: what is reckoned with it stays a date
+NO_DURATION = "must be a duration such as 200ms, 30s, 15m, 1.5h, 1h30m or 2d; a bare number is seconds"
+
+
+def seconds_of(value: object) -> float:
+    """A duration in seconds: `200ms`, `30s`, `15m`, `1.5h`, `1h30m`, `2d`, a number (also as text: the environment
+    holds nothing else) or a timedelta. Raises ValueError with an example."""
+    if isinstance(value, timedelta):
+        seconds = value.total_seconds()
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value) if abs(value) <= LONGEST else math.inf
+    else:
+        seconds = _told(value.strip()) if isinstance(value, str) else math.nan
+    if not 0 <= seconds <= LONGEST:  # NaN is neither
+        raise ValueError(NO_DURATION)
+    return seconds
+
+
+def _told(text: str) -> float:
+    if BARE.fullmatch(text):
+        return float(text)
+    parts = PARTS.fullmatch(text)
+    told = {unit: number for unit, number in parts.groupdict().items() if number} if parts else {}
+    return sum(float(number) * UNITS[unit] for unit, number in told.items()) if told else math.nan
+
+
+def shown_duration(duration: timedelta) -> str:
+    """As settings have it: `1h30m`, `200ms`, `0s`."""
+    left, parts = round(duration / timedelta(milliseconds=1)), []
+    for unit, seconds in UNITS.items():
+        number, left = divmod(left, round(seconds * 1000))
+        parts += [f"{number}{unit}"] if number else []
+    return "".join(parts) or "0s"
+
+
+#: For settings: the one way to write a duration, as a timedelta and as seconds.
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(lambda value: timedelta(seconds=seconds_of(value))),
+    PlainSerializer(shown_duration, return_type=str, when_used="json"),
+]
+Seconds = Annotated[float, BeforeValidator(seconds_of)]
+
+
 class AccountSettings(BaseModel):
     """What every `[accounts.NAME]` table may hold; a provider's own model adds its credentials."""
 
@@ -423,10 +522,17 @@ class AccountSettings(BaseModel):
 
     provider: str
     base_url: str
-    timeout: float = Field(default=30.0, gt=0, le=300)  # seconds, for one whole exchange
+    timeout: Seconds = 30.0  # for one whole exchange
     requests_per_second: float = Field(default=5.0, gt=0, le=1000)
     test_audience: str | None = None
     show_replies: bool = False
+
+    @field_validator("timeout")
+    @classmethod
+    def _within_reason(cls, value: float) -> float:
+        if not 0 < value <= 300:
+            raise ValueError("must be more than 0 and at most 5m; 30s is a good choice")
+        return value
 
 
 EXAMPLE = re.compile(r"(?i)^\W*$|^(x{3,}|changeme|change-me|example|secret|token|your[-_ ].*)$")

@@ -6,7 +6,9 @@ sms-destinataires, sms-listener). No newer public copy is known.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from time import monotonic
 from typing import Any
 
 from pydantic import Field, SecretStr, field_validator
@@ -32,10 +34,12 @@ from providers.base import (
     Refused,
     Staged,
     TextLimits,
+    Throttled,
     Unavailable,
     real_secret,
 )
 from providers.http import not_understood, object_of, throttled, unreadable
+from providers.reading import UNREADABLE, holds, id_of, number_of, word_of
 
 MENTION = "STOP AU 36111"
 TYPES = {Purpose.TRANSACTIONAL: "t", Purpose.MARKETING: "m"}
@@ -101,40 +105,64 @@ class Encom(Provider):
         raise _refusal(answer, message.audience.id) or not_understood(answer)
 
     async def poll(self, ids: tuple[str, ...]) -> list[Receipt]:
-        receipts = []
+        """One read for each id. One of which nothing can be read keeps nobody from the ids after it.
+
+        A 429 ends the round, and so does a failure once the round has taken as long as one exchange may: what was read
+        until then counts. Raises Throttled where that is nothing.
+        """
+        receipts, failed, began = list[Receipt](), False, monotonic()
         for id in ids:
-            answer = await self._call("GET", "singleMessage", {"singleSmsMessageId": id})
-            if answer.status == 200:
-                receipts += [_receipt(object_of(answer), id)]
-            elif answer.status == 429:
-                raise throttled(answer)
+            if failed and monotonic() - began > self.settings.timeout:
+                break
+            try:
+                receipts += await self._poll_one(id)
+            except Throttled:
+                if not receipts:
+                    raise
+                break
+            except ProviderError:
+                failed = True
         return receipts
+
+    async def _poll_one(self, id: str) -> list[Receipt]:
+        answer = await self._call("GET", "singleMessage", {"singleSmsMessageId": id})
+        if answer.status == 429:
+            raise throttled(answer)
+        fields = object_of(answer) if answer.status == 200 else {}
+        another = holds(fields.get("id")) and _id(fields["id"]) != _id(id)
+        return [_receipt(fields, id)] if any(_said(fields)) and not another else []
 
     def read_callback(self, callback: Callback) -> list[Receipt]:
         fields = callback.fields()
-        if not fields.get("id"):
+        id = _id(fields.get("id"))
+        if not id:
             raise ValueError("no id in the callback")
-        return [_receipt(fields, fields["id"])]
+        return [_receipt(fields, id)]
 
     async def audiences(self) -> list[AudienceFound]:
-        lists = await self._read("recipientLists", {})
-        if not isinstance(lists, list):
-            raise Unavailable("Encom's lists cannot be read.")
-        found = [entry for entry in lists if isinstance(entry, dict) and "id" in entry]
-        return [AudienceFound(AudienceKind.LIST, str(entry["id"]), str(entry.get("name") or "")) for entry in found]
+        found = [(id_of(entry.get("id")), entry) for entry in await self._lists() if isinstance(entry, dict)]
+        return [AudienceFound(AudienceKind.LIST, id, id_of(entry.get("name"))) for id, entry in found if id]
 
     async def size(self, audience: Audience) -> AudienceFound | None:
+        """How many numbers the list holds. They are documented, so an answer that tells something else, such as what
+        is wrong, is `UNREADABLE`: counted as one person it would pass every guard."""
         people = await self._read("recipients", {"smsRecipientListId": audience.id})
-        if isinstance(people, list):  # an empty list comes as [], as PHP has it
-            people = dict.fromkeys(range(len(people)))
-        if not isinstance(people, dict):
-            raise Unavailable("Encom's list cannot be read.")
-        unnamed = sum(1 for name in people.values() if not name)
+        if people == []:  # an empty list, as PHP has it
+            people = {}
+        if not isinstance(people, dict) or not all(map(_is_recipient, people.items())):
+            return AudienceFound(AudienceKind.LIST, audience.id, "", UNREADABLE)
+        unnamed = sum(1 for name in people.values() if not holds(name))
         return AudienceFound(AudienceKind.LIST, audience.id, "", len(people), unnamed)
 
     async def check(self) -> Check:
-        await self._read("recipientLists", {})
+        await self._lists()
         return Check()
+
+    async def _lists(self) -> list[Any]:
+        lists = await self._read("recipientLists", {})
+        if not isinstance(lists, list):
+            raise Unavailable("Encom's lists cannot be read.")
+        return lists
 
     async def look_up(self, message: Message, staged: Staged | None, ids: tuple[str, ...]) -> Evidence:
         return Evidence(False, "Encom offers no search; a delivery report would prove that it went out.")
@@ -161,6 +189,11 @@ class Encom(Provider):
         )
 
 
+def _is_recipient(entry: tuple[str, Any]) -> bool:
+    """A telephone number, which is longer than any status, with a name or none."""
+    return len(number_of(entry[0])) >= 6 and isinstance(entry[1], str | None)
+
+
 def _refusal(answer: Answer, list_id: str) -> ProviderError | None:
     if answer.status == 429:
         return throttled(answer)
@@ -171,19 +204,32 @@ def _refusal(answer: Answer, list_id: str) -> ProviderError | None:
 
 
 def _stored(answer: Answer) -> tuple[str, ...]:
-    """The ids in `store`: `"22,23"`, `20`, `"20"` or `[22, 23]`. Raises Uncertain when there are none."""
+    """The ids in `store`: `"22,23"`, `20`, `"20"` or `[22, 23]`, whatever empty places are between them. Raises
+    Uncertain when there are none, or when something in it is no id."""
     stored = object_of(answer).get("store")
-    parts = stored if isinstance(stored, list) else str(stored if stored is not None else "").split(",")
-    ids = tuple(dict.fromkeys(str(part).strip() for part in parts))
-    if not ids or any(not id.isascii() or not id.isdigit() for id in ids):
+    places = stored if isinstance(stored, list) else [stored]
+    parts = [part for place in places for part in (place.split(",") if isinstance(place, str) else [place])]
+    ids = tuple(dict.fromkeys(_id(part) for part in parts if holds(part)))
+    if not ids or "" in ids:
         raise unreadable(answer)
     return ids
 
 
+def _id(value: object) -> str:
+    """A message's id, a whole number above 0: 22, 22.0, `"22"`, `" 22"`, `"22.0"`. ``""`` for anything else."""
+    found = re.fullmatch(r"(\d+)(?:\.0+)?", id_of(value), re.ASCII)
+    return found[1] if found and found[1].strip("0") else ""
+
+
+def _said(fields: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Status, details and code."""
+    code = re.sub("^0+$", "000", word_of(fields.get("code")))  # 0, where it is no text
+    return word_of(fields.get("status")), word_of(fields.get("details")), code
+
+
 def _receipt(fields: Mapping[str, Any], id: str) -> Receipt:
-    status, code = str(fields.get("status") or ""), str(fields.get("code") or "")
-    word = " ".join(part for part in (status, str(fields.get("details") or ""), code) if part)
+    status, details, code = _said(fields)
     known = DeliveryStatus.SENT if (status, code) == CONFIRMED else DeliveryStatus.OTHER
-    if PLANNED in (status, fields.get("details")):
+    if PLANNED in (status, details):
         known = DeliveryStatus.ACCEPTED
-    return Receipt(str(id), known, word or "?")
+    return Receipt(id, known, " ".join(part for part in (status, details, code) if part) or "?")

@@ -6,11 +6,13 @@ Facts: MicrosoftDocs/kaizala-docs, Articles/connectors (messages, Tokens, API, g
 from __future__ import annotations
 
 import asyncio
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import time
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -27,6 +29,7 @@ from providers.base import (
     Provider,
     ProviderError,
     Refused,
+    Seconds,
     Staged,
     TextLimits,
     Transport,
@@ -36,11 +39,15 @@ from providers.base import (
     real_secret,
 )
 from providers.http import not_understood, object_of, throttled, unreadable
+from providers.reading import UNREADABLE, code_of, count_of, holds, id_of, word_of
 
 BASE_URL = "https://api.kaiza.la/v1"
 RETIRED = "Kaizala was retired by Microsoft on 31 August 2023; it works against a stand-in only."
 GONE = "Kaizala cannot be reached: Microsoft retired it on 31 August 2023."
-OWN_HOSTS = (".kaiza.la", ".osi.office.net")  # where the vendor has been seen to send its users
+OWN_HOSTS = re.compile(r"[a-z0-9.-]+\.(?:kaiza\.la|osi\.office\.net)")  # where it has been seen to send its users
+PORTS = {"https": 443, "http": 80}
+NOTHING_GIVEN = "Kaizala's answer holds no token."
+NOT_TAKEN = "Kaizala did not accept the connector's secret or its refresh token."
 EARLY = 600  # seconds before its end at which an access token is renewed
 
 REFUSALS: Mapping[int, tuple[str, str | None]] = {
@@ -53,7 +60,7 @@ REFUSALS: Mapping[int, tuple[str, str | None]] = {
 
 class KaizalaSettings(AccountSettings):
     base_url: str = BASE_URL
-    timeout: float = Field(default=60.0, gt=0, le=300)  # the vendor's own advice
+    timeout: Seconds = 60.0  # the vendor's own advice
     requests_per_second: float = Field(default=1.5, gt=0, le=1000)  # 100 calls a minute per connector
     application_id: str = Field(min_length=1)
     application_secret: SecretStr
@@ -113,10 +120,13 @@ class Kaizala(Provider):
         return [found for found, _ in _groups(await self._read("groups", query))]
 
     async def size(self, audience: Audience) -> AudienceFound | None:
-        answer = await self._read(f"groups/{quote(audience.id, safe='')}", {"showDetails": "true"})
-        found, entry = next(((group, raw) for group, raw in _groups(answer) if group.id == audience.id), (None, {}))
+        """A group's size is documented, so one that is not told is `UNREADABLE`, and so is that of a group which the
+        answer leaves out."""
+        answer = await self._read(f"groups/{quote(audience.id, safe='')}", {"showDetails": "true"}, audience.id)
+        ours = [(group, raw) for group, raw in _groups(answer) if group.id.casefold() == audience.id.strip().casefold()]
+        found, entry = ours[0] if ours else (AudienceFound(audience.kind, audience.id, "", UNREADABLE), {})
         _may_reach(audience, entry)
-        if found is None or not audience.subscribers:
+        if not audience.subscribers:
             return found
         return AudienceFound(found.kind, found.id, found.name, len(audience.subscribers))
 
@@ -124,11 +134,10 @@ class Kaizala(Provider):
         await self._token()
         return Check()
 
-    async def _read(self, path: str, query: Mapping[str, str]) -> Answer:
+    async def _read(self, path: str, query: Mapping[str, str], group: str = "") -> Answer:
         answer = await self._authorised("GET", path, query=query)
         if answer.status == 200:
             return answer
-        group = path.removeprefix("groups/")
         raise _refusal(answer, group) or Unavailable("Kaizala answered {status}.", status=answer.status)
 
     # --- tokens ------------------------------------------------------------------------------------------------------
@@ -168,15 +177,24 @@ class Kaizala(Provider):
 
     def _moved(self, access: Access, answer: Answer) -> Access:
         """The user's endpoint has moved; the new one is in `Location`. Followed by hand, and only to the vendor."""
-        parts = urlsplit(answer.headers.get("location", ""))
-        if not self._is_vendor(parts.hostname or ""):
+        endpoint = self._endpoint(answer.headers.get("location"))
+        if endpoint is None:
             raise Uncertain("Kaizala sent us on to a place that is not Kaizala's, so we did not follow.")
-        self._access = Access(access.token, f"{parts.scheme}://{parts.netloc}{_before_v1(parts.path)}", access.until)
+        self._access = Access(access.token, endpoint, access.until)
         return self._access
 
-    def _is_vendor(self, host: str) -> bool:
-        own = urlsplit(self.settings.base_url).hostname
-        return host == own or host.lower().endswith(OWN_HOSTS)
+    def _endpoint(self, address: object) -> str | None:
+        """The root of an address that may hear the token: the account's own origin, or one of the vendor's own hosts
+        over https at its usual port. None for any other, and for one that names a user."""
+        parts, own = _split(address), _split(self.settings.base_url)
+        if parts is None or "@" in parts.netloc:
+            return None
+        host, there = parts.hostname or "", _origin(parts)
+        if (own is None or there != _origin(own)) and (
+            there != ("https", host, PORTS["https"]) or not OWN_HOSTS.fullmatch(host)
+        ):
+            return None
+        return f"{parts.scheme}://{parts.netloc}{_before_v1(parts.path)}"
 
     async def _token(self, stale: Access | None = None) -> Access:
         """A token that is good for ten minutes yet; one renewal at a time, however many ask."""
@@ -210,24 +228,51 @@ class Kaizala(Provider):
         if answer.status == 429:
             return throttled(answer)
         if answer.status in (400, 401, 403):
-            return Refused(
-                "Kaizala did not accept the connector's secret or its refresh token.", setting="refresh_token"
-            )
+            return Refused(NOT_TAKEN, code=_vendors_code(answer), setting="refresh_token")
         return Unavailable("Kaizala answered {status} instead of a token.", status=answer.status)
 
     async def _accessed(self, answer: Answer) -> Access:
-        try:
-            fields = answer.json()
-            token, endpoint, until = fields["accessToken"], fields["endpointUrl"], float(fields["accessTokenExpiry"])
-            parts = urlsplit(endpoint)
-        except (ValueError, KeyError, TypeError):
-            raise Unavailable("Kaizala's answer holds no token.") from None
-        if not token or not self._is_vendor(parts.hostname or ""):
+        fields = _fields(answer)
+        token, code = _secret(fields.get("accessToken")), _error_code(fields)
+        if code and not token:
+            raise Refused(NOT_TAKEN, code=code, setting="refresh_token")
+        if not token or _tells_error(fields):
+            raise Unavailable(NOTHING_GIVEN)
+        endpoint = self._endpoint(fields.get("endpointUrl"))
+        if endpoint is None:
             raise Unavailable("Kaizala's answer holds no token, or names a place that is not Kaizala's.")
-        rotated = fields.get("refreshToken")
+        rotated = _secret(fields.get("refreshToken"))
         if rotated:  # late in its life each call brings a new one, and the old one dies
-            await self.vault.save("refresh_token", str(rotated))
-        return Access(str(token), f"{parts.scheme}://{parts.netloc}{_before_v1(parts.path)}", until / 1000)
+            await self.vault.save("refresh_token", rotated)
+        return Access(token, endpoint, _expiry(fields.get("accessTokenExpiry")))
+
+
+def _secret(value: object) -> str:
+    """A token as it may stand in a header; ``""`` for anything else, such as null while there is none."""
+    text = value.strip() if isinstance(value, str) and holds(value) else ""
+    return text if text.isascii() and text.isprintable() and " " not in text else ""
+
+
+def _expiry(value: object) -> float:
+    """Milliseconds since 1970 as Unix seconds. What cannot be read is over: such a token serves one call."""
+    try:
+        until = float(value) / 1000 if isinstance(value, int | float | str) else 0.0
+    except (ValueError, OverflowError):
+        return 0.0
+    return until if math.isfinite(until) else 0.0
+
+
+def _split(address: object) -> SplitResult | None:
+    """The parts of an address whose host and port can be read."""
+    try:
+        parts = urlsplit(address.strip()) if isinstance(address, str) else None
+        return parts if parts and parts.scheme in PORTS and parts.hostname and _origin(parts) else None
+    except ValueError:
+        return None
+
+
+def _origin(parts: SplitResult) -> tuple[str, str, int]:
+    return parts.scheme, parts.hostname or "", PORTS[parts.scheme] if parts.port is None else parts.port
 
 
 def _before_v1(path: str) -> str:
@@ -236,44 +281,70 @@ def _before_v1(path: str) -> str:
 
 
 def _refusal(answer: Answer, group: str) -> ProviderError | None:
+    """`group` as the settings have it."""
     if answer.status == 429:
         return throttled(answer)
     if answer.status in REFUSALS:
         template, setting = REFUSALS[answer.status]
-        return Refused(template, code=str(answer.status), setting=setting, group=group)
+        return Refused(template, code=_vendors_code(answer), setting=setting, group=group)
     return None
 
 
+def _vendors_code(answer: Answer) -> str:
+    """Its `errorCode`, for whoever looks it up; the status where it tells none."""
+    return _error_code(_fields(answer)) or str(answer.status)
+
+
+def _fields(answer: Answer) -> dict[str, Any]:
+    """Nothing where the body is no JSON object."""
+    try:
+        fields = answer.json()
+    except ValueError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _error_code(fields: Mapping[str, Any]) -> str:
+    """What `errorCode` says; ``""`` where it says nothing, as null, an empty text and 0 do, or cannot be read."""
+    return id_of(fields.get("errorCode"))[:40] if _tells_error(fields) else ""
+
+
+def _tells_error(fields: Mapping[str, Any]) -> bool:
+    return code_of(fields.get("errorCode")) is not None
+
+
 def _reference(answer: Answer) -> str:
-    """The `referenceId`. An `errorCode` under a 200 is a refusal; neither is an answer that cannot be read."""
+    """The `referenceId`. An `errorCode` under a 2xx is a refusal; neither, or both, is an answer that says nothing."""
     fields = object_of(answer)
-    reference = fields.get("referenceId")
-    if isinstance(reference, str) and 0 < len(reference) <= 200:
+    given = fields.get("referenceId")
+    reference, code = id_of(given) if isinstance(given, str) else "", _error_code(fields)
+    if reference and not _tells_error(fields):
         return reference
-    if fields.get("errorCode") is not None:
-        raise Refused("Kaizala refused the message.", code=str(fields["errorCode"])[:40])
+    if code and not holds(given):
+        raise Refused("Kaizala refused the message.", code=code)
     raise unreadable(answer)
 
 
 def _may_reach(audience: Audience, entry: Mapping[str, Any]) -> None:
     """All subscribers, or chosen ones, are a public group's; all of them only their admin may write to. A group that
     does not say what it is passes: the vendor decides then."""
-    public, role = entry.get("groupType", "ConnectGroup") == "ConnectGroup", entry.get("callerRole", "Admin")
-    if (audience.everyone or audience.subscribers) and not public:
+    kind, role = word_of(entry.get("groupType")), word_of(entry.get("callerRole"))
+    if (audience.everyone or audience.subscribers) and kind not in ("", "CONNECTGROUP"):
         raise Refused("Only a public Kaizala group has subscribers, and {group} is none.", group=audience.id)
-    if audience.everyone and role != "Admin":
+    if audience.everyone and role not in ("", "ADMIN"):
         raise Refused(REFUSALS[403][0], setting=REFUSALS[403][1])
 
 
 def _groups(answer: Answer) -> list[tuple[AudienceFound, Mapping[str, Any]]]:
-    try:
-        entries = answer.json()["groups"]
-        return [(_group(entry), entry) for entry in entries]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise Unavailable("Kaizala's groups cannot be read.") from None
+    """What the answer tells of groups. One that has no id is left out; the others are told all the same."""
+    fields = _fields(answer)
+    entries = fields.get("groups")
+    if not isinstance(entries, list) or _tells_error(fields):
+        raise Unavailable("Kaizala's groups cannot be read.", code=_error_code(fields) or None)
+    found = [(_group(entry), entry) for entry in entries if isinstance(entry, dict)]
+    return [(group, entry) for group, entry in found if group.id]
 
 
 def _group(entry: Mapping[str, Any]) -> AudienceFound:
-    count = entry.get("userCount")
-    size = count if isinstance(count, int) and not isinstance(count, bool) else None
-    return AudienceFound(AudienceKind.GROUP, str(entry["groupId"]), str(entry.get("groupName") or ""), size)
+    name, size = id_of(entry.get("groupName")), count_of(entry.get("userCount"))
+    return AudienceFound(AudienceKind.GROUP, id_of(entry.get("groupId")), name, size)

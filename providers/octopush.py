@@ -10,8 +10,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from decimal import Decimal, InvalidOperation
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -37,20 +36,23 @@ from providers.base import (
     Receipts,
     Refused,
     Staged,
+    Unavailable,
     Uncertain,
     open_for_quote,
     real_secret,
 )
 from providers.http import not_understood, object_of, throttled, unreadable
+from providers.reading import UNREADABLE, code_of, count_of, dated, id_of, money_of, time_of, word_of
 
 BASE_URL = "https://api.octopush.com/v1/public"
-SENDER = r"[A-Za-z0-9]{3,11}"
+SENDER = r"(?=[0-9]*[A-Za-z])[A-Za-z0-9]{3,11}"
+NOT_READ = "Octopush's answer cannot be read."
 MENTION = re.compile(r"STOP a[ut] (?:\d{5}|X{5})")
 
 PURPOSES = {Purpose.TRANSACTIONAL: "alert", Purpose.MARKETING: "wholesale"}
 STEPS = {AudienceKind.LIST: "sms-campaign-on-list", AudienceKind.TAG: "sms-campaign-on-tag"}
 NAMES = {AudienceKind.LIST: "list_name", AudienceKind.TAG: "tag_name"}
-READY = frozenset({"ready_to_be_sent", "ready_to_be_send"})  # the vendor spells it both ways
+READY = frozenset({"READY_TO_BE_SENT", "READY_TO_BE_SEND"})  # the vendor spells it both ways
 
 QUOTE_PAUSES = (0, 0.5, 1, 2, 4, 8)
 
@@ -63,6 +65,8 @@ STATUSES = {
     "BLACKLISTED_NUMBER": (DeliveryStatus.BLACKLISTED, True),
 }
 
+ANSWERS = {ReceiptKind.OPT_OUT: "STOP", ReceiptKind.REPLY: "REPLY"}
+
 # Code to (sentence, setting to look at). Told apart by code alone: the texts follow the account's language.
 REFUSALS: Mapping[int, tuple[str, str | None]] = {
     **dict.fromkeys((101, 108, 109), ("Octopush did not accept the login and key.", "api_key")),
@@ -70,7 +74,10 @@ REFUSALS: Mapping[int, tuple[str, str | None]] = {
     **dict.fromkeys((103, 110, 111, 117), ("Octopush finds no valid recipient in that audience.", None)),
     104: ("Octopush refused: the account has no credit left.", None),
     105: ("Octopush refused: not enough credit, an order waits for its validation.", None),
-    106: ("Octopush does not accept this sender ID: 3 to 11 letters and digits, no spaces.", "sender"),
+    106: (
+        "Octopush does not accept this sender ID: 3 to 11 letters and digits, at least one letter, no spaces.",
+        "sender",
+    ),
     107: ("Octopush says that the text is missing.", None),
     112: ("Octopush says that the type of SMS is missing.", "type"),
     **dict.fromkeys((113, 114), ("Octopush has not validated this account yet.", None)),
@@ -95,7 +102,7 @@ class OctopushSettings(AccountSettings):
     base_url: str = BASE_URL
     login: str = Field(min_length=1)
     api_key: SecretStr
-    sender: str | None = Field(default=None, pattern=f"^{SENDER}$")
+    sender: str | None = None
     stop_mention: str = "STOP au 30101"
     type: Literal["sms_premium", "sms_low_cost"] = "sms_premium"
     with_replies: bool = False
@@ -105,6 +112,13 @@ class OctopushSettings(AccountSettings):
     @classmethod
     def _real(cls, value: SecretStr) -> SecretStr:
         return real_secret(value)
+
+    @field_validator("sender")
+    @classmethod
+    def _a_sender(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(SENDER, value):
+            raise ValueError("must have 3 to 11 letters and digits, at least one of them a letter, without spaces")
+        return value
 
     @field_validator("stop_mention")
     @classmethod
@@ -128,7 +142,7 @@ class Octopush(Provider):
         recalls_staged=True,
         quotes=True,
         sender_pattern=SENDER,
-        sender_rule="It has 3 to 11 letters and digits, without spaces.",
+        sender_rule="It has 3 to 11 letters and digits, at least one of them a letter, without spaces.",
         placeholders=("{first_name}", "{last_name}", *(f"{{param{number}}}" for number in range(1, 6))),
     )
     settings: OctopushSettings
@@ -143,10 +157,10 @@ class Octopush(Provider):
         What was just made is told whatever its status says: nobody could throw away what nobody knows of.
         """
         if known is not None:
-            return await self._status(known)
+            return await self._status(known, message)
         made = Staged(await self._create(message), ready=False)
         try:
-            return await self._status(made)
+            return await self._status(made, message)
         except ProviderError:
             return made
 
@@ -161,21 +175,27 @@ class Octopush(Provider):
 
     async def _create_once(self, message: Message) -> str:
         answer = await self._call("POST", f"{STEPS[message.audience.kind]}/create", json=self._campaign(message))
-        if answer.status in (200, 201):
-            return _ticket(answer)
-        if answer.status < 500 and _code(answer) in WAITING:
+        code, ticket = _code(answer), _ticket(answer)
+        if code is None and ticket:
+            return ticket
+        if code is None and _is_success(answer):
+            raise Uncertain(NOT_READ, detail=unreadable(answer).detail)
+        if ticket and code in REFUSALS:  # ours, and it must not stay open there; beside another code it may be theirs
+            with suppress(ProviderError):
+                await self.recall(Staged(ticket))
+        if answer.status < 500 and code in WAITING:
             raise await self._blocked()
         raise _error(answer, message.audience.id)
 
     async def _blocked(self) -> Blocked:
         """Whose campaign it is that waits cannot be proven, not even that it is ours: it is shown, and left alone."""
         try:
-            answer = await self._call("GET", "sms-campaign/draft")
-            fields = object_of(answer) if answer.status == 200 else {}
+            fields = _told(await self._call("GET", "sms-campaign/draft"))
         except ProviderError:
             fields = {}
-        ticket, contacts = fields.get("ticket_number"), _count(fields.get("number_of_contacts"))
-        if not isinstance(ticket, str) or contacts is None:
+        ticket, contacts = id_of(fields.get("ticket_number")), count_of(fields.get("number_of_contacts"))
+        cost = money_of(fields.get("total_cost"))
+        if not ticket or contacts == UNREADABLE:
             return Blocked(
                 "Another campaign waits at Octopush. Somebody must send or cancel it there first.", code="126"
             )
@@ -185,7 +205,7 @@ class Octopush(Provider):
             code="126",
             ticket=ticket[:40],
             contacts=contacts,
-            cost=str(_money(fields.get("total_cost")) or "?"),
+            cost="?" if cost is None else str(cost),
         )
 
     def _campaign(self, message: Message) -> dict[str, object]:
@@ -203,42 +223,33 @@ class Octopush(Provider):
         sender = message.sender or self.settings.sender
         return {**campaign, "sender": sender} if sender else campaign
 
-    async def _status(self, known: Staged) -> Staged:
+    async def _status(self, known: Staged, message: Message) -> Staged:
         """Of one that somebody sent by hand meanwhile, the release hears the same and makes no phone ring again."""
         try:
             answer = await self._call("GET", "sms-campaign-on-list/status", query={"ticket_number": known.id})
-            return self._read_status(known, answer)
+            return _read_status(known, answer, message.audience.id)
         except Uncertain as error:  # reading it has sent nothing
             raise error.harmless() from None
 
-    def _read_status(self, known: Staged, answer: Answer) -> Staged:
-        if _code(answer) in ALREADY_SENT:
-            return replace(known, ready=True)
-        if answer.status == 400 and _code(answer) not in REFUSALS:
-            return replace(known, ready=False)  # "while the campaign is not ready"
-        if answer.status != 200:
-            raise _error(answer, "")
-        fields = object_of(answer)
-        if fields.get("status") == "failed":
-            raise Refused("Octopush could not prepare this campaign. Nothing was sent.")
-        ready = fields.get("status") in READY
-        return Staged(known.id, ready, _count(fields.get("number_of_contacts")), _money(fields.get("cost")), "EUR")
-
     async def release(self, message: Message, staged: Staged | None) -> Accepted:
+        """The documented yes is a `sending_date`. A code says no, or that it was sent before, whatever the status."""
         if staged is None:
             raise Refused("Nothing was prepared at Octopush, so there is nothing to send.")
         step = STEPS[message.audience.kind]
         answer = await self._call("POST", f"{step}/send", json={"ticket_number": staged.id}, release=True)
-        if 200 <= answer.status < 300:
-            return Accepted((staged.id,), _sending_date(answer))
-        if _code(answer) in ALREADY_SENT:
-            return Accepted((staged.id,))
-        raise _error(answer, message.audience.id)
+        code, sends = _code(answer), _sending_date(answer)
+        if code in ALREADY_SENT:
+            return Accepted((staged.id,), sends)
+        if sends is None:
+            raise _error(answer, message.audience.id)
+        if code is not None:
+            raise Uncertain("Octopush's answer holds both a sending date and an error code.", code=_shown(code))
+        return Accepted((staged.id,), sends)
 
     async def recall(self, staged: Staged) -> None:
         try:
             answer = await self._call("DELETE", "sms-campaign-on-list/cancel", json={"ticket_number": staged.id})
-            if not 200 <= answer.status < 300 and _code(answer) not in NOT_OPEN:
+            if answer.status != 204 and _code(answer) not in NOT_OPEN:
                 raise _error(answer, "")
         except Uncertain as error:  # it may be gone by now: asking for that again does no harm
             raise error.harmless() from None
@@ -253,26 +264,31 @@ class Octopush(Provider):
         return Evidence(False, "Octopush still answers for the campaign, which proves nothing.")
 
     def read_callback(self, callback: Callback) -> list[Receipt]:
-        """Delivery, reply or opt-out, told apart by the field that dates it. Keyed by (ticket, number)."""
+        """Delivery, reply or opt-out, told apart by the date that is filled in. Keyed by (ticket, number)."""
         fields = callback.fields()
-        ticket, number = fields.get("message_id") or "", fields.get("number") or ""
-        if "stop_date" in fields:
-            return [Receipt(ticket, DeliveryStatus.OTHER, "STOP", number, kind=ReceiptKind.OPT_OUT)]
-        if "reception_date" in fields or "answer_date" in fields:
-            text = fields.get("text")
-            return [Receipt(ticket, DeliveryStatus.OTHER, "REPLY", number, kind=ReceiptKind.REPLY, text=text)]
-        word = fields.get("status") or ""
-        if not ticket or not word:
+        ticket, number = id_of(fields.get("message_id")), id_of(fields.get("number"))
+        answered = _answer_of(fields)
+        receipts = []
+        if answered is not None:
+            text = fields.get("text") if answered is ReceiptKind.REPLY else None
+            receipts += [Receipt(ticket, DeliveryStatus.OTHER, ANSWERS[answered], number, kind=answered, text=text)]
+        word = word_of(fields.get("status"))
+        if ticket and word and (answered is None or dated(fields.get("delivery_date"))):
+            status, final = STATUSES.get(word, (DeliveryStatus.OTHER, False))
+            receipts += [Receipt(ticket, status, word, number, final)]
+        if not receipts:
             raise ValueError("no ticket or no status in the callback")
-        status, final = STATUSES.get(word, (DeliveryStatus.OTHER, False))
-        return [Receipt(ticket, status, word, number, final)]
+        return receipts
 
     async def check(self) -> Check:
-        answer = await self._call("GET", "wallet/check-balance")
-        if answer.status != 200:
-            raise _error(answer, "")
-        fields = object_of(answer)
-        return Check(_money(fields.get("amount")), str(fields.get("unit") or ""))
+        try:
+            fields = _told(await self._call("GET", "wallet/check-balance"))
+        except Uncertain as error:  # reading it has sent nothing
+            raise error.harmless() from None
+        credit = money_of(fields.get("amount"))
+        if credit is None:
+            raise Unavailable(NOT_READ)
+        return Check(credit, id_of(fields.get("unit")))
 
     async def quote(self, message: Message) -> Quote | None:
         if not self.settings.quote:
@@ -306,14 +322,30 @@ class Octopush(Provider):
         return await self.transport.call(method, path, query=query, json=json, headers=headers, release=release)
 
 
+def _read_status(known: Staged, answer: Answer, audience: str) -> Staged:
+    """Once it is ready its size is documented to be told, so one that is not is `UNREADABLE`."""
+    code = _code(answer)
+    if code in ALREADY_SENT:
+        return replace(known, ready=True)
+    if code not in REFUSALS and (answer.status == 400 or (_is_success(answer) and code is not None)):
+        return replace(known, ready=False)  # "while the campaign is not ready"
+    fields = _told(answer, audience)
+    word = word_of(fields.get("status"))
+    if word == "FAILED":
+        raise Refused("Octopush could not prepare this campaign. Nothing was sent.")
+    if word not in READY:
+        return replace(known, ready=False)  # it still counts, so whatever it says of its size is not yet true
+    return Staged(known.id, True, count_of(fields.get("number_of_contacts")), money_of(fields.get("cost")), "EUR")
+
+
 def _error(answer: Answer, audience: str) -> ProviderError:
     """Any answer that is no success, by its code. A code that is not in the table says nothing about the send."""
-    code = _code(answer)
     if answer.status == 429:
         return throttled(answer)
-    if answer.status >= 500 or answer.status < 400:
+    if answer.status >= 500 or answer.status < 200 or 300 <= answer.status < 400:
         return not_understood(answer)
-    if code in REFUSALS:
+    code = _code(answer)
+    if code is not None and code in REFUSALS:
         template, setting = REFUSALS[code]
         return Refused(template, code=str(code), setting=setting, audience=audience)
     if code == 126:
@@ -321,40 +353,64 @@ def _error(answer: Answer, audience: str) -> ProviderError:
     if code in BUSY:
         return NotReady("Octopush is still busy with a campaign.", code=str(code))
     if answer.status in (401, 403):
-        return Refused("Octopush did not accept the login and key.", setting="api_key")
-    return Uncertain("Octopush answered with code {number}, which does not say whether it was sent.", number=code)
+        return Refused("Octopush did not accept the login and key.", code=_shown(code), setting="api_key")
+    return _unsaid(answer, code)
 
 
-def _code(answer: Answer) -> int:
-    """The vendor's own code; 0 when the body holds none."""
-    if answer.status < 400:
-        return 0
+def _unsaid(answer: Answer, code: int | None) -> Uncertain:
+    """Neither the documented yes nor a code that is known to mean no."""
+    if code is None or code == UNREADABLE:
+        return Uncertain("Octopush's answer does not say whether it was sent.", detail=unreadable(answer).detail)
+    template = "Octopush answered with code {number}, which does not say whether it was sent."
+    return Uncertain(template, code=str(code), number=code)
+
+
+def _is_success(answer: Answer) -> bool:
+    return 200 <= answer.status < 300
+
+
+def _fields(answer: Answer) -> dict[str, Any]:
+    """What a 2xx or a refusal says; nothing where it is no JSON object."""
     try:
-        value = answer.json()
-        return int(value["code"]) if isinstance(value, dict) else 0
-    except (ValueError, KeyError, TypeError, OverflowError):
-        return 0
+        value = answer.json() if _is_success(answer) or answer.status >= 400 else None
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _told(answer: Answer, audience: str = "") -> dict[str, Any]:
+    """The fields of a read that succeeded. Raises what else it is; an answer that nobody can read is Unavailable."""
+    if not _is_success(answer) or _code(answer) is not None:
+        raise _error(answer, audience)
+    try:
+        return object_of(answer)
+    except Uncertain as error:
+        raise Unavailable(NOT_READ, detail=error.detail) from None
+
+
+def _code(answer: Answer) -> int | None:
+    """The vendor's own code, whatever the status; None where the answer holds none."""
+    return code_of(_fields(answer).get("code"))
+
+
+def _shown(code: int | None) -> str | None:
+    return None if code is None or code == UNREADABLE else str(code)
 
 
 def _ticket(answer: Answer) -> str:
-    ticket = object_of(answer).get("ticket_number")
-    if not isinstance(ticket, str) or not 0 < len(ticket) <= 200:
-        raise unreadable(answer)
-    return ticket
+    return id_of(_fields(answer).get("ticket_number")) if _is_success(answer) else ""
 
 
 def _sending_date(answer: Answer) -> str | None:
-    value = object_of(answer).get("sending_date")
-    return value if isinstance(value, str) else None
+    """As the vendor wrote it, where it reads as a time."""
+    value = _fields(answer).get("sending_date") if _is_success(answer) else None
+    return str(value).strip() if time_of(value) is not None else None
 
 
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _money(value: object) -> Decimal | None:
-    try:
-        amount = Decimal(str(value)) if value is not None else None
-    except InvalidOperation:
-        return None
-    return amount if amount is not None and amount.is_finite() else None
+def _answer_of(fields: Mapping[str, str]) -> ReceiptKind | None:
+    """What a person wrote back, by the field that dates it; None for a delivery."""
+    if dated(fields.get("stop_date")):
+        return ReceiptKind.OPT_OUT
+    if dated(fields.get("reception_date")) or dated(fields.get("answer_date")):
+        return ReceiptKind.REPLY
+    return None

@@ -246,7 +246,8 @@ class Api:
 
     def conversations_info(self, a: Json) -> Json:
         channel = self.world.channel_of_bot(str(a.get("channel") or ""))
-        return {"channel": self._channel(channel)}
+        shown = self._channel(channel)
+        return {"channel": self.world.retold.get(channel.id, dict)(shown)}
 
     def _channel(self, channel: Channel) -> Json:
         return {
@@ -259,6 +260,7 @@ class Api:
             "is_private": channel.kind != "public",
             "is_archived": channel.archived,
             "is_ext_shared": channel.shared,
+            "is_pending_ext_shared": False,
             "is_member": self.world.bot_user in channel.members,
             "num_members": len(channel.members),
             "context_team_id": self.world.team_id,
@@ -310,7 +312,8 @@ class Api:
             names = {"id": user, "team_id": self.world.team_id, "name": self.world.app_name}
             return {"user": {**names, "is_bot": True, "profile": {"bot_id": self.world.bot_id}}}
         kept = a.get("include_locale") in (True, "true", "1", 1)
-        return {"user": self._user(self._person(user), locale=kept)}
+        shown = self._user(self._person(user), locale=kept)
+        return {"user": self.world.retold.get(user, dict)(shown)}
 
     def users_list(self, a: Json) -> Json:
         return {"members": [self._user(p, locale=True) for p in self.world.people.values()], **_last_page()}

@@ -112,6 +112,7 @@ class World:
         self.views: dict[str, list[Json]] = {}
         self.triggers: dict[str, tuple[float, str]] = {}
         self.responses: dict[str, Json] = {}
+        self.retold: dict[str, Callable[[Json], Json]] = {}  # what is told of a person or channel, spoilt for a test
         self.listeners: list[Listener] = []
         self._last_ts = 0
 

@@ -113,4 +113,10 @@ class Core:
             await asyncio.gather(*(task for one in dispatchers for task in one.running))
 
 
+def later(database: Database, seconds: float = 3600.0) -> None:
+    """What was put off, since it had broken something, may be tried again."""
+    before = database.troubles.monotonic
+    database.troubles.monotonic = lambda: before() + seconds
+
+
 MakeCore = Callable[..., Core]

@@ -26,6 +26,7 @@ from bot.broadcast import (
     State,
     TooLate,
 )
+from bot.catalogue import Catalogue
 from bot.database import Database, open_database
 from bot.dispatch import CLAIM_AT_ONCE, Dispatcher
 from providers.base import DeliveryStatus, Purpose, Receipt
@@ -281,8 +282,10 @@ async def test_what_belongs_to_the_other_mode_waits_for_a_person(make_core: Make
         await now.run(now.dispatcher("a"))
         held = await now.row(row.id)
         assert (held.state, held.hold, held.mode) == (State.HELD, Hold.BLOCKED, other)
-        await now.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
+        with pytest.raises(NotAllowed):  # it would only be held again, and that is said
+            await now.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
     assert now.sandbox.vendors.ledger == []
+    await was.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
     await was.run(was.dispatcher("b"))
     assert len(was.sandbox.vendors.ledger) == 1
 
@@ -709,6 +712,37 @@ async def test_one_failure_is_counted_and_is_no_vendor_that_cannot_be_reached(ma
         assert known.failures == number
         told = await core.database.read(lambda c: store.stops(c, core.now))
         assert list(told.away) == ["encom"] * (number == store.BREAKER_FAILURES)
+
+
+@pytest.mark.parametrize("told", [{"message": "Unauthenticated."}, ["Ana"], None, 5])
+async def test_a_size_that_cannot_be_read_is_not_learnt(core: Core, told: Any) -> None:
+    """C3: what is shown is that the vendor does not say; what is guarded is another matter."""
+    core.sandbox.vendors.faults.add("encom.recipients", "error", times=100, status=200, body=told)
+    row = await core.ask()
+    await core.dispatcher("a").learn_sizes()
+    after = await core.row(row.id)
+    assert (after.size, after.unnamed, after.revision) == (None, None, row.revision)
+
+
+async def test_a_quote_without_a_readable_size_tells_none(make_core: MakeCore) -> None:
+    core = make_core(**{"accounts.octo.quote": True})
+    body = {"number_of_contacts": "many", "cost": 2.58, "status": "ready_to_be_sent"}
+    core.sandbox.vendors.faults.add("octopush.status", "error", times=100, status=200, body=body)
+    row = await core.ask(audience="newsletter")
+    await core.dispatcher("a").learn_sizes()
+    assert (await core.row(row.id)).size is None
+    assert [campaign.state for campaign in core.sandbox.vendors.octopush.campaigns.values()] == ["cancelled"]
+
+
+async def test_a_size_that_cannot_be_read_any_more_is_not_listed(core: Core) -> None:
+    listed = Catalogue(core.providers, core.settings.audiences)
+    await listed.refresh()
+    assert listed.size_of("clients") == 2
+    core.sandbox.vendors.faults.add("encom.recipients", "error", times=100, status=200, body={"message": "x"})
+    listed = Catalogue(core.providers, core.settings.audiences)
+    await listed.refresh()
+    assert listed.size_of("clients") is None
+    assert listed.size_of("staff") == 12
 
 
 async def test_an_audience_that_was_renamed_keeps_nobody_from_learning_the_other_sizes(make_core: MakeCore) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hmac
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -629,14 +630,14 @@ async def test_a_look_up_that_breaks_is_told_and_takes_no_other_along(
     async def broken(*_: Any) -> Any:
         raise KeyError("x")
 
-    monkeypatch.setattr(core.providers["octo"], "look_up", broken)
+    monkeypatch.setattr(core.providers["octo"].adapter, "look_up", broken)
     for _ in range(2 * 24 + 1):
         await tracker(core).tick()
         core.now += 3600 * SECOND
     assert [(await core.actions(row)).count("ask") for row in rows] == [3, 3]  # at once, and each day
     statement = select(tables.audit.c.reason).where(tables.audit.c.action == "ask")
     reasons = await core.database.read(lambda c: c.execute(statement).scalars().all())
-    assert reasons.count("The vendor could not be asked.") == 3
+    assert reasons.count("The adapter of octo (bellcrier) broke.") == 3
 
 
 async def test_a_poll_that_breaks_keeps_nobody_from_their_final_report(
@@ -651,7 +652,7 @@ async def test_a_poll_that_breaks_keeps_nobody_from_their_final_report(
         polled.extend(ids)
         raise KeyError("x")
 
-    monkeypatch.setattr(core.providers["encom"], "poll", broken)
+    monkeypatch.setattr(core.providers["encom"].adapter, "poll", broken)
     core.now += 49 * 3600 * SECOND
     await tracker(core).tick()
     assert len(polled) == 6  # two ids each
@@ -708,6 +709,29 @@ async def test_a_flood_of_news_takes_one_connection_and_one_that_cannot_be_writt
     assert again < 300  # the group with the bad one once more, each alone
     await asyncio.gather(*(listening.record("encom", [receipt]) for receipt in news[8:]))
     assert writes - again <= 3
+
+
+PHONES = {
+    "+33612345678": ["33612345678", " 33612345678", "0033612345678", "+33 6 12-34.56.78", "tel:+33612345678"],
+    "anonymous": [" anonymous "],
+}
+
+
+@pytest.mark.parametrize("phone", PHONES)
+async def test_a_delivery_is_one_persons_however_the_vendor_writes_who(core: Core, phone: str) -> None:
+    """C13: and those that were written down as they came, before numbers were normalised, stay the same people."""
+    row, listening = await core.approved(), tracker(core)
+    await core.run(core.dispatcher("a"))
+    before = hmac.digest(listening.key, f"number:{phone}:".encode(), "sha256").hex()[:32]
+    for written in (phone, *PHONES[phone]):
+        await listening.record("encom", [Receipt("22", DeliveryStatus.SENT, "SENT", recipient=written)])
+    (kept,) = await core.database.read(lambda c: c.execute(select(tables.deliveries.c.recipient)).all())
+    assert kept.recipient == before
+    others = [
+        Receipt("22", DeliveryStatus.SENT, "SENT", recipient=name) for name in ("ana1@x.example", "ben1@x.example")
+    ]
+    await listening.record("encom", others)
+    assert (await core.row(row.id)).counts == {"sent": 3}
 
 
 @contextmanager

@@ -39,7 +39,11 @@ class PlainSlack:
         elif method == "apps.connections.open":
             answer |= {"url": f"ws://127.0.0.1:{self.port}/ws"}
         elif method == "users.info":
-            answer |= {"user": {"id": dict(given, **request.query)["user"]}}
+            standing = dict.fromkeys(("deleted", "is_bot", "is_restricted", "is_ultra_restricted"), False)
+            answer |= {"user": {"id": dict(given, **request.query)["user"], "team_id": "T1", **standing}}
+        elif method == "conversations.info":
+            known = {"is_archived": False, "is_ext_shared": False, "is_member": True, "is_private": False}
+            answer |= {"channel": {"id": dict(given, **request.query)["channel"], **known}}
         elif method == "usergroups.users.list":
             answer |= {"users": ["U2"]}
         elif method == "chat.postMessage":

@@ -110,14 +110,14 @@ QUESTIONS: dict[str, tuple[Callable[[Connection], object], str]] = {
     "stranded": (lambda c: store.stranded(c, AT, ["encom"]), "ix_broadcasts_due"),
     "free_staged_by_others": (lambda c: store.free_staged_by_others(c, "me"), "ix_broadcasts_lease"),
     "lapsed": (lambda c: store.lapsed(c, AT), "ix_broadcasts_expires"),
-    "reopened": (lambda c: store.reopened(c, AT), "ix_broadcasts_window"),
+    "reopened": (lambda c: store.reopened(c, AT, ()), "ix_broadcasts_window"),
     "slots": (lambda c: store.slots(c, ["encom", "octo"], AT), "ix_broadcasts_staged"),
     "released_since": (lambda c: store.released_since(c, HOME, AT - HOUR), "ix_dispatches_released"),
     "to_look_at": (lambda c: store.to_look_at(c, State.SENT, AT, 10), "ix_broadcasts_look"),
     "unsized": (lambda c: store.unsized(c, ["encom", "octo"], AT), "ix_broadcasts_unsized"),
     "find_all": (lambda c: store.find_all(c, [(f"T1000{n:04}", f"B1000{n:04}") for n in range(64)]), ""),
     "progress_to_tell": (lambda c: receipts.progress_to_tell(c, AT), "ix_broadcasts_progress"),
-    "cards_to_draw": (lambda c: store.cards_to_draw(c, AT, 20), "ix_broadcasts_draw"),
+    "cards_to_draw": (lambda c: store.cards_to_draw(c, AT, 20, new=False), "ix_broadcasts_draw"),
     "notes_to_post": (lambda c: store.notes_to_post(c, AT, 20), "ix_notes_post"),
     "voices_wait": (lambda c: store.voices_wait(c, AT), "ix_broadcasts_voice"),
     "to_voice": (lambda c: store.to_voice(c, AT), "ix_broadcasts_voice"),
@@ -133,7 +133,7 @@ QUESTIONS: dict[str, tuple[Callable[[Connection], object], str]] = {
     # --- is there anything to do?
     "a dispatcher's look": (
         lambda c: store.work_waits(
-            c, AT, soon=AT + 30 * SECOND, lease_at=AT, preparing=["octo"], owner="me", working_on=["B1"]
+            c, AT, soon=AT + 30 * SECOND, lease_at=AT, preparing=["octo"], owner="me", working_on=["B1"], paused=[]
         ),
         "ix_broadcasts_due",
     ),

@@ -272,6 +272,12 @@ WRONG = {
     "no way to listen": ({"SLACK_APP_TOKEN": "", "SLACK_SIGNING_SECRET": ""}, "SLACK_APP_TOKEN"),
     "an unknown setting": ({"BELLCRIER_HOURLY_CAPS": "3"}, "hourly_caps"),
     "a cap that is no number": ({"BELLCRIER_HOURLY_CAP": "many"}, "hourly_cap"),
+    "a duration that is none": ({"BELLCRIER_GRACE": "soon"}, "grace: must be a duration such as 200ms"),
+    "a timeout beyond its bounds": (
+        {"BELLCRIER_ACCOUNTS__ENCOM__TIMEOUT": "1h"},
+        "accounts.encom.timeout: must be more",
+    ),
+    "a sender that is a number": ({"BELLCRIER_ACCOUNTS__OCTO__SENDER": "36111"}, "accounts.octo.sender: must have 3"),
     "an unknown vendor": ({"BELLCRIER_ACCOUNTS__ENCOM__PROVIDER": "acme"}, "accounts.encom.provider"),
     "a blank key": ({"BELLCRIER_ACCOUNTS__ENCOM__TOKEN": " "}, "accounts.encom.token"),
     "an account without its key": ({"BELLCRIER_ACCOUNTS__NEW__PROVIDER": "encom"}, "accounts.new.token"),

@@ -498,7 +498,7 @@ async def test_a_turn_that_was_cancelled_sends_nothing_and_the_next_one_comes(sa
     await say(sandbox, '/broadcast every "every day 9:00" clients marketing holidays=keep Soldes')
     await card(sandbox)
     row = await newest(bot)
-    cleo = Person("T0BELL", "U0CLEO")
+    cleo = Person("T0BELL", "U0CLEO", member=True)
     await bot.workflow.act("T0BELL", row.id, Action.CANCEL, person=cleo, version=1)
     assert (await newest(bot)).state is State.CANCELLED
     assert "09:00" in await say(sandbox, "/broadcast schedules")

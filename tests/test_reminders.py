@@ -28,7 +28,7 @@ from bot.slack.threads import MAX_TRIES, Threads
 from bot.slack.views import Post
 from bot.when import Closed
 from bot.words import words_for
-from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver
+from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver, later
 
 PARIS = ZoneInfo("Europe/Paris")
 HOUR, DAY = 3600 * SECOND, 24 * 3600 * SECOND
@@ -686,6 +686,7 @@ async def test_one_that_cannot_be_made_keeps_no_other_one_waiting(desk: Desk, ca
     assert "Nowhere" not in logged
     mended: dict[str, Any] = {"zone": "Europe/Paris"}
     await desk.core.database.write(lambda c: c.execute(rows.update().where(rows.c.id == first.id).values(**mended)))
+    later(desk.core.database)
     await desk.reminders.tick()
     assert len(await desk.turns(first)) == 1
 
@@ -731,6 +732,7 @@ async def test_what_cannot_come_once_more_keeps_no_other_one_waiting(desk: Desk)
     await desk.reminders.tick()
     states = [(await desk.turns(one))[0].state for one in both]
     assert sorted(states) == [TurnState.MADE, TurnState.SNOOZED]
+    later(desk.core.database)
     await desk.reminders.tick()
     assert [(await desk.turns(one))[0].state for one in both] == [TurnState.MADE] * 2
 

@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import Connection
 
 from bot.broadcast import TRANSITIONS, Action, Broadcast, Micros, State
-from bot.dispatch import Dispatcher, Gate
+from bot.dispatch import Dispatcher
+from bot.gate import Gate
 from bot.policy import Person
 from bot.reminders import Reminders
 from bot.schedule import Schedule

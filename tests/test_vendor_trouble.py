@@ -79,6 +79,14 @@ CASES: dict[str, Case] = {
     "octopush, 121": no("octopush.create", 400, "STOP mention is missing", code=121),
     "octopush, 303, unknown list": no("octopush.create", 400, "does not know the audience newsletter", code=303),
     "octopush, 104, no credit": no(OCTOPUSH, 400, "no credit left", code=104),
+    "octopush, 104 under a 200": no(OCTOPUSH, 200, "no credit left", code=104, message="no credit"),
+    "octopush, 104 as a text under a 201": no(OCTOPUSH, 201, "no credit left", code="104", sending_date=None),
+    "octopush, 121 under a 200": no("octopush.create", 200, "STOP mention is missing", code="121"),
+    "octopush, nothing under a 200": lost(OCTOPUSH, "error", 0, status=200, body={}),
+    "octopush, an unlisted code under a 200": lost(OCTOPUSH, "error", 0, status=200, body={"code": 98765}),
+    "octopush, a page": lost(OCTOPUSH, "answer", 1, status=200, body="<html>", type="text/html", accept=True),
+    "kaizala, an empty error code": lost(KAIZALA, "answer", 1, status=200, body='{"errorCode": ""}', accept=True),
+    "encom, what is wrong under a 201": unreadable(1, '{"response": "not found"}'),
     "octopush, an unlisted code": lost(OCTOPUSH, "error", 0, status=400, body={"code": 98765}),
     "encom, 401": no(ENCOM, 401, "accounts.encom.token"),
     "encom, 403": no(ENCOM, 403, "accounts.encom.customer_account"),
@@ -239,6 +247,31 @@ async def test_a_list_that_grew_since_the_approval_goes_back_to_it(sandbox: Sand
     assert sandbox.vendors.ledger == []
 
 
+@pytest.mark.parametrize("told", ["5000", "5 000", 5e3, None, "many", -5, True])
+async def test_a_size_that_is_larger_or_cannot_be_read_goes_back_to_the_approvers(
+    sandbox: Sandbox, either: Bot, told: Any
+) -> None:
+    """C3: where there is a bound, what is no readable number below it is not released, and asked."""
+    body = {"number_of_contacts": told, "cost": "645,00", "status": "ready_to_be_sent"}
+    sandbox.vendors.faults.add("octopush.status", "error", times=1000, status=200, body=body)
+    await approved(sandbox, "send newsletter marketing Soldes")
+    await sandbox.until(lambda: any(seen.path.endswith("/status") for seen in sandbox.vendors.office.requests))
+    await settled(either, State.PENDING)
+    await asyncio.sleep(0.5)
+    assert (await newest(either)).state is State.PENDING
+    assert not any(seen.path.endswith("/send") for seen in sandbox.vendors.office.requests)
+    assert sandbox.vendors.ledger == []
+
+
+async def test_ids_between_empty_places_are_the_ids(sandbox: Sandbox, either: Bot) -> None:
+    """C21: a comma at the end loses no id."""
+    body = '{"store": "22,23,"}'
+    sandbox.vendors.faults.add(ENCOM, "answer", status=201, body=body, type="application/json", accept=True)
+    await approved(sandbox)
+    row = await settled(either, State.SENT, State.UNKNOWN)
+    assert (row.state, row.ids) == (State.SENT, ("22", "23"))
+
+
 # --- callbacks -------------------------------------------------------------------------------------------------------
 
 
@@ -292,6 +325,40 @@ async def test_the_same_id_at_two_accounts_is_two_things(sandbox: Sandbox, eithe
     assert await tell(octo, message_id="22", number="+33600000001", status="DELIVERED") == 200
     assert (await newest(either)).counts.get("delivered") is None
     assert len(sandbox.vendors.ledger) == 1
+
+
+SPELLINGS = ["+33600100000", "33600100000", "0033600100000", "+33 6 00-10.00.00", " 33600100000", 33600100000]
+
+
+async def test_a_phone_is_one_person_however_its_number_is_written(sandbox: Sandbox, either: Bot) -> None:
+    """C13: digits only before the hash; and status words and tickets alike."""
+    sandbox.vendors.octopush.lists["newsletter"] = 2
+    await approved(sandbox, "send newsletter marketing Soldes")
+    row = await settled(either, State.SENT)
+    url = str(either.callback_address("octo"))
+    async with ClientSession() as client:
+        for number, word in zip(SPELLINGS, (" delivered ", "Delivered", "DELIVERED") * 2, strict=True):
+            fields = {"message_id": f" {row.ids[0]}", "number": number, "status": word}
+            assert (await client.post(url, json=fields)).status == 200
+            assert (await client.post(url, data={**fields, "number": str(number)})).status == 200
+        bare = f"message_id={row.ids[0]}&number=+33600100000&status=DELIVERED"  # a form's plus is a space
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        assert (await client.post(url, data=bare, headers=form)).status == 200
+    after = await newest(either)
+    assert after.counts == {"delivered": 1}
+    assert after.state is State.SENT  # of two people one has it: it is not done
+
+
+async def test_a_delivery_with_null_dates_is_a_delivery(sandbox: Sandbox, either: Bot) -> None:
+    """C12: a date that is there and empty is no opt-out."""
+    await approved(sandbox, "send newsletter marketing Soldes")
+    row = await settled(either, State.SENT)
+    url = str(either.callback_address("octo"))
+    dates = {"delivery_date": "2021-06-01 12:00:00", "stop_date": None, "reception_date": None}
+    fields = {"message_id": row.ids[0], "number": "+33600100000", "status": "DELIVERED", **dates}
+    async with ClientSession() as client, client.post(url, json=fields) as answer:
+        assert answer.status == 200
+    assert (await newest(either)).counts == {"delivered": 1}
 
 
 async def test_a_flood_of_news_is_told_in_few_words(sandbox: Sandbox, either: Bot) -> None:

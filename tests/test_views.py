@@ -15,6 +15,7 @@ from bot.slack import views
 from bot.slack.views import Showing
 from bot.words import words_for
 from providers.base import AudienceKind, Purpose
+from providers.reading import UNREADABLE
 from sandbox.blocks import check_blocks, check_view
 
 EN = words_for("en")
@@ -159,3 +160,16 @@ def test_a_note_says_a_sentence_inside_a_sentence_in_the_readers_language() -> N
     inner = Sentence("The vendor asked us to slow down.")
     told = Sentence("{cause} Nothing was sent; it tries again {again_at}.", {"cause": inner, "again_at": 1})
     assert "Le fournisseur demande de ralentir. Rien n’est parti" in views.sentence(words_for("fr"), told)
+
+
+@pytest.mark.parametrize("language", ["en", "fr", "es"])
+@pytest.mark.parametrize("bound", [None, 100, UNREADABLE])
+@pytest.mark.parametrize("state", State)
+def test_a_size_that_cannot_be_read_is_one_that_the_vendor_does_not_say(
+    language: str, bound: int | None, state: State
+) -> None:
+    """C3: the number that no bound allows is never shown to anybody."""
+    words, unsaid = words_for(language), None if bound == UNREADABLE else bound
+    shown = views.card(row(state=state, size=UNREADABLE, bound=bound), showing(), words)
+    assert str(UNREADABLE) not in repr(shown)
+    assert shown == views.card(row(state=state, size=None, bound=unsaid), showing(), words)

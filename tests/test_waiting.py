@@ -598,7 +598,9 @@ async def test_a_draft_is_kept_for_a_week_and_its_writer_hears_of_its_end(core: 
     assert (ended.state, ended.voice_at) == (State.CANCELLED, None)
     assert (await core.posts())[1][1].startswith(f"Your draft *{draft.id}* was kept for a week")
     assert "clock" in [step["actor"] for step in await core.database.read(lambda c: store.history(c, TEAM, draft.id))]
-    assert await core.database.read(lambda c: store.cards_to_draw(c, core.now, 9)) == []  # there never was a card
+    assert (
+        await core.database.read(lambda c: store.cards_to_draw(c, core.now, 9, new=True)) == []
+    )  # there never was a card
 
 
 async def test_a_draft_that_is_opened_again_is_kept_for_another_week(core: Waiting) -> None:
@@ -625,7 +627,7 @@ async def test_a_draft_that_is_thrown_away_by_hand_gets_no_card_for_its_end(core
     draft = (await core.workflow.submit(request, key="d", person=CLEO, postable=False)).broadcast
     ended = await core.act(draft, Action.DISCARD, CLEO, reason="no")
     assert ended.state is State.CANCELLED
-    assert await core.database.read(lambda c: store.cards_to_draw(c, core.now, 9)) == []
+    assert await core.database.read(lambda c: store.cards_to_draw(c, core.now, 9, new=True)) == []
     assert await core.told(draft) == []
 
 
@@ -685,7 +687,7 @@ async def test_a_row_that_a_newer_version_wrote_is_left_alone_and_nobody_is_held
             await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button")
     listed = [row.id for row in await core.database.read(lambda c: store.latest(c, TEAM, 10))]
     assert sorted(listed) == sorted([plain.id, ours.id])
-    assert await core.database.read(lambda c: [row.id for row in store.cards_to_draw(c, core.now, 10)]) != []
+    assert await core.database.read(lambda c: [row.id for row in store.cards_to_draw(c, core.now, 10, new=True)]) != []
     assert (await core.database.read(store.count_by_state))["sent"] == 1
 
     assert (await raw(core, strange), await raw(core, known)) == before

@@ -22,7 +22,7 @@ from bot.slack.commands import Commands
 from bot.slack.recurring import Recurring
 from bot.when import HINTS
 from bot.words import words_for
-from bot.workflow import ENDINGS
+from bot.workflow import CHANGED, ENDINGS
 from providers import encom, kaizala, octopush
 from providers.registry import BUILT_IN
 
@@ -46,6 +46,9 @@ NAMES = {
     "MAY_HAVE_GONE",
     "RETIRED",
     "GONE",
+    "NOT_READ",
+    "NOTHING_GIVEN",
+    "NOT_TAKEN",
     "REPORTED",
     "TOLD",
     "LOST",
@@ -53,6 +56,11 @@ NAMES = {
     "UNASKED",
     "UNSAID",
     "REFUSED",
+    "NOT_HERE",
+    "ELSEWHERE",
+    "UNKNOWN_FORM",
+    "HOURS_OPEN",
+    "RETURNED",
 }
 
 
@@ -87,9 +95,12 @@ def in_tables() -> Iterator[str]:
     yield from views.HOLDS.values()
     yield from views.PURPOSES.values()
     yield from views.STATUSES.values()
+    yield from views.DEEDS.values()
+    yield from views.ACTORS.values()
     yield from (label for label, _ in views.BUTTONS.values())
     yield from views.FOLLOW_UPS.values()
     yield from (template for template, _ in ENDINGS.values())
+    yield from CHANGED.values()
     yield from (template for _, template in HINTS)
     for table in (boards.STANDINGS, boards.ENDS, boards.ON_HOLIDAYS, boards.ON_WEEKENDS, boards.TURNS, AWAY):
         yield from table.values()

@@ -4,18 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import structlog
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
+from sqlalchemy import Connection
 
 from bot import store
-from bot.broadcast import SECOND, TRANSITIONS, Action, Broadcast, Clock, NotAllowed, NotFound, State, TooLate
+from bot.broadcast import (
+    SECOND,
+    TRANSITIONS,
+    Action,
+    Broadcast,
+    CardChanged,
+    Clock,
+    NotAllowed,
+    NotFound,
+    State,
+    TooLate,
+)
 from bot.policy import CannotTell, Person, must_be_member
 from bot.slack import views
-from bot.slack.answers import Body, explain, form_audiences, tell, workspace_of
+from bot.slack.answers import (
+    ANSWER_SECONDS,
+    ELSEWHERE,
+    Body,
+    explain,
+    form_audiences,
+    in_time,
+    respond,
+    tell,
+    workspace_of,
+)
 from bot.slack.people import People
 from bot.slack.recurring import Recurring
 from bot.store import Card
@@ -25,9 +47,12 @@ from bot.workflow import Desk, Workflow
 log = structlog.get_logger(__name__)
 
 ALIASES = {"thumbsup": "+1", "thumbsdown": "-1"}
+TONES = ("", *(f"::skin-tone-{number}" for number in range(2, 7)))
 NEW_CARD = 10 * SECOND  # a message this young may be a card of which we do not know yet
 NEW_CARD_LOOKS = 8
 SOON = ROUND = 300 * SECOND  # a start that is offered is at least so far away, and round
+#: What is decided by what the card shows: it must show what is so.
+DECIDED_BY_SIGHT = frozenset({Action.APPROVE, Action.SEND_NOW})
 QUIET_SECONDS = 30.0  # one explanation a person and card, however often they react
 
 
@@ -74,31 +99,45 @@ class Actions:
         self.workflow, self.people, self.desk, self.clock, self.ours = workflow, people, desk, clock, ours
         self.recurring = recurring
         self._explained: dict[tuple[str, str], float] = {}
+        self._telling: set[asyncio.Task[None]] = set()
 
     # --- buttons -----------------------------------------------------------------------------------------------------
 
     async def pressed(self, ack: AsyncAck, body: Body, action: Mapping[str, Any], client: AsyncWebClient) -> None:
         """Do what the button says, or tell the person who pressed it why not."""
-        await self._press(body, action, client)
+        began, told = time.monotonic(), await self._press(body, action, client)
+        if told is not None:
+            telling = asyncio.create_task(told, name="tell a person")
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
+            await asyncio.wait({telling}, timeout=max(ANSWER_SECONDS - (time.monotonic() - began), 0.1))
         await ack()
 
-    async def _press(self, body: Body, action: Mapping[str, Any], client: AsyncWebClient) -> None:
+    async def _press(
+        self, body: Body, action: Mapping[str, Any], client: AsyncWebClient
+    ) -> Coroutine[Any, Any, None] | None:
+        """Do it; what there is to say about it, which may take Slack longer than the acknowledgement may wait."""
         user = str((body.get("user") or {}).get("id") or "")
         channel = str((body.get("channel") or {}).get("id") or "")
         words = words_for(None)
         try:
             of = str(action.get("action_id")).partition(".")[0]
-            if workspace_of(body) != self.ours() or of not in ("broadcast", "reminder"):
-                return
-            person = await self.people.person(workspace_of(body), user)
-            words = words_for(person.locale)
-            if of == "reminder":
-                await self.recurring.pressed(body, action, person, client)
-            else:
-                await self._do(Pressed(body, action, person, client))
+            if of not in ("broadcast", "reminder"):
+                return None
+            if workspace_of(body) != self.ours():
+                return respond(body, self.desk.settings.slack_api_url, views.lines([words(ELSEWHERE)]))
+            async with in_time():
+                person = await self.people.person(workspace_of(body), user, fresh=True)
+                words = words_for(person.locale)
+                must_be_member(person)
+                if of == "reminder":
+                    await self.recurring.pressed(body, action, person, client)
+                else:
+                    await self._do(Pressed(body, action, person, client))
         except Exception as error:
-            told = " ".join(explain(error, words))
-            await tell(client, channel or user, user, views.Post(told, [views.section(told)]))
+            told = " ".join(explain(error, words, self.desk.settings.admins))
+            return tell(client, channel or user, user, views.Post(told, [views.section(told)]))
+        return None
 
     async def _do(self, pressed: Pressed) -> None:
         workspace = pressed.person.workspace
@@ -111,8 +150,10 @@ class Actions:
         elif pressed.name == "follow_up":
             await self._follow_up(pressed)
         elif pressed.name in self.DIRECT and pressed.version is not None:
+            action = Action(pressed.name)
+            told = {"on_card": True} if action in DECIDED_BY_SIGHT else {}
             await self.workflow.act(
-                workspace, pressed.id, Action(pressed.name), person=pressed.person, version=pressed.version
+                workspace, pressed.id, action, person=pressed.person, version=pressed.version, **told
             )
         else:
             raise NotAllowed("I do not know this button any more. Please look at the newest card.")
@@ -130,7 +171,8 @@ class Actions:
             raise TooLate(row)
         if row.requester != pressed.person.id:
             raise NotAllowed("Only {requester}, who wrote it, can open this draft.", requester=f"<@{row.requester}>")
-        channel = pressed.channel or row.channel
+        # nobody else could approve it in the direct message that a draft came back in
+        channel = row.channel if pressed.channel.startswith("D") else pressed.channel or row.channel
         values = views.filled(row, send_at=row.send_at)
         form = views.Form(form_audiences(self.desk), channel, row.id, values)
         await pressed.client.views_open(trigger_id=pressed.trigger, view=views.compose(form, pressed.words))
@@ -201,11 +243,13 @@ class Actions:
         if action is None or card is None or await self._taken_back(card, event):
             return
         words, user = words_for(None), str(event.get("user") or "")
+        key, at = f"reacted:{_reaction_key(card, event)}", _event_time(event)
+        await self.workflow.database.write(lambda c: store.keep_latest(c, card.workspace, key, at))
         try:
-            person = await self.people.person(workspace_of(body), user)
+            person = await self.people.person(workspace_of(body), user, fresh=True)
             words = words_for(person.locale)
             await self._vote(action, person, card)
-        except (NotAllowed, TooLate, NotFound, CannotTell) as error:
+        except (NotAllowed, TooLate, CardChanged, NotFound, CannotTell) as error:
             await self._explain(card, user, " ".join(explain(error, words)), client)
 
     async def _vote(self, action: Action, person: Person, card: Card) -> None:
@@ -214,7 +258,7 @@ class Actions:
             raise TooLate(row)
         if row.everyone and action is Action.APPROVE:
             raise NotAllowed("It goes to all subscribers of a public group: that takes the button and its question.")
-        told: dict[str, Any] = {"way": "reaction"} if action is Action.APPROVE else {}
+        told: dict[str, Any] = {"way": "reaction", "on_card": True} if action is Action.APPROVE else {}
         if row.state is State.PENDING or person.id not in await self._voters(row):
             await self.workflow.act(row.workspace, row.id, action, person=person, version=card.version, **told)
 
@@ -227,9 +271,11 @@ class Actions:
         if card is None:
             return
         # Slack may bring the taking back before the giving: then what is given later in coming is void.
-        key, at = _reaction_key(card, event), _event_time(event)
+        key, at = f"unreacted:{_reaction_key(card, event)}", _event_time(event)
         await self.workflow.database.write(lambda c: store.keep_latest(c, card.workspace, key, at))
         user = str(event.get("user") or "")
+        if await self._approves_still(card, user):
+            return
         try:
             await self.workflow.withdraw(
                 card.workspace,
@@ -241,6 +287,19 @@ class Actions:
         except TooLate as error:  # people learn that taking it back has stopped nothing
             await self._explain(card, user, " ".join(explain(error, await self._words_of(card, user))), client)
 
+    async def _approves_still(self, card: Card, user: str) -> bool:
+        """Does another reaction of this person's that approves stand on the card?"""
+        names = {*self.desk.settings.approval.approve_reactions, *ALIASES}
+        signs = [f"{name}{tone}" for name in names if self._means(name) is Action.APPROVE for tone in TONES]
+        keys = {sign: f"{card.channel}:{card.ts}:{user}:{sign}" for sign in signs}
+
+        def look(connection: Connection) -> bool:
+            told = [f"{what}:{key}" for what in ("reacted", "unreacted") for key in keys.values()]
+            times = store.last_times(connection, card.workspace, told)
+            return any(times.get(f"reacted:{key}", -1) >= times.get(f"unreacted:{key}", 0) for key in keys.values())
+
+        return await self.workflow.database.read(look)
+
     async def _words_of(self, card: Card, user: str) -> Words:
         try:
             return words_for((await self.people.person(card.workspace, user)).locale)
@@ -248,13 +307,16 @@ class Actions:
             return words_for(None)
 
     async def _taken_back(self, card: Card, event: Mapping[str, Any]) -> bool:
-        key = _reaction_key(card, event)
+        key = f"unreacted:{_reaction_key(card, event)}"
         latest = await self.workflow.database.read(lambda c: store.last_time(c, card.workspace, key))
         return latest > _event_time(event)
 
     def _meant(self, event: Mapping[str, Any]) -> Action | None:
+        return self._means(str(event.get("reaction") or ""))
+
+    def _means(self, reaction: str) -> Action | None:
         """What a reaction says, skin tones and aliases folded; nothing for one that nobody configured."""
-        bare = str(event.get("reaction") or "").split("::")[0]
+        bare = reaction.split("::")[0]
         name = ALIASES.get(bare, bare)
         approval = self.desk.settings.approval
         if name in {ALIASES.get(known, known) for known in approval.approve_reactions}:
@@ -274,7 +336,7 @@ class Actions:
 
 
 def _reaction_key(card: Card, event: Mapping[str, Any]) -> str:
-    return f"unreacted:{card.channel}:{card.ts}:{event.get('user')}:{event.get('reaction')}"
+    return f"{card.channel}:{card.ts}:{event.get('user')}:{event.get('reaction')}"
 
 
 def _event_time(event: Mapping[str, Any]) -> int:

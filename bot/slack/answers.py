@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
+from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from bot.broadcast import Broadcast, NotAccepted, NotAllowed, NotFound, NotUnderstood, State, TooLate
+from bot.broadcast import Broadcast, CardChanged, NotAccepted, NotAllowed, NotFound, NotUnderstood, State, TooLate
 from bot.database import Busy, OutOfOrder, Unsure
 from bot.hours import Allow, HoldUntil, Policy
-from bot.policy import CannotTell, Person, mentions
+from bot.policy import CannotTell, DeadToken, Person, mentions
 from bot.reminders import Moved
 from bot.slack import views
 from bot.slack.people import UNREACHABLE, People, Place
@@ -24,6 +28,9 @@ from bot.workflow import Desk, Submitted
 log = structlog.get_logger(__name__)
 
 Body = Mapping[str, Any]
+
+ANSWER_SECONDS = 2.6  # of Slack's three
+ELSEWHERE = "This bot belongs to another workspace."
 
 
 @dataclass(frozen=True)
@@ -81,9 +88,9 @@ def hours_told(desk: Desk, row: Broadcast, words: Words) -> str | None:
 
 def submitted_post(submitted: Submitted, place: Place, person: Person, hours: str | None, words: Words) -> Post:
     """What happens next with something that was asked for; `hours`: what they do to its start."""
-    row = submitted.broadcast
-    if row.state is State.DRAFT and place.fix is not None:
-        return views.draft_kept(row, views.sentence(words, place.fix), words)
+    row, fix = submitted.broadcast, submitted.fix or place.fix
+    if row.state is State.DRAFT and fix is not None:
+        return views.draft_kept(row, views.sentence(words, fix), words)
     where = f"<#{row.channel}>"
     if submitted.again:
         told = words("You asked for that already: it is *{id}*, in {where}.", id=row.id, where=where)
@@ -95,6 +102,8 @@ def submitted_post(submitted: Submitted, place: Place, person: Person, hours: st
     if row.send_at is not None:
         start = views.spelled(row.send_at, person.zone)
         told += " " + words("It is to start at {start}.", start=start)
+        if not person.zone_told:
+            told += " " + words("Slack gives no time zone for you that I know, so I used {zone}.", zone=person.zone)
     if hours is not None:
         told += f"\n✋ {hours}"
     return Post(told, [views.section(told)])
@@ -109,8 +118,8 @@ def with_late(post: Post, late: Sequence[str], words: Words) -> Post:
     return Post(f"{post.text}\n{told}", [*post.blocks, views.section(told)])
 
 
-def explain(error: Exception, words: Words) -> list[str]:
-    """What went wrong, for the person: one sentence each, with what to do."""
+def explain(error: Exception, words: Words, admins: Iterable[str] = ()) -> list[str]:
+    """What went wrong, for the person: one sentence each, with what to do. `admins`: who can do it, if nobody else."""
     match error:
         case NotAccepted():
             return [views.sentence(words, complaint.sentence) for complaint in error.complaints]
@@ -127,8 +136,23 @@ def explain(error: Exception, words: Words) -> list[str]:
             ]
         case TooLate():
             return [too_late(error.broadcast, words)]
+        case CardChanged():
+            changes = [views.sentence(words, change) for change in error.changes]
+            told = words("*{id}* has changed since its card was drawn.", id=error.broadcast.id)
+            return [told, *changes, words("Please look at the new card, then decide.")]
+        case DeadToken():
+            template = "Slack no longer accepts my token ({code}). Nothing works until an admin replaces it: {who}."
+            return [words(template, code=error.code, who=mentions(admins))]
         case CannotTell():
             return [words("Slack does not tell me who may do this just now. Please try again in a minute.")]
+        case TimeoutError():
+            template = (
+                "That took too long, so I cannot say whether it was done. Please look at `/broadcast list`, then try "
+                "again: the same request within a minute counts once."
+            )
+            return [words(template)]
+        case SlackApiError() if _slack_code(error) in ("expired_trigger_id", "exchanged_trigger_id"):
+            return [words("Slack took too long to open the form. Please press once more.")]
         case Moved():
             return [words("That has moved on meanwhile. `/broadcast schedules` and `reminders` show how it stands.")]
         case Busy() if not isinstance(error, OutOfOrder):
@@ -150,10 +174,46 @@ def explain(error: Exception, words: Words) -> list[str]:
     ]
 
 
+def _slack_code(error: SlackApiError) -> str:
+    try:
+        return str(error.response.get("error") or "")
+    except ValueError:
+        return ""
+
+
 def too_late(row: Broadcast, words: Words) -> str:
     """Somebody, or the clock, was faster: how it stands now."""
     badge = words(views.BADGES[row.state])
     return words("*{id}* has moved on: {badge}. Please look at its card.", id=row.id, badge=badge)
+
+
+def in_time() -> asyncio.Timeout:
+    """Whoever asked is answered while Slack still listens: what takes longer raises TimeoutError."""
+    return asyncio.timeout(ANSWER_SECONDS)
+
+
+async def respond(body: Body, api_url: str, post: views.Post) -> None:
+    """Answer where only the payload's own address leads, as for another workspace. It is called only where it belongs
+    to the Slack that we talk to."""
+    url = str(body.get("response_url") or "")
+    if not _same_house(url, api_url):
+        return
+    try:
+        await AsyncWebhookClient(url, timeout=2, retry_handlers=[]).send(
+            text=post.text, blocks=post.blocks or None, response_type="ephemeral", replace_original=False
+        )
+    except UNREACHABLE as error:
+        log.info("a person could not be told", error=type(error).__name__)
+
+
+def _same_house(url: str, api_url: str) -> bool:
+    """Slack answers at `hooks.slack.com`; a stand-in where its API is."""
+    asked, api = urlsplit(url), urlsplit(api_url)
+    if asked.scheme != api.scheme or asked.username is not None or not asked.hostname or not api.hostname:
+        return False
+    if api.hostname.removeprefix("www.") in ("slack.com", "slack-gov.com"):
+        return asked.hostname == f"hooks.{api.hostname.removeprefix('www.')}" and asked.port in (None, 443)
+    return asked.netloc == api.netloc
 
 
 async def tell(client: AsyncWebClient, channel: str, user: str, post: views.Post) -> None:

@@ -29,12 +29,14 @@ from bot.broadcast import (
 from bot.policy import Person, mentions, must_be_member
 from bot.slack import typed, views
 from bot.slack.answers import (
+    ELSEWHERE,
     Body,
     Subcommand,
     Typing,
     explain,
     form_audiences,
     hours_told,
+    in_time,
     place_for,
     submitted_post,
     with_late,
@@ -96,17 +98,20 @@ class Commands:
         shown = f"{body.get('command', '/broadcast')} {raw}"
         try:
             if workspace_of(body) != self.ours():
-                return Post(words("This bot belongs to another workspace."))
-            person = await self.people.person(workspace_of(body), str(body["user_id"]))
-            words = words_for(person.locale)
-            asked = Typing(person, str(body["channel_id"]), raw, str(body.get("trigger_id") or ""), words)
-            return await self._run(asked, client)
+                return views.complaint([words(ELSEWHERE)], texts.decode_slack(shown), words)
+            async with in_time():
+                person = await self.people.person(workspace_of(body), str(body["user_id"]))
+                words = words_for(person.locale)
+                asked = Typing(person, str(body["channel_id"]), raw, str(body.get("trigger_id") or ""), words)
+                return await self._run(asked, client)
         except Exception as error:
-            told = explain(error, words)
+            told = explain(error, words, self.desk.settings.admins)
             return views.complaint(told, texts.decode_slack(shown), words)
 
     async def _run(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         name, rest = typed.first_word(asked.text)
+        if name.lower().lstrip("?") not in ("", "help") or not name:
+            must_be_member(asked.person)
         if not name:
             return await self.form(asked, client)
         entry = self.table.get(name.lower().lstrip("?") or "help")
@@ -159,7 +164,9 @@ class Commands:
         )
         place = await place_for(self.desk, self.people, asked.channel)
         key = f"command:{asked.trigger or secrets.token_hex(8)}"
-        submitted = await self.workflow.submit(request, key=key, person=asked.person, postable=place.postable)
+        submitted = await self.workflow.submit(
+            request, key=key, person=asked.person, postable=place.postable, private=place.private
+        )
         hours = hours_told(self.desk, submitted.broadcast, asked.words)
         return with_late(submitted_post(submitted, place, asked.person, hours, asked.words), parts.late, asked.words)
 
@@ -193,7 +200,9 @@ class Commands:
     def _other_lines(self, account: str, title: str, words: Words) -> Iterator[str]:
         others = self.desk.catalogue.others(account)
         if others:
-            shown = ", ".join(f"{views.quote(found.name)} ({found.kind} {found.id})" for found in others[:20])
+            shown = ", ".join(
+                f"{views.quote(found.name)} ({found.kind} {views.quote(found.id)})" for found in others[:20]
+            )
             more = f" … (+{len(others) - 20})" if len(others) > 20 else ""
             yield words("Also at {vendor}, and not set up here: {names}", vendor=title, names=shown + more)
 
@@ -201,7 +210,7 @@ class Commands:
         """Show the latest broadcasts."""
         workspace = asked.person.workspace
         rows, stops = await self.workflow.database.read(
-            lambda c: (store.latest(c, workspace, LISTED), store.stops(c, self.clock()))
+            lambda c: (store.latest(c, workspace, LISTED, viewer=asked.person.id), store.stops(c, self.clock()))
         )
         return views.listing(rows, list(self._standing_still(stops, asked)), asked.words)
 
@@ -228,6 +237,8 @@ class Commands:
             raise
         except NotFound:
             return await self.recurring.show(asked, id)
+        if row.state is State.DRAFT and row.requester != asked.person.id:
+            raise NotFound(row.id)
         votes, history, card = await self.workflow.database.read(
             lambda c: (store.votes_for(c, row), store.history(c, row.workspace, row.id), store.card_of(c, row))
         )

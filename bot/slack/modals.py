@@ -12,7 +12,17 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.broadcast import Action, BroadcastRequest, Clock, Complaint, NotAccepted, Sentence, State
 from bot.policy import Person
 from bot.slack import views
-from bot.slack.answers import Body, explain, hours_told, place_for, submitted_post, tell, workspace_of
+from bot.slack.answers import (
+    ELSEWHERE,
+    Body,
+    explain,
+    hours_told,
+    in_time,
+    place_for,
+    submitted_post,
+    tell,
+    workspace_of,
+)
 from bot.slack.people import People
 from bot.words import Words, words_for
 from bot.workflow import Desk, Workflow
@@ -21,6 +31,8 @@ from providers.base import Purpose
 log = structlog.get_logger(__name__)
 
 View = Mapping[str, Any]
+
+UNKNOWN_FORM = "I do not know this form any more. Copy your text, and open a new one."
 
 
 class Modals:
@@ -44,17 +56,20 @@ class Modals:
 
     async def _errors(self, body: Body, view: View, client: AsyncWebClient) -> dict[str, str]:
         words = words_for(None)
-        form = self.forms.get(str(view.get("callback_id")))
         try:
-            if form is None or workspace_of(body) != self.ours():
-                return {}
-            person = await self.people.person(workspace_of(body), str(body["user"]["id"]))
-            words = words_for(person.locale)
-            await form(view, person, words, client)
+            if workspace_of(body) != self.ours():
+                return {_last_input(view): words(ELSEWHERE)}
+            async with in_time():
+                person = await self.people.person(workspace_of(body), str(body["user"]["id"]))
+                words = words_for(person.locale)
+                form = self.forms.get(str(view.get("callback_id")))
+                if form is None:
+                    raise NotAccepted(Complaint("text", Sentence(UNKNOWN_FORM)))
+                await form(view, person, words, client)
         except NotAccepted as error:
             return views.field_errors(error.complaints, view, words)
         except Exception as error:
-            told = views.unmarked(" ".join(explain(error, words)))
+            told = views.unmarked(" ".join(explain(error, words, self.desk.settings.admins)))
             return {_last_input(view): told}
         return {}
 
@@ -85,6 +100,7 @@ class Modals:
             key=f"view:{view['id']}",
             person=person,
             postable=place.postable,
+            private=place.private,
             draft=composed.draft,
             follows=composed.follows,
         )

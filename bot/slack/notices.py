@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from bot import store, timetable
 from bot.broadcast import SECOND, Clock, Micros, Sentence
-from bot.database import Database
+from bot.database import Busy, Database, Unsure
 from bot.reminders import tell_missed
 from bot.schedule import Schedule, Turn, TurnState
 from bot.slack import boards
@@ -49,7 +49,11 @@ class Notices:
             taken = await self.database.write(partial(timetable.take_turn, at=now, again_at=now + POSTING))
             if taken is None:  # another process has it
                 return
-            await self._show(*taken)
+            turn, schedule = taken
+            with self.database.troubles.alone(
+                "turn", f"{turn.schedule}/{turn.local}", turn.workspace, but=(Busy, Unsure)
+            ):
+                await self._show(turn, schedule)
 
     async def _show(self, turn: Turn, schedule: Schedule) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -12,41 +13,54 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.broadcast import Sentence
-from bot.policy import CannotTell, Person, Unknown
+from bot.hours import all_zones
+from bot.policy import CannotTell, DeadToken, Membership, Person, Unknown, membership_of
 
 log = structlog.get_logger(__name__)
 
-PERSON_SECONDS = 300.0
+PERSON_SECONDS = 60.0  # standing that decides is never older
+FRESH_SECONDS = 3.0  # and where a press decides, Slack is asked once more
 GROUP_SECONDS = 60.0  # membership that decides is never older
 PLACE_SECONDS = 15.0
 
 #: What Slack answers about somebody, and about a conversation, that is not there for us.
 NOBODY = frozenset({"user_not_found", "user_not_visible"})
 NOWHERE = frozenset({"channel_not_found", "not_in_channel"})
+#: Slack does not know us any more, until somebody gives us another token.
+DEAD_TOKEN = frozenset({"invalid_auth", "account_inactive", "token_revoked", "token_expired", "not_authed"})
 UNREACHABLE = (SlackApiError, ClientError, TimeoutError, OSError)
 
 
 @dataclass(frozen=True)
 class Place:
     """A conversation. `fix` says what to do when no card can stand there, `closed` why what came there comes no more;
-    without either of them Slack did not say how it stands."""
+    without either of them Slack did not say how it stands. `private`: only who is in it sees what stands there."""
 
     postable: bool
     fix: Sentence | None = None
     closed: Sentence | None = None
+    private: bool = False
 
 
 class People:
-    """Asks Slack, and remembers the answers for a little while. `workspace` is ours; anybody else is a stranger."""
+    """Asks Slack, and remembers the answers for a little while. `workspace` is ours; anybody else is a stranger.
 
-    def __init__(self, client: AsyncWebClient) -> None:
-        self.client = client
+    `timezone`: of people of whom Slack names none.
+    """
+
+    def __init__(self, client: AsyncWebClient, timezone: str = "UTC") -> None:
+        self.client, self.timezone = client, timezone
         self.workspace = ""
+        self.dead: str | None = None  # Slack's word for it, where it takes our token no more
         self._known: dict[str, tuple[float, Any]] = {}
+        self._reading: dict[str, asyncio.Task[frozenset[str]]] = {}  # members of channels, being read
 
-    async def person(self, workspace: str, user: str) -> Person:
-        """Raises CannotTell when Slack does not say who that is, Unknown when it knows nobody: then nobody is."""
-        found = self._remembered(f"person:{user}", PERSON_SECONDS)
+    async def person(self, workspace: str, user: str, *, fresh: bool = False) -> Person:
+        """Raises CannotTell when Slack does not say who that is, Unknown when it knows nobody: then nobody is.
+
+        `fresh`: somebody decides something now, so what is remembered is only good for a moment.
+        """
+        found = self._remembered(f"person:{user}", FRESH_SECONDS if fresh else PERSON_SECONDS)
         if found is None:
             found = self._read(await self._ask_person(user))
             self._remember(f"person:{user}", found)
@@ -58,21 +72,25 @@ class People:
         except UNREACHABLE as error:
             if _code(error) in NOBODY:
                 raise Unknown(user) from None
-            raise _cannot_tell(user, error) from None
+            raise self._cannot_tell(user, error) from None
         profile = answer.get("user")
         if not isinstance(profile, dict):
-            raise _cannot_tell(user, KeyError("user"))
+            raise self._cannot_tell(user, KeyError("user"))
         return profile
 
     def _read(self, profile: dict[str, Any]) -> dict[str, Any]:
-        outside = ("is_bot", "deleted", "is_restricted", "is_ultra_restricted", "is_stranger", "is_workflow_bot")
-        elsewhere = bool(self.workspace) and profile.get("team_id", self.workspace) != self.workspace
-        names = profile.get("profile") or {}
+        membership = membership_of(profile, self.workspace)
+        names = profile.get("profile")
+        shown = names.get("display_name") if isinstance(names, dict) else None
+        zone = profile.get("tz")
+        known = isinstance(zone, str) and zone in all_zones()
         return {
-            "name": str(names.get("display_name") or profile.get("real_name") or profile.get("name") or ""),
+            "name": str(shown or profile.get("real_name") or profile.get("name") or ""),
             "locale": str(profile.get("locale") or "en"),
-            "zone": str(profile.get("tz") or "UTC"),
-            "member": not elsewhere and not any(profile.get(flag) for flag in outside),
+            "zone": zone if known else self.timezone,
+            "zone_told": known,
+            "member": membership is Membership.MEMBER,
+            "doubtful": membership is Membership.DOUBTFUL,
         }
 
     async def members(self, group: str) -> frozenset[str]:
@@ -89,8 +107,8 @@ class People:
         except UNREACHABLE as error:
             if _code(error) in ("no_such_subteam", "subteam_not_found"):
                 return frozenset()
-            raise _cannot_tell(group, error) from None
-        return frozenset(answer.get("users") or ())
+            raise self._cannot_tell(group, error) from None
+        return self._ids(answer.get("users"), group)
 
     async def place(self, channel: str) -> Place:
         """May a card stand in this conversation?"""
@@ -111,9 +129,12 @@ class People:
                 return INVITE
             if _code(error) == "missing_scope":  # so it is with a private channel that it has not joined
                 return UNSEEN
-            raise _cannot_tell(channel, error) from None
-        channel_found = answer.get("channel")
-        return _judge(channel_found) if isinstance(channel_found, dict) else Place(True)  # posting will tell
+            raise self._cannot_tell(channel, error) from None
+        found = answer.get("channel")
+        place = _judge(found) if isinstance(found, dict) else None
+        if place is None:
+            raise self._cannot_tell(channel, KeyError("channel"))
+        return place
 
     async def why_closed(self, channel: str) -> Sentence | None:
         """Why nothing is said in this conversation any more; None where it is. Raises CannotTell."""
@@ -122,13 +143,35 @@ class People:
             raise CannotTell(channel)
         return place.closed
 
+    async def why_closed_if_told(self, channel: str) -> Sentence | None:
+        """The same, where Slack tells; what it does not tell closes nothing that is open already."""
+        try:
+            return await self.why_closed(channel)
+        except CannotTell:
+            return None
+
     async def is_in(self, channel: str, user: str) -> bool:
-        """Is this person in this conversation? As of at most a minute ago. Raises CannotTell."""
+        """Is this person in this conversation? As of at most a minute ago. Raises CannotTell.
+
+        A large one takes Slack longer than anybody may wait: then it is read to its end for who asks next.
+        """
         found: frozenset[str] | None = self._remembered(f"in:{channel}", GROUP_SECONDS)
         if found is None:
-            found = await self._ask_members(channel)
-            self._remember(f"in:{channel}", found)
+            if channel not in self._reading:
+                self._reading[channel] = asyncio.create_task(self._read_members(channel), name="read members")
+                self._reading[channel].add_done_callback(lambda task: self._have_read(channel, task))
+            found = await asyncio.shield(self._reading[channel])
         return user in found
+
+    async def _read_members(self, channel: str) -> frozenset[str]:
+        found = await self._ask_members(channel)
+        self._remember(f"in:{channel}", found)
+        return found
+
+    def _have_read(self, channel: str, task: asyncio.Task[frozenset[str]]) -> None:
+        del self._reading[channel]
+        if not task.cancelled():
+            task.exception()  # told to whoever still waits
 
     async def _ask_members(self, channel: str) -> frozenset[str]:
         """All of them, or nobody's answer: some pages alone would show who is on the others out."""
@@ -140,11 +183,25 @@ class People:
             except UNREACHABLE as error:
                 if _code(error) in NOWHERE:
                     return frozenset()
-                raise _cannot_tell(channel, error) from None
-            members.update(answer.get("members") or ())
+                raise self._cannot_tell(channel, error) from None
+            members.update(self._ids(answer.get("members"), channel))
             cursor = str((answer.get("response_metadata") or {}).get("next_cursor") or "")
             if not cursor:
                 return frozenset(members)
+
+    def _ids(self, told: object, of: str) -> frozenset[str]:
+        """A list of ids. Raises CannotTell for anything else: it does not say that there is nobody."""
+        if not isinstance(told, list):
+            raise self._cannot_tell(of, TypeError("no list"))
+        return frozenset(str(id) for id in told)
+
+    def _cannot_tell(self, what: str, error: Exception) -> CannotTell:
+        log.warning("Slack did not tell", about=what, error=type(error).__name__)
+        code = _code(error)
+        if code not in DEAD_TOKEN:
+            return CannotTell(what)
+        self.dead = code
+        return DeadToken(code)
 
     def forget(self) -> None:
         """Ask Slack anew about everything."""
@@ -157,26 +214,26 @@ class People:
     def _remember(self, key: str, value: Any) -> None:
         if len(self._known) > 10_000:
             self._known.clear()
-        self._known[key] = (time.monotonic(), value)
+        self._known[key], self.dead = (time.monotonic(), value), None
 
 
-def _judge(channel: dict[str, Any]) -> Place:
+def _judge(channel: dict[str, Any]) -> Place | None:
+    """None where Slack does not tell what must be known before a text may stand there."""
     if channel.get("is_im") or channel.get("is_mpim"):
         return NO_DIRECT
     if channel.get("is_archived"):
         return ARCHIVED
-    if channel.get("is_ext_shared"):
+    if channel.get("is_ext_shared") or channel.get("is_pending_ext_shared"):
         return SHARED
-    return Place(True) if channel.get("is_member", True) else INVITE
+    if any(channel.get(name) is not False for name in ("is_archived", "is_ext_shared")):
+        return None
+    if channel.get("is_member") is not True:
+        return INVITE
+    return Place(True, private=channel.get("is_private") is not False)
 
 
 def _code(error: Exception) -> str | None:
     return error.response.get("error") if isinstance(error, SlackApiError) else None
-
-
-def _cannot_tell(what: str, error: Exception) -> CannotTell:
-    log.warning("Slack did not tell", about=what, error=type(error).__name__)
-    return CannotTell(what)
 
 
 GONE = Sentence("Its channel is archived, or I am not in it any more.")

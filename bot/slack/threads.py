@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,41 +19,73 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from sqlalchemy import Connection
 
 from bot import store
-from bot.broadcast import SECOND, Broadcast, Clock, Micros, Sentence, State
-from bot.database import Database
+from bot.broadcast import SECOND, Action, Broadcast, Clock, Micros, NotFound, Sentence, State
+from bot.database import Busy, Database, Unsure
 from bot.slack import views
+from bot.slack.people import DEAD_TOKEN
 from bot.slack.views import Post, Showing
-from bot.store import Card, PendingNote, PendingPost, Vote
+from bot.store import NOT_AGREED, Card, PendingNote, PendingPost, Vote
+from bot.voices import draft_notice
 from bot.words import Words
 
 log = structlog.get_logger(__name__)
 
 AT_ONCE = 20
 CARD_PAUSE = 2 * SECOND  # between two drawings of one card
-UPDATES_A_MINUTE = 50  # `chat.update` of all cards of a workspace together
+UPDATES, UPDATES_AGAIN = 10, 15  # `chat.update` at once, and in so many seconds again: never over 50 in any minute
 LONGEST_PAUSE = 300 * SECOND
 POSTING = 60 * SECOND  # what one process has taken to post is left alone by the others for so long
 MAX_TRIES = 20
+UNKNOWN_TRIES = 3  # at a place that Slack refuses with a word that we do not know
 PAINT_LEASE = 20.0  # seconds; a call to Slack takes 15 at the most
 
 #: Nobody can be told there any more.
 NO_PLACE = frozenset({"is_archived", "is_inactive", "not_in_channel", "channel_not_found"})
+#: We are there, and may not post there.
+NOT_LET = frozenset(
+    {
+        *("restricted_action", "restricted_action_read_only_channel", "restricted_action_thread_only_channel"),
+        *("restricted_action_non_threadable_channel", "no_permission", "ekm_access_denied", "team_access_not_granted"),
+        *("posting_to_general_channel_denied", "access_denied", "not_allowed", "messages_tab_disabled"),
+    }
+)
+#: A message of ours that is there and cannot be changed any more.
+UNEDITABLE = frozenset({"cant_update_message", "edit_window_closed", "message_not_found"})
 ASKING = frozenset({State.PENDING, State.HELD, State.UNKNOWN})  # these wait for somebody to press a button
 BAD_BLOCKS = frozenset({"invalid_blocks", "msg_blocks_too_long", "invalid_blocks_format", "block_mismatch"})
+NOT_HERE = "Slack does not let me post in {channel}."
+RETURNED = (
+    "{why} Nobody could approve *{id}* there, so I kept it as a draft. Fix that, or open the draft from another "
+    "channel that I am in."
+)
 
 ShowingOf = Callable[[Broadcast, list[Vote]], Showing]
+Facts = Mapping[str, str | int | None]
+#: Why no card may stand in a channel any more; None where it may, or where Slack does not say.
+WhyClosed = Callable[[str], Awaitable[Sentence | None]]
 
 
 class Later(Exception):
-    """Slack cannot take it now; again at `at`."""
+    """Slack cannot take it now; again after so many `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
         self.seconds = seconds
 
 
+PASSING = (Later, Busy, Unsure)  # these are no trouble of what is being shown
+
+
+async def _open(_channel: str) -> Sentence | None:
+    return None
+
+
 class Threads:
-    """One painter. `paint` makes one pass; what could not be shown stays in the store for the next one."""
+    """One painter. `paint` makes one pass; what could not be shown stays in the store for the next one.
+
+    `facts_of`: what a card shows that an approval hangs on; `why_closed`: of a channel, by now; `admins`: who gets a
+    card that nobody else can be shown.
+    """
 
     def __init__(
         self,
@@ -62,24 +95,31 @@ class Threads:
         words: Words,
         clock: Clock,
         owner: str = "painter",
+        *,
+        facts_of: Callable[[Broadcast], Facts] = lambda _: {},
+        why_closed: WhyClosed = _open,
+        admins: tuple[str, ...] = (),
     ) -> None:
         self.database, self.client, self.showing_of, self.owner = database, client, showing_of, owner
+        self.facts_of, self.why_closed, self.admins = facts_of, why_closed, admins
+        self.dead: str | None = None  # Slack's word for it, where it takes our token no more
         self._ours_until = 0.0
         self.words, self.clock = words, clock
-        self._updates = AsyncLimiter(UPDATES_A_MINUTE, 60)
-        self._quiet_until: Micros = 0
+        self._updates = AsyncLimiter(UPDATES, UPDATES_AGAIN)
+        self._quiet_until: dict[Callable[[], Awaitable[None]], Micros] = {}
 
     async def paint(self) -> None:
-        """Draw the cards that are behind, then post what their threads, and other places, have not been told."""
-        if self.clock() < self._quiet_until or not await self.database.read(self._waits) or not await self._ours():
+        """Post the cards that nobody has seen yet, draw those that are behind, then post what their threads, and other
+        places, have not been told. What Slack is too busy for waits, and the rest goes on."""
+        if not await self.database.read(self._waits) or not await self._ours():
             return
-        try:
-            for row in await self.database.read(lambda c: store.cards_to_draw(c, self.clock(), AT_ONCE)):
-                await self._draw(row)
-            await self._post_notes()
-            await self._post_posts()
-        except Later as later:
-            self._quiet_until = self.clock() + min(int(later.seconds * SECOND), LONGEST_PAUSE)
+        for work in (self._post_cards, self._redraw_cards, self._post_notes, self._post_posts):
+            if self.clock() < self._quiet_until.get(work, 0):
+                continue
+            try:
+                await work()
+            except Later as later:
+                self._quiet_until[work] = self.clock() + min(int(later.seconds * SECOND), LONGEST_PAUSE)
 
     def _waits(self, connection: Connection) -> bool:
         return store.showing_waits(connection, self.clock())
@@ -105,23 +145,41 @@ class Threads:
         except Exception as error:
             log.info("the others wait until the lease is over", error=type(error).__name__)
 
+    def _alone(self, work: str, id: object, workspace: str) -> AbstractContextManager[None]:
+        """What cannot be shown keeps nothing else from being shown."""
+        return self.database.troubles.alone(work, id, workspace, but=PASSING)
+
     async def _post_notes(self) -> None:
         """A thread keeps its order, so each pass takes the oldest note of each broadcast until none is left."""
         while pending := await self.database.read(lambda c: store.notes_to_post(c, self.clock(), AT_ONCE)):
             for note in pending:
-                await self._post_note(note)
+                with self._alone("note", note.seq, note.workspace):
+                    await self._post_note(note)
 
     # --- cards -------------------------------------------------------------------------------------------------------
 
+    async def _post_cards(self) -> None:
+        for row in await self.database.read(lambda c: store.cards_to_draw(c, self.clock(), AT_ONCE, new=True)):
+            with self._alone("card", store.drawing_of(row), row.workspace):
+                await self._draw(row)
+
+    async def _redraw_cards(self) -> None:
+        """As many as Slack's limit lets through; the others stay behind, and are drawn with their last state later."""
+        for row in await self.database.read(lambda c: store.cards_to_draw(c, self.clock(), AT_ONCE, new=False)):
+            if not self._updates.has_capacity():
+                return
+            with self._alone("card", store.drawing_of(row), row.workspace):
+                await self._draw(row)
+
     async def _draw(self, row: Broadcast) -> None:
         known, votes = await self.database.read(lambda c: (store.card_of(c, row), store.votes_for(c, row)))
-        post = views.card(row, self.showing_of(row, votes), self.words)
-        if known is not None and not self._updates.has_capacity():
-            return  # it stays behind for now, and is drawn with its last state later
+        post, facts = views.card(row, self.showing_of(row, votes), self.words), dict(self.facts_of(row))
         if known is not None:
             card = await self._redraw(known, post, row)
         else:
             card = await self._first_card(row, post)
+        if card is not None:
+            card = replace(card, facts=facts)
         if card is not None and row.version > 1:
             await self.database.write(lambda c: store.keep_card(c, card))
             await self._shrink_older(row, card)
@@ -132,12 +190,14 @@ class Threads:
         older = await self.database.read(lambda c: store.older_cards(c, row))
         link = await self._permalink(card) if older else None
         for old in older:
-            post = views.moved(row, link, self.words)
-            try:
-                await self.change(old.channel, old.ts, post)
-            except SlackApiError as error:
-                log.warning("an older card could not be shrunk", broadcast=row.id, error=_code(error))
-            await self.database.write(partial(store.keep_card, card=replace(old, drawn=store.SHRUNK)))
+            await self._shrink(old, row, link)
+
+    async def _shrink(self, old: Card, row: Broadcast, link: str | None) -> None:
+        try:
+            await self.change(old.channel, old.ts, views.moved(row, link, self.words))
+        except SlackApiError as error:
+            log.warning("an older card could not be shrunk", broadcast=row.id, error=_code(error))
+        await self.database.write(partial(store.keep_card, card=replace(old, drawn=store.SHRUNK)))
 
     async def _permalink(self, card: Card) -> str | None:
         def ask(_: list[views.Block] | None) -> Awaitable[AsyncSlackResponse]:
@@ -154,39 +214,77 @@ class Threads:
         store.drawn(connection, row, again_at=self.clock() + CARD_PAUSE)
 
     async def _redraw(self, known: Card, post: Post, row: Broadcast) -> Card | None:
+        if row.state in ASKING and not known.channel.startswith("D"):
+            why = await self.why_closed(known.channel)
+            if why is not None:
+                return await self._without_place(row, post, why, known)
         try:
             await self.change(known.channel, known.ts, post)
         except SlackApiError as error:
-            return await self._lost_card(error, row, post)
+            return await self._lost_card(error, known, row, post)
         return Card(known.workspace, known.broadcast, known.version, known.channel, known.ts, row.revision)
 
-    async def _lost_card(self, error: SlackApiError, row: Broadcast, post: Post) -> Card | None:
-        """Somebody deleted the card, or nobody can press its buttons any more where it stands: the broadcast gets a
-        new one, so that it never goes on unseen, and never asks where nobody can answer."""
-        deleted = _code(error) == "message_not_found" and not row.ended
-        if deleted or (_code(error) in NO_PLACE and row.state in ASKING):
-            return await self._first_card(row, post)
-        log.warning("a card could not be drawn", broadcast=row.id, error=_code(error))
+    async def _lost_card(self, error: SlackApiError, known: Card, row: Broadcast, post: Post) -> Card | None:
+        """Somebody deleted the card, or it can be changed no more, or nobody can press its buttons where it stands: the
+        broadcast gets a new one, so that it never goes on unseen, and never asks where nobody can answer.
+
+        A word of Slack's that we do not know is no proof of anything: what asks gets a new card, the rest is tried
+        again.
+        """
+        code = _code(error)
+        listed = code in NO_PLACE | NOT_LET | UNEDITABLE
+        if row.state in ASKING or (code == "message_not_found" and not row.ended):
+            return await self._first_card(row, post, known)
+        if not listed and self.database.troubles.tries("card", store.drawing_of(row)) < UNKNOWN_TRIES:
+            raise error
+        log.warning("a card could not be drawn", broadcast=row.id, error=code)
         return None
 
-    async def _first_card(self, row: Broadcast, post: Post) -> Card | None:
-        try:
-            answer = await self._say(row.channel, post, row, kind="broadcast_card")
-        except SlackApiError as error:
-            return await self._card_by_dm(error, row, post)
-        return Card(
-            row.workspace, row.id, row.version, str(answer.get("channel") or row.channel), answer["ts"], row.revision
-        )
+    async def _first_card(self, row: Broadcast, post: Post, known: Card | None = None) -> Card | None:
+        why = await self.why_closed(row.channel)
+        if why is None:
+            try:
+                return _card(row, await self._say(row.channel, post, row, kind="broadcast_card"))
+            except SlackApiError as error:
+                why = self._why_not(error, row)
+        return await self._without_place(row, post, why, known)
 
-    async def _card_by_dm(self, error: SlackApiError, row: Broadcast, post: Post) -> Card | None:
-        """The channel is gone. The broadcast is unaffected; who asked for it is told directly."""
-        log.warning("a card has no place", broadcast=row.id, error=_code(error))
-        try:
-            answer = await self._say(await self._channel_of(row.requester), post, row, kind="broadcast_card")
-        except SlackApiError as second:
-            log.error("nobody can be told", broadcast=row.id, error=_code(second))
+    def _why_not(self, error: SlackApiError, row: Broadcast) -> Sentence:
+        """Why no card can stand there, for whoever has to change that. Raises the error while it may be passing."""
+        code = _code(error)
+        log.warning("a card has no place", broadcast=row.id, error=code)
+        if (
+            code not in NO_PLACE | NOT_LET
+            and self.database.troubles.tries("card", store.drawing_of(row)) < UNKNOWN_TRIES
+        ):
+            raise error
+        return Sentence(NOT_HERE, {"channel": f"<#{row.channel}>"})
+
+    async def _without_place(self, row: Broadcast, post: Post, why: Sentence, known: Card | None) -> Card | None:
+        """What waits for approval goes back to its writer, since nobody could give it; anything else is shown to
+        whoever may act on it, directly."""
+        if row.state is State.PENDING:
+            await self.database.write(lambda c: self._return(c, row, why))
+            if known is not None:
+                await self._shrink(known, row, None)
             return None
-        return Card(row.workspace, row.id, row.version, answer["channel"], answer["ts"], row.revision)
+        for person in dict.fromkeys(filter(_is_person, (row.requester, *row.approvers, *self.admins))):
+            try:
+                return _card(row, await self._say(await self._channel_of(person), post, row, kind="broadcast_card"))
+            except SlackApiError as error:
+                log.error("a person could not be told", broadcast=row.id, error=_code(error))
+        return None
+
+    def _return(self, connection: Connection, row: Broadcast, why: Sentence) -> None:
+        """Kept as a draft, with the fix. A new version, so that no vote and no button of the old card means it."""
+        now = self.clock()
+        changes: dict[str, Any] = {**NOT_AGREED, "version": row.version + 1, "expires_at": None, "draw_at": None}
+        changes["voice_at"] = draft_notice(now)
+        if store.move(connection, row, Action.RETURN, actor="slack", at=now, reason=None, **changes) is None:
+            return
+        store.drop_notes(connection, row)
+        told, key = Sentence(RETURNED, {"why": why, "id": row.id}), f"return:{row.id}:{row.version}"
+        store.post(connection, row.workspace, key, row.requester, told, None, now, draft=row.id)
 
     # --- notes -------------------------------------------------------------------------------------------------------
 
@@ -251,7 +349,8 @@ class Threads:
             if pending is None:  # another process has it
                 return
             try:
-                await self._post_one(pending)
+                with self._alone("post", pending.seq, pending.workspace):
+                    await self._post_one(pending)
             except Later as later:
                 again = self.clock() + int(later.seconds * SECOND)
                 await self.database.write(partial(store.put_off_post, seq=pending.seq, again_at=again))
@@ -259,6 +358,8 @@ class Threads:
 
     async def _post_one(self, pending: PendingPost) -> None:
         post = views.message(pending.sentence, pending.mention, self.words)
+        if pending.draft is not None:
+            post = await self._with_draft(pending, post)
         metadata = {"event_type": "broadcast_post", "event_payload": {"id": str(pending.seq)}}
         try:
             answer = await self.post(await self._channel_of(pending.place), post, metadata)
@@ -267,6 +368,14 @@ class Threads:
             await self.database.write(partial(self._post_failed, pending=pending, code=_code(error)))
             return
         await self.database.write(partial(store.post_made, seq=pending.seq, ts=answer["ts"]))
+
+    async def _with_draft(self, pending: PendingPost, post: Post) -> Post:
+        """With the draft's text and its button, while it is a draft."""
+        try:
+            row = await self.database.read(lambda c: store.find(c, pending.workspace, pending.draft or ""))
+        except NotFound:
+            return post
+        return views.with_draft(post, row, self.words) if row.state is State.DRAFT else post
 
     def _post_failed(self, connection: Connection, pending: PendingPost, code: str) -> None:
         """Whoever it names in a channel that is gone is told directly."""
@@ -332,11 +441,13 @@ class Threads:
         if not await self._ours():
             raise Later(1.0)
         try:
-            return await call(post.blocks or None)
+            answer = await call(post.blocks or None)
+            self.dead = None
+            return answer
         except SlackApiError as error:
             if _code(error) in BAD_BLOCKS:
                 log.error("Slack did not take our blocks", error=_code(error))
-                return await call(None)
+                return await call(post.plainest or None)
             raise self._sorted(error) from None
         except (ClientError, TimeoutError, OSError) as error:
             log.warning("Slack cannot be reached", error=type(error).__name__)
@@ -345,11 +456,12 @@ class Threads:
     def _sorted(self, error: SlackApiError) -> Exception:
         status = error.response.status_code
         if status == 429:
-            return Later(float(error.response.headers.get("Retry-After", 1)))
+            return Later(_seconds(error.response.headers.get("Retry-After")))
         if status >= 500 or _code(error) in ("internal_error", "fatal_error", "service_unavailable"):
             return Later(5.0)
-        if _code(error) in ("invalid_auth", "account_inactive", "token_revoked", "token_expired", "not_authed"):
+        if _code(error) in DEAD_TOKEN:
             log.error("Slack does not know us any more", error=_code(error))
+            self.dead = _code(error)
             return Later(60.0)
         return error
 
@@ -357,6 +469,16 @@ class Threads:
 def take_lease(connection: Connection, owner: str, at: Micros, seconds: float | None = None) -> bool:
     now = store.database_time(connection) or at
     return store.take_lease(connection, "paint", owner, PAINT_LEASE if seconds is None else seconds, now)
+
+
+def _seconds(told: str | None) -> float:
+    """How long Slack asks us to wait; a little while where it does not say."""
+    return float(told) if told is not None and told.isascii() and told.isdigit() else 1.0
+
+
+def _card(row: Broadcast, answer: AsyncSlackResponse) -> Card:
+    channel = str(answer.get("channel") or row.channel)
+    return Card(row.workspace, row.id, row.version, channel, str(answer["ts"]), row.revision)
 
 
 def _code(error: SlackApiError) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -30,6 +30,7 @@ from bot.policy import mentions
 from bot.store import Note, Vote
 from bot.words import Words
 from providers.base import Purpose
+from providers.reading import UNREADABLE
 
 Block = dict[str, Any]
 
@@ -68,6 +69,48 @@ WAITING = frozenset({State.PENDING, State.SCHEDULED, State.HELD})
 
 PURPOSES: Mapping[Purpose, str] = {Purpose.MARKETING: "Marketing", Purpose.TRANSACTIONAL: "Transactional"}
 
+#: What the audit calls its steps, as people read them.
+DEEDS: Mapping[str, str] = {
+    Action.SUBMIT: "asked for",
+    Action.DISCARD: "thrown away",
+    Action.APPROVE: "approved",
+    Action.WITHDRAW: "approval taken back",
+    Action.REJECT: "rejected",
+    Action.CANCEL: "cancelled",
+    Action.EXPIRE: "expired",
+    Action.STOP: "stopped",
+    Action.HOLD: "held",
+    Action.RESUME: "resumed",
+    Action.SEND_NOW: "let go at once",
+    Action.REPLAN: "re-planned",
+    Action.DROP: "dropped",
+    Action.START: "started",
+    Action.RELEASE: "released to the vendor",
+    Action.PUT_BACK: "put back",
+    Action.OUTGROW: "asked again for its size",
+    Action.LAPSE: "approval lapsed",
+    Action.RETURN: "returned as a draft",
+    Action.ACCEPT: "accepted by the vendor",
+    Action.REFUSE: "refused",
+    Action.LOSE_TRACK: "outcome unknown",
+    Action.PROVE: "proven to be sent",
+    Action.MARK_SENT: "marked as sent",
+    Action.MARK_NOT_SENT: "marked as not sent",
+    Action.FINISH: "finished",
+    "vote": "approved, more needed",
+    "ask": "asked what happened",
+    "accept_late": "accepted, told late",
+    "refuse_late": "refused, told late",
+    "report_late": "deliveries reported late",
+}
+ACTORS: Mapping[str, str] = {
+    "clock": "the clock",
+    "policy": "the rules",
+    "dispatcher": "the dispatcher",
+    "restore": "the restore",
+    "slack": "Slack",
+}
+
 STATUSES = {
     "accepted": "accepted",
     "sent": "sent",
@@ -84,12 +127,14 @@ class Post:
 
     text: str
     blocks: list[Block] = field(default_factory=list)
+    plainest: list[Block] = field(default_factory=list)  # what is shown where Slack does not take those blocks
 
 
 @dataclass(frozen=True)
 class Showing:
     """What a card shows beside its row. `zone`: the audience's, where its policy names one. `opens`: where the hours
-    forbid the start, the next instant at which they do not."""
+    forbid the start, the next instant at which they do not. `undo`: seconds between an approval and the start.
+    `reaction`: one that approves. `paused`: an admin has stopped all sending."""
 
     votes: tuple[Vote, ...]
     vendor: str
@@ -98,6 +143,9 @@ class Showing:
     training: bool
     zone: str
     opens: Micros | None = None
+    undo: int = 0
+    reaction: str | None = None
+    paused: bool = False
 
 
 # --- text, safely ----------------------------------------------------------------------------------------------------
@@ -181,9 +229,10 @@ def card(broadcast: Broadcast, showing: Showing, words: Words) -> Post:
         {"type": "section", "fields": _facts(broadcast, showing, words)},
         *_progress(broadcast, words),
         section(_next_step(broadcast, showing, words), f"next:{broadcast.revision}"),
-        *_buttons(broadcast, words),
+        *_buttons(broadcast, showing, words),
     ]
-    return Post(summary(broadcast, words), blocks)
+    told = summary(broadcast, words)
+    return Post(told, blocks, [section(told), *_buttons(broadcast, showing, words)])
 
 
 def moved(broadcast: Broadcast, link: str | None, words: Words) -> Post:
@@ -298,9 +347,9 @@ def _facts(broadcast: Broadcast, showing: Showing, words: Words) -> list[dict[st
 
 
 def _size(broadcast: Broadcast, words: Words) -> str:
-    if broadcast.size is not None:
+    if broadcast.size is not None and broadcast.size != UNREADABLE:
         return words.count("{number} person", "{number} people", broadcast.size)
-    if broadcast.bound is not None:
+    if broadcast.bound is not None and broadcast.bound != UNREADABLE:
         return words("the vendor does not say; at most {bound}", bound=broadcast.bound)
     return words("the vendor does not say how many")
 
@@ -356,11 +405,13 @@ def _next_step(broadcast: Broadcast, showing: Showing, words: Words) -> str:
         case State.PENDING:
             missing = max(broadcast.quorum - len(showing.votes), 0)
             step = words.count(
-                "Needs {number} approval from {who}: press Approve, or react with :white_check_mark:.",
-                "Needs {number} approvals from {who}: press Approve, or react with :white_check_mark:.",
+                "Needs {number} approval from {who}: press Approve.",
+                "Needs {number} approvals from {who}: press Approve.",
                 missing,
                 who=mentions(broadcast.approvers),
             )
+            if showing.reaction and not broadcast.everyone:
+                step = f"{step} {words('Or react with :{reaction}:.', reaction=showing.reaction)}"
             return f"{step}\n{words('Approved so far by {who}', who=yes)}" if showing.votes else step
         case State.SCHEDULED:
             start = when(broadcast.due or 0, showing.zone or broadcast.zone)
@@ -373,6 +424,8 @@ def _next_step(broadcast: Broadcast, showing: Showing, words: Words) -> str:
             return words("It is going out now.") if releasing else words("Being prepared at the vendor.")
         case State.UNKNOWN:
             return words("It may have gone out, so it is not sent again. What happened?")
+        case State.SENT if broadcast.failure is not None:  # a person said so; the vendor has not
+            return words("It cannot be recalled.")
         case State.SENT:
             return words("The vendor accepted it. It cannot be recalled.")
         case _:
@@ -383,8 +436,13 @@ def _held(broadcast: Broadcast, showing: Showing, words: Words) -> str:
     why = words("Held: {why}.", why=words(HOLDS[broadcast.hold or Hold.LATE]))
     if broadcast.hold_until is not None:
         opens = when(broadcast.hold_until, showing.zone or broadcast.zone)
+        if showing.paused:
+            template = "All sending is paused too. It goes by itself once sending resumes, {opens_at} at the earliest."
+            return f"{why} {words(template, opens_at=opens)}"
         return f"{why} {words('It goes by itself {opens_at}.', opens_at=opens)}"
     asked = words("Send it now, re-plan it, or drop it.")
+    if broadcast.hold is Hold.HOURS:
+        asked = words("Re-plan it, or drop it.")
     if broadcast.expires_at is None:
         return f"{why} {asked}"
     ends = words("Without a decision it ends {end_at}.", end_at=when(broadcast.expires_at, broadcast.zone))
@@ -411,15 +469,16 @@ FOLLOW_UPS: Mapping[State, str] = {
 }
 
 
-def _buttons(broadcast: Broadcast, words: Words) -> list[Block]:
+def _buttons(broadcast: Broadcast, showing: Showing, words: Words) -> list[Block]:
     """The buttons are read from the table of transitions, so they cannot disagree with it.
 
     A follow-up is no transition: it is a new broadcast, that this one's text is put into the form for.
     """
-    possible = allowed(broadcast.state)
-    unwanted = Action.CANCEL if broadcast.in_undo_window else Action.STOP
-    shown = [action for action in BUTTONS if action in possible and action is not unwanted]
-    elements = [_button(action, broadcast, words) for action in shown]
+    possible = allowed(broadcast.state) - {Action.CANCEL if broadcast.in_undo_window else Action.STOP}
+    if broadcast.hold is Hold.HOURS:  # the hours would only hold it again
+        possible -= {Action.SEND_NOW}
+    shown = [action for action in BUTTONS if action in possible]
+    elements = [_button(action, broadcast, showing, words) for action in shown]
     if broadcast.state in FOLLOW_UPS:
         elements.append(_plain_button("follow_up", words(FOLLOW_UPS[broadcast.state]), broadcast))
     if not elements:
@@ -427,13 +486,19 @@ def _buttons(broadcast: Broadcast, words: Words) -> list[Block]:
     return [{"type": "actions", "block_id": f"actions:{broadcast.revision}", "elements": elements}]
 
 
-def _button(action: Action, broadcast: Broadcast, words: Words) -> dict[str, Any]:
+def _button(action: Action, broadcast: Broadcast, showing: Showing, words: Words) -> dict[str, Any]:
     label, style = BUTTONS[action]
     button = _plain_button(action, words(label), broadcast)
     if style:
         button["style"] = style
-    if action in (Action.APPROVE, Action.SEND_NOW, Action.MARK_NOT_SENT):
-        button["confirm"] = _confirm(action, broadcast, words)
+    question = _question(action, broadcast, showing, words)
+    if question is not None:
+        button["confirm"] = {
+            "title": plain(words(label)),
+            "text": plain(question[:300]),
+            "confirm": plain(words(label)[:30]),
+            "deny": plain(words("Go back")),
+        }
     return button
 
 
@@ -442,22 +507,69 @@ def _plain_button(name: str, label: str, broadcast: Broadcast) -> dict[str, Any]
     return {"type": "button", "action_id": f"broadcast.{name}", "text": plain(label), "value": value}
 
 
-def _confirm(action: Action, broadcast: Broadcast, words: Words) -> dict[str, Any]:
-    about = f"{broadcast.audience} — {_size(broadcast, words)}"
-    start = spelled(broadcast.send_at, broadcast.zone) if broadcast.send_at else words("right after approval")
-    question = words("{about}. Start: {start}. It cannot be recalled.", about=about, start=start)
-    if broadcast.everyone and action is Action.APPROVE:
-        question = words("ALL subscribers of the public group: {question}", question=question)
-    if broadcast.covers > 1 and action is Action.APPROVE:
-        question = words("{question} It is for {number} of them.", question=question, number=broadcast.covers)
-    if action is Action.MARK_NOT_SENT:
-        question = words("Are you sure that it did not go out? It ends as failed; nothing is sent again.")
-    return {
-        "title": plain(words(BUTTONS[action][0])),
-        "text": plain(question[:300]),
-        "confirm": plain(words(BUTTONS[action][0])[:30]),
-        "deny": plain(words("Go back")),
-    }
+def _question(action: Action, broadcast: Broadcast, showing: Showing, words: Words) -> str | None:
+    """What is asked once more before it is done: what will happen, to how many, and when; None where nothing is."""
+    match action:
+        case Action.APPROVE:
+            return _question_of_approval(broadcast, showing, words)
+        case Action.SEND_NOW:
+            return " ".join([_to_whom(broadcast, showing, words), *_recall(None, showing, words)])
+        case Action.MARK_SENT:
+            return words(
+                "Are you sure that it went out? It will count as sent, although the vendor has not confirmed it."
+            )
+        case Action.MARK_NOT_SENT:
+            return words("Are you sure that it did not go out? It ends as failed; nothing is sent again.")
+    return None
+
+
+def _question_of_approval(broadcast: Broadcast, showing: Showing, words: Words) -> str:
+    asked = [_to_whom(broadcast, showing, words)]
+    if broadcast.everyone:
+        asked.insert(0, words("This goes to ALL subscribers of the public group."))
+    if broadcast.covers > 1:
+        asked.append(words("Your approval is for {number} of them.", number=broadcast.covers))
+    missing = broadcast.quorum - len(showing.votes) - 1
+    if missing > 0:
+        asked.append(
+            words.count(
+                "After yours {number} more approval is needed.",
+                "After yours {number} more approvals are needed.",
+                missing,
+            )
+        )
+    zone = showing.zone or broadcast.zone
+    closed = isinstance(showing.verdict, HoldUntil | Refuse)
+    start = broadcast.send_at if not closed else showing.opens
+    if isinstance(showing.verdict, Refuse):
+        asked.append(
+            words("The hours for this audience do not allow its time, so it will wait until somebody re-plans it.")
+        )
+        return " ".join(asked)
+    if start is not None:
+        asked.append(words("It starts {start}.", start=spelled(start, zone)))
+    return " ".join([*asked, *_recall(start, showing, words)])
+
+
+def _to_whom(broadcast: Broadcast, showing: Showing, words: Words) -> str:
+    """`clients: 12 people.`, and in training that it is none."""
+    told = f"{broadcast.audience}: {_size(broadcast, words)}."
+    return f"{words('Training: nothing is really sent.')} {told}" if showing.training else told
+
+
+def _recall(start: Micros | None, showing: Showing, words: Words) -> Iterator[str]:
+    """Until when it can be stopped, and that it cannot afterwards."""
+    if showing.training:
+        return
+    if start is not None:
+        yield words("Until then it can be stopped; afterwards it cannot be recalled.")
+    elif showing.undo:
+        yield words(
+            "It starts {seconds} s later. Until then it can be stopped; afterwards it cannot be recalled.",
+            seconds=showing.undo,
+        )
+    else:
+        yield words("It starts at once and cannot be recalled.")
 
 
 # --- the thread ------------------------------------------------------------------------------------------------------
@@ -711,9 +823,13 @@ def usage(usage: str, typed: str, words: Words) -> Post:
 def draft_kept(broadcast: Broadcast, fix: str, words: Words) -> Post:
     """No card can stand where it was asked for: the draft waits, and the fix is named."""
     told = words("I kept your draft as *{id}*.", id=broadcast.id)
+    return with_draft(Post(f"{fix} {told}", [section(f"{fix}\n{told}")]), broadcast, words)
+
+
+def with_draft(post: Post, broadcast: Broadcast, words: Words) -> Post:
+    """A message with the text of a draft, and the button that opens it."""
     button = {**_plain_button("edit", words("Open the draft"), broadcast), "style": "primary"}
-    blocks = [section(f"{fix}\n{told}"), *literal(broadcast.typed), {"type": "actions", "elements": [button]}]
-    return Post(f"{fix} {told}", blocks)
+    return Post(post.text, [*post.blocks, *literal(broadcast.typed), {"type": "actions", "elements": [button]}])
 
 
 def listing(broadcasts: Sequence[Broadcast], stops: Sequence[str], words: Words) -> Post:
@@ -737,11 +853,7 @@ def details(
 ) -> Post:
     """The card without its buttons, and who did what."""
     shown = card(broadcast, showing, words)
-    steps = [
-        f"{when(row['at'], broadcast.zone)} · {_actor(row['actor'])} · {row['action']}"
-        + (f" → {row['after']}" if row["after"] and row["after"] != row["before"] else "")
-        for row in list(history)[-15:]
-    ]
+    steps = [_step(row, broadcast, words) for row in list(history)[-15:]]
     blocks = [block for block in shown.blocks if block["type"] != "actions"]
     blocks.append(section(f"*{words('History')}*\n" + "\n".join(steps)))
     if link:
@@ -749,8 +861,27 @@ def details(
     return Post(shown.text, blocks)
 
 
-def _actor(actor: str) -> str:
-    return mentions([actor]) if re.fullmatch(r"[UW][A-Z0-9]+", actor) else quote(actor)
+def _step(row: Mapping[str, Any], broadcast: Broadcast, words: Words) -> str:
+    """A line of the history: when, who, what, and where it led."""
+    told = f"{when(row['at'], broadcast.zone)} · {_actor(row['actor'], words)} · {_deed(row['action'], words)}"
+    if not row["after"] or row["after"] == row["before"]:
+        return told
+    after = words(BADGES[State(row["after"])]) if row["after"] in tuple(State) else row["after"]
+    return f"{told} → {after}"
+
+
+def _deed(action: str, words: Words) -> str:
+    """What was done, as people read it; what a newer version did stays its word."""
+    refused = action.endswith("_refused")
+    name = action.removesuffix("_refused")
+    told = words(DEEDS[name]) if name in DEEDS else quote(name)
+    return f"{told} ({words('not allowed')})" if refused else told
+
+
+def _actor(actor: str, words: Words) -> str:
+    if re.fullmatch(r"[UW][A-Z0-9]+", actor):
+        return mentions([actor])
+    return words(ACTORS[actor]) if actor in ACTORS else quote(actor)
 
 
 def help_text(usages: Iterable[tuple[str, str]], words: Words) -> Post:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import pytest
 
-from providers.base import Audience, AudienceKind, Message, Provider, ProviderError, Purpose
+from providers.base import Answer, Audience, AudienceKind, Message, Provider, ProviderError, Purpose
 from providers.http import Http
 from providers.registry import providers
 from sandbox.server import Sandbox
@@ -87,3 +88,57 @@ async def outcome(provider: Provider, sent: Message) -> tuple[str, Any]:
         return "ids", (await provider.release(sent, staged)).ids
     except ProviderError as error:
         return type(error).__name__, str(error)
+
+
+# --- without a socket ------------------------------------------------------------------------------------------------
+
+
+def told(status: int, body: object = b"", content: str = "application/json") -> Answer:
+    """An answer: bytes and text as they are, anything else as JSON."""
+    if isinstance(body, str):
+        body = body.encode()
+    return Answer(status, {"content-type": content}, body if isinstance(body, bytes) else json.dumps(body).encode())
+
+
+TOKEN = {"accessToken": "t", "endpointUrl": "https://kms.kaiza.la/", "accessTokenExpiry": 9e15}
+
+
+class Said:
+    """A transport that answers by the last word of the path, and else as `others` says; a ProviderError is raised.
+
+    The real one is tried elsewhere; this one is for long tables of answers.
+    """
+
+    def __init__(self, others: Answer, answers: Mapping[str, Any]) -> None:
+        self.others, self.answers = others, {"accessToken": told(200, TOKEN), **answers}
+        self.asked: list[str] = []
+
+    async def call(self, method: str, url: str, *, query: Mapping[str, str | int] | None = None, **_: Any) -> Answer:
+        step = url.rsplit("/", 1)[-1]
+        self.asked.append(step)
+        found = self.answers.get(step, self.others)
+        answer = found(dict(query or {})) if callable(found) else found
+        if isinstance(answer, Exception):
+            raise answer
+        assert isinstance(answer, Answer)
+        return answer
+
+
+def offline(vendor: str, others: Answer | None = None, *, settings: Any = None, **answers: Any) -> Provider:
+    """An adapter over `Said`: `send=told(200, …)` is what the last step of Octopush answers."""
+    kind = providers()[vendor]
+    raw = {"provider": vendor, "base_url": "https://vendor.example", **ACCOUNTS[vendor], **(settings or {})}
+    return kind("here", kind.Settings.model_validate(raw), Said(others or told(404), answers), Drawer())
+
+
+def asked(provider: Provider) -> list[str]:
+    assert isinstance(provider.transport, Said)
+    return provider.transport.asked
+
+
+async def became(work: Any) -> tuple[str, Any]:
+    """("ok", what it gave) or the error's class and the error."""
+    try:
+        return "ok", await work
+    except ProviderError as error:
+        return type(error).__name__, error

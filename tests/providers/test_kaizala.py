@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from providers.base import Audience, AudienceKind, ProviderError
+from providers.base import Answer, Audience, AudienceKind, ProviderError
+from providers.reading import UNREADABLE
 from sandbox.server import Sandbox
-from tests.providers.conftest import STAFF, Adapter, message, outcome
+from tests.providers.conftest import STAFF, TOKEN, Adapter, asked, became, message, offline, outcome, told
 
 FANS = "2b2a2c3d-0000-4000-8000-00000000c0de@2"
 
@@ -85,6 +86,22 @@ ANSWERS: dict[str, tuple[dict[str, Any], str]] = {
     "an empty reference": ({"status": 200, "body": '{"referenceId": ""}'}, "Uncertain"),
     "a number for one": ({"status": 200, "body": '{"referenceId": 7}'}, "Uncertain"),
     "201 and a reference": ({"status": 201, "body": '{"referenceId": "r-1"}'}, "ids"),
+    "a reference and an empty error": ({"body": '{"referenceId": " r-1", "errorCode": ""}'}, "ids"),
+    "a reference and no error": ({"body": '{"referenceId": "r-1", "errorCode": null}'}, "ids"),
+    "a reference and an error of zero": ({"body": '{"referenceId": "r-1", "errorCode": 0}'}, "ids"),
+    "a reference and an error of None": ({"body": '{"referenceId": "r-1", "errorCode": "None"}'}, "ids"),
+    "a reference in Latin-1": ({"body": '{"referenceId": "r-1", "x": "é"}', "encoding": "latin-1"}, "ids"),
+    "a reference and an error": ({"body": '{"referenceId": "r-1", "errorCode": "X"}'}, "Uncertain"),
+    "a reference and an error of another type": ({"body": '{"referenceId": "r-1", "errorCode": ["X"]}'}, "Uncertain"),
+    "an empty error": ({"body": '{"errorCode": ""}'}, "Uncertain"),
+    "an error of null": ({"body": '{"errorCode": null}'}, "Uncertain"),
+    "an error of zeros": ({"body": '{"errorCode": "0"}'}, "Uncertain"),
+    "an error of another type": ({"body": '{"errorCode": {"a": 1}}'}, "Uncertain"),
+    "an error code that is a number": ({"status": 202, "body": '{"errorCode": 17}'}, "Refused"),
+    "an error beside an empty reference": ({"body": '{"errorCode": "X", "referenceId": ""}'}, "Refused"),
+    "a reference of null as a text": ({"body": '{"referenceId": "null"}'}, "Uncertain"),
+    "a reference that does not print": ({"body": '{"referenceId": "r\\u0000"}'}, "Uncertain"),
+    "a reference that is too long": ({"body": '{"referenceId": "' + 256 * "r" + '"}'}, "Uncertain"),
 }
 
 
@@ -123,3 +140,217 @@ async def test_dead_credentials_name_the_setting(sandbox: Sandbox, adapter: Adap
 async def test_groups_are_found_with_their_sizes(sandbox: Sandbox, adapter: Adapter) -> None:
     found = await adapter("kaizala").audiences()
     assert {(group.id, group.name, group.size) for group in found} == {(STAFF, "Staff", 12), (FANS, "Fans", 250)}
+
+
+FANS_GROUP = Audience(AudienceKind.GROUP, FANS)
+SIZES: dict[str, tuple[dict[str, Any], int]] = {
+    "as documented": ({"userCount": 250}, 250),
+    "as a text": ({"userCount": "250"}, 250),
+    "in groups": ({"userCount": "1,00,000"}, 100_000),
+    "a float": ({"userCount": 250.0}, 250),
+    "missing": ({}, UNREADABLE),
+    "null": ({"userCount": None}, UNREADABLE),
+    "a yes": ({"userCount": True}, UNREADABLE),
+    "below nobody": ({"userCount": -1}, UNREADABLE),
+    "a list": ({"userCount": [250]}, UNREADABLE),
+}
+
+
+@pytest.mark.parametrize("case", SIZES)
+async def test_a_group_is_as_large_as_it_says_and_else_larger_than_every_bound(case: str) -> None:
+    """C3: `userCount` is documented, so one that is missing or broken lets nothing pass."""
+    entry, size = SIZES[case]
+    answer = told(200, {"groups": [{"groupId": FANS.upper(), "groupName": "Fans", **entry}]})
+    found = await offline("kaizala", answer).size(FANS_GROUP)
+    assert found is not None
+    assert found.size == size
+
+
+@pytest.mark.parametrize("groups", [[], [{"groupId": STAFF, "userCount": 3}], [{}, None, 5], [{"userCount": 3}]])
+async def test_a_group_that_the_answer_leaves_out_is_larger_than_every_bound(groups: Any) -> None:
+    found = await offline("kaizala", told(200, {"groups": groups})).size(FANS_GROUP)
+    assert found is not None
+    assert (found.id, found.size) == (FANS, UNREADABLE)
+    some = Audience(AudienceKind.GROUP, FANS, subscribers=("+911", "+912"))
+    found = await offline("kaizala", told(200, {"groups": groups})).size(some)
+    assert found is not None
+    assert found.size == 2
+
+
+GROUPS: dict[str, tuple[Answer, str]] = {
+    "a page": (told(200, "<html>"), "Unavailable"),
+    "no groups": (told(200, {}), "Unavailable"),
+    "groups of null": (told(200, {"groups": None}), "Unavailable"),
+    "a list": (told(200, [{"groupId": FANS}]), "Unavailable"),
+    "an error": (told(200, {"errorCode": "Oops"}), "Unavailable"),
+    "groups and an error": (told(200, {"groups": [], "errorCode": "Oops"}), "Unavailable"),
+    "groups and an empty error": (told(200, {"groups": [], "errorCode": ""}), "ok"),
+    "a server's trouble": (told(500), "Unavailable"),
+    "too fast": (told(429), "Throttled"),
+    "no right": (told(403), "Refused"),
+}
+
+
+@pytest.mark.parametrize("case", GROUPS)
+async def test_groups_are_told_where_the_answer_holds_groups(case: str) -> None:
+    answer, kind = GROUPS[case]
+    assert (await became(offline("kaizala", answer).audiences()))[0] == kind
+
+
+async def test_a_group_that_cannot_be_read_is_left_out_of_the_groups() -> None:
+    entries = [{"groupId": " g1 ", "groupName": None}, None, {"groupName": "x"}, {"groupId": ["g"]}, {"groupId": "g2"}]
+    found = await offline("kaizala", told(200, {"groups": entries})).audiences()
+    assert [group.id for group in found] == ["g1", "g2"]
+
+
+@pytest.mark.parametrize("null", [None, "", "null"])
+async def test_what_a_group_does_not_say_of_itself_forbids_nothing(null: Any) -> None:
+    everyone = Audience(AudienceKind.GROUP, FANS, everyone=True)
+    entry = {"groupId": FANS, "userCount": 250, "groupType": null, "callerRole": null}
+    assert (await became(offline("kaizala", told(200, {"groups": [entry]})).size(everyone)))[0] == "ok"
+    entry |= {"groupType": " connectgroup", "callerRole": "Member"}
+    assert (await became(offline("kaizala", told(200, {"groups": [entry]})).size(everyone)))[0] == "Refused"
+
+
+async def test_a_group_stands_in_a_refusal_as_it_is_configured() -> None:
+    """C41: not percent-encoded, as it stands in the address."""
+    gone = told(404, {"errorCode": "GroupNotFound"})
+    for call in (offline("kaizala", gone).size(FANS_GROUP), offline("kaizala", gone).release(message("kaizala"), None)):
+        kind, what = await became(call)
+        assert (kind, what.code) == ("Refused", "GroupNotFound")
+        assert str(what) in (f"Kaizala does not know the group {id}." for id in (FANS, STAFF))
+
+
+@pytest.mark.parametrize(("body", "code"), [({}, "403"), ({"errorCode": ""}, "403"), ({"errorCode": " E7 "}, "E7")])
+async def test_the_vendors_own_code_is_told_else_the_status(body: Any, code: str) -> None:
+    kind, what = await became(offline("kaizala", told(403, body)).release(message("kaizala"), None))
+    assert (kind, what.code) == ("Refused", code)
+
+
+# --- where a token may go --------------------------------------------------------------------------------------------
+
+OWN = "https://kaizala.example:8443/v1"
+PLACES: dict[str, bool] = {
+    "https://kms.kaiza.la/": True,
+    "https://KMS2.Kaiza.LA": True,
+    "https://inc-000.KaizalaMessaging.osi.office.net": True,
+    "https://kms.kaiza.la:443/v1/groups/x": True,
+    "https://kaizala.example:8443/": True,
+    "https://kaizala.example:8443/under/v1/groups": True,
+    "HTTPS://kaizala.example:8443": True,
+    "http://kms.kaiza.la/": False,
+    "https://kms.kaiza.la:8443/": False,
+    "https://kms.kaiza.la:0/": False,
+    "https://kaizala.example/": False,
+    "https://kaizala.example:443/": False,
+    "https://kaizala.example:9443/": False,
+    "http://kaizala.example:8443/": False,
+    "https://user@kms.kaiza.la/": False,
+    "https://user:word@kaizala.example:8443/": False,
+    "https://kms.kaiza.la@evil.example/": False,
+    "https://evil.example/.kaiza.la": False,
+    "https://evil.example#.kaiza.la": False,
+    "https://evil.example\\.kaiza.la/": False,
+    "https://evilkaiza.la/": False,
+    "https://kms.kaiza.la.evil.example/": False,
+    "https://kms.kaiza.la:99999/": False,
+    "https://kms.kaiza.la:x/": False,
+    "https://[kms.kaiza.la/": False,
+    "ftp://kms.kaiza.la/": False,
+    "//kms.kaiza.la/": False,
+    "/v1/groups": False,
+    "kms.kaiza.la": False,
+    "": False,
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_moved_endpoint_is_followed_to_the_vendors_or_the_accounts_own_origin_alone(place: str) -> None:
+    """C40: host, port and scheme; another port of the same host is another place."""
+    sent: list[str] = []
+
+    def messages(_: Any) -> Answer:
+        sent.append("sent")
+        return told(200, {"referenceId": "r-1"}) if len(sent) == 2 else Answer(308, {"location": place}, b"")
+
+    provider = offline("kaizala", settings={"base_url": OWN}, messages=messages)
+    kind, what = await became(provider.release(message("kaizala"), None))
+    assert kind == ("ok" if PLACES[place] else "Uncertain"), what
+    assert len(sent) == (2 if PLACES[place] else 1)
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_a_token_goes_to_the_vendors_or_the_accounts_own_origin_alone(place: str) -> None:
+    """C40: the endpoint that comes with a token is measured alike."""
+    answers = {"accessToken": told(200, {**TOKEN, "endpointUrl": place}), "messages": told(200, {"referenceId": "r"})}
+    provider = offline("kaizala", settings={"base_url": OWN}, **answers)
+    kind, _ = await became(provider.release(message("kaizala"), None))
+    assert kind == ("ok" if PLACES[place] else "Unavailable")
+    assert ("messages" in asked(provider)) is PLACES[place]
+
+
+async def test_an_account_over_plain_http_may_stay_where_it_is_and_nowhere_else() -> None:
+    def sent_to(place: str) -> Any:
+        answers = {
+            "accessToken": told(200, {**TOKEN, "endpointUrl": place}),
+            "messages": told(200, {"referenceId": "r"}),
+        }
+        provider = offline("kaizala", settings={"base_url": "http://127.0.0.1:8055/kaizala/v1"}, **answers)
+        return became(provider.release(message("kaizala"), None))
+
+    assert (await sent_to("http://127.0.0.1:8055/kaizala/"))[0] == "ok"
+    assert (await sent_to("http://127.0.0.1:8056/kaizala/"))[0] == "Unavailable"
+    assert (await sent_to("http://kms.kaiza.la/"))[0] == "Unavailable"
+
+
+TOKENS: dict[str, tuple[Answer, str]] = {
+    "as documented": (told(200, TOKEN), "ok"),
+    "an empty error": (told(200, {**TOKEN, "errorCode": ""}), "ok"),
+    "an expiry as a text": (told(200, {**TOKEN, "accessTokenExpiry": "1900000000000"}), "ok"),
+    "no expiry": (told(200, {name: value for name, value in TOKEN.items() if name != "accessTokenExpiry"}), "ok"),
+    "an expiry of null": (told(200, {**TOKEN, "accessTokenExpiry": None}), "ok"),
+    "an expiry beyond all numbers": (told(200, {**TOKEN, "accessTokenExpiry": 10**400}), "ok"),
+    "in Latin-1": (told(200, json.dumps({**TOKEN, "x": "é"}, ensure_ascii=False).encode("latin-1")), "ok"),
+    "an error": (told(200, {"errorCode": "AuthenticationFailed"}), "Refused"),
+    "an error and an empty token": (told(200, {"errorCode": "X", "accessToken": ""}), "Refused"),
+    "a token and an error": (told(200, {**TOKEN, "errorCode": "X"}), "Unavailable"),
+    "no token": (told(200, {**TOKEN, "accessToken": None}), "Unavailable"),
+    "a token of null as a text": (told(200, {**TOKEN, "accessToken": "null"}), "Unavailable"),
+    "a token of another type": (told(200, {**TOKEN, "accessToken": 17}), "Unavailable"),
+    "a token of two lines": (told(200, {**TOKEN, "accessToken": "a\r\nb: c"}), "Unavailable"),
+    "a token that no header holds": (told(200, {**TOKEN, "accessToken": "tökén"}), "Unavailable"),
+    "no place": (told(200, {**TOKEN, "endpointUrl": None}), "Unavailable"),
+    "a place of another type": (told(200, {**TOKEN, "endpointUrl": ["https://kms.kaiza.la"]}), "Unavailable"),
+    "a list": (told(200, [TOKEN]), "Unavailable"),
+    "a page": (told(200, "<html>"), "Unavailable"),
+    "no content": (told(204), "Unavailable"),
+    "no key": (told(401, {"errorCode": "AuthenticationFailed"}), "Refused"),
+    "too fast": (told(429), "Throttled"),
+}
+
+
+@pytest.mark.parametrize("case", TOKENS)
+async def test_a_token_is_one_where_the_answer_holds_it_and_its_place(case: str) -> None:
+    answer, kind = TOKENS[case]
+    became_kind, what = await became(offline("kaizala", accessToken=answer).check())
+    assert became_kind == kind
+    if kind == "Refused":
+        assert what.setting == "refresh_token"
+
+
+async def test_a_token_without_a_readable_end_serves_one_call() -> None:
+    answers = {
+        "accessToken": told(200, {**TOKEN, "accessTokenExpiry": "soon"}),
+        "messages": told(200, {"referenceId": "r"}),
+    }
+    provider = offline("kaizala", **answers)
+    for _ in range(2):
+        assert (await became(provider.release(message("kaizala"), None)))[0] == "ok"
+    assert asked(provider) == ["accessToken", "messages"] * 2
+
+
+@pytest.mark.parametrize("rotated", [None, "", " ", "null", True, 17, ["x"], "a\nb"])
+async def test_only_a_refresh_token_is_kept_as_one(rotated: Any) -> None:
+    provider = offline("kaizala", accessToken=told(200, {**TOKEN, "refreshToken": rotated}))
+    await provider.check()
+    assert await provider.vault.load("refresh_token") is None

@@ -1,0 +1,104 @@
+"""Why a broadcast may not go right now: each reason is asked before it is claimed, and again before it is released."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from bot import store
+from bot.accounts import Account
+from bot.broadcast import SECOND, Broadcast, Hold, Micros, Sentence, micros, moment
+from bot.hours import HoldUntil, Policy, Refuse, decide
+from bot.settings import Settings
+from providers.base import Purpose
+
+HOUR = 3600 * SECOND
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Why a broadcast may not go right now, and until when that holds by itself."""
+
+    hold: Hold
+    sentence: Sentence
+    until: Micros | None = None
+    ask: tuple[str, ...] = ()  # who else decides, beside the requester
+
+
+@dataclass(frozen=True)
+class Gates:
+    """Everything that may stand in the way of a broadcast that was approved."""
+
+    settings: Settings
+    accounts: Mapping[str, Account]
+    policies: Mapping[str, Policy]
+
+    def closed(
+        self, connection: Connection, row: Broadcast, now: Micros, *, doubtful: tuple[Micros, Micros] = (0, 0)
+    ) -> Gate | None:
+        """What forbids sending this at this instant, if anything. `doubtful`: the instants that a jump of this
+        machine's clock passed over."""
+        if row.mode != self.settings.mode:
+            return _other_mode(row)
+        provider = self.accounts.get(row.account)
+        if provider is not None and provider.name != row.provider:
+            template = (
+                "The account {account} belongs to {vendor} now, and that is not what was approved. "
+                "Put it back, then send this, or drop it."
+            )
+            return Gate(Hold.BLOCKED, Sentence(template, {"account": row.account, "vendor": provider.title}))
+        if store.paused(connection, row.workspace):
+            return Gate(Hold.PAUSED, Sentence("Sending is paused. It waits until an admin resumes it."))
+        if row.start_at is not None and now - row.start_at > micros(self.settings.grace):
+            template = "It should have started {start_at}. Send it now, re-plan it, or drop it?"
+            return Gate(Hold.LATE, Sentence(template, {"start_at": row.start_at}))
+        if row.due is not None and doubtful[0] < row.due <= doubtful[1]:
+            template = (
+                "The clock of this machine jumped over {start_at}, so it may be too early or too late. "
+                "Send it now, re-plan it, or drop it?"
+            )
+            return Gate(Hold.LATE, Sentence(template, {"start_at": row.due}))
+        if store.released_since(connection, row.workspace, now - HOUR) >= self.settings.hourly_cap:
+            values_cap: dict[str, str | int | Sentence] = {"cap": self.settings.hourly_cap}
+            return Gate(
+                Hold.CAP,
+                Sentence("The cap of {cap} sends an hour is reached. Let it go later, or drop it.", values_cap),
+                ask=self.settings.admins,
+            )
+        return self._hours_gate(row, now)
+
+    def _hours_gate(self, row: Broadcast, now: Micros) -> Gate | None:
+        if row.policy is None:
+            return _unruled() if row.purpose is Purpose.MARKETING else None
+        rules = self.policies.get(row.policy)
+        if rules is None:
+            template = "The bot's settings have no policy {policy}. Put it back, then send this, or drop it."
+            return Gate(Hold.BLOCKED, Sentence(template, {"policy": row.policy}))
+        verdict = decide(rules, row.purpose, moment(now))
+        if isinstance(verdict, HoldUntil):
+            opens = int(verdict.instant.timestamp()) * SECOND
+            template = "Outside the hours for this audience ({policy}). It goes by itself {opens_at}."
+            values: dict[str, str | int | Sentence] = {"policy": row.policy, "opens_at": opens}
+            return Gate(Hold.HOURS, Sentence(template, values), opens)
+        if isinstance(verdict, Refuse):
+            template = "The policy {policy} does not let it go at this hour. Re-plan it, or drop it."
+            return Gate(Hold.HOURS, Sentence(template, {"policy": row.policy}))
+        return None
+
+
+def _other_mode(row: Broadcast) -> Gate:
+    """The mode is part of what was approved, and decides which vendor would get it."""
+    template = "It is a training send, and the bot sends for real now. Drop it, and ask for it again."
+    if row.mode != "training":
+        template = (
+            "It is to be sent for real, and the bot is in training now. Send it once it is live again, or drop it."
+        )
+    return Gate(Hold.BLOCKED, Sentence(template))
+
+
+def _unruled() -> Gate:
+    """Marketing without hours is refused when it is asked for, so this row is not as it was."""
+    template = "Marketing without a policy of sending hours does not go. Drop it, and ask anew."
+    return Gate(Hold.BLOCKED, Sentence(template))

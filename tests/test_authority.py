@@ -1,0 +1,373 @@
+"""Who may do what, by what Slack tells of them at that moment; what it does not tell makes nobody anything."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bot import store
+from bot.app import Bot
+from bot.broadcast import State
+from bot.policy import Membership, membership_of
+from bot.schedule import Kind
+from bot.settings import SettingsError, parse
+from bot.slack import answers
+from sandbox.server import Sandbox
+from sandbox.world import Channel, Json
+from tests.ground import StartBot, all_of, newest
+from tests.test_story import HERE, card, thread_text
+from tests.test_trouble import approved, ask, filled, settled
+
+FULL = {"team_id": "T1", "deleted": False, "is_bot": False, "is_restricted": False, "is_ultra_restricted": False}
+GRID = {**FULL, "team_id": "E1"}
+
+STANDINGS: dict[str, tuple[dict[str, Any], Membership]] = {
+    "a full member": (FULL, Membership.MEMBER),
+    "a member of ours on the grid": ({**GRID, "enterprise_user": {"teams": ["T2", "T1"]}}, Membership.MEMBER),
+    "a member whose home is elsewhere": (
+        {**FULL, "team_id": "T2", "enterprise_user": {"teams": ["T1"]}},
+        Membership.MEMBER,
+    ),
+    "of another workspace": ({**FULL, "team_id": "T2"}, Membership.DOUBTFUL),
+    "no workspace told, another on the grid": (
+        {name: value for name, value in FULL.items() if name != "team_id"} | {"enterprise_user": {"teams": ["T0"]}},
+        Membership.DOUBTFUL,
+    ),
+    "no workspace told": ({name: value for name, value in FULL.items() if name != "team_id"}, Membership.DOUBTFUL),
+    "nothing told": ({}, Membership.DOUBTFUL),
+    "a guest": ({**FULL, "is_restricted": True}, Membership.OUTSIDER),
+    "a single-channel guest": ({**FULL, "is_ultra_restricted": True}, Membership.OUTSIDER),
+    "a bot": ({**FULL, "is_bot": True}, Membership.OUTSIDER),
+    "somebody who was deactivated": ({"team_id": "T1", "deleted": True}, Membership.OUTSIDER),
+    "a stranger": ({**FULL, "is_stranger": True}, Membership.OUTSIDER),
+    "a guest as text": ({**FULL, "is_restricted": "true"}, Membership.DOUBTFUL),
+    "no word of guests": ({**FULL, "is_restricted": None}, Membership.DOUBTFUL),
+    "a stranger as text": ({**FULL, "is_stranger": "yes"}, Membership.DOUBTFUL),
+    "teams that are no list": ({**GRID, "enterprise_user": {"teams": "T1"}}, Membership.DOUBTFUL),
+    "a grid that is no table": ({**GRID, "enterprise_user": ["T1"]}, Membership.DOUBTFUL),
+}
+
+
+@pytest.mark.parametrize("who", STANDINGS)
+def test_a_member_is_who_slack_says_is_one(who: str) -> None:
+    profile, expected = STANDINGS[who]
+    assert membership_of(profile, "T1") is expected
+    assert membership_of(profile, "") is not Membership.MEMBER
+
+
+def without(*names: str, **more: Any) -> Callable[[Json], Json]:
+    return lambda shown: {name: value for name, value in shown.items() if name not in names} | more
+
+
+async def test_nobody_whose_workspace_is_not_told_sends_anything(sandbox: Sandbox, bot: Bot) -> None:
+    """C6: a profile without `team_id`, and another workspace on the grid."""
+    sandbox.world.retold["U0CLEO"] = without("team_id", enterprise_user={"teams": ["T0OTHER"]})
+    assert "Only full members" in await ask(sandbox, "send clients transactional Votre commande est prête")
+    assert await all_of(bot) == []
+
+
+async def test_a_member_on_the_grid_may_ask(sandbox: Sandbox, bot: Bot) -> None:
+    """C23: the home workspace is another one of ours."""
+    sandbox.world.retold["U0CLEO"] = without(team_id="T0OTHER", enterprise_user={"teams": ["T0OTHER", "T0BELL"]})
+    assert "waits in" in await ask(sandbox, "send clients marketing Soldes")
+
+
+async def test_who_became_a_guest_a_moment_ago_approves_nothing(sandbox: Sandbox, bot: Bot) -> None:
+    """C7: by button and by reaction."""
+    await ask(sandbox, "list", user="U0ANA")  # known as a member
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    sandbox.world.people["U0ANA"].guest = True
+    await asyncio.sleep(3.1)
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    await sandbox.acting.react("U0ANA", HERE, posted["ts"], "white_check_mark")
+    await sandbox.until(lambda: "Only full members" in str(sandbox.acting.ephemerals("U0ANA")))
+    assert (await newest(bot)).state is State.PENDING
+
+
+@pytest.mark.parametrize("line", ["list", "audiences", "show B2345AB", "schedules", "reminders", "template list", ""])
+async def test_a_guest_is_shown_nothing(sandbox: Sandbox, bot: Bot, line: str) -> None:
+    """C38."""
+    assert "Only full members" in await ask(sandbox, line, user="U0GUS")
+    assert sandbox.acting.views("U0GUS") == []
+
+
+async def test_a_draft_is_its_writers_alone(sandbox: Sandbox, bot: Bot) -> None:
+    """C38."""
+    direct = sandbox.world.direct("U0CLEO").id
+    await ask(sandbox, "send clients marketing Secret plans", channel=direct)
+    row = await newest(bot)
+    assert row.state is State.DRAFT
+    assert row.id in await ask(sandbox, "list")
+    assert row.id not in await ask(sandbox, "list", user="U0ANA")
+    assert "There is no broadcast" in await ask(sandbox, f"show {row.id}", user="U0ANA")
+    assert "Secret plans" in str(sandbox.acting.ephemerals("U0CLEO"))
+    assert "Secret plans" not in str(sandbox.acting.ephemerals("U0ANA"))
+
+
+async def test_in_a_private_channel_without_an_approver_the_draft_is_kept_and_the_fix_named(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    """C24: nobody could press Approve there."""
+    sandbox.world.channels["C0PRIVATE"] = Channel(
+        "C0PRIVATE", "plans", ["U0CLEO", sandbox.world.bot_user], private=True
+    )
+    told = await ask(sandbox, "send clients marketing Soldes", channel="C0PRIVATE")
+    assert "This channel is private" in told
+    assert (await newest(bot)).state is State.DRAFT
+    sandbox.world.channels["C0PRIVATE"].members.append("U0ANA")
+    bot.people.forget()
+    assert "waits in" in await ask(sandbox, "send clients marketing Soldes encore", channel="C0PRIVATE")
+
+
+async def test_where_no_approver_is_left_marketing_is_refused_at_once(sandbox: Sandbox, start_bot: StartBot) -> None:
+    """C24: the settings name people who were deactivated, or are guests by now."""
+    bot = await start_bot(sandbox, approval__approvers=["U0ANA", "U0BEN", "U0NOBODY"])
+    sandbox.world.people["U0ANA"].deleted, sandbox.world.people["U0BEN"].guest = True, True
+    assert "there are only 0 people who can give one" in await ask(sandbox, "send clients marketing Soldes")
+    assert await all_of(bot) == []
+
+
+CHANNELS: dict[str, Callable[[Json], Json]] = {
+    "membership is not told": without("is_member"),
+    "membership is a word": without(is_member="true"),
+    "shared is not told": without("is_ext_shared"),
+    "about to be shared": without(is_pending_ext_shared=True),
+    "shared": without(is_ext_shared=True),
+    "archived is a word": without(is_archived="yes"),
+    "nothing is told": lambda _: {},
+}
+
+
+@pytest.mark.parametrize("what", CHANNELS)
+async def test_where_slack_does_not_tell_what_a_channel_is_no_card_stands(
+    sandbox: Sandbox, bot: Bot, what: str
+) -> None:
+    sandbox.world.retold[HERE] = CHANNELS[what]
+    await ask(sandbox, "send clients marketing Soldes")
+    await asyncio.sleep(0.5)
+    assert sandbox.acting.messages(HERE) == []
+    assert {row.state for row in await all_of(bot)} <= {State.DRAFT}
+
+
+async def test_a_channel_that_may_not_be_posted_in_gives_the_draft_back_with_its_button(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    """C9: the card would reach the requester alone, who may not approve it."""
+    sandbox.faults.add("chat.postMessage", "error", error="restricted_action")
+    await ask(sandbox, "send clients marketing Soldes demain")
+    direct = sandbox.world.direct("U0CLEO").id
+    await sandbox.until(lambda: "Slack does not let me post" in str(sandbox.acting.messages(direct)))
+    (told,) = sandbox.acting.messages(direct)
+    assert "broadcast.approve" not in json.dumps(told["blocks"])
+    row = await newest(bot)
+    assert (row.state, row.typed) == (State.DRAFT, "Soldes demain")
+    await sandbox.acting.click("U0CLEO", direct, told["ts"], "broadcast.edit")
+    (form,) = sandbox.acting.views("U0CLEO")
+    assert "Soldes demain" in json.dumps(form)
+    assert await sandbox.acting.submit("U0CLEO", form["id"], filled("clients", "Soldes demain")) == {}
+    await settled(bot, State.PENDING)
+    await card(sandbox)
+
+
+@pytest.mark.parametrize("error", ["some_new_error", "is_archived", "not_in_channel", "no_permission"])
+async def test_what_nobody_could_approve_where_it_would_stand_comes_back_as_a_draft(
+    sandbox: Sandbox, bot: Bot, monkeypatch: pytest.MonkeyPatch, error: str
+) -> None:
+    monkeypatch.setattr("bot.troubles.FIRST_PAUSE", 0.1)
+    sandbox.faults.add("chat.postMessage", "error", times=1 if error != "some_new_error" else 6, error=error)
+    await ask(sandbox, "send clients marketing Soldes demain")
+    await settled(bot, State.DRAFT, timeout=20)
+    direct = sandbox.world.direct("U0CLEO").id
+    await sandbox.until(lambda: "Open the draft" in str(sandbox.acting.messages(direct)))
+
+
+@pytest.mark.parametrize("error", ["cant_update_message", "edit_window_closed", "something_new"])
+async def test_an_unknown_outcome_asks_on_a_new_card_where_the_old_one_cannot_be_changed(
+    sandbox: Sandbox, bot: Bot, error: str
+) -> None:
+    """C8: a word of Slack's that no list names is no "drawn"."""
+    sandbox.vendors.faults.add("encom.release", "reset", accept=True)
+    posted = await approved(sandbox)
+    sandbox.faults.add("chat.update", "error", times=50, error=error)
+    await settled(bot, State.UNKNOWN)
+
+    def asks() -> list[Json]:
+        return [m for m in sandbox.acting.messages(HERE) if "broadcast.mark_sent" in json.dumps(m["blocks"])]
+
+    await sandbox.until(asks)
+    assert asks()[0]["ts"] != posted["ts"]
+    await sandbox.acting.click("U0CLEO", HERE, asks()[0]["ts"], "broadcast.mark_sent")
+    await settled(bot, State.SENT)
+
+
+async def test_a_request_in_a_channel_that_became_shared_goes_back_to_its_writer(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Our secret plan")
+    posted = await card(sandbox)
+    sandbox.world.channels[HERE].shared = True
+    bot.people.forget()
+    row = await newest(bot)
+    await bot.workflow.learn_size("T0BELL", row.id, 7)
+    await settled(bot, State.DRAFT)
+    await sandbox.until(lambda: "Our secret plan" not in str(sandbox.acting.messages(HERE)))
+    assert posted["ts"] in str(sandbox.acting.messages(HERE))
+    direct = sandbox.world.direct("U0CLEO").id
+    await sandbox.until(lambda: "shared with another company" in str(sandbox.acting.messages(direct)))
+
+
+# --- reactions -------------------------------------------------------------------------------------------------------
+
+
+async def test_an_approval_stands_while_one_of_its_signs_does(sandbox: Sandbox, start_bot: StartBot) -> None:
+    """C29: two reactions by one person, taken away one after the other."""
+    bot = await start_bot(sandbox, approval__undo="60s")
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    for name in ("white_check_mark", "+1::skin-tone-3"):
+        await sandbox.acting.react("U0ANA", HERE, posted["ts"], name)
+    await settled(bot, State.SCHEDULED)
+    await sandbox.acting.unreact("U0ANA", HERE, posted["ts"], "white_check_mark")
+    assert (await newest(bot)).state is State.SCHEDULED
+    await sandbox.acting.unreact("U0ANA", HERE, posted["ts"], "+1::skin-tone-3")
+    await settled(bot, State.PENDING)
+
+
+async def test_a_pressed_approval_outlives_an_older_reaction(sandbox: Sandbox, start_bot: StartBot) -> None:
+    """C29: with two needed, so that the card still has its button."""
+    bot = await start_bot(sandbox, approval__quorum=2)
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    await sandbox.acting.react("U0ANA", HERE, posted["ts"], "+1")
+    await sandbox.until(lambda: "Approvals still needed: 1" in thread_text(sandbox, posted["ts"]))
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    await sandbox.acting.unreact("U0ANA", HERE, posted["ts"], "+1")
+    row = await newest(bot)
+    votes = await bot.database.read(lambda c: store.votes_for(c, row))
+    assert [(vote.approver, vote.way) for vote in votes] == [("U0ANA", "button")]
+
+
+async def test_the_card_names_the_reaction_that_approves(sandbox: Sandbox, start_bot: StartBot) -> None:
+    """C25: as configured, with or without its colons."""
+    bot = await start_bot(sandbox, approval__approve_reactions=[":ship_it:"])
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    assert "Or react with :ship_it:." in json.dumps(posted["blocks"])
+    assert "white_check_mark" not in json.dumps(posted["blocks"])
+    await sandbox.acting.react("U0ANA", HERE, posted["ts"], "ship_it")
+    await settled(bot, State.SENT)
+
+
+# --- tokens, triggers, strangers -------------------------------------------------------------------------------------
+
+
+def test_a_token_that_expires_is_refused_with_the_fix() -> None:
+    """C27."""
+    with pytest.raises(SettingsError, match="turn token rotation off"):
+        parse({"slack_bot_token": "xoxe.xoxb-1-abc"})
+
+
+async def test_a_token_that_is_taken_no_more_is_said_to_whoever_asks_and_to_whoever_watches(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    """C27: no waiting helps, so nobody is told to wait."""
+    sandbox.faults.add("users.info", "error", times=99, error="token_expired")
+    told = await ask(sandbox, "list")
+    assert "no longer accepts my token (token_expired)" in told
+    assert "<@U0OPS>" in told
+    ready, parts = await bot.ready()
+    assert (ready, parts["slack"]) == (False, "the token is not taken: token_expired")
+    sandbox.faults.clear()
+    assert "no broadcasts yet" in await ask(sandbox, "list")
+    assert (await bot.ready())[0]
+
+
+async def test_a_form_of_another_workspace_keeps_its_text_and_says_why(sandbox: Sandbox, bot: Bot) -> None:
+    """C28."""
+    await sandbox.acting.command("U0CLEO", HERE, "/broadcast")
+    (form,) = sandbox.acting.views("U0CLEO")
+    monkey = sandbox.world.team_id
+    sandbox.world.team_id = "T0OTHER"
+    try:
+        answer = await sandbox.acting.submit("U0CLEO", form["id"], filled("clients", "Hello"))
+    finally:
+        sandbox.world.team_id = monkey
+    assert "another workspace" in str(answer)
+    assert len(sandbox.acting.views("U0CLEO")) == 1
+
+
+async def test_a_button_of_another_workspace_is_answered_where_its_payload_leads(sandbox: Sandbox, bot: Bot) -> None:
+    """C28."""
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    ours, sandbox.world.team_id = sandbox.world.team_id, "T0OTHER"
+    try:
+        await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+        await sandbox.until(lambda: "another workspace" in str(sandbox.acting.ephemerals("U0ANA")))
+    finally:
+        sandbox.world.team_id = ours
+    assert (await newest(bot)).state is State.PENDING
+
+
+@pytest.mark.parametrize(
+    ("url", "api", "same"),
+    [
+        ("https://hooks.slack.com/actions/T/1/x", "https://slack.com/api/", True),
+        ("https://hooks.slack-gov.com/x", "https://slack-gov.com/api/", True),
+        ("https://hooks.slack.com.evil.example/x", "https://slack.com/api/", False),
+        ("https://hooks.slack.com:8443/x", "https://slack.com/api/", False),
+        ("http://hooks.slack.com/x", "https://slack.com/api/", False),
+        ("https://user@hooks.slack.com/x", "https://slack.com/api/", False),
+        ("http://127.0.0.1:9/x", "http://127.0.0.1:9/api/", True),
+        ("http://127.0.0.1:10/x", "http://127.0.0.1:9/api/", False),
+        ("", "https://slack.com/api/", False),
+    ],
+)
+def test_an_answer_goes_only_where_slack_lives(url: str, api: str, same: bool) -> None:
+    assert answers._same_house(url, api) is same
+
+
+async def test_a_form_that_came_too_late_asks_to_press_once_more(sandbox: Sandbox, bot: Bot) -> None:
+    """C34: Reject and Re-plan open a form within Slack's three seconds, or not at all."""
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    for button in ("broadcast.reject", "broadcast.replan"):
+        sandbox.faults.add("views.open", "error", error="expired_trigger_id")
+        await sandbox.acting.click("U0ANA", HERE, posted["ts"], button)
+        assert "Please press once more" in str(sandbox.acting.ephemerals("U0ANA")[-1])
+
+
+async def test_a_channel_of_thousands_is_answered_in_time_and_known_a_moment_later(
+    sandbox: Sandbox, bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C26: 25 pages of members take Slack longer than anybody may wait."""
+    monkeypatch.setattr(answers, "ANSWER_SECONDS", 0.8)
+    sandbox.faults.add("conversations.members", "delay", seconds=1.5)
+    began = asyncio.get_running_loop().time()
+    told = await ask(sandbox, 'remind "every weekday 9:30" Stand-up')
+    assert asyncio.get_running_loop().time() - began < 1.4
+    assert "took too long" in told
+    await asyncio.sleep(1.2)
+    assert "will be posted" in await ask(sandbox, 'remind "every weekday 9:30" Stand-up')
+    assert len(await bot.reminders.listed("T0BELL", Kind.REMINDER)) == 1
+
+
+# --- zones -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("zone", ["Etc/Unknown", None, "", 7])
+async def test_a_zone_that_nobody_knows_is_the_settings_own_and_that_is_said(
+    sandbox: Sandbox, bot: Bot, zone: Any
+) -> None:
+    """C1, C19: and no tick fails on it."""
+    sandbox.world.retold["U0CLEO"] = without(tz=zone)
+    told = await ask(sandbox, 'send clients marketing at="tomorrow 9:00" Soldes')
+    assert "so I used Europe/Paris" in told
+    assert "09:00 Europe/Paris" in told
+    assert (await newest(bot)).zone == "Europe/Paris"
+    await card(sandbox)
+    await ask(sandbox, "list", user="U0ANA")
+    assert "Soldes" in str(sandbox.acting.ephemerals("U0ANA")[-1])

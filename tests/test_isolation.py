@@ -1,0 +1,227 @@
+"""One row that cannot be worked on stands in every table that serves everybody: everything else goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from prometheus_client import generate_latest
+from sqlalchemy import Column, Table, insert, select, update
+
+from bot import store, tables
+from bot.app import Bot
+from bot.broadcast import SECOND, State
+from bot.troubles import FIRST_PAUSE, LONGEST_PAUSE, Troubles
+from bot.web import metrics_site
+from sandbox.server import Sandbox
+from sandbox.world import Json
+from tests.ground import StartBot
+from tests.test_story import HERE, thread_text
+from tests.test_trouble import ask
+from tests.test_vendor_trouble import KEY
+
+TEAM = "T0BELL"
+Plant = Callable[[Bot, str], Awaitable[None]]
+
+
+def spoil(table: Table, key: str, **values: Any) -> Plant:
+    """Write these into one row, as a tamperer, a newer version or a fault of ours would leave it."""
+
+    async def plant(bot: Bot, id: str) -> None:
+        await bot.database.write(lambda c: c.execute(update(table).where(table.c[key] == id).values(**values)))
+
+    return plant
+
+
+def add(table: Table, **values: Any) -> Plant:
+    async def plant(bot: Bot, id: str) -> None:
+        given = {name: id if value == "ID" else value for name, value in values.items()}
+        await bot.database.write(lambda c: c.execute(insert(table).values(**given)))
+
+    return plant
+
+
+def at_once(**more: Any) -> dict[str, Any]:
+    """Everything that a clock looks for is due, so that every loop meets the row."""
+    due = dict.fromkeys(("draw_at", "voice_at", "progress_at", "look_at", "due", "hold_until", "expires_at"), 1)
+    return {**due, "start_at": 1, **more}
+
+
+OF = {"workspace": TEAM, "broadcast": "ID"}
+BROADCASTS: dict[str, Plant] = {
+    **{
+        f"{state}, {what}": spoil(tables.broadcasts, "id", **at_once(state=state, **wrong))
+        for state in ("pending", "scheduled", "held", "sending", "unknown", "sent", "draft")
+        for what, wrong in {
+            "in no zone": {"zone": "Etc/Unknown"},
+            "failed for nothing that reads": {"failure": {"nope": 1}},
+            "for a text of people": {"approvers": 5},
+        }.items()
+    },
+    "in a state that nobody knows": spoil(tables.broadcasts, "id", **at_once(state="teleported")),
+    "held for the weather": spoil(tables.broadcasts, "id", **at_once(state="held", hold="weather")),
+    "in an odd phase": spoil(tables.broadcasts, "id", **at_once(state="sending", phase="orbit")),
+    "to a flock": spoil(tables.broadcasts, "id", **at_once(kind="flock")),
+    "of an odd purpose": spoil(tables.broadcasts, "id", **at_once(purpose="fun")),
+    "prepared as something else": spoil(tables.broadcasts, "id", **at_once(staged={"number": 1})),
+    "with counts that are a list": spoil(tables.broadcasts, "id", **at_once(state="sent", counts=["x"])),
+    "under a policy of another world": spoil(tables.broadcasts, "id", **at_once(state="scheduled", policy="mars")),
+}
+NOTE = {**OF, "mention": None, "aloud": False, "at": 1, "post_at": 1, "tries": 0}
+POST = {"workspace": TEAM, "place": HERE, "mention": None, "at": 1, "post_at": 1, "tries": 0}
+OTHERS: dict[str, Plant] = {
+    "a note that its values do not fill": add(
+        tables.notes, **NOTE, sentence={"template": "{nobody} {0} {", "values": {}}
+    ),
+    "a note that is none": add(tables.notes, **NOTE, sentence={"nope": 1}),
+    "a post that its values do not fill": add(
+        tables.posts, **POST, key="k1", sentence={"template": "{nobody}", "values": {}}
+    ),
+    "a post that is none": add(tables.posts, **POST, key="k2", sentence=[1]),
+    "a leftover of an odd shape": add(
+        tables.leftovers, **OF, account="octo", id="x1", staged={"odd": 1}, try_at=1, tries=0
+    ),
+    "a leftover of an account that is gone": add(
+        tables.leftovers, **OF, account="gone", id="x2", staged={"id": "x2"}, try_at=1, tries=0
+    ),
+    "a breaker that nobody can read": add(tables.kept, name="breaker:octo", value="{", at=1),
+    "a lease that nobody can read": add(tables.kept, name="lease:paint", value='{"a": 1}', at=1),
+    "a delivery of an odd status": add(
+        tables.deliveries,
+        **OF,
+        account="encom",
+        id="77",
+        recipient="",
+        kind="delivery",
+        status="teleported",
+        word="?",
+        final=False,
+        at=1,
+    ),
+}
+SCHEDULES: dict[str, Plant] = {
+    "in no zone": spoil(tables.schedules, "id", zone="Etc/Unknown", next_at=1),
+    "by a rule that is none": spoil(tables.schedules, "id", rule="now and then", next_at=1),
+    "closed sideways": spoil(tables.schedules, "id", closed="sideways", next_at=1),
+    "in an odd state": spoil(tables.schedules, "id", state="dancing", next_at=1),
+    "with an odd cover": spoil(tables.schedules, "id", cover={"odd": 1}, next_at=1),
+    "with an odd calendar": spoil(tables.schedules, "id", calendar={"calendar": "ATLANTIS"}, next_at=1),
+}
+TURN = {"workspace": TEAM, "schedule": "ID", "local": "2026-01-01T09:00", "at": 1, "version": 1, "draw_at": 1}
+TURNS: dict[str, Plant] = {
+    "in an odd state": add(tables.occurrences, **TURN, state="dancing", tries=0, left_out=0, changed_at=1),
+    "of a time that is none": add(
+        tables.occurrences,
+        **{**TURN, "local": "yesterday"},
+        state="open",
+        tries=0,
+        left_out=0,
+        changed_at=1,
+        channel=HERE,
+        ts="1.1",
+    ),
+}
+
+
+async def plant_everything(sandbox: Sandbox, bot: Bot) -> None:
+    for number, plant in enumerate([*BROADCASTS.values(), *OTHERS.values()]):
+        await ask(sandbox, f"send clients marketing Planted {number}")
+        await plant(bot, await id_of(bot, tables.broadcasts.c.typed, f"Planted {number}"))
+    for number, plant in enumerate([*SCHEDULES.values(), *TURNS.values()]):
+        await ask(sandbox, f'remind "every weekday 9:30" Planted reminder {number}')
+        await plant(bot, await id_of(bot, tables.schedules.c.text, f"Planted reminder {number}"))
+
+
+async def id_of(bot: Bot, column: Column[Any], value: str) -> str:
+    sought = select(column.table.c.id).where(column == value)
+    return str(await bot.database.read(lambda c: c.execute(sought).scalar_one()))
+
+
+async def everything_goes_on(sandbox: Sandbox, bot: Bot, text: str) -> None:
+    """A request is asked for, shown, approved, sent, told, delivered and done; a reminder is posted; lists answer."""
+    assert "waits in" in await ask(sandbox, f"send newsletter marketing {text}")
+
+    def ours() -> list[Json]:
+        return [m for m in sandbox.acting.messages(HERE) if text in json.dumps(m["blocks"])]
+
+    await sandbox.until(ours, timeout=20)
+    posted = ours()[0]
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    await sandbox.until(lambda: "accepted it. Ids" in thread_text(sandbox, posted["ts"]), timeout=20)
+    await ask(sandbox, f'remind "in 1 minutes" Reminder {text}')
+    soon = update(tables.schedules).where(tables.schedules.c.text == f"Reminder {text}")
+    await bot.database.write(lambda c: c.execute(soon.values(next_at=bot.clock() - SECOND)))
+    await sandbox.until(lambda: f"Reminder {text}" in str(sandbox.acting.messages(HERE)), timeout=20)
+    await ask(sandbox, "list", user="U0BEN")
+    assert text in str(sandbox.acting.ephemerals("U0BEN")[-1])
+    assert "Stand-up" not in await ask(sandbox, "reminders", user="U0BEN")
+    assert "Something went wrong" not in str(sandbox.acting.ephemerals("U0BEN"))
+    states = [row.state for row in await bot.database.read(lambda c: store.latest(c, TEAM, 200)) if row.typed == text]
+    assert set(states) <= {State.SENT, State.DONE}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+async def test_whatever_cannot_be_worked_on_keeps_nothing_else_waiting(
+    sandbox: Sandbox, start_bot: StartBot, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """C1, and a row of every kind in every table: before and after a restart."""
+    settings = {"database_url": database_url, "secret_key": KEY, "hourly_cap": 1000, "approval__undo": "1s"}
+    bot = await start_bot(sandbox, **settings)
+    await plant_everything(sandbox, bot)
+    bot.wake()
+    await everything_goes_on(sandbox, bot, "Before the restart")
+    troubles = {trouble.work for trouble in bot.database.troubles.all()}
+    assert {"row", "note", "post", "leftover"} <= troubles
+    _, parts = await bot.ready()
+    assert any(name.startswith("trouble:note:") for name in parts)
+    metrics_site(bot.meters, bot.database)
+    direct = sandbox.world.direct("U0OPS").id
+    await sandbox.until(lambda: "I cannot process note" in str(sandbox.acting.messages(direct)), timeout=30)
+    assert "Etc/Unknown" not in caplog.text
+    await bot.stop()
+    again = await start_bot(sandbox, **settings)
+    await everything_goes_on(sandbox, again, "After the restart")
+    assert again.database.troubles.total["note"] >= 1
+    assert b"bellcrier" in generate_latest(again.meters.registry)
+
+
+def test_what_broke_something_is_tried_ever_more_seldom() -> None:
+    now = [0.0]
+    troubles, pauses = Troubles(monotonic=lambda: now[0]), []
+    for _ in range(12):
+        trouble = troubles.struck("card", "B1", KeyError("secret"))
+        pauses.append(trouble.until - now[0])
+        assert troubles.put_off("card") == ["B1"]
+        assert troubles.put_off("note") == []
+        now[0] = trouble.until
+        assert troubles.put_off("card") == []
+    assert pauses[:3] == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE]
+    assert pauses[-1] == LONGEST_PAUSE
+    assert str(trouble) == "KeyError, tried 12 times"
+    troubles.fine("card", "B1")
+    assert troubles.all() == []
+    assert troubles.total["card"] == 12
+
+
+def test_so_many_rows_that_break_are_not_all_remembered() -> None:
+    troubles = Troubles(monotonic=lambda: 0.0)
+    for number in range(3000):
+        troubles.struck("card", number, KeyError())
+    assert len(troubles.all()) == 1000
+    assert "2999" in troubles.put_off("card")
+
+
+async def test_an_outbox_that_is_older_than_a_minute_is_told_to_whoever_watches(sandbox: Sandbox, bot: Bot) -> None:
+    assert (await bot.ready())[1]["outbox"] == "ok"
+    sandbox.faults.add("*", "429", times=9999, retry_after=30)
+    await ask(sandbox, "send clients marketing Soldes")
+    await add(tables.posts, **POST, key="k", sentence={"template": "x", "values": {}})(bot, "")
+    await sandbox.until(lambda: True)
+    older = update(tables.posts).values(at=bot.clock() - 75 * SECOND)
+    await bot.database.write(lambda c: c.execute(older))
+    ready, parts = await bot.ready()
+    assert not ready
+    assert parts["outbox"].startswith("the oldest entry waits for 7")
+    sandbox.faults.clear()

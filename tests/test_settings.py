@@ -1,0 +1,154 @@
+"""Settings as operators write them: one way to write a duration, and one to name the file."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from bot.cli import main
+from bot.hours import resolve_policies
+from bot.settings import Settings, SettingsError, load, masked, parse
+from providers.base import AccountSettings, seconds_of, shown_duration
+from providers.kaizala import KaizalaSettings
+
+WRITTEN: dict[Any, float] = {
+    "200ms": 0.2, "2s": 2, "30s": 30, "15m": 900, "1.5h": 5400, "1h30m": 5400, "1h 30m": 5400, " 90m ": 5400,
+    "2d": 172_800, "1d12h": 129_600, "1m30s500ms": 90.5, "0s": 0, 30: 30, 0.5: 0.5, "30": 30, "1.5": 1.5, "0.25h": 900,
+}  # fmt: skip
+NOT_WRITTEN: list[Any] = [
+    "", " ", "soon", "5w", "5 minutes", "m", "h30", "1h30", "30m1h", "1h1h", "1,5h", "-5", "-5s", "+5s", "--5", "1.h",
+    ".5h", "1e3", "nan", "inf", "1e999", "PT30S", "0:30", "٣s", "99999d", "9" * 400, -1, -0.5, math.nan, math.inf, True,
+    False, None, [], ["30s"], {}, timedelta(days=-1), 10**400,
+]  # fmt: skip
+
+PLACES: dict[str, Any] = {
+    "the grace": lambda value: parse({"grace": value}).grace.total_seconds(),
+    "the report": lambda value: parse({"report_after": value}).report_after.total_seconds(),
+    "the undo window": lambda value: parse({"approval": {"undo": value}}).approval.undo.total_seconds(),
+    "an end margin": lambda value: hours_of(end_margin=value).end_margin.total_seconds(),
+    "the longest hold": lambda value: hours_of(max_hold=value).max_hold.total_seconds(),
+}
+
+
+def hours_of(**marketing: Any) -> Any:
+    return resolve_policies({"mine": {"marketing": marketing}})["mine"].marketing
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+@pytest.mark.parametrize("place", PLACES)
+def test_a_duration_is_written_alike_everywhere(place: str, written: Any) -> None:
+    """C42: `1.5h` in the hours as in the approval; a bare number is seconds."""
+    assert PLACES[place](written) == WRITTEN[written]
+
+
+@pytest.mark.parametrize("written", NOT_WRITTEN)
+@pytest.mark.parametrize("place", PLACES)
+def test_what_is_no_duration_is_refused_with_an_example(place: str, written: Any) -> None:
+    """C42: nothing else is taken by one table and refused by another."""
+    with pytest.raises((SettingsError, ValueError), match=r"15m, 1\.5h, 1h30m or 2d; a bare number is seconds"):
+        PLACES[place](written)
+
+
+@pytest.mark.parametrize(("written", "seconds"), [("2s", 2), (2, 2), ("2", 2), (0.5, 0.5), ("200ms", 0.2), ("5m", 300)])
+@pytest.mark.parametrize("kind", [AccountSettings, KaizalaSettings])
+def test_an_accounts_timeout_is_a_duration(kind: type[AccountSettings], written: Any, seconds: float) -> None:
+    """C42: `timeout = "2s"`."""
+    keys = (
+        {"application_id": "a", "application_secret": "s-1", "refresh_token": "r-1"} if kind is KaizalaSettings else {}
+    )
+    account = kind.model_validate({"provider": "x", "base_url": "https://x.example", "timeout": written, **keys})
+    assert account.timeout == seconds
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (0, "at most 5m"),
+        ("0s", "at most 5m"),
+        ("301s", "at most 5m"),
+        (301, "at most 5m"),
+        ("-2s", "30s"),
+        ("soon", "30s"),
+    ],
+)
+def test_a_timeout_keeps_its_bounds(written: Any, said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        AccountSettings.model_validate({"provider": "x", "base_url": "https://x.example", "timeout": written})
+
+
+def test_the_environment_writes_durations_as_text(tmp_path: Path) -> None:
+    (tmp_path / "bell.toml").write_text('[approval]\nundo = 5\nremind_after = "1h30m"\n')
+    settings = load(tmp_path / "bell.toml", {"BELLCRIER_GRACE": "90", "BELLCRIER_APPROVAL__EXPIRES_AFTER": "1.5d"})
+    approval = settings.approval
+    assert [settings.grace, approval.undo, approval.remind_after, approval.expires_after] == [
+        timedelta(seconds=90), timedelta(seconds=5), timedelta(minutes=90), timedelta(hours=36),
+    ]  # fmt: skip
+
+
+@given(st.integers(0, 10**10))
+def test_a_duration_is_shown_as_it_may_be_written(milliseconds: int) -> None:
+    duration = timedelta(milliseconds=milliseconds)
+    assert timedelta(seconds=seconds_of(shown_duration(duration))) == duration
+
+
+def test_the_settings_that_are_shown_may_be_pasted() -> None:
+    shown = masked(parse({"approval": {"undo": "1.5h"}, "grace": 90}))
+    assert (shown["grace"], shown["approval"]["undo"], shown["report_after"]) == ("1m30s", "1h30m", "1d")
+    assert Settings.model_validate(json.loads(json.dumps(shown))).approval.undo == timedelta(minutes=90)
+
+
+# --- which file ------------------------------------------------------------------------------------------------------
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Every command that takes `--config`, by the words that name it."""
+    found = []
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found += commands(command, (*path, name))
+        elif any(option.name == "config" for option in command.params):
+            found.append((*path, name))
+    return found
+
+
+TAKING = commands(main)
+ARGUMENTS: dict[tuple[str, ...], list[str]] = {("db", "backup"): ["save.gz"], ("db", "restore"): [__file__]}
+
+
+@pytest.mark.parametrize("words", TAKING, ids=" ".join)
+def test_the_settings_file_may_be_named_before_and_after_the_command_and_the_nearer_counts(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C43: `bellcrier --config X run`."""
+    monkeypatch.chdir(tmp_path)
+    more = ARGUMENTS.get(words, [])
+
+    def named(*typed: str) -> str:
+        """The file that it looked for, or wrote."""
+        ran = CliRunner().invoke(main, [*typed, *more])
+        for name in ("near.toml", "far.toml", "middle.toml"):
+            if (tmp_path / name).exists():
+                (tmp_path / name).unlink()
+                return name
+        assert ran.exit_code == 2, ran.output
+        return ran.output.rsplit(" ", 1)[1].strip().rstrip(".")
+
+    assert named("--config", "far.toml", *words) == "far.toml"
+    assert named(*words, "--config", "near.toml") == "near.toml"
+    assert named("--config", "far.toml", *words, "--config", "near.toml") == "near.toml"
+    if len(words) > 1:
+        assert named("--config", "far.toml", words[0], "--config", "middle.toml", words[1]) == "middle.toml"
+
+
+def test_every_command_that_reads_settings_is_tried_here() -> None:
+    assert {("run",), ("doctor",), ("export",), ("config", "show"), ("db", "upgrade"), ("db", "check")} <= {*TAKING}
