@@ -52,6 +52,7 @@ def settings_for(vendors: str, **changes: Any) -> Settings:
     return parse(
         {
             "allow_private_hosts": True,
+            "admins": ["U0OPS"],
             "hourly_cap": 1_000_000_000,
             "accounts": {**dict.fromkeys(accounts.values(), encom), "octo": octopush},
             "policies": {"always": {"marketing": {"windows": "always"}}},
@@ -75,11 +76,14 @@ class Core:
         desk = Desk(self.settings, self.providers, policies, catalogue)
         self.rung = asyncio.Event()
         shared: dict[str, Any] = {"settings": self.settings, "providers": self.providers, "clock": clock}
-        shared |= {"key": KEY, "wake": self.rung.set}
-        self.workflow = Workflow(database, desk, self._members, clock, self.rung.set)
+        shared |= {"key": KEY, "wake": self.wake}
+        self.workflow = Workflow(database, desk, self._members, clock, self.wake)
         tell_size = self.workflow.learn_size
         self.dispatcher = Dispatcher(database, policies=policies, owner=owner, tell_size=tell_size, **shared)
         self.tracker = Tracker(database, **shared)
+
+    def wake(self, *_: str) -> None:
+        self.rung.set()
 
     async def _members(self, group: str) -> frozenset[str]:
         return frozenset({APPROVER, f"{APPROVER}2"})

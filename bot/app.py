@@ -38,7 +38,7 @@ from bot.database import AlreadyDispatching, Busy, Database, open_database, upgr
 from bot.dispatch import Dispatcher, token_for
 from bot.hours import Policy, resolve_policies
 from bot.reminders import Reminders
-from bot.scheduler import Bell, Scheduler
+from bot.scheduler import Bell, Scheduler, Task
 from bot.settings import Settings, SettingsError, secret_key_for
 from bot.slack.actions import Actions
 from bot.slack.commands import Commands
@@ -178,6 +178,7 @@ class Bot:
         self.catalogue = Catalogue(self.providers, settings.audiences)
         self.desk = Desk(settings, self.providers, self.policies, self.catalogue, all_placeholders())
         self.scheduler: Scheduler | None = None
+        self._to_tell: set[str] = set()
         self._telling: asyncio.Task[None] | None = None
         self.socket: AsyncSocketModeHandler | None = None
         self._token = settings.slack_bot_token.get_secret_value() if settings.slack_bot_token else None
@@ -273,20 +274,26 @@ class Bot:
     def heed(self, workspace: str, paused: bool) -> None:
         self.dispatcher.heed(workspace, paused)
 
-    def wake(self) -> None:
+    def wake(self, *tasks: str) -> None:
+        """These have something to do, here or in another process; none named: anybody may have."""
         if self.scheduler is None:
             return
-        self.scheduler.wake()
-        if not self.database.exclusive and (self._telling is None or self._telling.done()):
+        self.scheduler.wake(*tasks)
+        if self.database.exclusive:
+            return
+        self._to_tell |= set(tasks or Task)
+        if self._telling is None or self._telling.done():
             self._telling = asyncio.create_task(self._tell_others(), name="tell others")
 
     async def _tell_others(self) -> None:
         """A hint to the other processes, at most one at a time: their ticks would find it all the same."""
-        await asyncio.sleep(TELL_PAUSE)
-        try:
-            await self.database.tell_others()
-        except Exception as error:
-            log.info("the others could not be told", error=type(error).__name__)
+        while self._to_tell:
+            await asyncio.sleep(TELL_PAUSE)
+            tasks, self._to_tell = self._to_tell, set()
+            try:
+                await self.database.tell_others(*sorted(tasks))
+            except Exception as error:
+                log.info("the others could not be told", error=type(error).__name__)
 
     def showing(self, broadcast: Broadcast, votes: list[Vote]) -> Showing:
         """What a card shows beside its row."""
@@ -370,16 +377,16 @@ class Bot:
 
     def bells(self) -> tuple[Bell, ...]:
         return (
-            Bell("dispatch", 0.5, self.dispatcher.tick),
-            Bell("paint", 1.0, self.threads.paint),
-            Bell("remind", 1.0, self.reminders.tick),
-            Bell("notices", 1.0, self.notices.paint),
-            Bell("track", 1.0, self.tracker.tick),
-            Bell("sizes", 2.0, self.dispatcher.learn_sizes),
-            Bell("expire", 10.0, self.workflow.expire),
-            Bell("voices", 5.0, self.voices.tick),
-            Bell("audiences", 60.0, self.catalogue.refresh),
-            Bell("troubles", 10.0, self._tell_troubles),
+            Bell(Task.DISPATCH, 0.5, self.dispatcher.tick, gather=0.0),  # the next send of an account waits for it
+            Bell(Task.PAINT, 1.0, self.threads.paint),
+            Bell(Task.REMIND, 1.0, self.reminders.tick),
+            Bell(Task.NOTICES, 1.0, self.notices.paint),
+            Bell(Task.TRACK, 1.0, self.tracker.tick),
+            Bell(Task.SIZES, 2.0, self.dispatcher.learn_sizes),
+            Bell(Task.EXPIRE, 10.0, self.workflow.expire),
+            Bell(Task.VOICES, 5.0, self.voices.tick),
+            Bell(Task.AUDIENCES, 60.0, self.catalogue.refresh),
+            Bell(Task.TROUBLES, 10.0, self._tell_troubles),
         )
 
     async def _tell_troubles(self) -> None:

@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import random
+import secrets
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
@@ -127,12 +128,13 @@ class Database(ABC):
     async def close(self) -> None: ...
 
     @abstractmethod
-    async def listen(self, heard: Callable[[], None]) -> None:
-        """Call `heard` when another process says that something changed. A hint only: the ticks find everything."""
+    async def listen(self, heard: Callable[..., None]) -> None:
+        """Call `heard` when another process says that something changed, with the words that it says. A hint only: the
+        ticks find everything."""
 
     @abstractmethod
-    async def tell_others(self) -> None:
-        """Say to the other processes that something changed."""
+    async def tell_others(self, *words: str) -> None:
+        """Say to the other processes that something changed, in a few words without spaces."""
 
     @abstractmethod
     def claim_dispatch(self) -> None:
@@ -178,9 +180,14 @@ class _Waiting:
 
 
 class SQLite(Database):
-    """One writer thread. Writes that arrive together are committed together, each in a savepoint of its own."""
+    """One writer thread. Writes that arrive together are committed together, each in a savepoint of its own.
+
+    The lock file beside it says, while nobody runs, that the file was found sound and left as it is now: reading all of
+    a large one takes long, and is done only after a stop that nobody saw coming.
+    """
 
     SHORTEST_WAIT = 0.1  # seconds that a lock is waited for, however long others were waited for before
+    BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR})
     ENGINE_ERRORS = frozenset(
         {
             sqlite3.SQLITE_FULL,
@@ -201,6 +208,7 @@ class SQLite(Database):
         self._queue: list[_Waiting] = []
         self._drain: asyncio.Task[None] | None = None
         self._lock_file: int | None = None
+        self._sound = self._hurt = False  # all of the file was looked at; a page of it could not be read since
 
     @property
     def exclusive(self) -> bool:
@@ -231,7 +239,7 @@ class SQLite(Database):
                 with self._reader.begin() as connection:
                     return work(connection)
             except DBAPIError as error:
-                raise _sqlite_told(error) from None
+                raise self._told(error) from None
 
         return await asyncio.get_running_loop().run_in_executor(self._reading, run)
 
@@ -268,19 +276,22 @@ class SQLite(Database):
                 connection.commit()
                 return outcomes
         except Exception as error:
-            told = _sqlite_told(error)
+            told = self._told(error)
             if committing and sqlite_code(error) == sqlite3.SQLITE_IOERR:
                 told = Unsure()  # what was written may reach the disk, or not
             return [told] * len(group)
 
-    @classmethod
-    def _one_of_many(cls, connection: Connection, driver: sqlite3.Connection, work: Work[Any]) -> Any:
+    def _one_of_many(self, connection: Connection, driver: sqlite3.Connection, work: Work[Any]) -> Any:
         try:
             with connection.begin_nested():
                 return work(connection)
         except Exception as error:
-            cls._still_there(driver)
-            return _sqlite_told(error)
+            self._still_there(driver)
+            return self._told(error)
+
+    def _told(self, error: Exception) -> Exception:
+        self._hurt = self._hurt or sqlite_code(error) in self.BROKEN
+        return _sqlite_told(error)
 
     @staticmethod
     def _still_there(driver: sqlite3.Connection) -> None:
@@ -310,7 +321,8 @@ class SQLite(Database):
     def _check(self, used: bool) -> None:
         try:
             with self._reader.begin() as connection:
-                if connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one() != "ok":
+                sound = self._sound or self._was_left_sound()
+                if not sound and connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one() != "ok":
                     raise self._damaged()
                 if used and connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one() == 0:
                     raise Unusable(
@@ -321,7 +333,24 @@ class SQLite(Database):
         except DBAPIError as error:
             if sqlite_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
                 raise self._damaged() from None
-            raise _sqlite_told(error) from None
+            raise self._told(error) from None
+        self._sound = True
+
+    def _was_left_sound(self) -> bool:
+        """Did whoever had the lock last stop as intended, and is the file the one that they left?"""
+        try:
+            return self._lock_path.read_text(encoding="ascii") == self._as_left()
+        except (OSError, ValueError):
+            return False
+
+    def _as_left(self) -> str:
+        """What tells this file, as it is now, from another that is put in its place. Raises ValueError where its log
+        holds something yet."""
+        log = Path(f"{self.path.resolve()}-wal")
+        if log.exists() and log.stat().st_size:
+            raise ValueError(log)
+        file = self.path.stat()
+        return f"sound {file.st_ino} {file.st_size} {file.st_mtime_ns}\n"
 
     def _damaged(self) -> Unusable:
         return Unusable(
@@ -346,11 +375,14 @@ class SQLite(Database):
             raise AlreadyDispatching(str(self.path)) from None
         self._lock_file = handle  # held for life: closing it is what gives the lock back
         self._mark.touch(0o600)
+        self._sound = self._sound or self._was_left_sound()
+        os.ftruncate(handle, 0)
+        os.fsync(handle)  # from here on, nothing but a stop as intended says that it is sound
 
-    async def listen(self, heard: Callable[[], None]) -> None:
+    async def listen(self, heard: Callable[..., None]) -> None:
         """There is nobody else."""
 
-    async def tell_others(self) -> None:
+    async def tell_others(self, *words: str) -> None:
         """There is nobody else."""
 
     async def close(self) -> None:
@@ -360,8 +392,16 @@ class SQLite(Database):
         self._reading.shutdown()
         self.engine.dispose()
         if self._lock_file is not None:
+            if self._sound and not self._hurt:
+                self._leave_sound(self._lock_file)
             os.close(self._lock_file)
             self._lock_file = None
+
+    def _leave_sound(self, handle: int) -> None:
+        """A disk that has no room for it, or a log that somebody else still reads: all is looked at the next time."""
+        with suppress(OSError, ValueError):
+            os.pwrite(handle, self._as_left().encode("ascii"), 0)
+            os.fsync(handle)
 
 
 def sqlite_engine(url: URL, troubles: Troubles | None = None) -> Engine:
@@ -455,6 +495,7 @@ class Postgres(Database):
             execution_options={"troubles": self.troubles},
         )
         self._no_connection = (OSError, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError)
+        self._name = secrets.token_hex(4)  # by which it knows its own word
         self._listening: asyncio.Task[None] | None = None
         self._under_way: set[asyncio.Task[Any]] = set()
 
@@ -573,11 +614,11 @@ class Postgres(Database):
 
     # --- hints -------------------------------------------------------------------------------------------------------
 
-    async def listen(self, heard: Callable[[], None]) -> None:
+    async def listen(self, heard: Callable[..., None]) -> None:
         """Listens until `close`, and again after each break; what was said meanwhile is as good as heard."""
         self._listening = asyncio.create_task(self._listen(heard), name="listen")
 
-    async def _listen(self, heard: Callable[[], None]) -> None:
+    async def _listen(self, heard: Callable[..., None]) -> None:
         import asyncpg
 
         url = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -591,11 +632,17 @@ class Postgres(Database):
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await asyncio.sleep(1)
 
-    async def _hear(self, connection: Any, heard: Callable[[], None]) -> None:
+    async def _hear(self, connection: Any, heard: Callable[..., None]) -> None:
         """Until the connection ends; one that ended without a word is found out by asking now and then."""
         over = asyncio.Event()
+
+        def hear(_connection: Any, _process: int, _channel: str, told: str) -> None:
+            speaker, *words = told.split(" ") if told else [""]  # an older process says nothing
+            if speaker != self._name:
+                heard(*words)
+
         connection.add_termination_listener(lambda _: over.set())
-        await connection.add_listener(CHANNEL, lambda *_: heard())
+        await connection.add_listener(CHANNEL, hear)
         heard()
         while not over.is_set():
             with suppress(TimeoutError):
@@ -604,8 +651,9 @@ class Postgres(Database):
                     return
             await connection.execute("SELECT 1", timeout=5)
 
-    async def tell_others(self) -> None:
-        await self.write(lambda c: c.exec_driver_sql(f"NOTIFY {CHANNEL}"))
+    async def tell_others(self, *words: str) -> None:
+        told = " ".join([self._name, *words])
+        await self.write(lambda c: c.execute(select(func.pg_notify(CHANNEL, told))))
 
     async def close(self) -> None:
         if self._listening is not None:

@@ -37,6 +37,7 @@ from bot.broadcast import (
 from bot.database import Busy, Database, Unsure
 from bot.gate import Gate, Gates
 from bot.hours import Policy
+from bot.scheduler import Task, Wake
 from bot.settings import Settings
 from bot.staging import STAGING_DEADLINE, Overtaken, Stager
 from bot.store import NO_LEASE, Note, Step
@@ -118,7 +119,7 @@ class Dispatcher:
         clock: Clock,
         owner: str,
         key: bytes,
-        wake: Callable[[], None],
+        wake: Wake,
         tell_size: Callable[..., Awaitable[None]],
         lease_clock: Callable[[Connection], Micros | None] = store.database_time,
         still_approved: Callable[[Broadcast], Awaitable[bool]] = _as_ever,
@@ -154,7 +155,7 @@ class Dispatcher:
         while changed >= store.AT_ONCE and not self.stopping:  # after an absence: one short transaction after the other
             began = self.monotonic()
             self.ticks = tick = self.ticks + 1
-            changed, claimed, left = await self.database.write(self._tick)
+            changed, claimed, left = await self._round()
             # what was written before this tick began, it has read
             self.heeded = {name: last for name, last in self.heeded.items() if last is None or last >= tick}
             self.met = True
@@ -166,7 +167,26 @@ class Dispatcher:
             if left:
                 self._run(self.stager.recall(left), "recall")
             if changed or claimed:
-                self.wake()
+                self.wake(Task.DISPATCH, Task.PAINT)
+
+    async def _round(self) -> tuple[int, list[Broadcast], list[store.Leftover]]:
+        """Nothing is written, and nobody's write is kept waiting, where one look finds that there is nothing to do."""
+        if self.met and not await self.database.read(self._anything):
+            return 0, [], []
+        return await self.database.write(self._tick)
+
+    def _anything(self, connection: Connection) -> bool:
+        """Is there something for `_tick`? What it does has its question here, and its case in the tests."""
+        return store.paused_workspaces(connection) != self.paused or store.work_waits(
+            connection,
+            self.clock(),
+            paused=self.paused,
+            soon=self.clock() + micros(self.settings.approval.undo),
+            lease_at=self._lease_now(connection),
+            preparing=self.preparing,
+            owner=self.owner,
+            working_on=[id for _, id in self.under_way],
+        )
 
     def _give_back(self, connection: Connection, claimed: list[Broadcast]) -> None:
         """As if they had not been claimed: another process, or the next one, starts them at once."""
@@ -239,7 +259,7 @@ class Dispatcher:
         """Its account has room for the next one. Another try of the same broadcast may be under way by now."""
         if key in self.under_way and self.under_way[key].task is task:
             del self.under_way[key]
-        self.wake()
+        self.wake(Task.DISPATCH)
 
     async def stop(self, patience: float) -> None:
         """No new sends; those in flight get `patience` seconds, then they end as unknown."""
@@ -458,7 +478,7 @@ class Dispatcher:
         row: Broadcast | None = claimed
         try:
             if not await self.still_approved(claimed):
-                self.wake()
+                self.wake(Task.PAINT)
                 return
             row = await self._prepare(claimed, self.monotonic() + self.staging if deadline is None else deadline)
             # seen from before the intent, since the lease that is written with it begins no earlier
@@ -496,7 +516,7 @@ class Dispatcher:
             if not isinstance(failure, EXPECTED):
                 log.exception("staging broke", broadcast=row.id)
         await self._surely(row, lambda c: self._free(c, row, error))
-        self.wake()
+        self.wake(Task.PAINT)
 
     def _free(self, connection: Connection, row: Broadcast, error: Exception | None) -> None:
         try:
@@ -527,7 +547,7 @@ class Dispatcher:
         if not isinstance(error, Overtaken):
             await self._surely(row, lambda c: self._write_outcome(c, row, Nothing(error)))
         log.info("not released", broadcast=row.id, attempt=row.attempt, outcome=type(error).__name__)
-        self.wake()
+        self.wake(Task.PAINT)
 
     async def _commit_intent(self, row: Broadcast, deadline: float) -> Broadcast | None:
         """The point of no return is a commit. From here on a crash means "unknown", never "again".
@@ -540,7 +560,7 @@ class Dispatcher:
             return self._intend(connection, row, again=next(tries) > 0)
 
         intended = await self.database.write_until(deadline, intend, clock=self.monotonic)
-        self.wake()
+        self.wake(Task.PAINT)
         return intended
 
     def _intend(self, connection: Connection, row: Broadcast, *, again: bool = False) -> Broadcast | None:
@@ -651,7 +671,7 @@ class Dispatcher:
         told = Nothing(outcome) if isinstance(outcome, NOTHING_LEFT) else outcome
         await self._surely(row, lambda c: self._write_outcome(c, row, told))
         log.info("released", broadcast=row.id, attempt=row.attempt, outcome=type(outcome).__name__)
-        self.wake()
+        self.wake(Task.PAINT, Task.TRACK)
 
     async def _surely(self, row: Broadcast, work: Callable[[Connection], object]) -> None:
         """Write a vendor's answer, however long the database is away: it is known nowhere else."""
@@ -702,7 +722,6 @@ class Dispatcher:
             return
         now = self.clock()
         receipts.own_ids(connection, current, accepted.ids)
-        receipts.adopt_deliveries(connection, current, accepted.ids)
         template = "{vendor} did accept it; its answer could not be written down in time. Ids: {ids}"
         said = [Note(Sentence(template, self._ids_told(current, accepted.ids)), current.requester, aloud=True)]
         if current.state is State.UNKNOWN:
@@ -729,7 +748,6 @@ class Dispatcher:
         now = self.clock()
         self._count_failure(connection, row, None)
         receipts.own_ids(connection, row, accepted.ids)
-        receipts.adopt_deliveries(connection, row, accepted.ids)
         said = [Note(Sentence("{vendor} accepted it. Ids: {ids}", self._ids_told(row, accepted.ids)), row.requester)]
         said += [*_other_time(accepted, now), *self._fewer(row, accepted)]
         changes: dict[str, Any] = {"ids": accepted.ids, "accepted_at": now, "look_at": now, **NO_LEASE}
@@ -812,6 +830,8 @@ class Dispatcher:
 
     async def learn_sizes(self) -> None:
         """Ask vendors how large the audiences of new broadcasts are, so that approvers see it."""
+        if not await self.database.read(self._sizes_wait):
+            return
         for row in await self.database.write(self._unsized):
             try:
                 await self._ask_size(row, self.providers[row.account])
@@ -820,10 +840,18 @@ class Dispatcher:
                     log.exception("asking for a size broke", broadcast=row.id)
                 log.info("the vendor did not tell a size", broadcast=row.id, error=type(error).__name__)
 
+    def _sizes_wait(self, connection: Connection) -> bool:
+        return store.sizes_wait(connection, self._telling(), self.clock())
+
+    def _telling(self) -> list[str]:
+        """The accounts that tell sizes."""
+        able = {name: provider.capabilities for name, provider in self.providers.items()}
+        return [name for name, can in able.items() if can.sizes or can.quotes]
+
     def _unsized(self, connection: Connection) -> list[Broadcast]:
         able = {name: provider.capabilities for name, provider in self.providers.items()}
-        telling = [name for name, can in able.items() if can.sizes or can.quotes]
-        rows = [row for row in store.unsized(connection, telling, self.clock()) if row.mode == self.settings.mode]
+        found = store.unsized(connection, self._telling(), self.clock())
+        rows = [row for row in found if row.mode == self.settings.mode]
         for row in rows:
             store.set_look_at(connection, row, self.clock() + SIZE_AGAIN)
         if all(able[row.account].sizes for row in rows):

@@ -5,24 +5,38 @@ A callback is known by its token, an id by its account, and a delivery's status 
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, fields, replace
+from itertools import chain
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, and_, case, func, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Table,
+    and_,
+    bindparam,
+    case,
+    func,
+    select,
+    update,
+)
 
 from bot import store
-from bot.broadcast import Broadcast, Micros
+from bot.broadcast import ENDED, Broadcast, Micros, State
 from bot.tables import broadcasts, deliveries, dispatches, vendor_ids
+from bot.troubles import troubles_of
 from providers.base import DeliveryStatus, Receipt, ReceiptKind
 
 WORD = 64  # characters of a vendor's status word that are kept
 PROGRESS_PAUSE = 1_000_000  # microseconds in which statuses that appear together are told together
 ANSWERS = {ReceiptKind.REPLY.value: "replies", ReceiptKind.OPT_OUT.value: "opt-outs"}
 # Statuses only go up: a delivery never goes back from a later word to an earlier one.
-RANK = {
+RANK: dict[str, int] = {
     DeliveryStatus.ACCEPTED: 0,
     DeliveryStatus.OTHER: 1,
     DeliveryStatus.SENT: 2,
@@ -31,7 +45,9 @@ RANK = {
     DeliveryStatus.BLACKLISTED: 3,
     DeliveryStatus.DELIVERED: 4,
 }
+NEWER = 5  # of a status that only a newer version knows: nothing that is known here is past it
 _DELIVERY = (deliveries.c.account, deliveries.c.id, deliveries.c.recipient, deliveries.c.kind)
+_STANDING = [deliveries.c[name] for name in ("kind", "status", "word", "final", "workspace", "broadcast")]
 
 
 @dataclass(frozen=True)
@@ -57,20 +73,85 @@ class _Delivery(NamedTuple):
     kind: str
 
 
-_Standing = tuple[DeliveryStatus, str, bool]  # status, word, final
+class _Standing(NamedTuple):
+    """How far a delivery, or an answer, has come; `owner`: whose it is by its row."""
+
+    kind: str
+    status: str
+    word: str
+    final: bool
+    owner: store.Owner | None = None
+
+    @property
+    def label(self) -> str:
+        """Under which name it is counted."""
+        return _label(self.kind, self.status, self.word)
 
 
 @dataclass
 class Tally:
     """How many deliveries stand where: by status, and `other: WORD` for words that nobody knows; then the answers.
-    `final`: of how many nothing more is to come."""
+    `final`: of how many nothing more is to come. Also a difference between two of these."""
 
-    counts: dict[str, int] = dataclasses.field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
     final: int = 0
 
     def add(self, name: str, number: int, final: int) -> None:
         self.counts[name] = self.counts.get(name, 0) + number
         self.final += final
+
+    def move(self, before: _Standing | None, after: _Standing) -> None:
+        """What stood there, if it was counted before, stands here now."""
+        if before is not None:
+            self.add(before.label, -1, -int(before.final))
+        self.add(after.label, 1, int(after.final))
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What of a broadcast its receipts need. Its whole row holds the vendor's ids as well, perhaps thousands of them,
+    and would be read again with each receipt."""
+
+    workspace: str
+    id: str
+    state: State
+    account: str
+    counts: Mapping[str, int]
+    finals: int
+    revision: int
+    changed_at: Micros
+    accepted_at: Micros | None
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+
+Row = TypeVar("Row", Broadcast, Followed)
+
+
+@dataclass(frozen=True)
+class Written:
+    """`news`: of each receipt, whether it told something new; `moved`: what that changes in each broadcast's counts."""
+
+    news: list[bool]
+    moved: Mapping[store.Owner, Tally]
+
+
+@dataclass(frozen=True)
+class Recount:
+    """All deliveries of a broadcast, counted one by one, beside its row as it stood just before that."""
+
+    row: Broadcast
+    tally: Tally
+
+    @property
+    def agrees(self) -> bool:
+        return (dict(self.row.counts), self.row.finals) == (self.tally.counts, self.tally.final)
+
+    def holds(self, current: Broadcast) -> bool:
+        """Nothing was counted since, so this is still what there is."""
+        return (current.revision, current.finals) == (self.row.revision, self.row.finals)
 
 
 # --- whose it is ------------------------------------------------------------------------------------------------------
@@ -117,21 +198,41 @@ def owners_of(connection: Connection, ids: Collection[tuple[str, str]]) -> dict[
     return {key: (row["workspace"], row["broadcast"]) for key, row in rows}
 
 
+def look_alone(connection: Connection, accounts: Iterable[str]) -> None:
+    """Until this transaction ends nobody else learns whose an id of these accounts is, or sets a receipt aside."""
+    for account in sorted(set(accounts)):
+        store.alone(connection, f"ids:{account}")
+
+
 def learn_ids(connection: Connection, owners: Mapping[tuple[str, str], store.Owner]) -> None:
-    """Each (account, id) is this broadcast's, unless it is known to be another's."""
+    """Each (account, id) is this broadcast's, unless it is known to be another's; and so is what was set aside for it,
+    which is counted from now on."""
     rows = [
         {"account": account, "id": id, "workspace": workspace, "broadcast": broadcast}
         for (account, id), (workspace, broadcast) in sorted(owners.items())
     ]
-    store.insert_ignoring(connection, vendor_ids, rows)
+    if not rows:
+        return
+    look_alone(connection, (row["account"] for row in rows))
+    new = {key: owners[key] for key in _insert_new(connection, vendor_ids, rows)}
+    moved = _adopt(connection, new)
+    for owner, current in followed(connection, moved, lock=True).items():  # others a newer version looks after
+        count(connection, current, moved[owner], current.changed_at)
 
 
-def adopt_deliveries(connection: Connection, broadcast: Broadcast, ids: Iterable[str]) -> None:
-    """Receipts that came before the ids were known belong to this broadcast."""
-    set_aside = and_(deliveries.c.account == broadcast.account, deliveries.c.broadcast.is_(None))
-    ours = update(deliveries).values(workspace=broadcast.workspace, broadcast=broadcast.id)
-    for batch in store.batched(ids):
-        connection.execute(ours.where(set_aside, deliveries.c.id.in_(batch)))
+def _adopt(connection: Connection, owners: Mapping[tuple[str, str], store.Owner]) -> dict[store.Owner, Tally]:
+    """Receipts that came before their ids were known belong to these broadcasts: what that adds to each."""
+    ids = defaultdict[tuple[str, store.Owner], list[str]](list)
+    for (account, id), owner in owners.items():
+        ids[account, owner].append(id)
+    found = defaultdict[store.Owner, Tally](Tally)
+    for (account, owner), mine in ids.items():
+        set_aside = and_(deliveries.c.account == account, deliveries.c.broadcast.is_(None))
+        ours = update(deliveries).where(set_aside).values(workspace=owner[0], broadcast=owner[1]).returning(*_STANDING)
+        for batch in store.batched(mine):
+            for row in connection.execute(ours.where(deliveries.c.id.in_(batch))).mappings():
+                found[owner].move(None, _standing(row))
+    return found
 
 
 def ids_with_news(connection: Connection, workspace: str, id: str) -> tuple[str, ...]:
@@ -150,96 +251,197 @@ def reported_since_let_go(connection: Connection, broadcast: Broadcast) -> bool:
 # --- what is heard ----------------------------------------------------------------------------------------------------
 
 
-def record_deliveries(connection: Connection, heard: Sequence[Heard], at: Micros) -> list[bool]:
-    """Write receipts, as if one after the other, and say of each whether it told something new. Statuses only go up.
+def record_deliveries(connection: Connection, heard: Sequence[Heard], at: Micros) -> Written:
+    """Write receipts, as if one after the other. Statuses only go up.
 
-    However many they are, they take a few statements for each hundred.
+    However many they are, they take a few statements for each hundred. What was set aside while nobody knew whose it
+    was becomes its owner's with the next word about it.
     """
     first: dict[_Delivery, Heard] = {}
     for one in heard:
         first.setdefault(one.delivery, one)
-    fresh = _insert_new(connection, [_delivery_row(first[key], at) for key in sorted(first)])
-    stands = _lock_deliveries(connection, first.keys() - fresh)
-    news, risen = [], dict[_Delivery, Heard]()
+    rows = [_row(key, _told(first[key]), at) for key in sorted(first)]
+    fresh = set(map(_Delivery._make, _insert_new(connection, deliveries, rows)))
+    before = _lock_deliveries(connection, first.keys() - fresh)
+    stands, news = dict(before), []
     for one in heard:
-        key = one.delivery
-        new = key not in stands or _goes_up(stands[key], one.receipt)
-        if new:
-            risen |= {key: one} if key in stands else {}
-            stands[key] = one.receipt.status, one.receipt.word[:WORD], one.receipt.final
-        news.append(new)
-    _write_risen(connection, [_delivery_row(risen[key], at) for key in sorted(risen)])
-    return news
+        known = stands.get(one.delivery)
+        stands[one.delivery] = standing = _after(known, one)
+        news.append(standing != known)
+    risen = sorted(key for key in before.keys() | fresh if stands[key] != before.get(key, _told(first[key])))
+    _write_risen(connection, [_row(key, stands[key], at) for key in risen])
+    return Written(news, _moved(before, stands))
 
 
-def _insert_new(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[_Delivery]:
-    if not rows:
-        return set()
-    statement = store.insert_into(connection, deliveries).on_conflict_do_nothing().returning(*_DELIVERY)
-    return {_Delivery(*row) for row in connection.execute(statement, rows)}
+def _moved(
+    before: Mapping[_Delivery, _Standing], after: Mapping[_Delivery, _Standing]
+) -> defaultdict[store.Owner, Tally]:
+    """What changes in the counts of whom. What was nobody's was counted nowhere."""
+    moved = defaultdict[store.Owner, Tally](Tally)
+    for key, standing in after.items():
+        known = before.get(key)
+        if standing.owner is not None and standing != known:
+            moved[standing.owner].move(known if known and known.owner else None, standing)
+    return moved
+
+
+def _insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Insert what is not there yet; the keys of these."""
+    new = store.insert_into(connection, table).on_conflict_do_nothing().returning(*table.primary_key)
+    return list(chain.from_iterable(connection.execute(new, list(batch)).all() for batch in store.batched(rows)))
 
 
 def _lock_deliveries(connection: Connection, keys: Collection[_Delivery]) -> dict[_Delivery, _Standing]:
     """How these stand, held until the transaction ends."""
     statement = select(deliveries).order_by(*_DELIVERY).with_for_update()
-    rows = store.with_keys(connection, statement, _DELIVERY, keys)
-    return {key: (DeliveryStatus(row["status"]), row["word"], row["final"]) for key, row in rows}
+    return {key: _standing(row) for key, row in store.with_keys(connection, statement, _DELIVERY, keys)}
+
+
+def _standing(row: RowMapping) -> _Standing:
+    owner = (row["workspace"], row["broadcast"]) if row["broadcast"] else None
+    return _Standing(row["kind"], row["status"], row["word"], row["final"], owner)
+
+
+def _told(one: Heard) -> _Standing:
+    receipt = one.receipt
+    return _Standing(receipt.kind, receipt.status, receipt.word[:WORD], receipt.final, one.owner)
+
+
+def _after(known: _Standing | None, one: Heard) -> _Standing:
+    """How a delivery stands once this was heard of it."""
+    told = _told(one)
+    if known is None:
+        return told
+    owner = known.owner or told.owner
+    return (told if _goes_up(known, told) else known)._replace(owner=owner)
 
 
 def _write_risen(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         return
     statement = store.insert_into(connection, deliveries)
-    values = {name: statement.excluded[name] for name in ("status", "word", "final", "at")}
+    risen = ("workspace", "broadcast", "status", "word", "final", "at")
+    values = {name: statement.excluded[name] for name in risen}
     statement = statement.on_conflict_do_update(index_elements=_DELIVERY, set_=values)
     connection.execute(statement.returning(deliveries.c.account), rows)  # with an answer it is one statement, not many
 
 
-def _delivery_row(one: Heard, at: Micros) -> dict[str, Any]:
-    workspace, broadcast = one.owner or (None, None)
-    told = {"status": one.receipt.status, "word": one.receipt.word[:WORD], "final": one.receipt.final, "at": at}
-    return {**one.delivery._asdict(), "workspace": workspace, "broadcast": broadcast, **told}
+def _row(key: _Delivery, stands: _Standing, at: Micros) -> dict[str, Any]:
+    workspace, broadcast = stands.owner or (None, None)
+    told = {"status": stands.status, "word": stands.word, "final": stands.final, "at": at}
+    return {**key._asdict(), "workspace": workspace, "broadcast": broadcast, **told}
 
 
-def _goes_up(known: _Standing, receipt: Receipt) -> bool:
-    status, word, final = known
-    if RANK[receipt.status] != RANK[status]:
-        return RANK[receipt.status] > RANK[status]
-    return not final and (receipt.final or receipt.word[:WORD] != word)
+def _goes_up(known: _Standing, told: _Standing) -> bool:
+    higher = _rank(told) - _rank(known)
+    if higher != 0:
+        return higher > 0
+    return not known.final and (told.final or told.word != known.word)
+
+
+def _rank(standing: _Standing) -> int:
+    return RANK.get(standing.status, NEWER)
 
 
 # --- what is told of it -----------------------------------------------------------------------------------------------
 
 
-def tallies(connection: Connection, owners: Collection[store.Owner]) -> dict[store.Owner, Tally]:
-    """Where the deliveries of each of these broadcasts stand."""
-    of, label = (deliveries.c.workspace, deliveries.c.broadcast), (deliveries.c.status, deliveries.c.word)
-    number, final = func.count().label("number"), func.sum(case((deliveries.c.final, 1), else_=0)).label("over")
-    statement = select(*of, deliveries.c.kind, *label, number, final).group_by(*of, deliveries.c.kind, *label)
-    found = {owner: Tally() for owner in owners}
-    for owner, row in store.with_keys(connection, statement, of, owners):
-        other = f"other: {row['word']}" if row["status"] == DeliveryStatus.OTHER else row["status"]
-        found[owner].add(ANSWERS.get(row["kind"]) or other, row["number"], row["over"])
+def recount(connection: Connection, row: Broadcast) -> Recount:
+    """What a broadcast's counts should be, for whoever has the time to read each of its deliveries: no writer has.
+
+    `row` was read just before, in the same transaction: what was counted since then is seen by `Recount.holds`.
+    """
+    return Recount(row, _tally(connection, row.workspace, row.id))
+
+
+_KEY = broadcasts.c.workspace, broadcasts.c.id
+_FOLLOWED = select(*(broadcasts.c[one.name] for one in fields(Followed))).where(store.UNDERSTOOD).order_by(*_KEY)
+
+
+def followed(
+    connection: Connection, owners: Collection[store.Owner], *, lock: bool = False
+) -> dict[store.Owner, Followed]:
+    """Those of these (workspace, id) that are there and that this version looks after. `lock` holds their rows."""
+    statement = _FOLLOWED.with_for_update() if lock else _FOLLOWED
+    found = {}
+    for owner, row in store.with_keys(connection, statement, _KEY, owners):
+        with troubles_of(connection).alone("counts", owner[1], owner[0]):
+            found[owner] = _to_followed(row)
     return found
 
 
+def _to_followed(row: RowMapping) -> Followed:
+    if not isinstance(row["counts"], dict):
+        raise ValueError("the counts are no table")
+    return Followed(**{**row, "state": State(row["state"])})
+
+
 def delivery_counts(connection: Connection, workspace: str, id: str) -> dict[str, int]:
-    return tallies(connection, [(workspace, id)])[workspace, id].counts
+    return _tally(connection, workspace, id).counts
 
 
-def note_progress(connection: Connection, current: Broadcast, counts: Mapping[str, int], at: Micros) -> None:
-    """New counts for the card of a broadcast that is locked; the thread is told, a moment later, when a status appears
-    for the first time."""
-    if counts == current.counts:
-        return
-    values: dict[str, Any] = {
-        "counts": dict(counts),
-        "draw_at": func.coalesce(broadcasts.c.draw_at, at + PROGRESS_PAUSE),
-    }
+def _tally(connection: Connection, workspace: str, id: str) -> Tally:
+    number, final = func.count().label("number"), func.sum(case((deliveries.c.final, 1), else_=0)).label("over")
+    label = (deliveries.c.kind, deliveries.c.status, deliveries.c.word)
+    mine = and_(deliveries.c.workspace == workspace, deliveries.c.broadcast == id)
+    found = Tally()
+    for row in connection.execute(select(*label, number, final).where(mine).group_by(*label)).mappings():
+        found.add(_label(row["kind"], row["status"], row["word"]), row["number"], row["over"])
+    return found
+
+
+def _label(kind: str, status: str, word: str) -> str:
+    return ANSWERS.get(kind) or (f"other: {word}" if status == DeliveryStatus.OTHER else str(status))
+
+
+def count(connection: Connection, current: Row, moved: Tally, at: Micros) -> Row:
+    """Change the counts of a broadcast that is locked by what moved; how it stands then."""
+    names = {**current.counts, **moved.counts}
+    sums = {name: current.counts.get(name, 0) + moved.counts.get(name, 0) for name in names}
+    counts = {name: number for name, number in sums.items() if number > 0}
+    return note_progress(connection, current, counts, max(current.finals + moved.final, 0), at)
+
+
+def note_progress(connection: Connection, current: Row, counts: Mapping[str, int], finals: int, at: Micros) -> Row:
+    """New counts of a broadcast that is locked, for its card; the thread is told, a moment later, when a status appears
+    for the first time. How it stands then."""
+    if (counts, finals) == (current.counts, current.finals):
+        return current
+    values: dict[str, Any] = {"counts": dict(counts), "finals": finals}
+    seen = counts != current.counts
+    if seen:
+        values |= {
+            "draw_at": func.coalesce(broadcasts.c.draw_at, at + PROGRESS_PAUSE),
+            "revision": current.revision + 1,
+        }
     if counts.keys() - current.counts.keys():
         values["progress_at"] = func.coalesce(broadcasts.c.progress_at, at + PROGRESS_PAUSE)
     mine = and_(broadcasts.c.workspace == current.workspace, broadcasts.c.id == current.id)
-    connection.execute(update(broadcasts).where(mine).values(**values, revision=broadcasts.c.revision + 1))
+    connection.execute(update(broadcasts).where(mine).values(**values))
+    return replace(current, counts=counts, finals=finals, revision=current.revision + seen)
+
+
+class Waiting(NamedTuple):
+    """What a tick has to do: is there progress to tell, and is there something sent, or unknown, to look at?"""
+
+    progress: bool
+    sent: bool
+    unknown: bool
+
+
+def what_waits(connection: Connection, at: Micros) -> Waiting:
+    return Waiting._make(map(bool, connection.execute(_WAITS, {"at": at}).one()))
+
+
+def _waits(*those: ColumnElement[bool]) -> ColumnElement[bool]:
+    return select(broadcasts.c.id).where(*those, store.UNDERSTOOD).exists()
+
+
+_AT = bindparam("at", type_=BigInteger)
+_WAITS = select(
+    _waits(broadcasts.c.progress_at <= _AT).label("progress"),
+    *(_waits(broadcasts.c.state == it, broadcasts.c.look_at <= _AT).label(it) for it in (State.SENT, State.UNKNOWN)),
+)
 
 
 def progress_to_tell(connection: Connection, at: Micros, limit: int = 50) -> list[Broadcast]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -40,6 +40,7 @@ from bot.schedule import (
     name_of,
     series_digest,
 )
+from bot.scheduler import Task, Wake
 from bot.when import Closed, NotATime, is_recurrence, parse_recurrence, parse_when
 from bot.workflow import PAST_SLACK, TWIN_WINDOW, Workflow
 from providers.base import Purpose
@@ -93,9 +94,7 @@ class Asked:
 class Reminders:
     """`wake` is called after anything that may be due now."""
 
-    def __init__(
-        self, database: Database, workflow: Workflow, presence: Presence, clock: Clock, wake: Callable[[], None]
-    ) -> None:
+    def __init__(self, database: Database, workflow: Workflow, presence: Presence, clock: Clock, wake: Wake) -> None:
         self.database, self.workflow, self.presence, self.clock, self.wake = database, workflow, presence, clock, wake
         self.settings = workflow.desk.settings
 
@@ -129,7 +128,7 @@ class Reminders:
     async def keep(self, schedule: Schedule) -> Schedule:
         """Store what was planned. The same again, or its twin, gives what was there."""
         stored = await self.database.write(lambda c: self._store(c, schedule))
-        self.wake()
+        self.wake(Task.REMIND)
         return stored
 
     async def _may_own(self, kind: Kind, channel: str, user: str) -> bool:
@@ -265,7 +264,7 @@ class Reminders:
         changed = await self.database.write(lambda c: self._write_change(c, schedule, person.id, action, changes))
         if changed is None:
             raise Moved
-        self.wake()
+        self.wake(Task.REMIND, Task.NOTICES)
         return changed
 
     def _write_change(
@@ -299,7 +298,7 @@ class Reminders:
         answered = await self.database.write(lambda c: self._answer(c, turn, person, snooze))
         if answered is None:
             raise Moved
-        self.wake()
+        self.wake(Task.NOTICES)
         return answered
 
     def _answer(self, connection: Connection, turn: Turn, person: Person, snooze: bool) -> Turn | None:
@@ -337,6 +336,8 @@ class Reminders:
     async def tick(self) -> None:
         """Make every turn whose time has come, once more where it was snoozed, end what nobody stands for any more, and
         end pauses that are over."""
+        if not await self.database.read(lambda c: timetable.clock_waits(c, self.clock(), self.clock() + AHEAD)):
+            return
         for schedule in await self.database.read(lambda c: timetable.awake(c, self.clock(), AT_ONCE)):
             await self._alone(schedule, self._wake_up(schedule))
         for schedule in await self.database.read(self._due):
@@ -377,7 +378,7 @@ class Reminders:
             await self.database.write(lambda c: self._miss(c, schedule))
         else:
             await self._fire_in_time(schedule)
-        self.wake()
+        self.wake(Task.REMIND, Task.NOTICES, Task.PAINT, Task.SIZES, Task.DISPATCH)
 
     def _is_late(self, at: Micros) -> bool:
         return self.clock() - at > micros(self.settings.grace)
@@ -534,7 +535,7 @@ class Reminders:
             await self._end(schedule, *ended)
         else:
             await self.database.write(lambda c: self._wake_turn(c, turn, schedule))
-        self.wake()
+        self.wake(Task.NOTICES, Task.PAINT)
 
     def _wake_turn(self, connection: Connection, turn: Turn, seen: Schedule) -> None:
         schedule, now = timetable.find(connection, seen.workspace, seen.id, lock=True), self.clock()

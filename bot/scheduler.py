@@ -1,45 +1,114 @@
-"""The ticks. APScheduler rings each bell at its interval, anything that changes a row rings it at once, and one task
-a bell does the work, never twice at a time."""
+"""The ticks. APScheduler rings each bell at its interval, anything that changes a row rings those that have work with
+it, and one task a bell does the work, never twice at a time."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from bot.broadcast import Broadcast, State
 from bot.database import Busy, Unsure
 
 log = structlog.get_logger(__name__)
 
+GATHER = 0.03  # seconds in which what wakes a bell is one ring: an answer that somebody waits for leaves first
+
+
+class Task(StrEnum):
+    """What is done periodically. A name may come from another process, so it keeps its meaning."""
+
+    DISPATCH = "dispatch"
+    PAINT = "paint"
+    REMIND = "remind"
+    NOTICES = "notices"
+    TRACK = "track"
+    SIZES = "sizes"
+    EXPIRE = "expire"
+    VOICES = "voices"
+    AUDIENCES = "audiences"
+    TROUBLES = "troubles"
+
+
+class Wake(Protocol):
+    """Called after a row changed: these have something to do by now; none named: anybody may have."""
+
+    def __call__(self, *tasks: str) -> None: ...
+
+
+def concerned(row: Broadcast) -> tuple[Task, ...]:
+    """Who has something to do at once, now that a broadcast has come to stand like this. A draft has no card."""
+    sizes = (Task.SIZES,) if row.size is None else ()
+    match row.state:
+        case State.DRAFT:
+            return ()
+        case State.PENDING:
+            return (Task.PAINT, *sizes)
+        case State.SCHEDULED:
+            return (Task.PAINT, Task.DISPATCH, *sizes)
+        case State.SENT:
+            return (Task.PAINT, Task.TRACK)
+    return (Task.PAINT,)
+
 
 @dataclass
 class Bell:
-    """Something to do every `seconds`, and at once when rung. It may fail; it is tried at the next ring."""
+    """Something to do every `seconds`, and soon when woken. It may fail; it is tried at the next ring.
+
+    `gather`: seconds for which a wake waits for others, to be one ring with them.
+    """
 
     name: str
     seconds: float
     work: Callable[[], Awaitable[None]]
+    gather: float = GATHER
     rung: asyncio.Event = field(default_factory=asyncio.Event)
     silenced: bool = False
+    _once_more: bool = False
+    _soon: asyncio.TimerHandle | None = None
 
     async def listen(self) -> None:
-        while True:
+        while not self.silenced or self._once_more:
             await self.rung.wait()
             self.rung.clear()
-            if self.silenced:
+            if self.silenced and not self._once_more:
                 return
-            try:
-                await self.work()
-            except (Busy, Unsure) as error:  # it may stay away for an hour, and a line each time is enough
-                told = f"{type(error).__name__} {error}".rstrip()
-                log.warning("the database did not take a tick", tick=self.name, error=told)
-            except Exception:
-                log.exception("a tick failed; it is tried again", tick=self.name)
+            self._once_more = False
+            await self._work()
+
+    async def _work(self) -> None:
+        try:
+            await self.work()
+        except (Busy, Unsure) as error:  # it may stay away for an hour, and a line each time is enough
+            told = f"{type(error).__name__} {error}".rstrip()
+            log.warning("the database did not take a tick", tick=self.name, error=told)
+        except Exception:
+            log.exception("a tick failed; it is tried again", tick=self.name)
 
     async def ring(self) -> None:
+        self.rung.set()
+
+    def wake(self) -> None:
+        if self.gather <= 0:
+            self.rung.set()
+        elif self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(self.gather, self._gathered)
+
+    def _gathered(self) -> None:
+        self._soon = None
+        self.rung.set()
+
+    def silence(self) -> None:
+        """No more rings. What it was woken for already is done yet."""
+        self._once_more = self.rung.is_set() or self._soon is not None
+        self.silenced = True
+        if self._soon is not None:
+            self._soon.cancel()
         self.rung.set()
 
 
@@ -61,18 +130,18 @@ class Scheduler:
             bell.rung.set()
         self._clock.start()
 
-    def wake(self) -> None:
-        """Ring every bell now. Safe to call before `start` and from any callback of the loop."""
+    def wake(self, *tasks: str) -> None:
+        """Ring these bells, or all of them. Safe to call before `start` and from any callback of the loop."""
         for bell in self.bells:
-            bell.rung.set()
+            if not tasks or bell.name in tasks:
+                bell.wake()
 
     async def stop(self, patience: float) -> None:
         """No more ticks. Whoever is at work gets `patience` seconds, so that what was posted is also written down."""
         if self._clock.running:
             self._clock.shutdown(wait=False)
         for bell in self.bells:
-            bell.silenced = True
-            bell.rung.set()
+            bell.silence()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=patience)
             for task in late:

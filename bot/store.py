@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from sqlalchemy import (
+    BigInteger,
     BindParameter,
     Boolean,
     ColumnElement,
@@ -37,6 +38,7 @@ from sqlalchemy import (
     func,
     insert,
     inspect,
+    literal,
     literal_column,
     not_,
     or_,
@@ -401,8 +403,11 @@ def last_times(connection: Connection, workspace: str, keys: Sequence[str]) -> d
     return {row.key: row.at for row in connection.execute(statement)}
 
 
-def forget_seen(connection: Connection, before: Micros) -> None:
-    connection.execute(seen.delete().where(seen.c.at < before))
+def forget_seen(connection: Connection, before: Micros, limit: int = IN_A_STATEMENT) -> None:
+    """Forget the oldest of what was seen before then: few at a time, since people wait for the same writer."""
+    old = seen.c.at < before
+    further = connection.execute(select(seen.c.at).where(old).order_by(seen.c.at).offset(limit).limit(1)).scalar()
+    connection.execute(seen.delete().where(old if further is None else seen.c.at <= further))
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -747,6 +752,95 @@ def drop_votes(connection: Connection, broadcast: Broadcast) -> None:
     connection.execute(votes.delete().where(mine, votes.c.version == broadcast.version))
 
 
+# --- is there anything to do? ----------------------------------------------------------------------------------------
+#
+# Each task asks before it opens a transaction that writes. These are made once, like what writes each step.
+
+
+def any_of(*questions: Select[Any]) -> Select[tuple[bool]]:
+    """Has any of these an answer? They are asked one after the other, until one has."""
+    return select(or_(*(question.exists() for question in questions)))
+
+
+def _those(*where: ColumnElement[bool]) -> Select[Any]:
+    return select(broadcasts.c.id).where(*where, UNDERSTOOD)
+
+
+def _micros(name: str) -> BindParameter[int]:
+    return bindparam(name, type_=BigInteger)
+
+
+_AT = _micros("at")
+_UNLEASED = or_(broadcasts.c.lease_until.is_(None), broadcasts.c.lease_until <= _micros("lease_at"))
+_FORGOTTEN = and_(
+    broadcasts.c.owner == bindparam("owner"), broadcasts.c.id.not_in(bindparam("working_on", expanding=True))
+)
+_WORK_WAITS = any_of(
+    _those(SCHEDULED, broadcasts.c.due <= _AT, _UNLEASED),
+    _those(
+        *(SCHEDULED, broadcasts.c.due > _AT, broadcasts.c.due <= _micros("soon"), broadcasts.c.staged.is_(None)),
+        *(broadcasts.c.account.in_(bindparam("preparing", expanding=True)), _UNLEASED),
+    ),
+    _those(SENDING, or_(_UNLEASED, _FORGOTTEN)),
+    _those(
+        *(_in(State.HELD), broadcasts.c.hold == Hold.HOURS, broadcasts.c.hold_until <= _AT),
+        broadcasts.c.workspace.not_in(bindparam("paused", expanding=True)),
+    ),
+    select(leftovers.c.id).where(leftovers.c.try_at <= _AT),
+)
+_SIZES_WAIT = any_of(
+    _those(
+        *(_in(State.PENDING, State.SCHEDULED), broadcasts.c.size.is_(None)),
+        broadcasts.c.account.in_(bindparam("accounts", expanding=True)),
+        func.coalesce(broadcasts.c.look_at, 0) <= _AT,
+    )
+)
+_OLDEST = select(func.min(seen.c.at)).scalar_subquery()  # by the index, whatever the planner believes of the others
+_LAPSED_WAITS = any_of(
+    *(_those(_in(state), broadcasts.c.expires_at <= _AT) for state in (State.PENDING, State.HELD)),
+    select(literal(1)).where(_micros("forgotten") > _OLDEST),
+)
+_SHOWING_WAITS = any_of(
+    _those(broadcasts.c.draw_at <= _AT, broadcasts.c.state != State.DRAFT),
+    select(notes.c.seq).where(notes.c.post_at <= _AT),
+    select(posts.c.seq).where(posts.c.post_at <= _AT),
+)
+
+
+def work_waits(
+    connection: Connection,
+    at: Micros,
+    *,
+    soon: Micros,
+    lease_at: Micros,
+    preparing: Sequence[str],
+    owner: str,
+    working_on: Sequence[str],
+    paused: Collection[str],
+) -> bool:
+    """Is there anything for a dispatcher: what is due, what can be prepared until `soon`, what nobody is sending any
+    more, what may go again, or a campaign to be recalled? The other words are those of `due`, `abandoned` and
+    `reopened`. A row that was stumbled over counts, as nobody knows here for how long it is left alone."""
+    told = {"at": at, "soon": soon, "lease_at": lease_at, "preparing": preparing}
+    told |= {"owner": owner, "working_on": working_on, "paused": list(paused)}
+    return bool(connection.execute(_WORK_WAITS, told).scalar_one())
+
+
+def sizes_wait(connection: Connection, accounts: Sequence[str], at: Micros) -> bool:
+    """Is there one for `unsized`?"""
+    return bool(connection.execute(_SIZES_WAIT, {"at": at, "accounts": accounts}).scalar_one())
+
+
+def lapsed_waits(connection: Connection, at: Micros, forgotten: Micros) -> bool:
+    """Is there one for `lapsed`, or for `forget_seen`?"""
+    return bool(connection.execute(_LAPSED_WAITS, {"at": at, "forgotten": forgotten}).scalar_one())
+
+
+def showing_waits(connection: Connection, at: Micros) -> bool:
+    """Is there a card to draw, a note or a message to post?"""
+    return bool(connection.execute(_SHOWING_WAITS, {"at": at}).scalar_one())
+
+
 # --- what is due -----------------------------------------------------------------------------------------------------
 
 
@@ -914,7 +1008,7 @@ def slots(connection: Connection, accounts: Sequence[str], at: Micros) -> dict[s
 
 def count_held(connection: Connection, workspace: str, hold: Hold) -> int:
     statement = select(func.count()).select_from(broadcasts)
-    mine = and_(broadcasts.c.workspace == workspace, broadcasts.c.state == State.HELD, broadcasts.c.hold == hold)
+    mine = and_(broadcasts.c.workspace == workspace, _in(State.HELD), broadcasts.c.hold == hold)
     return connection.execute(statement.where(mine)).scalar_one()
 
 
@@ -1293,20 +1387,33 @@ def post_failed(connection: Connection, seq: int, again_at: Micros | None) -> No
 
 def for_digest(connection: Connection, workspace: str, channel: str, since: Micros, until: Micros) -> dict[str, Any]:
     """What a channel's broadcasts do: `waiting`, `held`, `unknown`, `today` (until then), and how many were `sent`."""
-    here = and_(broadcasts.c.workspace == workspace, broadcasts.c.channel == channel, understood(connection))
-
-    def rows(state: State, *more: ColumnElement[bool]) -> list[Broadcast]:
-        statement = select(broadcasts).where(here, broadcasts.c.state == state, *more).order_by(broadcasts.c.changed_at)
-        return _broadcasts(connection, statement.limit(50))
-
-    sent = select(func.count()).select_from(broadcasts).where(here, broadcasts.c.accepted_at >= since)
-    return {
-        "waiting": rows(State.PENDING),
-        "held": rows(State.HELD),
-        "unknown": rows(State.UNKNOWN),
-        "today": rows(State.SCHEDULED, broadcasts.c.due <= until),
-        "sent": connection.execute(sent).scalar_one(),
+    mine = broadcasts.c.workspace == workspace
+    here, lives = and_(broadcasts.c.channel == channel, understood(connection)), text(LIVING)
+    few = _without_index(broadcasts.c.workspace) == workspace
+    parts = {
+        "waiting": and_(_in(State.PENDING), lives, few, here),
+        "held": and_(_in(State.HELD), mine, here),
+        "unknown": and_(_in(State.UNKNOWN), lives, few, here),
+        "today": and_(SCHEDULED, broadcasts.c.due <= until, few, here),
     }
+    found: dict[str, Any] = {name: [] for name in parts}
+    for part, row in read_each(connection, _some_of(parts), lambda row: (row["part"], to_broadcast(row)), "row", "id"):
+        found[part].append(row)
+    # what was accepted has changed then, or later
+    sent = and_(mine, here, broadcasts.c.changed_at >= since, broadcasts.c.accepted_at >= since)
+    return found | {"sent": connection.execute(select(func.count()).select_from(broadcasts).where(sent)).scalar_one()}
+
+
+def _some_of(parts: Mapping[str, ColumnElement[bool]], limit: int = 50) -> Executable:
+    """Those that wait longest of each part, in one statement, `part` saying of which."""
+    longest = _without_index(broadcasts.c.changed_at)
+    wanted = (select(literal(name).label("part"), broadcasts).where(those) for name, those in parts.items())
+    return union_all(*(select(each.order_by(longest).limit(limit).subquery()) for each in wanted))
+
+
+def _without_index(column: ColumnElement[T]) -> ColumnElement[T]:
+    """The same value, by which no database looks for a row: the few that live are fewer than those of a workspace."""
+    return column + ("" if isinstance(column.type, String) else 0)
 
 
 # --- templates -------------------------------------------------------------------------------------------------------

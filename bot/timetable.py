@@ -10,12 +10,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
+    BindParameter,
     ColumnElement,
     Connection,
     Executable,
     RowMapping,
     Select,
     and_,
+    bindparam,
     insert,
     literal_column,
     not_,
@@ -43,6 +46,7 @@ TURN_UNDERSTOOD = store.known_words(occurrences.c.state, TurnState)
 # Partial indexes are only found by the very words that they were made with.
 ACTIVE = schedules.c.state == literal_column("'active'")
 PAUSED = schedules.c.state == literal_column("'paused'")
+LIVING = schedules.c.state.in_([state for state in Standing if state is not Standing.ENDED])
 
 
 # --- rows and values -------------------------------------------------------------------------------------------------
@@ -101,11 +105,11 @@ def add(connection: Connection, schedule: Schedule, *, since: Micros) -> Schedul
     by the same person, not ended and asked for after `since`, which is a repeated command."""
     store.alone(connection, f"asks:{schedule.workspace}/{schedule.owner}")  # else two at once would find no twin
     here, same = schedules.c.workspace == schedule.workspace, schedules.c.key == schedule.key
-    lately = and_(schedules.c.owner == schedule.owner, schedules.c.created_at >= since)
-    known = select(schedules).where(here, or_(same, lately), understood(connection))
-    for found in _schedules(connection, known):
-        if found.key == schedule.key or (found.wish == schedule.wish and found.state is not Standing.ENDED):
-            return found
+    lately = and_(LIVING, schedules.c.owner == schedule.owner, schedules.c.created_at >= since)
+    for like in (same, lately):
+        for found in _schedules(connection, select(schedules).where(here, like, understood(connection))):
+            if found.key == schedule.key or found.wish == schedule.wish:
+                return found
     fields = {field.name: getattr(schedule, field.name) for field in dataclasses.fields(Schedule)}
     connection.execute(insert(schedules).values(**_to_row(fields)))
     return schedule
@@ -124,14 +128,14 @@ def find(connection: Connection, workspace: str, id: str, *, lock: bool = False)
 
 def listed(connection: Connection, workspace: str, kind: Kind) -> list[Schedule]:
     """All that have not ended, the next one first, those without a next one last."""
-    here = and_(schedules.c.workspace == workspace, schedules.c.state != Standing.ENDED, understood(connection))
+    here = and_(schedules.c.workspace == workspace, LIVING, understood(connection))
     order = schedules.c.next_at.is_(None), schedules.c.next_at, schedules.c.created_at
     return _schedules(connection, select(schedules).where(here, schedules.c.kind == kind).order_by(*order))
 
 
 def all_living(connection: Connection, kind: Kind) -> list[Schedule]:
     """Every schedule of a kind that has not ended, of every workspace."""
-    living = and_(schedules.c.state != Standing.ENDED, schedules.c.kind == kind, understood(connection))
+    living = and_(LIVING, schedules.c.kind == kind, understood(connection))
     return _schedules(connection, select(schedules).where(living))
 
 
@@ -288,7 +292,11 @@ def _to_draw(at: Micros) -> ColumnElement[bool]:
     return and_(occurrences.c.draw_at <= at, not_(_slept(at)))
 
 
-def _slept(at: Micros) -> ColumnElement[bool]:
+def _is_of(kind: Kind) -> ColumnElement[bool]:
+    return schedules.c.kind == kind
+
+
+def _slept(at: Micros | BindParameter[int]) -> ColumnElement[bool]:
     return and_(occurrences.c.state == TurnState.SNOOZED, occurrences.c.snoozed_until <= at)
 
 
@@ -298,3 +306,17 @@ def _is(turn: Turn) -> Any:
         occurrences.c.schedule == turn.schedule,
         occurrences.c.local == turn.local,
     )
+
+
+_AT, _AHEAD = bindparam("at", type_=BigInteger), bindparam("ahead", type_=BigInteger)
+_CLOCK_WAITS = store.any_of(
+    select(schedules.c.id).where(PAUSED, schedules.c.paused_until <= _AT, UNDERSTOOD),
+    select(schedules.c.id).where(ACTIVE, _is_of(Kind.BROADCAST), schedules.c.next_at <= _AHEAD, UNDERSTOOD),
+    select(schedules.c.id).where(ACTIVE, _is_of(Kind.REMINDER), schedules.c.next_at <= _AT, UNDERSTOOD),
+    select(occurrences.c.local).where(occurrences.c.draw_at <= _AT, _slept(_AT)),
+)
+
+
+def clock_waits(connection: Connection, at: Micros, ahead: Micros) -> bool:
+    """Is there a pause that is over, a turn to be made (of a broadcast: until `ahead`), or one that comes once more?"""
+    return bool(connection.execute(_CLOCK_WAITS, {"at": at, "ahead": ahead}).scalar_one())

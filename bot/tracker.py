@@ -9,15 +9,17 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import structlog
 from sqlalchemy import Connection
 
 from bot import receipts, store
 from bot.accounts import Account
-from bot.broadcast import SECOND, Action, Broadcast, Clock, Micros, Sentence, State, micros
+from bot.broadcast import SECOND, Action, Broadcast, Clock, Micros, NotFound, Sentence, State, micros
 from bot.database import Busy, Database, OutOfOrder, Unsure
-from bot.receipts import Heard, Tally
+from bot.receipts import Followed, Heard, Recount, Tally
+from bot.scheduler import Task, Wake
 from bot.settings import Settings
 from bot.store import Note, Owner
 from providers.base import Evidence, ProviderError, Receipt, ReceiptKind
@@ -28,6 +30,8 @@ log = structlog.get_logger(__name__)
 FIRST_POLL = 5 * SECOND
 SLOWEST_POLL = 3600 * SECOND
 LOOK_AGAIN = 60 * SECOND
+EXPECTED = 4096  # broadcasts of which it is remembered how many final deliveries they wait for
+COUNTING = 60.0  # seconds that all deliveries of a broadcast may take to be counted
 REPLAY = 7 * 24 * 3600 * SECOND  # no vendor tries a delivery longer than three days
 TOGETHER, FEWEST = 256, 32  # receipts' batches in one transaction
 IDS_A_POLL = 20  # a vendor without a batch read is asked one id at a time
@@ -64,13 +68,14 @@ class Tracker:
         providers: Mapping[str, Account],
         clock: Clock,
         key: bytes,
-        wake: Callable[[], None],
+        wake: Wake,
     ) -> None:
         self.database, self.settings, self.providers = database, settings, providers
         self.clock, self.key, self.wake = clock, key, wake
         self._waiting: list[_Batch] = []
         self._together = TOGETHER
         self._recording: asyncio.Task[None] | None = None
+        self._expected: dict[tuple[str, str, Micros | None], int] = {}  # how many final ones, when that was last read
 
     # --- receipts ----------------------------------------------------------------------------------------------------
 
@@ -78,24 +83,22 @@ class Tracker:
         """Write receipts of one account. `dispatched` is whose callback address they came to, where each dispatch
         has its own: that address proves that the vendor took it. Raises Busy or Unsure: then it is to be told again.
 
-        What arrives while others are being written is written with them: a flood takes one connection, and counts
-        each broadcast once a transaction.
+        What arrives while others are being written is written with them: a flood takes one connection, and changes
+        the counts of each broadcast once a transaction.
         """
         batch = _Batch(account, list(receipts), dispatched, asyncio.get_running_loop().create_future())
         self._waiting.append(batch)
         if self._recording is None or self._recording.done():
             self._recording = asyncio.create_task(self._record_waiting(), name="record receipts")
-        news = await batch.news
-        if news:
-            self.wake()
-        return Recorded(news)
+        return Recorded(await batch.news)
 
     async def _record_waiting(self) -> None:
         """All that wait, some in each transaction: fewer where so many took too long, more again where all is well."""
         while self._waiting:
             group, self._waiting = self._waiting[: self._together], self._waiting[self._together :]
+            wakes = set[Task]()
             try:
-                news = await self.database.write(partial(self._record, group=group))
+                news = await self.database.write(partial(self._record, group=group, wakes=wakes))
             except Busy as error:
                 if len(group) > FEWEST and not isinstance(error, OutOfOrder):
                     self._together = len(group) // 2
@@ -106,6 +109,7 @@ class Tracker:
             except BaseException as error:
                 await self._record_alone(group, error)
             else:
+                self._wake(wakes)
                 self._tell(group, news)
                 self._together = min(2 * self._together, TOGETHER)
 
@@ -117,12 +121,19 @@ class Tracker:
                 raise error
             return
         for batch in group:
+            wakes = set[Task]()
             try:
-                self._tell([batch], await self.database.write(partial(self._record, group=[batch])))
+                self._tell([batch], await self.database.write(partial(self._record, group=[batch], wakes=wakes)))
+                self._wake(wakes)
             except BaseException as alone:
                 self._tell([batch], [alone])
                 if not isinstance(alone, Exception):
                     raise
+
+    def _wake(self, tasks: set[Task]) -> None:
+        """What is drawn and told a moment later is found by the ticks: they come as often."""
+        if tasks:
+            self.wake(*tasks)
 
     @staticmethod
     def _tell(group: list[_Batch], outcomes: Sequence[bool | BaseException]) -> None:
@@ -136,10 +147,13 @@ class Tracker:
             else:
                 batch.news.set_result(outcome)
 
-    def _record(self, connection: Connection, group: list[_Batch]) -> list[bool]:
-        """Which of them were news of a broadcast. How many they are decides no number of questions to the database."""
+    def _record(self, connection: Connection, group: list[_Batch], wakes: set[Task] | None = None) -> list[bool]:
+        """Which of them were news of a broadcast. How many they are decides no number of questions to the database.
+
+        `wakes`: whoever has something to do at once, because of them, is put there.
+        """
         owners = self._owners(connection, group)
-        rows = store.find_all(connection, set(owners.values()))
+        rows = receipts.followed(connection, set(owners.values()))
         heard, sources = [], []
         for number, batch in enumerate(group):
             for receipt in batch.receipts:
@@ -147,9 +161,12 @@ class Tracker:
                 if owner is None or not self._is_stale(rows.get(owner), receipt):
                     heard.append(Heard(batch.account, receipt, self._hidden(receipt), owner))
                     sources.append(number)
-        new = receipts.record_deliveries(connection, heard, self.clock())
-        news = [(one, number) for one, number, is_new in zip(heard, sources, new, strict=True) if is_new and one.owner]
-        self._follow(connection, rows, [one for one, _ in news])
+        recorded = receipts.record_deliveries(connection, heard, self.clock())
+        told = zip(heard, sources, recorded.news, strict=True)
+        news = [(one, number) for one, number, is_new in told if is_new and one.owner]
+        due = self._follow(connection, recorded.moved, [one for one, _ in news])
+        if wakes is not None:
+            wakes.update(due)
         with_news = {number for _, number in news}
         return [number in with_news for number in range(len(group))]
 
@@ -162,28 +179,51 @@ class Tracker:
                 key = batch.account, receipt.id
                 came_to[key] = came_to.get(key) or batch.dispatched
         known = receipts.owners_of(connection, came_to)
+        if strangers := {key[0] for key, owner in came_to.items() if owner is None and key not in known}:
+            receipts.look_alone(connection, strangers)  # else their owner might be learnt while they are set aside
+            known = receipts.owners_of(connection, came_to)
         learnt = {key: owner for key, owner in came_to.items() if owner is not None and key not in known}
-        ours = store.find_all(connection, set(learnt.values()))
+        ours = receipts.followed(connection, set(learnt.values()))
         receipts.learn_ids(connection, {key: owner for key, owner in learnt.items() if owner in ours})
         return {**learnt, **known}
 
-    def _follow(self, connection: Connection, seen: Mapping[Owner, Broadcast], news: Iterable[Heard]) -> None:
-        """What a newer version looks after is written down, and left to that."""
-        told: defaultdict[Owner, list[Heard]] = defaultdict(list)
+    def _follow(self, connection: Connection, moved: Mapping[Owner, Tally], news: Iterable[Heard]) -> set[Task]:
+        """What a newer version looks after is written down, and left to that. Who has something to do at once."""
+        told: defaultdict[Owner, list[Receipt]] = defaultdict(list)
         for one in news:
-            if one.owner is not None and one.owner in seen:
-                told[one.owner].append(one)
-        # locked before they are counted, else two at once would each count their own news only
-        rows = store.find_all(connection, told, lock=True)
-        for owner, tally in receipts.tallies(connection, rows).items():
-            current, heard = rows[owner], [one.receipt for one in told[owner]]
-            receipts.note_progress(connection, current, tally.counts, self.clock())
-            self._tell_replies(connection, current, heard)
-            self._prove(connection, current, heard)
-            if current.state is State.SENT and self._over(current, tally):
-                store.set_look_at(connection, current, self.clock())
+            if one.owner is not None:
+                told[one.owner].append(one.receipt)
+        due = set[Task]()
+        # locked before their counts are changed, else two at once would each add to the same
+        for owner, row in receipts.followed(connection, {*told, *moved}, lock=True).items():
+            change = moved.get(owner, Tally())
+            current = receipts.count(connection, row, change, self.clock())
+            if self._tell_replies(connection, current, told[owner]):
+                due.add(Task.PAINT)
+            if self._prove(connection, current, told[owner]):
+                due |= {Task.PAINT, Task.TRACK}
+            if change.final > 0 and self._has_all(connection, current):
+                due.add(Task.TRACK)
+        return due
 
-    def _is_stale(self, row: Broadcast | None, receipt: Receipt) -> bool:
+    def _has_all(self, connection: Connection, current: Followed) -> bool:
+        """Everything is final, so it is looked at now. How much that is stands in its whole row, which is read for the
+        first that is final and for the last."""
+        key = current.workspace, current.id, current.accepted_at
+        if current.state is not State.SENT or current.finals < self._expected.get(key, 0):
+            return False
+        row = _whole(connection, current)
+        if row is None:
+            return False
+        if len(self._expected) >= EXPECTED:
+            self._expected.clear()
+        self._expected[key] = _expected(row)
+        if not _all_final(row):
+            return False
+        store.set_look_at(connection, row, self.clock())
+        return True
+
+    def _is_stale(self, row: Followed | None, receipt: Receipt) -> bool:
         """News of a delivery that was over long ago is a replay. Somebody may opt out at any time."""
         if row is None:
             return False
@@ -192,11 +232,16 @@ class Tracker:
             log.warning("a callback came long after the end and is ignored", broadcast=row.id)
         return stale
 
-    def _tell_replies(self, connection: Connection, row: Broadcast, heard: Iterable[Receipt]) -> None:
-        if not self.providers[row.account].settings.show_replies:
-            return
+    def _tell_replies(self, connection: Connection, current: Followed, heard: Iterable[Receipt]) -> bool:
+        """Is anything said?"""
+        if not self.providers[current.account].settings.show_replies:
+            return False
         shown = [receipt.text[:1000] for receipt in heard if receipt.kind is ReceiptKind.REPLY and receipt.text]
-        store.say(connection, row, self.clock(), [Note(Sentence("A reply: {reply}", {"reply": it})) for it in shown])
+        row = _whole(connection, current) if shown else None
+        if row is not None:
+            told = [Note(Sentence("A reply: {reply}", {"reply": it})) for it in shown]
+            store.say(connection, row, self.clock(), told)
+        return bool(shown)
 
     def _hidden(self, receipt: Receipt) -> str:
         """A number as a keyed hash: enough to tell two apart, nothing to ring. Two replies of one person are two.
@@ -210,12 +255,21 @@ class Tracker:
         named = f"number:{f'+{number}' if number else name}:{told}"
         return hmac.digest(self.key, named.encode(errors="replace"), "sha256").hex()[:32]
 
-    def _prove(self, connection: Connection, row: Broadcast, heard: list[Receipt]) -> None:
+    def _prove(self, connection: Connection, current: Followed, heard: list[Receipt]) -> bool:
+        """Is it more than news of what is known to be on its way?"""
+        delivered = any(receipt.kind is ReceiptKind.DELIVERY for receipt in heard)
+        proves = current.state is State.UNKNOWN and bool(heard)
+        if not proves and (current.state in ON_ITS_WAY or not delivered):
+            return False
+        row = _whole(connection, current)
+        if row is None:
+            return False
         ids = row.ids or tuple(dict.fromkeys(receipt.id for receipt in heard))
-        if row.state is State.UNKNOWN:
+        if proves:
             self._mark_proven(connection, row, ids, Sentence(REPORTED))
-        elif row.state not in ON_ITS_WAY and any(receipt.kind is ReceiptKind.DELIVERY for receipt in heard):
+        else:
             self._contradict(connection, row, ids)
+        return True
 
     def _contradict(self, connection: Connection, row: Broadcast, ids: tuple[str, ...]) -> None:
         """It was taken for not sent, and somebody may be about to send it once more: said aloud, once."""
@@ -255,11 +309,13 @@ class Tracker:
 
     async def tick(self) -> None:
         """Tell threads what appeared, ask vendors that call nobody back, close what is final."""
-        told = await self.database.write(self._tell_progress)
-        await self._each(self._look_at_sent, State.SENT, self._next_poll)
-        await self._each(self._look_at_unknown, State.UNKNOWN, self._next_look)
-        if told:
-            self.wake()
+        waits = await self.database.read(lambda c: receipts.what_waits(c, self.clock()))
+        if waits.progress and await self.database.write(self._tell_progress):
+            self.wake(Task.PAINT)
+        if waits.sent:
+            await self._each(self._look_at_sent, State.SENT, self._next_poll)
+        if waits.unknown:
+            await self._each(self._look_at_unknown, State.UNKNOWN, self._next_look)
 
     async def _each(
         self,
@@ -276,12 +332,12 @@ class Tracker:
                 with suppress(Busy, Unsure):
                     await self.database.write(partial(store.set_look_at, row=row, at=self.clock() + LOOK_AGAIN))
 
-    def _tell_progress(self, connection: Connection) -> int:
+    def _tell_progress(self, connection: Connection) -> bool:
         rows = receipts.progress_to_tell(connection, self.clock())
         for row in rows:
             said = Note(Sentence("Deliveries: {counts}", {"counts": told_counts(row.counts)}))
             store.say(connection, row, self.clock(), [said])
-        return len(rows)
+        return bool(rows)
 
     def _take(
         self, connection: Connection, state: State, next_time: Callable[[Broadcast], Micros | None]
@@ -306,8 +362,9 @@ class Tracker:
         provider = self._vendor_of(row)
         if provider is not None and provider.capabilities.polls and row.ids:
             await self._poll(provider, row)
-        await self.database.write(lambda c: self._finish(c, row))
-        self.wake()
+        counted = await self.database.read(lambda c: self._counted(c, row), patience=COUNTING)
+        if counted is not None and await self.database.write(lambda c: self._finish(c, counted)):
+            self.wake(Task.PAINT)
 
     def _vendor_of(self, row: Broadcast) -> Account | None:
         """Who may know something of it: nobody of the other mode, nor another vendor who has the account by now."""
@@ -324,36 +381,48 @@ class Tracker:
             say = log.info if isinstance(error, ProviderError | Busy | Unsure) else log.error
             say("a poll came to nothing", broadcast=row.id, error=type(error).__name__)
 
-    def _finish(self, connection: Connection, row: Broadcast) -> None:
-        current = store.find(connection, row.workspace, row.id, lock=True)
-        tally = receipts.tallies(connection, [(row.workspace, row.id)])[row.workspace, row.id]
-        if current.state is not State.SENT or not self._over(current, tally):
-            return
-        counts = tally.counts
+    def _counted(self, connection: Connection, row: Broadcast) -> Recount | None:
+        """Count its deliveries, as nobody does who writes: before its end, and now and then, since a process of the
+        version before keeps no `finals`. None: there is nothing to end, and nothing to put right."""
+        current = store.find(connection, row.workspace, row.id)
+        if current.state is not State.SENT or not (self._over(current) or _has_doubled(self._waited(current))):
+            return None
+        counted = receipts.recount(connection, current)
+        return counted if self._over(current) or not counted.agrees else None
+
+    def _finish(self, connection: Connection, counted: Recount) -> bool:
+        """Put its counts right, and end it with the final report where it is over. False: it goes on."""
+        current, now = store.find(connection, counted.row.workspace, counted.row.id, lock=True), self.clock()
+        if current.state is not State.SENT:
+            return False
+        if not counted.agrees:
+            if not counted.holds(current):
+                store.set_look_at(connection, current, now + FIRST_POLL)
+                return False
+            log.warning("the counts of a broadcast were put right", broadcast=current.id)
+            current = receipts.note_progress(connection, current, counted.tally.counts, counted.tally.final, now)
+        return self._over(current) and self._report(connection, current)
+
+    def _report(self, connection: Connection, current: Broadcast) -> bool:
+        """False when somebody else was faster."""
+        counts, now = current.counts, self.clock()
         template = "Final report: {counts}" if counts else "Final report: the vendor sent no delivery report."
         said = Note(Sentence(template, {"counts": told_counts(counts)}), current.requester, aloud=True)
-        store.move(
-            connection,
-            current,
-            Action.FINISH,
-            actor="clock",
-            at=self.clock(),
-            said=[said],
-            look_at=None,
-            progress_at=None,
-        )
+        ends: dict[str, Any] = {"look_at": None, "progress_at": None}
+        return store.move(connection, current, Action.FINISH, actor="clock", at=now, said=[said], **ends) is not None
 
-    def _over(self, row: Broadcast, tally: Tally) -> bool:
+    def _over(self, row: Broadcast) -> bool:
         """Everything is final, or nothing more is waited for."""
-        expected = (row.staged and row.staged.contacts) or len(row.ids)
-        waited = self.clock() - (row.accepted_at or self.clock())
-        return 0 < expected <= tally.final or waited >= micros(self.settings.report_after)
+        return _all_final(row) or self._waited(row) >= micros(self.settings.report_after)
+
+    def _waited(self, row: Broadcast) -> Micros:
+        return self.clock() - (row.accepted_at or self.clock())
 
     async def _look_at_unknown(self, row: Broadcast) -> None:
         """Read-only, and only proof changes the state: that nothing is to be seen proves nothing."""
         evidence = await self._evidence(row)
         await self.database.write(lambda c: self._weigh(c, row, evidence))
-        self.wake()
+        self.wake(Task.PAINT, Task.TRACK)
 
     async def _evidence(self, row: Broadcast) -> Evidence:
         provider = self._vendor_of(row)
@@ -380,6 +449,29 @@ class Tracker:
             said = Note(Sentence(template, {"evidence": seen}), current.requester)
             store.write_audit(connection, current, "clock", "ask", current.state, now, str(seen))
             store.say(connection, current, now, [said])
+
+
+def _whole(connection: Connection, current: Followed) -> Broadcast | None:
+    """Its row; None where it cannot be read: what was heard is counted all the same."""
+    with suppress(NotFound):
+        return store.find(connection, current.workspace, current.id)
+    return None
+
+
+def _expected(row: Broadcast) -> int:
+    """Of how many people there is to be a last word."""
+    return (row.staged and row.staged.contacts) or len(row.ids)
+
+
+def _all_final(row: Broadcast) -> bool:
+    return 0 < _expected(row) <= row.finals
+
+
+def _has_doubled(waited: Micros) -> bool:
+    """Since the look before, from which a tenth of the time has passed, it has come to twice as long as once: a handful
+    of looks in a day, with no need to remember when the last one was."""
+    polls = waited // FIRST_POLL
+    return polls.bit_length() > (polls * 10 // 11).bit_length()
 
 
 def _worth_saying(since: Micros) -> bool:

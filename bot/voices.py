@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection
@@ -10,6 +9,7 @@ from sqlalchemy import Connection
 from bot import policy, store
 from bot.broadcast import SECOND, Action, Broadcast, Clock, Hold, Micros, Sentence, State, micros
 from bot.database import Database
+from bot.scheduler import Task, Wake
 from bot.settings import ApprovalSettings, Settings
 from bot.store import Note
 from bot.troubles import alone
@@ -52,14 +52,14 @@ def draft_notice(at: Micros) -> Micros:
 class Voices:
     """Says what is to be said of everything that waits. However many replicas ask, each thing is said once."""
 
-    def __init__(self, database: Database, *, settings: Settings, clock: Clock, wake: Callable[[], None]) -> None:
+    def __init__(self, database: Database, *, settings: Settings, clock: Clock, wake: Wake) -> None:
         self.database, self.approval, self.clock, self.wake = database, settings.approval, clock, wake
 
     async def tick(self) -> None:
         if not await self.database.read(lambda c: store.voices_wait(c, self.clock())):
             return
         if await self.database.write(self._speak):
-            self.wake()
+            self.wake(Task.PAINT)
 
     def _speak(self, connection: Connection) -> int:
         now = self.clock()

@@ -45,6 +45,7 @@ from bot.gate import Gates
 from bot.hours import Allow, HoldUntil, Hours, Policy, Verdict, decide, next_open
 from bot.policy import CannotTell, Members, Person
 from bot.schedule import Schedule, cover_of
+from bot.scheduler import Task, Wake, concerned
 from bot.settings import AudienceSettings, Settings
 from bot.store import NO_LEASE, NOT_AGREED, Note
 from bot.troubles import alone
@@ -167,7 +168,7 @@ class Desk:
 
 
 class Workflow:
-    """`wake` is called after anything that may be due now: the dispatcher and the cards' painter listen there.
+    """`wake` is called after anything that may be due now, with whom it concerns.
 
     `person_of`: who somebody is by now, asked of those who approved long ago or are to approve; `is_in`: whether
     somebody is in a channel. Both raise CannotTell.
@@ -180,7 +181,7 @@ class Workflow:
         desk: Desk,
         members: Members,
         clock: Clock,
-        wake: Callable[[], None],
+        wake: Wake,
         person_of: PersonOf | None = None,
         heed: Callable[[str, bool], None] = lambda _workspace, _paused: None,
         make_id: Callable[[], str] = new_id,
@@ -228,7 +229,8 @@ class Workflow:
         if questions or fix is not None or not postable:
             planned = dataclasses.replace(planned, state=State.DRAFT, voice_at=draft_notice(planned.created_at))
         stored = await self.database.write(lambda c: self._store(c, planned, draft, follows, questions))
-        self.wake()
+        if not stored.again and (tasks := concerned(stored.broadcast)):
+            self.wake(*tasks)
         return dataclasses.replace(stored, fix=fix)
 
     async def why_unseen(self, planned: Broadcast) -> Sentence | None:
@@ -526,9 +528,10 @@ class Workflow:
         acted = await self.database.write(lambda c: deed(self, c, broadcast, action, person, **told))
         if acted is None:
             raise TooLate(await self.find(workspace, id))
-        self.wake()
         if isinstance(acted, CardChanged):
+            self.wake(Task.PAINT)
             raise acted
+        self.wake(Task.DISPATCH, Task.PAINT, *concerned(acted))  # what lay prepared for it may be of no more use
         return acted
 
     async def _asked_before(
@@ -561,7 +564,8 @@ class Workflow:
         if version is not None and version != broadcast.version:
             return None
         taken = await self.database.write(lambda c: self._withdraw(c, broadcast, person, way))
-        self.wake()
+        if taken is not None:
+            self.wake(Task.DISPATCH, *concerned(taken))
         if taken is not None and taken.state is State.SENDING:
             raise TooLate(taken)
         return taken
@@ -579,16 +583,15 @@ class Workflow:
         if on:
             self.heed(person.workspace, True)  # what is written takes a moment, and the next byte may be nearer
         try:
-            held = await self.database.write(lambda c: self._pause_all(c, person, action, on))
+            await self.database.write(lambda c: self._pause_all(c, person, action, on))
         finally:  # whatever came of it, the next tick reads it
             self.heed(person.workspace, False)
-        self.wake()
-        return held
+        self.wake(Task.DISPATCH, Task.PAINT)
+        return await self.database.read(lambda c: store.count_held(c, person.workspace, Hold.PAUSED))
 
-    def _pause_all(self, connection: Connection, person: Person, action: str, on: bool) -> int:
+    def _pause_all(self, connection: Connection, person: Person, action: str, on: bool) -> None:
         store.set_paused(connection, person.workspace, person.id if on else None, self.clock())
         store.write_event(connection, person.workspace, person.id, action, None, self.clock())
-        return store.count_held(connection, person.workspace, Hold.PAUSED)
 
     async def find(self, workspace: str, id: str) -> Broadcast:
         return await self.database.read(lambda c: store.find(c, workspace, id.upper()))
@@ -1062,7 +1065,7 @@ class Workflow:
         `more`: how many of them are `unnamed`, what the whole was `quoted` at.
         """
         await self.database.write(lambda c: self._learn_size(c, workspace, id, size, more))
-        self.wake()
+        self.wake(Task.PAINT)
 
     def _learn_size(self, connection: Connection, workspace: str, id: str, size: int, more: Mapping[str, Any]) -> None:
         current = store.find(connection, workspace, id, lock=True)
@@ -1096,8 +1099,11 @@ class Workflow:
         What is held and asks has as long again. What changes hands anew (a vote taken back, an edit, an approver who
         has left) is asked anew.
         """
+        forgotten = self.clock() - SEEN_KEPT
+        if not await self.database.read(lambda c: store.lapsed_waits(c, self.clock(), forgotten)):
+            return
         if await self.database.write(self._expire):
-            self.wake()
+            self.wake(Task.PAINT, Task.DISPATCH)
 
     def _expire(self, connection: Connection) -> int:
         store.forget_seen(connection, self.clock() - SEEN_KEPT)

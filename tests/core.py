@@ -45,7 +45,7 @@ class Core:
         self.policies = policies_of(self.settings)
         catalogue = Catalogue(self.providers, self.settings.audiences)
         self.desk = Desk(self.settings, self.providers, self.policies, catalogue, all_placeholders())
-        self.workflow = Workflow(database, self.desk, self.members, self.clock, lambda: None)
+        self.workflow = Workflow(database, self.desk, self.members, self.clock, lambda *_: None)
         self.count, self.gone = 0, set[str]()
 
     def clock(self) -> int:
@@ -63,7 +63,7 @@ class Core:
             clock=self.clock,
             owner=owner,
             key=b"k" * 32,
-            wake=lambda: None,
+            wake=lambda *_: None,
             tell_size=self.workflow.learn_size,
             still_approved=self.workflow.still_approved,
             lease_clock=lambda _: self.now,
@@ -77,7 +77,7 @@ class Core:
             providers=self.providers,
             clock=self.clock,
             key=b"k" * 32,
-            wake=lambda: None,
+            wake=lambda *_: None,
         )
 
     async def ask(self, **changes: Any) -> Broadcast:

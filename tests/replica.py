@@ -89,8 +89,8 @@ class Replica:
             "fire": self.fire,
         }
 
-    def wake(self) -> None:
-        self.scheduler.wake()
+    def wake(self, *tasks: str) -> None:
+        self.scheduler.wake(*tasks)
         if self.telling is None or self.telling.done():
             self.telling = asyncio.create_task(self._tell_others())
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -596,6 +597,148 @@ async def test_a_damaged_file_is_not_dispatched_from(home: Path, damage: str) ->
     before = path.read_bytes()
     await refuses(home, "is damaged, so nothing is sent from it", "bellcrier db restore")
     assert path.read_bytes() == before  # and nothing is put in its place
+
+
+# --- all of the file is looked at after a stop that nobody saw coming, and then alone ---------------------------------
+
+HOLDER = """
+import asyncio, sys
+from bot.database import open_database
+
+async def main():
+    opened = open_database(sys.argv[1])
+    await opened.check()
+    opened.claim_dispatch()
+    await opened.write(lambda c: c.exec_driver_sql("INSERT INTO kept VALUES ('held', '1', 1)"))
+    print("held", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    await opened.close()
+
+asyncio.run(main())
+"""
+
+
+@contextmanager
+def looks(opened: SQLite) -> Iterator[list[str]]:
+    """How often all of the file is looked at."""
+    found: list[str] = []
+
+    def hear(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        found.extend(["looked"] * ("quick_check" in statement))
+
+    event.listen(opened.engine, "before_cursor_execute", hear)
+    yield found
+    event.remove(opened.engine, "before_cursor_execute", hear)
+
+
+async def looked_at_the_start(path: Path, *, stop: bool = True) -> bool:
+    """Of a process that begins, and stops as it should."""
+    opened = open_database(f"sqlite:///{path}")
+    assert isinstance(opened, SQLite)
+    with looks(opened) as found:
+        await opened.check()
+    opened.claim_dispatch()
+    await opened.write(keep("started", str(time.time_ns())))
+    await opened.close()
+    return bool(found)
+
+
+async def test_after_a_clean_stop_a_start_does_not_read_all_of_the_file(file: SQLite, tmp_path: Path) -> None:
+    path = tmp_path / "bell.db"
+    await file.close()
+    assert [await looked_at_the_start(path) for _ in range(3)] == [True, False, False]
+    reader = open_database(f"sqlite:///{path}")  # a backup, an export, a look by hand
+    await reader.read(store.schema_revision)
+    await reader.close()
+    assert not await looked_at_the_start(path)
+
+
+@pytest.mark.parametrize("ending", ["killed", "stopped"])
+async def test_only_a_stop_that_nobody_saw_coming_has_the_file_looked_at(
+    file: SQLite, tmp_path: Path, ending: str
+) -> None:
+    path = tmp_path / "bell.db"
+    await file.close()
+    assert [await looked_at_the_start(path) for _ in range(2)] == [True, False]
+    holder = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", HOLDER, f"sqlite:///{path}"), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    assert await holder.stdout.readline() == b"held\n"
+    meanwhile = open_database(f"sqlite:///{path}")
+    assert isinstance(meanwhile, SQLite)
+    with looks(meanwhile) as found:  # what a doctor does beside a bot that runs
+        await meanwhile.check()
+    assert found
+    await meanwhile.close()
+    if ending == "killed":
+        holder.kill()
+    else:
+        holder.stdin.write(b"\n")
+    await holder.wait()
+    assert await looked_at_the_start(path) is (ending == "killed")
+    assert not await looked_at_the_start(path)
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "another file in its place": lambda path: Path(shutil.copy(path, f"{path}.new")).rename(path),
+    "another's bytes in it": lambda path: path.write_bytes(path.read_bytes()),
+    "longer": lambda path: os.truncate(path, path.stat().st_size + 4096),
+    "a log beside it": lambda path: Path(f"{path}-wal").write_bytes(b"x" * 64),
+    "half a word of its soundness": lambda path: os.truncate(f"{path}.lock", 9),
+    "no word of it": lambda path: Path(f"{path}.lock").unlink(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_what_somebody_touched_since_the_stop_is_looked_at(file: SQLite, tmp_path: Path, change: str) -> None:
+    path = tmp_path / "bell.db"
+    await file.close()
+    assert [await looked_at_the_start(path) for _ in range(2)] == [True, False]
+    CHANGES[change](path)
+    opened = open_database(f"sqlite:///{path}")
+    assert isinstance(opened, SQLite)
+    with looks(opened) as found, suppress(Unusable):
+        await opened.check()
+    assert found
+    await opened.close()
+
+
+async def test_whoever_met_a_broken_page_does_not_say_that_the_file_is_sound(file: SQLite, tmp_path: Path) -> None:
+    path = tmp_path / "bell.db"
+    for number in range(300):
+        await file.write(keep(f"name {number}", "x" * 300))
+    await file.close()
+    assert [await looked_at_the_start(path) for _ in range(2)] == [True, False]
+    opened = open_database(f"sqlite:///{path}")
+    await opened.check()
+    opened.claim_dispatch()
+    overwrite(path)  # under its hands, as a bad disk does it
+    with pytest.raises(OutOfOrder):
+        await opened.read(lambda c: c.execute(tables.kept.select()).all())
+    await opened.close()
+    with pytest.raises(Unusable, match="is damaged"):
+        await looked_at_the_start(path)
+
+
+async def test_who_brought_the_schema_up_without_a_look_does_not_say_that_the_file_is_sound(tmp_path: Path) -> None:
+    path = tmp_path / "bell.db"
+    opened = open_database(f"sqlite:///{path}")
+    opened.claim_dispatch()
+    await opened.write(upgrade, patience=None)
+    await opened.close()
+    assert [await looked_at_the_start(path) for _ in range(2)] == [True, False]
+
+
+async def test_db_check_always_looks_at_all_of_it(home: Path) -> None:
+    await started(home)
+    path = home / "bellcrier.db"
+    stamp = path.stat()
+    overwrite(path)
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # as if nothing had been written there
+    code, told = await shell(home, "db", "check")
+    assert code == 1, told
 
 
 @pytest.mark.parametrize("gone", ["missing", "empty"])

@@ -388,7 +388,7 @@ def in_the_last_moment(dispatcher: Dispatcher, deed: Callable[[], object]) -> No
     """Do something once, right after the intent was committed and before the vendor is called."""
     done: list[object] = []
 
-    def wake() -> None:
+    def wake(*_: str) -> None:
         if not done:
             done.append(True)
             done.append(deed())
@@ -527,7 +527,7 @@ async def test_a_flood_of_one_account_delays_no_other_account(make_core: MakeCor
 async def test_as_soon_as_one_is_done_the_next_of_its_account_may_start(make_core: MakeCore) -> None:
     core = make_core(hourly_cap=5000)
     dispatcher, woken = core.dispatcher("a"), asyncio.Event()
-    dispatcher.wake = woken.set
+    dispatcher.wake = lambda *_: woken.set()
     await flood(core, 3 * ACCOUNT_AT_ONCE - 1)
     for _ in range(200):
         woken.clear()
@@ -590,7 +590,7 @@ async def test_what_stands_still_is_told_to_whoever_watches_or_asks(sandbox: San
 
 def tracker(core: Core, database: Database | None = None) -> Tracker:
     shared: dict[str, Any] = {"settings": core.settings, "providers": core.providers, "clock": core.clock}
-    return Tracker(database or core.database, key=b"k" * 32, wake=lambda: None, **shared)
+    return Tracker(database or core.database, key=b"k" * 32, wake=lambda *_: None, **shared)
 
 
 async def test_of_an_unknown_one_two_processes_ask_one_question_a_day_until_somebody_answers(

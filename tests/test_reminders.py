@@ -102,7 +102,7 @@ class Desk:
 
     def process(self, database: Database | None = None) -> Reminders:
         workflow = self.core.workflow
-        return Reminders(database or self.core.database, workflow, self.office, self.core.clock, lambda: None)
+        return Reminders(database or self.core.database, workflow, self.office, self.core.clock, lambda *_: None)
 
     async def add(self, kind: Kind, typed: str, text: str = "Hello", **more: Any) -> Schedule:
         self.count += 1

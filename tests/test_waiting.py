@@ -70,7 +70,7 @@ class Waiting(Core):
         return await super().members(group)
 
     def voices(self, database: Database | None = None) -> Voices:
-        return Voices(database or self.database, settings=self.settings, clock=self.clock, wake=lambda: None)
+        return Voices(database or self.database, settings=self.settings, clock=self.clock, wake=lambda *_: None)
 
     async def act(self, row: Broadcast, action: Action, person: Person, **told: Any) -> Broadcast:
         """As the row stands now, whatever version the test still has in hand."""
@@ -1169,7 +1169,7 @@ async def test_reminders_and_the_card_name_those_who_may_approve_by_now(make_cor
     row = await make_core(**{"approval.approvers": ["U0ANA"]}).ask()
     now = make_core(**{"approval.approvers": ["U0BEN"]})
     now.now = row.voice_at or 0
-    await Voices(now.database, settings=now.settings, clock=now.clock, wake=lambda: None).tick()
+    await Voices(now.database, settings=now.settings, clock=now.clock, wake=lambda *_: None).tick()
     (note,) = await now.database.read(lambda c: store.notes_to_post(c, now.now, 10))
     assert note.note.mention == "U0BEN"
     assert (await now.row(row.id)).approvers == ("U0BEN",)

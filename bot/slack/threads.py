@@ -111,7 +111,7 @@ class Threads:
     async def paint(self) -> None:
         """Post the cards that nobody has seen yet, draw those that are behind, then post what their threads, and other
         places, have not been told. What Slack is too busy for waits, and the rest goes on."""
-        if not await self._ours():
+        if not await self.database.read(self._waits) or not await self._ours():
             return
         for work in (self._post_cards, self._redraw_cards, self._post_notes, self._post_posts):
             if self.clock() < self._quiet_until.get(work, 0):
@@ -120,6 +120,9 @@ class Threads:
                 await work()
             except Later as later:
                 self._quiet_until[work] = self.clock() + min(int(later.seconds * SECOND), LONGEST_PAUSE)
+
+    def _waits(self, connection: Connection) -> bool:
+        return store.showing_waits(connection, self.clock())
 
     async def _ours(self) -> bool:
         """Of several processes one paints at a time: a card is posted once, and Slack's limits are for all of them.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
+from sqlalchemy import Connection
 
 from bot.accounts import Account
 from bot.broadcast import Micros
@@ -82,19 +83,19 @@ class Process:
         world, settings = self.world, self.world.settings
         desk = Desk(settings, self.providers, world.policies, Catalogue(self.providers, settings.audiences))
         shared: dict[str, Any] = {"settings": settings, "providers": self.providers, "clock": self.clock}
-        shared |= {"key": SECRET_KEY, "wake": lambda: None}
+        shared |= {"key": SECRET_KEY, "wake": lambda *_: None}
         self.workflow = parts.workflow(
             self.database,
             desk,
             world.members,
             self.clock,
-            lambda: None,
+            lambda *_: None,
             world.person,
             heed=lambda workspace, paused: self.dispatcher.heed(workspace, paused),
             make_id=world.new_id,
         )
-        self.reminders = parts.reminders(self.database, self.workflow, world, self.clock, lambda: None)
-        self.voices = Voices(self.database, settings=settings, clock=self.clock, wake=lambda: None)
+        self.reminders = parts.reminders(self.database, self.workflow, world, self.clock, lambda *_: None)
+        self.voices = Voices(self.database, settings=settings, clock=self.clock, wake=lambda *_: None)
         self.dispatcher = parts.dispatcher(
             self.database,
             policies=world.policies,
@@ -105,11 +106,25 @@ class Process:
             monotonic=world.time,
             **shared,
         )
+        self._anything = self.dispatcher._anything
+        setattr(self.dispatcher, "_anything", self.anything)  # noqa: B010 - of this one dispatcher
         self.tracker = parts.tracker(self.database, **shared)
         self.honest = 0  # news of the vendors' own that are being written: a stranger's may be written beside them
         self._record = self.tracker.record
         setattr(self.tracker, "record", self.record)  # noqa: B010 - of this one tracker
         self.door = parts.door(self.database, self.tracker, self.providers, SECRET_KEY, world.meters)
+
+    def anything(self, connection: Connection) -> bool:
+        """Where a look finds nothing to do, doing it all the same changes no row."""
+        if self._anything(connection):
+            return True
+        before = self.world.memory.raw.total_changes
+        with connection.begin_nested() as tried:
+            self.dispatcher._tick(connection)
+            tried.rollback()
+        idle = self.world.memory.raw.total_changes == before
+        self.world.witness.require(idle, "a look", f"{self} would have done something, and saw nothing to do")
+        return False
 
     async def record(self, *given: Any, **more: Any) -> Recorded:
         own = not STRANGER.get()

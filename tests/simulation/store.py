@@ -105,10 +105,10 @@ class View(Database):
     async def close(self) -> None:
         """There is nothing to close."""
 
-    async def listen(self, heard: Callable[[], None]) -> None:
+    async def listen(self, heard: Callable[..., None]) -> None:
         """The ticks find everything."""
 
-    async def tell_others(self) -> None:
+    async def tell_others(self, *words: str) -> None:
         """The ticks find everything."""
 
     def claim_dispatch(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -43,6 +43,7 @@ PREPARING = 400.0  # seconds that may pass between that look and the release
 #: Set in the task of one who may change nothing.
 STRANGER: ContextVar[bool] = ContextVar("stranger", default=False)
 
+FINALS = "deliveries of which nothing more is to come"
 BOUND = ("text", "kind", "target", "everyone", "subscribers", "account", "purpose", "sender", "send_at", "mode")
 
 
@@ -140,6 +141,7 @@ class Witness:
         for id in changed:
             self._follow(self.rows.get(id), rows[id], [step for step in steps if step["broadcast"] == id], name)
         self.rows = rows
+        self._count_deliveries(name)
         self._count_votes()
         for id in sorted(new):
             self._is_one_turn(rows[id])
@@ -147,6 +149,18 @@ class Witness:
             self.world.say(f"  {process} {name}: {', '.join(self._told(rows[id]) for id in changed)}")
         found = self.memory.rows("SELECT value FROM kept WHERE name = :name", {"name": f"pause:{TEAM}"})
         self.paused = bool(found and found[0]["value"])
+
+    def _count_deliveries(self, name: str) -> None:
+        """What a row says of its deliveries is what they say, each looked at by itself."""
+        found: dict[str, Counter[str]] = defaultdict(Counter)
+        for row in self.memory.rows("SELECT * FROM deliveries WHERE broadcast <> ''"):
+            other = f"other: {row['word']}" if row["status"] == "other" else row["status"]
+            label = {"reply": "replies", "opt_out": "opt-outs"}.get(row["kind"], other)
+            found[row["broadcast"]] += Counter({label: 1, FINALS: row["final"]})
+        for id, row in self.rows.items():
+            said = Counter({**json.loads(row["counts"]), FINALS: row["finals"]})
+            true = found.get(id, Counter())
+            self.require(said == true, "counts", f"{name} left {dict(said)} of {id} where there are {dict(true)}")
 
     def _new_audit(self) -> list[sqlite3.Row]:
         last = self.audit[-1][0] if self.audit else 0
