@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from bot import store, tables
 from bot.backup import NotABackup, NotEmpty, restore_backup, write_backup
@@ -26,7 +27,7 @@ from bot.broadcast import (
     State,
     TooLate,
 )
-from bot.database import Database, open_database
+from bot.database import Database, Postgres, open_database
 from bot.dispatch import CLAIM_AT_ONCE, Dispatcher
 from providers.base import DeliveryStatus, Purpose, Receipt
 from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver
@@ -46,6 +47,22 @@ async def test_fifty_approvals_at_once_make_one_approval_and_one_send(core: Core
     await core.run(core.dispatcher("a"), core.dispatcher("b"))
     assert len(core.sandbox.vendors.ledger) == 1
     assert (await core.row(row.id)).state is State.SENT
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_of_fifty_who_hold_the_row_one_after_the_other_only_the_first_waits_for_the_disk(core: Core) -> None:
+    """A flush takes 40 ms on many a disk. Were each of those who come too late to commit the lock that they took, the
+    last would wait for fifty flushes, and be told that the database is busy."""
+    row = await core.ask()
+    commits: list[object] = []
+    assert isinstance(core.database, Postgres)
+    event.listen(core.database.engine.sync_engine, "commit", commits.append)
+    deeds = [core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(n), version=1) for n in range(50)]
+    outcomes = await asyncio.gather(*deeds, return_exceptions=True)
+    assert sum(isinstance(outcome, TooLate) for outcome in outcomes) == 49
+    assert len(commits) == 1
+    told = {outcome.broadcast.state for outcome in outcomes if isinstance(outcome, TooLate)}
+    assert told == {State.SCHEDULED}  # as the row stands now
 
 
 async def test_of_approve_and_cancel_in_the_same_instant_one_wins(core: Core, seed: int) -> None:
