@@ -42,6 +42,7 @@ class Delivery:
     def __init__(self, world: World, faults: Faults, events_url: str | None, retry_pauses: tuple[float, ...]) -> None:
         self.world, self.faults, self.events_url = world, faults, events_url
         self.retry_pauses = retry_pauses
+        self.patience = PATIENCE
         self.sockets: list[WebSocket] = []
         self.tickets: set[str] = set()
         self.sent: list[tuple[str, Json]] = []
@@ -183,7 +184,7 @@ class Delivery:
         future = self._waiting[id] = asyncio.get_running_loop().create_future()
         try:
             await socket.send_json(envelope)
-            return Outcome(True, await asyncio.wait_for(future, PATIENCE))
+            return Outcome(True, await asyncio.wait_for(future, self.patience))
         except TimeoutError:
             return Outcome(False, problem="timeout" if kind == "events_api" else "operation_timeout")
         except (RuntimeError, WebSocketDisconnect):
@@ -223,7 +224,7 @@ class Delivery:
 
     async def _exchange(self, body: str, headers: dict[str, str]) -> Outcome:
         async with self.http.post(
-            str(self.events_url), data=body.encode(), headers=headers, timeout=aiohttp.ClientTimeout(PATIENCE)
+            str(self.events_url), data=body.encode(), headers=headers, timeout=aiohttp.ClientTimeout(self.patience)
         ) as response:
             text = await response.text()
             if not 200 <= response.status < 300:

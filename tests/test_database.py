@@ -358,7 +358,7 @@ async def test_a_write_whose_work_takes_longer_than_anybody_waits_is_let_finish_
     direct: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Thousands of ids on a busy machine are a vendor's answer like any other."""
-    monkeypatch.setattr(databases, "PATIENCE", 0.1)
+    monkeypatch.setattr(direct, "patience", 0.1)
     monkeypatch.setattr(databases, "CONNECTIONS", 2)
 
     def slow(connection: Connection) -> None:

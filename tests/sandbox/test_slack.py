@@ -211,9 +211,9 @@ async def listen(sandbox: Sandbox, http: ClientSession) -> Any:
 
 
 async def test_an_envelope_goes_to_one_socket_and_an_event_comes_again_until_it_is_acknowledged(
-    sandbox: Sandbox, http: ClientSession, call: Call, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, http: ClientSession, call: Call
 ) -> None:
-    monkeypatch.setattr("sandbox.delivery.PATIENCE", 0.2)
+    sandbox.delivery.patience = 0.2
     one, two = await listen(sandbox, http), await listen(sandbox, http)
     heard: list[tuple[str, dict[str, Any]]] = []
 
