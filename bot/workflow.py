@@ -392,7 +392,7 @@ class Workflow:
 
         def work(connection: Connection) -> Broadcast:
             acted = deed(self, connection, broadcast, action, person, **told)
-            if acted is None:  # raised in here, for a rollback gives the row to the next one without a flush to the disk
+            if acted is None:  # raised in here: a rollback hands the row on without a flush to the disk
                 raise TooLate(store.find(connection, workspace, broadcast.id))
             return acted
 

@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 import aiohttp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from sandbox.faults import Faults
+from sandbox.faults import Fault, Faults
 from sandbox.world import Json, World
 
 PATIENCE = 3.0  # seconds in which Slack wants an acknowledgement
@@ -46,6 +46,7 @@ class Delivery:
         self.sockets: list[WebSocket] = []
         self.tickets: set[str] = set()
         self.sent: list[tuple[str, Json]] = []
+        self.heard: list[tuple[str, Json]] = []  # of them those that were acknowledged
         self._waiting: dict[str, asyncio.Future[Json]] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._turn = 0
@@ -80,7 +81,7 @@ class Delivery:
             "event_context": secrets.token_hex(16),
         }
         fault = self.faults.take("events_api")
-        late = float(fault.detail.get("seconds", 1.0)) if fault and fault.kind == "delay" else 0.0  # others overtake it
+        late = fault if fault and fault.kind == "delay" else None  # others overtake it
         for _ in range(2 if fault and fault.kind == "duplicate" else 1):
             self.background(self._bring(payload, late))
 
@@ -98,8 +99,9 @@ class Delivery:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _bring(self, payload: Json, delay: float) -> None:
-        await asyncio.sleep(delay)
+    async def _bring(self, payload: Json, late: Fault | None) -> None:
+        if late is not None:
+            await late.last()
         reason = ""
         for attempt in range(EVENT_TRIES):
             if attempt:
@@ -115,14 +117,16 @@ class Delivery:
             outcomes = await asyncio.gather(self._send(kind, payload), self._send(kind, payload))
             return outcomes[0]
         if fault and fault.kind == "delay":
-            await asyncio.sleep(float(fault.detail.get("seconds", 1.0)))
+            await fault.last()
         return await self._send(kind, payload)
 
     async def _send(self, kind: str, payload: Json, attempt: int = 0, reason: str = "") -> Outcome:
         self.sent.append((kind, payload))
-        if self.events_url is not None:
-            return await self._post(kind, payload, attempt, reason)
-        return await self._push(kind, payload, attempt, reason)
+        bring = self._push if self.events_url is None else self._post
+        outcome = await bring(kind, payload, attempt, reason)
+        if outcome.acknowledged:
+            self.heard.append((kind, payload))
+        return outcome
 
     # --- Socket Mode -------------------------------------------------------------------------------------------------
 

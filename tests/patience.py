@@ -7,8 +7,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import threading
+import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from bot.app import Bot
@@ -54,3 +57,49 @@ def _counted(bell: Bell, work: Callable[[], Awaitable[None]], gone: Counter[str]
             gone[bell.name] += 1
 
     return counted
+
+
+# --- where the time itself is the subject ----------------------------------------------------------------------------
+
+
+class Machine:
+    """How much slower this machine is for us than if it were ours alone, while it is watched: what a moment of
+    computing took by the clock on the wall, against what it took of a processor."""
+
+    MOMENT, PAUSE = 0.002, 0.05  # seconds
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+        self.wall = self.used = self.MOMENT
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    @property
+    def slower(self) -> float:
+        return max(self.wall / self.used, 1.0)
+
+    def __enter__(self) -> Machine:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self.over.wait(self.PAUSE):
+            began, used = time.monotonic(), time.thread_time()
+            while time.thread_time() - used < self.MOMENT:
+                pass
+            self.wall += time.monotonic() - began
+            self.used += time.thread_time() - used
+
+
+@asynccontextmanager
+async def within(seconds: float, at_least: float = 0.0) -> AsyncIterator[Machine]:
+    """What is done in here takes no longer than this, and no less; on a machine that is busy with other things as much
+    longer as everything takes there."""
+    began = time.monotonic()
+    with Machine() as machine:
+        yield machine
+    took = time.monotonic() - began
+    assert at_least < took < seconds * machine.slower * SCALE, f"{took:.2f} s, {machine.slower:.1f} times slower"

@@ -32,6 +32,7 @@ from bot.dispatch import CLAIM_AT_ONCE, Dispatcher
 from providers.base import DeliveryStatus, Purpose, Receipt
 from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver
 from tests.ground import new_postgres, raw_settings
+from tests.patience import LONG
 
 HOUR = 3600 * SECOND
 
@@ -194,7 +195,6 @@ async def test_a_try_that_was_overtaken_in_its_own_process_says_nothing_about_th
     dispatcher = core.dispatcher("a")
     await dispatcher.tick()
     first = list(dispatcher.running)
-    await asyncio.sleep(0.1)
     core.now += 330 * SECOND  # the machine slept, and the lease lapsed
     core.sandbox.vendors.faults.add("encom.release", "slow", seconds=1.5)
     await dispatcher.tick()
@@ -868,12 +868,7 @@ async def test_those_that_wait_for_one_account_stand_in_nobodys_way(make_core: M
     dispatcher = core.dispatcher("a")
     for _ in range(3):
         await dispatcher.tick()
-    await asyncio.sleep(0.1)
-    for _ in range(100):
-        if (await core.row(last.id)).state is State.SENT:
-            break
-        await asyncio.sleep(0.05)
-    assert (await core.row(last.id)).state is State.SENT
+    await core.becomes(last, State.SENT)
     await dispatcher.stop(0)
 
 
@@ -953,9 +948,8 @@ async def test_another_process_hears_that_something_changed(second: Database, co
         pytest.skip("on SQLite there is nobody else")
     heard = asyncio.Event()
     await second.listen(heard.set)
-    async with asyncio.timeout(5):
-        await heard.wait()
-        await asyncio.sleep(0.2)
+    async with asyncio.timeout(LONG):
+        await heard.wait()  # connected, which is as good as a hint
         heard.clear()
         await core.database.tell_others()
         await heard.wait()
@@ -1032,7 +1026,7 @@ async def test_a_backup_goes_from_any_database_into_any_other(core: Core, tmp_pa
     file = tmp_path / "backup.gz"
     await core.database.read(lambda c: write_backup(c, file, core.now))
     with new_postgres(postgres) as url:
-        for other in (open_database(f"sqlite:///{tmp_path}/other.db"), open_database(url)):
+        for other in (open_database(f"sqlite:///{tmp_path}/other.db", LONG), open_database(url, LONG)):
             await other.write(lambda c: restore_backup(c, file, core.now))
             there = await other.read(lambda c: store.find(c, TEAM, row.id))
             assert (there.text, there.digest, there.hold) == (row.text, row.digest, Hold.RESTORED)

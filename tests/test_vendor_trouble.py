@@ -128,7 +128,7 @@ async def test_what_a_vendors_trouble_becomes(sandbox: Sandbox, either: Bot, nam
     case = CASES[name]
     sandbox.vendors.faults.add(case.step, case.kind, **case.detail)
     posted = await approved(sandbox, f"send {AUDIENCES[case.step.split('.')[0]]} marketing Soldes demain")
-    row = await settled(either, *{State.UNKNOWN, State.FAILED, State.SENT}, timeout=12)
+    row = await settled(either, *{State.UNKNOWN, State.FAILED, State.SENT})
     assert row.state is case.state
     await sandbox.until(lambda: case.told in thread_text(sandbox, posted["ts"]))
     assert len(sandbox.vendors.ledger) == case.rang
@@ -159,7 +159,7 @@ async def test_refused_connections_are_tried_again_and_then_failed(
     nowhere = f"http://127.0.0.1:{free_port()}"
     bot = await start_bot(sandbox, database_url=database_url, secret_key=KEY, accounts__encom__base_url=nowhere)
     posted = await approved(sandbox)
-    await settled(bot, State.FAILED, timeout=15)
+    await settled(bot, State.FAILED)
     await sandbox.until(lambda: "could not be reached" in thread_text(sandbox, posted["ts"]))
     assert (await newest(bot)).tries == 2
     assert sandbox.vendors.ledger == []

@@ -905,7 +905,7 @@ async def test_an_old_card_becomes_a_link_when_slack_takes_it_again(sandbox: San
     form = await press(sandbox, "U0CLEO", old, "replan")
     sandbox.faults.add("chat.update", "429", times=2, retry_after=1)
     assert await sandbox.acting.submit("U0CLEO", form["id"], chosen(now() + DAY)) == {}
-    await sandbox.until(lambda: "was changed" in sandbox.acting.messages(HERE)[0]["text"], timeout=10)
+    await sandbox.until(lambda: "was changed" in sandbox.acting.messages(HERE)[0]["text"])
     assert len(sandbox.acting.messages(HERE)) == 2
 
 
