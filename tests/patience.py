@@ -49,6 +49,12 @@ async def nothing_more(bot: Bot, rounds: int = 2) -> None:
             bell.work = work
 
 
+async def quiet(seconds: float = 1.0) -> None:
+    """Give what must not happen the time to happen, where a process of its own shows nobody its ticks. Too short a
+    time hides a fault on a busy machine, and never invents one."""
+    await asyncio.sleep(seconds)
+
+
 def _counted(bell: Bell, work: Callable[[], Awaitable[None]], gone: Counter[str]) -> Callable[[], Awaitable[None]]:
     async def counted() -> None:
         try:

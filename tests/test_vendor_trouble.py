@@ -21,6 +21,7 @@ from bot.app import Bot
 from bot.broadcast import SECOND, State
 from sandbox.server import Sandbox
 from tests.ground import StartBot, free_port, newest
+from tests.patience import nothing_more
 from tests.test_story import card, thread_text
 from tests.test_trouble import approved, settled
 
@@ -137,7 +138,7 @@ async def test_what_a_vendors_trouble_becomes(sandbox: Sandbox, either: Bot, nam
     if case.state is not State.SENT:  # and it stays so: nothing is tried again behind the scenes
         asked = releases(sandbox)
         either.dispatcher.wake()
-        await asyncio.sleep(0.7)
+        await nothing_more(either)
         assert (await newest(either)).state is case.state
         assert releases(sandbox) == asked
         assert len(sandbox.vendors.ledger) == case.rang
@@ -301,7 +302,7 @@ async def test_a_flood_of_news_is_told_in_few_words(sandbox: Sandbox, either: Bo
     news = [{"message_id": row.ids[0], "number": f"+336001{n:05}", "status": "SENT"} for n in range(200)]
     assert set(await asyncio.gather(*(tell(url, **one) for one in news))) == {200}
     await sandbox.until(lambda: "Deliveries:" in thread_text(sandbox, posted["ts"]))
-    await asyncio.sleep(1.5)
+    await nothing_more(either)
     assert thread_text(sandbox, posted["ts"]).count("Deliveries:") <= 2
 
 

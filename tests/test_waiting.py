@@ -46,6 +46,7 @@ from sandbox.server import Sandbox
 from sandbox.world import Channel, Json
 from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver
 from tests.ground import StartBot, newest
+from tests.patience import LONG, nothing_more, until
 from tests.test_story import HERE, card, thread_text
 from tests.test_trouble import approved, ask, filled, open_form, settled
 
@@ -714,7 +715,7 @@ async def test_what_waits_outlives_restarts_days_and_months(
 
     async def restarted(at: int) -> Waiting:
         core = make(**{"approval.expires_after": "7d"})
-        core.database = core.workflow.database = open_database(database_url)
+        core.database = core.workflow.database = open_database(database_url, LONG)
         opened.append(core.database)
         core.now = at
         for _ in range(2):
@@ -893,7 +894,7 @@ async def test_a_new_plan_has_a_new_card_and_the_old_one_is_a_line_with_a_link(s
     await sandbox.acting.react("U0ANA", HERE, old["ts"], "+1")
     await sandbox.acting.unreact("U0ANA", HERE, old["ts"], "+1")  # means the old version, and takes nothing back
     await sandbox.until(lambda: len(sandbox.acting.ephemerals("U0ANA")) > 0)
-    await asyncio.sleep(0.3)
+    await nothing_more(bot)
     assert (await newest(bot)).state is State.SCHEDULED
     assert len(sandbox.acting.messages(HERE)) == 2
     assert sandbox.vendors.ledger == []
@@ -1043,9 +1044,7 @@ async def test_the_workspace_sees_nothing_odd_of_a_row_that_a_newer_version_wrot
     await ask(sandbox, "send clients marketing Soldes")
     posted = await card(sandbox)
     strange = await newest(bot)
-    async with asyncio.timeout(5):
-        while await bot.database.read(lambda c: c.execute(tables.cards.select()).first()) is None:
-            await asyncio.sleep(0.02)
+    await until(lambda: bot.database.read(lambda c: c.execute(tables.cards.select()).first()))
     table, mine = tables.broadcasts, tables.broadcasts.c.id == strange.id
     values = {"state": "teleported", "shape": 2, "draw_at": 1, "voice_at": 1}
     await bot.database.write(lambda c: c.execute(table.update().where(mine).values(**values)))
