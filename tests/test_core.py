@@ -31,7 +31,7 @@ from bot.database import Database, Postgres, open_database
 from bot.dispatch import CLAIM_AT_ONCE, Dispatcher
 from providers.base import DeliveryStatus, Purpose, Receipt
 from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver
-from tests.ground import new_postgres, raw_settings
+from tests.ground import in_order, new_postgres, raw_settings
 from tests.patience import LONG
 
 HOUR = 3600 * SECOND
@@ -809,7 +809,7 @@ async def test_a_vendor_that_means_another_time_is_told_about(core: Core) -> Non
 
 
 async def all_notes(core: Core) -> list[str]:
-    rows = await core.database.read(lambda c: c.execute(tables.notes.select()).mappings().all())
+    rows = await core.database.read(lambda c: c.execute(in_order(tables.notes)).mappings().all())
     return [row["sentence"]["template"] for row in rows]
 
 

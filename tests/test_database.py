@@ -41,6 +41,7 @@ from bot.database import (
 from bot.slack.answers import explain
 from bot.words import words_for
 from tests.ground import new_postgres
+from tests.keeper import MARKED
 from tests.patience import LONG, Machine, until, within
 from tests.proxy import COMMIT, Proxy
 
@@ -534,7 +535,7 @@ async def shell(home: Path, *words: str) -> tuple[int, str]:
     """Exit code and standard error of `bellcrier …`. Slack is nowhere, so that no start goes further than that."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bot.cli", *words, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}, preexec_fn=bound_by_permissions,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **MARKED}, preexec_fn=bound_by_permissions,
     )  # fmt: skip
     async with asyncio.timeout(LONG):
         _, err = await process.communicate()

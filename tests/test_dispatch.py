@@ -163,7 +163,7 @@ async def test_news_of_what_a_person_said_had_not_gone_out_is_told_aloud_once_to
     for number in (22, 23, 22):
         news = [Receipt(str(number), DeliveryStatus.SENT, "OK")]
         await tracker(core).record("encom", news, (TEAM, row.id))
-    statement = select(tables.notes).where(tables.notes.c.broadcast == row.id)
+    statement = select(tables.notes).where(tables.notes.c.broadcast == row.id).order_by(tables.notes.c.seq)
     notes = (await core.database.read(lambda c: c.execute(statement).mappings().all()))[-1:]
     assert [(note["mention"], note["aloud"]) for note in notes] == [(f"U0CLEO {approver(1).id}", True)]
     assert notes[0]["sentence"]["template"].startswith("The vendor reports deliveries of it, so it did go out, though")

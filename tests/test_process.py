@@ -22,6 +22,7 @@ from bot.database import open_database
 from bot.store import latest
 from sandbox.server import Sandbox
 from tests.ground import free_port
+from tests.keeper import MARKED
 from tests.patience import LONG, quiet, until, within
 from tests.test_story import HERE, card, thread_text
 
@@ -65,10 +66,11 @@ async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
     async with AsyncExitStack() as stack:
 
         async def start(*words: str, env: Mapping[str, str] | None = None) -> Running:
+            given = env or {}
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "bot.cli", *words,
                 cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(env or {})},
+                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **MARKED, **given},
             )  # fmt: skip
             stack.push_async_callback(_finish, process)
             return Running(process, tmp_path)

@@ -45,7 +45,7 @@ from providers.base import DeliveryStatus, Purpose, Receipt
 from sandbox.server import Sandbox
 from sandbox.world import Channel, Json
 from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver
-from tests.ground import StartBot, newest
+from tests.ground import StartBot, in_order, newest
 from tests.patience import LONG, nothing_more, until
 from tests.test_story import HERE, card, thread_text
 from tests.test_trouble import approved, ask, filled, open_form, settled
@@ -98,7 +98,7 @@ class Waiting(Core):
         return [(str(Sentence.of(note["sentence"])), note["mention"]) for note in rows]
 
     async def posts(self) -> list[tuple[str, str]]:
-        rows = await self.database.read(lambda c: c.execute(tables.posts.select()).mappings().all())
+        rows = await self.database.read(lambda c: c.execute(in_order(tables.posts)).mappings().all())
         return [(post["place"], str(Sentence.of(post["sentence"]))) for post in rows]
 
     async def pass_time(self, until: int, *others: Database) -> list[tuple[int, str, str | None]]:
@@ -117,7 +117,7 @@ class Waiting(Core):
         return said
 
     async def all_told(self) -> list[tuple[str, str | None]]:
-        rows = await self.database.read(lambda c: c.execute(tables.notes.select()).mappings().all())
+        rows = await self.database.read(lambda c: c.execute(in_order(tables.notes)).mappings().all())
         return [(str(Sentence.of(note["sentence"])), note["mention"]) for note in rows]
 
 
@@ -1123,7 +1123,7 @@ async def test_a_post_outlives_a_busy_slack_and_a_place_that_is_gone_is_given_up
         await threads.paint()
         later += 301 * SECOND
     assert [message["text"] for message in sandbox.acting.messages(HERE)] == ["Choose a purpose."]
-    left = await bot.database.read(lambda c: c.execute(tables.posts.select()).mappings().all())
+    left = await bot.database.read(lambda c: c.execute(in_order(tables.posts)).mappings().all())
     assert {row["key"]: (row["tries"], row["post_at"], bool(row["ts"])) for row in left} == {
         "gone": (1, None, False),  # it named nobody who could be told instead
         "here": (0, None, True),
@@ -1182,7 +1182,7 @@ async def test_what_lapses_asks_those_who_may_approve_by_now(make_core: MakeCore
     await now.run(now.dispatcher("a"))
     lapsed = await now.row(row.id)
     assert (lapsed.state, lapsed.approvers) == (State.PENDING, ("U0BEN",))
-    notes = await now.database.read(lambda c: c.execute(tables.notes.select()).mappings().all())
+    notes = await now.database.read(lambda c: c.execute(in_order(tables.notes)).mappings().all())
     assert "U0BEN" in notes[-1]["mention"].split()
 
 
