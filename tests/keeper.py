@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 MARK = "TESTS_OF_BELLCRIER"  # what begins with its name is a setting
+OUTSIDE = f"{MARK}_OUTSIDE"
 PROC = Path("/proc")
 MARKED: dict[str, str] = {}  # for the environment of a process that is not to have the whole of ours
 LONG_ENOUGH = 5.0  # seconds for one process to end
@@ -43,8 +44,8 @@ class Keeper:
 def begin() -> tuple[Keeper, str]:
     """Whatever makes a folder from now on, a browser too, makes it in one that is removed in the end; and where folders
     are made that are to stay."""
-    keeper, outside = Keeper(), tempfile.gettempdir()
-    folder = tempfile.mkdtemp(prefix="bellcrier-")
+    keeper, outside = Keeper(), os.environ.setdefault(OUTSIDE, tempfile.gettempdir())
+    folder = tempfile.mkdtemp(prefix="bell-", dir=outside)  # short: sockets lie there
     keeper.keep(folder)
     Path(folder).chmod(0o711)  # PostgreSQL may be another user
     tempfile.tempdir = os.environ["TMPDIR"] = folder

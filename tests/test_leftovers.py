@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.ground import TEMPORARY
-from tests.keeper import PROC
+from tests.keeper import OUTSIDE, PROC
 from tests.patience import until
 
 ROOT = Path(__file__).parent.parent
@@ -53,10 +53,21 @@ def here(*folders: Path) -> list[str]:
     return found
 
 
+async def start(folder: Path, temporary: Path) -> asyncio.subprocess.Process:
+    """A run of the tests of this folder, as somebody starts it who runs no others."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", OUTSIDE))}
+    with (folder / "said").open("wb") as said:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "pytest", "-q", "-c", str(ROOT / "pyproject.toml"), "-p", "tests.conftest",
+            "-p", "no:cacheprovider", "-n", "1", "--max-worker-restart", "0", f"--basetemp={folder}/base", str(folder),
+            cwd=ROOT, env={**ours, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)}, stdout=said, stderr=said,
+        )  # fmt: skip
+
+
 @pytest.fixture
 def temporary() -> Iterator[Path]:
     """Where the run is to make its folders: a short name, since a socket lies there."""
-    folder = Path(tempfile.mkdtemp(prefix="bell-", dir=TEMPORARY))
+    folder = Path(tempfile.mkdtemp(prefix="b-", dir=TEMPORARY))
     folder.chmod(0o711)
     yield folder
     shutil.rmtree(folder)
@@ -69,14 +80,9 @@ async def test_a_run_that_is_killed_leaves_no_process_and_no_folder(
 ) -> None:
     ready, chromium = tmp_path / "ready", shutil.which("chromium") or ""
     (tmp_path / "test_endless.py").write_text(ENDLESS.format(ready=str(ready), chromium=chromium))
-    run = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "pytest", "-q", "-c", str(ROOT / "pyproject.toml"), "-p", "tests.conftest",
-        "-p", "no:cacheprovider", "-n", "1", "--max-worker-restart", "0", f"--basetemp={tmp_path}/base", str(tmp_path),
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)},
-        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
+    run = await start(tmp_path, temporary)
     await until(lambda: ready.exists() or run.returncode is not None)
-    assert run.returncode is None
+    assert run.returncode is None, (tmp_path / "said").read_text()
     worker = int(ready.read_text())
     started = "\n".join(here(tmp_path, temporary))
     assert all(name in started for name in ("postgres", "bot.cli", "sleep", "chromium" if chromium else "")), started
