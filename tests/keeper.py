@@ -18,6 +18,7 @@ from pathlib import Path
 
 MARK = "TESTS_OF_BELLCRIER"  # what begins with its name is a setting
 OUTSIDE = f"{MARK}_OUTSIDE"
+SERVER = f"{MARK}_SERVER"  # where a PostgreSQL runs that all may share
 PROC = Path("/proc")
 MARKED: dict[str, str] = {}  # for the environment of a process that is not to have the whole of ours
 LONG_ENOUGH = 5.0  # seconds for one process to end

@@ -1,0 +1,96 @@
+"""Which tests are to notice a fault of which module: the quick ones first, since the first that fails is enough."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+NO_HOLES = Path(__file__).with_name("no_holes.txt")
+
+
+@dataclass(frozen=True)
+class Module:
+    """`tests`: what pytest is given; `within`: the functions and classes that are meant, all if none is named."""
+
+    path: str
+    tests: tuple[str, ...]
+    within: frozenset[str] = frozenset()
+
+
+APPROVALS = frozenset(
+    {
+        "act", "_asked_before", "may", "withdraw", "pause_all", "_may_approve", "_may_reject", "_may_stop", "_may_deny",
+        "_must_be_approver", "_approve", "_as_large_as_it_is", "_expired", "_count_vote", "_schedule", "_hold_late",
+        "_withdraw", "_back", "_withdraw_late", "_uncover", "_take_back_covered", "_weigh_covered", "_covered", "_end",
+        "_end_cover", "_need_again", "_replan", "_revise", "_still_approvers", "_is_member", "still_approved",
+        "_look_again", "_weigh", "_waited_too_long", "_lapse", "_wait_for_slack", "_send_now", "_settle_unknown",
+        "_need", "_need_at", "_must_be_satisfiable",
+    }
+)  # fmt: skip
+DOORS = frozenset({"Guesses", "SlackDoor", "CallbackDoor", "parse_slack", "is_whole", "(module)"})
+ADAPTER = "tests/providers/test_contract.py"
+
+MODULES = {
+    "text": Module("bot/text.py", ("tests/test_text.py", "tests/providers", "tests/test_trouble.py")),
+    "hours": Module("bot/hours.py", ("tests/test_hours.py", "tests/test_core.py", "tests/test_waiting.py")),
+    "policy": Module("bot/policy.py", ("tests/test_policy.py", "tests/test_core.py", "tests/test_trouble.py")),
+    "approvals": Module(
+        "bot/workflow.py",
+        (
+            "tests/test_core.py",
+            "tests/test_waiting.py",
+            "tests/test_covers.py",
+            "tests/test_absence.py",
+            "tests/test_boards.py",
+            "tests/test_trouble.py",
+            "tests/test_dispatch.py",
+        ),
+        APPROVALS,
+    ),
+    "receipts": Module(
+        "bot/receipts.py",
+        (
+            "tests/test_receipts.py",
+            "tests/test_core.py",
+            "tests/test_dispatch.py",
+            "tests/test_web.py",
+            "tests/test_vendor_trouble.py",
+            "tests/test_plans.py",
+        ),
+    ),
+    "dispatch": Module(
+        "bot/dispatch.py",
+        (
+            "tests/test_core.py",
+            "tests/test_dispatch.py",
+            "tests/test_waiting.py",
+            "tests/test_vendor_trouble.py",
+            "tests/test_trouble.py",
+            "tests/test_simulation.py",
+        ),
+    ),
+    "web": Module("bot/web.py", ("tests/test_web.py", "tests/test_story.py", "tests/test_process.py"), DOORS),
+    "when": Module("bot/when.py", ("tests/test_when.py", "tests/test_typed.py", "tests/test_recurring.py")),
+    "encom": Module("providers/encom.py", ("tests/providers/test_encom.py", ADAPTER, "tests/test_vendor_trouble.py")),
+    "octopush": Module(
+        "providers/octopush.py", ("tests/providers/test_octopush.py", ADAPTER, "tests/test_vendor_trouble.py")
+    ),
+    "kaizala": Module(
+        "providers/kaizala.py", ("tests/providers/test_kaizala.py", ADAPTER, "tests/test_vendor_trouble.py")
+    ),
+    "http": Module("providers/http.py", ("tests/test_http.py", "tests/providers", "tests/test_vendor_trouble.py")),
+}
+
+
+def tests_of(module: Module) -> list[str]:
+    """Those of its tests that are there."""
+    return [test for test in module.tests if (ROOT / test).exists()]
+
+
+def reasons() -> dict[tuple[str, str], str]:
+    """Faults that are none, as `module: where: change = reason`, a line each: by module and by where and change."""
+    lines = NO_HOLES.read_text(encoding="utf-8").splitlines() if NO_HOLES.exists() else []
+    found = (re.fullmatch(r"(\w+): (.+) = (.+)", line) for line in lines if not line.startswith("#"))
+    return {(match[1], match[2]): match[3] for match in found if match}
