@@ -21,13 +21,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
+from typing import BinaryIO
 
 import click
 
 from tests.ground import postgres_server
 from tests.keeper import SERVER
 from tests.mutants.changes import Mutant, sample, written
-from tests.mutants.modules import MODULES, ROOT, Module, reasons, tests_of
+from tests.mutants.modules import MODULES, ROOT, Module, commands, reasons
 
 LEFT_BEHIND = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", "*.db", "page.png")
 SLOWER, AT_LEAST = 4.0, 30.0  # a fault may take so many times as long as no fault, and so many seconds more
@@ -56,27 +57,34 @@ class Copy:
         kept, began = path.read_text(encoding="utf-8"), time.monotonic()
         path.write_text(source, encoding="utf-8")
         try:
-            code = self._pytest(tests_of(module), said, limit)
+            with said.open("wb") as out:
+                code = self._steps(module, out, limit)
         finally:
             path.write_text(kept, encoding="utf-8")
         return code, said.read_text(errors="replace"), time.monotonic() - began
 
-    def _pytest(self, tests: list[str], said: Path, limit: float | None) -> int | None:
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider"]
+    def _steps(self, module: Module, out: BinaryIO, limit: float | None) -> int | None:
+        over = None if limit is None else time.monotonic() + limit
+        for words in commands(module):
+            code = self._pytest(words, out, over)
+            if code != 0:
+                return code
+        return 0
+
+    def _pytest(self, words: list[str], out: BinaryIO, over: float | None) -> int | None:
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", *words]
         env = {**os.environ, "PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1", "BELLCRIER_SEED": "1"}
-        with said.open("wb") as out:
-            process = subprocess.Popen(
-                [*command, *tests], cwd=self.folder, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                start_new_session=True,
-            )  # fmt: skip
-            try:
-                return process.wait(limit)
-            except subprocess.TimeoutExpired:
-                return None
-            finally:  # what it has started is ended by the keeper that it has started first
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
+        process = subprocess.Popen(
+            command, cwd=self.folder, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+        )
+        try:
+            return process.wait(None if over is None else max(over - time.monotonic(), 0.1))
+        except subprocess.TimeoutExpired:
+            return None
+        finally:  # what it has started is ended by the keeper that it has started first
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
 
 class Copies:
