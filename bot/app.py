@@ -34,7 +34,7 @@ from bot import store
 from bot.accounts import Account, AccountVault, Room
 from bot.broadcast import SECOND, Broadcast, Clock, Sentence, micros, now
 from bot.catalogue import Catalogue
-from bot.database import AlreadyDispatching, Busy, Database, open_database, upgrade
+from bot.database import PATIENCE, AlreadyDispatching, Busy, Database, open_database, upgrade
 from bot.dispatch import Dispatcher, token_for
 from bot.hours import Policy, resolve_policies
 from bot.reminders import Reminders
@@ -63,7 +63,6 @@ from providers.registry import providers as known_providers
 log = structlog.get_logger(__name__)
 
 ANY = re.compile("")
-LISTENER_TIMEOUT = 2  # seconds: a call inside a listener must leave room in Slack's three
 POSTING_TIMEOUT = 15
 TELL_PAUSE = 0.05  # seconds in which what changes is one hint to the other processes
 OLD_OUTBOX = 60  # seconds that something may wait to be shown in Slack before somebody should look
@@ -164,13 +163,16 @@ def policies_of(settings: Settings) -> dict[str, Policy]:
 
 
 class Bot:
-    """One process of the bot: everything it needs, started and stopped together."""
+    """One process of the bot: everything it needs, started and stopped together.
 
-    def __init__(self, settings: Settings, clock: Clock = now) -> None:
-        self.settings, self.clock = settings, clock
+    `patience`: seconds that the database, or Slack inside a listener, may take; both must leave room in Slack's three.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock = now, *, patience: float = PATIENCE) -> None:
+        self.settings, self.clock, self.patience = settings, clock, patience
         self.meters = Meters()
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        self.database = open_database(settings.database_url)
+        self.database = open_database(settings.database_url, patience)
         self.database.check_place()
         self.policies = policies_of(settings)
         self.key = secret_key_for(settings)
@@ -189,7 +191,7 @@ class Bot:
     def _build_core(self) -> None:
         shared: dict[str, Any] = {"settings": self.settings, "providers": self.providers, "clock": self.clock}
         shared |= {"key": self.key, "wake": self.wake}
-        self.quick = self._client(LISTENER_TIMEOUT, token=self._token)
+        self.quick = self._client(int(self.patience), token=self._token)
         self.people = People(self.quick, self.settings.timezone)
         self.workflow = Workflow(
             self.database,
@@ -246,7 +248,7 @@ class Bot:
 
         app = AsyncApp(
             name="bellcrier",  # left alone, Bolt reads every file of its callers to find one
-            client=self._client(LISTENER_TIMEOUT, token=None),  # each request's own client gets it from `authorize`
+            client=self._client(int(self.patience), token=None),  # each request's own client gets it from `authorize`
             authorize=authorize,
             process_before_response=True,
             request_verification_enabled=False,

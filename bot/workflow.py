@@ -525,9 +525,14 @@ class Workflow:
             raise TooLate(broadcast)
         told |= await self._asked_before(action, broadcast, person, told)
         deed = ACTS[action][1]
-        acted = await self.database.write(lambda c: deed(self, c, broadcast, action, person, **told))
-        if acted is None:
-            raise TooLate(await self.find(workspace, id))
+
+        def work(connection: Connection) -> Broadcast | CardChanged:
+            acted = deed(self, connection, broadcast, action, person, **told)
+            if acted is None:  # raised in here: a rollback hands the row on without a flush to the disk
+                raise TooLate(store.find(connection, workspace, broadcast.id))
+            return acted
+
+        acted = await self.database.write(work)
         if isinstance(acted, CardChanged):
             self.wake(Task.PAINT)
             raise acted

@@ -26,6 +26,7 @@ from bot.settings import parse
 from bot.tracker import Tracker
 from bot.workflow import Desk, Workflow
 from providers.base import Purpose
+from tests.patience import LONG
 
 TEAM, REQUESTER = "T0BELL", "U0CLEO"
 APPROVERS = [f"U0APPROVER{number}" for number in range(50)]
@@ -59,7 +60,7 @@ class Replica:
 
     def __init__(self, given: dict[str, Any]) -> None:
         settings = parse(given["settings"])
-        self.database = open_database(given["database"])
+        self.database = open_database(given["database"], LONG)
         providers = open_accounts(settings, self.database, now)
         policies = policies_of(settings)
         desk = Desk(settings, providers, policies, Catalogue(providers, settings.audiences))

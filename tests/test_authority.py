@@ -12,6 +12,7 @@ import pytest
 from bot import store
 from bot.app import Bot
 from bot.broadcast import State
+from bot.database import PATIENCE
 from bot.policy import Membership, membership_of
 from bot.schedule import Kind
 from bot.settings import SettingsError, parse
@@ -181,7 +182,7 @@ async def test_what_nobody_could_approve_where_it_would_stand_comes_back_as_a_dr
     monkeypatch.setattr("bot.troubles.FIRST_PAUSE", 0.1)
     sandbox.faults.add("chat.postMessage", "error", times=1 if error != "some_new_error" else 6, error=error)
     await ask(sandbox, "send clients marketing Soldes demain")
-    await settled(bot, State.DRAFT, timeout=20)
+    await settled(bot, State.DRAFT)
     direct = sandbox.world.direct("U0CLEO").id
     await sandbox.until(lambda: "Open the draft" in str(sandbox.acting.messages(direct)))
 
@@ -341,9 +342,10 @@ async def test_a_form_that_came_too_late_asks_to_press_once_more(sandbox: Sandbo
 
 
 async def test_a_channel_of_thousands_is_answered_in_time_and_known_a_moment_later(
-    sandbox: Sandbox, bot: Bot, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, start_bot: StartBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """C26: 25 pages of members take Slack longer than anybody may wait."""
+    bot = await start_bot(sandbox, patience=PATIENCE)
     monkeypatch.setattr(answers, "ANSWER_SECONDS", 0.8)
     sandbox.faults.add("conversations.members", "delay", seconds=1.5)
     began = asyncio.get_running_loop().time()

@@ -434,7 +434,7 @@ async def test_while_slack_is_away_a_reminder_waits_and_is_posted_once(sandbox: 
     sandbox.api.faults.add("chat.postMessage", "429", times=1, retry_after=1)
     sandbox.api.faults.add("chat.postMessage", "500", times=1)
     await bring_forward(bot)
-    await sandbox.until(lambda: sandbox.acting.messages(HERE), 20)
+    await sandbox.until(lambda: sandbox.acting.messages(HERE))
     assert len(sandbox.acting.messages(HERE)) == 1
 
 

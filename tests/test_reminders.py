@@ -29,6 +29,7 @@ from bot.slack.views import Post
 from bot.when import Closed
 from bot.words import words_for
 from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver, later
+from tests.ground import in_order
 
 PARIS = ZoneInfo("Europe/Paris")
 HOUR, DAY = 3600 * SECOND, 24 * 3600 * SECOND
@@ -150,7 +151,7 @@ class Desk:
         return await self.core.database.read(lambda c: store.votes_for(c, row))
 
     async def told(self) -> list[str]:
-        rows = await self.core.database.read(lambda c: c.execute(tables.posts.select()).mappings().all())
+        rows = await self.core.database.read(lambda c: c.execute(in_order(tables.posts)).mappings().all())
         return [str(row["sentence"]) for row in rows]
 
 
@@ -1185,7 +1186,7 @@ async def test_a_reminder_that_slack_refuses_is_told_to_its_owner_once(desk: Des
     assert desk.channel.tried == tries
     (turn,) = await desk.turns(schedule)
     assert (turn.state, turn.draw_at) == (TurnState.MISSED, None)
-    rows = await desk.core.database.read(lambda c: c.execute(tables.posts.select()).mappings().all())
+    rows = await desk.core.database.read(lambda c: c.execute(in_order(tables.posts)).mappings().all())
     (told,) = [row for row in rows if row["place"] == CLEO.id]
     said = views.message(Sentence.of(told["sentence"]), told["mention"], words_for("en")).text
     assert f"*{schedule.id}* in <#C1>" in said

@@ -25,7 +25,7 @@ from bot.broadcast import (
     State,
     TooLate,
 )
-from bot.database import Busy, OutOfOrder, Unsure
+from bot.database import PATIENCE, Busy, OutOfOrder, Unsure
 from bot.hours import Allow, HoldUntil, Policy
 from bot.policy import CannotTell, DeadToken, Person, mentions
 from bot.reminders import Moved
@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 Body = Mapping[str, Any]
 
-ANSWER_SECONDS = 2.6  # of Slack's three
+ANSWER_SECONDS = 2.6  # of Slack's three, with the patience that a database usually has
 ELSEWHERE = "This bot belongs to another workspace."
 
 
@@ -206,9 +206,14 @@ def too_late(row: Broadcast, words: Words) -> str:
     return words("*{id}* has moved on: {badge}. Please look at its card.", id=row.id, badge=badge)
 
 
-def in_time() -> asyncio.Timeout:
+def answer_seconds(patience: float) -> float:
+    """In how many seconds whoever asked is answered; `patience`: the database's."""
+    return ANSWER_SECONDS * patience / PATIENCE
+
+
+def in_time(patience: float) -> asyncio.Timeout:
     """Whoever asked is answered while Slack still listens: what takes longer raises TimeoutError."""
-    return asyncio.timeout(ANSWER_SECONDS)
+    return asyncio.timeout(answer_seconds(patience))
 
 
 async def respond(body: Body, api_url: str, post: views.Post) -> None:

@@ -101,7 +101,7 @@ class Commands:
         try:
             if workspace_of(body) != self.ours():
                 return views.complaint([words(ELSEWHERE)], shown, words)
-            async with in_time():
+            async with in_time(self.workflow.database.patience):
                 person = await self.people.person(workspace_of(body), str(body["user_id"]))
                 words = words_for(person.locale)
                 asked = Typing(person, str(body["channel_id"]), raw, str(body.get("trigger_id") or ""), words, shown)

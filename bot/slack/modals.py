@@ -59,7 +59,7 @@ class Modals:
         try:
             if workspace_of(body) != self.ours():
                 return {_last_input(view): words(ELSEWHERE)}
-            async with in_time():
+            async with in_time(self.workflow.database.patience):
                 person = await self.people.person(workspace_of(body), str(body["user"]["id"]))
                 words = words_for(person.locale)
                 form = self.forms.get(str(view.get("callback_id")))
