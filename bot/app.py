@@ -334,7 +334,8 @@ class Bot:
             self.servers.append(Server(metrics_site(self.meters, self.database), metrics_host, int(metrics_port)))
         for server in self.servers:
             await server.start()
-        self.scheduler = Scheduler(*self.bells())
+        lanes = self.tracker.lanes, self.dispatcher.sizing, self.catalogue.lanes
+        self.scheduler = Scheduler(*self.bells(), lanes=lanes)
         self.scheduler.start()
         await self.database.listen(self.scheduler.wake)
         if self.settings.slack_app_token is not None:
@@ -383,11 +384,11 @@ class Bot:
             Bell(Task.PAINT, 1.0, self.threads.paint),
             Bell(Task.REMIND, 1.0, self.reminders.tick),
             Bell(Task.NOTICES, 1.0, self.notices.paint),
-            Bell(Task.TRACK, 1.0, self.tracker.tick),
-            Bell(Task.SIZES, 2.0, self.dispatcher.learn_sizes),
+            Bell(Task.TRACK, 1.0, self.tracker.begin),
+            Bell(Task.SIZES, 2.0, self.dispatcher.begin_sizes),
             Bell(Task.EXPIRE, 10.0, self.workflow.expire),
             Bell(Task.VOICES, 5.0, self.voices.tick),
-            Bell(Task.AUDIENCES, 60.0, self.catalogue.refresh),
+            Bell(Task.AUDIENCES, 60.0, self.catalogue.begin),
             Bell(Task.TROUBLES, 10.0, self._tell_troubles),
         )
 

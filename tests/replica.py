@@ -79,8 +79,8 @@ class Replica:
         self.tracker = Tracker(self.database, key=b"k" * 32, **shared)
         self.scheduler = Scheduler(
             Bell("dispatch", 0.25, self.dispatcher.tick),
-            Bell("track", 0.5, self.tracker.tick),
-            Bell("sizes", 2.0, self.dispatcher.learn_sizes),
+            Bell("track", 0.5, self.tracker.begin),
+            Bell("sizes", 2.0, self.dispatcher.begin_sizes),
         )
         self.telling: asyncio.Task[None] | None = None
         self.deeds: dict[str, Callable[..., Awaitable[object]]] = {

@@ -175,7 +175,7 @@ class Actions:
         # nobody else could approve it in the direct message that a draft came back in
         channel = row.channel if pressed.channel.startswith("D") else pressed.channel or row.channel
         values = views.filled(row, send_at=row.send_at)
-        form = views.Form(form_audiences(self.desk), channel, row.id, values)
+        form = views.Form(form_audiences(self.desk, pressed.words), channel, row.id, values)
         await pressed.client.views_open(trigger_id=pressed.trigger, view=views.compose(form, pressed.words))
 
     async def _ask_start(self, pressed: Pressed) -> None:
@@ -197,7 +197,10 @@ class Actions:
             raise TooLate(row)
         must_be_member(pressed.person)
         form = views.Form(
-            form_audiences(self.desk), pressed.channel or row.channel, values=views.filled(row), follows=row.id
+            form_audiences(self.desk, pressed.words),
+            pressed.channel or row.channel,
+            values=views.filled(row),
+            follows=row.id,
         )
         await pressed.client.views_open(trigger_id=pressed.trigger, view=views.compose(form, pressed.words))
 

@@ -67,10 +67,10 @@ def workspace_of(body: Body) -> str:
     return str(body.get("team_id") or team.get("id") or of_user or "")
 
 
-def form_audiences(desk: Desk) -> list[tuple[str, str]]:
+def form_audiences(desk: Desk, words: Words) -> list[tuple[str, str]]:
     """(name, label) of every audience, as the form offers them."""
     return [
-        (name, f"{name} ({desk.provider_of(audience).title}, {audience.kind} {audience.id})")
+        (name, f"{name} ({desk.provider_of(audience).title}, {words(views.KINDS[audience.kind])} {audience.id})")
         for name, audience in sorted(desk.settings.audiences.items())
     ]
 

@@ -134,7 +134,7 @@ class Commands:
 
     async def form(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Open the form."""
-        return await self._open(views.Form(form_audiences(self.desk), asked.channel), asked, client)
+        return await self._open(views.Form(form_audiences(self.desk, asked.words), asked.channel), asked, client)
 
     async def _open(self, form: views.Form, asked: Typing, client: AsyncWebClient) -> Post | None:
         try:
@@ -190,7 +190,9 @@ class Commands:
 
     async def audiences(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Show whom you can write to."""
-        lines = [self._audience_line(name, label, asked.words) for name, label in form_audiences(self.desk)]
+        lines = [
+            self._audience_line(name, label, asked.words) for name, label in form_audiences(self.desk, asked.words)
+        ]
         if not lines:
             lines = [asked.words("No audience is set up yet. Ask an admin to add `[audiences.NAME]`.")]
         for account, provider in sorted(self.desk.providers.items()):
@@ -206,7 +208,8 @@ class Commands:
         others = self.desk.catalogue.others(account)
         if others:
             shown = ", ".join(
-                f"{views.quote(found.name)} ({found.kind} {views.quote(found.id)})" for found in others[:20]
+                f"{views.quote(found.name)} ({words(views.KINDS[found.kind])} {views.quote(found.id)})"
+                for found in others[:20]
             )
             more = f" … (+{len(others) - 20})" if len(others) > 20 else ""
             yield words("Also at {vendor}, and not set up here: {names}", vendor=title, names=shown + more)
@@ -333,7 +336,7 @@ class Commands:
 
     async def _use_template(self, asked: Typing, name: str, rest: str, client: AsyncWebClient) -> Post | None:
         kept = await self._template(asked, name)
-        form = views.Form(form_audiences(self.desk), asked.channel, values=kept.values())
+        form = views.Form(form_audiences(self.desk, asked.words), asked.channel, values=kept.values())
         return await self._open(form, asked, client)
 
     async def _delete_template(self, asked: Typing, name: str, rest: str, client: AsyncWebClient) -> Post | None:

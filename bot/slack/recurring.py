@@ -275,7 +275,7 @@ class Recurring:
         if schedule.options.get("template"):
             found = await self._template(person.workspace, str(schedule.options["template"]))
             values = found.values() | ({"audience": values["audience"]} if values["audience"] else {})
-        form = views.Form(form_audiences(self.desk), channel, values=values)
+        form = views.Form(form_audiences(self.desk, words_for(person.locale)), channel, values=values)
         await client.views_open(trigger_id=trigger, view=views.compose(form, words_for(person.locale)))
 
 

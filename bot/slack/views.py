@@ -23,6 +23,7 @@ from bot.broadcast import (
     Sentence,
     State,
     allowed,
+    counts_told,
     fingerprint,
     moment,
 )
@@ -31,7 +32,7 @@ from bot.hours import HoldUntil, Refuse, Verdict
 from bot.policy import mentions
 from bot.store import Note, Vote
 from bot.words import Words
-from providers.base import Purpose
+from providers.base import AudienceKind, Purpose
 from providers.reading import UNREADABLE
 
 Block = dict[str, Any]
@@ -72,6 +73,7 @@ HOLDS: Mapping[Hold, str] = {
 #: States in which it has not started, so that the hours matter to its card.
 WAITING = frozenset({State.PENDING, State.SCHEDULED, State.HELD})
 
+KINDS = {AudienceKind.LIST: "list", AudienceKind.TAG: "tag", AudienceKind.GROUP: "group"}
 PURPOSES: Mapping[Purpose, str] = {Purpose.MARKETING: "Marketing", Purpose.TRANSACTIONAL: "Transactional"}
 
 #: What the audit calls its steps, as people read them.
@@ -114,15 +116,6 @@ ACTORS: Mapping[str, str] = {
     "dispatcher": "the dispatcher",
     "restore": "the restore",
     "slack": "Slack",
-}
-
-STATUSES = {
-    "accepted": "accepted",
-    "sent": "sent",
-    "delivered": "delivered",
-    "failed": "failed",
-    "blacklisted": "blacklisted",
-    "expired": "expired",
 }
 
 
@@ -407,17 +400,10 @@ def _progress(broadcast: Broadcast, words: Words) -> list[Block]:
         more = f" … (+{len(broadcast.ids) - 20})" if len(broadcast.ids) > 20 else ""
         lines.append(words("*Ids*: {ids}", ids=shown + more))
     if broadcast.counts:
-        lines.append(words("*Deliveries*: {counts}", counts=quote(counts(broadcast.counts, words))))
+        lines.append(words("*Deliveries*: {counts}", counts=sentence(words, counts_told(broadcast.counts))))
     if broadcast.failure is not None:
         lines.append(sentence(words, broadcast.failure))
     return [section("\n".join(lines), f"progress:{broadcast.revision}")] if lines else []
-
-
-def counts(numbers: Mapping[str, int], words: Words) -> str:
-    """`delivered 18, failed 2` in the reader's language; a word that nobody knows stays the vendor's."""
-    return ", ".join(
-        f"{words(STATUSES[name]) if name in STATUSES else name} {n}" for name, n in sorted(numbers.items())
-    )
 
 
 def _next_step(broadcast: Broadcast, showing: Showing, words: Words) -> str:
