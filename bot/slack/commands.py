@@ -190,9 +190,8 @@ class Commands:
 
     async def audiences(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Show whom you can write to."""
-        lines = [
-            self._audience_line(name, label, asked.words) for name, label in form_audiences(self.desk, asked.words)
-        ]
+        known = form_audiences(self.desk, asked.words)
+        lines = [self._audience_line(name, label, asked.words) for name, label in known]
         if not lines:
             lines = [asked.words("No audience is set up yet. Ask an admin to add `[audiences.NAME]`.")]
         for account, provider in sorted(self.desk.providers.items()):
@@ -208,8 +207,7 @@ class Commands:
         others = self.desk.catalogue.others(account)
         if others:
             shown = ", ".join(
-                f"{views.quote(found.name)} ({words(views.KINDS[found.kind])} {views.quote(found.id)})"
-                for found in others[:20]
+                f"{views.quote(it.name)} ({words(views.KINDS[it.kind])} {views.quote(it.id)})" for it in others[:20]
             )
             more = f" … (+{len(others) - 20})" if len(others) > 20 else ""
             yield words("Also at {vendor}, and not set up here: {names}", vendor=title, names=shown + more)
