@@ -190,7 +190,7 @@ async def test_a_database_that_is_away_for_a_while_during_a_send_gets_the_answer
 @pytest.mark.parametrize("how", ["before", "after", "silence"])
 async def test_an_intent_whose_commit_is_in_doubt_is_looked_up_before_anything_leaves(far: Far, how: Any) -> None:
     row = await far.core.approved()
-    far.proxy.cut(b"releasing", COMMIT, how=how)
+    far.proxy.cut(b"INSERT INTO dispatches", COMMIT, how=how)
     await far.settled()
     assert far.proxy.done == 1
     assert ((await far.core.row(row.id)).state, far.ledger) == (State.SENT, 1)
@@ -202,7 +202,7 @@ async def test_an_intent_that_cannot_be_looked_up_in_time_sends_nothing(far: Far
     row = await far.core.approved()
     lead = 0.0
     far.dispatcher.monotonic = lambda: time.monotonic() + lead
-    far.proxy.cut(b"releasing", COMMIT, how="after")
+    far.proxy.cut(b"INSERT INTO dispatches", COMMIT, how="after")
     await far.dispatcher.tick()
     await until(lambda: far.proxy.done)
     await far.proxy.shut()
