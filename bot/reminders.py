@@ -195,7 +195,7 @@ class Reminders:
     def _following(self, schedule: Schedule, after: Micros) -> Schedule:
         turn = next(schedule.after(after), None)
         if turn is None:
-            raise NotAccepted(Complaint("when", Sentence("It would never come: look at its days, holidays and end.")))
+            raise NotAccepted(Complaint("when", _why_never(schedule, after)))
         return dataclasses.replace(schedule, next_at=micros_of(turn.instant), next_local=name_of(turn))
 
     def _store(self, connection: Connection, schedule: Schedule) -> Schedule:
@@ -638,6 +638,16 @@ def _instant_of(ts: str) -> Micros:
     """When Slack took what stands there, to the second."""
     seconds = ts.partition(".")[0]
     return int(seconds) * SECOND if seconds.isascii() and seconds.isdigit() else 0
+
+
+def _why_never(schedule: Schedule, after: Micros) -> Sentence:
+    kept = dataclasses.replace(schedule, closed=Closed.KEEP)
+    if schedule.closed is Closed.SKIP and next(kept.after(after), None) is not None:
+        return Sentence(
+            "All its days are closed. `holidays=before` moves it to the working day before, `holidays=shift` to the "
+            "one after, and `holidays=keep` leaves it there."
+        )
+    return Sentence("It would never come: look at its days, holidays and end.")
 
 
 def _must_recur(asked: Asked) -> None:
