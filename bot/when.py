@@ -24,6 +24,7 @@ NEEDS_ITS_YEAR = timedelta(days=330)  # a date without a year this far ahead was
 PATIENCE = 8 * 366  # days: a rule that nothing comes of for so long has ended. Leap days may be eight years apart
 MOST_WEEKS = 26
 LONGEST = 200  # characters
+MOST_WORDS, LONGEST_HOUR = 24, 6  # words of a phrase, and of the hour in it
 
 EXAMPLES = ("2026-12-01 09:00", "tomorrow 9:00", "demain 9h", "lundi 8h30", "mañana a las 9", "in 20 minutes")
 RECURRING = (
@@ -146,6 +147,7 @@ PARTS = {
 }
 #: An hour of these needs no part of the day to be the morning's: `half past nine` at night is said with its night.
 OF_THE_MORNING = range(8, 12)
+OF_A_CLOCK = (*OF_THE_MORNING, *range(13, 24))  # `2h` alone is in two hours to some, `9h` and `17h` to nobody
 
 ISO = re.compile(
     r"^([0-9]{4})-([0-9]{2})-([0-9]{2})[t ]([0-9]{1,2}):([0-9]{2})(?::([0-9]{2})(?:\.0+)?)?"
@@ -153,7 +155,7 @@ ISO = re.compile(
 )
 YEAR_FIRST = re.compile(r"\b(?P<year>[0-9]{4})(?P<mark>[/.-])(?P<month>[0-9]{1,2})(?P=mark)(?P<day>[0-9]{1,2})\b")
 NUMERIC_DATE = re.compile(
-    r"^(?:on |le |el |del )?(?P<date>(?P<one>[0-9]{1,2})(?:[/.](?P<other>[0-9]{1,2})\.?"
+    r"^(?:on |le |el |del )?(?P<date>(?P<one>[0-9]{1,2})(?P<first>er(?=/))?(?:[/.](?P<other>[0-9]{1,2})\.?"
     r"|(?P<mark>[/.-])(?P<another>[0-9]{1,2})(?P=mark)(?P<year>[0-9]{4}|[0-9]{2})))$"
 )
 
@@ -161,6 +163,7 @@ NUMERIC_DATE = re.compile(
 _NUMBER = rf"(?:(?P<digits>[0-9]{{1,4}}) ?|(?P<number>{_any_of(NUMBERS)}) )"
 _HOUR_UNITS = "|".join(name for name, seconds in UNITS.items() if seconds == 3600)
 _MINUTES = _any_of(name for name, number in NUMBERS.items() if 1 < number < 60)
+_FIVES = _any_of(name for name, number in NUMBERS.items() if number in range(5, 60, 5))
 FRACTIONS = {
     **dict.fromkeys(("half", "a half", "demi", "demie", "media"), 30),
     **dict.fromkeys(("quarter", "a quarter", "quart", "un quart", "le quart", "cuarto", "un cuarto"), 15),
@@ -178,7 +181,7 @@ AHEAD = re.compile(r"^(?:(?:in|dans|en|dentro de) (?P<length>.+)|(?P<from_now>.+
 SPAN = re.compile(rf"^{_NUMBER}(?P<unit>[a-z]+)$")
 HOURS_MINUTES = re.compile(
     rf"^{_NUMBER}(?:{_HOUR_UNITS})(?:(?: (?:and|et|y))? ?"
-    rf"(?P<minutes>[0-5][0-9]|[0-9](?= ?m)|{_MINUTES})(?: ?(?:m|mn|mins?|minutes?|minutos?))?"
+    rf"(?P<minutes>[0-5][0-9]|[0-9](?= ?m)|{_FIVES}|(?:{_MINUTES})(?= m))(?: ?(?:m|mn|mins?|minutes?|minutos?))?"
     rf"| (?:and|et|y) (?P<fraction>{_any_of(FRACTIONS)}))$"
 )
 HALVES = re.compile(  # none but .5: an hour and 25 minutes may be written 1.25 too
@@ -212,6 +215,7 @@ def _spoken(numbers: Mapping[str, int], last: int, pattern: str) -> re.Pattern[s
     return re.compile(filled.replace("<many>", many) + "$")
 
 
+#: English, French and Spanish, each with its own words: `at once` is no hour, though `a las once` is one.
 SPOKEN = (
     _spoken(
         ENGLISH,
@@ -223,7 +227,7 @@ SPOKEN = (
     _spoken(
         FRENCH,
         23,
-        r"^(?P<at>a )?(?:<hour>(?P<form> ?(?:h|heures?))|(?P<noon>midi))"
+        r"^(?P<at>a |at |@ ?)?(?:<hour>(?P<form> ?(?:h|heures?))|(?P<noon>midi))"
         r"(?:(?: (?P<side>et|moins))? (?P<before>(?<=et )demie?|(?:(?<=et )|(?<=moins )|un |le )quart|<minutes>))?",
     ),
     _spoken(
@@ -235,7 +239,7 @@ SPOKEN = (
     ),
 )
 BARE_HOUR = re.compile(rf"\b([0-9]{{1,2}}|{_any_of(name for name, number in ENGLISH.items() if number <= 12)})$")
-AT = r"at \1"
+AT = r"at \1"  # which makes an hour of it
 MIDNIGHT = re.compile(r"\b(?:midnight|minuit|medianoche)\b")
 EXACTLY = re.compile(r" ?\b(?:exactly|sharp|pile|exactement|precises?|en punto)\b")
 DOTTED_HOUR = re.compile(  # without a word or a mark that says it is an hour
@@ -278,8 +282,6 @@ _NEXT_WEEK = "next week|(?:la )?semaine prochaine|la semana que viene|la proxima
 _NUMBERED = r"(?P<number>[0-9]{1,2}|first|premier|primero)(?:er|st|nd|rd|th|r?o)?"
 _THIS_MONTH = " of this month| de ce mois| de este mes"
 _NEXT_MONTH = " of next month| du mois prochain| del proximo mes| del mes (?:que viene|proximo)"
-MOST_WORDS = 24
-LONGEST_HOUR = 6  # words
 #: What may follow an hour, and says of what comes again how often, or on which days not.
 HOW_OFTEN = re.compile(
     r"(?:except|but|sauf|excepto|salvo|menos|every|each|weekly|monthly|chaque|toutes|tous|de chaque|une semaine sur"
@@ -305,7 +307,7 @@ HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
         "Write “last day of the month” with the option holidays=before, or the first with holidays=shift: {examples}.",
     ),
     (
-        re.compile(r"\bend of (?:the|every|each) month\b|\bfin (?:de|du|del) (?:mois|mes)\b"),
+        re.compile(r"\bend of (?:the|every|each) month\b|\bfin (?:de|du|del) (?:chaque |cada )?(?:mois|mes)\b"),
         "Write “last day of the month”, or the day that you mean, like: {examples}.",
     ),
     (
@@ -357,10 +359,12 @@ HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (
         re.compile(
-            rf"\b(?:every second|chaque deuxieme|cada segundo|tous les deuxiemes|tous les seconds) (?:{_WEEKDAYS})s?\b"
+            r"\b(?:every (?:second|third|fourth|[2-5](?:nd|rd|th))"
+            r"|chaque (?:deuxieme|troisieme|quatrieme|[2-5]e(?:me)?)"
+            rf"|cada (?:segundo|tercer|cuarto)) (?:{_WEEKDAYS})s?\b"
         ),
-        "Every second week, or the second of each month? Write “every 2 weeks on monday” or “second monday of the "
-        "month”: {examples}.",
+        "Every so many weeks, or once a month? Write “every 2 weeks on monday” or “second monday of the month”: "
+        "{examples}.",
     ),
     (
         re.compile(r"\bjours de la semaine\b|\bdias de la semana\b|\bdays of the week\b"),
@@ -506,7 +510,12 @@ def _day_and_hour(plain: str, zone: str, now: datetime) -> When:
     _refuse_traps(plain)
     today = now.astimezone(ZoneInfo(zone)).date()
     days, clock = _apart(plain, lambda words, rest: _days(words, rest, today))
-    return _today(clock, today, zone, now) if days is None else _at_hour(days, clock, zone, now)
+    if days is not None:
+        return _at_hour(days, clock, zone, now)
+    when = _today(clock, today, zone, now)
+    if (match := SPAN.match(plain)) and match["unit"] in UNITS and clock.hour not in OF_A_CLOCK:
+        raise _two_readings(plain, _shown(clock), _shown((now + _span(match)).astimezone(ZoneInfo(zone)).time()))
+    return when
 
 
 Day = TypeVar("Day")
@@ -879,7 +888,8 @@ def _numeric(match: re.Match[str], today: date) -> list[date]:
     one, other = int(match["one"]), int(match["other"] or match["another"])
     short = match["year"] and len(match["year"]) == 2
     years = _years((2000 if short else 0) + int(match["year"]) if match["year"] else None, today)
-    found = [days for days in (_real(years, other, one), _real(years, one, other)) if days]
+    ways = [(other, one)] if match["first"] else [(other, one), (one, other)]
+    found = [days for month, day in ways if (days := _real(years, month, day))]
     if short and (first := _date(2000 + one, other, int(match["year"]))) and today <= first <= today + FURTHEST:
         found.append([first])
     if not found or ("." in match["date"] and other > 12):
@@ -973,7 +983,7 @@ def _too_far() -> NotATime:
 DAYS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], date], list[date] | None]], ...] = tuple(
     (re.compile(pattern), days_of)
     for pattern, days_of in (
-        (rf"^(?:on |el |de |del |d')?{_DAY}$", _named),
+        (rf"^(?:on |for |pour |para |el |de |del |d')?{_DAY}$", _named),
         (rf"^(?:on |le |el |de |del |d')?{_DAY} (?P<weeks>{'|'.join(WEEKS_ON)})$", _weeks_on),
         (rf"^(?P<weeks>a week|a fortnight)(?: on| from)? {_DAY}$", _weeks_on),
         (rf"^(?P<weeks>two weeks) from {_DAY}$", _weeks_on),
@@ -1119,19 +1129,19 @@ def _walls(rule: Recurrence, today: date, closed: Closed, shut: Callable[[date],
     """The rule's wall clocks from this day on, with what moves from closed days onto open ones."""
     clocks, latest, day = rule.clocks(), today, today
     while (day - latest).days <= PATIENCE:
-        if not shut(day):
-            moved = _moved(rule, day, closed, shut)
-            if rule.falls_on(day) or any(map(rule.falls_on, moved)):
-                yield from (datetime.combine(day, clock) for clock in clocks)
-                latest = day
+        if not shut(day) and (rule.falls_on(day) or _moves_onto(day, rule, closed, shut)):
+            yield from (datetime.combine(day, clock) for clock in clocks)
+            latest = day
         day += timedelta(days=1)
 
 
-def _moved(rule: Recurrence, day: date, closed: Closed, shut: Callable[[date], bool]) -> Iterator[date]:
-    """The closed days whose occurrences move onto this open day: those next to it, before or after."""
-    step = {Closed.SHIFT: -1, Closed.BEFORE: 1}.get(closed, 0)
-    nearby = (day + timedelta(days=step * days) for days in range(1, PATIENCE if step else 1))
-    return takewhile(shut, nearby)
+def _moves_onto(day: date, rule: Recurrence, closed: Closed, shut: Callable[[date], bool]) -> bool:
+    """Is there an occurrence on the closed days beside this open one, before or after it?"""
+    step = {Closed.SHIFT: -1, Closed.BEFORE: 1}.get(closed)
+    if step is None:
+        return False
+    beside = (day + timedelta(days=step * days) for days in range(1, PATIENCE))
+    return any(map(rule.falls_on, takewhile(shut, beside)))
 
 
 def _occurrence(wall: datetime, place: ZoneInfo) -> Occurrence:
@@ -1190,11 +1200,12 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
             ("working", "<workday>|<day><but>(?:on )?weekends"),
             ("except", "(?:<day>|(?P<working><workday>))<but><days>"),
             ("range", "(?:every day |every )?(?:from )?<from>(?: to | thru | through | ?- ?)<to>"),
+            ("range", "(?:every day )?from <from> (?:till|until) <to>"),
             ("weekly", "(?:<every>|<week>,? (?:on )?|on )<days>"),
             ("weekly", "(?:on )?<days>,? <week>"),
             ("weekly", "<every><weeks> weeks (?:on )?<days>"),
             ("weekly", "(?:on )?<days>,? every <weeks> weeks"),
-            ("other", "<every>other (?:week (?:on )?)?<days>"),
+            ("other", "<every>(?:other|alternate) (?:week (?:on )?)?<days>"),
             ("other", "every second week (?:on )?<days>"),
             ("other", "(?:on )?<days>,? every other week"),
             ("other", "(?:every fortnight|fortnightly),? (?:on )?<days>"),
@@ -1204,7 +1215,9 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
             ("last", "(?:on )?(?:the )?<every>last day <of>|(?:<every>month|<month>) on the last day"),
             ("monthly", "(?:<every>month|<month>) on (?:the )?<date>"),
             ("monthly", "(?:on )?(?:the )?<every><date> (?:<of>|<month>)"),
-            ("yearly", "(?:every year |yearly |each year )on (?:the )?<of_year>"),
+            ("nth", "(?:on )?(?:every|each) (?P<nth>first|1st|last) <weekday>"),
+            ("yearly", "(?:every year|yearly|each year|once a year),? on (?:the )?<of_year>"),
+            ("yearly", "(?:on )?(?:the )?<of_year>,? (?:every year|each year|yearly)"),
             ("yearly", "(?:every|each) <of_year>"),
             ("bare", "<every>(?:week|weekend|month|year)|on weekends|weekly|monthly|yearly|every [a-z0-9]+ weeks"),
             ("interval", "<every>(?:<number> )?(?P<unit>seconds|minutes?|mins?|hours?)(?P<half> and a half)?|hourly"),
@@ -1245,7 +1258,9 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
             ("monthly", "<month>,? le <date>"),
             ("monthly", "(?:le )?<every><date> <of>"),
             ("monthly", "le <date>,? <month>"),
-            ("yearly", "(?:chaque annee|tous les ans),? le <of_year>"),
+            ("nth", "(?:chaque|tous les) (?P<nth>premiers?|1ers?|derniers?) <weekday>"),
+            ("yearly", "(?:chaque annee|tous les ans|une fois par an),? le <of_year>"),
+            ("yearly", "(?:le )?<of_year>,? (?:de )?(?:chaque annee|tous les ans)"),
             ("yearly", "(?:chaque|tous les) <of_year>"),
             (
                 "bare",
@@ -1291,7 +1306,9 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
             ("last", "(?:el )?<every>ultimo dia <of>|<month>,? el ultimo dia"),
             ("monthly", "<month>,? el (?:dia )?<date>"),
             ("monthly", "(?:el )?<every>(?:dia )?<date> (?:<of>|<month>)"),
-            ("yearly", "(?:cada ano|todos los anos),? el <of_year>"),
+            ("nth", "cada (?P<nth>primer|ultimo) <weekday>"),
+            ("yearly", "(?:cada ano|todos los anos|una vez al ano),? el <of_year>"),
+            ("yearly", "(?:el )?<of_year>,? (?:de )?(?:cada ano|todos los anos)"),
             ("yearly", "cada <of_year>"),
             (
                 "bare",
@@ -1314,7 +1331,7 @@ WEEKDAYS_OF = (
 FIELDS = r"(?=.*\*)[0-9*][0-9*,/-]*(?: [0-9a-z*,/#-]+){4}"
 CRON = re.compile(rf"cron\b:? ?(?P<after>.*)|(?P<bare>{FIELDS})")
 MARKS = re.compile(
-    rf"^cron\b|^{FIELDS}$|\b(?:every|everyday|each|hourly|daily|fortnightly|weekly|bi-?weekly|monthly|quarterly|yearly"
+    rf"^cron\b|^{FIELDS}$|\b(?:every|everyday|each|hourly|daily|fortnightly|weekly|bi-?weekly|alternate|monthly|quarterly|yearly"
     r"|weekdays|(?:work|working |business )days|(?:mon|tues|wednes|thurs|fri|satur|sun)days"
     r"|(?:morning|afternoon|evening|night)s|(?:once|twice) a (?:day|week|month|year)"
     r"|chaque|tous|toutes|(?:lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche)s|sur (?:deux|trois|quatre|[0-9])"
@@ -1322,7 +1339,7 @@ MARKS = re.compile(
     r"|cada|todos|todas|diariamente|semanalmente|mensualmente|of the month|du mois(?! prochain)|de mes"
     r"|del mes(?! que viene| proximo)|jours (?:ouvr|de semaine)[a-z]*|dias (?:laborables|habiles|de semana)"
     r"|en semaine(?! [0-9]{1,2}(?![0-9]* ?[h:]))|entre semana)\b"  # and not `en semaine 48`
-    rf"|\b(?:{WEEKDAYS_OF[0]})(?: to | thru | through | ?- ?)(?:{WEEKDAYS_OF[0]})\b"
+    rf"|\b(?:{WEEKDAYS_OF[0]})(?: to | thru | through | till | until | ?- ?)(?:{WEEKDAYS_OF[0]})\b"
     rf"|\b(?:{WEEKDAYS_OF[1]})\.?(?: au | a | ?- ?)(?:{WEEKDAYS_OF[1]})\b"
     rf"|\b(?:{WEEKDAYS_OF[2]})(?: al? | ?- ?)(?:{WEEKDAYS_OF[2]})\b|^(?:les|los) "
 )

@@ -5,7 +5,10 @@ It is Tuesday, 24 November 2026, eleven in the morning in Paris, unless a test s
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import random
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -36,7 +39,7 @@ SAID: dict[str, tuple[str, ...]] = {
     # --- an hour alone is today, if it is ahead ---
     "2026-11-24 12:00": (
         "noon", "at noon", "midday", "today at noon", "12 noon", "12:00", "midi", "à midi", "À MIDI", "a midi",
-        "ce midi", "aujourd'hui à midi", "12h", "mediodía", "al mediodía", "al mediodia", "hoy al mediodía",
+        "ce midi", "aujourd'hui à midi", "à 12h", "mediodía", "al mediodía", "al mediodia", "hoy al mediodía",
         "a las 12 del mediodía", "hoy a las 12 del mediodía", "at 12 noon", "à midi pile", "in an hour",
     ),
     "2026-11-24 12:30": (
@@ -217,14 +220,15 @@ SAID: dict[str, tuple[str, ...]] = {
     "2026-12-01 09:00": (
         "le premier décembre à 9h", "premier décembre 9h", "december first at 9:00", "the first of december at 9:00",
         "el primero de diciembre a las 9", "2026-12-01 at nine am", "le 1er décembre prochain à 9h", "1-dec-2026 9:00",
-        "tuesday december 1st, 9 am", "2026-12-01 08:00 UTC", "2026-12-01T08:00 UTC", "el 1 del mes que viene a las 9",
-        "le 1er du mois prochain à 9h", "the 1st of next month at 9:00", "el 1 del próximo mes a las 9",
-        "tuesday next week at 9:00", "mardi de la semaine prochaine à 9h", "el martes de la semana que viene a las 9",
-        "next week on tuesday at 9:00", "la semaine prochaine, mardi 9h", "mardi semaine prochaine 9h",
-        "la semana que viene, el martes a las 9", "el martes de la próxima semana a las 9",
-        "le mardi de la semaine prochaine à 9h", "tuesday of next week at 9am", "a week today at 9:00",
-        "today week at 9am", "aujourd'hui en huit à 9h", "d'aujourd'hui en huit à 9h", "de hoy en ocho a las 9",
-        "a week from today at 9:00", "the coming tuesday at 9:00",
+        "1er/12 9h", "le 1er/12 à 9h", "tuesday december 1st, 9 am", "2026-12-01 08:00 UTC", "2026-12-01T08:00 UTC",
+        "el 1 del mes que viene a las 9", "le 1er du mois prochain à 9h", "the 1st of next month at 9:00",
+        "el 1 del próximo mes a las 9", "tuesday next week at 9:00", "mardi de la semaine prochaine à 9h",
+        "el martes de la semana que viene a las 9", "next week on tuesday at 9:00", "la semaine prochaine, mardi 9h",
+        "mardi semaine prochaine 9h", "la semana que viene, el martes a las 9",
+        "el martes de la próxima semana a las 9", "le mardi de la semaine prochaine à 9h",
+        "tuesday of next week at 9am", "a week today at 9:00", "today week at 9am", "aujourd'hui en huit à 9h",
+        "d'aujourd'hui en huit à 9h", "de hoy en ocho a las 9", "a week from today at 9:00",
+        "the coming tuesday at 9:00",
     ),
     # --- weeks on ---
     "2026-12-07 09:00": (
@@ -276,7 +280,7 @@ AGAIN: dict[str, tuple[str, ...]] = {
         "à 9h du vendredi au lundi", "friday to monday 9:00", "from friday to monday at 9am",
         "every friday to monday 9:00", "fri-mon 9:00", "every day from friday to monday at 9:00",
         "de viernes a lunes a las 9", "del viernes al lunes a las 9", "friday through monday 9:00",
-        "tous les jours du vendredi au lundi 9h",
+        "from friday till monday 9:00", "tous les jours du vendredi au lundi 9h",
     ),
     "0 9 * * 6,0": ("saturday to sunday 9:00", "du samedi au dimanche 9h"),
     "0 9 * * 1,0": ("du dimanche au lundi 9h", "sunday to monday 9:00"),
@@ -300,6 +304,12 @@ AGAIN: dict[str, tuple[str, ...]] = {
     "0 20 * * *": (
         "every evening at 8", "chaque soir 8h", "tous les soirs à 8h", "tous les soirs à huit heures",
         "todas las noches a las 8", "every night at 8", "cada noche a las ocho",
+    ),
+    "0 9 * * 1#1": ("every first monday 9:00", "chaque premier lundi à 9h", "cada primer lunes a las 9"),
+    "0 9 14 7 *": (
+        "every year on july 14 at nine am", "once a year on july 14 at 9:00", "july 14 at 9:00 every year",
+        "le 14 juillet de chaque année à 9h", "le 14 juillet à 9h chaque année", "el 14 de julio de cada año a las 9",
+        "una vez al año, el 14 de julio a las 9", "une fois par an le 14 juillet à 9h",
     ),
     "0 12 * * *": ("tous les midis", "chaque midi", "every day at 12 noon", "cada mediodía"),
     "30 8 * * 1": (
@@ -328,8 +338,8 @@ AGAIN: dict[str, tuple[str, ...]] = {
     ),
     "0 9 * * 1 / 2 weeks from 2026-11-30": (
         "every second week on monday 9:00", "une semaine sur deux, le lundi à neuf heures",
-        "mondays at 9:00 every 2 weeks", "el lunes a las 9 cada dos semanas", "lundi à 9h une semaine sur deux",
-        "every fortnight on monday at nine am",
+        "mondays at 9:00 every 2 weeks", "every alternate monday 9:00", "alternate mondays at 9:00",
+        "el lunes a las 9 cada dos semanas", "lundi à 9h une semaine sur deux", "every fortnight on monday at nine am",
     ),
     "0 9 * * 1 / 6 weeks from 2026-11-30": (
         "every six weeks on monday 9:00", "toutes les six semaines le lundi à 9h",
@@ -342,3 +352,251 @@ AGAIN: dict[str, tuple[str, ...]] = {
 def test_what_comes_again_and_has_one_reading_is_read_so(typed: str, plain: str) -> None:
     assert parse_recurrence(typed, zone=PARIS, now=TUESDAY).plain() == plain
     assert is_recurrence(typed)
+
+
+#: What has two readings for some people, or none, and a piece of the sentence that says which, or how to write it.
+REFUSED: dict[str, str] = {
+    # both readings are named
+    "03/04 9h": "“03/04” may be 2027-03-04 or 2027-04-03",
+    "le 3/4 à 9h": "“3/4” may be 2027-03-04 or 2027-04-03",
+    "05.06.2027 9h": "“05.06.2027” may be 2027-05-06 or 2027-06-05",
+    "27/11/26 9h": "“27/11/26” may be 2026-11-27 or 2027-11-26",  # the year first, to some
+    "next monday 9:00": "“next monday” may be 2026-11-30 or 2026-12-07",
+    "Next Friday at 9": "“next friday” may be 2026-11-27 or 2026-12-04",
+    "next tuesday 9:00": "“next tuesday” may be 2026-12-01 or 2026-12-08",
+    "9h lundi prochain": "“lundi prochain” may be 2026-11-30 or 2026-12-07",
+    "el próximo lunes a las 9": "may be 2026-11-30 or 2026-12-07",
+    "el lunes que viene a las 9": "may be 2026-11-30 or 2026-12-07",
+    "mardi en huit 9h": "“mardi en huit” may be 2026-12-01 or 2026-12-08",  # said on a Tuesday
+    "tuesday week 9:00": "“tuesday week” may be 2026-12-01 or 2026-12-08",
+    "mardi en quinze à 9h": "“mardi en quinze” may be 2026-12-08 or 2026-12-15",
+    "sunday next week 9:00": "may be 2026-11-29 or 2026-12-06",  # where weeks begin on Sunday
+    "dimanche de la semaine prochaine à 9h": "may be 2026-11-29 or 2026-12-06",
+    "half past twelve": "“half past twelve” may be 0:30 or 12:30",
+    "tomorrow at half past three": "may be 3:30 or 15:30",
+    "tomorrow at half past seven": "may be 7:30 or 19:30",
+    "demain à 3h et demie": "may be 3:30 or 15:30",
+    "demain à trois heures": "may be 3:00 or 15:00",
+    "mañana a las 3 y media": "may be 3:30 or 15:30",
+    "mañana a las tres": "may be 3:00 or 15:00",
+    "12h": "“12h” may be 12:00 or 23:00",  # at noon, or in twelve hours?
+    "12 horas": "“12 horas” may be 12:00 or 23:00",
+    "tomorrow at twelve": "may be 0:00 or 12:00",
+    "a las 12 de la mañana": "may be 0:00 or 12:00",
+    "tomorrow 12 in the morning": "may be 0:00 or 12:00",
+    "tomorrow half nine": "“Half nine” is 9:30 to some and 8:30 to others",
+    "every third friday 9:00": "Every so many weeks, or once a month?",
+    "every second monday 9:00": "Every so many weeks, or once a month?",
+    "chaque deuxième lundi 9h": "Every so many weeks, or once a month?",
+    "biweekly on monday 9:00": "twice as often to some",
+    "tous les jours ouvrables à 9h": "Saturday is one of them to some",
+    "los días hábiles a las 9": "Saturday is one of them to some",
+    "tous les jours de la semaine à 9h": "five days to some and seven to others",
+    "dans quinze jours": "15 days mean whole weeks to some",
+    "dans huit jours à 9h": "8 days mean whole weeks to some",
+    "dans 2 jours 3h30": "3h30 more, or the hour of that day? Write the hour as “at 3:30”",
+    "dans deux jours neuf heures": "neuf heures more, or the hour of that day? Write the hour as “at 9:00”",
+    "12am": "12 am and 12 pm",
+    "quarter to 12 pm": "12 am and 12 pm",
+    "midnight": "Midnight belongs to two days",
+    "tomorrow at half past midnight": "Midnight belongs to two days",
+    "demain à minuit et demi": "Midnight belongs to two days",
+    "a las 12 de la noche": "Midnight belongs to two days",
+    "cette nuit à 2h": "A night belongs to two days",
+    "this monday at 9:00": "Write the day alone for the first one ahead",  # the one behind us, to some
+    "este lunes a las 9": "Write the day alone for the first one ahead",
+    "le lundi à 9h": "one day or every such day",
+    # what has passed is never tomorrow's without a word
+    "9h": "9:00 has passed today. If you mean tomorrow, write “tomorrow 9:00”",
+    "at 5": "5:00 has passed today",
+    "10:59": "10:59 has passed today",
+    "11:00": "11:00 has passed today",
+    "8h du matin": "8:00 has passed today",
+    "half past ten": "10:30 has passed today",
+    "yesterday 9:00": "That time has passed",
+    "hier à 9h": "That time has passed",
+    "monday this week at 9:00": "That time has passed",
+    "24/11 9h": "That day has passed this year",
+    "el 3 a las 9": "That day has passed this month",
+    # there is no such thing
+    "13/13 9h": "There is no such day",
+    "30/02 9h": "There is no such day in 2026 / 2027",
+    "29/02 9h": "There is no such day in 2026 / 2027",
+    "13.30 9h": "There is no such day",
+    "mercredi 26/11 9h": "2026-11-26 is another day of the week",
+    "monday the 9th at 9:00": "2026-12-09 is another day of the week",
+    "demain soir 13h": "13:00 is not in that part of the day",
+    "tonight at 2": "02:00 is not in that part of the day",
+    "tomorrow evening 08:00": "08:00 is not in that part of the day",
+    "17pm": "There is no such date or hour",
+    # the true reason, and the way to write it
+    "every 90 minutes": "Every 90 minutes is at no fixed hours of the day. Write one hour",
+    "toutes les 90 minutes": "Every 90 minutes is at no fixed hours of the day",
+    "cada hora y media": "Every 90 minutes is at no fixed hours of the day",
+    "every 5400 seconds": "Every 90 minutes is at no fixed hours of the day",
+    "every 30 minutes": "more than once an hour",
+    "every half hour": "more than once an hour",
+    "toutes les demi-heures": "more than once an hour",
+    "every 120 minutes": "More than once a day is for admins, in cron",
+    "toutes les deux heures": "More than once a day is for admins, in cron",
+    "every 48 hours": "every so many days, months or years",
+    "chaque trimestre à 9h": "every so many days, months or years",
+    "twice a day": "One hour at a time",
+    "deux fois par semaine à 9h": "Several days?",
+    "last working day of the month 9:00": "with the option holidays=before",
+    "dernier jour ouvré du mois à 9h": "with the option holidays=before",
+    "el primer día laborable del mes a las 9": "holidays=shift",
+    "end of the month at 9:00": "Write “last day of the month”",
+    "next week at 9:00": "On which day?",
+    "la semaine prochaine à 9h": "On which day?",
+    "at once": "To send at once, leave the time out",
+    "9.30": "Is 9.30 an hour? Write it 9:30",
+    "end of day": "Write one exact hour",
+    "after 5pm": "Write one exact hour",
+    "5pm or 6pm": "One hour at a time",
+    "25/11": "At what hour?",
+    "25/11 10": "10 may be an hour or a day",
+    "every day at 9:00 and thursday": "",
+    "every monday at 9:00, every thursday": "Several days?",
+    "tomorrow nine ten": "",  # two hours, or one?
+    "tomorrow at once": "",  # once is eleven, in Spanish alone
+    "midi deux": "",
+    "en semaine 48": "",
+    "two weeks monday 9:00": "",  # every two weeks?
+    "in 1.30 hours": "Write how long in whole minutes",
+    "du lundi au lundi 9h": "Several days?",
+}
+
+
+@pytest.mark.parametrize("typed", REFUSED)
+def test_what_has_two_readings_is_refused_with_both_and_the_rest_with_the_true_reason(typed: str) -> None:
+    assert REFUSED[typed] in why(typed)
+
+
+# --- on other days, in other places ----------------------------------------------------------------------------------
+
+HOURS = {
+    "9h": time(9), "at 9:00": time(9), "à neuf heures": time(9), "a las nueve": time(9), "9.30am": time(9, 30),
+    "at half past nine": time(9, 30), "à 9h et quart": time(9, 15), "a las 9 menos cuarto": time(8, 45),
+    "5pm": time(17), "a las 5 de la tarde": time(17), "9h du soir": time(21), "in the evening at 7": time(19),
+    "at noon": time(12), "à midi et demi": time(12, 30), "2h30": time(2, 30), "at 1:30": time(1, 30),
+    "à vingt-trois heures": time(23), "0:00": time(0), "2 de la madrugada": time(2),
+}  # fmt: skip
+
+
+def coming(weekday: int, today: date) -> date:
+    """The first such day after today, counted off."""
+    return next(day for number in range(1, 8) if (day := today + timedelta(days=number)).weekday() == weekday)
+
+
+def yearly(month: int, day: int) -> Callable[[date], list[date]]:
+    return lambda today: [date(today.year, month, day), date(today.year + 1, month, day)]
+
+
+#: The days that may be meant: the first of them that is still ahead at the hour.
+DAYS: dict[str, Callable[[date], list[date]]] = {
+    "today": lambda today: [today],
+    "mañana": lambda today: [today + timedelta(days=1)],
+    "après-demain": lambda today: [today + timedelta(days=2)],
+    "vendredi": lambda today: [today, coming(4, today)] if today.weekday() == 4 else [coming(4, today)],
+    "in five days": lambda today: [today + timedelta(days=5)],
+    "dans deux semaines": lambda today: [today + timedelta(days=14)],
+    "demain en huit": lambda today: [today + timedelta(days=8)],
+    "de hoy en quince": lambda today: [today + timedelta(days=14)],
+    "jeudi en quinze": lambda today: [] if today.weekday() == 3 else [coming(3, today) + timedelta(days=14)],
+    "saturday week": lambda today: [] if today.weekday() == 5 else [coming(5, today) + timedelta(days=7)],
+    "the coming wednesday": lambda today: [coming(2, today)],
+    "next monday": lambda today: [],
+    "25/12": yearly(12, 25),
+    "3/31": yearly(3, 31),
+    "le 28/3": yearly(3, 28),
+    "7/7": yearly(7, 7),
+    "the first of january": yearly(1, 1),
+    "3/4": lambda today: [],
+}
+NOWS = [
+    (PARIS, "2026-11-24 11:00"),
+    (PARIS, "2026-11-30 08:59"),  # a Monday, the end of a month
+    (PARIS, "2026-12-31 23:59"),
+    (PARIS, "2027-01-01 00:00"),
+    (PARIS, "2027-03-27 21:30"),  # the clocks change that night
+    (PARIS, "2027-03-28 01:30"),
+    (PARIS, "2027-03-28 10:00"),
+    (PARIS, "2026-10-25 00:30"),
+    (PARIS, "2028-02-28 12:00"),
+    ("America/New_York", "2027-03-13 23:00"),
+    ("America/New_York", "2026-11-01 01:15"),
+    ("Atlantic/Canary", "2027-03-28 00:30"),
+    ("Asia/Kolkata", "2026-12-30 17:00"),
+    ("Pacific/Auckland", "2027-04-04 01:00"),
+    ("Pacific/Kiritimati", "2026-11-28 20:59"),
+    ("UTC", "2026-12-24 17:00"),
+]
+
+
+def expected(days: list[date], clock: time, zone: str, now: datetime) -> str:
+    """Worked out from the table alone: the first of these days that is ahead at that hour, or why there is none."""
+    for day in days:
+        wall = datetime.combine(day, clock)
+        real = wall.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+        if real.astimezone(ZoneInfo(zone)).replace(tzinfo=None) != wall:
+            if wall > now.astimezone(ZoneInfo(zone)).replace(tzinfo=None) or day == days[-1]:
+                return "gap"
+        elif real > now:
+            far = len(days) > 1 and real > now + timedelta(days=330)
+            return "past" if far else f"{wall:%Y-%m-%d %H:%M}"
+    return "past" if days else "ambiguous"
+
+
+@pytest.mark.parametrize(("zone", "wall"), NOWS)
+def test_every_day_at_every_hour_is_read_as_calculated_wherever_and_whenever_it_is_said(zone: str, wall: str) -> None:
+    now = datetime.fromisoformat(wall).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    today = date.fromisoformat(wall[:10])
+    for day, days_of in DAYS.items():
+        for hour, clock in HOURS.items():
+            counted = day.startswith(("in ", "dans ")) and hour in ("9h", "2h30")  # so many days and hours?
+            meant = "ambiguous" if counted else expected(days_of(today), clock, zone, now)
+            assert read(f"{day} {hour}", zone, now) == meant, (day, hour)
+            if "in the" not in hour:
+                assert read(f"{day}, {hour}".upper(), zone, now) == meant, (day, hour)
+
+
+@pytest.mark.parametrize(("zone", "wall"), NOWS)
+def test_an_hour_alone_is_todays_and_never_tomorrows(zone: str, wall: str) -> None:
+    now = datetime.fromisoformat(wall).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    for hour, clock in HOURS.items():
+        meant = expected([date.fromisoformat(wall[:10])], clock, zone, now)
+        assert read(hour, zone, now) == meant, hour
+
+
+def test_an_hour_alone_that_may_be_a_length_is_refused_with_both() -> None:
+    night = datetime(2026, 11, 24, 0, 30, tzinfo=UTC)  # 1:30 in Paris
+    assert "“2h” may be 2:00 or 3:30" in why("2h", night)
+    assert read("at 2", now=night) == "2026-11-24 02:00"
+    assert read("2:00", now=night) == "2026-11-24 02:00"
+    assert read("9h", now=night) == "2026-11-24 09:00"
+
+
+LENGTHS = {
+    "in half an hour": 30, "dans une demi-heure": 30, "en media hora": 30, "un quart d'heure": None, "media hora": None,
+    "dans un quart d'heure": 15, "en tres cuartos de hora": 45, "in an hour and a half": 90, "dans 1h30": 90,
+    "in 2.5 hours": 150, "dans deux heures et quart": 135, "in twenty-five minutes": 25, "three hours from now": 180,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("zone", "wall"), NOWS)
+def test_a_length_is_counted_on_a_clock_that_nobody_changes(zone: str, wall: str) -> None:
+    now = datetime.fromisoformat(wall).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    for typed, minutes in LENGTHS.items():
+        if minutes is None:
+            assert read(typed, zone, now) == "not_understood"
+        else:
+            assert parse_when(typed, zone=zone, now=now).instant == now + timedelta(minutes=minutes)
+
+
+def test_how_it_is_written_changes_nothing(seed: int) -> None:
+    chance = random.Random(seed)
+    for typed, meant in chance.sample(SPOKEN, 200):
+        spaces = "".join(chance.choice(" \u00a0\u202f  ") if char == " " else char for char in typed)
+        for written in (typed.upper(), typed.title(), f"  « {spaces} » ", typed.replace("'", "’"), f"{typed} !"):
+            assert read(written) == meant, written
