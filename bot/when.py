@@ -25,6 +25,7 @@ PATIENCE = 8 * 366  # days: a rule that nothing comes of for so long has ended. 
 MOST_WEEKS = 26
 LONGEST = 200  # characters
 MOST_WORDS, LONGEST_HOUR = 24, 6  # words of a phrase, and of the hour in it
+GOES_ON = 5  # words of a text that may still be of the time before it
 
 EXAMPLES = ("2026-12-01 09:00", "tomorrow 9:00", "demain 9h", "lundi 8h30", "mañana a las 9", "in 20 minutes")
 RECURRING = (
@@ -431,6 +432,22 @@ def parse_when(typed: str, *, zone: str, now: datetime) -> When:
     else:
         when = _day_and_hour(plain, zone, now)
     return _within_reach(when, now)
+
+
+def goes_on(typed: str, text: str, *, zone: str, now: datetime) -> str | None:
+    """The longest time that this and the first words of the text are together, if any: `17h` before `demain …`."""
+    if ISO.match(_plain(typed)):
+        return None
+    words = text.split()[:GOES_ON]
+    for many in range(len(words), 0, -1):
+        longer = f"{typed} {' '.join(words[:many])}".rstrip(":,.;!?")
+        try:
+            parse_when(longer, zone=zone, now=now)
+        except NotATime as error:
+            if error.code in ("not_understood", "no_hour", "written"):
+                continue
+        return longer
+    return None
 
 
 def _plain(typed: str) -> str:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot.when import NotATime, is_recurrence, parse_recurrence, parse_when
+from bot.when import NotATime, goes_on, is_recurrence, parse_recurrence, parse_when
 
 TUESDAY = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 PARIS = "Europe/Paris"
@@ -600,3 +600,23 @@ def test_how_it_is_written_changes_nothing(seed: int) -> None:
         spaces = "".join(chance.choice(" \u00a0\u202f  ") if char == " " else char for char in typed)
         for written in (typed.upper(), typed.title(), f"  « {spaces} » ", typed.replace("'", "’"), f"{typed} !"):
             assert read(written) == meant, written
+
+
+@pytest.mark.parametrize(
+    ("typed", "text", "longer"),
+    [
+        ("17h", "demain Soldes", "17h demain"),
+        ("5pm", "Tomorrow: sale", "5pm Tomorrow"),
+        ("17:00", "on the 25th of november sale", "17:00 on the 25th of november"),
+        ("8h", "du soir Soldes", "8h du soir"),
+        ("17h", "03/04 Soldes", "17h 03/04"),  # one of two days: none of them is today
+        ("17h", "lundi prochain", "17h lundi prochain"),
+        ("17h", "Soldes demain", None),
+        ("17h", "Votre rdv de demain", None),
+        ("17h", "", None),
+        ("17h", "Les lundis, 2 pour 1", None),
+        ("2026-12-01T09:00", "UTC is no day", None),
+    ],
+)
+def test_a_time_that_goes_on_in_the_text_is_found(typed: str, text: str, longer: str | None) -> None:
+    assert goes_on(typed, text, zone=PARIS, now=TUESDAY) == longer

@@ -285,6 +285,20 @@ async def test_what_is_wrong_is_said_and_what_was_typed_is_kept(sandbox: Sandbox
     assert sandbox.acting.messages(HERE) == []
 
 
+async def test_an_hour_without_quotes_is_no_hour_of_today_where_the_text_goes_on_with_its_day(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    bot = await start_bot(sandbox, clock=lambda: SUMMER_OF_2027)  # two in the morning
+    for longer in ("17h demain", "5pm tomorrow", "17h lundi prochain", "8h du soir", "5pm on friday", "midi vendredi"):
+        told = await say(sandbox, f"/broadcast send clients transactional at={longer}: votre rdv")
+        assert f'Is the time “{longer}”? Write it in quotes: `at="{longer}"`' in told, longer
+    await say(sandbox, '/broadcast send clients transactional at="today 17h" Demain, votre rdv')
+    await say(sandbox, "/broadcast send clients transactional at=17h30 Votre rdv de demain")
+    rows = await bot.database.read(lambda c: c.execute(tables.broadcasts.select()).mappings().all())
+    found = {(row["text"], moment(row["send_at"]).astimezone(ZoneInfo("Europe/Paris")).hour) for row in rows}
+    assert found == {("Demain, votre rdv", 17), ("Votre rdv de demain", 17)}
+
+
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [("31 october 2027 2:30", "2027-10-31 02:30 (+02:00)"), ("2027-10-31T02:30+01:00", "2027-10-31 02:30 (+01:00)")],
