@@ -640,6 +640,14 @@ def _instant_of(ts: str) -> Micros:
     return int(seconds) * SECOND if seconds.isascii() and seconds.isdigit() else 0
 
 
+def _must_recur(asked: Asked) -> None:
+    """What ends a recurrence ends nothing that comes once. Raises NotAccepted."""
+    for name, given in (("count", asked.count), ("until", asked.until)):
+        if given is not None:
+            template = "`{name}=` is for what comes again, like “every monday 9:00”. Leave it out for what comes once."
+            raise NotAccepted(Complaint(name, Sentence(template, {"name": name})))
+
+
 def _why_never(schedule: Schedule, after: Micros) -> Sentence:
     kept = dataclasses.replace(schedule, closed=Closed.KEEP)
     if schedule.closed is Closed.SKIP and next(kept.after(after), None) is not None:
@@ -648,14 +656,6 @@ def _why_never(schedule: Schedule, after: Micros) -> Sentence:
             "one after, and `holidays=keep` leaves it there."
         )
     return Sentence("It would never come: look at its days, holidays and end.")
-
-
-def _must_recur(asked: Asked) -> None:
-    """What ends a recurrence ends nothing that comes once. Raises NotAccepted."""
-    for name, given in (("count", asked.count), ("until", asked.until)):
-        if given is not None:
-            template = "`{name}=` is for what comes again, like “every monday 9:00”. Leave it out for what comes once."
-            raise NotAccepted(Complaint(name, Sentence(template, {"name": name})))
 
 
 def _used(cover: Cover) -> Cover | None:
