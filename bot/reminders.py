@@ -198,7 +198,7 @@ class Reminders:
     def _following(self, schedule: Schedule, after: Micros) -> Schedule:
         turn = next(schedule.after(after), None)
         if turn is None:
-            raise NotAccepted(Complaint("when", Sentence("It would never come: look at its days, holidays and end.")))
+            raise NotAccepted(Complaint("when", _why_never(schedule, after)))
         return dataclasses.replace(schedule, next_at=micros_of(turn.instant), next_local=name_of(turn))
 
     def _store(self, connection: Connection, schedule: Schedule) -> Schedule:
@@ -665,6 +665,16 @@ def _must_recur(asked: Asked) -> None:
         if given is not None:
             template = "`{name}=` is for what comes again, like “every monday 9:00”. Leave it out for what comes once."
             raise NotAccepted(Complaint(name, Sentence(template, {"name": name})))
+
+
+def _why_never(schedule: Schedule, after: Micros) -> Sentence:
+    kept = dataclasses.replace(schedule, closed=Closed.KEEP)
+    if schedule.closed is Closed.SKIP and next(kept.after(after), None) is not None:
+        return Sentence(
+            "All its days are closed. `holidays=before` moves it to the working day before, `holidays=shift` to the "
+            "one after, and `holidays=keep` leaves it there."
+        )
+    return Sentence("It would never come: look at its days, holidays and end.")
 
 
 def _used(cover: Cover) -> Cover | None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from itertools import islice, takewhile
 from typing import Any
 
 from bot.broadcast import SECOND, Broadcast, Micros, digest, moment
 from bot.hours import Holidays
 from bot.when import Closed, Occurrence, Recurrence, following
+
+LOOKED_AT, FAR = 53, timedelta(days=731)  # turns, and how far ahead, when those that are left out are counted
 
 
 class Kind(StrEnum):
@@ -98,6 +101,24 @@ class Schedule:
 
     def after(self, instant: Micros) -> Iterator[Occurrence]:
         """Its turns strictly after an instant, in order, up to its own end."""
+        return self._turns(instant, self.closed)
+
+    def left_out(self, instant: Micros) -> tuple[list[Occurrence], int]:
+        """Of its next turns those that fall on closed days and are left out, and of how many: a year's or two.
+
+        None where that is a holiday now and then of a rule that names weekdays.
+        """
+        if self.rule is None or self.closed is not Closed.SKIP:
+            return [], 0
+        end = moment(instant) + FAR
+        turns = list(islice(takewhile(lambda turn: turn.instant < end, self._turns(instant, Closed.KEEP)), LOOKED_AT))
+        last = turns[-1].instant if turns else end
+        coming = set(takewhile(lambda turn: turn.instant <= last, self._turns(instant, Closed.SKIP)))
+        left = [turn for turn in turns if turn not in coming]
+        often = not Recurrence.of(self.rule).names_days or 10 * len(left) >= len(turns)
+        return left if often else [], len(turns)
+
+    def _turns(self, instant: Micros, closed: Closed) -> Iterator[Occurrence]:
         if self.rule is None:
             return
         calendar = Holidays.model_validate(self.calendar) if self.calendar else None
@@ -106,7 +127,7 @@ class Schedule:
             return calendar is not None and calendar.closed(day)
 
         rule = Recurrence.of(self.rule)
-        for turn in following(rule, self.zone, moment(instant), closed=self.closed, is_closed=is_closed):
+        for turn in following(rule, self.zone, moment(instant), closed=closed, is_closed=is_closed):
             if self.until is not None and micros_of(turn.instant) > self.until:
                 return
             yield turn

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -41,12 +42,66 @@ def told(rule: str, closed: Closed, language: str = "en") -> str:
         ("0 9 * * 1", Closed.SKIP, "left out on holidays."),
         ("0 9 * * 5L", Closed.SHIFT, "moved to the next working day on holidays."),
         ("0 9 * * *", Closed.SKIP, "left out on holidays."),
+        ("0 18 L * *", Closed.BEFORE, "moved to the working day before holidays and weekends."),
+        ("0 9 * * 1", Closed.BEFORE, "moved to the working day before holidays."),
     ],
 )
 def test_it_says_that_weekends_are_closed_too_where_the_rule_names_no_weekday(
     rule: str, closed: Closed, said: str
 ) -> None:
     assert f"Holidays (FR): {said}" in told(rule, closed)
+
+
+def created(rule: str, closed: Closed, **more: Any) -> Schedule:
+    return dataclasses.replace(schedule(rule, closed), created_at=micros_of(TURN.instant), **more)
+
+
+@pytest.mark.parametrize(
+    ("rule", "left", "total"),
+    [
+        ("0 18 L * *", ["2027-01-31", "2027-02-28", "2027-07-31", "2027-10-31"], 24),
+        ("0 9 1 5 *", ["2027-05-01", "2028-05-01"], 2),  # a holiday each year
+        ("0 9 1 12 *", [], 2),
+        ("0 9 * * 1", [], 53),  # Easter Monday and Whit Monday: now and then
+        ("0 9 * * *", [], 53),
+        ("0 9 * 5 6", ["2027-05-01", "2027-05-08"], 9),  # a Saturday is no reason where it is named, a holiday is one
+    ],
+)
+def test_c33_it_is_known_which_turns_closed_days_leave_out(rule: str, left: list[str], total: int) -> None:
+    """C33: days of the month often fall on closed days; a weekday seldom does."""
+    found, of = created(rule, Closed.SKIP).left_out(micros_of(TURN.instant))
+    assert [str(turn.local.date()) for turn in found][:4] == left
+    assert of == total
+
+
+@pytest.mark.parametrize("closed", [Closed.KEEP, Closed.SHIFT, Closed.BEFORE])
+def test_where_nothing_is_left_out_nothing_is_said_of_it(closed: Closed) -> None:
+    assert created("0 9 L * *", closed).left_out(micros_of(TURN.instant)) == ([], 0)
+
+
+def test_what_is_left_out_ends_with_the_schedule() -> None:
+    until = micros_of(datetime(2027, 2, 1, tzinfo=UTC))
+    found, of = created("0 9 L * *", Closed.SKIP, until=until).left_out(micros_of(TURN.instant))
+    assert ([str(turn.local.date()) for turn in found], of) == (["2027-01-31"], 2)
+    assert created("0 9 L * *", Closed.SKIP, until=1).left_out(micros_of(TURN.instant)) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        (
+            "en",
+            "6 of the next 24 fall on closed days and are left out: Sun 2027-01-31, Sun 2027-02-28, Sat 2027-07-31…",
+        ),
+        ("fr", "6 tombent un jour non ouvré et seront sautés : dim. 2027-01-31"),
+        ("es", "6 caen en días no laborables y se saltan: dom 2027-01-31"),
+    ],
+)
+def test_the_answer_names_what_is_left_out_and_the_two_ways_to_have_it(language: str, said: str) -> None:
+    post = boards.asked(created("0 18 L * *", Closed.SKIP), [TURN], words_for(language)).text
+    assert said in post
+    assert "`holidays=before`" in post
+    assert "`holidays=shift`" in post
 
 
 @pytest.mark.parametrize(("language", "weekends"), [("fr", "les week-ends"), ("es", "los fines de semana")])

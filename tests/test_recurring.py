@@ -83,6 +83,29 @@ async def test_a_first_turn_outside_the_hours_is_answered_with_when_it_may_go(
     assert "hours" not in told
 
 
+async def test_c33_what_closed_days_would_leave_out_is_said_and_the_working_day_before_offered(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    """C33: by default the last days that fall on weekends and holidays are left out; `holidays=before` moves them."""
+    await start_bot(sandbox, clock=lambda: SUMMER_OF_2027, holidays={"calendar": "FR"})
+    told = await say(sandbox, '/broadcast remind "last day of the month 9:00" Factures')
+    assert "of the next 24 fall on closed days and are left out: Sat 2027-07-31, Sun 2027-10-31" in told
+    assert "`holidays=before` (the working day before) or `holidays=shift` (the one after)" in told
+    told = await say(sandbox, '/broadcast remind "last day of the month 9:00" holidays=before Factures')
+    first, second, third = told.splitlines()[1:4]
+    assert "Fri 2027-07-30 09:00" in first
+    assert "Tue 2027-08-31 09:00" in second
+    assert "Thu 2027-09-30 09:00" in third
+    assert "moved to the working day before holidays and weekends" in told
+    assert "left out" not in told
+    told = await say(sandbox, '/broadcast every "le 15 de chaque mois à 9h" paris marketing Soldes')
+    assert "`holidays=before` (the working day before)" in told
+    for daily in ("every day 9:00", "every thursday 9:00"):
+        assert "left out:" not in await say(sandbox, f'/broadcast remind "{daily}" Stand-up')
+    never = await say(sandbox, '/broadcast remind "every december 25 9:00" Noël')
+    assert "All its days are closed. `holidays=before`" in never
+
+
 async def test_a_snoozed_reminder_is_posted_once_more_and_then_only_done(sandbox: Sandbox, bot: Bot) -> None:
     await say(sandbox, '/broadcast remind "in 2 hours" Stand-up')
     await bring_forward(bot)
@@ -227,7 +250,9 @@ async def test_what_is_wrong_is_said_and_what_was_typed_is_kept(sandbox: Sandbox
         '/broadcast remind "tomorrow 9:00" #approvals Stand-up': "not in",
         '/broadcast remind "tomorrow 9:00" start=nobody Stand-up': "no audience",
         '/broadcast remind "tomorrow 9:00" template=nothing Stand-up': "no template",
-        '/broadcast remind "tomorrow 9:00" holidays=maybe Stand-up': "skip, shift",
+        '/broadcast remind "tomorrow 9:00" holidays=maybe Stand-up': "before (to the working day before) or keep",
+        '/broadcast remind "next monday 9:00" Stand-up': "“next monday” may be",
+        '/broadcast remind "every 90 minutes" Stand-up': "at no fixed hours of the day",
         '/broadcast remind "every day 9:00" count=0 Stand-up': "from 1 to",
         '/broadcast remind "every day 9:00" answer=maybe Stand-up': "`answer=` takes yes or no",
         '/broadcast remind "every day 9:00" digest= Stand-up': "An option is written",
@@ -245,7 +270,7 @@ async def test_what_is_wrong_is_said_and_what_was_typed_is_kept(sandbox: Sandbox
         '/broadcast every "every day 9:00" clients at=10:00 holidays=keep Stand-up': "“at=” is no option here",
         "/broadcast send clients at=demain 9h Stand-up": 'Several words stand in quotes: `at="tomorrow 9:00"`',
         '/broadcast every "9:00" clients Stand-up': "On which day?",
-        '/broadcast every "evening 8:00" clients Stand-up': "not in that part of the day",
+        '/broadcast every "evening 08:00" clients Stand-up': "not in that part of the day",
         '/broadcast send clients at="in 2 hours" holidays=keep Stand-up': "“holidays=” is no option here",
         "/broadcast template save promo clients at=10:00 Stand-up": "“at=” is no option here",
         '/broadcast every "every day 9:00" clients covers=999 Stand-up': "from 1 to",
@@ -258,6 +283,20 @@ async def test_what_is_wrong_is_said_and_what_was_typed_is_kept(sandbox: Sandbox
         assert "Stand-up" in kept, line
     assert await say(sandbox, "/broadcast reminders") == "There are no reminders yet. Try `/broadcast remind`."
     assert sandbox.acting.messages(HERE) == []
+
+
+async def test_an_hour_without_quotes_is_no_hour_of_today_where_the_text_goes_on_with_its_day(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    bot = await start_bot(sandbox, clock=lambda: SUMMER_OF_2027)  # two in the morning
+    for longer in ("17h demain", "5pm tomorrow", "17h lundi prochain", "8h du soir", "5pm on friday", "midi vendredi"):
+        told = await say(sandbox, f"/broadcast send clients transactional at={longer}: votre rdv")
+        assert f'Is the time “{longer}”? Write it in quotes: `at="{longer}"`' in told, longer
+    await say(sandbox, '/broadcast send clients transactional at="today 17h" Demain, votre rdv')
+    await say(sandbox, "/broadcast send clients transactional at=17h30 Votre rdv de demain")
+    rows = await bot.database.read(lambda c: c.execute(tables.broadcasts.select()).mappings().all())
+    found = {(row["text"], moment(row["send_at"]).astimezone(ZoneInfo("Europe/Paris")).hour) for row in rows}
+    assert found == {("Demain, votre rdv", 17), ("Votre rdv de demain", 17)}
 
 
 @pytest.mark.parametrize(

@@ -409,6 +409,7 @@ async def test_many_processes_make_each_turn_once(desk: Desk, second: Database, 
         (Closed.KEEP, ["2026-12-25T09:00", "2027-01-01T09:00", "2027-01-08T09:00"]),
         (Closed.SKIP, ["2027-01-08T09:00", "2027-01-15T09:00", "2027-01-22T09:00"]),
         (Closed.SHIFT, ["2026-12-28T09:00", "2027-01-04T09:00", "2027-01-08T09:00"]),
+        (Closed.BEFORE, ["2026-12-24T09:00", "2026-12-31T09:00", "2027-01-08T09:00"]),
     ],
 )
 async def test_holidays_are_kept_left_out_or_moved(desk: Desk, closed: Closed, expected: list[str]) -> None:
@@ -416,6 +417,27 @@ async def test_holidays_are_kept_left_out_or_moved(desk: Desk, closed: Closed, e
     schedule = await desk.add(Kind.REMINDER, "every friday 9:00", closed=closed)
     await desk.until("2027-01-24T09:00", hours=12)
     assert [turn.local for turn in await desk.turns(schedule)][:3] == expected
+
+
+async def test_c33_the_last_day_of_every_month_comes_though_some_are_closed(desk: Desk) -> None:
+    """C33: January 2027 ends on a Sunday, February too, and March on a Wednesday."""
+    schedule = await desk.add(Kind.REMINDER, "last day of the month 18:00", closed=Closed.BEFORE)
+    assert (await desk.now(schedule)).closed is Closed.BEFORE  # as it came back from the store
+    await desk.until("2027-04-01T00:00", hours=12)
+    locals = [turn.local for turn in await desk.turns(schedule)]
+    assert locals == [f"{day}T18:00" for day in ("2026-11-30", "2026-12-31", "2027-01-29", "2027-02-26", "2027-03-31")]
+
+
+async def test_where_all_its_days_are_closed_the_ways_out_are_named(desk: Desk) -> None:
+    with pytest.raises(NotAccepted) as refused:
+        await desk.add(Kind.REMINDER, "every 25 december 9:00")
+    sentence = str(refused.value.complaints[0].sentence)
+    assert "`holidays=before` moves it to the working day before" in sentence
+    moved = await desk.add(Kind.REMINDER, "every 25 december 9:00", closed=Closed.BEFORE)
+    assert moved.next_local == "2026-12-24T09:00"
+    with pytest.raises(NotAccepted) as ended:
+        await desk.add(Kind.REMINDER, "every 25 december 9:00", until=at("2026-12-20T23:59"))
+    assert "look at its days, holidays and end" in str(ended.value.complaints[0].sentence)
 
 
 async def test_without_a_word_about_holidays_they_are_left_out_where_a_calendar_is_known(desk: Desk) -> None:

@@ -19,6 +19,7 @@ from bot.words import Words
 
 LATEST = 10  # turns shown of one schedule
 LISTED = 50  # schedules shown in one answer
+LEFT_OUT = 3  # days shown of those that are left out
 TOLD = 10  # broadcasts shown in one part of a digest
 
 STANDINGS: Mapping[Standing, str] = {
@@ -39,6 +40,7 @@ ON_HOLIDAYS: Mapping[Closed, str] = {
     Closed.KEEP: "on holidays too",
     Closed.SKIP: "left out on holidays",
     Closed.SHIFT: "moved to the next working day on holidays",
+    Closed.BEFORE: "moved to the working day before holidays",
 }
 
 #: The same for a rule that names no weekday.
@@ -46,6 +48,7 @@ ON_WEEKENDS: Mapping[Closed, str] = {
     Closed.KEEP: "on holidays and weekends too",
     Closed.SKIP: "left out on holidays and weekends",
     Closed.SHIFT: "moved to the next working day on holidays and weekends",
+    Closed.BEFORE: "moved to the working day before holidays and weekends",
 }
 
 TURNS: Mapping[TurnState, str] = {
@@ -205,6 +208,7 @@ def asked(schedule: Schedule, upcoming: Sequence[Occurrence], words: Words, hour
         told.append(
             words("Holidays ({calendar}): {closed}.", calendar=_calendar(schedule), closed=_closed(schedule, words))
         )
+    told += _left_out(schedule, words)
     covers = int(schedule.options.get("covers", 1))
     if covers > 1:
         told.append(words("One approval is for {covers} of them, as long as nothing changes.", covers=covers))
@@ -244,8 +248,27 @@ def spelled(turn: Occurrence, words: Words) -> str:
     offset = turn.local - turn.instant.replace(tzinfo=None)
     minutes = int(offset.total_seconds() // 60)
     sign = "-" if minutes < 0 else "+"
-    weekday = format_date(turn.local, "EEE", locale=words.language)
-    return f"{weekday} {turn.local:%Y-%m-%d %H:%M} ({sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d})"
+    return f"{_day(turn, words)} {turn.local:%H:%M} ({sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d})"
+
+
+def _day(turn: Occurrence, words: Words) -> str:
+    return f"{format_date(turn.local, 'EEE', locale=words.language)} {turn.local:%Y-%m-%d}"
+
+
+def _left_out(schedule: Schedule, words: Words) -> Iterable[str]:
+    """Which turns will be missing, and how to have them all."""
+    left, total = schedule.left_out(schedule.created_at)
+    if left:
+        days = ", ".join(_day(turn, words) for turn in left[:LEFT_OUT]) + ("…" if len(left) > LEFT_OUT else "")
+        yield words.count(
+            "⚠️ {number} of the next {total} falls on a closed day and is left out: {days}. To have it all the same, "
+            "ask again with `holidays=before` (the working day before) or `holidays=shift` (the one after).",
+            "⚠️ {number} of the next {total} fall on closed days and are left out: {days}. To have them all the same, "
+            "ask again with `holidays=before` (the working day before) or `holidays=shift` (the one after).",
+            len(left),
+            total=total,
+            days=days,
+        )
 
 
 def _calendar(schedule: Schedule) -> str:

@@ -47,7 +47,7 @@ from bot.slack.people import UNREACHABLE, People, is_late
 from bot.slack.recurring import Recurring
 from bot.slack.views import Post
 from bot.store import Vote
-from bot.when import NotATime, parse_when
+from bot.when import NotATime, goes_on, parse_when
 from bot.words import Words, words_for
 from bot.workflow import Desk, Workflow
 from providers.base import Purpose
@@ -186,6 +186,12 @@ class Commands:
             if " " not in at and parts.text:  # the rest of it became text
                 told.append(Sentence('Several words stand in quotes: `at="tomorrow 9:00"`.'))
             raise NotAccepted(*(Complaint("send_at", sentence) for sentence in told)) from None
+        if " " not in at and (longer := goes_on(at, parts.text, zone=person.zone, now=moment(self.clock()))):
+            template = (
+                'Is the time “{longer}”? Write it in quotes: `at="{longer}"`. If the text begins there, write '
+                '`at="today {typed}"`.'
+            )
+            raise NotAccepted(Complaint("send_at", Sentence(template, {"longer": longer, "typed": at})))
         return int(when.instant.timestamp()) * SECOND
 
     async def audiences(self, asked: Typing, client: AsyncWebClient) -> Post | None:

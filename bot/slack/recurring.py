@@ -328,5 +328,7 @@ def _closed(options: Mapping[str, str]) -> Closed | None:
     try:
         return Closed(options["holidays"].lower())
     except ValueError:
-        template = "`holidays=` takes skip, shift (to the next working day) or keep."
+        template = (
+            "`holidays=` takes skip, shift (to the next working day), before (to the working day before) or keep."
+        )
         raise NotAccepted(Complaint("holidays", Sentence(template))) from None
