@@ -446,9 +446,9 @@ _WAITS = select(
 
 def progress_to_tell(connection: Connection, at: Micros, limit: int = 50) -> list[Broadcast]:
     """Broadcasts with news for their thread; taking them marks them as told."""
-    waiting = select(broadcasts).where(broadcasts.c.progress_at <= at, store.UNDERSTOOD)
+    waiting = select(broadcasts).where(broadcasts.c.progress_at <= at, store.understood(connection))
     statement = waiting.limit(limit).with_for_update(skip_locked=True)
-    rows = [store.to_broadcast(row) for row in connection.execute(statement).mappings()]
+    rows = store.read_each(connection, statement, store.to_broadcast, "row", "id")
     for row in rows:
         mine = and_(broadcasts.c.workspace == row.workspace, broadcasts.c.id == row.id)
         connection.execute(update(broadcasts).where(mine).values(progress_at=None))
