@@ -34,7 +34,7 @@ from bot import store
 from bot.accounts import Account, AccountVault, Room
 from bot.broadcast import SECOND, Broadcast, Clock, Sentence, micros, now
 from bot.catalogue import Catalogue
-from bot.database import AlreadyDispatching, Busy, Database, open_database, upgrade
+from bot.database import PATIENCE, AlreadyDispatching, Busy, Database, open_database, upgrade
 from bot.dispatch import Dispatcher, token_for
 from bot.hours import Policy, resolve_policies
 from bot.reminders import Reminders
@@ -63,7 +63,6 @@ from providers.registry import providers as known_providers
 log = structlog.get_logger(__name__)
 
 ANY = re.compile("")
-LISTENER_TIMEOUT = 2  # seconds: a call inside a listener must leave room in Slack's three
 POSTING_TIMEOUT = 15
 TELL_PAUSE = 0.05  # seconds in which what changes is one hint to the other processes
 OLD_OUTBOX = 60  # seconds that something may wait to be shown in Slack before somebody should look
@@ -115,6 +114,12 @@ class WrongAddress(ValueError):
     """The account's address must not be talked to."""
 
 
+def all_placeholders() -> frozenset[str]:
+    """What any vendor there is would fill in: where another takes the text, people would read it as it stands."""
+    fields = (field for vendor in known_providers().values() for field in vendor.capabilities.placeholders)
+    return frozenset(field for field in fields if isinstance(field, str) and len(field) > 2)
+
+
 def open_account(
     name: str, vendor: type[Provider], raw: Mapping[str, Any], settings: Settings, vault: KeptSecrets
 ) -> Account:
@@ -158,19 +163,22 @@ def policies_of(settings: Settings) -> dict[str, Policy]:
 
 
 class Bot:
-    """One process of the bot: everything it needs, started and stopped together."""
+    """One process of the bot: everything it needs, started and stopped together.
 
-    def __init__(self, settings: Settings, clock: Clock = now) -> None:
-        self.settings, self.clock = settings, clock
+    `patience`: seconds that the database, or Slack inside a listener, may take; both must leave room in Slack's three.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock = now, *, patience: float = PATIENCE) -> None:
+        self.settings, self.clock, self.patience = settings, clock, patience
         self.meters = Meters()
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        self.database = open_database(settings.database_url)
+        self.database = open_database(settings.database_url, patience)
         self.database.check_place()
         self.policies = policies_of(settings)
         self.key = secret_key_for(settings)
         self.providers = open_accounts(settings, self.database, clock)
         self.catalogue = Catalogue(self.providers, settings.audiences)
-        self.desk = Desk(settings, self.providers, self.policies, self.catalogue)
+        self.desk = Desk(settings, self.providers, self.policies, self.catalogue, all_placeholders())
         self.scheduler: Scheduler | None = None
         self._to_tell: set[str] = set()
         self._telling: asyncio.Task[None] | None = None
@@ -183,7 +191,7 @@ class Bot:
     def _build_core(self) -> None:
         shared: dict[str, Any] = {"settings": self.settings, "providers": self.providers, "clock": self.clock}
         shared |= {"key": self.key, "wake": self.wake}
-        self.quick = self._client(LISTENER_TIMEOUT, token=self._token)
+        self.quick = self._client(int(self.patience), token=self._token)
         self.people = People(self.quick, self.settings.timezone)
         self.workflow = Workflow(
             self.database,
@@ -240,7 +248,7 @@ class Bot:
 
         app = AsyncApp(
             name="bellcrier",  # left alone, Bolt reads every file of its callers to find one
-            client=self._client(LISTENER_TIMEOUT, token=None),  # each request's own client gets it from `authorize`
+            client=self._client(int(self.patience), token=None),  # each request's own client gets it from `authorize`
             authorize=authorize,
             process_before_response=True,
             request_verification_enabled=False,
@@ -326,7 +334,8 @@ class Bot:
             self.servers.append(Server(metrics_site(self.meters, self.database), metrics_host, int(metrics_port)))
         for server in self.servers:
             await server.start()
-        self.scheduler = Scheduler(*self.bells())
+        lanes = self.tracker.lanes, self.dispatcher.sizing, self.catalogue.lanes
+        self.scheduler = Scheduler(*self.bells(), lanes=lanes)
         self.scheduler.start()
         await self.database.listen(self.scheduler.wake)
         if self.settings.slack_app_token is not None:
@@ -375,11 +384,11 @@ class Bot:
             Bell(Task.PAINT, 1.0, self.threads.paint),
             Bell(Task.REMIND, 1.0, self.reminders.tick),
             Bell(Task.NOTICES, 1.0, self.notices.paint),
-            Bell(Task.TRACK, 1.0, self.tracker.tick),
-            Bell(Task.SIZES, 2.0, self.dispatcher.learn_sizes),
+            Bell(Task.TRACK, 1.0, self.tracker.begin),
+            Bell(Task.SIZES, 2.0, self.dispatcher.begin_sizes),
             Bell(Task.EXPIRE, 10.0, self.workflow.expire),
             Bell(Task.VOICES, 5.0, self.voices.tick),
-            Bell(Task.AUDIENCES, 60.0, self.catalogue.refresh),
+            Bell(Task.AUDIENCES, 60.0, self.catalogue.begin),
             Bell(Task.TROUBLES, 10.0, self._tell_troubles),
         )
 

@@ -202,6 +202,29 @@ class Sentence:
         return cls(plain["template"], values)
 
 
+#: How deliveries stand, and what people answer, by the names under which they are counted.
+COUNTED = ("accepted", "sent", "delivered", "failed", "blacklisted", "expired", "replies", "opt-outs")
+MOST_COUNTS = 20
+
+
+def counts_told(counts: Mapping[str, int]) -> Sentence:
+    """`delivered 18, failed 2`, each in the reader's language; a word that nobody knows stays the vendor's."""
+    named = sorted(counts.items())
+    shown = {
+        f"part{place}": Sentence("{name} {number}", {"name": _counted(name), "number": number})
+        for place, (name, number) in enumerate(named[:MOST_COUNTS])
+    }
+    more = f" … (+{len(named) - MOST_COUNTS})" if len(named) > MOST_COUNTS else ""
+    return Sentence(", ".join(f"{{{part}}}" for part in shown) + more, shown)
+
+
+def _counted(name: str) -> str | Sentence:
+    if name in COUNTED:
+        return Sentence(name)
+    other, _, word = name.partition(": ")
+    return Sentence("other: {word}", {"word": word}) if other == "other" else name
+
+
 @dataclass(frozen=True)
 class Complaint:
     """Why a request cannot be taken, and under which field of the form it belongs."""

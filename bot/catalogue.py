@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 
 import structlog
 
 from bot.accounts import Account
+from bot.scheduler import Lanes, Task
 from bot.settings import AudienceSettings
 from providers.base import Audience, AudienceFound
 from providers.reading import UNREADABLE
@@ -25,18 +27,26 @@ class Catalogue:
         self.providers, self.audiences = providers, audiences
         self._found: dict[str, list[AudienceFound]] = {}
         self._sizes: dict[str, int] = {}
-        self._asked = float("-inf")
+        self._asked: dict[str, float] = {}
+        self.lanes = Lanes(Task.AUDIENCES)
 
     async def refresh(self) -> None:
         """Ask every vendor that can tell, at most every ten minutes."""
-        if time.monotonic() - self._asked < EVERY:
-            return
-        self._asked = time.monotonic()
-        for account, provider in self.providers.items():
-            try:
-                await self._ask(account, provider)
-            except Exception as error:  # whatever it is, the other accounts are asked
-                log.info("a vendor did not tell its audiences", account=account, error=type(error).__name__)
+        await self.begin()
+        await self.lanes.settle()
+
+    async def begin(self) -> None:
+        """The same, but each account goes on by itself: a vendor that hangs keeps no other one's news waiting."""
+        for account in self.providers.keys() - self.lanes.busy():
+            if time.monotonic() - self._asked.get(account, float("-inf")) >= EVERY:
+                self._asked[account] = time.monotonic()
+                self.lanes.start(account, partial(self._try, account))
+
+    async def _try(self, account: str) -> None:
+        try:
+            await self._ask(account, self.providers[account])
+        except Exception as error:  # an adapter may be anybody's
+            log.info("a vendor did not tell its audiences", account=account, error=type(error).__name__)
 
     async def _ask(self, account: str, provider: Account) -> None:
         if provider.capabilities.discovers:

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -32,9 +32,10 @@ from bot.troubles import Troubles
 T = TypeVar("T")
 Work = Callable[[Connection], T]
 
-BUSY_SECONDS = 2  # a lock held longer is refused with "try again" inside Slack's three seconds
 CONNECTIONS = 10  # kept open to PostgreSQL by a process
+BUSY_SECONDS = 2  # a lock held longer is refused with "try again" inside Slack's three seconds
 PATIENCE = 2.4  # seconds after which a write that still hangs, wherever it does, is given up
+OWN = -1.0  # for a patience: as long as the database has itself
 LONGEST = 20.0  # the same for one that is tried again and again
 GROUP = 64
 CHANNEL = "bellcrier"
@@ -51,7 +52,6 @@ PRAGMAS = (
 SESSION = {
     "application_name": "bellcrier",
     "synchronous_commit": "on",  # an intent that a restart forgets would be sent twice
-    "lock_timeout": str(BUSY_SECONDS * 1000),
     "idle_in_transaction_session_timeout": "10000",  # a process that was stopped keeps its locks no longer
 }
 
@@ -79,7 +79,14 @@ class AlreadyDispatching(Exception):
 
 class Database(ABC):
     """Transactions over one engine. `work` is run once or, where it came to nothing, again; so it holds SQL and
-    nothing else."""
+    nothing else. `patience`: seconds in which whoever asks for one is answered."""
+
+    patience = PATIENCE
+
+    @property
+    def busy(self) -> float:
+        """Seconds after which a lock or a connection is not waited for any more."""
+        return BUSY_SECONDS * self.patience / PATIENCE
 
     @cached_property
     def troubles(self) -> Troubles:
@@ -87,14 +94,14 @@ class Database(ABC):
         return Troubles()
 
     @abstractmethod
-    async def write(self, work: Work[T], *, patience: float | None = PATIENCE) -> T:
+    async def write(self, work: Work[T], *, patience: float | None = OWN) -> T:
         """Run and commit. Raises Busy, Unsure, and whatever `work` raises (rolled back).
 
         `patience`: seconds; None for what may take its time (a migration, a restore).
         """
 
     @abstractmethod
-    async def read(self, work: Work[T], *, patience: float | None = PATIENCE) -> T:
+    async def read(self, work: Work[T], *, patience: float | None = OWN) -> T:
         """Run and write nothing. Raises Busy, and whatever `work` raises."""
 
     async def write_until(self, deadline: float, work: Work[T], *, clock: Callable[[], float] = steady) -> T:
@@ -103,7 +110,7 @@ class Database(ABC):
         When a commit is in doubt the next try finds out: `work` must see for itself what was done already.
         Raises Busy or Unsure when the time is over.
         """
-        pause, patience, tries = 0.1, PATIENCE, 0
+        pause, patience, tries = 0.1, self.patience, 0
         while True:
             tries += 1
             try:
@@ -114,7 +121,7 @@ class Database(ABC):
             await asyncio.sleep(pause)
             pause = min(pause * 2, 2.0)
             if tries >= CONNECTIONS:  # connections that died silently are through; it is the work that takes longer
-                patience = min(patience * 2, LONGEST)
+                patience = max(patience, min(patience * 2, LONGEST))
 
     def check_place(self) -> None:
         """Can it be used where it is? Asked before anything is made there. Raises Unusable."""
@@ -146,12 +153,12 @@ class Database(ABC):
         """Only one process dispatches, so a lease of anybody else's is a dead one."""
 
 
-def open_database(url: str) -> Database:
-    """A database by its URL: `sqlite:///FILE` or `postgresql://…`."""
+def open_database(url: str, patience: float = PATIENCE) -> Database:
+    """A database by its URL: `sqlite:///FILE` or `postgresql://…`. `patience`: seconds; people wait for the bot's."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        return SQLite(parsed)
-    return Postgres(parsed)
+        return SQLite(parsed, patience)
+    return Postgres(parsed, patience)
 
 
 # --- SQLite ----------------------------------------------------------------------------------------------------------
@@ -159,15 +166,15 @@ def open_database(url: str) -> Database:
 
 @dataclass
 class _Waiting:
-    """A write in the queue, and since when (`steady`) somebody waits for it."""
+    """A write in the queue, and until when (`steady`) it waits for a lock."""
 
     work: Work[Any]
     future: asyncio.Future[Any]
-    since: float = field(default_factory=steady)
+    until: float
 
     @property
     def patience(self) -> float:
-        return max(self.since + BUSY_SECONDS - steady(), 0.0)
+        return max(self.until - steady(), 0.0)
 
     def settle(self, outcome: Any) -> None:
         """Hand over what came of it; one who was cancelled meanwhile keeps the row, not the answer."""
@@ -199,8 +206,8 @@ class SQLite(Database):
         }
     )
 
-    def __init__(self, url: URL) -> None:
-        self.path = Path(url.database or ":memory:")
+    def __init__(self, url: URL, patience: float = PATIENCE) -> None:
+        self.patience, self.path = patience, Path(url.database or ":memory:")
         self.engine = sqlite_engine(url, self.troubles)
         self._reader = self.engine.execution_options(read=True)
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="store-write")
@@ -226,14 +233,14 @@ class SQLite(Database):
 
     # --- transactions ------------------------------------------------------------------------------------------------
 
-    async def write(self, work: Work[T], *, patience: float | None = PATIENCE) -> T:
+    async def write(self, work: Work[T], *, patience: float | None = OWN) -> T:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(work, future))
+        self._queue.append(_Waiting(work, future, steady() + self.busy))
         if self._drain is None or self._drain.done():
             self._drain = asyncio.create_task(self._drain_queue())
         return await future
 
-    async def read(self, work: Work[T], *, patience: float | None = PATIENCE) -> T:
+    async def read(self, work: Work[T], *, patience: float | None = OWN) -> T:
         def run() -> T:
             try:
                 with self._reader.begin() as connection:
@@ -481,17 +488,19 @@ class Postgres(Database):
     OUT_OF_ORDER = ("53100", "53200", "25006")  # disk full, out of memory, a standby
     REFUSED_COMMIT = ("40", "23")  # only these say that a commit did not happen
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, patience: float = PATIENCE) -> None:
         import asyncpg  # SQLite goes without it
 
+        self.patience = patience
+        session = SESSION | {"lock_timeout": str(int(self.busy * 1000))}
         self.url = url.set(drivername="postgresql+asyncpg")
         self.engine: AsyncEngine = create_async_engine(
             self.url,
             pool_size=CONNECTIONS,
             max_overflow=10,
-            pool_timeout=BUSY_SECONDS,
+            pool_timeout=self.busy,
             hide_parameters=True,
-            connect_args={"timeout": BUSY_SECONDS, "server_settings": SESSION},
+            connect_args={"timeout": self.busy, "server_settings": session},
             execution_options={"troubles": self.troubles},
         )
         self._no_connection = (OSError, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError)
@@ -505,11 +514,11 @@ class Postgres(Database):
 
     # --- transactions ------------------------------------------------------------------------------------------------
 
-    async def write(self, work: Work[T], *, patience: float | None = PATIENCE) -> T:
-        return await self._patiently(work, True, patience)
+    async def write(self, work: Work[T], *, patience: float | None = OWN) -> T:
+        return await self._patiently(work, True, self.patience if patience == OWN else patience)
 
-    async def read(self, work: Work[T], *, patience: float | None = PATIENCE) -> T:
-        return await self._patiently(work, False, patience)
+    async def read(self, work: Work[T], *, patience: float | None = OWN) -> T:
+        return await self._patiently(work, False, self.patience if patience == OWN else patience)
 
     async def _patiently(self, work: Work[T], commit: bool, patience: float | None) -> T:
         """Nobody waits longer than this, not even for a connection that died silently to be cleared away."""

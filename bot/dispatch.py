@@ -6,9 +6,10 @@ import asyncio
 import hmac
 import itertools
 import math
+import re
 from base64 import urlsafe_b64encode
-from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -37,7 +38,7 @@ from bot.broadcast import (
 from bot.database import Busy, Database, Unsure
 from bot.gate import Gate, Gates
 from bot.hours import Policy
-from bot.scheduler import Task, Wake
+from bot.scheduler import Lanes, Task, Wake
 from bot.settings import Settings
 from bot.staging import STAGING_DEADLINE, Overtaken, Stager
 from bot.store import NO_LEASE, Note, Step
@@ -133,6 +134,7 @@ class Dispatcher:
         self.tell_size = tell_size
         self.providers, self.policies, self.wake = providers, policies, wake
         self.gates = Gates(settings, providers, policies)
+        self.sizing = Lanes(Task.SIZES)
         self.stager = Stager(database, settings, providers, clock, monotonic)
         self.preparing = [name for name, provider in providers.items() if provider.capabilities.two_step]
         self.running: set[asyncio.Task[None]] = set()
@@ -830,9 +832,22 @@ class Dispatcher:
 
     async def learn_sizes(self) -> None:
         """Ask vendors how large the audiences of new broadcasts are, so that approvers see it."""
-        if not await self.database.read(self._sizes_wait):
+        await self.begin_sizes()
+        await self.sizing.settle()
+
+    async def begin_sizes(self) -> None:
+        """The same, but each account goes on by itself: a vendor that hangs keeps nobody else's size waiting."""
+        free = self._telling()
+        if not free or not await self.database.read(lambda c: store.sizes_wait(c, free, self.clock())):
             return
-        for row in await self.database.write(self._unsized):
+        taken: defaultdict[str, list[Broadcast]] = defaultdict(list)
+        for row in await self.database.write(partial(self._unsized, free=free)):
+            taken[row.account].append(row)
+        for account, rows in taken.items():
+            self.sizing.start(account, partial(self._ask_sizes, rows))
+
+    async def _ask_sizes(self, rows: Iterable[Broadcast]) -> None:
+        for row in rows:
             try:
                 await self._ask_size(row, self.providers[row.account])
             except Exception as error:  # whatever it is, the sizes behind it are asked for
@@ -840,17 +855,14 @@ class Dispatcher:
                     log.exception("asking for a size broke", broadcast=row.id)
                 log.info("the vendor did not tell a size", broadcast=row.id, error=type(error).__name__)
 
-    def _sizes_wait(self, connection: Connection) -> bool:
-        return store.sizes_wait(connection, self._telling(), self.clock())
-
     def _telling(self) -> list[str]:
-        """The accounts that tell sizes."""
-        able = {name: provider.capabilities for name, provider in self.providers.items()}
-        return [name for name, can in able.items() if can.sizes or can.quotes]
+        """The accounts that tell sizes, and of which none is being asked for."""
+        able, busy = {name: provider.capabilities for name, provider in self.providers.items()}, self.sizing.busy()
+        return [name for name, can in able.items() if (can.sizes or can.quotes) and name not in busy]
 
-    def _unsized(self, connection: Connection) -> list[Broadcast]:
+    def _unsized(self, connection: Connection, free: Sequence[str]) -> list[Broadcast]:
         able = {name: provider.capabilities for name, provider in self.providers.items()}
-        found = store.unsized(connection, self._telling(), self.clock())
+        found = store.unsized(connection, free, self.clock())
         rows = [row for row in found if row.mode == self.settings.mode]
         for row in rows:
             store.set_look_at(connection, row, self.clock() + SIZE_AGAIN)
@@ -907,9 +919,13 @@ def token_for(key: bytes, name: str) -> str:
 
 
 def _told(error: Exception) -> Sentence:
-    if isinstance(error, ProviderError):
-        return Sentence(error.template, error.values)
-    return Sentence("Something went wrong in the bot before it was sent.")
+    """Why, for people; with the vendor's own code, for whoever looks it up there."""
+    if not isinstance(error, ProviderError):
+        return Sentence("Something went wrong in the bot before it was sent.")
+    cause = Sentence(error.template, error.values)
+    if not error.code or re.search(rf"\b{re.escape(error.code)}\b", str(cause)):
+        return cause
+    return Sentence("{cause} The vendor's code: {code}.", {"cause": cause, "code": error.code})
 
 
 def _other_time(accepted: Accepted, now: Micros) -> list[Note]:

@@ -445,11 +445,13 @@ _WAITS = select(
 
 
 def progress_to_tell(connection: Connection, at: Micros, limit: int = 50) -> list[Broadcast]:
-    """Broadcasts with news for their thread; taking them marks them as told."""
-    waiting = select(broadcasts).where(broadcasts.c.progress_at <= at, store.understood(connection))
+    """Broadcasts with news for their thread."""
+    stumbled = store.but(broadcasts.c.id, troubles_of(connection).put_off("progress"))
+    waiting = select(broadcasts).where(broadcasts.c.progress_at <= at, store.understood(connection), stumbled)
     statement = waiting.limit(limit).with_for_update(skip_locked=True)
-    rows = store.read_each(connection, statement, store.to_broadcast, "row", "id")
-    for row in rows:
-        mine = and_(broadcasts.c.workspace == row.workspace, broadcasts.c.id == row.id)
-        connection.execute(update(broadcasts).where(mine).values(progress_at=None))
-    return rows
+    return store.read_each(connection, statement, store.to_broadcast, "row", "id")
+
+
+def mark_told(connection: Connection, row: Broadcast) -> None:
+    mine = and_(broadcasts.c.workspace == row.workspace, broadcasts.c.id == row.id)
+    connection.execute(update(broadcasts).where(mine).values(progress_at=None))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import structlog
 from sqlalchemy import Connection
 
-from bot import policy, store, timetable
+from bot import checks, policy, store, timetable
 from bot.broadcast import (
     SECOND,
     Broadcast,
@@ -119,8 +119,11 @@ class Reminders:
             raise NotAllowed(template, channel=f"<#{asked.channel}>")
         schedule = self._first(self._planned(asked, key, person), asked, person)
         if schedule.kind is Kind.REMINDER:
+            _no_questions(checks.option_questions(schedule.text, zone=person.zone, now=moment(self.clock())))
             return schedule, None
-        return schedule, await self._plan_turn(schedule, schedule.next_local or "", schedule.next_at or 0, person)
+        planned = await self._plan_turn(schedule, schedule.next_local or "", schedule.next_at or 0, person)
+        _no_questions(self.workflow.questions(_request(schedule, schedule.next_at or 0)))
+        return schedule, planned
 
     async def keep(self, schedule: Schedule) -> Schedule:
         """Store what was planned. The same again, or its twin, gives what was there."""
@@ -431,19 +434,7 @@ class Reminders:
 
     async def _plan_turn(self, schedule: Schedule, local: str, at: Micros, owner: Person) -> Broadcast:
         """The broadcast that a turn becomes, checked like any other request. Raises NotAccepted or NotAllowed."""
-        options = schedule.options
-        request = BroadcastRequest(
-            workspace=schedule.workspace,
-            requester=schedule.owner,
-            channel=schedule.channel,
-            audience=str(options["audience"]),
-            purpose=Purpose(options["purpose"]),
-            text=schedule.text,
-            send_at=at,
-            sender=options.get("sender"),
-            campaign=options.get("campaign"),
-            zone=schedule.zone,
-        )
+        options, request = schedule.options, _request(schedule, at)
         late = micros(self.settings.grace) + PAST_SLACK  # whoever asks has looked at the grace a moment before
         planned = await self.workflow.plan(request, f"turn:{schedule.id}:{local}", owner, slack=late)
         changes: dict[str, Any] = {"schedule": schedule.id, "occurrence": local, "covers": options.get("covers", 1)}
@@ -643,6 +634,29 @@ def _instant_of(ts: str) -> Micros:
     """When Slack took what stands there, to the second."""
     seconds = ts.partition(".")[0]
     return int(seconds) * SECOND if seconds.isascii() and seconds.isdigit() else 0
+
+
+def _request(schedule: Schedule, at: Micros) -> BroadcastRequest:
+    """What a turn asks for."""
+    options = schedule.options
+    return BroadcastRequest(
+        workspace=schedule.workspace,
+        requester=schedule.owner,
+        channel=schedule.channel,
+        audience=str(options["audience"]),
+        purpose=Purpose(options["purpose"]),
+        text=schedule.text,
+        send_at=at,
+        sender=options.get("sender"),
+        campaign=options.get("campaign"),
+        zone=schedule.zone,
+    )
+
+
+def _no_questions(questions: Iterable[Complaint]) -> None:
+    """What comes again and again is not kept as a draft to be asked about: it is written anew. Raises NotAccepted."""
+    if asked := tuple(questions):
+        raise NotAccepted(*asked)
 
 
 def _must_recur(asked: Asked) -> None:

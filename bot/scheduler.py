@@ -4,7 +4,7 @@ it, and one task a bell does the work, never twice at a time."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -79,16 +79,7 @@ class Bell:
             if self.silenced and not self._once_more:
                 return
             self._once_more = False
-            await self._work()
-
-    async def _work(self) -> None:
-        try:
-            await self.work()
-        except (Busy, Unsure) as error:  # it may stay away for an hour, and a line each time is enough
-            told = f"{type(error).__name__} {error}".rstrip()
-            log.warning("the database did not take a tick", tick=self.name, error=told)
-        except Exception:
-            log.exception("a tick failed; it is tried again", tick=self.name)
+            await _contained(self.name, self.work)
 
     async def ring(self) -> None:
         self.rung.set()
@@ -112,11 +103,54 @@ class Bell:
         self.rung.set()
 
 
+class Lanes:
+    """Work with vendors beside a bell: one piece at a time at each account, and the accounts side by side. A vendor
+    that hangs keeps nobody else's news waiting."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    def busy(self) -> list[str]:
+        """The accounts at which somebody is at work."""
+        return [account for account, task in self._tasks.items() if not task.done()]
+
+    def start(self, account: str, work: Callable[[], Awaitable[None]]) -> None:
+        self._tasks[account] = asyncio.create_task(_contained(self.name, work), name=f"{self.name} {account}")
+
+    async def settle(self) -> None:
+        """Wait until nobody is at work any more."""
+        while under_way := [task for task in self._tasks.values() if not task.done()]:
+            await asyncio.wait(under_way)
+
+    async def stop(self, patience: float) -> None:
+        await _end(list(self._tasks.values()), patience)
+
+
+async def _contained(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Work that is found and tried again by itself when it fails."""
+    try:
+        await work()
+    except (Busy, Unsure) as error:  # it may stay away for an hour, and a line each time is enough
+        log.warning("the database did not take a tick", tick=name, error=f"{type(error).__name__} {error}".rstrip())
+    except Exception:
+        log.exception("a tick failed; it is tried again", tick=name)
+
+
+async def _end(tasks: Collection[asyncio.Task[None]], patience: float) -> None:
+    """Whoever is at work gets `patience` seconds, so that what was posted is also written down."""
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=patience)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+
 class Scheduler:
     """Holds no work of its own: what is due lives in the rows, so a restart loses nothing."""
 
-    def __init__(self, *bells: Bell) -> None:
-        self.bells = bells
+    def __init__(self, *bells: Bell, lanes: Sequence[Lanes] = ()) -> None:
+        self.bells, self.lanes = bells, lanes
         self._clock = AsyncIOScheduler(timezone="UTC")
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -137,13 +171,10 @@ class Scheduler:
                 bell.wake()
 
     async def stop(self, patience: float) -> None:
-        """No more ticks. Whoever is at work gets `patience` seconds, so that what was posted is also written down."""
+        """No more ticks; whoever is at work gets `patience` seconds."""
         if self._clock.running:
             self._clock.shutdown(wait=False)
         for bell in self.bells:
             bell.silence()
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=patience)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        await _end(self._tasks, patience)
+        await asyncio.gather(*(lanes.stop(patience) for lanes in self.lanes))

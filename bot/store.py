@@ -1143,11 +1143,14 @@ def mark_released(connection: Connection, broadcast: Broadcast, at: Micros | Non
     )
 
 
-def to_look_at(connection: Connection, state: State, at: Micros, limit: int) -> list[Broadcast]:
-    """Broadcasts in this state whose vendor is to be asked again, the longest waiting first."""
+def to_look_at(
+    connection: Connection, state: State, at: Micros, limit: int, busy: Collection[str] = ()
+) -> list[Broadcast]:
+    """Broadcasts in this state, at no `busy` account, whose vendor is to be asked again; the longest waiting first."""
+    free = broadcasts.c.account.not_in(busy) if busy else true()
     statement = (
         select(broadcasts)
-        .where(broadcasts.c.state == state, broadcasts.c.look_at <= at, understood(connection))
+        .where(broadcasts.c.state == state, broadcasts.c.look_at <= at, free, understood(connection))
         .order_by(broadcasts.c.look_at)
         .limit(limit)
         .with_for_update(skip_locked=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -16,12 +16,13 @@ from sqlalchemy import Connection
 
 from bot import receipts, store
 from bot.accounts import Account
-from bot.broadcast import SECOND, Action, Broadcast, Clock, Micros, NotFound, Sentence, State, micros
+from bot.broadcast import SECOND, Action, Broadcast, Clock, Micros, NotFound, Sentence, State, counts_told, micros
 from bot.database import Busy, Database, OutOfOrder, Unsure
 from bot.receipts import Followed, Heard, Recount, Tally
-from bot.scheduler import Task, Wake
+from bot.scheduler import Lanes, Task, Wake
 from bot.settings import Settings
 from bot.store import Note, Owner
+from bot.troubles import alone
 from providers.base import Evidence, ProviderError, Receipt, ReceiptKind
 from providers.reading import number_of
 
@@ -34,6 +35,7 @@ EXPECTED = 4096  # broadcasts of which it is remembered how many final deliverie
 COUNTING = 60.0  # seconds that all deliveries of a broadcast may take to be counted
 REPLAY = 7 * 24 * 3600 * SECOND  # no vendor tries a delivery longer than three days
 TOGETHER, FEWEST = 256, 32  # receipts' batches in one transaction
+AT_ONCE = 10  # broadcasts whose vendor is asked in one go
 IDS_A_POLL = 20  # a vendor without a batch read is asked one id at a time
 REPORTED = "The vendor reports deliveries of it, so it did go out."
 ON_ITS_WAY = frozenset({State.SENDING, State.SENT, State.DONE})
@@ -74,6 +76,7 @@ class Tracker:
         self.clock, self.key, self.wake = clock, key, wake
         self._waiting: list[_Batch] = []
         self._together = TOGETHER
+        self.lanes = Lanes(Task.TRACK)
         self._recording: asyncio.Task[None] | None = None
         self._expected: dict[tuple[str, str, Micros | None], int] = {}  # how many final ones, when that was last read
 
@@ -309,24 +312,27 @@ class Tracker:
 
     async def tick(self) -> None:
         """Tell threads what appeared, ask vendors that call nobody back, close what is final."""
+        await self.begin()
+        await self.lanes.settle()
+
+    async def begin(self) -> None:
+        """The same, but what vendors are asked goes on by itself: one that hangs must not keep this waiting."""
         waits = await self.database.read(lambda c: receipts.what_waits(c, self.clock()))
         if waits.progress and await self.database.write(self._tell_progress):
             self.wake(Task.PAINT)
-        if waits.sent:
-            await self._each(self._look_at_sent, State.SENT, self._next_poll)
-        if waits.unknown:
-            await self._each(self._look_at_unknown, State.UNKNOWN, self._next_look)
+        if not (waits.sent or waits.unknown):
+            return
+        taken: defaultdict[str, list[Broadcast]] = defaultdict(list)
+        for row in await self.database.write(partial(self._take, busy=self.lanes.busy())):
+            taken[row.account].append(row)
+        for account, rows in taken.items():
+            self.lanes.start(account, partial(self._look_at, rows))
 
-    async def _each(
-        self,
-        look: Callable[[Broadcast], Awaitable[None]],
-        state: State,
-        next_time: Callable[[Broadcast], Micros | None],
-    ) -> None:
-        """All of a batch are put off already, so one that breaks takes none of the others along, and is soon again."""
-        for row in await self.database.write(lambda c: self._take(c, state, next_time)):
+    async def _look_at(self, rows: Iterable[Broadcast]) -> None:
+        """All of these are put off already, so one that breaks takes none of the others along, and is soon again."""
+        for row in rows:
             try:
-                await look(row)
+                await (self._look_at_sent if row.state is State.SENT else self._look_at_unknown)(row)
             except Exception as error:
                 log.error("a look at one broke", broadcast=row.id, error=type(error).__name__)
                 with suppress(Busy, Unsure):
@@ -335,18 +341,21 @@ class Tracker:
     def _tell_progress(self, connection: Connection) -> bool:
         rows = receipts.progress_to_tell(connection, self.clock())
         for row in rows:
-            said = Note(Sentence("Deliveries: {counts}", {"counts": told_counts(row.counts)}))
-            store.say(connection, row, self.clock(), [said])
+            with alone(connection, "progress", row.id, row.workspace):
+                store.say(connection, row, self.clock(), [Note(Sentence("Deliveries: {counts}", _counts(row)))])
+                receipts.mark_told(connection, row)
         return bool(rows)
 
-    def _take(
-        self, connection: Connection, state: State, next_time: Callable[[Broadcast], Micros | None]
-    ) -> list[Broadcast]:
-        """Rows to ask the vendor about, each put off to its next time so that no other process asks as well."""
-        rows = store.to_look_at(connection, state, self.clock(), 10)
-        for row in rows:
-            store.set_look_at(connection, row, next_time(row))
-        return rows
+    def _take(self, connection: Connection, busy: Collection[str]) -> list[Broadcast]:
+        """Rows to ask the vendor about, each put off to its next time so that no other process asks as well. At an
+        account of which somebody asks already they wait."""
+        taken = []
+        for state, next_time in ((State.SENT, self._next_poll), (State.UNKNOWN, self._next_look)):
+            for row in store.to_look_at(connection, state, self.clock(), AT_ONCE, busy):
+                with alone(connection, "look", row.id, row.workspace):
+                    store.set_look_at(connection, row, next_time(row))
+                    taken.append(row)
+        return taken
 
     def _next_poll(self, row: Broadcast) -> Micros:
         """Soon at first, then ever more slowly: a tenth of the time that has passed since it was accepted."""
@@ -405,9 +414,9 @@ class Tracker:
 
     def _report(self, connection: Connection, current: Broadcast) -> bool:
         """False when somebody else was faster."""
-        counts, now = current.counts, self.clock()
-        template = "Final report: {counts}" if counts else "Final report: the vendor sent no delivery report."
-        said = Note(Sentence(template, {"counts": told_counts(counts)}), current.requester, aloud=True)
+        now = self.clock()
+        template = "Final report: {counts}" if current.counts else "Final report: the vendor sent no delivery report."
+        said = Note(Sentence(template, _counts(current)), current.requester, aloud=True)
         ends: dict[str, Any] = {"look_at": None, "progress_at": None}
         return store.move(connection, current, Action.FINISH, actor="clock", at=now, said=[said], **ends) is not None
 
@@ -479,6 +488,5 @@ def _worth_saying(since: Micros) -> bool:
     return since < UNKNOWN_LOOKS[1] or since >= UNKNOWN_LOOKS[-1]
 
 
-def told_counts(counts: Mapping[str, int]) -> str:
-    """`delivered 18, failed 2`: the vendor's news as people read it."""
-    return ", ".join(f"{name} {number}" for name, number in sorted(counts.items()))
+def _counts(row: Broadcast) -> Mapping[str, Sentence]:
+    return {"counts": counts_told(row.counts)}

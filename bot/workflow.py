@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
 import itertools
+import json
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from bot import policy, store, text, timetable
+from bot import checks, policy, store, text, timetable
 from bot.accounts import Account
 from bot.broadcast import (
     SECOND,
@@ -64,11 +66,31 @@ PersonOf = Callable[[str, str], Awaitable[Person]]
 @dataclass(frozen=True)
 class Submitted:
     """`again`: this was a repetition, and `broadcast` is the one that was there already. `fix`: why it is only kept as
-    a draft, and what to do about it."""
+    a draft, and what to do about it. `questions`: the same, where who has read them and submits it all the same means
+    it."""
 
     broadcast: Broadcast
     again: bool = False
     fix: Sentence | None = None
+    questions: tuple[Complaint, ...] = ()
+
+
+class Questioned(NotAccepted):
+    """It may be a slip. Nothing is stored; the same form, submitted once more with the same words, is a yes."""
+
+    def __init__(self, *questions: Complaint) -> None:
+        template = "{question} Submit once more to send it as it is."
+        asked = (Complaint(one.field, Sentence(template, {"question": one.sentence})) for one in questions)
+        super().__init__(*asked)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A form that came back. `trigger`: what tells one submit of it from the next; two deliveries of one have the
+    same."""
+
+    form: str
+    trigger: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,12 +103,16 @@ class Outlook:
 
 @dataclass(frozen=True)
 class Desk:
-    """What can be written to, and how: the settings' audiences, their accounts and their policies."""
+    """What can be written to, and how: the settings' audiences, their accounts and their policies.
+
+    `placeholders`: those of every vendor there is, whether it has an account here or not.
+    """
 
     settings: Settings
     providers: Mapping[str, Account]
     policies: Mapping[str, Policy]
     catalogue: Catalogue
+    placeholders: frozenset[str] = frozenset()
 
     def audience(self, name: str) -> AudienceSettings | None:
         return self.settings.audiences.get(name)
@@ -100,6 +126,18 @@ class Desk:
         if purpose is Purpose.TRANSACTIONAL:
             return None
         return audience.stop_mention or self.provider_of(audience).mention
+
+    def terms(self, name: str, purpose: Purpose) -> checks.Terms:
+        """What holds for a text to this audience."""
+        provider = self.provider_of(self.settings.audiences[name])
+        used = (field for one in self.providers.values() for field in one.capabilities.placeholders)
+        return checks.Terms(
+            vendor=provider.title,
+            capabilities=provider.capabilities,
+            mention=self.mention_for(name, purpose),
+            opt_out=self.mention_for(name, Purpose.MARKETING),
+            elsewhere=self.placeholders.union(used),
+        )
 
     def hours(self, broadcast: Broadcast) -> Hours:
         """The hours that its policy has for its purpose; the widest where it has no policy."""
@@ -166,23 +204,31 @@ class Workflow:
         private: bool = False,
         draft: str | None = None,
         follows: str | None = None,
+        sent: Sent | None = None,
     ) -> Submitted:
         """Check a request and store the broadcast it becomes; the same `key` again gives the same broadcast.
 
         `postable` False keeps it as a draft, since no card can stand in its channel; so does a `private` one in which
         nobody is who could approve it. `draft` is the id of the draft
         that this request completes, `follows` that of an earlier broadcast, whose thread and this one's then name
-        each other. Raises NotAccepted, NotAllowed (both audited) or CannotTell.
+        each other. `sent`: the form that it came in, which can be submitted once more. What may be a slip is asked
+        there, and else kept as a draft; a form that answers the same question with the same words is a yes.
+        Raises NotAccepted, NotAllowed (both audited), Questioned or CannotTell.
         """
         try:
             planned = await self.plan(request, key, person)
         except (NotAccepted, NotAllowed) as error:
             await self._audit_refusal(person, Action.SUBMIT, type(error).__name__)
             raise
+        questions = self.questions(request)
+        if questions and (sent or draft):
+            questions = await self.database.write(lambda c: self._ask(c, request, questions, sent, draft))
+        if questions and sent:
+            raise Questioned(*questions)
         fix = await self.why_unseen(planned) if postable and private else None
-        if not postable or fix is not None:
+        if questions or fix is not None or not postable:
             planned = dataclasses.replace(planned, state=State.DRAFT, voice_at=draft_notice(planned.created_at))
-        stored = await self.database.write(lambda c: self._store(c, planned, draft, follows))
+        stored = await self.database.write(lambda c: self._store(c, planned, draft, follows, questions))
         if not stored.again and (tasks := concerned(stored.broadcast)):
             self.wake(*tasks)
         return dataclasses.replace(stored, fix=fix)
@@ -207,6 +253,34 @@ class Workflow:
         )
         return Sentence(template, values)
 
+    def questions(self, request: BroadcastRequest) -> tuple[Complaint, ...]:
+        """What a person is asked before a request that could be taken becomes a broadcast: it may be a slip."""
+        terms = self.desk.terms(request.audience, request.purpose)
+        return checks.questions(request.text, terms, zone=request.zone, now=moment(self.clock()))
+
+    def _ask(
+        self,
+        connection: Connection,
+        request: BroadcastRequest,
+        questions: tuple[Complaint, ...],
+        sent: Sent | None,
+        draft: str | None,
+    ) -> tuple[Complaint, ...]:
+        """What is still to be asked: nothing of who has read it, on the draft or in an earlier submit of the form."""
+        workspace, form, this = request.workspace, [], []
+        store.alone(connection, f"asks:{workspace}/{request.requester}")  # else of two at once one is the other's yes
+        if sent is not None:
+            form = [_asked_key(request, "form", sent.form)]
+            this = [_asked_key(request, "form", sent.form, sent.trigger)] if sent.trigger else []
+        if any(store.was_seen(connection, workspace, key) for key in this):
+            return questions  # Slack brings the same submit again: nobody has read anything in between
+        kept = [_asked_key(request, "draft", draft)] if draft else []
+        if any(store.was_seen(connection, workspace, key) for key in (*form, *kept)):
+            return ()
+        for key in (*form, *this):
+            store.first_time(connection, workspace, key, self.clock())
+        return questions
+
     async def plan(
         self, request: BroadcastRequest, key: str, person: Person, *, slack: Micros = PAST_SLACK
     ) -> Broadcast:
@@ -218,13 +292,14 @@ class Workflow:
         if settings is None:
             raise NotAccepted(Complaint("audience", self._unknown_audience(request.audience)))
         await policy.may_ask(person, request.audience, settings, self.members)
-        final, complaints = self._final_text(request, settings)
+        final, complaints = checks.final_text(request.text, self.desk.terms(request.audience, request.purpose))
+        complaints += checks.name_complaints(request.sender, request.campaign)
         complaints += [*self._sender_complaints(request, settings), *self._time_complaints(request.send_at, slack)]
         complaints += self._policy_complaints(request, settings)
         if complaints:
             raise NotAccepted(*complaints)
         people = frozenset({person.id})
-        need = await self._need(request.workspace, request.purpose, request.text, request.audience, settings, people)
+        need = await self._need(request.workspace, request.purpose, final, request.audience, settings, people)
         return self._broadcast(request, key, settings, final, need)
 
     def _unknown_audience(self, name: str) -> Sentence:
@@ -233,28 +308,6 @@ class Workflow:
         if near:
             return Sentence("There is no audience “{name}”. Did you mean “{near}”?", {"name": name, "near": near})
         return Sentence("There is no audience “{name}”. There are: {known}.", {"name": name, "known": known})
-
-    def _final_text(self, request: BroadcastRequest, settings: AudienceSettings) -> tuple[str, list[Complaint]]:
-        provider = self.desk.provider_of(settings)
-        mention = self.desk.mention_for(request.audience, request.purpose)
-        typed = request.text.strip()
-        mentioned = text.with_mention(typed, mention) if mention and typed else text.Mentioned(typed, added=False)
-        final, limits = mentioned.text, provider.capabilities.text
-        if mentioned.near_miss is not None:
-            values: dict[str, str | int | Sentence] = {"found": mentioned.near_miss, "mention": mention or ""}
-            template = (
-                "“{found}” must read exactly “{mention}” and stand at the end. Leave it out: it is added for you."
-            )
-            return final, [Complaint("text", Sentence(template, values))]
-        problems = [*text.problems(typed, limits), *(text.problems(final, limits) if final != typed else ())]
-        complaints = [Complaint("text", Sentence(problem.template, problem.values)) for problem in problems[:1]]
-        unknown = text.unknown_placeholders(final, provider.capabilities.placeholders)
-        if unknown and not complaints:
-            allowed = ", ".join(provider.capabilities.placeholders) or "—"
-            values = {"name": unknown[0], "vendor": provider.title, "allowed": allowed}
-            template = "“{name}” is no placeholder that {vendor} fills in. It knows: {allowed}."
-            complaints = [Complaint("text", Sentence(template, values))]
-        return final, complaints
 
     def _sender_complaints(self, request: BroadcastRequest, settings: AudienceSettings) -> list[Complaint]:
         if request.sender is None:
@@ -377,10 +430,29 @@ class Workflow:
         )
         return dataclasses.replace(planned, digest=digest(planned))
 
-    def _store(self, connection: Connection, planned: Broadcast, draft: str | None, follows: str | None) -> Submitted:
+    def _store(
+        self,
+        connection: Connection,
+        planned: Broadcast,
+        draft: str | None,
+        follows: str | None,
+        questions: tuple[Complaint, ...],
+    ) -> Submitted:
+        stored = self._store_once(connection, planned, draft, follows)
+        if not questions or stored.broadcast.state is not State.DRAFT:
+            return stored
+        key = _asked_key(planned, "draft", stored.broadcast.id)
+        store.first_time(connection, planned.workspace, key, planned.created_at)
+        return dataclasses.replace(stored, questions=questions)
+
+    def _store_once(
+        self, connection: Connection, planned: Broadcast, draft: str | None, follows: str | None
+    ) -> Submitted:
         store.alone(connection, f"asks:{planned.workspace}/{planned.requester}")  # else two at once would find no twin
         known = store.find_by_key(connection, planned.workspace, planned.key)
         known = known or store.find_twin(connection, planned, planned.created_at - TWIN_WINDOW)
+        if known and known.key != planned.key and known.state is State.DRAFT and planned.state is State.PENDING:
+            draft, known = draft or known.id, None  # it was only kept, and is asked for now
         if known and known.id != draft:
             return Submitted(known, again=True)
         if draft is not None:
@@ -453,9 +525,14 @@ class Workflow:
             raise TooLate(broadcast)
         told |= await self._asked_before(action, broadcast, person, told)
         deed = ACTS[action][1]
-        acted = await self.database.write(lambda c: deed(self, c, broadcast, action, person, **told))
-        if acted is None:
-            raise TooLate(await self.find(workspace, id))
+
+        def work(connection: Connection) -> Broadcast | CardChanged:
+            acted = deed(self, connection, broadcast, action, person, **told)
+            if acted is None:  # raised in here: a rollback hands the row on without a flush to the disk
+                raise TooLate(store.find(connection, workspace, broadcast.id))
+            return acted
+
+        acted = await self.database.write(work)
         if isinstance(acted, CardChanged):
             self.wake(Task.PAINT)
             raise acted
@@ -1091,6 +1168,13 @@ ACTS: dict[Action, tuple[Callable[..., Any], Callable[..., Broadcast | CardChang
     Action.MARK_SENT: (Workflow._may_stop, Workflow._settle_unknown),
     Action.MARK_NOT_SENT: (Workflow._may_deny, Workflow._settle_unknown),
 }
+
+
+def _asked_key(words: BroadcastRequest | Broadcast, *place: str) -> str:
+    """Under which it is remembered that a question about these words was asked there: on a draft, or in a form."""
+    typed = words.typed if isinstance(words, Broadcast) else words.text
+    about = json.dumps([*place, words.audience, words.purpose, text.composed(typed)])
+    return f"asked:{hashlib.sha256(about.encode()).hexdigest()}"
 
 
 def _agreed(actor: str, start: Micros) -> Note:

@@ -91,6 +91,7 @@ class Capabilities:
     text: TextLimits = field(default_factory=TextLimits)
     placeholders: tuple[str, ...] = ()
     not_processed: frozenset[int] = frozenset()  # statuses of a release that the vendor documents as "nothing was done"
+    replaces: tuple[str, ...] = ()  # what the vendor puts other words for wherever it stands in a text
     legacy: str | None = None  # a sentence, shown wherever a person meets the vendor
 
 

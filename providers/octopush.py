@@ -144,6 +144,7 @@ class Octopush(Provider):
         sender_pattern=SENDER,
         sender_rule="It has 3 to 11 letters and digits, at least one of them a letter, without spaces.",
         placeholders=("{first_name}", "{last_name}", *(f"{{param{number}}}" for number in range(1, 6))),
+        replaces=("XXXXX",),
     )
     settings: OctopushSettings
 

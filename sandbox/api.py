@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
 import time
@@ -88,6 +87,9 @@ class Api:
         return bearer or str(arguments.pop("token", "")), {k: v for k, v in arguments.items() if k != "token"}
 
     async def _spoil(self, fault: Fault | None) -> Response | None:
+        if fault is not None and fault.kind == "delay":
+            await fault.last()
+            return None
         match fault.kind if fault else "":
             case "429":
                 seconds = str((fault.detail if fault else {}).get("retry_after", 1))
@@ -95,8 +97,6 @@ class Api:
                 return JSONResponse(body, 429, {"Retry-After": seconds})
             case "500":
                 return Response("oops", 500)
-            case "delay":
-                await asyncio.sleep(float((fault.detail if fault else {}).get("seconds", 1.0)))
             case "error":
                 return JSONResponse({"ok": False, "error": (fault.detail if fault else {}).get("error", "fatal_error")})
         return None

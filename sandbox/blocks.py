@@ -152,6 +152,8 @@ def _element(element: Any, where: str) -> Iterator[Problem]:
         yield from _text(element["placeholder"], f"{where}/placeholder", 150, ("plain_text",))
     if element.get("max_length", 1) not in range(1, 3001) or element.get("min_length", 0) not in range(3001):
         yield where, "length limits must be within 0-3000"
+    if len(str(element.get("initial_value") or "").encode("utf-16-le")) // 2 > element.get("max_length", 3000):
+        yield f"{where}/initial_value", "must not be longer than max_length"
     initial = element.get("initial_option")
     if initial is not None and initial not in element.get("options", [initial]):
         yield f"{where}/initial_option", "must be one of the options"

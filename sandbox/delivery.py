@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 import aiohttp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from sandbox.faults import Faults
+from sandbox.faults import Fault, Faults
 from sandbox.world import Json, World
 
 PATIENCE = 3.0  # seconds in which Slack wants an acknowledgement
@@ -42,9 +42,11 @@ class Delivery:
     def __init__(self, world: World, faults: Faults, events_url: str | None, retry_pauses: tuple[float, ...]) -> None:
         self.world, self.faults, self.events_url = world, faults, events_url
         self.retry_pauses = retry_pauses
+        self.patience = PATIENCE
         self.sockets: list[WebSocket] = []
         self.tickets: set[str] = set()
         self.sent: list[tuple[str, Json]] = []
+        self.heard: list[tuple[str, Json]] = []  # of them those that were acknowledged
         self._waiting: dict[str, asyncio.Future[Json]] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._turn = 0
@@ -79,7 +81,7 @@ class Delivery:
             "event_context": secrets.token_hex(16),
         }
         fault = self.faults.take("events_api")
-        late = float(fault.detail.get("seconds", 1.0)) if fault and fault.kind == "delay" else 0.0  # others overtake it
+        late = fault if fault and fault.kind == "delay" else None  # others overtake it
         for _ in range(2 if fault and fault.kind == "duplicate" else 1):
             self.background(self._bring(payload, late))
 
@@ -97,8 +99,9 @@ class Delivery:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _bring(self, payload: Json, delay: float) -> None:
-        await asyncio.sleep(delay)
+    async def _bring(self, payload: Json, late: Fault | None) -> None:
+        if late is not None:
+            await late.last()
         reason = ""
         for attempt in range(EVENT_TRIES):
             if attempt:
@@ -114,14 +117,16 @@ class Delivery:
             outcomes = await asyncio.gather(self._send(kind, payload), self._send(kind, payload))
             return outcomes[0]
         if fault and fault.kind == "delay":
-            await asyncio.sleep(float(fault.detail.get("seconds", 1.0)))
+            await fault.last()
         return await self._send(kind, payload)
 
     async def _send(self, kind: str, payload: Json, attempt: int = 0, reason: str = "") -> Outcome:
         self.sent.append((kind, payload))
-        if self.events_url is not None:
-            return await self._post(kind, payload, attempt, reason)
-        return await self._push(kind, payload, attempt, reason)
+        bring = self._push if self.events_url is None else self._post
+        outcome = await bring(kind, payload, attempt, reason)
+        if outcome.acknowledged:
+            self.heard.append((kind, payload))
+        return outcome
 
     # --- Socket Mode -------------------------------------------------------------------------------------------------
 
@@ -183,7 +188,7 @@ class Delivery:
         future = self._waiting[id] = asyncio.get_running_loop().create_future()
         try:
             await socket.send_json(envelope)
-            return Outcome(True, await asyncio.wait_for(future, PATIENCE))
+            return Outcome(True, await asyncio.wait_for(future, self.patience))
         except TimeoutError:
             return Outcome(False, problem="timeout" if kind == "events_api" else "operation_timeout")
         except (RuntimeError, WebSocketDisconnect):
@@ -223,7 +228,7 @@ class Delivery:
 
     async def _exchange(self, body: str, headers: dict[str, str]) -> Outcome:
         async with self.http.post(
-            str(self.events_url), data=body.encode(), headers=headers, timeout=aiohttp.ClientTimeout(PATIENCE)
+            str(self.events_url), data=body.encode(), headers=headers, timeout=aiohttp.ClientTimeout(self.patience)
         ) as response:
             text = await response.text()
             if not 200 <= response.status < 300:

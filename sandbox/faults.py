@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass
 class Fault:
-    """`target`: a Web API method, a kind of delivery, or `vendor.step`. `detail`: what this kind needs to know."""
+    """`target`: a Web API method, a kind of delivery, or `vendor.step`. `detail`: what this kind needs to know; of one
+    that takes its time its `seconds`, or the event `until` which it lasts."""
 
     target: str
     kind: str
     times: int = 1
     detail: dict[str, Any] = field(default_factory=dict)
+
+    async def last(self, otherwise: float = 1.0) -> None:
+        """Be over after its time; `otherwise`: seconds, where nobody said how long."""
+        over: asyncio.Event | None = self.detail.get("until")
+        await (over.wait() if over else asyncio.sleep(float(self.detail.get("seconds", otherwise))))
 
 
 class Faults:

@@ -49,6 +49,7 @@ class Sandbox:
         self.vendors = Vendors(**vendors)
         self.vendors.listen(lambda: self.world.publish("vendors", {}))
         self.page = Page(self.world, self.acting, self.delivery, self.vendors, self.faults)
+        self.patience = 10.0  # seconds that `until` waits
         self._server: Server | None = None
         self._serving: asyncio.Task[None] | None = None
 
@@ -123,9 +124,9 @@ class Sandbox:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    async def until(self, happened: Callable[[], Any], timeout: float = 10.0) -> Any:
+    async def until(self, happened: Callable[[], Any], timeout: float | None = None) -> Any:
         """Wait until something is true of this workspace, and return it. Raises TimeoutError."""
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(timeout or self.patience):
             while not (found := happened()):
                 await asyncio.sleep(0.02)
             return found

@@ -111,6 +111,7 @@ class World:
         self.ephemerals: dict[str, list[Json]] = {}
         self.views: dict[str, list[Json]] = {}
         self.triggers: dict[str, tuple[float, str]] = {}
+        self.trigger_seconds = TRIGGER_SECONDS
         self.responses: dict[str, Json] = {}
         self.retold: dict[str, Callable[[Json], Json]] = {}  # what is told of a person or channel, spoilt for a test
         self.listeners: list[Listener] = []
@@ -205,7 +206,7 @@ class World:
         at, user = self.triggers[trigger]
         if user == "":
             raise SlackError("exchanged_trigger_id")
-        if time.monotonic() - at > TRIGGER_SECONDS:
+        if time.monotonic() - at > self.trigger_seconds:
             raise SlackError("expired_trigger_id")
         self.triggers[trigger] = (at, "")
         return user

@@ -19,7 +19,8 @@ from bot.database import Database, open_database, upgrade
 from bot.logs import set_up
 from sandbox.server import Sandbox
 from tests.core import Core, MakeCore
-from tests.ground import StartBot, changed, empty, free_port, new_postgres, postgres_server, raw_settings
+from tests.ground import StartBot, changed, empty, free_port, new_postgres, postgres_server, raw_settings, shared_server
+from tests.patience import LONG
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,6 +38,11 @@ def seed() -> int:
     return chosen
 
 
+def be_patient(sandbox: Sandbox) -> None:
+    """A busy machine is no reason for Slack to take an answer or a trigger for too old."""
+    sandbox.patience = sandbox.delivery.patience = sandbox.world.trigger_seconds = LONG
+
+
 @pytest.fixture
 def bot_port() -> int:
     return free_port()
@@ -50,6 +56,7 @@ def mode(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
     async with Sandbox(retry_pauses=(0.05, 0.1, 0.1)) as pretend:
+        be_patient(pretend)
         yield pretend
 
 
@@ -57,18 +64,22 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 async def http_sandbox(bot_port: int) -> AsyncIterator[Sandbox]:
     address = f"http://127.0.0.1:{bot_port}/slack/events"
     async with Sandbox(events_url=address, retry_pauses=(0.05, 0.1, 0.1)) as pretend:
+        be_patient(pretend)
         yield pretend
 
 
 @pytest.fixture
 async def start_bot(bot_port: int, tmp_path: Path, sqlite_schema: Path) -> AsyncIterator[StartBot]:
-    """Start the real bot against a sandbox; it is stopped at the end of the test. `clock`: what it takes for now."""
+    """Start the real bot against a sandbox; it is stopped at the end of the test.
+
+    `clock`: what it takes for now; `patience`: PATIENCE, where it is what the test is about.
+    """
     started: list[Bot] = []
     shutil.copy(sqlite_schema, tmp_path / "bell.db")
 
-    async def start(sandbox: Sandbox, clock: Clock = now, **changes: Any) -> Bot:
+    async def start(sandbox: Sandbox, clock: Clock = now, patience: float = LONG, **changes: Any) -> Bot:
         named = {name.replace("__", "."): value for name, value in changes.items()}
-        bot = Bot(changed(raw_settings(sandbox, bot_port, tmp_path), named), clock)
+        bot = Bot(changed(raw_settings(sandbox, bot_port, tmp_path), named), clock, patience=patience)
         started.append(bot)
         await bot.start("127.0.0.1", bot_port)
         sandbox.vendors.octopush.callback_url = bot.callback_address("octo")
@@ -88,8 +99,8 @@ async def bot(sandbox: Sandbox, start_bot: StartBot) -> Bot:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Any]:
-    """A real PostgreSQL from the wheel, for the whole session."""
-    with postgres_server() as server:
+    """A real PostgreSQL from the wheel, for the whole session; or the one that somebody has started for many."""
+    with shared_server() or postgres_server() as server:
         yield server
 
 
@@ -110,7 +121,7 @@ def postgres_schema(postgres: Any) -> Iterator[str]:
 
 
 async def migrate(url: str) -> None:
-    opened = open_database(url)
+    opened = open_database(url, LONG)
     await opened.write(upgrade, patience=None)
     await opened.close()
 
@@ -137,7 +148,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
     """A database of each kind, with the schema that the migrations make."""
-    opened = open_database(database_url)
+    opened = open_database(database_url, LONG)
     yield opened
     await opened.close()
 
@@ -163,6 +174,6 @@ def core(make_core: MakeCore) -> Core:
 @pytest.fixture
 async def second(database: Database, database_url: str) -> AsyncIterator[Database]:
     """Another process's view of the same database."""
-    opened = open_database(database_url)
+    opened = open_database(database_url, LONG)
     yield opened
     await opened.close()

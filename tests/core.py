@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bot import store, tables
-from bot.app import open_accounts, policies_of
-from bot.broadcast import SECOND, Action, Broadcast, BroadcastRequest
+from bot.app import all_placeholders, open_accounts, policies_of
+from bot.broadcast import SECOND, Action, Broadcast, BroadcastRequest, Phase, State
 from bot.catalogue import Catalogue
 from bot.database import Database
 from bot.dispatch import Dispatcher
@@ -20,6 +20,7 @@ from bot.workflow import Desk, Workflow
 from providers.base import Purpose
 from sandbox.server import Sandbox
 from tests.ground import changed, raw_settings
+from tests.patience import until
 
 TEAM = "T0BELL"
 APPROVERS = [f"U0APPROVER{number}" for number in range(50)]
@@ -44,7 +45,7 @@ class Core:
         self.providers = open_accounts(self.settings, database, self.clock)
         self.policies = policies_of(self.settings)
         catalogue = Catalogue(self.providers, self.settings.audiences)
-        self.desk = Desk(self.settings, self.providers, self.policies, catalogue)
+        self.desk = Desk(self.settings, self.providers, self.policies, catalogue, all_placeholders())
         self.workflow = Workflow(database, self.desk, self.members, self.clock, lambda *_: None)
         self.count, self.gone = 0, set[str]()
 
@@ -92,6 +93,16 @@ class Core:
 
     async def row(self, id: str) -> Broadcast:
         return await self.workflow.find(TEAM, id)
+
+    async def becomes(self, row: Broadcast, state: State, phase: Phase | None = None) -> Broadcast:
+        """The broadcast, once it stands there."""
+
+        async def there() -> Broadcast | None:
+            now = await self.row(row.id)
+            return now if now.state is state and phase in (None, now.phase) else None
+
+        found: Broadcast = await until(there)
+        return found
 
     async def edit(self, row: Broadcast, **values: Any) -> None:
         """Change a row behind everybody's back, as a crash or a tamperer would leave it."""

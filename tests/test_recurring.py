@@ -50,7 +50,7 @@ async def test_a_reminder_is_posted_in_its_channel_and_done_with_a_button(sandbo
     (id,) = set(ID.findall(told))
     await bring_forward(bot)
     post = await posted(sandbox, "C0GENERAL")
-    assert "Relire <b>la liste</b> & *tout*" in shown(post)
+    assert "Relire &lt;b&gt;la liste&lt;/b&gt; &amp; *tout*" in shown(post)
     assert "<@U0CLEO>" in shown(post)
     assert id in shown(post)
     await sandbox.acting.click("U0BEN", "C0GENERAL", post["ts"], "reminder.done")
@@ -434,7 +434,7 @@ async def test_while_slack_is_away_a_reminder_waits_and_is_posted_once(sandbox: 
     sandbox.api.faults.add("chat.postMessage", "429", times=1, retry_after=1)
     sandbox.api.faults.add("chat.postMessage", "500", times=1)
     await bring_forward(bot)
-    await sandbox.until(lambda: sandbox.acting.messages(HERE), 20)
+    await sandbox.until(lambda: sandbox.acting.messages(HERE))
     assert len(sandbox.acting.messages(HERE)) == 1
 
 
@@ -502,3 +502,61 @@ async def test_a_turn_that_was_cancelled_sends_nothing_and_the_next_one_comes(sa
     await bot.workflow.act("T0BELL", row.id, Action.CANCEL, person=cleo, version=1)
     assert (await newest(bot)).state is State.CANCELLED
     assert "09:00" in await say(sandbox, "/broadcast schedules")
+
+
+async def test_a_reminder_is_shown_and_posted_as_it_was_written_and_calls_only_whom_it_should(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    """C32"""
+    told = await say(sandbox, '/broadcast remind "in 2 hours" #general :coffee: *vite* https://b.example @ana')
+    assert "It notifies nobody named in it; `mentions=yes` before the text does." in told
+    assert "🔔 :coffee: *vite* <https://b.example> @ana" in told
+    await bring_forward(bot)
+    post = await posted(sandbox, "C0GENERAL")
+    assert "🔔 :coffee: *vite* <https://b.example> @ana" in shown(post)
+    assert "<@U0ANA>" not in shown(post)
+    assert "<@U0ANA>" not in post["text"]
+
+    told = await say(sandbox, '/broadcast remind "in 2 hours" mentions=oui @ana relire')
+    assert "It notifies the people and groups named in it." in told
+    await bring_forward(bot)
+    assert "🔔 <@U0ANA> relire" in shown(await posted(sandbox))
+
+
+async def test_what_a_missed_reminder_said_calls_nobody(sandbox: Sandbox, bot: Bot) -> None:
+    """C32"""
+    await say(sandbox, '/broadcast remind "every day 9:00" mentions=yes @ana & *tous*')
+    late: dict[str, Any] = {"next_at": now() - 3600 * SECOND}
+    await bot.database.write(lambda c: c.execute(tables.schedules.update().values(**late)))
+    bot.wake()
+    post = await posted(sandbox)
+    assert "I was away" in post["text"]
+    assert "“@ana &amp; *tous*”" in post["text"]
+
+
+async def test_a_name_that_slack_does_not_tell_is_asked_for_unless_slack_shows_it(sandbox: Sandbox, bot: Bot) -> None:
+    """C22: in a post that calls them Slack itself shows the name."""
+    sandbox.acting.escaped = lambda text: text.replace("@ana", "<@U0ANA>").replace("#quiet", "<#C0QUIET>")  # type: ignore[method-assign]
+    for line in ('remind "tomorrow 9:00" Voir @ana', 'every "day 9:00" clients Voir @ana', "send clients Voir @ana"):
+        assert "Slack does not tell me the name behind @U0ANA" in await say(sandbox, f"/broadcast {line}"), line
+    assert "name behind #C0QUIET" in await say(sandbox, "/broadcast send clients Voir #quiet")
+    assert "will be posted" in await say(sandbox, '/broadcast remind "tomorrow 9:00" mentions=yes Voir @ana')
+    assert "🔔 Voir <#C0QUIET>" in await say(sandbox, '/broadcast remind "tomorrow 9:00" Voir #quiet')
+
+
+async def test_a_reminder_is_as_long_as_it_is_shown(sandbox: Sandbox, bot: Bot) -> None:
+    assert "this has 3000" in await say(sandbox, f'/broadcast remind "tomorrow 9:00" {"&" * 600}')
+    assert "will be posted" in await say(sandbox, f'/broadcast remind "tomorrow 9:00" {"&" * 580}')
+
+
+async def test_ids_copied_from_the_answers_are_found_by_every_subcommand_that_takes_one(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    """C31"""
+    (id,) = set(ID.findall(await say(sandbox, '/broadcast remind "every monday 9:00" Stand-up')))
+    assert "Stand-up" in await say(sandbox, f"/broadcast show `{id}`")
+    assert "is paused" in await say(sandbox, f"/broadcast pause *{id}*")
+    assert "is paused until" in await say(sandbox, f"/broadcast pause {id.lower()}: until=2027-01-11")
+    assert "goes on" in await say(sandbox, f"/broadcast resume ({id})")
+    assert "has ended" in await say(sandbox, f"/broadcast stop `{id}`.")
+    assert "Nothing comes again under *BXXXXXXX*" in await say(sandbox, "/broadcast stop `bxxxxxxx`")

@@ -29,6 +29,7 @@ from bot.slack.views import Post
 from bot.when import Closed
 from bot.words import words_for
 from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver, later
+from tests.ground import in_order
 
 PARIS = ZoneInfo("Europe/Paris")
 HOUR, DAY = 3600 * SECOND, 24 * 3600 * SECOND
@@ -150,7 +151,7 @@ class Desk:
         return await self.core.database.read(lambda c: store.votes_for(c, row))
 
     async def told(self) -> list[str]:
-        rows = await self.core.database.read(lambda c: c.execute(tables.posts.select()).mappings().all())
+        rows = await self.core.database.read(lambda c: c.execute(in_order(tables.posts)).mappings().all())
         return [str(row["sentence"]) for row in rows]
 
 
@@ -1185,7 +1186,7 @@ async def test_a_reminder_that_slack_refuses_is_told_to_its_owner_once(desk: Des
     assert desk.channel.tried == tries
     (turn,) = await desk.turns(schedule)
     assert (turn.state, turn.draw_at) == (TurnState.MISSED, None)
-    rows = await desk.core.database.read(lambda c: c.execute(tables.posts.select()).mappings().all())
+    rows = await desk.core.database.read(lambda c: c.execute(in_order(tables.posts)).mappings().all())
     (told,) = [row for row in rows if row["place"] == CLEO.id]
     said = views.message(Sentence.of(told["sentence"]), told["mention"], words_for("en")).text
     assert f"*{schedule.id}* in <#C1>" in said
@@ -1211,3 +1212,43 @@ async def test_a_post_that_cannot_be_redrawn_is_left_as_it_is(desk: Desk) -> Non
     (turn,) = await desk.turns(schedule)
     assert (turn.state, turn.draw_at) == (TurnState.DONE, None)
     assert await desk.told() == []
+
+
+# --- what may be a slip ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "told"),
+    [
+        (Kind.BROADCAST, 'Soldes at="demain 9h"', "reads like the option `at=`"),
+        (Kind.BROADCAST, "covers=3 Soldes", "reads like the option `covers=`"),
+        (Kind.BROADCAST, "Bonjour {ville}", "looks like a placeholder"),
+        (Kind.BROADCAST, "Bonjour {first_name}", "is no placeholder that Encom fills in"),
+        (Kind.REMINDER, "Stand-up answer=yes", "reads like the option `answer=`"),
+        (Kind.REMINDER, "until=2027-01-31 Stand-up", "reads like the option `until=`"),
+    ],
+)
+async def test_what_comes_again_is_not_asked_for_with_a_slip_in_it(
+    desk: Desk, kind: Kind, text: str, told: str
+) -> None:
+    """C5, C14: a refusal with the fix, since there is no draft of what comes again."""
+    with pytest.raises(NotAccepted) as refused:
+        await desk.add(kind, "every day 9:00", text)
+    assert told in str(refused.value.complaints[0].sentence)
+    assert await desk.reminders.listed(TEAM, kind) == []
+    assert await desk.core.database.read(lambda c: store.latest(c, TEAM, 10)) == []
+
+
+async def test_a_reminder_may_hold_a_placeholder_since_nobody_fills_it_in(desk: Desk) -> None:
+    schedule = await desk.add(Kind.REMINDER, "every day 9:00", "Remplir {ville} à 9h")
+    assert schedule.text == "Remplir {ville} à 9h"
+
+
+async def test_a_turn_of_what_was_accepted_before_is_not_asked_about_again(desk: Desk) -> None:
+    """C5: whoever asked for it was not asked then, and is not there now."""
+    schedule = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes")
+    slip: dict[str, Any] = {"text": "Soldes at=9h"}
+    await desk.core.database.write(lambda c: c.execute(tables.schedules.update().values(**slip)))
+    await desk.until("2026-11-30T12:00")
+    (row,) = await desk.broadcasts()
+    assert (row.state, row.typed, row.schedule) == (State.PENDING, "Soldes at=9h", schedule.id)

@@ -28,6 +28,7 @@ from bot.broadcast import SECOND, Broadcast, Phase, State, now
 from bot.database import Postgres, open_database, upgrade
 from sandbox.server import Sandbox
 from tests.ground import changed, control, new_postgres, postgres_server, raw_settings
+from tests.patience import LONG, quiet
 from tests.replica import TEAM
 
 ROUNDS = int(os.environ.get("BELLCRIER_ROUNDS", "5"))
@@ -35,7 +36,7 @@ RESTARTS = int(os.environ.get("BELLCRIER_RESTARTS", "2"))
 SHARES = (17, 17, 16)  # fifty among three
 STOPS = int(os.environ.get("BELLCRIER_STOPS", "3"))
 ROOT = Path(__file__).parent.parent
-LEASE = {"staging": 0.8, "margin": 0.2}  # a second, where the vendor's timeout is 0.8 too
+LEASE = {"staging": 1.6, "margin": 0.4}  # two seconds, where the vendor's timeout is 1.6 too
 TOLD = {"approve", "cancel", "TooLate", "Busy", "Unsure"}
 
 
@@ -50,7 +51,7 @@ class Process:
         self._reading = asyncio.create_task(self._read())
 
     async def ready(self) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(LONG):
             await self._ready
 
     async def do(self, deed: str, **given: Any) -> Any:
@@ -129,8 +130,8 @@ class Fleet:
     async def row(self, id: str) -> Broadcast:
         return await self.database.read(lambda c: store.find(c, TEAM, id), patience=None)
 
-    async def becomes(self, id: str, *states: State, timeout: float = 30) -> Broadcast:
-        async with asyncio.timeout(timeout):
+    async def becomes(self, id: str, *states: State) -> Broadcast:
+        async with asyncio.timeout(LONG):
             while (row := await self.row(id)).state not in states:
                 await asyncio.sleep(0.02)
         return row
@@ -157,7 +158,7 @@ async def make_fleet(sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[MakeFlee
     async with AsyncExitStack() as stack:
 
         async def make(url: str, *, dispatcher: dict[str, Any] | None = None, **changes: Any) -> Fleet:
-            database = open_database(url)
+            database = open_database(url, LONG)
             assert isinstance(database, Postgres)
             stack.push_async_callback(database.close)
             await database.write(upgrade, patience=None)
@@ -242,7 +243,7 @@ async def test_of_approve_and_cancel_at_once_over_three_processes_one_wins_every
         else:
             assert (told["cancel"], steps["approve"], steps["release"], fleet.sent(text)) == (0, 1, 1, 1)
         ends[row.state] += 1
-    await asyncio.sleep(0.5)
+    await quiet()
     assert len(fleet.sandbox.vendors.ledger) == ends[State.SENT]
 
 
@@ -296,24 +297,23 @@ async def test_immediate_restarts_of_postgresql_under_load_send_nothing_twice_an
         over.set()
         await asyncio.gather(*loading)
         for text, id in ids.items():
-            await fleet.becomes(id, State.SENT, timeout=60)  # not even one unknown: each process kept its answers
+            await fleet.becomes(id, State.SENT)  # not even one unknown: each process kept its answers
             assert fleet.sent(text) == 1
         assert len(fleet.sandbox.vendors.ledger) == len(ids) == len(set(ids.values()))
 
 
 async def test_after_a_restart_the_others_are_heard_again(server: Any) -> None:
     with new_postgres(server) as url:
-        here, there = open_database(url), open_database(url)
+        here, there = open_database(url, LONG), open_database(url, LONG)
         heard = asyncio.Event()
         await here.listen(heard.set)
-        await asyncio.wait_for(heard.wait(), 10)
+        await asyncio.wait_for(heard.wait(), LONG)
         await restart(server)
         heard.clear()
-        await asyncio.wait_for(heard.wait(), 20)  # connected again, which is as good as a hint
-        await asyncio.sleep(0.2)
+        await asyncio.wait_for(heard.wait(), LONG)  # connected again, which is as good as a hint
         heard.clear()
         await there.tell_others()
-        await asyncio.wait_for(heard.wait(), 10)
+        await asyncio.wait_for(heard.wait(), LONG)
         await here.close()
         await there.close()
 
@@ -323,7 +323,7 @@ async def test_after_a_restart_the_others_are_heard_again(server: Any) -> None:
 
 async def held_by(fleet: Fleet, ids: list[str], phase: Phase) -> Process:
     """The process that has one of these in this phase, as soon as there is one."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LONG):
         while True:
             for id in ids:
                 row = await fleet.row(id)
@@ -335,26 +335,26 @@ async def held_by(fleet: Fleet, ids: list[str], phase: Phase) -> Process:
 async def test_a_process_that_is_stopped_for_longer_than_its_lease_sends_nothing_twice_and_loses_nothing(
     make_fleet: MakeFleet, url: str
 ) -> None:
-    fleet = await make_fleet(url, dispatcher=LEASE, **{"accounts.encom.timeout": 0.8})
+    fleet = await make_fleet(url, dispatcher=LEASE, **{"accounts.encom.timeout": 1.6})
     ends: Counter[tuple[Phase, State]] = Counter()
     for number in range(STOPS):
         phase = (Phase.STAGING, Phase.RELEASING)[number % 2]
         step = "encom.recipients" if phase is Phase.STAGING else "encom.release"
-        fleet.sandbox.vendors.faults.add(step, "slow", times=2, seconds=0.4)
+        fleet.sandbox.vendors.faults.add(step, "slow", times=2, seconds=0.9)
         texts = {fleet.text(): "" for _ in range(2)}
         for text in texts:
             texts[text] = await fleet.ask(text)
         await asyncio.gather(*(fleet.approve(id) for id in texts.values()))
         stopped = await held_by(fleet, list(texts.values()), phase)
         stopped.stop()
-        await asyncio.sleep(1.6)
+        await asyncio.sleep(3)  # longer than its lease
         stopped.go_on()
         for text, id in texts.items():
             row = await fleet.becomes(id, State.SENT, State.UNKNOWN)
             ends[phase, row.state] += 1
             assert fleet.sent(text) <= 1
         fleet.sandbox.vendors.faults.clear()
-    await asyncio.sleep(1.5)
+    await quiet(1.5)
     assert set(Counter(accepted.text for accepted in fleet.sandbox.vendors.ledger).values()) == {1}
     assert sum(ends.values()) == 2 * STOPS
     assert ends[Phase.STAGING, State.SENT] > 0

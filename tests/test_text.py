@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -13,14 +15,22 @@ from bot.text import (
     BASIC,
     EXTENSION,
     SAFE,
+    Mentioned,
+    composed,
     decode_slack,
+    emoji_names,
+    invisible,
+    live,
     looks_like_marketing,
     measure,
     name_of,
+    nameless,
     problems,
+    slots,
     suggest,
     unknown_placeholders,
     with_mention,
+    without_invisible,
 )
 from providers.base import TextLimits
 
@@ -138,3 +148,274 @@ def test_placeholders_of_the_vendors_style_must_be_its_own() -> None:
 def test_words_of_an_offer_are_seen_and_ordinary_words_are_not() -> None:
     assert looks_like_marketing("Soldes: -20 % sur tout, https://bell.example")
     assert looks_like_marketing("Votre rendez-vous est demain à 9h") == ()
+
+
+# --- the opt-out mention ---------------------------------------------------------------------------------------------
+
+MENTIONS_OF_THEIR_OWN = [
+    *("Soldes demain STOP SMS 36111", "x STOP: 36 111", "x 36111 STOP", "x STOP par SMS au 36111", "x stop au 36.111"),
+    *(
+        "x répondez STOP",
+        "Reply STOP to opt out",
+        "x responde STOP",
+        "x Para la baja responde BAJA",
+        "Answer 'STOP' to quit",
+    ),
+    *("x STOP au 30101", "x Stop 12345", "x STOP\u00a0AU 36111", "x STOP\nAU 36111", "x STOPAU36111", "x STOP=36111"),
+    *("x STOP AU 36111.", "x STOP au XXXXX", "x Désabonnement : STOP", "x STOP pour ne plus recevoir nos SMS"),
+    *("x envoyer « STOP » par sms au 36111", "x ST\u200bOP AU 36111", "x ＳＴＯＰ 36111", "x STOP 36111 STOP AU 36111"),
+]
+NO_MENTIONS = [
+    *("Non-stop 10000 lots", "NON-STOP 10000 LOTS", "Stop au gaspillage", "bus stop 12345 …", "Rdv au bus stop 12345"),
+    *(
+        "Stop aux 10000 déchets",
+        "We stop at 12000 units",
+        "nonstop 36111",
+        "Please send. Stop by at 9",
+        "Stop-pub 75001",
+    ),
+    *("Bidding will stop at 12000.", "5 rue Stopin 36111 Lyon", "text: stop by our shop", "Send non-stop", "full stop"),
+]
+
+
+@pytest.mark.parametrize("text", MENTIONS_OF_THEIR_OWN)
+def test_a_mention_of_ones_own_is_noticed_however_it_is_written(text: str) -> None:
+    """C15: only the canonical mention counts as present, once and at the end."""
+    assert with_mention(text, MENTION).near_miss is not None
+
+
+@pytest.mark.parametrize("text", NO_MENTIONS)
+def test_what_only_says_stop_is_no_mention(text: str) -> None:
+    """C15: `Non-stop 10000 lots` goes out, with the mention after it."""
+    assert with_mention(text, MENTION) == Mentioned(f"{text} {MENTION}", added=True)
+
+
+def test_the_canonical_mention_alone_is_present() -> None:
+    """C15"""
+    assert with_mention(f"Soldes {MENTION}", MENTION) == Mentioned(f"Soldes {MENTION}", added=False)
+    assert with_mention("STOP au XXXXX", "STOP au XXXXX").near_miss is None
+    assert with_mention("Soldes BAJA: 30101", "BAJA al 30101").near_miss == "BAJA: 30101"
+
+
+# --- placeholders and slots ------------------------------------------------------------------------------------------
+
+SLOTS = [
+    *("{ville}", "{{ville}}", "{ prénom }", "{nom complet}", "%nom%", "%%x%%", "[[x]]", "${x}", "#{x}", "*|FNAME|*"),
+    *(
+        "[PRENOM]",
+        "[Prénom]",
+        "<nom>",
+        "<< nom >>",
+        "«Prénom»",
+        "[client_name]",
+        "[votre nom]",
+        "[insert name]",
+        "$prenom",
+    ),
+    *("Bonjour %s,", "##NOM##", "{0}", "[FIRST NAME]", "[Date]", "<%= name %>"),
+]
+NO_SLOTS = [
+    *(
+        "-50% de 100% coton",
+        "[Info] [PROMO] [RDV]",
+        "{} payload={}",
+        "prix {5€}",
+        ":-{ hé :-}",
+        "<3 <b> <sale>",
+        "«Time»",
+    ),
+    *(
+        "20%off%",
+        "$5 ou US$5",
+        "50%% et 20%%",
+        "#soldes #promo",
+        "a<b>c",
+        "[1/2]",
+        "[...]",
+        "(nom)",
+        "20%/30%",
+        "C# {:",
+    ),
+]
+
+
+@pytest.mark.parametrize("text", SLOTS)
+def test_what_looks_like_a_slot_of_any_tool_is_seen(text: str) -> None:
+    """C14"""
+    assert slots(f"Bonjour {text} à demain")
+
+
+@pytest.mark.parametrize("text", NO_SLOTS)
+def test_ordinary_signs_are_no_slots(text: str) -> None:
+    """C14"""
+    assert slots(f"Bonjour {text} à demain") == ()
+
+
+def test_a_vendors_own_placeholder_is_no_slot_but_one_in_two_pairs_of_braces_is() -> None:
+    assert slots("Bonjour {first_name}", ["{first_name}"]) == ()
+    assert slots("Bonjour {{first_name}}", ["{first_name}"]) == ("{{first_name}}",)
+
+
+@pytest.mark.parametrize(
+    ("text", "own", "unknown"),
+    [
+        ("Bonjour {first_name}", "%%name%%", ("{first_name}",)),
+        ("Bonjour %%name%%", "{first_name}", ("%%name%%",)),
+        ("Bonjour %%NAME%%", "{first_name}", ("%%NAME%%",)),
+        ("Bonjour { First_Name }", "{first_name}", ("{ First_Name }",)),
+        ("Bonjour {first_name}", "{first_name}", ()),
+        ("Bonjour {ville} 100%", "%%name%%", ()),
+    ],
+)
+def test_what_another_vendor_fills_in_is_unknown_here(text: str, own: str, unknown: tuple[str, ...]) -> None:
+    """C14"""
+    assert unknown_placeholders(text, [own], ["%%name%%", "{first_name}"]) == unknown
+
+
+# --- what nobody sees ------------------------------------------------------------------------------------------------
+
+
+def test_decomposed_letters_are_composed_and_cost_one_part() -> None:
+    """C16: the same look, one SMS instead of two."""
+    typed = unicodedata.normalize("NFD", "é" * 100)
+    assert measure(typed).segments > 2
+    assert measure(composed(f" {typed}\n")) == measure("é" * 100)
+    assert composed("e\u0301t\u0327") == "é\u0163"
+
+
+@given(phone_text)
+def test_composing_changes_nothing_that_people_see_and_twice_is_once(text: str) -> None:
+    assert composed(composed(text)) == composed(text)
+    assert unicodedata.normalize("NFD", composed(text)) == unicodedata.normalize("NFD", composed(text.strip()))
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("a\u200bb", ["zero width space"]),
+        ("a\u202eb\u202c", ["right-to-left override", "pop directional formatting"]),
+        ("a\u00adb", ["soft hyphen"]),
+        ("a\ufeff\u2066b", ["zero width no-break space", "left-to-right isolate"]),
+        ("a\ufe0fb", ["variation selector-16"]),
+        ("a\x07b", ["U+0007"]),
+        ("👨‍👩‍👧 ❤️ 1️⃣ 👍🏽 🏴󠁧󠁢󠁳󠁣󠁴󠁿", []),  # joints of one emoji
+        ("می‌خواهم", []),  # and of a word
+    ],
+)
+def test_what_nobody_sees_is_named_and_what_joins_emoji_and_letters_is_not(text: str, named: list[str]) -> None:
+    """C16: offered away, and never removed silently."""
+    assert [name_of(char) for char in invisible(text)] == named
+    assert (without_invisible(text) == text) == (not named)
+    assert composed(text) == text
+
+
+@given(st.text())
+def test_without_what_nobody_sees_there_is_nothing_more_of_it(text: str) -> None:
+    assert invisible(without_invisible(text)) == ()
+
+
+def test_an_offer_is_seen_behind_marks_that_nobody_sees_and_in_any_form() -> None:
+    assert looks_like_marketing("Grosse pro\u200bmo")
+    assert looks_like_marketing(unicodedata.normalize("NFD", "nos réductions"))
+
+
+# --- codes of emoji --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("Bravo :tada::wave:", (":tada:", ":wave:")),
+        ("word:wave:", (":wave:",)),
+        (":x: a:b:c", (":x:", ":b:")),
+        (":100: :+1: :-1: :8ball: :1234:", (":100:", ":+1:", ":-1:", ":8ball:", ":1234:")),
+        (":wave::skin-tone-3: :e-mail:", (":wave::skin-tone-3:", ":e-mail:")),
+        (":été: :flag-fr:", (":été:", ":flag-fr:")),
+        ("à 10:30:tada:", (":tada:",)),
+        ("10:30:45", ()),
+        ("de 9:30: rdv", ()),
+        ("Horaires:9h-12h:14h-18h", ()),
+        ("3:100:2 http://x:80/ ::: :-) ici:", ()),
+        (":NON: : x :", ()),
+    ],
+)
+def test_every_code_that_slack_can_insert_is_seen_and_no_time(text: str, names: tuple[str, ...]) -> None:
+    """C17"""
+    assert emoji_names(text) == names
+
+
+# --- Slack's tokens --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("raw", "meant"),
+    [
+        ("Call <tel:+33123456789|customer service>", "Call customer service (+33123456789)"),
+        ("<tel:+33123456789|+33 1 23 45 67 89>", "+33 1 23 45 67 89"),
+        ("<mailto:ana@b.example|Ana>", "Ana (ana@b.example)"),
+        ("<https://bell.example/a|Our offer>", "Our offer (https://bell.example/a)"),
+        ("<https://evil.example|https://bank.example>", "https://bank.example (https://evil.example)"),
+        ("<http://bell.example/|bell.example>", "bell.example"),
+        ("<mailto:a@b.example>", "a@b.example"),
+        ("<!here|everybody>", "@here (everybody)"),
+        ("<!date^1800000000^{date}|15 January>", "15 January"),
+    ],
+)
+def test_a_label_that_differs_from_its_address_stays_beside_it(raw: str, meant: str) -> None:
+    """C22"""
+    assert decode_slack(raw) == meant
+    assert nameless(raw) == ()
+
+
+@pytest.mark.parametrize("raw", ["<@U0ANA>", "<@U0ANA|>", "<#C1>", "<!subteam^S1>", "<!date^1^{date}>"])
+def test_a_name_that_slack_does_not_tell_is_asked_for(raw: str) -> None:
+    """C22"""
+    assert nameless(f"Hi {raw}")
+
+
+words = st.text(st.characters(exclude_characters="<>|&^", exclude_categories=("C", "Z")), min_size=1, max_size=12)
+addresses = st.sampled_from(["https://", "http://", "mailto:", "tel:", "@", "#", "!subteam^", "!"])
+
+
+@given(addresses, words, st.none() | words)
+def test_what_people_see_of_a_token_is_in_the_text_or_is_asked_for(kind: str, target: str, label: str | None) -> None:
+    """C22"""
+    raw = f"<{kind}{target}>" if label is None else f"<{kind}{target}|{label}>"
+    told, lost = decode_slack(raw), nameless(raw)
+    address = target if not kind.startswith(("@", "#", "!")) else ""
+    assert lost or (label or target).lstrip("@#") in told
+    assert lost or address.rstrip("/").casefold() in told.casefold() or _digits(address) == _digits(told)
+
+
+def _digits(text: str) -> str:
+    return "".join(char for char in text if char.isalnum() or char == "+")
+
+
+@pytest.mark.parametrize(
+    ("raw", "inert", "calling"),
+    [
+        (":coffee: *bold* &amp; &lt;b&gt;", ":coffee: *bold* &amp; &lt;b&gt;", ":coffee: *bold* &amp; &lt;b&gt;"),
+        ("<@U1|ana> <!here>", "@ana @here", "<@U1> <!here>"),
+        ("<!subteam^S1|@sales> <!channel>", "@sales @channel", "<!subteam^S1> <!channel>"),
+        ("<#C1|general> <https://b.example>", "<#C1> <https://b.example>", "<#C1> <https://b.example>"),
+        ("<https://evil.example|Bank>", "Bank (<https://evil.example>)", "Bank (<https://evil.example>)"),
+        ("<http://b.example|b.example>", "<http://b.example|b.example>", "<http://b.example|b.example>"),
+        (
+            "<mailto:a@b.example|Ana>",
+            "Ana (<mailto:a@b.example|a@b.example>)",
+            "Ana (<mailto:a@b.example|a@b.example>)",
+        ),
+        ("<!date^1^{date}|today>", "today", "today"),
+        ("< <!channel", "&lt; &lt;!channel", "&lt; &lt;!channel"),  # no token
+    ],
+)
+def test_a_reminders_text_lives_and_calls_only_where_it_is_asked_to(raw: str, inert: str, calling: str) -> None:
+    """C32"""
+    assert live(raw) == inert
+    assert live(raw, mentions=True) == calling
+
+
+@given(st.lists(st.sampled_from(["<@U1|a>", "<!here>", "<!everyone|x>", "<!subteam^S1>", "&lt;", "x", " ", "<", "|"])))
+def test_nothing_in_it_calls_anybody_unasked(pieces: list[str]) -> None:
+    """C32"""
+    assert not re.search(r"<[@!]", live("".join(pieces)))

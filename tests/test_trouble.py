@@ -14,11 +14,13 @@ from sqlalchemy import Connection
 
 from bot import store, tables
 from bot.app import Bot
-from bot.broadcast import SECOND, Sentence, State
+from bot.broadcast import SECOND, Sentence, State, now
+from bot.database import PATIENCE
 from providers.base import Accepted, Message, Staged
 from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.ground import StartBot, all_of, newest
+from tests.patience import nothing_more, until, within
 from tests.test_story import HERE, card, thread_text
 
 
@@ -26,12 +28,19 @@ async def ask(sandbox: Sandbox, line: str, user: str = "U0CLEO", channel: str = 
     return await sandbox.acting.command(user, channel, f"/broadcast {line}") or ""
 
 
-async def settled(bot: Bot, *states: State, timeout: float = 8.0) -> Any:
+async def settled(bot: Bot, *states: State) -> Any:
     """The newest broadcast, once it is in one of these states."""
-    async with asyncio.timeout(timeout):
-        while (row := await newest(bot)).state not in states:
-            await asyncio.sleep(0.03)
-        return row
+
+    async def reached() -> Any:
+        row = await newest(bot)
+        return row if row.state in states else None
+
+    return await until(reached)
+
+
+def brought(sandbox: Sandbox) -> list[str]:
+    """The events that the app has acknowledged, in order."""
+    return [payload["event"]["type"] for kind, payload in sandbox.delivery.heard if kind == "events_api"]
 
 
 async def approved(sandbox: Sandbox, line: str = "send clients marketing Soldes demain") -> Json:
@@ -118,9 +127,12 @@ async def test_what_is_typed_can_ping_nobody_and_forge_no_link(sandbox: Sandbox,
 
 async def test_audiences_are_shown_with_their_sizes_and_what_else_the_vendors_have(sandbox: Sandbox, bot: Bot) -> None:
     await bot.catalogue.refresh()
-    async with asyncio.timeout(10):
-        while "staff (Kaizala" not in (told := await ask(sandbox, "audiences")) or "12 people" not in told:
-            await asyncio.sleep(0.1)
+
+    async def told_in_full() -> str:
+        told = await ask(sandbox, "audiences")
+        return told if "staff (Kaizala" in told and "12 people" in told else ""
+
+    told = await until(told_in_full)
     assert "*clients* — clients (Encom, list 1) — 2 people" in told
     assert "*newsletter* — newsletter (Octopush, list newsletter)\n" in told
     assert "Also at Encom, and not set up here: Nobody (list 3)" in told
@@ -226,7 +238,8 @@ async def test_a_form_submitted_twice_makes_one_broadcast(sandbox: Sandbox, bot:
 
 
 async def test_a_form_from_a_stale_command_is_asked_for_again(sandbox: Sandbox, bot: Bot) -> None:
-    sandbox.faults.add("slash_commands", "delay", seconds=3.2)
+    sandbox.world.trigger_seconds = 0.2  # of Slack's three
+    sandbox.faults.add("slash_commands", "delay", seconds=0.3)
     assert "once more" in await ask(sandbox, "", user="U0DAN")
 
 
@@ -291,10 +304,14 @@ async def test_a_reaction_that_was_taken_back_does_not_approve_though_it_arrives
 ) -> None:
     await ask(sandbox, "send clients marketing Soldes")
     posted = await card(sandbox)
-    sandbox.faults.add("events_api", "delay", seconds=0.5)
+    over = asyncio.Event()
+    sandbox.faults.add("events_api", "delay", until=over)
     await sandbox.acting.react("U0ANA", HERE, posted["ts"], "white_check_mark")
     await sandbox.acting.unreact("U0ANA", HERE, posted["ts"], "white_check_mark")
-    await asyncio.sleep(1)
+    await sandbox.until(lambda: brought(sandbox) == ["reaction_removed"])
+    over.set()
+    await sandbox.until(lambda: brought(sandbox) == ["reaction_removed", "reaction_added"])
+    await nothing_more(bot)
     assert (await newest(bot)).state is State.PENDING
 
     await sandbox.acting.react("U0ANA", HERE, posted["ts"], "white_check_mark")
@@ -402,19 +419,21 @@ async def test_reject_asks_for_a_reason_and_the_thread_gets_it(sandbox: Sandbox,
 
 
 async def test_stop_in_the_undo_window_sends_nothing(sandbox: Sandbox, start_bot: StartBot) -> None:
-    bot = await start_bot(sandbox, approval__undo="3s")
+    lead = 0
+    bot = await start_bot(sandbox, lambda: now() + lead, approval__undo="60s")
     posted = await approved(sandbox)
     await sandbox.until(lambda: "broadcast.stop" in str(sandbox.acting.messages(HERE)[0]["blocks"]))
     await sandbox.acting.click("U0CLEO", HERE, posted["ts"], "broadcast.stop")
     assert (await newest(bot)).state is State.CANCELLED
-    await asyncio.sleep(3.5)
+    lead = 61 * SECOND
+    await nothing_more(bot)
     assert sandbox.vendors.ledger == []
 
 
 async def test_a_reaction_taken_back_in_the_undo_window_takes_the_approval_back(
     sandbox: Sandbox, start_bot: StartBot
 ) -> None:
-    bot = await start_bot(sandbox, approval__undo="3s")
+    bot = await start_bot(sandbox, approval__undo="60s")
     await ask(sandbox, "send clients marketing Soldes")
     posted = await card(sandbox)
     await sandbox.acting.react("U0ANA", HERE, posted["ts"], "white_check_mark")
@@ -442,11 +461,12 @@ async def test_cancel_by_command_stops_it_and_later_says_that_it_is_too_late(san
 
 
 async def test_nobody_approves_in_time_and_it_expires(sandbox: Sandbox, start_bot: StartBot) -> None:
-    bot = await start_bot(sandbox, approval__expires_after="200ms")
+    lead = 0
+    bot = await start_bot(sandbox, lambda: now() + lead, approval__expires_after="1h")
     await ask(sandbox, "send clients marketing Soldes")
-    await asyncio.sleep(0.3)
-    await bot.workflow.expire()
     posted = await card(sandbox)
+    lead = 3601 * SECOND
+    await bot.workflow.expire()
     assert (await newest(bot)).state is State.EXPIRED
     await sandbox.until(lambda: "Nobody approved it in time" in thread_text(sandbox, posted["ts"]))
 
@@ -475,7 +495,7 @@ async def test_an_answer_that_is_lost_is_unknown_and_never_sent_again(
     posted = await approved(sandbox)
     await settled(bot, State.UNKNOWN)
     await sandbox.until(lambda: "may have gone out" in thread_text(sandbox, posted["ts"]))
-    await asyncio.sleep(1.2)
+    await nothing_more(bot)
     assert (await newest(bot)).state is State.UNKNOWN
     assert len(sandbox.vendors.ledger) == (1 if LOST[fault].get("accept") else 0)
     assert len([seen for seen in sandbox.vendors.office.requests if seen.method == "POST"]) == 1
@@ -610,7 +630,7 @@ async def test_a_result_for_a_channel_that_is_gone_reaches_who_asked_and_who_app
     values = {"accepted_at": bot.clock() - 25 * 3600 * SECOND, "look_at": 1}
     await bot.database.write(lambda c: c.execute(tables.broadcasts.update().values(**values)))
     await settled(bot, State.DONE)
-    await sandbox.until(lambda: "Final report" in str(directly(sandbox, "U0ANA")), timeout=20)
+    await sandbox.until(lambda: "Final report" in str(directly(sandbox, "U0ANA")))
     told = [text for text in directly(sandbox, "U0CLEO") if f"About *{row.id}*" in text]
     assert ["accepted it" in told[-2], "Final report" in told[-1]] == [True, True], told
     assert len(told) == len(set(told))
@@ -653,9 +673,9 @@ async def test_a_dropped_connection_comes_back_and_nothing_is_done_twice(sandbox
     await ask(sandbox, "send clients marketing Soldes")
     posted = await card(sandbox)
     await sandbox.delivery.drop()
-    await sandbox.until(lambda: sandbox.delivery.sockets, timeout=25)
+    await sandbox.until(lambda: sandbox.delivery.sockets)
     await sandbox.acting.react("U0ANA", HERE, posted["ts"], "white_check_mark")
-    await settled(bot, State.SENT, timeout=15)
+    await settled(bot, State.SENT)
     assert len(sandbox.vendors.ledger) == 1
 
 
@@ -717,11 +737,193 @@ async def test_a_tick_that_breaks_is_tried_again_and_the_others_go_on(
 
 
 async def test_an_option_behind_the_text_is_kept_as_text_and_said_so(sandbox: Sandbox, bot: Bot) -> None:
-    answer = await ask(sandbox, "send clients marketing Soldes at=tomorrow", user="U0CLEO")
+    answer = await ask(sandbox, "send clients marketing Soldes at=tomorrow pour tous", user="U0CLEO")
     assert "waits in" in answer
     assert "Part of the text now: `at=`. Options come before the text." in answer
-    assert (await newest(bot)).typed == "Soldes at=tomorrow"
-    assert "Part of the text" in await ask(sandbox, 'remind "tomorrow 9:00" Standup answer=yes')
+    assert (await newest(bot)).typed == "Soldes at=tomorrow pour tous"
+    assert "Part of the text" in await ask(sandbox, 'remind "tomorrow 9:00" Standup answer=yes please')
+
+
+SLIP = 'Votre rdv est confirme at="demain 9h"'
+
+
+async def test_an_option_at_the_end_is_asked_about_and_its_draft_is_sent_as_it_is(sandbox: Sandbox, bot: Bot) -> None:
+    """C5"""
+    told = await ask(sandbox, f"send staff transactional {SLIP}", user="U0DAN")
+    assert '“at="demain 9h"” reads like the option `at=`, but here it is part of the text.' in told
+    assert "Nothing was sent. Open the draft to change it" in told
+    assert "Part of the text now" not in told
+    assert (await newest(bot)).state is State.DRAFT
+    draft = sandbox.acting.ephemerals("U0DAN")[-1]
+    assert "Votre rdv est confirme at=" in str(draft["blocks"])
+
+    await sandbox.acting.click("U0DAN", HERE, draft["ts"], "broadcast.edit")
+    form = sandbox.acting.views("U0DAN")[-1]
+    assert await sandbox.acting.submit("U0DAN", form["id"], filled("staff", SLIP, "transactional")) == {}
+    await settled(bot, State.SENT)
+    assert [sent.text for sent in sandbox.vendors.ledger] == [SLIP]
+    assert len(await all_of(bot)) == 1
+
+
+async def test_the_form_asks_under_the_text_and_takes_the_same_once_more(sandbox: Sandbox, bot: Bot) -> None:
+    """C5"""
+    form = await open_form(sandbox)
+    errors = await sandbox.acting.submit("U0DAN", form["id"], filled("staff", SLIP, "transactional"))
+    assert "reads like the option at=" in errors["text"]
+    assert errors["text"].endswith("Submit once more to send it as it is.")
+    errors = await sandbox.acting.submit("U0DAN", form["id"], filled("staff", "Bonjour {ville}", "transactional"))
+    assert "“{ville}” looks like a placeholder" in errors["text"]
+    assert await all_of(bot) == []
+
+    assert await sandbox.acting.submit("U0DAN", form["id"], filled("staff", SLIP, "transactional")) == {}
+    assert (await settled(bot, State.SENT)).typed == SLIP
+
+
+async def test_a_form_that_slack_brings_twice_is_asked_about_and_not_sent(sandbox: Sandbox, bot: Bot) -> None:
+    """C5"""
+    form = await open_form(sandbox)
+    sandbox.faults.add("interactive", "duplicate")
+    errors = await sandbox.acting.submit("U0DAN", form["id"], filled("staff", SLIP, "transactional"))
+    assert "Submit once more" in errors["text"]
+    assert await all_of(bot) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'every "day 9:00" clients marketing holidays=keep {SLIP}',
+        'remind "tomorrow 9:00" Stand-up until=2027-01-31',
+        f"template save promo clients {SLIP}",
+    ],
+)
+async def test_a_slip_in_what_is_kept_is_refused_with_the_fix(sandbox: Sandbox, bot: Bot, line: str) -> None:
+    """C5"""
+    assert "Write options before the text" in await ask(sandbox, line)
+    assert await all_of(bot) == []
+    assert "no templates yet" in await ask(sandbox, "template list")
+    assert "no reminders yet" in await ask(sandbox, "reminders")
+
+
+async def test_where_no_card_can_stand_either_both_are_told(sandbox: Sandbox, bot: Bot) -> None:
+    told = await ask(sandbox, f"send clients marketing {SLIP}", user="U0DAN", channel="C0QUIET")
+    assert "reads like the option" in told
+    assert "/invite @bellcrier" in told
+
+
+async def test_the_question_is_in_the_readers_language(sandbox: Sandbox, bot: Bot) -> None:
+    assert "ressemble à l’option `at=`" in await ask(sandbox, f"send clients marketing {SLIP}", user="U0FAY")
+    assert "parece la opción `at=`" in await ask(sandbox, f"send clients marketing {SLIP}", user="U0EVA")
+
+
+async def test_a_template_of_any_length_opens_and_goes_out_as_it_was_kept(sandbox: Sandbox, bot: Bot) -> None:
+    """C30"""
+    text = "Bonjour à toute l’équipe. " * 135 + "Merci"
+    assert "I kept" in await ask(sandbox, f"template save longue staff transactional {text}", user="U0DAN")
+    assert await sandbox.acting.command("U0DAN", HERE, "/broadcast template use longue") is None
+    form = sandbox.acting.views("U0DAN")[-1]
+    pieces = {b["block_id"]: b["element"].get("initial_value") for b in form["blocks"] if "text" in b["block_id"]}
+    assert list(pieces) == ["text", "text_rest"]
+    rest = {"text_rest": {"value": {"value": pieces["text_rest"]}}}
+    given = filled("staff", str(pieces["text"]), "transactional") | rest
+    assert await sandbox.acting.submit("U0DAN", form["id"], given) == {}
+    assert (await settled(bot, State.SENT)).text == text
+
+
+async def test_a_draft_longer_than_one_input_opens(sandbox: Sandbox, bot: Bot) -> None:
+    """C30"""
+    await ask(sandbox, "send staff " + "Bonjour. " * 389, user="U0DAN", channel="C0QUIET")
+    draft = sandbox.acting.ephemerals("U0DAN")[-1]
+    await sandbox.acting.click("U0DAN", "C0QUIET", draft["ts"], "broadcast.edit")
+    assert "text_rest" in str(sandbox.acting.views("U0DAN")[-1]["blocks"])
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (f"send clients campaign={'x' * 120} Hello", "holds 80 characters at most, and this has 120"),
+        (f"send newsletter sender={'x' * 41} Hello", "holds 40 characters at most, and this has 41"),
+        (f"template save promo campaign={'x' * 81} Hello", "holds 80 characters at most, and this has 81"),
+        (f"template save {'x' * 65} Hello", "holds 64 characters at most, and this has 65"),
+        (f'every "day 9:00" clients campaign={"x" * 81} Hello', "holds 80 characters at most, and this has 81"),
+    ],
+)
+async def test_a_name_is_as_long_on_every_road(sandbox: Sandbox, bot: Bot, line: str, told: str) -> None:
+    """C30"""
+    assert told in await ask(sandbox, line)
+    assert await all_of(bot) == []
+
+
+async def test_a_form_that_slack_does_not_take_is_no_slow_slack(sandbox: Sandbox, bot: Bot) -> None:
+    """C30: the reason that is told is the true one."""
+    sandbox.faults.add("views.open", "error", error="invalid_arguments")
+    assert "Something went wrong on my side" in await ask(sandbox, "")
+
+
+async def test_an_id_is_found_as_it_is_copied(sandbox: Sandbox, bot: Bot) -> None:
+    """C31"""
+    await ask(sandbox, "send clients marketing Soldes", user="U0DAN")
+    row = await newest(bot)
+    assert "Soldes" in await ask(sandbox, f"show *{row.id}*", user="U0DAN")
+    assert "is cancelled" in await ask(sandbox, f"cancel `{row.id}`", user="U0DAN")
+
+
+@pytest.mark.parametrize(
+    ("line", "near"),
+    [
+        ("clients clients marketing x", "send clients"),
+        ("envoyer clients Hello", "send"),
+        ("Enviar   clients Hello", "send"),
+        ("ayuda send", "help"),
+        ("annuler B1234567", "cancel"),
+    ],
+)
+async def test_an_unknown_verb_is_echoed_as_it_was_typed_and_its_subcommand_suggested(
+    sandbox: Sandbox, bot: Bot, line: str, near: str
+) -> None:
+    """C35"""
+    assert f"Did you mean `/broadcast {near}`?" in await ask(sandbox, line)
+    shown = sandbox.acting.ephemerals("U0CLEO")[-1]["blocks"]
+    assert shown[-1]["elements"][0]["elements"][0]["text"] == f"/broadcast {line}"
+
+
+@pytest.mark.parametrize("line", ["SEND", "cancel  ", "Template save"])
+async def test_usage_echoes_what_was_typed_too(sandbox: Sandbox, bot: Bot, line: str) -> None:
+    """C35"""
+    assert "Write it like this" in await ask(sandbox, line)
+    shown = sandbox.acting.ephemerals("U0CLEO")[-1]["blocks"]
+    assert shown[-1]["elements"][0]["elements"][0]["text"] == f"/broadcast {line.strip()}"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "Soldes demain STOP SMS 36111",
+            "a mention of its own, “STOP SMS 36111”. It must read exactly “STOP AU 36111”",
+        ),
+        ("Bonjour {first_name}", "no placeholder that Encom fills in. It knows: %%name%%"),
+        ("Répondez STOP", "a mention of its own"),
+    ],
+)
+async def test_what_this_vendor_would_send_as_it_is_is_refused_with_the_fix(
+    sandbox: Sandbox, bot: Bot, text: str, told: str
+) -> None:
+    """C14, C15"""
+    assert told in await ask(sandbox, f"send clients marketing {text}")
+    assert await all_of(bot) == []
+
+
+async def test_a_number_that_only_reads_like_a_mention_goes_out(sandbox: Sandbox, bot: Bot) -> None:
+    """C15"""
+    await ask(sandbox, "send clients marketing Non-stop 10000 lots")
+    assert (await newest(bot)).text == "Non-stop 10000 lots STOP AU 36111"
+
+
+async def test_the_address_behind_a_label_goes_out_with_it(sandbox: Sandbox, bot: Bot) -> None:
+    """C22"""
+    sandbox.acting.escaped = lambda text: text.replace("SERVICE", "<tel:+33123456789|customer service>")  # type: ignore[method-assign]
+    await ask(sandbox, "send clients marketing Call SERVICE")
+    assert (await newest(bot)).typed == "Call customer service (+33123456789)"
 
 
 async def test_the_first_command_needs_no_word_of_slack_about_our_own_token(sandbox: Sandbox, bot: Bot) -> None:
@@ -731,15 +933,19 @@ async def test_the_first_command_needs_no_word_of_slack_about_our_own_token(sand
 
 
 async def test_a_form_that_slack_is_slow_to_open_is_told_in_a_sentence(
-    sandbox: Sandbox, bot: Bot, caplog: pytest.LogCaptureFixture
+    sandbox: Sandbox, start_bot: StartBot, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sandbox.faults.add("views.open", "delay", seconds=2.5)
+    await start_bot(sandbox, patience=PATIENCE)
+    sandbox.faults.add("views.open", "delay", seconds=5)
     assert await ask(sandbox, "") == "Slack took too long to open the form. Type `/broadcast` once more."
     assert "something unexpected" not in caplog.text
 
 
-async def test_nothing_on_the_way_to_an_answer_stops_the_loop(sandbox: Sandbox, bot: Bot, tmp_path: Path) -> None:
+async def test_nothing_on_the_way_to_an_answer_stops_the_loop(
+    sandbox: Sandbox, start_bot: StartBot, tmp_path: Path
+) -> None:
     """The database is locked, the vendor stalls, Slack is slow: people are answered in time, and all else goes on."""
+    await start_bot(sandbox, patience=PATIENCE)
     sandbox.vendors.faults.add("encom.release", "stall", seconds=3)
     await approved(sandbox, "send clients marketing First")
     await sandbox.until(lambda: [r for r in sandbox.vendors.office.requests if r.method == "POST"])
@@ -755,16 +961,14 @@ async def test_nothing_on_the_way_to_an_answer_stops_the_loop(sandbox: Sandbox, 
     lock = sqlite3.connect(tmp_path / "bell.db", isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")
     asyncio.get_running_loop().call_later(1.5, lock.execute, "ROLLBACK")
-    asked = time.monotonic()
-    answers = await asyncio.gather(
-        *(ask(sandbox, f"send clients marketing {word}", user="U0DAN") for word in ("Second", "Third")),
-        ask(sandbox, "list", user="U0BEN"),
-    )
-    took = time.monotonic() - asked
+    async with within(3, at_least=1.4) as machine:
+        answers = await asyncio.gather(
+            *(ask(sandbox, f"send clients marketing {word}", user="U0DAN") for word in ("Second", "Third")),
+            ask(sandbox, "list", user="U0BEN"),
+        )
     beating.cancel()
     lock.close()
     assert "waits in" in answers[0]
     assert "waits in" in answers[1]
     assert "The latest broadcasts" in answers[2]
-    assert 1.4 < took < 3
-    assert max(after - before for before, after in itertools.pairwise(beats)) < 1
+    assert max(after - before for before, after in itertools.pairwise(beats)) < 1 * machine.slower

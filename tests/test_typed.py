@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.options import EVERYWHERE, OPTIONS, slipped
 from bot.slack.recurring import EVERY, REMIND
-from bot.slack.typed import EVERYWHERE, OPTIONS, Typed, quoted, read_options, read_send
+from bot.slack.typed import Typed, id_of, nearest_verb, quoted, read_options, read_send
 from bot.words import words_for
 from providers.base import Purpose
 
@@ -144,3 +147,133 @@ def test_no_known_option_ever_begins_a_text_without_a_complaint(pieces: list[str
         assert parts.complaints or not begins
         assert parts.options.keys() <= set(names)
         assert all(parts.options.values())
+
+
+# --- options that slipped into the text ------------------------------------------------------------------------------
+
+NOW = datetime(2026, 11, 30, 9, tzinfo=UTC)
+SLIPS = {
+    'Votre rdv est confirme at="demain 9h"': "at",
+    "Soldes at=demain 9h": "at",
+    "Soldes --at demain 9h": "at",
+    "Soldes at : demain 9h": "at",
+    "Soldes quand=demain 9h": "at",
+    "Soldes AT=“demain 9h”.": "at",
+    "Soldes at=«\u00a0demain 9h\u00a0» !": "at",
+    "Soldes (at=demain 9h)": "at",
+    "Soldes —at demain 9h": "at",
+    "Soldes -at=9h 🙂": "at",
+    "Soldes\nheure = 9h": "at",
+    "Soldes at=lundi": "at",  # refused for want of an hour, so it was meant as a time
+    "Soldes cuando=mañana a las 9": "at",
+    "Soldes att='demain 9h'": "at",
+    "Soldes send-at=9:00": "at",
+    "Soldes quand : demain 9h": "at",
+    "Soldes sender=Bell": "sender",
+    'Soldes expéditeur="Ma Boutique"': "sender",
+    "Soldes sender=Ma Boutique": "sender",
+    "Soldes campagne=noël": "campaign",
+    "Soldes until=2027-01-31": "until",
+    "Soldes holidays=keep": "holidays",
+    "Soldes covers=3": "covers",
+    "Soldes answer=oui": "answer",
+    "at=demain 9h Soldes": "at",
+    "--at demain 9h Soldes": "at",
+    "at : demain 9h Soldes": "at",
+    "“at=demain 9h” Soldes": "at",
+    "sender=Bell Soldes": "sender",
+}
+PROSE = [
+    *("Rdv at 9", "look at https://x?at=5", "https://bell.example/?a=1&sender=2", "time=money", "on se voit at=home"),
+    *(
+        "Date : demain 9h",
+        "Votre rdv. Heure : 9h",
+        "When: Friday 9:00, where: town hall",
+        "Message from: Bob",
+        "E = mc2",
+    ),
+    *(
+        "Soldes at=demain 9h pour tous",
+        "Open until: friday 18:00",
+        "Fête — date à retenir",
+        "rate=5%",
+        "promo=SOLDES20",
+    ),
+    *("Fin du stock -- Bell", "count=beaucoup", "", "at=", "Info: rdv demain 9h", "le code a=b"),
+]
+
+
+@pytest.mark.parametrize("text", SLIPS)
+def test_an_option_at_the_end_or_the_beginning_of_a_text_is_seen(text: str) -> None:
+    """C5"""
+    slip = slipped(text, zone="Europe/Paris", now=NOW)
+    assert slip is not None
+    assert slip.name == SLIPS[text]
+    assert slip.found.strip("“ ") in text
+
+
+@pytest.mark.parametrize("text", PROSE)
+def test_what_nobody_would_read_as_an_option_is_text(text: str) -> None:
+    """C5"""
+    assert slipped(text, zone="Europe/Paris", now=NOW) is None
+
+
+def test_all_options_that_stand_at_the_end_are_named_together() -> None:
+    slip = slipped('Soldes at="demain 9h" sender=Bell', zone="Europe/Paris", now=NOW)
+    assert slip is not None
+    assert slip.found == 'at="demain 9h" sender=Bell'
+
+
+@pytest.mark.parametrize("name", EVERYWHERE)
+def test_an_option_of_any_subcommand_is_seen_at_the_end(name: str) -> None:
+    """C5"""
+    value = {"at": "demain 9h", "until": "2027-01-31", "count": "3", "covers": "3"}.get(name, "yes")
+    assert slipped(f'Soldes {name}="{value}"', zone="Europe/Paris", now=NOW)
+
+
+# --- ids and verbs ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [
+        *("`B1234567`", "*B1234567*", "b1234567", "B1234567:", "(B1234567)", "_B1234567_", "“B1234567”,"),
+        *("`B1234567`’s", "#B1234567"),
+    ],
+)
+def test_an_id_is_found_as_it_is_copied_from_an_answer(copied: str) -> None:
+    """C31"""
+    assert id_of(copied) == "B1234567"
+
+
+@pytest.mark.parametrize("word", ["B2345", "<b>", "XB1234567", "B12345678", "clients", "*"])
+def test_what_is_no_id_stays_as_it_was_typed(word: str) -> None:
+    assert id_of(word) == word
+
+
+VERBS = (
+    *("send", "audiences", "list", "show", "cancel", "every", "remind", "schedules", "reminders", "stop", "pause"),
+    *("resume", "template", "help"),
+)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        *(("envoyer", "send"), ("enviar", "send"), ("Envía", "send"), ("envoyé", "send"), ("sned", "send")),
+        *(("annuler", "cancel"), ("cancelar", "cancel"), ("cancle", "cancel"), ("liste", "list"), ("lista", "list")),
+        *(("montrer", "show"), ("mostrar", "show"), ("aide", "help"), ("ayuda", "help"), ("rappeler", "remind")),
+        *(
+            ("recordar", "remind"),
+            ("rappels", "reminders"),
+            ("arrêter", "stop"),
+            ("detener", "stop"),
+            ("pausa", "pause"),
+        ),
+        *(("reprendre", "resume"), ("modèle", "template"), ("plantilla", "template"), ("cada", "every")),
+        ("zzzzzz", None),
+    ],
+)
+def test_a_verb_of_another_language_suggests_the_subcommand(typed: str, meant: str | None) -> None:
+    """C35"""
+    assert nearest_verb(typed, VERBS) == meant

@@ -21,6 +21,7 @@ from bot.app import Bot
 from bot.broadcast import SECOND, State
 from sandbox.server import Sandbox
 from tests.ground import StartBot, free_port, newest
+from tests.patience import nothing_more
 from tests.test_story import card, thread_text
 from tests.test_trouble import approved, settled
 
@@ -136,7 +137,7 @@ async def test_what_a_vendors_trouble_becomes(sandbox: Sandbox, either: Bot, nam
     case = CASES[name]
     sandbox.vendors.faults.add(case.step, case.kind, **case.detail)
     posted = await approved(sandbox, f"send {AUDIENCES[case.step.split('.')[0]]} marketing Soldes demain")
-    row = await settled(either, *{State.UNKNOWN, State.FAILED, State.SENT}, timeout=12)
+    row = await settled(either, *{State.UNKNOWN, State.FAILED, State.SENT})
     assert row.state is case.state
     await sandbox.until(lambda: case.told in thread_text(sandbox, posted["ts"]))
     assert len(sandbox.vendors.ledger) == case.rang
@@ -145,7 +146,7 @@ async def test_what_a_vendors_trouble_becomes(sandbox: Sandbox, either: Bot, nam
     if case.state is not State.SENT:  # and it stays so: nothing is tried again behind the scenes
         asked = releases(sandbox)
         either.dispatcher.wake()
-        await asyncio.sleep(0.7)
+        await nothing_more(either)
         assert (await newest(either)).state is case.state
         assert releases(sandbox) == asked
         assert len(sandbox.vendors.ledger) == case.rang
@@ -167,7 +168,7 @@ async def test_refused_connections_are_tried_again_and_then_failed(
     nowhere = f"http://127.0.0.1:{free_port()}"
     bot = await start_bot(sandbox, database_url=database_url, secret_key=KEY, accounts__encom__base_url=nowhere)
     posted = await approved(sandbox)
-    await settled(bot, State.FAILED, timeout=15)
+    await settled(bot, State.FAILED)
     await sandbox.until(lambda: "could not be reached" in thread_text(sandbox, posted["ts"]))
     assert (await newest(bot)).tries == 2
     assert sandbox.vendors.ledger == []
@@ -368,7 +369,7 @@ async def test_a_flood_of_news_is_told_in_few_words(sandbox: Sandbox, either: Bo
     news = [{"message_id": row.ids[0], "number": f"+336001{n:05}", "status": "SENT"} for n in range(200)]
     assert set(await asyncio.gather(*(tell(url, **one) for one in news))) == {200}
     await sandbox.until(lambda: "Deliveries:" in thread_text(sandbox, posted["ts"]))
-    await asyncio.sleep(1.5)
+    await nothing_more(either)
     assert thread_text(sandbox, posted["ts"]).count("Deliveries:") <= 2
 
 

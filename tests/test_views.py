@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.broadcast import TRANSITIONS, Action, Broadcast, Hold, Phase, Sentence, State, allowed, moment
+from bot.broadcast import TRANSITIONS, Action, Broadcast, Complaint, Hold, Phase, Sentence, State, allowed, moment
 from bot.hours import HoldUntil, Refuse, Verdict
 from bot.slack import views
 from bot.slack.views import Showing
@@ -173,3 +173,109 @@ def test_a_size_that_cannot_be_read_is_one_that_the_vendor_does_not_say(
     shown = views.card(row(state=state, size=UNREADABLE, bound=bound), showing(), words)
     assert str(UNREADABLE) not in repr(shown)
     assert shown == views.card(row(state=state, size=None, bound=unsaid), showing(), words)
+
+
+# --- what the card says of a text ------------------------------------------------------------------------------------
+
+
+def notes(text: str, **changes: Any) -> list[str]:
+    """The small lines under the text of a card."""
+    post = views.card(row(text=text, typed=text, **changes), showing(), EN)
+    check_blocks(post.blocks)
+    return [element["text"] for block in post.blocks if block["type"] == "context" for element in block["elements"]]
+
+
+def test_codes_of_emoji_are_shown_as_they_are_written_with_both_ways_out() -> None:
+    """C17: in backticks, or Slack would show the emoji itself."""
+    (told,) = [line for line in notes("Bravo :tada::wave: :x:") if "Phones" in line]
+    assert "`:tada:`, `:wave:`, `:x:`" in told
+    assert told.endswith("Put the emoji itself, or take it out.")
+    assert not any("Phones" in line for line in notes("Rdv 10:30:45"))
+
+
+@pytest.mark.parametrize("kind", [AudienceKind.LIST, AudienceKind.GROUP])
+def test_what_nobody_sees_is_named_with_what_the_text_costs_without_it(kind: AudienceKind) -> None:
+    """C16: also in a chat, where nothing else speaks of characters."""
+    (told,) = [line for line in notes("Bonjour\u200b \u202eà tous", kind=kind) if "Invisible" in line]
+    assert "zero width space, right-to-left override" in told
+    cost = "14 characters" if kind is AudienceKind.GROUP else "≈ 1 SMS per recipient (GSM-7, 14/160)"
+    assert told.endswith(f"Without them: {cost}")
+    assert not any("Invisible" in line for line in notes("Bravo 👨‍👩‍👧 ❤️", kind=kind))
+
+
+def test_no_character_is_left_out_of_the_count_where_not_all_are_named() -> None:
+    (told,) = [line for line in notes("ąčęėįšųū") if "Unicode because" in line]
+    assert told.endswith("(latin small letter i with ogonek) … (+3)")
+
+
+# --- one form for every text -----------------------------------------------------------------------------------------
+
+
+def returned(view: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """The form as it comes back when nobody changes anything in it; Slack takes space off the ends of an input."""
+    values: dict[str, Any] = {}
+    for block in view["blocks"]:
+        element = block["element"]
+        value = element.get("initial_value")
+        filled = {"selected_option": element.get("initial_option"), "value": value.strip() if value else None}
+        values[block["block_id"]] = {"value": filled}
+    return {**view, "state": {"values": values | changes}}
+
+
+def form_of(**values: Any) -> dict[str, Any]:
+    view = views.compose(views.Form([("clients", "clients")], "C1", "B234679", {"audience": "clients", **values}), EN)
+    check_view(view)
+    return view
+
+
+LONG_TEXTS = {
+    "at the limit": "a" * 3000,
+    "one more": "a" * 3001,
+    "words": "Votre commande est prête. " * 160 + "Merci",
+    "lines": "à demain\n\n" * 500 + "!",
+    "emoji": "🔥" * 4000,
+    "families": "👨‍👩‍👧‍👦" * 900,
+    "accents apart": "e\u0301" * 3000,
+    "spaces": "a" + " " * 4000 + "b",
+    "a template of before": "Soldes demain, " * 1000 + "fin",
+}
+
+
+@pytest.mark.parametrize("case", LONG_TEXTS)
+def test_a_text_of_any_length_opens_in_the_form_and_comes_back_as_it_was(case: str) -> None:
+    """C30: cut over several inputs, joined exactly."""
+    if case == "spaces":  # nothing holds them together at the end of an input
+        form_of(text=LONG_TEXTS[case])
+        return
+    text, view = LONG_TEXTS[case], form_of(text=LONG_TEXTS[case])
+    names = [block["block_id"] for block in view["blocks"] if block["block_id"].startswith("text")]
+    assert names[:3] == ["text", "text_rest", "text_rest2"][: len(names)]
+    assert (len(names) == 1) == (case == "at the limit")
+    assert views.read_compose(returned(view)).text == text
+
+
+def test_more_than_ten_inputs_are_joined_in_their_order() -> None:
+    text = "".join(f"{number:06}" for number in range(6000))
+    assert views.read_compose(returned(form_of(text=text))).text == text
+
+
+def test_a_block_that_had_to_be_refilled_is_joined_too() -> None:
+    values = {
+        "text:2": {"value": {"value": "a"}},
+        "text_rest:2": {"value": {"value": "b"}},
+        "text_restx": {"value": {}},
+    }
+    assert views.read_compose({"state": {"values": values}}).text == "ab"
+
+
+def test_a_name_that_was_kept_when_it_might_be_longer_opens_whole() -> None:
+    """C30: it is complained of when it comes back."""
+    campaign, sender = "Noël " * 40 + "2026", "🔥" * 100
+    back = views.read_compose(returned(form_of(text="Hi", campaign=campaign, sender=sender)))
+    assert (back.campaign, back.sender) == (campaign, sender)
+
+
+def test_several_complaints_about_one_field_are_all_read() -> None:
+    told = [Complaint("text", Sentence("The text is empty. Write what people should read.")) for _ in range(2)]
+    view = {"blocks": [{"type": "input", "block_id": "text"}]}
+    assert views.field_errors(told, view, EN)["text"].count("The text is empty") == 2

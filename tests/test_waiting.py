@@ -45,7 +45,8 @@ from providers.base import DeliveryStatus, Purpose, Receipt
 from sandbox.server import Sandbox
 from sandbox.world import Channel, Json
 from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver
-from tests.ground import StartBot, newest
+from tests.ground import StartBot, in_order, newest
+from tests.patience import LONG, nothing_more, until
 from tests.test_story import HERE, card, thread_text
 from tests.test_trouble import approved, ask, filled, open_form, settled
 
@@ -97,7 +98,7 @@ class Waiting(Core):
         return [(str(Sentence.of(note["sentence"])), note["mention"]) for note in rows]
 
     async def posts(self) -> list[tuple[str, str]]:
-        rows = await self.database.read(lambda c: c.execute(tables.posts.select()).mappings().all())
+        rows = await self.database.read(lambda c: c.execute(in_order(tables.posts)).mappings().all())
         return [(post["place"], str(Sentence.of(post["sentence"]))) for post in rows]
 
     async def pass_time(self, until: int, *others: Database) -> list[tuple[int, str, str | None]]:
@@ -116,7 +117,7 @@ class Waiting(Core):
         return said
 
     async def all_told(self) -> list[tuple[str, str | None]]:
-        rows = await self.database.read(lambda c: c.execute(tables.notes.select()).mappings().all())
+        rows = await self.database.read(lambda c: c.execute(in_order(tables.notes)).mappings().all())
         return [(str(Sentence.of(note["sentence"])), note["mention"]) for note in rows]
 
 
@@ -716,7 +717,7 @@ async def test_what_waits_outlives_restarts_days_and_months(
 
     async def restarted(at: int) -> Waiting:
         core = make(**{"approval.expires_after": "7d"})
-        core.database = core.workflow.database = open_database(database_url)
+        core.database = core.workflow.database = open_database(database_url, LONG)
         opened.append(core.database)
         core.now = at
         for _ in range(2):
@@ -895,7 +896,7 @@ async def test_a_new_plan_has_a_new_card_and_the_old_one_is_a_line_with_a_link(s
     await sandbox.acting.react("U0ANA", HERE, old["ts"], "+1")
     await sandbox.acting.unreact("U0ANA", HERE, old["ts"], "+1")  # means the old version, and takes nothing back
     await sandbox.until(lambda: len(sandbox.acting.ephemerals("U0ANA")) > 0)
-    await asyncio.sleep(0.3)
+    await nothing_more(bot)
     assert (await newest(bot)).state is State.SCHEDULED
     assert len(sandbox.acting.messages(HERE)) == 2
     assert sandbox.vendors.ledger == []
@@ -907,7 +908,7 @@ async def test_an_old_card_becomes_a_link_when_slack_takes_it_again(sandbox: San
     form = await press(sandbox, "U0CLEO", old, "replan")
     sandbox.faults.add("chat.update", "429", times=2, retry_after=1)
     assert await sandbox.acting.submit("U0CLEO", form["id"], chosen(now() + DAY)) == {}
-    await sandbox.until(lambda: "was changed" in sandbox.acting.messages(HERE)[0]["text"], timeout=10)
+    await sandbox.until(lambda: "was changed" in sandbox.acting.messages(HERE)[0]["text"])
     assert len(sandbox.acting.messages(HERE)) == 2
 
 
@@ -1045,9 +1046,7 @@ async def test_the_workspace_sees_nothing_odd_of_a_row_that_a_newer_version_wrot
     await ask(sandbox, "send clients marketing Soldes")
     posted = await card(sandbox)
     strange = await newest(bot)
-    async with asyncio.timeout(5):
-        while await bot.database.read(lambda c: c.execute(tables.cards.select()).first()) is None:
-            await asyncio.sleep(0.02)
+    await until(lambda: bot.database.read(lambda c: c.execute(tables.cards.select()).first()))
     table, mine = tables.broadcasts, tables.broadcasts.c.id == strange.id
     values = {"state": "teleported", "shape": 2, "draw_at": 1, "voice_at": 1}
     await bot.database.write(lambda c: c.execute(table.update().where(mine).values(**values)))
@@ -1126,7 +1125,7 @@ async def test_a_post_outlives_a_busy_slack_and_a_place_that_is_gone_is_given_up
         await threads.paint()
         later += 301 * SECOND
     assert [message["text"] for message in sandbox.acting.messages(HERE)] == ["Choose a purpose."]
-    left = await bot.database.read(lambda c: c.execute(tables.posts.select()).mappings().all())
+    left = await bot.database.read(lambda c: c.execute(in_order(tables.posts)).mappings().all())
     assert {row["key"]: (row["tries"], row["post_at"], bool(row["ts"])) for row in left} == {
         "gone": (1, None, False),  # it named nobody who could be told instead
         "here": (0, None, True),
@@ -1185,7 +1184,7 @@ async def test_what_lapses_asks_those_who_may_approve_by_now(make_core: MakeCore
     await now.run(now.dispatcher("a"))
     lapsed = await now.row(row.id)
     assert (lapsed.state, lapsed.approvers) == (State.PENDING, ("U0BEN",))
-    notes = await now.database.read(lambda c: c.execute(tables.notes.select()).mappings().all())
+    notes = await now.database.read(lambda c: c.execute(in_order(tables.notes)).mappings().all())
     assert "U0BEN" in notes[-1]["mention"].split()
 
 

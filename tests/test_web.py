@@ -23,6 +23,7 @@ from bot.broadcast import SECOND, State
 from bot.web import CALLBACK_BODY, SLACK_BODY, parse_slack
 from sandbox.server import Sandbox
 from tests.ground import StartBot, all_of, free_port, newest
+from tests.patience import LONG, nothing_more, within
 from tests.test_story import card, thread_text
 from tests.test_trouble import approved, ask, settled
 
@@ -237,16 +238,13 @@ async def test_commands_are_answered_in_time_beside_a_flood_of_callbacks(
         return count
 
     floods = [asyncio.create_task(flood()) for _ in range(50)]
-    slowest = 0.0
     for number in range(10):
-        began = time.monotonic()
-        await ask(sandbox, f"send clients marketing Soldes {number}", user="U0DAN")
-        slowest = max(slowest, time.monotonic() - began)
+        async with within(3):
+            await ask(sandbox, f"send clients marketing Soldes {number}", user="U0DAN")
     done.set()
     assert sum(await asyncio.gather(*floods)) > 100
-    assert slowest < 3
     posted = await card(sandbox)
-    await asyncio.sleep(2)
+    await nothing_more(bot)
     assert thread_text(sandbox, posted["ts"]).count("Deliveries:") <= 2
 
 
@@ -277,7 +275,7 @@ async def test_a_callback_a_thousand_times_is_one_piece_of_news(
     for _ in range(10):
         assert set(await asyncio.gather(*(call_back(web, sent, body) for _ in range(100)))) == {200}
     await sandbox.until(lambda: re.search("Deliveries: .*sent 1$", thread_text(sandbox, posted["ts"])))
-    await asyncio.sleep(1.5)
+    await nothing_more(bot)
     assert thread_text(sandbox, posted["ts"]).count("Deliveries:") == 1
     assert (await newest(bot)).counts["sent"] == 1
 
@@ -341,7 +339,7 @@ async def test_health_says_whether_it_can_work(sandbox: Sandbox, bot: Bot, web: 
         assert (alive.status, ready.status) == (200, 200)
     sandbox.faults.add("apps.connections.open", "error", times=50, error="internal_error")
     await sandbox.delivery.drop()
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(LONG):
         while True:
             async with web.get(f"{base}/readyz") as ready:
                 if ready.status == 503:

@@ -16,6 +16,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
 from bot.app import Bot  # the whole bot, so that every table below is the one in use
+from bot.broadcast import COUNTED
 from bot.reminders import AWAY
 from bot.slack import boards, views
 from bot.slack.commands import Commands
@@ -94,7 +95,8 @@ def in_tables() -> Iterator[str]:
     yield from views.BADGES.values()
     yield from views.HOLDS.values()
     yield from views.PURPOSES.values()
-    yield from views.STATUSES.values()
+    yield from views.KINDS.values()
+    yield from COUNTED
     yield from views.DEEDS.values()
     yield from views.ACTORS.values()
     yield from (label for label, _ in views.BUTTONS.values())

@@ -28,9 +28,9 @@ from bot.broadcast import (
 from bot.policy import CannotTell, Person, must_be_member
 from bot.slack import views
 from bot.slack.answers import (
-    ANSWER_SECONDS,
     ELSEWHERE,
     Body,
+    answer_seconds,
     explain,
     form_audiences,
     in_time,
@@ -110,7 +110,8 @@ class Actions:
             telling = asyncio.create_task(told, name="tell a person")
             self._telling.add(telling)
             telling.add_done_callback(self._telling.discard)
-            await asyncio.wait({telling}, timeout=max(ANSWER_SECONDS - (time.monotonic() - began), 0.1))
+            left = answer_seconds(self.workflow.database.patience) - (time.monotonic() - began)
+            await asyncio.wait({telling}, timeout=max(left, 0.1))
         await ack()
 
     async def _press(
@@ -126,7 +127,7 @@ class Actions:
                 return None
             if workspace_of(body) != self.ours():
                 return respond(body, self.desk.settings.slack_api_url, views.lines([words(ELSEWHERE)]))
-            async with in_time():
+            async with in_time(self.workflow.database.patience):
                 person = await self.people.person(workspace_of(body), user, fresh=True)
                 words = words_for(person.locale)
                 must_be_member(person)
@@ -174,7 +175,7 @@ class Actions:
         # nobody else could approve it in the direct message that a draft came back in
         channel = row.channel if pressed.channel.startswith("D") else pressed.channel or row.channel
         values = views.filled(row, send_at=row.send_at)
-        form = views.Form(form_audiences(self.desk), channel, row.id, values)
+        form = views.Form(form_audiences(self.desk, pressed.words), channel, row.id, values)
         await pressed.client.views_open(trigger_id=pressed.trigger, view=views.compose(form, pressed.words))
 
     async def _ask_start(self, pressed: Pressed) -> None:
@@ -196,7 +197,10 @@ class Actions:
             raise TooLate(row)
         must_be_member(pressed.person)
         form = views.Form(
-            form_audiences(self.desk), pressed.channel or row.channel, values=views.filled(row), follows=row.id
+            form_audiences(self.desk, pressed.words),
+            pressed.channel or row.channel,
+            values=views.filled(row),
+            follows=row.id,
         )
         await pressed.client.views_open(trigger_id=pressed.trigger, view=views.compose(form, pressed.words))
 

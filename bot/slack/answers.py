@@ -14,8 +14,18 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from bot.broadcast import Broadcast, CardChanged, NotAccepted, NotAllowed, NotFound, NotUnderstood, State, TooLate
-from bot.database import Busy, OutOfOrder, Unsure
+from bot.broadcast import (
+    Broadcast,
+    CardChanged,
+    NotAccepted,
+    NotAllowed,
+    NotFound,
+    NotUnderstood,
+    Sentence,
+    State,
+    TooLate,
+)
+from bot.database import PATIENCE, Busy, OutOfOrder, Unsure
 from bot.hours import Allow, HoldUntil, Policy
 from bot.policy import CannotTell, DeadToken, Person, mentions
 from bot.reminders import Moved
@@ -29,19 +39,20 @@ log = structlog.get_logger(__name__)
 
 Body = Mapping[str, Any]
 
-ANSWER_SECONDS = 2.6  # of Slack's three
+ANSWER_SECONDS = 2.6  # of Slack's three, with the patience that a database usually has
 ELSEWHERE = "This bot belongs to another workspace."
 
 
 @dataclass(frozen=True)
 class Typing:
-    """A command as it came: who typed what, where, and the words to answer in."""
+    """A command as it came: who typed what, where, and the words to answer in. `line`: all of it, as it was typed."""
 
     person: Person
     channel: str
     text: str
     trigger: str
     words: Words
+    line: str = ""
 
 
 #: A subcommand: its usage, and what answers it.
@@ -56,10 +67,10 @@ def workspace_of(body: Body) -> str:
     return str(body.get("team_id") or team.get("id") or of_user or "")
 
 
-def form_audiences(desk: Desk) -> list[tuple[str, str]]:
+def form_audiences(desk: Desk, words: Words) -> list[tuple[str, str]]:
     """(name, label) of every audience, as the form offers them."""
     return [
-        (name, f"{name} ({desk.provider_of(audience).title}, {audience.kind} {audience.id})")
+        (name, f"{name} ({desk.provider_of(audience).title}, {words(views.KINDS[audience.kind])} {audience.id})")
         for name, audience in sorted(desk.settings.audiences.items())
     ]
 
@@ -89,8 +100,8 @@ def hours_told(desk: Desk, row: Broadcast, words: Words) -> str | None:
 def submitted_post(submitted: Submitted, place: Place, person: Person, hours: str | None, words: Words) -> Post:
     """What happens next with something that was asked for; `hours`: what they do to its start."""
     row, fix = submitted.broadcast, submitted.fix or place.fix
-    if row.state is State.DRAFT and fix is not None:
-        return views.draft_kept(row, views.sentence(words, fix), words)
+    if row.state is State.DRAFT and (submitted.questions or fix is not None):
+        return views.draft_kept(row, "\n".join(_why_kept(submitted, fix, words)), words)
     where = f"<#{row.channel}>"
     if submitted.again:
         told = words("You asked for that already: it is *{id}*, in {where}.", id=row.id, where=where)
@@ -107,6 +118,14 @@ def submitted_post(submitted: Submitted, place: Place, person: Person, hours: st
     if hours is not None:
         told += f"\n✋ {hours}"
     return Post(told, [views.section(told)])
+
+
+def _why_kept(submitted: Submitted, fix: Sentence | None, words: Words) -> list[str]:
+    """What is asked before it goes, and why no card can stand where it was asked for."""
+    told = [views.sentence(words, question.sentence) for question in submitted.questions]
+    if told:
+        told.append(words("Nothing was sent. Open the draft to change it, or submit it as it stands."))
+    return told if fix is None else [*told, views.sentence(words, fix)]
 
 
 def with_late(post: Post, late: Sequence[str], words: Words) -> Post:
@@ -187,9 +206,14 @@ def too_late(row: Broadcast, words: Words) -> str:
     return words("*{id}* has moved on: {badge}. Please look at its card.", id=row.id, badge=badge)
 
 
-def in_time() -> asyncio.Timeout:
+def answer_seconds(patience: float) -> float:
+    """In how many seconds whoever asked is answered; `patience`: the database's."""
+    return ANSWER_SECONDS * patience / PATIENCE
+
+
+def in_time(patience: float) -> asyncio.Timeout:
     """Whoever asked is answered while Slack still listens: what takes longer raises TimeoutError."""
-    return asyncio.timeout(ANSWER_SECONDS)
+    return asyncio.timeout(answer_seconds(patience))
 
 
 async def respond(body: Body, api_url: str, post: views.Post) -> None:

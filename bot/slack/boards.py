@@ -9,10 +9,11 @@ from zoneinfo import ZoneInfo
 
 from babel.dates import format_date
 
+from bot import text as texts
 from bot.broadcast import Broadcast, Hold, State, moment
 from bot.policy import mentions
 from bot.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
-from bot.slack.views import Block, Post, context, lines, plain, quote, section, when
+from bot.slack.views import ANSWER, Block, Post, context, lines, plain, quote, section, when
 from bot.when import Closed, Occurrence, Recurrence
 from bot.words import Words
 
@@ -75,10 +76,23 @@ def reminder(turn: Turn, schedule: Schedule, digest: Digest | None, words: Words
     """What the channel is reminded of, whose reminder it is, and what can be done about it."""
     told = [section(part) for part in _digest(digest, words)] if digest else []
     if schedule.text:
-        told.insert(0, {"type": "section", "text": plain(f"🔔 {schedule.text}"[:3000])})
+        told.insert(0, _said(schedule))
     foot = [_origin(turn, schedule, words), *_standing(turn, words)]
-    text = schedule.text or words("The digest of this channel")
-    return Post(quote(f"🔔 {text}"), [*told, context(*foot), *_buttons(turn, schedule, words)])
+    text = _live(schedule) if schedule.text else quote(words("The digest of this channel"))
+    return Post(f"🔔 {text}", [*told, context(*foot), *_buttons(turn, schedule, words)])
+
+
+def _said(schedule: Schedule) -> Block:
+    """What the channel is told, as its owner wrote it. One from before Slack's own writing was kept knows no markup."""
+    if schedule.options.get("markup"):  # verbatim: else Slack looks for names to call in what are words
+        text = {"type": "mrkdwn", "text": f"🔔 {_live(schedule)}"[:3000], "verbatim": True}
+        return {"type": "section", "text": text}
+    return {"type": "section", "text": plain(f"🔔 {schedule.text}"[:3000])}
+
+
+def _live(schedule: Schedule) -> str:
+    markup = schedule.options.get("markup")
+    return texts.live(str(markup), mentions=bool(schedule.options.get("mentions"))) if markup else quote(schedule.text)
 
 
 def _origin(turn: Turn, schedule: Schedule, words: Words) -> str:
@@ -195,7 +209,20 @@ def asked(schedule: Schedule, upcoming: Sequence[Occurrence], words: Words, hour
     if covers > 1:
         told.append(words("One approval is for {covers} of them, as long as nothing changes.", covers=covers))
     told.append(words("`/broadcast stop {id}` ends it, `/broadcast pause {id}` holds it.", id=schedule.id))
-    return lines(told)
+    return _with_its_look(lines(told), schedule, words)
+
+
+def _with_its_look(answer: Post, schedule: Schedule, words: Words) -> Post:
+    """A reminder as it will look, so that a mention that calls nobody, or somebody, is seen before it comes."""
+    if schedule.kind is not Kind.REMINDER or not schedule.text:
+        return answer
+    told = words("It will look like this:")
+    if texts.calls(str(schedule.options.get("markup") or "")):
+        told = words("It notifies the people and groups named in it. It will look like this:")
+        if not schedule.options.get("mentions"):
+            told = words("It notifies nobody named in it; `mentions=yes` before the text does. It will look like this:")
+    said = f"{answer.text}\n{told}\n🔔 {_live(schedule)}"
+    return Post(said[:ANSWER], [*answer.blocks, section(told), _said(schedule)])
 
 
 def still_on_its_way(row: Broadcast, words: Words) -> str:

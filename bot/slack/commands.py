@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import structlog
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot import store
+from bot import checks, store
 from bot import text as texts
 from bot.broadcast import (
     SECOND,
@@ -42,7 +43,7 @@ from bot.slack.answers import (
     with_late,
     workspace_of,
 )
-from bot.slack.people import UNREACHABLE, People
+from bot.slack.people import UNREACHABLE, People, is_late
 from bot.slack.recurring import Recurring
 from bot.slack.views import Post
 from bot.store import Vote
@@ -55,6 +56,7 @@ log = structlog.get_logger(__name__)
 
 ShowingOf = Callable[[Broadcast, list[Vote]], views.Showing]
 LISTED = 10
+LONGEST_NAME = 64  # characters of a template's name
 
 
 class Commands:
@@ -95,18 +97,18 @@ class Commands:
 
     async def _answer(self, body: Body, client: AsyncWebClient) -> Post | None:
         words, raw = words_for(None), str(body.get("text") or "")
-        shown = f"{body.get('command', '/broadcast')} {raw}"
+        shown = texts.decode_slack(f"{body.get('command', '/broadcast')} {raw}")
         try:
             if workspace_of(body) != self.ours():
-                return views.complaint([words(ELSEWHERE)], texts.decode_slack(shown), words)
-            async with in_time():
+                return views.complaint([words(ELSEWHERE)], shown, words)
+            async with in_time(self.workflow.database.patience):
                 person = await self.people.person(workspace_of(body), str(body["user_id"]))
                 words = words_for(person.locale)
-                asked = Typing(person, str(body["channel_id"]), raw, str(body.get("trigger_id") or ""), words)
+                asked = Typing(person, str(body["channel_id"]), raw, str(body.get("trigger_id") or ""), words, shown)
                 return await self._run(asked, client)
         except Exception as error:
             told = explain(error, words, self.desk.settings.admins)
-            return views.complaint(told, texts.decode_slack(shown), words)
+            return views.complaint(told, shown, words)
 
     async def _run(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         name, rest = typed.first_word(asked.text)
@@ -117,27 +119,29 @@ class Commands:
         entry = self.table.get(name.lower().lstrip("?") or "help")
         if entry is None:
             return self._unknown(name, asked)
-        asked = Typing(asked.person, asked.channel, rest, asked.trigger, asked.words)
-        return await entry[1](asked, client)
+        return await entry[1](replace(asked, text=rest), client)
 
     def _unknown(self, name: str, asked: Typing) -> Post:
-        near = texts.nearest(name, self.table)
-        told = [asked.words("There is no `{name}`.", name=views.quote(name))]
+        audience = texts.decode_slack(name).lower()
+        near = f"send {audience}" if self.desk.audience(audience) else typed.nearest_verb(name, self.table)
+        told = [asked.words("There is no `{name}`.", name=views.quote(texts.decode_slack(name)))]
         if near:
             told.append(asked.words("Did you mean `/broadcast {near}`?", near=near))
         told.append(asked.words("`/broadcast help` shows what there is."))
-        return views.complaint([" ".join(told)], texts.decode_slack(f"/broadcast {name} {asked.text}"), asked.words)
+        return views.complaint([" ".join(told)], asked.line, asked.words)
 
     # --- subcommands -------------------------------------------------------------------------------------------------
 
     async def form(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Open the form."""
-        return await self._open(views.Form(form_audiences(self.desk), asked.channel), asked, client)
+        return await self._open(views.Form(form_audiences(self.desk, asked.words), asked.channel), asked, client)
 
     async def _open(self, form: views.Form, asked: Typing, client: AsyncWebClient) -> Post | None:
         try:
             await client.views_open(trigger_id=asked.trigger, view=views.compose(form, asked.words))
         except UNREACHABLE as error:
+            if not is_late(error):
+                raise
             log.info("the form did not open", error=type(error).__name__)
             return Post(asked.words("Slack took too long to open the form. Type `/broadcast` once more."))
         return None
@@ -148,8 +152,8 @@ class Commands:
         if not parts.audience:
             return self._usage("send", asked)
         send_at = self._start(parts, asked.person)
-        if parts.complaints:
-            raise NotAccepted(*parts.complaints)
+        if complaints := (*parts.complaints, *checks.lost_names(asked.text)):
+            raise NotAccepted(*complaints)
         request = BroadcastRequest(
             workspace=asked.person.workspace,
             requester=asked.person.id,
@@ -168,7 +172,8 @@ class Commands:
             request, key=key, person=asked.person, postable=place.postable, private=place.private
         )
         hours = hours_told(self.desk, submitted.broadcast, asked.words)
-        return with_late(submitted_post(submitted, place, asked.person, hours, asked.words), parts.late, asked.words)
+        answer = submitted_post(submitted, place, asked.person, hours, asked.words)
+        return answer if submitted.questions else with_late(answer, parts.late, asked.words)
 
     def _start(self, parts: typed.Typed, person: Person) -> int | None:
         if "at" not in parts.options:
@@ -185,7 +190,8 @@ class Commands:
 
     async def audiences(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Show whom you can write to."""
-        lines = [self._audience_line(name, label, asked.words) for name, label in form_audiences(self.desk)]
+        known = form_audiences(self.desk, asked.words)
+        lines = [self._audience_line(name, label, asked.words) for name, label in known]
         if not lines:
             lines = [asked.words("No audience is set up yet. Ask an admin to add `[audiences.NAME]`.")]
         for account, provider in sorted(self.desk.providers.items()):
@@ -201,7 +207,7 @@ class Commands:
         others = self.desk.catalogue.others(account)
         if others:
             shown = ", ".join(
-                f"{views.quote(found.name)} ({found.kind} {views.quote(found.id)})" for found in others[:20]
+                f"{views.quote(it.name)} ({words(views.KINDS[it.kind])} {views.quote(it.id)})" for it in others[:20]
             )
             more = f" … (+{len(others) - 20})" if len(others) > 20 else ""
             yield words("Also at {vendor}, and not set up here: {names}", vendor=title, names=shown + more)
@@ -228,9 +234,10 @@ class Commands:
 
     async def show(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Show one broadcast and who did what to it, or what comes again."""
-        id, _ = typed.first_word(asked.text)
-        if not id:
+        word, _ = typed.first_word(texts.decode_slack(asked.text))
+        if not word:
             return self._usage("show", asked)
+        id = typed.id_of(word)
         try:
             row = await self.workflow.find(asked.person.workspace, id)
         except NotUnderstood:
@@ -247,10 +254,10 @@ class Commands:
 
     async def cancel(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Stop a broadcast that has not left yet."""
-        id, reason = typed.first_word(texts.decode_slack(asked.text))
-        if not id:
+        word, reason = typed.first_word(texts.decode_slack(asked.text))
+        if not word:
             return self._usage("cancel", asked)
-        row = await self.workflow.find(asked.person.workspace, id)
+        row = await self.workflow.find(asked.person.workspace, typed.id_of(word))
         action = {State.HELD: Action.DROP, State.DRAFT: Action.DISCARD}.get(row.state, Action.CANCEL)
         ended = await self.workflow.act(
             row.workspace, row.id, action, person=asked.person, version=row.version, reason=reason.strip() or None
@@ -284,12 +291,15 @@ class Commands:
         """Keep a text under a name: `save <name> [audience] [purpose] <text>`, `use`, `list`, `delete <name>`."""
         verb, rest = typed.first_word(texts.decode_slack(asked.text))
         name, rest = typed.first_word(rest)
+        if len(name) > LONGEST_NAME:
+            template = "The name of a template holds {most} characters at most, and this has {count}. Shorten it."
+            raise NotAccepted(Complaint("template", Sentence(template, {"most": LONGEST_NAME, "count": len(name)})))
         deeds = {"save": self._save_template, "use": self._use_template, "delete": self._delete_template}
         if verb.lower() == "list":
             return await self._list_templates(asked)
         if verb.lower() not in deeds or not name:
             return self._usage("template", asked)
-        return await deeds[verb.lower()](asked, name.lower()[:64], rest, client)
+        return await deeds[verb.lower()](asked, name.lower(), rest, client)
 
     async def _save_template(self, asked: Typing, name: str, rest: str, client: AsyncWebClient) -> Post | None:
         first, after = typed.first_word(rest)
@@ -297,8 +307,8 @@ class Commands:
         parts = typed.read_send(f"x {after if audience else rest}", ("sender", "campaign"))
         if not parts.text:
             return self._usage("template", asked)
-        if parts.complaints:
-            raise NotAccepted(*parts.complaints)
+        if complaints := (*parts.complaints, *self._template_complaints(parts, asked)):
+            raise NotAccepted(*complaints)
         kept = store.Template(
             workspace=asked.person.workspace,
             name=name,
@@ -316,9 +326,15 @@ class Commands:
             raise NotAllowed("The template “{name}” is {who}'s: choose another name.", name=name, who=mentions([owner]))
         return Post(asked.words("I kept the template “{name}”. `/broadcast template use {name}` opens it.", name=name))
 
+    def _template_complaints(self, parts: typed.Typed, asked: Typing) -> Iterator[Complaint]:
+        """What is asked about in a text that is about to go is refused in one that is kept to go again and again."""
+        yield from checks.lost_names(asked.text)
+        yield from checks.name_complaints(parts.options.get("sender"), parts.options.get("campaign"))
+        yield from checks.option_questions(parts.text, zone=asked.person.zone, now=moment(self.clock()))
+
     async def _use_template(self, asked: Typing, name: str, rest: str, client: AsyncWebClient) -> Post | None:
         kept = await self._template(asked, name)
-        form = views.Form(form_audiences(self.desk), asked.channel, values=kept.values())
+        form = views.Form(form_audiences(self.desk, asked.words), asked.channel, values=kept.values())
         return await self._open(form, asked, client)
 
     async def _delete_template(self, asked: Typing, name: str, rest: str, client: AsyncWebClient) -> Post | None:
@@ -358,7 +374,7 @@ class Commands:
         return views.help_text(usages, asked.words)
 
     def _usage(self, name: str, asked: Typing) -> Post:
-        return views.usage(self.table[name][0], texts.decode_slack(f"/broadcast {name} {asked.text}"), asked.words)
+        return views.usage(self.table[name][0], asked.line, asked.words)
 
 
 async def permalink(client: AsyncWebClient, card: store.Card | None) -> str | None:

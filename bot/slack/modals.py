@@ -25,7 +25,7 @@ from bot.slack.answers import (
 )
 from bot.slack.people import People
 from bot.words import Words, words_for
-from bot.workflow import Desk, Workflow
+from bot.workflow import Desk, Sent, Workflow
 from providers.base import Purpose
 
 log = structlog.get_logger(__name__)
@@ -59,13 +59,14 @@ class Modals:
         try:
             if workspace_of(body) != self.ours():
                 return {_last_input(view): words(ELSEWHERE)}
-            async with in_time():
+            async with in_time(self.workflow.database.patience):
                 person = await self.people.person(workspace_of(body), str(body["user"]["id"]))
                 words = words_for(person.locale)
                 form = self.forms.get(str(view.get("callback_id")))
                 if form is None:
                     raise NotAccepted(Complaint("text", Sentence(UNKNOWN_FORM)))
-                await form(view, person, words, client)
+                # Slack writes what tells one submit of a form from the next beside the form
+                await form({**view, "trigger_id": body.get("trigger_id")}, person, words, client)
         except NotAccepted as error:
             return views.field_errors(error.complaints, view, words)
         except Exception as error:
@@ -78,7 +79,7 @@ class Modals:
         await ack()
 
     async def compose(self, view: View, person: Person, words: Words, client: AsyncWebClient) -> None:
-        """Submit what was composed. The form's own id makes a second submit of it harmless."""
+        """Submit what was composed. The form's own id makes a second submit harmless, or the yes to a question."""
         composed = views.read_compose(view)
         if composed.purpose not in list(Purpose):
             raise NotAccepted(Complaint("purpose", Sentence("Choose a purpose.")))
@@ -103,6 +104,7 @@ class Modals:
             private=place.private,
             draft=composed.draft,
             follows=composed.follows,
+            sent=Sent(str(view["id"]), str(view.get("trigger_id") or "")),
         )
         hours = hours_told(self.desk, submitted.broadcast, words)
         elsewhere = submitted.broadcast.channel != composed.channel

@@ -236,6 +236,20 @@ def _code(error: Exception) -> str | None:
     return error.response.get("error") if isinstance(error, SlackApiError) else None
 
 
+#: What Slack answers where the same, asked anew, may well work.
+PASSING = frozenset(
+    {
+        *("expired_trigger_id", "exchanged_trigger_id", "trigger_expired", "invalid_trigger_id", "trigger_exchanged"),
+        *("ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"),
+    }
+)
+
+
+def is_late(error: Exception) -> bool:
+    """Was Slack too slow, or we? Else something is wrong with what it was asked."""
+    return not isinstance(error, SlackApiError) or _code(error) in PASSING
+
+
 GONE = Sentence("Its channel is archived, or I am not in it any more.")
 INVITE = Place(
     False,

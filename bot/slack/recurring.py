@@ -6,13 +6,15 @@ import asyncio
 import re
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot import policy, store, timetable
+from bot import checks, policy, store, timetable
 from bot import text as texts
 from bot.broadcast import Clock, Complaint, Micros, NotAccepted, NotAllowed, NotFound, Sentence, moment
+from bot.options import NO, YES
 from bot.policy import Person
 from bot.reminders import Asked, Reminders
 from bot.schedule import Kind, Schedule, micros_of
@@ -29,9 +31,7 @@ DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 UNTIL = re.compile(r"^(?:until|till|jusqu['’](?:au|à)|hasta(?: el)?)\s+", re.IGNORECASE)
 MIDNIGHT, SKIPPED = "00:00", "01:00"  # where a day begins, and where one does whose midnight the clocks skip
 EVERY = ("sender", "campaign", "holidays", "until", "count", "covers")
-REMIND = ("holidays", "until", "count", "answer", "start", "template", "digest")
-YES = {"yes", "y", "on", "true", "oui", "o", "vrai", "sí", "si", "s", "verdadero", "1"}
-NO = {"no", "n", "off", "false", "non", "faux", "falso", "0"}
+REMIND = ("holidays", "until", "count", "answer", "start", "template", "digest", "mentions")
 MOST = {"count": 1000, "covers": 100}
 LONGEST = 2900  # characters of a reminder
 SHOWN = 3  # of the next turns, in the answer
@@ -59,8 +59,8 @@ class Recurring:
         parts = typed.read_send(rest, EVERY)
         if not when or not parts.audience:
             return self._usage("every", asked)
-        if parts.complaints:
-            raise NotAccepted(*parts.complaints)
+        if complaints := (*parts.complaints, *checks.lost_names(asked.text)):
+            raise NotAccepted(*complaints)
         options: dict[str, Any] = {
             "audience": parts.audience,
             "purpose": parts.purpose or Purpose.MARKETING,
@@ -76,22 +76,27 @@ class Recurring:
         """Remind a channel of something, once or again and again."""
         when, rest = typed.quoted(asked.text)
         channel, rest = _channel(rest, asked.channel)
-        parts = typed.read_options(texts.decode_slack(rest), REMIND)
+        parts = typed.read_options(rest, REMIND)
+        raw, parts = parts.text, _decoded(parts)
         if not when or not (parts.text or parts.options.get("digest")):
             return self._usage("remind", asked)
         if parts.complaints:
             raise NotAccepted(*parts.complaints)
         if parts.options and re.match(r"#\w", parts.text):
             raise NotAccepted(Complaint("channel", Sentence("The channel stands before the options and the text.")))
-        options = await self._reminder_options(parts, asked.person)
+        options = await self._reminder_options(parts, raw, asked.person)
         wanted = self._asked(Kind.REMINDER, texts.decode_slack(when), channel, parts, options, asked.person)
         return with_late(await self._add(wanted, asked), parts.late, asked.words)
 
-    async def _reminder_options(self, parts: typed.Typed, person: Person) -> dict[str, Any]:
-        if len(parts.text) > LONGEST:
-            values: dict[str, str | int | Sentence] = {"count": len(parts.text), "most": LONGEST}
+    async def _reminder_options(self, parts: typed.Typed, raw: str, person: Person) -> dict[str, Any]:
+        calling = _yes(parts.options, "mentions")
+        length = max(len(parts.text), len(texts.live(raw, mentions=calling)))
+        if length > LONGEST:
+            values: dict[str, str | int | Sentence] = {"count": length, "most": LONGEST}
             template = "A reminder holds {most} characters, and this has {count}."
             raise NotAccepted(Complaint("text", Sentence(template, values)))
+        if lost := [] if calling else list(checks.lost_names(raw, channels=False)):
+            raise NotAccepted(*lost)
         start, template_name = parts.options.get("start"), parts.options.get("template")
         if start and self.desk.audience(start.lower()) is None:
             template = "There is no audience “{name}”. There are: {known}."
@@ -100,7 +105,8 @@ class Recurring:
         if template_name:
             await self._template(person.workspace, template_name)
         options: dict[str, Any] = {name: _yes(parts.options, name) for name in ("answer", "digest")}
-        return options | {"start": start.lower() if start else None, "template": template_name}
+        options |= {"start": start.lower() if start else None, "template": template_name}
+        return options | {"markup": raw, **({"mentions": True} if calling else {})}
 
     async def _template(self, workspace: str, name: str) -> store.Template:
         found = await self.reminders.database.read(lambda c: store.find_template(c, workspace, name))
@@ -230,7 +236,8 @@ class Recurring:
 
     async def _named(self, asked: Typing) -> Schedule:
         """What the first word names. Raises NotAccepted."""
-        id, _ = typed.first_word(texts.decode_slack(asked.text))
+        word, _ = typed.first_word(texts.decode_slack(asked.text))
+        id = typed.id_of(word)
         try:
             return await self.reminders.find(asked.person.workspace, id)
         except NotFound:
@@ -241,7 +248,7 @@ class Recurring:
             raise NotAccepted(Complaint("id", Sentence(template, {"id": id[:40]}))) from None
 
     def _usage(self, name: str, asked: Typing) -> Post:
-        return views.usage(self.table[name][0], texts.decode_slack(f"/broadcast {name} {asked.text}"), asked.words)
+        return views.usage(self.table[name][0], asked.line, asked.words)
 
     # --- buttons -----------------------------------------------------------------------------------------------------
 
@@ -268,8 +275,14 @@ class Recurring:
         if schedule.options.get("template"):
             found = await self._template(person.workspace, str(schedule.options["template"]))
             values = found.values() | ({"audience": values["audience"]} if values["audience"] else {})
-        form = views.Form(form_audiences(self.desk), channel, values=values)
+        form = views.Form(form_audiences(self.desk, words_for(person.locale)), channel, values=values)
         await client.views_open(trigger_id=trigger, view=views.compose(form, words_for(person.locale)))
+
+
+def _decoded(parts: typed.Typed) -> typed.Typed:
+    """What was read as Slack wrote it, as people meant it."""
+    options = {name: texts.decode_slack(value) for name, value in parts.options.items()}
+    return replace(parts, text=texts.decode_slack(parts.text), options=options)
 
 
 def _channel(rest: str, here: str) -> tuple[str, str]:

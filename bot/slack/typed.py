@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import difflib
 import re
-import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from bot.broadcast import Complaint, Sentence
+from bot.options import DASHES, EVERYWHERE, MEANT, OPENING, OPTIONS, QUOTES, folded
 from providers.base import Purpose
 
-OPTIONS = ("at", "sender", "campaign")
-#: Every option that some subcommand takes: where another takes it, it is a slip and never the text.
-EVERYWHERE = (*OPTIONS, "holidays", "until", "count", "covers", "answer", "start", "template", "digest")
-MEANT = {
-    **dict.fromkeys(("when", "time", "date", "send_at", "quand", "heure", "cuando", "hora", "fecha"), "at"),
-    **dict.fromkeys(("from", "expediteur", "remitente"), "sender"),
-    **dict.fromkeys(("feries", "festivos"), "holidays"),
-}
 SURE, PERHAPS = 0.8, 0.6  # how near a slip is to an option of another subcommand, and to one of this one
-QUOTES = '"“”„‟«»″'
-OPENING = QUOTES + "'‘’‚‹`"
-DASHES = "—–"
-
+#: What people who speak French or Spanish call the subcommands.
+VERBS = {
+    **dict.fromkeys(
+        ("envoyer", "envoie", "envoi", "envoyez", "enviar", "envia", "envio", "mandar", "diffuser"), "send"
+    ),
+    **dict.fromkeys(("annuler", "annule", "annulez", "cancelar", "cancela", "anular", "anula", "supprimer"), "cancel"),
+    **dict.fromkeys(("liste", "lister", "lista", "listar", "envois", "envios"), "list"),
+    **dict.fromkeys(("montrer", "montre", "afficher", "affiche", "voir", "mostrar", "muestra", "ver"), "show"),
+    **dict.fromkeys(("aide", "aider", "ayuda", "ayudar"), "help"),
+    **dict.fromkeys(("rappeler", "rappelle", "rappel", "recordar", "recuerda", "recordatorio", "avisar"), "remind"),
+    **dict.fromkeys(("rappels", "recordatorios"), "reminders"),
+    **dict.fromkeys(("chaque", "tous", "toutes", "cada", "todos", "todas"), "every"),
+    **dict.fromkeys(("planifications", "recurrences", "programados", "programaciones", "calendario"), "schedules"),
+    **dict.fromkeys(("arreter", "arrete", "arret", "parar", "para", "detener", "terminer", "terminar"), "stop"),
+    **dict.fromkeys(("suspendre", "suspender", "pausar", "pausa"), "pause"),
+    **dict.fromkeys(("reprendre", "reprends", "reanudar", "reanuda", "continuer", "continuar"), "resume"),
+    **dict.fromkeys(("modele", "modeles", "gabarit", "plantilla", "plantillas"), "template"),
+    **dict.fromkeys(("destinataires", "listes", "audiencias", "destinatarios", "listas"), "audiences"),
+}
 PURPOSES = {
     **dict.fromkeys(("marketing", "publicite", "publicidad", "promotionnel", "promocional"), Purpose.MARKETING),
     **dict.fromkeys(
@@ -34,6 +41,7 @@ OPTION = re.compile(rf"(?:--|[{DASHES}])?(\w+)=(?:[{QUOTES}]\s*([^{QUOTES}]*)[{Q
 QUOTED = re.compile(rf"[{QUOTES}]([^{QUOTES}]*)[{QUOTES}]\s*")
 LIKE_OPTION = re.compile(rf"[{OPENING}]?(?:--|[{DASHES}])?(\w[\w-]*)\s*=")  # with quotes or spaces where none belong
 WORD = re.compile(r"(\S+)(?:\s+|$)")
+ID = re.compile(r"(?<![A-Za-z0-9])[Bb][A-Za-z0-9]{7}(?![A-Za-z0-9])")
 
 
 @dataclass(frozen=True)
@@ -54,6 +62,15 @@ def first_word(typed: str) -> tuple[str, str]:
     if match is None:
         return "", ""
     return match[1], typed.strip()[match.end() :]
+
+
+def id_of(word: str) -> str:
+    """The id that a word holds as people copy it out of an answer: `` `B1234567` ``, `*B1234567*`, `(b1234567):`.
+
+    A word that holds none stays as it is.
+    """
+    found = ID.search(word)
+    return found[0].upper() if found else word
 
 
 def quoted(typed: str) -> tuple[str, str]:
@@ -87,7 +104,7 @@ def _read(rest: str, names: Sequence[str], *, with_purpose: bool) -> Typed:
             rest = rest[option.end() :]
             continue
         word, after = first_word(rest)
-        if with_purpose and purpose is None and (read := PURPOSES.get(_plain(word))) is not None:
+        if with_purpose and purpose is None and (read := PURPOSES.get(folded(word))) is not None:
             purpose, rest = read, after
             continue
         if with_purpose and purpose is None:
@@ -101,19 +118,24 @@ def _late(text: str, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.lower() for name in found))
 
 
-def _plain(word: str) -> str:
-    folded = unicodedata.normalize("NFKD", word.lower())
-    return "".join(char for char in folded if not unicodedata.combining(char))
-
-
 def _near_miss(word: str) -> Iterator[Complaint]:
     """`markting` is asked about: as the first word of a text it would go out to everybody."""
-    near = difflib.get_close_matches(_plain(word), PURPOSES, n=1, cutoff=0.82)
+    near = difflib.get_close_matches(folded(word), PURPOSES, n=1, cutoff=0.82)
     if near:
         template = (
             "Did you mean “{near}” by “{word}”? Write it so, or put the purpose before a text that begins with it."
         )
         yield Complaint("purpose", Sentence(template, {"near": near[0], "word": word}))
+
+
+def nearest_verb(word: str, verbs: Collection[str]) -> str | None:
+    """The subcommand that was probably meant, in any of the three languages; None where nothing is near."""
+    plain = folded(word)
+    near = difflib.get_close_matches(plain, verbs, n=1, cutoff=PERHAPS)
+    other = VERBS.get(plain) or next((VERBS[name] for name in difflib.get_close_matches(plain, VERBS, 1, SURE)), None)
+    if other in verbs and not (near and difflib.SequenceMatcher(None, plain, near[0]).ratio() >= SURE):
+        return other
+    return near[0] if near else None
 
 
 def _wrong_option(
@@ -136,7 +158,7 @@ def _wrong_option(
 
 def _unknown_option(name: str, names: Sequence[str], *, slips: bool) -> Complaint | None:
     """`att=…` may be a slip, and `at=…` may stand where another subcommand than this takes it."""
-    meant = _meant(_plain(name).replace("-", "_"), names, slips=slips)
+    meant = _meant(folded(name).replace("-", "_"), names, slips=slips)
     if meant is None:
         return None
     if meant in names:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import accumulate
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,14 +23,16 @@ from bot.broadcast import (
     Sentence,
     State,
     allowed,
+    counts_told,
     fingerprint,
     moment,
 )
+from bot.checks import MOST
 from bot.hours import HoldUntil, Refuse, Verdict
 from bot.policy import mentions
 from bot.store import Note, Vote
 from bot.words import Words
-from providers.base import Purpose
+from providers.base import AudienceKind, Purpose
 from providers.reading import UNREADABLE
 
 Block = dict[str, Any]
@@ -39,6 +42,9 @@ MENTIONS = frozenset({"by", "who", "requester", "channel"})
 TEXT_PIECE = 2900  # characters of the message in one block; a block holds 3000
 FIELD = 1900
 ANSWER = 3000  # characters of an answer's plain text
+NAMED = 5  # characters that a line names
+MOST_CODES = 10  # codes of emoji that a line shows
+INPUT = 3000  # characters of one input of a form, as Slack counts them: in UTF-16
 
 BADGES: Mapping[State, str] = {
     State.DRAFT: "📝 Draft",
@@ -67,6 +73,7 @@ HOLDS: Mapping[Hold, str] = {
 #: States in which it has not started, so that the hours matter to its card.
 WAITING = frozenset({State.PENDING, State.SCHEDULED, State.HELD})
 
+KINDS = {AudienceKind.LIST: "list", AudienceKind.TAG: "tag", AudienceKind.GROUP: "group"}
 PURPOSES: Mapping[Purpose, str] = {Purpose.MARKETING: "Marketing", Purpose.TRANSACTIONAL: "Transactional"}
 
 #: What the audit calls its steps, as people read them.
@@ -109,15 +116,6 @@ ACTORS: Mapping[str, str] = {
     "dispatcher": "the dispatcher",
     "restore": "the restore",
     "slack": "Slack",
-}
-
-STATUSES = {
-    "accepted": "accepted",
-    "sent": "sent",
-    "delivered": "delivered",
-    "failed": "failed",
-    "blacklisted": "blacklisted",
-    "expired": "expired",
 }
 
 
@@ -269,11 +267,16 @@ def _head(broadcast: Broadcast, showing: Showing, words: Words) -> list[Block]:
 
 
 def _length(broadcast: Broadcast, words: Words) -> str:
-    size = texts.measure(broadcast.text)
+    return _cost(broadcast.text, broadcast, words)
+
+
+def _cost(text: str, broadcast: Broadcast, words: Words) -> str:
+    """What a text takes where this broadcast goes."""
+    size = texts.measure(text)
     encoding = "GSM-7" if size.encoding == "gsm7" else "Unicode"
     if broadcast.kind == "group":
-        return words("{count} characters", count=len(broadcast.text))
-    least = words("at least") if texts.placeholders(broadcast.text) else "≈"
+        return words("{count} characters", count=len(text))
+    least = words("at least") if texts.placeholders(text) else "≈"
     return words.count(
         "{least} {number} SMS per recipient ({encoding}, {units}/{room})",
         "{least} {number} SMS per recipient ({encoding}, {units}/{room})",
@@ -286,29 +289,7 @@ def _length(broadcast: Broadcast, words: Words) -> str:
 
 
 def _warnings(broadcast: Broadcast, showing: Showing, words: Words) -> list[str]:
-    found = []
-    offenders = texts.measure(broadcast.text).offenders
-    if offenders and broadcast.kind != "group":
-        named = ", ".join(texts.name_of(char) for char in offenders[:5])
-        found.append(words("⚠️ Unicode because of {characters}", characters=quote(named)))
-        better = texts.suggest(broadcast.text)
-        if better is not None:
-            template = "💡 Plain characters in their place would make {after} SMS instead of {before}"
-            found.append(words(template, after=better.after, before=better.before))
-    if broadcast.purpose is Purpose.TRANSACTIONAL and (offers := texts.looks_like_marketing(broadcast.text)):
-        found.append(
-            words("⚠️ Reads like an offer: {words}. Is it really transactional?", words=quote(", ".join(offers)))
-        )
-    if names := texts.emoji_names(broadcast.text):
-        found.append(words("⚠️ Phones will show {names} as it is written", names=quote(", ".join(names))))
-    if broadcast.unnamed and any("name" in field for field in texts.placeholders(broadcast.text)):
-        found.append(
-            words.count(
-                "⚠️ {number} of them has no name to fill in",
-                "⚠️ {number} of them have no name to fill in",
-                broadcast.unnamed,
-            )
-        )
+    found = [*_about_characters(broadcast, words), *_about_words(broadcast, words)]
     if broadcast.covers > 1:
         found.append(
             words(
@@ -322,6 +303,39 @@ def _warnings(broadcast: Broadcast, showing: Showing, words: Words) -> list[str]
     if showing.legacy:
         found.append(f"⚠️ {words(showing.legacy)}")
     return found
+
+
+def _about_characters(broadcast: Broadcast, words: Words) -> Iterator[str]:
+    offenders = texts.measure(broadcast.text).offenders
+    if offenders and broadcast.kind != "group":
+        yield words("⚠️ Unicode because of {characters}", characters=_named(offenders))
+        better = texts.suggest(broadcast.text)
+        if better is not None:
+            template = "💡 Plain characters in their place would make {after} SMS instead of {before}"
+            yield words(template, after=better.after, before=better.before)
+    if unseen := texts.invisible(broadcast.text):
+        cost = _cost(texts.without_invisible(broadcast.text), broadcast, words)
+        template = "⚠️ Invisible: {characters}. Without them: {cost}"
+        yield words(template, characters=_named(unseen), cost=cost)
+
+
+def _named(characters: Sequence[str]) -> str:
+    more = f" … (+{len(characters) - NAMED})" if len(characters) > NAMED else ""
+    return quote(", ".join(texts.name_of(char) for char in characters[:NAMED])) + more
+
+
+def _about_words(broadcast: Broadcast, words: Words) -> Iterator[str]:
+    if broadcast.purpose is Purpose.TRANSACTIONAL and (offers := texts.looks_like_marketing(broadcast.text)):
+        yield words("⚠️ Reads like an offer: {words}. Is it really transactional?", words=quote(", ".join(offers)))
+    if names := texts.emoji_names(broadcast.text):
+        template = "⚠️ Phones will show {names} as it is written. Put the emoji itself, or take it out."
+        yield words(template, names=", ".join(f"`{name}`" for name in names[:MOST_CODES]))
+    if broadcast.unnamed and any("name" in field for field in texts.placeholders(broadcast.text)):
+        yield words.count(
+            "⚠️ {number} of them has no name to fill in",
+            "⚠️ {number} of them have no name to fill in",
+            broadcast.unnamed,
+        )
 
 
 def _facts(broadcast: Broadcast, showing: Showing, words: Words) -> list[dict[str, str]]:
@@ -386,17 +400,10 @@ def _progress(broadcast: Broadcast, words: Words) -> list[Block]:
         more = f" … (+{len(broadcast.ids) - 20})" if len(broadcast.ids) > 20 else ""
         lines.append(words("*Ids*: {ids}", ids=shown + more))
     if broadcast.counts:
-        lines.append(words("*Deliveries*: {counts}", counts=quote(counts(broadcast.counts, words))))
+        lines.append(words("*Deliveries*: {counts}", counts=sentence(words, counts_told(broadcast.counts))))
     if broadcast.failure is not None:
         lines.append(sentence(words, broadcast.failure))
     return [section("\n".join(lines), f"progress:{broadcast.revision}")] if lines else []
-
-
-def counts(numbers: Mapping[str, int], words: Words) -> str:
-    """`delivered 18, failed 2` in the reader's language; a word that nobody knows stays the vendor's."""
-    return ", ".join(
-        f"{words(STATUSES[name]) if name in STATUSES else name} {n}" for name, n in sorted(numbers.items())
-    )
 
 
 def _next_step(broadcast: Broadcast, showing: Showing, words: Words) -> str:
@@ -592,6 +599,8 @@ def message(said: Sentence, mention: str | None, words: Words) -> Post:
 # --- forms -----------------------------------------------------------------------------------------------------------
 
 INPUTS = ("audience", "purpose", "text", "send_at", "sender", "campaign")
+REST = "text_rest"
+MORE_TEXT = re.compile(rf"({REST}([0-9]{{0,3}}))(?::|$)")
 
 
 @dataclass(frozen=True)
@@ -631,28 +640,16 @@ def compose(form: Form, words: Words) -> dict[str, Any]:
     if initial:
         audience["initial_option"] = initial
     purpose = next((option for option in purposes if option["value"] == form.values.get("purpose")), purposes[0])
-    written = {"type": "plain_text_input", "multiline": True, "min_length": 1, "max_length": 3000}
-    hint = words("For marketing the opt-out mention is added for you. A single SMS holds 160 plain characters.")
     start: dict[str, Any] = {"type": "datetimepicker"}
     if form.values.get("send_at"):
         start["initial_date_time"] = form.values["send_at"]
     blocks = [
         _input("audience", words("Audience"), audience),
         _input("purpose", words("Purpose"), {"type": "static_select", "options": purposes, "initial_option": purpose}),
-        _input("text", words("Text"), _filled(written, form.values.get("text")), hint=hint),
+        *_text_inputs(form.values.get("text") or "", words),
         _input("send_at", words("Start"), start, optional=True, hint=words("Empty: right after approval.")),
-        _input(
-            "sender",
-            words("Sender"),
-            _filled({"type": "plain_text_input", "max_length": 40}, form.values.get("sender")),
-            optional=True,
-        ),
-        _input(
-            "campaign",
-            words("Campaign"),
-            _filled({"type": "plain_text_input", "max_length": 80}, form.values.get("campaign")),
-            optional=True,
-        ),
+        _input("sender", words("Sender"), _named_input("sender", form.values), optional=True),
+        _input("campaign", words("Campaign"), _named_input("campaign", form.values), optional=True),
     ]
     return _modal(
         "broadcast_compose",
@@ -662,6 +659,43 @@ def compose(form: Form, words: Words) -> dict[str, Any]:
         {"channel": form.channel, "draft": form.draft, "follows": form.follows},
         words,
     )
+
+
+def _text_inputs(text: str, words: Words) -> list[Block]:
+    """One input, or as many as a long text takes: `text`, `text_rest`, `text_rest2` … `read_compose` joins them."""
+    written = {"type": "plain_text_input", "multiline": True, "max_length": INPUT}
+    hint = words("For marketing the opt-out mention is added for you. A single SMS holds 160 plain characters.")
+    first, *rest = _pieces(text)
+    inputs = [_input("text", words("Text"), _filled({**written, "min_length": 1}, first), hint=hint)]
+    for number, piece in enumerate(rest, start=1):
+        name = f"{REST}{number if number > 1 else ''}"
+        inputs.append(_input(name, words("Text, continued"), _filled(written, piece), optional=True))
+    return inputs
+
+
+def _pieces(text: str) -> list[str]:
+    """A text in pieces that an input takes, cut inside of words: spaces at an end of an input would be lost."""
+    pieces: list[str] = []
+    while len(text) > (most := _fitting(text)):
+        cut = most
+        while cut > most // 2 and (text[cut - 1].isspace() or text[cut].isspace() or not texts.may_part(text, cut)):
+            cut -= 1
+        pieces, text = [*pieces, text[:cut]], text[cut:]
+    return [*pieces, text]
+
+
+def _fitting(text: str) -> int:
+    """How many of its characters one input takes."""
+    if 2 * len(text) <= INPUT:
+        return len(text)
+    units = accumulate(2 if char > "\uffff" else 1 for char in text[: INPUT + 1])
+    return next((count for count, used in enumerate(units) if used > INPUT), len(text))
+
+
+def _named_input(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What was kept while it might be longer opens too, and is complained of when it comes back."""
+    value = (values.get(name) or "")[: INPUT // 2]
+    return _filled({"type": "plain_text_input", "max_length": max(MOST[name], 2 * len(value))}, value)
 
 
 def _modal(
@@ -707,7 +741,7 @@ def read_compose(view: Mapping[str, Any]) -> Composed:
     return Composed(
         audience=_chosen(values, "audience"),
         purpose=_chosen(values, "purpose"),
-        text=_value(values, "text").get("value") or "",
+        text="".join(_written(values)),
         send_at=int(start) * SECOND if start else None,
         sender=(_value(values, "sender").get("value") or "").strip() or None,
         campaign=(_value(values, "campaign").get("value") or "").strip() or None,
@@ -715,6 +749,14 @@ def read_compose(view: Mapping[str, Any]) -> Composed:
         draft=kept.get("draft"),
         follows=kept.get("follows"),
     )
+
+
+def _written(values: Mapping[str, Any]) -> Iterator[str]:
+    """The text, piece by piece. A block that had to be refilled is called `text:2`."""
+    yield _value(values, "text").get("value") or ""
+    rest = {match[1]: int(match[2] or 1) for match in map(MORE_TEXT.match, values) if match}
+    for name in sorted(rest, key=lambda name: rest[name]):
+        yield _value(values, name).get("value") or ""
 
 
 def filled(broadcast: Broadcast, *, send_at: Micros | None = None) -> dict[str, Any]:
@@ -759,10 +801,11 @@ def field_errors(complaints: Iterable[Complaint], view: Mapping[str, Any], words
         if block.get("type") == "input"
     }
     otherwise = places.get("text") or next(reversed(places.values()), "text")
-    return {
-        places.get(complaint.field, otherwise): unmarked(sentence(words, complaint.sentence))
-        for complaint in complaints
-    }
+    errors: dict[str, str] = {}
+    for complaint in complaints:
+        place, told = places.get(complaint.field, otherwise), unmarked(sentence(words, complaint.sentence))
+        errors[place] = f"{errors[place]} {told}" if place in errors else told
+    return errors
 
 
 def unmarked(markdown: str) -> str:

@@ -153,7 +153,7 @@ class Vendor(ABC):
             return Raw(fault.kind, seconds=seconds, body=str(detail.get("body", '{"store": "2')).encode())
         match fault.kind:
             case "slow":
-                await asyncio.sleep(seconds)
+                await fault.last(seconds)
                 return await handler(request)
             case "redirect":
                 return Response(status_code=int(detail.get("status", 302)), headers={"Location": detail["location"]})

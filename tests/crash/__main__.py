@@ -21,7 +21,7 @@ import click
 
 from tests.crash.matrix import DATABASES, Databases, Result, run_once
 from tests.crash.points import NAMED, POINTS, Point
-from tests.ground import postgres_server
+from tests.ground import TEMPORARY, postgres_server
 
 REPORT = Path(__file__).parent.parent.parent / "docs" / "reliability.md"
 MARKED = re.compile(r"(<!-- crash matrix:.*?-->\n).*?(<!-- end of the crash matrix -->)", re.DOTALL)
@@ -67,7 +67,8 @@ def read(results: Path | None) -> Iterator[Result]:
 
 async def play(wanted: list[Job], played: list[Result], jobs: int, results: Path | None) -> str:
     """Play these runs, some at a time; each result is appended to `played`, and to the file. The server's version."""
-    folder, began, waiting = Path(tempfile.mkdtemp(prefix="bellcrier-crash-")), time.monotonic(), iter(wanted)
+    folder = Path(tempfile.mkdtemp(prefix="bellcrier-crash-", dir=TEMPORARY))
+    began, waiting = time.monotonic(), iter(wanted)
     with postgres_server() as server:
         made = Databases(folder, server.get_uri())
         await made.prepare()

@@ -31,6 +31,7 @@ from bot.app import Bot
 from bot.hours import resolve_policies
 from bot.settings import parse
 from providers.base import Answer, Provider
+from tests.patience import LONG
 
 WRITTEN = "written in this transaction"
 TURN = {"insert occurrences", "insert broadcasts"}
@@ -169,7 +170,7 @@ async def serve(orders: Orders, pipe: Pipe) -> None:
     parent = parent_process()
     if parent is not None:
         asyncio.get_running_loop().add_reader(parent.sentinel, os._exit, 1)
-    bot = Bot(parse(dict(orders.settings)))
+    bot = Bot(parse(dict(orders.settings)), patience=LONG)
     if orders.point is not None:
         Trap(orders).set(bot)
     await bot.start("127.0.0.1", 0)

@@ -36,12 +36,13 @@ from sandbox.world import Json, SlackError
 from tests.crash import child
 from tests.crash.points import ENCOM, NAMED, OCTOPUSH, Phase, Point
 from tests.ground import raw_settings
+from tests.patience import LONG, SCALE
 
 HERE, WORKSPACE = "C0CAMPAIGNS", "T0BELL"
 DATABASES = ("sqlite", "postgresql")
 AUDIENCES = {ENCOM: "clients", OCTOPUSH: "newsletter"}
 WISHES = ("Sale A", "Sale B", "Sale C")
-PATIENCE = 150.0  # seconds for a whole run; on a quiet machine it takes two to eight
+PATIENCE = 150.0 * SCALE  # seconds for a whole run; on a quiet machine it takes two to eight
 AGAIN = 1.0  # seconds until somebody who sees no effect presses once more
 
 HELD = re.compile(r"Another campaign waits at Octopush: (\w+)")
@@ -146,7 +147,7 @@ class Databases:
             await self._with_schema(self._url(self.name))
 
     async def _with_schema(self, url: str) -> None:
-        database = open_database(url)
+        database = open_database(url, LONG)
         await database.write(upgrade)
         await database.close()
 
@@ -336,7 +337,7 @@ class Run:
             connection.execute(update(occurrences).where(occurrences.c.draw_at.is_not(None)).values(draw_at=1))
             return found
 
-        database = open_database(self.url)
+        database = open_database(self.url, LONG)
         self.releasing = await database.write(look)
         await database.close()
 
@@ -495,7 +496,7 @@ class Run:
     # --- the judge ---------------------------------------------------------------------------------------------------
 
     async def judge(self) -> None:
-        database = open_database(self.url)
+        database = open_database(self.url, LONG)
         try:
             await self._quiet(database)
             rows = await database.read(lambda c: store.latest(c, WORKSPACE, 100))
@@ -651,7 +652,7 @@ class Recurring(Run):
 
 async def store_in(url: str, work: Callable[[Connection], Any]) -> Any:
     """Do this in a transaction of its own, from outside."""
-    database = open_database(url)
+    database = open_database(url, LONG)
     try:
         return await database.write(work)
     finally:

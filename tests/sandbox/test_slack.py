@@ -12,6 +12,7 @@ import pytest
 from aiohttp import ClientSession, WSMsgType, web
 
 from sandbox.server import Sandbox
+from sandbox.world import TRIGGER_SECONDS
 from tests.ground import free_port
 
 HERE = "C0CAMPAIGNS"
@@ -147,12 +148,13 @@ async def test_only_its_own_messages_can_be_changed(sandbox: Sandbox, call: Call
 
 
 async def test_a_trigger_works_once_and_for_three_seconds(sandbox: Sandbox, call: Call) -> None:
+    sandbox.world.trigger_seconds = TRIGGER_SECONDS
     trigger = sandbox.world.new_trigger("U0CLEO")
     assert (await call("views.open", trigger_id=trigger, view=modal()))["ok"]
     assert (await call("views.open", trigger_id=trigger, view=modal()))["error"] == "exchanged_trigger_id"
     late = sandbox.world.new_trigger("U0CLEO")
     at, user = sandbox.world.triggers[late]
-    sandbox.world.triggers[late] = (at - 3.1, user)
+    sandbox.world.triggers[late] = (at - 3.01, user)
     assert (await call("views.open", trigger_id=late, view=modal()))["error"] == "expired_trigger_id"
 
 
@@ -211,9 +213,9 @@ async def listen(sandbox: Sandbox, http: ClientSession) -> Any:
 
 
 async def test_an_envelope_goes_to_one_socket_and_an_event_comes_again_until_it_is_acknowledged(
-    sandbox: Sandbox, http: ClientSession, call: Call, monkeypatch: pytest.MonkeyPatch
+    sandbox: Sandbox, http: ClientSession, call: Call
 ) -> None:
-    monkeypatch.setattr("sandbox.delivery.PATIENCE", 0.2)
+    sandbox.delivery.patience = 0.2
     one, two = await listen(sandbox, http), await listen(sandbox, http)
     heard: list[tuple[str, dict[str, Any]]] = []
 

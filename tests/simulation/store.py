@@ -12,7 +12,7 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.pool import StaticPool
 
 from bot import tables
-from bot.database import PATIENCE, Busy, Database, OutOfOrder, T, Unsure, Work
+from bot.database import OWN, Busy, Database, OutOfOrder, T, Unsure, Work
 
 if TYPE_CHECKING:
     from tests.simulation.process import Process
@@ -86,7 +86,7 @@ class View(Database):
     def exclusive(self) -> bool:
         return self._exclusive
 
-    async def write(self, work: Work[T], *, patience: float | None = PATIENCE) -> T:
+    async def write(self, work: Work[T], *, patience: float | None = OWN) -> T:
         name = named(work)
         await self.process.seam(f"before the commit of {name}")
         fault = self.process.store_fault()
@@ -98,7 +98,7 @@ class View(Database):
             raise Unsure
         return result
 
-    async def read(self, work: Work[T], *, patience: float | None = PATIENCE) -> T:
+    async def read(self, work: Work[T], *, patience: float | None = OWN) -> T:
         await self.process.seam("a read")
         return self.shared.transact(work)
 

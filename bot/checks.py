@@ -1,0 +1,136 @@
+"""What is wrong with the words of a request, and what is asked about them before they go. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from bot import text
+from bot.broadcast import Complaint, Sentence
+from bot.options import slipped
+from providers.base import Capabilities
+
+#: Characters that these hold on every road: command, form, template, draft.
+MOST = {"sender": 40, "campaign": 80}
+NAMED = 5  # placeholders in one sentence
+
+Values = dict[str, str | int | Sentence]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What holds for a text to one audience. `mention`: what it must end with; `opt_out`: what marketing there ends
+    with, whatever this is; `elsewhere`: the placeholders that any vendor knows."""
+
+    vendor: str
+    capabilities: Capabilities
+    mention: str | None = None
+    opt_out: str | None = None
+    elsewhere: frozenset[str] = frozenset()
+
+
+# --- what is wrong ---------------------------------------------------------------------------------------------------
+
+
+def final_text(typed: str, terms: Terms) -> tuple[str, list[Complaint]]:
+    """The text that people would read, in composed characters and with its mention; and why it cannot be sent."""
+    body, mention = text.composed(typed), terms.mention
+    mentioned = text.with_mention(body, mention) if mention and body else text.Mentioned(body, added=False)
+    if mentioned.near_miss is not None:
+        values: Values = {"found": mentioned.near_miss, "mention": mention or ""}
+        template = (
+            "The text has a mention of its own, “{found}”. It must read exactly “{mention}” and stand at the end. "
+            "Write it so, or leave it out: it is added for you."
+        )
+        return mentioned.text, [Complaint("text", Sentence(template, values))]
+    limits = terms.capabilities.text
+    problems = [*text.problems(body, limits), *text.problems(mentioned.text, limits)]
+    complaints = [Complaint("text", Sentence(problem.template, problem.values)) for problem in problems[:1]]
+    return mentioned.text, complaints or list(_placeholder_complaints(mentioned.text, terms))
+
+
+def _placeholder_complaints(final: str, terms: Terms) -> Iterator[Complaint]:
+    known = terms.capabilities.placeholders
+    unknown = text.unknown_placeholders(final, known, terms.elsewhere)
+    if unknown:
+        values: Values = {"name": _list(unknown), "vendor": terms.vendor, "allowed": ", ".join(known)}
+        template = "“{name}” is no placeholder that {vendor} fills in. It knows: {allowed}."
+        if not known:
+            template = "“{name}” is no placeholder that {vendor} fills in: it knows none. Write the words themselves."
+        yield Complaint("text", Sentence(template, values))
+
+
+def name_complaints(sender: str | None, campaign: str | None) -> Iterator[Complaint]:
+    """A sender or a campaign that is too long to be kept and to be shown in the form."""
+    for name, value in (("sender", sender), ("campaign", campaign)):
+        if value is not None and len(value) > MOST[name]:
+            template = "A sender ID holds {most} characters at most, and this has {count}. Shorten it."
+            if name == "campaign":
+                template = "The name of a campaign holds {most} characters at most, and this has {count}. Shorten it."
+            yield Complaint(name, Sentence(template, {"most": MOST[name], "count": len(value)}))
+
+
+def lost_names(raw: str, *, channels: bool = True) -> Iterator[Complaint]:
+    """Of whom Slack hands over the id alone the name would be lost. `channels`: channels too."""
+    found = [name for name in text.nameless(raw) if channels or not name.startswith("#")]
+    if found:
+        template = "Slack does not tell me the name behind {name}. Write the name itself, without @ or #."
+        yield Complaint("text", Sentence(template, {"name": _list(found)}))
+
+
+# --- what is asked about ---------------------------------------------------------------------------------------------
+
+
+def questions(typed: str, terms: Terms, *, zone: str, now: datetime) -> tuple[Complaint, ...]:
+    """What may be a slip and may be meant, a sentence each: it goes only when the person has read that."""
+    body = text.composed(typed)
+    own = body.removesuffix(terms.opt_out).rstrip() if terms.opt_out else body
+    return (*option_questions(own, zone=zone, now=now), *_slot_questions(body, own, terms), *_opt_outs(body, terms))
+
+
+def option_questions(body: str, *, zone: str, now: datetime) -> Iterator[Complaint]:
+    """An option at the end or the beginning of a text would go out as part of it."""
+    slip = slipped(body, zone=zone, now=now)
+    if slip is not None:
+        template = (
+            "“{found}” reads like the option `{name}=`, but here it is part of the text. "
+            "Write options before the text, or in their own fields of the form."
+        )
+        yield Complaint("text", Sentence(template, {"found": slip.found[:80], "name": slip.name}))
+
+
+def _slot_questions(body: str, own: str, terms: Terms) -> Iterator[Complaint]:
+    found = text.slots(body, terms.capabilities.placeholders)
+    if found:
+        values: Values = {"name": _list(found), "vendor": terms.vendor}
+        template = "“{name}” looks like a placeholder, but {vendor} sends it as it stands. Write the words themselves."
+        if known := terms.capabilities.placeholders:
+            values["allowed"] = ", ".join(known)
+            template = "“{name}” looks like a placeholder, but {vendor} sends it as it stands. It fills in: {allowed}."
+        yield Complaint("text", Sentence(template, values))
+    for code in terms.capabilities.replaces:
+        if code in own:
+            template = (
+                "{vendor} puts its short code for every “{code}”, not only in the mention. "
+                "Write something else in its place."
+            )
+            yield Complaint("text", Sentence(template, {"vendor": terms.vendor, "code": code}))
+
+
+def _opt_outs(body: str, terms: Terms) -> Iterator[Complaint]:
+    """A mention in a transactional text may make a vendor take it for marketing."""
+    if terms.mention or not terms.opt_out or not body:
+        return
+    mentioned = text.with_mention(body, terms.opt_out)
+    found = terms.opt_out if not mentioned.added else mentioned.near_miss
+    if found:
+        template = (
+            "“{found}” is an opt-out mention: with it a transactional text may be taken for marketing. "
+            "Leave it out, or ask for marketing."
+        )
+        yield Complaint("text", Sentence(template, {"found": found}))
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(list(names)[:NAMED])

@@ -1,0 +1,141 @@
+"""The options that commands take, by every name people have for them, and one that slipped into a text."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from bot.when import NotATime, parse_when
+
+OPTIONS = ("at", "sender", "campaign")
+#: Every option that some subcommand takes: where another takes it, it is a slip and never the text.
+EVERYWHERE = (*OPTIONS, "holidays", "until", "count", "covers", "answer", "start", "template", "digest", "mentions")
+MEANT = {
+    **dict.fromkeys(("when", "time", "date", "send_at", "quand", "heure", "cuando", "hora", "fecha"), "at"),
+    **dict.fromkeys(("from", "expediteur", "emetteur", "remitente", "emisor"), "sender"),
+    **dict.fromkeys(("campagne", "campana"), "campaign"),
+    **dict.fromkeys(("feries", "festivos"), "holidays"),
+}
+YES = {"yes", "y", "on", "true", "oui", "o", "vrai", "sí", "si", "s", "verdadero", "1"}
+NO = {"no", "n", "off", "false", "non", "faux", "falso", "0"}
+
+QUOTES = '"“”„‟″«»'
+OPENING = QUOTES + "'‘’‚‹`"
+DASHES = "—–"
+
+NEAR = 0.8  # how like an option's name another word is that was meant for it
+FURTHEST = 8  # words of a time
+TAIL = 240  # characters at the end of a text in which an option may begin
+LONGEST_NAME = 3  # words of a sender or a campaign that nobody put in quotes
+#: With a colon most of these words are a letter's own (`Date : demain`). These are asked about all the same, the others
+#: of them only where the text ends, since an invitation begins with them.
+WITH_COLON = frozenset({"at", "send_at", "sender", "campaign", "expediteur", "remitente"})
+ENDING_WITH_COLON = WITH_COLON | {"when", "quand", "cuando"}
+
+LIKE_OPTION = re.compile(
+    rf"(?:^|(?<=[\s(\[{OPENING}]))(?:(?:--?|[{DASHES}])?(?P<name>[^\W\d][\w-]*)\s*(?P<sign>[=:])\s*"
+    rf"|(?:--|[{DASHES}])(?P<dashed>[^\W\d][\w-]*)\s+)"
+)
+IN_QUOTES = re.compile(rf"[{OPENING}]\s*([^{QUOTES}]*?)\s*[{OPENING}](?!\w)")
+
+
+@dataclass(frozen=True)
+class Slip:
+    """What reads like an option and stands in a text: as it stands there, and the option that was probably meant."""
+
+    found: str
+    name: str
+
+
+def slipped(text: str, *, zone: str, now: datetime) -> Slip | None:
+    """The option, or the several, with which a text ends or begins, if its value reads as one: `… at="demain 9h"`.
+
+    In the middle of a text it is text, and so is what nobody would read as an option: `Rdv at 9`, `https://x?at=5`.
+    """
+    for match in LIKE_OPTION.finditer(text, max(0, len(text) - TAIL)):
+        if name := _ends_with(text, match, zone, now):
+            return Slip(text[_first(text, match.start(), zone, now) :].strip(), name)
+    first = LIKE_OPTION.match(text.lstrip(f"{OPENING}([ \n"))
+    if first and (name := _begins_with(first, zone, now)):
+        return Slip(" ".join(first.string.split()[:FURTHEST]), name)
+    return None
+
+
+def _first(text: str, start: int, zone: str, now: datetime) -> int:
+    """Where the first option begins of at most four that stand one after the other at the end."""
+    for _ in range(3):
+        before = text[:start].rstrip()
+        earlier = LIKE_OPTION.finditer(before, max(0, start - TAIL))
+        start = next((match.start() for match in earlier if _ends_with(before, match, zone, now)), start)
+    return start
+
+
+def _ends_with(text: str, match: re.Match[str], zone: str, now: datetime) -> str | None:
+    rest = text[match.end() :]
+    quoted = IN_QUOTES.match(rest)
+    if quoted and not re.search(r"\w", rest[quoted.end() :]):
+        value, several = quoted[1], True
+    else:
+        value, several = re.sub(r"\W+$", "", rest), match["sign"] == "="
+    return _meant(match, ENDING_WITH_COLON, [value], zone, now, several=several)
+
+
+def _begins_with(match: re.Match[str], zone: str, now: datetime) -> str | None:
+    rest = match.string[match.end() :]
+    if quoted := IN_QUOTES.match(rest):
+        return _meant(match, WITH_COLON, [quoted[1]], zone, now, several=True)
+    words = rest.split()[:FURTHEST]
+    values = [re.sub(r"\W+$", "", " ".join(words[:count])) for count in range(1, len(words) + 1)]
+    return _meant(match, WITH_COLON, values, zone, now, several=False)
+
+
+def _meant(
+    match: re.Match[str], with_colon: frozenset[str], values: list[str], zone: str, now: datetime, *, several: bool
+) -> str | None:
+    """The option that this is, if one of these values is a value of it. `several`: it may have several words."""
+    word = folded(match["name"] or match["dashed"]).replace("-", "_")
+    if match["sign"] == ":" and word not in with_colon:
+        return None
+    for name, sure in _names(word):
+        if any(_reads(name, value, zone, now, several=several and (sure or " " in value)) for value in values):
+            return name
+    return None
+
+
+def _names(word: str) -> Iterator[tuple[str, bool]]:
+    """The option of this name, or the one that is nearest to it, and whether that is sure."""
+    if word in EVERYWHERE or word in MEANT:
+        yield MEANT.get(word, word), True
+    elif near := difflib.get_close_matches(word, (*EVERYWHERE, *MEANT), n=1, cutoff=NEAR):
+        name = MEANT.get(near[0], near[0])
+        if name in ("at", "until"):  # of the others any word is a value
+            yield name, False
+
+
+def _reads(name: str, value: str, zone: str, now: datetime, *, several: bool) -> bool:
+    if name in ("at", "until"):
+        return _is_time(value, zone, now)
+    if name in ("count", "covers"):
+        return value.isdigit()
+    if name in ("answer", "digest", "mentions"):
+        return value.lower() in YES | NO
+    return 1 <= len(value.split()) <= (LONGEST_NAME if several else 1)
+
+
+def _is_time(value: str, zone: str, now: datetime) -> bool:
+    """A time, or one that is refused for a reason of its own, as `demain` is for want of an hour."""
+    try:
+        parse_when(value, zone=zone, now=now)
+    except NotATime as error:
+        return bool(value) and error.code != "not_understood"
+    return True
+
+
+def folded(word: str) -> str:
+    """Without case and accents."""
+    spread = unicodedata.normalize("NFKD", word.lower())
+    return "".join(char for char in spread if not unicodedata.combining(char))

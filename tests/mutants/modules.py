@@ -1,0 +1,88 @@
+"""Which tests are to notice a fault of which module: the quick ones first, since the first that fails is enough."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+NO_HOLES = Path(__file__).with_name("no_holes.txt")
+
+
+@dataclass(frozen=True)
+class Module:
+    """`steps`: what pytest is given, one after the other until a test fails; `within`: the functions and classes that
+    are meant, all if none is named."""
+
+    path: str
+    steps: tuple[str, ...]
+    within: frozenset[str] = frozenset()
+
+
+APPROVALS = frozenset(
+    {
+        "act", "_asked_before", "may", "withdraw", "pause_all", "_may_approve", "_may_reject", "_may_stop", "_may_deny",
+        "_must_be_approver", "_approve", "_as_large_as_it_is", "_expired", "_count_vote", "_schedule", "_hold_late",
+        "_withdraw", "_back", "_withdraw_late", "_uncover", "_take_back_covered", "_weigh_covered", "_covered", "_end",
+        "_end_cover", "_need_again", "_replan", "_revise", "_still_approvers", "_is_member", "still_approved",
+        "_look_again", "_weigh", "_waited_too_long", "_lapse", "_wait_for_slack", "_send_now", "_settle_unknown",
+        "_need", "_need_at", "_must_be_satisfiable",
+    }
+)  # fmt: skip
+DOORS = frozenset({"Guesses", "SlackDoor", "CallbackDoor", "parse_slack", "is_whole", "(module)"})
+CONTRACT = "tests/providers/test_contract.py"
+
+SMALL = "-k 'not postgresql'"  # where both databases are alike, one is enough
+
+MODULES = {
+    "text": Module(
+        "bot/text.py",
+        ("tests/test_text.py", "tests/providers/test_contract.py", "tests/test_trouble.py -k 'wrong or said'"),
+    ),
+    "hours": Module(
+        "bot/hours.py", ("tests/test_hours.py -k 'not every_minute'", "tests/test_hours.py -k every_minute")
+    ),
+    "policy": Module("bot/policy.py", ("tests/test_policy.py",)),
+    "approvals": Module(
+        "bot/workflow.py",
+        (
+            f"tests/test_core.py tests/test_approvals.py tests/test_absence.py {SMALL}",
+            f"tests/test_waiting.py tests/test_covers.py {SMALL}",
+            "tests/test_trouble.py",
+        ),
+        APPROVALS,
+    ),
+    "receipts": Module(
+        "bot/receipts.py",
+        (f"tests/test_receipts.py tests/test_core.py {SMALL}", f"tests/test_dispatch.py {SMALL}", "tests/test_web.py"),
+    ),
+    "dispatch": Module(
+        "bot/dispatch.py",
+        (
+            f"tests/test_core.py {SMALL}",
+            f"tests/test_dispatch.py tests/test_waiting.py {SMALL}",
+            "tests/test_simulation.py",
+        ),
+    ),
+    "web": Module("bot/web.py", ("tests/test_doors.py", "tests/test_web.py"), DOORS),
+    "when": Module("bot/when.py", ("tests/test_when.py", "tests/test_typed.py tests/test_recurring.py")),
+    "encom": Module("providers/encom.py", (f"tests/providers/test_encom.py {CONTRACT}",)),
+    "octopush": Module("providers/octopush.py", (f"tests/providers/test_octopush.py {CONTRACT}",)),
+    "kaizala": Module("providers/kaizala.py", (f"tests/providers/test_kaizala.py {CONTRACT}",)),
+    "http": Module("providers/http.py", (f"tests/test_http.py {CONTRACT}", "tests/providers")),
+}
+
+
+def commands(module: Module) -> list[list[str]]:
+    """What pytest is given, step by step, without the files that are not there."""
+    steps = (shlex.split(step) for step in module.steps)
+    return [[word for word in words if not word.endswith(".py") or (ROOT / word).exists()] for words in steps]
+
+
+def reasons() -> dict[tuple[str, str], str]:
+    """Faults that are none, as `module: where: change = reason`, a line each: by module and by where and change."""
+    lines = NO_HOLES.read_text(encoding="utf-8").splitlines() if NO_HOLES.exists() else []
+    found = (re.fullmatch(r"(\w+): (.+) = (.+)", line) for line in lines if not line.startswith("#"))
+    return {(match[1], match[2]): match[3] for match in found if match}

@@ -1,0 +1,111 @@
+"""How long tests wait, in one place. What must happen is waited for until it has happened, so a long wait costs a test
+that passes nothing; a machine that is slower still sets `BELLCRIER_PATIENCE=3`, and everything is three times as long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from bot.app import Bot
+from bot.scheduler import Bell
+
+SCALE = float(os.environ.get("BELLCRIER_PATIENCE", "1"))
+LONG = 90.0 * SCALE  # seconds until what must happen is given up, whoever waits for it
+
+
+async def until(happened: Callable[[], Any], timeout: float = LONG) -> Any:
+    """Wait until this is so, and return what it gave; it may be asked of a database. Raises TimeoutError."""
+    async with asyncio.timeout(timeout):
+        while not (found := await found if inspect.isawaitable(found := happened()) else found):
+            await asyncio.sleep(0.02)
+        return found
+
+
+async def nothing_more(bot: Bot, rounds: int = 2) -> None:
+    """Let each of the bot's quick ticks go round so often, from its beginning to its end: what was to come has come.
+
+    Seconds would say less: on a busy machine nothing at all may happen in two of them.
+    """
+    assert bot.scheduler is not None
+    bells = [bell for bell in bot.scheduler.bells if bell.seconds <= 5]
+    gone, works = Counter[str](), [(bell, bell.work) for bell in bells]
+    for bell, work in works:
+        bell.work = _counted(bell, work, gone)
+    try:
+        while min(gone[bell.name] for bell in bells) < rounds:
+            for bell in bells:
+                bell.rung.set()
+            await asyncio.sleep(0.02)
+    finally:
+        for bell, work in works:
+            bell.work = work
+
+
+async def quiet(seconds: float = 1.0) -> None:
+    """Give what must not happen the time to happen, where a process of its own shows nobody its ticks. Too short a
+    time hides a fault on a busy machine, and never invents one."""
+    await asyncio.sleep(seconds)
+
+
+def _counted(bell: Bell, work: Callable[[], Awaitable[None]], gone: Counter[str]) -> Callable[[], Awaitable[None]]:
+    async def counted() -> None:
+        try:
+            await work()
+        finally:
+            gone[bell.name] += 1
+
+    return counted
+
+
+# --- where the time itself is the subject ----------------------------------------------------------------------------
+
+
+class Machine:
+    """How much slower this machine is for us than if it were ours alone, while it is watched: what a moment of
+    computing took by the clock on the wall, against what it took of a processor."""
+
+    MOMENT, PAUSE = 0.002, 0.05  # seconds
+
+    def __init__(self) -> None:
+        self.over = threading.Event()
+        self.wall = self.used = self.MOMENT
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    @property
+    def slower(self) -> float:
+        return max(self.wall / self.used, 1.0)
+
+    def __enter__(self) -> Machine:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self.over.wait(self.PAUSE):
+            began, used = time.monotonic(), time.thread_time()
+            while time.thread_time() - used < self.MOMENT:
+                pass
+            self.wall += time.monotonic() - began
+            self.used += time.thread_time() - used
+
+
+@asynccontextmanager
+async def within(seconds: float, at_least: float = 0.0) -> AsyncIterator[Machine]:
+    """What is done in here takes no longer than this, and no less; on a machine that is busy with other things as much
+    longer as everything takes there."""
+    began = time.monotonic()
+    with Machine() as machine:
+        yield machine
+    took = time.monotonic() - began
+    assert at_least < took < seconds * machine.slower * SCALE, f"{took:.2f} s, {machine.slower:.1f} times slower"

@@ -1,0 +1,260 @@
+"""Who may ask, approve and stop, and how many must agree: worked out by hand, one line for each rule."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from bot.broadcast import Broadcast, NotAllowed, State
+from bot.policy import (
+    CannotTell,
+    Need,
+    Person,
+    Unknown,
+    approvers_today,
+    is_approver,
+    may_approve,
+    may_ask,
+    may_stop,
+    mentions,
+    must_be_member,
+    need_for,
+    people_in,
+)
+from bot.settings import ApprovalSettings, AudienceSettings
+from providers.base import AudienceKind, Purpose
+
+MARKETING, TRANSACTIONAL = Purpose.MARKETING, Purpose.TRANSACTIONAL
+GROUPS = {"S0BOSSES": frozenset({"U0ANA", "U0BEN"}), "S0CREW": frozenset({"U0CLEO"}), "S0EMPTY": frozenset[str]()}
+ONE = AudienceSettings.model_validate({"account": "encom", "kind": "list", "id": "1"})
+
+
+async def members(group: str) -> frozenset[str]:
+    if group not in GROUPS:
+        raise CannotTell(group)
+    return GROUPS[group]
+
+
+def person(id: str, *, member: bool = True) -> Person:
+    return Person("T0BELL", id, member=member)
+
+
+def broadcast(**changes: Any) -> Broadcast:
+    made = Broadcast(
+        workspace="T0BELL", id="B1", version=1, key="k", requester="U0CLEO", editor="U0CLEO", channel="C1",
+        account="encom",
+        provider="encom",
+        audience="clients", kind=AudienceKind.LIST, target="1", purpose=MARKETING, typed="Hi", text="Hi", digest="d",
+        state=State.PENDING, quorum=1, approvers=("S0BOSSES",), created_at=1, changed_at=1,
+    )  # fmt: skip
+    return dataclasses.replace(made, **changes)
+
+
+def approval(*rules: dict[str, Any], **changes: Any) -> ApprovalSettings:
+    return ApprovalSettings.model_validate({"approvers": ["S0BOSSES"], "quorum": 2, "rules": list(rules), **changes})
+
+
+def need(
+    given: ApprovalSettings,
+    purpose: Purpose = TRANSACTIONAL,
+    *,
+    audience: str = "clients",
+    account: str = "encom",
+    size: int | None = 10,
+    doubtful: bool = False,
+) -> Need:
+    return need_for(given, purpose=purpose, audience=audience, account=account, size=size, doubtful=doubtful)
+
+
+# --- how many must agree ---------------------------------------------------------------------------------------------
+
+
+def test_marketing_needs_the_general_number_and_a_transactional_text_nobody() -> None:
+    assert need(approval(), MARKETING) == Need(2, ("S0BOSSES",))
+    assert need(approval()) == Need(0, ("S0BOSSES",))
+
+
+def test_a_transactional_text_that_reads_like_an_offer_needs_one() -> None:
+    assert need(approval(), doubtful=True) == Need(1, ("S0BOSSES",))
+    assert need(approval(), MARKETING, doubtful=True) == Need(2, ("S0BOSSES",))
+    nobody = approval({"purpose": "transactional", "quorum": 0})
+    assert need(nobody, doubtful=True) == Need(1, ("S0BOSSES",))
+    three = approval({"purpose": "transactional", "quorum": 3})
+    assert need(three, doubtful=True) == Need(3, ("S0BOSSES",))
+
+
+def test_the_first_rule_that_matches_counts() -> None:
+    rules = ({"audience": "clients", "quorum": 3}, {"account": "encom", "quorum": 4}, {"quorum": 5})
+    assert need(approval(*rules)).quorum == 3
+    assert need(approval(*rules), audience="team").quorum == 4
+    assert need(approval(*rules), audience="team", account="octo").quorum == 5
+
+
+@pytest.mark.parametrize(
+    ("rule", "matches"),
+    [
+        ({}, True),
+        ({"purpose": "transactional"}, True),
+        ({"purpose": "marketing"}, False),
+        ({"audience": "clients"}, True),
+        ({"audience": "team"}, False),
+        ({"account": "encom"}, True),
+        ({"account": "octo"}, False),
+        ({"purpose": "transactional", "audience": "clients", "account": "encom", "larger_than": 9}, True),
+        ({"purpose": "transactional", "audience": "clients", "account": "octo", "larger_than": 9}, False),
+        ({"purpose": "transactional", "audience": "team", "account": "encom", "larger_than": 9}, False),
+        ({"purpose": "marketing", "audience": "clients", "account": "encom", "larger_than": 9}, False),
+    ],
+)
+def test_a_rule_matches_where_all_that_it_names_is_so(rule: dict[str, Any], matches: bool) -> None:
+    assert need(approval({"quorum": 7, **rule})).quorum == (7 if matches else 0)
+
+
+@pytest.mark.parametrize(("size", "quorum"), [(499, 0), (500, 0), (501, 7), (None, 7), (0, 0)])
+def test_larger_than_means_larger_and_a_size_that_nobody_knows_is_the_largest(size: int | None, quorum: int) -> None:
+    assert need(approval({"larger_than": 500, "quorum": 7}), size=size).quorum == quorum
+
+
+def test_a_rule_about_more_than_nobody_does_not_match_nobody() -> None:
+    assert need(approval({"larger_than": 0, "quorum": 7}), size=0).quorum == 0
+    assert need(approval({"larger_than": 0, "quorum": 7}), size=1).quorum == 7
+
+
+def test_a_rule_may_name_its_own_approvers_and_else_the_general_ones_decide() -> None:
+    assert need(approval({"quorum": 1, "approvers": ["U0EVA"]})).approvers == ("U0EVA",)
+    assert need(approval({"quorum": 1})).approvers == ("S0BOSSES",)
+
+
+def test_a_rule_never_lets_marketing_go_unseen() -> None:
+    looser = ApprovalSettings.model_construct(approvers=("U0ANA",), quorum=0, rules=())
+    assert need(looser, MARKETING) == Need(1, ("U0ANA",))
+
+
+# --- whose yes counts today ------------------------------------------------------------------------------------------
+
+
+def test_who_was_named_still_counts_while_the_settings_name_all_of_them() -> None:
+    given = approval({"audience": "team", "quorum": 1, "approvers": ["U0EVA"]})
+    assert approvers_today(given, broadcast(approvers=("U0EVA",))) == ("U0EVA",)
+    assert approvers_today(given, broadcast(approvers=("U0EVA", "S0BOSSES"))) == ("U0EVA", "S0BOSSES")
+
+
+def test_who_is_named_no_more_is_replaced_by_those_whom_the_rules_name_now() -> None:
+    small = {"purpose": "marketing", "audience": "clients", "account": "encom", "larger_than": 100, "quorum": 1}
+    given = approval({**small, "approvers": ["U0EVA"]})
+    gone = ("U0GONE",)
+    assert approvers_today(given, broadcast(approvers=gone, size=101)) == ("U0EVA",)
+    assert approvers_today(given, broadcast(approvers=gone, size=100)) == ("S0BOSSES",)
+    assert approvers_today(given, broadcast(approvers=gone, size=100, bound=500)) == ("S0BOSSES",)
+    assert approvers_today(given, broadcast(approvers=gone, bound=100)) == ("S0BOSSES",)
+    assert approvers_today(given, broadcast(approvers=gone)) == ("U0EVA",)  # nobody knows how many
+    assert approvers_today(given, broadcast(approvers=gone, purpose=TRANSACTIONAL)) == ("S0BOSSES",)
+    assert approvers_today(given, broadcast(approvers=gone, audience="team")) == ("S0BOSSES",)
+    assert approvers_today(given, broadcast(approvers=gone, account="octo")) == ("S0BOSSES",)
+    assert approvers_today(given, broadcast(approvers=("S0BOSSES", "U0GONE"), size=100)) == ("S0BOSSES",)
+
+
+# --- people and groups -----------------------------------------------------------------------------------------------
+
+
+async def test_users_count_as_themselves_and_groups_as_those_in_them() -> None:
+    assert await people_in(["U0EVA", "S0BOSSES", "W0DAN"], members) == {"U0EVA", "U0ANA", "U0BEN", "W0DAN"}
+    assert await people_in(["S0BOSSES", "S0CREW"], members) == {"U0ANA", "U0BEN", "U0CLEO"}
+    assert await people_in([], members) == frozenset()
+    assert isinstance(await people_in(["U0EVA"], members), frozenset)
+
+
+async def test_a_group_that_slack_does_not_tell_about_is_nobodys_yes() -> None:
+    with pytest.raises(CannotTell) as told:
+        await people_in(["U0EVA", "S0SECRET"], members)
+    assert (told.value.group, str(told.value)) == ("S0SECRET", "S0SECRET")
+    assert isinstance(Unknown("U0GHOST"), CannotTell)
+
+
+def test_people_and_groups_are_shown_as_slack_mentions_them() -> None:
+    assert mentions(["U0ANA", "S0BOSSES", "W0DAN"]) == "<@U0ANA>, <!subteam^S0BOSSES>, <@W0DAN>"
+    assert mentions([]) == "—"
+
+
+# --- may they? -------------------------------------------------------------------------------------------------------
+
+
+def test_only_full_members_may_do_anything() -> None:
+    must_be_member(person("U0ANA"))
+    with pytest.raises(NotAllowed) as refused:
+        must_be_member(person("U0ANA", member=False))
+    assert "Only full members of this workspace may do this" in refused.value.sentence.template
+
+
+async def test_anybody_may_write_to_an_audience_that_names_nobody() -> None:
+    await may_ask(person("U0DAN"), "clients", ONE, members)
+    with pytest.raises(NotAllowed, match="Only full members"):
+        await may_ask(person("U0DAN", member=False), "clients", ONE, members)
+
+
+async def test_whom_an_audience_names_may_write_to_it_and_nobody_else() -> None:
+    named = ONE.model_copy(update={"requesters": ("S0CREW", "U0EVA")})
+    await may_ask(person("U0CLEO"), "clients", named, members)
+    await may_ask(person("U0EVA"), "clients", named, members)
+    with pytest.raises(NotAllowed) as refused:
+        await may_ask(person("U0DAN"), "clients", named, members)
+    assert refused.value.sentence.template.startswith("Only {who} may write to *{audience}*.")
+    assert refused.value.sentence.values == {"who": "<!subteam^S0CREW>, <@U0EVA>", "audience": "clients"}
+
+
+async def refusal_to_approve(who: Person, **changes: Any) -> tuple[str, dict[str, Any]] | None:
+    try:
+        await may_approve(who, broadcast(**changes), members)
+    except NotAllowed as error:
+        return error.sentence.template, dict(error.sentence.values)
+    return None
+
+
+async def test_an_approver_may_approve() -> None:
+    assert await refusal_to_approve(person("U0ANA")) is None
+    assert await refusal_to_approve(person("U0EVA"), approvers=("U0EVA",)) is None
+
+
+async def test_who_asked_or_edited_may_not_approve_though_they_are_approvers() -> None:
+    mine = "You asked for {id}, so somebody else must approve it: {who}."
+    told = {"id": "B1", "who": "<!subteam^S0BOSSES>"}
+    assert await refusal_to_approve(person("U0ANA"), requester="U0ANA") == (mine, told)
+    assert await refusal_to_approve(person("U0ANA"), editor="U0ANA") == (mine, told)
+
+
+async def test_who_is_no_approver_may_not_approve() -> None:
+    told = {"id": "B1", "who": "<!subteam^S0BOSSES>"}
+    assert await refusal_to_approve(person("U0DAN")) == ("Only {who} can approve {id}.", told)
+    refused = await refusal_to_approve(person("U0ANA", member=False))
+    assert refused is not None
+    assert refused[0].startswith("Only full members")
+
+
+async def test_in_training_one_member_may_walk_the_whole_way() -> None:
+    assert await refusal_to_approve(person("U0CLEO"), mode="training") is None
+    assert await refusal_to_approve(person("U0DAN"), mode="training") is None
+    assert await refusal_to_approve(person("U0DAN", member=False), mode="training") is not None
+
+
+async def test_an_approver_who_is_no_member_any_more_is_none() -> None:
+    assert await is_approver(person("U0ANA"), broadcast(), members)
+    assert not await is_approver(person("U0ANA", member=False), broadcast(), members)
+    assert not await is_approver(person("U0CLEO"), broadcast(), members)
+
+
+@pytest.mark.parametrize("id", ["U0CLEO", "U0ZOE", "U0OPS", "U0ANA"])
+async def test_the_requester_the_editor_an_admin_and_an_approver_may_stop(id: str) -> None:
+    row = broadcast(editor="U0ZOE")
+    await may_stop(person(id), row, ["U0OPS"], members)
+    with pytest.raises(NotAllowed, match="Only full members"):
+        await may_stop(person(id, member=False), row, ["U0OPS"], members)
+
+
+async def test_nobody_else_may_stop() -> None:
+    with pytest.raises(NotAllowed) as refused:
+        await may_stop(person("U0DAN"), broadcast(), ["U0OPS"], members)
+    assert refused.value.sentence.template == "Only {requester}, who asked for it, or {who} can do this to {id}."
+    told = {"requester": "<@U0CLEO>", "who": "<!subteam^S0BOSSES>", "id": "B1"}
+    assert refused.value.sentence.values == told
