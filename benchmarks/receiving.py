@@ -29,7 +29,7 @@ from sqlalchemy import Connection, insert
 
 from benchmarks import rows
 from benchmarks.ground import KEY, KINDS, Core, Counts, databases, opened, p50_p99, settle, table
-from bot import store
+from bot import receipts, store
 from bot.app import Bot
 from bot.broadcast import Broadcast, State, now
 from bot.database import Database
@@ -68,6 +68,13 @@ def fill(connection: Connection, count: int) -> None:
     connection.execute(insert(vendor_ids).values(owner))
     if count:
         rows.deliver(connection, row, 1, count)
+
+
+def stored(connection: Connection) -> int:
+    """Deliveries that there are, and that the row of their broadcast counts."""
+    row = store.find(connection, TEAM, "B2222222")
+    assert receipts.recount(connection, row).agrees
+    return sum(row.counts.values())
 
 
 async def filled(database: Database, count: int) -> None:
@@ -221,7 +228,7 @@ async def flooded(sandbox: Sandbox, bot: Running, seconds: float, a_second: floa
         due = began + number * COMMANDS_EVERY
         await asyncio.sleep(due - time.perf_counter())
         typed = f"send clients marketing Soldes {number}" if number % 2 else "list"
-        await sandbox.acting.command("U0CLEO", HERE, f"/broadcast {typed}")
+        assert await sandbox.acting.command("U0CLEO", HERE, f"/broadcast {typed}") is not None, "not acknowledged"
         commands.append(time.perf_counter() - due)
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64)) as http:
@@ -242,6 +249,9 @@ async def flood(kinds: Sequence[str], count: int, seconds: float) -> None:
                     cpu = bot.cpu
                     commands, callbacks = await flooded(sandbox, bot, seconds, CALLBACKS_A_SECOND)
                     busy = (bot.cpu - cpu) / seconds
+                async with opened(urls[kind]) as database:
+                    found = await database.read(stored, patience=None)
+                assert found == many + len(callbacks), "what was acknowledged is not what was stored"
             told = [f"{1000 * value:.0f}" for value in (*p50_p99(commands), max(commands), *p50_p99(callbacks))]
             lines.append([kind, f"{many:,}", *told, f"{busy:.2f}"])
     head = ("database", "deliveries", "command p50 ms", "p99", "longest", "callback p50 ms", "p99", "cores busy")

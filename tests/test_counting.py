@@ -153,7 +153,8 @@ def written(connection: Connection, row: Broadcast, id: str, status: str, *, fin
 async def reported(core: Core, row: Broadcast) -> list[str]:
     said = select(notes.c.sentence).where(notes.c.broadcast == row.id).order_by(notes.c.seq)
     found = await core.database.read(lambda c: c.execute(said).scalars().all())
-    return [str(Sentence.of(one["values"]["counts"])) for one in found if one["template"].startswith("Final report")]
+    told = [one["values"]["counts"] for one in found if one["template"].startswith("Final report")]
+    return [str(Sentence.of(counts)) for counts in told]
 
 
 async def looked(core: Core, until: int) -> None:

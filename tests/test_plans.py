@@ -153,7 +153,7 @@ QUESTIONS: dict[str, tuple[Callable[[Connection], object], str]] = {
     "a vote taken back": (lambda c: store.drop_vote(c, like(ONE), "U0BEN", "button"), ""),
     "all votes fall": (lambda c: store.drop_votes(c, like(ONE)), ""),
     "the same key": (lambda c: store.find_by_key(c, HOME, f"k{rows.WIDTH + FIRST}"), ""),
-    "its twin": (lambda c: store.find_twin(c, like(ONE), AT - HOUR), "ix_broadcasts_requester"),
+    "its twin": (lambda c: store.find_twin(c, like(ONE), AT - 600 * SECOND), "ix_broadcasts_requester"),
     "the card at a place": (lambda c: store.card_at(c, HOME, "C0MARKETING", f"1800000000.{rows.WIDTH + FIRST}"), ""),
     "an event that came before": (lambda c: store.was_seen(c, HOME, f"Ev{rows.WIDTH + 7}"), ""),
     "a reaction": (lambda c: store.keep_latest(c, HOME, f"Ev{rows.WIDTH + 7}", AT), ""),
@@ -230,7 +230,8 @@ def at_home(connection: Connection, sizes: Sizes, living: tuple[dict[str, Any], 
     rows.fill(connection, ended, FIRST, sizes.at_home, workspaces=1, **ago)
     rows.tell(connection, FIRST, sizes.told, AT - DAY, workspaces=1)
     for number, fields in enumerate(living, 1):
-        rows.fill(connection, rows.sample(AT, **fields), FIRST - number * AT_HOME, AT_HOME, workspaces=1)
+        row = rows.sample(AT, created_at=AT - DAY, **fields)
+        rows.fill(connection, row, FIRST - number * AT_HOME, AT_HOME, workspaces=1)
     rows.recur(connection, OTHERS + 1, sizes.told, AT + HOUR, workspaces=1, state="ended", next_at=None)
     rows.recur(connection, OTHERS + sizes.told + 1, AT_HOME, AT + HOUR, workspaces=1)
     campaign = {"workspace": HOME, "id": NEWS, "key": NEWS, "account": "octo", "provider": "octopush"}
@@ -383,7 +384,7 @@ async def long_ways(database: Database) -> dict[str, int]:
     does, in thousands of steps."""
     taken = {name: await database.write(partial(thousands, question)) for name, (question, _) in QUESTIONS.items()}
     assert taken.pop("count_by_state") > 100  # so it is seen when all that live are looked at
-    assert taken.pop("a digest") < 200  # what waits and was sent lately, and nothing of the rest
+    assert taken.pop("a digest") < 300  # what waits and was sent lately, and nothing of the rest
     return {name: steps for name, steps in taken.items() if steps > FEW}
 
 
@@ -438,10 +439,7 @@ def thousands(question: Callable[[Connection], object], connection: Connection, 
     return steps
 
 
-CLEO, ANA = (
-    Person(HOME, "U0CLEO", member=True, zone="Europe/Paris"),
-    Person(HOME, APPROVER, member=True, zone="Europe/Paris"),
-)
+CLEO, ANA = (Person(HOME, id, zone="Europe/Paris", member=True) for id in ("U0CLEO", APPROVER))
 
 
 async def ticks(core: Core) -> None:
