@@ -354,10 +354,10 @@ def resolve_policies(raw: Mapping[str, Mapping[str, Any]]) -> dict[str, Policy]:
 
 
 def _resolved(name: str, raw: Mapping[str, Mapping[str, Any]], below: tuple[str, ...]) -> dict[str, Any]:
-    if name in below:
-        raise ValueError(f"policies.{name}.extends: it goes round in a circle.")
     own = dict(raw[name])
     base = own.pop("extends", None) or _base_of(name, own)
+    if name in below or (base == name and name not in SHIPPED):
+        raise ValueError(f"policies.{name}.extends: it goes round in a circle.")
     if base is None:
         return own
     if base not in raw and base not in SHIPPED:
@@ -386,7 +386,7 @@ def _validated(name: str, raw: Mapping[str, Any]) -> Policy:
         policy = Policy.model_validate(raw)
     except ValidationError as error:
         detail = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in (name, *detail["loc"]) if part != "always")
+        place = ".".join((name, *(str(part) for part in detail["loc"] if _is_written(part))))
         raise ValueError(f"policies.{place}: {str(detail['msg']).removeprefix('Value error, ')}.") from None
     for window in policy.marketing.windows if policy.marketing.windows != "always" else ():
         bound = _lawful(policy.country)
@@ -395,6 +395,11 @@ def _validated(name: str, raw: Mapping[str, Any]) -> Policy:
                 f"policies.{name}.marketing.windows: {_wider(window, bound)}, which is {policy.country}'s."
             )
     return policy
+
+
+def _is_written(part: str | int) -> bool:
+    """A name or a number of the settings, and none of the types between which pydantic had to choose."""
+    return isinstance(part, int) or (part.isidentifier() and part != "always")
 
 
 def _lawful(country: str | None) -> Bound | None:

@@ -197,9 +197,9 @@ async def test_a_lock_that_is_given_back_lets_everybody_through(tmp_path: Path) 
     with other.engine.begin() as holding:
         store.keep(holding, "mine", "1", 1)
         first = asyncio.create_task(one.write(keep("first")))
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.5)  # it has waited for a while by then
         second = asyncio.create_task(one.write(keep("second")))
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.1)
     await asyncio.gather(first, second)
     assert await kept(one, "second") == "1"
     await one.close()
@@ -263,7 +263,7 @@ async def test_a_server_that_refuses_connections_is_busy_in_time_and_read_again_
                 await work(add_one)
 
     async def back() -> None:
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.5)  # well within anybody's patience
         await proxy.open()
 
     await asyncio.gather(back(), distant.write(add_one))

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot.hours import SHIPPED, Allow, HoldUntil, Refuse, decide, next_open, resolve_policies
+from bot.hours import SHIPPED, Allow, HoldUntil, Hours, Refuse, decide, next_open, resolve_policies
 from providers.base import Purpose
 
 POLICIES = resolve_policies({"always": {"marketing": {"windows": "always"}}})
@@ -316,3 +316,143 @@ def test_a_policy_of_a_country_starts_from_the_shipped_one() -> None:
     own = resolve_policies({"shop": {"country": "FR", "marketing": {"holidays": {"extra": ["2026-11-24"]}}}})["shop"]
     assert isinstance(decide(own, Purpose.MARKETING, paris(date(2026, 11, 24), "10:00")), HoldUntil)
     assert decide(own, Purpose.MARKETING, paris(date(2026, 11, 25), "10:00")) == Allow()
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_a_shipped_policy_says_whose_it_is_and_where_it_comes_from(name: str) -> None:
+    country, zone, source = ORIGINS[name]
+    policy = POLICIES[name]
+    assert (policy.country, policy.timezone, policy.checked_on) == (country, zone, date(2026, 11, 1))
+    assert policy.source == source
+    assert policy.marketing.max_hold == timedelta(hours=72)
+    assert policy.transactional == Hours()
+
+
+CHARTER = "af2m charter 2024-09-01; default 08:00-20:00, may be widened to 22:00"
+ORIGINS = {
+    "fr": ("FR", "Europe/Paris", CHARTER),
+    "fr-moselle": ("FR", "Europe/Paris", CHARTER),
+    "fr-alsace": ("FR", "Europe/Paris", CHARTER),
+    "fr-guadeloupe": ("FR", "America/Guadeloupe", CHARTER),
+    "fr-martinique": ("FR", "America/Martinique", CHARTER),
+    "fr-guyane": ("FR", "America/Cayenne", CHARTER),
+    "fr-reunion": ("FR", "Indian/Reunion", CHARTER),
+    "fr-mayotte": ("FR", "Indian/Mayotte", CHARTER),
+    "es": ("ES", "Europe/Madrid", "hours of sales calls, adopted"),
+    "es-canarias": ("ES", "Atlantic/Canary", "hours of sales calls, adopted; in its own zone"),
+    "uk": ("GB", "Europe/London", "PECR names no hours; default"),
+    "us": ("US", "America/New_York", "47 CFR 64.1200(c)(1), in all zones of the contiguous states at once"),
+    "in": ("IN", "Asia/Kolkata", "TRAI TCCCPR 2018: promotional hours, IST"),
+}
+
+
+@pytest.mark.parametrize(
+    ("country", "window"),
+    [
+        ("FR", "08:00-20:00"),
+        ("fr", "08:00-20:00"),
+        ("ES", "09:00-21:00"),
+        ("GB", "08:00-20:00"),
+        ("UK", "08:00-20:00"),
+        ("US", "08:00-21:00"),
+        ("IN", "10:00-21:00"),
+    ],
+)
+def test_a_policy_of_a_country_has_the_hours_of_the_shipped_one(country: str, window: str) -> None:
+    own = resolve_policies({"own": {"country": country}})["own"]
+    assert [str(found) for found in own.marketing.windows] == [window]
+    assert own.marketing.end_margin == timedelta(minutes=15)
+
+
+def test_days_that_an_operator_takes_out_of_the_calendar_or_adds_to_it() -> None:
+    days = {"extra": ["2026-11-24"], "except": ["2026-11-11"]}
+    own = resolve_policies({"fr": {"marketing": {"holidays": days}}})["fr"]
+    armistice, tuesday = paris(date(2026, 11, 11), "10:00"), paris(date(2026, 11, 24), "10:00")
+    assert decide(POLICIES["fr"], Purpose.MARKETING, armistice) != Allow()
+    assert decide(own, Purpose.MARKETING, armistice) == Allow()
+    assert decide(POLICIES["fr"], Purpose.MARKETING, tuesday) == Allow()
+    assert decide(own, Purpose.MARKETING, tuesday) != Allow()
+    assert decide(own, Purpose.MARKETING, paris(date(2026, 12, 25), "10:00")) != Allow()  # the calendar's own stay
+
+
+def test_holidays_over_a_shipped_policy_that_has_none() -> None:
+    """Nothing is shipped for Britain; what the operator says is taken as it is."""
+    own = resolve_policies({"uk": {"marketing": {"holidays": {"calendar": "GB"}}}})["uk"]
+    christmas = datetime(2026, 12, 25, 10, tzinfo=UTC)
+    assert decide(POLICIES["uk"], Purpose.MARKETING, christmas) == Allow()
+    assert decide(own, Purpose.MARKETING, christmas) != Allow()
+
+
+def test_holidays_may_be_taken_out_of_a_shipped_policy() -> None:
+    own = resolve_policies({"fr": {"marketing": {"holidays": None}}})["fr"]
+    assert decide(own, Purpose.MARKETING, paris(date(2026, 12, 25), "10:00")) == Allow()
+
+
+def test_a_policy_builds_on_another_of_the_operators_which_builds_on_a_shipped_one() -> None:
+    raw = {
+        "shop": {"extends": "late", "marketing": {"end_margin": "1h"}},
+        "late": {"extends": "fr", "marketing": {"windows": [{"days": ["mon"], "start": "10:00", "end": "22:00"}]}},
+    }
+    shop = resolve_policies(raw)["shop"]
+    assert shop.country == "FR"
+    assert [str(window) for window in shop.marketing.windows] == ["10:00-22:00"]
+    monday = date(2026, 11, 23)
+    assert decide(shop, Purpose.MARKETING, paris(monday, "20:59")) == Allow()
+    assert decide(shop, Purpose.MARKETING, paris(monday, "21:00")) != Allow()
+
+
+SAID = {
+    "circle": ({"x": {"extends": "y"}, "y": {"extends": "x"}}, "policies.x.extends: it goes round in a circle."),
+    "itself": ({"x": {"extends": "x"}}, "policies.x.extends: it goes round in a circle."),
+    "nobody": ({"x": {"extends": "nope"}}, "policies.x.extends: there is no policy nope."),
+    "calendar": (
+        {"x": {"marketing": {"holidays": {"calendar": "ZZ"}}}},
+        "policies.x.marketing.holidays: there is no holiday calendar ZZ.",
+    ),
+    "region": (
+        {"x": {"marketing": {"holidays": {"calendar": "FR", "subdivision": "ZZ"}}}},
+        "policies.x.marketing.holidays: there is no holiday calendar FR ZZ.",
+    ),
+    "bound": (
+        {"fr": {"marketing": {"windows": [{"days": ["mon"], "start": "08:00", "end": "22:30"}]}}},
+        "policies.fr.marketing: the window 08:00-22:30 is wider than the outer bound 08:00-22:00.",
+    ),
+    "day": (
+        {"fr": {"marketing": {"windows": [{"days": ["sun"], "start": "08:00", "end": "20:00"}]}}},
+        "policies.fr.marketing: the window 08:00-20:00 is wider than the outer bound 08:00-22:00 on mon, tue, wed, "
+        "thu, fri, sat.",
+    ),
+    "country": (
+        {"x": {"extends": "us", "country": "FR"}},
+        "policies.x.marketing.windows: the window 08:00-21:00 is wider than the outer bound 08:00-22:00 on mon, tue, "
+        "wed, thu, fri, sat, which is FR's.",
+    ),
+    "hours": (
+        {"x": {"country": "DE"}},
+        "policies.x: a policy with a country has sending hours; leave country out to send at any hour.",
+    ),
+    "zones": (
+        {"us": {"timezone": "Pacific/Honolulu"}},
+        "policies.us: the hours hold in all of zones (America/New_York, America/Chicago, America/Denver, "
+        "America/Los_Angeles), and timezone, Pacific/Honolulu, is none of them; set zones too.",
+    ),
+    "backwards": (
+        {"x": {"marketing": {"windows": [{"start": "08:00", "end": "08:00"}]}}},
+        "policies.x.marketing.windows.0: a window's start must be before its end.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SAID)
+def test_what_is_wrong_is_said_in_a_sentence_with_its_place(case: str) -> None:
+    raw, told = SAID[case]
+    with pytest.raises(ValueError, match=r"^policies\.") as refused:
+        resolve_policies(raw)
+    assert str(refused.value) == told
+
+
+def test_a_policy_without_a_word_is_open_at_every_hour_in_utc() -> None:
+    free = resolve_policies({"free": {}})["free"]
+    assert (free.timezone, free.zones, free.country, free.source) == ("UTC", (), None, None)
+    assert decide(free, Purpose.MARKETING, datetime(2026, 12, 25, 3, tzinfo=UTC)) == Allow()
+    assert free.marketing.end_margin == timedelta(0)

@@ -14,6 +14,7 @@ from aiohttp import ClientSession, WSMsgType, web
 from sandbox.server import Sandbox
 from sandbox.world import TRIGGER_SECONDS
 from tests.ground import free_port
+from tests.patience import quiet
 
 HERE = "C0CAMPAIGNS"
 Call = Callable[..., Awaitable[dict[str, Any]]]
@@ -267,7 +268,7 @@ async def test_over_http_retries_carry_their_number_and_reason(http: ClientSessi
         sandbox.world.post(place, {"user": "U0BELL", "text": "x"})
         await sandbox.acting.react("U0ANA", HERE, place.messages[-1]["ts"], "eyes")
         await sandbox.until(lambda: len(heard) == 3)
-        await asyncio.sleep(0.3)
+        await quiet(0.3)
     await runner.cleanup()
     assert [one.get("x-slack-retry-num") for one in heard] == [None, "1", "2"]
     assert heard[1]["x-slack-retry-reason"].startswith("http_error")

@@ -1,0 +1,52 @@
+"""What holds of the tests themselves, so that a busy machine makes them slow and never wrong."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+FILES = sorted(path for path in HERE.rglob("*.py") if path.name != "patience.py" and "simulation" not in path.parts)
+WAITS = {"until", "settled", "becomes", "timeout", "wait_for"}
+A_MOMENT = 0.2  # seconds: shorter ones let others have their turn
+
+
+def named(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def number(node: ast.expr) -> float | None:
+    value = node.value if isinstance(node, ast.Constant) else None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def calls(node: ast.AST, looped: bool = False) -> Iterator[tuple[ast.Call, bool]]:
+    """Every call, and whether it stands in a loop."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Call):
+            yield child, looped
+        yield from calls(child, looped or isinstance(child, ast.While | ast.For | ast.AsyncFor))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HERE)))
+def test_how_long_a_test_waits_stands_in_one_place(path: Path) -> None:
+    found = []
+    for call, _ in calls(ast.parse(path.read_text(encoding="utf-8"))):
+        given = [*call.args, *(keyword.value for keyword in call.keywords if keyword.arg == "timeout")]
+        if named(call) in WAITS and any(number(value) is not None for value in given):
+            found.append(f"{path.name}:{call.lineno}: {ast.unparse(call)[:80]}")
+    assert found == [], "give it no seconds, or those of tests.patience"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HERE)))
+def test_a_sleep_is_no_wait_for_something_to_have_happened(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    lines, found = source.splitlines(), []
+    for call, looped in calls(ast.parse(source)):
+        seconds = number(call.args[0]) if named(call) == "sleep" and call.args else None
+        if seconds is not None and seconds >= A_MOMENT and not looped and "#" not in lines[call.lineno - 1]:
+            found.append(f"{path.name}:{call.lineno}: {lines[call.lineno - 1].strip()}")
+    assert found == [], "wait until it is so, or say `quiet()`, or in a comment what the time is for"
