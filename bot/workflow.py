@@ -387,13 +387,25 @@ class Workflow:
             raise NotAccepted(Complaint("audience", Sentence(template, values)))
 
     async def _active(self, workspace: str, people: Iterable[str], enough: int) -> list[str]:
-        """Those who are full members by now, as soon as there are `enough` of them. Raises CannotTell."""
-        found, waiting = list[str](), sorted(people)
+        """Those who are full members by now, as soon as there are `enough` of them. Raises CannotTell where there
+        may be as many."""
+        found, untold, waiting = list[str](), list[CannotTell](), sorted(people)
         while waiting and len(found) < enough:
             some, waiting = waiting[:ASKED_TOGETHER], waiting[ASKED_TOGETHER:]
-            members = await asyncio.gather(*(self._is_member(workspace, id) for id in some))
-            found += [id for id, is_member in zip(some, members, strict=True) if is_member]
+            for id, told in zip(some, await asyncio.gather(*(self._told(workspace, id) for id in some)), strict=True):
+                if isinstance(told, CannotTell):
+                    untold.append(told)
+                elif told:
+                    found.append(id)
+        if len(found) < enough and untold:
+            raise untold[0]
         return found
+
+    async def _told(self, workspace: str, id: str) -> bool | CannotTell:
+        try:
+            return await self._is_member(workspace, id)
+        except CannotTell as error:
+            return error
 
     def _broadcast(
         self, request: BroadcastRequest, key: str, settings: AudienceSettings, final: str, need: policy.Need

@@ -20,7 +20,7 @@ from bot.slack import answers
 from sandbox.server import Sandbox
 from sandbox.world import Channel, Json
 from tests.ground import StartBot, all_of, newest
-from tests.patience import within
+from tests.patience import nothing_more, within
 from tests.test_story import HERE, card, thread_text
 from tests.test_trouble import approved, ask, filled, settled
 
@@ -84,7 +84,7 @@ async def test_who_became_a_guest_a_moment_ago_approves_nothing(sandbox: Sandbox
     await ask(sandbox, "send clients marketing Soldes")
     posted = await card(sandbox)
     sandbox.world.people["U0ANA"].guest = True
-    await asyncio.sleep(3.1)
+    await asyncio.sleep(3.1)  # an approval takes no older word of Slack's than three seconds
     await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
     await sandbox.acting.react("U0ANA", HERE, posted["ts"], "white_check_mark")
     await sandbox.until(lambda: "Only full members" in str(sandbox.acting.ephemerals("U0ANA")))
@@ -151,7 +151,7 @@ async def test_where_slack_does_not_tell_what_a_channel_is_no_card_stands(
 ) -> None:
     sandbox.world.retold[HERE] = CHANNELS[what]
     await ask(sandbox, "send clients marketing Soldes")
-    await asyncio.sleep(0.5)
+    await nothing_more(bot)
     assert sandbox.acting.messages(HERE) == []
     assert {row.state for row in await all_of(bot)} <= {State.DRAFT}
 

@@ -315,7 +315,7 @@ async def test_who_asked_hears_of_each_decision_and_end_where_she_asked(sandbox:
 async def test_who_asked_hears_where_she_asked_that_nobody_answered(sandbox: Sandbox, start_bot: StartBot) -> None:
     await start_bot(sandbox, approval__channel="C0APPROVALS", approval__expires_after="1s")
     await ask(sandbox, "send clients marketing Soldes")
-    await sandbox.until(lambda: "Nobody approved it in time" in str(sandbox.acting.messages(HERE)), timeout=25)
+    await sandbox.until(lambda: "Nobody approved it in time" in str(sandbox.acting.messages(HERE)))
 
 
 async def test_what_is_asked_where_its_card_stands_is_told_once(sandbox: Sandbox, bot: Bot) -> None:

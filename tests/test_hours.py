@@ -401,7 +401,7 @@ def test_a_policy_builds_on_another_of_the_operators_which_builds_on_a_shipped_o
     assert decide(shop, Purpose.MARKETING, paris(monday, "21:00")) != Allow()
 
 
-SAID = {
+SAID: dict[str, tuple[dict[str, Any], str]] = {
     "circle": ({"x": {"extends": "y"}, "y": {"extends": "x"}}, "policies.x.extends: it goes round in a circle."),
     "itself": ({"x": {"extends": "x"}}, "policies.x.extends: it goes round in a circle."),
     "nobody": ({"x": {"extends": "nope"}}, "policies.x.extends: there is no policy nope."),

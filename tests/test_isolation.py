@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
-from sqlalchemy import Column, Table, insert, select, update
+from sqlalchemy import Column, Connection, Table, delete, insert, select, update
 
 from bot import store, tables
 from bot.app import Bot
@@ -38,9 +38,15 @@ def spoil(table: Table, key: str, **values: Any) -> Plant:
 def add(table: Table, **values: Any) -> Plant:
     async def plant(bot: Bot, id: str) -> None:
         given = {name: id if value == "ID" else value for name, value in values.items()}
-        await bot.database.write(lambda c: c.execute(insert(table).values(**given)))
+        await bot.database.write(lambda c: put(c, table, given))
 
     return plant
+
+
+def put(connection: Connection, table: Table, row: dict[str, Any]) -> None:
+    if table is tables.kept:  # it may be there already
+        connection.execute(delete(table).where(table.c.name == row["name"]))
+    connection.execute(insert(table).values(**row))
 
 
 def at_once(**more: Any) -> dict[str, Any]:
@@ -147,14 +153,14 @@ async def everything_goes_on(sandbox: Sandbox, bot: Bot, text: str) -> None:
     def ours() -> list[Json]:
         return [m for m in sandbox.acting.messages(HERE) if text in json.dumps(m["blocks"])]
 
-    await sandbox.until(ours, timeout=20)
+    await sandbox.until(ours)
     posted = ours()[0]
     await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
-    await sandbox.until(lambda: "accepted it. Ids" in thread_text(sandbox, posted["ts"]), timeout=20)
+    await sandbox.until(lambda: "accepted it. Ids" in thread_text(sandbox, posted["ts"]))
     await ask(sandbox, f'remind "in 1 minutes" Reminder {text}')
     soon = update(tables.schedules).where(tables.schedules.c.text == f"Reminder {text}")
     await bot.database.write(lambda c: c.execute(soon.values(next_at=bot.clock() - SECOND)))
-    await sandbox.until(lambda: f"Reminder {text}" in str(sandbox.acting.messages(HERE)), timeout=20)
+    await sandbox.until(lambda: f"Reminder {text}" in str(sandbox.acting.messages(HERE)))
     await ask(sandbox, "list", user="U0BEN")
     assert text in str(sandbox.acting.ephemerals("U0BEN")[-1])
     assert "Stand-up" not in await ask(sandbox, "reminders", user="U0BEN")
@@ -179,7 +185,7 @@ async def test_whatever_cannot_be_worked_on_keeps_nothing_else_waiting(
     assert any(name.startswith("trouble:note:") for name in parts)
     metrics_site(bot.meters, bot.database)
     direct = sandbox.world.direct("U0OPS").id
-    await sandbox.until(lambda: "I cannot process note" in str(sandbox.acting.messages(direct)), timeout=30)
+    await sandbox.until(lambda: "I cannot process note" in str(sandbox.acting.messages(direct)))
     assert "Etc/Unknown" not in caplog.text
     await bot.stop()
     again = await start_bot(sandbox, **settings)

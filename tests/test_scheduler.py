@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from benchmarks import rows
 from bot.broadcast import State
-from bot.scheduler import GATHER, Bell, Scheduler, Task, concerned
+from bot.scheduler import GATHER, Bell, Lanes, Scheduler, Task, concerned
+from tests import patience
+from tests.patience import until
 
 HOUR = 3600.0
-LONG = 1.0  # seconds for which a bell gathers here, so that a busy machine makes no difference
+GATHERING = 1.0  # seconds for which a bell gathers here, so that a busy machine makes no difference
 
 
 class Worker:
@@ -30,12 +31,6 @@ class Worker:
         self.done += 1
 
 
-async def until(that: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not that():
-            await asyncio.sleep(0.005)
-
-
 async def started(*bells: Bell) -> Scheduler:
     scheduler = Scheduler(*bells)
     scheduler.start()
@@ -45,7 +40,7 @@ async def started(*bells: Bell) -> Scheduler:
 async def test_many_wakes_are_one_ring_and_nobody_else_is_woken() -> None:
     paint, dispatch, track = Worker(), Worker(), Worker()
     scheduler = await started(
-        Bell(Task.PAINT, HOUR, paint.work, gather=LONG),
+        Bell(Task.PAINT, HOUR, paint.work, gather=GATHERING),
         Bell(Task.DISPATCH, HOUR, dispatch.work, gather=0.0),
         Bell(Task.TRACK, HOUR, track.work, gather=0.0),
     )
@@ -88,7 +83,7 @@ async def test_what_it_was_woken_for_while_it_worked_is_not_lost() -> None:
 @pytest.mark.parametrize("busy", [False, True])
 async def test_what_it_was_woken_for_just_before_the_stop_is_done_yet(busy: bool) -> None:
     woken, asleep = Worker(), Worker()
-    scheduler = await started(Bell(Task.PAINT, HOUR, woken.work, gather=LONG), Bell(Task.TRACK, HOUR, asleep.work))
+    scheduler = await started(Bell(Task.PAINT, HOUR, woken.work, gather=GATHERING), Bell(Task.TRACK, HOUR, asleep.work))
     await until(lambda: (woken.done, asleep.done) == (1, 1))
     if busy:
         woken.free.clear()
@@ -118,7 +113,7 @@ async def test_a_stop_waits_no_longer_than_it_may() -> None:
     scheduler = await started(Bell(Task.PAINT, HOUR, hanging.work))
     await until(lambda: hanging.begun == 1)
     scheduler.wake(Task.PAINT)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patience.LONG):
         await scheduler.stop(0.1)
     assert hanging.done == 0
 
@@ -139,3 +134,42 @@ def test_every_state_wakes_those_that_have_work_with_it() -> None:
     assert found[State.SENT] == {Task.PAINT, Task.TRACK}
     assert all(Task.PAINT in tasks for tasks in found.values())
     assert Task.SIZES not in concerned(replace(row, state=State.PENDING, size=7))
+
+
+async def test_a_vendor_that_hangs_keeps_nobody_elses_work_waiting() -> None:
+    lanes, hanging, other = Lanes(Task.TRACK), Worker(), Worker()
+    hanging.free.clear()
+    other.free.set()
+    lanes.start("encom", hanging.work)
+    for number in range(1, 4):
+        lanes.start("octo", other.work)
+        await until(lambda: other.done == number)  # noqa: B023
+    assert (lanes.busy(), hanging.done) == (["encom"], 0)
+    hanging.free.set()
+    await lanes.settle()
+    assert (lanes.busy(), hanging.done) == ([], 1)
+
+
+async def test_work_at_an_account_that_breaks_is_begun_again() -> None:
+    lanes, worker = Lanes(Task.TRACK), Worker()
+
+    async def breaks() -> None:
+        raise RuntimeError("anybody's")
+
+    lanes.start("encom", breaks)
+    await lanes.settle()
+    assert lanes.busy() == []
+    worker.free.set()
+    lanes.start("encom", worker.work)
+    await lanes.settle()
+    assert worker.done == 1
+
+
+async def test_a_stop_gives_up_what_hangs_at_a_vendor() -> None:
+    lanes, hanging = Lanes(Task.TRACK), Worker()
+    hanging.free.clear()
+    scheduler = Scheduler(Bell(Task.TRACK, HOUR, hanging.work), lanes=[lanes])
+    lanes.start("encom", hanging.work)
+    async with asyncio.timeout(patience.LONG):
+        await scheduler.stop(0.1)
+    assert (lanes.busy(), hanging.done) == ([], 0)

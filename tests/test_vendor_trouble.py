@@ -258,7 +258,7 @@ async def test_a_size_that_is_larger_or_cannot_be_read_goes_back_to_the_approver
     await approved(sandbox, "send newsletter marketing Soldes")
     await sandbox.until(lambda: any(seen.path.endswith("/status") for seen in sandbox.vendors.office.requests))
     await settled(either, State.PENDING)
-    await asyncio.sleep(0.5)
+    await nothing_more(either)
     assert (await newest(either)).state is State.PENDING
     assert not any(seen.path.endswith("/send") for seen in sandbox.vendors.office.requests)
     assert sandbox.vendors.ledger == []
