@@ -992,10 +992,12 @@ def voiced(
 
 def slots(connection: Connection, accounts: Sequence[str], at: Micros) -> dict[str, str]:
     """Which broadcast has the one campaign that each of these accounts may have open: account to broadcast; to "" where
-    one must be thrown away first."""
+    one must be thrown away first. What nobody here can read has it for as long as somebody works on it."""
     if not accounts:
         return {}
-    mine = broadcasts.c.account.in_(accounts)
+    troubles = troubles_of(connection)
+    read = and_(UNDERSTOOD, but(broadcasts.c.id, troubles.known("row")))
+    mine = and_(broadcasts.c.account.in_(accounts), or_(read, broadcasts.c.lease_until > at))
     open_ones = (
         (SENDING, mine),
         (SCHEDULED, broadcasts.c.staged.is_not(None), mine),
@@ -1003,7 +1005,8 @@ def slots(connection: Connection, accounts: Sequence[str], at: Micros) -> dict[s
     )
     statement = union_all(*(select(broadcasts.c.account, broadcasts.c.id).where(*those) for those in open_ones))
     recalled = and_(leftovers.c.try_at.is_not(None), leftovers.c.tries <= RECALLS_WAITED_FOR)
-    left = select(leftovers.c.account).where(recalled, leftovers.c.account.in_(accounts))
+    theirs = and_(leftovers.c.account.in_(accounts), but(leftovers.c.id, troubles.known("leftover")))
+    left = select(leftovers.c.account).where(recalled, theirs)
     found = dict.fromkeys(connection.execute(left).scalars(), "")
     return found | {row.account: row.id for row in connection.execute(statement)}
 

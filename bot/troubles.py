@@ -72,6 +72,10 @@ class Troubles:
         now = self.monotonic()
         return [trouble.id for trouble in self._known.values() if trouble.work == work and trouble.until > now]
 
+    def known(self, work: str) -> list[str]:
+        """The rows that this work stumbled over when it last tried them, be they put off just now or not."""
+        return [trouble.id for trouble in self._known.values() if trouble.work == work]
+
     def all(self) -> list[Trouble]:
         return list(self._known.values())
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
-from sqlalchemy import Column, Connection, Table, delete, insert, select, update
+from sqlalchemy import Column, Connection, Table, insert, select, update
 
 from bot import store, tables
 from bot.app import Bot
@@ -44,9 +44,11 @@ def add(table: Table, **values: Any) -> Plant:
 
 
 def put(connection: Connection, table: Table, row: dict[str, Any]) -> None:
-    if table is tables.kept:  # it may be there already
-        connection.execute(delete(table).where(table.c.name == row["name"]))
-    connection.execute(insert(table).values(**row))
+    if table is tables.kept:  # the bot may write it too, at this moment
+        store.insert_ignoring(connection, table, [row])
+        connection.execute(update(table).where(table.c.name == row["name"]).values(**row))
+    else:
+        connection.execute(insert(table).values(**row))
 
 
 def at_once(**more: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from bot import text as texts
 from bot.broadcast import Broadcast, Hold, State, moment
 from bot.policy import mentions
 from bot.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
-from bot.slack.views import ANSWER, Block, Post, context, lines, plain, quote, section, when
+from bot.slack.views import ANSWER, Block, Post, context, each_line, lines, plain, quote, section, when
 from bot.when import Closed, Occurrence, Recurrence
 from bot.words import Words
 
@@ -169,7 +169,7 @@ def _digest(digest: Digest, words: Words) -> Iterable[str]:
 
 def _part(name: str, rows: Sequence[Broadcast], words: Words) -> Iterable[str]:
     if rows:
-        yield "\n".join([f"*{name}*", *(_row(row) for row in rows[:TOLD]), *_more(len(rows) - TOLD, words)])
+        yield "\n".join([f"*{name}*", *each_line(rows[:TOLD], _row, words), *_more(len(rows) - TOLD, words)])
 
 
 def _more(number: int, words: Words) -> Iterable[str]:
@@ -287,7 +287,7 @@ def listing(schedules: Sequence[Schedule], kind: Kind, words: Words) -> Post:
         if kind is Kind.BROADCAST:
             return Post(words("Nothing comes again yet. Try `/broadcast every`."))
         return Post(words("There are no reminders yet. Try `/broadcast remind`."))
-    shown = [_line(schedule, words) for schedule in schedules[:LISTED]]
+    shown = each_line(schedules[:LISTED], lambda schedule: _line(schedule, words), words)
     return lines([*shown, *_more(len(schedules) - LISTED, words)])
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from itertools import accumulate
-from typing import Any
-from zoneinfo import ZoneInfo
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import structlog
 
 from bot import text as texts
 from bot.broadcast import (
@@ -30,12 +32,16 @@ from bot.broadcast import (
 from bot.checks import MOST
 from bot.hours import HoldUntil, Refuse, Verdict
 from bot.policy import mentions
+from bot.schedule import Schedule
 from bot.store import Note, Vote
 from bot.words import Words
 from providers.base import AudienceKind, Purpose
 from providers.reading import UNREADABLE
 
+log = structlog.get_logger(__name__)
+
 Block = dict[str, Any]
+Row = TypeVar("Row", Broadcast, Schedule)
 
 #: Values of these names in a sentence are mentions already; everything else was typed or told by somebody.
 MENTIONS = frozenset({"by", "who", "requester", "channel"})
@@ -154,15 +160,23 @@ def quote(typed: str) -> str:
     return typed.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def _place(zone: str) -> tzinfo:
+    """A zone that this machine no longer knows is shown as UTC, which the text names."""
+    try:
+        return ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        return UTC
+
+
 def when(instant: Micros, zone: str = "UTC") -> str:
     """An instant as each reader sees it in their own zone, with a spelled-out fallback for notifications."""
-    local = moment(instant).astimezone(ZoneInfo(zone))
+    local = moment(instant).astimezone(_place(zone))
     return f"<!date^{instant // SECOND}^{{date_short_pretty}} {{time}}|{local:%Y-%m-%d %H:%M %Z}>"
 
 
 def spelled(instant: Micros, zone: str) -> str:
     """An instant in words for places without markup: with its zone and offset."""
-    local: datetime = moment(instant).astimezone(ZoneInfo(zone))
+    local: datetime = moment(instant).astimezone(_place(zone))
     return f"{local:%Y-%m-%d %H:%M} {zone} ({local:%z})"
 
 
@@ -879,9 +893,19 @@ def listing(broadcasts: Sequence[Broadcast], stops: Sequence[str], words: Words)
     """The latest broadcasts, a line each, under what keeps any of them from going."""
     if not broadcasts:
         return Post("\n".join([*stops, words("There are no broadcasts yet. Try `/broadcast` for the form.")]))
-    lines = [*stops, *(_line(row, words) for row in broadcasts)]
+    lines = [*stops, *each_line(broadcasts, lambda row: _line(row, words), words)]
     title = words("The latest broadcasts")
     return Post(f"{title}: {', '.join(row.id for row in broadcasts)}", [section(f"*{title}*"), *map(section, lines)])
+
+
+def each_line(rows: Iterable[Row], line: Callable[[Row], str], words: Words) -> Iterator[str]:
+    """A line for each row; one that cannot be shown says so, and hides no other."""
+    for row in rows:
+        try:
+            yield line(row)
+        except Exception as error:  # whatever is in it
+            log.error("a row cannot be shown", id=row.id, exc_info=error)
+            yield words("*{id}* cannot be shown. Tell whoever runs the bot.", id=row.id)
 
 
 def _line(row: Broadcast, words: Words) -> str:
