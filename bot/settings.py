@@ -31,6 +31,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from bot.hours import Holidays, all_zones
+from bot.words import Language
 from providers.base import AudienceKind, Duration, Purpose
 
 FILE = "bellcrier.toml"
@@ -168,7 +169,7 @@ class Settings(_Table):
     mode: Literal["live", "training"] = "live"
     public_url: str | None = None
     timezone: str = "UTC"
-    locale: Literal["en", "fr", "es"] = "en"
+    locale: Language = "en"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     admins: Names = ()
     secret_key: SecretStr | None = None

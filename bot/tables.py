@@ -279,7 +279,7 @@ schedules = Table(
     Column("typed", Text, nullable=False),  # the time or recurrence as it was typed
     Column("rule", Text),  # the recurrence as the code reads it; none: once
     Column("zone", String(64), nullable=False),
-    Column("closed", String(16), nullable=False),  # on holidays: keep | skip | shift
+    Column("closed", String(16), nullable=False),  # on holidays: keep | skip | shift | before
     Column("calendar", JSON(none_as_null=True)),  # whose holidays: {"calendar": "FR", "subdivision": "57"}
     Column("text", Text, nullable=False),
     Column("options", JSON, nullable=False),  # what only one kind has

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from functools import cache
 from gettext import GNUTranslations, NullTranslations
 from importlib import resources
+from typing import Literal, get_args
 
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
-LANGUAGES = ("en", "fr", "es")
+Language = Literal["en", "fr", "es"]
+LANGUAGES: tuple[str, ...] = get_args(Language)
 
 
 class Words:

@@ -30,7 +30,8 @@ async def until(happened: Callable[[], Any], timeout: float = LONG) -> Any:
 
 
 async def nothing_more(bot: Bot, rounds: int = 2) -> None:
-    """Let each of the bot's quick ticks go round so often, from its beginning to its end: what was to come has come.
+    """Let each of the bot's quick ticks go round so often, from its beginning to its end, and what it began at the
+    vendors as well: what was to come has come.
 
     Seconds would say less: on a busy machine nothing at all may happen in two of them.
     """
@@ -44,6 +45,7 @@ async def nothing_more(bot: Bot, rounds: int = 2) -> None:
             for bell in bells:
                 bell.rung.set()
             await asyncio.sleep(0.02)
+        await asyncio.gather(*(lanes.settle() for lanes in bot.scheduler.lanes))
     finally:
         for bell, work in works:
             bell.work = work

@@ -13,7 +13,7 @@ from bot import store, tables
 from bot.app import Bot
 from bot.broadcast import SECOND, Action, CardChanged, Hold, Micros, NotAllowed, State
 from bot.slack import views
-from bot.words import words_for
+from bot.words import LANGUAGES, words_for
 from providers.base import Purpose
 from sandbox.server import Sandbox
 from sandbox.world import Json
@@ -286,7 +286,7 @@ async def test_the_question_before_an_approval_says_to_how_many_when_and_until_w
     assert "After yours 2 more approvals are needed." in two
 
 
-@pytest.mark.parametrize("language", ["en", "fr", "es"])
+@pytest.mark.parametrize("language", LANGUAGES)
 async def test_no_question_is_longer_than_slack_lets_it_be(core: Core, language: str) -> None:
     row = dataclasses.replace(await core.ask(), everyone=True, covers=9, quorum=5, audience="a" * 100)
     showing = views.Showing((), "Encom", None, None, training=False, zone="Europe/Paris", undo=30)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bot.options import EVERYWHERE, OPTIONS, slipped
 from bot.slack.recurring import EVERY, REMIND
 from bot.slack.typed import Typed, id_of, nearest_verb, quoted, read_options, read_send
-from bot.words import words_for
+from bot.words import LANGUAGES, words_for
 from providers.base import Purpose
 
 SETS = {"send": OPTIONS, "every": EVERY, "remind": REMIND}
@@ -114,7 +114,7 @@ def test_every_option_that_a_subcommand_takes_is_known_to_the_others() -> None:
     assert {name for names in SETS.values() for name in names} == set(EVERYWHERE)
 
 
-@pytest.mark.parametrize("language", ["fr", "es"])
+@pytest.mark.parametrize("language", LANGUAGES[1:])
 def test_the_complaint_is_in_the_readers_language(language: str) -> None:
     (complaint,) = read_send("clients at=10:00 Soldes", EVERY).complaints
     told = words_for(language).fill(complaint.sentence.template, {"name": "at", "known": "sender="})

@@ -13,7 +13,7 @@ from bot.broadcast import TRANSITIONS, Action, Broadcast, Complaint, Hold, Phase
 from bot.hours import HoldUntil, Refuse, Verdict
 from bot.slack import views
 from bot.slack.views import Showing
-from bot.words import words_for
+from bot.words import LANGUAGES, words_for
 from providers.base import AudienceKind, Purpose
 from providers.reading import UNREADABLE
 from sandbox.blocks import check_blocks, check_view
@@ -145,7 +145,7 @@ def test_nothing_that_has_ended_can_be_pressed() -> None:
     assert Action.APPROVE in allowed(State.PENDING)
 
 
-@pytest.mark.parametrize("language", ["en", "fr", "es"])
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_forms_are_taken_by_slack_in_every_language(language: str) -> None:
     words = words_for(language)
     many = [(f"audience-{number}-" + "x" * 60, "y" * 90) for number in range(100)]
@@ -162,7 +162,7 @@ def test_a_note_says_a_sentence_inside_a_sentence_in_the_readers_language() -> N
     assert "Le fournisseur demande de ralentir. Rien n’est parti" in views.sentence(words_for("fr"), told)
 
 
-@pytest.mark.parametrize("language", ["en", "fr", "es"])
+@pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("bound", [None, 100, UNREADABLE])
 @pytest.mark.parametrize("state", State)
 def test_a_size_that_cannot_be_read_is_one_that_the_vendor_does_not_say(

@@ -1,0 +1,91 @@
+"""While a newer version runs beside this one, its rows hold words that this one has never read."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from bot import tables
+from bot.broadcast import Hold, Phase, State
+from bot.words import LANGUAGES, words_for
+from providers.base import AudienceKind, Purpose
+from sandbox.server import Sandbox
+from sandbox.world import Json
+from tests.ground import StartBot
+from tests.patience import nothing_more
+from tests.test_isolation import at_once, id_of, spoil
+from tests.test_story import HERE
+from tests.test_trouble import ask
+from tests.test_vendor_trouble import KEY
+
+#: Each word that a row may hold was weighed: a process without it leaves the row alone, and the tests below say what
+#: that means to people. Whoever adds one asks whether that is right for it too (a cap that an older process counts, a
+#: lease that it would take over), raises `tables.SHAPE` if it is not, and adds it here.
+WEIGHED: dict[type[StrEnum], set[str]] = {
+    State: {
+        *("draft", "pending", "scheduled", "held", "sending", "unknown", "sent", "done", "failed", "rejected"),
+        *("cancelled", "expired"),
+    },
+    Phase: {"staging", "releasing"},
+    Hold: {"late", "hours", "paused", "cap", "blocked", "restored"},
+    AudienceKind: {"list", "tag", "group"},
+    Purpose: {"marketing", "transactional"},
+}
+WORDS: dict[type[StrEnum], dict[str, Any]] = {
+    State: {"state": "teleported"},
+    Phase: {"state": "sending", "phase": "orbit", "lease_until": 1, "owner": "newer"},
+    Hold: {"state": "held", "hold": "weather"},
+    AudienceKind: {"kind": "flock", "state": "scheduled"},
+    Purpose: {"purpose": "fun", "state": "scheduled"},
+}
+
+
+@pytest.mark.parametrize("words", WEIGHED)
+def test_no_word_joins_those_of_the_rows_without_a_thought_for_an_older_process(words: type[StrEnum]) -> None:
+    assert {word.value for word in words} == WEIGHED[words]
+    assert words in WORDS
+
+
+def test_no_language_joins_without_a_thought_for_an_older_process() -> None:
+    """Rows hold sentences and no language, so an older process tells its own people in English, and nothing else."""
+    assert set(LANGUAGES) == {"en", "fr", "es"}
+    assert words_for("xx-XX")("Approve") == "Approve"
+
+
+def card_of(sandbox: Sandbox, text: str) -> Json | None:
+    return next((message for message in sandbox.acting.messages(HERE) if text in str(message)), None)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+async def test_an_older_process_lists_what_it_can_read_and_names_who_looks_after_the_rest(
+    sandbox: Sandbox, start_bot: StartBot, database_url: str
+) -> None:
+    bot = await start_bot(sandbox, database_url=database_url, secret_key=KEY)
+    planted, cards = [], []
+    for number, newer in enumerate(WORDS.values()):
+        await ask(sandbox, f"send clients marketing Planted {number}")
+        planted.append(await id_of(bot, tables.broadcasts.c.typed, f"Planted {number}"))
+        cards.append(await sandbox.until(lambda: card_of(sandbox, f"Planted {number}")))  # noqa: B023 - awaited here
+        await spoil(tables.broadcasts, "id", **at_once(**newer))(bot, planted[-1])
+    await ask(sandbox, "send clients marketing Soldes")
+    rows = select(tables.broadcasts).where(tables.broadcasts.c.id.in_(planted)).order_by(tables.broadcasts.c.id)
+    before = await bot.database.read(lambda c: c.execute(rows).all())
+    await nothing_more(bot)
+    await ask(sandbox, "list", user="U0BEN")
+    listed = str(sandbox.acting.ephemerals("U0BEN")[-1])
+    assert "Soldes" in listed
+    assert "Planted" not in listed
+    for id in planted:
+        for line in (f"show {id}", f"cancel {id}"):
+            told = await ask(sandbox, line, user="U0BEN")
+            assert "A newer version of me" in told + str(sandbox.acting.ephemerals("U0BEN")[-1])
+    for card in cards:
+        await sandbox.acting.click("U0ANA", HERE, card["ts"], "broadcast.approve")
+    await nothing_more(bot)
+    answers = [answer["text"] for answer in sandbox.acting.ephemerals("U0ANA")]
+    assert [answer.startswith("A newer version of me") for answer in answers] == [True] * len(cards)
+    assert await bot.database.read(lambda c: c.execute(rows).all()) == before
+    assert sandbox.vendors.ledger == []
