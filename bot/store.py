@@ -1011,9 +1011,12 @@ def slots(connection: Connection, accounts: Sequence[str], at: Micros) -> dict[s
     return found | {row.account: row.id for row in connection.execute(statement)}
 
 
-def count_held(connection: Connection, workspace: str, hold: Hold) -> int:
+def count_held(connection: Connection, workspace: str, hold: Hold, until: Micros | None = None) -> int:
+    """How many are held for this; `until`: of those that go on by themselves, the ones whose time has come by then."""
     statement = select(func.count()).select_from(broadcasts)
     mine = and_(broadcasts.c.workspace == workspace, _in(State.HELD), broadcasts.c.hold == hold)
+    if until is not None:
+        mine = and_(mine, broadcasts.c.hold_until <= until)
     return connection.execute(statement.where(mine)).scalar_one()
 
 

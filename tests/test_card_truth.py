@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from bot import store, tables
 from bot.app import Bot
@@ -248,8 +249,23 @@ async def test_a_card_that_waits_for_the_hours_says_that_sending_is_paused_too(
     await sandbox.until(lambda: "It goes by itself" in shown(sandbox))
     await ask(sandbox, "pause all", user="U0OPS")
     await sandbox.until(lambda: "All sending is paused too" in shown(sandbox))
-    await ask(sandbox, "resume all", user="U0OPS")
+    told = await ask(sandbox, "resume all", user="U0OPS")
+    assert "(0) waits for *Send now*" in told
+    assert "by itself" not in told
     await sandbox.until(lambda: "All sending is paused too" not in shown(sandbox))
+
+
+async def test_who_ends_a_pause_is_told_how_many_start_by_themselves(sandbox: Sandbox, start_bot: StartBot) -> None:
+    """C36: nobody is surprised by what goes in that moment."""
+    closed = {"marketing": {"windows": [{"start": "00:00", "end": "00:01"}], "end_margin": "0s", "max_hold": "48h"}}
+    bot = await start_bot(sandbox, policies={"always": closed}, approval__undo="60s")
+    await approved(sandbox)
+    row = await settled(bot, State.HELD)
+    await ask(sandbox, "pause all", user="U0OPS")
+    opened = update(tables.broadcasts).where(tables.broadcasts.c.id == row.id).values(hold_until=bot.clock() - SECOND)
+    await bot.database.write(lambda c: c.execute(opened))
+    told = await ask(sandbox, "resume all", user="U0OPS")
+    assert "1 broadcast that only waited for the hours starts by itself now" in told
 
 
 # --- the question before the press -----------------------------------------------------------------------------------

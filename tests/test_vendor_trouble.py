@@ -132,6 +132,27 @@ def releases(sandbox: Sandbox) -> int:
     return len([s for s in sandbox.vendors.office.requests if s.method != "GET" and s.path.endswith(paths)])
 
 
+CODES = {
+    "octopush, no credit": (OCTOPUSH, 400, {"code": 104}, "104"),
+    "octopush, as a text under a 201": (OCTOPUSH, 201, {"code": "104"}, "104"),
+    "octopush, one that no table has": (OCTOPUSH, 400, {"code": 98765}, "98765"),
+    "octopush, one that no table has, under a 200": (OCTOPUSH, 200, {"code": 98765}, "98765"),
+    "octopush, before anything could leave": ("octopush.create", 400, {"code": 303}, "303"),
+    "kaizala, in words": (KAIZALA, 403, {"errorCode": "ApiAccessDenied"}, "ApiAccessDenied"),
+}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("name", CODES)
+async def test_the_vendors_own_code_stands_in_the_thread(sandbox: Sandbox, either: Bot, name: str) -> None:
+    """C44: whoever looks it up, or asks the vendor, has what the vendor calls it."""
+    step, status, body, code = CODES[name]
+    sandbox.vendors.faults.add(step, "error", status=status, body=body)
+    posted = await approved(sandbox, f"send {AUDIENCES[step.split('.')[0]]} marketing Soldes demain")
+    await settled(either, State.UNKNOWN, State.FAILED)
+    await sandbox.until(lambda: code in thread_text(sandbox, posted["ts"]))
+
+
 @pytest.mark.parametrize(("name", "database_url"), ROWS, indirect=["database_url"])
 async def test_what_a_vendors_trouble_becomes(sandbox: Sandbox, either: Bot, name: str) -> None:
     case = CASES[name]

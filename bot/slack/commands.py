@@ -19,6 +19,7 @@ from bot.broadcast import (
     BroadcastRequest,
     Clock,
     Complaint,
+    Hold,
     NotAccepted,
     NotAllowed,
     NotFound,
@@ -286,12 +287,25 @@ class Commands:
         what = typed.first_word(asked.text)[0].lower()
         if what != "all":
             return await self.recurring.resume(asked, client) if what else self._usage("resume", asked)
-        held = await self.workflow.pause_all(asked.person, on=False)
-        return Post(
-            asked.words(
-                "Sending goes on. What was held meanwhile ({number}) waits for *Send now* on its card.", number=held
-            )
+        going = await self.workflow.database.read(  # before they do
+            lambda c: store.count_held(c, asked.person.workspace, Hold.HOURS, self.clock())
         )
+        asking = await self.workflow.pause_all(asked.person, on=False)
+        told = [
+            asked.words(
+                "Sending goes on. What was held meanwhile ({number}) waits for *Send now* on its card.", number=asking
+            )
+        ]
+        if going:
+            told.append(
+                asked.words.count(
+                    "{number} broadcast that only waited for the hours starts by itself now; its card still stops it.",
+                    "{number} broadcasts that only waited for the hours start by themselves now; their cards still "
+                    "stop them.",
+                    going,
+                )
+            )
+        return views.lines(told)
 
     async def template(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Keep a text under a name: `save <name> [audience] [purpose] <text>`, `use`, `list`, `delete <name>`."""
