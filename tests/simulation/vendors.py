@@ -54,6 +54,7 @@ class Fate(StrEnum):
     IN_THE_AIR = "arrives long after everybody has given it up"
     SILENT = "arrives, and nothing is ever answered"
     GARBLED = "arrives, and its answer cannot be read"
+    LIED = "arrives, and something in its answer is not what it ought to be"
     BAD_GATEWAY = "is answered by a proxy"
     THROTTLED = "is too fast for the vendor"
     REFUSED = "is refused"
@@ -64,6 +65,11 @@ class Fate(StrEnum):
 #: Answers by which the vendor says that it took nothing.
 SAID_NO = {Fate.THROTTLED: 429, Fate.REFUSED: 400, Fate.NOT_READY: 425, Fate.BLOCKED: 409}
 FAULTS = tuple(fate for fate in Fate if fate is not Fate.FINE)
+#: What stands where an answer ought to have an id, ids, a size or news; nothing that could be taken for the truth.
+LIES: tuple[Any, ...] = (
+    *(None, True, -1, 1.5, 10**400, float("nan"), "", "   ", "many", "\x07", "x" * 300),
+    *([], [None], ["", "x\ny"], {}, {"ids": None}, [[]], [{"id": 5}]),
+)
 
 
 # --- the vendor ------------------------------------------------------------------------------------------------------
@@ -287,9 +293,18 @@ class Wire:
             raise lost
         if fate is Fate.GARBLED:
             return Answer(200, {}, self.world.chance.choice((b"<html>", b"{}")))
+        if fate is Fate.LIED:
+            return self._lying(answer)
         if fate is Fate.BAD_GATEWAY:
             return Answer(502, {}, b"")
         return answer
+
+
+    def _lying(self, answer: Answer) -> Answer:
+        told: dict[str, Any] = answer.json()
+        if told:
+            told[self.world.chance.choice(sorted(told))] = self.world.chance.choice(LIES)
+        return Answer(answer.status, {}, json.dumps(told).encode())
 
 
 # --- the adapters ----------------------------------------------------------------------------------------------------
@@ -298,7 +313,8 @@ STATUSES = {"SENT": DeliveryStatus.SENT, "DELIVERED": DeliveryStatus.DELIVERED, 
 
 
 class Pretended(Provider):
-    """What the three adapters share: how an answer is understood."""
+    """What the three adapters share: how an answer is understood. They trust what it holds, as the first draft of an
+    adapter does."""
 
     Settings = AccountSettings
 
@@ -344,7 +360,7 @@ class Pretended(Provider):
 
     async def look_up(self, message: Message, staged: Staged | None, ids: tuple[str, ...]) -> Evidence:
         answer = await self.ask("/look", dispatch=message.dispatch, campaign=staged.id if staged else None)
-        return Evidence(bool(answer["ids"]), "The vendor shows it.", tuple(answer["ids"]))
+        return Evidence(bool(answer["ids"]), "The vendor shows it.", answer["ids"])
 
 
 class Solo(Pretended):
@@ -368,11 +384,11 @@ class Solo(Pretended):
 
     async def release(self, message: Message, staged: Staged | None) -> Accepted:
         answer = await self.told("/send", encoded(message), release=True)
-        return Accepted(tuple(answer["ids"]))
+        return Accepted(answer["ids"])
 
     async def size(self, audience: Audience) -> AudienceFound:
         answer = await self.ask("/size", to=audience.id)
-        return AudienceFound(audience.kind, audience.id, audience.id, int(answer["size"]))
+        return AudienceFound(audience.kind, audience.id, audience.id, answer["size"])
 
 
 class Duo(Pretended):
@@ -391,13 +407,13 @@ class Duo(Pretended):
 
     async def stage(self, message: Message, known: Staged | None = None) -> Staged:
         answer = await self.ask("/stage", **encoded(message), **({"campaign": known.id} if known else {}))
-        return Staged(answer["id"], bool(answer["ready"]), int(answer["contacts"]))
+        return Staged(answer["id"], answer["ready"], answer["contacts"])
 
     async def release(self, message: Message, staged: Staged | None) -> Accepted:
         if staged is None:
             raise Refused("Nothing was prepared.")
         answer = await self.told("/go", {"campaign": staged.id, "dispatch": message.dispatch}, release=True)
-        return Accepted(tuple(answer["ids"]))
+        return Accepted(answer["ids"])
 
     async def recall(self, staged: Staged) -> None:
         await self.ask("/recall", campaign=staged.id)
@@ -416,7 +432,7 @@ class Mute(Pretended):
 
     async def release(self, message: Message, staged: Staged | None) -> Accepted:
         answer = await self.told("/send", encoded(message), release=True)
-        return Accepted(tuple(answer["ids"]))
+        return Accepted(answer["ids"])
 
 
 ADAPTERS: dict[str, type[Pretended]] = {"solo": Solo, "duo": Duo, "mute": Mute}
