@@ -358,6 +358,12 @@ class Broadcast:
         )
 
     @property
+    def most(self) -> int | None:
+        """How many people it reaches by what is known: as many as the vendor tells, which may be none, else its bound;
+        None where nobody knows."""
+        return self.bound if self.size is None else self.size
+
+    @property
     def ended(self) -> bool:
         return self.state in ENDED
 

@@ -359,7 +359,8 @@ class Workflow:
         offers = purpose is Purpose.TRANSACTIONAL and bool(text.looks_like_marketing(typed))
         if offers:
             offers = not people <= await policy.people_in(self.approval.approvers, self.members)
-        need = self._need_at(purpose, name, settings, size or settings.max_size, doubtful=offers)
+        size = settings.max_size if size is None else size
+        need = self._need_at(purpose, name, settings, size, doubtful=offers)
         if need.quorum and self.desk.settings.mode != "training":
             await self._must_be_satisfiable(workspace, need, people)
         return need
@@ -703,7 +704,7 @@ class Workflow:
             "start_at": start,
             "approved_at": now,
             "expires_at": None,
-            "bound": current.size or current.bound,
+            "bound": current.most,
             "voice_at": before_start(due, now),
         }
         said = [] if late else [_agreed(actor, due)]

@@ -145,6 +145,33 @@ async def test_what_asked_for_an_approval_never_goes_without_one_for_its_size(ma
     assert ((await core.row(row.id)).state, (await core.row(row.id)).quorum) == (State.PENDING, 1)
 
 
+@pytest.mark.parametrize(("audience", "list"), [("clients", "1"), ("paris", "2")])
+async def test_what_was_approved_for_nobody_asks_again_once_its_list_has_filled_up(
+    core: Core, audience: str, list: str
+) -> None:
+    """`paris` has no `max_size`."""
+    row = await core.ask(audience=audience)
+    core.sandbox.vendors.faults.add("encom.recipients", "error", times=1, status=200, body=[])
+    await core.dispatcher("a").learn_sizes()
+    assert (await core.row(row.id)).size == 0
+    agreed = await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    assert (agreed.state, agreed.bound) == (State.SCHEDULED, 0)
+    await core.run(core.dispatcher("a"))
+    after = await core.row(row.id)
+    assert (after.state, after.size) == (State.PENDING, len(core.sandbox.vendors.encom.lists[list][1]))
+    assert core.sandbox.vendors.ledger == []
+
+
+async def test_an_edit_of_what_goes_to_nobody_asks_for_no_more_than_it_needs(make_core: MakeCore) -> None:
+    core = make_core(**RULE)
+    row = await core.ask()
+    assert row.quorum == 2  # by the audience's `max_size`
+    await core.workflow.learn_size(TEAM, row.id, 0)
+    later = {"send_at": core.now + HOUR}
+    again = await core.workflow.act(TEAM, row.id, Action.REPLAN, person=CLEO, version=1, **later)
+    assert again.quorum == 1
+
+
 # --- who knows what --------------------------------------------------------------------------------------------------
 
 
