@@ -9,7 +9,7 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -200,6 +200,12 @@ class Sentence:
         """The sentence that `plain` made this of."""
         values = {name: cls.of(v) if isinstance(v, Mapping) else v for name, v in plain["values"].items()}
         return cls(plain["template"], values)
+
+
+def in_a_row(sentences: Iterable[Sentence]) -> Sentence:
+    """Several sentences as one, each in the reader's language."""
+    parts = {f"part{place}": told for place, told in enumerate(sentences)}
+    return Sentence(" ".join(f"{{{part}}}" for part in parts), parts)
 
 
 #: How deliveries stand, and what people answer, by the names under which they are counted.

@@ -35,6 +35,7 @@ from bot.broadcast import (
     State,
     TooLate,
     digest,
+    in_a_row,
     micros,
     moment,
     new_id,
@@ -47,7 +48,7 @@ from bot.policy import CannotTell, Members, Person
 from bot.schedule import Schedule, cover_of
 from bot.scheduler import Task, Wake, concerned
 from bot.settings import AudienceSettings, Settings
-from bot.store import NO_LEASE, NOT_AGREED, Note
+from bot.store import NO_LEASE, NOT_AGREED, Note, Vote
 from bot.troubles import alone
 from bot.voices import asks, before_start, draft_notice
 from providers.base import Purpose
@@ -750,8 +751,15 @@ class Workflow:
     def _back(self, connection: Connection, current: Broadcast, person: Person, said: Note) -> Broadcast | None:
         """To the approvers, since too few agree any more."""
         now = self.clock()
+        self._drop_outgrown(connection, current)
         changes: dict[str, Any] = {**NOT_AGREED, **asks(now, self.approval)}
         return store.move(connection, current, Action.WITHDRAW, actor=person.id, at=now, said=[said], **changes)
+
+    @staticmethod
+    def _drop_outgrown(connection: Connection, agreed: Broadcast) -> None:
+        """What goes back to the approvers larger than it was agreed to keeps no vote of those who agreed to it."""
+        if agreed.bound is not None and (agreed.size or 0) > agreed.bound:
+            store.drop_votes(connection, agreed)
 
     def _withdraw_late(
         self, connection: Connection, current: Broadcast, person: Person, way: str, *, uncovered: bool
@@ -997,6 +1005,7 @@ class Workflow:
         """Back to the approvers."""
         now = self.clock()
         self._uncover(connection, current)
+        self._drop_outgrown(connection, current)
         approvers = policy.approvers_today(self.approval, current)
         said = [Note(reason, mention=" ".join([current.requester, *approvers]))]
         changes: dict[str, Any] = {"approvers": approvers, **NOT_AGREED, **asks(now, self.approval)}
@@ -1088,13 +1097,36 @@ class Workflow:
     def _learn_size(self, connection: Connection, workspace: str, id: str, size: int, more: Mapping[str, Any]) -> None:
         current = store.find(connection, workspace, id, lock=True)
         if current.state is State.PENDING:
-            quorum = self._quorum_at(current, size)
-            sized = store.touch(connection, current, self.clock(), size=size, quorum=quorum, **more)
-            votes = store.votes_for(connection, current)
-            if sized is not None and votes and len(votes) >= quorum:  # by the size that is known now they are enough
-                self._schedule(connection, sized, actor=votes[-1].approver)
+            self._learn_while_asking(connection, current, size, more)
         elif current.state is State.SCHEDULED:
             store.touch(connection, current, self.clock(), size=size, **more)
+
+    def _learn_while_asking(
+        self, connection: Connection, current: Broadcast, size: int, more: Mapping[str, Any]
+    ) -> None:
+        """Who has approved it agreed to what was known then: to fewer people, and not to any other cost."""
+        now, quorum = self.clock(), self._quorum_at(current, size)
+        sized = store.touch(connection, current, now, size=size, quorum=quorum, **more)
+        votes = store.votes_for(connection, current)
+        if sized is None or not votes:
+            return
+        known, facts = self.desk.facts(current, now), self.desk.facts(sized, now)
+        if not _within(known, facts):
+            self._ask_anew(connection, sized, votes, _changes(known, facts))
+        elif len(votes) >= quorum:  # by the size that is known now they are enough
+            self._schedule(connection, sized, actor=votes[-1].approver)
+
+    def _ask_anew(
+        self, connection: Connection, current: Broadcast, votes: Iterable[Vote], changes: Iterable[Sentence]
+    ) -> None:
+        """It waits for approval still, and nobody has agreed to what it is by now."""
+        now = self.clock()
+        store.drop_votes(connection, current)
+        template = "{changes} That was not known when it was approved, so it needs approval again."
+        told = Sentence(template, {"changes": in_a_row(changes)})
+        store.say(connection, current, now, [Note(told, mention=" ".join(vote.approver for vote in votes))])
+        store.write_audit(connection, current, "policy", Action.LAPSE, current.state, now)
+        store.touch(connection, current, now, **asks(now, self.approval))
 
     def _quorum_at(self, current: Broadcast, size: int) -> int:
         """How many approvals it needs, now that its size is known; one that asked for any asks for one at least.
@@ -1213,7 +1245,7 @@ CHANGED: Mapping[str, str] = {
     "bound": "It goes to at most {bound} people now; the vendor does not say to how many.",
     "cost": "It costs {cost} now.",
     "opens_at": "The hours for this audience allow it from {opens_at} on.",
-    "quorum": "It needs {quorum} approvals now.",
+    "quorum": "Approvals needed now: {quorum}.",
 }
 HOURS_OPEN = "The hours for this audience allow it now."
 

@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 from bot import store, tables
 from bot.app import Bot
-from bot.broadcast import SECOND, Action, CardChanged, Hold, Micros, NotAllowed, State
+from bot.broadcast import SECOND, Action, Broadcast, CardChanged, Hold, Micros, NotAllowed, Sentence, State
 from bot.slack import views
 from bot.words import LANGUAGES, words_for
 from providers.base import Purpose
@@ -76,7 +76,7 @@ DIFFERENCES: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
     "a cost that rises": ({"cost": "1 EUR"}, {"cost": "2 EUR"}, "It costs 2 EUR now."),
     "the hours close": ({}, {"opens_at": 1_800_000_000_000_000}, "allow it from"),
     "the hours open": ({"opens_at": 1_800_000_000_000_000}, {"opens_at": None}, "allow it now"),
-    "more approvals": ({}, {"quorum": 2}, "It needs 2 approvals now."),
+    "more approvals": ({}, {"quorum": 2}, "Approvals needed now: 2."),
     "fewer approvals": ({"quorum": 2}, {"quorum": 1}, None),
     "another mode": ({}, {"mode": "training"}, ""),
 }
@@ -135,6 +135,52 @@ async def test_a_vote_that_is_enough_by_the_size_that_came_late_schedules_it(mak
     assert (await core.row(row.id)).state is State.PENDING
     await core.workflow.learn_size(TEAM, row.id, 3)
     assert (await core.row(row.id)).state is State.SCHEDULED
+
+
+TWO = {"approval.quorum": 2}
+LEARNT: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
+    "fewer people": (TWO, {"size": 3}, None),
+    "as many as it could be": (TWO, {"size": 5000}, None),
+    "more people": (TWO, {"size": 25_000}, "It goes to 25000 people now."),
+    "a cost": (TWO, {"size": 3, "quoted": "900 EUR"}, "It costs 900 EUR now."),
+    "both": (TWO, {"size": 25_000, "quoted": "900 EUR"}, "It goes to 25000 people now. It costs 900 EUR now."),
+    "a cost of what few would do for": (RULE, {"size": 3, "quoted": "900 EUR"}, "It costs 900 EUR now."),
+}
+
+
+@pytest.mark.parametrize("what", LEARNT)
+async def test_who_approved_agreed_to_no_more_than_was_known_then(make_core: MakeCore, what: str) -> None:
+    changes, learnt, told = LEARNT[what]
+    core = make_core(**changes)
+    row = await core.ask()
+    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    await core.workflow.learn_size(TEAM, row.id, **learnt)
+    votes = await core.database.read(lambda c: store.votes_for(c, row))
+    assert len(votes) == (told is None)
+    after = await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(1), version=1)
+    assert after.state is (State.SCHEDULED if told is None or after.quorum == 1 else State.PENDING)
+    assert (told is not None) == ("lapse" in await core.actions(row))
+    fell = [note for note in await notes(core, row) if "That was not known" in str(note.sentence)]
+    assert [(str(told) in str(note.sentence), note.mention) for note in fell] == [(True, approver(0).id)] * len(fell)
+    assert len(fell) == (told is not None)
+
+
+async def notes(core: Core, row: Broadcast) -> list[store.Note]:
+    """All that its thread was told, or is to be."""
+    mine = tables.notes.select().where(tables.notes.c.broadcast == row.id).order_by(tables.notes.c.seq)
+    found = await core.database.read(lambda c: c.execute(mine).mappings().all())
+    return [store.Note(Sentence.of(one["sentence"]), one["mention"]) for one in found]
+
+
+async def test_an_approval_that_is_left_is_for_no_more_people_than_it_was_given_for(make_core: MakeCore) -> None:
+    core = make_core(**TWO)
+    row = await core.ask()
+    for number in (0, 1):
+        await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(number), version=1)
+    await core.workflow.learn_size(TEAM, row.id, 25_000)
+    await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button")
+    again = await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(2), version=1)
+    assert again.state is State.PENDING
 
 
 async def test_what_asked_for_an_approval_never_goes_without_one_for_its_size(make_core: MakeCore) -> None:
