@@ -184,6 +184,15 @@ class Threads:
             await self.database.write(lambda c: store.keep_card(c, card))
             await self._shrink_older(row, card)
         await self.database.write(lambda c: self._drawn(c, row, card))
+        if known is not None and card is not None and (known.channel, known.ts) != (card.channel, card.ts):
+            await self._take_away(known)
+
+    async def _take_away(self, old: Card) -> None:
+        """Of two cards of one version the older one shows what was. No press on it counts, whether it can go or not."""
+        try:
+            await self._call(lambda _: self.client.chat_delete(channel=old.channel, ts=old.ts), Post(""))
+        except (Later, SlackApiError) as error:
+            log.info("an older card could not be taken away", broadcast=old.broadcast, error=type(error).__name__)
 
     async def _shrink_older(self, row: Broadcast, card: Card) -> None:
         """The cards of earlier versions become links to this one, so that nothing on them can be meant any more."""
