@@ -11,7 +11,7 @@ import pytest
 
 from bot import store
 from bot.app import Bot
-from bot.broadcast import State
+from bot.broadcast import Action, State
 from bot.database import PATIENCE
 from bot.policy import Membership, membership_of
 from bot.schedule import Kind
@@ -186,6 +186,28 @@ async def test_what_nobody_could_approve_where_it_would_stand_comes_back_as_a_dr
     await settled(bot, State.DRAFT)
     direct = sandbox.world.direct("U0CLEO").id
     await sandbox.until(lambda: "Open the draft" in str(sandbox.acting.messages(direct)))
+
+
+@pytest.mark.parametrize("refused", [0, 1])
+async def test_what_needs_an_approval_after_all_asks_no_more_in_a_direct_message(
+    sandbox: Sandbox, bot: Bot, refused: int
+) -> None:
+    """C9: its card stood with the requester, where nobody may press Approve."""
+    sandbox.faults.add("chat.postMessage", "error", error="restricted_action")
+    await ask(sandbox, 'send newsletter transactional at="tomorrow 9:00" Votre rendez-vous est confirmé')
+    direct = sandbox.world.direct("U0CLEO").id
+    await sandbox.until(lambda: "broadcast.cancel" in str(sandbox.acting.messages(direct)))
+    await nothing_more(bot)  # its thread has been told what there was to say
+    if refused:
+        sandbox.faults.add("chat.postMessage", "error", error="restricted_action")
+    row, again = await newest(bot), dict[str, Any](store.NOT_AGREED, quorum=1)
+    await bot.database.write(lambda c: store.move(c, row, Action.LAPSE, actor="policy", at=bot.clock(), **again))
+    await settled(bot, State.DRAFT if refused else State.PENDING)
+    await sandbox.until(lambda: "broadcast.cancel" not in str(sandbox.acting.messages(direct)))
+    await nothing_more(bot)
+    assert "broadcast.approve" not in str(sandbox.acting.messages(direct))
+    assert ("broadcast.approve" in str(sandbox.acting.messages(HERE))) is not bool(refused)
+    assert ("Open the draft" in str(sandbox.acting.messages(direct))) is bool(refused)
 
 
 @pytest.mark.parametrize("error", ["cant_update_message", "edit_window_closed", "something_new"])

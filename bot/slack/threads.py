@@ -223,6 +223,8 @@ class Threads:
         store.drawn(connection, row, again_at=self.clock() + CARD_PAUSE)
 
     async def _redraw(self, known: Card, post: Post, row: Broadcast) -> Card | None:
+        if row.state is State.PENDING and row.mode != "training" and known.channel.startswith("D"):
+            return await self._first_card(row, post, known)  # nobody who may approve it looks there
         if row.state in ASKING and not known.channel.startswith("D"):
             why = await self.why_closed(known.channel)
             if why is not None:
