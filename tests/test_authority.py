@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aiohttp import ClientConnectionError
+from slack_sdk.errors import SlackApiError
 
 from bot import store
 from bot.app import Bot
@@ -17,6 +19,7 @@ from bot.policy import Membership, membership_of
 from bot.schedule import Kind
 from bot.settings import SettingsError, parse
 from bot.slack import answers
+from bot.words import words_for
 from sandbox.server import Sandbox
 from sandbox.world import Channel, Json
 from tests.ground import StartBot, all_of, newest
@@ -354,14 +357,26 @@ def test_an_answer_goes_only_where_slack_lives(url: str, api: str, same: bool) -
     assert answers._same_house(url, api) is same
 
 
-async def test_a_form_that_came_too_late_asks_to_press_once_more(sandbox: Sandbox, bot: Bot) -> None:
+@pytest.mark.parametrize(
+    "error", ["expired_trigger_id", "invalid_trigger_id", "trigger_expired", "ratelimited", "internal_error"]
+)
+async def test_a_form_that_slack_does_not_open_in_time_asks_to_press_once_more(
+    sandbox: Sandbox, bot: Bot, error: str
+) -> None:
     """C34: Reject and Re-plan open a form within Slack's three seconds, or not at all."""
     await ask(sandbox, "send clients marketing Soldes")
     posted = await card(sandbox)
     for button in ("broadcast.reject", "broadcast.replan"):
-        sandbox.faults.add("views.open", "error", error="expired_trigger_id")
+        sandbox.faults.add("views.open", "error", error=error)
         await sandbox.acting.click("U0ANA", HERE, posted["ts"], button)
         assert "Please press once more" in str(sandbox.acting.ephemerals("U0ANA")[-1])
+
+
+async def test_a_form_for_which_slack_cannot_be_reached_asks_to_press_once_more() -> None:
+    """C34."""
+    assert answers.explain(ClientConnectionError(), words_for("en")) == answers.explain(
+        SlackApiError("", {"error": "expired_trigger_id"}), words_for("en")
+    )
 
 
 async def test_a_channel_of_thousands_is_answered_in_time_and_known_a_moment_later(
