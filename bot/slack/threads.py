@@ -311,7 +311,7 @@ class Threads:
             )
         except SlackApiError as error:
             log.warning("a thread could not be told", broadcast=row.id, error=_code(error))
-            pause = None if _code(error) in NO_PLACE else min(5 * SECOND * 2**pending.tries, LONGEST_PAUSE)
+            pause = None if _code(error) in NO_PLACE | NOT_LET else min(5 * SECOND * 2**pending.tries, LONGEST_PAUSE)
             await self._put_off(pending, row, pause)
             return
         await self.database.write(partial(self._posted, pending=pending, row=row, card=card, ts=str(answer["ts"])))
@@ -391,7 +391,7 @@ class Threads:
     def _post_failed(self, connection: Connection, pending: PendingPost, code: str) -> None:
         """Whoever it names in a channel that is gone is told directly."""
         now, person = self.clock(), _is_person(pending.place)
-        over = pending.tries >= MAX_TRIES or (code in NO_PLACE and not person)
+        over = pending.tries >= MAX_TRIES or (code in NO_PLACE | NOT_LET and not person)
         again = None if over else now + min(5 * SECOND * 2**pending.tries, LONGEST_PAUSE)
         store.post_failed(connection, pending.seq, again)
         named = (pending.mention or "").split() if over and not person else []
