@@ -815,8 +815,9 @@ class Workflow:
     @staticmethod
     def _covered(connection: Connection, schedule: Schedule, by: Broadcast) -> list[Broadcast]:
         """The turns after this one that have not left, up to the next that may cover others."""
-        living = [store.find(connection, by.workspace, id) for id in timetable.living(connection, schedule)]
-        after = [row for row in living if (row.occurrence or "") > (by.occurrence or "")]
+        after = [
+            row for row in timetable.living(connection, schedule) if (row.occurrence or "") > (by.occurrence or "")
+        ]
         mine = itertools.takewhile(lambda row: row.covers <= 1, after)
         return [store.find(connection, row.workspace, row.id, lock=True) for row in mine]
 
