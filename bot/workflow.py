@@ -61,6 +61,7 @@ FRESH = 3600 * SECOND  # an approval this young needs no second look at who gave
 ASKED_TOGETHER = 8  # people of whom Slack is asked at once
 ASK_SLACK_AGAIN = 60 * SECOND
 
+Place = tuple[str, str]  # of a message: its channel and its ts
 PersonOf = Callable[[str, str], Awaitable[Person]]
 
 
@@ -525,7 +526,7 @@ class Workflow:
         self, workspace: str, id: str, action: Action, *, person: Person, version: int | None = None, **told: Any
     ) -> Broadcast:
         """Do what a person asked for. `version` is the one they saw; `told` a `reason`, the `way` of a vote, a new
-        `send_at`, or that they decided `on_card`, by what is shown there.
+        `send_at`, or the (channel, ts) of the message `on_card`, by which they decided.
 
         Raises NotFound, TooLate (with the row as it stands), CardChanged, NotAllowed (audited), NotAccepted or
         CannotTell. Doing
@@ -647,12 +648,12 @@ class Workflow:
         person: Person,
         way: str = "button",
         *,
-        on_card: bool = False,
+        on_card: Place | None = None,
     ) -> Broadcast | CardChanged | None:
         current = store.find(connection, seen.workspace, seen.id, lock=True)
         if current.state is not State.PENDING or current.version != seen.version or self._expired(current):
             return None
-        if on_card and (changed := self._changed_since_drawn(connection, current)):
+        if on_card and (changed := self._changed_since_drawn(connection, current, on_card)):
             return changed
         if not store.add_vote(connection, current, person.id, way, self.clock()):
             if way == "button":  # it stands, whatever becomes of an older reaction
@@ -663,9 +664,12 @@ class Workflow:
             return self._count_vote(connection, current, person, len(votes))
         return self._schedule(connection, current, actor=person.id)
 
-    def _changed_since_drawn(self, connection: Connection, current: Broadcast) -> CardChanged | None:
-        """What the person saw is what they decide about: what has changed since is told, and the card drawn anew."""
+    def _changed_since_drawn(self, connection: Connection, current: Broadcast, on_card: Place) -> CardChanged | None:
+        """What the person saw is what they decide about: what has changed since is told, and the card drawn anew. A
+        message that is its card no more may show anything."""
         card, facts = store.card_of(connection, current), self.desk.facts(current, self.clock())
+        if card is not None and (card.channel, card.ts) != on_card:
+            return CardChanged(current, ())
         shown = card.facts if card is not None else None
         if shown is not None and _within(shown, facts):
             return None
@@ -820,8 +824,9 @@ class Workflow:
     @staticmethod
     def _covered(connection: Connection, schedule: Schedule, by: Broadcast) -> list[Broadcast]:
         """The turns after this one that have not left, up to the next that may cover others."""
-        living = [store.find(connection, by.workspace, id) for id in timetable.living(connection, schedule)]
-        after = [row for row in living if (row.occurrence or "") > (by.occurrence or "")]
+        after = [
+            row for row in timetable.living(connection, schedule) if (row.occurrence or "") > (by.occurrence or "")
+        ]
         mine = itertools.takewhile(lambda row: row.covers <= 1, after)
         return [store.find(connection, row.workspace, row.id, lock=True) for row in mine]
 
@@ -1029,14 +1034,14 @@ class Workflow:
         person: Person,
         still: frozenset[str],
         *,
-        on_card: bool = False,
+        on_card: Place | None = None,
     ) -> Broadcast | CardChanged | None:
         """Let go what is held, as it was approved. Where that does not hold any more, it is asked again instead; where
         something would only hold it once more, that is said (NotAllowed), and nothing changes."""
         current = store.find(connection, seen.workspace, seen.id, lock=True)
         if (current.state, current.version) != (seen.state, seen.version):
             return None
-        if on_card and (changed := self._changed_since_drawn(connection, current)):
+        if on_card and (changed := self._changed_since_drawn(connection, current, on_card)):
             return changed
         now = self.clock()
         start = max(now + micros(self.approval.undo), current.send_at or 0)  # its own time was approved with it

@@ -8,15 +8,18 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aiohttp import ClientConnectionError
+from slack_sdk.errors import SlackApiError
 
 from bot import store
 from bot.app import Bot
-from bot.broadcast import State
+from bot.broadcast import Action, State
 from bot.database import PATIENCE
 from bot.policy import Membership, membership_of
 from bot.schedule import Kind
 from bot.settings import SettingsError, parse
 from bot.slack import answers
+from bot.words import words_for
 from sandbox.server import Sandbox
 from sandbox.world import Channel, Json
 from tests.ground import StartBot, all_of, newest
@@ -188,6 +191,28 @@ async def test_what_nobody_could_approve_where_it_would_stand_comes_back_as_a_dr
     await sandbox.until(lambda: "Open the draft" in str(sandbox.acting.messages(direct)))
 
 
+@pytest.mark.parametrize("refused", [0, 1])
+async def test_what_needs_an_approval_after_all_asks_no_more_in_a_direct_message(
+    sandbox: Sandbox, bot: Bot, refused: int
+) -> None:
+    """C9: its card stood with the requester, where nobody may press Approve."""
+    sandbox.faults.add("chat.postMessage", "error", error="restricted_action")
+    await ask(sandbox, 'send newsletter transactional at="tomorrow 9:00" Votre rendez-vous est confirmé')
+    direct = sandbox.world.direct("U0CLEO").id
+    await sandbox.until(lambda: "broadcast.cancel" in str(sandbox.acting.messages(direct)))
+    await nothing_more(bot)  # its thread has been told what there was to say
+    if refused:
+        sandbox.faults.add("chat.postMessage", "error", error="restricted_action")
+    row, again = await newest(bot), dict[str, Any](store.NOT_AGREED, quorum=1)
+    await bot.database.write(lambda c: store.move(c, row, Action.LAPSE, actor="policy", at=bot.clock(), **again))
+    await settled(bot, State.DRAFT if refused else State.PENDING)
+    await sandbox.until(lambda: "broadcast.cancel" not in str(sandbox.acting.messages(direct)))
+    await nothing_more(bot)
+    assert "broadcast.approve" not in str(sandbox.acting.messages(direct))
+    assert ("broadcast.approve" in str(sandbox.acting.messages(HERE))) is not bool(refused)
+    assert ("Open the draft" in str(sandbox.acting.messages(direct))) is bool(refused)
+
+
 @pytest.mark.parametrize("error", ["cant_update_message", "edit_window_closed", "something_new"])
 async def test_an_unknown_outcome_asks_on_a_new_card_where_the_old_one_cannot_be_changed(
     sandbox: Sandbox, bot: Bot, error: str
@@ -332,14 +357,26 @@ def test_an_answer_goes_only_where_slack_lives(url: str, api: str, same: bool) -
     assert answers._same_house(url, api) is same
 
 
-async def test_a_form_that_came_too_late_asks_to_press_once_more(sandbox: Sandbox, bot: Bot) -> None:
+@pytest.mark.parametrize(
+    "error", ["expired_trigger_id", "invalid_trigger_id", "trigger_expired", "ratelimited", "internal_error"]
+)
+async def test_a_form_that_slack_does_not_open_in_time_asks_to_press_once_more(
+    sandbox: Sandbox, bot: Bot, error: str
+) -> None:
     """C34: Reject and Re-plan open a form within Slack's three seconds, or not at all."""
     await ask(sandbox, "send clients marketing Soldes")
     posted = await card(sandbox)
     for button in ("broadcast.reject", "broadcast.replan"):
-        sandbox.faults.add("views.open", "error", error="expired_trigger_id")
+        sandbox.faults.add("views.open", "error", error=error)
         await sandbox.acting.click("U0ANA", HERE, posted["ts"], button)
         assert "Please press once more" in str(sandbox.acting.ephemerals("U0ANA")[-1])
+
+
+async def test_a_form_for_which_slack_cannot_be_reached_asks_to_press_once_more() -> None:
+    """C34."""
+    assert answers.explain(ClientConnectionError(), words_for("en")) == answers.explain(
+        SlackApiError("", {"error": "expired_trigger_id"}), words_for("en")
+    )
 
 
 async def test_a_channel_of_thousands_is_answered_in_time_and_known_a_moment_later(

@@ -659,6 +659,24 @@ async def test_what_a_channel_that_is_gone_was_to_be_told_reaches_whom_it_names(
     await sandbox.until(lambda: "Stand-up" in str(directly(sandbox, "U0CLEO")))
 
 
+@pytest.mark.parametrize("error", ["restricted_action", "restricted_action_non_threadable_channel", "no_permission"])
+async def test_what_may_not_be_said_in_a_channel_is_told_directly_at_once(
+    sandbox: Sandbox, bot: Bot, error: str
+) -> None:
+    await ask(sandbox, "send clients marketing Soldes")
+    await card(sandbox)
+    row, told = await newest(bot), Sentence("Choose a purpose.")
+    for key in ("note", "post"):
+        sandbox.faults.add("chat.postMessage", "error", error=error)
+        if key == "note":
+            await bot.database.write(lambda c: store.say(c, row, bot.clock(), [store.Note(told)]))
+        else:
+            await bot.database.write(lambda c: store.post(c, "T0BELL", "k", HERE, told, "U0CLEO", bot.clock()))
+        await nothing_more(bot)
+    assert [*directly(sandbox, "U0CLEO")] == [f"About *{row.id}*: Choose a purpose.", "Choose a purpose."]
+    assert "Choose a purpose" not in str(sandbox.acting.messages(HERE))
+
+
 async def test_a_deleted_card_comes_back(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, "send clients marketing Soldes")
     posted = await card(sandbox)

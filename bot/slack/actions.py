@@ -64,9 +64,9 @@ class Pressed:
         self.id, self.version = id, int(version) if version.isdigit() else None
         self.person, self.client = person, client
         self.name = str(action.get("action_id") or "").removeprefix("broadcast.")
-        self.channel = str(
-            (body.get("channel") or {}).get("id") or (body.get("container") or {}).get("channel_id") or ""
-        )
+        where = body.get("container") or {}
+        self.channel = str((body.get("channel") or {}).get("id") or where.get("channel_id") or "")
+        self.place = self.channel, str((body.get("message") or {}).get("ts") or where.get("message_ts") or "")
         self.trigger = str(body.get("trigger_id") or "")
         self.words = words_for(person.locale)
 
@@ -152,7 +152,7 @@ class Actions:
             await self._follow_up(pressed)
         elif pressed.name in self.DIRECT and pressed.version is not None:
             action = Action(pressed.name)
-            told = {"on_card": True} if action in DECIDED_BY_SIGHT else {}
+            told = {"on_card": pressed.place} if action in DECIDED_BY_SIGHT else {}
             await self.workflow.act(
                 workspace, pressed.id, action, person=pressed.person, version=pressed.version, **told
             )
@@ -262,7 +262,8 @@ class Actions:
             raise TooLate(row)
         if row.everyone and action is Action.APPROVE:
             raise NotAllowed("It goes to all subscribers of a public group: that takes the button and its question.")
-        told: dict[str, Any] = {"way": "reaction", "on_card": True} if action is Action.APPROVE else {}
+        place = card.channel, card.ts
+        told: dict[str, Any] = {"way": "reaction", "on_card": place} if action is Action.APPROVE else {}
         if row.state is State.PENDING or person.id not in await self._voters(row):
             await self.workflow.act(row.workspace, row.id, action, person=person, version=card.version, **told)
 

@@ -184,6 +184,15 @@ class Threads:
             await self.database.write(lambda c: store.keep_card(c, card))
             await self._shrink_older(row, card)
         await self.database.write(lambda c: self._drawn(c, row, card))
+        if known is not None and card is not None and (known.channel, known.ts) != (card.channel, card.ts):
+            await self._take_away(known)
+
+    async def _take_away(self, old: Card) -> None:
+        """Of two cards of one version the older one shows what was. No press on it counts, whether it can go or not."""
+        try:
+            await self._call(lambda _: self.client.chat_delete(channel=old.channel, ts=old.ts), Post(""))
+        except (Later, SlackApiError) as error:
+            log.info("an older card could not be taken away", broadcast=old.broadcast, error=type(error).__name__)
 
     async def _shrink_older(self, row: Broadcast, card: Card) -> None:
         """The cards of earlier versions become links to this one, so that nothing on them can be meant any more."""
@@ -214,6 +223,8 @@ class Threads:
         store.drawn(connection, row, again_at=self.clock() + CARD_PAUSE)
 
     async def _redraw(self, known: Card, post: Post, row: Broadcast) -> Card | None:
+        if row.state is State.PENDING and row.mode != "training" and known.channel.startswith("D"):
+            return await self._first_card(row, post, known)  # nobody who may approve it looks there
         if row.state in ASKING and not known.channel.startswith("D"):
             why = await self.why_closed(known.channel)
             if why is not None:
@@ -300,7 +311,7 @@ class Threads:
             )
         except SlackApiError as error:
             log.warning("a thread could not be told", broadcast=row.id, error=_code(error))
-            pause = None if _code(error) in NO_PLACE else min(5 * SECOND * 2**pending.tries, LONGEST_PAUSE)
+            pause = None if _code(error) in NO_PLACE | NOT_LET else min(5 * SECOND * 2**pending.tries, LONGEST_PAUSE)
             await self._put_off(pending, row, pause)
             return
         await self.database.write(partial(self._posted, pending=pending, row=row, card=card, ts=str(answer["ts"])))
@@ -380,7 +391,7 @@ class Threads:
     def _post_failed(self, connection: Connection, pending: PendingPost, code: str) -> None:
         """Whoever it names in a channel that is gone is told directly."""
         now, person = self.clock(), _is_person(pending.place)
-        over = pending.tries >= MAX_TRIES or (code in NO_PLACE and not person)
+        over = pending.tries >= MAX_TRIES or (code in NO_PLACE | NOT_LET and not person)
         again = None if over else now + min(5 * SECOND * 2**pending.tries, LONGEST_PAUSE)
         store.post_failed(connection, pending.seq, again)
         named = (pending.mention or "").split() if over and not person else []
