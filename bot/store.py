@@ -221,7 +221,8 @@ class Card:
     channel: str
     ts: str
     drawn: int
-    facts: Mapping[str, Any] | None = None  # what it shows that an approval hangs on
+    #: What it shows that an approval hangs on; from which `drawing` on, and `since` when, the message shows no less.
+    facts: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -1244,9 +1245,10 @@ def draw_held_again(connection: Connection, workspace: str, hold: Hold, at: Micr
 
 
 def draw_again(connection: Connection, broadcast: Broadcast, at: Micros) -> None:
-    """Its card shows something that is not so any more, though its row is the same."""
+    """Its card shows something that is not so any more, though its row is the same; no press on that counts for the
+    next drawing."""
     mine = and_(broadcasts.c.workspace == broadcast.workspace, broadcasts.c.id == broadcast.id)
-    connection.execute(update(broadcasts).where(mine).values(draw_at=at))
+    connection.execute(update(broadcasts).where(mine).values(draw_at=at, revision=broadcasts.c.revision + 1))
 
 
 def card_of(connection: Connection, broadcast: Broadcast) -> Card | None:

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import math
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ from bot.policy import CannotTell, Members, Person
 from bot.schedule import Schedule, cover_of
 from bot.scheduler import Task, Wake, concerned
 from bot.settings import AudienceSettings, Settings
-from bot.store import NO_LEASE, NOT_AGREED, Note, Vote
+from bot.store import NO_LEASE, NOT_AGREED, Card, Note, Vote
 from bot.troubles import alone
 from bot.voices import asks, before_start, draft_notice
 from providers.base import Purpose
@@ -61,7 +62,6 @@ FRESH = 3600 * SECOND  # an approval this young needs no second look at who gave
 ASKED_TOGETHER = 8  # people of whom Slack is asked at once
 ASK_SLACK_AGAIN = 60 * SECOND
 
-Place = tuple[str, str]  # of a message: its channel and its ts
 PersonOf = Callable[[str, str], Awaitable[Person]]
 
 
@@ -93,6 +93,28 @@ class Sent:
 
     form: str
     trigger: str = ""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """The message by which somebody decided, and how it looked to them: by the `drawing` that they pressed, which is
+    the revision that it shows, or by the time `at` which they reacted. None: not by that."""
+
+    channel: str
+    ts: str
+    drawing: int | None = None
+    at: Micros | None = None
+
+    def is_of(self, card: Card) -> bool:
+        return (self.channel, self.ts) == (card.channel, card.ts)
+
+    def is_older(self, card: Card) -> bool:
+        """Did they see it before it showed what it shows by now? What an older process drew does not tell since when
+        it does."""
+        facts = card.facts or {}
+        if self.drawing is not None:
+            return bool(self.drawing < facts.get("drawing", card.drawn))
+        return self.at is not None and bool(self.at < facts.get("since", math.inf))
 
 
 @dataclass(frozen=True)
@@ -526,7 +548,7 @@ class Workflow:
         self, workspace: str, id: str, action: Action, *, person: Person, version: int | None = None, **told: Any
     ) -> Broadcast:
         """Do what a person asked for. `version` is the one they saw; `told` a `reason`, the `way` of a vote, a new
-        `send_at`, or the (channel, ts) of the message `on_card`, by which they decided.
+        `send_at`, or the sight `on_card` by which they decided.
 
         Raises NotFound, TooLate (with the row as it stands), CardChanged, NotAllowed (audited), NotAccepted or
         CannotTell. Doing
@@ -648,7 +670,7 @@ class Workflow:
         person: Person,
         way: str = "button",
         *,
-        on_card: Place | None = None,
+        on_card: Sight | None = None,
     ) -> Broadcast | CardChanged | None:
         current = store.find(connection, seen.workspace, seen.id, lock=True)
         if current.state is not State.PENDING or current.version != seen.version or self._expired(current):
@@ -664,17 +686,15 @@ class Workflow:
             return self._count_vote(connection, current, person, len(votes))
         return self._schedule(connection, current, actor=person.id)
 
-    def _changed_since_drawn(self, connection: Connection, current: Broadcast, on_card: Place) -> CardChanged | None:
+    def _changed_since_drawn(self, connection: Connection, current: Broadcast, on_card: Sight) -> CardChanged | None:
         """What the person saw is what they decide about: what has changed since is told, and the card drawn anew. A
         message that is its card no more may show anything."""
         card, facts = store.card_of(connection, current), self.desk.facts(current, self.clock())
-        if card is not None and (card.channel, card.ts) != on_card:
+        if card is not None and not on_card.is_of(card):
             return CardChanged(current, ())
+        if card is not None and not on_card.is_older(card) and _shows(card, current, facts):
+            return None
         shown = card.facts if card is not None else None
-        if shown is not None and _within(shown, facts):
-            return None
-        if card is not None and shown is None and card.drawn == current.revision:
-            return None
         store.draw_again(connection, current, self.clock())
         return CardChanged(current, tuple(_changes(shown or {}, facts)))
 
@@ -1034,7 +1054,7 @@ class Workflow:
         person: Person,
         still: frozenset[str],
         *,
-        on_card: Place | None = None,
+        on_card: Sight | None = None,
     ) -> Broadcast | CardChanged | None:
         """Let go what is held, as it was approved. Where that does not hold any more, it is asked again instead; where
         something would only hold it once more, that is said (NotAllowed), and nothing changes."""
@@ -1116,7 +1136,7 @@ class Workflow:
         if sized is None or not votes:
             return
         known, facts = self.desk.facts(current, now), self.desk.facts(sized, now)
-        if not _within(known, facts):
+        if not within(known, facts):
             self._ask_anew(connection, sized, votes, _changes(known, facts))
         elif len(votes) >= quorum:  # by the size that is known now they are enough
             self._schedule(connection, sized, actor=votes[-1].approver)
@@ -1234,7 +1254,12 @@ def _agreed(actor: str, start: Micros) -> Note:
     return Note(Sentence(template, {"by": policy.mentions([actor]), "start_at": start}))
 
 
-def _within(shown: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+def _shows(card: Card, current: Broadcast, facts: Mapping[str, Any]) -> bool:
+    """Does it show what is so? One that tells no facts, of a version before, must show the row as it is."""
+    return card.drawn == current.revision if card.facts is None else within(card.facts, facts)
+
+
+def within(shown: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
     """Is what is so now no more than what was shown? Fewer people than were named, or than it could be at most, and
     fewer approvals, are what somebody agreed to who agreed to more."""
     if any(shown.get(name) != facts[name] for name in ("cost", "opens_at", "mode")):

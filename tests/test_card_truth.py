@@ -15,6 +15,7 @@ from bot.app import Bot
 from bot.broadcast import SECOND, Action, Broadcast, CardChanged, Hold, Micros, NotAllowed, Sentence, State
 from bot.slack import views
 from bot.words import LANGUAGES, words_for
+from bot.workflow import Sight
 from providers.base import Purpose
 from sandbox.server import Sandbox
 from sandbox.world import Json
@@ -26,6 +27,7 @@ from tests.test_trouble import approved, ask, settled
 
 HOUR = 3600 * SECOND
 STANDS = ("C1", "1.1")  # where the card is
+SEEN = Sight(*STANDS)
 OPS = dataclasses.replace(CLEO, id="U0OPS")
 
 
@@ -93,7 +95,7 @@ async def test_each_fact_that_bears_on_the_decision_is_part_of_what_a_press_mean
     drawn = store.Card(TEAM, row.id, 1, *STANDS, row.revision, facts={**SHOWN, **shown})
     await core.database.write(lambda c: store.keep_card(c, drawn))
     monkeypatch.setattr(type(core.desk), "facts", lambda *_: {**SHOWN, **shown, **now})
-    press = core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=STANDS)
+    press = core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=SEEN)
     if told is None:
         assert (await press).state is State.SCHEDULED
         return
@@ -108,10 +110,10 @@ async def test_each_fact_that_bears_on_the_decision_is_part_of_what_a_press_mean
 async def test_a_press_without_a_card_that_anybody_drew_decides_nothing(core: Core) -> None:
     row = await core.ask()
     with pytest.raises(CardChanged):
-        await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=STANDS)
+        await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=SEEN)
     older = store.Card(TEAM, row.id, 1, *STANDS, (await core.row(row.id)).revision)  # of the version before
     await core.database.write(lambda c: store.keep_card(c, older))
-    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=STANDS)
+    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=SEEN)
 
 
 async def test_a_press_on_a_card_that_another_has_followed_decides_nothing(sandbox: Sandbox, bot: Bot) -> None:
@@ -150,9 +152,81 @@ async def test_send_now_on_a_card_that_another_has_followed_sends_nothing(core: 
     drawn = store.Card(TEAM, row.id, 1, *STANDS, row.revision, facts=core.desk.facts(row, core.now))
     await core.database.write(lambda c: store.keep_card(c, drawn))
     with pytest.raises(CardChanged):
-        await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1, on_card=("C1", "0.9"))
-    await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1, on_card=STANDS)
+        await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1, on_card=Sight("C1", "0.9"))
+    await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1, on_card=SEEN)
     assert (await core.row(row.id)).state is State.SCHEDULED
+
+
+SINCE = {"since": 1000, "drawing": 5}
+SIGHTS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
+    "pressed on this drawing": (SINCE, {"drawing": 7}, True),
+    "pressed on one that showed the same": (SINCE, {"drawing": 5}, True),
+    "pressed on one that showed other facts": (SINCE, {"drawing": 4}, False),
+    "pressed on who knows which": (SINCE, {"drawing": -1}, False),
+    "reacted since": (SINCE, {"at": 1000}, True),
+    "reacted before": (SINCE, {"at": 999}, False),
+    "reacted who knows when": (SINCE, {"at": 0}, False),
+    "pressed on the last drawing of an older process": ({}, {"drawing": 7}, True),
+    "pressed on another one of its": ({}, {"drawing": 6}, False),
+    "reacted to one of its": ({}, {"at": 2000}, False),
+}
+
+
+@pytest.mark.parametrize("what", SIGHTS)
+async def test_what_was_decided_by_an_earlier_drawing_is_for_what_that_one_showed(core: Core, what: str) -> None:
+    since, seen, counts = SIGHTS[what]
+    row = await core.ask()
+    facts = {**core.desk.facts(row, core.now), **since}
+    await core.database.write(lambda c: store.keep_card(c, store.Card(TEAM, row.id, 1, *STANDS, 7, facts=facts)))
+    sight = dataclasses.replace(SEEN, **seen)
+    press = core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=sight)
+    if counts:
+        assert (await press).state is State.SCHEDULED
+        return
+    with pytest.raises(CardChanged):
+        await press
+    after = await core.row(row.id)
+    assert (after.state, after.revision) == (State.PENDING, row.revision + 1)
+
+
+async def test_what_slack_brings_late_was_decided_by_what_stood_there_then(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    bot = await start_bot(sandbox, approval__quorum=2)
+    await ask(sandbox, "send newsletter marketing Soldes")
+    posted = await card(sandbox)
+    ts, first = posted["ts"], actions_of(sandbox)
+    reacted: Json = {"event_ts": sandbox.world.next_ts(), "user": "U0ANA", "reaction": "white_check_mark"}
+    reacted |= {"type": "reaction_added", "item": {"type": "message", "channel": HERE, "ts": ts}}
+    row = await newest(bot)
+
+    async def press(user: str, block: Json) -> None:
+        button = next(one for one in block["elements"] if one["action_id"] == "broadcast.approve")
+        place, pressed = {"channel": HERE, "ts": ts}, {"type": "button", "value": button["value"]}
+        await sandbox.acting.act(user, place, block["block_id"], "broadcast.approve", pressed, {})
+
+    await bot.workflow.learn_size(TEAM, row.id, 90)  # no more than was shown
+    same = await sandbox.until(lambda: drawn_anew(sandbox, first, "90 people"))
+    await press("U0BEN", first)
+    assert len(await bot.database.read(lambda c: store.votes_for(c, row))) == 1
+    await bot.workflow.learn_size(TEAM, row.id, 500)
+    await sandbox.until(lambda: drawn_anew(sandbox, same, "500 people"))
+    await press("U0ANA", same)
+    assert "has changed since its card was drawn" in str(sandbox.acting.ephemerals("U0ANA")[-1])
+    sandbox.delivery.event(reacted)
+    await sandbox.until(lambda: len(sandbox.acting.ephemerals("U0ANA")) > 1)
+    assert "has changed since its card was drawn" in str(sandbox.acting.ephemerals("U0ANA")[-1])
+    assert await bot.database.read(lambda c: store.votes_for(c, row)) == []
+    await press("U0ANA", actions_of(sandbox))
+    assert len(await bot.database.read(lambda c: store.votes_for(c, row))) == 1
+
+
+def actions_of(sandbox: Sandbox) -> Json:
+    return next(block for block in sandbox.acting.messages(HERE)[0]["blocks"] if block["type"] == "actions")
+
+
+def drawn_anew(sandbox: Sandbox, before: Json, said: str) -> Json | None:
+    return actions_of(sandbox) if said in shown(sandbox) and actions_of(sandbox) != before else None
 
 
 # --- sizes and rules -------------------------------------------------------------------------------------------------

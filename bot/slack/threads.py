@@ -27,10 +27,12 @@ from bot.slack.views import Post, Showing
 from bot.store import NOT_AGREED, Card, PendingNote, PendingPost, Vote
 from bot.voices import draft_notice
 from bot.words import Words
+from bot.workflow import within
 
 log = structlog.get_logger(__name__)
 
 AT_ONCE = 20
+CLOCKS_APART = 2 * SECOND
 CARD_PAUSE = 2 * SECOND  # between two drawings of one card
 UPDATES, UPDATES_AGAIN = 10, 15  # `chat.update` at once, and in so many seconds again: never over 50 in any minute
 LONGEST_PAUSE = 300 * SECOND
@@ -179,13 +181,23 @@ class Threads:
         else:
             card = await self._first_card(row, post)
         if card is not None:
-            card = replace(card, facts=facts)
+            card = replace(card, facts=self._standing(facts, card, known))
         if card is not None and row.version > 1:
             await self.database.write(lambda c: store.keep_card(c, card))
             await self._shrink_older(row, card)
         await self.database.write(lambda c: self._drawn(c, row, card))
         if known is not None and card is not None and (known.channel, known.ts) != (card.channel, card.ts):
             await self._take_away(known)
+
+    def _standing(self, facts: Facts, card: Card, known: Card | None) -> Facts:
+        """These, with the drawing and the instant from which on the message shows no less: what somebody who saw it
+        before has decided is not about them. Slack's clock and ours may be some seconds apart."""
+        if known is None or (known.channel, known.ts) != (card.channel, card.ts):
+            return {**facts, "drawing": 0, "since": 0}  # it has never shown anything else
+        shown = known.facts or {}
+        if "since" in shown and within(shown, facts):
+            return {**facts, "drawing": shown["drawing"], "since": shown["since"]}
+        return {**facts, "drawing": card.drawn, "since": self.clock() + CLOCKS_APART}
 
     async def _take_away(self, old: Card) -> None:
         """Of two cards of one version the older one shows what was. No press on it counts, whether it can go or not."""

@@ -507,6 +507,12 @@ def _buttons(broadcast: Broadcast, showing: Showing, words: Words) -> list[Block
     return [{"type": "actions", "block_id": f"actions:{broadcast.revision}", "elements": elements}]
 
 
+def drawing_of(block_id: str) -> int:
+    """The revision that the buttons in this block were drawn at; before all others where it tells none."""
+    number = block_id.removeprefix("actions:")
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 10 else -1
+
+
 def _button(action: Action, broadcast: Broadcast, showing: Showing, words: Words) -> dict[str, Any]:
     label, style = BUTTONS[action]
     button = _plain_button(action, words(label), broadcast)
