@@ -221,6 +221,20 @@ async def test_what_slack_brings_late_was_decided_by_what_stood_there_then(
     assert len(await bot.database.read(lambda c: store.votes_for(c, row))) == 1
 
 
+async def test_a_card_whose_blocks_slack_does_not_take_shows_all_that_it_is_approved_by(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    sandbox.faults.add("chat.postMessage", "error", error="invalid_blocks")
+    text = "Soldes de printemps, " + "partout et pour tous, " * 20
+    await ask(sandbox, f"send newsletter marketing {text}")
+    posted = await card(sandbox)
+    assert {block["type"] for block in posted["blocks"]} == {"section", "actions"}
+    for told in (text, "at most 100", "right after approval", "SMS per recipient", "Needs 1 approval"):
+        assert told in shown(sandbox)
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    await settled(bot, State.SCHEDULED, State.SENDING, State.SENT)
+
+
 def actions_of(sandbox: Sandbox) -> Json:
     return next(block for block in sandbox.acting.messages(HERE)[0]["blocks"] if block["type"] == "actions")
 

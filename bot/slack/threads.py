@@ -464,17 +464,24 @@ class Threads:
         if not await self._ours():
             raise Later(1.0)
         try:
-            answer = await call(post.blocks or None)
-            self.dead = None
-            return answer
+            return await self._answered(call(post.blocks or None))
         except SlackApiError as error:
-            if _code(error) in BAD_BLOCKS:
-                log.error("Slack did not take our blocks", error=_code(error))
-                return await call(post.plainest or None)
+            if _code(error) not in BAD_BLOCKS:
+                raise
+            log.error("Slack did not take our blocks", error=_code(error))
+        return await self._answered(call(post.plainest or None))
+
+    async def _answered(self, asked: Awaitable[AsyncSlackResponse]) -> AsyncSlackResponse:
+        """Raises as `_call` does."""
+        try:
+            answer = await asked
+        except SlackApiError as error:
             raise self._sorted(error) from None
         except (ClientError, TimeoutError, OSError) as error:
             log.warning("Slack cannot be reached", error=type(error).__name__)
             raise Later(5.0) from None
+        self.dead = None
+        return answer
 
     def _sorted(self, error: SlackApiError) -> Exception:
         status = error.response.status_code

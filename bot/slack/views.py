@@ -243,8 +243,24 @@ def card(broadcast: Broadcast, showing: Showing, words: Words) -> Post:
         section(_next_step(broadcast, showing, words), f"next:{broadcast.revision}"),
         *_buttons(broadcast, showing, words),
     ]
-    told = summary(broadcast, words)
-    return Post(told, blocks, [section(told), *_buttons(broadcast, showing, words)])
+    return Post(summary(broadcast, words), blocks, [plainer for block in blocks for plainer in _plainer(block)])
+
+
+def _plainer(block: Block) -> list[Block]:
+    """The same in the plainest blocks that there are, with nothing left out: it is decided about as well."""
+    match block:
+        case {"type": "header", "text": text}:
+            return [{"type": "section", "text": text}]
+        case {"type": "rich_text"}:
+            return [{"type": "section", "text": plain(piece)} for piece in _literally(block)]
+        case {"type": "context", "elements": told} | {"fields": told}:
+            return [section(one["text"]) for one in told]
+    return [block]
+
+
+def _literally(block: Block) -> list[str]:
+    """The text in a block that `literal` made."""
+    return [piece["text"] for element in block["elements"] for piece in element["elements"]]
 
 
 def moved(broadcast: Broadcast, link: str | None, words: Words) -> Post:
