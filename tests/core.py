@@ -131,3 +131,20 @@ def later(database: Database, seconds: float = 3600.0) -> None:
 
 
 MakeCore = Callable[..., Core]
+
+
+def gate(core: Core, *, release: bool, once: bool = False) -> tuple[asyncio.Event, asyncio.Event]:
+    """Stands before the calls to Encom that release, or before those that do not, `once` before the first of them
+    alone: that it was reached, and that they may go on."""
+    reached, go = asyncio.Event(), asyncio.Event()
+    transport = core.providers["encom"].transport
+    call = transport.call
+
+    async def slow(*given: Any, **more: Any) -> Any:
+        if bool(more.get("release")) is release and not (once and reached.is_set()):
+            reached.set()
+            await go.wait()
+        return await call(*given, **more)
+
+    transport.call = slow  # type: ignore[method-assign]
+    return reached, go
