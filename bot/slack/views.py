@@ -90,7 +90,7 @@ DEEDS: Mapping[str, str] = {
     Action.WITHDRAW: "approval taken back",
     Action.REJECT: "rejected",
     Action.CANCEL: "cancelled",
-    Action.EXPIRE: "expired",
+    Action.EXPIRE: "ended without a decision",
     Action.STOP: "stopped",
     Action.HOLD: "held",
     Action.RESUME: "resumed",
