@@ -178,9 +178,9 @@ def test_a_size_that_cannot_be_read_is_one_that_the_vendor_does_not_say(
 # --- what the card says of a text ------------------------------------------------------------------------------------
 
 
-def notes(text: str, **changes: Any) -> list[str]:
+def notes(text: str, language: str = "en", **changes: Any) -> list[str]:
     """The small lines under the text of a card."""
-    post = views.card(row(text=text, typed=text, **changes), showing(), EN)
+    post = views.card(row(text=text, typed=text, **changes), showing(), words_for(language))
     check_blocks(post.blocks)
     return [element["text"] for block in post.blocks if block["type"] == "context" for element in block["elements"]]
 
@@ -206,6 +206,14 @@ def test_what_nobody_sees_is_named_with_what_the_text_costs_without_it(kind: Aud
 def test_no_character_is_left_out_of_the_count_where_not_all_are_named() -> None:
     (told,) = [line for line in notes("ąčęėįšųū") if "Unicode because" in line]
     assert told.endswith("(latin small letter i with ogonek) … (+3)")
+
+
+@pytest.mark.parametrize("language", LANGUAGES[1:])
+def test_characters_are_named_by_their_codes_where_their_names_would_be_english(language: str) -> None:
+    told = " ".join(notes("Cœur 😀\u200b", language))
+    assert "œ (U+0153), 😀 (U+1F600)" in told
+    assert "U+200B" in told
+    assert "latin small" not in told
 
 
 # --- one form for every text -----------------------------------------------------------------------------------------

@@ -322,7 +322,7 @@ def _warnings(broadcast: Broadcast, showing: Showing, words: Words) -> list[str]
 def _about_characters(broadcast: Broadcast, words: Words) -> Iterator[str]:
     offenders = texts.measure(broadcast.text).offenders
     if offenders and broadcast.kind != "group":
-        yield words("⚠️ Unicode because of {characters}", characters=_named(offenders))
+        yield words("⚠️ Unicode because of {characters}", characters=_named(offenders, words))
         better = texts.suggest(broadcast.text)
         if better is not None:
             template = "💡 Plain characters in their place would make {after} SMS instead of {before}"
@@ -330,12 +330,13 @@ def _about_characters(broadcast: Broadcast, words: Words) -> Iterator[str]:
     if unseen := texts.invisible(broadcast.text):
         cost = _cost(texts.without_invisible(broadcast.text), broadcast, words)
         template = "⚠️ Invisible: {characters}. Without them: {cost}"
-        yield words(template, characters=_named(unseen), cost=cost)
+        yield words(template, characters=_named(unseen, words), cost=cost)
 
 
-def _named(characters: Sequence[str]) -> str:
+def _named(characters: Sequence[str], words: Words) -> str:
     more = f" … (+{len(characters) - NAMED})" if len(characters) > NAMED else ""
-    return quote(", ".join(texts.name_of(char) for char in characters[:NAMED])) + more
+    english = words.language == "en"
+    return quote(", ".join(texts.name_of(char, english=english) for char in characters[:NAMED])) + more
 
 
 def _about_words(broadcast: Broadcast, words: Words) -> Iterator[str]:
