@@ -131,6 +131,15 @@ def test_what_is_held_says_what_can_be_done_and_until_when() -> None:
     assert "Without a decision" not in waits
 
 
+@pytest.mark.parametrize("failure", [None, Sentence("Sent, says somebody.")])
+def test_in_training_nothing_is_said_to_have_gone_that_cannot_be_recalled(failure: Sentence | None) -> None:
+    """C45."""
+    training = Showing((), "Encom", None, None, training=True, zone="")
+    shown = json.dumps(views.card(row(state=State.SENT, failure=failure, mode="training"), training, EN).blocks)
+    assert "Training: nothing was really sent." in shown
+    assert "recalled" not in shown
+
+
 def test_what_is_left_of_an_older_card_is_one_line_with_a_link() -> None:
     post = views.moved(row(version=2), "https://bell.slack.com/archives/C1/p1", EN)
     check_blocks(post.blocks)

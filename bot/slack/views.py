@@ -446,6 +446,8 @@ def _next_step(broadcast: Broadcast, showing: Showing, words: Words) -> str:
             return words("It is going out now.") if releasing else words("Being prepared at the vendor.")
         case State.UNKNOWN:
             return words("It may have gone out, so it is not sent again. What happened?")
+        case State.SENT if showing.training:
+            return words("Training: nothing was really sent.")
         case State.SENT if broadcast.failure is not None:  # a person said so; the vendor has not
             return words("It cannot be recalled.")
         case State.SENT:
