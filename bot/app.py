@@ -301,7 +301,8 @@ class Bot:
         """What a card shows beside its row."""
         provider = self.providers.get(broadcast.account)
         policy = self.policies.get(broadcast.policy or "")
-        start = max(broadcast.send_at or 0, self.clock())
+        drawn_at = self.clock()
+        start = max(broadcast.send_at or 0, broadcast.due or 0, drawn_at)
         outlook = self.desk.outlook(broadcast, start) if broadcast.state in WAITING else None
         return Showing(
             votes=tuple(votes),
@@ -314,6 +315,8 @@ class Bot:
             undo=int(self.settings.approval.undo.total_seconds()),
             reaction=next(iter(self.settings.approval.approve_reactions), None),
             paused=broadcast.workspace in self.dispatcher.paused,
+            now=drawn_at,
+            grace=micros(self.settings.grace),
         )
 
     def callback_address(self, account: str) -> str | None:

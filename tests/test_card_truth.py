@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 from bot import store, tables
 from bot.app import Bot
-from bot.broadcast import SECOND, Action, CardChanged, Hold, Micros, NotAllowed, State
+from bot.broadcast import SECOND, Action, CardChanged, Hold, Micros, NotAllowed, State, moment, now
 from bot.slack import views
 from bot.words import LANGUAGES, words_for
 from providers.base import Purpose
@@ -300,6 +300,45 @@ async def test_the_question_before_an_approval_says_to_how_many_when_and_until_w
     assert question(row, training=True) == "Training: nothing is really sent. paris: 12 people."
     two = question(dataclasses.replace(row, quorum=3))
     assert "After yours 2 more approvals are needed." in two
+
+
+async def test_the_question_before_an_approval_knows_that_its_own_time_has_passed(core: Core) -> None:
+    """C45: what comes too late is held, and never promised."""
+    row = dataclasses.replace(await core.ask(), size=12, send_at=at("2027-02-03T10:01"))
+    late = question(row, now=at("2027-02-03T10:30"), grace=600 * SECOND)
+    assert late == "clients: 12 people. Its time has passed: once approved it is held, and asks again."
+    within = question(row, now=at("2027-02-03T10:05"), grace=600 * SECOND)
+    assert within == (
+        "clients: 12 people. It starts 30 s later. Until then it can be stopped; afterwards it cannot be recalled."
+    )
+    assert "It starts 2027-02-03 11:01" in question(row, now=at("2027-02-03T10:00"), grace=600 * SECOND)
+
+
+async def test_the_question_before_send_now_names_a_time_that_is_still_to_come(core: Core) -> None:
+    """C45: what was restored days before its time starts at its time."""
+    row = dataclasses.replace(
+        await core.ask(), size=12, state=State.HELD, hold=Hold.RESTORED, send_at=at("2027-02-10T10:00")
+    )
+    ahead = question(row, "broadcast.send_now", now=at("2027-02-03T10:00"))
+    assert ahead == (
+        "clients: 12 people. It starts 2027-02-10 11:00 Europe/Paris (+0100). "
+        "Until then it can be stopped; afterwards it cannot be recalled."
+    )
+    assert "It starts 30 s later." in question(row, "broadcast.send_now", now=at("2027-02-10T10:00"))
+
+
+async def test_a_card_is_drawn_anew_when_its_own_time_passes(sandbox: Sandbox, start_bot: StartBot) -> None:
+    shift = 0
+    bot = await start_bot(sandbox, clock=lambda: now() + shift, approval__undo="30s", approval__remind_after="1d")
+    await ask(sandbox, f"send clients marketing at={moment(now() + 2 * HOUR):%Y-%m-%dT%H:%MZ} Soldes")
+    await card(sandbox)
+    await sandbox.until(lambda: "Until then it can be stopped" in shown(sandbox))
+    row = await newest(bot)
+    shift = (row.send_at or 0) + SECOND - now()
+    await sandbox.until(lambda: "It starts 30 s later" in shown(sandbox))
+    shift += HOUR
+    await sandbox.until(lambda: "Its time has passed" in shown(sandbox))
+    assert (await newest(bot)).state is State.PENDING
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -138,7 +138,8 @@ class Post:
 class Showing:
     """What a card shows beside its row. `zone`: the audience's, where its policy names one. `opens`: where the hours
     forbid the start, the next instant at which they do not. `undo`: seconds between an approval and the start.
-    `reaction`: one that approves. `paused`: an admin has stopped all sending."""
+    `reaction`: one that approves. `paused`: an admin has stopped all sending. `now`: when it is drawn; `grace`: by how
+    much a start may be late."""
 
     votes: tuple[Vote, ...]
     vendor: str
@@ -150,6 +151,13 @@ class Showing:
     undo: int = 0
     reaction: str | None = None
     paused: bool = False
+    now: Micros = 0
+    grace: Micros = 0
+
+    @property
+    def soonest(self) -> Micros:
+        """When it starts if it is agreed to now."""
+        return self.now + self.undo * SECOND
 
 
 # --- text, safely ----------------------------------------------------------------------------------------------------
@@ -537,7 +545,7 @@ def _question(action: Action, broadcast: Broadcast, showing: Showing, words: Wor
         case Action.APPROVE:
             return _question_of_approval(broadcast, showing, words)
         case Action.SEND_NOW:
-            return " ".join([_to_whom(broadcast, showing, words), *_recall(None, showing, words)])
+            return " ".join([_to_whom(broadcast, showing, words), *_starts(_ahead(broadcast, showing), broadcast, showing, words)])
         case Action.MARK_SENT:
             return words(
                 "Are you sure that it went out? It will count as sent, although the vendor has not confirmed it."
@@ -562,17 +570,34 @@ def _question_of_approval(broadcast: Broadcast, showing: Showing, words: Words) 
                 missing,
             )
         )
-    zone = showing.zone or broadcast.zone
-    closed = isinstance(showing.verdict, HoldUntil | Refuse)
-    start = broadcast.send_at if not closed else showing.opens
-    if isinstance(showing.verdict, Refuse):
+    if _is_late(broadcast, showing):
+        asked.append(words("Its time has passed: once approved it is held, and asks again."))
+    elif isinstance(showing.verdict, Refuse):
         asked.append(
             words("The hours for this audience do not allow its time, so it will wait until somebody re-plans it.")
         )
-        return " ".join(asked)
-    if start is not None:
-        asked.append(words("It starts {start}.", start=spelled(start, zone)))
-    return " ".join([*asked, *_recall(start, showing, words)])
+    else:
+        closed = isinstance(showing.verdict, HoldUntil)
+        asked += _starts(showing.opens if closed else _ahead(broadcast, showing), broadcast, showing, words)
+    return " ".join(asked)
+
+
+def _is_late(broadcast: Broadcast, showing: Showing) -> bool:
+    """Has its own time passed by so much that an approval does not let it go?"""
+    return broadcast.send_at is not None and showing.soonest - broadcast.send_at > showing.grace
+
+
+def _ahead(broadcast: Broadcast, showing: Showing) -> Micros | None:
+    """Its own time, where that is still to come."""
+    return broadcast.send_at if (broadcast.send_at or 0) > showing.soonest else None
+
+
+def stale_at(broadcast: Broadcast, showing: Showing) -> Micros | None:
+    """When its card says something that is not so any more, though its row is the same: as its own time passes."""
+    if broadcast.state not in (State.PENDING, State.HELD) or broadcast.send_at is None:
+        return None
+    passes = broadcast.send_at - showing.undo * SECOND
+    return next((at for at in (passes, passes + showing.grace + 1) if at > showing.now), None)
 
 
 def _to_whom(broadcast: Broadcast, showing: Showing, words: Words) -> str:
@@ -581,8 +606,11 @@ def _to_whom(broadcast: Broadcast, showing: Showing, words: Words) -> str:
     return f"{words('Training: nothing is really sent.')} {told}" if showing.training else told
 
 
-def _recall(start: Micros | None, showing: Showing, words: Words) -> Iterator[str]:
-    """Until when it can be stopped, and that it cannot afterwards."""
+def _starts(start: Micros | None, broadcast: Broadcast, showing: Showing, words: Words) -> Iterator[str]:
+    """When it starts, if not right after the undo window, until when it can be stopped, and that it cannot
+    afterwards."""
+    if start is not None:
+        yield words("It starts {start}.", start=spelled(start, showing.zone or broadcast.zone))
     if showing.training:
         return
     if start is not None:
