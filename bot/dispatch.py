@@ -720,7 +720,7 @@ class Dispatcher:
 
     def _write_accepted_late(self, connection: Connection, current: Broadcast, accepted: Accepted) -> None:
         """It is proof that it went out, whatever was thought of it meanwhile. Its ids bring its receipts home."""
-        if current.ids == accepted.ids:
+        if current.ids == accepted.ids and not current.claimed:
             return
         now = self.clock()
         receipts.own_ids(connection, current, accepted.ids)
@@ -730,7 +730,8 @@ class Dispatcher:
             changes: dict[str, Any] = {"ids": accepted.ids, "accepted_at": now, "look_at": now, "failure": None}
             store.move(connection, current, Action.PROVE, actor=current.provider, at=now, said=said, **changes)
         else:
-            store.touch(connection, current, now, ids=accepted.ids)
+            known: dict[str, Any] = {"failure": None} if current.claimed else {}
+            store.touch(connection, current, now, ids=accepted.ids, **known)
             store.write_audit(connection, current, current.provider, "accept_late", current.state, now)
             store.say(connection, current, now, said)
 

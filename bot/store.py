@@ -1219,9 +1219,7 @@ def _may_be_drawn(connection: Connection) -> ColumnElement[bool]:
     return but(drawing, troubles_of(connection).put_off("card"))
 
 
-def drawn(
-    connection: Connection, broadcast: Broadcast, *, again_at: Micros, stale_at: Micros | None = None
-) -> None:
+def drawn(connection: Connection, broadcast: Broadcast, *, again_at: Micros, stale_at: Micros | None = None) -> None:
     """The card shows this revision. If the broadcast has moved on meanwhile, it is drawn again at `again_at`; if not,
     at `stale_at`, when what it shows is not so any more."""
     mine = and_(broadcasts.c.workspace == broadcast.workspace, broadcasts.c.id == broadcast.id)

@@ -1062,8 +1062,12 @@ class Workflow:
             provider = self.desk.providers.get(seen.account)
             told: dict[str, str | int | Sentence] = {**_by(person)}
             told |= {"vendor": provider.title if provider else seen.provider}
-            template = "Sent, says {by}. {vendor} gave no ids."
-            changes: dict[str, Any] = {"accepted_at": now, "look_at": now, "failure": Sentence(template, told)}
+            ids = seen.ids or ((seen.staged.id,) if seen.staged else ())
+            template = (
+                "Sent, says {by}. {vendor} has not confirmed it." if ids else "Sent, says {by}. {vendor} gave no ids."
+            )
+            failure = Sentence(template, told)
+            changes: dict[str, Any] = {"accepted_at": now, "look_at": now, "ids": ids, "failure": failure}
         else:
             template = (
                 "{by} says that it did not go out. Nothing is sent again by itself; "

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from bot import store, tables
 from bot.app import Bot
-from bot.broadcast import SECOND, Action, CardChanged, Hold, Micros, NotAllowed, State, moment, now
+from bot.broadcast import SECOND, Action, Broadcast, CardChanged, Hold, Micros, NotAllowed, State, moment, now
 from bot.slack import views
 from bot.words import LANGUAGES, words_for
-from providers.base import Purpose
+from providers.base import DeliveryStatus, Purpose, Receipt
 from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.core import CLEO, TEAM, Core, MakeCore, approver
@@ -159,6 +159,45 @@ async def test_what_a_person_says_went_out_is_shown_as_what_a_person_says(sandbo
     await settled(bot, State.SENT)
     await sandbox.until(lambda: "Sent, says <@U0CLEO>. Encom gave no ids." in shown(sandbox))
     assert "The vendor accepted it" not in shown(sandbox)
+
+
+async def said_to_have_gone(core: Core, fault: str, **asked: Any) -> Broadcast:
+    """A broadcast of which a person says that it went out, and the vendor nothing."""
+    core.sandbox.vendors.faults.add(fault, "stall", accept=True)
+    row = await core.approved(**asked)
+    await core.run(core.dispatcher("a"))
+    assert (await core.row(row.id)).state is State.UNKNOWN
+    return await core.workflow.act(TEAM, row.id, Action.MARK_SENT, person=CLEO, version=1)
+
+
+async def test_once_the_vendor_reports_deliveries_nobody_has_to_be_believed_any_more(make_core: MakeCore) -> None:
+    """C10: its ids are known then, and it ends when nothing more is to come."""
+    core = make_core(**{"accounts.encom.timeout": 0.3})
+    row, tracker = await said_to_have_gone(core, "encom.release"), core.tracker()
+    assert row.claimed
+    for id, status in (("22", DeliveryStatus.SENT), ("23", DeliveryStatus.SENT), ("22", DeliveryStatus.DELIVERED)):
+        final = status is DeliveryStatus.DELIVERED
+        await tracker.record("encom", [Receipt(id, status, status, final=final)], (TEAM, row.id))
+    now = await core.row(row.id)
+    assert (now.state, now.ids, now.failure) == (State.SENT, ("22",), None)
+    templates = await core.database.read(lambda c: list(c.execute(select(tables.notes.c.sentence)).scalars()))
+    assert [told["template"] for told in templates].count("The vendor reports deliveries of it. Ids: {ids}") == 1
+    await tracker.tick()
+    assert (await core.row(row.id)).state is State.SENT  # of the other one more is to come
+    await tracker.record("encom", [Receipt("23", DeliveryStatus.DELIVERED, "OK", final=True)])
+    await tracker.tick()
+    assert (await core.row(row.id)).state is State.DONE
+
+
+async def test_an_id_that_is_known_from_its_preparation_is_kept_when_a_person_says_that_it_went_out(
+    make_core: MakeCore,
+) -> None:
+    core = make_core(**{"accounts.octo.timeout": 0.3})
+    row = await said_to_have_gone(core, "octopush.release", audience="newsletter")
+    assert row.staged is not None
+    assert row.ids == (row.staged.id,)
+    assert row.failure is not None
+    assert str(row.failure.template) == "Sent, says {by}. {vendor} has not confirmed it."
 
 
 def shown(sandbox: Sandbox) -> str:

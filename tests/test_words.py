@@ -51,6 +51,7 @@ NAMES = {
     "NOTHING_GIVEN",
     "NOT_TAKEN",
     "REPORTED",
+    "CONFIRMED",
     "TOLD",
     "LOST",
     "PAUSED",

@@ -456,7 +456,7 @@ def _next_step(broadcast: Broadcast, showing: Showing, words: Words) -> str:
             return words("It may have gone out, so it is not sent again. What happened?")
         case State.SENT if showing.training:
             return words("Training: nothing was really sent.")
-        case State.SENT if broadcast.failure is not None:  # a person said so; the vendor has not
+        case State.SENT if broadcast.claimed:  # a person said so; the vendor has not
             return words("It cannot be recalled.")
         case State.SENT:
             return words("The vendor accepted it. It cannot be recalled.")
@@ -545,7 +545,9 @@ def _question(action: Action, broadcast: Broadcast, showing: Showing, words: Wor
         case Action.APPROVE:
             return _question_of_approval(broadcast, showing, words)
         case Action.SEND_NOW:
-            return " ".join([_to_whom(broadcast, showing, words), *_starts(_ahead(broadcast, showing), broadcast, showing, words)])
+            return " ".join(
+                [_to_whom(broadcast, showing, words), *_starts(_ahead(broadcast, showing), broadcast, showing, words)]
+            )
         case Action.MARK_SENT:
             return words(
                 "Are you sure that it went out? It will count as sent, although the vendor has not confirmed it."
