@@ -217,10 +217,10 @@ class Dispatcher:
         return changed + put_aside, [*claimed, *self._claim_early(connection, lease_now)]
 
     def _see_pauses(self, connection: Connection) -> None:
-        """Cards of what waits for the hours say whether sending is paused as well."""
+        """Cards of what waits say whether sending is paused."""
         before, self.paused = self.paused, store.paused_workspaces(connection)
         for workspace in before ^ self.paused:
-            store.draw_held_again(connection, workspace, Hold.HOURS, self.clock())
+            store.draw_waiting_again(connection, workspace, self.clock())
 
     def _watch_clock(self) -> None:
         """A wall clock that leaps ahead makes due what may be early. Nobody here knows which of the two is right."""

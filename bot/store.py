@@ -1227,10 +1227,16 @@ def drawn(connection: Connection, broadcast: Broadcast, *, again_at: Micros, sta
     connection.execute(update(broadcasts).where(mine).values(draw_at=case((newer, again_at), else_=stale_at)))
 
 
-def draw_held_again(connection: Connection, workspace: str, hold: Hold, at: Micros) -> None:
+def draw_waiting_again(connection: Connection, workspace: str, at: Micros) -> None:
     """What keeps these from going has changed."""
-    mine = and_(_in(State.HELD), broadcasts.c.workspace == workspace, broadcasts.c.hold == hold)
+    mine = and_(_in(State.PENDING, State.SCHEDULED, State.HELD), broadcasts.c.workspace == workspace)
     connection.execute(update(broadcasts).where(mine, UNDERSTOOD).values(draw_at=at))
+
+
+def voice_held(connection: Connection, workspace: str, hold: Hold, at: Micros) -> None:
+    """There is something to say of all of these now."""
+    mine = and_(_in(State.HELD), broadcasts.c.workspace == workspace, broadcasts.c.hold == hold)
+    connection.execute(update(broadcasts).where(mine, UNDERSTOOD).values(voice_at=at))
 
 
 def draw_again(connection: Connection, broadcast: Broadcast, at: Micros) -> None:

@@ -12,8 +12,9 @@ from sqlalchemy import select, update
 
 from bot import store, tables
 from bot.app import Bot
-from bot.broadcast import SECOND, Action, Broadcast, CardChanged, Hold, Micros, NotAllowed, State, moment, now
+from bot.broadcast import SECOND, Action, Broadcast, CardChanged, Hold, Micros, NotAllowed, Sentence, State, moment, now
 from bot.slack import views
+from bot.voices import start_told
 from bot.words import LANGUAGES, words_for
 from providers.base import DeliveryStatus, Purpose, Receipt
 from sandbox.server import Sandbox
@@ -275,6 +276,109 @@ async def test_a_pause_that_ended_before_its_window_opened_changes_nothing(core:
     core.now = at("2027-02-04T07:00")
     await core.run(core.dispatcher("a"))
     assert (await core.row(id)).state is State.SENT
+
+
+async def test_what_a_pause_meets_outside_the_hours_goes_by_itself_once_both_have_ended(core: Core) -> None:
+    """C36: it would have gone by itself without the pause."""
+    core.now = at("2027-02-03T21:00")
+    row = await core.approved(audience="paris")
+    await core.workflow.pause_all(OPS, on=True)
+    await core.run(core.dispatcher("a"))
+    held = await core.row(row.id)
+    assert (held.hold, held.hold_until) == (Hold.HOURS, at("2027-02-04T07:00"))
+    assert "It goes by itself once sending resumes" in (await notes(core))[-1]
+    await core.workflow.pause_all(OPS, on=False)
+    core.now = at("2027-02-04T07:00")
+    await core.run(core.dispatcher("a"))
+    assert (await core.row(row.id)).state is State.SENT
+
+
+async def test_what_is_late_when_a_pause_meets_it_outside_the_hours_asks(core: Core) -> None:
+    core.now = at("2027-02-03T18:30")
+    row = await core.approved(audience="paris")
+    await core.workflow.pause_all(OPS, on=True)
+    core.now = at("2027-02-03T21:00")  # nobody was there for it
+    await core.run(core.dispatcher("a"))
+    held = await core.row(row.id)
+    assert (held.hold, held.hold_until) == (Hold.PAUSED, None)
+
+
+async def test_who_waits_for_the_end_of_a_pause_is_told_of_it(core: Core) -> None:
+    """C36: what is held asks again at once, and every sentence about it is so at its time."""
+    await core.workflow.pause_all(OPS, on=True)
+    row = await core.approved()
+    assert "If it still is then, it is held, and asks." in (await notes(core))[-1]
+    await core.run(core.dispatcher("a"))
+    assert (await notes(core))[-1] == "Sending is paused. Once an admin resumes it, *Send now* lets it go."
+    core.now = (await core.row(row.id)).voice_at or 0
+    await core.voices().tick()
+    assert "sending is paused. Once an admin resumes it" in (await notes(core))[-1]
+    await core.workflow.pause_all(OPS, on=False)
+    await core.voices().tick()
+    assert (await notes(core))[-1].startswith("Sending is not paused any more, and this is still held. Send it now")
+    told = len(await notes(core))
+    await core.workflow.pause_all(OPS, on=False)  # nothing ends by this
+    await core.voices().tick()
+    assert len(await notes(core)) == told
+    await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
+    await core.run(core.dispatcher("a"))
+    assert (await core.row(row.id)).state is State.SENT
+
+
+async def notes(core: Core) -> list[str]:
+    """What threads were told, in order."""
+    said = select(tables.notes.c.sentence).order_by(tables.notes.c.seq)
+    found = await core.database.read(lambda c: c.execute(said).scalars().all())
+    return [str(Sentence.of(told)) for told in found]
+
+
+async def test_what_is_approved_outside_the_hours_is_not_said_to_start_at_once(core: Core) -> None:
+    """C45: in its thread, on its card, and before its start."""
+    core.now = at("2027-02-03T21:00")
+    row = await core.approved(audience="paris")
+    opens = at("2027-02-04T07:00")
+    assert (await notes(core))[-1] == (
+        f"Approved by <@{approver(0).id}>. The hours for this audience hold it until {opens}; then it starts by itself."
+    )
+    then = start_told(core.policies, row, row.due or 0, paused=False)
+    showing = views.Showing((), "Encom", None, None, training=False, zone="Europe/Paris", then=then)
+    (step,) = [b for b in views.card(row, showing, words_for("en")).blocks if b.get("block_id", "").startswith("next:")]
+    assert f"hold it until <!date^{opens // SECOND}^" in step["text"]["text"]
+
+
+async def test_the_notice_before_a_start_knows_the_hours_and_a_pause(core: Core) -> None:
+    core.now = at("2027-02-03T16:00")
+    row = await core.approved(audience="paris", send_at=at("2027-02-03T21:00"))
+    await core.workflow.pause_all(OPS, on=True)
+    core.now = (await core.row(row.id)).voice_at or 0
+    await core.voices().tick()
+    opens = at("2027-02-04T07:00")
+    assert (await notes(core))[-1] == (
+        f"The hours for this audience hold it until {opens}; then it starts by itself. All sending is paused. "
+        "If it still is then, it starts once sending resumes. Until then *Cancel* on its card stops it."
+    )
+
+
+@pytest.mark.parametrize(
+    ("paused", "said"),
+    [
+        (True, "sending is paused. Once an admin resumes sending, *Send now* lets it go."),
+        (False, "sending was paused. Send it now"),
+    ],
+)
+async def test_a_card_that_is_held_for_a_pause_says_whether_it_has_ended(core: Core, paused: bool, said: str) -> None:
+    row = dataclasses.replace(await core.ask(), state=State.HELD, hold=Hold.PAUSED)
+    showing = views.Showing((), "Encom", None, None, training=False, zone="", paused=paused)
+    assert f"Held: {said}" in json.dumps(views.card(row, showing, words_for("en")).blocks)
+
+
+async def test_the_question_before_an_approval_says_that_sending_is_paused(core: Core) -> None:
+    core.now = at("2027-02-03T21:00")
+    row = await core.ask(audience="paris")
+    assert "All sending is paused. If it still is then, it is held, and asks." in question(row, paused=True)
+    outlook = core.desk.outlook(row, core.now)
+    closed = question(row, paused=True, verdict=outlook.verdict, opens=outlook.opens)
+    assert "All sending is paused. If it still is then, it starts once sending resumes." in closed
 
 
 async def test_a_card_that_waits_for_the_hours_says_that_sending_is_paused_too(

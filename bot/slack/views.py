@@ -34,6 +34,7 @@ from bot.hours import HoldUntil, Refuse, Verdict
 from bot.policy import mentions
 from bot.schedule import Schedule
 from bot.store import Note, Vote
+from bot.voices import NOT_THEN, PAUSED_ASKS, PAUSED_WAITS
 from bot.words import Words
 from providers.base import AudienceKind, Purpose
 from providers.reading import UNREADABLE
@@ -75,6 +76,8 @@ HOLDS: Mapping[Hold, str] = {
     Hold.BLOCKED: "something is in its way, see its thread",
     Hold.RESTORED: "the database was restored",
 }
+
+WAS_PAUSED = "sending was paused"
 
 #: States in which it has not started, so that the hours matter to its card.
 WAITING = frozenset({State.PENDING, State.SCHEDULED, State.HELD})
@@ -138,7 +141,8 @@ class Post:
 class Showing:
     """What a card shows beside its row. `zone`: the audience's, where its policy names one. `opens`: where the hours
     forbid the start, the next instant at which they do not. `undo`: seconds between an approval and the start.
-    `reaction`: one that approves. `paused`: an admin has stopped all sending. `now`: when it is drawn; `grace`: by how
+    `reaction`: one that approves. `paused`: an admin has stopped all sending. `then`: what becomes of a start that is
+    agreed to. `now`: when it is drawn; `grace`: by how
     much a start may be late."""
 
     votes: tuple[Vote, ...]
@@ -151,6 +155,7 @@ class Showing:
     undo: int = 0
     reaction: str | None = None
     paused: bool = False
+    then: Sentence | None = None
     now: Micros = 0
     grace: Micros = 0
 
@@ -444,9 +449,8 @@ def _next_step(broadcast: Broadcast, showing: Showing, words: Words) -> str:
                 step = f"{step} {words('Or react with :{reaction}:.', reaction=showing.reaction)}"
             return f"{step}\n{words('Approved so far by {who}', who=yes)}" if showing.votes else step
         case State.SCHEDULED:
-            start = when(broadcast.due or 0, showing.zone or broadcast.zone)
-            by = words("Approved by {who}", who=yes) if showing.votes else words("No approval needed")
-            return words("{by}. It starts {start}.", by=by, start=start)
+            by = words("Approved by {by}.", by=yes) if showing.votes else words("No approval is needed.")
+            return f"{by} {sentence(words, showing.then)}" if showing.then else by
         case State.HELD:
             return _held(broadcast, showing, words)
         case State.SENDING:
@@ -465,7 +469,10 @@ def _next_step(broadcast: Broadcast, showing: Showing, words: Words) -> str:
 
 
 def _held(broadcast: Broadcast, showing: Showing, words: Words) -> str:
-    why = words("Held: {why}.", why=words(HOLDS[broadcast.hold or Hold.LATE]))
+    held = HOLDS[broadcast.hold or Hold.LATE]
+    if broadcast.hold is Hold.PAUSED and not showing.paused:
+        held = WAS_PAUSED
+    why = words("Held: {why}.", why=words(held))
     if broadcast.hold_until is not None:
         opens = when(broadcast.hold_until, showing.zone or broadcast.zone)
         if showing.paused:
@@ -475,6 +482,8 @@ def _held(broadcast: Broadcast, showing: Showing, words: Words) -> str:
     asked = words("Send it now, re-plan it, or drop it.")
     if broadcast.hold is Hold.HOURS:
         asked = words("Re-plan it, or drop it.")
+    elif showing.paused:
+        asked = words("Once an admin resumes sending, *Send now* lets it go. You can also re-plan it, or drop it.")
     if broadcast.expires_at is None:
         return f"{why} {asked}"
     ends = words("Without a decision it ends {end_at}.", end_at=when(broadcast.expires_at, broadcast.zone))
@@ -575,9 +584,7 @@ def _question_of_approval(broadcast: Broadcast, showing: Showing, words: Words) 
     if _is_late(broadcast, showing):
         asked.append(words("Its time has passed: once approved it is held, and asks again."))
     elif isinstance(showing.verdict, Refuse):
-        asked.append(
-            words("The hours for this audience do not allow its time, so it will wait until somebody re-plans it.")
-        )
+        asked.append(words(NOT_THEN))
     else:
         closed = isinstance(showing.verdict, HoldUntil)
         asked += _starts(showing.opens if closed else _ahead(broadcast, showing), broadcast, showing, words)
@@ -612,7 +619,9 @@ def _starts(start: Micros | None, broadcast: Broadcast, showing: Showing, words:
     """When it starts, if not right after the undo window, until when it can be stopped, and that it cannot
     afterwards."""
     if start is not None:
-        yield words("It starts {start}.", start=spelled(start, showing.zone or broadcast.zone))
+        yield words("It starts {start_at}.", start_at=spelled(start, showing.zone or broadcast.zone))
+    if showing.paused:
+        yield words(PAUSED_WAITS if isinstance(showing.verdict, HoldUntil) else PAUSED_ASKS)
     if showing.training:
         return
     if start is not None:
