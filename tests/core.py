@@ -16,6 +16,7 @@ from bot.database import Database
 from bot.dispatch import Dispatcher
 from bot.policy import Person
 from bot.tracker import Tracker
+from bot.voices import Voices
 from bot.workflow import Desk, Workflow
 from providers.base import Purpose
 from sandbox.server import Sandbox
@@ -78,6 +79,15 @@ class Core:
             providers=self.providers,
             clock=self.clock,
             key=b"k" * 32,
+            wake=lambda *_: None,
+        )
+
+    def voices(self, database: Database | None = None) -> Voices:
+        return Voices(
+            database or self.database,
+            settings=self.settings,
+            policies=self.policies,
+            clock=self.clock,
             wake=lambda *_: None,
         )
 

@@ -149,6 +149,7 @@ async def test_an_acceptance_after_a_person_has_spoken_brings_the_ids_and_is_tol
     await ending
     now = await far.core.row(row.id)
     assert (now.state, now.ids) == (ends, ("22", "23"))
+    assert (now.failure is None) is (ends is State.SENT)  # the vendor's word is better than a person's
     assert "did accept it" in (await far.told(row))[-1]
     assert (await far.core.actions(row))[-1] == "accept_late"
 
