@@ -186,6 +186,7 @@ def test_people_and_groups_are_shown_as_slack_mentions_them() -> None:
 
 PLAIN = dict.fromkeys(("deleted", "is_bot", "is_restricted", "is_ultra_restricted"), False)
 OURS = {**PLAIN, "team_id": "T0BELL"}
+ODD: tuple[Any, ...] = (None, 1, "true", "false", [], {})
 STANDINGS: dict[str, tuple[dict[str, Any], Membership]] = {
     "a full member": (OURS, Membership.MEMBER),
     "one of whom Slack tells no strangeness": (
@@ -203,12 +204,12 @@ STANDINGS: dict[str, tuple[dict[str, Any], Membership]] = {
     **{
         f"one whose {name} is {value!r}": ({**OURS, name: value}, Membership.DOUBTFUL)
         for name in PLAIN
-        for value in (None, 0, "", "false", [])
+        for value in ODD
     },
     **{
         f"one whose {name} is {value!r}": ({**OURS, name: value}, Membership.DOUBTFUL)
         for name in ("is_stranger", "is_workflow_bot")
-        for value in ("true", 1, [], "no")
+        for value in ODD[1:]
     },
     **{
         f"one without {name}": ({key: value for key, value in OURS.items() if key != name}, Membership.DOUBTFUL)

@@ -43,7 +43,7 @@ from bot.slack.people import People
 from bot.slack.recurring import Recurring
 from bot.store import Card
 from bot.words import Words, words_for
-from bot.workflow import Desk, Sight, Workflow
+from bot.workflow import Desk, Drawing, Sight, Workflow
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +68,7 @@ class Pressed:
         where = body.get("container") or {}
         self.channel = str((body.get("channel") or {}).get("id") or where.get("channel_id") or "")
         ts = str((body.get("message") or {}).get("ts") or where.get("message_ts") or "")
-        self.sight = Sight(self.channel, ts, views.drawing_of(str(action.get("block_id") or "")))
+        self.sight = Sight(self.channel, ts, Drawing(*views.drawing_of(str(action.get("block_id") or ""))))
         self.trigger = str(body.get("trigger_id") or "")
         self.words = words_for(person.locale)
 

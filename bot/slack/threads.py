@@ -27,7 +27,7 @@ from bot.slack.views import Post, Showing
 from bot.store import NOT_AGREED, Card, PendingNote, PendingPost, Vote
 from bot.voices import draft_notice
 from bot.words import Words
-from bot.workflow import within
+from bot.workflow import Drawing, within
 
 log = structlog.get_logger(__name__)
 
@@ -175,29 +175,37 @@ class Threads:
 
     async def _draw(self, row: Broadcast) -> None:
         known, votes = await self.database.read(lambda c: (store.card_of(c, row), store.votes_for(c, row)))
-        post, facts = views.card(row, self.showing_of(row, votes), self.words), dict(self.facts_of(row))
+        showing, facts = self.showing_of(row, votes), dict(self.facts_of(row))
+        drawing = self._drawing(row, known, facts)
+        post = views.card(row, replace(showing, since=drawing.since), self.words)
+        stale_at = views.stale_at(row, showing)
         if known is not None:
             card = await self._redraw(known, post, row)
         else:
             card = await self._first_card(row, post)
         if card is not None:
-            card = replace(card, facts=self._standing(facts, card, known))
+            card = replace(card, facts={**facts, "drawing": drawing, "since": self._since(card, known, drawing)})
         if card is not None and row.version > 1:
             await self.database.write(lambda c: store.keep_card(c, card))
             await self._shrink_older(row, card)
-        await self.database.write(lambda c: self._drawn(c, row, card))
-        if known is not None and card is not None and (known.channel, known.ts) != (card.channel, card.ts):
+        await self.database.write(lambda c: self._drawn(c, row, card, stale_at))
+        if known is not None and card is not None and not _is_same(known, card):
             await self._take_away(known)
 
-    def _standing(self, facts: Facts, card: Card, known: Card | None) -> Facts:
-        """These, with the drawing and the instant from which on the message shows no less: what somebody who saw it
-        before has decided is not about them. Slack's clock and ours may be some seconds apart."""
-        if known is None or (known.channel, known.ts) != (card.channel, card.ts):
-            return {**facts, "drawing": 0, "since": 0}  # it has never shown anything else
+    def _drawing(self, row: Broadcast, known: Card | None, facts: Facts) -> Drawing:
+        """The first one that showed no more than these facts; this one, if it is."""
+        shown = known.facts if known is not None and known.facts is not None else {}
+        if "drawing" in shown and within(shown, facts):
+            return Drawing(*shown["drawing"])
+        return Drawing(row.revision, self.clock())
+
+    def _since(self, card: Card, known: Card | None, drawing: Drawing) -> Micros:
+        """When the message came to show that, by Slack's clock, which may be some seconds apart from ours."""
+        if known is None or not _is_same(known, card):
+            return 0  # it has never shown anything else
         shown = known.facts or {}
-        if "since" in shown and within(shown, facts):
-            return {**facts, "drawing": shown["drawing"], "since": shown["since"]}
-        return {**facts, "drawing": card.drawn, "since": self.clock() + CLOCKS_APART}
+        stands = "drawing" in shown and Drawing(*shown["drawing"]) == drawing
+        return int(shown["since"]) if stands else self.clock() + CLOCKS_APART
 
     async def _take_away(self, old: Card) -> None:
         """Of two cards of one version the older one shows what was. No press on it counts, whether it can go or not."""
@@ -229,10 +237,10 @@ class Threads:
         except SlackApiError:
             return None
 
-    def _drawn(self, connection: Connection, row: Broadcast, card: Card | None) -> None:
+    def _drawn(self, connection: Connection, row: Broadcast, card: Card | None, stale_at: Micros | None) -> None:
         if card is not None:
             store.keep_card(connection, card)
-        store.drawn(connection, row, again_at=self.clock() + CARD_PAUSE)
+        store.drawn(connection, row, again_at=self.clock() + CARD_PAUSE, stale_at=stale_at)
 
     async def _redraw(self, known: Card, post: Post, row: Broadcast) -> Card | None:
         if row.state is State.PENDING and row.mode != "training" and known.channel.startswith("D"):
@@ -509,6 +517,10 @@ def _seconds(told: str | None) -> float:
 def _card(row: Broadcast, answer: AsyncSlackResponse) -> Card:
     channel = str(answer.get("channel") or row.channel)
     return Card(row.workspace, row.id, row.version, channel, str(answer["ts"]), row.revision)
+
+
+def _is_same(one: Card, other: Card) -> bool:
+    return (one.channel, one.ts) == (other.channel, other.ts)
 
 
 def _code(error: SlackApiError) -> str:
