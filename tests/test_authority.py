@@ -13,7 +13,7 @@ from slack_sdk.errors import SlackApiError
 
 from bot import store
 from bot.app import Bot
-from bot.broadcast import Action, State
+from bot.broadcast import SECOND, Action, BroadcastRequest, NotAccepted, State
 from bot.database import PATIENCE
 from bot.policy import Membership, membership_of
 from bot.schedule import Kind
@@ -127,6 +127,93 @@ async def test_in_a_private_channel_without_an_approver_the_draft_is_kept_and_th
     sandbox.world.channels["C0PRIVATE"].members.append("U0ANA")
     bot.people.forget()
     assert "waits in" in await ask(sandbox, "send clients marketing Soldes encore", channel="C0PRIVATE")
+
+
+def private(sandbox: Sandbox, *people: str) -> None:
+    """The channel of the tests, turned into a private one with these people in it."""
+    sandbox.world.channels[HERE].private = True
+    sandbox.world.channels[HERE].members[:] = [*people, sandbox.world.bot_user]
+
+
+async def test_a_guest_is_no_approver_in_a_private_channel(sandbox: Sandbox, bot: Bot) -> None:
+    """C24: who could approve it is elsewhere, and who is here may not."""
+    private(sandbox, "U0CLEO", "U0ANA")
+    sandbox.world.people["U0ANA"].guest = True
+    assert "This channel is private" in await ask(sandbox, "send clients marketing Soldes")
+    assert (await newest(bot)).state is State.DRAFT
+    assert "This channel is private" in await ask(sandbox, 'every "monday 9:00" clients marketing Soldes')
+
+
+async def test_the_last_approver_in_a_private_channel_cannot_move_what_nobody_there_could_approve_then(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    """C24: whoever edits may not approve."""
+    private(sandbox, "U0CLEO", "U0ANA")
+    await ask(sandbox, "send clients marketing Soldes")
+    row, ana = await newest(bot), await bot.people.person("T0BELL", "U0ANA")
+    later: dict[str, Any] = {"person": ana, "version": 1, "send_at": bot.clock() + 3600 * SECOND}
+    with pytest.raises(NotAccepted) as told:
+        await bot.workflow.act("T0BELL", row.id, Action.REPLAN, **later)
+    assert "This channel is private" in str(told.value.complaints[0].sentence)
+    sandbox.world.channels[HERE].members.append("U0BEN")
+    bot.people.forget()
+    await bot.workflow.act("T0BELL", row.id, Action.REPLAN, **later)
+
+
+def nobody_active(sandbox: Sandbox) -> None:
+    sandbox.world.people["U0ANA"].deleted, sandbox.world.people["U0BEN"].guest = True, True
+
+
+LATER: dict[str, tuple[Callable[[Sandbox], None], str]] = {
+    "the approvers have left the workspace": (nobody_active, "only 0 people who can give one"),
+    "the approvers are not in what became private": (lambda it: private(it, "U0CLEO"), "This channel is private"),
+}
+
+
+@pytest.mark.parametrize("what", LATER)
+async def test_what_nobody_can_approve_any_more_goes_back_to_its_writer(sandbox: Sandbox, bot: Bot, what: str) -> None:
+    """C24: at the next drawing of its card, which each reminder brings."""
+    happens, told = LATER[what]
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    happens(sandbox)
+    bot.people.forget()
+    await bot.workflow.learn_size("T0BELL", (await newest(bot)).id, 7)
+    await settled(bot, State.DRAFT)
+    direct = sandbox.world.direct("U0CLEO").id
+    await sandbox.until(lambda: told in str(sandbox.acting.messages(direct)))
+    await sandbox.until(lambda: "broadcast.approve" not in str(sandbox.acting.messages(HERE)))
+    assert posted["ts"] in str(sandbox.acting.messages(HERE))
+
+
+async def test_what_enough_people_have_approved_or_can_approve_stays_where_it_is(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    bot = await start_bot(sandbox, approval__quorum=2)
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    private(sandbox, "U0CLEO", "U0BEN")
+    bot.people.forget()
+    await bot.workflow.learn_size("T0BELL", (await newest(bot)).id, 7)
+    await nothing_more(bot)
+    assert (await newest(bot)).state is State.PENDING
+
+
+async def test_a_turn_that_nobody_could_approve_where_its_card_would_stand_comes_back_as_a_draft(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    """C24: a recurring broadcast, asked for while an approver was there."""
+    private(sandbox, "U0CLEO")
+    request = BroadcastRequest(
+        workspace="T0BELL", requester="U0CLEO", channel=HERE, audience="clients", text="Soldes", zone="Europe/Paris"
+    )
+    planned = await bot.workflow.plan(request, "turn", await bot.people.person("T0BELL", "U0CLEO"))
+    await bot.database.write(lambda c: bot.workflow.enter(c, planned))
+    bot.wake()
+    await settled(bot, State.DRAFT)
+    direct = sandbox.world.direct("U0CLEO").id
+    await sandbox.until(lambda: "This channel is private" in str(sandbox.acting.messages(direct)))
 
 
 async def test_where_no_approver_is_left_marketing_is_refused_at_once(sandbox: Sandbox, start_bot: StartBot) -> None:

@@ -169,9 +169,7 @@ class Commands:
         )
         place = await place_for(self.desk, self.people, asked.channel)
         key = f"command:{asked.trigger or secrets.token_hex(8)}"
-        submitted = await self.workflow.submit(
-            request, key=key, person=asked.person, postable=place.postable, private=place.private
-        )
+        submitted = await self.workflow.submit(request, key=key, person=asked.person, postable=place.postable)
         hours = hours_told(self.desk, submitted.broadcast, asked.words)
         answer = submitted_post(submitted, place, asked.person, hours, asked.words)
         return answer if submitted.questions else with_late(answer, parts.late, asked.words)
