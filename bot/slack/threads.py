@@ -333,6 +333,9 @@ class Threads:
             await self._put_off(pending, row, 2 * SECOND)
             return
         direct = card.channel.startswith("D")
+        if not direct and await self._why_closed_if_told(card.channel) is not None:
+            await self._put_off(pending, row, None)
+            return
         reader = await self._reader(card.channel, (row.requester, *voters)) if direct else None
         post = views.note(pending.note, row, self.words)
         try:
@@ -406,6 +409,9 @@ class Threads:
                 raise
 
     async def _post_one(self, pending: PendingPost) -> None:
+        if (over := await self._over(pending)) is not None:
+            await self.database.write(partial(self._post_failed, pending=pending, over=over))
+            return
         post = views.message(pending.sentence, pending.mention, self.words)
         if pending.draft is not None:
             post = await self._with_draft(pending, post)
@@ -418,6 +424,16 @@ class Threads:
             await self.database.write(partial(self._post_failed, pending=pending, over=over))
             return
         await self.database.write(partial(store.post_made, seq=pending.seq, ts=answer["ts"]))
+
+    async def _over(self, pending: PendingPost) -> bool | None:
+        """May nothing be posted there any more? None where something may, False where Slack does not say just now: it
+        may be another company's as well by now."""
+        if pending.place[:1] in ("U", "W", "D"):
+            return None
+        try:
+            return True if await self.why_closed(pending.place) is not None else None
+        except CannotTell:
+            return pending.tries >= UNKNOWN_TRIES
 
     async def _with_draft(self, pending: PendingPost, post: Post) -> Post:
         """With the draft's text and its button, while it is a draft."""
