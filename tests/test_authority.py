@@ -266,6 +266,44 @@ async def test_a_channel_that_may_not_be_posted_in_gives_the_draft_back_with_its
     await card(sandbox)
 
 
+async def test_a_draft_gets_out_of_where_nobody_could_approve_it_by_its_id(sandbox: Sandbox, bot: Bot) -> None:
+    """C9, C24: what it was kept for names the command, and its card then stands where that was typed."""
+    direct = sandbox.world.direct("U0CLEO").id
+    told = await ask(sandbox, "send clients marketing Soldes demain", channel=direct)
+    row = await newest(bot)
+    assert f"`/broadcast edit {row.id}`" in told
+    assert "There is no broadcast" in await ask(sandbox, f"edit {row.id}", user="U0ANA")
+    assert await ask(sandbox, f"edit {row.id}") == ""
+    (form,) = sandbox.acting.views("U0CLEO")
+    assert "Soldes demain" in json.dumps(form)
+    assert await sandbox.acting.submit("U0CLEO", form["id"], filled("clients", "Soldes demain")) == {}
+    await settled(bot, State.PENDING)
+    await card(sandbox)
+    assert "has moved on" in await ask(sandbox, f"edit {row.id}")
+    assert "Write it like this: `/broadcast edit" in await ask(sandbox, "edit")
+
+
+async def test_a_draft_can_be_opened_where_it_is_shown(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Soldes demain", channel=sandbox.world.direct("U0CLEO").id)
+    await ask(sandbox, f"show {(await newest(bot)).id}")
+    assert "broadcast.edit" in str(sandbox.acting.ephemerals("U0CLEO")[-1])
+
+
+async def test_a_follow_up_of_what_stands_in_a_direct_message_is_asked_for_in_its_channel(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    """C9: nobody could approve it in the direct message."""
+    sandbox.faults.add("chat.postMessage", "error", error="restricted_action")
+    await ask(sandbox, "send newsletter transactional Votre rendez-vous est confirmé")
+    direct = sandbox.world.direct("U0CLEO").id
+    await sandbox.until(lambda: "broadcast.follow_up" in str(sandbox.acting.messages(direct)))
+    (posted,) = sandbox.acting.messages(direct)
+    await sandbox.acting.click("U0CLEO", direct, posted["ts"], "broadcast.follow_up")
+    (form,) = sandbox.acting.views("U0CLEO")
+    assert HERE in form["private_metadata"]
+    assert direct not in form["private_metadata"]
+
+
 @pytest.mark.parametrize("error", ["some_new_error", "is_archived", "not_in_channel", "no_permission"])
 async def test_what_nobody_could_approve_where_it_would_stand_comes_back_as_a_draft(
     sandbox: Sandbox, bot: Bot, monkeypatch: pytest.MonkeyPatch, error: str

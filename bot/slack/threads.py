@@ -56,8 +56,8 @@ ASKING = frozenset({State.PENDING, State.HELD, State.UNKNOWN})  # these wait for
 BAD_BLOCKS = frozenset({"invalid_blocks", "msg_blocks_too_long", "invalid_blocks_format", "block_mismatch"})
 NOT_HERE = "Slack does not let me post in {channel}."
 RETURNED = (
-    "{why} Nobody could approve *{id}* there, so I kept it as a draft. Fix that, or open the draft from another "
-    "channel that I am in."
+    "{why} *{id}* cannot be approved there, so I kept it as a draft. Fix that and open the draft, or type "
+    "`/broadcast edit {id}` in another channel that I am in."
 )
 
 ShowingOf = Callable[[Broadcast, list[Vote]], Showing]
