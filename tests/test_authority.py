@@ -338,6 +338,22 @@ async def test_what_needs_an_approval_after_all_asks_no_more_in_a_direct_message
     assert ("Open the draft" in str(sandbox.acting.messages(direct))) is bool(refused)
 
 
+async def test_an_unknown_outcome_is_asked_where_an_approver_reads(sandbox: Sandbox, bot: Bot) -> None:
+    """C8: its card stood with the requester, who may not say that it did not go out."""
+    await ask(sandbox, "pause all", user="U0OPS")
+    sandbox.faults.add("chat.postMessage", "error", error="restricted_action")
+    await ask(sandbox, "send staff transactional Votre rendez-vous est confirmé")
+    direct = sandbox.world.direct("U0CLEO").id
+    await sandbox.until(lambda: "broadcast.send_now" in str(sandbox.acting.messages(direct)))
+    await ask(sandbox, "resume all", user="U0OPS")
+    sandbox.vendors.faults.add("kaizala.release", "reset", accept=True)
+    (posted,) = sandbox.acting.messages(direct)
+    await sandbox.acting.click("U0CLEO", direct, posted["ts"], "broadcast.send_now")
+    await settled(bot, State.UNKNOWN)
+    await sandbox.until(lambda: "broadcast.mark_not_sent" in str(sandbox.acting.messages(HERE)))
+    await sandbox.until(lambda: "broadcast.mark" not in str(sandbox.acting.messages(direct)))
+
+
 @pytest.mark.parametrize("error", ["cant_update_message", "edit_window_closed", "something_new"])
 async def test_an_unknown_outcome_asks_on_a_new_card_where_the_old_one_cannot_be_changed(
     sandbox: Sandbox, bot: Bot, error: str

@@ -237,8 +237,8 @@ class Threads:
         store.drawn(connection, row, again_at=self.clock() + CARD_PAUSE)
 
     async def _redraw(self, known: Card, post: Post, row: Broadcast) -> Card | None:
-        if row.state is State.PENDING and row.mode != "training" and known.channel.startswith("D"):
-            return await self._first_card(row, post, known)  # nobody who may approve it looks there
+        if await self._asks_out_of_sight(row, known.channel):
+            return await self._first_card(row, post, known)
         if row.state in ASKING and not known.channel.startswith("D"):
             why = await self._why_not_here(row, known.channel)
             if why is not None:
@@ -273,6 +273,14 @@ class Threads:
             except SlackApiError as error:
                 why = self._why_not(error, row)
         return await self._without_place(row, post, why, known)
+
+    async def _asks_out_of_sight(self, row: Broadcast, channel: str) -> bool:
+        """Does it stand in a direct message, and ask what only an approver may answer? Of an unknown outcome the
+        requester may say no more than that it went out."""
+        if row.mode == "training" or not channel.startswith("D"):
+            return False
+        unknown = row.state is State.UNKNOWN and await self._reader(channel, (row.requester,)) is not None
+        return unknown or row.state is State.PENDING
 
     async def _why_not_here(self, row: Broadcast, channel: str) -> Sentence | None:
         """Why its card may not stand there, or nobody could press its buttons."""
