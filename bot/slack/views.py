@@ -142,8 +142,7 @@ class Showing:
     """What a card shows beside its row. `zone`: the audience's, where its policy names one. `opens`: where the hours
     forbid the start, the next instant at which they do not. `undo`: seconds between an approval and the start.
     `reaction`: one that approves. `paused`: an admin has stopped all sending. `then`: what becomes of a start that is
-    agreed to. `now`: when it is drawn; `grace`: by how
-    much a start may be late."""
+    agreed to. `now`: when it is drawn; `grace`: by how much a start may be late."""
 
     votes: tuple[Vote, ...]
     vendor: str
