@@ -51,7 +51,7 @@ from bot.slack.views import WAITING, Showing
 from bot.store import Vote
 from bot.tracker import Tracker
 from bot.troubles import Trouble
-from bot.voices import Voices
+from bot.voices import Voices, start_told
 from bot.web import CallbackDoor, Health, Meters, SlackDoor, metrics_site, public_site
 from bot.words import words_for
 from bot.workflow import Desk, Workflow
@@ -211,7 +211,9 @@ class Bot:
             still_approved=self.workflow.still_approved,
             **shared,
         )
-        self.voices = Voices(self.database, settings=self.settings, clock=self.clock, wake=self.wake)
+        self.voices = Voices(
+            self.database, settings=self.settings, policies=self.policies, clock=self.clock, wake=self.wake
+        )
         self.tracker = Tracker(self.database, **shared)
         self.reminders = Reminders(self.database, self.workflow, self.people, self.clock, self.wake)
 
@@ -302,8 +304,10 @@ class Bot:
         """What a card shows beside its row."""
         provider = self.providers.get(broadcast.account)
         policy = self.policies.get(broadcast.policy or "")
-        start = max(broadcast.send_at or 0, self.clock())
+        drawn_at = self.clock()
+        start = max(broadcast.send_at or 0, broadcast.due or 0, drawn_at)
         outlook = self.desk.outlook(broadcast, start) if broadcast.state in WAITING else None
+        paused = broadcast.workspace in self.dispatcher.paused
         return Showing(
             votes=tuple(votes),
             vendor=provider.title if provider else broadcast.provider,
@@ -314,7 +318,10 @@ class Bot:
             zone=policy.timezone if policy and (policy.country or policy.timezone != "UTC") else "",
             undo=int(self.settings.approval.undo.total_seconds()),
             reaction=next(iter(self.settings.approval.approve_reactions), None),
-            paused=broadcast.workspace in self.dispatcher.paused,
+            paused=paused,
+            then=start_told(self.policies, broadcast, start, paused=paused) if broadcast.due else None,
+            now=drawn_at,
+            grace=micros(self.settings.grace),
         )
 
     def callback_address(self, account: str) -> str | None:

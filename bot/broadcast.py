@@ -362,6 +362,11 @@ class Broadcast:
         return self.state in ENDED
 
     @property
+    def claimed(self) -> bool:
+        """Somebody says that it went out, and the vendor has not said so yet."""
+        return self.state in (State.SENT, State.DONE) and self.failure is not None
+
+    @property
     def in_undo_window(self) -> bool:
         """Approved for "now": stopping it is an undo, not a change of plan."""
         return self.state is State.SCHEDULED and self.send_at is None

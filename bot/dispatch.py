@@ -217,10 +217,10 @@ class Dispatcher:
         return changed + put_aside, [*claimed, *self._claim_early(connection, lease_now)]
 
     def _see_pauses(self, connection: Connection) -> None:
-        """Cards of what waits for the hours say whether sending is paused as well."""
+        """Cards of what waits say whether sending is paused."""
         before, self.paused = self.paused, store.paused_workspaces(connection)
         for workspace in before ^ self.paused:
-            store.draw_held_again(connection, workspace, Hold.HOURS, self.clock())
+            store.draw_waiting_again(connection, workspace, self.clock())
 
     def _watch_clock(self) -> None:
         """A wall clock that leaps ahead makes due what may be early. Nobody here knows which of the two is right."""
@@ -720,7 +720,7 @@ class Dispatcher:
 
     def _write_accepted_late(self, connection: Connection, current: Broadcast, accepted: Accepted) -> None:
         """It is proof that it went out, whatever was thought of it meanwhile. Its ids bring its receipts home."""
-        if current.ids == accepted.ids:
+        if current.ids == accepted.ids and not current.claimed:
             return
         now = self.clock()
         receipts.own_ids(connection, current, accepted.ids)
@@ -730,7 +730,8 @@ class Dispatcher:
             changes: dict[str, Any] = {"ids": accepted.ids, "accepted_at": now, "look_at": now, "failure": None}
             store.move(connection, current, Action.PROVE, actor=current.provider, at=now, said=said, **changes)
         else:
-            store.touch(connection, current, now, ids=accepted.ids)
+            known: dict[str, Any] = {"failure": None} if current.claimed else {}
+            store.touch(connection, current, now, ids=accepted.ids, **known)
             store.write_audit(connection, current, current.provider, "accept_late", current.state, now)
             store.say(connection, current, now, said)
 

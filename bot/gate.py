@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
@@ -49,8 +49,10 @@ class Gates:
                 "Put it back, then send this, or drop it."
             )
             return Gate(Hold.BLOCKED, Sentence(template, {"account": row.account, "vendor": provider.title}))
-        if store.paused(connection, row.workspace):
-            return Gate(Hold.PAUSED, Sentence("Sending is paused. It waits until an admin resumes it."))
+        gate = self._late_gate(row, now, doubtful) or self._cap_gate(connection, row, now) or self._hours_gate(row, now)
+        return _paused(gate) if store.paused(connection, row.workspace) else gate
+
+    def _late_gate(self, row: Broadcast, now: Micros, doubtful: tuple[Micros, Micros]) -> Gate | None:
         if row.start_at is not None and now - row.start_at > micros(self.settings.grace):
             template = "It should have started {start_at}. Send it now, re-plan it, or drop it?"
             return Gate(Hold.LATE, Sentence(template, {"start_at": row.start_at}))
@@ -60,14 +62,14 @@ class Gates:
                 "Send it now, re-plan it, or drop it?"
             )
             return Gate(Hold.LATE, Sentence(template, {"start_at": row.due}))
-        if store.released_since(connection, row.workspace, now - HOUR) >= self.settings.hourly_cap:
-            values_cap: dict[str, str | int | Sentence] = {"cap": self.settings.hourly_cap}
-            return Gate(
-                Hold.CAP,
-                Sentence("The cap of {cap} sends an hour is reached. Let it go later, or drop it.", values_cap),
-                ask=self.settings.admins,
-            )
-        return self._hours_gate(row, now)
+        return None
+
+    def _cap_gate(self, connection: Connection, row: Broadcast, now: Micros) -> Gate | None:
+        if store.released_since(connection, row.workspace, now - HOUR) < self.settings.hourly_cap:
+            return None
+        values: dict[str, str | int | Sentence] = {"cap": self.settings.hourly_cap}
+        told = Sentence("The cap of {cap} sends an hour is reached. Let it go later, or drop it.", values)
+        return Gate(Hold.CAP, told, ask=self.settings.admins)
 
     def _hours_gate(self, row: Broadcast, now: Micros) -> Gate | None:
         if row.policy is None:
@@ -86,6 +88,18 @@ class Gates:
             template = "The policy {policy} does not let it go at this hour. Re-plan it, or drop it."
             return Gate(Hold.HOURS, Sentence(template, {"policy": row.policy}))
         return None
+
+
+def _paused(gate: Gate | None) -> Gate:
+    """What waits for the hours alone goes by itself once they and the pause have ended; the rest asks."""
+    if gate is None or gate.until is None:
+        template = "Sending is paused. Once an admin resumes it, *Send now* lets it go."
+        return Gate(Hold.PAUSED, Sentence(template))
+    template = (
+        "Outside the hours for this audience ({policy}), and sending is paused. "
+        "It goes by itself once sending resumes, {opens_at} at the earliest."
+    )
+    return replace(gate, sentence=Sentence(template, gate.sentence.values))
 
 
 def _other_mode(row: Broadcast) -> Gate:

@@ -121,6 +121,7 @@ class Followed:
     revision: int
     changed_at: Micros
     accepted_at: Micros | None
+    claimed: bool  # as `Broadcast.claimed`
 
     @property
     def ended(self) -> bool:
@@ -355,7 +356,9 @@ def recount(connection: Connection, row: Broadcast) -> Recount:
 
 
 _KEY = broadcasts.c.workspace, broadcasts.c.id
-_FOLLOWED = select(*(broadcasts.c[one.name] for one in fields(Followed))).where(store.UNDERSTOOD).order_by(*_KEY)
+_CLAIMED = and_(broadcasts.c.state.in_((State.SENT, State.DONE)), broadcasts.c.failure.is_not(None)).label("claimed")
+_READ = [_CLAIMED if one.name == "claimed" else broadcasts.c[one.name] for one in fields(Followed)]
+_FOLLOWED = select(*_READ).where(store.UNDERSTOOD).order_by(*_KEY)
 
 
 def followed(

@@ -1219,17 +1219,24 @@ def _may_be_drawn(connection: Connection) -> ColumnElement[bool]:
     return but(drawing, troubles_of(connection).put_off("card"))
 
 
-def drawn(connection: Connection, broadcast: Broadcast, *, again_at: Micros) -> None:
-    """The card shows this revision. If the broadcast has moved on meanwhile, it is drawn again at `again_at`."""
+def drawn(connection: Connection, broadcast: Broadcast, *, again_at: Micros, stale_at: Micros | None = None) -> None:
+    """The card shows this revision. If the broadcast has moved on meanwhile, it is drawn again at `again_at`; if not,
+    at `stale_at`, when what it shows is not so any more."""
     mine = and_(broadcasts.c.workspace == broadcast.workspace, broadcasts.c.id == broadcast.id)
     newer = broadcasts.c.revision != broadcast.revision
-    connection.execute(update(broadcasts).where(mine).values(draw_at=case((newer, again_at), else_=None)))
+    connection.execute(update(broadcasts).where(mine).values(draw_at=case((newer, again_at), else_=stale_at)))
 
 
-def draw_held_again(connection: Connection, workspace: str, hold: Hold, at: Micros) -> None:
+def draw_waiting_again(connection: Connection, workspace: str, at: Micros) -> None:
     """What keeps these from going has changed."""
-    mine = and_(_in(State.HELD), broadcasts.c.workspace == workspace, broadcasts.c.hold == hold)
+    mine = and_(_in(State.PENDING, State.SCHEDULED, State.HELD), broadcasts.c.workspace == workspace)
     connection.execute(update(broadcasts).where(mine, UNDERSTOOD).values(draw_at=at))
+
+
+def voice_held(connection: Connection, workspace: str, hold: Hold, at: Micros) -> None:
+    """There is something to say of all of these now."""
+    mine = and_(_in(State.HELD), broadcasts.c.workspace == workspace, broadcasts.c.hold == hold)
+    connection.execute(update(broadcasts).where(mine, UNDERSTOOD).values(voice_at=at))
 
 
 def draw_again(connection: Connection, broadcast: Broadcast, at: Micros) -> None:

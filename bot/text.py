@@ -73,9 +73,10 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
 
-def name_of(char: str) -> str:
-    """A character as people can recognise it: itself where it shows, and its Unicode name."""
-    name = unicodedata.name(char, "").lower() or f"U+{ord(char):04X}"
+def name_of(char: str, *, english: bool = True) -> str:
+    """A character as people can recognise it: itself where it shows, and its Unicode name. That exists in English
+    alone; elsewhere its code stands for it."""
+    name = (unicodedata.name(char, "").lower() if english else "") or f"U+{ord(char):04X}"
     shows = char.isprintable() and not char.isspace() and char not in INVISIBLE
     return f"{char} ({name})" if shows else name
 
@@ -123,7 +124,7 @@ def _too_long(text: str, limits: TextLimits) -> tuple[Problem, ...]:
     limit = limits.max_gsm7 if size.encoding == "gsm7" else limits.max_ucs2
     values: dict[str, str | int] = {"count": size.units, "limit": limit, "over": size.units - limit}
     if size.units > limit and size.encoding == "ucs2":
-        values["char"] = name_of(size.offenders[0])
+        values["char"] = name_of(size.offenders[0], english=False)  # nobody knows yet in which language it is read
         template = (
             "With {char} in it the text is Unicode: it has {count} units and the vendor takes {limit}. "
             "Shorten it by {over}, or replace that character."

@@ -37,6 +37,7 @@ REPLAY = 7 * 24 * 3600 * SECOND  # no vendor tries a delivery longer than three 
 TOGETHER, FEWEST = 256, 32  # receipts' batches in one transaction
 AT_ONCE = 10  # broadcasts whose vendor is asked in one go
 IDS_A_POLL = 20  # a vendor without a batch read is asked one id at a time
+CONFIRMED = "The vendor reports deliveries of it. Ids: {ids}"
 REPORTED = "The vendor reports deliveries of it, so it did go out."
 ON_ITS_WAY = frozenset({State.SENDING, State.SENT, State.DONE})
 UNKNOWN_LOOKS = tuple(minutes * 60 * SECOND for minutes in (1, 5, 15, 60, 24 * 60))
@@ -261,8 +262,8 @@ class Tracker:
     def _prove(self, connection: Connection, current: Followed, heard: list[Receipt]) -> bool:
         """Is it more than news of what is known to be on its way?"""
         delivered = any(receipt.kind is ReceiptKind.DELIVERY for receipt in heard)
-        proves = current.state is State.UNKNOWN and bool(heard)
-        if not proves and (current.state in ON_ITS_WAY or not delivered):
+        proves, confirms = current.state is State.UNKNOWN and bool(heard), current.claimed and delivered
+        if not (proves or confirms) and (current.state in ON_ITS_WAY or not delivered):
             return False
         row = _whole(connection, current)
         if row is None:
@@ -270,9 +271,18 @@ class Tracker:
         ids = row.ids or tuple(dict.fromkeys(receipt.id for receipt in heard))
         if proves:
             self._mark_proven(connection, row, ids, Sentence(REPORTED))
+        elif confirms:
+            self._confirm(connection, row, ids)
         else:
             self._contradict(connection, row, ids)
         return True
+
+    def _confirm(self, connection: Connection, row: Broadcast, ids: tuple[str, ...]) -> None:
+        """Somebody said that it went out, and now the vendor does."""
+        now = self.clock()
+        receipts.own_ids(connection, row, ids)
+        store.say(connection, row, now, [Note(Sentence(CONFIRMED, {"ids": ", ".join(ids[:100])}))])
+        store.touch(connection, row, now, ids=ids, failure=None, look_at=None if row.ended else now)
 
     def _contradict(self, connection: Connection, row: Broadcast, ids: tuple[str, ...]) -> None:
         """It was taken for not sent, and somebody may be about to send it once more: said aloud, once."""
@@ -473,7 +483,10 @@ def _expected(row: Broadcast) -> int:
 
 
 def _all_final(row: Broadcast) -> bool:
-    return 0 < _expected(row) <= row.finals
+    """Where the vendor has told of its ids one after the other, there may be more of them than are known."""
+    expected = _expected(row)
+    known = sum(number for name, number in row.counts.items() if name not in receipts.ANSWERS.values())
+    return expected > 0 and max(expected, known) <= row.finals
 
 
 def _has_doubled(waited: Micros) -> bool:

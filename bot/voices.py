@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection
 
 from bot import policy, store
-from bot.broadcast import SECOND, Action, Broadcast, Clock, Hold, Micros, Sentence, State, micros
+from bot.broadcast import SECOND, Action, Broadcast, Clock, Hold, Micros, Sentence, State, micros, moment
 from bot.database import Database
+from bot.hours import HoldUntil, Policy, Refuse, decide
 from bot.scheduler import Task, Wake
 from bot.settings import ApprovalSettings, Settings
 from bot.store import Note
@@ -22,6 +24,9 @@ LAST_WORD = HOUR  # before something ends because nobody decided
 DRAFT_KEPT = 7 * DAY
 DRAFT_NOTICE = DAY
 MOST_DOUBLINGS = 20
+NOT_THEN = "The hours for this audience do not allow its time, so it will wait until somebody re-plans it."
+PAUSED_ASKS = "All sending is paused. If it still is then, it is held, and asks."
+PAUSED_WAITS = "All sending is paused. If it still is then, it starts once sending resumes."
 SHOWN = 1500  # characters of a draft's text in a message about it
 
 
@@ -49,11 +54,26 @@ def draft_notice(at: Micros) -> Micros:
     return at + DRAFT_KEPT - DRAFT_NOTICE
 
 
+def start_told(policies: Mapping[str, Policy], row: Broadcast, due: Micros, *, paused: bool) -> Sentence:
+    """What becomes of a start that is agreed to, as far as the hours and a pause of all sending allow it."""
+    verdict = decide(policies.get(row.policy or "", Policy()), row.purpose, moment(due))
+    told, later = Sentence("It starts {start_at}.", {"start_at": due}), PAUSED_ASKS
+    if isinstance(verdict, Refuse):
+        return Sentence(NOT_THEN)
+    if isinstance(verdict, HoldUntil):
+        template = "The hours for this audience hold it until {opens_at}; then it starts by itself."
+        told, later = Sentence(template, {"opens_at": int(verdict.instant.timestamp()) * SECOND}), PAUSED_WAITS
+    return Sentence("{told} {later}", {"told": told, "later": Sentence(later)}) if paused else told
+
+
 class Voices:
     """Says what is to be said of everything that waits. However many replicas ask, each thing is said once."""
 
-    def __init__(self, database: Database, *, settings: Settings, clock: Clock, wake: Wake) -> None:
+    def __init__(
+        self, database: Database, *, settings: Settings, policies: Mapping[str, Policy], clock: Clock, wake: Wake
+    ) -> None:
         self.database, self.approval, self.clock, self.wake = database, settings.approval, clock, wake
+        self.policies = policies
 
     async def tick(self) -> None:
         if not await self.database.read(lambda c: store.voices_wait(c, self.clock())):
@@ -91,9 +111,10 @@ class Voices:
                 return [self._pending(connection, row, now, last=again_at is None)], again_at
             case State.HELD if row.hold is not Hold.HOURS or row.hold_until is None:
                 again_at = next_reminder(now, row.voices + 1, row.expires_at, self.approval)
-                return [_held(row, last=again_at is None)], again_at
+                paused = store.paused(connection, row.workspace)
+                return [_held(row, last=again_at is None, paused=paused)], again_at
             case State.SCHEDULED:
-                return _scheduled(row, now)
+                return self._scheduled(connection, row, now)
         return [], None
 
     def _pending(self, connection: Connection, row: Broadcast, now: Micros, *, last: bool) -> Note:
@@ -112,6 +133,16 @@ class Voices:
         else:
             template = "Approvals still needed: {missing}. Without them it ends {end_at}."
         return Note(Sentence(template, values), mention=" ".join(missing) or None)
+
+    def _scheduled(self, connection: Connection, row: Broadcast, now: Micros) -> tuple[list[Note], Micros | None]:
+        start = row.due or now
+        if start - now > NOTICE:  # put off meanwhile
+            return [], start - NOTICE
+        if start <= now:
+            return [], None
+        then = start_told(self.policies, row, start, paused=store.paused(connection, row.workspace))
+        said = Sentence("{then} Until then *Cancel* on its card stops it.", {"then": then})
+        return [Note(said, mention=row.requester)], None
 
     # --- drafts ------------------------------------------------------------------------------------------------------
 
@@ -138,22 +169,24 @@ class Voices:
         store.post(connection, row.workspace, key, row.requester, said, None, now, draft=kept)
 
 
-def _held(row: Broadcast, *, last: bool) -> Note:
+def _held(row: Broadcast, *, last: bool, paused: bool) -> Note:
     template = "It is still held. Send it now, re-plan it or drop it; without a decision it ends {end_at}."
-    if last:
+    if paused:
+        template = (
+            "It is still held, and sending is paused. Once an admin resumes it, *Send now* lets it go; "
+            "without a decision it ends {end_at}."
+        )
+    elif row.hold is Hold.HOURS:
+        template = "It is still held. Re-plan it or drop it; without a decision it ends {end_at}."
+    elif row.hold is Hold.PAUSED:
+        template = (
+            "Sending is not paused any more, and this is still held. Send it now, re-plan it or drop it; "
+            "without a decision it ends {end_at}."
+        )
+    elif last:
         template = "This is the last reminder: it ends {end_at}, unless you send it now or re-plan it."
     return Note(Sentence(template, _end(row)), mention=row.requester)
 
 
 def _end(row: Broadcast) -> dict[str, str | int | Sentence]:
     return {"end_at": row.expires_at or 0}
-
-
-def _scheduled(row: Broadcast, now: Micros) -> tuple[list[Note], Micros | None]:
-    start = row.due or now
-    if start - now > NOTICE:  # put off meanwhile
-        return [], start - NOTICE
-    if start <= now:
-        return [], None
-    said = Sentence("It starts {start_at}. Until then *Cancel* on its card stops it.", {"start_at": start})
-    return [Note(said, mention=row.requester)], None

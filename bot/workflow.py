@@ -50,7 +50,7 @@ from bot.scheduler import Task, Wake, concerned
 from bot.settings import AudienceSettings, Settings
 from bot.store import NO_LEASE, NOT_AGREED, Note
 from bot.troubles import alone
-from bot.voices import asks, before_start, draft_notice
+from bot.voices import asks, before_start, draft_notice, start_told
 from providers.base import Purpose
 
 TWIN_WINDOW = 60 * SECOND  # the same request again within this is a repeated command, not a wish
@@ -625,12 +625,15 @@ class Workflow:
             await self.database.write(lambda c: self._pause_all(c, person, action, on))
         finally:  # whatever came of it, the next tick reads it
             self.heed(person.workspace, False)
-        self.wake(Task.DISPATCH, Task.PAINT)
+        self.wake(Task.DISPATCH, Task.PAINT, Task.VOICES)
         return await self.database.read(lambda c: store.count_held(c, person.workspace, Hold.PAUSED))
 
     def _pause_all(self, connection: Connection, person: Person, action: str, on: bool) -> None:
-        store.set_paused(connection, person.workspace, person.id if on else None, self.clock())
-        store.write_event(connection, person.workspace, person.id, action, None, self.clock())
+        now = self.clock()
+        if not on and store.paused(connection, person.workspace):
+            store.voice_held(connection, person.workspace, Hold.PAUSED, now)
+        store.set_paused(connection, person.workspace, person.id if on else None, now)
+        store.write_event(connection, person.workspace, person.id, action, None, now)
 
     async def find(self, workspace: str, id: str) -> Broadcast:
         return await self.database.read(lambda c: store.find(c, workspace, id.upper()))
@@ -731,7 +734,8 @@ class Workflow:
             "bound": current.size or current.bound,
             "voice_at": before_start(due, now),
         }
-        said = [] if late else [_agreed(actor, due)]
+        then = start_told(self.desk.policies, current, due, paused=store.paused(connection, current.workspace))
+        said = [] if late else [_agreed(actor, then)]
         agreed = store.move(connection, current, Action.APPROVE, actor=actor, at=now, said=said, **changes)
         if agreed is not None and agreed.schedule is not None and agreed.covers > 1:
             cover = cover_of(agreed, [vote.approver for vote in store.votes_for(connection, agreed)])
@@ -1095,8 +1099,12 @@ class Workflow:
             provider = self.desk.providers.get(seen.account)
             told: dict[str, str | int | Sentence] = {**_by(person)}
             told |= {"vendor": provider.title if provider else seen.provider}
-            template = "Sent, says {by}. {vendor} gave no ids."
-            changes: dict[str, Any] = {"accepted_at": now, "look_at": now, "failure": Sentence(template, told)}
+            ids = seen.ids or ((seen.staged.id,) if seen.staged else ())
+            template = (
+                "Sent, says {by}. {vendor} has not confirmed it." if ids else "Sent, says {by}. {vendor} gave no ids."
+            )
+            failure = Sentence(template, told)
+            changes: dict[str, Any] = {"accepted_at": now, "look_at": now, "ids": ids, "failure": failure}
         else:
             template = (
                 "{by} says that it did not go out. Nothing is sent again by itself; "
@@ -1230,11 +1238,11 @@ def _too_few(quorum: int, approvers: Iterable[str], others: int) -> Sentence:
     return Sentence(template, {"quorum": quorum, "who": policy.mentions(approvers), "others": others})
 
 
-def _agreed(actor: str, start: Micros) -> Note:
-    template = "Approved by {by}. It starts {start_at}."
-    if actor == "policy":
-        template = "No approval is needed. It starts {start_at}."
-    return Note(Sentence(template, {"by": policy.mentions([actor]), "start_at": start}))
+def _agreed(actor: str, then: Sentence) -> Note:
+    told = Sentence("No approval is needed.")
+    if actor != "policy":
+        told = Sentence("Approved by {by}.", {"by": policy.mentions([actor])})
+    return Note(Sentence("{told} {then}", {"told": told, "then": then}))
 
 
 def _within(shown: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:

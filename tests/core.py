@@ -16,6 +16,7 @@ from bot.database import Database
 from bot.dispatch import Dispatcher
 from bot.policy import Person
 from bot.tracker import Tracker
+from bot.voices import Voices
 from bot.workflow import Desk, Workflow
 from providers.base import Purpose
 from sandbox.server import Sandbox
@@ -81,6 +82,15 @@ class Core:
             wake=lambda *_: None,
         )
 
+    def voices(self, database: Database | None = None) -> Voices:
+        return Voices(
+            database or self.database,
+            settings=self.settings,
+            policies=self.policies,
+            clock=self.clock,
+            wake=lambda *_: None,
+        )
+
     async def ask(self, **changes: Any) -> Broadcast:
         self.count += 1
         given: dict[str, Any] = {"audience": "clients", "text": f"Soldes {self.count}", "purpose": Purpose.MARKETING}
@@ -131,3 +141,20 @@ def later(database: Database, seconds: float = 3600.0) -> None:
 
 
 MakeCore = Callable[..., Core]
+
+
+def gate(core: Core, *, release: bool, once: bool = False) -> tuple[asyncio.Event, asyncio.Event]:
+    """Stands before the calls to Encom that release, or before those that do not, `once` before the first of them
+    alone: that it was reached, and that they may go on."""
+    reached, go = asyncio.Event(), asyncio.Event()
+    transport = core.providers["encom"].transport
+    call = transport.call
+
+    async def slow(*given: Any, **more: Any) -> Any:
+        if bool(more.get("release")) is release and not (once and reached.is_set()):
+            reached.set()
+            await go.wait()
+        return await call(*given, **more)
+
+    transport.call = slow  # type: ignore[method-assign]
+    return reached, go

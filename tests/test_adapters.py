@@ -213,8 +213,7 @@ async def test_what_is_no_release_sends_nothing_and_stops_nobody(
     theirs, other = await core.approved(audience="fans", text="Hello"), await core.approved()
     dispatcher = dispatcher_of(core)
     await dispatcher.tick()
-    while (await core.row(other.id)).state is not State.SENT:
-        await asyncio.sleep(0.05)
+    await core.becomes(other, State.SENT)
     for work in list(dispatcher.running):
         work.cancel()
     assert (await core.row(theirs.id)).state is not State.SENT

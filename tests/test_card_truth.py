@@ -8,14 +8,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from bot import store, tables
 from bot.app import Bot
-from bot.broadcast import SECOND, Action, Broadcast, CardChanged, Hold, Micros, NotAllowed, Sentence, State
+from bot.broadcast import SECOND, Action, Broadcast, CardChanged, Hold, Micros, NotAllowed, Sentence, State, moment, now
 from bot.slack import views
+from bot.voices import start_told
 from bot.words import LANGUAGES, words_for
-from providers.base import Purpose
+from providers.base import DeliveryStatus, Purpose, Receipt
 from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.core import CLEO, TEAM, Core, MakeCore, approver
@@ -204,6 +205,45 @@ async def test_what_a_person_says_went_out_is_shown_as_what_a_person_says(sandbo
     assert "The vendor accepted it" not in shown(sandbox)
 
 
+async def said_to_have_gone(core: Core, fault: str, **asked: Any) -> Broadcast:
+    """A broadcast of which a person says that it went out, and the vendor nothing."""
+    core.sandbox.vendors.faults.add(fault, "stall", accept=True)
+    row = await core.approved(**asked)
+    await core.run(core.dispatcher("a"))
+    assert (await core.row(row.id)).state is State.UNKNOWN
+    return await core.workflow.act(TEAM, row.id, Action.MARK_SENT, person=CLEO, version=1)
+
+
+async def test_once_the_vendor_reports_deliveries_nobody_has_to_be_believed_any_more(make_core: MakeCore) -> None:
+    """C10: its ids are known then, and it ends when nothing more is to come."""
+    core = make_core(**{"accounts.encom.timeout": 0.3})
+    row, tracker = await said_to_have_gone(core, "encom.release"), core.tracker()
+    assert row.claimed
+    for id, status in (("22", DeliveryStatus.SENT), ("23", DeliveryStatus.SENT), ("22", DeliveryStatus.DELIVERED)):
+        final = status is DeliveryStatus.DELIVERED
+        await tracker.record("encom", [Receipt(id, status, status, final=final)], (TEAM, row.id))
+    now = await core.row(row.id)
+    assert (now.state, now.ids, now.failure) == (State.SENT, ("22",), None)
+    templates = await core.database.read(lambda c: list(c.execute(select(tables.notes.c.sentence)).scalars()))
+    assert [told["template"] for told in templates].count("The vendor reports deliveries of it. Ids: {ids}") == 1
+    await tracker.tick()
+    assert (await core.row(row.id)).state is State.SENT  # of the other one more is to come
+    await tracker.record("encom", [Receipt("23", DeliveryStatus.DELIVERED, "OK", final=True)])
+    await tracker.tick()
+    assert (await core.row(row.id)).state is State.DONE
+
+
+async def test_an_id_that_is_known_from_its_preparation_is_kept_when_a_person_says_that_it_went_out(
+    make_core: MakeCore,
+) -> None:
+    core = make_core(**{"accounts.octo.timeout": 0.3})
+    row = await said_to_have_gone(core, "octopush.release", audience="newsletter")
+    assert row.staged is not None
+    assert row.ids == (row.staged.id,)
+    assert row.failure is not None
+    assert str(row.failure.template) == "Sent, says {by}. {vendor} has not confirmed it."
+
+
 def shown(sandbox: Sandbox) -> str:
     return json.dumps(sandbox.acting.messages(HERE)[0]["blocks"], ensure_ascii=False)
 
@@ -281,6 +321,109 @@ async def test_a_pause_that_ended_before_its_window_opened_changes_nothing(core:
     assert (await core.row(id)).state is State.SENT
 
 
+async def test_what_a_pause_meets_outside_the_hours_goes_by_itself_once_both_have_ended(core: Core) -> None:
+    """C36: it would have gone by itself without the pause."""
+    core.now = at("2027-02-03T21:00")
+    row = await core.approved(audience="paris")
+    await core.workflow.pause_all(OPS, on=True)
+    await core.run(core.dispatcher("a"))
+    held = await core.row(row.id)
+    assert (held.hold, held.hold_until) == (Hold.HOURS, at("2027-02-04T07:00"))
+    assert "It goes by itself once sending resumes" in (await notes(core))[-1]
+    await core.workflow.pause_all(OPS, on=False)
+    core.now = at("2027-02-04T07:00")
+    await core.run(core.dispatcher("a"))
+    assert (await core.row(row.id)).state is State.SENT
+
+
+async def test_what_is_late_when_a_pause_meets_it_outside_the_hours_asks(core: Core) -> None:
+    core.now = at("2027-02-03T18:30")
+    row = await core.approved(audience="paris")
+    await core.workflow.pause_all(OPS, on=True)
+    core.now = at("2027-02-03T21:00")  # nobody was there for it
+    await core.run(core.dispatcher("a"))
+    held = await core.row(row.id)
+    assert (held.hold, held.hold_until) == (Hold.PAUSED, None)
+
+
+async def test_who_waits_for_the_end_of_a_pause_is_told_of_it(core: Core) -> None:
+    """C36: what is held asks again at once, and every sentence about it is so at its time."""
+    await core.workflow.pause_all(OPS, on=True)
+    row = await core.approved()
+    assert "If it still is then, it is held, and asks." in (await notes(core))[-1]
+    await core.run(core.dispatcher("a"))
+    assert (await notes(core))[-1] == "Sending is paused. Once an admin resumes it, *Send now* lets it go."
+    core.now = (await core.row(row.id)).voice_at or 0
+    await core.voices().tick()
+    assert "sending is paused. Once an admin resumes it" in (await notes(core))[-1]
+    await core.workflow.pause_all(OPS, on=False)
+    await core.voices().tick()
+    assert (await notes(core))[-1].startswith("Sending is not paused any more, and this is still held. Send it now")
+    told = len(await notes(core))
+    await core.workflow.pause_all(OPS, on=False)  # nothing ends by this
+    await core.voices().tick()
+    assert len(await notes(core)) == told
+    await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
+    await core.run(core.dispatcher("a"))
+    assert (await core.row(row.id)).state is State.SENT
+
+
+async def notes(core: Core) -> list[str]:
+    """What threads were told, in order."""
+    said = select(tables.notes.c.sentence).order_by(tables.notes.c.seq)
+    found = await core.database.read(lambda c: c.execute(said).scalars().all())
+    return [str(Sentence.of(told)) for told in found]
+
+
+async def test_what_is_approved_outside_the_hours_is_not_said_to_start_at_once(core: Core) -> None:
+    """C45: in its thread, on its card, and before its start."""
+    core.now = at("2027-02-03T21:00")
+    row = await core.approved(audience="paris")
+    opens = at("2027-02-04T07:00")
+    assert (await notes(core))[-1] == (
+        f"Approved by <@{approver(0).id}>. The hours for this audience hold it until {opens}; then it starts by itself."
+    )
+    then = start_told(core.policies, row, row.due or 0, paused=False)
+    showing = views.Showing((), "Encom", None, None, training=False, zone="Europe/Paris", then=then)
+    (step,) = [b for b in views.card(row, showing, words_for("en")).blocks if b.get("block_id", "").startswith("next:")]
+    assert f"hold it until <!date^{opens // SECOND}^" in step["text"]["text"]
+
+
+async def test_the_notice_before_a_start_knows_the_hours_and_a_pause(core: Core) -> None:
+    core.now = at("2027-02-03T16:00")
+    row = await core.approved(audience="paris", send_at=at("2027-02-03T21:00"))
+    await core.workflow.pause_all(OPS, on=True)
+    core.now = (await core.row(row.id)).voice_at or 0
+    await core.voices().tick()
+    opens = at("2027-02-04T07:00")
+    assert (await notes(core))[-1] == (
+        f"The hours for this audience hold it until {opens}; then it starts by itself. All sending is paused. "
+        "If it still is then, it starts once sending resumes. Until then *Cancel* on its card stops it."
+    )
+
+
+@pytest.mark.parametrize(
+    ("paused", "said"),
+    [
+        (True, "sending is paused. Once an admin resumes sending, *Send now* lets it go."),
+        (False, "sending was paused. Send it now"),
+    ],
+)
+async def test_a_card_that_is_held_for_a_pause_says_whether_it_has_ended(core: Core, paused: bool, said: str) -> None:
+    row = dataclasses.replace(await core.ask(), state=State.HELD, hold=Hold.PAUSED)
+    showing = views.Showing((), "Encom", None, None, training=False, zone="", paused=paused)
+    assert f"Held: {said}" in json.dumps(views.card(row, showing, words_for("en")).blocks)
+
+
+async def test_the_question_before_an_approval_says_that_sending_is_paused(core: Core) -> None:
+    core.now = at("2027-02-03T21:00")
+    row = await core.ask(audience="paris")
+    assert "All sending is paused. If it still is then, it is held, and asks." in question(row, paused=True)
+    outlook = core.desk.outlook(row, core.now)
+    closed = question(row, paused=True, verdict=outlook.verdict, opens=outlook.opens)
+    assert "All sending is paused. If it still is then, it starts once sending resumes." in closed
+
+
 async def test_a_card_that_waits_for_the_hours_says_that_sending_is_paused_too(
     sandbox: Sandbox, start_bot: StartBot
 ) -> None:
@@ -301,7 +444,7 @@ async def test_a_card_that_waits_for_the_hours_says_that_sending_is_paused_too(
 async def test_who_ends_a_pause_is_told_how_many_start_by_themselves(sandbox: Sandbox, start_bot: StartBot) -> None:
     """C36: nobody is surprised by what goes in that moment."""
     closed = {"marketing": {"windows": [{"start": "00:00", "end": "00:01"}], "end_margin": "0s", "max_hold": "48h"}}
-    bot = await start_bot(sandbox, policies={"always": closed}, approval__undo="60s")
+    bot = await start_bot(sandbox, policies={"always": closed})
     await approved(sandbox)
     row = await settled(bot, State.HELD)
     await ask(sandbox, "pause all", user="U0OPS")
@@ -343,6 +486,45 @@ async def test_the_question_before_an_approval_says_to_how_many_when_and_until_w
     assert question(row, training=True) == "Training: nothing is really sent. paris: 12 people."
     two = question(dataclasses.replace(row, quorum=3))
     assert "After yours 2 more approvals are needed." in two
+
+
+async def test_the_question_before_an_approval_knows_that_its_own_time_has_passed(core: Core) -> None:
+    """C45: what comes too late is held, and never promised."""
+    row = dataclasses.replace(await core.ask(), size=12, send_at=at("2027-02-03T10:01"))
+    late = question(row, now=at("2027-02-03T10:30"), grace=600 * SECOND)
+    assert late == "clients: 12 people. Its time has passed: once approved it is held, and asks again."
+    within = question(row, now=at("2027-02-03T10:05"), grace=600 * SECOND)
+    assert within == (
+        "clients: 12 people. It starts 30 s later. Until then it can be stopped; afterwards it cannot be recalled."
+    )
+    assert "It starts 2027-02-03 11:01" in question(row, now=at("2027-02-03T10:00"), grace=600 * SECOND)
+
+
+async def test_the_question_before_send_now_names_a_time_that_is_still_to_come(core: Core) -> None:
+    """C45: what was restored days before its time starts at its time."""
+    row = dataclasses.replace(
+        await core.ask(), size=12, state=State.HELD, hold=Hold.RESTORED, send_at=at("2027-02-10T10:00")
+    )
+    ahead = question(row, "broadcast.send_now", now=at("2027-02-03T10:00"))
+    assert ahead == (
+        "clients: 12 people. It starts 2027-02-10 11:00 Europe/Paris (+0100). "
+        "Until then it can be stopped; afterwards it cannot be recalled."
+    )
+    assert "It starts 30 s later." in question(row, "broadcast.send_now", now=at("2027-02-10T10:00"))
+
+
+async def test_a_card_is_drawn_anew_when_its_own_time_passes(sandbox: Sandbox, start_bot: StartBot) -> None:
+    shift = 0
+    bot = await start_bot(sandbox, clock=lambda: now() + shift, approval__undo="30s", approval__remind_after="1d")
+    await ask(sandbox, f"send clients marketing at={moment(now() + 2 * HOUR):%Y-%m-%dT%H:%MZ} Soldes")
+    await card(sandbox)
+    await sandbox.until(lambda: "Until then it can be stopped" in shown(sandbox))
+    row = await newest(bot)
+    shift = (row.send_at or 0) + SECOND - now()
+    await sandbox.until(lambda: "It starts 30 s later" in shown(sandbox))
+    shift += HOUR
+    await sandbox.until(lambda: "Its time has passed" in shown(sandbox))
+    assert (await newest(bot)).state is State.PENDING
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -35,9 +35,9 @@ from bot.dispatch import CLAIM_AT_ONCE, Dispatcher
 from bot.text import measure
 from bot.workflow import Questioned, Sent, Submitted
 from providers.base import DeliveryStatus, Purpose, Receipt
-from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver
+from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver, gate
 from tests.ground import in_order, new_postgres, raw_settings
-from tests.patience import LONG
+from tests.patience import LONG, until
 
 HOUR = 3600 * SECOND
 
@@ -195,19 +195,21 @@ async def test_a_lease_that_lapsed_by_the_time_of_the_intent_sends_nothing(core:
 
 
 async def test_a_try_that_was_overtaken_in_its_own_process_says_nothing_about_the_next_one(core: Core) -> None:
-    core.sandbox.vendors.faults.add("encom.recipients", "slow", seconds=0.5)
+    reading, read_on = gate(core, release=False, once=True)
+    releasing, release = gate(core, release=True)
     row = await core.approved()
     dispatcher = core.dispatcher("a")
     await dispatcher.tick()
     first = list(dispatcher.running)
+    await reading.wait()
     core.now += 330 * SECOND  # the machine slept, and the lease lapsed
-    core.sandbox.vendors.faults.add("encom.release", "slow", seconds=1.5)
     await dispatcher.tick()
+    read_on.set()
     await asyncio.gather(*first)
-    while (await core.row(row.id)).phase is not Phase.RELEASING:
-        await asyncio.sleep(0.02)
+    await releasing.wait()
     await dispatcher.tick()
     assert (await core.row(row.id)).state is State.SENDING  # its answer is still to come
+    release.set()
     await asyncio.gather(*dispatcher.running)
     assert (await core.row(row.id)).state is State.SENT
     assert len(core.sandbox.vendors.ledger) == 1
@@ -786,8 +788,7 @@ async def test_what_a_process_left_open_when_it_died_over_a_quote_is_thrown_away
     monkeypatch.setattr(dead.stager, "_recalled", gone)
     asking = asyncio.create_task(dead.learn_sizes())
     campaigns = core.sandbox.vendors.octopush.campaigns
-    while not await core.database.read(lambda c: c.execute(tables.leftovers.select()).all()):
-        await asyncio.sleep(0.02)
+    await until(lambda: core.database.read(lambda c: c.execute(tables.leftovers.select()).all()))
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
     assert [campaign.state for campaign in campaigns.values()] == ["open"]

@@ -24,7 +24,7 @@ from bot.tracker import Tracker, _Batch
 from providers.base import DeliveryStatus, Evidence, Receipt, Throttled
 from sandbox.server import Sandbox
 from tests import proxy
-from tests.core import CLEO, TEAM, Core, MakeCore, approver
+from tests.core import CLEO, TEAM, Core, MakeCore, approver, gate
 from tests.ground import new_postgres
 from tests.patience import LONG, until, within
 from tests.proxy import COMMIT, Proxy
@@ -149,6 +149,7 @@ async def test_an_acceptance_after_a_person_has_spoken_brings_the_ids_and_is_tol
     await ending
     now = await far.core.row(row.id)
     assert (now.state, now.ids) == (ends, ("22", "23"))
+    assert (now.failure is None) is (ends is State.SENT)  # the vendor's word is better than a person's
     assert "did accept it" in (await far.told(row))[-1]
     assert (await far.core.actions(row))[-1] == "accept_late"
 
@@ -894,22 +895,6 @@ async def press_in_vain(core: Core, error: Exception, *, on: bool) -> None:
     core.workflow.database = database
 
 
-def gate_of_release(core: Core) -> tuple[asyncio.Event, asyncio.Event]:
-    """Stands before the first byte of the one call: that it was reached, and that it may go on."""
-    reached, go = asyncio.Event(), asyncio.Event()
-    transport = core.providers["encom"].transport
-    call = transport.call
-
-    async def slow(*given: Any, **more: Any) -> Any:
-        if more.get("release"):
-            reached.set()
-            await go.wait()
-        return await call(*given, **more)
-
-    transport.call = slow  # type: ignore[method-assign]
-    return reached, go
-
-
 @pytest.mark.parametrize("error", [Unsure(), Busy("locked"), RuntimeError("broken")])
 async def test_a_pause_that_was_not_stored_stops_nothing_for_longer_than_a_tick(
     make_core: MakeCore, error: Exception
@@ -939,7 +924,7 @@ async def test_a_stored_pause_holds_the_next_byte_whatever_becomes_of_a_second_p
 ) -> None:
     core, dispatcher = heeding(make_core)
     await core.approved()
-    reached, go = gate_of_release(core)
+    reached, go = gate(core, release=True)
     await dispatcher.tick()
     await reached.wait()
     await core.workflow.pause_all(ADMIN, on=True)
@@ -956,7 +941,7 @@ async def test_a_stored_pause_holds_the_next_byte_whatever_becomes_of_a_second_p
 async def test_an_approval_that_is_taken_back_in_the_last_moment_sends_nothing_later(core: Core) -> None:
     """Too late for what is going out; should the vendor not take it, it goes back to the approvers."""
     row, dispatcher = await core.approved(), core.dispatcher("a")
-    reached, go = gate_of_release(core)
+    reached, go = gate(core, release=True)
     core.sandbox.vendors.faults.add("encom.release", "error", status=429, body={})
     await dispatcher.tick()
     await reached.wait()
@@ -973,7 +958,7 @@ async def test_an_approval_that_is_taken_back_in_the_last_moment_sends_nothing_l
 
 async def test_an_approval_that_is_taken_back_in_the_last_moment_changes_nothing_of_what_went_out(core: Core) -> None:
     row, dispatcher = await core.approved(), core.dispatcher("a")
-    reached, go = gate_of_release(core)
+    reached, go = gate(core, release=True)
     await dispatcher.tick()
     await reached.wait()
     with pytest.raises(TooLate):

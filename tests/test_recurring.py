@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import Any, cast
 from zoneinfo import ZoneInfo
@@ -18,6 +17,7 @@ from bot.slack.people import People
 from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.ground import StartBot, newest
+from tests.patience import until
 from tests.test_story import HERE, card
 
 SUMMER_OF_2027 = 1_814_400_000 * SECOND
@@ -115,8 +115,7 @@ async def test_a_snoozed_reminder_is_posted_once_more_and_then_only_done(sandbox
     past: dict[str, Any] = {"draw_at": now() - SECOND, "snoozed_until": now() - SECOND}
     rows = tables.occurrences
     drawn = rows.c.draw_at == rows.c.snoozed_until
-    while not (await bot.database.write(lambda c: c.execute(rows.update().where(drawn).values(**past)).rowcount)):
-        await asyncio.sleep(0.05)
+    await until(lambda: bot.database.write(lambda c: c.execute(rows.update().where(drawn).values(**past)).rowcount))
     bot.wake()
     await sandbox.until(lambda: len(sandbox.acting.messages(HERE)) == 2)
     again = await posted(sandbox)
@@ -343,8 +342,8 @@ async def test_an_end_at_the_edge_of_the_calendar_is_refused_in_every_zone(
     sandbox: Sandbox, bot: Bot, zone: str
 ) -> None:
     sandbox.world.people["U0CLEO"].tz = zone
-    for until in ("9999-12-31", "0001-01-01"):
-        told = await say(sandbox, f'/broadcast remind "every day 9:00" until={until} Stand-up')
+    for last in ("9999-12-31", "0001-01-01"):
+        told = await say(sandbox, f'/broadcast remind "every day 9:00" until={last} Stand-up')
         assert any(why in told for why in ("two years", "passed", "no such date")), told
     assert "no reminders yet" in await say(sandbox, "/broadcast reminders")
 

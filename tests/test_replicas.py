@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import Connection, select
@@ -28,7 +28,7 @@ from bot.broadcast import SECOND, Broadcast, Phase, State, now
 from bot.database import Postgres, open_database, upgrade
 from sandbox.server import Sandbox
 from tests.ground import changed, control, new_postgres, postgres_server, raw_settings
-from tests.patience import LONG, quiet
+from tests.patience import LONG, quiet, until
 from tests.replica import TEAM
 
 ROUNDS = int(os.environ.get("BELLCRIER_ROUNDS", "5"))
@@ -131,10 +131,11 @@ class Fleet:
         return await self.database.read(lambda c: store.find(c, TEAM, id), patience=None)
 
     async def becomes(self, id: str, *states: State) -> Broadcast:
-        async with asyncio.timeout(LONG):
-            while (row := await self.row(id)).state not in states:
-                await asyncio.sleep(0.02)
-        return row
+        async def there() -> Broadcast | None:
+            row = await self.row(id)
+            return row if row.state in states else None
+
+        return cast(Broadcast, await until(there))
 
     async def actions(self, id: str) -> list[str]:
         history = await self.database.read(lambda c: store.history(c, TEAM, id), patience=None)
@@ -222,6 +223,7 @@ async def test_fifty_approvals_at_once_over_three_processes_make_one_send(make_f
     assert len(fleet.sandbox.vendors.ledger) == ROUNDS
 
 
+@pytest.mark.long
 async def test_of_approve_and_cancel_at_once_over_three_processes_one_wins_everywhere(
     make_fleet: MakeFleet, url: str
 ) -> None:
@@ -247,6 +249,7 @@ async def test_of_approve_and_cancel_at_once_over_three_processes_one_wins_every
     assert len(fleet.sandbox.vendors.ledger) == ends[State.SENT]
 
 
+@pytest.mark.long
 async def test_one_due_turn_that_three_processes_make_fifty_times_at_once_is_one_broadcast_and_one_send(
     make_fleet: MakeFleet, url: str
 ) -> None:
@@ -274,6 +277,7 @@ async def test_one_due_turn_that_three_processes_make_fifty_times_at_once_is_one
 # --- the database restarts -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 async def test_immediate_restarts_of_postgresql_under_load_send_nothing_twice_and_lose_nothing(
     make_fleet: MakeFleet, server: Any
 ) -> None:
@@ -291,8 +295,7 @@ async def test_immediate_restarts_of_postgresql_under_load_send_nothing_twice_an
 
         loading = [asyncio.create_task(load()) for _ in range(6)]
         for number in range(1, RESTARTS + 1):
-            while len(ids) < 10 * number:  # there is always something on its way when it happens
-                await asyncio.sleep(0.05)
+            await until(lambda: len(ids) >= 10 * number)  # noqa: B023 - something is always on its way when it happens
             await restart(server)
         over.set()
         await asyncio.gather(*loading)
@@ -332,6 +335,7 @@ async def held_by(fleet: Fleet, ids: list[str], phase: Phase) -> Process:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.long
 async def test_a_process_that_is_stopped_for_longer_than_its_lease_sends_nothing_twice_and_loses_nothing(
     make_fleet: MakeFleet, url: str
 ) -> None:

@@ -50,3 +50,17 @@ def test_a_sleep_is_no_wait_for_something_to_have_happened(path: Path) -> None:
         if seconds is not None and seconds >= A_MOMENT and not looped and "#" not in lines[call.lineno - 1]:
             found.append(f"{path.name}:{call.lineno}: {lines[call.lineno - 1].strip()}")
     assert found == [], "wait until it is so, or say `quiet()`, or in a comment what the time is for"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HERE)))
+def test_no_test_waits_without_end(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    functions = (one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef))
+    tests = [one for one in functions if one.name.startswith("test_")]
+    found = [
+        f"{path.name}:{node.lineno}: while {ast.unparse(node.test)[:80]}"
+        for node in (node for test in tests for node in ast.walk(test))
+        if isinstance(node, ast.While)
+        and all("sleep" in {named(call) for call, _ in calls(step)} for step in node.body)
+    ]
+    assert found == [], "wait with `until`, which gives up in the end"

@@ -95,6 +95,12 @@ def test_what_forces_unicode_is_named() -> None:
     assert measure("l’offre").offenders == ("’",)
     assert name_of("’") == "’ (right single quotation mark)"
     assert name_of("\u00a0") == "no-break space"
+    assert (name_of("’", english=False), name_of("\u00a0", english=False)) == ("’ (U+2019)", "U+00A0")
+
+
+def test_a_text_that_one_character_makes_too_long_names_it_in_every_language() -> None:
+    (found,) = problems("œ" + "a" * 600, OCTOPUSH)
+    assert found.values["char"] == "œ (U+0153)"
 
 
 @pytest.mark.parametrize("text", ["", " ", "\u200b\u00a0", "\u2800\u3164", "\n\t", "\ufe0f"])

@@ -278,9 +278,9 @@ async def test_a_reaction_before_slack_has_answered_about_the_card_counts(
     bot = await start_bot(sandbox)
     write = bot.threads._drawn
 
-    def late(connection: Any, row: Any, known: Any) -> None:
+    def late(*drawn: Any) -> None:
         time.sleep(0.6)  # the answer is on its way
-        write(connection, row, known)
+        write(*drawn)
 
     monkeypatch.setattr(bot.threads, "_drawn", late)
     await ask(sandbox, "send clients marketing Soldes")

@@ -131,6 +131,15 @@ def test_what_is_held_says_what_can_be_done_and_until_when() -> None:
     assert "Without a decision" not in waits
 
 
+@pytest.mark.parametrize("failure", [None, Sentence("Sent, says somebody.")])
+def test_in_training_nothing_is_said_to_have_gone_that_cannot_be_recalled(failure: Sentence | None) -> None:
+    """C45."""
+    training = Showing((), "Encom", None, None, training=True, zone="")
+    shown = json.dumps(views.card(row(state=State.SENT, failure=failure, mode="training"), training, EN).blocks)
+    assert "Training: nothing was really sent." in shown
+    assert "recalled" not in shown
+
+
 def test_what_is_left_of_an_older_card_is_one_line_with_a_link() -> None:
     post = views.moved(row(version=2), "https://bell.slack.com/archives/C1/p1", EN)
     check_blocks(post.blocks)
@@ -178,9 +187,9 @@ def test_a_size_that_cannot_be_read_is_one_that_the_vendor_does_not_say(
 # --- what the card says of a text ------------------------------------------------------------------------------------
 
 
-def notes(text: str, **changes: Any) -> list[str]:
+def notes(text: str, language: str = "en", **changes: Any) -> list[str]:
     """The small lines under the text of a card."""
-    post = views.card(row(text=text, typed=text, **changes), showing(), EN)
+    post = views.card(row(text=text, typed=text, **changes), showing(), words_for(language))
     check_blocks(post.blocks)
     return [element["text"] for block in post.blocks if block["type"] == "context" for element in block["elements"]]
 
@@ -206,6 +215,14 @@ def test_what_nobody_sees_is_named_with_what_the_text_costs_without_it(kind: Aud
 def test_no_character_is_left_out_of_the_count_where_not_all_are_named() -> None:
     (told,) = [line for line in notes("ąčęėįšųū") if "Unicode because" in line]
     assert told.endswith("(latin small letter i with ogonek) … (+3)")
+
+
+@pytest.mark.parametrize("language", LANGUAGES[1:])
+def test_characters_are_named_by_their_codes_where_their_names_would_be_english(language: str) -> None:
+    told = " ".join(notes("Cœur 😀\u200b", language))
+    assert "œ (U+0153), 😀 (U+1F600)" in told
+    assert "U+200B" in told
+    assert "latin small" not in told
 
 
 # --- one form for every text -----------------------------------------------------------------------------------------

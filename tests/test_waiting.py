@@ -39,7 +39,6 @@ from bot.policy import CannotTell, Person, Unknown
 from bot.slack.threads import Threads
 from bot.store import Note
 from bot.tracker import Tracker
-from bot.voices import Voices
 from bot.words import words_for
 from providers.base import DeliveryStatus, Purpose, Receipt
 from sandbox.server import Sandbox
@@ -69,9 +68,6 @@ class Waiting(Core):
         if self.silent:
             raise CannotTell(group)
         return await super().members(group)
-
-    def voices(self, database: Database | None = None) -> Voices:
-        return Voices(database or self.database, settings=self.settings, clock=self.clock, wake=lambda *_: None)
 
     async def act(self, row: Broadcast, action: Action, person: Person, **told: Any) -> Broadcast:
         """As the row stands now, whatever version the test still has in hand."""
@@ -1170,7 +1166,7 @@ async def test_reminders_and_the_card_name_those_who_may_approve_by_now(make_cor
     row = await make_core(**{"approval.approvers": ["U0ANA"]}).ask()
     now = make_core(**{"approval.approvers": ["U0BEN"]})
     now.now = row.voice_at or 0
-    await Voices(now.database, settings=now.settings, clock=now.clock, wake=lambda *_: None).tick()
+    await now.voices().tick()
     (note,) = await now.database.read(lambda c: store.notes_to_post(c, now.now, 10))
     assert note.note.mention == "U0BEN"
     assert (await now.row(row.id)).approvers == ("U0BEN",)

@@ -51,6 +51,11 @@ NAMES = {
     "NOTHING_GIVEN",
     "NOT_TAKEN",
     "REPORTED",
+    "CONFIRMED",
+    "NOT_THEN",
+    "PAUSED_ASKS",
+    "PAUSED_WAITS",
+    "WAS_PAUSED",
     "TOLD",
     "LOST",
     "PAUSED",
@@ -181,3 +186,8 @@ def test_numbers_choose_their_form() -> None:
 def test_a_language_that_is_not_there_is_english() -> None:
     assert words_for("de-DE")("Approve") == "Approve"
     assert words_for(None)("Approve") == "Approve"
+
+
+def test_no_sentence_serves_both_for_one_broadcast_and_for_many_deliveries() -> None:
+    """English has one form for both; other languages have two."""
+    assert not set(COUNTED) & {*views.DEEDS.values(), *views.HOLDS.values(), *boards.TURNS.values()}

@@ -187,7 +187,8 @@ class Threads:
 
     async def _draw(self, row: Broadcast) -> None:
         known, votes = await self.database.read(lambda c: (store.card_of(c, row), store.votes_for(c, row)))
-        post, facts = views.card(row, self.showing_of(row, votes), self.words), dict(self.facts_of(row))
+        showing, facts = self.showing_of(row, votes), dict(self.facts_of(row))
+        post, stale_at = views.card(row, showing, self.words), views.stale_at(row, showing)
         if known is not None:
             card = await self._redraw(known, post, row)
         else:
@@ -197,7 +198,7 @@ class Threads:
         if card is not None and row.version > 1:
             await self.database.write(lambda c: store.keep_card(c, card))
             await self._shrink_older(row, card)
-        await self.database.write(lambda c: self._drawn(c, row, card))
+        await self.database.write(lambda c: self._drawn(c, row, card, stale_at))
         if known is not None and card is not None and (known.channel, known.ts) != (card.channel, card.ts):
             await self._take_away(known)
 
@@ -231,10 +232,10 @@ class Threads:
         except SlackApiError:
             return None
 
-    def _drawn(self, connection: Connection, row: Broadcast, card: Card | None) -> None:
+    def _drawn(self, connection: Connection, row: Broadcast, card: Card | None, stale_at: Micros | None) -> None:
         if card is not None:
             store.keep_card(connection, card)
-        store.drawn(connection, row, again_at=self.clock() + CARD_PAUSE)
+        store.drawn(connection, row, again_at=self.clock() + CARD_PAUSE, stale_at=stale_at)
 
     async def _redraw(self, known: Card, post: Post, row: Broadcast) -> Card | None:
         if await self._asks_out_of_sight(row, known.channel):

@@ -34,6 +34,7 @@ from bot.hours import HoldUntil, Refuse, Verdict
 from bot.policy import mentions
 from bot.schedule import Schedule
 from bot.store import Note, Vote
+from bot.voices import NOT_THEN, PAUSED_ASKS, PAUSED_WAITS
 from bot.words import Words
 from providers.base import AudienceKind, Purpose
 from providers.reading import UNREADABLE
@@ -76,6 +77,8 @@ HOLDS: Mapping[Hold, str] = {
     Hold.RESTORED: "the database was restored",
 }
 
+WAS_PAUSED = "sending was paused"
+
 #: States in which it has not started, so that the hours matter to its card.
 WAITING = frozenset({State.PENDING, State.SCHEDULED, State.HELD})
 
@@ -90,7 +93,7 @@ DEEDS: Mapping[str, str] = {
     Action.WITHDRAW: "approval taken back",
     Action.REJECT: "rejected",
     Action.CANCEL: "cancelled",
-    Action.EXPIRE: "expired",
+    Action.EXPIRE: "ended without a decision",
     Action.STOP: "stopped",
     Action.HOLD: "held",
     Action.RESUME: "resumed",
@@ -138,7 +141,8 @@ class Post:
 class Showing:
     """What a card shows beside its row. `zone`: the audience's, where its policy names one. `opens`: where the hours
     forbid the start, the next instant at which they do not. `undo`: seconds between an approval and the start.
-    `reaction`: one that approves. `paused`: an admin has stopped all sending."""
+    `reaction`: one that approves. `paused`: an admin has stopped all sending. `then`: what becomes of a start that is
+    agreed to. `now`: when it is drawn; `grace`: by how much a start may be late."""
 
     votes: tuple[Vote, ...]
     vendor: str
@@ -150,6 +154,14 @@ class Showing:
     undo: int = 0
     reaction: str | None = None
     paused: bool = False
+    then: Sentence | None = None
+    now: Micros = 0
+    grace: Micros = 0
+
+    @property
+    def soonest(self) -> Micros:
+        """When it starts if it is agreed to now."""
+        return self.now + self.undo * SECOND
 
 
 # --- text, safely ----------------------------------------------------------------------------------------------------
@@ -322,7 +334,7 @@ def _warnings(broadcast: Broadcast, showing: Showing, words: Words) -> list[str]
 def _about_characters(broadcast: Broadcast, words: Words) -> Iterator[str]:
     offenders = texts.measure(broadcast.text).offenders
     if offenders and broadcast.kind != "group":
-        yield words("⚠️ Unicode because of {characters}", characters=_named(offenders))
+        yield words("⚠️ Unicode because of {characters}", characters=_named(offenders, words))
         better = texts.suggest(broadcast.text)
         if better is not None:
             template = "💡 Plain characters in their place would make {after} SMS instead of {before}"
@@ -330,12 +342,13 @@ def _about_characters(broadcast: Broadcast, words: Words) -> Iterator[str]:
     if unseen := texts.invisible(broadcast.text):
         cost = _cost(texts.without_invisible(broadcast.text), broadcast, words)
         template = "⚠️ Invisible: {characters}. Without them: {cost}"
-        yield words(template, characters=_named(unseen), cost=cost)
+        yield words(template, characters=_named(unseen, words), cost=cost)
 
 
-def _named(characters: Sequence[str]) -> str:
+def _named(characters: Sequence[str], words: Words) -> str:
     more = f" … (+{len(characters) - NAMED})" if len(characters) > NAMED else ""
-    return quote(", ".join(texts.name_of(char) for char in characters[:NAMED])) + more
+    english = words.language == "en"
+    return quote(", ".join(texts.name_of(char, english=english) for char in characters[:NAMED])) + more
 
 
 def _about_words(broadcast: Broadcast, words: Words) -> Iterator[str]:
@@ -435,9 +448,8 @@ def _next_step(broadcast: Broadcast, showing: Showing, words: Words) -> str:
                 step = f"{step} {words('Or react with :{reaction}:.', reaction=showing.reaction)}"
             return f"{step}\n{words('Approved so far by {who}', who=yes)}" if showing.votes else step
         case State.SCHEDULED:
-            start = when(broadcast.due or 0, showing.zone or broadcast.zone)
-            by = words("Approved by {who}", who=yes) if showing.votes else words("No approval needed")
-            return words("{by}. It starts {start}.", by=by, start=start)
+            by = words("Approved by {by}.", by=yes) if showing.votes else words("No approval is needed.")
+            return f"{by} {sentence(words, showing.then)}" if showing.then else by
         case State.HELD:
             return _held(broadcast, showing, words)
         case State.SENDING:
@@ -445,7 +457,9 @@ def _next_step(broadcast: Broadcast, showing: Showing, words: Words) -> str:
             return words("It is going out now.") if releasing else words("Being prepared at the vendor.")
         case State.UNKNOWN:
             return words("It may have gone out, so it is not sent again. What happened?")
-        case State.SENT if broadcast.failure is not None:  # a person said so; the vendor has not
+        case State.SENT if showing.training:
+            return words("Training: nothing was really sent.")
+        case State.SENT if broadcast.claimed:  # a person said so; the vendor has not
             return words("It cannot be recalled.")
         case State.SENT:
             return words("The vendor accepted it. It cannot be recalled.")
@@ -454,7 +468,10 @@ def _next_step(broadcast: Broadcast, showing: Showing, words: Words) -> str:
 
 
 def _held(broadcast: Broadcast, showing: Showing, words: Words) -> str:
-    why = words("Held: {why}.", why=words(HOLDS[broadcast.hold or Hold.LATE]))
+    held = HOLDS[broadcast.hold or Hold.LATE]
+    if broadcast.hold is Hold.PAUSED and not showing.paused:
+        held = WAS_PAUSED
+    why = words("Held: {why}.", why=words(held))
     if broadcast.hold_until is not None:
         opens = when(broadcast.hold_until, showing.zone or broadcast.zone)
         if showing.paused:
@@ -464,6 +481,8 @@ def _held(broadcast: Broadcast, showing: Showing, words: Words) -> str:
     asked = words("Send it now, re-plan it, or drop it.")
     if broadcast.hold is Hold.HOURS:
         asked = words("Re-plan it, or drop it.")
+    elif showing.paused:
+        asked = words("Once an admin resumes sending, *Send now* lets it go. You can also re-plan it, or drop it.")
     if broadcast.expires_at is None:
         return f"{why} {asked}"
     ends = words("Without a decision it ends {end_at}.", end_at=when(broadcast.expires_at, broadcast.zone))
@@ -534,7 +553,9 @@ def _question(action: Action, broadcast: Broadcast, showing: Showing, words: Wor
         case Action.APPROVE:
             return _question_of_approval(broadcast, showing, words)
         case Action.SEND_NOW:
-            return " ".join([_to_whom(broadcast, showing, words), *_recall(None, showing, words)])
+            return " ".join(
+                [_to_whom(broadcast, showing, words), *_starts(_ahead(broadcast, showing), broadcast, showing, words)]
+            )
         case Action.MARK_SENT:
             return words(
                 "Are you sure that it went out? It will count as sent, although the vendor has not confirmed it."
@@ -559,17 +580,32 @@ def _question_of_approval(broadcast: Broadcast, showing: Showing, words: Words) 
                 missing,
             )
         )
-    zone = showing.zone or broadcast.zone
-    closed = isinstance(showing.verdict, HoldUntil | Refuse)
-    start = broadcast.send_at if not closed else showing.opens
-    if isinstance(showing.verdict, Refuse):
-        asked.append(
-            words("The hours for this audience do not allow its time, so it will wait until somebody re-plans it.")
-        )
-        return " ".join(asked)
-    if start is not None:
-        asked.append(words("It starts {start}.", start=spelled(start, zone)))
-    return " ".join([*asked, *_recall(start, showing, words)])
+    if _is_late(broadcast, showing):
+        asked.append(words("Its time has passed: once approved it is held, and asks again."))
+    elif isinstance(showing.verdict, Refuse):
+        asked.append(words(NOT_THEN))
+    else:
+        closed = isinstance(showing.verdict, HoldUntil)
+        asked += _starts(showing.opens if closed else _ahead(broadcast, showing), broadcast, showing, words)
+    return " ".join(asked)
+
+
+def _is_late(broadcast: Broadcast, showing: Showing) -> bool:
+    """Has its own time passed by so much that an approval does not let it go?"""
+    return broadcast.send_at is not None and showing.soonest - broadcast.send_at > showing.grace
+
+
+def _ahead(broadcast: Broadcast, showing: Showing) -> Micros | None:
+    """Its own time, where that is still to come."""
+    return broadcast.send_at if (broadcast.send_at or 0) > showing.soonest else None
+
+
+def stale_at(broadcast: Broadcast, showing: Showing) -> Micros | None:
+    """When its card says something that is not so any more, though its row is the same: as its own time passes."""
+    if broadcast.state not in (State.PENDING, State.HELD) or broadcast.send_at is None:
+        return None
+    passes = broadcast.send_at - showing.undo * SECOND
+    return next((at for at in (passes, passes + showing.grace + 1) if at > showing.now), None)
 
 
 def _to_whom(broadcast: Broadcast, showing: Showing, words: Words) -> str:
@@ -578,8 +614,13 @@ def _to_whom(broadcast: Broadcast, showing: Showing, words: Words) -> str:
     return f"{words('Training: nothing is really sent.')} {told}" if showing.training else told
 
 
-def _recall(start: Micros | None, showing: Showing, words: Words) -> Iterator[str]:
-    """Until when it can be stopped, and that it cannot afterwards."""
+def _starts(start: Micros | None, broadcast: Broadcast, showing: Showing, words: Words) -> Iterator[str]:
+    """When it starts, if not right after the undo window, until when it can be stopped, and that it cannot
+    afterwards."""
+    if start is not None:
+        yield words("It starts {start_at}.", start_at=spelled(start, showing.zone or broadcast.zone))
+    if showing.paused:
+        yield words(PAUSED_WAITS if isinstance(showing.verdict, HoldUntil) else PAUSED_ASKS)
     if showing.training:
         return
     if start is not None:

@@ -95,7 +95,9 @@ class Process:
             make_id=world.new_id,
         )
         self.reminders = parts.reminders(self.database, self.workflow, world, self.clock, lambda *_: None)
-        self.voices = Voices(self.database, settings=settings, clock=self.clock, wake=lambda *_: None)
+        self.voices = Voices(
+            self.database, settings=settings, policies=world.policies, clock=self.clock, wake=lambda *_: None
+        )
         self.dispatcher = parts.dispatcher(
             self.database,
             policies=world.policies,

@@ -116,6 +116,7 @@ class Witness:
         self.fallen: dict[tuple[tuple[str, int], str], float] = {}  # whose approval of which one fell, and when
         self.intents: dict[str, float] = {}
         self.paused = False
+        self.resumed: Micros = 0  # when a pause ended last
         self.ear = Ear()
 
     def broken(self, promise: str, told: str) -> None:
@@ -147,8 +148,9 @@ class Witness:
             self._is_one_turn(rows[id])
         if process is not None and changed:
             self.world.say(f"  {process} {name}: {', '.join(self._told(rows[id]) for id in changed)}")
-        found = self.memory.rows("SELECT value FROM kept WHERE name = :name", {"name": f"pause:{TEAM}"})
+        found = self.memory.rows("SELECT value, at FROM kept WHERE name = :name", {"name": f"pause:{TEAM}"})
         self.paused = bool(found and found[0]["value"])
+        self.resumed = int(found[0]["at"]) if found and not self.paused else self.resumed
 
     def _count_deliveries(self, name: str) -> None:
         """What a row says of its deliveries is what they say, each looked at by itself."""
@@ -218,7 +220,9 @@ class Witness:
                 self._cover_no_more(row)
                 seen.before_restore = False
             case Action.RESUME if old is not None:
-                seen.earliest = seen.start = old["hold_until"]
+                seen.earliest = seen.start = max(old["hold_until"], self.resumed)
+                if self.resumed > old["hold_until"]:  # nobody expects it that moment, so it can still be stopped
+                    seen.earliest = at + micros(UNDO)
             case Action.MARK_SENT | Action.MARK_NOT_SENT:
                 seen.settled_by_person = True
             case Action.ACCEPT | Action.PROVE:
