@@ -715,6 +715,48 @@ async def test_who_asked_hears_of_each_decision_and_end_where_she_asked(sandbox:
     assert all(f"About *{row.id}*" in text and "<@U0CLEO>" in text for text in told)
 
 
+async def test_nothing_is_told_where_another_company_reads_it(sandbox: Sandbox, start_bot: StartBot) -> None:
+    """C37: who asked is told directly."""
+    bot = await start_bot(sandbox, approval__channel="C0APPROVALS")
+    sandbox.world.channels[HERE].shared = True
+    await ask(sandbox, "send clients marketing Soldes")
+    row = await newest(bot)
+    await act(bot, "U0ANA", row, Action.REJECT, "The price 12.90 is secret until Monday")
+    direct = sandbox.world.direct("U0CLEO").id
+    await sandbox.until(lambda: "12.90" in str(sandbox.acting.messages(direct)))
+    assert sandbox.acting.messages(HERE) == []
+
+
+async def test_a_thread_is_told_nothing_more_once_another_company_reads_it(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Soldes")
+    await card(sandbox)
+    row = await newest(bot)
+    sandbox.world.channels[HERE].shared = True
+    bot.people.forget()
+    await act(bot, "U0ANA", row, Action.REJECT, "The price 12.90 is secret until Monday")
+    direct = sandbox.world.direct("U0CLEO").id
+    await sandbox.until(lambda: "12.90" in str(sandbox.acting.messages(direct)))
+    assert "12.90" not in str(sandbox.acting.messages(HERE))
+
+
+async def test_while_slack_does_not_say_whose_a_channel_is_what_it_was_to_be_told_waits(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    sandbox.world.retold[HERE] = lambda _: {}
+    said = Sentence("Choose a purpose.")
+    await bot.database.write(lambda c: store.post(c, TEAM, "k", HERE, said, "U0CLEO", bot.clock()))
+    bot.wake()
+    await nothing_more(bot)
+    assert sandbox.acting.messages(HERE) == []
+    queued = await bot.database.read(lambda c: c.execute(tables.posts.select()).mappings().all())
+    assert [(row["tries"], row["post_at"] is None) for row in queued] == [(1, False)]
+
+
+async def act(bot: Bot, user: str, row: Broadcast, action: Action, reason: str) -> None:
+    person = await bot.people.person(TEAM, user)
+    await bot.workflow.act(TEAM, row.id, action, person=person, version=row.version, reason=reason)
+
+
 async def test_who_asked_hears_where_she_asked_that_nobody_answered(sandbox: Sandbox, start_bot: StartBot) -> None:
     await start_bot(sandbox, approval__channel="C0APPROVALS", approval__expires_after="1s")
     await ask(sandbox, "send clients marketing Soldes")

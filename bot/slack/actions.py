@@ -32,6 +32,7 @@ from bot.slack.answers import (
     ELSEWHERE,
     Body,
     answer_seconds,
+    draft_form,
     explain,
     form_audiences,
     in_time,
@@ -71,6 +72,11 @@ class Pressed:
         self.sight = Sight(self.channel, ts, Drawing(*views.drawing_of(str(action.get("block_id") or ""))))
         self.trigger = str(body.get("trigger_id") or "")
         self.words = words_for(person.locale)
+
+    def asks_in(self, row: Broadcast) -> str:
+        """Where what comes of it is asked for: nobody else could approve it in a direct message that its card or draft
+        came to."""
+        return row.channel if self.channel.startswith("D") else self.channel or row.channel
 
 
 class Actions:
@@ -174,10 +180,7 @@ class Actions:
             raise TooLate(row)
         if row.requester != pressed.person.id:
             raise NotAllowed("Only {requester}, who wrote it, can open this draft.", requester=f"<@{row.requester}>")
-        # nobody else could approve it in the direct message that a draft came back in
-        channel = row.channel if pressed.channel.startswith("D") else pressed.channel or row.channel
-        values = views.filled(row, send_at=row.send_at)
-        form = views.Form(form_audiences(self.desk, pressed.words), channel, row.id, values)
+        form = draft_form(self.desk, row, pressed.asks_in(row), pressed.words)
         await pressed.client.views_open(trigger_id=pressed.trigger, view=views.compose(form, pressed.words))
 
     async def _ask_start(self, pressed: Pressed) -> None:
@@ -200,7 +203,7 @@ class Actions:
         must_be_member(pressed.person)
         form = views.Form(
             form_audiences(self.desk, pressed.words),
-            pressed.channel or row.channel,
+            pressed.asks_in(row),
             values=views.filled(row),
             follows=row.id,
         )

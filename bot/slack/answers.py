@@ -76,6 +76,11 @@ def form_audiences(desk: Desk, words: Words) -> list[tuple[str, str]]:
     ]
 
 
+def draft_form(desk: Desk, row: Broadcast, channel: str, words: Words) -> views.Form:
+    """The form with a draft in it, to be asked for in that channel."""
+    return views.Form(form_audiences(desk, words), channel, row.id, views.filled(row, send_at=row.send_at))
+
+
 async def place_for(desk: Desk, people: People, channel: str) -> Place:
     """Where the card would stand: the approvals' channel where there is one, else where it was asked for."""
     return await people.place(desk.settings.approval.channel or channel)
