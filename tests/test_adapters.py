@@ -27,6 +27,7 @@ from providers.base import Callback
 from sandbox.server import Sandbox
 from tests.core import TEAM, Core, MakeCore
 from tests.ground import StartBot, free_port
+from tests.patience import until
 from tests.test_story import HERE, card, thread_text
 from tests.test_trouble import ask
 
@@ -43,16 +44,30 @@ class Office:
     async def send(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.asked.append(body["to"])
+        if body["to"] == "slow":
+            await asyncio.sleep(1)
         status = self.statuses.get(body["to"], 201)
         if status == 201:
             self.taken.append((body["reference"].split("-")[0], body["to"]))
         return web.json_response({}, status=status)
+
+    async def send_by_get(self, request: web.Request) -> web.Response:
+        to = request.match_info["to"]
+        status = self.statuses.get(to, 201)
+        if status == 201:
+            self.taken.append((request.query["reference"].split("-")[0], to))
+        return web.json_response({}, status=status)
+
+    async def token(self, request: web.Request) -> web.Response:
+        return web.json_response({})
 
 
 @pytest.fixture
 async def office() -> AsyncIterator[Office]:
     made, site = Office(), web.Application()
     site.router.add_post("/{tail:.*}send", made.send)
+    site.router.add_get("/send/{to}", made.send_by_get)
+    site.router.add_get("/token", made.token)
     runner = web.AppRunner(site, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", made.port).start()
@@ -172,7 +187,40 @@ MISCHIEF: dict[str, tuple[str, dict[str, int], State, str]] = {
     "returns bells": ("returns_bells", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not give"),
     "returns a text for ids": ("returns_a_text_for_ids", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not"),
     "returns another time": ("returns_another_time", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not"),
+    "by GET, into a 429": ("loops_by_get", THIRD_IS_TOO_FAST, State.UNKNOWN, "may have gone out"),
+    "by GET, into a 400": ("loops_by_get", FOURTH_IS_REFUSED, State.UNKNOWN, "may have gone out"),
+    "vault, own road, into a 429": (
+        "reads_its_vault_and_loops_on_a_road_of_its_own",
+        THIRD_IS_TOO_FAST,
+        State.UNKNOWN,
+        "may have gone out",
+    ),
+    "login, own road, into a 503": (
+        "logs_in_and_loops_on_a_road_of_its_own",
+        THIRD_IS_AWAY,
+        State.UNKNOWN,
+        "may have gone out",
+    ),
+    "own road, answered for": (
+        "asks_and_answers_for_a_road_of_its_own",
+        THIRD_IS_TOO_FAST,
+        State.UNKNOWN,
+        "wanted to send it twice",
+    ),
+    "undeclared, given up": ("gives_up_undeclared", THIRD_IS_TOO_FAST, State.UNKNOWN, "may have gone out"),
+    "threads at once": ("loops_in_threads_at_once", {}, State.UNKNOWN, "wanted to send it twice"),
+    "ids that raise": ("returns_ids_that_raise", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not"),
+    "ids that exit": ("returns_ids_that_exit", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not"),
+    "ids that block": ("returns_ids_that_block", {}, State.UNKNOWN, "may have gone out"),
+    "ids without end": ("returns_endless_ids", {}, State.SENT, "accepted it. Ids: C1"),
+    "raises what cannot be read": (
+        "raises_what_cannot_be_read",
+        {},
+        State.UNKNOWN,
+        "mischief (bellcrier-mischief) did not",
+    ),
 }
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 ROWS = [(name, ("sqlite", "postgresql")[place % 2]) for place, name in enumerate(MISCHIEF)]
 
 
@@ -185,7 +233,7 @@ async def test_an_adapter_sends_nobody_anything_twice_and_others_go_on(
     theirs, other = await lived(core, dispatcher_of(core))
     assert (theirs.state, other.state) == (state, State.SENT)
     assert max(Counter(office.taken).values(), default=0) <= 1  # nobody's phone rang twice
-    if "own_road" not in behaviour and "road_of_its_own" not in behaviour and "undeclared" not in behaviour:
+    if not any(way in behaviour for way in ("road_of_its_own", "undeclared", "by_get")):
         assert len(office.taken) <= 1
     assert told in await said_of(core, theirs)
     asked = len(office.asked)
@@ -203,6 +251,38 @@ async def test_one_that_never_asks_is_named_and_one_that_does_is_not(
     kept = await core.database.read(lambda c: store.load_kept(c, "unasked:mischief"))
     assert kept == "bellcrier-mischief"
     assert await core.database.read(lambda c: store.load_kept(c, "unasked:encom")) is None
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("behaviour", ["sends_alone_and_says_no", "reads_its_vault_and_loops_on_a_road_of_its_own"])
+async def test_one_that_never_asks_is_named_whatever_it_says(
+    mischievous: MakeMischief, office: Office, behaviour: str
+) -> None:
+    office.statuses = THIRD_IS_TOO_FAST
+    core = mischievous(behaviour)
+    await lived(core, dispatcher_of(core))
+    assert await core.database.read(lambda c: store.load_kept(c, "unasked:mischief")) == "bellcrier-mischief"
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("behaviour", ["loops_in_threads", "hands_over"])
+async def test_what_is_not_in_the_release_itself_sends_nothing(
+    mischievous: MakeMischief, office: Office, behaviour: str
+) -> None:
+    core = mischievous(behaviour)
+    theirs, other = await lived(core, dispatcher_of(core))
+    assert (theirs.state in (State.SENT, State.UNKNOWN), other.state, office.taken) == (True, State.SENT, [])
+
+
+@ON_SQLITE
+async def test_what_a_release_leaves_behind_sends_nothing(mischievous: MakeMischief, office: Office) -> None:
+    core = mischievous("leaves_work_behind")
+    theirs = await core.approved(audience="fans", text="Hello")
+    await core.run(dispatcher_of(core))
+    adapter: Any = core.providers["mischief"]
+    await until(lambda: adapter.adapter.left.done())
+    assert ((await core.row(theirs.id)).state, office.taken) == (State.SCHEDULED, [])
+    assert "outside of a release" in str(adapter.adapter.left.exception())
 
 
 @pytest.mark.parametrize("path", ["/sends", "/exits", "/blocks", "/lies"])
@@ -234,6 +314,7 @@ async def test_every_answer_of_an_account_is_one_of_the_contract(mischievous: Ma
     core = mischievous("behaves")
     account = core.providers["mischief"]
     assert [found.id for found in await account.audiences()] == ["L9"]
+    assert [receipt.id for receipt in await account.poll(("odd",))] == ["1"]
     with pytest.raises(Exception, match=r"adapter of mischief \(bellcrier-mischief\) broke"):
         await account.poll(("1",))
     row = await core.ask(audience="fans")
@@ -315,6 +396,7 @@ def test_what_was_said_is_shown_as_it_was_and_pings_nobody(installed: Path) -> N
     assert sentence_of("<!channel> {why}", {"why": 1}) == ("{told}", {"told": "<!channel> 1"})
     assert sentence_of("{x.__class__}", {"x": 1})[0] == "{told}"
     assert sentence_of("{by}", {"by": "<!channel>"})[0] == "{told}"
+    assert sentence_of("{x:999999999999}", {"x": 1}) == ("{told}", {"told": "{x:999999999999}"})
     assert sentence_of(None, None) == ("None", {})
     assert json.dumps(sentence_of("\x00{", {"a": float("nan")}))
     assert issubclass(Account, object)
