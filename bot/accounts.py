@@ -23,11 +23,13 @@ import structlog
 from bot.database import Busy, Unsure
 from providers.base import (
     Accepted,
+    AccountSettings,
     Audience,
     AudienceFound,
     AudienceKind,
     Blocked,
     Callback,
+    Capabilities,
     Check,
     DeliveryStatus,
     Evidence,
@@ -86,9 +88,9 @@ class Account(Provider):
 
     def __init__(self, adapter: Provider, package: str = "bellcrier", room: Room | None = None) -> None:
         self.adapter, self.package, self.room = adapter, package, room
-        self.account, self.settings = adapter.account, adapter.settings
+        self.account, self.settings = _text(adapter.account), _settings(adapter)
         self.transport, self.vault = adapter.transport, adapter.vault
-        self.name, self.title, self.capabilities = adapter.name, adapter.title, adapter.capabilities  # type: ignore[misc]
+        self.name, self.title, self.capabilities = _text(adapter.name), _text(adapter.title), _capabilities(adapter)  # type: ignore[misc]
         self.unasked = False  # it has released without asking whether it still might
         self._mention = _mention(adapter)
 
@@ -229,6 +231,10 @@ class Account(Provider):
         close = getattr(self.transport, "aclose", None)
         if close is not None:
             await self._contained(close, READING)
+        self.leave()
+
+    def leave(self) -> None:
+        """Nobody asks it any more."""
         if self.room is not None:
             self.room.close()
 
@@ -348,9 +354,21 @@ def _as_exception(error: BaseException) -> Exception:
 
 def _mention(adapter: Provider) -> str | None:
     mention = adapter.mention
-    if mention is not None and not (isinstance(mention, str) and mention.strip()):
+    if mention is not None and not (isinstance(mention, str) and _text(mention).strip()):
         raise ValueError("its opt-out mention is no text")
-    return mention
+    return None if mention is None else _text(mention)
+
+
+def _settings(adapter: Provider) -> AccountSettings:
+    """What every account has, without what else its own model does."""
+    return AccountSettings(**{name: getattr(adapter.settings, name) for name in AccountSettings.model_fields})
+
+
+def _capabilities(adapter: Provider) -> Capabilities:
+    able = adapter.capabilities
+    if type(able) is not Capabilities:
+        raise ValueError("its capabilities are no Capabilities")
+    return able
 
 
 # --- a room of one's own ---------------------------------------------------------------------------------------------

@@ -22,12 +22,13 @@ from bot.accounts import Account
 from bot.broadcast import SECOND, Broadcast, Sentence, State
 from bot.cli import main
 from bot.dispatch import Dispatcher
+from bot.settings import SettingsError
 from providers import registry
 from providers.base import Callback
 from sandbox.server import Sandbox
 from tests.core import TEAM, Core, MakeCore
 from tests.ground import StartBot, free_port
-from tests.patience import until
+from tests.patience import until, within
 from tests.test_story import HERE, card, thread_text
 from tests.test_trouble import ask
 
@@ -285,6 +286,18 @@ async def test_what_a_release_leaves_behind_sends_nothing(mischievous: MakeMisch
     assert "outside of a release" in str(adapter.adapter.left.exception())
 
 
+async def test_what_an_adapter_keeps_from_a_thread_of_its_own_is_written_by_the_bot(
+    mischievous: MakeMischief, office: Office
+) -> None:
+    core = mischievous("behaves")
+    vault = core.providers["mischief"].vault
+    assert await core.providers["mischief"].audiences()
+    kept = asyncio.get_running_loop().run_in_executor(None, lambda: asyncio.run(vault.save("token", "t")))
+    rows = await asyncio.gather(*(core.ask() for _ in range(5)))
+    await kept
+    assert (len(rows), await vault.load("token")) == (5, "t")
+
+
 @pytest.mark.parametrize("path", ["/sends", "/exits", "/blocks", "/lies"])
 async def test_what_is_no_release_sends_nothing_and_stops_nobody(
     mischievous: MakeMischief, office: Office, path: str
@@ -387,6 +400,31 @@ async def test_an_account_of_a_package_that_cannot_be_used_is_refused_with_the_r
     installed.write_text("[bellcrier.providers]\nmischief = no_such_module:X\n")
     with pytest.raises(Exception, match=r"accounts\.mischief\.provider: it cannot be used .*no_such_module"):
         make_core(**settings_for(office, "behaves"))
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(
+    ("behaviour", "told"), [("exits_at_once", "SystemExit: 0"), ("blocks_at_once", "it took longer than 1 seconds")]
+)
+async def test_an_adapter_that_cannot_be_made_is_named_and_ends_nothing(
+    mischievous: MakeMischief, monkeypatch: pytest.MonkeyPatch, behaviour: str, told: str
+) -> None:
+    monkeypatch.setattr("bot.app.MAKING", 1.0)
+    with pytest.raises(SettingsError) as refused:
+        mischievous(behaviour)
+    assert refused.value.lines == [f"accounts.mischief: the adapter of mischief cannot be made ({told})."]
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("behaviour", ["exits_later", "blocks_later"])
+async def test_what_an_adapter_begins_when_it_is_made_holds_nobody_up(
+    mischievous: MakeMischief, behaviour: str
+) -> None:
+    core = mischievous(behaviour)
+    other = await core.approved()
+    async with within(2.0):
+        await core.run(dispatcher_of(core))
+    assert (await core.row(other.id)).state is State.SENT
 
 
 def test_what_was_said_is_shown_as_it_was_and_pings_nobody(installed: Path) -> None:
