@@ -19,6 +19,7 @@ from sqlalchemy import select
 
 from bot import store, tables
 from bot.accounts import Account
+from bot.app import all_placeholders
 from bot.broadcast import SECOND, Broadcast, Sentence, State
 from bot.cli import main
 from bot.dispatch import Dispatcher
@@ -392,6 +393,58 @@ def test_a_package_that_cannot_be_used_is_named_with_the_reason(
     assert "bellcrier-mischief 1.0" in line
     assert BROKEN[entry] in line
     assert "mischief: Mischief;" in told.output
+
+
+ODD = {
+    "not_processed=None": "`capabilities.not_processed` must be a frozenset of statuses",
+    "not_processed=frozenset({True})": "`capabilities.not_processed` must be a frozenset of statuses",
+    "placeholders=None": "`capabilities.placeholders` must be a tuple of texts",
+    "replaces=('a', 1)": "`capabilities.replaces` must be a tuple of texts",
+    "receipts=None": "`capabilities.receipts` must be a Receipts",
+    "text=None": "`capabilities.text` must be a TextLimits",
+    "two_step='no'": "`capabilities.two_step` must be True or False",
+    "sender_rule=None": "`capabilities.sender_rule` must be a text",
+    "sender_pattern='('": "`capabilities.sender_pattern` must be a regular expression",
+    "legacy=3": "`capabilities.legacy` must be a text",
+}
+
+
+def odd_package(entries: Path, source: str) -> str:
+    """What `bellcrier providers` says of a package like that."""
+    (entries.parent.parent / "bellcrier_odd.py").write_text(f"from providers.base import *\n{source}")
+    entries.write_text("[bellcrier.providers]\nmischief = bellcrier_mischief:Mischief\nodd = bellcrier_odd:Odd\n")
+    registry.providers.cache_clear()
+    sys.modules.pop("bellcrier_odd", None)
+    told = CliRunner().invoke(main, ["providers"])
+    assert (told.exit_code, "mischief: Mischief;" in told.output) == (0, True)
+    (line,) = [line for line in told.output.splitlines() if "odd" in line]
+    return line
+
+
+def test_a_package_of_odd_capabilities_is_named_field_by_field(installed: Path) -> None:
+    for given, told in ODD.items():
+        source = (
+            "class Odd(Provider):\n    name = title = 'odd'\n    Settings = AccountSettings\n"
+            f"    capabilities = Capabilities(frozenset({{AudienceKind.LIST}}), {given})\n"
+            "    async def release(self, message, staged): ...\n"
+        )
+        assert told in odd_package(installed, source)
+        assert all_placeholders() >= {"{first_name}"}
+
+
+def test_a_package_whose_entry_points_cannot_be_read_is_named_and_hides_no_other(installed: Path) -> None:
+    garbled = installed.parent.parent / "bellcrier_garbled-1.0.dist-info"
+    garbled.mkdir()
+    (garbled / "METADATA").write_text("Name: bellcrier-garbled\nVersion: 1.0\n")
+    (garbled / "entry_points.txt").write_text("[bellcrier.providers]\nno equals sign\n")
+    told = CliRunner().invoke(main, ["providers"])
+    assert (told.exit_code, "mischief: Mischief;" in told.output) == (0, True)
+    assert "! bellcrier-garbled cannot be used: its entry points cannot be read" in told.output
+
+
+def test_a_package_that_breaks_when_it_is_looked_at_is_named(installed: Path) -> None:
+    source = "class Shy:\n    def __repr__(self): raise SystemExit('not me')\nOdd = Shy()\n"
+    assert "SystemExit: not me" in odd_package(installed, source)
 
 
 async def test_an_account_of_a_package_that_cannot_be_used_is_refused_with_the_reason(
