@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,16 @@ from click.testing import CliRunner
 from sqlalchemy import select
 
 from bot import store, tables
-from bot.accounts import Account
+from bot.accounts import Account, evidence_of
 from bot.app import all_placeholders
-from bot.broadcast import SECOND, Broadcast, Sentence, State
+from bot.broadcast import SECOND, Action, Broadcast, Sentence, State
 from bot.cli import main
 from bot.dispatch import Dispatcher
 from bot.settings import SettingsError
 from providers import registry
-from providers.base import Callback
+from providers.base import Callback, Evidence
 from sandbox.server import Sandbox
-from tests.core import TEAM, Core, MakeCore
+from tests.core import TEAM, Core, MakeCore, approver
 from tests.ground import StartBot, free_port
 from tests.patience import until, within
 from tests.test_story import HERE, card, thread_text
@@ -47,7 +48,7 @@ class Office:
         body = await request.json()
         self.asked.append(body["to"])
         if body["to"] == "slow":
-            await asyncio.sleep(1)
+            await asyncio.sleep(1)  # for longer than it is waited for
         status = self.statuses.get(body["to"], 201)
         if status == 201:
             self.taken.append((body["reference"].split("-")[0], body["to"]))
@@ -264,6 +265,42 @@ async def test_one_that_never_asks_is_named_whatever_it_says(
     core = mischievous(behaviour)
     await lived(core, dispatcher_of(core))
     assert await core.database.read(lambda c: store.load_kept(c, "unasked:mischief")) == "bellcrier-mischief"
+
+
+@ON_SQLITE
+async def test_ids_are_kept_as_their_receipts_name_them(mischievous: MakeMischief, office: Office) -> None:
+    core = mischievous("returns_padded_ids")
+    theirs, _ = await lived(core, dispatcher_of(core))
+    assert theirs.ids == ("22", "23")
+    told = evidence_of(Evidence(True, "There.", (" 22 ",)))
+    assert told is not None
+    assert told.ids == ("22",)
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(
+    ("able", "people", "state"),
+    [
+        ({"two_step": True}, None, State.PENDING),
+        ({"quotes": True}, 4, State.SENT),
+        ({"quotes": True}, 5, State.PENDING),
+        ({"quotes": True}, None, State.PENDING),
+        ({"quotes": True, "two_step": True}, 4, State.SENT),
+    ],
+)
+async def test_more_people_than_were_approved_are_asked_about_where_nothing_is_prepared(
+    mischievous: MakeMischief, office: Office, able: dict[str, bool], people: int | None, state: State
+) -> None:
+    core = mischievous("behaves")
+    account: Any = core.providers["mischief"]
+    account.capabilities = replace(account.capabilities, sizes=False, **able)
+    account.adapter.people = people
+    row = await core.ask(audience="fans", text="Hello")
+    await core.workflow.learn_size(TEAM, row.id, 4)
+    row = await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    assert row.bound == 4
+    await core.run(dispatcher_of(core))
+    assert (await core.row(row.id)).state is state
 
 
 @ON_SQLITE

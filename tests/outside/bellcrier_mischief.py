@@ -27,6 +27,7 @@ from providers.base import (
     Message,
     NotReady,
     Provider,
+    Quote,
     Receipt,
     Receipts,
     Refused,
@@ -108,14 +109,14 @@ class Mischief(Provider):
         super().__init__(account, settings, transport, vault)
         self.orders: asyncio.Queue[Message] = asyncio.Queue()
         self.done = asyncio.Event()
-        self.seen = 0
+        self.people: int | None = None
         match settings.behaviour:
             case "hands_over":
                 self.worker = asyncio.get_running_loop().create_task(self.works())
             case "exits_at_once":
                 sys.exit(0)
             case "blocks_at_once":
-                time.sleep(5)
+                time.sleep(5)  # that is the mischief
             case "blocks_later":
                 asyncio.get_running_loop().call_soon(time.sleep, 5)
             case "exits_later":
@@ -213,8 +214,9 @@ class Mischief(Provider):
         return Accepted(PEOPLE)
 
     async def gives_up_undeclared(self, message: Message) -> Accepted:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.post(message, "slow", release=False), 0.2)
+        under_way = asyncio.create_task(self.post(message, "slow", release=False))
+        await asyncio.sleep(0.2)  # it has left by then, and is not answered
+        under_way.cancel()
         self.understand(await self.post(message, "C3"))
         return Accepted(("1",))
 
@@ -381,7 +383,7 @@ class Mischief(Provider):
 
     async def returns_ids_that_block(self, message: Message) -> Any:
         await self.post(message, "C1")
-        return taken(lambda: time.sleep(12))
+        return taken(lambda: time.sleep(12))  # that is the mischief
 
     async def returns_endless_ids(self, message: Message) -> Any:
         await self.post(message, "C1")
@@ -412,6 +414,9 @@ class Mischief(Provider):
             case "lies":
                 return AudienceFound(AudienceKind.LIST, audience.id, "", "many")  # type: ignore[arg-type]
         return AudienceFound(AudienceKind.LIST, audience.id, "{fans}", 4)
+
+    async def quote(self, message: Message) -> Quote | None:
+        return Quote(self.people) if self.people is not None else None
 
     async def audiences(self) -> list[AudienceFound]:
         return [AudienceFound("flock", "1", "x"), AudienceFound(AudienceKind.LIST, "L9", "Others"), None]  # type: ignore[arg-type, list-item]
