@@ -28,7 +28,7 @@ class Catalogue:
         self._found: dict[str, list[AudienceFound]] = {}
         self._sizes: dict[str, int] = {}
         self._asked: dict[str, float] = {}
-        self.lanes = Lanes(Task.AUDIENCES)
+        self.lanes = Lanes(Task.AUDIENCES, only_asks=True)
 
     async def refresh(self) -> None:
         """Ask every vendor that can tell, at most every ten minutes."""

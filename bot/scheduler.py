@@ -105,10 +105,10 @@ class Bell:
 
 class Lanes:
     """Work with vendors beside a bell: one piece at a time at each account, and the accounts side by side. A vendor
-    that hangs keeps nobody else's news waiting."""
+    that hangs keeps nobody else's news waiting. `only_asks`: nothing is lost where its work is broken off."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, *, only_asks: bool = False) -> None:
+        self.name, self.only_asks = name, only_asks
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def busy(self) -> list[str]:
@@ -124,7 +124,7 @@ class Lanes:
             await asyncio.wait(under_way)
 
     async def stop(self, patience: float) -> None:
-        await _end(list(self._tasks.values()), patience)
+        await _end(list(self._tasks.values()), 0.0 if self.only_asks else patience)
 
 
 async def _contained(name: str, work: Callable[[], Awaitable[None]]) -> None:

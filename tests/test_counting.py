@@ -182,6 +182,7 @@ async def test_finals_that_an_older_process_did_not_keep_are_found_long_before_t
     assert await reported(core, row) == ["delivered 2"]
 
 
+@pytest.mark.long
 async def test_old_and_new_processes_in_turn_leave_true_counts(core: Core, seed: int) -> None:
     chance, ids = random.Random(seed), [f"i{number}" for number in range(30)]
     row = await sent(core, (*ids, "never"))

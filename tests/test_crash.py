@@ -23,7 +23,14 @@ def databases(postgres: Any, tmp_path_factory: pytest.TempPathFactory) -> Databa
     return made
 
 
-@pytest.mark.parametrize("point", NAMED)
+#: The places around the byte that cannot be taken back; the others come after the quick tests.
+AT_ONCE = {
+    *("commit approve after", "commit release before", "commit release after", "call release during"),
+    *("call release after", "commit accept before", "commit accept after", "commit insert occurrences after"),
+}
+
+
+@pytest.mark.parametrize("point", [pytest.param(p, marks=() if p in AT_ONCE else pytest.mark.long) for p in NAMED])
 async def test_killed_there_it_sends_nothing_twice_and_loses_nothing(
     databases: Databases, point: str, seed: int
 ) -> None:

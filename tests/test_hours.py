@@ -74,6 +74,7 @@ def test_every_shipped_policy_has_its_rule_here() -> None:
     assert RULES.keys() == SHIPPED.keys()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", RULES)
 def test_every_minute_of_a_year_is_as_calculated_by_hand(name: str) -> None:
     policy, rule, minute = POLICIES[name], RULES[name], timedelta(minutes=1)

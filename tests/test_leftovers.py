@@ -73,6 +73,7 @@ def temporary() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not PROC.exists(), reason="only Linux shows the environment of processes")
 @pytest.mark.parametrize("killed", ["the run", "its worker"])
 async def test_a_run_that_is_killed_leaves_no_process_and_no_folder(

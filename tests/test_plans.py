@@ -513,6 +513,7 @@ async def test_a_plan_that_reads_everything_is_noticed(database: Database) -> No
     assert [step.whole for step in await database.read(partial(plan, asked=everything))] == [True]
 
 
+@pytest.mark.long
 async def test_many_that_wait_take_no_memory(pair: Pair) -> None:
     """At the most two mebibytes more than a process that ticks over nothing."""
     if not Path("/proc/self/status").exists():

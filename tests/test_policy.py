@@ -10,6 +10,8 @@ import pytest
 from bot.broadcast import Broadcast, NotAllowed, State
 from bot.policy import (
     CannotTell,
+    DeadToken,
+    Membership,
     Need,
     Person,
     Unknown,
@@ -18,6 +20,7 @@ from bot.policy import (
     may_approve,
     may_ask,
     may_stop,
+    membership_of,
     mentions,
     must_be_member,
     need_for,
@@ -176,6 +179,67 @@ async def test_a_group_that_slack_does_not_tell_about_is_nobodys_yes() -> None:
 def test_people_and_groups_are_shown_as_slack_mentions_them() -> None:
     assert mentions(["U0ANA", "S0BOSSES", "W0DAN"]) == "<@U0ANA>, <!subteam^S0BOSSES>, <@W0DAN>"
     assert mentions([]) == "—"
+
+
+# --- who is a member -------------------------------------------------------------------------------------------------
+
+PLAIN = dict.fromkeys(("deleted", "is_bot", "is_restricted", "is_ultra_restricted"), False)
+OURS = {**PLAIN, "team_id": "T0BELL"}
+STANDINGS: dict[str, tuple[dict[str, Any], Membership]] = {
+    "a full member": (OURS, Membership.MEMBER),
+    "one of whom Slack tells no strangeness": (
+        {**OURS, "is_stranger": False, "is_workflow_bot": None},
+        Membership.MEMBER,
+    ),
+    "one of a grid": (
+        {**PLAIN, "team_id": "E0GRID", "enterprise_user": {"teams": ["T0X", "T0BELL"]}},
+        Membership.MEMBER,
+    ),
+    **{
+        f"one whose {name} is true": ({**OURS, name: True}, Membership.OUTSIDER)
+        for name in (*PLAIN, "is_stranger", "is_workflow_bot")
+    },
+    **{
+        f"one whose {name} is {value!r}": ({**OURS, name: value}, Membership.DOUBTFUL)
+        for name in PLAIN
+        for value in (None, 0, "", "false", [])
+    },
+    **{
+        f"one whose {name} is {value!r}": ({**OURS, name: value}, Membership.DOUBTFUL)
+        for name in ("is_stranger", "is_workflow_bot")
+        for value in ("true", 1, [], "no")
+    },
+    **{
+        f"one without {name}": ({key: value for key, value in OURS.items() if key != name}, Membership.DOUBTFUL)
+        for name in OURS
+    },
+    "one of another workspace": ({**PLAIN, "team_id": "T0OTHER"}, Membership.DOUBTFUL),
+    "one of another grid": ({**PLAIN, "enterprise_user": {"teams": ["T0X"]}}, Membership.DOUBTFUL),
+    "one whose grid is a text": ({**PLAIN, "enterprise_user": "T0BELL"}, Membership.DOUBTFUL),
+    "one whose grid names a text": ({**PLAIN, "enterprise_user": {"teams": "T0BELL"}}, Membership.DOUBTFUL),
+    "nobody at all": ({}, Membership.DOUBTFUL),
+}
+
+
+@pytest.mark.parametrize("whose", STANDINGS)
+def test_only_whom_slack_calls_a_full_member_of_ours_is_one(whose: str) -> None:
+    profile, standing = STANDINGS[whose]
+    assert membership_of(profile, "T0BELL") is standing
+
+
+def test_nobody_is_a_member_of_a_workspace_that_we_do_not_know() -> None:
+    assert membership_of({**PLAIN, "team_id": ""}, "") is Membership.DOUBTFUL
+
+
+def test_a_person_is_nobody_until_slack_says_more() -> None:
+    assert Person("T0BELL", "U0ANA") == Person(
+        "T0BELL", "U0ANA", name="", locale="en", zone="UTC", member=False, doubtful=False, zone_told=True
+    )
+
+
+def test_a_dead_token_keeps_slacks_word_for_it() -> None:
+    told = DeadToken("token_revoked")
+    assert (told.code, told.group, isinstance(told, CannotTell)) == ("token_revoked", "token", True)
 
 
 # --- may they? -------------------------------------------------------------------------------------------------------

@@ -135,6 +135,7 @@ async def approved(sandbox: Sandbox) -> str:
 # --- killed ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 async def test_killed_between_the_approval_and_the_send_it_sends_once_after_the_restart(
     sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
 ) -> None:
@@ -174,6 +175,7 @@ async def test_killed_while_the_vendor_was_answering_it_is_unknown_and_never_sen
         await state_becomes(tmp_path, State.SENT)
 
 
+@pytest.mark.long
 async def test_killed_before_the_card_is_posted_the_card_comes_after_the_restart(
     sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
 ) -> None:
@@ -190,6 +192,7 @@ async def test_killed_before_the_card_is_posted_the_card_comes_after_the_restart
     assert len(sandbox.acting.messages(HERE)) == 1
 
 
+@pytest.mark.long
 async def test_down_past_its_time_and_grace_it_asks_instead_of_sending(
     sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
 ) -> None:
@@ -204,6 +207,7 @@ async def test_down_past_its_time_and_grace_it_asks_instead_of_sending(
     assert sandbox.vendors.ledger == []
 
 
+@pytest.mark.long
 async def test_down_over_its_time_but_within_its_grace_it_sends_once(
     sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
 ) -> None:
@@ -303,9 +307,12 @@ WRONG = {
     "PostgreSQL without a key": ({"DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "secret_key"),
     "no database that we know": ({"DATABASE_URL": "mysql://x/y"}, "DATABASE_URL"),
 }
+AT_ONCE = ("no token", "an unknown vendor", "a cap that is no number", "PostgreSQL without a key")
 
 
-@pytest.mark.parametrize("case", WRONG)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=() if case in AT_ONCE else pytest.mark.long) for case in WRONG]
+)
 async def test_a_wrong_setting_stops_the_start_and_is_named(
     sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int, case: str
 ) -> None:

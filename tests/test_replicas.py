@@ -222,6 +222,7 @@ async def test_fifty_approvals_at_once_over_three_processes_make_one_send(make_f
     assert len(fleet.sandbox.vendors.ledger) == ROUNDS
 
 
+@pytest.mark.long
 async def test_of_approve_and_cancel_at_once_over_three_processes_one_wins_everywhere(
     make_fleet: MakeFleet, url: str
 ) -> None:
@@ -247,6 +248,7 @@ async def test_of_approve_and_cancel_at_once_over_three_processes_one_wins_every
     assert len(fleet.sandbox.vendors.ledger) == ends[State.SENT]
 
 
+@pytest.mark.long
 async def test_one_due_turn_that_three_processes_make_fifty_times_at_once_is_one_broadcast_and_one_send(
     make_fleet: MakeFleet, url: str
 ) -> None:
@@ -274,6 +276,7 @@ async def test_one_due_turn_that_three_processes_make_fifty_times_at_once_is_one
 # --- the database restarts -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 async def test_immediate_restarts_of_postgresql_under_load_send_nothing_twice_and_lose_nothing(
     make_fleet: MakeFleet, server: Any
 ) -> None:
@@ -332,6 +335,7 @@ async def held_by(fleet: Fleet, ids: list[str], phase: Phase) -> Process:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.long
 async def test_a_process_that_is_stopped_for_longer_than_its_lease_sends_nothing_twice_and_loses_nothing(
     make_fleet: MakeFleet, url: str
 ) -> None:

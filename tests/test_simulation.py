@@ -28,7 +28,9 @@ WORLDS, AT_ONCE = 200, 25
 EVENTFUL = (269, 210, 11, 132, 18, 35, 243, 20, 57, 325, 71)
 
 
-@pytest.mark.parametrize("first", range(0, WORLDS, AT_ONCE))
+@pytest.mark.parametrize(
+    "first", [0, *(pytest.param(first, marks=pytest.mark.long) for first in range(AT_ONCE, WORLDS, AT_ONCE))]
+)
 def test_in_every_world_every_promise_holds(first: int) -> None:
     counts = Counter[tuple[str, str]]()
     for seed in range(first, first + AT_ONCE):
@@ -39,6 +41,7 @@ def test_in_every_world_every_promise_holds(first: int) -> None:
     assert {State.SENT, State.UNKNOWN, State.HELD, State.CANCELLED, State.EXPIRED} <= reached
 
 
+@pytest.mark.long
 def test_the_worlds_go_through_the_whole_table() -> None:
     left = {f"{state} {action}" for state, action in TRANSITIONS} - NOT_OF_THE_CORE | {"a turn comes approved"}
     seeds = iter((*EVENTFUL, *range(2 * WORLDS)))
@@ -122,6 +125,7 @@ MUTANTS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_what_breaks_a_promise_is_caught(mutant: str) -> None:
     assert any(run(seed, MUTANTS[mutant]).violation is not None for seed in (*EVENTFUL, *range(WORLDS)))

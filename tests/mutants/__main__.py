@@ -73,7 +73,9 @@ class Copy:
 
     def _pytest(self, words: list[str], out: BinaryIO, over: float | None) -> int | None:
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", *words]
-        env = {**os.environ, "PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1", "BELLCRIER_SEED": "1"}
+        env = {**os.environ, "PYTHONPATH": str(self.folder), "BELLCRIER_SEED": "1"}
+        env["PYTHONPYCACHEPREFIX"] = str(self.folder / "compiled")  # what is not changed is compiled once
+        env.pop("PYTHONDONTWRITEBYTECODE", None)
         process = subprocess.Popen(
             command, cwd=self.folder, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
         )

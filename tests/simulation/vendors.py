@@ -299,7 +299,6 @@ class Wire:
             return Answer(502, {}, b"")
         return answer
 
-
     def _lying(self, answer: Answer) -> Answer:
         told: dict[str, Any] = answer.json()
         if told:
