@@ -238,7 +238,7 @@ class Bot:
             self.wake,
             self.people.person,
             self.heed,
-            is_in=self.people.is_in,
+            sees=self.people.sees,
         )
         self.dispatcher = Dispatcher(
             self.database,
@@ -265,8 +265,9 @@ class Bot:
             self.clock,
             self.owner,
             facts_of=lambda row: self.desk.facts(row, self.clock()),
-            why_closed=self.people.why_closed_if_told,
-            admins=self.settings.admins,
+            why_closed=self.people.why_closed,
+            why_stuck=self.workflow.why_stuck_now,
+            who_acts=self.workflow.who_acts,
         )
         self.notices = Notices(self.database, self.threads, words, self.clock, micros(self.settings.grace))
         self.slack = self._bolt()

@@ -223,11 +223,7 @@ class Reminders:
 
     async def made(self, schedule: Schedule) -> list[Broadcast]:
         """The turns that were made already and have not ended: no pause, and no end, of the schedule stops them."""
-
-        def look(connection: Connection) -> list[Broadcast]:
-            return [store.find(connection, schedule.workspace, id) for id in timetable.living(connection, schedule)]
-
-        return await self.database.read(look)
+        return await self.database.read(lambda c: timetable.living(c, schedule))
 
     async def pause(self, schedule: Schedule, person: Person, until: Micros | None) -> Schedule:
         """No turns until somebody resumes it, or until that instant, and none that was snoozed. Raises NotAllowed or

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from bot import store
-from bot.broadcast import Micros, NotFound, State
+from bot.broadcast import Broadcast, Micros, NotFound, State
 from bot.schedule import UNANSWERED, Cover, Ended, Kind, Schedule, Standing, Turn, TurnState
 from bot.tables import SHAPE, broadcasts, occurrences, schedules
 from bot.troubles import troubles_of
@@ -194,13 +194,15 @@ def turns_of(connection: Connection, workspace: str, schedule: str, limit: int) 
     return _turns(connection, statement)
 
 
-def living(connection: Connection, schedule: Schedule) -> list[str]:
-    """Which broadcasts that a schedule made may still be sent, or asked for: their ids, the next one first."""
+def living(connection: Connection, schedule: Schedule) -> list[Broadcast]:
+    """The broadcasts that a schedule made and that may still be sent, or asked for, the next one first; without those
+    that a newer version looks after."""
     mine = and_(occurrences.c.workspace == schedule.workspace, occurrences.c.schedule == schedule.id)
     of = and_(broadcasts.c.workspace == occurrences.c.workspace, broadcasts.c.id == occurrences.c.broadcast)
     still = broadcasts.c.state.in_((State.PENDING, State.SCHEDULED, State.HELD, State.SENDING))
-    statement = select(broadcasts.c.id).select_from(occurrences).join(broadcasts, of).where(mine, still)
-    return list(connection.execute(statement.order_by(occurrences.c.at)).scalars())
+    known = store.understood(connection)
+    statement = select(broadcasts).select_from(occurrences).join(broadcasts, of).where(mine, still, known)
+    return store.read_each(connection, statement.order_by(occurrences.c.at), store.to_broadcast, "row", "id")
 
 
 def unanswered(connection: Connection, schedule: Schedule) -> Turn | None:

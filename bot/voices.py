@@ -149,20 +149,24 @@ class Voices:
     def _about_draft(self, connection: Connection, row: Broadcast, now: Micros) -> None:
         """A draft has no card, so its writer is told directly: the day before it is thrown away, and then."""
         if row.voices == 0:
-            end = now + DRAFT_NOTICE
-            template = "Your draft *{id}* is thrown away {end_at}: “{text}”"
+            end, kept = now + DRAFT_NOTICE, row.id
+            template = "Your draft *{id}* is thrown away {end_at}."
             done = store.voiced(connection, row, now, end, [])
         else:
-            end = now
+            end, kept = now, None
             template = "Your draft *{id}* was kept for a week and is thrown away now: “{text}”"
             done = store.move(connection, row, Action.DISCARD, actor="clock", at=now, draw_at=None) is not None
         if done:
-            self._tell_writer(connection, row, now, template, end)
+            self._tell_writer(connection, row, now, template, end, kept)
 
-    def _tell_writer(self, connection: Connection, row: Broadcast, now: Micros, template: str, end: Micros) -> None:
+    def _tell_writer(
+        self, connection: Connection, row: Broadcast, now: Micros, template: str, end: Micros, kept: str | None
+    ) -> None:
+        """`kept`: the id of the draft, where there is still one to be opened."""
         shown = row.typed if len(row.typed) <= SHOWN else f"{row.typed[:SHOWN]}…"
         said = Sentence(template, {"id": row.id, "text": shown, "end_at": end})
-        store.post(connection, row.workspace, f"draft:{row.id}:{row.voice_at}", row.requester, said, None, now)
+        key = f"draft:{row.id}:{row.voice_at}"
+        store.post(connection, row.workspace, key, row.requester, said, None, now, draft=kept)
 
 
 def _held(row: Broadcast, *, last: bool, paused: bool) -> Note:

@@ -8,7 +8,8 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +61,7 @@ FRESH = 3600 * SECOND  # an approval this young needs no second look at who gave
 ASKED_TOGETHER = 8  # people of whom Slack is asked at once
 ASK_SLACK_AGAIN = 60 * SECOND
 
+Place = tuple[str, str]  # of a message: its channel and its ts
 PersonOf = Callable[[str, str], Awaitable[Person]]
 
 
@@ -170,8 +172,8 @@ class Desk:
 class Workflow:
     """`wake` is called after anything that may be due now, with whom it concerns.
 
-    `person_of`: who somebody is by now, asked of those who approved long ago or are to approve; `is_in`: whether
-    somebody is in a channel. Both raise CannotTell.
+    `person_of`: who somebody is by now, asked of those who approved long ago or are to approve; `sees`: whether
+    somebody sees what stands in a channel. Both raise CannotTell.
     `heed` is told at once that a workspace is paused, or goes on: what is on its way out in this process stops there.
     """
 
@@ -185,11 +187,11 @@ class Workflow:
         person_of: PersonOf | None = None,
         heed: Callable[[str, bool], None] = lambda _workspace, _paused: None,
         make_id: Callable[[], str] = new_id,
-        is_in: Callable[[str, str], Awaitable[bool]] | None = None,
+        sees: Callable[[str, str], Awaitable[bool]] | None = None,
     ) -> None:
         self.database, self.desk, self.members, self.clock, self.wake = database, desk, members, clock, wake
         self.approval, self.person_of, self.heed, self.make_id = desk.settings.approval, person_of, heed, make_id
-        self.is_in = is_in
+        self.sees = sees
         self.gates = Gates(desk.settings, desk.providers, desk.policies)
 
     # --- submit ------------------------------------------------------------------------------------------------------
@@ -201,15 +203,14 @@ class Workflow:
         key: str,
         person: Person,
         postable: bool = True,
-        private: bool = False,
         draft: str | None = None,
         follows: str | None = None,
         sent: Sent | None = None,
     ) -> Submitted:
         """Check a request and store the broadcast it becomes; the same `key` again gives the same broadcast.
 
-        `postable` False keeps it as a draft, since no card can stand in its channel; so does a `private` one in which
-        nobody is who could approve it. `draft` is the id of the draft
+        `postable` False keeps it as a draft, since no card can stand in its channel; so does one in which too few see
+        it who could approve it. `draft` is the id of the draft
         that this request completes, `follows` that of an earlier broadcast, whose thread and this one's then name
         each other. `sent`: the form that it came in, which can be submitted once more. What may be a slip is asked
         there, and else kept as a draft; a form that answers the same question with the same words is a yes.
@@ -225,7 +226,7 @@ class Workflow:
             questions = await self.database.write(lambda c: self._ask(c, request, questions, sent, draft))
         if questions and sent:
             raise Questioned(*questions)
-        fix = await self.why_unseen(planned) if postable and private else None
+        fix = await self.why_stuck(planned) if postable else None
         if questions or fix is not None or not postable:
             planned = dataclasses.replace(planned, state=State.DRAFT, voice_at=draft_notice(planned.created_at))
         stored = await self.database.write(lambda c: self._store(c, planned, draft, follows, questions))
@@ -233,25 +234,53 @@ class Workflow:
             self.wake(*tasks)
         return dataclasses.replace(stored, fix=fix)
 
-    async def why_unseen(self, planned: Broadcast) -> Sentence | None:
-        """Why nobody could approve it where its card would stand, a channel that shows itself to its members alone.
+    async def why_stuck(self, row: Broadcast, voters: Iterable[str] = ()) -> Sentence | None:
+        """Why too few people could approve it where its card stands, or would stand; None where enough could.
 
-        Raises CannotTell.
+        `voters`: who has approved it already. Raises CannotTell.
         """
-        if planned.quorum == 0 or planned.mode == "training" or self.is_in is None:
+        if row.quorum == 0 or row.mode == "training":
             return None
-        others = await policy.people_in(planned.approvers, self.members) - {planned.requester}
-        inside = 0
-        for id in sorted(others):
-            inside += await self.is_in(planned.channel, id)
-            if inside >= planned.quorum:
-                return None
-        values: dict[str, str | int | Sentence] = {"who": policy.mentions(planned.approvers), "number": inside}
+        approvers, given = self._as_of_today(row).approvers, frozenset(voters)
+        named = await policy.people_in(approvers, self.members) - {row.requester, row.editor}
+        inside = {id for id in sorted(named) if id in given or await self._sees(row.channel, id)}
+        able = await self._active(row.workspace, inside, row.quorum)
+        if len(able) >= row.quorum:
+            return None
+        if inside == named:
+            return _too_few(row.quorum, approvers, len(able))
+        values: dict[str, str | int | Sentence] = {"quorum": row.quorum, "number": len(able)}
         template = (
-            "This channel is private, and only {number} of those who could approve it ({who}) are in it. "
-            "Invite them, then open the draft."
+            "This channel is private, and too few people in it can approve this (needed: {quorum}, there: {number}). "
+            "Invite more of {who}, then try again."
         )
-        return Sentence(template, values)
+        return Sentence(template, {**values, "who": policy.mentions(approvers)})
+
+    async def why_stuck_now(self, row: Broadcast) -> Sentence | None:
+        """The same of one that is asked for already. What Slack does not tell takes nothing back."""
+        votes = await self.database.read(lambda c: store.votes_for(c, row))
+        try:
+            return await self.why_stuck(row, (vote.approver for vote in votes))
+        except CannotTell:
+            return None
+
+    async def _sees(self, channel: str, id: str) -> bool:
+        return self.sees is None or await self.sees(channel, id)
+
+    async def who_acts(self, row: Broadcast) -> AsyncIterator[str]:
+        """Full members who may press the buttons of its card. Raises CannotTell.
+
+        An unknown outcome is for approvers first: they alone may say that it did not go out.
+        """
+        approvers = sorted(await policy.people_in(self._as_of_today(row).approvers, self.members))
+        votes = await self.database.read(lambda c: store.votes_for(c, row))
+        deciding = [*(vote.approver for vote in votes if vote.approver in approvers), *approvers]
+        asking, admins = [row.requester, row.editor], self.desk.settings.admins
+        unknown = row.state is State.UNKNOWN
+        for id in dict.fromkeys((*deciding, *asking, *admins) if unknown else (*asking, *deciding, *admins)):
+            with suppress(CannotTell):
+                if await self._is_member(row.workspace, id):
+                    yield id
 
     def questions(self, request: BroadcastRequest) -> tuple[Complaint, ...]:
         """What a person is asked before a request that could be taken becomes a broadcast: it may be a slip."""
@@ -375,16 +404,7 @@ class Workflow:
         named = await policy.people_in(need.approvers, self.members) - people
         others = await self._active(workspace, named, need.quorum)
         if len(others) < need.quorum:
-            values: dict[str, str | int] = {
-                "quorum": need.quorum,
-                "who": policy.mentions(need.approvers),
-                "others": len(others),
-            }
-            template = (
-                "This needs {quorum} approvals from {who}, and without you there are only {others} people who can give "
-                "one. Ask an admin to name more approvers."
-            )
-            raise NotAccepted(Complaint("audience", Sentence(template, values)))
+            raise NotAccepted(Complaint("audience", _too_few(need.quorum, need.approvers, len(others))))
 
     async def _active(self, workspace: str, people: Iterable[str], enough: int) -> list[str]:
         """Those who are full members by now, as soon as there are `enough` of them. Raises CannotTell where there
@@ -523,7 +543,7 @@ class Workflow:
         self, workspace: str, id: str, action: Action, *, person: Person, version: int | None = None, **told: Any
     ) -> Broadcast:
         """Do what a person asked for. `version` is the one they saw; `told` a `reason`, the `way` of a vote, a new
-        `send_at`, or that they decided `on_card`, by what is shown there.
+        `send_at`, or the (channel, ts) of the message `on_card`, by which they decided.
 
         Raises NotFound, TooLate (with the row as it stands), CardChanged, NotAllowed (audited), NotAccepted or
         CannotTell. Doing
@@ -561,7 +581,9 @@ class Workflow:
             complaints = self._time_complaints(told["send_at"])
             if complaints:
                 raise NotAccepted(*complaints)
-            return {"need": await self._need_again(broadcast, person)}
+            need = await self._need_again(broadcast, person)
+            await self._must_be_seen(broadcast, person, need)
+            return {"need": need}
         return {}
 
     async def may(self, action: Action, person: Person, broadcast: Broadcast) -> None:
@@ -648,12 +670,12 @@ class Workflow:
         person: Person,
         way: str = "button",
         *,
-        on_card: bool = False,
+        on_card: Place | None = None,
     ) -> Broadcast | CardChanged | None:
         current = store.find(connection, seen.workspace, seen.id, lock=True)
         if current.state is not State.PENDING or current.version != seen.version or self._expired(current):
             return None
-        if on_card and (changed := self._changed_since_drawn(connection, current)):
+        if on_card and (changed := self._changed_since_drawn(connection, current, on_card)):
             return changed
         if not store.add_vote(connection, current, person.id, way, self.clock()):
             if way == "button":  # it stands, whatever becomes of an older reaction
@@ -664,9 +686,12 @@ class Workflow:
             return self._count_vote(connection, current, person, len(votes))
         return self._schedule(connection, current, actor=person.id)
 
-    def _changed_since_drawn(self, connection: Connection, current: Broadcast) -> CardChanged | None:
-        """What the person saw is what they decide about: what has changed since is told, and the card drawn anew."""
+    def _changed_since_drawn(self, connection: Connection, current: Broadcast, on_card: Place) -> CardChanged | None:
+        """What the person saw is what they decide about: what has changed since is told, and the card drawn anew. A
+        message that is its card no more may show anything."""
         card, facts = store.card_of(connection, current), self.desk.facts(current, self.clock())
+        if card is not None and (card.channel, card.ts) != on_card:
+            return CardChanged(current, ())
         shown = card.facts if card is not None else None
         if shown is not None and _within(shown, facts):
             return None
@@ -815,8 +840,9 @@ class Workflow:
     @staticmethod
     def _covered(connection: Connection, schedule: Schedule, by: Broadcast) -> list[Broadcast]:
         """The turns after this one that have not left, up to the next that may cover others."""
-        living = [store.find(connection, by.workspace, id) for id in timetable.living(connection, schedule)]
-        after = [row for row in living if (row.occurrence or "") > (by.occurrence or "")]
+        after = [
+            row for row in timetable.living(connection, schedule) if (row.occurrence or "") > (by.occurrence or "")
+        ]
         mine = itertools.takewhile(lambda row: row.covers <= 1, after)
         return [store.find(connection, row.workspace, row.id, lock=True) for row in mine]
 
@@ -878,6 +904,13 @@ class Workflow:
             people,
             broadcast.size,
         )
+
+    async def _must_be_seen(self, broadcast: Broadcast, person: Person, need: policy.Need) -> None:
+        """Whoever edits may not approve, and may have been the last who could there. Raises NotAccepted, CannotTell."""
+        quorum = max(need.quorum, broadcast.quorum)
+        edited = dataclasses.replace(broadcast, editor=person.id, quorum=quorum, approvers=need.approvers)
+        if (why := await self.why_stuck(edited)) is not None:
+            raise NotAccepted(Complaint("send_at", why))
 
     def _replan(
         self,
@@ -1023,14 +1056,14 @@ class Workflow:
         person: Person,
         still: frozenset[str],
         *,
-        on_card: bool = False,
+        on_card: Place | None = None,
     ) -> Broadcast | CardChanged | None:
         """Let go what is held, as it was approved. Where that does not hold any more, it is asked again instead; where
         something would only hold it once more, that is said (NotAllowed), and nothing changes."""
         current = store.find(connection, seen.workspace, seen.id, lock=True)
         if (current.state, current.version) != (seen.state, seen.version):
             return None
-        if on_card and (changed := self._changed_since_drawn(connection, current)):
+        if on_card and (changed := self._changed_since_drawn(connection, current, on_card)):
             return changed
         now = self.clock()
         start = max(now + micros(self.approval.undo), current.send_at or 0)  # its own time was approved with it
@@ -1195,6 +1228,14 @@ def _asked_key(words: BroadcastRequest | Broadcast, *place: str) -> str:
     typed = words.typed if isinstance(words, Broadcast) else words.text
     about = json.dumps([*place, words.audience, words.purpose, text.composed(typed)])
     return f"asked:{hashlib.sha256(about.encode()).hexdigest()}"
+
+
+def _too_few(quorum: int, approvers: Iterable[str], others: int) -> Sentence:
+    template = (
+        "This needs {quorum} approvals from {who}, and without you there are only {others} people who can give "
+        "one. Ask an admin to name more approvers."
+    )
+    return Sentence(template, {"quorum": quorum, "who": policy.mentions(approvers), "others": others})
 
 
 def _agreed(actor: str, then: Sentence) -> Note:

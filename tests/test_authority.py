@@ -8,15 +8,18 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aiohttp import ClientConnectionError
+from slack_sdk.errors import SlackApiError
 
 from bot import store
 from bot.app import Bot
-from bot.broadcast import State
+from bot.broadcast import SECOND, Action, BroadcastRequest, NotAccepted, State
 from bot.database import PATIENCE
 from bot.policy import Membership, membership_of
 from bot.schedule import Kind
 from bot.settings import SettingsError, parse
 from bot.slack import answers
+from bot.words import words_for
 from sandbox.server import Sandbox
 from sandbox.world import Channel, Json
 from tests.ground import StartBot, all_of, newest
@@ -126,6 +129,93 @@ async def test_in_a_private_channel_without_an_approver_the_draft_is_kept_and_th
     assert "waits in" in await ask(sandbox, "send clients marketing Soldes encore", channel="C0PRIVATE")
 
 
+def private(sandbox: Sandbox, *people: str) -> None:
+    """The channel of the tests, turned into a private one with these people in it."""
+    sandbox.world.channels[HERE].private = True
+    sandbox.world.channels[HERE].members[:] = [*people, sandbox.world.bot_user]
+
+
+async def test_a_guest_is_no_approver_in_a_private_channel(sandbox: Sandbox, bot: Bot) -> None:
+    """C24: who could approve it is elsewhere, and who is here may not."""
+    private(sandbox, "U0CLEO", "U0ANA")
+    sandbox.world.people["U0ANA"].guest = True
+    assert "This channel is private" in await ask(sandbox, "send clients marketing Soldes")
+    assert (await newest(bot)).state is State.DRAFT
+    assert "This channel is private" in await ask(sandbox, 'every "monday 9:00" clients marketing Soldes')
+
+
+async def test_the_last_approver_in_a_private_channel_cannot_move_what_nobody_there_could_approve_then(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    """C24: whoever edits may not approve."""
+    private(sandbox, "U0CLEO", "U0ANA")
+    await ask(sandbox, "send clients marketing Soldes")
+    row, ana = await newest(bot), await bot.people.person("T0BELL", "U0ANA")
+    later: dict[str, Any] = {"person": ana, "version": 1, "send_at": bot.clock() + 3600 * SECOND}
+    with pytest.raises(NotAccepted) as told:
+        await bot.workflow.act("T0BELL", row.id, Action.REPLAN, **later)
+    assert "This channel is private" in str(told.value.complaints[0].sentence)
+    sandbox.world.channels[HERE].members.append("U0BEN")
+    bot.people.forget()
+    await bot.workflow.act("T0BELL", row.id, Action.REPLAN, **later)
+
+
+def nobody_active(sandbox: Sandbox) -> None:
+    sandbox.world.people["U0ANA"].deleted, sandbox.world.people["U0BEN"].guest = True, True
+
+
+LATER: dict[str, tuple[Callable[[Sandbox], None], str]] = {
+    "the approvers have left the workspace": (nobody_active, "only 0 people who can give one"),
+    "the approvers are not in what became private": (lambda it: private(it, "U0CLEO"), "This channel is private"),
+}
+
+
+@pytest.mark.parametrize("what", LATER)
+async def test_what_nobody_can_approve_any_more_goes_back_to_its_writer(sandbox: Sandbox, bot: Bot, what: str) -> None:
+    """C24: at the next drawing of its card, which each reminder brings."""
+    happens, told = LATER[what]
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    happens(sandbox)
+    bot.people.forget()
+    await bot.workflow.learn_size("T0BELL", (await newest(bot)).id, 7)
+    await settled(bot, State.DRAFT)
+    direct = sandbox.world.direct("U0CLEO").id
+    await sandbox.until(lambda: told in str(sandbox.acting.messages(direct)))
+    await sandbox.until(lambda: "broadcast.approve" not in str(sandbox.acting.messages(HERE)))
+    assert posted["ts"] in str(sandbox.acting.messages(HERE))
+
+
+async def test_what_enough_people_have_approved_or_can_approve_stays_where_it_is(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    bot = await start_bot(sandbox, approval__quorum=2)
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    private(sandbox, "U0CLEO", "U0BEN")
+    bot.people.forget()
+    await bot.workflow.learn_size("T0BELL", (await newest(bot)).id, 7)
+    await nothing_more(bot)
+    assert (await newest(bot)).state is State.PENDING
+
+
+async def test_a_turn_that_nobody_could_approve_where_its_card_would_stand_comes_back_as_a_draft(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    """C24: a recurring broadcast, asked for while an approver was there."""
+    private(sandbox, "U0CLEO")
+    request = BroadcastRequest(
+        workspace="T0BELL", requester="U0CLEO", channel=HERE, audience="clients", text="Soldes", zone="Europe/Paris"
+    )
+    planned = await bot.workflow.plan(request, "turn", await bot.people.person("T0BELL", "U0CLEO"))
+    await bot.database.write(lambda c: bot.workflow.enter(c, planned))
+    bot.wake()
+    await settled(bot, State.DRAFT)
+    direct = sandbox.world.direct("U0CLEO").id
+    await sandbox.until(lambda: "This channel is private" in str(sandbox.acting.messages(direct)))
+
+
 async def test_where_no_approver_is_left_marketing_is_refused_at_once(sandbox: Sandbox, start_bot: StartBot) -> None:
     """C24: the settings name people who were deactivated, or are guests by now."""
     bot = await start_bot(sandbox, approval__approvers=["U0ANA", "U0BEN", "U0NOBODY"])
@@ -176,6 +266,44 @@ async def test_a_channel_that_may_not_be_posted_in_gives_the_draft_back_with_its
     await card(sandbox)
 
 
+async def test_a_draft_gets_out_of_where_nobody_could_approve_it_by_its_id(sandbox: Sandbox, bot: Bot) -> None:
+    """C9, C24: what it was kept for names the command, and its card then stands where that was typed."""
+    direct = sandbox.world.direct("U0CLEO").id
+    told = await ask(sandbox, "send clients marketing Soldes demain", channel=direct)
+    row = await newest(bot)
+    assert f"`/broadcast edit {row.id}`" in told
+    assert "There is no broadcast" in await ask(sandbox, f"edit {row.id}", user="U0ANA")
+    assert await ask(sandbox, f"edit {row.id}") == ""
+    (form,) = sandbox.acting.views("U0CLEO")
+    assert "Soldes demain" in json.dumps(form)
+    assert await sandbox.acting.submit("U0CLEO", form["id"], filled("clients", "Soldes demain")) == {}
+    await settled(bot, State.PENDING)
+    await card(sandbox)
+    assert "has moved on" in await ask(sandbox, f"edit {row.id}")
+    assert "Write it like this: `/broadcast edit" in await ask(sandbox, "edit")
+
+
+async def test_a_draft_can_be_opened_where_it_is_shown(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Soldes demain", channel=sandbox.world.direct("U0CLEO").id)
+    await ask(sandbox, f"show {(await newest(bot)).id}")
+    assert "broadcast.edit" in str(sandbox.acting.ephemerals("U0CLEO")[-1])
+
+
+async def test_a_follow_up_of_what_stands_in_a_direct_message_is_asked_for_in_its_channel(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    """C9: nobody could approve it in the direct message."""
+    sandbox.faults.add("chat.postMessage", "error", error="restricted_action")
+    await ask(sandbox, "send newsletter transactional Votre rendez-vous est confirmé")
+    direct = sandbox.world.direct("U0CLEO").id
+    await sandbox.until(lambda: "broadcast.follow_up" in str(sandbox.acting.messages(direct)))
+    (posted,) = sandbox.acting.messages(direct)
+    await sandbox.acting.click("U0CLEO", direct, posted["ts"], "broadcast.follow_up")
+    (form,) = sandbox.acting.views("U0CLEO")
+    assert HERE in form["private_metadata"]
+    assert direct not in form["private_metadata"]
+
+
 @pytest.mark.parametrize("error", ["some_new_error", "is_archived", "not_in_channel", "no_permission"])
 async def test_what_nobody_could_approve_where_it_would_stand_comes_back_as_a_draft(
     sandbox: Sandbox, bot: Bot, monkeypatch: pytest.MonkeyPatch, error: str
@@ -186,6 +314,44 @@ async def test_what_nobody_could_approve_where_it_would_stand_comes_back_as_a_dr
     await settled(bot, State.DRAFT)
     direct = sandbox.world.direct("U0CLEO").id
     await sandbox.until(lambda: "Open the draft" in str(sandbox.acting.messages(direct)))
+
+
+@pytest.mark.parametrize("refused", [0, 1])
+async def test_what_needs_an_approval_after_all_asks_no_more_in_a_direct_message(
+    sandbox: Sandbox, bot: Bot, refused: int
+) -> None:
+    """C9: its card stood with the requester, where nobody may press Approve."""
+    sandbox.faults.add("chat.postMessage", "error", error="restricted_action")
+    await ask(sandbox, 'send newsletter transactional at="tomorrow 9:00" Votre rendez-vous est confirmé')
+    direct = sandbox.world.direct("U0CLEO").id
+    await sandbox.until(lambda: "broadcast.cancel" in str(sandbox.acting.messages(direct)))
+    await nothing_more(bot)  # its thread has been told what there was to say
+    if refused:
+        sandbox.faults.add("chat.postMessage", "error", error="restricted_action")
+    row, again = await newest(bot), dict[str, Any](store.NOT_AGREED, quorum=1)
+    await bot.database.write(lambda c: store.move(c, row, Action.LAPSE, actor="policy", at=bot.clock(), **again))
+    await settled(bot, State.DRAFT if refused else State.PENDING)
+    await sandbox.until(lambda: "broadcast.cancel" not in str(sandbox.acting.messages(direct)))
+    await nothing_more(bot)
+    assert "broadcast.approve" not in str(sandbox.acting.messages(direct))
+    assert ("broadcast.approve" in str(sandbox.acting.messages(HERE))) is not bool(refused)
+    assert ("Open the draft" in str(sandbox.acting.messages(direct))) is bool(refused)
+
+
+async def test_an_unknown_outcome_is_asked_where_an_approver_reads(sandbox: Sandbox, bot: Bot) -> None:
+    """C8: its card stood with the requester, who may not say that it did not go out."""
+    await ask(sandbox, "pause all", user="U0OPS")
+    sandbox.faults.add("chat.postMessage", "error", error="restricted_action")
+    await ask(sandbox, "send staff transactional Votre rendez-vous est confirmé")
+    direct = sandbox.world.direct("U0CLEO").id
+    await sandbox.until(lambda: "broadcast.send_now" in str(sandbox.acting.messages(direct)))
+    await ask(sandbox, "resume all", user="U0OPS")
+    sandbox.vendors.faults.add("kaizala.release", "reset", accept=True)
+    (posted,) = sandbox.acting.messages(direct)
+    await sandbox.acting.click("U0CLEO", direct, posted["ts"], "broadcast.send_now")
+    await settled(bot, State.UNKNOWN)
+    await sandbox.until(lambda: "broadcast.mark_not_sent" in str(sandbox.acting.messages(HERE)))
+    await sandbox.until(lambda: "broadcast.mark" not in str(sandbox.acting.messages(direct)))
 
 
 @pytest.mark.parametrize("error", ["cant_update_message", "edit_window_closed", "something_new"])
@@ -332,14 +498,26 @@ def test_an_answer_goes_only_where_slack_lives(url: str, api: str, same: bool) -
     assert answers._same_house(url, api) is same
 
 
-async def test_a_form_that_came_too_late_asks_to_press_once_more(sandbox: Sandbox, bot: Bot) -> None:
+@pytest.mark.parametrize(
+    "error", ["expired_trigger_id", "invalid_trigger_id", "trigger_expired", "ratelimited", "internal_error"]
+)
+async def test_a_form_that_slack_does_not_open_in_time_asks_to_press_once_more(
+    sandbox: Sandbox, bot: Bot, error: str
+) -> None:
     """C34: Reject and Re-plan open a form within Slack's three seconds, or not at all."""
     await ask(sandbox, "send clients marketing Soldes")
     posted = await card(sandbox)
     for button in ("broadcast.reject", "broadcast.replan"):
-        sandbox.faults.add("views.open", "error", error="expired_trigger_id")
+        sandbox.faults.add("views.open", "error", error=error)
         await sandbox.acting.click("U0ANA", HERE, posted["ts"], button)
         assert "Please press once more" in str(sandbox.acting.ephemerals("U0ANA")[-1])
+
+
+async def test_a_form_for_which_slack_cannot_be_reached_asks_to_press_once_more() -> None:
+    """C34."""
+    assert answers.explain(ClientConnectionError(), words_for("en")) == answers.explain(
+        SlackApiError("", {"error": "expired_trigger_id"}), words_for("en")
+    )
 
 
 async def test_a_channel_of_thousands_is_answered_in_time_and_known_a_moment_later(

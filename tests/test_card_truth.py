@@ -21,10 +21,12 @@ from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.core import CLEO, TEAM, Core, MakeCore, approver
 from tests.ground import StartBot, newest
+from tests.patience import nothing_more
 from tests.test_story import HERE, card, thread_text
 from tests.test_trouble import approved, ask, settled
 
 HOUR = 3600 * SECOND
+STANDS = ("C1", "1.1")  # where the card is
 OPS = dataclasses.replace(CLEO, id="U0OPS")
 
 
@@ -89,10 +91,10 @@ async def test_each_fact_that_bears_on_the_decision_is_part_of_what_a_press_mean
 ) -> None:
     shown, now, told = DIFFERENCES[what]
     row = await core.ask()
-    drawn = store.Card(TEAM, row.id, 1, "C1", "1.1", row.revision, facts={**SHOWN, **shown})
+    drawn = store.Card(TEAM, row.id, 1, *STANDS, row.revision, facts={**SHOWN, **shown})
     await core.database.write(lambda c: store.keep_card(c, drawn))
     monkeypatch.setattr(type(core.desk), "facts", lambda *_: {**SHOWN, **shown, **now})
-    press = core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=True)
+    press = core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=STANDS)
     if told is None:
         assert (await press).state is State.SCHEDULED
         return
@@ -107,10 +109,51 @@ async def test_each_fact_that_bears_on_the_decision_is_part_of_what_a_press_mean
 async def test_a_press_without_a_card_that_anybody_drew_decides_nothing(core: Core) -> None:
     row = await core.ask()
     with pytest.raises(CardChanged):
-        await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=True)
-    older = store.Card(TEAM, row.id, 1, "C1", "1.1", (await core.row(row.id)).revision)  # of the version before
+        await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=STANDS)
+    older = store.Card(TEAM, row.id, 1, *STANDS, (await core.row(row.id)).revision)  # of the version before
     await core.database.write(lambda c: store.keep_card(c, older))
-    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=True)
+    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=STANDS)
+
+
+async def test_a_press_on_a_card_that_another_has_followed_decides_nothing(sandbox: Sandbox, bot: Bot) -> None:
+    """C4, C8: the old one can be neither changed nor taken away, and still shows "at most 100"."""
+    await ask(sandbox, "send newsletter marketing Soldes")
+    old = await card(sandbox)
+    sandbox.faults.add("chat.update", "error", times=9, error="cant_update_message")
+    sandbox.faults.add("chat.delete", "error", times=9, error="cant_delete_message")
+    row = await newest(bot)
+    await bot.workflow.learn_size(TEAM, row.id, 500)
+    await sandbox.until(lambda: len(sandbox.acting.messages(HERE)) == 2)
+    new = sandbox.acting.messages(HERE)[1]
+    await nothing_more(bot)
+    await sandbox.acting.click("U0ANA", HERE, old["ts"], "broadcast.approve")
+    assert "Please look at the new card" in str(sandbox.acting.ephemerals("U0ANA")[-1])
+    await nothing_more(bot)
+    assert len(sandbox.acting.messages(HERE)) == 2  # such a press posts no third one
+    assert (await newest(bot)).state is State.PENDING
+    await sandbox.acting.click("U0ANA", HERE, new["ts"], "broadcast.approve")
+    await settled(bot, State.SCHEDULED, State.SENDING, State.SENT)
+
+
+async def test_a_card_that_another_has_followed_is_taken_away(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send newsletter marketing Soldes")
+    old = await card(sandbox)
+    sandbox.faults.add("chat.update", "error", error="cant_update_message")
+    await bot.workflow.learn_size(TEAM, (await newest(bot)).id, 500)
+    await sandbox.until(lambda: [m["ts"] for m in sandbox.acting.messages(HERE)] not in ([old["ts"]], []))
+    await sandbox.until(lambda: old["ts"] not in str(sandbox.acting.messages(HERE)))
+    assert "500 people" in shown(sandbox)
+
+
+async def test_send_now_on_a_card_that_another_has_followed_sends_nothing(core: Core) -> None:
+    row = await core.approved()
+    await core.edit(row, state="held", hold="late", due=None)
+    drawn = store.Card(TEAM, row.id, 1, *STANDS, row.revision, facts=core.desk.facts(row, core.now))
+    await core.database.write(lambda c: store.keep_card(c, drawn))
+    with pytest.raises(CardChanged):
+        await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1, on_card=("C1", "0.9"))
+    await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1, on_card=STANDS)
+    assert (await core.row(row.id)).state is State.SCHEDULED
 
 
 # --- sizes and rules -------------------------------------------------------------------------------------------------
@@ -508,6 +551,48 @@ async def test_who_asked_hears_of_each_decision_and_end_where_she_asked(sandbox:
     told = [message["text"] for message in sandbox.acting.messages(HERE)]
     assert ["Approved by" in told[0], "accepted it" in told[1]] == [True, True]
     assert all(f"About *{row.id}*" in text and "<@U0CLEO>" in text for text in told)
+
+
+async def test_nothing_is_told_where_another_company_reads_it(sandbox: Sandbox, start_bot: StartBot) -> None:
+    """C37: who asked is told directly."""
+    bot = await start_bot(sandbox, approval__channel="C0APPROVALS")
+    sandbox.world.channels[HERE].shared = True
+    await ask(sandbox, "send clients marketing Soldes")
+    row = await newest(bot)
+    await act(bot, "U0ANA", row, Action.REJECT, "The price 12.90 is secret until Monday")
+    direct = sandbox.world.direct("U0CLEO").id
+    await sandbox.until(lambda: "12.90" in str(sandbox.acting.messages(direct)))
+    assert sandbox.acting.messages(HERE) == []
+
+
+async def test_a_thread_is_told_nothing_more_once_another_company_reads_it(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Soldes")
+    await card(sandbox)
+    row = await newest(bot)
+    sandbox.world.channels[HERE].shared = True
+    bot.people.forget()
+    await act(bot, "U0ANA", row, Action.REJECT, "The price 12.90 is secret until Monday")
+    direct = sandbox.world.direct("U0CLEO").id
+    await sandbox.until(lambda: "12.90" in str(sandbox.acting.messages(direct)))
+    assert "12.90" not in str(sandbox.acting.messages(HERE))
+
+
+async def test_while_slack_does_not_say_whose_a_channel_is_what_it_was_to_be_told_waits(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    sandbox.world.retold[HERE] = lambda _: {}
+    said = Sentence("Choose a purpose.")
+    await bot.database.write(lambda c: store.post(c, TEAM, "k", HERE, said, "U0CLEO", bot.clock()))
+    bot.wake()
+    await nothing_more(bot)
+    assert sandbox.acting.messages(HERE) == []
+    queued = await bot.database.read(lambda c: c.execute(tables.posts.select()).mappings().all())
+    assert [(row["tries"], row["post_at"] is None) for row in queued] == [(1, False)]
+
+
+async def act(bot: Bot, user: str, row: Broadcast, action: Action, reason: str) -> None:
+    person = await bot.people.person(TEAM, user)
+    await bot.workflow.act(TEAM, row.id, action, person=person, version=row.version, reason=reason)
 
 
 async def test_who_asked_hears_where_she_asked_that_nobody_answered(sandbox: Sandbox, start_bot: StartBot) -> None:

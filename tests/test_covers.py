@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bot import tables
@@ -11,6 +13,7 @@ from bot.slack import boards
 from bot.when import Closed
 from bot.words import words_for
 from tests.core import TEAM, Core, approver
+from tests.test_older import WORDS
 from tests.test_reminders import Desk, at
 
 
@@ -84,6 +87,18 @@ async def test_a_turn_that_is_leaving_keeps_no_vote_that_was_taken_back(desk: De
     await take_back(desk, await desk.core.row(first.id))
     second = await desk.core.row(second.id)
     assert (second.state, await desk.votes(second)) == (state, [])
+
+
+@pytest.mark.parametrize("newer", [WORDS[State], WORDS[Phase], WORDS[Hold]], ids=["state", "phase", "hold"])
+async def test_a_turn_that_a_newer_version_looks_after_keeps_no_approval_from_being_taken_back(
+    desk: Desk, newer: dict[str, Any]
+) -> None:
+    daily, first = await covering(desk)
+    await desk.until("2026-12-01T10:00")
+    await desk.core.edit((await desk.broadcasts())[-1], **newer)
+    assert await desk.reminders.made(await desk.now(daily)) == []
+    await take_back(desk, await desk.core.row(first.id))
+    assert (await desk.now(daily)).cover is None
 
 
 async def test_the_last_turn_of_an_approval_falls_with_it_too(desk: Desk) -> None:

@@ -638,7 +638,7 @@ async def test_a_result_for_a_channel_that_is_gone_reaches_who_asked_and_who_app
     assert "Final report" not in thread_text(sandbox, posted["ts"])
 
 
-async def test_what_asks_and_stands_in_a_channel_that_is_gone_comes_to_the_requester_with_its_buttons(
+async def test_an_unknown_outcome_in_a_channel_that_is_gone_comes_to_who_approved_it_and_the_requester_hears_of_it(
     sandbox: Sandbox, bot: Bot
 ) -> None:
     sandbox.vendors.faults.add("encom.release", "reset", accept=True)
@@ -646,9 +646,61 @@ async def test_what_asks_and_stands_in_a_channel_that_is_gone_comes_to_the_reque
     sandbox.world.channels[HERE].archived = True
     sandbox.faults.add("chat.update", "error", times=20, error="is_archived")
     await settled(bot, State.UNKNOWN)
+    direct = sandbox.world.direct("U0ANA").id
+    await sandbox.until(lambda: "broadcast.mark_not_sent" in str(sandbox.acting.messages(direct)))
+    assert "broadcast.mark_sent" in str(sandbox.acting.messages(direct))
+    await sandbox.until(lambda: "may have gone out" in str(directly(sandbox, "U0CLEO")))
+    await nothing_more(bot)
+    read = [message["text"] for message in sandbox.world.channels[direct].messages]  # with the card's thread
+    assert len([text for text in read if "may have gone out" in text]) == 1
+
+
+async def test_what_is_held_in_a_channel_that_is_gone_comes_to_the_requester_with_its_buttons(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    await ask(sandbox, "pause all", user="U0OPS")
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    sandbox.world.channels[HERE].archived = True
+    bot.people.forget()
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    await settled(bot, State.HELD)
     direct = sandbox.world.direct("U0CLEO").id
-    await sandbox.until(lambda: "broadcast.mark_sent" in str(sandbox.acting.messages(direct)))
-    await sandbox.until(lambda: "may have gone out" in str(directly(sandbox, "U0ANA")))
+    await sandbox.until(lambda: "broadcast.drop" in str(sandbox.acting.messages(direct)))
+
+
+async def test_what_asks_and_could_be_shown_to_nobody_is_told_to_whoever_watches_and_tried_again(
+    sandbox: Sandbox, bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C8: the channel is gone, and so is everybody who might press."""
+    monkeypatch.setattr("bot.troubles.FIRST_PAUSE", 0.1)
+    await ask(sandbox, "pause all", user="U0OPS")
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    sandbox.world.channels[HERE].archived = True
+    bot.people.forget()
+    sandbox.faults.add("conversations.open", "error", times=999, error="user_disabled")
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    await until(lambda: [one for one in bot.database.troubles.all() if one.work == "card"])
+    assert "NobodyToAsk" in str((await bot.ready())[1])
+    sandbox.faults.clear()
+    direct = sandbox.world.direct("U0CLEO").id
+    await sandbox.until(lambda: "broadcast.drop" in str(sandbox.acting.messages(direct)))
+
+
+async def test_who_is_no_active_member_is_shown_no_card_that_asks(sandbox: Sandbox, bot: Bot) -> None:
+    """C8: the requester is gone, and the approvers are a group."""
+    sandbox.vendors.faults.add("encom.release", "reset", accept=True)
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    sandbox.world.people["U0CLEO"].deleted, sandbox.world.people["U0ANA"].guest = True, True
+    sandbox.world.channels[HERE].archived = True
+    bot.people.forget()
+    await sandbox.acting.click("U0BEN", HERE, posted["ts"], "broadcast.approve")
+    await settled(bot, State.UNKNOWN)
+    direct = sandbox.world.direct("U0BEN").id
+    await sandbox.until(lambda: "broadcast.mark_not_sent" in str(sandbox.acting.messages(direct)))
+    assert "broadcast.mark" not in str(sandbox.acting.messages(sandbox.world.direct("U0ANA").id))
 
 
 async def test_what_a_channel_that_is_gone_was_to_be_told_reaches_whom_it_names(sandbox: Sandbox, bot: Bot) -> None:
@@ -657,6 +709,24 @@ async def test_what_a_channel_that_is_gone_was_to_be_told_reaches_whom_it_names(
     queued = await bot.database.write(lambda c: store.post(c, "T0BELL", "k", HERE, told, "U0CLEO", bot.clock()))
     assert queued
     await sandbox.until(lambda: "Stand-up" in str(directly(sandbox, "U0CLEO")))
+
+
+@pytest.mark.parametrize("error", ["restricted_action", "restricted_action_non_threadable_channel", "no_permission"])
+async def test_what_may_not_be_said_in_a_channel_is_told_directly_at_once(
+    sandbox: Sandbox, bot: Bot, error: str
+) -> None:
+    await ask(sandbox, "send clients marketing Soldes")
+    await card(sandbox)
+    row, told = await newest(bot), Sentence("Choose a purpose.")
+    for key in ("note", "post"):
+        sandbox.faults.add("chat.postMessage", "error", error=error)
+        if key == "note":
+            await bot.database.write(lambda c: store.say(c, row, bot.clock(), [store.Note(told)]))
+        else:
+            await bot.database.write(lambda c: store.post(c, "T0BELL", "k", HERE, told, "U0CLEO", bot.clock()))
+        await nothing_more(bot)
+    assert [*directly(sandbox, "U0CLEO")] == [f"About *{row.id}*: Choose a purpose.", "Choose a purpose."]
+    assert "Choose a purpose" not in str(sandbox.acting.messages(HERE))
 
 
 async def test_a_deleted_card_comes_back(sandbox: Sandbox, bot: Bot) -> None:

@@ -31,6 +31,7 @@ from bot.slack.answers import (
     ELSEWHERE,
     Body,
     answer_seconds,
+    draft_form,
     explain,
     form_audiences,
     in_time,
@@ -64,11 +65,16 @@ class Pressed:
         self.id, self.version = id, int(version) if version.isdigit() else None
         self.person, self.client = person, client
         self.name = str(action.get("action_id") or "").removeprefix("broadcast.")
-        self.channel = str(
-            (body.get("channel") or {}).get("id") or (body.get("container") or {}).get("channel_id") or ""
-        )
+        where = body.get("container") or {}
+        self.channel = str((body.get("channel") or {}).get("id") or where.get("channel_id") or "")
+        self.place = self.channel, str((body.get("message") or {}).get("ts") or where.get("message_ts") or "")
         self.trigger = str(body.get("trigger_id") or "")
         self.words = words_for(person.locale)
+
+    def asks_in(self, row: Broadcast) -> str:
+        """Where what comes of it is asked for: nobody else could approve it in a direct message that its card or draft
+        came to."""
+        return row.channel if self.channel.startswith("D") else self.channel or row.channel
 
 
 class Actions:
@@ -152,7 +158,7 @@ class Actions:
             await self._follow_up(pressed)
         elif pressed.name in self.DIRECT and pressed.version is not None:
             action = Action(pressed.name)
-            told = {"on_card": True} if action in DECIDED_BY_SIGHT else {}
+            told = {"on_card": pressed.place} if action in DECIDED_BY_SIGHT else {}
             await self.workflow.act(
                 workspace, pressed.id, action, person=pressed.person, version=pressed.version, **told
             )
@@ -172,10 +178,7 @@ class Actions:
             raise TooLate(row)
         if row.requester != pressed.person.id:
             raise NotAllowed("Only {requester}, who wrote it, can open this draft.", requester=f"<@{row.requester}>")
-        # nobody else could approve it in the direct message that a draft came back in
-        channel = row.channel if pressed.channel.startswith("D") else pressed.channel or row.channel
-        values = views.filled(row, send_at=row.send_at)
-        form = views.Form(form_audiences(self.desk, pressed.words), channel, row.id, values)
+        form = draft_form(self.desk, row, pressed.asks_in(row), pressed.words)
         await pressed.client.views_open(trigger_id=pressed.trigger, view=views.compose(form, pressed.words))
 
     async def _ask_start(self, pressed: Pressed) -> None:
@@ -198,7 +201,7 @@ class Actions:
         must_be_member(pressed.person)
         form = views.Form(
             form_audiences(self.desk, pressed.words),
-            pressed.channel or row.channel,
+            pressed.asks_in(row),
             values=views.filled(row),
             follows=row.id,
         )
@@ -262,7 +265,8 @@ class Actions:
             raise TooLate(row)
         if row.everyone and action is Action.APPROVE:
             raise NotAllowed("It goes to all subscribers of a public group: that takes the button and its question.")
-        told: dict[str, Any] = {"way": "reaction", "on_card": True} if action is Action.APPROVE else {}
+        place = card.channel, card.ts
+        told: dict[str, Any] = {"way": "reaction", "on_card": place} if action is Action.APPROVE else {}
         if row.state is State.PENDING or person.id not in await self._voters(row):
             await self.workflow.act(row.workspace, row.id, action, person=person, version=card.version, **told)
 

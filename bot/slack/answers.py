@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
+from aiohttp import ClientError
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
@@ -30,7 +31,7 @@ from bot.hours import Allow, HoldUntil, Policy
 from bot.policy import CannotTell, DeadToken, Person, mentions
 from bot.reminders import Moved
 from bot.slack import views
-from bot.slack.people import UNREACHABLE, People, Place
+from bot.slack.people import UNREACHABLE, People, Place, is_late
 from bot.slack.views import Post
 from bot.words import Words
 from bot.workflow import Desk, Submitted
@@ -73,6 +74,11 @@ def form_audiences(desk: Desk, words: Words) -> list[tuple[str, str]]:
         (name, f"{name} ({desk.provider_of(audience).title}, {words(views.KINDS[audience.kind])} {audience.id})")
         for name, audience in sorted(desk.settings.audiences.items())
     ]
+
+
+def draft_form(desk: Desk, row: Broadcast, channel: str, words: Words) -> views.Form:
+    """The form with a draft in it, to be asked for in that channel."""
+    return views.Form(form_audiences(desk, words), channel, row.id, views.filled(row, send_at=row.send_at))
 
 
 async def place_for(desk: Desk, people: People, channel: str) -> Place:
@@ -170,7 +176,7 @@ def explain(error: Exception, words: Words, admins: Iterable[str] = ()) -> list[
                 "again: the same request within a minute counts once."
             )
             return [words(template)]
-        case SlackApiError() if _slack_code(error) in ("expired_trigger_id", "exchanged_trigger_id"):
+        case SlackApiError() | ClientError() if is_late(error):
             return [words("Slack took too long to open the form. Please press once more.")]
         case Moved():
             return [words("That has moved on meanwhile. `/broadcast schedules` and `reminders` show how it stands.")]
@@ -191,13 +197,6 @@ def explain(error: Exception, words: Words, admins: Iterable[str] = ()) -> list[
     return [
         words("Something went wrong on my side. Please try again, or tell an admin: {reference}.", reference=reference)
     ]
-
-
-def _slack_code(error: SlackApiError) -> str:
-    try:
-        return str(error.response.get("error") or "")
-    except ValueError:
-        return ""
 
 
 def too_late(row: Broadcast, words: Words) -> str:

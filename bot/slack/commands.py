@@ -26,6 +26,7 @@ from bot.broadcast import (
     NotUnderstood,
     Sentence,
     State,
+    TooLate,
     moment,
 )
 from bot.policy import Person, mentions, must_be_member
@@ -35,6 +36,7 @@ from bot.slack.answers import (
     Body,
     Subcommand,
     Typing,
+    draft_form,
     explain,
     form_audiences,
     hours_told,
@@ -81,6 +83,7 @@ class Commands:
             "list": ("list", self.list),
             "show": ("show <id>", self.show),
             "cancel": ("cancel <id>", self.cancel),
+            "edit": ("edit <id>", self.edit),
             **recurring.table,
             "pause": ("pause all | <id> [until=<date>]", self.pause),
             "resume": ("resume all|<id>", self.resume),
@@ -169,9 +172,7 @@ class Commands:
         )
         place = await place_for(self.desk, self.people, asked.channel)
         key = f"command:{asked.trigger or secrets.token_hex(8)}"
-        submitted = await self.workflow.submit(
-            request, key=key, person=asked.person, postable=place.postable, private=place.private
-        )
+        submitted = await self.workflow.submit(request, key=key, person=asked.person, postable=place.postable)
         hours = hours_told(self.desk, submitted.broadcast, asked.words)
         answer = submitted_post(submitted, place, asked.person, hours, asked.words)
         return answer if submitted.questions else with_late(answer, parts.late, asked.words)
@@ -270,6 +271,18 @@ class Commands:
             row.workspace, row.id, action, person=asked.person, version=row.version, reason=reason.strip() or None
         )
         return Post(asked.words("{id} is cancelled. Nothing was sent.", id=ended.id))
+
+    async def edit(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Open a draft of yours, to be asked for where you are."""
+        word, _ = typed.first_word(texts.decode_slack(asked.text))
+        if not word:
+            return self._usage("edit", asked)
+        row = await self.workflow.find(asked.person.workspace, typed.id_of(word))
+        if row.state is not State.DRAFT:
+            raise TooLate(row)
+        if row.requester != asked.person.id:
+            raise NotFound(row.id)
+        return await self._open(draft_form(self.desk, row, asked.channel, asked.words), asked, client)
 
     async def pause(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Stop all sending at once (admins), or hold one thing that comes again."""

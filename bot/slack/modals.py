@@ -101,7 +101,6 @@ class Modals:
             key=f"view:{view['id']}",
             person=person,
             postable=place.postable,
-            private=place.private,
             draft=composed.draft,
             follows=composed.follows,
             sent=Sent(str(view["id"]), str(view.get("trigger_id") or "")),

@@ -15,7 +15,7 @@ from bot.database import Busy, Database, Unsure
 from bot.reminders import tell_missed
 from bot.schedule import Schedule, Turn, TurnState
 from bot.slack import boards
-from bot.slack.threads import LONGEST_PAUSE, MAX_TRIES, NO_PLACE, POSTING, Later, Threads
+from bot.slack.threads import LONGEST_PAUSE, MAX_TRIES, NO_PLACE, NOT_LET, POSTING, Later, Threads
 from bot.slack.views import Post
 from bot.words import Words
 
@@ -23,11 +23,7 @@ log = structlog.get_logger(__name__)
 
 DAY = 24 * 3600 * SECOND
 #: What Slack answers where no waiting helps.
-FOR_GOOD = NO_PLACE | {
-    *("missing_scope", "no_permission", "ekm_access_denied", "team_access_not_granted", "msg_too_long"),
-    *("restricted_action", "restricted_action_read_only_channel", "restricted_action_thread_only_channel"),
-    *("cant_update_message", "edit_window_closed"),
-}
+FOR_GOOD = NO_PLACE | NOT_LET | {"missing_scope", "msg_too_long", "cant_update_message", "edit_window_closed"}
 #: A crash, or an answer of Slack's that never came, may hide a post that everybody saw.
 UNSAID = "I was held up at {missed_at}, so this may not have been said then: “{text}” (missed: {number})"
 REFUSED = "Slack did not let me post *{id}* in {channel}, where it was to be at {planned_at}. It said: “{text}”"

@@ -143,12 +143,9 @@ class People:
             raise CannotTell(channel)
         return place.closed
 
-    async def why_closed_if_told(self, channel: str) -> Sentence | None:
-        """The same, where Slack tells; what it does not tell closes nothing that is open already."""
-        try:
-            return await self.why_closed(channel)
-        except CannotTell:
-            return None
+    async def sees(self, channel: str, user: str) -> bool:
+        """Does this person see what stands in this conversation? Raises CannotTell."""
+        return not (await self.place(channel)).private or await self.is_in(channel, user)
 
     async def is_in(self, channel: str, user: str) -> bool:
         """Is this person in this conversation? As of at most a minute ago. Raises CannotTell.

@@ -135,9 +135,9 @@ class Recurring:
             raise NotAccepted(Complaint("channel", _fix(wanted, place.fix)))
         key = f"command:{asked.trigger or secrets.token_hex(8)}"
         planned, first = await self.reminders.plan(wanted, key, asked.person)
-        unseen = await self.reminders.workflow.why_unseen(first) if first and place.private else None
-        if unseen is not None:
-            raise NotAccepted(Complaint("channel", unseen))
+        stuck = await self.reminders.workflow.why_stuck(first) if first else None
+        if stuck is not None:
+            raise NotAccepted(Complaint("channel", stuck))
         hours = hours_told(self.desk, first, asked.words) if first else None
         schedule = await self.reminders.keep(planned)
         return boards.asked(schedule, boards.upcoming(schedule, SHOWN), asked.words, hours)

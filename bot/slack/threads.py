@@ -4,8 +4,8 @@ an outage or a rate limit only delays it."""
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from sqlalchemy import Connection
 from bot import store
 from bot.broadcast import SECOND, Action, Broadcast, Clock, Micros, NotFound, Sentence, State
 from bot.database import Busy, Database, Unsure
+from bot.policy import CannotTell
 from bot.slack import views
 from bot.slack.people import DEAD_TOKEN
 from bot.slack.views import Post, Showing
@@ -55,14 +56,18 @@ ASKING = frozenset({State.PENDING, State.HELD, State.UNKNOWN})  # these wait for
 BAD_BLOCKS = frozenset({"invalid_blocks", "msg_blocks_too_long", "invalid_blocks_format", "block_mismatch"})
 NOT_HERE = "Slack does not let me post in {channel}."
 RETURNED = (
-    "{why} Nobody could approve *{id}* there, so I kept it as a draft. Fix that, or open the draft from another "
-    "channel that I am in."
+    "{why} *{id}* cannot be approved there, so I kept it as a draft. Fix that and open the draft, or type "
+    "`/broadcast edit {id}` in another channel that I am in."
 )
 
 ShowingOf = Callable[[Broadcast, list[Vote]], Showing]
 Facts = Mapping[str, str | int | None]
-#: Why no card may stand in a channel any more; None where it may, or where Slack does not say.
+#: Why nothing may stand in a channel any more. Raises CannotTell.
 WhyClosed = Callable[[str], Awaitable[Sentence | None]]
+#: Why too few people could approve it where its card stands.
+WhyStuck = Callable[[Broadcast], Awaitable[Sentence | None]]
+#: Who may press the buttons of its card. Raises CannotTell.
+WhoActs = Callable[[Broadcast], AsyncIterator[str]]
 
 
 class Later(Exception):
@@ -73,18 +78,26 @@ class Later(Exception):
         self.seconds = seconds
 
 
+class NobodyToAsk(Exception):
+    """What asks could be shown to nobody who may answer."""
+
+
 PASSING = (Later, Busy, Unsure)  # these are no trouble of what is being shown
 
 
-async def _open(_channel: str) -> Sentence | None:
+async def _open(_: object) -> Sentence | None:
     return None
+
+
+async def _requester(row: Broadcast) -> AsyncIterator[str]:
+    yield row.requester
 
 
 class Threads:
     """One painter. `paint` makes one pass; what could not be shown stays in the store for the next one.
 
-    `facts_of`: what a card shows that an approval hangs on; `why_closed`: of a channel, by now; `admins`: who gets a
-    card that nobody else can be shown.
+    `facts_of`: what a card shows that an approval hangs on; `why_closed`: of a channel, by now; `why_stuck`: of what
+    waits for approval; `who_acts`: who gets a card that can stand in no channel.
     """
 
     def __init__(
@@ -98,10 +111,11 @@ class Threads:
         *,
         facts_of: Callable[[Broadcast], Facts] = lambda _: {},
         why_closed: WhyClosed = _open,
-        admins: tuple[str, ...] = (),
+        why_stuck: WhyStuck = _open,
+        who_acts: WhoActs = _requester,
     ) -> None:
         self.database, self.client, self.showing_of, self.owner = database, client, showing_of, owner
-        self.facts_of, self.why_closed, self.admins = facts_of, why_closed, admins
+        self.facts_of, self.why_closed, self.why_stuck, self.who_acts = facts_of, why_closed, why_stuck, who_acts
         self.dead: str | None = None  # Slack's word for it, where it takes our token no more
         self._ours_until = 0.0
         self.words, self.clock = words, clock
@@ -185,6 +199,15 @@ class Threads:
             await self.database.write(lambda c: store.keep_card(c, card))
             await self._shrink_older(row, card)
         await self.database.write(lambda c: self._drawn(c, row, card, stale_at))
+        if known is not None and card is not None and (known.channel, known.ts) != (card.channel, card.ts):
+            await self._take_away(known)
+
+    async def _take_away(self, old: Card) -> None:
+        """Of two cards of one version the older one shows what was. No press on it counts, whether it can go or not."""
+        try:
+            await self._call(lambda _: self.client.chat_delete(channel=old.channel, ts=old.ts), Post(""))
+        except (Later, SlackApiError) as error:
+            log.info("an older card could not be taken away", broadcast=old.broadcast, error=type(error).__name__)
 
     async def _shrink_older(self, row: Broadcast, card: Card) -> None:
         """The cards of earlier versions become links to this one, so that nothing on them can be meant any more."""
@@ -215,8 +238,10 @@ class Threads:
         store.drawn(connection, row, again_at=self.clock() + CARD_PAUSE, stale_at=stale_at)
 
     async def _redraw(self, known: Card, post: Post, row: Broadcast) -> Card | None:
+        if await self._asks_out_of_sight(row, known.channel):
+            return await self._first_card(row, post, known)
         if row.state in ASKING and not known.channel.startswith("D"):
-            why = await self.why_closed(known.channel)
+            why = await self._why_not_here(row, known.channel)
             if why is not None:
                 return await self._without_place(row, post, why, known)
         try:
@@ -242,13 +267,33 @@ class Threads:
         return None
 
     async def _first_card(self, row: Broadcast, post: Post, known: Card | None = None) -> Card | None:
-        why = await self.why_closed(row.channel)
+        why = await self._why_not_here(row, row.channel)
         if why is None:
             try:
                 return _card(row, await self._say(row.channel, post, row, kind="broadcast_card"))
             except SlackApiError as error:
                 why = self._why_not(error, row)
         return await self._without_place(row, post, why, known)
+
+    async def _asks_out_of_sight(self, row: Broadcast, channel: str) -> bool:
+        """Does it stand in a direct message, and ask what only an approver may answer? Of an unknown outcome the
+        requester may say no more than that it went out."""
+        if row.mode == "training" or not channel.startswith("D"):
+            return False
+        unknown = row.state is State.UNKNOWN and await self._reader(channel, (row.requester,)) is not None
+        return unknown or row.state is State.PENDING
+
+    async def _why_not_here(self, row: Broadcast, channel: str) -> Sentence | None:
+        """Why its card may not stand there, or nobody could press its buttons."""
+        why = await self._why_closed_if_told(channel)
+        return await self.why_stuck(row) if why is None and row.state is State.PENDING else why
+
+    async def _why_closed_if_told(self, channel: str) -> Sentence | None:
+        """What Slack does not tell closes nothing that is open already."""
+        try:
+            return await self.why_closed(channel)
+        except CannotTell:
+            return None
 
     def _why_not(self, error: SlackApiError, row: Broadcast) -> Sentence:
         """Why no card can stand there, for whoever has to change that. Raises the error while it may be passing."""
@@ -263,17 +308,19 @@ class Threads:
 
     async def _without_place(self, row: Broadcast, post: Post, why: Sentence, known: Card | None) -> Card | None:
         """What waits for approval goes back to its writer, since nobody could give it; anything else is shown to
-        whoever may act on it, directly."""
+        whoever may act on it, directly. Raises NobodyToAsk where it asks, and nobody can be reached."""
         if row.state is State.PENDING:
             await self.database.write(lambda c: self._return(c, row, why))
             if known is not None:
                 await self._shrink(known, row, None)
             return None
-        for person in dict.fromkeys(filter(_is_person, (row.requester, *row.approvers, *self.admins))):
+        async for person in self.who_acts(row):
             try:
                 return _card(row, await self._say(await self._channel_of(person), post, row, kind="broadcast_card"))
             except SlackApiError as error:
                 log.error("a person could not be told", broadcast=row.id, error=_code(error))
+        if row.state in ASKING:
+            raise NobodyToAsk(row.id)
         return None
 
     def _return(self, connection: Connection, row: Broadcast, why: Sentence) -> None:
@@ -290,10 +337,15 @@ class Threads:
     # --- notes -------------------------------------------------------------------------------------------------------
 
     async def _post_note(self, pending: PendingNote) -> None:
-        row, card = await self.database.read(lambda c: self._where(c, pending))
+        row, card, voters = await self.database.read(lambda c: self._where(c, pending))
         if card is None:
             await self._put_off(pending, row, 2 * SECOND)
             return
+        direct = card.channel.startswith("D")
+        if not direct and await self._why_closed_if_told(card.channel) is not None:
+            await self._put_off(pending, row, None)
+            return
+        reader = await self._reader(card.channel, (row.requester, *voters)) if direct else None
         post = views.note(pending.note, row, self.words)
         try:
             answer = await self._say(
@@ -301,20 +353,28 @@ class Threads:
             )
         except SlackApiError as error:
             log.warning("a thread could not be told", broadcast=row.id, error=_code(error))
-            pause = None if _code(error) in NO_PLACE else min(5 * SECOND * 2**pending.tries, LONGEST_PAUSE)
+            pause = None if _code(error) in NO_PLACE | NOT_LET else min(5 * SECOND * 2**pending.tries, LONGEST_PAUSE)
             await self._put_off(pending, row, pause)
             return
-        await self.database.write(partial(self._posted, pending=pending, row=row, card=card, ts=str(answer["ts"])))
 
-    def _where(self, connection: Connection, pending: PendingNote) -> tuple[Broadcast, Card | None]:
+        def posted(connection: Connection) -> None:
+            store.note_posted(connection, pending.seq, str(answer["ts"]))
+            if direct:  # one person alone reads there
+                self._tell_directly(connection, pending, row, but=reader)
+
+        await self.database.write(posted)
+
+    def _where(self, connection: Connection, pending: PendingNote) -> tuple[Broadcast, Card | None, list[str]]:
         row = store.find(connection, pending.workspace, pending.broadcast)
-        return row, store.card_of(connection, row)
+        return row, store.card_of(connection, row), [vote.approver for vote in store.votes_for(connection, row)]
 
-    def _posted(self, connection: Connection, pending: PendingNote, row: Broadcast, card: Card, ts: str) -> None:
-        """A thread in a direct message is read by the requester alone."""
-        store.note_posted(connection, pending.seq, ts)
-        if card.channel.startswith("D"):
-            self._tell_directly(connection, pending, row, but=row.requester)
+    async def _reader(self, channel: str, people: Iterable[str]) -> str | None:
+        """Which of these people it is that this direct message is with."""
+        for person in dict.fromkeys(people):
+            with suppress(SlackApiError):
+                if await self._channel_of(person) == channel:
+                    return person
+        return None
 
     async def _put_off(self, pending: PendingNote, row: Broadcast, pause: Micros | None) -> None:
         """After some tries, or without a `pause` at once, there is no thread for it: people are told directly."""
@@ -358,6 +418,9 @@ class Threads:
                 raise
 
     async def _post_one(self, pending: PendingPost) -> None:
+        if (over := await self._over(pending)) is not None:
+            await self.database.write(partial(self._post_failed, pending=pending, over=over))
+            return
         post = views.message(pending.sentence, pending.mention, self.words)
         if pending.draft is not None:
             post = await self._with_draft(pending, post)
@@ -366,9 +429,20 @@ class Threads:
             answer = await self.post(await self._channel_of(pending.place), post, metadata)
         except SlackApiError as error:
             log.warning("a place could not be told", place=pending.place, error=_code(error))
-            await self.database.write(partial(self._post_failed, pending=pending, code=_code(error)))
+            over = _code(error) in NO_PLACE | NOT_LET and not _is_person(pending.place)
+            await self.database.write(partial(self._post_failed, pending=pending, over=over))
             return
         await self.database.write(partial(store.post_made, seq=pending.seq, ts=answer["ts"]))
+
+    async def _over(self, pending: PendingPost) -> bool | None:
+        """May nothing be posted there any more? None where something may, False where Slack does not say just now: it
+        may be another company's as well by now."""
+        if pending.place[:1] in ("U", "W", "D"):
+            return None
+        try:
+            return True if await self.why_closed(pending.place) is not None else None
+        except CannotTell:
+            return pending.tries >= UNKNOWN_TRIES
 
     async def _with_draft(self, pending: PendingPost, post: Post) -> Post:
         """With the draft's text and its button, while it is a draft."""
@@ -378,10 +452,10 @@ class Threads:
             return post
         return views.with_draft(post, row, self.words) if row.state is State.DRAFT else post
 
-    def _post_failed(self, connection: Connection, pending: PendingPost, code: str) -> None:
-        """Whoever it names in a channel that is gone is told directly."""
+    def _post_failed(self, connection: Connection, pending: PendingPost, over: bool) -> None:
+        """Again later, or it is `over`: whoever it names in a channel that is gone is told directly."""
         now, person = self.clock(), _is_person(pending.place)
-        over = pending.tries >= MAX_TRIES or (code in NO_PLACE and not person)
+        over = over or pending.tries >= MAX_TRIES
         again = None if over else now + min(5 * SECOND * 2**pending.tries, LONGEST_PAUSE)
         store.post_failed(connection, pending.seq, again)
         named = (pending.mention or "").split() if over and not person else []

@@ -921,14 +921,19 @@ def usage(usage: str, typed: str, words: Words) -> Post:
 
 def draft_kept(broadcast: Broadcast, fix: str, words: Words) -> Post:
     """No card can stand where it was asked for: the draft waits, and the fix is named."""
-    told = words("I kept your draft as *{id}*.", id=broadcast.id)
+    template = "I kept your draft as *{id}*. `/broadcast edit {id}` opens it in any channel that I am in."
+    told = words(template, id=broadcast.id)
     return with_draft(Post(f"{fix} {told}", [section(f"{fix}\n{told}")]), broadcast, words)
 
 
 def with_draft(post: Post, broadcast: Broadcast, words: Words) -> Post:
     """A message with the text of a draft, and the button that opens it."""
+    return Post(post.text, [*post.blocks, *literal(broadcast.typed), _draft_button(broadcast, words)])
+
+
+def _draft_button(broadcast: Broadcast, words: Words) -> Block:
     button = {**_plain_button("edit", words("Open the draft"), broadcast), "style": "primary"}
-    return Post(post.text, [*post.blocks, *literal(broadcast.typed), {"type": "actions", "elements": [button]}])
+    return {"type": "actions", "elements": [button]}
 
 
 def listing(broadcasts: Sequence[Broadcast], stops: Sequence[str], words: Words) -> Post:
@@ -964,7 +969,7 @@ def _line(row: Broadcast, words: Words) -> str:
 def details(
     broadcast: Broadcast, showing: Showing, history: Iterable[Mapping[str, Any]], link: str | None, words: Words
 ) -> Post:
-    """The card without its buttons, and who did what."""
+    """The card without its buttons, and who did what; a draft, which has no card, can be opened."""
     shown = card(broadcast, showing, words)
     steps = [
         drawn(f"{broadcast.id}/{row['seq']}", partial(_step, row, broadcast, words), words)
@@ -974,6 +979,8 @@ def details(
     blocks.append(section(f"*{words('History')}*\n" + "\n".join(steps)))
     if link:
         blocks.append(section(words("<{link}|Open its card>", link=link)))
+    if broadcast.state is State.DRAFT:
+        blocks.append(_draft_button(broadcast, words))
     return Post(shown.text, blocks)
 
 
