@@ -9,7 +9,7 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -202,6 +202,12 @@ class Sentence:
         return cls(plain["template"], values)
 
 
+def in_a_row(sentences: Iterable[Sentence]) -> Sentence:
+    """Several sentences as one, each in the reader's language."""
+    parts = {f"part{place}": told for place, told in enumerate(sentences)}
+    return Sentence(" ".join(f"{{{part}}}" for part in parts), parts)
+
+
 #: How deliveries stand, and what people answer, by the names under which they are counted.
 COUNTED = ("accepted", "sent", "delivered", "failed", "blacklisted", "expired", "replies", "opt-outs")
 MOST_COUNTS = 20
@@ -356,6 +362,12 @@ class Broadcast:
             campaign=self.campaign,
             callback_url=callback_url,
         )
+
+    @property
+    def most(self) -> int | None:
+        """How many people it reaches by what is known: as many as the vendor tells, which may be none, else its bound;
+        None where nobody knows."""
+        return self.bound if self.size is None else self.size
 
     @property
     def ended(self) -> bool:

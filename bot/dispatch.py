@@ -42,7 +42,7 @@ from bot.scheduler import Lanes, Task, Wake
 from bot.settings import Settings
 from bot.staging import STAGING_DEADLINE, Overtaken, Stager
 from bot.store import NO_LEASE, Note, Step
-from bot.troubles import alone
+from bot.troubles import alone, together
 from bot.voices import asks
 from providers.base import (
     Accepted,
@@ -194,10 +194,11 @@ class Dispatcher:
         """As if they had not been claimed: another process, or the next one, starts them at once."""
         now = self.clock()
         for row in claimed:
-            if row.state is State.SENDING:
-                self._put_back(connection, row, now, "stopping")
-            else:
-                store.touch(connection, row, now, **NO_LEASE)
+            with alone(connection, "dispatch", row.id, row.workspace):
+                if row.state is State.SENDING:
+                    self._put_back(connection, row, now, "stopping")
+                else:
+                    store.touch(connection, row, now, **NO_LEASE)
 
     def _put_back(self, connection: Connection, row: Broadcast, now: Micros, reason: str, **changes: Any) -> None:
         """It was no try at the vendor, so it is not counted as one."""
@@ -308,12 +309,12 @@ class Dispatcher:
         now, accounts = self.clock(), list(self.providers)
         before = now - micros(self.settings.grace) - 1
         late = store.due(connection, before, store.AT_ONCE, lease_at=lease_now, taken={}, accounts=accounts)
-        steps = []
-        for row in late:
-            with alone(connection, "dispatch", row.id, row.workspace):
-                gate = self.gate(connection, row, now)
-                steps += [self._holding(row, gate)] if gate is not None else []
-        return len(store.move_all(connection, steps))
+
+        def holding(row: Broadcast) -> Step | None:
+            gate = self.gate(connection, row, now)
+            return None if gate is None else self._holding(row, gate)
+
+        return _move_together(connection, late, holding)
 
     def _due(self, connection: Connection, lease_now: Micros, accounts: list[str]) -> list[Broadcast]:
         """Those that wait for their account's one place are left out, so that they stand in nobody else's way."""
@@ -437,7 +438,7 @@ class Dispatcher:
     def _reopen(self, connection: Connection) -> int:
         """What was held for the hour alone goes on when the window opens, or when a pause over that time has ended."""
         rows = store.reopened(connection, self.clock(), self.paused)
-        return len(store.move_all(connection, [self._opening(connection, row) for row in rows]))
+        return _move_together(connection, rows, partial(self._opening, connection))
 
     def _opening(self, connection: Connection, row: Broadcast) -> Step:
         """After a pause it is late by somebody's will: that is said, and leaves a moment in which to stop it."""
@@ -455,20 +456,21 @@ class Dispatcher:
 
     def _recover(self, connection: Connection, lease_now: Micros) -> int:
         """A lapsed lease: what was being staged starts over, what was being released is unknown for ever."""
-        now, freed, back = self.clock(), 0, dict(NO_LEASE)  # due as it was: our clock may be behind the others'
+        now, freed = self.clock(), 0
         first = self.database.exclusive and not self.met  # whose leases there are, they died before we began
         if first:
             freed = store.free_staged_by_others(connection, self.owner)
             store.hurry_leftovers(connection, now)
         working_on = [id for _, id in self.under_way]
-        cause = Sentence("the bot stopped while it was going out.")
-        steps = [
-            self._losing(row, cause)
-            if row.phase is Phase.RELEASING
-            else Step(row, Action.PUT_BACK, "clock", now, "lapsed", changes=back)
-            for row in store.abandoned(connection, self.owner, working_on, lease_at=lease_now, alone=first)
-        ]
-        return freed + len(store.move_all(connection, steps))
+        rows = store.abandoned(connection, self.owner, working_on, lease_at=lease_now, alone=first)
+        return freed + _move_together(connection, rows, self._ending)
+
+    def _ending(self, row: Broadcast) -> Step:
+        """Of an attempt that nobody carries on."""
+        if row.phase is Phase.RELEASING:
+            return self._losing(row, Sentence("the bot stopped while it was going out."))
+        back = dict(NO_LEASE)  # due as it was: our clock may be behind the others'
+        return Step(row, Action.PUT_BACK, "clock", self.clock(), "lapsed", changes=back)
 
     # --- one send ----------------------------------------------------------------------------------------------------
 
@@ -912,6 +914,17 @@ class Dispatcher:
 
     def callback_token(self, row: Broadcast) -> str:
         return token_for(self.key, f"{row.workspace}/{row.dispatch}")
+
+
+def _move_together(
+    connection: Connection, rows: Sequence[Broadcast], step_of: Callable[[Broadcast], Step | None]
+) -> int:
+    """Each along its step, if it has one: all at once, and where one of them cannot go, the others all the same."""
+
+    def move(some: Sequence[Broadcast]) -> int:
+        return len(store.move_all(connection, [step for row in some if (step := step_of(row)) is not None]))
+
+    return together(connection, "dispatch", rows, move)
 
 
 def token_for(key: bytes, name: str) -> str:

@@ -122,7 +122,7 @@ def approvers_today(approval: ApprovalSettings, broadcast: Broadcast) -> tuple[s
         purpose=broadcast.purpose,
         audience=broadcast.audience,
         account=broadcast.account,
-        size=broadcast.size or broadcast.bound,
+        size=broadcast.most,
         doubtful=False,
     )
     return need.approvers

@@ -221,7 +221,8 @@ class Card:
     channel: str
     ts: str
     drawn: int
-    facts: Mapping[str, Any] | None = None  # what it shows that an approval hangs on
+    #: What it shows that an approval hangs on; and from which `drawing` on, and `since` when, it shows no less.
+    facts: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -288,7 +289,7 @@ def to_broadcast(row: RowMapping) -> Broadcast:
     fields["hold"] = Hold(row["hold"]) if row["hold"] else None
     fields["kind"], fields["purpose"] = AudienceKind(row["kind"]), Purpose(row["purpose"])
     for name in ("subscribers", "approvers", "ids"):
-        fields[name] = tuple(row[name])
+        fields[name] = _to_texts(row[name])
     fields["staged"] = _to_staged(row["staged"])
     fields["failure"] = Sentence.of(row["failure"]) if row["failure"] else None
     return Broadcast(**fields)
@@ -324,11 +325,20 @@ def read_each(
     return found
 
 
+def _to_texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise ValueError("this is no list of texts")
+    return tuple(value)
+
+
 def _to_staged(value: Mapping[str, Any] | None) -> Staged | None:
     if value is None:
         return None
     cost = value["cost"]
-    return Staged(**{**value, "cost": None if cost is None else Decimal(cost)})
+    staged = Staged(**{**value, "cost": None if cost is None else Decimal(cost)})
+    if type(staged.id) is not str or type(staged.ready) is not bool or type(staged.contacts) not in (int, type(None)):
+        raise ValueError("nothing is prepared like this")
+    return staged
 
 
 def insert_ignoring(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
@@ -940,7 +950,8 @@ def abandoned(
     lapsed = or_(broadcasts.c.lease_until.is_(None), broadcasts.c.lease_until <= lease_at)
     forgotten = and_(broadcasts.c.owner == owner, broadcasts.c.id.not_in(working_on))
     dead = broadcasts.c.owner != owner if alone else false()
-    return in_state(connection, State.SENDING, or_(lapsed, forgotten, dead))
+    stumbled = but(broadcasts.c.id, troubles_of(connection).put_off("dispatch"))
+    return in_state(connection, State.SENDING, or_(lapsed, forgotten, dead), stumbled)
 
 
 def lapsed(connection: Connection, at: Micros) -> list[Broadcast]:
@@ -952,8 +963,9 @@ def lapsed(connection: Connection, at: Micros) -> list[Broadcast]:
 def reopened(connection: Connection, at: Micros, paused: Collection[str]) -> list[Broadcast]:
     """What was held for the hour alone, and whose window is open now; of `paused` workspaces it stays held."""
     goes_on = broadcasts.c.workspace.not_in(paused) if paused else true()
-    hours = broadcasts.c.hold == Hold.HOURS
-    return in_state(connection, State.HELD, hours, broadcasts.c.hold_until <= at, goes_on)
+    hours = and_(broadcasts.c.hold == Hold.HOURS, broadcasts.c.hold_until <= at)
+    stumbled = but(broadcasts.c.id, troubles_of(connection).put_off("dispatch"))
+    return in_state(connection, State.HELD, hours, goes_on, stumbled)
 
 
 def voices_wait(connection: Connection, at: Micros) -> bool:
@@ -1240,9 +1252,10 @@ def voice_held(connection: Connection, workspace: str, hold: Hold, at: Micros) -
 
 
 def draw_again(connection: Connection, broadcast: Broadcast, at: Micros) -> None:
-    """Its card shows something that is not so any more, though its row is the same."""
+    """Its card shows something that is not so any more, though its row is the same; no press on that counts for the
+    next drawing."""
     mine = and_(broadcasts.c.workspace == broadcast.workspace, broadcasts.c.id == broadcast.id)
-    connection.execute(update(broadcasts).where(mine).values(draw_at=at))
+    connection.execute(update(broadcasts).where(mine).values(draw_at=at, revision=broadcasts.c.revision + 1))
 
 
 def card_of(connection: Connection, broadcast: Broadcast) -> Card | None:

@@ -6,7 +6,7 @@ What is kept here lives as long as the process: after a restart a row is tried o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from bot.broadcast import steady
+from bot.broadcast import Broadcast, steady
 
 log = structlog.get_logger(__name__)
 
@@ -103,12 +103,43 @@ def troubles_of(connection: Connection) -> Troubles:
 @contextmanager
 def alone(connection: Connection, work: str, id: object, workspace: str = "") -> Iterator[None]:
     """Inside a transaction: what breaks is undone for this row alone, and the transaction goes on."""
-    with troubles_of(connection).alone(work, id, workspace):
-        savepoint = connection.begin_nested()
-        try:
-            yield
-        except Exception as error:
-            if not isinstance(error, PASSING):  # else there is no transaction any more to go back in
-                savepoint.rollback()
-            raise
-        savepoint.commit()
+    with troubles_of(connection).alone(work, id, workspace), _undone(connection):
+        yield
+
+
+def together(
+    connection: Connection, work: str, rows: Sequence[Broadcast], do: Callable[[Sequence[Broadcast]], int]
+) -> int:
+    """Inside a transaction: many rows at once, and where one of them breaks that, each of them alone. Of how many it
+    was done."""
+    if not rows:
+        return 0
+    try:
+        with _undone(connection):
+            done = do(rows)
+    except PASSING:
+        raise
+    except Exception:  # whose fault it is comes out below
+        return sum(_done_alone(connection, work, row, do) for row in rows)
+    for row in rows:
+        troubles_of(connection).fine(work, row.id)
+    return done
+
+
+def _done_alone(connection: Connection, work: str, row: Broadcast, do: Callable[[Sequence[Broadcast]], int]) -> int:
+    with alone(connection, work, row.id, row.workspace):
+        return do([row])
+    return 0
+
+
+@contextmanager
+def _undone(connection: Connection) -> Iterator[None]:
+    """What breaks inside is undone, and the transaction goes on."""
+    savepoint = connection.begin_nested()
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, PASSING):  # else there is no transaction any more to go back in
+            savepoint.rollback()
+        raise
+    savepoint.commit()

@@ -7,11 +7,12 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -36,6 +37,7 @@ from bot.broadcast import (
     State,
     TooLate,
     digest,
+    in_a_row,
     micros,
     moment,
     new_id,
@@ -48,7 +50,7 @@ from bot.policy import CannotTell, Members, Person
 from bot.schedule import Schedule, cover_of
 from bot.scheduler import Task, Wake, concerned
 from bot.settings import AudienceSettings, Settings
-from bot.store import NO_LEASE, NOT_AGREED, Note
+from bot.store import NO_LEASE, NOT_AGREED, Card, Note, Vote
 from bot.troubles import alone
 from bot.voices import asks, before_start, draft_notice, start_told
 from providers.base import Purpose
@@ -61,7 +63,6 @@ FRESH = 3600 * SECOND  # an approval this young needs no second look at who gave
 ASKED_TOGETHER = 8  # people of whom Slack is asked at once
 ASK_SLACK_AGAIN = 60 * SECOND
 
-Place = tuple[str, str]  # of a message: its channel and its ts
 PersonOf = Callable[[str, str], Awaitable[Person]]
 
 
@@ -93,6 +94,35 @@ class Sent:
 
     form: str
     trigger: str = ""
+
+
+class Drawing(NamedTuple):
+    """A drawing of a card: the revision that it shows, and since when its facts stand. A later one is larger."""
+
+    revision: int
+    since: Micros = 0
+
+
+@dataclass(frozen=True)
+class Sight:
+    """The message by which somebody decided, and how it looked to them: by the `drawing` that they pressed, or by the
+    time `at` which they reacted. None: not by that."""
+
+    channel: str
+    ts: str
+    drawing: Drawing | None = None
+    at: Micros | None = None
+
+    def is_of(self, card: Card) -> bool:
+        return (self.channel, self.ts) == (card.channel, card.ts)
+
+    def is_older(self, card: Card) -> bool:
+        """Did they see it before it showed what it shows by now? What an older process drew does not tell since when
+        it does."""
+        facts = card.facts or {}
+        if self.drawing is not None:
+            return self.drawing < Drawing(*facts.get("drawing", [card.drawn]))
+        return self.at is not None and bool(self.at < facts.get("since", math.inf))
 
 
 @dataclass(frozen=True)
@@ -388,7 +418,8 @@ class Workflow:
         offers = purpose is Purpose.TRANSACTIONAL and bool(text.looks_like_marketing(typed))
         if offers:
             offers = not people <= await policy.people_in(self.approval.approvers, self.members)
-        need = self._need_at(purpose, name, settings, size or settings.max_size, doubtful=offers)
+        size = settings.max_size if size is None else size
+        need = self._need_at(purpose, name, settings, size, doubtful=offers)
         if need.quorum and self.desk.settings.mode != "training":
             await self._must_be_satisfiable(workspace, need, people)
         return need
@@ -543,7 +574,7 @@ class Workflow:
         self, workspace: str, id: str, action: Action, *, person: Person, version: int | None = None, **told: Any
     ) -> Broadcast:
         """Do what a person asked for. `version` is the one they saw; `told` a `reason`, the `way` of a vote, a new
-        `send_at`, or the (channel, ts) of the message `on_card`, by which they decided.
+        `send_at`, or the sight `on_card` by which they decided.
 
         Raises NotFound, TooLate (with the row as it stands), CardChanged, NotAllowed (audited), NotAccepted or
         CannotTell. Doing
@@ -670,7 +701,7 @@ class Workflow:
         person: Person,
         way: str = "button",
         *,
-        on_card: Place | None = None,
+        on_card: Sight | None = None,
     ) -> Broadcast | CardChanged | None:
         current = store.find(connection, seen.workspace, seen.id, lock=True)
         if current.state is not State.PENDING or current.version != seen.version or self._expired(current):
@@ -686,17 +717,15 @@ class Workflow:
             return self._count_vote(connection, current, person, len(votes))
         return self._schedule(connection, current, actor=person.id)
 
-    def _changed_since_drawn(self, connection: Connection, current: Broadcast, on_card: Place) -> CardChanged | None:
+    def _changed_since_drawn(self, connection: Connection, current: Broadcast, on_card: Sight) -> CardChanged | None:
         """What the person saw is what they decide about: what has changed since is told, and the card drawn anew. A
         message that is its card no more may show anything."""
         card, facts = store.card_of(connection, current), self.desk.facts(current, self.clock())
-        if card is not None and (card.channel, card.ts) != on_card:
+        if card is not None and not on_card.is_of(card):
             return CardChanged(current, ())
+        if card is not None and not on_card.is_older(card) and _shows(card, current, facts):
+            return None
         shown = card.facts if card is not None else None
-        if shown is not None and _within(shown, facts):
-            return None
-        if card is not None and shown is None and card.drawn == current.revision:
-            return None
         store.draw_again(connection, current, self.clock())
         return CardChanged(current, tuple(_changes(shown or {}, facts)))
 
@@ -731,7 +760,7 @@ class Workflow:
             "start_at": start,
             "approved_at": now,
             "expires_at": None,
-            "bound": current.size or current.bound,
+            "bound": current.most,
             "voice_at": before_start(due, now),
         }
         then = start_told(self.desk.policies, current, due, paused=store.paused(connection, current.workspace))
@@ -778,8 +807,15 @@ class Workflow:
     def _back(self, connection: Connection, current: Broadcast, person: Person, said: Note) -> Broadcast | None:
         """To the approvers, since too few agree any more."""
         now = self.clock()
+        self._drop_outgrown(connection, current)
         changes: dict[str, Any] = {**NOT_AGREED, **asks(now, self.approval)}
         return store.move(connection, current, Action.WITHDRAW, actor=person.id, at=now, said=[said], **changes)
+
+    @staticmethod
+    def _drop_outgrown(connection: Connection, agreed: Broadcast) -> None:
+        """What goes back to the approvers larger than it was agreed to keeps no vote of those who agreed to it."""
+        if agreed.bound is not None and (agreed.size or 0) > agreed.bound:
+            store.drop_votes(connection, agreed)
 
     def _withdraw_late(
         self, connection: Connection, current: Broadcast, person: Person, way: str, *, uncovered: bool
@@ -1033,6 +1069,7 @@ class Workflow:
         """Back to the approvers."""
         now = self.clock()
         self._uncover(connection, current)
+        self._drop_outgrown(connection, current)
         approvers = policy.approvers_today(self.approval, current)
         said = [Note(reason, mention=" ".join([current.requester, *approvers]))]
         changes: dict[str, Any] = {"approvers": approvers, **NOT_AGREED, **asks(now, self.approval)}
@@ -1056,7 +1093,7 @@ class Workflow:
         person: Person,
         still: frozenset[str],
         *,
-        on_card: Place | None = None,
+        on_card: Sight | None = None,
     ) -> Broadcast | CardChanged | None:
         """Let go what is held, as it was approved. Where that does not hold any more, it is asked again instead; where
         something would only hold it once more, that is said (NotAllowed), and nothing changes."""
@@ -1128,13 +1165,36 @@ class Workflow:
     def _learn_size(self, connection: Connection, workspace: str, id: str, size: int, more: Mapping[str, Any]) -> None:
         current = store.find(connection, workspace, id, lock=True)
         if current.state is State.PENDING:
-            quorum = self._quorum_at(current, size)
-            sized = store.touch(connection, current, self.clock(), size=size, quorum=quorum, **more)
-            votes = store.votes_for(connection, current)
-            if sized is not None and votes and len(votes) >= quorum:  # by the size that is known now they are enough
-                self._schedule(connection, sized, actor=votes[-1].approver)
+            self._learn_while_asking(connection, current, size, more)
         elif current.state is State.SCHEDULED:
             store.touch(connection, current, self.clock(), size=size, **more)
+
+    def _learn_while_asking(
+        self, connection: Connection, current: Broadcast, size: int, more: Mapping[str, Any]
+    ) -> None:
+        """Who has approved it agreed to what was known then: to fewer people, and not to any other cost."""
+        now, quorum = self.clock(), self._quorum_at(current, size)
+        sized = store.touch(connection, current, now, size=size, quorum=quorum, **more)
+        votes = store.votes_for(connection, current)
+        if sized is None or not votes:
+            return
+        known, facts = self.desk.facts(current, now), self.desk.facts(sized, now)
+        if not within(known, facts):
+            self._ask_anew(connection, sized, votes, _changes(known, facts))
+        elif len(votes) >= quorum:  # by the size that is known now they are enough
+            self._schedule(connection, sized, actor=votes[-1].approver)
+
+    def _ask_anew(
+        self, connection: Connection, current: Broadcast, votes: Iterable[Vote], changes: Iterable[Sentence]
+    ) -> None:
+        """It waits for approval still, and nobody has agreed to what it is by now."""
+        now = self.clock()
+        store.drop_votes(connection, current)
+        template = "{changes} That was not known when it was approved, so it needs approval again."
+        told = Sentence(template, {"changes": in_a_row(changes)})
+        store.say(connection, current, now, [Note(told, mention=" ".join(vote.approver for vote in votes))])
+        store.write_audit(connection, current, "policy", Action.LAPSE, current.state, now)
+        store.touch(connection, current, now, **asks(now, self.approval))
 
     def _quorum_at(self, current: Broadcast, size: int) -> int:
         """How many approvals it needs, now that its size is known; one that asked for any asks for one at least.
@@ -1245,7 +1305,12 @@ def _agreed(actor: str, then: Sentence) -> Note:
     return Note(Sentence("{told} {then}", {"told": told, "then": then}))
 
 
-def _within(shown: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+def _shows(card: Card, current: Broadcast, facts: Mapping[str, Any]) -> bool:
+    """Does it show what is so? One that tells no facts, of a version before, must show the row as it is."""
+    return card.drawn == current.revision if card.facts is None else within(card.facts, facts)
+
+
+def within(shown: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
     """Is what is so now no more than what was shown? Fewer people than were named, or than it could be at most, and
     fewer approvals, are what somebody agreed to who agreed to more."""
     if any(shown.get(name) != facts[name] for name in ("cost", "opens_at", "mode")):
@@ -1261,7 +1326,7 @@ CHANGED: Mapping[str, str] = {
     "bound": "It goes to at most {bound} people now; the vendor does not say to how many.",
     "cost": "It costs {cost} now.",
     "opens_at": "The hours for this audience allow it from {opens_at} on.",
-    "quorum": "It needs {quorum} approvals now.",
+    "quorum": "Approvals needed now: {quorum}.",
 }
 HOURS_OPEN = "The hours for this audience allow it now."
 

@@ -16,6 +16,7 @@ from bot.broadcast import SECOND, Action, Broadcast, CardChanged, Hold, Micros, 
 from bot.slack import views
 from bot.voices import start_told
 from bot.words import LANGUAGES, words_for
+from bot.workflow import Drawing, Sight
 from providers.base import DeliveryStatus, Purpose, Receipt
 from sandbox.server import Sandbox
 from sandbox.world import Json
@@ -27,6 +28,7 @@ from tests.test_trouble import approved, ask, settled
 
 HOUR = 3600 * SECOND
 STANDS = ("C1", "1.1")  # where the card is
+SEEN = Sight(*STANDS)
 OPS = dataclasses.replace(CLEO, id="U0OPS")
 
 
@@ -79,7 +81,7 @@ DIFFERENCES: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
     "a cost that rises": ({"cost": "1 EUR"}, {"cost": "2 EUR"}, "It costs 2 EUR now."),
     "the hours close": ({}, {"opens_at": 1_800_000_000_000_000}, "allow it from"),
     "the hours open": ({"opens_at": 1_800_000_000_000_000}, {"opens_at": None}, "allow it now"),
-    "more approvals": ({}, {"quorum": 2}, "It needs 2 approvals now."),
+    "more approvals": ({}, {"quorum": 2}, "Approvals needed now: 2."),
     "fewer approvals": ({"quorum": 2}, {"quorum": 1}, None),
     "another mode": ({}, {"mode": "training"}, ""),
 }
@@ -94,7 +96,7 @@ async def test_each_fact_that_bears_on_the_decision_is_part_of_what_a_press_mean
     drawn = store.Card(TEAM, row.id, 1, *STANDS, row.revision, facts={**SHOWN, **shown})
     await core.database.write(lambda c: store.keep_card(c, drawn))
     monkeypatch.setattr(type(core.desk), "facts", lambda *_: {**SHOWN, **shown, **now})
-    press = core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=STANDS)
+    press = core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=SEEN)
     if told is None:
         assert (await press).state is State.SCHEDULED
         return
@@ -109,10 +111,10 @@ async def test_each_fact_that_bears_on_the_decision_is_part_of_what_a_press_mean
 async def test_a_press_without_a_card_that_anybody_drew_decides_nothing(core: Core) -> None:
     row = await core.ask()
     with pytest.raises(CardChanged):
-        await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=STANDS)
+        await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=SEEN)
     older = store.Card(TEAM, row.id, 1, *STANDS, (await core.row(row.id)).revision)  # of the version before
     await core.database.write(lambda c: store.keep_card(c, older))
-    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=STANDS)
+    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=SEEN)
 
 
 async def test_a_press_on_a_card_that_another_has_followed_decides_nothing(sandbox: Sandbox, bot: Bot) -> None:
@@ -151,9 +153,96 @@ async def test_send_now_on_a_card_that_another_has_followed_sends_nothing(core: 
     drawn = store.Card(TEAM, row.id, 1, *STANDS, row.revision, facts=core.desk.facts(row, core.now))
     await core.database.write(lambda c: store.keep_card(c, drawn))
     with pytest.raises(CardChanged):
-        await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1, on_card=("C1", "0.9"))
-    await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1, on_card=STANDS)
+        await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1, on_card=Sight("C1", "0.9"))
+    await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1, on_card=SEEN)
     assert (await core.row(row.id)).state is State.SCHEDULED
+
+
+SINCE = {"since": 1000, "drawing": [5, 900]}
+SIGHTS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
+    "pressed on this drawing": (SINCE, {"drawing": Drawing(7, 900)}, True),
+    "pressed on one that showed the same": (SINCE, {"drawing": Drawing(5, 900)}, True),
+    "pressed on one that showed other facts": (SINCE, {"drawing": Drawing(4, 800)}, False),
+    "pressed on one of other facts of the same row": (SINCE, {"drawing": Drawing(5, 899)}, False),
+    "pressed on who knows which": (SINCE, {"drawing": Drawing(-1, 0)}, False),
+    "reacted since": (SINCE, {"at": 1000}, True),
+    "reacted before": (SINCE, {"at": 999}, False),
+    "reacted who knows when": (SINCE, {"at": 0}, False),
+    "pressed on the last drawing of an older process": ({}, {"drawing": Drawing(7)}, True),
+    "pressed on another one of its": ({}, {"drawing": Drawing(6, 0)}, False),
+    "reacted to one of its": ({}, {"at": 2000}, False),
+}
+
+
+@pytest.mark.parametrize("what", SIGHTS)
+async def test_what_was_decided_by_an_earlier_drawing_is_for_what_that_one_showed(core: Core, what: str) -> None:
+    since, seen, counts = SIGHTS[what]
+    row = await core.ask()
+    facts = {**core.desk.facts(row, core.now), **since}
+    await core.database.write(lambda c: store.keep_card(c, store.Card(TEAM, row.id, 1, *STANDS, 7, facts=facts)))
+    sight = dataclasses.replace(SEEN, **seen)
+    press = core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=sight)
+    if counts:
+        assert (await press).state is State.SCHEDULED
+        return
+    with pytest.raises(CardChanged):
+        await press
+    after = await core.row(row.id)
+    assert (after.state, after.revision) == (State.PENDING, row.revision + 1)
+
+
+async def test_what_slack_brings_late_was_decided_by_what_stood_there_then(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    bot = await start_bot(sandbox, approval__quorum=2)
+    await ask(sandbox, "send newsletter marketing Soldes")
+    posted = await card(sandbox)
+    ts, first = posted["ts"], actions_of(sandbox)
+    reacted: Json = {"event_ts": sandbox.world.next_ts(), "user": "U0ANA", "reaction": "white_check_mark"}
+    reacted |= {"type": "reaction_added", "item": {"type": "message", "channel": HERE, "ts": ts}}
+    row = await newest(bot)
+
+    async def press(user: str, block: Json) -> None:
+        button = next(one for one in block["elements"] if one["action_id"] == "broadcast.approve")
+        place, pressed = {"channel": HERE, "ts": ts}, {"type": "button", "value": button["value"]}
+        await sandbox.acting.act(user, place, block["block_id"], "broadcast.approve", pressed, {})
+
+    await bot.workflow.learn_size(TEAM, row.id, 90)  # no more than was shown
+    same = await sandbox.until(lambda: drawn_anew(sandbox, first, "90 people"))
+    await press("U0BEN", first)
+    assert len(await bot.database.read(lambda c: store.votes_for(c, row))) == 1
+    await bot.workflow.learn_size(TEAM, row.id, 500)
+    await sandbox.until(lambda: drawn_anew(sandbox, same, "500 people"))
+    await press("U0ANA", same)
+    assert "has changed since its card was drawn" in str(sandbox.acting.ephemerals("U0ANA")[-1])
+    sandbox.delivery.event(reacted)
+    await sandbox.until(lambda: len(sandbox.acting.ephemerals("U0ANA")) > 1)
+    assert "has changed since its card was drawn" in str(sandbox.acting.ephemerals("U0ANA")[-1])
+    assert await bot.database.read(lambda c: store.votes_for(c, row)) == []
+    await press("U0ANA", actions_of(sandbox))
+    assert len(await bot.database.read(lambda c: store.votes_for(c, row))) == 1
+
+
+async def test_a_card_whose_blocks_slack_does_not_take_shows_all_that_it_is_approved_by(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    sandbox.faults.add("chat.postMessage", "error", error="invalid_blocks")
+    text = "Soldes de printemps, " + "partout et pour tous, " * 20
+    await ask(sandbox, f"send newsletter marketing {text}")
+    posted = await card(sandbox)
+    assert {block["type"] for block in posted["blocks"]} == {"section", "actions"}
+    for told in (text, "at most 100", "right after approval", "SMS per recipient", "Needs 1 approval"):
+        assert told in shown(sandbox)
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    await settled(bot, State.SCHEDULED, State.SENDING, State.SENT)
+
+
+def actions_of(sandbox: Sandbox) -> Json:
+    return next(block for block in sandbox.acting.messages(HERE)[0]["blocks"] if block["type"] == "actions")
+
+
+def drawn_anew(sandbox: Sandbox, before: Json, said: str) -> Json | None:
+    return actions_of(sandbox) if said in shown(sandbox) and actions_of(sandbox) != before else None
 
 
 # --- sizes and rules -------------------------------------------------------------------------------------------------
@@ -181,12 +270,85 @@ async def test_a_vote_that_is_enough_by_the_size_that_came_late_schedules_it(mak
     assert (await core.row(row.id)).state is State.SCHEDULED
 
 
+TWO = {"approval.quorum": 2}
+LEARNT: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
+    "fewer people": (TWO, {"size": 3}, None),
+    "as many as it could be": (TWO, {"size": 5000}, None),
+    "more people": (TWO, {"size": 25_000}, "It goes to 25000 people now."),
+    "a cost": (TWO, {"size": 3, "quoted": "900 EUR"}, "It costs 900 EUR now."),
+    "both": (TWO, {"size": 25_000, "quoted": "900 EUR"}, "It goes to 25000 people now. It costs 900 EUR now."),
+    "a cost of what few would do for": (RULE, {"size": 3, "quoted": "900 EUR"}, "It costs 900 EUR now."),
+}
+
+
+@pytest.mark.parametrize("what", LEARNT)
+async def test_who_approved_agreed_to_no_more_than_was_known_then(make_core: MakeCore, what: str) -> None:
+    changes, learnt, told = LEARNT[what]
+    core = make_core(**changes)
+    row = await core.ask()
+    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    await core.workflow.learn_size(TEAM, row.id, **learnt)
+    votes = await core.database.read(lambda c: store.votes_for(c, row))
+    assert len(votes) == (told is None)
+    after = await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(1), version=1)
+    assert after.state is (State.SCHEDULED if told is None or after.quorum == 1 else State.PENDING)
+    assert (told is not None) == ("lapse" in await core.actions(row))
+    fell = [note for note in await told_of(core, row) if "That was not known" in str(note.sentence)]
+    assert [(str(told) in str(note.sentence), note.mention) for note in fell] == [(True, approver(0).id)] * len(fell)
+    assert len(fell) == (told is not None)
+
+
+async def told_of(core: Core, row: Broadcast) -> list[store.Note]:
+    """All that its thread was told, or is to be."""
+    mine = tables.notes.select().where(tables.notes.c.broadcast == row.id).order_by(tables.notes.c.seq)
+    found = await core.database.read(lambda c: c.execute(mine).mappings().all())
+    return [store.Note(Sentence.of(one["sentence"]), one["mention"]) for one in found]
+
+
+async def test_an_approval_that_is_left_is_for_no_more_people_than_it_was_given_for(make_core: MakeCore) -> None:
+    core = make_core(**TWO)
+    row = await core.ask()
+    for number in (0, 1):
+        await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(number), version=1)
+    await core.workflow.learn_size(TEAM, row.id, 25_000)
+    await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button")
+    again = await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(2), version=1)
+    assert again.state is State.PENDING
+
+
 async def test_what_asked_for_an_approval_never_goes_without_one_for_its_size(make_core: MakeCore) -> None:
     core = make_core()
     row = await core.ask(audience="everyone", purpose=Purpose.TRANSACTIONAL, text="Votre commande est prête")
     assert row.quorum == 1  # it may be for more than 500
     await core.workflow.learn_size(TEAM, row.id, 3)
     assert ((await core.row(row.id)).state, (await core.row(row.id)).quorum) == (State.PENDING, 1)
+
+
+@pytest.mark.parametrize(("audience", "list"), [("clients", "1"), ("paris", "2")])
+async def test_what_was_approved_for_nobody_asks_again_once_its_list_has_filled_up(
+    core: Core, audience: str, list: str
+) -> None:
+    """`paris` has no `max_size`."""
+    row = await core.ask(audience=audience)
+    core.sandbox.vendors.faults.add("encom.recipients", "error", times=1, status=200, body=[])
+    await core.dispatcher("a").learn_sizes()
+    assert (await core.row(row.id)).size == 0
+    agreed = await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    assert (agreed.state, agreed.bound) == (State.SCHEDULED, 0)
+    await core.run(core.dispatcher("a"))
+    after = await core.row(row.id)
+    assert (after.state, after.size) == (State.PENDING, len(core.sandbox.vendors.encom.lists[list][1]))
+    assert core.sandbox.vendors.ledger == []
+
+
+async def test_an_edit_of_what_goes_to_nobody_asks_for_no_more_than_it_needs(make_core: MakeCore) -> None:
+    core = make_core(**RULE)
+    row = await core.ask()
+    assert row.quorum == 2  # by the audience's `max_size`
+    await core.workflow.learn_size(TEAM, row.id, 0)
+    later = {"send_at": core.now + HOUR}
+    again = await core.workflow.act(TEAM, row.id, Action.REPLAN, person=CLEO, version=1, **later)
+    assert again.quorum == 1
 
 
 # --- who knows what --------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import hmac
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,14 +17,14 @@ from sqlalchemy import Connection, event, func, select
 
 from bot import dispatch, receipts, store, tables
 from bot.app import Bot
-from bot.broadcast import SECOND, Action, Broadcast, Hold, Phase, State, TooLate
+from bot.broadcast import SECOND, Action, Broadcast, Hold, NotUnderstood, Phase, State, TooLate
 from bot.database import PATIENCE, Busy, Database, OutOfOrder, Postgres, SQLite, Unsure, open_database, upgrade
 from bot.dispatch import ACCOUNT_AT_ONCE, Dispatcher
 from bot.tracker import Tracker, _Batch
 from providers.base import DeliveryStatus, Evidence, Receipt, Throttled
 from sandbox.server import Sandbox
 from tests import proxy
-from tests.core import CLEO, TEAM, Core, MakeCore, approver, gate
+from tests.core import CLEO, TEAM, Core, MakeCore, approver, gate, later
 from tests.ground import new_postgres
 from tests.patience import LONG, until, within
 from tests.proxy import COMMIT, Proxy
@@ -1010,3 +1010,79 @@ async def test_a_pause_of_one_that_is_not_due_keeps_no_other_of_its_account_wait
     core.now += 10 * SECOND
     await core.run(dispatcher)
     assert (await core.row(due.id)).state is State.SENT
+
+
+# --- one row that nobody can move ------------------------------------------------------------------------------------
+
+LATE = {"state": State.SCHEDULED, "due": 1, "start_at": 1}
+GOING = {"state": State.SENDING, "owner": "gone", "attempt": 1, "lease_until": 1, "due": 1, "start_at": 1}
+MOVED: dict[str, tuple[dict[str, Any], State]] = {
+    "late": (LATE, State.HELD),
+    "held for an hour that has come": ({"state": State.HELD, "hold": Hold.HOURS, "hold_until": 1}, State.HELD),
+    "left behind while it was prepared": ({**GOING, "phase": Phase.STAGING}, State.HELD),
+    "left behind while it went out": ({**GOING, "phase": Phase.RELEASING}, State.UNKNOWN),
+}
+
+
+@asynccontextmanager
+async def refusing(database: Database, row: Broadcast) -> AsyncIterator[None]:
+    """The database takes no change of this row."""
+    words = f"ADD CONSTRAINT stuck CHECK (id <> '{row.id}') NOT VALID", "DROP CONSTRAINT stuck"
+    here = [f"ALTER TABLE broadcasts {word}" for word in words]
+    if isinstance(database, SQLite):
+        when = f"BEFORE UPDATE ON broadcasts WHEN old.id = '{row.id}'"
+        here = [f"CREATE TRIGGER stuck {when} BEGIN SELECT raise(ABORT, 'stuck'); END", "DROP TRIGGER stuck"]
+    await database.write(lambda c: c.exec_driver_sql(here[0]))
+    try:
+        yield
+    finally:
+        await database.write(lambda c: c.exec_driver_sql(here[1]))
+
+
+@pytest.mark.parametrize("what", MOVED)
+async def test_a_row_that_cannot_be_moved_keeps_no_other_one_where_it_is(core: Core, what: str) -> None:
+    stands, moves = MOVED[what]
+    stuck, other = await core.ask(), await core.ask()
+    for row in (stuck, other):
+        await core.edit(row, **stands)
+    dispatcher = core.dispatcher("a")
+    async with refusing(core.database, stuck):
+        for _ in range(2):
+            await dispatcher.tick()
+        assert (await core.row(stuck.id)).state is stands["state"]
+        (trouble,) = core.database.troubles.all()
+        assert (trouble.work, trouble.id, trouble.tries) == ("dispatch", stuck.id, 1)
+    assert (await core.row(other.id)).state is moves
+    later(core.database)
+    await dispatcher.tick()
+    await dispatcher.tick()
+    assert (await core.row(stuck.id)).state is moves
+    assert core.database.troubles.all() == []
+
+
+async def test_what_lies_prepared_under_no_id_that_can_be_written_holds_up_nobody(core: Core) -> None:
+    stuck, other = await core.ask(), await core.ask()
+    for row in (stuck, other):
+        await core.edit(row, **LATE)
+    prepared = {"ready": True, "contacts": None, "cost": None, "currency": None}
+    for id in ({"x": 1}, "\ud800"):
+        await core.edit(stuck, staged={"id": id, **prepared})
+        await core.dispatcher("a").tick()
+    assert (await core.row(other.id)).state is State.HELD
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"approvers": "S0BOSSES"},
+        {"subscribers": [5]},
+        {"ids": {"22": 1}},
+        {"staged": {"id": 7, "ready": True, "contacts": None, "cost": None, "currency": None}},
+        {"staged": {"id": "7", "ready": True, "contacts": "5", "cost": None, "currency": None}},
+    ],
+)
+async def test_a_row_of_other_types_than_are_written_here_is_left_alone(core: Core, odd: dict[str, Any]) -> None:
+    row = await core.ask()
+    await core.edit(row, **odd)
+    with pytest.raises(NotUnderstood):
+        await core.row(row.id)

@@ -151,6 +151,7 @@ def test_who_is_named_no_more_is_replaced_by_those_whom_the_rules_name_now() -> 
     assert approvers_today(given, broadcast(approvers=gone, size=101)) == ("U0EVA",)
     assert approvers_today(given, broadcast(approvers=gone, size=100)) == ("S0BOSSES",)
     assert approvers_today(given, broadcast(approvers=gone, size=100, bound=500)) == ("S0BOSSES",)
+    assert approvers_today(given, broadcast(approvers=gone, size=0, bound=500)) == ("S0BOSSES",)
     assert approvers_today(given, broadcast(approvers=gone, bound=100)) == ("S0BOSSES",)
     assert approvers_today(given, broadcast(approvers=gone)) == ("U0EVA",)  # nobody knows how many
     assert approvers_today(given, broadcast(approvers=gone, purpose=TRANSACTIONAL)) == ("S0BOSSES",)

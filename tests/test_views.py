@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -63,6 +64,17 @@ def test_a_card_is_taken_by_slack_in_every_state_with_all_of_the_text(case: str,
     check_blocks(post.blocks)
     assert LONG[case] in whole_text(post.blocks)
     assert 0 < len(post.text) <= 4000
+    check_blocks(post.plainest)
+    assert set(texts_in(post.blocks)) <= set(texts_in(post.plainest))  # it is decided about as well
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Whatever is written anywhere in some blocks."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for one in inside:
+        yield from texts_in(one)
+    if isinstance(value, dict) and isinstance(value.get("text"), str):
+        yield value["text"]
 
 
 @given(text=st.text(min_size=1, max_size=3000))

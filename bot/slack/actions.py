@@ -20,6 +20,7 @@ from bot.broadcast import (
     Broadcast,
     CardChanged,
     Clock,
+    Micros,
     NotAllowed,
     NotFound,
     State,
@@ -43,7 +44,7 @@ from bot.slack.people import People
 from bot.slack.recurring import Recurring
 from bot.store import Card
 from bot.words import Words, words_for
-from bot.workflow import Desk, Workflow
+from bot.workflow import Desk, Drawing, Sight, Workflow
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +68,8 @@ class Pressed:
         self.name = str(action.get("action_id") or "").removeprefix("broadcast.")
         where = body.get("container") or {}
         self.channel = str((body.get("channel") or {}).get("id") or where.get("channel_id") or "")
-        self.place = self.channel, str((body.get("message") or {}).get("ts") or where.get("message_ts") or "")
+        ts = str((body.get("message") or {}).get("ts") or where.get("message_ts") or "")
+        self.sight = Sight(self.channel, ts, Drawing(*views.drawing_of(str(action.get("block_id") or ""))))
         self.trigger = str(body.get("trigger_id") or "")
         self.words = words_for(person.locale)
 
@@ -158,7 +160,7 @@ class Actions:
             await self._follow_up(pressed)
         elif pressed.name in self.DIRECT and pressed.version is not None:
             action = Action(pressed.name)
-            told = {"on_card": pressed.place} if action in DECIDED_BY_SIGHT else {}
+            told = {"on_card": pressed.sight} if action in DECIDED_BY_SIGHT else {}
             await self.workflow.act(
                 workspace, pressed.id, action, person=pressed.person, version=pressed.version, **told
             )
@@ -255,18 +257,18 @@ class Actions:
         try:
             person = await self.people.person(workspace_of(body), user, fresh=True)
             words = words_for(person.locale)
-            await self._vote(action, person, card)
+            await self._vote(action, person, card, at)
         except (NotAllowed, TooLate, CardChanged, NotFound, CannotTell) as error:
             await self._explain(card, user, " ".join(explain(error, words)), client)
 
-    async def _vote(self, action: Action, person: Person, card: Card) -> None:
+    async def _vote(self, action: Action, person: Person, card: Card, at: Micros) -> None:
         row = await self.workflow.find(card.workspace, card.broadcast)
         if row.version != card.version:
             raise TooLate(row)
         if row.everyone and action is Action.APPROVE:
             raise NotAllowed("It goes to all subscribers of a public group: that takes the button and its question.")
-        place = card.channel, card.ts
-        told: dict[str, Any] = {"way": "reaction", "on_card": place} if action is Action.APPROVE else {}
+        sight = Sight(card.channel, card.ts, at=at)
+        told: dict[str, Any] = {"way": "reaction", "on_card": sight} if action is Action.APPROVE else {}
         if row.state is State.PENDING or person.id not in await self._voters(row):
             await self.workflow.act(row.workspace, row.id, action, person=person, version=card.version, **told)
 

@@ -28,10 +28,12 @@ from bot.slack.views import Post, Showing
 from bot.store import NOT_AGREED, Card, PendingNote, PendingPost, Vote
 from bot.voices import draft_notice
 from bot.words import Words
+from bot.workflow import Drawing, within
 
 log = structlog.get_logger(__name__)
 
 AT_ONCE = 20
+CLOCKS_APART = 2 * SECOND
 CARD_PAUSE = 2 * SECOND  # between two drawings of one card
 UPDATES, UPDATES_AGAIN = 10, 15  # `chat.update` at once, and in so many seconds again: never over 50 in any minute
 LONGEST_PAUSE = 300 * SECOND
@@ -188,19 +190,36 @@ class Threads:
     async def _draw(self, row: Broadcast) -> None:
         known, votes = await self.database.read(lambda c: (store.card_of(c, row), store.votes_for(c, row)))
         showing, facts = self.showing_of(row, votes), dict(self.facts_of(row))
-        post, stale_at = views.card(row, showing, self.words), views.stale_at(row, showing)
+        drawing = self._drawing(row, known, facts)
+        post = views.card(row, replace(showing, since=drawing.since), self.words)
+        stale_at = views.stale_at(row, showing)
         if known is not None:
             card = await self._redraw(known, post, row)
         else:
             card = await self._first_card(row, post)
         if card is not None:
-            card = replace(card, facts=facts)
+            card = replace(card, facts={**facts, "drawing": drawing, "since": self._since(card, known, drawing)})
         if card is not None and row.version > 1:
             await self.database.write(lambda c: store.keep_card(c, card))
             await self._shrink_older(row, card)
         await self.database.write(lambda c: self._drawn(c, row, card, stale_at))
-        if known is not None and card is not None and (known.channel, known.ts) != (card.channel, card.ts):
+        if known is not None and card is not None and not _is_same(known, card):
             await self._take_away(known)
+
+    def _drawing(self, row: Broadcast, known: Card | None, facts: Facts) -> Drawing:
+        """The first one that showed no more than these facts; this one, if it is."""
+        shown = known.facts if known is not None and known.facts is not None else {}
+        if "drawing" in shown and within(shown, facts):
+            return Drawing(*shown["drawing"])
+        return Drawing(row.revision, self.clock())
+
+    def _since(self, card: Card, known: Card | None, drawing: Drawing) -> Micros:
+        """When the message came to show that, by Slack's clock, which may be some seconds apart from ours."""
+        if known is None or not _is_same(known, card):
+            return 0  # it has never shown anything else
+        shown = known.facts or {}
+        stands = "drawing" in shown and Drawing(*shown["drawing"]) == drawing
+        return int(shown["since"]) if stands else self.clock() + CLOCKS_APART
 
     async def _take_away(self, old: Card) -> None:
         """Of two cards of one version the older one shows what was. No press on it counts, whether it can go or not."""
@@ -516,17 +535,24 @@ class Threads:
         if not await self._ours():
             raise Later(1.0)
         try:
-            answer = await call(post.blocks or None)
-            self.dead = None
-            return answer
+            return await self._answered(call(post.blocks or None))
         except SlackApiError as error:
-            if _code(error) in BAD_BLOCKS:
-                log.error("Slack did not take our blocks", error=_code(error))
-                return await call(post.plainest or None)
+            if _code(error) not in BAD_BLOCKS:
+                raise
+            log.error("Slack did not take our blocks", error=_code(error))
+        return await self._answered(call(post.plainest or None))
+
+    async def _answered(self, asked: Awaitable[AsyncSlackResponse]) -> AsyncSlackResponse:
+        """Raises as `_call` does."""
+        try:
+            answer = await asked
+        except SlackApiError as error:
             raise self._sorted(error) from None
         except (ClientError, TimeoutError, OSError) as error:
             log.warning("Slack cannot be reached", error=type(error).__name__)
             raise Later(5.0) from None
+        self.dead = None
+        return answer
 
     def _sorted(self, error: SlackApiError) -> Exception:
         status = error.response.status_code
@@ -554,6 +580,10 @@ def _seconds(told: str | None) -> float:
 def _card(row: Broadcast, answer: AsyncSlackResponse) -> Card:
     channel = str(answer.get("channel") or row.channel)
     return Card(row.workspace, row.id, row.version, channel, str(answer["ts"]), row.revision)
+
+
+def _is_same(one: Card, other: Card) -> bool:
+    return (one.channel, one.ts) == (other.channel, other.ts)
 
 
 def _code(error: SlackApiError) -> str:

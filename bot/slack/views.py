@@ -143,7 +143,8 @@ class Showing:
     """What a card shows beside its row. `zone`: the audience's, where its policy names one. `opens`: where the hours
     forbid the start, the next instant at which they do not. `undo`: seconds between an approval and the start.
     `reaction`: one that approves. `paused`: an admin has stopped all sending. `then`: what becomes of a start that is
-    agreed to. `now`: when it is drawn; `grace`: by how much a start may be late."""
+    agreed to. `now`: when it is drawn; `since`: since when it shows no less; `grace`: by how much a start may be
+    late."""
 
     votes: tuple[Vote, ...]
     vendor: str
@@ -157,6 +158,7 @@ class Showing:
     paused: bool = False
     then: Sentence | None = None
     now: Micros = 0
+    since: Micros = 0
     grace: Micros = 0
 
     @property
@@ -256,8 +258,24 @@ def card(broadcast: Broadcast, showing: Showing, words: Words) -> Post:
         section(_next_step(broadcast, showing, words), f"next:{broadcast.revision}"),
         *_buttons(broadcast, showing, words),
     ]
-    told = summary(broadcast, words)
-    return Post(told, blocks, [section(told), *_buttons(broadcast, showing, words)])
+    return Post(summary(broadcast, words), blocks, [plainer for block in blocks for plainer in _plainer(block)])
+
+
+def _plainer(block: Block) -> list[Block]:
+    """The same in the plainest blocks that there are, with nothing left out: it is decided about as well."""
+    match block:
+        case {"type": "header", "text": text}:
+            return [{"type": "section", "text": text}]
+        case {"type": "rich_text"}:
+            return [{"type": "section", "text": plain(piece)} for piece in _literally(block)]
+        case {"type": "context", "elements": told} | {"fields": told}:
+            return [section(one["text"]) for one in told]
+    return [block]
+
+
+def _literally(block: Block) -> list[str]:
+    """The text in a block that `literal` made."""
+    return [piece["text"] for element in block["elements"] for piece in element["elements"]]
 
 
 def moved(broadcast: Broadcast, link: str | None, words: Words) -> Post:
@@ -524,7 +542,14 @@ def _buttons(broadcast: Broadcast, showing: Showing, words: Words) -> list[Block
         elements.append(_plain_button("follow_up", words(FOLLOW_UPS[broadcast.state]), broadcast))
     if not elements:
         return []
-    return [{"type": "actions", "block_id": f"actions:{broadcast.revision}", "elements": elements}]
+    return [{"type": "actions", "block_id": f"actions:{broadcast.revision}:{showing.since}", "elements": elements}]
+
+
+def drawing_of(block_id: str) -> tuple[int, Micros]:
+    """The revision that the buttons in this block show, and since when its facts stand; before all others where it does
+    not tell."""
+    told = re.fullmatch(r"actions:([0-9]{1,9})(?::([0-9]{1,18}))?", block_id)
+    return (int(told[1]), int(told[2] or 0)) if told else (-1, 0)
 
 
 def _button(action: Action, broadcast: Broadcast, showing: Showing, words: Words) -> dict[str, Any]:

@@ -72,6 +72,7 @@ class Cast:
     """A vote, with what its row held when it was cast."""
 
     bound: tuple[Any, ...]
+    most: int | None  # how many people it could reach, by what was known
     counts: bool  # by somebody who might approve just then
     at: float
 
@@ -202,8 +203,8 @@ class Witness:
                 seen.start = row["send_at"] or seen.earliest
                 seen.agreed = at
                 if row["covers"] > 1:
-                    of, size = (row["id"], row["version"]), row["size"] or row["bound"]
-                    self.series[row["schedule"]] = Series(of, series(row), size, row["covers"] - 1)
+                    of = row["id"], row["version"]
+                    self.series[row["schedule"]] = Series(of, series(row), most(row), row["covers"] - 1)
             case Action.WITHDRAW:
                 self._cover_no_more(row)
                 self._fall(row, step["actor"])
@@ -278,7 +279,7 @@ class Witness:
             row = self.rows[key[0]]
             others = key[2] not in (row["requester"], row["editor"])
             may = row["mode"] == "training" or (others and self._may_approve(key[2], FRESH))
-            self.casts[key] = Cast(bound(row), may, self.world.time())
+            self.casts[key] = Cast(bound(row), most(row), may, self.world.time())
         for key in self.casts.keys() - present:
             del self.casts[key]
 
@@ -358,13 +359,13 @@ class Witness:
         """I3: enough people, not the requester, agreed to exactly what leaves."""
         id, leaving = row["id"], what_leaves(row, message)
         offers = "promo" in row["typed"] and row["requester"] not in APPROVERS
-        quorum = needed(row["purpose"], row["size"] or row["bound"], offers=offers)
+        quorum = needed(row["purpose"], most(row), offers=offers)
         votes = seen.votes
         young = self.world.time() - min((c.at for c in votes.values()), default=0.0) <= NOT_ASKED_AGAIN + self._slack
         agreed = [
             person
             for person, cast in votes.items()
-            if cast.counts and cast.bound == leaving and not self._fell(id, person, cast)
+            if cast.counts and cast.bound == leaving and agrees(row, cast) and not self._fell(id, person, cast)
             if young or row["mode"] == "training" or self._may_approve(person, FRESH + PREPARING)
         ]
         if quorum == 0:
@@ -439,6 +440,17 @@ class Witness:
 
 def bound(row: sqlite3.Row) -> tuple[Any, ...]:
     return tuple(row[name] for name in BOUND)
+
+
+def most(row: sqlite3.Row) -> int | None:
+    """How many people it may reach by what is known; None: nobody knows."""
+    known: int | None = row["bound"] if row["size"] is None else row["size"]
+    return known
+
+
+def agrees(row: sqlite3.Row, cast: Cast) -> bool:
+    """Is what leaves held to no more people than this vote was given for?"""
+    return cast.most is None or (row["bound"] is not None and row["bound"] <= cast.most)
 
 
 def series(row: sqlite3.Row) -> tuple[Any, ...]:
