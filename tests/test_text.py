@@ -25,6 +25,7 @@ from bot.text import (
     measure,
     name_of,
     nameless,
+    near_miss,
     problems,
     slots,
     suggest,
@@ -188,6 +189,73 @@ NO_MENTIONS = [
 def test_a_mention_of_ones_own_is_noticed_however_it_is_written(text: str) -> None:
     """C15: only the canonical mention counts as present, once and at the end."""
     assert with_mention(text, MENTION).near_miss is not None
+
+
+#: What people write between STOP and its number, in three languages.
+BETWEEN = (
+    "aux au at al à a to on le the el un en in n° no by par por via sms mms texto text message mensaje pub "
+    "numéro numero número number code court corto short envoyer envoyez envoyé enviar envía sent send gratuit "
+    "gratis"
+)
+#: What tells people to answer with a word.
+ANSWERS = (
+    "répondez répondre réponds repondez repondre envoyez envoyer envoi envoie tapez taper écrivez écrire "
+    "ecrivez ecris reply answer text txt send responde respondar contesta contestar envía enviar envia manda "
+    "mandar escribe escriba"
+)
+HOW = (
+    *("par sms", "by sms", "by text", "por sms", "un sms", "sms", "with", "con", "avec", "back", "us", "nous", "just"),
+    *("juste", "solo", "le mot", "la palabra", "the word", "à ce message", "to this message", "a este mensaje"),
+)
+WHAT_FOR = (
+    *("opt out", "opt-out", "optout", "unsubscribe", "end", "quit", "cancel", "stop", "no longer receive"),
+    *("ne plus recevoir", "vous désabonner", "se desinscrire", "désactiver", "no recibir", "darte de baja", "la baja"),
+)
+LEAVING = (
+    "désabonnement",
+    "desinscription",
+    "unsubscribe",
+    "opt out",
+    "opt-out",
+    "baja",
+    "pub",
+    "no more sms",
+    "plus de sms",
+)
+
+
+@pytest.mark.parametrize("word", BETWEEN.split())
+def test_a_word_between_stop_and_its_number_takes_nothing_from_it(word: str) -> None:
+    assert near_miss(f"Soldes STOP {word} 36111 demain", MENTION) == f"STOP {word} 36111"
+    assert near_miss(f"Soldes stop {word} 12345", MENTION) == f"stop {word} 12345"
+
+
+@pytest.mark.parametrize("word", ANSWERS.split())
+def test_who_is_told_to_answer_stop_is_told_to_opt_out(word: str) -> None:
+    assert near_miss(f"Soldes. {word.capitalize()} STOP", MENTION) == f"{word.capitalize()} STOP"
+    assert near_miss(f"Soldes. {word} stop.", MENTION) == f"{word} stop"
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_how_to_answer_takes_nothing_from_it(how: str) -> None:
+    assert near_miss(f"Soldes. Reply {how} stop", MENTION) == f"Reply {how} stop"
+
+
+@pytest.mark.parametrize("what", WHAT_FOR)
+def test_what_stop_is_for_makes_it_a_mention(what: str) -> None:
+    assert near_miss(f"Soldes, STOP to {what}", MENTION) == f"STOP to {what}"
+
+
+@pytest.mark.parametrize("word", LEAVING)
+def test_a_word_of_leaving_before_stop_makes_it_a_mention(word: str) -> None:
+    assert near_miss(f"Soldes, {word}: stop", MENTION) == f"{word}: stop"
+
+
+@pytest.mark.parametrize(
+    ("text", "room"), [("a" * 160, 160), ("a" * 161, 306), ("é" * 400, 459), ("ç" * 70, 70), ("ç" * 71, 134), ("", 160)]
+)
+def test_the_room_is_what_so_many_parts_hold(text: str, room: int) -> None:
+    assert measure(text).room == room
 
 
 @pytest.mark.parametrize("text", NO_MENTIONS)

@@ -67,6 +67,9 @@ NAMES = {
     "UNKNOWN_FORM",
     "HOURS_OPEN",
     "RETURNED",
+    "TWICE",
+    "BROKE",
+    "NO_IDS",
 }
 
 
