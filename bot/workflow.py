@@ -862,6 +862,7 @@ class Workflow:
                 continue
             fell = True
             self._weigh_covered(connection, turn, person, said)
+        timetable.drop_unread_votes(connection, schedule, current.occurrence or "", COVER, person.id)
         return fell
 
     def _weigh_covered(self, connection: Connection, turn: Broadcast, person: Person, said: Note) -> None:
@@ -911,6 +912,7 @@ class Workflow:
             if given:
                 self._weigh_covered(connection, turn, person, Note(told, mention=turn.requester))
             fell = fell or bool(given)
+        timetable.drop_unread_votes(connection, schedule, ended.occurrence or "", COVER, None)
         if fell:
             said = Sentence("Its approval was for later turns too: each of them needs its own.")
             store.say(connection, ended, self.clock(), [Note(said)])
