@@ -114,7 +114,8 @@ class Sight:
     at: Micros | None = None
 
     def is_of(self, card: Card) -> bool:
-        return (self.channel, self.ts) == (card.channel, card.ts)
+        """Slack always tells the message; a payload without one is decided by the row, and by what its card shows."""
+        return not self.ts or (self.channel, self.ts) == (card.channel, card.ts)
 
     def is_older(self, card: Card) -> bool:
         """Did they see it before it showed what it shows by now? What an older process drew does not tell since when
