@@ -24,13 +24,14 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    true,
     update,
 )
 
 from bot import store
 from bot.broadcast import Broadcast, Micros, NotFound, State
 from bot.schedule import UNANSWERED, Cover, Ended, Kind, Schedule, Standing, Turn, TurnState
-from bot.tables import SHAPE, broadcasts, occurrences, schedules
+from bot.tables import SHAPE, broadcasts, occurrences, schedules, votes
 from bot.troubles import troubles_of
 from bot.when import Closed
 
@@ -203,6 +204,24 @@ def living(connection: Connection, schedule: Schedule) -> list[Broadcast]:
     known = store.understood(connection)
     statement = select(broadcasts).select_from(occurrences).join(broadcasts, of).where(mine, still, known)
     return store.read_each(connection, statement.order_by(occurrences.c.at), store.to_broadcast, "row", "id")
+
+
+def drop_unread_votes(connection: Connection, schedule: Schedule, after: str, way: str, approver: str | None) -> None:
+    """Drop what was given in this way, by this person or by all, on turns after that local time which nobody here can
+    read: a newer version may send them, and is to find that it may not."""
+    later = select(occurrences.c.broadcast).where(
+        occurrences.c.workspace == schedule.workspace,
+        occurrences.c.schedule == schedule.id,
+        occurrences.c.local > after,
+    )
+    unread = select(broadcasts.c.id).where(
+        broadcasts.c.workspace == schedule.workspace,
+        broadcasts.c.id.in_(later),
+        not_(store.understood(connection)),
+    )
+    mine = and_(votes.c.workspace == schedule.workspace, votes.c.broadcast.in_(unread), votes.c.way == way)
+    by = votes.c.approver == approver if approver is not None else true()
+    connection.execute(votes.delete().where(mine, by))
 
 
 def unanswered(connection: Connection, schedule: Schedule) -> Turn | None:

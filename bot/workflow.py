@@ -114,7 +114,8 @@ class Sight:
     at: Micros | None = None
 
     def is_of(self, card: Card) -> bool:
-        return (self.channel, self.ts) == (card.channel, card.ts)
+        """Slack always tells the message; a payload without one is decided by the row, and by what its card shows."""
+        return not self.ts or (self.channel, self.ts) == (card.channel, card.ts)
 
     def is_older(self, card: Card) -> bool:
         """Did they see it before it showed what it shows by now? What an older process drew does not tell since when
@@ -862,6 +863,7 @@ class Workflow:
                 continue
             fell = True
             self._weigh_covered(connection, turn, person, said)
+        timetable.drop_unread_votes(connection, schedule, current.occurrence or "", COVER, person.id)
         return fell
 
     def _weigh_covered(self, connection: Connection, turn: Broadcast, person: Person, said: Note) -> None:
@@ -911,6 +913,7 @@ class Workflow:
             if given:
                 self._weigh_covered(connection, turn, person, Note(told, mention=turn.requester))
             fell = fell or bool(given)
+        timetable.drop_unread_votes(connection, schedule, ended.occurrence or "", COVER, None)
         if fell:
             said = Sentence("Its approval was for later turns too: each of them needs its own.")
             store.say(connection, ended, self.clock(), [Note(said)])

@@ -223,6 +223,14 @@ async def test_what_slack_brings_late_was_decided_by_what_stood_there_then(
     assert len(await bot.database.read(lambda c: store.votes_for(c, row))) == 1
 
 
+async def test_a_press_that_names_no_block_of_ours_is_decided_by_its_message(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send newsletter marketing Soldes")
+    posted, row = await card(sandbox), await newest(bot)
+    place, pressed = {"channel": HERE, "ts": posted["ts"]}, {"type": "button", "value": f"{row.id}:1"}
+    await sandbox.acting.act("U0ANA", place, "another", "broadcast.approve", pressed, {})
+    await sandbox.until(lambda: "Approved by" in thread_text(sandbox, posted["ts"]))
+
+
 async def test_a_card_whose_blocks_slack_does_not_take_shows_all_that_it_is_approved_by(
     sandbox: Sandbox, bot: Bot
 ) -> None:

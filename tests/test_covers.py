@@ -90,15 +90,29 @@ async def test_a_turn_that_is_leaving_keeps_no_vote_that_was_taken_back(desk: De
 
 
 @pytest.mark.parametrize("newer", [WORDS[State], WORDS[Phase], WORDS[Hold]], ids=["state", "phase", "hold"])
-async def test_a_turn_that_a_newer_version_looks_after_keeps_no_approval_from_being_taken_back(
-    desk: Desk, newer: dict[str, Any]
+@pytest.mark.parametrize("how", ["taken back", "stopped"])
+async def test_a_turn_that_a_newer_version_looks_after_falls_with_its_approval_and_holds_it_up_in_nothing(
+    desk: Desk, newer: dict[str, Any], how: str
 ) -> None:
+    """Nobody here can read it, and whoever can finds no vote on it any more."""
     daily, first = await covering(desk)
-    await desk.until("2026-12-01T10:00")
-    await desk.core.edit((await desk.broadcasts())[-1], **newer)
-    assert await desk.reminders.made(await desk.now(daily)) == []
-    await take_back(desk, await desk.core.row(first.id))
+    if how == "stopped":
+        later = at("2026-12-01T11:00")
+        await desk.core.edit(first, due=later, start_at=later)
+        desk.core.now = at("2026-12-01T09:01")
+        await desk.reminders.tick()
+    else:
+        await desk.until("2026-12-01T10:00")
+    turn = (await desk.broadcasts())[-1]
+    assert len(await desk.votes(turn)) == 1
+    await desk.core.edit(turn, **newer)
+    assert turn.id not in [row.id for row in await desk.reminders.made(await desk.now(daily))]
+    if how == "stopped":
+        await act(desk, await desk.core.row(first.id), Action.CANCEL)
+    else:
+        await take_back(desk, await desk.core.row(first.id))
     assert (await desk.now(daily)).cover is None
+    assert await desk.votes(turn) == []
 
 
 async def test_the_last_turn_of_an_approval_falls_with_it_too(desk: Desk) -> None:

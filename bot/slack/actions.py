@@ -69,7 +69,8 @@ class Pressed:
         where = body.get("container") or {}
         self.channel = str((body.get("channel") or {}).get("id") or where.get("channel_id") or "")
         ts = str((body.get("message") or {}).get("ts") or where.get("message_ts") or "")
-        self.sight = Sight(self.channel, ts, Drawing(*views.drawing_of(str(action.get("block_id") or ""))))
+        drawing = views.drawing_of(str(action.get("block_id") or ""))
+        self.sight = Sight(self.channel, ts, Drawing(*drawing) if drawing else None)
         self.trigger = str(body.get("trigger_id") or "")
         self.words = words_for(person.locale)
 

@@ -545,11 +545,11 @@ def _buttons(broadcast: Broadcast, showing: Showing, words: Words) -> list[Block
     return [{"type": "actions", "block_id": f"actions:{broadcast.revision}:{showing.since}", "elements": elements}]
 
 
-def drawing_of(block_id: str) -> tuple[int, Micros]:
-    """The revision that the buttons in this block show, and since when its facts stand; before all others where it does
-    not tell."""
+def drawing_of(block_id: str) -> tuple[int, Micros] | None:
+    """The revision that the buttons in this block show, and since when its facts stand; None where it is no block of
+    ours, so that the message alone tells what was seen."""
     told = re.fullmatch(r"actions:([0-9]{1,9})(?::([0-9]{1,18}))?", block_id)
-    return (int(told[1]), int(told[2] or 0)) if told else (-1, 0)
+    return (int(told[1]), int(told[2] or 0)) if told else None
 
 
 def _button(action: Action, broadcast: Broadcast, showing: Showing, words: Words) -> dict[str, Any]:
