@@ -63,6 +63,8 @@ FRESH = 3600 * SECOND  # an approval this young needs no second look at who gave
 ASKED_TOGETHER = 8  # people of whom Slack is asked at once
 ASK_SLACK_AGAIN = 60 * SECOND
 
+NEW_CARD_LOOKS, NEW_CARD_PAUSE = 8, 0.2  # seconds between the looks for a card that was drawn just now
+
 PersonOf = Callable[[str, str], Awaitable[Person]]
 
 
@@ -117,13 +119,21 @@ class Sight:
         """Slack always tells the message; a payload without one is decided by the row, and by what its card shows."""
         return not self.ts or (self.channel, self.ts) == (card.channel, card.ts)
 
+    def is_newer(self, card: Card) -> bool:
+        """Did they see what is not known to stand there yet?"""
+        seen = self.drawing
+        return seen is not None and (seen.revision > card.drawn or seen.since > _drawing(card).since)
+
     def is_older(self, card: Card) -> bool:
         """Did they see it before it showed what it shows by now? What an older process drew does not tell since when
         it does."""
-        facts = card.facts or {}
         if self.drawing is not None:
-            return self.drawing < Drawing(*facts.get("drawing", [card.drawn]))
-        return self.at is not None and bool(self.at < facts.get("since", math.inf))
+            return self.drawing < _drawing(card)
+        return self.at is not None and bool(self.at < (card.facts or {}).get("since", math.inf))
+
+
+def _drawing(card: Card) -> Drawing:
+    return Drawing(*(card.facts or {}).get("drawing", [card.drawn]))
 
 
 @dataclass(frozen=True)
@@ -578,10 +588,9 @@ class Workflow:
         `send_at`, or the sight `on_card` by which they decided.
 
         Raises NotFound, TooLate (with the row as it stands), CardChanged, NotAllowed (audited), NotAccepted or
-        CannotTell. Doing
-        again what the same person did already is no error and no second effect.
+        CannotTell. Doing again what the same person did already is no error and no second effect.
         """
-        broadcast = await self.find(workspace, id)
+        broadcast = await self._as_seen(workspace, id, version, told.get("on_card"))
         if version is not None and version != broadcast.version:
             raise TooLate(broadcast)
         await self.may(action, person, broadcast)
@@ -602,6 +611,23 @@ class Workflow:
             raise acted
         self.wake(Task.DISPATCH, Task.PAINT, *concerned(acted))  # what lay prepared for it may be of no more use
         return acted
+
+    async def _as_seen(self, workspace: str, id: str, version: int | None, on_card: Sight | None) -> Broadcast:
+        """The row. People may press what was drawn before Slack's answer about it has reached us: then wait a moment
+        until it is on record."""
+        if on_card is None:
+            return await self.find(workspace, id)
+
+        def look(connection: Connection) -> tuple[Broadcast, Card | None]:
+            found = store.find(connection, workspace, id.upper())
+            return found, store.card_of(connection, found)
+
+        for _ in range(NEW_CARD_LOOKS):
+            found, card = await self.database.read(look)
+            if found.version != version or (card is not None and not on_card.is_newer(card)):
+                break
+            await asyncio.sleep(NEW_CARD_PAUSE)
+        return found
 
     async def _asked_before(
         self, action: Action, broadcast: Broadcast, person: Person, told: Mapping[str, Any]

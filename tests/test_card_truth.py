@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 from datetime import UTC, datetime
@@ -115,6 +116,23 @@ async def test_a_press_without_a_card_that_anybody_drew_decides_nothing(core: Co
     older = store.Card(TEAM, row.id, 1, *STANDS, (await core.row(row.id)).revision)  # of the version before
     await core.database.write(lambda c: store.keep_card(c, older))
     await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=SEEN)
+
+
+@pytest.mark.parametrize("what", ["posted", "redrawn"])
+async def test_a_press_that_is_faster_than_slacks_answer_about_the_card_counts(core: Core, what: str) -> None:
+    """The person sees the card before the bot knows that it stands there."""
+    row = await core.ask()
+    facts = core.desk.facts(row, core.now)
+    before = store.Card(TEAM, row.id, 1, *STANDS, 1, facts={**facts, "cost": "1 EUR", "drawing": [1, 100], "since": 0})
+    after = dataclasses.replace(before, drawn=row.revision, facts={**facts, "drawing": [row.revision, 200], "since": 0})
+    if what == "redrawn":
+        await core.database.write(lambda c: store.keep_card(c, before))
+    sight = dataclasses.replace(SEEN, drawing=Drawing(row.revision, 200))
+    act = core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=sight)
+    pressing = asyncio.create_task(act)
+    await asyncio.sleep(0)
+    await core.database.write(lambda c: store.keep_card(c, after))
+    assert (await pressing).state is State.SCHEDULED
 
 
 async def test_a_press_on_a_card_that_another_has_followed_decides_nothing(sandbox: Sandbox, bot: Bot) -> None:

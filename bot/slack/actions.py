@@ -44,14 +44,13 @@ from bot.slack.people import People
 from bot.slack.recurring import Recurring
 from bot.store import Card
 from bot.words import Words, words_for
-from bot.workflow import Desk, Drawing, Sight, Workflow
+from bot.workflow import NEW_CARD_LOOKS, NEW_CARD_PAUSE, Desk, Drawing, Sight, Workflow
 
 log = structlog.get_logger(__name__)
 
 ALIASES = {"thumbsup": "+1", "thumbsdown": "-1"}
 TONES = ("", *(f"::skin-tone-{number}" for number in range(2, 7)))
 NEW_CARD = 10 * SECOND  # a message this young may be a card of which we do not know yet
-NEW_CARD_LOOKS = 8
 SOON = ROUND = 300 * SECOND  # a start that is offered is at least so far away, and round
 #: What is decided by what the card shows: it must show what is so.
 DECIDED_BY_SIGHT = frozenset({Action.APPROVE, Action.SEND_NOW})
@@ -244,7 +243,7 @@ class Actions:
             card = await self.workflow.database.read(lambda c: store.card_at(c, *place))
             if card is not None or abs(self.clock() - _micros(ts)) > NEW_CARD:
                 return card
-            await asyncio.sleep(0.2)  # people may see a card before Slack's answer about it has reached us
+            await asyncio.sleep(NEW_CARD_PAUSE)  # people may see a card before Slack's answer about it has reached us
         return None
 
     async def _reacted(self, body: Body, event: Mapping[str, Any], client: AsyncWebClient) -> None:
