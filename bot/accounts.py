@@ -10,24 +10,26 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Future
-from contextvars import ContextVar
-from dataclasses import replace
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
+from itertools import islice
 from string import Formatter
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import structlog
 
 from bot.database import Busy, Unsure
 from providers.base import (
     Accepted,
+    AccountSettings,
     Audience,
     AudienceFound,
     AudienceKind,
     Blocked,
     Callback,
+    Capabilities,
     Check,
     DeliveryStatus,
     Evidence,
@@ -48,6 +50,7 @@ from providers.base import (
     Vault,
     last_moment,
     open_for_quote,
+    out_of_turn,
 )
 from providers.reading import LONGEST_ID, count_of
 
@@ -58,10 +61,18 @@ T = TypeVar("T")
 EXCHANGES = 3  # that one question of ours may take an adapter, each as long as the account's timeout
 QUOTING = 300.0  # seconds for a campaign that is made, computed and thrown away
 READING = 2.0  # seconds for one callback
-LONGEST_SENTENCE, LONGEST_VALUE = 1000, 300
+LONGEST_SENTENCE, LONGEST_VALUE, MOST_VALUES = 1000, 300, 20
 MOST_FOUND = 10_000  # entries of one answer
 SHORTEST_WAIT, LONGEST_WAIT, USUAL_WAIT = 1.0, 300.0, 30.0  # seconds that a vendor may make us wait
 NOTHING_SENT = (Refused, Blocked, NotReady, Throttled, Unavailable)
+NO_ANSWER = object()  # where None would be one
+
+TWICE = "It may have been sent: the adapter of {account} ({package}) wanted to send it twice."
+BROKE = "The adapter of {account} ({package}) broke while it was sending."
+NO_IDS = "The adapter of {account} ({package}) did not give the vendor's ids, so nobody knows what it did."
+
+Call = Callable[[], Awaitable[object]]
+Read = Callable[[object], T | None]  # what an adapter returned, in plain values of ours; None where it cannot be read
 
 
 class AdapterBroke(Unavailable):
@@ -77,9 +88,9 @@ class Account(Provider):
 
     def __init__(self, adapter: Provider, package: str = "bellcrier", room: Room | None = None) -> None:
         self.adapter, self.package, self.room = adapter, package, room
-        self.account, self.settings = adapter.account, adapter.settings
+        self.account, self.settings = _text(adapter.account), _settings(adapter)
         self.transport, self.vault = adapter.transport, adapter.vault
-        self.name, self.title, self.capabilities = adapter.name, adapter.title, adapter.capabilities  # type: ignore[misc]
+        self.name, self.title, self.capabilities = _text(adapter.name), _text(adapter.title), _capabilities(adapter)  # type: ignore[misc]
         self.unasked = False  # it has released without asking whether it still might
         self._mention = _mention(adapter)
 
@@ -100,85 +111,93 @@ class Account(Provider):
         guard = check if isinstance(check, ReleaseGuard) else ReleaseGuard(check or (lambda: None))
         token = last_moment.set(guard)
         try:
-            outcome = await self._contained(lambda: self.adapter.release(message, staged), None)
+            came = await self._contained(lambda: self._released(message, staged, guard), None)
         finally:
             guard.close()
             last_moment.reset(token)
-        return self._judged(outcome, guard)
+        if isinstance(came, Accepted):
+            return came
+        raise came if isinstance(came, ProviderError) else self._lost(BROKE)
 
-    def _judged(self, outcome: object, guard: ReleaseGuard) -> Accepted:
+    async def _released(self, message: Message, staged: Staged | None, guard: ReleaseGuard) -> Accepted | ProviderError:
+        """What it came to, in plain values. It is read where the adapter lives: to read may run its code as well, and
+        what breaks then, after the release, says nothing about it."""
+        outcome = await _caught(lambda: self.adapter.release(message, staged))
+        guard.close()
+        try:
+            return self._judged(outcome, guard)
+        except BaseException as error:
+            self._complain("what its release came to cannot be read", error=type(error).__name__)
+            return self._lost(NO_IDS)
+
+    def _judged(self, outcome: object, guard: ReleaseGuard) -> Accepted | ProviderError:
+        self._note_asked(guard.asked or (isinstance(outcome, ProviderError) and self._nothing_left(outcome, guard)))
         if guard.blocked:
             self._complain("it wanted to send twice")
-            template = "It may have been sent: the adapter of {account} ({package}) wanted to send it twice."
-            raise Uncertain(template, account=self.account, package=self.package)
+            return self._lost(TWICE)
         if isinstance(outcome, Exception):
-            raise self._error_of_release(outcome, guard)
-        self.unasked = not guard.asked
-        if self.unasked:
-            self._complain("it released without asking whether it still might")
+            return self._error_of_release(outcome, guard)
         accepted = accepted_of(outcome)
         if accepted is None:
             self._complain("what its release returned is no Accepted with ids", got=type(outcome).__name__)
-            raise Uncertain(
-                "The adapter of {account} ({package}) did not give the vendor's ids, so nobody knows what it did.",
-                account=self.account,
-                package=self.package,
-            )
+            return self._lost(NO_IDS)
         return accepted
+
+    def _note_asked(self, asked: bool) -> None:
+        self.unasked = not asked
+        if self.unasked:
+            self._complain("it released without asking whether it still might")
 
     def _error_of_release(self, error: Exception, guard: ReleaseGuard) -> ProviderError:
         if not isinstance(error, ProviderError):
             self._complain("its release broke", error=type(error).__name__)
-            return Uncertain(
-                "The adapter of {account} ({package}) broke while it was sending.",
-                account=self.account,
-                package=self.package,
-            )
-        told = error_of(error)
-        if not isinstance(told, NOTHING_SENT) or guard.nothing_left(error):
+            return self._lost(BROKE)
+        told = error if error is guard.held else error_of(error)
+        if not isinstance(told, NOTHING_SENT) or self._nothing_left(error, guard):
             return told
         self._complain("it says that nothing was sent, and nobody saw that", error=type(error).__name__)
         uncertain = Uncertain(told.template, detail=told.detail, code=told.code)
         uncertain.values = told.values
         return uncertain
 
+    def _nothing_left(self, error: ProviderError, guard: ReleaseGuard) -> bool:
+        return guard.nothing_left(error, ours=self.room is None)
+
+    def _lost(self, template: str) -> Uncertain:
+        return Uncertain(template, account=self.account, package=self.package)
+
     # --- everything else ---------------------------------------------------------------------------------------------
 
     async def stage(self, message: Message, known: Staged | None = None) -> Staged | None:
-        answer = await self._ask("stage", lambda: self.adapter.stage(message, known))
-        return None if answer is None else self._read("stage", staged_of(answer))
+        return await self._ask_for("stage", lambda: self.adapter.stage(message, known), staged_of)
 
     async def recall(self, staged: Staged) -> None:
-        await self._ask("recall", lambda: self.adapter.recall(staged))
+        await self._ask_for("recall", lambda: self.adapter.recall(staged), lambda _: True)
 
     async def look_up(self, message: Message, staged: Staged | None, ids: tuple[str, ...]) -> Evidence:
-        answer = await self._ask("look_up", lambda: self.adapter.look_up(message, staged, ids))
-        return self._read("look_up", evidence_of(answer))
+        return await self._ask("look_up", lambda: self.adapter.look_up(message, staged, ids), evidence_of)
 
     async def poll(self, ids: tuple[str, ...]) -> list[Receipt]:
-        return self._receipts("poll", await self._ask("poll", lambda: self.adapter.poll(ids)))
+        return await self._ask("poll", lambda: self.adapter.poll(ids), self._entries("poll", receipt_of))
 
     async def audiences(self) -> list[AudienceFound]:
-        answer = await self._ask("audiences", self.adapter.audiences)
-        return self._entries("audiences", answer, found_of)
+        return await self._ask("audiences", self.adapter.audiences, self._entries("audiences", found_of))
 
     async def size(self, audience: Audience) -> AudienceFound | None:
-        answer = await self._ask("size", lambda: self.adapter.size(audience))
-        return None if answer is None else self._read("size", found_of(answer))
+        return await self._ask_for("size", lambda: self.adapter.size(audience), found_of)
 
     async def check(self) -> Check:
-        return self._read("check", check_of(await self._ask("check", self.adapter.check)))
+        return await self._ask("check", self.adapter.check, check_of)
 
     async def quote(self, message: Message) -> Quote | None:
         told = open_for_quote.get()
 
         async def quote() -> Quote | None:
             if told is not None:
-                open_for_quote.set(lambda staged: _at_home(partial(_awaited, told, staged)))
+                open_for_quote.set(lambda staged: _at_home(self.room, partial(_awaited, told, staged)))
             return await self.adapter.quote(message)
 
-        answer = await self._ask("quote", quote, seconds=QUOTING)
-        return None if answer is None else self._read("quote", quote_of(answer))
+        return await self._ask_for("quote", quote, quote_of, seconds=QUOTING)
 
     def read_callback(self, callback: Callback) -> list[Receipt]:
         raise NotImplementedError("callbacks are read by `receipts_in`, which waits for nobody")
@@ -187,15 +206,20 @@ class Account(Provider):
         """The receipts in one callback. Raises ValueError when it is none of this vendor's, AdapterBroke when the
         adapter cannot say."""
 
-        async def read() -> list[Receipt]:
-            return self.adapter.read_callback(callback)
+        async def read() -> object:
+            try:
+                found: object = self.adapter.read_callback(callback)
+            except (ValueError, LookupError, RecursionError):
+                return None
+            except ProviderError as error:  # it asks nobody, so nobody has answered
+                raise RuntimeError(type(error).__name__) from None
+            return NO_ANSWER if found is None else found
 
-        outcome = await self._contained(read, READING)
-        if isinstance(outcome, ValueError | LookupError | RecursionError):
+        entries = self._entries("read_callback", receipt_of)
+        receipts = await self._ask_for("read_callback", read, entries, seconds=READING)
+        if receipts is None:
             raise ValueError("no callback of this vendor's")
-        if isinstance(outcome, Exception):
-            raise self._broke("read_callback", outcome)
-        return self._receipts("read_callback", outcome)
+        return receipts
 
     async def turn(self) -> None:
         """Wait until the account's rate lets one more request through, where its transport keeps one."""
@@ -207,24 +231,48 @@ class Account(Provider):
         close = getattr(self.transport, "aclose", None)
         if close is not None:
             await self._contained(close, READING)
+        self.leave()
+
+    def leave(self) -> None:
+        """Nobody asks it any more."""
         if self.room is not None:
             self.room.close()
 
     # --- how it is asked ---------------------------------------------------------------------------------------------
 
-    async def _ask(self, what: str, call: Callable[[], Awaitable[object]], *, seconds: float | None = None) -> object:
-        """What came back, still unchecked. Raises a ProviderError, AdapterBroke where it is none of its own."""
-        token = last_moment.set(_out_of_turn)
+    async def _ask(self, what: str, call: Call, read: Read[T], *, seconds: float | None = None) -> T:
+        """What came back, read. Raises a ProviderError, AdapterBroke where it is none of its own."""
+        answer = await self._ask_for(what, call, read, seconds=seconds)
+        if answer is None:
+            raise self._unread(what)
+        return answer
+
+    async def _ask_for(self, what: str, call: Call, read: Read[T], *, seconds: float | None = None) -> T | None:
+        """The same, where None is an answer."""
+        token = last_moment.set(out_of_turn)
         try:
-            outcome = await self._contained(call, seconds or self._patience)
+            came = await self._contained(lambda: self._came(what, call, read), seconds or self._patience)
         finally:
             last_moment.reset(token)
-        if isinstance(outcome, ProviderError):
-            error = error_of(outcome)
-            raise error.harmless() if isinstance(error, Uncertain) else error
-        if isinstance(outcome, Exception):
-            raise self._broke(what, outcome)
-        return outcome
+        if isinstance(came, ProviderError):
+            raise came
+        if isinstance(came, Exception):
+            raise self._broke(what, came)
+        return cast("T | None", came)
+
+    async def _came(self, what: str, call: Call, read: Read[T]) -> T | ProviderError | None:
+        """What it came to, in plain values, read where the adapter lives: to read may run its code as well."""
+        outcome = await _caught(call)
+        try:
+            if isinstance(outcome, ProviderError):
+                error = error_of(outcome)
+                return error.harmless() if isinstance(error, Uncertain) else error
+            if isinstance(outcome, Exception):
+                return self._broke(what, outcome)
+            answer = None if outcome is None else read(outcome)
+            return self._unread(what) if answer is None and outcome is not None else answer
+        except BaseException as error:
+            return self._broke(what, error)
 
     async def _contained(self, call: Callable[[], Awaitable[object]], seconds: float | None) -> object:
         """What it came to: a value or an exception, within these seconds. Only a cancellation of ours is raised.
@@ -254,34 +302,37 @@ class Account(Provider):
             package=self.package,
         )
 
-    def _read(self, what: str, value: T | None) -> T:
-        if value is None:
-            self._complain(f"what {what} returned is nothing that the contract knows")
-            raise AdapterBroke(
-                "The adapter of {account} ({package}) gave an answer that nobody can read.",
-                account=self.account,
-                package=self.package,
-            )
-        return value
+    def _unread(self, what: str) -> AdapterBroke:
+        self._complain(f"what {what} returned is nothing that the contract knows")
+        return AdapterBroke(
+            "The adapter of {account} ({package}) gave an answer that nobody can read.",
+            account=self.account,
+            package=self.package,
+        )
 
-    def _receipts(self, what: str, answer: object) -> list[Receipt]:
-        return self._entries(what, answer, receipt_of)
+    def _entries(self, what: str, read: Read[T]) -> Read[list[T]]:
+        """Reads a list. Those that can be read; one that cannot takes none of the others along."""
 
-    def _entries(self, what: str, answer: object, read: Callable[[object], T | None]) -> list[T]:
-        """Those that can be read; one that cannot takes none of the others along."""
-        if not isinstance(answer, list | tuple):
-            return self._read(what, None)
-        entries = [entry for entry in map(read, answer[:MOST_FOUND]) if entry is not None]
-        if len(entries) < len(answer):
-            self._complain(f"some of what {what} returned cannot be read", number=len(answer) - len(entries))
+        def entries(answer: object) -> list[T] | None:
+            given = _listed(answer)
+            if given is None:
+                return None
+            read_ones = [entry for entry in map(partial(_one_of, read), given[:MOST_FOUND]) if entry is not None]
+            if len(read_ones) < len(given):
+                self._complain(f"some of what {what} returned cannot be read", number=len(given) - len(read_ones))
+            return read_ones
+
         return entries
 
     def _complain(self, about: str, **more: object) -> None:
         log.error("an adapter breaks the contract", account=self.account, package=self.package, about=about, **more)
 
 
-def _out_of_turn() -> None:
-    raise Refused("The adapter wanted to send outside of a release, so it was stopped.")
+def _one_of(read: Read[T], entry: object) -> T | None:
+    try:
+        return read(entry)
+    except BaseException:  # whatever it does when it is looked at
+        return None
 
 
 async def _caught(call: Callable[[], Awaitable[object]]) -> object:
@@ -303,15 +354,24 @@ def _as_exception(error: BaseException) -> Exception:
 
 def _mention(adapter: Provider) -> str | None:
     mention = adapter.mention
-    if mention is not None and not (isinstance(mention, str) and mention.strip()):
+    if mention is not None and not (isinstance(mention, str) and _text(mention).strip()):
         raise ValueError("its opt-out mention is no text")
-    return mention
+    return None if mention is None else _text(mention)
+
+
+def _settings(adapter: Provider) -> AccountSettings:
+    """What every account has, without what else its own model does."""
+    return AccountSettings(**{name: getattr(adapter.settings, name) for name in AccountSettings.model_fields})
+
+
+def _capabilities(adapter: Provider) -> Capabilities:
+    able = adapter.capabilities
+    if type(able) is not Capabilities:
+        raise ValueError("its capabilities are no Capabilities")
+    return able
 
 
 # --- a room of one's own ---------------------------------------------------------------------------------------------
-
-#: The loop that asks, for what an adapter in a room hands back to the bot.
-_home: ContextVar[asyncio.AbstractEventLoop | None] = ContextVar("home", default=None)
 
 
 class Room:
@@ -320,20 +380,37 @@ class Room:
     def __init__(self, name: str) -> None:
         self._name, self._closing = name, False
         self._loop = asyncio.new_event_loop()
+        self.home: asyncio.AbstractEventLoop | None = None  # the loop that asks, where the database lives
         threading.Thread(target=self._live, name=f"adapter {name}", daemon=True).start()
 
     async def run(self, call: Callable[[], Awaitable[T]]) -> T:
         """Run it there, in the context of here. Cancelled here, it is told to end there."""
+        self.home = asyncio.get_running_loop()
+        return await asyncio.wrap_future(self._begin(call))
 
+    def do(self, work: Callable[[], T], seconds: float) -> T:
+        """Run it there and stand still for it, at most so long. Raises TimeoutError, and what it raises; what is meant
+        to end the process is a RuntimeError."""
+
+        async def there() -> object:
+            return work()
+
+        with suppress(RuntimeError):  # made before there is a loop
+            self.home = asyncio.get_running_loop()
+        token = last_moment.set(out_of_turn)
+        try:
+            came = self._begin(lambda: _caught(there)).result(seconds)
+        finally:
+            last_moment.reset(token)
+        if isinstance(came, Exception):
+            raise came
+        return cast("T", came)
+
+    def _begin(self, call: Callable[[], Awaitable[T]]) -> Future[T]:
         async def there() -> T:
             return await call()
 
-        token = _home.set(asyncio.get_running_loop())
-        try:
-            future: Future[T] = asyncio.run_coroutine_threadsafe(there(), self._loop)
-        finally:
-            _home.reset(token)
-        return await asyncio.wrap_future(future)
+        return asyncio.run_coroutine_threadsafe(there(), self._loop)
 
     def close(self) -> None:
         self._closing = True
@@ -356,22 +433,23 @@ async def _awaited(told: Callable[[Staged], Awaitable[None]], staged: Staged) ->
     await told(staged)
 
 
-async def _at_home(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run it in the loop that asked, where the database lives."""
-    home = _home.get()
-    if home is None or home is asyncio.get_running_loop():
+async def _at_home(room: Room | None, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run it in the loop that asks, where the database lives: an adapter in a room may ask from threads of its own."""
+    if room is None:
         return await call()
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(), home))
+    if room.home is None:
+        raise Unavailable("The bot could not read what it keeps for this account.")
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(), room.home))
 
 
 class AccountVault:
     """What an account keeps, read and written for its adapter wherever that runs.
 
-    Raises Unavailable when the database does not take part: nothing has been sent for that.
+    Raises Unavailable when the database does not take part.
     """
 
-    def __init__(self, vault: Vault) -> None:
-        self._vault = vault
+    def __init__(self, vault: Vault, room: Room | None = None) -> None:
+        self._vault, self._room = vault, room
 
     async def load(self, key: str) -> str | None:
         return await self._kept(lambda: self._vault.load(key))
@@ -380,11 +458,8 @@ class AccountVault:
         await self._kept(lambda: self._vault.save(key, value))
 
     async def _kept(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        guard = last_moment.get()
-        if isinstance(guard, ReleaseGuard):
-            guard.opens()
         try:
-            return await _at_home(work)
+            return await _at_home(self._room, work)
         except (Busy, Unsure):
             raise Unavailable("The bot could not read what it keeps for this account.") from None
 
@@ -394,39 +469,53 @@ class AccountVault:
 
 def accepted_of(value: object) -> Accepted | None:
     """With ids that can be followed: non-empty, printable, short enough for the store; and a time that is one."""
-    if not isinstance(value, Accepted) or not isinstance(value.ids, list | tuple) or not value.ids:
+    given = _listed(value.ids) if isinstance(value, Accepted) else None
+    if not isinstance(value, Accepted) or not given or not _is_time(at := value.sending_at):
         return None
-    if not all(map(_is_id, value.ids)) or not _is_time(value.sending_at):
+    ids = [_id(id) for id in given]
+    if None in ids:
         return None
-    return replace(value, ids=tuple(dict.fromkeys(value.ids)))
+    return Accepted(tuple(dict.fromkeys(id for id in ids if id)), None if at is None else _text(at))
 
 
-def _is_id(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and value.isprintable() and len(value) <= LONGEST_ID
+def _id(value: object) -> str | None:
+    """As receipts will name it, without the spaces around it; None for what is no id."""
+    text = _text(value).strip() if isinstance(value, str) else ""
+    return text if text and text.isprintable() and len(text) <= LONGEST_ID else None
+
+
+def _text(value: str) -> str:
+    """Its characters alone, whatever else it can do."""
+    return str.__str__(value)
+
+
+def _listed(value: object) -> list[Any] | None:
+    """What it really holds, whatever it says when somebody goes through it; None for what is no list."""
+    if isinstance(value, tuple):
+        return list(tuple.__iter__(value))
+    return list(list.__iter__(value)) if isinstance(value, list) else None
 
 
 def _is_time(value: object) -> bool:
     if value is None:
         return True
     try:
-        return isinstance(value, str) and datetime.fromisoformat(value) is not None
+        return isinstance(value, str) and datetime.fromisoformat(_text(value)) is not None
     except ValueError:
         return False
 
 
 def staged_of(value: object) -> Staged | None:
     """A size that cannot be read is larger than any bound: then people are asked."""
-    if not isinstance(value, Staged) or not _is_id(value.id):
+    if not isinstance(value, Staged) or (id := _id(value.id)) is None:
         return None
-    contacts = None if value.contacts is None else count_of(value.contacts)
-    return Staged(value.id, value.ready is True, contacts, _cost(value.cost), _short(value.currency))
+    return Staged(id, value.ready is True, _count(value.contacts), _cost(value.cost), _short(value.currency))
 
 
 def quote_of(value: object) -> Quote | None:
     if not isinstance(value, Quote):
         return None
-    contacts = None if value.contacts is None else count_of(value.contacts)
-    return Quote(contacts, _cost(value.cost), _short(value.currency))
+    return Quote(_count(value.contacts), _cost(value.cost), _short(value.currency))
 
 
 def check_of(value: object) -> Check | None:
@@ -434,42 +523,47 @@ def check_of(value: object) -> Check | None:
 
 
 def found_of(value: object) -> AudienceFound | None:
-    if not isinstance(value, AudienceFound) or value.kind not in tuple(AudienceKind) or not _is_id(value.id):
+    if not isinstance(value, AudienceFound) or value.kind not in tuple(AudienceKind) or (id := _id(value.id)) is None:
         return None
-    size = None if value.size is None else count_of(value.size)
-    unnamed = value.unnamed if isinstance(value.unnamed, int) and value.unnamed >= 0 else None
-    return AudienceFound(AudienceKind(value.kind), value.id, _line(value.name, LONGEST_VALUE), size, unnamed)
+    unnamed = value.unnamed if type(value.unnamed) is int and value.unnamed >= 0 else None
+    return AudienceFound(AudienceKind(value.kind), id, _line(value.name, LONGEST_VALUE), _count(value.size), unnamed)
 
 
 def evidence_of(value: object) -> Evidence | None:
     """Only `sent` True is proof."""
-    if not isinstance(value, Evidence) or not isinstance(value.ids, list | tuple):
+    given = _listed(value.ids) if isinstance(value, Evidence) else None
+    if not isinstance(value, Evidence) or given is None:
         return None
     template, values = sentence_of(value.sentence, value.values)
-    return Evidence(value.sent is True, template, tuple(filter(_is_id, value.ids)), values)
+    return Evidence(value.sent is True, template, tuple(id for id in map(_id, given) if id), values)
 
 
 def receipt_of(value: object) -> Receipt | None:
     """A person who answers or opts out may do so where no vendor finds which message it was."""
     if not isinstance(value, Receipt) or value.status not in tuple(DeliveryStatus):
         return None
-    if not _is_id(value.id) and (value.id != "" or value.kind == ReceiptKind.DELIVERY):
+    id = _id(value.id)
+    if id is None and (value.id != "" or value.kind == ReceiptKind.DELIVERY):
         return None
     if value.kind not in tuple(ReceiptKind) or not isinstance(value.recipient, str):
         return None
-    return replace(
-        value,
-        id=value.id.strip(),
-        status=DeliveryStatus(value.status),
-        kind=ReceiptKind(value.kind),
-        word=_line(value.word, LONGEST_VALUE) or "?",
-        final=value.final is True,
-        text=value.text if isinstance(value.text, str) else None,
+    return Receipt(
+        id or "",
+        DeliveryStatus(value.status),
+        _line(value.word, LONGEST_VALUE) or "?",
+        _text(value.recipient),
+        value.final is True,
+        ReceiptKind(value.kind),
+        _text(value.text) if isinstance(value.text, str) else None,
     )
 
 
+def _count(value: object) -> int | None:
+    return None if value is None else count_of(value)
+
+
 def _cost(value: object) -> Decimal | None:
-    return value if isinstance(value, Decimal) and value.is_finite() else None
+    return Decimal(value) if isinstance(value, Decimal) and value.is_finite() else None
 
 
 def _short(value: object) -> str | None:
@@ -492,8 +586,6 @@ def error_of(error: ProviderError) -> ProviderError:
 
     What is none of these kinds may have been sent.
     """
-    if type(error).__module__.startswith("bot."):  # raised on our own side of the border
-        return error
     kind = next((kind for kind in KINDS if isinstance(error, kind)), Uncertain)
     template, values = sentence_of(getattr(error, "template", ""), getattr(error, "values", {}))
     told = Throttled(wait_of(getattr(error, "wait", None))) if kind is Throttled else kind(template)
@@ -516,7 +608,8 @@ def sentence_of(template: object, values: object) -> tuple[str, dict[str, str | 
     that nothing in it is ever read as a place to fill, as a mention or as a link."""
     given = values if isinstance(values, Mapping) else {}
     kept: dict[str, str | int] = {
-        str(name): value if isinstance(value, int) else _line(value, LONGEST_VALUE) for name, value in given.items()
+        _line(name, LONGEST_VALUE): value if type(value) is int else _line(value, LONGEST_VALUE)
+        for name, value in islice(given.items(), MOST_VALUES)
     }
     text = _line(template, LONGEST_SENTENCE) or "?"
     if _fits(text, kept):
@@ -542,6 +635,8 @@ def _fits(template: str, values: Mapping[str, str | int]) -> bool:
 
 def _filled(template: str, values: Mapping[str, str | int]) -> str:
     try:
+        if any(spec for _, _, spec, _ in Formatter().parse(template)):  # one may ask for a billion spaces
+            return template
         return template.format_map(values)[:LONGEST_SENTENCE]
     except (LookupError, ValueError, AttributeError, TypeError):
         return template

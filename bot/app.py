@@ -55,7 +55,7 @@ from bot.voices import Voices
 from bot.web import CallbackDoor, Health, Meters, SlackDoor, metrics_site, public_site
 from bot.words import words_for
 from bot.workflow import Desk, Workflow
-from providers.base import Provider
+from providers.base import AccountSettings, Provider
 from providers.http import Http
 from providers.registry import broken, packages
 from providers.registry import providers as known_providers
@@ -67,6 +67,7 @@ POSTING_TIMEOUT = 15
 TELL_PAUSE = 0.05  # seconds in which what changes is one hint to the other processes
 OLD_OUTBOX = 60  # seconds that something may wait to be shown in Slack before somebody should look
 DAY = 24 * 3600 * SECOND
+MAKING = 10.0  # seconds that other people's adapter may take to be made
 SHUTDOWN = 3.0  # seconds for posts under way and for open connections; sends have their own deadline
 
 
@@ -89,7 +90,7 @@ class KeptSecrets:
 
 def open_accounts(settings: Settings, database: Database, clock: Clock) -> dict[str, Account]:
     """An adapter for each `[accounts.NAME]`. Raises SettingsError naming every setting that is wrong."""
-    known, accounts, wrong = known_providers(), {}, []
+    known, accounts, wrong = known_providers(), dict[str, Account](), list[str]()
     for name, raw in settings.accounts.items():
         wanted = str(raw.get("provider"))
         vendor = known.get(wanted)
@@ -97,21 +98,16 @@ def open_accounts(settings: Settings, database: Database, clock: Clock) -> dict[
             hint = f"it cannot be used ({broken[wanted]})" if wanted in broken else "there is none of this name"
             wrong.append(f"accounts.{name}.provider: {hint}; choose one of {', '.join(sorted(known))}.")
             continue
-        try:
-            accounts[name] = open_account(name, vendor, raw, settings, KeptSecrets(database, name, clock))
-        except ValidationError as error:
-            wrong += [_complaint(name, detail) for detail in error.errors(include_input=False, include_url=False)]
-        except WrongAddress as error:
-            wrong.append(f"accounts.{name}.base_url: {error}")
-        except Exception as error:
-            wrong.append(f"accounts.{name}: the adapter of {wanted} cannot be made ({type(error).__name__}: {error}).")
+        opened = open_account(name, vendor, raw, settings, KeptSecrets(database, name, clock))
+        if isinstance(opened, Account):
+            accounts[name] = opened
+        else:
+            wrong += opened
     if wrong:
+        for account in accounts.values():
+            account.leave()
         raise SettingsError(wrong)
     return accounts
-
-
-class WrongAddress(ValueError):
-    """The account's address must not be talked to."""
 
 
 def all_placeholders() -> frozenset[str]:
@@ -122,23 +118,64 @@ def all_placeholders() -> frozenset[str]:
 
 def open_account(
     name: str, vendor: type[Provider], raw: Mapping[str, Any], settings: Settings, vault: KeptSecrets
-) -> Account:
-    """The adapter behind its border; other people's in a room of its own, where nothing of it can hold others up."""
-    account = vendor.Settings.model_validate(raw)
+) -> Account | list[str]:
+    """The adapter behind its border, or what is wrong with it; other people's in a room of its own, where nothing of
+    it can hold others up, not even while it is made."""
+    package = packages.get(str(raw["provider"]))
+    if package is None:
+        return _opened(name, vendor, raw, settings, AccountVault(vault))
+    room = Room(name)
+    kept = AccountVault(vault, room)
     try:
-        transport = Http(
+        opened = room.do(lambda: _opened(name, vendor, raw, settings, kept, package, room), MAKING)
+    except Exception as error:
+        why = f"it took longer than {MAKING:.0f} seconds" if isinstance(error, TimeoutError) else type(error).__name__
+        opened = [_cannot_be_made(name, raw, why)]
+    if not isinstance(opened, Account):
+        room.close()
+    return opened
+
+
+def _opened(
+    name: str,
+    vendor: type[Provider],
+    raw: Mapping[str, Any],
+    settings: Settings,
+    vault: AccountVault,
+    package: str = "bellcrier",
+    room: Room | None = None,
+) -> Account | list[str]:
+    try:
+        account = vendor.Settings.model_validate(raw)
+        transport = _road(account, settings, vendor.capabilities.not_processed)
+        if isinstance(transport, str):
+            return [f"accounts.{name}.base_url: {transport}"]
+        return Account(vendor(name, account, transport, vault), package, room)
+    except ValidationError as error:
+        return [_complaint(name, detail) for detail in error.errors(include_input=False, include_url=False)]
+    except BaseException as error:
+        if room is None and not isinstance(error, Exception):
+            raise
+        return [_cannot_be_made(name, raw, f"{type(error).__name__}: {error}")]
+
+
+def _road(account: AccountSettings, settings: Settings, not_processed: frozenset[int]) -> Http | str:
+    """The account's transport, or why its address must not be talked to."""
+    try:
+        return Http(
             account.base_url,
             account.timeout,
             account.requests_per_second,
             allow_private_hosts=settings.allow_private_hosts,
             allowed_hosts=frozenset({"127.0.0.1", "localhost", "::1"}) if settings.mode == "training" else None,
-            not_processed=vendor.capabilities.not_processed,
+            not_processed=not_processed,
         )
     except ValueError as error:
-        raise WrongAddress(str(error)) from None
-    adapter = vendor(name, account, transport, AccountVault(vault))
-    package = packages.get(str(raw["provider"]))
-    return Account(adapter, package or "bellcrier", Room(name) if package else None)
+        return str(error)
+
+
+def _cannot_be_made(name: str, raw: Mapping[str, Any], why: str) -> str:
+    return f"accounts.{name}: the adapter of {raw['provider']} cannot be made ({why})."
 
 
 def _complaint(name: str, detail: Mapping[str, Any]) -> str:

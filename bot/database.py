@@ -82,6 +82,16 @@ class Database(ABC):
     nothing else. `patience`: seconds in which whoever asks for one is answered."""
 
     patience = PATIENCE
+    _home: asyncio.AbstractEventLoop | None = None
+
+    def _stay_home(self) -> None:
+        """What waits here and what is connected belongs to the loop that asked first. Raises RuntimeError in another
+        one: there it would end with that loop, under the hands of whoever waits for it here."""
+        here = asyncio.get_running_loop()
+        if self._home is None or self._home.is_closed():
+            self._home = here
+        if self._home is not here:
+            raise RuntimeError("the database was asked from another event loop than its own")
 
     @property
     def busy(self) -> float:
@@ -234,6 +244,7 @@ class SQLite(Database):
     # --- transactions ------------------------------------------------------------------------------------------------
 
     async def write(self, work: Work[T], *, patience: float | None = OWN) -> T:
+        self._stay_home()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._queue.append(_Waiting(work, future, steady() + self.busy))
         if self._drain is None or self._drain.done():
@@ -241,6 +252,8 @@ class SQLite(Database):
         return await future
 
     async def read(self, work: Work[T], *, patience: float | None = OWN) -> T:
+        self._stay_home()
+
         def run() -> T:
             try:
                 with self._reader.begin() as connection:
@@ -522,6 +535,7 @@ class Postgres(Database):
 
     async def _patiently(self, work: Work[T], commit: bool, patience: float | None) -> T:
         """Nobody waits longer than this, not even for a connection that died silently to be cleared away."""
+        self._stay_home()
         stage = _Stage()
         task = asyncio.create_task(self._retried(work, commit, stage))
         self._under_way.add(task)

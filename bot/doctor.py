@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict, dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import structlog
 from aiohttp import ClientError
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
@@ -19,6 +20,8 @@ from bot.database import Unusable
 from bot.hours import Policy
 from bot.settings import Settings, SettingsError, require_slack
 from providers.base import ProviderError, Receipts
+
+log = structlog.get_logger(__name__)
 
 SCOPES = (
     "commands",
@@ -66,10 +69,35 @@ async def examine(settings: Settings) -> list[Finding]:
             _policies,
         )
         for check in checks:
-            findings += [finding async for finding in check(bot)]
+            findings += await _all_of(check, bot)
         return findings
     finally:
         await bot.close()
+
+
+async def _all_of(check: Callable[[Bot], AsyncIterator[Finding]], bot: Bot) -> list[Finding]:
+    """What it finds, and where it broke: the checks behind it are made all the same."""
+    found = []
+    try:
+        async for finding in check(bot):
+            found.append(finding)
+    except Exception as error:
+        found.append(_broken(check.__name__.strip("_"), error))
+    return found
+
+
+async def _one(id: str, check: Awaitable[Finding]) -> Finding:
+    try:
+        return await check
+    except Exception as error:
+        return _broken(id, error)
+
+
+def _broken(id: str, error: Exception) -> Finding:
+    log.error("a check broke", check=id, exc_info=error)
+    return Finding(
+        id, "error", f"This could not be checked ({type(error).__name__}).", "Run doctor again; see the log."
+    )
 
 
 async def _database(bot: Bot) -> AsyncIterator[Finding]:
@@ -102,9 +130,9 @@ async def _slack(bot: Bot) -> AsyncIterator[Finding]:
     yield _scopes(answer.headers)
     yield _clock(answer.headers)
     for group in bot.settings.approval.approvers:
-        yield await _approvers(bot.posting, group)
+        yield await _one(f"approvers.{group}", _approvers(bot.posting, group))
     if bot.settings.approval.channel is not None:
-        yield await _channel(bot, bot.settings.approval.channel)
+        yield await _one("approval.channel", _channel(bot, bot.settings.approval.channel))
 
 
 def _scopes(headers: Any) -> Finding:
@@ -122,10 +150,11 @@ def _header(headers: Any, name: str) -> str:
 
 
 def _clock(headers: Any) -> Finding:
-    date = _header(headers, "date")
-    if not date:
+    try:
+        told = parsedate_to_datetime(_header(headers, "date")).timestamp()
+    except (ValueError, TypeError, OverflowError):
         return Finding("clock", "warning", "Slack did not tell its time.", "Check that this machine keeps time by NTP.")
-    off = abs(parsedate_to_datetime(date).timestamp() - time.time())
+    off = abs(told - time.time())
     if off > CLOCK_OFF:
         return Finding("clock", "error", f"This clock is {off:.0f} s away from Slack's.", "Let NTP set it.")
     return Finding("clock", "ok", "The clock agrees with Slack's.")
@@ -158,7 +187,7 @@ async def _channel(bot: Bot, channel: str) -> Finding:
 
 async def _accounts(bot: Bot) -> AsyncIterator[Finding]:
     for name, provider in bot.providers.items():
-        yield await _account(name, provider)
+        yield await _one(f"accounts.{name}", _account(name, provider))
         if package := await _unasked(bot, name):
             cause = f"{package} sends without asking first whether it still may, so a pause cannot stop it in time."
             fix = "Let its author read the rules of docs/adding-a-provider.md."

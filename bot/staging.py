@@ -54,11 +54,14 @@ class Stager:
         what they saw. `until`, of `monotonic`: when to give up. Raises a ProviderError, Overtaken, Busy or Unsure."""
         until = self.monotonic() + STAGING_DEADLINE if until is None else until
         provider = self.providers[row.account]
-        if provider.capabilities.sizes:
+        able = provider.capabilities
+        if able.sizes:
             found = await provider.size(row.vendor_audience)
             if await self._went_back(row, found.size if found is not None else None, until):
                 return None
-        return await self._stage(row, provider, until) if provider.capabilities.two_step else row
+        if able.two_step:
+            return await self._stage(row, provider, until)
+        return None if able.quotes and await self._outgrew_its_quote(row, provider, until) else row
 
     async def _stage(self, row: Broadcast, provider: Account, until: float) -> Broadcast | None:
         for pause in (*STAGING_PAUSES, *[STAGING_PAUSES[-1]] * 1000):
@@ -68,7 +71,9 @@ class Stager:
                 told = staged.contacts
                 if (staged.ready or told is not None) and await self._went_back(row, told, until):
                     return None
-            if staged is None or staged.ready:
+            if staged is None:
+                return None if await self._outgrew_its_quote(row, provider, until) else row
+            if staged.ready:
                 return row
             if self.monotonic() + pause > until:
                 raise Refused(  # one that a person sent by hand at the vendor may never be called ready again
@@ -121,6 +126,13 @@ class Stager:
             )
             await self._ask_about_size(row, told, told, said, until)
         return True
+
+    async def _outgrew_its_quote(self, row: Broadcast, provider: Account, until: float) -> bool:
+        """The same where nothing that was prepared tells how many: by a quote of now, where the vendor gives one."""
+        if provider.capabilities.sizes:
+            return False  # by which it was judged already
+        quote = await self.quote(row, provider) if provider.capabilities.quotes else None
+        return await self._went_back(row, quote.contacts if quote is not None else None, until)
 
     def _max_size(self, row: Broadcast) -> int | None:
         audience = self.settings.audiences.get(row.audience)

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Protocol, runtime_checkable
+from threading import Lock
+from typing import Annotated, Any, ClassVar, NoReturn, Protocol, runtime_checkable
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SecretStr, field_validator
@@ -348,63 +349,90 @@ class Uncertain(ProviderError):
 last_moment: ContextVar[Callable[[], None] | None] = ContextVar("last_moment", default=None)
 
 
+def out_of_turn() -> NoReturn:
+    """The `last_moment` of whatever is no release."""
+    raise Refused("The adapter wanted to send outside of a release, so it was stopped.")
+
+
 class ReleaseGuard:
     """What the bot sets as `last_moment` while it is in `Provider.release`: one releasing call leaves, whatever the
     adapter does, and "nothing was sent" is believed only where the road itself saw that it may be true.
 
-    `check` raises when the release must not happen any more.
+    `check` raises when the release must not happen any more. Any thread may ask.
     """
 
     def __init__(self, check: Callable[[], None]) -> None:
         self._check = check
         self.asked = False  # was it asked at all before the end?
-        self.blocked = False  # a second releasing call was stopped
+        self.blocked = False  # a second releasing call was stopped, or was seen too late
+        self.held: ProviderError | None = None  # by what `check` stopped it
+        self._raised: list[ProviderError] = []  # by the road, or here
         self._left = False  # one is out, and nothing says that the vendor did not process it
         self._status: int | None = None  # of its answer, once that is here as a whole
-        self._seen = False  # the road tells us what it does
-        self._wrote = False  # something that is no release and no read may have had an effect
+        self._no = False  # the last answer, whatever was asked, said that nothing was done
+        self._effects = 0  # calls that left without being declared a release or harmless, and that nobody refused
         self._closed = False
+        self._turn = Lock()
 
     def __call__(self) -> None:
-        self.asked = True
-        if self._left or self._closed:
-            self.blocked = True
-            raise Uncertain("The adapter wanted to send a second time, which it must not. The first may have gone out.")
-        try:
-            self._check()
-        except ProviderError:
-            self._seen = True
-            raise
-        self._left, self._status = True, None
+        with self._turn:
+            self.asked = True
+            if self._left or self._closed:
+                self.blocked = True
+                raise Uncertain(
+                    "The adapter wanted to send a second time, which it must not. The first may have gone out."
+                )
+            try:
+                self._check()
+            except ProviderError as error:
+                self.held = self.raising(error)
+                raise
+            self._left, self._status, self._no = True, None, False
 
-    def opens(self) -> None:
-        """A road that tells what it does is being used."""
-        self._seen = True
+    def raising(self, error: ProviderError) -> ProviderError:
+        """The road raises this: it knows what has left, whatever the adapter knows."""
+        self._raised.append(error)
+        return error
+
+    def raised(self, error: ProviderError) -> bool:
+        """Did the road raise this itself, or what the adapter raised it from?"""
+        return any(one is error or one is error.__cause__ for one in self._raised)
 
     def answered(self, status: int, *, not_processed: bool = False) -> None:
         """The releasing call has its whole answer. `not_processed`: the vendor documents that nothing was done then,
         so it may be asked once more."""
-        self._status = status
-        if not_processed:
-            self._left = False
+        if self._status is not None:  # asked once, and sent twice
+            self.blocked = True
+        self._status, self._left = status, not not_processed
+        self._no = not_processed or 400 <= status < 500
 
-    def writes(self, *, effect: bool) -> None:
-        """A call that was not declared to be the release, nor to be harmless, and that may have had an effect."""
-        self._wrote = self._wrote or effect
+    def leaves(self, *, effect: bool) -> None:
+        """The first byte of a call that is no release leaves. `effect`: nobody declared that it is harmless."""
+        with self._turn:
+            if effect and self._closed:
+                out_of_turn()
+            self._no = False
+            self._effects += effect
+
+    def heard(self, status: int, *, effect: bool) -> None:
+        """Its whole answer is here; a 4xx has had no effect."""
+        self._no = 400 <= status < 500
+        self._effects -= effect and self._no
 
     def close(self) -> None:
-        """Whoever waited has given up: nothing more of it leaves."""
-        self._closed = True
+        """The release is over, or whoever waited has given up: nothing more of it leaves."""
+        with self._turn:
+            self._closed = True
 
-    def nothing_left(self, error: ProviderError) -> bool:
-        """May this error mean that nothing was sent?
+    def nothing_left(self, error: ProviderError, *, ours: bool = False) -> bool:
+        """May this error mean that nothing was sent? `ours`: it comes from an adapter that has no road but this one.
 
         Of a 3xx and a 5xx nobody knows what the vendor did. What makes us ask again needs a status that says no.
         """
-        if self.blocked or self._wrote:
+        if self.blocked or self._effects:
             return False
         if not self._left:
-            return self._seen
+            return ours or self._no or self.raised(error)
         if self._status is None or isinstance(error, Unavailable):
             return False
         if isinstance(error, Throttled | NotReady):
@@ -415,11 +443,17 @@ class ReleaseGuard:
 @contextmanager
 def releasing() -> Iterator[ReleaseGuard]:
     """For a road of one's own: the one releasing exchange. Call what it gives just before the first byte leaves, and
-    tell its `answered` the status once the whole answer is here. What is raised before that call has sent nothing."""
+    tell its `answered` the status once the whole answer is here. What is raised in here before that call has sent
+    nothing. Raises Refused where no release is under way, as in a thread that has not its context."""
     check = last_moment.get()
-    guard = check if isinstance(check, ReleaseGuard) else ReleaseGuard(check or (lambda: None))
-    guard.opens()
-    yield guard
+    if check is None:
+        out_of_turn()
+    guard = check if isinstance(check, ReleaseGuard) else ReleaseGuard(check)
+    try:
+        yield guard
+    except ProviderError as error:
+        guard.raising(error)
+        raise
 
 
 #: Told, where it is set, of a campaign that lies open at the vendor for a quote alone, as soon as it has an id. Whoever
@@ -446,7 +480,8 @@ class Transport(Protocol):
 
         `url` absolute or relative to the account's base URL. `release`: this is the one call that makes phones ring,
         so it takes a fresh connection and `last_moment` is asked first. `harmless`: it has no effect on anybody's
-        phone though it is no GET, as a login has none; say so where `Provider.release` makes such a call.
+        phone, as a login has none; say so where `Provider.release` makes such a call, be it a GET: many gateways send
+        by one.
         """
         ...
 

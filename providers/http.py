@@ -26,11 +26,11 @@ from providers.base import (
     Unavailable,
     Uncertain,
     last_moment,
+    out_of_turn,
 )
 
 BODY_CAP = 1024 * 1024  # bytes; no answer of these vendors comes near it
 LONGEST_WAIT = 300.0  # seconds that a vendor's Retry-After may make us wait
-READS = frozenset({"GET", "HEAD", "OPTIONS"})
 MOST_READS = 8  # at once; the client's pool slows down beyond about ten
 
 for _name in ("httpx", "httpcore"):  # they log whole URLs, and one vendor takes the text in its URL
@@ -94,19 +94,20 @@ class Http:
         harmless: bool = False,
     ) -> Answer:
         """See `providers.base.Transport`. Never retries, never follows, never names the URL in what it raises."""
-        flight = Flight(release, effect=not harmless and method.upper() not in READS)
-        target = self._target(url, query)
+        flight = Flight(release, harmless)
         try:
+            target = self._target(url, query)
             async with asyncio.timeout(self.timeout):
                 await self._wait(release)
                 await self._refuse_private(target)
                 answer = await self._exchange(flight, method, target, json, headers)
             flight.answered(answer.status, self.not_processed)
             return answer
-        except ProviderError:
+        except ProviderError as error:
+            flight.raising(error)
             raise
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, EOFError, TooBig) as error:
-            raise flight.told(error) from None
+            raise flight.raising(flight.told(error)) from None
 
     async def turn(self) -> None:
         """See `providers.base.Paced`."""
@@ -202,18 +203,21 @@ class TooBig(Exception):
 class Flight:
     """One request on its way: has its first byte left? Inside a release its guard is told what becomes of it."""
 
-    def __init__(self, release: bool, *, effect: bool = False) -> None:
-        self.release, self.effect, self.left = release, effect, False
-        self._check = last_moment.get()
+    def __init__(self, release: bool, harmless: bool) -> None:
+        self.release, self.effect, self.left = release, not release and not harmless, False
+        self._check = last_moment.get() or out_of_turn
         self._guard = self._check if isinstance(self._check, ReleaseGuard) else None
-        if self._guard is not None:
-            self._guard.opens()
 
     async def trace(self, name: str, _info: Mapping[str, Any]) -> None:
         if name == "http11.send_request_headers.started":
-            if self.release and self._check is not None:
-                self._check()  # raising here: the vendor sees nothing
+            self._leave()  # raising here: the vendor sees nothing
             self.left = True
+
+    def _leave(self) -> None:
+        if self.release:
+            self._check()
+        elif self._guard is not None:
+            self._guard.leaves(effect=self.effect)
 
     def answered(self, status: int, not_processed: frozenset[int]) -> None:
         if self._guard is None:
@@ -221,15 +225,16 @@ class Flight:
         if self.release:
             self._guard.answered(status, not_processed=status in not_processed)
         else:
-            self._guard.writes(effect=self.effect and not 400 <= status < 500)
+            self._guard.heard(status, effect=self.effect)
+
+    def raising(self, error: ProviderError) -> ProviderError:
+        return error if self._guard is None else self._guard.raising(error)
 
     def told(self, error: Exception) -> ProviderError:
         """This failure in our words: before the first byte it is safe to ask again, after it nobody knows."""
         detail = type(error).__name__
         if not self.left:
             return Unavailable("The vendor could not be reached.", detail=detail)
-        if self._guard is not None and not self.release:
-            self._guard.writes(effect=self.effect)
         if isinstance(error, TooBig):
             return Uncertain("The vendor answered with far more than an answer.", detail=detail)
         return Uncertain("The connection broke before the vendor's answer was complete.", detail=detail)

@@ -208,7 +208,8 @@ class Kaizala(Provider):
     async def _renew(self) -> Access:
         refresh = await self.vault.load("refresh_token") or self.settings.refresh_token.get_secret_value()
         try:
-            answer = await self.transport.call("GET", "accessToken", headers=self._credentials(refresh.strip()))
+            headers = self._credentials(refresh.strip())
+            answer = await self.transport.call("GET", "accessToken", headers=headers, harmless=True)
         except ProviderError as error:  # nothing has been sent: only a token was asked for
             if isinstance(error, Uncertain | Unavailable):
                 raise Unavailable(GONE, detail=error.detail) from None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import fields
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
+from typing import Any
 
 import structlog
 
-from providers.base import AccountSettings, Capabilities, Provider
+from providers.base import AccountSettings, AudienceKind, Capabilities, Provider, Receipts, TextLimits
 from providers.encom import Encom
 from providers.kaizala import Kaizala
 from providers.octopush import Octopush
@@ -33,10 +35,10 @@ def providers() -> dict[str, type[Provider]]:
     found = dict(BUILT_IN)
     packages.clear()
     broken.clear()
-    for entry in entry_points(group=GROUP):
+    for entry in _entries():
         loaded = "it may not replace a built-in one" if entry.name in BUILT_IN else _loaded(entry)
         if entry.name not in BUILT_IN:
-            packages[entry.name] = entry.dist.name if entry.dist is not None else entry.module
+            packages[entry.name] = (entry.dist.name if entry.dist is not None else "") or entry.value
         if isinstance(loaded, str):
             broken[entry.name] = f"{_package(entry)}: {loaded}"
             log.error("a provider cannot be used", provider=entry.name, package=_package(entry), reason=loaded)
@@ -45,28 +47,53 @@ def providers() -> dict[str, type[Provider]]:
     return found
 
 
+def _entries() -> list[EntryPoint]:
+    try:
+        return list(entry_points(group=GROUP))
+    except Exception:  # one package's list cannot be read, be it even none of ours
+        return [entry for package in distributions() for entry in _entries_of(package)]
+
+
+def _entries_of(package: Distribution) -> list[EntryPoint]:
+    try:
+        return list(package.entry_points.select(group=GROUP))
+    except Exception as error:
+        name = str(package.name)
+        broken[name] = f"its entry points cannot be read ({type(error).__name__})"
+        log.error("a package's entry points cannot be read", package=name, error=type(error).__name__)
+        return []
+
+
 def _package(entry: EntryPoint) -> str:
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else entry.value
 
 
 def _loaded(entry: EntryPoint) -> type[Provider] | str:
-    """The class, or why it cannot be used. What an import does is anybody's guess: it runs in a thread of its own."""
-    result: list[object] = []
-
-    def load() -> None:
-        try:
-            result.append(entry.load())
-        except BaseException as error:
-            result.append(f"{type(error).__name__}: {error}")
-
-    thread = threading.Thread(target=load, name=f"import {entry.name}", daemon=True)
+    """The class, or why it cannot be used. What it does when it is imported, and when it is looked at, is anybody's
+    guess: that happens in a thread of its own."""
+    result: list[type[Provider] | str] = []
+    thread = threading.Thread(target=lambda: result.append(_looked_at(entry)), name=f"import {entry.name}", daemon=True)
     thread.start()
     thread.join(IMPORTING)
     if not result:
         return f"its import did not end within {IMPORTING:.0f} seconds"
-    (vendor,) = result
-    wrong = vendor if isinstance(vendor, str) else "; ".join(_mistakes(vendor))
-    return " ".join(wrong.split())[:300] if wrong else vendor  # type: ignore[return-value]
+    return result[0]
+
+
+def _looked_at(entry: EntryPoint) -> type[Provider] | str:
+    try:
+        vendor = entry.load()
+        wrong = "; ".join(_mistakes(vendor))
+        return " ".join(wrong.split())[:300] if wrong else vendor
+    except BaseException as error:
+        return _why(error)
+
+
+def _why(error: BaseException) -> str:
+    try:
+        return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    except BaseException:  # it cannot even be said
+        return type(error).__name__
 
 
 def _mistakes(vendor: object) -> Iterator[str]:
@@ -81,7 +108,7 @@ def _mistakes(vendor: object) -> Iterator[str]:
     if not (isinstance(settings, type) and issubclass(settings, AccountSettings)):
         yield "`Settings` must be a class that extends AccountSettings"
     able = getattr(vendor, "capabilities", None)
-    if isinstance(able, Capabilities):
+    if type(able) is Capabilities:
         yield from _unusable(able)
     else:
         yield "`capabilities` must be a Capabilities"
@@ -89,12 +116,44 @@ def _mistakes(vendor: object) -> Iterator[str]:
         yield f"it does not write {', '.join(missing)}"
 
 
+#: What a Capabilities must hold, field by field.
+WANTED: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "audiences": ("a frozenset of AudienceKind", lambda told: _all(told, frozenset, AudienceKind)),
+    "receipts": ("a Receipts", lambda told: isinstance(told, Receipts)),
+    "text": ("a TextLimits of whole numbers", lambda told: type(told) is TextLimits and _countable(told)),
+    "placeholders": ("a tuple of texts", lambda told: _all(told, tuple, str)),
+    "replaces": ("a tuple of texts", lambda told: _all(told, tuple, str)),
+    "not_processed": ("a frozenset of statuses, none of them a success", lambda told: _refusals(told)),
+    "sender_pattern": ("a regular expression", lambda told: told is None or _is_pattern(told)),
+    "sender_rule": ("a text", lambda told: isinstance(told, str)),
+    "legacy": ("a text", lambda told: told is None or isinstance(told, str)),
+}
+
+
 def _unusable(able: Capabilities) -> Iterator[str]:
-    if not able.audiences:
+    if able.audiences == frozenset():
         yield "`capabilities.audiences` names no kind of audience"
-    if any(not isinstance(status, int) or 200 <= status < 300 for status in able.not_processed):
-        yield "`capabilities.not_processed` holds what is no status of a refusal"
+    for one in fields(able):
+        wanted, is_right = WANTED.get(one.name, ("True or False", lambda told: isinstance(told, bool)))
+        if not is_right(getattr(able, one.name)):
+            yield f"`capabilities.{one.name}` must be {wanted}"
+
+
+def _all(told: object, kind: type[frozenset[Any] | tuple[Any, ...]], each: type) -> bool:
+    return type(told) is kind and all(isinstance(one, each) for one in told)
+
+
+def _countable(limits: TextLimits) -> bool:
+    counts = (limits.max_gsm7, limits.max_ucs2, limits.max_parts)
+    return isinstance(limits.segments, bool) and all(type(count) is int and count >= 0 for count in counts)
+
+
+def _refusals(told: Any) -> bool:
+    return _all(told, frozenset, int) and not any(isinstance(one, bool) or 200 <= one < 300 for one in told)
+
+
+def _is_pattern(told: object) -> bool:
     try:
-        re.compile(able.sender_pattern or "")
-    except (re.error, TypeError):
-        yield "`capabilities.sender_pattern` is no regular expression"
+        return isinstance(told, str) and re.compile(told) is not None
+    except (re.error, OverflowError, RecursionError):
+        return False

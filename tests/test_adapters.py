@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,18 @@ from click.testing import CliRunner
 from sqlalchemy import select
 
 from bot import store, tables
-from bot.accounts import Account
-from bot.broadcast import SECOND, Broadcast, Sentence, State
+from bot.accounts import Account, evidence_of
+from bot.app import all_placeholders
+from bot.broadcast import SECOND, Action, Broadcast, Sentence, State
 from bot.cli import main
 from bot.dispatch import Dispatcher
+from bot.settings import SettingsError
 from providers import registry
-from providers.base import Callback
+from providers.base import Callback, Evidence
 from sandbox.server import Sandbox
-from tests.core import TEAM, Core, MakeCore
+from tests.core import TEAM, Core, MakeCore, approver
 from tests.ground import StartBot, free_port
+from tests.patience import until, within
 from tests.test_story import HERE, card, thread_text
 from tests.test_trouble import ask
 
@@ -43,16 +47,30 @@ class Office:
     async def send(self, request: web.Request) -> web.Response:
         body = await request.json()
         self.asked.append(body["to"])
+        if body["to"] == "slow":
+            await asyncio.sleep(1)  # for longer than it is waited for
         status = self.statuses.get(body["to"], 201)
         if status == 201:
             self.taken.append((body["reference"].split("-")[0], body["to"]))
         return web.json_response({}, status=status)
+
+    async def send_by_get(self, request: web.Request) -> web.Response:
+        to = request.match_info["to"]
+        status = self.statuses.get(to, 201)
+        if status == 201:
+            self.taken.append((request.query["reference"].split("-")[0], to))
+        return web.json_response({}, status=status)
+
+    async def token(self, request: web.Request) -> web.Response:
+        return web.json_response({})
 
 
 @pytest.fixture
 async def office() -> AsyncIterator[Office]:
     made, site = Office(), web.Application()
     site.router.add_post("/{tail:.*}send", made.send)
+    site.router.add_get("/send/{to}", made.send_by_get)
+    site.router.add_get("/token", made.token)
     runner = web.AppRunner(site, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", made.port).start()
@@ -172,7 +190,40 @@ MISCHIEF: dict[str, tuple[str, dict[str, int], State, str]] = {
     "returns bells": ("returns_bells", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not give"),
     "returns a text for ids": ("returns_a_text_for_ids", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not"),
     "returns another time": ("returns_another_time", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not"),
+    "by GET, into a 429": ("loops_by_get", THIRD_IS_TOO_FAST, State.UNKNOWN, "may have gone out"),
+    "by GET, into a 400": ("loops_by_get", FOURTH_IS_REFUSED, State.UNKNOWN, "may have gone out"),
+    "vault, own road, into a 429": (
+        "reads_its_vault_and_loops_on_a_road_of_its_own",
+        THIRD_IS_TOO_FAST,
+        State.UNKNOWN,
+        "may have gone out",
+    ),
+    "login, own road, into a 503": (
+        "logs_in_and_loops_on_a_road_of_its_own",
+        THIRD_IS_AWAY,
+        State.UNKNOWN,
+        "may have gone out",
+    ),
+    "own road, answered for": (
+        "asks_and_answers_for_a_road_of_its_own",
+        THIRD_IS_TOO_FAST,
+        State.UNKNOWN,
+        "wanted to send it twice",
+    ),
+    "undeclared, given up": ("gives_up_undeclared", THIRD_IS_TOO_FAST, State.UNKNOWN, "may have gone out"),
+    "threads at once": ("loops_in_threads_at_once", {}, State.UNKNOWN, "wanted to send it twice"),
+    "ids that raise": ("returns_ids_that_raise", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not"),
+    "ids that exit": ("returns_ids_that_exit", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not"),
+    "ids that block": ("returns_ids_that_block", {}, State.UNKNOWN, "may have gone out"),
+    "ids without end": ("returns_endless_ids", {}, State.SENT, "accepted it. Ids: C1"),
+    "raises what cannot be read": (
+        "raises_what_cannot_be_read",
+        {},
+        State.UNKNOWN,
+        "mischief (bellcrier-mischief) did not",
+    ),
 }
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 ROWS = [(name, ("sqlite", "postgresql")[place % 2]) for place, name in enumerate(MISCHIEF)]
 
 
@@ -185,7 +236,7 @@ async def test_an_adapter_sends_nobody_anything_twice_and_others_go_on(
     theirs, other = await lived(core, dispatcher_of(core))
     assert (theirs.state, other.state) == (state, State.SENT)
     assert max(Counter(office.taken).values(), default=0) <= 1  # nobody's phone rang twice
-    if "own_road" not in behaviour and "road_of_its_own" not in behaviour and "undeclared" not in behaviour:
+    if not any(way in behaviour for way in ("road_of_its_own", "undeclared", "by_get")):
         assert len(office.taken) <= 1
     assert told in await said_of(core, theirs)
     asked = len(office.asked)
@@ -203,6 +254,86 @@ async def test_one_that_never_asks_is_named_and_one_that_does_is_not(
     kept = await core.database.read(lambda c: store.load_kept(c, "unasked:mischief"))
     assert kept == "bellcrier-mischief"
     assert await core.database.read(lambda c: store.load_kept(c, "unasked:encom")) is None
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("behaviour", ["sends_alone_and_says_no", "reads_its_vault_and_loops_on_a_road_of_its_own"])
+async def test_one_that_never_asks_is_named_whatever_it_says(
+    mischievous: MakeMischief, office: Office, behaviour: str
+) -> None:
+    office.statuses = THIRD_IS_TOO_FAST
+    core = mischievous(behaviour)
+    await lived(core, dispatcher_of(core))
+    assert await core.database.read(lambda c: store.load_kept(c, "unasked:mischief")) == "bellcrier-mischief"
+
+
+@ON_SQLITE
+async def test_ids_are_kept_as_their_receipts_name_them(mischievous: MakeMischief, office: Office) -> None:
+    core = mischievous("returns_padded_ids")
+    theirs, _ = await lived(core, dispatcher_of(core))
+    assert theirs.ids == ("22", "23")
+    told = evidence_of(Evidence(True, "There.", (" 22 ",)))
+    assert told is not None
+    assert told.ids == ("22",)
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(
+    ("able", "people", "state"),
+    [
+        ({"two_step": True}, None, State.PENDING),
+        ({"quotes": True}, 4, State.SENT),
+        ({"quotes": True}, 5, State.PENDING),
+        ({"quotes": True}, None, State.PENDING),
+        ({"quotes": True, "two_step": True}, 4, State.SENT),
+    ],
+)
+async def test_more_people_than_were_approved_are_asked_about_where_nothing_is_prepared(
+    mischievous: MakeMischief, office: Office, able: dict[str, bool], people: int | None, state: State
+) -> None:
+    core = mischievous("behaves")
+    account: Any = core.providers["mischief"]
+    account.capabilities = replace(account.capabilities, sizes=False, **able)
+    account.adapter.people = people
+    row = await core.ask(audience="fans", text="Hello")
+    await core.workflow.learn_size(TEAM, row.id, 4)
+    row = await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    assert row.bound == 4
+    await core.run(dispatcher_of(core))
+    assert (await core.row(row.id)).state is state
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("behaviour", ["loops_in_threads", "hands_over"])
+async def test_what_is_not_in_the_release_itself_sends_nothing(
+    mischievous: MakeMischief, office: Office, behaviour: str
+) -> None:
+    core = mischievous(behaviour)
+    theirs, other = await lived(core, dispatcher_of(core))
+    assert (theirs.state in (State.SENT, State.UNKNOWN), other.state, office.taken) == (True, State.SENT, [])
+
+
+@ON_SQLITE
+async def test_what_a_release_leaves_behind_sends_nothing(mischievous: MakeMischief, office: Office) -> None:
+    core = mischievous("leaves_work_behind")
+    theirs = await core.approved(audience="fans", text="Hello")
+    await core.run(dispatcher_of(core))
+    adapter: Any = core.providers["mischief"]
+    await until(lambda: adapter.adapter.left.done())
+    assert ((await core.row(theirs.id)).state, office.taken) == (State.SCHEDULED, [])
+    assert "outside of a release" in str(adapter.adapter.left.exception())
+
+
+async def test_what_an_adapter_keeps_from_a_thread_of_its_own_is_written_by_the_bot(
+    mischievous: MakeMischief, office: Office
+) -> None:
+    core = mischievous("behaves")
+    vault = core.providers["mischief"].vault
+    assert await core.providers["mischief"].audiences()
+    kept = asyncio.get_running_loop().run_in_executor(None, lambda: asyncio.run(vault.save("token", "t")))
+    rows = await asyncio.gather(*(core.ask() for _ in range(5)))
+    await kept
+    assert (len(rows), await vault.load("token")) == (5, "t")
 
 
 @pytest.mark.parametrize("path", ["/sends", "/exits", "/blocks", "/lies"])
@@ -234,6 +365,7 @@ async def test_every_answer_of_an_account_is_one_of_the_contract(mischievous: Ma
     core = mischievous("behaves")
     account = core.providers["mischief"]
     assert [found.id for found in await account.audiences()] == ["L9"]
+    assert [receipt.id for receipt in await account.poll(("odd",))] == ["1"]
     with pytest.raises(Exception, match=r"adapter of mischief \(bellcrier-mischief\) broke"):
         await account.poll(("1",))
     row = await core.ask(audience="fans")
@@ -300,12 +432,89 @@ def test_a_package_that_cannot_be_used_is_named_with_the_reason(
     assert "mischief: Mischief;" in told.output
 
 
+ODD = {
+    "not_processed=None": "`capabilities.not_processed` must be a frozenset of statuses",
+    "not_processed=frozenset({True})": "`capabilities.not_processed` must be a frozenset of statuses",
+    "placeholders=None": "`capabilities.placeholders` must be a tuple of texts",
+    "replaces=('a', 1)": "`capabilities.replaces` must be a tuple of texts",
+    "receipts=None": "`capabilities.receipts` must be a Receipts",
+    "text=None": "`capabilities.text` must be a TextLimits",
+    "two_step='no'": "`capabilities.two_step` must be True or False",
+    "sender_rule=None": "`capabilities.sender_rule` must be a text",
+    "sender_pattern='('": "`capabilities.sender_pattern` must be a regular expression",
+    "legacy=3": "`capabilities.legacy` must be a text",
+}
+
+
+def odd_package(entries: Path, source: str) -> str:
+    """What `bellcrier providers` says of a package like that."""
+    (entries.parent.parent / "bellcrier_odd.py").write_text(f"from providers.base import *\n{source}")
+    entries.write_text("[bellcrier.providers]\nmischief = bellcrier_mischief:Mischief\nodd = bellcrier_odd:Odd\n")
+    registry.providers.cache_clear()
+    sys.modules.pop("bellcrier_odd", None)
+    told = CliRunner().invoke(main, ["providers"])
+    assert (told.exit_code, "mischief: Mischief;" in told.output) == (0, True)
+    (line,) = [line for line in told.output.splitlines() if "odd" in line]
+    return line
+
+
+def test_a_package_of_odd_capabilities_is_named_field_by_field(installed: Path) -> None:
+    for given, told in ODD.items():
+        source = (
+            "class Odd(Provider):\n    name = title = 'odd'\n    Settings = AccountSettings\n"
+            f"    capabilities = Capabilities(frozenset({{AudienceKind.LIST}}), {given})\n"
+            "    async def release(self, message, staged): ...\n"
+        )
+        assert told in odd_package(installed, source)
+        assert all_placeholders() >= {"{first_name}"}
+
+
+def test_a_package_whose_entry_points_cannot_be_read_is_named_and_hides_no_other(installed: Path) -> None:
+    garbled = installed.parent.parent / "bellcrier_garbled-1.0.dist-info"
+    garbled.mkdir()
+    (garbled / "METADATA").write_text("Name: bellcrier-garbled\nVersion: 1.0\n")
+    (garbled / "entry_points.txt").write_text("[bellcrier.providers]\nno equals sign\n")
+    told = CliRunner().invoke(main, ["providers"])
+    assert (told.exit_code, "mischief: Mischief;" in told.output) == (0, True)
+    assert "! bellcrier-garbled cannot be used: its entry points cannot be read" in told.output
+
+
+def test_a_package_that_breaks_when_it_is_looked_at_is_named(installed: Path) -> None:
+    source = "class Shy:\n    def __repr__(self): raise SystemExit('not me')\nOdd = Shy()\n"
+    assert "SystemExit: not me" in odd_package(installed, source)
+
+
 async def test_an_account_of_a_package_that_cannot_be_used_is_refused_with_the_reason(
     installed: Path, office: Office, make_core: MakeCore
 ) -> None:
     installed.write_text("[bellcrier.providers]\nmischief = no_such_module:X\n")
     with pytest.raises(Exception, match=r"accounts\.mischief\.provider: it cannot be used .*no_such_module"):
         make_core(**settings_for(office, "behaves"))
+
+
+@ON_SQLITE
+@pytest.mark.parametrize(
+    ("behaviour", "told"), [("exits_at_once", "SystemExit: 0"), ("blocks_at_once", "it took longer than 1 seconds")]
+)
+async def test_an_adapter_that_cannot_be_made_is_named_and_ends_nothing(
+    mischievous: MakeMischief, monkeypatch: pytest.MonkeyPatch, behaviour: str, told: str
+) -> None:
+    monkeypatch.setattr("bot.app.MAKING", 1.0)
+    with pytest.raises(SettingsError) as refused:
+        mischievous(behaviour)
+    assert refused.value.lines == [f"accounts.mischief: the adapter of mischief cannot be made ({told})."]
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("behaviour", ["exits_later", "blocks_later"])
+async def test_what_an_adapter_begins_when_it_is_made_holds_nobody_up(
+    mischievous: MakeMischief, behaviour: str
+) -> None:
+    core = mischievous(behaviour)
+    other = await core.approved()
+    async with within(2.0):
+        await core.run(dispatcher_of(core))
+    assert (await core.row(other.id)).state is State.SENT
 
 
 def test_what_was_said_is_shown_as_it_was_and_pings_nobody(installed: Path) -> None:
@@ -315,6 +524,7 @@ def test_what_was_said_is_shown_as_it_was_and_pings_nobody(installed: Path) -> N
     assert sentence_of("<!channel> {why}", {"why": 1}) == ("{told}", {"told": "<!channel> 1"})
     assert sentence_of("{x.__class__}", {"x": 1})[0] == "{told}"
     assert sentence_of("{by}", {"by": "<!channel>"})[0] == "{told}"
+    assert sentence_of("{x:999999999999}", {"x": 1}) == ("{told}", {"told": "{x:999999999999}"})
     assert sentence_of(None, None) == ("None", {})
     assert json.dumps(sentence_of("\x00{", {"a": float("nan")}))
     assert issubclass(Account, object)

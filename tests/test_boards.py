@@ -206,3 +206,9 @@ def test_what_only_quotes_a_reminder_calls_nobody() -> None:
 def test_what_comes_again_as_a_broadcast_has_no_look_of_its_own() -> None:
     of = dataclasses.replace(written(), kind=Kind.BROADCAST)
     assert "look like" not in boards.asked(of, [TURN], words_for("en")).text
+
+
+def test_a_turn_that_cannot_be_shown_hides_no_other() -> None:
+    turns = [OPEN, dataclasses.replace(OPEN, at=10**20), dataclasses.replace(OPEN, state=TurnState.DONE)]
+    told = boards.details(schedule(None, Closed.KEEP), turns, words_for("en")).text
+    assert (told.count("•"), "cannot be shown" in told) == (2, True)

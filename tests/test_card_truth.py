@@ -258,7 +258,7 @@ async def test_a_card_that_waits_for_the_hours_says_that_sending_is_paused_too(
 async def test_who_ends_a_pause_is_told_how_many_start_by_themselves(sandbox: Sandbox, start_bot: StartBot) -> None:
     """C36: nobody is surprised by what goes in that moment."""
     closed = {"marketing": {"windows": [{"start": "00:00", "end": "00:01"}], "end_margin": "0s", "max_hold": "48h"}}
-    bot = await start_bot(sandbox, policies={"always": closed}, approval__undo="60s")
+    bot = await start_bot(sandbox, policies={"always": closed})
     await approved(sandbox)
     row = await settled(bot, State.HELD)
     await ask(sandbox, "pause all", user="U0OPS")

@@ -831,3 +831,15 @@ async def test_a_volume_that_is_not_there_behind_a_link_is_no_fresh_start(tmp_pa
     with pytest.raises(Unusable, match="is gone"):
         await again.check()
     await again.close()
+
+
+async def test_another_loop_is_refused_and_takes_nobodys_write_along(database: Database) -> None:
+    ours = asyncio.create_task(database.write(lambda c: c.execute(text("SELECT 1")).scalar_one()))
+    await asyncio.sleep(0)
+
+    def elsewhere() -> None:
+        asyncio.run(database.write(lambda c: c.execute(text("SELECT 2"))))
+
+    with pytest.raises(RuntimeError, match="another event loop"):
+        await asyncio.get_running_loop().run_in_executor(None, elsewhere)
+    assert await ours == 1

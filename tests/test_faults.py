@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 ROW = re.compile(r"^\| (?P<id>[ABHK]\d+) \|(?P<fault>[^|]+)\|(?P<becomes>[^|]+)\|(?P<played>[^|]+)\|$", re.MULTILINE)
 ROWS = {row["id"]: row["played"] for row in ROW.finditer((ROOT / "docs/reliability.md").read_text())}
 FAULTS = [
-    f"{group}{number}" for group, many in {"A": 13, "B": 10, "H": 7, "K": 4}.items() for number in range(1, many + 1)
+    f"{group}{number}" for group, many in {"A": 14, "B": 11, "H": 7, "K": 4}.items() for number in range(1, many + 1)
 ]
 
 

@@ -246,7 +246,7 @@ async def test_an_account_that_does_not_work_is_brought_to_the_operator_without_
         await settled(either, State.FAILED)
         await sandbox.until(lambda: "<@U0OPS>" in thread_text(sandbox, posted["ts"]))
     assert "an account does not work" in caplog.text
-    token = either.providers["encom"].settings.token.get_secret_value()  # type: ignore[attr-defined]
+    token = either.providers["encom"].adapter.settings.token.get_secret_value()  # type: ignore[attr-defined]
     assert token not in caplog.text + thread_text(sandbox, posted["ts"])
 
 

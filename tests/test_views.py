@@ -279,3 +279,11 @@ def test_several_complaints_about_one_field_are_all_read() -> None:
     told = [Complaint("text", Sentence("The text is empty. Write what people should read.")) for _ in range(2)]
     view = {"blocks": [{"type": "input", "block_id": "text"}]}
     assert views.field_errors(told, view, EN)["text"].count("The text is empty") == 2
+
+
+def test_a_step_that_cannot_be_shown_hides_no_other() -> None:
+    step = {"actor": "U1", "action": "approve", "before": "pending", "after": "scheduled", "at": 1_800_000_000_000_000}
+    history = [{**step, "seq": 1}, {**step, "seq": 2, "at": 10**20}, {**step, "seq": 3, "actor": "U3"}]
+    shown = json.dumps(views.details(row(), showing(), history, None, EN).blocks)
+    assert "<@U3>" in shown
+    assert "*B234679/2* cannot be shown" in shown

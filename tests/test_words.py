@@ -62,6 +62,9 @@ NAMES = {
     "UNKNOWN_FORM",
     "HOURS_OPEN",
     "RETURNED",
+    "TWICE",
+    "BROKE",
+    "NO_IDS",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,7 +14,7 @@ from bot import text as texts
 from bot.broadcast import Broadcast, Hold, State, moment
 from bot.policy import mentions
 from bot.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
-from bot.slack.views import ANSWER, Block, Post, context, each_line, lines, plain, quote, section, when
+from bot.slack.views import ANSWER, Block, Post, context, drawn, each_line, lines, plain, quote, section, when
 from bot.when import Closed, Occurrence, Recurrence
 from bot.words import Words
 
@@ -316,7 +317,7 @@ def details(schedule: Schedule, turns: Sequence[Turn], words: Words) -> Post:
     if schedule.cover is not None:
         by, left = mentions(schedule.cover.voters), schedule.cover.left
         told.append(words("The approval by {by} is for {left} more.", by=by, left=left))
-    told += [_turn(turn, words) for turn in turns]
+    told += [drawn(f"{schedule.id}/{turn.at}", partial(_turn, turn, words), words) for turn in turns]
     return lines(told)
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from itertools import accumulate
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -901,11 +902,15 @@ def listing(broadcasts: Sequence[Broadcast], stops: Sequence[str], words: Words)
 def each_line(rows: Iterable[Row], line: Callable[[Row], str], words: Words) -> Iterator[str]:
     """A line for each row; one that cannot be shown says so, and hides no other."""
     for row in rows:
-        try:
-            yield line(row)
-        except Exception as error:  # whatever is in it
-            log.error("a row cannot be shown", id=row.id, exc_info=error)
-            yield words("*{id}* cannot be shown. Tell whoever runs the bot.", id=row.id)
+        yield drawn(row.id, partial(line, row), words)
+
+
+def drawn(id: object, line: Callable[[], str], words: Words) -> str:
+    try:
+        return line()
+    except Exception as error:  # whatever is in it
+        log.error("a row cannot be shown", id=str(id), exc_info=error)
+        return words("*{id}* cannot be shown. Tell whoever runs the bot.", id=str(id))
 
 
 def _line(row: Broadcast, words: Words) -> str:
@@ -920,7 +925,10 @@ def details(
 ) -> Post:
     """The card without its buttons, and who did what."""
     shown = card(broadcast, showing, words)
-    steps = [_step(row, broadcast, words) for row in list(history)[-15:]]
+    steps = [
+        drawn(f"{broadcast.id}/{row['seq']}", partial(_step, row, broadcast, words), words)
+        for row in list(history)[-15:]
+    ]
     blocks = [block for block in shown.blocks if block["type"] != "actions"]
     blocks.append(section(f"*{words('History')}*\n" + "\n".join(steps)))
     if link:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any, ClassVar
 
 from aiohttp import ClientSession
@@ -21,16 +22,20 @@ from providers.base import (
     Callback,
     Capabilities,
     Check,
+    DeliveryStatus,
     Evidence,
     Message,
     NotReady,
     Provider,
+    Quote,
     Receipt,
     Receipts,
     Refused,
     Staged,
     Throttled,
+    Transport,
     Unavailable,
+    Vault,
     last_moment,
     releasing,
 )
@@ -40,6 +45,51 @@ PEOPLE = ("C1", "C2", "C3", "C4")
 
 class MischiefSettings(AccountSettings):
     behaviour: str
+
+
+class Away(Unavailable):
+    """Whoever asks what it says hears another of its kind."""
+
+    @property
+    def template(self) -> str:
+        raise Unavailable("Nobody was there.")
+
+    @template.setter
+    def template(self, _: str) -> None:
+        pass
+
+
+class Taken(Accepted):
+    """Ids that do something when they are looked at."""
+
+    does: ClassVar[Callable[[], Any]]
+
+    @property
+    def ids(self) -> Any:
+        return type(self).does()
+
+
+def taken(does: Callable[[], Any]) -> Accepted:
+    made: Accepted = object.__new__(type("Taken", (Taken,), {"does": staticmethod(does)}))
+    object.__setattr__(made, "sending_at", None)
+    return made
+
+
+def away() -> Any:
+    raise Unavailable("Nobody was there.")
+
+
+class Endless(list[str]):
+    def __iter__(self) -> Iterator[str]:
+        while True:
+            yield "C1"
+
+
+class Odd:
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("nobody compares me")
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class Mischief(Provider):
@@ -55,6 +105,23 @@ class Mischief(Provider):
         sizes=True,
     )
 
+    def __init__(self, account: str, settings: MischiefSettings, transport: Transport, vault: Vault) -> None:
+        super().__init__(account, settings, transport, vault)
+        self.orders: asyncio.Queue[Message] = asyncio.Queue()
+        self.done = asyncio.Event()
+        self.people: int | None = None
+        match settings.behaviour:
+            case "hands_over":
+                self.worker = asyncio.get_running_loop().create_task(self.works())
+            case "exits_at_once":
+                sys.exit(0)
+            case "blocks_at_once":
+                time.sleep(5)  # that is the mischief
+            case "blocks_later":
+                asyncio.get_running_loop().call_soon(time.sleep, 5)
+            case "exits_later":
+                asyncio.get_running_loop().call_soon(sys.exit, 0)
+
     async def release(self, message: Message, staged: Staged | None) -> Accepted:
         work: Callable[[Message], Awaitable[Any]] = getattr(self, self.settings.behaviour)
         accepted: Accepted = await work(message)
@@ -63,6 +130,9 @@ class Mischief(Provider):
     async def post(self, message: Message, to: str, *, release: bool = True) -> int:
         body = {"text": message.text, "to": to, "reference": message.dispatch}
         return (await self.transport.call("POST", "/send", json=body, release=release)).status
+
+    def post_in_a_loop_of_its_own(self, message: Message, to: str) -> int:
+        return asyncio.run(self.post(message, to))
 
     async def post_alone(self, message: Message, to: str) -> int:
         """By a road of its own."""
@@ -119,6 +189,75 @@ class Mischief(Provider):
             raise Refused("Mischief said no.", code="400")
         if status == 503:
             raise Unavailable("Mischief is away.")
+
+    async def loops_by_get(self, message: Message) -> Accepted:
+        for to in PEOPLE:
+            query = {"text": message.text, "reference": message.dispatch}
+            self.understand((await self.transport.call("GET", f"send/{to}", query=query)).status)
+        return Accepted(PEOPLE)
+
+    async def reads_its_vault_and_loops_on_a_road_of_its_own(self, message: Message) -> Accepted:
+        await self.vault.load("token")
+        return await self.loops_on_a_road_of_its_own(message)
+
+    async def logs_in_and_loops_on_a_road_of_its_own(self, message: Message) -> Accepted:
+        await self.transport.call("GET", "token", harmless=True)
+        return await self.loops_on_a_road_of_its_own(message)
+
+    async def asks_and_answers_for_a_road_of_its_own(self, message: Message) -> Accepted:
+        with releasing() as guard:
+            guard()
+            for to in PEOPLE:
+                status = await self.post_alone(message, to)
+                guard.answered(status)
+                self.understand(status)
+        return Accepted(PEOPLE)
+
+    async def gives_up_undeclared(self, message: Message) -> Accepted:
+        under_way = asyncio.create_task(self.post(message, "slow", release=False))
+        await asyncio.sleep(0.2)  # it has left by then, and is not answered
+        under_way.cancel()
+        self.understand(await self.post(message, "C3"))
+        return Accepted(("1",))
+
+    async def loops_in_threads(self, message: Message) -> Accepted:
+        loop = asyncio.get_running_loop()
+        for to in PEOPLE:
+            with suppress(RuntimeWarning):  # its rate is kept in another loop
+                await loop.run_in_executor(None, partial(self.post_in_a_loop_of_its_own, message, to))
+        return Accepted(PEOPLE)
+
+    async def loops_in_threads_at_once(self, message: Message) -> Accepted:
+        check = last_moment.get()
+        assert check is not None
+
+        async def post(to: str) -> None:
+            await asyncio.to_thread(check)
+            await self.post_alone(message, to)
+
+        await asyncio.gather(*map(post, PEOPLE))
+        return Accepted(PEOPLE)
+
+    async def hands_over(self, message: Message) -> Accepted:
+        await self.orders.put(message)
+        await self.done.wait()
+        return Accepted(PEOPLE)
+
+    async def works(self) -> None:
+        message = await self.orders.get()
+        for to in PEOPLE:
+            with suppress(Refused):
+                await self.post(message, to)
+        self.done.set()
+
+    async def leaves_work_behind(self, message: Message) -> Accepted:
+        async def later() -> None:
+            await asyncio.sleep(0.1)
+            await self.loops_undeclared(message)
+
+        self.left = asyncio.create_task(later())
+        with releasing():
+            raise Throttled(300.0)
 
     # --- lies --------------------------------------------------------------------------------------------------------
 
@@ -234,6 +373,30 @@ class Mischief(Provider):
         await self.post(message, "C1")
         return Accepted(("C1",), sending_at=5)  # type: ignore[arg-type]
 
+    async def returns_ids_that_raise(self, message: Message) -> Any:
+        await self.post(message, "C1")
+        return taken(away)
+
+    async def returns_ids_that_exit(self, message: Message) -> Any:
+        await self.post(message, "C1")
+        return taken(sys.exit)
+
+    async def returns_ids_that_block(self, message: Message) -> Any:
+        await self.post(message, "C1")
+        return taken(lambda: time.sleep(12))  # that is the mischief
+
+    async def returns_endless_ids(self, message: Message) -> Any:
+        await self.post(message, "C1")
+        return taken(lambda: Endless(["C1"]))
+
+    async def raises_what_cannot_be_read(self, message: Message) -> Any:
+        await self.post(message, "C1")
+        raise Away("Nobody was there.")
+
+    async def returns_padded_ids(self, message: Message) -> Any:
+        await self.post(message, "C1")
+        return Accepted((" 22 ", "22", "23"))
+
     async def behaves(self, message: Message) -> Accepted:
         await self.post(message, "C1")
         return Accepted(("C1",))
@@ -252,10 +415,16 @@ class Mischief(Provider):
                 return AudienceFound(AudienceKind.LIST, audience.id, "", "many")  # type: ignore[arg-type]
         return AudienceFound(AudienceKind.LIST, audience.id, "{fans}", 4)
 
+    async def quote(self, message: Message) -> Quote | None:
+        return Quote(self.people) if self.people is not None else None
+
     async def audiences(self) -> list[AudienceFound]:
         return [AudienceFound("flock", "1", "x"), AudienceFound(AudienceKind.LIST, "L9", "Others"), None]  # type: ignore[arg-type, list-item]
 
     async def poll(self, ids: tuple[str, ...]) -> list[Receipt]:
+        if ids == ("odd",):
+            odd = Receipt("2", Odd(), "?")  # type: ignore[arg-type]
+            return [Receipt("1", DeliveryStatus.DELIVERED, "OK"), odd, taken(sys.exit)]  # type: ignore[list-item]
         raise SystemExit
 
     async def look_up(self, message: Message, staged: Staged | None, ids: tuple[str, ...]) -> Evidence:

@@ -158,12 +158,18 @@ def test_a_status_may_be_undefined_and_null_is_none() -> None:
     [
         "+33612345678", "33612345678", " 33612345678", "0033612345678", "+33 6 12-34.56.78", "+33 (0)6 12 34 56 78",
         "+33\u00a06\u202f12\u00a034\u00a056\u00a078", "tel:+33612345678", 33612345678, 33612345678.0,
-        "＋３３６１２３４５６７８", "+33 6 12 34 56–78",
+        "＋３３６１２３４５６７８", "+33 6 12 34 56–78", "33612345678.0", "+33612345678.00", "whatsapp:+33612345678",
+        "tel:+33612345678;phone-context=+33", "\u202a+33 6 12 34 56 78\u202c", "\u200e+33612345678",
     ],
 )  # fmt: skip
 def test_a_telephone_number_is_its_digits(written: object) -> None:
     """C13: one phone, however it is written; a form's bare plus is a space."""
     assert number_of(written) == "33612345678"
+
+
+def test_two_zeros_at_the_end_of_a_dotted_number_are_part_of_it() -> None:
+    assert number_of("06.12.34.56.00") == "0612345600"
+    assert number_of("+33 6.12.34.56.00") == "33612345600"
 
 
 @pytest.mark.parametrize("written", ["", None, "anonymous", "user12", "ana@12.example", True, [], {}, "+", "()", NAN])

@@ -1,0 +1,29 @@
+"""What `bellcrier doctor` still finds where a part of what it looks at breaks the look itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bot import doctor
+from bot.doctor import examine
+from sandbox.server import Sandbox
+from tests.ground import changed, free_port, raw_settings
+
+
+async def test_a_check_that_breaks_is_a_finding_and_the_others_are_made(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = changed(raw_settings(sandbox, free_port(), tmp_path), {"approval.channel": "C0APPROVALS"})
+    sandbox.faults.add("conversations.info", "429")
+    monkeypatch.setattr(doctor, "_policy", lambda *_: 1 / 0)
+    found = {finding.id: finding for finding in await examine(settings)}
+    assert (found["approval.channel"].level, found["policies"].level) == ("error", "error")
+    assert "could not be checked (CannotTell)" in found["approval.channel"].cause
+    assert {"accounts.encom", "accounts.octo", "callbacks.octo"} <= set(found)
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "Mon, 99 Foo 2026 99:99:99 GMT"])
+def test_a_date_that_nobody_can_read_is_told_as_none(date: str) -> None:
+    assert doctor._clock({"Date": date}).cause == "Slack did not tell its time."
