@@ -26,6 +26,8 @@ from tests.patience import LONG
 ACCEPTED, SENT, DELIVERED = DeliveryStatus.ACCEPTED, DeliveryStatus.SENT, DeliveryStatus.DELIVERED
 FAILED, BLACKLISTED, EXPIRED = DeliveryStatus.FAILED, DeliveryStatus.BLACKLISTED, DeliveryStatus.EXPIRED
 OTHER, REPLY, OPT_OUT = DeliveryStatus.OTHER, ReceiptKind.REPLY, ReceiptKind.OPT_OUT
+# What this code reckons by itself is the same on both databases.
+RECKONED = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 QUIET = {"draw_at": None, "progress_at": None}
 
 
@@ -75,6 +77,7 @@ async def test_a_later_status_takes_the_place_of_an_earlier_one_and_never_the_ot
     assert found == {f"{one}-{two}": two if STEP[two] > STEP[one] else one for one, two in pairs}
 
 
+@RECKONED
 async def test_news_that_arrive_together_count_as_one_after_the_other(core: Core) -> None:
     row = await sent(core, "22")
     words = [SENT, SENT, DELIVERED, ACCEPTED, DELIVERED]
@@ -103,6 +106,7 @@ BESIDE: dict[str, tuple[Said, Said, bool]] = {
 }
 
 
+@RECKONED
 async def test_beside_its_status_a_delivery_keeps_the_latest_word_until_the_last(core: Core) -> None:
     await hear(core, *(Receipt(name, *known[:2], final=known[2]) for name, (known, _, _) in BESIDE.items()))
     written = await hear(core, *(Receipt(name, *told[:2], final=told[2]) for name, (_, told, _) in BESIDE.items()))
@@ -111,6 +115,7 @@ async def test_beside_its_status_a_delivery_keeps_the_latest_word_until_the_last
     assert found == {name: [*(told if news else known)] for name, (known, told, news) in BESIDE.items()}
 
 
+@RECKONED
 async def test_a_status_that_only_a_newer_version_knows_stays(core: Core) -> None:
     await hear(core, Receipt("22", DELIVERED, "OK"))
     await core.database.write(lambda c: c.execute(update(deliveries).values(status="read")))
@@ -128,6 +133,7 @@ async def test_when_it_was_said_moves_with_what_is_new_alone(core: Core) -> None
     assert await kept(core, "at") == [(began + SECOND,)]
 
 
+@RECKONED
 async def test_a_long_word_of_the_vendors_is_cut(core: Core) -> None:
     word = "".join(f"{number:02}" for number in range(50))  # 100 characters
     assert (await hear(core, Receipt("22", OTHER, word))).news == [True]
@@ -165,6 +171,7 @@ async def test_what_is_new_moves_the_counts_of_its_broadcast_and_a_repetition_mo
     assert written.moved == moved
 
 
+@RECKONED
 async def test_what_is_nobodys_is_kept_and_counted_nowhere(core: Core) -> None:
     assert await hear(core, Receipt("22", SENT, "OK")) == Written([True], {})
     assert await hear(core, Receipt("22", DELIVERED, "OK")) == Written([True], {})
@@ -181,6 +188,7 @@ async def test_what_was_nobodys_is_its_owners_with_the_next_word_about_it(core: 
     assert await kept(core, "workspace", "broadcast", "status") == [(TEAM, row.id, status)]
 
 
+@RECKONED
 async def test_a_delivery_stays_with_its_first_owner(core: Core) -> None:
     one, two = await sent(core, "22"), await sent(core)
     await hear(core, Receipt("22", SENT, "OK"), owner=owner_of(one))
@@ -247,6 +255,7 @@ async def test_deliveries_are_counted_by_status_and_answers_by_their_kind(core: 
     assert counted == Recount(row, Tally(counts, 3))
 
 
+@RECKONED
 async def test_a_recount_tells_whether_the_row_is_right_and_holds_until_something_is_counted(core: Core) -> None:
     row = await sent(core)
     right = Recount(row, Tally({}, 0))
@@ -256,6 +265,7 @@ async def test_a_recount_tells_whether_the_row_is_right_and_holds_until_somethin
     assert [right.holds(one) for one in (row, *later)] == [True, True, False, False]
 
 
+@RECKONED
 async def test_only_a_broadcast_that_is_over_has_ended(core: Core) -> None:
     over = {"done", "failed", "rejected", "cancelled", "expired"}
     row = await sent(core)
@@ -267,6 +277,7 @@ async def look(core: Core, row: Broadcast) -> Followed:
     return (await core.database.read(lambda c: receipts.followed(c, [owner_of(row)])))[owner_of(row)]
 
 
+@RECKONED
 async def test_counts_change_by_what_moved_and_none_falls_below_zero(core: Core) -> None:
     row = await sent(core, counts={"sent": 3, "failed": 1}, finals=1)
     moves = [
@@ -300,6 +311,7 @@ async def test_new_numbers_are_drawn_and_a_new_status_is_told_a_moment_later(cor
         assert after == await look(core, row) == replace(current, counts=counts, finals=finals, revision=told[0])
 
 
+@RECKONED
 async def test_numbers_that_stay_as_they_are_write_nothing(core: Core) -> None:
     row = await sent(core, counts={"sent": 2}, finals=1)
     current = await look(core, row)
