@@ -351,19 +351,28 @@ async def test_only_what_is_there_and_what_this_version_understands_is_followed(
     assert core.database.troubles.known("counts") == [broken.id]
 
 
-@pytest.mark.parametrize("database_url", [pytest.param("postgresql", id="where rows are locked")], indirect=True)
+LOCKED = pytest.mark.parametrize(
+    "database_url", [pytest.param("postgresql", id="where rows are locked")], indirect=True
+)
+
+
+def until_it_waits(connection: Connection, other: asyncio.Task[Any]) -> None:
+    """Hold what is locked here until the other is done, or waits for it."""
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    while not (other.done() or connection.exec_driver_sql(waiting).scalar()):
+        pass
+
+
+@LOCKED
 async def test_what_is_counted_beside_an_id_that_becomes_known_is_not_lost(core: Core, second: Database) -> None:
     await hear(core, Receipt("22", DELIVERED, "OK"))
     row = await sent(core)
 
     def count_six(connection: Connection) -> None:
-        """Write, and commit as soon as somebody waits for that."""
         mine = broadcasts.c.id == row.id
         connection.execute(update(broadcasts).where(mine).values(counts={"sent": 6}))
         counted.set()
-        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-        while not (learning.done() or connection.exec_driver_sql(waiting).scalar()):
-            pass
+        until_it_waits(connection, learning)
 
     async def learn() -> None:
         await counted.wait()
@@ -374,6 +383,26 @@ async def test_what_is_counted_beside_an_id_that_becomes_known_is_not_lost(core:
         await core.database.write(count_six)
         await learning
     assert (await core.row(row.id)).counts == {"sent": 6, "delivered": 1}
+
+
+@LOCKED
+async def test_of_two_processes_the_second_leaves_alone_what_the_first_is_telling(core: Core, second: Database) -> None:
+    row = await sent(core, progress_at=core.now)
+
+    def tell(connection: Connection) -> list[str]:
+        told = [row.id for row in receipts.progress_to_tell(connection, core.now)]
+        telling.set()
+        until_it_waits(connection, other)
+        return told
+
+    async def tell_too() -> list[Broadcast]:
+        await telling.wait()
+        return await second.write(lambda c: receipts.progress_to_tell(c, core.now))
+
+    telling, other = asyncio.Event(), asyncio.create_task(tell_too())
+    async with asyncio.timeout(LONG):
+        assert await core.database.write(tell) == [row.id]
+        assert await other == []
 
 
 # --- what is asked of them -------------------------------------------------------------------------------------------
