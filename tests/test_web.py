@@ -189,6 +189,11 @@ async def call_back(web: ClientSession, url: str, body: bytes, content: str = "a
         return answer.status
 
 
+async def called_back(bot: Bot) -> dict[str, int]:
+    """What the newest broadcast's numbers are, without what the bot may have asked the vendor for by itself."""
+    return {name: number for name, number in (await newest(bot)).counts.items() if name != "accepted"}
+
+
 @pytest.fixture
 async def sent(sandbox: Sandbox, bot: Bot) -> str:
     """A broadcast that Encom has taken as 22 and 23; its own callback address."""
@@ -206,7 +211,7 @@ async def test_a_callback_without_its_token_is_nothing(
         assert await call_back(web, url, body) == 404
     assert await call_back(web, sent.replace("/encom/", "/nobody/"), body) == 404
     assert await call_back(web, sent.replace("/encom/", "/kaizala/"), body) == 404
-    assert (await newest(bot)).counts == {}
+    assert await called_back(bot) == {}
 
 
 async def test_who_guesses_tokens_is_slowed_down_and_the_vendor_beside_it_is_heard(
@@ -262,7 +267,7 @@ async def test_only_a_post_may_bring_news(bot: Bot, sent: str, web: ClientSessio
     for method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE"):
         async with web.request(method, sent) as answer:
             assert answer.status == 405, method
-    assert (await newest(bot)).counts == {}
+    assert await called_back(bot) == {}
 
 
 async def test_a_callback_a_thousand_times_is_one_piece_of_news(
@@ -296,7 +301,7 @@ async def test_a_malformed_callback_is_4xx_or_nothing(bot: Bot, sent: str, web: 
             for url in (sent, octopush):
                 assert await call_back(web, url, body, content) in (200, 400), (name, content)
     assert (await newest(bot)).state is State.SENT
-    assert (await newest(bot)).counts == {}
+    assert await called_back(bot) == {}
 
 
 async def test_a_huge_callback_is_413(sent: str, web: ClientSession) -> None:
@@ -330,7 +335,7 @@ async def test_replies_and_opt_outs_are_counted_once_and_shown_only_where_the_ac
     told = thread_text(sandbox, posted["ts"])
     assert told.count("A reply: Oui &lt;!channel&gt;") == (1 if shown else 0)
     assert "600100000" not in told
-    assert (await newest(bot)).counts == {"replies": 2, "opt-outs": 1}
+    assert await called_back(bot) == {"replies": 2, "opt-outs": 1}
 
 
 # --- health ----------------------------------------------------------------------------------------------------------
