@@ -574,6 +574,7 @@ async def test_an_audience_that_outgrew_its_approval_goes_back_to_the_approvers(
     assert (await newest(bot)).state is State.PENDING
     assert sandbox.vendors.ledger == []
 
+    await sandbox.until(lambda: "500 people" in str(sandbox.acting.messages(HERE)[0]["blocks"]))
     await sandbox.acting.click("U0BEN", HERE, posted["ts"], "broadcast.approve")
     await settled(bot, State.SENT)
     assert len(sandbox.vendors.ledger) == 1
