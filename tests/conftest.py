@@ -9,6 +9,7 @@ import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 import structlog
@@ -21,6 +22,19 @@ from sandbox.server import Sandbox
 from tests.core import Core, MakeCore
 from tests.ground import StartBot, changed, empty, free_port, new_postgres, postgres_server, raw_settings, shared_server
 from tests.patience import LONG
+
+DATABASES = ("sqlite", "postgresql")
+
+
+@pytest.hookimpl(tryfirst=True)  # before those that are not asked for are left out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test of both databases runs on one of them with the quick ones, and on the other with those that come after."""
+    kinds = {item.nodeid: item.callspec.params.get("database_url") for item in items if hasattr(item, "callspec")}
+    for item in items:
+        kind = kinds.get(item.nodeid)
+        twin = item.nodeid.replace(str(kind), next(other for other in DATABASES if other != kind))
+        if kind in DATABASES and twin in kinds and kind != DATABASES[crc32(min(twin, item.nodeid).encode()) % 2]:
+            item.add_marker(pytest.mark.other_database)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -126,7 +140,7 @@ async def migrate(url: str) -> None:
     await opened.close()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A database of each kind without a row: with the schema where the test asks for a `database` or a bot."""
     migrated = not {"database", "start_bot"}.isdisjoint(request.fixturenames)

@@ -195,7 +195,7 @@ async def test_what_enough_people_have_approved_or_can_approve_stays_where_it_is
     await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
     private(sandbox, "U0CLEO", "U0BEN")
     bot.people.forget()
-    await bot.workflow.learn_size("T0BELL", (await newest(bot)).id, 7)
+    await bot.workflow.learn_size("T0BELL", (await newest(bot)).id, 1)
     await nothing_more(bot)
     assert (await newest(bot)).state is State.PENDING
 

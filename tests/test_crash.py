@@ -25,8 +25,7 @@ def databases(postgres: Any, tmp_path_factory: pytest.TempPathFactory) -> Databa
 
 #: The places around the byte that cannot be taken back; the others come after the quick tests.
 AT_ONCE = {
-    *("commit approve after", "commit release before", "commit release after", "call release during"),
-    *("call release after", "commit accept before", "commit accept after", "commit insert occurrences after"),
+    *("commit release before", "commit release after", "call release during", "commit accept before"),
 }
 
 

@@ -557,6 +557,7 @@ async def refuses(home: Path, *wanted: str) -> None:
     assert (told.count("\n"), "Traceback" in told) == (1, False)
 
 
+@pytest.mark.long
 async def test_a_read_only_file_stops_the_start_and_is_named(home: Path) -> None:
     await started(home)
     (home / "bellcrier.db").chmod(0o444)
@@ -572,6 +573,7 @@ async def test_a_read_only_folder_stops_the_start_and_is_named(home: Path) -> No
     await refuses(home, f"The folder {home} is read-only")
 
 
+@pytest.mark.long
 async def test_a_folder_that_is_not_there_is_named(home: Path) -> None:
     path = home / "bellcrier.toml"
     path.write_text(f'database_url = "sqlite:///{home}/nowhere/bell.db"\n' + path.read_text())
@@ -593,6 +595,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("damage", DAMAGES)
 async def test_a_damaged_file_is_not_dispatched_from(home: Path, damage: str) -> None:
     await started(home)
@@ -735,6 +738,7 @@ async def test_who_brought_the_schema_up_without_a_look_does_not_say_that_the_fi
     assert [await looked_at_the_start(path) for _ in range(2)] == [True, False]
 
 
+@pytest.mark.long
 async def test_db_check_always_looks_at_all_of_it(home: Path) -> None:
     await started(home)
     path = home / "bellcrier.db"
@@ -745,6 +749,7 @@ async def test_db_check_always_looks_at_all_of_it(home: Path) -> None:
     assert code == 1, told
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("gone", ["missing", "empty"])
 async def test_what_was_there_once_is_not_replaced_by_something_empty(home: Path, gone: str) -> None:
     await started(home)
@@ -757,6 +762,7 @@ async def test_what_was_there_once_is_not_replaced_by_something_empty(home: Path
     await started(home)
 
 
+@pytest.mark.long
 async def test_a_postgresql_that_does_not_answer_stops_the_start(home: Path) -> None:
     path = home / "bellcrier.toml"
     path.write_text(
@@ -787,6 +793,7 @@ asyncio.run(open_database(sys.argv[1]).write(upgrade, patience=None))
 """
 
 
+@pytest.mark.long
 async def test_a_migration_that_is_killed_halfway_leaves_nothing_and_the_next_one_completes(database_url: str) -> None:
     opened = open_database(database_url)
     for statements in (1, 17, 30):
@@ -800,6 +807,7 @@ async def test_a_migration_that_is_killed_halfway_leaves_nothing_and_the_next_on
     await opened.close()
 
 
+@pytest.mark.long
 async def test_an_upgrade_that_is_killed_halfway_keeps_the_older_schema_whole(database_url: str) -> None:
     opened = open_database(database_url)
     await opened.write(lambda c: upgrade(c, "0001"), patience=None)

@@ -44,6 +44,7 @@ def cards(sandbox: Sandbox) -> list[str]:
     return [message["text"] for message in sandbox.acting.messages(HERE)]
 
 
+@pytest.mark.long
 async def test_of_three_processes_one_posts_each_card_note_and_reminder(sandbox: Sandbox, three: list[Bot]) -> None:
     for number in range(6):
         await sandbox.acting.command("U0CLEO", HERE, f"/broadcast send clients marketing Soldes {number}")

@@ -238,6 +238,7 @@ async def test_sigterm_during_a_send_waits_for_its_answer(
     assert (row.state, row.ids) == (State.SENT, ("22", "23"))
 
 
+@pytest.mark.long
 async def test_sigterm_during_a_send_that_is_never_answered_ends_unknown_and_starts_no_other(
     sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
 ) -> None:
@@ -325,6 +326,7 @@ async def test_a_wrong_setting_stops_the_start_and_is_named(
     assert "sandbox-encom-token" not in told
 
 
+@pytest.mark.long
 async def test_a_dead_slack_token_or_a_taken_port_is_said_in_one_line(
     sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
 ) -> None:
@@ -340,6 +342,7 @@ async def test_a_dead_slack_token_or_a_taken_port_is_said_in_one_line(
     assert "Traceback" not in told
 
 
+@pytest.mark.long
 async def test_two_processes_on_one_file_and_the_second_says_why_not(
     sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
 ) -> None:
@@ -349,6 +352,7 @@ async def test_two_processes_on_one_file_and_the_second_says_why_not(
     assert "Another bellcrier already dispatches" in told
 
 
+@pytest.mark.long
 async def test_backup_and_restore_from_the_shell(sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int) -> None:
     running = await run_bot(shell, sandbox, tmp_path, bot_port, BELLCRIER_APPROVAL__UNDO="60s")
     ts = await approved(sandbox)
@@ -382,6 +386,7 @@ async def test_health_check_and_doctor_from_the_shell(
     assert all(finding["id"] and finding["cause"] for finding in findings)
 
 
+@pytest.mark.long
 async def test_at_debug_neither_log_nor_metrics_hold_a_secret_a_number_or_a_text(
     sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
 ) -> None:

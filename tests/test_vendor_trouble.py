@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import tracemalloc
 from dataclasses import dataclass, field
 from typing import Any
@@ -110,8 +111,9 @@ CASES: dict[str, Case] = {
 }
 
 DATABASES = ("sqlite", "postgresql")
+LATER = re.compile("50[0234]|30[1237]|429 with|truncated|html|cut JSON|a list|closed|slow|ten mega", re.IGNORECASE)
 ROWS = [
-    (name, database)
+    pytest.param(name, database, marks=pytest.mark.long if LATER.search(name) else ())
     for place, name in enumerate(CASES)
     for database in (DATABASES if os.environ.get("BELLCRIER_BOTH") else DATABASES[place % 2 :][:1])
 ]

@@ -72,7 +72,20 @@ class Copy:
         return 0
 
     def _pytest(self, words: list[str], out: BinaryIO, over: float | None) -> int | None:
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-n", "0", "-p", "no:cacheprovider", *words]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-q",
+            "-n",
+            "0",
+            "-p",
+            "no:cacheprovider",
+            "-m",
+            "not long",
+            *words,
+        ]
         env = {**os.environ, "PYTHONPATH": str(self.folder), "BELLCRIER_SEED": "1"}
         env["PYTHONPYCACHEPREFIX"] = str(self.folder / "compiled")  # what is not changed is compiled once
         env.pop("PYTHONDONTWRITEBYTECODE", None)
