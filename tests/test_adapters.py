@@ -224,7 +224,10 @@ MISCHIEF: dict[str, tuple[str, dict[str, int], State, str]] = {
     ),
 }
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-ROWS = [(name, ("sqlite", "postgresql")[place % 2]) for place, name in enumerate(MISCHIEF)]
+ROWS = [  # one in three at once, the others after the quick tests
+    pytest.param(name, ("sqlite", "postgresql")[place % 2], marks=() if place % 3 == 0 else pytest.mark.long)
+    for place, name in enumerate(MISCHIEF)
+]
 
 
 @pytest.mark.parametrize(("name", "database_url"), ROWS, indirect=["database_url"])

@@ -564,6 +564,7 @@ async def test_a_read_only_file_stops_the_start_and_is_named(home: Path) -> None
     await refuses(home, "bellcrier.db is read-only")
 
 
+@pytest.mark.long
 async def test_a_read_only_folder_stops_the_start_and_is_named(home: Path) -> None:
     home.chmod(0o555)
     await refuses(home, f"The folder {home} is read-only")

@@ -209,6 +209,7 @@ async def restart(server: Any) -> None:
 # --- everybody at once -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 async def test_fifty_approvals_at_once_over_three_processes_make_one_send(make_fleet: MakeFleet, url: str) -> None:
     fleet = await make_fleet(url)
     for _ in range(ROUNDS):

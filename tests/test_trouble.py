@@ -77,12 +77,10 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("line", WRONG)
-async def test_what_is_wrong_is_said_with_the_fix_and_nothing_is_stored(sandbox: Sandbox, bot: Bot, line: str) -> None:
-    told, typed = WRONG[line]
-    assert told in await ask(sandbox, line, user="U0DAN")
-    shown = str(sandbox.acting.ephemerals("U0DAN")[-1])
-    assert typed in shown
+async def test_what_is_wrong_is_said_with_the_fix_and_nothing_is_stored(sandbox: Sandbox, bot: Bot) -> None:
+    for line, (told, typed) in WRONG.items():
+        assert told in await ask(sandbox, line, user="U0DAN"), line
+        assert typed in str(sandbox.acting.ephemerals("U0DAN")[-1]), line
     assert await all_of(bot) == []
     assert sandbox.acting.messages(HERE) == []
 
@@ -486,7 +484,9 @@ LOST: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("fault", LOST)
+@pytest.mark.parametrize(
+    "fault", [pytest.param(fault, marks=() if fault in ("reset", "answer") else pytest.mark.long) for fault in LOST]
+)
 async def test_an_answer_that_is_lost_is_unknown_and_never_sent_again(
     sandbox: Sandbox, start_bot: StartBot, fault: str
 ) -> None:

@@ -111,7 +111,10 @@ CASES: dict[str, Case] = {
 }
 
 DATABASES = ("sqlite", "postgresql")
-LATER = re.compile("50[0234]|30[1237]|429 with|truncated|html|cut JSON|a list|closed|slow|ten mega", re.IGNORECASE)
+LATER = re.compile(
+    "50[0234]|30[12378]|429|truncated|html|cut JSON|a list|closed|slow|ten mega|kaizala, [t4]|octopush, [1tar]|40[13]",
+    re.IGNORECASE,
+)
 ROWS = [
     pytest.param(name, database, marks=pytest.mark.long if LATER.search(name) else ())
     for place, name in enumerate(CASES)

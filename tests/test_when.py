@@ -1022,6 +1022,7 @@ def planned(falls: Falls, clocks: Iterable[time], zone: str, closed: Closed, shu
     return [found[instant] for instant in sorted(found) if found[instant].local < LAST]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("zone", ["Europe/Paris", "Atlantic/Canary", "America/New_York"])
 def test_a_year_of_any_rule_is_as_calculated_day_by_day(zone: str, seed: int) -> None:
     chance = random.Random(seed)
@@ -1044,6 +1045,7 @@ def test_a_year_of_any_rule_is_as_calculated_day_by_day(zone: str, seed: int) ->
         assert list(takewhile(before_last, found)) == expected, (sentence, clock, closed)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("zone", ["Europe/Paris", "Atlantic/Canary", "America/New_York"])
 def test_a_year_of_cron_with_many_hours_a_day_is_as_calculated_day_by_day(zone: str, seed: int) -> None:
     chance = random.Random(seed)
