@@ -22,6 +22,7 @@ from bot.text import (
     invisible,
     live,
     looks_like_marketing,
+    may_part,
     measure,
     name_of,
     nameless,
@@ -71,7 +72,8 @@ def test_no_pair_is_ever_split_over_two_parts(text: str) -> None:
 def test_a_mention_is_added_once_and_adding_it_again_changes_nothing(text: str) -> None:
     once = with_mention(text, MENTION).text
     assert once.endswith(MENTION)
-    assert with_mention(once, MENTION) == type(with_mention(once, MENTION))(once, added=False)
+    again = with_mention(once, MENTION)
+    assert (again.text, again.added) == (once, False)
 
 
 @pytest.mark.parametrize("text", ["Hi Stop au 36111", "Hi STOP  AU 36111", "Hi STOP36111", "Hi stop au 12345"])
@@ -493,3 +495,144 @@ def test_a_reminders_text_lives_and_calls_only_where_it_is_asked_to(raw: str, in
 def test_nothing_in_it_calls_anybody_unasked(pieces: list[str]) -> None:
     """C32"""
     assert not re.search(r"<[@!]", live("".join(pieces)))
+
+
+# --- by hand, one by one ---------------------------------------------------------------------------------------------
+
+CHAT = TextLimits(max_ucs2=10, segments=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "units"), [("a" * 10, None), ("a" * 11, 11), ("é" * 10, None), ("😀" * 5, None), ("😀" * 5 + "a", 11)]
+)
+def test_a_chat_counts_units_and_says_by_how_many_they_are_too_many(text: str, units: int | None) -> None:
+    found = [(problem.code, problem.values) for problem in problems(text, CHAT)]
+    expected = {"count": units, "limit": 10, "over": 1}
+    assert found == ([] if units is None else [("too_long", expected)])
+
+
+@pytest.mark.parametrize("text", ["Soldes 36111 STOP", "Soldes 36 111: stop", "Soldes 361.11 Stop demain"])
+def test_the_number_before_the_word_is_a_mention_too(text: str) -> None:
+    assert near_miss(text, MENTION) is not None
+
+
+OF_PEOPLE = """
+prenom nom civilite name firstname fname lastname lname surname fullname username nombre apellido apellidos
+"""
+PHRASES = (
+    *("nom complet", "nom de famille", "first name", "last name", "full name", "user name", "nom client"),
+    *("nom du client", "nombre cliente", "client name", "customer name"),
+)
+THINGS = """
+ville city ciudad adresse address direccion date fecha heure hora time hour montant amount importe monto prix
+price precio email mail correo telephone phone telefono tel numero number lien link url enlace code codigo
+"""
+
+
+@pytest.mark.parametrize("word", [*OF_PEOPLE.split(), *PHRASES])
+def test_what_is_of_a_person_is_a_slot_in_whatever_brackets(word: str) -> None:
+    assert slots(f"Hello [{word.upper()}], see you") == (f"[{word.upper()}]",)
+    assert slots(f"Hello «{word}», see you") == (f"«{word}»",)
+
+
+@pytest.mark.parametrize("word", THINGS.split())
+def test_what_a_table_of_customers_holds_is_a_slot_in_square_brackets_alone(word: str) -> None:
+    assert slots(f"Hello [{word}], see you") == (f"[{word}]",)
+    assert slots(f"Hello «{word}», see you") == ()
+
+
+#: The first and the last of each run of characters that nobody sees.
+RUNS = """
+0000 0008 000E 001A 001C 001F 007F 0084 0086 009F 00AD 034F 061C 17B4 17B5 180B 180F 200B 200F 202A 202E 2060
+206F FE00 FE0F FEFF FFF0 FFFB 1BCA0 1BCA3 1D173 1D17A E0000 E0FFF
+"""
+#: Their neighbours, which are seen, or are spaces and lines.
+BESIDE = """
+0009 000D 0020 0085 00A0 00AC 00AE 034E 0350 061B 061D 17B3 17B6 180A 1810 200A 2010 2029 2070 FDFF FE10 FEFE
+FF00 FFFC 1BC9F 1BCA4 1D172 1D17B
+"""
+
+
+@pytest.mark.parametrize("code", RUNS.split())
+def test_each_end_of_a_run_of_what_nobody_sees_is_not_seen(code: str) -> None:
+    assert invisible(f"a{chr(int(code, 16))}b") == (chr(int(code, 16)),)
+
+
+@pytest.mark.parametrize("code", BESIDE.split())
+def test_what_stands_beside_such_a_run_is_seen(code: str) -> None:
+    assert invisible(f"a{chr(int(code, 16))}b") == ()
+
+
+FAMILY, SCOTLAND = "👨\u200d👩\u200d👧", "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
+SHAPING = (
+    *(FAMILY, SCOTLAND, "❤\ufe0f", "3\ufe0f\u20e3", "👍🏽\u200d👍", "\u0645\u200c\u0628", "\u0915\u200d\u0937"),
+    *("\u1820\u180b", "\u1820\u180f", "\u845b\ufe00"),
+)
+
+
+@pytest.mark.parametrize("text", SHAPING)
+def test_what_shapes_its_neighbours_is_no_waste(text: str) -> None:
+    assert invisible(f"Hi {text} all") == ()
+    assert without_invisible(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["a\u200db", "\u200c\u0628", "👍\u200d ", "a\ufe0f", "a\u180b", "a\U000e0067", "\ufe0f❤", "\u0645\u200c1"]
+)
+def test_what_shapes_nobody_is_waste(text: str) -> None:
+    assert len(invisible(text)) == 1
+
+
+def test_a_suggestion_takes_what_is_waste_and_leaves_what_shapes() -> None:
+    found = suggest("x" * 62 + "\u200b" + FAMILY)
+    assert found is not None
+    assert (found.text, found.changes, found.before, found.after) == ("x" * 62 + FAMILY, ("\u200b",), 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("odd", "plain"), [("…", "..."), ("’", "'"), ("“", '"'), ("–", "-"), ("\u202f", " "), ("\u2028", "\n")]
+)
+def test_a_suggestion_writes_what_a_keyboard_makes_odd_as_phones_know_it(odd: str, plain: str) -> None:
+    found = suggest("a" * 100 + odd)
+    assert found is not None
+    assert (found.text, found.changes) == ("a" * 100 + plain, (odd,))
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "may"),
+    [
+        *(("ab", 1, True), ("e\u0301b", 1, False), ("e\u0301b", 2, False), ("a\r\nb", 2, False), ("a\r\nb", 3, True)),
+        *(("a\r\nb", 1, True), ("👨\u200d👩", 1, False), ("👨\u200d👩", 2, False), ("3\u20e3x", 1, False)),
+    ],
+)
+def test_it_is_cut_only_where_no_character_becomes_two(text: str, at: int, may: bool) -> None:
+    assert may_part(text, at) is may
+
+
+OFFERS = """
+promo promos promotion promotions solde soldes offre offres réduction réductions reduction remise remises
+gratuit gratuite gratuites oferta ofertas descuento descuentos rebaja rebajas dto sale sales discount
+discounts voucher vouchers deal deals
+"""
+
+
+@pytest.mark.parametrize(
+    "word", [*OFFERS.split(), "code promo", "black friday", "-20%", "- 5 %", "https://x.example/a"]
+)
+def test_a_word_of_an_offer_is_noticed_whatever_its_case(word: str) -> None:
+    assert looks_like_marketing(f"Hello {word.upper()} today")[0].casefold() in word.casefold()
+    assert looks_like_marketing(f"Hello x{word}x today") == () or not word.isalpha()
+
+
+@pytest.mark.parametrize(
+    ("raw", "read"),
+    [
+        *(("<!here|@here> hi", "@here hi"), ("<!here|here>", "@here"), ("<!channel>", "@channel")),
+        *(("<!here|all of you>", "@here (all of you)"), ("<!subteam^S1|@crew>", "@crew"), ("<!subteam^S1>", "@S1")),
+        *(("<!date^1^{date}|today>", "today"), ("<@U1|ana>", "@ana"), ("<@U1>", "@U1"), ("<#C1|shop>", "#shop")),
+        *(("<mailto:a@x.example|a@x.example>", "a@x.example"), ("<tel:1:2|call>", "call (1:2)")),
+        *(("<https://x.example|x.example>", "x.example"), ("<https://x.example|here>", "here (https://x.example)")),
+    ],
+)
+def test_what_slack_writes_for_names_and_links_is_read_as_it_was_shown(raw: str, read: str) -> None:
+    assert decode_slack(raw) == read
