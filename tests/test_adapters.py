@@ -450,7 +450,9 @@ ODD = {
 
 def odd_package(entries: Path, source: str) -> str:
     """What `bellcrier providers` says of a package like that."""
-    (entries.parent.parent / "bellcrier_odd.py").write_text(f"from providers.base import *\n{source}")
+    package = entries.parent.parent / "bellcrier_odd.py"
+    shutil.rmtree(package.parent / "__pycache__", ignore_errors=True)  # one as long may have stood there a moment ago
+    package.write_text(f"from providers.base import *\n{source}")
     entries.write_text("[bellcrier.providers]\nmischief = bellcrier_mischief:Mischief\nodd = bellcrier_odd:Odd\n")
     registry.providers.cache_clear()
     sys.modules.pop("bellcrier_odd", None)

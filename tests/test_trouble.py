@@ -359,7 +359,7 @@ async def test_a_group_that_slack_does_not_tell_approves_nothing(sandbox: Sandbo
     await ask(sandbox, "send clients marketing Soldes")
     posted = await card(sandbox)
     bot.people._known.clear()
-    sandbox.faults.add("usergroups.users.list", "500")
+    sandbox.faults.add("usergroups.users.list", "500", times=9)
     await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
     assert "try again in a minute" in str(sandbox.acting.ephemerals("U0ANA"))
     assert (await newest(bot)).state is State.PENDING
