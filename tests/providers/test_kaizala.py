@@ -8,7 +8,19 @@ from typing import Any
 
 import pytest
 
-from providers.base import Answer, Audience, AudienceKind, ProviderError
+from providers.base import (
+    Answer,
+    Audience,
+    AudienceKind,
+    Check,
+    ProviderError,
+    Refused,
+    TextLimits,
+    Throttled,
+    Unavailable,
+    Uncertain,
+)
+from providers.kaizala import Kaizala, KaizalaSettings
 from providers.reading import UNREADABLE
 from sandbox.server import Sandbox
 from tests.providers.conftest import STAFF, TOKEN, Adapter, asked, became, message, offline, outcome, told
@@ -86,6 +98,8 @@ ANSWERS: dict[str, tuple[dict[str, Any], str]] = {
     "an empty reference": ({"status": 200, "body": '{"referenceId": ""}'}, "Uncertain"),
     "a number for one": ({"status": 200, "body": '{"referenceId": 7}'}, "Uncertain"),
     "201 and a reference": ({"status": 201, "body": '{"referenceId": "r-1"}'}, "ids"),
+    "299 and a reference": ({"status": 299, "body": '{"referenceId": "r-1"}'}, "ids"),
+    "300 and a reference": ({"status": 300, "body": '{"referenceId": "r-1"}'}, "Uncertain"),
     "a reference and an empty error": ({"body": '{"referenceId": " r-1", "errorCode": ""}'}, "ids"),
     "a reference and no error": ({"body": '{"referenceId": "r-1", "errorCode": null}'}, "ids"),
     "a reference and an error of zero": ({"body": '{"referenceId": "r-1", "errorCode": 0}'}, "ids"),
@@ -129,6 +143,38 @@ async def test_a_token_answer_that_leads_elsewhere_is_not_used(
     sandbox.vendors.faults.add("kaizala.token", "answer", status=200, **answer)
     assert (await outcome(adapter("kaizala"), message("kaizala")))[0] == "Unavailable"
     assert sandbox.vendors.ledger == []
+
+
+def test_what_kaizala_documents_is_what_we_go_by() -> None:
+    """Two answers that it calls not processed, 4000 characters, and a minute until it has answered."""
+    said = Kaizala.capabilities
+    assert (said.not_processed, said.audiences) == (frozenset({401, 308}), frozenset({AudienceKind.GROUP}))
+    assert said.text == TextLimits(max_gsm7=4000, max_ucs2=4000, max_parts=1, segments=False)
+    assert (said.discovers, said.sizes, said.two_step, said.polls, said.looks_up) == (True, True, False, False, False)
+    assert KaizalaSettings.model_fields["timeout"].default == 60.0
+    assert KaizalaSettings.model_fields["requests_per_second"].default == 1.5
+
+
+async def test_a_check_asks_for_a_token_and_tells_no_credit(sandbox: Sandbox, adapter: Adapter) -> None:
+    assert await adapter("kaizala").check() == Check()
+    assert [seen.path.rsplit("/", 1)[-1] for seen in sandbox.vendors.office.requests] == ["accessToken"]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        *((Uncertain("It broke."), "Unavailable"), (Unavailable("It is away."), "Unavailable")),
+        *((Throttled(7.0), "Throttled"), (Refused("No."), "Refused")),
+    ],
+)
+async def test_what_becomes_of_a_token_leaves_nothing_in_doubt(error: ProviderError, kind: str) -> None:
+    """Only a token was asked for, so whatever came of it, nothing was sent."""
+    assert (await became(offline("kaizala", accessToken=error).check()))[0] == kind
+
+
+async def test_a_question_that_is_answered_oddly_is_asked_again_later_and_names_the_status() -> None:
+    kind, error = await became(offline("kaizala", accessToken=told(200, TOKEN), groups=told(502)).audiences())
+    assert (kind, "502" in str(error)) == ("Unavailable", True)
 
 
 async def test_dead_credentials_name_the_setting(sandbox: Sandbox, adapter: Adapter) -> None:
