@@ -78,8 +78,10 @@ class Core:
         shared: dict[str, Any] = {"settings": self.settings, "providers": self.providers, "clock": clock}
         shared |= {"key": KEY, "wake": self.wake}
         self.workflow = Workflow(database, desk, self._members, clock, self.wake)
-        tell_size = self.workflow.learn_size
-        self.dispatcher = Dispatcher(database, policies=policies, owner=owner, tell_size=tell_size, **shared)
+        tell_size, still_approved = self.workflow.learn_size, self.workflow.still_approved
+        self.dispatcher = Dispatcher(
+            database, policies=policies, owner=owner, tell_size=tell_size, still_approved=still_approved, **shared
+        )
         self.tracker = Tracker(database, **shared)
 
     def wake(self, *_: str) -> None:

@@ -97,10 +97,6 @@ class UnderWay:
     task: asyncio.Task[None]
 
 
-async def _as_ever(_: Broadcast) -> bool:
-    return True
-
-
 class Dispatcher:
     """The only place that makes phones ring. `owner` names this process in the leases it takes.
 
@@ -122,8 +118,8 @@ class Dispatcher:
         key: bytes,
         wake: Wake,
         tell_size: Callable[..., Awaitable[None]],
+        still_approved: Callable[[Broadcast], Awaitable[bool]],
         lease_clock: Callable[[Connection], Micros | None] = store.database_time,
-        still_approved: Callable[[Broadcast], Awaitable[bool]] = _as_ever,
         staging: float = STAGING_DEADLINE,
         margin: float = LEASE_MARGIN,
         monotonic: Callable[[], float] = steady,

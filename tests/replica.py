@@ -72,6 +72,7 @@ class Replica:
             owner=given["owner"],
             key=b"k" * 32,
             tell_size=self.workflow.learn_size,
+            still_approved=self.workflow.still_approved,
             **shared,
             **given["dispatcher"],
         )
