@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from providers.base import (
     Answer,
@@ -14,6 +15,7 @@ from providers.base import (
     AudienceFound,
     AudienceKind,
     Callback,
+    Check,
     DeliveryStatus,
     Purpose,
     Receipt,
@@ -225,6 +227,21 @@ async def test_a_read_that_says_nothing_is_asked_again_and_one_that_is_refused_i
     assert (await became(offline("encom", recipients=answer).size(LIST)))[0] == kind
     assert (await became(offline("encom", recipientLists=answer).audiences()))[0] == kind
     assert (await became(offline("encom", recipientLists=answer).check()))[0] == kind
+
+
+async def test_an_account_whose_lists_can_be_read_works(adapter: Adapter) -> None:
+    assert await adapter("encom").check() == Check()
+
+
+async def test_a_size_that_is_refused_names_the_list() -> None:
+    refused = (await became(offline("encom", recipients=told(404)).size(Audience(AudienceKind.LIST, "77"))))[1]
+    assert "the list 77" in str(refused)
+
+
+@pytest.mark.parametrize("missing", [{"customer_account": ""}, {"token": ""}])
+def test_an_account_without_its_keys_is_none(missing: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        offline("encom", settings=missing)
 
 
 @pytest.mark.parametrize("lists", [{"message": "x"}, None, "x", 5])

@@ -457,6 +457,21 @@ async def test_a_refusal_at_the_status_names_the_audience() -> None:
     assert str(refused) == "Octopush does not know the audience newsletter."
 
 
+async def test_a_quote_is_asked_about_at_once_and_then_ever_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+
+    async def slept(pause: float) -> None:
+        pauses.append(pause)
+
+    monkeypatch.setattr("providers.octopush.asyncio.sleep", slept)
+    computing = told(200, {"number_of_contacts": 3, "status": "under_computation"})
+    answers = {"create": told(201, {"ticket_number": "sms_1"}), "status": computing, "cancel": told(204)}
+    provider = offline("octopush", settings={"quote": True}, **answers)
+    assert (await became(provider.quote(message("octopush"))))[0] == "ok"
+    assert (pauses[0], pauses == sorted(pauses), 10 <= sum(pauses) <= 20) == (0, True, True)
+    assert len(set(pauses)) == len(pauses) == asked(provider).count("status")
+
+
 async def test_a_quote_that_is_not_ready_in_time_tells_no_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("providers.octopush.QUOTE_PAUSES", (0, 0))
     computing = told(200, {"number_of_contacts": 3, "status": "under_computation"})
@@ -616,6 +631,12 @@ async def test_tickets_and_words_are_one_however_they_are_written(ticket: Any, w
     body = json.dumps({"message_id": ticket, "number": " 33600000001", "status": word}).encode()
     (receipt,) = offline("octopush").read_callback(Callback("application/json", body))
     assert (receipt.id, receipt.word, receipt.status) == ("4711", "BLACKLISTED_NUMBER", DeliveryStatus.BLACKLISTED)
+
+
+@pytest.mark.parametrize("missing", [{"login": ""}, {"api_key": ""}, {"type": "sms"}])
+def test_an_account_without_its_keys_is_none(missing: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        offline("octopush", settings=missing)
 
 
 # --- the sender ID ---------------------------------------------------------------------------------------------------
