@@ -15,6 +15,7 @@ from bot.broadcast import SECOND, Broadcast, Phase, State
 from bot.database import Database
 from bot.dispatch import CLAIM_AT_ONCE
 from bot.tables import audit, broadcasts
+from providers.base import Purpose
 
 AT = 1_800_000_000 * SECOND
 HOUR = 3600 * SECOND
@@ -31,7 +32,9 @@ def left_behind(connection: Connection) -> None:
         later,
     ]
     for number, fields in enumerate(kinds):
-        rows.fill(connection, rows.sample(AT, **fields), number * MANY + 1, MANY)
+        rows.fill(
+            connection, rows.sample(AT, quorum=0, purpose=Purpose.TRANSACTIONAL, **fields), number * MANY + 1, MANY
+        )
 
 
 async def states(database: Database) -> Counter[str]:

@@ -19,7 +19,8 @@ from bot import dispatch, receipts, store, tables
 from bot.app import Bot
 from bot.broadcast import SECOND, Action, Broadcast, Hold, NotUnderstood, Phase, State, TooLate
 from bot.database import PATIENCE, Busy, Database, OutOfOrder, Postgres, SQLite, Unsure, open_database, upgrade
-from bot.dispatch import ACCOUNT_AT_ONCE, Dispatcher
+from bot.dispatch import ACCOUNT_AT_ONCE, MAX_TRIES, Dispatcher
+from bot.scheduler import Task
 from bot.tracker import Tracker, _Batch
 from providers.base import DeliveryStatus, Evidence, Receipt, Throttled
 from sandbox.server import Sandbox
@@ -394,6 +395,44 @@ async def test_a_disk_that_is_full_when_the_intent_is_to_be_written_sends_nothin
     assert ((await core.row(row.id)).state, len(core.sandbox.vendors.ledger)) == (State.SENT, 1)
 
 
+# --- what a tick wakes -----------------------------------------------------------------------------------------------
+
+
+def woken(dispatcher: Dispatcher) -> list[str]:
+    tasks: list[str] = []
+    dispatcher.wake = lambda *names: tasks.extend(names)
+    return tasks
+
+
+async def test_what_begins_is_drawn_at_once_and_what_waits_behind_it_looked_at(make_core: MakeCore) -> None:
+    core = make_core()
+    dispatcher = core.dispatcher("a")
+    await core.approved()
+    await dispatcher.tick()
+    tasks = woken(dispatcher)
+    await asyncio.gather(*dispatcher.running)
+    await core.approved()
+    tasks.clear()
+    await dispatcher.tick()
+    assert {Task.DISPATCH, Task.PAINT} <= set(tasks)
+    await asyncio.gather(*dispatcher.running)
+    tasks.clear()
+    await dispatcher.tick()
+    assert tasks == []
+
+
+async def test_what_is_lost_and_what_is_held_in_one_tick_are_both_drawn(make_core: MakeCore) -> None:
+    core = make_core()
+    dispatcher = core.dispatcher("a")
+    lost, held = await core.approved(), await core.approved()
+    await core.edit(lost, state=State.SENDING, phase=Phase.RELEASING, owner="gone", lease_until=1)
+    await core.database.write(lambda c: store.set_paused(c, TEAM, "U0OPS", core.now))
+    tasks = woken(dispatcher)
+    await dispatcher.tick()
+    assert ((await core.row(lost.id)).state, (await core.row(held.id)).state) == (State.UNKNOWN, State.HELD)
+    assert Task.PAINT in tasks
+
+
 # --- the last moment -------------------------------------------------------------------------------------------------
 
 
@@ -471,6 +510,37 @@ async def test_one_that_was_held_up_past_its_deadline_sends_nothing_and_goes_lat
     core.now += 3 * SECOND
     await core.run(dispatcher)
     assert ((await core.row(row.id)).state, len(core.sandbox.vendors.ledger)) == (State.SENT, 1)
+
+
+@pytest.mark.parametrize("error", [Busy("locked"), Unsure()])
+async def test_a_database_that_takes_no_intent_for_long_makes_no_failed_try(
+    make_core: MakeCore, error: Exception
+) -> None:
+    core, times = make_core(), 0
+    dispatcher = core.dispatcher("a")
+    commit = dispatcher._commit_intent
+
+    async def away(row: Broadcast, deadline: float) -> Broadcast | None:
+        nonlocal times
+        times += 1
+        if times <= MAX_TRIES + 1:
+            raise error
+        return await commit(row, deadline)
+
+    dispatcher._commit_intent = away  # type: ignore[method-assign]
+    row = await core.approved()
+    for _ in range(MAX_TRIES + 2):
+        await core.run(dispatcher)
+        core.now += 3 * SECOND
+    assert ((await core.row(row.id)).state, len(core.sandbox.vendors.ledger)) == (State.SENT, 1)
+    assert await core.actions(row) == [
+        "submit",
+        "approve",
+        *["start", "put_back"] * (MAX_TRIES + 1),
+        "start",
+        "release",
+        "accept",
+    ]
 
 
 async def test_what_takes_too_long_to_prepare_is_put_back_before_its_lease_lapses(make_core: MakeCore) -> None:
@@ -904,6 +974,14 @@ async def test_a_pause_that_was_not_stored_stops_nothing_for_longer_than_a_tick(
     row = await core.approved()
     await core.run(dispatcher)
     core.now += 5 * SECOND
+    await core.run(dispatcher)
+    assert (await core.row(row.id)).state is State.SENT
+
+
+async def test_while_a_pause_is_being_written_everybody_else_goes_on(make_core: MakeCore) -> None:
+    core, dispatcher = heeding(make_core)
+    dispatcher.heed("T0ANOTHER", True)
+    row = await core.approved()
     await core.run(dispatcher)
     assert (await core.row(row.id)).state is State.SENT
 

@@ -400,6 +400,7 @@ async def whole_tables(database: Database, deed: Callable[[Core], Awaitable[None
     return {name: steps for name, steps in found.items() if any(step.whole for step in steps)}
 
 
+@pytest.mark.long
 async def test_every_question_is_answered_through_an_index(database: Database) -> None:
     assert await unplanned(database) == {}
 

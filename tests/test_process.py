@@ -154,7 +154,8 @@ async def test_killed_between_the_approval_and_the_send_it_sends_once_after_the_
     assert len(sandbox.acting.messages(HERE)) == len([m for m in sandbox.acting.messages(HERE) if m["ts"] == ts]) == 1
 
 
-@pytest.mark.parametrize("accepted", [True, pytest.param(False, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("accepted", [True, False])
 async def test_killed_while_the_vendor_was_answering_it_is_unknown_and_never_sent_again(
     sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int, accepted: bool
 ) -> None:

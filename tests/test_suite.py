@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 HERE = Path(__file__).parent
 FILES = sorted(path for path in HERE.rglob("*.py") if path.name != "patience.py" and "simulation" not in path.parts)
@@ -31,36 +30,43 @@ def calls(node: ast.AST, looped: bool = False) -> Iterator[tuple[ast.Call, bool]
         yield from calls(child, looped or isinstance(child, ast.While | ast.For | ast.AsyncFor))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HERE)))
-def test_how_long_a_test_waits_stands_in_one_place(path: Path) -> None:
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_how_long_a_test_waits_stands_in_one_place() -> None:
     found = []
-    for call, _ in calls(ast.parse(path.read_text(encoding="utf-8"))):
-        given = [*call.args, *(keyword.value for keyword in call.keywords if keyword.arg == "timeout")]
-        if named(call) in WAITS and any(number(value) is not None for value in given):
-            found.append(f"{path.name}:{call.lineno}: {ast.unparse(call)[:80]}")
+    for path in FILES:
+        for call, _ in calls(parsed(path)):
+            given = [*call.args, *(keyword.value for keyword in call.keywords if keyword.arg == "timeout")]
+            if named(call) in WAITS and any(number(value) is not None for value in given):
+                found.append(f"{path.name}:{call.lineno}: {ast.unparse(call)[:80]}")
     assert found == [], "give it no seconds, or those of tests.patience"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HERE)))
-def test_a_sleep_is_no_wait_for_something_to_have_happened(path: Path) -> None:
-    source = path.read_text(encoding="utf-8")
-    lines, found = source.splitlines(), []
-    for call, looped in calls(ast.parse(source)):
-        seconds = number(call.args[0]) if named(call) == "sleep" and call.args else None
-        if seconds is not None and seconds >= A_MOMENT and not looped and "#" not in lines[call.lineno - 1]:
-            found.append(f"{path.name}:{call.lineno}: {lines[call.lineno - 1].strip()}")
+def test_a_sleep_is_no_wait_for_something_to_have_happened() -> None:
+    found = []
+    for path in FILES:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for call, looped in calls(parsed(path)):
+            seconds = number(call.args[0]) if named(call) == "sleep" and call.args else None
+            if seconds is not None and seconds >= A_MOMENT and not looped and "#" not in lines[call.lineno - 1]:
+                found.append(f"{path.name}:{call.lineno}: {lines[call.lineno - 1].strip()}")
     assert found == [], "wait until it is so, or say `quiet()`, or in a comment what the time is for"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HERE)))
-def test_no_test_waits_without_end(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    functions = (one for one in ast.walk(tree) if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef))
+def without_end(path: Path) -> list[str]:
+    functions = (one for one in ast.walk(parsed(path)) if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef))
     tests = [one for one in functions if one.name.startswith("test_")]
-    found = [
+    return [
         f"{path.name}:{node.lineno}: while {ast.unparse(node.test)[:80]}"
         for node in (node for test in tests for node in ast.walk(test))
         if isinstance(node, ast.While)
         and all("sleep" in {named(call) for call, _ in calls(step)} for step in node.body)
     ]
+
+
+def test_no_test_waits_without_end() -> None:
+    found = [one for path in FILES for one in without_end(path)]
     assert found == [], "wait with `until`, which gives up in the end"

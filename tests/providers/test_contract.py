@@ -37,7 +37,7 @@ from tests.ground import free_port
 from tests.providers.conftest import ACCOUNTS, Adapter, became, message, offline, outcome, told
 
 VENDORS = sorted(ACCOUNTS)
-EXAMPLES = int(os.environ.get("BELLCRIER_EXAMPLES", "400"))  # of answers and of callbacks, for each vendor
+EXAMPLES = int(os.environ.get("BELLCRIER_EXAMPLES", "150"))  # of answers and of callbacks, for each vendor
 STEPS = {"encom": "release", "octopush": "release", "kaizala": "release"}
 
 

@@ -222,6 +222,15 @@ async def test_after_a_lost_answer_the_status_is_shown_and_proves_nothing(sandbo
     staged = await provider.stage(message("octopush"))
     evidence = await provider.look_up(message("octopush"), staged, ())
     assert (evidence.sent, "proves nothing" in evidence.sentence) == (False, True)
+    assert staged is not None
+    await provider.check()
+    await provider.recall(staged)
+    looked, balance, cancel = sandbox.vendors.office.requests[-3:]
+    assert (looked.method, looked.path) == ("GET", "/vendors/octopush/sms-campaign-on-list/status")
+    assert (looked.query, looked.body) == ({"ticket_number": staged.id}, b"")
+    assert (balance.method, balance.path, balance.query) == ("GET", "/vendors/octopush/wallet/check-balance", {})
+    assert (cancel.method, cancel.path) == ("DELETE", "/vendors/octopush/sms-campaign-on-list/cancel")
+    assert json.loads(cancel.body) == {"ticket_number": staged.id}
 
 
 @pytest.mark.parametrize("status", [401, 403])
