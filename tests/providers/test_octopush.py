@@ -29,7 +29,8 @@ from providers.base import (
     Unavailable,
     open_for_quote,
 )
-from providers.octopush import SENDER
+from providers.http import unreadable
+from providers.octopush import BUSY, REFUSALS, SENDER
 from providers.reading import UNREADABLE
 from sandbox.server import Sandbox
 from tests.providers.conftest import Adapter, asked, became, message, offline, outcome, told
@@ -459,6 +460,25 @@ async def test_what_is_ready_tells_its_size_and_a_size_that_cannot_be_read_is_la
         assert (kind, what) == ("ok", KNOWN)
     else:
         assert kind == wanted, what
+
+
+@pytest.mark.parametrize("code", [*REFUSALS, *BUSY, 126, 999])
+async def test_the_vendors_own_code_is_in_the_error(code: int) -> None:
+    _, error = await became(offline("octopush", send=told(400, {"code": code})).release(message("octopush"), KNOWN))
+    assert error.code == str(code)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_login_that_is_not_accepted_points_to_its_setting(status: int) -> None:
+    kind, error = await became(offline("octopush", send=told(status)).release(message("octopush"), KNOWN))
+    assert (kind, error.setting) == ("Refused", "api_key")
+
+
+async def test_an_answer_that_says_nothing_is_described_for_the_log() -> None:
+    answer = told(400, "<html>oops</html>", "text/html")
+    kind, error = await became(offline("octopush", send=answer).release(message("octopush"), KNOWN))
+    assert (kind, error.detail) == ("Uncertain", unreadable(answer).detail)
+    assert "400" in error.detail
 
 
 async def test_a_refusal_at_the_status_names_the_audience() -> None:
