@@ -193,6 +193,7 @@ async def test_what_enough_people_have_approved_or_can_approve_stays_where_it_is
     await ask(sandbox, "send clients marketing Soldes")
     posted = await card(sandbox)
     await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    await sandbox.until(lambda: "Approvals still needed: 1" in thread_text(sandbox, posted["ts"]))
     private(sandbox, "U0CLEO", "U0BEN")
     bot.people.forget()
     await bot.workflow.learn_size("T0BELL", (await newest(bot)).id, 1)

@@ -120,10 +120,12 @@ class Said:
     def __init__(self, others: Answer, answers: Mapping[str, Any]) -> None:
         self.others, self.answers = others, {"accessToken": told(200, TOKEN), **answers}
         self.asked: list[str] = []
+        self.urls: list[str] = []
 
     async def call(self, method: str, url: str, *, query: Mapping[str, str | int] | None = None, **_: Any) -> Answer:
         step = url.rsplit("/", 1)[-1]
         self.asked.append(step)
+        self.urls.append(url)
         found = self.answers.get(step, self.others)
         answer = found(dict(query or {})) if callable(found) else found
         if isinstance(answer, Exception):
@@ -142,6 +144,11 @@ def offline(vendor: str, others: Answer | None = None, *, settings: Any = None, 
 def asked(provider: Provider) -> list[str]:
     assert isinstance(provider.transport, Said)
     return provider.transport.asked
+
+
+def urls(provider: Provider) -> list[str]:
+    assert isinstance(provider.transport, Said)
+    return provider.transport.urls
 
 
 async def became(work: Any) -> tuple[str, Any]:

@@ -20,10 +20,10 @@ from providers.base import (
     Unavailable,
     Uncertain,
 )
-from providers.kaizala import Kaizala, KaizalaSettings
+from providers.kaizala import REFUSALS, Kaizala, KaizalaSettings
 from providers.reading import UNREADABLE
 from sandbox.server import Sandbox
-from tests.providers.conftest import STAFF, TOKEN, Adapter, asked, became, message, offline, outcome, told
+from tests.providers.conftest import STAFF, TOKEN, Adapter, asked, became, message, offline, outcome, told, urls
 
 FANS = "2b2a2c3d-0000-4000-8000-00000000c0de@2"
 
@@ -185,6 +185,8 @@ async def test_dead_credentials_name_the_setting(sandbox: Sandbox, adapter: Adap
 
 async def test_groups_are_found_with_their_sizes(sandbox: Sandbox, adapter: Adapter) -> None:
     found = await adapter("kaizala").audiences()
+    query = {"fetchAllGroups": "true", "showDetail": "true", "showDetails": "true"}  # the vendor spells it both ways
+    assert sandbox.vendors.office.requests[-1].query == query
     assert {(group.id, group.name, group.size) for group in found} == {(STAFF, "Staff", 12), (FANS, "Fans", 250)}
 
 
@@ -247,6 +249,32 @@ async def test_a_group_that_cannot_be_read_is_left_out_of_the_groups() -> None:
     entries = [{"groupId": " g1 ", "groupName": None}, None, {"groupName": "x"}, {"groupId": ["g"]}, {"groupId": "g2"}]
     found = await offline("kaizala", told(200, {"groups": entries})).audiences()
     assert [group.id for group in found] == ["g1", "g2"]
+
+
+@pytest.mark.parametrize("changes", [{"everyone": True}, {"subscribers": ("+911",)}])
+async def test_only_a_public_group_has_subscribers(changes: dict[str, Any]) -> None:
+    entry = {"groupId": FANS, "userCount": 250, "groupType": "Group", "callerRole": "Admin"}
+    some = Audience(AudienceKind.GROUP, FANS, **changes)
+    kind, error = await became(offline("kaizala", told(200, {"groups": [entry]})).size(some))
+    assert (kind, str(error)) == ("Refused", f"Only a public Kaizala group has subscribers, and {FANS} is none.")
+    assert (await became(offline("kaizala", told(200, {"groups": [entry]})).size(FANS_GROUP)))[0] == "ok"
+
+
+async def test_who_is_no_admin_may_not_write_to_all_of_a_public_group() -> None:
+    entry = {"groupId": FANS, "userCount": 250, "groupType": "ConnectGroup", "callerRole": "Member"}
+    everyone = Audience(AudienceKind.GROUP, FANS, everyone=True)
+    kind, error = await became(offline("kaizala", told(200, {"groups": [entry]})).size(everyone))
+    assert (kind, str(error), error.setting) == ("Refused", *REFUSALS[403])
+
+
+async def test_a_groups_id_is_one_part_of_the_address() -> None:
+    provider = offline("kaizala", told(404))
+    odd = Audience(AudienceKind.GROUP, "a/../b?c@1")
+    await became(provider.release(message("kaizala", audience=odd), None))
+    await became(provider.size(odd))
+    released, sized = urls(provider)[-2:]
+    assert released.endswith("/v1/groups/a%2F..%2Fb%3Fc%401/messages")
+    assert sized.endswith("/v1/groups/a%2F..%2Fb%3Fc%401")
 
 
 @pytest.mark.parametrize("null", [None, "", "null"])
