@@ -716,6 +716,24 @@ async def test_what_cannot_be_prepared_early_is_tried_again_when_the_vendor_said
     assert (await core.row(row.id)).state is State.SENT
 
 
+async def test_what_one_process_prepares_early_another_one_leaves_to_it(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.undo": "30s"})
+    core.sandbox.vendors.faults.add("octopush.create", "slow", until=(answers := asyncio.Event()))
+    here, there = core.dispatcher("a"), core.dispatcher("b")
+    await core.run(here, there)
+    row = await core.approved(audience="newsletter")
+    await here.tick()
+    await core.sandbox.until(lambda: core.sandbox.vendors.office.requests)
+    leased = await core.row(row.id)
+    assert leased.lease_until is not None
+    assert (leased.owner, leased.lease_until > core.now, leased.attempt) == ("a", True, 1)
+    await there.tick()
+    assert not there.running
+    answers.set()
+    await asyncio.gather(*here.running)
+    assert (await core.row(row.id)).owner is None
+
+
 async def test_nobody_prepares_early_at_a_vendor_that_cannot_be_reached(make_core: MakeCore) -> None:
     core = make_core(**{"approval.undo": "30s"})
     away = store.Breaker(store.BREAKER_FAILURES, core.now + 300 * SECOND)
@@ -855,6 +873,8 @@ async def all_notes(core: Core) -> list[str]:
 async def test_an_unreachable_vendor_is_asked_again_later_and_then_given_up(make_core: MakeCore) -> None:
     away = make_core(**{"accounts.encom.base_url": "http://127.0.0.1:9"})
     row = await away.approved()
+    await away.run(away.dispatcher("a"))
+    assert (await away.row(row.id)).tries == 1
     for _ in range(40):
         await away.run(away.dispatcher("a"))
         away.now += 100 * SECOND
