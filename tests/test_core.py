@@ -257,6 +257,19 @@ async def test_a_clock_that_is_set_back_meanwhile_sends_nothing_early(core: Core
     assert len(core.sandbox.vendors.ledger) == 1
 
 
+async def test_a_clock_that_is_set_back_meanwhile_tries_nothing_again_early(core: Core) -> None:
+    row = await core.approved()
+    again = core.now + 60 * SECOND
+    await core.edit(row, due=again, tries=1, attempt=1)  # as the vendor asked for
+    core.now = again
+    dispatcher = core.dispatcher("a")
+    _, (claimed,) = await core.database.write(dispatcher._look_round)
+    core.now -= 30 * SECOND
+    await dispatcher.send(claimed)
+    waiting = await core.row(row.id)
+    assert (waiting.state, waiting.due, core.sandbox.vendors.ledger) == (State.SCHEDULED, again, [])
+
+
 # --- approved bytes are sent bytes -----------------------------------------------------------------------------------
 
 TAMPERED: dict[str, dict[str, Any]] = {

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, event, func, select
 
 from bot import dispatch, receipts, store, tables
 from bot.app import Bot
-from bot.broadcast import SECOND, Action, Broadcast, Hold, NotUnderstood, Phase, State, TooLate
+from bot.broadcast import SECOND, Action, Broadcast, Hold, NotUnderstood, Phase, Sentence, State, TooLate
 from bot.database import PATIENCE, Busy, Database, OutOfOrder, Postgres, SQLite, Unsure, open_database, upgrade
 from bot.dispatch import ACCOUNT_AT_ONCE, MAX_TRIES, Dispatcher
 from bot.scheduler import Task
@@ -431,6 +431,36 @@ async def test_what_is_lost_and_what_is_held_in_one_tick_are_both_drawn(make_cor
     await dispatcher.tick()
     assert ((await core.row(lost.id)).state, (await core.row(held.id)).state) == (State.UNKNOWN, State.HELD)
     assert Task.PAINT in tasks
+
+
+async def test_what_asks_again_instead_of_going_is_drawn_at_once(make_core: MakeCore) -> None:
+    core = make_core()
+    dispatcher = core.dispatcher("a")
+    row = await core.approved()
+    await core.edit(row, approved_at=1, send_at=1)  # agreed to long ago
+    await core.database.write(lambda c: c.execute(tables.votes.update().values(at=1)))
+    await dispatcher.tick()
+    tasks = woken(dispatcher)
+    await asyncio.gather(*dispatcher.running)
+    assert (await core.row(row.id)).state is State.PENDING
+    assert Task.PAINT in tasks
+
+
+# --- the ids in the thread -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("people", "more"), [(99, ""), (100, ""), (101, " … (+1)"), (250, " … (+150)")])
+async def test_a_hundred_ids_are_told_and_how_many_more_there_are(make_core: MakeCore, people: int, more: str) -> None:
+    core = make_core()
+    numbers = {f"+336000{number:05d}": "Ana" for number in range(people)}
+    core.sandbox.vendors.encom.lists["1"] = ("Clients", dict(numbers))
+    row = await core.approved()
+    await core.run(core.dispatcher("a"))
+    ids = (await core.row(row.id)).ids
+    assert len(ids) == people
+    said = await core.database.read(lambda c: c.execute(select(tables.notes.c.sentence)).scalars().all())
+    accepted = f"Encom accepted it. Ids: {', '.join(ids[:100])}{more}"
+    assert [str(one) for one in map(Sentence.of, said) if "accepted it" in str(one)] == [accepted]
 
 
 # --- the last moment -------------------------------------------------------------------------------------------------
