@@ -1,0 +1,121 @@
+"""An approval, a rejection or a plan that comes a moment too late, from the wrong person, or about another version."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from bot import store
+from bot.broadcast import SECOND, Action, Broadcast, NotAllowed, Sentence, State, TooLate
+from bot.policy import Person
+from bot.scheduler import Task
+from bot.tables import notes
+from tests.core import TEAM, Core, MakeCore, approver
+
+GUEST = dataclasses.replace(approver(0), member=False)
+
+
+async def act(core: Core, row: Broadcast, action: Action, person: Person, **told: Any) -> Broadcast:
+    return await core.workflow.act(TEAM, row.id, action, person=person, version=row.version, **told)
+
+
+def meanwhile(core: Core, deed: Any) -> None:
+    """Do something once between what a person saw and the transaction that their press leads to."""
+    asked = core.workflow._asked_before
+
+    async def asked_before(*given: Any) -> Mapping[str, Any]:
+        core.workflow._asked_before = asked  # type: ignore[method-assign]
+        found = await asked(*given)
+        await deed()
+        return found
+
+    core.workflow._asked_before = asked_before  # type: ignore[method-assign, assignment]
+
+
+@pytest.mark.parametrize("action", [Action.APPROVE, Action.REJECT, Action.REPLAN])
+async def test_what_is_moved_while_somebody_decides_keeps_nothing_of_the_decision(core: Core, action: Action) -> None:
+    row, later = await core.ask(), core.now + 3600 * SECOND
+
+    async def move() -> None:
+        await act(core, row, Action.REPLAN, approver(1), send_at=later)
+
+    meanwhile(core, move)
+    told = {"send_at": later + SECOND} if action is Action.REPLAN else {}
+    with pytest.raises(TooLate) as too_late:
+        await act(core, row, action, approver(0), **told)
+    assert too_late.value.broadcast.version == 2
+    moved = await core.row(row.id)
+    assert (moved.state, moved.version, moved.send_at) == (State.PENDING, 2, later)
+    assert await core.database.read(lambda c: store.votes_for(c, moved)) == []
+
+
+async def test_a_vote_for_an_older_version_takes_nothing_back_from_the_newer_one(core: Core) -> None:
+    row = await core.ask(send_at=core.now + 3600 * SECOND)
+    await act(core, row, Action.APPROVE, approver(0))
+    moved = await act(core, row, Action.REPLAN, approver(1), send_at=core.now + 7200 * SECOND)
+    await act(core, moved, Action.APPROVE, approver(0))
+    taken = await core.database.write(lambda c: core.workflow._withdraw(c, row, approver(0), "button"))
+    assert taken is None
+    assert (await core.row(row.id)).state is State.SCHEDULED
+
+
+async def test_what_has_expired_is_approved_by_nobody_though_no_tick_has_said_so_yet(core: Core) -> None:
+    row = await core.ask()
+    assert row.expires_at is not None
+    core.now = row.expires_at
+    with pytest.raises(TooLate):
+        await act(core, row, Action.APPROVE, approver(0))
+    assert (await core.row(row.id)).approved_at is None
+
+
+@pytest.mark.parametrize("action", [Action.APPROVE, Action.REJECT])
+async def test_a_guest_decides_nothing_however_the_settings_name_them(core: Core, action: Action) -> None:
+    row = await core.ask()
+    with pytest.raises(NotAllowed):
+        await act(core, row, action, GUEST)
+    assert (await core.row(row.id)).state is State.PENDING
+
+
+async def test_a_guest_does_not_say_that_it_did_not_go_out(core: Core) -> None:
+    row = await core.approved()
+    await core.edit(row, state=State.UNKNOWN)
+    with pytest.raises(NotAllowed):
+        await act(core, row, Action.MARK_NOT_SENT, GUEST)
+    assert (await core.row(row.id)).state is State.UNKNOWN
+
+
+async def test_why_it_was_rejected_stands_in_its_thread_and_in_its_history(core: Core) -> None:
+    row = await core.ask()
+    await act(core, row, Action.REJECT, approver(0), reason="Wrong day")
+    said = await core.database.read(
+        lambda c: c.execute(notes.select().where(notes.c.broadcast == row.id)).mappings().all()
+    )
+    last = said[-1]
+    assert str(Sentence.of(last["sentence"])) == f"<@{approver(0).id}> rejected it. “Wrong day”"
+    assert (last["mention"], last["aloud"]) == (row.requester, False)
+    step = (await core.database.read(lambda c: store.history(c, TEAM, row.id)))[-1]
+    assert (step["action"], step["actor"], step["reason"]) == (Action.REJECT, approver(0).id, "Wrong day")
+
+
+@pytest.mark.parametrize("action", [Action.APPROVE, Action.CANCEL])
+async def test_what_a_person_does_is_drawn_at_once_and_starts_at_once(core: Core, action: Action) -> None:
+    row, tasks = await core.ask(), list[str]()
+    core.workflow.wake = lambda *names: tasks.extend(names)
+    await act(core, row, action, approver(0))
+    assert {Task.DISPATCH, Task.PAINT} <= set(tasks)
+
+
+async def test_one_of_two_approvals_that_is_taken_back_tells_who_did_and_leaves_the_other(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.quorum": 2})
+    row = await core.ask(send_at=core.now + 3600 * SECOND)
+    for number in (0, 1):
+        await act(core, row, Action.APPROVE, approver(number))
+    assert (await core.row(row.id)).state is State.SCHEDULED
+    taken = await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button", version=1)
+    assert taken is not None
+    assert (taken.state, taken.due, taken.approved_at) == (State.PENDING, None, None)
+    left = await core.database.read(lambda c: store.votes_for(c, taken))
+    assert [vote.approver for vote in left] == [approver(1).id]
