@@ -74,7 +74,7 @@ async def test_what_has_expired_is_approved_by_nobody_though_no_tick_has_said_so
 @pytest.mark.parametrize("action", [Action.APPROVE, Action.REJECT])
 async def test_a_guest_decides_nothing_however_the_settings_name_them(core: Core, action: Action) -> None:
     row = await core.ask()
-    with pytest.raises(NotAllowed):
+    with pytest.raises(NotAllowed, match="Only full members of this workspace"):
         await act(core, row, action, GUEST)
     assert (await core.row(row.id)).state is State.PENDING
 

@@ -34,7 +34,7 @@ from bot.database import Database, Postgres, open_database
 from bot.dispatch import CLAIM_AT_ONCE, Dispatcher
 from bot.text import measure
 from bot.workflow import Questioned, Sent, Submitted
-from providers.base import DeliveryStatus, Purpose, Receipt
+from providers.base import Audience, AudienceFound, DeliveryStatus, Purpose, Receipt
 from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver, gate
 from tests.ground import in_order, new_postgres, raw_settings
 from tests.patience import LONG, until
@@ -776,6 +776,38 @@ async def test_a_size_that_cannot_be_read_is_not_learnt(core: Core, told: Any) -
     await core.dispatcher("a").learn_sizes()
     after = await core.row(row.id)
     assert (after.size, after.unnamed, after.revision) == (None, None, row.revision)
+
+
+async def test_a_size_that_a_vendor_does_not_tell_is_not_learnt(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def untold(audience: Audience) -> AudienceFound:
+        return AudienceFound(audience.kind, audience.id, "Clients", None, 1)
+
+    monkeypatch.setattr(core.providers["encom"], "size", untold)
+    row = await core.ask()
+    await core.dispatcher("a").learn_sizes()
+    after = await core.row(row.id)
+    assert (after.size, after.unnamed, after.revision) == (None, None, row.revision)
+
+
+@pytest.mark.parametrize("taken", ["a quote", "a campaign"])
+async def test_no_quote_is_asked_for_while_the_accounts_one_place_is_taken(make_core: MakeCore, taken: str) -> None:
+    core = make_core(**{"accounts.octo.quote": True})
+    dispatcher = core.dispatcher("a")
+    if taken == "a quote":
+        await core.database.write(lambda c: store.take_lease(c, "quote:octo", "a", 300.0, core.now))
+    else:
+        other = await core.approved(audience="newsletter")
+        lease = {"phase": "staging", "owner": "a", "attempt": 1, "lease_until": core.now + 60 * SECOND}
+        await core.edit(other, state="sending", size=20, **lease)
+    row = await core.ask(audience="newsletter")
+    await dispatcher.learn_sizes()
+    assert core.sandbox.vendors.octopush.campaigns == {}
+    core.now += 301 * SECOND
+    await core.database.write(lambda c: store.take_lease(c, "quote:octo", "a", 0.0, core.now))
+    if taken == "a campaign":
+        await core.edit(other, state="sent", owner=None, lease_until=None)
+    await dispatcher.learn_sizes()
+    assert (await core.row(row.id)).size == 20
 
 
 async def test_a_quote_without_a_readable_size_tells_none(make_core: MakeCore) -> None:

@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,10 +20,10 @@ from bot import dispatch, receipts, store, tables
 from bot.app import Bot
 from bot.broadcast import SECOND, Action, Broadcast, Hold, NotUnderstood, Phase, Sentence, State, TooLate
 from bot.database import PATIENCE, Busy, Database, OutOfOrder, Postgres, SQLite, Unsure, open_database, upgrade
-from bot.dispatch import ACCOUNT_AT_ONCE, MAX_TRIES, Dispatcher
+from bot.dispatch import ACCOUNT_AT_ONCE, MAX_TRIES, Dispatcher, Nothing
 from bot.scheduler import Task
 from bot.tracker import Tracker, _Batch
-from providers.base import DeliveryStatus, Evidence, Receipt, Throttled
+from providers.base import Accepted, DeliveryStatus, Evidence, Receipt, Refused, Throttled
 from sandbox.server import Sandbox
 from tests import proxy
 from tests.core import CLEO, TEAM, Core, MakeCore, approver, gate, later
@@ -114,6 +115,7 @@ async def test_an_acceptance_that_is_written_after_the_lease_lapsed_proves_that_
     await ending
     proven = await far.core.row(row.id)
     assert (proven.state, proven.ids, proven.failure) == (State.SENT, ("22", "23"), None)
+    assert proven.accepted_at is not None
     assert await far.core.database.read(lambda c: receipts.owner_of(c, "encom", "23")) == (TEAM, row.id)
     assert (await far.core.actions(row))[-2:] == ["lose_track", "prove"]
     assert "its answer could not be written down in time. Ids: {ids}" in (await far.told(row))[-1]
@@ -132,6 +134,21 @@ async def test_a_refusal_that_is_written_late_is_told_and_an_approver_ends_it(fa
     assert (await far.core.actions(row))[-1] == "refuse_late"
     ended = await far.core.workflow.act(TEAM, row.id, Action.MARK_NOT_SENT, person=approver(1), version=1)
     assert (ended.state, far.ledger) == (State.FAILED, 0)
+
+
+async def test_an_answer_that_is_late_is_told_once_however_often_it_is_written(make_core: MakeCore) -> None:
+    core = make_core()
+    row, dispatcher = await core.approved(), core.dispatcher("a")
+    await core.edit(row, state=State.UNKNOWN, attempt=1)
+    tried = dataclasses.replace(await core.row(row.id), state=State.SENDING)
+    for accepted in (False, False, True, True):
+        outcome = Accepted(("22",)) if accepted else Nothing(Refused("No credit left.", code="402"))
+        await core.database.write(partial(dispatcher._write_outcome, row=tried, outcome=outcome))
+    said = await core.database.read(lambda c: c.execute(select(tables.notes.c.sentence)).scalars().all())
+    late = [one["template"] for one in said if "late" in one["template"] or "did accept" in one["template"]]
+    assert [one[:20] for one in late] == ["The answer came late", "{vendor} did accept "]
+    proven = await core.row(row.id)
+    assert (proven.state, proven.ids, proven.accepted_at) == (State.SENT, ("22",), core.now)
 
 
 @pytest.mark.parametrize(
