@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bot import store
-from bot.broadcast import SECOND, Action, Broadcast, NotAllowed, Sentence, State, TooLate
+from bot.broadcast import SECOND, Action, Broadcast, NotAllowed, Phase, Sentence, State, TooLate
 from bot.policy import Person
 from bot.scheduler import Task
 from bot.tables import notes
@@ -119,3 +119,16 @@ async def test_one_of_two_approvals_that_is_taken_back_tells_who_did_and_leaves_
     assert (taken.state, taken.due, taken.approved_at) == (State.PENDING, None, None)
     left = await core.database.read(lambda c: store.votes_for(c, taken))
     assert [vote.approver for vote in left] == [approver(1).id]
+
+
+async def test_an_approval_that_is_taken_back_while_it_goes_out_is_told_and_falls_for_a_second_try(core: Core) -> None:
+    row = await core.approved()
+    await core.edit(row, state=State.SENDING, phase=Phase.RELEASING, owner="a", lease_until=core.now + 60 * SECOND)
+    with pytest.raises(TooLate) as too_late:
+        await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button", version=1)
+    going = too_late.value.broadcast
+    assert (going.state, going.revision) == (State.SENDING, row.revision + 1)
+    assert await core.database.read(lambda c: store.votes_for(c, going)) == []
+    said = await core.database.read(lambda c: c.execute(notes.select().order_by(notes.c.seq)).mappings().all())
+    assert "took the approval back while it was going out" in said[-1]["sentence"]["template"]
+    assert said[-1]["mention"] == row.requester

@@ -500,6 +500,15 @@ async def test_a_clock_that_leaps_ahead_sends_nothing_early_and_asks(core: Core,
     assert (await core.row(second_one.id)).state is State.SENT
 
 
+async def test_a_clock_that_is_put_right_by_less_than_a_minute_holds_nothing_up(core: Core) -> None:
+    row, dispatcher = await core.approved(send_at=core.now + 30 * SECOND), core.dispatcher("a")
+    await core.run(dispatcher)
+    core.now += 59_500_000
+    core.steady -= 59.5
+    await core.run(dispatcher)
+    assert (await core.row(row.id)).state is State.SENT
+
+
 @pytest.mark.parametrize("hours", [-24, -1])
 async def test_a_clock_that_falls_back_sends_nothing_twice(core: Core, hours: int) -> None:
     core.now += 30 * 3600 * SECOND

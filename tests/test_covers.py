@@ -160,3 +160,21 @@ async def test_who_stops_what_was_approved_for_several_turns_stops_its_approval(
     await desk.until("2026-12-04T12:00")
     assert sent(desk) == 0
     assert {row.state for row in await desk.broadcasts()} <= {State.CANCELLED, State.PENDING, State.EXPIRED, State.HELD}
+
+
+async def test_an_older_approval_that_falls_leaves_the_newer_one_as_it_is(desk: Desk) -> None:
+    daily, first = await covering(desk, covers=2)
+    desk.core.now = at("2026-12-01T10:00")  # nobody was there at nine
+    await desk.core.run(desk.core.dispatcher("a"))
+    await desk.core.edit(first, expires_at=at("2026-12-31T09:00"))  # it asks for so long
+    await desk.until("2026-12-02T11:00")
+    third = (await desk.broadcasts())[-1]
+    assert third.state is State.PENDING
+    await act(desk, third, Action.APPROVE)
+    cover = (await desk.now(daily)).cover
+    assert cover is not None
+    assert cover.of == third.id
+    held = await desk.core.row(first.id)
+    assert held.state is State.HELD
+    await act(desk, held, Action.DROP)
+    assert (await desk.now(daily)).cover == cover
