@@ -46,9 +46,9 @@ MODULES = {
     "approvals": Module(
         "bot/workflow.py",
         (
-            f"tests/test_core.py tests/test_approvals.py tests/test_absence.py {SMALL}",
-            f"tests/test_waiting.py tests/test_covers.py {SMALL}",
-            "tests/test_trouble.py",
+            f"tests/test_approvals.py tests/test_covers.py tests/test_card_truth.py {SMALL}",
+            f"tests/test_core.py tests/test_waiting.py tests/test_absence.py tests/test_dispatch.py {SMALL}",
+            "tests/test_authority.py tests/test_trouble.py",
         ),
         APPROVALS,
     ),
@@ -61,14 +61,18 @@ MODULES = {
         (
             f"tests/test_core.py {SMALL}",
             f"tests/test_dispatch.py tests/test_waiting.py {SMALL}",
-            "tests/test_simulation.py",
+            "tests/test_adapters.py tests/test_simulation.py",
         ),
     ),
     "web": Module("bot/web.py", ("tests/test_doors.py", "tests/test_web.py"), DOORS),
     "when": Module("bot/when.py", ("tests/test_when.py", "tests/test_typed.py tests/test_recurring.py")),
-    "encom": Module("providers/encom.py", (f"tests/providers/test_encom.py {CONTRACT}",)),
-    "octopush": Module("providers/octopush.py", (f"tests/providers/test_octopush.py {CONTRACT}",)),
-    "kaizala": Module("providers/kaizala.py", (f"tests/providers/test_kaizala.py {CONTRACT}",)),
+    "encom": Module("providers/encom.py", (f"tests/providers/test_encom.py {CONTRACT} -k encom", "tests/providers")),
+    "octopush": Module(
+        "providers/octopush.py", (f"tests/providers/test_octopush.py {CONTRACT} -k octopush", "tests/providers")
+    ),
+    "kaizala": Module(
+        "providers/kaizala.py", (f"tests/providers/test_kaizala.py {CONTRACT} -k kaizala", "tests/providers")
+    ),
     "http": Module("providers/http.py", (f"tests/test_http.py {CONTRACT}", "tests/providers")),
 }
 
