@@ -21,7 +21,7 @@ from bot import store
 from bot.app import open_accounts, policies_of
 from bot.broadcast import Clock, now
 from bot.catalogue import Catalogue
-from bot.database import Database, Postgres, SQLite, open_database, upgrade
+from bot.database import PATIENCE, Database, Postgres, SQLite, open_database, upgrade
 from bot.dispatch import Dispatcher
 from bot.settings import Settings, parse
 from bot.tables import metadata
@@ -155,9 +155,9 @@ def databases(kinds: Sequence[str] = KINDS) -> Iterator[dict[str, str]]:
 
 
 @asynccontextmanager
-async def opened(url: str, *, fresh: bool = False) -> AsyncIterator[Database]:
+async def opened(url: str, *, fresh: bool = False, patience: float = PATIENCE) -> AsyncIterator[Database]:
     """The database at this address; `fresh`: with the schema and nothing else in it."""
-    database = open_database(url)
+    database = open_database(url, patience)
     try:
         if fresh:
             await database.write(empty, patience=None)

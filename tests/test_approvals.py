@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from bot import store
-from bot.broadcast import SECOND, Action, Broadcast, NotAllowed, Phase, Sentence, State, TooLate
+from bot.broadcast import SECOND, Action, Broadcast, Hold, NotAllowed, Phase, Sentence, State, TooLate
 from bot.policy import Person
 from bot.scheduler import Task
 from bot.tables import notes
-from tests.core import TEAM, Core, MakeCore, approver
+from providers.base import Purpose
+from tests.core import CLEO, TEAM, Core, MakeCore, approver
 
 GUEST = dataclasses.replace(approver(0), member=False)
 
@@ -60,6 +61,12 @@ async def test_a_vote_for_an_older_version_takes_nothing_back_from_the_newer_one
     taken = await core.database.write(lambda c: core.workflow._withdraw(c, row, approver(0), "button"))
     assert taken is None
     assert (await core.row(row.id)).state is State.SCHEDULED
+
+
+async def test_what_is_agreed_to_expires_no_more(core: Core) -> None:
+    row = await core.ask(send_at=core.now + 48 * 3600 * SECOND)
+    agreed = await act(core, row, Action.APPROVE, approver(0))
+    assert (agreed.state, agreed.expires_at) == (State.SCHEDULED, None)
 
 
 async def test_what_has_expired_is_approved_by_nobody_though_no_tick_has_said_so_yet(core: Core) -> None:
@@ -132,3 +139,15 @@ async def test_an_approval_that_is_taken_back_while_it_goes_out_is_told_and_fall
     said = await core.database.read(lambda c: c.execute(notes.select().order_by(notes.c.seq)).mappings().all())
     assert "took the approval back while it was going out" in said[-1]["sentence"]["template"]
     assert said[-1]["mention"] == row.requester
+
+
+async def test_what_needs_no_approval_goes_however_long_it_was_held(core: Core) -> None:
+    row = await core.ask(purpose=Purpose.TRANSACTIONAL, text="Votre commande est prête")
+    assert (row.state, row.quorum) == (State.SCHEDULED, 0)
+    await core.edit(row, state=State.HELD, hold=Hold.LATE, due=None)
+    core.now += 90 * 24 * 3600 * SECOND
+    held = await core.row(row.id)
+    gone = await act(core, held, Action.SEND_NOW, CLEO)
+    assert (gone.state, gone.hold) == (State.SCHEDULED, None)
+    await core.run(core.dispatcher("a"))
+    assert (await core.row(row.id)).state is State.SENT

@@ -600,8 +600,9 @@ async def test_what_a_vendor_says_of_a_campaign_that_may_have_been_sent_by_hand_
     row, dispatcher = await staged_early(core)
     core.sandbox.vendors.faults.add("octopush.status", "error", times=1000, status=400, body={"code": code})
     core.now += 31 * SECOND
-    dispatcher.staging = 1.0
-    await core.run(dispatcher)
+    for dispatcher.staging in (1.0, 5.0, 25.0):  # a busy machine may cut an exchange, which is tried again then
+        await core.run(dispatcher)
+        core.now += 10 * SECOND
     after = await core.row(row.id)
     assert after.state is State.FAILED
     assert "the bot did not send it" in str(after.failure).lower()

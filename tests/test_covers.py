@@ -157,6 +157,10 @@ async def test_who_stops_what_was_approved_for_several_turns_stops_its_approval(
     await act(desk, await desk.core.row(first.id), Action.CANCEL)
     assert (await desk.now(daily)).cover is None
     assert "each of them needs its own" in await thread(desk, first)
+    if when == "after it":
+        second = (await desk.broadcasts())[-1]
+        assert (second.state, await desk.votes(second)) == (State.PENDING, [])
+        assert f"stopped {first.id}, and its approval was for this one too" in await thread(desk, second)
     await desk.until("2026-12-04T12:00")
     assert sent(desk) == 0
     assert {row.state for row in await desk.broadcasts()} <= {State.CANCELLED, State.PENDING, State.EXPIRED, State.HELD}

@@ -123,7 +123,7 @@ def test_the_code_asks_for_the_newest_migration() -> None:
 
 
 async def test_of_several_processes_that_start_on_an_empty_database_one_makes_the_schema(postgres_url: str) -> None:
-    starting = [open_database(postgres_url) for _ in range(4)]
+    starting = [open_database(postgres_url, LONG) for _ in range(4)]
     try:
         await asyncio.gather(*(opened.write(upgrade, patience=None) for opened in starting))
         assert {await opened.read(store.schema_revision) for opened in starting} == {tables.REVISION}
@@ -409,7 +409,7 @@ async def test_a_row_that_somebody_keeps_locked_is_busy_in_time(direct: Postgres
 
 @pytest.fixture
 async def file(tmp_path: Path) -> AsyncIterator[SQLite]:
-    opened = open_database(f"sqlite:///{tmp_path}/bell.db")
+    opened = open_database(f"sqlite:///{tmp_path}/bell.db", LONG)
     assert isinstance(opened, SQLite)
     await opened.write(upgrade)
     yield opened
@@ -451,7 +451,7 @@ async def test_sqlite_is_set_to_lose_nothing(file: SQLite, monkeypatch: pytest.M
     assert found == ["wal", 2, 1]
     await file.check()
     monkeypatch.setattr(databases, "PRAGMAS", ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"))
-    careless = open_database(f"sqlite:///{file.path}")
+    careless = open_database(f"sqlite:///{file.path}", LONG)
     with pytest.raises(Unusable, match="'synchronous': 1"):
         await careless.check()
     await careless.close()
@@ -460,7 +460,7 @@ async def test_sqlite_is_set_to_lose_nothing(file: SQLite, monkeypatch: pytest.M
 async def test_postgresql_is_asked_to_lose_nothing_whatever_its_defaults(direct: Postgres, postgres_url: str) -> None:
     name = direct.url.database
     await direct.write(lambda c: c.exec_driver_sql(f"ALTER DATABASE {name} SET synchronous_commit = off"))
-    opened = open_database(postgres_url)
+    opened = open_database(postgres_url, LONG)
     assert await opened.read(lambda c: c.exec_driver_sql("SHOW synchronous_commit").scalar()) == "on"
     await opened.check()
     await opened.close()
@@ -469,7 +469,7 @@ async def test_postgresql_is_asked_to_lose_nothing_whatever_its_defaults(direct:
 async def test_a_postgresql_that_takes_no_writes_is_not_dispatched_from(direct: Postgres, postgres_url: str) -> None:
     name = direct.url.database
     await direct.write(lambda c: c.exec_driver_sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
-    opened = open_database(postgres_url)
+    opened = open_database(postgres_url, LONG)
     with pytest.raises(Unusable, match="Name the primary"):
         await opened.check()
     with pytest.raises(OutOfOrder):
@@ -480,7 +480,7 @@ async def test_a_postgresql_that_takes_no_writes_is_not_dispatched_from(direct: 
 async def test_the_dispatchers_lock_is_held_for_life(file: SQLite, tmp_path: Path) -> None:
     file.claim_dispatch()
     for _ in range(3):  # opening, using and closing the same files takes nothing away
-        other = open_database(f"sqlite:///{tmp_path}/bell.db")
+        other = open_database(f"sqlite:///{tmp_path}/bell.db", LONG)
         with pytest.raises(AlreadyDispatching):
             other.claim_dispatch()
         await other.write(keep("used"))
@@ -490,7 +490,7 @@ async def test_the_dispatchers_lock_is_held_for_life(file: SQLite, tmp_path: Pat
     elsewhere = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stderr=subprocess.PIPE)
     assert b"BlockingIOError" in (await elsewhere.communicate())[1]
     await file.close()
-    other = open_database(f"sqlite:///{tmp_path}/bell.db")
+    other = open_database(f"sqlite:///{tmp_path}/bell.db", LONG)
     other.claim_dispatch()
     await other.close()
 
@@ -501,7 +501,7 @@ async def test_whoever_comes_to_the_file_through_a_link_finds_the_same_lock(file
     link.symlink_to(tmp_path / "bell.db")
     file.claim_dispatch()
     for name in (link, tmp_path / "elsewhere" / ".." / "bell.db"):
-        other = open_database(f"sqlite:///{name}")
+        other = open_database(f"sqlite:///{name}", LONG)
         with pytest.raises(AlreadyDispatching):
             other.claim_dispatch()
         await other.close()
@@ -641,7 +641,7 @@ def looks(opened: SQLite) -> Iterator[list[str]]:
 
 async def looked_at_the_start(path: Path, *, stop: bool = True) -> bool:
     """Of a process that begins, and stops as it should."""
-    opened = open_database(f"sqlite:///{path}")
+    opened = open_database(f"sqlite:///{path}", LONG)
     assert isinstance(opened, SQLite)
     with looks(opened) as found:
         await opened.check()
@@ -655,7 +655,7 @@ async def test_after_a_clean_stop_a_start_does_not_read_all_of_the_file(file: SQ
     path = tmp_path / "bell.db"
     await file.close()
     assert [await looked_at_the_start(path) for _ in range(3)] == [True, False, False]
-    reader = open_database(f"sqlite:///{path}")  # a backup, an export, a look by hand
+    reader = open_database(f"sqlite:///{path}", LONG)  # a backup, an export, a look by hand
     await reader.read(store.schema_revision)
     await reader.close()
     assert not await looked_at_the_start(path)
@@ -674,7 +674,7 @@ async def test_only_a_stop_that_nobody_saw_coming_has_the_file_looked_at(
     assert holder.stdin is not None
     assert holder.stdout is not None
     assert await holder.stdout.readline() == b"held\n"
-    meanwhile = open_database(f"sqlite:///{path}")
+    meanwhile = open_database(f"sqlite:///{path}", LONG)
     assert isinstance(meanwhile, SQLite)
     with looks(meanwhile) as found:  # what a doctor does beside a bot that runs
         await meanwhile.check()
@@ -705,7 +705,7 @@ async def test_what_somebody_touched_since_the_stop_is_looked_at(file: SQLite, t
     await file.close()
     assert [await looked_at_the_start(path) for _ in range(2)] == [True, False]
     CHANGES[change](path)
-    opened = open_database(f"sqlite:///{path}")
+    opened = open_database(f"sqlite:///{path}", LONG)
     assert isinstance(opened, SQLite)
     with looks(opened) as found, suppress(Unusable):
         await opened.check()

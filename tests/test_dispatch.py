@@ -373,7 +373,7 @@ async def no_room(database: SQLite) -> Callable[[], None]:
 
 @pytest.fixture
 async def disk(tmp_path: Path, sandbox: Sandbox) -> AsyncIterator[tuple[Core, SQLite]]:
-    opened = open_database(f"sqlite:///{tmp_path}/small.db")
+    opened = open_database(f"sqlite:///{tmp_path}/small.db", LONG)
     assert isinstance(opened, SQLite)
     await opened.write(upgrade, patience=None)
     core = Core(opened, sandbox, tmp_path)
@@ -461,6 +461,28 @@ async def test_what_asks_again_instead_of_going_is_drawn_at_once(make_core: Make
     await asyncio.gather(*dispatcher.running)
     assert (await core.row(row.id)).state is State.PENDING
     assert Task.PAINT in tasks
+
+
+# --- what a try leaves on its row ------------------------------------------------------------------------------------
+
+
+async def test_what_was_refused_is_due_no_more(make_core: MakeCore) -> None:
+    core = make_core()
+    core.sandbox.vendors.faults.add("encom.release", "error", status=402, body={})
+    row = await core.approved()
+    await core.run(core.dispatcher("a"))
+    failed = await core.row(row.id)
+    assert (failed.state, failed.due, failed.owner, failed.lease_until) == (State.FAILED, None, None, None)
+
+
+async def test_only_a_vendor_that_calls_back_for_each_send_is_told_where(make_core: MakeCore) -> None:
+    core = make_core(public_url="https://bell.example/")
+    dispatcher = core.dispatcher("a")
+    mine, campaign = await core.approved(), await core.approved(audience="newsletter")
+    url = dispatcher._callback_url(mine)
+    assert url == f"https://bell.example/callbacks/encom/{dispatcher.callback_token(mine)}"
+    assert dispatcher._callback_url(campaign) is None
+    assert make_core(public_url=None).dispatcher("b")._callback_url(mine) is None
 
 
 # --- the ids in the thread -------------------------------------------------------------------------------------------
@@ -554,6 +576,7 @@ async def test_one_that_was_held_up_past_its_deadline_sends_nothing_and_goes_lat
     await asyncio.gather(*dispatcher.running)
     back = await core.row(row.id)
     assert (back.state, back.owner, back.tries, core.sandbox.vendors.ledger) == (State.SCHEDULED, None, 0, [])
+    assert back.due == core.now + 2 * SECOND
     core.now += 3 * SECOND
     await core.run(dispatcher)
     assert ((await core.row(row.id)).state, len(core.sandbox.vendors.ledger)) == (State.SENT, 1)

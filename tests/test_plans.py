@@ -31,6 +31,7 @@ from bot.schedule import Kind, Schedule
 from bot.tables import metadata, vendor_ids
 from providers.base import DeliveryStatus, Receipt, ReceiptKind, Staged
 from tests.ground import new_postgres
+from tests.patience import LONG
 from tests.replica import Here
 
 ROOT = Path(__file__).parent.parent
@@ -302,7 +303,7 @@ def million(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pair]:
 
 @pytest.fixture
 async def database(pair: Pair) -> AsyncIterator[Database]:
-    async with opened(pair.crowded) as found:
+    async with opened(pair.crowded, patience=LONG) as found:
         yield found
 
 
@@ -413,7 +414,7 @@ async def test_no_question_looks_at_what_is_not_asked_for(database: Database) ->
 
 @pytest.mark.long
 async def test_among_a_million_rows_nothing_is_asked_in_another_way(million: Pair) -> None:
-    async with opened(million.crowded) as database:
+    async with opened(million.crowded, patience=LONG) as database:
         assert await unplanned(database) == {}
         if isinstance(database, SQLite):
             assert await long_ways(database) == {}
@@ -498,7 +499,7 @@ async def test_a_callback_costs_the_same_among_many_deliveries_as_among_none(pai
     """In steps of SQLite's, and not in time."""
     if not pair.crowded.startswith("sqlite"):
         pytest.skip("only SQLite tells its steps")
-    async with opened(pair.crowded) as crowded, opened(pair.empty) as empty:
+    async with opened(pair.crowded, patience=LONG) as crowded, opened(pair.empty, patience=LONG) as empty:
         await empty.write(partial(at_home_alone))
         taken = [await database.write(partial(thousands, called_back, each=10)) for database in (crowded, empty)]
     assert taken[0] <= 1.5 * taken[1], taken

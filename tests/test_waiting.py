@@ -766,7 +766,7 @@ async def test_a_deploy_loses_nothing_that_waits(
     after = {"draft": State.DRAFT, "held": State.HELD, "scheduled": State.SCHEDULED, "pending": State.PENDING}
     after |= {"sending": State.UNKNOWN, "unknown": State.UNKNOWN, "sent": State.SENT}
 
-    old = open_database(database_url.replace("store.db", "old.db"))
+    old = open_database(database_url.replace("store.db", "old.db"), LONG)
     await old.write(start_over)
     await old.write(lambda c: upgrade(c, "0001"))
     await old.write(lambda c: write_old_rows(c, like, pattern.now))
@@ -1069,7 +1069,7 @@ async def test_the_workspace_sees_nothing_odd_of_a_row_that_a_newer_version_wrot
 async def test_a_database_of_another_version_is_told_from_an_older_one(
     sandbox: Sandbox, start_bot: StartBot, tmp_path: Path, revision: str, told: str
 ) -> None:
-    kept = open_database(f"sqlite:///{tmp_path}/bell.db")
+    kept = open_database(f"sqlite:///{tmp_path}/bell.db", LONG)
     await kept.write(lambda c: upgrade(c, "0001"))
     await kept.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = :to"), {"to": revision}))
     await kept.close()
