@@ -142,7 +142,7 @@ async def test_an_approval_that_is_taken_back_while_it_goes_out_is_told_and_fall
 
 
 async def test_what_needs_no_approval_goes_however_long_it_was_held(core: Core) -> None:
-    row = await core.ask(purpose=Purpose.TRANSACTIONAL, text="Votre commande est prête")
+    row = await core.ask(audience="staff", purpose=Purpose.TRANSACTIONAL, text="Your order is ready")
     assert (row.state, row.quorum) == (State.SCHEDULED, 0)
     await core.edit(row, state=State.HELD, hold=Hold.LATE, due=None)
     core.now += 90 * 24 * 3600 * SECOND

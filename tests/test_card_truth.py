@@ -395,7 +395,7 @@ async def test_what_a_person_says_went_out_is_shown_as_what_a_person_says(sandbo
 
 async def said_to_have_gone(core: Core, fault: str, **asked: Any) -> Broadcast:
     """A broadcast of which a person says that it went out, and the vendor nothing."""
-    core.sandbox.vendors.faults.add(fault, "stall", accept=True)
+    core.sandbox.vendors.faults.add(fault, "reset", accept=True)
     row = await core.approved(**asked)
     await core.run(core.dispatcher("a"))
     assert (await core.row(row.id)).state is State.UNKNOWN
@@ -404,7 +404,7 @@ async def said_to_have_gone(core: Core, fault: str, **asked: Any) -> Broadcast:
 
 async def test_once_the_vendor_reports_deliveries_nobody_has_to_be_believed_any_more(make_core: MakeCore) -> None:
     """C10: its ids are known then, and it ends when nothing more is to come."""
-    core = make_core(**{"accounts.encom.timeout": 0.3})
+    core = make_core()
     row, tracker = await said_to_have_gone(core, "encom.release"), core.tracker()
     assert row.claimed
     for id, status in (("22", DeliveryStatus.SENT), ("23", DeliveryStatus.SENT), ("22", DeliveryStatus.DELIVERED)):
@@ -424,7 +424,7 @@ async def test_once_the_vendor_reports_deliveries_nobody_has_to_be_believed_any_
 async def test_an_id_that_is_known_from_its_preparation_is_kept_when_a_person_says_that_it_went_out(
     make_core: MakeCore,
 ) -> None:
-    core = make_core(**{"accounts.octo.timeout": 0.3})
+    core = make_core()
     row = await said_to_have_gone(core, "octopush.release", audience="newsletter")
     assert row.staged is not None
     assert row.ids == (row.staged.id,)

@@ -175,8 +175,8 @@ async def test_an_acceptance_after_a_person_has_spoken_brings_the_ids_and_is_tol
 async def test_news_of_what_a_person_said_had_not_gone_out_is_told_aloud_once_to_them_and_the_requester(
     make_core: MakeCore,
 ) -> None:
-    core = make_core(**{"accounts.encom.timeout": 0.3})
-    core.sandbox.vendors.faults.add("encom.release", "stall", accept=True)
+    core = make_core()
+    core.sandbox.vendors.faults.add("encom.release", "reset", accept=True)
     row = await core.approved()
     await core.run(core.dispatcher("a"))
     await core.workflow.act(TEAM, row.id, Action.MARK_NOT_SENT, person=approver(1), version=1)
@@ -746,8 +746,8 @@ def tracker(core: Core, database: Database | None = None) -> Tracker:
 async def test_of_an_unknown_one_two_processes_ask_one_question_a_day_until_somebody_answers(
     make_core: MakeCore, database_url: str, seed: int
 ) -> None:
-    core, chance = make_core(**{"accounts.encom.timeout": 0.3}), random.Random(seed)
-    core.sandbox.vendors.faults.add("encom.release", "stall")
+    core, chance = make_core(), random.Random(seed)
+    core.sandbox.vendors.faults.add("encom.release", "reset")
     row = await core.approved()
     await core.run(core.dispatcher("a"))
     assert (await core.row(row.id)).state is State.UNKNOWN
