@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
-from sqlalchemy import Column, Connection, Table, insert, select, update
+from sqlalchemy import Column, Connection, Table, insert, select, text, update
 
 from bot import store, tables
 from bot.app import Bot
-from bot.broadcast import SECOND, State
+from bot.broadcast import SECOND, Broadcast, State
 from bot.troubles import FIRST_PAUSE, LONGEST_PAUSE, Troubles
 from bot.web import metrics_site
 from sandbox.server import Sandbox
 from sandbox.world import Json
+from tests.core import Core, MakeCore
 from tests.ground import StartBot
 from tests.test_story import HERE, thread_text
 from tests.test_trouble import ask
@@ -194,6 +195,50 @@ async def test_whatever_cannot_be_worked_on_keeps_nothing_else_waiting(
     await everything_goes_on(sandbox, again, "After the restart")
     assert again.database.troubles.total["note"] >= 1
     assert b"bellcrier" in generate_latest(again.meters.registry)
+
+
+# --- what breaks as it is read ---------------------------------------------------------------------------------------
+
+
+async def goes_out(core: Core, row: Broadcast) -> None:
+    await core.run(core.dispatcher("one"))
+    assert (await core.row(row.id)).state is State.SENT
+
+
+NO_UTF8 = text("CAST(x'ff41' AS TEXT)")
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("column", ["text", "typed", "audience", "target", "ids"])
+async def test_a_broadcast_that_is_no_utf8_is_not_sent_and_keeps_no_other_one_waiting(
+    make_core: MakeCore, column: str
+) -> None:
+    core = make_core()
+    bad, good = await core.approved(), await core.approved()
+    await core.edit(bad, **{column: NO_UTF8})
+    await goes_out(core, good)
+    assert good.id in {row.id for row in await core.database.read(lambda c: store.latest(c, TEAM, 10))}
+    bound = column != "typed"
+    assert len(core.sandbox.vendors.ledger) == (1 if bound else 2)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_a_note_a_template_and_a_breaker_that_are_no_utf8_keep_nothing_else_waiting(make_core: MakeCore) -> None:
+    core = make_core()
+    good = await core.approved()
+    named = {"workspace": TEAM, "owner": "U0CLEO", "purpose": "marketing", "changed_at": 1}
+
+    def plant(connection: Connection) -> None:
+        connection.execute(update(tables.notes).where(tables.notes.c.broadcast == good.id).values(mention=NO_UTF8))
+        connection.execute(insert(tables.templates).values(**named, name="bad", text=NO_UTF8))
+        connection.execute(insert(tables.templates).values(**named, name="good", text="Soldes"))
+        connection.execute(insert(tables.kept).values(name="breaker:encom", value=NO_UTF8, at=1))
+
+    await core.database.write(plant)
+    await goes_out(core, good)
+    notes = await core.database.read(lambda c: store.notes_to_post(c, core.now, 10))
+    assert good.id in {note.broadcast for note in notes}
+    assert "good" in {found.name for found in await core.database.read(lambda c: store.templates_of(c, TEAM))}
 
 
 def test_what_broke_something_is_tried_ever_more_seldom() -> None:
