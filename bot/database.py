@@ -457,7 +457,7 @@ def _json(stored: str) -> Any:
     """What is no JSON is found out by whoever reads its row, and not by all who read the rows beside it."""
     try:
         return json.loads(stored)
-    except ValueError:
+    except (ValueError, RecursionError):
         return NotJson
 
 
@@ -519,6 +519,7 @@ class Postgres(Database):
             max_overflow=10,
             pool_timeout=self.busy,
             hide_parameters=True,
+            json_deserializer=_json,
             connect_args={"timeout": self.busy, "server_settings": session},
             execution_options={"troubles": self.troubles},
         )

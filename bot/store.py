@@ -1125,7 +1125,7 @@ def _two(value: str | None, first: type[T]) -> tuple[T | None, Micros]:
     """Two small things that were kept; what nobody can read is as if it had never been kept."""
     try:
         one, other = json.loads(value) if value else (None, 0)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None, 0
     return (one, other) if isinstance(one, first) and isinstance(other, int) else (None, 0)
 

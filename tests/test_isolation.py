@@ -206,6 +206,7 @@ async def goes_out(core: Core, row: Broadcast) -> None:
 
 
 NO_UTF8 = text("CAST(x'ff41' AS TEXT)")
+TOO_DEEP = "[" * 3000 + "]" * 3000
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -239,6 +240,28 @@ async def test_a_note_a_template_and_a_breaker_that_are_no_utf8_keep_nothing_els
     notes = await core.database.read(lambda c: store.notes_to_post(c, core.now, 10))
     assert good.id in {note.broadcast for note in notes}
     assert "good" in {found.name for found in await core.database.read(lambda c: store.templates_of(c, TEAM))}
+
+
+@pytest.mark.parametrize("column", ["counts", "staged"])
+async def test_a_broadcast_nested_too_deeply_to_be_read_keeps_no_other_one_waiting(
+    make_core: MakeCore, column: str
+) -> None:
+    core = make_core()
+    bad, good = await core.approved(), await core.approved()
+    await core.edit(bad, **{column: text(f"'{TOO_DEEP}'")})
+    await goes_out(core, good)
+    assert [row.id for row in await core.database.read(lambda c: store.latest(c, TEAM, 10))] == [good.id]
+    assert len(core.sandbox.vendors.ledger) == 1
+
+
+@pytest.mark.parametrize("name", ["lease:quote:encom", "breaker:encom"])
+async def test_what_is_kept_nested_too_deeply_to_be_read_is_as_if_it_were_not(make_core: MakeCore, name: str) -> None:
+    core = make_core()
+    good = await core.approved()
+    await core.database.write(lambda c: store.keep(c, name, TOO_DEEP, 1))
+    await goes_out(core, good)
+    assert (await core.database.read(lambda c: store.stops(c, core.now))).away == {}
+    assert await core.database.read(lambda c: store.lease_holder(c, "quote:encom", core.now)) is None
 
 
 def test_what_broke_something_is_tried_ever_more_seldom() -> None:
