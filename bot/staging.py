@@ -108,10 +108,12 @@ class Stager:
     async def _went_back(self, row: Broadcast, told: int | None, until: float) -> bool:
         """More people than were approved, or nobody can say how many: back to as many approvers as that needs.
 
-        What a vendor does not tell counts as the audience's `max_size`; what it tells so that nobody can read it, as
-        more than any bound.
+        What a vendor does not tell counts as the audience's `max_size`, or as what it told before where that is more;
+        what it tells so that nobody can read it, as more than any bound.
         """
         most = self._max_size(row)
+        if told is None and most is not None and (row.size or 0) > most:
+            told = row.size
         size = most if told is None else told
         if row.bound is None or (size if size is not None else UNREADABLE) <= row.bound:
             return False

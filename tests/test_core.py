@@ -669,6 +669,29 @@ async def test_a_list_that_has_grown_asks_as_many_people_as_it_needs_now(make_co
     assert (row.state, row.size, row.quorum) == (State.PENDING, 500, 2)
 
 
+@pytest.mark.parametrize("purpose", [Purpose.MARKETING, Purpose.TRANSACTIONAL])
+async def test_a_size_that_was_told_after_the_approval_counts_though_the_vendor_tells_none_at_the_release(
+    make_core: MakeCore, monkeypatch: pytest.MonkeyPatch, purpose: Purpose
+) -> None:
+    async def silent(_: Audience) -> None:
+        return None
+
+    core = make_core(**{"audiences.clients.max_size": 100})
+    row = await core.ask(purpose=purpose, text="Votre commande est prête", send_at=core.now + 600 * SECOND)
+    if purpose is Purpose.MARKETING:
+        await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    await core.workflow.learn_size(TEAM, row.id, 5000)
+    monkeypatch.setattr(core.providers["encom"], "size", silent)
+    core.now += 600 * SECOND
+    await core.run(core.dispatcher("a"))
+    row = await core.row(row.id)
+    assert (row.state, row.size, row.bound, row.quorum) == (State.PENDING, 5000, 5000, 1)
+    assert core.sandbox.vendors.ledger == []
+    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=row.version)
+    await core.run(core.dispatcher("a"))
+    assert (await core.row(row.id)).state is State.SENT
+
+
 async def test_a_size_that_is_told_after_the_approval_counts_at_the_next(make_core: MakeCore) -> None:
     core = make_core(**TWO_FOR_MANY)
     row = await core.approved(audience="newsletter")
