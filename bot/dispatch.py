@@ -40,7 +40,7 @@ from bot.gate import Gate, Gates
 from bot.hours import Policy
 from bot.scheduler import Lanes, Task, Wake
 from bot.settings import Settings
-from bot.staging import STAGING_DEADLINE, Overtaken, Stager
+from bot.staging import STAGING_DEADLINE, Overtaken, Stager, price_of
 from bot.store import NO_LEASE, Note, Step
 from bot.troubles import alone, together
 from bot.voices import asks
@@ -897,8 +897,7 @@ class Dispatcher:
             finally:
                 await self.database.write(lambda c: self._take_quote(c, row.account, 0.0))
             if quote is not None and quote.contacts not in (None, UNREADABLE):
-                quoted = None if quote.cost is None else f"{quote.cost} {quote.currency or ''}".strip()
-                await self.tell_size(row.workspace, row.id, quote.contacts, quoted=quoted)
+                await self.tell_size(row.workspace, row.id, quote.contacts, quoted=price_of(quote))
 
     # --- small things ------------------------------------------------------------------------------------------------
 

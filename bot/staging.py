@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -69,7 +70,7 @@ class Stager:
             if staged is not None:
                 row = await self._keep(row, staged, until)
                 told = staged.contacts
-                if (staged.ready or told is not None) and await self._went_back(row, told, until):
+                if (staged.ready or told is not None) and await self._went_back(row, told, until, price_of(staged)):
                     return None
             if staged is None:
                 return None if await self._outgrew_its_quote(row, provider, until) else row
@@ -105,8 +106,9 @@ class Stager:
             raise Overtaken(row.id)
         return kept
 
-    async def _went_back(self, row: Broadcast, told: int | None, until: float) -> bool:
-        """More people than were approved, or nobody can say how many: back to as many approvers as that needs.
+    async def _went_back(self, row: Broadcast, told: int | None, until: float, price: str | None = None) -> bool:
+        """More people than were approved, or nobody can say how many: back to as many approvers as that needs. So is
+        one that costs more than its card showed.
 
         What a vendor does not tell counts as the audience's `max_size`, or as what it told before where that is more;
         what it tells so that nobody can read it, as more than any bound.
@@ -116,17 +118,19 @@ class Stager:
             told = row.size
         size = most if told is None else told
         if row.bound is None or (size if size is not None else UNREADABLE) <= row.bound:
-            return False
-        if told is None or told == UNREADABLE:
+            if not _is_dearer(row, price):
+                return False
+            shown = Sentence("It would cost {cost} now, and its card showed {shown}.", _prices(row, price))
+            await self._ask_about(row, row.size, row.bound, shown, until, price)
+        elif told is None or told == UNREADABLE:
             template = "The vendor does not say how many people it would reach, and at most {bound} were approved."
-            await self._ask_about_size(
-                row, None, most if told is None else None, Sentence(template, _bound(row)), until
-            )
+            said = Sentence(template, _bound(row))
+            await self._ask_about(row, None, most if told is None else None, said, until, price)
         else:
             said = Sentence(
                 "It would reach {size} people, more than the {bound} that were approved.", {"size": told, **_bound(row)}
             )
-            await self._ask_about_size(row, told, told, said, until)
+            await self._ask_about(row, told, told, said, until, price)
         return True
 
     async def _outgrew_its_quote(self, row: Broadcast, provider: Account, until: float) -> bool:
@@ -134,15 +138,16 @@ class Stager:
         if provider.capabilities.sizes:
             return False  # by which it was judged already
         quote = await self.quote(row, provider) if provider.capabilities.quotes else None
-        return await self._went_back(row, quote.contacts if quote is not None else None, until)
+        return await self._went_back(row, quote.contacts if quote is not None else None, until, price_of(quote))
 
     def _max_size(self, row: Broadcast) -> int | None:
         audience = self.settings.audiences.get(row.audience)
         return audience.max_size if audience is not None else None
 
-    async def _ask_about_size(
-        self, row: Broadcast, size: int | None, bound: int | None, said: Sentence, until: float
+    async def _ask_about(
+        self, row: Broadcast, size: int | None, bound: int | None, said: Sentence, until: float, price: str | None
     ) -> None:
+        """What is told by now is what the approvers see, and what the next release is compared with."""
         need = policy.need_for(
             self.settings.approval,
             purpose=row.purpose,
@@ -152,7 +157,7 @@ class Stager:
             doubtful=False,
         )
         changes: dict[str, Any] = {"size": size, "bound": bound, "approvers": need.approvers}
-        changes["quorum"] = max(row.quorum, need.quorum, 1)
+        changes |= {"quorum": max(row.quorum, need.quorum, 1), "quoted": price or row.quoted}
 
         def go_back(connection: Connection) -> None:
             self.ask_again(connection, row, Note(said), **changes)
@@ -217,6 +222,25 @@ class Stager:
         else:
             return True
         return False
+
+
+def price_of(told: Staged | Quote | None) -> str | None:
+    """The cost of the whole in its currency, as a row keeps it and a card shows it."""
+    if told is None or told.cost is None:
+        return None
+    return f"{told.cost} {told.currency or ''}".strip()[:64]
+
+
+def _is_dearer(row: Broadcast, price: str | None) -> bool:
+    """More than approvers saw, or in a currency that nobody can compare with it."""
+    if not row.quorum or not row.quoted or price is None:
+        return False
+    (shown, _, once), (cost, _, currency) = row.quoted.partition(" "), price.partition(" ")
+    return currency != once or Decimal(cost) > Decimal(shown)
+
+
+def _prices(row: Broadcast, price: str | None) -> dict[str, str | int | Sentence]:
+    return {"cost": price or "?", "shown": row.quoted or "?"}
 
 
 def _bound(row: Broadcast) -> dict[str, str | int | Sentence]:

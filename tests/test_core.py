@@ -9,6 +9,7 @@ import random
 import time
 import unicodedata
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from bot.database import Database, Postgres, open_database
 from bot.dispatch import CLAIM_AT_ONCE, Dispatcher
 from bot.text import measure
 from bot.workflow import Questioned, Sent, Submitted
-from providers.base import Audience, AudienceFound, DeliveryStatus, Purpose, Receipt
+from providers.base import Audience, AudienceFound, DeliveryStatus, Message, Purpose, Quote, Receipt
 from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver, gate
 from tests.ground import in_order, new_postgres, raw_settings
 from tests.patience import LONG, until
@@ -657,6 +658,55 @@ async def test_larger_than_approved_is_seen_inside_the_undo_window(make_core: Ma
     await core.run(dispatcher)
     assert [campaign.state for campaign in core.sandbox.vendors.octopush.campaigns.values()] == ["cancelled"]
     assert core.sandbox.vendors.ledger == []
+
+
+async def quoted_and_approved(core: Core, price: str) -> tuple[Broadcast, Dispatcher]:
+    """An Octopush broadcast of 2.58 EUR, whose card showed this price, prepared inside its undo window."""
+    row, dispatcher = await core.ask(audience="newsletter"), core.dispatcher("a")
+    await core.workflow.learn_size(TEAM, row.id, 20, quoted=price)
+    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    await core.run(dispatcher)
+    return await core.row(row.id), dispatcher
+
+
+@pytest.mark.parametrize("price", ["0.10 EUR", "900 USD", "900"])
+async def test_dearer_than_its_card_showed_or_in_another_currency_it_is_asked_again_once(
+    make_core: MakeCore, price: str
+) -> None:
+    core = make_core(**{"approval.undo": "30s"})
+    row, dispatcher = await quoted_and_approved(core, price)
+    assert (row.state, row.quoted, row.size, row.bound) == (State.PENDING, "2.58 EUR", 20, 20)
+    assert "It would cost {cost} now, and its card showed {shown}." in await all_notes(core)
+    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=row.version)
+    await core.run(dispatcher)
+    core.now += 31 * SECOND
+    await core.run(dispatcher)
+    assert (await core.row(row.id)).state is State.SENT
+
+
+async def test_at_the_price_that_its_card_showed_it_goes(make_core: MakeCore) -> None:
+    row, _ = await quoted_and_approved(make_core(**{"approval.undo": "30s"}), "2.580 EUR")
+    assert (row.state, row.quoted) == (State.SCHEDULED, "2.580 EUR")
+
+
+async def test_what_is_quoted_only_and_has_become_dearer_is_asked_again(
+    make_core: MakeCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = make_core()
+    account = core.providers["encom"]
+    costs = iter([Decimal(3), Decimal(4)])
+
+    async def quote(_: Message) -> Quote:
+        return Quote(2, next(costs), "EUR")
+
+    monkeypatch.setattr(account, "capabilities", dataclasses.replace(account.capabilities, sizes=False, quotes=True))
+    monkeypatch.setattr(account, "quote", quote)
+    row, dispatcher = await core.ask(), core.dispatcher("a")
+    await dispatcher.learn_sizes()
+    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    await core.run(dispatcher)
+    row = await core.row(row.id)
+    assert (row.state, row.quoted, core.sandbox.vendors.ledger) == (State.PENDING, "4 EUR", [])
 
 
 TWO_FOR_MANY = {"approval.rules": [{"purpose": "marketing", "larger_than": 300, "quorum": 2}]}

@@ -104,7 +104,7 @@ DEEDS: Mapping[str, str] = {
     Action.START: "started",
     Action.RELEASE: "released to the vendor",
     Action.PUT_BACK: "put back",
-    Action.OUTGROW: "asked again for its size",
+    Action.OUTGROW: "asked for approval again",
     Action.LAPSE: "approval lapsed",
     Action.RETURN: "returned as a draft",
     Action.ACCEPT: "accepted by the vendor",
