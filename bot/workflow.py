@@ -430,16 +430,16 @@ class Workflow:
         if offers:
             offers = not people <= await policy.people_in(self.approval.approvers, self.members)
         size = settings.max_size if size is None else size
-        need = self._need_at(purpose, name, settings, size, doubtful=offers)
+        need = self._need_at(purpose, name, settings.account, size, doubtful=offers)
         if need.quorum and self.desk.settings.mode != "training":
             await self._must_be_satisfiable(workspace, need, people)
         return need
 
     def _need_at(
-        self, purpose: Purpose, name: str, settings: AudienceSettings, size: int | None, *, doubtful: bool = False
+        self, purpose: Purpose, name: str, account: str, size: int | None, *, doubtful: bool = False
     ) -> policy.Need:
         return policy.need_for(
-            self.approval, purpose=purpose, audience=name, account=settings.account, size=size, doubtful=doubtful
+            self.approval, purpose=purpose, audience=name, account=account, size=size, doubtful=doubtful
         )
 
     async def _must_be_satisfiable(self, workspace: str, need: policy.Need, people: frozenset[str]) -> None:
@@ -758,10 +758,9 @@ class Workflow:
 
     def _as_large_as_it_is(self, connection: Connection, current: Broadcast) -> Broadcast:
         """It takes as many approvals as its size by now needs, which the vendor may have told since it was asked."""
-        settings = self.desk.audience(current.audience)
-        if settings is None or current.size is None:
+        if current.size is None:
             return current
-        need = self._need_at(current.purpose, current.audience, settings, current.size)
+        need = self._need_at(current.purpose, current.audience, current.account, current.size)
         if need.quorum <= current.quorum:
             return current
         return store.touch(connection, current, self.clock(), quorum=need.quorum) or current
@@ -1230,10 +1229,7 @@ class Workflow:
 
         An edited one never asks for fewer than before.
         """
-        settings = self.desk.audience(current.audience)
-        if settings is None:  # it was renamed meanwhile
-            return current.quorum
-        need = self._need_at(current.purpose, current.audience, settings, size)
+        need = self._need_at(current.purpose, current.audience, current.account, size)
         least = current.quorum if current.version > 1 else min(current.quorum, 1)
         return max(need.quorum, least)
 

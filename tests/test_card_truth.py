@@ -342,6 +342,19 @@ async def test_an_approval_that_is_left_is_for_no_more_people_than_it_was_given_
     assert again.state is State.PENDING
 
 
+async def test_a_size_asks_for_its_approvals_although_the_settings_name_its_audience_no_more(
+    make_core: MakeCore,
+) -> None:
+    core = make_core(**{"approval.rules": [{"purpose": "marketing", "larger_than": 6000, "quorum": 2}]})
+    row = await core.ask()
+    assert row.quorum == 1
+    del core.settings.audiences["clients"]
+    await core.workflow.learn_size(TEAM, row.id, 25_000)
+    assert (await core.row(row.id)).quorum == 2
+    voted = await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    assert voted.state is State.PENDING
+
+
 async def test_what_asked_for_an_approval_never_goes_without_one_for_its_size(make_core: MakeCore) -> None:
     core = make_core()
     row = await core.ask(audience="everyone", purpose=Purpose.TRANSACTIONAL, text="Votre commande est prête")
