@@ -73,7 +73,7 @@ class Voices:
         self, database: Database, *, settings: Settings, policies: Mapping[str, Policy], clock: Clock, wake: Wake
     ) -> None:
         self.database, self.approval, self.clock, self.wake = database, settings.approval, clock, wake
-        self.policies = policies
+        self.policies, self.grace = policies, micros(settings.grace)
 
     async def tick(self) -> None:
         if not await self.database.read(lambda c: store.voices_wait(c, self.clock())):
@@ -125,11 +125,17 @@ class Voices:
         if last:
             template = "This is the last reminder: it ends {end_at}. Approvals still needed: {missing}."
         elif row.send_at is not None and row.send_at < now:
+            last_at = row.send_at + self.grace - micros(self.approval.undo)  # an approval after it holds it
+            values |= {"start_at": row.send_at, "last_at": last_at}
             template = (
-                "Its time, {start_at}, has passed, so it asks again once it is approved. "
-                "Approvals still needed: {missing}. Without them it ends {end_at}."
+                "Its time, {start_at}, has passed. Approved before {last_at}, it still goes; after that it asks again "
+                "first. Approvals still needed: {missing}. Without them it ends {end_at}."
             )
-            values["start_at"] = row.send_at
+            if now > last_at:
+                template = (
+                    "Its time, {start_at}, has passed, so it asks again once it is approved. "
+                    "Approvals still needed: {missing}. Without them it ends {end_at}."
+                )
         else:
             template = "Approvals still needed: {missing}. Without them it ends {end_at}."
         return Note(Sentence(template, values), mention=" ".join(missing) or None)

@@ -513,6 +513,18 @@ async def test_who_has_answered_is_not_asked_again(make: MakeWaiting) -> None:
     assert mention == f"{APPROVERS[0]} {APPROVERS[2]}"
 
 
+async def test_a_reminder_says_until_when_an_approval_still_lets_it_go(core: Waiting) -> None:
+    row = await core.ask(send_at=core.now + 10 * MINUTE)
+    core.now += 15 * MINUTE + SECOND  # within the grace
+    await core.voices().tick()
+    told, _ = (await core.told(row))[-1]
+    last = (row.send_at or 0) + 10 * MINUTE
+    assert f"Approved before {last}, it still goes" in told
+    core.now = last
+    await core.act(row, Action.APPROVE, approver(0))
+    assert await core.sent() == 1
+
+
 async def test_a_reminder_says_that_the_time_has_passed(core: Waiting) -> None:
     row = await core.ask(send_at=core.now + 20 * MINUTE)
     first, later = await core.pass_time(core.now + 46 * MINUTE)
