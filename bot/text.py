@@ -375,6 +375,11 @@ def placeholders(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(PLACEHOLDER.findall(text)))
 
 
+def fills_in_names(text: str) -> bool:
+    """Does it ask the vendor for the name of whoever gets it?"""
+    return any("name" in field for field in placeholders(text))
+
+
 def unknown_placeholders(text: str, known: Iterable[str], elsewhere: Iterable[str] = ()) -> tuple[str, ...]:
     """Those in a style that this vendor fills in, with a name that it does not know, and those that another vendor
     knows (`elsewhere`), or this one in another writing."""

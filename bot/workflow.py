@@ -191,9 +191,11 @@ class Desk:
         """What its card shows that a decision hangs on, as JSON has it: a press means what was shown, or nothing."""
         outlook = self.outlook(broadcast, max(broadcast.send_at or 0, now))
         cost = broadcast.staged.cost if broadcast.staged is not None else None
+        unnamed = broadcast.unnamed if text.fills_in_names(broadcast.text) else None
         return {
             "size": broadcast.size,
             "bound": broadcast.bound if broadcast.size is None else None,
+            "unnamed": unnamed or None,
             "cost": broadcast.quoted if cost is None else str(cost),
             "opens_at": None if isinstance(outlook.verdict, Allow) else outlook.opens or 0,
             "quorum": broadcast.quorum,
@@ -1343,12 +1345,15 @@ def within(shown: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
     most = shown.get("size") if shown.get("size") is not None else shown.get("bound")
     size = facts["size"] if facts["size"] is not None else facts["bound"]
     people = most is None or (size is not None and size <= most)
+    if (facts["unnamed"] or 0) > (shown.get("unnamed") or 0):  # an older card tells of nobody
+        return False
     return people and facts["quorum"] <= shown.get("quorum", 0)
 
 
 CHANGED: Mapping[str, str] = {
     "size": "It goes to {size} people now.",
     "bound": "It goes to at most {bound} people now; the vendor does not say to how many.",
+    "unnamed": "People without a name to fill in: {unnamed}.",
     "cost": "It costs {cost} now.",
     "opens_at": "The hours for this audience allow it from {opens_at} on.",
     "quorum": "Approvals needed now: {quorum}.",

@@ -64,7 +64,7 @@ async def test_a_press_on_a_card_that_shows_fewer_people_is_answered_with_how_ma
     assert len(await bot.database.read(lambda c: store.votes_for(c, row))) == 1
 
 
-SHOWN = {"size": 100, "bound": None, "cost": None, "opens_at": None, "quorum": 1, "mode": "live"}
+SHOWN = {"size": 100, "bound": None, "unnamed": None, "cost": None, "opens_at": None, "quorum": 1, "mode": "live"}
 DIFFERENCES: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
     "the same": ({}, {}, None),
     "fewer people": ({"size": 100}, {"size": 99}, None),
@@ -78,6 +78,8 @@ DIFFERENCES: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
     "a number that is gone": ({"size": 100}, {"size": None, "bound": None}, ""),
     "a bound that has grown": ({"size": None, "bound": 100}, {"size": None, "bound": 200}, "at most 200 people"),
     "nobody knew, somebody does": ({"size": None}, {"size": 5000}, None),
+    "people without a name": ({}, {"unnamed": 3}, "People without a name to fill in: 3."),
+    "fewer without a name": ({"unnamed": 3}, {"unnamed": 2}, None),
     "a cost that appears": ({}, {"cost": "12.90 EUR"}, "It costs 12.90 EUR now."),
     "a cost that rises": ({"cost": "1 EUR"}, {"cost": "2 EUR"}, "It costs 2 EUR now."),
     "the hours close": ({}, {"opens_at": 1_800_000_000_000_000}, "allow it from"),
@@ -107,6 +109,20 @@ async def test_each_fact_that_bears_on_the_decision_is_part_of_what_a_press_mean
     assert (await core.row(row.id)).state is State.PENDING
     behind = await core.database.read(lambda c: store.cards_to_draw(c, core.now, 10, new=False))
     assert [one.id for one in behind] == [row.id]  # and the card is drawn anew
+
+
+async def test_a_card_of_an_older_process_tells_of_nobody_without_a_name(core: Core) -> None:
+    row = await core.ask(text="Bonjour %%name%%")
+    older = {name: fact for name, fact in core.desk.facts(row, core.now).items() if name != "unnamed"}
+    drawn = store.Card(TEAM, row.id, 1, *STANDS, row.revision, facts=older)
+    await core.database.write(lambda c: store.keep_card(c, drawn))
+    await core.workflow.learn_size(TEAM, row.id, 3, unnamed=3)
+    with pytest.raises(CardChanged) as changed:
+        await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=SEEN)
+    assert "People without a name to fill in: 3." in " ".join(map(str, changed.value.changes))
+    await core.workflow.learn_size(TEAM, row.id, 3, unnamed=0)
+    press = core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=SEEN)
+    assert (await press).state is State.SCHEDULED
 
 
 async def test_a_press_without_a_card_that_anybody_drew_decides_nothing(core: Core) -> None:
@@ -302,6 +318,8 @@ LEARNT: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
     "as many as it could be": (TWO, {"size": 5000}, None),
     "more people": (TWO, {"size": 25_000}, "It goes to 25000 people now."),
     "a cost": (TWO, {"size": 3, "quoted": "900 EUR"}, "It costs 900 EUR now."),
+    "no name for some": ({**TWO, "text": "Bonjour %%name%%"}, {"size": 3, "unnamed": 2}, "to fill in: 2."),
+    "no name that is asked for": (TWO, {"size": 3, "unnamed": 2}, None),
     "both": (TWO, {"size": 25_000, "quoted": "900 EUR"}, "It goes to 25000 people now. It costs 900 EUR now."),
     "a cost of what few would do for": (RULE, {"size": 3, "quoted": "900 EUR"}, "It costs 900 EUR now."),
 }
@@ -310,8 +328,8 @@ LEARNT: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
 @pytest.mark.parametrize("what", LEARNT)
 async def test_who_approved_agreed_to_no_more_than_was_known_then(make_core: MakeCore, what: str) -> None:
     changes, learnt, told = LEARNT[what]
-    core = make_core(**changes)
-    row = await core.ask()
+    core = make_core(**{name: value for name, value in changes.items() if name != "text"})
+    row = await core.ask(text=changes.get("text", "Soldes"))
     await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
     await core.workflow.learn_size(TEAM, row.id, **learnt)
     votes = await core.database.read(lambda c: store.votes_for(c, row))

@@ -376,7 +376,7 @@ def _about_words(broadcast: Broadcast, words: Words) -> Iterator[str]:
     if names := texts.emoji_names(broadcast.text):
         template = "⚠️ Phones will show {names} as it is written. Put the emoji itself, or take it out."
         yield words(template, names=", ".join(f"`{name}`" for name in names[:MOST_CODES]))
-    if broadcast.unnamed and any("name" in field for field in texts.placeholders(broadcast.text)):
+    if broadcast.unnamed and texts.fills_in_names(broadcast.text):
         yield words.count(
             "⚠️ {number} of them has no name to fill in",
             "⚠️ {number} of them have no name to fill in",
