@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,7 @@ from sqlalchemy import select, update
 from bot import store, tables
 from bot.app import Bot
 from bot.broadcast import SECOND, Action, Broadcast, CardChanged, Hold, Micros, NotAllowed, Sentence, State, moment, now
+from bot.hours import HoldUntil
 from bot.slack import views
 from bot.voices import start_told
 from bot.words import LANGUAGES, words_for
@@ -676,10 +678,10 @@ async def test_who_ends_a_pause_is_told_how_many_start_by_themselves(sandbox: Sa
 # --- the question before the press -----------------------------------------------------------------------------------
 
 
-def question(row: Any, action: str = "broadcast.approve", **more: Any) -> str:
+def question(row: Any, action: str = "broadcast.approve", language: str = "en", **more: Any) -> str:
     given = {"verdict": None, "training": False, "zone": "Europe/Paris", "undo": 30, **more}
     showing = views.Showing((), "Encom", None, **given)
-    elements = [e for block in views.card(row, showing, words_for("en")).blocks for e in block.get("elements", [])]
+    elements = [e for block in views.card(row, showing, words_for(language)).blocks for e in block.get("elements", [])]
     (found,) = [element for element in elements if element.get("action_id") == action]
     return str(found["confirm"]["text"]["text"])
 
@@ -746,13 +748,30 @@ async def test_a_card_is_drawn_anew_when_its_own_time_passes(sandbox: Sandbox, s
     assert (await newest(bot)).state is State.PENDING
 
 
+LONG_ZONE = "America/Argentina/ComodRivadavia"
+RECALLED = {"en": "it cannot be recalled.", "fr": "il ne pourra pas être rappelé.", "es": "no se podrá retirar."}
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
-async def test_no_question_is_longer_than_slack_lets_it_be(core: Core, language: str) -> None:
-    row = dataclasses.replace(await core.ask(), everyone=True, covers=9, quorum=5, audience="a" * 100)
-    showing = views.Showing((), "Encom", None, None, training=False, zone="Europe/Paris", undo=30)
-    elements = [e for b in views.card(row, showing, words_for(language)).blocks for e in b.get("elements", [])]
-    for element in elements:
-        assert len(element.get("confirm", {}).get("text", {}).get("text", "")) <= 300
+async def test_no_question_is_longer_than_slack_lets_it_be_or_ends_in_the_middle(core: Core, language: str) -> None:
+    """C45: whatever is left out of it, that it cannot be recalled never is."""
+    opens = at("2027-02-04T07:00")
+    row = dataclasses.replace(await core.ask(), audience="a" * 100, bound=10**9, send_at=opens - SECOND)
+    held = dataclasses.replace(row, state=State.HELD, hold=Hold.LATE)
+    asked = [(held, "broadcast.send_now")]
+    for everyone, covers, quorum in itertools.product((False, True), (1, 9), (1, 5)):
+        changes: dict[str, Any] = {"everyone": everyone, "covers": covers, "quorum": quorum}
+        asked.append((dataclasses.replace(row, **changes), "broadcast.approve"))
+    for paused, verdict in itertools.product((False, True), (None, HoldUntil(moment(opens)))):
+        given: dict[str, Any] = {"verdict": verdict, "opens": opens, "zone": LONG_ZONE, "paused": paused}
+        for one, action in asked:
+            told = question(one, action, language, **given)
+            assert len(told) <= 300
+            assert "2027-02-04" in told
+            assert told.endswith(RECALLED[language])
+    unknown = dataclasses.replace(row, state=State.UNKNOWN)
+    for action in ("broadcast.mark_sent", "broadcast.mark_not_sent"):
+        assert question(unknown, action, language).endswith(".")
 
 
 # --- told where it was typed -----------------------------------------------------------------------------------------

@@ -53,6 +53,8 @@ ANSWER = 3000  # characters of an answer's plain text
 NAMED = 5  # characters that a line names
 MOST_CODES = 10  # codes of emoji that a line shows
 INPUT = 3000  # characters of one input of a form, as Slack counts them: in UTF-16
+QUESTION = 300  # characters of a question before a press
+ASKED_NAME = 40  # characters of an audience's name in one
 
 BADGES: Mapping[State, str] = {
     State.DRAFT: "📝 Draft",
@@ -561,7 +563,7 @@ def _button(action: Action, broadcast: Broadcast, showing: Showing, words: Words
     if question is not None:
         button["confirm"] = {
             "title": plain(words(label)),
-            "text": plain(question[:300]),
+            "text": plain(question[:QUESTION]),
             "confirm": plain(words(label)[:30]),
             "deny": plain(words("Go back")),
         }
@@ -579,9 +581,8 @@ def _question(action: Action, broadcast: Broadcast, showing: Showing, words: Wor
         case Action.APPROVE:
             return _question_of_approval(broadcast, showing, words)
         case Action.SEND_NOW:
-            return " ".join(
-                [_to_whom(broadcast, showing, words), *_starts(_ahead(broadcast, showing), broadcast, showing, words)]
-            )
+            starts = _starts(_ahead(broadcast, showing), broadcast, showing, words)
+            return _brief([_to_whom(broadcast, showing, words), *starts], _pause(showing, words))
         case Action.MARK_SENT:
             return words(
                 "Are you sure that it went out? It will count as sent, although the vendor has not confirmed it."
@@ -595,17 +596,9 @@ def _question_of_approval(broadcast: Broadcast, showing: Showing, words: Words) 
     asked = [_to_whom(broadcast, showing, words)]
     if broadcast.everyone:
         asked.insert(0, words("This goes to ALL subscribers of the public group."))
-    if broadcast.covers > 1:
-        asked.append(words("Your approval is for {number} of them.", number=broadcast.covers))
-    missing = broadcast.quorum - len(showing.votes) - 1
-    if missing > 0:
-        asked.append(
-            words.count(
-                "After yours {number} more approval is needed.",
-                "After yours {number} more approvals are needed.",
-                missing,
-            )
-        )
+    covers = words("Your approval is for {number} of them.", number=broadcast.covers) if broadcast.covers > 1 else None
+    more = _more_needed(broadcast.quorum - len(showing.votes) - 1, words)
+    asked += [said for said in (covers, more) if said]
     if _is_late(broadcast, showing):
         asked.append(words("Its time has passed: once approved it is held, and asks again."))
     elif isinstance(showing.verdict, Refuse):
@@ -613,7 +606,25 @@ def _question_of_approval(broadcast: Broadcast, showing: Showing, words: Words) 
     else:
         closed = isinstance(showing.verdict, HoldUntil)
         asked += _starts(showing.opens if closed else _ahead(broadcast, showing), broadcast, showing, words)
-    return " ".join(asked)
+    return _brief(asked, more, covers, _pause(showing, words))
+
+
+def _more_needed(missing: int, words: Words) -> str | None:
+    if missing <= 0:
+        return None
+    return words.count(
+        "After yours {number} more approval is needed.", "After yours {number} more approvals are needed.", missing
+    )
+
+
+def _brief(asked: Sequence[str], *spare: str | None) -> str:
+    """A question that Slack takes whole. Where it is too long, what the card or its thread says as well goes first, a
+    sentence at a time; that it cannot be recalled never does."""
+    kept = list(asked)
+    for least in spare:
+        if len(" ".join(kept)) > QUESTION and least in kept:
+            kept.remove(least)
+    return " ".join(kept)
 
 
 def _is_late(broadcast: Broadcast, showing: Showing) -> bool:
@@ -636,7 +647,9 @@ def stale_at(broadcast: Broadcast, showing: Showing) -> Micros | None:
 
 def _to_whom(broadcast: Broadcast, showing: Showing, words: Words) -> str:
     """`clients: 12 people.`, and in training that it is none."""
-    told = f"{broadcast.audience}: {_size(broadcast, words)}."
+    name = broadcast.audience
+    shown = name if len(name) <= ASKED_NAME else f"{name[: ASKED_NAME - 1]}…"
+    told = f"{shown}: {_size(broadcast, words)}."
     return f"{words('Training: nothing is really sent.')} {told}" if showing.training else told
 
 
@@ -645,8 +658,8 @@ def _starts(start: Micros | None, broadcast: Broadcast, showing: Showing, words:
     afterwards."""
     if start is not None:
         yield words("It starts {start_at}.", start_at=spelled(start, showing.zone or broadcast.zone))
-    if showing.paused:
-        yield words(PAUSED_WAITS if isinstance(showing.verdict, HoldUntil) else PAUSED_ASKS)
+    if pause := _pause(showing, words):
+        yield pause
     if showing.training:
         return
     if start is not None:
@@ -658,6 +671,13 @@ def _starts(start: Micros | None, broadcast: Broadcast, showing: Showing, words:
         )
     else:
         yield words("It starts at once and cannot be recalled.")
+
+
+def _pause(showing: Showing, words: Words) -> str | None:
+    """What a pause of all sending, if there is one, does to a start."""
+    if not showing.paused:
+        return None
+    return words(PAUSED_WAITS if isinstance(showing.verdict, HoldUntil) else PAUSED_ASKS)
 
 
 # --- the thread ------------------------------------------------------------------------------------------------------
