@@ -1339,6 +1339,7 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
         ),
     ),
 )
+EACH = re.compile(r"\b(?:every|each|chaque|tous les|cada|todos los)\b")
 WEEKDAYS_OF = (
     "mondays?|mon|tuesdays?|tues?|wednesdays?|weds?|thursdays?|thu(?:rs?)?|fridays?|fri|saturdays?|sat|sundays?|sun",
     "lundis?|lun|mardis?|mercredis?|mer|jeudis?|jeu|vendredis?|ven|samedis?|sam|dimanches?|dim",
@@ -1423,7 +1424,10 @@ def _sentence(words: str) -> tuple[str, int] | None:
     """What `_days_of_rule` makes of the first sentence that it is. Raises NotATime."""
     for kind, row in SENTENCES:
         if match := row.fullmatch(words):
-            return _days_of_rule(kind, {name: text for name, text in match.groupdict().items() if text})
+            found = {name: text for name, text in match.groupdict().items() if text}
+            if "days" in found:
+                found["ahead"] = words[: match.start("days")]
+            return _days_of_rule(kind, found)
     return None
 
 
@@ -1443,8 +1447,13 @@ def _days_of_rule(kind: Kind, found: Found) -> tuple[str, int]:
         case "range":
             return _on(_span_of_days(found)), 1
         case "weekly" | "other":
-            return _on(map(_weekday, WEEKDAY.findall(found["days"]))), 2 if kind == "other" else _weeks(found)
+            weeks = 2 if kind == "other" else _weeks(found)
+            if weeks > 1 and not _are_alike(found):
+                raise _not_understood(found["days"])
+            return _on(map(_weekday, WEEKDAY.findall(found["days"]))), weeks
         case "except":
+            if EACH.search(found["days"]):
+                raise _not_understood(found["days"])
             every = range(5 if "working" in found else 7)
             return _on({*every} - {*map(_weekday, WEEKDAY.findall(found["days"]))}), 1
         case "nth":
@@ -1466,6 +1475,17 @@ def _days_of_rule(kind: Kind, found: Found) -> tuple[str, int]:
             raise _interval(found)
         case "spaced":
             raise _spaced()
+
+
+def _are_alike(found: Found) -> bool:
+    """Of `every other monday and every thursday`, or `and thursdays`, the second is meant for every week."""
+    if EACH.search(found["days"]):
+        return False
+    if found["ahead"].endswith(("les ", "los ")):
+        return True
+    first, *others = WEEKDAY.findall(found["days"])
+    plural = re.search(r"\b(?:les|los)\b", found["days"]) or any(name not in WEEKDAYS for name in others)
+    return first not in WEEKDAYS or not plural
 
 
 def _interval(found: Found) -> NotATime:

@@ -341,6 +341,15 @@ AGAIN: dict[str, tuple[str, ...]] = {
         "mondays at 9:00 every 2 weeks", "every alternate monday 9:00", "alternate mondays at 9:00",
         "el lunes a las 9 cada dos semanas", "lundi à 9h une semaine sur deux", "every fortnight on monday at nine am",
     ),
+    "0 9 * * 1,4": (
+        "every monday and every thursday at 9am", "every week on monday and every thursday at 9am",
+        "tous les lundis et tous les jeudis à 9h", "cada lunes y cada jueves a las 9",
+    ),
+    "0 9 * * 1,4 / 2 weeks from 2026-11-26": (
+        "every other monday and thursday at 9am", "alternate mondays and thursdays at 9am",
+        "mondays and thursdays at 9am every 2 weeks", "toutes les deux semaines le lundi et le jeudi à 9h",
+        "les lundis et les jeudis à 9h une semaine sur deux", "cada dos semanas los lunes y los jueves a las 9",
+    ),
     "0 9 * * 1 / 6 weeks from 2026-11-30": (
         "every six weeks on monday 9:00", "toutes les six semaines le lundi à 9h",
         "cada seis semanas el lunes a las 9",
@@ -458,6 +467,20 @@ REFUSED: dict[str, str] = {
     "25/11 10": "10 may be an hour or a day",
     "every day at 9:00 and thursday": "",
     "every monday at 9:00, every thursday": "Several days?",
+    "every other monday and every thursday at 9am": "Several days?",  # Thursday is each week's
+    "every other monday and thursdays at 9am": "Several days?",
+    "every 2 weeks on monday and each thursday 9am": "Several days?",
+    "every fortnight on monday and every friday 9am": "Several days?",
+    "monday and every thursday at 9am every 2 weeks": "Several days?",
+    "toutes les deux semaines le lundi et tous les jeudis à 9h": "Several days?",
+    "une semaine sur deux le lundi et les jeudis à 9h": "Several days?",
+    "tous les quinze jours le lundi et chaque jeudi à 9h": "Several days?",
+    "cada dos semanas el lunes y todos los jueves a las 9": "Several days?",
+    "cada dos semanas el lunes y los jueves a las 9": "Several days?",
+    "cada dos lunes y los jueves a las 9": "Several days?",
+    "cada dos lunes y cada jueves a las 9": "Several days?",
+    "every day except saturday and every sunday 9am": "Several days?",
+    "tous les jours sauf le lundi et tous les mardis à 9h": "Several days?",
     "tomorrow nine ten": "",  # two hours, or one?
     "tomorrow at once": "",  # once is eleven, in Spanish alone
     "midi deux": "",
