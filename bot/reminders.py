@@ -41,7 +41,7 @@ from bot.schedule import (
     series_digest,
 )
 from bot.scheduler import Task, Wake
-from bot.when import Closed, NotATime, is_recurrence, parse_recurrence, parse_when
+from bot.when import Closed, NotATime, is_recurrence, parse_recurrence, parse_when, refuse_one_day
 from bot.workflow import PAST_SLACK, TWIN_WINDOW, Workflow
 from providers.base import Purpose
 
@@ -188,6 +188,8 @@ class Reminders:
         first: NotATime | None = None
         for leading in LEADING:
             try:
+                if leading:
+                    refuse_one_day(typed)  # `cada` before `mañana a las 9` would make each morning of it
                 return parse_recurrence(leading + typed, zone=zone, now=moment(self.clock()), cron=admin).plain()
             except NotATime as error:
                 if error.code != "not_understood" and (leading or error.code != "no_day"):

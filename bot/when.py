@@ -253,7 +253,11 @@ PART = re.compile(
     r"|(?:(?<=in the )|(?<=por la )|(?<=de la )|(?<=en la )|(?<=a la ))manana)(?= |,|$)"  # else it is tomorrow
 )
 THIS_PART = re.compile(rf"\b(?:this|ce|cet|cette|esta) ({_PART})\b")
-EACH_PART = re.compile(rf"\b(?:every|each|chaque|tous les|toutes les|cada|todas las) ({_PART})s?\b(?<!mediodia)")
+EACH_PART = re.compile(
+    r"\b(?:(?:every|each) (morning|afternoon|evening|night)"
+    r"|(?:chaque|tous les|toutes les) (matin|matinee|apres[- ]midi|soir|soiree)"
+    r"|(?:cada|todas las) (manana|tarde|noche|madrugada))s?\b"
+)
 EACH_NOON = re.compile(r"\b(?:every noon|chaque midi|tous les midis|cada mediodia)$")
 COMMA = re.compile(r"(?: ?,)+ ?")
 HYPHENS = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")  # as telephones and web pages have them
@@ -270,6 +274,7 @@ DAY_MONTH = re.compile(
 MONTH_DAY = re.compile(
     r"^(?:on )?(?P<month>[a-z]+)\.? (?:the )?(?P<day>[0-9]{1,2}|first)(?:st|nd|rd|th)?(?:,? (?P<year>[0-9]{4}))?$"
 )
+ONE_DAY = re.compile(rf"^(?:{_any_of(DAYS_AHEAD)})\b|\b(?:{_any_of(DAYS_AHEAD)})$")
 WEEKDAY_DATE = re.compile(rf"^(?:on |le |el |del )?{_WEEKDAY},? (?P<date>.+)$")
 WEEKDAY_NUMBER = re.compile(
     rf"^(?:on |le |el |del )?{_WEEKDAY},? (?:the |le |el )?(?P<number>[0-9]{{1,2}})(?:er|st|nd|rd|th)?$"
@@ -542,7 +547,7 @@ Read = Callable[[str, str], Day | None]  # the words of the day, and those of th
 def _apart(plain: str, read: Read[Day]) -> tuple[Day | None, time]:
     """The day as it is read, if there is one, and the hour before or after it. Raises NotATime."""
     plain = THIS_PART.sub(r"in the \1 today", plain.replace("tonight", "this evening"))
-    plain = EACH_PART.sub(r"every day in the \1", EXACTLY.sub("", plain))
+    plain = EACH_PART.sub(lambda each: f"every day in the {each[each.lastindex or 0]}", EXACTLY.sub("", plain))
     plain = re.sub(r"\bce midi\b", "aujourd'hui midi", plain)
     part = PART.search(plain)
     before, after = (plain[: part.start()], plain[part.end() :]) if part else (plain, "")
@@ -1369,6 +1374,15 @@ def is_recurrence(typed: str) -> bool:
         return MARKS.search(_plain(typed)) is not None
     except NotATime:
         return False
+
+
+def refuse_one_day(typed: str) -> None:
+    """Raises NotATime where it begins or ends with `tomorrow` or the like; `a las 9 de la mañana` does not."""
+    if ONE_DAY.search(PART.sub(" ", _plain(typed)).strip(" ,")):
+        template = (
+            "That is one day. Send it once with `/broadcast send` and `at=`, or write what recurs like: {examples}."
+        )
+        raise NotATime("one_day", template, examples=", ".join(RECURRING))
 
 
 def parse_recurrence(typed: str, *, zone: str, now: datetime, cron: bool = False) -> Recurrence:

@@ -467,6 +467,8 @@ REFUSED: dict[str, str] = {
     "25/11 10": "10 may be an hour or a day",
     "every day at 9:00 and thursday": "",
     "every monday at 9:00, every thursday": "Several days?",
+    "every mañana a las 9": "",  # two languages: each morning, or tomorrow?
+    "cada morning 9:00": "",
     "every other monday and every thursday at 9am": "Several days?",  # Thursday is each week's
     "every other monday and thursdays at 9am": "Several days?",
     "every 2 weeks on monday and each thursday 9am": "Several days?",

@@ -440,6 +440,15 @@ async def test_where_all_its_days_are_closed_the_ways_out_are_named(desk: Desk) 
     assert "look at its days, holidays and end" in str(ended.value.complaints[0].sentence)
 
 
+async def test_one_day_is_no_recurrence_whatever_stands_before_it(desk: Desk) -> None:
+    for typed in ("mañana a las 9", "mañana a la una", "a las 9 mañana", "demain 9h", "9am today", "pasado mañana 9h"):
+        with pytest.raises(NotAccepted) as refused:
+            await desk.add(Kind.BROADCAST, typed, "Soldes")
+        assert "That is one day" in str(refused.value.complaints[0].sentence), typed
+    for typed in ("día a las 9 de la mañana", "cada mañana a las 9", "a las 9 cada mañana", "morning 9:00"):
+        assert (await desk.add(Kind.BROADCAST, typed, "Soldes")).rule == "0 9 * * *", typed
+
+
 async def test_without_a_word_about_holidays_they_are_left_out_where_a_calendar_is_known(desk: Desk) -> None:
     desk.core.now = at("2026-12-24T10:00")
     schedule = await desk.add(Kind.REMINDER, "every day 9:00")
