@@ -370,6 +370,7 @@ class ReleaseGuard:
         self._left = False  # one is out, and nothing says that the vendor did not process it
         self._status: int | None = None  # of its answer, once that is here as a whole
         self._no = False  # the last answer, whatever was asked, said that nothing was done
+        self._since = False  # something else was asked while one was out, so its answer is not the last one
         self._effects = 0  # calls that left without being declared a release or harmless, and that nobody refused
         self._closed = False
         self._turn = Lock()
@@ -387,7 +388,7 @@ class ReleaseGuard:
             except ProviderError as error:
                 self.held = self.raising(error)
                 raise
-            self._left, self._status, self._no = True, None, False
+            self._left, self._since, self._status, self._no = True, False, None, False
 
     def raising(self, error: ProviderError) -> ProviderError:
         """The road raises this: it knows what has left, whatever the adapter knows."""
@@ -411,7 +412,7 @@ class ReleaseGuard:
         with self._turn:
             if effect and self._closed:
                 out_of_turn()
-            self._no = False
+            self._no, self._since = False, self._since or self._left
             self._effects += effect
 
     def heard(self, status: int, *, effect: bool) -> None:
@@ -427,7 +428,8 @@ class ReleaseGuard:
     def nothing_left(self, error: ProviderError, *, ours: bool = False) -> bool:
         """May this error mean that nothing was sent? `ours`: it comes from an adapter that has no road but this one.
 
-        Of a 3xx and a 5xx nobody knows what the vendor did. What makes us ask again needs a status that says no.
+        Of a 3xx and a 5xx nobody knows what the vendor did. What makes us ask again needs a status that says no. The
+        body of a 2xx may say no; what was asked after that one says nothing of it.
         """
         if self.blocked or self._effects:
             return False
@@ -437,7 +439,7 @@ class ReleaseGuard:
             return False
         if isinstance(error, Throttled | NotReady):
             return 400 <= self._status < 500
-        return self._status < 300 or 400 <= self._status < 500
+        return (self._status < 300 and not self._since) or 400 <= self._status < 500
 
 
 @contextmanager

@@ -222,6 +222,8 @@ MISCHIEF: dict[str, tuple[str, dict[str, int], State, str]] = {
         State.UNKNOWN,
         "mischief (bellcrier-mischief) did not",
     ),
+    "sends and finds no trace": ("sends_and_finds_no_trace", {}, State.UNKNOWN, "may have gone out"),
+    "sends and finds another": ("sends_and_finds_another", {}, State.UNKNOWN, "may have gone out"),
 }
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 ROWS = [  # one in three at once, the others after the quick tests

@@ -285,6 +285,16 @@ class Mischief(Provider):
         await self.post_alone(message, "C1")
         return Accepted(("C1",))
 
+    async def sends_and_finds_no_trace(self, message: Message) -> Accepted:
+        await self.post(message, "C1")
+        await self.transport.call("GET", "nowhere", harmless=True)
+        raise Refused("Mischief does not know it.")
+
+    async def sends_and_finds_another(self, message: Message) -> Accepted:
+        await self.post(message, "C1")
+        await self.transport.call("GET", "token", harmless=True)
+        raise Blocked("Something stands in the way.")
+
     # --- raises, ends, hangs -----------------------------------------------------------------------------------------
 
     async def exits(self, message: Message) -> Accepted:
