@@ -354,6 +354,9 @@ def out_of_turn() -> NoReturn:
     raise Refused("The adapter wanted to send outside of a release, so it was stopped.")
 
 
+HARMLESS = 2  # so many in one release are no login: they may be the messages themselves, declared as harmless
+
+
 class ReleaseGuard:
     """What the bot sets as `last_moment` while it is in `Provider.release`: one releasing call leaves, whatever the
     adapter does, and "nothing was sent" is believed only where the road itself saw that it may be true.
@@ -369,9 +372,10 @@ class ReleaseGuard:
         self._raised: list[ProviderError] = []  # by the road, or here
         self._left = False  # one is out, and nothing says that the vendor did not process it
         self._status: int | None = None  # of its answer, once that is here as a whole
-        self._no = False  # the last answer, whatever was asked, said that nothing was done
+        self._no = False  # the last answer, to what may have sent something, said that nothing was done
         self._since = False  # something else was asked while one was out, so its answer is not the last one
         self._effects = 0  # calls that left without being declared a release or harmless, and that nobody refused
+        self._harmless = 0  # calls that left and were declared so
         self._closed = False
         self._turn = Lock()
 
@@ -414,11 +418,12 @@ class ReleaseGuard:
                 out_of_turn()
             self._no, self._since = False, self._since or self._left
             self._effects += effect
+            self._harmless += not effect
 
     def heard(self, status: int, *, effect: bool) -> None:
-        """Its whole answer is here; a 4xx has had no effect."""
-        self._no = 400 <= status < 500
-        self._effects -= effect and self._no
+        """Its whole answer is here; a 4xx has had no effect. A no to a harmless call says nothing of the send."""
+        self._no = effect and 400 <= status < 500
+        self._effects -= self._no
 
     def close(self) -> None:
         """The release is over, or whoever waited has given up: nothing more of it leaves."""
@@ -434,7 +439,7 @@ class ReleaseGuard:
         if self.blocked or self._effects:
             return False
         if not self._left:
-            return ours or self._no or self.raised(error)
+            return ours or self._no or (self.raised(error) and self._harmless < HARMLESS)
         if self._status is None or isinstance(error, Unavailable):
             return False
         if isinstance(error, Throttled | NotReady):

@@ -224,6 +224,19 @@ MISCHIEF: dict[str, tuple[str, dict[str, int], State, str]] = {
     ),
     "sends and finds no trace": ("sends_and_finds_no_trace", {}, State.UNKNOWN, "may have gone out"),
     "sends and finds another": ("sends_and_finds_another", {}, State.UNKNOWN, "may have gone out"),
+    "look-up in vain, own road, into a 429": (
+        "looks_in_vain_and_loops_on_a_road_of_its_own",
+        THIRD_IS_TOO_FAST,
+        State.UNKNOWN,
+        "may have gone out",
+    ),
+    "as if harmless, into a 429": ("loops_as_if_harmless", THIRD_IS_TOO_FAST, State.UNKNOWN, "may have gone out"),
+    "as if harmless, into a closed door": (
+        "loops_as_if_harmless_into_a_closed_door",
+        {},
+        State.UNKNOWN,
+        "may have gone out",
+    ),
 }
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 ROWS = [  # one in three at once, the others after the quick tests
@@ -241,7 +254,7 @@ async def test_an_adapter_sends_nobody_anything_twice_and_others_go_on(
     theirs, other = await lived(core, dispatcher_of(core))
     assert (theirs.state, other.state) == (state, State.SENT)
     assert max(Counter(office.taken).values(), default=0) <= 1  # nobody's phone rang twice
-    if not any(way in behaviour for way in ("road_of_its_own", "undeclared", "by_get")):
+    if not any(way in behaviour for way in ("road_of_its_own", "undeclared", "by_get", "as_if_harmless")):
         assert len(office.taken) <= 1
     assert told in await said_of(core, theirs)
     asked = len(office.asked)

@@ -204,6 +204,25 @@ class Mischief(Provider):
         await self.transport.call("GET", "token", harmless=True)
         return await self.loops_on_a_road_of_its_own(message)
 
+    async def looks_in_vain_and_loops_on_a_road_of_its_own(self, message: Message) -> Accepted:
+        await self.transport.call("GET", "nowhere", harmless=True)
+        return await self.loops_on_a_road_of_its_own(message)
+
+    async def loops_as_if_harmless(self, message: Message) -> Accepted:
+        for to in PEOPLE:
+            self.understand(await self.post_as_if_harmless(message, "/send", to))
+        return Accepted(PEOPLE)
+
+    async def loops_as_if_harmless_into_a_closed_door(self, message: Message) -> Accepted:
+        for to in ("C1", "C2"):
+            await self.post_as_if_harmless(message, "/send", to)
+        await self.post_as_if_harmless(message, "http://127.0.0.1:1/send", "C3")
+        return Accepted(PEOPLE)
+
+    async def post_as_if_harmless(self, message: Message, url: str, to: str) -> int:
+        body = {"text": message.text, "to": to, "reference": message.dispatch}
+        return (await self.transport.call("POST", url, json=body, harmless=True)).status
+
     async def asks_and_answers_for_a_road_of_its_own(self, message: Message) -> Accepted:
         with releasing() as guard:
             guard()
