@@ -48,6 +48,7 @@ from providers.base import (
     Unavailable,
     Uncertain,
     Vault,
+    asking,
     last_moment,
     open_for_quote,
     out_of_turn,
@@ -108,13 +109,13 @@ class Account(Provider):
         """The one call that makes phones ring, at most once. Raises Uncertain for whatever may have been sent, and an
         error that means "nothing was sent" only where the road saw that it is true."""
         check = last_moment.get()
-        guard = check if isinstance(check, ReleaseGuard) else ReleaseGuard(check or (lambda: None))
-        token = last_moment.set(guard)
+        if not isinstance(guard := check, ReleaseGuard):
+            guard = ReleaseGuard(check or (lambda: None), self.capabilities.not_processed)
         try:
-            came = await self._contained(lambda: self._released(message, staged, guard), None)
+            with asking(guard):
+                came = await self._contained(lambda: self._released(message, staged, guard), None)
         finally:
             guard.close()
-            last_moment.reset(token)
         if isinstance(came, Accepted):
             return came
         raise came if isinstance(came, ProviderError) else self._lost(BROKE)
@@ -249,11 +250,8 @@ class Account(Provider):
 
     async def _ask_for(self, what: str, call: Call, read: Read[T], *, seconds: float | None = None) -> T | None:
         """The same, where None is an answer."""
-        token = last_moment.set(out_of_turn)
-        try:
+        with asking(out_of_turn):
             came = await self._contained(lambda: self._came(what, call, read), seconds or self._patience)
-        finally:
-            last_moment.reset(token)
         if isinstance(came, ProviderError):
             raise came
         if isinstance(came, Exception):
@@ -397,11 +395,8 @@ class Room:
 
         with suppress(RuntimeError):  # made before there is a loop
             self.home = asyncio.get_running_loop()
-        token = last_moment.set(out_of_turn)
-        try:
+        with asking(out_of_turn):
             came = self._begin(lambda: _caught(there)).result(seconds)
-        finally:
-            last_moment.reset(token)
         if isinstance(came, Exception):
             raise came
         return cast("T", came)

@@ -147,7 +147,7 @@ def _opened(
 ) -> Account | list[str]:
     try:
         account = vendor.Settings.model_validate(raw)
-        transport = _road(account, settings, vendor.capabilities.not_processed)
+        transport = _road(account, settings)
         if isinstance(transport, str):
             return [f"accounts.{name}.base_url: {transport}"]
         return Account(vendor(name, account, transport, vault), package, room)
@@ -159,7 +159,7 @@ def _opened(
         return [_cannot_be_made(name, raw, f"{type(error).__name__}: {error}")]
 
 
-def _road(account: AccountSettings, settings: Settings, not_processed: frozenset[int]) -> Http | str:
+def _road(account: AccountSettings, settings: Settings) -> Http | str:
     """The account's transport, or why its address must not be talked to."""
     try:
         return Http(
@@ -168,7 +168,6 @@ def _road(account: AccountSettings, settings: Settings, not_processed: frozenset
             account.requests_per_second,
             allow_private_hosts=settings.allow_private_hosts,
             allowed_hosts=frozenset({"127.0.0.1", "localhost", "::1"}) if settings.mode == "training" else None,
-            not_processed=not_processed,
         )
     except ValueError as error:
         return str(error)

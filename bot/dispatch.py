@@ -649,7 +649,8 @@ class Dispatcher:
 
         Its first byte leaves before `deadline`, and its answer is waited for until half of the lease's margin is left.
         """
-        token = last_moment.set(ReleaseGuard(lambda: self._still_right(row, deadline)))
+        able = account.capabilities
+        token = last_moment.set(ReleaseGuard(lambda: self._still_right(row, deadline), able.not_processed))
         try:
             self._still_right(row, deadline)
             async with asyncio.timeout(deadline + self.margin / 2 - self.monotonic()):

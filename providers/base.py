@@ -347,6 +347,24 @@ class Uncertain(ProviderError):
 #: lapsed, kill switch), or when one has left already; then nothing leaves. Transports of other people's adapters call
 #: it too, best by way of `releasing`.
 last_moment: ContextVar[Callable[[], None] | None] = ContextVar("last_moment", default=None)
+#: The same as the bot has set it, whatever an adapter sets in its place.
+_last_moment: ContextVar[Callable[[], None] | None] = ContextVar("_last_moment", default=None)
+
+
+@contextmanager
+def asking(check: Callable[[], None]) -> Iterator[None]:
+    """In here `check` is asked just before a release leaves, also where an adapter sets another `last_moment`."""
+    tokens = last_moment.set(check), _last_moment.set(check)
+    try:
+        yield
+    finally:
+        last_moment.reset(tokens[0])
+        _last_moment.reset(tokens[1])
+
+
+def asked_here() -> Callable[[], None]:
+    """What is to be asked before a release leaves."""
+    return _last_moment.get() or last_moment.get() or out_of_turn
 
 
 def out_of_turn() -> NoReturn:
@@ -361,11 +379,11 @@ class ReleaseGuard:
     """What the bot sets as `last_moment` while it is in `Provider.release`: one releasing call leaves, whatever the
     adapter does, and "nothing was sent" is believed only where the road itself saw that it may be true.
 
-    `check` raises when the release must not happen any more. Any thread may ask.
+    `check` raises when the release must not happen any more. `not_processed`: see `Capabilities`. Any thread may ask.
     """
 
-    def __init__(self, check: Callable[[], None]) -> None:
-        self._check = check
+    def __init__(self, check: Callable[[], None], not_processed: frozenset[int] = frozenset()) -> None:
+        self._check, self._not_processed = check, not_processed
         self.asked = False  # was it asked at all before the end?
         self.blocked = False  # a second releasing call was stopped, or was seen too late
         self.held: ProviderError | None = None  # by what `check` stopped it
@@ -403,13 +421,14 @@ class ReleaseGuard:
         """Did the road raise this itself, or what the adapter raised it from?"""
         return any(one is error or one is error.__cause__ for one in self._raised)
 
-    def answered(self, status: int, *, not_processed: bool = False) -> None:
-        """The releasing call has its whole answer. `not_processed`: the vendor documents that nothing was done then,
-        so it may be asked once more."""
+    def answered(self, status: int) -> None:
+        """The releasing call has its whole answer. Where the vendor documents that nothing was done then, it may be
+        asked once more."""
+        nothing_done = status in self._not_processed and self._status is None
         if self._status is not None:  # asked once, and sent twice
             self.blocked = True
-        self._status, self._left = status, not not_processed
-        self._no = not_processed or 400 <= status < 500
+        self._status, self._left = status, not nothing_done
+        self._no = nothing_done or 400 <= status < 500
 
     def leaves(self, *, effect: bool) -> None:
         """The first byte of a call that is no release leaves. `effect`: nobody declared that it is harmless."""
@@ -452,9 +471,7 @@ def releasing() -> Iterator[ReleaseGuard]:
     """For a road of one's own: the one releasing exchange. Call what it gives just before the first byte leaves, and
     tell its `answered` the status once the whole answer is here. What is raised in here before that call has sent
     nothing. Raises Refused where no release is under way, as in a thread that has not its context."""
-    check = last_moment.get()
-    if check is None:
-        out_of_turn()
+    check = asked_here()
     guard = check if isinstance(check, ReleaseGuard) else ReleaseGuard(check)
     try:
         yield guard

@@ -25,8 +25,7 @@ from providers.base import (
     Throttled,
     Unavailable,
     Uncertain,
-    last_moment,
-    out_of_turn,
+    asked_here,
 )
 
 BODY_CAP = 1024 * 1024  # bytes; no answer of these vendors comes near it
@@ -49,7 +48,7 @@ class Http:
     """The road to one account's vendor: deadline over the whole exchange, capped body, no redirects, no proxies.
 
     `base_url` is checked here: ValueError for plain http or a private host unless `allow_private_hosts`.
-    `allowed_hosts`: nothing else may be reached at all. `not_processed`: see `providers.base.Capabilities`.
+    `allowed_hosts`: nothing else may be reached at all.
     """
 
     def __init__(
@@ -60,10 +59,8 @@ class Http:
         *,
         allow_private_hosts: bool,
         allowed_hosts: frozenset[str] | None = None,
-        not_processed: frozenset[int] = frozenset(),
     ) -> None:
         self.allow_private_hosts, self.allowed_hosts = allow_private_hosts, allowed_hosts
-        self.not_processed = not_processed
         self.base_url, self.timeout = base_url.rstrip("/"), timeout
         self.check(self.base_url)
         self._turns = 0  # releases that have waited already
@@ -101,7 +98,7 @@ class Http:
                 await self._wait(release)
                 await self._refuse_private(target)
                 answer = await self._exchange(flight, method, target, json, headers)
-            flight.answered(answer.status, self.not_processed)
+            flight.answered(answer.status)
             return answer
         except ProviderError as error:
             flight.raising(error)
@@ -205,7 +202,7 @@ class Flight:
 
     def __init__(self, release: bool, harmless: bool) -> None:
         self.release, self.effect, self.left = release, not release and not harmless, False
-        self._check = last_moment.get() or out_of_turn
+        self._check = asked_here()
         self._guard = self._check if isinstance(self._check, ReleaseGuard) else None
 
     async def trace(self, name: str, _info: Mapping[str, Any]) -> None:
@@ -219,11 +216,11 @@ class Flight:
         elif self._guard is not None:
             self._guard.leaves(effect=self.effect)
 
-    def answered(self, status: int, not_processed: frozenset[int]) -> None:
+    def answered(self, status: int) -> None:
         if self._guard is None:
             return
         if self.release:
-            self._guard.answered(status, not_processed=status in not_processed)
+            self._guard.answered(status)
         else:
             self._guard.heard(status, effect=self.effect)
 

@@ -237,6 +237,13 @@ MISCHIEF: dict[str, tuple[str, dict[str, int], State, str]] = {
         State.UNKNOWN,
         "may have gone out",
     ),
+    "says that it was not processed": (
+        "says_that_it_was_not_processed",
+        {},
+        State.UNKNOWN,
+        "wanted to send it twice",
+    ),
+    "lets itself go": ("lets_itself_go", {}, State.UNKNOWN, "wanted to send it twice"),
 }
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 ROWS = [  # one in three at once, the others after the quick tests
@@ -354,7 +361,7 @@ async def test_what_an_adapter_keeps_from_a_thread_of_its_own_is_written_by_the_
     assert (len(rows), await vault.load("token")) == (5, "t")
 
 
-@pytest.mark.parametrize("path", ["/sends", "/exits", "/blocks", "/lies"])
+@pytest.mark.parametrize("path", ["/sends", "/sends_anyway", "/exits", "/blocks", "/lies"])
 async def test_what_is_no_release_sends_nothing_and_stops_nobody(
     mischievous: MakeMischief, office: Office, path: str
 ) -> None:

@@ -527,15 +527,15 @@ ANSWERED: list[tuple[int, ProviderError, bool]] = [
 async def test_whether_nothing_was_sent_is_seen_by_the_vendors_status(
     vendor: Vendor, road: Road, status: int, error: ProviderError, believed: bool
 ) -> None:
-    vendor.answers, guard = [said(status)], ReleaseGuard(lambda: None)
+    vendor.answers, guard = [said(status)], ReleaseGuard(lambda: None, frozenset({503}))
     with inside(guard):
-        await road(not_processed=frozenset({503})).call("POST", "send", release=True)
+        await road().call("POST", "send", release=True)
     assert guard.nothing_left(error) is believed
 
 
 async def test_a_second_release_leaves_only_where_the_first_was_not_processed(vendor: Vendor, road: Road) -> None:
-    vendor.answers, one = [said(503), said(200)], road(not_processed=frozenset({503}))
-    with inside(ReleaseGuard(lambda: None)):
+    vendor.answers, one = [said(503), said(200)], road()
+    with inside(ReleaseGuard(lambda: None, frozenset({503}))):
         assert [(await one.call("POST", "send", release=True)).status for _ in range(2)] == [503, 200]
         assert type(await error_of(one.call("POST", "send", release=True))) is Uncertain
     assert len(vendor.seen) == 2

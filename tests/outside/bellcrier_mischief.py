@@ -103,6 +103,7 @@ class Mischief(Provider):
         looks_up=True,
         discovers=True,
         sizes=True,
+        not_processed=frozenset({409}),
     )
 
     def __init__(self, account: str, settings: MischiefSettings, transport: Transport, vault: Vault) -> None:
@@ -278,6 +279,22 @@ class Mischief(Provider):
         with releasing():
             raise Throttled(300.0)
 
+    async def says_that_it_was_not_processed(self, message: Message) -> Accepted:
+        guard: Any = last_moment.get()
+        for to in PEOPLE:
+            await self.post(message, to)
+            try:
+                guard.answered(409, not_processed=True)
+            except TypeError:
+                guard.answered(409)
+        return Accepted(PEOPLE)
+
+    async def lets_itself_go(self, message: Message) -> Accepted:
+        last_moment.set(lambda: None)
+        for to in PEOPLE:
+            await self.post(message, to)
+        return Accepted(PEOPLE)
+
     # --- lies --------------------------------------------------------------------------------------------------------
 
     async def sends_and_says_too_fast(self, message: Message) -> Accepted:
@@ -434,6 +451,9 @@ class Mischief(Provider):
 
     async def size(self, audience: Audience) -> AudienceFound | None:
         match self.settings.base_url.rsplit("/", 1)[-1]:
+            case "sends_anyway":
+                last_moment.set(lambda: None)
+                await self.transport.call("POST", "/send", json={"to": "early", "reference": "?"}, release=True)
             case "sends":
                 await self.transport.call("POST", "/send", json={"to": "early", "reference": "?"}, release=True)
             case "exits":
