@@ -67,6 +67,7 @@ POSTING_TIMEOUT = 15
 TELL_PAUSE = 0.05  # seconds in which what changes is one hint to the other processes
 OLD_OUTBOX = 60  # seconds that something may wait to be shown in Slack before somebody should look
 DAY = 24 * 3600 * SECOND
+TOLD_ONE_BY_ONE = 10  # rows that cannot be worked on; of more of them admins hear how many there are
 MAKING = 10.0  # seconds that other people's adapter may take to be made
 SHUTDOWN = 3.0  # seconds for posts under way and for open connections; sends have their own deadline
 
@@ -437,14 +438,14 @@ class Bot:
         )
 
     async def _tell_troubles(self) -> None:
-        """Admins hear once a day of each row that cannot be worked on."""
+        """Admins hear once a day of each row that cannot be worked on, and of how many more there are."""
         troubles = self.database.troubles.all()
         if troubles and self.settings.admins:
             await self.database.write(partial(self._post_troubles, troubles=troubles))
 
     def _post_troubles(self, connection: Connection, troubles: list[Trouble]) -> None:
         now = self.clock()
-        for trouble in troubles:
+        for trouble in troubles[:TOLD_ONE_BY_ONE]:
             template = (
                 "I cannot process {work} *{id}* ({error}). I will retry it less and less often; everything else "
                 "continues. The log has the details."
@@ -453,6 +454,12 @@ class Bot:
             for admin in self.settings.admins:
                 key = f"trouble:{trouble.work}:{trouble.id}:{now // DAY}:{admin}"[:255]
                 store.post(connection, trouble.workspace or self.people.workspace, key, admin, told, None, now)
+        if len(troubles) > TOLD_ONE_BY_ONE:
+            template = "There is more that I cannot process: {count} rows so far. The log names each of them."
+            told = Sentence(template, {"count": len(troubles)})
+            for admin in self.settings.admins:
+                key = f"trouble:more:{now // DAY}:{admin}"
+                store.post(connection, self.people.workspace, key, admin, told, None, now)
 
     def site(self) -> Starlette:
         door = None

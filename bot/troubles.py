@@ -19,7 +19,7 @@ from bot.broadcast import Broadcast, steady
 log = structlog.get_logger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 10.0, 3600.0  # seconds
-MOST = 1000  # rows that are remembered; more of them are no trouble of single rows any more
+MOST = 5000  # rows that are remembered: a statement that leaves them out up to six times has room for all their names
 PASSING = (OperationalError, InterfaceError)  # these are of the database, whichever row is being worked on
 
 
@@ -48,7 +48,7 @@ class Troubles:
 
     def struck(self, work: str, id: object, error: BaseException, workspace: str = "") -> Trouble:
         """This row broke that work: put it off, longer each time."""
-        if len(self._known) >= MOST:
+        if (work, str(id)) not in self._known and len(self._known) >= MOST:
             self._known.pop(next(iter(self._known)))
         trouble = self._known.setdefault((work, str(id)), Trouble(work, str(id), workspace))
         pause = min(FIRST_PAUSE * 2**trouble.tries, LONGEST_PAUSE)

@@ -13,7 +13,7 @@ from sqlalchemy import Column, Connection, Table, insert, select, text, update
 from bot import store, tables
 from bot.app import Bot
 from bot.broadcast import SECOND, Broadcast, State
-from bot.troubles import FIRST_PAUSE, LONGEST_PAUSE, Troubles
+from bot.troubles import FIRST_PAUSE, LONGEST_PAUSE, MOST, Troubles
 from bot.web import metrics_site
 from sandbox.server import Sandbox
 from sandbox.world import Json
@@ -24,6 +24,7 @@ from tests.test_trouble import ask
 from tests.test_vendor_trouble import KEY
 
 TEAM = "T0BELL"
+DAY = 24 * 3600 * SECOND
 Plant = Callable[[Bot, str], Awaitable[None]]
 
 
@@ -284,10 +285,49 @@ def test_what_broke_something_is_tried_ever_more_seldom() -> None:
 
 def test_so_many_rows_that_break_are_not_all_remembered() -> None:
     troubles = Troubles(monotonic=lambda: 0.0)
-    for number in range(3000):
+    for number in range(MOST + 2000):
         troubles.struck("card", number, KeyError())
-    assert len(troubles.all()) == 1000
-    assert "2999" in troubles.put_off("card")
+    assert len(troubles.all()) == MOST
+    assert str(MOST + 1999) in troubles.put_off("card")
+
+
+def test_a_row_that_breaks_again_makes_no_other_one_forgotten() -> None:
+    troubles = Troubles(monotonic=lambda: 0.0)
+    for number in range(MOST):
+        troubles.struck("card", number, KeyError())
+    troubles.struck("card", MOST - 1, KeyError())
+    assert len(troubles.put_off("card")) == MOST
+
+
+async def test_a_thousand_rows_that_cannot_be_read_keep_no_other_one_waiting(make_core: MakeCore) -> None:
+    core = make_core()
+    bad, good = await core.approved(), await core.approved()
+    columns = [one for one in tables.broadcasts.c if one.name not in ("id", "key")]
+
+    def spread(connection: Connection) -> None:
+        row = connection.execute(select(*columns).where(tables.broadcasts.c.id == bad.id)).mappings().one()
+        late = {**row, "approvers": 5, "due": core.now - DAY}
+        copies = [{**late, "id": f"BAD{number}", "key": f"bad {number}"} for number in range(1100)]
+        connection.execute(insert(tables.broadcasts), copies)
+
+    await core.database.write(spread)
+    await core.edit(bad, state="cancelled")
+    await core.edit(good, due=core.now - DAY + SECOND)
+    core.database.troubles.monotonic = lambda: 0.0
+    dispatcher = core.dispatcher("one")
+    for _ in range(15):
+        await dispatcher.tick()
+    await core.run(dispatcher)
+    assert (await core.row(good.id)).state is State.SENT
+
+
+async def test_of_many_rows_that_break_admins_hear_how_many_and_not_of_each(sandbox: Sandbox, bot: Bot) -> None:
+    for number in range(30):
+        bot.database.troubles.struck("leftover", number, KeyError())
+    bot.wake()
+    direct = sandbox.world.direct("U0OPS").id
+    await sandbox.until(lambda: "30 rows so far" in str(sandbox.acting.messages(direct)))
+    assert sum("I cannot process leftover" in message["text"] for message in sandbox.acting.messages(direct)) == 10
 
 
 async def test_an_outbox_that_is_older_than_a_minute_is_told_to_whoever_watches(sandbox: Sandbox, bot: Bot) -> None:
