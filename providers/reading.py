@@ -52,8 +52,10 @@ def holds(value: object) -> bool:
 
 
 def dated(value: object) -> bool:
-    """Does this field hold a date? One of zeros, and the first day of somebody's calendar, are a null in disguise."""
-    return holds(value) and NO_DATE.fullmatch(str(value).strip()) is None
+    """Does this field hold a date? One of zeros, the first day of somebody's calendar, and a word such as `"N/A"` are a
+    null in disguise."""
+    text = str(value).strip()
+    return holds(value) and len(re.findall(r"\d", text)) >= 4 and NO_DATE.fullmatch(text) is None
 
 
 # --- numbers ---------------------------------------------------------------------------------------------------------

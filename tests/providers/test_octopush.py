@@ -284,14 +284,24 @@ CALLBACKS: dict[str, tuple[dict[str, Any], ReceiptKind, DeliveryStatus, bool]] =
     "nobody knows": ({"status": "UNKNOWN_DELIVERY"}, ReceiptKind.DELIVERY, DeliveryStatus.OTHER, False),
     "undefined": ({"status": "UNDEFINED"}, ReceiptKind.DELIVERY, DeliveryStatus.OTHER, False),
     "a new word": ({"status": "TELEPORTED"}, ReceiptKind.DELIVERY, DeliveryStatus.OTHER, False),
-    "a reply": ({"text": "oui", "reception_date": "x"}, ReceiptKind.REPLY, DeliveryStatus.OTHER, False),
-    "a reply, as the overview has it": (
-        {"text": "oui", "answer_date": "x"},
+    "a reply": (
+        {"text": "oui", "reception_date": "2021-06-01 12:00:00"},
         ReceiptKind.REPLY,
         DeliveryStatus.OTHER,
         False,
     ),
-    "an opt-out": ({"text": "STOP", "stop_date": "x"}, ReceiptKind.OPT_OUT, DeliveryStatus.OTHER, False),
+    "a reply, as the overview has it": (
+        {"text": "oui", "answer_date": "2021-06-01 12:00:00"},
+        ReceiptKind.REPLY,
+        DeliveryStatus.OTHER,
+        False,
+    ),
+    "an opt-out": (
+        {"text": "STOP", "stop_date": "2021-06-01 12:00:00"},
+        ReceiptKind.OPT_OUT,
+        DeliveryStatus.OTHER,
+        False,
+    ),
 }
 
 
@@ -603,7 +613,20 @@ async def test_only_the_vendors_own_word_proves_that_it_was_sent(case: str) -> N
 
 # --- callbacks -------------------------------------------------------------------------------------------------------
 
-NULLS: list[Any] = [None, "", " ", "null", "None", False, 0, "0000-00-00 00:00:00", "1970-01-01 00:00:00", []]
+NULLS: list[Any] = [
+    None,
+    "",
+    " ",
+    "null",
+    "None",
+    False,
+    0,
+    "0000-00-00 00:00:00",
+    "1970-01-01 00:00:00",
+    [],
+    "N/A",
+    "no",
+]
 
 
 @pytest.mark.parametrize("null", NULLS)

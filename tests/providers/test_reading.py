@@ -201,13 +201,15 @@ ZEROS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("written", [*NOTHING, *ZEROS])
+@pytest.mark.parametrize("written", [*NOTHING, *ZEROS, "N/A", "no", "never", "true", True, 1, "yesterday", "12:0"])
 def test_a_date_of_nothing_is_no_date(written: object) -> None:
     """C12: being there is no meaning."""
     assert not dated(written)
 
 
-@pytest.mark.parametrize("written", ["2021-06-01", "2021-06-01 12:00:00", "01/06/2021", "yesterday", 1622538000])
+@pytest.mark.parametrize(
+    "written", ["2021-06-01", "2021-06-01 12:00:00", "01/06/2021", "1/6/21 12:00", "20210601", 1622538000]
+)
 def test_a_date_that_is_filled_in_is_one(written: object) -> None:
     assert dated(written)
 
