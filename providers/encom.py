@@ -206,19 +206,34 @@ def _refusal(answer: Answer, list_id: str) -> ProviderError | None:
 def _stored(answer: Answer) -> tuple[str, ...]:
     """The ids in `store`: `"22,23"`, `20`, `"20"` or `[22, 23]`, whatever empty places are between them. Raises
     Uncertain when there are none, or when something in it is no id."""
-    stored = object_of(answer).get("store")
-    places = stored if isinstance(stored, list) else [stored]
-    parts = [part for place in places for part in (place.split(",") if isinstance(place, str) else [place])]
-    ids = tuple(dict.fromkeys(_id(part) for part in parts if holds(part)))
+    ids = tuple(dict.fromkeys(_id(part) for part in _parts(object_of(answer).get("store")) if holds(part)))
     if not ids or "" in ids:
         raise unreadable(answer)
     return ids
 
 
+def _parts(stored: object) -> list[object]:
+    """What stands in a list, in order, however PHP writes one: as a list, as an object whose keys are its places, as a
+    text with any mark between, and one within another."""
+    waiting, parts = [stored], list[object]()
+    while waiting:
+        place = waiting.pop()
+        if isinstance(place, dict) and all(map(str.isdecimal, place)):
+            place = list(place.values())
+        if isinstance(place, list):
+            waiting += reversed(place)
+        elif isinstance(place, str):
+            parts += re.split(r"[\[\],;\s]+", place)
+        else:
+            parts.append(place)
+    return parts
+
+
 def _id(value: object) -> str:
-    """A message's id, a whole number above 0: 22, 22.0, `"22"`, `" 22"`, `"22.0"`. ``""`` for anything else."""
+    """A message's id, a whole number above 0: 22, 22.0, `"22"`, `" 22"`, `"0022"`, `"22.0"`. ``""`` for anything
+    else."""
     found = re.fullmatch(r"(\d+)(?:\.0+)?", id_of(value), re.ASCII)
-    return found[1] if found and found[1].strip("0") else ""
+    return found[1].lstrip("0") if found else ""
 
 
 def _said(fields: Mapping[str, Any]) -> tuple[str, str, str]:
