@@ -252,9 +252,12 @@ def is_private(host: str) -> bool:
         return False
 
 
-def throttled(answer: Answer) -> Throttled:
-    """A 429 as the wait that it asks for: seconds or an HTTP date, bounded; 30 seconds when it does not say."""
-    return Throttled(min(max(_retry_after(answer.headers.get("retry-after")), 1.0), LONGEST_WAIT))
+def throttled(answer: Answer, code: str | None = None) -> Throttled:
+    """A 429 as the wait that it asks for: seconds or an HTTP date, bounded; 30 seconds when it does not say. `code`:
+    the vendor's own."""
+    error = Throttled(min(max(_retry_after(answer.headers.get("retry-after")), 1.0), LONGEST_WAIT))
+    error.code = code
+    return error
 
 
 def _retry_after(value: str | None) -> float:
@@ -284,11 +287,12 @@ def object_of(answer: Answer) -> dict[str, Any]:
     return value
 
 
-def not_understood(answer: Answer) -> Uncertain:
-    """A status that nobody documents as "not processed": 5xx, 3xx and the like."""
+def not_understood(answer: Answer, code: str | None = None) -> Uncertain:
+    """A status that nobody documents as "not processed": 5xx, 3xx and the like. `code`: the vendor's own."""
     return Uncertain(
         "The vendor answered {status}, which does not say whether it was sent.",
         detail=_seen(answer),
+        code=code,
         status=answer.status,
     )
 

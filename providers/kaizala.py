@@ -113,7 +113,7 @@ class Kaizala(Provider):
         answer = await self._authorised("POST", f"groups/{quote(group, safe='')}/messages", json=body, release=True)
         if 200 <= answer.status < 300:
             return Accepted((_reference(answer),))
-        raise _refusal(answer, group) or not_understood(answer)
+        raise _refusal(answer, group) or not_understood(answer, _error_code(_fields(answer)) or None)
 
     async def audiences(self) -> list[AudienceFound]:
         query = {"fetchAllGroups": "true", "showDetail": "true", "showDetails": "true"}
@@ -227,7 +227,7 @@ class Kaizala(Provider):
 
     def _token_refused(self, answer: Answer) -> ProviderError:
         if answer.status == 429:
-            return throttled(answer)
+            return throttled(answer, _error_code(_fields(answer)) or None)
         if answer.status in (400, 401, 403):
             return Refused(NOT_TAKEN, code=_vendors_code(answer), setting="refresh_token")
         return Unavailable("Kaizala answered {status} instead of a token.", status=answer.status)
@@ -284,7 +284,7 @@ def _before_v1(path: str) -> str:
 def _refusal(answer: Answer, group: str) -> ProviderError | None:
     """`group` as the settings have it."""
     if answer.status == 429:
-        return throttled(answer)
+        return throttled(answer, _error_code(_fields(answer)) or None)
     if answer.status in REFUSALS:
         template, setting = REFUSALS[answer.status]
         return Refused(template, code=_vendors_code(answer), setting=setting, group=group)

@@ -342,9 +342,9 @@ def _read_status(known: Staged, answer: Answer, audience: str) -> Staged:
 def _error(answer: Answer, audience: str) -> ProviderError:
     """Any answer that is no success, by its code. A code that is not in the table says nothing about the send."""
     if answer.status == 429:
-        return throttled(answer)
+        return throttled(answer, _shown(_code(answer)))
     if answer.status >= 500 or answer.status < 200 or 300 <= answer.status < 400:
-        return not_understood(answer)
+        return not_understood(answer, _shown(code_of(_body(answer).get("code"))))
     code = _code(answer)
     if code is not None and code in REFUSALS:
         template, setting = REFUSALS[code]
@@ -370,13 +370,18 @@ def _is_success(answer: Answer) -> bool:
     return 200 <= answer.status < 300
 
 
-def _fields(answer: Answer) -> dict[str, Any]:
-    """What a 2xx or a refusal says; nothing where it is no JSON object."""
+def _body(answer: Answer) -> dict[str, Any]:
+    """Nothing where it is no JSON object."""
     try:
-        value = answer.json() if _is_success(answer) or answer.status >= 400 else None
+        value = answer.json()
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _fields(answer: Answer) -> dict[str, Any]:
+    """What a 2xx or a refusal says; what stands in a redirect may be anybody's."""
+    return _body(answer) if _is_success(answer) or answer.status >= 400 else {}
 
 
 def _told(answer: Answer, audience: str = "") -> dict[str, Any]:

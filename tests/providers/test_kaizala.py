@@ -301,6 +301,13 @@ async def test_the_vendors_own_code_is_told_else_the_status(body: Any, code: str
     assert (kind, what.code) == ("Refused", code)
 
 
+@pytest.mark.parametrize(("status", "kind"), [(409, "Uncertain"), (429, "Throttled"), (500, "Uncertain")])
+async def test_the_vendors_own_code_is_kept_where_it_says_nothing_about_the_send(status: int, kind: str) -> None:
+    answer = told(status, {"errorCode": "E5", "message": "m"})
+    was, error = await became(offline("kaizala", answer).release(message("kaizala"), None))
+    assert (was, error.code) == (kind, "E5")
+
+
 # --- where a token may go --------------------------------------------------------------------------------------------
 
 OWN = "https://kaizala.example:8443/v1"

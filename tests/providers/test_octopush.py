@@ -478,6 +478,13 @@ async def test_the_vendors_own_code_is_in_the_error(code: int) -> None:
     assert error.code == str(code)
 
 
+@pytest.mark.parametrize(("status", "kind"), [(302, "Uncertain"), (429, "Throttled"), (500, "Uncertain")])
+async def test_the_vendors_own_code_is_kept_where_it_says_nothing_about_the_send(status: int, kind: str) -> None:
+    answer = told(status, {"code": 104, "message": "credit"})
+    was, error = await became(offline("octopush", send=answer).release(message("octopush"), KNOWN))
+    assert (was, error.code) == (kind, "104")
+
+
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_login_that_is_not_accepted_points_to_its_setting(status: int) -> None:
     kind, error = await became(offline("octopush", send=told(status)).release(message("octopush"), KNOWN))
