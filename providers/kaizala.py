@@ -151,15 +151,13 @@ class Kaizala(Provider):
         json: object | None = None,
         release: bool = False,
     ) -> Answer:
-        access = await self._token()
-        answer = await self._send(access, method, path, query, json, release)
-        if answer.status == 401:
-            access = await self._token(stale=access)
+        access, answered = await self._token(), set[int]()
+        while True:
             answer = await self._send(access, method, path, query, json, release)
-        if answer.status == 308:
-            access = self._moved(access, answer)
-            answer = await self._send(access, method, path, query, json, release)
-        return answer
+            if answer.status not in (401, 308) or answer.status in answered:
+                return answer
+            answered.add(answer.status)
+            access = await self._token(stale=access) if answer.status == 401 else self._moved(access, answer)
 
     async def _send(
         self,

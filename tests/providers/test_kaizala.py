@@ -92,6 +92,22 @@ async def test_a_moved_endpoint_is_followed_once_within_the_vendor(sandbox: Sand
     assert len(sandbox.vendors.ledger) == 1
 
 
+@pytest.mark.parametrize("order", [(401, 308), (308, 401), (401,), (308,)])
+async def test_a_dead_token_and_a_moved_endpoint_are_each_answered_once_in_either_order(order: tuple[int, ...]) -> None:
+    left = [*order]
+
+    def messages(_: Any) -> Answer:
+        return Answer(left.pop(0), {"location": "https://kms2.kaiza.la/"}, b"") if left else told(200, REFERENCE)
+
+    provider = offline("kaizala", messages=messages)
+    kind, what = await became(provider.release(message("kaizala"), None))
+    assert kind == "ok", what
+    assert asked(provider).count("messages") == len(order) + 1
+    left.extend([401, 308, 401])
+    assert (await became(provider.release(message("kaizala"), None)))[0] == "Refused"
+
+
+REFERENCE = {"referenceId": "r-1"}
 ANSWERS: dict[str, tuple[dict[str, Any], str]] = {
     "an error code under a 200": ({"status": 200, "body": '{"errorCode": "X"}'}, "Refused"),
     "neither": ({"status": 200, "body": "{}"}, "Uncertain"),
