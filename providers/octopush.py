@@ -267,7 +267,7 @@ class Octopush(Provider):
     def read_callback(self, callback: Callback) -> list[Receipt]:
         """Delivery, reply or opt-out, told apart by the date that is filled in. Keyed by (ticket, number)."""
         fields = callback.fields()
-        ticket, number = id_of(fields.get("message_id")), id_of(fields.get("number"))
+        ticket, number = _id(fields.get("message_id")), id_of(fields.get("number"))
         answered = _answer_of(fields)
         receipts = []
         if answered is not None:
@@ -275,7 +275,7 @@ class Octopush(Provider):
             receipts += [Receipt(ticket, DeliveryStatus.OTHER, ANSWERS[answered], number, kind=answered, text=text)]
         word = word_of(fields.get("status"))
         if ticket and word and (answered is None or dated(fields.get("delivery_date"))):
-            status, final = STATUSES.get(word, (DeliveryStatus.OTHER, False))
+            status, final = STATUSES.get(re.sub(r"[\s-]+", "_", word), (DeliveryStatus.OTHER, False))
             receipts += [Receipt(ticket, status, word, number, final)]
         if not receipts:
             raise ValueError("no ticket or no status in the callback")
@@ -411,6 +411,11 @@ def _sending_date(answer: Answer) -> str | None:
     """As the vendor wrote it, where it reads as a time."""
     value = _fields(answer).get("sending_date") if _is_success(answer) else None
     return str(value).strip() if time_of(value) is not None else None
+
+
+def _id(field: str | None) -> str:
+    """A ticket; a list or an object, which a callback's fields hold as JSON, is none."""
+    return "" if field is None or field.lstrip().startswith(("[", "{")) else id_of(field)
 
 
 def _answer_of(fields: Mapping[str, str]) -> ReceiptKind | None:

@@ -36,6 +36,7 @@ PLAIN = re.compile(r"(\d+)(?:[.,](\d+))?")
 CURRENCY = re.compile(r"(?i)^(?:[a-z]{3}|euros?)\b\s*|(?<![a-z])(?:[a-z]{3}|euros?)$")
 DIGITS = re.compile(rf"\+?\d{{1,{LONGEST_NUMBER}}}", re.ASCII)
 NUMBER = re.compile(r"[\d\s().+/\u2010-\u2015\u2212-]*")
+SCIENTIFIC = re.compile(r"([1-9])[.,](\d{1,19})E\+?(\d{1,2})", re.ASCII | re.IGNORECASE)
 SCHEME = re.compile(r"(?i)^(?:callto|mms|rcs|sms|smsto|tel|viber|whatsapp):(?://)?")
 NO_DATE = re.compile(r"(?:0001-01-01|1970-01-01|-0001-11-30)(?!\d).*|[0\W_TZ]*", re.IGNORECASE | re.DOTALL)
 CALENDAR = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?", re.ASCII)
@@ -149,12 +150,16 @@ def word_of(value: object) -> str:
 
 def number_of(value: object) -> str:
     """A telephone number as its digits, without `+` and a leading 00: `+33612345678`, `33612345678`, `0033612345678`,
-    `+33 6 12-34.56.78`, `33612345678.0`, `whatsapp:+33612345678`, `tel:+33612345678;ext=1` and a form's bare plus are
-    one. ``""`` for what is no telephone number, such as a name."""
+    `+33 6 12-34.56.78`, `+33612345678 (Ana)`, `33612345678.0`, a sheet's `3.3612345678E+10`, `whatsapp:+33612345678`,
+    `tel:+33612345678;ext=1` and a form's bare plus are one. ``""`` for what is no telephone number, such as a name."""
     if isinstance(value, str) and DIGITS.fullmatch(value):  # as most are written, and a list may hold 50,000 of them
         return value.removeprefix("+").removeprefix("00")
     written = "".join(char for char in _written(value) if unicodedata.category(char) != "Cf")  # marks of direction
     text = SCHEME.sub("", _plain(written)).partition(";")[0].strip().replace("(0)", "")
+    text = re.sub(r"\([^()\d]*\)", "", text)  # whose it is
+    short = SCIENTIFIC.fullmatch(text)
+    if short is not None and len(short[2]) == int(short[3]):  # with fewer digits it has been rounded
+        return short[1] + short[2]
     text = re.sub(r"(?<=\d{7})[.,]0+$", "", text)  # what passed through a float; 06.12.34.56.00 did not
     if NUMBER.fullmatch(text) is None:
         return ""

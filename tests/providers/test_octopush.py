@@ -674,6 +674,8 @@ SAY_NOTHING: list[dict[str, Any]] = [
     {"message_id": "sms_1"},
     {"message_id": "null", "status": "ACK"},
     {"message_id": "sms_1", "status": None},
+    {"message_id": ["sms_1"], "status": "DELIVERED"},
+    {"message_id": {"id": "sms_1"}, "status": "DELIVERED"},
 ]
 
 
@@ -690,6 +692,13 @@ async def test_tickets_and_words_are_one_however_they_are_written(ticket: Any, w
     body = json.dumps({"message_id": ticket, "number": " 33600000001", "status": word}).encode()
     (receipt,) = offline("octopush").read_callback(Callback("application/json", body))
     assert (receipt.id, receipt.word, receipt.status) == ("4711", "BLACKLISTED_NUMBER", DeliveryStatus.BLACKLISTED)
+
+
+@pytest.mark.parametrize("word", ["NOT_DELIVERED", "NOT DELIVERED", "Not-Delivered", " not - delivered"])
+async def test_a_status_of_two_words_is_one_whatever_stands_between_them(word: str) -> None:
+    body = json.dumps({"message_id": "sms_1", "number": "33600000001", "status": word}).encode()
+    (receipt,) = offline("octopush").read_callback(Callback("application/json", body))
+    assert (receipt.status, receipt.final) == (DeliveryStatus.FAILED, True)
 
 
 @pytest.mark.parametrize("missing", [{"login": ""}, {"api_key": ""}, {"type": "sms"}])

@@ -159,6 +159,7 @@ def test_a_status_may_be_undefined_and_null_is_none() -> None:
         "+33612345678", "33612345678", " 33612345678", "0033612345678", "+33 6 12-34.56.78", "+33 (0)6 12 34 56 78",
         "+33\u00a06\u202f12\u00a034\u00a056\u00a078", "tel:+33612345678", 33612345678, 33612345678.0,
         "＋３３６１２３４５６７８", "+33 6 12 34 56–78", "33612345678.0", "+33612345678.00", "whatsapp:+33612345678",
+        "3.3612345678E+10", "3,3612345678e10", "+33 6 12 34 56 78 (Ana)", "33612345678(mobile)",
         "tel:+33612345678;phone-context=+33", "\u202a+33 6 12 34 56 78\u202c", "\u200e+33612345678",
     ],
 )  # fmt: skip
@@ -172,7 +173,13 @@ def test_two_zeros_at_the_end_of_a_dotted_number_are_part_of_it() -> None:
     assert number_of("+33 6.12.34.56.00") == "33612345600"
 
 
-@pytest.mark.parametrize("written", ["", None, "anonymous", "user12", "ana@12.example", True, [], {}, "+", "()", NAN])
+@pytest.mark.parametrize(
+    "written",
+    [
+        "", None, "anonymous", "user12", "ana@12.example", True, [], {}, "+", "()", NAN, "(Ana)", "3.36123E+10",
+        "3.3612345678E+99", "E+10",
+    ],
+)  # fmt: skip
 def test_a_name_is_no_telephone_number(written: object) -> None:
     assert number_of(written) == ""
 
