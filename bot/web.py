@@ -225,8 +225,10 @@ class CallbackDoor:
                 return 429
             await self.guesses.wrong(peer)
             return 404
-        body = await read_body(request, CALLBACK_BODY)
-        receipts = await provider.receipts_in(Callback(request.headers.get("content-type", ""), body))
+        content, body = request.headers.get("content-type", ""), await read_body(request, CALLBACK_BODY)
+        if not body.strip():
+            content, body = "application/x-www-form-urlencoded", request.scope.get("query_string", b"")
+        receipts = await provider.receipts_in(Callback(content, body))
         await self.tracker.record(account, receipts, dispatched)
         return 200
 

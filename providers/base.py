@@ -196,7 +196,8 @@ class Check:
 
 @dataclass(frozen=True)
 class Callback:
-    """One HTTP request from a vendor, already within the size limit and on a known token."""
+    """One HTTP request from a vendor, already within the size limit and on a known token. Of one whose body is empty,
+    the query string is the form."""
 
     content_type: str
     body: bytes
@@ -204,12 +205,14 @@ class Callback:
     def fields(self) -> dict[str, str]:
         """The flat fields of a JSON object or a form, as text. Raises ValueError when it is neither.
 
-        A field that is null is ``""``, a whole number has no fraction (22.0 is ``"22"``), and nothing in it is a
-        character that cannot be stored.
+        A list of one object is that object. A field that is null is ``""``, a whole number has no fraction (22.0 is
+        ``"22"``), and nothing in it is a character that cannot be stored.
         """
         text = decoded(self.body, self.content_type)
         if text.lstrip().startswith(("{", "[")) or "json" in self.content_type.lower():
             value = parsed(text)
+            if isinstance(value, list) and len(value) == 1:
+                value = value[0]
             if not isinstance(value, dict):
                 raise ValueError("the callback is JSON but no object")
             return {_storable(key): _flat(item) for key, item in value.items()}

@@ -68,7 +68,9 @@ async def call(
 ) -> Answer:
     """One request, its body in two chunks; without a body the client goes away in the middle of it."""
     raw = [(name.lower().encode(), it if isinstance(it, bytes) else it.encode()) for name, it in headers]
-    scope = {"type": "http", "method": method, "path": path, "headers": raw, "query_string": b"", "client": (peer, 1)}
+    path, _, query = path.partition("?")
+    asked = {"method": method, "path": path, "query_string": query.encode()}
+    scope = {"type": "http", **asked, "headers": raw, "client": (peer, 1)}
     half = len(body or b"") // 2
     chunks = [{"type": "http.request", "body": (body or b"")[:half], "more_body": True}]
     chunks.append({"type": "http.disconnect"} if body is None else {"type": "http.request", "body": body[half:]})
@@ -292,6 +294,18 @@ async def test_a_callback_at_its_own_address_is_news(core: Core, door: CallbackD
     for token in (token_for(KEY, "octo"), "right"):  # Octopush has one address for all
         await bring(door, f"octo/{token}", b'{"message_id": "sms_1", "number": "+33600000000", "status": "DELIVERED"}')
     assert (counted(door, "encom", 200), counted(door, "octo", 200), counted(door, "octo", 404)) == (1, 1, 1)
+
+
+async def test_a_callback_without_a_body_says_its_news_in_its_query(
+    core: Core, door: CallbackDoor, row: Broadcast
+) -> None:
+    assert (await bring(door, "encom/right?id=22&status=ok+&code=000", b"")).status == 200
+    assert await counts(core, row) == {"sent": 1}
+    assert (await bring(door, "encom/right?status=OK", b" ")).status == 400
+    assert (
+        await bring(door, "encom/right?id=23&status=OK", b'{"id": "22", "status": "OK", "code": "000"}')
+    ).status == 200
+    assert await counts(core, row) == {"sent": 1}
 
 
 async def test_a_callback_at_no_address_of_ours_is_nothing(core: Core, door: CallbackDoor, row: Broadcast) -> None:

@@ -306,10 +306,19 @@ def test_the_fields_of_a_callback_are_text_that_can_be_stored() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("body", [b"[" * 99_999, b'{"a": ' * 99_999, b"[1]", b"null", b"{", b"", b"{'a': 1}"])
+def test_a_list_of_one_object_is_that_object() -> None:
+    assert Callback("application/json", b'[{"id": 22}]').fields() == {"id": "22"}
+
+
+TWO = b'[{"id": 22}, {"id": 23}]'
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 99_999, b'{"a": ' * 99_999, b"[1]", b"null", b"{", b"", b"{'a': 1}", b"[]", TWO]
+)
 def test_what_is_no_object_is_a_value_error(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         Callback("application/json", body).fields()
-    if body not in (b"[1]", b"null"):
+    if body not in (b"[1]", b"null", b"[]", TWO):
         with pytest.raises(ValueError, match=r"."):
             Answer(200, {}, body).json()
