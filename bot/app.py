@@ -32,7 +32,7 @@ from starlette.applications import Starlette
 
 from bot import store
 from bot.accounts import Account, AccountVault, Room
-from bot.broadcast import SECOND, Broadcast, Clock, Sentence, micros, now
+from bot.broadcast import SECOND, Broadcast, Clock, Sentence, State, micros, now
 from bot.catalogue import Catalogue
 from bot.database import PATIENCE, AlreadyDispatching, Busy, Database, open_database, upgrade
 from bot.dispatch import Dispatcher, token_for
@@ -249,7 +249,12 @@ class Bot:
             **shared,
         )
         self.voices = Voices(
-            self.database, settings=self.settings, policies=self.policies, clock=self.clock, wake=self.wake
+            self.database,
+            settings=self.settings,
+            policies=self.policies,
+            clock=self.clock,
+            wake=self.wake,
+            misfit=self.desk.misfit,
         )
         self.tracker = Tracker(self.database, **shared)
         self.reminders = Reminders(self.database, self.workflow, self.people, self.clock, self.wake)
@@ -345,6 +350,7 @@ class Bot:
         start = max(broadcast.send_at or 0, broadcast.due or 0, drawn_at)
         outlook = self.desk.outlook(broadcast, start) if broadcast.state in WAITING else None
         paused = broadcast.workspace in self.dispatcher.paused
+        misfit = self.desk.misfit(broadcast) if broadcast.state in (State.PENDING, State.SCHEDULED) else None
         return Showing(
             votes=tuple(votes),
             vendor=provider.title if provider else broadcast.provider,
@@ -356,7 +362,8 @@ class Bot:
             undo=int(self.settings.approval.undo.total_seconds()),
             reaction=next(iter(self.settings.approval.approve_reactions), None),
             paused=paused,
-            then=start_told(self.policies, broadcast, start, paused=paused) if broadcast.due else None,
+            then=start_told(self.policies, broadcast, start, paused=paused, misfit=misfit) if broadcast.due else None,
+            misfit=misfit,
             now=drawn_at,
             grace=micros(self.settings.grace),
         )

@@ -40,6 +40,18 @@ class Gates:
     ) -> Gate | None:
         """What forbids sending this at this instant, if anything. `doubtful`: the instants that a jump of this
         machine's clock passed over."""
+        gate = self._vendor_gate(row)
+        if gate is not None:
+            return gate
+        gate = self._late_gate(row, now, doubtful) or self._cap_gate(connection, row, now) or self._hours_gate(row, now)
+        return _paused(gate) if store.paused(connection, row.workspace) else gate
+
+    def misfit(self, row: Broadcast) -> Sentence | None:
+        """What in the settings of today would hold it, however it is approved."""
+        gate = self._vendor_gate(row) or self._policy_gate(row)
+        return gate.sentence if gate is not None else None
+
+    def _vendor_gate(self, row: Broadcast) -> Gate | None:
         if row.mode != self.settings.mode:
             return _other_mode(row)
         provider = self.accounts.get(row.account)
@@ -49,8 +61,15 @@ class Gates:
                 "Put it back, then send this, or drop it."
             )
             return Gate(Hold.BLOCKED, Sentence(template, {"account": row.account, "vendor": provider.title}))
-        gate = self._late_gate(row, now, doubtful) or self._cap_gate(connection, row, now) or self._hours_gate(row, now)
-        return _paused(gate) if store.paused(connection, row.workspace) else gate
+        return None
+
+    def _policy_gate(self, row: Broadcast) -> Gate | None:
+        if row.policy is None:
+            return _unruled() if row.purpose is Purpose.MARKETING else None
+        if row.policy in self.policies:
+            return None
+        template = "The bot's settings have no policy {policy}. Put it back, then send this, or drop it."
+        return Gate(Hold.BLOCKED, Sentence(template, {"policy": row.policy}))
 
     def _late_gate(self, row: Broadcast, now: Micros, doubtful: tuple[Micros, Micros]) -> Gate | None:
         if row.start_at is not None and now - row.start_at > micros(self.settings.grace):
@@ -72,13 +91,10 @@ class Gates:
         return Gate(Hold.CAP, told, ask=self.settings.admins)
 
     def _hours_gate(self, row: Broadcast, now: Micros) -> Gate | None:
-        if row.policy is None:
-            return _unruled() if row.purpose is Purpose.MARKETING else None
-        rules = self.policies.get(row.policy)
-        if rules is None:
-            template = "The bot's settings have no policy {policy}. Put it back, then send this, or drop it."
-            return Gate(Hold.BLOCKED, Sentence(template, {"policy": row.policy}))
-        verdict = decide(rules, row.purpose, moment(now))
+        gate = self._policy_gate(row)
+        if gate is not None or row.policy is None:
+            return gate
+        verdict = decide(self.policies[row.policy], row.purpose, moment(now))
         if isinstance(verdict, HoldUntil):
             opens = int(verdict.instant.timestamp()) * SECOND
             template = "Outside the hours for this audience ({policy}). It goes by itself {opens_at}."

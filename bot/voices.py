@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection
@@ -54,8 +54,13 @@ def draft_notice(at: Micros) -> Micros:
     return at + DRAFT_KEPT - DRAFT_NOTICE
 
 
-def start_told(policies: Mapping[str, Policy], row: Broadcast, due: Micros, *, paused: bool) -> Sentence:
-    """What becomes of a start that is agreed to, as far as the hours and a pause of all sending allow it."""
+def start_told(
+    policies: Mapping[str, Policy], row: Broadcast, due: Micros, *, paused: bool, misfit: Sentence | None = None
+) -> Sentence:
+    """What becomes of a start that is agreed to, as far as the hours and a pause of all sending allow it. `misfit`:
+    what in the settings holds it."""
+    if misfit is not None:
+        return Sentence("It will be held: {why}", {"why": misfit})
     verdict = decide(policies.get(row.policy or "", Policy()), row.purpose, moment(due))
     told, later = Sentence("It starts {start_at}.", {"start_at": due}), PAUSED_ASKS
     if isinstance(verdict, Refuse):
@@ -70,10 +75,17 @@ class Voices:
     """Says what is to be said of everything that waits. However many replicas ask, each thing is said once."""
 
     def __init__(
-        self, database: Database, *, settings: Settings, policies: Mapping[str, Policy], clock: Clock, wake: Wake
+        self,
+        database: Database,
+        *,
+        settings: Settings,
+        policies: Mapping[str, Policy],
+        clock: Clock,
+        wake: Wake,
+        misfit: Callable[[Broadcast], Sentence | None] = lambda _: None,
     ) -> None:
         self.database, self.approval, self.clock, self.wake = database, settings.approval, clock, wake
-        self.policies, self.grace = policies, micros(settings.grace)
+        self.policies, self.grace, self.misfit = policies, micros(settings.grace), misfit
 
     async def tick(self) -> None:
         if not await self.database.read(lambda c: store.voices_wait(c, self.clock())):
@@ -146,7 +158,8 @@ class Voices:
             return [], start - NOTICE
         if start <= now:
             return [], None
-        then = start_told(self.policies, row, start, paused=store.paused(connection, row.workspace))
+        paused = store.paused(connection, row.workspace)
+        then = start_told(self.policies, row, start, paused=paused, misfit=self.misfit(row))
         said = Sentence("{then} Until then *Cancel* on its card stops it.", {"then": then})
         return [Note(said, mention=row.requester)], None
 

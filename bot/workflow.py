@@ -189,7 +189,7 @@ class Desk:
 
     def facts(self, broadcast: Broadcast, now: Micros) -> dict[str, str | int | None]:
         """What its card shows that a decision hangs on, as JSON has it: a press means what was shown, or nothing."""
-        outlook = self.outlook(broadcast, max(broadcast.send_at or 0, now))
+        outlook, misfit = self.outlook(broadcast, max(broadcast.send_at or 0, now)), self.misfit(broadcast)
         cost = broadcast.staged.cost if broadcast.staged is not None else None
         unnamed = broadcast.unnamed if text.fills_in_names(broadcast.text) else None
         return {
@@ -200,7 +200,12 @@ class Desk:
             "opens_at": None if isinstance(outlook.verdict, Allow) else outlook.opens or 0,
             "quorum": broadcast.quorum,
             "mode": broadcast.mode,
+            "misfit": str(misfit) if misfit is not None else None,
         }
+
+    def misfit(self, broadcast: Broadcast) -> Sentence | None:
+        """What in the settings of today would hold it, however it is approved: their mode, a policy that is gone."""
+        return Gates(self.settings, self.providers, self.policies).misfit(broadcast)
 
     def outlook(self, broadcast: Broadcast, instant: Micros) -> Outlook:
         """May it go at that instant, and if not, when?"""
@@ -756,7 +761,11 @@ class Workflow:
             return None
         shown = card.facts if card is not None else None
         store.draw_again(connection, current, self.clock())
-        return CardChanged(current, tuple(_changes(shown or {}, facts)))
+        changes = [*_changes(shown or {}, facts)]
+        misfit = self.desk.misfit(current)
+        if misfit is not None and str(misfit) != (shown or {}).get("misfit"):
+            changes.append(misfit)
+        return CardChanged(current, tuple(changes))
 
     def _as_large_as_it_is(self, connection: Connection, current: Broadcast) -> Broadcast:
         """It takes as many approvals as its size by now needs, which the vendor may have told since it was asked."""
@@ -791,7 +800,8 @@ class Workflow:
             "bound": current.most,
             "voice_at": before_start(due, now),
         }
-        then = start_told(self.desk.policies, current, due, paused=store.paused(connection, current.workspace))
+        paused = store.paused(connection, current.workspace)
+        then = start_told(self.desk.policies, current, due, paused=paused, misfit=self.desk.misfit(current))
         said = [] if late else [_agreed(actor, then)]
         agreed = store.move(connection, current, Action.APPROVE, actor=actor, at=now, said=said, **changes)
         if agreed is not None and agreed.schedule is not None and agreed.covers > 1:
@@ -1340,7 +1350,7 @@ def _shows(card: Card, current: Broadcast, facts: Mapping[str, Any]) -> bool:
 def within(shown: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
     """Is what is so now no more than what was shown? Fewer people than were named, or than it could be at most, and
     fewer approvals, are what somebody agreed to who agreed to more."""
-    if any(shown.get(name) != facts[name] for name in ("cost", "opens_at", "mode")):
+    if any(shown.get(name) != facts[name] for name in ("cost", "opens_at", "mode", "misfit")):
         return False
     most = shown.get("size") if shown.get("size") is not None else shown.get("bound")
     size = facts["size"] if facts["size"] is not None else facts["bound"]

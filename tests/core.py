@@ -89,6 +89,7 @@ class Core:
             policies=self.policies,
             clock=self.clock,
             wake=lambda *_: None,
+            misfit=self.desk.misfit,
         )
 
     async def ask(self, **changes: Any) -> Broadcast:

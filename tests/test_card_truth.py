@@ -66,7 +66,16 @@ async def test_a_press_on_a_card_that_shows_fewer_people_is_answered_with_how_ma
     assert len(await bot.database.read(lambda c: store.votes_for(c, row))) == 1
 
 
-SHOWN = {"size": 100, "bound": None, "unnamed": None, "cost": None, "opens_at": None, "quorum": 1, "mode": "live"}
+SHOWN = {
+    "size": 100,
+    "bound": None,
+    "unnamed": None,
+    "cost": None,
+    "opens_at": None,
+    "quorum": 1,
+    "mode": "live",
+    "misfit": None,
+}
 DIFFERENCES: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
     "the same": ({}, {}, None),
     "fewer people": ({"size": 100}, {"size": 99}, None),
@@ -89,6 +98,7 @@ DIFFERENCES: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
     "more approvals": ({}, {"quorum": 2}, "Approvals needed now: 2."),
     "fewer approvals": ({"quorum": 2}, {"quorum": 1}, None),
     "another mode": ({}, {"mode": "training"}, ""),
+    "a policy that is gone": ({}, {"misfit": "The bot's settings have no policy fr."}, ""),
 }
 
 
@@ -608,6 +618,33 @@ async def test_what_is_approved_outside_the_hours_is_not_said_to_start_at_once(c
     showing = views.Showing((), "Encom", None, None, training=False, zone="Europe/Paris", then=then)
     (step,) = [b for b in views.card(row, showing, words_for("en")).blocks if b.get("block_id", "").startswith("next:")]
     assert f"hold it until <!date^{opens // SECOND}^" in step["text"]["text"]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [("mode", "and the bot is in training now"), ("policy", "The bot's settings have no policy always")],
+)
+async def test_what_the_settings_of_today_would_hold_is_told_before_it_is_approved_and_after(
+    make_core: MakeCore, change: str, why: str
+) -> None:
+    core = make_core()
+    row = await core.ask()
+    drawn = store.Card(TEAM, row.id, 1, *STANDS, row.revision, facts=core.desk.facts(row, core.now))
+    await core.database.write(lambda c: store.keep_card(c, drawn))
+    core = make_core(**({"mode": "training"} if change == "mode" else {}))
+    if change == "policy":
+        del core.policies["always"]
+    with pytest.raises(CardChanged) as changed:
+        await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=SEEN)
+    assert why in str(changed.value.changes[-1])
+    misfit = core.desk.misfit(row)
+    assert why in question(row, misfit=misfit)
+    showing = views.Showing((), "Encom", None, None, training=False, zone="", misfit=misfit)
+    assert f"✋ {misfit}" in str(views.card(row, showing, words_for("en")).blocks)
+    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    assert (await notes(core))[-1] == f"Approved by <@{approver(0).id}>. It will be held: {misfit}"
+    await core.run(core.dispatcher("a"))
+    assert (await core.row(row.id)).hold is Hold.BLOCKED
 
 
 async def test_the_notice_before_a_start_knows_the_hours_and_a_pause(core: Core) -> None:

@@ -159,6 +159,7 @@ class Showing:
     reaction: str | None = None
     paused: bool = False
     then: Sentence | None = None
+    misfit: Sentence | None = None  # what in the settings would hold it
     now: Micros = 0
     since: Micros = 0
     grace: Micros = 0
@@ -430,6 +431,8 @@ def _start(broadcast: Broadcast, showing: Showing, words: Words) -> str:
 
 def _closed(broadcast: Broadcast, showing: Showing, words: Words) -> str | None:
     """What the hours say of a start that they do not allow, with the next one that they do."""
+    if showing.misfit is not None:
+        return f"✋ {sentence(words, showing.misfit)}"
     if not isinstance(showing.verdict, HoldUntil | Refuse):
         return None
     if showing.opens is None:
@@ -599,7 +602,9 @@ def _question_of_approval(broadcast: Broadcast, showing: Showing, words: Words) 
     covers = words("Your approval is for {number} of them.", number=broadcast.covers) if broadcast.covers > 1 else None
     more = _more_needed(broadcast.quorum - len(showing.votes) - 1, words)
     asked += [said for said in (covers, more) if said]
-    if _is_late(broadcast, showing):
+    if showing.misfit is not None:
+        asked.append(sentence(words, showing.misfit))
+    elif _is_late(broadcast, showing):
         asked.append(words("Its time has passed: once approved it is held, and asks again."))
     elif isinstance(showing.verdict, Refuse):
         asked.append(words(NOT_THEN))
