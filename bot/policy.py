@@ -113,9 +113,9 @@ def _matches(rule: ApprovalRule, purpose: Purpose, audience: str, account: str, 
 
 
 def approvers_today(approval: ApprovalSettings, broadcast: Broadcast) -> tuple[str, ...]:
-    """Whose yes counts on it: who was named when it was asked for, while the settings still name all of them; else
-    whom the rules name now for the like of it."""
-    if approval.everybody.issuperset(broadcast.approvers):
+    """Whose yes counts on it: who was named when it was asked for, while the settings still name all of them; else, or
+    where nobody was, whom the rules name now for the like of it."""
+    if broadcast.approvers and approval.everybody.issuperset(broadcast.approvers):
         return broadcast.approvers
     need = need_for(
         approval,
@@ -174,13 +174,14 @@ async def is_approver(person: Person, broadcast: Broadcast, members: Members) ->
 async def may_stop(person: Person, broadcast: Broadcast, admins: Iterable[str], members: Members) -> None:
     """The requester, an approver or an admin may stop what has not left. Raises NotAllowed."""
     must_be_member(person)
+    admins = tuple(admins)
     if person.id in (broadcast.requester, broadcast.editor, *admins):
         return
     if not await is_approver(person, broadcast, members):
         raise NotAllowed(
             "Only {requester}, who asked for it, or {who} can do this to {id}.",
             requester=mentions([broadcast.requester]),
-            who=mentions(broadcast.approvers),
+            who=mentions(broadcast.approvers or admins),
             id=broadcast.id,
         )
 

@@ -318,14 +318,14 @@ class Workflow:
     async def who_acts(self, row: Broadcast) -> AsyncIterator[str]:
         """Full members who may press the buttons of its card. Raises CannotTell.
 
-        An unknown outcome is for approvers first: they alone may say that it did not go out.
+        An unknown outcome is for approvers first: they alone may say that it did not go out, and else the admins.
         """
         approvers = sorted(await policy.people_in(self._as_of_today(row).approvers, self.members))
         votes = await self.database.read(lambda c: store.votes_for(c, row))
         deciding = [*(vote.approver for vote in votes if vote.approver in approvers), *approvers]
         asking, admins = [row.requester, row.editor], self.desk.settings.admins
         unknown = row.state is State.UNKNOWN
-        for id in dict.fromkeys((*deciding, *asking, *admins) if unknown else (*asking, *deciding, *admins)):
+        for id in dict.fromkeys((*deciding, *admins, *asking) if unknown else (*asking, *deciding, *admins)):
             with suppress(CannotTell):
                 if await self._is_member(row.workspace, id):
                     yield id
@@ -717,9 +717,22 @@ class Workflow:
         await policy.may_stop(person, self._as_of_today(broadcast), self.desk.settings.admins, self.members)
 
     async def _may_deny(self, person: Person, broadcast: Broadcast) -> None:
-        """To say that it did *not* go out opens the way to send again: that takes an approver."""
+        """To say that it did *not* go out opens the way to send again: that takes an approver, or an admin where no
+        approver is left."""
+        policy.must_be_member(person)
+        admins = self.desk.settings.admins
         template = "Only {who} can say that {id} did not go out."
-        await self._must_be_approver(person, broadcast, template)
+        if not await self._has_lost_its_approvers(broadcast):
+            await self._must_be_approver(person, broadcast, template)
+        elif not admins:
+            raise NotAllowed("No approver of {id} is left. Ask whoever runs me to name approvers.", id=broadcast.id)
+        elif person.id not in admins:
+            raise NotAllowed(template, who=policy.mentions(admins), id=broadcast.id)
+
+    async def _has_lost_its_approvers(self, broadcast: Broadcast) -> bool:
+        """Is nobody here any more who may approve it? Raises CannotTell."""
+        named = await policy.people_in(self._as_of_today(broadcast).approvers, self.members)
+        return not await self._active(broadcast.workspace, named, 1)
 
     async def _must_be_approver(self, person: Person, broadcast: Broadcast, template: str) -> None:
         policy.must_be_member(person)

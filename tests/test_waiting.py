@@ -274,6 +274,35 @@ async def test_of_what_people_do_at_once_to_a_held_one_the_store_makes_one_story
             assert after.state is (State.SCHEDULED if steps[-1] == "send_now" else State.CANCELLED)
 
 
+async def test_where_no_approver_is_left_an_admin_says_that_it_did_not_go_out(make: MakeWaiting) -> None:
+    core = make(**{"approval.approvers": []})
+    row = await core.ask(purpose=Purpose.TRANSACTIONAL, text="Votre commande est prête", audience="staff")
+    await core.edit(row, state="unknown")
+    with pytest.raises(NotAllowed) as told:
+        await core.act(row, Action.MARK_NOT_SENT, CLEO)
+    assert str(told.value.sentence).startswith("Only <@U0OPS> can say that")
+    assert (await core.act(row, Action.MARK_NOT_SENT, OPS)).state is State.FAILED
+
+
+async def test_where_nobody_is_left_to_say_that_it_did_not_go_out_the_fix_is_named(make: MakeWaiting) -> None:
+    core = make(**{"approval.approvers": [], "admins": []})
+    row = await core.ask(purpose=Purpose.TRANSACTIONAL, text="Votre commande est prête", audience="staff")
+    await core.edit(row, state="unknown")
+    with pytest.raises(NotAllowed, match="whoever runs me to name approvers"):
+        await core.act(row, Action.MARK_NOT_SENT, CLEO)
+
+
+async def test_approvers_who_are_named_later_decide_about_what_had_none(make: MakeWaiting) -> None:
+    core = make(**{"approval.approvers": []})
+    row = await core.ask(purpose=Purpose.TRANSACTIONAL, text="Votre commande est prête", audience="staff")
+    await core.edit(row, state="unknown")
+    core = make(**{"approval.approvers": [APPROVERS[0]]})
+    with pytest.raises(NotAllowed) as told:
+        await core.act(row, Action.MARK_NOT_SENT, OPS)
+    assert str(told.value.sentence).startswith(f"Only <@{APPROVERS[0]}> can say that")
+    assert (await core.act(row, Action.MARK_NOT_SENT, approver(0))).state is State.FAILED
+
+
 # --- never late by surprise ------------------------------------------------------------------------------------------
 
 
