@@ -342,8 +342,11 @@ class Bot:
             except Exception as error:
                 log.info("the others could not be told", error=type(error).__name__)
 
-    def showing(self, broadcast: Broadcast, votes: list[Vote]) -> Showing:
+    async def showing(self, broadcast: Broadcast, votes: list[Vote]) -> Showing:
         """What a card shows beside its row."""
+        held, refusal = broadcast.state is State.HELD, None
+        if held:
+            refusal = await self.database.read(lambda c: self.workflow.why_not_now(c, broadcast))
         provider = self.providers.get(broadcast.account)
         policy = self.policies.get(broadcast.policy or "")
         drawn_at = self.clock()
@@ -366,6 +369,8 @@ class Bot:
             misfit=misfit,
             now=drawn_at,
             grace=micros(self.settings.grace),
+            refusal=refusal,
+            asks_first=held and self.workflow.asks_first(broadcast, len(votes)),
         )
 
     def callback_address(self, account: str) -> str | None:

@@ -1155,9 +1155,9 @@ class Workflow:
             return None
         if on_card and (changed := self._changed_since_drawn(connection, current, on_card)):
             return changed
-        now = self.clock()
-        start = max(now + micros(self.approval.undo), current.send_at or 0)  # its own time was approved with it
-        self._must_be_open(connection, current, start)
+        now, start = self.clock(), self._start_if_let_go(current)
+        if refusal := self.why_not_now(connection, current):
+            raise NotAllowed(refusal.template, **refusal.values)
         reason = self._weigh(connection, current, still)
         template = "{by} wants it to go now." if reason else "{by} lets it go now. It starts {start_at}."
         said = Note(Sentence(template, _by(person, start_at=start)))
@@ -1166,19 +1166,27 @@ class Workflow:
         moved = store.move(connection, current, action, actor=person.id, at=now, said=[said], **changes)
         return self._lapse(connection, moved, reason) if moved and reason else moved
 
-    def _must_be_open(self, connection: Connection, current: Broadcast, start: Micros) -> None:
-        """Raises NotAllowed when it would not go at that instant either, with when it may."""
-        let_go = dataclasses.replace(current, due=start, start_at=start)
-        gate = self.gates.closed(connection, let_go, start)
+    def _start_if_let_go(self, held: Broadcast) -> Micros:
+        """Its own time was approved with it."""
+        return max(self.clock() + micros(self.approval.undo), held.send_at or 0)
+
+    def why_not_now(self, connection: Connection, held: Broadcast) -> Sentence | None:
+        """Why *Send now* would only have it held once more, with when it may go."""
+        start = self._start_if_let_go(held)
+        gate = self.gates.closed(connection, dataclasses.replace(held, due=start, start_at=start), start)
         if gate is None:
-            return
-        opens = self.desk.outlook(current, start).opens if gate.hold is Hold.HOURS else None
+            return None
+        opens = self.desk.outlook(held, start).opens if gate.hold is Hold.HOURS else None
         if opens is not None:
             template = (
                 "The hours for this audience do not allow it now; they do from {opens_at} on. Re-plan it for then."
             )
-            raise NotAllowed(template, opens_at=opens)
-        raise NotAllowed("It cannot go now: {why}", why=gate.sentence)
+            return Sentence(template, {"opens_at": opens})
+        return Sentence("It cannot go now: {why}", {"why": gate.sentence})
+
+    def asks_first(self, held: Broadcast, votes: int) -> bool:
+        """Would *Send now* ask the approvers, since it is not agreed to, or was too long ago?"""
+        return votes < held.quorum or self._waited_too_long(held)
 
     def _settle_unknown(
         self, connection: Connection, seen: Broadcast, action: Action, person: Person

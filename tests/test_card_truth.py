@@ -771,6 +771,73 @@ async def test_the_question_before_send_now_names_a_time_that_is_still_to_come(c
     assert "It starts 30 s later." in question(row, "broadcast.send_now", now=at("2027-02-10T10:00"))
 
 
+async def held_card(core: Core, row: Broadcast) -> tuple[str, str]:
+    """What its card says comes next, and what it asks before *Send now*."""
+    votes = await core.database.read(lambda c: store.votes_for(c, row))
+    refusal = await core.database.read(lambda c: core.workflow.why_not_now(c, row))
+    paused = await core.database.read(lambda c: store.paused(c, TEAM))
+    given: dict[str, Any] = {"refusal": refusal, "asks_first": core.workflow.asks_first(row, len(votes))}
+    showing = views.Showing(tuple(votes), "Encom", None, None, False, "Europe/Paris", undo=30, paused=paused, **given)
+    (step,) = [b for b in views.card(row, showing, words_for("en")).blocks if b.get("block_id", "").startswith("next:")]
+    return step["text"]["text"], question(row, "broadcast.send_now", paused=paused, now=core.now, **given)
+
+
+@pytest.mark.parametrize("what", ["never approved", "taken back", "too long ago"])
+async def test_the_question_before_send_now_says_that_it_asks_the_approvers_first(core: Core, what: str) -> None:
+    row = await (core.ask() if what == "never approved" else core.approved())
+    held: dict[str, Any] = {"actor": "restore", "at": core.now, "hold": Hold.RESTORED, "due": None}
+    await core.database.write(lambda c: store.move(c, row, Action.HOLD, **held))
+    if what == "taken back":
+        await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button")
+    elif what == "too long ago":
+        core.now += 30 * 24 * HOUR
+    step, asked = await held_card(core, await core.row(row.id))
+    assert "It needs approval before it goes: *Send now* asks for it." in step
+    assert asked.endswith(". It needs approval before it goes: this asks the approvers.")
+    assert "It starts" not in asked
+    await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
+    assert (await core.row(row.id)).state is State.PENDING
+
+
+async def test_the_question_before_send_now_says_why_it_cannot_go(core: Core) -> None:
+    core.now = at("2027-02-03T16:00")
+    row = await core.approved(audience="paris", send_at=at("2027-02-03T17:00"))
+    core.now = at("2027-02-03T18:30")
+    await core.run(core.dispatcher("a"))
+    late = await core.row(row.id)
+    assert late.hold is Hold.LATE
+    _, asked = await held_card(core, late)
+    assert "It starts 30 s later." in asked
+    core.now = at("2027-02-03T21:00")
+    step, asked = await held_card(core, late)
+    assert f"they do from <!date^{at('2027-02-04T07:00') // SECOND}^" in step
+    assert "they do from 2027-02-04 08:00 CET on. Re-plan it for then." in asked
+    assert "recalled" not in asked
+    core.now = at("2027-02-03T18:30")
+    await core.workflow.pause_all(OPS, on=True)
+    _, asked = await held_card(core, late)
+    assert "It cannot go now: Sending is paused. Once an admin resumes it, Send now lets it go." in asked
+    assert "recalled" not in asked
+
+
+async def test_the_card_of_what_is_held_knows_what_becomes_of_send_now(bot: Bot, sandbox: Sandbox) -> None:
+    await ask(sandbox, "send clients marketing Soldes")
+    held = dataclasses.replace(await newest(bot), state=State.HELD, hold=Hold.RESTORED)
+    showing = await bot.showing(held, [])
+    assert (showing.refusal, showing.asks_first) == (None, True)
+    await ask(sandbox, "pause all", user="U0OPS")
+    assert "Sending is paused" in str((await bot.showing(held, [])).refusal)
+
+
+async def test_a_card_of_what_is_held_is_looked_at_again_when_what_is_in_its_way_may_be_gone(core: Core) -> None:
+    showing = views.Showing((), "Encom", None, None, training=False, zone="", now=100 * HOUR)
+    held = dataclasses.replace(await core.ask(), state=State.HELD, hold=Hold.CAP)
+    assert views.stale_at(held, showing) == 101 * HOUR
+    opens = 100 * HOUR + SECOND
+    assert views.stale_at(held, dataclasses.replace(showing, opens=opens)) == opens
+    assert views.stale_at(dataclasses.replace(held, hold=Hold.HOURS), showing) is None  # the dispatcher looks
+
+
 async def test_a_card_is_drawn_anew_when_its_own_time_passes(sandbox: Sandbox, start_bot: StartBot) -> None:
     shift = 0
     bot = await start_bot(sandbox, clock=lambda: now() + shift, approval__undo="30s", approval__remind_after="1d")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 
 import structlog
@@ -57,7 +57,7 @@ from providers.base import Purpose
 
 log = structlog.get_logger(__name__)
 
-ShowingOf = Callable[[Broadcast, list[Vote]], views.Showing]
+ShowingOf = Callable[[Broadcast, list[Vote]], Awaitable[views.Showing]]
 LISTED = 10
 LONGEST_NAME = 64  # characters of a template's name
 
@@ -258,7 +258,8 @@ class Commands:
             lambda c: (store.votes_for(c, row), store.history(c, row.workspace, row.id), store.card_of(c, row))
         )
         link = await permalink(client, card)
-        return views.details(row, self.showing_of(row, votes), [dict(step) for step in history], link, asked.words)
+        showing = await self.showing_of(row, votes)
+        return views.details(row, showing, [dict(step) for step in history], link, asked.words)
 
     async def cancel(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Stop a broadcast that has not left yet."""

@@ -62,7 +62,7 @@ RETURNED = (
     "`/broadcast edit {id}` in another channel that I am in."
 )
 
-ShowingOf = Callable[[Broadcast, list[Vote]], Showing]
+ShowingOf = Callable[[Broadcast, list[Vote]], Awaitable[Showing]]
 Facts = Mapping[str, str | int | None]
 #: Why nothing may stand in a channel any more. Raises CannotTell.
 WhyClosed = Callable[[str], Awaitable[Sentence | None]]
@@ -189,7 +189,7 @@ class Threads:
 
     async def _draw(self, row: Broadcast) -> None:
         known, votes = await self.database.read(lambda c: (store.card_of(c, row), store.votes_for(c, row)))
-        showing, facts = self.showing_of(row, votes), dict(self.facts_of(row))
+        showing, facts = await self.showing_of(row, votes), dict(self.facts_of(row))
         drawing = self._drawing(row, known, facts)
         post = views.card(row, replace(showing, since=drawing.since), self.words)
         stale_at = views.stale_at(row, showing)

@@ -50,6 +50,7 @@ MENTIONS = frozenset({"by", "who", "requester", "channel"})
 TEXT_PIECE = 2900  # characters of the message in one block; a block holds 3000
 FIELD = 1900
 ANSWER = 3000  # characters of an answer's plain text
+LOOK_AGAIN = 3600 * SECOND  # at the card of what is held: what stands in its way comes and goes
 NAMED = 5  # characters that a line names
 MOST_CODES = 10  # codes of emoji that a line shows
 INPUT = 3000  # characters of one input of a form, as Slack counts them: in UTF-16
@@ -146,7 +147,7 @@ class Showing:
     forbid the start, the next instant at which they do not. `undo`: seconds between an approval and the start.
     `reaction`: one that approves. `paused`: an admin has stopped all sending. `then`: what becomes of a start that is
     agreed to. `now`: when it is drawn; `since`: since when it shows no less; `grace`: by how much a start may be
-    late."""
+    late. Of what is held: `refusal`, why *Send now* would be refused, and `asks_first`, that it asks the approvers."""
 
     votes: tuple[Vote, ...]
     vendor: str
@@ -163,6 +164,8 @@ class Showing:
     now: Micros = 0
     since: Micros = 0
     grace: Micros = 0
+    refusal: Sentence | None = None
+    asks_first: bool = False
 
     @property
     def soonest(self) -> Micros:
@@ -198,16 +201,17 @@ def spelled(instant: Micros, zone: str) -> str:
     return f"{local:%Y-%m-%d %H:%M} {zone} ({local:%z})"
 
 
-def sentence(words: Words, said: Sentence) -> str:
-    """A sentence in the reader's language, with its values made safe."""
-    return words.fill(said.template, {name: _safe(name, value, words) for name, value in said.values.items()})
+def sentence(words: Words, said: Sentence, zone: str = "UTC") -> str:
+    """A sentence in the reader's language, with its values made safe. `zone`: of the times in it, where no reader's
+    own is known."""
+    return words.fill(said.template, {name: _safe(name, value, words, zone) for name, value in said.values.items()})
 
 
-def _safe(name: str, value: str | int | Sentence, words: Words) -> str | int:
+def _safe(name: str, value: str | int | Sentence, words: Words, zone: str) -> str | int:
     if isinstance(value, Sentence):
-        return sentence(words, value)
+        return sentence(words, value, zone)
     if name.endswith("_at") and isinstance(value, int):
-        return when(value)
+        return when(value, zone)
     return value if name in MENTIONS or isinstance(value, int) else quote(value)
 
 
@@ -505,8 +509,15 @@ def _held(broadcast: Broadcast, showing: Showing, words: Words) -> str:
     asked = words("Send it now, re-plan it, or drop it.")
     if broadcast.hold is Hold.HOURS:
         asked = words("Re-plan it, or drop it.")
+    elif showing.paused and showing.asks_first:
+        template = "Once an admin resumes sending, *Send now* asks for approval. You can also re-plan it, or drop it."
+        asked = words(template)
     elif showing.paused:
         asked = words("Once an admin resumes sending, *Send now* lets it go. You can also re-plan it, or drop it.")
+    elif showing.refusal is not None:
+        asked = sentence(words, showing.refusal, showing.zone or broadcast.zone)
+    elif showing.asks_first:
+        asked = words("It needs approval before it goes: *Send now* asks for it. You can also re-plan it, or drop it.")
     if broadcast.expires_at is None:
         return f"{why} {asked}"
     ends = words("Without a decision it ends {end_at}.", end_at=when(broadcast.expires_at, broadcast.zone))
@@ -584,8 +595,7 @@ def _question(action: Action, broadcast: Broadcast, showing: Showing, words: Wor
         case Action.APPROVE:
             return _question_of_approval(broadcast, showing, words)
         case Action.SEND_NOW:
-            starts = _starts(_ahead(broadcast, showing), broadcast, showing, words)
-            return _brief([_to_whom(broadcast, showing, words), *starts], _pause(showing, words))
+            return _question_of_letting_go(broadcast, showing, words)
         case Action.MARK_SENT:
             return words(
                 "Are you sure that it went out? It will count as sent, although the vendor has not confirmed it."
@@ -612,6 +622,17 @@ def _question_of_approval(broadcast: Broadcast, showing: Showing, words: Words) 
         closed = isinstance(showing.verdict, HoldUntil)
         asked += _starts(showing.opens if closed else _ahead(broadcast, showing), broadcast, showing, words)
     return _brief(asked, more, covers, _pause(showing, words))
+
+
+def _question_of_letting_go(broadcast: Broadcast, showing: Showing, words: Words) -> str:
+    asked = [_to_whom(broadcast, showing, words)]
+    if showing.refusal is not None:
+        asked.append(unmarked(sentence(words, showing.refusal, showing.zone or broadcast.zone)))
+    elif showing.asks_first:
+        asked.append(words("It needs approval before it goes: this asks the approvers."))
+    else:
+        asked += _starts(_ahead(broadcast, showing), broadcast, showing, words)
+    return _brief(asked, _pause(showing, words), asked[0])
 
 
 def _more_needed(missing: int, words: Words) -> str | None:
@@ -643,11 +664,17 @@ def _ahead(broadcast: Broadcast, showing: Showing) -> Micros | None:
 
 
 def stale_at(broadcast: Broadcast, showing: Showing) -> Micros | None:
-    """When its card says something that is not so any more, though its row is the same: as its own time passes."""
-    if broadcast.state not in (State.PENDING, State.HELD) or broadcast.send_at is None:
+    """When its card says something that is not so any more, though its row is the same: as its own time passes, or the
+    hours open. What else is in the way of what is held may be gone within the hour."""
+    if broadcast.state not in (State.PENDING, State.HELD):
         return None
-    passes = broadcast.send_at - showing.undo * SECOND
-    return next((at for at in (passes, passes + showing.grace + 1) if at > showing.now), None)
+    passing = [showing.opens or 0]
+    if broadcast.send_at is not None:
+        passes = broadcast.send_at - showing.undo * SECOND
+        passing += [passes, passes + showing.grace + 1]
+    if broadcast.state is State.HELD and broadcast.hold is not Hold.HOURS:
+        passing.append(showing.now + LOOK_AGAIN)
+    return min((at for at in passing if at > showing.now), default=None)
 
 
 def _to_whom(broadcast: Broadcast, showing: Showing, words: Words) -> str:
@@ -916,7 +943,8 @@ def field_errors(complaints: Iterable[Complaint], view: Mapping[str, Any], words
 
 def unmarked(markdown: str) -> str:
     """A sentence for a place without markup, such as the line under a field."""
-    without_people = re.sub(r"<(?:@|!subteam\^)([A-Z0-9]+)>", r"@\1", markdown)
+    spelled_out = re.sub(r"<!date\^[^|>]*\|([^>]*)>", r"\1", markdown)
+    without_people = re.sub(r"<(?:@|!subteam\^)([A-Z0-9]+)>", r"@\1", spelled_out)
     return (
         without_people.replace("*", "").replace("`", "").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
     )
