@@ -136,6 +136,13 @@ async def people_in(ids: Iterable[str], members: Members) -> frozenset[str]:
     return frozenset(people)
 
 
+def still_asked(broadcast: Broadcast, voters: Iterable[str] = ()) -> tuple[str, ...]:
+    """Of those who are named, whose yes is still needed: who asked for it, edited it or has said yes already is not
+    asked. In training everybody's counts."""
+    spent = set(voters) if broadcast.mode == "training" else {*voters, broadcast.requester, broadcast.editor}
+    return tuple(id for id in broadcast.approvers if id not in spent)
+
+
 def must_be_member(person: Person) -> None:
     if not person.member:
         raise NotAllowed("Only full members of this workspace may do this: guests, bots and outside people may not.")
@@ -161,10 +168,10 @@ async def may_approve(person: Person, broadcast: Broadcast, members: Members) ->
         raise NotAllowed(
             "You asked for {id}, so somebody else must approve it: {who}.",
             id=broadcast.id,
-            who=mentions(broadcast.approvers),
+            who=mentions(still_asked(broadcast)),
         )
     if not await is_approver(person, broadcast, members):
-        raise NotAllowed("Only {who} can approve {id}.", who=mentions(broadcast.approvers), id=broadcast.id)
+        raise NotAllowed("Only {who} can approve {id}.", who=mentions(still_asked(broadcast)), id=broadcast.id)
 
 
 async def is_approver(person: Person, broadcast: Broadcast, members: Members) -> bool:

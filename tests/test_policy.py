@@ -25,6 +25,7 @@ from bot.policy import (
     must_be_member,
     need_for,
     people_in,
+    still_asked,
 )
 from bot.settings import ApprovalSettings, AudienceSettings
 from providers.base import AudienceKind, Purpose
@@ -288,6 +289,16 @@ async def test_who_asked_or_edited_may_not_approve_though_they_are_approvers() -
     told = {"id": "B1", "who": "<!subteam^S0BOSSES>"}
     assert await refusal_to_approve(person("U0ANA"), requester="U0ANA") == (mine, told)
     assert await refusal_to_approve(person("U0ANA"), editor="U0ANA") == (mine, told)
+
+
+async def test_only_those_are_named_whose_yes_is_still_needed() -> None:
+    asked = broadcast(approvers=("U0CLEO", "U0ANA", "S0BOSSES", "U0BEN"), editor="U0BEN")
+    assert still_asked(asked) == ("U0ANA", "S0BOSSES")
+    assert still_asked(asked, ["U0ANA"]) == ("S0BOSSES",)
+    assert still_asked(dataclasses.replace(asked, mode="training"), ["U0ANA"]) == ("U0CLEO", "S0BOSSES", "U0BEN")
+    with pytest.raises(NotAllowed) as told:
+        await may_approve(person("U0CLEO"), asked, members)
+    assert told.value.sentence.values["who"] == "<@U0ANA>, <!subteam^S0BOSSES>"
 
 
 async def test_who_is_no_approver_may_not_approve() -> None:

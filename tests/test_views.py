@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,9 +13,13 @@ from hypothesis import strategies as st
 
 from bot.broadcast import TRANSITIONS, Action, Broadcast, Complaint, Hold, Phase, Sentence, State, allowed, moment
 from bot.hours import HoldUntil, Refuse, Verdict
-from bot.slack import views
+from bot.policy import Person
+from bot.slack import answers, views
+from bot.slack.people import Place
 from bot.slack.views import Showing
+from bot.store import Vote
 from bot.words import LANGUAGES, words_for
+from bot.workflow import Submitted
 from providers.base import AudienceKind, Purpose
 from providers.reading import UNREADABLE
 from sandbox.blocks import check_blocks, check_view
@@ -141,6 +146,18 @@ def test_what_is_held_says_what_can_be_done_and_until_when() -> None:
     waits = json.dumps(views.card(row(state=State.HELD, hold=Hold.HOURS, hold_until=OPENS), showing(), EN).blocks)
     assert "It goes by itself <!date^1800000000^" in waits
     assert "Without a decision" not in waits
+
+
+def test_who_cannot_approve_any_more_is_not_asked_for_it() -> None:
+    """Neither who asked for it, nor who has approved it already."""
+    asked, voted = (
+        row(approvers=("U1", "U2", "U3"), quorum=2),
+        replace(showing(), votes=(Vote("U2", "button", 1, "d"),)),
+    )
+    shown = json.dumps(views.card(asked, voted, EN).blocks)
+    assert "Needs 1 approval from <@U3>: press Approve." in shown
+    told = answers.submitted_post(Submitted(asked), Place(True), Person("T1", "U1", zone="UTC"), None, EN)
+    assert told.text == "*B234679* waits in <#C1> for approval by <@U2>, <@U3>."
 
 
 @pytest.mark.parametrize("failure", [None, Sentence("Sent, says somebody.")])

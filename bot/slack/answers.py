@@ -28,7 +28,7 @@ from bot.broadcast import (
 )
 from bot.database import PATIENCE, Busy, OutOfOrder, Unsure
 from bot.hours import Allow, HoldUntil, Policy
-from bot.policy import CannotTell, DeadToken, Person, mentions
+from bot.policy import CannotTell, DeadToken, Person, mentions, still_asked
 from bot.reminders import Moved
 from bot.slack import views
 from bot.slack.people import UNREACHABLE, People, Place, is_late
@@ -112,7 +112,7 @@ def submitted_post(submitted: Submitted, place: Place, person: Person, hours: st
     if submitted.again:
         told = words("You asked for that already: it is *{id}*, in {where}.", id=row.id, where=where)
     elif row.state is State.PENDING:
-        who = mentions(row.approvers)
+        who = mentions(still_asked(row))
         told = words("*{id}* waits in {where} for approval by {who}.", id=row.id, where=where, who=who)
     else:
         told = words("*{id}* needs no approval; it stands in {where}.", id=row.id, where=where)

@@ -32,7 +32,7 @@ from bot.broadcast import (
 )
 from bot.checks import MOST
 from bot.hours import HoldUntil, Refuse, Verdict
-from bot.policy import mentions
+from bot.policy import mentions, still_asked
 from bot.schedule import Schedule
 from bot.store import Note, Vote
 from bot.voices import NOT_THEN, PAUSED_ASKS, PAUSED_WAITS
@@ -470,7 +470,7 @@ def _next_step(broadcast: Broadcast, showing: Showing, words: Words) -> str:
                 "Needs {number} approval from {who}: press Approve.",
                 "Needs {number} approvals from {who}: press Approve.",
                 missing,
-                who=mentions(broadcast.approvers),
+                who=mentions(still_asked(broadcast, (vote.approver for vote in showing.votes))),
             )
             if showing.reaction and not broadcast.everyone:
                 step = f"{step} {words('Or react with :{reaction}:.', reaction=showing.reaction)}"
