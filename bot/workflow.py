@@ -1286,10 +1286,13 @@ class Workflow:
         lapsed = store.lapsed(connection, self.clock())
         for row in lapsed:
             with alone(connection, "expire", row.id, row.workspace):
+                number = len(store.votes_for(connection, row))
                 template = "Nobody approved it in time, so it will not be sent."
                 if row.state is State.HELD:
                     template = "Nobody decided in time, so it will not be sent."
-                said = Note(Sentence(template), row.requester, aloud=True)
+                elif number > 0:
+                    template = "Too few approved it in time ({number} of {quorum}), so it will not be sent."
+                said = Note(Sentence(template, {"number": number, "quorum": row.quorum}), row.requester, aloud=True)
                 store.move(connection, row, Action.EXPIRE, actor="clock", at=self.clock(), said=[said])
         return len(lapsed)
 

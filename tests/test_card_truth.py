@@ -943,6 +943,18 @@ async def test_who_asked_hears_where_she_asked_that_nobody_answered(sandbox: San
     await sandbox.until(lambda: "Nobody approved it in time" in str(sandbox.acting.messages(HERE)))
 
 
+async def test_an_approval_that_came_is_not_denied_where_one_more_was_missing(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.quorum": 2})
+    row, nobodys = await core.ask(), await core.ask()
+    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    core.now += 25 * HOUR
+    await core.workflow.expire()
+    assert {(await core.row(one.id)).state for one in (row, nobodys)} == {State.EXPIRED}
+    told = (await notes(core))[-2:]
+    assert "Too few approved it in time (1 of 2), so it will not be sent." in told
+    assert "Nobody approved it in time, so it will not be sent." in told
+
+
 async def test_what_is_asked_where_its_card_stands_is_told_once(sandbox: Sandbox, bot: Bot) -> None:
     posted = await approved(sandbox)
     await settled(bot, State.SENT)
