@@ -54,6 +54,11 @@ def draft_notice(at: Micros) -> Micros:
     return at + DRAFT_KEPT - DRAFT_NOTICE
 
 
+def draft_end(row: Broadcast) -> Micros:
+    """When a draft is thrown away, unless somebody submits it before."""
+    return (row.voice_at or row.changed_at) + (DRAFT_NOTICE if row.voices == 0 else 0)
+
+
 def start_told(
     policies: Mapping[str, Policy], row: Broadcast, due: Micros, *, paused: bool, misfit: Sentence | None = None
 ) -> Sentence:

@@ -11,7 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.broadcast import TRANSITIONS, Action, Broadcast, Complaint, Hold, Phase, Sentence, State, allowed, moment
+from bot.broadcast import (
+    SECOND,
+    TRANSITIONS,
+    Action,
+    Broadcast,
+    Complaint,
+    Hold,
+    Phase,
+    Sentence,
+    State,
+    allowed,
+    moment,
+)
 from bot.hours import HoldUntil, Refuse, Verdict
 from bot.policy import Person
 from bot.slack import answers, views
@@ -158,6 +170,16 @@ def test_who_cannot_approve_any_more_is_not_asked_for_it() -> None:
     assert "Needs 1 approval from <@U3>: press Approve." in shown
     told = answers.submitted_post(Submitted(asked), Place(True), Person("T1", "U1", zone="UTC"), None, EN)
     assert told.text == "*B234679* waits in <#C1> for approval by <@U2>, <@U3>."
+
+
+@pytest.mark.parametrize(("voices", "end"), [(0, OPENS + 24 * 3600 * SECOND), (1, OPENS)])
+def test_a_draft_says_how_long_it_is_kept_and_not_that_it_is_over(voices: int, end: int) -> None:
+    """Its writer is told a day before it is thrown away, and then."""
+    draft = row(state=State.DRAFT, voice_at=OPENS, voices=voices)
+    shown = json.dumps(views.details(draft, showing(), [], None, EN).blocks)
+    assert f"It is kept as a draft until <!date^{end // SECOND}^" in shown
+    assert "broadcast.edit" in shown
+    assert "Nothing more happens" not in shown
 
 
 @pytest.mark.parametrize("failure", [None, Sentence("Sent, says somebody.")])

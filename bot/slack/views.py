@@ -35,7 +35,7 @@ from bot.hours import HoldUntil, Refuse, Verdict
 from bot.policy import mentions, still_asked
 from bot.schedule import Schedule
 from bot.store import Note, Vote
-from bot.voices import NOT_THEN, PAUSED_ASKS, PAUSED_WAITS
+from bot.voices import NOT_THEN, PAUSED_ASKS, PAUSED_WAITS, draft_end
 from bot.words import Words
 from providers.base import AudienceKind, Purpose
 from providers.reading import UNREADABLE
@@ -491,6 +491,9 @@ def _next_step(broadcast: Broadcast, showing: Showing, words: Words) -> str:
             return words("It cannot be recalled.")
         case State.SENT:
             return words("The vendor accepted it. It cannot be recalled.")
+        case State.DRAFT:
+            template = "It is kept as a draft until {end_at}. Nobody is asked until somebody opens and submits it."
+            return words(template, end_at=when(draft_end(broadcast), broadcast.zone))
         case _:
             return words("Nothing more happens to it. To send again, ask for a new broadcast.")
 
