@@ -294,6 +294,17 @@ HOW_OFTEN = re.compile(
     r"|cada|todas|todos|de cada|of the month|of every month|of each month|du mois|del mes)\b"
 )
 
+JOINTS = "([-–—,: "  # what may stand between a time and the rest of it
+LEFT_BEHIND = re.compile(
+    r"(?:(?i:utc|gmt)(?:[+-][0-9]{1,2}(?::?[0-9]{2})?)?|[ECMP][SD]T|CES?T|BST|WES?T|EES?T"
+    r"|[+-](?:0[0-9]|1[0-4]):[0-5][0-9]|[+-]0[0-9][03]0|Z"
+    r"|(?:Europe|America|Asia|Africa|Australia|Pacific|Atlantic|Indian)/[A-Za-z_]+"
+    r"|(?i:heure) (?:locale|fran[cç]aise|de [A-Z]\w+|d['’][A-Z]\w+)|(?i:hora) (?:local|peninsular|española|de [A-Z]\w+)"
+    r"|(?i:paris|madrid|london|berlin|brussels|geneva|lisbon|dublin|new york|montreal|chicago|los angeles|local|my|our"
+    r"|your|eastern|central|mountain|pacific|uk|french|spanish|european) time"
+    r"|(?i:[ap]\.?m\.?|in the (?:morning|afternoon|evening)|at night|du (?:matin|soir)|de l['’]apr[eè]s[ -]midi"
+    r"|de la (?:mañana|tarde|noche|madrugada)|por la (?:mañana|tarde|noche)))(?![\w+-])"
+)
 HOW_LONG = re.compile(r"^(?:in|dans|dentro de)\b|^en (?:[0-9]|media|una?|un cuarto)\b")
 #: Why it was not understood, where that can be told.
 HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -443,9 +454,9 @@ def goes_on(typed: str, text: str, *, zone: str, now: datetime) -> str | None:
     """The longest time that this and the first words of the text are together, if any: `17h` before `demain …`."""
     if ISO.match(_plain(typed)):
         return None
-    words = text.split()[:GOES_ON]
+    words = text.lstrip(JOINTS).split()[:GOES_ON]
     for many in range(len(words), 0, -1):
-        longer = f"{typed} {' '.join(words[:many])}".rstrip(":,.;!?")
+        longer = f"{typed} {' '.join(words[:many])}".rstrip(":,.;!?)]")
         try:
             parse_when(longer, zone=zone, now=now)
         except NotATime as error:
@@ -453,6 +464,12 @@ def goes_on(typed: str, text: str, *, zone: str, now: datetime) -> str | None:
                 continue
         return longer
     return None
+
+
+def left_behind(text: str) -> str | None:
+    """The zone, or the part of the day, with which a text begins though it belongs to the time before it."""
+    match = LEFT_BEHIND.match(text.lstrip(JOINTS))
+    return match[0] if match else None
 
 
 def _plain(typed: str) -> str:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot.when import NotATime, goes_on, is_recurrence, parse_recurrence, parse_when
+from bot.when import NotATime, goes_on, is_recurrence, left_behind, parse_recurrence, parse_when
 
 TUESDAY = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 PARIS = "Europe/Paris"
@@ -636,6 +636,9 @@ def test_how_it_is_written_changes_nothing(seed: int) -> None:
         ("8h", "du soir Soldes", "8h du soir"),
         ("17h", "03/04 Soldes", "17h 03/04"),  # one of two days: none of them is today
         ("17h", "lundi prochain", "17h lundi prochain"),
+        ("17h", "(demain) Soldes", "17h demain"),
+        ("17h", "- demain Soldes", "17h demain"),
+        ("17h", "(Soldes) demain", None),
         ("17h", "Soldes demain", None),
         ("17h", "Votre rdv de demain", None),
         ("17h", "", None),
@@ -645,3 +648,34 @@ def test_how_it_is_written_changes_nothing(seed: int) -> None:
 )
 def test_a_time_that_goes_on_in_the_text_is_found(typed: str, text: str, longer: str | None) -> None:
     assert goes_on(typed, text, zone=PARIS, now=TUESDAY) == longer
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("UTC Votre rdv", "UTC"),
+        ("utc+1 Votre rdv", "utc+1"),
+        ("(UTC) Votre rdv", "UTC"),
+        ("+02:00 Votre rdv", "+02:00"),
+        ("CET: Votre rdv", "CET"),
+        ("Europe/Paris Votre rdv", "Europe/Paris"),
+        ("Paris time Votre rdv", "Paris time"),
+        ("heure de Paris, votre rdv", "heure de Paris"),
+        ("hora de Madrid su cita", "hora de Madrid"),
+        ("du soir Vente", "du soir"),
+        ("pm Sale", "pm"),
+        ("de la tarde, rebajas", "de la tarde"),
+        ("Votre rdv UTC", None),
+        ("-50 % sur tout", None),
+        ("-10% sur tout", None),
+        ("+33 6 12 34 56 78", None),
+        ("Est-ce que vous venez ?", None),
+        ("Heure de fermeture : 19h", None),
+        ("Christmas time", None),
+        ("Matin de fête", None),
+        ("Z-A de nos prix", None),
+        ("", None),
+    ],
+)
+def test_a_zone_and_a_part_of_the_day_behind_a_time_are_no_text(text: str, rest: str | None) -> None:
+    assert left_behind(text) == rest

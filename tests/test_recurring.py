@@ -291,6 +291,15 @@ async def test_an_hour_without_quotes_is_no_hour_of_today_where_the_text_goes_on
     for longer in ("17h demain", "5pm tomorrow", "17h lundi prochain", "8h du soir", "5pm on friday", "midi vendredi"):
         told = await say(sandbox, f"/broadcast send clients transactional at={longer}: votre rdv")
         assert f'Is the time “{longer}”? Write it in quotes: `at="{longer}"`' in told, longer
+    for at, rest in (
+        ("17:00", "UTC"),
+        ('"tomorrow 9:00"', "Paris time"),
+        ('"demain 9h"', "du soir"),
+        ("2027-12-01T09:00", "UTC"),
+    ):
+        told = await say(sandbox, f"/broadcast send clients transactional at={at} {rest} votre rdv")
+        assert "part of the time" in told or "Is the time" in told, at
+    assert "part of the time" in await say(sandbox, '/broadcast remind "17:00" UTC relire')
     await say(sandbox, '/broadcast send clients transactional at="today 17h" Demain, votre rdv')
     await say(sandbox, "/broadcast send clients transactional at=17h30 Votre rdv de demain")
     rows = await bot.database.read(lambda c: c.execute(tables.broadcasts.select()).mappings().all())

@@ -18,6 +18,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 from bot.broadcast import (
     Broadcast,
     CardChanged,
+    Complaint,
     NotAccepted,
     NotAllowed,
     NotFound,
@@ -33,6 +34,7 @@ from bot.reminders import Moved
 from bot.slack import views
 from bot.slack.people import UNREACHABLE, People, Place, is_late
 from bot.slack.views import Post
+from bot.when import left_behind
 from bot.words import Words
 from bot.workflow import Desk, Submitted
 
@@ -141,6 +143,16 @@ def with_late(post: Post, late: Sequence[str], words: Words) -> Post:
     names = ", ".join(f"`{name}=`" for name in late)
     told = "ℹ️ " + words("Part of the text now: {names}. Options come before the text.", names=names)
     return Post(f"{post.text}\n{told}", [*post.blocks, views.section(told)])
+
+
+def must_leave_nothing_behind(typed: str, text: str, field: str) -> None:
+    """Raises NotAccepted where the zone or the part of the day of a time stands behind it, and would be text."""
+    if rest := left_behind(text):
+        template = (
+            "“{rest}” reads like part of the time “{typed}”. Write all of it in the quotes, or begin the text with "
+            "another word."
+        )
+        raise NotAccepted(Complaint(field, Sentence(template, {"rest": rest, "typed": typed})))
 
 
 def explain(error: Exception, words: Words, admins: Iterable[str] = ()) -> list[str]:

@@ -41,6 +41,7 @@ from bot.slack.answers import (
     form_audiences,
     hours_told,
     in_time,
+    must_leave_nothing_behind,
     place_for,
     submitted_post,
     with_late,
@@ -194,6 +195,7 @@ class Commands:
                 '`at="today {typed}"`.'
             )
             raise NotAccepted(Complaint("send_at", Sentence(template, {"longer": longer, "typed": at})))
+        must_leave_nothing_behind(at, parts.text, "send_at")
         return int(when.instant.timestamp()) * SECOND
 
     async def audiences(self, asked: Typing, client: AsyncWebClient) -> Post | None:

@@ -19,7 +19,7 @@ from bot.policy import Person
 from bot.reminders import Asked, Reminders
 from bot.schedule import Kind, Schedule, micros_of
 from bot.slack import boards, typed, views
-from bot.slack.answers import Body, Subcommand, Typing, form_audiences, hours_told, with_late
+from bot.slack.answers import Body, Subcommand, Typing, form_audiences, hours_told, must_leave_nothing_behind, with_late
 from bot.slack.people import People
 from bot.slack.views import Post
 from bot.when import Closed, NotATime, parse_when
@@ -82,6 +82,7 @@ class Recurring:
             return self._usage("remind", asked)
         if parts.complaints:
             raise NotAccepted(*parts.complaints)
+        must_leave_nothing_behind(texts.decode_slack(when), parts.text, "when")
         if parts.options and re.match(r"#\w", parts.text):
             raise NotAccepted(Complaint("channel", Sentence("The channel stands before the options and the text.")))
         options = await self._reminder_options(parts, raw, asked.person)
