@@ -8,7 +8,7 @@ from datetime import datetime
 
 from bot import text
 from bot.broadcast import Complaint, Sentence
-from bot.options import slipped
+from bot.options import NAMELESS, slipped
 from providers.base import Capabilities
 
 #: Characters that these hold on every road: command, form, template, draft.
@@ -92,7 +92,13 @@ def questions(typed: str, terms: Terms, *, zone: str, now: datetime) -> tuple[Co
 def option_questions(body: str, *, zone: str, now: datetime) -> Iterator[Complaint]:
     """An option at the end or the beginning of a text would go out as part of it."""
     slip = slipped(body, zone=zone, now=now)
-    if slip is not None:
+    if slip is not None and slip.name in NAMELESS:
+        template = (
+            "“{found}” is part of the text here. The audience and the purpose are words of their own before the text: "
+            "`/broadcast send clients transactional …`."
+        )
+        yield Complaint("text", Sentence(template, {"found": slip.found[:80]}))
+    elif slip is not None:
         template = (
             "“{found}” reads like the option `{name}=`, but here it is part of the text. "
             "Write options before the text, or in their own fields of the form."

@@ -16,9 +16,15 @@ OPTIONS = ("at", "sender", "campaign")
 EVERYWHERE = (*OPTIONS, "holidays", "until", "count", "covers", "answer", "start", "template", "digest", "mentions")
 MEANT = {
     **dict.fromkeys(("when", "time", "date", "send_at", "quand", "heure", "cuando", "hora", "fecha"), "at"),
+    **dict.fromkeys(("day", "jour", "dia", "horaire", "horario", "schedule", "scheduled"), "at"),
     **dict.fromkeys(("from", "expediteur", "emetteur", "remitente", "emisor"), "sender"),
     **dict.fromkeys(("campagne", "campana"), "campaign"),
     **dict.fromkeys(("feries", "festivos"), "holidays"),
+}
+#: What has no name before the text either: the word alone says it.
+NAMELESS = {
+    "audience": r"\w[\w-]*",
+    "purpose": "marketing|publicite|publicidad|promotionnel|promocional|trans(?:actional|actionnel|accional)",
 }
 YES = {"yes", "y", "on", "true", "oui", "o", "vrai", "sí", "si", "s", "verdadero", "1"}
 NO = {"no", "n", "off", "false", "non", "faux", "falso", "0"}
@@ -37,10 +43,18 @@ WITH_COLON = frozenset({"at", "send_at", "sender", "campaign", "expediteur", "re
 ENDING_WITH_COLON = WITH_COLON | {"when", "quand", "cuando"}
 
 LIKE_OPTION = re.compile(
-    rf"(?:^|(?<=[\s(\[{OPENING}]))(?:(?:--?|[{DASHES}])?(?P<name>[^\W\d][\w-]*)\s*(?P<sign>[=:])\s*"
-    rf"|(?:--|[{DASHES}])(?P<dashed>[^\W\d][\w-]*)\s+)"
+    rf"(?:^|(?<=[\s(\[*_~;,.|/<{OPENING}]))(?:(?:--?|[{DASHES}])?(?P<name>[^\W\d_][\w-]*)\s*(?P<sign>[=:＝]+>?|->)\s*"
+    rf"|(?:--|[{DASHES}])(?P<dashed>[^\W\d_][\w-]*)\s+)"
 )
-IN_QUOTES = re.compile(rf"[{OPENING}]\s*([^{QUOTES}]*?)\s*[{OPENING}](?!\w)")
+WITHOUT_SIGN = re.compile(rf"(?P<name>at)(?P<sign>)\s+(?=[{OPENING}])", re.IGNORECASE)
+IN_QUOTES = re.compile(rf"[{OPENING}]\s*([^{QUOTES}]*?)\s*[{OPENING}](?![^\W_])")
+AROUND = re.compile(r"[\W_]+$")  # an end of a sentence, or of what Slack shows bold
+#: A signature, a courtesy or a mention after the last option.
+BEHIND = re.compile(
+    rf"(?i)\s+(?:(?:--?|[{DASHES}])\s*\S+(?:\s+\S+){{0,2}}|merci|thanks|thank you|please|svp|gracias|por favor"
+    r"|stop\b.{0,20})\W*$"
+)
+MOST_BEHIND = 3  # words
 
 
 @dataclass(frozen=True)
@@ -54,15 +68,45 @@ class Slip:
 def slipped(text: str, *, zone: str, now: datetime) -> Slip | None:
     """The option, or the several, with which a text ends or begins, if its value reads as one: `… at="demain 9h"`.
 
-    In the middle of a text it is text, and so is what nobody would read as an option: `Rdv at 9`, `https://x?at=5`.
+    In the middle of a text it is text, but for a time in quotes, and so is what nobody would read as an option: `Rdv
+    at 9`, `https://x?at=5`.
     """
     for match in LIKE_OPTION.finditer(text, max(0, len(text) - TAIL)):
         if name := _ends_with(text, match, zone, now):
             return Slip(text[_first(text, match.start(), zone, now) :].strip(), name)
-    first = LIKE_OPTION.match(text.lstrip(f"{OPENING}([ \n"))
+    for match in LIKE_OPTION.finditer(text):
+        if (quoted := IN_QUOTES.match(text, match.end())) and (name := _holds_a_time(match, quoted[1], zone, now)):
+            return Slip(text[match.start() : quoted.end()], name)
+    beginning = text.lstrip(f"{OPENING}([*_~ \n")
+    first = LIKE_OPTION.match(beginning) or WITHOUT_SIGN.match(beginning)
     if first and (name := _begins_with(first, zone, now)):
         return Slip(" ".join(first.string.split()[:FURTHEST]), name)
     return None
+
+
+def _holds_a_time(match: re.Match[str], value: str, zone: str, now: datetime) -> str | None:
+    """Any name with a time in quotes: `prévu="demain 9h"`. Of a letter's own `Date : "demain 9h"` the colon tells."""
+    word = _word(match)
+    if match["sign"] in (None, ":") or _is_of_an_address(match):
+        return None
+    known = next((name for name, _ in _names(word) if name in ("at", "until")), None)
+    if known and _is_time(value, zone, now):
+        return known
+    try:
+        parse_when(value, zone=zone, now=now)
+    except NotATime:
+        return None
+    return "at"
+
+
+def _is_of_an_address(match: re.Match[str]) -> bool:
+    """`https://x.example/at=5` is one word."""
+    return "://" in match.string[: match.start()].split(" ")[-1]
+
+
+def _word(match: re.Match[str]) -> str:
+    found = match.groupdict()
+    return folded(found["name"] or found["dashed"]).replace("-", "_")
 
 
 def _first(text: str, start: int, zone: str, now: datetime) -> int:
@@ -77,10 +121,12 @@ def _first(text: str, start: int, zone: str, now: datetime) -> int:
 def _ends_with(text: str, match: re.Match[str], zone: str, now: datetime) -> str | None:
     rest = text[match.end() :]
     quoted = IN_QUOTES.match(rest)
-    if quoted and not re.search(r"\w", rest[quoted.end() :]):
+    if _is_of_an_address(match):
+        return None
+    if quoted and len(re.findall(r"[^\W_]+", rest[quoted.end() :])) <= MOST_BEHIND:
         value, several = quoted[1], True
     else:
-        value, several = re.sub(r"\W+$", "", rest), match["sign"] == "="
+        value, several = AROUND.sub("", BEHIND.sub("", rest)), match["sign"] not in (None, ":")
     return _meant(match, ENDING_WITH_COLON, [value], zone, now, several=several)
 
 
@@ -89,7 +135,7 @@ def _begins_with(match: re.Match[str], zone: str, now: datetime) -> str | None:
     if quoted := IN_QUOTES.match(rest):
         return _meant(match, WITH_COLON, [quoted[1]], zone, now, several=True)
     words = rest.split()[:FURTHEST]
-    values = [re.sub(r"\W+$", "", " ".join(words[:count])) for count in range(1, len(words) + 1)]
+    values = [AROUND.sub("", " ".join(words[:count])) for count in range(1, len(words) + 1)]
     return _meant(match, WITH_COLON, values, zone, now, several=False)
 
 
@@ -97,9 +143,11 @@ def _meant(
     match: re.Match[str], with_colon: frozenset[str], values: list[str], zone: str, now: datetime, *, several: bool
 ) -> str | None:
     """The option that this is, if one of these values is a value of it. `several`: it may have several words."""
-    word = folded(match["name"] or match["dashed"]).replace("-", "_")
+    word = _word(match)
     if match["sign"] == ":" and word not in with_colon:
         return None
+    if match["sign"] == "=" and any(re.fullmatch(NAMELESS.get(word, "$"), folded(value)) for value in values):
+        return word if word in NAMELESS else None
     for name, sure in _names(word):
         if any(_reads(name, value, zone, now, several=several and (sure or " " in value)) for value in values):
             return name
