@@ -167,7 +167,8 @@ def _apart(body: str, mention: str) -> bool:
 
 def near_miss(text: str, mention: str) -> str | None:
     """Something that reads like a mention: other case, spaces, order or number, or told in words to answer STOP."""
-    read = "".join(char for char in unicodedata.normalize("NFKC", text) if char not in INVISIBLE)
+    composed = unicodedata.normalize("NFKC", text).translate(LOOKALIKES)
+    read = "".join(char for char in composed if char not in INVISIBLE)
     sure, likely = _mentions(mention)
     found = [match for pattern in sure for match in pattern.finditer(read)]
     found += [match for pattern in likely for match in pattern.finditer(read) if not _is_prose(read, match)]
@@ -177,6 +178,8 @@ def near_miss(text: str, mention: str) -> str | None:
     return " ".join(first[0].split()).strip(".,;:!()[]\"'«»“” ")[:60]
 
 
+#: Letters of other writing systems that look like those of STOP.
+LOOKALIKES = dict(zip(map(ord, "ЅТОРѕторΤΟΡ"), "STOPstopTOP", strict=True))
 #: What may stand between STOP and its number, and is no reason to take them apart.
 BETWEEN = (
     *(
@@ -236,7 +239,23 @@ ANSWER = (
     "escrib[ae]r?",
 )
 BY_ANSWERING = (
-    *("par sms", "by sms", "by text", "por sms", "un sms", "sms", "with", "con", "avec", "back", "us", "nous", "just"),
+    *(
+        "par sms",
+        "by sms",
+        "by text",
+        "por sms",
+        "par",
+        "by",
+        "un sms",
+        "sms",
+        "with",
+        "con",
+        "avec",
+        "back",
+        "us",
+        "nous",
+        "just",
+    ),
     *("juste", "solo", "le mot", "la palabra", "the word", "à ce message", "to this message", "a este mensaje"),
 )
 OPTING_OUT = (
@@ -249,7 +268,7 @@ PROSE = re.compile(
     r"(?i)\b(?:bus|tram|tramway|m[ée]tro|train|taxi|coach|pit|rest|next|last|the|at|from|to|this|your|our|du|au|le|un|one"
     r"|full|short|non|we|you|they|it|will|would|can|must|not|never|and|prices?|prix|bidding|sales?)\W{1,2}$"
 )
-_QUIET = r"[\s:=\"'“”‘’«»*._–—()/-]{0,4}"
+_QUIET = r"[\s:=\"'“”‘’«»*._,#>→–—()/-]{0,4}"
 _END = r"(?=[\s\"'“”’»*]*(?:$|[.,;!?)\]…]|\n))"
 
 
@@ -265,7 +284,7 @@ def _mentions(mention: str) -> tuple[tuple[re.Pattern[str], ...], tuple[re.Patte
     `Non-stop 10000 lots` and `stop au gaspillage` are none.
     """
     word = rf"(?<![\w-])(?:stop|{re.escape(mention.split()[0])})"
-    stop, alone = rf"{word}(?=\W|[\d_]|a[utl]|X|$)", rf"{word}(?![\w-])"
+    stop, alone = rf"{word}(?=\W|[\d_]|a[utl]|X|pub|sms|$)", rf"{word}(?![\w-])"
     digits = re.sub(r"\D", "", mention)
     own = "[ .-]?".join(digits) + r"(?!\d)" if digits else r"X{5}(?!X)"
     words = rf"(?:{_QUIET}(?:{'|'.join(BETWEEN)}))"
@@ -274,7 +293,9 @@ def _mentions(mention: str) -> tuple[tuple[re.Pattern[str], ...], tuple[re.Patte
     out = rf"[\s\"'“”’»*]{{1,4}}(?:to|pour|para|=)\s(?:{'|'.join(OPTING_OUT)})"
     sure = (
         rf"(?i){stop}{words}{{0,5}}{_QUIET}(?:{own}|X{{5}}\b)",
-        rf"(?i)(?<!\d){own}\W{{0,4}}{alone}",
+        rf"(?i)\bs[ .]t[ .]o[ .]p\b{words}{{0,5}}{_QUIET}{own}",
+        rf"(?i)(?<!\d){own}(?:\W{{0,4}}|\s(?:pour|for|para)\s){alone}",
+        rf"(?i){alone}\spar retour\b",
         rf"(?i:{answer})(?:STOP|BAJA|ARR[EÊ]T|UNSUBSCRIBE)(?![\w-])",
         rf"(?i){answer}{alone}(?:{_END}|{out}|\s(?:au|at|al|a|to|or|ou|o)\b)",
         rf"(?i){alone}{out}",
@@ -283,7 +304,11 @@ def _mentions(mention: str) -> tuple[tuple[re.Pattern[str], ...], tuple[re.Patte
         rf"(?<!\d)\d{{5}}\W{{1,4}}STOP{_END}",
     )
     apart = rf"{stop}(?!-[^\W\d])"
-    likely = (rf"(?i){apart}(?:{words}{{1,5}}{_QUIET}|\s*[:=]\s*){other}{_END}", rf"(?i){stop}\s{{0,2}}{other}\W*$")
+    likely = (
+        rf"(?i){apart}(?:{words}{{1,5}}{_QUIET}|\s*[:=]\s*){other}{_END}",
+        rf"(?<![\w-])STOP(?!\s+(?i:aux)\b)(?i:{words}){{1,5}}{_QUIET}{other}",
+        rf"(?i){stop}\s{{0,2}}{other}\W*$",
+    )
     return tuple(map(re.compile, sure)), tuple(map(re.compile, likely))
 
 

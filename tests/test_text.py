@@ -172,6 +172,9 @@ MENTIONS_OF_THEIR_OWN = [
     ),
     *("x STOP au 30101", "x Stop 12345", "x STOP\u00a0AU 36111", "x STOP\nAU 36111", "x STOPAU36111", "x STOP=36111"),
     *("x STOP AU 36111.", "x STOP au XXXXX", "x Désabonnement : STOP", "x STOP pour ne plus recevoir nos SMS"),
+    *("x STOP, 36111", "x STOP → 36111", "x STOP->36111", "x STOP#36111", "x STOP>36111", "x STOPPUB 36111"),
+    *("x au 36111 pour STOP", "x Répondez par STOP", "x stop par retour de SMS", "x S T O P au 36111"),
+    *("x STOP AU 36105 Bonne journée", "x STOP SMS AU 36105 Bonne journée", "x ЅТОР AU 36111"),
     *("x envoyer « STOP » par sms au 36111", "x ST\u200bOP AU 36111", "x ＳＴＯＰ 36111", "x STOP 36111 STOP AU 36111"),
 ]
 NO_MENTIONS = [
@@ -183,6 +186,7 @@ NO_MENTIONS = [
         "Please send. Stop by at 9",
         "Stop-pub 75001",
     ),
+    *("STOP AUX 10000 DÉCHETS", "Stop, 75001 Paris", "12345 pour stopper", "Les stops au 12345 km de"),
     *("Bidding will stop at 12000.", "5 rue Stopin 36111 Lyon", "text: stop by our shop", "Send non-stop", "full stop"),
 ]
 
