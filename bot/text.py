@@ -321,10 +321,15 @@ SLOT = re.compile(
     rf"\{{\{{[^{{}}\n]{{1,60}}\}}\}}|[$#]\{{[^{{}}\n]{{1,60}}\}}|\{{(?:{_NAME}|\d)\}}|\[\[[^\[\]\n]{{1,60}}\]\]"
     rf"|<<{_NAME}>>|<%[^%\n]{{1,60}}%>|\*\|[^|\n]{{1,60}}\|\*|%%\s*[^\W\d][\w.-]*\s*%%|##[^\W\d]\w*##|@@[^\W\d]\w*@@"
     r"|(?<![\w%])%[^\W\d]\w*%(?![\w%])|(?<=[^\W\d] )%[sd]\b"
+    r"|\{%[^%\n]{1,60}%\}|%\([^\W\d]\w{0,40}\)[sd]|(?<!\w)__[^\W\d_][\w ]{0,40}?__(?!\w)|\|\*[^|\n]{1,60}\*\|"
+    r"|\{[^\W\d]\w{0,40}[:/|][^\W\d][\w./ ]{0,40}\}"
+    r"|\b(?i:jj/mm|dd/mm|mm/dd|xx/xx)(?i:/(?:aa|yy|xx){1,2})?\b|\b(?i:hh[:h]mm)\b"
+    r"|(?:(?<=onjour )|(?<=ello )|(?<=ear )|(?<=ola ))X{3,4}\b"
 )
 #: Marks that people write around other words too: a slot where the word is a field's.
 BRACKETED = re.compile(
-    r"\[([^\[\]\n]{2,40})\]|<([^<>\n]{2,40})>|#(\w{2,30})#|\$([^\W\d]\w{1,30})|«\s?(?P<merged>[^«»\n]{2,40}?)\s?»"
+    r"\[([^\[\]\n]{2,40})\]|<([^<>\n]{2,40})>|#(\w{2,30})#|\$([^\W\d]\w{1,30})"
+    r"|\(\(([^()\n]{2,40})\)\)|(?<![\w@])@(?P<handle>\w{2,30})|[«‹]\s?(?P<merged>[^«»‹›\n]{2,40}?)\s?[»›]"
 )
 PERSONAL = frozenset(
     (
@@ -392,6 +397,7 @@ FIELDS = PERSONAL | frozenset(
     )
 )
 YOURS = re.compile(r"^(?:votre|your|ton|tu|su) ")
+HERE = re.compile(r" (?:ici|here|aqui)$")
 TO_WRITE = re.compile(r"^(?:inserer|insert|insertar) ")
 
 
@@ -436,18 +442,30 @@ def _writings(name: str) -> re.Pattern[str]:
 def slots(text: str, known: Iterable[str] = ()) -> tuple[str, ...]:
     """What looks like a place for each reader's own words, in any tool's writing, and is none of these."""
     fields = frozenset(known)
-    found = [(match.start(), match[0]) for match in SLOT.finditer(text) if match[0] not in fields]
-    found += [(match.start(), match[0]) for match in BRACKETED.finditer(text) if _is_bracketed_field(match)]
-    return tuple(dict.fromkeys(name for _, name in sorted(found)))
+    found = [match for match in SLOT.finditer(text) if match[0] not in fields]
+    found += [match for match in BRACKETED.finditer(text) if _is_bracketed_field(match)]
+    outermost = [one for one in found if not any(_is_within(one, other) for other in found)]
+    return tuple(dict.fromkeys(match[0] for match in sorted(outermost, key=lambda match: match.start())))
+
+
+def _is_within(one: re.Match[str], other: re.Match[str]) -> bool:
+    """`[prénom]` lies within `[[prénom]]`."""
+    return other.start() <= one.start() and one.end() <= other.end() and one.span() != other.span()
 
 
 def _is_bracketed_field(match: re.Match[str]) -> bool:
-    """`[PRENOM]`, `[client_name]` and `[votre prénom]` are fields; `[Info]`, `[PROMO]` and `«Time»` are words."""
+    """`[PRENOM]`, `[Prénom Nom]` and `[votre prénom]` are fields; `[Info]`, `[PROMO]` and `«Time»` are words."""
     word = _folded(match[match.lastindex or 0])
     named = re.sub(r"[\s_-]+", " ", re.sub(r"\d+$", "", word)).strip()
-    if match["merged"]:
-        return named in PERSONAL
-    return YOURS.sub("", named) in FIELDS or bool(TO_WRITE.match(named) or re.fullmatch(r"[a-z]+(?:_[a-z0-9]+)+", word))
+    if match["merged"] or match["handle"]:
+        return _are_all(named, PERSONAL)
+    named = HERE.sub("", YOURS.sub("", named))
+    return _are_all(named, FIELDS) or bool(TO_WRITE.match(named) or re.fullmatch(r"[a-z]+(?:_[a-z0-9]+)+", word))
+
+
+def _are_all(named: str, fields: frozenset[str]) -> bool:
+    """One field of these, or several in a row."""
+    return named in fields or (named != "" and all(word in fields for word in named.split()))
 
 
 def _folded(word: str) -> str:

@@ -292,9 +292,23 @@ SLOTS = [
         "[insert name]",
         "$prenom",
     ),
+    *("[Prénom Nom]", "[lien ici]", "{% name %}", "%(prenom)s", "__NOM__", "@prenom", "((prénom))", "{prenom:upper}"),
+    *("{client/nom}", "‹prénom›", "|*FNAME*|", "le JJ/MM", "le jj/mm/aaaa à hh:mm", "bonjour XXX,"),
     *("Bonjour %s,", "##NOM##", "{0}", "[FIRST NAME]", "[Date]", "<%= name %>"),
 ]
 NO_SLOTS = [
+    *(
+        "[Info Nom d'un chien]",
+        "@bell",
+        "a@nom.fr",
+        "((promo))",
+        "‹Time›",
+        "taille XXXL",
+        "la XXX fois",
+        "__",
+        "{5:7}",
+        "24/12",
+    ),
     *(
         "-50% de 100% coton",
         "[Info] [PROMO] [RDV]",
@@ -323,6 +337,11 @@ NO_SLOTS = [
 def test_what_looks_like_a_slot_of_any_tool_is_seen(text: str) -> None:
     """C14"""
     assert slots(f"Bonjour {text} à demain")
+
+
+@pytest.mark.parametrize("text", ["[[prénom]]", "##prenom##", "<<Prénom>>", "((prénom))", "{{nom}}"])
+def test_a_slot_in_two_pairs_of_brackets_is_named_once(text: str) -> None:
+    assert slots(f"Bonjour {text} à demain") == (text,)
 
 
 @pytest.mark.parametrize("text", NO_SLOTS)
