@@ -70,6 +70,7 @@ NO_ANSWER = object()  # where None would be one
 
 TWICE = "It may have been sent: the adapter of {account} ({package}) wanted to send it twice."
 BROKE = "The adapter of {account} ({package}) broke while it was sending."
+UNTRUE = "The adapter of {account} ({package}) says that it was accepted, but the bot saw no such answer."
 NO_IDS = "The adapter of {account} ({package}) did not give the vendor's ids, so nobody knows what it did."
 
 Call = Callable[[], Awaitable[object]]
@@ -142,6 +143,9 @@ class Account(Provider):
         if accepted is None:
             self._complain("what its release returned is no Accepted with ids", got=type(outcome).__name__)
             return self._lost(NO_IDS)
+        if self.room is not None and not guard.took:
+            self._complain("it says that it was accepted, and the road saw that it was not")
+            return self._lost(UNTRUE)
         return accepted
 
     def _note_asked(self, asked: bool) -> None:

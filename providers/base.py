@@ -390,6 +390,7 @@ class ReleaseGuard:
         self.asked = False  # was it asked at all before the end?
         self.blocked = False  # a second releasing call was stopped, or was seen too late
         self.held: ProviderError | None = None  # by what `check` stopped it
+        self.took = True  # may the vendor have accepted it, by what became of the last releasing call, if one was seen?
         self._raised: list[ProviderError] = []  # by the road, or here
         self._left = False  # one is out, and nothing says that the vendor did not process it
         self._status: int | None = None  # of its answer, once that is here as a whole
@@ -411,13 +412,16 @@ class ReleaseGuard:
             try:
                 self._check()
             except ProviderError as error:
-                self.held = self.raising(error)
+                self.held = self.raising(error, release=True)
                 raise
+            self.took = True
             self._left, self._since, self._status, self._no = True, False, None, False
 
-    def raising(self, error: ProviderError) -> ProviderError:
-        """The road raises this: it knows what has left, whatever the adapter knows."""
+    def raising(self, error: ProviderError, *, release: bool = False) -> ProviderError:
+        """The road raises this: it knows what has left, whatever the adapter knows. `release`: the releasing call has
+        no answer."""
         self._raised.append(error)
+        self.took = self.took and not release
         return error
 
     def raised(self, error: ProviderError) -> bool:
@@ -431,6 +435,7 @@ class ReleaseGuard:
         if self._status is not None:  # asked once, and sent twice
             self.blocked = True
         self._status, self._left = status, not nothing_done
+        self.took = 200 <= status < 300
         self._no = nothing_done or 400 <= status < 500
 
     def leaves(self, *, effect: bool) -> None:

@@ -225,7 +225,7 @@ class Flight:
             self._guard.heard(status, effect=self.effect)
 
     def raising(self, error: ProviderError) -> ProviderError:
-        return error if self._guard is None else self._guard.raising(error)
+        return error if self._guard is None else self._guard.raising(error, release=self.release)
 
     def told(self, error: Exception) -> ProviderError:
         """This failure in our words: before the first byte it is safe to ask again, after it nobody knows."""

@@ -26,7 +26,7 @@ from bot.cli import main
 from bot.dispatch import Dispatcher
 from bot.settings import SettingsError
 from providers import registry
-from providers.base import Callback, Evidence
+from providers.base import Callback, Evidence, Message
 from sandbox.server import Sandbox
 from tests.core import TEAM, Core, MakeCore, approver
 from tests.ground import StartBot, free_port
@@ -244,6 +244,9 @@ MISCHIEF: dict[str, tuple[str, dict[str, int], State, str]] = {
         "wanted to send it twice",
     ),
     "lets itself go": ("lets_itself_go", {}, State.UNKNOWN, "wanted to send it twice"),
+    "hides a 429": ("hides_that_it_failed", THIRD_IS_TOO_FAST, State.UNKNOWN, "the bot saw no such answer"),
+    "hides a 503": ("hides_that_it_failed", THIRD_IS_AWAY, State.UNKNOWN, "the bot saw no such answer"),
+    "hides that nobody is there": ("hides_that_nobody_is_there", {}, State.UNKNOWN, "the bot saw no such answer"),
 }
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 ROWS = [  # one in three at once, the others after the quick tests
@@ -268,6 +271,24 @@ async def test_an_adapter_sends_nobody_anything_twice_and_others_go_on(
     await tick_on(core, core.dispatcher("another"), 40_000)
     if state is not State.SCHEDULED:
         assert len(office.asked) == asked
+
+
+@ON_SQLITE
+async def test_a_pause_that_an_adapter_hides_is_no_acceptance(mischievous: MakeMischief, office: Office) -> None:
+    core = mischievous("hides_that_it_failed")
+    dispatcher = dispatcher_of(core)
+    adapter: Any = core.providers["mischief"].adapter
+    post = adapter.post
+
+    async def paused(message: Message, to: str) -> int:
+        dispatcher.heed(TEAM, paused=True)
+        told: int = await post(message, to)
+        return told
+
+    adapter.post = paused
+    theirs = await core.approved(audience="fans", text="Hello")
+    await core.run(dispatcher)
+    assert ((await core.row(theirs.id)).state, office.asked) == (State.UNKNOWN, [])
 
 
 async def test_one_that_never_asks_is_named_and_one_that_does_is_not(

@@ -70,6 +70,7 @@ NAMES = {
     "TWICE",
     "BROKE",
     "NO_IDS",
+    "UNTRUE",
 }
 
 

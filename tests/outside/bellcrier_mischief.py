@@ -317,6 +317,16 @@ class Mischief(Provider):
         await self.post_alone(message, "C1")
         raise Blocked("Something stands in the way.")
 
+    async def hides_that_it_failed(self, message: Message) -> Accepted:
+        with suppress(Exception):
+            await self.post(message, "C3")
+        return Accepted(("C3",))
+
+    async def hides_that_nobody_is_there(self, message: Message) -> Accepted:
+        with suppress(Exception):
+            await self.transport.call("POST", "http://127.0.0.1:1/send", release=True)
+        return Accepted(("C3",))
+
     async def sends_alone(self, message: Message) -> Accepted:
         await self.post_alone(message, "C1")
         return Accepted(("C1",))
