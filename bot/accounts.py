@@ -61,6 +61,7 @@ T = TypeVar("T")
 
 EXCHANGES = 3  # that one question of ours may take an adapter, each as long as the account's timeout
 QUOTING = 300.0  # seconds for a campaign that is made, computed and thrown away
+IN_TURN = 300.0  # seconds until a slow rate lets one more request through
 READING = 2.0  # seconds for one callback
 LONGEST_SENTENCE, LONGEST_VALUE, MOST_VALUES = 1000, 300, 20
 MOST_FOUND = 10_000  # entries of one answer
@@ -228,14 +229,18 @@ class Account(Provider):
 
     async def turn(self) -> None:
         """Wait until the account's rate lets one more request through, where its transport keeps one."""
-        if isinstance(self.transport, Paced):
-            await self._there(self.transport.turn)
+        road = self.transport
+        if isinstance(road, Paced):
+            await self._ask_for("turn", lambda: road.turn(), lambda _: True, seconds=IN_TURN)
 
     async def aclose(self) -> None:
         """Close the road, and the room with it."""
-        close = getattr(self.transport, "aclose", None)
-        if close is not None:
-            await self._contained(close, READING)
+
+        async def close() -> None:
+            if (ending := getattr(self.transport, "aclose", None)) is not None:
+                await ending()
+
+        await self._contained(close, READING)
         self.leave()
 
     def leave(self) -> None:

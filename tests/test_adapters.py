@@ -350,6 +350,15 @@ async def test_more_people_than_were_approved_are_asked_about_where_nothing_is_p
 
 
 @ON_SQLITE
+async def test_a_road_that_ends_the_process_in_its_turn_stops_nobody(mischievous: MakeMischief, office: Office) -> None:
+    core = mischievous("behaves_in_its_turn")
+    theirs, other = await core.approved(audience="fans", text="Hello"), await core.approved()
+    await core.run(dispatcher_of(core))
+    assert ((await core.row(theirs.id)).state, (await core.row(other.id)).state) == (State.SCHEDULED, State.SENT)
+    assert "The adapter of mischief (bellcrier-mischief) broke." in await said_of(core, theirs)
+
+
+@ON_SQLITE
 @pytest.mark.parametrize("behaviour", ["loops_in_threads", "hands_over"])
 async def test_what_is_not_in_the_release_itself_sends_nothing(
     mischievous: MakeMischief, office: Office, behaviour: str

@@ -15,6 +15,7 @@ from aiohttp import ClientSession
 from providers.base import (
     Accepted,
     AccountSettings,
+    Answer,
     Audience,
     AudienceFound,
     AudienceKind,
@@ -85,6 +86,16 @@ class Endless(list[str]):
             yield "C1"
 
 
+class Leaving:
+    """A road whose rate ends the process."""
+
+    async def call(self, method: str, url: str, **_: Any) -> Answer:
+        raise Unavailable("Nobody was there.")
+
+    async def turn(self) -> None:
+        sys.exit(7)
+
+
 class Odd:
     def __eq__(self, other: object) -> bool:
         raise ValueError("nobody compares me")
@@ -120,6 +131,8 @@ class Mischief(Provider):
                 time.sleep(5)  # that is the mischief
             case "blocks_later":
                 asyncio.get_running_loop().call_soon(time.sleep, 5)
+            case "behaves_in_its_turn":
+                self.transport = Leaving()
             case "exits_later":
                 asyncio.get_running_loop().call_soon(sys.exit, 0)
 
