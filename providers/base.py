@@ -394,6 +394,7 @@ class ReleaseGuard:
         self._raised: list[ProviderError] = []  # by the road, or here
         self._left = False  # one is out, and nothing says that the vendor did not process it
         self._status: int | None = None  # of its answer, once that is here as a whole
+        self._seen = False  # the bot's own road saw that answer
         self._no = False  # the last answer, to what may have sent something, said that nothing was done
         self._since = False  # something else was asked while one was out, so its answer is not the last one
         self._effects = 0  # calls that left without being declared a release or harmless, and that nobody refused
@@ -403,7 +404,8 @@ class ReleaseGuard:
 
     def __call__(self) -> None:
         with self._turn:
-            self.asked = True
+            self.asked, self._seen = True, False
+            self._raised.clear()
             if self._left or self._closed:
                 self.blocked = True
                 raise Uncertain(
@@ -428,9 +430,10 @@ class ReleaseGuard:
         """Did the road raise this itself, or what the adapter raised it from?"""
         return any(one is error or one is error.__cause__ for one in self._raised)
 
-    def answered(self, status: int) -> None:
+    def answered(self, status: int, *, seen: bool = False) -> None:
         """The releasing call has its whole answer. Where the vendor documents that nothing was done then, it may be
-        asked once more."""
+        asked once more. `seen`: by the bot's own road; of any other nobody knows what else it did."""
+        self._seen = seen
         nothing_done = status in self._not_processed and self._status is None
         if self._status is not None:  # asked once, and sent twice
             self.blocked = True
@@ -444,6 +447,7 @@ class ReleaseGuard:
             if effect and self._closed:
                 out_of_turn()
             self._no, self._since = False, self._since or self._left
+            self._raised.clear()  # by then it is not the last word
             self._effects += effect
             self._harmless += not effect
 
@@ -467,7 +471,7 @@ class ReleaseGuard:
             return False
         if not self._left:
             return ours or self._no or (self.raised(error) and self._harmless < HARMLESS)
-        if self._status is None or isinstance(error, Unavailable):
+        if self._status is None or isinstance(error, Unavailable) or not (ours or self._seen):
             return False
         if isinstance(error, Throttled | NotReady):
             return 400 <= self._status < 500
@@ -477,13 +481,14 @@ class ReleaseGuard:
 @contextmanager
 def releasing() -> Iterator[ReleaseGuard]:
     """For a road of one's own: the one releasing exchange. Call what it gives just before the first byte leaves, and
-    tell its `answered` the status once the whole answer is here. What is raised in here before that call has sent
-    nothing. Raises Refused where no release is under way, as in a thread that has not its context."""
+    tell its `answered` the status once the whole answer is here. A `Refused` or `Blocked` that is raised in here before
+    that call has sent nothing; what would make the bot ask again is not believed, since nobody else sees that road.
+    Raises Refused where no release is under way, as in a thread that has not its context."""
     check = asked_here()
     guard = check if isinstance(check, ReleaseGuard) else ReleaseGuard(check)
     try:
         yield guard
-    except ProviderError as error:
+    except (Refused, Blocked) as error:
         guard.raising(error)
         raise
 

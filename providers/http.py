@@ -220,7 +220,7 @@ class Flight:
         if self._guard is None:
             return
         if self.release:
-            self._guard.answered(status)
+            self._guard.answered(status, seen=True)
         else:
             self._guard.heard(status, effect=self.effect)
 

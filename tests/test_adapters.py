@@ -179,8 +179,8 @@ MISCHIEF: dict[str, tuple[str, dict[str, int], State, str]] = {
     "hangs and is deaf": ("hangs_deaf", {}, State.UNKNOWN, "may have gone out"),
     "blocks": ("blocks", {}, State.UNKNOWN, "may have gone out"),
     "ends by a callback": ("ends_by_a_callback", {}, State.SENT, "accepted it. Ids: C1"),
-    "waits for years": ("waits_for_years", {}, State.SCHEDULED, "tries again"),
-    "waits for no number": ("waits_for_no_number", {}, State.SCHEDULED, "tries again"),
+    "waits for years": ("waits_for_years", THIRD_IS_TOO_FAST, State.SCHEDULED, "tries again"),
+    "waits for no number": ("waits_for_no_number", THIRD_IS_TOO_FAST, State.SCHEDULED, "tries again"),
     "speaks in braces": ("speaks_in_braces", {}, State.FAILED, "{nobody} {0} {"),
     "returns nothing": ("returns_nothing", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not give"),
     "returns no ids": ("returns_no_ids", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not give"),
@@ -246,6 +246,36 @@ MISCHIEF: dict[str, tuple[str, dict[str, int], State, str]] = {
     "lets itself go": ("lets_itself_go", {}, State.UNKNOWN, "wanted to send it twice"),
     "hides a 429": ("hides_that_it_failed", THIRD_IS_TOO_FAST, State.UNKNOWN, "the bot saw no such answer"),
     "hides a 503": ("hides_that_it_failed", THIRD_IS_AWAY, State.UNKNOWN, "the bot saw no such answer"),
+    "releasing, own road, into a 429": (
+        "says_that_it_releases_on_a_road_of_its_own",
+        THIRD_IS_TOO_FAST,
+        State.UNKNOWN,
+        "may have gone out",
+    ),
+    "releasing, own road, into a 503": (
+        "says_that_it_releases_on_a_road_of_its_own",
+        THIRD_IS_AWAY,
+        State.UNKNOWN,
+        "may have gone out",
+    ),
+    "own road, only its 429 told": (
+        "tells_only_the_no_of_a_road_of_its_own",
+        THIRD_IS_TOO_FAST,
+        State.UNKNOWN,
+        "may have gone out",
+    ),
+    "own road, only its 400 told": (
+        "tells_only_the_no_of_a_road_of_its_own",
+        FOURTH_IS_REFUSED,
+        State.UNKNOWN,
+        "may have gone out",
+    ),
+    "own road, an error that was kept": (
+        "keeps_an_error_for_a_road_of_its_own",
+        {},
+        State.UNKNOWN,
+        "may have gone out",
+    ),
     "hides that nobody is there": ("hides_that_nobody_is_there", {}, State.UNKNOWN, "the bot saw no such answer"),
 }
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -370,7 +400,7 @@ async def test_what_is_not_in_the_release_itself_sends_nothing(
 
 @ON_SQLITE
 async def test_what_a_release_leaves_behind_sends_nothing(mischievous: MakeMischief, office: Office) -> None:
-    core = mischievous("leaves_work_behind")
+    core, office.statuses = mischievous("leaves_work_behind"), THIRD_IS_TOO_FAST
     theirs = await core.approved(audience="fans", text="Hello")
     await core.run(dispatcher_of(core))
     adapter: Any = core.providers["mischief"]

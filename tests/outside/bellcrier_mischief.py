@@ -246,6 +246,28 @@ class Mischief(Provider):
                 self.understand(status)
         return Accepted(PEOPLE)
 
+    async def says_that_it_releases_on_a_road_of_its_own(self, message: Message) -> Accepted:
+        with releasing():
+            return await self.loops_on_a_road_of_its_own(message)
+
+    async def tells_only_the_no_of_a_road_of_its_own(self, message: Message) -> Accepted:
+        with releasing() as guard:
+            guard()
+            for to in PEOPLE:
+                status = await self.post_alone(message, to)
+                if status >= 400:
+                    guard.answered(status)
+                self.understand(status)
+        return Accepted(PEOPLE)
+
+    async def keeps_an_error_for_a_road_of_its_own(self, message: Message) -> Accepted:
+        try:
+            await self.transport.call("POST", "http://127.0.0.1:1/send", release=True)
+        except Unavailable as error:
+            await self.logs_in_and_loops_on_a_road_of_its_own(message)
+            raise error
+        return Accepted(PEOPLE)
+
     async def gives_up_undeclared(self, message: Message) -> Accepted:
         under_way = asyncio.create_task(self.post(message, "slow", release=False))
         await asyncio.sleep(0.2)  # it has left by then, and is not answered
@@ -289,8 +311,8 @@ class Mischief(Provider):
             await self.loops_undeclared(message)
 
         self.left = asyncio.create_task(later())
-        with releasing():
-            raise Throttled(300.0)
+        self.understand(await self.post(message, "C3"))
+        return Accepted(("1",))
 
     async def says_that_it_was_not_processed(self, message: Message) -> Accepted:
         guard: Any = last_moment.get()
@@ -398,12 +420,12 @@ class Mischief(Provider):
         return Accepted(("C1",))
 
     async def waits_for_years(self, message: Message) -> Accepted:
-        with releasing():
-            raise Throttled(1e12)
+        await self.post(message, "C3")
+        raise Throttled(1e12)
 
     async def waits_for_no_number(self, message: Message) -> Accepted:
-        with releasing():
-            raise Throttled(float("nan"))
+        await self.post(message, "C3")
+        raise Throttled(float("nan"))
 
     async def speaks_in_braces(self, message: Message) -> Accepted:
         with releasing():
