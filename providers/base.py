@@ -375,6 +375,8 @@ def out_of_turn() -> NoReturn:
     raise Refused("The adapter wanted to send outside of a release, so it was stopped.")
 
 
+#: What a vendor did nothing for. Not 408, 409 and 425, which may say that an earlier one was taken, nor a proxy's 499.
+NO = frozenset({400, 401, 402, 403, 404, 405, 413, 414, 415, 422, 429})
 HARMLESS = 2  # so many in one release are no login: they may be the messages themselves, declared as harmless
 
 
@@ -439,7 +441,7 @@ class ReleaseGuard:
             self.blocked = True
         self._status, self._left = status, not nothing_done
         self.took = 200 <= status < 300
-        self._no = nothing_done or 400 <= status < 500
+        self._no = nothing_done or status in NO
 
     def leaves(self, *, effect: bool) -> None:
         """The first byte of a call that is no release leaves. `effect`: nobody declared that it is harmless."""
@@ -452,8 +454,8 @@ class ReleaseGuard:
             self._harmless += not effect
 
     def heard(self, status: int, *, effect: bool) -> None:
-        """Its whole answer is here; a 4xx has had no effect. A no to a harmless call says nothing of the send."""
-        self._no = effect and 400 <= status < 500
+        """Its whole answer is here; a no has had no effect. To a harmless call it says nothing of the send."""
+        self._no = effect and status in NO
         self._effects -= self._no
 
     def close(self) -> None:
@@ -474,8 +476,8 @@ class ReleaseGuard:
         if self._status is None or isinstance(error, Unavailable) or not (ours or self._seen):
             return False
         if isinstance(error, Throttled | NotReady):
-            return 400 <= self._status < 500
-        return (self._status < 300 and not self._since) or 400 <= self._status < 500
+            return self._status in NO
+        return (self._status < 300 and not self._since) or self._status in NO
 
 
 @contextmanager

@@ -515,8 +515,12 @@ ANSWERED: list[tuple[int, ProviderError, bool]] = [
     (201, SLOW_DOWN, False),
     (302, NO, False),
     (400, NO, True),
+    (408, NO, False),
+    (409, SLOW_DOWN, False),  # that reference is known already
+    (425, SLOW_DOWN, False),
+    (422, NO, True),
     (429, SLOW_DOWN, True),
-    (499, NO, True),
+    (499, NO, False),  # a proxy's
     (500, NO, False),
     (503, NO, True),  # which this vendor documents as "not processed"
     (504, SLOW_DOWN, False),
@@ -548,6 +552,7 @@ BESIDE: list[tuple[str, bool, int | None, bool]] = [
     ("POST", False, 302, False),
     ("POST", False, 400, True),
     ("POST", False, 404, True),
+    ("POST", False, 409, False),
     ("POST", False, 500, False),
     ("POST", False, None, False),  # it hung up
     ("POST", True, 200, True),
