@@ -466,8 +466,9 @@ class ReleaseGuard:
     def nothing_left(self, error: ProviderError, *, ours: bool = False) -> bool:
         """May this error mean that nothing was sent? `ours`: it comes from an adapter that has no road but this one.
 
-        Of a 3xx and a 5xx nobody knows what the vendor did. What makes us ask again needs a status that says no. The
-        body of a 2xx may say no; what was asked after that one says nothing of it.
+        Of a 3xx and a 5xx nobody knows what the vendor did. What makes us ask again needs a status that says no,
+        but for a vendor's own code for "busy", which our adapters know. The body of a 2xx may say no; what was asked
+        after that one says nothing of it.
         """
         if self.blocked or self._effects:
             return False
@@ -475,7 +476,7 @@ class ReleaseGuard:
             return ours or self._no or (self.raised(error) and self._harmless < HARMLESS)
         if self._status is None or isinstance(error, Unavailable) or not (ours or self._seen):
             return False
-        if isinstance(error, Throttled | NotReady):
+        if isinstance(error, Throttled) or (isinstance(error, NotReady) and not ours):
             return self._status in NO
         return (self._status < 300 and not self._since) or self._status in NO
 

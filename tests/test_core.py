@@ -993,6 +993,16 @@ async def test_a_vendor_that_means_another_time_is_told_about(core: Core) -> Non
     assert any("asked to send at once" in template for template in await all_notes(core))
 
 
+async def test_a_busy_vendor_under_a_200_has_sent_nothing_and_is_asked_again(core: Core) -> None:
+    core.sandbox.vendors.faults.add("octopush.release", "error", status=200, body={"code": 127})
+    row, dispatcher = await core.approved(audience="newsletter"), core.dispatcher("a")
+    await core.run(dispatcher)
+    assert ((await core.row(row.id)).state, core.sandbox.vendors.ledger) == (State.SCHEDULED, [])
+    core.now += 10 * SECOND
+    await core.run(dispatcher)
+    assert ((await core.row(row.id)).state, len(core.sandbox.vendors.ledger)) == (State.SENT, 1)
+
+
 async def all_notes(core: Core) -> list[str]:
     rows = await core.database.read(lambda c: c.execute(in_order(tables.notes)).mappings().all())
     return [row["sentence"]["template"] for row in rows]
