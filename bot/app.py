@@ -10,6 +10,7 @@ import secrets
 import signal
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -67,7 +68,7 @@ POSTING_TIMEOUT = 15
 TELL_PAUSE = 0.05  # seconds in which what changes is one hint to the other processes
 OLD_OUTBOX = 60  # seconds that something may wait to be shown in Slack before somebody should look
 DAY = 24 * 3600 * SECOND
-TOLD_ONE_BY_ONE = 10  # rows that cannot be worked on; of more of them admins hear how many there are
+TOLD_ONE_BY_ONE = 10  # rows that one kind of work cannot be done on; of more of them admins hear how many there are
 MAKING = 10.0  # seconds that other people's adapter may take to be made
 SHUTDOWN = 3.0  # seconds for posts under way and for open connections; sends have their own deadline
 
@@ -450,14 +451,17 @@ class Bot:
         )
 
     async def _tell_troubles(self) -> None:
-        """Admins hear once a day of each row that cannot be worked on, and of how many more there are."""
+        """Admins hear once a day of each row that cannot be worked on, or of how many there are."""
         troubles = self.database.troubles.all()
         if troubles and self.settings.admins:
             await self.database.write(partial(self._post_troubles, troubles=troubles))
 
     def _post_troubles(self, connection: Connection, troubles: list[Trouble]) -> None:
-        now = self.clock()
-        for trouble in troubles[:TOLD_ONE_BY_ONE]:
+        now, several = self.clock(), Counter[str]()
+        for trouble in troubles:
+            several[trouble.work] += 1
+            if several[trouble.work] > TOLD_ONE_BY_ONE:
+                continue
             template = (
                 "I cannot process {work} *{id}* ({error}). I will retry it less and less often; everything else "
                 "continues. The log has the details."
@@ -466,7 +470,7 @@ class Bot:
             for admin in self.settings.admins:
                 key = f"trouble:{trouble.work}:{trouble.id}:{now // DAY}:{admin}"[:255]
                 store.post(connection, trouble.workspace or self.people.workspace, key, admin, told, None, now)
-        if len(troubles) > TOLD_ONE_BY_ONE:
+        if max(several.values()) > TOLD_ONE_BY_ONE:
             template = "There is more that I cannot process: {count} rows so far. The log names each of them."
             told = Sentence(template, {"count": len(troubles)})
             for admin in self.settings.admins:
