@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import structlog
 from sqlalchemy import Connection, Engine, create_engine, event, func, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
@@ -28,6 +29,8 @@ from sqlalchemy.pool import NullPool
 
 from bot.broadcast import steady
 from bot.troubles import Troubles
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -659,7 +662,8 @@ class Postgres(Database):
                     await self._hear(connection, heard)
                 finally:
                     await connection.close(timeout=1)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except Exception as error:  # whatever it is: a listener that ends hears nothing for as long as we live
+                log.info("not listening to the others just now", error=type(error).__name__)
                 await asyncio.sleep(1)
 
     async def _hear(self, connection: Any, heard: Callable[..., None]) -> None:
