@@ -1167,9 +1167,10 @@ def to_look_at(
 ) -> list[Broadcast]:
     """Broadcasts in this state, at no `busy` account, whose vendor is to be asked again; the longest waiting first."""
     free = broadcasts.c.account.not_in(busy) if busy else true()
+    stumbled = but(broadcasts.c.id, troubles_of(connection).put_off("look"))
     statement = (
         select(broadcasts)
-        .where(broadcasts.c.state == state, broadcasts.c.look_at <= at, free, understood(connection))
+        .where(broadcasts.c.state == state, broadcasts.c.look_at <= at, free, stumbled, understood(connection))
         .order_by(broadcasts.c.look_at)
         .limit(limit)
         .with_for_update(skip_locked=True)

@@ -13,6 +13,7 @@ from sqlalchemy import Column, Connection, Table, insert, select, text, update
 from bot import store, tables
 from bot.app import Bot
 from bot.broadcast import SECOND, Broadcast, State
+from bot.tracker import AT_ONCE, FIRST_POLL
 from bot.troubles import FIRST_PAUSE, LONGEST_PAUSE, MOST, Troubles
 from bot.web import metrics_site
 from sandbox.server import Sandbox
@@ -319,6 +320,21 @@ async def test_a_thousand_rows_that_cannot_be_read_keep_no_other_one_waiting(mak
         await dispatcher.tick()
     await core.run(dispatcher)
     assert (await core.row(good.id)).state is State.SENT
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # PostgreSQL takes no text for a number
+async def test_ten_broadcasts_that_cannot_be_looked_at_keep_no_other_one_waiting(make_core: MakeCore) -> None:
+    core = make_core()
+    rows = [await core.ask() for _ in range(AT_ONCE + 1)]
+    for place, row in enumerate(rows):
+        await core.edit(row, state="sent", accepted_at=core.now, look_at=place)
+    accepted = update(tables.broadcasts).values(accepted_at=text("'x'"))
+    await core.database.write(lambda c: c.execute(accepted.where(tables.broadcasts.c.id != rows[-1].id)))
+    core.database.troubles.monotonic = lambda: 0.0
+    tracker = core.tracker()
+    for _ in range(2):
+        await tracker.tick()
+    assert (await core.row(rows[-1].id)).look_at == core.now + FIRST_POLL
 
 
 async def test_of_many_rows_that_break_admins_hear_how_many_and_not_of_each(sandbox: Sandbox, bot: Bot) -> None:
