@@ -374,9 +374,9 @@ def followed(
 
 
 def _to_followed(row: RowMapping) -> Followed:
-    if not isinstance(row["counts"], dict):
-        raise ValueError("the counts are no table")
-    return Followed(**{**row, "state": State(row["state"])})
+    if not all(type(row[name]) is int for name in ("finals", "revision", "changed_at")):
+        raise ValueError("there are no numbers to count on from")
+    return Followed(**{**row, "state": State(row["state"]), "counts": store.to_counts(row["counts"])})
 
 
 def delivery_counts(connection: Connection, workspace: str, id: str) -> dict[str, int]:

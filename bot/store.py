@@ -282,8 +282,7 @@ def _to_column(value: Any) -> Any:
 def to_broadcast(row: RowMapping) -> Broadcast:
     """Raises whatever its columns come to when they are not as this code writes them."""
     fields = {field.name: row[field.name] for field in dataclasses.fields(Broadcast)}
-    if not isinstance(row["counts"], dict):
-        raise ValueError("the counts are no table")
+    fields["counts"] = to_counts(row["counts"])
     fields["state"] = State(row["state"])
     fields["phase"] = Phase(row["phase"]) if row["phase"] else None
     fields["hold"] = Hold(row["hold"]) if row["hold"] else None
@@ -323,6 +322,13 @@ def read_each(
         except Exception as error:  # whatever is in it: the others are read
             troubles.struck(work, row[key], error, row.get("workspace") or "")
     return found
+
+
+def to_counts(value: Any) -> dict[str, int]:
+    """Raises ValueError for what no receipt can be added to."""
+    if not isinstance(value, dict) or not all(type(number) is int for number in value.values()):
+        raise ValueError("the counts are no table of numbers")
+    return value
 
 
 def _to_texts(value: Any) -> tuple[str, ...]:

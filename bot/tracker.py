@@ -238,7 +238,8 @@ class Tracker:
 
     def _tell_replies(self, connection: Connection, current: Followed, heard: Iterable[Receipt]) -> bool:
         """Is anything said?"""
-        if not self.providers[current.account].settings.show_replies:
+        account = self.providers.get(current.account)
+        if account is None or not account.settings.show_replies:
             return False
         shown = [receipt.text[:1000] for receipt in heard if receipt.kind is ReceiptKind.REPLY and receipt.text]
         row = _whole(connection, current) if shown else None

@@ -11,7 +11,7 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, select, update
+from sqlalchemy import Connection, event, select, text, update
 
 from bot import receipts
 from bot.broadcast import SECOND, Broadcast, State
@@ -349,6 +349,30 @@ async def test_only_what_is_there_and_what_this_version_understands_is_followed(
         assert list(found) == [owner_of(one)]
         assert (found[owner_of(one)].counts, found[owner_of(one)].finals) == ({"sent": 1}, 1)
     assert core.database.troubles.known("counts") == [broken.id]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"counts": {"sent": "x"}}, {"counts": {"sent": None}}, {"counts": {"sent": [1]}}, {"account": "gone"}],
+    ids=["text", "nothing", "list", "of no account"],
+)
+async def test_a_broadcast_that_cannot_be_counted_takes_no_news_from_the_others(
+    core: Core, wrong: dict[str, Any]
+) -> None:
+    bad, good = await sent(core, "1"), await sent(core, "2")
+    await core.edit(bad, **wrong)
+    news = [Receipt("1", SENT, "SENT"), Receipt("2", DELIVERED, "DLVRD"), Receipt("1", OTHER, "STOP", kind=REPLY)]
+    assert (await core.tracker().record("encom", news)).news
+    assert await on_row(core, good, "counts") == ({"delivered": 1},)
+    assert [id for (id,) in await kept(core, "id")] == ["1", "1", "2"]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # PostgreSQL takes no text for a number
+async def test_a_broadcast_whose_numbers_are_none_takes_no_news_from_the_others(core: Core) -> None:
+    bad, good = await sent(core, "1"), await sent(core, "2")
+    await core.edit(bad, finals=text("'x'"))
+    await core.tracker().record("encom", [Receipt("1", SENT, "SENT"), Receipt("2", DELIVERED, "DLVRD")])
+    assert await on_row(core, good, "counts") == ({"delivered": 1},)
 
 
 LOCKED = pytest.mark.parametrize(
