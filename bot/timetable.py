@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 
 from bot import store
-from bot.broadcast import Broadcast, Micros, NotFound, State
+from bot.broadcast import Broadcast, Micros, NotFound, NotUnderstood, State
 from bot.schedule import UNANSWERED, Cover, Ended, Kind, Schedule, Standing, Turn, TurnState
 from bot.tables import SHAPE, broadcasts, occurrences, schedules, votes
 from bot.troubles import troubles_of
@@ -117,14 +117,21 @@ def add(connection: Connection, schedule: Schedule, *, since: Micros) -> Schedul
 
 
 def find(connection: Connection, workspace: str, id: str, *, lock: bool = False) -> Schedule:
-    """The schedule as it stands. `lock` holds its row until the transaction ends. Raises NotFound."""
-    statement = select(schedules).where(schedules.c.workspace == workspace, schedules.c.id == id, UNDERSTOOD)
+    """The schedule as it stands. `lock` holds its row until the transaction ends. Raises NotFound; NotUnderstood for
+    one that a newer version looks after."""
+    statement = select(schedules).where(schedules.c.workspace == workspace, schedules.c.id == id)
     if lock:
         statement = statement.with_for_update()
-    found = _schedules(connection, statement)
-    if not found:
+    row = connection.execute(statement).mappings().first()
+    if row is None:
         raise NotFound(id)
-    return found[0]
+    if row["shape"] > SHAPE:
+        raise NotUnderstood(id)
+    try:
+        return _to_schedule(row)
+    except Exception as error:
+        troubles_of(connection).struck("schedule", id, error, workspace)
+        raise NotUnderstood(id) from None
 
 
 def listed(connection: Connection, workspace: str, kind: Kind) -> list[Schedule]:

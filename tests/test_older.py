@@ -89,3 +89,31 @@ async def test_an_older_process_lists_what_it_can_read_and_names_who_looks_after
     assert [answer.startswith("A newer version of me") for answer in answers] == [True] * len(cards)
     assert await bot.database.read(lambda c: c.execute(rows).all()) == before
     assert sandbox.vendors.ledger == []
+
+
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "a shape": {"shape": tables.SHAPE + 1},
+    "a kind": {"kind": "poll"},
+    "a state": {"state": "dancing"},
+    "an end": {"ended": "moved"},
+    "a word for closed days": {"closed": "sideways"},
+    "a field of an approval": {
+        "cover": {"digest": "x", "voters": [], "left": 1, "of": "B1", "bound": None, "newer": True}
+    },
+}
+
+
+@pytest.mark.parametrize("asking", ['remind "every weekday 9:30" {text}', 'every "every weekday 9:30" clients {text}'])
+async def test_an_older_process_names_who_looks_after_a_schedule_that_it_cannot_read(
+    sandbox: Sandbox, start_bot: StartBot, database_url: str, asking: str
+) -> None:
+    bot = await start_bot(sandbox, database_url=database_url, secret_key=KEY)
+    planted = []
+    for what, newer in SCHEDULES.items():
+        await ask(sandbox, asking.format(text=f"With {what}"))
+        planted.append(await id_of(bot, tables.schedules.c.text, f"With {what}"))
+        await spoil(tables.schedules, "id", **newer)(bot, planted[-1])
+    for id in planted:
+        for line in ("show", "pause", "resume", "stop"):
+            assert f"A newer version of me looks after *{id}*" in await ask(sandbox, f"{line} {id}")
+    assert "Nothing comes again under *B2222222*" in await ask(sandbox, "stop B2222222")

@@ -13,7 +13,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import checks, policy, store, timetable
 from bot import text as texts
-from bot.broadcast import Clock, Complaint, Micros, NotAccepted, NotAllowed, NotFound, Sentence, moment
+from bot.broadcast import Clock, Complaint, Micros, NotAccepted, NotAllowed, NotFound, NotUnderstood, Sentence, moment
 from bot.options import NO, YES
 from bot.policy import Person
 from bot.reminders import Asked, Reminders
@@ -182,7 +182,7 @@ class Recurring:
         return [schedule for schedule in found if schedule.owner == person.id or schedule.channel in theirs]
 
     async def show(self, asked: Typing, id: str) -> Post:
-        """One schedule with its latest turns. Raises NotFound, NotAllowed or CannotTell."""
+        """One schedule with its latest turns. Raises NotFound, NotUnderstood, NotAllowed or CannotTell."""
         policy.must_be_member(asked.person)
         schedule = await self.reminders.find(asked.person.workspace, id)
         if schedule.kind is Kind.REMINDER and not await self._seen_by(asked.person, [schedule]):
@@ -236,11 +236,13 @@ class Recurring:
         return [boards.still_on_its_way(row, words) for row in await self.reminders.made(schedule)]
 
     async def _named(self, asked: Typing) -> Schedule:
-        """What the first word names. Raises NotAccepted."""
+        """What the first word names. Raises NotAccepted or NotUnderstood."""
         word, _ = typed.first_word(texts.decode_slack(asked.text))
         id = typed.id_of(word)
         try:
             return await self.reminders.find(asked.person.workspace, id)
+        except NotUnderstood:
+            raise
         except NotFound:
             template = (
                 "Nothing comes again under *{id}*: `/broadcast schedules` and `/broadcast reminders` show what does. "
