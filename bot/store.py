@@ -62,6 +62,7 @@ from bot.broadcast import (
     Phase,
     Sentence,
     State,
+    moment,
 )
 from bot.tables import (
     LIVING,
@@ -322,6 +323,12 @@ def read_each(
         except Exception as error:  # whatever is in it: the others are read
             troubles.struck(work, row[key], error, row.get("workspace") or "")
     return found
+
+
+def check_instant(value: Micros | None) -> None:
+    """Raises TypeError, ValueError, OverflowError or OSError for what is no time that can be shown."""
+    if value is not None:
+        moment(value)
 
 
 def to_counts(value: Any) -> dict[str, int]:

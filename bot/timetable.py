@@ -33,7 +33,7 @@ from bot.broadcast import Broadcast, Micros, NotFound, NotUnderstood, State
 from bot.schedule import UNANSWERED, Cover, Ended, Kind, Schedule, Standing, Turn, TurnState
 from bot.tables import SHAPE, broadcasts, occurrences, schedules, votes
 from bot.troubles import troubles_of
-from bot.when import Closed
+from bot.when import Closed, Recurrence
 
 UNDERSTOOD = and_(
     schedules.c.shape <= SHAPE,
@@ -61,10 +61,20 @@ def _to_column(value: Any) -> Any:
     return dataclasses.asdict(value) if isinstance(value, Cover) else value
 
 
+_SHOWN = ("next_at", "paused_until", "until", "created_at", "changed_at")
+
+
 def _to_schedule(row: RowMapping) -> Schedule:
+    """Raises whatever its columns come to when they are not as this code writes them."""
     fields = {field.name: row[field.name] for field in dataclasses.fields(Schedule)}
     fields["kind"], fields["state"], fields["closed"] = Kind(row["kind"]), Standing(row["state"]), Closed(row["closed"])
     fields["ended"] = Ended(row["ended"]) if row["ended"] else None
+    if not isinstance(row["options"], dict):
+        raise ValueError("the options are no table")
+    if row["rule"] is not None:
+        Recurrence.of(row["rule"])
+    for name in _SHOWN:
+        store.check_instant(row[name])
     if row["cover"]:
         fields["cover"] = Cover(**{**row["cover"], "voters": tuple(row["cover"]["voters"])})
     return Schedule(**fields)

@@ -100,6 +100,12 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "a field of an approval": {
         "cover": {"digest": "x", "voters": [], "left": 1, "of": "B1", "bound": None, "newer": True}
     },
+    "weeks written another way": {"rule": "0 9 * * 1 / 2 weeks from 2026-11-30 / twice"},
+    "seven fields": {"rule": "0 0 9 * * 1 2027"},
+    "weeks without a first one": {"rule": "0 9 * * 1 / 100 weeks"},
+    "a rule of words": {"rule": "now and then"},
+    "options in a list": {"options": ["audience"]},
+    "a time before all times": {"next_at": -(10**17)},
 }
 
 
