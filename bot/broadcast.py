@@ -197,9 +197,13 @@ class Sentence:
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Sentence:
-        """The sentence that `plain` made this of."""
+        """The sentence that `plain` made this of. Raises whatever what is none comes to."""
         values = {name: cls.of(v) if isinstance(v, Mapping) else v for name, v in plain["values"].items()}
-        return cls(plain["template"], values)
+        if not isinstance(plain["template"], str) or any(isinstance(v, list) for v in values.values()):
+            raise ValueError("nobody can say this")
+        sentence = cls(plain["template"], values)
+        str(sentence)  # its values fill it
+        return sentence
 
 
 def in_a_row(sentences: Iterable[Sentence]) -> Sentence:

@@ -280,6 +280,9 @@ def _to_column(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+_SHOWN = ("send_at", "start_at", "due", "hold_until", "expires_at", "created_at", "changed_at")
+
+
 def to_broadcast(row: RowMapping) -> Broadcast:
     """Raises whatever its columns come to when they are not as this code writes them."""
     fields = {field.name: row[field.name] for field in dataclasses.fields(Broadcast)}
@@ -292,6 +295,8 @@ def to_broadcast(row: RowMapping) -> Broadcast:
         fields[name] = _to_texts(row[name])
     fields["staged"] = _to_staged(row["staged"])
     fields["failure"] = Sentence.of(row["failure"]) if row["failure"] else None
+    for name in _SHOWN:
+        check_instant(row[name])
     return Broadcast(**fields)
 
 

@@ -91,6 +91,28 @@ async def test_an_older_process_lists_what_it_can_read_and_names_who_looks_after
     assert sandbox.vendors.ledger == []
 
 
+FAILURES: dict[str, dict[str, Any]] = {
+    "in two forms": {"failure": {"template": ["one", "many"], "values": {}}},
+    "with a list in it": {"failure": {"template": "{x}", "values": {"x": [1, 2]}}},
+    "that nothing fills": {"failure": {"template": "{x}", "values": {}}},
+    "counted in tables": {"counts": {"delivered": {"n": 1}}},
+    "before all times": {"send_at": -(10**17)},
+}
+
+
+async def test_an_older_process_names_who_looks_after_a_broadcast_that_it_cannot_draw(
+    sandbox: Sandbox, start_bot: StartBot, database_url: str
+) -> None:
+    bot = await start_bot(sandbox, database_url=database_url, secret_key=KEY)
+    for what, newer in FAILURES.items():
+        await ask(sandbox, f"send clients marketing Planted {what}")
+        id = await id_of(bot, tables.broadcasts.c.typed, f"Planted {what}")
+        await spoil(tables.broadcasts, "id", **newer)(bot, id)
+        for line in ("show", "cancel"):
+            told = await ask(sandbox, f"{line} {id}")
+            assert f"A newer version of me looks after *{id}*" in told + str(sandbox.acting.ephemerals("U0BEN")[-1:])
+
+
 SCHEDULES: dict[str, dict[str, Any]] = {
     "a shape": {"shape": tables.SHAPE + 1},
     "a kind": {"kind": "poll"},
