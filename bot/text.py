@@ -65,6 +65,12 @@ def _parts(widths: Iterable[int], room: int) -> int:
     return parts
 
 
+def storable(typed: str) -> str:
+    """What no database and no phone can take is shown as `�`: a NUL, which PostgreSQL refuses, and half a surrogate
+    pair, which has no bytes."""
+    return re.sub(r"[\0\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", typed)
+
+
 def composed(text: str) -> str:
     """The text as it goes out: without space around it, and in composed characters (NFC).
 

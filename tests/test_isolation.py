@@ -266,6 +266,24 @@ async def test_what_is_kept_nested_too_deeply_to_be_read_is_as_if_it_were_not(ma
     assert await core.database.read(lambda c: store.lease_holder(c, "quote:encom", core.now)) is None
 
 
+async def test_a_nul_that_somebody_typed_shows_and_breaks_no_command(
+    sandbox: Sandbox, start_bot: StartBot, database_url: str
+) -> None:
+    bot = await start_bot(sandbox, database_url=database_url, secret_key=KEY)
+    told = [
+        await ask(sandbox, line)
+        for line in (
+            "send clients marketing Soldes\0demain",
+            'remind "every weekday 9:30" Soldes\0demain',
+            "template save so\0ldes Soldes\0demain",
+            "show B\0",
+            "stop B\0",
+        )
+    ]
+    assert "Something went wrong" not in str([*told, sandbox.acting.ephemerals("U0BEN")])
+    assert [row.typed for row in await bot.database.read(lambda c: store.latest(c, TEAM, 10))] == ["Soldes�demain"]
+
+
 def test_what_broke_something_is_tried_ever_more_seldom() -> None:
     now = [0.0]
     troubles, pauses = Troubles(monotonic=lambda: now[0]), []

@@ -336,6 +336,13 @@ def test_a_block_that_had_to_be_refilled_is_joined_too() -> None:
     assert views.read_compose({"state": {"values": values}}).text == "ab"
 
 
+def test_what_no_database_takes_shows_in_what_was_filled_in() -> None:
+    typed = {"text": "So\0ldes \ud83d!", "campaign": "Dec\0", "sender": "BE\0LL"}
+    values = {name: {"value": {"value": value}} for name, value in typed.items()}
+    found = views.read_compose({"state": {"values": values}})
+    assert (found.text, found.campaign, found.sender) == ("So�ldes �!", "Dec�", "BE�LL")
+
+
 def test_a_name_that_was_kept_when_it_might_be_longer_opens_whole() -> None:
     """C30: it is complained of when it comes back."""
     campaign, sender = "Noël " * 40 + "2026", "🔥" * 100

@@ -101,7 +101,7 @@ class Commands:
             await ack(text=post.text, blocks=post.blocks or None, response_type="ephemeral")
 
     async def _answer(self, body: Body, client: AsyncWebClient) -> Post | None:
-        words, raw = words_for(None), str(body.get("text") or "")
+        words, raw = words_for(None), texts.storable(str(body.get("text") or ""))
         shown = texts.decode_slack(f"{body.get('command', '/broadcast')} {raw}")
         try:
             if workspace_of(body) != self.ours():

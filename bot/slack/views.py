@@ -879,8 +879,8 @@ def read_compose(view: Mapping[str, Any]) -> Composed:
         purpose=_chosen(values, "purpose"),
         text="".join(_written(values)),
         send_at=int(start) * SECOND if start else None,
-        sender=(_value(values, "sender").get("value") or "").strip() or None,
-        campaign=(_value(values, "campaign").get("value") or "").strip() or None,
+        sender=_entered(values, "sender").strip() or None,
+        campaign=_entered(values, "campaign").strip() or None,
         channel=str(kept.get("channel") or ""),
         draft=kept.get("draft"),
         follows=kept.get("follows"),
@@ -889,10 +889,10 @@ def read_compose(view: Mapping[str, Any]) -> Composed:
 
 def _written(values: Mapping[str, Any]) -> Iterator[str]:
     """The text, piece by piece. A block that had to be refilled is called `text:2`."""
-    yield _value(values, "text").get("value") or ""
+    yield _entered(values, "text")
     rest = {match[1]: int(match[2] or 1) for match in map(MORE_TEXT.match, values) if match}
     for name in sorted(rest, key=lambda name: rest[name]):
-        yield _value(values, name).get("value") or ""
+        yield _entered(values, name)
 
 
 def filled(broadcast: Broadcast, *, send_at: Micros | None = None) -> dict[str, Any]:
@@ -914,6 +914,10 @@ def _value(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
             found: Mapping[str, Any] = actions.get("value") or {}
             return found
     return {}
+
+
+def _entered(values: Mapping[str, Any], name: str) -> str:
+    return texts.storable(str(_value(values, name).get("value") or ""))
 
 
 def _chosen(values: Mapping[str, Any], name: str) -> str:
