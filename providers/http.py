@@ -7,6 +7,7 @@ import asyncio
 import ipaddress
 import logging
 import ssl
+import zlib
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from functools import cache
@@ -30,6 +31,7 @@ from providers.base import (
 
 BODY_CAP = 1024 * 1024  # bytes; no answer of these vendors comes near it
 LONGEST_WAIT = 300.0  # seconds that a vendor's Retry-After may make us wait
+PACKED = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}  # zlib's window bits; many send deflate bare
 MOST_READS = 8  # at once; the client's pool slows down beyond about ten
 
 for _name in ("httpx", "httpcore"):  # they log whole URLs, and one vendor takes the text in its URL
@@ -170,7 +172,8 @@ class Http:
                 body += chunk
                 if len(body) > BODY_CAP:
                     raise TooBig
-            return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, bytes(body))
+            told = {k.lower(): v for k, v in response.headers.items()}
+            return Answer(response.status_code, told, unpacked(bytes(body), told.get("content-encoding", "")))
         finally:
             await response.aclose()
 
@@ -195,6 +198,22 @@ class Http:
 
 class TooBig(Exception):
     """The answer is longer than `BODY_CAP`."""
+
+
+def unpacked(body: bytes, coding: str) -> bytes:
+    """What a proxy has packed in spite of `identity`; as it stands where it is not whole, or no such thing. Raises
+    TooBig."""
+    for bits in PACKED.get(coding.strip().lower(), ()):
+        unpacking = zlib.decompressobj(bits)
+        try:
+            plain = unpacking.decompress(body, BODY_CAP + 1)
+        except zlib.error:
+            continue
+        if len(plain) > BODY_CAP:
+            raise TooBig
+        if unpacking.eof and not unpacking.unused_data:
+            return plain
+    return body
 
 
 class Flight:

@@ -7,6 +7,7 @@ import gzip
 import json
 import logging
 import runpy
+import zlib
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -257,10 +258,35 @@ async def test_any_status_is_an_answer_and_nobody_is_followed(vendor: Vendor, ro
     assert [seen.target for seen in vendor.seen] == ["/state"]
 
 
-async def test_a_body_is_what_stood_on_the_wire(vendor: Vendor, road: Road) -> None:
-    packed = gzip.compress(b'{"ids": 22}')
-    vendor.answers = [said(200, packed, "Content-Encoding: gzip")]
-    assert (await road().call("GET", "state")).body == packed
+IDS = b'{"ids": 22}'
+BARE = zlib.compressobj(wbits=-15)
+PACKED: dict[str, tuple[str, bytes, bytes]] = {
+    "gzip": ("GZip", gzip.compress(IDS), IDS),
+    "zlib": ("deflate", zlib.compress(IDS), IDS),
+    "bare deflate": ("deflate", BARE.compress(IDS) + BARE.flush(), IDS),
+    "in name only": ("gzip", IDS, IDS),
+    "nothing": ("gzip", b"", b""),
+    "cut": ("gzip", gzip.compress(IDS)[:-4], gzip.compress(IDS)[:-4]),
+    "something behind it": ("gzip", gzip.compress(IDS) + b"{}", gzip.compress(IDS) + b"{}"),
+    "not packed": ("identity", gzip.compress(IDS), gzip.compress(IDS)),
+    "another way": ("br", b"\x8b\x05", b"\x8b\x05"),
+}
+
+
+@pytest.mark.parametrize("case", PACKED)
+async def test_a_body_that_was_packed_all_the_same_is_what_was_packed(vendor: Vendor, road: Road, case: str) -> None:
+    coding, body, plain = PACKED[case]
+    vendor.answers = [said(201, body, f"Content-Encoding: {coding}")]
+    assert (await release(road())).body == plain
+
+
+async def test_a_packed_answer_may_be_a_mebibyte_long_as_well(vendor: Vendor, road: Road) -> None:
+    long = [gzip.compress(b"x" * size, mtime=0) for size in (MIB, MIB + 1, 20 * MIB)]
+    vendor.answers = [said(200, body, "Content-Encoding: gzip") for body in long]
+    assert len((await road().call("GET", "state")).body) == MIB
+    for _ in range(2):
+        error = await error_of(release(road()))
+        assert (type(error), error.detail) == (Uncertain, "TooBig")
 
 
 async def test_an_answer_may_be_a_mebibyte_long(vendor: Vendor, road: Road) -> None:
