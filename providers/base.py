@@ -210,7 +210,7 @@ class Callback:
         """
         text = decoded(self.body, self.content_type)
         if text.lstrip().startswith(("{", "[")) or "json" in self.content_type.lower():
-            value = parsed(text)
+            value = json_in(self.body, self.content_type)
             if isinstance(value, list) and len(value) == 1:
                 value = value[0]
             if not isinstance(value, dict):
@@ -271,6 +271,15 @@ def parsed(text: str) -> Any:
         raise ValueError("nested too deeply") from None
 
 
+def json_in(body: bytes, content_type: str) -> Any:
+    """The same of bytes. Where the declared charset makes nonsense of them, as UTF-16 does of ASCII, it is not
+    theirs."""
+    try:
+        return parsed(decoded(body, content_type))
+    except ValueError:
+        return parsed(decoded(body, ""))
+
+
 @dataclass(frozen=True)
 class Answer:
     """A vendor's whole HTTP answer, at most `providers.http.BODY_CAP` bytes of it. Header names are lower case."""
@@ -281,7 +290,7 @@ class Answer:
 
     def json(self) -> Any:
         """The parsed body, whatever its charset (see `decoded`). Raises ValueError when it is not JSON."""
-        return parsed(decoded(self.body, self.headers.get("content-type", "")))
+        return json_in(self.body, self.headers.get("content-type", ""))
 
 
 class ProviderError(Exception):

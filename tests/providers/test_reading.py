@@ -306,6 +306,13 @@ def test_the_fields_of_a_callback_are_text_that_can_be_stored() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("charset", ["utf-16", "utf-16-le", "utf-32", "cp037", "ascii"])
+def test_json_is_read_though_the_charset_that_it_declares_is_not_its_own(charset: str) -> None:
+    body, content = '{"id": 22, "name": "é"}'.encode(), f"application/json; charset={charset}"
+    assert Answer(201, {"content-type": content}, body).json() == {"id": 22, "name": "é"}
+    assert Callback(content, body).fields() == {"id": "22", "name": "é"}
+
+
 def test_a_list_of_one_object_is_that_object() -> None:
     assert Callback("application/json", b'[{"id": 22}]').fields() == {"id": "22"}
 
