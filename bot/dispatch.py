@@ -897,8 +897,10 @@ class Dispatcher:
                 quote = await self.stager.quote(row, provider)
             finally:
                 await self.database.write(lambda c: self._take_quote(c, row.account, 0.0))
-            if quote is not None and quote.contacts not in (None, UNREADABLE):
-                await self.tell_size(row.workspace, row.id, quote.contacts, quoted=price_of(quote))
+            size = None if quote is None or quote.contacts == UNREADABLE else quote.contacts
+            price = price_of(quote)
+            if size is not None or price not in (None, row.quoted):
+                await self.tell_size(row.workspace, row.id, size, quoted=price)
 
     # --- small things ------------------------------------------------------------------------------------------------
 

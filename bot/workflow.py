@@ -1215,26 +1215,31 @@ class Workflow:
 
     # --- what the clock and the vendor tell --------------------------------------------------------------------------
 
-    async def learn_size(self, workspace: str, id: str, size: int, **more: Any) -> None:
-        """The vendor told how many people an audience holds: show it, and ask for what that size asks for.
+    async def learn_size(self, workspace: str, id: str, size: int | None, **more: Any) -> None:
+        """The vendor told how many people an audience holds: show it, and ask for what that size asks for. None: it
+        told something else of it.
 
         `more`: how many of them are `unnamed`, what the whole was `quoted` at.
         """
         await self.database.write(lambda c: self._learn_size(c, workspace, id, size, more))
         self.wake(Task.PAINT)
 
-    def _learn_size(self, connection: Connection, workspace: str, id: str, size: int, more: Mapping[str, Any]) -> None:
+    def _learn_size(
+        self, connection: Connection, workspace: str, id: str, size: int | None, more: Mapping[str, Any]
+    ) -> None:
         current = store.find(connection, workspace, id, lock=True)
+        size = current.size if size is None else size
         if current.state is State.PENDING:
             self._learn_while_asking(connection, current, size, more)
         elif current.state is State.SCHEDULED:
-            store.touch(connection, current, self.clock(), size=size, **more)
+            agreed = {"quoted": current.quoted} if current.quoted else {}  # what the release is compared with
+            store.touch(connection, current, self.clock(), size=size, **{**more, **agreed})
 
     def _learn_while_asking(
-        self, connection: Connection, current: Broadcast, size: int, more: Mapping[str, Any]
+        self, connection: Connection, current: Broadcast, size: int | None, more: Mapping[str, Any]
     ) -> None:
         """Who has approved it agreed to what was known then: to fewer people, and not to any other cost."""
-        now, quorum = self.clock(), self._quorum_at(current, size)
+        now, quorum = self.clock(), current.quorum if size is None else self._quorum_at(current, size)
         sized = store.touch(connection, current, now, size=size, quorum=quorum, **more)
         votes = store.votes_for(connection, current)
         if sized is None or not votes:

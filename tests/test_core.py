@@ -36,6 +36,7 @@ from bot.dispatch import CLAIM_AT_ONCE, Dispatcher
 from bot.text import measure
 from bot.workflow import Questioned, Sent, Submitted
 from providers.base import Audience, AudienceFound, DeliveryStatus, Message, Purpose, Quote, Receipt
+from providers.reading import UNREADABLE
 from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver, gate
 from tests.ground import in_order, new_postgres, raw_settings
 from tests.patience import LONG, until
@@ -891,6 +892,39 @@ async def test_no_quote_is_asked_for_while_the_accounts_one_place_is_taken(make_
         await core.edit(other, state="sent", owner=None, lease_until=None)
     await dispatcher.learn_sizes()
     assert (await core.row(row.id)).size == 20
+
+
+@pytest.mark.parametrize("contacts", [None, UNREADABLE])
+async def test_a_quote_that_tells_a_cost_and_no_size_tells_the_cost(
+    make_core: MakeCore, monkeypatch: pytest.MonkeyPatch, contacts: int | None
+) -> None:
+    core = make_core(**{"audiences.clients.max_size": 500, "approval.rules": TWO_FOR_MANY["approval.rules"]})
+    account = core.providers["encom"]
+    costs = iter(map(Decimal, (900, 900, 950, 990)))
+
+    async def quote(_: Message) -> Quote:
+        return Quote(contacts, next(costs), "EUR")
+
+    monkeypatch.setattr(account, "capabilities", dataclasses.replace(account.capabilities, sizes=False, quotes=True))
+    monkeypatch.setattr(account, "quote", quote)
+    row, dispatcher = await core.ask(), core.dispatcher("a")
+    assert row.quorum == 2
+
+    async def asked() -> Broadcast:
+        await dispatcher.learn_sizes()
+        core.now += 301 * SECOND
+        return await core.row(row.id)
+
+    first, same, dearer = [await asked() for _ in range(3)]
+    assert [(one.size, one.quoted, one.quorum) for one in (first, dearer)] == [
+        (None, "900 EUR", 2),
+        (None, "950 EUR", 2),
+    ]
+    assert same.revision == first.revision
+    for number in (0, 1):
+        await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(number), version=1)
+    agreed = await asked()
+    assert (agreed.state, agreed.quoted) == (State.SCHEDULED, "950 EUR")
 
 
 async def test_a_quote_without_a_readable_size_tells_none(make_core: MakeCore) -> None:
