@@ -305,12 +305,23 @@ class Workflow:
         return Sentence(template, {**values, "who": policy.mentions(approvers)})
 
     async def why_stuck_now(self, row: Broadcast) -> Sentence | None:
-        """The same of one that is asked for already. What Slack does not tell takes nothing back."""
+        """The same of one that asks already, whatever it asks. What Slack does not tell takes nothing back."""
         votes = await self.database.read(lambda c: store.votes_for(c, row))
         try:
+            if row.state is not State.PENDING:
+                return await self._why_unseen(row)
             return await self.why_stuck(row, (vote.approver for vote in votes))
         except CannotTell:
             return None
+
+    async def _why_unseen(self, row: Broadcast) -> Sentence | None:
+        """Why nobody who can answer it sees it where it stands. Where nobody is left, no other place is better."""
+        somebody = False
+        async for id in self.who_answers(row):
+            if await self._sees(row.channel, id):
+                return None
+            somebody = True
+        return Sentence("Nobody who can decide about it is in this channel.") if somebody else None
 
     async def _sees(self, channel: str, id: str) -> bool:
         return self.sees is None or await self.sees(channel, id)
@@ -320,15 +331,32 @@ class Workflow:
 
         An unknown outcome is for approvers first: they alone may say that it did not go out, and else the admins.
         """
+        for id in await self._named(row):
+            with suppress(CannotTell):
+                if await self._is_member(row.workspace, id):
+                    yield id
+
+    async def who_answers(self, row: Broadcast) -> AsyncIterator[str]:
+        """Who may give each answer that its card offers, or may be one of them: whom Slack tells nothing of is not
+        taken away. Raises CannotTell."""
+        named = await self._named(row)
+        if row.state is State.UNKNOWN and row.mode != "training":
+            lost = await self._has_lost_its_approvers(row)
+            denying = self.desk.settings.admins if lost else self._as_of_today(row).approvers
+            people = await policy.people_in(denying, self.members)
+            named = [id for id in named if id in people]
+        for id in named:
+            if await self._told(row.workspace, id) is not False:
+                yield id
+
+    async def _named(self, row: Broadcast) -> list[str]:
+        """Everybody who may press a button of its card, whom it asks first."""
         approvers = sorted(await policy.people_in(self._as_of_today(row).approvers, self.members))
         votes = await self.database.read(lambda c: store.votes_for(c, row))
         deciding = [*(vote.approver for vote in votes if vote.approver in approvers), *approvers]
         asking, admins = [row.requester, row.editor], self.desk.settings.admins
         unknown = row.state is State.UNKNOWN
-        for id in dict.fromkeys((*deciding, *admins, *asking) if unknown else (*asking, *deciding, *admins)):
-            with suppress(CannotTell):
-                if await self._is_member(row.workspace, id):
-                    yield id
+        return list(dict.fromkeys((*deciding, *admins, *asking) if unknown else (*asking, *deciding, *admins)))
 
     def questions(self, request: BroadcastRequest) -> tuple[Complaint, ...]:
         """What a person is asked before a request that could be taken becomes a broadcast: it may be a slip."""

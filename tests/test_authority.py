@@ -355,6 +355,59 @@ async def test_an_unknown_outcome_is_asked_where_an_approver_reads(sandbox: Sand
     await sandbox.until(lambda: "broadcast.mark" not in str(sandbox.acting.messages(direct)))
 
 
+async def direct_of(sandbox: Sandbox, *people: str) -> tuple[str, Json]:
+    """Which of these people has a card in a direct message, and that card."""
+
+    def found() -> tuple[str, Json] | None:
+        for id in people:
+            for message in sandbox.acting.messages(sandbox.world.direct(id).id):
+                if '"actions"' in json.dumps(message.get("blocks")):
+                    return id, message
+        return None
+
+    asked: tuple[str, Json] = await sandbox.until(found)
+    return asked
+
+
+async def test_an_unknown_outcome_in_a_private_channel_without_an_approver_is_asked_directly(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    private(sandbox, "U0CLEO")
+    sandbox.vendors.faults.add("kaizala.release", "reset", accept=True)
+    await ask(sandbox, "send staff transactional Votre rendez-vous est confirmé")
+    await settled(bot, State.UNKNOWN)
+    who, posted = await direct_of(sandbox, "U0ANA", "U0BEN")
+    await sandbox.until(lambda: "broadcast.mark" not in str(sandbox.acting.messages(HERE)))
+    await nothing_more(bot)
+    assert all("direct message" in message["text"] for message in sandbox.acting.messages(HERE))
+    await sandbox.acting.click(who, sandbox.world.direct(who).id, posted["ts"], "broadcast.mark_not_sent")
+    await settled(bot, State.FAILED)
+
+
+async def test_an_unknown_outcome_stays_in_a_private_channel_with_an_approver(sandbox: Sandbox, bot: Bot) -> None:
+    private(sandbox, "U0CLEO", "U0BEN")
+    sandbox.vendors.faults.add("kaizala.release", "reset", accept=True)
+    await ask(sandbox, "send staff transactional Votre rendez-vous est confirmé")
+    await settled(bot, State.UNKNOWN)
+    await sandbox.until(lambda: "broadcast.mark_not_sent" in str(sandbox.acting.messages(HERE)))
+
+
+async def test_what_is_held_where_nobody_is_left_who_may_decide_asks_an_approver_directly(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    await ask(sandbox, "pause all", user="U0OPS")
+    private(sandbox, "U0CLEO", "U0DAN")
+    await ask(sandbox, "send staff transactional Votre rendez-vous est confirmé")
+    row = await settled(bot, State.HELD)
+    await sandbox.until(lambda: "broadcast.drop" in str(sandbox.acting.messages(HERE)))
+    sandbox.world.people["U0CLEO"].deleted = True
+    bot.people.forget()
+    await bot.database.write(lambda c: store.draw_again(c, row, bot.clock()))
+    bot.wake()
+    await direct_of(sandbox, "U0ANA", "U0BEN")
+    await sandbox.until(lambda: "broadcast.drop" not in str(sandbox.acting.messages(HERE)))
+
+
 @pytest.mark.parametrize("error", ["cant_update_message", "edit_window_closed", "something_new"])
 async def test_an_unknown_outcome_asks_on_a_new_card_where_the_old_one_cannot_be_changed(
     sandbox: Sandbox, bot: Bot, error: str

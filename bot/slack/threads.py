@@ -57,6 +57,7 @@ UNEDITABLE = frozenset({"cant_update_message", "edit_window_closed", "message_no
 ASKING = frozenset({State.PENDING, State.HELD, State.UNKNOWN})  # these wait for somebody to press a button
 BAD_BLOCKS = frozenset({"invalid_blocks", "msg_blocks_too_long", "invalid_blocks_format", "block_mismatch"})
 NOT_HERE = "Slack does not let me post in {channel}."
+ELSEWHERE = "*{id}* asks something that nobody here can answer, so I asked somebody who can in a direct message."
 RETURNED = (
     "{why} *{id}* cannot be approved there, so I kept it as a draft. Fix that and open the draft, or type "
     "`/broadcast edit {id}` in another channel that I am in."
@@ -66,7 +67,7 @@ ShowingOf = Callable[[Broadcast, list[Vote]], Awaitable[Showing]]
 Facts = Mapping[str, str | int | None]
 #: Why nothing may stand in a channel any more. Raises CannotTell.
 WhyClosed = Callable[[str], Awaitable[Sentence | None]]
-#: Why too few people could approve it where its card stands.
+#: Why too few people could approve it where its card stands, or nobody there can say what is to become of it.
 WhyStuck = Callable[[Broadcast], Awaitable[Sentence | None]]
 #: Who may press the buttons of its card. Raises CannotTell.
 WhoActs = Callable[[Broadcast], AsyncIterator[str]]
@@ -99,7 +100,7 @@ class Threads:
     """One painter. `paint` makes one pass; what could not be shown stays in the store for the next one.
 
     `facts_of`: what a card shows that an approval hangs on; `why_closed`: of a channel, by now; `why_stuck`: of what
-    waits for approval; `who_acts`: who gets a card that can stand in no channel.
+    asks; `who_acts`: who gets a card that can stand in no channel.
     """
 
     def __init__(
@@ -204,7 +205,7 @@ class Threads:
             await self._shrink_older(row, card)
         await self.database.write(lambda c: self._drawn(c, row, card, stale_at))
         if known is not None and card is not None and not _is_same(known, card):
-            await self._take_away(known)
+            await self._take_away(known, row, card)
 
     def _drawing(self, row: Broadcast, known: Card | None, facts: Facts) -> Drawing:
         """The first one that showed no more than these facts; this one, if it is."""
@@ -221,8 +222,15 @@ class Threads:
         stands = "drawing" in shown and Drawing(*shown["drawing"]) == drawing
         return int(shown["since"]) if stands else self.clock() + CLOCKS_APART
 
-    async def _take_away(self, old: Card) -> None:
+    async def _take_away(self, old: Card, row: Broadcast, card: Card) -> None:
         """Of two cards of one version the older one shows what was. No press on it counts, whether it can go or not."""
+        try:
+            if _is_direct(card) and not _is_direct(old) and await self._why_closed_if_told(old.channel) is None:
+                told = self.words(ELSEWHERE, id=row.id)
+                await self.change(old.channel, old.ts, Post(told, [views.section(told)]))
+                return
+        except (Later, SlackApiError) as error:
+            log.info("an older card could not be shrunk", broadcast=old.broadcast, error=type(error).__name__)
         try:
             await self._call(lambda _: self.client.chat_delete(channel=old.channel, ts=old.ts), Post(""))
         except (Later, SlackApiError) as error:
@@ -305,7 +313,7 @@ class Threads:
     async def _why_not_here(self, row: Broadcast, channel: str) -> Sentence | None:
         """Why its card may not stand there, or nobody could press its buttons."""
         why = await self._why_closed_if_told(channel)
-        return await self.why_stuck(row) if why is None and row.state is State.PENDING else why
+        return await self.why_stuck(row) if why is None and row.state in ASKING else why
 
     async def _why_closed_if_told(self, channel: str) -> Sentence | None:
         """What Slack does not tell closes nothing that is open already."""
@@ -580,6 +588,11 @@ def _seconds(told: str | None) -> float:
 def _card(row: Broadcast, answer: AsyncSlackResponse) -> Card:
     channel = str(answer.get("channel") or row.channel)
     return Card(row.workspace, row.id, row.version, channel, str(answer["ts"]), row.revision)
+
+
+def _is_direct(card: Card) -> bool:
+    """Does it stand with one person alone?"""
+    return card.channel.startswith("D")
 
 
 def _is_same(one: Card, other: Card) -> bool:
