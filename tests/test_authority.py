@@ -408,6 +408,20 @@ async def test_what_is_held_where_nobody_is_left_who_may_decide_asks_an_approver
     await sandbox.until(lambda: "broadcast.drop" not in str(sandbox.acting.messages(HERE)))
 
 
+async def test_what_asks_somebody_who_leaves_asks_the_next_one(sandbox: Sandbox, bot: Bot) -> None:
+    private(sandbox, "U0CLEO")
+    sandbox.vendors.faults.add("kaizala.release", "reset", accept=True)
+    await ask(sandbox, "send staff transactional Votre rendez-vous est confirmé")
+    row = await settled(bot, State.UNKNOWN)
+    first, _ = await direct_of(sandbox, "U0ANA", "U0BEN")
+    sandbox.world.people[first].deleted = True
+    bot.people.forget()
+    await bot.database.write(lambda c: store.draw_again(c, row, bot.clock()))
+    bot.wake()
+    (other,) = {"U0ANA", "U0BEN"} - {first}
+    assert (await direct_of(sandbox, other))[0] == other
+
+
 @pytest.mark.parametrize("error", ["cant_update_message", "edit_window_closed", "something_new"])
 async def test_an_unknown_outcome_asks_on_a_new_card_where_the_old_one_cannot_be_changed(
     sandbox: Sandbox, bot: Bot, error: str

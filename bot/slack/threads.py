@@ -100,7 +100,8 @@ class Threads:
     """One painter. `paint` makes one pass; what could not be shown stays in the store for the next one.
 
     `facts_of`: what a card shows that an approval hangs on; `why_closed`: of a channel, by now; `why_stuck`: of what
-    asks; `who_acts`: who gets a card that can stand in no channel.
+    asks; `who_acts`: who gets a card that can stand in no channel; `who_answers`: who may
+    give every answer that it asks for.
     """
 
     def __init__(
@@ -116,9 +117,11 @@ class Threads:
         why_closed: WhyClosed = _open,
         why_stuck: WhyStuck = _open,
         who_acts: WhoActs = _requester,
+        who_answers: WhoActs = _requester,
     ) -> None:
         self.database, self.client, self.showing_of, self.owner = database, client, showing_of, owner
-        self.facts_of, self.why_closed, self.why_stuck, self.who_acts = facts_of, why_closed, why_stuck, who_acts
+        self.facts_of, self.why_closed, self.why_stuck = facts_of, why_closed, why_stuck
+        self.who_acts, self.who_answers = who_acts, who_answers
         self.dead: str | None = None  # Slack's word for it, where it takes our token no more
         self._ours_until = 0.0
         self.words, self.clock = words, clock
@@ -303,12 +306,19 @@ class Threads:
         return await self._without_place(row, post, why, known)
 
     async def _asks_out_of_sight(self, row: Broadcast, channel: str) -> bool:
-        """Does it stand in a direct message, and ask what only an approver may answer? Of an unknown outcome the
-        requester may say no more than that it went out."""
-        if row.mode == "training" or not channel.startswith("D"):
+        """Does it stand in a direct message with somebody who may not answer, or has left? What Slack does not tell
+        takes nothing away."""
+        if row.state not in ASKING or not channel.startswith("D"):
             return False
-        unknown = row.state is State.UNKNOWN and await self._reader(channel, (row.requester,)) is not None
-        return unknown or row.state is State.PENDING
+        if row.state is State.PENDING:
+            return row.mode != "training"
+        try:
+            async for person in self.who_answers(row):
+                if await self._reader(channel, (person,)) is not None:
+                    return False
+        except CannotTell:
+            return False
+        return True
 
     async def _why_not_here(self, row: Broadcast, channel: str) -> Sentence | None:
         """Why its card may not stand there, or nobody could press its buttons."""
