@@ -18,7 +18,7 @@ from bot.database import PATIENCE
 from bot.policy import Membership, membership_of
 from bot.schedule import Kind
 from bot.settings import SettingsError, parse
-from bot.slack import answers
+from bot.slack import answers, people
 from bot.words import words_for
 from sandbox.server import Sandbox
 from sandbox.world import Channel, Json
@@ -231,6 +231,10 @@ CHANNELS: dict[str, Callable[[Json], Json]] = {
     "shared is not told": without("is_ext_shared"),
     "about to be shared": without(is_pending_ext_shared=True),
     "shared": without(is_ext_shared=True),
+    "shared, and not with a workspace of ours": without(is_shared=True),
+    "connected to another company": without(connected_team_ids=["T0BELL", "T0OTHER"]),
+    "about to be connected": without(pending_connected_team_ids=["T0OTHER"], is_org_shared=True),
+    "frozen": without(is_frozen=True),
     "archived is a word": without(is_archived="yes"),
     "nothing is told": lambda _: {},
 }
@@ -245,6 +249,26 @@ async def test_where_slack_does_not_tell_what_a_channel_is_no_card_stands(
     await nothing_more(bot)
     assert sandbox.acting.messages(HERE) == []
     assert {row.state for row in await all_of(bot)} <= {State.DRAFT}
+
+
+SHARED_BY_OURS: dict[str, Json] = {
+    "one channel of several of our workspaces": {
+        "is_shared": True,
+        "is_org_shared": True,
+        "connected_team_ids": ["T0BELL", "T0OURS"],
+    },
+    "connected to nobody else": {"connected_team_ids": ["T0BELL"], "pending_connected_team_ids": []},
+    "connected to one of ours": {"connected_team_ids": ["T0OURS"], "internal_team_ids": ["T0OURS"]},
+    "lists that are no lists": {"connected_team_ids": None, "pending_connected_team_ids": None},
+}
+
+
+@pytest.mark.parametrize("what", SHARED_BY_OURS)
+async def test_a_channel_that_our_own_workspaces_share_takes_cards(what: str) -> None:
+    told = {"is_archived": False, "is_ext_shared": False, "is_member": True, "is_private": False}
+    place = people._judge({**told, **SHARED_BY_OURS[what]}, "T0BELL")
+    assert place is not None
+    assert place.postable
 
 
 async def test_a_channel_that_may_not_be_posted_in_gives_the_draft_back_with_its_button(

@@ -131,7 +131,7 @@ class People:
                 return UNSEEN
             raise self._cannot_tell(channel, error) from None
         found = answer.get("channel")
-        place = _judge(found) if isinstance(found, dict) else None
+        place = _judge(found, self.workspace) if isinstance(found, dict) else None
         if place is None:
             raise self._cannot_tell(channel, KeyError("channel"))
         return place
@@ -214,19 +214,38 @@ class People:
         self._known[key], self.dead = (time.monotonic(), value), None
 
 
-def _judge(channel: dict[str, Any]) -> Place | None:
+def _judge(channel: dict[str, Any], workspace: str) -> Place | None:
     """None where Slack does not tell what must be known before a text may stand there."""
     if channel.get("is_im") or channel.get("is_mpim"):
         return NO_DIRECT
     if channel.get("is_archived"):
         return ARCHIVED
-    if channel.get("is_ext_shared") or channel.get("is_pending_ext_shared"):
+    if _is_shared(channel, workspace):
         return SHARED
+    if channel.get("is_frozen"):
+        return FROZEN
     if any(channel.get(name) is not False for name in ("is_archived", "is_ext_shared")):
         return None
     if channel.get("is_member") is not True:
         return INVITE
     return Place(True, private=channel.get("is_private") is not False)
+
+
+def _is_shared(channel: dict[str, Any], workspace: str) -> bool:
+    """Does another company read there, or is it about to? On Enterprise Grid the workspaces of one company share
+    channels too, and Slack may name them as connected."""
+    if channel.get("is_ext_shared") or channel.get("is_pending_ext_shared"):
+        return True
+    company = channel.get("is_org_shared") is True
+    connected = [] if company else _listed(channel, "connected_team_ids")
+    others = {*connected, *_listed(channel, "pending_connected_team_ids")}
+    ours = {workspace, *_listed(channel, "internal_team_ids")}
+    return bool(others - ours) or (channel.get("is_shared") is True and not company)
+
+
+def _listed(channel: dict[str, Any], name: str) -> list[str]:
+    found = channel.get(name)
+    return [str(id) for id in found] if isinstance(found, list) else []
 
 
 def _code(error: Exception) -> str | None:
@@ -266,4 +285,9 @@ SHARED = Place(
     False,
     Sentence("This channel is shared with another company. Open the draft from a channel of your own."),
     Sentence("Its channel is shared with another company by now."),
+)
+FROZEN = Place(
+    False,
+    Sentence("This channel is frozen: nobody can post in it. Open the draft from a channel that I am in."),
+    Sentence("Its channel is frozen: nobody can post in it any more."),
 )
