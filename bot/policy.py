@@ -144,6 +144,9 @@ def still_asked(broadcast: Broadcast, voters: Iterable[str] = ()) -> tuple[str, 
 
 
 def must_be_member(person: Person) -> None:
+    """Raises NotAllowed, or CannotTell where Slack does not say whether they are one."""
+    if person.doubtful:
+        raise CannotTell(person.id)
     if not person.member:
         raise NotAllowed("Only full members of this workspace may do this: guests, bots and outside people may not.")
 

@@ -71,7 +71,8 @@ def without(*names: str, **more: Any) -> Callable[[Json], Json]:
 async def test_nobody_whose_workspace_is_not_told_sends_anything(sandbox: Sandbox, bot: Bot) -> None:
     """C6: a profile without `team_id`, and another workspace on the grid."""
     sandbox.world.retold["U0CLEO"] = without("team_id", enterprise_user={"teams": ["T0OTHER"]})
-    assert "Only full members" in await ask(sandbox, "send clients transactional Votre commande est prête")
+    told = await ask(sandbox, "send clients transactional Votre commande est prête")
+    assert "Slack does not tell me who may do this just now" in told
     assert await all_of(bot) == []
 
 

@@ -255,6 +255,11 @@ def test_only_full_members_may_do_anything() -> None:
     assert "Only full members of this workspace may do this" in refused.value.sentence.template
 
 
+def test_nobody_is_called_a_guest_while_slack_does_not_say_who_they_are() -> None:
+    with pytest.raises(CannotTell):
+        must_be_member(dataclasses.replace(person("U0ANA", member=False), doubtful=True))
+
+
 async def test_anybody_may_write_to_an_audience_that_names_nobody() -> None:
     await may_ask(person("U0DAN"), "clients", ONE, members)
     with pytest.raises(NotAllowed, match="Only full members"):
