@@ -275,6 +275,7 @@ class Bot:
             why_stuck=self.workflow.why_stuck_now,
             who_acts=self.workflow.who_acts,
             who_answers=self.workflow.who_answers,
+            approvals=self.settings.approval.channel,
         )
         self.notices = Notices(self.database, self.threads, words, self.clock, micros(self.settings.grace))
         self.slack = self._bolt()

@@ -302,6 +302,12 @@ class Workflow:
             "This channel is private, and too few people in it can approve this (needed: {quorum}, there: {number}). "
             "Invite more of {who}, then try again."
         )
+        if self.approval.channel is not None:
+            values["channel"] = f"<#{row.channel}>"
+            template = (
+                "All cards stand in {channel}, which is private, and too few people in it can approve this "
+                "(needed: {quorum}, there: {number}). Ask somebody in it to invite more of {who}, then try again."
+            )
         return Sentence(template, {**values, "who": policy.mentions(approvers)})
 
     async def why_stuck_now(self, row: Broadcast) -> Sentence | None:

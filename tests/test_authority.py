@@ -202,6 +202,46 @@ async def test_what_enough_people_have_approved_or_can_approve_stays_where_it_is
     assert (await newest(bot)).state is State.PENDING
 
 
+def all_cards_in(sandbox: Sandbox, *people: str, private: bool = False) -> Channel:
+    """The channel of the approvals, with these people in it, and us."""
+    channel = Channel("C0APPROVALS", "approvals", [*people, sandbox.world.bot_user], private=private)
+    sandbox.world.channels[channel.id] = channel
+    return channel
+
+
+async def test_what_is_wrong_with_the_channel_of_all_cards_is_not_said_of_another(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    channel = all_cards_in(sandbox, "U0ANA")
+    bot = await start_bot(sandbox, approval__channel=channel.id)
+    channel.archived = True
+    told = await ask(sandbox, "send clients marketing Soldes")
+    assert f"All cards stand in <#{channel.id}>, and none can stand there now" in told
+    assert "Ask an admin to put that right (<@U0OPS>)" in told
+    assert "This channel" not in told
+    channel.archived, channel.private, channel.members[:] = False, True, ["U0OPS", sandbox.world.bot_user]
+    bot.people.forget()
+    told = await ask(sandbox, "send clients marketing Soldes encore")
+    assert f"All cards stand in <#{channel.id}>, which is private" in told
+    assert "This channel" not in told
+
+
+async def test_what_comes_back_from_the_channel_of_all_cards_names_no_other_channel(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    channel = all_cards_in(sandbox, "U0ANA")
+    bot = await start_bot(sandbox, approval__channel=channel.id)
+    await ask(sandbox, "send clients marketing Soldes")
+    await sandbox.until(lambda: sandbox.acting.messages(channel.id))
+    channel.archived = True
+    bot.people.forget()
+    await bot.workflow.learn_size("T0BELL", (await newest(bot)).id, 7)
+    await settled(bot, State.DRAFT)
+    direct = sandbox.world.direct("U0CLEO").id
+    await sandbox.until(lambda: "where all cards stand" in str(sandbox.acting.messages(direct)))
+    assert "in another channel" not in str(sandbox.acting.messages(direct))
+
+
 async def test_a_turn_that_nobody_could_approve_where_its_card_would_stand_comes_back_as_a_draft(
     sandbox: Sandbox, bot: Bot
 ) -> None:

@@ -67,6 +67,7 @@ NAMES = {
     "UNKNOWN_FORM",
     "HOURS_OPEN",
     "RETURNED",
+    "RETURNED_TO_ALL",
     "TWICE",
     "BROKE",
     "NO_IDS",

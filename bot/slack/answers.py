@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -84,8 +84,18 @@ def draft_form(desk: Desk, row: Broadcast, channel: str, words: Words) -> views.
 
 
 async def place_for(desk: Desk, people: People, channel: str) -> Place:
-    """Where the card would stand: the approvals' channel where there is one, else where it was asked for."""
-    return await people.place(desk.settings.approval.channel or channel)
+    """Where the card would stand: the approvals' channel where there is one, else where it was asked for. What is wrong
+    with that one only an admin puts right."""
+    approvals = desk.settings.approval.channel
+    place = await people.place(approvals or channel)
+    if approvals is None or place.fix is None:
+        return place
+    template = (
+        "All cards stand in {channel}, and none can stand there now: it is archived or shared with another company, "
+        "or I am not in it. Ask an admin to put that right ({who}), then open the draft."
+    )
+    values: dict[str, str | int | Sentence] = {"channel": f"<#{approvals}>", "who": mentions(desk.settings.admins)}
+    return replace(place, fix=Sentence(template, values))
 
 
 def hours_told(desk: Desk, row: Broadcast, words: Words) -> str | None:

@@ -62,6 +62,10 @@ RETURNED = (
     "{why} *{id}* cannot be approved there, so I kept it as a draft. Fix that and open the draft, or type "
     "`/broadcast edit {id}` in another channel that I am in."
 )
+RETURNED_TO_ALL = (
+    "{why} *{id}* cannot be approved in {channel}, where all cards stand, so I kept it as a draft. Ask an admin to put "
+    "that right, then open the draft."
+)
 
 ShowingOf = Callable[[Broadcast, list[Vote]], Awaitable[Showing]]
 Facts = Mapping[str, str | int | None]
@@ -101,7 +105,7 @@ class Threads:
 
     `facts_of`: what a card shows that an approval hangs on; `why_closed`: of a channel, by now; `why_stuck`: of what
     asks; `who_acts`: who gets a card that can stand in no channel; `who_answers`: who may
-    give every answer that it asks for.
+    give every answer that it asks for; `approvals`: the channel in which all cards stand, if there is one.
     """
 
     def __init__(
@@ -118,10 +122,11 @@ class Threads:
         why_stuck: WhyStuck = _open,
         who_acts: WhoActs = _requester,
         who_answers: WhoActs = _requester,
+        approvals: str | None = None,
     ) -> None:
         self.database, self.client, self.showing_of, self.owner = database, client, showing_of, owner
         self.facts_of, self.why_closed, self.why_stuck = facts_of, why_closed, why_stuck
-        self.who_acts, self.who_answers = who_acts, who_answers
+        self.who_acts, self.who_answers, self.approvals = who_acts, who_answers, approvals
         self.dead: str | None = None  # Slack's word for it, where it takes our token no more
         self._ours_until = 0.0
         self.words, self.clock = words, clock
@@ -368,7 +373,9 @@ class Threads:
         if store.move(connection, row, Action.RETURN, actor="slack", at=now, reason=None, **changes) is None:
             return
         store.drop_notes(connection, row)
-        told, key = Sentence(RETURNED, {"why": why, "id": row.id}), f"return:{row.id}:{row.version}"
+        template = RETURNED if self.approvals is None else RETURNED_TO_ALL
+        told = Sentence(template, {"why": why, "id": row.id, "channel": f"<#{row.channel}>"})
+        key = f"return:{row.id}:{row.version}"
         store.post(connection, row.workspace, key, row.requester, told, None, now, draft=row.id)
 
     # --- notes -------------------------------------------------------------------------------------------------------
