@@ -276,6 +276,7 @@ class Bot:
             who_acts=self.workflow.who_acts,
             who_answers=self.workflow.who_answers,
             approvals=self.settings.approval.channel,
+            sees=self.people.sees,
         )
         self.notices = Notices(self.database, self.threads, words, self.clock, micros(self.settings.grace))
         self.slack = self._bolt()

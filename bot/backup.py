@@ -29,7 +29,9 @@ TOLD = (
     "The data was restored from a backup of {made_at}, so it may have gone out since. "
     "Send it now, re-plan it, or drop it?"
 )
-LOST = "It was going out when the backup was made, so nobody knows whether it did. Please say below what happened."
+LOST = (
+    "It was going out when the backup was made, so nobody knows whether it did. Please say on its card what happened."
+)
 
 
 PAUSED = (

@@ -77,7 +77,7 @@ BREAKER_FIRST, BREAKER_LONGEST = 30 * SECOND, 300 * SECOND
 
 MAY_HAVE_GONE = (
     "It may have gone out: {cause} It will not be sent again by itself. "
-    "Please look at the vendor, then say below what happened."
+    "Please look at the vendor, then say on its card what happened."
 )
 
 
@@ -740,7 +740,7 @@ class Dispatcher:
         store.mark_released(connection, current, None)
         if not store.first_time(connection, current.workspace, f"late:{current.id}:{current.attempt}", now):
             return
-        template = "The answer came late: {cause} So it did not go out. An approver can say so with the button above."
+        template = "The answer came late: {cause} So it did not go out. An approver can say so on its card."
         approvers = policy.approvers_today(self.settings.approval, current)
         told = Note(Sentence(template, {"cause": _told(error)}), " ".join([current.requester, *approvers]))
         store.write_audit(connection, current, current.provider, "refuse_late", current.state, now)
@@ -825,7 +825,8 @@ class Dispatcher:
         now = self.clock()
         told = Sentence(MAY_HAVE_GONE, {"cause": cause})
         changes: dict[str, Any] = {"failure": cause, "look_at": now + FIRST_LOOK, "due": None, **NO_LEASE}
-        said = [Note(told, row.requester, aloud=True)]
+        approvers = policy.approvers_today(self.settings.approval, row)  # they alone may say that it did not go out
+        said = [Note(told, " ".join([row.requester, *approvers]), aloud=True)]
         return Step(row, Action.LOSE_TRACK, row.provider, now, None, said, changes)
 
     # --- sizes -------------------------------------------------------------------------------------------------------

@@ -605,6 +605,13 @@ def _tell_where_asked(connection: Connection, step: Step, moved: Broadcast) -> N
         post(connection, moved.workspace, key, moved.asked_in, told, moved.requester, step.at)
 
 
+def was_told_where_asked(connection: Connection, broadcast: Broadcast, at: Micros) -> bool:
+    """Was what happened to it then told where it was typed, too?"""
+    key = posts.c.key.like(f"asked:{broadcast.id}:%:{at}")
+    found = select(posts.c.seq).where(posts.c.workspace == broadcast.workspace, key).limit(1)
+    return broadcast.asked_in is not None and connection.execute(found).first() is not None
+
+
 def _without_leftover(connection: Connection, moved: Broadcast, at: Micros) -> Broadcast:
     """What lies prepared at the vendor for a broadcast that does not go on is thrown away there."""
     if moved.staged is None or moved.state not in GIVEN_UP:

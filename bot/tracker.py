@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from bot import receipts, store
+from bot import policy, receipts, store
 from bot.accounts import Account
 from bot.broadcast import SECOND, Action, Broadcast, Clock, Micros, NotFound, Sentence, State, counts_told, micros
 from bot.database import Busy, Database, OutOfOrder, Unsure
@@ -464,9 +464,10 @@ class Tracker:
             told = Sentence(evidence.sentence, evidence.values)
             self._mark_proven(connection, current, evidence.ids or current.ids, told)
         elif _worth_saying(now - current.changed_at):
-            template = "Still not known whether it went out. {evidence} Please say above what happened."
+            template = "Still not known whether it went out. {evidence} Please say on its card what happened."
             seen = Sentence(evidence.sentence, evidence.values)
-            said = Note(Sentence(template, {"evidence": seen}), current.requester)
+            approvers = policy.approvers_today(self.settings.approval, current)  # they alone may say that it did not
+            said = Note(Sentence(template, {"evidence": seen}), " ".join([current.requester, *approvers]))
             store.write_audit(connection, current, "clock", "ask", current.state, now, str(seen))
             store.say(connection, current, now, [said])
 

@@ -13,7 +13,7 @@ from slack_sdk.errors import SlackApiError
 
 from bot import store
 from bot.app import Bot
-from bot.broadcast import SECOND, Action, BroadcastRequest, NotAccepted, State
+from bot.broadcast import SECOND, Action, BroadcastRequest, NotAccepted, Sentence, State
 from bot.database import PATIENCE
 from bot.policy import Membership, membership_of
 from bot.schedule import Kind
@@ -240,6 +240,28 @@ async def test_what_comes_back_from_the_channel_of_all_cards_names_no_other_chan
     direct = sandbox.world.direct("U0CLEO").id
     await sandbox.until(lambda: "where all cards stand" in str(sandbox.acting.messages(direct)))
     assert "in another channel" not in str(sandbox.acting.messages(direct))
+
+
+async def test_whoever_is_named_where_she_cannot_read_is_told_directly(sandbox: Sandbox, start_bot: StartBot) -> None:
+    channel = all_cards_in(sandbox, "U0ANA", private=True)
+    bot = await start_bot(sandbox, approval__channel=channel.id, approval__approvers=["U0ANA", "U0BEN"])
+    sandbox.vendors.faults.add("encom.release", "reset", accept=True)
+    await ask(sandbox, "send clients marketing Soldes")
+    await sandbox.until(lambda: sandbox.acting.messages(channel.id))
+    posted = sandbox.acting.messages(channel.id)[0]
+    await sandbox.acting.click("U0ANA", channel.id, posted["ts"], "broadcast.approve")
+    row = await settled(bot, State.UNKNOWN)
+    cleo, ben = (sandbox.world.direct(id).id for id in ("U0CLEO", "U0BEN"))
+    await sandbox.until(lambda: "say on its card what happened" in str(sandbox.acting.messages(ben)))
+    await sandbox.until(lambda: "say on its card what happened" in str(sandbox.acting.messages(HERE)))
+    thread = str(sandbox.acting.thread(channel.id, posted["ts"]))
+    assert "<@U0CLEO>, <@U0ANA>, <@U0BEN> It may have gone out" in thread
+    assert sandbox.acting.messages(cleo) == []  # she was told where she asked
+    said = [store.Note(Sentence("Still not known."), "U0CLEO U0ANA")]
+    await bot.database.write(lambda c: store.say(c, row, bot.clock(), said))
+    bot.wake()
+    await sandbox.until(lambda: "Still not known." in str(sandbox.acting.messages(cleo)))
+    assert sandbox.acting.messages(sandbox.world.direct("U0ANA").id) == []
 
 
 async def test_a_turn_that_nobody_could_approve_where_its_card_would_stand_comes_back_as_a_draft(

@@ -73,6 +73,8 @@ Facts = Mapping[str, str | int | None]
 WhyClosed = Callable[[str], Awaitable[Sentence | None]]
 #: Why too few people could approve it where its card stands, or nobody there can say what is to become of it.
 WhyStuck = Callable[[Broadcast], Awaitable[Sentence | None]]
+#: Does this person see what stands in this channel? Raises CannotTell.
+Sees = Callable[[str, str], Awaitable[bool]]
 #: Who may press the buttons of its card. Raises CannotTell.
 WhoActs = Callable[[Broadcast], AsyncIterator[str]]
 
@@ -94,6 +96,10 @@ PASSING = (Later, Busy, Unsure)  # these are no trouble of what is being shown
 
 async def _open(_: object) -> Sentence | None:
     return None
+
+
+async def _seen(_channel: str, _user: str) -> bool:
+    return True
 
 
 async def _requester(row: Broadcast) -> AsyncIterator[str]:
@@ -123,10 +129,12 @@ class Threads:
         who_acts: WhoActs = _requester,
         who_answers: WhoActs = _requester,
         approvals: str | None = None,
+        sees: Sees = _seen,
     ) -> None:
         self.database, self.client, self.showing_of, self.owner = database, client, showing_of, owner
         self.facts_of, self.why_closed, self.why_stuck = facts_of, why_closed, why_stuck
         self.who_acts, self.who_answers, self.approvals = who_acts, who_answers, approvals
+        self.sees = sees
         self.dead: str | None = None  # Slack's word for it, where it takes our token no more
         self._ours_until = 0.0
         self.words, self.clock = words, clock
@@ -390,6 +398,7 @@ class Threads:
             await self._put_off(pending, row, None)
             return
         reader = await self._reader(card.channel, (row.requester, *voters)) if direct else None
+        unseen = [] if direct else await self._who_do_not_see(card.channel, pending)
         post = views.note(pending.note, row, self.words)
         try:
             answer = await self._say(
@@ -405,12 +414,34 @@ class Threads:
             store.note_posted(connection, pending.seq, str(answer["ts"]))
             if direct:  # one person alone reads there
                 self._tell_directly(connection, pending, row, but=reader)
+            self._tell_unseen(connection, pending, row, unseen)
 
         await self.database.write(posted)
 
     def _where(self, connection: Connection, pending: PendingNote) -> tuple[Broadcast, Card | None, list[str]]:
         row = store.find(connection, pending.workspace, pending.broadcast)
         return row, store.card_of(connection, row), [vote.approver for vote in store.votes_for(connection, row)]
+
+    async def _who_do_not_see(self, channel: str, pending: PendingNote) -> list[str]:
+        """Those whom the note names where they cannot read it: the channel is private, and they are not in it."""
+        named = [id for id in (pending.note.mention or "").split() if _is_person(id)]
+        return [id for id in named if not await self._sees(channel, id)]
+
+    async def _sees(self, channel: str, id: str) -> bool:
+        try:
+            return await self.sees(channel, id)
+        except CannotTell:
+            return True
+
+    def _tell_unseen(self, connection: Connection, pending: PendingNote, row: Broadcast, people: Iterable[str]) -> None:
+        """Whoever was told the same where she asked is not told twice."""
+        for person in people:
+            if person != row.requester or not store.was_told_where_asked(connection, row, pending.at):
+                self._tell_one(connection, pending, row, person)
+
+    def _tell_one(self, connection: Connection, pending: PendingNote, row: Broadcast, person: str) -> None:
+        told = Sentence("About *{id}*: {told}", {"id": row.id, "told": pending.note.sentence})
+        store.post(connection, row.workspace, f"note:{pending.seq}:{person}", person, told, None, self.clock())
 
     async def _reader(self, channel: str, people: Iterable[str]) -> str | None:
         """Which of these people it is that this direct message is with."""
@@ -439,10 +470,9 @@ class Threads:
         """The requester, whoever the note names, and for an end those who approved, each once and in its order."""
         note = pending.note
         approvers = [vote.approver for vote in store.votes_for(connection, row)] if note.aloud else []
-        told = Sentence("About *{id}*: {told}", {"id": row.id, "told": note.sentence})
         for person in dict.fromkeys([row.requester, *(note.mention or "").split(), *approvers]):
             if person != but and _is_person(person):
-                store.post(connection, row.workspace, f"note:{pending.seq}:{person}", person, told, None, self.clock())
+                self._tell_one(connection, pending, row, person)
 
     # --- the outbox --------------------------------------------------------------------------------------------------
 
