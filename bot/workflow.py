@@ -785,8 +785,10 @@ class Workflow:
         on_card: Sight | None = None,
     ) -> Broadcast | CardChanged | None:
         current = store.find(connection, seen.workspace, seen.id, lock=True)
-        if current.state is not State.PENDING or current.version != seen.version or self._expired(current):
+        if current.state is not State.PENDING or current.version != seen.version:
             return None
+        if self._expired(current):  # the clock has not come round to it yet
+            raise NotAllowed("Its time to be approved ended {end_at}.", end_at=current.expires_at or 0)
         if on_card and (changed := self._changed_since_drawn(connection, current, on_card)):
             return changed
         if not store.add_vote(connection, current, person.id, way, self.clock()):
