@@ -224,6 +224,8 @@ async def test_what_was_made_before_a_pause_or_a_stop_is_named_with_what_becomes
     if deed == "pause":
         told = await say(sandbox, f"/broadcast pause {id} until=2027-01-11")
         assert f"The card of *{row.id}* stands already, and it goes out by itself" in told
+        await say(sandbox, "/broadcast pause all", "U0OPS")
+        assert "All sending is paused" in await say(sandbox, f"/broadcast pause {id} until=2027-01-11")
     else:
         assert (await newest(bot)).state is State.SCHEDULED
     await say(sandbox, f"/broadcast cancel {row.id}")

@@ -607,7 +607,8 @@ async def test_paused_it_waits_until_somebody_resumes_it(desk: Desk) -> None:
     [
         ({"state": State.PENDING}, "waits for approval"),
         ({"state": State.SCHEDULED}, "goes out by itself"),
-        ({"state": State.HELD, "hold": Hold.HOURS}, "goes out by itself"),
+        ({"state": State.HELD, "hold": Hold.HOURS, "hold_until": 1}, "goes out by itself"),
+        ({"state": State.HELD, "hold": Hold.HOURS, "hold_until": None}, "it is held"),
         ({"state": State.HELD, "hold": Hold.LATE}, "it is held"),
         ({"state": State.CANCELLED}, None),
         ({"state": State.SENT}, None),

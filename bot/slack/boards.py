@@ -235,7 +235,7 @@ def still_on_its_way(row: Broadcast, words: Words) -> str:
     if row.state is State.SENDING:
         return f"*{row.id}*: {words('It is going out now.')}"
     named = {"id": row.id, "start_at": when(row.due or row.hold_until or row.send_at or 0, row.zone)}
-    if row.state is State.SCHEDULED or row.hold is Hold.HOURS:
+    if row.state is State.SCHEDULED or (row.hold is Hold.HOURS and row.hold_until is not None):
         told = words("The card of *{id}* stands already, and it goes out by itself {start_at}.", **named)
     elif row.state is State.PENDING:
         told = words("The card of *{id}* stands already, and waits for approval to go out {start_at}.", **named)

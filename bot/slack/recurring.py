@@ -233,7 +233,11 @@ class Recurring:
 
     async def _made(self, schedule: Schedule, words: Words) -> list[str]:
         """What goes its own way all the same, and how to stop that."""
-        return [boards.still_on_its_way(row, words) for row in await self.reminders.made(schedule)]
+        told = [boards.still_on_its_way(row, words) for row in await self.reminders.made(schedule)]
+        paused = await self.reminders.database.read(lambda c: store.paused(c, schedule.workspace))
+        if told and paused:
+            told.append(words("⏸️ All sending is paused, until an admin types `/broadcast resume all`."))
+        return told
 
     async def _named(self, asked: Typing) -> Schedule:
         """What the first word names. Raises NotAccepted or NotUnderstood."""
