@@ -165,8 +165,10 @@ class Voices:
             return [], None
         paused = store.paused(connection, row.workspace)
         then = start_told(self.policies, row, start, paused=paused, misfit=self.misfit(row))
-        said = Sentence("{then} Until then *Cancel* on its card stops it.", {"then": then})
-        return [Note(said, mention=row.requester)], None
+        template = "{then} Until then *Cancel* on its card stops it."
+        if row.in_undo_window:  # the button of what was approved for "now" has another name
+            template = "{then} Until then *Stop* on its card stops it."
+        return [Note(Sentence(template, {"then": then}), mention=row.requester)], None
 
     # --- drafts ------------------------------------------------------------------------------------------------------
 

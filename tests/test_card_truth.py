@@ -660,6 +660,19 @@ async def test_the_notice_before_a_start_knows_the_hours_and_a_pause(core: Core)
     )
 
 
+async def test_the_notice_before_a_start_names_the_button_that_is_on_the_card(make_core: MakeCore) -> None:
+    """What was approved for "now" is stopped; only what has a time of its own is cancelled."""
+    core = make_core(**{"approval.undo": "90m"})
+    row = await core.approved()
+    core.now = row.voice_at or 0
+    await core.voices().tick()
+    assert (await notes(core))[-1] == f"It starts {row.due}. Until then *Stop* on its card stops it."
+    showing = views.Showing((), "Encom", None, None, training=False, zone="")
+    shown = json.dumps(views.card(await core.row(row.id), showing, words_for("en")).blocks)
+    assert "broadcast.stop" in shown
+    assert "broadcast.cancel" not in shown
+
+
 @pytest.mark.parametrize(
     ("paused", "said"),
     [
