@@ -932,6 +932,33 @@ async def test_a_thread_is_told_nothing_more_once_another_company_reads_it(sandb
     assert "12.90" not in str(sandbox.acting.messages(HERE))
 
 
+async def test_a_card_shows_nothing_new_once_another_company_reads_it(sandbox: Sandbox, bot: Bot) -> None:
+    await approved(sandbox, 'send clients marketing at="tomorrow 9:00" Soldes')
+    row = await settled(bot, State.SCHEDULED)
+    await sandbox.until(lambda: "broadcast.cancel" in shown(sandbox))
+    sandbox.world.channels[HERE].shared = True
+    bot.people.forget()
+    await bot.workflow.learn_size(TEAM, row.id, 7777, quoted="900 EUR")
+    direct = sandbox.world.direct("U0CLEO").id
+    await sandbox.until(lambda: "7777" in json.dumps(sandbox.acting.messages(direct)))
+    await sandbox.until(lambda: sandbox.acting.messages(HERE) == [])  # one card, where it can still be stopped
+    assert "broadcast.cancel" in json.dumps(sandbox.acting.messages(direct))
+
+
+async def test_what_has_gone_stays_as_it_stood_once_another_company_reads_it(sandbox: Sandbox, bot: Bot) -> None:
+    await approved(sandbox)
+    row = await settled(bot, State.SENT)
+    await sandbox.until(lambda: "The vendor accepted it" in shown(sandbox))
+    sandbox.world.channels[HERE].shared = True
+    bot.people.forget()
+    failure = Sentence("The price 12.90 is secret")
+    await bot.database.write(lambda c: store.touch(c, row, bot.clock(), failure=failure))
+    bot.wake()
+    await nothing_more(bot)
+    assert "12.90" not in shown(sandbox)
+    assert "The vendor accepted it" in shown(sandbox)
+
+
 async def test_while_slack_does_not_say_whose_a_channel_is_what_it_was_to_be_told_waits(
     sandbox: Sandbox, bot: Bot
 ) -> None:

@@ -55,6 +55,7 @@ NOT_LET = frozenset(
 #: A message of ours that is there and cannot be changed any more.
 UNEDITABLE = frozenset({"cant_update_message", "edit_window_closed", "message_not_found"})
 ASKING = frozenset({State.PENDING, State.HELD, State.UNKNOWN})  # these wait for somebody to press a button
+UNDER_WAY = ASKING | {State.SCHEDULED, State.SENDING}
 BAD_BLOCKS = frozenset({"invalid_blocks", "msg_blocks_too_long", "invalid_blocks_format", "block_mismatch"})
 NOT_HERE = "Slack does not let me post in {channel}."
 ELSEWHERE = "*{id}* asks something that nobody here can answer, so I asked somebody who can in a direct message."
@@ -283,10 +284,12 @@ class Threads:
     async def _redraw(self, known: Card, post: Post, row: Broadcast) -> Card | None:
         if await self._asks_out_of_sight(row, known.channel):
             return await self._first_card(row, post, known)
-        if row.state in ASKING and not known.channel.startswith("D"):
+        if not known.channel.startswith("D"):
             why = await self._why_not_here(row, known.channel)
-            if why is not None:
+            if why is not None and row.state in UNDER_WAY:
                 return await self._without_place(row, post, why, known)
+            if why is not None:  # what came of it is told directly, and what stood there stays as it was
+                return None
         try:
             await self.change(known.channel, known.ts, post)
         except SlackApiError as error:
