@@ -770,6 +770,8 @@ class Workflow:
 
     async def _must_be_approver(self, person: Person, broadcast: Broadcast, template: str) -> None:
         policy.must_be_member(person)
+        if broadcast.mode == "training":  # one person may walk the whole way
+            return
         today = self._as_of_today(broadcast)
         if not await policy.is_approver(person, today, self.members):
             raise NotAllowed(template, who=policy.mentions(today.approvers), id=broadcast.id)

@@ -94,6 +94,23 @@ async def test_a_guest_does_not_say_that_it_did_not_go_out(core: Core) -> None:
     assert (await core.row(row.id)).state is State.UNKNOWN
 
 
+@pytest.mark.parametrize(
+    ("state", "action", "end"),
+    [(State.PENDING, Action.REJECT, State.REJECTED), (State.UNKNOWN, Action.MARK_NOT_SENT, State.FAILED)],
+)
+async def test_in_training_one_member_decides_all_of_it_and_live_only_an_approver_does(
+    core: Core, state: State, action: Action, end: State
+) -> None:
+    row = await core.ask()
+    await core.edit(row, state=state)
+    with pytest.raises(NotAllowed, match=r"Only \{who\} can"):
+        await act(core, row, action, CLEO)
+    await core.edit(row, mode="training")
+    with pytest.raises(NotAllowed, match="Only full members"):
+        await act(core, row, action, GUEST)
+    assert (await act(core, row, action, CLEO)).state is end
+
+
 async def test_why_it_was_rejected_stands_in_its_thread_and_in_its_history(core: Core) -> None:
     row = await core.ask()
     await act(core, row, Action.REJECT, approver(0), reason="Wrong day")
