@@ -54,6 +54,7 @@ from bot.store import NO_LEASE, NOT_AGREED, Card, Note, Vote
 from bot.troubles import alone
 from bot.voices import asks, before_start, draft_notice, start_told
 from providers.base import Purpose
+from providers.reading import UNREADABLE
 
 TWIN_WINDOW = 60 * SECOND  # the same request again within this is a repeated command, not a wish
 FURTHEST = 2 * 366 * 24 * 3600 * SECOND
@@ -1440,13 +1441,23 @@ HOURS_OPEN = "The hours for this audience allow it now."
 
 def _changes(shown: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[Sentence]:
     """What is different by now, as people read it."""
+    before, known = _readable(shown), _readable(facts)
     for name, template in CHANGED.items():
-        if shown.get(name) == facts[name]:
+        if before.get(name) == known[name]:
             continue
-        if facts[name] is not None:
-            yield Sentence(template, {name: facts[name]})
+        if known[name] is not None:
+            yield Sentence(template, {name: known[name]})
         elif name == "opens_at":
             yield Sentence(HOURS_OPEN)
+        elif name == "cost":
+            yield Sentence("The vendor no longer says what it costs.")
+        elif known["size"] is known["bound"] is None:
+            yield Sentence("The vendor no longer says how many people it goes to.")
+
+
+def _readable(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """A number of people that the vendor told, and that nobody can read, is one that it does not tell."""
+    return {name: None if value == UNREADABLE else value for name, value in facts.items()}
 
 
 def _by(person: Person, **more: Micros) -> dict[str, str | int | Sentence]:

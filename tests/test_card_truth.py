@@ -21,6 +21,7 @@ from bot.voices import start_told
 from bot.words import LANGUAGES, words_for
 from bot.workflow import Drawing, Sight
 from providers.base import DeliveryStatus, Purpose, Receipt
+from providers.reading import UNREADABLE
 from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.core import CLEO, TEAM, Core, MakeCore, approver
@@ -86,13 +87,20 @@ DIFFERENCES: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
         {"size": 101, "bound": None},
         "It goes to 101 people now.",
     ),
-    "a number that is gone": ({"size": 100}, {"size": None, "bound": None}, ""),
+    "a number that is gone": ({"size": 100}, {"size": None, "bound": None}, "no longer says how many people"),
+    "a bound that is gone": ({"size": None, "bound": 100}, {"size": None, "bound": None}, "no longer says how many"),
+    "a number that nobody can read": (
+        {"size": None, "bound": 100},
+        {"size": UNREADABLE, "bound": None},
+        "The vendor no longer says how many people it goes to.",
+    ),
     "a bound that has grown": ({"size": None, "bound": 100}, {"size": None, "bound": 200}, "at most 200 people"),
     "nobody knew, somebody does": ({"size": None}, {"size": 5000}, None),
     "people without a name": ({}, {"unnamed": 3}, "People without a name to fill in: 3."),
     "fewer without a name": ({"unnamed": 3}, {"unnamed": 2}, None),
     "a cost that appears": ({}, {"cost": "12.90 EUR"}, "It costs 12.90 EUR now."),
     "a cost that rises": ({"cost": "1 EUR"}, {"cost": "2 EUR"}, "It costs 2 EUR now."),
+    "a cost that is gone": ({"cost": "1 EUR"}, {"cost": None}, "The vendor no longer says what it costs."),
     "the hours close": ({}, {"opens_at": 1_800_000_000_000_000}, "allow it from"),
     "the hours open": ({"opens_at": 1_800_000_000_000_000}, {"opens_at": None}, "allow it now"),
     "more approvals": ({}, {"quorum": 2}, "Approvals needed now: 2."),
@@ -118,6 +126,8 @@ async def test_each_fact_that_bears_on_the_decision_is_part_of_what_a_press_mean
     with pytest.raises(CardChanged) as changed:
         await press
     assert told in " ".join(map(str, changed.value.changes))
+    assert str(UNREADABLE) not in str(changed.value.changes)
+    assert len(changed.value.changes) <= 1
     assert (await core.row(row.id)).state is State.PENDING
     behind = await core.database.read(lambda c: store.cards_to_draw(c, core.now, 10, new=False))
     assert [one.id for one in behind] == [row.id]  # and the card is drawn anew
