@@ -150,11 +150,13 @@ PARTS = {
 OF_THE_MORNING = range(8, 12)
 OF_A_CLOCK = (*OF_THE_MORNING, *range(13, 24))  # `2h` alone is in two hours to some, `9h` and `17h` to nobody
 
-ISO = re.compile(
-    r"^([0-9]{4})-([0-9]{2})-([0-9]{2})[t ]([0-9]{1,2}):([0-9]{2})(?::([0-9]{2})(?:\.0+)?)?"
-    r" ?(z|utc|[+-][0-9]{2}:?[0-9]{2})?$"
+ISO = re.compile(  # `2026-12-01 9:00-10` is no offset of ten hours
+    r"^(?!.{10} .*[+-][0-9]{2}$)"
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[t ]([0-9]{1,2}):([0-9]{2})(?::([0-9]{2})(?:\.[0-9]{1,9})?)?"
+    r" ?(z|utc|[+-][0-9]{2}(?::?[0-9]{2})?)?$"
 )
 YEAR_FIRST = re.compile(r"\b(?P<year>[0-9]{4})(?P<mark>[/.-])(?P<month>[0-9]{1,2})(?P=mark)(?P<day>[0-9]{1,2})\b")
+ON_THE = re.compile(r"^(?:on |le |el |del )")
 NUMERIC_DATE = re.compile(
     r"^(?:on |le |el |del )?(?P<date>(?P<one>[0-9]{1,2})(?P<first>er(?=/))?(?:[/.](?P<other>[0-9]{1,2})\.?"
     r"|(?P<mark>[/.-])(?P<another>[0-9]{1,2})(?P=mark)(?P<year>[0-9]{4}|[0-9]{2})))$"
@@ -889,7 +891,7 @@ def _on_weekday(weekday: str, dates: list[date], today: date) -> list[date]:
 
 def _dates(words: str, today: date) -> list[date] | None:
     """The dates of a day of the year, this year's and the next where none is named. Raises NotATime for 30 February."""
-    if match := YEAR_FIRST.fullmatch(words):
+    if match := YEAR_FIRST.fullmatch(ON_THE.sub("", words)):
         return _existing([int(match["year"])], int(match["month"]), int(match["day"]))
     if match := NUMERIC_DATE.match(words):
         return _numeric(match, today)

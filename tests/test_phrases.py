@@ -218,6 +218,8 @@ SAID: dict[str, tuple[str, ...]] = {
     "2027-01-15 09:00": ("15/1 9h", "15/01 9h", "1/15 9:00", "15.1. 9h", "15/01/2027 à 9h", "15/1/27 9h"),
     "2028-02-29 09:00": ("29/02/2028 9h", "29.2.2028 9:00", "2/29/2028 9:00"),
     "2026-12-01 09:00": (
+        "on 2026-12-01 at 9am", "le 2026-12-01 à 9h", "el 2026-12-01 a las 9", "9:00 on 2026-12-01",
+        "2026-12-01T09:00:00.000", "2026-12-01T08:00:00.123Z", "2026-12-01T09:00+01", "2026-12-01 09:00:30.5",
         "le premier décembre à 9h", "premier décembre 9h", "december first at 9:00", "the first of december at 9:00",
         "el primero de diciembre a las 9", "2026-12-01 at nine am", "le 1er décembre prochain à 9h", "1-dec-2026 9:00",
         "1er/12 9h", "le 1er/12 à 9h", "tuesday december 1st, 9 am", "2026-12-01 08:00 UTC", "2026-12-01T08:00 UTC",
@@ -437,6 +439,12 @@ REFUSED: dict[str, str] = {
     "demain soir 13h": "13:00 is not in that part of the day",
     "tonight at 2": "02:00 is not in that part of the day",
     "tomorrow evening 08:00": "08:00 is not in that part of the day",
+    "on 2026-13-01 at 9am": "There is no such day",
+    "le 2026-11-31 à 9h": "There is no such day",
+    "2026-12-01T09:00+25": "There is no such date or hour",
+    "2026-12-01T09:00.123Z": "No zone goes there",
+    "le 2026-12-1 à 9h": "Write 2026-12-1 as 2026-12-01",
+    "2026-12-01 9:00-10": "One hour at a time",
     "17pm": "There is no such date or hour",
     # the true reason, and the way to write it
     "every 90 minutes": "Every 90 minutes is at no fixed hours of the day. Write one hour",
