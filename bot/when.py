@@ -236,7 +236,7 @@ SPOKEN = (
     _spoken(
         SPANISH,
         23,
-        r"^(?P<at>a las? |al )?(?:<hour>(?P<form> ?(?:h|horas?))?|(?P<noon>mediodia))"
+        r"^(?P<at>a las? |al |a (?=mediodia))?(?:<hour>(?P<form> ?(?:h|horas?))?|(?P<noon>mediodia))"
         r"(?: (?P<side>y|menos) (?P<before>(?<=y )media|(?:un )?cuarto|<minutes>)|(?<![0-9]) (?P<after><many>))?"
         r"(?<!h)(?<!hora)(?<!horas)" + HALF,
     ),
@@ -568,6 +568,7 @@ def _apart(plain: str, read: Read[Day]) -> tuple[Day | None, time]:
     plain = THIS_PART.sub(r"in the \1 today", plain.replace("tonight", "this evening"))
     plain = EACH_PART.sub(lambda each: f"every day in the {each[each.lastindex or 0]}", EXACTLY.sub("", plain))
     plain = re.sub(r"\bce midi\b", "aujourd'hui midi", plain)
+    plain = re.sub(r"\beste mediodia\b", "hoy al mediodia", re.sub(r"\b(12|doce) del dia\b", r"\1 del mediodia", plain))
     part = PART.search(plain)
     before, after = (plain[: part.start()], plain[part.end() :]) if part else (plain, "")
     day, hour = _split(f"{before}, {after}", read)

@@ -40,7 +40,7 @@ SAID: dict[str, tuple[str, ...]] = {
     "2026-11-24 12:00": (
         "noon", "at noon", "midday", "today at noon", "12 noon", "12:00", "midi", "à midi", "À MIDI", "a midi",
         "ce midi", "aujourd'hui à midi", "à 12h", "mediodía", "al mediodía", "al mediodia", "hoy al mediodía",
-        "a las 12 del mediodía", "hoy a las 12 del mediodía", "at 12 noon", "à midi pile", "in an hour",
+        "a mediodía", "este mediodía", "a las 12 del día", "hoy a las doce del día", "a las 12 del mediodía", "hoy a las 12 del mediodía", "at 12 noon", "à midi pile", "in an hour",
     ),
     "2026-11-24 12:30": (
         "midi et demi", "à midi et demie", "12h30", "à 12h30", "12:30", "half past noon", "mediodía y media",
@@ -313,7 +313,8 @@ AGAIN: dict[str, tuple[str, ...]] = {
         "le 14 juillet de chaque année à 9h", "le 14 juillet à 9h chaque année", "el 14 de julio de cada año a las 9",
         "una vez al año, el 14 de julio a las 9", "une fois par an le 14 juillet à 9h",
     ),
-    "0 12 * * *": ("tous les midis", "chaque midi", "every day at 12 noon", "cada mediodía"),
+    "0 12 * * *": ("tous les midis", "chaque midi", "every day at 12 noon", "cada mediodía",
+        "todos los días a mediodía", "todos los días a las 12 del día"),
     "30 8 * * 1": (
         "once a week on monday at 8:30", "une fois par semaine le lundi à 8h30",
         "una vez por semana el lunes a las 8:30", "una vez a la semana, el lunes a las 8:30",
@@ -445,6 +446,8 @@ REFUSED: dict[str, str] = {
     "2026-12-01T09:00.123Z": "No zone goes there",
     "le 2026-12-1 à 9h": "Write 2026-12-1 as 2026-12-01",
     "2026-12-01 9:00-10": "One hour at a time",
+    "a 9": "9:00 has passed today",
+    "mañana a 9 del día": "",
     "17pm": "There is no such date or hour",
     # the true reason, and the way to write it
     "every 90 minutes": "Every 90 minutes is at no fixed hours of the day. Write one hour",
