@@ -199,7 +199,7 @@ DAYS_HOURS = re.compile(  # two days and three hours, or the hour of that day?
 # An hour: "9h30", "at 9.30 pm", and as it is spoken: "half past nine", "neuf heures et quart", "a las nueve y media".
 CLOCK = re.compile(
     r"^(?P<at>(?:at|a|a las|a la) |@ ?)?(?P<hour>[0-9]{1,2})"
-    r"(?P<form>[:.](?P<minute>[0-9]{2})(?P<mark> ?h(?:rs?|s)?)?"
+    r"(?P<form>[:.](?P<minute>[0-9]{2})(?P<mark> ?h(?:rs?|s)?|(?<=[0-9]{2}:[0-9]{2}) (?:horas|hours|heures))?"
     r"| ?(?:h(?:rs?|s)?|heures?|horas?)(?: ?(?P<after_h>[0-9]{2}))?"
     r"|(?:[:.](?P<of_half>[0-9]{2}))? ?(?P<half>[ap])\.? ?m\.?)?$"
 )
@@ -238,7 +238,7 @@ SPOKEN = (
         23,
         r"^(?P<at>a las? |al |a (?=mediodia))?(?:<hour>(?P<form> ?(?:h|horas?))?|(?P<noon>mediodia))"
         r"(?: (?P<side>y|menos) (?P<before>(?<=y )media|(?:un )?cuarto|<minutes>)|(?<![0-9]) (?P<after><many>))?"
-        r"(?<!h)(?<!hora)(?<!horas)" + HALF,
+        r"(?(at)|(?<!h)(?<!hora)(?<!horas))" + HALF,
     ),
 )
 BARE_HOUR = re.compile(rf"\b([0-9]{{1,2}}|{_any_of(name for name, number in ENGLISH.items() if number <= 12)})$")

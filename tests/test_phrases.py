@@ -40,7 +40,8 @@ SAID: dict[str, tuple[str, ...]] = {
     "2026-11-24 12:00": (
         "noon", "at noon", "midday", "today at noon", "12 noon", "12:00", "midi", "à midi", "À MIDI", "a midi",
         "ce midi", "aujourd'hui à midi", "à 12h", "mediodía", "al mediodía", "al mediodia", "hoy al mediodía",
-        "a mediodía", "este mediodía", "a las 12 del día", "hoy a las doce del día", "a las 12 del mediodía", "hoy a las 12 del mediodía", "at 12 noon", "à midi pile", "in an hour",
+        "a mediodía", "este mediodía", "a las 12 del día", "hoy a las doce del día",
+        "a las 12 del mediodía", "hoy a las 12 del mediodía", "at 12 noon", "à midi pile", "in an hour",
     ),
     "2026-11-24 12:30": (
         "midi et demi", "à midi et demie", "12h30", "à 12h30", "12:30", "half past noon", "mediodía y media",
@@ -62,6 +63,7 @@ SAID: dict[str, tuple[str, ...]] = {
         "5 in the afternoon", "at 5 in the afternoon", "five pm", "at five pm", "today 5pm", "5pm today",
         "at five o'clock this afternoon", "five in the afternoon", "dix-sept heures", "à dix-sept heures", "5pm sharp",
         "17h pile", "17h précises", "a las 17 en punto", "17:00 hs", "17 hs", "17 hrs", "17:00 hrs",
+        "17:00 horas", "hoy a las 17:00 horas", "a las diecisiete horas", "today 17:00 hours", "17:00 heures",
     ),
     "2026-11-24 17:30": (
         "5:30pm", "5:30 PM", "5.30pm", "5.30 p.m.", "at 5.30pm", "17:30", "17h30", "à 17h30", "17 h 30", "a las 17.30",
@@ -299,6 +301,7 @@ AGAIN: dict[str, tuple[str, ...]] = {
         "every day at nine", "tous les jours à neuf heures", "todos los días a las nueve", "every single day at 9:00",
         "every day at 9 o'clock", "each morning at nine",
     ),
+    "0 16 * * 5": ("cada viernes a las dieciséis horas", "cada viernes a las 16:00 horas"),
     "30 9 * * *": (
         "every day at half past nine", "tous les jours à 9h et demie", "todos los días a las nueve y media",
         "chaque jour à neuf heures trente",
@@ -448,6 +451,12 @@ REFUSED: dict[str, str] = {
     "2026-12-01 9:00-10": "One hour at a time",
     "a 9": "9:00 has passed today",
     "mañana a 9 del día": "",
+    "mañana a las tres horas": "may be 3:00 or 15:00",
+    "diecisiete horas": "",  # from now?
+    "mañana nueve horas": "",
+    "17.30 horas": "",
+    "5:00 hours": "",
+    "in 12:00 hours": "Write how long",
     "17pm": "There is no such date or hour",
     # the true reason, and the way to write it
     "every 90 minutes": "Every 90 minutes is at no fixed hours of the day. Write one hour",
