@@ -277,6 +277,7 @@ MONTH_DAY = re.compile(
     r"^(?:on )?(?P<month>[a-z]+)\.? (?:the )?(?P<day>[0-9]{1,2}|first)(?:st|nd|rd|th)?(?:,? (?P<year>[0-9]{4}))?$"
 )
 ONE_DAY = re.compile(rf"^(?:{_any_of(DAYS_AHEAD)})\b|\b(?:{_any_of(DAYS_AHEAD)})$")
+AHEAD_AND_DAY = re.compile(rf"^(?P<ahead>{_any_of(DAYS_AHEAD)}),? (?P<other>(?!(?:{_any_of(DAYS_AHEAD)})\b).+)$")
 WEEKDAY_DATE = re.compile(rf"^(?:on |le |el |del )?{_WEEKDAY},? (?P<date>.+)$")
 WEEKDAY_NUMBER = re.compile(
     rf"^(?:on |le |el |del )?{_WEEKDAY},? (?:the |le |el )?(?P<number>[0-9]{{1,2}})(?:er|st|nd|rd|th)?$"
@@ -792,6 +793,8 @@ def _days(words: str, rest: str, today: date) -> list[date] | None:
     for pattern, days_of in DAYS:
         if match := pattern.match(words):
             return days_of(match, today)
+    if (match := AHEAD_AND_DAY.match(words)) and (others := _days(match["other"], rest, today)):
+        return _said_twice(match, others, today)
     if (length := _in_days(words)) is not None:
         return [today + length]
     if _is_hour(rest) and (match := WEEKDAY_NUMBER.match(words)):  # else the number may be the hour
@@ -807,6 +810,14 @@ def _named(match: re.Match[str], today: date) -> list[date]:
         return [today + timedelta(days=DAYS_AHEAD[day])]
     ahead = (WEEKDAYS[day] - today.weekday()) % 7
     return [today + timedelta(days=ahead), today + timedelta(days=ahead + 7)]
+
+
+def _said_twice(match: re.Match[str], others: list[date], today: date) -> list[date]:
+    """`demain mercredi 25`, where both are one day."""
+    day = today + timedelta(days=DAYS_AHEAD[match["ahead"]])
+    if day not in others:
+        raise _two_readings(match[0], day, next((other for other in others if other >= today), others[-1]))
+    return [day]
 
 
 def _weeks_on(match: re.Match[str], today: date) -> list[date]:

@@ -135,6 +135,9 @@ SAID: dict[str, tuple[str, ...]] = {
         "tomorrow night at nine o'clock", "demain vingt et une heures", "demain à 21 heures précises",
     ),
     "2026-11-25 09:00": (
+        "demain mercredi 9h", "demain, mercredi 25, à 9h", "demain 25/11 9h", "demain le 25 à 9h",
+        "demain mercredi 25 novembre à 9h", "tomorrow wednesday 9am", "tomorrow, wednesday at 9am",
+        "tomorrow the 25th at 9am", "mañana miércoles 25 a las 9", "9h demain mercredi",
         "tomorrow at nine", "tomorrow at nine o'clock", "tomorrow at 9 o'clock", "tomorrow nine am",
         "demain à neuf heures", "demain neuf heures", "mañana a las nueve", "mañana a las nueve de la mañana",
         "mañana en la mañana a las 9", "demain 9h du matin", "demain matin à neuf heures", "tomorrow at 9 sharp",
@@ -189,6 +192,7 @@ SAID: dict[str, tuple[str, ...]] = {
         "demain à une heure moins le quart de l'après-midi", "tomorrow at quarter to one in the afternoon",
     ),
     "2026-11-26 09:00": (
+        "après-demain jeudi 9h", "apres demain jeudi à 9h", "pasado mañana jueves a las 9",
         "après-demain à neuf heures", "the day after tomorrow at nine am", "pasado mañana a las nueve",
         "in two days at 9:00", "dans deux jours à 9h", "en dos días a las 9", "jeudi 9h", "this thursday 9:00",
         "ce jeudi à 9h", "este jueves a las 9", "thursday this week at 9:00", "jeudi de cette semaine à 9h",
@@ -457,6 +461,11 @@ REFUSED: dict[str, str] = {
     "17.30 horas": "",
     "5:00 hours": "",
     "in 12:00 hours": "Write how long",
+    "demain jeudi 9h": "“demain jeudi” may be 2026-11-25 or 2026-11-26",
+    "tomorrow the 26th at 9am": "may be 2026-11-25 or 2026-11-26",
+    "demain mercredi 26 à 9h": "2026-11-26 is another day of the week",
+    "tomorrow mañana a las 9": "",
+    "demain 25 9h": "",
     "17pm": "There is no such date or hour",
     # the true reason, and the way to write it
     "every 90 minutes": "Every 90 minutes is at no fixed hours of the day. Write one hour",
