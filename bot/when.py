@@ -64,12 +64,12 @@ MONTHS = {
     for index, names in enumerate(
         (
             ("january", "jan", "janvier", "janv", "enero", "ene"),
-            ("february", "feb", "fevrier", "fevr", "febrero"),
+            ("february", "feb", "fevrier", "fevr", "fev", "febrero"),
             ("march", "mars", "marzo"),  # no mar: it is also Tuesday, mardi and martes
             ("april", "apr", "avril", "avr", "abril", "abr"),
             ("may", "mai", "mayo"),
             ("june", "jun", "juin", "junio"),
-            ("july", "jul", "juillet", "juil", "julio"),
+            ("july", "jul", "juillet", "juill", "juil", "julio"),
             ("august", "aug", "aout", "agosto", "ago"),
             ("september", "sep", "sept", "septembre", "septiembre", "setiembre"),
             ("october", "oct", "octobre", "octubre"),

@@ -259,6 +259,12 @@ SAID: dict[str, tuple[str, ...]] = {
         "the coming monday 9:00", "this coming monday at 9:00", "monday next week 9:00",
         "lundi de la semaine prochaine à 9h", "el lunes de la semana que viene a las 9",
     ),
+    "2027-02-03 09:00": (
+        "3 fév. 9h", "3 fev 9h", "le 3 fév. 2027 à 9h", "3 févr. 9h",
+    ),
+    "2027-07-03 09:00": (
+        "3 juill. 9h", "le 3 juil. à 9h", "3 juillet 9h",
+    ),
 }  # fmt: skip
 
 
