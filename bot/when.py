@@ -453,6 +453,11 @@ def parse_when(typed: str, *, zone: str, now: datetime) -> When:
     return _within_reach(when, now)
 
 
+def names_a_part(typed: str) -> bool:
+    """Does it name a part of the day, as `monday morning` does?"""
+    return PART.search(_plain(typed).replace("tonight", "this evening")) is not None
+
+
 def goes_on(typed: str, text: str, *, zone: str, now: datetime) -> str | None:
     """The longest time that this and the first words of the text are together, if any: `17h` before `demain …`."""
     if ISO.match(_plain(typed)):

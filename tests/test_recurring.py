@@ -169,9 +169,16 @@ async def test_of_an_end_of_a_pause_no_word_is_lost(sandbox: Sandbox, start_bot:
     assert await until("until 2028-01-14 18:00") == "2028-01-14 18:00"
     assert await until("jusqu’au 15 janvier 2028 à 18h") == "2028-01-15 18:00"
     assert await until("hasta el 16 de enero de 2028 a las 18") == "2028-01-16 18:00"
+    assert await until("jusqu’au 31 janvier 2028") == "2028-01-31 00:00"
+    assert await until("until lundi") == "2027-07-05 00:00"
+    assert await until("hasta el martes") == "2027-07-06 00:00"
     assert await until("until 2028-01-17") == "2028-01-17 00:00"
     wrong = {
         "until=2028-01-18 with everybody": "Write it like",
+        "until 03/04": "may be",
+        "until lundi prochain": "may be",
+        "until monday morning": "At what hour?",
+        "until tonight": "At what hour?",
         "untill=2028-01-18": "until=",
         "until=": "is written",
     }
@@ -265,6 +272,7 @@ async def test_what_is_wrong_is_said_and_what_was_typed_is_kept(sandbox: Sandbox
         '/broadcast remind "every day 9:00" until=0001-01-01 Stand-up': "passed",
         '/broadcast remind "every day 9:00" until=2020-01-01 Stand-up': "passed",
         '/broadcast remind "every day 9:00" until=2027-13-01 Stand-up': "no such date",
+        '/broadcast remind "every day 9:00" until="friday evening" Stand-up': "At what hour?",
         '/broadcast every "every day 9:00" clients until=2099-12-31 Stand-up': "two years",
         '/broadcast remind "cron 0 9 * * 1" Stand-up': "admin",
         '/broadcast every "every day 9:00" nobody Stand-up': "no audience",

@@ -22,7 +22,7 @@ from bot.slack import boards, typed, views
 from bot.slack.answers import Body, Subcommand, Typing, form_audiences, hours_told, must_leave_nothing_behind, with_late
 from bot.slack.people import People
 from bot.slack.views import Post
-from bot.when import Closed, NotATime, parse_when
+from bot.when import Closed, NotATime, names_a_part, parse_when
 from bot.words import Words, words_for
 from providers.base import Purpose
 
@@ -147,15 +147,17 @@ class Recurring:
         """A day alone means its end. Raises NotAccepted."""
         return self._instant(until, zone, "23:59") if until else None
 
-    def _instant(self, typed_time: str, zone: str, of_day: str) -> Micros:
+    def _instant(self, typed_time: str, zone: str, of_day: str, *, alone: bool = False) -> Micros:
         """An instant that is ahead, and not too far; `of_day`: the hour of a day alone. Raises NotAccepted."""
-        alone = DAY.fullmatch(typed_time)
+        alone = alone or DAY.fullmatch(typed_time) is not None
         try:
-            typed_time = f"{typed_time} {of_day}" if alone else typed_time
-            return micros_of(parse_when(typed_time, zone=zone, now=moment(self.clock())).instant)
+            written = f"{typed_time} {of_day}" if alone else typed_time
+            return micros_of(parse_when(written, zone=zone, now=moment(self.clock())).instant)
         except NotATime as error:
+            if error.code == "no_hour" and not alone and not names_a_part(typed_time):
+                return self._instant(typed_time, zone, of_day, alone=True)
             if alone and error.code == "gap" and of_day == MIDNIGHT:
-                return self._instant(alone[0], zone, SKIPPED)
+                return self._instant(typed_time, zone, SKIPPED, alone=True)
             raise NotAccepted(Complaint("until", Sentence(error.template, error.values))) from None
 
     # --- what there is -----------------------------------------------------------------------------------------------
