@@ -156,6 +156,7 @@ ISO = re.compile(  # `2026-12-01 9:00-10` is no offset of ten hours
     r" ?(z|utc|[+-][0-9]{2}(?::?[0-9]{2})?)?$"
 )
 YEAR_FIRST = re.compile(r"\b(?P<year>[0-9]{4})(?P<mark>[/.-])(?P<month>[0-9]{1,2})(?P=mark)(?P<day>[0-9]{1,2})\b")
+FOR = re.compile(r"^(?:for |pour |para )(?!in |dans |en )(?=the |[a-z]* ?[0-9]|le [0-9]|el |on )")
 ON_THE = re.compile(r"^(?:on |le |el |del )")
 NUMERIC_DATE = re.compile(
     r"^(?:on |le |el |del )?(?P<date>(?P<one>[0-9]{1,2})(?P<first>er(?=/))?(?:[/.](?P<other>[0-9]{1,2})\.?"
@@ -795,6 +796,7 @@ def _days(words: str, rest: str, today: date) -> list[date] | None:
     """
     if rest and not (CLOCK.match(rest) or _as_spoken(rest) or MIDNIGHT.search(rest)):
         return None
+    words = FOR.sub("", words)
     for pattern, days_of in DAYS:
         if match := pattern.match(words):
             return days_of(match, today)

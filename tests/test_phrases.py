@@ -135,6 +135,8 @@ SAID: dict[str, tuple[str, ...]] = {
         "tomorrow night at nine o'clock", "demain vingt et une heures", "demain à 21 heures précises",
     ),
     "2026-11-25 09:00": (
+        "for the 25th at 9am", "pour le 25/11 à 9h", "pour le 25 novembre à 9h", "para el 25 de noviembre a las 9",
+        "for november 25 at 9am", "para el miércoles a las 9", "for 2026-11-25 at 9am",
         "demain mercredi 9h", "demain, mercredi 25, à 9h", "demain 25/11 9h", "demain le 25 à 9h",
         "demain mercredi 25 novembre à 9h", "tomorrow wednesday 9am", "tomorrow, wednesday at 9am",
         "tomorrow the 25th at 9am", "mañana miércoles 25 a las 9", "9h demain mercredi",
@@ -472,6 +474,12 @@ REFUSED: dict[str, str] = {
     "demain mercredi 26 à 9h": "2026-11-26 is another day of the week",
     "tomorrow mañana a las 9": "",
     "demain 25 9h": "",
+    "for 3 days at 9am": "",
+    "pour 2 semaines 9h": "",
+    "pour le mercredi à 9h": "",
+    "for two weeks at 9:00": "",
+    "for in 2 days at 9:00": "",
+    "for the next monday at 9am": "“Next” skips a week to some",
     "17pm": "There is no such date or hour",
     # the true reason, and the way to write it
     "every 90 minutes": "Every 90 minutes is at no fixed hours of the day. Write one hour",
