@@ -322,7 +322,10 @@ AGAIN: dict[str, tuple[str, ...]] = {
         "every evening at 8", "chaque soir 8h", "tous les soirs à 8h", "tous les soirs à huit heures",
         "todas las noches a las 8", "every night at 8", "cada noche a las ocho",
     ),
-    "0 9 * * 1#1": ("every first monday 9:00", "chaque premier lundi à 9h", "cada primer lunes a las 9"),
+    "0 9 * * 1#1": (
+        "every first monday 9:00", "chaque premier lundi à 9h", "cada primer lunes a las 9",
+        "every month first monday 9:00",
+    ),
     "0 9 14 7 *": (
         "every year on july 14 at nine am", "once a year on july 14 at 9:00", "july 14 at 9:00 every year",
         "le 14 juillet de chaque année à 9h", "le 14 juillet à 9h chaque année", "el 14 de julio de cada año a las 9",
@@ -340,6 +343,7 @@ AGAIN: dict[str, tuple[str, ...]] = {
         "lundi 8h30 chaque semaine",
     ),
     "0 9 1 * *": (
+        "every month, on the 1st at 9am", "monthly, on the 1st at 9:00",
         "once a month on the 1st at 9:00", "une fois par mois le 1er à 9h", "una vez al mes el día 1 a las 9",
         "on the 1st at 9am every month", "le 1er à 9h chaque mois", "le 1er à 9h de chaque mois",
         "el 1 a las 9 de cada mes",
@@ -351,10 +355,13 @@ AGAIN: dict[str, tuple[str, ...]] = {
         "el primer y tercer lunes de cada mes a las 9",
     ),
     "0 9 * * 5L": (
+        "monthly, last friday 9am", "every month on the last friday at 9am", "every month, the last friday at 9am",
+        "monthly on last friday at 9am",
         "último viernes de mes a las 9", "last friday of every month at nine am",
         "le dernier vendredi du mois à neuf heures",
     ),
     "0 9 * * 1 / 2 weeks from 2026-11-30": (
+        "every two weeks, on monday at 9am", "every other week, on monday at 9am", "every other week, monday 9am",
         "every second week on monday 9:00", "une semaine sur deux, le lundi à neuf heures",
         "mondays at 9:00 every 2 weeks", "every alternate monday 9:00", "alternate mondays at 9:00",
         "el lunes a las 9 cada dos semanas", "lundi à 9h une semaine sur deux", "every fortnight on monday at nine am",
@@ -480,6 +487,8 @@ REFUSED: dict[str, str] = {
     "for two weeks at 9:00": "",
     "for in 2 days at 9:00": "",
     "for the next monday at 9am": "“Next” skips a week to some",
+    "every two weeks, 9am": "On which day?",
+    "month first monday 9:00": "",
     "17pm": "There is no such date or hour",
     # the true reason, and the way to write it
     "every 90 minutes": "Every 90 minutes is at no fixed hours of the day. Write one hour",
