@@ -295,7 +295,7 @@ _NEXT_MONTH = " of next month| du mois prochain| del proximo mes| del mes (?:que
 #: What may follow an hour, and says of what comes again how often, or on which days not.
 HOW_OFTEN = re.compile(
     r"(?:except|but|sauf|excepto|salvo|menos|every|each|weekly|monthly|chaque|toutes|tous|de chaque|une semaine sur"
-    r"|cada|todas|todos|de cada|of the month|of every month|of each month|du mois|del mes)\b"
+    r"|cada|todas|todos|de cada|of the month|of every month|of each month|du mois|del mes|on|le|les|el|los)\b"
 )
 
 JOINTS = "([-–—,: "  # what may stand between a time and the rest of it

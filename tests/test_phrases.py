@@ -258,6 +258,7 @@ SAID: dict[str, tuple[str, ...]] = {
     ),
     "2026-12-11 09:00": ("vendredi en quinze à 9h", "a fortnight on friday at 9:00"),
     "2026-11-30 09:00": (
+        "monday at 9am on 30 november", "lundi à 9h le 30 novembre",
         "the coming monday 9:00", "this coming monday at 9:00", "monday next week 9:00",
         "lundi de la semaine prochaine à 9h", "el lunes de la semana que viene a las 9",
     ),
@@ -361,6 +362,7 @@ AGAIN: dict[str, tuple[str, ...]] = {
         "le dernier vendredi du mois à neuf heures",
     ),
     "0 9 * * 1 / 2 weeks from 2026-11-30": (
+        "every two weeks at 9am on monday", "toutes les deux semaines à 9h le lundi",
         "every two weeks, on monday at 9am", "every other week, on monday at 9am", "every other week, monday 9am",
         "every second week on monday 9:00", "une semaine sur deux, le lundi à neuf heures",
         "mondays at 9:00 every 2 weeks", "every alternate monday 9:00", "alternate mondays at 9:00",
@@ -378,6 +380,13 @@ AGAIN: dict[str, tuple[str, ...]] = {
     "0 9 * * 1 / 6 weeks from 2026-11-30": (
         "every six weeks on monday 9:00", "toutes les six semaines le lundi à 9h",
         "cada seis semanas el lunes a las 9",
+    ),
+    "0 9 * * 1": (
+        "every week at 9am on monday", "toutes les semaines à 9h le lundi", "cada semana a las 9 los lunes",
+        "every week at 9am on mondays",
+    ),
+    "0 9 15 * *": (
+        "chaque mois à 9h le 15", "every month at 9am on the 15th", "cada mes a las 9 el día 15",
     ),
 }  # fmt: skip
 
@@ -489,6 +498,11 @@ REFUSED: dict[str, str] = {
     "for the next monday at 9am": "“Next” skips a week to some",
     "every two weeks, 9am": "On which day?",
     "month first monday 9:00": "",
+    "every day at 9:00 on monday": "",
+    "tous les jours à 9h le lundi": "",
+    "every monday at 9am on the 1st": "",
+    "monday at 9am on the 25th of november": "2026-11-25 is another day of the week",
+    "tomorrow at 9am on monday": "may be 2026-11-25 or 2026-11-30",
     "17pm": "There is no such date or hour",
     # the true reason, and the way to write it
     "every 90 minutes": "Every 90 minutes is at no fixed hours of the day. Write one hour",
