@@ -138,10 +138,10 @@ def _number(typed: str) -> int:
 
 #: Parts of a day and the hours of a 24-hour clock that they hold.
 PARTS = {
-    **dict.fromkeys(("morning", "matin", "matinee", "manana"), range(12)),
+    **dict.fromkeys(("morning", "matin", "mat", "matinee", "manana"), range(12)),
     "madrugada": range(7),
     "mediodia": range(12, 16),
-    **dict.fromkeys(("afternoon", "apres-midi", "apres midi"), range(12, 19)),
+    **dict.fromkeys(("afternoon", "apres-midi", "apres midi", "aprem"), range(12, 19)),
     "tarde": range(12, 21),
     **dict.fromkeys(("evening", "soir", "soiree"), range(17, 24)),
     **dict.fromkeys(("night", "noche"), range(18, 24)),
@@ -251,7 +251,7 @@ DOTTED_HOUR = re.compile(  # without a word or a mark that says it is an hour
 )
 _PART = "|".join(PARTS)
 PART = re.compile(
-    r"(?:^| )(?P<of>(?:in the|at|le|du|del|por la|de la|en la|a la|dans la|en) |(?:de |dans )?l')?"
+    r"(?:^| )(?P<of>(?:in the|at|le|au|du|del|de|por la|de la|en la|a la|dans la|en) |(?:de |dans )?l')?"
     rf"(?P<part>(?:{_PART})(?<!manana)(?<!mediodia)|(?<=del )mediodia"
     r"|(?:(?<=in the )|(?<=por la )|(?<=de la )|(?<=en la )|(?<=a la ))manana)(?= |,|$)"  # else it is tomorrow
 )

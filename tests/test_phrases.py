@@ -55,6 +55,7 @@ SAID: dict[str, tuple[str, ...]] = {
         "en una hora y cuarto", "dans une heure quinze",
     ),
     "2026-11-24 17:00": (
+        "cet aprem 17h", "cet aprem à 5h",
         "5pm", "5 pm", "5PM", "5 p.m.", "at 5pm", "at 5 pm", "@5pm", "5:00 pm", "17:00", "17h", "17 h", "17H", "17h00",
         "à 17h", "a 17h", "à\u00a017\u202fh", "at 17:00", "17 heures", "à 17 heures", "a las 17", "a las 17:00",
         "a las 17h", "a las 5 pm", "a las 5 p. m.", "a las 5 de la tarde", "5 de la tarde", "hoy a las 5 de la tarde",
@@ -73,6 +74,7 @@ SAID: dict[str, tuple[str, ...]] = {
         "à 17 heures trente", "five thirty pm", "at five-thirty pm",
     ),
     "2026-11-24 20:00": (
+        "le 24 au soir à 20h", "hoy de noche a las 8",
         "ce soir 20h", "ce soir à 20h", "20h ce soir", "à 20h ce soir", "ce soir 8h", "ce soir à 8h", "tonight 8pm",
         "tonight at 8", "tonight at 8pm", "tonight 20:00", "8 tonight", "8pm tonight", "tonight at eight",
         "esta noche a las 8", "esta noche a las ocho", "esta noche a las 20:00", "8h du soir", "à 8h du soir",
@@ -135,6 +137,7 @@ SAID: dict[str, tuple[str, ...]] = {
         "tomorrow night at nine o'clock", "demain vingt et une heures", "demain à 21 heures précises",
     ),
     "2026-11-25 09:00": (
+        "mercredi 25 novembre au matin, 9h", "demain 9h du mat",
         "for the 25th at 9am", "pour le 25/11 à 9h", "pour le 25 novembre à 9h", "para el 25 de noviembre a las 9",
         "for november 25 at 9am", "para el miércoles a las 9", "for 2026-11-25 at 9am",
         "demain mercredi 9h", "demain, mercredi 25, à 9h", "demain 25/11 9h", "demain le 25 à 9h",
@@ -267,6 +270,9 @@ SAID: dict[str, tuple[str, ...]] = {
     ),
     "2027-07-03 09:00": (
         "3 juill. 9h", "le 3 juil. à 9h", "3 juillet 9h",
+    ),
+    "2026-11-25 04:00": (
+        "mañana de madrugada a las 4", "mañana a las 4 de madrugada",
     ),
 }  # fmt: skip
 
@@ -503,6 +509,9 @@ REFUSED: dict[str, str] = {
     "every monday at 9am on the 1st": "",
     "monday at 9am on the 25th of november": "2026-11-25 is another day of the week",
     "tomorrow at 9am on monday": "may be 2026-11-25 or 2026-11-30",
+    "demain du matin au soir 9h": "",
+    "demain au soir 9h du matin": "",
+    "9h de nuit": "",
     "17pm": "There is no such date or hour",
     # the true reason, and the way to write it
     "every 90 minutes": "Every 90 minutes is at no fixed hours of the day. Write one hour",
