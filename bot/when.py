@@ -177,11 +177,13 @@ PIECES = {
     **dict.fromkeys(("une demi heure", "une demie heure", "1/2 heure", "une 1/2 heure"), 30),
     **dict.fromkeys(("a quarter of an hour", "quarter of an hour", "a quarter hour", "un quart d'heure"), 15),
     **dict.fromkeys(("un cuarto de hora", "cuarto de hora"), 15),
-    **dict.fromkeys(("three quarters of an hour", "trois quarts d'heure", "tres cuartos de hora"), 45),
+    **dict.fromkeys(("three quarters of an hour", "trois quarts d'heure", "3/4 d'heure", "tres cuartos de hora"), 45),
     "hora y cuarto": 75,
     "hora y media": 90,
 }
-AHEAD = re.compile(r"^(?:(?:in|dans|en|dentro de) (?P<length>.+)|(?P<from_now>.+) from now)$")
+AHEAD = re.compile(
+    r"^(?:(?:in|dans|en|dentro de) (?P<length>.+?)(?:(?<= hour| week)'s time|(?<=s)'? time)?|(?P<from_now>.+) from now)$"
+)
 SPAN = re.compile(rf"^{_NUMBER}(?P<unit>[a-z]+)$")
 HOURS_MINUTES = re.compile(
     rf"^{_NUMBER}(?:{_HOUR_UNITS})(?:(?: (?:and|et|y))? ?"
@@ -284,8 +286,8 @@ WEEKDAY_NUMBER = re.compile(
     rf"^(?:on |le |el |del )?{_WEEKDAY},? (?:the |le |el )?(?P<number>[0-9]{{1,2}})(?:er|st|nd|rd|th)?$"
 )
 WEEKS_ON = {
-    **dict.fromkeys(("en huit", "en ocho", "week", "a week"), 1),
-    **dict.fromkeys(("en quinze", "en quince", "fortnight", "a fortnight", "two weeks"), 2),
+    **dict.fromkeys(("en huit", "en 8", "en ocho", "week", "a week"), 1),
+    **dict.fromkeys(("en quinze", "en 15", "en quince", "fortnight", "a fortnight", "two weeks"), 2),
 }
 _THIS_WEEK = "this week|cette semaine|esta semana"
 _NEXT_WEEK = "next week|(?:la )?semaine prochaine|la semana que viene|la proxima semana|la semana proxima"
@@ -546,7 +548,7 @@ def _span(match: re.Match[str]) -> timedelta:
 
 def _in_days(plain: str) -> timedelta | None:
     """The same where it is so many days or weeks."""
-    ahead = AHEAD.match(plain)
+    ahead = AHEAD.match(plain.replace(" from today", " from now"))
     match = SPAN.match(ahead["length"] or ahead["from_now"]) if ahead else None
     return _span(match) if match and UNITS.get(match["unit"], 0) >= UNITS["day"] else None
 

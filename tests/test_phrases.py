@@ -38,6 +38,7 @@ def why(typed: str, now: datetime = TUESDAY) -> str:
 SAID: dict[str, tuple[str, ...]] = {
     # --- an hour alone is today, if it is ahead ---
     "2026-11-24 12:00": (
+        "in an hour's time", "in an hour’s time",
         "noon", "at noon", "midday", "today at noon", "12 noon", "12:00", "midi", "à midi", "À MIDI", "a midi",
         "ce midi", "aujourd'hui à midi", "à 12h", "mediodía", "al mediodía", "al mediodia", "hoy al mediodía",
         "a mediodía", "este mediodía", "a las 12 del día", "hoy a las doce del día",
@@ -101,6 +102,7 @@ SAID: dict[str, tuple[str, ...]] = {
         "dans quinze minutes", "in a quarter hour",
     ),
     "2026-11-24 11:45": (
+        "dans 3/4 d'heure",
         "in three quarters of an hour", "dans trois quarts d'heure", "dans trois-quarts d’heure",
         "en tres cuartos de hora", "in forty-five minutes", "in forty five minutes", "dans quarante-cinq minutes",
         "en cuarenta y cinco minutos",
@@ -256,6 +258,7 @@ SAID: dict[str, tuple[str, ...]] = {
         "two weeks from monday at 9:00",
     ),
     "2026-12-02 09:00": (
+        "mercredi en 8 à 9h",
         "demain en huit à 9h", "tomorrow week at 9:00", "a week tomorrow at 9:00", "de mañana en ocho a las 9",
         "a week from tomorrow at 9am",
     ),
@@ -273,6 +276,18 @@ SAID: dict[str, tuple[str, ...]] = {
     ),
     "2026-11-25 04:00": (
         "mañana de madrugada a las 4", "mañana a las 4 de madrugada",
+    ),
+    "2026-11-24 13:00": (
+        "in 2 hours' time", "in two hours time",
+    ),
+    "2026-12-08 09:00": (
+        "in 2 weeks' time at 9am", "two weeks from today at 9am",
+    ),
+    "2026-11-27 09:00": (
+        "3 days from today at 9am", "in 3 days' time at 9am",
+    ),
+    "2026-12-09 09:00": (
+        "mercredi en 15 à 9h",
     ),
 }  # fmt: skip
 
@@ -512,6 +527,11 @@ REFUSED: dict[str, str] = {
     "demain du matin au soir 9h": "",
     "demain au soir 9h du matin": "",
     "9h de nuit": "",
+    "3 days from today": "At what hour?",
+    "2 hours from today at 9am": "",
+    "in 45m": "Write how long",
+    "in an hour time": "Write how long",
+    "mardi en 8 à 9h": "“mardi en 8” may be 2026-12-01 or 2026-12-08",
     "17pm": "There is no such date or hour",
     # the true reason, and the way to write it
     "every 90 minutes": "Every 90 minutes is at no fixed hours of the day. Write one hour",
