@@ -759,7 +759,9 @@ def _settled(hour: Hour, part: str | None) -> time:
     if hour.said and (not inside or inside[0].hour == 0):  # twelve in the morning is noon to some
         raise _two_readings(hour.typed, *map(_shown, hour.readings))
     if not inside and written.hour == 12:
-        raise _midnight() if PARTS[part].start > 12 else _two_readings(hour.typed, "0:00", "12:00")
+        if written.minute == 0 and PARTS[part].start > 12:
+            raise _midnight()
+        raise _two_readings(hour.typed, _shown(written.replace(hour=0)), _shown(written))
     if not inside:
         template = "{hour} is not in that part of the day. Write the hour from 0:00 to 23:59, like: {examples}."
         raise NotATime("ambiguous", template, hour=f"{written:%H:%M}")

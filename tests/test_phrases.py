@@ -532,6 +532,11 @@ REFUSED: dict[str, str] = {
     "in 45m": "Write how long",
     "in an hour time": "Write how long",
     "mardi en 8 à 9h": "“mardi en 8” may be 2026-12-01 or 2026-12-08",
+    "tomorrow morning at 12:30": "may be 0:30 or 12:30",
+    "mañana a las 12:30 de la mañana": "may be 0:30 or 12:30",
+    "demain 12h30 du matin": "may be 0:30 or 12:30",
+    "tomorrow at 12:30 at night": "may be 0:30 or 12:30",
+    "tomorrow at 12:00 at night": "Midnight belongs to two days",
     "17pm": "There is no such date or hour",
     # the true reason, and the way to write it
     "every 90 minutes": "Every 90 minutes is at no fixed hours of the day. Write one hour",
