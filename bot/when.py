@@ -182,7 +182,8 @@ PIECES = {
     "hora y media": 90,
 }
 AHEAD = re.compile(
-    r"^(?:(?:in|dans|en|dentro de) (?P<length>.+?)(?:(?<= hour| week)'s time|(?<=s)'? time)?|(?P<from_now>.+) from now)$"
+    r"^(?:(?:in|dans|en|dentro de) (?P<length>.+?)(?:(?<= hour| week)'s time|(?<=s)'? time)?"
+    r"|(?P<from_now>.+) from now)$"
 )
 SPAN = re.compile(rf"^{_NUMBER}(?P<unit>[a-z]+)$")
 HOURS_MINUTES = re.compile(
@@ -342,7 +343,11 @@ HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
         "One hour at a time: ask once for each, like: {examples}.",
     ),
     (
-        re.compile(r"[0-9hm] ?(?:z|utc|gmt|cet|cest|est|edt|pst|bst|[a-z]+/[a-z_]+|[+-][0-9]{2}:[0-9]{2})$"),
+        re.compile(
+            r"[0-9hm] ?(?:z|(?:utc|gmt)(?: ?[+-][0-9:]{1,5})?|cet|cest|est|edt|pst|bst|\[?[a-z]+/[a-z_]+\]?"
+            r"|[+-][0-9]{2}:[0-9]{2})$|(?:[0-9]h?|[ap]m) (?:heure (?:locale|de [a-z]+)|hora (?:local|de [a-z]+)"
+            r"|(?!min|hour|day|week)(?:[a-z]+ )?[a-z]+ time)$"
+        ),
         "No zone goes there. Leave it out for your own, or write it so: 2026-12-01T09:00+01:00. {examples}.",
     ),
     (
