@@ -20,6 +20,7 @@ from typing import Any, TypeVar, cast
 
 import structlog
 
+from bot.broadcast import Sentence
 from bot.database import Busy, Unsure
 from providers.base import (
     Accepted,
@@ -100,6 +101,17 @@ class Account(Provider):
     @property
     def mention(self) -> str | None:
         return self._mention
+
+    @property
+    def legacy(self) -> Sentence | None:
+        """What people are told wherever they meet this vendor; nothing in it is read as a place to fill."""
+        legacy = self.capabilities.legacy
+        return Sentence(*sentence_of(legacy, {})) if legacy else None
+
+    @property
+    def sender_rule(self) -> Sentence:
+        rule = self.capabilities.sender_rule
+        return Sentence(*sentence_of(rule, {})) if rule else Sentence("")
 
     @property
     def _patience(self) -> float:

@@ -361,7 +361,7 @@ class Bot:
         return Showing(
             votes=tuple(votes),
             vendor=provider.title if provider else broadcast.provider,
-            legacy=provider.capabilities.legacy if provider else None,
+            legacy=provider.legacy if provider else None,
             verdict=outlook.verdict if outlook else None,
             opens=outlook.opens if outlook else None,
             training=broadcast.mode == "training",

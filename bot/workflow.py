@@ -432,8 +432,11 @@ class Workflow:
             template = "“{sender}” is no sender ID for {vendor}. {rule}"
         else:
             return []
-        rule = Sentence(provider.capabilities.sender_rule)
-        values: dict[str, str | int | Sentence] = {"vendor": provider.title, "sender": request.sender, "rule": rule}
+        values: dict[str, str | int | Sentence] = {
+            "vendor": provider.title,
+            "sender": request.sender,
+            "rule": provider.sender_rule,
+        }
         return [Complaint("sender", Sentence(template, values))]
 
     def _time_complaints(self, send_at: Micros | None, slack: Micros = PAST_SLACK) -> list[Complaint]:

@@ -603,6 +603,24 @@ async def test_what_an_adapter_begins_when_it_is_made_holds_nobody_up(
     assert (await core.row(other.id)).state is State.SENT
 
 
+async def test_what_an_adapter_says_of_itself_fills_no_place_and_pings_nobody(
+    installed: Path, office: Office, sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    changes = {name.replace(".", "__"): value for name, value in settings_for(office, "behaves").items()}
+    bot = await start_bot(sandbox, **changes)
+    account: Any = bot.providers["mischief"]
+    account.title, able = "T <!channel>", account.capabilities
+    said = {"legacy": "<!channel> Write {this} in it", "sender_rule": "Must match {3,11}"}
+    account.capabilities = replace(able, sender_pattern="[a-z]{3,11}", **said)
+    assert "Must match {3,11}" in await ask(sandbox, "send fans marketing sender=AB Hello")
+    await ask(sandbox, "send fans marketing Hello")
+    assert "&lt;!channel&gt; Write {this} in it" in json.dumps(await card(sandbox))
+    await bot.catalogue.refresh()
+    told = await ask(sandbox, "audiences")
+    assert "Also at T &lt;!channel&gt;" in told
+    assert "<!channel>" not in told
+
+
 def test_what_was_said_is_shown_as_it_was_and_pings_nobody(installed: Path) -> None:
     from bot.accounts import sentence_of
 

@@ -220,7 +220,7 @@ class Commands:
                 f"{views.quote(it.name)} ({words(views.KINDS[it.kind])} {views.quote(it.id)})" for it in others[:20]
             )
             more = f" … (+{len(others) - 20})" if len(others) > 20 else ""
-            yield words("Also at {vendor}, and not set up here: {names}", vendor=title, names=shown + more)
+            yield words("Also at {vendor}, and not set up here: {names}", vendor=views.quote(title), names=shown + more)
 
     async def list(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Show the latest broadcasts."""
@@ -238,7 +238,7 @@ class Commands:
             vendor, again_at = self.desk.providers[account].title, views.when(stops.away[account])
             yield asked.words(
                 "⚠️ {vendor} cannot be reached. What is due there waits and is tried again {again_at}.",
-                vendor=vendor,
+                vendor=views.quote(vendor),
                 again_at=again_at,
             )
 

@@ -151,7 +151,7 @@ class Showing:
 
     votes: tuple[Vote, ...]
     vendor: str
-    legacy: str | None
+    legacy: Sentence | None
     verdict: Verdict | None
     training: bool
     zone: str
@@ -353,7 +353,7 @@ def _warnings(broadcast: Broadcast, showing: Showing, words: Words) -> list[str]
     if broadcast.everyone:
         found.append(words("⚠️ Goes to all subscribers of a public group"))
     if showing.legacy:
-        found.append(f"⚠️ {words(showing.legacy)}")
+        found.append(f"⚠️ {sentence(words, showing.legacy)}")
     return found
 
 
