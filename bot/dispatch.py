@@ -162,8 +162,9 @@ class Dispatcher:
                 return
             for row in claimed:
                 self._start(row, began + self.staging)
-            if left:
-                self._run(self.stager.recall(left), "recall")
+            for account in {one.account for one in left}:  # one whose recall hangs keeps no other's waiting
+                theirs = [one for one in left if one.account == account]
+                self._run(self.stager.recall(theirs), f"recall {account}")
             if changed or claimed:
                 self.wake(Task.DISPATCH, Task.PAINT)
 

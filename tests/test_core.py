@@ -10,6 +10,7 @@ import time
 import unicodedata
 from collections.abc import Iterator
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from bot.database import Database, Postgres, open_database
 from bot.dispatch import CLAIM_AT_ONCE, Dispatcher
 from bot.text import measure
 from bot.workflow import Questioned, Sent, Submitted
-from providers.base import Audience, AudienceFound, DeliveryStatus, Message, Purpose, Quote, Receipt
+from providers.base import Audience, AudienceFound, DeliveryStatus, Message, Purpose, Quote, Receipt, Staged
 from providers.reading import UNREADABLE
 from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver, gate
 from tests.ground import in_order, new_postgres, raw_settings
@@ -1000,6 +1001,28 @@ async def test_a_quote_whose_campaign_cannot_be_thrown_away_is_told_all_the_same
     await core.run(dispatcher)
     assert campaign.state == "cancelled"
     assert await core.database.read(lambda c: c.execute(tables.leftovers.select()).all()) == []
+
+
+async def test_a_recall_that_hangs_keeps_no_other_accounts_waiting(core: Core) -> None:
+    hanging, recalled, dispatcher = asyncio.Event(), list[str](), core.dispatcher("a")
+
+    async def hang(staged: Staged) -> None:
+        await hanging.wait()
+
+    async def recall(staged: Staged) -> None:
+        recalled.append(staged.id)
+
+    theirs: Any = core.providers["encom"].adapter
+    others: Any = core.providers["octo"].adapter
+    theirs.recall, others.recall = hang, recall
+    for place, audience in enumerate(("clients", "newsletter")):
+        row, staged = await core.ask(audience=audience), Staged(f"sms_{place}")
+        await core.database.write(partial(store.leave_over, broadcast=row, staged=staged, at=core.now + place))
+    core.now += SECOND
+    await dispatcher.tick()
+    await until(lambda: recalled == ["sms_1"])
+    hanging.set()
+    await asyncio.gather(*dispatcher.running)
 
 
 async def test_a_campaign_that_cannot_be_thrown_away_stands_in_the_way_of_the_account_for_a_few_tries_only(
