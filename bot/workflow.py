@@ -428,7 +428,7 @@ class Workflow:
         pattern = provider.capabilities.sender_pattern
         if pattern is None:
             template = "{vendor} takes no sender ID. Leave it out."
-        elif not re.fullmatch(pattern, request.sender):
+        elif len(request.sender) > checks.MOST["sender"] or not re.fullmatch(pattern, request.sender):
             template = "“{sender}” is no sender ID for {vendor}. {rule}"
         else:
             return []

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
+from re import _parser  # type: ignore[attr-defined]
 from typing import Any
 
 import structlog
@@ -21,6 +22,7 @@ log = structlog.get_logger(__name__)
 
 GROUP = "bellcrier.providers"
 IMPORTING = 20.0  # seconds that a package may take to be imported
+MOST_REPEATS = 5  # parts of varying length in a pattern for sender IDs; more could take seconds
 
 BUILT_IN: dict[str, type[Provider]] = {vendor.name: vendor for vendor in (Encom, Octopush, Kaizala)}
 
@@ -124,7 +126,10 @@ WANTED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "placeholders": ("a tuple of texts", lambda told: _all(told, tuple, str)),
     "replaces": ("a tuple of texts", lambda told: _all(told, tuple, str)),
     "not_processed": ("a frozenset of statuses, none of them a success", lambda told: _refusals(told)),
-    "sender_pattern": ("a regular expression", lambda told: told is None or _is_pattern(told)),
+    "sender_pattern": (
+        "a regular expression of few repeats, none of which holds another or a choice",
+        lambda told: told is None or _is_pattern(told),
+    ),
     "sender_rule": ("a text", lambda told: isinstance(told, str)),
     "legacy": ("a text", lambda told: told is None or isinstance(told, str)),
 }
@@ -153,7 +158,31 @@ def _refusals(told: Any) -> bool:
 
 
 def _is_pattern(told: object) -> bool:
+    """Whatever is typed, it is matched in a moment: everybody waits for that."""
     try:
-        return isinstance(told, str) and re.compile(told) is not None
+        return isinstance(told, str) and re.compile(told) is not None and _is_quick(_parser.parse(told))
     except (re.error, OverflowError, RecursionError):
         return False
+
+
+def _is_quick(pattern: Any) -> bool:
+    """What repeats is of one length and has no alternatives, and few things do: else there are millions of ways."""
+    repeats = [argument for op, argument in _parts(pattern) if str(op).endswith("_REPEAT")]
+    several = [part for _, most, part in repeats if most > 1]
+    return sum(least != most for least, most, _ in repeats) <= MOST_REPEATS and all(map(_is_plain, several))
+
+
+def _is_plain(repeated: Any) -> bool:
+    shortest, longest = repeated.getwidth()
+    return shortest == longest and all(str(op) != "BRANCH" for op, _ in _parts(repeated))
+
+
+def _parts(pattern: Any) -> Iterator[tuple[Any, Any]]:
+    """All that a parsed pattern consists of, at whatever depth."""
+    if isinstance(pattern, _parser.SubPattern):
+        for op, argument in pattern:
+            yield op, argument
+            yield from _parts(argument)
+    elif isinstance(pattern, tuple | list):
+        for part in pattern:
+            yield from _parts(part)

@@ -525,7 +525,10 @@ ODD = {
     "text=None": "`capabilities.text` must be a TextLimits",
     "two_step='no'": "`capabilities.two_step` must be True or False",
     "sender_rule=None": "`capabilities.sender_rule` must be a text",
-    "sender_pattern='('": "`capabilities.sender_pattern` must be a regular expression",
+    "sender_pattern='('": "`capabilities.sender_pattern` must be a regular expression of",
+    "sender_pattern='(a+)+b'": "`capabilities.sender_pattern` must be a regular expression of few repeats",
+    "sender_pattern='(a|aa)+b'": "`capabilities.sender_pattern` must be a regular expression of few repeats",
+    "sender_pattern='" + "a?" * 30 + "b'": "`capabilities.sender_pattern` must be a regular expression of few repeats",
     "legacy=3": "`capabilities.legacy` must be a text",
 }
 
