@@ -7,6 +7,7 @@ here that becomes one of the contract's own errors, and no other account notices
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Future
@@ -68,6 +69,7 @@ LONGEST_SENTENCE, LONGEST_VALUE, MOST_VALUES = 1000, 300, 20
 MOST_FOUND = 10_000  # entries of one answer
 SHORTEST_WAIT, LONGEST_WAIT, USUAL_WAIT = 1.0, 300.0, 30.0  # seconds that a vendor may make us wait
 NOTHING_SENT = (Refused, Blocked, NotReady, Throttled, Unavailable)
+NUMBER = re.compile(r"\+?\d(?:[ .()-]{0,2}\d){6,}|\d{5,}")  # of a person, in a vendor's word for how it went
 NO_ANSWER = object()  # where None would be one
 
 TWICE = "It may have been sent: the adapter of {account} ({package}) wanted to send it twice."
@@ -566,7 +568,7 @@ def receipt_of(value: object) -> Receipt | None:
     return Receipt(
         id or "",
         DeliveryStatus(value.status),
-        _line(value.word, LONGEST_VALUE) or "?",
+        NUMBER.sub("…", _line(value.word, LONGEST_VALUE)) or "?",
         _text(value.recipient),
         value.final is True,
         ReceiptKind(value.kind),

@@ -213,7 +213,7 @@ def in_a_row(sentences: Iterable[Sentence]) -> Sentence:
 
 
 #: How deliveries stand, and what people answer, by the names under which they are counted.
-COUNTED = ("accepted", "sent", "delivered", "failed", "blacklisted", "expired", "replies", "opt-outs")
+COUNTED = ("accepted", "sent", "delivered", "failed", "blacklisted", "expired", "other", "replies", "opt-outs")
 MOST_COUNTS = 20
 
 

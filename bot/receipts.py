@@ -6,7 +6,7 @@ A callback is known by its token, an id by its account, and a delivery's status 
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import chain
@@ -33,6 +33,8 @@ from bot.troubles import troubles_of
 from providers.base import DeliveryStatus, Receipt, ReceiptKind
 
 WORD = 64  # characters of a vendor's status word that are kept
+WORDS = 10  # of them that one broadcast counts by name; what else it hears is counted together
+OTHER = str(DeliveryStatus.OTHER)
 PROGRESS_PAUSE = 1_000_000  # microseconds in which statuses that appear together are told together
 ANSWERS = {ReceiptKind.REPLY.value: "replies", ReceiptKind.OPT_OUT.value: "opt-outs"}
 # Statuses only go up: a delivery never goes back from a later word to an earlier one.
@@ -90,7 +92,8 @@ class _Standing(NamedTuple):
 
 @dataclass
 class Tally:
-    """How many deliveries stand where: by status, and `other: WORD` for words that nobody knows; then the answers.
+    """How many deliveries stand where: by status, and `other: WORD` for words that nobody knows (`other` for those past
+    the first few); then the answers.
     `final`: of how many nothing more is to come. Also a difference between two of these."""
 
     counts: dict[str, int] = field(default_factory=dict)
@@ -352,7 +355,8 @@ def recount(connection: Connection, row: Broadcast) -> Recount:
 
     `row` was read just before, in the same transaction: what was counted since then is seen by `Recount.holds`.
     """
-    return Recount(row, _tally(connection, row.workspace, row.id))
+    true = _tally(connection, row.workspace, row.id)
+    return Recount(row, replace(true, counts=_folded(true.counts, row.counts)))
 
 
 _KEY = broadcasts.c.workspace, broadcasts.c.id
@@ -394,14 +398,31 @@ def _tally(connection: Connection, workspace: str, id: str) -> Tally:
 
 
 def _label(kind: str, status: str, word: str) -> str:
-    return ANSWERS.get(kind) or (f"other: {word}" if status == DeliveryStatus.OTHER else str(status))
+    return ANSWERS.get(kind) or (f"{OTHER}: {word}" if status == DeliveryStatus.OTHER else str(status))
+
+
+def _folded(counts: Mapping[str, int], known: Mapping[str, int]) -> dict[str, int]:
+    """The same with a few words alone by name: vendors write numbers and times into theirs. While some are counted
+    together, no other word than the `known` ones gets a name: it may be among them. What is fewer than none is taken
+    from them."""
+    named = (name for name, number in counts.items() if _is_word(name) and number > 0)
+    words = sorted((name not in known, name) for name in named if name in known or OTHER not in known)
+    few = {name for _, name in words[:WORDS]}
+    sums = Counter[str]()
+    for name, number in counts.items():
+        sums[OTHER if _is_word(name) and name not in few else name] += number
+    return {name: number for name, number in sums.items() if number > 0}
+
+
+def _is_word(name: str) -> bool:
+    return name.startswith(f"{OTHER}: ")
 
 
 def count(connection: Connection, current: Row, moved: Tally, at: Micros) -> Row:
     """Change the counts of a broadcast that is locked by what moved; how it stands then."""
     names = {**current.counts, **moved.counts}
     sums = {name: current.counts.get(name, 0) + moved.counts.get(name, 0) for name in names}
-    counts = {name: number for name, number in sums.items() if number > 0}
+    counts = _folded(sums, current.counts)
     return note_progress(connection, current, counts, max(current.finals + moved.final, 0), at)
 
 

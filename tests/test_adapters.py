@@ -19,14 +19,14 @@ from click.testing import CliRunner
 from sqlalchemy import select
 
 from bot import store, tables
-from bot.accounts import Account, evidence_of
+from bot.accounts import Account, evidence_of, receipt_of
 from bot.app import all_placeholders
 from bot.broadcast import SECOND, Action, Broadcast, Sentence, State
 from bot.cli import main
 from bot.dispatch import Dispatcher
 from bot.settings import SettingsError
 from providers import registry
-from providers.base import Callback, Evidence, Message
+from providers.base import Callback, DeliveryStatus, Evidence, Message, Receipt
 from sandbox.server import Sandbox
 from tests.core import TEAM, Core, MakeCore, approver
 from tests.ground import StartBot, free_port
@@ -622,6 +622,21 @@ async def test_what_an_adapter_says_of_itself_fills_no_place_and_pings_nobody(
     told = await ask(sandbox, "audiences")
     assert "Also at T &lt;!channel&gt;" in told
     assert "<!channel>" not in told
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ("SENT TO 0612345678", "SENT TO …"),
+        ("ERROR +33 6 12 34 56 78: 404", "ERROR …: 404"),
+        ("KO (33612345678)", "KO (…)"),
+        ("DLVRD 0 E404 AT 10:01", "DLVRD 0 E404 AT 10:01"),
+    ],
+)
+def test_a_persons_number_in_a_vendors_word_is_not_kept(word: str, shown: str) -> None:
+    receipt = receipt_of(Receipt("1", DeliveryStatus.OTHER, word))
+    assert receipt is not None
+    assert receipt.word == shown
 
 
 def test_what_was_said_is_shown_as_it_was_and_pings_nobody(installed: Path) -> None:

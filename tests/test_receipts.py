@@ -292,6 +292,24 @@ async def test_counts_change_by_what_moved_and_none_falls_below_zero(core: Core)
         assert after == await look(core, row)
 
 
+async def test_of_words_without_end_a_few_are_counted_by_name_and_the_others_together(core: Core) -> None:
+    row, tracker = await sent(core, "1"), core.tracker()
+
+    async def hear_all(status: DeliveryStatus, people: int) -> dict[str, int]:
+        for number in range(people):
+            told = Receipt("1", status, f"AT 10:{number:02}", f"+336123456{number:02}")
+            await tracker.record("encom", [told])
+            current = await core.row(row.id)
+            assert (await core.database.read(partial(receipts.recount, row=current))).agrees
+        return dict(current.counts)
+
+    named = {f"other: AT 10:{number:02}": 1 for number in range(receipts.WORDS)}
+    assert await hear_all(OTHER, receipts.WORDS + 5) == {**named, "other": 5}
+    left = {f"other: AT 10:{number:02}": 1 for number in range(3, receipts.WORDS)}
+    assert await hear_all(DELIVERED, 3) == {**left, "other": 5, "delivered": 3}
+    assert await hear_all(DELIVERED, receipts.WORDS + 5) == {"delivered": receipts.WORDS + 5}
+
+
 async def test_new_numbers_are_drawn_and_a_new_status_is_told_a_moment_later(core: Core) -> None:
     row = await sent(core, counts={"sent": 2}, finals=0, revision=7)
     at, moment = core.now, 1_000_000
