@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import structlog
@@ -35,6 +36,7 @@ EXPECTED = 4096  # broadcasts of which it is remembered how many final deliverie
 COUNTING = 60.0  # seconds that all deliveries of a broadcast may take to be counted
 REPLAY = 7 * 24 * 3600 * SECOND  # no vendor tries a delivery longer than three days
 TOGETHER, FEWEST = 256, 32  # receipts' batches in one transaction
+PIECE = 500  # receipts in one transaction: people wait for the same writer
 AT_ONCE = 10  # broadcasts whose vendor is asked in one go
 IDS_A_POLL = 20  # a vendor without a batch read is asked one id at a time
 CONFIRMED = "The vendor reports deliveries of it. Ids: {ids}"
@@ -88,18 +90,21 @@ class Tracker:
         has its own: that address proves that the vendor took it. Raises Busy or Unsure: then it is to be told again.
 
         What arrives while others are being written is written with them: a flood takes one connection, and changes
-        the counts of each broadcast once a transaction.
+        the counts of each broadcast once a transaction. Many are written piece by piece, and told as one.
         """
-        batch = _Batch(account, list(receipts), dispatched, asyncio.get_running_loop().create_future())
-        self._waiting.append(batch)
+        told, loop = list(receipts), asyncio.get_running_loop()
+        pieces = [told[place : place + PIECE] for place in range(0, len(told), PIECE)] or [[]]
+        batches = [_Batch(account, piece, dispatched, loop.create_future()) for piece in pieces]
+        self._waiting += batches
         if self._recording is None or self._recording.done():
             self._recording = asyncio.create_task(self._record_waiting(), name="record receipts")
-        return Recorded(await batch.news)
+        return Recorded(any(await asyncio.gather(*(batch.news for batch in batches))))
 
     async def _record_waiting(self) -> None:
         """All that wait, some in each transaction: fewer where so many took too long, more again where all is well."""
         while self._waiting:
-            group, self._waiting = self._waiting[: self._together], self._waiting[self._together :]
+            number = self._fitting()
+            group, self._waiting = self._waiting[:number], self._waiting[number:]
             wakes = set[Task]()
             try:
                 news = await self.database.write(partial(self._record, group=group, wakes=wakes))
@@ -116,6 +121,11 @@ class Tracker:
                 self._wake(wakes)
                 self._tell(group, news)
                 self._together = min(2 * self._together, TOGETHER)
+
+    def _fitting(self) -> int:
+        """How many of the batches that wait go into one transaction: one at least."""
+        sums = accumulate(len(batch.receipts) for batch in self._waiting[: self._together])
+        return max(sum(receipts <= PIECE for receipts in sums), 1)
 
     async def _record_alone(self, group: list[_Batch], error: BaseException) -> None:
         """One that cannot be written, for whatever is in it, is told so alone."""

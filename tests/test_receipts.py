@@ -393,6 +393,25 @@ async def test_a_broadcast_whose_numbers_are_none_takes_no_news_from_the_others(
     assert await on_row(core, good, "counts") == ({"delivered": 1},)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # it has one writer
+@pytest.mark.parametrize("batches", [1, 40])
+async def test_thousands_of_receipts_let_a_command_through_between_them(core: Core, batches: int) -> None:
+    row, tracker = await sent(core, "1"), core.tracker()
+    told = [Receipt("1", DELIVERED, "DLVRD", f"+336{number:08}") for number in range(2000)]
+    each = len(told) // batches
+    recording = [
+        asyncio.create_task(tracker.record("encom", told[place : place + each])) for place in range(0, len(told), each)
+    ]
+    counted = select(broadcasts.c.counts["delivered"]).where(broadcasts.c.id == row.id)
+    await asyncio.sleep(0)
+    while not (by_now := await core.database.write(lambda c: c.execute(counted).scalar())):
+        pass
+    assert by_now < len(told)
+    assert [one.news for one in await asyncio.gather(*recording)] == [True] * batches
+    assert await on_row(core, row, "counts") == ({"delivered": 2000},)
+    assert not (await tracker.record("encom", told)).news
+
+
 LOCKED = pytest.mark.parametrize(
     "database_url", [pytest.param("postgresql", id="where rows are locked")], indirect=True
 )
