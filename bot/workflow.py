@@ -50,6 +50,7 @@ from bot.policy import CannotTell, Members, Person
 from bot.schedule import Schedule, cover_of
 from bot.scheduler import Task, Wake, concerned
 from bot.settings import AudienceSettings, Settings
+from bot.staging import price_of
 from bot.store import NO_LEASE, NOT_AGREED, Card, Note, Vote
 from bot.troubles import alone
 from bot.voices import asks, before_start, draft_notice, start_told
@@ -191,13 +192,12 @@ class Desk:
     def facts(self, broadcast: Broadcast, now: Micros) -> dict[str, str | int | None]:
         """What its card shows that a decision hangs on, as JSON has it: a press means what was shown, or nothing."""
         outlook, misfit = self.outlook(broadcast, max(broadcast.send_at or 0, now)), self.misfit(broadcast)
-        cost = broadcast.staged.cost if broadcast.staged is not None else None
         unnamed = broadcast.unnamed if text.fills_in_names(broadcast.text) else None
         return {
             "size": broadcast.size,
             "bound": broadcast.bound if broadcast.size is None else None,
             "unnamed": unnamed or None,
-            "cost": broadcast.quoted if cost is None else str(cost),
+            "cost": price_of(broadcast.staged) or broadcast.quoted,
             "opens_at": None if isinstance(outlook.verdict, Allow) else outlook.opens or 0,
             "quorum": broadcast.quorum,
             "mode": broadcast.mode,

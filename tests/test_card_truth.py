@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from bot.slack import views
 from bot.voices import start_told
 from bot.words import LANGUAGES, words_for
 from bot.workflow import Drawing, Sight
-from providers.base import DeliveryStatus, Purpose, Receipt
+from providers.base import DeliveryStatus, Purpose, Receipt, Staged
 from providers.reading import UNREADABLE
 from sandbox.server import Sandbox
 from sandbox.world import Json
@@ -145,6 +146,15 @@ async def test_a_card_of_an_older_process_tells_of_nobody_without_a_name(core: C
     await core.workflow.learn_size(TEAM, row.id, 3, unnamed=0)
     press = core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=SEEN)
     assert (await press).state is State.SCHEDULED
+
+
+async def test_a_cost_is_an_amount_of_something(core: Core) -> None:
+    """What was told in euros costs more in pounds, though the number is the same."""
+    euros = dataclasses.replace(await core.ask(), quoted="12.90 EUR")
+    prepared = dataclasses.replace(euros, staged=Staged("1", cost=Decimal("12.90"), currency="EUR"))
+    assert core.desk.facts(prepared, core.now) == core.desk.facts(euros, core.now)
+    pounds = dataclasses.replace(euros, staged=Staged("1", cost=Decimal("12.90"), currency="GBP"))
+    assert core.desk.facts(pounds, core.now)["cost"] == "12.90 GBP"
 
 
 async def test_a_press_without_a_card_that_anybody_drew_decides_nothing(core: Core) -> None:
