@@ -405,8 +405,8 @@ HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (
         re.compile(
-            rf"\b(?:{_WEEKDAYS})s?\b.*\b(?:{_WEEKDAYS})s?\b|\b(?:except|but not|sauf|excepto|salvo|menos)\b"
-            r"|\b(?:twice|two times|deux fois|dos veces) (?:a|par|por|a la) (?:week|semaine|semana)\b"
+            rf"\b(?:{_WEEKDAYS})s?\b.*\b(?:{_WEEKDAYS})s?\b|\b(?:except|but not|sauf|excepto|salvo)\b|\bdias menos\b"
+            r"|\b(?:twice|two times|deux fois|dos veces) (?:a|par|por|al|a la) (?:week|semaine|semana|month|mois|mes)\b"
         ),
         "Several days? Write “every monday and thursday” or “monday to friday”, or ask once for each: {examples}.",
     ),
@@ -416,7 +416,7 @@ HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (
         re.compile(
-            r"\b(?:around|about|by|before|after|between|vers|avant|apres(?![ -](?:demain|midi)\b)|entre(?! semana)"
+            r"\b(?:around|about|by|(?<!day )before|after|between|vers|avant(?!-)|(?<!d')apres(?![ -](?:demain|midi)\b)|entre(?! semana)"
             r"|sobre|hacia|antes|despues|end of (?:the )?day|eod|fin de journee|lunchtime|first thing)\b"
         ),
         "Write one exact hour, like: {examples}.",
