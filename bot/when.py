@@ -416,7 +416,8 @@ HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (
         re.compile(
-            r"\b(?:around|about|by|(?<!day )before|after|between|vers|avant(?!-)|(?<!d')apres(?![ -](?:demain|midi)\b)|entre(?! semana)"
+            r"\b(?:around|about|by|(?<!day )before|after|between|vers"
+            r"|avant(?!-)|(?<!d')apres(?![ -](?:demain|midi)\b)|entre(?! semana)"
             r"|sobre|hacia|antes|despues|end of (?:the )?day|eod|fin de journee|lunchtime|first thing)\b"
         ),
         "Write one exact hour, like: {examples}.",
@@ -1241,10 +1242,10 @@ Found = Mapping[str, str]
 ORDINALS = {
     name: number
     for number, names in {
-        "#1": ("first", "1st", "premier", "1er", "primer"),
-        "#2": ("second", "2nd", "deuxieme", "2e", "2eme", "segundo"),
-        "#3": ("third", "3rd", "troisieme", "3e", "3eme", "tercer"),
-        "#4": ("fourth", "4th", "quatrieme", "4e", "4eme", "cuarto"),
+        "#1": ("first", "1st", "premier", "1er", "primer", "primero", "1o"),
+        "#2": ("second", "2nd", "deuxieme", "2e", "2eme", "segundo", "2o", "2do"),
+        "#3": ("third", "3rd", "troisieme", "3e", "3eme", "tercer", "tercero", "3er", "3o"),
+        "#4": ("fourth", "4th", "quatrieme", "4e", "4eme", "cuarto", "4o", "4to"),
         "L": ("last", "dernier", "ultimo"),
     }.items()
     for name in names
@@ -1254,9 +1255,9 @@ ORDINALS = {
 TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
     (
         {
-            "every": "(?:every |each )?",
+            "every": "(?:every (?:single )?|each )?",
             "and": "(?:, and |, | and )(?:every |each |the )?",
-            "of": "of (?:the|every|each) month",
+            "of": "of (?:(?:the|every|each) )?month",
             "th": "(?:st|nd|rd|th)?",
             "day": "(?:<every>(?:single )?day|everyday|daily|once a day)",
             "workday": "(?:<every>(?:week|work|working |business )day|(?:on )?(?:week|work|working |business )days)",
@@ -1277,15 +1278,15 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
             ("other", "<every>(?:other|alternate) (?:week,? (?:on )?)?<days>"),
             ("other", "every second week,? (?:on )?<days>"),
             ("other", "(?:on )?<days>,? every other week"),
-            ("other", "(?:every fortnight|fortnightly),? (?:on )?<days>"),
+            ("other", "(?:(?:every|each|once a) fortnight|fortnightly),? (?:on )?<days>"),
             ("nth", "(?:on )?(?:the )?<every><nth> <weekday> <of>"),
             ("nth", "(?:<every>month|<month>),? (?:on )?(?:the )?<nth> <weekday>"),
-            ("first", "(?:on )?(?:the )?<every>first(?: day)? <of>|(?:<every>month|<month>),? on the first day"),
+            ("first", "(?:on )?(?:the )?<every>first(?: day)? <of>|(?:<every>month|<month>),? on the first(?: day)?"),
             ("last", "(?:on )?(?:the )?<every>last day <of>|(?:<every>month|<month>),? on the last day"),
             ("monthly", "(?:<every>month|<month>),? on (?:the )?<date>"),
-            ("monthly", "(?:on )?(?:the )?<every><date> (?:<of>|<month>)"),
+            ("monthly", "(?:on )?(?:the )?<every>(?:day )?<date> (?:<of>|<month>)"),
             ("nth", "(?:on )?(?:every|each) (?P<nth>first|1st|last) <weekday>"),
-            ("yearly", "(?:every year|yearly|each year|once a year),? on (?:the )?<of_year>"),
+            ("yearly", "(?:every year|yearly|annually|each year|once a year),? on (?:the )?<of_year>"),
             ("yearly", "(?:on )?(?:the )?<of_year>,? (?:every year|each year|yearly)"),
             ("yearly", "(?:every|each) <of_year>"),
             ("bare", "<every>(?:week|weekend|month|year)|on weekends|weekly|monthly|yearly|every [a-z0-9]+ weeks"),
@@ -1311,9 +1312,9 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
             ("daily", "<day>"),
             ("working", "<workday>|<day><but>week-?ends?"),
             ("except", "(?:<day>|(?P<working><workday>))<but><days>"),
-            ("range", r"(?:chaque jour |tous les jours )?(?:du |de )?<from>\.?(?: au | a | ?- ?)<to>\.?"),
+            ("range", r"(?:chaque jour |tous les jours )?(?:du |de )?<from>\.?(?: au | a | ?- ?)<to>\.?(?: inclus)?"),
             ("weekly", "(?:<every>|le |<week>,? (?:le )?)<days>"),
-            ("weekly", "(?:le |les )?<days>,? <week>"),
+            ("weekly", "(?:le |les )?<days>,? (?:de )?<week>"),
             ("weekly", "toutes les <weeks> semaines,? (?:le )?<days>"),
             ("weekly", "(?:le |les )?<days>,? toutes les <weeks> semaines"),
             ("other", "(?:le |les )?<days>,? une semaine sur (?:deux|2)"),
@@ -1363,7 +1364,7 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
             ("except", "(?:<day>|(?P<working><workday>))<but><days>"),
             ("range", "(?:cada dia |todos los dias )?(?:del? )?<from>(?: al? | ?- ?)<to>"),
             ("weekly", "(?:<every>|el |<week>,? (?:el |los )?)<days>"),
-            ("weekly", "(?:el |los )?<days>,? <week>"),
+            ("weekly", "(?:el |los )?<days>,? (?:de )?<week>"),
             ("weekly", "cada <weeks> semanas,? (?:el |los )?<days>"),
             ("weekly", "(?:el |los )?<days>,? cada <weeks> semanas"),
             ("weekly", "un <days> de cada <weeks>"),
@@ -1374,11 +1375,11 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
             ("first", "(?:el )?<every>(?:primer dia|primero|dia primero) <of>|<month>,? el primer dia"),
             ("last", "(?:el )?<every>ultimo dia <of>|<month>,? el ultimo dia"),
             ("monthly", "<month>,? el (?:dia )?<date>"),
-            ("monthly", "(?:el )?<every>(?:dia )?<date> (?:<of>|<month>)"),
+            ("monthly", "(?:el )?<every>(?:dias? )?<date> (?:<of>|<month>)"),
             ("nth", "cada (?P<nth>primer|ultimo) <weekday>"),
             ("yearly", "(?:cada ano|todos los anos|una vez al ano),? el <of_year>"),
             ("yearly", "(?:el )?<of_year>,? (?:de )?(?:cada ano|todos los anos)"),
-            ("yearly", "cada <of_year>"),
+            ("yearly", "(?:cada|todos los) <of_year>"),
             (
                 "bare",
                 "cada (?:semana|mes|ano)|cada [a-z0-9]+ semanas|todas las semanas|todos los (?:meses|anos)",
@@ -1402,11 +1403,12 @@ FIELDS = r"(?=.*\*)[0-9*][0-9*,/-]*(?: [0-9a-z*,/#-]+){4}"
 CRON = re.compile(rf"cron\b:? ?(?P<after>.*)|(?P<bare>{FIELDS})")
 MARKS = re.compile(
     rf"^cron\b|^{FIELDS}$|\b(?:every|everyday|each|hourly|daily|fortnightly|weekly|bi-?weekly|alternate|monthly|quarterly|yearly"
+    r"|annually"
     r"|weekdays|(?:work|working |business )days|(?:mon|tues|wednes|thurs|fri|satur|sun)days"
-    r"|(?:morning|afternoon|evening|night)s|(?:once|twice) a (?:day|week|month|year)"
+    r"|(?:morning|afternoon|evening|night)s|(?:once|twice) a (?:day|week|fortnight|month|year)"
     r"|chaque|tous|toutes|(?:lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche)s|sur (?:deux|trois|quatre|[0-9])"
     r"|quotidiennement|fois par|vez (?:al|por|a la)|veces (?:al|por|a la)"
-    r"|cada|todos|todas|diariamente|semanalmente|mensualmente|of the month|du mois(?! prochain)|de mes"
+    r"|cada|todos|todas|diariamente|semanalmente|mensualmente|of (?:the )?month|du mois(?! prochain)|de mes"
     r"|del mes(?! que viene| proximo)|jours (?:ouvr|de semaine)[a-z]*|dias (?:laborables|habiles|de semana)"
     r"|en semaine(?! [0-9]{1,2}(?![0-9]* ?[h:]))|entre semana)\b"  # and not `en semaine 48`
     rf"|\b(?:{WEEKDAYS_OF[0]})(?: to | thru | through | till | until | ?- ?)(?:{WEEKDAYS_OF[0]})\b"

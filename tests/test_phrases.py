@@ -303,6 +303,7 @@ def test_what_has_one_reading_is_read_so(typed: str, meant: str) -> None:
 
 AGAIN: dict[str, tuple[str, ...]] = {
     "0 9 * * 1,2,3,4,5": (
+        "du lundi au vendredi inclus à 9h",
         "días laborables 9h", "dias laborables a las 9", "días laborables, 9h", "en semaine 9h", "en semaine à 9h",
         "en semaine, 9h", "9h en semaine", "EN SEMAINE 9H", "en semaine 9:00", "en semaine 9 h", "jours ouvrés 9h",
         "jours ouvrés à 9h", "les jours de semaine à 9h", "chaque jour de semaine à 9h",
@@ -345,6 +346,8 @@ AGAIN: dict[str, tuple[str, ...]] = {
         "todas las noches a las 8", "every night at 8", "cada noche a las ocho",
     ),
     "0 9 * * 1#1": (
+        "los primeros lunes de mes a las 9", "todos los primeros lunes del mes a las 9",
+        "el 1º lunes de cada mes a las 9",
         "every first monday 9:00", "chaque premier lundi à 9h", "cada primer lunes a las 9",
         "every month first monday 9:00",
     ),
@@ -365,6 +368,7 @@ AGAIN: dict[str, tuple[str, ...]] = {
         "lundi 8h30 chaque semaine",
     ),
     "0 9 1 * *": (
+        "every month on the first at 9:00", "todos los días 1 de cada mes a las 9",
         "every month, on the 1st at 9am", "monthly, on the 1st at 9:00",
         "once a month on the 1st at 9:00", "une fois par mois le 1er à 9h", "una vez al mes el día 1 a las 9",
         "on the 1st at 9am every month", "le 1er à 9h chaque mois", "le 1er à 9h de chaque mois",
@@ -377,12 +381,14 @@ AGAIN: dict[str, tuple[str, ...]] = {
         "el primer y tercer lunes de cada mes a las 9",
     ),
     "0 9 * * 5L": (
+        "last friday of month 9:00", "todos los últimos viernes del mes a las 9",
         "monthly, last friday 9am", "every month on the last friday at 9am", "every month, the last friday at 9am",
         "monthly on last friday at 9am",
         "último viernes de mes a las 9", "last friday of every month at nine am",
         "le dernier vendredi du mois à neuf heures",
     ),
     "0 9 * * 1 / 2 weeks from 2026-11-30": (
+        "each fortnight on monday 9:00", "once a fortnight on monday at 9am",
         "every two weeks at 9am on monday", "toutes les deux semaines à 9h le lundi",
         "every two weeks, on monday at 9am", "every other week, on monday at 9am", "every other week, monday 9am",
         "every second week on monday 9:00", "une semaine sur deux, le lundi à neuf heures",
@@ -403,11 +409,25 @@ AGAIN: dict[str, tuple[str, ...]] = {
         "cada seis semanas el lunes a las 9",
     ),
     "0 9 * * 1": (
+        "every single monday at 9:00", "le lundi de chaque semaine à 9h", "el lunes de cada semana a las 9",
         "every week at 9am on monday", "toutes les semaines à 9h le lundi", "cada semana a las 9 los lunes",
         "every week at 9am on mondays",
     ),
     "0 9 15 * *": (
+        "day 15 of every month at 9:00",
         "chaque mois à 9h le 15", "every month at 9am on the 15th", "cada mes a las 9 el día 15",
+    ),
+    "0 9 1,15 * *": (
+        "los días 1 y 15 de cada mes a las 9",
+    ),
+    "0 9 * * 2#2": (
+        "el 2º martes de cada mes a las 9", "el 2do martes de cada mes a las 9",
+    ),
+    "0 9 * * 4#3": (
+        "el 3er jueves de cada mes a las 9",
+    ),
+    "0 9 25 12 *": (
+        "todos los 25 de diciembre a las 9", "annually on december 25 at 9:00",
     ),
 }  # fmt: skip
 
@@ -555,6 +575,11 @@ REFUSED: dict[str, str] = {
     "todos los días menos a las 9": "Several days?",
     "dos veces al mes, el 1 y el 15 a las 9": "Several days?",
     "todos los lunes menos el martes a las 9": "Several days?",
+    "los días 1 y 30 de cada mes a las 9": "Not every month has a day 30",
+    "todos los días 1 a las 9": "",
+    "el 5º lunes de cada mes a las 9": "",
+    "todos los lunes 1 a las 9": "",
+    "first of month 25:00": "",
     "17pm": "There is no such date or hour",
     # the true reason, and the way to write it
     "every 90 minutes": "Every 90 minutes is at no fixed hours of the day. Write one hour",
