@@ -1256,7 +1256,7 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
     (
         {
             "every": "(?:every (?:single )?|each )?",
-            "and": "(?:, and |, | and )(?:every |each |the )?",
+            "and": r"(?:, and |, | and | & | \+ )(?:every |each |the )?",
             "of": "of (?:(?:the|every|each) )?month",
             "th": "(?:st|nd|rd|th)?",
             "day": "(?:<every>(?:single )?day|everyday|daily|once a day)",
@@ -1299,7 +1299,7 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
     (
         {
             "every": "(?:chaque |tous les |les )?",
-            "and": "(?:, | et )(?:chaque |tous les |les |le )?",
+            "and": r"(?:, | et | & | \+ )(?:chaque |tous les |les |le )?",
             "of": "(?:du mois|de chaque mois|de tous les mois)",
             "th": "(?:er)?",
             "day": "(?:chaque jour|tous les jours|une fois par jour|quotidiennement)",
@@ -1349,7 +1349,7 @@ TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
     (
         {
             "every": "(?:cada |todos los |los )?",
-            "and": "(?:, | y | e )(?:cada |todos los |los |el )?",
+            "and": r"(?:, | y | e | & | \+ )(?:cada |todos los |los |el )?",
             "of": "(?:del mes|de mes|de cada mes|de todos los meses)",
             "th": r"(?:\.?o)?",
             "day": "(?:cada dia|todos los dias|diariamente|una vez al dia|una vez por dia)",

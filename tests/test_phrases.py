@@ -396,6 +396,8 @@ AGAIN: dict[str, tuple[str, ...]] = {
         "el lunes a las 9 cada dos semanas", "lundi à 9h une semaine sur deux", "every fortnight on monday at nine am",
     ),
     "0 9 * * 1,4": (
+        "every mon & thu 9am", "tous les lundis & jeudis à 9h", "cada lunes & jueves a las 9",
+        "mondays + thursdays 9:00",
         "every monday and every thursday at 9am", "every week on monday and every thursday at 9am",
         "tous les lundis et tous les jeudis à 9h", "cada lunes y cada jueves a las 9",
     ),
@@ -580,6 +582,10 @@ REFUSED: dict[str, str] = {
     "el 5º lunes de cada mes a las 9": "",
     "todos los lunes 1 a las 9": "",
     "first of month 25:00": "",
+    "every monday & every other thursday 9am": "Several days?",
+    "every other monday & every thursday 9am": "Several days?",
+    "every mon/thu 9am": "Several days?",
+    "every monday 9am & 5pm": "",
     "17pm": "There is no such date or hour",
     # the true reason, and the way to write it
     "every 90 minutes": "Every 90 minutes is at no fixed hours of the day. Write one hour",
