@@ -1406,14 +1406,15 @@ MARKS = re.compile(
     r"|annually"
     r"|weekdays|(?:work|working |business )days|(?:mon|tues|wednes|thurs|fri|satur|sun)days"
     r"|(?:morning|afternoon|evening|night)s|(?:once|twice) a (?:day|week|fortnight|month|year)"
-    r"|chaque|tous|toutes|(?:lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche)s|sur (?:deux|trois|quatre|[0-9])"
+    r"|chaque|tous|toutes|(?:lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche)s|sabados|domingos"
+    r"|sur (?:deux|trois|quatre|[0-9])"
     r"|quotidiennement|fois par|vez (?:al|por|a la)|veces (?:al|por|a la)"
     r"|cada|todos|todas|diariamente|semanalmente|mensualmente|of (?:the )?month|du mois(?! prochain)|de mes"
     r"|del mes(?! que viene| proximo)|jours (?:ouvr|de semaine)[a-z]*|dias (?:laborables|habiles|de semana)"
     r"|en semaine(?! [0-9]{1,2}(?![0-9]* ?[h:]))|entre semana)\b"  # and not `en semaine 48`
     rf"|\b(?:{WEEKDAYS_OF[0]})(?: to | thru | through | till | until | ?- ?)(?:{WEEKDAYS_OF[0]})\b"
     rf"|\b(?:{WEEKDAYS_OF[1]})\.?(?: au | a | ?- ?)(?:{WEEKDAYS_OF[1]})\b"
-    rf"|\b(?:{WEEKDAYS_OF[2]})(?: al? | ?- ?)(?:{WEEKDAYS_OF[2]})\b|^(?:les|los) "
+    rf"|\b(?:{WEEKDAYS_OF[2]})(?: al? | ?- ?)(?:{WEEKDAYS_OF[2]})\b|^(?:les|los) |\blos (?:{WEEKDAYS_OF[2]})\b"
 )
 
 

@@ -411,6 +411,7 @@ AGAIN: dict[str, tuple[str, ...]] = {
         "cada seis semanas el lunes a las 9",
     ),
     "0 9 * * 1": (
+        "a las 9 los lunes",
         "every single monday at 9:00", "le lundi de chaque semaine à 9h", "el lunes de cada semana a las 9",
         "every week at 9am on monday", "toutes les semaines à 9h le lundi", "cada semana a las 9 los lunes",
         "every week at 9am on mondays",
@@ -430,6 +431,9 @@ AGAIN: dict[str, tuple[str, ...]] = {
     ),
     "0 9 25 12 *": (
         "todos los 25 de diciembre a las 9", "annually on december 25 at 9:00",
+    ),
+    "0 10 * * 6,0": (
+        "sábados y domingos a las 10",
     ),
 }  # fmt: skip
 
