@@ -265,6 +265,11 @@ EACH_PART = re.compile(
     r"|(?:cada|todas las) (manana|tarde|noche|madrugada))s?\b"
 )
 EACH_NOON = re.compile(r"\b(?:every noon|chaque midi|tous les midis|cada mediodia)$")
+_SURE_HOUR = (
+    r"(?:at |a |a las |@ ?)?[0-9]{1,2}(?:(?::[0-9]{2})?(?: ?[ap]\.?m\b)|:[0-9]{2}| ?h(?:[0-9]{2})?)(?![0-9:/.-])"
+)
+#: `monday@9am`, `lundi - 9h`, `Thursdays: 9am`
+JOINED = re.compile(rf"(\b[a-z]{{3,}}\.?|\b[0-9]{{4}})(?: - | ?: ?|(?=@))(?={_SURE_HOUR})")
 COMMA = re.compile(r"(?: ?,)+ ?")
 HYPHENS = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")  # as telephones and web pages have them
 ACCENTS = dict.fromkeys(map(ord, "\u0300\u0301\u0302\u0303\u0308\u0327"))  # no others: a struck-out digit is no digit
@@ -495,7 +500,7 @@ def _plain(typed: str) -> str:
         raise _not_understood()  # 9² would become 92
     text = typed.strip(' \t\n\u00a0\u202f"“”„«»').rstrip(".,;! ").lower().replace("’", "'").replace("‘", "'")
     text = unicodedata.normalize("NFKD", text).translate(ACCENTS).translate(HYPHENS)
-    return re.sub(r"\s+", " ", text).strip()
+    return JOINED.sub(r"\1 ", re.sub(r"\s+", " ", text).strip())
 
 
 def _iso(match: re.Match[str], zone: str) -> When:

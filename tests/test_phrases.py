@@ -56,6 +56,7 @@ SAID: dict[str, tuple[str, ...]] = {
         "en una hora y cuarto", "dans une heure quinze",
     ),
     "2026-11-24 17:00": (
+        "today - 5 PM",
         "cet aprem 17h", "cet aprem à 5h",
         "5pm", "5 pm", "5PM", "5 p.m.", "at 5pm", "at 5 pm", "@5pm", "5:00 pm", "17:00", "17h", "17 h", "17H", "17h00",
         "à 17h", "a 17h", "à\u00a017\u202fh", "at 17:00", "17 heures", "à 17 heures", "a las 17", "a las 17:00",
@@ -139,6 +140,7 @@ SAID: dict[str, tuple[str, ...]] = {
         "tomorrow night at nine o'clock", "demain vingt et une heures", "demain à 21 heures précises",
     ),
     "2026-11-25 09:00": (
+        "tomorrow@9am", "demain - 9h", "mercredi 25 nov. 2026 - 9h",
         "mercredi 25 novembre au matin, 9h", "demain 9h du mat",
         "for the 25th at 9am", "pour le 25/11 à 9h", "pour le 25 novembre à 9h", "para el 25 de noviembre a las 9",
         "for november 25 at 9am", "para el miércoles a las 9", "for 2026-11-25 at 9am",
@@ -264,6 +266,7 @@ SAID: dict[str, tuple[str, ...]] = {
     ),
     "2026-12-11 09:00": ("vendredi en quinze à 9h", "a fortnight on friday at 9:00"),
     "2026-11-30 09:00": (
+        "monday@9am", "lundi - 9h", "lundi : 9h", "lundi - à 9h",
         "monday at 9am on 30 november", "lundi à 9h le 30 novembre",
         "the coming monday 9:00", "this coming monday at 9:00", "monday next week 9:00",
         "lundi de la semaine prochaine à 9h", "el lunes de la semana que viene a las 9",
@@ -332,6 +335,7 @@ AGAIN: dict[str, tuple[str, ...]] = {
     ),
     "0 9 * * 1,2,3,4": ("every weekday except friday at 9:00", "tous les jours ouvrés sauf le vendredi à 9h"),
     "0 9 * * *": (
+        "every day@9am", "tous les jours : 9h",
         "once a day at 9:00", "une fois par jour à 9h", "una vez al día a las 9", "quotidiennement à 9h",
         "every day at nine", "tous les jours à neuf heures", "todos los días a las nueve", "every single day at 9:00",
         "every day at 9 o'clock", "each morning at nine",
@@ -434,6 +438,9 @@ AGAIN: dict[str, tuple[str, ...]] = {
     ),
     "0 10 * * 6,0": (
         "sábados y domingos a las 10",
+    ),
+    "0 9 * * 4": (
+        "Thursdays: 9am",
     ),
 }  # fmt: skip
 
@@ -590,6 +597,15 @@ REFUSED: dict[str, str] = {
     "every other monday & every thursday 9am": "Several days?",
     "every mon/thu 9am": "Several days?",
     "every monday 9am & 5pm": "",
+    "monday - 9": "",
+    "demain midi - 14h": "",
+    "tomorrow -12:00": "",
+    "tomorrow at nine - 5pm": "",
+    "9 heures - 10 pm": "",
+    "monday 9am - 5pm": "One hour at a time",
+    "demain 9h - 10h": "One hour at a time",
+    "25 - 9h": "",
+    "monday@9": "",
     "17pm": "There is no such date or hour",
     # the true reason, and the way to write it
     "every 90 minutes": "Every 90 minutes is at no fixed hours of the day. Write one hour",
