@@ -227,7 +227,8 @@ SPOKEN = (
     _spoken(
         ENGLISH,
         12,
-        r"^(?P<at>(?:at |@ ?))?(?:(?P<before>half(?=[- ]past)|(?:a )?quarter|<minutes>)(?: minutes)?[- ]"
+        r"^(?P<at>(?:at |@ ?))?(?:(?P<before>half(?=[- ]past)|(?:a )?quarter|<minutes>"
+        r"|(?:5|10|20|25)(?= past| minutes[- ]))(?: minutes)?[- ]"
         r"(?P<side>past|after|to) )?(?:<hour>(?P<form> o'clock|(?<![0-9])[- ](?P<after><many>))?"
         r"|(?P<noon>(?:12(?::00)? )?(?:noon|midday)))" + HALF,
     ),
@@ -235,13 +236,15 @@ SPOKEN = (
         FRENCH,
         23,
         r"^(?P<at>a |at |@ ?)?(?:<hour>(?P<form> ?(?:h|heures?))|(?P<noon>midi))"
-        r"(?:(?: (?P<side>et|moins))? (?P<before>(?<=et )demie?|(?:(?<=et )|(?<=moins )|un |le )quart|<minutes>))?",
+        r"(?:(?: (?P<side>et|moins))? (?P<before>(?<=et )demie?|(?:(?<=et )|(?<=moins )|un |le )quart|<minutes>"
+        r"|(?<=moins )(?:5|10|20|25)))?",
     ),
     _spoken(
         SPANISH,
         23,
         r"^(?P<at>a las? |al |a (?=mediodia))?(?:<hour>(?P<form> ?(?:h|horas?))?|(?P<noon>mediodia))"
-        r"(?: (?P<side>y|menos) (?P<before>(?<=y )media|(?:un )?cuarto|<minutes>)|(?<![0-9]) (?P<after><many>))?"
+        r"(?: (?P<side>y|menos) (?P<before>(?<=y )media|(?:un )?cuarto|<minutes>"
+        r"|(?<=menos )(?:5|10|20|25))|(?<![0-9]) (?P<after><many>))?"
         r"(?(at)|(?<!h)(?<!hora)(?<!horas))" + HALF,
     ),
 )

@@ -292,6 +292,12 @@ SAID: dict[str, tuple[str, ...]] = {
     "2026-12-09 09:00": (
         "mercredi en 15 à 9h",
     ),
+    "2026-11-25 08:50": (
+        "demain à 9h moins 10", "mañana a las 9 menos 10", "tomorrow at 10 minutes to 9 am",
+    ),
+    "2026-11-25 09:10": (
+        "tomorrow at 10 past 9 am", "tomorrow at 10 minutes past nine",
+    ),
 }  # fmt: skip
 
 
@@ -606,6 +612,11 @@ REFUSED: dict[str, str] = {
     "demain 9h - 10h": "One hour at a time",
     "25 - 9h": "",
     "monday@9": "",
+    "tomorrow at 10 to 9": "One hour at a time",
+    "mañana a las 9 y 10": "One hour at a time",
+    "demain 9h et 10": "One hour at a time",
+    "mañana a las 3 menos 10": "may be 2:50 or 14:50",
+    "demain 9h moins 7": "",
     "17pm": "There is no such date or hour",
     # the true reason, and the way to write it
     "every 90 minutes": "Every 90 minutes is at no fixed hours of the day. Write one hour",
