@@ -281,8 +281,23 @@ ACCENTS = dict.fromkeys(map(ord, "\u0300\u0301\u0302\u0303\u0308\u0327"))  # no 
 _WEEKDAYS = "|".join(WEEKDAYS)
 _DAY = rf"(?P<day>(?:{'|'.join(DAYS_AHEAD)})|(?:{_WEEKDAYS})\.?)"
 _WEEKDAY = rf"(?P<weekday>{_WEEKDAYS})\.?"
+#: Days of a month in words. They need their article: `dix heures vingt cinq décembre` may be the 5th.
+_FIRSTS = "first second third fourth fifth sixth seventh eighth ninth"
+_TEENTHS = (
+    "tenth eleventh twelfth thirteenth fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth twentieth"
+)
+DAY_NAMES = {
+    **{name: number for name, number in (FRENCH | SPANISH).items() if number <= 31},
+    **dict(zip(f"{_FIRSTS} {_TEENTHS}".split(), count(1), strict=False)),
+    **{f"twenty-{name}": number for number, name in enumerate(_FIRSTS.split(), start=21)},
+    "thirtieth": 30,
+    "thirty-first": 31,
+    "premier": 1,
+    "primero": 1,
+}
 DAY_MONTH = re.compile(
-    r"^(?:on |le |el |del |el dia )?(?:the )?(?P<day>[0-9]{1,2}|first|premier|primero)(?:er|st|nd|rd|th|r?o)?"
+    r"^(?:on |le |el |del |el dia )?(?:the )?"
+    rf"(?P<day>[0-9]{{1,2}}|first|premier|primero|(?:(?<=\ble )|(?<=el )|(?<=the ))(?:{_any_of(DAY_NAMES)}))(?:er|st|nd|rd|th|r?o)?"
     r"(?: de| of)?[ -](?P<month>[a-z]+)\.?(?:(?:,? |-)(?:del? |of )?(?P<year>[0-9]{4})| prochain| proximo)?$"
 )
 MONTH_DAY = re.compile(
@@ -987,7 +1002,7 @@ def _day_of_year(words: str) -> tuple[int, int, int | None] | None:
 
 
 def _day_number(typed: str) -> int:
-    return int(typed) if typed.isdigit() else 1
+    return int(typed) if typed.isdigit() else DAY_NAMES[typed.replace(" ", "-")]
 
 
 def _date(year: int, month: int, day: int) -> date | None:

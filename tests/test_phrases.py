@@ -233,6 +233,7 @@ SAID: dict[str, tuple[str, ...]] = {
     "2027-01-15 09:00": ("15/1 9h", "15/01 9h", "1/15 9:00", "15.1. 9h", "15/01/2027 à 9h", "15/1/27 9h"),
     "2028-02-29 09:00": ("29/02/2028 9h", "29.2.2028 9:00", "2/29/2028 9:00"),
     "2026-12-01 09:00": (
+        "el uno de diciembre a las 9", "le premier décembre à 9h",
         "on 2026-12-01 at 9am", "le 2026-12-01 à 9h", "el 2026-12-01 a las 9", "9:00 on 2026-12-01",
         "2026-12-01T09:00:00.000", "2026-12-01T08:00:00.123Z", "2026-12-01T09:00+01", "2026-12-01 09:00:30.5",
         "le premier décembre à 9h", "premier décembre 9h", "december first at 9:00", "the first of december at 9:00",
@@ -260,6 +261,8 @@ SAID: dict[str, tuple[str, ...]] = {
         "two weeks from monday at 9:00",
     ),
     "2026-12-02 09:00": (
+        "le deux décembre à 9h", "el dos de diciembre a las 9", "the second of december at 9am",
+        "à 9h le deux décembre",
         "mercredi en 8 à 9h",
         "demain en huit à 9h", "tomorrow week at 9:00", "a week tomorrow at 9:00", "de mañana en ocho a las 9",
         "a week from tomorrow at 9am",
@@ -297,6 +300,9 @@ SAID: dict[str, tuple[str, ...]] = {
     ),
     "2026-11-25 09:10": (
         "tomorrow at 10 past 9 am", "tomorrow at 10 minutes past nine",
+    ),
+    "2026-12-25 09:00": (
+        "le vingt-cinq décembre à 9h", "the twenty-fifth of december at 9am", "el veinticinco de diciembre a las 9",
     ),
 }  # fmt: skip
 
@@ -617,6 +623,11 @@ REFUSED: dict[str, str] = {
     "demain 9h et 10": "One hour at a time",
     "mañana a las 3 menos 10": "may be 2:50 or 14:50",
     "demain 9h moins 7": "",
+    "à dix heures vingt cinq décembre": "",
+    "le trente-deux décembre 9h": "",
+    "le trente février à 9h": "There is no such day",
+    "deux décembre 9h": "",
+    "nine december 20": "",
     "17pm": "There is no such date or hour",
     # the true reason, and the way to write it
     "every 90 minutes": "Every 90 minutes is at no fixed hours of the day. Write one hour",
