@@ -137,6 +137,7 @@ class Dispatcher:
         self.writing: set[asyncio.Task[None]] = set()  # answers that are being written down
         self.under_way: dict[tuple[str, str], UnderWay] = {}  # by workspace and broadcast
         self.paused: frozenset[str] = frozenset()  # workspaces, as the database had them at the last tick
+        self.undrawn: dict[str, str] = {}  # workspaces that were paused or resumed: up to which id their cards say so
         self.heeded: dict[str, int | None] = {}  # paused or resumed here: None while it is written, then the last tick
         self.unasked: dict[str, str] = {}  # accounts that released without asking, and their packages
         self.ticks = 0  # that began
@@ -167,6 +168,7 @@ class Dispatcher:
                 self._run(self.stager.recall(theirs), f"recall {account}")
             if changed or claimed:
                 self.wake(Task.DISPATCH, Task.PAINT)
+        await self._draw_pauses()
 
     async def _round(self) -> tuple[int, list[Broadcast], list[store.Leftover]]:
         """Nothing is written, and nobody's write is kept waiting, where one look finds that there is nothing to do."""
@@ -215,10 +217,20 @@ class Dispatcher:
         return changed + put_aside, [*claimed, *self._claim_early(connection, lease_now)]
 
     def _see_pauses(self, connection: Connection) -> None:
-        """Cards of what waits say whether sending is paused."""
         before, self.paused = self.paused, store.paused_workspaces(connection)
-        for workspace in before ^ self.paused:
-            store.draw_waiting_again(connection, workspace, self.clock())
+        self.undrawn |= dict.fromkeys(before ^ self.paused, "")
+
+    async def _draw_pauses(self) -> None:
+        """Cards of what waits say whether sending is paused. There may be very many: some at a tick, and the next tick
+        comes at once."""
+        for workspace, after in list(self.undrawn.items()):
+            draw = partial(store.draw_waiting_again, workspace=workspace, at=self.clock(), after=after)
+            last = await self.database.write(draw)
+            if last is None:
+                del self.undrawn[workspace]
+            else:
+                self.undrawn[workspace] = last
+                self.wake(Task.DISPATCH, Task.PAINT)
 
     def _watch_clock(self) -> None:
         """A wall clock that leaps ahead makes due what may be early. Nobody here knows which of the two is right."""

@@ -1265,10 +1265,16 @@ def drawn(connection: Connection, broadcast: Broadcast, *, again_at: Micros, sta
     connection.execute(update(broadcasts).where(mine).values(draw_at=case((newer, again_at), else_=stale_at)))
 
 
-def draw_waiting_again(connection: Connection, workspace: str, at: Micros) -> None:
-    """What keeps these from going has changed."""
-    mine = and_(_in(State.PENDING, State.SCHEDULED, State.HELD), broadcasts.c.workspace == workspace)
-    connection.execute(update(broadcasts).where(mine, UNDERSTOOD).values(draw_at=at))
+def draw_waiting_again(connection: Connection, workspace: str, at: Micros, after: str) -> str | None:
+    """What keeps these from going has changed: draw some of them, by their ids from after this one on. The last of
+    them; None where there are no more."""
+    mine = and_(_in(State.PENDING, State.SCHEDULED, State.HELD), broadcasts.c.workspace == workspace, UNDERSTOOD)
+    some = select(broadcasts.c.id).where(mine, broadcasts.c.id > after).order_by(broadcasts.c.id).limit(IN_A_STATEMENT)
+    ids = connection.execute(some).scalars().all()
+    if not ids:
+        return None
+    connection.execute(update(broadcasts).where(mine, broadcasts.c.id.in_(ids)).values(draw_at=at))
+    return str(ids[-1])
 
 
 def voice_held(connection: Connection, workspace: str, hold: Hold, at: Micros) -> None:

@@ -1035,6 +1035,40 @@ async def press_in_vain(core: Core, error: Exception, *, on: bool) -> None:
     core.workflow.database = database
 
 
+async def drawn_at(core: Core, at: int) -> int:
+    """How many cards are to be drawn since then."""
+    asked = select(func.count()).where(tables.broadcasts.c.draw_at == at)
+    return int(await core.database.read(lambda c: c.execute(asked).scalar_one()))
+
+
+async def test_a_pause_is_drawn_on_thousands_of_cards_a_few_at_a_tick_whatever_breaks_meanwhile(
+    make_core: MakeCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core, dispatcher = heeding(make_core)
+    for _ in range(5):
+        await core.ask()
+    await core.run(dispatcher)
+    await core.workflow.pause_all(ADMIN, on=True)
+    core.now += SECOND
+    look_round = dispatcher._look_round
+
+    def breaks(connection: Connection) -> Any:
+        look_round(connection)
+        raise Busy("locked")
+
+    dispatcher._look_round = breaks  # type: ignore[method-assign]
+    with pytest.raises(Busy):
+        await dispatcher.tick()
+    dispatcher._look_round = look_round  # type: ignore[method-assign]
+    monkeypatch.setattr(store, "IN_A_STATEMENT", 2)
+    found = []
+    for _ in range(4):
+        await dispatcher.tick()
+        found.append(await drawn_at(core, core.now))
+    assert found == [2, 4, 5, 5]
+    assert dispatcher.undrawn == {}
+
+
 @pytest.mark.parametrize("error", [Unsure(), Busy("locked"), RuntimeError("broken")])
 async def test_a_pause_that_was_not_stored_stops_nothing_for_longer_than_a_tick(
     make_core: MakeCore, error: Exception
