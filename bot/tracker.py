@@ -171,7 +171,7 @@ class Tracker:
         heard, sources = [], []
         for number, batch in enumerate(group):
             for receipt in batch.receipts:
-                owner = owners.get((batch.account, receipt.id))
+                owner = owners.get((batch.account, receipt.id)) if receipt.id else batch.dispatched
                 if owner is None or not self._is_stale(rows.get(owner), receipt):
                     heard.append(Heard(batch.account, receipt, self._hidden(receipt), owner))
                     sources.append(number)
@@ -186,10 +186,12 @@ class Tracker:
 
     def _owners(self, connection: Connection, group: list[_Batch]) -> dict[tuple[str, str], Owner]:
         """Whose each (account, id) is. One that came to a dispatch's own address is that dispatch's, even before its
-        answer was written."""
+        answer was written. No id at all names nobody: it is learnt for none."""
         came_to: dict[tuple[str, str], Owner | None] = {}
         for batch in group:
             for receipt in batch.receipts:
+                if not receipt.id:
+                    continue
                 key = batch.account, receipt.id
                 came_to[key] = came_to.get(key) or batch.dispatched
         known = receipts.owners_of(connection, came_to)
@@ -311,7 +313,7 @@ class Tracker:
         store.say(connection, row, self.clock(), said)
 
     def _mark_proven(self, connection: Connection, row: Broadcast, ids: tuple[str, ...], told: Sentence) -> None:
-        now = self.clock()
+        now, ids = self.clock(), tuple(filter(None, ids))  # an answer without an id proves it as well
         receipts.own_ids(connection, row, ids)
         said = [Note(told, row.requester, aloud=True)]
         if ids:

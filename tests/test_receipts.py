@@ -393,6 +393,31 @@ async def test_a_broadcast_whose_numbers_are_none_takes_no_news_from_the_others(
     assert await on_row(core, good, "counts") == ({"delivered": 1},)
 
 
+async def test_an_opt_out_without_an_id_is_of_the_dispatch_that_it_came_to_and_teaches_nothing(core: Core) -> None:
+    one, two, tracker = await sent(core), await sent(core), core.tracker()
+
+    def leaves(person: str) -> list[Receipt]:
+        return [Receipt("", OTHER, "STOP", person, kind=OPT_OUT)]
+
+    await asyncio.gather(
+        tracker.record("encom", leaves("+33612345671"), owner_of(one)),
+        tracker.record("encom", leaves("+33612345672"), owner_of(two)),
+    )
+    await tracker.record("encom", leaves("+33612345673"), owner_of(two))
+    await tracker.record("encom", leaves("+33612345674"))
+    assert await on_row(core, one, "counts") == ({"opt-outs": 1},)
+    assert await on_row(core, two, "counts") == ({"opt-outs": 2},)
+    assert await core.database.read(lambda c: receipts.owner_of(c, "encom", "")) is None
+
+
+async def test_an_opt_out_without_an_id_proves_that_it_went_out_and_teaches_nothing(core: Core) -> None:
+    row = await sent(core, state="unknown")
+    told = [Receipt("", OTHER, "STOP", "+33612345671", kind=OPT_OUT)]
+    await core.tracker().record("encom", told, owner_of(row))
+    assert await on_row(core, row, "state", "ids") == ("sent", [])
+    assert await core.database.read(lambda c: receipts.owner_of(c, "encom", "")) is None
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # it has one writer
 @pytest.mark.parametrize("batches", [1, 40])
 async def test_thousands_of_receipts_let_a_command_through_between_them(core: Core, batches: int) -> None:
