@@ -297,7 +297,8 @@ DAY_NAMES = {
 }
 DAY_MONTH = re.compile(
     r"^(?:on |le |el |del |el dia )?(?:the )?"
-    rf"(?P<day>[0-9]{{1,2}}|first|premier|primero|(?:(?<=\ble )|(?<=el )|(?<=the ))(?:{_any_of(DAY_NAMES)}))(?:er|st|nd|rd|th|r?o)?"
+    rf"(?P<day>[0-9]{{1,2}}|first|premier|primero|(?:(?<=\ble )|(?<=el )|(?<=the ))(?:{_any_of(DAY_NAMES)}))"
+    r"(?:er|st|nd|rd|th|r?o)?"
     r"(?: de| of)?[ -](?P<month>[a-z]+)\.?(?:(?:,? |-)(?:del? |of )?(?P<year>[0-9]{4})| prochain| proximo)?$"
 )
 MONTH_DAY = re.compile(
@@ -341,6 +342,14 @@ HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(r"\b(?:until|till|jusqu'|hasta)"),
         "Its end is an option before the text: until=2027-01-31. Write the rest like: {examples}.",
+    ),
+    (
+        re.compile(r"\b(?:starting|beginning) (?:on |in )?[a-z0-9]|\ba partir (?:du|de|del|d')\b"),
+        "It starts with the next such day: ask on the day from which it should start. Write the rest like: {examples}.",
+    ),
+    (
+        re.compile(r"(?<![0-9:/.-])\b(?!202[6-9])(?:[01][0-9]|2[0-3])[0-5][0-9]$"),
+        "Write the hour with a colon, like 17:00 for 1700: {examples}.",
     ),
     (
         re.compile(r"\b(?:holidays?|feries?|festivos?)\b"),
@@ -1091,6 +1100,12 @@ DAYS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], date], list[date] | 
         ),
         (rf"^le {_WEEKDAY}$", _the_day),
         (rf"^(?:(?:on )?the |le |el |el dia ){_NUMBERED}(?:{_THIS_MONTH}|(?P<next>{_NEXT_MONTH}))?$", _the_number),
+        (rf"^{_NUMBERED}(?:{_THIS_MONTH}|(?P<next>{_NEXT_MONTH}))$", _the_number),
+        (
+            r"^(?P<next>next month|le mois prochain|el (?:mes que viene|proximo mes)),?"
+            rf" (?:(?:on )?the |le |el |el dia ){_NUMBERED}$",
+            _the_number,
+        ),
         (rf"^(?=[0-9]+(?:st|nd|rd|th)){_NUMBERED}(?:{_THIS_MONTH}|(?P<next>{_NEXT_MONTH}))?$", _the_number),
     )
 )
