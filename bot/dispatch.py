@@ -163,7 +163,7 @@ class Dispatcher:
                 return
             for row in claimed:
                 self._start(row, began + self.staging)
-            for account in {one.account for one in left}:  # one whose recall hangs keeps no other's waiting
+            for account in dict.fromkeys(one.account for one in left):  # one that hangs keeps no other's waiting
                 theirs = [one for one in left if one.account == account]
                 self._run(self.stager.recall(theirs), f"recall {account}")
             if changed or claimed:
