@@ -953,7 +953,7 @@ async def test_a_thread_is_told_nothing_more_once_another_company_reads_it(sandb
 
 
 async def test_a_card_shows_nothing_new_once_another_company_reads_it(sandbox: Sandbox, bot: Bot) -> None:
-    await approved(sandbox, 'send clients marketing at="tomorrow 9:00" Soldes')
+    await approved(sandbox, 'send newsletter marketing at="tomorrow 9:00" Soldes')  # its vendor tells no size by itself
     row = await settled(bot, State.SCHEDULED)
     await sandbox.until(lambda: "broadcast.cancel" in shown(sandbox))
     sandbox.world.channels[HERE].shared = True
