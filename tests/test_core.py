@@ -893,6 +893,7 @@ async def test_no_quote_is_asked_for_while_the_accounts_one_place_is_taken(make_
         await core.edit(other, state="sent", owner=None, lease_until=None)
     await dispatcher.learn_sizes()
     assert (await core.row(row.id)).size == 20
+    assert await core.database.read(lambda c: store.lease_holder(c, "quote:octo", core.now)) is None  # free at once
 
 
 @pytest.mark.parametrize("contacts", [None, UNREADABLE])
