@@ -115,7 +115,7 @@ async def test_a_release_whose_end_is_not_known_is_uncertain(
 ) -> None:
     kind, detail, rang = BROKEN[case]
     sandbox.vendors.faults.add(f"{vendor}.{STEPS[vendor]}", kind, **detail)
-    provider = adapter(vendor, timeout=1.0)
+    provider = adapter(vendor, timeout=2.0 if kind in ("stall", "drip") else 30.0)
     assert (await outcome(provider, message(vendor)))[0] == "Uncertain"
     assert len(sandbox.vendors.ledger) == rang
     released = [seen for seen in sandbox.vendors.office.requests if re.search(r"send$|[mM]essages?$", seen.path)]

@@ -200,7 +200,8 @@ async def test_one_lost_answer_of_a_create_is_asked_for_again_with_the_same_requ
     sandbox: Sandbox, adapter: Adapter, fault: str
 ) -> None:
     sandbox.vendors.faults.add("octopush.create", fault)
-    assert (await outcome(adapter("octopush", timeout=0.5), message("octopush")))[0] == "ids"
+    patience = 3.0 if fault == "stall" else 30.0
+    assert (await outcome(adapter("octopush", timeout=patience), message("octopush")))[0] == "ids"
     creates = [json.loads(seen.body) for seen in sandbox.vendors.office.requests if seen.path.endswith("/create")]
     assert len(creates) == 2
     assert creates[0] == creates[1]
