@@ -461,6 +461,7 @@ async def test_every_answer_of_an_account_is_one_of_the_contract(mischievous: Ma
         await account.receipts_in(Callback("", b"{}"))
 
 
+@pytest.mark.long
 async def test_the_whole_bot_goes_on_beside_an_adapter_that_blocks(
     installed: Path, office: Office, sandbox: Sandbox, start_bot: StartBot
 ) -> None:

@@ -392,7 +392,9 @@ async def test_a_follow_up_of_what_stands_in_a_direct_message_is_asked_for_in_it
     assert direct not in form["private_metadata"]
 
 
-@pytest.mark.parametrize("error", ["some_new_error", "is_archived", "not_in_channel", "no_permission"])
+@pytest.mark.parametrize(
+    "error", [pytest.param("some_new_error", marks=pytest.mark.long), "is_archived", "not_in_channel", "no_permission"]
+)
 async def test_what_nobody_could_approve_where_it_would_stand_comes_back_as_a_draft(
     sandbox: Sandbox, bot: Bot, monkeypatch: pytest.MonkeyPatch, error: str
 ) -> None:

@@ -997,6 +997,7 @@ async def act(bot: Bot, user: str, row: Broadcast, action: Action, reason: str) 
     await bot.workflow.act(TEAM, row.id, action, person=person, version=row.version, reason=reason)
 
 
+@pytest.mark.long
 async def test_who_asked_hears_where_she_asked_that_nobody_answered(sandbox: Sandbox, start_bot: StartBot) -> None:
     await start_bot(sandbox, approval__channel="C0APPROVALS", approval__expires_after="1s")
     await ask(sandbox, "send clients marketing Soldes")

@@ -252,6 +252,7 @@ async def test_a_server_that_falls_silent_before_the_commit_is_busy_in_time(dist
                 await work(add_one)
 
 
+@pytest.mark.long
 async def test_a_server_that_refuses_connections_is_busy_in_time_and_read_again_when_it_is_back(
     distant: Postgres, proxy: Proxy
 ) -> None:
@@ -342,6 +343,7 @@ async def test_it_is_tried_again_a_few_times_and_no_more(direct: Postgres) -> No
     assert 3 < tries <= Postgres.TRIES
 
 
+@pytest.mark.long
 async def test_a_write_with_all_the_time_it_needs_finds_out_what_became_of_it(
     direct: Postgres, distant: Postgres, proxy: Proxy
 ) -> None:
@@ -361,6 +363,7 @@ async def test_a_write_with_all_the_time_it_needs_finds_out_what_became_of_it(
             await distant.write_until(steady() + 4, once)
 
 
+@pytest.mark.long
 async def test_a_write_whose_work_takes_longer_than_anybody_waits_is_let_finish_in_the_end(
     direct: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -175,6 +175,7 @@ async def everything_goes_on(sandbox: Sandbox, bot: Bot, text: str) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+@pytest.mark.long
 async def test_whatever_cannot_be_worked_on_keeps_nothing_else_waiting(
     sandbox: Sandbox, start_bot: StartBot, database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:

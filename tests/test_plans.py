@@ -406,6 +406,7 @@ async def test_every_question_is_answered_through_an_index(database: Database) -
     assert await unplanned(database) == {}
 
 
+@pytest.mark.long
 async def test_no_question_looks_at_what_is_not_asked_for(database: Database) -> None:
     if not isinstance(database, SQLite):
         pytest.skip("only SQLite tells its steps")

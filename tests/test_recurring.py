@@ -486,6 +486,7 @@ async def test_a_digest_tells_in_the_morning_what_waits(sandbox: Sandbox, bot: B
     assert "1 was sent since yesterday" in told
 
 
+@pytest.mark.long
 async def test_while_slack_is_away_a_reminder_waits_and_is_posted_once(sandbox: Sandbox, bot: Bot) -> None:
     await say(sandbox, '/broadcast remind "in 2 hours" Stand-up')
     sandbox.api.faults.add("chat.postMessage", "429", times=1, retry_after=1)

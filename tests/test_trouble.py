@@ -151,6 +151,7 @@ async def test_a_quote_shows_size_and_cost_before_the_approval_and_leaves_nothin
     assert len(sandbox.vendors.ledger) == 1
 
 
+@pytest.mark.long
 async def test_a_public_groups_subscribers_are_pointed_out_before_the_approval(
     sandbox: Sandbox, start_bot: StartBot
 ) -> None:
@@ -609,6 +610,7 @@ async def test_a_card_that_cannot_be_posted_reaches_the_requester_directly(sandb
     await sandbox.until(lambda: sandbox.acting.messages(direct))
 
 
+@pytest.mark.long
 async def test_a_card_reaches_the_requester_directly_though_slack_is_busy_then(sandbox: Sandbox, bot: Bot) -> None:
     sandbox.faults.add("chat.postMessage", "error", times=2, error="is_archived")  # asked again after the wait
     sandbox.faults.add("conversations.open", "429", times=1, retry_after=1)

@@ -109,7 +109,9 @@ BROKEN: dict[str, tuple[str, dict[str, Any], int]] = {
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-@pytest.mark.parametrize("case", BROKEN)
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=pytest.mark.long if BROKEN[c][0] == "stall" else ()) for c in BROKEN]
+)
 async def test_a_release_whose_end_is_not_known_is_uncertain(
     sandbox: Sandbox, adapter: Adapter, vendor: str, case: str
 ) -> None:
