@@ -674,6 +674,27 @@ async def test_a_flood_of_one_account_delays_no_other_account(make_core: MakeCor
     await dispatcher.stop(10)
 
 
+async def test_what_a_process_claims_while_it_is_told_to_stop_the_next_one_sends_at_once(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row, stopping, write = await core.approved(), core.dispatcher("stopping"), core.database.write
+
+    async def told_meanwhile(work: Any, **given: Any) -> Any:
+        written = await write(work, **given)
+        stopping.stopping = True
+        return written
+
+    monkeypatch.setattr(core.database, "write", told_meanwhile)
+    await stopping.tick()
+    back = await core.row(row.id)
+    assert (back.state, back.tries, back.owner, stopping.running) == (State.SCHEDULED, 0, None, set())
+    assert (await core.actions(row))[-2:] == ["start", "put_back"]
+    monkeypatch.undo()
+    await core.run(core.dispatcher("next"))
+    assert (await core.row(row.id)).state is State.SENT
+    assert len(core.sandbox.vendors.ledger) == 1
+
+
 async def test_as_soon_as_one_is_done_the_next_of_its_account_may_start(make_core: MakeCore) -> None:
     core = make_core(hourly_cap=5000)
     dispatcher, woken = core.dispatcher("a"), asyncio.Event()
