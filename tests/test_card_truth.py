@@ -556,10 +556,9 @@ async def test_what_would_have_gone_by_itself_goes_once_a_pause_over_its_time_ha
     await core.run(core.dispatcher("a"))
     assert (await core.row(id)).state is State.SENT
     assert len(core.sandbox.vendors.ledger) == 1
-    notes = await core.database.read(
-        lambda c: [row["sentence"]["template"] for row in c.execute(tables.notes.select()).mappings()]
-    )
-    assert any("while sending was paused" in template for template in notes)
+    notes = await core.database.read(lambda c: [row["sentence"] for row in c.execute(tables.notes.select()).mappings()])
+    (resumed,) = [note for note in notes if "while sending was paused" in note["template"]]
+    assert resumed["values"] == {"opens_at": at("2027-02-04T07:00"), "start_at": core.now}
 
 
 async def test_a_pause_that_ended_before_its_window_opened_changes_nothing(core: Core) -> None:
