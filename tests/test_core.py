@@ -652,6 +652,18 @@ async def test_a_recall_that_fails_is_tried_again(make_core: MakeCore, how: dict
     assert [campaign.state for campaign in core.sandbox.vendors.octopush.campaigns.values()] == ["cancelled"]
 
 
+async def test_after_a_restart_what_was_to_be_recalled_later_is_recalled_at_once(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.undo": "30s"})
+    row, dispatcher = await staged_early(core)
+    core.sandbox.vendors.faults.add("octopush.cancel", "reset")
+    await core.workflow.act(TEAM, row.id, Action.STOP, person=CLEO, version=1)
+    await core.run(dispatcher)
+    await core.run(core.dispatcher("after the restart"))
+    # on PostgreSQL another process may be at it, so that its turn is waited for
+    expected = "cancelled" if core.database.exclusive else "open"
+    assert [campaign.state for campaign in core.sandbox.vendors.octopush.campaigns.values()] == [expected]
+
+
 async def test_larger_than_approved_is_seen_inside_the_undo_window(make_core: MakeCore) -> None:
     core = make_core(**{"approval.undo": "30s"})
     core.sandbox.vendors.octopush.lists["newsletter"] = 500
