@@ -146,7 +146,8 @@ async def test_what_a_dead_process_was_releasing_is_unknown_for_ever(core: Core)
     await core.run(core.dispatcher("alive"))
     core.now += 3600 * SECOND
     await core.run(core.dispatcher("another"))
-    assert (await core.row(row.id)).state is State.UNKNOWN
+    lost = await core.row(row.id)
+    assert (lost.state, str(lost.failure)) == (State.UNKNOWN, "the bot stopped while it was going out.")
     assert core.sandbox.vendors.ledger == []
 
 
