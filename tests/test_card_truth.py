@@ -554,7 +554,8 @@ async def test_what_would_have_gone_by_itself_goes_once_a_pause_over_its_time_ha
     await core.workflow.pause_all(OPS, on=False)
     core.now += SECOND
     await core.run(core.dispatcher("a"))
-    assert (await core.row(id)).state is State.SENT
+    sent = await core.row(id)
+    assert (sent.state, sent.expires_at) == (State.SENT, None)
     assert len(core.sandbox.vendors.ledger) == 1
     notes = await core.database.read(lambda c: [row["sentence"] for row in c.execute(tables.notes.select()).mappings()])
     (resumed,) = [note for note in notes if "while sending was paused" in note["template"]]

@@ -139,6 +139,28 @@ async def test_what_a_dead_process_was_staging_starts_over_and_goes_once(core: C
     assert len(core.sandbox.vendors.ledger) == 1
 
 
+async def test_what_the_vendor_could_not_take_says_when_it_goes_again(core: Core) -> None:
+    core.sandbox.vendors.faults.add("encom.release", "error", status=429)
+    row = await core.approved()
+    await core.run(core.dispatcher("a"))
+    waits = await core.row(row.id)
+    assert (waits.state, core.sandbox.vendors.ledger) == (State.SCHEDULED, [])
+    notes = await core.database.read(
+        lambda c: [note["sentence"] for note in c.execute(tables.notes.select()).mappings()]
+    )
+    (told,) = [note for note in notes if "it tries again" in note["template"]]
+    assert told["values"]["again_at"] == waits.due
+    assert waits.due is not None
+    assert waits.due > core.now
+
+
+async def test_where_no_account_prepares_anything_what_is_approved_goes_out(core: Core) -> None:
+    row, dispatcher = await core.approved(), core.dispatcher("a")
+    dispatcher.preparing.clear()
+    await core.run(dispatcher)
+    assert (await core.row(row.id)).state is State.SENT
+
+
 async def test_what_a_dead_process_was_releasing_is_unknown_for_ever(core: Core) -> None:
     row = await core.approved()
     lapsed = {"state": "sending", "phase": "releasing", "owner": "dead", "attempt": 1, "lease_until": core.now - 1}

@@ -61,7 +61,8 @@ MODULES = {
         (
             f"tests/test_core.py {SMALL}",
             f"tests/test_dispatch.py tests/test_waiting.py {SMALL}",
-            "tests/test_vendor_trouble.py tests/test_adapters.py tests/test_simulation.py",
+            f"tests/test_card_truth.py tests/test_vendor_trouble.py {SMALL}",
+            "tests/test_adapters.py tests/test_simulation.py",
         ),
     ),
     "web": Module("bot/web.py", ("tests/test_doors.py", "tests/test_web.py"), DOORS),
