@@ -13,6 +13,7 @@ from bot.broadcast import SECOND, Action, Broadcast, Hold, NotAllowed, Phase, Se
 from bot.policy import Person
 from bot.scheduler import Task
 from bot.tables import notes
+from bot.workflow import FRESH
 from providers.base import Purpose
 from tests.core import CLEO, TEAM, Core, MakeCore, approver
 
@@ -168,3 +169,16 @@ async def test_what_needs_no_approval_goes_however_long_it_was_held(core: Core) 
     assert (gone.state, gone.hold) == (State.SCHEDULED, None)
     await core.run(core.dispatcher("a"))
     assert (await core.row(row.id)).state is State.SENT
+
+
+async def test_what_another_process_took_over_while_it_was_looked_up_is_not_agreed_to_here(core: Core) -> None:
+    row = await core.approved()
+    core.now += 2 * FRESH
+    lease = {"lease_until": core.now + FRESH, "phase": Phase.STAGING, "state": State.SENDING}
+    await core.edit(row, owner="here", attempt=1, **lease)
+    claimed = await core.row(row.id)
+    assert await core.workflow.still_approved(claimed)
+    await core.edit(row, owner="there", attempt=2)
+    assert not await core.workflow.still_approved(claimed)
+    there = await core.row(row.id)
+    assert (there.state, there.owner, there.attempt) == (State.SENDING, "there", 2)

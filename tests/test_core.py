@@ -964,6 +964,16 @@ async def test_a_quote_that_tells_a_cost_and_no_size_tells_the_cost(
     assert (agreed.state, agreed.quoted) == (State.SCHEDULED, "950 EUR")
 
 
+async def test_a_quote_that_tells_a_size_and_no_cost_tells_the_size(make_core: MakeCore) -> None:
+    core = make_core(**{"accounts.octo.quote": True})
+    body = {"number_of_contacts": 20, "status": "ready_to_be_sent"}
+    core.sandbox.vendors.faults.add("octopush.status", "error", times=100, status=200, body=body)
+    row = await core.ask(audience="newsletter")
+    await core.dispatcher("a").learn_sizes()
+    told = await core.row(row.id)
+    assert (told.size, told.quoted) == (20, None)
+
+
 async def test_a_quote_without_a_readable_size_tells_none(make_core: MakeCore) -> None:
     core = make_core(**{"accounts.octo.quote": True})
     body = {"number_of_contacts": "many", "cost": 2.58, "status": "ready_to_be_sent"}
@@ -1105,7 +1115,11 @@ async def test_an_unreachable_vendor_is_asked_again_later_and_then_given_up(make
     away = make_core(**{"accounts.encom.base_url": "http://127.0.0.1:9"})
     row = await away.approved()
     await away.run(away.dispatcher("a"))
-    assert (await away.row(row.id)).tries == 1
+    once = await away.row(row.id)
+    assert (once.tries, once.due) == (1, away.now + 2 * SECOND)
+    away.now += 2 * SECOND
+    await away.run(away.dispatcher("a"))
+    assert (await away.row(row.id)).due == away.now + 4 * SECOND
     for _ in range(40):
         await away.run(away.dispatcher("a"))
         away.now += 100 * SECOND

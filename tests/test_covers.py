@@ -166,6 +166,21 @@ async def test_who_stops_what_was_approved_for_several_turns_stops_its_approval(
     assert {row.state for row in await desk.broadcasts()} <= {State.CANCELLED, State.PENDING, State.EXPIRED, State.HELD}
 
 
+async def test_who_stops_one_of_the_turns_that_an_approval_was_for_leaves_those_after_it(desk: Desk) -> None:
+    await covering(desk)
+    await desk.until("2026-12-01T10:00")
+    second, later = (await desk.broadcasts())[-1], at("2026-12-02T11:00")
+    await desk.core.edit(second, due=later, start_at=later)
+    desk.core.now = at("2026-12-02T09:01")
+    await desk.reminders.tick()
+    third = (await desk.broadcasts())[-1]
+    await act(desk, await desk.core.row(second.id), Action.CANCEL)
+    assert (await desk.core.row(second.id)).state is State.CANCELLED
+    assert ((await desk.core.row(third.id)).state, len(await desk.votes(third))) == (State.SCHEDULED, 1)
+    await desk.until("2026-12-03T10:00")
+    assert sent(desk) == 2
+
+
 async def test_an_older_approval_that_falls_leaves_the_newer_one_as_it_is(desk: Desk) -> None:
     daily, first = await covering(desk, covers=2)
     desk.core.now = at("2026-12-01T10:00")  # nobody was there at nine
