@@ -197,3 +197,18 @@ async def test_an_older_approval_that_falls_leaves_the_newer_one_as_it_is(desk: 
     assert held.state is State.HELD
     await act(desk, held, Action.DROP)
     assert (await desk.now(daily)).cover == cover
+
+
+async def test_a_newer_approval_that_falls_leaves_the_turns_of_the_older_one(desk: Desk) -> None:
+    await covering(desk, covers=2)
+    await desk.until("2026-12-01T10:00")
+    second, later = (await desk.broadcasts())[-1], at("2026-12-03T11:00")
+    await desk.core.edit(second, due=later, start_at=later)
+    desk.core.now = at("2026-12-02T09:01")
+    await desk.reminders.tick()
+    third = (await desk.broadcasts())[-1]
+    assert (third.id != second.id, third.state) == (True, State.PENDING)
+    await act(desk, third, Action.APPROVE)
+    await take_back(desk, await desk.core.row(third.id))
+    assert (await desk.core.row(third.id)).state is State.PENDING
+    assert ((await desk.core.row(second.id)).state, len(await desk.votes(second))) == (State.SCHEDULED, 1)

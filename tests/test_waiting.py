@@ -311,6 +311,8 @@ async def test_what_is_approved_long_after_its_time_is_held_and_says_so(core: Wa
     core.now += HOUR + 11 * MINUTE
     late = await core.act(row, Action.APPROVE, approver(0))
     assert (late.state, late.hold, late.start_at, late.due) == (State.HELD, Hold.LATE, row.send_at, None)
+    history = await core.database.read(lambda c: store.history(c, TEAM, row.id))
+    assert [(step["actor"], step["action"]) for step in history[-2:]] == [(APPROVERS[0], "approve"), ("clock", "hold")]
     assert late.expires_at == core.now + DAY
     told, mention = (await core.told(row))[-1]
     assert told.startswith(f"<@{APPROVERS[0]}> approved it, but its time, {row.send_at}, has passed")
