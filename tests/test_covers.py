@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
-from bot import tables
+from bot import tables, timetable
 from bot.broadcast import Action, Broadcast, Hold, Phase, Sentence, State, TooLate
-from bot.schedule import Kind, Schedule
+from bot.database import Database
+from bot.schedule import Cover, Kind, Schedule
 from bot.slack import boards
 from bot.when import Closed
 from bot.words import words_for
 from tests.core import TEAM, Core, approver
+from tests.patience import LONG
 from tests.test_older import WORDS
+from tests.test_receipts import LOCKED, until_it_waits
 from tests.test_reminders import Desk, at
 
 
@@ -212,3 +217,28 @@ async def test_a_newer_approval_that_falls_leaves_the_turns_of_the_older_one(des
     await take_back(desk, await desk.core.row(third.id))
     assert (await desk.core.row(third.id)).state is State.PENDING
     assert ((await desk.core.row(second.id)).state, len(await desk.votes(second))) == (State.SCHEDULED, 1)
+
+
+@LOCKED
+async def test_an_older_approval_that_falls_beside_a_newer_one_leaves_the_newer_one(
+    desk: Desk, second: Database
+) -> None:
+    """Another process agrees to the newer one just now: what is taken back waits, and then sees it."""
+    daily, first = await covering(desk)
+    newer = Cover(of="newer", digest="other", voters=("U_BEN",), left=5)
+    agreed = asyncio.Event()
+
+    def agree(connection: Connection) -> None:
+        timetable.keep_cover(connection, TEAM, daily.id, newer)
+        agreed.set()
+        until_it_waits(connection, taking)
+
+    async def taking_back() -> None:
+        await agreed.wait()
+        await take_back(desk, await desk.core.row(first.id))
+
+    taking = asyncio.create_task(taking_back())
+    async with asyncio.timeout(LONG):
+        await second.write(agree)
+        await taking
+    assert (await desk.now(daily)).cover == newer
