@@ -25,7 +25,7 @@ from sandbox.world import Channel, Json
 from tests.ground import StartBot, all_of, newest
 from tests.patience import nothing_more, within
 from tests.test_story import HERE, card, thread_text
-from tests.test_trouble import approved, ask, filled, settled
+from tests.test_trouble import approved, ask, brought, filled, settled
 
 FULL = {"team_id": "T1", "deleted": False, "is_bot": False, "is_restricted": False, "is_ultra_restricted": False}
 GRID = {**FULL, "team_id": "E1"}
@@ -555,7 +555,9 @@ async def test_an_approval_stands_while_one_of_its_signs_does(sandbox: Sandbox, 
     for name in ("white_check_mark", "+1::skin-tone-3"):
         await sandbox.acting.react("U0ANA", HERE, posted["ts"], name)
     await settled(bot, State.SCHEDULED)
+    await sandbox.until(lambda: len(brought(sandbox)) == 2)
     await sandbox.acting.unreact("U0ANA", HERE, posted["ts"], "white_check_mark")
+    await sandbox.until(lambda: len(brought(sandbox)) == 3)
     assert (await newest(bot)).state is State.SCHEDULED
     await sandbox.acting.unreact("U0ANA", HERE, posted["ts"], "+1::skin-tone-3")
     await settled(bot, State.PENDING)
@@ -570,6 +572,7 @@ async def test_a_pressed_approval_outlives_an_older_reaction(sandbox: Sandbox, s
     await sandbox.until(lambda: "Approvals still needed: 1" in thread_text(sandbox, posted["ts"]))
     await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
     await sandbox.acting.unreact("U0ANA", HERE, posted["ts"], "+1")
+    await sandbox.until(lambda: brought(sandbox) == ["reaction_added", "reaction_removed"])
     row = await newest(bot)
     votes = await bot.database.read(lambda c: store.votes_for(c, row))
     assert [(vote.approver, vote.way) for vote in votes] == [("U0ANA", "button")]

@@ -933,8 +933,8 @@ async def test_a_new_plan_has_a_new_card_and_the_old_one_is_a_line_with_a_link(s
     await sandbox.until(lambda: "Approved by" in thread_text(sandbox, new["ts"]))
 
     await sandbox.acting.react("U0ANA", HERE, old["ts"], "+1")
+    await sandbox.until(lambda: len(sandbox.acting.ephemerals("U0ANA")) > 0)  # what is undone before it is read is void
     await sandbox.acting.unreact("U0ANA", HERE, old["ts"], "+1")  # means the old version, and takes nothing back
-    await sandbox.until(lambda: len(sandbox.acting.ephemerals("U0ANA")) > 0)
     await nothing_more(bot)
     assert (await newest(bot)).state is State.SCHEDULED
     assert len(sandbox.acting.messages(HERE)) == 2
