@@ -21,9 +21,9 @@ import httpx
 from sqlalchemy import Connection, text
 
 from benchmarks.ground import KINDS, databases, opened, settle, table
-from bot.database import PRAGMAS
 from bot.logs import set_up
-from bot.tables import metadata
+from bot.storage.sqlite import PRAGMAS
+from bot.storage.tables import metadata
 from providers.http import tls
 from sandbox.server import Sandbox
 

@@ -17,14 +17,19 @@ os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="bellcrier-")) 
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import make_url
 
-from bot import store
 from bot.app import open_accounts, policies_of
-from bot.broadcast import Clock, now
 from bot.catalogue import Catalogue
-from bot.database import PATIENCE, Database, Postgres, SQLite, open_database, upgrade
+from bot.config.load import parse
+from bot.config.settings import Settings
 from bot.dispatch import Dispatcher
-from bot.settings import Settings, parse
-from bot.tables import metadata
+from bot.domain.clock import Clock, now
+from bot.storage import broadcasts, cards, notes
+from bot.storage.database import PATIENCE, Database
+from bot.storage.engines import open_database
+from bot.storage.postgres import Postgres
+from bot.storage.schema import upgrade
+from bot.storage.sqlite import SQLite
+from bot.storage.tables import metadata
 from bot.tracker import Tracker
 from bot.workflow import Desk, Workflow
 
@@ -96,9 +101,9 @@ class Core:
         await self.dispatcher.learn_sizes()
         await self.tracker.tick()
         await self.workflow.expire()
-        await self.database.read(lambda c: store.cards_to_draw(c, self.clock(), 20, new=True))
-        await self.database.read(lambda c: store.notes_to_post(c, self.clock(), 20))
-        await self.database.read(store.count_by_state)
+        await self.database.read(lambda c: cards.cards_to_draw(c, self.clock(), 20, new=True))
+        await self.database.read(lambda c: notes.notes_to_post(c, self.clock(), 20))
+        await self.database.read(broadcasts.count_by_state)
 
     async def close(self) -> None:
         await asyncio.gather(*self.dispatcher.running)

@@ -15,10 +15,10 @@ from importlib import resources
 
 from benchmarks.ground import Counts, table
 from bot.app import Bot
-from bot.broadcast import State
+from bot.config.load import parse
+from bot.domain.lifecycle import State
 from bot.logs import set_up
-from bot.settings import parse
-from bot.store import latest
+from bot.storage.broadcasts import latest
 from sandbox.server import Sandbox
 
 HERE = "C0CAMPAIGNS"

@@ -29,14 +29,16 @@ from sqlalchemy import Connection, insert
 
 from benchmarks import rows
 from benchmarks.ground import KEY, KINDS, Core, Counts, databases, opened, p50_p99, settle, table
-from bot import receipts, store
 from bot.app import Bot
-from bot.broadcast import Broadcast, State, now
-from bot.database import Database
+from bot.config.load import parse
 from bot.dispatch import token_for
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import now
+from bot.domain.lifecycle import State
 from bot.logs import set_up
-from bot.settings import parse
-from bot.tables import vendor_ids
+from bot.storage import broadcasts, receipts
+from bot.storage.database import Database
+from bot.storage.tables import vendor_ids
 from bot.web import CallbackDoor, Meters
 from providers.base import Staged
 from sandbox.server import Sandbox
@@ -63,7 +65,7 @@ def sent(count: int) -> Broadcast:
 
 def fill(connection: Connection, count: int) -> None:
     row = sent(count)
-    store.add(connection, row, draw=False)
+    broadcasts.add(connection, row, draw=False)
     owner = {"account": row.account, "id": TICKET, "workspace": row.workspace, "broadcast": row.id}
     connection.execute(insert(vendor_ids).values(owner))
     if count:
@@ -72,7 +74,7 @@ def fill(connection: Connection, count: int) -> None:
 
 def stored(connection: Connection) -> int:
     """Deliveries that there are, and that the row of their broadcast counts."""
-    row = store.find(connection, TEAM, "B2222222")
+    row = broadcasts.find(connection, TEAM, "B2222222")
     assert receipts.recount(connection, row).agrees
     return sum(row.counts.values())
 

@@ -21,9 +21,12 @@ from sqlalchemy import (
     update,
 )
 
-from bot import store
-from bot.broadcast import SECOND, Broadcast, Micros, Sentence, State, digest
-from bot.tables import (
+from bot.domain.broadcast import Broadcast, digest
+from bot.domain.clock import SECOND, Micros
+from bot.domain.i18n import Sentence
+from bot.domain.lifecycle import State
+from bot.storage.broadcasts import add
+from bot.storage.tables import (
     audit,
     broadcasts,
     cards,
@@ -101,7 +104,7 @@ def fill(
 
     `changes` gives a column as an expression of the number. The one that is copied does not stay.
     """
-    store.add(connection, like, draw=False)
+    add(connection, like, draw=False)
     whose = of(workspaces)
     own: dict[str, Value] = {
         "workspace": whose["workspace"],

@@ -21,11 +21,13 @@ from sqlalchemy.engine import make_url
 
 from benchmarks import rows
 from benchmarks.ground import KINDS, Core, databases, opened, p50_p99, settle, table
-from bot import store
-from bot.broadcast import SECOND, Phase, State
-from bot.database import PRAGMAS, Database
+from bot.domain.clock import SECOND
+from bot.domain.lifecycle import Phase, State
 from bot.logs import set_up
-from bot.tables import broadcasts
+from bot.storage import queue
+from bot.storage.database import Database
+from bot.storage.sqlite import PRAGMAS
+from bot.storage.tables import broadcasts
 
 AT = 1_800_000_000 * SECOND
 HOUR = 3600 * SECOND
@@ -70,7 +72,7 @@ async def finding(kind: str, url: str, count: int, rounds: int) -> list[list[obj
             await database.write(partial(waiting, count=many), patience=None)
             await settle(database)
             ask, close = await bare(url)
-            due = partial(store.due, at=AT + 8 * SECOND, limit=8, lease_at=AT, taken={})
+            due = partial(queue.due, at=AT + 8 * SECOND, limit=8, lease_at=AT, taken={})
             tasks: dict[str, Task] = {
                 "bare driver: SELECT 1": partial(ask, "SELECT 1"),
                 "bare driver: the next 8 ids": partial(ask, NEXT.format(at=AT + 8 * SECOND)),

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.ground import Core, opened
-from bot.broadcast import now
+from bot.domain.clock import now
 from bot.logs import set_up
 
 

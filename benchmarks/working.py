@@ -14,10 +14,11 @@ import time
 from sqlalchemy import func, select
 
 from benchmarks.ground import APPROVER, Core, Counts, audience, opened
-from bot.broadcast import Action, BroadcastRequest, State
+from bot.domain.broadcast import BroadcastRequest
+from bot.domain.lifecycle import Action, State
 from bot.logs import set_up
 from bot.policy import Person
-from bot.tables import broadcasts
+from bot.storage.tables import broadcasts
 
 AT_ONCE = 16  # people who ask at the same time
 WORKSPACES = 200

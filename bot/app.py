@@ -31,16 +31,20 @@ from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy import Connection
 from starlette.applications import Starlette
 
-from bot import store
-from bot.accounts import Account, AccountVault, Room
-from bot.broadcast import SECOND, Broadcast, Clock, Sentence, State, micros, now
 from bot.catalogue import Catalogue
-from bot.database import PATIENCE, AlreadyDispatching, Busy, Database, open_database, upgrade
+from bot.config.accounts import Account, AccountVault
+from bot.config.load import secret_key_for
+from bot.config.rooms import Room
+from bot.config.settings import Settings, SettingsError
 from bot.dispatch import Dispatcher, token_for
-from bot.hours import Policy, resolve_policies
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND, Clock, micros, now
+from bot.domain.hours import Policy
+from bot.domain.hours_defaults import resolve_policies
+from bot.domain.i18n import Sentence, words_for
+from bot.domain.lifecycle import State
 from bot.reminders import Reminders
 from bot.scheduler import Bell, Scheduler, Task
-from bot.settings import Settings, SettingsError, secret_key_for
 from bot.slack.actions import Actions
 from bot.slack.commands import Commands
 from bot.slack.modals import Modals
@@ -49,12 +53,15 @@ from bot.slack.people import People
 from bot.slack.recurring import Recurring
 from bot.slack.threads import Threads
 from bot.slack.views import WAITING, Showing
-from bot.store import Vote
+from bot.storage import cards, keys, outbox, schema
+from bot.storage.database import PATIENCE, AlreadyDispatching, Busy, Database
+from bot.storage.engines import open_database
+from bot.storage.schema import upgrade
+from bot.storage.troubles import Trouble
+from bot.storage.votes import Vote
 from bot.tracker import Tracker
-from bot.troubles import Trouble
 from bot.voices import Voices, start_told
 from bot.web import CallbackDoor, Health, Meters, SlackDoor, metrics_site, public_site
-from bot.words import words_for
 from bot.workflow import Desk, Workflow
 from providers.base import AccountSettings, Provider
 from providers.http import Http
@@ -84,10 +91,10 @@ class KeptSecrets:
         self.database, self.account, self.clock = database, account, clock
 
     async def load(self, key: str) -> str | None:
-        return await self.database.read(lambda c: store.load_kept(c, f"vault:{self.account}:{key}"))
+        return await self.database.read(lambda c: keys.load_kept(c, f"vault:{self.account}:{key}"))
 
     async def save(self, key: str, value: str) -> None:
-        await self.database.write(lambda c: store.keep(c, f"vault:{self.account}:{key}", value, self.clock()))
+        await self.database.write(lambda c: keys.keep(c, f"vault:{self.account}:{key}", value, self.clock()))
 
 
 def open_accounts(settings: Settings, database: Database, clock: Clock) -> dict[str, Account]:
@@ -414,10 +421,10 @@ class Bot:
             raise CannotStart(f"The database does not answer ({error}). Start it, or check DATABASE_URL.") from None
 
     async def _check_schema(self) -> None:
-        revision = await self.database.read(store.schema_revision)
-        if revision is None and await self.database.read(store.is_empty):
+        revision = await self.database.read(schema.schema_revision)
+        if revision is None and await self.database.read(schema.is_empty):
             await self.database.write(upgrade, patience=None)
-        elif trouble := store.schema_trouble(revision):
+        elif trouble := schema.schema_trouble(revision):
             raise CannotStart(trouble)
 
     async def _greet_slack(self) -> None:
@@ -472,13 +479,13 @@ class Bot:
             told = Sentence(template, {"work": trouble.work, "id": trouble.id, "error": trouble.error})
             for admin in self.settings.admins:
                 key = f"trouble:{trouble.work}:{trouble.id}:{now // DAY}:{admin}"[:255]
-                store.post(connection, trouble.workspace or self.people.workspace, key, admin, told, None, now)
+                outbox.post(connection, trouble.workspace or self.people.workspace, key, admin, told, None, now)
         if max(several.values()) > TOLD_ONE_BY_ONE:
             template = "There is more that I cannot process: {count} rows so far. The log names each of them."
             told = Sentence(template, {"count": len(troubles)})
             for admin in self.settings.admins:
                 key = f"trouble:more:{now // DAY}:{admin}"
-                store.post(connection, self.people.workspace, key, admin, told, None, now)
+                outbox.post(connection, self.people.workspace, key, admin, told, None, now)
 
     def site(self) -> Starlette:
         door = None
@@ -493,11 +500,11 @@ class Bot:
         parts = {"database": "ok", "slack": "ok"}
         try:
             stops, since = await self.database.read(
-                lambda c: (store.stops(c, self.clock()), store.oldest_unshown(c, self.clock()))
+                lambda c: (keys.stops(c, self.clock()), cards.oldest_unshown(c, self.clock()))
             )
         except Exception:
             log.exception("the database does not answer")
-            parts["database"], stops, since = "no answer", store.Stops(frozenset(), {}), None
+            parts["database"], stops, since = "no answer", keys.Stops(frozenset(), {}), None
         if self.socket is not None and not await self.socket.client.is_connected():
             parts["slack"] = "not connected"
         if dead := self.threads.dead or self.people.dead:

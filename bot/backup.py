@@ -14,12 +14,15 @@ from typing import Any
 
 from sqlalchemy import Connection, MetaData, func, insert, select, text
 
-from bot import store, tables, timetable
-from bot.broadcast import Action, Broadcast, Hold, Micros, Phase, Sentence, State
-from bot.database import one_snapshot, upgrade
-from bot.schedule import Kind, Schedule, Standing
-from bot.settings import ApprovalSettings
-from bot.store import Note
+from bot.config.settings import ApprovalSettings
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import Micros
+from bot.domain.i18n import Sentence
+from bot.domain.lifecycle import Action, Hold, Phase, State
+from bot.domain.schedule import Kind, Schedule, Standing
+from bot.storage import broadcast_rows, broadcasts, outbox, queue, schedules, schema, tables
+from bot.storage.notes import Note
+from bot.storage.schema import one_snapshot, upgrade
 from bot.voices import asks
 
 HEAD = "bellcrier backup"
@@ -65,7 +68,7 @@ def write_backup(connection: Connection, path: Path, at: Micros) -> int:
 def _write_rows(connection: Connection, path: Path, at: Micros) -> int:
     count = 0
     with gzip.open(path, "wt", encoding="utf-8") as file:
-        file.write(json.dumps({HEAD: store.schema_revision(connection), "at": at}) + "\n")
+        file.write(json.dumps({HEAD: schema.schema_revision(connection), "at": at}) + "\n")
         for table in tables.metadata.sorted_tables:
             for row in connection.execute(select(table)).mappings():
                 file.write(json.dumps({"table": table.name, "row": dict(row)}) + "\n")
@@ -117,7 +120,7 @@ def read_backup(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def _clear(connection: Connection, force: bool) -> None:
-    if store.is_empty(connection):
+    if schema.is_empty(connection):
         return
     if not force and connection.dialect.has_table(connection, "broadcasts"):
         found = connection.execute(select(func.count()).select_from(tables.broadcasts)).scalar_one()
@@ -155,39 +158,39 @@ def _continue_numbers(connection: Connection) -> None:
 def hold_all(connection: Connection, made_at: Micros, at: Micros, approval: ApprovalSettings = ASKED_AS_USUAL) -> None:
     """Whatever the backup thinks is still to come may have gone out since: nothing of it goes by itself."""
     for state in (State.PENDING, State.SCHEDULED, State.HELD, State.SENDING):
-        for row in store.in_state(connection, state, limit=1_000_000):
+        for row in queue.in_state(connection, state, limit=1_000_000):
             if row.phase is Phase.RELEASING:
                 _lose(connection, row, at)
             elif row.hold is not Hold.RESTORED:
                 _hold(connection, row, made_at, at, approval)
-    for schedule in timetable.all_living(connection, Kind.BROADCAST):
+    for schedule in schedules.all_living(connection, Kind.BROADCAST):
         _pause(connection, schedule, made_at, at)
 
 
 def _hold(connection: Connection, row: Broadcast, made_at: Micros, at: Micros, approval: ApprovalSettings) -> None:
     said = [Note(Sentence(TOLD, {"made_at": made_at}), mention=row.requester)]
-    changes: dict[str, Any] = {"hold": Hold.RESTORED, "hold_until": None, "due": None, **store.NO_LEASE}
+    changes: dict[str, Any] = {"hold": Hold.RESTORED, "hold_until": None, "due": None, **broadcast_rows.NO_LEASE}
     asked = asks(at, approval)
     changes |= asked | {
         "expires_at": max(asked["expires_at"], row.send_at or 0)
     }  # a plan for next month keeps its month
-    store.move(connection, row, Action.HOLD, actor="restore", at=at, reason=Hold.RESTORED, said=said, **changes)
+    broadcasts.move(connection, row, Action.HOLD, actor="restore", at=at, reason=Hold.RESTORED, said=said, **changes)
 
 
 def _pause(connection: Connection, schedule: Schedule, made_at: Micros, at: Micros) -> None:
     """A turn may have gone out since, on an approval that the backup believes unused."""
     waits_already = schedule.state is Standing.PAUSED and schedule.paused_until is None
-    timetable.change(connection, schedule, at, state=Standing.PAUSED, paused_until=None, cover=None)
+    schedules.change(connection, schedule, at, state=Standing.PAUSED, paused_until=None, cover=None)
     if waits_already:
         return
     values: dict[str, str | int | Sentence] = {"id": schedule.id, "typed": schedule.typed, "made_at": made_at}
     key = f"schedule:{schedule.id}:restored:{at}"
     told = Sentence(PAUSED, values)
-    store.post(connection, schedule.workspace, key, schedule.channel, told, mention=schedule.owner, at=at)
+    outbox.post(connection, schedule.workspace, key, schedule.channel, told, mention=schedule.owner, at=at)
 
 
 def _lose(connection: Connection, row: Broadcast, at: Micros) -> None:
     told = Sentence(LOST)
-    changes: dict[str, Any] = {"failure": told, "look_at": at, "due": None, **store.NO_LEASE}
+    changes: dict[str, Any] = {"failure": told, "look_at": at, "due": None, **broadcast_rows.NO_LEASE}
     said = [Note(told, row.requester, aloud=True)]
-    store.move(connection, row, Action.LOSE_TRACK, actor="restore", at=at, said=said, **changes)
+    broadcasts.move(connection, row, Action.LOSE_TRACK, actor="restore", at=at, said=said, **changes)

@@ -8,9 +8,9 @@ from functools import partial
 
 import structlog
 
-from bot.accounts import Account
+from bot.config.accounts import Account
+from bot.config.settings import AudienceSettings
 from bot.scheduler import Lanes, Task
-from bot.settings import AudienceSettings
 from providers.base import Audience, AudienceFound
 from providers.reading import UNREADABLE
 

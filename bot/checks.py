@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from bot import text
-from bot.broadcast import Complaint, Sentence
-from bot.options import NAMELESS, slipped
+from bot.domain import marketing, placeholders, slack_text, sms
+from bot.domain.errors import Complaint
+from bot.domain.i18n import Sentence
+from bot.domain.options import NAMELESS, slipped
 from providers.base import Capabilities
 
 #: Characters that these hold on every road: command, form, template, draft.
@@ -35,8 +36,8 @@ class Terms:
 
 def final_text(typed: str, terms: Terms) -> tuple[str, list[Complaint]]:
     """The text that people would read, in composed characters and with its mention; and why it cannot be sent."""
-    body, mention = text.composed(typed), terms.mention
-    mentioned = text.with_mention(body, mention) if mention and body else text.Mentioned(body, added=False)
+    body, mention = sms.composed(typed), terms.mention
+    mentioned = marketing.with_mention(body, mention) if mention and body else marketing.Mentioned(body, added=False)
     if mentioned.near_miss is not None:
         values: Values = {"found": mentioned.near_miss, "mention": mention or ""}
         template = (
@@ -45,14 +46,14 @@ def final_text(typed: str, terms: Terms) -> tuple[str, list[Complaint]]:
         )
         return mentioned.text, [Complaint("text", Sentence(template, values))]
     limits = terms.capabilities.text
-    problems = [*text.problems(body, limits), *text.problems(mentioned.text, limits)]
+    problems = [*sms.problems(body, limits), *sms.problems(mentioned.text, limits)]
     complaints = [Complaint("text", Sentence(problem.template, problem.values)) for problem in problems[:1]]
     return mentioned.text, complaints or list(_placeholder_complaints(mentioned.text, terms))
 
 
 def _placeholder_complaints(final: str, terms: Terms) -> Iterator[Complaint]:
     known = terms.capabilities.placeholders
-    unknown = text.unknown_placeholders(final, known, terms.elsewhere)
+    unknown = placeholders.unknown_placeholders(final, known, terms.elsewhere)
     if unknown:
         values: Values = {"name": _list(unknown), "vendor": terms.vendor, "allowed": ", ".join(known)}
         template = "“{name}” is no placeholder that {vendor} fills in. It knows: {allowed}."
@@ -73,7 +74,7 @@ def name_complaints(sender: str | None, campaign: str | None) -> Iterator[Compla
 
 def lost_names(raw: str, *, channels: bool = True) -> Iterator[Complaint]:
     """Of whom Slack hands over the id alone the name would be lost. `channels`: channels too."""
-    found = [name for name in text.nameless(raw) if channels or not name.startswith("#")]
+    found = [name for name in slack_text.nameless(raw) if channels or not name.startswith("#")]
     if found:
         template = "Slack does not tell me the name behind {name}. Write the name itself, without @ or #."
         yield Complaint("text", Sentence(template, {"name": _list(found)}))
@@ -84,7 +85,7 @@ def lost_names(raw: str, *, channels: bool = True) -> Iterator[Complaint]:
 
 def questions(typed: str, terms: Terms, *, zone: str, now: datetime) -> tuple[Complaint, ...]:
     """What may be a slip and may be meant, a sentence each: it goes only when the person has read that."""
-    body = text.composed(typed)
+    body = sms.composed(typed)
     own = body.removesuffix(terms.opt_out).rstrip() if terms.opt_out else body
     return (*option_questions(own, zone=zone, now=now), *_slot_questions(body, own, terms), *_opt_outs(body, terms))
 
@@ -107,7 +108,7 @@ def option_questions(body: str, *, zone: str, now: datetime) -> Iterator[Complai
 
 
 def _slot_questions(body: str, own: str, terms: Terms) -> Iterator[Complaint]:
-    found = text.slots(body, terms.capabilities.placeholders)
+    found = placeholders.slots(body, terms.capabilities.placeholders)
     if found:
         values: Values = {"name": _list(found), "vendor": terms.vendor}
         template = "“{name}” looks like a placeholder, but {vendor} sends it as it stands. Write the words themselves."
@@ -128,7 +129,7 @@ def _opt_outs(body: str, terms: Terms) -> Iterator[Complaint]:
     """A mention in a transactional text may make a vendor take it for marketing."""
     if terms.mention or not terms.opt_out or not body:
         return
-    mentioned = text.with_mention(body, terms.opt_out)
+    mentioned = marketing.with_mention(body, terms.opt_out)
     found = terms.opt_out if not mentioned.added else mentioned.near_miss
     if found:
         template = (

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from bot.settings import Settings
+    from bot.config.settings import Settings
 
 FINE, WRONG, USAGE = 0, 1, 2
 
@@ -30,7 +30,8 @@ def fail(*lines: str, code: int = WRONG) -> None:
 
 
 def settings_from(path: Path | None) -> Settings:
-    from bot.settings import SettingsError, load
+    from bot.config.load import load
+    from bot.config.settings import SettingsError
 
     try:
         return load(path)
@@ -57,8 +58,8 @@ def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _explain(error: Exception) -> None:
+    from bot.config.settings import SettingsError
     from bot.logs import placed
-    from bot.settings import SettingsError
 
     if isinstance(error, SettingsError):
         fail(*error.lines, code=USAGE)
@@ -112,7 +113,8 @@ def main() -> None:
 @guarded
 def run(config: Path | None, host: str, port: int) -> None:
     """Run the bot: over Socket Mode with an app token, else over HTTP."""
-    from bot.settings import SettingsError, require_slack
+    from bot.config.load import require_slack
+    from bot.config.settings import SettingsError
 
     settings = settings_from(config)
     try:
@@ -169,7 +171,7 @@ def _free_port() -> int:
 
 async def _demo(path: Path, port: int) -> int:
     from bot.app import Bot, CannotStart
-    from bot.settings import load
+    from bot.config.load import load
     from sandbox.server import Sandbox
 
     stop = _stop_on_signal()
@@ -258,7 +260,7 @@ def config() -> None:
 @guarded
 def config_init(config: Path | None, force: bool) -> None:
     """Write a commented settings file here, or as --config says."""
-    from bot.settings import FILE
+    from bot.config.load import FILE
 
     path = config or Path(FILE)
     if path.exists() and not force:
@@ -272,7 +274,7 @@ def config_init(config: Path | None, force: bool) -> None:
 @guarded
 def config_show(config: Path | None) -> None:
     """Show the effective settings, secrets masked."""
-    from bot.settings import masked
+    from bot.config.load import masked
 
     click.echo(json.dumps(masked(settings_from(config)), indent=2, ensure_ascii=False))
 
@@ -288,13 +290,13 @@ def db() -> None:
 @guarded
 def db_upgrade(config: Path | None) -> None:
     """Bring the schema to this version."""
-    from bot import database, store, tables
+    from bot.storage import schema, tables
 
     def bring_up(connection: Any) -> str | None:
-        revision = store.schema_revision(connection)
+        revision = schema.schema_revision(connection)
         if revision is not None and revision > tables.REVISION:
-            return store.schema_trouble(revision)
-        database.upgrade(connection)
+            return schema.schema_trouble(revision)
+        schema.upgrade(connection)
         return None
 
     trouble = _on_database(config, bring_up, alone=True)
@@ -308,10 +310,10 @@ def db_upgrade(config: Path | None) -> None:
 @guarded
 def db_check(config: Path | None) -> None:
     """Is the schema this version's, and is the file sound?"""
-    from bot import store
+    from bot.storage import schema
 
-    revision, integrity = _on_database(config, lambda c: (store.schema_revision(c), store.integrity(c)))
-    trouble = store.schema_trouble(revision)
+    revision, integrity = _on_database(config, lambda c: (schema.schema_revision(c), schema.integrity(c)))
+    trouble = schema.schema_trouble(revision)
     if trouble is not None:
         fail(trouble)
     if integrity != "ok":
@@ -325,11 +327,12 @@ def db_check(config: Path | None) -> None:
 @guarded
 def db_backup(config: Path | None, file: Path) -> None:
     """Write everything into FILE, which must not exist. The bot may run meanwhile."""
-    from bot import backup, broadcast
+    from bot import backup
+    from bot.domain import clock
 
     if file.exists():
         fail(f"{file} is there already. Choose another name.")
-    count = _on_database(config, lambda c: backup.write_backup(c, file, broadcast.now()))
+    count = _on_database(config, lambda c: backup.write_backup(c, file, clock.now()))
     click.echo(f"Wrote {count} rows to {file}. It holds texts and tokens: keep it safe.")
 
 
@@ -340,13 +343,14 @@ def db_backup(config: Path | None, file: Path) -> None:
 @guarded
 def db_restore(config: Path | None, force: bool, file: Path) -> None:
     """Put FILE in the place of what is there. Everything that had not ended then waits in `held`."""
-    from bot import backup, broadcast
+    from bot import backup
+    from bot.domain import clock
 
     try:
         approval = settings_from(config).approval
 
         def restore(connection: Any) -> int:
-            return backup.restore_backup(connection, file, broadcast.now(), force=force, approval=approval)
+            return backup.restore_backup(connection, file, clock.now(), force=force, approval=approval)
 
         count = _on_database(config, restore, alone=True)
     except backup.NotABackup as error:
@@ -358,10 +362,10 @@ def db_restore(config: Path | None, force: bool, file: Path) -> None:
 
 
 def _on_database(config: Path | None, work: Callable[[Any], Any], *, alone: bool = False) -> Any:
-    from bot import database
+    from bot.storage import engines
 
     async def run() -> Any:
-        opened = database.open_database(settings_from(config).database_url)
+        opened = engines.open_database(settings_from(config).database_url)
         try:
             if alone:
                 opened.claim_dispatch()
@@ -428,10 +432,10 @@ def export(config: Path | None, since: Any, form: str) -> None:
     import csv
     from datetime import UTC
 
-    from bot import store, tables
+    from bot.storage import audit, tables
 
     start = int(since.replace(tzinfo=UTC).timestamp()) * 1_000_000 if since else 0
-    rows = _on_database(config, lambda c: [dict(row) for row in store.audit_since(c, start)])
+    rows = _on_database(config, lambda c: [dict(row) for row in audit.audit_since(c, start)])
     if form == "jsonl":
         for row in rows:
             click.echo(json.dumps(row, ensure_ascii=False))

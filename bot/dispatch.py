@@ -19,30 +19,25 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from bot import policy, receipts, store
-from bot.accounts import Account
-from bot.broadcast import (
-    SECOND,
-    Action,
-    Broadcast,
-    Clock,
-    Hold,
-    Micros,
-    NotFound,
-    Phase,
-    Sentence,
-    State,
-    micros,
-    steady,
-)
-from bot.database import Busy, Database, Unsure
+from bot import policy
+from bot.config.accounts import Account
+from bot.config.settings import Settings
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND, Clock, Micros, micros, steady
+from bot.domain.errors import NotFound
+from bot.domain.hours import Policy
+from bot.domain.i18n import Sentence
+from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.gate import Gate, Gates
-from bot.hours import Policy
 from bot.scheduler import Lanes, Task, Wake
-from bot.settings import Settings
 from bot.staging import STAGING_DEADLINE, Overtaken, Stager, price_of
-from bot.store import NO_LEASE, Note, Step
-from bot.troubles import alone, together
+from bot.storage import audit, broadcasts, campaigns, cards, keys, notes, queue, sql, vendor_ids
+from bot.storage.broadcast_rows import NO_LEASE
+from bot.storage.broadcasts import Step
+from bot.storage.database import Busy, Database, Unsure
+from bot.storage.notes import Note
+from bot.storage.troubles import alone, together
+from bot.storage.votes import votes_for
 from bot.voices import asks
 from providers.base import (
     Accepted,
@@ -119,7 +114,7 @@ class Dispatcher:
         wake: Wake,
         tell_size: Callable[..., Awaitable[None]],
         still_approved: Callable[[Broadcast], Awaitable[bool]],
-        lease_clock: Callable[[Connection], Micros | None] = store.database_time,
+        lease_clock: Callable[[Connection], Micros | None] = sql.database_time,
         staging: float = STAGING_DEADLINE,
         margin: float = LEASE_MARGIN,
         monotonic: Callable[[], float] = steady,
@@ -150,8 +145,8 @@ class Dispatcher:
     async def tick(self) -> None:
         """Put right what a dead process left, open what may go again, and start what is due."""
         self._watch_clock()
-        changed = store.AT_ONCE
-        while changed >= store.AT_ONCE and not self.stopping:  # after an absence: one short transaction after the other
+        changed = queue.AT_ONCE
+        while changed >= queue.AT_ONCE and not self.stopping:  # after an absence: one short transaction after the other
             began = self.monotonic()
             self.ticks = tick = self.ticks + 1
             changed, claimed, left = await self._round()
@@ -170,7 +165,7 @@ class Dispatcher:
                 self.wake(Task.DISPATCH, Task.PAINT)
         await self._draw_pauses()
 
-    async def _round(self) -> tuple[int, list[Broadcast], list[store.Leftover]]:
+    async def _round(self) -> tuple[int, list[Broadcast], list[campaigns.Leftover]]:
         """Nothing is written, and nobody's write is kept waiting, where one look finds that there is nothing to do."""
         if self.met and not await self.database.read(self._anything):
             return 0, [], []
@@ -178,7 +173,7 @@ class Dispatcher:
 
     def _anything(self, connection: Connection) -> bool:
         """Is there something for `_tick`? What it does has its question here, and its case in the tests."""
-        return store.paused_workspaces(connection) != self.paused or store.work_waits(
+        return keys.paused_workspaces(connection) != self.paused or queue.work_waits(
             connection,
             self.clock(),
             paused=self.paused,
@@ -197,14 +192,14 @@ class Dispatcher:
                 if row.state is State.SENDING:
                     self._put_back(connection, row, now, "stopping")
                 else:
-                    store.touch(connection, row, now, **NO_LEASE)
+                    broadcasts.touch(connection, row, now, **NO_LEASE)
 
     def _put_back(self, connection: Connection, row: Broadcast, now: Micros, reason: str, **changes: Any) -> None:
         """It was no try at the vendor, so it is not counted as one."""
         back: dict[str, Any] = {**NO_LEASE, "tries": max(row.tries - 1, 0), **changes}
-        store.move(connection, row, Action.PUT_BACK, actor="dispatcher", at=now, reason=reason, **back)
+        broadcasts.move(connection, row, Action.PUT_BACK, actor="dispatcher", at=now, reason=reason, **back)
 
-    def _tick(self, connection: Connection) -> tuple[int, list[Broadcast], list[store.Leftover]]:
+    def _tick(self, connection: Connection) -> tuple[int, list[Broadcast], list[campaigns.Leftover]]:
         return *self._look_round(connection), self.stager.take_leftovers(connection)
 
     def _look_round(self, connection: Connection) -> tuple[int, list[Broadcast]]:
@@ -217,14 +212,14 @@ class Dispatcher:
         return changed + put_aside, [*claimed, *self._claim_early(connection, lease_now)]
 
     def _see_pauses(self, connection: Connection) -> None:
-        before, self.paused = self.paused, store.paused_workspaces(connection)
+        before, self.paused = self.paused, keys.paused_workspaces(connection)
         self.undrawn |= dict.fromkeys(before ^ self.paused, "")
 
     async def _draw_pauses(self) -> None:
         """Cards of what waits say whether sending is paused. There may be very many: some at a tick, and the next tick
         comes at once."""
         for workspace, after in list(self.undrawn.items()):
-            draw = partial(store.draw_waiting_again, workspace=workspace, at=self.clock(), after=after)
+            draw = partial(cards.draw_waiting_again, workspace=workspace, at=self.clock(), after=after)
             last = await self.database.write(draw)
             if last is None:
                 del self.undrawn[workspace]
@@ -317,7 +312,7 @@ class Dispatcher:
         """Nobody was there for these, and all of them ask a person: many at once, so that none waits behind them."""
         now, accounts = self.clock(), list(self.providers)
         before = now - micros(self.settings.grace) - 1
-        late = store.due(connection, before, store.AT_ONCE, lease_at=lease_now, taken={}, accounts=accounts)
+        late = queue.due(connection, before, queue.AT_ONCE, lease_at=lease_now, taken={}, accounts=accounts)
 
         def holding(row: Broadcast) -> Step | None:
             gate = self.gate(connection, row, now)
@@ -329,7 +324,7 @@ class Dispatcher:
         """Those that wait for their account's one place are left out, so that they stand in nobody else's way."""
         now = self.clock()
         taken = self._slots(connection, lease_now)
-        return store.due(connection, now, CLAIM_AT_ONCE, lease_at=lease_now, taken=taken, accounts=accounts)
+        return queue.due(connection, now, CLAIM_AT_ONCE, lease_at=lease_now, taken=taken, accounts=accounts)
 
     def _put_aside(self, connection: Connection, row: Broadcast) -> bool:
         """Held by a gate, or put off since its vendor cannot be reached."""
@@ -343,7 +338,7 @@ class Dispatcher:
         """An account that our settings lack may be in those of another process; nobody having it is found out late."""
         now = self.clock()
         late = now - micros(self.settings.grace) - 1
-        for row in store.stranded(connection, late, list(self.providers)):
+        for row in queue.stranded(connection, late, list(self.providers)):
             with alone(connection, "dispatch", row.id, row.workspace):
                 gate = self.gate(connection, row, now)
                 if gate is not None and gate.hold is Hold.LATE:
@@ -355,33 +350,33 @@ class Dispatcher:
 
     def _within_reach(self, connection: Connection, row: Broadcast, now: Micros) -> bool:
         """After some failures in a row nobody tries an account for a while, and then one of its broadcasts does."""
-        breaker = store.breaker(connection, row.account)
+        breaker = keys.breaker(connection, row.account)
         if not breaker.has_tripped:
             return True
         if breaker.until <= now:
-            store.set_breaker(connection, row.account, replace(breaker, until=now + BREAKER_FIRST), now)
+            keys.set_breaker(connection, row.account, replace(breaker, until=now + BREAKER_FIRST), now)
             return True
-        store.touch(connection, row, now, due=max(breaker.until, row.due or 0))
-        if store.first_time(connection, row.workspace, f"waits:{row.id}:{row.version}:{row.start_at}", now):
+        broadcasts.touch(connection, row, now, due=max(breaker.until, row.due or 0))
+        if keys.first_time(connection, row.workspace, f"waits:{row.id}:{row.version}:{row.start_at}", now):
             vendor = self.providers[row.account].title
             told = Sentence("{vendor} cannot be reached just now. It waits; nothing was sent.", {"vendor": vendor})
-            store.say(connection, row, now, [Note(told)])
+            notes.say(connection, row, now, [Note(told)])
         return False
 
     def _count_failure(self, connection: Connection, row: Broadcast, error: Exception | None) -> None:
         """A clear answer of any kind closes the breaker of its account; what was our own doing says nothing of it."""
         if isinstance(error, OURS) or not isinstance(error, ProviderError | None):
             return
-        store.alone(connection, f"breaker:{row.account}")
-        known, now = store.breaker(connection, row.account), self.clock()
+        sql.alone(connection, f"breaker:{row.account}")
+        known, now = keys.breaker(connection, row.account), self.clock()
         if not isinstance(error, Unavailable | Uncertain):
             if known.failures:
-                store.set_breaker(connection, row.account, store.Breaker(), now)
+                keys.set_breaker(connection, row.account, keys.Breaker(), now)
             return
         failures = known.failures + 1
-        pause = min(BREAKER_FIRST * 2 ** max(failures - store.BREAKER_FAILURES, 0), BREAKER_LONGEST)
-        store.set_breaker(connection, row.account, store.Breaker(failures, now + pause), now)
-        if failures == store.BREAKER_FAILURES:
+        pause = min(BREAKER_FIRST * 2 ** max(failures - keys.BREAKER_FAILURES, 0), BREAKER_LONGEST)
+        keys.set_breaker(connection, row.account, keys.Breaker(failures, now + pause), now)
+        if failures == keys.BREAKER_FAILURES:
             log.error("an account's vendor cannot be reached", account=row.account)
 
     def _lease_now(self, connection: Connection) -> Micros:
@@ -390,13 +385,13 @@ class Dispatcher:
         return self.clock() if found is None else found
 
     def _slots(self, connection: Connection, lease_now: Micros) -> dict[str, str]:
-        return store.slots(connection, self.preparing, lease_now)
+        return queue.slots(connection, self.preparing, lease_now)
 
     def _has_slot(self, connection: Connection, row: Broadcast) -> bool:
         """A vendor with two steps has one campaign open per account at a time; the others queue by their time."""
         if row.account not in self.preparing:
             return True
-        store.alone(connection, f"account:{row.account}")
+        sql.alone(connection, f"account:{row.account}")
         if self._is_quoting(connection, row.account):
             return False
         return self._slots(connection, self._lease_now(connection)).get(row.account, row.id) == row.id
@@ -408,12 +403,12 @@ class Dispatcher:
         now, claimed = self.clock(), []
         until = now + micros(self.settings.approval.undo)
         lease = {"owner": self.owner, "lease_until": self._lease(connection, self.staging)}
-        reached = [name for name in self.preparing if not store.breaker(connection, name).is_open(now)]
-        for row in store.to_stage(connection, reached, now, until, lease_at=lease_now):
+        reached = [name for name in self.preparing if not keys.breaker(connection, name).is_open(now)]
+        for row in queue.to_stage(connection, reached, now, until, lease_at=lease_now):
             with alone(connection, "dispatch", row.id, row.workspace):
                 if self.gate(connection, row, now) is None and self._has_slot(connection, row):
                     # an attempt of its own: the vendor takes each request id once
-                    leased = store.touch(connection, row, now, attempt=row.attempt + 1, **lease)
+                    leased = broadcasts.touch(connection, row, now, attempt=row.attempt + 1, **lease)
                     claimed += [leased] if leased else []
         return claimed
 
@@ -421,7 +416,7 @@ class Dispatcher:
         now = self.clock()
         changes: dict[str, Any] = {"attempt": row.attempt + 1, "owner": self.owner, "phase": Phase.STAGING}
         lease = self._lease(connection, self.staging)
-        moved = store.move(
+        moved = broadcasts.move(
             connection, row, Action.START, actor="dispatcher", at=now, tries=row.tries + 1, lease_until=lease, **changes
         )
         return [moved] if moved else []
@@ -435,7 +430,7 @@ class Dispatcher:
 
     def _hold(self, connection: Connection, row: Broadcast, gate: Gate) -> bool:
         """False when somebody else was faster."""
-        return bool(store.move_all(connection, [self._holding(row, gate)]))
+        return bool(broadcasts.move_all(connection, [self._holding(row, gate)]))
 
     def _holding(self, row: Broadcast, gate: Gate) -> Step:
         mention = None if gate.until else " ".join([row.requester, *gate.ask])
@@ -446,7 +441,7 @@ class Dispatcher:
 
     def _reopen(self, connection: Connection) -> int:
         """What was held for the hour alone goes on when the window opens, or when a pause over that time has ended."""
-        rows = store.reopened(connection, self.clock(), self.paused)
+        rows = queue.reopened(connection, self.clock(), self.paused)
         return _move_together(connection, rows, partial(self._opening, connection))
 
     def _opening(self, connection: Connection, row: Broadcast) -> Step:
@@ -454,7 +449,7 @@ class Dispatcher:
         now = self.clock()
         opened: dict[str, Any] = {"hold": None, "hold_until": None, "due": now, "expires_at": None}
         opened["start_at"] = row.hold_until
-        resumed_at = store.resumed_at(connection, row.workspace)
+        resumed_at = keys.resumed_at(connection, row.workspace)
         if resumed_at <= (row.hold_until or 0):
             return Step(row, Action.RESUME, "clock", now, changes=opened)
         opened |= {"start_at": resumed_at, "due": now + micros(self.settings.approval.undo)}
@@ -468,10 +463,10 @@ class Dispatcher:
         now, freed = self.clock(), 0
         first = self.database.exclusive and not self.met  # whose leases there are, they died before we began
         if first:
-            freed = store.free_staged_by_others(connection, self.owner)
-            store.hurry_leftovers(connection, now)
+            freed = queue.free_staged_by_others(connection, self.owner)
+            campaigns.hurry_leftovers(connection, now)
         working_on = [id for _, id in self.under_way]
-        rows = store.abandoned(connection, self.owner, working_on, lease_at=lease_now, alone=first)
+        rows = queue.abandoned(connection, self.owner, working_on, lease_at=lease_now, alone=first)
         return freed + _move_together(connection, rows, self._ending)
 
     def _ending(self, row: Broadcast) -> Step:
@@ -533,7 +528,7 @@ class Dispatcher:
 
     def _free(self, connection: Connection, row: Broadcast, error: Exception | None) -> None:
         try:
-            current = store.find(connection, row.workspace, row.id, lock=True)
+            current = broadcasts.find(connection, row.workspace, row.id, lock=True)
         except NotFound:  # a newer version has taken it over
             return
         if (current.state, current.owner) != (State.SCHEDULED, self.owner):
@@ -551,7 +546,7 @@ class Dispatcher:
             self._count_failure(connection, current, error)
             pause = min(_pause(current.attempt, error), ((current.due or now) - now) / SECOND)
             freed["lease_until"] = self._lease_now(connection) + int(max(pause, 0.0) * SECOND)
-        store.touch(connection, current, now, **freed)
+        broadcasts.touch(connection, current, now, **freed)
 
     async def _settle_staging(self, row: Broadcast, error: Exception) -> None:
         """Nothing has been sent. Later, held, or failed: what the error says."""
@@ -578,8 +573,8 @@ class Dispatcher:
 
     def _intend(self, connection: Connection, row: Broadcast, *, again: bool = False) -> Broadcast | None:
         """`again`: this very attempt may have been intended before, by a commit whose answer was lost."""
-        store.alone(connection, row.workspace)  # else two at once would each find room under the cap
-        current, now = store.find(connection, row.workspace, row.id, lock=True), self.clock()
+        sql.alone(connection, row.workspace)  # else two at once would each find room under the cap
+        current, now = broadcasts.find(connection, row.workspace, row.id, lock=True), self.clock()
         if not self._holds(current, row) or (current.lease_until or 0) <= self._lease_now(connection):
             return None
         if current.phase is Phase.RELEASING:
@@ -605,7 +600,7 @@ class Dispatcher:
     @staticmethod
     def _reported(connection: Connection, current: Broadcast) -> Gate | None:
         """An earlier try was answered with a no, and the vendor tells of its deliveries all the same."""
-        if current.attempt == 1 or not receipts.reported_since_let_go(connection, current):
+        if current.attempt == 1 or not vendor_ids.reported_since_let_go(connection, current):
             return None
         template = (
             "The vendor reports deliveries of it already, though it had answered that it did not take it. Look there: "
@@ -616,12 +611,12 @@ class Dispatcher:
     def _write_intent(self, connection: Connection, current: Broadcast, now: Micros) -> Broadcast | None:
         lease = self._lease(connection, self.providers[current.account].settings.timeout)
         phase = Phase.RELEASING
-        released = store.move(
+        released = broadcasts.move(
             connection, current, Action.RELEASE, actor="dispatcher", at=now, phase=phase, lease_until=lease
         )
         if released is not None:
-            receipts.keep_dispatch(connection, released, self.callback_token(released))
-            store.mark_released(connection, released, now)
+            vendor_ids.keep_dispatch(connection, released, self.callback_token(released))
+            campaigns.mark_released(connection, released, now)
         return released
 
     @staticmethod
@@ -633,7 +628,7 @@ class Dispatcher:
     def _approved(self, connection: Connection, row: Broadcast) -> bool:
         """Do enough approvals bind exactly these bytes?"""
         digest = row.computed_digest()
-        votes = [vote for vote in store.votes_for(connection, row) if vote.digest == digest]
+        votes = [vote for vote in votes_for(connection, row) if vote.digest == digest]
         least = 1 if row.purpose is Purpose.MARKETING else 0  # whatever its row says
         return digest == row.digest and len(votes) >= max(row.quorum, least)
 
@@ -655,7 +650,7 @@ class Dispatcher:
         self.unasked[account.account] = package
         name = f"unasked:{account.account}"
         with suppress(Busy, Unsure):
-            await self.database.write(lambda c: store.keep(c, name, package, self.clock()))
+            await self.database.write(lambda c: keys.keep(c, name, package, self.clock()))
 
     async def _call(self, account: Account, row: Broadcast, deadline: float) -> Accepted | Exception:
         """The one call. Whatever happens to it, its outcome is a value from here on.
@@ -705,13 +700,13 @@ class Dispatcher:
 
     def _write_unwritable(self, connection: Connection, row: Broadcast) -> None:
         """What came of it could not be stored, whatever was in it: that is not known any more, and people are asked."""
-        current = store.find(connection, row.workspace, row.id, lock=True)
+        current = broadcasts.find(connection, row.workspace, row.id, lock=True)
         if self._holds(current, row):
             self._write_lost(connection, current, Uncertain("the answer could not be stored."))
 
     def _write_outcome(self, connection: Connection, row: Broadcast, outcome: Outcome) -> None:
         """What came of this attempt, if it is still the one. One that was given up meanwhile hears it late."""
-        current = store.find(connection, row.workspace, row.id, lock=True)
+        current = broadcasts.find(connection, row.workspace, row.id, lock=True)
         if not self._holds(current, row):
             self._write_late(connection, current, row, outcome)
         elif isinstance(outcome, Accepted):
@@ -735,38 +730,38 @@ class Dispatcher:
         if current.ids == accepted.ids and not current.claimed:
             return
         now = self.clock()
-        receipts.own_ids(connection, current, accepted.ids)
+        vendor_ids.own_ids(connection, current, accepted.ids)
         template = "{vendor} did accept it; its answer could not be written down in time. Ids: {ids}"
         said = [Note(Sentence(template, self._ids_told(current, accepted.ids)), current.requester, aloud=True)]
         if current.state is State.UNKNOWN:
             changes: dict[str, Any] = {"ids": accepted.ids, "accepted_at": now, "look_at": now, "failure": None}
-            store.move(connection, current, Action.PROVE, actor=current.provider, at=now, said=said, **changes)
+            broadcasts.move(connection, current, Action.PROVE, actor=current.provider, at=now, said=said, **changes)
         else:
             known: dict[str, Any] = {"failure": None} if current.claimed else {}
-            store.touch(connection, current, now, ids=accepted.ids, **known)
-            store.write_audit(connection, current, current.provider, "accept_late", current.state, now)
-            store.say(connection, current, now, said)
+            broadcasts.touch(connection, current, now, ids=accepted.ids, **known)
+            audit.write_audit(connection, current, current.provider, "accept_late", current.state, now)
+            notes.say(connection, current, now, said)
 
     def _tell_nothing_left(self, connection: Connection, current: Broadcast, error: Exception) -> None:
         """Only an approver ends what is unknown as failed, so this tells what they need to know."""
         now = self.clock()
-        store.mark_released(connection, current, None)
-        if not store.first_time(connection, current.workspace, f"late:{current.id}:{current.attempt}", now):
+        campaigns.mark_released(connection, current, None)
+        if not keys.first_time(connection, current.workspace, f"late:{current.id}:{current.attempt}", now):
             return
         template = "The answer came late: {cause} So it did not go out. An approver can say so on its card."
         approvers = policy.approvers_today(self.settings.approval, current)
         told = Note(Sentence(template, {"cause": _told(error)}), " ".join([current.requester, *approvers]))
-        store.write_audit(connection, current, current.provider, "refuse_late", current.state, now)
-        store.say(connection, current, now, [told])
+        audit.write_audit(connection, current, current.provider, "refuse_late", current.state, now)
+        notes.say(connection, current, now, [told])
 
     def _write_accepted(self, connection: Connection, row: Broadcast, accepted: Accepted) -> None:
         now = self.clock()
         self._count_failure(connection, row, None)
-        receipts.own_ids(connection, row, accepted.ids)
+        vendor_ids.own_ids(connection, row, accepted.ids)
         said = [Note(Sentence("{vendor} accepted it. Ids: {ids}", self._ids_told(row, accepted.ids)), row.requester)]
         said += [*_other_time(accepted, now), *self._fewer(row, accepted)]
         changes: dict[str, Any] = {"ids": accepted.ids, "accepted_at": now, "look_at": now, **NO_LEASE}
-        store.move(connection, row, Action.ACCEPT, actor=row.provider, at=now, said=said, **changes)
+        broadcasts.move(connection, row, Action.ACCEPT, actor=row.provider, at=now, said=said, **changes)
 
     def _fewer(self, row: Broadcast, accepted: Accepted) -> list[Note]:
         """Taken for some of the people only: told as it is, and never sent again to the others by itself."""
@@ -791,7 +786,7 @@ class Dispatcher:
         """The vendor said no, or was never reached. Nothing was sent, so saying "failed" is true."""
         now = self.clock()
         self._count_failure(connection, row, error)
-        store.mark_released(connection, row, None)
+        campaigns.mark_released(connection, row, None)
         sentence = _told(error)
         if isinstance(error, OURS):
             self._wait_again(connection, row, now)
@@ -800,13 +795,15 @@ class Dispatcher:
         elif isinstance(error, Refused) or row.tries >= MAX_TRIES:
             said = [Note(sentence, row.requester, aloud=True), *self._alert(row, error)]
             changes: dict[str, Any] = {"failure": sentence, "due": None, **NO_LEASE}
-            store.move(connection, row, Action.REFUSE, actor=row.provider, at=now, said=said, **changes)
+            broadcasts.move(connection, row, Action.REFUSE, actor=row.provider, at=now, said=said, **changes)
         else:
             again = max(now + int(_pause(row.tries, error) * SECOND), row.due or 0)
             values: dict[str, str | int | Sentence] = {"cause": sentence, "again_at": again}
             waits = Note(Sentence("{cause} Nothing was sent; it tries again {again_at}.", values))
             told = [waits] if row.tries == 1 else []
-            store.move(connection, row, Action.PUT_BACK, actor=row.provider, at=now, said=told, due=again, **NO_LEASE)
+            broadcasts.move(
+                connection, row, Action.PUT_BACK, actor=row.provider, at=now, said=told, due=again, **NO_LEASE
+            )
 
     def _wait_again(self, connection: Connection, row: Broadcast, now: Micros) -> None:
         """As if it had not been tried: it is held for what stopped it, or goes on in a moment."""
@@ -832,7 +829,7 @@ class Dispatcher:
         if not isinstance(error, Uncertain):
             log.error("a release broke", broadcast=row.id, error=type(error).__name__)
         cause = _told(error) if isinstance(error, Uncertain) else Sentence("the answer was lost.")
-        store.move_all(connection, [self._losing(row, cause)])
+        broadcasts.move_all(connection, [self._losing(row, cause)])
 
     def _losing(self, row: Broadcast, cause: Sentence) -> Step:
         now = self.clock()
@@ -852,7 +849,7 @@ class Dispatcher:
     async def begin_sizes(self) -> None:
         """The same, but each account goes on by itself: a vendor that hangs keeps nobody else's size waiting."""
         free = self._telling()
-        if not free or not await self.database.read(lambda c: store.sizes_wait(c, free, self.clock())):
+        if not free or not await self.database.read(lambda c: queue.sizes_wait(c, free, self.clock())):
             return
         taken: defaultdict[str, list[Broadcast]] = defaultdict(list)
         for row in await self.database.write(partial(self._unsized, free=free)):
@@ -876,10 +873,10 @@ class Dispatcher:
 
     def _unsized(self, connection: Connection, free: Sequence[str]) -> list[Broadcast]:
         able = {name: provider.capabilities for name, provider in self.providers.items()}
-        found = store.unsized(connection, free, self.clock())
+        found = queue.unsized(connection, free, self.clock())
         rows = [row for row in found if row.mode == self.settings.mode]
         for row in rows:
-            store.set_look_at(connection, row, self.clock() + SIZE_AGAIN)
+            queue.set_look_at(connection, row, self.clock() + SIZE_AGAIN)
         if all(able[row.account].sizes for row in rows):
             return rows
         # a quote is a campaign too, and takes the account's one place
@@ -887,18 +884,18 @@ class Dispatcher:
         return [row for row in rows if able[row.account].sizes or self._may_quote(connection, row, taken)]
 
     def _may_quote(self, connection: Connection, row: Broadcast, taken: Mapping[str, str]) -> bool:
-        store.alone(connection, f"account:{row.account}")
+        sql.alone(connection, f"account:{row.account}")
         if row.account in taken or self._is_quoting(connection, row.account):
             return False
         return self._take_quote(connection, row.account, STAGING_DEADLINE)
 
     def _take_quote(self, connection: Connection, account: str, seconds: float) -> bool:
         """A quote takes the account's one place until it is done, or at the latest until then. 0: it is done."""
-        return store.take_lease(connection, f"quote:{account}", self.owner, seconds, self._lease_now(connection))
+        return keys.take_lease(connection, f"quote:{account}", self.owner, seconds, self._lease_now(connection))
 
     def _is_quoting(self, connection: Connection, account: str) -> bool:
         """Does anybody ask for a quote there? Where only one process dispatches, another one is a dead one."""
-        holder = store.lease_holder(connection, f"quote:{account}", self._lease_now(connection))
+        holder = keys.lease_holder(connection, f"quote:{account}", self._lease_now(connection))
         return holder is not None and (holder == self.owner or not self.database.exclusive)
 
     async def _ask_size(self, row: Broadcast, provider: Account) -> None:
@@ -934,7 +931,7 @@ def _move_together(
     """Each along its step, if it has one: all at once, and where one of them cannot go, the others all the same."""
 
     def move(some: Sequence[Broadcast]) -> int:
-        return len(store.move_all(connection, [step for row in some if (step := step_of(row)) is not None]))
+        return len(broadcasts.move_all(connection, [step for row in some if (step := step_of(row)) is not None]))
 
     return together(connection, "dispatch", rows, move)
 

@@ -13,12 +13,13 @@ from aiohttp import ClientError
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot import store
-from bot.accounts import Account
 from bot.app import Bot
-from bot.database import Unusable
-from bot.hours import Policy
-from bot.settings import Settings, SettingsError, require_slack
+from bot.config.accounts import Account
+from bot.config.load import require_slack
+from bot.config.settings import Settings, SettingsError
+from bot.domain.hours import Policy
+from bot.storage import keys, schema
+from bot.storage.database import Unusable
 from providers.base import ProviderError, Receipts
 
 log = structlog.get_logger(__name__)
@@ -103,7 +104,7 @@ def _broken(id: str, error: Exception) -> Finding:
 async def _database(bot: Bot) -> AsyncIterator[Finding]:
     try:
         await bot.database.check()
-        revision = await bot.database.read(store.schema_revision)
+        revision = await bot.database.read(schema.schema_revision)
     except Unusable as error:
         yield Finding("database", "error", str(error))
         return
@@ -111,7 +112,7 @@ async def _database(bot: Bot) -> AsyncIterator[Finding]:
         name = type(error).__name__
         yield Finding("database", "error", f"The database does not answer ({name}).", "Check database_url.")
         return
-    trouble = store.schema_trouble(revision)
+    trouble = schema.schema_trouble(revision)
     if trouble is None:
         yield Finding("database", "ok", f"The database is at revision {revision}.")
     else:
@@ -199,7 +200,7 @@ async def _accounts(bot: Bot) -> AsyncIterator[Finding]:
 async def _unasked(bot: Bot, account: str) -> str | None:
     """The package that released without asking, if it did so the last time."""
     try:
-        return await bot.database.read(lambda c: store.load_kept(c, f"unasked:{account}"))
+        return await bot.database.read(lambda c: keys.load_kept(c, f"unasked:{account}"))
     except Exception:  # the database has its own finding
         return None
 

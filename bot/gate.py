@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from bot import store
-from bot.accounts import Account
-from bot.broadcast import SECOND, Broadcast, Hold, Micros, Sentence, micros, moment
-from bot.hours import HoldUntil, Policy, Refuse, decide
-from bot.settings import Settings
+from bot.config.accounts import Account
+from bot.config.settings import Settings
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND, Micros, micros, moment
+from bot.domain.hours import HoldUntil, Policy, Refuse, decide
+from bot.domain.i18n import Sentence
+from bot.domain.lifecycle import Hold
+from bot.storage import campaigns, keys
 from providers.base import Purpose
 
 HOUR = 3600 * SECOND
@@ -44,7 +47,7 @@ class Gates:
         if gate is not None:
             return gate
         gate = self._late_gate(row, now, doubtful) or self._cap_gate(connection, row, now) or self._hours_gate(row, now)
-        return _paused(gate) if store.paused(connection, row.workspace) else gate
+        return _paused(gate) if keys.paused(connection, row.workspace) else gate
 
     def misfit(self, row: Broadcast) -> Sentence | None:
         """What in the settings of today would hold it, however it is approved."""
@@ -84,7 +87,7 @@ class Gates:
         return None
 
     def _cap_gate(self, connection: Connection, row: Broadcast, now: Micros) -> Gate | None:
-        if store.released_since(connection, row.workspace, now - HOUR) < self.settings.hourly_cap:
+        if campaigns.released_since(connection, row.workspace, now - HOUR) < self.settings.hourly_cap:
             return None
         values: dict[str, str | int | Sentence] = {"cap": self.settings.hourly_cap}
         told = Sentence("The cap of {cap} sends an hour is reached. Let it go later, or drop it.", values)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from bot.broadcast import Broadcast, NotAllowed
-from bot.settings import ApprovalRule, ApprovalSettings, AudienceSettings
+from bot.config.settings import ApprovalRule, ApprovalSettings, AudienceSettings
+from bot.domain.broadcast import Broadcast
+from bot.domain.errors import NotAllowed
 from providers.base import Purpose
 
 #: Who is in a user group, as of at most a minute ago. Raises CannotTell: then nobody is.

@@ -10,25 +10,13 @@ from typing import Any, Protocol
 import structlog
 from sqlalchemy import Connection
 
-from bot import checks, policy, store, timetable
-from bot.broadcast import (
-    SECOND,
-    Broadcast,
-    BroadcastRequest,
-    Clock,
-    Complaint,
-    Micros,
-    NotAccepted,
-    NotAllowed,
-    Sentence,
-    digest,
-    micros,
-    moment,
-)
-from bot.database import Busy, Database, Unsure
-from bot.hours import Holidays
-from bot.policy import CannotTell, Person, Unknown, mentions
-from bot.schedule import (
+from bot import checks, policy
+from bot.domain.broadcast import Broadcast, BroadcastRequest, digest
+from bot.domain.clock import SECOND, Clock, Micros, micros, moment
+from bot.domain.errors import Complaint, NotAccepted, NotAllowed
+from bot.domain.hours import Holidays
+from bot.domain.i18n import Sentence
+from bot.domain.schedule import (
     Cover,
     Ended,
     Kind,
@@ -40,8 +28,14 @@ from bot.schedule import (
     name_of,
     series_digest,
 )
+from bot.policy import CannotTell, Person, Unknown, mentions
 from bot.scheduler import Task, Wake
-from bot.when import Closed, NotATime, is_recurrence, parse_recurrence, parse_when, refuse_one_day
+from bot.storage import audit, notes, outbox, schedules
+from bot.storage.database import Busy, Database, Unsure
+from bot.when.instants import parse_when
+from bot.when.recurrence import Closed
+from bot.when.rules import is_recurrence, parse_recurrence, refuse_one_day
+from bot.when.traps import NotATime
 from bot.workflow import PAST_SLACK, TWIN_WINDOW, Workflow
 from providers.base import Purpose
 
@@ -204,28 +198,28 @@ class Reminders:
         return dataclasses.replace(schedule, next_at=micros_of(turn.instant), next_local=name_of(turn))
 
     def _store(self, connection: Connection, schedule: Schedule) -> Schedule:
-        stored = timetable.add(connection, schedule, since=schedule.created_at - TWIN_WINDOW)
+        stored = schedules.add(connection, schedule, since=schedule.created_at - TWIN_WINDOW)
         if stored.id == schedule.id:
             self._audit(connection, schedule, schedule.owner, "schedule", schedule.typed)
         return stored
 
     def _audit(self, connection: Connection, schedule: Schedule, actor: str, action: str, reason: str | None) -> None:
         name = f"{action}_{schedule.kind}"
-        store.write_event(connection, schedule.workspace, actor, name, reason, self.clock(), about=schedule.id)
+        audit.write_event(connection, schedule.workspace, actor, name, reason, self.clock(), about=schedule.id)
 
     # --- acting on one -----------------------------------------------------------------------------------------------
 
     async def find(self, workspace: str, id: str) -> Schedule:
         """Raises NotFound."""
-        return await self.database.read(lambda c: timetable.find(c, workspace, id.upper()))
+        return await self.database.read(lambda c: schedules.find(c, workspace, id.upper()))
 
     async def listed(self, workspace: str, kind: Kind) -> list[Schedule]:
         """All that have not ended, the next one first."""
-        return await self.database.read(lambda c: timetable.listed(c, workspace, kind))
+        return await self.database.read(lambda c: schedules.listed(c, workspace, kind))
 
     async def made(self, schedule: Schedule) -> list[Broadcast]:
         """The turns that were made already and have not ended: no pause, and no end, of the schedule stops them."""
-        return await self.database.read(lambda c: timetable.living(c, schedule))
+        return await self.database.read(lambda c: schedules.living(c, schedule))
 
     async def pause(self, schedule: Schedule, person: Person, until: Micros | None) -> Schedule:
         """No turns until somebody resumes it, or until that instant, and none that was snoozed. Raises NotAllowed or
@@ -269,11 +263,11 @@ class Reminders:
         self, connection: Connection, schedule: Schedule, actor: str, action: str, changes: dict[str, Any]
     ) -> Schedule | None:
         now = self.clock()
-        changed = timetable.change(connection, schedule, now, **changes)
+        changed = schedules.change(connection, schedule, now, **changes)
         if changed is not None:
             self._audit(connection, changed, actor, action, None)
             if not changed.goes_on:
-                timetable.reopen(connection, changed, now)
+                schedules.reopen(connection, changed, now)
         return changed
 
     async def _may_change(self, schedule: Schedule, person: Person) -> None:
@@ -304,10 +298,10 @@ class Reminders:
         changes: dict[str, Any] = {"state": TurnState.DONE, "by": person.id, "draw_at": now}
         if snooze:
             changes |= {"state": TurnState.SNOOZED, "snoozed_until": now + SNOOZE}
-        answered = timetable.change_turn(connection, turn, now, **changes)
+        answered = schedules.change_turn(connection, turn, now, **changes)
         if answered is not None:
             action = "snooze_reminder" if snooze else "done_reminder"
-            store.write_event(connection, turn.workspace, person.id, action, turn.local, now, about=turn.schedule)
+            audit.write_event(connection, turn.workspace, person.id, action, turn.local, now, about=turn.schedule)
         return answered
 
     async def turn_at(self, workspace: str, channel: str, ts: str, id: str, version: int | None = None) -> Turn | None:
@@ -319,10 +313,10 @@ class Reminders:
         """
 
         def look(connection: Connection) -> Turn | None:
-            found = timetable.turn_at(connection, workspace, channel, ts)
+            found = schedules.turn_at(connection, workspace, channel, ts)
             if found is not None:
                 return found
-            latest = next(iter(timetable.turns_of(connection, workspace, id, 1)), None)
+            latest = next(iter(schedules.turns_of(connection, workspace, id, 1)), None)
             if latest is None or (latest.state, latest.version) != (TurnState.MADE, version):
                 return None
             return latest if _instant_of(ts) >= latest.changed_at - SKEW else None
@@ -334,13 +328,13 @@ class Reminders:
     async def tick(self) -> None:
         """Make every turn whose time has come, once more where it was snoozed, end what nobody stands for any more, and
         end pauses that are over."""
-        if not await self.database.read(lambda c: timetable.clock_waits(c, self.clock(), self.clock() + AHEAD)):
+        if not await self.database.read(lambda c: schedules.clock_waits(c, self.clock(), self.clock() + AHEAD)):
             return
-        for schedule in await self.database.read(lambda c: timetable.awake(c, self.clock(), AT_ONCE)):
+        for schedule in await self.database.read(lambda c: schedules.awake(c, self.clock(), AT_ONCE)):
             await self._alone(schedule, self._wake_up(schedule))
         for schedule in await self.database.read(self._due):
             await self._alone(schedule, self._fire(schedule))
-        for turn, schedule in await self.database.read(lambda c: timetable.woken(c, self.clock(), AT_ONCE)):
+        for turn, schedule in await self.database.read(lambda c: schedules.woken(c, self.clock(), AT_ONCE)):
             await self._alone(schedule, self._come_again(turn, schedule))
 
     async def _alone(self, schedule: Schedule, deed: Awaitable[None]) -> None:
@@ -367,8 +361,8 @@ class Reminders:
 
     def _due(self, connection: Connection) -> list[Schedule]:
         now = self.clock()
-        soon = timetable.due(connection, Kind.BROADCAST, now + AHEAD, AT_ONCE)
-        return soon + timetable.due(connection, Kind.REMINDER, now, AT_ONCE)
+        soon = schedules.due(connection, Kind.BROADCAST, now + AHEAD, AT_ONCE)
+        return soon + schedules.due(connection, Kind.REMINDER, now, AT_ONCE)
 
     async def _fire(self, schedule: Schedule) -> None:
         """What comes too late is told before Slack is asked anything: it may not answer for days."""
@@ -454,7 +448,7 @@ class Reminders:
         return still if len(still) >= planned.quorum else ()
 
     def _make(self, connection: Connection, seen: Schedule, planned: Broadcast | None, voters: tuple[str, ...]) -> None:
-        schedule = timetable.find(connection, seen.workspace, seen.id, lock=True)
+        schedule = schedules.find(connection, seen.workspace, seen.id, lock=True)
         if schedule.state is not Standing.ACTIVE or schedule.next_local != seen.next_local:
             return  # another process made it
         if voters and schedule.cover != seen.cover:
@@ -471,7 +465,7 @@ class Reminders:
         )
         if planned is None:
             new = self._open(connection, schedule, turn)
-        elif new := timetable.add_turn(connection, turn):
+        elif new := schedules.add_turn(connection, turn):
             schedule = self._enter(connection, schedule, planned, voters)
         self._advance(connection, schedule, now, counted=new)
 
@@ -483,22 +477,22 @@ class Reminders:
             entered = self.workflow.enter(connection, planned, voters)
             values: dict[str, str | int | Sentence] = {"by": mentions(voters), "of": cover.of, "left": cover.left - 1}
             told = Sentence("The approval by {by} on {of} is for this one too; after it for {left} more.", values)
-            store.say(connection, entered, self.clock(), [store.Note(told)])
-            timetable.keep_cover(connection, schedule.workspace, schedule.id, _used(cover))
+            notes.say(connection, entered, self.clock(), [notes.Note(told)])
+            schedules.keep_cover(connection, schedule.workspace, schedule.id, _used(cover))
         else:
             self.workflow.enter(connection, planned)
-        return timetable.find(connection, schedule.workspace, schedule.id, lock=True)
+        return schedules.find(connection, schedule.workspace, schedule.id, lock=True)
 
     def _open(self, connection: Connection, schedule: Schedule, turn: Turn) -> bool:
         """A reminder that asks for an answer is not posted again while the last one is unanswered. False: it is not to
         be posted, or was there already."""
-        now, open_one = self.clock(), timetable.unanswered(connection, schedule) if schedule.asks else None
+        now, open_one = self.clock(), schedules.unanswered(connection, schedule) if schedule.asks else None
         if open_one is None:
-            return timetable.add_turn(connection, dataclasses.replace(turn, draw_at=now))
-        new = timetable.add_turn(connection, dataclasses.replace(turn, state=TurnState.LEFT_OUT))
+            return schedules.add_turn(connection, dataclasses.replace(turn, draw_at=now))
+        new = schedules.add_turn(connection, dataclasses.replace(turn, state=TurnState.LEFT_OUT))
         if new:
             more = {"left_out": open_one.left_out + 1, "draw_at": open_one.draw_at or now}
-            timetable.change_turn(connection, open_one, now, **more)
+            schedules.change_turn(connection, open_one, now, **more)
         return False
 
     def _advance(self, connection: Connection, schedule: Schedule, now: Micros, *, counted: bool) -> None:
@@ -511,13 +505,13 @@ class Reminders:
                 tell(connection, schedule, "finished", self._last(connection, schedule), schedule.channel, now)
         else:
             changes = {"next_at": micros_of(turn.instant), "next_local": name_of(turn)}
-        timetable.change(connection, schedule, now, remaining=left, **changes)
+        schedules.change(connection, schedule, now, remaining=left, **changes)
 
     def _last(self, connection: Connection, schedule: Schedule) -> Sentence:
         """A recurring broadcast ends with a card, which is sent a day later, or not."""
         if schedule.kind is Kind.REMINDER:
             return Sentence("That was the last one.")
-        last = timetable.turns_of(connection, schedule.workspace, schedule.id, 1)
+        last = schedules.turns_of(connection, schedule.workspace, schedule.id, 1)
         of = last[0].broadcast if last else None
         return Sentence("The last card is in the channel: {of}. None comes after it.", {"of": of or "—"})
 
@@ -536,13 +530,13 @@ class Reminders:
         self.wake(Task.NOTICES, Task.PAINT)
 
     def _wake_turn(self, connection: Connection, turn: Turn, seen: Schedule) -> None:
-        schedule, now = timetable.find(connection, seen.workspace, seen.id, lock=True), self.clock()
+        schedule, now = schedules.find(connection, seen.workspace, seen.id, lock=True), self.clock()
         came_at = turn.snoozed_until or 0
         if not schedule.goes_on:
-            timetable.change_turn(connection, turn, now, state=TurnState.OPEN, draw_at=now)
+            schedules.change_turn(connection, turn, now, state=TurnState.OPEN, draw_at=now)
         elif not self._is_late(came_at):
-            timetable.change_turn(connection, turn, now, state=TurnState.MADE, draw_at=now, tries=0)
-        elif timetable.change_turn(connection, turn, now, state=TurnState.MISSED, draw_at=now):
+            schedules.change_turn(connection, turn, now, state=TurnState.MADE, draw_at=now, tries=0)
+        elif schedules.change_turn(connection, turn, now, state=TurnState.MISSED, draw_at=now):
             tell_missed(connection, schedule, [(f"{turn.local}:snoozed", came_at)], now)
 
     # --- what does not go as planned ---------------------------------------------------------------------------------
@@ -552,7 +546,7 @@ class Reminders:
 
         `template`: what is told, if it was not for our absence.
         """
-        schedule = timetable.find(connection, seen.workspace, seen.id, lock=True)
+        schedule = schedules.find(connection, seen.workspace, seen.id, lock=True)
         if schedule.state is not Standing.ACTIVE or schedule.next_local != seen.next_local:
             return
         now, missed, upcoming = self.clock(), [(schedule.next_local or "", schedule.next_at or 0)], None
@@ -567,7 +561,7 @@ class Reminders:
         changes: dict[str, Any] = {"state": Standing.ENDED, "ended": Ended.FINISHED, "next_at": None}
         if upcoming is not None:
             changes = {"next_at": micros_of(upcoming.instant), "next_local": name_of(upcoming)}
-        timetable.change(connection, schedule, now, **changes)
+        schedules.change(connection, schedule, now, **changes)
 
     def _write_missed(
         self, connection: Connection, schedule: Schedule, missed: list[tuple[str, Micros]]
@@ -582,7 +576,7 @@ class Reminders:
                 state=TurnState.MISSED,
                 changed_at=self.clock(),
             )
-            if timetable.add_turn(connection, row):
+            if schedules.add_turn(connection, row):
                 yield local, at
 
     async def _end(self, schedule: Schedule, ended: Ended, why: Sentence) -> None:
@@ -593,10 +587,10 @@ class Reminders:
         now = self.clock()
         if schedule.ended is None:
             changes: dict[str, Any] = {"state": Standing.ENDED, "ended": ended, "next_at": None}
-            if timetable.change(connection, schedule, now, **changes) is None:
+            if schedules.change(connection, schedule, now, **changes) is None:
                 return
             self._audit(connection, schedule, "clock", "stop", ended)
-        timetable.reopen(connection, schedule, now)
+        schedules.reopen(connection, schedule, now)
         told = Sentence("It stops by itself: {why} It said: “{text}”", {"why": why, "text": schedule.text})
         places = {schedule.owner, schedule.channel} if ended is not Ended.CHANNEL_GONE else {schedule.owner}
         if ended is Ended.OWNER_LEFT:
@@ -625,7 +619,7 @@ def tell(connection: Connection, schedule: Schedule, key: str, said: Sentence, p
     told = Sentence("*{id}* ({typed}): {told}", values)
     mention = None if place == schedule.owner else schedule.owner
     name = f"schedule:{schedule.id}:{key}"
-    store.post(connection, schedule.workspace, name, place, told, mention=mention, at=now)
+    outbox.post(connection, schedule.workspace, name, place, told, mention=mention, at=now)
 
 
 def _instant_of(ts: str) -> Micros:

@@ -12,8 +12,9 @@ from typing import Protocol
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from bot.broadcast import Broadcast, State
-from bot.database import Busy, Unsure
+from bot.domain.broadcast import Broadcast
+from bot.domain.lifecycle import State
+from bot.storage.database import Busy, Unsure
 
 log = structlog.get_logger(__name__)
 

@@ -14,12 +14,19 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from bot import policy, receipts, store, timetable
-from bot.accounts import Account
-from bot.broadcast import SECOND, Action, Broadcast, Clock, Sentence, steady
-from bot.database import Busy, Database, Unsure
-from bot.settings import Settings
-from bot.store import NOT_AGREED, Leftover, Note
+from bot import policy
+from bot.config.accounts import Account
+from bot.config.settings import Settings
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND, Clock, steady
+from bot.domain.i18n import Sentence
+from bot.domain.lifecycle import Action
+from bot.storage import broadcasts, campaigns, schedules, vendor_ids
+from bot.storage.broadcast_rows import NOT_AGREED
+from bot.storage.campaigns import Leftover
+from bot.storage.database import Busy, Database, Unsure
+from bot.storage.notes import Note
+from bot.storage.votes import drop_votes
 from bot.voices import asks
 from providers.base import NotReady, ProviderError, Quote, Refused, Staged, open_for_quote
 from providers.reading import UNREADABLE
@@ -94,11 +101,11 @@ class Stager:
 
     async def _keep(self, row: Broadcast, staged: Staged, until: float) -> Broadcast:
         def keep(connection: Connection) -> Broadcast | None:
-            receipts.own_ids(connection, row, [staged.id])
+            vendor_ids.own_ids(connection, row, [staged.id])
             size = row.size if staged.contacts in (None, UNREADABLE) else staged.contacts
-            kept = store.touch(connection, row, self.clock(), staged=staged, size=size)
+            kept = broadcasts.touch(connection, row, self.clock(), staged=staged, size=size)
             if kept is None:  # stopped meanwhile: what was made at the vendor must not stay open there
-                store.leave_over(connection, row, staged, self.clock())
+                campaigns.leave_over(connection, row, staged, self.clock())
             return kept
 
         kept = await self.database.write_until(until, keep, clock=self.monotonic)
@@ -169,10 +176,10 @@ class Stager:
         now = self.clock()
         changes = {"quorum": max(row.quorum, 1), **changes}
         changes |= {**NOT_AGREED, **asks(now, self.settings.approval)}
-        if store.move(connection, row, Action.OUTGROW, actor="dispatcher", at=now, said=[said], **changes):
-            store.drop_votes(connection, row)
+        if broadcasts.move(connection, row, Action.OUTGROW, actor="dispatcher", at=now, said=[said], **changes):
+            drop_votes(connection, row)
             if row.schedule is not None and row.covers > 1:
-                timetable.keep_cover(connection, row.workspace, row.schedule, None)
+                schedules.keep_cover(connection, row.workspace, row.schedule, None)
 
     # --- a quote -----------------------------------------------------------------------------------------------------
 
@@ -184,7 +191,7 @@ class Stager:
         async def keep(staged: Staged) -> None:
             left.append(Leftover(row.account, row.workspace, row.id, staged, 0))
             until = self.clock() + int(STAGING_DEADLINE * SECOND)  # nobody else touches it while the quote may last
-            await self.database.write(lambda c: store.leave_over(c, row, staged, until))
+            await self.database.write(lambda c: campaigns.leave_over(c, row, staged, until))
 
         token = open_for_quote.set(keep)
         try:
@@ -192,16 +199,16 @@ class Stager:
         finally:
             open_for_quote.reset(token)
             for staged in [one.staged for one in left if not await self._recalled(one)]:
-                await self.database.write(partial(store.leave_over, broadcast=row, staged=staged, at=self.clock()))
+                await self.database.write(partial(campaigns.leave_over, broadcast=row, staged=staged, at=self.clock()))
 
     # --- what is left at the vendor ----------------------------------------------------------------------------------
 
     def take_leftovers(self, connection: Connection) -> list[Leftover]:
         """Each put off first, so that a process that dies over it, or another one, tries again later."""
         now, known = self.clock(), []
-        for left in store.leftovers_to_recall(connection, now):
+        for left in campaigns.leftovers_to_recall(connection, now):
             pause = min(5 * SECOND * 2**left.tries, LONGEST_PAUSE)
-            store.put_off_leftover(connection, left, None if left.tries >= RECALL_TRIES else now + pause)
+            campaigns.put_off_leftover(connection, left, None if left.tries >= RECALL_TRIES else now + pause)
             if left.account in self.providers:
                 known.append(left)
         return known
@@ -214,7 +221,7 @@ class Stager:
     async def _recalled(self, left: Leftover) -> bool:
         try:
             await self.providers[left.account].recall(left.staged)
-            await self.database.write(partial(store.forget_leftover, left=left))
+            await self.database.write(partial(campaigns.forget_leftover, left=left))
         except (ProviderError, Busy, Unsure) as error:
             log.warning("a prepared campaign could not be recalled yet", broadcast=left.broadcast, error=str(error))
         except Exception as error:  # an adapter may be anybody's

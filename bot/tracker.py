@@ -15,15 +15,21 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from bot import policy, receipts, store
-from bot.accounts import Account
-from bot.broadcast import SECOND, Action, Broadcast, Clock, Micros, NotFound, Sentence, State, counts_told, micros
-from bot.database import Busy, Database, OutOfOrder, Unsure
-from bot.receipts import Followed, Heard, Recount, Tally
+from bot import policy
+from bot.config.accounts import Account
+from bot.config.settings import Settings
+from bot.domain.broadcast import Broadcast, counts_told
+from bot.domain.clock import SECOND, Clock, Micros, micros
+from bot.domain.errors import NotFound
+from bot.domain.i18n import Sentence
+from bot.domain.lifecycle import Action, State
 from bot.scheduler import Lanes, Task, Wake
-from bot.settings import Settings
-from bot.store import Note, Owner
-from bot.troubles import alone
+from bot.storage import audit, broadcasts, notes, queue, receipts, vendor_ids
+from bot.storage.broadcast_rows import Owner
+from bot.storage.database import Busy, Database, OutOfOrder, Unsure
+from bot.storage.notes import Note
+from bot.storage.receipts import Followed, Heard, Recount, Tally
+from bot.storage.troubles import alone
 from providers.base import Evidence, ProviderError, Receipt, ReceiptKind
 from providers.reading import number_of
 
@@ -194,13 +200,13 @@ class Tracker:
                     continue
                 key = batch.account, receipt.id
                 came_to[key] = came_to.get(key) or batch.dispatched
-        known = receipts.owners_of(connection, came_to)
+        known = vendor_ids.owners_of(connection, came_to)
         if strangers := {key[0] for key, owner in came_to.items() if owner is None and key not in known}:
-            receipts.look_alone(connection, strangers)  # else their owner might be learnt while they are set aside
-            known = receipts.owners_of(connection, came_to)
+            vendor_ids.look_alone(connection, strangers)  # else their owner might be learnt while they are set aside
+            known = vendor_ids.owners_of(connection, came_to)
         learnt = {key: owner for key, owner in came_to.items() if owner is not None and key not in known}
         ours = receipts.followed(connection, set(learnt.values()))
-        receipts.learn_ids(connection, {key: owner for key, owner in learnt.items() if owner in ours})
+        vendor_ids.learn_ids(connection, {key: owner for key, owner in learnt.items() if owner in ours})
         return {**learnt, **known}
 
     def _follow(self, connection: Connection, moved: Mapping[Owner, Tally], news: Iterable[Heard]) -> set[Task]:
@@ -236,7 +242,7 @@ class Tracker:
         self._expected[key] = _expected(row)
         if not _all_final(row):
             return False
-        store.set_look_at(connection, row, self.clock())
+        queue.set_look_at(connection, row, self.clock())
         return True
 
     def _is_stale(self, row: Followed | None, receipt: Receipt) -> bool:
@@ -257,7 +263,7 @@ class Tracker:
         row = _whole(connection, current) if shown else None
         if row is not None:
             told = [Note(Sentence("A reply: {reply}", {"reply": it})) for it in shown]
-            store.say(connection, row, self.clock(), told)
+            notes.say(connection, row, self.clock(), told)
         return bool(shown)
 
     def _hidden(self, receipt: Receipt) -> str:
@@ -293,13 +299,13 @@ class Tracker:
     def _confirm(self, connection: Connection, row: Broadcast, ids: tuple[str, ...]) -> None:
         """Somebody said that it went out, and now the vendor does."""
         now = self.clock()
-        receipts.own_ids(connection, row, ids)
-        store.say(connection, row, now, [Note(Sentence(CONFIRMED, {"ids": ", ".join(ids[:100])}))])
-        store.touch(connection, row, now, ids=ids, failure=None, look_at=None if row.ended else now)
+        vendor_ids.own_ids(connection, row, ids)
+        notes.say(connection, row, now, [Note(Sentence(CONFIRMED, {"ids": ", ".join(ids[:100])}))])
+        broadcasts.touch(connection, row, now, ids=ids, failure=None, look_at=None if row.ended else now)
 
     def _contradict(self, connection: Connection, row: Broadcast, ids: tuple[str, ...]) -> None:
         """It was taken for not sent, and somebody may be about to send it once more: said aloud, once."""
-        history = store.history(connection, row.workspace, row.id)
+        history = audit.history(connection, row.workspace, row.id)
         if any(step["action"] in ("accept_late", "report_late") for step in history):
             return
         deniers = [str(step["actor"]) for step in history if step["action"] == Action.MARK_NOT_SENT]
@@ -309,16 +315,16 @@ class Tracker:
         )
         told = Sentence(template, {"ids": ", ".join(ids[:100])})
         said = [Note(told, " ".join(dict.fromkeys([row.requester, *deniers])), aloud=True)]
-        store.write_audit(connection, row, row.provider, "report_late", row.state, self.clock())
-        store.say(connection, row, self.clock(), said)
+        audit.write_audit(connection, row, row.provider, "report_late", row.state, self.clock())
+        notes.say(connection, row, self.clock(), said)
 
     def _mark_proven(self, connection: Connection, row: Broadcast, ids: tuple[str, ...], told: Sentence) -> None:
         now, ids = self.clock(), tuple(filter(None, ids))  # an answer without an id proves it as well
-        receipts.own_ids(connection, row, ids)
+        vendor_ids.own_ids(connection, row, ids)
         said = [Note(told, row.requester, aloud=True)]
         if ids:
             said.append(Note(Sentence("Ids: {ids}", {"ids": ", ".join(ids[:100])})))
-        store.move(
+        broadcasts.move(
             connection,
             row,
             Action.PROVE,
@@ -359,13 +365,13 @@ class Tracker:
             except Exception as error:
                 log.error("a look at one broke", broadcast=row.id, error=type(error).__name__)
                 with suppress(Busy, Unsure):
-                    await self.database.write(partial(store.set_look_at, row=row, at=self.clock() + LOOK_AGAIN))
+                    await self.database.write(partial(queue.set_look_at, row=row, at=self.clock() + LOOK_AGAIN))
 
     def _tell_progress(self, connection: Connection) -> bool:
         rows = receipts.progress_to_tell(connection, self.clock())
         for row in rows:
             with alone(connection, "progress", row.id, row.workspace):
-                store.say(connection, row, self.clock(), [Note(Sentence("Deliveries: {counts}", _counts(row)))])
+                notes.say(connection, row, self.clock(), [Note(Sentence("Deliveries: {counts}", _counts(row)))])
                 receipts.mark_told(connection, row)
         return bool(rows)
 
@@ -374,9 +380,9 @@ class Tracker:
         account of which somebody asks already they wait."""
         taken = []
         for state, next_time in ((State.SENT, self._next_poll), (State.UNKNOWN, self._next_look)):
-            for row in store.to_look_at(connection, state, self.clock(), AT_ONCE, busy):
+            for row in queue.to_look_at(connection, state, self.clock(), AT_ONCE, busy):
                 with alone(connection, "look", row.id, row.workspace):
-                    store.set_look_at(connection, row, next_time(row))
+                    queue.set_look_at(connection, row, next_time(row))
                     taken.append(row)
         return taken
 
@@ -416,7 +422,7 @@ class Tracker:
     def _counted(self, connection: Connection, row: Broadcast) -> Recount | None:
         """Count its deliveries, as nobody does who writes: before its end, and now and then, since a process of the
         version before keeps no `finals`. None: there is nothing to end, and nothing to put right."""
-        current = store.find(connection, row.workspace, row.id)
+        current = broadcasts.find(connection, row.workspace, row.id)
         if current.state is not State.SENT or not (self._over(current) or _has_doubled(self._waited(current))):
             return None
         counted = receipts.recount(connection, current)
@@ -424,12 +430,12 @@ class Tracker:
 
     def _finish(self, connection: Connection, counted: Recount) -> bool:
         """Put its counts right, and end it with the final report where it is over. False: it goes on."""
-        current, now = store.find(connection, counted.row.workspace, counted.row.id, lock=True), self.clock()
+        current, now = broadcasts.find(connection, counted.row.workspace, counted.row.id, lock=True), self.clock()
         if current.state is not State.SENT:
             return False
         if not counted.agrees:
             if not counted.holds(current):
-                store.set_look_at(connection, current, now + FIRST_POLL)
+                queue.set_look_at(connection, current, now + FIRST_POLL)
                 return False
             log.warning("the counts of a broadcast were put right", broadcast=current.id)
             current = receipts.note_progress(connection, current, counted.tally.counts, counted.tally.final, now)
@@ -441,7 +447,9 @@ class Tracker:
         template = "Final report: {counts}" if current.counts else "Final report: the vendor sent no delivery report."
         said = Note(Sentence(template, _counts(current)), current.requester, aloud=True)
         ends: dict[str, Any] = {"look_at": None, "progress_at": None}
-        return store.move(connection, current, Action.FINISH, actor="clock", at=now, said=[said], **ends) is not None
+        return (
+            broadcasts.move(connection, current, Action.FINISH, actor="clock", at=now, said=[said], **ends) is not None
+        )
 
     def _over(self, row: Broadcast) -> bool:
         """Everything is final, or nothing more is waited for."""
@@ -466,10 +474,10 @@ class Tracker:
             return Evidence(False, error.template, values=error.values)
 
     def _weigh(self, connection: Connection, row: Broadcast, evidence: Evidence) -> None:
-        current, now = store.find(connection, row.workspace, row.id, lock=True), self.clock()
+        current, now = broadcasts.find(connection, row.workspace, row.id, lock=True), self.clock()
         if current.state is not State.UNKNOWN:
             return
-        reported = receipts.ids_with_news(connection, row.workspace, row.id)
+        reported = vendor_ids.ids_with_news(connection, row.workspace, row.id)
         if reported and not evidence.sent:  # while it was not unknown yet: whoever was sending it had died unnoticed
             evidence = Evidence(True, REPORTED, reported)
         if evidence.sent:
@@ -480,14 +488,14 @@ class Tracker:
             seen = Sentence(evidence.sentence, evidence.values)
             approvers = policy.approvers_today(self.settings.approval, current)  # they alone may say that it did not
             said = Note(Sentence(template, {"evidence": seen}), " ".join([current.requester, *approvers]))
-            store.write_audit(connection, current, "clock", "ask", current.state, now, str(seen))
-            store.say(connection, current, now, [said])
+            audit.write_audit(connection, current, "clock", "ask", current.state, now, str(seen))
+            notes.say(connection, current, now, [said])
 
 
 def _whole(connection: Connection, current: Followed) -> Broadcast | None:
     """Its row; None where it cannot be read: what was heard is counted all the same."""
     with suppress(NotFound):
-        return store.find(connection, current.workspace, current.id)
+        return broadcasts.find(connection, current.workspace, current.id)
     return None
 
 

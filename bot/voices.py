@@ -7,14 +7,19 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from bot import policy, store
-from bot.broadcast import SECOND, Action, Broadcast, Clock, Hold, Micros, Sentence, State, micros, moment
-from bot.database import Database
-from bot.hours import HoldUntil, Policy, Refuse, decide
+from bot import policy
+from bot.config.settings import ApprovalSettings, Settings
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND, Clock, Micros, micros, moment
+from bot.domain.hours import HoldUntil, Policy, Refuse, decide
+from bot.domain.i18n import Sentence
+from bot.domain.lifecycle import Action, Hold, State
 from bot.scheduler import Task, Wake
-from bot.settings import ApprovalSettings, Settings
-from bot.store import Note
-from bot.troubles import alone
+from bot.storage import broadcasts, keys, outbox, queue
+from bot.storage.database import Database
+from bot.storage.notes import Note
+from bot.storage.troubles import alone
+from bot.storage.votes import votes_for
 
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
@@ -93,14 +98,14 @@ class Voices:
         self.policies, self.grace, self.misfit = policies, micros(settings.grace), misfit
 
     async def tick(self) -> None:
-        if not await self.database.read(lambda c: store.voices_wait(c, self.clock())):
+        if not await self.database.read(lambda c: queue.voices_wait(c, self.clock())):
             return
         if await self.database.write(self._speak):
             self.wake(Task.PAINT)
 
     def _speak(self, connection: Connection) -> int:
         now = self.clock()
-        rows = store.to_voice(connection, now)
+        rows = queue.to_voice(connection, now)
         for row in rows:
             with alone(connection, "voice", row.id, row.workspace):
                 self._speak_of(connection, self._as_of_today(connection, now, row), now)
@@ -111,14 +116,14 @@ class Voices:
             self._about_draft(connection, row, now)
         else:
             said, again_at = self._about(connection, row, now)
-            store.voiced(connection, row, now, again_at, said)
+            queue.voiced(connection, row, now, again_at, said)
 
     def _as_of_today(self, connection: Connection, now: Micros, row: Broadcast) -> Broadcast:
         """Its card and its reminders name those who may approve it by now."""
         approvers = policy.approvers_today(self.approval, row)
         if row.state is not State.PENDING or approvers == row.approvers:
             return row
-        return store.touch(connection, row, now, approvers=approvers) or row
+        return broadcasts.touch(connection, row, now, approvers=approvers) or row
 
     def _about(self, connection: Connection, row: Broadcast, now: Micros) -> tuple[list[Note], Micros | None]:
         """What to say, and when there is something to say again. A state that does not wait says nothing."""
@@ -128,7 +133,7 @@ class Voices:
                 return [self._pending(connection, row, now, last=again_at is None)], again_at
             case State.HELD if row.hold is not Hold.HOURS or row.hold_until is None:
                 again_at = next_reminder(now, row.voices + 1, row.expires_at, self.approval)
-                paused = store.paused(connection, row.workspace)
+                paused = keys.paused(connection, row.workspace)
                 return [_held(row, last=again_at is None, paused=paused)], again_at
             case State.SCHEDULED:
                 return self._scheduled(connection, row, now)
@@ -136,7 +141,7 @@ class Voices:
 
     def _pending(self, connection: Connection, row: Broadcast, now: Micros, *, last: bool) -> Note:
         """To the approvers who have not answered. One card and its thread: nobody is written to directly."""
-        yes = {vote.approver for vote in store.votes_for(connection, row)}
+        yes = {vote.approver for vote in votes_for(connection, row)}
         missing = [id for id in row.approvers if id not in {*yes, row.requester, row.editor}]
         values: dict[str, str | int | Sentence] = {"missing": max(row.quorum - len(yes), 0), **_end(row)}
         if last:
@@ -163,7 +168,7 @@ class Voices:
             return [], start - NOTICE
         if start <= now:
             return [], None
-        paused = store.paused(connection, row.workspace)
+        paused = keys.paused(connection, row.workspace)
         then = start_told(self.policies, row, start, paused=paused, misfit=self.misfit(row))
         template = "{then} Until then *Cancel* on its card stops it."
         if row.in_undo_window:  # the button of what was approved for "now" has another name
@@ -177,11 +182,11 @@ class Voices:
         if row.voices == 0:
             end, kept = now + DRAFT_NOTICE, row.id
             template = "Your draft *{id}* is thrown away {end_at}."
-            done = store.voiced(connection, row, now, end, [])
+            done = queue.voiced(connection, row, now, end, [])
         else:
             end, kept = now, None
             template = "Your draft *{id}* was kept for a week and is thrown away now: “{text}”"
-            done = store.move(connection, row, Action.DISCARD, actor="clock", at=now, draw_at=None) is not None
+            done = broadcasts.move(connection, row, Action.DISCARD, actor="clock", at=now, draw_at=None) is not None
         if done:
             self._tell_writer(connection, row, now, template, end, kept)
 
@@ -192,7 +197,7 @@ class Voices:
         shown = row.typed if len(row.typed) <= SHOWN else f"{row.typed[:SHOWN]}…"
         said = Sentence(template, {"id": row.id, "text": shown, "end_at": end})
         key = f"draft:{row.id}:{row.voice_at}"
-        store.post(connection, row.workspace, key, row.requester, said, None, now, draft=kept)
+        outbox.post(connection, row.workspace, key, row.requester, said, None, now, draft=kept)
 
 
 def _held(row: Broadcast, *, last: bool, paused: bool) -> Note:

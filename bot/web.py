@@ -22,10 +22,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from bot import receipts, store
-from bot.accounts import Account, AdapterBroke
-from bot.database import Busy, Database, Unsure
+from bot.config.accounts import Account, AdapterBroke
 from bot.dispatch import token_for
+from bot.storage import broadcasts, vendor_ids
+from bot.storage.database import Busy, Database, Unsure
 from bot.tracker import Tracker
 from providers.base import Callback, Receipts
 
@@ -233,7 +233,7 @@ class CallbackDoor:
         return 200
 
     async def _dispatch(self, account: str, token: str) -> tuple[str, str] | None:
-        found = await self.database.read(lambda c: receipts.dispatch_by_token(c, account, token))
+        found = await self.database.read(lambda c: vendor_ids.dispatch_by_token(c, account, token))
         if len(self.known) >= self.KNOWN:
             self.known.clear()
         if found is not None:
@@ -271,7 +271,7 @@ def metrics_site(meters: Meters, database: Database) -> Starlette:
     """The operator's address, apart from the public one."""
 
     async def metrics(request: Request) -> Response:
-        for state, number in (await database.read(store.count_by_state)).items():
+        for state, number in (await database.read(broadcasts.count_by_state)).items():
             meters.broadcasts.labels(state).set(number)
         for work, number in database.troubles.total.items():
             meters.troubles.labels(work).set(number)

@@ -16,43 +16,29 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from bot import checks, policy, store, text, timetable
-from bot.accounts import Account
-from bot.broadcast import (
-    SECOND,
-    TRANSITIONS,
-    Action,
-    Broadcast,
-    BroadcastRequest,
-    CardChanged,
-    Clock,
-    Complaint,
-    Hold,
-    Micros,
-    NotAccepted,
-    NotAllowed,
-    NotFound,
-    Phase,
-    Sentence,
-    State,
-    TooLate,
-    digest,
-    in_a_row,
-    micros,
-    moment,
-    new_id,
-)
+from bot import checks, policy
 from bot.catalogue import Catalogue
-from bot.database import Database
+from bot.config.accounts import Account
+from bot.config.settings import AudienceSettings, Settings
+from bot.domain import marketing, placeholders, sms, suggestions
+from bot.domain.broadcast import Broadcast, BroadcastRequest, digest, new_id
+from bot.domain.clock import SECOND, Clock, Micros, micros, moment
+from bot.domain.errors import CardChanged, Complaint, NotAccepted, NotAllowed, NotFound, TooLate
+from bot.domain.hours import Allow, HoldUntil, Hours, Policy, Verdict, decide, next_open
+from bot.domain.i18n import Sentence, in_a_row
+from bot.domain.lifecycle import TRANSITIONS, Action, Hold, Phase, State
+from bot.domain.schedule import Schedule, cover_of
 from bot.gate import Gates
-from bot.hours import Allow, HoldUntil, Hours, Policy, Verdict, decide, next_open
 from bot.policy import CannotTell, Members, Person
-from bot.schedule import Schedule, cover_of
 from bot.scheduler import Task, Wake, concerned
-from bot.settings import AudienceSettings, Settings
 from bot.staging import price_of
-from bot.store import NO_LEASE, NOT_AGREED, Card, Note, Vote
-from bot.troubles import alone
+from bot.storage import audit, broadcasts, cards, keys, notes, queue, schedules, sql
+from bot.storage.broadcast_rows import NO_LEASE, NOT_AGREED
+from bot.storage.cards import Card
+from bot.storage.database import Database
+from bot.storage.notes import Note
+from bot.storage.troubles import alone
+from bot.storage.votes import Vote, add_vote, drop_vote, drop_votes, strengthen_vote, votes_for
 from bot.voices import asks, before_start, draft_notice, start_told
 from providers.base import Purpose
 from providers.reading import UNREADABLE
@@ -192,7 +178,7 @@ class Desk:
     def facts(self, broadcast: Broadcast, now: Micros) -> dict[str, str | int | None]:
         """What its card shows that a decision hangs on, as JSON has it: a press means what was shown, or nothing."""
         outlook, misfit = self.outlook(broadcast, max(broadcast.send_at or 0, now)), self.misfit(broadcast)
-        unnamed = broadcast.unnamed if text.fills_in_names(broadcast.text) else None
+        unnamed = broadcast.unnamed if placeholders.fills_in_names(broadcast.text) else None
         return {
             "size": broadcast.size,
             "bound": broadcast.bound if broadcast.size is None else None,
@@ -313,7 +299,7 @@ class Workflow:
 
     async def why_stuck_now(self, row: Broadcast) -> Sentence | None:
         """The same of one that asks already, whatever it asks. What Slack does not tell takes nothing back."""
-        votes = await self.database.read(lambda c: store.votes_for(c, row))
+        votes = await self.database.read(lambda c: votes_for(c, row))
         try:
             if row.state is not State.PENDING:
                 return await self._why_unseen(row)
@@ -359,7 +345,7 @@ class Workflow:
     async def _named(self, row: Broadcast) -> list[str]:
         """Everybody who may press a button of its card, whom it asks first."""
         approvers = sorted(await policy.people_in(self._as_of_today(row).approvers, self.members))
-        votes = await self.database.read(lambda c: store.votes_for(c, row))
+        votes = await self.database.read(lambda c: votes_for(c, row))
         deciding = [*(vote.approver for vote in votes if vote.approver in approvers), *approvers]
         asking, admins = [row.requester, row.editor], self.desk.settings.admins
         unknown = row.state is State.UNKNOWN
@@ -380,17 +366,17 @@ class Workflow:
     ) -> tuple[Complaint, ...]:
         """What is still to be asked: nothing of who has read it, on the draft or in an earlier submit of the form."""
         workspace, form, this = request.workspace, [], []
-        store.alone(connection, f"asks:{workspace}/{request.requester}")  # else of two at once one is the other's yes
+        sql.alone(connection, f"asks:{workspace}/{request.requester}")  # else of two at once one is the other's yes
         if sent is not None:
             form = [_asked_key(request, "form", sent.form)]
             this = [_asked_key(request, "form", sent.form, sent.trigger)] if sent.trigger else []
-        if any(store.was_seen(connection, workspace, key) for key in this):
+        if any(keys.was_seen(connection, workspace, key) for key in this):
             return questions  # Slack brings the same submit again: nobody has read anything in between
         kept = [_asked_key(request, "draft", draft)] if draft else []
-        if any(store.was_seen(connection, workspace, key) for key in (*form, *kept)):
+        if any(keys.was_seen(connection, workspace, key) for key in (*form, *kept)):
             return ()
         for key in (*form, *this):
-            store.first_time(connection, workspace, key, self.clock())
+            keys.first_time(connection, workspace, key, self.clock())
         return questions
 
     async def plan(
@@ -416,7 +402,7 @@ class Workflow:
 
     def _unknown_audience(self, name: str) -> Sentence:
         known = ", ".join(sorted(self.desk.settings.audiences)) or "—"
-        near = text.nearest(name, self.desk.settings.audiences)
+        near = suggestions.nearest(name, self.desk.settings.audiences)
         if near:
             return Sentence("There is no audience “{name}”. Did you mean “{near}”?", {"name": name, "near": near})
         return Sentence("There is no audience “{name}”. There are: {known}.", {"name": name, "known": known})
@@ -471,7 +457,7 @@ class Workflow:
         size: int | None = None,
     ) -> policy.Need:
         """`people`: who asked for it and who changed it since. None of them counts as an approver of it."""
-        offers = purpose is Purpose.TRANSACTIONAL and bool(text.looks_like_marketing(typed))
+        offers = purpose is Purpose.TRANSACTIONAL and bool(marketing.looks_like_marketing(typed))
         if offers:
             offers = not people <= await policy.people_in(self.approval.approvers, self.members)
         size = settings.max_size if size is None else size
@@ -561,35 +547,35 @@ class Workflow:
         if not questions or stored.broadcast.state is not State.DRAFT:
             return stored
         key = _asked_key(planned, "draft", stored.broadcast.id)
-        store.first_time(connection, planned.workspace, key, planned.created_at)
+        keys.first_time(connection, planned.workspace, key, planned.created_at)
         return dataclasses.replace(stored, questions=questions)
 
     def _store_once(
         self, connection: Connection, planned: Broadcast, draft: str | None, follows: str | None
     ) -> Submitted:
-        store.alone(connection, f"asks:{planned.workspace}/{planned.requester}")  # else two at once would find no twin
-        known = store.find_by_key(connection, planned.workspace, planned.key)
-        known = known or store.find_twin(connection, planned, planned.created_at - TWIN_WINDOW)
+        sql.alone(connection, f"asks:{planned.workspace}/{planned.requester}")  # else two at once would find no twin
+        known = broadcasts.find_by_key(connection, planned.workspace, planned.key)
+        known = known or broadcasts.find_twin(connection, planned, planned.created_at - TWIN_WINDOW)
         if known and known.key != planned.key and known.state is State.DRAFT and planned.state is State.PENDING:
             draft, known = draft or known.id, None  # it was only kept, and is asked for now
         if known and known.id != draft:
             return Submitted(known, again=True)
         if draft is not None:
             return Submitted(self._complete_draft(connection, planned, draft))
-        store.add(connection, planned, draw=planned.state is not State.DRAFT)
+        broadcasts.add(connection, planned, draw=planned.state is not State.DRAFT)
         if follows is not None and planned.state is not State.DRAFT:
             self._name_each_other(connection, planned, follows)
         return Submitted(self._without_approval(connection, planned))
 
     def _complete_draft(self, connection: Connection, planned: Broadcast, id: str) -> Broadcast:
-        draft = store.find(connection, planned.workspace, id, lock=True)
+        draft = broadcasts.find(connection, planned.workspace, id, lock=True)
         if draft.state is not State.DRAFT or draft.requester != planned.requester:
             raise TooLate(draft)
         fields = {field.name: getattr(planned, field.name) for field in dataclasses.fields(planned)}
         changes = {name: value for name, value in fields.items() if name not in UNCHANGED_BY_SUBMIT}
         if planned.state is State.DRAFT:
-            return store.touch(connection, draft, planned.created_at, **changes) or draft
-        submitted = store.move(
+            return broadcasts.touch(connection, draft, planned.created_at, **changes) or draft
+        submitted = broadcasts.move(
             connection, draft, Action.SUBMIT, actor=planned.requester, at=planned.created_at, **changes
         )
         if submitted is None:
@@ -598,9 +584,9 @@ class Workflow:
 
     def enter(self, connection: Connection, planned: Broadcast, voters: Iterable[str] = ()) -> Broadcast:
         """Store a turn of a recurring broadcast; `voters`: who approved it beforehand, with those before it."""
-        store.add(connection, planned, draw=True)
+        broadcasts.add(connection, planned, draw=True)
         for voter in voters:
-            store.add_vote(connection, planned, voter, COVER, self.clock())
+            add_vote(connection, planned, voter, COVER, self.clock())
         if voters:
             actor = next(iter(voters))
             return self._schedule(connection, planned, actor=actor) or planned
@@ -609,14 +595,14 @@ class Workflow:
     def _name_each_other(self, connection: Connection, follower: Broadcast, id: str) -> None:
         """The id came back from a form, so it may be anything; only a broadcast of this workspace is named."""
         try:
-            followed = store.find(connection, follower.workspace, id)
+            followed = broadcasts.find(connection, follower.workspace, id)
         except NotFound:
             return
         now = follower.created_at
-        store.say(connection, follower, now, [Note(Sentence("It follows {id}.", {"id": followed.id}))])
+        notes.say(connection, follower, now, [Note(Sentence("It follows {id}.", {"id": followed.id}))])
         if followed.state is not State.DRAFT:
             by = {"by": policy.mentions([follower.requester]), "id": follower.id}
-            store.say(connection, followed, now, [Note(Sentence("{by} asks for a follow-up: {id}.", by))])
+            notes.say(connection, followed, now, [Note(Sentence("{by} asks for a follow-up: {id}.", by))])
 
     def _without_approval(self, connection: Connection, broadcast: Broadcast) -> Broadcast:
         """A broadcast that nobody needs to approve goes on by itself; the audit says that the policy let it."""
@@ -647,7 +633,7 @@ class Workflow:
         def work(connection: Connection) -> Broadcast | CardChanged:
             acted = deed(self, connection, broadcast, action, person, **told)
             if acted is None:  # raised in here: a rollback hands the row on without a flush to the disk
-                raise TooLate(store.find(connection, workspace, broadcast.id))
+                raise TooLate(broadcasts.find(connection, workspace, broadcast.id))
             return acted
 
         acted = await self.database.write(work)
@@ -664,8 +650,8 @@ class Workflow:
             return await self.find(workspace, id)
 
         def look(connection: Connection) -> tuple[Broadcast, Card | None]:
-            found = store.find(connection, workspace, id.upper())
-            return found, store.card_of(connection, found)
+            found = broadcasts.find(connection, workspace, id.upper())
+            return found, cards.card_of(connection, found)
 
         for _ in range(NEW_CARD_LOOKS):
             found, card = await self.database.read(look)
@@ -729,17 +715,17 @@ class Workflow:
         finally:  # whatever came of it, the next tick reads it
             self.heed(person.workspace, False)
         self.wake(Task.DISPATCH, Task.PAINT, Task.VOICES)
-        return await self.database.read(lambda c: store.count_held(c, person.workspace, Hold.PAUSED))
+        return await self.database.read(lambda c: broadcasts.count_held(c, person.workspace, Hold.PAUSED))
 
     def _pause_all(self, connection: Connection, person: Person, action: str, on: bool) -> None:
         now = self.clock()
-        if not on and store.paused(connection, person.workspace):
-            store.voice_held(connection, person.workspace, Hold.PAUSED, now)
-        store.set_paused(connection, person.workspace, person.id if on else None, now)
-        store.write_event(connection, person.workspace, person.id, action, None, now)
+        if not on and keys.paused(connection, person.workspace):
+            cards.voice_held(connection, person.workspace, Hold.PAUSED, now)
+        keys.set_paused(connection, person.workspace, person.id if on else None, now)
+        audit.write_event(connection, person.workspace, person.id, action, None, now)
 
     async def find(self, workspace: str, id: str) -> Broadcast:
-        return await self.database.read(lambda c: store.find(c, workspace, id.upper()))
+        return await self.database.read(lambda c: broadcasts.find(c, workspace, id.upper()))
 
     def _as_of_today(self, broadcast: Broadcast) -> Broadcast:
         return dataclasses.replace(broadcast, approvers=policy.approvers_today(self.approval, broadcast))
@@ -790,18 +776,18 @@ class Workflow:
         *,
         on_card: Sight | None = None,
     ) -> Broadcast | CardChanged | None:
-        current = store.find(connection, seen.workspace, seen.id, lock=True)
+        current = broadcasts.find(connection, seen.workspace, seen.id, lock=True)
         if current.state is not State.PENDING or current.version != seen.version:
             return None
         if self._expired(current):  # the clock has not come round to it yet
             raise NotAllowed("Its time to be approved ended {end_at}.", end_at=current.expires_at or 0)
         if on_card and (changed := self._changed_since_drawn(connection, current, on_card)):
             return changed
-        if not store.add_vote(connection, current, person.id, way, self.clock()):
+        if not add_vote(connection, current, person.id, way, self.clock()):
             if way == "button":  # it stands, whatever becomes of an older reaction
-                store.strengthen_vote(connection, current, person.id, way)
+                strengthen_vote(connection, current, person.id, way)
             return current
-        current, votes = self._as_large_as_it_is(connection, current), store.votes_for(connection, current)
+        current, votes = self._as_large_as_it_is(connection, current), votes_for(connection, current)
         if len(votes) < current.quorum:
             return self._count_vote(connection, current, person, len(votes))
         return self._schedule(connection, current, actor=person.id)
@@ -809,13 +795,13 @@ class Workflow:
     def _changed_since_drawn(self, connection: Connection, current: Broadcast, on_card: Sight) -> CardChanged | None:
         """What the person saw is what they decide about: what has changed since is told, and the card drawn anew. A
         message that is its card no more may show anything."""
-        card, facts = store.card_of(connection, current), self.desk.facts(current, self.clock())
+        card, facts = cards.card_of(connection, current), self.desk.facts(current, self.clock())
         if card is not None and not on_card.is_of(card):
             return CardChanged(current, ())
         if card is not None and not on_card.is_older(card) and _shows(card, current, facts):
             return None
         shown = card.facts if card is not None else None
-        store.draw_again(connection, current, self.clock())
+        cards.draw_again(connection, current, self.clock())
         changes = [*_changes(shown or {}, facts)]
         misfit = self.desk.misfit(current)
         if misfit is not None and str(misfit) != (shown or {}).get("misfit"):
@@ -829,17 +815,17 @@ class Workflow:
         need = self._need_at(current.purpose, current.audience, current.account, current.size)
         if need.quorum <= current.quorum:
             return current
-        return store.touch(connection, current, self.clock(), quorum=need.quorum) or current
+        return broadcasts.touch(connection, current, self.clock(), quorum=need.quorum) or current
 
     def _expired(self, broadcast: Broadcast) -> bool:
         return broadcast.expires_at is not None and broadcast.expires_at <= self.clock()
 
     def _count_vote(self, connection: Connection, current: Broadcast, person: Person, votes: int) -> Broadcast | None:
-        store.write_audit(connection, current, person.id, "vote", current.state, self.clock())
+        audit.write_audit(connection, current, person.id, "vote", current.state, self.clock())
         missing = current.quorum - votes
         said = Note(Sentence("{by} approved. Approvals still needed: {missing}.", _by(person, missing=missing)))
-        store.say(connection, current, self.clock(), [said])
-        return store.touch(connection, current, self.clock())
+        notes.say(connection, current, self.clock(), [said])
+        return broadcasts.touch(connection, current, self.clock())
 
     def _schedule(self, connection: Connection, current: Broadcast, *, actor: str) -> Broadcast | None:
         """It is agreed to. What is approved later than its own time and the grace is held, and asks before it goes."""
@@ -855,13 +841,13 @@ class Workflow:
             "bound": current.most,
             "voice_at": before_start(due, now),
         }
-        paused = store.paused(connection, current.workspace)
+        paused = keys.paused(connection, current.workspace)
         then = start_told(self.desk.policies, current, due, paused=paused, misfit=self.desk.misfit(current))
         said = [] if late else [_agreed(actor, then)]
-        agreed = store.move(connection, current, Action.APPROVE, actor=actor, at=now, said=said, **changes)
+        agreed = broadcasts.move(connection, current, Action.APPROVE, actor=actor, at=now, said=said, **changes)
         if agreed is not None and agreed.schedule is not None and agreed.covers > 1:
-            cover = cover_of(agreed, [vote.approver for vote in store.votes_for(connection, agreed)])
-            timetable.keep_cover(connection, agreed.workspace, agreed.schedule, cover)
+            cover = cover_of(agreed, [vote.approver for vote in votes_for(connection, agreed)])
+            schedules.keep_cover(connection, agreed.workspace, agreed.schedule, cover)
         return self._hold_late(connection, agreed, actor) if late and agreed else agreed
 
     def _hold_late(self, connection: Connection, agreed: Broadcast, actor: str) -> Broadcast | None:
@@ -873,28 +859,28 @@ class Workflow:
         said = [Note(Sentence(template, values), mention=f"{agreed.requester} {actor}")]
         now = self.clock()
         changes: dict[str, Any] = {"hold": Hold.LATE, "due": None, **asks(now, self.approval)}
-        return store.move(
+        return broadcasts.move(
             connection, agreed, Action.HOLD, actor="clock", at=now, reason=Hold.LATE, said=said, **changes
         )
 
     def _withdraw(self, connection: Connection, seen: Broadcast, person: Person, way: str) -> Broadcast | None:
-        current = store.find(connection, seen.workspace, seen.id, lock=True)
-        votes = [(vote.approver, vote.way) for vote in store.votes_for(connection, current)]
+        current = broadcasts.find(connection, seen.workspace, seen.id, lock=True)
+        votes = [(vote.approver, vote.way) for vote in votes_for(connection, current)]
         if current.version != seen.version or (person.id, way) not in votes:
             return None
         now, said = self.clock(), Note(Sentence("{by} took the approval back.", _by(person)))
         uncovered = self._take_back_covered(connection, current, person, said)
         if (current.state, current.phase) not in RECALLABLE:
             return self._withdraw_late(connection, current, person, way, uncovered=uncovered)
-        store.drop_vote(connection, current, person.id, way)
+        drop_vote(connection, current, person.id, way)
         # what is held and asks goes nowhere by itself, and whoever lets it go has to know what it asks
         goes_on = current.state is not State.PENDING and (
             current.state is not State.HELD or (current.approved_at is not None and current.hold_until is not None)
         )
-        if not goes_on or len(store.votes_for(connection, current)) >= current.quorum:
-            store.write_audit(connection, current, person.id, Action.WITHDRAW, current.state, now)
-            store.say(connection, current, now, [said])
-            return store.touch(connection, current, now)
+        if not goes_on or len(votes_for(connection, current)) >= current.quorum:
+            audit.write_audit(connection, current, person.id, Action.WITHDRAW, current.state, now)
+            notes.say(connection, current, now, [said])
+            return broadcasts.touch(connection, current, now)
         return self._back(connection, current, person, said)
 
     def _back(self, connection: Connection, current: Broadcast, person: Person, said: Note) -> Broadcast | None:
@@ -902,13 +888,13 @@ class Workflow:
         now = self.clock()
         self._drop_outgrown(connection, current)
         changes: dict[str, Any] = {**NOT_AGREED, **asks(now, self.approval)}
-        return store.move(connection, current, Action.WITHDRAW, actor=person.id, at=now, said=[said], **changes)
+        return broadcasts.move(connection, current, Action.WITHDRAW, actor=person.id, at=now, said=[said], **changes)
 
     @staticmethod
     def _drop_outgrown(connection: Connection, agreed: Broadcast) -> None:
         """What goes back to the approvers larger than it was agreed to keeps no vote of those who agreed to it."""
         if agreed.bound is not None and (agreed.size or 0) > agreed.bound:
-            store.drop_votes(connection, agreed)
+            drop_votes(connection, agreed)
 
     def _withdraw_late(
         self, connection: Connection, current: Broadcast, person: Person, way: str, *, uncovered: bool
@@ -917,7 +903,7 @@ class Workflow:
         unsent. Raises TooLate where the vote was for nothing else."""
         now = self.clock()
         if current.state is State.SENDING:
-            store.drop_vote(connection, current, person.id, way)
+            drop_vote(connection, current, person.id, way)
             template = "{by} took the approval back while it was going out. Should it not leave, it asks again."
         elif uncovered:
             template = (
@@ -925,9 +911,9 @@ class Workflow:
             )
         else:
             raise TooLate(current)
-        store.write_audit(connection, current, person.id, Action.WITHDRAW, current.state, now)
-        store.say(connection, current, now, [Note(Sentence(template, _by(person)), mention=current.requester)])
-        return store.touch(connection, current, now)
+        audit.write_audit(connection, current, person.id, Action.WITHDRAW, current.state, now)
+        notes.say(connection, current, now, [Note(Sentence(template, _by(person)), mention=current.requester)])
+        return broadcasts.touch(connection, current, now)
 
     def _uncover(self, connection: Connection, current: Broadcast) -> Schedule | None:
         """An approval that falls is worth nothing for the later turns of a recurring broadcast either.
@@ -937,11 +923,11 @@ class Workflow:
         if current.schedule is None or current.covers <= 1:
             return None
         try:
-            schedule = timetable.find(connection, current.workspace, current.schedule, lock=True)
+            schedule = schedules.find(connection, current.workspace, current.schedule, lock=True)
         except NotFound:  # a newer version looks after it
             return None
         if schedule.cover is not None and schedule.cover.of == current.id:
-            timetable.keep_cover(connection, current.workspace, current.schedule, None)
+            schedules.keep_cover(connection, current.workspace, current.schedule, None)
         return schedule
 
     def _take_back_covered(self, connection: Connection, current: Broadcast, person: Person, said: Note) -> bool:
@@ -951,30 +937,30 @@ class Workflow:
             return False
         fell = schedule.cover is not None and schedule.cover.of == current.id
         for turn in self._covered(connection, schedule, current):
-            if not store.drop_vote(connection, turn, person.id, COVER):
+            if not drop_vote(connection, turn, person.id, COVER):
                 continue
             fell = True
             self._weigh_covered(connection, turn, person, said)
-        timetable.drop_unread_votes(connection, schedule, current.occurrence or "", COVER, person.id)
+        schedules.drop_unread_votes(connection, schedule, current.occurrence or "", COVER, person.id)
         return fell
 
     def _weigh_covered(self, connection: Connection, turn: Broadcast, person: Person, said: Note) -> None:
         """A vote on it fell. One that is going out just now goes no second time."""
         recallable = turn.state is not State.PENDING and (turn.state, turn.phase) in RECALLABLE
-        if recallable and len(store.votes_for(connection, turn)) < turn.quorum:
+        if recallable and len(votes_for(connection, turn)) < turn.quorum:
             self._back(connection, turn, person, said)
         else:
-            store.say(connection, turn, self.clock(), [said])
-            store.touch(connection, turn, self.clock())
+            notes.say(connection, turn, self.clock(), [said])
+            broadcasts.touch(connection, turn, self.clock())
 
     @staticmethod
     def _covered(connection: Connection, schedule: Schedule, by: Broadcast) -> list[Broadcast]:
         """The turns after this one that have not left, up to the next that may cover others."""
         after = [
-            row for row in timetable.living(connection, schedule) if (row.occurrence or "") > (by.occurrence or "")
+            row for row in schedules.living(connection, schedule) if (row.occurrence or "") > (by.occurrence or "")
         ]
         mine = itertools.takewhile(lambda row: row.covers <= 1, after)
-        return [store.find(connection, row.workspace, row.id, lock=True) for row in mine]
+        return [broadcasts.find(connection, row.workspace, row.id, lock=True) for row in mine]
 
     def _end(
         self, connection: Connection, seen: Broadcast, action: Action, person: Person, reason: str | None = None
@@ -986,7 +972,7 @@ class Workflow:
         mention = seen.requester if person.id != seen.requester else None
         said = [Note(told, mention=mention, aloud=aloud)]
         now = self.clock()
-        ended = store.move(connection, seen, action, actor=person.id, at=now, reason=reason, said=said, due=None)
+        ended = broadcasts.move(connection, seen, action, actor=person.id, at=now, reason=reason, said=said, due=None)
         if ended is not None:
             self._end_cover(connection, ended, person)
         return ended
@@ -999,22 +985,22 @@ class Workflow:
         fell = schedule.cover is not None and schedule.cover.of == ended.id
         told = Sentence("{by} stopped {of}, and its approval was for this one too.", {**_by(person), "of": ended.id})
         for turn in self._covered(connection, schedule, ended):
-            given = [vote for vote in store.votes_for(connection, turn) if vote.way == COVER]
+            given = [vote for vote in votes_for(connection, turn) if vote.way == COVER]
             for vote in given:
-                store.drop_vote(connection, turn, vote.approver, COVER)
+                drop_vote(connection, turn, vote.approver, COVER)
             if given:
                 self._weigh_covered(connection, turn, person, Note(told, mention=turn.requester))
             fell = fell or bool(given)
-        timetable.drop_unread_votes(connection, schedule, ended.occurrence or "", COVER, None)
+        schedules.drop_unread_votes(connection, schedule, ended.occurrence or "", COVER, None)
         if fell:
             said = Sentence("Its approval was for later turns too: each of them needs its own.")
-            store.say(connection, ended, self.clock(), [Note(said)])
+            notes.say(connection, ended, self.clock(), [Note(said)])
 
     def _discard(
         self, connection: Connection, seen: Broadcast, action: Action, person: Person, reason: str | None = None
     ) -> Broadcast | None:
         """A draft has no card and no thread, and gets none for its end."""
-        return store.move(
+        return broadcasts.move(
             connection, seen, action, actor=person.id, at=self.clock(), reason=reason, due=None, draw_at=None
         )
 
@@ -1052,7 +1038,7 @@ class Workflow:
         send_at: Micros,
         need: policy.Need,
     ) -> Broadcast | None:
-        current = store.find(connection, seen.workspace, seen.id, lock=True)
+        current = broadcasts.find(connection, seen.workspace, seen.id, lock=True)
         if current.version != seen.version or (current.state, action) not in TRANSITIONS:
             return None
         template = "{by} re-planned it: it is to start {start_at}, and no longer {before_at}."
@@ -1084,7 +1070,7 @@ class Workflow:
         self._uncover(connection, current)
         mention = current.requester if person.id != current.requester else None
         said = [Note(told, mention=mention)]
-        return store.move(connection, current, action, actor=person.id, at=now, said=said, **changes)
+        return broadcasts.move(connection, current, action, actor=person.id, at=now, said=said, **changes)
 
     # --- is it still agreed? -----------------------------------------------------------------------------------------
 
@@ -1094,7 +1080,7 @@ class Workflow:
         Who has left the workspace is none, however the settings name them. Raises CannotTell.
         """
         still = await policy.people_in(self._as_of_today(broadcast).approvers, self.members)
-        votes = await self.database.read(lambda c: store.votes_for(c, broadcast))
+        votes = await self.database.read(lambda c: votes_for(c, broadcast))
         voters = [vote.approver for vote in votes if vote.approver in still]
         return still - {id for id in voters if not await self._is_member(broadcast.workspace, id)}
 
@@ -1117,7 +1103,7 @@ class Workflow:
         """
         if claimed.quorum == 0:
             return True
-        votes = await self.database.read(lambda c: store.votes_for(c, claimed))
+        votes = await self.database.read(lambda c: votes_for(c, claimed))
         if votes and self.clock() - min(vote.at for vote in votes) <= FRESH:
             return True
         try:
@@ -1128,7 +1114,7 @@ class Workflow:
         return await self.database.write(lambda c: self._look_again(c, claimed, still))
 
     def _look_again(self, connection: Connection, claimed: Broadcast, still: frozenset[str]) -> bool:
-        current = store.find(connection, claimed.workspace, claimed.id, lock=True)
+        current = broadcasts.find(connection, claimed.workspace, claimed.id, lock=True)
         if (current.state, current.attempt, current.owner) != (claimed.state, claimed.attempt, claimed.owner):
             return False
         reason = self._weigh(connection, current, still)
@@ -1139,14 +1125,14 @@ class Workflow:
     def _weigh(self, connection: Connection, current: Broadcast, still: frozenset[str]) -> Sentence | None:
         """Let the votes fall that do not hold any more; why it is not agreed to now, if it is not."""
         if self._waited_too_long(current):
-            store.drop_votes(connection, current)
+            drop_votes(connection, current)
             hours = self.desk.hours(current).max_hold.total_seconds() / 3600
             template = "Since it was approved more than {hours} hours have passed, so it needs approval again."
             return Sentence(template, {"hours": f"{hours:g}"})
-        votes = store.votes_for(connection, current)
+        votes = votes_for(connection, current)
         fallen = [vote for vote in votes if vote.approver not in still and current.mode != "training"]
         for vote in fallen:
-            store.drop_vote(connection, current, vote.approver, vote.way)
+            drop_vote(connection, current, vote.approver, vote.way)
         if len(votes) - len(fallen) >= current.quorum:
             return None
         if not fallen:
@@ -1168,17 +1154,17 @@ class Workflow:
         approvers = policy.approvers_today(self.approval, current)
         said = [Note(reason, mention=" ".join([current.requester, *approvers]))]
         changes: dict[str, Any] = {"approvers": approvers, **NOT_AGREED, **asks(now, self.approval)}
-        return store.move(connection, current, Action.LAPSE, actor="policy", at=now, said=said, **changes)
+        return broadcasts.move(connection, current, Action.LAPSE, actor="policy", at=now, said=said, **changes)
 
     def _wait_for_slack(self, connection: Connection, claimed: Broadcast) -> None:
         """Nobody who cannot be asked has agreed. This is no try at the vendor, so it is not counted as one."""
         now = self.clock()
         again: dict[str, Any] = {"due": now + ASK_SLACK_AGAIN, "tries": max(claimed.tries - 1, 0), **NO_LEASE}
-        moved = store.move(connection, claimed, Action.PUT_BACK, actor="clock", at=now, reason="slack", **again)
+        moved = broadcasts.move(connection, claimed, Action.PUT_BACK, actor="clock", at=now, reason="slack", **again)
         key = f"slack:{claimed.id}:{claimed.version}:{claimed.start_at}"
-        if moved is not None and store.first_time(connection, claimed.workspace, key, now):
+        if moved is not None and keys.first_time(connection, claimed.workspace, key, now):
             told = Sentence("Slack does not tell me who may still approve it, so it waits. Nothing was sent.")
-            store.say(connection, moved, now, [Note(told)])
+            notes.say(connection, moved, now, [Note(told)])
 
     def _send_now(
         self,
@@ -1192,7 +1178,7 @@ class Workflow:
     ) -> Broadcast | CardChanged | None:
         """Let go what is held, as it was approved. Where that does not hold any more, it is asked again instead; where
         something would only hold it once more, that is said (NotAllowed), and nothing changes."""
-        current = store.find(connection, seen.workspace, seen.id, lock=True)
+        current = broadcasts.find(connection, seen.workspace, seen.id, lock=True)
         if (current.state, current.version) != (seen.state, seen.version):
             return None
         if on_card and (changed := self._changed_since_drawn(connection, current, on_card)):
@@ -1205,7 +1191,7 @@ class Workflow:
         said = Note(Sentence(template, _by(person, start_at=start)))
         changes: dict[str, Any] = {"due": start, "start_at": start, "tries": 0, "voice_at": before_start(start, now)}
         changes |= dict.fromkeys(("hold", "hold_until", "expires_at"))
-        moved = store.move(connection, current, action, actor=person.id, at=now, said=[said], **changes)
+        moved = broadcasts.move(connection, current, action, actor=person.id, at=now, said=[said], **changes)
         return self._lapse(connection, moved, reason) if moved and reason else moved
 
     def _start_if_let_go(self, held: Broadcast) -> Micros:
@@ -1253,7 +1239,7 @@ class Workflow:
             said = Note(Sentence(template, _by(person)), aloud=True)
             failure = Sentence("It did not go out, says {by}.", _by(person))
             changes = {"failure": failure, "look_at": None}
-        return store.move(connection, seen, action, actor=person.id, at=now, said=[said], **changes)
+        return broadcasts.move(connection, seen, action, actor=person.id, at=now, said=[said], **changes)
 
     # --- what the clock and the vendor tell --------------------------------------------------------------------------
 
@@ -1269,21 +1255,21 @@ class Workflow:
     def _learn_size(
         self, connection: Connection, workspace: str, id: str, size: int | None, more: Mapping[str, Any]
     ) -> None:
-        current = store.find(connection, workspace, id, lock=True)
+        current = broadcasts.find(connection, workspace, id, lock=True)
         size = current.size if size is None else size
         if current.state is State.PENDING:
             self._learn_while_asking(connection, current, size, more)
         elif current.state is State.SCHEDULED:
             agreed = {"quoted": current.quoted} if current.quoted else {}  # what the release is compared with
-            store.touch(connection, current, self.clock(), size=size, **{**more, **agreed})
+            broadcasts.touch(connection, current, self.clock(), size=size, **{**more, **agreed})
 
     def _learn_while_asking(
         self, connection: Connection, current: Broadcast, size: int | None, more: Mapping[str, Any]
     ) -> None:
         """Who has approved it agreed to what was known then: to fewer people, and not to any other cost."""
         now, quorum = self.clock(), current.quorum if size is None else self._quorum_at(current, size)
-        sized = store.touch(connection, current, now, size=size, quorum=quorum, **more)
-        votes = store.votes_for(connection, current)
+        sized = broadcasts.touch(connection, current, now, size=size, quorum=quorum, **more)
+        votes = votes_for(connection, current)
         if sized is None or not votes:
             return
         known, facts = self.desk.facts(current, now), self.desk.facts(sized, now)
@@ -1297,12 +1283,12 @@ class Workflow:
     ) -> None:
         """It waits for approval still, and nobody has agreed to what it is by now."""
         now = self.clock()
-        store.drop_votes(connection, current)
+        drop_votes(connection, current)
         template = "{changes} That was not known when it was approved, so it needs approval again."
         told = Sentence(template, {"changes": in_a_row(changes)})
-        store.say(connection, current, now, [Note(told, mention=" ".join(vote.approver for vote in votes))])
-        store.write_audit(connection, current, "policy", Action.LAPSE, current.state, now)
-        store.touch(connection, current, now, **asks(now, self.approval))
+        notes.say(connection, current, now, [Note(told, mention=" ".join(vote.approver for vote in votes))])
+        audit.write_audit(connection, current, "policy", Action.LAPSE, current.state, now)
+        broadcasts.touch(connection, current, now, **asks(now, self.approval))
 
     def _quorum_at(self, current: Broadcast, size: int) -> int:
         """How many approvals it needs, now that its size is known; one that asked for any asks for one at least.
@@ -1323,24 +1309,24 @@ class Workflow:
         has left) is asked anew.
         """
         forgotten = self.clock() - SEEN_KEPT
-        if not await self.database.read(lambda c: store.lapsed_waits(c, self.clock(), forgotten)):
+        if not await self.database.read(lambda c: queue.lapsed_waits(c, self.clock(), forgotten)):
             return
         if await self.database.write(self._expire):
             self.wake(Task.PAINT, Task.DISPATCH)
 
     def _expire(self, connection: Connection) -> int:
-        store.forget_seen(connection, self.clock() - SEEN_KEPT)
-        lapsed = store.lapsed(connection, self.clock())
+        keys.forget_seen(connection, self.clock() - SEEN_KEPT)
+        lapsed = queue.lapsed(connection, self.clock())
         for row in lapsed:
             with alone(connection, "expire", row.id, row.workspace):
-                number = len(store.votes_for(connection, row))
+                number = len(votes_for(connection, row))
                 template = "Nobody approved it in time, so it will not be sent."
                 if row.state is State.HELD:
                     template = "Nobody decided in time, so it will not be sent."
                 elif number > 0:
                     template = "Too few approved it in time ({number} of {quorum}), so it will not be sent."
                 said = Note(Sentence(template, {"number": number, "quorum": row.quorum}), row.requester, aloud=True)
-                store.move(connection, row, Action.EXPIRE, actor="clock", at=self.clock(), said=[said])
+                broadcasts.move(connection, row, Action.EXPIRE, actor="clock", at=self.clock(), said=[said])
         return len(lapsed)
 
     async def _audit_refusal(
@@ -1348,10 +1334,10 @@ class Workflow:
     ) -> None:
         def write(connection: Connection) -> None:
             if broadcast is None:
-                store.write_event(connection, person.workspace, person.id, f"{action}_refused", reason, self.clock())
+                audit.write_event(connection, person.workspace, person.id, f"{action}_refused", reason, self.clock())
             else:
                 name = f"{action}_refused"
-                store.write_audit(connection, broadcast, person.id, name, broadcast.state, self.clock(), reason)
+                audit.write_audit(connection, broadcast, person.id, name, broadcast.state, self.clock(), reason)
 
         await self.database.write(write)
 
@@ -1394,7 +1380,7 @@ ACTS: dict[Action, tuple[Callable[..., Any], Callable[..., Broadcast | CardChang
 def _asked_key(words: BroadcastRequest | Broadcast, *place: str) -> str:
     """Under which it is remembered that a question about these words was asked there: on a draft, or in a form."""
     typed = words.typed if isinstance(words, Broadcast) else words.text
-    about = json.dumps([*place, words.audience, words.purpose, text.composed(typed)])
+    about = json.dumps([*place, words.audience, words.purpose, sms.composed(typed)])
     return f"asked:{hashlib.sha256(about.encode()).hexdigest()}"
 
 

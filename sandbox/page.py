@@ -15,7 +15,7 @@ from starlette.staticfiles import StaticFiles
 from sandbox.acting import Acting
 from sandbox.delivery import Delivery
 from sandbox.faults import Faults
-from sandbox.vendors import Vendors
+from sandbox.vendors.all import Vendors
 from sandbox.world import Channel, Json, SlackError, World
 
 KEEP_ALIVE = 15.0

@@ -20,7 +20,7 @@ from sandbox.api import Api, LostAnswer
 from sandbox.delivery import Delivery
 from sandbox.faults import Faults
 from sandbox.page import Page
-from sandbox.vendors import Vendors
+from sandbox.vendors.all import Vendors
 from sandbox.wire import abort
 from sandbox.world import SlackError, World
 

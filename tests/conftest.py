@@ -16,9 +16,11 @@ import pytest
 import structlog
 
 from bot.app import Bot
-from bot.broadcast import Clock, now
-from bot.database import Database, open_database, upgrade
+from bot.domain.clock import Clock, now
 from bot.logs import set_up
+from bot.storage.database import Database
+from bot.storage.engines import open_database
+from bot.storage.schema import upgrade
 from sandbox.server import Sandbox
 from tests.core import Core, MakeCore
 from tests.ground import StartBot, changed, empty, free_port, new_postgres, postgres_server, raw_settings, shared_server

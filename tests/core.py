@@ -8,13 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bot import store, tables
 from bot.app import all_placeholders, open_accounts, policies_of
-from bot.broadcast import SECOND, Action, Broadcast, BroadcastRequest, Phase, State
 from bot.catalogue import Catalogue
-from bot.database import Database
 from bot.dispatch import Dispatcher
+from bot.domain.broadcast import Broadcast, BroadcastRequest
+from bot.domain.clock import SECOND
+from bot.domain.lifecycle import Action, Phase, State
 from bot.policy import Person
+from bot.storage import audit, tables
+from bot.storage.database import Database
 from bot.tracker import Tracker
 from bot.voices import Voices
 from bot.workflow import Desk, Workflow
@@ -121,7 +123,7 @@ class Core:
         await self.database.write(lambda c: c.execute(table.update().where(table.c.id == row.id).values(**values)))
 
     async def actions(self, row: Broadcast) -> list[str]:
-        history = await self.database.read(lambda c: store.history(c, TEAM, row.id))
+        history = await self.database.read(lambda c: audit.history(c, TEAM, row.id))
         return [str(step["action"]) for step in history]
 
     async def close(self) -> None:

@@ -18,10 +18,11 @@ from sqlalchemy import Select, Table
 from sqlalchemy.engine import make_url
 
 from bot.app import Bot
-from bot.broadcast import Broadcast
-from bot.settings import Settings, parse
-from bot.store import latest
-from bot.tables import metadata
+from bot.config.load import parse
+from bot.config.settings import Settings
+from bot.domain.broadcast import Broadcast
+from bot.storage.broadcasts import latest
+from bot.storage.tables import metadata
 from sandbox.server import Sandbox
 from tests.keeper import SERVER, begin
 

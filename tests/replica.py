@@ -13,16 +13,18 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from bot.app import open_accounts, policies_of
-from bot.broadcast import Action, BroadcastRequest, now
 from bot.catalogue import Catalogue
-from bot.database import open_database
+from bot.config.load import parse
 from bot.dispatch import Dispatcher
+from bot.domain.broadcast import BroadcastRequest
+from bot.domain.clock import now
+from bot.domain.lifecycle import Action
+from bot.domain.schedule import Kind
 from bot.logs import set_up
 from bot.policy import Person
 from bot.reminders import Asked, Reminders
-from bot.schedule import Kind
 from bot.scheduler import Bell, Scheduler
-from bot.settings import parse
+from bot.storage.engines import open_database
 from bot.tracker import Tracker
 from bot.workflow import Desk, Workflow
 from providers.base import Purpose

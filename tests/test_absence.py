@@ -10,11 +10,13 @@ from sqlalchemy import Connection, func, select
 
 from benchmarks import rows
 from benchmarks.ground import Core
-from bot import store
-from bot.broadcast import SECOND, Broadcast, Phase, State
-from bot.database import Database
 from bot.dispatch import CLAIM_AT_ONCE
-from bot.tables import audit, broadcasts
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND
+from bot.domain.lifecycle import Phase, State
+from bot.storage import queue
+from bot.storage.database import Database
+from bot.storage.tables import audit, broadcasts
 from providers.base import Purpose
 
 AT = 1_800_000_000 * SECOND
@@ -75,4 +77,4 @@ async def test_no_transaction_takes_many_rows(database: Database) -> None:
     await asyncio.gather(*core.dispatcher.running)
     await core.close()
     assert sum(sizes) > 3 * MANY
-    assert max(sizes) <= 2 * store.AT_ONCE + 2 * CLAIM_AT_ONCE
+    assert max(sizes) <= 2 * queue.AT_ONCE + 2 * CLAIM_AT_ONCE

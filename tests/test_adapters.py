@@ -18,13 +18,17 @@ from aiohttp import ClientSession, web
 from click.testing import CliRunner
 from sqlalchemy import select
 
-from bot import store, tables
-from bot.accounts import Account, evidence_of, receipt_of
 from bot.app import all_placeholders
-from bot.broadcast import SECOND, Action, Broadcast, Sentence, State
 from bot.cli import main
+from bot.config.accounts import Account
+from bot.config.adapter_values import evidence_of, receipt_of
+from bot.config.settings import SettingsError
 from bot.dispatch import Dispatcher
-from bot.settings import SettingsError
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND
+from bot.domain.i18n import Sentence
+from bot.domain.lifecycle import Action, State
+from bot.storage import broadcasts, keys, tables
 from providers import registry
 from providers.base import Callback, DeliveryStatus, Evidence, Message, Receipt
 from sandbox.server import Sandbox
@@ -327,9 +331,9 @@ async def test_one_that_never_asks_is_named_and_one_that_does_is_not(
     core = mischievous("sends_alone")
     theirs, _ = await lived(core, dispatcher_of(core))
     assert theirs.state is State.SENT
-    kept = await core.database.read(lambda c: store.load_kept(c, "unasked:mischief"))
+    kept = await core.database.read(lambda c: keys.load_kept(c, "unasked:mischief"))
     assert kept == "bellcrier-mischief"
-    assert await core.database.read(lambda c: store.load_kept(c, "unasked:encom")) is None
+    assert await core.database.read(lambda c: keys.load_kept(c, "unasked:encom")) is None
 
 
 @ON_SQLITE
@@ -340,7 +344,7 @@ async def test_one_that_never_asks_is_named_whatever_it_says(
     office.statuses = THIRD_IS_TOO_FAST
     core = mischievous(behaviour)
     await lived(core, dispatcher_of(core))
-    assert await core.database.read(lambda c: store.load_kept(c, "unasked:mischief")) == "bellcrier-mischief"
+    assert await core.database.read(lambda c: keys.load_kept(c, "unasked:mischief")) == "bellcrier-mischief"
 
 
 @ON_SQLITE
@@ -484,7 +488,7 @@ async def test_the_whole_bot_goes_on_beside_an_adapter_that_blocks(
         http.post(f"{(bot.settings.public_url or '').rstrip('/')}/callbacks/mischief/{token}", json={}) as answer,
     ):
         assert answer.status == 503  # it is told again: nothing of the vendor's news is lost
-    assert [row.audience for row in await bot.database.read(lambda c: store.latest(c, TEAM, 5))]
+    assert [row.audience for row in await bot.database.read(lambda c: broadcasts.latest(c, TEAM, 5))]
 
 
 BROKEN = {
@@ -641,7 +645,7 @@ def test_a_persons_number_in_a_vendors_word_is_not_kept(word: str, shown: str) -
 
 
 def test_what_was_said_is_shown_as_it_was_and_pings_nobody(installed: Path) -> None:
-    from bot.accounts import sentence_of
+    from bot.config.adapter_values import sentence_of
 
     assert sentence_of("Plain {why}.", {"why": "<b>"}) == ("Plain {why}.", {"why": "<b>"})
     assert sentence_of("<!channel> {why}", {"why": 1}) == ("{told}", {"told": "<!channel> 1"})

@@ -8,11 +8,16 @@ from typing import Any
 
 import pytest
 
-from bot import store
-from bot.broadcast import SECOND, Action, Broadcast, Hold, NotAllowed, Phase, Sentence, State, TooLate
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND
+from bot.domain.errors import NotAllowed, TooLate
+from bot.domain.i18n import Sentence
+from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.policy import Person
 from bot.scheduler import Task
-from bot.tables import notes
+from bot.storage import audit
+from bot.storage.tables import notes
+from bot.storage.votes import votes_for
 from bot.workflow import FRESH
 from providers.base import Purpose
 from tests.core import CLEO, TEAM, Core, MakeCore, approver
@@ -51,7 +56,7 @@ async def test_what_is_moved_while_somebody_decides_keeps_nothing_of_the_decisio
     assert too_late.value.broadcast.version == 2
     moved = await core.row(row.id)
     assert (moved.state, moved.version, moved.send_at) == (State.PENDING, 2, later)
-    assert await core.database.read(lambda c: store.votes_for(c, moved)) == []
+    assert await core.database.read(lambda c: votes_for(c, moved)) == []
 
 
 async def test_a_vote_for_an_older_version_takes_nothing_back_from_the_newer_one(core: Core) -> None:
@@ -121,7 +126,7 @@ async def test_why_it_was_rejected_stands_in_its_thread_and_in_its_history(core:
     last = said[-1]
     assert str(Sentence.of(last["sentence"])) == f"<@{approver(0).id}> rejected it. “Wrong day”"
     assert (last["mention"], last["aloud"]) == (row.requester, False)
-    step = (await core.database.read(lambda c: store.history(c, TEAM, row.id)))[-1]
+    step = (await core.database.read(lambda c: audit.history(c, TEAM, row.id)))[-1]
     assert (step["action"], step["actor"], step["reason"]) == (Action.REJECT, approver(0).id, "Wrong day")
 
 
@@ -142,7 +147,7 @@ async def test_one_of_two_approvals_that_is_taken_back_tells_who_did_and_leaves_
     taken = await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button", version=1)
     assert taken is not None
     assert (taken.state, taken.due, taken.approved_at) == (State.PENDING, None, None)
-    left = await core.database.read(lambda c: store.votes_for(c, taken))
+    left = await core.database.read(lambda c: votes_for(c, taken))
     assert [vote.approver for vote in left] == [approver(1).id]
 
 
@@ -153,7 +158,7 @@ async def test_an_approval_that_is_taken_back_while_it_goes_out_is_told_and_fall
         await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button", version=1)
     going = too_late.value.broadcast
     assert (going.state, going.revision) == (State.SENDING, row.revision + 1)
-    assert await core.database.read(lambda c: store.votes_for(c, going)) == []
+    assert await core.database.read(lambda c: votes_for(c, going)) == []
     said = await core.database.read(lambda c: c.execute(notes.select().order_by(notes.c.seq)).mappings().all())
     assert "took the approval back while it was going out" in said[-1]["sentence"]["template"]
     assert said[-1]["mention"] == row.requester

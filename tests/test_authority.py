@@ -11,15 +11,20 @@ import pytest
 from aiohttp import ClientConnectionError
 from slack_sdk.errors import SlackApiError
 
-from bot import store
 from bot.app import Bot
-from bot.broadcast import SECOND, Action, BroadcastRequest, NotAccepted, Sentence, State
-from bot.database import PATIENCE
+from bot.config.load import parse
+from bot.config.settings import SettingsError
+from bot.domain.broadcast import BroadcastRequest
+from bot.domain.clock import SECOND
+from bot.domain.errors import NotAccepted
+from bot.domain.i18n import Sentence, words_for
+from bot.domain.lifecycle import Action, State
+from bot.domain.schedule import Kind
 from bot.policy import Membership, membership_of
-from bot.schedule import Kind
-from bot.settings import SettingsError, parse
 from bot.slack import answers, people
-from bot.words import words_for
+from bot.storage import broadcast_rows, broadcasts, cards, notes
+from bot.storage.database import PATIENCE
+from bot.storage.votes import votes_for
 from sandbox.server import Sandbox
 from sandbox.world import Channel, Json
 from tests.ground import StartBot, all_of, newest
@@ -257,8 +262,8 @@ async def test_whoever_is_named_where_she_cannot_read_is_told_directly(sandbox: 
     thread = str(sandbox.acting.thread(channel.id, posted["ts"]))
     assert "<@U0CLEO>, <@U0ANA>, <@U0BEN> It may have gone out" in thread
     assert sandbox.acting.messages(cleo) == []  # she was told where she asked
-    said = [store.Note(Sentence("Still not known."), "U0CLEO U0ANA")]
-    await bot.database.write(lambda c: store.say(c, row, bot.clock(), said))
+    said = [notes.Note(Sentence("Still not known."), "U0CLEO U0ANA")]
+    await bot.database.write(lambda c: notes.say(c, row, bot.clock(), said))
     bot.wake()
     await sandbox.until(lambda: "Still not known." in str(sandbox.acting.messages(cleo)))
     assert sandbox.acting.messages(sandbox.world.direct("U0ANA").id) == []
@@ -398,7 +403,7 @@ async def test_a_follow_up_of_what_stands_in_a_direct_message_is_asked_for_in_it
 async def test_what_nobody_could_approve_where_it_would_stand_comes_back_as_a_draft(
     sandbox: Sandbox, bot: Bot, monkeypatch: pytest.MonkeyPatch, error: str
 ) -> None:
-    monkeypatch.setattr("bot.troubles.FIRST_PAUSE", 0.1)
+    monkeypatch.setattr("bot.storage.troubles.FIRST_PAUSE", 0.1)
     sandbox.faults.add("chat.postMessage", "error", times=1 if error != "some_new_error" else 6, error=error)
     await ask(sandbox, "send clients marketing Soldes demain")
     await settled(bot, State.DRAFT)
@@ -418,8 +423,8 @@ async def test_what_needs_an_approval_after_all_asks_no_more_in_a_direct_message
     await nothing_more(bot)  # its thread has been told what there was to say
     if refused:
         sandbox.faults.add("chat.postMessage", "error", error="restricted_action")
-    row, again = await newest(bot), dict[str, Any](store.NOT_AGREED, quorum=1)
-    await bot.database.write(lambda c: store.move(c, row, Action.LAPSE, actor="policy", at=bot.clock(), **again))
+    row, again = await newest(bot), dict[str, Any](broadcast_rows.NOT_AGREED, quorum=1)
+    await bot.database.write(lambda c: broadcasts.move(c, row, Action.LAPSE, actor="policy", at=bot.clock(), **again))
     await settled(bot, State.DRAFT if refused else State.PENDING)
     await sandbox.until(lambda: "broadcast.cancel" not in str(sandbox.acting.messages(direct)))
     await nothing_more(bot)
@@ -491,7 +496,7 @@ async def test_what_is_held_where_nobody_is_left_who_may_decide_asks_an_approver
     await sandbox.until(lambda: "broadcast.drop" in str(sandbox.acting.messages(HERE)))
     sandbox.world.people["U0CLEO"].deleted = True
     bot.people.forget()
-    await bot.database.write(lambda c: store.draw_again(c, row, bot.clock()))
+    await bot.database.write(lambda c: cards.draw_again(c, row, bot.clock()))
     bot.wake()
     await direct_of(sandbox, "U0ANA", "U0BEN")
     await sandbox.until(lambda: "broadcast.drop" not in str(sandbox.acting.messages(HERE)))
@@ -505,7 +510,7 @@ async def test_what_asks_somebody_who_leaves_asks_the_next_one(sandbox: Sandbox,
     first, _ = await direct_of(sandbox, "U0ANA", "U0BEN")
     sandbox.world.people[first].deleted = True
     bot.people.forget()
-    await bot.database.write(lambda c: store.draw_again(c, row, bot.clock()))
+    await bot.database.write(lambda c: cards.draw_again(c, row, bot.clock()))
     bot.wake()
     (other,) = {"U0ANA", "U0BEN"} - {first}
     assert (await direct_of(sandbox, other))[0] == other
@@ -574,7 +579,7 @@ async def test_a_pressed_approval_outlives_an_older_reaction(sandbox: Sandbox, s
     await sandbox.acting.unreact("U0ANA", HERE, posted["ts"], "+1")
     await sandbox.until(lambda: brought(sandbox) == ["reaction_added", "reaction_removed"])
     row = await newest(bot)
-    votes = await bot.database.read(lambda c: store.votes_for(c, row))
+    votes = await bot.database.read(lambda c: votes_for(c, row))
     assert [(vote.approver, vote.way) for vote in votes] == [("U0ANA", "button")]
 
 

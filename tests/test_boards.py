@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from bot.schedule import Kind, Schedule, Turn, TurnState, micros_of
+from bot.domain.i18n import words_for
+from bot.domain.schedule import Kind, Schedule, Turn, TurnState, micros_of
 from bot.slack import boards
-from bot.when import Closed, Occurrence
-from bot.words import words_for
+from bot.when.recurrence import Closed, Occurrence
 from sandbox.blocks import check_blocks
 from tests.test_views import row
 

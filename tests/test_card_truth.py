@@ -13,13 +13,18 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from bot import store, tables
 from bot.app import Bot
-from bot.broadcast import SECOND, Action, Broadcast, CardChanged, Hold, Micros, NotAllowed, Sentence, State, moment, now
-from bot.hours import HoldUntil
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND, Micros, moment, now
+from bot.domain.errors import CardChanged, NotAllowed
+from bot.domain.hours import HoldUntil
+from bot.domain.i18n import LANGUAGES, Sentence, words_for
+from bot.domain.lifecycle import Action, Hold, State
 from bot.slack import views
+from bot.storage import broadcasts, cards, keys, outbox, tables
+from bot.storage.notes import Note
+from bot.storage.votes import votes_for
 from bot.voices import start_told
-from bot.words import LANGUAGES, words_for
 from bot.workflow import Drawing, Sight
 from providers.base import DeliveryStatus, Purpose, Receipt, Staged
 from providers.reading import UNREADABLE
@@ -65,7 +70,7 @@ async def test_a_press_on_a_card_that_shows_fewer_people_is_answered_with_how_ma
     await sandbox.until(lambda: "500 people" in json.dumps(sandbox.acting.messages(HERE)[0]["blocks"]))
     await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
     await settled(bot, State.SCHEDULED, State.SENDING, State.SENT, State.PENDING)
-    assert len(await bot.database.read(lambda c: store.votes_for(c, row))) == 1
+    assert len(await bot.database.read(lambda c: votes_for(c, row))) == 1
 
 
 SHOWN = {
@@ -117,8 +122,8 @@ async def test_each_fact_that_bears_on_the_decision_is_part_of_what_a_press_mean
 ) -> None:
     shown, now, told = DIFFERENCES[what]
     row = await core.ask()
-    drawn = store.Card(TEAM, row.id, 1, *STANDS, row.revision, facts={**SHOWN, **shown})
-    await core.database.write(lambda c: store.keep_card(c, drawn))
+    drawn = cards.Card(TEAM, row.id, 1, *STANDS, row.revision, facts={**SHOWN, **shown})
+    await core.database.write(lambda c: cards.keep_card(c, drawn))
     monkeypatch.setattr(type(core.desk), "facts", lambda *_: {**SHOWN, **shown, **now})
     press = core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=SEEN)
     if told is None:
@@ -130,15 +135,15 @@ async def test_each_fact_that_bears_on_the_decision_is_part_of_what_a_press_mean
     assert str(UNREADABLE) not in str(changed.value.changes)
     assert len(changed.value.changes) <= 1
     assert (await core.row(row.id)).state is State.PENDING
-    behind = await core.database.read(lambda c: store.cards_to_draw(c, core.now, 10, new=False))
+    behind = await core.database.read(lambda c: cards.cards_to_draw(c, core.now, 10, new=False))
     assert [one.id for one in behind] == [row.id]  # and the card is drawn anew
 
 
 async def test_a_card_of_an_older_process_tells_of_nobody_without_a_name(core: Core) -> None:
     row = await core.ask(text="Bonjour %%name%%")
     older = {name: fact for name, fact in core.desk.facts(row, core.now).items() if name != "unnamed"}
-    drawn = store.Card(TEAM, row.id, 1, *STANDS, row.revision, facts=older)
-    await core.database.write(lambda c: store.keep_card(c, drawn))
+    drawn = cards.Card(TEAM, row.id, 1, *STANDS, row.revision, facts=older)
+    await core.database.write(lambda c: cards.keep_card(c, drawn))
     await core.workflow.learn_size(TEAM, row.id, 3, unnamed=3)
     with pytest.raises(CardChanged) as changed:
         await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=SEEN)
@@ -161,8 +166,8 @@ async def test_a_press_without_a_card_that_anybody_drew_decides_nothing(core: Co
     row = await core.ask()
     with pytest.raises(CardChanged):
         await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=SEEN)
-    older = store.Card(TEAM, row.id, 1, *STANDS, (await core.row(row.id)).revision)  # of the version before
-    await core.database.write(lambda c: store.keep_card(c, older))
+    older = cards.Card(TEAM, row.id, 1, *STANDS, (await core.row(row.id)).revision)  # of the version before
+    await core.database.write(lambda c: cards.keep_card(c, older))
     await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=SEEN)
 
 
@@ -171,15 +176,15 @@ async def test_a_press_that_is_faster_than_slacks_answer_about_the_card_counts(c
     """The person sees the card before the bot knows that it stands there."""
     row = await core.ask()
     facts = core.desk.facts(row, core.now)
-    before = store.Card(TEAM, row.id, 1, *STANDS, 1, facts={**facts, "cost": "1 EUR", "drawing": [1, 100], "since": 0})
+    before = cards.Card(TEAM, row.id, 1, *STANDS, 1, facts={**facts, "cost": "1 EUR", "drawing": [1, 100], "since": 0})
     after = dataclasses.replace(before, drawn=row.revision, facts={**facts, "drawing": [row.revision, 200], "since": 0})
     if what == "redrawn":
-        await core.database.write(lambda c: store.keep_card(c, before))
+        await core.database.write(lambda c: cards.keep_card(c, before))
     sight = dataclasses.replace(SEEN, drawing=Drawing(row.revision, 200))
     act = core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=sight)
     pressing = asyncio.create_task(act)
     await asyncio.sleep(0)
-    await core.database.write(lambda c: store.keep_card(c, after))
+    await core.database.write(lambda c: cards.keep_card(c, after))
     assert (await pressing).state is State.SCHEDULED
 
 
@@ -216,8 +221,8 @@ async def test_a_card_that_another_has_followed_is_taken_away(sandbox: Sandbox, 
 async def test_send_now_on_a_card_that_another_has_followed_sends_nothing(core: Core) -> None:
     row = await core.approved()
     await core.edit(row, state="held", hold="late", due=None)
-    drawn = store.Card(TEAM, row.id, 1, *STANDS, row.revision, facts=core.desk.facts(row, core.now))
-    await core.database.write(lambda c: store.keep_card(c, drawn))
+    drawn = cards.Card(TEAM, row.id, 1, *STANDS, row.revision, facts=core.desk.facts(row, core.now))
+    await core.database.write(lambda c: cards.keep_card(c, drawn))
     with pytest.raises(CardChanged):
         await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1, on_card=Sight("C1", "0.9"))
     await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1, on_card=SEEN)
@@ -245,7 +250,7 @@ async def test_what_was_decided_by_an_earlier_drawing_is_for_what_that_one_showe
     since, seen, counts = SIGHTS[what]
     row = await core.ask()
     facts = {**core.desk.facts(row, core.now), **since}
-    await core.database.write(lambda c: store.keep_card(c, store.Card(TEAM, row.id, 1, *STANDS, 7, facts=facts)))
+    await core.database.write(lambda c: cards.keep_card(c, cards.Card(TEAM, row.id, 1, *STANDS, 7, facts=facts)))
     sight = dataclasses.replace(SEEN, **seen)
     press = core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=sight)
     if counts:
@@ -276,7 +281,7 @@ async def test_what_slack_brings_late_was_decided_by_what_stood_there_then(
     await bot.workflow.learn_size(TEAM, row.id, 90)  # no more than was shown
     same = await sandbox.until(lambda: drawn_anew(sandbox, first, "90 people"))
     await press("U0BEN", first)
-    assert len(await bot.database.read(lambda c: store.votes_for(c, row))) == 1
+    assert len(await bot.database.read(lambda c: votes_for(c, row))) == 1
     await bot.workflow.learn_size(TEAM, row.id, 500)
     await sandbox.until(lambda: drawn_anew(sandbox, same, "500 people"))
     await press("U0ANA", same)
@@ -284,9 +289,9 @@ async def test_what_slack_brings_late_was_decided_by_what_stood_there_then(
     sandbox.delivery.event(reacted)
     await sandbox.until(lambda: len(sandbox.acting.ephemerals("U0ANA")) > 1)
     assert "has changed since its card was drawn" in str(sandbox.acting.ephemerals("U0ANA")[-1])
-    assert await bot.database.read(lambda c: store.votes_for(c, row)) == []
+    assert await bot.database.read(lambda c: votes_for(c, row)) == []
     await press("U0ANA", actions_of(sandbox))
-    assert len(await bot.database.read(lambda c: store.votes_for(c, row))) == 1
+    assert len(await bot.database.read(lambda c: votes_for(c, row))) == 1
 
 
 async def test_a_press_that_names_no_block_of_ours_is_decided_by_its_message(sandbox: Sandbox, bot: Bot) -> None:
@@ -364,7 +369,7 @@ async def test_who_approved_agreed_to_no_more_than_was_known_then(make_core: Mak
     row = await core.ask(text=changes.get("text", "Soldes"))
     await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
     await core.workflow.learn_size(TEAM, row.id, **learnt)
-    votes = await core.database.read(lambda c: store.votes_for(c, row))
+    votes = await core.database.read(lambda c: votes_for(c, row))
     assert len(votes) == (told is None)
     after = await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(1), version=1)
     assert after.state is (State.SCHEDULED if told is None or after.quorum == 1 else State.PENDING)
@@ -374,11 +379,11 @@ async def test_who_approved_agreed_to_no_more_than_was_known_then(make_core: Mak
     assert len(fell) == (told is not None)
 
 
-async def told_of(core: Core, row: Broadcast) -> list[store.Note]:
+async def told_of(core: Core, row: Broadcast) -> list[Note]:
     """All that its thread was told, or is to be."""
     mine = tables.notes.select().where(tables.notes.c.broadcast == row.id).order_by(tables.notes.c.seq)
     found = await core.database.read(lambda c: c.execute(mine).mappings().all())
-    return [store.Note(Sentence.of(one["sentence"]), one["mention"]) for one in found]
+    return [Note(Sentence.of(one["sentence"]), one["mention"]) for one in found]
 
 
 async def test_an_approval_that_is_left_is_for_no_more_people_than_it_was_given_for(make_core: MakeCore) -> None:
@@ -648,8 +653,8 @@ async def test_what_the_settings_of_today_would_hold_is_told_before_it_is_approv
 ) -> None:
     core = make_core()
     row = await core.ask()
-    drawn = store.Card(TEAM, row.id, 1, *STANDS, row.revision, facts=core.desk.facts(row, core.now))
-    await core.database.write(lambda c: store.keep_card(c, drawn))
+    drawn = cards.Card(TEAM, row.id, 1, *STANDS, row.revision, facts=core.desk.facts(row, core.now))
+    await core.database.write(lambda c: cards.keep_card(c, drawn))
     core = make_core(**({"mode": "training"} if change == "mode" else {}))
     if change == "policy":
         del core.policies["always"]
@@ -805,9 +810,9 @@ async def test_the_question_before_send_now_names_a_time_that_is_still_to_come(c
 
 async def held_card(core: Core, row: Broadcast) -> tuple[str, str]:
     """What its card says comes next, and what it asks before *Send now*."""
-    votes = await core.database.read(lambda c: store.votes_for(c, row))
+    votes = await core.database.read(lambda c: votes_for(c, row))
     refusal = await core.database.read(lambda c: core.workflow.why_not_now(c, row))
-    paused = await core.database.read(lambda c: store.paused(c, TEAM))
+    paused = await core.database.read(lambda c: keys.paused(c, TEAM))
     given: dict[str, Any] = {"refusal": refusal, "asks_first": core.workflow.asks_first(row, len(votes))}
     showing = views.Showing(tuple(votes), "Encom", None, None, False, "Europe/Paris", undo=30, paused=paused, **given)
     (step,) = [b for b in views.card(row, showing, words_for("en")).blocks if b.get("block_id", "").startswith("next:")]
@@ -818,7 +823,7 @@ async def held_card(core: Core, row: Broadcast) -> tuple[str, str]:
 async def test_the_question_before_send_now_says_that_it_asks_the_approvers_first(core: Core, what: str) -> None:
     row = await (core.ask() if what == "never approved" else core.approved())
     held: dict[str, Any] = {"actor": "restore", "at": core.now, "hold": Hold.RESTORED, "due": None}
-    await core.database.write(lambda c: store.move(c, row, Action.HOLD, **held))
+    await core.database.write(lambda c: broadcasts.move(c, row, Action.HOLD, **held))
     if what == "taken back":
         await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button")
     elif what == "too long ago":
@@ -971,7 +976,7 @@ async def test_what_has_gone_stays_as_it_stood_once_another_company_reads_it(san
     sandbox.world.channels[HERE].shared = True
     bot.people.forget()
     failure = Sentence("The price 12.90 is secret")
-    await bot.database.write(lambda c: store.touch(c, row, bot.clock(), failure=failure))
+    await bot.database.write(lambda c: broadcasts.touch(c, row, bot.clock(), failure=failure))
     bot.wake()
     await nothing_more(bot)
     assert "12.90" not in shown(sandbox)
@@ -983,7 +988,7 @@ async def test_while_slack_does_not_say_whose_a_channel_is_what_it_was_to_be_tol
 ) -> None:
     sandbox.world.retold[HERE] = lambda _: {}
     said = Sentence("Choose a purpose.")
-    await bot.database.write(lambda c: store.post(c, TEAM, "k", HERE, said, "U0CLEO", bot.clock()))
+    await bot.database.write(lambda c: outbox.post(c, TEAM, "k", HERE, said, "U0CLEO", bot.clock()))
     bot.wake()
     await nothing_more(bot)
     assert sandbox.acting.messages(HERE) == []

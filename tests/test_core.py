@@ -17,24 +17,20 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from bot import store, tables
 from bot.backup import NotABackup, NotEmpty, restore_backup, write_backup
-from bot.broadcast import (
-    SECOND,
-    Action,
-    Broadcast,
-    BroadcastRequest,
-    Hold,
-    NotAccepted,
-    NotAllowed,
-    Phase,
-    State,
-    TooLate,
-)
 from bot.catalogue import Catalogue
-from bot.database import Database, Postgres, open_database
 from bot.dispatch import CLAIM_AT_ONCE, Dispatcher
-from bot.text import measure
+from bot.domain.broadcast import Broadcast, BroadcastRequest
+from bot.domain.clock import SECOND
+from bot.domain.errors import NotAccepted, NotAllowed, TooLate
+from bot.domain.lifecycle import Action, Hold, Phase, State
+from bot.domain.sms import measure
+from bot.storage import audit, broadcasts, schema, tables
+from bot.storage.campaigns import leave_over
+from bot.storage.database import Database
+from bot.storage.engines import open_database
+from bot.storage.keys import BREAKER_FAILURES, Breaker, breaker, keep, lease_holder, set_breaker, stops, take_lease
+from bot.storage.postgres import Postgres
 from bot.workflow import Questioned, Sent, Submitted
 from providers.base import Audience, AudienceFound, DeliveryStatus, Message, Purpose, Quote, Receipt, Staged
 from providers.reading import UNREADABLE
@@ -103,7 +99,7 @@ async def test_the_same_request_from_many_at_once_is_one_broadcast(core: Core, k
     outcomes = await asyncio.gather(*asked)
     assert [outcome.again for outcome in outcomes].count(False) == 1
     assert len({outcome.broadcast.id for outcome in outcomes}) == 1
-    assert len(await core.database.read(lambda c: store.latest(c, TEAM, 50))) == 1
+    assert len(await core.database.read(lambda c: broadcasts.latest(c, TEAM, 50))) == 1
 
 
 async def test_news_that_come_in_the_same_instant_are_all_counted(core: Core) -> None:
@@ -565,7 +561,7 @@ async def test_a_pause_holds_before_the_next_byte(core: Core) -> None:
     row = await core.approved()
     dispatcher = core.dispatcher("a")
     _, (claimed,) = await core.database.write(dispatcher._look_round)
-    await core.database.write(lambda c: store.keep(c, f"pause:{TEAM}", "1", core.now))
+    await core.database.write(lambda c: keep(c, f"pause:{TEAM}", "1", core.now))
     await dispatcher.send(claimed)
     assert core.sandbox.vendors.ledger == []
     held = await core.row(row.id)
@@ -810,7 +806,7 @@ async def test_a_process_that_died_preparing_leaves_the_row_to_the_next(make_cor
 
 
 async def test_a_process_that_died_over_a_quote_leaves_the_accounts_place_to_the_next(core: Core) -> None:
-    await core.database.write(lambda c: store.take_lease(c, "quote:octo", "dead", 300.0, core.now))
+    await core.database.write(lambda c: take_lease(c, "quote:octo", "dead", 300.0, core.now))
     row = await core.approved(audience="newsletter")
     await core.run(core.dispatcher("alive"))
     if not core.database.exclusive:  # it may live
@@ -821,7 +817,7 @@ async def test_a_process_that_died_over_a_quote_leaves_the_accounts_place_to_the
 
 
 async def test_while_one_account_is_asked_for_a_quote_the_others_send(core: Core) -> None:
-    await core.database.write(lambda c: store.take_lease(c, "quote:octo", "a", 300.0, core.now))
+    await core.database.write(lambda c: take_lease(c, "quote:octo", "a", 300.0, core.now))
     for _ in range(CLAIM_AT_ONCE):
         await core.approved(audience="newsletter")
     core.now += SECOND
@@ -869,8 +865,8 @@ async def test_what_one_process_prepares_early_another_one_leaves_to_it(make_cor
 
 async def test_nobody_prepares_early_at_a_vendor_that_cannot_be_reached(make_core: MakeCore) -> None:
     core = make_core(**{"approval.undo": "30s"})
-    away = store.Breaker(store.BREAKER_FAILURES, core.now + 300 * SECOND)
-    await core.database.write(lambda c: store.set_breaker(c, "octo", away, core.now))
+    away = Breaker(BREAKER_FAILURES, core.now + 300 * SECOND)
+    await core.database.write(lambda c: set_breaker(c, "octo", away, core.now))
     row = await core.approved(audience="newsletter")
     await core.run(core.dispatcher("a"))
     assert (await core.row(row.id)).attempt == 0
@@ -879,13 +875,13 @@ async def test_nobody_prepares_early_at_a_vendor_that_cannot_be_reached(make_cor
 async def test_one_failure_is_counted_and_is_no_vendor_that_cannot_be_reached(make_core: MakeCore) -> None:
     core = make_core(**{"accounts.encom.base_url": "http://127.0.0.1:9"})
     dispatcher = core.dispatcher("a")
-    for number in range(1, store.BREAKER_FAILURES + 1):
+    for number in range(1, BREAKER_FAILURES + 1):
         await core.approved()
         await core.run(dispatcher)
-        known = await core.database.read(lambda c: store.breaker(c, "encom"))
+        known = await core.database.read(lambda c: breaker(c, "encom"))
         assert known.failures == number
-        told = await core.database.read(lambda c: store.stops(c, core.now))
-        assert list(told.away) == ["encom"] * (number == store.BREAKER_FAILURES)
+        told = await core.database.read(lambda c: stops(c, core.now))
+        assert list(told.away) == ["encom"] * (number == BREAKER_FAILURES)
 
 
 @pytest.mark.parametrize("told", [{"message": "Unauthenticated."}, ["Ana"], None, 5])
@@ -914,7 +910,7 @@ async def test_no_quote_is_asked_for_while_the_accounts_one_place_is_taken(make_
     core = make_core(**{"accounts.octo.quote": True})
     dispatcher = core.dispatcher("a")
     if taken == "a quote":
-        await core.database.write(lambda c: store.take_lease(c, "quote:octo", "a", 300.0, core.now))
+        await core.database.write(lambda c: take_lease(c, "quote:octo", "a", 300.0, core.now))
     else:
         other = await core.approved(audience="newsletter")
         lease = {"phase": "staging", "owner": "a", "attempt": 1, "lease_until": core.now + 60 * SECOND}
@@ -923,12 +919,12 @@ async def test_no_quote_is_asked_for_while_the_accounts_one_place_is_taken(make_
     await dispatcher.learn_sizes()
     assert core.sandbox.vendors.octopush.campaigns == {}
     core.now += 301 * SECOND
-    await core.database.write(lambda c: store.take_lease(c, "quote:octo", "a", 0.0, core.now))
+    await core.database.write(lambda c: take_lease(c, "quote:octo", "a", 0.0, core.now))
     if taken == "a campaign":
         await core.edit(other, state="sent", owner=None, lease_until=None)
     await dispatcher.learn_sizes()
     assert (await core.row(row.id)).size == 20
-    assert await core.database.read(lambda c: store.lease_holder(c, "quote:octo", core.now)) is None  # free at once
+    assert await core.database.read(lambda c: lease_holder(c, "quote:octo", core.now)) is None  # free at once
 
 
 @pytest.mark.parametrize("contacts", [None, UNREADABLE])
@@ -1063,7 +1059,7 @@ async def test_a_recall_that_hangs_keeps_no_other_accounts_waiting(core: Core) -
     theirs.recall, others.recall = hang, recall
     for place, audience in enumerate(("clients", "newsletter")):
         row, staged = await core.ask(audience=audience), Staged(f"sms_{place}")
-        await core.database.write(partial(store.leave_over, broadcast=row, staged=staged, at=core.now + place))
+        await core.database.write(partial(leave_over, broadcast=row, staged=staged, at=core.now + place))
     core.now += SECOND
     await dispatcher.tick()
     await until(lambda: recalled == ["sms_1"])
@@ -1159,7 +1155,7 @@ async def test_a_vendor_that_comes_back_gets_what_waited_once(make_core: MakeCor
         await core.run(core.dispatcher("b"))
     assert {(await core.row(row.id)).state for row in rows} == {State.SENT}
     assert len(core.sandbox.vendors.ledger) == 3
-    assert not (await core.database.read(lambda c: store.stops(c, core.now))).away
+    assert not (await core.database.read(lambda c: stops(c, core.now))).away
 
 
 async def test_those_that_wait_for_one_account_stand_in_nobodys_way(make_core: MakeCore) -> None:
@@ -1210,14 +1206,14 @@ async def test_only_an_admin_pauses_everything_and_it_holds_until_somebody_says_
     assert await core.workflow.pause_all(ops, on=True) == 0
     await core.run(core.dispatcher("a"))
     assert (await core.row(row.id)).hold is Hold.PAUSED
-    assert (await core.database.read(lambda c: store.stops(c, core.now))).paused == {TEAM}
+    assert (await core.database.read(lambda c: stops(c, core.now))).paused == {TEAM}
     assert await core.workflow.pause_all(ops, on=False) == 1
     await core.run(core.dispatcher("a"))
     assert core.sandbox.vendors.ledger == []  # only the hours leave by themselves
     await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
     await core.run(core.dispatcher("a"))
     assert len(core.sandbox.vendors.ledger) == 1
-    told = await core.database.read(lambda c: [(step["actor"], step["action"]) for step in store.audit_since(c, 0)])
+    told = await core.database.read(lambda c: [(step["actor"], step["action"]) for step in audit.audit_since(c, 0)])
     assert {("U0CLEO", "pause_all_refused"), ("U0OPS", "pause_all"), ("U0OPS", "resume_all")} <= set(told)
 
 
@@ -1265,7 +1261,7 @@ async def test_another_process_hears_that_something_changed(second: Database, co
 async def test_every_step_of_a_life_is_in_the_audit_with_its_digest(core: Core) -> None:
     row = await core.approved()
     await core.run(core.dispatcher("a"))
-    steps = await core.database.read(lambda c: [dict(step) for step in store.history(c, TEAM, row.id)])
+    steps = await core.database.read(lambda c: [dict(step) for step in audit.history(c, TEAM, row.id)])
     assert [step["action"] for step in steps] == ["submit", "approve", "start", "release", "accept"]
     assert {step["digest"] for step in steps} == {row.digest}
     assert steps[1]["actor"] == APPROVERS[0]
@@ -1332,10 +1328,10 @@ async def test_a_backup_goes_from_any_database_into_any_other(core: Core, tmp_pa
     with new_postgres(postgres) as url:
         for other in (open_database(f"sqlite:///{tmp_path}/other.db", LONG), open_database(url, LONG)):
             await other.write(lambda c: restore_backup(c, file, core.now))
-            there = await other.read(lambda c: store.find(c, TEAM, row.id))
+            there = await other.read(lambda c: broadcasts.find(c, TEAM, row.id))
             assert (there.text, there.digest, there.hold) == (row.text, row.digest, Hold.RESTORED)
-            assert await other.read(store.schema_revision) == tables.REVISION
-            await other.write(lambda c: store.write_event(c, TEAM, "U", "x", "y", 1))  # numbers go on
+            assert await other.read(schema.schema_revision) == tables.REVISION
+            await other.write(lambda c: audit.write_event(c, TEAM, "U", "x", "y", 1))  # numbers go on
             await other.close()
 
 
@@ -1413,7 +1409,7 @@ async def test_a_form_is_asked_once_and_the_same_words_again_are_the_yes(core: C
         await submitted_from(core, "V1", "t2", "Autre rdv at=demain")
     with pytest.raises(Questioned):
         await submitted_from(core, "V2", "t3")
-    assert await core.database.read(lambda c: store.latest(c, TEAM, 10)) == []
+    assert await core.database.read(lambda c: broadcasts.latest(c, TEAM, 10)) == []
 
     assert (await submitted_from(core, "V1", "t4", f"{SLIP} ")).broadcast.state is State.SCHEDULED
     assert (await submitted_from(core, "V1", "t4")).again
@@ -1425,7 +1421,7 @@ async def test_a_submit_that_slack_brings_twice_is_no_yes(core: Core) -> None:
         deliveries = [submitted_from(core, "V1", "t1") for _ in range(2)]
         told = await asyncio.gather(*deliveries, return_exceptions=True)
         assert [type(one) for one in told] == [Questioned, Questioned]
-    assert await core.database.read(lambda c: store.latest(c, TEAM, 10)) == []
+    assert await core.database.read(lambda c: broadcasts.latest(c, TEAM, 10)) == []
     assert not (await submitted_from(core, "V1", "t2")).again
 
 

@@ -11,10 +11,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, select
 
-from bot import receipts
-from bot.broadcast import SECOND, Broadcast, Sentence, State
-from bot.database import Database, Postgres, SQLite
-from bot.tables import broadcasts, deliveries, notes
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND
+from bot.domain.i18n import Sentence
+from bot.domain.lifecycle import State
+from bot.storage import receipts, vendor_ids
+from bot.storage.database import Database
+from bot.storage.postgres import Postgres
+from bot.storage.sqlite import SQLite
+from bot.storage.tables import broadcasts, deliveries, notes
 from bot.tracker import FIRST_POLL, Tracker
 from providers.base import DeliveryStatus, Receipt, ReceiptKind
 from tests.core import TEAM, Core, MakeCore
@@ -57,7 +62,7 @@ async def sent(core: Core, ids: tuple[str, ...] = (), **values: Any) -> Broadcas
     changes = {"state": "sent", "ids": list(ids), "accepted_at": core.now, "look_at": core.now, "attempt": 1}
     await core.edit(row, **(changes | values))
     row = await core.row(row.id)
-    await core.database.write(lambda c: receipts.own_ids(c, row, ids))
+    await core.database.write(lambda c: vendor_ids.own_ids(c, row, ids))
     return row
 
 
@@ -97,7 +102,7 @@ async def test_whatever_is_heard_in_whatever_order_the_counts_are_those_of_the_d
             owner = (TEAM, chance.choice(rows).id) if chance.random() < 0.2 else None
             deeds.append(chance.choice(both).record("encom", heard.several(ids), owner))
         if chance.random() < 0.3:
-            owned = partial(receipts.own_ids, broadcast=chance.choice(rows), ids=chance.sample(ids, 2))
+            owned = partial(vendor_ids.own_ids, broadcast=chance.choice(rows), ids=chance.sample(ids, 2))
             deeds.append(core.database.write(owned))
         await asyncio.gather(*deeds)
         await agree(core)

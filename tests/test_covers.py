@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from bot import tables, timetable
-from bot.broadcast import Action, Broadcast, Hold, Phase, Sentence, State, TooLate
-from bot.database import Database
-from bot.schedule import Cover, Kind, Schedule
+from bot.domain.broadcast import Broadcast
+from bot.domain.errors import TooLate
+from bot.domain.i18n import Sentence, words_for
+from bot.domain.lifecycle import Action, Hold, Phase, State
+from bot.domain.schedule import Cover, Kind, Schedule
 from bot.slack import boards
-from bot.when import Closed
-from bot.words import words_for
+from bot.storage import schedules, tables
+from bot.storage.database import Database
+from bot.when.recurrence import Closed
 from tests.core import TEAM, Core, approver
 from tests.patience import LONG
 from tests.test_older import WORDS
@@ -229,7 +231,7 @@ async def test_an_older_approval_that_falls_beside_a_newer_one_leaves_the_newer_
     agreed = asyncio.Event()
 
     def agree(connection: Connection) -> None:
-        timetable.keep_cover(connection, TEAM, daily.id, newer)
+        schedules.keep_cover(connection, TEAM, daily.id, newer)
         agreed.set()
         until_it_waits(connection, taking)
 

@@ -23,23 +23,16 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, text
 
-from bot import database as databases
-from bot import store, tables
-from bot.broadcast import steady
-from bot.database import (
-    AlreadyDispatching,
-    Busy,
-    Database,
-    OutOfOrder,
-    Postgres,
-    SQLite,
-    Unsure,
-    Unusable,
-    open_database,
-    upgrade,
-)
+from bot.domain.clock import steady
+from bot.domain.i18n import words_for
 from bot.slack.answers import explain
-from bot.words import words_for
+from bot.storage import database as databases
+from bot.storage import keys, schema, sqlite, tables
+from bot.storage.database import AlreadyDispatching, Busy, Database, OutOfOrder, Unsure, Unusable
+from bot.storage.engines import open_database
+from bot.storage.postgres import Postgres
+from bot.storage.schema import upgrade
+from bot.storage.sqlite import SQLite
 from tests.ground import new_postgres
 from tests.keeper import MARKED
 from tests.patience import LONG, Machine, until, within
@@ -90,17 +83,17 @@ async def distant(proxy: Proxy, direct: Postgres, postgres_url: str) -> AsyncIte
 
 
 def keep(name: str, value: str = "1") -> Any:
-    return lambda connection: store.keep(connection, name, value, 1)
+    return lambda connection: keys.keep(connection, name, value, 1)
 
 
 async def kept(database: Database, name: str) -> str | None:
-    return await database.read(lambda c: store.load_kept(c, name))
+    return await database.read(lambda c: keys.load_kept(c, name))
 
 
 def add_one(connection: Connection) -> None:
     """Not harmless when it is done twice."""
-    found = int(store.load_kept(connection, "count") or 0)
-    store.keep(connection, "count", str(found + 1), 1)
+    found = int(keys.load_kept(connection, "count") or 0)
+    keys.keep(connection, "count", str(found + 1), 1)
 
 
 # --- the schema ------------------------------------------------------------------------------------------------------
@@ -112,13 +105,13 @@ async def test_the_migrations_make_exactly_the_tables_of_the_code(database: Data
         return list(compare_metadata(context, tables.metadata))
 
     assert await database.read(differences) == []
-    assert await database.read(store.schema_revision) == tables.REVISION
+    assert await database.read(schema.schema_revision) == tables.REVISION
     await database.write(upgrade)  # again: nothing to do
     assert await database.read(differences) == []
 
 
 def test_the_code_asks_for_the_newest_migration() -> None:
-    script = ScriptDirectory(str(Path(store.__file__).parent / "migrations"))
+    script = ScriptDirectory(str(Path(schema.__file__).parent / "migrations"))
     assert script.get_heads() == [tables.REVISION]
 
 
@@ -126,7 +119,7 @@ async def test_of_several_processes_that_start_on_an_empty_database_one_makes_th
     starting = [open_database(postgres_url, LONG) for _ in range(4)]
     try:
         await asyncio.gather(*(opened.write(upgrade, patience=None) for opened in starting))
-        assert {await opened.read(store.schema_revision) for opened in starting} == {tables.REVISION}
+        assert {await opened.read(schema.schema_revision) for opened in starting} == {tables.REVISION}
     finally:
         for opened in starting:
             await opened.close()
@@ -138,7 +131,7 @@ async def test_of_several_processes_that_start_on_an_empty_database_one_makes_th
 async def test_of_a_hundred_writes_together_only_the_wrong_one_fails(database: Database) -> None:
     def write(number: int) -> Any:
         def work(connection: Any) -> int:
-            store.keep(connection, f"n{number}", str(number), 1)
+            keys.keep(connection, f"n{number}", str(number), 1)
             if number == 37:
                 raise ValueError("this one")
             return number
@@ -147,7 +140,7 @@ async def test_of_a_hundred_writes_together_only_the_wrong_one_fails(database: D
 
     outcomes = await asyncio.gather(*(write(number) for number in range(100)), return_exceptions=True)
     assert [n for n, outcome in enumerate(outcomes) if isinstance(outcome, ValueError)] == [37]
-    found = await database.read(lambda c: [n for n in range(100) if store.load_kept(c, f"n{n}") == str(n)])
+    found = await database.read(lambda c: [n for n in range(100) if keys.load_kept(c, f"n{n}") == str(n)])
     assert found == [n for n in range(100) if n != 37]
 
 
@@ -157,7 +150,7 @@ async def test_a_lock_that_is_held_too_long_is_busy_and_nothing_is_stored(tmp_pa
     await one.write(upgrade)
     assert isinstance(other, SQLite)
     with other.engine.begin() as holding:
-        store.keep(holding, "mine", "1", 1)
+        keys.keep(holding, "mine", "1", 1)
         async with within(PATIENT):
             with pytest.raises(Busy):
                 await one.write(keep("yours"))
@@ -182,7 +175,7 @@ async def test_nobody_waits_for_a_lock_longer_than_the_others_before_them(tmp_pa
         return time.monotonic() - began
 
     with Machine() as machine, other.engine.begin() as holding:
-        store.keep(holding, "mine", "1", 1)
+        keys.keep(holding, "mine", "1", 1)
         waited = await asyncio.gather(*(waits(number) for number in range(8)))
     assert all(1.7 < seconds < PATIENT * machine.slower for seconds in waited), waited
     await one.close()
@@ -195,7 +188,7 @@ async def test_a_lock_that_is_given_back_lets_everybody_through(tmp_path: Path) 
     await one.write(upgrade)
     assert isinstance(other, SQLite)
     with other.engine.begin() as holding:
-        store.keep(holding, "mine", "1", 1)
+        keys.keep(holding, "mine", "1", 1)
         first = asyncio.create_task(one.write(keep("first")))
         await asyncio.sleep(0.5)  # it has waited for a while by then
         second = asyncio.create_task(one.write(keep("second")))
@@ -322,9 +315,9 @@ async def test_what_cannot_be_put_in_an_order_is_done_again(direct: Postgres) ->
 
     def work(connection: Connection) -> None:
         connection.execute(text("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"))
-        found = int(store.load_kept(connection, "count") or 0)
+        found = int(keys.load_kept(connection, "count") or 0)
         connection.execute(text("SELECT pg_sleep(0.05)"))
-        store.keep(connection, "count", str(found + 1), 1)
+        keys.keep(connection, "count", str(found + 1), 1)
 
     await asyncio.gather(*(direct.write(work) for _ in range(4)))
     assert await kept(direct, "count") == "4"
@@ -351,9 +344,9 @@ async def test_a_write_with_all_the_time_it_needs_finds_out_what_became_of_it(
     proxy.cut(b"once", COMMIT, how="after")
 
     def once(connection: Connection) -> str:
-        known = store.load_kept(connection, "once")
+        known = keys.load_kept(connection, "once")
         if known is None:
-            store.keep(connection, "once", "first", 1)
+            keys.keep(connection, "once", "first", 1)
         return known or "new"
 
     assert await distant.write_until(steady() + 20, once) == "first"
@@ -373,13 +366,13 @@ async def test_a_write_whose_work_takes_longer_than_anybody_waits_is_let_finish_
 
     def slow(connection: Connection) -> None:
         connection.execute(text("SELECT pg_sleep(0.7)"))
-        store.keep(connection, "slow", "done", 1)
+        keys.keep(connection, "slow", "done", 1)
 
     with pytest.raises(Busy):
         await direct.write(slow, patience=0.1)
     async with asyncio.timeout(LONG):
         await direct.write_until(math.inf, slow)
-    assert await direct.read(lambda c: store.load_kept(c, "slow")) == "done"
+    assert await direct.read(lambda c: keys.load_kept(c, "slow")) == "done"
 
 
 # --- everybody at once (B8) ------------------------------------------------------------------------------------------
@@ -453,7 +446,7 @@ async def test_sqlite_is_set_to_lose_nothing(file: SQLite, monkeypatch: pytest.M
     found = await file.read(lambda c: [c.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names])
     assert found == ["wal", 2, 1]
     await file.check()
-    monkeypatch.setattr(databases, "PRAGMAS", ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"))
+    monkeypatch.setattr(sqlite, "PRAGMAS", ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"))
     careless = open_database(f"sqlite:///{file.path}", LONG)
     with pytest.raises(Unusable, match="'synchronous': 1"):
         await careless.check()
@@ -614,7 +607,7 @@ async def test_a_damaged_file_is_not_dispatched_from(home: Path, damage: str) ->
 
 HOLDER = """
 import asyncio, sys
-from bot.database import open_database
+from bot.storage.engines import open_database
 
 async def main():
     opened = open_database(sys.argv[1])
@@ -659,7 +652,7 @@ async def test_after_a_clean_stop_a_start_does_not_read_all_of_the_file(file: SQ
     await file.close()
     assert [await looked_at_the_start(path) for _ in range(3)] == [True, False, False]
     reader = open_database(f"sqlite:///{path}", LONG)  # a backup, an export, a look by hand
-    await reader.read(store.schema_revision)
+    await reader.read(schema.schema_revision)
     await reader.close()
     assert not await looked_at_the_start(path)
 
@@ -781,7 +774,8 @@ KILLED = """
 import asyncio, os, signal, sys
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
-from bot.database import open_database, upgrade
+from bot.storage.engines import open_database
+from bot.storage.schema import upgrade
 
 left = int(sys.argv[2])
 
@@ -805,9 +799,9 @@ async def test_a_migration_that_is_killed_halfway_leaves_nothing_and_the_next_on
             sys.executable, "-c", KILLED, database_url, str(statements), cwd=ROOT
         )
         assert await killed.wait() == -9
-        assert await opened.read(store.is_empty)
+        assert await opened.read(schema.is_empty)
     await opened.write(upgrade, patience=None)
-    assert await opened.read(store.schema_revision) == tables.REVISION
+    assert await opened.read(schema.schema_revision) == tables.REVISION
     await opened.close()
 
 
@@ -821,9 +815,9 @@ async def test_an_upgrade_that_is_killed_halfway_keeps_the_older_schema_whole(da
             sys.executable, "-c", KILLED, database_url, str(statements), cwd=ROOT
         )
         assert await killed.wait() == -9
-        assert await opened.read(store.schema_revision) == "0001"
+        assert await opened.read(schema.schema_revision) == "0001"
     await opened.write(upgrade, patience=None)
-    assert await opened.read(store.schema_revision) == tables.REVISION
+    assert await opened.read(schema.schema_revision) == tables.REVISION
     assert await kept(opened, "old") == "1"
     await opened.close()
 

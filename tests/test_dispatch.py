@@ -16,12 +16,21 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import Connection, event, func, select
 
-from bot import dispatch, receipts, store, tables
+from bot import dispatch
 from bot.app import Bot
-from bot.broadcast import SECOND, Action, Broadcast, Hold, NotUnderstood, Phase, Sentence, State, TooLate
-from bot.database import PATIENCE, Busy, Database, OutOfOrder, Postgres, SQLite, Unsure, open_database, upgrade
 from bot.dispatch import ACCOUNT_AT_ONCE, MAX_TRIES, Dispatcher, Nothing
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND
+from bot.domain.errors import NotUnderstood, TooLate
+from bot.domain.i18n import Sentence
+from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.scheduler import Task
+from bot.storage import audit, broadcasts, campaigns, cards, keys, tables, vendor_ids
+from bot.storage.database import PATIENCE, Busy, Database, OutOfOrder, Unsure
+from bot.storage.engines import open_database
+from bot.storage.postgres import Postgres
+from bot.storage.schema import upgrade
+from bot.storage.sqlite import SQLite
 from bot.tracker import Tracker, _Batch
 from providers.base import Accepted, DeliveryStatus, Evidence, Receipt, Refused, Throttled
 from sandbox.server import Sandbox
@@ -116,7 +125,7 @@ async def test_an_acceptance_that_is_written_after_the_lease_lapsed_proves_that_
     proven = await far.core.row(row.id)
     assert (proven.state, proven.ids, proven.failure) == (State.SENT, ("22", "23"), None)
     assert proven.accepted_at is not None
-    assert await far.core.database.read(lambda c: receipts.owner_of(c, "encom", "23")) == (TEAM, row.id)
+    assert await far.core.database.read(lambda c: vendor_ids.owner_of(c, "encom", "23")) == (TEAM, row.id)
     assert (await far.core.actions(row))[-2:] == ["lose_track", "prove"]
     assert "its answer could not be written down in time. Ids: {ids}" in (await far.told(row))[-1]
     assert far.ledger == 1
@@ -280,7 +289,7 @@ async def test_a_request_whose_commit_is_in_doubt_is_made_again_and_is_one(far: 
         await far.core.ask()
     far.core.count -= 1  # the same form, so the same key
     row = await far.core.ask()
-    everything = await far.core.database.read(lambda c: store.latest(c, TEAM, 10))
+    everything = await far.core.database.read(lambda c: broadcasts.latest(c, TEAM, 10))
     assert [found.id for found in everything] == [row.id]
 
 
@@ -367,7 +376,7 @@ async def no_room(database: SQLite) -> Callable[[], None]:
     free = fill(database)
     with suppress(OutOfOrder):
         while True:
-            await database.write(lambda c: store.write_event(c, TEAM, "U", "x", None, 1))
+            await database.write(lambda c: audit.write_event(c, TEAM, "U", "x", None, 1))
     return free
 
 
@@ -443,7 +452,7 @@ async def test_what_is_lost_and_what_is_held_in_one_tick_are_both_drawn(make_cor
     dispatcher = core.dispatcher("a")
     lost, held = await core.approved(), await core.approved()
     await core.edit(lost, state=State.SENDING, phase=Phase.RELEASING, owner="gone", lease_until=1)
-    await core.database.write(lambda c: store.set_paused(c, TEAM, "U0OPS", core.now))
+    await core.database.write(lambda c: keys.set_paused(c, TEAM, "U0OPS", core.now))
     tasks = woken(dispatcher)
     await dispatcher.tick()
     assert ((await core.row(lost.id)).state, (await core.row(held.id)).state) == (State.UNKNOWN, State.HELD)
@@ -524,7 +533,7 @@ def in_the_last_moment(dispatcher: Dispatcher, deed: Callable[[], object]) -> No
 
 
 async def releases(core: Core) -> int:
-    return await core.database.read(lambda c: store.released_since(c, TEAM, 0))
+    return await core.database.read(lambda c: campaigns.released_since(c, TEAM, 0))
 
 
 async def test_a_pause_that_is_pressed_after_the_intent_stops_the_very_next_byte(make_core: MakeCore) -> None:
@@ -547,16 +556,16 @@ async def test_a_pause_that_is_pressed_after_the_intent_stops_the_very_next_byte
     assert core.sandbox.vendors.ledger == []
     assert [seen for seen in core.sandbox.vendors.office.requests if seen.method == "POST"] == []
     assert await releases(core) == 0  # what never left takes no room under the cap
-    assert (await core.database.read(lambda c: store.breaker(c, "encom"))).failures == 0
+    assert (await core.database.read(lambda c: keys.breaker(c, "encom"))).failures == 0
 
 
 async def test_a_pause_of_another_process_is_known_from_the_next_tick_on(make_core: MakeCore) -> None:
     core = make_core()
     dispatcher = core.dispatcher("a")
-    await core.database.write(lambda c: store.set_paused(c, TEAM, "U0OPS", core.now))
+    await core.database.write(lambda c: keys.set_paused(c, TEAM, "U0OPS", core.now))
     await dispatcher.tick()
     assert dispatcher.paused == {TEAM}
-    await core.database.write(lambda c: store.set_paused(c, TEAM, None, core.now))
+    await core.database.write(lambda c: keys.set_paused(c, TEAM, None, core.now))
     await dispatcher.tick()
     assert dispatcher.paused == set()
 
@@ -742,13 +751,13 @@ async def test_a_vendor_that_takes_requests_and_never_answers_is_left_alone_afte
     states = [(await core.row(row.id)).state for row in rows]
     assert states.count(State.UNKNOWN) <= ACCOUNT_AT_ONCE
     assert states.count(State.SCHEDULED) >= 8 - ACCOUNT_AT_ONCE
-    assert list((await core.database.read(lambda c: store.stops(c, core.now))).away) == ["encom"]
+    assert list((await core.database.read(lambda c: keys.stops(c, core.now))).away) == ["encom"]
 
 
 async def test_what_stands_still_is_told_to_whoever_watches_or_asks(sandbox: Sandbox, bot: Bot) -> None:
     def stop(connection: Connection) -> None:
-        store.set_paused(connection, TEAM, "U0OPS", 1)
-        store.set_breaker(connection, "encom", store.Breaker(3, bot.clock() + 60 * SECOND), 1)
+        keys.set_paused(connection, TEAM, "U0OPS", 1)
+        keys.set_breaker(connection, "encom", keys.Breaker(3, bot.clock() + 60 * SECOND), 1)
 
     await bot.database.write(stop)
     ready, told = await bot.ready()
@@ -1081,7 +1090,7 @@ async def test_a_pause_is_drawn_on_thousands_of_cards_a_few_at_a_tick_whatever_b
     with pytest.raises(Busy):
         await dispatcher.tick()
     dispatcher._look_round = look_round  # type: ignore[method-assign]
-    monkeypatch.setattr(store, "IN_A_STATEMENT", 2)
+    monkeypatch.setattr(cards, "IN_A_STATEMENT", 2)
     found = []
     for _ in range(4):
         await dispatcher.tick()

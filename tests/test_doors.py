@@ -23,10 +23,10 @@ from slack_sdk.signature import Clock, SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 from starlette.applications import Starlette
 
-from bot import receipts
-from bot.broadcast import Broadcast
-from bot.database import Busy, Unsure
 from bot.dispatch import token_for
+from bot.domain.broadcast import Broadcast
+from bot.storage import vendor_ids
+from bot.storage.database import Busy, Unsure
 from bot.tracker import Recorded, Tracker
 from bot.web import CallbackDoor, Guesses, Health, Meters, SlackDoor, is_whole, parse_slack, public_site
 from tests.core import Core
@@ -270,7 +270,7 @@ async def row(core: Core) -> Broadcast:
     """One that Encom took as 22; its callback address ends with `right`."""
     asked = await core.ask()
     await core.edit(asked, state="sent", ids=["22"], accepted_at=core.now)
-    await core.database.write(lambda c: receipts.keep_dispatch(c, asked, "right"))
+    await core.database.write(lambda c: vendor_ids.keep_dispatch(c, asked, "right"))
     return await core.row(asked.id)
 
 
@@ -413,7 +413,7 @@ async def test_right_tokens_are_remembered_up_to_a_bound(core: Core, door: Callb
     forgetful = Forgetful(core.database, door.tracker, door.providers, KEY, Meters())
     for number in range(5):
         other = replace(row, attempt=number + 1)
-        await core.database.write(partial(receipts.keep_dispatch, broadcast=other, token=f"right{number}"))
+        await core.database.write(partial(vendor_ids.keep_dispatch, broadcast=other, token=f"right{number}"))
         assert (await bring(forgetful, f"encom/right{number}")).status == 200
         assert 1 <= len(forgetful.known) <= 2
 

@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot.hours import SHIPPED, Allow, HoldUntil, Hours, Refuse, decide, next_open, resolve_policies
+from bot.domain.hours import Allow, HoldUntil, Hours, Refuse, decide, next_open
+from bot.domain.hours_defaults import SHIPPED, resolve_policies
 from providers.base import Purpose
 
 POLICIES = resolve_policies({"always": {"marketing": {"windows": "always"}}})

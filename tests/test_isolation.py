@@ -10,11 +10,14 @@ import pytest
 from prometheus_client import generate_latest
 from sqlalchemy import Column, Connection, Table, insert, select, text, update
 
-from bot import store, tables
 from bot.app import Bot
-from bot.broadcast import SECOND, Broadcast, State
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND
+from bot.domain.lifecycle import State
+from bot.storage import broadcasts, keys, sql, tables, templates
+from bot.storage.notes import notes_to_post
+from bot.storage.troubles import FIRST_PAUSE, LONGEST_PAUSE, MOST, Troubles
 from bot.tracker import AT_ONCE, FIRST_POLL
-from bot.troubles import FIRST_PAUSE, LONGEST_PAUSE, MOST, Troubles
 from bot.web import metrics_site
 from sandbox.server import Sandbox
 from sandbox.world import Json
@@ -48,7 +51,7 @@ def add(table: Table, **values: Any) -> Plant:
 
 def put(connection: Connection, table: Table, row: dict[str, Any]) -> None:
     if table is tables.kept:  # the bot may write it too, at this moment
-        store.insert_ignoring(connection, table, [row])
+        sql.insert_ignoring(connection, table, [row])
         connection.execute(update(table).where(table.c.name == row["name"]).values(**row))
     else:
         connection.execute(insert(table).values(**row))
@@ -170,7 +173,9 @@ async def everything_goes_on(sandbox: Sandbox, bot: Bot, text: str) -> None:
     assert text in str(sandbox.acting.ephemerals("U0BEN")[-1])
     assert "Stand-up" not in await ask(sandbox, "reminders", user="U0BEN")
     assert "Something went wrong" not in str(sandbox.acting.ephemerals("U0BEN"))
-    states = [row.state for row in await bot.database.read(lambda c: store.latest(c, TEAM, 200)) if row.typed == text]
+    states = [
+        row.state for row in await bot.database.read(lambda c: broadcasts.latest(c, TEAM, 200)) if row.typed == text
+    ]
     assert set(states) <= {State.SENT, State.DONE}
 
 
@@ -221,7 +226,7 @@ async def test_a_broadcast_that_is_no_utf8_is_not_sent_and_keeps_no_other_one_wa
     bad, good = await core.approved(), await core.approved()
     await core.edit(bad, **{column: NO_UTF8})
     await goes_out(core, good)
-    assert good.id in {row.id for row in await core.database.read(lambda c: store.latest(c, TEAM, 10))}
+    assert good.id in {row.id for row in await core.database.read(lambda c: broadcasts.latest(c, TEAM, 10))}
     bound = column != "typed"
     assert len(core.sandbox.vendors.ledger) == (1 if bound else 2)
 
@@ -240,9 +245,9 @@ async def test_a_note_a_template_and_a_breaker_that_are_no_utf8_keep_nothing_els
 
     await core.database.write(plant)
     await goes_out(core, good)
-    notes = await core.database.read(lambda c: store.notes_to_post(c, core.now, 10))
+    notes = await core.database.read(lambda c: notes_to_post(c, core.now, 10))
     assert good.id in {note.broadcast for note in notes}
-    assert "good" in {found.name for found in await core.database.read(lambda c: store.templates_of(c, TEAM))}
+    assert "good" in {found.name for found in await core.database.read(lambda c: templates.templates_of(c, TEAM))}
 
 
 @pytest.mark.parametrize("column", ["counts", "staged"])
@@ -253,7 +258,7 @@ async def test_a_broadcast_nested_too_deeply_to_be_read_keeps_no_other_one_waiti
     bad, good = await core.approved(), await core.approved()
     await core.edit(bad, **{column: text(f"'{TOO_DEEP}'")})
     await goes_out(core, good)
-    assert [row.id for row in await core.database.read(lambda c: store.latest(c, TEAM, 10))] == [good.id]
+    assert [row.id for row in await core.database.read(lambda c: broadcasts.latest(c, TEAM, 10))] == [good.id]
     assert len(core.sandbox.vendors.ledger) == 1
 
 
@@ -261,10 +266,10 @@ async def test_a_broadcast_nested_too_deeply_to_be_read_keeps_no_other_one_waiti
 async def test_what_is_kept_nested_too_deeply_to_be_read_is_as_if_it_were_not(make_core: MakeCore, name: str) -> None:
     core = make_core()
     good = await core.approved()
-    await core.database.write(lambda c: store.keep(c, name, TOO_DEEP, 1))
+    await core.database.write(lambda c: keys.keep(c, name, TOO_DEEP, 1))
     await goes_out(core, good)
-    assert (await core.database.read(lambda c: store.stops(c, core.now))).away == {}
-    assert await core.database.read(lambda c: store.lease_holder(c, "quote:encom", core.now)) is None
+    assert (await core.database.read(lambda c: keys.stops(c, core.now))).away == {}
+    assert await core.database.read(lambda c: keys.lease_holder(c, "quote:encom", core.now)) is None
 
 
 async def test_a_nul_that_somebody_typed_shows_and_breaks_no_command(
@@ -282,7 +287,7 @@ async def test_a_nul_that_somebody_typed_shows_and_breaks_no_command(
         )
     ]
     assert "Something went wrong" not in str([*told, sandbox.acting.ephemerals("U0BEN")])
-    assert [row.typed for row in await bot.database.read(lambda c: store.latest(c, TEAM, 10))] == ["Soldes�demain"]
+    assert [row.typed for row in await bot.database.read(lambda c: broadcasts.latest(c, TEAM, 10))] == ["Soldes�demain"]
 
 
 def test_what_broke_something_is_tried_ever_more_seldom() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from bot import tables
-from bot.broadcast import Hold, Phase, State
-from bot.words import LANGUAGES, words_for
+from bot.domain.i18n import LANGUAGES, words_for
+from bot.domain.lifecycle import Hold, Phase, State
+from bot.storage import tables
 from providers.base import AudienceKind, Purpose
 from sandbox.server import Sandbox
 from sandbox.world import Json

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from bot import tables
 from bot.app import Bot
-from bot.broadcast import SECOND, now
-from bot.database import open_database, upgrade
+from bot.domain.clock import SECOND, now
+from bot.storage import tables
+from bot.storage.engines import open_database
+from bot.storage.schema import upgrade
 from sandbox.server import Sandbox
 from tests.ground import changed, free_port, new_postgres, raw_settings
 from tests.patience import LONG, nothing_more

@@ -12,7 +12,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot.when import NotATime, goes_on, is_recurrence, left_behind, parse_recurrence, parse_when
+from bot.when.instants import goes_on, parse_when
+from bot.when.rules import is_recurrence, parse_recurrence
+from bot.when.traps import NotATime, left_behind
 
 TUESDAY = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 PARIS = "Europe/Paris"

@@ -21,14 +21,20 @@ from sqlalchemy import Connection, event, insert
 from benchmarks import rows
 from benchmarks.ground import APPROVER, Core, opened, settle
 from benchmarks.rows import HOME
-from bot import receipts, store, timetable
-from bot.broadcast import SECOND, Action, Broadcast, BroadcastRequest, Hold, State
-from bot.database import Database, Postgres, SQLite
+from bot.domain.broadcast import Broadcast, BroadcastRequest
+from bot.domain.clock import SECOND
+from bot.domain.lifecycle import Action, Hold, State
+from bot.domain.schedule import Kind, Schedule
 from bot.policy import Person
-from bot.receipts import Heard
 from bot.reminders import Reminders
-from bot.schedule import Kind, Schedule
-from bot.tables import metadata, vendor_ids
+from bot.storage import audit, broadcasts, campaigns, cards, keys, notes, outbox, queue, receipts, schedules, templates
+from bot.storage.database import Database
+from bot.storage.postgres import Postgres
+from bot.storage.receipts import Heard
+from bot.storage.sqlite import SQLite
+from bot.storage.tables import metadata, vendor_ids
+from bot.storage.vendor_ids import dispatch_by_token, ids_with_news, own_ids, owners_of
+from bot.storage.votes import drop_vote, drop_votes, votes_for
 from providers.base import DeliveryStatus, Receipt, ReceiptKind, Staged
 from tests.ground import new_postgres
 from tests.patience import LONG
@@ -83,7 +89,7 @@ def adopted(connection: Connection) -> None:
     """An early receipt, and then its broadcast's answer."""
     stray = Receipt("late", DeliveryStatus.SENT, "SENT")
     receipts.record_deliveries(connection, [Heard("octo", stray, "", None)], AT)
-    receipts.own_ids(connection, store.find(connection, HOME, NEWS), ["late"])
+    own_ids(connection, broadcasts.find(connection, HOME, NEWS), ["late"])
 
 
 def called_back(connection: Connection) -> None:
@@ -96,91 +102,94 @@ def called_back(connection: Connection) -> None:
 
 def paused(connection: Connection) -> None:
     for who in ("U0OPS", None):
-        store.set_paused(connection, HOME, who, AT)
-    store.write_event(connection, HOME, "U0OPS", "pause_all", None, AT)
+        keys.set_paused(connection, HOME, who, AT)
+    audit.write_event(connection, HOME, "U0OPS", "pause_all", None, AT)
 
 
 #: What the ticks ask, and what a command, a press, a reaction, a callback or a scrape asks beside them: by which index
 #: each is answered, where there is one for it alone.
 QUESTIONS: dict[str, tuple[Callable[[Connection], object], str]] = {
-    "due": (lambda c: store.due(c, AT, 8, lease_at=AT, taken={"octo": "B1"}), "ix_broadcasts_due"),
-    "due of some": (lambda c: store.due(c, AT, 8, lease_at=AT, taken={}, accounts=["encom"]), "ix_broadcasts_due"),
-    "to_stage": (lambda c: store.to_stage(c, ["octo"], AT, AT + 30 * SECOND, lease_at=AT), "ix_broadcasts_due"),
-    "in_state": (lambda c: store.in_state(c, State.SENDING), "ix_broadcasts_sending"),
-    "abandoned": (lambda c: store.abandoned(c, "one", ["B1"], lease_at=AT, alone=True), "ix_broadcasts_sending"),
-    "stranded": (lambda c: store.stranded(c, AT, ["encom"]), "ix_broadcasts_due"),
-    "free_staged_by_others": (lambda c: store.free_staged_by_others(c, "me"), "ix_broadcasts_lease"),
-    "lapsed": (lambda c: store.lapsed(c, AT), "ix_broadcasts_expires"),
-    "reopened": (lambda c: store.reopened(c, AT, ()), "ix_broadcasts_window"),
-    "slots": (lambda c: store.slots(c, ["encom", "octo"], AT), "ix_broadcasts_staged"),
-    "released_since": (lambda c: store.released_since(c, HOME, AT - HOUR), "ix_dispatches_released"),
-    "to_look_at": (lambda c: store.to_look_at(c, State.SENT, AT, 10), "ix_broadcasts_look"),
-    "unsized": (lambda c: store.unsized(c, ["encom", "octo"], AT), "ix_broadcasts_unsized"),
-    "find_all": (lambda c: store.find_all(c, [(f"T1000{n:04}", f"B1000{n:04}") for n in range(64)]), ""),
+    "due": (lambda c: queue.due(c, AT, 8, lease_at=AT, taken={"octo": "B1"}), "ix_broadcasts_due"),
+    "due of some": (lambda c: queue.due(c, AT, 8, lease_at=AT, taken={}, accounts=["encom"]), "ix_broadcasts_due"),
+    "to_stage": (lambda c: queue.to_stage(c, ["octo"], AT, AT + 30 * SECOND, lease_at=AT), "ix_broadcasts_due"),
+    "in_state": (lambda c: queue.in_state(c, State.SENDING), "ix_broadcasts_sending"),
+    "abandoned": (lambda c: queue.abandoned(c, "one", ["B1"], lease_at=AT, alone=True), "ix_broadcasts_sending"),
+    "stranded": (lambda c: queue.stranded(c, AT, ["encom"]), "ix_broadcasts_due"),
+    "free_staged_by_others": (lambda c: queue.free_staged_by_others(c, "me"), "ix_broadcasts_lease"),
+    "lapsed": (lambda c: queue.lapsed(c, AT), "ix_broadcasts_expires"),
+    "reopened": (lambda c: queue.reopened(c, AT, ()), "ix_broadcasts_window"),
+    "slots": (lambda c: queue.slots(c, ["encom", "octo"], AT), "ix_broadcasts_staged"),
+    "released_since": (lambda c: campaigns.released_since(c, HOME, AT - HOUR), "ix_dispatches_released"),
+    "to_look_at": (lambda c: queue.to_look_at(c, State.SENT, AT, 10), "ix_broadcasts_look"),
+    "unsized": (lambda c: queue.unsized(c, ["encom", "octo"], AT), "ix_broadcasts_unsized"),
+    "find_all": (lambda c: broadcasts.find_all(c, [(f"T1000{n:04}", f"B1000{n:04}") for n in range(64)]), ""),
     "progress_to_tell": (lambda c: receipts.progress_to_tell(c, AT), "ix_broadcasts_progress"),
-    "cards_to_draw": (lambda c: store.cards_to_draw(c, AT, 20, new=False), "ix_broadcasts_draw"),
-    "notes_to_post": (lambda c: store.notes_to_post(c, AT, 20), "ix_notes_post"),
-    "voices_wait": (lambda c: store.voices_wait(c, AT), "ix_broadcasts_voice"),
-    "to_voice": (lambda c: store.to_voice(c, AT), "ix_broadcasts_voice"),
-    "posts_wait": (lambda c: store.posts_wait(c, AT), "ix_posts_post"),
-    "take_post": (lambda c: store.take_post(c, AT, AT + HOUR), "ix_posts_post"),
-    "schedules that are due": (lambda c: timetable.due(c, Kind.REMINDER, AT, 20), "ix_schedules_next"),
-    "schedules that awake": (lambda c: timetable.awake(c, AT, 20), "ix_schedules_paused"),
-    "turns to draw": (lambda c: timetable.waits(c, AT), "ix_occurrences_draw"),
-    "snoozed turns that awake": (lambda c: timetable.woken(c, AT, 20), "ix_occurrences_draw"),
-    "take_turn": (lambda c: timetable.take_turn(c, AT, AT + HOUR), "ix_occurrences_draw"),
-    "leftovers_to_recall": (lambda c: store.leftovers_to_recall(c, AT), ""),
-    "forget_seen": (lambda c: store.forget_seen(c, AT - HOUR), "ix_seen_at"),
+    "cards_to_draw": (lambda c: cards.cards_to_draw(c, AT, 20, new=False), "ix_broadcasts_draw"),
+    "notes_to_post": (lambda c: notes.notes_to_post(c, AT, 20), "ix_notes_post"),
+    "voices_wait": (lambda c: queue.voices_wait(c, AT), "ix_broadcasts_voice"),
+    "to_voice": (lambda c: queue.to_voice(c, AT), "ix_broadcasts_voice"),
+    "posts_wait": (lambda c: outbox.posts_wait(c, AT), "ix_posts_post"),
+    "take_post": (lambda c: outbox.take_post(c, AT, AT + HOUR), "ix_posts_post"),
+    "schedules that are due": (lambda c: schedules.due(c, Kind.REMINDER, AT, 20), "ix_schedules_next"),
+    "schedules that awake": (lambda c: schedules.awake(c, AT, 20), "ix_schedules_paused"),
+    "turns to draw": (lambda c: schedules.waits(c, AT), "ix_occurrences_draw"),
+    "snoozed turns that awake": (lambda c: schedules.woken(c, AT, 20), "ix_occurrences_draw"),
+    "take_turn": (lambda c: schedules.take_turn(c, AT, AT + HOUR), "ix_occurrences_draw"),
+    "leftovers_to_recall": (lambda c: campaigns.leftovers_to_recall(c, AT), ""),
+    "forget_seen": (lambda c: keys.forget_seen(c, AT - HOUR), "ix_seen_at"),
     # --- is there anything to do?
     "a dispatcher's look": (
-        lambda c: store.work_waits(
+        lambda c: queue.work_waits(
             c, AT, soon=AT + 30 * SECOND, lease_at=AT, preparing=["octo"], owner="me", working_on=["B1"], paused=[]
         ),
         "ix_broadcasts_due",
     ),
-    "is there one without a size": (lambda c: store.sizes_wait(c, ["encom", "octo"], AT), "ix_broadcasts_unsized"),
-    "is there one that lapsed": (lambda c: store.lapsed_waits(c, AT, AT - DAY), "ix_broadcasts_expires"),
-    "is there something to show": (lambda c: store.showing_waits(c, AT), "ix_broadcasts_draw"),
+    "is there one without a size": (lambda c: queue.sizes_wait(c, ["encom", "octo"], AT), "ix_broadcasts_unsized"),
+    "is there one that lapsed": (lambda c: queue.lapsed_waits(c, AT, AT - DAY), "ix_broadcasts_expires"),
+    "is there something to show": (lambda c: queue.showing_waits(c, AT), "ix_broadcasts_draw"),
     "is there something to track": (lambda c: receipts.what_waits(c, AT), "ix_broadcasts_progress"),
-    "is there a turn to make": (lambda c: timetable.clock_waits(c, AT, AT), "ix_schedules_next"),
+    "is there a turn to make": (lambda c: schedules.clock_waits(c, AT, AT), "ix_schedules_next"),
     # --- commands and buttons
-    "count_by_state": (store.count_by_state, "ix_broadcasts_living"),
+    "count_by_state": (broadcasts.count_by_state, "ix_broadcasts_living"),
     "pause all": (paused, ""),
-    "resume all": (lambda c: store.count_held(c, HOME, Hold.PAUSED), "ix_broadcasts_held"),
-    "list": (lambda c: (store.latest(c, HOME, 10), store.stops(c, AT)), "ix_broadcasts_changed"),
-    "show": (lambda c: (store.find(c, HOME, ONE), store.history(c, HOME, ONE)), "ix_audit_broadcast"),
-    "the votes of one": (lambda c: store.votes_for(c, like(ONE)), ""),
-    "the card of one": (lambda c: (store.card_of(c, like(ONE)), store.older_cards(c, like(ONE))), ""),
-    "a vote taken back": (lambda c: store.drop_vote(c, like(ONE), "U0BEN", "button"), ""),
-    "all votes fall": (lambda c: store.drop_votes(c, like(ONE)), ""),
-    "the same key": (lambda c: store.find_by_key(c, HOME, f"k{rows.WIDTH + FIRST}"), ""),
-    "its twin": (lambda c: store.find_twin(c, like(ONE), AT - 600 * SECOND), "ix_broadcasts_requester"),
-    "the card at a place": (lambda c: store.card_at(c, HOME, "C0MARKETING", f"1800000000.{rows.WIDTH + FIRST}"), ""),
-    "an event that came before": (lambda c: store.was_seen(c, HOME, f"Ev{rows.WIDTH + 7}"), ""),
-    "a reaction": (lambda c: store.keep_latest(c, HOME, f"Ev{rows.WIDTH + 7}", AT), ""),
-    "a reaction's last time": (lambda c: store.last_time(c, HOME, f"Ev{rows.WIDTH + 7}"), ""),
-    "templates": (lambda c: (store.templates_of(c, HOME), store.find_template(c, HOME, "x")), ""),
-    "a reminder asked for": (lambda c: timetable.add(c, reminder(id="S1"), since=AT - HOUR), "ix_schedules_state"),
-    "reminders": (lambda c: timetable.listed(c, HOME, Kind.REMINDER), "ix_schedules_state"),
+    "resume all": (lambda c: broadcasts.count_held(c, HOME, Hold.PAUSED), "ix_broadcasts_held"),
+    "list": (lambda c: (broadcasts.latest(c, HOME, 10), keys.stops(c, AT)), "ix_broadcasts_changed"),
+    "show": (lambda c: (broadcasts.find(c, HOME, ONE), audit.history(c, HOME, ONE)), "ix_audit_broadcast"),
+    "the votes of one": (lambda c: votes_for(c, like(ONE)), ""),
+    "the card of one": (lambda c: (cards.card_of(c, like(ONE)), cards.older_cards(c, like(ONE))), ""),
+    "a vote taken back": (lambda c: drop_vote(c, like(ONE), "U0BEN", "button"), ""),
+    "all votes fall": (lambda c: drop_votes(c, like(ONE)), ""),
+    "the same key": (lambda c: broadcasts.find_by_key(c, HOME, f"k{rows.WIDTH + FIRST}"), ""),
+    "its twin": (lambda c: broadcasts.find_twin(c, like(ONE), AT - 600 * SECOND), "ix_broadcasts_requester"),
+    "the card at a place": (lambda c: cards.card_at(c, HOME, "C0MARKETING", f"1800000000.{rows.WIDTH + FIRST}"), ""),
+    "an event that came before": (lambda c: keys.was_seen(c, HOME, f"Ev{rows.WIDTH + 7}"), ""),
+    "a reaction": (lambda c: keys.keep_latest(c, HOME, f"Ev{rows.WIDTH + 7}", AT), ""),
+    "a reaction's last time": (lambda c: keys.last_time(c, HOME, f"Ev{rows.WIDTH + 7}"), ""),
+    "templates": (lambda c: (templates.templates_of(c, HOME), templates.find_template(c, HOME, "x")), ""),
+    "a reminder asked for": (lambda c: schedules.add(c, reminder(id="S1"), since=AT - HOUR), "ix_schedules_state"),
+    "reminders": (lambda c: schedules.listed(c, HOME, Kind.REMINDER), "ix_schedules_state"),
     "a reminder's turns": (
-        lambda c: (timetable.turns_of(c, HOME, reminder().id, 5), timetable.unanswered(c, reminder())),
+        lambda c: (schedules.turns_of(c, HOME, reminder().id, 5), schedules.unanswered(c, reminder())),
         "",
     ),
-    "what a schedule made": (lambda c: timetable.living(c, reminder()), ""),
+    "what a schedule made": (lambda c: schedules.living(c, reminder()), ""),
     "a turn at a place": (
-        lambda c: timetable.turn_at(c, HOME, "C0MARKETING", f"1800000000.{rows.WIDTH + OTHERS + 1}"),
+        lambda c: schedules.turn_at(c, HOME, "C0MARKETING", f"1800000000.{rows.WIDTH + OTHERS + 1}"),
         "ix_occurrences_ts",
     ),
-    "a digest": (lambda c: store.for_digest(c, HOME, "C0MARKETING", AT - DAY, AT + 100 * SECOND), "ix_broadcasts_held"),
+    "a digest": (
+        lambda c: broadcasts.for_digest(c, HOME, "C0MARKETING", AT - DAY, AT + 100 * SECOND),
+        "ix_broadcasts_held",
+    ),
     # --- callbacks
-    "a callback's token": (lambda c: receipts.dispatch_by_token(c, "encom", "no such token"), ""),
+    "a callback's token": (lambda c: dispatch_by_token(c, "encom", "no such token"), ""),
     "whose ids these are": (
-        lambda c: receipts.owners_of(c, [("encom", str(rows.WIDTH + FIRST + n)) for n in range(64)]),
+        lambda c: owners_of(c, [("encom", str(rows.WIDTH + FIRST + n)) for n in range(64)]),
         "",
     ),
     "a callback": (called_back, ""),
     "a late answer": (adopted, ""),
-    "how far it has been reported": (lambda c: receipts.ids_with_news(c, HOME, ONE), "ix_deliveries_broadcast"),
+    "how far it has been reported": (lambda c: ids_with_news(c, HOME, ONE), "ix_deliveries_broadcast"),
 }
 
 
@@ -238,7 +247,7 @@ def at_home(connection: Connection, sizes: Sizes, living: tuple[dict[str, Any], 
     campaign = {"workspace": HOME, "id": NEWS, "key": NEWS, "account": "octo", "provider": "octopush"}
     told: dict[str, Any] = {"ids": (TICKET,), "staged": Staged(TICKET, contacts=10**9), "accepted_at": AT, "due": None}
     row = rows.sample(AT, state=State.SENT, look_at=AT + HOUR, **campaign, **told)
-    store.add(connection, row, draw=False)
+    broadcasts.add(connection, row, draw=False)
     owner = {"account": "octo", "id": TICKET, "workspace": HOME, "broadcast": NEWS}
     connection.execute(insert(vendor_ids).values(owner))
     rows.deliver(connection, row, 1, sizes.deliveries)
@@ -507,8 +516,8 @@ async def test_a_callback_costs_the_same_among_many_deliveries_as_among_none(pai
 
 
 def at_home_alone(connection: Connection) -> None:
-    if not store.find_all(connection, [(HOME, NEWS)]):
-        store.add(connection, rows.sample(AT, workspace=HOME, id=NEWS, account="octo", ids=(TICKET,)), draw=False)
+    if not broadcasts.find_all(connection, [(HOME, NEWS)]):
+        broadcasts.add(connection, rows.sample(AT, workspace=HOME, id=NEWS, account="octo", ids=(TICKET,)), draw=False)
 
 
 async def test_a_plan_that_reads_everything_is_noticed(database: Database) -> None:

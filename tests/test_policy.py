@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
-from bot.broadcast import Broadcast, NotAllowed, State
+from bot.config.settings import ApprovalSettings, AudienceSettings
+from bot.domain.broadcast import Broadcast
+from bot.domain.errors import NotAllowed
+from bot.domain.lifecycle import State
 from bot.policy import (
     CannotTell,
     DeadToken,
@@ -27,7 +30,6 @@ from bot.policy import (
     people_in,
     still_asked,
 )
-from bot.settings import ApprovalSettings, AudienceSettings
 from providers.base import AudienceKind, Purpose
 
 MARKETING, TRANSACTIONAL = Purpose.MARKETING, Purpose.TRANSACTIONAL

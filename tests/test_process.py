@@ -16,10 +16,12 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
-from bot import tables
-from bot.broadcast import SECOND, Broadcast, State
-from bot.database import open_database
-from bot.store import latest
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND
+from bot.domain.lifecycle import State
+from bot.storage import tables
+from bot.storage.broadcasts import latest
+from bot.storage.engines import open_database
 from sandbox.server import Sandbox
 from tests.ground import free_port
 from tests.keeper import MARKED

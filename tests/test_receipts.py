@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, select, text, update
 
-from bot import receipts
-from bot.broadcast import SECOND, Broadcast, State
-from bot.database import Database
-from bot.receipts import Followed, Heard, Recount, Tally, Waiting, Written
-from bot.store import Owner
-from bot.tables import SHAPE, broadcasts, deliveries, dispatches
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND
+from bot.domain.lifecycle import State
+from bot.storage import receipts, vendor_ids
+from bot.storage.broadcast_rows import Owner
+from bot.storage.database import Database
+from bot.storage.receipts import Followed, Heard, Recount, Tally, Waiting, Written
+from bot.storage.tables import SHAPE, broadcasts, deliveries, dispatches
 from providers.base import DeliveryStatus, Receipt, ReceiptKind
 from tests.core import TEAM, Core
 from tests.patience import LONG
@@ -36,7 +38,7 @@ async def sent(core: Core, *ids: str, **values: Any) -> Broadcast:
     row = await core.ask()
     await core.edit(row, **({"state": "sent", "ids": list(ids), **QUIET} | values))
     row = await core.row(row.id)
-    await core.database.write(lambda c: receipts.own_ids(c, row, ids))
+    await core.database.write(lambda c: vendor_ids.own_ids(c, row, ids))
     return row
 
 
@@ -201,11 +203,11 @@ async def test_a_delivery_stays_with_its_first_owner(core: Core) -> None:
 async def test_an_id_is_the_broadcasts_that_had_it_first_and_only_at_its_account(core: Core) -> None:
     one, two = await sent(core, "22", "23"), await sent(core, "23", "24")
     asked = [("encom", id) for id in ("21", "22", "23", "24")] + [("octo", "22")]
-    found = await core.database.read(lambda c: receipts.owners_of(c, asked))
+    found = await core.database.read(lambda c: vendor_ids.owners_of(c, asked))
     mine, theirs = owner_of(one), owner_of(two)
     assert found == {("encom", "22"): mine, ("encom", "23"): mine, ("encom", "24"): theirs}
-    assert await core.database.read(lambda c: receipts.owner_of(c, "encom", "24")) == theirs
-    assert await core.database.read(lambda c: receipts.owner_of(c, "encom", "21")) is None
+    assert await core.database.read(lambda c: vendor_ids.owner_of(c, "encom", "24")) == theirs
+    assert await core.database.read(lambda c: vendor_ids.owner_of(c, "encom", "21")) is None
 
 
 async def test_what_was_set_aside_is_counted_once_its_id_is_known(core: Core) -> None:
@@ -217,18 +219,18 @@ async def test_what_was_set_aside_is_counted_once_its_id_is_known(core: Core) ->
     assert await on_row(core, two, "counts", "finals") == ({"sent": 1}, 0)
     mine, theirs = (TEAM, one.id), (TEAM, two.id)
     assert await kept(core, "workspace", "broadcast") == [mine, mine, theirs, (None, None)]
-    await core.database.write(lambda c: receipts.own_ids(c, two, ["22", "33"]))  # too late, and once more
+    await core.database.write(lambda c: vendor_ids.own_ids(c, two, ["22", "33"]))  # too late, and once more
     assert await on_row(core, one, "counts", "finals") == ({"delivered": 1, "opt-outs": 1}, 1)
     assert await on_row(core, two, "counts", "finals") == ({"sent": 1}, 0)
 
 
 async def test_a_broadcast_is_found_by_the_token_of_its_callback_address(core: Core) -> None:
     row = await sent(core)
-    await core.database.write(lambda c: receipts.keep_dispatch(c, row, "a-token"))
+    await core.database.write(lambda c: vendor_ids.keep_dispatch(c, row, "a-token"))
     asked = [("encom", "a-token"), ("octo", "a-token"), ("encom", "another"), ("encom", "")]
 
     def found(connection: Connection) -> list[Owner | None]:
-        return [receipts.dispatch_by_token(connection, account, token) for account, token in asked]
+        return [vendor_ids.dispatch_by_token(connection, account, token) for account, token in asked]
 
     assert await core.database.read(found) == [owner_of(row), None, None, None]
     (stored,) = await core.database.read(lambda c: c.execute(select(dispatches)).all())
@@ -407,7 +409,7 @@ async def test_an_opt_out_without_an_id_is_of_the_dispatch_that_it_came_to_and_t
     await tracker.record("encom", leaves("+33612345674"))
     assert await on_row(core, one, "counts") == ({"opt-outs": 1},)
     assert await on_row(core, two, "counts") == ({"opt-outs": 2},)
-    assert await core.database.read(lambda c: receipts.owner_of(c, "encom", "")) is None
+    assert await core.database.read(lambda c: vendor_ids.owner_of(c, "encom", "")) is None
 
 
 async def test_an_opt_out_without_an_id_proves_that_it_went_out_and_teaches_nothing(core: Core) -> None:
@@ -415,7 +417,7 @@ async def test_an_opt_out_without_an_id_proves_that_it_went_out_and_teaches_noth
     told = [Receipt("", OTHER, "STOP", "+33612345671", kind=OPT_OUT)]
     await core.tracker().record("encom", told, owner_of(row))
     assert await on_row(core, row, "state", "ids") == ("sent", [])
-    assert await core.database.read(lambda c: receipts.owner_of(c, "encom", "")) is None
+    assert await core.database.read(lambda c: vendor_ids.owner_of(c, "encom", "")) is None
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # it has one writer
@@ -462,7 +464,7 @@ async def test_what_is_counted_beside_an_id_that_becomes_known_is_not_lost(core:
 
     async def learn() -> None:
         await counted.wait()
-        await second.write(lambda c: receipts.own_ids(c, row, ["22"]))
+        await second.write(lambda c: vendor_ids.own_ids(c, row, ["22"]))
 
     counted, learning = asyncio.Event(), asyncio.create_task(learn())
     async with asyncio.timeout(LONG):
@@ -500,7 +502,7 @@ async def test_the_ids_with_news_are_told_once_each_and_of_one_broadcast(core: C
     await hear(core, Receipt("1", OTHER, "Oui", "b", kind=REPLY), owner=owner_of(row))
     await hear(core, Receipt("5", SENT, "OK"), owner=owner_of(other))
     await hear(core, Receipt("6", SENT, "OK"), owner=("T0OTHER", row.id))
-    assert await core.database.read(lambda c: receipts.ids_with_news(c, TEAM, row.id)) == ("1", "9")
+    assert await core.database.read(lambda c: vendor_ids.ids_with_news(c, TEAM, row.id)) == ("1", "9")
 
 
 async def test_only_deliveries_that_are_told_of_since_it_was_let_go_speak_against_that(core: Core) -> None:
@@ -513,7 +515,7 @@ async def test_only_deliveries_that_are_told_of_since_it_was_let_go_speak_agains
 
     async def reported(since: int | None, workspace: str = TEAM) -> bool:
         asked = replace(row, start_at=since, workspace=workspace)
-        return await core.database.read(lambda c: receipts.reported_since_let_go(c, asked))
+        return await core.database.read(lambda c: vendor_ids.reported_since_let_go(c, asked))
 
     assert [await reported(since) for since in (None, heard_at, heard_at + 1)] == [True, True, False]
     assert not await reported(None, "T0OTHER")

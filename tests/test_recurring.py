@@ -9,11 +9,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from slack_sdk.errors import SlackApiError
 
-from bot import tables
 from bot.app import Bot
-from bot.broadcast import SECOND, Action, State, moment, now
+from bot.domain.clock import SECOND, moment, now
+from bot.domain.lifecycle import Action, State
 from bot.policy import CannotTell, Person, Unknown
 from bot.slack.people import People
+from bot.storage import tables
 from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.ground import StartBot, newest

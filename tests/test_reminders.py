@@ -15,19 +15,25 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from sqlalchemy import Connection
 
-from bot import store, tables, timetable
 from bot.backup import hold_all
-from bot.broadcast import ENDED, SECOND, Action, Broadcast, Clock, Hold, NotAccepted, NotAllowed, Sentence, State
-from bot.database import Database
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND, Clock
+from bot.domain.errors import NotAccepted, NotAllowed
+from bot.domain.i18n import Sentence, words_for
+from bot.domain.lifecycle import ENDED, Action, Hold, State
+from bot.domain.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
 from bot.policy import CannotTell, Person, Unknown
 from bot.reminders import Asked, Moved, Reminders
-from bot.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
 from bot.slack import boards, views
 from bot.slack.notices import Notices
 from bot.slack.threads import MAX_TRIES, Threads
 from bot.slack.views import Post
-from bot.when import Closed
-from bot.words import words_for
+from bot.storage import audit, tables
+from bot.storage.broadcasts import latest
+from bot.storage.database import Database
+from bot.storage.schedules import turns_of
+from bot.storage.votes import Vote, votes_for
+from bot.when.recurrence import Closed
 from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver, later
 from tests.ground import in_order
 
@@ -137,18 +143,18 @@ class Desk:
         await self.notices.paint()
 
     async def turns(self, schedule: Schedule) -> list[Turn]:
-        found = await self.core.database.read(lambda c: timetable.turns_of(c, TEAM, schedule.id, 100))
+        found = await self.core.database.read(lambda c: turns_of(c, TEAM, schedule.id, 100))
         return found[::-1]
 
     async def now(self, schedule: Schedule) -> Schedule:
         return await self.reminders.find(TEAM, schedule.id)
 
     async def broadcasts(self) -> list[Broadcast]:
-        rows = await self.core.database.read(lambda c: store.latest(c, TEAM, 100))
+        rows = await self.core.database.read(lambda c: latest(c, TEAM, 100))
         return sorted(rows, key=lambda row: row.send_at or 0)
 
-    async def votes(self, row: Broadcast) -> list[store.Vote]:
-        return await self.core.database.read(lambda c: store.votes_for(c, row))
+    async def votes(self, row: Broadcast) -> list[Vote]:
+        return await self.core.database.read(lambda c: votes_for(c, row))
 
     async def told(self) -> list[str]:
         rows = await self.core.database.read(lambda c: c.execute(in_order(tables.posts)).mappings().all())
@@ -740,7 +746,7 @@ async def test_of_many_processes_that_end_a_pause_at_once_one_does(desk: Desk, s
     desk.core.now = at("2026-12-01T10:00")
     processes = [desk.reminders, desk.process(second), desk.process(), desk.process(second)]
     await asyncio.gather(*(one.tick() for one in processes))
-    steps = await desk.core.database.read(lambda c: [step["action"] for step in store.history(c, TEAM, schedule.id)])
+    steps = await desk.core.database.read(lambda c: [step["action"] for step in audit.history(c, TEAM, schedule.id)])
     assert steps == ["schedule_reminder", "pause_reminder", "resume_reminder"]
     assert len(await desk.told()) == 1
 
@@ -1160,7 +1166,7 @@ async def test_every_step_of_a_schedule_is_audited(desk: Desk) -> None:
     paused = await desk.reminders.pause(await desk.now(schedule), CLEO, None)
     resumed = await desk.reminders.resume(paused, CLEO)
     await desk.reminders.stop(resumed, CLEO)
-    steps = await desk.core.database.read(lambda c: [step["action"] for step in store.history(c, TEAM, schedule.id)])
+    steps = await desk.core.database.read(lambda c: [step["action"] for step in audit.history(c, TEAM, schedule.id)])
     assert steps == ["schedule_reminder", "done_reminder", "pause_reminder", "resume_reminder", "stop_reminder"]
 
 
@@ -1268,7 +1274,7 @@ async def test_what_comes_again_is_not_asked_for_with_a_slip_in_it(
         await desk.add(kind, "every day 9:00", text)
     assert told in str(refused.value.complaints[0].sentence)
     assert await desk.reminders.listed(TEAM, kind) == []
-    assert await desk.core.database.read(lambda c: store.latest(c, TEAM, 10)) == []
+    assert await desk.core.database.read(lambda c: latest(c, TEAM, 10)) == []
 
 
 async def test_a_reminder_may_hold_a_placeholder_since_nobody_fills_it_in(desk: Desk) -> None:

@@ -23,9 +23,13 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import Connection, select
 
-from bot import store, tables
-from bot.broadcast import SECOND, Broadcast, Phase, State, now
-from bot.database import Postgres, open_database, upgrade
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND, now
+from bot.domain.lifecycle import Phase, State
+from bot.storage import audit, broadcasts, tables
+from bot.storage.engines import open_database
+from bot.storage.postgres import Postgres
+from bot.storage.schema import upgrade
 from sandbox.server import Sandbox
 from tests.ground import changed, control, new_postgres, postgres_server, raw_settings
 from tests.patience import LONG, quiet, until
@@ -128,7 +132,7 @@ class Fleet:
         return told
 
     async def row(self, id: str) -> Broadcast:
-        return await self.database.read(lambda c: store.find(c, TEAM, id), patience=None)
+        return await self.database.read(lambda c: broadcasts.find(c, TEAM, id), patience=None)
 
     async def becomes(self, id: str, *states: State) -> Broadcast:
         async def there() -> Broadcast | None:
@@ -138,7 +142,7 @@ class Fleet:
         return cast(Broadcast, await until(there))
 
     async def actions(self, id: str) -> list[str]:
-        history = await self.database.read(lambda c: store.history(c, TEAM, id), patience=None)
+        history = await self.database.read(lambda c: audit.history(c, TEAM, id), patience=None)
         return [str(step["action"]) for step in history]
 
     async def turns(self, schedule: str) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks import rows
-from bot.broadcast import State
+from bot.domain.lifecycle import State
 from bot.scheduler import GATHER, Bell, Lanes, Scheduler, Task, concerned
 from tests import patience
 from tests.patience import until

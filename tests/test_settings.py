@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bot.cli import main
-from bot.hours import resolve_policies
-from bot.settings import Settings, SettingsError, load, masked, parse
+from bot.config.load import load, masked, parse
+from bot.config.settings import Settings, SettingsError
+from bot.domain.hours_defaults import resolve_policies
 from providers.base import AccountSettings, seconds_of, shown_duration
 from providers.kaizala import KaizalaSettings
 

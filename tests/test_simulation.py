@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from bot.broadcast import TRANSITIONS, Action, Broadcast, Micros, State
 from bot.dispatch import Dispatcher
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import Micros
+from bot.domain.lifecycle import TRANSITIONS, Action, State
+from bot.domain.schedule import Schedule
 from bot.gate import Gate
 from bot.policy import Person
 from bot.reminders import Reminders
-from bot.schedule import Schedule
 from bot.tracker import Tracker
 from bot.workflow import Workflow
 from providers.base import Accepted, Unavailable, Uncertain

@@ -11,29 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.text import (
-    BASIC,
-    EXTENSION,
-    SAFE,
-    Mentioned,
-    composed,
-    decode_slack,
-    emoji_names,
-    invisible,
-    live,
-    looks_like_marketing,
-    may_part,
-    measure,
-    name_of,
-    nameless,
-    near_miss,
-    problems,
-    slots,
-    suggest,
-    unknown_placeholders,
-    with_mention,
-    without_invisible,
-)
+from bot.domain.marketing import Mentioned, looks_like_marketing, near_miss, with_mention
+from bot.domain.placeholders import slots, unknown_placeholders
+from bot.domain.slack_text import decode_slack, emoji_names, live, nameless
+from bot.domain.sms import BASIC, EXTENSION, composed, measure, name_of, problems
+from bot.domain.suggestions import SAFE, invisible, may_part, suggest, without_invisible
 from providers.base import TextLimits
 
 VECTORS = [json.loads(line) for line in (Path(__file__).parent / "data" / "sms_vectors.jsonl").read_text().splitlines()]

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from bot import store, tables
 from bot.app import Bot
-from bot.broadcast import SECOND, Sentence, State, now
-from bot.database import PATIENCE
+from bot.domain.clock import SECOND, now
+from bot.domain.i18n import Sentence
+from bot.domain.lifecycle import State
+from bot.storage import audit, notes, outbox, tables
+from bot.storage.database import PATIENCE
 from providers.base import Accepted, Message, Staged
 from sandbox.server import Sandbox
 from sandbox.world import Json
@@ -87,7 +89,7 @@ async def test_what_is_wrong_is_said_with_the_fix_and_nothing_is_stored(sandbox:
 
 async def test_a_refused_request_is_audited(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, "send nobody marketing Hello")
-    (row,) = await bot.database.read(lambda c: store.audit_since(c, 0))
+    (row,) = await bot.database.read(lambda c: audit.audit_since(c, 0))
     assert (row["actor"], row["action"], row["broadcast"]) == ("U0CLEO", "submit_refused", None)
 
 
@@ -343,7 +345,7 @@ async def test_nobody_approves_their_own_marketing_and_the_try_is_audited(sandbo
     await sandbox.until(lambda: "somebody else must approve" in str(sandbox.acting.ephemerals("U0ANA")))
     row = await newest(bot)
     assert row.state is State.PENDING
-    history = await bot.database.read(lambda c: store.history(c, row.workspace, row.id))
+    history = await bot.database.read(lambda c: audit.history(c, row.workspace, row.id))
     assert ("U0ANA", "approve_refused") in [(step["actor"], step["action"]) for step in history]
 
 
@@ -677,7 +679,7 @@ async def test_what_asks_and_could_be_shown_to_nobody_is_told_to_whoever_watches
     sandbox: Sandbox, bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """C8: the channel is gone, and so is everybody who might press."""
-    monkeypatch.setattr("bot.troubles.FIRST_PAUSE", 0.1)
+    monkeypatch.setattr("bot.storage.troubles.FIRST_PAUSE", 0.1)
     await ask(sandbox, "pause all", user="U0OPS")
     await ask(sandbox, "send clients marketing Soldes")
     posted = await card(sandbox)
@@ -710,7 +712,7 @@ async def test_who_is_no_active_member_is_shown_no_card_that_asks(sandbox: Sandb
 async def test_what_a_channel_that_is_gone_was_to_be_told_reaches_whom_it_names(sandbox: Sandbox, bot: Bot) -> None:
     sandbox.world.channels[HERE].archived = True
     told = Sentence("It stops by itself: {why} It said: “{text}”", {"why": "-", "text": "Stand-up"})
-    queued = await bot.database.write(lambda c: store.post(c, "T0BELL", "k", HERE, told, "U0CLEO", bot.clock()))
+    queued = await bot.database.write(lambda c: outbox.post(c, "T0BELL", "k", HERE, told, "U0CLEO", bot.clock()))
     assert queued
     await sandbox.until(lambda: "Stand-up" in str(directly(sandbox, "U0CLEO")))
 
@@ -725,9 +727,9 @@ async def test_what_may_not_be_said_in_a_channel_is_told_directly_at_once(
     for key in ("note", "post"):
         sandbox.faults.add("chat.postMessage", "error", error=error)
         if key == "note":
-            await bot.database.write(lambda c: store.say(c, row, bot.clock(), [store.Note(told)]))
+            await bot.database.write(lambda c: notes.say(c, row, bot.clock(), [notes.Note(told)]))
         else:
-            await bot.database.write(lambda c: store.post(c, "T0BELL", "k", HERE, told, "U0CLEO", bot.clock()))
+            await bot.database.write(lambda c: outbox.post(c, "T0BELL", "k", HERE, told, "U0CLEO", bot.clock()))
         await nothing_more(bot)
     assert [*directly(sandbox, "U0CLEO")] == [f"About *{row.id}*: Choose a purpose.", "Choose a purpose."]
     assert "Choose a purpose" not in str(sandbox.acting.messages(HERE))

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.options import EVERYWHERE, OPTIONS, slipped
+from bot.domain.i18n import LANGUAGES, words_for
+from bot.domain.options import EVERYWHERE, OPTIONS, slipped
 from bot.slack.recurring import EVERY, REMIND
 from bot.slack.typed import Typed, id_of, nearest_verb, quoted, read_options, read_send
-from bot.words import LANGUAGES, words_for
 from providers.base import Purpose
 
 SETS = {"send": OPTIONS, "every": EVERY, "remind": REMIND}

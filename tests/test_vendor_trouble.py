@@ -17,9 +17,11 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
-from bot import dispatch, tables
+from bot import dispatch
 from bot.app import Bot
-from bot.broadcast import SECOND, State
+from bot.domain.clock import SECOND
+from bot.domain.lifecycle import State
+from bot.storage import tables
 from sandbox.server import Sandbox
 from tests.ground import StartBot, free_port, newest
 from tests.patience import nothing_more

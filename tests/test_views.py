@@ -11,26 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.broadcast import (
-    SECOND,
-    TRANSITIONS,
-    Action,
-    Broadcast,
-    Complaint,
-    Hold,
-    Phase,
-    Sentence,
-    State,
-    allowed,
-    moment,
-)
-from bot.hours import HoldUntil, Refuse, Verdict
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND, moment
+from bot.domain.errors import Complaint
+from bot.domain.hours import HoldUntil, Refuse, Verdict
+from bot.domain.i18n import LANGUAGES, Sentence, words_for
+from bot.domain.lifecycle import TRANSITIONS, Action, Hold, Phase, State, allowed
 from bot.policy import Person
 from bot.slack import answers, views
 from bot.slack.people import Place
 from bot.slack.views import Showing
-from bot.store import Vote
-from bot.words import LANGUAGES, words_for
+from bot.storage.votes import Vote
 from bot.workflow import Submitted
 from providers.base import AudienceKind, Purpose
 from providers.reading import UNREADABLE

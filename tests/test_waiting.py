@@ -15,31 +15,22 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import MetaData, text
 
-from bot import receipts, store, tables
 from bot.app import Bot, CannotStart
 from bot.backup import hold_all
-from bot.broadcast import (
-    SECOND,
-    Action,
-    Broadcast,
-    BroadcastRequest,
-    Hold,
-    NotAccepted,
-    NotAllowed,
-    NotUnderstood,
-    Phase,
-    Sentence,
-    State,
-    TooLate,
-    moment,
-    now,
-)
-from bot.database import Database, open_database, upgrade
+from bot.domain.broadcast import Broadcast, BroadcastRequest
+from bot.domain.clock import SECOND, moment, now
+from bot.domain.errors import NotAccepted, NotAllowed, NotUnderstood, TooLate
+from bot.domain.i18n import Sentence, words_for
+from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.policy import CannotTell, Person, Unknown
 from bot.slack.threads import Threads
-from bot.store import Note
+from bot.storage import audit, broadcasts, cards, outbox, receipts, schema, tables, vendor_ids
+from bot.storage.database import Database
+from bot.storage.engines import open_database
+from bot.storage.notes import Note, notes_to_post, say
+from bot.storage.schema import upgrade
+from bot.storage.votes import votes_for
 from bot.tracker import Tracker
-from bot.words import words_for
 from providers.base import DeliveryStatus, Purpose, Receipt
 from sandbox.server import Sandbox
 from sandbox.world import Channel, Json
@@ -149,7 +140,7 @@ async def test_a_new_time_is_a_new_version_that_nobody_has_approved_yet(core: Wa
     assert (planned.start_at, planned.due, planned.approved_at) == (None, None, None)
     assert planned.digest == planned.computed_digest() != row.digest
     assert planned.expires_at == core.now + DAY
-    assert await core.database.read(lambda c: store.votes_for(c, planned)) == []
+    assert await core.database.read(lambda c: votes_for(c, planned)) == []
     with pytest.raises(TooLate):
         await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
     assert (await core.told(row))[-1] == (
@@ -311,7 +302,7 @@ async def test_what_is_approved_long_after_its_time_is_held_and_says_so(core: Wa
     core.now += HOUR + 11 * MINUTE
     late = await core.act(row, Action.APPROVE, approver(0))
     assert (late.state, late.hold, late.start_at, late.due) == (State.HELD, Hold.LATE, row.send_at, None)
-    history = await core.database.read(lambda c: store.history(c, TEAM, row.id))
+    history = await core.database.read(lambda c: audit.history(c, TEAM, row.id))
     assert [(step["actor"], step["action"]) for step in history[-2:]] == [(APPROVERS[0], "approve"), ("clock", "hold")]
     assert late.expires_at == core.now + DAY
     told, mention = (await core.told(row))[-1]
@@ -401,7 +392,7 @@ async def test_an_approval_of_what_has_left_cannot_be_taken_back_and_that_is_sai
     assert await core.sent() == 1
     with pytest.raises(TooLate):
         await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button", version=1)
-    votes = await core.database.read(lambda c: store.votes_for(c, row))
+    votes = await core.database.read(lambda c: votes_for(c, row))
     assert [vote.approver for vote in votes] == [APPROVERS[0]]
     assert await core.workflow.withdraw(TEAM, row.id, person=approver(1), way="button", version=1) is None
 
@@ -430,7 +421,7 @@ async def test_one_of_two_approvers_who_leaves_takes_only_their_own_yes_away(mak
         await core.act(row, Action.APPROVE, approver(number))
     core.now, core.gone = core.now + DAY, {APPROVERS[0]}
     assert await core.sent() == 0
-    votes = await core.database.read(lambda c: store.votes_for(c, row))
+    votes = await core.database.read(lambda c: votes_for(c, row))
     assert [vote.approver for vote in votes] == [APPROVERS[1]]
     await core.act(row, Action.APPROVE, approver(2))
     assert await core.sent() == 1
@@ -637,9 +628,9 @@ async def test_a_draft_is_kept_for_a_week_and_its_writer_hears_of_its_end(core: 
     ended = await core.row(draft.id)
     assert (ended.state, ended.voice_at) == (State.CANCELLED, None)
     assert (await core.posts())[1][1].startswith(f"Your draft *{draft.id}* was kept for a week")
-    assert "clock" in [step["actor"] for step in await core.database.read(lambda c: store.history(c, TEAM, draft.id))]
+    assert "clock" in [step["actor"] for step in await core.database.read(lambda c: audit.history(c, TEAM, draft.id))]
     assert (
-        await core.database.read(lambda c: store.cards_to_draw(c, core.now, 9, new=True)) == []
+        await core.database.read(lambda c: cards.cards_to_draw(c, core.now, 9, new=True)) == []
     )  # there never was a card
 
 
@@ -667,7 +658,7 @@ async def test_a_draft_that_is_thrown_away_by_hand_gets_no_card_for_its_end(core
     draft = (await core.workflow.submit(request, key="d", person=CLEO, postable=False)).broadcast
     ended = await core.act(draft, Action.DISCARD, CLEO, reason="no")
     assert ended.state is State.CANCELLED
-    assert await core.database.read(lambda c: store.cards_to_draw(c, core.now, 9, new=True)) == []
+    assert await core.database.read(lambda c: cards.cards_to_draw(c, core.now, 9, new=True)) == []
     assert await core.told(draft) == []
 
 
@@ -703,7 +694,7 @@ async def test_a_row_that_a_newer_version_wrote_is_left_alone_and_nobody_is_held
     newer = past | {"shape": 2, "owner": "another", "lease_until": 1, "phase": "beaming"}
     await core.edit(strange, **newer, state="teleported", hold="elsewhere")
     await core.edit(known, **newer)
-    await core.database.write(lambda c: receipts.own_ids(c, strange, ["beam"]))
+    await core.database.write(lambda c: vendor_ids.own_ids(c, strange, ["beam"]))
     before = await raw(core, strange), await raw(core, known)
 
     tracker = Tracker(
@@ -725,10 +716,10 @@ async def test_a_row_that_a_newer_version_wrote_is_left_alone_and_nobody_is_held
                 await core.workflow.act(TEAM, row.id, action, person=approver(1), version=1)
         with pytest.raises(NotUnderstood):
             await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button")
-    listed = [row.id for row in await core.database.read(lambda c: store.latest(c, TEAM, 10))]
+    listed = [row.id for row in await core.database.read(lambda c: broadcasts.latest(c, TEAM, 10))]
     assert sorted(listed) == sorted([plain.id, ours.id])
-    assert await core.database.read(lambda c: [row.id for row in store.cards_to_draw(c, core.now, 10, new=True)]) != []
-    assert (await core.database.read(store.count_by_state))["sent"] == 1
+    assert await core.database.read(lambda c: [row.id for row in cards.cards_to_draw(c, core.now, 10, new=True)]) != []
+    assert (await core.database.read(broadcasts.count_by_state))["sent"] == 1
 
     assert (await raw(core, strange), await raw(core, known)) == before
     assert (await core.row(plain.id)).state is State.SENT
@@ -842,7 +833,7 @@ OLD_IDS = {state: f"B{number:07d}" for number, state in enumerate(OLD)}
 
 def start_over(connection: Any) -> None:
     """PostgreSQL has one database for this test: throw the new schema away."""
-    if not store.is_empty(connection):
+    if not schema.is_empty(connection):
         known = MetaData()
         known.reflect(connection)
         known.drop_all(connection)
@@ -1091,7 +1082,7 @@ async def test_the_workspace_sees_nothing_odd_of_a_row_that_a_newer_version_wrot
     table, mine = tables.broadcasts, tables.broadcasts.c.id == strange.id
     values = {"state": "teleported", "shape": 2, "draw_at": 1, "voice_at": 1}
     await bot.database.write(lambda c: c.execute(table.update().where(mine).values(**values)))
-    await bot.database.write(lambda c: store.say(c, strange, bot.clock(), [Note(Sentence("Choose a time."))]))
+    await bot.database.write(lambda c: say(c, strange, bot.clock(), [Note(Sentence("Choose a time."))]))
     shown = str(sandbox.acting.messages(HERE)[0])
 
     await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
@@ -1130,13 +1121,15 @@ def told_directly(sandbox: Sandbox, user: str) -> list[str]:
 
 async def test_the_same_post_is_queued_once_and_taken_by_one(database: Database) -> None:
     said = Sentence("Only {who} may do that.", {"who": "<@U1>"})
-    queued = [await database.write(lambda c: store.post(c, TEAM, "k", "C1", said, None, 10 * SECOND)) for _ in range(3)]
+    queued = [
+        await database.write(lambda c: outbox.post(c, TEAM, "k", "C1", said, None, 10 * SECOND)) for _ in range(3)
+    ]
     assert queued == [True, False, False]
-    assert not await database.read(lambda c: store.posts_wait(c, 9 * SECOND))
-    takers = [database.write(lambda c: store.take_post(c, 10 * SECOND, 70 * SECOND)) for _ in range(4)]
+    assert not await database.read(lambda c: outbox.posts_wait(c, 9 * SECOND))
+    takers = [database.write(lambda c: outbox.take_post(c, 10 * SECOND, 70 * SECOND)) for _ in range(4)]
     taken = [pending for pending in await asyncio.gather(*takers) if pending is not None]
     assert [(pending.place, pending.sentence, pending.tries) for pending in taken] == [("C1", said, 0)]
-    again = await database.write(lambda c: store.take_post(c, 70 * SECOND, 130 * SECOND))
+    again = await database.write(lambda c: outbox.take_post(c, 70 * SECOND, 130 * SECOND))
     assert again == taken[0]  # whoever took it died over it
 
 
@@ -1144,7 +1137,7 @@ async def test_a_post_reaches_a_channel_and_a_person_once(sandbox: Sandbox, bot:
     def queue(connection: object) -> None:
         for key, place in (("a", HERE), ("b", "U0CLEO"), ("a", HERE)):
             said = Sentence("Only {who} may do that.", {"who": "<@U0ANA>"})
-            store.post(connection, TEAM, key, place, said, "U0BEN", bot.clock())  # type: ignore[arg-type]
+            outbox.post(connection, TEAM, key, place, said, "U0BEN", bot.clock())  # type: ignore[arg-type]
 
     await bot.database.write(queue)
     bot.wake()
@@ -1159,8 +1152,8 @@ async def test_a_post_outlives_a_busy_slack_and_a_place_that_is_gone_is_given_up
     threads = Threads(bot.database, bot.posting, bot.showing, words_for("en"), lambda: later)
     gone = sandbox.world.channels["C0GENERAL"] = Channel("C0GENERAL", "general", ["U0BELL"], archived=True)
     said = Sentence("Choose a purpose.")
-    await bot.database.write(lambda c: store.post(c, TEAM, "gone", gone.id, said, None, far))
-    await bot.database.write(lambda c: store.post(c, TEAM, "here", HERE, said, None, far))
+    await bot.database.write(lambda c: outbox.post(c, TEAM, "gone", gone.id, said, None, far))
+    await bot.database.write(lambda c: outbox.post(c, TEAM, "here", HERE, said, None, far))
     sandbox.faults.add("chat.postMessage", "429", times=2, retry_after=30)
     for _ in range(60):
         await threads.paint()
@@ -1210,7 +1203,7 @@ async def test_reminders_and_the_card_name_those_who_may_approve_by_now(make_cor
     now = make_core(**{"approval.approvers": ["U0BEN"]})
     now.now = row.voice_at or 0
     await now.voices().tick()
-    (note,) = await now.database.read(lambda c: store.notes_to_post(c, now.now, 10))
+    (note,) = await now.database.read(lambda c: notes_to_post(c, now.now, 10))
     assert note.note.mention == "U0BEN"
     assert (await now.row(row.id)).approvers == ("U0BEN",)
 

@@ -17,9 +17,10 @@ from urllib.parse import urlencode
 import pytest
 from aiohttp import ClientSession
 
-from bot import tables
 from bot.app import Bot
-from bot.broadcast import SECOND, State
+from bot.domain.clock import SECOND
+from bot.domain.lifecycle import State
+from bot.storage import tables
 from bot.web import CALLBACK_BODY, SLACK_BODY, parse_slack
 from sandbox.server import Sandbox
 from tests.ground import StartBot, all_of, free_port, newest

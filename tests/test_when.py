@@ -14,16 +14,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from bot.when import (
-    Closed,
-    NotATime,
-    Occurrence,
-    Recurrence,
-    following,
-    is_recurrence,
-    parse_recurrence,
-    parse_when,
-)
+from bot.when.instants import parse_when
+from bot.when.recurrence import Closed, Occurrence, Recurrence, following
+from bot.when.rules import is_recurrence, parse_recurrence
+from bot.when.traps import NotATime
 
 TUESDAY = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)  # 11:00 in Paris
 

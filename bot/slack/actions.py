@@ -12,20 +12,11 @@ from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy import Connection
 
-from bot import store
-from bot.broadcast import (
-    SECOND,
-    TRANSITIONS,
-    Action,
-    Broadcast,
-    CardChanged,
-    Clock,
-    Micros,
-    NotAllowed,
-    NotFound,
-    State,
-    TooLate,
-)
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND, Clock, Micros
+from bot.domain.errors import CardChanged, NotAllowed, NotFound, TooLate
+from bot.domain.i18n import Words, words_for
+from bot.domain.lifecycle import TRANSITIONS, Action, State
 from bot.policy import CannotTell, Person, must_be_member
 from bot.slack import views
 from bot.slack.answers import (
@@ -42,8 +33,10 @@ from bot.slack.answers import (
 )
 from bot.slack.people import People
 from bot.slack.recurring import Recurring
-from bot.store import Card
-from bot.words import Words, words_for
+from bot.storage import cards
+from bot.storage.cards import Card
+from bot.storage.keys import first_time, keep_latest, last_time, last_times, was_seen
+from bot.storage.votes import votes_for
 from bot.workflow import NEW_CARD_LOOKS, NEW_CARD_PAUSE, Desk, Drawing, Sight, Workflow
 
 log = structlog.get_logger(__name__)
@@ -228,19 +221,19 @@ class Actions:
 
     async def _seen(self, body: Body) -> bool:
         key, workspace = f"event:{body.get('event_id')}", workspace_of(body)
-        return await self.workflow.database.read(lambda c: store.was_seen(c, workspace, key))
+        return await self.workflow.database.read(lambda c: was_seen(c, workspace, key))
 
     async def _mark_seen(self, body: Body) -> None:
         """After the effect, not before: the effect is harmless twice, and lost it would be gone for good."""
         key, workspace = f"event:{body.get('event_id')}", workspace_of(body)
-        await self.workflow.database.write(lambda c: store.first_time(c, workspace, key, self.clock()))
+        await self.workflow.database.write(lambda c: first_time(c, workspace, key, self.clock()))
 
     async def _card(self, body: Body, event: Mapping[str, Any]) -> Card | None:
         item = event.get("item") or {}
         ts = str(item.get("ts") or "")
         place = workspace_of(body), str(item.get("channel") or ""), ts
         for _ in range(NEW_CARD_LOOKS):
-            card = await self.workflow.database.read(lambda c: store.card_at(c, *place))
+            card = await self.workflow.database.read(lambda c: cards.card_at(c, *place))
             if card is not None or abs(self.clock() - _micros(ts)) > NEW_CARD:
                 return card
             await asyncio.sleep(NEW_CARD_PAUSE)  # people may see a card before Slack's answer about it has reached us
@@ -253,7 +246,7 @@ class Actions:
             return
         words, user = words_for(None), str(event.get("user") or "")
         key, at = f"reacted:{_reaction_key(card, event)}", _event_time(event)
-        await self.workflow.database.write(lambda c: store.keep_latest(c, card.workspace, key, at))
+        await self.workflow.database.write(lambda c: keep_latest(c, card.workspace, key, at))
         try:
             person = await self.people.person(workspace_of(body), user, fresh=True)
             words = words_for(person.locale)
@@ -273,7 +266,7 @@ class Actions:
             await self.workflow.act(row.workspace, row.id, action, person=person, version=card.version, **told)
 
     async def _voters(self, row: Broadcast) -> set[str]:
-        votes = await self.workflow.database.read(lambda c: store.votes_for(c, row))
+        votes = await self.workflow.database.read(lambda c: votes_for(c, row))
         return {vote.approver for vote in votes}
 
     async def _unreacted(self, body: Body, event: Mapping[str, Any], client: AsyncWebClient) -> None:
@@ -282,7 +275,7 @@ class Actions:
             return
         # Slack may bring the taking back before the giving: then what is given later in coming is void.
         key, at = f"unreacted:{_reaction_key(card, event)}", _event_time(event)
-        await self.workflow.database.write(lambda c: store.keep_latest(c, card.workspace, key, at))
+        await self.workflow.database.write(lambda c: keep_latest(c, card.workspace, key, at))
         user = str(event.get("user") or "")
         if await self._approves_still(card, user):
             return
@@ -305,7 +298,7 @@ class Actions:
 
         def look(connection: Connection) -> bool:
             told = [f"{what}:{key}" for what in ("reacted", "unreacted") for key in keys.values()]
-            times = store.last_times(connection, card.workspace, told)
+            times = last_times(connection, card.workspace, told)
             return any(times.get(f"reacted:{key}", -1) >= times.get(f"unreacted:{key}", 0) for key in keys.values())
 
         return await self.workflow.database.read(look)
@@ -318,7 +311,7 @@ class Actions:
 
     async def _taken_back(self, card: Card, event: Mapping[str, Any]) -> bool:
         key = f"unreacted:{_reaction_key(card, event)}"
-        latest = await self.workflow.database.read(lambda c: store.last_time(c, card.workspace, key))
+        latest = await self.workflow.database.read(lambda c: last_time(c, card.workspace, key))
         return latest > _event_time(event)
 
     def _meant(self, event: Mapping[str, Any]) -> Action | None:

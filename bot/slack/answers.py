@@ -15,27 +15,18 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from bot.broadcast import (
-    Broadcast,
-    CardChanged,
-    Complaint,
-    NotAccepted,
-    NotAllowed,
-    NotFound,
-    NotUnderstood,
-    Sentence,
-    State,
-    TooLate,
-)
-from bot.database import PATIENCE, Busy, OutOfOrder, Unsure
-from bot.hours import Allow, HoldUntil, Policy
+from bot.domain.broadcast import Broadcast
+from bot.domain.errors import CardChanged, Complaint, NotAccepted, NotAllowed, NotFound, NotUnderstood, TooLate
+from bot.domain.hours import Allow, HoldUntil, Policy
+from bot.domain.i18n import Sentence, Words
+from bot.domain.lifecycle import State
 from bot.policy import CannotTell, DeadToken, Person, mentions, still_asked
 from bot.reminders import Moved
 from bot.slack import views
 from bot.slack.people import UNREACHABLE, People, Place, is_late
 from bot.slack.views import Post
-from bot.when import left_behind
-from bot.words import Words
+from bot.storage.database import PATIENCE, Busy, OutOfOrder, Unsure
+from bot.when.traps import left_behind
 from bot.workflow import Desk, Submitted
 
 log = structlog.get_logger(__name__)

@@ -10,13 +10,15 @@ from zoneinfo import ZoneInfo
 
 from babel.dates import format_date
 
-from bot import text as texts
-from bot.broadcast import Broadcast, Hold, State, moment
+from bot.domain import slack_text
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import moment
+from bot.domain.i18n import Words
+from bot.domain.lifecycle import Hold, State
+from bot.domain.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
 from bot.policy import mentions
-from bot.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
 from bot.slack.views import ANSWER, Block, Post, context, drawn, each_line, lines, plain, quote, section, when
-from bot.when import Closed, Occurrence, Recurrence
-from bot.words import Words
+from bot.when.recurrence import Closed, Occurrence, Recurrence
 
 LATEST = 10  # turns shown of one schedule
 LISTED = 50  # schedules shown in one answer
@@ -96,7 +98,11 @@ def _said(schedule: Schedule) -> Block:
 
 def _live(schedule: Schedule) -> str:
     markup = schedule.options.get("markup")
-    return texts.live(str(markup), mentions=bool(schedule.options.get("mentions"))) if markup else quote(schedule.text)
+    return (
+        slack_text.live(str(markup), mentions=bool(schedule.options.get("mentions")))
+        if markup
+        else quote(schedule.text)
+    )
 
 
 def _origin(turn: Turn, schedule: Schedule, words: Words) -> str:
@@ -222,7 +228,7 @@ def _with_its_look(answer: Post, schedule: Schedule, words: Words) -> Post:
     if schedule.kind is not Kind.REMINDER or not schedule.text:
         return answer
     told = words("It will look like this:")
-    if texts.calls(str(schedule.options.get("markup") or "")):
+    if slack_text.calls(str(schedule.options.get("markup") or "")):
         told = words("It notifies the people and groups named in it. It will look like this:")
         if not schedule.options.get("mentions"):
             told = words("It notifies nobody named in it; `mentions=yes` before the text does. It will look like this:")

@@ -10,25 +10,13 @@ import structlog
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot import checks, store
-from bot import text as texts
-from bot.broadcast import (
-    SECOND,
-    Action,
-    Broadcast,
-    BroadcastRequest,
-    Clock,
-    Complaint,
-    Hold,
-    NotAccepted,
-    NotAllowed,
-    NotFound,
-    NotUnderstood,
-    Sentence,
-    State,
-    TooLate,
-    moment,
-)
+from bot import checks
+from bot.domain import slack_text, sms
+from bot.domain.broadcast import Broadcast, BroadcastRequest
+from bot.domain.clock import SECOND, Clock, moment
+from bot.domain.errors import Complaint, NotAccepted, NotAllowed, NotFound, NotUnderstood, TooLate
+from bot.domain.i18n import Sentence, Words, words_for
+from bot.domain.lifecycle import Action, Hold, State
 from bot.policy import Person, mentions, must_be_member
 from bot.slack import typed, views
 from bot.slack.answers import (
@@ -50,9 +38,10 @@ from bot.slack.answers import (
 from bot.slack.people import UNREACHABLE, People, is_late
 from bot.slack.recurring import Recurring
 from bot.slack.views import Post
-from bot.store import Vote
-from bot.when import NotATime, goes_on, parse_when
-from bot.words import Words, words_for
+from bot.storage import audit, broadcasts, cards, keys, templates
+from bot.storage.votes import Vote, votes_for
+from bot.when.instants import goes_on, parse_when
+from bot.when.traps import NotATime
 from bot.workflow import Desk, Workflow
 from providers.base import Purpose
 
@@ -101,8 +90,8 @@ class Commands:
             await ack(text=post.text, blocks=post.blocks or None, response_type="ephemeral")
 
     async def _answer(self, body: Body, client: AsyncWebClient) -> Post | None:
-        words, raw = words_for(None), texts.storable(str(body.get("text") or ""))
-        shown = texts.decode_slack(f"{body.get('command', '/broadcast')} {raw}")
+        words, raw = words_for(None), sms.storable(str(body.get("text") or ""))
+        shown = slack_text.decode_slack(f"{body.get('command', '/broadcast')} {raw}")
         try:
             if workspace_of(body) != self.ours():
                 return views.complaint([words(ELSEWHERE)], shown, words)
@@ -127,9 +116,9 @@ class Commands:
         return await entry[1](replace(asked, text=rest), client)
 
     def _unknown(self, name: str, asked: Typing) -> Post:
-        audience = texts.decode_slack(name).lower()
+        audience = slack_text.decode_slack(name).lower()
         near = f"send {audience}" if self.desk.audience(audience) else typed.nearest_verb(name, self.table)
-        told = [asked.words("There is no `{name}`.", name=views.quote(texts.decode_slack(name)))]
+        told = [asked.words("There is no `{name}`.", name=views.quote(slack_text.decode_slack(name)))]
         if near:
             told.append(asked.words("Did you mean `/broadcast {near}`?", near=near))
         told.append(asked.words("`/broadcast help` shows what there is."))
@@ -153,7 +142,7 @@ class Commands:
 
     async def send(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Ask to send a text to an audience."""
-        parts = typed.read_send(texts.decode_slack(asked.text))
+        parts = typed.read_send(slack_text.decode_slack(asked.text))
         if not parts.audience:
             return self._usage("send", asked)
         send_at = self._start(parts, asked.person)
@@ -226,11 +215,11 @@ class Commands:
         """Show the latest broadcasts."""
         workspace = asked.person.workspace
         rows, stops = await self.workflow.database.read(
-            lambda c: (store.latest(c, workspace, LISTED, viewer=asked.person.id), store.stops(c, self.clock()))
+            lambda c: (broadcasts.latest(c, workspace, LISTED, viewer=asked.person.id), keys.stops(c, self.clock()))
         )
         return views.listing(rows, list(self._standing_still(stops, asked)), asked.words)
 
-    def _standing_still(self, stops: store.Stops, asked: Typing) -> Iterator[str]:
+    def _standing_still(self, stops: keys.Stops, asked: Typing) -> Iterator[str]:
         """What keeps everything here from going, or everything of one vendor's."""
         if asked.person.workspace in stops.paused:
             yield asked.words("⏸️ All sending is paused, until an admin types `/broadcast resume all`.")
@@ -244,7 +233,7 @@ class Commands:
 
     async def show(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Show one broadcast and who did what to it, or what comes again."""
-        word, _ = typed.first_word(texts.decode_slack(asked.text))
+        word, _ = typed.first_word(slack_text.decode_slack(asked.text))
         if not word:
             return self._usage("show", asked)
         id = typed.id_of(word)
@@ -257,7 +246,7 @@ class Commands:
         if row.state is State.DRAFT and row.requester != asked.person.id:
             raise NotFound(row.id)
         votes, history, card = await self.workflow.database.read(
-            lambda c: (store.votes_for(c, row), store.history(c, row.workspace, row.id), store.card_of(c, row))
+            lambda c: (votes_for(c, row), audit.history(c, row.workspace, row.id), cards.card_of(c, row))
         )
         link = await permalink(client, card)
         showing = await self.showing_of(row, votes)
@@ -265,7 +254,7 @@ class Commands:
 
     async def cancel(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Stop a broadcast that has not left yet."""
-        word, reason = typed.first_word(texts.decode_slack(asked.text))
+        word, reason = typed.first_word(slack_text.decode_slack(asked.text))
         if not word:
             return self._usage("cancel", asked)
         row = await self.workflow.find(asked.person.workspace, typed.id_of(word))
@@ -277,7 +266,7 @@ class Commands:
 
     async def edit(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Open a draft of yours, to be asked for where you are."""
-        word, _ = typed.first_word(texts.decode_slack(asked.text))
+        word, _ = typed.first_word(slack_text.decode_slack(asked.text))
         if not word:
             return self._usage("edit", asked)
         row = await self.workflow.find(asked.person.workspace, typed.id_of(word))
@@ -304,7 +293,7 @@ class Commands:
         if what != "all":
             return await self.recurring.resume(asked, client) if what else self._usage("resume", asked)
         going = await self.workflow.database.read(  # before they do
-            lambda c: store.count_held(c, asked.person.workspace, Hold.HOURS, self.clock())
+            lambda c: broadcasts.count_held(c, asked.person.workspace, Hold.HOURS, self.clock())
         )
         asking = await self.workflow.pause_all(asked.person, on=False)
         told = [
@@ -325,7 +314,7 @@ class Commands:
 
     async def template(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Keep a text under a name: `save <name> [audience] [purpose] <text>`, `use`, `list`, `delete <name>`."""
-        verb, rest = typed.first_word(texts.decode_slack(asked.text))
+        verb, rest = typed.first_word(slack_text.decode_slack(asked.text))
         name, rest = typed.first_word(rest)
         if len(name) > LONGEST_NAME:
             template = "The name of a template holds {most} characters at most, and this has {count}. Shorten it."
@@ -345,7 +334,7 @@ class Commands:
             return self._usage("template", asked)
         if complaints := (*parts.complaints, *self._template_complaints(parts, asked)):
             raise NotAccepted(*complaints)
-        kept = store.Template(
+        kept = templates.Template(
             workspace=asked.person.workspace,
             name=name,
             owner=asked.person.id,
@@ -357,7 +346,9 @@ class Commands:
             changed_at=self.clock(),
         )
         must_be_member(asked.person)
-        owner = await self.workflow.database.write(lambda c: store.keep_template(c, kept, self.desk.settings.admins))
+        owner = await self.workflow.database.write(
+            lambda c: templates.keep_template(c, kept, self.desk.settings.admins)
+        )
         if owner is not None:
             raise NotAllowed("The template “{name}” is {who}'s: choose another name.", name=name, who=mentions([owner]))
         return Post(asked.words("I kept the template “{name}”. `/broadcast template use {name}` opens it.", name=name))
@@ -377,21 +368,21 @@ class Commands:
         kept = await self._template(asked, name)
         if asked.person.id not in (kept.owner, *self.desk.settings.admins):
             raise NotAllowed("Only {who} can delete “{name}”.", who=mentions([kept.owner]), name=name)
-        await self.workflow.database.write(lambda c: store.drop_template(c, kept.workspace, kept.name))
+        await self.workflow.database.write(lambda c: templates.drop_template(c, kept.workspace, kept.name))
         return Post(
             asked.words("The template “{name}” is gone. It said: “{text}”", name=name, text=views.quote(kept.text))
         )
 
     async def _list_templates(self, asked: Typing) -> Post:
-        found = await self.workflow.database.read(lambda c: store.templates_of(c, asked.person.workspace))
+        found = await self.workflow.database.read(lambda c: templates.templates_of(c, asked.person.workspace))
         if not found:
             return Post(asked.words("There are no templates yet. `/broadcast template save <name> <text>` keeps one."))
         return views.lines(
             [f"• *{views.quote(t.name)}* · {mentions([t.owner])} · “{views.quote(t.text)}”" for t in found]
         )
 
-    async def _template(self, asked: Typing, name: str) -> store.Template:
-        kept = await self.workflow.database.read(lambda c: store.find_template(c, asked.person.workspace, name))
+    async def _template(self, asked: Typing, name: str) -> templates.Template:
+        kept = await self.workflow.database.read(lambda c: templates.find_template(c, asked.person.workspace, name))
         if kept is None:
             template = "There is no template “{name}”. `/broadcast template list` shows them."
             raise NotAccepted(Complaint("template", Sentence(template, {"name": name})))
@@ -413,7 +404,7 @@ class Commands:
         return views.usage(self.table[name][0], asked.line, asked.words)
 
 
-async def permalink(client: AsyncWebClient, card: store.Card | None) -> str | None:
+async def permalink(client: AsyncWebClient, card: cards.Card | None) -> str | None:
     if card is None:
         return None
     try:

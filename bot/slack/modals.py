@@ -9,7 +9,11 @@ import structlog
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.broadcast import Action, BroadcastRequest, Clock, Complaint, NotAccepted, Sentence, State
+from bot.domain.broadcast import BroadcastRequest
+from bot.domain.clock import Clock
+from bot.domain.errors import Complaint, NotAccepted
+from bot.domain.i18n import Sentence, Words, words_for
+from bot.domain.lifecycle import Action, State
 from bot.policy import Person
 from bot.slack import views
 from bot.slack.answers import (
@@ -24,7 +28,6 @@ from bot.slack.answers import (
     workspace_of,
 )
 from bot.slack.people import People
-from bot.words import Words, words_for
 from bot.workflow import Desk, Sent, Workflow
 from providers.base import Purpose
 

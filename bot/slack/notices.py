@@ -9,15 +9,15 @@ import structlog
 from slack_sdk.errors import SlackApiError
 from sqlalchemy import Connection
 
-from bot import store, timetable
-from bot.broadcast import SECOND, Clock, Micros, Sentence
-from bot.database import Busy, Database, Unsure
+from bot.domain.clock import SECOND, Clock, Micros
+from bot.domain.i18n import Sentence, Words
+from bot.domain.schedule import Schedule, Turn, TurnState
 from bot.reminders import tell_missed
-from bot.schedule import Schedule, Turn, TurnState
 from bot.slack import boards
 from bot.slack.threads import LONGEST_PAUSE, MAX_TRIES, NO_PLACE, NOT_LET, POSTING, Later, Threads
 from bot.slack.views import Post
-from bot.words import Words
+from bot.storage import broadcasts, outbox, schedules
+from bot.storage.database import Busy, Database, Unsure
 
 log = structlog.get_logger(__name__)
 
@@ -39,10 +39,10 @@ class Notices:
     async def paint(self) -> None:
         """Make and redraw the posts that are behind, each by one process alone."""
         while self.clock() >= self._quiet_until and await self.database.read(
-            lambda c: timetable.waits(c, self.clock())
+            lambda c: schedules.waits(c, self.clock())
         ):
             now = self.clock()
-            taken = await self.database.write(partial(timetable.take_turn, at=now, again_at=now + POSTING))
+            taken = await self.database.write(partial(schedules.take_turn, at=now, again_at=now + POSTING))
             if taken is None:  # another process has it
                 return
             turn, schedule = taken
@@ -57,7 +57,7 @@ class Notices:
         except Later as later:
             pause = min(int(later.seconds * SECOND), LONGEST_PAUSE)
             self._quiet_until = self.clock() + pause
-            await self.database.write(lambda c: timetable.put_off(c, turn, self._quiet_until))
+            await self.database.write(lambda c: schedules.put_off(c, turn, self._quiet_until))
         except SlackApiError as error:
             code = error.response.get("error")
             log.warning("a reminder could not be posted", schedule=schedule.id, error=code)
@@ -65,19 +65,19 @@ class Notices:
             if code in FOR_GOOD or turn.tries >= MAX_TRIES or self._is_late(turn, again):
                 await self.database.write(lambda c: self._give_up(c, turn, schedule))
             else:
-                await self.database.write(lambda c: timetable.put_off(c, turn, again, tried=True))
+                await self.database.write(lambda c: schedules.put_off(c, turn, again, tried=True))
 
     def _give_up(self, connection: Connection, turn: Turn, schedule: Schedule) -> None:
         """What was never posted is told to its owner; what was snoozed comes once more, however its post looks."""
         now = self.clock()
         if turn.state is not TurnState.MADE:
-            timetable.put_off(connection, turn, turn.snoozed_until if turn.state is TurnState.SNOOZED else None)
-        elif timetable.change_turn(connection, turn, now, state=TurnState.MISSED, draw_at=_stands(turn, now)):
+            schedules.put_off(connection, turn, turn.snoozed_until if turn.state is TurnState.SNOOZED else None)
+        elif schedules.change_turn(connection, turn, now, state=TurnState.MISSED, draw_at=_stands(turn, now)):
             values: dict[str, str | int | Sentence] = {"id": schedule.id, "channel": f"<#{schedule.channel}>"}
             values |= {"planned_at": _planned_at(turn), "text": schedule.text}
             key = f"schedule:{schedule.id}:refused:{turn.local}"
             told = Sentence(REFUSED, values)
-            store.post(connection, schedule.workspace, key, schedule.owner, told, mention=None, at=now)
+            outbox.post(connection, schedule.workspace, key, schedule.owner, told, mention=None, at=now)
 
     def _is_late(self, turn: Turn, at: Micros) -> bool:
         return turn.state is TurnState.MADE and at - _planned_at(turn) > self.grace
@@ -85,7 +85,7 @@ class Notices:
     def _miss(self, connection: Connection, turn: Turn, schedule: Schedule) -> None:
         """It was made, and is not posted any more: told as what was never made is."""
         now = self.clock()
-        if timetable.change_turn(connection, turn, now, state=TurnState.MISSED, draw_at=_stands(turn, now)):
+        if schedules.change_turn(connection, turn, now, state=TurnState.MISSED, draw_at=_stands(turn, now)):
             name = f"{turn.local}:snoozed" if turn.snoozed_until else turn.local
             tell_missed(connection, schedule, [(name, _planned_at(turn))], now, UNSAID)
 
@@ -99,7 +99,7 @@ class Notices:
             if turn.tries >= MAX_TRIES:
                 await self.database.write(lambda c: self._give_up(c, turn, schedule))
             else:
-                await self.database.write(lambda c: timetable.put_off(c, turn, again, tried=True))
+                await self.database.write(lambda c: schedules.put_off(c, turn, again, tried=True))
         else:
             await self._redraw(turn, schedule)
 
@@ -122,7 +122,7 @@ class Notices:
         await self._drawn(turn, channel, ts, turn.state, again)
 
     async def _drawn(self, turn: Turn, channel: str, ts: str, state: TurnState, again: Micros | None) -> None:
-        await self.database.write(lambda c: timetable.drawn(c, turn, channel, ts, state, again_at=again))
+        await self.database.write(lambda c: schedules.drawn(c, turn, channel, ts, state, again_at=again))
 
     async def _shown(self, turn: Turn, schedule: Schedule, state: TurnState) -> Post:
         digest = (
@@ -132,7 +132,7 @@ class Notices:
 
     def _digest(self, connection: Connection, schedule: Schedule) -> boards.Digest:
         now = self.clock()
-        found = store.for_digest(connection, schedule.workspace, schedule.channel, now - DAY, now + DAY)
+        found = broadcasts.for_digest(connection, schedule.workspace, schedule.channel, now - DAY, now + DAY)
         return boards.Digest(**found)
 
 

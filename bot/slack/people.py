@@ -12,8 +12,8 @@ from aiohttp import ClientError
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.broadcast import Sentence
-from bot.hours import all_zones
+from bot.domain.hours import all_zones
+from bot.domain.i18n import Sentence
 from bot.policy import CannotTell, DeadToken, Membership, Person, Unknown, membership_of
 
 log = structlog.get_logger(__name__)

@@ -11,19 +11,24 @@ from typing import Any
 
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot import checks, policy, store, timetable
-from bot import text as texts
-from bot.broadcast import Clock, Complaint, Micros, NotAccepted, NotAllowed, NotFound, NotUnderstood, Sentence, moment
-from bot.options import NO, YES
+from bot import checks, policy
+from bot.domain import slack_text
+from bot.domain.clock import Clock, Micros, moment
+from bot.domain.errors import Complaint, NotAccepted, NotAllowed, NotFound, NotUnderstood
+from bot.domain.i18n import Sentence, Words, words_for
+from bot.domain.options import NO, YES
+from bot.domain.schedule import Kind, Schedule, micros_of
 from bot.policy import Person
 from bot.reminders import Asked, Reminders
-from bot.schedule import Kind, Schedule, micros_of
 from bot.slack import boards, typed, views
 from bot.slack.answers import Body, Subcommand, Typing, form_audiences, hours_told, must_leave_nothing_behind, with_late
 from bot.slack.people import People
 from bot.slack.views import Post
-from bot.when import Closed, NotATime, names_a_part, parse_when
-from bot.words import Words, words_for
+from bot.storage import keys, templates
+from bot.storage.schedules import turns_of
+from bot.when.instants import names_a_part, parse_when
+from bot.when.recurrence import Closed
+from bot.when.traps import NotATime
 from providers.base import Purpose
 
 CHANNEL = re.compile(r"^\s*<#([CG][A-Z0-9]+)(?:\|[^>]*)?>\s*")
@@ -55,7 +60,7 @@ class Recurring:
 
     async def every(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Ask to send a text again and again; each time gets a card and an approval."""
-        when, rest = typed.quoted(texts.decode_slack(asked.text))
+        when, rest = typed.quoted(slack_text.decode_slack(asked.text))
         parts = typed.read_send(rest, EVERY)
         if not when or not parts.audience:
             return self._usage("every", asked)
@@ -82,16 +87,16 @@ class Recurring:
             return self._usage("remind", asked)
         if parts.complaints:
             raise NotAccepted(*parts.complaints)
-        must_leave_nothing_behind(texts.decode_slack(when), parts.text, "when")
+        must_leave_nothing_behind(slack_text.decode_slack(when), parts.text, "when")
         if parts.options and re.match(r"#\w", parts.text):
             raise NotAccepted(Complaint("channel", Sentence("The channel stands before the options and the text.")))
         options = await self._reminder_options(parts, raw, asked.person)
-        wanted = self._asked(Kind.REMINDER, texts.decode_slack(when), channel, parts, options, asked.person)
+        wanted = self._asked(Kind.REMINDER, slack_text.decode_slack(when), channel, parts, options, asked.person)
         return with_late(await self._add(wanted, asked), parts.late, asked.words)
 
     async def _reminder_options(self, parts: typed.Typed, raw: str, person: Person) -> dict[str, Any]:
         calling = _yes(parts.options, "mentions")
-        length = max(len(parts.text), len(texts.live(raw, mentions=calling)))
+        length = max(len(parts.text), len(slack_text.live(raw, mentions=calling)))
         if length > LONGEST:
             values: dict[str, str | int | Sentence] = {"count": length, "most": LONGEST}
             template = "A reminder holds {most} characters, and this has {count}."
@@ -109,8 +114,8 @@ class Recurring:
         options |= {"start": start.lower() if start else None, "template": template_name}
         return options | {"markup": raw, **({"mentions": True} if calling else {})}
 
-    async def _template(self, workspace: str, name: str) -> store.Template:
-        found = await self.reminders.database.read(lambda c: store.find_template(c, workspace, name))
+    async def _template(self, workspace: str, name: str) -> templates.Template:
+        found = await self.reminders.database.read(lambda c: templates.find_template(c, workspace, name))
         if found is None:
             sentence = Sentence("There is no template “{name}”. `/broadcast template list` shows them.", {"name": name})
             raise NotAccepted(Complaint("template", sentence))
@@ -190,7 +195,7 @@ class Recurring:
         if schedule.kind is Kind.REMINDER and not await self._seen_by(asked.person, [schedule]):
             raise NotFound(schedule.id)
         turns = await self.reminders.database.read(
-            lambda c: timetable.turns_of(c, schedule.workspace, schedule.id, boards.LATEST)
+            lambda c: turns_of(c, schedule.workspace, schedule.id, boards.LATEST)
         )
         return boards.details(schedule, turns, asked.words)
 
@@ -199,7 +204,7 @@ class Recurring:
     async def pause(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Hold what comes again: `pause <id> [until=<date>]`."""
         schedule = await self._named(asked)
-        _, rest = typed.first_word(texts.decode_slack(asked.text))
+        _, rest = typed.first_word(slack_text.decode_slack(asked.text))
         parts = typed.read_options(rest, ("until",))
         if parts.complaints:
             raise NotAccepted(*parts.complaints)
@@ -236,14 +241,14 @@ class Recurring:
     async def _made(self, schedule: Schedule, words: Words) -> list[str]:
         """What goes its own way all the same, and how to stop that."""
         told = [boards.still_on_its_way(row, words) for row in await self.reminders.made(schedule)]
-        paused = await self.reminders.database.read(lambda c: store.paused(c, schedule.workspace))
+        paused = await self.reminders.database.read(lambda c: keys.paused(c, schedule.workspace))
         if told and paused:
             told.append(words("⏸️ All sending is paused, until an admin types `/broadcast resume all`."))
         return told
 
     async def _named(self, asked: Typing) -> Schedule:
         """What the first word names. Raises NotAccepted or NotUnderstood."""
-        word, _ = typed.first_word(texts.decode_slack(asked.text))
+        word, _ = typed.first_word(slack_text.decode_slack(asked.text))
         id = typed.id_of(word)
         try:
             return await self.reminders.find(asked.person.workspace, id)
@@ -290,8 +295,8 @@ class Recurring:
 
 def _decoded(parts: typed.Typed) -> typed.Typed:
     """What was read as Slack wrote it, as people meant it."""
-    options = {name: texts.decode_slack(value) for name, value in parts.options.items()}
-    return replace(parts, text=texts.decode_slack(parts.text), options=options)
+    options = {name: slack_text.decode_slack(value) for name, value in parts.options.items()}
+    return replace(parts, text=slack_text.decode_slack(parts.text), options=options)
 
 
 def _channel(rest: str, here: str) -> tuple[str, str]:

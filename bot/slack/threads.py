@@ -18,16 +18,23 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from sqlalchemy import Connection
 
-from bot import store
-from bot.broadcast import SECOND, Action, Broadcast, Clock, Micros, NotFound, Sentence, State
-from bot.database import Busy, Database, Unsure
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND, Clock, Micros
+from bot.domain.errors import NotFound
+from bot.domain.i18n import Sentence, Words
+from bot.domain.lifecycle import Action, State
 from bot.policy import CannotTell
 from bot.slack import views
 from bot.slack.people import DEAD_TOKEN
 from bot.slack.views import Post, Showing
-from bot.store import NOT_AGREED, Card, PendingNote, PendingPost, Vote
+from bot.storage import broadcasts, cards, keys, notes, outbox, queue, sql
+from bot.storage.broadcast_rows import NOT_AGREED
+from bot.storage.cards import Card
+from bot.storage.database import Busy, Database, Unsure
+from bot.storage.notes import PendingNote
+from bot.storage.outbox import PendingPost
+from bot.storage.votes import Vote, votes_for
 from bot.voices import draft_notice
-from bot.words import Words
 from bot.workflow import Drawing, within
 
 log = structlog.get_logger(__name__)
@@ -156,7 +163,7 @@ class Threads:
                 self._quiet_until[work] = self.clock() + min(int(later.seconds * SECOND), LONGEST_PAUSE)
 
     def _waits(self, connection: Connection) -> bool:
-        return store.showing_waits(connection, self.clock())
+        return queue.showing_waits(connection, self.clock())
 
     async def _ours(self) -> bool:
         """Of several processes one paints at a time: a card is posted once, and Slack's limits are for all of them.
@@ -185,7 +192,7 @@ class Threads:
 
     async def _post_notes(self) -> None:
         """A thread keeps its order, so each pass takes the oldest note of each broadcast until none is left."""
-        while pending := await self.database.read(lambda c: store.notes_to_post(c, self.clock(), AT_ONCE)):
+        while pending := await self.database.read(lambda c: notes.notes_to_post(c, self.clock(), AT_ONCE)):
             for note in pending:
                 with self._alone("note", note.seq, note.workspace):
                     await self._post_note(note)
@@ -193,20 +200,20 @@ class Threads:
     # --- cards -------------------------------------------------------------------------------------------------------
 
     async def _post_cards(self) -> None:
-        for row in await self.database.read(lambda c: store.cards_to_draw(c, self.clock(), AT_ONCE, new=True)):
-            with self._alone("card", store.drawing_of(row), row.workspace):
+        for row in await self.database.read(lambda c: cards.cards_to_draw(c, self.clock(), AT_ONCE, new=True)):
+            with self._alone("card", cards.drawing_of(row), row.workspace):
                 await self._draw(row)
 
     async def _redraw_cards(self) -> None:
         """As many as Slack's limit lets through; the others stay behind, and are drawn with their last state later."""
-        for row in await self.database.read(lambda c: store.cards_to_draw(c, self.clock(), AT_ONCE, new=False)):
+        for row in await self.database.read(lambda c: cards.cards_to_draw(c, self.clock(), AT_ONCE, new=False)):
             if not self._updates.has_capacity():
                 return
-            with self._alone("card", store.drawing_of(row), row.workspace):
+            with self._alone("card", cards.drawing_of(row), row.workspace):
                 await self._draw(row)
 
     async def _draw(self, row: Broadcast) -> None:
-        known, votes = await self.database.read(lambda c: (store.card_of(c, row), store.votes_for(c, row)))
+        known, votes = await self.database.read(lambda c: (cards.card_of(c, row), votes_for(c, row)))
         showing, facts = await self.showing_of(row, votes), dict(self.facts_of(row))
         drawing = self._drawing(row, known, facts)
         post = views.card(row, replace(showing, since=drawing.since), self.words)
@@ -218,7 +225,7 @@ class Threads:
         if card is not None:
             card = replace(card, facts={**facts, "drawing": drawing, "since": self._since(card, known, drawing)})
         if card is not None and row.version > 1:
-            await self.database.write(lambda c: store.keep_card(c, card))
+            await self.database.write(lambda c: cards.keep_card(c, card))
             await self._shrink_older(row, card)
         await self.database.write(lambda c: self._drawn(c, row, card, stale_at))
         if known is not None and card is not None and not _is_same(known, card):
@@ -255,7 +262,7 @@ class Threads:
 
     async def _shrink_older(self, row: Broadcast, card: Card) -> None:
         """The cards of earlier versions become links to this one, so that nothing on them can be meant any more."""
-        older = await self.database.read(lambda c: store.older_cards(c, row))
+        older = await self.database.read(lambda c: cards.older_cards(c, row))
         link = await self._permalink(card) if older else None
         for old in older:
             await self._shrink(old, row, link)
@@ -265,7 +272,7 @@ class Threads:
             await self.change(old.channel, old.ts, views.moved(row, link, self.words))
         except SlackApiError as error:
             log.warning("an older card could not be shrunk", broadcast=row.id, error=_code(error))
-        await self.database.write(partial(store.keep_card, card=replace(old, drawn=store.SHRUNK)))
+        await self.database.write(partial(cards.keep_card, card=replace(old, drawn=cards.SHRUNK)))
 
     async def _permalink(self, card: Card) -> str | None:
         def ask(_: list[views.Block] | None) -> Awaitable[AsyncSlackResponse]:
@@ -278,8 +285,8 @@ class Threads:
 
     def _drawn(self, connection: Connection, row: Broadcast, card: Card | None, stale_at: Micros | None) -> None:
         if card is not None:
-            store.keep_card(connection, card)
-        store.drawn(connection, row, again_at=self.clock() + CARD_PAUSE, stale_at=stale_at)
+            cards.keep_card(connection, card)
+        cards.drawn(connection, row, again_at=self.clock() + CARD_PAUSE, stale_at=stale_at)
 
     async def _redraw(self, known: Card, post: Post, row: Broadcast) -> Card | None:
         if await self._asks_out_of_sight(row, known.channel):
@@ -307,7 +314,7 @@ class Threads:
         listed = code in NO_PLACE | NOT_LET | UNEDITABLE
         if row.state in ASKING or (code == "message_not_found" and not row.ended):
             return await self._first_card(row, post, known)
-        if not listed and self.database.troubles.tries("card", store.drawing_of(row)) < UNKNOWN_TRIES:
+        if not listed and self.database.troubles.tries("card", cards.drawing_of(row)) < UNKNOWN_TRIES:
             raise error
         log.warning("a card could not be drawn", broadcast=row.id, error=code)
         return None
@@ -354,7 +361,7 @@ class Threads:
         log.warning("a card has no place", broadcast=row.id, error=code)
         if (
             code not in NO_PLACE | NOT_LET
-            and self.database.troubles.tries("card", store.drawing_of(row)) < UNKNOWN_TRIES
+            and self.database.troubles.tries("card", cards.drawing_of(row)) < UNKNOWN_TRIES
         ):
             raise error
         return Sentence(NOT_HERE, {"channel": f"<#{row.channel}>"})
@@ -381,13 +388,13 @@ class Threads:
         now = self.clock()
         changes: dict[str, Any] = {**NOT_AGREED, "version": row.version + 1, "expires_at": None, "draw_at": None}
         changes["voice_at"] = draft_notice(now)
-        if store.move(connection, row, Action.RETURN, actor="slack", at=now, reason=None, **changes) is None:
+        if broadcasts.move(connection, row, Action.RETURN, actor="slack", at=now, reason=None, **changes) is None:
             return
-        store.drop_notes(connection, row)
+        notes.drop_notes(connection, row)
         template = RETURNED if self.approvals is None else RETURNED_TO_ALL
         told = Sentence(template, {"why": why, "id": row.id, "channel": f"<#{row.channel}>"})
         key = f"return:{row.id}:{row.version}"
-        store.post(connection, row.workspace, key, row.requester, told, None, now, draft=row.id)
+        outbox.post(connection, row.workspace, key, row.requester, told, None, now, draft=row.id)
 
     # --- notes -------------------------------------------------------------------------------------------------------
 
@@ -414,7 +421,7 @@ class Threads:
             return
 
         def posted(connection: Connection) -> None:
-            store.note_posted(connection, pending.seq, str(answer["ts"]))
+            notes.note_posted(connection, pending.seq, str(answer["ts"]))
             if direct:  # one person alone reads there
                 self._tell_directly(connection, pending, row, but=reader)
             self._tell_unseen(connection, pending, row, unseen)
@@ -422,8 +429,8 @@ class Threads:
         await self.database.write(posted)
 
     def _where(self, connection: Connection, pending: PendingNote) -> tuple[Broadcast, Card | None, list[str]]:
-        row = store.find(connection, pending.workspace, pending.broadcast)
-        return row, store.card_of(connection, row), [vote.approver for vote in store.votes_for(connection, row)]
+        row = broadcasts.find(connection, pending.workspace, pending.broadcast)
+        return row, cards.card_of(connection, row), [vote.approver for vote in votes_for(connection, row)]
 
     async def _who_do_not_see(self, channel: str, pending: PendingNote) -> list[str]:
         """Those whom the note names where they cannot read it: the channel is private, and they are not in it."""
@@ -439,12 +446,12 @@ class Threads:
     def _tell_unseen(self, connection: Connection, pending: PendingNote, row: Broadcast, people: Iterable[str]) -> None:
         """Whoever was told the same where she asked is not told twice."""
         for person in people:
-            if person != row.requester or not store.was_told_where_asked(connection, row, pending.at):
+            if person != row.requester or not broadcasts.was_told_where_asked(connection, row, pending.at):
                 self._tell_one(connection, pending, row, person)
 
     def _tell_one(self, connection: Connection, pending: PendingNote, row: Broadcast, person: str) -> None:
         told = Sentence("About *{id}*: {told}", {"id": row.id, "told": pending.note.sentence})
-        store.post(connection, row.workspace, f"note:{pending.seq}:{person}", person, told, None, self.clock())
+        outbox.post(connection, row.workspace, f"note:{pending.seq}:{person}", person, told, None, self.clock())
 
     async def _reader(self, channel: str, people: Iterable[str]) -> str | None:
         """Which of these people it is that this direct message is with."""
@@ -458,11 +465,11 @@ class Threads:
         """After some tries, or without a `pause` at once, there is no thread for it: people are told directly."""
         if pause is not None and pending.tries < MAX_TRIES:
             again = self.clock() + pause
-            await self.database.write(lambda c: store.note_failed(c, pending.seq, again))
+            await self.database.write(lambda c: notes.note_failed(c, pending.seq, again))
             return
 
         def tell(connection: Connection) -> None:
-            store.note_failed(connection, pending.seq, None)
+            notes.note_failed(connection, pending.seq, None)
             self._tell_directly(connection, pending, row)
 
         await self.database.write(tell)
@@ -472,7 +479,7 @@ class Threads:
     ) -> None:
         """The requester, whoever the note names, and for an end those who approved, each once and in its order."""
         note = pending.note
-        approvers = [vote.approver for vote in store.votes_for(connection, row)] if note.aloud else []
+        approvers = [vote.approver for vote in votes_for(connection, row)] if note.aloud else []
         for person in dict.fromkeys([row.requester, *(note.mention or "").split(), *approvers]):
             if person != but and _is_person(person):
                 self._tell_one(connection, pending, row, person)
@@ -481,9 +488,9 @@ class Threads:
 
     async def _post_posts(self) -> None:
         """What belongs to no card, one after the other. What Slack cannot take now keeps its tries."""
-        while await self.database.read(lambda c: store.posts_wait(c, self.clock())):
+        while await self.database.read(lambda c: outbox.posts_wait(c, self.clock())):
             now = self.clock()
-            pending = await self.database.write(partial(store.take_post, at=now, again_at=now + POSTING))
+            pending = await self.database.write(partial(outbox.take_post, at=now, again_at=now + POSTING))
             if pending is None:  # another process has it
                 return
             try:
@@ -491,7 +498,7 @@ class Threads:
                     await self._post_one(pending)
             except Later as later:
                 again = self.clock() + int(later.seconds * SECOND)
-                await self.database.write(partial(store.put_off_post, seq=pending.seq, again_at=again))
+                await self.database.write(partial(outbox.put_off_post, seq=pending.seq, again_at=again))
                 raise
 
     async def _post_one(self, pending: PendingPost) -> None:
@@ -509,7 +516,7 @@ class Threads:
             over = _code(error) in NO_PLACE | NOT_LET and not _is_person(pending.place)
             await self.database.write(partial(self._post_failed, pending=pending, over=over))
             return
-        await self.database.write(partial(store.post_made, seq=pending.seq, ts=answer["ts"]))
+        await self.database.write(partial(outbox.post_made, seq=pending.seq, ts=answer["ts"]))
 
     async def _over(self, pending: PendingPost) -> bool | None:
         """May nothing be posted there any more? None where something may, False where Slack does not say just now: it
@@ -524,7 +531,7 @@ class Threads:
     async def _with_draft(self, pending: PendingPost, post: Post) -> Post:
         """With the draft's text and its button, while it is a draft."""
         try:
-            row = await self.database.read(lambda c: store.find(c, pending.workspace, pending.draft or ""))
+            row = await self.database.read(lambda c: broadcasts.find(c, pending.workspace, pending.draft or ""))
         except NotFound:
             return post
         return views.with_draft(post, row, self.words) if row.state is State.DRAFT else post
@@ -534,10 +541,10 @@ class Threads:
         now, person = self.clock(), _is_person(pending.place)
         over = over or pending.tries >= MAX_TRIES
         again = None if over else now + min(5 * SECOND * 2**pending.tries, LONGEST_PAUSE)
-        store.post_failed(connection, pending.seq, again)
+        outbox.post_failed(connection, pending.seq, again)
         named = (pending.mention or "").split() if over and not person else []
         for one in filter(_is_person, named):
-            store.post(connection, pending.workspace, f"post:{pending.seq}:{one}", one, pending.sentence, None, now)
+            outbox.post(connection, pending.workspace, f"post:{pending.seq}:{one}", one, pending.sentence, None, now)
 
     async def _channel_of(self, place: str) -> str:
         """A person is told in the direct message that the bot has with them."""
@@ -626,8 +633,8 @@ class Threads:
 
 
 def take_lease(connection: Connection, owner: str, at: Micros, seconds: float | None = None) -> bool:
-    now = store.database_time(connection) or at
-    return store.take_lease(connection, "paint", owner, PAINT_LEASE if seconds is None else seconds, now)
+    now = sql.database_time(connection) or at
+    return keys.take_lease(connection, "paint", owner, PAINT_LEASE if seconds is None else seconds, now)
 
 
 def _seconds(told: str | None) -> float:

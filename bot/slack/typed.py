@@ -7,8 +7,9 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from bot.broadcast import Complaint, Sentence
-from bot.options import DASHES, EVERYWHERE, MEANT, OPENING, OPTIONS, QUOTES, folded
+from bot.domain.errors import Complaint
+from bot.domain.i18n import Sentence
+from bot.domain.options import DASHES, EVERYWHERE, MEANT, OPENING, OPTIONS, QUOTES, folded
 from providers.base import Purpose
 
 SURE, PERHAPS = 0.8, 0.6  # how near a slip is to an option of another subcommand, and to one of this one

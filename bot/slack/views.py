@@ -14,29 +14,19 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import structlog
 
-from bot import text as texts
-from bot.broadcast import (
-    SECOND,
-    Action,
-    Broadcast,
-    Complaint,
-    Hold,
-    Micros,
-    Phase,
-    Sentence,
-    State,
-    allowed,
-    counts_told,
-    fingerprint,
-    moment,
-)
 from bot.checks import MOST
-from bot.hours import HoldUntil, Refuse, Verdict
+from bot.domain import marketing, placeholders, slack_text, sms, suggestions
+from bot.domain.broadcast import Broadcast, counts_told, fingerprint
+from bot.domain.clock import SECOND, Micros, moment
+from bot.domain.errors import Complaint
+from bot.domain.hours import HoldUntil, Refuse, Verdict
+from bot.domain.i18n import Sentence, Words
+from bot.domain.lifecycle import Action, Hold, Phase, State, allowed
+from bot.domain.schedule import Schedule
 from bot.policy import mentions, still_asked
-from bot.schedule import Schedule
-from bot.store import Note, Vote
+from bot.storage.notes import Note
+from bot.storage.votes import Vote
 from bot.voices import NOT_THEN, PAUSED_ASKS, PAUSED_WAITS, draft_end
-from bot.words import Words
 from providers.base import AudienceKind, Purpose
 from providers.reading import UNREADABLE
 
@@ -324,11 +314,11 @@ def _length(broadcast: Broadcast, words: Words) -> str:
 
 def _cost(text: str, broadcast: Broadcast, words: Words) -> str:
     """What a text takes where this broadcast goes."""
-    size = texts.measure(text)
+    size = sms.measure(text)
     encoding = "GSM-7" if size.encoding == "gsm7" else "Unicode"
     if broadcast.kind == "group":
         return words("{count} characters", count=len(text))
-    least = words("at least") if texts.placeholders(text) else "≈"
+    least = words("at least") if placeholders.placeholders(text) else "≈"
     return words.count(
         "{least} {number} SMS per recipient ({encoding}, {units}/{room})",
         "{least} {number} SMS per recipient ({encoding}, {units}/{room})",
@@ -358,15 +348,15 @@ def _warnings(broadcast: Broadcast, showing: Showing, words: Words) -> list[str]
 
 
 def _about_characters(broadcast: Broadcast, words: Words) -> Iterator[str]:
-    offenders = texts.measure(broadcast.text).offenders
+    offenders = sms.measure(broadcast.text).offenders
     if offenders and broadcast.kind != "group":
         yield words("⚠️ Unicode because of {characters}", characters=_named(offenders, words))
-        better = texts.suggest(broadcast.text)
+        better = suggestions.suggest(broadcast.text)
         if better is not None:
             template = "💡 Plain characters in their place would make {after} SMS instead of {before}"
             yield words(template, after=better.after, before=better.before)
-    if unseen := texts.invisible(broadcast.text):
-        cost = _cost(texts.without_invisible(broadcast.text), broadcast, words)
+    if unseen := suggestions.invisible(broadcast.text):
+        cost = _cost(suggestions.without_invisible(broadcast.text), broadcast, words)
         template = "⚠️ Invisible: {characters}. Without them: {cost}"
         yield words(template, characters=_named(unseen, words), cost=cost)
 
@@ -374,16 +364,16 @@ def _about_characters(broadcast: Broadcast, words: Words) -> Iterator[str]:
 def _named(characters: Sequence[str], words: Words) -> str:
     more = f" … (+{len(characters) - NAMED})" if len(characters) > NAMED else ""
     english = words.language == "en"
-    return quote(", ".join(texts.name_of(char, english=english) for char in characters[:NAMED])) + more
+    return quote(", ".join(sms.name_of(char, english=english) for char in characters[:NAMED])) + more
 
 
 def _about_words(broadcast: Broadcast, words: Words) -> Iterator[str]:
-    if broadcast.purpose is Purpose.TRANSACTIONAL and (offers := texts.looks_like_marketing(broadcast.text)):
+    if broadcast.purpose is Purpose.TRANSACTIONAL and (offers := marketing.looks_like_marketing(broadcast.text)):
         yield words("⚠️ Reads like an offer: {words}. Is it really transactional?", words=quote(", ".join(offers)))
-    if names := texts.emoji_names(broadcast.text):
+    if names := slack_text.emoji_names(broadcast.text):
         template = "⚠️ Phones will show {names} as it is written. Put the emoji itself, or take it out."
         yield words(template, names=", ".join(f"`{name}`" for name in names[:MOST_CODES]))
-    if broadcast.unnamed and texts.fills_in_names(broadcast.text):
+    if broadcast.unnamed and placeholders.fills_in_names(broadcast.text):
         yield words.count(
             "⚠️ {number} of them has no name to fill in",
             "⚠️ {number} of them have no name to fill in",
@@ -814,7 +804,9 @@ def _pieces(text: str) -> list[str]:
     pieces: list[str] = []
     while len(text) > (most := _fitting(text)):
         cut = most
-        while cut > most // 2 and (text[cut - 1].isspace() or text[cut].isspace() or not texts.may_part(text, cut)):
+        while cut > most // 2 and (
+            text[cut - 1].isspace() or text[cut].isspace() or not suggestions.may_part(text, cut)
+        ):
             cut -= 1
         pieces, text = [*pieces, text[:cut]], text[cut:]
     return [*pieces, text]
@@ -917,7 +909,7 @@ def _value(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _entered(values: Mapping[str, Any], name: str) -> str:
-    return texts.storable(str(_value(values, name).get("value") or ""))
+    return sms.storable(str(_value(values, name).get("value") or ""))
 
 
 def _chosen(values: Mapping[str, Any], name: str) -> str:

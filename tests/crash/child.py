@@ -28,8 +28,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 import providers.http
 from bot import logs
 from bot.app import Bot
-from bot.hours import resolve_policies
-from bot.settings import parse
+from bot.config.load import parse
+from bot.domain.hours_defaults import resolve_policies
 from providers.base import Answer, Provider
 from tests.patience import LONG
 

@@ -23,13 +23,18 @@ import asyncpg
 from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.engine import make_url
 
-from bot import receipts, store
-from bot.broadcast import Broadcast, State, now
-from bot.broadcast import Phase as PhaseOfSending
-from bot.database import Database, open_database, upgrade
+from bot.config.load import parse, secret_key_for
 from bot.dispatch import token_for
-from bot.settings import parse, secret_key_for
-from bot.tables import broadcasts, kept, notes, occurrences, schedules
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import now
+from bot.domain.lifecycle import Phase as PhaseOfSending
+from bot.domain.lifecycle import State
+from bot.storage import audit, vendor_ids
+from bot.storage.broadcasts import find, latest
+from bot.storage.database import Database
+from bot.storage.engines import open_database
+from bot.storage.schema import upgrade
+from bot.storage.tables import broadcasts, kept, notes, occurrences, schedules
 from sandbox.server import Sandbox
 from sandbox.vendors.ledger import Accepted
 from sandbox.world import Json, SlackError
@@ -499,7 +504,7 @@ class Run:
         database = open_database(self.url, LONG)
         try:
             await self._quiet(database)
-            rows = await database.read(lambda c: store.latest(c, WORKSPACE, 100))
+            rows = await database.read(lambda c: latest(c, WORKSPACE, 100))
             self._judge_run(rows)
             for row in rows:
                 actions = await database.read(lambda c, row=row: _actions(c, row))  # type: ignore[misc]
@@ -554,8 +559,8 @@ class Run:
         broadcast of which nobody knows whether it went out."""
         self.result.held += 1
         (ticket,) = HELD.findall(self.thread(row.typed))
-        owner = receipts.owner_of(connection, "octo", ticket)
-        if owner is not None and self.ends[store.find(connection, *owner).typed] != "unknown":
+        owner = vendor_ids.owner_of(connection, "octo", ticket)
+        if owner is not None and self.ends[find(connection, *owner).typed] != "unknown":
             self.wrong(f"held: {row.typed} ({row.id}), though nothing foreign was in its way")
 
     def _final(self, end: str, rung: int) -> State:
@@ -565,7 +570,7 @@ class Run:
 
 
 def _actions(connection: Connection, row: Broadcast) -> list[str]:
-    return [step["action"] for step in store.history(connection, row.workspace, row.id)]
+    return [step["action"] for step in audit.history(connection, row.workspace, row.id)]
 
 
 def _unsaid(connection: Connection) -> bool:

@@ -36,12 +36,21 @@ CONTRACT = "tests/providers/test_contract.py"
 
 SMALL = "-k 'not postgresql'"  # where both databases are alike, one is enough
 
+TEXT = ("tests/test_text.py", "tests/providers/test_contract.py", "tests/test_trouble.py -k 'wrong or said'")
+TIMES = ("tests/test_when.py tests/test_phrases.py", "tests/test_typed.py tests/test_recurring.py")
+RECEIPTS = (
+    f"tests/test_receipts.py tests/test_core.py {SMALL}",
+    f"tests/test_dispatch.py {SMALL}",
+    "tests/test_web.py",
+)
+
 MODULES = {
-    "text": Module(
-        "bot/text.py",
-        ("tests/test_text.py", "tests/providers/test_contract.py", "tests/test_trouble.py -k 'wrong or said'"),
-    ),
-    "hours": Module("bot/hours.py", ("tests/test_hours.py", "tests/test_hours.py -m long")),
+    "sms": Module("bot/domain/sms.py", TEXT),
+    "marketing": Module("bot/domain/marketing.py", TEXT),
+    "placeholders": Module("bot/domain/placeholders.py", TEXT),
+    "suggestions": Module("bot/domain/suggestions.py", TEXT),
+    "slack_text": Module("bot/domain/slack_text.py", TEXT),
+    "hours": Module("bot/domain/hours.py", ("tests/test_hours.py", "tests/test_hours.py -m long")),
     "policy": Module("bot/policy.py", ("tests/test_policy.py",)),
     "approvals": Module(
         "bot/workflow.py",
@@ -52,10 +61,8 @@ MODULES = {
         ),
         APPROVALS,
     ),
-    "receipts": Module(
-        "bot/receipts.py",
-        (f"tests/test_receipts.py tests/test_core.py {SMALL}", f"tests/test_dispatch.py {SMALL}", "tests/test_web.py"),
-    ),
+    "receipts": Module("bot/storage/receipts.py", RECEIPTS),
+    "vendor_ids": Module("bot/storage/vendor_ids.py", RECEIPTS),
     "dispatch": Module(
         "bot/dispatch.py",
         (
@@ -66,7 +73,11 @@ MODULES = {
         ),
     ),
     "web": Module("bot/web.py", ("tests/test_doors.py", "tests/test_web.py"), DOORS),
-    "when": Module("bot/when.py", ("tests/test_when.py", "tests/test_typed.py tests/test_recurring.py")),
+    "instants": Module("bot/when/instants.py", TIMES),
+    "clock_times": Module("bot/when/clock_times.py", TIMES),
+    "dates": Module("bot/when/dates.py", TIMES),
+    "recurrence": Module("bot/when/recurrence.py", TIMES),
+    "rules": Module("bot/when/rules.py", TIMES),
     "encom": Module("providers/encom.py", (f"tests/providers/test_encom.py {CONTRACT} -k encom", "tests/providers")),
     "octopush": Module(
         "providers/octopush.py", (f"tests/providers/test_octopush.py {CONTRACT} -k octopush", "tests/providers")

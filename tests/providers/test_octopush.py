@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import pytest
 from pydantic import ValidationError
 
-from bot.accounts import receipt_of
+from bot.config.adapter_values import receipt_of
 from providers.base import (
     Answer,
     Audience,

@@ -15,8 +15,8 @@ from aiohttp import ClientSession, web
 from click.testing import CliRunner
 
 from bot.app import Bot
-from bot.broadcast import State
 from bot.cli import main
+from bot.domain.lifecycle import State
 from providers import registry
 from sandbox.server import Sandbox
 from tests.capabilities import GUIDE, written

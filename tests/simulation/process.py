@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 from sqlalchemy import Connection
 
-from bot.accounts import Account
-from bot.broadcast import Micros
 from bot.catalogue import Catalogue
+from bot.config.accounts import Account
 from bot.dispatch import Dispatcher
+from bot.domain.clock import Micros
 from bot.reminders import Reminders
-from bot.store import database_time
+from bot.storage.sql import database_time
 from bot.tracker import Recorded, Tracker
 from bot.voices import Voices
 from bot.web import CallbackDoor

@@ -14,10 +14,11 @@ from typing import Any
 import structlog
 from prometheus_client import generate_latest
 
-from bot.broadcast import ENDED, SECOND, Micros, State, moment
+from bot.config.settings import Settings
+from bot.domain.clock import SECOND, Micros, moment
+from bot.domain.lifecycle import ENDED, State
 from bot.logs import set_up
 from bot.policy import CannotTell, Person
-from bot.settings import Settings
 from bot.web import Meters
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.process import Killed, Parts, Process

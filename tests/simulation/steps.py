@@ -13,25 +13,17 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.exc import DBAPIError
 
-from bot import store, tables
 from bot.backup import hold_all
-from bot.broadcast import (
-    SECOND,
-    Action,
-    BroadcastRequest,
-    NotAccepted,
-    NotAllowed,
-    NotFound,
-    State,
-    TooLate,
-    digest,
-    moment,
-)
-from bot.database import Busy, Unsure
+from bot.domain.broadcast import BroadcastRequest, digest
+from bot.domain.clock import SECOND, moment
+from bot.domain.errors import NotAccepted, NotAllowed, NotFound, TooLate
+from bot.domain.lifecycle import Action, State
+from bot.domain.schedule import Kind
 from bot.policy import CannotTell
 from bot.reminders import Asked, Moved, Reminders
-from bot.schedule import Kind
-from bot.when import Closed
+from bot.storage import broadcasts, tables
+from bot.storage.database import Busy, Unsure
+from bot.when.recurrence import Closed
 from providers.base import Purpose
 from tests.simulation.process import Killed, Process
 from tests.simulation.witness import STRANGER, Cast
@@ -521,7 +513,7 @@ class Steps:
         if row is None:
             return
         changes: dict[str, Any] = self.chance.choice(TAMPERED)
-        known = self.world.memory.transact(lambda c: store.find(c, TEAM, row["id"]))
+        known = self.world.memory.transact(lambda c: broadcasts.find(c, TEAM, row["id"]))
         if row["quorum"] > 0 and self.chance.random() < 0.3:
             changes = changes | {"digest": digest(dataclasses.replace(known, **changes))}
         table = tables.broadcasts

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.pool import StaticPool
 
-from bot import tables
-from bot.database import OWN, Busy, Database, OutOfOrder, T, Unsure, Work
+from bot.storage import tables
+from bot.storage.database import OWN, Busy, Database, OutOfOrder, T, Unsure, Work
 
 if TYPE_CHECKING:
     from tests.simulation.process import Process

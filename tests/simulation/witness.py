@@ -14,7 +14,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bot.broadcast import ENDED, SECOND, TRANSITIONS, Action, Micros, State, micros
+from bot.domain.clock import SECOND, Micros, micros
+from bot.domain.lifecycle import ENDED, TRANSITIONS, Action, State
 from tests.simulation.vendors import SAID_NO, Sent, Vendor
 from tests.simulation.world import (
     APPROVERS,

@@ -12,9 +12,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from bot.app import policies_of
-from bot.broadcast import Micros, moment
-from bot.hours import Policy
-from bot.settings import Settings, parse
+from bot.config.load import parse
+from bot.config.settings import Settings
+from bot.domain.clock import Micros, moment
+from bot.domain.hours import Policy
 
 TEAM = "T0BELL"
 GROUP = "S0APPROVERS"

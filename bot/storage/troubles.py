@@ -14,7 +14,8 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from bot.broadcast import Broadcast, steady
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import steady
 
 log = structlog.get_logger(__name__)
 

@@ -1,6 +1,6 @@
-"""All SQL about schedules and their turns, as plain functions of a sync `Connection`.
+"""What recurs, and its occurrences.
 
-A turn is one row by (schedule, wall clock time), however many processes make it.
+An occurrence is one row by (schedule, wall clock time), however many processes make it.
 """
 
 from __future__ import annotations
@@ -28,29 +28,31 @@ from sqlalchemy import (
     update,
 )
 
-from bot import store
-from bot.broadcast import Broadcast, Micros, NotFound, NotUnderstood, State
-from bot.schedule import UNANSWERED, Cover, Ended, Kind, Schedule, Standing, Turn, TurnState
-from bot.tables import SHAPE, broadcasts, occurrences, schedules, votes
-from bot.troubles import troubles_of
-from bot.when import Closed, Recurrence
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import Micros
+from bot.domain.errors import NotFound, NotUnderstood
+from bot.domain.lifecycle import State
+from bot.domain.schedule import UNANSWERED, Cover, Ended, Kind, Schedule, Standing, Turn, TurnState
+from bot.storage import broadcast_rows
+from bot.storage.broadcast_rows import to_broadcast
+from bot.storage.sql import alone, any_of, but, check_instant, insert_ignoring, known_words, read_each
+from bot.storage.tables import SHAPE, broadcasts, occurrences, schedules, votes
+from bot.storage.troubles import troubles_of
+from bot.when.recurrence import Closed, Recurrence
 
 UNDERSTOOD = and_(
     schedules.c.shape <= SHAPE,
-    store.known_words(schedules.c.kind, Kind),
-    store.known_words(schedules.c.state, Standing),
-    store.known_words(schedules.c.ended, Ended),
-    store.known_words(schedules.c.closed, Closed),
+    known_words(schedules.c.kind, Kind),
+    known_words(schedules.c.state, Standing),
+    known_words(schedules.c.ended, Ended),
+    known_words(schedules.c.closed, Closed),
 )
-TURN_UNDERSTOOD = store.known_words(occurrences.c.state, TurnState)
+TURN_UNDERSTOOD = known_words(occurrences.c.state, TurnState)
 
 # Partial indexes are only found by the very words that they were made with.
 ACTIVE = schedules.c.state == literal_column("'active'")
 PAUSED = schedules.c.state == literal_column("'paused'")
 LIVING = schedules.c.state.in_([state for state in Standing if state is not Standing.ENDED])
-
-
-# --- rows and values -------------------------------------------------------------------------------------------------
 
 
 def _to_row(changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,7 +76,7 @@ def _to_schedule(row: RowMapping) -> Schedule:
     if row["rule"] is not None:
         Recurrence.of(row["rule"])
     for name in _SHOWN:
-        store.check_instant(row[name])
+        check_instant(row[name])
     if row["cover"]:
         fields["cover"] = Cover(**{**row["cover"], "voters": tuple(row["cover"]["voters"])})
     return Schedule(**fields)
@@ -87,16 +89,16 @@ def _to_turn(row: RowMapping) -> Turn:
 
 def understood(connection: Connection) -> ColumnElement[bool]:
     """The schedules that this code can read, without those that it was found to stumble over."""
-    return and_(UNDERSTOOD, store.but(schedules.c.id, troubles_of(connection).put_off("schedule")))
+    return and_(UNDERSTOOD, but(schedules.c.id, troubles_of(connection).put_off("schedule")))
 
 
 def _schedules(connection: Connection, statement: Executable) -> list[Schedule]:
     """Those that can be read; one that cannot is left alone for a while, and keeps no other one waiting."""
-    return store.read_each(connection, statement, _to_schedule, "schedule", "id")
+    return read_each(connection, statement, _to_schedule, "schedule", "id")
 
 
 def _turns(connection: Connection, statement: Executable) -> list[Turn]:
-    return store.read_each(connection, statement, _to_turn, "turn", "name")
+    return read_each(connection, statement, _to_turn, "turn", "name")
 
 
 #: What a turn is called where one name must do.
@@ -105,16 +107,13 @@ _ALL = select(occurrences, _NAME)
 
 
 def _turns_understood(connection: Connection) -> ColumnElement[bool]:
-    return and_(TURN_UNDERSTOOD, store.but(_NAME.element, troubles_of(connection).put_off("turn")))
-
-
-# --- schedules -------------------------------------------------------------------------------------------------------
+    return and_(TURN_UNDERSTOOD, but(_NAME.element, troubles_of(connection).put_off("turn")))
 
 
 def add(connection: Connection, schedule: Schedule, *, since: Micros) -> Schedule:
     """Store a new schedule. One with the same key that is there already is given back instead, or its twin: the same,
     by the same person, not ended and asked for after `since`, which is a repeated command."""
-    store.alone(connection, f"asks:{schedule.workspace}/{schedule.owner}")  # else two at once would find no twin
+    alone(connection, f"asks:{schedule.workspace}/{schedule.owner}")  # else two at once would find no twin
     here, same = schedules.c.workspace == schedule.workspace, schedules.c.key == schedule.key
     lately = and_(LIVING, schedules.c.owner == schedule.owner, schedules.c.created_at >= since)
     for like in (same, lately):
@@ -190,13 +189,13 @@ def keep_cover(connection: Connection, workspace: str, id: str, cover: Cover | N
     connection.execute(update(schedules).where(here).values(cover=_to_column(cover)))
 
 
-# --- turns -----------------------------------------------------------------------------------------------------------
+# --- occurrences -----------------------------------------------------------------------------------------------------
 
 
 def add_turn(connection: Connection, turn: Turn) -> bool:
     """True for the first process that makes this turn, false for every other one."""
     fields = {field.name: getattr(turn, field.name) for field in dataclasses.fields(Turn)}
-    return store.insert_ignoring(connection, occurrences, [fields]) == 1
+    return insert_ignoring(connection, occurrences, [fields]) == 1
 
 
 def turn_at(connection: Connection, workspace: str, channel: str, ts: str) -> Turn | None:
@@ -218,9 +217,9 @@ def living(connection: Connection, schedule: Schedule) -> list[Broadcast]:
     mine = and_(occurrences.c.workspace == schedule.workspace, occurrences.c.schedule == schedule.id)
     of = and_(broadcasts.c.workspace == occurrences.c.workspace, broadcasts.c.id == occurrences.c.broadcast)
     still = broadcasts.c.state.in_((State.PENDING, State.SCHEDULED, State.HELD, State.SENDING))
-    known = store.understood(connection)
+    known = broadcast_rows.understood(connection)
     statement = select(broadcasts).select_from(occurrences).join(broadcasts, of).where(mine, still, known)
-    return store.read_each(connection, statement.order_by(occurrences.c.at), store.to_broadcast, "row", "id")
+    return read_each(connection, statement.order_by(occurrences.c.at), to_broadcast, "row", "id")
 
 
 def drop_unread_votes(connection: Connection, schedule: Schedule, after: str, way: str, approver: str | None) -> None:
@@ -234,7 +233,7 @@ def drop_unread_votes(connection: Connection, schedule: Schedule, after: str, wa
     unread = select(broadcasts.c.id).where(
         broadcasts.c.workspace == schedule.workspace,
         broadcasts.c.id.in_(later),
-        not_(store.understood(connection)),
+        not_(broadcast_rows.understood(connection)),
     )
     mine = and_(votes.c.workspace == schedule.workspace, votes.c.broadcast.in_(unread), votes.c.way == way)
     by = votes.c.approver == approver if approver is not None else true()
@@ -347,7 +346,7 @@ def _is(turn: Turn) -> Any:
 
 
 _AT, _AHEAD = bindparam("at", type_=BigInteger), bindparam("ahead", type_=BigInteger)
-_CLOCK_WAITS = store.any_of(
+_CLOCK_WAITS = any_of(
     select(schedules.c.id).where(PAUSED, schedules.c.paused_until <= _AT, UNDERSTOOD),
     select(schedules.c.id).where(ACTIVE, _is_of(Kind.BROADCAST), schedules.c.next_at <= _AHEAD, UNDERSTOOD),
     select(schedules.c.id).where(ACTIVE, _is_of(Kind.REMINDER), schedules.c.next_at <= _AT, UNDERSTOOD),

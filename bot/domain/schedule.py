@@ -9,9 +9,10 @@ from enum import StrEnum
 from itertools import islice, takewhile
 from typing import Any
 
-from bot.broadcast import SECOND, Broadcast, Micros, digest, moment
-from bot.hours import Holidays
-from bot.when import Closed, Occurrence, Recurrence, following
+from bot.domain.broadcast import Broadcast, digest
+from bot.domain.clock import SECOND, Micros, moment
+from bot.domain.hours import Holidays
+from bot.when.recurrence import Closed, Occurrence, Recurrence, following
 
 LOOKED_AT, FAR = 53, timedelta(days=731)  # turns, and how far ahead, when those that are left out are counted
 

@@ -1,13 +1,12 @@
-"""All SQL about what vendors tell of a dispatch, as plain functions of a sync `Connection`.
+"""What vendors report about deliveries: recorded once, counted, and shown as progress.
 
 A callback is known by its token, an id by its account, and a delivery's status only goes up.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
@@ -26,10 +25,13 @@ from sqlalchemy import (
     update,
 )
 
-from bot import store
-from bot.broadcast import ENDED, Broadcast, Micros, State
-from bot.tables import broadcasts, deliveries, dispatches, vendor_ids
-from bot.troubles import troubles_of
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import Micros
+from bot.domain.lifecycle import ENDED, State
+from bot.storage.broadcast_rows import UNDERSTOOD, Owner, to_broadcast, to_counts, understood
+from bot.storage.sql import batched, but, insert_into, read_each, with_keys
+from bot.storage.tables import broadcasts, deliveries
+from bot.storage.troubles import troubles_of
 from providers.base import DeliveryStatus, Receipt, ReceiptKind
 
 WORD = 64  # characters of a vendor's status word that are kept
@@ -37,6 +39,7 @@ WORDS = 10  # of them that one broadcast counts by name; what else it hears is c
 OTHER = str(DeliveryStatus.OTHER)
 PROGRESS_PAUSE = 1_000_000  # microseconds in which statuses that appear together are told together
 ANSWERS = {ReceiptKind.REPLY.value: "replies", ReceiptKind.OPT_OUT.value: "opt-outs"}
+
 # Statuses only go up: a delivery never goes back from a later word to an earlier one.
 RANK: dict[str, int] = {
     DeliveryStatus.ACCEPTED: 0,
@@ -49,7 +52,6 @@ RANK: dict[str, int] = {
 }
 NEWER = 5  # of a status that only a newer version knows: nothing that is known here is past it
 _DELIVERY = (deliveries.c.account, deliveries.c.id, deliveries.c.recipient, deliveries.c.kind)
-_STANDING = [deliveries.c[name] for name in ("kind", "status", "word", "final", "workspace", "broadcast")]
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Heard:
     account: str
     receipt: Receipt
     recipient: str
-    owner: store.Owner | None
+    owner: Owner | None
 
     @property
     def delivery(self) -> _Delivery:
@@ -82,7 +84,7 @@ class _Standing(NamedTuple):
     status: str
     word: str
     final: bool
-    owner: store.Owner | None = None
+    owner: Owner | None = None
 
     @property
     def label(self) -> str:
@@ -139,7 +141,7 @@ class Written:
     """`news`: of each receipt, whether it told something new; `moved`: what that changes in each broadcast's counts."""
 
     news: list[bool]
-    moved: Mapping[store.Owner, Tally]
+    moved: Mapping[Owner, Tally]
 
 
 @dataclass(frozen=True)
@@ -158,103 +160,6 @@ class Recount:
         return (current.revision, current.finals) == (self.row.revision, self.row.finals)
 
 
-# --- whose it is ------------------------------------------------------------------------------------------------------
-
-
-def keep_dispatch(connection: Connection, broadcast: Broadcast, token: str) -> None:
-    """Make the callback address of this attempt known, before the vendor learns it."""
-    row = {
-        "workspace": broadcast.workspace,
-        "broadcast": broadcast.id,
-        "dispatch": broadcast.dispatch,
-        "account": broadcast.account,
-        "token_hash": token_hash(token),
-    }
-    store.insert_ignoring(connection, dispatches, [row])
-
-
-def token_hash(token: str) -> str:
-    """Tokens are looked up by their hash, so that how long a look-up takes says nothing of the token."""
-    return hashlib.sha256(token.encode()).hexdigest()
-
-
-def dispatch_by_token(connection: Connection, account: str, token: str) -> tuple[str, str] | None:
-    """(workspace, broadcast id) of the dispatch whose callback address holds this token."""
-    statement = select(dispatches.c.workspace, dispatches.c.broadcast).where(
-        dispatches.c.account == account, dispatches.c.token_hash == token_hash(token)
-    )
-    row = connection.execute(statement).first()
-    return (row.workspace, row.broadcast) if row else None
-
-
-def own_ids(connection: Connection, broadcast: Broadcast, ids: Iterable[str]) -> None:
-    """These ids at this account are this broadcast's; receipts that were set aside for them find their way home."""
-    learn_ids(connection, {(broadcast.account, id): (broadcast.workspace, broadcast.id) for id in ids})
-
-
-def owner_of(connection: Connection, account: str, id: str) -> store.Owner | None:
-    return owners_of(connection, [(account, id)]).get((account, id))
-
-
-def owners_of(connection: Connection, ids: Collection[tuple[str, str]]) -> dict[tuple[str, str], store.Owner]:
-    """Whose each of these (account, id) is, where that is known."""
-    rows = store.with_keys(connection, select(vendor_ids), (vendor_ids.c.account, vendor_ids.c.id), ids)
-    return {key: (row["workspace"], row["broadcast"]) for key, row in rows}
-
-
-def look_alone(connection: Connection, accounts: Iterable[str]) -> None:
-    """Until this transaction ends nobody else learns whose an id of these accounts is, or sets a receipt aside."""
-    for account in sorted(set(accounts)):
-        store.alone(connection, f"ids:{account}")
-
-
-def learn_ids(connection: Connection, owners: Mapping[tuple[str, str], store.Owner]) -> None:
-    """Each (account, id) is this broadcast's, unless it is known to be another's; and so is what was set aside for it,
-    which is counted from now on."""
-    rows = [
-        {"account": account, "id": id, "workspace": workspace, "broadcast": broadcast}
-        for (account, id), (workspace, broadcast) in sorted(owners.items())
-    ]
-    if not rows:
-        return
-    look_alone(connection, (row["account"] for row in rows))
-    new = {key: owners[key] for key in _insert_new(connection, vendor_ids, rows)}
-    moved = _adopt(connection, new)
-    for owner, current in followed(connection, moved, lock=True).items():  # others a newer version looks after
-        count(connection, current, moved[owner], current.changed_at)
-
-
-def _adopt(connection: Connection, owners: Mapping[tuple[str, str], store.Owner]) -> dict[store.Owner, Tally]:
-    """Receipts that came before their ids were known belong to these broadcasts: what that adds to each."""
-    ids = defaultdict[tuple[str, store.Owner], list[str]](list)
-    for (account, id), owner in owners.items():
-        ids[account, owner].append(id)
-    found = defaultdict[store.Owner, Tally](Tally)
-    for (account, owner), mine in ids.items():
-        set_aside = and_(deliveries.c.account == account, deliveries.c.broadcast.is_(None))
-        ours = update(deliveries).where(set_aside).values(workspace=owner[0], broadcast=owner[1]).returning(*_STANDING)
-        for batch in store.batched(mine):
-            for row in connection.execute(ours.where(deliveries.c.id.in_(batch))).mappings():
-                found[owner].move(None, _standing(row))
-    return found
-
-
-def ids_with_news(connection: Connection, workspace: str, id: str) -> tuple[str, ...]:
-    """The vendor's ids of which a broadcast has news of any kind."""
-    mine = and_(deliveries.c.workspace == workspace, deliveries.c.broadcast == id)
-    return tuple(connection.execute(select(deliveries.c.id).where(mine).distinct().order_by(deliveries.c.id)).scalars())
-
-
-def reported_since_let_go(connection: Connection, broadcast: Broadcast) -> bool:
-    """Does the vendor tell of deliveries of it, that whoever let it go last cannot have known?"""
-    mine = and_(deliveries.c.workspace == broadcast.workspace, deliveries.c.broadcast == broadcast.id)
-    news = and_(deliveries.c.kind == ReceiptKind.DELIVERY, deliveries.c.at >= (broadcast.start_at or 0))
-    return connection.execute(select(deliveries.c.id).where(mine, news).limit(1)).first() is not None
-
-
-# --- what is heard ----------------------------------------------------------------------------------------------------
-
-
 def record_deliveries(connection: Connection, heard: Sequence[Heard], at: Micros) -> Written:
     """Write receipts, as if one after the other. Statuses only go up.
 
@@ -265,7 +170,7 @@ def record_deliveries(connection: Connection, heard: Sequence[Heard], at: Micros
     for one in heard:
         first.setdefault(one.delivery, one)
     rows = [_row(key, _told(first[key]), at) for key in sorted(first)]
-    fresh = set(map(_Delivery._make, _insert_new(connection, deliveries, rows)))
+    fresh = set(map(_Delivery._make, insert_new(connection, deliveries, rows)))
     before = _lock_deliveries(connection, first.keys() - fresh)
     stands, news = dict(before), []
     for one in heard:
@@ -277,11 +182,9 @@ def record_deliveries(connection: Connection, heard: Sequence[Heard], at: Micros
     return Written(news, _moved(before, stands))
 
 
-def _moved(
-    before: Mapping[_Delivery, _Standing], after: Mapping[_Delivery, _Standing]
-) -> defaultdict[store.Owner, Tally]:
+def _moved(before: Mapping[_Delivery, _Standing], after: Mapping[_Delivery, _Standing]) -> defaultdict[Owner, Tally]:
     """What changes in the counts of whom. What was nobody's was counted nowhere."""
-    moved = defaultdict[store.Owner, Tally](Tally)
+    moved = defaultdict[Owner, Tally](Tally)
     for key, standing in after.items():
         known = before.get(key)
         if standing.owner is not None and standing != known:
@@ -289,19 +192,19 @@ def _moved(
     return moved
 
 
-def _insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
     """Insert what is not there yet; the keys of these."""
-    new = store.insert_into(connection, table).on_conflict_do_nothing().returning(*table.primary_key)
-    return list(chain.from_iterable(connection.execute(new, list(batch)).all() for batch in store.batched(rows)))
+    new = insert_into(connection, table).on_conflict_do_nothing().returning(*table.primary_key)
+    return list(chain.from_iterable(connection.execute(new, list(batch)).all() for batch in batched(rows)))
 
 
 def _lock_deliveries(connection: Connection, keys: Collection[_Delivery]) -> dict[_Delivery, _Standing]:
     """How these stand, held until the transaction ends."""
     statement = select(deliveries).order_by(*_DELIVERY).with_for_update()
-    return {key: _standing(row) for key, row in store.with_keys(connection, statement, _DELIVERY, keys)}
+    return {key: standing_of(row) for key, row in with_keys(connection, statement, _DELIVERY, keys)}
 
 
-def _standing(row: RowMapping) -> _Standing:
+def standing_of(row: RowMapping) -> _Standing:
     owner = (row["workspace"], row["broadcast"]) if row["broadcast"] else None
     return _Standing(row["kind"], row["status"], row["word"], row["final"], owner)
 
@@ -323,7 +226,7 @@ def _after(known: _Standing | None, one: Heard) -> _Standing:
 def _write_risen(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
     if not rows:
         return
-    statement = store.insert_into(connection, deliveries)
+    statement = insert_into(connection, deliveries)
     risen = ("workspace", "broadcast", "status", "word", "final", "at")
     values = {name: statement.excluded[name] for name in risen}
     statement = statement.on_conflict_do_update(index_elements=_DELIVERY, set_=values)
@@ -347,9 +250,6 @@ def _rank(standing: _Standing) -> int:
     return RANK.get(standing.status, NEWER)
 
 
-# --- what is told of it -----------------------------------------------------------------------------------------------
-
-
 def recount(connection: Connection, row: Broadcast) -> Recount:
     """What a broadcast's counts should be, for whoever has the time to read each of its deliveries: no writer has.
 
@@ -362,16 +262,14 @@ def recount(connection: Connection, row: Broadcast) -> Recount:
 _KEY = broadcasts.c.workspace, broadcasts.c.id
 _CLAIMED = and_(broadcasts.c.state.in_((State.SENT, State.DONE)), broadcasts.c.failure.is_not(None)).label("claimed")
 _READ = [_CLAIMED if one.name == "claimed" else broadcasts.c[one.name] for one in fields(Followed)]
-_FOLLOWED = select(*_READ).where(store.UNDERSTOOD).order_by(*_KEY)
+_FOLLOWED = select(*_READ).where(UNDERSTOOD).order_by(*_KEY)
 
 
-def followed(
-    connection: Connection, owners: Collection[store.Owner], *, lock: bool = False
-) -> dict[store.Owner, Followed]:
+def followed(connection: Connection, owners: Collection[Owner], *, lock: bool = False) -> dict[Owner, Followed]:
     """Those of these (workspace, id) that are there and that this version looks after. `lock` holds their rows."""
     statement = _FOLLOWED.with_for_update() if lock else _FOLLOWED
     found = {}
-    for owner, row in store.with_keys(connection, statement, _KEY, owners):
+    for owner, row in with_keys(connection, statement, _KEY, owners):
         with troubles_of(connection).alone("counts", owner[1], owner[0]):
             found[owner] = _to_followed(row)
     return found
@@ -380,7 +278,7 @@ def followed(
 def _to_followed(row: RowMapping) -> Followed:
     if not all(type(row[name]) is int for name in ("finals", "revision", "changed_at")):
         raise ValueError("there are no numbers to count on from")
-    return Followed(**{**row, "state": State(row["state"]), "counts": store.to_counts(row["counts"])})
+    return Followed(**{**row, "state": State(row["state"]), "counts": to_counts(row["counts"])})
 
 
 def delivery_counts(connection: Connection, workspace: str, id: str) -> dict[str, int]:
@@ -458,7 +356,7 @@ def what_waits(connection: Connection, at: Micros) -> Waiting:
 
 
 def _waits(*those: ColumnElement[bool]) -> ColumnElement[bool]:
-    return select(broadcasts.c.id).where(*those, store.UNDERSTOOD).exists()
+    return select(broadcasts.c.id).where(*those, UNDERSTOOD).exists()
 
 
 _AT = bindparam("at", type_=BigInteger)
@@ -470,10 +368,10 @@ _WAITS = select(
 
 def progress_to_tell(connection: Connection, at: Micros, limit: int = 50) -> list[Broadcast]:
     """Broadcasts with news for their thread."""
-    stumbled = store.but(broadcasts.c.id, troubles_of(connection).put_off("progress"))
-    waiting = select(broadcasts).where(broadcasts.c.progress_at <= at, store.understood(connection), stumbled)
+    stumbled = but(broadcasts.c.id, troubles_of(connection).put_off("progress"))
+    waiting = select(broadcasts).where(broadcasts.c.progress_at <= at, understood(connection), stumbled)
     statement = waiting.limit(limit).with_for_update(skip_locked=True)
-    return store.read_each(connection, statement, store.to_broadcast, "row", "id")
+    return read_each(connection, statement, to_broadcast, "row", "id")
 
 
 def mark_told(connection: Connection, row: Broadcast) -> None:

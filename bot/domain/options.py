@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from bot.when import NotATime, parse_when
+from bot.when.instants import parse_when
+from bot.when.traps import NotATime
 
 OPTIONS = ("at", "sender", "campaign")
 #: Every option that some subcommand takes: where another takes it, it is a slip and never the text.

@@ -1,0 +1,1 @@
+"""What the operator sets: the settings, and the accounts that they name."""

@@ -1,0 +1,169 @@
+"""Reads the settings from a file and the environment, and shows them without their secrets."""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import os
+import secrets
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, SecretStr, ValidationError
+from sqlalchemy.engine import make_url
+
+from bot.config.settings import ApprovalRule, ApprovalSettings, AudienceSettings, Settings, SettingsError, decoded
+
+FILE = "bellcrier.toml"
+PREFIX = "BELLCRIER_"
+
+#: Names that other tools use for the same things.
+CONVENTIONAL = {
+    "SLACK_BOT_TOKEN": "slack_bot_token",
+    "SLACK_APP_TOKEN": "slack_app_token",
+    "SLACK_SIGNING_SECRET": "slack_signing_secret",
+    "SLACK_API_URL": "slack_api_url",
+    "SLACK_CLIENT_ID": "slack_client_id",
+    "SLACK_CLIENT_SECRET": "slack_client_secret",
+    "DATABASE_URL": "database_url",
+}
+SPOKEN = {name: variable for variable, name in CONVENTIONAL.items()}
+NOT_SETTINGS = frozenset({"BELLCRIER_CONFIG"})
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings of this file (else `BELLCRIER_CONFIG`, else `bellcrier.toml` here), `.env` and the environment.
+
+    The environment wins over `.env`, and both over the file. Raises SettingsError.
+    """
+    environment = {**_dotenv(), **(os.environ if environ is None else environ)}
+    named = path or (Path(environment["BELLCRIER_CONFIG"]) if environment.get("BELLCRIER_CONFIG") else None)
+    file = named or Path(FILE)
+    raw = _read_file(file, required=named is not None)
+    _merge(raw, _from_environment(environment))
+    raw.setdefault("database_url", f"sqlite:///{file.parent / 'bellcrier.db'}")
+    return parse(raw)
+
+
+def parse(raw: Mapping[str, Any]) -> Settings:
+    """Settings from a plain dict. Raises SettingsError."""
+    try:
+        return Settings.model_validate(raw)
+    except ValidationError as error:
+        details = error.errors(include_input=False, include_url=False)
+        raise SettingsError([_complaint(detail) for detail in details]) from None
+
+
+def _dotenv() -> dict[str, str]:
+    return {name: value for name, value in dotenv_values(".env").items() if value is not None}
+
+
+def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if required:
+            raise SettingsError([f"BELLCRIER_CONFIG or --config: there is no file {path}."]) from None
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError([f"{path}: it is not valid TOML: {error}."]) from None
+    except OSError as error:
+        raise SettingsError([f"{path}: it cannot be read: {error.strerror}."]) from None
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """`BELLCRIER_A__B=x` becomes {"a": {"b": "x"}}; the conventional names come first, so ours win over them."""
+    found: dict[str, Any] = {
+        name: environment[variable] for variable, name in CONVENTIONAL.items() if environment.get(variable)
+    }
+    for variable, value in environment.items():
+        if variable.startswith(PREFIX) and variable not in NOT_SETTINGS:
+            _place(found, variable.removeprefix(PREFIX).lower().split("__"), value)
+    return found
+
+
+def _place(tree: dict[str, Any], path: list[str], value: str) -> None:
+    for part in path[:-1]:
+        tree = tree.setdefault(part, {})
+    tree[path[-1]] = value
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
+    for name, value in over.items():
+        if isinstance(value, Mapping) and isinstance(base.get(name), dict):
+            _merge(base[name], value)
+        else:
+            base[name] = value
+
+
+def _complaint(detail: Any) -> str:
+    place = ".".join(str(part) for part in detail["loc"])
+    name = SPOKEN.get(place, place)
+    if detail["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(detail["loc"][-1]), _known_names(), n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        return f"{name}: there is no such setting.{hint}"
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    return f"{name}: {message}." if name else f"{message}."
+
+
+def _known_names() -> list[str]:
+    tables: tuple[type[BaseModel], ...] = (Settings, AudienceSettings, ApprovalSettings, ApprovalRule)
+    return [name for table in tables for name in table.model_fields]
+
+
+def require_slack(settings: Settings) -> None:
+    """Raises SettingsError when there is no road to Slack and back."""
+    missing = []
+    if settings.slack_bot_token is None:
+        missing.append("SLACK_BOT_TOKEN: it is missing. Copy the bot token (xoxb-…) from the app's page at Slack.")
+    if settings.slack_app_token is None and settings.slack_signing_secret is None:
+        missing.append(
+            "SLACK_APP_TOKEN: it is missing. Set it (xapp-…) for Socket Mode, or SLACK_SIGNING_SECRET for HTTP."
+        )
+    if missing:
+        raise SettingsError(missing)
+
+
+def secret_key_for(settings: Settings) -> bytes:
+    """The 32 bytes of `secret_key`; without one, a key that is made once and kept beside the SQLite file."""
+    if settings.secret_key is not None:
+        return decoded(settings.secret_key)
+    database = make_url(settings.database_url).database or "bellcrier.db"
+    path = Path(f"{database}.key")
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return _kept_key(path)
+    with os.fdopen(handle, "wb") as file:
+        file.write(base64.b64encode(secrets.token_bytes(32)))
+    return _kept_key(path)
+
+
+def _kept_key(path: Path) -> bytes:
+    key = decoded(SecretStr(path.read_text().strip()))
+    if len(key) != 32:
+        raise SettingsError([f"secret_key: the key kept in {path} is damaged. Restore it, or set secret_key."])
+    return key
+
+
+SECRET_WORDS = ("token", "secret", "key", "password", "login", "customer_account", "subscribers")
+
+
+def masked(settings: Settings) -> dict[str, Any]:
+    """The effective settings as plain values, every secret and number masked."""
+    plain: dict[str, Any] = _mask(settings.model_dump(mode="json"))
+    url = make_url(settings.database_url)
+    plain["database_url"] = url.render_as_string(hide_password=True)
+    return plain
+
+
+def _mask(value: Any, name: str = "") -> Any:
+    if isinstance(value, Mapping):
+        return {key: _mask(item, key) for key, item in value.items()}
+    if value and any(word in name for word in SECRET_WORDS):
+        return "***"
+    return value

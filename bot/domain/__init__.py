@@ -1,0 +1,1 @@
+"""What the bot is about, as values and rules: pure, without a database, Slack or a vendor."""

@@ -1,0 +1,194 @@
+"""A request, the broadcast that it becomes, and the digest that binds an approval to exact bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel, ConfigDict
+
+from bot.domain.clock import Micros
+from bot.domain.i18n import Sentence
+from bot.domain.lifecycle import ENDED, Hold, Phase, State
+from providers.base import Audience, AudienceKind, Message, Purpose, Staged
+
+ID_ALPHABET = "ABCDEFGHJKLMNPQRTUVWXYZ234679"  # no letter that reads as a digit, no digit that reads as a letter
+
+
+def new_id() -> str:
+    """`B` and seven characters; about 17 thousand million of them, unique in a workspace by the store's key."""
+    return "B" + "".join(secrets.choice(ID_ALPHABET) for _ in range(7))
+
+
+class BroadcastRequest(BaseModel):
+    """What a person asked for. Field names are the form's block ids, so a complaint lands under its field."""
+
+    model_config = ConfigDict(frozen=True)
+
+    workspace: str
+    requester: str
+    channel: str
+    audience: str
+    purpose: Purpose = Purpose.MARKETING
+    text: str
+    send_at: Micros | None = None
+    sender: str | None = None
+    campaign: str | None = None
+    zone: str = "UTC"
+
+
+#: How deliveries stand, and what people answer, by the names under which they are counted.
+COUNTED = ("accepted", "sent", "delivered", "failed", "blacklisted", "expired", "other", "replies", "opt-outs")
+MOST_COUNTS = 20
+
+
+def counts_told(counts: Mapping[str, int]) -> Sentence:
+    """`delivered 18, failed 2`, each in the reader's language; a word that nobody knows stays the vendor's."""
+    named = sorted(counts.items())
+    shown = {
+        f"part{place}": Sentence("{name} {number}", {"name": _counted(name), "number": number})
+        for place, (name, number) in enumerate(named[:MOST_COUNTS])
+    }
+    more = f" … (+{len(named) - MOST_COUNTS})" if len(named) > MOST_COUNTS else ""
+    return Sentence(", ".join(f"{{{part}}}" for part in shown) + more, shown)
+
+
+def _counted(name: str) -> str | Sentence:
+    if name in COUNTED:
+        return Sentence(name)
+    other, _, word = name.partition(": ")
+    return Sentence("other: {word}", {"word": word}) if other == "other" else name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broadcast:
+    """A request and its life, exactly as its row stands. Every card can be drawn again from this alone."""
+
+    workspace: str
+    id: str
+    version: int
+    state: State
+    phase: Phase | None = None
+    hold: Hold | None = None
+    hold_until: Micros | None = None
+    mode: str = "live"
+    key: str
+    requester: str
+    editor: str
+    channel: str
+    audience: str
+    account: str
+    provider: str
+    kind: AudienceKind
+    target: str
+    everyone: bool = False
+    subscribers: tuple[str, ...] = ()
+    purpose: Purpose
+    typed: str
+    text: str
+    sender: str | None = None
+    campaign: str | None = None
+    policy: str | None = None
+    send_at: Micros | None = None
+    zone: str = "UTC"
+    digest: str
+    size: int | None = None
+    unnamed: int | None = None
+    quoted: str | None = None
+    bound: int | None = None
+    quorum: int
+    approvers: tuple[str, ...] = ()
+    start_at: Micros | None = None
+    due: Micros | None = None
+    expires_at: Micros | None = None
+    approved_at: Micros | None = None
+    attempt: int = 0
+    tries: int = 0
+    owner: str | None = None
+    lease_until: Micros | None = None
+    staged: Staged | None = None
+    ids: tuple[str, ...] = ()
+    failure: Sentence | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    accepted_at: Micros | None = None
+    look_at: Micros | None = None
+    created_at: Micros
+    changed_at: Micros
+    revision: int = 1
+    voice_at: Micros | None = None
+    voices: int = 0
+    schedule: str | None = None
+    occurrence: str | None = None
+    covers: int = 1
+    asked_in: str | None = None
+    finals: int = 0
+
+    @property
+    def dispatch(self) -> str:
+        """The name of the current attempt, safe in a URL and short enough for a vendor's label."""
+        return f"{self.id}-{self.version}-{self.attempt}"
+
+    @property
+    def vendor_audience(self) -> Audience:
+        return Audience(self.kind, self.target, self.everyone, self.subscribers)
+
+    def message(self, callback_url: str | None = None) -> Message:
+        """What the vendor is asked to send, with the current attempt's own marks."""
+        return Message(
+            dispatch=self.dispatch,
+            text=self.text,
+            audience=self.vendor_audience,
+            purpose=self.purpose,
+            sender=self.sender,
+            campaign=self.campaign,
+            callback_url=callback_url,
+        )
+
+    @property
+    def most(self) -> int | None:
+        """How many people it reaches by what is known: as many as the vendor tells, which may be none, else its bound;
+        None where nobody knows."""
+        return self.bound if self.size is None else self.size
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    @property
+    def claimed(self) -> bool:
+        """Somebody says that it went out, and the vendor has not said so yet."""
+        return self.state in (State.SENT, State.DONE) and self.failure is not None
+
+    @property
+    def in_undo_window(self) -> bool:
+        """Approved for "now": stopping it is an undo, not a change of plan."""
+        return self.state is State.SCHEDULED and self.send_at is None
+
+    def computed_digest(self) -> str:
+        return digest(self)
+
+
+BOUND_FIELDS: tuple[str, ...] = (
+    *("text", "audience", "kind", "target", "everyone", "subscribers"),
+    *("account", "provider", "purpose", "sender", "send_at", "mode"),
+)
+
+
+def digest(broadcast: Broadcast) -> str:
+    """SHA-256 over the exact bytes that an approval binds: text, audience, account, purpose, sender, time, mode.
+
+    What only recurring ones have is bound where they have it: a digest once given keeps its value.
+    """
+    bound = {name: getattr(broadcast, name) for name in BOUND_FIELDS}
+    if broadcast.covers > 1:
+        bound |= {"covers": broadcast.covers, "schedule": broadcast.schedule}
+    canonical = json.dumps(bound, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def fingerprint(broadcast: Broadcast) -> str:
+    """The first characters of the digest, for people to compare."""
+    return broadcast.digest[:8]

@@ -1,0 +1,29 @@
+"""Time as it is stored: whole microseconds since 1970 in UTC (`Micros`)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+Micros = int
+Clock = Callable[[], Micros]
+
+SECOND: Micros = 1_000_000
+
+
+def now() -> Micros:
+    return time.time_ns() // 1000
+
+
+def steady() -> float:
+    """Seconds for durations and deadlines: no change of the clock moves them, and sleep of the machine counts."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def micros(span: timedelta) -> Micros:
+    return span // timedelta(microseconds=1)
+
+
+def moment(instant: Micros) -> datetime:
+    return datetime.fromtimestamp(instant / SECOND, tz=UTC)

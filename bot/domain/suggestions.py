@@ -1,0 +1,104 @@
+"""What to suggest in place of what was typed: cheaper characters, and names close to a misspelt one."""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from bot.domain.sms import BASIC, INVISIBLE, measure
+
+SAFE = {
+    **dict.fromkeys("’‘‚‛′´`", "'"),
+    **dict.fromkeys("“”„‟″«»", '"'),
+    **dict.fromkeys("–—‒―−‐‑•", "-"),
+    **dict.fromkeys(
+        "\u00a0\u202f\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u205f\u3000\t"
+        "\u1680\u2800\u3164\uffa0\u115f\u1160",
+        " ",
+    ),
+    **dict.fromkeys("\u2028\u2029\u0085\v", "\n"),
+    **dict.fromkeys(INVISIBLE, ""),
+    "…": "...",
+}
+
+#: Writing systems that join and part letters with invisible marks, and choose between forms of one.
+SPELLED = ((0x0600, 0x08FF), (0x0900, 0x0DFF), (0x1000, 0x109F), (0x1780, 0x18AF), (0x3400, 0x9FFF), (0xFB50, 0xFDFF))
+JOINERS = frozenset("\u200c\u200d")
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A text of the same meaning that is cheaper to send; `changes` are the characters that would be replaced."""
+
+    text: str
+    changes: tuple[str, ...]
+    before: int
+    after: int
+
+
+def suggest(text: str) -> Suggestion | None:
+    """Safe replacements, where they save a segment. Nothing is ever applied silently."""
+    needless = set(_needless(text))
+    spots = [at for at, char in enumerate(text) if char in SAFE and (char not in INVISIBLE or at in needless)]
+    better = _replaced(text, {at: SAFE[text[at]] for at in spots})
+    before, after = measure(text).segments, measure(better).segments
+    changes = tuple(dict.fromkeys(text[at] for at in spots if text[at] not in BASIC))
+    return Suggestion(better, changes, before, after) if after < before else None
+
+
+def _replaced(text: str, changes: Mapping[int, str]) -> str:
+    return "".join(changes.get(at, char) for at, char in enumerate(text))
+
+
+def invisible(text: str) -> tuple[str, ...]:
+    """The characters that nobody sees and that do nothing for what is seen: no joint of an emoji, no letter's form."""
+    return tuple(dict.fromkeys(text[at] for at in _needless(text)))
+
+
+def without_invisible(text: str) -> str:
+    """The same without them. Nothing is ever taken out silently."""
+    return _replaced(text, dict.fromkeys(_needless(text), ""))
+
+
+def _needless(text: str) -> Iterator[int]:
+    before = ""
+    for at, char in enumerate(text):
+        if char in INVISIBLE and not _shapes(char, before, text[at + 1 : at + 2]):
+            yield at
+        else:
+            before = char
+
+
+def _shapes(char: str, before: str, after: str) -> bool:
+    """Does it change how its neighbours look?"""
+    if not before:
+        return False
+    spelled = any(first <= ord(before) <= last for first, last in SPELLED)
+    if char in JOINERS:
+        drawn = _is_picture(before) or before in "\ufe0f\u20e3" or "\U0001f3fb" <= before <= "\U0001f3ff"
+        return (spelled and after.isalpha()) or (drawn and bool(after) and _is_picture(after))
+    if "\U000e0020" <= char <= "\U000e007f":  # the letters of a flag, such as Scotland's
+        return before == "\U0001f3f4" or "\U000e0020" <= before <= "\U000e007f"
+    if "\ufe00" <= char <= "\ufe0f":
+        return spelled or _is_picture(before) or after == "\u20e3"
+    return "\u180b" <= char <= "\u180f" and spelled
+
+
+def _is_picture(char: str) -> bool:
+    category = unicodedata.category(char)
+    return category == "So" or (category == "Sm" and char > "\u2000") or char in "‼⁉〰〽ℹ"
+
+
+def may_part(text: str, at: int) -> bool:
+    """May it be cut there without showing one character as two?"""
+    joined = INVISIBLE | {"\u20e3"}
+    parts = text[at - 1 : at + 1]
+    return not any(char in joined or unicodedata.combining(char) for char in parts) and parts[0] != "\r"
+
+
+def nearest(word: str, words: Iterable[str]) -> str | None:
+    """The word that was probably meant."""
+    close = difflib.get_close_matches(word.lower(), list(words), n=1, cutoff=0.6)
+    return close[0] if close else None

@@ -1,0 +1,70 @@
+"""Who did what, written in the transaction that did it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, select
+
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import Micros
+from bot.domain.lifecycle import State
+from bot.storage.notes import TO_AUDIT
+from bot.storage.tables import audit
+
+
+def history(connection: Connection, workspace: str, id: str) -> list[RowMapping]:
+    """The audit of one broadcast, oldest first."""
+    statement = select(audit).where(audit.c.workspace == workspace, audit.c.broadcast == id).order_by(audit.c.seq)
+    return list(connection.execute(statement).mappings())
+
+
+def audit_since(connection: Connection, since: Micros) -> list[RowMapping]:
+    """The whole audit from an instant on, oldest first."""
+    statement = select(audit).where(audit.c.at >= since).order_by(audit.c.seq)
+    return list(connection.execute(statement).mappings())
+
+
+def write_audit(
+    connection: Connection,
+    broadcast: Broadcast,
+    actor: str,
+    action: str,
+    before: State | None,
+    at: Micros,
+    reason: str | None = None,
+) -> None:
+    connection.execute(TO_AUDIT, to_audit_row(broadcast, actor, action, before, at, reason))
+
+
+def to_audit_row(
+    broadcast: Broadcast, actor: str, action: str, before: State | None, at: Micros, reason: str | None
+) -> dict[str, Any]:
+    return {
+        "workspace": broadcast.workspace,
+        "broadcast": broadcast.id,
+        "version": broadcast.version,
+        "actor": actor,
+        "action": action,
+        "before": before,
+        "after": broadcast.state,
+        "digest": broadcast.digest,
+        "reason": reason,
+        "at": at,
+    }
+
+
+def write_event(
+    connection: Connection,
+    workspace: str,
+    actor: str,
+    action: str,
+    reason: str | None,
+    at: Micros,
+    *,
+    about: str | None = None,
+) -> None:
+    """Audit something that is no step of one broadcast: a request that was refused, a pause of everything, or what
+    happens to a schedule, whose id `about` is."""
+    row = {"workspace": workspace, "broadcast": about, "actor": actor, "action": action, "reason": reason, "at": at}
+    connection.execute(TO_AUDIT, row)

@@ -1,0 +1,133 @@
+"""How the row of a broadcast is read, and which rows this version can read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Executable,
+    RowMapping,
+    Select,
+    and_,
+    bindparam,
+    literal_column,
+    select,
+    update,
+)
+
+from bot.domain.broadcast import Broadcast
+from bot.domain.i18n import Sentence
+from bot.domain.lifecycle import Hold, Phase, State
+from bot.storage.sql import but, check_instant, known_words, read_each
+from bot.storage.tables import SHAPE, broadcasts
+from bot.storage.troubles import troubles_of
+from providers.base import AudienceKind, Purpose, Staged
+
+Owner = tuple[str, str]  # (workspace, broadcast id)
+
+#: Rows that a newer version wrote in a way that this code cannot read are left alone, by every question for work.
+UNDERSTOOD = and_(
+    broadcasts.c.shape <= SHAPE,
+    known_words(broadcasts.c.state, State),
+    known_words(broadcasts.c.phase, Phase),
+    known_words(broadcasts.c.hold, Hold),
+    known_words(broadcasts.c.kind, AudienceKind),
+    known_words(broadcasts.c.purpose, Purpose),
+)
+
+
+def in_states(*states: State) -> ColumnElement[bool]:
+    """The states as words of the statement: a partial index is found only by the words that it was made with."""
+    words: list[ColumnElement[str]] = [literal_column(f"'{state}'") for state in states]
+    return broadcasts.c.state.in_(words) if len(words) > 1 else broadcasts.c.state == words[0]
+
+
+SENDING, SCHEDULED = in_states(State.SENDING), in_states(State.SCHEDULED)
+
+# Making a statement costs more than running it, so what writes each step of each broadcast is made once.
+_SEEN = ("workspace", "id", "state", "version", "attempt")
+_SEEN_OR_NONE = ("owner", "phase")
+
+
+def _seen(name: str) -> BindParameter[Any]:
+    return bindparam(f"seen_{name}", type_=broadcasts.c[name].type)
+
+
+#: The row as somebody last saw it. Attempt and owner are the fencing token: one whose lease was taken over matches
+#: nothing any more. `_bound` gives its values.
+AS_SEEN = and_(
+    *(broadcasts.c[name] == _seen(name) for name in _SEEN),
+    *(broadcasts.c[name].is_not_distinct_from(_seen(name)) for name in _SEEN_OR_NONE),
+    UNDERSTOOD,
+)
+CHANGE = update(broadcasts).where(AS_SEEN).values(revision=broadcasts.c.revision + 1).returning(broadcasts)
+
+
+def seen_values(seen_as: Broadcast) -> dict[str, Any]:
+    return {f"seen_{name}": getattr(seen_as, name) for name in (*_SEEN, *_SEEN_OR_NONE)}
+
+
+NO_LEASE: dict[str, None] = {"phase": None, "owner": None, "lease_until": None}
+NOT_AGREED: dict[str, None] = {**dict.fromkeys(("due", "start_at", "approved_at", "hold", "hold_until")), **NO_LEASE}
+
+_SHOWN = ("send_at", "start_at", "due", "hold_until", "expires_at", "created_at", "changed_at")
+
+
+def to_broadcast(row: RowMapping) -> Broadcast:
+    """Raises whatever its columns come to when they are not as this code writes them."""
+    fields = {field.name: row[field.name] for field in dataclasses.fields(Broadcast)}
+    fields["counts"] = to_counts(row["counts"])
+    fields["state"] = State(row["state"])
+    fields["phase"] = Phase(row["phase"]) if row["phase"] else None
+    fields["hold"] = Hold(row["hold"]) if row["hold"] else None
+    fields["kind"], fields["purpose"] = AudienceKind(row["kind"]), Purpose(row["purpose"])
+    for name in ("subscribers", "approvers", "ids"):
+        fields[name] = _to_texts(row[name])
+    fields["staged"] = to_staged(row["staged"])
+    fields["failure"] = Sentence.of(row["failure"]) if row["failure"] else None
+    for name in _SHOWN:
+        check_instant(row[name])
+    return Broadcast(**fields)
+
+
+def understood(connection: Connection) -> ColumnElement[bool]:
+    """The broadcasts that this code can read, without those that it was found to stumble over."""
+    return and_(UNDERSTOOD, but(broadcasts.c.id, troubles_of(connection).put_off("row")))
+
+
+def read_broadcasts(connection: Connection, statement: Executable) -> list[Broadcast]:
+    """Those that can be read; one that cannot is left alone for a while, and keeps no other one waiting."""
+    return read_each(connection, statement, to_broadcast, "row", "id")
+
+
+def to_counts(value: Any) -> dict[str, int]:
+    """Raises ValueError for what no receipt can be added to."""
+    if not isinstance(value, dict) or not all(type(number) is int for number in value.values()):
+        raise ValueError("the counts are no table of numbers")
+    return value
+
+
+def _to_texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise ValueError("this is no list of texts")
+    return tuple(value)
+
+
+def to_staged(value: Mapping[str, Any] | None) -> Staged | None:
+    if value is None:
+        return None
+    cost = value["cost"]
+    staged = Staged(**{**value, "cost": None if cost is None else Decimal(cost)})
+    if type(staged.id) is not str or type(staged.ready) is not bool or type(staged.contacts) not in (int, type(None)):
+        raise ValueError("nothing is prepared like this")
+    return staged
+
+
+def readable_ids(*where: ColumnElement[bool]) -> Select[Any]:
+    return select(broadcasts.c.id).where(*where, UNDERSTOOD)

@@ -1,0 +1,256 @@
+"""Broadcasts: found, added, and moved from the state and version that the caller last saw."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    String,
+    and_,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    text,
+    true,
+    union_all,
+)
+
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import Micros
+from bot.domain.errors import NotFound, NotUnderstood
+from bot.domain.i18n import Sentence
+from bot.domain.lifecycle import ENDED, TRANSITIONS, Action, Hold, State
+from bot.storage.audit import to_audit_row, write_audit
+from bot.storage.broadcast_rows import (
+    CHANGE,
+    SCHEDULED,
+    Owner,
+    in_states,
+    read_broadcasts,
+    seen_values,
+    to_broadcast,
+    understood,
+)
+from bot.storage.campaigns import without_leftover
+from bot.storage.notes import TO_AUDIT, TO_NOTES, Note, say, to_note_rows
+from bot.storage.outbox import post
+from bot.storage.sql import T, read_each, to_row, with_keys
+from bot.storage.tables import LIVING, SHAPE, broadcasts, posts
+from bot.storage.troubles import troubles_of
+
+#: Decisions and ends, told also where a request was typed.
+TOLD_WHERE_ASKED = frozenset(
+    {
+        *(Action.APPROVE, Action.REJECT, Action.WITHDRAW, Action.CANCEL, Action.STOP, Action.DROP, Action.EXPIRE),
+        *(Action.HOLD, Action.SEND_NOW, Action.REPLAN, Action.LAPSE, Action.OUTGROW, Action.REFUSE, Action.ACCEPT),
+        *(Action.LOSE_TRACK, Action.PROVE, Action.MARK_SENT, Action.MARK_NOT_SENT, Action.FINISH),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a broadcast along `TRANSITIONS`, from exactly how it was last seen; `changes` of other columns."""
+
+    seen_as: Broadcast
+    action: Action
+    actor: str
+    at: Micros
+    reason: str | None = None
+    said: Sequence[Note] = ()
+    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def find(connection: Connection, workspace: str, id: str, *, lock: bool = False) -> Broadcast:
+    """The broadcast as it stands. `lock` holds its row until the transaction ends. Raises NotFound; NotUnderstood for
+    one that a newer version looks after."""
+    statement = select(broadcasts).where(broadcasts.c.workspace == workspace, broadcasts.c.id == id)
+    if lock:
+        statement = statement.with_for_update()
+    row = connection.execute(statement).mappings().first()
+    if row is None:
+        raise NotFound(id)
+    if row["shape"] > SHAPE:
+        raise NotUnderstood(id)
+    try:
+        return to_broadcast(row)
+    except Exception as error:
+        troubles_of(connection).struck("row", id, error, workspace)
+        raise NotUnderstood(id) from None
+
+
+def find_all(connection: Connection, ids: Collection[Owner], *, lock: bool = False) -> dict[Owner, Broadcast]:
+    """Those of these (workspace, id) that are there and that this version looks after."""
+    key = broadcasts.c.workspace, broadcasts.c.id
+    statement = select(broadcasts).where(understood(connection)).order_by(*key)
+    rows = with_keys(connection, statement.with_for_update() if lock else statement, key, ids)
+    found = {}
+    for owner, row in rows:
+        with troubles_of(connection).alone("row", owner[1], owner[0]):
+            found[owner] = to_broadcast(row)
+    return found
+
+
+def find_by_key(connection: Connection, workspace: str, key: str) -> Broadcast | None:
+    statement = select(broadcasts).where(
+        broadcasts.c.workspace == workspace, broadcasts.c.key == key, understood(connection)
+    )
+    return next(iter(read_broadcasts(connection, statement)), None)
+
+
+def find_twin(connection: Connection, like: Broadcast, since: Micros) -> Broadcast | None:
+    """The same request by the same person, still under way and asked a moment ago: a repeated command."""
+    statement = (
+        select(broadcasts)
+        .where(
+            broadcasts.c.workspace == like.workspace,
+            broadcasts.c.requester == like.requester,
+            broadcasts.c.created_at >= since,
+            broadcasts.c.digest == like.digest,
+            understood(connection),
+            broadcasts.c.state.not_in([State.CANCELLED, State.REJECTED, State.FAILED, State.EXPIRED]),
+        )
+        .order_by(broadcasts.c.created_at.desc())
+        .limit(3)  # one might do, and might not be readable
+    )
+    return next(iter(read_broadcasts(connection, statement)), None)
+
+
+def latest(connection: Connection, workspace: str, limit: int, *, viewer: str | None = None) -> list[Broadcast]:
+    """What changed last, newest first. `viewer`: who is shown no draft but their own."""
+    theirs = true() if viewer is None else or_(broadcasts.c.state != State.DRAFT, broadcasts.c.requester == viewer)
+    statement = (
+        select(broadcasts)
+        .where(broadcasts.c.workspace == workspace, theirs, understood(connection))
+        .order_by(broadcasts.c.changed_at.desc())
+        .limit(limit)
+    )
+    return read_broadcasts(connection, statement)
+
+
+def count_by_state(connection: Connection) -> dict[str, int]:
+    """How many broadcasts stand in each state, those without any included; what has ended is not counted."""
+    statement = select(broadcasts.c.state, func.count().label("number")).where(text(LIVING))
+    found = {row.state: row.number for row in connection.execute(statement.group_by(broadcasts.c.state))}
+    return {state: found.get(state, 0) for state in State if state not in ENDED}
+
+
+def add(connection: Connection, broadcast: Broadcast, *, draw: bool, said: Iterable[Note] = ()) -> None:
+    """Store a new broadcast with its first audit row. Its card is drawn when `draw`."""
+    fields = {field.name: getattr(broadcast, field.name) for field in dataclasses.fields(Broadcast)}
+    draw_at = broadcast.created_at if draw else None
+    connection.execute(insert(broadcasts).values(**to_row(fields), draw_at=draw_at))
+    write_audit(connection, broadcast, broadcast.requester, Action.SUBMIT, None, broadcast.created_at)
+    say(connection, broadcast, broadcast.created_at, said)
+
+
+def move(
+    connection: Connection,
+    seen_as: Broadcast,
+    action: Action,
+    *,
+    actor: str,
+    at: Micros,
+    reason: str | None = None,
+    said: Iterable[Note] = (),
+    **changes: Any,
+) -> Broadcast | None:
+    """Take the broadcast one step along `TRANSITIONS`, from exactly the state, version and attempt last seen.
+
+    Returns it as it stands afterwards, or None when somebody else moved it first (then nothing is written).
+    """
+    return next(iter(move_all(connection, [Step(seen_as, action, actor, at, reason, list(said), changes)])), None)
+
+
+def move_all(connection: Connection, steps: Iterable[Step]) -> list[Broadcast]:
+    """Take each of these steps as `move` does, and write what they leave in the audit and the notes together."""
+    taken = [(step, moved) for step in steps if (moved := _take(connection, step)) is not None]
+    records = [
+        to_audit_row(moved, step.actor, step.action, step.seen_as.state, step.at, step.reason) for step, moved in taken
+    ]
+    told = [to_note_rows(moved, step.at, note) for step, moved in taken for note in step.said]
+    for statement, rows in ((TO_AUDIT, records), (TO_NOTES, told)):
+        if rows:
+            connection.execute(statement, rows)
+    for step, moved in taken:
+        _tell_where_asked(connection, step, moved)
+    return [moved for _, moved in taken]
+
+
+def _take(connection: Connection, step: Step) -> Broadcast | None:
+    after, at = TRANSITIONS[step.seen_as.state, step.action], step.at
+    values = {"state": after, "changed_at": at, "draw_at": at, "voice_at": None, "voices": 0, **to_row(step.changes)}
+    row = connection.execute(CHANGE, {**values, **seen_values(step.seen_as)}).mappings().first()
+    return without_leftover(connection, to_broadcast(row), at) if row else None
+
+
+def _tell_where_asked(connection: Connection, step: Step, moved: Broadcast) -> None:
+    """A request whose card stands with the approvers: each decision and each end is told where it was typed, too."""
+    if moved.asked_in is None or step.action not in TOLD_WHERE_ASKED:
+        return
+    for note in step.said[:1]:
+        told = Sentence("About *{id}*: {told}", {"id": moved.id, "told": note.sentence})
+        key = f"asked:{moved.id}:{moved.version}:{step.action}:{step.at}"
+        post(connection, moved.workspace, key, moved.asked_in, told, moved.requester, step.at)
+
+
+def was_told_where_asked(connection: Connection, broadcast: Broadcast, at: Micros) -> bool:
+    """Was what happened to it then told where it was typed, too?"""
+    key = posts.c.key.like(f"asked:{broadcast.id}:%:{at}")
+    found = select(posts.c.seq).where(posts.c.workspace == broadcast.workspace, key).limit(1)
+    return broadcast.asked_in is not None and connection.execute(found).first() is not None
+
+
+def touch(connection: Connection, seen_as: Broadcast, at: Micros, **changes: Any) -> Broadcast | None:
+    """Change fields without a step along the table (a vote, a staged campaign), under the same guard."""
+    values = {"draw_at": at, **to_row(changes), **seen_values(seen_as)}
+    row = connection.execute(CHANGE, values).mappings().first()
+    return to_broadcast(row) if row else None
+
+
+def count_held(connection: Connection, workspace: str, hold: Hold, until: Micros | None = None) -> int:
+    """How many are held for this; `until`: of those that go on by themselves, the ones whose time has come by then."""
+    statement = select(func.count()).select_from(broadcasts)
+    mine = and_(broadcasts.c.workspace == workspace, in_states(State.HELD), broadcasts.c.hold == hold)
+    if until is not None:
+        mine = and_(mine, broadcasts.c.hold_until <= until)
+    return connection.execute(statement.where(mine)).scalar_one()
+
+
+def for_digest(connection: Connection, workspace: str, channel: str, since: Micros, until: Micros) -> dict[str, Any]:
+    """What a channel's broadcasts do: `waiting`, `held`, `unknown`, `today` (until then), and how many were `sent`."""
+    mine = broadcasts.c.workspace == workspace
+    here, lives = and_(broadcasts.c.channel == channel, understood(connection)), text(LIVING)
+    few = _without_index(broadcasts.c.workspace) == workspace
+    parts = {
+        "waiting": and_(in_states(State.PENDING), lives, few, here),
+        "held": and_(in_states(State.HELD), mine, here),
+        "unknown": and_(in_states(State.UNKNOWN), lives, few, here),
+        "today": and_(SCHEDULED, broadcasts.c.due <= until, few, here),
+    }
+    found: dict[str, Any] = {name: [] for name in parts}
+    for part, row in read_each(connection, _some_of(parts), lambda row: (row["part"], to_broadcast(row)), "row", "id"):
+        found[part].append(row)
+    # what was accepted has changed then, or later
+    sent = and_(mine, here, broadcasts.c.changed_at >= since, broadcasts.c.accepted_at >= since)
+    return found | {"sent": connection.execute(select(func.count()).select_from(broadcasts).where(sent)).scalar_one()}
+
+
+def _some_of(parts: Mapping[str, ColumnElement[bool]], limit: int = 50) -> Executable:
+    """Those that wait longest of each part, in one statement, `part` saying of which."""
+    longest = _without_index(broadcasts.c.changed_at)
+    wanted = (select(literal(name).label("part"), broadcasts).where(those) for name, those in parts.items())
+    return union_all(*(select(each.order_by(longest).limit(limit).subquery()) for each in wanted))
+
+
+def _without_index(column: ColumnElement[T]) -> ColumnElement[T]:
+    """The same value, by which no database looks for a row: the few that live are fewer than those of a workspace."""
+    return column + ("" if isinstance(column.type, String) else 0)

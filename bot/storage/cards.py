@@ -1,0 +1,160 @@
+"""The messages that show a broadcast, and which of them must be drawn."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, String, and_, case, cast, exists, func, not_, select, update
+
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import Micros
+from bot.domain.lifecycle import Hold, State
+from bot.storage.broadcast_rows import UNDERSTOOD, in_states, read_broadcasts, understood
+from bot.storage.outbox import unstumbled
+from bot.storage.sql import IN_A_STATEMENT, but, insert_ignoring
+from bot.storage.tables import broadcasts, cards, notes, posts
+from bot.storage.troubles import troubles_of
+
+SHRUNK = -1  # a card of an earlier version, which shows a link to the newer one and no revision any more
+
+
+@dataclass(frozen=True)
+class Card:
+    workspace: str
+    broadcast: str
+    version: int
+    channel: str
+    ts: str
+    drawn: int
+    #: What it shows that an approval hangs on; and from which `drawing` on, and `since` when, it shows no less.
+    facts: Mapping[str, Any] | None = None
+
+
+def cards_to_draw(connection: Connection, at: Micros, limit: int, *, new: bool) -> list[Broadcast]:
+    """Broadcasts whose card shows an older revision; `new`: those that have none yet. A draft has none."""
+    behind = select(broadcasts).where(
+        broadcasts.c.draw_at <= at,
+        broadcasts.c.state != State.DRAFT,
+        _may_be_drawn(connection),
+        understood(connection),
+    )
+    of = and_(
+        cards.c.workspace == broadcasts.c.workspace,
+        cards.c.broadcast == broadcasts.c.id,
+        cards.c.version == broadcasts.c.version,
+    )
+    drawn_before = exists(select(cards.c.ts).where(of))
+    behind = behind.where(not_(drawn_before) if new else drawn_before)
+    return read_broadcasts(connection, behind.order_by(broadcasts.c.draw_at).limit(limit))
+
+
+def drawing_of(broadcast: Broadcast) -> str:
+    """What a card that cannot be drawn is known by: what has changed since is tried at once."""
+    return f"{broadcast.id}/{broadcast.revision}"
+
+
+def _may_be_drawn(connection: Connection) -> ColumnElement[bool]:
+    drawing = broadcasts.c.id + "/" + cast(broadcasts.c.revision, String)
+    return but(drawing, troubles_of(connection).put_off("card"))
+
+
+def drawn(connection: Connection, broadcast: Broadcast, *, again_at: Micros, stale_at: Micros | None = None) -> None:
+    """The card shows this revision. If the broadcast has moved on meanwhile, it is drawn again at `again_at`; if not,
+    at `stale_at`, when what it shows is not so any more."""
+    mine = and_(broadcasts.c.workspace == broadcast.workspace, broadcasts.c.id == broadcast.id)
+    newer = broadcasts.c.revision != broadcast.revision
+    connection.execute(update(broadcasts).where(mine).values(draw_at=case((newer, again_at), else_=stale_at)))
+
+
+def draw_waiting_again(connection: Connection, workspace: str, at: Micros, after: str) -> str | None:
+    """What keeps these from going has changed: draw some of them, by their ids from after this one on. The last of
+    them; None where there are no more."""
+    mine = and_(in_states(State.PENDING, State.SCHEDULED, State.HELD), broadcasts.c.workspace == workspace, UNDERSTOOD)
+    some = select(broadcasts.c.id).where(mine, broadcasts.c.id > after).order_by(broadcasts.c.id).limit(IN_A_STATEMENT)
+    ids = connection.execute(some).scalars().all()
+    if not ids:
+        return None
+    connection.execute(update(broadcasts).where(mine, broadcasts.c.id.in_(ids)).values(draw_at=at))
+    return str(ids[-1])
+
+
+def voice_held(connection: Connection, workspace: str, hold: Hold, at: Micros) -> None:
+    """There is something to say of all of these now."""
+    mine = and_(in_states(State.HELD), broadcasts.c.workspace == workspace, broadcasts.c.hold == hold)
+    connection.execute(update(broadcasts).where(mine, UNDERSTOOD).values(voice_at=at))
+
+
+def draw_again(connection: Connection, broadcast: Broadcast, at: Micros) -> None:
+    """Its card shows something that is not so any more, though its row is the same; no press on that counts for the
+    next drawing."""
+    mine = and_(broadcasts.c.workspace == broadcast.workspace, broadcasts.c.id == broadcast.id)
+    connection.execute(update(broadcasts).where(mine).values(draw_at=at, revision=broadcasts.c.revision + 1))
+
+
+def card_of(connection: Connection, broadcast: Broadcast) -> Card | None:
+    statement = select(cards).where(
+        cards.c.workspace == broadcast.workspace,
+        cards.c.broadcast == broadcast.id,
+        cards.c.version == broadcast.version,
+    )
+    row = connection.execute(statement).mappings().first()
+    return Card(**row) if row else None
+
+
+def older_cards(connection: Connection, broadcast: Broadcast) -> list[Card]:
+    """The cards of its earlier versions that still look like cards."""
+    statement = select(cards).where(
+        cards.c.workspace == broadcast.workspace,
+        cards.c.broadcast == broadcast.id,
+        cards.c.version < broadcast.version,
+        cards.c.drawn != SHRUNK,
+    )
+    return [Card(**row) for row in connection.execute(statement).mappings()]
+
+
+def card_at(connection: Connection, workspace: str, channel: str, ts: str) -> Card | None:
+    """The card that stands at this place: a reaction means the version shown there."""
+    statement = select(cards).where(cards.c.workspace == workspace, cards.c.channel == channel, cards.c.ts == ts)
+    row = connection.execute(statement).mappings().first()
+    return Card(**row) if row else None
+
+
+def keep_card(connection: Connection, card: Card) -> None:
+    """Remember where the card stands and which revision it shows."""
+    if not insert_ignoring(connection, cards, [dataclasses.asdict(card)]):
+        mine = and_(
+            cards.c.workspace == card.workspace,
+            cards.c.broadcast == card.broadcast,
+            cards.c.version == card.version,
+        )
+        connection.execute(
+            update(cards).where(mine).values(channel=card.channel, ts=card.ts, drawn=card.drawn, facts=card.facts)
+        )
+
+
+def oldest_unshown(connection: Connection, at: Micros) -> Micros | None:
+    """Since when something waits to be shown in Slack, without what is known to be broken; None: nothing does."""
+    stumbled = troubles_of(connection).put_off
+    here = and_(broadcasts.c.workspace == notes.c.workspace, broadcasts.c.id == notes.c.broadcast)
+    waiting = (
+        select(func.min(broadcasts.c.draw_at)).where(
+            broadcasts.c.draw_at <= at,
+            broadcasts.c.state != State.DRAFT,
+            _may_be_drawn(connection),
+            understood(connection),
+        ),
+        select(func.min(notes.c.at))
+        .join(broadcasts, here)
+        .where(
+            notes.c.post_at.is_not(None),
+            broadcasts.c.state != State.DRAFT,
+            but(notes.c.seq, stumbled("note")),
+            understood(connection),
+        ),
+        select(func.min(posts.c.at)).where(posts.c.post_at.is_not(None), posts.c.at <= at, unstumbled(connection)),
+    )
+    found = [connection.execute(statement).scalar_one() for statement in waiting]
+    return min((since for since in found if since is not None), default=None)

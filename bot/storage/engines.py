@@ -1,0 +1,17 @@
+"""Opens the database that an address names."""
+
+from __future__ import annotations
+
+from sqlalchemy.engine import make_url
+
+from bot.storage.database import PATIENCE, Database
+from bot.storage.postgres import Postgres
+from bot.storage.sqlite import SQLite
+
+
+def open_database(url: str, patience: float = PATIENCE) -> Database:
+    """A database by its URL: `sqlite:///FILE` or `postgresql://…`. `patience`: seconds; people wait for the bot's."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return SQLite(parsed, patience)
+    return Postgres(parsed, patience)

@@ -1,0 +1,147 @@
+"""Small values by name: what was seen already, pauses, leases, breakers. Every kind of name has its functions here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, and_, select, update
+
+from bot.domain.clock import Micros
+from bot.storage.sql import IN_A_STATEMENT, alone, insert_ignoring, read_pair
+from bot.storage.tables import kept, seen
+
+BREAKER_FAILURES = 3  # in a row, before nobody tries an account for a while
+
+
+def first_time(connection: Connection, workspace: str, key: str, at: Micros) -> bool:
+    """True for the first to bring this key (an event id, a trigger), false for every redelivery of it."""
+    return insert_ignoring(connection, seen, [{"workspace": workspace, "key": key, "at": at}]) == 1
+
+
+def was_seen(connection: Connection, workspace: str, key: str) -> bool:
+    statement = select(seen.c.at).where(seen.c.workspace == workspace, seen.c.key == key)
+    return connection.execute(statement).first() is not None
+
+
+def keep_latest(connection: Connection, workspace: str, key: str, at: Micros) -> None:
+    """Remember when this last happened; an earlier time changes nothing."""
+    if insert_ignoring(connection, seen, [{"workspace": workspace, "key": key, "at": at}]):
+        return
+    same = and_(seen.c.workspace == workspace, seen.c.key == key, seen.c.at < at)
+    connection.execute(update(seen).where(same).values(at=at))
+
+
+def last_time(connection: Connection, workspace: str, key: str) -> Micros:
+    """When it last happened; 0 for never."""
+    statement = select(seen.c.at).where(seen.c.workspace == workspace, seen.c.key == key)
+    return connection.execute(statement).scalar_one_or_none() or 0
+
+
+def last_times(connection: Connection, workspace: str, keys: Sequence[str]) -> dict[str, Micros]:
+    """When each of these last happened, of those that ever did."""
+    statement = select(seen.c.key, seen.c.at).where(seen.c.workspace == workspace, seen.c.key.in_(keys))
+    return {row.key: row.at for row in connection.execute(statement)}
+
+
+def forget_seen(connection: Connection, before: Micros, limit: int = IN_A_STATEMENT) -> None:
+    """Forget the oldest of what was seen before then: few at a time, since people wait for the same writer."""
+    old = seen.c.at < before
+    further = connection.execute(select(seen.c.at).where(old).order_by(seen.c.at).offset(limit).limit(1)).scalar()
+    connection.execute(seen.delete().where(old if further is None else seen.c.at <= further))
+
+
+@dataclass(frozen=True)
+class Stops:
+    """What stands still just now: paused workspaces, and accounts whose vendor nobody tries until then."""
+
+    paused: frozenset[str]
+    away: Mapping[str, Micros]
+
+
+def stops(connection: Connection, at: Micros) -> Stops:
+    found = connection.execute(select(kept).where(kept.c.name.like("breaker:%")))
+    known = {row.name.removeprefix("breaker:"): _breaker(row.value) for row in found}
+    away = {account: breaker.until for account, breaker in known.items() if breaker.is_open(at)}
+    return Stops(paused_workspaces(connection), away)
+
+
+@dataclass(frozen=True)
+class Breaker:
+    """How often in a row an account's vendor could not be reached, and until when nobody tries it."""
+
+    failures: int = 0
+    until: Micros = 0
+
+    @property
+    def has_tripped(self) -> bool:
+        return self.failures >= BREAKER_FAILURES
+
+    def is_open(self, at: Micros) -> bool:
+        return self.has_tripped and self.until > at
+
+
+def breaker(connection: Connection, account: str) -> Breaker:
+    return _breaker(load_kept(connection, f"breaker:{account}"))
+
+
+def set_breaker(connection: Connection, account: str, state: Breaker, at: Micros) -> None:
+    keep(connection, f"breaker:{account}", json.dumps([state.failures, state.until]), at)
+
+
+def paused(connection: Connection, workspace: str) -> bool:
+    """Has an admin stopped all sending of this workspace?"""
+    return bool(load_kept(connection, f"pause:{workspace}"))
+
+
+def paused_workspaces(connection: Connection) -> frozenset[str]:
+    """Every workspace of which an admin has stopped all sending."""
+    pauses = select(kept.c.name).where(kept.c.name.like("pause:%"), kept.c.value != "")
+    return frozenset(name.removeprefix("pause:") for name in connection.execute(pauses).scalars())
+
+
+def resumed_at(connection: Connection, workspace: str) -> Micros:
+    """When all sending of this workspace was let go on the last time; 0 if it was never stopped, or is."""
+    statement = select(kept.c.at).where(kept.c.name == f"pause:{workspace}", kept.c.value == "")
+    return connection.execute(statement).scalar_one_or_none() or 0
+
+
+def set_paused(connection: Connection, workspace: str, by: str | None, at: Micros) -> None:
+    """`by` whom; None resumes."""
+    keep(connection, f"pause:{workspace}", by or "", at)
+
+
+def take_lease(connection: Connection, name: str, owner: str, seconds: float, at: Micros) -> bool:
+    """Be the one process that does this for a while: True when it is `owner`'s now, newly or still."""
+    alone(connection, f"lease:{name}")
+    holder, until = _lease(connection, name)
+    if holder != owner and until > at:
+        return False
+    keep(connection, f"lease:{name}", json.dumps([owner, at + int(seconds * 1_000_000)]), at)
+    return True
+
+
+def lease_holder(connection: Connection, name: str, at: Micros) -> str | None:
+    """Whose this is just now."""
+    holder, until = _lease(connection, name)
+    return holder if until > at else None
+
+
+def _lease(connection: Connection, name: str) -> tuple[str, Micros]:
+    holder, until = read_pair(load_kept(connection, f"lease:{name}"), str)
+    return holder or "", until
+
+
+def _breaker(value: str | None) -> Breaker:
+    failures, until = read_pair(value, int)
+    return Breaker(failures or 0, until)
+
+
+def load_kept(connection: Connection, name: str) -> str | None:
+    return connection.execute(select(kept.c.value).where(kept.c.name == name)).scalar_one_or_none()
+
+
+def keep(connection: Connection, name: str, value: str, at: Micros) -> None:
+    if not insert_ignoring(connection, kept, [{"name": name, "value": value, "at": at}]):
+        connection.execute(update(kept).where(kept.c.name == name).values(value=value, at=at))

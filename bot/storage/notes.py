@@ -1,0 +1,94 @@
+"""Notes for a broadcast's thread, written in the transaction that makes them true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, and_, func, insert, select, update
+
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import Micros
+from bot.domain.i18n import Sentence
+from bot.domain.lifecycle import State
+from bot.storage.broadcast_rows import understood
+from bot.storage.sql import but, fitting, read_each
+from bot.storage.tables import audit, broadcasts, notes
+from bot.storage.troubles import troubles_of
+
+TO_AUDIT, TO_NOTES = insert(audit).inline(), insert(notes).inline()  # nobody asks for their numbers
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that the thread is told once. `mention`: ids of people, with spaces; `aloud`: in the channel too."""
+
+    sentence: Sentence
+    mention: str | None = None
+    aloud: bool = False
+
+
+@dataclass(frozen=True)
+class PendingNote:
+    seq: int
+    workspace: str
+    broadcast: str
+    note: Note
+    at: Micros
+    tries: int
+
+
+def say(connection: Connection, broadcast: Broadcast, at: Micros, said: Iterable[Note]) -> None:
+    """Queue what the thread is to be told, in the transaction that made it true."""
+    rows = [to_note_rows(broadcast, at, note) for note in said]
+    if rows:
+        connection.execute(TO_NOTES, rows)
+
+
+def drop_notes(connection: Connection, broadcast: Broadcast) -> None:
+    """What its thread has not been told yet is told nowhere: there is no thread."""
+    mine = and_(notes.c.workspace == broadcast.workspace, notes.c.broadcast == broadcast.id)
+    connection.execute(update(notes).where(mine, notes.c.post_at.is_not(None)).values(post_at=None))
+
+
+def to_note_rows(broadcast: Broadcast, at: Micros, note: Note) -> dict[str, Any]:
+    return {
+        "workspace": broadcast.workspace,
+        "broadcast": broadcast.id,
+        "sentence": note.sentence.plain(),
+        "mention": fitting(note.mention),
+        "aloud": note.aloud,
+        "at": at,
+        "post_at": at,
+        "tries": 0,
+    }
+
+
+def notes_to_post(connection: Connection, at: Micros, limit: int) -> list[PendingNote]:
+    """The oldest unposted note of each broadcast, when its time has come: a thread keeps its order. A draft has no
+    thread yet."""
+    of = and_(broadcasts.c.workspace == notes.c.workspace, broadcasts.c.id == notes.c.broadcast, understood(connection))
+    stumbled = but(notes.c.seq, troubles_of(connection).put_off("note"))
+    oldest = (
+        select(func.min(notes.c.seq))
+        .join(broadcasts, and_(of, broadcasts.c.state != State.DRAFT))
+        .where(notes.c.post_at.is_not(None), stumbled)
+        .group_by(notes.c.workspace, notes.c.broadcast)
+    )
+    statement = select(notes).where(notes.c.seq.in_(oldest), notes.c.post_at <= at).order_by(notes.c.seq).limit(limit)
+    return read_each(connection, statement, _to_note, "note", "seq")
+
+
+def _to_note(row: RowMapping) -> PendingNote:
+    note = Note(Sentence.of(row["sentence"]), row["mention"], row["aloud"])
+    return PendingNote(row["seq"], row["workspace"], row["broadcast"], note, row["at"], row["tries"])
+
+
+def note_posted(connection: Connection, seq: int, ts: str) -> None:
+    connection.execute(update(notes).where(notes.c.seq == seq).values(post_at=None, ts=ts))
+
+
+def note_failed(connection: Connection, seq: int, again_at: Micros | None) -> None:
+    """Try again later; None gives it up."""
+    connection.execute(update(notes).where(notes.c.seq == seq).values(post_at=again_at, tries=notes.c.tries + 1))

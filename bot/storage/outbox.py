@@ -1,0 +1,88 @@
+"""Messages that belong to no card, until they are posted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, select, update
+
+from bot.domain.clock import Micros
+from bot.domain.i18n import Sentence
+from bot.storage.sql import but, fitting, insert_ignoring, read_each
+from bot.storage.tables import posts
+from bot.storage.troubles import troubles_of
+
+
+@dataclass(frozen=True)
+class PendingPost:
+    """A message that belongs to no card. `place`: a channel, or a person who is told directly."""
+
+    seq: int
+    workspace: str
+    place: str
+    sentence: Sentence
+    mention: str | None
+    tries: int
+    at: Micros
+    draft: str | None = None  # the id of a draft that it has a button to open
+
+
+def post(
+    connection: Connection,
+    workspace: str,
+    key: str,
+    place: str,
+    sentence: Sentence,
+    mention: str | None,
+    at: Micros,
+    draft: str | None = None,
+) -> bool:
+    """Queue a message for a channel, or for a person directly, not before `at`, in the transaction that made it true.
+
+    `key`, unique in the workspace, is what it is about: the same is said once, and False says that it was queued
+    before. `mention`: ids of people, with spaces. `draft`: the id of a draft that it has a button to open.
+    """
+    row: dict[str, Any] = {"workspace": workspace, "key": key, "place": place, "sentence": sentence.plain()}
+    row |= {"mention": fitting(mention), "at": at, "post_at": at, "tries": 0, "draft": draft}
+    return insert_ignoring(connection, posts, [row]) == 1
+
+
+def posts_wait(connection: Connection, at: Micros) -> bool:
+    waiting = select(posts.c.seq).where(posts.c.post_at <= at, unstumbled(connection)).limit(1)
+    return connection.execute(waiting).first() is not None
+
+
+def unstumbled(connection: Connection) -> ColumnElement[bool]:
+    return but(posts.c.seq, troubles_of(connection).put_off("post"))
+
+
+def take_post(connection: Connection, at: Micros, again_at: Micros) -> PendingPost | None:
+    """What is to be posted next, put off to `again_at`, so that nobody else posts it as well."""
+    # in the order they were said; not by the key as it is, or all that were posted are passed on the way to what is due
+    due = select(posts).where(posts.c.post_at <= at, unstumbled(connection)).order_by(posts.c.seq + 0).limit(1)
+    taken = read_each(connection, due.with_for_update(skip_locked=True), _to_post, "post", "seq")
+    if not taken:
+        return None
+    put_off_post(connection, taken[0].seq, again_at)
+    return taken[0]
+
+
+def _to_post(row: RowMapping) -> PendingPost:
+    sentence = Sentence.of(row["sentence"])
+    return PendingPost(
+        row["seq"], row["workspace"], row["place"], sentence, row["mention"], row["tries"], row["at"], row["draft"]
+    )
+
+
+def put_off_post(connection: Connection, seq: int, again_at: Micros) -> None:
+    connection.execute(update(posts).where(posts.c.seq == seq).values(post_at=again_at))
+
+
+def post_made(connection: Connection, seq: int, ts: str) -> None:
+    connection.execute(update(posts).where(posts.c.seq == seq).values(post_at=None, ts=ts))
+
+
+def post_failed(connection: Connection, seq: int, again_at: Micros | None) -> None:
+    """Try again later; None gives it up."""
+    connection.execute(update(posts).where(posts.c.seq == seq).values(post_at=again_at, tries=posts.c.tries + 1))

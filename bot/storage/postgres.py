@@ -1,0 +1,248 @@
+"""PostgreSQL through asyncpg, and the hints by which one process wakes the others."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from sqlalchemy import func, select
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from bot.storage.database import CONNECTIONS, OWN, PATIENCE, Busy, Database, OutOfOrder, T, Unsure, Unusable, Work
+from bot.storage.sqlite import read_json
+
+log = structlog.get_logger(__name__)
+
+CHANNEL = "bellcrier"
+LISTEN_CHECK = 10.0  # seconds between two looks whether the listening connection still lives
+
+#: What each of our PostgreSQL sessions asks for, whatever the server's own defaults are.
+SESSION = {
+    "application_name": "bellcrier",
+    "synchronous_commit": "on",  # an intent that a restart forgets would be sent twice
+    "idle_in_transaction_session_timeout": "10000",  # a process that was stopped keeps its locks no longer
+}
+
+
+class _Again(Exception):
+    """The transaction came to nothing, through no fault of its work; the message is a word for the log."""
+
+
+@dataclass
+class _Stage:
+    """How far a transaction has come, and why it had to begin again."""
+
+    committing: bool = False
+    reason: str = "no answer"
+
+
+class Postgres(Database):
+    """Any number of processes. A transaction that came to nothing (a server that restarts, a deadlock) is run again
+    while its patience lasts; one whose commit may have happened never is."""
+
+    TRIES = 12
+    ROLLED_BACK = ("40",)  # serialization failure, deadlock
+    GONE = ("08", "57P", "25P03")  # the connection broke, the server shuts down, we slept inside a transaction
+    LOCKED = ("55P03", "57014")
+    OUT_OF_ORDER = ("53100", "53200", "25006")  # disk full, out of memory, a standby
+    REFUSED_COMMIT = ("40", "23")  # only these say that a commit did not happen
+
+    def __init__(self, url: URL, patience: float = PATIENCE) -> None:
+        import asyncpg  # SQLite goes without it
+
+        self.patience = patience
+        session = SESSION | {"lock_timeout": str(int(self.busy * 1000))}
+        self.url = url.set(drivername="postgresql+asyncpg")
+        self.engine: AsyncEngine = create_async_engine(
+            self.url,
+            pool_size=CONNECTIONS,
+            max_overflow=10,
+            pool_timeout=self.busy,
+            hide_parameters=True,
+            json_deserializer=read_json,
+            connect_args={"timeout": self.busy, "server_settings": session},
+            execution_options={"troubles": self.troubles},
+        )
+        self._no_connection = (OSError, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError)
+        self._name = secrets.token_hex(4)  # by which it knows its own word
+        self._listening: asyncio.Task[None] | None = None
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    @property
+    def exclusive(self) -> bool:
+        return False
+
+    # --- transactions ------------------------------------------------------------------------------------------------
+
+    async def write(self, work: Work[T], *, patience: float | None = OWN) -> T:
+        return await self._patiently(work, True, self.patience if patience == OWN else patience)
+
+    async def read(self, work: Work[T], *, patience: float | None = OWN) -> T:
+        return await self._patiently(work, False, self.patience if patience == OWN else patience)
+
+    async def _patiently(self, work: Work[T], commit: bool, patience: float | None) -> T:
+        """Nobody waits longer than this, not even for a connection that died silently to be cleared away."""
+        self._stay_home()
+        stage = _Stage()
+        task = asyncio.create_task(self._retried(work, commit, stage))
+        self._under_way.add(task)
+        task.add_done_callback(self._ended)
+        try:
+            await asyncio.wait({task}, timeout=patience)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if task.done():
+            return task.result()
+        task.cancel()
+        raise Unsure if stage.committing else Busy(stage.reason)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # told to whoever still waits
+
+    async def _retried(self, work: Work[T], commit: bool, stage: _Stage) -> T:
+        pause = 0.02
+        for _ in range(self.TRIES):
+            try:
+                return await self._transaction(work, commit, stage)
+            except _Again as error:
+                stage.reason = str(error)
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(pause * 2, 0.5)
+        raise Busy(stage.reason)
+
+    async def _transaction(self, work: Work[T], commit: bool, stage: _Stage) -> T:
+        async with self._connection() as connection:
+            try:
+                result = await connection.run_sync(work)
+            except DBAPIError as error:
+                raise self._told(error) from None
+            if commit:
+                await self._commit(connection, stage)
+            return result
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncConnection]:
+        try:
+            connection = await self.engine.connect()
+        except PoolExhausted:
+            raise Busy("no connection is free") from None
+        except self._no_connection as error:
+            raise _Again(type(getattr(error, "orig", None) or error).__name__) from None
+        try:
+            yield connection
+        finally:
+            await asyncio.shield(self._give_back(connection))
+
+    async def _give_back(self, connection: AsyncConnection) -> None:
+        """Its rollback may find out that the server is gone. What was done on it is done, or told, already."""
+        try:
+            await connection.close()
+        except self._no_connection:
+            if not connection.closed:
+                await connection.invalidate()
+                await connection.close()
+
+    async def _commit(self, connection: AsyncConnection, stage: _Stage) -> None:
+        """Past this point only the server knows, unless it says that it rolled back."""
+        stage.committing = True
+        try:
+            await connection.commit()
+        except DBAPIError as error:
+            if not sqlstate(error).startswith(self.REFUSED_COMMIT):
+                raise Unsure from None
+            stage.committing = False
+            raise self._told(error) from None
+
+    def _told(self, error: DBAPIError) -> Exception:
+        state = sqlstate(error)
+        if error.connection_invalidated or state.startswith(self.GONE + self.ROLLED_BACK):
+            return _Again(state or type(error.orig).__name__)
+        if state in self.LOCKED:
+            return Busy("locked")
+        if state in self.OUT_OF_ORDER:
+            return OutOfOrder(state)
+        return error
+
+    async def check(self) -> None:
+        names = ("transaction_read_only", "fsync", "full_page_writes")
+        found = await self.read(lambda c: {name: c.exec_driver_sql(f"SHOW {name}").scalar_one() for name in names})
+        if found["transaction_read_only"] != "off":
+            raise Unusable(
+                "DATABASE_URL leads to a PostgreSQL that takes no writes, a standby perhaps. Name the primary."
+            )
+        if "off" in (found["fsync"], found["full_page_writes"]):
+            raise Unusable(
+                "This PostgreSQL forgets what it promised when its machine stops, so something might be sent twice. "
+                "Set fsync and full_page_writes to on."
+            )
+
+    def claim_dispatch(self) -> None:
+        """Row leases decide; any number may dispatch."""
+
+    # --- hints -------------------------------------------------------------------------------------------------------
+
+    async def listen(self, heard: Callable[..., None]) -> None:
+        """Listens until `close`, and again after each break; what was said meanwhile is as good as heard."""
+        self._listening = asyncio.create_task(self._listen(heard), name="listen")
+
+    async def _listen(self, heard: Callable[..., None]) -> None:
+        import asyncpg
+
+        url = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        while True:
+            try:
+                connection = await asyncpg.connect(url, timeout=5)
+                try:
+                    await self._hear(connection, heard)
+                finally:
+                    await connection.close(timeout=1)
+            except Exception as error:  # whatever it is: a listener that ends hears nothing for as long as we live
+                log.info("not listening to the others just now", error=type(error).__name__)
+                await asyncio.sleep(1)
+
+    async def _hear(self, connection: Any, heard: Callable[..., None]) -> None:
+        """Until the connection ends; one that ended without a word is found out by asking now and then."""
+        over = asyncio.Event()
+
+        def hear(_connection: Any, _process: int, _channel: str, told: str) -> None:
+            speaker, *words = told.split(" ") if told else [""]  # an older process says nothing
+            if speaker != self._name:
+                heard(*words)
+
+        connection.add_termination_listener(lambda _: over.set())
+        await connection.add_listener(CHANNEL, hear)
+        heard()
+        while not over.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LISTEN_CHECK):
+                    await over.wait()
+                    return
+            await connection.execute("SELECT 1", timeout=5)
+
+    async def tell_others(self, *words: str) -> None:
+        told = " ".join([self._name, *words])
+        await self.write(lambda c: c.execute(select(func.pg_notify(CHANNEL, told))))
+
+    async def close(self) -> None:
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.gather(self._listening, return_exceptions=True)
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await self.engine.dispose()
+
+
+def sqlstate(error: DBAPIError) -> str:
+    """PostgreSQL's five letters; nothing where the connection broke before it could say any."""
+    return getattr(error.orig, "sqlstate", None) or ""

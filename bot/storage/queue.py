@@ -1,0 +1,332 @@
+"""What is due: broadcasts to send, prepare, size, look at, remind of, or let lapse."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    false,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    true,
+    union_all,
+    update,
+)
+
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import Micros
+from bot.domain.lifecycle import Hold, State
+from bot.storage.broadcast_rows import (
+    AS_SEEN,
+    NO_LEASE,
+    SCHEDULED,
+    SENDING,
+    UNDERSTOOD,
+    in_states,
+    read_broadcasts,
+    readable_ids,
+    seen_values,
+    understood,
+)
+from bot.storage.campaigns import RECALLS_WAITED_FOR
+from bot.storage.notes import Note, say
+from bot.storage.sql import AT_PARAMETER, any_of, but, micros_parameter
+from bot.storage.tables import broadcasts, leftovers, notes, posts, seen
+from bot.storage.troubles import troubles_of
+
+AT_ONCE = 100  # rows that one transaction takes when many wait: soon over, however far away the database is
+
+# --- is there anything to do? ----------------------------------------------------------------------------------------
+#
+# Each task asks before it opens a transaction that writes. The statements are made once.
+
+_UNLEASED = or_(broadcasts.c.lease_until.is_(None), broadcasts.c.lease_until <= micros_parameter("lease_at"))
+_FORGOTTEN = and_(
+    broadcasts.c.owner == bindparam("owner"), broadcasts.c.id.not_in(bindparam("working_on", expanding=True))
+)
+_WORK_WAITS = any_of(
+    readable_ids(SCHEDULED, broadcasts.c.due <= AT_PARAMETER, _UNLEASED),
+    readable_ids(
+        *(
+            SCHEDULED,
+            broadcasts.c.due > AT_PARAMETER,
+            broadcasts.c.due <= micros_parameter("soon"),
+            broadcasts.c.staged.is_(None),
+        ),
+        *(broadcasts.c.account.in_(bindparam("preparing", expanding=True)), _UNLEASED),
+    ),
+    readable_ids(SENDING, or_(_UNLEASED, _FORGOTTEN)),
+    readable_ids(
+        *(in_states(State.HELD), broadcasts.c.hold == Hold.HOURS, broadcasts.c.hold_until <= AT_PARAMETER),
+        broadcasts.c.workspace.not_in(bindparam("paused", expanding=True)),
+    ),
+    select(leftovers.c.id).where(leftovers.c.try_at <= AT_PARAMETER),
+)
+_SIZES_WAIT = any_of(
+    readable_ids(
+        *(in_states(State.PENDING, State.SCHEDULED), broadcasts.c.size.is_(None)),
+        broadcasts.c.account.in_(bindparam("accounts", expanding=True)),
+        func.coalesce(broadcasts.c.look_at, 0) <= AT_PARAMETER,
+    )
+)
+_OLDEST = select(func.min(seen.c.at)).scalar_subquery()  # by the index, whatever the planner believes of the others
+_LAPSED_WAITS = any_of(
+    *(readable_ids(in_states(state), broadcasts.c.expires_at <= AT_PARAMETER) for state in (State.PENDING, State.HELD)),
+    select(literal(1)).where(micros_parameter("forgotten") > _OLDEST),
+)
+_SHOWING_WAITS = any_of(
+    readable_ids(broadcasts.c.draw_at <= AT_PARAMETER, broadcasts.c.state != State.DRAFT),
+    select(notes.c.seq).where(notes.c.post_at <= AT_PARAMETER),
+    select(posts.c.seq).where(posts.c.post_at <= AT_PARAMETER),
+)
+
+
+def work_waits(
+    connection: Connection,
+    at: Micros,
+    *,
+    soon: Micros,
+    lease_at: Micros,
+    preparing: Sequence[str],
+    owner: str,
+    working_on: Sequence[str],
+    paused: Collection[str],
+) -> bool:
+    """Is there anything for a dispatcher: what is due, what can be prepared until `soon`, what nobody is sending any
+    more, what may go again, or a campaign to be recalled? The other words are those of `due`, `abandoned` and
+    `reopened`. A row that was stumbled over counts, as nobody knows here for how long it is left alone."""
+    told = {"at": at, "soon": soon, "lease_at": lease_at, "preparing": preparing}
+    told |= {"owner": owner, "working_on": working_on, "paused": list(paused)}
+    return bool(connection.execute(_WORK_WAITS, told).scalar_one())
+
+
+def sizes_wait(connection: Connection, accounts: Sequence[str], at: Micros) -> bool:
+    """Is there one for `unsized`?"""
+    return bool(connection.execute(_SIZES_WAIT, {"at": at, "accounts": accounts}).scalar_one())
+
+
+def lapsed_waits(connection: Connection, at: Micros, forgotten: Micros) -> bool:
+    """Is there one for `lapsed`, or for `forget_seen`?"""
+    return bool(connection.execute(_LAPSED_WAITS, {"at": at, "forgotten": forgotten}).scalar_one())
+
+
+def showing_waits(connection: Connection, at: Micros) -> bool:
+    """Is there a card to draw, a note or a message to post?"""
+    return bool(connection.execute(_SHOWING_WAITS, {"at": at}).scalar_one())
+
+
+# --- what is due -----------------------------------------------------------------------------------------------------
+
+
+def due(
+    connection: Connection,
+    at: Micros,
+    limit: int,
+    *,
+    lease_at: Micros,
+    taken: Mapping[str, str],
+    accounts: Collection[str] | None = None,
+) -> list[Broadcast]:
+    """Scheduled broadcasts whose time has come, oldest first, locked where the database locks rows.
+
+    `lease_at`: the time by which leases are judged; `taken`: accounts whose one place this broadcast has;
+    `accounts`: only theirs.
+    """
+    elsewhere = [and_(broadcasts.c.account == name, broadcasts.c.id != id) for name, id in taken.items()]
+    statement = (
+        select(broadcasts)
+        .where(
+            SCHEDULED,
+            broadcasts.c.due <= at,
+            but(broadcasts.c.id, troubles_of(connection).put_off("dispatch")),
+            _free(lease_at),
+            understood(connection),
+            not_(or_(*elsewhere, false())),
+            true() if accounts is None else broadcasts.c.account.in_(accounts),
+        )
+        .order_by(broadcasts.c.due)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return read_broadcasts(connection, statement)
+
+
+def stranded(connection: Connection, at: Micros, accounts: Collection[str], limit: int = 8) -> list[Broadcast]:
+    """Scheduled broadcasts whose time has come, of accounts other than these, locked."""
+    stumbled = but(broadcasts.c.id, troubles_of(connection).put_off("dispatch"))
+    elsewhere = and_(broadcasts.c.due <= at, broadcasts.c.account.not_in(accounts), stumbled)
+    return in_state(connection, State.SCHEDULED, elsewhere, limit=limit)
+
+
+def to_stage(
+    connection: Connection, accounts: Sequence[str], at: Micros, until: Micros, *, lease_at: Micros, limit: int = 8
+) -> list[Broadcast]:
+    """Scheduled broadcasts of these accounts that are due soon and have nothing prepared yet, locked."""
+    statement = (
+        select(broadcasts)
+        .where(
+            SCHEDULED,
+            but(broadcasts.c.id, troubles_of(connection).put_off("dispatch")),
+            broadcasts.c.due > at,
+            broadcasts.c.due <= until,
+            broadcasts.c.account.in_(accounts),
+            broadcasts.c.staged.is_(None),
+            _free(lease_at),
+            understood(connection),
+        )
+        .order_by(broadcasts.c.due)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return read_broadcasts(connection, statement)
+
+
+def _free(at: Micros) -> ColumnElement[bool]:
+    """Nobody is preparing it just now."""
+    return or_(broadcasts.c.lease_until.is_(None), broadcasts.c.lease_until <= at)
+
+
+def free_staged_by_others(connection: Connection, owner: str) -> int:
+    """Where only one process dispatches: what another one was preparing before its time, it does no more."""
+    theirs = and_(SCHEDULED, broadcasts.c.lease_until.is_not(None), broadcasts.c.owner != owner, understood(connection))
+    return connection.execute(update(broadcasts).where(theirs).values(**NO_LEASE)).rowcount
+
+
+def in_state(connection: Connection, state: State, *more: ColumnElement[bool], limit: int = AT_ONCE) -> list[Broadcast]:
+    """The broadcasts in a state (and for which `more` holds), those that wait longest first, locked."""
+    statement = (
+        select(broadcasts)
+        .where(in_states(state), understood(connection), *more)
+        .order_by(broadcasts.c.changed_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return read_broadcasts(connection, statement)
+
+
+def abandoned(
+    connection: Connection, owner: str, working_on: Collection[str], *, lease_at: Micros, alone: bool
+) -> list[Broadcast]:
+    """Broadcasts that are being sent by nobody, locked: their lease has lapsed, or it is this owner's, who is working
+    on other ones. `alone`: nobody but this owner is alive."""
+    lapsed = or_(broadcasts.c.lease_until.is_(None), broadcasts.c.lease_until <= lease_at)
+    forgotten = and_(broadcasts.c.owner == owner, broadcasts.c.id.not_in(working_on))
+    dead = broadcasts.c.owner != owner if alone else false()
+    stumbled = but(broadcasts.c.id, troubles_of(connection).put_off("dispatch"))
+    return in_state(connection, State.SENDING, or_(lapsed, forgotten, dead), stumbled)
+
+
+def lapsed(connection: Connection, at: Micros) -> list[Broadcast]:
+    """Requests that nobody answered in time, and what is held and nobody decided about."""
+    over = and_(broadcasts.c.expires_at <= at, but(broadcasts.c.id, troubles_of(connection).put_off("expire")))
+    return in_state(connection, State.PENDING, over) + in_state(connection, State.HELD, over)
+
+
+def reopened(connection: Connection, at: Micros, paused: Collection[str]) -> list[Broadcast]:
+    """What was held for the hour alone, and whose window is open now; of `paused` workspaces it stays held."""
+    goes_on = broadcasts.c.workspace.not_in(paused) if paused else true()
+    hours = and_(broadcasts.c.hold == Hold.HOURS, broadcasts.c.hold_until <= at)
+    stumbled = but(broadcasts.c.id, troubles_of(connection).put_off("dispatch"))
+    return in_state(connection, State.HELD, hours, goes_on, stumbled)
+
+
+def voices_wait(connection: Connection, at: Micros) -> bool:
+    waiting = select(broadcasts.c.id).where(broadcasts.c.voice_at <= at, _may_speak(connection)).limit(1)
+    return connection.execute(waiting).first() is not None
+
+
+def to_voice(connection: Connection, at: Micros, limit: int = 50) -> list[Broadcast]:
+    """Broadcasts of which something is to be said now, those that wait longest first, locked."""
+    waiting = select(broadcasts).where(broadcasts.c.voice_at <= at, _may_speak(connection))
+    statement = waiting.order_by(broadcasts.c.voice_at).limit(limit).with_for_update(skip_locked=True)
+    return read_broadcasts(connection, statement)
+
+
+def _may_speak(connection: Connection) -> ColumnElement[bool]:
+    return and_(understood(connection), but(broadcasts.c.id, troubles_of(connection).put_off("voice")))
+
+
+def voiced(
+    connection: Connection, seen_as: Broadcast, at: Micros, again_at: Micros | None, said: Iterable[Note]
+) -> bool:
+    """Say this once and set when there is something to say again; False when another process was faster.
+
+    The card is drawn again with it, since what it says of the time may have changed meanwhile.
+    """
+    notes_said = list(said)
+    changes: dict[str, Any] = {"voice_at": again_at, "voices": seen_as.voices + 1}
+    if notes_said:
+        changes |= {"draw_at": at, "revision": broadcasts.c.revision + 1}
+    change = update(broadcasts).where(AS_SEEN, broadcasts.c.voice_at.is_not_distinct_from(seen_as.voice_at))
+    if connection.execute(change.values(**changes), seen_values(seen_as)).rowcount == 0:
+        return False
+    say(connection, seen_as, at, notes_said)
+    return True
+
+
+def slots(connection: Connection, accounts: Sequence[str], at: Micros) -> dict[str, str]:
+    """Which broadcast has the one campaign that each of these accounts may have open: account to broadcast; to "" where
+    one must be thrown away first. What nobody here can read has it for as long as somebody works on it."""
+    if not accounts:
+        return {}
+    troubles = troubles_of(connection)
+    read = and_(UNDERSTOOD, but(broadcasts.c.id, troubles.known("row")))
+    mine = and_(broadcasts.c.account.in_(accounts), or_(read, broadcasts.c.lease_until > at))
+    open_ones = (
+        (SENDING, mine),
+        (SCHEDULED, broadcasts.c.staged.is_not(None), mine),
+        (SCHEDULED, broadcasts.c.lease_until > at, broadcasts.c.owner.is_not(None), mine),  # else it only pauses
+    )
+    statement = union_all(*(select(broadcasts.c.account, broadcasts.c.id).where(*those) for those in open_ones))
+    recalled = and_(leftovers.c.try_at.is_not(None), leftovers.c.tries <= RECALLS_WAITED_FOR)
+    theirs = and_(leftovers.c.account.in_(accounts), but(leftovers.c.id, troubles.known("leftover")))
+    left = select(leftovers.c.account).where(recalled, theirs)
+    found = dict.fromkeys(connection.execute(left).scalars(), "")
+    return found | {row.account: row.id for row in connection.execute(statement)}
+
+
+def to_look_at(
+    connection: Connection, state: State, at: Micros, limit: int, busy: Collection[str] = ()
+) -> list[Broadcast]:
+    """Broadcasts in this state, at no `busy` account, whose vendor is to be asked again; the longest waiting first."""
+    free = broadcasts.c.account.not_in(busy) if busy else true()
+    stumbled = but(broadcasts.c.id, troubles_of(connection).put_off("look"))
+    statement = (
+        select(broadcasts)
+        .where(broadcasts.c.state == state, broadcasts.c.look_at <= at, free, stumbled, understood(connection))
+        .order_by(broadcasts.c.look_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return read_broadcasts(connection, statement)
+
+
+def unsized(connection: Connection, accounts: Sequence[str], at: Micros, limit: int = 5) -> list[Broadcast]:
+    """Broadcasts that wait, of these accounts, whose size nobody has asked for lately."""
+    statement = (
+        select(broadcasts)
+        .where(
+            in_states(State.PENDING, State.SCHEDULED),
+            broadcasts.c.size.is_(None),
+            broadcasts.c.account.in_(accounts),
+            func.coalesce(broadcasts.c.look_at, 0) <= at,
+            understood(connection),
+        )
+        .order_by(broadcasts.c.created_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return read_broadcasts(connection, statement)
+
+
+def set_look_at(connection: Connection, row: Broadcast, at: Micros | None) -> None:
+    mine = and_(broadcasts.c.workspace == row.workspace, broadcasts.c.id == row.id)
+    connection.execute(update(broadcasts).where(mine, broadcasts.c.state == row.state).values(look_at=at))

@@ -1,0 +1,352 @@
+"""SQLite: one file, one writer thread, and groups of writes in one commit."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from bot.domain.clock import steady
+from bot.storage.database import (
+    BUSY_SECONDS,
+    OWN,
+    PATIENCE,
+    AlreadyDispatching,
+    Busy,
+    Database,
+    OutOfOrder,
+    T,
+    Unsure,
+    Unusable,
+    Work,
+)
+from bot.storage.troubles import Troubles
+
+GROUP = 64
+PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "cache_size=-1024",  # KiB for each connection, lest many rows grow into memory; the system keeps what is read often
+    f"busy_timeout={BUSY_SECONDS * 1000}",
+)
+
+
+@dataclass
+class _Waiting:
+    """A write in the queue, and until when (`steady`) it waits for a lock."""
+
+    work: Work[Any]
+    future: asyncio.Future[Any]
+    until: float
+
+    @property
+    def patience(self) -> float:
+        return max(self.until - steady(), 0.0)
+
+    def settle(self, outcome: Any) -> None:
+        """Hand over what came of it; one who was cancelled meanwhile keeps the row, not the answer."""
+        if self.future.done():
+            return
+        if isinstance(outcome, BaseException):
+            self.future.set_exception(outcome)
+        else:
+            self.future.set_result(outcome)
+
+
+class SQLite(Database):
+    """One writer thread. Writes that arrive together are committed together, each in a savepoint of its own.
+
+    The lock file beside it says, while nobody runs, that the file was found sound and left as it is now: reading all of
+    a large one takes long, and is done only after a stop that nobody saw coming.
+    """
+
+    SHORTEST_WAIT = 0.1  # seconds that a lock is waited for, however long others were waited for before
+    BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR})
+    ENGINE_ERRORS = frozenset(
+        {
+            sqlite3.SQLITE_FULL,
+            sqlite3.SQLITE_READONLY,
+            sqlite3.SQLITE_IOERR,
+            sqlite3.SQLITE_CORRUPT,
+            sqlite3.SQLITE_NOTADB,
+            sqlite3.SQLITE_CANTOPEN,
+        }
+    )
+
+    def __init__(self, url: URL, patience: float = PATIENCE) -> None:
+        self.patience, self.path = patience, Path(url.database or ":memory:")
+        self.engine = sqlite_engine(url, self.troubles)
+        self._reader = self.engine.execution_options(read=True)
+        self._writing = ThreadPoolExecutor(1, thread_name_prefix="store-write")
+        self._reading = ThreadPoolExecutor(4, thread_name_prefix="store-read")
+        self._queue: list[_Waiting] = []
+        self._drain: asyncio.Task[None] | None = None
+        self._lock_file: int | None = None
+        self._sound = self._hurt = False  # all of the file was looked at; a page of it could not be read since
+
+    @property
+    def exclusive(self) -> bool:
+        return True
+
+    @property
+    def _lock_path(self) -> Path:
+        """Beside the file itself: whoever comes to it through a link finds the same lock."""
+        return Path(f"{self.path.resolve()}.lock")
+
+    @property
+    def _mark(self) -> Path:
+        """Beside the path as it was given."""
+        return Path(f"{self.path.absolute()}.lock")
+
+    # --- transactions ------------------------------------------------------------------------------------------------
+
+    async def write(self, work: Work[T], *, patience: float | None = OWN) -> T:
+        self._stay_home()
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Waiting(work, future, steady() + self.busy))
+        if self._drain is None or self._drain.done():
+            self._drain = asyncio.create_task(self._drain_queue())
+        return await future
+
+    async def read(self, work: Work[T], *, patience: float | None = OWN) -> T:
+        self._stay_home()
+
+        def run() -> T:
+            try:
+                with self._reader.begin() as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                raise self._told(error) from None
+
+        return await asyncio.get_running_loop().run_in_executor(self._reading, run)
+
+    async def _drain_queue(self) -> None:
+        await asyncio.sleep(0)  # everything asked for in this turn of the loop goes into one commit
+        loop = asyncio.get_running_loop()
+        while self._queue:
+            group, self._queue = self._queue[:GROUP], self._queue[GROUP:]
+            works = [waiting.work for waiting in group]
+            wait = max(group[0].patience, self.SHORTEST_WAIT)
+            outcomes = await loop.run_in_executor(self._writing, self._commit_group, works, wait)
+            again = []
+            for waiting, outcome in zip(group, outcomes, strict=True):
+                if type(outcome) is Busy and waiting.patience > self.SHORTEST_WAIT:
+                    again.append(waiting)  # it came later, and may wait for the lock as long as the others did
+                else:
+                    waiting.settle(outcome)
+            self._queue = again + self._queue
+
+    def _commit_group(self, group: list[Work[Any]], wait: float) -> list[Any]:
+        """What each came to: a value, or the exception. `wait`: seconds that a lock may be held by somebody else."""
+        committing = False
+        try:
+            with self.engine.connect() as connection:
+                driver = cast("sqlite3.Connection", connection.connection.driver_connection)
+                driver.execute(f"PRAGMA busy_timeout={int(wait * 1000)}")
+                connection.begin()
+                if len(group) == 1:
+                    outcomes = [group[0](connection)]
+                else:
+                    outcomes = [self._one_of_many(connection, driver, work) for work in group]
+                self._still_there(driver)
+                committing = True
+                connection.commit()
+                return outcomes
+        except Exception as error:
+            told = self._told(error)
+            if committing and sqlite_code(error) == sqlite3.SQLITE_IOERR:
+                told = Unsure()  # what was written may reach the disk, or not
+            return [told] * len(group)
+
+    def _one_of_many(self, connection: Connection, driver: sqlite3.Connection, work: Work[Any]) -> Any:
+        try:
+            with connection.begin_nested():
+                return work(connection)
+        except Exception as error:
+            self._still_there(driver)
+            return self._told(error)
+
+    def _told(self, error: Exception) -> Exception:
+        self._hurt = self._hurt or sqlite_code(error) in self.BROKEN
+        return _sqlite_told(error)
+
+    @staticmethod
+    def _still_there(driver: sqlite3.Connection) -> None:
+        """A full disk may take the whole transaction away, and then what follows would be stored on its own."""
+        if not driver.in_transaction:
+            raise OutOfOrder("rolled back")
+
+    # --- the file ----------------------------------------------------------------------------------------------------
+
+    def check_place(self) -> None:
+        folder = self.path.absolute().parent
+        if not folder.is_dir():
+            raise Unusable(f"There is no folder {folder} for the database. Create it, or change DATABASE_URL.")
+        if self.path.exists() and not os.access(self.path, os.R_OK | os.W_OK):
+            raise Unusable(f"The database {self.path} is read-only. Let this user write to it.")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise Unusable(
+                f"The folder {folder} is read-only, and SQLite must write beside its file. Make it writable."
+            )
+
+    async def check(self) -> None:
+        self.check_place()
+        # made by the first process that dispatches, upgrades or restores; beside a link, too, whose target may be gone
+        used = self._lock_path.exists() or self._mark.exists()
+        await asyncio.get_running_loop().run_in_executor(self._reading, self._check, used)
+
+    def _check(self, used: bool) -> None:
+        try:
+            with self._reader.begin() as connection:
+                sound = self._sound or self._was_left_sound()
+                if not sound and connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one() != "ok":
+                    raise self._damaged()
+                if used and connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one() == 0:
+                    raise Unusable(
+                        f"The database {self.path} is gone: its lock file shows that there was one. "
+                        "Restore a backup with `bellcrier db restore FILE`, or begin anew with `bellcrier db upgrade`."
+                    )
+                self._check_settings(connection)
+        except DBAPIError as error:
+            if sqlite_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                raise self._damaged() from None
+            raise self._told(error) from None
+        self._sound = True
+
+    def _was_left_sound(self) -> bool:
+        """Did whoever had the lock last stop as intended, and is the file the one that they left?"""
+        try:
+            return self._lock_path.read_text(encoding="ascii") == self._as_left()
+        except (OSError, ValueError):
+            return False
+
+    def _as_left(self) -> str:
+        """What tells this file, as it is now, from another that is put in its place. Raises ValueError where its log
+        holds something yet."""
+        log = Path(f"{self.path.resolve()}-wal")
+        if log.exists() and log.stat().st_size:
+            raise ValueError(log)
+        file = self.path.stat()
+        return f"sound {file.st_ino} {file.st_size} {file.st_mtime_ns}\n"
+
+    def _damaged(self) -> Unusable:
+        return Unusable(
+            f"The database {self.path} is damaged, so nothing is sent from it. "
+            "Put it and its -wal and -shm files aside, then restore a backup with `bellcrier db restore FILE`."
+        )
+
+    def _check_settings(self, connection: Connection) -> None:
+        wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+        found = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in wanted}
+        if found != wanted:
+            raise Unusable(
+                f"SQLite cannot keep what it writes safe on the disk of {self.path} ({found}). Use a local disk."
+            )
+
+    def claim_dispatch(self) -> None:
+        handle = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(handle)
+            raise AlreadyDispatching(str(self.path)) from None
+        self._lock_file = handle  # held for life: closing it is what gives the lock back
+        self._mark.touch(0o600)
+        self._sound = self._sound or self._was_left_sound()
+        os.ftruncate(handle, 0)
+        os.fsync(handle)  # from here on, nothing but a stop as intended says that it is sound
+
+    async def listen(self, heard: Callable[..., None]) -> None:
+        """There is nobody else."""
+
+    async def tell_others(self, *words: str) -> None:
+        """There is nobody else."""
+
+    async def close(self) -> None:
+        if self._drain is not None:
+            await self._drain
+        self._writing.shutdown()
+        self._reading.shutdown()
+        self.engine.dispose()
+        if self._lock_file is not None:
+            if self._sound and not self._hurt:
+                self._leave_sound(self._lock_file)
+            os.close(self._lock_file)
+            self._lock_file = None
+
+    def _leave_sound(self, handle: int) -> None:
+        """A disk that has no room for it, or a log that somebody else still reads: all is looked at the next time."""
+        with suppress(OSError, ValueError):
+            os.pwrite(handle, self._as_left().encode("ascii"), 0)
+            os.fsync(handle)
+
+
+def sqlite_engine(url: URL, troubles: Troubles | None = None) -> Engine:
+    engine = create_engine(
+        url,
+        poolclass=NullPool if url.database in (None, "", ":memory:") else None,
+        hide_parameters=True,
+        json_deserializer=read_json,
+        execution_options={} if troubles is None else {"troubles": troubles},
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(driver: sqlite3.Connection, _record: object) -> None:
+        driver.isolation_level = None  # else Python's driver starts transactions of its own
+        driver.text_factory = _text
+        for pragma in PRAGMAS:
+            driver.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        reads = connection.get_execution_options().get("read")
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _text(stored: bytes) -> str:
+    """What is no UTF-8 is altered, so that its digest tells; it keeps nobody from reading the rows beside it."""
+    return stored.decode("utf-8", "replace")
+
+
+def read_json(stored: str) -> Any:
+    """What is no JSON is found out by whoever reads its row, and not by all who read the rows beside it."""
+    try:
+        return json.loads(stored)
+    except (ValueError, RecursionError):
+        return NotJson
+
+
+class NotJson:
+    """What a column holds that should hold JSON and does not."""
+
+
+def sqlite_code(error: BaseException) -> int:
+    """SQLite's own primary code; 0 for anything else."""
+    driver = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(driver, "sqlite_errorcode", 0) & 0xFF
+
+
+def _sqlite_told(error: Exception) -> Exception:
+    """A lock that was not given in time and a file that takes no writes in our words; anything else as it is."""
+    code = sqlite_code(error)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return Busy("locked")
+    if code in SQLite.ENGINE_ERRORS:
+        return OutOfOrder(str(getattr(getattr(error, "orig", error), "sqlite_errorname", "")))
+    return error

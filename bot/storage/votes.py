@@ -1,0 +1,77 @@
+"""Who agreed to which broadcast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, and_, select, update
+
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import Micros
+from bot.storage.sql import insert_ignoring
+from bot.storage.tables import votes
+
+
+@dataclass(frozen=True)
+class Vote:
+    approver: str
+    way: str
+    at: Micros
+    digest: str
+
+
+def votes_for(connection: Connection, broadcast: Broadcast) -> list[Vote]:
+    """The votes on the current version, in the order in which they came."""
+    statement = (
+        select(votes)
+        .where(
+            votes.c.workspace == broadcast.workspace,
+            votes.c.broadcast == broadcast.id,
+            votes.c.version == broadcast.version,
+        )
+        .order_by(votes.c.at)
+    )
+    rows = connection.execute(statement).mappings()
+    return [Vote(row["approver"], row["way"], row["at"], row["digest"]) for row in rows]
+
+
+def add_vote(connection: Connection, broadcast: Broadcast, approver: str, way: str, at: Micros) -> bool:
+    """One person, one vote on a version. False when it was there already.
+
+    It binds what stands there now, and not what the row says of itself: somebody may have edited it.
+    """
+    row = {
+        "workspace": broadcast.workspace,
+        "broadcast": broadcast.id,
+        "version": broadcast.version,
+        "approver": approver,
+        "digest": broadcast.computed_digest(),
+        "way": way,
+        "at": at,
+    }
+    return insert_ignoring(connection, votes, [row]) == 1
+
+
+def strengthen_vote(connection: Connection, broadcast: Broadcast, approver: str, way: str) -> None:
+    """Somebody who had approved does so in another way as well, by which it stands when the first is taken back."""
+    mine = and_(votes.c.workspace == broadcast.workspace, votes.c.broadcast == broadcast.id)
+    same = and_(mine, votes.c.version == broadcast.version, votes.c.approver == approver)
+    connection.execute(update(votes).where(same).values(way=way))
+
+
+def drop_vote(connection: Connection, broadcast: Broadcast, approver: str, way: str) -> bool:
+    """Withdraw a vote given in this way. False when there was none."""
+    statement = votes.delete().where(
+        votes.c.workspace == broadcast.workspace,
+        votes.c.broadcast == broadcast.id,
+        votes.c.version == broadcast.version,
+        votes.c.approver == approver,
+        votes.c.way == way,
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def drop_votes(connection: Connection, broadcast: Broadcast) -> None:
+    """What was agreed to is no longer what would happen: every vote on this version falls."""
+    mine = and_(votes.c.workspace == broadcast.workspace, votes.c.broadcast == broadcast.id)
+    connection.execute(votes.delete().where(mine, votes.c.version == broadcast.version))
