@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from bot.domain.broadcast import Broadcast, digest
 from bot.domain.clock import SECOND, Micros
-from bot.domain.i18n import Sentence
+from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import State
 from bot.storage.broadcasts import add
 from bot.storage.tables import (
@@ -128,7 +128,7 @@ def tell(connection: Connection, first: int, count: int, at: Micros, *, workspac
     released = {"dispatch": "-1-1", "account": "encom", "released_at": at}
     insert_each(connection, dispatches, first, count, whose | {"token_hash": lambda n: text_of("h", n)}, released)
     insert_each(connection, vendor_ids, first, count, whose | {"id": lambda n: text_of("", n)}, {"account": "encom"})
-    said = {"sentence": Sentence("It starts {start_at}.", {"start_at": at}).plain(), "aloud": False}
+    said = {"sentence": Translatable("It starts {start_at}.", start_at=at).plain(), "aloud": False}
     said |= {"at": at, "tries": 0, "ts": "1800000000.000100"}
     for _ in range(2):
         insert_each(connection, notes, first, count, whose, said)
@@ -148,7 +148,7 @@ def recur(
     turn |= {"tries": 0, "left_out": 0, "changed_at": at}
     posted: dict[str, Value] = {"workspace": own["workspace"], "schedule": own["id"]}
     insert_each(connection, occurrences, first, count, posted | {"ts": lambda n: text_of("1800000000.", n)}, turn)
-    said = {"place": "C0MARKETING", "sentence": Sentence("It has ended.").plain(), "at": at, "tries": 0}
+    said = {"place": "C0MARKETING", "sentence": Translatable("It has ended.").plain(), "at": at, "tries": 0}
     insert_each(connection, posts, first, count, {"workspace": own["workspace"], "key": own["id"]}, said)
 
 

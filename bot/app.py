@@ -41,7 +41,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Clock, micros, now
 from bot.domain.hours import Policy
 from bot.domain.hours_defaults import resolve_policies
-from bot.domain.i18n import Sentence, words_for
+from bot.domain.i18n import Translatable, words_for
 from bot.domain.lifecycle import State
 from bot.reminders import Reminders
 from bot.scheduler import Bell, Scheduler, Task
@@ -476,13 +476,13 @@ class Bot:
                 "I cannot process {work} *{id}* ({error}). I will retry it less and less often; everything else "
                 "continues. The log has the details."
             )
-            told = Sentence(template, {"work": trouble.work, "id": trouble.id, "error": trouble.error})
+            told = Translatable(template, work=trouble.work, id=trouble.id, error=trouble.error)
             for admin in self.settings.admins:
                 key = f"trouble:{trouble.work}:{trouble.id}:{now // DAY}:{admin}"[:255]
                 outbox.post(connection, trouble.workspace or self.people.workspace, key, admin, told, None, now)
         if max(several.values()) > TOLD_ONE_BY_ONE:
             template = "There is more that I cannot process: {count} rows so far. The log names each of them."
-            told = Sentence(template, {"count": len(troubles)})
+            told = Translatable(template, count=len(troubles))
             for admin in self.settings.admins:
                 key = f"trouble:more:{now // DAY}:{admin}"
                 outbox.post(connection, self.people.workspace, key, admin, told, None, now)

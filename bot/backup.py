@@ -17,13 +17,14 @@ from sqlalchemy import Connection, MetaData, func, insert, select, text
 from bot.config.settings import ApprovalSettings
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
-from bot.domain.i18n import Sentence
+from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.domain.schedule import Kind, Schedule, Standing
 from bot.storage import broadcast_rows, broadcasts, outbox, queue, schedules, schema, tables
+from bot.storage.broadcast_rows import Changes
 from bot.storage.notes import Note
 from bot.storage.schema import one_snapshot, upgrade
-from bot.voices import asks
+from bot.voices import asks, asks_until
 
 HEAD = "bellcrier backup"
 AT_ONCE = 500
@@ -168,12 +169,10 @@ def hold_all(connection: Connection, made_at: Micros, at: Micros, approval: Appr
 
 
 def _hold(connection: Connection, row: Broadcast, made_at: Micros, at: Micros, approval: ApprovalSettings) -> None:
-    said = [Note(Sentence(TOLD, {"made_at": made_at}), mention=row.requester)]
-    changes: dict[str, Any] = {"hold": Hold.RESTORED, "hold_until": None, "due": None, **broadcast_rows.NO_LEASE}
-    asked = asks(at, approval)
-    changes |= asked | {
-        "expires_at": max(asked["expires_at"], row.send_at or 0)
-    }  # a plan for next month keeps its month
+    said = [Note(Translatable(TOLD, made_at=made_at), mention=row.requester)]
+    changes: Changes = {"hold": Hold.RESTORED, "hold_until": None, "due": None, **broadcast_rows.NO_LEASE}
+    changes |= asks(at, approval)
+    changes["expires_at"] = max(asks_until(at, approval), row.send_at or 0)  # a plan for next month keeps its month
     broadcasts.move(connection, row, Action.HOLD, actor="restore", at=at, reason=Hold.RESTORED, said=said, **changes)
 
 
@@ -183,14 +182,13 @@ def _pause(connection: Connection, schedule: Schedule, made_at: Micros, at: Micr
     schedules.change(connection, schedule, at, state=Standing.PAUSED, paused_until=None, cover=None)
     if waits_already:
         return
-    values: dict[str, str | int | Sentence] = {"id": schedule.id, "typed": schedule.typed, "made_at": made_at}
     key = f"schedule:{schedule.id}:restored:{at}"
-    told = Sentence(PAUSED, values)
+    told = Translatable(PAUSED, id=schedule.id, typed=schedule.typed, made_at=made_at)
     outbox.post(connection, schedule.workspace, key, schedule.channel, told, mention=schedule.owner, at=at)
 
 
 def _lose(connection: Connection, row: Broadcast, at: Micros) -> None:
-    told = Sentence(LOST)
-    changes: dict[str, Any] = {"failure": told, "look_at": at, "due": None, **broadcast_rows.NO_LEASE}
+    told = Translatable(LOST)
+    changes: Changes = {"failure": told, "look_at": at, "due": None, **broadcast_rows.NO_LEASE}
     said = [Note(told, row.requester, aloud=True)]
     broadcasts.move(connection, row, Action.LOSE_TRACK, actor="restore", at=at, said=said, **changes)

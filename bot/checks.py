@@ -8,7 +8,7 @@ from datetime import datetime
 
 from bot.domain import marketing, placeholders, slack_text, sms
 from bot.domain.errors import Complaint
-from bot.domain.i18n import Sentence
+from bot.domain.i18n import Translatable, Value
 from bot.domain.options import NAMELESS, slipped
 from providers.base import Capabilities
 
@@ -16,7 +16,7 @@ from providers.base import Capabilities
 MOST = {"sender": 40, "campaign": 80}
 NAMED = 5  # placeholders in one sentence
 
-Values = dict[str, str | int | Sentence]
+Values = dict[str, Value]
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ def final_text(typed: str, terms: Terms) -> tuple[str, list[Complaint]]:
             "The text has a mention of its own, “{found}”. It must read exactly “{mention}” and stand at the end. "
             "Write it so, or leave it out: it is added for you."
         )
-        return mentioned.text, [Complaint("text", Sentence(template, values))]
+        return mentioned.text, [Complaint("text", Translatable(template, **values))]
     limits = terms.capabilities.text
     problems = [*sms.problems(body, limits), *sms.problems(mentioned.text, limits)]
-    complaints = [Complaint("text", Sentence(problem.template, problem.values)) for problem in problems[:1]]
+    complaints = [Complaint("text", Translatable(problem.template, **problem.values)) for problem in problems[:1]]
     return mentioned.text, complaints or list(_placeholder_complaints(mentioned.text, terms))
 
 
@@ -59,7 +59,7 @@ def _placeholder_complaints(final: str, terms: Terms) -> Iterator[Complaint]:
         template = "“{name}” is no placeholder that {vendor} fills in. It knows: {allowed}."
         if not known:
             template = "“{name}” is no placeholder that {vendor} fills in: it knows none. Write the words themselves."
-        yield Complaint("text", Sentence(template, values))
+        yield Complaint("text", Translatable(template, **values))
 
 
 def name_complaints(sender: str | None, campaign: str | None) -> Iterator[Complaint]:
@@ -69,7 +69,7 @@ def name_complaints(sender: str | None, campaign: str | None) -> Iterator[Compla
             template = "A sender ID holds {most} characters at most, and this has {count}. Shorten it."
             if name == "campaign":
                 template = "The name of a campaign holds {most} characters at most, and this has {count}. Shorten it."
-            yield Complaint(name, Sentence(template, {"most": MOST[name], "count": len(value)}))
+            yield Complaint(name, Translatable(template, most=MOST[name], count=len(value)))
 
 
 def lost_names(raw: str, *, channels: bool = True) -> Iterator[Complaint]:
@@ -77,7 +77,7 @@ def lost_names(raw: str, *, channels: bool = True) -> Iterator[Complaint]:
     found = [name for name in slack_text.nameless(raw) if channels or not name.startswith("#")]
     if found:
         template = "Slack does not tell me the name behind {name}. Write the name itself, without @ or #."
-        yield Complaint("text", Sentence(template, {"name": _list(found)}))
+        yield Complaint("text", Translatable(template, name=_list(found)))
 
 
 # --- what is asked about ---------------------------------------------------------------------------------------------
@@ -98,13 +98,13 @@ def option_questions(body: str, *, zone: str, now: datetime) -> Iterator[Complai
             "“{found}” is part of the text here. The audience and the purpose are words of their own before the text: "
             "`/broadcast send clients transactional …`."
         )
-        yield Complaint("text", Sentence(template, {"found": slip.found[:80]}))
+        yield Complaint("text", Translatable(template, found=slip.found[:80]))
     elif slip is not None:
         template = (
             "“{found}” reads like the option `{name}=`, but here it is part of the text. "
             "Write options before the text, or in their own fields of the form."
         )
-        yield Complaint("text", Sentence(template, {"found": slip.found[:80], "name": slip.name}))
+        yield Complaint("text", Translatable(template, found=slip.found[:80], name=slip.name))
 
 
 def _slot_questions(body: str, own: str, terms: Terms) -> Iterator[Complaint]:
@@ -115,14 +115,14 @@ def _slot_questions(body: str, own: str, terms: Terms) -> Iterator[Complaint]:
         if known := terms.capabilities.placeholders:
             values["allowed"] = ", ".join(known)
             template = "“{name}” looks like a placeholder, but {vendor} sends it as it stands. It fills in: {allowed}."
-        yield Complaint("text", Sentence(template, values))
+        yield Complaint("text", Translatable(template, **values))
     for code in terms.capabilities.replaces:
         if code in own:
             template = (
                 "{vendor} puts its short code for every “{code}”, not only in the mention. "
                 "Write something else in its place."
             )
-            yield Complaint("text", Sentence(template, {"vendor": terms.vendor, "code": code}))
+            yield Complaint("text", Translatable(template, vendor=terms.vendor, code=code))
 
 
 def _opt_outs(body: str, terms: Terms) -> Iterator[Complaint]:
@@ -136,7 +136,7 @@ def _opt_outs(body: str, terms: Terms) -> Iterator[Complaint]:
             "“{found}” is an opt-out mention: with it a transactional text may be taken for marketing. "
             "Leave it out, or ask for marketing."
         )
-        yield Complaint("text", Sentence(template, {"found": found}))
+        yield Complaint("text", Translatable(template, found=found))
 
 
 def _list(names: Iterable[str]) -> str:

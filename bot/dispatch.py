@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import structlog
 from sqlalchemy import Connection
@@ -26,13 +26,13 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Clock, Micros, micros, steady
 from bot.domain.errors import NotFound
 from bot.domain.hours import Policy
-from bot.domain.i18n import Sentence
+from bot.domain.i18n import Translatable, Value
 from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.gate import Gate, Gates
 from bot.scheduler import Lanes, Task, Wake
 from bot.staging import STAGING_DEADLINE, Overtaken, Stager, price_of
 from bot.storage import audit, broadcasts, campaigns, cards, keys, notes, queue, sql, vendor_ids
-from bot.storage.broadcast_rows import NO_LEASE
+from bot.storage.broadcast_rows import NO_LEASE, Changes
 from bot.storage.broadcasts import Step
 from bot.storage.database import Busy, Database, Unsure
 from bot.storage.notes import Note
@@ -194,9 +194,11 @@ class Dispatcher:
                 else:
                     broadcasts.touch(connection, row, now, **NO_LEASE)
 
-    def _put_back(self, connection: Connection, row: Broadcast, now: Micros, reason: str, **changes: Any) -> None:
+    def _put_back(
+        self, connection: Connection, row: Broadcast, now: Micros, reason: str, **changes: Unpack[Changes]
+    ) -> None:
         """It was no try at the vendor, so it is not counted as one."""
-        back: dict[str, Any] = {**NO_LEASE, "tries": max(row.tries - 1, 0), **changes}
+        back: Changes = {**NO_LEASE, "tries": max(row.tries - 1, 0), **changes}
         broadcasts.move(connection, row, Action.PUT_BACK, actor="dispatcher", at=now, reason=reason, **back)
 
     def _tick(self, connection: Connection) -> tuple[int, list[Broadcast], list[campaigns.Leftover]]:
@@ -345,7 +347,7 @@ class Dispatcher:
                     template = (
                         "The bot's settings have no account {account}, so it did not start. Put it back, or drop this."
                     )
-                    gate = replace(gate, sentence=Sentence(template, {"account": row.account}))
+                    gate = replace(gate, sentence=Translatable(template, account=row.account))
                     self._hold(connection, row, gate)
 
     def _within_reach(self, connection: Connection, row: Broadcast, now: Micros) -> bool:
@@ -359,7 +361,7 @@ class Dispatcher:
         broadcasts.touch(connection, row, now, due=max(breaker.until, row.due or 0))
         if keys.first_time(connection, row.workspace, f"waits:{row.id}:{row.version}:{row.start_at}", now):
             vendor = self.providers[row.account].title
-            told = Sentence("{vendor} cannot be reached just now. It waits; nothing was sent.", {"vendor": vendor})
+            told = Translatable("{vendor} cannot be reached just now. It waits; nothing was sent.", vendor=vendor)
             notes.say(connection, row, now, [Note(told)])
         return False
 
@@ -402,23 +404,22 @@ class Dispatcher:
             return []
         now, claimed = self.clock(), []
         until = now + micros(self.settings.approval.undo)
-        lease = {"owner": self.owner, "lease_until": self._lease(connection, self.staging)}
+        until_then = self._lease(connection, self.staging)
         reached = [name for name in self.preparing if not keys.breaker(connection, name).is_open(now)]
         for row in queue.to_stage(connection, reached, now, until, lease_at=lease_now):
             with alone(connection, "dispatch", row.id, row.workspace):
                 if self.gate(connection, row, now) is None and self._has_slot(connection, row):
                     # an attempt of its own: the vendor takes each request id once
-                    leased = broadcasts.touch(connection, row, now, attempt=row.attempt + 1, **lease)
+                    lease: Changes = {"attempt": row.attempt + 1, "owner": self.owner, "lease_until": until_then}
+                    leased = broadcasts.touch(connection, row, now, **lease)
                     claimed += [leased] if leased else []
         return claimed
 
     def _claim_one(self, connection: Connection, row: Broadcast) -> list[Broadcast]:
         now = self.clock()
-        changes: dict[str, Any] = {"attempt": row.attempt + 1, "owner": self.owner, "phase": Phase.STAGING}
-        lease = self._lease(connection, self.staging)
-        moved = broadcasts.move(
-            connection, row, Action.START, actor="dispatcher", at=now, tries=row.tries + 1, lease_until=lease, **changes
-        )
+        changes: Changes = {"attempt": row.attempt + 1, "owner": self.owner, "phase": Phase.STAGING}
+        changes |= {"tries": row.tries + 1, "lease_until": self._lease(connection, self.staging)}
+        moved = broadcasts.move(connection, row, Action.START, actor="dispatcher", at=now, **changes)
         return [moved] if moved else []
 
     def _lease(self, connection: Connection, deadline: float) -> Micros:
@@ -435,7 +436,7 @@ class Dispatcher:
     def _holding(self, row: Broadcast, gate: Gate) -> Step:
         mention = None if gate.until else " ".join([row.requester, *gate.ask])
         said = [Note(gate.sentence, mention=mention)]
-        changes: dict[str, Any] = {"hold": gate.hold, "hold_until": gate.until, "due": None, **NO_LEASE}
+        changes: Changes = {"hold": gate.hold, "hold_until": gate.until, "due": None, **NO_LEASE}
         changes |= {"expires_at": None} if gate.until else asks(self.clock(), self.settings.approval)
         return Step(row, Action.HOLD, "dispatcher", self.clock(), gate.hold, said, changes)
 
@@ -447,15 +448,16 @@ class Dispatcher:
     def _opening(self, connection: Connection, row: Broadcast) -> Step:
         """After a pause it is late by somebody's will: that is said, and leaves a moment in which to stop it."""
         now = self.clock()
-        opened: dict[str, Any] = {"hold": None, "hold_until": None, "due": now, "expires_at": None}
+        starts_at = now
+        opened: Changes = {"hold": None, "hold_until": None, "due": starts_at, "expires_at": None}
         opened["start_at"] = row.hold_until
         resumed_at = keys.resumed_at(connection, row.workspace)
         if resumed_at <= (row.hold_until or 0):
             return Step(row, Action.RESUME, "clock", now, changes=opened)
-        opened |= {"start_at": resumed_at, "due": now + micros(self.settings.approval.undo)}
+        starts_at = now + micros(self.settings.approval.undo)
+        opened |= {"start_at": resumed_at, "due": starts_at}
         template = "It was due {opens_at}, while sending was paused. Sending has resumed, so it starts {start_at}."
-        values: dict[str, str | int | Sentence] = {"opens_at": row.hold_until or 0, "start_at": opened["due"]}
-        said = [Note(Sentence(template, values), mention=row.requester)]
+        said = [Note(Translatable(template, opens_at=row.hold_until or 0, start_at=starts_at), mention=row.requester)]
         return Step(row, Action.RESUME, "clock", now, None, said, opened)
 
     def _recover(self, connection: Connection, lease_now: Micros) -> int:
@@ -472,8 +474,8 @@ class Dispatcher:
     def _ending(self, row: Broadcast) -> Step:
         """Of an attempt that nobody carries on."""
         if row.phase is Phase.RELEASING:
-            return self._losing(row, Sentence("the bot stopped while it was going out."))
-        back = dict(NO_LEASE)  # due as it was: our clock may be behind the others'
+            return self._losing(row, Translatable("the bot stopped while it was going out."))
+        back: Changes = {**NO_LEASE}  # due as it was: our clock may be behind the others'
         return Step(row, Action.PUT_BACK, "clock", self.clock(), "lapsed", changes=back)
 
     # --- one send ----------------------------------------------------------------------------------------------------
@@ -541,7 +543,7 @@ class Dispatcher:
     def _free_for_later(self, connection: Connection, current: Broadcast, error: Exception | None) -> None:
         """What passes is tried again after the pause that it asks for, and at the latest when it is due."""
         now = self.clock()
-        freed: dict[str, Any] = dict(NO_LEASE)
+        freed: Changes = {**NO_LEASE}
         if isinstance(error, ProviderError):
             self._count_failure(connection, current, error)
             pause = min(_pause(current.attempt, error), ((current.due or now) - now) / SECOND)
@@ -581,7 +583,7 @@ class Dispatcher:
             return current if again else None
         if not self._approved(connection, current):
             log.error("approval does not match what would be sent", broadcast=row.id)
-            said = Note(Sentence("What was approved is not what would be sent, so it needs approval again."))
+            said = Note(Translatable("What was approved is not what would be sent, so it needs approval again."))
             self.stager.ask_again(connection, current, said, digest=current.computed_digest())
             return None
         if self.stopping:  # nothing has left, so the next process may as well begin it
@@ -606,7 +608,7 @@ class Dispatcher:
             "The vendor reports deliveries of it already, though it had answered that it did not take it. Look there: "
             "if it went out, drop this. *Send now* sends it once more."
         )
-        return Gate(Hold.BLOCKED, Sentence(template))
+        return Gate(Hold.BLOCKED, Translatable(template))
 
     def _write_intent(self, connection: Connection, current: Broadcast, now: Micros) -> Broadcast | None:
         lease = self._lease(connection, self.providers[current.account].settings.timeout)
@@ -732,13 +734,15 @@ class Dispatcher:
         now = self.clock()
         vendor_ids.own_ids(connection, current, accepted.ids)
         template = "{vendor} did accept it; its answer could not be written down in time. Ids: {ids}"
-        said = [Note(Sentence(template, self._ids_told(current, accepted.ids)), current.requester, aloud=True)]
+        said = [Note(Translatable(template, **self._ids_told(current, accepted.ids)), current.requester, aloud=True)]
         if current.state is State.UNKNOWN:
-            changes: dict[str, Any] = {"ids": accepted.ids, "accepted_at": now, "look_at": now, "failure": None}
+            changes: Changes = {"ids": accepted.ids, "accepted_at": now, "look_at": now, "failure": None}
             broadcasts.move(connection, current, Action.PROVE, actor=current.provider, at=now, said=said, **changes)
         else:
-            known: dict[str, Any] = {"failure": None} if current.claimed else {}
-            broadcasts.touch(connection, current, now, ids=accepted.ids, **known)
+            known: Changes = {"ids": accepted.ids}
+            if current.claimed:
+                known["failure"] = None
+            broadcasts.touch(connection, current, now, **known)
             audit.write_audit(connection, current, current.provider, "accept_late", current.state, now)
             notes.say(connection, current, now, said)
 
@@ -750,7 +754,7 @@ class Dispatcher:
             return
         template = "The answer came late: {cause} So it did not go out. An approver can say so on its card."
         approvers = policy.approvers_today(self.settings.approval, current)
-        told = Note(Sentence(template, {"cause": _told(error)}), " ".join([current.requester, *approvers]))
+        told = Note(Translatable(template, cause=_told(error)), " ".join([current.requester, *approvers]))
         audit.write_audit(connection, current, current.provider, "refuse_late", current.state, now)
         notes.say(connection, current, now, [told])
 
@@ -758,9 +762,11 @@ class Dispatcher:
         now = self.clock()
         self._count_failure(connection, row, None)
         vendor_ids.own_ids(connection, row, accepted.ids)
-        said = [Note(Sentence("{vendor} accepted it. Ids: {ids}", self._ids_told(row, accepted.ids)), row.requester)]
+        said = [
+            Note(Translatable("{vendor} accepted it. Ids: {ids}", **self._ids_told(row, accepted.ids)), row.requester)
+        ]
         said += [*_other_time(accepted, now), *self._fewer(row, accepted)]
-        changes: dict[str, Any] = {"ids": accepted.ids, "accepted_at": now, "look_at": now, **NO_LEASE}
+        changes: Changes = {"ids": accepted.ids, "accepted_at": now, "look_at": now, **NO_LEASE}
         broadcasts.move(connection, row, Action.ACCEPT, actor=row.provider, at=now, said=said, **changes)
 
     def _fewer(self, row: Broadcast, accepted: Accepted) -> list[Note]:
@@ -768,16 +774,17 @@ class Dispatcher:
         each = self.providers[row.account].capabilities.id_each
         if not each or row.size is None or row.size == UNREADABLE or len(accepted.ids) >= row.size:
             return []
-        values: dict[str, str | int | Sentence] = {"ids": len(accepted.ids), "size": row.size}
         return [
             Note(
-                Sentence(
-                    "The vendor gave an id for {ids} of {size} people only. The others are not sent again.", values
+                Translatable(
+                    "The vendor gave an id for {ids} of {size} people only. The others are not sent again.",
+                    ids=len(accepted.ids),
+                    size=row.size,
                 )
             )
         ]
 
-    def _ids_told(self, row: Broadcast, ids: tuple[str, ...]) -> dict[str, str | int | Sentence]:
+    def _ids_told(self, row: Broadcast, ids: tuple[str, ...]) -> dict[str, Value]:
         shown = ", ".join(ids[:100])
         more = f" … (+{len(ids) - 100})" if len(ids) > 100 else ""
         return {"vendor": self.providers[row.account].title, "ids": shown + more}
@@ -794,16 +801,16 @@ class Dispatcher:
             self._hold(connection, row, Gate(Hold.BLOCKED, sentence))
         elif isinstance(error, Refused) or row.tries >= MAX_TRIES:
             said = [Note(sentence, row.requester, aloud=True), *self._alert(row, error)]
-            changes: dict[str, Any] = {"failure": sentence, "due": None, **NO_LEASE}
+            changes: Changes = {"failure": sentence, "due": None, **NO_LEASE}
             broadcasts.move(connection, row, Action.REFUSE, actor=row.provider, at=now, said=said, **changes)
         else:
             again = max(now + int(_pause(row.tries, error) * SECOND), row.due or 0)
-            values: dict[str, str | int | Sentence] = {"cause": sentence, "again_at": again}
-            waits = Note(Sentence("{cause} Nothing was sent; it tries again {again_at}.", values))
-            told = [waits] if row.tries == 1 else []
-            broadcasts.move(
-                connection, row, Action.PUT_BACK, actor=row.provider, at=now, said=told, due=again, **NO_LEASE
+            waits = Note(
+                Translatable("{cause} Nothing was sent; it tries again {again_at}.", cause=sentence, again_at=again)
             )
+            told = [waits] if row.tries == 1 else []
+            back: Changes = {"due": again, **NO_LEASE}
+            broadcasts.move(connection, row, Action.PUT_BACK, actor=row.provider, at=now, said=told, **back)
 
     def _wait_again(self, connection: Connection, row: Broadcast, now: Micros) -> None:
         """As if it had not been tried: it is held for what stopped it, or goes on in a moment."""
@@ -819,8 +826,10 @@ class Dispatcher:
         if setting is None:
             return []
         log.error("an account does not work", account=row.account, setting=setting, broadcast=row.id)
-        values: dict[str, str | int | Sentence] = {"setting": f"accounts.{row.account}.{setting}"}
-        told = Sentence("Please look at the setting `{setting}`; nothing can be sent with it.", values)
+        told = Translatable(
+            "Please look at the setting `{setting}`; nothing can be sent with it.",
+            setting=f"accounts.{row.account}.{setting}",
+        )
         return [Note(told, mention=" ".join(self.settings.admins) or None)]
 
     def _write_lost(self, connection: Connection, row: Broadcast, error: Exception) -> None:
@@ -828,13 +837,13 @@ class Dispatcher:
             self._count_failure(connection, row, error)
         if not isinstance(error, Uncertain):
             log.error("a release broke", broadcast=row.id, error=type(error).__name__)
-        cause = _told(error) if isinstance(error, Uncertain) else Sentence("the answer was lost.")
+        cause = _told(error) if isinstance(error, Uncertain) else Translatable("the answer was lost.")
         broadcasts.move_all(connection, [self._losing(row, cause)])
 
-    def _losing(self, row: Broadcast, cause: Sentence) -> Step:
+    def _losing(self, row: Broadcast, cause: Translatable) -> Step:
         now = self.clock()
-        told = Sentence(MAY_HAVE_GONE, {"cause": cause})
-        changes: dict[str, Any] = {"failure": cause, "look_at": now + FIRST_LOOK, "due": None, **NO_LEASE}
+        told = Translatable(MAY_HAVE_GONE, cause=cause)
+        changes: Changes = {"failure": cause, "look_at": now + FIRST_LOOK, "due": None, **NO_LEASE}
         approvers = policy.approvers_today(self.settings.approval, row)  # they alone may say that it did not go out
         said = [Note(told, " ".join([row.requester, *approvers]), aloud=True)]
         return Step(row, Action.LOSE_TRACK, row.provider, now, None, said, changes)
@@ -941,14 +950,14 @@ def token_for(key: bytes, name: str) -> str:
     return urlsafe_b64encode(hmac.digest(key, b"callback:" + name.encode(), "sha256"))[:32].decode()
 
 
-def _told(error: Exception) -> Sentence:
+def _told(error: Exception) -> Translatable:
     """Why, for people; with the vendor's own code, for whoever looks it up there."""
     if not isinstance(error, ProviderError):
-        return Sentence("Something went wrong in the bot before it was sent.")
-    cause = Sentence(error.template, error.values)
+        return Translatable("Something went wrong in the bot before it was sent.")
+    cause = Translatable(error.template, **error.values)
     if not error.code or re.search(rf"\b{re.escape(error.code)}\b", str(cause)):
         return cause
-    return Sentence("{cause} The vendor's code: {code}.", {"cause": cause, "code": error.code})
+    return Translatable("{cause} The vendor's code: {code}.", cause=cause, code=error.code)
 
 
 def _other_time(accepted: Accepted, now: Micros) -> list[Note]:
@@ -961,7 +970,7 @@ def _other_time(accepted: Accepted, now: Micros) -> list[Note]:
     if abs(apart) <= OTHER_TIME:
         return []
     template = "The vendor says that it sends {sends_at}, and it was asked to send at once. Please look at the vendor."
-    return [Note(Sentence(template, {"sends_at": now + apart}), aloud=True)]
+    return [Note(Translatable(template, sends_at=now + apart), aloud=True)]
 
 
 def _pause(tries: int, error: Exception) -> float:

@@ -12,7 +12,7 @@ from bot.config.settings import Settings
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros, micros, moment
 from bot.domain.hours import HoldUntil, Policy, Refuse, decide
-from bot.domain.i18n import Sentence
+from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Hold
 from bot.storage import campaigns, keys
 from providers.base import Purpose
@@ -25,7 +25,7 @@ class Gate:
     """Why a broadcast may not go right now, and until when that holds by itself."""
 
     hold: Hold
-    sentence: Sentence
+    sentence: Translatable
     until: Micros | None = None
     ask: tuple[str, ...] = ()  # who else decides, beside the requester
 
@@ -49,7 +49,7 @@ class Gates:
         gate = self._late_gate(row, now, doubtful) or self._cap_gate(connection, row, now) or self._hours_gate(row, now)
         return _paused(gate) if keys.paused(connection, row.workspace) else gate
 
-    def misfit(self, row: Broadcast) -> Sentence | None:
+    def misfit(self, row: Broadcast) -> Translatable | None:
         """What in the settings of today would hold it, however it is approved."""
         gate = self._vendor_gate(row) or self._policy_gate(row)
         return gate.sentence if gate is not None else None
@@ -63,7 +63,7 @@ class Gates:
                 "The account {account} belongs to {vendor} now, and that is not what was approved. "
                 "Put it back, then send this, or drop it."
             )
-            return Gate(Hold.BLOCKED, Sentence(template, {"account": row.account, "vendor": provider.title}))
+            return Gate(Hold.BLOCKED, Translatable(template, account=row.account, vendor=provider.title))
         return None
 
     def _policy_gate(self, row: Broadcast) -> Gate | None:
@@ -72,25 +72,26 @@ class Gates:
         if row.policy in self.policies:
             return None
         template = "The bot's settings have no policy {policy}. Put it back, then send this, or drop it."
-        return Gate(Hold.BLOCKED, Sentence(template, {"policy": row.policy}))
+        return Gate(Hold.BLOCKED, Translatable(template, policy=row.policy))
 
     def _late_gate(self, row: Broadcast, now: Micros, doubtful: tuple[Micros, Micros]) -> Gate | None:
         if row.start_at is not None and now - row.start_at > micros(self.settings.grace):
             template = "It should have started {start_at}. Send it now, re-plan it, or drop it?"
-            return Gate(Hold.LATE, Sentence(template, {"start_at": row.start_at}))
+            return Gate(Hold.LATE, Translatable(template, start_at=row.start_at))
         if row.due is not None and doubtful[0] < row.due <= doubtful[1]:
             template = (
                 "The clock of this machine jumped over {start_at}, so it may be too early or too late. "
                 "Send it now, re-plan it, or drop it?"
             )
-            return Gate(Hold.LATE, Sentence(template, {"start_at": row.due}))
+            return Gate(Hold.LATE, Translatable(template, start_at=row.due))
         return None
 
     def _cap_gate(self, connection: Connection, row: Broadcast, now: Micros) -> Gate | None:
         if campaigns.released_since(connection, row.workspace, now - HOUR) < self.settings.hourly_cap:
             return None
-        values: dict[str, str | int | Sentence] = {"cap": self.settings.hourly_cap}
-        told = Sentence("The cap of {cap} sends an hour is reached. Let it go later, or drop it.", values)
+        told = Translatable(
+            "The cap of {cap} sends an hour is reached. Let it go later, or drop it.", cap=self.settings.hourly_cap
+        )
         return Gate(Hold.CAP, told, ask=self.settings.admins)
 
     def _hours_gate(self, row: Broadcast, now: Micros) -> Gate | None:
@@ -101,11 +102,10 @@ class Gates:
         if isinstance(verdict, HoldUntil):
             opens = int(verdict.instant.timestamp()) * SECOND
             template = "Outside the hours for this audience ({policy}). It goes by itself {opens_at}."
-            values: dict[str, str | int | Sentence] = {"policy": row.policy, "opens_at": opens}
-            return Gate(Hold.HOURS, Sentence(template, values), opens)
+            return Gate(Hold.HOURS, Translatable(template, policy=row.policy, opens_at=opens), opens)
         if isinstance(verdict, Refuse):
             template = "The policy {policy} does not let it go at this hour. Re-plan it, or drop it."
-            return Gate(Hold.HOURS, Sentence(template, {"policy": row.policy}))
+            return Gate(Hold.HOURS, Translatable(template, policy=row.policy))
         return None
 
 
@@ -113,12 +113,12 @@ def _paused(gate: Gate | None) -> Gate:
     """What waits for the hours alone goes by itself once they and the pause have ended; the rest asks."""
     if gate is None or gate.until is None:
         template = "Sending is paused. Once an admin resumes it, *Send now* lets it go."
-        return Gate(Hold.PAUSED, Sentence(template))
+        return Gate(Hold.PAUSED, Translatable(template))
     template = (
         "Outside the hours for this audience ({policy}), and sending is paused. "
         "It goes by itself once sending resumes, {opens_at} at the earliest."
     )
-    return replace(gate, sentence=Sentence(template, gate.sentence.values))
+    return replace(gate, sentence=Translatable(template, **gate.sentence.values))
 
 
 def _other_mode(row: Broadcast) -> Gate:
@@ -128,10 +128,10 @@ def _other_mode(row: Broadcast) -> Gate:
         template = (
             "It is to be sent for real, and the bot is in training now. Send it once it is live again, or drop it."
         )
-    return Gate(Hold.BLOCKED, Sentence(template))
+    return Gate(Hold.BLOCKED, Translatable(template))
 
 
 def _unruled() -> Gate:
     """Marketing without hours is refused when it is asked for, so this row is not as it was."""
     template = "Marketing without a policy of sending hours does not go. Drop it, and ask anew."
-    return Gate(Hold.BLOCKED, Sentence(template))
+    return Gate(Hold.BLOCKED, Translatable(template))

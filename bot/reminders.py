@@ -15,7 +15,7 @@ from bot.domain.broadcast import Broadcast, BroadcastRequest, digest
 from bot.domain.clock import SECOND, Clock, Micros, micros, moment
 from bot.domain.errors import Complaint, NotAccepted, NotAllowed
 from bot.domain.hours import Holidays
-from bot.domain.i18n import Sentence
+from bot.domain.i18n import Translatable
 from bot.domain.schedule import (
     Cover,
     Ended,
@@ -32,6 +32,7 @@ from bot.policy import CannotTell, Person, Unknown, mentions
 from bot.scheduler import Task, Wake
 from bot.storage import audit, notes, outbox, schedules
 from bot.storage.database import Busy, Database, Unsure
+from bot.storage.schedules import ScheduleChanges, TurnChanges
 from bot.when.instants import parse_when
 from bot.when.recurrence import Closed
 from bot.when.rules import is_recurrence, parse_recurrence, refuse_one_day
@@ -59,7 +60,7 @@ class Presence(Protocol):
     """What Slack tells of an owner and a channel. Each raises CannotTell when Slack does not say."""
 
     async def person(self, workspace: str, user: str) -> Person: ...
-    async def why_closed(self, channel: str) -> Sentence | None:
+    async def why_closed(self, channel: str) -> Translatable | None:
         """Why nothing is said there any more; None where it is."""
         ...
 
@@ -136,7 +137,7 @@ class Reminders:
         closed = asked.closed or (Closed.SKIP if calendar else Closed.KEEP)
         if closed is not Closed.KEEP and calendar is None:
             template = "No holidays are known here. Ask an admin to set `holidays`, or leave `holidays=` out."
-            raise NotAccepted(Complaint("holidays", Sentence(template)))
+            raise NotAccepted(Complaint("holidays", Translatable(template)))
         now = self.clock()
         return Schedule(
             workspace=person.workspace,
@@ -174,7 +175,7 @@ class Reminders:
                 return dataclasses.replace(schedule, next_at=micros_of(when.instant), next_local=local)
             rule = self._rule(asked.typed, person.zone, admin)
         except NotATime as error:
-            raise NotAccepted(Complaint("when", Sentence(error.template, error.values))) from None
+            raise NotAccepted(Complaint("when", Translatable(error.template, **error.values))) from None
         return self._following(dataclasses.replace(schedule, rule=rule), self.clock())
 
     def _rule(self, typed: str, zone: str, admin: bool) -> str:
@@ -224,7 +225,7 @@ class Reminders:
     async def pause(self, schedule: Schedule, person: Person, until: Micros | None) -> Schedule:
         """No turns until somebody resumes it, or until that instant, and none that was snoozed. Raises NotAllowed or
         Moved."""
-        changes = {"state": Standing.PAUSED, "paused_until": until}
+        changes: ScheduleChanges = {"state": Standing.PAUSED, "paused_until": until}
         return await self._change(schedule, person, "pause", {Standing.ACTIVE, Standing.PAUSED}, changes)
 
     async def resume(self, schedule: Schedule, person: Person) -> Schedule:
@@ -234,12 +235,17 @@ class Reminders:
 
     async def stop(self, schedule: Schedule, person: Person) -> Schedule:
         """End it. Turns that were made already go their own way. Raises NotAllowed or Moved."""
-        changes = {"state": Standing.ENDED, "ended": Ended.STOPPED, "next_at": None, "paused_until": None}
+        changes: ScheduleChanges = {
+            "state": Standing.ENDED,
+            "ended": Ended.STOPPED,
+            "next_at": None,
+            "paused_until": None,
+        }
         return await self._change(schedule, person, "stop", {Standing.ACTIVE, Standing.PAUSED}, changes)
 
-    def _resumed(self, schedule: Schedule, since: Micros) -> dict[str, Any]:
+    def _resumed(self, schedule: Schedule, since: Micros) -> ScheduleChanges:
         """On with the first turn at this instant or later, but with none that was made already."""
-        woken: dict[str, Any] = {"state": Standing.ACTIVE, "paused_until": None}
+        woken: ScheduleChanges = {"state": Standing.ACTIVE, "paused_until": None}
         if (schedule.next_at or 0) >= since:
             return woken
         turn = next(schedule.after(since - 1), None)
@@ -248,7 +254,7 @@ class Reminders:
         return woken | {"next_at": micros_of(turn.instant), "next_local": name_of(turn)}
 
     async def _change(
-        self, schedule: Schedule, person: Person, action: str, allowed: set[Standing], changes: dict[str, Any]
+        self, schedule: Schedule, person: Person, action: str, allowed: set[Standing], changes: ScheduleChanges
     ) -> Schedule:
         await self._may_change(schedule, person)
         if schedule.state not in allowed:
@@ -260,7 +266,7 @@ class Reminders:
         return changed
 
     def _write_change(
-        self, connection: Connection, schedule: Schedule, actor: str, action: str, changes: dict[str, Any]
+        self, connection: Connection, schedule: Schedule, actor: str, action: str, changes: ScheduleChanges
     ) -> Schedule | None:
         now = self.clock()
         changed = schedules.change(connection, schedule, now, **changes)
@@ -295,7 +301,7 @@ class Reminders:
 
     def _answer(self, connection: Connection, turn: Turn, person: Person, snooze: bool) -> Turn | None:
         now = self.clock()
-        changes: dict[str, Any] = {"state": TurnState.DONE, "by": person.id, "draw_at": now}
+        changes: TurnChanges = {"state": TurnState.DONE, "by": person.id, "draw_at": now}
         if snooze:
             changes |= {"state": TurnState.SNOOZED, "snoozed_until": now + SNOOZE}
         answered = schedules.change_turn(connection, turn, now, **changes)
@@ -352,11 +358,11 @@ class Reminders:
         changes = self._resumed(schedule, schedule.paused_until or 0)
         await self.database.write(lambda c: self._write_wake_up(c, schedule, changes))
 
-    def _write_wake_up(self, connection: Connection, schedule: Schedule, changes: dict[str, Any]) -> None:
+    def _write_wake_up(self, connection: Connection, schedule: Schedule, changes: ScheduleChanges) -> None:
         resumed = self._write_change(connection, schedule, "clock", "resume", changes)
         if resumed is not None and resumed.ended is not None:
             template = "Its time came while it was paused, so it has ended. It said: “{text}”"
-            told = Sentence(template, {"text": schedule.text})
+            told = Translatable(template, text=schedule.text)
             tell(connection, schedule, "ended:paused", told, schedule.channel, self.clock())
 
     def _due(self, connection: Connection) -> list[Schedule]:
@@ -392,18 +398,18 @@ class Reminders:
         except Unknown:
             return Person(schedule.workspace, user, member=False)
 
-    async def _ended(self, schedule: Schedule, owner: Person) -> tuple[Ended, Sentence] | None:
+    async def _ended(self, schedule: Schedule, owner: Person) -> tuple[Ended, Translatable] | None:
         """Why nobody stands for it any more."""
         who = {"who": mentions([schedule.owner])}
         if owner.doubtful:
             raise CannotTell(schedule.owner)
         if not owner.member:
-            return Ended.OWNER_LEFT, Sentence("{who}, who owned it, is no full member here any more.", who)
+            return Ended.OWNER_LEFT, Translatable("{who}, who owned it, is no full member here any more.", **who)
         closed = await self.presence.why_closed(schedule.channel)
         if closed is not None:
             return Ended.CHANNEL_GONE, closed
         if not await self._may_own(schedule.kind, schedule.channel, schedule.owner):
-            return Ended.OWNER_LEFT, Sentence("{who}, who owned it, has left the channel.", who)
+            return Ended.OWNER_LEFT, Translatable("{who}, who owned it, has left the channel.", **who)
         return None
 
     async def _fire_broadcast(self, schedule: Schedule, owner: Person) -> None:
@@ -429,9 +435,9 @@ class Reminders:
         options, request = schedule.options, _request(schedule, at)
         late = micros(self.settings.grace) + PAST_SLACK  # whoever asks has looked at the grace a moment before
         planned = await self.workflow.plan(request, f"turn:{schedule.id}:{local}", owner, slack=late)
-        changes: dict[str, Any] = {"schedule": schedule.id, "occurrence": local, "covers": options.get("covers", 1)}
-        changes["expires_at"] = at + micros(self.settings.grace)
-        return _bound(dataclasses.replace(planned, **changes))
+        covers, until = options.get("covers", 1), at + micros(self.settings.grace)
+        planned = dataclasses.replace(planned, schedule=schedule.id, occurrence=local, covers=covers, expires_at=until)
+        return _bound(planned)
 
     async def _covering(self, schedule: Schedule, planned: Broadcast) -> tuple[str, ...]:
         """Whose approval of an earlier turn is for this one too; nobody's where it binds other bytes, is used up, or
@@ -475,8 +481,12 @@ class Reminders:
         cover = schedule.cover
         if voters and cover is not None:
             entered = self.workflow.enter(connection, planned, voters)
-            values: dict[str, str | int | Sentence] = {"by": mentions(voters), "of": cover.of, "left": cover.left - 1}
-            told = Sentence("The approval by {by} on {of} is for this one too; after it for {left} more.", values)
+            told = Translatable(
+                "The approval by {by} on {of} is for this one too; after it for {left} more.",
+                by=mentions(voters),
+                of=cover.of,
+                left=cover.left - 1,
+            )
             notes.say(connection, entered, self.clock(), [notes.Note(told)])
             schedules.keep_cover(connection, schedule.workspace, schedule.id, _used(cover))
         else:
@@ -491,29 +501,30 @@ class Reminders:
             return schedules.add_turn(connection, dataclasses.replace(turn, draw_at=now))
         new = schedules.add_turn(connection, dataclasses.replace(turn, state=TurnState.LEFT_OUT))
         if new:
-            more = {"left_out": open_one.left_out + 1, "draw_at": open_one.draw_at or now}
+            more: TurnChanges = {"left_out": open_one.left_out + 1, "draw_at": open_one.draw_at or now}
             schedules.change_turn(connection, open_one, now, **more)
         return False
 
     def _advance(self, connection: Connection, schedule: Schedule, now: Micros, *, counted: bool) -> None:
         """On to the next turn, or to the end. `counted`: this one was made just now, and not left out."""
         left = None if schedule.remaining is None else schedule.remaining - counted
+        changes: ScheduleChanges = {"remaining": left}
         turn = next(schedule.after(schedule.next_at or now), None)
         if turn is None or left == 0:
-            changes: dict[str, Any] = {"state": Standing.ENDED, "ended": Ended.FINISHED, "next_at": None}
+            changes |= {"state": Standing.ENDED, "ended": Ended.FINISHED, "next_at": None}
             if schedule.rule is not None:
                 tell(connection, schedule, "finished", self._last(connection, schedule), schedule.channel, now)
         else:
-            changes = {"next_at": micros_of(turn.instant), "next_local": name_of(turn)}
-        schedules.change(connection, schedule, now, remaining=left, **changes)
+            changes |= {"next_at": micros_of(turn.instant), "next_local": name_of(turn)}
+        schedules.change(connection, schedule, now, **changes)
 
-    def _last(self, connection: Connection, schedule: Schedule) -> Sentence:
+    def _last(self, connection: Connection, schedule: Schedule) -> Translatable:
         """A recurring broadcast ends with a card, which is sent a day later, or not."""
         if schedule.kind is Kind.REMINDER:
-            return Sentence("That was the last one.")
+            return Translatable("That was the last one.")
         last = schedules.turns_of(connection, schedule.workspace, schedule.id, 1)
         of = last[0].broadcast if last else None
-        return Sentence("The last card is in the channel: {of}. None comes after it.", {"of": of or "—"})
+        return Translatable("The last card is in the channel: {of}. None comes after it.", of=of or "—")
 
     # --- once more ---------------------------------------------------------------------------------------------------
 
@@ -558,7 +569,7 @@ class Reminders:
         missed = [*missed[:-MISSED_ROWS], *self._write_missed(connection, schedule, missed[-MISSED_ROWS:])]
         if missed:
             tell_missed(connection, schedule, missed, now, template)
-        changes: dict[str, Any] = {"state": Standing.ENDED, "ended": Ended.FINISHED, "next_at": None}
+        changes: ScheduleChanges = {"state": Standing.ENDED, "ended": Ended.FINISHED, "next_at": None}
         if upcoming is not None:
             changes = {"next_at": micros_of(upcoming.instant), "next_local": name_of(upcoming)}
         schedules.change(connection, schedule, now, **changes)
@@ -579,19 +590,19 @@ class Reminders:
             if schedules.add_turn(connection, row):
                 yield local, at
 
-    async def _end(self, schedule: Schedule, ended: Ended, why: Sentence) -> None:
+    async def _end(self, schedule: Schedule, ended: Ended, why: Translatable) -> None:
         await self.database.write(lambda c: self._write_end(c, schedule, ended, why))
 
-    def _write_end(self, connection: Connection, schedule: Schedule, ended: Ended, why: Sentence) -> None:
+    def _write_end(self, connection: Connection, schedule: Schedule, ended: Ended, why: Translatable) -> None:
         """One that has finished had a turn that was to come once more."""
         now = self.clock()
         if schedule.ended is None:
-            changes: dict[str, Any] = {"state": Standing.ENDED, "ended": ended, "next_at": None}
+            changes: ScheduleChanges = {"state": Standing.ENDED, "ended": ended, "next_at": None}
             if schedules.change(connection, schedule, now, **changes) is None:
                 return
             self._audit(connection, schedule, "clock", "stop", ended)
         schedules.reopen(connection, schedule, now)
-        told = Sentence("It stops by itself: {why} It said: “{text}”", {"why": why, "text": schedule.text})
+        told = Translatable("It stops by itself: {why} It said: “{text}”", why=why, text=schedule.text)
         places = {schedule.owner, schedule.channel} if ended is not Ended.CHANNEL_GONE else {schedule.owner}
         if ended is Ended.OWNER_LEFT:
             places = {schedule.channel}
@@ -608,15 +619,13 @@ def tell_missed(
 ) -> None:
     """Tell in its channel which turns did not come: their names and instants. `template`: if not for our absence."""
     local, at = missed[-1]
-    values: dict[str, str | int | Sentence] = {"text": schedule.text, "missed_at": at, "number": len(missed)}
-    told = Sentence(template or AWAY[schedule.kind], values)
+    told = Translatable(template or AWAY[schedule.kind], text=schedule.text, missed_at=at, number=len(missed))
     tell(connection, schedule, f"missed:{local}", told, schedule.channel, now)
 
 
-def tell(connection: Connection, schedule: Schedule, key: str, said: Sentence, place: str, now: Micros) -> None:
+def tell(connection: Connection, schedule: Schedule, key: str, said: Translatable, place: str, now: Micros) -> None:
     """Queue what there is to say about a schedule; the same `key` is said once."""
-    values: dict[str, str | int | Sentence] = {"id": schedule.id, "typed": schedule.typed, "told": said}
-    told = Sentence("*{id}* ({typed}): {told}", values)
+    told = Translatable("*{id}* ({typed}): {told}", id=schedule.id, typed=schedule.typed, told=said)
     mention = None if place == schedule.owner else schedule.owner
     name = f"schedule:{schedule.id}:{key}"
     outbox.post(connection, schedule.workspace, name, place, told, mention=mention, at=now)
@@ -656,17 +665,17 @@ def _must_recur(asked: Asked) -> None:
     for name, given in (("count", asked.count), ("until", asked.until)):
         if given is not None:
             template = "`{name}=` is for what comes again, like “every monday 9:00”. Leave it out for what comes once."
-            raise NotAccepted(Complaint(name, Sentence(template, {"name": name})))
+            raise NotAccepted(Complaint(name, Translatable(template, name=name)))
 
 
-def _why_never(schedule: Schedule, after: Micros) -> Sentence:
+def _why_never(schedule: Schedule, after: Micros) -> Translatable:
     kept = dataclasses.replace(schedule, closed=Closed.KEEP)
     if schedule.closed is Closed.SKIP and next(kept.after(after), None) is not None:
-        return Sentence(
+        return Translatable(
             "All its days are closed. `holidays=before` moves it to the working day before, `holidays=shift` to the "
             "one after, and `holidays=keep` leaves it there."
         )
-    return Sentence("It would never come: look at its days, holidays and end.")
+    return Translatable("It would never come: look at its days, holidays and end.")
 
 
 def _used(cover: Cover) -> Cover | None:

@@ -19,10 +19,10 @@ from bot.config.accounts import Account
 from bot.config.settings import Settings
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Clock, steady
-from bot.domain.i18n import Sentence
+from bot.domain.i18n import Translatable, Value
 from bot.domain.lifecycle import Action
 from bot.storage import broadcasts, campaigns, schedules, vendor_ids
-from bot.storage.broadcast_rows import NOT_AGREED
+from bot.storage.broadcast_rows import NOT_AGREED, Changes
 from bot.storage.campaigns import Leftover
 from bot.storage.database import Busy, Database, Unsure
 from bot.storage.notes import Note
@@ -127,15 +127,15 @@ class Stager:
         if row.bound is None or (size if size is not None else UNREADABLE) <= row.bound:
             if not _is_dearer(row, price):
                 return False
-            shown = Sentence("It would cost {cost} now, and its card showed {shown}.", _prices(row, price))
+            shown = Translatable("It would cost {cost} now, and its card showed {shown}.", **_prices(row, price))
             await self._ask_about(row, row.size, row.bound, shown, until, price)
         elif told is None or told == UNREADABLE:
             template = "The vendor does not say how many people it would reach, and at most {bound} were approved."
-            said = Sentence(template, _bound(row))
+            said = Translatable(template, **_bound(row))
             await self._ask_about(row, None, most if told is None else None, said, until, price)
         else:
-            said = Sentence(
-                "It would reach {size} people, more than the {bound} that were approved.", {"size": told, **_bound(row)}
+            said = Translatable(
+                "It would reach {size} people, more than the {bound} that were approved.", size=told, **_bound(row)
             )
             await self._ask_about(row, told, told, said, until, price)
         return True
@@ -152,7 +152,7 @@ class Stager:
         return audience.max_size if audience is not None else None
 
     async def _ask_about(
-        self, row: Broadcast, size: int | None, bound: int | None, said: Sentence, until: float, price: str | None
+        self, row: Broadcast, size: int | None, bound: int | None, said: Translatable, until: float, price: str | None
     ) -> None:
         """What is told by now is what the approvers see, and what the next release is compared with."""
         need = policy.need_for(
@@ -163,7 +163,7 @@ class Stager:
             size=size,
             doubtful=False,
         )
-        changes: dict[str, Any] = {"size": size, "bound": bound, "approvers": need.approvers}
+        changes: Changes = {"size": size, "bound": bound, "approvers": need.approvers}
         changes |= {"quorum": max(row.quorum, need.quorum, 1), "quoted": price or row.quoted}
 
         def go_back(connection: Connection) -> None:
@@ -246,9 +246,9 @@ def _is_dearer(row: Broadcast, price: str | None) -> bool:
     return currency != once or Decimal(cost) > Decimal(shown)
 
 
-def _prices(row: Broadcast, price: str | None) -> dict[str, str | int | Sentence]:
+def _prices(row: Broadcast, price: str | None) -> dict[str, Value]:
     return {"cost": price or "?", "shown": row.quoted or "?"}
 
 
-def _bound(row: Broadcast) -> dict[str, str | int | Sentence]:
+def _bound(row: Broadcast) -> dict[str, Value]:
     return {"bound": row.bound or 0}

@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
-from typing import Any
 
 import structlog
 from sqlalchemy import Connection
@@ -21,11 +20,11 @@ from bot.config.settings import Settings
 from bot.domain.broadcast import Broadcast, counts_told
 from bot.domain.clock import SECOND, Clock, Micros, micros
 from bot.domain.errors import NotFound
-from bot.domain.i18n import Sentence
+from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, State
 from bot.scheduler import Lanes, Task, Wake
 from bot.storage import audit, broadcasts, notes, queue, receipts, vendor_ids
-from bot.storage.broadcast_rows import Owner
+from bot.storage.broadcast_rows import Changes, Owner
 from bot.storage.database import Busy, Database, OutOfOrder, Unsure
 from bot.storage.notes import Note
 from bot.storage.receipts import Followed, Heard, Recount, Tally
@@ -262,7 +261,7 @@ class Tracker:
         shown = [receipt.text[:1000] for receipt in heard if receipt.kind is ReceiptKind.REPLY and receipt.text]
         row = _whole(connection, current) if shown else None
         if row is not None:
-            told = [Note(Sentence("A reply: {reply}", {"reply": it})) for it in shown]
+            told = [Note(Translatable("A reply: {reply}", reply=it)) for it in shown]
             notes.say(connection, row, self.clock(), told)
         return bool(shown)
 
@@ -289,7 +288,7 @@ class Tracker:
             return False
         ids = row.ids or tuple(dict.fromkeys(receipt.id for receipt in heard))
         if proves:
-            self._mark_proven(connection, row, ids, Sentence(REPORTED))
+            self._mark_proven(connection, row, ids, Translatable(REPORTED))
         elif confirms:
             self._confirm(connection, row, ids)
         else:
@@ -300,7 +299,7 @@ class Tracker:
         """Somebody said that it went out, and now the vendor does."""
         now = self.clock()
         vendor_ids.own_ids(connection, row, ids)
-        notes.say(connection, row, now, [Note(Sentence(CONFIRMED, {"ids": ", ".join(ids[:100])}))])
+        notes.say(connection, row, now, [Note(Translatable(CONFIRMED, ids=", ".join(ids[:100])))])
         broadcasts.touch(connection, row, now, ids=ids, failure=None, look_at=None if row.ended else now)
 
     def _contradict(self, connection: Connection, row: Broadcast, ids: tuple[str, ...]) -> None:
@@ -313,17 +312,17 @@ class Tracker:
             "The vendor reports deliveries of it, so it did go out, though it was taken for not sent. "
             "If a follow-up is under way, please stop it. Ids: {ids}"
         )
-        told = Sentence(template, {"ids": ", ".join(ids[:100])})
+        told = Translatable(template, ids=", ".join(ids[:100]))
         said = [Note(told, " ".join(dict.fromkeys([row.requester, *deniers])), aloud=True)]
         audit.write_audit(connection, row, row.provider, "report_late", row.state, self.clock())
         notes.say(connection, row, self.clock(), said)
 
-    def _mark_proven(self, connection: Connection, row: Broadcast, ids: tuple[str, ...], told: Sentence) -> None:
+    def _mark_proven(self, connection: Connection, row: Broadcast, ids: tuple[str, ...], told: Translatable) -> None:
         now, ids = self.clock(), tuple(filter(None, ids))  # an answer without an id proves it as well
         vendor_ids.own_ids(connection, row, ids)
         said = [Note(told, row.requester, aloud=True)]
         if ids:
-            said.append(Note(Sentence("Ids: {ids}", {"ids": ", ".join(ids[:100])})))
+            said.append(Note(Translatable("Ids: {ids}", ids=", ".join(ids[:100]))))
         broadcasts.move(
             connection,
             row,
@@ -371,7 +370,7 @@ class Tracker:
         rows = receipts.progress_to_tell(connection, self.clock())
         for row in rows:
             with alone(connection, "progress", row.id, row.workspace):
-                notes.say(connection, row, self.clock(), [Note(Sentence("Deliveries: {counts}", _counts(row)))])
+                notes.say(connection, row, self.clock(), [Note(Translatable("Deliveries: {counts}", **_counts(row)))])
                 receipts.mark_told(connection, row)
         return bool(rows)
 
@@ -445,8 +444,8 @@ class Tracker:
         """False when somebody else was faster."""
         now = self.clock()
         template = "Final report: {counts}" if current.counts else "Final report: the vendor sent no delivery report."
-        said = Note(Sentence(template, _counts(current)), current.requester, aloud=True)
-        ends: dict[str, Any] = {"look_at": None, "progress_at": None}
+        said = Note(Translatable(template, **_counts(current)), current.requester, aloud=True)
+        ends: Changes = {"look_at": None, "progress_at": None}
         return (
             broadcasts.move(connection, current, Action.FINISH, actor="clock", at=now, said=[said], **ends) is not None
         )
@@ -481,13 +480,13 @@ class Tracker:
         if reported and not evidence.sent:  # while it was not unknown yet: whoever was sending it had died unnoticed
             evidence = Evidence(True, REPORTED, reported)
         if evidence.sent:
-            told = Sentence(evidence.sentence, evidence.values)
+            told = Translatable(evidence.sentence, **evidence.values)
             self._mark_proven(connection, current, evidence.ids or current.ids, told)
         elif _worth_saying(now - current.changed_at):
             template = "Still not known whether it went out. {evidence} Please say on its card what happened."
-            seen = Sentence(evidence.sentence, evidence.values)
+            seen = Translatable(evidence.sentence, **evidence.values)
             approvers = policy.approvers_today(self.settings.approval, current)  # they alone may say that it did not
-            said = Note(Sentence(template, {"evidence": seen}), " ".join([current.requester, *approvers]))
+            said = Note(Translatable(template, evidence=seen), " ".join([current.requester, *approvers]))
             audit.write_audit(connection, current, "clock", "ask", current.state, now, str(seen))
             notes.say(connection, current, now, [said])
 
@@ -523,5 +522,5 @@ def _worth_saying(since: Micros) -> bool:
     return since < UNKNOWN_LOOKS[1] or since >= UNKNOWN_LOOKS[-1]
 
 
-def _counts(row: Broadcast) -> Mapping[str, Sentence]:
+def _counts(row: Broadcast) -> Mapping[str, Translatable]:
     return {"counts": counts_told(row.counts)}

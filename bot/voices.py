@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -12,10 +11,11 @@ from bot.config.settings import ApprovalSettings, Settings
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Clock, Micros, micros, moment
 from bot.domain.hours import HoldUntil, Policy, Refuse, decide
-from bot.domain.i18n import Sentence
+from bot.domain.i18n import Translatable, Value
 from bot.domain.lifecycle import Action, Hold, State
 from bot.scheduler import Task, Wake
 from bot.storage import broadcasts, keys, outbox, queue
+from bot.storage.broadcast_rows import Changes
 from bot.storage.database import Database
 from bot.storage.notes import Note
 from bot.storage.troubles import alone
@@ -35,9 +35,19 @@ PAUSED_WAITS = "All sending is paused. If it still is then, it starts once sendi
 SHOWN = 1500  # characters of a draft's text in a message about it
 
 
-def asks(at: Micros, approval: ApprovalSettings) -> dict[str, Any]:
-    """The fields of a broadcast that asks somebody from `at` on: when it asks again, and when it gives up."""
-    return {"voice_at": at + micros(approval.remind_after), "expires_at": at + micros(approval.expires_after)}
+def asks_again_at(at: Micros, approval: ApprovalSettings) -> Micros:
+    """When a broadcast that asks somebody from `at` on asks again."""
+    return at + micros(approval.remind_after)
+
+
+def asks_until(at: Micros, approval: ApprovalSettings) -> Micros:
+    """When a broadcast that asks somebody from `at` on gives up."""
+    return at + micros(approval.expires_after)
+
+
+def asks(at: Micros, approval: ApprovalSettings) -> Changes:
+    """What makes a broadcast ask somebody from `at` on."""
+    return {"voice_at": asks_again_at(at, approval), "expires_at": asks_until(at, approval)}
 
 
 def next_reminder(now: Micros, said: int, ends_at: Micros | None, approval: ApprovalSettings) -> Micros | None:
@@ -65,20 +75,20 @@ def draft_end(row: Broadcast) -> Micros:
 
 
 def start_told(
-    policies: Mapping[str, Policy], row: Broadcast, due: Micros, *, paused: bool, misfit: Sentence | None = None
-) -> Sentence:
+    policies: Mapping[str, Policy], row: Broadcast, due: Micros, *, paused: bool, misfit: Translatable | None = None
+) -> Translatable:
     """What becomes of a start that is agreed to, as far as the hours and a pause of all sending allow it. `misfit`:
     what in the settings holds it."""
     if misfit is not None:
-        return Sentence("It will be held: {why}", {"why": misfit})
+        return Translatable("It will be held: {why}", why=misfit)
     verdict = decide(policies.get(row.policy or "", Policy()), row.purpose, moment(due))
-    told, later = Sentence("It starts {start_at}.", {"start_at": due}), PAUSED_ASKS
+    told, later = Translatable("It starts {start_at}.", start_at=due), PAUSED_ASKS
     if isinstance(verdict, Refuse):
-        return Sentence(NOT_THEN)
+        return Translatable(NOT_THEN)
     if isinstance(verdict, HoldUntil):
         template = "The hours for this audience hold it until {opens_at}; then it starts by itself."
-        told, later = Sentence(template, {"opens_at": int(verdict.instant.timestamp()) * SECOND}), PAUSED_WAITS
-    return Sentence("{told} {later}", {"told": told, "later": Sentence(later)}) if paused else told
+        told, later = Translatable(template, opens_at=int(verdict.instant.timestamp()) * SECOND), PAUSED_WAITS
+    return Translatable("{told} {later}", told=told, later=Translatable(later)) if paused else told
 
 
 class Voices:
@@ -92,7 +102,7 @@ class Voices:
         policies: Mapping[str, Policy],
         clock: Clock,
         wake: Wake,
-        misfit: Callable[[Broadcast], Sentence | None] = lambda _: None,
+        misfit: Callable[[Broadcast], Translatable | None] = lambda _: None,
     ) -> None:
         self.database, self.approval, self.clock, self.wake = database, settings.approval, clock, wake
         self.policies, self.grace, self.misfit = policies, micros(settings.grace), misfit
@@ -143,7 +153,7 @@ class Voices:
         """To the approvers who have not answered. One card and its thread: nobody is written to directly."""
         yes = {vote.approver for vote in votes_for(connection, row)}
         missing = [id for id in row.approvers if id not in {*yes, row.requester, row.editor}]
-        values: dict[str, str | int | Sentence] = {"missing": max(row.quorum - len(yes), 0), **_end(row)}
+        values: dict[str, Value] = {"missing": max(row.quorum - len(yes), 0), **_end(row)}
         if last:
             template = "This is the last reminder: it ends {end_at}. Approvals still needed: {missing}."
         elif row.send_at is not None and row.send_at < now:
@@ -160,7 +170,7 @@ class Voices:
                 )
         else:
             template = "Approvals still needed: {missing}. Without them it ends {end_at}."
-        return Note(Sentence(template, values), mention=" ".join(missing) or None)
+        return Note(Translatable(template, **values), mention=" ".join(missing) or None)
 
     def _scheduled(self, connection: Connection, row: Broadcast, now: Micros) -> tuple[list[Note], Micros | None]:
         start = row.due or now
@@ -173,7 +183,7 @@ class Voices:
         template = "{then} Until then *Cancel* on its card stops it."
         if row.in_undo_window:  # the button of what was approved for "now" has another name
             template = "{then} Until then *Stop* on its card stops it."
-        return [Note(Sentence(template, {"then": then}), mention=row.requester)], None
+        return [Note(Translatable(template, then=then), mention=row.requester)], None
 
     # --- drafts ------------------------------------------------------------------------------------------------------
 
@@ -195,7 +205,7 @@ class Voices:
     ) -> None:
         """`kept`: the id of the draft, where there is still one to be opened."""
         shown = row.typed if len(row.typed) <= SHOWN else f"{row.typed[:SHOWN]}…"
-        said = Sentence(template, {"id": row.id, "text": shown, "end_at": end})
+        said = Translatable(template, id=row.id, text=shown, end_at=end)
         key = f"draft:{row.id}:{row.voice_at}"
         outbox.post(connection, row.workspace, key, row.requester, said, None, now, draft=kept)
 
@@ -216,8 +226,8 @@ def _held(row: Broadcast, *, last: bool, paused: bool) -> Note:
         )
     elif last:
         template = "This is the last reminder: it ends {end_at}, unless you send it now or re-plan it."
-    return Note(Sentence(template, _end(row)), mention=row.requester)
+    return Note(Translatable(template, **_end(row)), mention=row.requester)
 
 
-def _end(row: Broadcast) -> dict[str, str | int | Sentence]:
+def _end(row: Broadcast) -> dict[str, Value]:
     return {"end_at": row.expires_at or 0}

@@ -25,7 +25,7 @@ from bot.domain.broadcast import Broadcast, BroadcastRequest, digest, new_id
 from bot.domain.clock import SECOND, Clock, Micros, micros, moment
 from bot.domain.errors import CardChanged, Complaint, NotAccepted, NotAllowed, NotFound, TooLate
 from bot.domain.hours import Allow, HoldUntil, Hours, Policy, Verdict, decide, next_open
-from bot.domain.i18n import Sentence, in_a_row
+from bot.domain.i18n import Translatable, Value, in_a_row
 from bot.domain.lifecycle import TRANSITIONS, Action, Hold, Phase, State
 from bot.domain.schedule import Schedule, cover_of
 from bot.gate import Gates
@@ -33,13 +33,13 @@ from bot.policy import CannotTell, Members, Person
 from bot.scheduler import Task, Wake, concerned
 from bot.staging import price_of
 from bot.storage import audit, broadcasts, cards, keys, notes, queue, schedules, sql
-from bot.storage.broadcast_rows import NO_LEASE, NOT_AGREED
+from bot.storage.broadcast_rows import NO_LEASE, NOT_AGREED, Changes
 from bot.storage.cards import Card
 from bot.storage.database import Database
 from bot.storage.notes import Note
 from bot.storage.troubles import alone
 from bot.storage.votes import Vote, add_vote, drop_vote, drop_votes, strengthen_vote, votes_for
-from bot.voices import asks, before_start, draft_notice, start_told
+from bot.voices import asks, asks_again_at, asks_until, before_start, draft_notice, start_told
 from providers.base import Purpose
 from providers.reading import UNREADABLE
 
@@ -64,7 +64,7 @@ class Submitted:
 
     broadcast: Broadcast
     again: bool = False
-    fix: Sentence | None = None
+    fix: Translatable | None = None
     questions: tuple[Complaint, ...] = ()
 
 
@@ -73,7 +73,7 @@ class Questioned(NotAccepted):
 
     def __init__(self, *questions: Complaint) -> None:
         template = "{question} Submit once more to send it as it is."
-        asked = (Complaint(one.field, Sentence(template, {"question": one.sentence})) for one in questions)
+        asked = (Complaint(one.field, Translatable(template, question=one.sentence)) for one in questions)
         super().__init__(*asked)
 
 
@@ -190,7 +190,7 @@ class Desk:
             "misfit": str(misfit) if misfit is not None else None,
         }
 
-    def misfit(self, broadcast: Broadcast) -> Sentence | None:
+    def misfit(self, broadcast: Broadcast) -> Translatable | None:
         """What in the settings of today would hold it, however it is approved: their mode, a policy that is gone."""
         return Gates(self.settings, self.providers, self.policies).misfit(broadcast)
 
@@ -269,7 +269,7 @@ class Workflow:
             self.wake(*tasks)
         return dataclasses.replace(stored, fix=fix)
 
-    async def why_stuck(self, row: Broadcast, voters: Iterable[str] = ()) -> Sentence | None:
+    async def why_stuck(self, row: Broadcast, voters: Iterable[str] = ()) -> Translatable | None:
         """Why too few people could approve it where its card stands, or would stand; None where enough could.
 
         `voters`: who has approved it already. Raises CannotTell.
@@ -284,7 +284,7 @@ class Workflow:
             return None
         if inside == named:
             return _too_few(row.quorum, approvers, len(able))
-        values: dict[str, str | int | Sentence] = {"quorum": row.quorum, "number": len(able)}
+        values: dict[str, Value] = {"quorum": row.quorum, "number": len(able)}
         template = (
             "This channel is private, and too few people in it can approve this (needed: {quorum}, there: {number}). "
             "Invite more of {who}, then try again."
@@ -295,9 +295,9 @@ class Workflow:
                 "All cards stand in {channel}, which is private, and too few people in it can approve this "
                 "(needed: {quorum}, there: {number}). Ask somebody in it to invite more of {who}, then try again."
             )
-        return Sentence(template, {**values, "who": policy.mentions(approvers)})
+        return Translatable(template, **values, who=policy.mentions(approvers))
 
-    async def why_stuck_now(self, row: Broadcast) -> Sentence | None:
+    async def why_stuck_now(self, row: Broadcast) -> Translatable | None:
         """The same of one that asks already, whatever it asks. What Slack does not tell takes nothing back."""
         votes = await self.database.read(lambda c: votes_for(c, row))
         try:
@@ -307,14 +307,14 @@ class Workflow:
         except CannotTell:
             return None
 
-    async def _why_unseen(self, row: Broadcast) -> Sentence | None:
+    async def _why_unseen(self, row: Broadcast) -> Translatable | None:
         """Why nobody who can answer it sees it where it stands. Where nobody is left, no other place is better."""
         somebody = False
         async for id in self.who_answers(row):
             if await self._sees(row.channel, id):
                 return None
             somebody = True
-        return Sentence("Nobody who can decide about it is in this channel.") if somebody else None
+        return Translatable("Nobody who can decide about it is in this channel.") if somebody else None
 
     async def _sees(self, channel: str, id: str) -> bool:
         return self.sees is None or await self.sees(channel, id)
@@ -400,12 +400,12 @@ class Workflow:
         need = await self._need(request.workspace, request.purpose, final, request.audience, settings, people)
         return self._broadcast(request, key, settings, final, need)
 
-    def _unknown_audience(self, name: str) -> Sentence:
+    def _unknown_audience(self, name: str) -> Translatable:
         known = ", ".join(sorted(self.desk.settings.audiences)) or "—"
         near = suggestions.nearest(name, self.desk.settings.audiences)
         if near:
-            return Sentence("There is no audience “{name}”. Did you mean “{near}”?", {"name": name, "near": near})
-        return Sentence("There is no audience “{name}”. There are: {known}.", {"name": name, "known": known})
+            return Translatable("There is no audience “{name}”. Did you mean “{near}”?", name=name, near=near)
+        return Translatable("There is no audience “{name}”. There are: {known}.", name=name, known=known)
 
     def _sender_complaints(self, request: BroadcastRequest, settings: AudienceSettings) -> list[Complaint]:
         if request.sender is None:
@@ -418,12 +418,12 @@ class Workflow:
             template = "“{sender}” is no sender ID for {vendor}. {rule}"
         else:
             return []
-        values: dict[str, str | int | Sentence] = {
-            "vendor": provider.title,
-            "sender": request.sender,
-            "rule": provider.sender_rule,
-        }
-        return [Complaint("sender", Sentence(template, values))]
+        return [
+            Complaint(
+                "sender",
+                Translatable(template, vendor=provider.title, sender=request.sender, rule=provider.sender_rule),
+            )
+        ]
 
     def _time_complaints(self, send_at: Micros | None, slack: Micros = PAST_SLACK) -> list[Complaint]:
         if send_at is None:
@@ -435,7 +435,7 @@ class Workflow:
             template = "That is more than two years away. Choose an earlier time."
         else:
             return []
-        return [Complaint("send_at", Sentence(template))]
+        return [Complaint("send_at", Translatable(template))]
 
     def _policy_complaints(self, request: BroadcastRequest, settings: AudienceSettings) -> list[Complaint]:
         if request.purpose is Purpose.MARKETING and settings.policy is None:
@@ -443,7 +443,7 @@ class Workflow:
                 "Marketing to “{audience}” needs a policy of sending hours. "
                 "Ask an admin to set `policy` under `[audiences.{audience}]`."
             )
-            return [Complaint("audience", Sentence(template, {"audience": request.audience}))]
+            return [Complaint("audience", Translatable(template, audience=request.audience))]
         return []
 
     async def _need(
@@ -531,7 +531,8 @@ class Workflow:
             approvers=need.approvers,
             created_at=now,
             changed_at=now,
-            **asks(now, self.approval),
+            voice_at=asks_again_at(now, self.approval),
+            expires_at=asks_until(now, self.approval),
         )
         return dataclasses.replace(planned, digest=digest(planned))
 
@@ -599,10 +600,10 @@ class Workflow:
         except NotFound:
             return
         now = follower.created_at
-        notes.say(connection, follower, now, [Note(Sentence("It follows {id}.", {"id": followed.id}))])
+        notes.say(connection, follower, now, [Note(Translatable("It follows {id}.", id=followed.id))])
         if followed.state is not State.DRAFT:
             by = {"by": policy.mentions([follower.requester]), "id": follower.id}
-            notes.say(connection, followed, now, [Note(Sentence("{by} asks for a follow-up: {id}.", by))])
+            notes.say(connection, followed, now, [Note(Translatable("{by} asks for a follow-up: {id}.", **by))])
 
     def _without_approval(self, connection: Connection, broadcast: Broadcast) -> Broadcast:
         """A broadcast that nobody needs to approve goes on by itself; the audit says that the policy let it."""
@@ -823,7 +824,7 @@ class Workflow:
     def _count_vote(self, connection: Connection, current: Broadcast, person: Person, votes: int) -> Broadcast | None:
         audit.write_audit(connection, current, person.id, "vote", current.state, self.clock())
         missing = current.quorum - votes
-        said = Note(Sentence("{by} approved. Approvals still needed: {missing}.", _by(person, missing=missing)))
+        said = Note(Translatable("{by} approved. Approvals still needed: {missing}.", **_by(person, missing=missing)))
         notes.say(connection, current, self.clock(), [said])
         return broadcasts.touch(connection, current, self.clock())
 
@@ -833,7 +834,7 @@ class Workflow:
         due = max(current.send_at or 0, now + micros(self.approval.undo))
         start = current.send_at or due  # lateness counts from the time that was asked for
         late = due - start > micros(self.desk.settings.grace)
-        changes: dict[str, Any] = {
+        changes: Changes = {
             "due": due,
             "start_at": start,
             "approved_at": now,
@@ -855,10 +856,14 @@ class Workflow:
             "{by} approved it, but its time, {start_at}, has passed, so it does not go by itself. "
             "Send it now, re-plan it, or drop it?"
         )
-        values: dict[str, str | int | Sentence] = {"by": policy.mentions([actor]), "start_at": agreed.start_at or 0}
-        said = [Note(Sentence(template, values), mention=f"{agreed.requester} {actor}")]
+        said = [
+            Note(
+                Translatable(template, by=policy.mentions([actor]), start_at=agreed.start_at or 0),
+                mention=f"{agreed.requester} {actor}",
+            )
+        ]
         now = self.clock()
-        changes: dict[str, Any] = {"hold": Hold.LATE, "due": None, **asks(now, self.approval)}
+        changes: Changes = {"hold": Hold.LATE, "due": None, **asks(now, self.approval)}
         return broadcasts.move(
             connection, agreed, Action.HOLD, actor="clock", at=now, reason=Hold.LATE, said=said, **changes
         )
@@ -868,7 +873,7 @@ class Workflow:
         votes = [(vote.approver, vote.way) for vote in votes_for(connection, current)]
         if current.version != seen.version or (person.id, way) not in votes:
             return None
-        now, said = self.clock(), Note(Sentence("{by} took the approval back.", _by(person)))
+        now, said = self.clock(), Note(Translatable("{by} took the approval back.", **_by(person)))
         uncovered = self._take_back_covered(connection, current, person, said)
         if (current.state, current.phase) not in RECALLABLE:
             return self._withdraw_late(connection, current, person, way, uncovered=uncovered)
@@ -887,7 +892,7 @@ class Workflow:
         """To the approvers, since too few agree any more."""
         now = self.clock()
         self._drop_outgrown(connection, current)
-        changes: dict[str, Any] = {**NOT_AGREED, **asks(now, self.approval)}
+        changes: Changes = {**NOT_AGREED, **asks(now, self.approval)}
         return broadcasts.move(connection, current, Action.WITHDRAW, actor=person.id, at=now, said=[said], **changes)
 
     @staticmethod
@@ -912,7 +917,7 @@ class Workflow:
         else:
             raise TooLate(current)
         audit.write_audit(connection, current, person.id, Action.WITHDRAW, current.state, now)
-        notes.say(connection, current, now, [Note(Sentence(template, _by(person)), mention=current.requester)])
+        notes.say(connection, current, now, [Note(Translatable(template, **_by(person)), mention=current.requester)])
         return broadcasts.touch(connection, current, now)
 
     def _uncover(self, connection: Connection, current: Broadcast) -> Schedule | None:
@@ -966,9 +971,9 @@ class Workflow:
         self, connection: Connection, seen: Broadcast, action: Action, person: Person, reason: str | None = None
     ) -> Broadcast | None:
         template, aloud = ENDINGS[action]
-        told = Sentence(template, _by(person))
+        told = Translatable(template, **_by(person))
         if reason:
-            told = Sentence("{told} “{reason}”", {"told": told, "reason": reason})
+            told = Translatable("{told} “{reason}”", told=told, reason=reason)
         mention = seen.requester if person.id != seen.requester else None
         said = [Note(told, mention=mention, aloud=aloud)]
         now = self.clock()
@@ -983,7 +988,7 @@ class Workflow:
         if schedule is None:
             return
         fell = schedule.cover is not None and schedule.cover.of == ended.id
-        told = Sentence("{by} stopped {of}, and its approval was for this one too.", {**_by(person), "of": ended.id})
+        told = Translatable("{by} stopped {of}, and its approval was for this one too.", **_by(person), of=ended.id)
         for turn in self._covered(connection, schedule, ended):
             given = [vote for vote in votes_for(connection, turn) if vote.way == COVER]
             for vote in given:
@@ -993,7 +998,7 @@ class Workflow:
             fell = fell or bool(given)
         schedules.drop_unread_votes(connection, schedule, ended.occurrence or "", COVER, None)
         if fell:
-            said = Sentence("Its approval was for later turns too: each of them needs its own.")
+            said = Translatable("Its approval was for later turns too: each of them needs its own.")
             notes.say(connection, ended, self.clock(), [Note(said)])
 
     def _discard(
@@ -1044,7 +1049,7 @@ class Workflow:
         template = "{by} re-planned it: it is to start {start_at}, and no longer {before_at}."
         if current.send_at is None:
             template = "{by} re-planned it: it is to start {start_at}, and no longer right after the approval."
-        told = Sentence(template, _by(person, start_at=send_at, before_at=current.send_at or 0))
+        told = Translatable(template, **_by(person, start_at=send_at, before_at=current.send_at or 0))
         revised = self._revise(connection, current, action, person, need, told, send_at=send_at)
         return self._without_approval(connection, revised) if revised else None
 
@@ -1055,7 +1060,7 @@ class Workflow:
         action: Action,
         person: Person,
         need: policy.Need,
-        told: Sentence,
+        told: Translatable,
         **changes: Any,
     ) -> Broadcast | None:
         """An edit makes a new version, with a digest and a card of its own.
@@ -1122,13 +1127,13 @@ class Workflow:
             self._lapse(connection, current, reason)
         return reason is None
 
-    def _weigh(self, connection: Connection, current: Broadcast, still: frozenset[str]) -> Sentence | None:
+    def _weigh(self, connection: Connection, current: Broadcast, still: frozenset[str]) -> Translatable | None:
         """Let the votes fall that do not hold any more; why it is not agreed to now, if it is not."""
         if self._waited_too_long(current):
             drop_votes(connection, current)
             hours = self.desk.hours(current).max_hold.total_seconds() / 3600
             template = "Since it was approved more than {hours} hours have passed, so it needs approval again."
-            return Sentence(template, {"hours": f"{hours:g}"})
+            return Translatable(template, hours=f"{hours:g}")
         votes = votes_for(connection, current)
         fallen = [vote for vote in votes if vote.approver not in still and current.mode != "training"]
         for vote in fallen:
@@ -1136,9 +1141,9 @@ class Workflow:
         if len(votes) - len(fallen) >= current.quorum:
             return None
         if not fallen:
-            return Sentence("It is not approved, so it needs approval before it goes.")
+            return Translatable("It is not approved, so it needs approval before it goes.")
         who = policy.mentions(vote.approver for vote in fallen)
-        return Sentence("{who} may not approve it any more, so it needs approval again.", {"who": who})
+        return Translatable("{who} may not approve it any more, so it needs approval again.", who=who)
 
     def _waited_too_long(self, current: Broadcast) -> bool:
         """An approval is for its own time and for the wait that the policy allows after it."""
@@ -1146,24 +1151,24 @@ class Workflow:
         waited = self.clock() - since
         return current.quorum > 0 and since > 0 and waited > micros(self.desk.hours(current).max_hold)
 
-    def _lapse(self, connection: Connection, current: Broadcast, reason: Sentence) -> Broadcast | None:
+    def _lapse(self, connection: Connection, current: Broadcast, reason: Translatable) -> Broadcast | None:
         """Back to the approvers."""
         now = self.clock()
         self._uncover(connection, current)
         self._drop_outgrown(connection, current)
         approvers = policy.approvers_today(self.approval, current)
         said = [Note(reason, mention=" ".join([current.requester, *approvers]))]
-        changes: dict[str, Any] = {"approvers": approvers, **NOT_AGREED, **asks(now, self.approval)}
+        changes: Changes = {"approvers": approvers, **NOT_AGREED, **asks(now, self.approval)}
         return broadcasts.move(connection, current, Action.LAPSE, actor="policy", at=now, said=said, **changes)
 
     def _wait_for_slack(self, connection: Connection, claimed: Broadcast) -> None:
         """Nobody who cannot be asked has agreed. This is no try at the vendor, so it is not counted as one."""
         now = self.clock()
-        again: dict[str, Any] = {"due": now + ASK_SLACK_AGAIN, "tries": max(claimed.tries - 1, 0), **NO_LEASE}
+        again: Changes = {"due": now + ASK_SLACK_AGAIN, "tries": max(claimed.tries - 1, 0), **NO_LEASE}
         moved = broadcasts.move(connection, claimed, Action.PUT_BACK, actor="clock", at=now, reason="slack", **again)
         key = f"slack:{claimed.id}:{claimed.version}:{claimed.start_at}"
         if moved is not None and keys.first_time(connection, claimed.workspace, key, now):
-            told = Sentence("Slack does not tell me who may still approve it, so it waits. Nothing was sent.")
+            told = Translatable("Slack does not tell me who may still approve it, so it waits. Nothing was sent.")
             notes.say(connection, moved, now, [Note(told)])
 
     def _send_now(
@@ -1188,9 +1193,9 @@ class Workflow:
             raise NotAllowed(refusal.template, **refusal.values)
         reason = self._weigh(connection, current, still)
         template = "{by} wants it to go now." if reason else "{by} lets it go now. It starts {start_at}."
-        said = Note(Sentence(template, _by(person, start_at=start)))
-        changes: dict[str, Any] = {"due": start, "start_at": start, "tries": 0, "voice_at": before_start(start, now)}
-        changes |= dict.fromkeys(("hold", "hold_until", "expires_at"))
+        said = Note(Translatable(template, **_by(person, start_at=start)))
+        changes: Changes = {"due": start, "start_at": start, "tries": 0, "voice_at": before_start(start, now)}
+        changes |= {"hold": None, "hold_until": None, "expires_at": None}
         moved = broadcasts.move(connection, current, action, actor=person.id, at=now, said=[said], **changes)
         return self._lapse(connection, moved, reason) if moved and reason else moved
 
@@ -1198,7 +1203,7 @@ class Workflow:
         """Its own time was approved with it."""
         return max(self.clock() + micros(self.approval.undo), held.send_at or 0)
 
-    def why_not_now(self, connection: Connection, held: Broadcast) -> Sentence | None:
+    def why_not_now(self, connection: Connection, held: Broadcast) -> Translatable | None:
         """Why *Send now* would only have it held once more, with when it may go."""
         start = self._start_if_let_go(held)
         gate = self.gates.closed(connection, dataclasses.replace(held, due=start, start_at=start), start)
@@ -1209,8 +1214,8 @@ class Workflow:
             template = (
                 "The hours for this audience do not allow it now; they do from {opens_at} on. Re-plan it for then."
             )
-            return Sentence(template, {"opens_at": opens})
-        return Sentence("It cannot go now: {why}", {"why": gate.sentence})
+            return Translatable(template, opens_at=opens)
+        return Translatable("It cannot go now: {why}", why=gate.sentence)
 
     def asks_first(self, held: Broadcast, votes: int) -> bool:
         """Would *Send now* ask the approvers, since it is not agreed to, or was too long ago?"""
@@ -1221,23 +1226,23 @@ class Workflow:
     ) -> Broadcast | None:
         now = self.clock()
         if action is Action.MARK_SENT:
-            said = Note(Sentence("{by} says that it went out.", _by(person)), aloud=True)
+            said = Note(Translatable("{by} says that it went out.", **_by(person)), aloud=True)
             provider = self.desk.providers.get(seen.account)
-            told: dict[str, str | int | Sentence] = {**_by(person)}
+            told: dict[str, Value] = {**_by(person)}
             told |= {"vendor": provider.title if provider else seen.provider}
             ids = seen.ids or ((seen.staged.id,) if seen.staged else ())
             template = (
                 "Sent, says {by}. {vendor} has not confirmed it." if ids else "Sent, says {by}. {vendor} gave no ids."
             )
-            failure = Sentence(template, told)
-            changes: dict[str, Any] = {"accepted_at": now, "look_at": now, "ids": ids, "failure": failure}
+            failure = Translatable(template, **told)
+            changes: Changes = {"accepted_at": now, "look_at": now, "ids": ids, "failure": failure}
         else:
             template = (
                 "{by} says that it did not go out. Nothing is sent again by itself; "
                 "*Send a follow-up* on its card opens the form with its text."
             )
-            said = Note(Sentence(template, _by(person)), aloud=True)
-            failure = Sentence("It did not go out, says {by}.", _by(person))
+            said = Note(Translatable(template, **_by(person)), aloud=True)
+            failure = Translatable("It did not go out, says {by}.", **_by(person))
             changes = {"failure": failure, "look_at": None}
         return broadcasts.move(connection, seen, action, actor=person.id, at=now, said=[said], **changes)
 
@@ -1279,13 +1284,13 @@ class Workflow:
             self._schedule(connection, sized, actor=votes[-1].approver)
 
     def _ask_anew(
-        self, connection: Connection, current: Broadcast, votes: Iterable[Vote], changes: Iterable[Sentence]
+        self, connection: Connection, current: Broadcast, votes: Iterable[Vote], changes: Iterable[Translatable]
     ) -> None:
         """It waits for approval still, and nobody has agreed to what it is by now."""
         now = self.clock()
         drop_votes(connection, current)
         template = "{changes} That was not known when it was approved, so it needs approval again."
-        told = Sentence(template, {"changes": in_a_row(changes)})
+        told = Translatable(template, changes=in_a_row(changes))
         notes.say(connection, current, now, [Note(told, mention=" ".join(vote.approver for vote in votes))])
         audit.write_audit(connection, current, "policy", Action.LAPSE, current.state, now)
         broadcasts.touch(connection, current, now, **asks(now, self.approval))
@@ -1325,7 +1330,7 @@ class Workflow:
                     template = "Nobody decided in time, so it will not be sent."
                 elif number > 0:
                     template = "Too few approved it in time ({number} of {quorum}), so it will not be sent."
-                said = Note(Sentence(template, {"number": number, "quorum": row.quorum}), row.requester, aloud=True)
+                said = Note(Translatable(template, number=number, quorum=row.quorum), row.requester, aloud=True)
                 broadcasts.move(connection, row, Action.EXPIRE, actor="clock", at=self.clock(), said=[said])
         return len(lapsed)
 
@@ -1384,19 +1389,19 @@ def _asked_key(words: BroadcastRequest | Broadcast, *place: str) -> str:
     return f"asked:{hashlib.sha256(about.encode()).hexdigest()}"
 
 
-def _too_few(quorum: int, approvers: Iterable[str], others: int) -> Sentence:
+def _too_few(quorum: int, approvers: Iterable[str], others: int) -> Translatable:
     template = (
         "This needs {quorum} approvals from {who}, and without you there are only {others} people who can give "
         "one. Ask an admin to name more approvers."
     )
-    return Sentence(template, {"quorum": quorum, "who": policy.mentions(approvers), "others": others})
+    return Translatable(template, quorum=quorum, who=policy.mentions(approvers), others=others)
 
 
-def _agreed(actor: str, then: Sentence) -> Note:
-    told = Sentence("No approval is needed.")
+def _agreed(actor: str, then: Translatable) -> Note:
+    told = Translatable("No approval is needed.")
     if actor != "policy":
-        told = Sentence("Approved by {by}.", {"by": policy.mentions([actor])})
-    return Note(Sentence("{told} {then}", {"told": told, "then": then}))
+        told = Translatable("Approved by {by}.", by=policy.mentions([actor]))
+    return Note(Translatable("{told} {then}", told=told, then=then))
 
 
 def _shows(card: Card, current: Broadcast, facts: Mapping[str, Any]) -> bool:
@@ -1428,20 +1433,20 @@ CHANGED: Mapping[str, str] = {
 HOURS_OPEN = "The hours for this audience allow it now."
 
 
-def _changes(shown: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[Sentence]:
+def _changes(shown: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[Translatable]:
     """What is different by now, as people read it."""
     before, known = _readable(shown), _readable(facts)
     for name, template in CHANGED.items():
         if before.get(name) == known[name]:
             continue
         if known[name] is not None:
-            yield Sentence(template, {name: known[name]})
+            yield Translatable(template, **{name: known[name]})
         elif name == "opens_at":
-            yield Sentence(HOURS_OPEN)
+            yield Translatable(HOURS_OPEN)
         elif name == "cost":
-            yield Sentence("The vendor no longer says what it costs.")
+            yield Translatable("The vendor no longer says what it costs.")
         elif known["size"] is known["bound"] is None:
-            yield Sentence("The vendor no longer says how many people it goes to.")
+            yield Translatable("The vendor no longer says how many people it goes to.")
 
 
 def _readable(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -1449,5 +1454,5 @@ def _readable(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {name: None if value == UNREADABLE else value for name, value in facts.items()}
 
 
-def _by(person: Person, **more: Micros) -> dict[str, str | int | Sentence]:
+def _by(person: Person, **more: Micros) -> dict[str, Value]:
     return {"by": policy.mentions([person.id]), **more}

@@ -26,7 +26,7 @@ from bot.config.settings import SettingsError
 from bot.dispatch import Dispatcher
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND
-from bot.domain.i18n import Sentence
+from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, State
 from bot.storage import broadcasts, keys, tables
 from providers import registry
@@ -146,7 +146,7 @@ async def said_of(core: Core, row: Broadcast) -> str:
     """All that the thread of a broadcast is told."""
     ours = select(tables.notes.c.sentence).where(tables.notes.c.broadcast == row.id).order_by(tables.notes.c.seq)
     found = await core.database.read(lambda c: list(c.execute(ours).scalars()))
-    return " ".join(str(Sentence.of(sentence)) for sentence in found)
+    return " ".join(str(Translatable.of(sentence)) for sentence in found)
 
 
 THIRD_IS_TOO_FAST, FOURTH_IS_REFUSED, THIRD_IS_AWAY = {"C3": 429}, {"C4": 400}, {"C3": 503}

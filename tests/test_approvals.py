@@ -11,7 +11,7 @@ import pytest
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND
 from bot.domain.errors import NotAllowed, TooLate
-from bot.domain.i18n import Sentence
+from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.policy import Person
 from bot.scheduler import Task
@@ -124,7 +124,7 @@ async def test_why_it_was_rejected_stands_in_its_thread_and_in_its_history(core:
         lambda c: c.execute(notes.select().where(notes.c.broadcast == row.id)).mappings().all()
     )
     last = said[-1]
-    assert str(Sentence.of(last["sentence"])) == f"<@{approver(0).id}> rejected it. “Wrong day”"
+    assert str(Translatable.of(last["sentence"])) == f"<@{approver(0).id}> rejected it. “Wrong day”"
     assert (last["mention"], last["aloud"]) == (row.requester, False)
     step = (await core.database.read(lambda c: audit.history(c, TEAM, row.id)))[-1]
     assert (step["action"], step["actor"], step["reason"]) == (Action.REJECT, approver(0).id, "Wrong day")

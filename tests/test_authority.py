@@ -17,7 +17,7 @@ from bot.config.settings import SettingsError
 from bot.domain.broadcast import BroadcastRequest
 from bot.domain.clock import SECOND
 from bot.domain.errors import NotAccepted
-from bot.domain.i18n import Sentence, words_for
+from bot.domain.i18n import Translatable, words_for
 from bot.domain.lifecycle import Action, State
 from bot.domain.schedule import Kind
 from bot.policy import Membership, membership_of
@@ -262,7 +262,7 @@ async def test_whoever_is_named_where_she_cannot_read_is_told_directly(sandbox: 
     thread = str(sandbox.acting.thread(channel.id, posted["ts"]))
     assert "<@U0CLEO>, <@U0ANA>, <@U0BEN> It may have gone out" in thread
     assert sandbox.acting.messages(cleo) == []  # she was told where she asked
-    said = [notes.Note(Sentence("Still not known."), "U0CLEO U0ANA")]
+    said = [notes.Note(Translatable("Still not known."), "U0CLEO U0ANA")]
     await bot.database.write(lambda c: notes.say(c, row, bot.clock(), said))
     bot.wake()
     await sandbox.until(lambda: "Still not known." in str(sandbox.acting.messages(cleo)))

@@ -18,7 +18,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros, moment, now
 from bot.domain.errors import CardChanged, NotAllowed
 from bot.domain.hours import HoldUntil
-from bot.domain.i18n import LANGUAGES, Sentence, words_for
+from bot.domain.i18n import LANGUAGES, Translatable, words_for
 from bot.domain.lifecycle import Action, Hold, State
 from bot.slack import views
 from bot.storage import broadcasts, cards, keys, outbox, tables
@@ -383,7 +383,7 @@ async def told_of(core: Core, row: Broadcast) -> list[Note]:
     """All that its thread was told, or is to be."""
     mine = tables.notes.select().where(tables.notes.c.broadcast == row.id).order_by(tables.notes.c.seq)
     found = await core.database.read(lambda c: c.execute(mine).mappings().all())
-    return [Note(Sentence.of(one["sentence"]), one["mention"]) for one in found]
+    return [Note(Translatable.of(one["sentence"]), one["mention"]) for one in found]
 
 
 async def test_an_approval_that_is_left_is_for_no_more_people_than_it_was_given_for(make_core: MakeCore) -> None:
@@ -627,7 +627,7 @@ async def notes(core: Core) -> list[str]:
     """What threads were told, in order."""
     said = select(tables.notes.c.sentence).order_by(tables.notes.c.seq)
     found = await core.database.read(lambda c: c.execute(said).scalars().all())
-    return [str(Sentence.of(told)) for told in found]
+    return [str(Translatable.of(told)) for told in found]
 
 
 async def test_what_is_approved_outside_the_hours_is_not_said_to_start_at_once(core: Core) -> None:
@@ -975,7 +975,7 @@ async def test_what_has_gone_stays_as_it_stood_once_another_company_reads_it(san
     await sandbox.until(lambda: "The vendor accepted it" in shown(sandbox))
     sandbox.world.channels[HERE].shared = True
     bot.people.forget()
-    failure = Sentence("The price 12.90 is secret")
+    failure = Translatable("The price 12.90 is secret")
     await bot.database.write(lambda c: broadcasts.touch(c, row, bot.clock(), failure=failure))
     bot.wake()
     await nothing_more(bot)
@@ -987,7 +987,7 @@ async def test_while_slack_does_not_say_whose_a_channel_is_what_it_was_to_be_tol
     sandbox: Sandbox, bot: Bot
 ) -> None:
     sandbox.world.retold[HERE] = lambda _: {}
-    said = Sentence("Choose a purpose.")
+    said = Translatable("Choose a purpose.")
     await bot.database.write(lambda c: outbox.post(c, TEAM, "k", HERE, said, "U0CLEO", bot.clock()))
     bot.wake()
     await nothing_more(bot)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, event, select
 
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND
-from bot.domain.i18n import Sentence
+from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import State
 from bot.storage import receipts, vendor_ids
 from bot.storage.database import Database
@@ -127,7 +127,7 @@ async def test_what_a_look_up_finds_brings_its_early_receipts_home(core: Core) -
     await tracker(core).record("encom", [Receipt("22", DeliveryStatus.SENT, "OK")])
     row = await sent(core, (), state="unknown")
     found = await core.row(row.id)
-    await core.database.write(lambda c: tracker(core)._mark_proven(c, found, ("22",), Sentence("It went out.")))
+    await core.database.write(lambda c: tracker(core)._mark_proven(c, found, ("22",), Translatable("It went out.")))
     assert (await core.row(row.id)).counts == {"sent": 1}
 
 
@@ -159,7 +159,7 @@ async def reported(core: Core, row: Broadcast) -> list[str]:
     said = select(notes.c.sentence).where(notes.c.broadcast == row.id).order_by(notes.c.seq)
     found = await core.database.read(lambda c: c.execute(said).scalars().all())
     told = [one["values"]["counts"] for one in found if one["template"].startswith("Final report")]
-    return [str(Sentence.of(counts)) for counts in told]
+    return [str(Translatable.of(counts)) for counts in told]
 
 
 async def looked(core: Core, until: int) -> None:

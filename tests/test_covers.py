@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from bot.domain.broadcast import Broadcast
 from bot.domain.errors import TooLate
-from bot.domain.i18n import Sentence, words_for
+from bot.domain.i18n import Translatable, words_for
 from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.domain.schedule import Cover, Kind, Schedule
 from bot.slack import boards
@@ -48,7 +48,7 @@ async def take_back(desk: Desk, row: Broadcast) -> Broadcast | None:
 async def thread(desk: Desk, row: Broadcast) -> str:
     mine = tables.notes.select().where(tables.notes.c.broadcast == row.id).order_by(tables.notes.c.seq)
     rows = await desk.core.database.read(lambda c: c.execute(mine).mappings().all())
-    return "\n".join(str(Sentence.of(one["sentence"])) for one in rows)
+    return "\n".join(str(Translatable.of(one["sentence"])) for one in rows)
 
 
 def sent(desk: Desk) -> int:

@@ -15,22 +15,24 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, Table, event, text
 
 from bot.domain.clock import steady
 from bot.domain.i18n import words_for
 from bot.slack.answers import explain
 from bot.storage import database as databases
 from bot.storage import keys, schema, sqlite, tables
+from bot.storage.broadcast_rows import Changes
 from bot.storage.database import AlreadyDispatching, Busy, Database, OutOfOrder, Unsure, Unusable
 from bot.storage.engines import open_database
 from bot.storage.postgres import Postgres
+from bot.storage.schedules import ScheduleChanges, TurnChanges
 from bot.storage.schema import upgrade
 from bot.storage.sqlite import SQLite
 from tests.ground import new_postgres
@@ -108,6 +110,20 @@ async def test_the_migrations_make_exactly_the_tables_of_the_code(database: Data
     assert await database.read(schema.schema_revision) == tables.REVISION
     await database.write(upgrade)  # again: nothing to do
     assert await database.read(differences) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "changes"),
+    [
+        (tables.broadcasts, Changes),
+        (tables.schedules, ScheduleChanges),
+        (tables.occurrences, TurnChanges),
+    ],
+)
+def test_what_may_change_are_columns_and_never_those_that_name_the_row(table: Table, changes: type) -> None:
+    names = set(get_type_hints(changes))
+    assert names <= {column.name for column in table.columns}
+    assert not names & ({column.name for column in table.primary_key} | {"created_at", "changed_at", "revision"})
 
 
 def test_the_code_asks_for_the_newest_migration() -> None:

@@ -22,7 +22,7 @@ from bot.dispatch import ACCOUNT_AT_ONCE, MAX_TRIES, Dispatcher, Nothing
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND
 from bot.domain.errors import NotUnderstood, TooLate
-from bot.domain.i18n import Sentence
+from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.scheduler import Task
 from bot.storage import audit, broadcasts, campaigns, cards, keys, tables, vendor_ids
@@ -508,7 +508,7 @@ async def test_a_hundred_ids_are_told_and_how_many_more_there_are(make_core: Mak
     assert len(ids) == people
     said = await core.database.read(lambda c: c.execute(select(tables.notes.c.sentence)).scalars().all())
     accepted = f"Encom accepted it. Ids: {', '.join(ids[:100])}{more}"
-    assert [str(one) for one in map(Sentence.of, said) if "accepted it" in str(one)] == [accepted]
+    assert [str(one) for one in map(Translatable.of, said) if "accepted it" in str(one)] == [accepted]
 
 
 # --- the last moment -------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from bot.backup import hold_all
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Clock
 from bot.domain.errors import NotAccepted, NotAllowed
-from bot.domain.i18n import Sentence, words_for
+from bot.domain.i18n import Translatable, words_for
 from bot.domain.lifecycle import ENDED, Action, Hold, State
 from bot.domain.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
 from bot.policy import CannotTell, Person, Unknown
@@ -60,8 +60,8 @@ class Office:
             raise Unknown(user)
         return dataclasses.replace(CLEO, id=user, member=user not in self.left)
 
-    async def why_closed(self, channel: str) -> Sentence | None:
-        return None if self.open else Sentence("Its channel is archived, or I am not in it any more.")
+    async def why_closed(self, channel: str) -> Translatable | None:
+        return None if self.open else Translatable("Its channel is archived, or I am not in it any more.")
 
     async def is_in(self, channel: str, user: str) -> bool:
         return user not in self.out
@@ -760,7 +760,7 @@ async def test_what_cannot_come_once_more_keeps_no_other_one_waiting(desk: Desk)
     ask = desk.office.why_closed
     asked: list[str] = []
 
-    async def broken_once(channel: str) -> Sentence | None:
+    async def broken_once(channel: str) -> Translatable | None:
         asked.append(channel)
         if len(asked) == 1:
             raise KeyError(channel)
@@ -791,7 +791,7 @@ async def test_what_comes_too_late_is_told_though_slack_is_silent_and_keeps_no_o
     assert len(await desk.told()) == len(late)
 
 
-async def silent_about_c1(channel: str) -> Sentence | None:
+async def silent_about_c1(channel: str) -> Translatable | None:
     if channel == "C1":
         raise CannotTell(channel)
     return None
@@ -1226,7 +1226,7 @@ async def test_a_reminder_that_slack_refuses_is_told_to_its_owner_once(desk: Des
     assert (turn.state, turn.draw_at) == (TurnState.MISSED, None)
     rows = await desk.core.database.read(lambda c: c.execute(in_order(tables.posts)).mappings().all())
     (told,) = [row for row in rows if row["place"] == CLEO.id]
-    said = views.message(Sentence.of(told["sentence"]), told["mention"], words_for("en")).text
+    said = views.message(Translatable.of(told["sentence"]), told["mention"], words_for("en")).text
     assert f"*{schedule.id}* in <#C1>" in said
     assert "2026-12-01 08:00 UTC" in said
     assert "Payroll" in said

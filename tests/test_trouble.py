@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from bot.app import Bot
 from bot.domain.clock import SECOND, now
-from bot.domain.i18n import Sentence
+from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import State
 from bot.storage import audit, notes, outbox, tables
 from bot.storage.database import PATIENCE
@@ -711,7 +711,7 @@ async def test_who_is_no_active_member_is_shown_no_card_that_asks(sandbox: Sandb
 
 async def test_what_a_channel_that_is_gone_was_to_be_told_reaches_whom_it_names(sandbox: Sandbox, bot: Bot) -> None:
     sandbox.world.channels[HERE].archived = True
-    told = Sentence("It stops by itself: {why} It said: “{text}”", {"why": "-", "text": "Stand-up"})
+    told = Translatable("It stops by itself: {why} It said: “{text}”", why="-", text="Stand-up")
     queued = await bot.database.write(lambda c: outbox.post(c, "T0BELL", "k", HERE, told, "U0CLEO", bot.clock()))
     assert queued
     await sandbox.until(lambda: "Stand-up" in str(directly(sandbox, "U0CLEO")))
@@ -723,7 +723,7 @@ async def test_what_may_not_be_said_in_a_channel_is_told_directly_at_once(
 ) -> None:
     await ask(sandbox, "send clients marketing Soldes")
     await card(sandbox)
-    row, told = await newest(bot), Sentence("Choose a purpose.")
+    row, told = await newest(bot), Translatable("Choose a purpose.")
     for key in ("note", "post"):
         sandbox.faults.add("chat.postMessage", "error", error=error)
         if key == "note":

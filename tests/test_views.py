@@ -15,7 +15,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, moment
 from bot.domain.errors import Complaint
 from bot.domain.hours import HoldUntil, Refuse, Verdict
-from bot.domain.i18n import LANGUAGES, Sentence, words_for
+from bot.domain.i18n import LANGUAGES, Translatable, words_for
 from bot.domain.lifecycle import TRANSITIONS, Action, Hold, Phase, State, allowed
 from bot.policy import Person
 from bot.slack import answers, views
@@ -173,8 +173,8 @@ def test_a_draft_says_how_long_it_is_kept_and_not_that_it_is_over(voices: int, e
     assert "Nothing more happens" not in shown
 
 
-@pytest.mark.parametrize("failure", [None, Sentence("Sent, says somebody.")])
-def test_in_training_nothing_is_said_to_have_gone_that_cannot_be_recalled(failure: Sentence | None) -> None:
+@pytest.mark.parametrize("failure", [None, Translatable("Sent, says somebody.")])
+def test_in_training_nothing_is_said_to_have_gone_that_cannot_be_recalled(failure: Translatable | None) -> None:
     """C45."""
     training = Showing((), "Encom", None, None, training=True, zone="")
     shown = json.dumps(views.card(row(state=State.SENT, failure=failure, mode="training"), training, EN).blocks)
@@ -208,8 +208,8 @@ def test_forms_are_taken_by_slack_in_every_language(language: str) -> None:
 
 
 def test_a_note_says_a_sentence_inside_a_sentence_in_the_readers_language() -> None:
-    inner = Sentence("The vendor asked us to slow down.")
-    told = Sentence("{cause} Nothing was sent; it tries again {again_at}.", {"cause": inner, "again_at": 1})
+    inner = Translatable("The vendor asked us to slow down.")
+    told = Translatable("{cause} Nothing was sent; it tries again {again_at}.", cause=inner, again_at=1)
     assert "Le fournisseur demande de ralentir. Rien n’est parti" in views.sentence(words_for("fr"), told)
 
 
@@ -342,7 +342,7 @@ def test_a_name_that_was_kept_when_it_might_be_longer_opens_whole() -> None:
 
 
 def test_several_complaints_about_one_field_are_all_read() -> None:
-    told = [Complaint("text", Sentence("The text is empty. Write what people should read.")) for _ in range(2)]
+    told = [Complaint("text", Translatable("The text is empty. Write what people should read.")) for _ in range(2)]
     view = {"blocks": [{"type": "input", "block_id": "text"}]}
     assert views.field_errors(told, view, EN)["text"].count("The text is empty") == 2
 

@@ -20,7 +20,7 @@ from bot.backup import hold_all
 from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND, moment, now
 from bot.domain.errors import NotAccepted, NotAllowed, NotUnderstood, TooLate
-from bot.domain.i18n import Sentence, words_for
+from bot.domain.i18n import Translatable, words_for
 from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.policy import CannotTell, Person, Unknown
 from bot.slack.threads import Threads
@@ -82,11 +82,11 @@ class Waiting(Core):
         table = tables.notes
         mine = table.select().where(table.c.broadcast == row.id).order_by(table.c.seq)
         rows = await self.database.read(lambda c: c.execute(mine).mappings().all())
-        return [(str(Sentence.of(note["sentence"])), note["mention"]) for note in rows]
+        return [(str(Translatable.of(note["sentence"])), note["mention"]) for note in rows]
 
     async def posts(self) -> list[tuple[str, str]]:
         rows = await self.database.read(lambda c: c.execute(in_order(tables.posts)).mappings().all())
-        return [(post["place"], str(Sentence.of(post["sentence"]))) for post in rows]
+        return [(post["place"], str(Translatable.of(post["sentence"]))) for post in rows]
 
     async def pass_time(self, until: int, *others: Database) -> list[tuple[int, str, str | None]]:
         """Live until then, looking round every few minutes: what was said, when, and who was named."""
@@ -105,7 +105,7 @@ class Waiting(Core):
 
     async def all_told(self) -> list[tuple[str, str | None]]:
         rows = await self.database.read(lambda c: c.execute(in_order(tables.notes)).mappings().all())
-        return [(str(Sentence.of(note["sentence"])), note["mention"]) for note in rows]
+        return [(str(Translatable.of(note["sentence"])), note["mention"]) for note in rows]
 
 
 MakeWaiting = Callable[..., Waiting]
@@ -1082,7 +1082,7 @@ async def test_the_workspace_sees_nothing_odd_of_a_row_that_a_newer_version_wrot
     table, mine = tables.broadcasts, tables.broadcasts.c.id == strange.id
     values = {"state": "teleported", "shape": 2, "draw_at": 1, "voice_at": 1}
     await bot.database.write(lambda c: c.execute(table.update().where(mine).values(**values)))
-    await bot.database.write(lambda c: say(c, strange, bot.clock(), [Note(Sentence("Choose a time."))]))
+    await bot.database.write(lambda c: say(c, strange, bot.clock(), [Note(Translatable("Choose a time."))]))
     shown = str(sandbox.acting.messages(HERE)[0])
 
     await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
@@ -1120,7 +1120,7 @@ def told_directly(sandbox: Sandbox, user: str) -> list[str]:
 
 
 async def test_the_same_post_is_queued_once_and_taken_by_one(database: Database) -> None:
-    said = Sentence("Only {who} may do that.", {"who": "<@U1>"})
+    said = Translatable("Only {who} may do that.", who="<@U1>")
     queued = [
         await database.write(lambda c: outbox.post(c, TEAM, "k", "C1", said, None, 10 * SECOND)) for _ in range(3)
     ]
@@ -1136,7 +1136,7 @@ async def test_the_same_post_is_queued_once_and_taken_by_one(database: Database)
 async def test_a_post_reaches_a_channel_and_a_person_once(sandbox: Sandbox, bot: Bot) -> None:
     def queue(connection: object) -> None:
         for key, place in (("a", HERE), ("b", "U0CLEO"), ("a", HERE)):
-            said = Sentence("Only {who} may do that.", {"who": "<@U0ANA>"})
+            said = Translatable("Only {who} may do that.", who="<@U0ANA>")
             outbox.post(connection, TEAM, key, place, said, "U0BEN", bot.clock())  # type: ignore[arg-type]
 
     await bot.database.write(queue)
@@ -1151,7 +1151,7 @@ async def test_a_post_outlives_a_busy_slack_and_a_place_that_is_gone_is_given_up
     far = later = bot.clock() + 365 * 24 * 3600 * SECOND  # the bot's own painter sees nothing of this
     threads = Threads(bot.database, bot.posting, bot.showing, words_for("en"), lambda: later)
     gone = sandbox.world.channels["C0GENERAL"] = Channel("C0GENERAL", "general", ["U0BELL"], archived=True)
-    said = Sentence("Choose a purpose.")
+    said = Translatable("Choose a purpose.")
     await bot.database.write(lambda c: outbox.post(c, TEAM, "gone", gone.id, said, None, far))
     await bot.database.write(lambda c: outbox.post(c, TEAM, "here", HERE, said, None, far))
     sandbox.faults.add("chat.postMessage", "429", times=2, retry_after=30)

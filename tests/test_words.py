@@ -33,7 +33,7 @@ FIRST = {
     "_complaint",
     "AdapterBroke",
     "HeldBack",
-    "Sentence",
+    "Translatable",
     "NotAllowed",
     "Refused",
     "Unavailable",

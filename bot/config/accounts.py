@@ -27,7 +27,7 @@ from bot.config.adapter_values import (
     staged_of,
 )
 from bot.config.rooms import READING, Room, at_home, awaited, caught
-from bot.domain.i18n import Sentence
+from bot.domain.i18n import Translatable
 from bot.storage.database import Busy, Unsure
 from providers.base import (
     Accepted,
@@ -104,15 +104,15 @@ class Account(Provider):
         return self._mention
 
     @property
-    def legacy(self) -> Sentence | None:
+    def legacy(self) -> Translatable | None:
         """What people are told wherever they meet this vendor; nothing in it is read as a place to fill."""
         legacy = self.capabilities.legacy
-        return Sentence(*sentence_of(legacy, {})) if legacy else None
+        return _translatable(legacy) if legacy else None
 
     @property
-    def sender_rule(self) -> Sentence:
+    def sender_rule(self) -> Translatable:
         rule = self.capabilities.sender_rule
-        return Sentence(*sentence_of(rule, {})) if rule else Sentence("")
+        return _translatable(rule) if rule else Translatable("")
 
     @property
     def _patience(self) -> float:
@@ -346,6 +346,11 @@ class Account(Provider):
 
     def _complain(self, about: str, **more: object) -> None:
         log.error("an adapter breaks the contract", account=self.account, package=self.package, about=about, **more)
+
+
+def _translatable(sentence: str) -> Translatable:
+    template, values = sentence_of(sentence, {})
+    return Translatable(template, **values)
 
 
 def _one_of(read: Read[T], entry: object) -> T | None:

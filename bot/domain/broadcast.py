@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pydantic import BaseModel, ConfigDict
 
 from bot.domain.clock import Micros
-from bot.domain.i18n import Sentence
+from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import ENDED, Hold, Phase, State
 from providers.base import Audience, AudienceKind, Message, Purpose, Staged
 
@@ -45,22 +45,22 @@ COUNTED = ("accepted", "sent", "delivered", "failed", "blacklisted", "expired", 
 MOST_COUNTS = 20
 
 
-def counts_told(counts: Mapping[str, int]) -> Sentence:
+def counts_told(counts: Mapping[str, int]) -> Translatable:
     """`delivered 18, failed 2`, each in the reader's language; a word that nobody knows stays the vendor's."""
     named = sorted(counts.items())
     shown = {
-        f"part{place}": Sentence("{name} {number}", {"name": _counted(name), "number": number})
+        f"part{place}": Translatable("{name} {number}", name=_counted(name), number=number)
         for place, (name, number) in enumerate(named[:MOST_COUNTS])
     }
     more = f" … (+{len(named) - MOST_COUNTS})" if len(named) > MOST_COUNTS else ""
-    return Sentence(", ".join(f"{{{part}}}" for part in shown) + more, shown)
+    return Translatable(", ".join(f"{{{part}}}" for part in shown) + more, **shown)
 
 
-def _counted(name: str) -> str | Sentence:
+def _counted(name: str) -> str | Translatable:
     if name in COUNTED:
-        return Sentence(name)
+        return Translatable(name)
     other, _, word = name.partition(": ")
-    return Sentence("other: {word}", {"word": word}) if other == "other" else name
+    return Translatable("other: {word}", word=word) if other == "other" else name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ class Broadcast:
     lease_until: Micros | None = None
     staged: Staged | None = None
     ids: tuple[str, ...] = ()
-    failure: Sentence | None = None
+    failure: Translatable | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     accepted_at: Micros | None = None
     look_at: Micros | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bot.domain.broadcast import Broadcast
-from bot.domain.i18n import Sentence
+from bot.domain.i18n import Translatable
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class Complaint:
     """Why a request cannot be taken, and under which field of the form it belongs."""
 
     field: str
-    sentence: Sentence
+    sentence: Translatable
 
 
 class NotAccepted(Exception):
@@ -27,9 +27,9 @@ class NotAccepted(Exception):
 class NotAllowed(Exception):
     """This person may not do this; the sentence says who may."""
 
-    def __init__(self, template: str, **values: str | int | Sentence) -> None:
+    def __init__(self, template: str, **values: str | int | Translatable) -> None:
         super().__init__(template)
-        self.sentence = Sentence(template, values)
+        self.sentence = Translatable(template, **values)
 
 
 class TooLate(Exception):
@@ -43,7 +43,7 @@ class TooLate(Exception):
 class CardChanged(Exception):
     """What bears on the decision has changed since the card was drawn; `changes` say to what, if that is known."""
 
-    def __init__(self, broadcast: Broadcast, changes: tuple[Sentence, ...] = ()) -> None:
+    def __init__(self, broadcast: Broadcast, changes: tuple[Translatable, ...] = ()) -> None:
         super().__init__(broadcast.id)
         self.broadcast, self.changes = broadcast, changes
 

@@ -7,49 +7,55 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from gettext import GNUTranslations, NullTranslations
 from importlib import resources
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
+Value: TypeAlias = "str | int | Translatable"
 
-@dataclass(frozen=True)
-class Sentence:
+
+@dataclass(frozen=True, init=False)
+class Translatable:
     """A sentence for a person, kept as its template so that each reader gets it in their language.
 
-    A value may be a sentence itself.
+    `Translatable("{by} approved {id}", by=…, id=…)`. A value may be translatable itself.
     """
 
     template: str
-    values: Mapping[str, str | int | Sentence] = field(default_factory=dict)
+    values: Mapping[str, Value]
+
+    def __init__(self, template: str, /, **values: Value) -> None:
+        object.__setattr__(self, "template", template)
+        object.__setattr__(self, "values", values)
 
     def __str__(self) -> str:
         return self.template.format_map(self.values)
 
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
-        values = {name: v.plain() if isinstance(v, Sentence) else v for name, v in self.values.items()}
+        values = {name: v.plain() if isinstance(v, Translatable) else v for name, v in self.values.items()}
         return {"template": self.template, "values": values}
 
     @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> Sentence:
-        """The sentence that `plain` made this of. Raises whatever what is none comes to."""
+    def of(cls, plain: Mapping[str, Any]) -> Translatable:
+        """What `plain` made this of. Raises whatever what is none comes to."""
         values = {name: cls.of(v) if isinstance(v, Mapping) else v for name, v in plain["values"].items()}
         if not isinstance(plain["template"], str) or any(isinstance(v, list) for v in values.values()):
             raise ValueError("nobody can say this")
-        sentence = cls(plain["template"], values)
+        sentence = cls(plain["template"], **values)
         str(sentence)  # its values fill it
         return sentence
 
 
-def in_a_row(sentences: Iterable[Sentence]) -> Sentence:
+def in_a_row(sentences: Iterable[Translatable]) -> Translatable:
     """Several sentences as one, each in the reader's language."""
     parts = {f"part{place}": told for place, told in enumerate(sentences)}
-    return Sentence(" ".join(f"{{{part}}}" for part in parts), parts)
+    return Translatable(" ".join(f"{{{part}}}" for part in parts), **parts)
 
 
 Language = Literal["en", "fr", "es"]

@@ -18,7 +18,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 from bot.domain.broadcast import Broadcast
 from bot.domain.errors import CardChanged, Complaint, NotAccepted, NotAllowed, NotFound, NotUnderstood, TooLate
 from bot.domain.hours import Allow, HoldUntil, Policy
-from bot.domain.i18n import Sentence, Words
+from bot.domain.i18n import Translatable, Words
 from bot.domain.lifecycle import State
 from bot.policy import CannotTell, DeadToken, Person, mentions, still_asked
 from bot.reminders import Moved
@@ -85,8 +85,7 @@ async def place_for(desk: Desk, people: People, channel: str) -> Place:
         "All cards stand in {channel}, and none can stand there now: it is archived or shared with another company, "
         "or I am not in it. Ask an admin to put that right ({who}), then open the draft."
     )
-    values: dict[str, str | int | Sentence] = {"channel": f"<#{approvals}>", "who": mentions(desk.settings.admins)}
-    return replace(place, fix=Sentence(template, values))
+    return replace(place, fix=Translatable(template, channel=f"<#{approvals}>", who=mentions(desk.settings.admins)))
 
 
 def hours_told(desk: Desk, row: Broadcast, words: Words) -> str | None:
@@ -129,7 +128,7 @@ def submitted_post(submitted: Submitted, place: Place, person: Person, hours: st
     return Post(told, [views.section(told)])
 
 
-def _why_kept(submitted: Submitted, fix: Sentence | None, words: Words) -> list[str]:
+def _why_kept(submitted: Submitted, fix: Translatable | None, words: Words) -> list[str]:
     """What is asked before it goes, and why no card can stand where it was asked for."""
     told = [views.sentence(words, question.sentence) for question in submitted.questions]
     if told:
@@ -153,7 +152,7 @@ def must_leave_nothing_behind(typed: str, text: str, field: str) -> None:
             "“{rest}” reads like part of the time “{typed}”. Write all of it in the quotes, or begin the text with "
             "another word."
         )
-        raise NotAccepted(Complaint(field, Sentence(template, {"rest": rest, "typed": typed})))
+        raise NotAccepted(Complaint(field, Translatable(template, rest=rest, typed=typed)))
 
 
 def explain(error: Exception, words: Words, admins: Iterable[str] = ()) -> list[str]:

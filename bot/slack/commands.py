@@ -15,7 +15,7 @@ from bot.domain import slack_text, sms
 from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND, Clock, moment
 from bot.domain.errors import Complaint, NotAccepted, NotAllowed, NotFound, NotUnderstood, TooLate
-from bot.domain.i18n import Sentence, Words, words_for
+from bot.domain.i18n import Translatable, Words, words_for
 from bot.domain.lifecycle import Action, Hold, State
 from bot.policy import Person, mentions, must_be_member
 from bot.slack import typed, views
@@ -174,16 +174,16 @@ class Commands:
         try:
             when = parse_when(at, zone=person.zone, now=moment(self.clock()))
         except NotATime as error:
-            told = [Sentence(error.template, error.values)]
+            told = [Translatable(error.template, **error.values)]
             if " " not in at and parts.text:  # the rest of it became text
-                told.append(Sentence('Several words stand in quotes: `at="tomorrow 9:00"`.'))
+                told.append(Translatable('Several words stand in quotes: `at="tomorrow 9:00"`.'))
             raise NotAccepted(*(Complaint("send_at", sentence) for sentence in told)) from None
         if " " not in at and (longer := goes_on(at, parts.text, zone=person.zone, now=moment(self.clock()))):
             template = (
                 'Is the time “{longer}”? Write it in quotes: `at="{longer}"`. If the text begins there, write '
                 '`at="today {typed}"`.'
             )
-            raise NotAccepted(Complaint("send_at", Sentence(template, {"longer": longer, "typed": at})))
+            raise NotAccepted(Complaint("send_at", Translatable(template, longer=longer, typed=at)))
         must_leave_nothing_behind(at, parts.text, "send_at")
         return int(when.instant.timestamp()) * SECOND
 
@@ -318,7 +318,7 @@ class Commands:
         name, rest = typed.first_word(rest)
         if len(name) > LONGEST_NAME:
             template = "The name of a template holds {most} characters at most, and this has {count}. Shorten it."
-            raise NotAccepted(Complaint("template", Sentence(template, {"most": LONGEST_NAME, "count": len(name)})))
+            raise NotAccepted(Complaint("template", Translatable(template, most=LONGEST_NAME, count=len(name))))
         deeds = {"save": self._save_template, "use": self._use_template, "delete": self._delete_template}
         if verb.lower() == "list":
             return await self._list_templates(asked)
@@ -385,7 +385,7 @@ class Commands:
         kept = await self.workflow.database.read(lambda c: templates.find_template(c, asked.person.workspace, name))
         if kept is None:
             template = "There is no template “{name}”. `/broadcast template list` shows them."
-            raise NotAccepted(Complaint("template", Sentence(template, {"name": name})))
+            raise NotAccepted(Complaint("template", Translatable(template, name=name)))
         return kept
 
     async def help(self, asked: Typing, client: AsyncWebClient) -> Post | None:

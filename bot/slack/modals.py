@@ -12,7 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.domain.broadcast import BroadcastRequest
 from bot.domain.clock import Clock
 from bot.domain.errors import Complaint, NotAccepted
-from bot.domain.i18n import Sentence, Words, words_for
+from bot.domain.i18n import Translatable, Words, words_for
 from bot.domain.lifecycle import Action, State
 from bot.policy import Person
 from bot.slack import views
@@ -67,7 +67,7 @@ class Modals:
                 words = words_for(person.locale)
                 form = self.forms.get(str(view.get("callback_id")))
                 if form is None:
-                    raise NotAccepted(Complaint("text", Sentence(UNKNOWN_FORM)))
+                    raise NotAccepted(Complaint("text", Translatable(UNKNOWN_FORM)))
                 # Slack writes what tells one submit of a form from the next beside the form
                 await form({**view, "trigger_id": body.get("trigger_id")}, person, words, client)
         except NotAccepted as error:
@@ -85,7 +85,7 @@ class Modals:
         """Submit what was composed. The form's own id makes a second submit harmless, or the yes to a question."""
         composed = views.read_compose(view)
         if composed.purpose not in list(Purpose):
-            raise NotAccepted(Complaint("purpose", Sentence("Choose a purpose.")))
+            raise NotAccepted(Complaint("purpose", Translatable("Choose a purpose.")))
         request = BroadcastRequest(
             workspace=person.workspace,
             requester=person.id,
@@ -120,7 +120,7 @@ class Modals:
         values = view.get("state", {}).get("values", {})
         reason = (values.get("reason", {}).get("value", {}).get("value") or "").strip()
         if not reason:
-            raise NotAccepted(Complaint("reason", Sentence("Say why, so that the requester knows what to change.")))
+            raise NotAccepted(Complaint("reason", Translatable("Say why, so that the requester knows what to change.")))
         await self.workflow.act(
             person.workspace,
             str(kept.get("id") or "?"),
@@ -134,7 +134,7 @@ class Modals:
         """Plan it for another time: a new version, with a card and an approval of its own."""
         kept, send_at = views.kept_in(view), views.read_replan(view)
         if send_at is None:
-            raise NotAccepted(Complaint("send_at", Sentence("Choose a time.")))
+            raise NotAccepted(Complaint("send_at", Translatable("Choose a time.")))
         await self.workflow.act(
             person.workspace,
             str(kept.get("id") or "?"),

@@ -10,7 +10,7 @@ from slack_sdk.errors import SlackApiError
 from sqlalchemy import Connection
 
 from bot.domain.clock import SECOND, Clock, Micros
-from bot.domain.i18n import Sentence, Words
+from bot.domain.i18n import Translatable, Value, Words
 from bot.domain.schedule import Schedule, Turn, TurnState
 from bot.reminders import tell_missed
 from bot.slack import boards
@@ -73,10 +73,10 @@ class Notices:
         if turn.state is not TurnState.MADE:
             schedules.put_off(connection, turn, turn.snoozed_until if turn.state is TurnState.SNOOZED else None)
         elif schedules.change_turn(connection, turn, now, state=TurnState.MISSED, draw_at=_stands(turn, now)):
-            values: dict[str, str | int | Sentence] = {"id": schedule.id, "channel": f"<#{schedule.channel}>"}
+            values: dict[str, Value] = {"id": schedule.id, "channel": f"<#{schedule.channel}>"}
             values |= {"planned_at": _planned_at(turn), "text": schedule.text}
             key = f"schedule:{schedule.id}:refused:{turn.local}"
-            told = Sentence(REFUSED, values)
+            told = Translatable(REFUSED, **values)
             outbox.post(connection, schedule.workspace, key, schedule.owner, told, mention=None, at=now)
 
     def _is_late(self, turn: Turn, at: Micros) -> bool:

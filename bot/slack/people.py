@@ -13,7 +13,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain.hours import all_zones
-from bot.domain.i18n import Sentence
+from bot.domain.i18n import Translatable
 from bot.policy import CannotTell, DeadToken, Membership, Person, Unknown, membership_of
 
 log = structlog.get_logger(__name__)
@@ -37,8 +37,8 @@ class Place:
     without either of them Slack did not say how it stands. `private`: only who is in it sees what stands there."""
 
     postable: bool
-    fix: Sentence | None = None
-    closed: Sentence | None = None
+    fix: Translatable | None = None
+    closed: Translatable | None = None
     private: bool = False
 
 
@@ -136,7 +136,7 @@ class People:
             raise self._cannot_tell(channel, KeyError("channel"))
         return place
 
-    async def why_closed(self, channel: str) -> Sentence | None:
+    async def why_closed(self, channel: str) -> Translatable | None:
         """Why nothing is said in this conversation any more; None where it is. Raises CannotTell."""
         place = await self.place(channel)
         if not place.postable and place.closed is None:
@@ -266,10 +266,10 @@ def is_late(error: Exception) -> bool:
     return not isinstance(error, SlackApiError) or _code(error) in PASSING
 
 
-GONE = Sentence("Its channel is archived, or I am not in it any more.")
+GONE = Translatable("Its channel is archived, or I am not in it any more.")
 INVITE = Place(
     False,
-    Sentence(
+    Translatable(
         "I am not in this channel, so nobody could approve it here. Type `/invite @bellcrier`, then open the draft."
     ),
     GONE,
@@ -277,17 +277,17 @@ INVITE = Place(
 UNSEEN = Place(False, INVITE.fix)
 NO_DIRECT = Place(
     False,
-    Sentence("In a direct message nobody else could approve it. Open the draft from a channel that I am in."),
+    Translatable("In a direct message nobody else could approve it. Open the draft from a channel that I am in."),
     GONE,
 )
-ARCHIVED = Place(False, Sentence("This channel is archived. Open the draft from a channel that I am in."), GONE)
+ARCHIVED = Place(False, Translatable("This channel is archived. Open the draft from a channel that I am in."), GONE)
 SHARED = Place(
     False,
-    Sentence("This channel is shared with another company. Open the draft from a channel of your own."),
-    Sentence("Its channel is shared with another company by now."),
+    Translatable("This channel is shared with another company. Open the draft from a channel of your own."),
+    Translatable("Its channel is shared with another company by now."),
 )
 FROZEN = Place(
     False,
-    Sentence("This channel is frozen: nobody can post in it. Open the draft from a channel that I am in."),
-    Sentence("Its channel is frozen: nobody can post in it any more."),
+    Translatable("This channel is frozen: nobody can post in it. Open the draft from a channel that I am in."),
+    Translatable("Its channel is frozen: nobody can post in it any more."),
 )

@@ -15,7 +15,7 @@ from bot import checks, policy
 from bot.domain import slack_text
 from bot.domain.clock import Clock, Micros, moment
 from bot.domain.errors import Complaint, NotAccepted, NotAllowed, NotFound, NotUnderstood
-from bot.domain.i18n import Sentence, Words, words_for
+from bot.domain.i18n import Translatable, Words, words_for
 from bot.domain.options import NO, YES
 from bot.domain.schedule import Kind, Schedule, micros_of
 from bot.policy import Person
@@ -89,7 +89,7 @@ class Recurring:
             raise NotAccepted(*parts.complaints)
         must_leave_nothing_behind(slack_text.decode_slack(when), parts.text, "when")
         if parts.options and re.match(r"#\w", parts.text):
-            raise NotAccepted(Complaint("channel", Sentence("The channel stands before the options and the text.")))
+            raise NotAccepted(Complaint("channel", Translatable("The channel stands before the options and the text.")))
         options = await self._reminder_options(parts, raw, asked.person)
         wanted = self._asked(Kind.REMINDER, slack_text.decode_slack(when), channel, parts, options, asked.person)
         return with_late(await self._add(wanted, asked), parts.late, asked.words)
@@ -98,16 +98,15 @@ class Recurring:
         calling = _yes(parts.options, "mentions")
         length = max(len(parts.text), len(slack_text.live(raw, mentions=calling)))
         if length > LONGEST:
-            values: dict[str, str | int | Sentence] = {"count": length, "most": LONGEST}
             template = "A reminder holds {most} characters, and this has {count}."
-            raise NotAccepted(Complaint("text", Sentence(template, values)))
+            raise NotAccepted(Complaint("text", Translatable(template, count=length, most=LONGEST)))
         if lost := [] if calling else list(checks.lost_names(raw, channels=False)):
             raise NotAccepted(*lost)
         start, template_name = parts.options.get("start"), parts.options.get("template")
         if start and self.desk.audience(start.lower()) is None:
             template = "There is no audience “{name}”. There are: {known}."
             known = ", ".join(sorted(self.desk.settings.audiences)) or "—"
-            raise NotAccepted(Complaint("start", Sentence(template, {"name": start, "known": known})))
+            raise NotAccepted(Complaint("start", Translatable(template, name=start, known=known)))
         if template_name:
             await self._template(person.workspace, template_name)
         options: dict[str, Any] = {name: _yes(parts.options, name) for name in ("answer", "digest")}
@@ -117,7 +116,7 @@ class Recurring:
     async def _template(self, workspace: str, name: str) -> templates.Template:
         found = await self.reminders.database.read(lambda c: templates.find_template(c, workspace, name))
         if found is None:
-            sentence = Sentence("There is no template “{name}”. `/broadcast template list` shows them.", {"name": name})
+            sentence = Translatable("There is no template “{name}”. `/broadcast template list` shows them.", name=name)
             raise NotAccepted(Complaint("template", sentence))
         return found
 
@@ -163,7 +162,7 @@ class Recurring:
                 return self._instant(typed_time, zone, of_day, alone=True)
             if alone and error.code == "gap" and of_day == MIDNIGHT:
                 return self._instant(typed_time, zone, SKIPPED, alone=True)
-            raise NotAccepted(Complaint("until", Sentence(error.template, error.values))) from None
+            raise NotAccepted(Complaint("until", Translatable(error.template, **error.values))) from None
 
     # --- what there is -----------------------------------------------------------------------------------------------
 
@@ -259,7 +258,7 @@ class Recurring:
                 "Nothing comes again under *{id}*: `/broadcast schedules` and `/broadcast reminders` show what does. "
                 "One broadcast is stopped with `/broadcast cancel`."
             )
-            raise NotAccepted(Complaint("id", Sentence(template, {"id": id[:40]}))) from None
+            raise NotAccepted(Complaint("id", Translatable(template, id=id[:40]))) from None
 
     def _usage(self, name: str, asked: Typing) -> Post:
         return views.usage(self.table[name][0], asked.line, asked.words)
@@ -307,22 +306,22 @@ def _channel(rest: str, here: str) -> tuple[str, str]:
     if re.match(r"^\s*#\w", rest):
         raise NotAccepted(
             Complaint(
-                "channel", Sentence("I cannot see that channel. Pick it from the list that Slack offers after #.")
+                "channel", Translatable("I cannot see that channel. Pick it from the list that Slack offers after #.")
             )
         )
     return here, rest
 
 
-def _fix(wanted: Asked, fix: Sentence) -> Sentence:
+def _fix(wanted: Asked, fix: Translatable) -> Translatable:
     if wanted.channel.startswith("D"):
-        return Sentence("A schedule lives in a channel. Type it there, or name one: `#channel`.")
+        return Translatable("A schedule lives in a channel. Type it there, or name one: `#channel`.")
     return fix
 
 
 def _yes(options: Mapping[str, str], name: str) -> bool:
     value = options.get(name, "no").lower()
     if value not in YES | NO:
-        raise NotAccepted(Complaint(name, Sentence("`{name}=` takes yes or no.", {"name": name})))
+        raise NotAccepted(Complaint(name, Translatable("`{name}=` takes yes or no.", name=name)))
     return value in YES
 
 
@@ -331,8 +330,9 @@ def _number(options: Mapping[str, str], name: str) -> int | None:
         return None
     value = options[name]
     if not (value.isascii() and value.isdigit() and 1 <= int(value) <= MOST[name]):
-        values: dict[str, str | int | Sentence] = {"name": name, "most": MOST[name]}
-        raise NotAccepted(Complaint(name, Sentence("`{name}=` takes a number from 1 to {most}.", values)))
+        raise NotAccepted(
+            Complaint(name, Translatable("`{name}=` takes a number from 1 to {most}.", name=name, most=MOST[name]))
+        )
     return int(value)
 
 
@@ -345,4 +345,4 @@ def _closed(options: Mapping[str, str]) -> Closed | None:
         template = (
             "`holidays=` takes skip, shift (to the next working day), before (to the working day before) or keep."
         )
-        raise NotAccepted(Complaint("holidays", Sentence(template))) from None
+        raise NotAccepted(Complaint("holidays", Translatable(template))) from None

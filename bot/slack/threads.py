@@ -21,14 +21,14 @@ from sqlalchemy import Connection
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Clock, Micros
 from bot.domain.errors import NotFound
-from bot.domain.i18n import Sentence, Words
+from bot.domain.i18n import Translatable, Words
 from bot.domain.lifecycle import Action, State
 from bot.policy import CannotTell
 from bot.slack import views
 from bot.slack.people import DEAD_TOKEN
 from bot.slack.views import Post, Showing
 from bot.storage import broadcasts, cards, keys, notes, outbox, queue, sql
-from bot.storage.broadcast_rows import NOT_AGREED
+from bot.storage.broadcast_rows import NOT_AGREED, Changes
 from bot.storage.cards import Card
 from bot.storage.database import Busy, Database, Unsure
 from bot.storage.notes import PendingNote
@@ -78,9 +78,9 @@ RETURNED_TO_ALL = (
 ShowingOf = Callable[[Broadcast, list[Vote]], Awaitable[Showing]]
 Facts = Mapping[str, str | int | None]
 #: Why nothing may stand in a channel any more. Raises CannotTell.
-WhyClosed = Callable[[str], Awaitable[Sentence | None]]
+WhyClosed = Callable[[str], Awaitable[Translatable | None]]
 #: Why too few people could approve it where its card stands, or nobody there can say what is to become of it.
-WhyStuck = Callable[[Broadcast], Awaitable[Sentence | None]]
+WhyStuck = Callable[[Broadcast], Awaitable[Translatable | None]]
 #: Does this person see what stands in this channel? Raises CannotTell.
 Sees = Callable[[str, str], Awaitable[bool]]
 #: Who may press the buttons of its card. Raises CannotTell.
@@ -102,7 +102,7 @@ class NobodyToAsk(Exception):
 PASSING = (Later, Busy, Unsure)  # these are no trouble of what is being shown
 
 
-async def _open(_: object) -> Sentence | None:
+async def _open(_: object) -> Translatable | None:
     return None
 
 
@@ -343,19 +343,19 @@ class Threads:
             return False
         return True
 
-    async def _why_not_here(self, row: Broadcast, channel: str) -> Sentence | None:
+    async def _why_not_here(self, row: Broadcast, channel: str) -> Translatable | None:
         """Why its card may not stand there, or nobody could press its buttons."""
         why = await self._why_closed_if_told(channel)
         return await self.why_stuck(row) if why is None and row.state in ASKING else why
 
-    async def _why_closed_if_told(self, channel: str) -> Sentence | None:
+    async def _why_closed_if_told(self, channel: str) -> Translatable | None:
         """What Slack does not tell closes nothing that is open already."""
         try:
             return await self.why_closed(channel)
         except CannotTell:
             return None
 
-    def _why_not(self, error: SlackApiError, row: Broadcast) -> Sentence:
+    def _why_not(self, error: SlackApiError, row: Broadcast) -> Translatable:
         """Why no card can stand there, for whoever has to change that. Raises the error while it may be passing."""
         code = _code(error)
         log.warning("a card has no place", broadcast=row.id, error=code)
@@ -364,9 +364,9 @@ class Threads:
             and self.database.troubles.tries("card", cards.drawing_of(row)) < UNKNOWN_TRIES
         ):
             raise error
-        return Sentence(NOT_HERE, {"channel": f"<#{row.channel}>"})
+        return Translatable(NOT_HERE, channel=f"<#{row.channel}>")
 
-    async def _without_place(self, row: Broadcast, post: Post, why: Sentence, known: Card | None) -> Card | None:
+    async def _without_place(self, row: Broadcast, post: Post, why: Translatable, known: Card | None) -> Card | None:
         """What waits for approval goes back to its writer, since nobody could give it; anything else is shown to
         whoever may act on it, directly. Raises NobodyToAsk where it asks, and nobody can be reached."""
         if row.state is State.PENDING:
@@ -383,16 +383,16 @@ class Threads:
             raise NobodyToAsk(row.id)
         return None
 
-    def _return(self, connection: Connection, row: Broadcast, why: Sentence) -> None:
+    def _return(self, connection: Connection, row: Broadcast, why: Translatable) -> None:
         """Kept as a draft, with the fix. A new version, so that no vote and no button of the old card means it."""
         now = self.clock()
-        changes: dict[str, Any] = {**NOT_AGREED, "version": row.version + 1, "expires_at": None, "draw_at": None}
+        changes: Changes = {**NOT_AGREED, "version": row.version + 1, "expires_at": None, "draw_at": None}
         changes["voice_at"] = draft_notice(now)
         if broadcasts.move(connection, row, Action.RETURN, actor="slack", at=now, reason=None, **changes) is None:
             return
         notes.drop_notes(connection, row)
         template = RETURNED if self.approvals is None else RETURNED_TO_ALL
-        told = Sentence(template, {"why": why, "id": row.id, "channel": f"<#{row.channel}>"})
+        told = Translatable(template, why=why, id=row.id, channel=f"<#{row.channel}>")
         key = f"return:{row.id}:{row.version}"
         outbox.post(connection, row.workspace, key, row.requester, told, None, now, draft=row.id)
 
@@ -450,7 +450,7 @@ class Threads:
                 self._tell_one(connection, pending, row, person)
 
     def _tell_one(self, connection: Connection, pending: PendingNote, row: Broadcast, person: str) -> None:
-        told = Sentence("About *{id}*: {told}", {"id": row.id, "told": pending.note.sentence})
+        told = Translatable("About *{id}*: {told}", id=row.id, told=pending.note.sentence)
         outbox.post(connection, row.workspace, f"note:{pending.seq}:{person}", person, told, None, self.clock())
 
     async def _reader(self, channel: str, people: Iterable[str]) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from bot.domain.errors import Complaint
-from bot.domain.i18n import Sentence
+from bot.domain.i18n import Translatable
 from bot.domain.options import DASHES, EVERYWHERE, MEANT, OPENING, OPTIONS, QUOTES, folded
 from providers.base import Purpose
 
@@ -126,7 +126,7 @@ def _near_miss(word: str) -> Iterator[Complaint]:
         template = (
             "Did you mean “{near}” by “{word}”? Write it so, or put the purpose before a text that begins with it."
         )
-        yield Complaint("purpose", Sentence(template, {"near": near[0], "word": word}))
+        yield Complaint("purpose", Translatable(template, near=near[0], word=word))
 
 
 def nearest_verb(word: str, verbs: Collection[str]) -> str | None:
@@ -177,4 +177,4 @@ def _meant(name: str, names: Sequence[str], *, slips: bool) -> str | None:
 
 
 def _complaint(template: str, **values: str) -> Complaint:
-    return Complaint("text", Sentence(template, dict(values)))
+    return Complaint("text", Translatable(template, **values))

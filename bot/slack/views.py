@@ -20,7 +20,7 @@ from bot.domain.broadcast import Broadcast, counts_told, fingerprint
 from bot.domain.clock import SECOND, Micros, moment
 from bot.domain.errors import Complaint
 from bot.domain.hours import HoldUntil, Refuse, Verdict
-from bot.domain.i18n import Sentence, Words
+from bot.domain.i18n import Translatable, Words
 from bot.domain.lifecycle import Action, Hold, Phase, State, allowed
 from bot.domain.schedule import Schedule
 from bot.policy import mentions, still_asked
@@ -141,7 +141,7 @@ class Showing:
 
     votes: tuple[Vote, ...]
     vendor: str
-    legacy: Sentence | None
+    legacy: Translatable | None
     verdict: Verdict | None
     training: bool
     zone: str
@@ -149,12 +149,12 @@ class Showing:
     undo: int = 0
     reaction: str | None = None
     paused: bool = False
-    then: Sentence | None = None
-    misfit: Sentence | None = None  # what in the settings would hold it
+    then: Translatable | None = None
+    misfit: Translatable | None = None  # what in the settings would hold it
     now: Micros = 0
     since: Micros = 0
     grace: Micros = 0
-    refusal: Sentence | None = None
+    refusal: Translatable | None = None
     asks_first: bool = False
 
     @property
@@ -191,14 +191,14 @@ def spelled(instant: Micros, zone: str) -> str:
     return f"{local:%Y-%m-%d %H:%M} {zone} ({local:%z})"
 
 
-def sentence(words: Words, said: Sentence, zone: str = "UTC") -> str:
+def sentence(words: Words, said: Translatable, zone: str = "UTC") -> str:
     """A sentence in the reader's language, with its values made safe. `zone`: of the times in it, where no reader's
     own is known."""
     return words.fill(said.template, {name: _safe(name, value, words, zone) for name, value in said.values.items()})
 
 
-def _safe(name: str, value: str | int | Sentence, words: Words, zone: str) -> str | int:
-    if isinstance(value, Sentence):
+def _safe(name: str, value: str | int | Translatable, words: Words, zone: str) -> str | int:
+    if isinstance(value, Translatable):
         return sentence(words, value, zone)
     if name.endswith("_at") and isinstance(value, int):
         return when(value, zone)
@@ -714,7 +714,7 @@ def note(said: Note, broadcast: Broadcast, words: Words) -> Post:
     return Post(f"{post.text} ({broadcast.id})", post.blocks) if said.aloud else post
 
 
-def message(said: Sentence, mention: str | None, words: Words) -> Post:
+def message(said: Translatable, mention: str | None, words: Words) -> Post:
     """Something that is told where no card stands. `mention`: ids of people, with spaces."""
     told = sentence(words, said)
     if mention:

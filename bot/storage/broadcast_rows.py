@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypedDict
 
 from sqlalchemy import (
     BindParameter,
@@ -22,7 +22,8 @@ from sqlalchemy import (
 )
 
 from bot.domain.broadcast import Broadcast
-from bot.domain.i18n import Sentence
+from bot.domain.clock import Micros
+from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Hold, Phase, State
 from bot.storage.sql import but, check_instant, known_words, read_each
 from bot.storage.tables import SHAPE, broadcasts
@@ -73,8 +74,67 @@ def seen_values(seen_as: Broadcast) -> dict[str, Any]:
     return {f"seen_{name}": getattr(seen_as, name) for name in (*_SEEN, *_SEEN_OR_NONE)}
 
 
-NO_LEASE: dict[str, None] = {"phase": None, "owner": None, "lease_until": None}
-NOT_AGREED: dict[str, None] = {**dict.fromkeys(("due", "start_at", "approved_at", "hold", "hold_until")), **NO_LEASE}
+class Changes(TypedDict, total=False):
+    """Columns that a step of a broadcast or a touch may change, with their values as `Broadcast` has them."""
+
+    version: int
+    phase: Phase | None
+    hold: Hold | None
+    hold_until: Micros | None
+    mode: str
+    key: str
+    requester: str
+    editor: str
+    channel: str
+    audience: str
+    account: str
+    provider: str
+    kind: AudienceKind
+    target: str
+    everyone: bool
+    subscribers: tuple[str, ...]
+    purpose: Purpose
+    typed: str
+    text: str
+    sender: str | None
+    campaign: str | None
+    policy: str | None
+    send_at: Micros | None
+    zone: str
+    digest: str
+    size: int | None
+    unnamed: int | None
+    quoted: str | None
+    bound: int | None
+    quorum: int
+    approvers: tuple[str, ...]
+    start_at: Micros | None
+    due: Micros | None
+    expires_at: Micros | None
+    approved_at: Micros | None
+    attempt: int
+    tries: int
+    owner: str | None
+    lease_until: Micros | None
+    staged: Staged | None
+    ids: tuple[str, ...]
+    failure: Translatable | None
+    counts: Mapping[str, int]
+    accepted_at: Micros | None
+    look_at: Micros | None
+    voice_at: Micros | None
+    voices: int
+    schedule: str | None
+    occurrence: str | None
+    covers: int
+    asked_in: str | None
+    finals: int
+    draw_at: Micros | None
+    progress_at: Micros | None
+
+
+NO_LEASE: Changes = {"phase": None, "owner": None, "lease_until": None}
+NOT_AGREED: Changes = {"due": None, "start_at": None, "approved_at": None, "hold": None, "hold_until": None, **NO_LEASE}
 
 _SHOWN = ("send_at", "start_at", "due", "hold_until", "expires_at", "created_at", "changed_at")
 
@@ -90,7 +150,7 @@ def to_broadcast(row: RowMapping) -> Broadcast:
     for name in ("subscribers", "approvers", "ids"):
         fields[name] = _to_texts(row[name])
     fields["staged"] = to_staged(row["staged"])
-    fields["failure"] = Sentence.of(row["failure"]) if row["failure"] else None
+    fields["failure"] = Translatable.of(row["failure"]) if row["failure"] else None
     for name in _SHOWN:
         check_instant(row[name])
     return Broadcast(**fields)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 from sqlalchemy import (
     ColumnElement,
@@ -26,12 +26,13 @@ from sqlalchemy import (
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.errors import NotFound, NotUnderstood
-from bot.domain.i18n import Sentence
+from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import ENDED, TRANSITIONS, Action, Hold, State
 from bot.storage.audit import to_audit_row, write_audit
 from bot.storage.broadcast_rows import (
     CHANGE,
     SCHEDULED,
+    Changes,
     Owner,
     in_states,
     read_broadcasts,
@@ -66,7 +67,7 @@ class Step:
     at: Micros
     reason: str | None = None
     said: Sequence[Note] = ()
-    changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    changes: Changes = dataclasses.field(default_factory=Changes)
 
 
 def find(connection: Connection, workspace: str, id: str, *, lock: bool = False) -> Broadcast:
@@ -161,7 +162,7 @@ def move(
     at: Micros,
     reason: str | None = None,
     said: Iterable[Note] = (),
-    **changes: Any,
+    **changes: Unpack[Changes],
 ) -> Broadcast | None:
     """Take the broadcast one step along `TRANSITIONS`, from exactly the state, version and attempt last seen.
 
@@ -197,7 +198,7 @@ def _tell_where_asked(connection: Connection, step: Step, moved: Broadcast) -> N
     if moved.asked_in is None or step.action not in TOLD_WHERE_ASKED:
         return
     for note in step.said[:1]:
-        told = Sentence("About *{id}*: {told}", {"id": moved.id, "told": note.sentence})
+        told = Translatable("About *{id}*: {told}", id=moved.id, told=note.sentence)
         key = f"asked:{moved.id}:{moved.version}:{step.action}:{step.at}"
         post(connection, moved.workspace, key, moved.asked_in, told, moved.requester, step.at)
 
@@ -209,7 +210,7 @@ def was_told_where_asked(connection: Connection, broadcast: Broadcast, at: Micro
     return broadcast.asked_in is not None and connection.execute(found).first() is not None
 
 
-def touch(connection: Connection, seen_as: Broadcast, at: Micros, **changes: Any) -> Broadcast | None:
+def touch(connection: Connection, seen_as: Broadcast, at: Micros, **changes: Unpack[Changes]) -> Broadcast | None:
     """Change fields without a step along the table (a vote, a staged campaign), under the same guard."""
     values = {"draw_at": at, **to_row(changes), **seen_values(seen_as)}
     row = connection.execute(CHANGE, values).mappings().first()

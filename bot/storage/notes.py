@@ -10,7 +10,7 @@ from sqlalchemy import Connection, RowMapping, and_, func, insert, select, updat
 
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
-from bot.domain.i18n import Sentence
+from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import State
 from bot.storage.broadcast_rows import understood
 from bot.storage.sql import but, fitting, read_each
@@ -24,7 +24,7 @@ TO_AUDIT, TO_NOTES = insert(audit).inline(), insert(notes).inline()  # nobody as
 class Note:
     """Something that the thread is told once. `mention`: ids of people, with spaces; `aloud`: in the channel too."""
 
-    sentence: Sentence
+    sentence: Translatable
     mention: str | None = None
     aloud: bool = False
 
@@ -81,7 +81,7 @@ def notes_to_post(connection: Connection, at: Micros, limit: int) -> list[Pendin
 
 
 def _to_note(row: RowMapping) -> PendingNote:
-    note = Note(Sentence.of(row["sentence"]), row["mention"], row["aloud"])
+    note = Note(Translatable.of(row["sentence"]), row["mention"], row["aloud"])
     return PendingNote(row["seq"], row["workspace"], row["broadcast"], note, row["at"], row["tries"])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, RowMapping, select, update
 
 from bot.domain.clock import Micros
-from bot.domain.i18n import Sentence
+from bot.domain.i18n import Translatable
 from bot.storage.sql import but, fitting, insert_ignoring, read_each
 from bot.storage.tables import posts
 from bot.storage.troubles import troubles_of
@@ -21,7 +21,7 @@ class PendingPost:
     seq: int
     workspace: str
     place: str
-    sentence: Sentence
+    sentence: Translatable
     mention: str | None
     tries: int
     at: Micros
@@ -33,7 +33,7 @@ def post(
     workspace: str,
     key: str,
     place: str,
-    sentence: Sentence,
+    sentence: Translatable,
     mention: str | None,
     at: Micros,
     draft: str | None = None,
@@ -69,7 +69,7 @@ def take_post(connection: Connection, at: Micros, again_at: Micros) -> PendingPo
 
 
 def _to_post(row: RowMapping) -> PendingPost:
-    sentence = Sentence.of(row["sentence"])
+    sentence = Translatable.of(row["sentence"])
     return PendingPost(
         row["seq"], row["workspace"], row["place"], sentence, row["mention"], row["tries"], row["at"], row["draft"]
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -262,11 +261,11 @@ def voiced(
     The card is drawn again with it, since what it says of the time may have changed meanwhile.
     """
     notes_said = list(said)
-    changes: dict[str, Any] = {"voice_at": again_at, "voices": seen_as.voices + 1}
-    if notes_said:
-        changes |= {"draw_at": at, "revision": broadcasts.c.revision + 1}
     change = update(broadcasts).where(AS_SEEN, broadcasts.c.voice_at.is_not_distinct_from(seen_as.voice_at))
-    if connection.execute(change.values(**changes), seen_values(seen_as)).rowcount == 0:
+    change = change.values(voice_at=again_at, voices=seen_as.voices + 1)
+    if notes_said:
+        change = change.values(draw_at=at, revision=broadcasts.c.revision + 1)
+    if connection.execute(change, seen_values(seen_as)).rowcount == 0:
         return False
     say(connection, seen_as, at, notes_said)
     return True

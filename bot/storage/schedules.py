@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import (
     BigInteger,
@@ -53,6 +53,33 @@ TURN_UNDERSTOOD = known_words(occurrences.c.state, TurnState)
 ACTIVE = schedules.c.state == literal_column("'active'")
 PAUSED = schedules.c.state == literal_column("'paused'")
 LIVING = schedules.c.state.in_([state for state in Standing if state is not Standing.ENDED])
+
+
+class ScheduleChanges(TypedDict, total=False):
+    """What may change of a schedule, with the values that `Schedule` has."""
+
+    state: Standing
+    ended: Ended | None
+    next_at: Micros | None
+    next_local: str | None
+    paused_until: Micros | None
+    until: Micros | None
+    remaining: int | None
+    cover: Cover | None
+
+
+class TurnChanges(TypedDict, total=False):
+    """What may change of a turn, with the values that `Turn` has."""
+
+    state: TurnState
+    broadcast: str | None
+    channel: str | None
+    ts: str | None
+    draw_at: Micros | None
+    tries: int
+    snoozed_until: Micros | None
+    by: str | None
+    left_out: int
 
 
 def _to_row(changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,7 +195,9 @@ def awake(connection: Connection, at: Micros, limit: int) -> list[Schedule]:
     return _schedules(connection, statement.limit(limit))
 
 
-def change(connection: Connection, seen_as: Schedule, at: Micros, **changes: Any) -> Schedule | None:
+def change(
+    connection: Connection, seen_as: Schedule, at: Micros, **changes: Unpack[ScheduleChanges]
+) -> Schedule | None:
     """Change a schedule from exactly the version last seen. None when somebody else was faster."""
     as_seen = and_(
         schedules.c.workspace == seen_as.workspace,
@@ -252,7 +281,7 @@ def unanswered(connection: Connection, schedule: Schedule) -> Turn | None:
     return next(iter(_turns(connection, statement)), None)
 
 
-def change_turn(connection: Connection, seen_as: Turn, at: Micros, **changes: Any) -> Turn | None:
+def change_turn(connection: Connection, seen_as: Turn, at: Micros, **changes: Unpack[TurnChanges]) -> Turn | None:
     """Change a turn from exactly the version last seen. None when somebody else was faster."""
     as_seen = and_(_is(seen_as), occurrences.c.version == seen_as.version)
     values = {**changes, "version": seen_as.version + 1, "changed_at": at}

@@ -36,7 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.domain.clock import Micros, moment
-from bot.domain.i18n import Sentence
+from bot.domain.i18n import Translatable
 from bot.storage.troubles import troubles_of
 from providers.base import Staged
 
@@ -62,7 +62,7 @@ def to_column(value: Any) -> Any:
     if isinstance(value, Staged):
         cost = None if value.cost is None else str(value.cost)
         return {**dataclasses.asdict(value), "cost": cost}
-    if isinstance(value, Sentence):
+    if isinstance(value, Translatable):
         return value.plain()
     return list(value) if isinstance(value, tuple) else value
 
