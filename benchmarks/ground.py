@@ -17,12 +17,13 @@ os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="bellcrier-")) 
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import make_url
 
-from bot.app import open_accounts, policies_of
-from bot.catalogue import Catalogue
+from bot.app import build_core, open_accounts, policies_of
 from bot.config.load import parse
+from bot.config.runtime import Runtime
 from bot.config.settings import Settings
-from bot.dispatch import Dispatcher
 from bot.domain.clock import Clock, now
+from bot.domain.i18n import Translatable
+from bot.policy import Person
 from bot.storage import broadcasts, cards, notes
 from bot.storage.database import PATIENCE, Database
 from bot.storage.engines import open_database
@@ -30,8 +31,6 @@ from bot.storage.postgres import Postgres
 from bot.storage.schema import upgrade
 from bot.storage.sqlite import SQLite
 from bot.storage.tables import metadata
-from bot.tracker import Tracker
-from bot.workflow import Desk, Workflow
 
 KINDS = ("sqlite", "postgresql")
 NOBODY = "http://127.0.0.1:9"  # an address where no vendor listens
@@ -71,34 +70,53 @@ def settings_for(vendors: str, **changes: Any) -> Settings:
     )
 
 
+class Approvers:
+    """A directory of two people, who are members and everywhere."""
+
+    async def person(self, workspace: str, user: str) -> Person:
+        return Person(workspace, user, member=True)
+
+    async def members(self, group: str) -> frozenset[str]:
+        return frozenset({APPROVER, f"{APPROVER}2"})
+
+    async def sees(self, channel: str, user: str) -> bool:
+        return True
+
+    async def is_in(self, channel: str, user: str) -> bool:
+        return True
+
+    async def why_closed(self, channel: str) -> Translatable | None:
+        return None
+
+
 class Core:
     """Everything between a request and the vendor's answer, over one database, as the bot builds it."""
 
     def __init__(self, database: Database, vendors: str = NOBODY, *, clock: Clock = now, owner: str = "one") -> None:
         self.database, self.clock, self.settings = database, clock, settings_for(vendors)
         self.providers = open_accounts(self.settings, database, clock)
-        policies, catalogue = policies_of(self.settings), Catalogue(self.providers, self.settings.audiences)
-        desk = Desk(self.settings, self.providers, policies, catalogue)
         self.rung = asyncio.Event()
-        shared: dict[str, Any] = {"settings": self.settings, "providers": self.providers, "clock": clock}
-        shared |= {"key": KEY, "wake": self.wake}
-        self.workflow = Workflow(database, desk, self._members, clock, self.wake)
-        tell_size, still_approved = self.workflow.learn_size, self.workflow.still_approved
-        self.dispatcher = Dispatcher(
-            database, policies=policies, owner=owner, tell_size=tell_size, still_approved=still_approved, **shared
+        runtime = Runtime(
+            settings=self.settings,
+            database=database,
+            providers=self.providers,
+            policies=policies_of(self.settings),
+            key=KEY,
+            owner=owner,
+            wake=self.wake,
+            clock=lambda: self.clock(),
         )
-        self.tracker = Tracker(database, **shared)
+        core = build_core(runtime, Approvers())
+        self.workflow, self.dispatcher, self.tracker = core.workflow, core.dispatcher, core.tracker
+        self.reminders = core.reminders
 
     def wake(self, *_: str) -> None:
         self.rung.set()
 
-    async def _members(self, group: str) -> frozenset[str]:
-        return frozenset({APPROVER, f"{APPROVER}2"})
-
     async def tick(self) -> None:
         """Ask once what every bell of the bot asks."""
         await self.dispatcher.tick()
-        await self.dispatcher.learn_sizes()
+        await self.dispatcher.sizes.learn()
         await self.tracker.tick()
         await self.workflow.expire()
         await self.database.read(lambda c: cards.cards_to_draw(c, self.clock(), 20, new=True))

@@ -13,6 +13,7 @@ import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -35,14 +36,17 @@ from bot.catalogue import Catalogue
 from bot.config.accounts import Account, AccountVault
 from bot.config.load import secret_key_for
 from bot.config.rooms import Room
+from bot.config.runtime import Runtime
 from bot.config.settings import Settings, SettingsError
 from bot.dispatch import Dispatcher, token_for
-from bot.domain.broadcast import Broadcast
+from bot.domain.broadcast import Broadcast, new_id
 from bot.domain.clock import SECOND, Clock, micros, now
 from bot.domain.hours import Policy
 from bot.domain.hours_defaults import resolve_policies
 from bot.domain.i18n import Translatable, words_for
 from bot.domain.lifecycle import State
+from bot.kill_switch import KillSwitch
+from bot.policy import Directory
 from bot.reminders import Reminders
 from bot.scheduler import Bell, Scheduler, Task
 from bot.slack.actions import Actions
@@ -207,6 +211,42 @@ def policies_of(settings: Settings) -> dict[str, Policy]:
     return policies
 
 
+@dataclass(frozen=True)
+class Core:
+    """Everything between a request and the vendor's answer; Slack and the web stand above it."""
+
+    runtime: Runtime
+    desk: Desk
+    workflow: Workflow
+    dispatcher: Dispatcher
+    tracker: Tracker
+    voices: Voices
+    reminders: Reminders
+
+
+def build_core(
+    runtime: Runtime,
+    people: Directory,
+    *,
+    placeholders: frozenset[str] = frozenset(),
+    make_id: Callable[[], str] = new_id,
+) -> Core:
+    """The one composition of the core. `placeholders`: those of every vendor there is; `make_id`: of new broadcasts."""
+    catalogue = Catalogue(runtime.providers, runtime.settings.audiences)
+    desk = Desk(runtime.settings, runtime.providers, runtime.policies, catalogue, placeholders)
+    switch = KillSwitch()
+    workflow = Workflow(runtime, desk, people, switch, make_id)
+    return Core(
+        runtime=runtime,
+        desk=desk,
+        workflow=workflow,
+        dispatcher=Dispatcher(runtime, workflow, switch),
+        tracker=Tracker(runtime),
+        voices=Voices(runtime, desk.misfit),
+        reminders=Reminders(runtime, workflow, people),
+    )
+
+
 class Bot:
     """One process of the bot: everything it needs, started and stopped together.
 
@@ -222,8 +262,6 @@ class Bot:
         self.policies = policies_of(settings)
         self.key = secret_key_for(settings)
         self.providers = open_accounts(settings, self.database, clock)
-        self.catalogue = Catalogue(self.providers, settings.audiences)
-        self.desk = Desk(settings, self.providers, self.policies, self.catalogue, all_placeholders())
         self.scheduler: Scheduler | None = None
         self._to_tell: set[str] = set()
         self._telling: asyncio.Task[None] | None = None
@@ -234,38 +272,21 @@ class Bot:
         self._build_slack()
 
     def _build_core(self) -> None:
-        shared: dict[str, Any] = {"settings": self.settings, "providers": self.providers, "clock": self.clock}
-        shared |= {"key": self.key, "wake": self.wake}
         self.quick = self._client(int(self.patience), token=self._token)
         self.people = People(self.quick, self.settings.timezone)
-        self.workflow = Workflow(
-            self.database,
-            self.desk,
-            self.people.members,
-            self.clock,
-            self.wake,
-            self.people.person,
-            self.heed,
-            sees=self.people.sees,
-        )
-        self.dispatcher = Dispatcher(
-            self.database,
-            policies=self.policies,
-            owner=self.owner,
-            tell_size=self.workflow.learn_size,
-            still_approved=self.workflow.still_approved,
-            **shared,
-        )
-        self.voices = Voices(
-            self.database,
+        runtime = Runtime(
             settings=self.settings,
+            database=self.database,
+            providers=self.providers,
             policies=self.policies,
-            clock=self.clock,
+            key=self.key,
+            owner=self.owner,
             wake=self.wake,
-            misfit=self.desk.misfit,
+            clock=self.clock,
         )
-        self.tracker = Tracker(self.database, **shared)
-        self.reminders = Reminders(self.database, self.workflow, self.people, self.clock, self.wake)
+        core = build_core(runtime, self.people, placeholders=all_placeholders())
+        self.desk, self.workflow, self.dispatcher = core.desk, core.workflow, core.dispatcher
+        self.tracker, self.voices, self.reminders = core.tracker, core.voices, core.reminders
 
     def _build_slack(self) -> None:
         self.posting = self._client(POSTING_TIMEOUT, token=self._token)
@@ -329,9 +350,6 @@ class Bot:
         """The workspace that our token belongs to; what comes from another one is refused."""
         return self.people.workspace
 
-    def heed(self, workspace: str, paused: bool) -> None:
-        self.dispatcher.heed(workspace, paused)
-
     def wake(self, *tasks: str) -> None:
         """These have something to do, here or in another process; none named: anybody may have."""
         if self.scheduler is None:
@@ -363,7 +381,7 @@ class Bot:
         drawn_at = self.clock()
         start = max(broadcast.send_at or 0, broadcast.due or 0, drawn_at)
         outlook = self.desk.outlook(broadcast, start) if broadcast.state in WAITING else None
-        paused = broadcast.workspace in self.dispatcher.paused
+        paused = broadcast.workspace in self.dispatcher.switch.paused
         misfit = self.desk.misfit(broadcast) if broadcast.state in (State.PENDING, State.SCHEDULED) else None
         return Showing(
             votes=tuple(votes),
@@ -402,7 +420,7 @@ class Bot:
             self.servers.append(Server(metrics_site(self.meters, self.database), metrics_host, int(metrics_port)))
         for server in self.servers:
             await server.start()
-        lanes = self.tracker.lanes, self.dispatcher.sizing, self.catalogue.lanes
+        lanes = self.tracker.lanes, self.dispatcher.sizes.lanes, self.desk.catalogue.lanes
         self.scheduler = Scheduler(*self.bells(), lanes=lanes)
         self.scheduler.start()
         await self.database.listen(self.scheduler.wake)
@@ -453,10 +471,10 @@ class Bot:
             Bell(Task.REMIND, 1.0, self.reminders.tick),
             Bell(Task.NOTICES, 1.0, self.notices.paint),
             Bell(Task.TRACK, 1.0, self.tracker.begin),
-            Bell(Task.SIZES, 2.0, self.dispatcher.begin_sizes),
+            Bell(Task.SIZES, 2.0, self.dispatcher.sizes.begin),
             Bell(Task.EXPIRE, 10.0, self.workflow.expire),
             Bell(Task.VOICES, 5.0, self.voices.tick),
-            Bell(Task.AUDIENCES, 60.0, self.catalogue.begin),
+            Bell(Task.AUDIENCES, 60.0, self.desk.catalogue.begin),
             Bell(Task.TROUBLES, 10.0, self._tell_troubles),
         )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from bot.clock_guard import ClockGuard
 from bot.config.accounts import Account
 from bot.config.settings import Settings
 from bot.domain.broadcast import Broadcast
@@ -37,16 +38,14 @@ class Gates:
     settings: Settings
     accounts: Mapping[str, Account]
     policies: Mapping[str, Policy]
+    guard: ClockGuard | None = None
 
-    def closed(
-        self, connection: Connection, row: Broadcast, now: Micros, *, doubtful: tuple[Micros, Micros] = (0, 0)
-    ) -> Gate | None:
-        """What forbids sending this at this instant, if anything. `doubtful`: the instants that a jump of this
-        machine's clock passed over."""
+    def closed(self, connection: Connection, row: Broadcast, now: Micros) -> Gate | None:
+        """What forbids sending this at this instant, if anything."""
         gate = self._vendor_gate(row)
         if gate is not None:
             return gate
-        gate = self._late_gate(row, now, doubtful) or self._cap_gate(connection, row, now) or self._hours_gate(row, now)
+        gate = self._late_gate(row, now) or self._cap_gate(connection, row, now) or self._hours_gate(row, now)
         return _paused(gate) if keys.paused(connection, row.workspace) else gate
 
     def misfit(self, row: Broadcast) -> Translatable | None:
@@ -74,11 +73,12 @@ class Gates:
         template = "The bot's settings have no policy {policy}. Put it back, then send this, or drop it."
         return Gate(Hold.BLOCKED, Translatable(template, policy=row.policy))
 
-    def _late_gate(self, row: Broadcast, now: Micros, doubtful: tuple[Micros, Micros]) -> Gate | None:
+    def _late_gate(self, row: Broadcast, now: Micros) -> Gate | None:
         if row.start_at is not None and now - row.start_at > micros(self.settings.grace):
             template = "It should have started {start_at}. Send it now, re-plan it, or drop it?"
             return Gate(Hold.LATE, Translatable(template, start_at=row.start_at))
-        if row.due is not None and doubtful[0] < row.due <= doubtful[1]:
+        after, until = self.guard.doubtful if self.guard is not None else (0, 0)
+        if row.due is not None and after < row.due <= until:
             template = (
                 "The clock of this machine jumped over {start_at}, so it may be too early or too late. "
                 "Send it now, re-plan it, or drop it?"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from bot.config.settings import ApprovalRule, ApprovalSettings, AudienceSettings
 from bot.domain.broadcast import Broadcast
 from bot.domain.errors import NotAllowed
+from bot.domain.i18n import Translatable
 from providers.base import Purpose
 
 #: Who is in a user group, as of at most a minute ago. Raises CannotTell: then nobody is.
@@ -77,6 +78,26 @@ class Person:
     member: bool = False
     doubtful: bool = False
     zone_told: bool = True
+
+
+class Directory(Protocol):
+    """Who is in the workspace and in its channels, as Slack tells it. Each raises CannotTell when it does not."""
+
+    async def person(self, workspace: str, user: str) -> Person:
+        """Raises Unknown for somebody whom Slack does not know."""
+        ...
+
+    async def members(self, group: str) -> frozenset[str]: ...
+
+    async def sees(self, channel: str, user: str) -> bool:
+        """May this person open the channel?"""
+        ...
+
+    async def is_in(self, channel: str, user: str) -> bool: ...
+
+    async def why_closed(self, channel: str) -> Translatable | None:
+        """Why nothing can be posted there any more; None where it can."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from sqlalchemy import Connection
 
 from bot import checks, policy
+from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast, BroadcastRequest, digest
-from bot.domain.clock import SECOND, Clock, Micros, micros, moment
+from bot.domain.clock import SECOND, Micros, micros, moment
 from bot.domain.errors import Complaint, NotAccepted, NotAllowed
 from bot.domain.hours import Holidays
 from bot.domain.i18n import Translatable
@@ -28,10 +29,10 @@ from bot.domain.schedule import (
     name_of,
     series_digest,
 )
-from bot.policy import CannotTell, Person, Unknown, mentions
-from bot.scheduler import Task, Wake
+from bot.policy import CannotTell, Directory, Person, Unknown, mentions
+from bot.scheduler import Task
 from bot.storage import audit, notes, outbox, schedules
-from bot.storage.database import Busy, Database, Unsure
+from bot.storage.database import Busy, Unsure
 from bot.storage.schedules import ScheduleChanges, TurnChanges
 from bot.when.instants import parse_when
 from bot.when.recurrence import Closed
@@ -56,18 +57,6 @@ UNASKED = "Nobody could approve it before {missed_at}, so nothing was sent then:
 LEADING = ("", "every ", "chaque ", "cada ", "tous les ", "todos los ")  # `/broadcast every` has said that much
 
 
-class Presence(Protocol):
-    """What Slack tells of an owner and a channel. Each raises CannotTell when Slack does not say."""
-
-    async def person(self, workspace: str, user: str) -> Person: ...
-    async def why_closed(self, channel: str) -> Translatable | None:
-        """Why nothing is said there any more; None where it is."""
-        ...
-
-    async def is_in(self, channel: str, user: str) -> bool: ...
-    async def members(self, group: str) -> frozenset[str]: ...
-
-
 class Moved(Exception):
     """The schedule, or the turn, has moved on since the person last saw it."""
 
@@ -89,9 +78,9 @@ class Asked:
 class Reminders:
     """`wake` is called after anything that may be due now."""
 
-    def __init__(self, database: Database, workflow: Workflow, presence: Presence, clock: Clock, wake: Wake) -> None:
-        self.database, self.workflow, self.presence, self.clock, self.wake = database, workflow, presence, clock, wake
-        self.settings = workflow.desk.settings
+    def __init__(self, runtime: Runtime, workflow: Workflow, people: Directory) -> None:
+        self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
+        self.settings, self.workflow, self.people = runtime.settings, workflow, people
 
     # --- asking for one ----------------------------------------------------------------------------------------------
 
@@ -130,7 +119,7 @@ class Reminders:
         """Whoever asks for a broadcast need not be where the approvers are; everywhere else one is there."""
         if kind is Kind.BROADCAST and channel == self.settings.approval.channel:
             return True
-        return await self.presence.is_in(channel, user)
+        return await self.people.is_in(channel, user)
 
     def _planned(self, asked: Asked, key: str, person: Person) -> Schedule:
         calendar = self._calendar(asked)
@@ -282,7 +271,7 @@ class Reminders:
         who = [schedule.owner, *self.settings.admins]
         if schedule.kind is Kind.BROADCAST:
             who += self.settings.approval.approvers
-        if person.id not in await policy.people_in(who, self.presence.members):
+        if person.id not in await policy.people_in(who, self.people.members):
             raise NotAllowed("Only {who} can change {id}.", who=mentions(who), id=schedule.id)
 
     # --- answering a reminder ----------------------------------------------------------------------------------------
@@ -394,7 +383,7 @@ class Reminders:
     async def _person(self, schedule: Schedule, user: str) -> Person:
         """Whom Slack knows no more is a member no more. Raises CannotTell."""
         try:
-            return await self.presence.person(schedule.workspace, user)
+            return await self.people.person(schedule.workspace, user)
         except Unknown:
             return Person(schedule.workspace, user, member=False)
 
@@ -405,7 +394,7 @@ class Reminders:
             raise CannotTell(schedule.owner)
         if not owner.member:
             return Ended.OWNER_LEFT, Translatable("{who}, who owned it, is no full member here any more.", **who)
-        closed = await self.presence.why_closed(schedule.channel)
+        closed = await self.people.why_closed(schedule.channel)
         if closed is not None:
             return Ended.CHANNEL_GONE, closed
         if not await self._may_own(schedule.kind, schedule.channel, schedule.owner):
@@ -448,7 +437,7 @@ class Reminders:
         cover = schedule.cover
         if cover is None or cover.left < 1 or cover.digest != series_digest(planned):
             return ()
-        able = await policy.people_in(planned.approvers, self.presence.members) - {planned.requester}
+        able = await policy.people_in(planned.approvers, self.people.members) - {planned.requester}
         voters = [await self._person(schedule, voter) for voter in cover.voters if voter in able]
         still = tuple(voter.id for voter in voters if voter.member)
         return still if len(still) >= planned.quorum else ()

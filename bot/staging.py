@@ -6,7 +6,6 @@ Everything here is safe to repeat, and nothing here makes a phone ring.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -16,15 +15,15 @@ from sqlalchemy import Connection
 
 from bot import policy
 from bot.config.accounts import Account
-from bot.config.settings import Settings
+from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
-from bot.domain.clock import SECOND, Clock, steady
+from bot.domain.clock import SECOND
 from bot.domain.i18n import Translatable, Value
 from bot.domain.lifecycle import Action
 from bot.storage import broadcasts, campaigns, schedules, vendor_ids
 from bot.storage.broadcast_rows import NOT_AGREED, Changes
 from bot.storage.campaigns import Leftover
-from bot.storage.database import Busy, Database, Unsure
+from bot.storage.database import Busy, Unsure
 from bot.storage.notes import Note
 from bot.storage.votes import drop_votes
 from bot.voices import asks
@@ -46,16 +45,9 @@ class Overtaken(Exception):
 class Stager:
     """Brings a broadcast that this process has leased to the point where only the release is missing."""
 
-    def __init__(
-        self,
-        database: Database,
-        settings: Settings,
-        providers: dict[str, Account],
-        clock: Clock,
-        monotonic: Callable[[], float] = steady,
-    ) -> None:
-        self.database, self.settings, self.providers = database, settings, providers
-        self.clock, self.monotonic = clock, monotonic
+    def __init__(self, runtime: Runtime) -> None:
+        self.database, self.settings, self.providers = runtime.database, runtime.settings, runtime.providers
+        self.clock, self.monotonic = runtime.clock, runtime.monotonic
 
     async def prepare(self, row: Broadcast, until: float | None = None) -> Broadcast | None:
         """The row as it stands once everything is ready; None when it went back to the approvers, being larger than

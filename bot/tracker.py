@@ -16,16 +16,16 @@ from sqlalchemy import Connection
 
 from bot import policy
 from bot.config.accounts import Account
-from bot.config.settings import Settings
+from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast, counts_told
-from bot.domain.clock import SECOND, Clock, Micros, micros
+from bot.domain.clock import SECOND, Micros, micros
 from bot.domain.errors import NotFound
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, State
-from bot.scheduler import Lanes, Task, Wake
+from bot.scheduler import Lanes, Task
 from bot.storage import audit, broadcasts, notes, queue, receipts, vendor_ids
 from bot.storage.broadcast_rows import Changes, Owner
-from bot.storage.database import Busy, Database, OutOfOrder, Unsure
+from bot.storage.database import Busy, OutOfOrder, Unsure
 from bot.storage.notes import Note
 from bot.storage.receipts import Followed, Heard, Recount, Tally
 from bot.storage.troubles import alone
@@ -70,18 +70,9 @@ class _Batch:
 class Tracker:
     """Statuses only go up, a repeated receipt changes nothing, and a receipt of nobody's is set aside."""
 
-    def __init__(
-        self,
-        database: Database,
-        *,
-        settings: Settings,
-        providers: Mapping[str, Account],
-        clock: Clock,
-        key: bytes,
-        wake: Wake,
-    ) -> None:
-        self.database, self.settings, self.providers = database, settings, providers
-        self.clock, self.key, self.wake = clock, key, wake
+    def __init__(self, runtime: Runtime) -> None:
+        self.database, self.settings, self.providers = runtime.database, runtime.settings, runtime.providers
+        self.clock, self.key, self.wake = runtime.clock, runtime.key, runtime.wake
         self._waiting: list[_Batch] = []
         self._together = TOGETHER
         self.lanes = Lanes(Task.TRACK)

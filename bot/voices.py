@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping
 from sqlalchemy import Connection
 
 from bot import policy
-from bot.config.settings import ApprovalSettings, Settings
+from bot.config.runtime import Runtime
+from bot.config.settings import ApprovalSettings
 from bot.domain.broadcast import Broadcast
-from bot.domain.clock import SECOND, Clock, Micros, micros, moment
+from bot.domain.clock import SECOND, Micros, micros, moment
 from bot.domain.hours import HoldUntil, Policy, Refuse, decide
 from bot.domain.i18n import Translatable, Value
 from bot.domain.lifecycle import Action, Hold, State
-from bot.scheduler import Task, Wake
+from bot.scheduler import Task
 from bot.storage import broadcasts, keys, outbox, queue
 from bot.storage.broadcast_rows import Changes
-from bot.storage.database import Database
 from bot.storage.notes import Note
 from bot.storage.troubles import alone
 from bot.storage.votes import votes_for
@@ -94,18 +94,10 @@ def start_told(
 class Voices:
     """Says what is to be said of everything that waits. However many replicas ask, each thing is said once."""
 
-    def __init__(
-        self,
-        database: Database,
-        *,
-        settings: Settings,
-        policies: Mapping[str, Policy],
-        clock: Clock,
-        wake: Wake,
-        misfit: Callable[[Broadcast], Translatable | None] = lambda _: None,
-    ) -> None:
-        self.database, self.approval, self.clock, self.wake = database, settings.approval, clock, wake
-        self.policies, self.grace, self.misfit = policies, micros(settings.grace), misfit
+    def __init__(self, runtime: Runtime, misfit: Callable[[Broadcast], Translatable | None]) -> None:
+        self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
+        self.approval, self.grace = runtime.settings.approval, micros(runtime.settings.grace)
+        self.policies, self.misfit = runtime.policies, misfit
 
     async def tick(self) -> None:
         if not await self.database.read(lambda c: queue.voices_wait(c, self.clock())):

@@ -9,7 +9,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,23 +19,24 @@ from sqlalchemy import Connection
 from bot import checks, policy
 from bot.catalogue import Catalogue
 from bot.config.accounts import Account
+from bot.config.runtime import Runtime
 from bot.config.settings import AudienceSettings, Settings
 from bot.domain import marketing, placeholders, sms, suggestions
 from bot.domain.broadcast import Broadcast, BroadcastRequest, digest, new_id
-from bot.domain.clock import SECOND, Clock, Micros, micros, moment
+from bot.domain.clock import SECOND, Micros, micros, moment
 from bot.domain.errors import CardChanged, Complaint, NotAccepted, NotAllowed, NotFound, TooLate
 from bot.domain.hours import Allow, HoldUntil, Hours, Policy, Verdict, decide, next_open
 from bot.domain.i18n import Translatable, Value, in_a_row
 from bot.domain.lifecycle import TRANSITIONS, Action, Hold, Phase, State
 from bot.domain.schedule import Schedule, cover_of
 from bot.gate import Gates
-from bot.policy import CannotTell, Members, Person
-from bot.scheduler import Task, Wake, concerned
+from bot.kill_switch import KillSwitch
+from bot.policy import CannotTell, Directory, Person
+from bot.scheduler import Task, concerned
 from bot.staging import price_of
 from bot.storage import audit, broadcasts, cards, keys, notes, queue, schedules, sql
 from bot.storage.broadcast_rows import NO_LEASE, NOT_AGREED, Changes
 from bot.storage.cards import Card
-from bot.storage.database import Database
 from bot.storage.notes import Note
 from bot.storage.troubles import alone
 from bot.storage.votes import Vote, add_vote, drop_vote, drop_votes, strengthen_vote, votes_for
@@ -52,8 +53,6 @@ ASKED_TOGETHER = 8  # people of whom Slack is asked at once
 ASK_SLACK_AGAIN = 60 * SECOND
 
 NEW_CARD_LOOKS, NEW_CARD_PAUSE = 8, 0.2  # seconds between the looks for a card that was drawn just now
-
-PersonOf = Callable[[str, str], Awaitable[Person]]
 
 
 @dataclass(frozen=True)
@@ -205,28 +204,19 @@ class Desk:
 
 
 class Workflow:
-    """`wake` is called after anything that may be due now, with whom it concerns.
-
-    `person_of`: who somebody is by now, asked of those who approved long ago or are to approve; `sees`: whether
-    somebody sees what stands in a channel. Both raise CannotTell.
-    `heed` is told at once that a workspace is paused, or goes on: what is on its way out in this process stops there.
-    """
+    """Submits requests and acts on broadcasts: whoever may do it, in one transaction with its trace."""
 
     def __init__(
         self,
-        database: Database,
+        runtime: Runtime,
         desk: Desk,
-        members: Members,
-        clock: Clock,
-        wake: Wake,
-        person_of: PersonOf | None = None,
-        heed: Callable[[str, bool], None] = lambda _workspace, _paused: None,
+        people: Directory,
+        switch: KillSwitch | None = None,
         make_id: Callable[[], str] = new_id,
-        sees: Callable[[str, str], Awaitable[bool]] | None = None,
     ) -> None:
-        self.database, self.desk, self.members, self.clock, self.wake = database, desk, members, clock, wake
-        self.approval, self.person_of, self.heed, self.make_id = desk.settings.approval, person_of, heed, make_id
-        self.sees = sees
+        self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
+        self.desk, self.people, self.switch, self.make_id = desk, people, switch or KillSwitch(), make_id
+        self.approval = desk.settings.approval
         self.gates = Gates(desk.settings, desk.providers, desk.policies)
 
     # --- submit ------------------------------------------------------------------------------------------------------
@@ -277,8 +267,8 @@ class Workflow:
         if row.quorum == 0 or row.mode == "training":
             return None
         approvers, given = self._as_of_today(row).approvers, frozenset(voters)
-        named = await policy.people_in(approvers, self.members) - {row.requester, row.editor}
-        inside = {id for id in sorted(named) if id in given or await self._sees(row.channel, id)}
+        named = await policy.people_in(approvers, self.people.members) - {row.requester, row.editor}
+        inside = {id for id in sorted(named) if id in given or await self.people.sees(row.channel, id)}
         able = await self._active(row.workspace, inside, row.quorum)
         if len(able) >= row.quorum:
             return None
@@ -311,13 +301,10 @@ class Workflow:
         """Why nobody who can answer it sees it where it stands. Where nobody is left, no other place is better."""
         somebody = False
         async for id in self.who_answers(row):
-            if await self._sees(row.channel, id):
+            if await self.people.sees(row.channel, id):
                 return None
             somebody = True
         return Translatable("Nobody who can decide about it is in this channel.") if somebody else None
-
-    async def _sees(self, channel: str, id: str) -> bool:
-        return self.sees is None or await self.sees(channel, id)
 
     async def who_acts(self, row: Broadcast) -> AsyncIterator[str]:
         """Full members who may press the buttons of its card. Raises CannotTell.
@@ -336,7 +323,7 @@ class Workflow:
         if row.state is State.UNKNOWN and row.mode != "training":
             lost = await self._has_lost_its_approvers(row)
             denying = self.desk.settings.admins if lost else self._as_of_today(row).approvers
-            people = await policy.people_in(denying, self.members)
+            people = await policy.people_in(denying, self.people.members)
             named = [id for id in named if id in people]
         for id in named:
             if await self._told(row.workspace, id) is not False:
@@ -344,7 +331,7 @@ class Workflow:
 
     async def _named(self, row: Broadcast) -> list[str]:
         """Everybody who may press a button of its card, whom it asks first."""
-        approvers = sorted(await policy.people_in(self._as_of_today(row).approvers, self.members))
+        approvers = sorted(await policy.people_in(self._as_of_today(row).approvers, self.people.members))
         votes = await self.database.read(lambda c: votes_for(c, row))
         deciding = [*(vote.approver for vote in votes if vote.approver in approvers), *approvers]
         asking, admins = [row.requester, row.editor], self.desk.settings.admins
@@ -389,7 +376,7 @@ class Workflow:
         settings = self.desk.audience(request.audience)
         if settings is None:
             raise NotAccepted(Complaint("audience", self._unknown_audience(request.audience)))
-        await policy.may_ask(person, request.audience, settings, self.members)
+        await policy.may_ask(person, request.audience, settings, self.people.members)
         final, complaints = checks.final_text(request.text, self.desk.terms(request.audience, request.purpose))
         complaints += checks.name_complaints(request.sender, request.campaign)
         complaints += [*self._sender_complaints(request, settings), *self._time_complaints(request.send_at, slack)]
@@ -459,7 +446,7 @@ class Workflow:
         """`people`: who asked for it and who changed it since. None of them counts as an approver of it."""
         offers = purpose is Purpose.TRANSACTIONAL and bool(marketing.looks_like_marketing(typed))
         if offers:
-            offers = not people <= await policy.people_in(self.approval.approvers, self.members)
+            offers = not people <= await policy.people_in(self.approval.approvers, self.people.members)
         size = settings.max_size if size is None else size
         need = self._need_at(purpose, name, settings.account, size, doubtful=offers)
         if need.quorum and self.desk.settings.mode != "training":
@@ -474,7 +461,7 @@ class Workflow:
         )
 
     async def _must_be_satisfiable(self, workspace: str, need: policy.Need, people: frozenset[str]) -> None:
-        named = await policy.people_in(need.approvers, self.members) - people
+        named = await policy.people_in(need.approvers, self.people.members) - people
         others = await self._active(workspace, named, need.quorum)
         if len(others) < need.quorum:
             raise NotAccepted(Complaint("audience", _too_few(need.quorum, need.approvers, len(others))))
@@ -710,11 +697,11 @@ class Workflow:
             who = policy.mentions(self.desk.settings.admins)
             raise NotAllowed("Only an admin can pause or resume all sending: {who}.", who=who)
         if on:
-            self.heed(person.workspace, True)  # what is written takes a moment, and the next byte may be nearer
+            self.switch.stop(person.workspace)  # the commit takes a moment, and the next byte may be nearer
         try:
             await self.database.write(lambda c: self._pause_all(c, person, action, on))
         finally:  # whatever came of it, the next tick reads it
-            self.heed(person.workspace, False)
+            self.switch.committed(person.workspace)
         self.wake(Task.DISPATCH, Task.PAINT, Task.VOICES)
         return await self.database.read(lambda c: broadcasts.count_held(c, person.workspace, Hold.PAUSED))
 
@@ -732,14 +719,14 @@ class Workflow:
         return dataclasses.replace(broadcast, approvers=policy.approvers_today(self.approval, broadcast))
 
     async def _may_approve(self, person: Person, broadcast: Broadcast) -> None:
-        await policy.may_approve(person, self._as_of_today(broadcast), self.members)
+        await policy.may_approve(person, self._as_of_today(broadcast), self.people.members)
 
     async def _may_reject(self, person: Person, broadcast: Broadcast) -> None:
         template = "Only {who} can reject {id}."
         await self._must_be_approver(person, broadcast, template)
 
     async def _may_stop(self, person: Person, broadcast: Broadcast) -> None:
-        await policy.may_stop(person, self._as_of_today(broadcast), self.desk.settings.admins, self.members)
+        await policy.may_stop(person, self._as_of_today(broadcast), self.desk.settings.admins, self.people.members)
 
     async def _may_deny(self, person: Person, broadcast: Broadcast) -> None:
         """To say that it did *not* go out opens the way to send again: that takes an approver, or an admin where no
@@ -756,7 +743,7 @@ class Workflow:
 
     async def _has_lost_its_approvers(self, broadcast: Broadcast) -> bool:
         """Is nobody here any more who may approve it? Raises CannotTell."""
-        named = await policy.people_in(self._as_of_today(broadcast).approvers, self.members)
+        named = await policy.people_in(self._as_of_today(broadcast).approvers, self.people.members)
         return not await self._active(broadcast.workspace, named, 1)
 
     async def _must_be_approver(self, person: Person, broadcast: Broadcast, template: str) -> None:
@@ -764,7 +751,7 @@ class Workflow:
         if broadcast.mode == "training":  # one person may walk the whole way
             return
         today = self._as_of_today(broadcast)
-        if not await policy.is_approver(person, today, self.members):
+        if not await policy.is_approver(person, today, self.people.members):
             raise NotAllowed(template, who=policy.mentions(today.approvers), id=broadcast.id)
 
     def _approve(
@@ -1084,17 +1071,15 @@ class Workflow:
 
         Who has left the workspace is none, however the settings name them. Raises CannotTell.
         """
-        still = await policy.people_in(self._as_of_today(broadcast).approvers, self.members)
+        still = await policy.people_in(self._as_of_today(broadcast).approvers, self.people.members)
         votes = await self.database.read(lambda c: votes_for(c, broadcast))
         voters = [vote.approver for vote in votes if vote.approver in still]
         return still - {id for id in voters if not await self._is_member(broadcast.workspace, id)}
 
     async def _is_member(self, workspace: str, id: str) -> bool:
         """Whom Slack knows no more is a member no more. Raises CannotTell."""
-        if self.person_of is None:
-            return True
         try:
-            person = await self.person_of(workspace, id)
+            person = await self.people.person(workspace, id)
         except policy.Unknown:
             return False
         if person.doubtful:

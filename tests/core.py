@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bot.app import all_placeholders, open_accounts, policies_of
-from bot.catalogue import Catalogue
-from bot.dispatch import Dispatcher
+from bot.app import all_placeholders, build_core, open_accounts, policies_of
+from bot.config.runtime import Runtime
+from bot.dispatch import Dispatcher, Leases
 from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND
+from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, Phase, State
 from bot.policy import Person
 from bot.storage import audit, tables
 from bot.storage.database import Database
 from bot.tracker import Tracker
 from bot.voices import Voices
-from bot.workflow import Desk, Workflow
 from providers.base import Purpose
 from sandbox.server import Sandbox
 from tests.ground import changed, raw_settings
@@ -32,6 +33,28 @@ CLEO = Person(TEAM, "U0CLEO", name="Cleo", locale="en", zone="Europe/Paris", mem
 
 def approver(number: int) -> Person:
     return Person(TEAM, APPROVERS[number], name="A", locale="en", zone="Europe/Paris", member=True)
+
+
+class Everybody:
+    """A directory in which everybody is a member, and sees and is in every channel."""
+
+    def __init__(self, members: Callable[[str], Awaitable[frozenset[str]]]) -> None:
+        self._members = members
+
+    async def members(self, group: str) -> frozenset[str]:
+        return await self._members(group)
+
+    async def person(self, workspace: str, user: str) -> Person:
+        return replace(CLEO, workspace=workspace, id=user)
+
+    async def sees(self, channel: str, user: str) -> bool:
+        return True
+
+    async def is_in(self, channel: str, user: str) -> bool:
+        return True
+
+    async def why_closed(self, channel: str) -> Translatable | None:
+        return None
 
 
 class Core:
@@ -47,9 +70,21 @@ class Core:
         )
         self.providers = open_accounts(self.settings, database, self.clock)
         self.policies = policies_of(self.settings)
-        catalogue = Catalogue(self.providers, self.settings.audiences)
-        self.desk = Desk(self.settings, self.providers, self.policies, catalogue, all_placeholders())
-        self.workflow = Workflow(database, self.desk, self.members, self.clock, lambda *_: None)
+        self.people = Everybody(self.members)
+        self.runtime = Runtime(
+            settings=self.settings,
+            database=database,
+            providers=self.providers,
+            policies=self.policies,
+            key=b"k" * 32,
+            owner="one",
+            wake=lambda *_: None,
+            clock=self.clock,
+            monotonic=lambda: time.monotonic() + self.steady + self.now / SECOND,
+            lease_clock=lambda _: self.now,
+        )
+        built = build_core(self.runtime, self.people, placeholders=all_placeholders())
+        self.desk, self.workflow = built.desk, built.workflow
         self.count, self.gone = 0, set[str]()
 
     def clock(self) -> int:
@@ -58,41 +93,16 @@ class Core:
     async def members(self, group: str) -> frozenset[str]:
         return frozenset(APPROVERS) - self.gone
 
-    def dispatcher(self, owner: str, database: Database | None = None) -> Dispatcher:
-        return Dispatcher(
-            database or self.database,
-            settings=self.settings,
-            providers=self.providers,
-            policies=self.policies,
-            clock=self.clock,
-            owner=owner,
-            key=b"k" * 32,
-            wake=lambda *_: None,
-            tell_size=self.workflow.learn_size,
-            still_approved=self.workflow.still_approved,
-            lease_clock=lambda _: self.now,
-            monotonic=lambda: time.monotonic() + self.steady + self.now / SECOND,
-        )
+    def dispatcher(self, owner: str, database: Database | None = None, **timing: float) -> Dispatcher:
+        """One more process that dispatches. `timing`: the seconds of its leases."""
+        runtime = replace(self.runtime, owner=owner, database=database or self.database)
+        return Dispatcher(runtime, self.workflow, leases=Leases(runtime, **timing))
 
-    def tracker(self) -> Tracker:
-        return Tracker(
-            self.database,
-            settings=self.settings,
-            providers=self.providers,
-            clock=self.clock,
-            key=b"k" * 32,
-            wake=lambda *_: None,
-        )
+    def tracker(self, database: Database | None = None) -> Tracker:
+        return Tracker(replace(self.runtime, database=database or self.database))
 
     def voices(self, database: Database | None = None) -> Voices:
-        return Voices(
-            database or self.database,
-            settings=self.settings,
-            policies=self.policies,
-            clock=self.clock,
-            wake=lambda *_: None,
-            misfit=self.desk.misfit,
-        )
+        return Voices(replace(self.runtime, database=database or self.database), self.desk.misfit)
 
     async def ask(self, **changes: Any) -> Broadcast:
         self.count += 1

@@ -12,22 +12,21 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from bot.app import open_accounts, policies_of
-from bot.catalogue import Catalogue
+from bot.app import build_core, open_accounts, policies_of
 from bot.config.load import parse
-from bot.dispatch import Dispatcher
+from bot.config.runtime import Runtime
+from bot.dispatch import Dispatcher, Leases
 from bot.domain.broadcast import BroadcastRequest
 from bot.domain.clock import now
 from bot.domain.lifecycle import Action
 from bot.domain.schedule import Kind
 from bot.logs import set_up
 from bot.policy import Person
-from bot.reminders import Asked, Reminders
+from bot.reminders import Asked
 from bot.scheduler import Bell, Scheduler
 from bot.storage.engines import open_database
-from bot.tracker import Tracker
-from bot.workflow import Desk, Workflow
 from providers.base import Purpose
+from tests.core import Everybody
 from tests.patience import LONG
 
 TEAM, REQUESTER = "T0BELL", "U0CLEO"
@@ -42,21 +41,6 @@ async def members(_group: str) -> frozenset[str]:
     return frozenset(APPROVERS)
 
 
-class Here:
-    """Everybody is here, and every channel is open."""
-
-    members = staticmethod(members)
-
-    async def person(self, _workspace: str, user: str) -> Person:
-        return person(user)
-
-    async def why_closed(self, _channel: str) -> None:
-        return None
-
-    async def is_in(self, _channel: str, _user: str) -> bool:
-        return True
-
-
 class Replica:
     """`given`: the `settings`, the `database`, the `owner`'s name, and what else the dispatcher is to have."""
 
@@ -65,25 +49,22 @@ class Replica:
         self.database = open_database(given["database"], LONG)
         providers = open_accounts(settings, self.database, now)
         policies = policies_of(settings)
-        desk = Desk(settings, providers, policies, Catalogue(providers, settings.audiences))
-        self.workflow = Workflow(self.database, desk, members, now, self.wake)
-        shared: dict[str, Any] = {"settings": settings, "providers": providers, "clock": now, "wake": self.wake}
-        self.dispatcher = Dispatcher(
-            self.database,
+        runtime = Runtime(
+            settings=settings,
+            database=self.database,
+            providers=providers,
             policies=policies,
-            owner=given["owner"],
             key=b"k" * 32,
-            tell_size=self.workflow.learn_size,
-            still_approved=self.workflow.still_approved,
-            **shared,
-            **given["dispatcher"],
+            owner=given["owner"],
+            wake=self.wake,
         )
-        self.reminders = Reminders(self.database, self.workflow, Here(), now, self.wake)
-        self.tracker = Tracker(self.database, key=b"k" * 32, **shared)
+        core = build_core(runtime, Everybody(members))
+        self.workflow, self.reminders, self.tracker = core.workflow, core.reminders, core.tracker
+        self.dispatcher = Dispatcher(runtime, core.workflow, leases=Leases(runtime, **given["dispatcher"]))
         self.scheduler = Scheduler(
             Bell("dispatch", 0.25, self.dispatcher.tick),
             Bell("track", 0.5, self.tracker.begin),
-            Bell("sizes", 2.0, self.dispatcher.begin_sizes),
+            Bell("sizes", 2.0, self.dispatcher.sizes.begin),
         )
         self.telling: asyncio.Task[None] | None = None
         self.deeds: dict[str, Callable[..., Awaitable[object]]] = {

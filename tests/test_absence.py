@@ -65,14 +65,14 @@ async def test_no_transaction_takes_many_rows(database: Database) -> None:
     await database.write(left_behind, patience=None)
     core = Core(database, clock=lambda: AT)
     sizes: list[int] = []
-    look_round = core.dispatcher._look_round
+    look_round = core.dispatcher.claims.claim_due_work
 
     def measured(connection: Connection) -> tuple[int, list[Broadcast]]:
         changed, claimed = look_round(connection)
         sizes.append(changed + len(claimed))
         return changed, claimed
 
-    core.dispatcher._look_round = measured  # type: ignore[method-assign]
+    core.dispatcher.claims.claim_due_work = measured  # type: ignore[method-assign]
     await core.dispatcher.tick()
     await asyncio.gather(*core.dispatcher.running)
     await core.close()

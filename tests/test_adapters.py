@@ -123,9 +123,7 @@ def mischievous(installed: Path, office: Office, make_core: MakeCore) -> MakeMis
 
 
 def dispatcher_of(core: Core) -> Dispatcher:
-    made = core.dispatcher("one")
-    made.margin = 1.0  # seconds by which an answer is waited for beyond the timeout, twice
-    return made
+    return core.dispatcher("one", margin=1.0)  # seconds by which an answer is waited for beyond the timeout, twice
 
 
 async def tick_on(core: Core, dispatcher: Dispatcher, seconds: int = 400) -> None:
@@ -315,7 +313,7 @@ async def test_a_pause_that_an_adapter_hides_is_no_acceptance(mischievous: MakeM
     post = adapter.post
 
     async def paused(message: Message, to: str) -> int:
-        dispatcher.heed(TEAM, paused=True)
+        dispatcher.switch.stop(TEAM)
         told: int = await post(message, to)
         return told
 
@@ -623,7 +621,7 @@ async def test_what_an_adapter_says_of_itself_fills_no_place_and_pings_nobody(
     assert "Must match {3,11}" in await ask(sandbox, "send fans marketing sender=AB Hello")
     await ask(sandbox, "send fans marketing Hello")
     assert "&lt;!channel&gt; Write {this} in it" in json.dumps(await card(sandbox))
-    await bot.catalogue.refresh()
+    await bot.desk.catalogue.refresh()
     told = await ask(sandbox, "audiences")
     assert "Also at T &lt;!channel&gt;" in told
     assert "<!channel>" not in told

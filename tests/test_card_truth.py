@@ -425,7 +425,7 @@ async def test_what_was_approved_for_nobody_asks_again_once_its_list_has_filled_
     """`paris` has no `max_size`."""
     row = await core.ask(audience=audience)
     core.sandbox.vendors.faults.add("encom.recipients", "error", times=1, status=200, body=[])
-    await core.dispatcher("a").learn_sizes()
+    await core.dispatcher("a").sizes.learn()
     assert (await core.row(row.id)).size == 0
     agreed = await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
     assert (agreed.state, agreed.bound) == (State.SCHEDULED, 0)

@@ -152,7 +152,7 @@ async def test_what_the_vendor_could_not_take_says_when_it_goes_again(core: Core
 
 async def test_where_no_account_prepares_anything_what_is_approved_goes_out(core: Core) -> None:
     row, dispatcher = await core.approved(), core.dispatcher("a")
-    dispatcher.preparing.clear()
+    dispatcher.claims.limits.preparing.clear()
     await core.run(dispatcher)
     assert (await core.row(row.id)).state is State.SENT
 
@@ -197,12 +197,12 @@ async def test_a_lease_that_still_runs_is_left_alone_where_several_may_dispatch(
 async def test_one_that_was_overtaken_sends_nothing(core: Core) -> None:
     row = await core.approved()
     slow = core.dispatcher("slow")
-    _, (claimed,) = await core.database.write(slow._look_round)
+    _, (claimed,) = await core.database.write(slow.claims.claim_due_work)
     core.now += 3600 * SECOND
     await core.edit(row, start_at=core.now)
     await core.run(core.dispatcher("quick"))
     assert len(core.sandbox.vendors.ledger) == 1
-    await slow.send(claimed)
+    await slow.releaser.send(claimed)
     assert len(core.sandbox.vendors.ledger) == 1
     assert (await core.row(row.id)).state is State.SENT
 
@@ -210,9 +210,9 @@ async def test_one_that_was_overtaken_sends_nothing(core: Core) -> None:
 async def test_a_lease_that_lapsed_by_the_time_of_the_intent_sends_nothing(core: Core) -> None:
     await core.approved()
     slow = core.dispatcher("slow")
-    _, (claimed,) = await core.database.write(slow._look_round)
+    _, (claimed,) = await core.database.write(slow.claims.claim_due_work)
     core.now = claimed.lease_until or 0
-    await slow.send(claimed)
+    await slow.releaser.send(claimed)
     assert core.sandbox.vendors.ledger == []
 
 
@@ -268,9 +268,9 @@ async def test_told_to_stop_while_it_prepares_it_begins_no_release(core: Core) -
 async def test_a_clock_that_is_set_back_meanwhile_sends_nothing_early(core: Core) -> None:
     row = await core.approved()
     dispatcher = core.dispatcher("a")
-    _, (claimed,) = await core.database.write(dispatcher._look_round)
+    _, (claimed,) = await core.database.write(dispatcher.claims.claim_due_work)
     core.now -= 3600 * SECOND
-    await dispatcher.send(claimed)
+    await dispatcher.releaser.send(claimed)
     assert core.sandbox.vendors.ledger == []
     waiting = await core.row(row.id)
     assert (waiting.state, waiting.due) == (State.SCHEDULED, row.due)
@@ -285,9 +285,9 @@ async def test_a_clock_that_is_set_back_meanwhile_tries_nothing_again_early(core
     await core.edit(row, due=again, tries=1, attempt=1)  # as the vendor asked for
     core.now = again
     dispatcher = core.dispatcher("a")
-    _, (claimed,) = await core.database.write(dispatcher._look_round)
+    _, (claimed,) = await core.database.write(dispatcher.claims.claim_due_work)
     core.now -= 30 * SECOND
-    await dispatcher.send(claimed)
+    await dispatcher.releaser.send(claimed)
     waiting = await core.row(row.id)
     assert (waiting.state, waiting.due, core.sandbox.vendors.ledger) == (State.SCHEDULED, again, [])
 
@@ -560,9 +560,9 @@ async def test_over_the_hourly_cap_it_is_held(make_core: MakeCore) -> None:
 async def test_a_pause_holds_before_the_next_byte(core: Core) -> None:
     row = await core.approved()
     dispatcher = core.dispatcher("a")
-    _, (claimed,) = await core.database.write(dispatcher._look_round)
+    _, (claimed,) = await core.database.write(dispatcher.claims.claim_due_work)
     await core.database.write(lambda c: keep(c, f"pause:{TEAM}", "1", core.now))
-    await dispatcher.send(claimed)
+    await dispatcher.releaser.send(claimed)
     assert core.sandbox.vendors.ledger == []
     held = await core.row(row.id)
     assert (held.state, held.hold, held.phase) == (State.HELD, Hold.PAUSED, None)
@@ -622,7 +622,7 @@ async def test_what_a_vendor_says_of_a_campaign_that_may_have_been_sent_by_hand_
     row, dispatcher = await staged_early(core)
     core.sandbox.vendors.faults.add("octopush.status", "error", times=1000, status=400, body={"code": code})
     core.now += 31 * SECOND
-    for dispatcher.staging in (1.0, 5.0, 25.0):  # a busy machine may cut an exchange, which is tried again then
+    for dispatcher.leases.staging in (1.0, 5.0, 25.0):  # a busy machine may cut an exchange, which is tried again then
         await core.run(dispatcher)
         core.now += 10 * SECOND
     after = await core.row(row.id)
@@ -735,7 +735,7 @@ async def test_what_is_quoted_only_and_has_become_dearer_is_asked_again(
     monkeypatch.setattr(account, "capabilities", dataclasses.replace(account.capabilities, sizes=False, quotes=True))
     monkeypatch.setattr(account, "quote", quote)
     row, dispatcher = await core.ask(), core.dispatcher("a")
-    await dispatcher.learn_sizes()
+    await dispatcher.sizes.learn()
     await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
     await core.run(dispatcher)
     row = await core.row(row.id)
@@ -889,7 +889,7 @@ async def test_a_size_that_cannot_be_read_is_not_learnt(core: Core, told: Any) -
     """C3: what is shown is that the vendor does not say; what is guarded is another matter."""
     core.sandbox.vendors.faults.add("encom.recipients", "error", times=100, status=200, body=told)
     row = await core.ask()
-    await core.dispatcher("a").learn_sizes()
+    await core.dispatcher("a").sizes.learn()
     after = await core.row(row.id)
     assert (after.size, after.unnamed, after.revision) == (None, None, row.revision)
 
@@ -900,7 +900,7 @@ async def test_a_size_that_a_vendor_does_not_tell_is_not_learnt(core: Core, monk
 
     monkeypatch.setattr(core.providers["encom"], "size", untold)
     row = await core.ask()
-    await core.dispatcher("a").learn_sizes()
+    await core.dispatcher("a").sizes.learn()
     after = await core.row(row.id)
     assert (after.size, after.unnamed, after.revision) == (None, None, row.revision)
 
@@ -916,13 +916,13 @@ async def test_no_quote_is_asked_for_while_the_accounts_one_place_is_taken(make_
         lease = {"phase": "staging", "owner": "a", "attempt": 1, "lease_until": core.now + 60 * SECOND}
         await core.edit(other, state="sending", size=20, **lease)
     row = await core.ask(audience="newsletter")
-    await dispatcher.learn_sizes()
+    await dispatcher.sizes.learn()
     assert core.sandbox.vendors.octopush.campaigns == {}
     core.now += 301 * SECOND
     await core.database.write(lambda c: take_lease(c, "quote:octo", "a", 0.0, core.now))
     if taken == "a campaign":
         await core.edit(other, state="sent", owner=None, lease_until=None)
-    await dispatcher.learn_sizes()
+    await dispatcher.sizes.learn()
     assert (await core.row(row.id)).size == 20
     assert await core.database.read(lambda c: lease_holder(c, "quote:octo", core.now)) is None  # free at once
 
@@ -944,7 +944,7 @@ async def test_a_quote_that_tells_a_cost_and_no_size_tells_the_cost(
     assert row.quorum == 2
 
     async def asked() -> Broadcast:
-        await dispatcher.learn_sizes()
+        await dispatcher.sizes.learn()
         core.now += 301 * SECOND
         return await core.row(row.id)
 
@@ -965,7 +965,7 @@ async def test_a_quote_that_tells_a_size_and_no_cost_tells_the_size(make_core: M
     body = {"number_of_contacts": 20, "status": "ready_to_be_sent"}
     core.sandbox.vendors.faults.add("octopush.status", "error", times=100, status=200, body=body)
     row = await core.ask(audience="newsletter")
-    await core.dispatcher("a").learn_sizes()
+    await core.dispatcher("a").sizes.learn()
     told = await core.row(row.id)
     assert (told.size, told.quoted) == (20, None)
 
@@ -975,7 +975,7 @@ async def test_a_quote_without_a_readable_size_tells_none(make_core: MakeCore) -
     body = {"number_of_contacts": "many", "cost": 2.58, "status": "ready_to_be_sent"}
     core.sandbox.vendors.faults.add("octopush.status", "error", times=100, status=200, body=body)
     row = await core.ask(audience="newsletter")
-    await core.dispatcher("a").learn_sizes()
+    await core.dispatcher("a").sizes.learn()
     assert (await core.row(row.id)).size is None
     assert [campaign.state for campaign in core.sandbox.vendors.octopush.campaigns.values()] == ["cancelled"]
 
@@ -997,7 +997,7 @@ async def test_an_audience_that_was_renamed_keeps_nobody_from_learning_the_other
     now = make_core()
     kept = {name: audience for name, audience in now.settings.audiences.items() if name != "clients"}
     now.workflow.desk = dataclasses.replace(now.desk, settings=now.settings.model_copy(update={"audiences": kept}))
-    await now.dispatcher("a").learn_sizes()
+    await now.dispatcher("a").sizes.learn()
     assert (await now.row(first.id)).size is not None
     assert (await now.row(second_one.id)).size == 10000
 
@@ -1009,7 +1009,7 @@ async def test_what_a_process_left_open_when_it_died_over_a_quote_is_thrown_away
     core = make_core(**{"accounts.octo.quote": True})
     quoted, dead = await core.ask(audience="newsletter"), core.dispatcher("dead")
     monkeypatch.setattr(dead.stager, "_recalled", gone)
-    asking = asyncio.create_task(dead.learn_sizes())
+    asking = asyncio.create_task(dead.sizes.learn())
     campaigns = core.sandbox.vendors.octopush.campaigns
     await until(lambda: core.database.read(lambda c: c.execute(tables.leftovers.select()).all()))
     asking.cancel()
@@ -1037,7 +1037,7 @@ async def test_a_quote_whose_campaign_cannot_be_thrown_away_is_told_all_the_same
     core = make_core(**{"accounts.octo.quote": True})
     quoted, dispatcher = await core.ask(audience="newsletter"), core.dispatcher("a")
     core.sandbox.vendors.faults.add("octopush.cancel", "error", status=503)
-    await dispatcher.learn_sizes()
+    await dispatcher.sizes.learn()
     (campaign,) = core.sandbox.vendors.octopush.campaigns.values()
     assert ((await core.row(quoted.id)).size, campaign.state) == (20, "open")
     await core.run(dispatcher)
@@ -1234,12 +1234,12 @@ async def test_leases_are_judged_by_the_databases_clock(make_core: MakeCore, dat
     core = make_core()
     row = await core.approved()
     first, ahead = core.dispatcher("first"), core.dispatcher("ahead")
-    _, (claimed,) = await database.write(first._look_round)
+    _, (claimed,) = await database.write(first.claims.claim_due_work)
     ahead.clock = lambda: core.now + 400 * SECOND
     ahead.database = _Shared(database)  # type: ignore[assignment]
     await ahead.tick()
     assert (await core.row(row.id)).owner == "first"
-    await first.send(claimed)
+    await first.releaser.send(claimed)
     assert len(core.sandbox.vendors.ledger) == 1
 
 

@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import hmac
 import random
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
@@ -31,7 +30,7 @@ from bot.storage.engines import open_database
 from bot.storage.postgres import Postgres
 from bot.storage.schema import upgrade
 from bot.storage.sqlite import SQLite
-from bot.tracker import Tracker, _Batch
+from bot.tracker import _Batch
 from providers.base import Accepted, DeliveryStatus, Evidence, Receipt, Refused, Throttled
 from sandbox.server import Sandbox
 from tests import proxy
@@ -152,7 +151,7 @@ async def test_an_answer_that_is_late_is_told_once_however_often_it_is_written(m
     tried = dataclasses.replace(await core.row(row.id), state=State.SENDING)
     for accepted in (False, False, True, True):
         outcome = Accepted(("22",)) if accepted else Nothing(Refused("No credit left.", code="402"))
-        await core.database.write(partial(dispatcher._write_outcome, row=tried, outcome=outcome))
+        await core.database.write(partial(dispatcher.releaser.outcomes.write_outcome, row=tried, outcome=outcome))
     said = await core.database.read(lambda c: c.execute(select(tables.notes.c.sentence)).scalars().all())
     late = [one["template"] for one in said if "late" in one["template"] or "did accept" in one["template"]]
     assert [one[:20] for one in late] == ["The answer came late", "{vendor} did accept "]
@@ -191,7 +190,7 @@ async def test_news_of_what_a_person_said_had_not_gone_out_is_told_aloud_once_to
     await core.workflow.act(TEAM, row.id, Action.MARK_NOT_SENT, person=approver(1), version=1)
     for number in (22, 23, 22):
         news = [Receipt(str(number), DeliveryStatus.SENT, "OK")]
-        await tracker(core).record("encom", news, (TEAM, row.id))
+        await core.tracker().record("encom", news, (TEAM, row.id))
     statement = select(tables.notes).where(tables.notes.c.broadcast == row.id).order_by(tables.notes.c.seq)
     notes = (await core.database.read(lambda c: c.execute(statement).mappings().all()))[-1:]
     assert [(note["mention"], note["aloud"]) for note in notes] == [(f"U0CLEO {approver(1).id}", True)]
@@ -228,13 +227,11 @@ async def test_an_intent_whose_commit_is_in_doubt_is_looked_up_before_anything_l
 
 async def test_an_intent_that_cannot_be_looked_up_in_time_sends_nothing(far: Far) -> None:
     row = await far.core.approved()
-    lead = 0.0
-    far.dispatcher.monotonic = lambda: time.monotonic() + lead
     far.proxy.cut(b"INSERT INTO dispatches", COMMIT, how="after")
     await far.dispatcher.tick()
     await until(lambda: far.proxy.done)
     await far.proxy.shut()
-    lead = 60  # longer than the release's own deadline
+    far.core.steady = 60  # longer than the release's own deadline
     assert ((await far.core.row(row.id)).phase, far.ledger) == (Phase.RELEASING, 0)
     await far.proxy.open()
     await asyncio.gather(*far.dispatcher.running)
@@ -426,7 +423,7 @@ async def test_a_disk_that_is_full_when_the_intent_is_to_be_written_sends_nothin
 
 def woken(dispatcher: Dispatcher) -> list[str]:
     tasks: list[str] = []
-    dispatcher.wake = lambda *names: tasks.extend(names)
+    dispatcher.wake = dispatcher.releaser.wake = lambda *names: tasks.extend(names)
     return tasks
 
 
@@ -488,10 +485,10 @@ async def test_only_a_vendor_that_calls_back_for_each_send_is_told_where(make_co
     core = make_core(public_url="https://bell.example/")
     dispatcher = core.dispatcher("a")
     mine, campaign = await core.approved(), await core.approved(audience="newsletter")
-    url = dispatcher._callback_url(mine)
-    assert url == f"https://bell.example/callbacks/encom/{dispatcher.callback_token(mine)}"
-    assert dispatcher._callback_url(campaign) is None
-    assert make_core(public_url=None).dispatcher("b")._callback_url(mine) is None
+    url = dispatcher.releaser.tokens.callback_url(mine)
+    assert url == f"https://bell.example/callbacks/encom/{dispatcher.releaser.tokens.callback_token(mine)}"
+    assert dispatcher.releaser.tokens.callback_url(campaign) is None
+    assert make_core(public_url=None).dispatcher("b").releaser.tokens.callback_url(mine) is None
 
 
 # --- the ids in the thread -------------------------------------------------------------------------------------------
@@ -523,13 +520,13 @@ def in_the_last_moment(dispatcher: Dispatcher, deed: Callable[[], object]) -> No
             done.append(True)
             done.append(deed())
 
-    commit = dispatcher._commit_intent
+    commit = dispatcher.releaser._commit_intent
 
     async def committed(row: Broadcast, deadline: float) -> Broadcast | None:
-        dispatcher.wake = wake
+        dispatcher.releaser.wake = wake
         return await commit(row, deadline)
 
-    dispatcher._commit_intent = committed  # type: ignore[method-assign]
+    dispatcher.releaser._commit_intent = committed  # type: ignore[method-assign]
 
 
 async def releases(core: Core) -> int:
@@ -539,7 +536,7 @@ async def releases(core: Core) -> int:
 async def test_a_pause_that_is_pressed_after_the_intent_stops_the_very_next_byte(make_core: MakeCore) -> None:
     core = make_core(admins=["U0OPS"])
     dispatcher, ops = core.dispatcher("a"), dataclasses.replace(CLEO, id="U0OPS")
-    core.workflow.heed = dispatcher.heed
+    core.workflow.switch = dispatcher.switch
     pressed: list[asyncio.Task[int]] = []
 
     def press() -> None:
@@ -564,20 +561,18 @@ async def test_a_pause_of_another_process_is_known_from_the_next_tick_on(make_co
     dispatcher = core.dispatcher("a")
     await core.database.write(lambda c: keys.set_paused(c, TEAM, "U0OPS", core.now))
     await dispatcher.tick()
-    assert dispatcher.paused == {TEAM}
+    assert dispatcher.switch.paused == {TEAM}
     await core.database.write(lambda c: keys.set_paused(c, TEAM, None, core.now))
     await dispatcher.tick()
-    assert dispatcher.paused == set()
+    assert dispatcher.switch.paused == set()
 
 
 async def test_one_that_was_held_up_past_its_deadline_sends_nothing_and_goes_later(make_core: MakeCore) -> None:
-    core, lead = make_core(), 0.0
+    core = make_core()
     dispatcher = core.dispatcher("a")
-    dispatcher.monotonic = lambda: time.monotonic() + lead
 
     def be_held_up() -> None:
-        nonlocal lead
-        lead = 60  # longer than the account's deadline
+        core.steady = 60  # longer than the account's deadline
 
     in_the_last_moment(dispatcher, be_held_up)
     row = await core.approved()
@@ -597,7 +592,7 @@ async def test_a_database_that_takes_no_intent_for_long_makes_no_failed_try(
 ) -> None:
     core, times = make_core(), 0
     dispatcher = core.dispatcher("a")
-    commit = dispatcher._commit_intent
+    commit = dispatcher.releaser._commit_intent
 
     async def away(row: Broadcast, deadline: float) -> Broadcast | None:
         nonlocal times
@@ -606,7 +601,7 @@ async def test_a_database_that_takes_no_intent_for_long_makes_no_failed_try(
             raise error
         return await commit(row, deadline)
 
-    dispatcher._commit_intent = away  # type: ignore[method-assign]
+    dispatcher.releaser._commit_intent = away  # type: ignore[method-assign]
     row = await core.approved()
     for _ in range(MAX_TRIES + 2):
         await core.run(dispatcher)
@@ -626,7 +621,7 @@ async def test_what_takes_too_long_to_prepare_is_put_back_before_its_lease_lapse
     core = make_core()
     core.sandbox.vendors.faults.add("encom.recipients", "slow", until=(answers := asyncio.Event()))
     row, dispatcher = await core.approved(), core.dispatcher("a")
-    dispatcher.staging = 0.4
+    dispatcher.leases.staging = 0.4
     await dispatcher.tick()
     await asyncio.gather(*dispatcher.running)  # though the vendor has not answered
     answers.set()
@@ -674,11 +669,11 @@ async def test_a_flood_of_one_account_delays_no_other_account(make_core: MakeCor
     dispatcher = core.dispatcher("a")
     async with within(2):
         await dispatcher.tick()
-    accounts = [work.account for work in dispatcher.under_way.values()]
+    accounts = [work.account for work in dispatcher.claims.under_way.values()]
     assert (accounts.count("encom"), accounts.count("kaizala")) == (ACCOUNT_AT_ONCE, 1)
     await core.becomes(last, State.SENT)
     await dispatcher.tick()
-    assert len([work for work in dispatcher.under_way.values() if work.account == "encom"]) <= ACCOUNT_AT_ONCE
+    assert len([work for work in dispatcher.claims.under_way.values() if work.account == "encom"]) <= ACCOUNT_AT_ONCE
     core.sandbox.vendors.faults.clear()
     await dispatcher.stop(10)
 
@@ -690,7 +685,7 @@ async def test_what_a_process_claims_while_it_is_told_to_stop_the_next_one_sends
 
     async def told_meanwhile(work: Any, **given: Any) -> Any:
         written = await write(work, **given)
-        stopping.stopping = True
+        stopping.switch.stopping = True
         return written
 
     monkeypatch.setattr(core.database, "write", told_meanwhile)
@@ -768,11 +763,6 @@ async def test_what_stands_still_is_told_to_whoever_watches_or_asks(sandbox: San
     assert "Encom cannot be reached" in listed
 
 
-def tracker(core: Core, database: Database | None = None) -> Tracker:
-    shared: dict[str, Any] = {"settings": core.settings, "providers": core.providers, "clock": core.clock}
-    return Tracker(database or core.database, key=b"k" * 32, wake=lambda *_: None, **shared)
-
-
 async def test_of_an_unknown_one_two_processes_ask_one_question_a_day_until_somebody_answers(
     make_core: MakeCore, database_url: str, seed: int
 ) -> None:
@@ -784,7 +774,7 @@ async def test_of_an_unknown_one_two_processes_ask_one_question_a_day_until_some
     second = open_database(database_url, LONG)
     began = core.now
     while core.now - began < (3 * 24 + 4) * 3600 * SECOND:
-        await asyncio.gather(tracker(core).tick(), tracker(core, second).tick())  # new ones: nothing is kept in memory
+        await asyncio.gather(core.tracker().tick(), core.tracker(second).tick())  # new ones: nothing is kept in memory
         core.now += chance.choice([40, 300, 1800, 3600]) * SECOND
     questions = (await core.actions(row)).count("ask")
     assert 3 <= questions <= 4  # and one in the first minutes, if somebody looked then
@@ -793,7 +783,7 @@ async def test_of_an_unknown_one_two_processes_ask_one_question_a_day_until_some
     assert sum("Still not known" in sentence["template"] for sentence in told) == questions
     await core.workflow.act(TEAM, row.id, Action.MARK_NOT_SENT, person=approver(1), version=1)
     core.now += 48 * 3600 * SECOND
-    await tracker(core).tick()
+    await core.tracker().tick()
     assert (await core.actions(row))[-1] == "mark_not_sent"
     await second.close()
 
@@ -812,7 +802,7 @@ async def test_a_look_up_that_breaks_is_told_and_takes_no_other_along(
 
     monkeypatch.setattr(core.providers["octo"].adapter, "look_up", broken)
     for _ in range(2 * 24 + 1):
-        await tracker(core).tick()
+        await core.tracker().tick()
         core.now += 3600 * SECOND
     assert [(await core.actions(row)).count("ask") for row in rows] == [3, 3]  # at once, and each day
     statement = select(tables.audit.c.reason).where(tables.audit.c.action == "ask")
@@ -834,7 +824,7 @@ async def test_a_poll_that_breaks_keeps_nobody_from_their_final_report(
 
     monkeypatch.setattr(core.providers["encom"].adapter, "poll", broken)
     core.now += 49 * 3600 * SECOND
-    await tracker(core).tick()
+    await core.tracker().tick()
     assert len(polled) == 6  # two ids each
     assert {(await core.row(row.id)).state for row in rows} == {State.DONE}
 
@@ -847,7 +837,7 @@ async def test_one_whose_evidence_cannot_be_written_is_looked_at_again_soon(
     for row in rows:
         minute_ago = core.now - 60 * SECOND
         await core.edit(row, state="unknown", due=None, look_at=core.now, changed_at=minute_ago, attempt=1)
-    listening = tracker(core)
+    listening = core.tracker()
     weigh = listening._weigh
 
     def broken(connection: Connection, row: Broadcast, evidence: Evidence) -> None:
@@ -870,7 +860,7 @@ async def test_a_flood_of_news_takes_one_connection_and_one_that_cannot_be_writt
     core = make_core()
     row = await core.approved()
     await core.run(core.dispatcher("a"))
-    listening, writes = tracker(core), 0
+    listening, writes = core.tracker(), 0
     write = core.database.write
 
     async def counted(work: Any, **given: Any) -> Any:
@@ -900,7 +890,7 @@ PHONES = {
 @pytest.mark.parametrize("phone", PHONES)
 async def test_a_delivery_is_one_persons_however_the_vendor_writes_who(core: Core, phone: str) -> None:
     """C13: and those that were written down as they came, before numbers were normalised, stay the same people."""
-    row, listening = await core.approved(), tracker(core)
+    row, listening = await core.approved(), core.tracker()
     await core.run(core.dispatcher("a"))
     before = hmac.digest(listening.key, f"number:{phone}:".encode(), "sha256").hex()[:32]
     for written in (phone, *PHONES[phone]):
@@ -933,7 +923,7 @@ async def test_how_many_news_come_together_decides_no_number_of_questions(make_c
     rows = [await core.approved() for _ in range(8)]
     for _ in range(4):
         await core.run(core.dispatcher("a"))
-    listening = tracker(core)
+    listening = core.tracker()
     batches = [
         _Batch("encom", [Receipt(f"new{number}", status, word)], (TEAM, rows[number % 8].id), asyncio.Future())
         for number in range(128)
@@ -953,7 +943,7 @@ async def test_a_flood_of_news_is_written_in_time_over_a_slow_road(
     row = await far.core.approved()
     await far.core.run(far.near)
     monkeypatch.setattr(proxy._Road, "_to_client", slowly(ms))
-    listening = tracker(far.core, far.distant)
+    listening = far.core.tracker(far.distant)
     news = [Receipt(str(number), DeliveryStatus.SENT, "OK") for number in range(600)]
     async with within(5):
         recorded = await asyncio.gather(*(listening.record("encom", [one], (TEAM, row.id)) for one in news))
@@ -978,7 +968,7 @@ async def test_news_that_are_too_many_for_one_transaction_are_written_in_smaller
     core = make_core()
     row = await core.approved()
     await core.run(core.dispatcher("a"))
-    listening, write, sizes = tracker(core), core.database.write, list[int]()
+    listening, write, sizes = core.tracker(), core.database.write, list[int]()
 
     async def busy(work: Any, **given: Any) -> Any:
         sizes.append(len(work.keywords["group"]))
@@ -1005,7 +995,7 @@ async def test_while_the_database_takes_nothing_a_flood_is_told_so_in_a_few_trie
         raise Busy("away")
 
     monkeypatch.setattr(core.database, "write", busy)
-    listening = tracker(core)
+    listening = core.tracker()
     news = [Receipt(str(number), DeliveryStatus.SENT, "OK") for number in range(2000)]
     told = await asyncio.gather(*(listening.record("encom", [one]) for one in news), return_exceptions=True)
     assert {type(one) for one in told} == {Busy}
@@ -1028,9 +1018,9 @@ async def test_what_a_newer_version_wrote_is_left_alone_by_everything(make_core:
     said = await core.database.read(lambda c: c.execute(select(func.count()).select_from(tables.notes)).scalar_one())
     core.now += 30 * 24 * 3600 * SECOND
     await core.run(core.dispatcher("older"))
-    await tracker(core).tick()
+    await core.tracker().tick()
     await core.workflow.expire()
-    await core.dispatcher("older").learn_sizes()
+    await core.dispatcher("older").sizes.learn()
     assert await core.database.read(lambda c: c.execute(statement).all()) == before
     now = await core.database.read(lambda c: c.execute(select(func.count()).select_from(tables.notes)).scalar_one())
     assert (now, core.sandbox.vendors.ledger) == (said, [])
@@ -1054,7 +1044,7 @@ class Broken:
 def heeding(make_core: MakeCore) -> tuple[Core, Dispatcher]:
     core = make_core(admins=["U0OPS"])
     dispatcher = core.dispatcher("a")
-    core.workflow.heed = dispatcher.heed
+    core.workflow.switch = dispatcher.switch
     return core, dispatcher
 
 
@@ -1080,23 +1070,23 @@ async def test_a_pause_is_drawn_on_thousands_of_cards_a_few_at_a_tick_whatever_b
     await core.run(dispatcher)
     await core.workflow.pause_all(ADMIN, on=True)
     core.now += SECOND
-    look_round = dispatcher._look_round
+    look_round = dispatcher.claims.claim_due_work
 
     def breaks(connection: Connection) -> Any:
         look_round(connection)
         raise Busy("locked")
 
-    dispatcher._look_round = breaks  # type: ignore[method-assign]
+    dispatcher.claims.claim_due_work = breaks  # type: ignore[method-assign]
     with pytest.raises(Busy):
         await dispatcher.tick()
-    dispatcher._look_round = look_round  # type: ignore[method-assign]
+    dispatcher.claims.claim_due_work = look_round  # type: ignore[method-assign]
     monkeypatch.setattr(cards, "IN_A_STATEMENT", 2)
     found = []
     for _ in range(4):
         await dispatcher.tick()
         found.append(await drawn_at(core, core.now))
     assert found == [2, 4, 5, 5]
-    assert dispatcher.undrawn == {}
+    assert dispatcher.switch.undrawn == {}
 
 
 @pytest.mark.parametrize("error", [Unsure(), Busy("locked"), RuntimeError("broken")])
@@ -1114,7 +1104,7 @@ async def test_a_pause_that_was_not_stored_stops_nothing_for_longer_than_a_tick(
 
 async def test_while_a_pause_is_being_written_everybody_else_goes_on(make_core: MakeCore) -> None:
     core, dispatcher = heeding(make_core)
-    dispatcher.heed("T0ANOTHER", True)
+    dispatcher.switch.stop("T0ANOTHER")
     row = await core.approved()
     await core.run(dispatcher)
     assert (await core.row(row.id)).state is State.SENT
@@ -1123,7 +1113,7 @@ async def test_while_a_pause_is_being_written_everybody_else_goes_on(make_core: 
 async def test_a_pause_that_is_ended_elsewhere_before_a_tick_read_it_is_over(make_core: MakeCore) -> None:
     core, dispatcher = heeding(make_core)
     await core.workflow.pause_all(ADMIN, on=True)
-    core.workflow.heed = core.dispatcher("b").heed
+    core.workflow.switch = core.dispatcher("b").switch
     await core.workflow.pause_all(ADMIN, on=False)
     row = await core.approved()
     await core.run(dispatcher)

@@ -362,10 +362,7 @@ class Broken(Tracker):
 async def test_what_cannot_be_stored_now_is_to_come_again(
     core: Core, door: CallbackDoor, row: Broadcast, error: Exception
 ) -> None:
-    tracker = core.tracker()
-    broken = Broken(
-        core.database, settings=core.settings, providers=core.providers, clock=core.clock, key=KEY, wake=tracker.wake
-    )
+    broken = Broken(core.runtime)
     broken.error = error
     assert (await bring(replace(door, tracker=broken), "encom/right")).status == 503
     assert (await bring(door, "encom/right")).status == 200

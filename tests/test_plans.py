@@ -26,7 +26,6 @@ from bot.domain.clock import SECOND
 from bot.domain.lifecycle import Action, Hold, State
 from bot.domain.schedule import Kind, Schedule
 from bot.policy import Person
-from bot.reminders import Reminders
 from bot.storage import audit, broadcasts, campaigns, cards, keys, notes, outbox, queue, receipts, schedules, templates
 from bot.storage.database import Database
 from bot.storage.postgres import Postgres
@@ -38,7 +37,6 @@ from bot.storage.votes import drop_vote, drop_votes, votes_for
 from providers.base import DeliveryStatus, Receipt, ReceiptKind, Staged
 from tests.ground import new_postgres
 from tests.patience import LONG
-from tests.replica import Here
 
 ROOT = Path(__file__).parent.parent
 AT = 1_800_000_000 * SECOND
@@ -457,7 +455,7 @@ CLEO, ANA = (Person(HOME, id, zone="Europe/Paris", member=True) for id in ("U0CL
 async def ticks(core: Core) -> None:
     """With what they do about five that are due, whose vendor cannot be reached."""
     await core.tick()
-    core.clock = core.dispatcher.clock = lambda: AT + 5 * SECOND
+    core.clock = lambda: AT + 5 * SECOND
     await core.tick()
     await asyncio.gather(*core.dispatcher.running)
 
@@ -489,7 +487,7 @@ async def callbacks(core: Core) -> None:
 
 
 async def reminders(core: Core) -> None:
-    clock = Reminders(core.database, core.workflow, Here(), core.clock, core.wake)
+    clock = core.reminders
     await clock.tick()
     await clock.listed(HOME, Kind.REMINDER)
     known = await clock.find(HOME, f"S{rows.WIDTH + OTHERS + 1}")

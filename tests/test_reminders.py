@@ -63,6 +63,9 @@ class Office:
     async def why_closed(self, channel: str) -> Translatable | None:
         return None if self.open else Translatable("Its channel is archived, or I am not in it any more.")
 
+    async def sees(self, channel: str, user: str) -> bool:
+        return True
+
     async def is_in(self, channel: str, user: str) -> bool:
         return user not in self.out
 
@@ -108,8 +111,8 @@ class Desk:
         self.reminders = self.process()
 
     def process(self, database: Database | None = None) -> Reminders:
-        workflow = self.core.workflow
-        return Reminders(database or self.core.database, workflow, self.office, self.core.clock, lambda *_: None)
+        runtime = dataclasses.replace(self.core.runtime, database=database or self.core.database)
+        return Reminders(runtime, self.core.workflow, self.office)
 
     async def add(self, kind: Kind, typed: str, text: str = "Hello", **more: Any) -> Schedule:
         self.count += 1

@@ -12,18 +12,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from bot.dispatch import Dispatcher
+from bot.app import Core
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.lifecycle import TRANSITIONS, Action, State
 from bot.domain.schedule import Schedule
-from bot.gate import Gate
+from bot.gate import Gate, Gates
 from bot.policy import Person
-from bot.reminders import Reminders
-from bot.tracker import Tracker
-from bot.workflow import Workflow
 from providers.base import Accepted, Unavailable, Uncertain
-from tests.simulation.process import Parts
+from tests.simulation.process import Spoil
 from tests.simulation.run import run
 
 WORLDS, AT_ONCE = 200, 25
@@ -69,64 +66,74 @@ NOT_OF_THE_CORE = {
 # --- the checks can fail ---------------------------------------------------------------------------------------------
 
 
-class NoGate(Dispatcher):
-    """Sends at night, late, over the cap, and while everything is paused."""
-
-    def gate(self, connection: Connection, row: Broadcast, now: Micros) -> Gate | None:
+class Open(Gates):
+    def closed(self, connection: Connection, row: Broadcast, now: Micros) -> Gate | None:
         return None
 
 
-class Trusting(Dispatcher):
+def no_gate(core: Core) -> None:
+    """Sends at night, late, over the cap, and while everything is paused."""
+    releaser, gates = core.dispatcher.releaser, Open(core.runtime.settings, {}, {})
+    core.dispatcher.claims.gates = releaser.gates = releaser.outcomes.gates = gates
+
+
+def trusting(core: Core) -> None:
     """Takes the row's word for what was approved."""
-
-    def _approved(self, connection: Connection, row: Broadcast) -> bool:
-        return True
+    setattr(core.dispatcher.releaser, "_approved", lambda *_: True)  # noqa: B010 - of this one core
 
 
-class Insisting(Dispatcher):
+def insisting(core: Core) -> None:
     """Tries again after a lost answer."""
+    call = core.dispatcher.releaser._call
 
-    async def _call(self, *given: Any) -> Accepted | Exception:
-        outcome = await super()._call(*given)
+    async def once_more(*given: Any) -> Accepted | Exception:
+        outcome = await call(*given)
         return Unavailable("Not so sure.") if isinstance(outcome, Uncertain) else outcome
 
+    setattr(core.dispatcher.releaser, "_call", once_more)  # noqa: B010 - of this one core
 
-class Alone(Workflow):
+
+def alone(core: Core) -> None:
     """Lets people approve what they asked for themselves."""
 
-    async def may(self, action: Action, person: Person, broadcast: Broadcast) -> None:
+    async def may(action: Action, person: Person, broadcast: Broadcast) -> None:
         return
 
+    setattr(core.workflow, "may", may)  # noqa: B010 - of this one core
 
-class Clinging(Workflow):
+
+def clinging(core: Core) -> None:
     """Lets later turns go on an approval that was taken back."""
-
-    def _uncover(self, connection: Connection, current: Broadcast) -> None:
-        return None
+    setattr(core.workflow, "_uncover", lambda *_: None)  # noqa: B010 - of this one core
 
 
-class Credulous(Tracker):
+def credulous(core: Core) -> None:
     """Takes every look-up for a proof."""
+    weigh = core.tracker._weigh
 
-    def _weigh(self, connection: Connection, row: Broadcast, evidence: Any) -> None:
-        super()._weigh(connection, row, type(evidence)(True, evidence.sentence, evidence.ids))
+    def trust(connection: Connection, row: Broadcast, evidence: Any) -> None:
+        weigh(connection, row, type(evidence)(True, evidence.sentence, evidence.ids))
+
+    setattr(core.tracker, "_weigh", trust)  # noqa: B010 - of this one core
 
 
-class Generous(Reminders):
+def generous(core: Core) -> None:
     """Takes an approval of one turn for one of every turn, whoever gave it and whatever it was for."""
 
-    async def _covering(self, schedule: Schedule, planned: Broadcast) -> tuple[str, ...]:
+    async def covering(schedule: Schedule, planned: Broadcast) -> tuple[str, ...]:
         return schedule.cover.voters if schedule.cover else ()
 
+    setattr(core.reminders, "_covering", covering)  # noqa: B010 - of this one core
 
-MUTANTS = {
-    "no gate": Parts(dispatcher=NoGate),
-    "trusting": Parts(dispatcher=Trusting),
-    "insisting": Parts(dispatcher=Insisting),
-    "alone": Parts(workflow=Alone),
-    "clinging": Parts(workflow=Clinging),
-    "credulous": Parts(tracker=Credulous),
-    "generous": Parts(reminders=Generous),
+
+MUTANTS: dict[str, Spoil] = {
+    "no gate": no_gate,
+    "trusting": trusting,
+    "insisting": insisting,
+    "alone": alone,
+    "clinging": clinging,
+    "credulous": credulous,
+    "generous": generous,
 }
 
 

@@ -30,7 +30,6 @@ from bot.storage.engines import open_database
 from bot.storage.notes import Note, notes_to_post, say
 from bot.storage.schema import upgrade
 from bot.storage.votes import votes_for
-from bot.tracker import Tracker
 from providers.base import DeliveryStatus, Purpose, Receipt
 from sandbox.server import Sandbox
 from sandbox.world import Channel, Json
@@ -471,7 +470,7 @@ async def test_who_has_left_the_workspace_has_not_agreed_however_the_settings_na
             raise Unknown(user)
         return Person(workspace, user, member=user not in left)
 
-    core.workflow.person_of = person_of
+    core.people.person = person_of  # type: ignore[method-assign]
     row = await core.approved(send_at=core.now + DAY)
     core.now, left = core.now + DAY, {APPROVERS[0]}
     assert await core.sent() == 0
@@ -697,13 +696,11 @@ async def test_a_row_that_a_newer_version_wrote_is_left_alone_and_nobody_is_held
     await core.database.write(lambda c: vendor_ids.own_ids(c, strange, ["beam"]))
     before = await raw(core, strange), await raw(core, known)
 
-    tracker = Tracker(
-        core.database, settings=core.settings, providers=core.providers, clock=core.clock, key=b"k" * 32, wake=print
-    )
+    tracker = core.tracker()
     ours = await core.ask()
     for _ in range(3):
         await core.run(core.dispatcher("a"), core.dispatcher("b"))
-        await core.dispatcher("a").learn_sizes()
+        await core.dispatcher("a").sizes.learn()
         await tracker.tick()
         await core.voices().tick()
         await core.workflow.expire()

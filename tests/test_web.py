@@ -200,7 +200,7 @@ async def sent(sandbox: Sandbox, bot: Bot) -> str:
     """A broadcast that Encom has taken as 22 and 23; its own callback address."""
     await approved(sandbox)
     row = await settled(bot, State.SENT)
-    return str(bot.dispatcher._callback_url(row))
+    return str(bot.dispatcher.releaser.tokens.callback_url(row))
 
 
 async def test_a_callback_without_its_token_is_nothing(

@@ -9,22 +9,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from sqlalchemy import Connection
 
-from bot.catalogue import Catalogue
+from bot.app import Core, build_core
 from bot.config.accounts import Account
-from bot.dispatch import Dispatcher
+from bot.config.runtime import Runtime
 from bot.domain.clock import Micros
-from bot.reminders import Reminders
 from bot.storage.sql import database_time
-from bot.tracker import Recorded, Tracker
-from bot.voices import Voices
+from bot.tracker import Recorded
 from bot.web import CallbackDoor
-from bot.workflow import Desk, Workflow
 from providers.base import AccountSettings
 from tests.simulation.store import StoreFault, View
 from tests.simulation.vendors import ADAPTERS, NoVault, Wire
@@ -42,19 +38,16 @@ class Killed(BaseException):
     """The process is gone. No `except Exception` of the code under test may stop this."""
 
 
-@dataclass(frozen=True)
-class Parts:
-    """The code under test; a mutant has another class in one place."""
+#: Breaks the core of a process, so that a test can see that it is noticed.
+Spoil = Callable[[Core], None]
 
-    workflow: type[Workflow] = Workflow
-    dispatcher: type[Dispatcher] = Dispatcher
-    tracker: type[Tracker] = Tracker
-    reminders: type[Reminders] = Reminders
-    door: type[CallbackDoor] = CallbackDoor
+
+def intact(_core: Core) -> None:
+    """Breaks nothing."""
 
 
 class Process:
-    def __init__(self, world: World, name: str, parts: Parts) -> None:
+    def __init__(self, world: World, name: str, spoil: Spoil) -> None:
         self.world, self.name = world, name
         self.alive = True
         self.skew: Micros = 0  # how wrong its wall clock is
@@ -63,11 +56,11 @@ class Process:
         self.stall = self.stalled_until = self.cut_off_until = 0.0
         self.database = View(world.memory, self, world.conditions.exclusive)
         self.providers: dict[str, Account] = {account: self._open(account) for account in world.settings.accounts}
-        self._build(parts)
+        self._build(spoil)
         self.bells: dict[str, Callable[[], Awaitable[None]]] = {
             "dispatch": self.dispatcher.tick,
             "track": self.tracker.tick,
-            "sizes": self.dispatcher.learn_sizes,
+            "sizes": self.dispatcher.sizes.learn,
             "expire": self.workflow.expire,
             "voices": self.voices.tick,
             "remind": self.reminders.tick,
@@ -79,46 +72,34 @@ class Process:
         wire = Wire(self, self.world.vendor(account))
         return Account(ADAPTERS[account](account, settings, wire, NoVault()))
 
-    def _build(self, parts: Parts) -> None:
+    def _build(self, spoil: Spoil) -> None:
         world, settings = self.world, self.world.settings
-        desk = Desk(settings, self.providers, world.policies, Catalogue(self.providers, settings.audiences))
-        shared: dict[str, Any] = {"settings": settings, "providers": self.providers, "clock": self.clock}
-        shared |= {"key": SECRET_KEY, "wake": lambda *_: None}
-        self.workflow = parts.workflow(
-            self.database,
-            desk,
-            world.members,
-            self.clock,
-            lambda *_: None,
-            world.person,
-            heed=lambda workspace, paused: self.dispatcher.heed(workspace, paused),
-            make_id=world.new_id,
-        )
-        self.reminders = parts.reminders(self.database, self.workflow, world, self.clock, lambda *_: None)
-        self.voices = Voices(
-            self.database, settings=settings, policies=world.policies, clock=self.clock, wake=lambda *_: None
-        )
-        self.dispatcher = parts.dispatcher(
-            self.database,
+        runtime = Runtime(
+            settings=settings,
+            database=self.database,
+            providers=self.providers,
             policies=world.policies,
+            key=SECRET_KEY,
             owner=self.name,
-            tell_size=self.workflow.learn_size,
-            still_approved=self.workflow.still_approved,
-            lease_clock=database_time if world.conditions.exclusive else lambda _: world.now(),
+            wake=lambda *_: None,
+            clock=self.clock,
             monotonic=world.time,
-            **shared,
+            lease_clock=database_time if world.conditions.exclusive else lambda _: world.now(),
         )
-        self._anything = self.dispatcher._anything
-        setattr(self.dispatcher, "_anything", self.anything)  # noqa: B010 - of this one dispatcher
-        self.tracker = parts.tracker(self.database, **shared)
+        core = build_core(runtime, world, make_id=world.new_id)
+        self.workflow, self.dispatcher, self.tracker = core.workflow, core.dispatcher, core.tracker
+        self.voices, self.reminders = core.voices, core.reminders
+        spoil(core)
+        self._work_waits = self.dispatcher.claims.work_waits
+        setattr(self.dispatcher.claims, "work_waits", self.anything)  # noqa: B010 - of this one process
         self.honest = 0  # news of the vendors' own that are being written: a stranger's may be written beside them
         self._record = self.tracker.record
         setattr(self.tracker, "record", self.record)  # noqa: B010 - of this one tracker
-        self.door = parts.door(self.database, self.tracker, self.providers, SECRET_KEY, world.meters)
+        self.door = CallbackDoor(self.database, self.tracker, self.providers, SECRET_KEY, world.meters)
 
     def anything(self, connection: Connection) -> bool:
         """Where a look finds nothing to do, doing it all the same changes no row."""
-        if self._anything(connection):
+        if self._work_waits(connection):
             return True
         before = self.world.memory.raw.total_changes
         with connection.begin_nested() as tried:

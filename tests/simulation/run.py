@@ -21,7 +21,7 @@ from bot.logs import set_up
 from bot.policy import CannotTell, Person
 from bot.web import Meters
 from tests.simulation.loop import VirtualLoop
-from tests.simulation.process import Killed, Parts, Process
+from tests.simulation.process import Killed, Process, Spoil, intact
 from tests.simulation.steps import STEPS, Steps
 from tests.simulation.store import StoreFault, memory
 from tests.simulation.vendors import FAULTS, Fate, Vendor
@@ -83,20 +83,20 @@ class Outcome:
     trace: list[str] = field(default_factory=list)
 
 
-def run(seed: int, parts: Parts | None = None, *, trace: bool = False, life: int = LIFE) -> Outcome:
+def run(seed: int, spoil: Spoil = intact, *, trace: bool = False, life: int = LIFE) -> Outcome:
     """Live one world. A trace is the same life told in words."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        world = World(seed, parts or Parts(), trace=trace)
+        world = World(seed, spoil, trace=trace)
         with listening(world.witness.ear):
             runner.run(world.live(life))
         return Outcome(seed, world.witness.violation, world.counts, world.trace)
 
 
 class World:
-    def __init__(self, seed: int, parts: Parts, *, trace: bool) -> None:
+    def __init__(self, seed: int, spoil: Spoil, *, trace: bool) -> None:
         self.chance = random.Random(seed)
         self.conditions = Conditions.of(self.chance)
-        self.parts, self.tracing, self.trace = parts, trace, [f"{self.conditions}"]
+        self.spoil, self.tracing, self.trace = spoil, trace, [f"{self.conditions}"]
         self.counts: Counter[tuple[str, str]] = Counter()
         self.memory = memory()
         self.memory.clear()
@@ -157,12 +157,15 @@ class World:
     async def why_closed(self, channel: str) -> None:
         return None
 
+    async def sees(self, channel: str, user: str) -> bool:
+        return True
+
     async def is_in(self, channel: str, user: str) -> bool:
         return True
 
     def start_process(self) -> Process:
         self._names += 1
-        process = Process(self, f"process {self._names}", self.parts)
+        process = Process(self, f"process {self._names}", self.spoil)
         if self.conditions.skews:
             process.skew = self.chance.randint(-90, 90) * SECOND
             self.skewed(process)
