@@ -23,7 +23,7 @@ from bot.config.runtime import Runtime
 from bot.config.settings import Settings
 from bot.domain.clock import Clock, now
 from bot.domain.i18n import Translatable
-from bot.policy import Person
+from bot.domain.people import Person
 from bot.storage import broadcasts, cards, notes
 from bot.storage.database import PATIENCE, Database
 from bot.storage.engines import open_database

@@ -31,11 +31,11 @@ from benchmarks import rows
 from benchmarks.ground import KEY, KINDS, Core, Counts, databases, opened, p50_p99, settle, table
 from bot.app import Bot
 from bot.config.load import parse
-from bot.dispatch import token_for
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import now
 from bot.domain.lifecycle import State
 from bot.logs import set_up
+from bot.sending.tokens import token_for
 from bot.storage import broadcasts, receipts
 from bot.storage.database import Database
 from bot.storage.tables import vendor_ids

@@ -16,8 +16,8 @@ from sqlalchemy import func, select
 from benchmarks.ground import APPROVER, Core, Counts, audience, opened
 from bot.domain.broadcast import BroadcastRequest
 from bot.domain.lifecycle import Action, State
+from bot.domain.people import Person
 from bot.logs import set_up
-from bot.policy import Person
 from bot.storage.tables import broadcasts
 
 AT_ONCE = 16  # people who ask at the same time

@@ -32,23 +32,23 @@ from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy import Connection
 from starlette.applications import Starlette
 
-from bot.catalogue import Catalogue
 from bot.config.accounts import Account, AccountVault
 from bot.config.load import secret_key_for
 from bot.config.rooms import Room
 from bot.config.runtime import Runtime
 from bot.config.settings import Settings, SettingsError
-from bot.dispatch import Dispatcher, token_for
 from bot.domain.broadcast import Broadcast, new_id
 from bot.domain.clock import SECOND, Clock, micros, now
 from bot.domain.hours import Policy
 from bot.domain.hours_defaults import resolve_policies
 from bot.domain.i18n import Translatable, words_for
 from bot.domain.lifecycle import State
-from bot.kill_switch import KillSwitch
-from bot.policy import Directory
-from bot.reminders import Reminders
+from bot.domain.people import Directory
+from bot.recurring.reminders import Reminders
 from bot.scheduler import Bell, Scheduler, Task
+from bot.sending.dispatcher import Dispatcher
+from bot.sending.tokens import token_for
+from bot.sending.tracker import Tracker
 from bot.slack.actions import Actions
 from bot.slack.commands import Commands
 from bot.slack.modals import Modals
@@ -63,10 +63,13 @@ from bot.storage.engines import open_database
 from bot.storage.schema import upgrade
 from bot.storage.troubles import Trouble
 from bot.storage.votes import Vote
-from bot.tracker import Tracker
-from bot.voices import Voices, start_told
 from bot.web import CallbackDoor, Health, Meters, SlackDoor, metrics_site, public_site
-from bot.workflow import Desk, Workflow
+from bot.workflow.approval_reminders import Voices
+from bot.workflow.audience_cache import Catalogue
+from bot.workflow.audiences import Desk
+from bot.workflow.deadlines import start_told
+from bot.workflow.kill_switch import KillSwitch
+from bot.workflow.workflow import Workflow
 from providers.base import AccountSettings, Provider
 from providers.http import Http
 from providers.registry import broken, packages

@@ -24,7 +24,7 @@ from bot.storage import broadcast_rows, broadcasts, outbox, queue, schedules, sc
 from bot.storage.broadcast_rows import Changes
 from bot.storage.notes import Note
 from bot.storage.schema import one_snapshot, upgrade
-from bot.voices import asks, asks_until
+from bot.workflow.deadlines import asks, asks_until
 
 HEAD = "bellcrier backup"
 AT_ONCE = 500

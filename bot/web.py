@@ -23,10 +23,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from bot.config.accounts import Account, AdapterBroke
-from bot.dispatch import token_for
+from bot.sending.tokens import token_for
+from bot.sending.tracker import Tracker
 from bot.storage import broadcasts, vendor_ids
 from bot.storage.database import Busy, Database, Unsure
-from bot.tracker import Tracker
 from providers.base import Callback, Receipts
 
 log = structlog.get_logger(__name__)

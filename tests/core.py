@@ -11,16 +11,17 @@ from typing import Any
 
 from bot.app import all_placeholders, build_core, open_accounts, policies_of
 from bot.config.runtime import Runtime
-from bot.dispatch import Dispatcher, Leases
 from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, Phase, State
-from bot.policy import Person
+from bot.domain.people import Person
+from bot.sending.dispatcher import Dispatcher
+from bot.sending.leases import Leases
+from bot.sending.tracker import Tracker
 from bot.storage import audit, tables
 from bot.storage.database import Database
-from bot.tracker import Tracker
-from bot.voices import Voices
+from bot.workflow.approval_reminders import Voices
 from providers.base import Purpose
 from sandbox.server import Sandbox
 from tests.ground import changed, raw_settings

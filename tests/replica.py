@@ -15,15 +15,16 @@ from typing import Any
 from bot.app import build_core, open_accounts, policies_of
 from bot.config.load import parse
 from bot.config.runtime import Runtime
-from bot.dispatch import Dispatcher, Leases
 from bot.domain.broadcast import BroadcastRequest
 from bot.domain.clock import now
 from bot.domain.lifecycle import Action
+from bot.domain.people import Person
 from bot.domain.schedule import Kind
 from bot.logs import set_up
-from bot.policy import Person
-from bot.reminders import Asked
+from bot.recurring.reminders import Asked
 from bot.scheduler import Bell, Scheduler
+from bot.sending.dispatcher import Dispatcher
+from bot.sending.leases import Leases
 from bot.storage.engines import open_database
 from providers.base import Purpose
 from tests.core import Everybody

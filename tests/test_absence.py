@@ -10,10 +10,10 @@ from sqlalchemy import Connection, func, select
 
 from benchmarks import rows
 from benchmarks.ground import Core
-from bot.dispatch import CLAIM_AT_ONCE
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND
 from bot.domain.lifecycle import Phase, State
+from bot.sending.claims import CLAIM_AT_ONCE
 from bot.storage import queue
 from bot.storage.database import Database
 from bot.storage.tables import audit, broadcasts

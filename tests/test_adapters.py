@@ -23,11 +23,11 @@ from bot.cli import main
 from bot.config.accounts import Account
 from bot.config.adapter_values import evidence_of, receipt_of
 from bot.config.settings import SettingsError
-from bot.dispatch import Dispatcher
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, State
+from bot.sending.dispatcher import Dispatcher
 from bot.storage import broadcasts, keys, tables
 from providers import registry
 from providers.base import Callback, DeliveryStatus, Evidence, Message, Receipt

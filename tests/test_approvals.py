@@ -13,12 +13,12 @@ from bot.domain.clock import SECOND
 from bot.domain.errors import NotAllowed, TooLate
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, Hold, Phase, State
-from bot.policy import Person
+from bot.domain.people import Person
 from bot.scheduler import Task
 from bot.storage import audit
 from bot.storage.tables import notes
 from bot.storage.votes import votes_for
-from bot.workflow import FRESH
+from bot.workflow.workflow import FRESH
 from providers.base import Purpose
 from tests.core import CLEO, TEAM, Core, MakeCore, approver
 

@@ -19,8 +19,8 @@ from bot.domain.clock import SECOND
 from bot.domain.errors import NotAccepted
 from bot.domain.i18n import Translatable, words_for
 from bot.domain.lifecycle import Action, State
+from bot.domain.people import Membership, membership_of
 from bot.domain.schedule import Kind
-from bot.policy import Membership, membership_of
 from bot.slack import answers, people
 from bot.storage import broadcast_rows, broadcasts, cards, notes
 from bot.storage.database import PATIENCE

@@ -24,8 +24,8 @@ from bot.slack import views
 from bot.storage import broadcasts, cards, keys, outbox, tables
 from bot.storage.notes import Note
 from bot.storage.votes import votes_for
-from bot.voices import start_told
-from bot.workflow import Drawing, Sight
+from bot.workflow.deadlines import start_told
+from bot.workflow.workflow import Drawing, Sight
 from providers.base import DeliveryStatus, Purpose, Receipt, Staged
 from providers.reading import UNREADABLE
 from sandbox.server import Sandbox

@@ -18,20 +18,21 @@ import pytest
 from sqlalchemy import event
 
 from bot.backup import NotABackup, NotEmpty, restore_backup, write_backup
-from bot.catalogue import Catalogue
-from bot.dispatch import CLAIM_AT_ONCE, Dispatcher
 from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND
 from bot.domain.errors import NotAccepted, NotAllowed, TooLate
 from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.domain.sms import measure
+from bot.sending.claims import CLAIM_AT_ONCE
+from bot.sending.dispatcher import Dispatcher
 from bot.storage import audit, broadcasts, schema, tables
 from bot.storage.campaigns import leave_over
 from bot.storage.database import Database
 from bot.storage.engines import open_database
 from bot.storage.keys import BREAKER_FAILURES, Breaker, breaker, keep, lease_holder, set_breaker, stops, take_lease
 from bot.storage.postgres import Postgres
-from bot.workflow import Questioned, Sent, Submitted
+from bot.workflow.audience_cache import Catalogue
+from bot.workflow.workflow import Questioned, Sent, Submitted
 from providers.base import Audience, AudienceFound, DeliveryStatus, Message, Purpose, Quote, Receipt, Staged
 from providers.reading import UNREADABLE
 from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver, gate

@@ -15,12 +15,12 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import State
+from bot.sending.tracker import FIRST_POLL, Tracker
 from bot.storage import receipts, vendor_ids
 from bot.storage.database import Database
 from bot.storage.postgres import Postgres
 from bot.storage.sqlite import SQLite
 from bot.storage.tables import broadcasts, deliveries, notes
-from bot.tracker import FIRST_POLL, Tracker
 from providers.base import DeliveryStatus, Receipt, ReceiptKind
 from tests.core import TEAM, Core, MakeCore
 

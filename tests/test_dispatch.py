@@ -15,22 +15,23 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import Connection, event, func, select
 
-from bot import dispatch
 from bot.app import Bot
-from bot.dispatch import ACCOUNT_AT_ONCE, MAX_TRIES, Dispatcher, Nothing
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND
 from bot.domain.errors import NotUnderstood, TooLate
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.scheduler import Task
+from bot.sending.claims import ACCOUNT_AT_ONCE
+from bot.sending.dispatcher import Dispatcher
+from bot.sending.outcomes import MAX_TRIES, Nothing
+from bot.sending.tracker import _Batch
 from bot.storage import audit, broadcasts, campaigns, cards, keys, tables, vendor_ids
 from bot.storage.database import PATIENCE, Busy, Database, OutOfOrder, Unsure
 from bot.storage.engines import open_database
 from bot.storage.postgres import Postgres
 from bot.storage.schema import upgrade
 from bot.storage.sqlite import SQLite
-from bot.tracker import _Batch
 from providers.base import Accepted, DeliveryStatus, Evidence, Receipt, Refused, Throttled
 from sandbox.server import Sandbox
 from tests import proxy
@@ -354,7 +355,7 @@ async def test_a_process_that_is_to_stop_waits_for_an_answer_that_is_being_writt
 async def test_a_process_that_is_to_stop_waits_for_a_database_that_is_away_but_not_for_ever(
     far: Far, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch, "LAST_WRITE", 1.0)
+    monkeypatch.setattr("bot.sending.dispatcher.LAST_WRITE", 1.0)
     row, _ = await far.releasing()
     await far.proxy.shut()
     await far.answered()

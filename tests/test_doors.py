@@ -23,11 +23,11 @@ from slack_sdk.signature import Clock, SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 from starlette.applications import Starlette
 
-from bot.dispatch import token_for
 from bot.domain.broadcast import Broadcast
+from bot.sending.tokens import token_for
+from bot.sending.tracker import Recorded, Tracker
 from bot.storage import vendor_ids
 from bot.storage.database import Busy, Unsure
-from bot.tracker import Recorded, Tracker
 from bot.web import CallbackDoor, Guesses, Health, Meters, SlackDoor, is_whole, parse_slack, public_site
 from tests.core import Core
 

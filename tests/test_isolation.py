@@ -14,10 +14,10 @@ from bot.app import Bot
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND
 from bot.domain.lifecycle import State
+from bot.sending.tracker import AT_ONCE, FIRST_POLL
 from bot.storage import broadcasts, keys, sql, tables, templates
 from bot.storage.notes import notes_to_post
 from bot.storage.troubles import FIRST_PAUSE, LONGEST_PAUSE, MOST, Troubles
-from bot.tracker import AT_ONCE, FIRST_POLL
 from bot.web import metrics_site
 from sandbox.server import Sandbox
 from sandbox.world import Json

@@ -24,8 +24,8 @@ from benchmarks.rows import HOME
 from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND
 from bot.domain.lifecycle import Action, Hold, State
+from bot.domain.people import Person
 from bot.domain.schedule import Kind, Schedule
-from bot.policy import Person
 from bot.storage import audit, broadcasts, campaigns, cards, keys, notes, outbox, queue, receipts, schedules, templates
 from bot.storage.database import Database
 from bot.storage.postgres import Postgres

@@ -11,21 +11,23 @@ from bot.config.settings import ApprovalSettings, AudienceSettings
 from bot.domain.broadcast import Broadcast
 from bot.domain.errors import NotAllowed
 from bot.domain.lifecycle import State
-from bot.policy import (
+from bot.domain.people import (
     CannotTell,
     DeadToken,
     Membership,
-    Need,
     Person,
     Unknown,
+    membership_of,
+    mentions,
+    must_be_member,
+)
+from bot.workflow.requirements import (
+    Need,
     approvers_today,
     is_approver,
     may_approve,
     may_ask,
     may_stop,
-    membership_of,
-    mentions,
-    must_be_member,
     need_for,
     people_in,
     still_asked,

@@ -12,7 +12,7 @@ from slack_sdk.errors import SlackApiError
 from bot.app import Bot
 from bot.domain.clock import SECOND, moment, now
 from bot.domain.lifecycle import Action, State
-from bot.policy import CannotTell, Person, Unknown
+from bot.domain.people import CannotTell, Person, Unknown
 from bot.slack.people import People
 from bot.storage import tables
 from sandbox.server import Sandbox

@@ -21,9 +21,9 @@ from bot.domain.clock import SECOND, Clock
 from bot.domain.errors import NotAccepted, NotAllowed
 from bot.domain.i18n import Translatable, words_for
 from bot.domain.lifecycle import ENDED, Action, Hold, State
+from bot.domain.people import CannotTell, Person, Unknown
 from bot.domain.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
-from bot.policy import CannotTell, Person, Unknown
-from bot.reminders import Asked, Moved, Reminders
+from bot.recurring.reminders import Asked, Moved, Reminders
 from bot.slack import boards, views
 from bot.slack.notices import Notices
 from bot.slack.threads import MAX_TRIES, Threads

@@ -16,9 +16,9 @@ from bot.app import Core
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.lifecycle import TRANSITIONS, Action, State
+from bot.domain.people import Person
 from bot.domain.schedule import Schedule
-from bot.gate import Gate, Gates
-from bot.policy import Person
+from bot.workflow.gate import Gate, Gates
 from providers.base import Accepted, Unavailable, Uncertain
 from tests.simulation.process import Spoil
 from tests.simulation.run import run

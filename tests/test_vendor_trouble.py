@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession, web
 
-from bot import dispatch
 from bot.app import Bot
 from bot.domain.clock import SECOND
 from bot.domain.lifecycle import State
@@ -192,7 +191,7 @@ async def test_a_byte_order_mark_is_forgiven(sandbox: Sandbox, either: Bot) -> N
 async def test_refused_connections_are_tried_again_and_then_failed(
     sandbox: Sandbox, start_bot: StartBot, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch, "MAX_TRIES", 2)
+    monkeypatch.setattr("bot.sending.outcomes.MAX_TRIES", 2)
     nowhere = f"http://127.0.0.1:{free_port()}"
     bot = await start_bot(sandbox, database_url=database_url, secret_key=KEY, accounts__encom__base_url=nowhere)
     posted = await approved(sandbox)
@@ -206,7 +205,7 @@ async def test_a_vendor_that_cannot_prove_who_it_is_gets_nothing(
     sandbox: Sandbox, start_bot: StartBot, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The stand-in speaks plain HTTP, so TLS to it breaks: no byte of the text may go in the clear instead."""
-    monkeypatch.setattr(dispatch, "MAX_TRIES", 1)
+    monkeypatch.setattr("bot.sending.outcomes.MAX_TRIES", 1)
     secure = f"https://127.0.0.1:{sandbox.port}/vendors/encom"
     bot = await start_bot(sandbox, database_url=database_url, secret_key=KEY, accounts__encom__base_url=secure)
     await approved(sandbox)

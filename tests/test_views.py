@@ -17,12 +17,12 @@ from bot.domain.errors import Complaint
 from bot.domain.hours import HoldUntil, Refuse, Verdict
 from bot.domain.i18n import LANGUAGES, Translatable, words_for
 from bot.domain.lifecycle import TRANSITIONS, Action, Hold, Phase, State, allowed
-from bot.policy import Person
+from bot.domain.people import Person
 from bot.slack import answers, views
 from bot.slack.people import Place
 from bot.slack.views import Showing
 from bot.storage.votes import Vote
-from bot.workflow import Submitted
+from bot.workflow.workflow import Submitted
 from providers.base import AudienceKind, Purpose
 from providers.reading import UNREADABLE
 from sandbox.blocks import check_blocks, check_view

@@ -22,7 +22,7 @@ from bot.domain.clock import SECOND, moment, now
 from bot.domain.errors import NotAccepted, NotAllowed, NotUnderstood, TooLate
 from bot.domain.i18n import Translatable, words_for
 from bot.domain.lifecycle import Action, Hold, Phase, State
-from bot.policy import CannotTell, Person, Unknown
+from bot.domain.people import CannotTell, Person, Unknown
 from bot.slack.threads import Threads
 from bot.storage import audit, broadcasts, cards, outbox, receipts, schema, tables, vendor_ids
 from bot.storage.database import Database

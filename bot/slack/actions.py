@@ -17,7 +17,7 @@ from bot.domain.clock import SECOND, Clock, Micros
 from bot.domain.errors import CardChanged, NotAllowed, NotFound, TooLate
 from bot.domain.i18n import Words, words_for
 from bot.domain.lifecycle import TRANSITIONS, Action, State
-from bot.policy import CannotTell, Person, must_be_member
+from bot.domain.people import CannotTell, Person, must_be_member
 from bot.slack import views
 from bot.slack.answers import (
     ELSEWHERE,
@@ -37,7 +37,8 @@ from bot.storage import cards
 from bot.storage.cards import Card
 from bot.storage.keys import first_time, keep_latest, last_time, last_times, was_seen
 from bot.storage.votes import votes_for
-from bot.workflow import NEW_CARD_LOOKS, NEW_CARD_PAUSE, Desk, Drawing, Sight, Workflow
+from bot.workflow.audiences import Desk
+from bot.workflow.workflow import NEW_CARD_LOOKS, NEW_CARD_PAUSE, Drawing, Sight, Workflow
 
 log = structlog.get_logger(__name__)
 

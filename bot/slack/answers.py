@@ -20,14 +20,16 @@ from bot.domain.errors import CardChanged, Complaint, NotAccepted, NotAllowed, N
 from bot.domain.hours import Allow, HoldUntil, Policy
 from bot.domain.i18n import Translatable, Words
 from bot.domain.lifecycle import State
-from bot.policy import CannotTell, DeadToken, Person, mentions, still_asked
-from bot.reminders import Moved
+from bot.domain.people import CannotTell, DeadToken, Person, mentions
+from bot.recurring.reminders import Moved
 from bot.slack import views
 from bot.slack.people import UNREACHABLE, People, Place, is_late
 from bot.slack.views import Post
 from bot.storage.database import PATIENCE, Busy, OutOfOrder, Unsure
 from bot.when.traps import left_behind
-from bot.workflow import Desk, Submitted
+from bot.workflow.audiences import Desk
+from bot.workflow.requirements import still_asked
+from bot.workflow.workflow import Submitted
 
 log = structlog.get_logger(__name__)
 

@@ -15,8 +15,8 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import moment
 from bot.domain.i18n import Words
 from bot.domain.lifecycle import Hold, State
+from bot.domain.people import mentions
 from bot.domain.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
-from bot.policy import mentions
 from bot.slack.views import ANSWER, Block, Post, context, drawn, each_line, lines, plain, quote, section, when
 from bot.when.recurrence import Closed, Occurrence, Recurrence
 

@@ -10,14 +10,13 @@ import structlog
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot import checks
 from bot.domain import slack_text, sms
 from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND, Clock, moment
 from bot.domain.errors import Complaint, NotAccepted, NotAllowed, NotFound, NotUnderstood, TooLate
 from bot.domain.i18n import Translatable, Words, words_for
 from bot.domain.lifecycle import Action, Hold, State
-from bot.policy import Person, mentions, must_be_member
+from bot.domain.people import Person, mentions, must_be_member
 from bot.slack import typed, views
 from bot.slack.answers import (
     ELSEWHERE,
@@ -42,7 +41,9 @@ from bot.storage import audit, broadcasts, cards, keys, templates
 from bot.storage.votes import Vote, votes_for
 from bot.when.instants import goes_on, parse_when
 from bot.when.traps import NotATime
-from bot.workflow import Desk, Workflow
+from bot.workflow import checks
+from bot.workflow.audiences import Desk
+from bot.workflow.workflow import Workflow
 from providers.base import Purpose
 
 log = structlog.get_logger(__name__)

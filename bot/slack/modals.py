@@ -14,7 +14,7 @@ from bot.domain.clock import Clock
 from bot.domain.errors import Complaint, NotAccepted
 from bot.domain.i18n import Translatable, Words, words_for
 from bot.domain.lifecycle import Action, State
-from bot.policy import Person
+from bot.domain.people import Person
 from bot.slack import views
 from bot.slack.answers import (
     ELSEWHERE,
@@ -28,7 +28,8 @@ from bot.slack.answers import (
     workspace_of,
 )
 from bot.slack.people import People
-from bot.workflow import Desk, Sent, Workflow
+from bot.workflow.audiences import Desk
+from bot.workflow.workflow import Sent, Workflow
 from providers.base import Purpose
 
 log = structlog.get_logger(__name__)

@@ -14,7 +14,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain.hours import all_zones
 from bot.domain.i18n import Translatable
-from bot.policy import CannotTell, DeadToken, Membership, Person, Unknown, membership_of
+from bot.domain.people import CannotTell, DeadToken, Membership, Person, Unknown, membership_of
 
 log = structlog.get_logger(__name__)
 

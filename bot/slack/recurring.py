@@ -11,15 +11,14 @@ from typing import Any
 
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot import checks, policy
 from bot.domain import slack_text
 from bot.domain.clock import Clock, Micros, moment
 from bot.domain.errors import Complaint, NotAccepted, NotAllowed, NotFound, NotUnderstood
 from bot.domain.i18n import Translatable, Words, words_for
 from bot.domain.options import NO, YES
+from bot.domain.people import Person, must_be_member
 from bot.domain.schedule import Kind, Schedule, micros_of
-from bot.policy import Person
-from bot.reminders import Asked, Reminders
+from bot.recurring.reminders import Asked, Reminders
 from bot.slack import boards, typed, views
 from bot.slack.answers import Body, Subcommand, Typing, form_audiences, hours_told, must_leave_nothing_behind, with_late
 from bot.slack.people import People
@@ -29,6 +28,7 @@ from bot.storage.schedules import turns_of
 from bot.when.instants import names_a_part, parse_when
 from bot.when.recurrence import Closed
 from bot.when.traps import NotATime
+from bot.workflow import checks
 from providers.base import Purpose
 
 CHANNEL = re.compile(r"^\s*<#([CG][A-Z0-9]+)(?:\|[^>]*)?>\s*")
@@ -168,13 +168,13 @@ class Recurring:
 
     async def schedules(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Show the recurring broadcasts."""
-        policy.must_be_member(asked.person)
+        must_be_member(asked.person)
         found = await self.reminders.listed(asked.person.workspace, Kind.BROADCAST)
         return boards.listing(found, Kind.BROADCAST, asked.words)
 
     async def list_reminders(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Show the reminders."""
-        policy.must_be_member(asked.person)
+        must_be_member(asked.person)
         found = await self.reminders.listed(asked.person.workspace, Kind.REMINDER)
         return boards.listing(await self._seen_by(asked.person, found), Kind.REMINDER, asked.words)
 
@@ -189,7 +189,7 @@ class Recurring:
 
     async def show(self, asked: Typing, id: str) -> Post:
         """One schedule with its latest turns. Raises NotFound, NotUnderstood, NotAllowed or CannotTell."""
-        policy.must_be_member(asked.person)
+        must_be_member(asked.person)
         schedule = await self.reminders.find(asked.person.workspace, id)
         if schedule.kind is Kind.REMINDER and not await self._seen_by(asked.person, [schedule]):
             raise NotFound(schedule.id)

@@ -23,7 +23,7 @@ from bot.domain.clock import SECOND, Clock, Micros
 from bot.domain.errors import NotFound
 from bot.domain.i18n import Translatable, Words
 from bot.domain.lifecycle import Action, State
-from bot.policy import CannotTell
+from bot.domain.people import CannotTell
 from bot.slack import views
 from bot.slack.people import DEAD_TOKEN
 from bot.slack.views import Post, Showing
@@ -34,8 +34,8 @@ from bot.storage.database import Busy, Database, Unsure
 from bot.storage.notes import PendingNote
 from bot.storage.outbox import PendingPost
 from bot.storage.votes import Vote, votes_for
-from bot.voices import draft_notice
-from bot.workflow import Drawing, within
+from bot.workflow.deadlines import draft_notice
+from bot.workflow.workflow import Drawing, within
 
 log = structlog.get_logger(__name__)
 

@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import structlog
 
-from bot.checks import MOST
 from bot.domain import marketing, placeholders, slack_text, sms, suggestions
 from bot.domain.broadcast import Broadcast, counts_told, fingerprint
 from bot.domain.clock import SECOND, Micros, moment
@@ -22,11 +21,13 @@ from bot.domain.errors import Complaint
 from bot.domain.hours import HoldUntil, Refuse, Verdict
 from bot.domain.i18n import Translatable, Words
 from bot.domain.lifecycle import Action, Hold, Phase, State, allowed
+from bot.domain.people import mentions
 from bot.domain.schedule import Schedule
-from bot.policy import mentions, still_asked
 from bot.storage.notes import Note
 from bot.storage.votes import Vote
-from bot.voices import NOT_THEN, PAUSED_ASKS, PAUSED_WAITS, draft_end
+from bot.workflow.checks import MOST
+from bot.workflow.deadlines import NOT_THEN, PAUSED_ASKS, PAUSED_WAITS, draft_end
+from bot.workflow.requirements import still_asked
 from providers.base import AudienceKind, Purpose
 from providers.reading import UNREADABLE
 

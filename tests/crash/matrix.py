@@ -24,11 +24,11 @@ from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.engine import make_url
 
 from bot.config.load import parse, secret_key_for
-from bot.dispatch import token_for
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import now
 from bot.domain.lifecycle import Phase as PhaseOfSending
 from bot.domain.lifecycle import State
+from bot.sending.tokens import token_for
 from bot.storage import audit, vendor_ids
 from bot.storage.broadcasts import find, latest
 from bot.storage.database import Database

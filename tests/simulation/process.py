@@ -18,8 +18,8 @@ from bot.app import Core, build_core
 from bot.config.accounts import Account
 from bot.config.runtime import Runtime
 from bot.domain.clock import Micros
+from bot.sending.tracker import Recorded
 from bot.storage.sql import database_time
-from bot.tracker import Recorded
 from bot.web import CallbackDoor
 from providers.base import AccountSettings
 from tests.simulation.store import StoreFault, View

@@ -17,8 +17,8 @@ from prometheus_client import generate_latest
 from bot.config.settings import Settings
 from bot.domain.clock import SECOND, Micros, moment
 from bot.domain.lifecycle import ENDED, State
+from bot.domain.people import CannotTell, Person
 from bot.logs import set_up
-from bot.policy import CannotTell, Person
 from bot.web import Meters
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.process import Killed, Process, Spoil, intact

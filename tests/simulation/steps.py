@@ -18,9 +18,9 @@ from bot.domain.broadcast import BroadcastRequest, digest
 from bot.domain.clock import SECOND, moment
 from bot.domain.errors import NotAccepted, NotAllowed, NotFound, TooLate
 from bot.domain.lifecycle import Action, State
+from bot.domain.people import CannotTell
 from bot.domain.schedule import Kind
-from bot.policy import CannotTell
-from bot.reminders import Asked, Moved, Reminders
+from bot.recurring.reminders import Asked, Moved, Reminders
 from bot.storage import broadcasts, tables
 from bot.storage.database import Busy, Unsure
 from bot.when.recurrence import Closed

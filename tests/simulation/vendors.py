@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from bot.dispatch import token_for
+from bot.sending.tokens import token_for
 from providers.base import (
     Accepted,
     AccountSettings,

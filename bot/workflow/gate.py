@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from bot.clock_guard import ClockGuard
 from bot.config.accounts import Account
 from bot.config.settings import Settings
 from bot.domain.broadcast import Broadcast
@@ -16,6 +15,7 @@ from bot.domain.hours import HoldUntil, Policy, Refuse, decide
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Hold
 from bot.storage import campaigns, keys
+from bot.workflow.clock_guard import ClockGuard
 from providers.base import Purpose
 
 HOUR = 3600 * SECOND

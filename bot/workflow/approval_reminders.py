@@ -1,94 +1,25 @@
-"""No state waits without a voice: when somebody is told that a broadcast still waits, and what they are told."""
+"""Reminds people of what waits for them, each time once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from bot import policy
 from bot.config.runtime import Runtime
-from bot.config.settings import ApprovalSettings
 from bot.domain.broadcast import Broadcast
-from bot.domain.clock import SECOND, Micros, micros, moment
-from bot.domain.hours import HoldUntil, Policy, Refuse, decide
+from bot.domain.clock import Micros, micros
 from bot.domain.i18n import Translatable, Value
 from bot.domain.lifecycle import Action, Hold, State
 from bot.scheduler import Task
 from bot.storage import broadcasts, keys, outbox, queue
-from bot.storage.broadcast_rows import Changes
 from bot.storage.notes import Note
 from bot.storage.troubles import alone
 from bot.storage.votes import votes_for
+from bot.workflow import requirements
+from bot.workflow.deadlines import DRAFT_NOTICE, NOTICE, next_reminder, start_told
 
-HOUR = 3600 * SECOND
-DAY = 24 * HOUR
-NOTICE = 15 * 60 * SECOND  # before a start that was far away when it was planned
-FAR = HOUR
-LAST_WORD = HOUR  # before something ends because nobody decided
-DRAFT_KEPT = 7 * DAY
-DRAFT_NOTICE = DAY
-MOST_DOUBLINGS = 20
-NOT_THEN = "The hours for this audience do not allow its time, so it will wait until somebody re-plans it."
-PAUSED_ASKS = "All sending is paused. If it still is then, it is held, and asks."
-PAUSED_WAITS = "All sending is paused. If it still is then, it starts once sending resumes."
 SHOWN = 1500  # characters of a draft's text in a message about it
-
-
-def asks_again_at(at: Micros, approval: ApprovalSettings) -> Micros:
-    """When a broadcast that asks somebody from `at` on asks again."""
-    return at + micros(approval.remind_after)
-
-
-def asks_until(at: Micros, approval: ApprovalSettings) -> Micros:
-    """When a broadcast that asks somebody from `at` on gives up."""
-    return at + micros(approval.expires_after)
-
-
-def asks(at: Micros, approval: ApprovalSettings) -> Changes:
-    """What makes a broadcast ask somebody from `at` on."""
-    return {"voice_at": asks_again_at(at, approval), "expires_at": asks_until(at, approval)}
-
-
-def next_reminder(now: Micros, said: int, ends_at: Micros | None, approval: ApprovalSettings) -> Micros | None:
-    """When to ask again after `said` reminders: ever more seldom, and a last time before the end. None: not again."""
-    later = now + (micros(approval.remind_after) << min(said, MOST_DOUBLINGS))
-    if ends_at is None or later <= ends_at - LAST_WORD:
-        return later
-    enough = ends_at - LAST_WORD - now >= micros(approval.remind_after)
-    return ends_at - LAST_WORD if enough else None
-
-
-def before_start(start: Micros, at: Micros) -> Micros | None:
-    """When the requester hears that what was planned at `at` is about to start; None when it starts soon anyway."""
-    return start - NOTICE if start - at > FAR else None
-
-
-def draft_notice(at: Micros) -> Micros:
-    """When the writer of a draft, kept since `at`, hears that it will not be kept much longer."""
-    return at + DRAFT_KEPT - DRAFT_NOTICE
-
-
-def draft_end(row: Broadcast) -> Micros:
-    """When a draft is thrown away, unless somebody submits it before."""
-    return (row.voice_at or row.changed_at) + (DRAFT_NOTICE if row.voices == 0 else 0)
-
-
-def start_told(
-    policies: Mapping[str, Policy], row: Broadcast, due: Micros, *, paused: bool, misfit: Translatable | None = None
-) -> Translatable:
-    """What becomes of a start that is agreed to, as far as the hours and a pause of all sending allow it. `misfit`:
-    what in the settings holds it."""
-    if misfit is not None:
-        return Translatable("It will be held: {why}", why=misfit)
-    verdict = decide(policies.get(row.policy or "", Policy()), row.purpose, moment(due))
-    told, later = Translatable("It starts {start_at}.", start_at=due), PAUSED_ASKS
-    if isinstance(verdict, Refuse):
-        return Translatable(NOT_THEN)
-    if isinstance(verdict, HoldUntil):
-        template = "The hours for this audience hold it until {opens_at}; then it starts by itself."
-        told, later = Translatable(template, opens_at=int(verdict.instant.timestamp()) * SECOND), PAUSED_WAITS
-    return Translatable("{told} {later}", told=told, later=Translatable(later)) if paused else told
 
 
 class Voices:
@@ -122,7 +53,7 @@ class Voices:
 
     def _as_of_today(self, connection: Connection, now: Micros, row: Broadcast) -> Broadcast:
         """Its card and its reminders name those who may approve it by now."""
-        approvers = policy.approvers_today(self.approval, row)
+        approvers = requirements.approvers_today(self.approval, row)
         if row.state is not State.PENDING or approvers == row.approvers:
             return row
         return broadcasts.touch(connection, row, now, approvers=approvers) or row

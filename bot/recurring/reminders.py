@@ -10,13 +10,13 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from bot import checks, policy
 from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast, BroadcastRequest, digest
 from bot.domain.clock import SECOND, Micros, micros, moment
 from bot.domain.errors import Complaint, NotAccepted, NotAllowed
 from bot.domain.hours import Holidays
 from bot.domain.i18n import Translatable
+from bot.domain.people import CannotTell, Directory, Person, Unknown, mentions, must_be_member
 from bot.domain.schedule import (
     Cover,
     Ended,
@@ -29,7 +29,6 @@ from bot.domain.schedule import (
     name_of,
     series_digest,
 )
-from bot.policy import CannotTell, Directory, Person, Unknown, mentions
 from bot.scheduler import Task
 from bot.storage import audit, notes, outbox, schedules
 from bot.storage.database import Busy, Unsure
@@ -38,7 +37,8 @@ from bot.when.instants import parse_when
 from bot.when.recurrence import Closed
 from bot.when.rules import is_recurrence, parse_recurrence, refuse_one_day
 from bot.when.traps import NotATime
-from bot.workflow import PAST_SLACK, TWIN_WINDOW, Workflow
+from bot.workflow import checks, requirements
+from bot.workflow.workflow import PAST_SLACK, TWIN_WINDOW, Workflow
 from providers.base import Purpose
 
 log = structlog.get_logger(__name__)
@@ -97,7 +97,7 @@ class Reminders:
 
         Raises NotAccepted, NotAllowed or CannotTell.
         """
-        policy.must_be_member(person)
+        must_be_member(person)
         if not await self._may_own(asked.kind, asked.channel, person.id):
             template = "You are not in {channel}, so you cannot own a schedule there. Join it first."
             raise NotAllowed(template, channel=f"<#{asked.channel}>")
@@ -267,18 +267,18 @@ class Reminders:
 
     async def _may_change(self, schedule: Schedule, person: Person) -> None:
         """Its owner, an admin, or for a recurring broadcast an approver. Raises NotAllowed."""
-        policy.must_be_member(person)
+        must_be_member(person)
         who = [schedule.owner, *self.settings.admins]
         if schedule.kind is Kind.BROADCAST:
             who += self.settings.approval.approvers
-        if person.id not in await policy.people_in(who, self.people.members):
+        if person.id not in await requirements.people_in(who, self.people.members):
             raise NotAllowed("Only {who} can change {id}.", who=mentions(who), id=schedule.id)
 
     # --- answering a reminder ----------------------------------------------------------------------------------------
 
     async def answer(self, turn: Turn, person: Person, *, snooze: bool) -> Turn:
         """Done, or once more in an hour: that once only. Raises NotAllowed or Moved."""
-        policy.must_be_member(person)
+        must_be_member(person)
         # one that is `made` may be seen already, before Slack's answer about its post has reached us
         if turn.state not in (TurnState.MADE, TurnState.OPEN) or (snooze and turn.snoozed_until is not None):
             raise Moved
@@ -437,7 +437,7 @@ class Reminders:
         cover = schedule.cover
         if cover is None or cover.left < 1 or cover.digest != series_digest(planned):
             return ()
-        able = await policy.people_in(planned.approvers, self.people.members) - {planned.requester}
+        able = await requirements.people_in(planned.approvers, self.people.members) - {planned.requester}
         voters = [await self._person(schedule, voter) for voter in cover.voters if voter in able]
         still = tuple(voter.id for voter in voters if voter.member)
         return still if len(still) >= planned.quorum else ()

@@ -2,102 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, Protocol
 
 from bot.config.settings import ApprovalRule, ApprovalSettings, AudienceSettings
 from bot.domain.broadcast import Broadcast
 from bot.domain.errors import NotAllowed
-from bot.domain.i18n import Translatable
+from bot.domain.people import Members, Person, mentions, must_be_member
 from providers.base import Purpose
-
-#: Who is in a user group, as of at most a minute ago. Raises CannotTell: then nobody is.
-Members = Callable[[str], Awaitable[frozenset[str]]]
-
-
-class CannotTell(Exception):
-    """Slack does not say who is in this group just now; what depends on it is refused."""
-
-    def __init__(self, group: str) -> None:
-        super().__init__(group)
-        self.group = group
-
-
-class Unknown(CannotTell):
-    """Slack knows nobody by this id, or does not show them to us."""
-
-
-class DeadToken(CannotTell):
-    """Slack takes our token no more (`code` is its word): no waiting helps, somebody must give us another."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__("token")
-        self.code = code
-
-
-class Membership(StrEnum):
-    """What Slack tells of somebody's standing in a workspace. Only a member may do anything that counts."""
-
-    MEMBER = "member"
-    OUTSIDER = "outsider"  # a guest, a bot, a stranger, or somebody who was deactivated: Slack says so
-    DOUBTFUL = "doubtful"  # Slack does not say, or names another workspace
-
-
-def membership_of(profile: Mapping[str, Any], workspace: str) -> Membership:
-    """Read a profile of `users.info`: a full, active human member of this workspace, or not.
-
-    Ours are those with our workspace in `team_id` or, on Enterprise Grid, in `enterprise_user.teams`. What is missing,
-    or is of another type than Slack documents, makes nobody a member.
-    """
-    if any(profile.get(name) is True for name in (*STANDING, "is_stranger", "is_workflow_bot")):
-        return Membership.OUTSIDER
-    grid = profile.get("enterprise_user")
-    teams = grid.get("teams") if isinstance(grid, Mapping) else None
-    ours = [profile.get("team_id"), *(teams if isinstance(teams, list) else ())]
-    told = all(profile.get(name) is False for name in STANDING)
-    odd = any(profile.get(name) not in (None, False) for name in ("is_stranger", "is_workflow_bot"))
-    return Membership.MEMBER if told and not odd and workspace and workspace in ours else Membership.DOUBTFUL
-
-
-STANDING = ("deleted", "is_bot", "is_restricted", "is_ultra_restricted")  # Slack tells these of everybody
-
-
-@dataclass(frozen=True)
-class Person:
-    """Somebody at the keyboard. `member`: a full, active human member of this workspace, nobody's guest; `doubtful`:
-    Slack does not say so just now. `zone_told`: False where Slack names no zone that we know, and `zone` is the bot's.
-    """
-
-    workspace: str
-    id: str
-    name: str = ""
-    locale: str = "en"
-    zone: str = "UTC"
-    member: bool = False
-    doubtful: bool = False
-    zone_told: bool = True
-
-
-class Directory(Protocol):
-    """Who is in the workspace and in its channels, as Slack tells it. Each raises CannotTell when it does not."""
-
-    async def person(self, workspace: str, user: str) -> Person:
-        """Raises Unknown for somebody whom Slack does not know."""
-        ...
-
-    async def members(self, group: str) -> frozenset[str]: ...
-
-    async def sees(self, channel: str, user: str) -> bool:
-        """May this person open the channel?"""
-        ...
-
-    async def is_in(self, channel: str, user: str) -> bool: ...
-
-    async def why_closed(self, channel: str) -> Translatable | None:
-        """Why nothing can be posted there any more; None where it can."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -165,14 +77,6 @@ def still_asked(broadcast: Broadcast, voters: Iterable[str] = ()) -> tuple[str, 
     return tuple(id for id in broadcast.approvers if id not in spent)
 
 
-def must_be_member(person: Person) -> None:
-    """Raises NotAllowed, or CannotTell where Slack does not say whether they are one."""
-    if person.doubtful:
-        raise CannotTell(person.id)
-    if not person.member:
-        raise NotAllowed("Only full members of this workspace may do this: guests, bots and outside people may not.")
-
-
 async def may_ask(person: Person, name: str, audience: AudienceSettings, members: Members) -> None:
     """Raises NotAllowed when this person may not write to this audience."""
     must_be_member(person)
@@ -216,8 +120,3 @@ async def may_stop(person: Person, broadcast: Broadcast, admins: Iterable[str], 
             who=mentions(broadcast.approvers or admins),
             id=broadcast.id,
         )
-
-
-def mentions(ids: Iterable[str]) -> str:
-    """Users and groups as Slack shows them: `<@U…>` and `<!subteam^S…>`."""
-    return ", ".join(f"<!subteam^{id}>" if id.startswith("S") else f"<@{id}>" for id in ids) or "—"

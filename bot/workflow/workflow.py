@@ -1,4 +1,4 @@
-"""Submit a request, act on a broadcast. The rules of the house live here; Slack and the clock only ask."""
+"""Submits requests and acts on broadcasts."""
 
 from __future__ import annotations
 
@@ -16,31 +16,28 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
-from bot import checks, policy
-from bot.catalogue import Catalogue
-from bot.config.accounts import Account
 from bot.config.runtime import Runtime
-from bot.config.settings import AudienceSettings, Settings
-from bot.domain import marketing, placeholders, sms, suggestions
+from bot.config.settings import AudienceSettings
+from bot.domain import marketing, people, sms, suggestions
 from bot.domain.broadcast import Broadcast, BroadcastRequest, digest, new_id
 from bot.domain.clock import SECOND, Micros, micros, moment
 from bot.domain.errors import CardChanged, Complaint, NotAccepted, NotAllowed, NotFound, TooLate
-from bot.domain.hours import Allow, HoldUntil, Hours, Policy, Verdict, decide, next_open
 from bot.domain.i18n import Translatable, Value, in_a_row
 from bot.domain.lifecycle import TRANSITIONS, Action, Hold, Phase, State
+from bot.domain.people import CannotTell, Directory, Person
 from bot.domain.schedule import Schedule, cover_of
-from bot.gate import Gates
-from bot.kill_switch import KillSwitch
-from bot.policy import CannotTell, Directory, Person
 from bot.scheduler import Task, concerned
-from bot.staging import price_of
 from bot.storage import audit, broadcasts, cards, keys, notes, queue, schedules, sql
 from bot.storage.broadcast_rows import NO_LEASE, NOT_AGREED, Changes
 from bot.storage.cards import Card
 from bot.storage.notes import Note
 from bot.storage.troubles import alone
 from bot.storage.votes import Vote, add_vote, drop_vote, drop_votes, strengthen_vote, votes_for
-from bot.voices import asks, asks_again_at, asks_until, before_start, draft_notice, start_told
+from bot.workflow import checks, requirements
+from bot.workflow.audiences import Desk
+from bot.workflow.deadlines import asks, asks_again_at, asks_until, before_start, draft_notice, start_told
+from bot.workflow.gate import Gates
+from bot.workflow.kill_switch import KillSwitch
 from providers.base import Purpose
 from providers.reading import UNREADABLE
 
@@ -123,86 +120,6 @@ def _drawing(card: Card) -> Drawing:
     return Drawing(*(card.facts or {}).get("drawing", [card.drawn]))
 
 
-@dataclass(frozen=True)
-class Outlook:
-    """What the hours say of an instant. `opens`: the first from then on at which it may go, if there is one."""
-
-    verdict: Verdict
-    opens: Micros | None
-
-
-@dataclass(frozen=True)
-class Desk:
-    """What can be written to, and how: the settings' audiences, their accounts and their policies.
-
-    `placeholders`: those of every vendor there is, whether it has an account here or not.
-    """
-
-    settings: Settings
-    providers: Mapping[str, Account]
-    policies: Mapping[str, Policy]
-    catalogue: Catalogue
-    placeholders: frozenset[str] = frozenset()
-
-    def audience(self, name: str) -> AudienceSettings | None:
-        return self.settings.audiences.get(name)
-
-    def provider_of(self, audience: AudienceSettings) -> Account:
-        return self.providers[audience.account]
-
-    def mention_for(self, name: str, purpose: Purpose) -> str | None:
-        """The opt-out mention that a text to this audience must end with."""
-        audience = self.settings.audiences[name]
-        if purpose is Purpose.TRANSACTIONAL:
-            return None
-        return audience.stop_mention or self.provider_of(audience).mention
-
-    def terms(self, name: str, purpose: Purpose) -> checks.Terms:
-        """What holds for a text to this audience."""
-        provider = self.provider_of(self.settings.audiences[name])
-        used = (field for one in self.providers.values() for field in one.capabilities.placeholders)
-        return checks.Terms(
-            vendor=provider.title,
-            capabilities=provider.capabilities,
-            mention=self.mention_for(name, purpose),
-            opt_out=self.mention_for(name, Purpose.MARKETING),
-            elsewhere=self.placeholders.union(used),
-        )
-
-    def hours(self, broadcast: Broadcast) -> Hours:
-        """The hours that its policy has for its purpose; the widest where it has no policy."""
-        found = self.policies.get(broadcast.policy or "", Policy())
-        return found.marketing if broadcast.purpose is Purpose.MARKETING else found.transactional
-
-    def facts(self, broadcast: Broadcast, now: Micros) -> dict[str, str | int | None]:
-        """What its card shows that a decision hangs on, as JSON has it: a press means what was shown, or nothing."""
-        outlook, misfit = self.outlook(broadcast, max(broadcast.send_at or 0, now)), self.misfit(broadcast)
-        unnamed = broadcast.unnamed if placeholders.fills_in_names(broadcast.text) else None
-        return {
-            "size": broadcast.size,
-            "bound": broadcast.bound if broadcast.size is None else None,
-            "unnamed": unnamed or None,
-            "cost": price_of(broadcast.staged) or broadcast.quoted,
-            "opens_at": None if isinstance(outlook.verdict, Allow) else outlook.opens or 0,
-            "quorum": broadcast.quorum,
-            "mode": broadcast.mode,
-            "misfit": str(misfit) if misfit is not None else None,
-        }
-
-    def misfit(self, broadcast: Broadcast) -> Translatable | None:
-        """What in the settings of today would hold it, however it is approved: their mode, a policy that is gone."""
-        return Gates(self.settings, self.providers, self.policies).misfit(broadcast)
-
-    def outlook(self, broadcast: Broadcast, instant: Micros) -> Outlook:
-        """May it go at that instant, and if not, when?"""
-        found, asked = self.policies.get(broadcast.policy or "", Policy()), moment(instant)
-        verdict = decide(found, broadcast.purpose, asked)
-        if isinstance(verdict, Allow):
-            return Outlook(verdict, instant)
-        opens = verdict.instant if isinstance(verdict, HoldUntil) else next_open(found, broadcast.purpose, asked)
-        return Outlook(verdict, int(opens.timestamp()) * SECOND if opens else None)
-
-
 class Workflow:
     """Submits requests and acts on broadcasts: whoever may do it, in one transaction with its trace."""
 
@@ -267,7 +184,7 @@ class Workflow:
         if row.quorum == 0 or row.mode == "training":
             return None
         approvers, given = self._as_of_today(row).approvers, frozenset(voters)
-        named = await policy.people_in(approvers, self.people.members) - {row.requester, row.editor}
+        named = await requirements.people_in(approvers, self.people.members) - {row.requester, row.editor}
         inside = {id for id in sorted(named) if id in given or await self.people.sees(row.channel, id)}
         able = await self._active(row.workspace, inside, row.quorum)
         if len(able) >= row.quorum:
@@ -285,7 +202,7 @@ class Workflow:
                 "All cards stand in {channel}, which is private, and too few people in it can approve this "
                 "(needed: {quorum}, there: {number}). Ask somebody in it to invite more of {who}, then try again."
             )
-        return Translatable(template, **values, who=policy.mentions(approvers))
+        return Translatable(template, **values, who=people.mentions(approvers))
 
     async def why_stuck_now(self, row: Broadcast) -> Translatable | None:
         """The same of one that asks already, whatever it asks. What Slack does not tell takes nothing back."""
@@ -323,7 +240,7 @@ class Workflow:
         if row.state is State.UNKNOWN and row.mode != "training":
             lost = await self._has_lost_its_approvers(row)
             denying = self.desk.settings.admins if lost else self._as_of_today(row).approvers
-            people = await policy.people_in(denying, self.people.members)
+            people = await requirements.people_in(denying, self.people.members)
             named = [id for id in named if id in people]
         for id in named:
             if await self._told(row.workspace, id) is not False:
@@ -331,7 +248,7 @@ class Workflow:
 
     async def _named(self, row: Broadcast) -> list[str]:
         """Everybody who may press a button of its card, whom it asks first."""
-        approvers = sorted(await policy.people_in(self._as_of_today(row).approvers, self.people.members))
+        approvers = sorted(await requirements.people_in(self._as_of_today(row).approvers, self.people.members))
         votes = await self.database.read(lambda c: votes_for(c, row))
         deciding = [*(vote.approver for vote in votes if vote.approver in approvers), *approvers]
         asking, admins = [row.requester, row.editor], self.desk.settings.admins
@@ -376,7 +293,7 @@ class Workflow:
         settings = self.desk.audience(request.audience)
         if settings is None:
             raise NotAccepted(Complaint("audience", self._unknown_audience(request.audience)))
-        await policy.may_ask(person, request.audience, settings, self.people.members)
+        await requirements.may_ask(person, request.audience, settings, self.people.members)
         final, complaints = checks.final_text(request.text, self.desk.terms(request.audience, request.purpose))
         complaints += checks.name_complaints(request.sender, request.campaign)
         complaints += [*self._sender_complaints(request, settings), *self._time_complaints(request.send_at, slack)]
@@ -442,11 +359,11 @@ class Workflow:
         settings: AudienceSettings,
         people: frozenset[str],
         size: int | None = None,
-    ) -> policy.Need:
+    ) -> requirements.Need:
         """`people`: who asked for it and who changed it since. None of them counts as an approver of it."""
         offers = purpose is Purpose.TRANSACTIONAL and bool(marketing.looks_like_marketing(typed))
         if offers:
-            offers = not people <= await policy.people_in(self.approval.approvers, self.people.members)
+            offers = not people <= await requirements.people_in(self.approval.approvers, self.people.members)
         size = settings.max_size if size is None else size
         need = self._need_at(purpose, name, settings.account, size, doubtful=offers)
         if need.quorum and self.desk.settings.mode != "training":
@@ -455,13 +372,13 @@ class Workflow:
 
     def _need_at(
         self, purpose: Purpose, name: str, account: str, size: int | None, *, doubtful: bool = False
-    ) -> policy.Need:
-        return policy.need_for(
+    ) -> requirements.Need:
+        return requirements.need_for(
             self.approval, purpose=purpose, audience=name, account=account, size=size, doubtful=doubtful
         )
 
-    async def _must_be_satisfiable(self, workspace: str, need: policy.Need, people: frozenset[str]) -> None:
-        named = await policy.people_in(need.approvers, self.people.members) - people
+    async def _must_be_satisfiable(self, workspace: str, need: requirements.Need, people: frozenset[str]) -> None:
+        named = await requirements.people_in(need.approvers, self.people.members) - people
         others = await self._active(workspace, named, need.quorum)
         if len(others) < need.quorum:
             raise NotAccepted(Complaint("audience", _too_few(need.quorum, need.approvers, len(others))))
@@ -488,7 +405,7 @@ class Workflow:
             return error
 
     def _broadcast(
-        self, request: BroadcastRequest, key: str, settings: AudienceSettings, final: str, need: policy.Need
+        self, request: BroadcastRequest, key: str, settings: AudienceSettings, final: str, need: requirements.Need
     ) -> Broadcast:
         provider, now = self.desk.provider_of(settings), self.clock()
         planned = Broadcast(
@@ -589,7 +506,7 @@ class Workflow:
         now = follower.created_at
         notes.say(connection, follower, now, [Note(Translatable("It follows {id}.", id=followed.id))])
         if followed.state is not State.DRAFT:
-            by = {"by": policy.mentions([follower.requester]), "id": follower.id}
+            by = {"by": people.mentions([follower.requester]), "id": follower.id}
             notes.say(connection, followed, now, [Note(Translatable("{by} asks for a follow-up: {id}.", **by))])
 
     def _without_approval(self, connection: Connection, broadcast: Broadcast) -> Broadcast:
@@ -694,7 +611,7 @@ class Workflow:
         action = "pause_all" if on else "resume_all"
         if person.id not in self.desk.settings.admins:
             await self._audit_refusal(person, action, "not an admin")
-            who = policy.mentions(self.desk.settings.admins)
+            who = people.mentions(self.desk.settings.admins)
             raise NotAllowed("Only an admin can pause or resume all sending: {who}.", who=who)
         if on:
             self.switch.stop(person.workspace)  # the commit takes a moment, and the next byte may be nearer
@@ -716,22 +633,24 @@ class Workflow:
         return await self.database.read(lambda c: broadcasts.find(c, workspace, id.upper()))
 
     def _as_of_today(self, broadcast: Broadcast) -> Broadcast:
-        return dataclasses.replace(broadcast, approvers=policy.approvers_today(self.approval, broadcast))
+        return dataclasses.replace(broadcast, approvers=requirements.approvers_today(self.approval, broadcast))
 
     async def _may_approve(self, person: Person, broadcast: Broadcast) -> None:
-        await policy.may_approve(person, self._as_of_today(broadcast), self.people.members)
+        await requirements.may_approve(person, self._as_of_today(broadcast), self.people.members)
 
     async def _may_reject(self, person: Person, broadcast: Broadcast) -> None:
         template = "Only {who} can reject {id}."
         await self._must_be_approver(person, broadcast, template)
 
     async def _may_stop(self, person: Person, broadcast: Broadcast) -> None:
-        await policy.may_stop(person, self._as_of_today(broadcast), self.desk.settings.admins, self.people.members)
+        await requirements.may_stop(
+            person, self._as_of_today(broadcast), self.desk.settings.admins, self.people.members
+        )
 
     async def _may_deny(self, person: Person, broadcast: Broadcast) -> None:
         """To say that it did *not* go out opens the way to send again: that takes an approver, or an admin where no
         approver is left."""
-        policy.must_be_member(person)
+        people.must_be_member(person)
         admins = self.desk.settings.admins
         template = "Only {who} can say that {id} did not go out."
         if not await self._has_lost_its_approvers(broadcast):
@@ -739,20 +658,20 @@ class Workflow:
         elif not admins:
             raise NotAllowed("No approver of {id} is left. Ask whoever runs me to name approvers.", id=broadcast.id)
         elif person.id not in admins:
-            raise NotAllowed(template, who=policy.mentions(admins), id=broadcast.id)
+            raise NotAllowed(template, who=people.mentions(admins), id=broadcast.id)
 
     async def _has_lost_its_approvers(self, broadcast: Broadcast) -> bool:
         """Is nobody here any more who may approve it? Raises CannotTell."""
-        named = await policy.people_in(self._as_of_today(broadcast).approvers, self.people.members)
+        named = await requirements.people_in(self._as_of_today(broadcast).approvers, self.people.members)
         return not await self._active(broadcast.workspace, named, 1)
 
     async def _must_be_approver(self, person: Person, broadcast: Broadcast, template: str) -> None:
-        policy.must_be_member(person)
+        people.must_be_member(person)
         if broadcast.mode == "training":  # one person may walk the whole way
             return
         today = self._as_of_today(broadcast)
-        if not await policy.is_approver(person, today, self.people.members):
-            raise NotAllowed(template, who=policy.mentions(today.approvers), id=broadcast.id)
+        if not await requirements.is_approver(person, today, self.people.members):
+            raise NotAllowed(template, who=people.mentions(today.approvers), id=broadcast.id)
 
     def _approve(
         self,
@@ -845,7 +764,7 @@ class Workflow:
         )
         said = [
             Note(
-                Translatable(template, by=policy.mentions([actor]), start_at=agreed.start_at or 0),
+                Translatable(template, by=people.mentions([actor]), start_at=agreed.start_at or 0),
                 mention=f"{agreed.requester} {actor}",
             )
         ]
@@ -998,7 +917,7 @@ class Workflow:
 
     # --- re-plan: an edit --------------------------------------------------------------------------------------------
 
-    async def _need_again(self, broadcast: Broadcast, person: Person) -> policy.Need:
+    async def _need_again(self, broadcast: Broadcast, person: Person) -> requirements.Need:
         """What the broadcast needs once this person has changed it. Raises NotAccepted or CannotTell."""
         settings = self.desk.audience(broadcast.audience)
         if settings is None:
@@ -1014,7 +933,7 @@ class Workflow:
             broadcast.size,
         )
 
-    async def _must_be_seen(self, broadcast: Broadcast, person: Person, need: policy.Need) -> None:
+    async def _must_be_seen(self, broadcast: Broadcast, person: Person, need: requirements.Need) -> None:
         """Whoever edits may not approve, and may have been the last who could there. Raises NotAccepted, CannotTell."""
         quorum = max(need.quorum, broadcast.quorum)
         edited = dataclasses.replace(broadcast, editor=person.id, quorum=quorum, approvers=need.approvers)
@@ -1028,7 +947,7 @@ class Workflow:
         action: Action,
         person: Person,
         send_at: Micros,
-        need: policy.Need,
+        need: requirements.Need,
     ) -> Broadcast | None:
         current = broadcasts.find(connection, seen.workspace, seen.id, lock=True)
         if current.version != seen.version or (current.state, action) not in TRANSITIONS:
@@ -1046,7 +965,7 @@ class Workflow:
         current: Broadcast,
         action: Action,
         person: Person,
-        need: policy.Need,
+        need: requirements.Need,
         told: Translatable,
         **changes: Any,
     ) -> Broadcast | None:
@@ -1071,7 +990,7 @@ class Workflow:
 
         Who has left the workspace is none, however the settings name them. Raises CannotTell.
         """
-        still = await policy.people_in(self._as_of_today(broadcast).approvers, self.people.members)
+        still = await requirements.people_in(self._as_of_today(broadcast).approvers, self.people.members)
         votes = await self.database.read(lambda c: votes_for(c, broadcast))
         voters = [vote.approver for vote in votes if vote.approver in still]
         return still - {id for id in voters if not await self._is_member(broadcast.workspace, id)}
@@ -1080,7 +999,7 @@ class Workflow:
         """Whom Slack knows no more is a member no more. Raises CannotTell."""
         try:
             person = await self.people.person(workspace, id)
-        except policy.Unknown:
+        except people.Unknown:
             return False
         if person.doubtful:
             raise CannotTell(id)
@@ -1127,7 +1046,7 @@ class Workflow:
             return None
         if not fallen:
             return Translatable("It is not approved, so it needs approval before it goes.")
-        who = policy.mentions(vote.approver for vote in fallen)
+        who = people.mentions(vote.approver for vote in fallen)
         return Translatable("{who} may not approve it any more, so it needs approval again.", who=who)
 
     def _waited_too_long(self, current: Broadcast) -> bool:
@@ -1141,7 +1060,7 @@ class Workflow:
         now = self.clock()
         self._uncover(connection, current)
         self._drop_outgrown(connection, current)
-        approvers = policy.approvers_today(self.approval, current)
+        approvers = requirements.approvers_today(self.approval, current)
         said = [Note(reason, mention=" ".join([current.requester, *approvers]))]
         changes: Changes = {"approvers": approvers, **NOT_AGREED, **asks(now, self.approval)}
         return broadcasts.move(connection, current, Action.LAPSE, actor="policy", at=now, said=said, **changes)
@@ -1379,13 +1298,13 @@ def _too_few(quorum: int, approvers: Iterable[str], others: int) -> Translatable
         "This needs {quorum} approvals from {who}, and without you there are only {others} people who can give "
         "one. Ask an admin to name more approvers."
     )
-    return Translatable(template, quorum=quorum, who=policy.mentions(approvers), others=others)
+    return Translatable(template, quorum=quorum, who=people.mentions(approvers), others=others)
 
 
 def _agreed(actor: str, then: Translatable) -> Note:
     told = Translatable("No approval is needed.")
     if actor != "policy":
-        told = Translatable("Approved by {by}.", by=policy.mentions([actor]))
+        told = Translatable("Approved by {by}.", by=people.mentions([actor]))
     return Note(Translatable("{told} {then}", told=told, then=then))
 
 
@@ -1440,4 +1359,4 @@ def _readable(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _by(person: Person, **more: Micros) -> dict[str, Value]:
-    return {"by": policy.mentions([person.id]), **more}
+    return {"by": people.mentions([person.id]), **more}

@@ -14,7 +14,6 @@ from itertools import accumulate
 import structlog
 from sqlalchemy import Connection
 
-from bot import policy
 from bot.config.accounts import Account
 from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast, counts_told
@@ -29,6 +28,7 @@ from bot.storage.database import Busy, OutOfOrder, Unsure
 from bot.storage.notes import Note
 from bot.storage.receipts import Followed, Heard, Recount, Tally
 from bot.storage.troubles import alone
+from bot.workflow import requirements
 from providers.base import Evidence, ProviderError, Receipt, ReceiptKind
 from providers.reading import number_of
 
@@ -476,7 +476,9 @@ class Tracker:
         elif _worth_saying(now - current.changed_at):
             template = "Still not known whether it went out. {evidence} Please say on its card what happened."
             seen = Translatable(evidence.sentence, **evidence.values)
-            approvers = policy.approvers_today(self.settings.approval, current)  # they alone may say that it did not
+            approvers = requirements.approvers_today(
+                self.settings.approval, current
+            )  # they alone may say that it did not
             said = Note(Translatable(template, evidence=seen), " ".join([current.requester, *approvers]))
             audit.write_audit(connection, current, "clock", "ask", current.state, now, str(seen))
             notes.say(connection, current, now, [said])

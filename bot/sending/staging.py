@@ -6,33 +6,32 @@ Everything here is safe to repeat, and nothing here makes a phone ring.
 from __future__ import annotations
 
 import asyncio
-from decimal import Decimal
 from functools import partial
 from typing import Any
 
 import structlog
 from sqlalchemy import Connection
 
-from bot import policy
 from bot.config.accounts import Account
 from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND
 from bot.domain.i18n import Translatable, Value
 from bot.domain.lifecycle import Action
+from bot.domain.price import is_dearer, price_of
+from bot.sending.leases import STAGING_DEADLINE
 from bot.storage import broadcasts, campaigns, schedules, vendor_ids
 from bot.storage.broadcast_rows import NOT_AGREED, Changes
 from bot.storage.campaigns import Leftover
 from bot.storage.database import Busy, Unsure
 from bot.storage.notes import Note
 from bot.storage.votes import drop_votes
-from bot.voices import asks
+from bot.workflow import requirements
+from bot.workflow.deadlines import asks
 from providers.base import NotReady, ProviderError, Quote, Refused, Staged, open_for_quote
 from providers.reading import UNREADABLE
 
 log = structlog.get_logger(__name__)
-
-STAGING_DEADLINE = 300.0
 STAGING_PAUSES = (0.5, 1, 2, 4, 8, 15)
 RECALL_TRIES = 20
 LONGEST_PAUSE = 300 * SECOND
@@ -117,7 +116,7 @@ class Stager:
             told = row.size
         size = most if told is None else told
         if row.bound is None or (size if size is not None else UNREADABLE) <= row.bound:
-            if not _is_dearer(row, price):
+            if not is_dearer(row, price):
                 return False
             shown = Translatable("It would cost {cost} now, and its card showed {shown}.", **_prices(row, price))
             await self._ask_about(row, row.size, row.bound, shown, until, price)
@@ -147,7 +146,7 @@ class Stager:
         self, row: Broadcast, size: int | None, bound: int | None, said: Translatable, until: float, price: str | None
     ) -> None:
         """What is told by now is what the approvers see, and what the next release is compared with."""
-        need = policy.need_for(
+        need = requirements.need_for(
             self.settings.approval,
             purpose=row.purpose,
             audience=row.audience,
@@ -221,21 +220,6 @@ class Stager:
         else:
             return True
         return False
-
-
-def price_of(told: Staged | Quote | None) -> str | None:
-    """The cost of the whole in its currency, as a row keeps it and a card shows it."""
-    if told is None or told.cost is None:
-        return None
-    return f"{told.cost} {told.currency or ''}".strip()[:64]
-
-
-def _is_dearer(row: Broadcast, price: str | None) -> bool:
-    """More than approvers saw, or in a currency that nobody can compare with it."""
-    if not row.quorum or not row.quoted or price is None:
-        return False
-    (shown, _, once), (cost, _, currency) = row.quoted.partition(" "), price.partition(" ")
-    return currency != once or Decimal(cost) > Decimal(shown)
 
 
 def _prices(row: Broadcast, price: str | None) -> dict[str, Value]:

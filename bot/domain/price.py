@@ -1,0 +1,23 @@
+"""What a send costs, as a row keeps it and a card shows it."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from bot.domain.broadcast import Broadcast
+from providers.base import Quote, Staged
+
+
+def price_of(told: Staged | Quote | None) -> str | None:
+    """The cost of the whole in its currency, as a row keeps it and a card shows it."""
+    if told is None or told.cost is None:
+        return None
+    return f"{told.cost} {told.currency or ''}".strip()[:64]
+
+
+def is_dearer(row: Broadcast, price: str | None) -> bool:
+    """More than approvers saw, or in a currency that nobody can compare with it."""
+    if not row.quorum or not row.quoted or price is None:
+        return False
+    (shown, _, once), (cost, _, currency) = row.quoted.partition(" "), price.partition(" ")
+    return currency != once or Decimal(cost) > Decimal(shown)

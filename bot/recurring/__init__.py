@@ -1,0 +1,1 @@
+"""Recurring broadcasts and reminders: asked for, made in time, answered, missed."""

@@ -1,0 +1,208 @@
+"""What this process takes on: what is due, what a dead process left, what may go again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import partial
+
+from sqlalchemy import Connection
+
+from bot.config.runtime import Runtime
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import Micros, micros
+from bot.domain.i18n import Translatable
+from bot.domain.lifecycle import Action, Hold, Phase, State
+from bot.sending.account_limits import AccountLimits
+from bot.sending.steps import Steps, move_together
+from bot.storage import broadcasts, campaigns, keys, queue
+from bot.storage.broadcast_rows import NO_LEASE, Changes
+from bot.storage.broadcasts import Step
+from bot.storage.notes import Note
+from bot.storage.troubles import alone
+from bot.workflow.gate import Gates
+from bot.workflow.kill_switch import KillSwitch
+
+CLAIM_AT_ONCE = 8
+ACCOUNT_AT_ONCE = 4  # sends of one account under way in one process; the others of its flood wait their turn
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    """A try of a broadcast in this process, and whose account it takes up."""
+
+    account: str
+    task: asyncio.Task[None]
+
+
+class Claims:
+    """What this process takes on: what is due, what a dead process left, what may go again.
+
+    `recovered`: a first round has put right what others left. `under_way`: by workspace and broadcast.
+    """
+
+    def __init__(self, runtime: Runtime, gates: Gates, limits: AccountLimits, steps: Steps, switch: KillSwitch) -> None:
+        self.settings, self.database, self.providers = runtime.settings, runtime.database, runtime.providers
+        self.clock, self.owner = runtime.clock, runtime.owner
+        self.gates, self.limits, self.leases, self.steps, self.switch = gates, limits, limits.leases, steps, switch
+        self.recovered = False
+        self.under_way: dict[tuple[str, str], UnderWay] = {}
+
+    def work_waits(self, connection: Connection) -> bool:
+        """Is there something for `_tick`? What it does has its question here, and its case in the tests."""
+        return self.switch.has_changed(connection) or queue.work_waits(
+            connection,
+            self.clock(),
+            paused=self.switch.paused,
+            soon=self.clock() + micros(self.settings.approval.undo),
+            lease_at=self.leases.now(connection),
+            preparing=self.limits.preparing,
+            owner=self.owner,
+            working_on=[id for _, id in self.under_way],
+        )
+
+    def claim_due_work(self, connection: Connection) -> tuple[int, list[Broadcast]]:
+        """How many rows changed, so that there may be more behind them, and what is to be started."""
+        self.switch.read(connection)
+        lease_now = self.leases.now(connection)
+        changed = self._recover(connection, lease_now) + self._hold_late(connection, lease_now)
+        changed += self._reopen(connection)
+        put_aside, claimed = self._claim(connection, lease_now)
+        return changed + put_aside, [*claimed, *self._claim_early(connection, lease_now)]
+
+    def _claim(self, connection: Connection, lease_now: Micros) -> tuple[int, list[Broadcast]]:
+        """The oldest due broadcasts, few of each account: while one account's flood waits, the others go on.
+
+        How many of what is due were held or put off, and what goes now.
+        """
+        self._hold_stranded(connection)
+        load, claimed, put_aside = Counter(work.account for work in self.under_way.values()), list[Broadcast](), 0
+        quoting = {name for name in self.limits.preparing if self.limits.is_quoting(connection, name)}
+        for _ in self.providers:
+            free = [name for name in self.providers if load[name] < ACCOUNT_AT_ONCE and name not in quoting]
+            for row in self._due(connection, lease_now, free):
+                if load[row.account] >= ACCOUNT_AT_ONCE:
+                    continue
+                with alone(connection, "dispatch", row.id, row.workspace):
+                    if self._hold_or_postpone(connection, row):
+                        put_aside += 1
+                    elif self.limits.has_slot(connection, row):
+                        moved = self._claim_one(connection, row)
+                        claimed += moved
+                        load[row.account] += len(moved)
+            if all(load[name] < ACCOUNT_AT_ONCE for name in free):
+                break  # nobody stood in anybody's way
+        return put_aside, claimed
+
+    def _hold_late(self, connection: Connection, lease_now: Micros) -> int:
+        """Nobody was there for these, and all of them ask a person: many at once, so that none waits behind them."""
+        now, accounts = self.clock(), list(self.providers)
+        before = now - micros(self.settings.grace) - 1
+        late = queue.due(connection, before, queue.AT_ONCE, lease_at=lease_now, taken={}, accounts=accounts)
+
+        def holding(row: Broadcast) -> Step | None:
+            gate = self.gates.closed(connection, row, now)
+            return None if gate is None else self.steps.holding(row, gate)
+
+        return move_together(connection, late, holding)
+
+    def _due(self, connection: Connection, lease_now: Micros, accounts: list[str]) -> list[Broadcast]:
+        """Those that wait for their account's one place are left out, so that they stand in nobody else's way."""
+        now = self.clock()
+        taken = self.limits.slots(connection, lease_now)
+        return queue.due(connection, now, CLAIM_AT_ONCE, lease_at=lease_now, taken=taken, accounts=accounts)
+
+    def _hold_or_postpone(self, connection: Connection, row: Broadcast) -> bool:
+        """Held by a gate, or put off since its vendor cannot be reached."""
+        now = self.clock()
+        gate = self.gates.closed(connection, row, now)
+        if gate is not None:
+            return self.steps.hold(connection, row, gate)
+        return not self.limits.within_reach(connection, row, now)
+
+    def _hold_stranded(self, connection: Connection) -> None:
+        """An account that our settings lack may be in those of another process; nobody having it is found out late."""
+        now = self.clock()
+        late = now - micros(self.settings.grace) - 1
+        for row in queue.stranded(connection, late, list(self.providers)):
+            with alone(connection, "dispatch", row.id, row.workspace):
+                gate = self.gates.closed(connection, row, now)
+                if gate is not None and gate.hold is Hold.LATE:
+                    template = (
+                        "The bot's settings have no account {account}, so it did not start. Put it back, or drop this."
+                    )
+                    gate = replace(gate, sentence=Translatable(template, account=row.account))
+                    self.steps.hold(connection, row, gate)
+
+    def _claim_early(self, connection: Connection, lease_now: Micros) -> list[Broadcast]:
+        """Inside the undo window: what can be prepared by now, so that people see its size and cost before it goes."""
+        if not self.limits.preparing:
+            return []
+        now, claimed = self.clock(), []
+        until = now + micros(self.settings.approval.undo)
+        until_then = self.leases.until(connection, self.leases.staging)
+        reached = [name for name in self.limits.preparing if not keys.breaker(connection, name).is_open(now)]
+        for row in queue.to_stage(connection, reached, now, until, lease_at=lease_now):
+            with alone(connection, "dispatch", row.id, row.workspace):
+                if self.gates.closed(connection, row, now) is None and self.limits.has_slot(connection, row):
+                    # an attempt of its own: the vendor takes each request id once
+                    lease: Changes = {"attempt": row.attempt + 1, "owner": self.owner, "lease_until": until_then}
+                    leased = broadcasts.touch(connection, row, now, **lease)
+                    claimed += [leased] if leased else []
+        return claimed
+
+    def _claim_one(self, connection: Connection, row: Broadcast) -> list[Broadcast]:
+        now = self.clock()
+        changes: Changes = {"attempt": row.attempt + 1, "owner": self.owner, "phase": Phase.STAGING}
+        changes |= {"tries": row.tries + 1, "lease_until": self.leases.until(connection, self.leases.staging)}
+        moved = broadcasts.move(connection, row, Action.START, actor="dispatcher", at=now, **changes)
+        return [moved] if moved else []
+
+    def give_back(self, connection: Connection, claimed: list[Broadcast]) -> None:
+        """As if they had not been claimed: another process, or the next one, starts them at once."""
+        now = self.clock()
+        for row in claimed:
+            with alone(connection, "dispatch", row.id, row.workspace):
+                if row.state is State.SENDING:
+                    self.steps.put_back(connection, row, now, "stopping")
+                else:
+                    broadcasts.touch(connection, row, now, **NO_LEASE)
+
+    def _reopen(self, connection: Connection) -> int:
+        """What was held for the hour alone goes on when the window opens, or when a pause over that time has ended."""
+        rows = queue.reopened(connection, self.clock(), self.switch.paused)
+        return move_together(connection, rows, partial(self._opening, connection))
+
+    def _opening(self, connection: Connection, row: Broadcast) -> Step:
+        """After a pause it is late by somebody's will: that is said, and leaves a moment in which to stop it."""
+        now = self.clock()
+        starts_at = now
+        opened: Changes = {"hold": None, "hold_until": None, "due": starts_at, "expires_at": None}
+        opened["start_at"] = row.hold_until
+        resumed_at = keys.resumed_at(connection, row.workspace)
+        if resumed_at <= (row.hold_until or 0):
+            return Step(row, Action.RESUME, "clock", now, changes=opened)
+        starts_at = now + micros(self.settings.approval.undo)
+        opened |= {"start_at": resumed_at, "due": starts_at}
+        template = "It was due {opens_at}, while sending was paused. Sending has resumed, so it starts {start_at}."
+        said = [Note(Translatable(template, opens_at=row.hold_until or 0, start_at=starts_at), mention=row.requester)]
+        return Step(row, Action.RESUME, "clock", now, None, said, opened)
+
+    def _recover(self, connection: Connection, lease_now: Micros) -> int:
+        """A lapsed lease: what was being staged starts over, what was being released is unknown for ever."""
+        now, freed = self.clock(), 0
+        first = self.database.exclusive and not self.recovered  # whose leases there are, they died before we began
+        if first:
+            freed = queue.free_staged_by_others(connection, self.owner)
+            campaigns.hurry_leftovers(connection, now)
+        working_on = [id for _, id in self.under_way]
+        rows = queue.abandoned(connection, self.owner, working_on, lease_at=lease_now, alone=first)
+        return freed + move_together(connection, rows, self._ending)
+
+    def _ending(self, row: Broadcast) -> Step:
+        """Of an attempt that nobody carries on."""
+        if row.phase is Phase.RELEASING:
+            return self.steps.losing(row, Translatable("the bot stopped while it was going out."))
+        back: Changes = {**NO_LEASE}  # due as it was: our clock may be behind the others'
+        return Step(row, Action.PUT_BACK, "clock", self.clock(), "lapsed", changes=back)

@@ -1,0 +1,34 @@
+"""For how long a broadcast belongs to the process that works on it."""
+
+from __future__ import annotations
+
+import structlog
+from sqlalchemy import Connection
+
+from bot.config.runtime import Runtime
+from bot.domain.clock import SECOND, Micros
+
+STAGING_DEADLINE = 300.0
+
+log = structlog.get_logger(__name__)
+LEASE_MARGIN = 20.0  # seconds by which a lease outlives the deadline of the work done under it
+
+
+class Leases:
+    """How long a broadcast stays with the process that works on it.
+
+    `staging`: seconds in which a claimed broadcast is ready for its release, or is put back; `margin`: seconds by
+    which a lease outlives the deadline of the work done under it.
+    """
+
+    def __init__(self, runtime: Runtime, *, staging: float = STAGING_DEADLINE, margin: float = LEASE_MARGIN) -> None:
+        self.clock, self.lease_clock = runtime.clock, runtime.lease_clock
+        self.staging, self.margin = staging, margin
+
+    def now(self, connection: Connection) -> Micros:
+        """Leases are judged by the database's clock where several machines share it."""
+        found = self.lease_clock(connection)
+        return self.clock() if found is None else found
+
+    def until(self, connection: Connection, deadline: float) -> Micros:
+        return self.now(connection) + int((deadline + self.margin) * SECOND)

@@ -1,0 +1,247 @@
+"""Writes down what came of a release, however long the database is away."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+import structlog
+from sqlalchemy import Connection
+
+from bot.config.runtime import Runtime
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND, Micros
+from bot.domain.errors import NotFound
+from bot.domain.i18n import Translatable, Value
+from bot.domain.lifecycle import Action, Hold, State
+from bot.sending.account_limits import OURS, AccountLimits
+from bot.sending.steps import Steps
+from bot.storage import audit, broadcasts, campaigns, keys, notes, vendor_ids
+from bot.storage.broadcast_rows import NO_LEASE, Changes
+from bot.storage.database import Busy, Unsure
+from bot.storage.notes import Note
+from bot.workflow import requirements
+from bot.workflow.gate import Gate, Gates
+from bot.workflow.kill_switch import KillSwitch
+from providers.base import Accepted, Blocked, ProviderError, Refused, Throttled, Uncertain
+from providers.reading import UNREADABLE
+
+log = structlog.get_logger(__name__)
+UNWRITTEN_PAUSE = 1.0  # seconds before an answer is written again that the database did not take
+MAX_TRIES = 8
+OTHER_TIME = 300 * SECOND
+
+
+class Outcomes:
+    """Writes down what came of a release, or of an attempt that did not come so far."""
+
+    def __init__(self, runtime: Runtime, gates: Gates, limits: AccountLimits, steps: Steps, switch: KillSwitch) -> None:
+        self.database, self.settings, self.providers = runtime.database, runtime.settings, runtime.providers
+        self.clock, self.gates, self.limits, self.steps, self.switch = runtime.clock, gates, limits, steps, switch
+
+    async def write_durably(self, row: Broadcast, work: Callable[[Connection], object]) -> None:
+        """Write a vendor's answer, however long the database is away: it is known nowhere else."""
+        while True:
+            try:
+                await self.database.write_until(math.inf, work)
+                return
+            except NotFound:
+                log.error("what an answer was about is gone", broadcast=row.id, attempt=row.attempt)
+                return
+            except (Busy, Unsure):
+                log.exception("could not write an outcome yet", broadcast=row.id)
+            except Exception:
+                log.exception("could not write an outcome", broadcast=row.id)
+                work = partial(self._write_unwritable, row=row)  # nothing that can be written is waited for endlessly
+            await asyncio.sleep(UNWRITTEN_PAUSE)
+
+    def _write_unwritable(self, connection: Connection, row: Broadcast) -> None:
+        """What came of it could not be stored, whatever was in it: that is not known any more, and people are asked."""
+        current = broadcasts.find(connection, row.workspace, row.id, lock=True)
+        if self.holds(current, row):
+            self._write_lost(connection, current, Uncertain("the answer could not be stored."))
+
+    def write_outcome(self, connection: Connection, row: Broadcast, outcome: Outcome) -> None:
+        """What came of this attempt, if it is still the one. One that was given up meanwhile hears it late."""
+        current = broadcasts.find(connection, row.workspace, row.id, lock=True)
+        if not self.holds(current, row):
+            self._write_late(connection, current, row, outcome)
+        elif isinstance(outcome, Accepted):
+            self._write_accepted(connection, current, outcome)
+        elif isinstance(outcome, Nothing):
+            self.write_nothing_left(connection, current, outcome.error)
+        else:
+            self._write_lost(connection, current, outcome)
+
+    def _write_late(self, connection: Connection, current: Broadcast, row: Broadcast, outcome: Outcome) -> None:
+        """The lease lapsed before the answer could be written, or it was written and that was not known."""
+        same = (current.version, current.attempt) == (row.version, row.attempt)
+        if same and isinstance(outcome, Accepted):
+            self._write_accepted_late(connection, current, outcome)
+        elif same and isinstance(outcome, Nothing) and current.state is State.UNKNOWN:
+            self._tell_nothing_left(connection, current, outcome.error)
+        log.warning("an answer came late", broadcast=row.id, attempt=row.attempt, state=current.state)
+
+    def _write_accepted_late(self, connection: Connection, current: Broadcast, accepted: Accepted) -> None:
+        """It is proof that it went out, whatever was thought of it meanwhile. Its ids bring its receipts home."""
+        if current.ids == accepted.ids and not current.claimed:
+            return
+        now = self.clock()
+        vendor_ids.own_ids(connection, current, accepted.ids)
+        template = "{vendor} did accept it; its answer could not be written down in time. Ids: {ids}"
+        said = [Note(Translatable(template, **self._ids_told(current, accepted.ids)), current.requester, aloud=True)]
+        if current.state is State.UNKNOWN:
+            changes: Changes = {"ids": accepted.ids, "accepted_at": now, "look_at": now, "failure": None}
+            broadcasts.move(connection, current, Action.PROVE, actor=current.provider, at=now, said=said, **changes)
+        else:
+            known: Changes = {"ids": accepted.ids}
+            if current.claimed:
+                known["failure"] = None
+            broadcasts.touch(connection, current, now, **known)
+            audit.write_audit(connection, current, current.provider, "accept_late", current.state, now)
+            notes.say(connection, current, now, said)
+
+    def _tell_nothing_left(self, connection: Connection, current: Broadcast, error: Exception) -> None:
+        """Only an approver ends what is unknown as failed, so this tells what they need to know."""
+        now = self.clock()
+        campaigns.mark_released(connection, current, None)
+        if not keys.first_time(connection, current.workspace, f"late:{current.id}:{current.attempt}", now):
+            return
+        template = "The answer came late: {cause} So it did not go out. An approver can say so on its card."
+        approvers = requirements.approvers_today(self.settings.approval, current)
+        told = Note(Translatable(template, cause=cause_of(error)), " ".join([current.requester, *approvers]))
+        audit.write_audit(connection, current, current.provider, "refuse_late", current.state, now)
+        notes.say(connection, current, now, [told])
+
+    def _write_accepted(self, connection: Connection, row: Broadcast, accepted: Accepted) -> None:
+        now = self.clock()
+        self.limits.count_failure(connection, row, None)
+        vendor_ids.own_ids(connection, row, accepted.ids)
+        said = [
+            Note(Translatable("{vendor} accepted it. Ids: {ids}", **self._ids_told(row, accepted.ids)), row.requester)
+        ]
+        said += [*_other_time(accepted, now), *self._fewer(row, accepted)]
+        changes: Changes = {"ids": accepted.ids, "accepted_at": now, "look_at": now, **NO_LEASE}
+        broadcasts.move(connection, row, Action.ACCEPT, actor=row.provider, at=now, said=said, **changes)
+
+    def _fewer(self, row: Broadcast, accepted: Accepted) -> list[Note]:
+        """Taken for some of the people only: told as it is, and never sent again to the others by itself."""
+        each = self.providers[row.account].capabilities.id_each
+        if not each or row.size is None or row.size == UNREADABLE or len(accepted.ids) >= row.size:
+            return []
+        return [
+            Note(
+                Translatable(
+                    "The vendor gave an id for {ids} of {size} people only. The others are not sent again.",
+                    ids=len(accepted.ids),
+                    size=row.size,
+                )
+            )
+        ]
+
+    def _ids_told(self, row: Broadcast, ids: tuple[str, ...]) -> dict[str, Value]:
+        shown = ", ".join(ids[:100])
+        more = f" … (+{len(ids) - 100})" if len(ids) > 100 else ""
+        return {"vendor": self.providers[row.account].title, "ids": shown + more}
+
+    def write_nothing_left(self, connection: Connection, row: Broadcast, error: Exception) -> None:
+        """The vendor said no, or was never reached. Nothing was sent, so saying "failed" is true."""
+        now = self.clock()
+        self.limits.count_failure(connection, row, error)
+        campaigns.mark_released(connection, row, None)
+        sentence = cause_of(error)
+        if isinstance(error, OURS):
+            self._wait_again(connection, row, now)
+        elif isinstance(error, Blocked):
+            self.steps.hold(connection, row, Gate(Hold.BLOCKED, sentence))
+        elif isinstance(error, Refused) or row.tries >= MAX_TRIES:
+            said = [Note(sentence, row.requester, aloud=True), *self._alert(row, error)]
+            changes: Changes = {"failure": sentence, "due": None, **NO_LEASE}
+            broadcasts.move(connection, row, Action.REFUSE, actor=row.provider, at=now, said=said, **changes)
+        else:
+            again = max(now + int(pause_before(row.tries, error) * SECOND), row.due or 0)
+            waits = Note(
+                Translatable("{cause} Nothing was sent; it tries again {again_at}.", cause=sentence, again_at=again)
+            )
+            told = [waits] if row.tries == 1 else []
+            back: Changes = {"due": again, **NO_LEASE}
+            broadcasts.move(connection, row, Action.PUT_BACK, actor=row.provider, at=now, said=told, **back)
+
+    def _wait_again(self, connection: Connection, row: Broadcast, now: Micros) -> None:
+        """As if it had not been tried: it is held for what stopped it, or goes on in a moment."""
+        gate = self.gates.closed(connection, row, now)
+        if gate is not None:
+            self.steps.hold(connection, row, gate)
+            return
+        self.steps.put_back(connection, row, now, "held_up", due=max(now + 2 * SECOND, row.due or 0))
+
+    def _alert(self, row: Broadcast, error: Exception) -> list[Note]:
+        """An account whose settings the vendor does not accept fails every send until somebody looks at them."""
+        setting = error.setting if isinstance(error, Refused) else None
+        if setting is None:
+            return []
+        log.error("an account does not work", account=row.account, setting=setting, broadcast=row.id)
+        told = Translatable(
+            "Please look at the setting `{setting}`; nothing can be sent with it.",
+            setting=f"accounts.{row.account}.{setting}",
+        )
+        return [Note(told, mention=" ".join(self.settings.admins) or None)]
+
+    def _write_lost(self, connection: Connection, row: Broadcast, error: Exception) -> None:
+        if not self.switch.stopping:
+            self.limits.count_failure(connection, row, error)
+        if not isinstance(error, Uncertain):
+            log.error("a release broke", broadcast=row.id, error=type(error).__name__)
+        cause = cause_of(error) if isinstance(error, Uncertain) else Translatable("the answer was lost.")
+        broadcasts.move_all(connection, [self.steps.losing(row, cause)])
+
+    @staticmethod
+    def holds(current: Broadcast, row: Broadcast) -> bool:
+        """Is this attempt still the one, and its lease still with the same owner?"""
+        same = (current.version, current.attempt, current.owner) == (row.version, row.attempt, row.owner)
+        return same and current.state is row.state
+
+
+def cause_of(error: Exception) -> Translatable:
+    """Why, for people; with the vendor's own code, for whoever looks it up there."""
+    if not isinstance(error, ProviderError):
+        return Translatable("Something went wrong in the bot before it was sent.")
+    cause = Translatable(error.template, **error.values)
+    if not error.code or re.search(rf"\b{re.escape(error.code)}\b", str(cause)):
+        return cause
+    return Translatable("{cause} The vendor's code: {code}.", cause=cause, code=error.code)
+
+
+def _other_time(accepted: Accepted, now: Micros) -> list[Note]:
+    """The vendor was asked to send at once; one that understood something else is told about at once."""
+    try:
+        sends = datetime.fromisoformat(accepted.sending_at or "")
+        apart = int(sends.timestamp()) * SECOND - now if sends.tzinfo else 0
+    except (ValueError, OverflowError):
+        return []
+    if abs(apart) <= OTHER_TIME:
+        return []
+    template = "The vendor says that it sends {sends_at}, and it was asked to send at once. Please look at the vendor."
+    return [Note(Translatable(template, sends_at=now + apart), aloud=True)]
+
+
+def pause_before(tries: int, error: Exception) -> float:
+    """Seconds until the next try: what the vendor asked for, else doubling from two seconds."""
+    if isinstance(error, Throttled):
+        return max(error.wait, 1.0)
+    return float(min(2 ** min(tries, 7), 120))
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """Nothing was sent, and why."""
+
+    error: Exception
+
+
+Outcome = Accepted | Nothing | Exception

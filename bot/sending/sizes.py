@@ -1,0 +1,93 @@
+"""Asks vendors for the sizes of audiences."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+import structlog
+from sqlalchemy import Connection
+
+from bot.config.accounts import Account
+from bot.config.runtime import Runtime
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND
+from bot.domain.price import price_of
+from bot.scheduler import Lanes, Task
+from bot.sending.account_limits import AccountLimits
+from bot.sending.release import EXPECTED
+from bot.sending.staging import Stager
+from bot.storage import queue
+from bot.workflow.workflow import Workflow
+from providers.reading import UNREADABLE
+
+log = structlog.get_logger(__name__)
+SIZE_AGAIN = 300 * SECOND
+
+
+class Sizes:
+    """Asks vendors how large the audiences of new broadcasts are, so that approvers see it."""
+
+    def __init__(self, runtime: Runtime, workflow: Workflow, stager: Stager, limits: AccountLimits) -> None:
+        self.database, self.settings, self.providers = runtime.database, runtime.settings, runtime.providers
+        self.clock, self.workflow, self.stager = runtime.clock, workflow, stager
+        self.limits, self.leases = limits, limits.leases
+        self.lanes = Lanes(Task.SIZES)
+
+    async def learn(self) -> None:
+        """Ask vendors how large the audiences of new broadcasts are, so that approvers see it."""
+        await self.begin()
+        await self.lanes.settle()
+
+    async def begin(self) -> None:
+        """The same, but each account goes on by itself: a vendor that hangs keeps nobody else's size waiting."""
+        free = self._telling()
+        if not free or not await self.database.read(lambda c: queue.sizes_wait(c, free, self.clock())):
+            return
+        taken: defaultdict[str, list[Broadcast]] = defaultdict(list)
+        for row in await self.database.write(partial(self._unsized, free=free)):
+            taken[row.account].append(row)
+        for account, rows in taken.items():
+            self.lanes.start(account, partial(self._ask_sizes, rows))
+
+    async def _ask_sizes(self, rows: Iterable[Broadcast]) -> None:
+        for row in rows:
+            try:
+                await self._ask_size(row, self.providers[row.account])
+            except Exception as error:  # whatever it is, the sizes behind it are asked for
+                if not isinstance(error, EXPECTED):
+                    log.exception("asking for a size broke", broadcast=row.id)
+                log.info("the vendor did not tell a size", broadcast=row.id, error=type(error).__name__)
+
+    def _telling(self) -> list[str]:
+        """The accounts that tell sizes, and of which none is being asked for."""
+        able, busy = {name: provider.capabilities for name, provider in self.providers.items()}, self.lanes.busy()
+        return [name for name, can in able.items() if (can.sizes or can.quotes) and name not in busy]
+
+    def _unsized(self, connection: Connection, free: Sequence[str]) -> list[Broadcast]:
+        able = {name: provider.capabilities for name, provider in self.providers.items()}
+        found = queue.unsized(connection, free, self.clock())
+        rows = [row for row in found if row.mode == self.settings.mode]
+        for row in rows:
+            queue.set_look_at(connection, row, self.clock() + SIZE_AGAIN)
+        if all(able[row.account].sizes for row in rows):
+            return rows
+        # a quote is a campaign too, and takes the account's one place
+        taken = self.limits.slots(connection, self.leases.now(connection))
+        return [row for row in rows if able[row.account].sizes or self.limits.may_quote(connection, row, taken)]
+
+    async def _ask_size(self, row: Broadcast, provider: Account) -> None:
+        if provider.capabilities.sizes:
+            found = await provider.size(row.vendor_audience)
+            if found is not None and found.size not in (None, UNREADABLE):
+                await self.workflow.learn_size(row.workspace, row.id, found.size, unnamed=found.unnamed)
+        else:
+            try:
+                quote = await self.stager.quote(row, provider)
+            finally:
+                await self.database.write(lambda c: self.limits.take_quote(c, row.account, 0.0))
+            size = None if quote is None or quote.contacts == UNREADABLE else quote.contacts
+            price = price_of(quote)
+            if size is not None or price not in (None, row.quoted):
+                await self.workflow.learn_size(row.workspace, row.id, size, quoted=price)

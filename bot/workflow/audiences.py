@@ -1,0 +1,99 @@
+"""The audiences that the settings name: their accounts, their hours, and what a card tells of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bot.config.accounts import Account
+from bot.config.settings import AudienceSettings, Settings
+from bot.domain import placeholders
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND, Micros, moment
+from bot.domain.hours import Allow, HoldUntil, Hours, Policy, Verdict, decide, next_open
+from bot.domain.i18n import Translatable
+from bot.domain.price import price_of
+from bot.workflow import checks
+from bot.workflow.audience_cache import Catalogue
+from bot.workflow.gate import Gates
+from providers.base import Purpose
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What the hours say of an instant. `opens`: the first from then on at which it may go, if there is one."""
+
+    verdict: Verdict
+    opens: Micros | None
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What can be written to, and how: the settings' audiences, their accounts and their policies.
+
+    `placeholders`: those of every vendor there is, whether it has an account here or not.
+    """
+
+    settings: Settings
+    providers: Mapping[str, Account]
+    policies: Mapping[str, Policy]
+    catalogue: Catalogue
+    placeholders: frozenset[str] = frozenset()
+
+    def audience(self, name: str) -> AudienceSettings | None:
+        return self.settings.audiences.get(name)
+
+    def provider_of(self, audience: AudienceSettings) -> Account:
+        return self.providers[audience.account]
+
+    def mention_for(self, name: str, purpose: Purpose) -> str | None:
+        """The opt-out mention that a text to this audience must end with."""
+        audience = self.settings.audiences[name]
+        if purpose is Purpose.TRANSACTIONAL:
+            return None
+        return audience.stop_mention or self.provider_of(audience).mention
+
+    def terms(self, name: str, purpose: Purpose) -> checks.Terms:
+        """What holds for a text to this audience."""
+        provider = self.provider_of(self.settings.audiences[name])
+        used = (field for one in self.providers.values() for field in one.capabilities.placeholders)
+        return checks.Terms(
+            vendor=provider.title,
+            capabilities=provider.capabilities,
+            mention=self.mention_for(name, purpose),
+            opt_out=self.mention_for(name, Purpose.MARKETING),
+            elsewhere=self.placeholders.union(used),
+        )
+
+    def hours(self, broadcast: Broadcast) -> Hours:
+        """The hours that its policy has for its purpose; the widest where it has no policy."""
+        found = self.policies.get(broadcast.policy or "", Policy())
+        return found.marketing if broadcast.purpose is Purpose.MARKETING else found.transactional
+
+    def facts(self, broadcast: Broadcast, now: Micros) -> dict[str, str | int | None]:
+        """What its card shows that a decision hangs on, as JSON has it: a press means what was shown, or nothing."""
+        outlook, misfit = self.outlook(broadcast, max(broadcast.send_at or 0, now)), self.misfit(broadcast)
+        unnamed = broadcast.unnamed if placeholders.fills_in_names(broadcast.text) else None
+        return {
+            "size": broadcast.size,
+            "bound": broadcast.bound if broadcast.size is None else None,
+            "unnamed": unnamed or None,
+            "cost": price_of(broadcast.staged) or broadcast.quoted,
+            "opens_at": None if isinstance(outlook.verdict, Allow) else outlook.opens or 0,
+            "quorum": broadcast.quorum,
+            "mode": broadcast.mode,
+            "misfit": str(misfit) if misfit is not None else None,
+        }
+
+    def misfit(self, broadcast: Broadcast) -> Translatable | None:
+        """What in the settings of today would hold it, however it is approved: their mode, a policy that is gone."""
+        return Gates(self.settings, self.providers, self.policies).misfit(broadcast)
+
+    def outlook(self, broadcast: Broadcast, instant: Micros) -> Outlook:
+        """May it go at that instant, and if not, when?"""
+        found, asked = self.policies.get(broadcast.policy or "", Policy()), moment(instant)
+        verdict = decide(found, broadcast.purpose, asked)
+        if isinstance(verdict, Allow):
+            return Outlook(verdict, instant)
+        opens = verdict.instant if isinstance(verdict, HoldUntil) else next_open(found, broadcast.purpose, asked)
+        return Outlook(verdict, int(opens.timestamp()) * SECOND if opens else None)
