@@ -15,10 +15,11 @@ from sqlalchemy import func, select
 
 from benchmarks.ground import APPROVER, Core, Counts, audience, opened
 from bot.domain.broadcast import BroadcastRequest
-from bot.domain.lifecycle import Action, State
+from bot.domain.lifecycle import State
 from bot.domain.people import Person
 from bot.logs import set_up
 from bot.storage.tables import broadcasts
+from bot.workflow.deeds import Approve
 
 AT_ONCE = 16  # people who ask at the same time
 WORKSPACES = 200
@@ -41,7 +42,7 @@ async def ask(core: Core, count: int) -> None:
                 text=TEXT.format(number),
             )
             asked = (await core.workflow.submit(request, key=f"k{number}", person=cleo)).broadcast
-            await core.workflow.act(workspace, asked.id, Action.APPROVE, person=ana, version=1)
+            await core.workflow.act(workspace, asked.id, Approve(), person=ana, version=1)
 
     await asyncio.gather(*(person() for _ in range(AT_ONCE)))
 

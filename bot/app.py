@@ -303,9 +303,9 @@ class Bot:
             self.owner,
             facts_of=lambda row: self.desk.facts(row, self.clock()),
             why_closed=self.people.why_closed,
-            why_stuck=self.workflow.why_stuck_now,
-            who_acts=self.workflow.who_acts,
-            who_answers=self.workflow.who_answers,
+            why_stuck=self.workflow.approvers.why_stuck_now,
+            who_acts=self.workflow.approvers.who_acts,
+            who_answers=self.workflow.approvers.who_answers,
             approvals=self.settings.approval.channel,
             sees=self.people.sees,
         )
@@ -378,7 +378,7 @@ class Bot:
         """What a card shows beside its row."""
         held, refusal = broadcast.state is State.HELD, None
         if held:
-            refusal = await self.database.read(lambda c: self.workflow.why_not_now(c, broadcast))
+            refusal = await self.database.read(lambda c: self.workflow.decisions.why_not_now(c, broadcast))
         provider = self.providers.get(broadcast.account)
         policy = self.policies.get(broadcast.policy or "")
         drawn_at = self.clock()
@@ -402,7 +402,7 @@ class Bot:
             now=drawn_at,
             grace=micros(self.settings.grace),
             refusal=refusal,
-            asks_first=held and self.workflow.asks_first(broadcast, len(votes)),
+            asks_first=held and self.workflow.lapses.asks_first(broadcast, len(votes)),
         )
 
     def callback_address(self, account: str) -> str | None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from bot.app import all_placeholders, build_core, open_accounts, policies_of
 from bot.config.runtime import Runtime
@@ -22,18 +22,27 @@ from bot.sending.tracker import Tracker
 from bot.storage import audit, tables
 from bot.storage.database import Database
 from bot.workflow.approval_reminders import Voices
+from bot.workflow.deeds import Approve, Deed
+from bot.workflow.workflow import Workflow
 from providers.base import Purpose
 from sandbox.server import Sandbox
 from tests.ground import changed, raw_settings
 from tests.patience import until
 
 TEAM = "T0BELL"
+DEEDS: dict[Action, Any] = {one.action: one for one in get_args(Deed)}
 APPROVERS = [f"U0APPROVER{number}" for number in range(50)]
 CLEO = Person(TEAM, "U0CLEO", name="Cleo", locale="en", zone="Europe/Paris", member=True)
 
 
 def approver(number: int) -> Person:
     return Person(TEAM, APPROVERS[number], name="A", locale="en", zone="Europe/Paris", member=True)
+
+
+def deed(action: Action, **given: Any) -> Deed:
+    """The deed of this name, with what it takes."""
+    made: Deed = DEEDS[action](**given)
+    return made
 
 
 class Everybody:
@@ -94,6 +103,12 @@ class Core:
     async def members(self, group: str) -> frozenset[str]:
         return frozenset(APPROVERS) - self.gone
 
+    def workflow_over(self, database: Database) -> Workflow:
+        """The workflow, over another view of the database."""
+        made = Workflow(replace(self.runtime, database=database), self.desk, self.people)
+        made.pauses.switch = self.workflow.pauses.switch
+        return made
+
     def dispatcher(self, owner: str, database: Database | None = None, **timing: float) -> Dispatcher:
         """One more process that dispatches. `timing`: the seconds of its leases."""
         runtime = replace(self.runtime, owner=owner, database=database or self.database)
@@ -113,7 +128,7 @@ class Core:
 
     async def approved(self, **changes: Any) -> Broadcast:
         row = await self.ask(**changes)
-        return await self.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+        return await self.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
 
     async def row(self, id: str) -> Broadcast:
         return await self.workflow.find(TEAM, id)

@@ -27,7 +27,7 @@ from bot.sending.dispatcher import Dispatcher
 from bot.sending.leases import Leases
 from bot.storage.engines import open_database
 from providers.base import Purpose
-from tests.core import Everybody
+from tests.core import Everybody, deed
 from tests.patience import LONG
 
 TEAM, REQUESTER = "T0BELL", "U0CLEO"
@@ -117,7 +117,7 @@ class Replica:
     async def _act(self, id: str, action: str, number: int | None) -> str:
         who = person(REQUESTER if number is None else APPROVERS[number])
         try:
-            await self.workflow.act(TEAM, id, Action(action), person=who, version=1)
+            await self.workflow.act(TEAM, id, deed(Action(action)), person=who, version=1)
         except Exception as error:
             return type(error).__name__
         return action

@@ -26,9 +26,10 @@ from bot.config.settings import SettingsError
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND
 from bot.domain.i18n import Translatable
-from bot.domain.lifecycle import Action, State
+from bot.domain.lifecycle import State
 from bot.sending.dispatcher import Dispatcher
 from bot.storage import broadcasts, keys, tables
+from bot.workflow.deeds import Approve
 from providers import registry
 from providers.base import Callback, DeliveryStatus, Evidence, Message, Receipt
 from sandbox.server import Sandbox
@@ -374,8 +375,8 @@ async def test_more_people_than_were_approved_are_asked_about_where_nothing_is_p
     account.capabilities = replace(account.capabilities, sizes=False, **able)
     account.adapter.people = people
     row = await core.ask(audience="fans", text="Hello")
-    await core.workflow.learn_size(TEAM, row.id, 4)
-    row = await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    await core.workflow.sizes.learn(TEAM, row.id, 4)
+    row = await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
     assert row.bound == 4
     await core.run(dispatcher_of(core))
     assert (await core.row(row.id)).state is state

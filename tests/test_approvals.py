@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -18,28 +17,28 @@ from bot.scheduler import Task
 from bot.storage import audit
 from bot.storage.tables import notes
 from bot.storage.votes import votes_for
-from bot.workflow.workflow import FRESH
+from bot.workflow.lapses import FRESH
 from providers.base import Purpose
-from tests.core import CLEO, TEAM, Core, MakeCore, approver
+from tests.core import CLEO, TEAM, Core, MakeCore, approver, deed
 
 GUEST = dataclasses.replace(approver(0), member=False)
 
 
 async def act(core: Core, row: Broadcast, action: Action, person: Person, **told: Any) -> Broadcast:
-    return await core.workflow.act(TEAM, row.id, action, person=person, version=row.version, **told)
+    return await core.workflow.act(TEAM, row.id, deed(action, **told), person=person, version=row.version)
 
 
 def meanwhile(core: Core, deed: Any) -> None:
     """Do something once between what a person saw and the transaction that their press leads to."""
-    asked = core.workflow._asked_before
+    prepare = core.workflow.decisions._prepared
 
-    async def asked_before(*given: Any) -> Mapping[str, Any]:
-        core.workflow._asked_before = asked  # type: ignore[method-assign]
-        found = await asked(*given)
+    async def prepared(*given: Any) -> Any:
+        core.workflow.decisions._prepared = prepare  # type: ignore[method-assign]
+        found = await prepare(*given)
         await deed()
         return found
 
-    core.workflow._asked_before = asked_before  # type: ignore[method-assign, assignment]
+    core.workflow.decisions._prepared = prepared  # type: ignore[method-assign, assignment]
 
 
 @pytest.mark.parametrize("action", [Action.APPROVE, Action.REJECT, Action.REPLAN])
@@ -64,7 +63,7 @@ async def test_a_vote_for_an_older_version_takes_nothing_back_from_the_newer_one
     await act(core, row, Action.APPROVE, approver(0))
     moved = await act(core, row, Action.REPLAN, approver(1), send_at=core.now + 7200 * SECOND)
     await act(core, moved, Action.APPROVE, approver(0))
-    taken = await core.database.write(lambda c: core.workflow._withdraw(c, row, approver(0), "button"))
+    taken = await core.database.write(lambda c: core.workflow.approvals._withdraw(c, row, approver(0), "button"))
     assert taken is None
     assert (await core.row(row.id)).state is State.SCHEDULED
 
@@ -133,7 +132,7 @@ async def test_why_it_was_rejected_stands_in_its_thread_and_in_its_history(core:
 @pytest.mark.parametrize("action", [Action.APPROVE, Action.CANCEL])
 async def test_what_a_person_does_is_drawn_at_once_and_starts_at_once(core: Core, action: Action) -> None:
     row, tasks = await core.ask(), list[str]()
-    core.workflow.wake = lambda *names: tasks.extend(names)
+    core.workflow.decisions.wake = lambda *names: tasks.extend(names)
     await act(core, row, action, approver(0))
     assert {Task.DISPATCH, Task.PAINT} <= set(tasks)
 
@@ -182,8 +181,8 @@ async def test_what_another_process_took_over_while_it_was_looked_up_is_not_agre
     lease = {"lease_until": core.now + FRESH, "phase": Phase.STAGING, "state": State.SENDING}
     await core.edit(row, owner="here", attempt=1, **lease)
     claimed = await core.row(row.id)
-    assert await core.workflow.still_approved(claimed)
+    assert await core.workflow.lapses.still_approved(claimed)
     await core.edit(row, owner="there", attempt=2)
-    assert not await core.workflow.still_approved(claimed)
+    assert not await core.workflow.lapses.still_approved(claimed)
     there = await core.row(row.id)
     assert (there.state, there.owner, there.attempt) == (State.SENDING, "there", 2)

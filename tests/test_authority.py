@@ -25,6 +25,7 @@ from bot.slack import answers, people
 from bot.storage import broadcast_rows, broadcasts, cards, notes
 from bot.storage.database import PATIENCE
 from bot.storage.votes import votes_for
+from bot.workflow.deeds import Replan
 from sandbox.server import Sandbox
 from sandbox.world import Channel, Json
 from tests.ground import StartBot, all_of, newest
@@ -157,13 +158,13 @@ async def test_the_last_approver_in_a_private_channel_cannot_move_what_nobody_th
     private(sandbox, "U0CLEO", "U0ANA")
     await ask(sandbox, "send clients marketing Soldes")
     row, ana = await newest(bot), await bot.people.person("T0BELL", "U0ANA")
-    later: dict[str, Any] = {"person": ana, "version": 1, "send_at": bot.clock() + 3600 * SECOND}
+    later = Replan(bot.clock() + 3600 * SECOND)
     with pytest.raises(NotAccepted) as told:
-        await bot.workflow.act("T0BELL", row.id, Action.REPLAN, **later)
+        await bot.workflow.act("T0BELL", row.id, later, person=ana, version=1)
     assert "This channel is private" in str(told.value.complaints[0].sentence)
     sandbox.world.channels[HERE].members.append("U0BEN")
     bot.people.forget()
-    await bot.workflow.act("T0BELL", row.id, Action.REPLAN, **later)
+    await bot.workflow.act("T0BELL", row.id, later, person=ana, version=1)
 
 
 def nobody_active(sandbox: Sandbox) -> None:
@@ -184,7 +185,7 @@ async def test_what_nobody_can_approve_any_more_goes_back_to_its_writer(sandbox:
     posted = await card(sandbox)
     happens(sandbox)
     bot.people.forget()
-    await bot.workflow.learn_size("T0BELL", (await newest(bot)).id, 7)
+    await bot.workflow.sizes.learn("T0BELL", (await newest(bot)).id, 7)
     await settled(bot, State.DRAFT)
     direct = sandbox.world.direct("U0CLEO").id
     await sandbox.until(lambda: told in str(sandbox.acting.messages(direct)))
@@ -202,7 +203,7 @@ async def test_what_enough_people_have_approved_or_can_approve_stays_where_it_is
     await sandbox.until(lambda: "Approvals still needed: 1" in thread_text(sandbox, posted["ts"]))
     private(sandbox, "U0CLEO", "U0BEN")
     bot.people.forget()
-    await bot.workflow.learn_size("T0BELL", (await newest(bot)).id, 1)
+    await bot.workflow.sizes.learn("T0BELL", (await newest(bot)).id, 1)
     await nothing_more(bot)
     assert (await newest(bot)).state is State.PENDING
 
@@ -240,7 +241,7 @@ async def test_what_comes_back_from_the_channel_of_all_cards_names_no_other_chan
     await sandbox.until(lambda: sandbox.acting.messages(channel.id))
     channel.archived = True
     bot.people.forget()
-    await bot.workflow.learn_size("T0BELL", (await newest(bot)).id, 7)
+    await bot.workflow.sizes.learn("T0BELL", (await newest(bot)).id, 7)
     await settled(bot, State.DRAFT)
     direct = sandbox.world.direct("U0CLEO").id
     await sandbox.until(lambda: "where all cards stand" in str(sandbox.acting.messages(direct)))
@@ -278,7 +279,7 @@ async def test_a_turn_that_nobody_could_approve_where_its_card_would_stand_comes
         workspace="T0BELL", requester="U0CLEO", channel=HERE, audience="clients", text="Soldes", zone="Europe/Paris"
     )
     planned = await bot.workflow.plan(request, "turn", await bot.people.person("T0BELL", "U0CLEO"))
-    await bot.database.write(lambda c: bot.workflow.enter(c, planned))
+    await bot.database.write(lambda c: bot.workflow.submission.enter(c, planned))
     bot.wake()
     await settled(bot, State.DRAFT)
     direct = sandbox.world.direct("U0CLEO").id
@@ -541,7 +542,7 @@ async def test_a_request_in_a_channel_that_became_shared_goes_back_to_its_writer
     sandbox.world.channels[HERE].shared = True
     bot.people.forget()
     row = await newest(bot)
-    await bot.workflow.learn_size("T0BELL", row.id, 7)
+    await bot.workflow.sizes.learn("T0BELL", row.id, 7)
     await settled(bot, State.DRAFT)
     await sandbox.until(lambda: "Our secret plan" not in str(sandbox.acting.messages(HERE)))
     assert posted["ts"] in str(sandbox.acting.messages(HERE))

@@ -25,12 +25,12 @@ from bot.storage import broadcasts, cards, keys, outbox, tables
 from bot.storage.notes import Note
 from bot.storage.votes import votes_for
 from bot.workflow.deadlines import start_told
-from bot.workflow.workflow import Drawing, Sight
+from bot.workflow.deeds import Approve, Drawing, MarkSent, Replan, SendNow, Sight
 from providers.base import DeliveryStatus, Purpose, Receipt, Staged
 from providers.reading import UNREADABLE
 from sandbox.server import Sandbox
 from sandbox.world import Json
-from tests.core import CLEO, TEAM, Core, MakeCore, approver
+from tests.core import CLEO, TEAM, Core, MakeCore, approver, deed
 from tests.ground import StartBot, newest
 from tests.patience import nothing_more
 from tests.test_story import HERE, card, thread_text
@@ -58,7 +58,7 @@ async def test_a_press_on_a_card_that_shows_fewer_people_is_answered_with_how_ma
     assert "at most 100" in json.dumps(posted["blocks"])
     sandbox.faults.add("chat.update", "429", times=1, retry_after=2)
     row = await newest(bot)
-    await bot.workflow.learn_size(TEAM, row.id, 500)
+    await bot.workflow.sizes.learn(TEAM, row.id, 500)
     await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
     told = str(sandbox.acting.ephemerals("U0ANA")[-1])
     assert "has changed since its card was drawn" in told
@@ -125,7 +125,7 @@ async def test_each_fact_that_bears_on_the_decision_is_part_of_what_a_press_mean
     drawn = cards.Card(TEAM, row.id, 1, *STANDS, row.revision, facts={**SHOWN, **shown})
     await core.database.write(lambda c: cards.keep_card(c, drawn))
     monkeypatch.setattr(type(core.desk), "facts", lambda *_: {**SHOWN, **shown, **now})
-    press = core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=SEEN)
+    press = core.workflow.act(TEAM, row.id, Approve(on_card=SEEN), person=approver(0), version=1)
     if told is None:
         assert (await press).state is State.SCHEDULED
         return
@@ -144,12 +144,12 @@ async def test_a_card_of_an_older_process_tells_of_nobody_without_a_name(core: C
     older = {name: fact for name, fact in core.desk.facts(row, core.now).items() if name != "unnamed"}
     drawn = cards.Card(TEAM, row.id, 1, *STANDS, row.revision, facts=older)
     await core.database.write(lambda c: cards.keep_card(c, drawn))
-    await core.workflow.learn_size(TEAM, row.id, 3, unnamed=3)
+    await core.workflow.sizes.learn(TEAM, row.id, 3, unnamed=3)
     with pytest.raises(CardChanged) as changed:
-        await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=SEEN)
+        await core.workflow.act(TEAM, row.id, Approve(on_card=SEEN), person=approver(0), version=1)
     assert "People without a name to fill in: 3." in " ".join(map(str, changed.value.changes))
-    await core.workflow.learn_size(TEAM, row.id, 3, unnamed=0)
-    press = core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=SEEN)
+    await core.workflow.sizes.learn(TEAM, row.id, 3, unnamed=0)
+    press = core.workflow.act(TEAM, row.id, Approve(on_card=SEEN), person=approver(0), version=1)
     assert (await press).state is State.SCHEDULED
 
 
@@ -165,10 +165,10 @@ async def test_a_cost_is_an_amount_of_something(core: Core) -> None:
 async def test_a_press_without_a_card_that_anybody_drew_decides_nothing(core: Core) -> None:
     row = await core.ask()
     with pytest.raises(CardChanged):
-        await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=SEEN)
+        await core.workflow.act(TEAM, row.id, Approve(on_card=SEEN), person=approver(0), version=1)
     older = cards.Card(TEAM, row.id, 1, *STANDS, (await core.row(row.id)).revision)  # of the version before
     await core.database.write(lambda c: cards.keep_card(c, older))
-    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=SEEN)
+    await core.workflow.act(TEAM, row.id, Approve(on_card=SEEN), person=approver(0), version=1)
 
 
 @pytest.mark.parametrize("what", ["posted", "redrawn"])
@@ -181,7 +181,7 @@ async def test_a_press_that_is_faster_than_slacks_answer_about_the_card_counts(c
     if what == "redrawn":
         await core.database.write(lambda c: cards.keep_card(c, before))
     sight = dataclasses.replace(SEEN, drawing=Drawing(row.revision, 200))
-    act = core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=sight)
+    act = core.workflow.act(TEAM, row.id, Approve(on_card=sight), person=approver(0), version=1)
     pressing = asyncio.create_task(act)
     await asyncio.sleep(0)
     await core.database.write(lambda c: cards.keep_card(c, after))
@@ -195,7 +195,7 @@ async def test_a_press_on_a_card_that_another_has_followed_decides_nothing(sandb
     sandbox.faults.add("chat.update", "error", times=9, error="cant_update_message")
     sandbox.faults.add("chat.delete", "error", times=9, error="cant_delete_message")
     row = await newest(bot)
-    await bot.workflow.learn_size(TEAM, row.id, 500)
+    await bot.workflow.sizes.learn(TEAM, row.id, 500)
     await sandbox.until(lambda: len(sandbox.acting.messages(HERE)) == 2)
     new = sandbox.acting.messages(HERE)[1]
     await nothing_more(bot)
@@ -212,7 +212,7 @@ async def test_a_card_that_another_has_followed_is_taken_away(sandbox: Sandbox, 
     await ask(sandbox, "send newsletter marketing Soldes")
     old = await card(sandbox)
     sandbox.faults.add("chat.update", "error", error="cant_update_message")
-    await bot.workflow.learn_size(TEAM, (await newest(bot)).id, 500)
+    await bot.workflow.sizes.learn(TEAM, (await newest(bot)).id, 500)
     await sandbox.until(lambda: [m["ts"] for m in sandbox.acting.messages(HERE)] not in ([old["ts"]], []))
     await sandbox.until(lambda: old["ts"] not in str(sandbox.acting.messages(HERE)))
     assert "500 people" in shown(sandbox)
@@ -224,8 +224,8 @@ async def test_send_now_on_a_card_that_another_has_followed_sends_nothing(core: 
     drawn = cards.Card(TEAM, row.id, 1, *STANDS, row.revision, facts=core.desk.facts(row, core.now))
     await core.database.write(lambda c: cards.keep_card(c, drawn))
     with pytest.raises(CardChanged):
-        await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1, on_card=Sight("C1", "0.9"))
-    await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1, on_card=SEEN)
+        await core.workflow.act(TEAM, row.id, SendNow(on_card=Sight("C1", "0.9")), person=CLEO, version=1)
+    await core.workflow.act(TEAM, row.id, SendNow(on_card=SEEN), person=CLEO, version=1)
     assert (await core.row(row.id)).state is State.SCHEDULED
 
 
@@ -252,7 +252,7 @@ async def test_what_was_decided_by_an_earlier_drawing_is_for_what_that_one_showe
     facts = {**core.desk.facts(row, core.now), **since}
     await core.database.write(lambda c: cards.keep_card(c, cards.Card(TEAM, row.id, 1, *STANDS, 7, facts=facts)))
     sight = dataclasses.replace(SEEN, **seen)
-    press = core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=sight)
+    press = core.workflow.act(TEAM, row.id, Approve(on_card=sight), person=approver(0), version=1)
     if counts:
         assert (await press).state is State.SCHEDULED
         return
@@ -278,11 +278,11 @@ async def test_what_slack_brings_late_was_decided_by_what_stood_there_then(
         place, pressed = {"channel": HERE, "ts": ts}, {"type": "button", "value": button["value"]}
         await sandbox.acting.act(user, place, block["block_id"], "broadcast.approve", pressed, {})
 
-    await bot.workflow.learn_size(TEAM, row.id, 90)  # no more than was shown
+    await bot.workflow.sizes.learn(TEAM, row.id, 90)  # no more than was shown
     same = await sandbox.until(lambda: drawn_anew(sandbox, first, "90 people"))
     await press("U0BEN", first)
     assert len(await bot.database.read(lambda c: votes_for(c, row))) == 1
-    await bot.workflow.learn_size(TEAM, row.id, 500)
+    await bot.workflow.sizes.learn(TEAM, row.id, 500)
     await sandbox.until(lambda: drawn_anew(sandbox, same, "500 people"))
     await press("U0ANA", same)
     assert "has changed since its card was drawn" in str(sandbox.acting.ephemerals("U0ANA")[-1])
@@ -334,18 +334,18 @@ async def test_it_takes_as_many_approvals_as_the_size_that_is_known_by_now_asks_
     core = make_core(**RULE)
     row = await core.ask(audience="everyone")
     assert row.quorum == 2  # nobody knew how many
-    await core.workflow.learn_size(TEAM, row.id, 3)
+    await core.workflow.sizes.learn(TEAM, row.id, 3)
     assert (await core.row(row.id)).quorum == 1
-    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
     assert (await core.row(row.id)).state is State.SCHEDULED
 
 
 async def test_a_vote_that_is_enough_by_the_size_that_came_late_schedules_it(make_core: MakeCore) -> None:
     core = make_core(**RULE)
     row = await core.ask(audience="everyone")
-    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
     assert (await core.row(row.id)).state is State.PENDING
-    await core.workflow.learn_size(TEAM, row.id, 3)
+    await core.workflow.sizes.learn(TEAM, row.id, 3)
     assert (await core.row(row.id)).state is State.SCHEDULED
 
 
@@ -367,11 +367,11 @@ async def test_who_approved_agreed_to_no_more_than_was_known_then(make_core: Mak
     changes, learnt, told = LEARNT[what]
     core = make_core(**{name: value for name, value in changes.items() if name != "text"})
     row = await core.ask(text=changes.get("text", "Soldes"))
-    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
-    await core.workflow.learn_size(TEAM, row.id, **learnt)
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
+    await core.workflow.sizes.learn(TEAM, row.id, **learnt)
     votes = await core.database.read(lambda c: votes_for(c, row))
     assert len(votes) == (told is None)
-    after = await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(1), version=1)
+    after = await core.workflow.act(TEAM, row.id, Approve(), person=approver(1), version=1)
     assert after.state is (State.SCHEDULED if told is None or after.quorum == 1 else State.PENDING)
     assert (told is not None) == ("lapse" in await core.actions(row))
     fell = [note for note in await told_of(core, row) if "That was not known" in str(note.sentence)]
@@ -390,10 +390,10 @@ async def test_an_approval_that_is_left_is_for_no_more_people_than_it_was_given_
     core = make_core(**TWO)
     row = await core.ask()
     for number in (0, 1):
-        await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(number), version=1)
-    await core.workflow.learn_size(TEAM, row.id, 25_000)
+        await core.workflow.act(TEAM, row.id, Approve(), person=approver(number), version=1)
+    await core.workflow.sizes.learn(TEAM, row.id, 25_000)
     await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button")
-    again = await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(2), version=1)
+    again = await core.workflow.act(TEAM, row.id, Approve(), person=approver(2), version=1)
     assert again.state is State.PENDING
 
 
@@ -404,9 +404,9 @@ async def test_a_size_asks_for_its_approvals_although_the_settings_name_its_audi
     row = await core.ask()
     assert row.quorum == 1
     del core.settings.audiences["clients"]
-    await core.workflow.learn_size(TEAM, row.id, 25_000)
+    await core.workflow.sizes.learn(TEAM, row.id, 25_000)
     assert (await core.row(row.id)).quorum == 2
-    voted = await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    voted = await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
     assert voted.state is State.PENDING
 
 
@@ -414,7 +414,7 @@ async def test_what_asked_for_an_approval_never_goes_without_one_for_its_size(ma
     core = make_core()
     row = await core.ask(audience="everyone", purpose=Purpose.TRANSACTIONAL, text="Votre commande est prête")
     assert row.quorum == 1  # it may be for more than 500
-    await core.workflow.learn_size(TEAM, row.id, 3)
+    await core.workflow.sizes.learn(TEAM, row.id, 3)
     assert ((await core.row(row.id)).state, (await core.row(row.id)).quorum) == (State.PENDING, 1)
 
 
@@ -427,7 +427,7 @@ async def test_what_was_approved_for_nobody_asks_again_once_its_list_has_filled_
     core.sandbox.vendors.faults.add("encom.recipients", "error", times=1, status=200, body=[])
     await core.dispatcher("a").sizes.learn()
     assert (await core.row(row.id)).size == 0
-    agreed = await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    agreed = await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
     assert (agreed.state, agreed.bound) == (State.SCHEDULED, 0)
     await core.run(core.dispatcher("a"))
     after = await core.row(row.id)
@@ -439,9 +439,9 @@ async def test_an_edit_of_what_goes_to_nobody_asks_for_no_more_than_it_needs(mak
     core = make_core(**RULE)
     row = await core.ask()
     assert row.quorum == 2  # by the audience's `max_size`
-    await core.workflow.learn_size(TEAM, row.id, 0)
+    await core.workflow.sizes.learn(TEAM, row.id, 0)
     later = {"send_at": core.now + HOUR}
-    again = await core.workflow.act(TEAM, row.id, Action.REPLAN, person=CLEO, version=1, **later)
+    again = await core.workflow.act(TEAM, row.id, Replan(**later), person=CLEO, version=1)
     assert again.quorum == 1
 
 
@@ -467,7 +467,7 @@ async def said_to_have_gone(core: Core, fault: str, **asked: Any) -> Broadcast:
     row = await core.approved(**asked)
     await core.run(core.dispatcher("a"))
     assert (await core.row(row.id)).state is State.UNKNOWN
-    return await core.workflow.act(TEAM, row.id, Action.MARK_SENT, person=CLEO, version=1)
+    return await core.workflow.act(TEAM, row.id, MarkSent(), person=CLEO, version=1)
 
 
 async def test_once_the_vendor_reports_deliveries_nobody_has_to_be_believed_any_more(make_core: MakeCore) -> None:
@@ -529,7 +529,7 @@ async def test_send_now_is_not_offered_where_the_hours_would_hold_it_again_and_s
     showing = views.Showing((), "Encom", None, None, training=False, zone="Europe/Paris")
     assert "broadcast.send_now" not in json.dumps(views.card(row, showing, words_for("en")).blocks)
     with pytest.raises(NotAllowed, match="Re-plan it for then") as told:
-        await core.workflow.act(TEAM, id, Action.SEND_NOW, person=CLEO, version=1)
+        await core.workflow.act(TEAM, id, SendNow(), person=CLEO, version=1)
     assert told.value.sentence.values["opens_at"] == at("2027-02-04T07:00")
     assert (await core.row(id)).state is State.HELD
 
@@ -540,10 +540,10 @@ async def test_send_now_says_what_would_hold_it_again(core: Core) -> None:
     await core.run(core.dispatcher("a"))
     assert (await core.row(row.id)).hold is Hold.PAUSED
     with pytest.raises(NotAllowed) as told:
-        await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
+        await core.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
     assert "Sending is paused" in str(told.value.sentence)
     await core.workflow.pause_all(OPS, on=False)
-    await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
+    await core.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
     await core.run(core.dispatcher("a"))
     assert (await core.row(row.id)).state is State.SENT
 
@@ -618,7 +618,7 @@ async def test_who_waits_for_the_end_of_a_pause_is_told_of_it(core: Core) -> Non
     await core.workflow.pause_all(OPS, on=False)  # nothing ends by this
     await core.voices().tick()
     assert len(await notes(core)) == told
-    await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
+    await core.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
     await core.run(core.dispatcher("a"))
     assert (await core.row(row.id)).state is State.SENT
 
@@ -659,13 +659,13 @@ async def test_what_the_settings_of_today_would_hold_is_told_before_it_is_approv
     if change == "policy":
         del core.policies["always"]
     with pytest.raises(CardChanged) as changed:
-        await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1, on_card=SEEN)
+        await core.workflow.act(TEAM, row.id, Approve(on_card=SEEN), person=approver(0), version=1)
     assert why in str(changed.value.changes[-1])
     misfit = core.desk.misfit(row)
     assert why in question(row, misfit=misfit)
     showing = views.Showing((), "Encom", None, None, training=False, zone="", misfit=misfit)
     assert f"✋ {misfit}" in str(views.card(row, showing, words_for("en")).blocks)
-    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
     assert (await notes(core))[-1] == f"Approved by <@{approver(0).id}>. It will be held: {misfit}"
     await core.run(core.dispatcher("a"))
     assert (await core.row(row.id)).hold is Hold.BLOCKED
@@ -811,9 +811,9 @@ async def test_the_question_before_send_now_names_a_time_that_is_still_to_come(c
 async def held_card(core: Core, row: Broadcast) -> tuple[str, str]:
     """What its card says comes next, and what it asks before *Send now*."""
     votes = await core.database.read(lambda c: votes_for(c, row))
-    refusal = await core.database.read(lambda c: core.workflow.why_not_now(c, row))
+    refusal = await core.database.read(lambda c: core.workflow.decisions.why_not_now(c, row))
     paused = await core.database.read(lambda c: keys.paused(c, TEAM))
-    given: dict[str, Any] = {"refusal": refusal, "asks_first": core.workflow.asks_first(row, len(votes))}
+    given: dict[str, Any] = {"refusal": refusal, "asks_first": core.workflow.lapses.asks_first(row, len(votes))}
     showing = views.Showing(tuple(votes), "Encom", None, None, False, "Europe/Paris", undo=30, paused=paused, **given)
     (step,) = [b for b in views.card(row, showing, words_for("en")).blocks if b.get("block_id", "").startswith("next:")]
     return step["text"]["text"], question(row, "broadcast.send_now", paused=paused, now=core.now, **given)
@@ -832,7 +832,7 @@ async def test_the_question_before_send_now_says_that_it_asks_the_approvers_firs
     assert "It needs approval before it goes: *Send now* asks for it." in step
     assert asked.endswith(". It needs approval before it goes: this asks the approvers.")
     assert "It starts" not in asked
-    await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
+    await core.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
     assert (await core.row(row.id)).state is State.PENDING
 
 
@@ -962,7 +962,7 @@ async def test_a_card_shows_nothing_new_once_another_company_reads_it(sandbox: S
     await sandbox.until(lambda: "broadcast.cancel" in shown(sandbox))
     sandbox.world.channels[HERE].shared = True
     bot.people.forget()
-    await bot.workflow.learn_size(TEAM, row.id, 7777, quoted="900 EUR")
+    await bot.workflow.sizes.learn(TEAM, row.id, 7777, quoted="900 EUR")
     direct = sandbox.world.direct("U0CLEO").id
     await sandbox.until(lambda: "7777" in json.dumps(sandbox.acting.messages(direct)))
     await sandbox.until(lambda: sandbox.acting.messages(HERE) == [])  # one card, where it can still be stopped
@@ -998,7 +998,7 @@ async def test_while_slack_does_not_say_whose_a_channel_is_what_it_was_to_be_tol
 
 async def act(bot: Bot, user: str, row: Broadcast, action: Action, reason: str) -> None:
     person = await bot.people.person(TEAM, user)
-    await bot.workflow.act(TEAM, row.id, action, person=person, version=row.version, reason=reason)
+    await bot.workflow.act(TEAM, row.id, deed(action, reason=reason), person=person, version=row.version)
 
 
 @pytest.mark.long
@@ -1011,7 +1011,7 @@ async def test_who_asked_hears_where_she_asked_that_nobody_answered(sandbox: San
 async def test_an_approval_that_came_is_not_denied_where_one_more_was_missing(make_core: MakeCore) -> None:
     core = make_core(**{"approval.quorum": 2})
     row, nobodys = await core.ask(), await core.ask()
-    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
     core.now += 25 * HOUR
     await core.workflow.expire()
     assert {(await core.row(one.id)).state for one in (row, nobodys)} == {State.EXPIRED}

@@ -32,10 +32,11 @@ from bot.storage.engines import open_database
 from bot.storage.keys import BREAKER_FAILURES, Breaker, breaker, keep, lease_holder, set_breaker, stops, take_lease
 from bot.storage.postgres import Postgres
 from bot.workflow.audience_cache import Catalogue
-from bot.workflow.workflow import Questioned, Sent, Submitted
+from bot.workflow.deeds import Approve, SendNow, Stop
+from bot.workflow.submission import Questioned, Sent, Submitted
 from providers.base import Audience, AudienceFound, DeliveryStatus, Message, Purpose, Quote, Receipt, Staged
 from providers.reading import UNREADABLE
-from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver, gate
+from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver, deed, gate
 from tests.ground import in_order, new_postgres, raw_settings
 from tests.patience import LONG, until
 
@@ -46,7 +47,7 @@ HOUR = 3600 * SECOND
 
 async def test_fifty_approvals_at_once_make_one_approval_and_one_send(core: Core) -> None:
     row = await core.ask()
-    deeds = [core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(n), version=1) for n in range(50)]
+    deeds = [core.workflow.act(TEAM, row.id, Approve(), person=approver(n), version=1) for n in range(50)]
     outcomes = await asyncio.gather(*deeds, return_exceptions=True)
     assert all(isinstance(outcome, Broadcast | TooLate) for outcome in outcomes)
     assert (await core.actions(row)).count("approve") == 1
@@ -63,7 +64,7 @@ async def test_of_fifty_who_hold_the_row_one_after_the_other_only_the_first_wait
     commits: list[object] = []
     assert isinstance(core.database, Postgres)
     event.listen(core.database.engine.sync_engine, "commit", commits.append)
-    deeds = [core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(n), version=1) for n in range(50)]
+    deeds = [core.workflow.act(TEAM, row.id, Approve(), person=approver(n), version=1) for n in range(50)]
     outcomes = await asyncio.gather(*deeds, return_exceptions=True)
     assert sum(isinstance(outcome, TooLate) for outcome in outcomes) == 49
     assert len(commits) == 1
@@ -78,7 +79,7 @@ async def test_of_approve_and_cancel_in_the_same_instant_one_wins(core: Core, se
         deeds = [(Action.APPROVE, approver(0)), (Action.CANCEL, CLEO), (Action.REJECT, approver(1))]
         chance.shuffle(deeds)
         outcomes = await asyncio.gather(
-            *(core.workflow.act(TEAM, row.id, action, person=who, version=1) for action, who in deeds),
+            *(core.workflow.act(TEAM, row.id, deed(action), person=who, version=1) for action, who in deeds),
             return_exceptions=True,
         )
         ends = [step for step in await core.actions(row) if step in ("approve", "cancel", "reject")]
@@ -317,7 +318,7 @@ async def test_what_was_edited_behind_everybody_is_asked_again_as_it_stands(core
     row = await core.approved()
     await core.edit(row, text="Something else STOP AU 36111")
     await core.run(core.dispatcher("a"))
-    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(1), version=1)
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(1), version=1)
     await core.run(core.dispatcher("a"))
     assert [sent.text for sent in core.sandbox.vendors.ledger] == ["Something else STOP AU 36111"]
 
@@ -325,7 +326,7 @@ async def test_what_was_edited_behind_everybody_is_asked_again_as_it_stands(core
 async def test_an_approval_binds_what_stood_there_when_it_was_given(core: Core) -> None:
     row = await core.ask()
     await core.edit(row, text="Something else STOP AU 36111")
-    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
     await core.edit(row, text=row.text)
     await core.run(core.dispatcher("a"))
     assert core.sandbox.vendors.ledger == []
@@ -342,9 +343,9 @@ async def test_what_belongs_to_the_other_mode_waits_for_a_person(make_core: Make
         held = await now.row(row.id)
         assert (held.state, held.hold, held.mode) == (State.HELD, Hold.BLOCKED, other)
         with pytest.raises(NotAllowed):  # it would only be held again, and that is said
-            await now.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
+            await now.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
     assert now.sandbox.vendors.ledger == []
-    await was.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
+    await was.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
     await was.run(was.dispatcher("b"))
     assert len(was.sandbox.vendors.ledger) == 1
 
@@ -361,11 +362,11 @@ async def test_two_approvals_are_two_people(make_core: MakeCore) -> None:
     both = make_core(**{"approval.quorum": 2})
     row = await both.ask()
     for _ in range(3):
-        await both.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+        await both.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
     with pytest.raises(NotAllowed):
-        await both.workflow.act(TEAM, row.id, Action.APPROVE, person=CLEO, version=1)
+        await both.workflow.act(TEAM, row.id, Approve(), person=CLEO, version=1)
     assert (await both.row(row.id)).state is State.PENDING
-    await both.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(1), version=1)
+    await both.workflow.act(TEAM, row.id, Approve(), person=approver(1), version=1)
     assert (await both.row(row.id)).state is State.SCHEDULED
 
 
@@ -378,7 +379,7 @@ async def test_past_its_grace_it_asks(core: Core) -> None:
     await core.run(core.dispatcher("a"))
     held = await core.row(row.id)
     assert (held.state, held.hold) == (State.HELD, Hold.LATE)
-    again = await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
+    again = await core.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
     assert again.state is State.SCHEDULED
     await core.run(core.dispatcher("a"))
     assert (await core.row(row.id)).state is State.SENT
@@ -458,7 +459,7 @@ async def test_what_is_let_go_before_its_time_goes_at_its_time(core: Core) -> No
     far = core.now + 40 * 24 * HOUR
     row = await core.approved(send_at=far)
     await core.edit(row, state="held", hold=Hold.RESTORED, due=None)
-    freed = await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
+    freed = await core.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
     assert (freed.state, freed.due, freed.start_at) == (State.SCHEDULED, far, far)
     core.now += 2 * SECOND
     await core.run(core.dispatcher("a"))
@@ -469,7 +470,7 @@ async def test_what_a_person_lets_go_has_all_its_tries_again(make_core: MakeCore
     core = make_core(**{"accounts.encom.base_url": "http://127.0.0.1:9"})
     row = await core.approved()
     await core.edit(row, state="held", hold=Hold.LATE, due=None, tries=7)
-    await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
+    await core.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
     await core.run(core.dispatcher("a"))
     waiting = await core.row(row.id)
     assert (waiting.state, waiting.tries) == (State.SCHEDULED, 1)
@@ -480,15 +481,15 @@ async def test_who_was_taken_out_of_the_settings_has_not_agreed_and_the_successo
     was = make_core(**{"approval.approvers": ["U0ANA"]})
     later = was.now + 48 * HOUR
     row = await was.ask(send_at=later)
-    await was.workflow.act(TEAM, row.id, Action.APPROVE, person=ana, version=1)
+    await was.workflow.act(TEAM, row.id, Approve(), person=ana, version=1)
     now = make_core(**{"approval.approvers": ["U0BEN"]})
     now.now = later
     await now.run(now.dispatcher("a"))
     assert (await now.row(row.id)).state is State.PENDING
     assert now.sandbox.vendors.ledger == []
     with pytest.raises(NotAllowed):
-        await now.workflow.act(TEAM, row.id, Action.APPROVE, person=ana, version=1)
-    await now.workflow.act(TEAM, row.id, Action.APPROVE, person=ben, version=1)
+        await now.workflow.act(TEAM, row.id, Approve(), person=ana, version=1)
+    await now.workflow.act(TEAM, row.id, Approve(), person=ben, version=1)
     await now.run(now.dispatcher("a"))
     assert (await now.row(row.id)).state is State.SENT
 
@@ -636,7 +637,7 @@ async def test_what_a_vendor_says_of_a_campaign_that_may_have_been_sent_by_hand_
 async def test_what_was_prepared_and_then_stopped_is_thrown_away(make_core: MakeCore, end: Action) -> None:
     core = make_core(**{"approval.undo": "30s"})
     row, dispatcher = await staged_early(core)
-    await core.workflow.act(TEAM, row.id, end, person=CLEO, version=1)
+    await core.workflow.act(TEAM, row.id, deed(end), person=CLEO, version=1)
     after = await core.approved(audience="vip")
     core.now += 40 * SECOND
     await core.run(dispatcher)
@@ -652,7 +653,7 @@ async def test_stopped_while_it_is_being_prepared_nothing_stays_open(make_core: 
     core.sandbox.vendors.faults.add("octopush.create", "slow", seconds=0.5)
     row, dispatcher = await core.approved(audience="newsletter"), core.dispatcher("a")
     await dispatcher.tick()
-    await core.workflow.act(TEAM, row.id, Action.STOP, person=CLEO, version=1)
+    await core.workflow.act(TEAM, row.id, Stop(), person=CLEO, version=1)
     await core.run(dispatcher)
     assert (await core.row(row.id)).state is State.CANCELLED
     assert {sending.what for sending in core.sandbox.vendors.octopush.sendings.values()} == {"cancelled"}
@@ -663,7 +664,7 @@ async def test_a_recall_that_fails_is_tried_again(make_core: MakeCore, how: dict
     core = make_core(**{"approval.undo": "30s"})
     row, dispatcher = await staged_early(core)
     core.sandbox.vendors.faults.add("octopush.cancel", **how)
-    await core.workflow.act(TEAM, row.id, Action.STOP, person=CLEO, version=1)
+    await core.workflow.act(TEAM, row.id, Stop(), person=CLEO, version=1)
     await core.run(dispatcher)
     states = [campaign.state for campaign in core.sandbox.vendors.octopush.campaigns.values()]
     assert states == ["open"]
@@ -676,7 +677,7 @@ async def test_after_a_restart_what_was_to_be_recalled_later_is_recalled_at_once
     core = make_core(**{"approval.undo": "30s"})
     row, dispatcher = await staged_early(core)
     core.sandbox.vendors.faults.add("octopush.cancel", "reset")
-    await core.workflow.act(TEAM, row.id, Action.STOP, person=CLEO, version=1)
+    await core.workflow.act(TEAM, row.id, Stop(), person=CLEO, version=1)
     await core.run(dispatcher)
     await core.run(core.dispatcher("after the restart"))
     # on PostgreSQL another process may be at it, so that its turn is waited for
@@ -697,8 +698,8 @@ async def test_larger_than_approved_is_seen_inside_the_undo_window(make_core: Ma
 async def quoted_and_approved(core: Core, price: str) -> tuple[Broadcast, Dispatcher]:
     """An Octopush broadcast of 2.58 EUR, whose card showed this price, prepared inside its undo window."""
     row, dispatcher = await core.ask(audience="newsletter"), core.dispatcher("a")
-    await core.workflow.learn_size(TEAM, row.id, 20, quoted=price)
-    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    await core.workflow.sizes.learn(TEAM, row.id, 20, quoted=price)
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
     await core.run(dispatcher)
     return await core.row(row.id), dispatcher
 
@@ -711,7 +712,7 @@ async def test_dearer_than_its_card_showed_or_in_another_currency_it_is_asked_ag
     row, dispatcher = await quoted_and_approved(core, price)
     assert (row.state, row.quoted, row.size, row.bound) == (State.PENDING, "2.58 EUR", 20, 20)
     assert "It would cost {cost} now, and its card showed {shown}." in await all_notes(core)
-    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=row.version)
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=row.version)
     await core.run(dispatcher)
     core.now += 31 * SECOND
     await core.run(dispatcher)
@@ -737,7 +738,7 @@ async def test_what_is_quoted_only_and_has_become_dearer_is_asked_again(
     monkeypatch.setattr(account, "quote", quote)
     row, dispatcher = await core.ask(), core.dispatcher("a")
     await dispatcher.sizes.learn()
-    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
     await core.run(dispatcher)
     row = await core.row(row.id)
     assert (row.state, row.quoted, core.sandbox.vendors.ledger) == (State.PENDING, "4 EUR", [])
@@ -763,15 +764,15 @@ async def test_a_size_that_was_told_after_the_approval_counts_though_the_vendor_
     core = make_core(**{"audiences.clients.max_size": 100})
     row = await core.ask(purpose=purpose, text="Votre commande est prête", send_at=core.now + 600 * SECOND)
     if purpose is Purpose.MARKETING:
-        await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
-    await core.workflow.learn_size(TEAM, row.id, 5000)
+        await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
+    await core.workflow.sizes.learn(TEAM, row.id, 5000)
     monkeypatch.setattr(core.providers["encom"], "size", silent)
     core.now += 600 * SECOND
     await core.run(core.dispatcher("a"))
     row = await core.row(row.id)
     assert (row.state, row.size, row.bound, row.quorum) == (State.PENDING, 5000, 5000, 1)
     assert core.sandbox.vendors.ledger == []
-    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=row.version)
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=row.version)
     await core.run(core.dispatcher("a"))
     assert (await core.row(row.id)).state is State.SENT
 
@@ -779,11 +780,11 @@ async def test_a_size_that_was_told_after_the_approval_counts_though_the_vendor_
 async def test_a_size_that_is_told_after_the_approval_counts_at_the_next(make_core: MakeCore) -> None:
     core = make_core(**TWO_FOR_MANY)
     row = await core.approved(audience="newsletter")
-    await core.workflow.learn_size(TEAM, row.id, 500)
+    await core.workflow.sizes.learn(TEAM, row.id, 500)
     await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button")
     states = []
     for number in (0, 1):
-        await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(number), version=1)
+        await core.workflow.act(TEAM, row.id, Approve(), person=approver(number), version=1)
         states.append((await core.row(row.id)).state)
     assert states == [State.PENDING, State.SCHEDULED]
 
@@ -956,7 +957,7 @@ async def test_a_quote_that_tells_a_cost_and_no_size_tells_the_cost(
     ]
     assert same.revision == first.revision
     for number in (0, 1):
-        await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(number), version=1)
+        await core.workflow.act(TEAM, row.id, Approve(), person=approver(number), version=1)
     agreed = await asked()
     assert (agreed.state, agreed.quoted) == (State.SCHEDULED, "950 EUR")
 
@@ -997,7 +998,8 @@ async def test_an_audience_that_was_renamed_keeps_nobody_from_learning_the_other
     first, second_one = await was.ask(), await was.ask(audience="everyone")
     now = make_core()
     kept = {name: audience for name, audience in now.settings.audiences.items() if name != "clients"}
-    now.workflow.desk = dataclasses.replace(now.desk, settings=now.settings.model_copy(update={"audiences": kept}))
+    now.desk = dataclasses.replace(now.desk, settings=now.settings.model_copy(update={"audiences": kept}))
+    now.workflow = now.workflow_over(now.database)
     await now.dispatcher("a").sizes.learn()
     assert (await now.row(first.id)).size is not None
     assert (await now.row(second_one.id)).size == 10000
@@ -1018,7 +1020,7 @@ async def test_what_a_process_left_open_when_it_died_over_a_quote_is_thrown_away
     assert [campaign.state for campaign in campaigns.values()] == ["open"]
     core.now += 400 * SECOND
     row = quoted if sends == "the same" else await core.ask(audience="vip")
-    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
     alive = core.dispatcher("alive")
     for _ in range(3):
         await core.run(alive)
@@ -1074,7 +1076,7 @@ async def test_a_campaign_that_cannot_be_thrown_away_stands_in_the_way_of_the_ac
     core = make_core(**{"approval.undo": "30s"})
     row, dispatcher = await staged_early(core)
     core.sandbox.vendors.faults.add("octopush.cancel", "error", times=1000, status=503)
-    await core.workflow.act(TEAM, row.id, Action.STOP, person=CLEO, version=1)
+    await core.workflow.act(TEAM, row.id, Stop(), person=CLEO, version=1)
     after, states = await core.approved(audience="vip"), []
     for _ in range(12):
         await core.run(dispatcher)
@@ -1189,11 +1191,11 @@ async def test_a_held_one_whose_approver_has_left_needs_another(core: Core) -> N
     core.now += 601 * SECOND
     await core.run(core.dispatcher("a"))
     core.gone = {APPROVERS[0]}
-    await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
+    await core.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
     await core.run(core.dispatcher("a"))
     assert (await core.row(row.id)).state is State.PENDING
     assert core.sandbox.vendors.ledger == []
-    await core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(1), version=1)
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(1), version=1)
     await core.run(core.dispatcher("a"))
     assert (await core.row(row.id)).state is State.SENT
 
@@ -1211,7 +1213,7 @@ async def test_only_an_admin_pauses_everything_and_it_holds_until_somebody_says_
     assert await core.workflow.pause_all(ops, on=False) == 1
     await core.run(core.dispatcher("a"))
     assert core.sandbox.vendors.ledger == []  # only the hours leave by themselves
-    await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
+    await core.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
     await core.run(core.dispatcher("a"))
     assert len(core.sandbox.vendors.ledger) == 1
     told = await core.database.read(lambda c: [(step["actor"], step["action"]) for step in audit.audit_since(c, 0)])
@@ -1299,8 +1301,8 @@ async def test_after_a_restore_nothing_goes_by_itself(core: Core, tmp_path: Path
     assert [row.hold for row in rows[:2]] == [Hold.RESTORED, Hold.RESTORED]
     assert rows[3].ids == ("7",)
 
-    await core.workflow.act(TEAM, due.id, Action.SEND_NOW, person=CLEO, version=1)
-    await core.workflow.act(TEAM, waiting.id, Action.SEND_NOW, person=CLEO, version=1)
+    await core.workflow.act(TEAM, due.id, SendNow(), person=CLEO, version=1)
+    await core.workflow.act(TEAM, waiting.id, SendNow(), person=CLEO, version=1)
     await core.run(core.dispatcher("b"))
     assert (await core.row(due.id)).state is State.SENT  # a person said so, and its approval still binds its bytes
     assert (await core.row(waiting.id)).state is State.PENDING  # nobody ever approved this one

@@ -17,7 +17,7 @@ from bot.slack import boards
 from bot.storage import schedules, tables
 from bot.storage.database import Database
 from bot.when.recurrence import Closed
-from tests.core import TEAM, Core, approver
+from tests.core import TEAM, Core, approver, deed
 from tests.patience import LONG
 from tests.test_older import WORDS
 from tests.test_receipts import LOCKED, until_it_waits
@@ -38,7 +38,7 @@ async def covering(desk: Desk, covers: int = 10) -> tuple[Schedule, Broadcast]:
 
 
 async def act(desk: Desk, row: Broadcast, action: Action, number: int = 0) -> Broadcast:
-    return await desk.core.workflow.act(TEAM, row.id, action, person=approver(number), version=row.version)
+    return await desk.core.workflow.act(TEAM, row.id, deed(action), person=approver(number), version=row.version)
 
 
 async def take_back(desk: Desk, row: Broadcast) -> Broadcast | None:

@@ -32,10 +32,11 @@ from bot.storage.engines import open_database
 from bot.storage.postgres import Postgres
 from bot.storage.schema import upgrade
 from bot.storage.sqlite import SQLite
+from bot.workflow.deeds import Approve, MarkNotSent, SendNow
 from providers.base import Accepted, DeliveryStatus, Evidence, Receipt, Refused, Throttled
 from sandbox.server import Sandbox
 from tests import proxy
-from tests.core import CLEO, TEAM, Core, MakeCore, approver, gate, later
+from tests.core import CLEO, TEAM, Core, MakeCore, approver, deed, gate, later
 from tests.ground import new_postgres
 from tests.patience import LONG, until, within
 from tests.proxy import COMMIT, Proxy
@@ -141,7 +142,7 @@ async def test_a_refusal_that_is_written_late_is_told_and_an_approver_ends_it(fa
     assert (await far.core.row(row.id)).state is State.UNKNOWN  # only a person says so
     assert (await far.told(row))[-1].startswith("The answer came late: {cause} So it did not go out.")
     assert (await far.core.actions(row))[-1] == "refuse_late"
-    ended = await far.core.workflow.act(TEAM, row.id, Action.MARK_NOT_SENT, person=approver(1), version=1)
+    ended = await far.core.workflow.act(TEAM, row.id, MarkNotSent(), person=approver(1), version=1)
     assert (ended.state, far.ledger) == (State.FAILED, 0)
 
 
@@ -170,7 +171,7 @@ async def test_an_acceptance_after_a_person_has_spoken_brings_the_ids_and_is_tol
 ) -> None:
     row, ending = await far.releasing()
     await far.given_up(row)
-    await far.core.workflow.act(TEAM, row.id, said, person=by, version=1)
+    await far.core.workflow.act(TEAM, row.id, deed(said), person=by, version=1)
     await far.answered()
     await far.proxy.open()
     await ending
@@ -188,7 +189,7 @@ async def test_news_of_what_a_person_said_had_not_gone_out_is_told_aloud_once_to
     core.sandbox.vendors.faults.add("encom.release", "reset", accept=True)
     row = await core.approved()
     await core.run(core.dispatcher("a"))
-    await core.workflow.act(TEAM, row.id, Action.MARK_NOT_SENT, person=approver(1), version=1)
+    await core.workflow.act(TEAM, row.id, MarkNotSent(), person=approver(1), version=1)
     for number in (22, 23, 22):
         news = [Receipt(str(number), DeliveryStatus.SENT, "OK")]
         await core.tracker().record("encom", news, (TEAM, row.id))
@@ -268,11 +269,11 @@ async def test_an_answer_whose_commit_is_in_doubt_is_written_once(far: Far, how:
 @pytest.mark.parametrize("how", ["before", "after"])
 async def test_an_approval_whose_commit_is_in_doubt_is_given_again_and_counts_once(far: Far, how: Any) -> None:
     row = await far.core.ask()
-    far.core.workflow.database = far.distant
+    far.core.workflow = far.core.workflow_over(far.distant)
     far.proxy.cut(b"INSERT INTO votes", COMMIT, how=how)
     with pytest.raises(Unsure):
-        await far.core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
-    again = far.core.workflow.act(TEAM, row.id, Action.APPROVE, person=approver(0), version=1)
+        await far.core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
+    again = far.core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
     (outcome,) = await asyncio.gather(again, return_exceptions=True)
     assert isinstance(outcome, Broadcast if how == "before" else TooLate)
     await far.settled()
@@ -281,7 +282,7 @@ async def test_an_approval_whose_commit_is_in_doubt_is_given_again_and_counts_on
 
 @pytest.mark.parametrize("how", ["before", "after"])
 async def test_a_request_whose_commit_is_in_doubt_is_made_again_and_is_one(far: Far, how: Any) -> None:
-    far.core.workflow.database = far.distant
+    far.core.workflow = far.core.workflow_over(far.distant)
     far.proxy.cut(b"INSERT INTO broadcasts", COMMIT, how=how)
     with pytest.raises(Unsure):
         await far.core.ask()
@@ -396,7 +397,7 @@ async def test_on_a_full_disk_nothing_starts_and_nobody_approves_until_there_is_
     with pytest.raises(OutOfOrder):
         await dispatcher.tick()
     with pytest.raises(OutOfOrder):
-        await core.workflow.act(TEAM, pending.id, Action.APPROVE, person=approver(0), version=1)
+        await core.workflow.act(TEAM, pending.id, Approve(), person=approver(0), version=1)
     assert core.sandbox.vendors.office.requests == []
     free()
     await core.run(dispatcher)
@@ -537,7 +538,7 @@ async def releases(core: Core) -> int:
 async def test_a_pause_that_is_pressed_after_the_intent_stops_the_very_next_byte(make_core: MakeCore) -> None:
     core = make_core(admins=["U0OPS"])
     dispatcher, ops = core.dispatcher("a"), dataclasses.replace(CLEO, id="U0OPS")
-    core.workflow.switch = dispatcher.switch
+    core.workflow.pauses.switch = dispatcher.switch
     pressed: list[asyncio.Task[int]] = []
 
     def press() -> None:
@@ -782,7 +783,7 @@ async def test_of_an_unknown_one_two_processes_ask_one_question_a_day_until_some
     where = tables.notes.c.broadcast == row.id
     told = await core.database.read(lambda c: c.execute(select(tables.notes.c.sentence).where(where)).scalars().all())
     assert sum("Still not known" in sentence["template"] for sentence in told) == questions
-    await core.workflow.act(TEAM, row.id, Action.MARK_NOT_SENT, person=approver(1), version=1)
+    await core.workflow.act(TEAM, row.id, MarkNotSent(), person=approver(1), version=1)
     core.now += 48 * 3600 * SECOND
     await core.tracker().tick()
     assert (await core.actions(row))[-1] == "mark_not_sent"
@@ -1045,15 +1046,15 @@ class Broken:
 def heeding(make_core: MakeCore) -> tuple[Core, Dispatcher]:
     core = make_core(admins=["U0OPS"])
     dispatcher = core.dispatcher("a")
-    core.workflow.switch = dispatcher.switch
+    core.workflow.pauses.switch = dispatcher.switch
     return core, dispatcher
 
 
 async def press_in_vain(core: Core, error: Exception, *, on: bool) -> None:
-    database, core.workflow.database = core.workflow.database, cast(Database, Broken(error))
+    usual, core.workflow = core.workflow, core.workflow_over(cast(Database, Broken(error)))
     with pytest.raises(type(error)):
         await core.workflow.pause_all(ADMIN, on=on)
-    core.workflow.database = database
+    core.workflow = usual
 
 
 async def drawn_at(core: Core, at: int) -> int:
@@ -1114,7 +1115,7 @@ async def test_while_a_pause_is_being_written_everybody_else_goes_on(make_core: 
 async def test_a_pause_that_is_ended_elsewhere_before_a_tick_read_it_is_over(make_core: MakeCore) -> None:
     core, dispatcher = heeding(make_core)
     await core.workflow.pause_all(ADMIN, on=True)
-    core.workflow.switch = core.dispatcher("b").switch
+    core.workflow.pauses.switch = core.dispatcher("b").switch
     await core.workflow.pause_all(ADMIN, on=False)
     row = await core.approved()
     await core.run(dispatcher)
@@ -1191,7 +1192,7 @@ async def test_what_the_vendor_reports_as_delivered_is_not_sent_again_after_its_
     assert core.sandbox.vendors.ledger == []
 
     core.now += 60 * SECOND  # somebody looked there, and it did not go out
-    await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
+    await core.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
     await core.run(dispatcher)
     assert (await core.row(row.id)).state is State.SENT
 

@@ -23,7 +23,7 @@ from benchmarks.ground import APPROVER, Core, opened, settle
 from benchmarks.rows import HOME
 from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND
-from bot.domain.lifecycle import Action, Hold, State
+from bot.domain.lifecycle import Hold, State
 from bot.domain.people import Person
 from bot.domain.schedule import Kind, Schedule
 from bot.storage import audit, broadcasts, campaigns, cards, keys, notes, outbox, queue, receipts, schedules, templates
@@ -34,6 +34,7 @@ from bot.storage.sqlite import SQLite
 from bot.storage.tables import metadata, vendor_ids
 from bot.storage.vendor_ids import dispatch_by_token, ids_with_news, own_ids, owners_of
 from bot.storage.votes import drop_vote, drop_votes, votes_for
+from bot.workflow.deeds import Approve, Reject
 from providers.base import DeliveryStatus, Receipt, ReceiptKind, Staged
 from tests.ground import new_postgres
 from tests.patience import LONG
@@ -468,9 +469,9 @@ async def commands(core: Core) -> None:
         )
         row = (await core.workflow.submit(request, key=f"new{number}", person=CLEO)).broadcast
         if number:
-            await core.workflow.act(HOME, row.id, Action.APPROVE, person=ANA, version=1)
+            await core.workflow.act(HOME, row.id, Approve(), person=ANA, version=1)
             await core.workflow.withdraw(HOME, row.id, person=ANA, way="button")
-        await core.workflow.act(HOME, row.id, Action.REJECT, person=ANA, version=1, reason="no")
+        await core.workflow.act(HOME, row.id, Reject(reason="no"), person=ANA, version=1)
     for on in (True, False):
         await core.workflow.pause_all(replace(CLEO, id="U0OPS"), on=on)
 
@@ -482,7 +483,7 @@ async def callbacks(core: Core) -> None:
     for _ in range(2):
         await core.tracker.record("octo", told)
         await core.tracker.record("octo", [Receipt("nobody's", DeliveryStatus.SENT, "SENT", "+3361")])
-    core.tracker.clock = lambda: AT + 2 * SECOND
+    core.clock = lambda: AT + 2 * SECOND
     await core.tracker.tick()
 
 

@@ -11,10 +11,11 @@ from slack_sdk.errors import SlackApiError
 
 from bot.app import Bot
 from bot.domain.clock import SECOND, moment, now
-from bot.domain.lifecycle import Action, State
+from bot.domain.lifecycle import State
 from bot.domain.people import CannotTell, Person, Unknown
 from bot.slack.people import People
 from bot.storage import tables
+from bot.workflow.deeds import Cancel
 from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.ground import StartBot, newest
@@ -558,7 +559,7 @@ async def test_a_turn_that_was_cancelled_sends_nothing_and_the_next_one_comes(sa
     await card(sandbox)
     row = await newest(bot)
     cleo = Person("T0BELL", "U0CLEO", member=True)
-    await bot.workflow.act("T0BELL", row.id, Action.CANCEL, person=cleo, version=1)
+    await bot.workflow.act("T0BELL", row.id, Cancel(), person=cleo, version=1)
     assert (await newest(bot)).state is State.CANCELLED
     assert "09:00" in await say(sandbox, "/broadcast schedules")
 

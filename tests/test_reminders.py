@@ -20,7 +20,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Clock
 from bot.domain.errors import NotAccepted, NotAllowed
 from bot.domain.i18n import Translatable, words_for
-from bot.domain.lifecycle import ENDED, Action, Hold, State
+from bot.domain.lifecycle import ENDED, Hold, State
 from bot.domain.people import CannotTell, Person, Unknown
 from bot.domain.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
 from bot.recurring.reminders import Asked, Moved, Reminders
@@ -34,6 +34,7 @@ from bot.storage.database import Database
 from bot.storage.schedules import turns_of
 from bot.storage.votes import Vote, votes_for
 from bot.when.recurrence import Closed
+from bot.workflow.deeds import Approve, Replan
 from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver, later
 from tests.ground import in_order
 
@@ -211,7 +212,7 @@ async def test_each_turn_is_a_broadcast_with_its_own_card_and_approval(desk: Des
     await desk.until("2026-11-30T11:00")
     (first,) = await desk.broadcasts()
     assert (first.state, first.send_at, first.schedule) == (State.PENDING, at("2026-12-01T09:00"), schedule.id)
-    await desk.core.workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    await desk.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
     await desk.until("2026-12-01T10:00")
     assert [sent.text for sent in desk.core.sandbox.vendors.ledger] == ["Soldes STOP AU 36111"]
 
@@ -226,7 +227,7 @@ async def test_an_approval_for_three_turns_is_for_three_and_no_more(desk: Desk) 
     await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 3}, closed=Closed.KEEP)
     await desk.until("2026-11-30T11:00")
     (first,) = await desk.broadcasts()
-    await desk.core.workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    await desk.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
     await desk.until("2026-12-05T12:00")
     rows = await desk.broadcasts()
     assert [row.state for row in rows] == [*[State.SENT] * 3, State.EXPIRED, State.EXPIRED, State.PENDING]
@@ -240,7 +241,7 @@ async def test_a_covering_approval_falls_with_its_approver_and_when_it_is_taken_
     await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 10}, closed=Closed.KEEP)
     await desk.until("2026-11-30T11:00")
     (first,) = await desk.broadcasts()
-    await desk.core.workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    await desk.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
     await desk.until("2026-12-01T10:00")
     desk.core.gone = {APPROVERS[0]}
     await desk.until("2026-12-02T10:00")
@@ -248,7 +249,7 @@ async def test_a_covering_approval_falls_with_its_approver_and_when_it_is_taken_
     assert (second_one.state, second_one.covers) == (State.PENDING, 1)  # covered a day before, and lapsed at its time
     assert await desk.core.actions(second_one) == ["submit", "approve", "start", "lapse"]
     assert (third.state, third.covers) == (State.PENDING, 10)
-    await desk.core.workflow.act(TEAM, third.id, Action.APPROVE, person=approver(1), version=1)
+    await desk.core.workflow.act(TEAM, third.id, Approve(), person=approver(1), version=1)
     await desk.core.workflow.withdraw(TEAM, third.id, person=approver(1), way="button")
     await desk.until("2026-12-04T08:00")
     assert {row.state for row in (await desk.broadcasts())[1:]} == {State.EXPIRED, State.PENDING}
@@ -260,7 +261,7 @@ async def test_an_approval_that_is_taken_back_after_its_turn_has_left_covers_no_
     await desk.until("2026-11-30T08:00")
     (first,) = await desk.broadcasts()
     workflow = desk.core.workflow
-    await workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    await workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
     desk.core.now = at("2026-12-01T09:00")
     await desk.core.run(desk.core.dispatcher("d"))
     assert (await desk.core.row(first.id)).state is State.SENT
@@ -275,7 +276,7 @@ async def test_who_has_left_the_workspace_covers_nothing_however_the_settings_na
     await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 5}, closed=Closed.KEEP)
     await desk.until("2026-11-30T11:00")
     (first,) = await desk.broadcasts()
-    await desk.core.workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    await desk.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
     await desk.until("2026-12-01T09:00")
     desk.office.left = {APPROVERS[0]}
     desk.core.now = at("2026-12-03T08:30")  # away since, so that the vote of the cover is a fresh one
@@ -290,8 +291,8 @@ async def test_a_turn_that_outgrows_its_approval_covers_no_other_any_more(desk: 
     weekly = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 3}, closed=Closed.KEEP)
     await desk.until("2026-11-30T11:00")
     (first,) = await desk.broadcasts()
-    await desk.core.workflow.learn_size(TEAM, first.id, 2)
-    await desk.core.workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    await desk.core.workflow.sizes.learn(TEAM, first.id, 2)
+    await desk.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
     clients["1"] = ("Clients", {f"+3360{number:07}": "" for number in range(400)})
     await desk.until("2026-12-01T09:00")
     assert (await desk.core.row(first.id)).state is State.PENDING
@@ -307,8 +308,8 @@ async def test_an_approval_covers_no_turn_that_would_reach_more_people_than_it_w
     weekly = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options=options, closed=Closed.KEEP)
     await desk.until("2026-11-30T11:00")
     (first,) = await desk.broadcasts()
-    await desk.core.workflow.learn_size(TEAM, first.id, 50)
-    await desk.core.workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    await desk.core.workflow.sizes.learn(TEAM, first.id, 50)
+    await desk.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
     cover = (await desk.now(weekly)).cover
     assert cover is not None
     assert cover.bound == 50
@@ -326,7 +327,7 @@ async def test_a_cover_of_before_sizes_were_kept_in_it_is_for_as_many_as_the_set
     daily = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 3}, closed=Closed.KEEP)
     await desk.until("2026-11-30T11:00")
     (first,) = await desk.broadcasts()
-    await desk.core.workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    await desk.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
     stored = dataclasses.asdict((await desk.now(daily)).cover or pytest.fail("there is no cover"))
     del stored["bound"]
     await desk.core.database.write(lambda c: c.execute(tables.schedules.update().values(cover=stored)))
@@ -339,7 +340,7 @@ async def test_a_turn_that_lost_its_cover_while_it_was_made_is_made_anew(desk: D
     daily = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 3}, closed=Closed.KEEP)
     await desk.until("2026-11-30T11:00")
     (first,) = await desk.broadcasts()
-    await desk.core.workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    await desk.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
     desk.core.now = at("2026-12-01T09:00")
     ask, workflow = desk.office.members, desk.core.workflow
 
@@ -361,13 +362,13 @@ async def test_a_turn_that_is_moved_or_lapses_covers_no_other_any_more(desk: Des
     await desk.until("2026-11-30T11:00")
     (first,) = await desk.broadcasts()
     workflow = desk.core.workflow
-    await workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    await workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
     assert (await desk.now(weekly)).cover is not None
     moved = at("2026-12-01T11:00")
-    again = await workflow.act(TEAM, first.id, Action.REPLAN, person=CLEO, version=1, send_at=moved)
+    again = await workflow.act(TEAM, first.id, Replan(send_at=moved), person=CLEO, version=1)
     assert (again.state, again.covers, again.digest) == (State.PENDING, 10, again.computed_digest())
     assert (await desk.now(weekly)).cover is None
-    await workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=2)
+    await workflow.act(TEAM, first.id, Approve(), person=approver(0), version=2)
     assert (await desk.now(weekly)).cover is not None
     desk.core.gone = {APPROVERS[0]}
     desk.core.now = moved
@@ -381,7 +382,7 @@ async def test_an_approval_of_one_turn_alone_covers_nothing(desk: Desk) -> None:
     await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP)
     await desk.until("2026-11-30T11:00")
     (first,) = await desk.broadcasts()
-    await desk.core.workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    await desk.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
     await desk.until("2026-12-01T10:00")
     assert [row.state for row in await desk.broadcasts()] == [State.SENT, State.PENDING]
 
@@ -691,7 +692,7 @@ async def test_a_turn_that_is_covered_still_goes_once_within_its_grace(desk: Des
     await desk.add(Kind.BROADCAST, "every tuesday 9:00", "Soldes", options={"covers": 2}, closed=Closed.KEEP)
     await desk.until("2026-11-30T11:00")
     (first,) = await desk.broadcasts()
-    await desk.core.workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    await desk.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
     await desk.until("2026-12-01T10:00")
     desk.core.now = at("2026-12-08T09:05")  # nothing ran for a week
     await desk.until("2026-12-08T09:06")
@@ -1178,7 +1179,7 @@ async def test_after_a_restore_nothing_comes_again_on_an_old_approval(desk: Desk
     reminder = await desk.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
     await desk.until("2026-11-30T11:00")
     (first,) = await desk.broadcasts()
-    await desk.core.workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    await desk.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
     await desk.core.database.write(lambda c: hold_all(c, desk.core.now, desk.core.now))
     await desk.until("2026-12-03T10:00")
     paused = await desk.now(weekly)
@@ -1198,7 +1199,7 @@ async def test_after_a_restore_a_pause_does_not_end_by_itself_nor_on_an_old_appr
     daily = await desk.add(Kind.BROADCAST, "every day 9:00", options={"covers": 5}, closed=Closed.KEEP)
     await desk.until("2026-11-30T11:00")
     (first,) = await desk.broadcasts()
-    await desk.core.workflow.act(TEAM, first.id, Action.APPROVE, person=approver(0), version=1)
+    await desk.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
     await desk.reminders.pause(await desk.now(daily), CLEO, at(until) if until else None)
     await desk.core.database.write(lambda c: hold_all(c, desk.core.now, desk.core.now))
     paused = await desk.now(daily)

@@ -99,12 +99,12 @@ def alone(core: Core) -> None:
     async def may(action: Action, person: Person, broadcast: Broadcast) -> None:
         return
 
-    setattr(core.workflow, "may", may)  # noqa: B010 - of this one core
+    setattr(core.workflow.permissions, "may", may)  # noqa: B010 - of this one core
 
 
 def clinging(core: Core) -> None:
     """Lets later turns go on an approval that was taken back."""
-    setattr(core.workflow, "_uncover", lambda *_: None)  # noqa: B010 - of this one core
+    setattr(core.workflow.series, "uncover", lambda *_: None)  # noqa: B010 - of this one core
 
 
 def credulous(core: Core) -> None:

@@ -740,7 +740,7 @@ async def test_a_deleted_card_comes_back(sandbox: Sandbox, bot: Bot) -> None:
     posted = await card(sandbox)
     sandbox.world.channels[HERE].messages.clear()
     row = await newest(bot)
-    await bot.workflow.learn_size("T0BELL", row.id, 7)
+    await bot.workflow.sizes.learn("T0BELL", row.id, 7)
     again = await card(sandbox)
     assert again["ts"] != posted["ts"]
 

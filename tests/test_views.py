@@ -22,7 +22,7 @@ from bot.slack import answers, views
 from bot.slack.people import Place
 from bot.slack.views import Showing
 from bot.storage.votes import Vote
-from bot.workflow.workflow import Submitted
+from bot.workflow.submission import Submitted
 from providers.base import AudienceKind, Purpose
 from providers.reading import UNREADABLE
 from sandbox.blocks import check_blocks, check_view

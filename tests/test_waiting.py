@@ -30,10 +30,11 @@ from bot.storage.engines import open_database
 from bot.storage.notes import Note, notes_to_post, say
 from bot.storage.schema import upgrade
 from bot.storage.votes import votes_for
+from bot.workflow.deeds import Approve, Cancel, Replan, SendNow
 from providers.base import DeliveryStatus, Purpose, Receipt
 from sandbox.server import Sandbox
 from sandbox.world import Channel, Json
-from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver
+from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver, deed
 from tests.ground import StartBot, in_order, newest
 from tests.patience import LONG, nothing_more, until
 from tests.test_story import HERE, card, thread_text
@@ -62,7 +63,7 @@ class Waiting(Core):
     async def act(self, row: Broadcast, action: Action, person: Person, **told: Any) -> Broadcast:
         """As the row stands now, whatever version the test still has in hand."""
         current = await self.row(row.id)
-        return await self.workflow.act(TEAM, row.id, action, person=person, version=current.version, **told)
+        return await self.workflow.act(TEAM, row.id, deed(action, **told), person=person, version=current.version)
 
     async def sent(self) -> int:
         """How many went out once everything that is due has been looked at."""
@@ -141,7 +142,7 @@ async def test_a_new_time_is_a_new_version_that_nobody_has_approved_yet(core: Wa
     assert planned.expires_at == core.now + DAY
     assert await core.database.read(lambda c: votes_for(c, planned)) == []
     with pytest.raises(TooLate):
-        await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
+        await core.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
     assert (await core.told(row))[-1] == (
         f"<@U0CLEO> re-planned it: it is to start {wanted}, and no longer right after the approval.",
         None,
@@ -249,7 +250,7 @@ async def test_of_what_people_do_at_once_to_a_held_one_the_store_makes_one_story
         chance.shuffle(deeds)
         sent = len(core.sandbox.vendors.ledger)
         outcomes = await asyncio.gather(
-            *(core.workflow.act(TEAM, row.id, act, person=who, version=1, **more) for act, who, more in deeds),
+            *(core.workflow.act(TEAM, row.id, deed(act, **more), person=who, version=1) for act, who, more in deeds),
             return_exceptions=True,
         )
         assert all(isinstance(outcome, Broadcast | TooLate) for outcome in outcomes)
@@ -708,9 +709,9 @@ async def test_a_row_that_a_newer_version_wrote_is_left_alone_and_nobody_is_held
     await tracker.record("encom", [Receipt("beam", DeliveryStatus.SENT, "OK")])
     await tracker.record("encom", [Receipt("beam2", DeliveryStatus.SENT, "OK")], dispatched=(TEAM, strange.id))
     for row in (strange, known):
-        for action in (Action.APPROVE, Action.CANCEL, Action.REPLAN):
+        for said in (Approve(), Cancel(), Replan(core.now + HOUR)):
             with pytest.raises(NotUnderstood):
-                await core.workflow.act(TEAM, row.id, action, person=approver(1), version=1)
+                await core.workflow.act(TEAM, row.id, said, person=approver(1), version=1)
         with pytest.raises(NotUnderstood):
             await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button")
     listed = [row.id for row in await core.database.read(lambda c: broadcasts.latest(c, TEAM, 10))]
@@ -744,7 +745,8 @@ async def test_what_waits_outlives_restarts_days_and_months(
 
     async def restarted(at: int) -> Waiting:
         core = make(**{"approval.expires_after": "7d"})
-        core.database = core.workflow.database = open_database(database_url, LONG)
+        core.database = open_database(database_url, LONG)
+        core.workflow = core.workflow_over(core.database)
         opened.append(core.database)
         core.now = at
         for _ in range(2):
@@ -1180,8 +1182,8 @@ async def test_the_approvers_of_a_rule_are_followed_by_those_that_the_rule_names
     now = ruled("U0EVA")
     for nobody in ("U0ANA", "U0BEN"):
         with pytest.raises(NotAllowed):
-            await now.workflow.act(TEAM, row.id, Action.APPROVE, person=user(nobody), version=1)
-    agreed = await now.workflow.act(TEAM, row.id, Action.APPROVE, person=user("U0EVA"), version=1)
+            await now.workflow.act(TEAM, row.id, Approve(), person=user(nobody), version=1)
+    agreed = await now.workflow.act(TEAM, row.id, Approve(), person=user("U0EVA"), version=1)
     assert agreed.state is State.SCHEDULED
 
 
@@ -1191,7 +1193,7 @@ async def test_where_one_of_two_approvers_is_followed_by_another_both_of_today_m
 
     row, now = await two("U0ANA", "U0BEN").ask(), two("U0BEN", "U0EVA")
     for name in ("U0BEN", "U0EVA"):
-        await now.workflow.act(TEAM, row.id, Action.APPROVE, person=user(name), version=1)
+        await now.workflow.act(TEAM, row.id, Approve(), person=user(name), version=1)
     assert (await now.row(row.id)).state is State.SCHEDULED
 
 
@@ -1209,7 +1211,7 @@ async def test_what_lapses_asks_those_who_may_approve_by_now(make_core: MakeCore
     was = make_core(**{"approval.approvers": ["U0ANA"]})
     later = was.now + 2 * DAY
     row = await was.ask(send_at=later)
-    await was.workflow.act(TEAM, row.id, Action.APPROVE, person=user("U0ANA"), version=1)
+    await was.workflow.act(TEAM, row.id, Approve(), person=user("U0ANA"), version=1)
     now = make_core(**{"approval.approvers": ["U0BEN"]})
     now.now = later
     await now.run(now.dispatcher("a"))
@@ -1222,5 +1224,5 @@ async def test_what_lapses_asks_those_who_may_approve_by_now(make_core: MakeCore
 async def test_the_requester_hears_before_a_start_that_send_now_leaves_far_away(core: Waiting) -> None:
     row = await core.approved(send_at=core.now + 30 * DAY)
     await core.database.write(lambda c: hold_all(c, core.now, core.now))
-    freed = await core.workflow.act(TEAM, row.id, Action.SEND_NOW, person=CLEO, version=1)
+    freed = await core.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
     assert freed.voice_at == row.voice_at is not None

@@ -23,7 +23,8 @@ from bot.slack import boards, views
 from bot.slack.commands import Commands
 from bot.slack.recurring import Recurring
 from bot.when.traps import HINTS
-from bot.workflow.workflow import CHANGED, ENDINGS
+from bot.workflow.decisions import ENDINGS
+from bot.workflow.sights import CHANGED
 from providers import encom, kaizala, octopush
 from providers.registry import BUILT_IN
 

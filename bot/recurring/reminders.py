@@ -38,7 +38,8 @@ from bot.when.recurrence import Closed
 from bot.when.rules import is_recurrence, parse_recurrence, refuse_one_day
 from bot.when.traps import NotATime
 from bot.workflow import checks, requirements
-from bot.workflow.workflow import PAST_SLACK, TWIN_WINDOW, Workflow
+from bot.workflow.submission import PAST_SLACK, TWIN_WINDOW
+from bot.workflow.workflow import Workflow
 from providers.base import Purpose
 
 log = structlog.get_logger(__name__)
@@ -106,7 +107,7 @@ class Reminders:
             _no_questions(checks.option_questions(schedule.text, zone=person.zone, now=moment(self.clock())))
             return schedule, None
         planned = await self._plan_turn(schedule, schedule.next_local or "", schedule.next_at or 0, person)
-        _no_questions(self.workflow.questions(_request(schedule, schedule.next_at or 0)))
+        _no_questions(self.workflow.submission.questions(_request(schedule, schedule.next_at or 0)))
         return schedule, planned
 
     async def keep(self, schedule: Schedule) -> Schedule:
@@ -130,7 +131,7 @@ class Reminders:
         now = self.clock()
         return Schedule(
             workspace=person.workspace,
-            id=self.workflow.make_id(),
+            id=self.workflow.submission.make_id(),
             kind=asked.kind,
             key=key,
             owner=person.id,
@@ -469,7 +470,7 @@ class Reminders:
     ) -> Schedule:
         cover = schedule.cover
         if voters and cover is not None:
-            entered = self.workflow.enter(connection, planned, voters)
+            entered = self.workflow.submission.enter(connection, planned, voters)
             told = Translatable(
                 "The approval by {by} on {of} is for this one too; after it for {left} more.",
                 by=mentions(voters),
@@ -479,7 +480,7 @@ class Reminders:
             notes.say(connection, entered, self.clock(), [notes.Note(told)])
             schedules.keep_cover(connection, schedule.workspace, schedule.id, _used(cover))
         else:
-            self.workflow.enter(connection, planned)
+            self.workflow.submission.enter(connection, planned)
         return schedules.find(connection, schedule.workspace, schedule.id, lock=True)
 
     def _open(self, connection: Connection, schedule: Schedule, turn: Turn) -> bool:

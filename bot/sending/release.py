@@ -77,7 +77,7 @@ class Releaser:
         """
         row: Broadcast | None = claimed
         try:
-            if not await self.workflow.still_approved(claimed):
+            if not await self.workflow.lapses.still_approved(claimed):
                 self.wake(Task.PAINT)
                 return
             row = await self._prepare(claimed, self.monotonic() + self.leases.staging if deadline is None else deadline)

@@ -81,7 +81,7 @@ class Sizes:
         if provider.capabilities.sizes:
             found = await provider.size(row.vendor_audience)
             if found is not None and found.size not in (None, UNREADABLE):
-                await self.workflow.learn_size(row.workspace, row.id, found.size, unnamed=found.unnamed)
+                await self.workflow.sizes.learn(row.workspace, row.id, found.size, unnamed=found.unnamed)
         else:
             try:
                 quote = await self.stager.quote(row, provider)
@@ -90,4 +90,4 @@ class Sizes:
             size = None if quote is None or quote.contacts == UNREADABLE else quote.contacts
             price = price_of(quote)
             if size is not None or price not in (None, row.quoted):
-                await self.workflow.learn_size(row.workspace, row.id, size, quoted=price)
+                await self.workflow.sizes.learn(row.workspace, row.id, size, quoted=price)

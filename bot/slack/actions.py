@@ -38,7 +38,10 @@ from bot.storage.cards import Card
 from bot.storage.keys import first_time, keep_latest, last_time, last_times, was_seen
 from bot.storage.votes import votes_for
 from bot.workflow.audiences import Desk
-from bot.workflow.workflow import NEW_CARD_LOOKS, NEW_CARD_PAUSE, Drawing, Sight, Workflow
+from bot.workflow.decisions import NEW_CARD_LOOKS, NEW_CARD_PAUSE
+from bot.workflow.deeds import Approve, Drawing, Reject, Sight
+from bot.workflow.deeds import pressed as deed_of
+from bot.workflow.workflow import Workflow
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +50,6 @@ TONES = ("", *(f"::skin-tone-{number}" for number in range(2, 7)))
 NEW_CARD = 10 * SECOND  # a message this young may be a card of which we do not know yet
 SOON = ROUND = 300 * SECOND  # a start that is offered is at least so far away, and round
 #: What is decided by what the card shows: it must show what is so.
-DECIDED_BY_SIGHT = frozenset({Action.APPROVE, Action.SEND_NOW})
 QUIET_SECONDS = 30.0  # one explanation a person and card, however often they react
 
 
@@ -153,11 +155,8 @@ class Actions:
         elif pressed.name == "follow_up":
             await self._follow_up(pressed)
         elif pressed.name in self.DIRECT and pressed.version is not None:
-            action = Action(pressed.name)
-            told = {"on_card": pressed.sight} if action in DECIDED_BY_SIGHT else {}
-            await self.workflow.act(
-                workspace, pressed.id, action, person=pressed.person, version=pressed.version, **told
-            )
+            deed = deed_of(Action(pressed.name), pressed.sight)
+            await self.workflow.act(workspace, pressed.id, deed, person=pressed.person, version=pressed.version)
         else:
             raise NotAllowed("I do not know this button any more. Please look at the newest card.")
 
@@ -262,9 +261,9 @@ class Actions:
         if row.everyone and action is Action.APPROVE:
             raise NotAllowed("It goes to all subscribers of a public group: that takes the button and its question.")
         sight = Sight(card.channel, card.ts, at=at)
-        told: dict[str, Any] = {"way": "reaction", "on_card": sight} if action is Action.APPROVE else {}
+        deed = Approve("reaction", sight) if action is Action.APPROVE else Reject()
         if row.state is State.PENDING or person.id not in await self._voters(row):
-            await self.workflow.act(row.workspace, row.id, action, person=person, version=card.version, **told)
+            await self.workflow.act(row.workspace, row.id, deed, person=person, version=card.version)
 
     async def _voters(self, row: Broadcast) -> set[str]:
         votes = await self.workflow.database.read(lambda c: votes_for(c, row))

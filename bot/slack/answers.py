@@ -29,7 +29,7 @@ from bot.storage.database import PATIENCE, Busy, OutOfOrder, Unsure
 from bot.when.traps import left_behind
 from bot.workflow.audiences import Desk
 from bot.workflow.requirements import still_asked
-from bot.workflow.workflow import Submitted
+from bot.workflow.submission import Submitted
 
 log = structlog.get_logger(__name__)
 

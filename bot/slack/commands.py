@@ -15,7 +15,7 @@ from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND, Clock, moment
 from bot.domain.errors import Complaint, NotAccepted, NotAllowed, NotFound, NotUnderstood, TooLate
 from bot.domain.i18n import Translatable, Words, words_for
-from bot.domain.lifecycle import Action, Hold, State
+from bot.domain.lifecycle import Hold, State
 from bot.domain.people import Person, mentions, must_be_member
 from bot.slack import typed, views
 from bot.slack.answers import (
@@ -43,6 +43,7 @@ from bot.when.instants import goes_on, parse_when
 from bot.when.traps import NotATime
 from bot.workflow import checks
 from bot.workflow.audiences import Desk
+from bot.workflow.deeds import Cancel, Discard, Drop
 from bot.workflow.workflow import Workflow
 from providers.base import Purpose
 
@@ -259,10 +260,9 @@ class Commands:
         if not word:
             return self._usage("cancel", asked)
         row = await self.workflow.find(asked.person.workspace, typed.id_of(word))
-        action = {State.HELD: Action.DROP, State.DRAFT: Action.DISCARD}.get(row.state, Action.CANCEL)
-        ended = await self.workflow.act(
-            row.workspace, row.id, action, person=asked.person, version=row.version, reason=reason.strip() or None
-        )
+        kinds: dict[State, type[Drop | Discard]] = {State.HELD: Drop, State.DRAFT: Discard}
+        deed = kinds.get(row.state, Cancel)(reason.strip() or None)
+        ended = await self.workflow.act(row.workspace, row.id, deed, person=asked.person, version=row.version)
         return Post(asked.words("{id} is cancelled. Nothing was sent.", id=ended.id))
 
     async def edit(self, asked: Typing, client: AsyncWebClient) -> Post | None:

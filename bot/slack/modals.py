@@ -13,7 +13,7 @@ from bot.domain.broadcast import BroadcastRequest
 from bot.domain.clock import Clock
 from bot.domain.errors import Complaint, NotAccepted
 from bot.domain.i18n import Translatable, Words, words_for
-from bot.domain.lifecycle import Action, State
+from bot.domain.lifecycle import State
 from bot.domain.people import Person
 from bot.slack import views
 from bot.slack.answers import (
@@ -29,7 +29,9 @@ from bot.slack.answers import (
 )
 from bot.slack.people import People
 from bot.workflow.audiences import Desk
-from bot.workflow.workflow import Sent, Workflow
+from bot.workflow.deeds import Reject, Replan
+from bot.workflow.submission import Sent
+from bot.workflow.workflow import Workflow
 from providers.base import Purpose
 
 log = structlog.get_logger(__name__)
@@ -125,10 +127,9 @@ class Modals:
         await self.workflow.act(
             person.workspace,
             str(kept.get("id") or "?"),
-            Action.REJECT,
+            Reject(reason),
             person=person,
             version=int(kept.get("version") or 0),
-            reason=reason,
         )
 
     async def replan(self, view: View, person: Person, words: Words, client: AsyncWebClient) -> None:
@@ -139,10 +140,9 @@ class Modals:
         await self.workflow.act(
             person.workspace,
             str(kept.get("id") or "?"),
-            Action.REPLAN,
+            Replan(send_at),
             person=person,
             version=int(kept.get("version") or 0),
-            send_at=send_at,
         )
 
 

@@ -140,7 +140,7 @@ class Recurring:
             raise NotAccepted(Complaint("channel", _fix(wanted, place.fix)))
         key = f"command:{asked.trigger or secrets.token_hex(8)}"
         planned, first = await self.reminders.plan(wanted, key, asked.person)
-        stuck = await self.reminders.workflow.why_stuck(first) if first else None
+        stuck = await self.reminders.workflow.approvers.why_stuck(first) if first else None
         if stuck is not None:
             raise NotAccepted(Complaint("channel", stuck))
         hours = hours_told(self.desk, first, asked.words) if first else None

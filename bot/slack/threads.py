@@ -35,7 +35,8 @@ from bot.storage.notes import PendingNote
 from bot.storage.outbox import PendingPost
 from bot.storage.votes import Vote, votes_for
 from bot.workflow.deadlines import draft_notice
-from bot.workflow.workflow import Drawing, within
+from bot.workflow.deeds import Drawing
+from bot.workflow.sights import within
 
 log = structlog.get_logger(__name__)
 

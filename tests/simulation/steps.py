@@ -25,6 +25,7 @@ from bot.storage import broadcasts, tables
 from bot.storage.database import Busy, Unsure
 from bot.when.recurrence import Closed
 from providers.base import Purpose
+from tests.core import deed
 from tests.simulation.process import Killed, Process
 from tests.simulation.witness import STRANGER, Cast
 from tests.simulation.world import (
@@ -114,7 +115,9 @@ class Steps:
             return
         who = self.chance.choice((*by, *EVERYBODY, row["requester"], row["requester"], ADMIN))
         version = row["version"] if self.chance.random() < 0.97 else row["version"] + 1
-        work = process.workflow.act(TEAM, row["id"], action, person=self.world.somebody(who), version=version, **told)
+        work = process.workflow.act(
+            TEAM, row["id"], deed(action, **told), person=self.world.somebody(who), version=version
+        )
         self._deed(f"{who} does {action} on {row['id']} through {process}", work)
 
     @step(9)

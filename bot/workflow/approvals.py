@@ -1,0 +1,181 @@
+"""Votes: given, counted, taken back."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from bot.config.runtime import Runtime
+from bot.domain import people
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import micros
+from bot.domain.errors import CardChanged, NotAllowed, TooLate
+from bot.domain.i18n import Translatable
+from bot.domain.lifecycle import Action, Hold, State
+from bot.domain.people import Person
+from bot.domain.schedule import cover_of
+from bot.scheduler import Task, concerned
+from bot.storage import audit, broadcasts, keys, notes, schedules
+from bot.storage.broadcast_rows import Changes
+from bot.storage.notes import Note
+from bot.storage.votes import add_vote, drop_vote, strengthen_vote, votes_for
+from bot.workflow.approvers import Approvers
+from bot.workflow.audiences import Desk
+from bot.workflow.deadlines import asks, before_start, start_told
+from bot.workflow.deeds import Approve
+from bot.workflow.series_approval import RECALLABLE, SeriesApproval
+from bot.workflow.sights import Sights
+from bot.workflow.wording import agreed_note, by_person
+
+
+class Approvals:
+    """Counts votes, and lets a broadcast go once enough agree; takes votes back."""
+
+    def __init__(
+        self, runtime: Runtime, desk: Desk, approvers: Approvers, series: SeriesApproval, sights: Sights
+    ) -> None:
+        self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
+        self.approval, self.desk = runtime.settings.approval, desk
+        self.approvers, self.series, self.sights = approvers, series, sights
+
+    def approve(
+        self, connection: Connection, seen: Broadcast, person: Person, deed: Approve
+    ) -> Broadcast | CardChanged | None:
+        """Count this person's vote, and let it go if it was the last that was needed. None: it moved meanwhile."""
+        current = broadcasts.find(connection, seen.workspace, seen.id, lock=True)
+        if current.state is not State.PENDING or current.version != seen.version:
+            return None
+        if self._expired(current):  # the clock has not come round to it yet
+            raise NotAllowed("Its time to be approved ended {end_at}.", end_at=current.expires_at or 0)
+        if deed.on_card and (changed := self.sights.changed_since_drawn(connection, current, deed.on_card)):
+            return changed
+        if not add_vote(connection, current, person.id, deed.way, self.clock()):
+            if deed.way == "button":  # it stands, whatever becomes of an older reaction
+                strengthen_vote(connection, current, person.id, deed.way)
+            return current
+        current, votes = self._as_large_as_it_is(connection, current), votes_for(connection, current)
+        if len(votes) < current.quorum:
+            return self._count_vote(connection, current, person, len(votes))
+        return self.schedule(connection, current, actor=person.id)
+
+    def _as_large_as_it_is(self, connection: Connection, current: Broadcast) -> Broadcast:
+        """It takes as many approvals as its size by now needs, which the vendor may have told since it was asked."""
+        if current.size is None:
+            return current
+        need = self.approvers.need_at(current.purpose, current.audience, current.account, current.size)
+        if need.quorum <= current.quorum:
+            return current
+        return broadcasts.touch(connection, current, self.clock(), quorum=need.quorum) or current
+
+    def _expired(self, broadcast: Broadcast) -> bool:
+        return broadcast.expires_at is not None and broadcast.expires_at <= self.clock()
+
+    def _count_vote(self, connection: Connection, current: Broadcast, person: Person, votes: int) -> Broadcast | None:
+        audit.write_audit(connection, current, person.id, "vote", current.state, self.clock())
+        missing = current.quorum - votes
+        said = Note(
+            Translatable("{by} approved. Approvals still needed: {missing}.", **by_person(person, missing=missing))
+        )
+        notes.say(connection, current, self.clock(), [said])
+        return broadcasts.touch(connection, current, self.clock())
+
+    def schedule(self, connection: Connection, current: Broadcast, *, actor: str) -> Broadcast | None:
+        """It is agreed to. What is approved later than its own time and the grace is held, and asks before it goes."""
+        now = self.clock()
+        due = max(current.send_at or 0, now + micros(self.approval.undo))
+        start = current.send_at or due  # lateness counts from the time that was asked for
+        late = due - start > micros(self.desk.settings.grace)
+        changes: Changes = {
+            "due": due,
+            "start_at": start,
+            "approved_at": now,
+            "expires_at": None,
+            "bound": current.most,
+            "voice_at": before_start(due, now),
+        }
+        paused = keys.paused(connection, current.workspace)
+        then = start_told(self.desk.policies, current, due, paused=paused, misfit=self.desk.misfit(current))
+        said = [] if late else [agreed_note(actor, then)]
+        agreed = broadcasts.move(connection, current, Action.APPROVE, actor=actor, at=now, said=said, **changes)
+        if agreed is not None and agreed.schedule is not None and agreed.covers > 1:
+            cover = cover_of(agreed, [vote.approver for vote in votes_for(connection, agreed)])
+            schedules.keep_cover(connection, agreed.workspace, agreed.schedule, cover)
+        return self._hold_late(connection, agreed, actor) if late and agreed else agreed
+
+    def _hold_late(self, connection: Connection, agreed: Broadcast, actor: str) -> Broadcast | None:
+        template = (
+            "{by} approved it, but its time, {start_at}, has passed, so it does not go by itself. "
+            "Send it now, re-plan it, or drop it?"
+        )
+        said = [
+            Note(
+                Translatable(template, by=people.mentions([actor]), start_at=agreed.start_at or 0),
+                mention=f"{agreed.requester} {actor}",
+            )
+        ]
+        now = self.clock()
+        changes: Changes = {"hold": Hold.LATE, "due": None, **asks(now, self.approval)}
+        return broadcasts.move(
+            connection, agreed, Action.HOLD, actor="clock", at=now, reason=Hold.LATE, said=said, **changes
+        )
+
+    def without_approval(self, connection: Connection, broadcast: Broadcast) -> Broadcast:
+        """A broadcast that nobody needs to approve goes on by itself; the audit says that the policy let it."""
+        if broadcast.state is not State.PENDING or broadcast.quorum > 0:
+            return broadcast
+        return self.schedule(connection, broadcast, actor="policy") or broadcast
+
+    async def withdraw(
+        self, workspace: str, id: str, *, person: Person, way: str, version: int | None = None
+    ) -> Broadcast | None:
+        """Take a vote back before anything has left; None when there was nothing to take back, or when the `version`
+        that it stood under is not the one of now. Raises TooLate when what it was for has left or ended."""
+        broadcast = await self.database.read(lambda c: broadcasts.find(c, workspace, id.upper()))
+        if version is not None and version != broadcast.version:
+            return None
+        taken = await self.database.write(lambda c: self._withdraw(c, broadcast, person, way))
+        if taken is not None:
+            self.wake(Task.DISPATCH, *concerned(taken))
+        if taken is not None and taken.state is State.SENDING:
+            raise TooLate(taken)
+        return taken
+
+    def _withdraw(self, connection: Connection, seen: Broadcast, person: Person, way: str) -> Broadcast | None:
+        current = broadcasts.find(connection, seen.workspace, seen.id, lock=True)
+        votes = [(vote.approver, vote.way) for vote in votes_for(connection, current)]
+        if current.version != seen.version or (person.id, way) not in votes:
+            return None
+        now, said = self.clock(), Note(Translatable("{by} took the approval back.", **by_person(person)))
+        uncovered = self.series.take_back_covered(connection, current, person, said)
+        if (current.state, current.phase) not in RECALLABLE:
+            return self._withdraw_late(connection, current, person, way, uncovered=uncovered)
+        drop_vote(connection, current, person.id, way)
+        # what is held and asks goes nowhere by itself, and whoever lets it go has to know what it asks
+        goes_on = current.state is not State.PENDING and (
+            current.state is not State.HELD or (current.approved_at is not None and current.hold_until is not None)
+        )
+        if not goes_on or len(votes_for(connection, current)) >= current.quorum:
+            audit.write_audit(connection, current, person.id, Action.WITHDRAW, current.state, now)
+            notes.say(connection, current, now, [said])
+            return broadcasts.touch(connection, current, now)
+        return self.series.back(connection, current, person, said)
+
+    def _withdraw_late(
+        self, connection: Connection, current: Broadcast, person: Person, way: str, *, uncovered: bool
+    ) -> Broadcast | None:
+        """What has left stays approved as it was. What is leaving just now does not go again, should it come back
+        unsent. Raises TooLate where the vote was for nothing else."""
+        now = self.clock()
+        if current.state is State.SENDING:
+            drop_vote(connection, current, person.id, way)
+            template = "{by} took the approval back while it was going out. Should it not leave, it asks again."
+        elif uncovered:
+            template = (
+                "{by} took the approval back. What has left stays as it is; each turn after it needs its own approval."
+            )
+        else:
+            raise TooLate(current)
+        audit.write_audit(connection, current, person.id, Action.WITHDRAW, current.state, now)
+        notes.say(
+            connection, current, now, [Note(Translatable(template, **by_person(person)), mention=current.requester)]
+        )
+        return broadcasts.touch(connection, current, now)

@@ -1,0 +1,209 @@
+"""Who may approve a broadcast by now, how many must, and whether those who can are in its channel."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
+
+from bot.config.runtime import Runtime
+from bot.config.settings import AudienceSettings
+from bot.domain import marketing, people
+from bot.domain.broadcast import Broadcast
+from bot.domain.errors import Complaint, NotAccepted
+from bot.domain.i18n import Translatable, Value
+from bot.domain.lifecycle import State
+from bot.domain.people import CannotTell, Directory
+from bot.storage.votes import votes_for
+from bot.workflow import requirements
+from bot.workflow.audiences import Desk
+from providers.base import Purpose
+
+ASKED_TOGETHER = 8  # people of whom Slack is asked at once
+
+
+class Approvers:
+    """Who may approve a broadcast by now, how many must, and whether those who can are in its channel."""
+
+    def __init__(self, runtime: Runtime, desk: Desk, people: Directory) -> None:
+        self.database, self.approval = runtime.database, runtime.settings.approval
+        self.desk, self.people = desk, people
+
+    async def who_acts(self, row: Broadcast) -> AsyncIterator[str]:
+        """Full members who may press the buttons of its card. Raises CannotTell.
+
+        An unknown outcome is for approvers first: they alone may say that it did not go out, and else the admins.
+        """
+        for id in await self._named(row):
+            with suppress(CannotTell):
+                if await self._is_member(row.workspace, id):
+                    yield id
+
+    async def who_answers(self, row: Broadcast) -> AsyncIterator[str]:
+        """Who may give each answer that its card offers, or may be one of them: whom Slack tells nothing of is not
+        taken away. Raises CannotTell."""
+        named = await self._named(row)
+        if row.state is State.UNKNOWN and row.mode != "training":
+            lost = await self.has_lost_its_approvers(row)
+            denying = self.desk.settings.admins if lost else self.as_of_today(row).approvers
+            people = await requirements.people_in(denying, self.people.members)
+            named = [id for id in named if id in people]
+        for id in named:
+            if await self._told(row.workspace, id) is not False:
+                yield id
+
+    async def why_stuck(self, row: Broadcast, voters: Iterable[str] = ()) -> Translatable | None:
+        """Why too few people could approve it where its card stands, or would stand; None where enough could.
+
+        `voters`: who has approved it already. Raises CannotTell.
+        """
+        if row.quorum == 0 or row.mode == "training":
+            return None
+        approvers, given = self.as_of_today(row).approvers, frozenset(voters)
+        named = await requirements.people_in(approvers, self.people.members) - {row.requester, row.editor}
+        inside = {id for id in sorted(named) if id in given or await self.people.sees(row.channel, id)}
+        able = await self._active(row.workspace, inside, row.quorum)
+        if len(able) >= row.quorum:
+            return None
+        if inside == named:
+            return _too_few(row.quorum, approvers, len(able))
+        values: dict[str, Value] = {"quorum": row.quorum, "number": len(able)}
+        template = (
+            "This channel is private, and too few people in it can approve this (needed: {quorum}, there: {number}). "
+            "Invite more of {who}, then try again."
+        )
+        if self.approval.channel is not None:
+            values["channel"] = f"<#{row.channel}>"
+            template = (
+                "All cards stand in {channel}, which is private, and too few people in it can approve this "
+                "(needed: {quorum}, there: {number}). Ask somebody in it to invite more of {who}, then try again."
+            )
+        return Translatable(template, **values, who=people.mentions(approvers))
+
+    async def why_stuck_now(self, row: Broadcast) -> Translatable | None:
+        """The same of one that asks already, whatever it asks. What Slack does not tell takes nothing back."""
+        votes = await self.database.read(lambda c: votes_for(c, row))
+        try:
+            if row.state is not State.PENDING:
+                return await self._why_unseen(row)
+            return await self.why_stuck(row, (vote.approver for vote in votes))
+        except CannotTell:
+            return None
+
+    async def _why_unseen(self, row: Broadcast) -> Translatable | None:
+        """Why nobody who can answer it sees it where it stands. Where nobody is left, no other place is better."""
+        somebody = False
+        async for id in self.who_answers(row):
+            if await self.people.sees(row.channel, id):
+                return None
+            somebody = True
+        return Translatable("Nobody who can decide about it is in this channel.") if somebody else None
+
+    async def _named(self, row: Broadcast) -> list[str]:
+        """Everybody who may press a button of its card, whom it asks first."""
+        approvers = sorted(await requirements.people_in(self.as_of_today(row).approvers, self.people.members))
+        votes = await self.database.read(lambda c: votes_for(c, row))
+        deciding = [*(vote.approver for vote in votes if vote.approver in approvers), *approvers]
+        asking, admins = [row.requester, row.editor], self.desk.settings.admins
+        unknown = row.state is State.UNKNOWN
+        return list(dict.fromkeys((*deciding, *admins, *asking) if unknown else (*asking, *deciding, *admins)))
+
+    def as_of_today(self, broadcast: Broadcast) -> Broadcast:
+        return dataclasses.replace(broadcast, approvers=requirements.approvers_today(self.approval, broadcast))
+
+    async def has_lost_its_approvers(self, broadcast: Broadcast) -> bool:
+        """Is nobody here any more who may approve it? Raises CannotTell."""
+        named = await requirements.people_in(self.as_of_today(broadcast).approvers, self.people.members)
+        return not await self._active(broadcast.workspace, named, 1)
+
+    async def _active(self, workspace: str, people: Iterable[str], enough: int) -> list[str]:
+        """Those who are full members by now, as soon as there are `enough` of them. Raises CannotTell where there
+        may be as many."""
+        found, untold, waiting = list[str](), list[CannotTell](), sorted(people)
+        while waiting and len(found) < enough:
+            some, waiting = waiting[:ASKED_TOGETHER], waiting[ASKED_TOGETHER:]
+            for id, told in zip(some, await asyncio.gather(*(self._told(workspace, id) for id in some)), strict=True):
+                if isinstance(told, CannotTell):
+                    untold.append(told)
+                elif told:
+                    found.append(id)
+        if len(found) < enough and untold:
+            raise untold[0]
+        return found
+
+    async def _told(self, workspace: str, id: str) -> bool | CannotTell:
+        try:
+            return await self._is_member(workspace, id)
+        except CannotTell as error:
+            return error
+
+    async def _is_member(self, workspace: str, id: str) -> bool:
+        """Whom Slack knows no more is a member no more. Raises CannotTell."""
+        try:
+            person = await self.people.person(workspace, id)
+        except people.Unknown:
+            return False
+        if person.doubtful:
+            raise CannotTell(id)
+        return person.member
+
+    async def still_approvers(self, broadcast: Broadcast) -> frozenset[str]:
+        """Of those who may approve it, all there are now. What waited for days may outlive who agreed to it.
+
+        Who has left the workspace is none, however the settings name them. Raises CannotTell.
+        """
+        still = await requirements.people_in(self.as_of_today(broadcast).approvers, self.people.members)
+        votes = await self.database.read(lambda c: votes_for(c, broadcast))
+        voters = [vote.approver for vote in votes if vote.approver in still]
+        return still - {id for id in voters if not await self._is_member(broadcast.workspace, id)}
+
+    async def need(
+        self,
+        workspace: str,
+        purpose: Purpose,
+        typed: str,
+        name: str,
+        settings: AudienceSettings,
+        people: frozenset[str],
+        size: int | None = None,
+    ) -> requirements.Need:
+        """`people`: who asked for it and who changed it since. None of them counts as an approver of it."""
+        offers = purpose is Purpose.TRANSACTIONAL and bool(marketing.looks_like_marketing(typed))
+        if offers:
+            offers = not people <= await requirements.people_in(self.approval.approvers, self.people.members)
+        size = settings.max_size if size is None else size
+        need = self.need_at(purpose, name, settings.account, size, doubtful=offers)
+        if need.quorum and self.desk.settings.mode != "training":
+            await self._must_be_satisfiable(workspace, need, people)
+        return need
+
+    def need_at(
+        self, purpose: Purpose, name: str, account: str, size: int | None, *, doubtful: bool = False
+    ) -> requirements.Need:
+        return requirements.need_for(
+            self.approval, purpose=purpose, audience=name, account=account, size=size, doubtful=doubtful
+        )
+
+    async def _must_be_satisfiable(self, workspace: str, need: requirements.Need, people: frozenset[str]) -> None:
+        named = await requirements.people_in(need.approvers, self.people.members) - people
+        others = await self._active(workspace, named, need.quorum)
+        if len(others) < need.quorum:
+            raise NotAccepted(Complaint("audience", _too_few(need.quorum, need.approvers, len(others))))
+
+    def quorum_at(self, current: Broadcast, size: int) -> int:
+        """How many approvals it needs, now that its size is known; one that asked for any asks for one at least.
+
+        An edited one never asks for fewer than before.
+        """
+        need = self.need_at(current.purpose, current.audience, current.account, size)
+        least = current.quorum if current.version > 1 else min(current.quorum, 1)
+        return max(need.quorum, least)
+
+
+def _too_few(quorum: int, approvers: Iterable[str], others: int) -> Translatable:
+    template = (
+        "This needs {quorum} approvals from {who}, and without you there are only {others} people who can give "
+        "one. Ask an admin to name more approvers."
+    )
+    return Translatable(template, quorum=quorum, who=people.mentions(approvers), others=others)

@@ -1,0 +1,235 @@
+"""Carries out what a person decided about a broadcast."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+
+from sqlalchemy import Connection
+
+from bot.config.runtime import Runtime
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import Micros, micros
+from bot.domain.errors import CardChanged, NotAccepted, NotAllowed, TooLate
+from bot.domain.i18n import Translatable, Value
+from bot.domain.lifecycle import TRANSITIONS, Action, Hold
+from bot.domain.people import Person
+from bot.scheduler import Task, concerned
+from bot.storage import broadcasts, cards
+from bot.storage.broadcast_rows import Changes
+from bot.storage.cards import Card
+from bot.storage.notes import Note
+from bot.workflow.approvals import Approvals
+from bot.workflow.audiences import Desk
+from bot.workflow.deadlines import before_start
+from bot.workflow.deeds import (
+    Approve,
+    Cancel,
+    Deed,
+    Discard,
+    Drop,
+    MarkNotSent,
+    MarkSent,
+    Reject,
+    Replan,
+    SendNow,
+    Sight,
+    Stop,
+)
+from bot.workflow.gate import Gates
+from bot.workflow.lapses import Lapses
+from bot.workflow.permissions import Permissions
+from bot.workflow.replanning import Replanning
+from bot.workflow.wording import by_person
+
+NEW_CARD_LOOKS, NEW_CARD_PAUSE = 8, 0.2  # seconds between the looks for a card that was drawn just now
+
+
+class Decisions:
+    """Does what a person decides about a broadcast, in one transaction with its trace."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        desk: Desk,
+        permissions: Permissions,
+        approvals: Approvals,
+        lapses: Lapses,
+        replanning: Replanning,
+        gates: Gates,
+    ) -> None:
+        self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
+        self.approval, self.desk, self.gates = runtime.settings.approval, desk, gates
+        self.permissions, self.approvals, self.lapses, self.replanning = permissions, approvals, lapses, replanning
+        self.approvers, self.series, self.sights = approvals.approvers, approvals.series, approvals.sights
+        self.submission = replanning.submission
+
+    async def act(
+        self, workspace: str, id: str, deed: Deed, *, person: Person, version: int | None = None
+    ) -> Broadcast:
+        """Do what a person decided. `version` is the one they saw.
+
+        Raises NotFound, TooLate (with the row as it stands), CardChanged, NotAllowed (audited), NotAccepted or
+        CannotTell. Doing again what the same person did already is no error and no second effect.
+        """
+        broadcast = await self._as_seen(workspace, id, version, deed)
+        if version is not None and version != broadcast.version:
+            raise TooLate(broadcast)
+        await self.permissions.may(deed.action, person, broadcast)
+        if (broadcast.state, deed.action) not in TRANSITIONS:
+            raise TooLate(broadcast)
+        carry_out = await self._prepared(broadcast, deed, person)
+
+        def work(connection: Connection) -> Broadcast | CardChanged:
+            acted = carry_out(connection)
+            if acted is None:  # raised in here: a rollback hands the row on without a flush to the disk
+                raise TooLate(broadcasts.find(connection, workspace, broadcast.id))
+            return acted
+
+        acted = await self.database.write(work)
+        if isinstance(acted, CardChanged):
+            self.wake(Task.PAINT)
+            raise acted
+        self.wake(Task.DISPATCH, Task.PAINT, *concerned(acted))  # what lay prepared for it may be of no more use
+        return acted
+
+    async def _prepared(
+        self, seen: Broadcast, deed: Deed, person: Person
+    ) -> Callable[[Connection], Broadcast | CardChanged | None]:
+        """What to do inside the transaction. Slack is asked before it: nothing slow lives inside one."""
+        match deed:
+            case Approve():
+                return lambda c: self.approvals.approve(c, seen, person, deed)
+            case SendNow():
+                still = await self.approvers.still_approvers(seen)
+                return lambda c: self._send_now(c, seen, person, still, deed.on_card)
+            case Replan():
+                complaints = self.submission.time_complaints(deed.send_at)
+                if complaints:
+                    raise NotAccepted(*complaints)
+                need = await self.replanning.need_again(seen, person)
+                await self.replanning.must_be_seen(seen, person, need)
+                return lambda c: self.replanning.replan(c, seen, person, deed.send_at, need)
+            case Discard():
+                return lambda c: self._discard(c, seen, person, deed.reason)
+            case MarkSent() | MarkNotSent():
+                return lambda c: self._settle_unknown(c, seen, deed.action, person)
+            case Reject() | Cancel() | Stop() | Drop():
+                return lambda c: self._end(c, seen, deed.action, person, deed.reason)
+
+    async def _as_seen(self, workspace: str, id: str, version: int | None, deed: Deed) -> Broadcast:
+        """The row. People may press what was drawn before Slack's answer about it has reached us: then wait a moment
+        until it is on record."""
+        on_card = deed.on_card if isinstance(deed, Approve | SendNow) else None
+        if on_card is None:
+            return await self.find(workspace, id)
+
+        def look(connection: Connection) -> tuple[Broadcast, Card | None]:
+            found = broadcasts.find(connection, workspace, id.upper())
+            return found, cards.card_of(connection, found)
+
+        for _ in range(NEW_CARD_LOOKS):
+            found, card = await self.database.read(look)
+            if found.version != version or (card is not None and not on_card.is_newer(card)):
+                break
+            await asyncio.sleep(NEW_CARD_PAUSE)
+        return found
+
+    async def find(self, workspace: str, id: str) -> Broadcast:
+        return await self.database.read(lambda c: broadcasts.find(c, workspace, id.upper()))
+
+    def _end(
+        self, connection: Connection, seen: Broadcast, action: Action, person: Person, reason: str | None = None
+    ) -> Broadcast | None:
+        template, aloud = ENDINGS[action]
+        told = Translatable(template, **by_person(person))
+        if reason:
+            told = Translatable("{told} “{reason}”", told=told, reason=reason)
+        mention = seen.requester if person.id != seen.requester else None
+        said = [Note(told, mention=mention, aloud=aloud)]
+        now = self.clock()
+        ended = broadcasts.move(connection, seen, action, actor=person.id, at=now, reason=reason, said=said, due=None)
+        if ended is not None:
+            self.series.end_cover(connection, ended, person)
+        return ended
+
+    def _discard(self, connection: Connection, seen: Broadcast, person: Person, reason: str | None) -> Broadcast | None:
+        """A draft has no card and no thread, and gets none for its end."""
+        now = self.clock()
+        return broadcasts.move(
+            connection, seen, Action.DISCARD, actor=person.id, at=now, reason=reason, due=None, draw_at=None
+        )
+
+    def _send_now(
+        self, connection: Connection, seen: Broadcast, person: Person, still: frozenset[str], on_card: Sight | None
+    ) -> Broadcast | CardChanged | None:
+        """Let go what is held, as it was approved. Where that does not hold any more, it is asked again instead; where
+        something would only hold it once more, that is said (NotAllowed), and nothing changes."""
+        current = broadcasts.find(connection, seen.workspace, seen.id, lock=True)
+        if (current.state, current.version) != (seen.state, seen.version):
+            return None
+        if on_card and (changed := self.sights.changed_since_drawn(connection, current, on_card)):
+            return changed
+        now, start = self.clock(), self._start_if_let_go(current)
+        if refusal := self.why_not_now(connection, current):
+            raise NotAllowed(refusal.template, **refusal.values)
+        reason = self.lapses.weigh(connection, current, still)
+        template = "{by} wants it to go now." if reason else "{by} lets it go now. It starts {start_at}."
+        said = Note(Translatable(template, **by_person(person, start_at=start)))
+        changes: Changes = {"due": start, "start_at": start, "tries": 0, "voice_at": before_start(start, now)}
+        changes |= {"hold": None, "hold_until": None, "expires_at": None}
+        moved = broadcasts.move(connection, current, Action.SEND_NOW, actor=person.id, at=now, said=[said], **changes)
+        return self.lapses.lapse(connection, moved, reason) if moved and reason else moved
+
+    def _start_if_let_go(self, held: Broadcast) -> Micros:
+        """Its own time was approved with it."""
+        return max(self.clock() + micros(self.approval.undo), held.send_at or 0)
+
+    def why_not_now(self, connection: Connection, held: Broadcast) -> Translatable | None:
+        """Why *Send now* would only have it held once more, with when it may go."""
+        start = self._start_if_let_go(held)
+        gate = self.gates.closed(connection, dataclasses.replace(held, due=start, start_at=start), start)
+        if gate is None:
+            return None
+        opens = self.desk.outlook(held, start).opens if gate.hold is Hold.HOURS else None
+        if opens is not None:
+            template = (
+                "The hours for this audience do not allow it now; they do from {opens_at} on. Re-plan it for then."
+            )
+            return Translatable(template, opens_at=opens)
+        return Translatable("It cannot go now: {why}", why=gate.sentence)
+
+    def _settle_unknown(
+        self, connection: Connection, seen: Broadcast, action: Action, person: Person
+    ) -> Broadcast | None:
+        now = self.clock()
+        if action is Action.MARK_SENT:
+            said = Note(Translatable("{by} says that it went out.", **by_person(person)), aloud=True)
+            provider = self.desk.providers.get(seen.account)
+            told: dict[str, Value] = {**by_person(person)}
+            told |= {"vendor": provider.title if provider else seen.provider}
+            ids = seen.ids or ((seen.staged.id,) if seen.staged else ())
+            template = (
+                "Sent, says {by}. {vendor} has not confirmed it." if ids else "Sent, says {by}. {vendor} gave no ids."
+            )
+            failure = Translatable(template, **told)
+            changes: Changes = {"accepted_at": now, "look_at": now, "ids": ids, "failure": failure}
+        else:
+            template = (
+                "{by} says that it did not go out. Nothing is sent again by itself; "
+                "*Send a follow-up* on its card opens the form with its text."
+            )
+            said = Note(Translatable(template, **by_person(person)), aloud=True)
+            failure = Translatable("It did not go out, says {by}.", **by_person(person))
+            changes = {"failure": failure, "look_at": None}
+        return broadcasts.move(connection, seen, action, actor=person.id, at=now, said=[said], **changes)
+
+
+#: What a broadcast loses when it goes back to the approvers, beside their votes.
+ENDINGS: dict[Action, tuple[str, bool]] = {
+    Action.REJECT: ("{by} rejected it.", False),
+    Action.CANCEL: ("{by} cancelled it. Nothing was sent.", False),
+    Action.STOP: ("{by} stopped it in time. Nothing was sent.", False),
+    Action.DROP: ("{by} dropped it. Nothing was sent.", False),
+}

@@ -1,0 +1,54 @@
+"""Ends what nobody decided about in time."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from bot.config.runtime import Runtime
+from bot.domain.clock import SECOND
+from bot.domain.i18n import Translatable
+from bot.domain.lifecycle import Action, State
+from bot.scheduler import Task
+from bot.storage import broadcasts, keys, queue
+from bot.storage.notes import Note
+from bot.storage.troubles import alone
+from bot.storage.votes import votes_for
+
+SEEN_KEPT = 3 * 24 * 3600 * SECOND  # Slack brings an event again for an hour or so
+
+
+class Expiry:
+    """Ends what nobody decided about in time."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
+
+    async def expire(self) -> None:
+        """End the requests that nobody answered in time.
+
+        A request waits for `expires_after` from when it was asked, and no longer or shorter for the time that it is
+        planned for. Not longer: people decide while they remember, and what is approved may then wait for months. Not
+        shorter: a yes that comes after its time is worth an answer, and does not send it late; it is held, and asks.
+        What is held and asks has as long again. What changes hands anew (a vote taken back, an edit, an approver who
+        has left) is asked anew.
+        """
+        forgotten = self.clock() - SEEN_KEPT
+        if not await self.database.read(lambda c: queue.lapsed_waits(c, self.clock(), forgotten)):
+            return
+        if await self.database.write(self._expire):
+            self.wake(Task.PAINT, Task.DISPATCH)
+
+    def _expire(self, connection: Connection) -> int:
+        keys.forget_seen(connection, self.clock() - SEEN_KEPT)
+        lapsed = queue.lapsed(connection, self.clock())
+        for row in lapsed:
+            with alone(connection, "expire", row.id, row.workspace):
+                number = len(votes_for(connection, row))
+                template = "Nobody approved it in time, so it will not be sent."
+                if row.state is State.HELD:
+                    template = "Nobody decided in time, so it will not be sent."
+                elif number > 0:
+                    template = "Too few approved it in time ({number} of {quorum}), so it will not be sent."
+                said = Note(Translatable(template, number=number, quorum=row.quorum), row.requester, aloud=True)
+                broadcasts.move(connection, row, Action.EXPIRE, actor="clock", at=self.clock(), said=[said])
+        return len(lapsed)

@@ -1,0 +1,107 @@
+"""Whether what was approved is approved still, just before it goes."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from bot.config.runtime import Runtime
+from bot.domain import people
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND, micros
+from bot.domain.i18n import Translatable
+from bot.domain.lifecycle import Action
+from bot.domain.people import CannotTell
+from bot.storage import broadcasts, keys, notes
+from bot.storage.broadcast_rows import NO_LEASE, NOT_AGREED, Changes
+from bot.storage.notes import Note
+from bot.storage.votes import drop_vote, drop_votes, votes_for
+from bot.workflow import requirements
+from bot.workflow.approvers import Approvers
+from bot.workflow.audiences import Desk
+from bot.workflow.deadlines import asks
+from bot.workflow.series_approval import SeriesApproval
+
+FRESH = 3600 * SECOND  # an approval this young needs no second look at who gave it
+ASK_SLACK_AGAIN = 60 * SECOND
+
+
+class Lapses:
+    """Whether what was approved is approved still: approvers leave, and an approval does not last for ever."""
+
+    def __init__(self, runtime: Runtime, desk: Desk, approvers: Approvers, series: SeriesApproval) -> None:
+        self.database, self.clock, self.approval = runtime.database, runtime.clock, runtime.settings.approval
+        self.desk, self.approvers, self.series = desk, approvers, series
+
+    async def still_approved(self, claimed: Broadcast) -> bool:
+        """Asked of everything that is about to go: is it agreed to still, by people who may still agree to it?
+
+        False: it has gone back to the approvers; or Slack does not tell, and it waits for a minute.
+        """
+        if claimed.quorum == 0:
+            return True
+        votes = await self.database.read(lambda c: votes_for(c, claimed))
+        if votes and self.clock() - min(vote.at for vote in votes) <= FRESH:
+            return True
+        try:
+            still = await self.approvers.still_approvers(claimed)
+        except CannotTell:
+            await self.database.write(lambda c: self._wait_for_slack(c, claimed))
+            return False
+        return await self.database.write(lambda c: self._look_again(c, claimed, still))
+
+    def _look_again(self, connection: Connection, claimed: Broadcast, still: frozenset[str]) -> bool:
+        current = broadcasts.find(connection, claimed.workspace, claimed.id, lock=True)
+        if (current.state, current.attempt, current.owner) != (claimed.state, claimed.attempt, claimed.owner):
+            return False
+        reason = self.weigh(connection, current, still)
+        if reason is not None:
+            self.lapse(connection, current, reason)
+        return reason is None
+
+    def weigh(self, connection: Connection, current: Broadcast, still: frozenset[str]) -> Translatable | None:
+        """Let the votes fall that do not hold any more; why it is not agreed to now, if it is not."""
+        if self._waited_too_long(current):
+            drop_votes(connection, current)
+            hours = self.desk.hours(current).max_hold.total_seconds() / 3600
+            template = "Since it was approved more than {hours} hours have passed, so it needs approval again."
+            return Translatable(template, hours=f"{hours:g}")
+        votes = votes_for(connection, current)
+        fallen = [vote for vote in votes if vote.approver not in still and current.mode != "training"]
+        for vote in fallen:
+            drop_vote(connection, current, vote.approver, vote.way)
+        if len(votes) - len(fallen) >= current.quorum:
+            return None
+        if not fallen:
+            return Translatable("It is not approved, so it needs approval before it goes.")
+        who = people.mentions(vote.approver for vote in fallen)
+        return Translatable("{who} may not approve it any more, so it needs approval again.", who=who)
+
+    def _waited_too_long(self, current: Broadcast) -> bool:
+        """An approval is for its own time and for the wait that the policy allows after it."""
+        since = max(current.send_at or 0, current.approved_at or 0)
+        waited = self.clock() - since
+        return current.quorum > 0 and since > 0 and waited > micros(self.desk.hours(current).max_hold)
+
+    def lapse(self, connection: Connection, current: Broadcast, reason: Translatable) -> Broadcast | None:
+        """Back to the approvers."""
+        now = self.clock()
+        self.series.uncover(connection, current)
+        self.series.drop_outgrown(connection, current)
+        approvers = requirements.approvers_today(self.approval, current)
+        said = [Note(reason, mention=" ".join([current.requester, *approvers]))]
+        changes: Changes = {"approvers": approvers, **NOT_AGREED, **asks(now, self.approval)}
+        return broadcasts.move(connection, current, Action.LAPSE, actor="policy", at=now, said=said, **changes)
+
+    def _wait_for_slack(self, connection: Connection, claimed: Broadcast) -> None:
+        """Nobody who cannot be asked has agreed. This is no try at the vendor, so it is not counted as one."""
+        now = self.clock()
+        again: Changes = {"due": now + ASK_SLACK_AGAIN, "tries": max(claimed.tries - 1, 0), **NO_LEASE}
+        moved = broadcasts.move(connection, claimed, Action.PUT_BACK, actor="clock", at=now, reason="slack", **again)
+        key = f"slack:{claimed.id}:{claimed.version}:{claimed.start_at}"
+        if moved is not None and keys.first_time(connection, claimed.workspace, key, now):
+            told = Translatable("Slack does not tell me who may still approve it, so it waits. Nothing was sent.")
+            notes.say(connection, moved, now, [Note(told)])
+
+    def asks_first(self, held: Broadcast, votes: int) -> bool:
+        """Would *Send now* ask the approvers, since it is not agreed to, or was too long ago?"""
+        return votes < held.quorum or self._waited_too_long(held)

@@ -1,0 +1,77 @@
+"""What a vendor tells of the size and the cost of a broadcast that waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection
+
+from bot.config.runtime import Runtime
+from bot.domain.broadcast import Broadcast
+from bot.domain.i18n import Translatable, in_a_row
+from bot.domain.lifecycle import Action, State
+from bot.scheduler import Task
+from bot.storage import audit, broadcasts, notes
+from bot.storage.notes import Note
+from bot.storage.votes import Vote, drop_votes, votes_for
+from bot.workflow.approvals import Approvals
+from bot.workflow.audiences import Desk
+from bot.workflow.deadlines import asks
+from bot.workflow.sights import told_changes, within
+
+
+class LearnedSizes:
+    """What a vendor tells of the size and the cost of a broadcast that waits."""
+
+    def __init__(self, runtime: Runtime, desk: Desk, approvals: Approvals) -> None:
+        self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
+        self.approval, self.desk, self.approvals = runtime.settings.approval, desk, approvals
+        self.approvers = approvals.approvers
+
+    async def learn(self, workspace: str, id: str, size: int | None, **more: Any) -> None:
+        """The vendor told how many people an audience holds: show it, and ask for what that size asks for. None: it
+        told something else of it.
+
+        `more`: how many of them are `unnamed`, what the whole was `quoted` at.
+        """
+        await self.database.write(lambda c: self._learn(c, workspace, id, size, more))
+        self.wake(Task.PAINT)
+
+    def _learn(
+        self, connection: Connection, workspace: str, id: str, size: int | None, more: Mapping[str, Any]
+    ) -> None:
+        current = broadcasts.find(connection, workspace, id, lock=True)
+        size = current.size if size is None else size
+        if current.state is State.PENDING:
+            self._learn_while_asking(connection, current, size, more)
+        elif current.state is State.SCHEDULED:
+            agreed = {"quoted": current.quoted} if current.quoted else {}  # what the release is compared with
+            broadcasts.touch(connection, current, self.clock(), size=size, **{**more, **agreed})
+
+    def _learn_while_asking(
+        self, connection: Connection, current: Broadcast, size: int | None, more: Mapping[str, Any]
+    ) -> None:
+        """Who has approved it agreed to what was known then: to fewer people, and not to any other cost."""
+        now, quorum = self.clock(), current.quorum if size is None else self.approvers.quorum_at(current, size)
+        sized = broadcasts.touch(connection, current, now, size=size, quorum=quorum, **more)
+        votes = votes_for(connection, current)
+        if sized is None or not votes:
+            return
+        known, facts = self.desk.facts(current, now), self.desk.facts(sized, now)
+        if not within(known, facts):
+            self._ask_anew(connection, sized, votes, told_changes(known, facts))
+        elif len(votes) >= quorum:  # by the size that is known now they are enough
+            self.approvals.schedule(connection, sized, actor=votes[-1].approver)
+
+    def _ask_anew(
+        self, connection: Connection, current: Broadcast, votes: Iterable[Vote], changes: Iterable[Translatable]
+    ) -> None:
+        """It waits for approval still, and nobody has agreed to what it is by now."""
+        now = self.clock()
+        drop_votes(connection, current)
+        template = "{changes} That was not known when it was approved, so it needs approval again."
+        told = Translatable(template, changes=in_a_row(changes))
+        notes.say(connection, current, now, [Note(told, mention=" ".join(vote.approver for vote in votes))])
+        audit.write_audit(connection, current, "policy", Action.LAPSE, current.state, now)
+        broadcasts.touch(connection, current, now, **asks(now, self.approval))

@@ -1,0 +1,81 @@
+"""Who may do what to a broadcast."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from sqlalchemy import Connection
+
+from bot.config.runtime import Runtime
+from bot.domain import people
+from bot.domain.broadcast import Broadcast
+from bot.domain.errors import NotAllowed
+from bot.domain.lifecycle import Action
+from bot.domain.people import Person
+from bot.storage import audit
+from bot.workflow import requirements
+from bot.workflow.approvers import Approvers
+
+
+class Permissions:
+    """Who may do what to a broadcast. What is refused is audited."""
+
+    def __init__(self, runtime: Runtime, approvers: Approvers) -> None:
+        self.database, self.clock = runtime.database, runtime.clock
+        self.admins, self.approvers, self.people = runtime.settings.admins, approvers, approvers.people
+        self._checks: dict[Action, Callable[[Person, Broadcast], Awaitable[None]]] = {
+            Action.APPROVE: self._may_approve,
+            Action.REJECT: self._may_reject,
+            Action.MARK_NOT_SENT: self._may_deny,
+            **dict.fromkeys((Action.CANCEL, Action.STOP, Action.DROP, Action.DISCARD), self._may_stop),
+            **dict.fromkeys((Action.SEND_NOW, Action.REPLAN, Action.MARK_SENT), self._may_stop),
+        }
+
+    async def may(self, action: Action, person: Person, broadcast: Broadcast) -> None:
+        """Raises NotAllowed, audited, when this person may not do this to it."""
+        try:
+            await self._checks[action](person, broadcast)
+        except NotAllowed as error:
+            await self.audit_refusal(person, action, error.sentence.template, broadcast)
+            raise
+
+    async def _may_approve(self, person: Person, broadcast: Broadcast) -> None:
+        await requirements.may_approve(person, self.approvers.as_of_today(broadcast), self.people.members)
+
+    async def _may_reject(self, person: Person, broadcast: Broadcast) -> None:
+        template = "Only {who} can reject {id}."
+        await self._must_be_approver(person, broadcast, template)
+
+    async def _may_stop(self, person: Person, broadcast: Broadcast) -> None:
+        await requirements.may_stop(person, self.approvers.as_of_today(broadcast), self.admins, self.people.members)
+
+    async def _may_deny(self, person: Person, broadcast: Broadcast) -> None:
+        """To say that it did *not* go out opens the way to send again: that takes an approver, or an admin where no
+        approver is left."""
+        people.must_be_member(person)
+        admins = self.admins
+        template = "Only {who} can say that {id} did not go out."
+        if not await self.approvers.has_lost_its_approvers(broadcast):
+            await self._must_be_approver(person, broadcast, template)
+        elif not admins:
+            raise NotAllowed("No approver of {id} is left. Ask whoever runs me to name approvers.", id=broadcast.id)
+        elif person.id not in admins:
+            raise NotAllowed(template, who=people.mentions(admins), id=broadcast.id)
+
+    async def _must_be_approver(self, person: Person, broadcast: Broadcast, template: str) -> None:
+        people.must_be_member(person)
+        if broadcast.mode == "training":  # one person may walk the whole way
+            return
+        today = self.approvers.as_of_today(broadcast)
+        if not await requirements.is_approver(person, today, self.people.members):
+            raise NotAllowed(template, who=people.mentions(today.approvers), id=broadcast.id)
+
+    async def audit_refusal(self, person: Person, action: str, reason: str, broadcast: Broadcast | None = None) -> None:
+        def write(connection: Connection) -> None:
+            if broadcast is None:
+                audit.write_event(connection, person.workspace, person.id, f"{action}_refused", reason, self.clock())
+            else:
+                name = f"{action}_refused"
+                audit.write_audit(connection, broadcast, person.id, name, broadcast.state, self.clock(), reason)
+
+        await self.database.write(write)

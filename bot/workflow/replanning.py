@@ -1,0 +1,93 @@
+"""Another start for a broadcast: an edit, so a new version."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Unpack, cast
+
+from sqlalchemy import Connection
+
+from bot.config.runtime import Runtime
+from bot.domain.broadcast import Broadcast, digest
+from bot.domain.clock import Micros
+from bot.domain.errors import Complaint, NotAccepted
+from bot.domain.i18n import Translatable
+from bot.domain.lifecycle import TRANSITIONS, Action
+from bot.domain.people import Person
+from bot.storage import broadcasts
+from bot.storage.broadcast_rows import NOT_AGREED, Changes
+from bot.storage.notes import Note
+from bot.workflow import requirements
+from bot.workflow.approvals import Approvals
+from bot.workflow.audiences import Desk
+from bot.workflow.deadlines import asks
+from bot.workflow.submission import Submission
+from bot.workflow.wording import by_person
+
+
+class Replanning:
+    """Gives a broadcast another start: an edit, so a new version that is approved anew."""
+
+    def __init__(self, runtime: Runtime, desk: Desk, approvals: Approvals, submission: Submission) -> None:
+        self.clock, self.approval, self.desk = runtime.clock, runtime.settings.approval, desk
+        self.approvals, self.submission = approvals, submission
+        self.approvers, self.series = approvals.approvers, approvals.series
+
+    async def need_again(self, broadcast: Broadcast, person: Person) -> requirements.Need:
+        """What the broadcast needs once this person has changed it. Raises NotAccepted or CannotTell."""
+        settings = self.desk.audience(broadcast.audience)
+        if settings is None:
+            raise NotAccepted(Complaint("send_at", self.submission.unknown_audience(broadcast.audience)))
+        people = frozenset({broadcast.requester, person.id})
+        return await self.approvers.need(
+            broadcast.workspace,
+            broadcast.purpose,
+            broadcast.typed,
+            broadcast.audience,
+            settings,
+            people,
+            broadcast.size,
+        )
+
+    async def must_be_seen(self, broadcast: Broadcast, person: Person, need: requirements.Need) -> None:
+        """Whoever edits may not approve, and may have been the last who could there. Raises NotAccepted, CannotTell."""
+        quorum = max(need.quorum, broadcast.quorum)
+        edited = dataclasses.replace(broadcast, editor=person.id, quorum=quorum, approvers=need.approvers)
+        if (why := await self.approvers.why_stuck(edited)) is not None:
+            raise NotAccepted(Complaint("send_at", why))
+
+    def replan(
+        self, connection: Connection, seen: Broadcast, person: Person, send_at: Micros, need: requirements.Need
+    ) -> Broadcast | None:
+        current = broadcasts.find(connection, seen.workspace, seen.id, lock=True)
+        if current.version != seen.version or (current.state, Action.REPLAN) not in TRANSITIONS:
+            return None
+        template = "{by} re-planned it: it is to start {start_at}, and no longer {before_at}."
+        if current.send_at is None:
+            template = "{by} re-planned it: it is to start {start_at}, and no longer right after the approval."
+        told = Translatable(template, **by_person(person, start_at=send_at, before_at=current.send_at or 0))
+        revised = self._revise(connection, current, person, need, told, send_at=send_at)
+        return self.approvals.without_approval(connection, revised) if revised else None
+
+    def _revise(
+        self,
+        connection: Connection,
+        current: Broadcast,
+        person: Person,
+        need: requirements.Need,
+        told: Translatable,
+        **changes: Unpack[Changes],
+    ) -> Broadcast | None:
+        """An edit makes a new version, with a digest and a card of its own.
+
+        What people said to the version before is theirs to say again: votes are kept by version. Whoever edits may
+        not approve. An edit never asks for fewer approvals than there were to be.
+        """
+        now = self.clock()
+        changes |= {"version": current.version + 1, "editor": person.id, "approvers": need.approvers}
+        changes |= {"quorum": max(need.quorum, current.quorum), "tries": 0, **NOT_AGREED, **asks(now, self.approval)}
+        changes["digest"] = digest(dataclasses.replace(current, **cast("dict[str, Any]", changes)))
+        self.series.uncover(connection, current)
+        mention = current.requester if person.id != current.requester else None
+        said = [Note(told, mention=mention)]
+        return broadcasts.move(connection, current, Action.REPLAN, actor=person.id, at=now, said=said, **changes)

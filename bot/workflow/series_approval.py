@@ -1,0 +1,118 @@
+"""One approval for several occurrences of a recurring broadcast, and what falls with it."""
+
+from __future__ import annotations
+
+import itertools
+
+from sqlalchemy import Connection
+
+from bot.config.runtime import Runtime
+from bot.domain.broadcast import Broadcast
+from bot.domain.errors import NotFound
+from bot.domain.i18n import Translatable
+from bot.domain.lifecycle import Action, Phase, State
+from bot.domain.people import Person
+from bot.domain.schedule import Schedule
+from bot.storage import broadcasts, notes, schedules
+from bot.storage.broadcast_rows import NOT_AGREED, Changes
+from bot.storage.notes import Note
+from bot.storage.votes import drop_vote, drop_votes, votes_for
+from bot.workflow.deadlines import asks
+from bot.workflow.wording import by_person
+
+
+class SeriesApproval:
+    """One approval of a recurring broadcast may stand for later turns too: when it falls, they ask again."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.clock, self.approval = runtime.clock, runtime.settings.approval
+
+    def back(self, connection: Connection, current: Broadcast, person: Person, said: Note) -> Broadcast | None:
+        """To the approvers, since too few agree any more."""
+        now = self.clock()
+        self.drop_outgrown(connection, current)
+        changes: Changes = {**NOT_AGREED, **asks(now, self.approval)}
+        return broadcasts.move(connection, current, Action.WITHDRAW, actor=person.id, at=now, said=[said], **changes)
+
+    @staticmethod
+    def drop_outgrown(connection: Connection, agreed: Broadcast) -> None:
+        """What goes back to the approvers larger than it was agreed to keeps no vote of those who agreed to it."""
+        if agreed.bound is not None and (agreed.size or 0) > agreed.bound:
+            drop_votes(connection, agreed)
+
+    def uncover(self, connection: Connection, current: Broadcast) -> Schedule | None:
+        """An approval that falls is worth nothing for the later turns of a recurring broadcast either.
+
+        The schedule, locked, of what may have covered others.
+        """
+        if current.schedule is None or current.covers <= 1:
+            return None
+        try:
+            schedule = schedules.find(connection, current.workspace, current.schedule, lock=True)
+        except NotFound:  # a newer version looks after it
+            return None
+        if schedule.cover is not None and schedule.cover.of == current.id:
+            schedules.keep_cover(connection, current.workspace, current.schedule, None)
+        return schedule
+
+    def take_back_covered(self, connection: Connection, current: Broadcast, person: Person, said: Note) -> bool:
+        """Turns that were made on this person's approval of an earlier one fall with it. True: it was for any."""
+        schedule = self.uncover(connection, current)
+        if schedule is None:
+            return False
+        fell = schedule.cover is not None and schedule.cover.of == current.id
+        for turn in self._covered(connection, schedule, current):
+            if not drop_vote(connection, turn, person.id, COVER):
+                continue
+            fell = True
+            self._weigh_covered(connection, turn, person, said)
+        schedules.drop_unread_votes(connection, schedule, current.occurrence or "", COVER, person.id)
+        return fell
+
+    def _weigh_covered(self, connection: Connection, turn: Broadcast, person: Person, said: Note) -> None:
+        """A vote on it fell. One that is going out just now goes no second time."""
+        recallable = turn.state is not State.PENDING and (turn.state, turn.phase) in RECALLABLE
+        if recallable and len(votes_for(connection, turn)) < turn.quorum:
+            self.back(connection, turn, person, said)
+        else:
+            notes.say(connection, turn, self.clock(), [said])
+            broadcasts.touch(connection, turn, self.clock())
+
+    @staticmethod
+    def _covered(connection: Connection, schedule: Schedule, by: Broadcast) -> list[Broadcast]:
+        """The turns after this one that have not left, up to the next that may cover others."""
+        after = [
+            row for row in schedules.living(connection, schedule) if (row.occurrence or "") > (by.occurrence or "")
+        ]
+        mine = itertools.takewhile(lambda row: row.covers <= 1, after)
+        return [broadcasts.find(connection, row.workspace, row.id, lock=True) for row in mine]
+
+    def end_cover(self, connection: Connection, ended: Broadcast, person: Person) -> None:
+        """Whoever stops what was approved for several turns may mean all of them: each asks again."""
+        schedule = self.uncover(connection, ended)
+        if schedule is None:
+            return
+        fell = schedule.cover is not None and schedule.cover.of == ended.id
+        told = Translatable(
+            "{by} stopped {of}, and its approval was for this one too.", **by_person(person), of=ended.id
+        )
+        for turn in self._covered(connection, schedule, ended):
+            given = [vote for vote in votes_for(connection, turn) if vote.way == COVER]
+            for vote in given:
+                drop_vote(connection, turn, vote.approver, COVER)
+            if given:
+                self._weigh_covered(connection, turn, person, Note(told, mention=turn.requester))
+            fell = fell or bool(given)
+        schedules.drop_unread_votes(connection, schedule, ended.occurrence or "", COVER, None)
+        if fell:
+            said = Translatable("Its approval was for later turns too: each of them needs its own.")
+            notes.say(connection, ended, self.clock(), [Note(said)])
+
+
+COVER = "cover"  # the way of a vote that was given on an earlier turn
+RECALLABLE = {
+    (State.PENDING, None),
+    (State.SCHEDULED, None),
+    (State.HELD, None),
+    (State.SENDING, Phase.STAGING),
+}

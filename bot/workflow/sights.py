@@ -1,0 +1,91 @@
+"""What a person saw on a card, compared with what they decide about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import Connection
+
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import Clock
+from bot.domain.errors import CardChanged
+from bot.domain.i18n import Translatable
+from bot.storage import cards
+from bot.storage.cards import Card
+from bot.workflow.audiences import Desk
+from bot.workflow.deeds import Sight
+from providers.reading import UNREADABLE
+
+
+class Sights:
+    """Compares what a person saw with what they decide about."""
+
+    def __init__(self, desk: Desk, clock: Clock) -> None:
+        self.desk, self.clock = desk, clock
+
+    def changed_since_drawn(self, connection: Connection, current: Broadcast, on_card: Sight) -> CardChanged | None:
+        """What the person saw is what they decide about: what has changed since is told, and the card drawn anew. A
+        message that is its card no more may show anything."""
+        card, facts = cards.card_of(connection, current), self.desk.facts(current, self.clock())
+        if card is not None and not on_card.is_of(card):
+            return CardChanged(current, ())
+        if card is not None and not on_card.is_older(card) and _shows(card, current, facts):
+            return None
+        shown = card.facts if card is not None else None
+        cards.draw_again(connection, current, self.clock())
+        changes = [*told_changes(shown or {}, facts)]
+        misfit = self.desk.misfit(current)
+        if misfit is not None and str(misfit) != (shown or {}).get("misfit"):
+            changes.append(misfit)
+        return CardChanged(current, tuple(changes))
+
+
+def _shows(card: Card, current: Broadcast, facts: Mapping[str, Any]) -> bool:
+    """Does it show what is so? One that tells no facts, of a version before, must show the row as it is."""
+    return card.drawn == current.revision if card.facts is None else within(card.facts, facts)
+
+
+def within(shown: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
+    """Is what is so now no more than what was shown? Fewer people than were named, or than it could be at most, and
+    fewer approvals, are what somebody agreed to who agreed to more."""
+    if any(shown.get(name) != facts[name] for name in ("cost", "opens_at", "mode", "misfit")):
+        return False
+    most = shown.get("size") if shown.get("size") is not None else shown.get("bound")
+    size = facts["size"] if facts["size"] is not None else facts["bound"]
+    people = most is None or (size is not None and size <= most)
+    if (facts["unnamed"] or 0) > (shown.get("unnamed") or 0):  # an older card tells of nobody
+        return False
+    return people and facts["quorum"] <= shown.get("quorum", 0)
+
+
+CHANGED: Mapping[str, str] = {
+    "size": "It goes to {size} people now.",
+    "bound": "It goes to at most {bound} people now; the vendor does not say to how many.",
+    "unnamed": "People without a name to fill in: {unnamed}.",
+    "cost": "It costs {cost} now.",
+    "opens_at": "The hours for this audience allow it from {opens_at} on.",
+    "quorum": "Approvals needed now: {quorum}.",
+}
+HOURS_OPEN = "The hours for this audience allow it now."
+
+
+def told_changes(shown: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[Translatable]:
+    """What is different by now, as people read it."""
+    before, known = _readable(shown), _readable(facts)
+    for name, template in CHANGED.items():
+        if before.get(name) == known[name]:
+            continue
+        if known[name] is not None:
+            yield Translatable(template, **{name: known[name]})
+        elif name == "opens_at":
+            yield Translatable(HOURS_OPEN)
+        elif name == "cost":
+            yield Translatable("The vendor no longer says what it costs.")
+        elif known["size"] is known["bound"] is None:
+            yield Translatable("The vendor no longer says how many people it goes to.")
+
+
+def _readable(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """A number of people that the vendor told, and that nobody can read, is one that it does not tell."""
+    return {name: None if value == UNREADABLE else value for name, value in facts.items()}

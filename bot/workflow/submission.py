@@ -1,0 +1,329 @@
+"""From a request to a stored broadcast: checks, questions, and what was asked for twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from bot.config.runtime import Runtime
+from bot.config.settings import AudienceSettings
+from bot.domain import people, sms, suggestions
+from bot.domain.broadcast import Broadcast, BroadcastRequest, digest
+from bot.domain.clock import SECOND, Micros, moment
+from bot.domain.errors import Complaint, NotAccepted, NotAllowed, NotFound, TooLate
+from bot.domain.i18n import Translatable
+from bot.domain.lifecycle import Action, State
+from bot.domain.people import Person
+from bot.scheduler import concerned
+from bot.storage import broadcasts, keys, notes, sql
+from bot.storage.notes import Note
+from bot.storage.votes import add_vote
+from bot.workflow import checks, requirements
+from bot.workflow.approvals import Approvals
+from bot.workflow.audiences import Desk
+from bot.workflow.deadlines import asks_again_at, asks_until, draft_notice
+from bot.workflow.permissions import Permissions
+from bot.workflow.series_approval import COVER
+from providers.base import Purpose
+
+TWIN_WINDOW = 60 * SECOND  # the same request again within this is a repeated command, not a wish
+FURTHEST = 2 * 366 * 24 * 3600 * SECOND
+PAST_SLACK = 60 * SECOND  # what a form took to fill in
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """`again`: this was a repetition, and `broadcast` is the one that was there already. `fix`: why it is only kept as
+    a draft, and what to do about it. `questions`: the same, where who has read them and submits it all the same means
+    it."""
+
+    broadcast: Broadcast
+    again: bool = False
+    fix: Translatable | None = None
+    questions: tuple[Complaint, ...] = ()
+
+
+class Questioned(NotAccepted):
+    """It may be a slip. Nothing is stored; the same form, submitted once more with the same words, is a yes."""
+
+    def __init__(self, *questions: Complaint) -> None:
+        template = "{question} Submit once more to send it as it is."
+        asked = (Complaint(one.field, Translatable(template, question=one.sentence)) for one in questions)
+        super().__init__(*asked)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A form that came back. `trigger`: what tells one submit of it from the next; two deliveries of one have the
+    same."""
+
+    form: str
+    trigger: str = ""
+
+
+class Submission:
+    """Checks requests, asks back where something is doubtful, and stores what was asked for."""
+
+    def __init__(
+        self, runtime: Runtime, desk: Desk, permissions: Permissions, approvals: Approvals, make_id: Callable[[], str]
+    ) -> None:
+        self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
+        self.approval, self.desk, self.make_id = runtime.settings.approval, desk, make_id
+        self.permissions, self.approvals = permissions, approvals
+        self.approvers, self.people = approvals.approvers, approvals.approvers.people
+
+    async def submit(
+        self,
+        request: BroadcastRequest,
+        *,
+        key: str,
+        person: Person,
+        postable: bool = True,
+        draft: str | None = None,
+        follows: str | None = None,
+        sent: Sent | None = None,
+    ) -> Submitted:
+        """Check a request and store the broadcast it becomes; the same `key` again gives the same broadcast.
+
+        `postable` False keeps it as a draft, since no card can stand in its channel; so does one in which too few see
+        it who could approve it. `draft` is the id of the draft
+        that this request completes, `follows` that of an earlier broadcast, whose thread and this one's then name
+        each other. `sent`: the form that it came in, which can be submitted once more. What may be a slip is asked
+        there, and else kept as a draft; a form that answers the same question with the same words is a yes.
+        Raises NotAccepted, NotAllowed (both audited), Questioned or CannotTell.
+        """
+        try:
+            planned = await self.plan(request, key, person)
+        except (NotAccepted, NotAllowed) as error:
+            await self.permissions.audit_refusal(person, Action.SUBMIT, type(error).__name__)
+            raise
+        questions = self.questions(request)
+        if questions and (sent or draft):
+            questions = await self.database.write(lambda c: self._ask(c, request, questions, sent, draft))
+        if questions and sent:
+            raise Questioned(*questions)
+        fix = await self.approvers.why_stuck(planned) if postable else None
+        if questions or fix is not None or not postable:
+            planned = dataclasses.replace(planned, state=State.DRAFT, voice_at=draft_notice(planned.created_at))
+        stored = await self.database.write(lambda c: self._store(c, planned, draft, follows, questions))
+        if not stored.again and (tasks := concerned(stored.broadcast)):
+            self.wake(*tasks)
+        return dataclasses.replace(stored, fix=fix)
+
+    def questions(self, request: BroadcastRequest) -> tuple[Complaint, ...]:
+        """What a person is asked before a request that could be taken becomes a broadcast: it may be a slip."""
+        terms = self.desk.terms(request.audience, request.purpose)
+        return checks.questions(request.text, terms, zone=request.zone, now=moment(self.clock()))
+
+    def _ask(
+        self,
+        connection: Connection,
+        request: BroadcastRequest,
+        questions: tuple[Complaint, ...],
+        sent: Sent | None,
+        draft: str | None,
+    ) -> tuple[Complaint, ...]:
+        """What is still to be asked: nothing of who has read it, on the draft or in an earlier submit of the form."""
+        workspace, form, this = request.workspace, [], []
+        sql.alone(connection, f"asks:{workspace}/{request.requester}")  # else of two at once one is the other's yes
+        if sent is not None:
+            form = [_asked_key(request, "form", sent.form)]
+            this = [_asked_key(request, "form", sent.form, sent.trigger)] if sent.trigger else []
+        if any(keys.was_seen(connection, workspace, key) for key in this):
+            return questions  # Slack brings the same submit again: nobody has read anything in between
+        kept = [_asked_key(request, "draft", draft)] if draft else []
+        if any(keys.was_seen(connection, workspace, key) for key in (*form, *kept)):
+            return ()
+        for key in (*form, *this):
+            keys.first_time(connection, workspace, key, self.clock())
+        return questions
+
+    async def plan(
+        self, request: BroadcastRequest, key: str, person: Person, *, slack: Micros = PAST_SLACK
+    ) -> Broadcast:
+        """The broadcast that a request becomes, checked, not stored. `slack`: how long ago its time may be.
+
+        Raises NotAccepted, NotAllowed or CannotTell.
+        """
+        settings = self.desk.audience(request.audience)
+        if settings is None:
+            raise NotAccepted(Complaint("audience", self.unknown_audience(request.audience)))
+        await requirements.may_ask(person, request.audience, settings, self.people.members)
+        final, complaints = checks.final_text(request.text, self.desk.terms(request.audience, request.purpose))
+        complaints += checks.name_complaints(request.sender, request.campaign)
+        complaints += [*self._sender_complaints(request, settings), *self.time_complaints(request.send_at, slack)]
+        complaints += self._policy_complaints(request, settings)
+        if complaints:
+            raise NotAccepted(*complaints)
+        people = frozenset({person.id})
+        need = await self.approvers.need(request.workspace, request.purpose, final, request.audience, settings, people)
+        return self._broadcast(request, key, settings, final, need)
+
+    def unknown_audience(self, name: str) -> Translatable:
+        known = ", ".join(sorted(self.desk.settings.audiences)) or "—"
+        near = suggestions.nearest(name, self.desk.settings.audiences)
+        if near:
+            return Translatable("There is no audience “{name}”. Did you mean “{near}”?", name=name, near=near)
+        return Translatable("There is no audience “{name}”. There are: {known}.", name=name, known=known)
+
+    def _sender_complaints(self, request: BroadcastRequest, settings: AudienceSettings) -> list[Complaint]:
+        if request.sender is None:
+            return []
+        provider = self.desk.provider_of(settings)
+        pattern = provider.capabilities.sender_pattern
+        if pattern is None:
+            template = "{vendor} takes no sender ID. Leave it out."
+        elif len(request.sender) > checks.MOST["sender"] or not re.fullmatch(pattern, request.sender):
+            template = "“{sender}” is no sender ID for {vendor}. {rule}"
+        else:
+            return []
+        return [
+            Complaint(
+                "sender",
+                Translatable(template, vendor=provider.title, sender=request.sender, rule=provider.sender_rule),
+            )
+        ]
+
+    def time_complaints(self, send_at: Micros | None, slack: Micros = PAST_SLACK) -> list[Complaint]:
+        if send_at is None:
+            return []
+        now = self.clock()
+        if send_at < now - slack:
+            template = "That time has passed. Choose a later one, or none to send right after approval."
+        elif send_at > now + FURTHEST:
+            template = "That is more than two years away. Choose an earlier time."
+        else:
+            return []
+        return [Complaint("send_at", Translatable(template))]
+
+    def _policy_complaints(self, request: BroadcastRequest, settings: AudienceSettings) -> list[Complaint]:
+        if request.purpose is Purpose.MARKETING and settings.policy is None:
+            template = (
+                "Marketing to “{audience}” needs a policy of sending hours. "
+                "Ask an admin to set `policy` under `[audiences.{audience}]`."
+            )
+            return [Complaint("audience", Translatable(template, audience=request.audience))]
+        return []
+
+    def _broadcast(
+        self, request: BroadcastRequest, key: str, settings: AudienceSettings, final: str, need: requirements.Need
+    ) -> Broadcast:
+        provider, now = self.desk.provider_of(settings), self.clock()
+        planned = Broadcast(
+            **request.model_dump(include={"workspace", "requester", "audience", "purpose", "sender", "campaign"}),
+            send_at=request.send_at,
+            zone=request.zone,
+            id=self.make_id(),
+            version=1,
+            state=State.PENDING,
+            mode=self.desk.settings.mode,
+            key=key,
+            editor=request.requester,
+            channel=self.approval.channel or request.channel,
+            asked_in=request.channel if self.approval.channel not in (None, request.channel) else None,
+            account=settings.account,
+            provider=provider.name,
+            kind=settings.kind,
+            target=settings.id,
+            everyone=settings.everyone,
+            subscribers=settings.subscribers,
+            typed=request.text,
+            text=final,
+            policy=settings.policy,
+            digest="",
+            bound=settings.max_size,
+            quorum=need.quorum,
+            approvers=need.approvers,
+            created_at=now,
+            changed_at=now,
+            voice_at=asks_again_at(now, self.approval),
+            expires_at=asks_until(now, self.approval),
+        )
+        return dataclasses.replace(planned, digest=digest(planned))
+
+    def _store(
+        self,
+        connection: Connection,
+        planned: Broadcast,
+        draft: str | None,
+        follows: str | None,
+        questions: tuple[Complaint, ...],
+    ) -> Submitted:
+        stored = self._store_once(connection, planned, draft, follows)
+        if not questions or stored.broadcast.state is not State.DRAFT:
+            return stored
+        key = _asked_key(planned, "draft", stored.broadcast.id)
+        keys.first_time(connection, planned.workspace, key, planned.created_at)
+        return dataclasses.replace(stored, questions=questions)
+
+    def _store_once(
+        self, connection: Connection, planned: Broadcast, draft: str | None, follows: str | None
+    ) -> Submitted:
+        sql.alone(connection, f"asks:{planned.workspace}/{planned.requester}")  # else two at once would find no twin
+        known = broadcasts.find_by_key(connection, planned.workspace, planned.key)
+        known = known or broadcasts.find_twin(connection, planned, planned.created_at - TWIN_WINDOW)
+        if known and known.key != planned.key and known.state is State.DRAFT and planned.state is State.PENDING:
+            draft, known = draft or known.id, None  # it was only kept, and is asked for now
+        if known and known.id != draft:
+            return Submitted(known, again=True)
+        if draft is not None:
+            return Submitted(self._complete_draft(connection, planned, draft))
+        broadcasts.add(connection, planned, draw=planned.state is not State.DRAFT)
+        if follows is not None and planned.state is not State.DRAFT:
+            self._name_each_other(connection, planned, follows)
+        return Submitted(self.approvals.without_approval(connection, planned))
+
+    def _complete_draft(self, connection: Connection, planned: Broadcast, id: str) -> Broadcast:
+        draft = broadcasts.find(connection, planned.workspace, id, lock=True)
+        if draft.state is not State.DRAFT or draft.requester != planned.requester:
+            raise TooLate(draft)
+        fields = {field.name: getattr(planned, field.name) for field in dataclasses.fields(planned)}
+        changes = {name: value for name, value in fields.items() if name not in UNCHANGED_BY_SUBMIT}
+        if planned.state is State.DRAFT:
+            return broadcasts.touch(connection, draft, planned.created_at, **changes) or draft
+        submitted = broadcasts.move(
+            connection, draft, Action.SUBMIT, actor=planned.requester, at=planned.created_at, **changes
+        )
+        if submitted is None:
+            raise TooLate(draft)
+        return self.approvals.without_approval(connection, submitted)
+
+    def enter(self, connection: Connection, planned: Broadcast, voters: Iterable[str] = ()) -> Broadcast:
+        """Store a turn of a recurring broadcast; `voters`: who approved it beforehand, with those before it."""
+        broadcasts.add(connection, planned, draw=True)
+        for voter in voters:
+            add_vote(connection, planned, voter, COVER, self.clock())
+        if voters:
+            actor = next(iter(voters))
+            return self.approvals.schedule(connection, planned, actor=actor) or planned
+        return self.approvals.without_approval(connection, planned)
+
+    def _name_each_other(self, connection: Connection, follower: Broadcast, id: str) -> None:
+        """The id came back from a form, so it may be anything; only a broadcast of this workspace is named."""
+        try:
+            followed = broadcasts.find(connection, follower.workspace, id)
+        except NotFound:
+            return
+        now = follower.created_at
+        notes.say(connection, follower, now, [Note(Translatable("It follows {id}.", id=followed.id))])
+        if followed.state is not State.DRAFT:
+            by = {"by": people.mentions([follower.requester]), "id": follower.id}
+            notes.say(connection, followed, now, [Note(Translatable("{by} asks for a follow-up: {id}.", **by))])
+
+
+UNCHANGED_BY_SUBMIT = frozenset(
+    {"workspace", "id", "version", "state", "revision", "created_at", "changed_at", "key", "attempt", "owner"}
+)
+
+
+def _asked_key(words: BroadcastRequest | Broadcast, *place: str) -> str:
+    """Under which it is remembered that a question about these words was asked there: on a draft, or in a form."""
+    typed = words.typed if isinstance(words, Broadcast) else words.text
+    about = json.dumps([*place, words.audience, words.purpose, sms.composed(typed)])
+    return f"asked:{hashlib.sha256(about.encode()).hexdigest()}"

@@ -1,0 +1,20 @@
+"""Pieces of the sentences that several rooms of this wing say."""
+
+from __future__ import annotations
+
+from bot.domain import people
+from bot.domain.clock import Micros
+from bot.domain.i18n import Translatable, Value
+from bot.domain.people import Person
+from bot.storage.notes import Note
+
+
+def agreed_note(actor: str, then: Translatable) -> Note:
+    told = Translatable("No approval is needed.")
+    if actor != "policy":
+        told = Translatable("Approved by {by}.", by=people.mentions([actor]))
+    return Note(Translatable("{told} {then}", told=told, then=then))
+
+
+def by_person(person: Person, **more: Micros) -> dict[str, Value]:
+    return {"by": people.mentions([person.id]), **more}
