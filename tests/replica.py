@@ -21,7 +21,7 @@ from bot.domain.lifecycle import Action
 from bot.domain.people import Person
 from bot.domain.schedule import Kind
 from bot.logs import set_up
-from bot.recurring.reminders import Asked
+from bot.recurring.requests import Asked
 from bot.scheduler import Bell, Scheduler
 from bot.sending.dispatcher import Dispatcher
 from bot.sending.leases import Leases

@@ -15,7 +15,8 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import State
-from bot.sending.tracker import FIRST_POLL, Tracker
+from bot.sending.polling import FIRST_POLL
+from bot.sending.tracker import Tracker
 from bot.storage import receipts, vendor_ids
 from bot.storage.database import Database
 from bot.storage.postgres import Postgres
@@ -127,7 +128,9 @@ async def test_what_a_look_up_finds_brings_its_early_receipts_home(core: Core) -
     await tracker(core).record("encom", [Receipt("22", DeliveryStatus.SENT, "OK")])
     row = await sent(core, (), state="unknown")
     found = await core.row(row.id)
-    await core.database.write(lambda c: tracker(core)._mark_proven(c, found, ("22",), Translatable("It went out.")))
+    await core.database.write(
+        lambda c: tracker(core).receiver.proofs.mark_proven(c, found, ("22",), Translatable("It went out."))
+    )
     assert (await core.row(row.id)).counts == {"sent": 1}
 
 
@@ -227,10 +230,10 @@ async def test_what_came_while_all_were_counted_is_counted_again(core: Core) -> 
     row = await sent(core, ("22", "23"))
     await core.edit(row, finals=2)
     one = tracker(core)
-    late = await core.database.read(lambda c: one._counted(c, row))
+    late = await core.database.read(lambda c: one.poller._counted(c, row))
     assert late is not None
     await one.record("encom", [Receipt("22", DeliveryStatus.SENT, "OK")])
-    assert not await core.database.write(lambda c: one._finish(c, late))
+    assert not await core.database.write(lambda c: one.poller._finish(c, late))
     assert (await core.row(row.id)).counts == {"sent": 1}
     core.now += FIRST_POLL
     await one.tick()

@@ -25,7 +25,7 @@ from bot.scheduler import Task
 from bot.sending.claims import ACCOUNT_AT_ONCE
 from bot.sending.dispatcher import Dispatcher
 from bot.sending.outcomes import MAX_TRIES, Nothing
-from bot.sending.tracker import _Batch
+from bot.sending.receipts import _Batch
 from bot.storage import audit, broadcasts, campaigns, cards, keys, tables, vendor_ids
 from bot.storage.database import PATIENCE, Busy, Database, OutOfOrder, Unsure
 from bot.storage.engines import open_database
@@ -840,16 +840,16 @@ async def test_one_whose_evidence_cannot_be_written_is_looked_at_again_soon(
         minute_ago = core.now - 60 * SECOND
         await core.edit(row, state="unknown", due=None, look_at=core.now, changed_at=minute_ago, attempt=1)
     listening = core.tracker()
-    weigh = listening._weigh
+    weigh = listening.poller._weigh
 
     def broken(connection: Connection, row: Broadcast, evidence: Evidence) -> None:
         if row.id == rows[0].id:
             raise KeyError("x")
         weigh(connection, row, evidence)
 
-    monkeypatch.setattr(listening, "_weigh", broken)
+    monkeypatch.setattr(listening.poller, "_weigh", broken)
     await listening.tick()
-    monkeypatch.setattr(listening, "_weigh", weigh)
+    monkeypatch.setattr(listening.poller, "_weigh", weigh)
     assert [(await core.actions(row)).count("ask") for row in rows] == [0, 1]
     core.now += 60 * SECOND
     await listening.tick()
@@ -894,7 +894,7 @@ async def test_a_delivery_is_one_persons_however_the_vendor_writes_who(core: Cor
     """C13: and those that were written down as they came, before numbers were normalised, stay the same people."""
     row, listening = await core.approved(), core.tracker()
     await core.run(core.dispatcher("a"))
-    before = hmac.digest(listening.key, f"number:{phone}:".encode(), "sha256").hex()[:32]
+    before = hmac.digest(listening.receiver.key, f"number:{phone}:".encode(), "sha256").hex()[:32]
     for written in (phone, *PHONES[phone]):
         await listening.record("encom", [Receipt("22", DeliveryStatus.SENT, "SENT", recipient=written)])
     (kept,) = await core.database.read(lambda c: c.execute(select(tables.deliveries.c.recipient)).all())
@@ -932,7 +932,7 @@ async def test_how_many_news_come_together_decides_no_number_of_questions(make_c
         for status, word in ((DeliveryStatus.SENT, "SENT"), (DeliveryStatus.DELIVERED, "OK"))
     ]
     with counted(core.database) as asked:
-        news = await core.database.write(lambda c: listening._record(c, batches))
+        news = await core.database.write(lambda c: listening.receiver._record(c, batches))
     assert news == [True] * 256
     assert [(await core.row(row.id)).counts for row in rows] == [{"delivered": 16}] * 8
     assert len(asked) <= 12 + 3 * len(rows), len(asked)  # a few for all of them, and a few for each broadcast

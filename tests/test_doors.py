@@ -24,8 +24,9 @@ from slack_sdk.web.async_client import AsyncWebClient
 from starlette.applications import Starlette
 
 from bot.domain.broadcast import Broadcast
+from bot.sending.receipts import Recorded
 from bot.sending.tokens import token_for
-from bot.sending.tracker import Recorded, Tracker
+from bot.sending.tracker import Tracker
 from bot.storage import vendor_ids
 from bot.storage.database import Busy, Unsure
 from bot.web import CallbackDoor, Guesses, Health, Meters, SlackDoor, is_whole, parse_slack, public_site

@@ -14,7 +14,7 @@ from bot.app import Bot
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND
 from bot.domain.lifecycle import State
-from bot.sending.tracker import AT_ONCE, FIRST_POLL
+from bot.sending.polling import AT_ONCE, FIRST_POLL
 from bot.storage import broadcasts, keys, sql, tables, templates
 from bot.storage.notes import notes_to_post
 from bot.storage.troubles import FIRST_PAUSE, LONGEST_PAUSE, MOST, Troubles

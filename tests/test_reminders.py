@@ -23,7 +23,9 @@ from bot.domain.i18n import Translatable, words_for
 from bot.domain.lifecycle import ENDED, Hold, State
 from bot.domain.people import CannotTell, Person, Unknown
 from bot.domain.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
-from bot.recurring.reminders import Asked, Moved, Reminders
+from bot.recurring.reminders import Reminders
+from bot.recurring.requests import Asked
+from bot.recurring.schedules import Moved, Schedules
 from bot.slack import boards, views
 from bot.slack.notices import Notices
 from bot.slack.threads import MAX_TRIES, Threads
@@ -1000,7 +1002,7 @@ async def test_what_is_snoozed_and_comes_too_late_is_missed_and_told(desk: Desk,
     assert "Payroll" in told
 
 
-@pytest.mark.parametrize("deed", [Reminders.stop, partial(Reminders.pause, until=None)], ids=["stop", "pause"])
+@pytest.mark.parametrize("deed", [Schedules.stop, partial(Schedules.pause, until=None)], ids=["stop", "pause"])
 @pytest.mark.parametrize("woken", [False, True])
 async def test_what_is_snoozed_does_not_come_once_more_when_it_was_stopped_or_paused(
     desk: Desk, deed: Callable[..., Awaitable[Schedule]], woken: bool
@@ -1009,7 +1011,7 @@ async def test_what_is_snoozed_does_not_come_once_more_when_it_was_stopped_or_pa
     if woken:  # and not posted yet
         desk.core.now += HOUR
         await desk.reminders.tick()
-    await deed(desk.reminders, await desk.now(schedule), CLEO)
+    await deed(desk.reminders.schedules, await desk.now(schedule), CLEO)
     await desk.post()
     assert "comes once more" not in desk.channel.shown[0]
     assert "reminder.done" in desk.channel.shown[0]
@@ -1035,13 +1037,13 @@ async def test_what_is_snoozed_does_not_come_once_more_when_its_owner_has_left(d
     assert "Payroll" in told
 
 
-@pytest.mark.parametrize("deed", [Reminders.stop, partial(Reminders.pause, until=None)], ids=["stop", "pause"])
+@pytest.mark.parametrize("deed", [Schedules.stop, partial(Schedules.pause, until=None)], ids=["stop", "pause"])
 async def test_what_was_snoozed_while_it_was_stopped_or_paused_does_not_come_once_more(
     desk: Desk, deed: Callable[..., Awaitable[Schedule]]
 ) -> None:
     schedule = await desk.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
     await desk.until("2026-12-01T09:00")
-    await deed(desk.reminders, await desk.now(schedule), CLEO)
+    await deed(desk.reminders.schedules, await desk.now(schedule), CLEO)
     await desk.reminders.answer((await desk.turns(schedule))[0], approver(0), snooze=True)
     await desk.until("2026-12-01T12:00")
     assert [turn.state for turn in await desk.turns(schedule)] == [TurnState.OPEN]
@@ -1071,14 +1073,14 @@ async def test_what_is_snoozed_comes_once_more_though_its_post_cannot_be_redrawn
     assert len(desk.channel.posts) == 2
 
 
-@pytest.mark.parametrize("deed", [Reminders.stop, partial(Reminders.pause, until=None)], ids=["stop", "pause"])
+@pytest.mark.parametrize("deed", [Schedules.stop, partial(Schedules.pause, until=None)], ids=["stop", "pause"])
 async def test_what_was_made_is_not_posted_once_it_was_stopped_or_paused(
     desk: Desk, deed: Callable[..., Awaitable[Schedule]]
 ) -> None:
     schedule = await desk.add(Kind.REMINDER, "every day 9:00", "Payroll", closed=Closed.KEEP)
     desk.core.now = at("2026-12-01T09:00")
     await desk.reminders.tick()
-    await deed(desk.reminders, await desk.now(schedule), CLEO)
+    await deed(desk.reminders.schedules, await desk.now(schedule), CLEO)
     await desk.post()
     assert desk.channel.tried == 0
     (turn,) = await desk.turns(schedule)

@@ -109,12 +109,12 @@ def clinging(core: Core) -> None:
 
 def credulous(core: Core) -> None:
     """Takes every look-up for a proof."""
-    weigh = core.tracker._weigh
+    weigh = core.tracker.poller._weigh
 
     def trust(connection: Connection, row: Broadcast, evidence: Any) -> None:
         weigh(connection, row, type(evidence)(True, evidence.sentence, evidence.ids))
 
-    setattr(core.tracker, "_weigh", trust)  # noqa: B010 - of this one core
+    setattr(core.tracker.poller, "_weigh", trust)  # noqa: B010 - of this one core
 
 
 def generous(core: Core) -> None:
@@ -123,7 +123,7 @@ def generous(core: Core) -> None:
     async def covering(schedule: Schedule, planned: Broadcast) -> tuple[str, ...]:
         return schedule.cover.voters if schedule.cover else ()
 
-    setattr(core.reminders, "_covering", covering)  # noqa: B010 - of this one core
+    setattr(core.reminders.timekeeper.occurrences, "covering", covering)  # noqa: B010 - of this one core
 
 
 MUTANTS: dict[str, Spoil] = {

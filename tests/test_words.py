@@ -18,7 +18,7 @@ from babel.messages.pofile import read_po
 from bot.app import Bot  # the whole bot, so that every table below is the one in use
 from bot.domain.broadcast import COUNTED
 from bot.domain.i18n import LANGUAGES, words_for
-from bot.recurring.reminders import AWAY
+from bot.recurring.notices import AWAY
 from bot.slack import boards, views
 from bot.slack.commands import Commands
 from bot.slack.recurring import Recurring

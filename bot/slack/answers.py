@@ -21,7 +21,7 @@ from bot.domain.hours import Allow, HoldUntil, Policy
 from bot.domain.i18n import Translatable, Words
 from bot.domain.lifecycle import State
 from bot.domain.people import CannotTell, DeadToken, Person, mentions
-from bot.recurring.reminders import Moved
+from bot.recurring.schedules import Moved
 from bot.slack import views
 from bot.slack.people import UNREACHABLE, People, Place, is_late
 from bot.slack.views import Post

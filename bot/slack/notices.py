@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from bot.domain.clock import SECOND, Clock, Micros
 from bot.domain.i18n import Translatable, Value, Words
 from bot.domain.schedule import Schedule, Turn, TurnState
-from bot.recurring.reminders import tell_missed
+from bot.recurring.notices import tell_missed
 from bot.slack import boards
 from bot.slack.threads import LONGEST_PAUSE, MAX_TRIES, NO_PLACE, NOT_LET, POSTING, Later, Threads
 from bot.slack.views import Post

@@ -18,7 +18,8 @@ from bot.domain.i18n import Translatable, Words, words_for
 from bot.domain.options import NO, YES
 from bot.domain.people import Person, must_be_member
 from bot.domain.schedule import Kind, Schedule, micros_of
-from bot.recurring.reminders import Asked, Reminders
+from bot.recurring.reminders import Reminders
+from bot.recurring.requests import Asked
 from bot.slack import boards, typed, views
 from bot.slack.answers import Body, Subcommand, Typing, form_audiences, hours_told, must_leave_nothing_behind, with_late
 from bot.slack.people import People

@@ -18,7 +18,7 @@ from bot.app import Core, build_core
 from bot.config.accounts import Account
 from bot.config.runtime import Runtime
 from bot.domain.clock import Micros
-from bot.sending.tracker import Recorded
+from bot.sending.receipts import Recorded
 from bot.storage.sql import database_time
 from bot.web import CallbackDoor
 from providers.base import AccountSettings
@@ -93,8 +93,8 @@ class Process:
         self._work_waits = self.dispatcher.claims.work_waits
         setattr(self.dispatcher.claims, "work_waits", self.anything)  # noqa: B010 - of this one process
         self.honest = 0  # news of the vendors' own that are being written: a stranger's may be written beside them
-        self._record = self.tracker.record
-        setattr(self.tracker, "record", self.record)  # noqa: B010 - of this one tracker
+        self._record = self.tracker.receiver.record
+        setattr(self.tracker.receiver, "record", self.record)  # noqa: B010 - of this one tracker
         self.door = CallbackDoor(self.database, self.tracker, self.providers, SECRET_KEY, world.meters)
 
     def anything(self, connection: Connection) -> bool:

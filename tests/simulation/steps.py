@@ -20,7 +20,8 @@ from bot.domain.errors import NotAccepted, NotAllowed, NotFound, TooLate
 from bot.domain.lifecycle import Action, State
 from bot.domain.people import CannotTell
 from bot.domain.schedule import Kind
-from bot.recurring.reminders import Asked, Moved, Reminders
+from bot.recurring.requests import Asked
+from bot.recurring.schedules import Moved, Schedules
 from bot.storage import broadcasts, tables
 from bot.storage.database import Busy, Unsure
 from bot.when.recurrence import Closed
@@ -183,13 +184,13 @@ class Steps:
         schedules = self.world.memory.rows("SELECT id FROM schedules WHERE state != 'ended'")
         if process is not None and schedules:
             id, who = self.chance.choice(schedules)["id"], self.chance.choice((*APPROVERS, ADMIN))
-            what = self.chance.choice((Reminders.pause, Reminders.resume, Reminders.resume, Reminders.stop))
+            what = self.chance.choice((Schedules.pause, Schedules.resume, Schedules.resume, Schedules.stop))
             self._deed(f"{who} does {what.__name__} on {id}", self._change(process, id, what, who))
 
     async def _change(self, process: Process, id: str, what: Callable[..., Awaitable[object]], who: str) -> None:
         schedule, until = await process.reminders.find(TEAM, id), self.world.now() + int(HOUR) * SECOND
-        more = (until,) if what is Reminders.pause else ()
-        await what(process.reminders, schedule, self.world.somebody(who), *more)
+        more = (until,) if what is Schedules.pause else ()
+        await what(process.reminders.schedules, schedule, self.world.somebody(who), *more)
 
     @step(3)
     async def complete_a_draft(self) -> None:

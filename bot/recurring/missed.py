@@ -1,0 +1,84 @@
+"""What does not go as planned: missed occurrences, and schedules that end by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy import Connection
+
+from bot.config.runtime import Runtime
+from bot.domain.clock import Micros, micros
+from bot.domain.i18n import Translatable
+from bot.domain.schedule import Ended, Schedule, Standing, Turn, TurnState, micros_of, name_of
+from bot.recurring.notices import tell, tell_missed, write_schedule_audit
+from bot.storage import schedules
+from bot.storage.schedules import ScheduleChanges
+
+MISSED_ROWS = 50  # of those that nobody was there to make, how many are written down
+
+
+class Missed:
+    """What does not go as planned: occurrences that were missed, schedules that end by themselves."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.database, self.clock, self.settings = runtime.database, runtime.clock, runtime.settings
+
+    def is_late(self, at: Micros) -> bool:
+        return self.clock() - at > micros(self.settings.grace)
+
+    def miss(self, connection: Connection, seen: Schedule, template: str | None = None) -> None:
+        """Nobody was there at its time: it is never made late in silence, but told, and the next one is as planned.
+
+        `template`: what is told, if it was not for our absence.
+        """
+        schedule = schedules.find(connection, seen.workspace, seen.id, lock=True)
+        if schedule.state is not Standing.ACTIVE or schedule.next_local != seen.next_local:
+            return
+        now, missed, upcoming = self.clock(), [(schedule.next_local or "", schedule.next_at or 0)], None
+        for turn in schedule.after(schedule.next_at or 0):
+            if micros_of(turn.instant) > now:
+                upcoming = turn
+                break
+            missed.append((name_of(turn), micros_of(turn.instant)))
+        missed = [*missed[:-MISSED_ROWS], *self._write_missed(connection, schedule, missed[-MISSED_ROWS:])]
+        if missed:
+            tell_missed(connection, schedule, missed, now, template)
+        changes: ScheduleChanges = {"state": Standing.ENDED, "ended": Ended.FINISHED, "next_at": None}
+        if upcoming is not None:
+            changes = {"next_at": micros_of(upcoming.instant), "next_local": name_of(upcoming)}
+        schedules.change(connection, schedule, now, **changes)
+
+    def _write_missed(
+        self, connection: Connection, schedule: Schedule, missed: list[tuple[str, Micros]]
+    ) -> Iterator[tuple[str, Micros]]:
+        """Those of them that nobody has made before."""
+        for local, at in missed:
+            row = Turn(
+                workspace=schedule.workspace,
+                schedule=schedule.id,
+                local=local,
+                at=at,
+                state=TurnState.MISSED,
+                changed_at=self.clock(),
+            )
+            if schedules.add_turn(connection, row):
+                yield local, at
+
+    async def end(self, schedule: Schedule, ended: Ended, why: Translatable) -> None:
+        await self.database.write(lambda c: self._write_end(c, schedule, ended, why))
+
+    def _write_end(self, connection: Connection, schedule: Schedule, ended: Ended, why: Translatable) -> None:
+        """One that has finished had a turn that was to come once more."""
+        now = self.clock()
+        if schedule.ended is None:
+            changes: ScheduleChanges = {"state": Standing.ENDED, "ended": ended, "next_at": None}
+            if schedules.change(connection, schedule, now, **changes) is None:
+                return
+            write_schedule_audit(connection, schedule, "clock", "stop", ended, self.clock())
+        schedules.reopen(connection, schedule, now)
+        told = Translatable("It stops by itself: {why} It said: “{text}”", why=why, text=schedule.text)
+        places = {schedule.owner, schedule.channel} if ended is not Ended.CHANNEL_GONE else {schedule.owner}
+        if ended is Ended.OWNER_LEFT:
+            places = {schedule.channel}
+        for place in sorted(places):
+            tell(connection, schedule, f"ended:{place}", told, place, now)

@@ -1,0 +1,45 @@
+"""What is said about a schedule, each thing once."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from bot.domain.clock import Micros
+from bot.domain.i18n import Translatable
+from bot.domain.schedule import Kind, Schedule
+from bot.storage import audit, outbox
+
+AWAY = {
+    Kind.REMINDER: "I was away at {missed_at}, so this was not said then: “{text}” (missed: {number})",
+    Kind.BROADCAST: "I was away at {missed_at}, so nothing was sent then: “{text}” (missed: {number})",
+}
+UNASKED = "Nobody could approve it before {missed_at}, so nothing was sent then: “{text}” (missed: {number})"
+
+
+def write_schedule_audit(
+    connection: Connection, schedule: Schedule, actor: str, action: str, reason: str | None, now: Micros
+) -> None:
+    audit.write_event(
+        connection, schedule.workspace, actor, f"{action}_{schedule.kind}", reason, now, about=schedule.id
+    )
+
+
+def tell_missed(
+    connection: Connection,
+    schedule: Schedule,
+    missed: list[tuple[str, Micros]],
+    now: Micros,
+    template: str | None = None,
+) -> None:
+    """Tell in its channel which turns did not come: their names and instants. `template`: if not for our absence."""
+    local, at = missed[-1]
+    told = Translatable(template or AWAY[schedule.kind], text=schedule.text, missed_at=at, number=len(missed))
+    tell(connection, schedule, f"missed:{local}", told, schedule.channel, now)
+
+
+def tell(connection: Connection, schedule: Schedule, key: str, said: Translatable, place: str, now: Micros) -> None:
+    """Queue what there is to say about a schedule; the same `key` is said once."""
+    told = Translatable("*{id}* ({typed}): {told}", id=schedule.id, typed=schedule.typed, told=said)
+    mention = None if place == schedule.owner else schedule.owner
+    name = f"schedule:{schedule.id}:{key}"
+    outbox.post(connection, schedule.workspace, name, place, told, mention=mention, at=now)

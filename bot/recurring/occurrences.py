@@ -1,0 +1,164 @@
+"""Makes an occurrence: the broadcast or the post that it becomes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from sqlalchemy import Connection
+
+from bot.config.runtime import Runtime
+from bot.domain.broadcast import Broadcast, BroadcastRequest, digest
+from bot.domain.clock import SECOND, Micros, micros
+from bot.domain.i18n import Translatable
+from bot.domain.people import Person, mentions
+from bot.domain.schedule import (
+    Cover,
+    Ended,
+    Kind,
+    Schedule,
+    Standing,
+    Turn,
+    TurnState,
+    micros_of,
+    name_of,
+    series_digest,
+)
+from bot.recurring.notices import tell
+from bot.recurring.owners import Owners
+from bot.storage import notes, schedules
+from bot.storage.schedules import ScheduleChanges, TurnChanges
+from bot.workflow import requirements
+from bot.workflow.submission import PAST_SLACK
+from bot.workflow.workflow import Workflow
+from providers.base import Purpose
+
+AHEAD = 24 * 3600 * SECOND  # a turn of a recurring broadcast is put to the approvers this long before its time
+
+
+class Occurrences:
+    """Makes the occurrences of a schedule: the broadcast or the post that each becomes."""
+
+    def __init__(self, runtime: Runtime, workflow: Workflow, owners: Owners) -> None:
+        self.clock, self.settings, self.workflow = runtime.clock, runtime.settings, workflow
+        self.owners, self.people = owners, owners.people
+
+    async def plan_turn(self, schedule: Schedule, local: str, at: Micros, owner: Person) -> Broadcast:
+        """The broadcast that a turn becomes, checked like any other request. Raises NotAccepted or NotAllowed."""
+        options, request = schedule.options, request_of(schedule, at)
+        late = micros(self.settings.grace) + PAST_SLACK  # whoever asks has looked at the grace a moment before
+        planned = await self.workflow.plan(request, f"turn:{schedule.id}:{local}", owner, slack=late)
+        covers, until = options.get("covers", 1), at + micros(self.settings.grace)
+        planned = dataclasses.replace(planned, schedule=schedule.id, occurrence=local, covers=covers, expires_at=until)
+        return binding(planned)
+
+    async def covering(self, schedule: Schedule, planned: Broadcast) -> tuple[str, ...]:
+        """Whose approval of an earlier turn is for this one too; nobody's where it binds other bytes, is used up, or
+        too few of them may still approve: who has left the workspace may not, however the settings name them.
+
+        Raises CannotTell.
+        """
+        cover = schedule.cover
+        if cover is None or cover.left < 1 or cover.digest != series_digest(planned):
+            return ()
+        able = await requirements.people_in(planned.approvers, self.people.members) - {planned.requester}
+        voters = [await self.owners.person(schedule, voter) for voter in cover.voters if voter in able]
+        still = tuple(voter.id for voter in voters if voter.member)
+        return still if len(still) >= planned.quorum else ()
+
+    def make(self, connection: Connection, seen: Schedule, planned: Broadcast | None, voters: tuple[str, ...]) -> None:
+        schedule = schedules.find(connection, seen.workspace, seen.id, lock=True)
+        if schedule.state is not Standing.ACTIVE or schedule.next_local != seen.next_local:
+            return  # another process made it
+        if voters and schedule.cover != seen.cover:
+            return  # their approval fell, or was used, since they were asked for: the next tick asks anew
+        now = self.clock()
+        turn = Turn(
+            workspace=schedule.workspace,
+            schedule=schedule.id,
+            local=schedule.next_local or "",
+            at=schedule.next_at or 0,
+            state=TurnState.MADE,
+            broadcast=planned.id if planned else None,
+            changed_at=now,
+        )
+        if planned is None:
+            new = self._open(connection, schedule, turn)
+        elif new := schedules.add_turn(connection, turn):
+            schedule = self._enter(connection, schedule, planned, voters)
+        self._advance(connection, schedule, now, counted=new)
+
+    def _enter(
+        self, connection: Connection, schedule: Schedule, planned: Broadcast, voters: tuple[str, ...]
+    ) -> Schedule:
+        cover = schedule.cover
+        if voters and cover is not None:
+            entered = self.workflow.submission.enter(connection, planned, voters)
+            told = Translatable(
+                "The approval by {by} on {of} is for this one too; after it for {left} more.",
+                by=mentions(voters),
+                of=cover.of,
+                left=cover.left - 1,
+            )
+            notes.say(connection, entered, self.clock(), [notes.Note(told)])
+            schedules.keep_cover(connection, schedule.workspace, schedule.id, _used(cover))
+        else:
+            self.workflow.submission.enter(connection, planned)
+        return schedules.find(connection, schedule.workspace, schedule.id, lock=True)
+
+    def _open(self, connection: Connection, schedule: Schedule, turn: Turn) -> bool:
+        """A reminder that asks for an answer is not posted again while the last one is unanswered. False: it is not to
+        be posted, or was there already."""
+        now, open_one = self.clock(), schedules.unanswered(connection, schedule) if schedule.asks else None
+        if open_one is None:
+            return schedules.add_turn(connection, dataclasses.replace(turn, draw_at=now))
+        new = schedules.add_turn(connection, dataclasses.replace(turn, state=TurnState.LEFT_OUT))
+        if new:
+            more: TurnChanges = {"left_out": open_one.left_out + 1, "draw_at": open_one.draw_at or now}
+            schedules.change_turn(connection, open_one, now, **more)
+        return False
+
+    def _advance(self, connection: Connection, schedule: Schedule, now: Micros, *, counted: bool) -> None:
+        """On to the next turn, or to the end. `counted`: this one was made just now, and not left out."""
+        left = None if schedule.remaining is None else schedule.remaining - counted
+        changes: ScheduleChanges = {"remaining": left}
+        turn = next(schedule.after(schedule.next_at or now), None)
+        if turn is None or left == 0:
+            changes |= {"state": Standing.ENDED, "ended": Ended.FINISHED, "next_at": None}
+            if schedule.rule is not None:
+                tell(connection, schedule, "finished", self._last(connection, schedule), schedule.channel, now)
+        else:
+            changes |= {"next_at": micros_of(turn.instant), "next_local": name_of(turn)}
+        schedules.change(connection, schedule, now, **changes)
+
+    def _last(self, connection: Connection, schedule: Schedule) -> Translatable:
+        """A recurring broadcast ends with a card, which is sent a day later, or not."""
+        if schedule.kind is Kind.REMINDER:
+            return Translatable("That was the last one.")
+        last = schedules.turns_of(connection, schedule.workspace, schedule.id, 1)
+        of = last[0].broadcast if last else None
+        return Translatable("The last card is in the channel: {of}. None comes after it.", of=of or "—")
+
+
+def request_of(schedule: Schedule, at: Micros) -> BroadcastRequest:
+    """What a turn asks for."""
+    options = schedule.options
+    return BroadcastRequest(
+        workspace=schedule.workspace,
+        requester=schedule.owner,
+        channel=schedule.channel,
+        audience=str(options["audience"]),
+        purpose=Purpose(options["purpose"]),
+        text=schedule.text,
+        send_at=at,
+        sender=options.get("sender"),
+        campaign=options.get("campaign"),
+        zone=schedule.zone,
+    )
+
+
+def _used(cover: Cover) -> Cover | None:
+    return dataclasses.replace(cover, left=cover.left - 1) if cover.left > 1 else None
+
+
+def binding(planned: Broadcast) -> Broadcast:
+    return dataclasses.replace(planned, digest=digest(planned))

@@ -1,0 +1,46 @@
+"""Who may own a schedule, and whether they still can."""
+
+from __future__ import annotations
+
+import structlog
+
+from bot.config.settings import Settings
+from bot.domain.i18n import Translatable
+from bot.domain.people import CannotTell, Directory, Person, Unknown, mentions
+from bot.domain.schedule import Ended, Kind, Schedule
+
+log = structlog.get_logger(__name__)
+
+
+class Owners:
+    """Who may own a schedule, and whether they are there still."""
+
+    def __init__(self, settings: Settings, people: Directory) -> None:
+        self.settings, self.people = settings, people
+
+    async def person(self, schedule: Schedule, user: str) -> Person:
+        """Whom Slack knows no more is a member no more. Raises CannotTell."""
+        try:
+            return await self.people.person(schedule.workspace, user)
+        except Unknown:
+            return Person(schedule.workspace, user, member=False)
+
+    async def may_own(self, kind: Kind, channel: str, user: str) -> bool:
+        """Whoever asks for a broadcast need not be where the approvers are; everywhere else one is there."""
+        if kind is Kind.BROADCAST and channel == self.settings.approval.channel:
+            return True
+        return await self.people.is_in(channel, user)
+
+    async def ended(self, schedule: Schedule, owner: Person) -> tuple[Ended, Translatable] | None:
+        """Why nobody stands for it any more."""
+        who = {"who": mentions([schedule.owner])}
+        if owner.doubtful:
+            raise CannotTell(schedule.owner)
+        if not owner.member:
+            return Ended.OWNER_LEFT, Translatable("{who}, who owned it, is no full member here any more.", **who)
+        closed = await self.people.why_closed(schedule.channel)
+        if closed is not None:
+            return Ended.CHANNEL_GONE, closed
+        if not await self.may_own(schedule.kind, schedule.channel, schedule.owner):
+            return Ended.OWNER_LEFT, Translatable("{who}, who owned it, has left the channel.", **who)
+        return None

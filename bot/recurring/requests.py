@@ -1,0 +1,183 @@
+"""From what people typed to a stored schedule."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection
+
+from bot.config.runtime import Runtime
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND, Micros, moment
+from bot.domain.errors import Complaint, NotAccepted, NotAllowed
+from bot.domain.hours import Holidays
+from bot.domain.i18n import Translatable
+from bot.domain.people import Person, must_be_member
+from bot.domain.schedule import Kind, Schedule, micros_of, name_of
+from bot.recurring.notices import write_schedule_audit
+from bot.recurring.occurrences import Occurrences, request_of
+from bot.scheduler import Task
+from bot.storage import schedules
+from bot.when.instants import parse_when
+from bot.when.recurrence import Closed
+from bot.when.rules import is_recurrence, parse_recurrence, refuse_one_day
+from bot.when.traps import NotATime
+from bot.workflow import checks
+from bot.workflow.submission import TWIN_WINDOW
+from bot.workflow.workflow import Workflow
+
+SKEW = 300 * SECOND  # how far apart Slack's clock and ours may be
+LEADING = ("", "every ", "chaque ", "cada ", "tous les ", "todos los ")  # `/broadcast every` has said that much
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A schedule as somebody asked for it. `typed`: the time or recurrence; `until`: the last instant."""
+
+    kind: Kind
+    typed: str
+    channel: str
+    text: str
+    closed: Closed | None = None
+    until: Micros | None = None
+    count: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Requests:
+    """Checks and stores what people ask for: reminders and recurring broadcasts."""
+
+    def __init__(self, runtime: Runtime, workflow: Workflow, occurrences: Occurrences) -> None:
+        self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
+        self.settings, self.workflow = runtime.settings, workflow
+        self.occurrences, self.owners = occurrences, occurrences.owners
+
+    async def add(self, asked: Asked, *, key: str, person: Person) -> Schedule:
+        """Check and store a schedule; the same `key` again gives the same one.
+
+        Raises NotAccepted, NotAllowed or CannotTell.
+        """
+        schedule, _ = await self.plan(asked, key, person)
+        return await self.keep(schedule)
+
+    async def plan(self, asked: Asked, key: str, person: Person) -> tuple[Schedule, Broadcast | None]:
+        """What was asked for, checked, not stored; with the broadcast that its first turn becomes, if it is one.
+
+        Raises NotAccepted, NotAllowed or CannotTell.
+        """
+        must_be_member(person)
+        if not await self.owners.may_own(asked.kind, asked.channel, person.id):
+            template = "You are not in {channel}, so you cannot own a schedule there. Join it first."
+            raise NotAllowed(template, channel=f"<#{asked.channel}>")
+        schedule = self._first(self._planned(asked, key, person), asked, person)
+        if schedule.kind is Kind.REMINDER:
+            _no_questions(checks.option_questions(schedule.text, zone=person.zone, now=moment(self.clock())))
+            return schedule, None
+        planned = await self.occurrences.plan_turn(schedule, schedule.next_local or "", schedule.next_at or 0, person)
+        _no_questions(self.workflow.submission.questions(request_of(schedule, schedule.next_at or 0)))
+        return schedule, planned
+
+    async def keep(self, schedule: Schedule) -> Schedule:
+        """Store what was planned. The same again, or its twin, gives what was there."""
+        stored = await self.database.write(lambda c: self._store(c, schedule))
+        self.wake(Task.REMIND)
+        return stored
+
+    def _planned(self, asked: Asked, key: str, person: Person) -> Schedule:
+        calendar = self._calendar(asked)
+        closed = asked.closed or (Closed.SKIP if calendar else Closed.KEEP)
+        if closed is not Closed.KEEP and calendar is None:
+            template = "No holidays are known here. Ask an admin to set `holidays`, or leave `holidays=` out."
+            raise NotAccepted(Complaint("holidays", Translatable(template)))
+        now = self.clock()
+        return Schedule(
+            workspace=person.workspace,
+            id=self.workflow.submission.make_id(),
+            kind=asked.kind,
+            key=key,
+            owner=person.id,
+            channel=asked.channel,
+            typed=asked.typed,
+            zone=person.zone,
+            closed=closed,
+            calendar=calendar.model_dump(mode="json", by_alias=True) if calendar else None,
+            text=asked.text,
+            options=asked.options,
+            until=asked.until,
+            remaining=asked.count,
+            created_at=now,
+            changed_at=now,
+        )
+
+    def _calendar(self, asked: Asked) -> Holidays | None:
+        """The holidays of the audience where its policy has some, else those of the settings."""
+        audience = self.settings.audiences.get(str(asked.options.get("audience")))
+        rules = self.workflow.desk.policies.get(audience.policy or "") if audience else None
+        return rules.marketing.holidays if rules and rules.marketing.holidays else self.settings.holidays
+
+    def _first(self, schedule: Schedule, asked: Asked, person: Person) -> Schedule:
+        """With its rule and its first turn. Raises NotAccepted."""
+        admin = person.id in self.settings.admins
+        try:
+            if asked.kind is Kind.REMINDER and not is_recurrence(asked.typed):
+                _must_recur(asked)
+                when = parse_when(asked.typed, zone=person.zone, now=moment(self.clock()))
+                local = when.local.replace(tzinfo=None).isoformat(timespec="minutes")
+                return dataclasses.replace(schedule, next_at=micros_of(when.instant), next_local=local)
+            rule = self._rule(asked.typed, person.zone, admin)
+        except NotATime as error:
+            raise NotAccepted(Complaint("when", Translatable(error.template, **error.values))) from None
+        return self._following(dataclasses.replace(schedule, rule=rule), self.clock())
+
+    def _rule(self, typed: str, zone: str, admin: bool) -> str:
+        """`/broadcast every "monday 9:00"` and `every "every monday 9:00"` mean the same. Raises NotATime."""
+        first: NotATime | None = None
+        for leading in LEADING:
+            try:
+                if leading:
+                    refuse_one_day(typed)  # `cada` before `mañana a las 9` would make each morning of it
+                return parse_recurrence(leading + typed, zone=zone, now=moment(self.clock()), cron=admin).plain()
+            except NotATime as error:
+                if error.code != "not_understood" and (leading or error.code != "no_day"):
+                    raise  # `morning 9:00` names no day, and every morning does
+                first = first or error
+        raise first or NotATime("not_understood", "That is no time that I understand. Write it like: {examples}.")
+
+    def _following(self, schedule: Schedule, after: Micros) -> Schedule:
+        turn = next(schedule.after(after), None)
+        if turn is None:
+            raise NotAccepted(Complaint("when", _why_never(schedule, after)))
+        return dataclasses.replace(schedule, next_at=micros_of(turn.instant), next_local=name_of(turn))
+
+    def _store(self, connection: Connection, schedule: Schedule) -> Schedule:
+        stored = schedules.add(connection, schedule, since=schedule.created_at - TWIN_WINDOW)
+        if stored.id == schedule.id:
+            write_schedule_audit(connection, schedule, schedule.owner, "schedule", schedule.typed, self.clock())
+        return stored
+
+
+def _no_questions(questions: Iterable[Complaint]) -> None:
+    """What comes again and again is not kept as a draft to be asked about: it is written anew. Raises NotAccepted."""
+    if asked := tuple(questions):
+        raise NotAccepted(*asked)
+
+
+def _must_recur(asked: Asked) -> None:
+    """What ends a recurrence ends nothing that comes once. Raises NotAccepted."""
+    for name, given in (("count", asked.count), ("until", asked.until)):
+        if given is not None:
+            template = "`{name}=` is for what comes again, like “every monday 9:00”. Leave it out for what comes once."
+            raise NotAccepted(Complaint(name, Translatable(template, name=name)))
+
+
+def _why_never(schedule: Schedule, after: Micros) -> Translatable:
+    kept = dataclasses.replace(schedule, closed=Closed.KEEP)
+    if schedule.closed is Closed.SKIP and next(kept.after(after), None) is not None:
+        return Translatable(
+            "All its days are closed. `holidays=before` moves it to the working day before, `holidays=shift` to the "
+            "one after, and `holidays=keep` leaves it there."
+        )
+    return Translatable("It would never come: look at its days, holidays and end.")

@@ -1,0 +1,136 @@
+"""The tick of this wing: does what is due."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable
+
+import structlog
+from sqlalchemy import Connection
+
+from bot.config.runtime import Runtime
+from bot.domain.errors import NotAccepted, NotAllowed
+from bot.domain.i18n import Translatable
+from bot.domain.people import CannotTell, Person
+from bot.domain.schedule import Ended, Kind, Schedule, Turn, TurnState
+from bot.recurring.missed import Missed
+from bot.recurring.notices import UNASKED, tell, tell_missed
+from bot.recurring.occurrences import AHEAD, Occurrences, binding
+from bot.recurring.schedules import Schedules
+from bot.scheduler import Task
+from bot.storage import schedules
+from bot.storage.database import Busy, Unsure
+from bot.storage.schedules import ScheduleChanges
+from bot.workflow.submission import PAST_SLACK
+
+log = structlog.get_logger(__name__)
+
+PASSING = (CannotTell, Busy, Unsure)  # what keeps one turn waiting and is no trouble of its own
+AT_ONCE = 50
+
+
+class Timekeeper:
+    """Does what is due: occurrences, pauses that end, reminders that come once more."""
+
+    def __init__(self, runtime: Runtime, schedules: Schedules, occurrences: Occurrences, missed: Missed) -> None:
+        self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
+        self.schedules, self.occurrences, self.owners, self.missed = schedules, occurrences, occurrences.owners, missed
+
+    async def tick(self) -> None:
+        """Make every turn whose time has come, once more where it was snoozed, end what nobody stands for any more, and
+        end pauses that are over."""
+        if not await self.database.read(lambda c: schedules.clock_waits(c, self.clock(), self.clock() + AHEAD)):
+            return
+        for schedule in await self.database.read(lambda c: schedules.awake(c, self.clock(), AT_ONCE)):
+            await self._alone(schedule, self._wake_up(schedule))
+        for schedule in await self.database.read(self._due):
+            await self._alone(schedule, self._fire(schedule))
+        for turn, schedule in await self.database.read(lambda c: schedules.woken(c, self.clock(), AT_ONCE)):
+            await self._alone(schedule, self._come_again(turn, schedule))
+
+    async def _alone(self, schedule: Schedule, deed: Awaitable[None]) -> None:
+        """What goes wrong with one schedule waits for the next tick, and keeps no other one waiting."""
+        try:
+            with self.database.troubles.alone("schedule", schedule.id, schedule.workspace, but=PASSING):
+                await deed
+        except CannotTell as error:
+            log.info("a turn waits, since Slack does not answer", schedule=schedule.id, about=str(error)[:1])
+        except (Busy, Unsure) as error:
+            log.warning("a turn waits for the database", schedule=schedule.id, error=type(error).__name__)
+
+    async def _wake_up(self, schedule: Schedule) -> None:
+        """A pause ends at its own instant: what fell due between it and now comes, or was missed, like any other."""
+        changes = self.schedules.resumed(schedule, schedule.paused_until or 0)
+        await self.database.write(lambda c: self._write_wake_up(c, schedule, changes))
+
+    def _write_wake_up(self, connection: Connection, schedule: Schedule, changes: ScheduleChanges) -> None:
+        resumed = self.schedules.write_change(connection, schedule, "clock", "resume", changes)
+        if resumed is not None and resumed.ended is not None:
+            template = "Its time came while it was paused, so it has ended. It said: “{text}”"
+            told = Translatable(template, text=schedule.text)
+            tell(connection, schedule, "ended:paused", told, schedule.channel, self.clock())
+
+    def _due(self, connection: Connection) -> list[Schedule]:
+        now = self.clock()
+        soon = schedules.due(connection, Kind.BROADCAST, now + AHEAD, AT_ONCE)
+        return soon + schedules.due(connection, Kind.REMINDER, now, AT_ONCE)
+
+    async def _fire(self, schedule: Schedule) -> None:
+        """What comes too late is told before Slack is asked anything: it may not answer for days."""
+        if self.missed.is_late(schedule.next_at or 0):
+            await self.database.write(lambda c: self.missed.miss(c, schedule))
+        else:
+            await self._fire_in_time(schedule)
+        self.wake(Task.REMIND, Task.NOTICES, Task.PAINT, Task.SIZES, Task.DISPATCH)
+
+    async def _fire_in_time(self, schedule: Schedule) -> None:
+        owner = await self.owners.person(schedule, schedule.owner)
+        ended = await self.owners.ended(schedule, owner)
+        if ended is not None:
+            await self.missed.end(schedule, *ended)
+        elif schedule.kind is Kind.REMINDER:
+            await self.database.write(lambda c: self.occurrences.make(c, schedule, None, ()))
+        else:
+            await self._fire_broadcast(schedule, owner)
+
+    async def _fire_broadcast(self, schedule: Schedule, owner: Person) -> None:
+        try:
+            planned = await self.occurrences.plan_turn(
+                schedule, schedule.next_local or "", schedule.next_at or 0, owner
+            )
+        except NotAllowed as error:
+            await self.missed.end(schedule, Ended.NOT_ALLOWED, error.sentence)
+            return
+        except NotAccepted as error:
+            await self.missed.end(schedule, Ended.NOT_ALLOWED, error.complaints[0].sentence)
+            return
+        voters = await self.occurrences.covering(schedule, planned)
+        if voters and schedule.cover:
+            bound = min((size for size in (planned.bound, schedule.cover.bound) if size is not None), default=None)
+            planned = binding(dataclasses.replace(planned, covers=1, bound=bound))
+        if planned.quorum and not voters and self.clock() > (schedule.next_at or 0) + PAST_SLACK:
+            await self.database.write(lambda c: self.missed.miss(c, schedule, UNASKED))
+        else:
+            await self.database.write(lambda c: self.occurrences.make(c, schedule, planned, voters))
+
+    async def _come_again(self, turn: Turn, schedule: Schedule) -> None:
+        """What was snoozed is posted once more, if somebody stands for it still and it is not too late."""
+        ended = None
+        if schedule.goes_on and not self.missed.is_late(turn.snoozed_until or 0):
+            owner = await self.owners.person(schedule, schedule.owner)
+            ended = await self.owners.ended(schedule, owner)
+        if ended is not None:
+            await self.missed.end(schedule, *ended)
+        else:
+            await self.database.write(lambda c: self._wake_turn(c, turn, schedule))
+        self.wake(Task.NOTICES, Task.PAINT)
+
+    def _wake_turn(self, connection: Connection, turn: Turn, seen: Schedule) -> None:
+        schedule, now = schedules.find(connection, seen.workspace, seen.id, lock=True), self.clock()
+        came_at = turn.snoozed_until or 0
+        if not schedule.goes_on:
+            schedules.change_turn(connection, turn, now, state=TurnState.OPEN, draw_at=now)
+        elif not self.missed.is_late(came_at):
+            schedules.change_turn(connection, turn, now, state=TurnState.MADE, draw_at=now, tries=0)
+        elif schedules.change_turn(connection, turn, now, state=TurnState.MISSED, draw_at=now):
+            tell_missed(connection, schedule, [(f"{turn.local}:snoozed", came_at)], now)

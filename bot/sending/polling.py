@@ -1,0 +1,219 @@
+"""Progress: threads are told of it, vendors are asked, and what is final is closed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from functools import partial
+
+import structlog
+from sqlalchemy import Connection
+
+from bot.config.accounts import Account
+from bot.config.runtime import Runtime
+from bot.domain.broadcast import Broadcast, counts_told
+from bot.domain.clock import SECOND, Micros, micros
+from bot.domain.i18n import Translatable
+from bot.domain.lifecycle import Action, State
+from bot.scheduler import Lanes, Task
+from bot.sending.proofs import REPORTED, all_final
+from bot.sending.receipts import Receiver
+from bot.storage import audit, broadcasts, notes, queue, receipts, vendor_ids
+from bot.storage.broadcast_rows import Changes
+from bot.storage.database import Busy, Unsure
+from bot.storage.notes import Note
+from bot.storage.receipts import Recount
+from bot.storage.troubles import alone
+from bot.workflow import requirements
+from providers.base import Evidence, ProviderError
+
+log = structlog.get_logger(__name__)
+
+FIRST_POLL = 5 * SECOND
+SLOWEST_POLL = 3600 * SECOND
+LOOK_AGAIN = 60 * SECOND
+COUNTING = 60.0  # seconds that all deliveries of a broadcast may take to be counted
+AT_ONCE = 10  # broadcasts whose vendor is asked in one go
+IDS_A_POLL = 20  # a vendor without a batch read is asked one id at a time
+UNKNOWN_LOOKS = tuple(minutes * 60 * SECOND for minutes in (1, 5, 15, 60, 24 * 60))
+
+
+class Poller:
+    """Tells threads what appeared, asks vendors that call nobody back, and closes what is final."""
+
+    def __init__(self, runtime: Runtime, receiver: Receiver) -> None:
+        self.database, self.settings, self.providers = runtime.database, runtime.settings, runtime.providers
+        self.clock, self.wake = runtime.clock, runtime.wake
+        self.receiver, self.proofs = receiver, receiver.proofs
+        self.lanes = Lanes(Task.TRACK)
+
+    async def tick(self) -> None:
+        """Tell threads what appeared, ask vendors that call nobody back, close what is final."""
+        await self.begin()
+        await self.lanes.settle()
+
+    async def begin(self) -> None:
+        """The same, but what vendors are asked goes on by itself: one that hangs must not keep this waiting."""
+        waits = await self.database.read(lambda c: receipts.what_waits(c, self.clock()))
+        if waits.progress and await self.database.write(self._tell_progress):
+            self.wake(Task.PAINT)
+        if not (waits.sent or waits.unknown):
+            return
+        taken: defaultdict[str, list[Broadcast]] = defaultdict(list)
+        for row in await self.database.write(partial(self._take, busy=self.lanes.busy())):
+            taken[row.account].append(row)
+        for account, rows in taken.items():
+            self.lanes.start(account, partial(self._look_at, rows))
+
+    async def _look_at(self, rows: Iterable[Broadcast]) -> None:
+        """All of these are put off already, so one that breaks takes none of the others along, and is soon again."""
+        for row in rows:
+            try:
+                await (self._look_at_sent if row.state is State.SENT else self._look_at_unknown)(row)
+            except Exception as error:
+                log.error("a look at one broke", broadcast=row.id, error=type(error).__name__)
+                with suppress(Busy, Unsure):
+                    await self.database.write(partial(queue.set_look_at, row=row, at=self.clock() + LOOK_AGAIN))
+
+    def _tell_progress(self, connection: Connection) -> bool:
+        rows = receipts.progress_to_tell(connection, self.clock())
+        for row in rows:
+            with alone(connection, "progress", row.id, row.workspace):
+                notes.say(connection, row, self.clock(), [Note(Translatable("Deliveries: {counts}", **_counts(row)))])
+                receipts.mark_told(connection, row)
+        return bool(rows)
+
+    def _take(self, connection: Connection, busy: Collection[str]) -> list[Broadcast]:
+        """Rows to ask the vendor about, each put off to its next time so that no other process asks as well. At an
+        account of which somebody asks already they wait."""
+        taken = []
+        for state, next_time in ((State.SENT, self._next_poll), (State.UNKNOWN, self._next_look)):
+            for row in queue.to_look_at(connection, state, self.clock(), AT_ONCE, busy):
+                with alone(connection, "look", row.id, row.workspace):
+                    queue.set_look_at(connection, row, next_time(row))
+                    taken.append(row)
+        return taken
+
+    def _next_poll(self, row: Broadcast) -> Micros:
+        """Soon at first, then ever more slowly: a tenth of the time that has passed since it was accepted."""
+        since = self.clock() - (row.accepted_at or self.clock())
+        return self.clock() + min(max(FIRST_POLL, since // 10), SLOWEST_POLL)
+
+    def _next_look(self, row: Broadcast) -> Micros:
+        since = self.clock() - row.changed_at
+        later = [row.changed_at + look for look in UNKNOWN_LOOKS if look > since]
+        return later[0] if later else self.clock() + UNKNOWN_LOOKS[-1]
+
+    async def _look_at_sent(self, row: Broadcast) -> None:
+        provider = self._vendor_of(row)
+        if provider is not None and provider.capabilities.polls and row.ids:
+            await self._poll(provider, row)
+        counted = await self.database.read(lambda c: self._counted(c, row), patience=COUNTING)
+        if counted is not None and await self.database.write(lambda c: self._finish(c, counted)):
+            self.wake(Task.PAINT)
+
+    def _vendor_of(self, row: Broadcast) -> Account | None:
+        """Who may know something of it: nobody of the other mode, nor another vendor who has the account by now."""
+        provider = self.providers.get(row.account)
+        knows = provider is not None and provider.name == row.provider and row.mode == self.settings.mode
+        return provider if knows else None
+
+    async def _poll(self, provider: Account, row: Broadcast) -> None:
+        turn = (self.clock() // SECOND) % max(len(row.ids), 1)  # a long list is read in turns, not from its head
+        ids = (row.ids[turn:] + row.ids[:turn])[:IDS_A_POLL]
+        try:
+            await self.receiver.record(row.account, await provider.poll(ids))
+        except Exception as error:  # an adapter may be anybody's
+            say = log.info if isinstance(error, ProviderError | Busy | Unsure) else log.error
+            say("a poll came to nothing", broadcast=row.id, error=type(error).__name__)
+
+    def _counted(self, connection: Connection, row: Broadcast) -> Recount | None:
+        """Count its deliveries, as nobody does who writes: before its end, and now and then, since a process of the
+        version before keeps no `finals`. None: there is nothing to end, and nothing to put right."""
+        current = broadcasts.find(connection, row.workspace, row.id)
+        if current.state is not State.SENT or not (self._over(current) or _has_doubled(self._waited(current))):
+            return None
+        counted = receipts.recount(connection, current)
+        return counted if self._over(current) or not counted.agrees else None
+
+    def _finish(self, connection: Connection, counted: Recount) -> bool:
+        """Put its counts right, and end it with the final report where it is over. False: it goes on."""
+        current, now = broadcasts.find(connection, counted.row.workspace, counted.row.id, lock=True), self.clock()
+        if current.state is not State.SENT:
+            return False
+        if not counted.agrees:
+            if not counted.holds(current):
+                queue.set_look_at(connection, current, now + FIRST_POLL)
+                return False
+            log.warning("the counts of a broadcast were put right", broadcast=current.id)
+            current = receipts.note_progress(connection, current, counted.tally.counts, counted.tally.final, now)
+        return self._over(current) and self._report(connection, current)
+
+    def _report(self, connection: Connection, current: Broadcast) -> bool:
+        """False when somebody else was faster."""
+        now = self.clock()
+        template = "Final report: {counts}" if current.counts else "Final report: the vendor sent no delivery report."
+        said = Note(Translatable(template, **_counts(current)), current.requester, aloud=True)
+        ends: Changes = {"look_at": None, "progress_at": None}
+        return (
+            broadcasts.move(connection, current, Action.FINISH, actor="clock", at=now, said=[said], **ends) is not None
+        )
+
+    def _over(self, row: Broadcast) -> bool:
+        """Everything is final, or nothing more is waited for."""
+        return all_final(row) or self._waited(row) >= micros(self.settings.report_after)
+
+    def _waited(self, row: Broadcast) -> Micros:
+        return self.clock() - (row.accepted_at or self.clock())
+
+    async def _look_at_unknown(self, row: Broadcast) -> None:
+        """Read-only, and only proof changes the state: that nothing is to be seen proves nothing."""
+        evidence = await self._evidence(row)
+        await self.database.write(lambda c: self._weigh(c, row, evidence))
+        self.wake(Task.PAINT, Task.TRACK)
+
+    async def _evidence(self, row: Broadcast) -> Evidence:
+        provider = self._vendor_of(row)
+        if provider is None or not provider.capabilities.looks_up:
+            return Evidence(False, "The vendor offers no way to look whether it went out.")
+        try:
+            return await provider.look_up(row.message(), row.staged, row.ids)
+        except ProviderError as error:
+            return Evidence(False, error.template, values=error.values)
+
+    def _weigh(self, connection: Connection, row: Broadcast, evidence: Evidence) -> None:
+        current, now = broadcasts.find(connection, row.workspace, row.id, lock=True), self.clock()
+        if current.state is not State.UNKNOWN:
+            return
+        reported = vendor_ids.ids_with_news(connection, row.workspace, row.id)
+        if reported and not evidence.sent:  # while it was not unknown yet: whoever was sending it had died unnoticed
+            evidence = Evidence(True, REPORTED, reported)
+        if evidence.sent:
+            told = Translatable(evidence.sentence, **evidence.values)
+            self.proofs.mark_proven(connection, current, evidence.ids or current.ids, told)
+        elif _worth_saying(now - current.changed_at):
+            template = "Still not known whether it went out. {evidence} Please say on its card what happened."
+            seen = Translatable(evidence.sentence, **evidence.values)
+            approvers = requirements.approvers_today(
+                self.settings.approval, current
+            )  # they alone may say that it did not
+            said = Note(Translatable(template, evidence=seen), " ".join([current.requester, *approvers]))
+            audit.write_audit(connection, current, "clock", "ask", current.state, now, str(seen))
+            notes.say(connection, current, now, [said])
+
+
+def _has_doubled(waited: Micros) -> bool:
+    """Since the look before, from which a tenth of the time has passed, it has come to twice as long as once: a handful
+    of looks in a day, with no need to remember when the last one was."""
+    polls = waited // FIRST_POLL
+    return polls.bit_length() > (polls * 10 // 11).bit_length()
+
+
+def _worth_saying(since: Micros) -> bool:
+    """The first look and the daily ones are told; those between only look."""
+    return since < UNKNOWN_LOOKS[1] or since >= UNKNOWN_LOOKS[-1]
+
+
+def _counts(row: Broadcast) -> Mapping[str, Translatable]:
+    return {"counts": counts_told(row.counts)}

@@ -1,0 +1,108 @@
+"""What the reports of a vendor prove, and who is told."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import structlog
+from sqlalchemy import Connection
+
+from bot.config.runtime import Runtime
+from bot.domain.broadcast import Broadcast
+from bot.domain.errors import NotFound
+from bot.domain.i18n import Translatable
+from bot.domain.lifecycle import Action, State
+from bot.storage import audit, broadcasts, notes, receipts, vendor_ids
+from bot.storage.notes import Note
+from bot.storage.receipts import Followed
+from providers.base import Receipt, ReceiptKind
+
+log = structlog.get_logger(__name__)
+CONFIRMED = "The vendor reports deliveries of it. Ids: {ids}"
+REPORTED = "The vendor reports deliveries of it, so it did go out."
+ON_ITS_WAY = frozenset({State.SENDING, State.SENT, State.DONE})
+
+
+class Proofs:
+    """Tells people what a vendor's reports prove: that it went out, or that somebody was wrong about it."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.clock = runtime.clock
+
+    def prove(self, connection: Connection, current: Followed, heard: list[Receipt]) -> bool:
+        """Is it more than news of what is known to be on its way?"""
+        delivered = any(receipt.kind is ReceiptKind.DELIVERY for receipt in heard)
+        proves, confirms = current.state is State.UNKNOWN and bool(heard), current.claimed and delivered
+        if not (proves or confirms) and (current.state in ON_ITS_WAY or not delivered):
+            return False
+        row = whole(connection, current)
+        if row is None:
+            return False
+        ids = row.ids or tuple(dict.fromkeys(receipt.id for receipt in heard))
+        if proves:
+            self.mark_proven(connection, row, ids, Translatable(REPORTED))
+        elif confirms:
+            self._confirm(connection, row, ids)
+        else:
+            self._contradict(connection, row, ids)
+        return True
+
+    def _confirm(self, connection: Connection, row: Broadcast, ids: tuple[str, ...]) -> None:
+        """Somebody said that it went out, and now the vendor does."""
+        now = self.clock()
+        vendor_ids.own_ids(connection, row, ids)
+        notes.say(connection, row, now, [Note(Translatable(CONFIRMED, ids=", ".join(ids[:100])))])
+        broadcasts.touch(connection, row, now, ids=ids, failure=None, look_at=None if row.ended else now)
+
+    def _contradict(self, connection: Connection, row: Broadcast, ids: tuple[str, ...]) -> None:
+        """It was taken for not sent, and somebody may be about to send it once more: said aloud, once."""
+        history = audit.history(connection, row.workspace, row.id)
+        if any(step["action"] in ("accept_late", "report_late") for step in history):
+            return
+        deniers = [str(step["actor"]) for step in history if step["action"] == Action.MARK_NOT_SENT]
+        template = (
+            "The vendor reports deliveries of it, so it did go out, though it was taken for not sent. "
+            "If a follow-up is under way, please stop it. Ids: {ids}"
+        )
+        told = Translatable(template, ids=", ".join(ids[:100]))
+        said = [Note(told, " ".join(dict.fromkeys([row.requester, *deniers])), aloud=True)]
+        audit.write_audit(connection, row, row.provider, "report_late", row.state, self.clock())
+        notes.say(connection, row, self.clock(), said)
+
+    def mark_proven(self, connection: Connection, row: Broadcast, ids: tuple[str, ...], told: Translatable) -> None:
+        now, ids = self.clock(), tuple(filter(None, ids))  # an answer without an id proves it as well
+        vendor_ids.own_ids(connection, row, ids)
+        said = [Note(told, row.requester, aloud=True)]
+        if ids:
+            said.append(Note(Translatable("Ids: {ids}", ids=", ".join(ids[:100]))))
+        broadcasts.move(
+            connection,
+            row,
+            Action.PROVE,
+            actor=row.provider,
+            at=now,
+            said=said,
+            ids=ids,
+            accepted_at=now,
+            look_at=now,
+            failure=None,
+        )
+
+
+def whole(connection: Connection, current: Followed) -> Broadcast | None:
+    """Its row; None where it cannot be read: what was heard is counted all the same."""
+    with suppress(NotFound):
+        return broadcasts.find(connection, current.workspace, current.id)
+    return None
+
+
+def expected_finals(row: Broadcast) -> int:
+    """Of how many people there is to be a last word."""
+    return (row.staged and row.staged.contacts) or len(row.ids)
+
+
+def all_final(row: Broadcast) -> bool:
+    """Where the vendor has told of its ids one after the other, there may be more of them than are known."""
+    expected = expected_finals(row)
+    known = sum(number for name, number in row.counts.items() if name not in receipts.ANSWERS.values())
+    return expected > 0 and max(expected, known) <= row.finals
