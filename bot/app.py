@@ -37,37 +37,34 @@ from bot.config.load import secret_key_for
 from bot.config.rooms import Room
 from bot.config.runtime import Runtime
 from bot.config.settings import Settings, SettingsError
-from bot.domain.broadcast import Broadcast, new_id
+from bot.domain.broadcast import new_id
 from bot.domain.clock import SECOND, Clock, micros, now
 from bot.domain.hours import Policy
 from bot.domain.hours_defaults import resolve_policies
 from bot.domain.i18n import Translatable, words_for
-from bot.domain.lifecycle import State
 from bot.domain.people import Directory
 from bot.recurring.reminders import Reminders
 from bot.scheduler import Bell, Scheduler, Task
 from bot.sending.dispatcher import Dispatcher
 from bot.sending.tokens import token_for
 from bot.sending.tracker import Tracker
-from bot.slack.actions import Actions
+from bot.slack.actions import Buttons, Reactions
 from bot.slack.commands import Commands
 from bot.slack.modals import Modals
 from bot.slack.notices import Notices
 from bot.slack.people import People
 from bot.slack.recurring import Recurring
-from bot.slack.threads import Threads
-from bot.slack.views import WAITING, Showing
+from bot.slack.showing import Showings
+from bot.slack.threads import Painter, Poster
 from bot.storage import cards, keys, outbox, schema
 from bot.storage.database import PATIENCE, AlreadyDispatching, Busy, Database
 from bot.storage.engines import open_database
 from bot.storage.schema import upgrade
 from bot.storage.troubles import Trouble
-from bot.storage.votes import Vote
 from bot.web import CallbackDoor, Health, Meters, SlackDoor, metrics_site, public_site
 from bot.workflow.approval_reminders import Voices
 from bot.workflow.audience_cache import Catalogue
 from bot.workflow.audiences import Desk
-from bot.workflow.deadlines import start_told
 from bot.workflow.kill_switch import KillSwitch
 from bot.workflow.workflow import Workflow
 from providers.base import AccountSettings, Provider
@@ -277,7 +274,7 @@ class Bot:
     def _build_core(self) -> None:
         self.quick = self._client(int(self.patience), token=self._token)
         self.people = People(self.quick, self.settings.timezone)
-        runtime = Runtime(
+        self.runtime = Runtime(
             settings=self.settings,
             database=self.database,
             providers=self.providers,
@@ -287,29 +284,17 @@ class Bot:
             wake=self.wake,
             clock=self.clock,
         )
-        core = build_core(runtime, self.people, placeholders=all_placeholders())
+        core = build_core(self.runtime, self.people, placeholders=all_placeholders())
         self.desk, self.workflow, self.dispatcher = core.desk, core.workflow, core.dispatcher
         self.tracker, self.voices, self.reminders = core.tracker, core.voices, core.reminders
 
     def _build_slack(self) -> None:
         self.posting = self._client(POSTING_TIMEOUT, token=self._token)
         words = words_for(self.settings.locale)
-        self.threads = Threads(
-            self.database,
-            self.posting,
-            self.showing,
-            words,
-            self.clock,
-            self.owner,
-            facts_of=lambda row: self.desk.facts(row, self.clock()),
-            why_closed=self.people.why_closed,
-            why_stuck=self.workflow.approvers.why_stuck_now,
-            who_acts=self.workflow.approvers.who_acts,
-            who_answers=self.workflow.approvers.who_answers,
-            approvals=self.settings.approval.channel,
-            sees=self.people.sees,
-        )
-        self.notices = Notices(self.database, self.threads, words, self.clock, micros(self.settings.grace))
+        self.poster = Poster(self.runtime, self.posting, self.people)
+        self.showing = Showings(self.runtime, self.workflow, self.dispatcher.switch).of
+        self.painter = Painter(self.poster, self.workflow, self.showing, words)
+        self.notices = Notices(self.poster, words, micros(self.settings.grace))
         self.slack = self._bolt()
 
     def _client(self, timeout: int, *, token: str | None) -> AsyncWebClient:
@@ -338,12 +323,12 @@ class Bot:
         recurring = Recurring(self.reminders, self.people, self.clock)
         commands = Commands(*parts, self.showing, self.ours, recurring)
         modals = Modals(*parts, self.ours)
-        actions = Actions(*parts, self.ours, recurring)
+        buttons, reactions = Buttons(*parts, self.ours, recurring), Reactions(*parts, self.ours)
         app.command(ANY)(commands.handle)
         app.view(ANY)(modals.submitted)
         app.view_closed(ANY)(modals.closed)
-        app.action(ANY)(actions.pressed)
-        app.event(ANY)(actions.happened)
+        app.action(ANY)(buttons.pressed)
+        app.event(ANY)(reactions.happened)
         app.options(ANY)(no_options)
         app.shortcut(ANY)(unknown_shortcut)
         app.error(report)
@@ -373,37 +358,6 @@ class Bot:
                 await self.database.tell_others(*sorted(tasks))
             except Exception as error:
                 log.info("the others could not be told", error=type(error).__name__)
-
-    async def showing(self, broadcast: Broadcast, votes: list[Vote]) -> Showing:
-        """What a card shows beside its row."""
-        held, refusal = broadcast.state is State.HELD, None
-        if held:
-            refusal = await self.database.read(lambda c: self.workflow.decisions.why_not_now(c, broadcast))
-        provider = self.providers.get(broadcast.account)
-        policy = self.policies.get(broadcast.policy or "")
-        drawn_at = self.clock()
-        start = max(broadcast.send_at or 0, broadcast.due or 0, drawn_at)
-        outlook = self.desk.outlook(broadcast, start) if broadcast.state in WAITING else None
-        paused = broadcast.workspace in self.dispatcher.switch.paused
-        misfit = self.desk.misfit(broadcast) if broadcast.state in (State.PENDING, State.SCHEDULED) else None
-        return Showing(
-            votes=tuple(votes),
-            vendor=provider.title if provider else broadcast.provider,
-            legacy=provider.legacy if provider else None,
-            verdict=outlook.verdict if outlook else None,
-            opens=outlook.opens if outlook else None,
-            training=broadcast.mode == "training",
-            zone=policy.timezone if policy and (policy.country or policy.timezone != "UTC") else "",
-            undo=int(self.settings.approval.undo.total_seconds()),
-            reaction=next(iter(self.settings.approval.approve_reactions), None),
-            paused=paused,
-            then=start_told(self.policies, broadcast, start, paused=paused, misfit=misfit) if broadcast.due else None,
-            misfit=misfit,
-            now=drawn_at,
-            grace=micros(self.settings.grace),
-            refusal=refusal,
-            asks_first=held and self.workflow.lapses.asks_first(broadcast, len(votes)),
-        )
 
     def callback_address(self, account: str) -> str | None:
         """Where an account's vendor calls back, to be pasted there; None without a public address."""
@@ -470,7 +424,7 @@ class Bot:
     def bells(self) -> tuple[Bell, ...]:
         return (
             Bell(Task.DISPATCH, 0.5, self.dispatcher.tick, gather=0.0),  # the next send of an account waits for it
-            Bell(Task.PAINT, 1.0, self.threads.paint),
+            Bell(Task.PAINT, 1.0, self.painter.paint),
             Bell(Task.REMIND, 1.0, self.reminders.tick),
             Bell(Task.NOTICES, 1.0, self.notices.paint),
             Bell(Task.TRACK, 1.0, self.tracker.begin),
@@ -528,7 +482,7 @@ class Bot:
             parts["database"], stops, since = "no answer", keys.Stops(frozenset(), {}), None
         if self.socket is not None and not await self.socket.client.is_connected():
             parts["slack"] = "not connected"
-        if dead := self.threads.dead or self.people.dead:
+        if dead := self.poster.dead or self.people.dead:
             parts["slack"] = f"the token is not taken: {dead}"
         waits = (self.clock() - since) // SECOND if since is not None else 0
         parts["outbox"] = "ok" if waits <= OLD_OUTBOX else f"the oldest entry waits for {waits} seconds"
@@ -545,7 +499,7 @@ class Bot:
         await self.dispatcher.stop(longest + 1)
         if self.scheduler is not None:
             await self.scheduler.stop(SHUTDOWN)
-            await self.threads.let_go()
+            await self.poster.let_go()
         for server in getattr(self, "servers", []):
             await server.stop()
         await self.close()

@@ -28,7 +28,7 @@ from bot.recurring.requests import Asked
 from bot.recurring.schedules import Moved, Schedules
 from bot.slack import boards, views
 from bot.slack.notices import Notices
-from bot.slack.threads import MAX_TRIES, Threads
+from bot.slack.threads import MAX_TRIES, Poster
 from bot.slack.views import Post
 from bot.storage import audit, tables
 from bot.storage.broadcasts import latest
@@ -79,8 +79,8 @@ class Office:
 class Channel:
     """What stands in a channel, by its place. `refuses`: the error that Slack answers with."""
 
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self.database, self.clock = database, clock
         self.posts: dict[str, Post] = {}
         self.refuses: str | None = None
         self.tried = 0
@@ -107,10 +107,10 @@ class Desk:
     """Reminders over a core, with a clock that the test moves; Monday, 30 November 2026, 10:00 in Paris."""
 
     def __init__(self, core: Core) -> None:
-        self.core, self.office, self.channel, self.count = core, Office(core), Channel(core.clock), 0
+        self.core, self.office, self.channel, self.count = core, Office(core), Channel(core.database, core.clock), 0
         core.now = at("2026-11-30T10:00")
-        slack = cast(Threads, self.channel)
-        self.notices = Notices(core.database, slack, words_for("en"), core.clock, 10 * 60 * SECOND)
+        slack = cast(Poster, self.channel)
+        self.notices = Notices(slack, words_for("en"), 10 * 60 * SECOND)
         self.reminders = self.process()
 
     def process(self, database: Database | None = None) -> Reminders:

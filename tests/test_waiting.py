@@ -23,7 +23,7 @@ from bot.domain.errors import NotAccepted, NotAllowed, NotUnderstood, TooLate
 from bot.domain.i18n import Translatable, words_for
 from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.domain.people import CannotTell, Person, Unknown
-from bot.slack.threads import Threads
+from bot.slack.threads import Painter, Poster
 from bot.storage import audit, broadcasts, cards, outbox, receipts, schema, tables, vendor_ids
 from bot.storage.database import Database
 from bot.storage.engines import open_database
@@ -1148,14 +1148,15 @@ async def test_a_post_reaches_a_channel_and_a_person_once(sandbox: Sandbox, bot:
 
 async def test_a_post_outlives_a_busy_slack_and_a_place_that_is_gone_is_given_up(sandbox: Sandbox, bot: Bot) -> None:
     far = later = bot.clock() + 365 * 24 * 3600 * SECOND  # the bot's own painter sees nothing of this
-    threads = Threads(bot.database, bot.posting, bot.showing, words_for("en"), lambda: later)
+    poster = Poster(dataclasses.replace(bot.runtime, clock=lambda: later), bot.posting, bot.people)
+    painter = Painter(poster, bot.workflow, bot.showing, words_for("en"))
     gone = sandbox.world.channels["C0GENERAL"] = Channel("C0GENERAL", "general", ["U0BELL"], archived=True)
     said = Translatable("Choose a purpose.")
     await bot.database.write(lambda c: outbox.post(c, TEAM, "gone", gone.id, said, None, far))
     await bot.database.write(lambda c: outbox.post(c, TEAM, "here", HERE, said, None, far))
     sandbox.faults.add("chat.postMessage", "429", times=2, retry_after=30)
     for _ in range(60):
-        await threads.paint()
+        await painter.paint()
         later += 301 * SECOND
     assert [message["text"] for message in sandbox.acting.messages(HERE)] == ["Choose a purpose."]
     left = await bot.database.read(lambda c: c.execute(in_order(tables.posts)).mappings().all())

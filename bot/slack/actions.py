@@ -75,8 +75,8 @@ class Pressed:
         return row.channel if self.channel.startswith("D") else self.channel or row.channel
 
 
-class Actions:
-    """Buttons and reactions, each turned into one of the workflow's acts."""
+class Buttons:
+    """Buttons of cards and of reminders."""
 
     #: The buttons that need no form between them and their effect.
     DIRECT = frozenset(
@@ -102,10 +102,7 @@ class Actions:
     ) -> None:
         self.workflow, self.people, self.desk, self.clock, self.ours = workflow, people, desk, clock, ours
         self.recurring = recurring
-        self._explained: dict[tuple[str, str], float] = {}
         self._telling: set[asyncio.Task[None]] = set()
-
-    # --- buttons -----------------------------------------------------------------------------------------------------
 
     async def pressed(self, ack: AsyncAck, body: Body, action: Mapping[str, Any], client: AsyncWebClient) -> None:
         """Do what the button says, or tell the person who pressed it why not."""
@@ -208,7 +205,13 @@ class Actions:
             raise TooLate(row)
         return row
 
-    # --- reactions ---------------------------------------------------------------------------------------------------
+
+class Reactions:
+    """Reactions on cards: some approve or reject, and taking one back takes the approval back."""
+
+    def __init__(self, workflow: Workflow, people: People, desk: Desk, clock: Clock, ours: Callable[[], str]) -> None:
+        self.workflow, self.people, self.desk, self.clock, self.ours = workflow, people, desk, clock, ours
+        self._explained: dict[tuple[str, str], float] = {}
 
     async def happened(self, ack: AsyncAck, body: Body, event: Mapping[str, Any], client: AsyncWebClient) -> None:
         """An event. It is acknowledged once it has had its effect; Slack brings it again when that fails."""

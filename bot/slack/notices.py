@@ -9,15 +9,15 @@ import structlog
 from slack_sdk.errors import SlackApiError
 from sqlalchemy import Connection
 
-from bot.domain.clock import SECOND, Clock, Micros
+from bot.domain.clock import SECOND, Micros
 from bot.domain.i18n import Translatable, Value, Words
 from bot.domain.schedule import Schedule, Turn, TurnState
 from bot.recurring.notices import tell_missed
 from bot.slack import boards
-from bot.slack.threads import LONGEST_PAUSE, MAX_TRIES, NO_PLACE, NOT_LET, POSTING, Later, Threads
+from bot.slack.threads import LONGEST_PAUSE, MAX_TRIES, NO_PLACE, NOT_LET, POSTING, Later, Poster
 from bot.slack.views import Post
 from bot.storage import broadcasts, outbox, schedules
-from bot.storage.database import Busy, Database, Unsure
+from bot.storage.database import Busy, Unsure
 
 log = structlog.get_logger(__name__)
 
@@ -32,8 +32,9 @@ REFUSED = "Slack did not let me post *{id}* in {channel}, where it was to be at 
 class Notices:
     """One painter. Its calls go the way of the cards' painter, with the same manners towards Slack."""
 
-    def __init__(self, database: Database, threads: Threads, words: Words, clock: Clock, grace: Micros) -> None:
-        self.database, self.threads, self.words, self.clock, self.grace = database, threads, words, clock, grace
+    def __init__(self, poster: Poster, words: Words, grace: Micros) -> None:
+        self.poster, self.database, self.clock = poster, poster.database, poster.clock
+        self.words, self.grace = words, grace
         self._quiet_until: Micros = 0
 
     async def paint(self) -> None:
@@ -106,7 +107,7 @@ class Notices:
     async def _post(self, turn: Turn, schedule: Schedule) -> None:
         shown = await self._shown(turn, schedule, TurnState.OPEN)
         metadata = {"event_type": "reminder", "event_payload": {"id": schedule.id, "local": turn.local}}
-        answer = await self.threads.post(schedule.channel, shown, metadata)
+        answer = await self.poster.post(schedule.channel, shown, metadata)
         channel = str(answer.get("channel") or schedule.channel)
         await self._drawn(turn, channel, str(answer["ts"]), TurnState.OPEN, None)
 
@@ -115,7 +116,7 @@ class Notices:
         channel, ts = turn.channel or schedule.channel, turn.ts or ""
         again = turn.snoozed_until if turn.state is TurnState.SNOOZED else None
         try:
-            await self.threads.change(channel, ts, await self._shown(turn, schedule, turn.state))
+            await self.poster.change(channel, ts, await self._shown(turn, schedule, turn.state))
         except SlackApiError as error:
             if error.response.get("error") != "message_not_found":
                 raise

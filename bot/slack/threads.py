@@ -4,7 +4,7 @@ an outage or a rate limit only delays it."""
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import partial
@@ -18,25 +18,27 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from sqlalchemy import Connection
 
+from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
-from bot.domain.clock import SECOND, Clock, Micros
+from bot.domain.clock import SECOND, Micros
 from bot.domain.errors import NotFound
 from bot.domain.i18n import Translatable, Words
 from bot.domain.lifecycle import Action, State
-from bot.domain.people import CannotTell
+from bot.domain.people import CannotTell, Directory
 from bot.slack import views
 from bot.slack.people import DEAD_TOKEN
 from bot.slack.views import Post, Showing
 from bot.storage import broadcasts, cards, keys, notes, outbox, queue, sql
 from bot.storage.broadcast_rows import NOT_AGREED, Changes
 from bot.storage.cards import Card
-from bot.storage.database import Busy, Database, Unsure
+from bot.storage.database import Busy, Unsure
 from bot.storage.notes import PendingNote
 from bot.storage.outbox import PendingPost
 from bot.storage.votes import Vote, votes_for
 from bot.workflow.deadlines import draft_notice
 from bot.workflow.deeds import Drawing
 from bot.workflow.sights import within
+from bot.workflow.workflow import Workflow
 
 log = structlog.get_logger(__name__)
 
@@ -78,14 +80,6 @@ RETURNED_TO_ALL = (
 
 ShowingOf = Callable[[Broadcast, list[Vote]], Awaitable[Showing]]
 Facts = Mapping[str, str | int | None]
-#: Why nothing may stand in a channel any more. Raises CannotTell.
-WhyClosed = Callable[[str], Awaitable[Translatable | None]]
-#: Why too few people could approve it where its card stands, or nobody there can say what is to become of it.
-WhyStuck = Callable[[Broadcast], Awaitable[Translatable | None]]
-#: Does this person see what stands in this channel? Raises CannotTell.
-Sees = Callable[[str, str], Awaitable[bool]]
-#: Who may press the buttons of its card. Raises CannotTell.
-WhoActs = Callable[[Broadcast], AsyncIterator[str]]
 
 
 class Later(Exception):
@@ -103,70 +97,20 @@ class NobodyToAsk(Exception):
 PASSING = (Later, Busy, Unsure)  # these are no trouble of what is being shown
 
 
-async def _open(_: object) -> Translatable | None:
-    return None
+class Poster:
+    """Everything that the painters ask of Slack, with the manners that it wants: one process at a time, at its pace.
 
-
-async def _seen(_channel: str, _user: str) -> bool:
-    return True
-
-
-async def _requester(row: Broadcast) -> AsyncIterator[str]:
-    yield row.requester
-
-
-class Threads:
-    """One painter. `paint` makes one pass; what could not be shown stays in the store for the next one.
-
-    `facts_of`: what a card shows that an approval hangs on; `why_closed`: of a channel, by now; `why_stuck`: of what
-    asks; `who_acts`: who gets a card that can stand in no channel; `who_answers`: who may
-    give every answer that it asks for; `approvals`: the channel in which all cards stand, if there is one.
+    `dead`: Slack's word for it, where it takes our token no more.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        client: AsyncWebClient,
-        showing_of: ShowingOf,
-        words: Words,
-        clock: Clock,
-        owner: str = "painter",
-        *,
-        facts_of: Callable[[Broadcast], Facts] = lambda _: {},
-        why_closed: WhyClosed = _open,
-        why_stuck: WhyStuck = _open,
-        who_acts: WhoActs = _requester,
-        who_answers: WhoActs = _requester,
-        approvals: str | None = None,
-        sees: Sees = _seen,
-    ) -> None:
-        self.database, self.client, self.showing_of, self.owner = database, client, showing_of, owner
-        self.facts_of, self.why_closed, self.why_stuck = facts_of, why_closed, why_stuck
-        self.who_acts, self.who_answers, self.approvals = who_acts, who_answers, approvals
-        self.sees = sees
-        self.dead: str | None = None  # Slack's word for it, where it takes our token no more
+    def __init__(self, runtime: Runtime, client: AsyncWebClient, people: Directory) -> None:
+        self.database, self.clock, self.owner = runtime.database, runtime.clock, runtime.owner
+        self.client, self.people = client, people
+        self.dead: str | None = None
         self._ours_until = 0.0
-        self.words, self.clock = words, clock
-        self._updates = AsyncLimiter(UPDATES, UPDATES_AGAIN)
-        self._quiet_until: dict[Callable[[], Awaitable[None]], Micros] = {}
+        self.updates = AsyncLimiter(UPDATES, UPDATES_AGAIN)
 
-    async def paint(self) -> None:
-        """Post the cards that nobody has seen yet, draw those that are behind, then post what their threads, and other
-        places, have not been told. What Slack is too busy for waits, and the rest goes on."""
-        if not await self.database.read(self._waits) or not await self._ours():
-            return
-        for work in (self._post_cards, self._redraw_cards, self._post_notes, self._post_posts):
-            if self.clock() < self._quiet_until.get(work, 0):
-                continue
-            try:
-                await work()
-            except Later as later:
-                self._quiet_until[work] = self.clock() + min(int(later.seconds * SECOND), LONGEST_PAUSE)
-
-    def _waits(self, connection: Connection) -> bool:
-        return queue.showing_waits(connection, self.clock())
-
-    async def _ours(self) -> bool:
+    async def ours(self) -> bool:
         """Of several processes one paints at a time: a card is posted once, and Slack's limits are for all of them.
 
         Asked again before every call, so that one is never begun with less of the lease left than it may take.
@@ -187,35 +131,146 @@ class Threads:
         except Exception as error:
             log.info("the others wait until the lease is over", error=type(error).__name__)
 
-    def _alone(self, work: str, id: object, workspace: str) -> AbstractContextManager[None]:
+    def alone(self, work: str, id: object, workspace: str) -> AbstractContextManager[None]:
         """What cannot be shown keeps nothing else from being shown."""
         return self.database.troubles.alone(work, id, workspace, but=PASSING)
 
-    async def _post_notes(self) -> None:
-        """A thread keeps its order, so each pass takes the oldest note of each broadcast until none is left."""
-        while pending := await self.database.read(lambda c: notes.notes_to_post(c, self.clock(), AT_ONCE)):
-            for note in pending:
-                with self._alone("note", note.seq, note.workspace):
-                    await self._post_note(note)
+    async def say(
+        self, channel: str, post: Post, row: Broadcast, *, kind: str, thread: str | None = None, aloud: bool = False
+    ) -> AsyncSlackResponse:
+        # Ids only: other apps in the channel can read metadata.
+        metadata = {"event_type": kind, "event_payload": {"id": row.id, "version": row.version}}
+        return await self.post(channel, post, metadata, thread, aloud=aloud)
 
-    # --- cards -------------------------------------------------------------------------------------------------------
+    async def change(self, channel: str, ts: str, post: Post) -> None:
+        """Show something else in a message of ours. Raises Later or SlackApiError."""
+        await self.updates.acquire()
+        await self.call(
+            lambda blocks: self.client.chat_update(channel=channel, ts=ts, text=post.text, blocks=blocks), post
+        )
 
-    async def _post_cards(self) -> None:
+    async def delete(self, channel: str, ts: str) -> None:
+        """Take a message of ours away. Raises Later or SlackApiError."""
+        await self.call(lambda _: self.client.chat_delete(channel=channel, ts=ts), Post(""))
+
+    async def post(
+        self,
+        channel: str,
+        post: Post,
+        metadata: Mapping[str, Any],
+        thread: str | None = None,
+        *,
+        aloud: bool = False,
+    ) -> AsyncSlackResponse:
+        """Raises Later or SlackApiError."""
+        return await self.call(
+            lambda blocks: self.client.chat_postMessage(
+                channel=channel,
+                text=post.text,
+                blocks=blocks,
+                thread_ts=thread,
+                reply_broadcast=True if thread and aloud else None,
+                metadata=dict(metadata),
+                unfurl_links=False,
+                unfurl_media=False,
+            ),
+            post,
+        )
+
+    async def call(
+        self, call: Callable[[list[views.Block] | None], Awaitable[AsyncSlackResponse]], post: Post
+    ) -> AsyncSlackResponse:
+        """Raises Later for what passes, SlackApiError for what does not."""
+        if not await self.ours():
+            raise Later(1.0)
+        try:
+            return await self._answered(call(post.blocks or None))
+        except SlackApiError as error:
+            if _code(error) not in BAD_BLOCKS:
+                raise
+            log.error("Slack did not take our blocks", error=_code(error))
+        return await self._answered(call(post.plainest or None))
+
+    async def _answered(self, asked: Awaitable[AsyncSlackResponse]) -> AsyncSlackResponse:
+        """Raises as `_call` does."""
+        try:
+            answer = await asked
+        except SlackApiError as error:
+            raise self._sorted(error) from None
+        except (ClientError, TimeoutError, OSError) as error:
+            log.warning("Slack cannot be reached", error=type(error).__name__)
+            raise Later(5.0) from None
+        self.dead = None
+        return answer
+
+    def _sorted(self, error: SlackApiError) -> Exception:
+        status = error.response.status_code
+        if status == 429:
+            return Later(_seconds(error.response.headers.get("Retry-After")))
+        if status >= 500 or _code(error) in ("internal_error", "fatal_error", "service_unavailable"):
+            return Later(5.0)
+        if _code(error) in DEAD_TOKEN:
+            log.error("Slack does not know us any more", error=_code(error))
+            self.dead = _code(error)
+            return Later(60.0)
+        return error
+
+    async def channel_of(self, place: str) -> str:
+        """A person is told in the direct message that the bot has with them."""
+        if not _is_person(place):
+            return place
+        opened = await self.call(lambda _: self.client.conversations_open(users=place), Post(""))
+        return str(opened["channel"]["id"])
+
+    async def permalink(self, card: Card) -> str | None:
+        def ask(_: list[views.Block] | None) -> Awaitable[AsyncSlackResponse]:
+            return self.client.chat_getPermalink(channel=card.channel, message_ts=card.ts)
+
+        try:
+            return str((await self.call(ask, Post("")))["permalink"])
+        except SlackApiError:
+            return None
+
+    async def reader(self, channel: str, people: Iterable[str]) -> str | None:
+        """Which of these people it is that this direct message is with."""
+        for person in dict.fromkeys(people):
+            with suppress(SlackApiError):
+                if await self.channel_of(person) == channel:
+                    return person
+        return None
+
+    async def why_closed_if_told(self, channel: str) -> Translatable | None:
+        """What Slack does not tell closes nothing that is open already."""
+        try:
+            return await self.people.why_closed(channel)
+        except CannotTell:
+            return None
+
+
+class Cards:
+    """Posts the cards of new broadcasts, and draws anew those whose broadcast has changed."""
+
+    def __init__(self, poster: Poster, workflow: Workflow, showing_of: ShowingOf, words: Words) -> None:
+        self.poster, self.database, self.clock, self.words = poster, poster.database, poster.clock, words
+        self.desk, self.approvers, self.showing_of = workflow.desk, workflow.approvers, showing_of
+        self.approvals = workflow.desk.settings.approval.channel
+
+    async def post_cards(self) -> None:
         for row in await self.database.read(lambda c: cards.cards_to_draw(c, self.clock(), AT_ONCE, new=True)):
-            with self._alone("card", cards.drawing_of(row), row.workspace):
+            with self.poster.alone("card", cards.drawing_of(row), row.workspace):
                 await self._draw(row)
 
-    async def _redraw_cards(self) -> None:
+    async def redraw_cards(self) -> None:
         """As many as Slack's limit lets through; the others stay behind, and are drawn with their last state later."""
         for row in await self.database.read(lambda c: cards.cards_to_draw(c, self.clock(), AT_ONCE, new=False)):
-            if not self._updates.has_capacity():
+            if not self.poster.updates.has_capacity():
                 return
-            with self._alone("card", cards.drawing_of(row), row.workspace):
+            with self.poster.alone("card", cards.drawing_of(row), row.workspace):
                 await self._draw(row)
 
     async def _draw(self, row: Broadcast) -> None:
         known, votes = await self.database.read(lambda c: (cards.card_of(c, row), votes_for(c, row)))
-        showing, facts = await self.showing_of(row, votes), dict(self.facts_of(row))
+        showing, facts = await self.showing_of(row, votes), dict(self.desk.facts(row, self.clock()))
         drawing = self._drawing(row, known, facts)
         post = views.card(row, replace(showing, since=drawing.since), self.words)
         stale_at = views.stale_at(row, showing)
@@ -250,39 +305,30 @@ class Threads:
     async def _take_away(self, old: Card, row: Broadcast, card: Card) -> None:
         """Of two cards of one version the older one shows what was. No press on it counts, whether it can go or not."""
         try:
-            if _is_direct(card) and not _is_direct(old) and await self._why_closed_if_told(old.channel) is None:
+            if _is_direct(card) and not _is_direct(old) and await self.poster.why_closed_if_told(old.channel) is None:
                 told = self.words(ELSEWHERE, id=row.id)
-                await self.change(old.channel, old.ts, Post(told, [views.section(told)]))
+                await self.poster.change(old.channel, old.ts, Post(told, [views.section(told)]))
                 return
         except (Later, SlackApiError) as error:
             log.info("an older card could not be shrunk", broadcast=old.broadcast, error=type(error).__name__)
         try:
-            await self._call(lambda _: self.client.chat_delete(channel=old.channel, ts=old.ts), Post(""))
+            await self.poster.delete(old.channel, old.ts)
         except (Later, SlackApiError) as error:
             log.info("an older card could not be taken away", broadcast=old.broadcast, error=type(error).__name__)
 
     async def _shrink_older(self, row: Broadcast, card: Card) -> None:
         """The cards of earlier versions become links to this one, so that nothing on them can be meant any more."""
         older = await self.database.read(lambda c: cards.older_cards(c, row))
-        link = await self._permalink(card) if older else None
+        link = await self.poster.permalink(card) if older else None
         for old in older:
             await self._shrink(old, row, link)
 
     async def _shrink(self, old: Card, row: Broadcast, link: str | None) -> None:
         try:
-            await self.change(old.channel, old.ts, views.moved(row, link, self.words))
+            await self.poster.change(old.channel, old.ts, views.moved(row, link, self.words))
         except SlackApiError as error:
             log.warning("an older card could not be shrunk", broadcast=row.id, error=_code(error))
         await self.database.write(partial(cards.keep_card, card=replace(old, drawn=cards.SHRUNK)))
-
-    async def _permalink(self, card: Card) -> str | None:
-        def ask(_: list[views.Block] | None) -> Awaitable[AsyncSlackResponse]:
-            return self.client.chat_getPermalink(channel=card.channel, message_ts=card.ts)
-
-        try:
-            return str((await self._call(ask, Post("")))["permalink"])
-        except SlackApiError:
-            return None
 
     def _drawn(self, connection: Connection, row: Broadcast, card: Card | None, stale_at: Micros | None) -> None:
         if card is not None:
@@ -299,7 +345,7 @@ class Threads:
             if why is not None:  # what came of it is told directly, and what stood there stays as it was
                 return None
         try:
-            await self.change(known.channel, known.ts, post)
+            await self.poster.change(known.channel, known.ts, post)
         except SlackApiError as error:
             return await self._lost_card(error, known, row, post)
         return Card(known.workspace, known.broadcast, known.version, known.channel, known.ts, row.revision)
@@ -324,7 +370,7 @@ class Threads:
         why = await self._why_not_here(row, row.channel)
         if why is None:
             try:
-                return _card(row, await self._say(row.channel, post, row, kind="broadcast_card"))
+                return _card(row, await self.poster.say(row.channel, post, row, kind="broadcast_card"))
             except SlackApiError as error:
                 why = self._why_not(error, row)
         return await self._without_place(row, post, why, known)
@@ -337,8 +383,8 @@ class Threads:
         if row.state is State.PENDING:
             return row.mode != "training"
         try:
-            async for person in self.who_answers(row):
-                if await self._reader(channel, (person,)) is not None:
+            async for person in self.approvers.who_answers(row):
+                if await self.poster.reader(channel, (person,)) is not None:
                     return False
         except CannotTell:
             return False
@@ -346,15 +392,8 @@ class Threads:
 
     async def _why_not_here(self, row: Broadcast, channel: str) -> Translatable | None:
         """Why its card may not stand there, or nobody could press its buttons."""
-        why = await self._why_closed_if_told(channel)
-        return await self.why_stuck(row) if why is None and row.state in ASKING else why
-
-    async def _why_closed_if_told(self, channel: str) -> Translatable | None:
-        """What Slack does not tell closes nothing that is open already."""
-        try:
-            return await self.why_closed(channel)
-        except CannotTell:
-            return None
+        why = await self.poster.why_closed_if_told(channel)
+        return await self.approvers.why_stuck_now(row) if why is None and row.state in ASKING else why
 
     def _why_not(self, error: SlackApiError, row: Broadcast) -> Translatable:
         """Why no card can stand there, for whoever has to change that. Raises the error while it may be passing."""
@@ -375,9 +414,11 @@ class Threads:
             if known is not None:
                 await self._shrink(known, row, None)
             return None
-        async for person in self.who_acts(row):
+        async for person in self.approvers.who_acts(row):
             try:
-                return _card(row, await self._say(await self._channel_of(person), post, row, kind="broadcast_card"))
+                return _card(
+                    row, await self.poster.say(await self.poster.channel_of(person), post, row, kind="broadcast_card")
+                )
             except SlackApiError as error:
                 log.error("a person could not be told", broadcast=row.id, error=_code(error))
         if row.state in ASKING:
@@ -397,7 +438,20 @@ class Threads:
         key = f"return:{row.id}:{row.version}"
         outbox.post(connection, row.workspace, key, row.requester, told, None, now, draft=row.id)
 
-    # --- notes -------------------------------------------------------------------------------------------------------
+
+class Threads:
+    """Posts the notes of broadcasts under their cards, each thread in its order."""
+
+    def __init__(self, poster: Poster, words: Words) -> None:
+        self.poster, self.database, self.clock, self.words = poster, poster.database, poster.clock, words
+        self.people = poster.people
+
+    async def post_notes(self) -> None:
+        """A thread keeps its order, so each pass takes the oldest note of each broadcast until none is left."""
+        while pending := await self.database.read(lambda c: notes.notes_to_post(c, self.clock(), AT_ONCE)):
+            for note in pending:
+                with self.poster.alone("note", note.seq, note.workspace):
+                    await self._post_note(note)
 
     async def _post_note(self, pending: PendingNote) -> None:
         row, card, voters = await self.database.read(lambda c: self._where(c, pending))
@@ -405,14 +459,14 @@ class Threads:
             await self._put_off(pending, row, 2 * SECOND)
             return
         direct = card.channel.startswith("D")
-        if not direct and await self._why_closed_if_told(card.channel) is not None:
+        if not direct and await self.poster.why_closed_if_told(card.channel) is not None:
             await self._put_off(pending, row, None)
             return
-        reader = await self._reader(card.channel, (row.requester, *voters)) if direct else None
+        reader = await self.poster.reader(card.channel, (row.requester, *voters)) if direct else None
         unseen = [] if direct else await self._who_do_not_see(card.channel, pending)
         post = views.note(pending.note, row, self.words)
         try:
-            answer = await self._say(
+            answer = await self.poster.say(
                 card.channel, post, row, kind="broadcast_note", thread=card.ts, aloud=pending.note.aloud
             )
         except SlackApiError as error:
@@ -440,7 +494,7 @@ class Threads:
 
     async def _sees(self, channel: str, id: str) -> bool:
         try:
-            return await self.sees(channel, id)
+            return await self.people.sees(channel, id)
         except CannotTell:
             return True
 
@@ -453,14 +507,6 @@ class Threads:
     def _tell_one(self, connection: Connection, pending: PendingNote, row: Broadcast, person: str) -> None:
         told = Translatable("About *{id}*: {told}", id=row.id, told=pending.note.sentence)
         outbox.post(connection, row.workspace, f"note:{pending.seq}:{person}", person, told, None, self.clock())
-
-    async def _reader(self, channel: str, people: Iterable[str]) -> str | None:
-        """Which of these people it is that this direct message is with."""
-        for person in dict.fromkeys(people):
-            with suppress(SlackApiError):
-                if await self._channel_of(person) == channel:
-                    return person
-        return None
 
     async def _put_off(self, pending: PendingNote, row: Broadcast, pause: Micros | None) -> None:
         """After some tries, or without a `pause` at once, there is no thread for it: people are told directly."""
@@ -485,9 +531,15 @@ class Threads:
             if person != but and _is_person(person):
                 self._tell_one(connection, pending, row, person)
 
-    # --- the outbox --------------------------------------------------------------------------------------------------
 
-    async def _post_posts(self) -> None:
+class Outbox:
+    """Posts the messages that belong to no card, one after the other."""
+
+    def __init__(self, poster: Poster, words: Words) -> None:
+        self.poster, self.database, self.clock, self.words = poster, poster.database, poster.clock, words
+        self.people = poster.people
+
+    async def post_posts(self) -> None:
         """What belongs to no card, one after the other. What Slack cannot take now keeps its tries."""
         while await self.database.read(lambda c: outbox.posts_wait(c, self.clock())):
             now = self.clock()
@@ -495,7 +547,7 @@ class Threads:
             if pending is None:  # another process has it
                 return
             try:
-                with self._alone("post", pending.seq, pending.workspace):
+                with self.poster.alone("post", pending.seq, pending.workspace):
                     await self._post_one(pending)
             except Later as later:
                 again = self.clock() + int(later.seconds * SECOND)
@@ -511,7 +563,7 @@ class Threads:
             post = await self._with_draft(pending, post)
         metadata = {"event_type": "broadcast_post", "event_payload": {"id": str(pending.seq)}}
         try:
-            answer = await self.post(await self._channel_of(pending.place), post, metadata)
+            answer = await self.poster.post(await self.poster.channel_of(pending.place), post, metadata)
         except SlackApiError as error:
             log.warning("a place could not be told", place=pending.place, error=_code(error))
             over = _code(error) in NO_PLACE | NOT_LET and not _is_person(pending.place)
@@ -525,7 +577,7 @@ class Threads:
         if pending.place[:1] in ("U", "W", "D"):
             return None
         try:
-            return True if await self.why_closed(pending.place) is not None else None
+            return True if await self.people.why_closed(pending.place) is not None else None
         except CannotTell:
             return pending.tries >= UNKNOWN_TRIES
 
@@ -547,90 +599,31 @@ class Threads:
         for one in filter(_is_person, named):
             outbox.post(connection, pending.workspace, f"post:{pending.seq}:{one}", one, pending.sentence, None, now)
 
-    async def _channel_of(self, place: str) -> str:
-        """A person is told in the direct message that the bot has with them."""
-        if not _is_person(place):
-            return place
-        opened = await self._call(lambda _: self.client.conversations_open(users=place), Post(""))
-        return str(opened["channel"]["id"])
 
-    # --- Slack -------------------------------------------------------------------------------------------------------
+class Painter:
+    """Shows in Slack what the store says. What could not be shown stays there for the next pass."""
 
-    async def _say(
-        self, channel: str, post: Post, row: Broadcast, *, kind: str, thread: str | None = None, aloud: bool = False
-    ) -> AsyncSlackResponse:
-        # Ids only: other apps in the channel can read metadata.
-        metadata = {"event_type": kind, "event_payload": {"id": row.id, "version": row.version}}
-        return await self.post(channel, post, metadata, thread, aloud=aloud)
+    def __init__(self, poster: Poster, workflow: Workflow, showing_of: ShowingOf, words: Words) -> None:
+        self.poster, self.database, self.clock = poster, poster.database, poster.clock
+        self.cards = Cards(poster, workflow, showing_of, words)
+        self.threads, self.outbox = Threads(poster, words), Outbox(poster, words)
+        self._quiet_until: dict[Callable[[], Awaitable[None]], Micros] = {}
 
-    async def change(self, channel: str, ts: str, post: Post) -> None:
-        """Show something else in a message of ours. Raises Later or SlackApiError."""
-        await self._updates.acquire()
-        await self._call(
-            lambda blocks: self.client.chat_update(channel=channel, ts=ts, text=post.text, blocks=blocks), post
-        )
+    async def paint(self) -> None:
+        """Post the cards that nobody has seen yet, draw those that are behind, then post what their threads, and other
+        places, have not been told. What Slack is too busy for waits, and the rest goes on."""
+        if not await self.database.read(self._waits) or not await self.poster.ours():
+            return
+        for work in (self.cards.post_cards, self.cards.redraw_cards, self.threads.post_notes, self.outbox.post_posts):
+            if self.clock() < self._quiet_until.get(work, 0):
+                continue
+            try:
+                await work()
+            except Later as later:
+                self._quiet_until[work] = self.clock() + min(int(later.seconds * SECOND), LONGEST_PAUSE)
 
-    async def post(
-        self,
-        channel: str,
-        post: Post,
-        metadata: Mapping[str, Any],
-        thread: str | None = None,
-        *,
-        aloud: bool = False,
-    ) -> AsyncSlackResponse:
-        """Raises Later or SlackApiError."""
-        return await self._call(
-            lambda blocks: self.client.chat_postMessage(
-                channel=channel,
-                text=post.text,
-                blocks=blocks,
-                thread_ts=thread,
-                reply_broadcast=True if thread and aloud else None,
-                metadata=dict(metadata),
-                unfurl_links=False,
-                unfurl_media=False,
-            ),
-            post,
-        )
-
-    async def _call(
-        self, call: Callable[[list[views.Block] | None], Awaitable[AsyncSlackResponse]], post: Post
-    ) -> AsyncSlackResponse:
-        """Raises Later for what passes, SlackApiError for what does not."""
-        if not await self._ours():
-            raise Later(1.0)
-        try:
-            return await self._answered(call(post.blocks or None))
-        except SlackApiError as error:
-            if _code(error) not in BAD_BLOCKS:
-                raise
-            log.error("Slack did not take our blocks", error=_code(error))
-        return await self._answered(call(post.plainest or None))
-
-    async def _answered(self, asked: Awaitable[AsyncSlackResponse]) -> AsyncSlackResponse:
-        """Raises as `_call` does."""
-        try:
-            answer = await asked
-        except SlackApiError as error:
-            raise self._sorted(error) from None
-        except (ClientError, TimeoutError, OSError) as error:
-            log.warning("Slack cannot be reached", error=type(error).__name__)
-            raise Later(5.0) from None
-        self.dead = None
-        return answer
-
-    def _sorted(self, error: SlackApiError) -> Exception:
-        status = error.response.status_code
-        if status == 429:
-            return Later(_seconds(error.response.headers.get("Retry-After")))
-        if status >= 500 or _code(error) in ("internal_error", "fatal_error", "service_unavailable"):
-            return Later(5.0)
-        if _code(error) in DEAD_TOKEN:
-            log.error("Slack does not know us any more", error=_code(error))
-            self.dead = _code(error)
-            return Later(60.0)
-        return error
+    def _waits(self, connection: Connection) -> bool:
+        return queue.showing_waits(connection, self.clock())
 
 
 def take_lease(connection: Connection, owner: str, at: Micros, seconds: float | None = None) -> bool:

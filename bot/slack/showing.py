@@ -1,0 +1,58 @@
+"""What a card shows beside its row."""
+
+from __future__ import annotations
+
+from bot.config.runtime import Runtime
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import micros
+from bot.domain.lifecycle import State
+from bot.slack.views import WAITING, Showing
+from bot.storage.votes import Vote
+from bot.workflow.deadlines import start_told
+from bot.workflow.kill_switch import KillSwitch
+from bot.workflow.workflow import Workflow
+
+
+class Showings:
+    """Gathers what a card shows, as things stand when it is drawn."""
+
+    def __init__(self, runtime: Runtime, workflow: Workflow, switch: KillSwitch) -> None:
+        self.database, self.clock, self.providers = runtime.database, runtime.clock, runtime.providers
+        self.policies, self.approval = runtime.policies, runtime.settings.approval
+        self.grace, self.workflow, self.desk, self.switch = (
+            micros(runtime.settings.grace),
+            workflow,
+            workflow.desk,
+            switch,
+        )
+
+    async def of(self, broadcast: Broadcast, votes: list[Vote]) -> Showing:
+        """What a card shows beside its row."""
+        held, refusal = broadcast.state is State.HELD, None
+        if held:
+            refusal = await self.database.read(lambda c: self.workflow.decisions.why_not_now(c, broadcast))
+        provider = self.providers.get(broadcast.account)
+        policy = self.policies.get(broadcast.policy or "")
+        drawn_at = self.clock()
+        start = max(broadcast.send_at or 0, broadcast.due or 0, drawn_at)
+        outlook = self.desk.outlook(broadcast, start) if broadcast.state in WAITING else None
+        paused = broadcast.workspace in self.switch.paused
+        misfit = self.desk.misfit(broadcast) if broadcast.state in (State.PENDING, State.SCHEDULED) else None
+        return Showing(
+            votes=tuple(votes),
+            vendor=provider.title if provider else broadcast.provider,
+            legacy=provider.legacy if provider else None,
+            verdict=outlook.verdict if outlook else None,
+            opens=outlook.opens if outlook else None,
+            training=broadcast.mode == "training",
+            zone=policy.timezone if policy and (policy.country or policy.timezone != "UTC") else "",
+            undo=int(self.approval.undo.total_seconds()),
+            reaction=next(iter(self.approval.approve_reactions), None),
+            paused=paused,
+            then=start_told(self.policies, broadcast, start, paused=paused, misfit=misfit) if broadcast.due else None,
+            misfit=misfit,
+            now=drawn_at,
+            grace=self.grace,
+            refusal=refusal,
+            asks_first=held and self.workflow.lapses.asks_first(broadcast, len(votes)),
+        )
