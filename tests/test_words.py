@@ -20,7 +20,7 @@ from bot.domain.broadcast import COUNTED
 from bot.domain.i18n import LANGUAGES, words_for
 from bot.recurring.notices import AWAY
 from bot.slack import boards, views
-from bot.slack.commands import Commands
+from bot.slack.commands import BroadcastCommands, Commands, TemplateCommands
 from bot.slack.recurring import Recurring
 from bot.when.traps import HINTS
 from bot.workflow.decisions import ENDINGS
@@ -123,8 +123,8 @@ def in_tables() -> Iterator[str]:
         yield from (template for template, _ in vendor.REFUSALS.values())
     for name in ("every", "remind", "schedules", "list_reminders", "stop"):
         yield str(getattr(Recurring, name).__doc__).split("\n")[0]
-    for method in vars(Commands).values():
-        if inspect.iscoroutinefunction(method) and not method.__name__.startswith("_") and method.__name__ != "handle":
+    for method in (one for kind in (Commands, BroadcastCommands, TemplateCommands) for one in vars(kind).values()):
+        if inspect.iscoroutinefunction(method) and not method.__name__.startswith("_") and method.__name__ not in ("handle", "open_form"):
             yield str(method.__doc__).split("\n")[0]
 
 

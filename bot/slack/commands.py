@@ -54,8 +54,8 @@ LISTED = 10
 LONGEST_NAME = 64  # characters of a template's name
 
 
-class Commands:
-    """The subcommands by name; the first line of each method's docstring is its help."""
+class BroadcastCommands:
+    """Subcommands about broadcasts and audiences."""
 
     def __init__(
         self,
@@ -64,11 +64,10 @@ class Commands:
         desk: Desk,
         clock: Clock,
         showing_of: ShowingOf,
-        ours: Callable[[], str],
         recurring: Recurring,
     ) -> None:
         self.workflow, self.people, self.desk, self.clock = workflow, people, desk, clock
-        self.showing_of, self.ours, self.recurring = showing_of, ours, recurring
+        self.showing_of, self.recurring = showing_of, recurring
         self.table: dict[str, Subcommand] = {
             "send": ("send <audience> [marketing|transactional] [at=<when>] <text>", self.send),
             "audiences": ("audiences", self.audiences),
@@ -79,60 +78,13 @@ class Commands:
             **recurring.table,
             "pause": ("pause all | <id> [until=<date>]", self.pause),
             "resume": ("resume all|<id>", self.resume),
-            "template": ("template save|use|list|delete <name> [<text>]", self.template),
-            "help": ("help", self.help),
         }
-
-    async def handle(self, ack: AsyncAck, body: Body, client: AsyncWebClient) -> None:
-        """Answer one command. Whatever goes wrong, the person reads a sentence and finds back what was typed."""
-        post = await self._answer(body, client)
-        if post is None:
-            await ack()
-        else:
-            await ack(text=post.text, blocks=post.blocks or None, response_type="ephemeral")
-
-    async def _answer(self, body: Body, client: AsyncWebClient) -> Post | None:
-        words, raw = words_for(None), sms.storable(str(body.get("text") or ""))
-        shown = slack_text.decode_slack(f"{body.get('command', '/broadcast')} {raw}")
-        try:
-            if workspace_of(body) != self.ours():
-                return views.complaint([words(ELSEWHERE)], shown, words)
-            async with in_time(self.workflow.database.patience):
-                person = await self.people.person(workspace_of(body), str(body["user_id"]))
-                words = words_for(person.locale)
-                asked = Typing(person, str(body["channel_id"]), raw, str(body.get("trigger_id") or ""), words, shown)
-                return await self._run(asked, client)
-        except Exception as error:
-            told = explain(error, words, self.desk.settings.admins)
-            return views.complaint(told, shown, words)
-
-    async def _run(self, asked: Typing, client: AsyncWebClient) -> Post | None:
-        name, rest = typed.first_word(asked.text)
-        if name.lower().lstrip("?") not in ("", "help") or not name:
-            must_be_member(asked.person)
-        if not name:
-            return await self.form(asked, client)
-        entry = self.table.get(name.lower().lstrip("?") or "help")
-        if entry is None:
-            return self._unknown(name, asked)
-        return await entry[1](replace(asked, text=rest), client)
-
-    def _unknown(self, name: str, asked: Typing) -> Post:
-        audience = slack_text.decode_slack(name).lower()
-        near = f"send {audience}" if self.desk.audience(audience) else typed.nearest_verb(name, self.table)
-        told = [asked.words("There is no `{name}`.", name=views.quote(slack_text.decode_slack(name)))]
-        if near:
-            told.append(asked.words("Did you mean `/broadcast {near}`?", near=near))
-        told.append(asked.words("`/broadcast help` shows what there is."))
-        return views.complaint([" ".join(told)], asked.line, asked.words)
-
-    # --- subcommands -------------------------------------------------------------------------------------------------
 
     async def form(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Open the form."""
-        return await self._open(views.Form(form_audiences(self.desk, asked.words), asked.channel), asked, client)
+        return await self.open_form(views.Form(form_audiences(self.desk, asked.words), asked.channel), asked, client)
 
-    async def _open(self, form: views.Form, asked: Typing, client: AsyncWebClient) -> Post | None:
+    async def open_form(self, form: views.Form, asked: Typing, client: AsyncWebClient) -> Post | None:
         try:
             await client.views_open(trigger_id=asked.trigger, view=views.compose(form, asked.words))
         except UNREACHABLE as error:
@@ -146,7 +98,7 @@ class Commands:
         """Ask to send a text to an audience."""
         parts = typed.read_send(slack_text.decode_slack(asked.text))
         if not parts.audience:
-            return self._usage("send", asked)
+            return views.usage(self.table["send"][0], asked.line, asked.words)
         send_at = self._start(parts, asked.person)
         if complaints := (*parts.complaints, *checks.lost_names(asked.text)):
             raise NotAccepted(*complaints)
@@ -237,7 +189,7 @@ class Commands:
         """Show one broadcast and who did what to it, or what comes again."""
         word, _ = typed.first_word(slack_text.decode_slack(asked.text))
         if not word:
-            return self._usage("show", asked)
+            return views.usage(self.table["show"][0], asked.line, asked.words)
         id = typed.id_of(word)
         try:
             row = await self.workflow.find(asked.person.workspace, id)
@@ -258,7 +210,7 @@ class Commands:
         """Stop a broadcast that has not left yet."""
         word, reason = typed.first_word(slack_text.decode_slack(asked.text))
         if not word:
-            return self._usage("cancel", asked)
+            return views.usage(self.table["cancel"][0], asked.line, asked.words)
         row = await self.workflow.find(asked.person.workspace, typed.id_of(word))
         kinds: dict[State, type[Drop | Discard]] = {State.HELD: Drop, State.DRAFT: Discard}
         deed = kinds.get(row.state, Cancel)(reason.strip() or None)
@@ -269,19 +221,23 @@ class Commands:
         """Open a draft of yours, to be asked for where you are."""
         word, _ = typed.first_word(slack_text.decode_slack(asked.text))
         if not word:
-            return self._usage("edit", asked)
+            return views.usage(self.table["edit"][0], asked.line, asked.words)
         row = await self.workflow.find(asked.person.workspace, typed.id_of(word))
         if row.state is not State.DRAFT:
             raise TooLate(row)
         if row.requester != asked.person.id:
             raise NotFound(row.id)
-        return await self._open(draft_form(self.desk, row, asked.channel, asked.words), asked, client)
+        return await self.open_form(draft_form(self.desk, row, asked.channel, asked.words), asked, client)
 
     async def pause(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Stop all sending at once (admins), or hold one thing that comes again."""
         what, rest = typed.first_word(asked.text)
         if what.lower() != "all":
-            return await self.recurring.pause(asked, client) if what else self._usage("pause", asked)
+            return (
+                await self.recurring.pause(asked, client)
+                if what
+                else views.usage(self.table["pause"][0], asked.line, asked.words)
+            )
         await self.workflow.pause_all(asked.person, on=True)
         told = [asked.words("All sending is paused. What falls due is held and asks. `/broadcast resume all` ends it.")]
         if rest:  # whoever stops everything is not sent back to type it once more
@@ -292,7 +248,11 @@ class Commands:
         """Let sending go on (admins), or one thing that comes again."""
         what = typed.first_word(asked.text)[0].lower()
         if what != "all":
-            return await self.recurring.resume(asked, client) if what else self._usage("resume", asked)
+            return (
+                await self.recurring.resume(asked, client)
+                if what
+                else views.usage(self.table["resume"][0], asked.line, asked.words)
+            )
         going = await self.workflow.database.read(  # before they do
             lambda c: broadcasts.count_held(c, asked.person.workspace, Hold.HOURS, self.clock())
         )
@@ -313,6 +273,17 @@ class Commands:
             )
         return views.lines(told)
 
+
+class TemplateCommands:
+    """The subcommand about templates."""
+
+    def __init__(self, broadcasts: BroadcastCommands) -> None:
+        self.broadcasts, self.workflow, self.desk = broadcasts, broadcasts.workflow, broadcasts.desk
+        self.clock = broadcasts.clock
+        self.table: dict[str, Subcommand] = {
+            "template": ("template save|use|list|delete <name> [<text>]", self.template),
+        }
+
     async def template(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Keep a text under a name: `save <name> [audience] [purpose] <text>`, `use`, `list`, `delete <name>`."""
         verb, rest = typed.first_word(slack_text.decode_slack(asked.text))
@@ -324,7 +295,7 @@ class Commands:
         if verb.lower() == "list":
             return await self._list_templates(asked)
         if verb.lower() not in deeds or not name:
-            return self._usage("template", asked)
+            return views.usage(self.table["template"][0], asked.line, asked.words)
         return await deeds[verb.lower()](asked, name.lower(), rest, client)
 
     async def _save_template(self, asked: Typing, name: str, rest: str, client: AsyncWebClient) -> Post | None:
@@ -332,7 +303,7 @@ class Commands:
         audience = first.lower() if self.desk.audience(first.lower()) is not None else None
         parts = typed.read_send(f"x {after if audience else rest}", ("sender", "campaign"))
         if not parts.text:
-            return self._usage("template", asked)
+            return views.usage(self.table["template"][0], asked.line, asked.words)
         if complaints := (*parts.complaints, *self._template_complaints(parts, asked)):
             raise NotAccepted(*complaints)
         kept = templates.Template(
@@ -363,7 +334,7 @@ class Commands:
     async def _use_template(self, asked: Typing, name: str, rest: str, client: AsyncWebClient) -> Post | None:
         kept = await self._template(asked, name)
         form = views.Form(form_audiences(self.desk, asked.words), asked.channel, values=kept.values())
-        return await self._open(form, asked, client)
+        return await self.broadcasts.open_form(form, asked, client)
 
     async def _delete_template(self, asked: Typing, name: str, rest: str, client: AsyncWebClient) -> Post | None:
         kept = await self._template(asked, name)
@@ -389,6 +360,71 @@ class Commands:
             raise NotAccepted(Complaint("template", Translatable(template, name=name)))
         return kept
 
+
+class Commands:
+    """The subcommands by name; the first line of each method's docstring is its help."""
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        people: People,
+        desk: Desk,
+        clock: Clock,
+        showing_of: ShowingOf,
+        ours: Callable[[], str],
+        recurring: Recurring,
+    ) -> None:
+        self.workflow, self.people, self.desk, self.ours = workflow, people, desk, ours
+        self.broadcasts = BroadcastCommands(workflow, people, desk, clock, showing_of, recurring)
+        self.table: dict[str, Subcommand] = {
+            **self.broadcasts.table,
+            **TemplateCommands(self.broadcasts).table,
+            "help": ("help", self.help),
+        }
+
+    async def handle(self, ack: AsyncAck, body: Body, client: AsyncWebClient) -> None:
+        """Answer one command. Whatever goes wrong, the person reads a sentence and finds back what was typed."""
+        post = await self._answer(body, client)
+        if post is None:
+            await ack()
+        else:
+            await ack(text=post.text, blocks=post.blocks or None, response_type="ephemeral")
+
+    async def _answer(self, body: Body, client: AsyncWebClient) -> Post | None:
+        words, raw = words_for(None), sms.storable(str(body.get("text") or ""))
+        shown = slack_text.decode_slack(f"{body.get('command', '/broadcast')} {raw}")
+        try:
+            if workspace_of(body) != self.ours():
+                return views.complaint([words(ELSEWHERE)], shown, words)
+            async with in_time(self.workflow.database.patience):
+                person = await self.people.person(workspace_of(body), str(body["user_id"]))
+                words = words_for(person.locale)
+                asked = Typing(person, str(body["channel_id"]), raw, str(body.get("trigger_id") or ""), words, shown)
+                return await self._run(asked, client)
+        except Exception as error:
+            told = explain(error, words, self.desk.settings.admins)
+            return views.complaint(told, shown, words)
+
+    async def _run(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        name, rest = typed.first_word(asked.text)
+        if name.lower().lstrip("?") not in ("", "help") or not name:
+            must_be_member(asked.person)
+        if not name:
+            return await self.broadcasts.form(asked, client)
+        entry = self.table.get(name.lower().lstrip("?") or "help")
+        if entry is None:
+            return self._unknown(name, asked)
+        return await entry[1](replace(asked, text=rest), client)
+
+    def _unknown(self, name: str, asked: Typing) -> Post:
+        audience = slack_text.decode_slack(name).lower()
+        near = f"send {audience}" if self.desk.audience(audience) else typed.nearest_verb(name, self.table)
+        told = [asked.words("There is no `{name}`.", name=views.quote(slack_text.decode_slack(name)))]
+        if near:
+            told.append(asked.words("Did you mean `/broadcast {near}`?", near=near))
+        told.append(asked.words("`/broadcast help` shows what there is."))
+        return views.complaint([" ".join(told)], asked.line, asked.words)
+
     async def help(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Show this."""
         topic, _ = typed.first_word(asked.text)
@@ -400,9 +436,6 @@ class Commands:
             if name in wanted
         ]
         return views.help_text(usages, asked.words)
-
-    def _usage(self, name: str, asked: Typing) -> Post:
-        return views.usage(self.table[name][0], asked.line, asked.words)
 
 
 async def permalink(client: AsyncWebClient, card: cards.Card | None) -> str | None:
