@@ -39,7 +39,8 @@ from bot.sending.tokens import token_for
 from bot.storage import broadcasts, receipts
 from bot.storage.database import Database
 from bot.storage.tables import vendor_ids
-from bot.web import CallbackDoor, Meters
+from bot.web.callbacks import CallbackDoor
+from bot.web.http import Meters
 from providers.base import Staged
 from sandbox.server import Sandbox
 

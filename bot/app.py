@@ -48,20 +48,25 @@ from bot.scheduler import Bell, Scheduler, Task
 from bot.sending.dispatcher import Dispatcher
 from bot.sending.tokens import token_for
 from bot.sending.tracker import Tracker
-from bot.slack.actions import Buttons, Reactions
-from bot.slack.commands import Commands
-from bot.slack.modals import Modals
-from bot.slack.notices import Notices
-from bot.slack.people import People
-from bot.slack.recurring import Recurring
+from bot.slack.buttons import Buttons
+from bot.slack.commands.router import Commands
+from bot.slack.commands.schedules import Recurring
+from bot.slack.directory import People
+from bot.slack.forms import Modals
+from bot.slack.publish.painter import Painter
+from bot.slack.publish.poster import Poster
+from bot.slack.publish.reminders import Notices
+from bot.slack.reactions import Reactions
 from bot.slack.showing import Showings
-from bot.slack.threads import Painter, Poster
 from bot.storage import cards, keys, outbox, schema
 from bot.storage.database import PATIENCE, AlreadyDispatching, Busy, Database
 from bot.storage.engines import open_database
 from bot.storage.schema import upgrade
 from bot.storage.troubles import Trouble
-from bot.web import CallbackDoor, Health, Meters, SlackDoor, metrics_site, public_site
+from bot.web.callbacks import CallbackDoor
+from bot.web.http import Meters
+from bot.web.sites import Health, metrics_site, public_site
+from bot.web.slack import SlackDoor
 from bot.workflow.approval_reminders import Voices
 from bot.workflow.audience_cache import Catalogue
 from bot.workflow.audiences import Desk

@@ -21,7 +21,7 @@ from bot.domain.i18n import Translatable, words_for
 from bot.domain.lifecycle import Action, State
 from bot.domain.people import Membership, membership_of
 from bot.domain.schedule import Kind
-from bot.slack import answers, people
+from bot.slack import directory, replies
 from bot.storage import broadcast_rows, broadcasts, cards, notes
 from bot.storage.database import PATIENCE
 from bot.storage.votes import votes_for
@@ -335,7 +335,7 @@ SHARED_BY_OURS: dict[str, Json] = {
 @pytest.mark.parametrize("what", SHARED_BY_OURS)
 async def test_a_channel_that_our_own_workspaces_share_takes_cards(what: str) -> None:
     told = {"is_archived": False, "is_ext_shared": False, "is_member": True, "is_private": False}
-    place = people._judge({**told, **SHARED_BY_OURS[what]}, "T0BELL")
+    place = directory._judge({**told, **SHARED_BY_OURS[what]}, "T0BELL")
     assert place is not None
     assert place.postable
 
@@ -661,7 +661,7 @@ async def test_a_button_of_another_workspace_is_answered_where_its_payload_leads
     ],
 )
 def test_an_answer_goes_only_where_slack_lives(url: str, api: str, same: bool) -> None:
-    assert answers._same_house(url, api) is same
+    assert replies._same_house(url, api) is same
 
 
 @pytest.mark.parametrize(
@@ -681,7 +681,7 @@ async def test_a_form_that_slack_does_not_open_in_time_asks_to_press_once_more(
 
 async def test_a_form_for_which_slack_cannot_be_reached_asks_to_press_once_more() -> None:
     """C34."""
-    assert answers.explain(ClientConnectionError(), words_for("en")) == answers.explain(
+    assert replies.explain(ClientConnectionError(), words_for("en")) == replies.explain(
         SlackApiError("", {"error": "expired_trigger_id"}), words_for("en")
     )
 
@@ -691,7 +691,7 @@ async def test_a_channel_of_thousands_is_answered_in_time_and_known_a_moment_lat
 ) -> None:
     """C26: 25 pages of members take Slack longer than anybody may wait."""
     bot = await start_bot(sandbox, patience=PATIENCE)
-    monkeypatch.setattr(answers, "ANSWER_SECONDS", 0.8)
+    monkeypatch.setattr(replies, "ANSWER_SECONDS", 0.8)
     over = asyncio.Event()
     sandbox.faults.add("conversations.members", "delay", until=over)
     async with within(1.8):

@@ -20,7 +20,8 @@ from bot.domain.errors import CardChanged, NotAllowed
 from bot.domain.hours import HoldUntil
 from bot.domain.i18n import LANGUAGES, Translatable, words_for
 from bot.domain.lifecycle import Action, Hold, State
-from bot.slack import views
+from bot.slack.blocks import card_facts
+from bot.slack.blocks.card import draw_card, goes_stale_at
 from bot.storage import broadcasts, cards, keys, outbox, tables
 from bot.storage.notes import Note
 from bot.storage.votes import votes_for
@@ -526,8 +527,8 @@ async def test_send_now_is_not_offered_where_the_hours_would_hold_it_again_and_s
     """C11."""
     id = await held_for_the_hours(core)
     row = await core.row(id)
-    showing = views.Showing((), "Encom", None, None, training=False, zone="Europe/Paris")
-    assert "broadcast.send_now" not in json.dumps(views.card(row, showing, words_for("en")).blocks)
+    showing = card_facts.Showing((), "Encom", None, None, training=False, zone="Europe/Paris")
+    assert "broadcast.send_now" not in json.dumps(draw_card(row, showing, words_for("en")).blocks)
     with pytest.raises(NotAllowed, match="Re-plan it for then") as told:
         await core.workflow.act(TEAM, id, SendNow(), person=CLEO, version=1)
     assert told.value.sentence.values["opens_at"] == at("2027-02-04T07:00")
@@ -639,8 +640,8 @@ async def test_what_is_approved_outside_the_hours_is_not_said_to_start_at_once(c
         f"Approved by <@{approver(0).id}>. The hours for this audience hold it until {opens}; then it starts by itself."
     )
     then = start_told(core.policies, row, row.due or 0, paused=False)
-    showing = views.Showing((), "Encom", None, None, training=False, zone="Europe/Paris", then=then)
-    (step,) = [b for b in views.card(row, showing, words_for("en")).blocks if b.get("block_id", "").startswith("next:")]
+    showing = card_facts.Showing((), "Encom", None, None, training=False, zone="Europe/Paris", then=then)
+    (step,) = [b for b in draw_card(row, showing, words_for("en")).blocks if b.get("block_id", "").startswith("next:")]
     assert f"hold it until <!date^{opens // SECOND}^" in step["text"]["text"]
 
 
@@ -663,8 +664,8 @@ async def test_what_the_settings_of_today_would_hold_is_told_before_it_is_approv
     assert why in str(changed.value.changes[-1])
     misfit = core.desk.misfit(row)
     assert why in question(row, misfit=misfit)
-    showing = views.Showing((), "Encom", None, None, training=False, zone="", misfit=misfit)
-    assert f"✋ {misfit}" in str(views.card(row, showing, words_for("en")).blocks)
+    showing = card_facts.Showing((), "Encom", None, None, training=False, zone="", misfit=misfit)
+    assert f"✋ {misfit}" in str(draw_card(row, showing, words_for("en")).blocks)
     await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
     assert (await notes(core))[-1] == f"Approved by <@{approver(0).id}>. It will be held: {misfit}"
     await core.run(core.dispatcher("a"))
@@ -691,8 +692,8 @@ async def test_the_notice_before_a_start_names_the_button_that_is_on_the_card(ma
     core.now = row.voice_at or 0
     await core.voices().tick()
     assert (await notes(core))[-1] == f"It starts {row.due}. Until then *Stop* on its card stops it."
-    showing = views.Showing((), "Encom", None, None, training=False, zone="")
-    shown = json.dumps(views.card(await core.row(row.id), showing, words_for("en")).blocks)
+    showing = card_facts.Showing((), "Encom", None, None, training=False, zone="")
+    shown = json.dumps(draw_card(await core.row(row.id), showing, words_for("en")).blocks)
     assert "broadcast.stop" in shown
     assert "broadcast.cancel" not in shown
 
@@ -706,8 +707,8 @@ async def test_the_notice_before_a_start_names_the_button_that_is_on_the_card(ma
 )
 async def test_a_card_that_is_held_for_a_pause_says_whether_it_has_ended(core: Core, paused: bool, said: str) -> None:
     row = dataclasses.replace(await core.ask(), state=State.HELD, hold=Hold.PAUSED)
-    showing = views.Showing((), "Encom", None, None, training=False, zone="", paused=paused)
-    assert f"Held: {said}" in json.dumps(views.card(row, showing, words_for("en")).blocks)
+    showing = card_facts.Showing((), "Encom", None, None, training=False, zone="", paused=paused)
+    assert f"Held: {said}" in json.dumps(draw_card(row, showing, words_for("en")).blocks)
 
 
 async def test_the_question_before_an_approval_says_that_sending_is_paused(core: Core) -> None:
@@ -754,8 +755,8 @@ async def test_who_ends_a_pause_is_told_how_many_start_by_themselves(sandbox: Sa
 
 def question(row: Any, action: str = "broadcast.approve", language: str = "en", **more: Any) -> str:
     given = {"verdict": None, "training": False, "zone": "Europe/Paris", "undo": 30, **more}
-    showing = views.Showing((), "Encom", None, **given)
-    elements = [e for block in views.card(row, showing, words_for(language)).blocks for e in block.get("elements", [])]
+    showing = card_facts.Showing((), "Encom", None, **given)
+    elements = [e for block in draw_card(row, showing, words_for(language)).blocks for e in block.get("elements", [])]
     (found,) = [element for element in elements if element.get("action_id") == action]
     return str(found["confirm"]["text"]["text"])
 
@@ -814,8 +815,10 @@ async def held_card(core: Core, row: Broadcast) -> tuple[str, str]:
     refusal = await core.database.read(lambda c: core.workflow.decisions.why_not_now(c, row))
     paused = await core.database.read(lambda c: keys.paused(c, TEAM))
     given: dict[str, Any] = {"refusal": refusal, "asks_first": core.workflow.lapses.asks_first(row, len(votes))}
-    showing = views.Showing(tuple(votes), "Encom", None, None, False, "Europe/Paris", undo=30, paused=paused, **given)
-    (step,) = [b for b in views.card(row, showing, words_for("en")).blocks if b.get("block_id", "").startswith("next:")]
+    showing = card_facts.Showing(
+        tuple(votes), "Encom", None, None, False, "Europe/Paris", undo=30, paused=paused, **given
+    )
+    (step,) = [b for b in draw_card(row, showing, words_for("en")).blocks if b.get("block_id", "").startswith("next:")]
     return step["text"]["text"], question(row, "broadcast.send_now", paused=paused, now=core.now, **given)
 
 
@@ -867,12 +870,12 @@ async def test_the_card_of_what_is_held_knows_what_becomes_of_send_now(bot: Bot,
 
 
 async def test_a_card_of_what_is_held_is_looked_at_again_when_what_is_in_its_way_may_be_gone(core: Core) -> None:
-    showing = views.Showing((), "Encom", None, None, training=False, zone="", now=100 * HOUR)
+    showing = card_facts.Showing((), "Encom", None, None, training=False, zone="", now=100 * HOUR)
     held = dataclasses.replace(await core.ask(), state=State.HELD, hold=Hold.CAP)
-    assert views.stale_at(held, showing) == 101 * HOUR
+    assert goes_stale_at(held, showing) == 101 * HOUR
     opens = 100 * HOUR + SECOND
-    assert views.stale_at(held, dataclasses.replace(showing, opens=opens)) == opens
-    assert views.stale_at(dataclasses.replace(held, hold=Hold.HOURS), showing) is None  # the dispatcher looks
+    assert goes_stale_at(held, dataclasses.replace(showing, opens=opens)) == opens
+    assert goes_stale_at(dataclasses.replace(held, hold=Hold.HOURS), showing) is None  # the dispatcher looks
 
 
 async def test_a_card_is_drawn_anew_when_its_own_time_passes(sandbox: Sandbox, start_bot: StartBot) -> None:

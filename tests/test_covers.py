@@ -13,7 +13,7 @@ from bot.domain.errors import TooLate
 from bot.domain.i18n import Translatable, words_for
 from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.domain.schedule import Cover, Kind, Schedule
-from bot.slack import boards
+from bot.slack.blocks import recurring
 from bot.storage import schedules, tables
 from bot.storage.database import Database
 from bot.when.recurrence import Closed
@@ -90,7 +90,7 @@ async def test_a_turn_that_is_leaving_keeps_no_vote_that_was_taken_back(desk: De
     lease = {"owner": "b", "lease_until": at("2026-12-03T00:00"), "attempt": 1}
     await desk.core.edit(second, state=State.SENDING, phase=phase, **lease)
     (going,) = await desk.reminders.made(await desk.now(daily))
-    assert "It is going out now." in boards.still_on_its_way(going, words_for("en"))
+    assert "It is going out now." in recurring.still_on_its_way(going, words_for("en"))
     await take_back(desk, await desk.core.row(first.id))
     second = await desk.core.row(second.id)
     assert (second.state, await desk.votes(second)) == (state, [])

@@ -25,7 +25,7 @@ from sqlalchemy import Connection, Table, event, text
 
 from bot.domain.clock import steady
 from bot.domain.i18n import words_for
-from bot.slack.answers import explain
+from bot.slack.replies import explain
 from bot.storage import database as databases
 from bot.storage import keys, schema, sqlite, tables
 from bot.storage.broadcast_rows import Changes

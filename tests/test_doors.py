@@ -29,7 +29,10 @@ from bot.sending.tokens import token_for
 from bot.sending.tracker import Tracker
 from bot.storage import vendor_ids
 from bot.storage.database import Busy, Unsure
-from bot.web import CallbackDoor, Guesses, Health, Meters, SlackDoor, is_whole, parse_slack, public_site
+from bot.web.callbacks import CallbackDoor
+from bot.web.http import Guesses, Meters
+from bot.web.sites import Health, public_site
+from bot.web.slack import SlackDoor, is_whole, parse_slack
 from tests.core import Core
 
 KIB = 1024

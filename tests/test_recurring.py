@@ -13,7 +13,7 @@ from bot.app import Bot
 from bot.domain.clock import SECOND, moment, now
 from bot.domain.lifecycle import State
 from bot.domain.people import CannotTell, Person, Unknown
-from bot.slack.people import People
+from bot.slack.directory import People
 from bot.storage import tables
 from bot.workflow.deeds import Cancel
 from sandbox.server import Sandbox

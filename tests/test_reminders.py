@@ -26,10 +26,12 @@ from bot.domain.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
 from bot.recurring.reminders import Reminders
 from bot.recurring.requests import Asked
 from bot.recurring.schedules import Moved, Schedules
-from bot.slack import boards, views
-from bot.slack.notices import Notices
-from bot.slack.threads import MAX_TRIES, Poster
-from bot.slack.views import Post
+from bot.slack.blocks import recurring
+from bot.slack.blocks.mrkdwn import Post
+from bot.slack.blocks.thread import thread_message
+from bot.slack.publish.cards import MAX_TRIES
+from bot.slack.publish.poster import Poster
+from bot.slack.publish.reminders import Notices
 from bot.storage import audit, tables
 from bot.storage.broadcasts import latest
 from bot.storage.database import Database
@@ -632,7 +634,7 @@ async def test_of_the_turns_that_were_made_those_are_named_that_may_still_go(
     daily = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP)
     await desk.until("2026-11-30T11:00")
     await desk.core.edit((await desk.broadcasts())[0], **changes)
-    told = [boards.still_on_its_way(row, words_for("en")) for row in await desk.reminders.made(daily)]
+    told = [recurring.still_on_its_way(row, words_for("en")) for row in await desk.reminders.made(daily)]
     assert len(told) == (1 if expected else 0)
     assert all(str(expected) in line for line in told)
 
@@ -1232,7 +1234,7 @@ async def test_a_reminder_that_slack_refuses_is_told_to_its_owner_once(desk: Des
     assert (turn.state, turn.draw_at) == (TurnState.MISSED, None)
     rows = await desk.core.database.read(lambda c: c.execute(in_order(tables.posts)).mappings().all())
     (told,) = [row for row in rows if row["place"] == CLEO.id]
-    said = views.message(Translatable.of(told["sentence"]), told["mention"], words_for("en")).text
+    said = thread_message(Translatable.of(told["sentence"]), told["mention"], words_for("en")).text
     assert f"*{schedule.id}* in <#C1>" in said
     assert "2026-12-01 08:00 UTC" in said
     assert "Payroll" in said

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from bot.domain.i18n import LANGUAGES, words_for
 from bot.domain.options import EVERYWHERE, OPTIONS, slipped
-from bot.slack.recurring import EVERY, REMIND
-from bot.slack.typed import Typed, id_of, nearest_verb, quoted, read_options, read_send
+from bot.slack.commands.parse import Typed, id_of, nearest_verb, quoted, read_options, read_send
+from bot.slack.commands.schedules import EVERY, REMIND
 from providers.base import Purpose
 
 SETS = {"send": OPTIONS, "every": EVERY, "remind": REMIND}

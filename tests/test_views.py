@@ -18,9 +18,12 @@ from bot.domain.hours import HoldUntil, Refuse, Verdict
 from bot.domain.i18n import LANGUAGES, Translatable, words_for
 from bot.domain.lifecycle import TRANSITIONS, Action, Hold, Phase, State, allowed
 from bot.domain.people import Person
-from bot.slack import answers, views
-from bot.slack.people import Place
-from bot.slack.views import Showing
+from bot.slack import replies
+from bot.slack.blocks import card_buttons, card_facts, forms, mrkdwn
+from bot.slack.blocks.answers import details
+from bot.slack.blocks.card import draw_card, moved
+from bot.slack.blocks.card_facts import Showing
+from bot.slack.directory import Place
 from bot.storage.votes import Vote
 from bot.workflow.submission import Submitted
 from providers.base import AudienceKind, Purpose
@@ -68,7 +71,7 @@ def whole_text(blocks: list[dict[str, Any]]) -> str:
 @pytest.mark.parametrize("case", LONG)
 @pytest.mark.parametrize("state", State)
 def test_a_card_is_taken_by_slack_in_every_state_with_all_of_the_text(case: str, state: State) -> None:
-    post = views.card(row(state=state, text=LONG[case], typed=LONG[case], hold=Hold.LATE), showing(), EN)
+    post = draw_card(row(state=state, text=LONG[case], typed=LONG[case], hold=Hold.LATE), showing(), EN)
     check_blocks(post.blocks)
     assert LONG[case] in whole_text(post.blocks)
     assert 0 < len(post.text) <= 4000
@@ -90,7 +93,7 @@ def texts_in(value: Any) -> Iterator[str]:
 def test_whatever_is_typed_is_shown_whole_and_inert(text: str) -> None:
     if not text.strip():
         return
-    post = views.card(row(text=text, typed=text), showing(), EN)
+    post = draw_card(row(text=text, typed=text), showing(), EN)
     check_blocks(post.blocks)
     assert text in whole_text(post.blocks)
     markdown = json.dumps([block for block in post.blocks if block["type"] != "rich_text"])
@@ -99,21 +102,21 @@ def test_whatever_is_typed_is_shown_whole_and_inert(text: str) -> None:
 
 @pytest.mark.parametrize("state", State)
 def test_every_state_has_its_badge(state: State) -> None:
-    assert views.BADGES[state]
+    assert card_facts.BADGES[state]
 
 
 def test_every_hold_and_every_purpose_has_its_words() -> None:
-    assert views.HOLDS.keys() == set(Hold)
-    assert views.PURPOSES.keys() == set(Purpose)
+    assert card_facts.HOLDS.keys() == set(Hold)
+    assert card_facts.PURPOSES.keys() == set(Purpose)
 
 
 @pytest.mark.parametrize("state", State)
 def test_the_buttons_are_what_the_table_allows(state: State) -> None:
-    post = views.card(row(state=state, hold=Hold.LATE, phase=Phase.STAGING), showing(), EN)
+    post = draw_card(row(state=state, hold=Hold.LATE, phase=Phase.STAGING), showing(), EN)
     shown = {e["action_id"] for b in post.blocks for e in b.get("elements", []) if e.get("type") == "button"}
     names = {id.removeprefix("broadcast.") for id in shown}
     assert names - {"follow_up"} <= {action.value for action in allowed(state)} | {"edit"}
-    assert ("follow_up" in names) == (state in views.FOLLOW_UPS)
+    assert ("follow_up" in names) == (state in card_buttons.FOLLOW_UPS)
     assert all(e["value"] == "B234679:1" for b in post.blocks for e in b.get("elements", []) if "value" in e)
     if state is State.PENDING:
         assert {"approve", "reject", "cancel"} <= names
@@ -132,7 +135,7 @@ CLOSED: dict[str, tuple[Verdict, int | None, str]] = {
 def test_outside_the_hours_the_card_names_the_next_start_that_they_allow(case: str, state: State) -> None:
     verdict, opens, told = CLOSED[case]
     closed = Showing((), "Encom", None, verdict, training=False, zone="Europe/Paris", opens=opens)
-    post = views.card(row(state=state, hold=Hold.LATE, send_at=OPENS - 1), closed, EN)
+    post = draw_card(row(state=state, hold=Hold.LATE, send_at=OPENS - 1), closed, EN)
     check_blocks(post.blocks)
     shown = json.dumps(post.blocks)
     assert told in shown
@@ -142,11 +145,11 @@ def test_outside_the_hours_the_card_names_the_next_start_that_they_allow(case: s
 
 
 def test_what_is_held_says_what_can_be_done_and_until_when() -> None:
-    asks = json.dumps(views.card(row(state=State.HELD, hold=Hold.CAP, expires_at=OPENS), showing(), EN).blocks)
+    asks = json.dumps(draw_card(row(state=State.HELD, hold=Hold.CAP, expires_at=OPENS), showing(), EN).blocks)
     assert (
         "the cap of sends an hour is reached. Send it now, re-plan it, or drop it. Without a decision it ends" in asks
     )
-    waits = json.dumps(views.card(row(state=State.HELD, hold=Hold.HOURS, hold_until=OPENS), showing(), EN).blocks)
+    waits = json.dumps(draw_card(row(state=State.HELD, hold=Hold.HOURS, hold_until=OPENS), showing(), EN).blocks)
     assert "It goes by itself <!date^1800000000^" in waits
     assert "Without a decision" not in waits
 
@@ -157,9 +160,9 @@ def test_who_cannot_approve_any_more_is_not_asked_for_it() -> None:
         row(approvers=("U1", "U2", "U3"), quorum=2),
         replace(showing(), votes=(Vote("U2", "button", 1, "d"),)),
     )
-    shown = json.dumps(views.card(asked, voted, EN).blocks)
+    shown = json.dumps(draw_card(asked, voted, EN).blocks)
     assert "Needs 1 approval from <@U3>: press Approve." in shown
-    told = answers.submitted_post(Submitted(asked), Place(True), Person("T1", "U1", zone="UTC"), None, EN)
+    told = replies.submitted_post(Submitted(asked), Place(True), Person("T1", "U1", zone="UTC"), None, EN)
     assert told.text == "*B234679* waits in <#C1> for approval by <@U2>, <@U3>."
 
 
@@ -167,7 +170,7 @@ def test_who_cannot_approve_any_more_is_not_asked_for_it() -> None:
 def test_a_draft_says_how_long_it_is_kept_and_not_that_it_is_over(voices: int, end: int) -> None:
     """Its writer is told a day before it is thrown away, and then."""
     draft = row(state=State.DRAFT, voice_at=OPENS, voices=voices)
-    shown = json.dumps(views.details(draft, showing(), [], None, EN).blocks)
+    shown = json.dumps(details(draft, showing(), [], None, EN).blocks)
     assert f"It is kept as a draft until <!date^{end // SECOND}^" in shown
     assert "broadcast.edit" in shown
     assert "Nothing more happens" not in shown
@@ -177,17 +180,17 @@ def test_a_draft_says_how_long_it_is_kept_and_not_that_it_is_over(voices: int, e
 def test_in_training_nothing_is_said_to_have_gone_that_cannot_be_recalled(failure: Translatable | None) -> None:
     """C45."""
     training = Showing((), "Encom", None, None, training=True, zone="")
-    shown = json.dumps(views.card(row(state=State.SENT, failure=failure, mode="training"), training, EN).blocks)
+    shown = json.dumps(draw_card(row(state=State.SENT, failure=failure, mode="training"), training, EN).blocks)
     assert "Training: nothing was really sent." in shown
     assert "recalled" not in shown
 
 
 def test_what_is_left_of_an_older_card_is_one_line_with_a_link() -> None:
-    post = views.moved(row(version=2), "https://bell.slack.com/archives/C1/p1", EN)
+    post = moved(row(version=2), "https://bell.slack.com/archives/C1/p1", EN)
     check_blocks(post.blocks)
     assert len(post.blocks) == 1
     assert "<https://bell.slack.com/archives/C1/p1|Open its card>" in post.text
-    assert "|" not in views.moved(row(version=2), None, EN).text
+    assert "|" not in moved(row(version=2), None, EN).text
 
 
 def test_nothing_that_has_ended_can_be_pressed() -> None:
@@ -200,17 +203,17 @@ def test_nothing_that_has_ended_can_be_pressed() -> None:
 def test_forms_are_taken_by_slack_in_every_language(language: str) -> None:
     words = words_for(language)
     many = [(f"audience-{number}-" + "x" * 60, "y" * 90) for number in range(100)]
-    check_view(views.compose(views.Form(many, "C1"), words))
-    check_view(views.reject_form(row(), words))
-    check_view(views.replan_form(row(audience="x" * 255), 1_800_000_000_000_000, words, closed=True))
+    check_view(forms.compose(forms.Form(many, "C1"), words))
+    check_view(forms.reject_form(row(), words))
+    check_view(forms.replan_form(row(audience="x" * 255), 1_800_000_000_000_000, words, closed=True))
     values = {"audience": many[3][0], "purpose": "marketing", "text": "z" * 3000, "send_at": 1, "sender": "Bell"}
-    check_view(views.compose(views.Form(many, "C1", "B234679", values), words))
+    check_view(forms.compose(forms.Form(many, "C1", "B234679", values), words))
 
 
 def test_a_note_says_a_sentence_inside_a_sentence_in_the_readers_language() -> None:
     inner = Translatable("The vendor asked us to slow down.")
     told = Translatable("{cause} Nothing was sent; it tries again {again_at}.", cause=inner, again_at=1)
-    assert "Le fournisseur demande de ralentir. Rien n’est parti" in views.sentence(words_for("fr"), told)
+    assert "Le fournisseur demande de ralentir. Rien n’est parti" in mrkdwn.sentence(words_for("fr"), told)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -221,9 +224,9 @@ def test_a_size_that_cannot_be_read_is_one_that_the_vendor_does_not_say(
 ) -> None:
     """C3: the number that no bound allows is never shown to anybody."""
     words, unsaid = words_for(language), None if bound == UNREADABLE else bound
-    shown = views.card(row(state=state, size=UNREADABLE, bound=bound), showing(), words)
+    shown = draw_card(row(state=state, size=UNREADABLE, bound=bound), showing(), words)
     assert str(UNREADABLE) not in repr(shown)
-    assert shown == views.card(row(state=state, size=None, bound=unsaid), showing(), words)
+    assert shown == draw_card(row(state=state, size=None, bound=unsaid), showing(), words)
 
 
 # --- what the card says of a text ------------------------------------------------------------------------------------
@@ -231,7 +234,7 @@ def test_a_size_that_cannot_be_read_is_one_that_the_vendor_does_not_say(
 
 def notes(text: str, language: str = "en", **changes: Any) -> list[str]:
     """The small lines under the text of a card."""
-    post = views.card(row(text=text, typed=text, **changes), showing(), words_for(language))
+    post = draw_card(row(text=text, typed=text, **changes), showing(), words_for(language))
     check_blocks(post.blocks)
     return [element["text"] for block in post.blocks if block["type"] == "context" for element in block["elements"]]
 
@@ -282,7 +285,7 @@ def returned(view: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def form_of(**values: Any) -> dict[str, Any]:
-    view = views.compose(views.Form([("clients", "clients")], "C1", "B234679", {"audience": "clients", **values}), EN)
+    view = forms.compose(forms.Form([("clients", "clients")], "C1", "B234679", {"audience": "clients", **values}), EN)
     check_view(view)
     return view
 
@@ -310,12 +313,12 @@ def test_a_text_of_any_length_opens_in_the_form_and_comes_back_as_it_was(case: s
     names = [block["block_id"] for block in view["blocks"] if block["block_id"].startswith("text")]
     assert names[:3] == ["text", "text_rest", "text_rest2"][: len(names)]
     assert (len(names) == 1) == (case == "at the limit")
-    assert views.read_compose(returned(view)).text == text
+    assert forms.read_compose(returned(view)).text == text
 
 
 def test_more_than_ten_inputs_are_joined_in_their_order() -> None:
     text = "".join(f"{number:06}" for number in range(6000))
-    assert views.read_compose(returned(form_of(text=text))).text == text
+    assert forms.read_compose(returned(form_of(text=text))).text == text
 
 
 def test_a_block_that_had_to_be_refilled_is_joined_too() -> None:
@@ -324,32 +327,32 @@ def test_a_block_that_had_to_be_refilled_is_joined_too() -> None:
         "text_rest:2": {"value": {"value": "b"}},
         "text_restx": {"value": {}},
     }
-    assert views.read_compose({"state": {"values": values}}).text == "ab"
+    assert forms.read_compose({"state": {"values": values}}).text == "ab"
 
 
 def test_what_no_database_takes_shows_in_what_was_filled_in() -> None:
     typed = {"text": "So\0ldes \ud83d!", "campaign": "Dec\0", "sender": "BE\0LL"}
     values = {name: {"value": {"value": value}} for name, value in typed.items()}
-    found = views.read_compose({"state": {"values": values}})
+    found = forms.read_compose({"state": {"values": values}})
     assert (found.text, found.campaign, found.sender) == ("So�ldes �!", "Dec�", "BE�LL")
 
 
 def test_a_name_that_was_kept_when_it_might_be_longer_opens_whole() -> None:
     """C30: it is complained of when it comes back."""
     campaign, sender = "Noël " * 40 + "2026", "🔥" * 100
-    back = views.read_compose(returned(form_of(text="Hi", campaign=campaign, sender=sender)))
+    back = forms.read_compose(returned(form_of(text="Hi", campaign=campaign, sender=sender)))
     assert (back.campaign, back.sender) == (campaign, sender)
 
 
 def test_several_complaints_about_one_field_are_all_read() -> None:
     told = [Complaint("text", Translatable("The text is empty. Write what people should read.")) for _ in range(2)]
     view = {"blocks": [{"type": "input", "block_id": "text"}]}
-    assert views.field_errors(told, view, EN)["text"].count("The text is empty") == 2
+    assert forms.field_errors(told, view, EN)["text"].count("The text is empty") == 2
 
 
 def test_a_step_that_cannot_be_shown_hides_no_other() -> None:
     step = {"actor": "U1", "action": "approve", "before": "pending", "after": "scheduled", "at": 1_800_000_000_000_000}
     history = [{**step, "seq": 1}, {**step, "seq": 2, "at": 10**20}, {**step, "seq": 3, "actor": "U3"}]
-    shown = json.dumps(views.details(row(), showing(), history, None, EN).blocks)
+    shown = json.dumps(details(row(), showing(), history, None, EN).blocks)
     assert "<@U3>" in shown
     assert "*B234679/2* cannot be shown" in shown

@@ -23,7 +23,8 @@ from bot.domain.errors import NotAccepted, NotAllowed, NotUnderstood, TooLate
 from bot.domain.i18n import Translatable, words_for
 from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.domain.people import CannotTell, Person, Unknown
-from bot.slack.threads import Painter, Poster
+from bot.slack.publish.painter import Painter
+from bot.slack.publish.poster import Poster
 from bot.storage import audit, broadcasts, cards, outbox, receipts, schema, tables, vendor_ids
 from bot.storage.database import Database
 from bot.storage.engines import open_database

@@ -19,9 +19,11 @@ from bot.app import Bot  # the whole bot, so that every table below is the one i
 from bot.domain.broadcast import COUNTED
 from bot.domain.i18n import LANGUAGES, words_for
 from bot.recurring.notices import AWAY
-from bot.slack import boards, views
-from bot.slack.commands import BroadcastCommands, Commands, TemplateCommands
-from bot.slack.recurring import Recurring
+from bot.slack.blocks import answers, card_buttons, card_facts, recurring
+from bot.slack.commands.broadcasts import BroadcastCommands
+from bot.slack.commands.router import Commands
+from bot.slack.commands.schedules import Recurring
+from bot.slack.commands.templates import TemplateCommands
 from bot.when.traps import HINTS
 from bot.workflow.decisions import ENDINGS
 from bot.workflow.sights import CHANGED
@@ -103,19 +105,26 @@ def in_source(path: Path) -> Iterator[str]:
 
 
 def in_tables() -> Iterator[str]:
-    yield from views.BADGES.values()
-    yield from views.HOLDS.values()
-    yield from views.PURPOSES.values()
-    yield from views.KINDS.values()
+    yield from card_facts.BADGES.values()
+    yield from card_facts.HOLDS.values()
+    yield from card_facts.PURPOSES.values()
+    yield from card_facts.KINDS.values()
     yield from COUNTED
-    yield from views.DEEDS.values()
-    yield from views.ACTORS.values()
-    yield from (label for label, _ in views.BUTTONS.values())
-    yield from views.FOLLOW_UPS.values()
+    yield from answers.DEEDS.values()
+    yield from answers.ACTORS.values()
+    yield from (label for label, _ in card_buttons.BUTTONS.values())
+    yield from card_buttons.FOLLOW_UPS.values()
     yield from (template for template, _ in ENDINGS.values())
     yield from CHANGED.values()
     yield from (template for _, template in HINTS)
-    for table in (boards.STANDINGS, boards.ENDS, boards.ON_HOLIDAYS, boards.ON_WEEKENDS, boards.TURNS, AWAY):
+    for table in (
+        recurring.STANDINGS,
+        recurring.ENDS,
+        recurring.ON_HOLIDAYS,
+        recurring.ON_WEEKENDS,
+        recurring.TURNS,
+        AWAY,
+    ):
         yield from table.values()
     for kind in BUILT_IN.values():
         yield kind.capabilities.sender_rule
@@ -124,7 +133,11 @@ def in_tables() -> Iterator[str]:
     for name in ("every", "remind", "schedules", "list_reminders", "stop"):
         yield str(getattr(Recurring, name).__doc__).split("\n")[0]
     for method in (one for kind in (Commands, BroadcastCommands, TemplateCommands) for one in vars(kind).values()):
-        if inspect.iscoroutinefunction(method) and not method.__name__.startswith("_") and method.__name__ not in ("handle", "open_form"):
+        if (
+            inspect.iscoroutinefunction(method)
+            and not method.__name__.startswith("_")
+            and method.__name__ not in ("handle", "open_form")
+        ):
             yield str(method.__doc__).split("\n")[0]
 
 
@@ -196,4 +209,4 @@ def test_a_language_that_is_not_there_is_english() -> None:
 
 def test_no_sentence_serves_both_for_one_broadcast_and_for_many_deliveries() -> None:
     """English has one form for both; other languages have two."""
-    assert not set(COUNTED) & {*views.DEEDS.values(), *views.HOLDS.values(), *boards.TURNS.values()}
+    assert not set(COUNTED) & {*answers.DEEDS.values(), *card_facts.HOLDS.values(), *recurring.TURNS.values()}

@@ -6,7 +6,7 @@ from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import micros
 from bot.domain.lifecycle import State
-from bot.slack.views import WAITING, Showing
+from bot.slack.blocks.card_facts import WAITING, Showing
 from bot.storage.votes import Vote
 from bot.workflow.deadlines import start_told
 from bot.workflow.kill_switch import KillSwitch

@@ -20,7 +20,7 @@ from bot.config.runtime import Runtime
 from bot.domain.clock import Micros
 from bot.sending.receipts import Recorded
 from bot.storage.sql import database_time
-from bot.web import CallbackDoor
+from bot.web.callbacks import CallbackDoor
 from providers.base import AccountSettings
 from tests.simulation.store import StoreFault, View
 from tests.simulation.vendors import ADAPTERS, NoVault, Wire

@@ -13,9 +13,10 @@ from bot.domain.clock import SECOND, Micros
 from bot.domain.i18n import Translatable, Value, Words
 from bot.domain.schedule import Schedule, Turn, TurnState
 from bot.recurring.notices import tell_missed
-from bot.slack import boards
-from bot.slack.threads import LONGEST_PAUSE, MAX_TRIES, NO_PLACE, NOT_LET, POSTING, Later, Poster
-from bot.slack.views import Post
+from bot.slack.blocks import recurring
+from bot.slack.blocks.mrkdwn import Post
+from bot.slack.publish.cards import LONGEST_PAUSE, MAX_TRIES, NO_PLACE, NOT_LET, POSTING
+from bot.slack.publish.poster import Later, Poster
 from bot.storage import broadcasts, outbox, schedules
 from bot.storage.database import Busy, Unsure
 
@@ -129,12 +130,12 @@ class Notices:
         digest = (
             await self.database.read(lambda c: self._digest(c, schedule)) if schedule.options.get("digest") else None
         )
-        return boards.reminder(replace(turn, state=state), schedule, digest, self.words)
+        return recurring.reminder(replace(turn, state=state), schedule, digest, self.words)
 
-    def _digest(self, connection: Connection, schedule: Schedule) -> boards.Digest:
+    def _digest(self, connection: Connection, schedule: Schedule) -> recurring.Digest:
         now = self.clock()
         found = broadcasts.for_digest(connection, schedule.workspace, schedule.channel, now - DAY, now + DAY)
-        return boards.Digest(**found)
+        return recurring.Digest(**found)
 
 
 def _planned_at(turn: Turn) -> Micros:

@@ -17,7 +17,8 @@ from bot.domain.i18n import Words
 from bot.domain.lifecycle import Hold, State
 from bot.domain.people import mentions
 from bot.domain.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
-from bot.slack.views import ANSWER, Block, Post, context, drawn, each_line, lines, plain, quote, section, when
+from bot.slack.blocks.answers import drawn, each_line
+from bot.slack.blocks.mrkdwn import ANSWER, Block, Post, context, lines, plain, quote, section, when
 from bot.when.recurrence import Closed, Occurrence, Recurrence
 
 LATEST = 10  # turns shown of one schedule

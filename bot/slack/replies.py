@@ -22,9 +22,9 @@ from bot.domain.i18n import Translatable, Words
 from bot.domain.lifecycle import State
 from bot.domain.people import CannotTell, DeadToken, Person, mentions
 from bot.recurring.schedules import Moved
-from bot.slack import views
-from bot.slack.people import UNREACHABLE, People, Place, is_late
-from bot.slack.views import Post
+from bot.slack.blocks import answers, card_facts, forms, mrkdwn
+from bot.slack.blocks.mrkdwn import Post
+from bot.slack.directory import UNREACHABLE, People, Place, is_late
 from bot.storage.database import PATIENCE, Busy, OutOfOrder, Unsure
 from bot.when.traps import left_behind
 from bot.workflow.audiences import Desk
@@ -66,14 +66,14 @@ def workspace_of(body: Body) -> str:
 def form_audiences(desk: Desk, words: Words) -> list[tuple[str, str]]:
     """(name, label) of every audience, as the form offers them."""
     return [
-        (name, f"{name} ({desk.provider_of(audience).title}, {words(views.KINDS[audience.kind])} {audience.id})")
+        (name, f"{name} ({desk.provider_of(audience).title}, {words(card_facts.KINDS[audience.kind])} {audience.id})")
         for name, audience in sorted(desk.settings.audiences.items())
     ]
 
 
-def draft_form(desk: Desk, row: Broadcast, channel: str, words: Words) -> views.Form:
+def draft_form(desk: Desk, row: Broadcast, channel: str, words: Words) -> forms.Form:
     """The form with a draft in it, to be asked for in that channel."""
-    return views.Form(form_audiences(desk, words), channel, row.id, views.filled(row, send_at=row.send_at))
+    return forms.Form(form_audiences(desk, words), channel, row.id, forms.filled(row, send_at=row.send_at))
 
 
 async def place_for(desk: Desk, people: People, channel: str) -> Place:
@@ -97,7 +97,7 @@ def hours_told(desk: Desk, row: Broadcast, words: Words) -> str | None:
     outlook, zone = desk.outlook(row, row.send_at), desk.policies.get(row.policy or "", Policy()).timezone
     if isinstance(outlook.verdict, Allow):
         return None
-    opens = "—" if outlook.opens is None else views.spelled(outlook.opens, zone)
+    opens = "—" if outlook.opens is None else mrkdwn.spelled(outlook.opens, zone)
     if isinstance(outlook.verdict, HoldUntil):
         return words("That is outside the hours for this audience: it will be held until {opens_at}.", opens_at=opens)
     return words(
@@ -111,7 +111,7 @@ def submitted_post(submitted: Submitted, place: Place, person: Person, hours: st
     """What happens next with something that was asked for; `hours`: what they do to its start."""
     row, fix = submitted.broadcast, submitted.fix or place.fix
     if row.state is State.DRAFT and (submitted.questions or fix is not None):
-        return views.draft_kept(row, "\n".join(_why_kept(submitted, fix, words)), words)
+        return answers.draft_kept(row, "\n".join(_why_kept(submitted, fix, words)), words)
     where = f"<#{row.channel}>"
     if submitted.again:
         told = words("You asked for that already: it is *{id}*, in {where}.", id=row.id, where=where)
@@ -121,21 +121,21 @@ def submitted_post(submitted: Submitted, place: Place, person: Person, hours: st
     else:
         told = words("*{id}* needs no approval; it stands in {where}.", id=row.id, where=where)
     if row.send_at is not None:
-        start = views.spelled(row.send_at, person.zone)
+        start = mrkdwn.spelled(row.send_at, person.zone)
         told += " " + words("It is to start at {start}.", start=start)
         if not person.zone_told:
             told += " " + words("Slack gives no time zone for you that I know, so I used {zone}.", zone=person.zone)
     if hours is not None:
         told += f"\n✋ {hours}"
-    return Post(told, [views.section(told)])
+    return Post(told, [mrkdwn.section(told)])
 
 
 def _why_kept(submitted: Submitted, fix: Translatable | None, words: Words) -> list[str]:
     """What is asked before it goes, and why no card can stand where it was asked for."""
-    told = [views.sentence(words, question.sentence) for question in submitted.questions]
+    told = [mrkdwn.sentence(words, question.sentence) for question in submitted.questions]
     if told:
         told.append(words("Nothing was sent. Open the draft to change it, or submit it as it stands."))
-    return told if fix is None else [*told, views.sentence(words, fix)]
+    return told if fix is None else [*told, mrkdwn.sentence(words, fix)]
 
 
 def with_late(post: Post, late: Sequence[str], words: Words) -> Post:
@@ -144,7 +144,7 @@ def with_late(post: Post, late: Sequence[str], words: Words) -> Post:
         return post
     names = ", ".join(f"`{name}=`" for name in late)
     told = "ℹ️ " + words("Part of the text now: {names}. Options come before the text.", names=names)
-    return Post(f"{post.text}\n{told}", [*post.blocks, views.section(told)])
+    return Post(f"{post.text}\n{told}", [*post.blocks, mrkdwn.section(told)])
 
 
 def must_leave_nothing_behind(typed: str, text: str, field: str) -> None:
@@ -161,22 +161,23 @@ def explain(error: Exception, words: Words, admins: Iterable[str] = ()) -> list[
     """What went wrong, for the person: one sentence each, with what to do. `admins`: who can do it, if nobody else."""
     match error:
         case NotAccepted():
-            return [views.sentence(words, complaint.sentence) for complaint in error.complaints]
+            return [mrkdwn.sentence(words, complaint.sentence) for complaint in error.complaints]
         case NotAllowed():
-            return [views.sentence(words, error.sentence)]
+            return [mrkdwn.sentence(words, error.sentence)]
         case NotUnderstood():
             template = "A newer version of me looks after *{id}*. Please try again in a minute."
-            return [words(template, id=views.quote(str(error)[:40]))]
+            return [words(template, id=mrkdwn.quote(str(error)[:40]))]
         case NotFound():
             return [
                 words(
-                    "There is no broadcast *{id}*. `/broadcast list` shows the latest.", id=views.quote(str(error)[:40])
+                    "There is no broadcast *{id}*. `/broadcast list` shows the latest.",
+                    id=mrkdwn.quote(str(error)[:40]),
                 )
             ]
         case TooLate():
             return [too_late(error.broadcast, words)]
         case CardChanged():
-            changes = [views.sentence(words, change) for change in error.changes]
+            changes = [mrkdwn.sentence(words, change) for change in error.changes]
             told = words("*{id}* has changed since its card was drawn.", id=error.broadcast.id)
             return [told, *changes, words("Please look at the new card, then decide.")]
         case DeadToken():
@@ -215,7 +216,7 @@ def explain(error: Exception, words: Words, admins: Iterable[str] = ()) -> list[
 
 def too_late(row: Broadcast, words: Words) -> str:
     """Somebody, or the clock, was faster: how it stands now."""
-    badge = words(views.BADGES[row.state])
+    badge = words(card_facts.BADGES[row.state])
     return words("*{id}* has moved on: {badge}. Please look at its card.", id=row.id, badge=badge)
 
 
@@ -229,7 +230,7 @@ def in_time(patience: float) -> asyncio.Timeout:
     return asyncio.timeout(answer_seconds(patience))
 
 
-async def respond(body: Body, api_url: str, post: views.Post) -> None:
+async def respond(body: Body, api_url: str, post: mrkdwn.Post) -> None:
     """Answer where only the payload's own address leads, as for another workspace. It is called only where it belongs
     to the Slack that we talk to."""
     url = str(body.get("response_url") or "")
@@ -253,7 +254,7 @@ def _same_house(url: str, api_url: str) -> bool:
     return asked.netloc == api.netloc
 
 
-async def tell(client: AsyncWebClient, channel: str, user: str, post: views.Post) -> None:
+async def tell(client: AsyncWebClient, channel: str, user: str, post: mrkdwn.Post) -> None:
     """Say something to one person only: where they are, else directly. Never the only place of anything important."""
     try:
         await client.chat_postEphemeral(channel=channel, user=user, text=post.text, blocks=post.blocks or None)

@@ -15,8 +15,9 @@ from bot.domain.errors import Complaint, NotAccepted
 from bot.domain.i18n import Translatable, Words, words_for
 from bot.domain.lifecycle import State
 from bot.domain.people import Person
-from bot.slack import views
-from bot.slack.answers import (
+from bot.slack.blocks import forms
+from bot.slack.directory import People
+from bot.slack.replies import (
     ELSEWHERE,
     Body,
     explain,
@@ -27,7 +28,6 @@ from bot.slack.answers import (
     tell,
     workspace_of,
 )
-from bot.slack.people import People
 from bot.workflow.audiences import Desk
 from bot.workflow.deeds import Reject, Replan
 from bot.workflow.submission import Sent
@@ -74,9 +74,9 @@ class Modals:
                 # Slack writes what tells one submit of a form from the next beside the form
                 await form({**view, "trigger_id": body.get("trigger_id")}, person, words, client)
         except NotAccepted as error:
-            return views.field_errors(error.complaints, view, words)
+            return forms.field_errors(error.complaints, view, words)
         except Exception as error:
-            told = views.unmarked(" ".join(explain(error, words, self.desk.settings.admins)))
+            told = forms.unmarked(" ".join(explain(error, words, self.desk.settings.admins)))
             return {_last_input(view): told}
         return {}
 
@@ -86,7 +86,7 @@ class Modals:
 
     async def compose(self, view: View, person: Person, words: Words, client: AsyncWebClient) -> None:
         """Submit what was composed. The form's own id makes a second submit harmless, or the yes to a question."""
-        composed = views.read_compose(view)
+        composed = forms.read_compose(view)
         if composed.purpose not in list(Purpose):
             raise NotAccepted(Complaint("purpose", Translatable("Choose a purpose.")))
         request = BroadcastRequest(
@@ -119,7 +119,7 @@ class Modals:
 
     async def reject(self, view: View, person: Person, words: Words, client: AsyncWebClient) -> None:
         """Reject with the reason that was written."""
-        kept = views.kept_in(view)
+        kept = forms.kept_in(view)
         values = view.get("state", {}).get("values", {})
         reason = (values.get("reason", {}).get("value", {}).get("value") or "").strip()
         if not reason:
@@ -134,7 +134,7 @@ class Modals:
 
     async def replan(self, view: View, person: Person, words: Words, client: AsyncWebClient) -> None:
         """Plan it for another time: a new version, with a card and an approval of its own."""
-        kept, send_at = views.kept_in(view), views.read_replan(view)
+        kept, send_at = forms.kept_in(view), forms.read_replan(view)
         if send_at is None:
             raise NotAccepted(Complaint("send_at", Translatable("Choose a time.")))
         await self.workflow.act(

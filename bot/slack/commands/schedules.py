@@ -20,10 +20,11 @@ from bot.domain.people import Person, must_be_member
 from bot.domain.schedule import Kind, Schedule, micros_of
 from bot.recurring.reminders import Reminders
 from bot.recurring.requests import Asked
-from bot.slack import boards, typed, views
-from bot.slack.answers import Body, Subcommand, Typing, form_audiences, hours_told, must_leave_nothing_behind, with_late
-from bot.slack.people import People
-from bot.slack.views import Post
+from bot.slack.blocks import answers, forms, mrkdwn, recurring
+from bot.slack.blocks.mrkdwn import Post
+from bot.slack.commands import parse
+from bot.slack.directory import People
+from bot.slack.replies import Body, Subcommand, Typing, form_audiences, hours_told, must_leave_nothing_behind, with_late
 from bot.storage import keys, templates
 from bot.storage.schedules import turns_of
 from bot.when.instants import names_a_part, parse_when
@@ -61,8 +62,8 @@ class Recurring:
 
     async def every(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Ask to send a text again and again; each time gets a card and an approval."""
-        when, rest = typed.quoted(slack_text.decode_slack(asked.text))
-        parts = typed.read_send(rest, EVERY)
+        when, rest = parse.quoted(slack_text.decode_slack(asked.text))
+        parts = parse.read_send(rest, EVERY)
         if not when or not parts.audience:
             return self._usage("every", asked)
         if complaints := (*parts.complaints, *checks.lost_names(asked.text)):
@@ -80,9 +81,9 @@ class Recurring:
 
     async def remind(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Remind a channel of something, once or again and again."""
-        when, rest = typed.quoted(asked.text)
+        when, rest = parse.quoted(asked.text)
         channel, rest = _channel(rest, asked.channel)
-        parts = typed.read_options(rest, REMIND)
+        parts = parse.read_options(rest, REMIND)
         raw, parts = parts.text, _decoded(parts)
         if not when or not (parts.text or parts.options.get("digest")):
             return self._usage("remind", asked)
@@ -95,7 +96,7 @@ class Recurring:
         wanted = self._asked(Kind.REMINDER, slack_text.decode_slack(when), channel, parts, options, asked.person)
         return with_late(await self._add(wanted, asked), parts.late, asked.words)
 
-    async def _reminder_options(self, parts: typed.Typed, raw: str, person: Person) -> dict[str, Any]:
+    async def _reminder_options(self, parts: parse.Typed, raw: str, person: Person) -> dict[str, Any]:
         calling = _yes(parts.options, "mentions")
         length = max(len(parts.text), len(slack_text.live(raw, mentions=calling)))
         if length > LONGEST:
@@ -122,7 +123,7 @@ class Recurring:
         return found
 
     def _asked(
-        self, kind: Kind, when: str, channel: str, parts: typed.Typed, options: Mapping[str, Any], person: Person
+        self, kind: Kind, when: str, channel: str, parts: parse.Typed, options: Mapping[str, Any], person: Person
     ) -> Asked:
         return Asked(
             kind=kind,
@@ -146,7 +147,7 @@ class Recurring:
             raise NotAccepted(Complaint("channel", stuck))
         hours = hours_told(self.desk, first, asked.words) if first else None
         schedule = await self.reminders.keep(planned)
-        return boards.asked(schedule, boards.upcoming(schedule, SHOWN), asked.words, hours)
+        return recurring.asked(schedule, recurring.upcoming(schedule, SHOWN), asked.words, hours)
 
     def _until(self, until: str | None, zone: str) -> Micros | None:
         """A day alone means its end. Raises NotAccepted."""
@@ -171,13 +172,13 @@ class Recurring:
         """Show the recurring broadcasts."""
         must_be_member(asked.person)
         found = await self.reminders.listed(asked.person.workspace, Kind.BROADCAST)
-        return boards.listing(found, Kind.BROADCAST, asked.words)
+        return recurring.listing(found, Kind.BROADCAST, asked.words)
 
     async def list_reminders(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Show the reminders."""
         must_be_member(asked.person)
         found = await self.reminders.listed(asked.person.workspace, Kind.REMINDER)
-        return boards.listing(await self._seen_by(asked.person, found), Kind.REMINDER, asked.words)
+        return recurring.listing(await self._seen_by(asked.person, found), Kind.REMINDER, asked.words)
 
     async def _seen_by(self, person: Person, found: Sequence[Schedule]) -> list[Schedule]:
         """What is said in a channel is for those who are in it, for its owner and for admins. Raises CannotTell."""
@@ -195,17 +196,17 @@ class Recurring:
         if schedule.kind is Kind.REMINDER and not await self._seen_by(asked.person, [schedule]):
             raise NotFound(schedule.id)
         turns = await self.reminders.database.read(
-            lambda c: turns_of(c, schedule.workspace, schedule.id, boards.LATEST)
+            lambda c: turns_of(c, schedule.workspace, schedule.id, recurring.LATEST)
         )
-        return boards.details(schedule, turns, asked.words)
+        return recurring.details(schedule, turns, asked.words)
 
     # --- pause, resume, stop -----------------------------------------------------------------------------------------
 
     async def pause(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Hold what comes again: `pause <id> [until=<date>]`."""
         schedule = await self._named(asked)
-        _, rest = typed.first_word(slack_text.decode_slack(asked.text))
-        parts = typed.read_options(rest, ("until",))
+        _, rest = parse.first_word(slack_text.decode_slack(asked.text))
+        parts = parse.read_options(rest, ("until",))
         if parts.complaints:
             raise NotAccepted(*parts.complaints)
         until = UNTIL.sub("", f"{parts.options.get('until', '')} {parts.text}".strip())
@@ -213,9 +214,9 @@ class Recurring:
         if paused.paused_until is None:
             told = asked.words("*{id}* is paused. `/broadcast resume {id}` ends it.", id=paused.id)
         else:
-            back_at = views.when(paused.paused_until, paused.zone)
+            back_at = mrkdwn.when(paused.paused_until, paused.zone)
             told = asked.words("*{id}* is paused until {back_at}.", id=paused.id, back_at=back_at)
-        return views.lines([told, *await self._made(paused, asked.words)])
+        return mrkdwn.lines([told, *await self._made(paused, asked.words)])
 
     def _back_on(self, until: str, zone: str) -> Micros | None:
         """A day alone means its beginning, which is later where the clocks skip midnight."""
@@ -227,7 +228,7 @@ class Recurring:
         resumed = await self.reminders.resume(schedule, asked.person)
         if resumed.next_at is None:
             return Post(asked.words("*{id}* has nothing more to come, so it ended.", id=resumed.id))
-        next_at = views.when(resumed.next_at, resumed.zone)
+        next_at = mrkdwn.when(resumed.next_at, resumed.zone)
         return Post(asked.words("*{id}* goes on. The next one comes {next_at}.", id=resumed.id, next_at=next_at))
 
     async def stop(self, asked: Typing, client: AsyncWebClient) -> Post | None:
@@ -236,11 +237,11 @@ class Recurring:
             return self._usage("stop", asked)
         stopped = await self.reminders.stop(await self._named(asked), asked.person)
         told = asked.words("*{id}* has ended.", id=stopped.id)
-        return views.lines([told, *await self._made(stopped, asked.words)])
+        return mrkdwn.lines([told, *await self._made(stopped, asked.words)])
 
     async def _made(self, schedule: Schedule, words: Words) -> list[str]:
         """What goes its own way all the same, and how to stop that."""
-        told = [boards.still_on_its_way(row, words) for row in await self.reminders.made(schedule)]
+        told = [recurring.still_on_its_way(row, words) for row in await self.reminders.made(schedule)]
         paused = await self.reminders.database.read(lambda c: keys.paused(c, schedule.workspace))
         if told and paused:
             told.append(words("⏸️ All sending is paused, until an admin types `/broadcast resume all`."))
@@ -248,8 +249,8 @@ class Recurring:
 
     async def _named(self, asked: Typing) -> Schedule:
         """What the first word names. Raises NotAccepted or NotUnderstood."""
-        word, _ = typed.first_word(slack_text.decode_slack(asked.text))
-        id = typed.id_of(word)
+        word, _ = parse.first_word(slack_text.decode_slack(asked.text))
+        id = parse.id_of(word)
         try:
             return await self.reminders.find(asked.person.workspace, id)
         except NotUnderstood:
@@ -262,7 +263,7 @@ class Recurring:
             raise NotAccepted(Complaint("id", Translatable(template, id=id[:40]))) from None
 
     def _usage(self, name: str, asked: Typing) -> Post:
-        return views.usage(self.table[name][0], asked.line, asked.words)
+        return answers.usage(self.table[name][0], asked.line, asked.words)
 
     # --- buttons -----------------------------------------------------------------------------------------------------
 
@@ -289,11 +290,11 @@ class Recurring:
         if schedule.options.get("template"):
             found = await self._template(person.workspace, str(schedule.options["template"]))
             values = found.values() | ({"audience": values["audience"]} if values["audience"] else {})
-        form = views.Form(form_audiences(self.desk, words_for(person.locale)), channel, values=values)
-        await client.views_open(trigger_id=trigger, view=views.compose(form, words_for(person.locale)))
+        form = forms.Form(form_audiences(self.desk, words_for(person.locale)), channel, values=values)
+        await client.views_open(trigger_id=trigger, view=forms.compose(form, words_for(person.locale)))
 
 
-def _decoded(parts: typed.Typed) -> typed.Typed:
+def _decoded(parts: parse.Typed) -> parse.Typed:
     """What was read as Slack wrote it, as people meant it."""
     options = {name: slack_text.decode_slack(value) for name, value in parts.options.items()}
     return replace(parts, text=slack_text.decode_slack(parts.text), options=options)

@@ -1,0 +1,170 @@
+"""Answers to one person: lists, details, help."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import structlog
+
+from bot.domain.broadcast import Broadcast
+from bot.domain.i18n import Words
+from bot.domain.lifecycle import Action, State
+from bot.domain.people import mentions
+from bot.slack.blocks.card import draw_card
+from bot.slack.blocks.card_buttons import plain_button
+from bot.slack.blocks.card_facts import BADGES, Showing
+from bot.slack.blocks.forms import complaint
+from bot.slack.blocks.mrkdwn import Block, Post, Row, literal, quote, section, when
+
+log = structlog.get_logger(__name__)
+
+#: What the audit calls its steps, as people read them.
+DEEDS: Mapping[str, str] = {
+    Action.SUBMIT: "asked for",
+    Action.DISCARD: "thrown away",
+    Action.APPROVE: "approved",
+    Action.WITHDRAW: "approval taken back",
+    Action.REJECT: "rejected",
+    Action.CANCEL: "cancelled",
+    Action.EXPIRE: "ended without a decision",
+    Action.STOP: "stopped",
+    Action.HOLD: "held",
+    Action.RESUME: "resumed",
+    Action.SEND_NOW: "let go at once",
+    Action.REPLAN: "re-planned",
+    Action.DROP: "dropped",
+    Action.START: "started",
+    Action.RELEASE: "released to the vendor",
+    Action.PUT_BACK: "put back",
+    Action.OUTGROW: "asked for approval again",
+    Action.LAPSE: "approval lapsed",
+    Action.RETURN: "returned as a draft",
+    Action.ACCEPT: "accepted by the vendor",
+    Action.REFUSE: "refused",
+    Action.LOSE_TRACK: "outcome unknown",
+    Action.PROVE: "proven to be sent",
+    Action.MARK_SENT: "marked as sent",
+    Action.MARK_NOT_SENT: "marked as not sent",
+    Action.FINISH: "finished",
+    "vote": "approved, more needed",
+    "ask": "asked what happened",
+    "accept_late": "accepted, told late",
+    "refuse_late": "refused, told late",
+    "report_late": "deliveries reported late",
+}
+ACTORS: Mapping[str, str] = {
+    "clock": "the clock",
+    "policy": "the rules",
+    "dispatcher": "the dispatcher",
+    "restore": "the restore",
+    "slack": "Slack",
+}
+
+
+def usage(usage: str, typed: str, words: Words) -> Post:
+    """How a command is written, and what was typed."""
+    return complaint([words("Write it like this: `/broadcast {usage}`", usage=quote(usage))], typed, words)
+
+
+def draft_kept(broadcast: Broadcast, fix: str, words: Words) -> Post:
+    """No card can stand where it was asked for: the draft waits, and the fix is named."""
+    template = "I kept your draft as *{id}*. `/broadcast edit {id}` opens it in any channel that I am in."
+    told = words(template, id=broadcast.id)
+    return with_draft(Post(f"{fix} {told}", [section(f"{fix}\n{told}")]), broadcast, words)
+
+
+def with_draft(post: Post, broadcast: Broadcast, words: Words) -> Post:
+    """A message with the text of a draft, and the button that opens it."""
+    return Post(post.text, [*post.blocks, *literal(broadcast.typed), _draft_button(broadcast, words)])
+
+
+def _draft_button(broadcast: Broadcast, words: Words) -> Block:
+    button = {**plain_button("edit", words("Open the draft"), broadcast), "style": "primary"}
+    return {"type": "actions", "elements": [button]}
+
+
+def listing(broadcasts: Sequence[Broadcast], stops: Sequence[str], words: Words) -> Post:
+    """The latest broadcasts, a line each, under what keeps any of them from going."""
+    if not broadcasts:
+        return Post("\n".join([*stops, words("There are no broadcasts yet. Try `/broadcast` for the form.")]))
+    lines = [*stops, *each_line(broadcasts, lambda row: _line(row, words), words)]
+    title = words("The latest broadcasts")
+    return Post(f"{title}: {', '.join(row.id for row in broadcasts)}", [section(f"*{title}*"), *map(section, lines)])
+
+
+def each_line(rows: Iterable[Row], line: Callable[[Row], str], words: Words) -> Iterator[str]:
+    """A line for each row; one that cannot be shown says so, and hides no other."""
+    for row in rows:
+        yield drawn(row.id, partial(line, row), words)
+
+
+def drawn(id: object, line: Callable[[], str], words: Words) -> str:
+    try:
+        return line()
+    except Exception as error:  # whatever is in it
+        log.error("a row cannot be shown", id=str(id), exc_info=error)
+        return words("*{id}* cannot be shown. Tell whoever runs the bot.", id=str(id))
+
+
+def _line(row: Broadcast, words: Words) -> str:
+    shown = row.text if len(row.text) <= 60 else f"{row.text[:60]}…"
+    instant = when(row.due or row.send_at or row.changed_at, row.zone)
+    who = mentions([row.requester])
+    return f"{words(BADGES[row.state])} · *{row.id}* → {quote(row.audience)} · {who} · {instant} · “{quote(shown)}”"
+
+
+def details(
+    broadcast: Broadcast, showing: Showing, history: Iterable[Mapping[str, Any]], link: str | None, words: Words
+) -> Post:
+    """The card without its buttons, and who did what; a draft, which has no card, can be opened."""
+    shown = draw_card(broadcast, showing, words)
+    steps = [
+        drawn(f"{broadcast.id}/{row['seq']}", partial(_step, row, broadcast, words), words)
+        for row in list(history)[-15:]
+    ]
+    blocks = [block for block in shown.blocks if block["type"] != "actions"]
+    blocks.append(section(f"*{words('History')}*\n" + "\n".join(steps)))
+    if link:
+        blocks.append(section(words("<{link}|Open its card>", link=link)))
+    if broadcast.state is State.DRAFT:
+        blocks.append(_draft_button(broadcast, words))
+    return Post(shown.text, blocks)
+
+
+def _step(row: Mapping[str, Any], broadcast: Broadcast, words: Words) -> str:
+    """A line of the history: when, who, what, and where it led."""
+    told = f"{when(row['at'], broadcast.zone)} · {_actor(row['actor'], words)} · {_deed(row['action'], words)}"
+    if not row["after"] or row["after"] == row["before"]:
+        return told
+    after = words(BADGES[State(row["after"])]) if row["after"] in tuple(State) else row["after"]
+    return f"{told} → {after}"
+
+
+def _deed(action: str, words: Words) -> str:
+    """What was done, as people read it; what a newer version did stays its word."""
+    refused = action.endswith("_refused")
+    name = action.removesuffix("_refused")
+    told = words(DEEDS[name]) if name in DEEDS else quote(name)
+    return f"{told} ({words('not allowed')})" if refused else told
+
+
+def _actor(actor: str, words: Words) -> str:
+    if re.fullmatch(r"[UW][A-Z0-9]+", actor):
+        return mentions([actor])
+    return words(ACTORS[actor]) if actor in ACTORS else quote(actor)
+
+
+def help_text(usages: Iterable[tuple[str, str]], words: Words) -> Post:
+    """Every subcommand, with examples that can be pasted."""
+    lines = [f"• `{usage}` — {words(about)}" for usage, about in usages]
+    examples = [
+        "/broadcast send clients marketing Soldes demain",
+        '/broadcast send clients transactional at="demain 9h" Votre commande est prête',
+    ]
+    title = words("*What I can do*")
+    shown = "\n".join(f"`{example}`" for example in examples)
+    blocks = [section(title), section("\n".join(lines)), section(words("*Examples*") + f"\n{shown}")]
+    return Post("\n".join([title, *lines, *examples]), blocks)

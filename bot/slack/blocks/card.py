@@ -1,0 +1,149 @@
+"""The card that shows a broadcast."""
+
+from __future__ import annotations
+
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND, Micros
+from bot.domain.i18n import Words
+from bot.domain.lifecycle import Hold, Phase, State
+from bot.domain.people import mentions
+from bot.slack.blocks.card_buttons import buttons
+from bot.slack.blocks.card_facts import BADGES, HOLDS, Showing, head, length, progress, told_facts, warnings
+from bot.slack.blocks.mrkdwn import Block, Post, context, literal, plain, quote, section, sentence, when
+from bot.workflow.deadlines import draft_end
+from bot.workflow.requirements import still_asked
+
+LOOK_AGAIN = 3600 * SECOND  # at the card of what is held: what stands in its way comes and goes
+
+WAS_PAUSED = "sending was paused"
+
+
+def draw_card(broadcast: Broadcast, showing: Showing, words: Words) -> Post:
+    """The message that shows a broadcast: everything that an approver must know, in one look."""
+    blocks = [
+        *head(broadcast, showing, words),
+        *literal(broadcast.text),
+        context(length(broadcast, words), *warnings(broadcast, showing, words)),
+        {"type": "section", "fields": told_facts(broadcast, showing, words)},
+        *progress(broadcast, words),
+        section(_next_step(broadcast, showing, words), f"next:{broadcast.revision}"),
+        *buttons(broadcast, showing, words),
+    ]
+    return Post(summary(broadcast, words), blocks, [plainer for block in blocks for plainer in _plainer(block)])
+
+
+def _plainer(block: Block) -> list[Block]:
+    """The same in the plainest blocks that there are, with nothing left out: it is decided about as well."""
+    match block:
+        case {"type": "header", "text": text}:
+            return [{"type": "section", "text": text}]
+        case {"type": "rich_text"}:
+            return [{"type": "section", "text": plain(piece)} for piece in _literally(block)]
+        case {"type": "context", "elements": told} | {"fields": told}:
+            return [section(one["text"]) for one in told]
+    return [block]
+
+
+def _literally(block: Block) -> list[str]:
+    """The text in a block that `literal` made."""
+    return [piece["text"] for element in block["elements"] for piece in element["elements"]]
+
+
+def moved(broadcast: Broadcast, link: str | None, words: Words) -> Post:
+    """What is left of the card of an earlier version: a line with a link to the newer one."""
+    told = words("*{id}* was changed, so this card counts no more.", id=broadcast.id)
+    if link:
+        told = f"{told} {words('<{link}|Open its card>', link=link)}"
+    return Post(told, [section(told, f"moved:{broadcast.version}")])
+
+
+def summary(broadcast: Broadcast, words: Words) -> str:
+    """The card in one sentence."""
+    shown = broadcast.text if len(broadcast.text) <= 80 else f"{broadcast.text[:79]}…"
+    return words(
+        "{badge}: broadcast {id} to {audience}: “{text}”",
+        badge=words(BADGES[broadcast.state]),
+        id=broadcast.id,
+        audience=quote(broadcast.audience),
+        text=quote(shown),
+    )
+
+
+def _next_step(broadcast: Broadcast, showing: Showing, words: Words) -> str:
+    yes = mentions(vote.approver for vote in showing.votes)
+    match broadcast.state:
+        case State.PENDING:
+            missing = max(broadcast.quorum - len(showing.votes), 0)
+            step = words.count(
+                "Needs {number} approval from {who}: press Approve.",
+                "Needs {number} approvals from {who}: press Approve.",
+                missing,
+                who=mentions(still_asked(broadcast, (vote.approver for vote in showing.votes))),
+            )
+            if showing.reaction and not broadcast.everyone:
+                step = f"{step} {words('Or react with :{reaction}:.', reaction=showing.reaction)}"
+            return f"{step}\n{words('Approved so far by {who}', who=yes)}" if showing.votes else step
+        case State.SCHEDULED:
+            by = words("Approved by {by}.", by=yes) if showing.votes else words("No approval is needed.")
+            return f"{by} {sentence(words, showing.then)}" if showing.then else by
+        case State.HELD:
+            return _held(broadcast, showing, words)
+        case State.SENDING:
+            releasing = broadcast.phase is Phase.RELEASING
+            return words("It is going out now.") if releasing else words("Being prepared at the vendor.")
+        case State.UNKNOWN:
+            return words("It may have gone out, so it is not sent again. What happened?")
+        case State.SENT if showing.training:
+            return words("Training: nothing was really sent.")
+        case State.SENT if broadcast.claimed:  # a person said so; the vendor has not
+            return words("It cannot be recalled.")
+        case State.SENT:
+            return words("The vendor accepted it. It cannot be recalled.")
+        case State.DRAFT:
+            template = "It is kept as a draft until {end_at}. Nobody is asked until somebody opens and submits it."
+            return words(template, end_at=when(draft_end(broadcast), broadcast.zone))
+        case _:
+            return words("Nothing more happens to it. To send again, ask for a new broadcast.")
+
+
+def _held(broadcast: Broadcast, showing: Showing, words: Words) -> str:
+    held = HOLDS[broadcast.hold or Hold.LATE]
+    if broadcast.hold is Hold.PAUSED and not showing.paused:
+        held = WAS_PAUSED
+    why = words("Held: {why}.", why=words(held))
+    if broadcast.hold_until is not None:
+        opens = when(broadcast.hold_until, showing.zone or broadcast.zone)
+        if showing.paused:
+            template = "All sending is paused too. It goes by itself once sending resumes, {opens_at} at the earliest."
+            return f"{why} {words(template, opens_at=opens)}"
+        return f"{why} {words('It goes by itself {opens_at}.', opens_at=opens)}"
+    asked = words("Send it now, re-plan it, or drop it.")
+    if broadcast.hold is Hold.HOURS:
+        asked = words("Re-plan it, or drop it.")
+    elif showing.paused and showing.asks_first:
+        template = "Once an admin resumes sending, *Send now* asks for approval. You can also re-plan it, or drop it."
+        asked = words(template)
+    elif showing.paused:
+        asked = words("Once an admin resumes sending, *Send now* lets it go. You can also re-plan it, or drop it.")
+    elif showing.refusal is not None:
+        asked = sentence(words, showing.refusal, showing.zone or broadcast.zone)
+    elif showing.asks_first:
+        asked = words("It needs approval before it goes: *Send now* asks for it. You can also re-plan it, or drop it.")
+    if broadcast.expires_at is None:
+        return f"{why} {asked}"
+    ends = words("Without a decision it ends {end_at}.", end_at=when(broadcast.expires_at, broadcast.zone))
+    return f"{why} {asked} {ends}"
+
+
+def goes_stale_at(broadcast: Broadcast, showing: Showing) -> Micros | None:
+    """When its card says something that is not so any more, though its row is the same: as its own time passes, or the
+    hours open. What else is in the way of what is held may be gone within the hour."""
+    if broadcast.state not in (State.PENDING, State.HELD):
+        return None
+    passing = [showing.opens or 0]
+    if broadcast.send_at is not None:
+        passes = broadcast.send_at - showing.undo * SECOND
+        passing += [passes, passes + showing.grace + 1]
+    if broadcast.state is State.HELD and broadcast.hold is not Hold.HOURS:
+        passing.append(showing.now + LOOK_AGAIN)
+    return min((at for at in passing if at > showing.now), default=None)

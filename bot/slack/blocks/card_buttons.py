@@ -1,0 +1,138 @@
+"""The buttons of a card, and the questions that they ask before they act."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import Micros
+from bot.domain.hours import HoldUntil, Refuse
+from bot.domain.i18n import Words
+from bot.domain.lifecycle import Action, Hold, State, allowed
+from bot.slack.blocks.card_facts import Showing, ahead, is_late, more_needed, pause_told, starts, to_whom
+from bot.slack.blocks.forms import unmarked
+from bot.slack.blocks.mrkdwn import Block, plain, sentence
+from bot.workflow.deadlines import NOT_THEN
+
+QUESTION = 300  # characters of a question before a press
+
+BUTTONS: Mapping[Action, tuple[str, str | None]] = {  # label and style, in the order in which they stand
+    Action.APPROVE: ("Approve", "primary"),
+    Action.REJECT: ("Reject", "danger"),
+    Action.CANCEL: ("Cancel", None),
+    Action.STOP: ("Stop", "danger"),
+    Action.SEND_NOW: ("Send now", "primary"),
+    Action.REPLAN: ("Re-plan", None),
+    Action.DROP: ("Drop", "danger"),
+    Action.MARK_SENT: ("It went out", None),
+    Action.MARK_NOT_SENT: ("It did not go out", "danger"),
+}
+
+#: What a follow-up is called where the broadcast itself is over, or can only be put right.
+FOLLOW_UPS: Mapping[State, str] = {
+    **dict.fromkeys((State.SENT, State.DONE), "Send a correction"),
+    **dict.fromkeys((State.FAILED, State.REJECTED, State.CANCELLED, State.EXPIRED), "Send a follow-up"),
+}
+
+
+def buttons(broadcast: Broadcast, showing: Showing, words: Words) -> list[Block]:
+    """The buttons are read from the table of transitions, so they cannot disagree with it.
+
+    A follow-up is no transition: it is a new broadcast, that this one's text is put into the form for.
+    """
+    possible = allowed(broadcast.state) - {Action.CANCEL if broadcast.in_undo_window else Action.STOP}
+    if broadcast.hold is Hold.HOURS:  # the hours would only hold it again
+        possible -= {Action.SEND_NOW}
+    shown = [action for action in BUTTONS if action in possible]
+    elements = [_button(action, broadcast, showing, words) for action in shown]
+    if broadcast.state in FOLLOW_UPS:
+        elements.append(plain_button("follow_up", words(FOLLOW_UPS[broadcast.state]), broadcast))
+    if not elements:
+        return []
+    return [{"type": "actions", "block_id": f"actions:{broadcast.revision}:{showing.since}", "elements": elements}]
+
+
+def drawing_of(block_id: str) -> tuple[int, Micros] | None:
+    """The revision that the buttons in this block show, and since when its facts stand; None where it is no block of
+    ours, so that the message alone tells what was seen."""
+    told = re.fullmatch(r"actions:([0-9]{1,9})(?::([0-9]{1,18}))?", block_id)
+    return (int(told[1]), int(told[2] or 0)) if told else None
+
+
+def _button(action: Action, broadcast: Broadcast, showing: Showing, words: Words) -> dict[str, Any]:
+    label, style = BUTTONS[action]
+    button = plain_button(action, words(label), broadcast)
+    if style:
+        button["style"] = style
+    question = _question(action, broadcast, showing, words)
+    if question is not None:
+        button["confirm"] = {
+            "title": plain(words(label)),
+            "text": plain(question[:QUESTION]),
+            "confirm": plain(words(label)[:30]),
+            "deny": plain(words("Go back")),
+        }
+    return button
+
+
+def plain_button(name: str, label: str, broadcast: Broadcast) -> dict[str, Any]:
+    value = f"{broadcast.id}:{broadcast.version}"
+    return {"type": "button", "action_id": f"broadcast.{name}", "text": plain(label), "value": value}
+
+
+def _question(action: Action, broadcast: Broadcast, showing: Showing, words: Words) -> str | None:
+    """What is asked once more before it is done: what will happen, to how many, and when; None where nothing is."""
+    match action:
+        case Action.APPROVE:
+            return _question_of_approval(broadcast, showing, words)
+        case Action.SEND_NOW:
+            return _question_of_letting_go(broadcast, showing, words)
+        case Action.MARK_SENT:
+            return words(
+                "Are you sure that it went out? It will count as sent, although the vendor has not confirmed it."
+            )
+        case Action.MARK_NOT_SENT:
+            return words("Are you sure that it did not go out? It ends as failed; nothing is sent again.")
+    return None
+
+
+def _question_of_approval(broadcast: Broadcast, showing: Showing, words: Words) -> str:
+    asked = [to_whom(broadcast, showing, words)]
+    if broadcast.everyone:
+        asked.insert(0, words("This goes to ALL subscribers of the public group."))
+    covers = words("Your approval is for {number} of them.", number=broadcast.covers) if broadcast.covers > 1 else None
+    more = more_needed(broadcast.quorum - len(showing.votes) - 1, words)
+    asked += [said for said in (covers, more) if said]
+    if showing.misfit is not None:
+        asked.append(sentence(words, showing.misfit))
+    elif is_late(broadcast, showing):
+        asked.append(words("Its time has passed: once approved it is held, and asks again."))
+    elif isinstance(showing.verdict, Refuse):
+        asked.append(words(NOT_THEN))
+    else:
+        closed = isinstance(showing.verdict, HoldUntil)
+        asked += starts(showing.opens if closed else ahead(broadcast, showing), broadcast, showing, words)
+    return _brief(asked, more, covers, pause_told(showing, words))
+
+
+def _question_of_letting_go(broadcast: Broadcast, showing: Showing, words: Words) -> str:
+    asked = [to_whom(broadcast, showing, words)]
+    if showing.refusal is not None:
+        asked.append(unmarked(sentence(words, showing.refusal, showing.zone or broadcast.zone)))
+    elif showing.asks_first:
+        asked.append(words("It needs approval before it goes: this asks the approvers."))
+    else:
+        asked += starts(ahead(broadcast, showing), broadcast, showing, words)
+    return _brief(asked, pause_told(showing, words), asked[0])
+
+
+def _brief(asked: Sequence[str], *spare: str | None) -> str:
+    """A question that Slack takes whole. Where it is too long, what the card or its thread says as well goes first, a
+    sentence at a time; that it cannot be recalled never does."""
+    kept = list(asked)
+    for least in spare:
+        if len(" ".join(kept)) > QUESTION and least in kept:
+            kept.remove(least)
+    return " ".join(kept)

@@ -1,0 +1,294 @@
+"""What a card tells of a broadcast: its text, its audience, its size, its time, and what to beware of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from bot.domain import marketing, placeholders, slack_text, sms, suggestions
+from bot.domain.broadcast import Broadcast, counts_told, fingerprint
+from bot.domain.clock import SECOND, Micros
+from bot.domain.hours import HoldUntil, Refuse, Verdict
+from bot.domain.i18n import Translatable, Words
+from bot.domain.lifecycle import Hold, State
+from bot.domain.people import mentions
+from bot.slack.blocks.mrkdwn import FIELD, Block, plain, quote, section, sentence, spelled, when
+from bot.storage.votes import Vote
+from bot.workflow.deadlines import PAUSED_ASKS, PAUSED_WAITS
+from providers.base import AudienceKind, Purpose
+from providers.reading import UNREADABLE
+
+NAMED = 5  # characters that a line names
+MOST_CODES = 10  # codes of emoji that a line shows
+ASKED_NAME = 40  # characters of an audience's name in one
+
+BADGES: Mapping[State, str] = {
+    State.DRAFT: "📝 Draft",
+    State.PENDING: "🟡 Waiting for approval",
+    State.SCHEDULED: "🕑 Scheduled",
+    State.HELD: "✋ Held",
+    State.SENDING: "📤 Sending",
+    State.UNKNOWN: "❓ Not known whether it went out",
+    State.SENT: "✅ Sent",
+    State.DONE: "🏁 Done",
+    State.FAILED: "⛔ Failed",
+    State.REJECTED: "🚫 Rejected",
+    State.CANCELLED: "✖️ Cancelled",
+    State.EXPIRED: "⌛ Expired",
+}
+
+HOLDS: Mapping[Hold, str] = {
+    Hold.LATE: "its time has passed",
+    Hold.HOURS: "outside the hours for this audience",
+    Hold.PAUSED: "sending is paused",
+    Hold.CAP: "the cap of sends an hour is reached",
+    Hold.BLOCKED: "something is in its way, see its thread",
+    Hold.RESTORED: "the database was restored",
+}
+
+#: States in which it has not started, so that the hours matter to its card.
+WAITING = frozenset({State.PENDING, State.SCHEDULED, State.HELD})
+
+KINDS = {AudienceKind.LIST: "list", AudienceKind.TAG: "tag", AudienceKind.GROUP: "group"}
+PURPOSES: Mapping[Purpose, str] = {Purpose.MARKETING: "Marketing", Purpose.TRANSACTIONAL: "Transactional"}
+
+
+@dataclass(frozen=True)
+class Showing:
+    """What a card shows beside its row. `zone`: the audience's, where its policy names one. `opens`: where the hours
+    forbid the start, the next instant at which they do not. `undo`: seconds between an approval and the start.
+    `reaction`: one that approves. `paused`: an admin has stopped all sending. `then`: what becomes of a start that is
+    agreed to. `now`: when it is drawn; `since`: since when it shows no less; `grace`: by how much a start may be
+    late. Of what is held: `refusal`, why *Send now* would be refused, and `asks_first`, that it asks the approvers."""
+
+    votes: tuple[Vote, ...]
+    vendor: str
+    legacy: Translatable | None
+    verdict: Verdict | None
+    training: bool
+    zone: str
+    opens: Micros | None = None
+    undo: int = 0
+    reaction: str | None = None
+    paused: bool = False
+    then: Translatable | None = None
+    misfit: Translatable | None = None  # what in the settings would hold it
+    now: Micros = 0
+    since: Micros = 0
+    grace: Micros = 0
+    refusal: Translatable | None = None
+    asks_first: bool = False
+
+    @property
+    def soonest(self) -> Micros:
+        """When it starts if it is agreed to now."""
+        return self.now + self.undo * SECOND
+
+
+def head(broadcast: Broadcast, showing: Showing, words: Words) -> list[Block]:
+    badge = words(BADGES[broadcast.state])
+    title = f"{badge} · {broadcast.id}"
+    if showing.training:
+        title = f"{words('TRAINING: nothing is really sent')} · {title}"
+    asked = words(
+        "{requester} asks to send this to *{audience}*",
+        requester=mentions([broadcast.requester]),
+        audience=quote(broadcast.audience),
+    )
+    return [{"type": "header", "text": plain(title[:150])}, section(asked)]
+
+
+def length(broadcast: Broadcast, words: Words) -> str:
+    return _cost(broadcast.text, broadcast, words)
+
+
+def _cost(text: str, broadcast: Broadcast, words: Words) -> str:
+    """What a text takes where this broadcast goes."""
+    size = sms.measure(text)
+    encoding = "GSM-7" if size.encoding == "gsm7" else "Unicode"
+    if broadcast.kind == "group":
+        return words("{count} characters", count=len(text))
+    least = words("at least") if placeholders.placeholders(text) else "≈"
+    return words.count(
+        "{least} {number} SMS per recipient ({encoding}, {units}/{room})",
+        "{least} {number} SMS per recipient ({encoding}, {units}/{room})",
+        size.segments,
+        least=least,
+        encoding=encoding,
+        units=size.units,
+        room=size.room,
+    )
+
+
+def warnings(broadcast: Broadcast, showing: Showing, words: Words) -> list[str]:
+    found = [*_about_characters(broadcast, words), *_about_words(broadcast, words)]
+    if broadcast.covers > 1:
+        found.append(
+            words(
+                "🔁 One approval is for this one and the next {number} of *{schedule}*",
+                number=broadcast.covers - 1,
+                schedule=broadcast.schedule or "",
+            )
+        )
+    if broadcast.everyone:
+        found.append(words("⚠️ Goes to all subscribers of a public group"))
+    if showing.legacy:
+        found.append(f"⚠️ {sentence(words, showing.legacy)}")
+    return found
+
+
+def _about_characters(broadcast: Broadcast, words: Words) -> Iterator[str]:
+    offenders = sms.measure(broadcast.text).offenders
+    if offenders and broadcast.kind != "group":
+        yield words("⚠️ Unicode because of {characters}", characters=_named(offenders, words))
+        better = suggestions.suggest(broadcast.text)
+        if better is not None:
+            template = "💡 Plain characters in their place would make {after} SMS instead of {before}"
+            yield words(template, after=better.after, before=better.before)
+    if unseen := suggestions.invisible(broadcast.text):
+        cost = _cost(suggestions.without_invisible(broadcast.text), broadcast, words)
+        template = "⚠️ Invisible: {characters}. Without them: {cost}"
+        yield words(template, characters=_named(unseen, words), cost=cost)
+
+
+def _named(characters: Sequence[str], words: Words) -> str:
+    more = f" … (+{len(characters) - NAMED})" if len(characters) > NAMED else ""
+    english = words.language == "en"
+    return quote(", ".join(sms.name_of(char, english=english) for char in characters[:NAMED])) + more
+
+
+def _about_words(broadcast: Broadcast, words: Words) -> Iterator[str]:
+    if broadcast.purpose is Purpose.TRANSACTIONAL and (offers := marketing.looks_like_marketing(broadcast.text)):
+        yield words("⚠️ Reads like an offer: {words}. Is it really transactional?", words=quote(", ".join(offers)))
+    if names := slack_text.emoji_names(broadcast.text):
+        template = "⚠️ Phones will show {names} as it is written. Put the emoji itself, or take it out."
+        yield words(template, names=", ".join(f"`{name}`" for name in names[:MOST_CODES]))
+    if broadcast.unnamed and placeholders.fills_in_names(broadcast.text):
+        yield words.count(
+            "⚠️ {number} of them has no name to fill in",
+            "⚠️ {number} of them have no name to fill in",
+            broadcast.unnamed,
+        )
+
+
+def told_facts(broadcast: Broadcast, showing: Showing, words: Words) -> list[dict[str, str]]:
+    facts = [
+        (words("Audience"), f"{quote(broadcast.audience)} — {_size(broadcast, words)}"),
+        (words("Purpose"), words(PURPOSES[broadcast.purpose])),
+        (words("Account"), f"{quote(broadcast.account)} ({quote(showing.vendor)})"),
+        (words("Start"), _start(broadcast, showing, words)),
+    ]
+    if broadcast.schedule:
+        local = (broadcast.occurrence or "").replace("T", " ")
+        facts.append((words("Comes again"), f"*{broadcast.schedule}* · {local} {broadcast.zone}"))
+    if broadcast.sender:
+        facts.append((words("Sender"), quote(broadcast.sender)))
+    if broadcast.campaign:
+        facts.append((words("Campaign"), quote(broadcast.campaign)))
+    if broadcast.staged is not None and broadcast.staged.cost is not None:
+        facts.append((words("Cost"), f"{broadcast.staged.cost} {broadcast.staged.currency or ''}".strip()))
+    elif broadcast.quoted:
+        facts.append((words("Cost"), f"≈ {quote(broadcast.quoted)}"))
+    facts.append((words("Fingerprint"), f"`{fingerprint(broadcast)}` v{broadcast.version}"))
+    return [{"type": "mrkdwn", "text": f"*{name}*\n{value}"[:FIELD]} for name, value in facts]
+
+
+def _size(broadcast: Broadcast, words: Words) -> str:
+    if broadcast.size is not None and broadcast.size != UNREADABLE:
+        return words.count("{number} person", "{number} people", broadcast.size)
+    if broadcast.bound is not None and broadcast.bound != UNREADABLE:
+        return words("the vendor does not say; at most {bound}", bound=broadcast.bound)
+    return words("the vendor does not say how many")
+
+
+def _start(broadcast: Broadcast, showing: Showing, words: Words) -> str:
+    zone = showing.zone or broadcast.zone
+    if broadcast.send_at is not None:  # the wall clock that was meant, whatever the reader's own zone
+        start = f"{when(broadcast.send_at, zone)} ({spelled(broadcast.send_at, zone)})"
+    elif broadcast.due is not None:
+        start = when(broadcast.due, zone)
+    else:
+        start = words("right after approval")
+    closed = _closed(broadcast, showing, words)
+    return f"{start}\n{closed}" if closed else start
+
+
+def _closed(broadcast: Broadcast, showing: Showing, words: Words) -> str | None:
+    """What the hours say of a start that they do not allow, with the next one that they do."""
+    if showing.misfit is not None:
+        return f"✋ {sentence(words, showing.misfit)}"
+    if not isinstance(showing.verdict, HoldUntil | Refuse):
+        return None
+    if showing.opens is None:
+        return words("✋ the hours for this audience never allow it")
+    zone = showing.zone or broadcast.zone
+    opens = f"{when(showing.opens, zone)} ({spelled(showing.opens, zone)})"
+    if isinstance(showing.verdict, HoldUntil):
+        return words("✋ held for the hours until {opens_at}", opens_at=opens)
+    return words("✋ the hours for this audience do not allow it then; they do from {opens_at} on", opens_at=opens)
+
+
+def progress(broadcast: Broadcast, words: Words) -> list[Block]:
+    lines = []
+    if broadcast.ids:
+        shown = ", ".join(f"`{quote(id)}`" for id in broadcast.ids[:20])
+        more = f" … (+{len(broadcast.ids) - 20})" if len(broadcast.ids) > 20 else ""
+        lines.append(words("*Ids*: {ids}", ids=shown + more))
+    if broadcast.counts:
+        lines.append(words("*Deliveries*: {counts}", counts=sentence(words, counts_told(broadcast.counts))))
+    if broadcast.failure is not None:
+        lines.append(sentence(words, broadcast.failure))
+    return [section("\n".join(lines), f"progress:{broadcast.revision}")] if lines else []
+
+
+def more_needed(missing: int, words: Words) -> str | None:
+    if missing <= 0:
+        return None
+    return words.count(
+        "After yours {number} more approval is needed.", "After yours {number} more approvals are needed.", missing
+    )
+
+
+def is_late(broadcast: Broadcast, showing: Showing) -> bool:
+    """Has its own time passed by so much that an approval does not let it go?"""
+    return broadcast.send_at is not None and showing.soonest - broadcast.send_at > showing.grace
+
+
+def ahead(broadcast: Broadcast, showing: Showing) -> Micros | None:
+    """Its own time, where that is still to come."""
+    return broadcast.send_at if (broadcast.send_at or 0) > showing.soonest else None
+
+
+def to_whom(broadcast: Broadcast, showing: Showing, words: Words) -> str:
+    """`clients: 12 people.`, and in training that it is none."""
+    name = broadcast.audience
+    shown = name if len(name) <= ASKED_NAME else f"{name[: ASKED_NAME - 1]}…"
+    told = f"{shown}: {_size(broadcast, words)}."
+    return f"{words('Training: nothing is really sent.')} {told}" if showing.training else told
+
+
+def starts(start: Micros | None, broadcast: Broadcast, showing: Showing, words: Words) -> Iterator[str]:
+    """When it starts, if not right after the undo window, until when it can be stopped, and that it cannot
+    afterwards."""
+    if start is not None:
+        yield words("It starts {start_at}.", start_at=spelled(start, showing.zone or broadcast.zone))
+    if pause := pause_told(showing, words):
+        yield pause
+    if showing.training:
+        return
+    if start is not None:
+        yield words("Until then it can be stopped; afterwards it cannot be recalled.")
+    elif showing.undo:
+        yield words(
+            "It starts {seconds} s later. Until then it can be stopped; afterwards it cannot be recalled.",
+            seconds=showing.undo,
+        )
+    else:
+        yield words("It starts at once and cannot be recalled.")
+
+
+def pause_told(showing: Showing, words: Words) -> str | None:
+    """What a pause of all sending, if there is one, does to a start."""
+    if not showing.paused:
+        return None
+    return words(PAUSED_WAITS if isinstance(showing.verdict, HoldUntil) else PAUSED_ASKS)

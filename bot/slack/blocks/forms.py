@@ -1,0 +1,284 @@
+"""Forms: how they are drawn, and how they are read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any
+
+from bot.domain import sms, suggestions
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND, Micros
+from bot.domain.errors import Complaint
+from bot.domain.i18n import Words
+from bot.slack.blocks.card_facts import PURPOSES
+from bot.slack.blocks.mrkdwn import Block, Post, context, literal, plain, quote, section, sentence, when
+from bot.workflow.checks import MOST
+
+INPUT = 3000  # characters of one input of a form, as Slack counts them: in UTF-16
+
+INPUTS = ("audience", "purpose", "text", "send_at", "sender", "campaign")
+REST = "text_rest"
+MORE_TEXT = re.compile(rf"({REST}([0-9]{{0,3}}))(?::|$)")
+
+
+@dataclass(frozen=True)
+class Form:
+    """The compose form. `audiences`: (name, label) pairs; `values`: what it is filled with; `draft`, `follows`: ids of
+    the draft that it completes, of the broadcast that it follows."""
+
+    audiences: Sequence[tuple[str, str]]
+    channel: str
+    draft: str | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+    follows: str | None = None
+
+
+@dataclass(frozen=True)
+class Composed:
+    """What came back from the compose form, still unchecked."""
+
+    audience: str
+    purpose: str
+    text: str
+    send_at: Micros | None
+    sender: str | None
+    campaign: str | None
+    channel: str
+    draft: str | None
+    follows: str | None
+
+
+def compose(form: Form, words: Words) -> dict[str, Any]:
+    """The form behind `/broadcast`. Block ids are the request's field names."""
+    options = [_option(name, label) for name, label in form.audiences[:100]]
+    purposes = [_option(purpose, words(label)) for purpose, label in PURPOSES.items()]
+    chosen = form.values.get("audience")
+    audience: dict[str, Any] = {"type": "static_select", "options": options}
+    initial = next((option for option in options if option["value"] == chosen), None)
+    if initial:
+        audience["initial_option"] = initial
+    purpose = next((option for option in purposes if option["value"] == form.values.get("purpose")), purposes[0])
+    start: dict[str, Any] = {"type": "datetimepicker"}
+    if form.values.get("send_at"):
+        start["initial_date_time"] = form.values["send_at"]
+    blocks = [
+        _input("audience", words("Audience"), audience),
+        _input("purpose", words("Purpose"), {"type": "static_select", "options": purposes, "initial_option": purpose}),
+        *_text_inputs(form.values.get("text") or "", words),
+        _input("send_at", words("Start"), start, optional=True, hint=words("Empty: right after approval.")),
+        _input("sender", words("Sender"), _named_input("sender", form.values), optional=True),
+        _input("campaign", words("Campaign"), _named_input("campaign", form.values), optional=True),
+    ]
+    return _modal(
+        "broadcast_compose",
+        words("New broadcast"),
+        words("Ask to send"),
+        blocks,
+        {"channel": form.channel, "draft": form.draft, "follows": form.follows},
+        words,
+    )
+
+
+def _text_inputs(text: str, words: Words) -> list[Block]:
+    """One input, or as many as a long text takes: `text`, `text_rest`, `text_rest2` … `read_compose` joins them."""
+    written = {"type": "plain_text_input", "multiline": True, "max_length": INPUT}
+    hint = words("For marketing the opt-out mention is added for you. A single SMS holds 160 plain characters.")
+    first, *rest = _pieces(text)
+    inputs = [_input("text", words("Text"), _filled({**written, "min_length": 1}, first), hint=hint)]
+    for number, piece in enumerate(rest, start=1):
+        name = f"{REST}{number if number > 1 else ''}"
+        inputs.append(_input(name, words("Text, continued"), _filled(written, piece), optional=True))
+    return inputs
+
+
+def _pieces(text: str) -> list[str]:
+    """A text in pieces that an input takes, cut inside of words: spaces at an end of an input would be lost."""
+    pieces: list[str] = []
+    while len(text) > (most := _fitting(text)):
+        cut = most
+        while cut > most // 2 and (
+            text[cut - 1].isspace() or text[cut].isspace() or not suggestions.may_part(text, cut)
+        ):
+            cut -= 1
+        pieces, text = [*pieces, text[:cut]], text[cut:]
+    return [*pieces, text]
+
+
+def _fitting(text: str) -> int:
+    """How many of its characters one input takes."""
+    if 2 * len(text) <= INPUT:
+        return len(text)
+    units = accumulate(2 if char > "\uffff" else 1 for char in text[: INPUT + 1])
+    return next((count for count, used in enumerate(units) if used > INPUT), len(text))
+
+
+def _named_input(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What was kept while it might be longer opens too, and is complained of when it comes back."""
+    value = (values.get(name) or "")[: INPUT // 2]
+    return _filled({"type": "plain_text_input", "max_length": max(MOST[name], 2 * len(value))}, value)
+
+
+def _modal(
+    callback_id: str, title: str, submit: str, blocks: list[Block], kept: Mapping[str, Any], words: Words
+) -> dict[str, Any]:
+    return {
+        "type": "modal",
+        "callback_id": callback_id,
+        "title": plain(title[:24]),
+        "submit": plain(submit[:24]),
+        "close": plain(words("Cancel")[:24]),
+        "private_metadata": json.dumps(kept),
+        "blocks": blocks,
+    }
+
+
+def _option(value: str, label: str) -> dict[str, Any]:
+    return {"text": plain(label[:75]), "value": value[:150]}
+
+
+def _filled(element: dict[str, Any], value: str | None) -> dict[str, Any]:
+    return {**element, "initial_value": value} if value else element
+
+
+def _input(
+    name: str, label: str, element: Mapping[str, Any], *, optional: bool = False, hint: str | None = None
+) -> Block:
+    block: Block = {
+        "type": "input",
+        "block_id": name,
+        "label": plain(label),
+        "optional": optional,
+        "element": {**element, "action_id": "value"},
+    }
+    return {**block, "hint": plain(hint)} if hint else block
+
+
+def read_compose(view: Mapping[str, Any]) -> Composed:
+    """What a person filled in. Missing pieces come out empty and are complained of later."""
+    kept = kept_in(view)
+    values = view.get("state", {}).get("values", {})
+    start = _value(values, "send_at").get("selected_date_time")
+    return Composed(
+        audience=_chosen(values, "audience"),
+        purpose=_chosen(values, "purpose"),
+        text="".join(_written(values)),
+        send_at=int(start) * SECOND if start else None,
+        sender=_entered(values, "sender").strip() or None,
+        campaign=_entered(values, "campaign").strip() or None,
+        channel=str(kept.get("channel") or ""),
+        draft=kept.get("draft"),
+        follows=kept.get("follows"),
+    )
+
+
+def _written(values: Mapping[str, Any]) -> Iterator[str]:
+    """The text, piece by piece. A block that had to be refilled is called `text:2`."""
+    yield _entered(values, "text")
+    rest = {match[1]: int(match[2] or 1) for match in map(MORE_TEXT.match, values) if match}
+    for name in sorted(rest, key=lambda name: rest[name]):
+        yield _entered(values, name)
+
+
+def filled(broadcast: Broadcast, *, send_at: Micros | None = None) -> dict[str, Any]:
+    """The compose form's values for the text and the options of this broadcast."""
+    return {
+        "audience": broadcast.audience,
+        "purpose": broadcast.purpose,
+        "text": broadcast.typed,
+        "send_at": send_at // SECOND if send_at else None,
+        "sender": broadcast.sender,
+        "campaign": broadcast.campaign,
+    }
+
+
+def _value(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A block that had to be refilled is called `text:2`: Slack keeps what was typed under the old name."""
+    for block_id, actions in values.items():
+        if block_id.split(":")[0] == name:
+            found: Mapping[str, Any] = actions.get("value") or {}
+            return found
+    return {}
+
+
+def _entered(values: Mapping[str, Any], name: str) -> str:
+    return sms.storable(str(_value(values, name).get("value") or ""))
+
+
+def _chosen(values: Mapping[str, Any], name: str) -> str:
+    return str((_value(values, name).get("selected_option") or {}).get("value") or "")
+
+
+def kept_in(view: Mapping[str, Any]) -> dict[str, Any]:
+    """What the form remembers; nothing for one that is not ours."""
+    try:
+        kept = json.loads(view.get("private_metadata") or "{}")
+    except ValueError:
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
+def field_errors(complaints: Iterable[Complaint], view: Mapping[str, Any], words: Words) -> dict[str, str]:
+    """Each complaint under its field; one about no field of the form stands under the text."""
+    places = {
+        block["block_id"].split(":")[0]: block["block_id"]
+        for block in view.get("blocks", [])
+        if block.get("type") == "input"
+    }
+    otherwise = places.get("text") or next(reversed(places.values()), "text")
+    errors: dict[str, str] = {}
+    for complaint in complaints:
+        place, told = places.get(complaint.field, otherwise), unmarked(sentence(words, complaint.sentence))
+        errors[place] = f"{errors[place]} {told}" if place in errors else told
+    return errors
+
+
+def unmarked(markdown: str) -> str:
+    """A sentence for a place without markup, such as the line under a field."""
+    spelled_out = re.sub(r"<!date\^[^|>]*\|([^>]*)>", r"\1", markdown)
+    without_people = re.sub(r"<(?:@|!subteam\^)([A-Z0-9]+)>", r"@\1", spelled_out)
+    return (
+        without_people.replace("*", "").replace("`", "").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    )
+
+
+def reject_form(broadcast: Broadcast, words: Words) -> dict[str, Any]:
+    """Asks for a reason: the requester has to know what to change."""
+    reason = {"type": "plain_text_input", "multiline": True, "min_length": 1, "max_length": 500}
+    blocks = [
+        section(words("Reject *{id}* to *{audience}*?", id=broadcast.id, audience=quote(broadcast.audience))),
+        _input("reason", words("Reason"), reason, hint=words("The requester reads it in the thread.")),
+    ]
+    kept = {"id": broadcast.id, "version": broadcast.version}
+    return _modal("broadcast_reject", words("Reject"), words("Reject"), blocks, kept, words)
+
+
+def replan_form(broadcast: Broadcast, start: Micros, words: Words, *, closed: bool = False) -> dict[str, Any]:
+    """Asks for another start. `start` is what it is filled with; `closed`: the hours allow no earlier one."""
+    about = words("Re-plan *{id}* to *{audience}*?", id=broadcast.id, audience=quote(broadcast.audience))
+    if closed:
+        opens = when(start, broadcast.zone)
+        about += "\n" + words("The next start that the hours allow is {opens_at}.", opens_at=opens)
+    picker = {"type": "datetimepicker", "initial_date_time": start // SECOND}
+    hint = words("It is a new version then: what was approved before does not count any more.")
+    blocks = [section(about), _input("send_at", words("Start"), picker, hint=hint)]
+    kept = {"id": broadcast.id, "version": broadcast.version}
+    return _modal("broadcast_replan", words("Re-plan"), words("Re-plan"), blocks, kept, words)
+
+
+def read_replan(view: Mapping[str, Any]) -> Micros | None:
+    """The start that was chosen."""
+    chosen = _value(view.get("state", {}).get("values", {}), "send_at").get("selected_date_time")
+    return int(chosen) * SECOND if chosen else None
+
+
+def complaint(told: Iterable[str], typed: str, words: Words) -> Post:
+    """What is wrong and what to do, and what was typed, so that nothing is lost."""
+    lines = "\n".join(told)
+    blocks = [section(lines)]
+    if typed.strip():
+        blocks += [context(words("You typed:")), *literal(typed)]
+    return Post(lines, blocks)

@@ -1,0 +1,111 @@
+"""Text for Slack: what people typed is shown as they typed it, and cannot ping anyone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import structlog
+
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND, Micros, moment
+from bot.domain.i18n import Translatable, Words
+from bot.domain.schedule import Schedule
+
+log = structlog.get_logger(__name__)
+
+Block = dict[str, Any]
+Row = TypeVar("Row", Broadcast, Schedule)
+
+#: Values of these names in a sentence are mentions already; everything else was typed or told by somebody.
+MENTIONS = frozenset({"by", "who", "requester", "channel"})
+TEXT_PIECE = 2900  # characters of the message in one block; a block holds 3000
+FIELD = 1900
+ANSWER = 3000  # characters of an answer's plain text
+
+
+@dataclass(frozen=True)
+class Post:
+    """A message: `text` is the notification and what a screen reader says, always a whole sentence."""
+
+    text: str
+    blocks: list[Block] = field(default_factory=list)
+    plainest: list[Block] = field(default_factory=list)  # what is shown where Slack does not take those blocks
+
+
+def quote(typed: str) -> str:
+    """What somebody typed, so that it can neither ping anyone nor forge a link."""
+    return typed.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _place(zone: str) -> tzinfo:
+    """A zone that this machine no longer knows is shown as UTC, which the text names."""
+    try:
+        return ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        return UTC
+
+
+def when(instant: Micros, zone: str = "UTC") -> str:
+    """An instant as each reader sees it in their own zone, with a spelled-out fallback for notifications."""
+    local = moment(instant).astimezone(_place(zone))
+    return f"<!date^{instant // SECOND}^{{date_short_pretty}} {{time}}|{local:%Y-%m-%d %H:%M %Z}>"
+
+
+def spelled(instant: Micros, zone: str) -> str:
+    """An instant in words for places without markup: with its zone and offset."""
+    local: datetime = moment(instant).astimezone(_place(zone))
+    return f"{local:%Y-%m-%d %H:%M} {zone} ({local:%z})"
+
+
+def sentence(words: Words, said: Translatable, zone: str = "UTC") -> str:
+    """A sentence in the reader's language, with its values made safe. `zone`: of the times in it, where no reader's
+    own is known."""
+    return words.fill(said.template, {name: _safe(name, value, words, zone) for name, value in said.values.items()})
+
+
+def _safe(name: str, value: str | int | Translatable, words: Words, zone: str) -> str | int:
+    if isinstance(value, Translatable):
+        return sentence(words, value, zone)
+    if name.endswith("_at") and isinstance(value, int):
+        return when(value, zone)
+    return value if name in MENTIONS or isinstance(value, int) else quote(value)
+
+
+def section(markdown: str, block_id: str | None = None) -> Block:
+    block: Block = {"type": "section", "text": {"type": "mrkdwn", "text": markdown[:3000]}}
+    return {**block, "block_id": block_id} if block_id else block
+
+
+def lines(said: Sequence[str]) -> Post:
+    """Lines of markup as one answer, over as many sections as they need."""
+    sections: list[Block] = []
+    current = ""
+    for line in said:
+        if current and len(current) + len(line) >= TEXT_PIECE:
+            sections, current = [*sections, section(current)], ""
+        current = f"{current}\n{line}" if current else line
+    return Post("\n".join(said)[:ANSWER], [*sections, section(current)][:50])
+
+
+def context(*lines: str) -> Block:
+    return {"type": "context", "elements": [{"type": "mrkdwn", "text": line[:2000]} for line in lines[:10]]}
+
+
+def literal(typed: str) -> list[Block]:
+    """All of a text, exactly as it is, in blocks that know no markup."""
+    pieces = [typed[start : start + TEXT_PIECE] for start in range(0, len(typed), TEXT_PIECE)] or [" "]
+    return [
+        {
+            "type": "rich_text",
+            "elements": [{"type": "rich_text_preformatted", "elements": [{"type": "text", "text": piece}]}],
+        }
+        for piece in pieces
+    ]
+
+
+def plain(typed: str) -> dict[str, Any]:
+    return {"type": "plain_text", "text": typed, "emoji": False}

@@ -1,0 +1,1 @@
+"""Slash commands: what was typed, read and carried out."""

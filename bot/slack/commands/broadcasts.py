@@ -1,0 +1,280 @@
+"""Subcommands about broadcasts and audiences."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable, Iterator
+
+import structlog
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.domain import slack_text
+from bot.domain.broadcast import Broadcast, BroadcastRequest
+from bot.domain.clock import SECOND, Clock, moment
+from bot.domain.errors import Complaint, NotAccepted, NotFound, NotUnderstood, TooLate
+from bot.domain.i18n import Translatable, Words
+from bot.domain.lifecycle import Hold, State
+from bot.domain.people import Person
+from bot.slack.blocks import answers, card_facts, forms, mrkdwn
+from bot.slack.blocks.mrkdwn import Post
+from bot.slack.commands import parse
+from bot.slack.commands.schedules import Recurring
+from bot.slack.directory import UNREACHABLE, People, is_late
+from bot.slack.replies import (
+    Subcommand,
+    Typing,
+    draft_form,
+    form_audiences,
+    hours_told,
+    must_leave_nothing_behind,
+    place_for,
+    submitted_post,
+    with_late,
+)
+from bot.storage import audit, broadcasts, cards, keys
+from bot.storage.votes import Vote, votes_for
+from bot.when.instants import goes_on, parse_when
+from bot.when.traps import NotATime
+from bot.workflow import checks
+from bot.workflow.audiences import Desk
+from bot.workflow.deeds import Cancel, Discard, Drop
+from bot.workflow.workflow import Workflow
+from providers.base import Purpose
+
+log = structlog.get_logger(__name__)
+
+ShowingOf = Callable[[Broadcast, list[Vote]], Awaitable[card_facts.Showing]]
+LISTED = 10
+
+
+class BroadcastCommands:
+    """Subcommands about broadcasts and audiences."""
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        people: People,
+        desk: Desk,
+        clock: Clock,
+        showing_of: ShowingOf,
+        recurring: Recurring,
+    ) -> None:
+        self.workflow, self.people, self.desk, self.clock = workflow, people, desk, clock
+        self.showing_of, self.recurring = showing_of, recurring
+        self.table: dict[str, Subcommand] = {
+            "send": ("send <audience> [marketing|transactional] [at=<when>] <text>", self.send),
+            "audiences": ("audiences", self.audiences),
+            "list": ("list", self.list),
+            "show": ("show <id>", self.show),
+            "cancel": ("cancel <id>", self.cancel),
+            "edit": ("edit <id>", self.edit),
+            **recurring.table,
+            "pause": ("pause all | <id> [until=<date>]", self.pause),
+            "resume": ("resume all|<id>", self.resume),
+        }
+
+    async def form(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Open the form."""
+        return await self.open_form(forms.Form(form_audiences(self.desk, asked.words), asked.channel), asked, client)
+
+    async def open_form(self, form: forms.Form, asked: Typing, client: AsyncWebClient) -> Post | None:
+        try:
+            await client.views_open(trigger_id=asked.trigger, view=forms.compose(form, asked.words))
+        except UNREACHABLE as error:
+            if not is_late(error):
+                raise
+            log.info("the form did not open", error=type(error).__name__)
+            return Post(asked.words("Slack took too long to open the form. Type `/broadcast` once more."))
+        return None
+
+    async def send(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Ask to send a text to an audience."""
+        parts = parse.read_send(slack_text.decode_slack(asked.text))
+        if not parts.audience:
+            return answers.usage(self.table["send"][0], asked.line, asked.words)
+        send_at = self._start(parts, asked.person)
+        if complaints := (*parts.complaints, *checks.lost_names(asked.text)):
+            raise NotAccepted(*complaints)
+        request = BroadcastRequest(
+            workspace=asked.person.workspace,
+            requester=asked.person.id,
+            channel=asked.channel,
+            audience=parts.audience,
+            purpose=parts.purpose or Purpose.MARKETING,
+            text=parts.text,
+            send_at=send_at,
+            sender=parts.options.get("sender"),
+            campaign=parts.options.get("campaign"),
+            zone=asked.person.zone,
+        )
+        place = await place_for(self.desk, self.people, asked.channel)
+        key = f"command:{asked.trigger or secrets.token_hex(8)}"
+        submitted = await self.workflow.submit(request, key=key, person=asked.person, postable=place.postable)
+        hours = hours_told(self.desk, submitted.broadcast, asked.words)
+        answer = submitted_post(submitted, place, asked.person, hours, asked.words)
+        return answer if submitted.questions else with_late(answer, parts.late, asked.words)
+
+    def _start(self, parts: parse.Typed, person: Person) -> int | None:
+        if "at" not in parts.options:
+            return None
+        at = parts.options["at"]
+        try:
+            when = parse_when(at, zone=person.zone, now=moment(self.clock()))
+        except NotATime as error:
+            told = [Translatable(error.template, **error.values)]
+            if " " not in at and parts.text:  # the rest of it became text
+                told.append(Translatable('Several words stand in quotes: `at="tomorrow 9:00"`.'))
+            raise NotAccepted(*(Complaint("send_at", sentence) for sentence in told)) from None
+        if " " not in at and (longer := goes_on(at, parts.text, zone=person.zone, now=moment(self.clock()))):
+            template = (
+                'Is the time “{longer}”? Write it in quotes: `at="{longer}"`. If the text begins there, write '
+                '`at="today {typed}"`.'
+            )
+            raise NotAccepted(Complaint("send_at", Translatable(template, longer=longer, typed=at)))
+        must_leave_nothing_behind(at, parts.text, "send_at")
+        return int(when.instant.timestamp()) * SECOND
+
+    async def audiences(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Show whom you can write to."""
+        known = form_audiences(self.desk, asked.words)
+        lines = [self._audience_line(name, label, asked.words) for name, label in known]
+        if not lines:
+            lines = [asked.words("No audience is set up yet. Ask an admin to add `[audiences.NAME]`.")]
+        for account, provider in sorted(self.desk.providers.items()):
+            lines += self._other_lines(account, provider.title, asked.words)
+        return mrkdwn.lines(lines)
+
+    def _audience_line(self, name: str, label: str, words: Words) -> str:
+        size = self.desk.catalogue.size_of(name)
+        told = f" — {words.count('{number} person', '{number} people', size)}" if size is not None else ""
+        return f"• *{name}* — {mrkdwn.quote(label)}{told}"
+
+    def _other_lines(self, account: str, title: str, words: Words) -> Iterator[str]:
+        others = self.desk.catalogue.others(account)
+        if others:
+            shown = ", ".join(
+                f"{mrkdwn.quote(it.name)} ({words(card_facts.KINDS[it.kind])} {mrkdwn.quote(it.id)})"
+                for it in others[:20]
+            )
+            more = f" … (+{len(others) - 20})" if len(others) > 20 else ""
+            yield words(
+                "Also at {vendor}, and not set up here: {names}", vendor=mrkdwn.quote(title), names=shown + more
+            )
+
+    async def list(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Show the latest broadcasts."""
+        workspace = asked.person.workspace
+        rows, stops = await self.workflow.database.read(
+            lambda c: (broadcasts.latest(c, workspace, LISTED, viewer=asked.person.id), keys.stops(c, self.clock()))
+        )
+        return answers.listing(rows, list(self._standing_still(stops, asked)), asked.words)
+
+    def _standing_still(self, stops: keys.Stops, asked: Typing) -> Iterator[str]:
+        """What keeps everything here from going, or everything of one vendor's."""
+        if asked.person.workspace in stops.paused:
+            yield asked.words("⏸️ All sending is paused, until an admin types `/broadcast resume all`.")
+        for account in sorted(stops.away.keys() & self.desk.providers.keys()):
+            vendor, again_at = self.desk.providers[account].title, mrkdwn.when(stops.away[account])
+            yield asked.words(
+                "⚠️ {vendor} cannot be reached. What is due there waits and is tried again {again_at}.",
+                vendor=mrkdwn.quote(vendor),
+                again_at=again_at,
+            )
+
+    async def show(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Show one broadcast and who did what to it, or what comes again."""
+        word, _ = parse.first_word(slack_text.decode_slack(asked.text))
+        if not word:
+            return answers.usage(self.table["show"][0], asked.line, asked.words)
+        id = parse.id_of(word)
+        try:
+            row = await self.workflow.find(asked.person.workspace, id)
+        except NotUnderstood:
+            raise
+        except NotFound:
+            return await self.recurring.show(asked, id)
+        if row.state is State.DRAFT and row.requester != asked.person.id:
+            raise NotFound(row.id)
+        votes, history, card = await self.workflow.database.read(
+            lambda c: (votes_for(c, row), audit.history(c, row.workspace, row.id), cards.card_of(c, row))
+        )
+        link = await permalink(client, card)
+        showing = await self.showing_of(row, votes)
+        return answers.details(row, showing, [dict(step) for step in history], link, asked.words)
+
+    async def cancel(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Stop a broadcast that has not left yet."""
+        word, reason = parse.first_word(slack_text.decode_slack(asked.text))
+        if not word:
+            return answers.usage(self.table["cancel"][0], asked.line, asked.words)
+        row = await self.workflow.find(asked.person.workspace, parse.id_of(word))
+        kinds: dict[State, type[Drop | Discard]] = {State.HELD: Drop, State.DRAFT: Discard}
+        deed = kinds.get(row.state, Cancel)(reason.strip() or None)
+        ended = await self.workflow.act(row.workspace, row.id, deed, person=asked.person, version=row.version)
+        return Post(asked.words("{id} is cancelled. Nothing was sent.", id=ended.id))
+
+    async def edit(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Open a draft of yours, to be asked for where you are."""
+        word, _ = parse.first_word(slack_text.decode_slack(asked.text))
+        if not word:
+            return answers.usage(self.table["edit"][0], asked.line, asked.words)
+        row = await self.workflow.find(asked.person.workspace, parse.id_of(word))
+        if row.state is not State.DRAFT:
+            raise TooLate(row)
+        if row.requester != asked.person.id:
+            raise NotFound(row.id)
+        return await self.open_form(draft_form(self.desk, row, asked.channel, asked.words), asked, client)
+
+    async def pause(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Stop all sending at once (admins), or hold one thing that comes again."""
+        what, rest = parse.first_word(asked.text)
+        if what.lower() != "all":
+            return (
+                await self.recurring.pause(asked, client)
+                if what
+                else answers.usage(self.table["pause"][0], asked.line, asked.words)
+            )
+        await self.workflow.pause_all(asked.person, on=True)
+        told = [asked.words("All sending is paused. What falls due is held and asks. `/broadcast resume all` ends it.")]
+        if rest:  # whoever stops everything is not sent back to type it once more
+            told.append(asked.words("It has no end of its own: “{rest}” was not heeded.", rest=mrkdwn.quote(rest)))
+        return mrkdwn.lines(told)
+
+    async def resume(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Let sending go on (admins), or one thing that comes again."""
+        what = parse.first_word(asked.text)[0].lower()
+        if what != "all":
+            return (
+                await self.recurring.resume(asked, client)
+                if what
+                else answers.usage(self.table["resume"][0], asked.line, asked.words)
+            )
+        going = await self.workflow.database.read(  # before they do
+            lambda c: broadcasts.count_held(c, asked.person.workspace, Hold.HOURS, self.clock())
+        )
+        asking = await self.workflow.pause_all(asked.person, on=False)
+        told = [
+            asked.words(
+                "Sending goes on. What was held meanwhile ({number}) waits for *Send now* on its card.", number=asking
+            )
+        ]
+        if going:
+            told.append(
+                asked.words.count(
+                    "{number} broadcast that only waited for the hours starts by itself now; its card still stops it.",
+                    "{number} broadcasts that only waited for the hours start by themselves now; their cards still "
+                    "stop them.",
+                    going,
+                )
+            )
+        return mrkdwn.lines(told)
+
+
+async def permalink(client: AsyncWebClient, card: cards.Card | None) -> str | None:
+    if card is None:
+        return None
+    try:
+        answer = await client.chat_getPermalink(channel=card.channel, message_ts=card.ts)
+    except UNREACHABLE:
+        return None
+    return str(answer["permalink"])

@@ -1,0 +1,101 @@
+"""From a slash command to the subcommand that answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from slack_bolt.context.ack.async_ack import AsyncAck
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.domain import slack_text, sms
+from bot.domain.clock import Clock
+from bot.domain.i18n import words_for
+from bot.domain.people import must_be_member
+from bot.slack.blocks import answers, forms, mrkdwn
+from bot.slack.blocks.mrkdwn import Post
+from bot.slack.commands import parse
+from bot.slack.commands.broadcasts import BroadcastCommands, ShowingOf
+from bot.slack.commands.schedules import Recurring
+from bot.slack.commands.templates import TemplateCommands
+from bot.slack.directory import People
+from bot.slack.replies import ELSEWHERE, Body, Subcommand, Typing, explain, in_time, workspace_of
+from bot.workflow.audiences import Desk
+from bot.workflow.workflow import Workflow
+
+
+class Commands:
+    """The subcommands by name; the first line of each method's docstring is its help."""
+
+    def __init__(
+        self,
+        workflow: Workflow,
+        people: People,
+        desk: Desk,
+        clock: Clock,
+        showing_of: ShowingOf,
+        ours: Callable[[], str],
+        recurring: Recurring,
+    ) -> None:
+        self.workflow, self.people, self.desk, self.ours = workflow, people, desk, ours
+        self.broadcasts = BroadcastCommands(workflow, people, desk, clock, showing_of, recurring)
+        self.table: dict[str, Subcommand] = {
+            **self.broadcasts.table,
+            **TemplateCommands(self.broadcasts).table,
+            "help": ("help", self.help),
+        }
+
+    async def handle(self, ack: AsyncAck, body: Body, client: AsyncWebClient) -> None:
+        """Answer one command. Whatever goes wrong, the person reads a sentence and finds back what was typed."""
+        post = await self._answer(body, client)
+        if post is None:
+            await ack()
+        else:
+            await ack(text=post.text, blocks=post.blocks or None, response_type="ephemeral")
+
+    async def _answer(self, body: Body, client: AsyncWebClient) -> Post | None:
+        words, raw = words_for(None), sms.storable(str(body.get("text") or ""))
+        shown = slack_text.decode_slack(f"{body.get('command', '/broadcast')} {raw}")
+        try:
+            if workspace_of(body) != self.ours():
+                return forms.complaint([words(ELSEWHERE)], shown, words)
+            async with in_time(self.workflow.database.patience):
+                person = await self.people.person(workspace_of(body), str(body["user_id"]))
+                words = words_for(person.locale)
+                asked = Typing(person, str(body["channel_id"]), raw, str(body.get("trigger_id") or ""), words, shown)
+                return await self._run(asked, client)
+        except Exception as error:
+            told = explain(error, words, self.desk.settings.admins)
+            return forms.complaint(told, shown, words)
+
+    async def _run(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        name, rest = parse.first_word(asked.text)
+        if name.lower().lstrip("?") not in ("", "help") or not name:
+            must_be_member(asked.person)
+        if not name:
+            return await self.broadcasts.form(asked, client)
+        entry = self.table.get(name.lower().lstrip("?") or "help")
+        if entry is None:
+            return self._unknown(name, asked)
+        return await entry[1](replace(asked, text=rest), client)
+
+    def _unknown(self, name: str, asked: Typing) -> Post:
+        audience = slack_text.decode_slack(name).lower()
+        near = f"send {audience}" if self.desk.audience(audience) else parse.nearest_verb(name, self.table)
+        told = [asked.words("There is no `{name}`.", name=mrkdwn.quote(slack_text.decode_slack(name)))]
+        if near:
+            told.append(asked.words("Did you mean `/broadcast {near}`?", near=near))
+        told.append(asked.words("`/broadcast help` shows what there is."))
+        return forms.complaint([" ".join(told)], asked.line, asked.words)
+
+    async def help(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+        """Show this."""
+        topic, _ = parse.first_word(asked.text)
+        wanted = {topic.lower()} & self.table.keys() or self.table.keys()
+        usages = [("/broadcast", "Open the form.")] if not topic else []
+        usages += [
+            (f"/broadcast {usage}", (method.__doc__ or "").split("\n")[0])
+            for name, (usage, method) in self.table.items()
+            if name in wanted
+        ]
+        return answers.help_text(usages, asked.words)

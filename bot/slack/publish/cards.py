@@ -1,0 +1,281 @@
+"""Cards: posted, drawn anew, and moved where people see them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from functools import partial
+
+import structlog
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+from sqlalchemy import Connection
+
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND, Micros
+from bot.domain.i18n import Translatable, Words
+from bot.domain.lifecycle import Action, State
+from bot.domain.people import CannotTell
+from bot.slack.blocks import mrkdwn
+from bot.slack.blocks.card import draw_card, goes_stale_at, moved
+from bot.slack.blocks.card_facts import Showing
+from bot.slack.blocks.mrkdwn import Post
+from bot.slack.publish.poster import Later, Poster, error_code
+from bot.storage import broadcasts, cards, notes, outbox
+from bot.storage.broadcast_rows import NOT_AGREED, Changes
+from bot.storage.cards import Card
+from bot.storage.votes import Vote, votes_for
+from bot.workflow.deadlines import draft_notice
+from bot.workflow.deeds import Drawing
+from bot.workflow.sights import within
+from bot.workflow.workflow import Workflow
+
+log = structlog.get_logger(__name__)
+
+AT_ONCE = 20
+CLOCKS_APART = 2 * SECOND
+CARD_PAUSE = 2 * SECOND  # between two drawings of one card
+LONGEST_PAUSE = 300 * SECOND
+POSTING = 60 * SECOND  # what one process has taken to post is left alone by the others for so long
+MAX_TRIES = 20
+UNKNOWN_TRIES = 3  # at a place that Slack refuses with a word that we do not know
+
+#: Nobody can be told there any more.
+NO_PLACE = frozenset({"is_archived", "is_inactive", "not_in_channel", "channel_not_found"})
+
+#: We are there, and may not post there.
+NOT_LET = frozenset(
+    {
+        *("restricted_action", "restricted_action_read_only_channel", "restricted_action_thread_only_channel"),
+        *("restricted_action_non_threadable_channel", "no_permission", "ekm_access_denied", "team_access_not_granted"),
+        *("posting_to_general_channel_denied", "access_denied", "not_allowed", "messages_tab_disabled"),
+    }
+)
+
+#: A message of ours that is there and cannot be changed any more.
+UNEDITABLE = frozenset({"cant_update_message", "edit_window_closed", "message_not_found"})
+ASKING = frozenset({State.PENDING, State.HELD, State.UNKNOWN})  # these wait for somebody to press a button
+UNDER_WAY = ASKING | {State.SCHEDULED, State.SENDING}
+NOT_HERE = "Slack does not let me post in {channel}."
+ELSEWHERE = "*{id}* asks something that nobody here can answer, so I asked somebody who can in a direct message."
+RETURNED = (
+    "{why} *{id}* cannot be approved there, so I kept it as a draft. Fix that and open the draft, or type "
+    "`/broadcast edit {id}` in another channel that I am in."
+)
+RETURNED_TO_ALL = (
+    "{why} *{id}* cannot be approved in {channel}, where all cards stand, so I kept it as a draft. Ask an admin to put "
+    "that right, then open the draft."
+)
+
+ShowingOf = Callable[[Broadcast, list[Vote]], Awaitable[Showing]]
+Facts = Mapping[str, str | int | None]
+
+
+class NobodyToAsk(Exception):
+    """What asks could be shown to nobody who may answer."""
+
+
+class Cards:
+    """Posts the cards of new broadcasts, and draws anew those whose broadcast has changed."""
+
+    def __init__(self, poster: Poster, workflow: Workflow, showing_of: ShowingOf, words: Words) -> None:
+        self.poster, self.database, self.clock, self.words = poster, poster.database, poster.clock, words
+        self.desk, self.approvers, self.showing_of = workflow.desk, workflow.approvers, showing_of
+        self.approvals = workflow.desk.settings.approval.channel
+
+    async def post_cards(self) -> None:
+        for row in await self.database.read(lambda c: cards.cards_to_draw(c, self.clock(), AT_ONCE, new=True)):
+            with self.poster.alone("card", cards.drawing_of(row), row.workspace):
+                await self._draw(row)
+
+    async def redraw_cards(self) -> None:
+        """As many as Slack's limit lets through; the others stay behind, and are drawn with their last state later."""
+        for row in await self.database.read(lambda c: cards.cards_to_draw(c, self.clock(), AT_ONCE, new=False)):
+            if not self.poster.updates.has_capacity():
+                return
+            with self.poster.alone("card", cards.drawing_of(row), row.workspace):
+                await self._draw(row)
+
+    async def _draw(self, row: Broadcast) -> None:
+        known, votes = await self.database.read(lambda c: (cards.card_of(c, row), votes_for(c, row)))
+        showing, facts = await self.showing_of(row, votes), dict(self.desk.facts(row, self.clock()))
+        drawing = self._drawing(row, known, facts)
+        post = draw_card(row, replace(showing, since=drawing.since), self.words)
+        stale_at = goes_stale_at(row, showing)
+        if known is not None:
+            card = await self._redraw(known, post, row)
+        else:
+            card = await self._first_card(row, post)
+        if card is not None:
+            card = replace(card, facts={**facts, "drawing": drawing, "since": self._since(card, known, drawing)})
+        if card is not None and row.version > 1:
+            await self.database.write(lambda c: cards.keep_card(c, card))
+            await self._shrink_older(row, card)
+        await self.database.write(lambda c: self._drawn(c, row, card, stale_at))
+        if known is not None and card is not None and not _is_same(known, card):
+            await self._take_away(known, row, card)
+
+    def _drawing(self, row: Broadcast, known: Card | None, facts: Facts) -> Drawing:
+        """The first one that showed no more than these facts; this one, if it is."""
+        shown = known.facts if known is not None and known.facts is not None else {}
+        if "drawing" in shown and within(shown, facts):
+            return Drawing(*shown["drawing"])
+        return Drawing(row.revision, self.clock())
+
+    def _since(self, card: Card, known: Card | None, drawing: Drawing) -> Micros:
+        """When the message came to show that, by Slack's clock, which may be some seconds apart from ours."""
+        if known is None or not _is_same(known, card):
+            return 0  # it has never shown anything else
+        shown = known.facts or {}
+        stands = "drawing" in shown and Drawing(*shown["drawing"]) == drawing
+        return int(shown["since"]) if stands else self.clock() + CLOCKS_APART
+
+    async def _take_away(self, old: Card, row: Broadcast, card: Card) -> None:
+        """Of two cards of one version the older one shows what was. No press on it counts, whether it can go or not."""
+        try:
+            if _is_direct(card) and not _is_direct(old) and await self.poster.why_closed_if_told(old.channel) is None:
+                told = self.words(ELSEWHERE, id=row.id)
+                await self.poster.change(old.channel, old.ts, Post(told, [mrkdwn.section(told)]))
+                return
+        except (Later, SlackApiError) as error:
+            log.info("an older card could not be shrunk", broadcast=old.broadcast, error=type(error).__name__)
+        try:
+            await self.poster.delete(old.channel, old.ts)
+        except (Later, SlackApiError) as error:
+            log.info("an older card could not be taken away", broadcast=old.broadcast, error=type(error).__name__)
+
+    async def _shrink_older(self, row: Broadcast, card: Card) -> None:
+        """The cards of earlier versions become links to this one, so that nothing on them can be meant any more."""
+        older = await self.database.read(lambda c: cards.older_cards(c, row))
+        link = await self.poster.permalink(card) if older else None
+        for old in older:
+            await self._shrink(old, row, link)
+
+    async def _shrink(self, old: Card, row: Broadcast, link: str | None) -> None:
+        try:
+            await self.poster.change(old.channel, old.ts, moved(row, link, self.words))
+        except SlackApiError as error:
+            log.warning("an older card could not be shrunk", broadcast=row.id, error=error_code(error))
+        await self.database.write(partial(cards.keep_card, card=replace(old, drawn=cards.SHRUNK)))
+
+    def _drawn(self, connection: Connection, row: Broadcast, card: Card | None, stale_at: Micros | None) -> None:
+        if card is not None:
+            cards.keep_card(connection, card)
+        cards.drawn(connection, row, again_at=self.clock() + CARD_PAUSE, stale_at=stale_at)
+
+    async def _redraw(self, known: Card, post: Post, row: Broadcast) -> Card | None:
+        if await self._asks_out_of_sight(row, known.channel):
+            return await self._first_card(row, post, known)
+        if not known.channel.startswith("D"):
+            why = await self._why_not_here(row, known.channel)
+            if why is not None and row.state in UNDER_WAY:
+                return await self._without_place(row, post, why, known)
+            if why is not None:  # what came of it is told directly, and what stood there stays as it was
+                return None
+        try:
+            await self.poster.change(known.channel, known.ts, post)
+        except SlackApiError as error:
+            return await self._lost_card(error, known, row, post)
+        return Card(known.workspace, known.broadcast, known.version, known.channel, known.ts, row.revision)
+
+    async def _lost_card(self, error: SlackApiError, known: Card, row: Broadcast, post: Post) -> Card | None:
+        """Somebody deleted the card, or it can be changed no more, or nobody can press its buttons where it stands: the
+        broadcast gets a new one, so that it never goes on unseen, and never asks where nobody can answer.
+
+        A word of Slack's that we do not know is no proof of anything: what asks gets a new card, the rest is tried
+        again.
+        """
+        code = error_code(error)
+        listed = code in NO_PLACE | NOT_LET | UNEDITABLE
+        if row.state in ASKING or (code == "message_not_found" and not row.ended):
+            return await self._first_card(row, post, known)
+        if not listed and self.database.troubles.tries("card", cards.drawing_of(row)) < UNKNOWN_TRIES:
+            raise error
+        log.warning("a card could not be drawn", broadcast=row.id, error=code)
+        return None
+
+    async def _first_card(self, row: Broadcast, post: Post, known: Card | None = None) -> Card | None:
+        why = await self._why_not_here(row, row.channel)
+        if why is None:
+            try:
+                return _card(row, await self.poster.say(row.channel, post, row, kind="broadcast_card"))
+            except SlackApiError as error:
+                why = self._why_not(error, row)
+        return await self._without_place(row, post, why, known)
+
+    async def _asks_out_of_sight(self, row: Broadcast, channel: str) -> bool:
+        """Does it stand in a direct message with somebody who may not answer, or has left? What Slack does not tell
+        takes nothing away."""
+        if row.state not in ASKING or not channel.startswith("D"):
+            return False
+        if row.state is State.PENDING:
+            return row.mode != "training"
+        try:
+            async for person in self.approvers.who_answers(row):
+                if await self.poster.reader(channel, (person,)) is not None:
+                    return False
+        except CannotTell:
+            return False
+        return True
+
+    async def _why_not_here(self, row: Broadcast, channel: str) -> Translatable | None:
+        """Why its card may not stand there, or nobody could press its buttons."""
+        why = await self.poster.why_closed_if_told(channel)
+        return await self.approvers.why_stuck_now(row) if why is None and row.state in ASKING else why
+
+    def _why_not(self, error: SlackApiError, row: Broadcast) -> Translatable:
+        """Why no card can stand there, for whoever has to change that. Raises the error while it may be passing."""
+        code = error_code(error)
+        log.warning("a card has no place", broadcast=row.id, error=code)
+        if (
+            code not in NO_PLACE | NOT_LET
+            and self.database.troubles.tries("card", cards.drawing_of(row)) < UNKNOWN_TRIES
+        ):
+            raise error
+        return Translatable(NOT_HERE, channel=f"<#{row.channel}>")
+
+    async def _without_place(self, row: Broadcast, post: Post, why: Translatable, known: Card | None) -> Card | None:
+        """What waits for approval goes back to its writer, since nobody could give it; anything else is shown to
+        whoever may act on it, directly. Raises NobodyToAsk where it asks, and nobody can be reached."""
+        if row.state is State.PENDING:
+            await self.database.write(lambda c: self._return(c, row, why))
+            if known is not None:
+                await self._shrink(known, row, None)
+            return None
+        async for person in self.approvers.who_acts(row):
+            try:
+                return _card(
+                    row, await self.poster.say(await self.poster.channel_of(person), post, row, kind="broadcast_card")
+                )
+            except SlackApiError as error:
+                log.error("a person could not be told", broadcast=row.id, error=error_code(error))
+        if row.state in ASKING:
+            raise NobodyToAsk(row.id)
+        return None
+
+    def _return(self, connection: Connection, row: Broadcast, why: Translatable) -> None:
+        """Kept as a draft, with the fix. A new version, so that no vote and no button of the old card means it."""
+        now = self.clock()
+        changes: Changes = {**NOT_AGREED, "version": row.version + 1, "expires_at": None, "draw_at": None}
+        changes["voice_at"] = draft_notice(now)
+        if broadcasts.move(connection, row, Action.RETURN, actor="slack", at=now, reason=None, **changes) is None:
+            return
+        notes.drop_notes(connection, row)
+        template = RETURNED if self.approvals is None else RETURNED_TO_ALL
+        told = Translatable(template, why=why, id=row.id, channel=f"<#{row.channel}>")
+        key = f"return:{row.id}:{row.version}"
+        outbox.post(connection, row.workspace, key, row.requester, told, None, now, draft=row.id)
+
+
+def _card(row: Broadcast, answer: AsyncSlackResponse) -> Card:
+    channel = str(answer.get("channel") or row.channel)
+    return Card(row.workspace, row.id, row.version, channel, str(answer["ts"]), row.revision)
+
+
+def _is_direct(card: Card) -> bool:
+    """Does it stand with one person alone?"""
+    return card.channel.startswith("D")
+
+
+def _is_same(one: Card, other: Card) -> bool:
+    return (one.channel, one.ts) == (other.channel, other.ts)

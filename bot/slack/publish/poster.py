@@ -1,0 +1,216 @@
+"""Calls to Slack that post and change messages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, suppress
+from functools import partial
+from typing import Any
+
+import structlog
+from aiohttp import ClientError
+from aiolimiter import AsyncLimiter
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+from sqlalchemy import Connection
+
+from bot.config.runtime import Runtime
+from bot.domain.broadcast import Broadcast
+from bot.domain.clock import Micros
+from bot.domain.i18n import Translatable
+from bot.domain.people import CannotTell, Directory
+from bot.slack.blocks import mrkdwn
+from bot.slack.blocks.mrkdwn import Post
+from bot.slack.directory import DEAD_TOKEN
+from bot.storage import keys, sql
+from bot.storage.cards import Card
+from bot.storage.database import Busy, Unsure
+
+log = structlog.get_logger(__name__)
+UPDATES, UPDATES_AGAIN = 10, 15  # `chat.update` at once, and in so many seconds again: never over 50 in any minute
+PAINT_LEASE = 20.0  # seconds; a call to Slack takes 15 at the most
+BAD_BLOCKS = frozenset({"invalid_blocks", "msg_blocks_too_long", "invalid_blocks_format", "block_mismatch"})
+
+
+class Later(Exception):
+    """Slack cannot take it now; again after so many `seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
+PASSING = (Later, Busy, Unsure)  # these are no trouble of what is being shown
+
+
+class Poster:
+    """Everything that the painters ask of Slack, with the manners that it wants: one process at a time, at its pace.
+
+    `dead`: Slack's word for it, where it takes our token no more.
+    """
+
+    def __init__(self, runtime: Runtime, client: AsyncWebClient, people: Directory) -> None:
+        self.database, self.clock, self.owner = runtime.database, runtime.clock, runtime.owner
+        self.client, self.people = client, people
+        self.dead: str | None = None
+        self._ours_until = 0.0
+        self.updates = AsyncLimiter(UPDATES, UPDATES_AGAIN)
+
+    async def ours(self) -> bool:
+        """Of several processes one paints at a time: a card is posted once, and Slack's limits are for all of them.
+
+        Asked again before every call, so that one is never begun with less of the lease left than it may take.
+        """
+        if self.database.exclusive or time.monotonic() < self._ours_until:
+            return True
+        took = await self.database.write(partial(take_lease, owner=self.owner, at=self.clock()))
+        self._ours_until = time.monotonic() + PAINT_LEASE / 4 if took else 0.0
+        return took
+
+    async def let_go(self) -> None:
+        """Let another process paint at once."""
+        if time.monotonic() >= self._ours_until:
+            return
+        self._ours_until = 0.0
+        try:
+            await self.database.write(partial(take_lease, owner=self.owner, at=self.clock(), seconds=0.0))
+        except Exception as error:
+            log.info("the others wait until the lease is over", error=type(error).__name__)
+
+    def alone(self, work: str, id: object, workspace: str) -> AbstractContextManager[None]:
+        """What cannot be shown keeps nothing else from being shown."""
+        return self.database.troubles.alone(work, id, workspace, but=PASSING)
+
+    async def say(
+        self, channel: str, post: Post, row: Broadcast, *, kind: str, thread: str | None = None, aloud: bool = False
+    ) -> AsyncSlackResponse:
+        # Ids only: other apps in the channel can read metadata.
+        metadata = {"event_type": kind, "event_payload": {"id": row.id, "version": row.version}}
+        return await self.post(channel, post, metadata, thread, aloud=aloud)
+
+    async def change(self, channel: str, ts: str, post: Post) -> None:
+        """Show something else in a message of ours. Raises Later or SlackApiError."""
+        await self.updates.acquire()
+        await self.call(
+            lambda blocks: self.client.chat_update(channel=channel, ts=ts, text=post.text, blocks=blocks), post
+        )
+
+    async def delete(self, channel: str, ts: str) -> None:
+        """Take a message of ours away. Raises Later or SlackApiError."""
+        await self.call(lambda _: self.client.chat_delete(channel=channel, ts=ts), Post(""))
+
+    async def post(
+        self,
+        channel: str,
+        post: Post,
+        metadata: Mapping[str, Any],
+        thread: str | None = None,
+        *,
+        aloud: bool = False,
+    ) -> AsyncSlackResponse:
+        """Raises Later or SlackApiError."""
+        return await self.call(
+            lambda blocks: self.client.chat_postMessage(
+                channel=channel,
+                text=post.text,
+                blocks=blocks,
+                thread_ts=thread,
+                reply_broadcast=True if thread and aloud else None,
+                metadata=dict(metadata),
+                unfurl_links=False,
+                unfurl_media=False,
+            ),
+            post,
+        )
+
+    async def call(
+        self, call: Callable[[list[mrkdwn.Block] | None], Awaitable[AsyncSlackResponse]], post: Post
+    ) -> AsyncSlackResponse:
+        """Raises Later for what passes, SlackApiError for what does not."""
+        if not await self.ours():
+            raise Later(1.0)
+        try:
+            return await self._answered(call(post.blocks or None))
+        except SlackApiError as error:
+            if error_code(error) not in BAD_BLOCKS:
+                raise
+            log.error("Slack did not take our blocks", error=error_code(error))
+        return await self._answered(call(post.plainest or None))
+
+    async def _answered(self, asked: Awaitable[AsyncSlackResponse]) -> AsyncSlackResponse:
+        """Raises as `_call` does."""
+        try:
+            answer = await asked
+        except SlackApiError as error:
+            raise self._sorted(error) from None
+        except (ClientError, TimeoutError, OSError) as error:
+            log.warning("Slack cannot be reached", error=type(error).__name__)
+            raise Later(5.0) from None
+        self.dead = None
+        return answer
+
+    def _sorted(self, error: SlackApiError) -> Exception:
+        status = error.response.status_code
+        if status == 429:
+            return Later(_seconds(error.response.headers.get("Retry-After")))
+        if status >= 500 or error_code(error) in ("internal_error", "fatal_error", "service_unavailable"):
+            return Later(5.0)
+        if error_code(error) in DEAD_TOKEN:
+            log.error("Slack does not know us any more", error=error_code(error))
+            self.dead = error_code(error)
+            return Later(60.0)
+        return error
+
+    async def channel_of(self, place: str) -> str:
+        """A person is told in the direct message that the bot has with them."""
+        if not is_person(place):
+            return place
+        opened = await self.call(lambda _: self.client.conversations_open(users=place), Post(""))
+        return str(opened["channel"]["id"])
+
+    async def permalink(self, card: Card) -> str | None:
+        def ask(_: list[mrkdwn.Block] | None) -> Awaitable[AsyncSlackResponse]:
+            return self.client.chat_getPermalink(channel=card.channel, message_ts=card.ts)
+
+        try:
+            return str((await self.call(ask, Post("")))["permalink"])
+        except SlackApiError:
+            return None
+
+    async def reader(self, channel: str, people: Iterable[str]) -> str | None:
+        """Which of these people it is that this direct message is with."""
+        for person in dict.fromkeys(people):
+            with suppress(SlackApiError):
+                if await self.channel_of(person) == channel:
+                    return person
+        return None
+
+    async def why_closed_if_told(self, channel: str) -> Translatable | None:
+        """What Slack does not tell closes nothing that is open already."""
+        try:
+            return await self.people.why_closed(channel)
+        except CannotTell:
+            return None
+
+
+def take_lease(connection: Connection, owner: str, at: Micros, seconds: float | None = None) -> bool:
+    now = sql.database_time(connection) or at
+    return keys.take_lease(connection, "paint", owner, PAINT_LEASE if seconds is None else seconds, now)
+
+
+def _seconds(told: str | None) -> float:
+    """How long Slack asks us to wait; a little while where it does not say."""
+    return float(told) if told is not None and told.isascii() and told.isdigit() else 1.0
+
+
+def error_code(error: SlackApiError) -> str:
+    try:
+        return str(error.response.get("error") or "")
+    except ValueError:
+        return ""
+
+
+def is_person(place: str) -> bool:
+    return place[:1] in ("U", "W")

@@ -1,0 +1,1 @@
+"""The HTTP side: Slack's requests, vendors' callbacks, health and metrics."""

@@ -1,0 +1,74 @@
+"""Bodies of requests, guesses at tokens, and counters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from aiolimiter import AsyncLimiter
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from starlette.requests import Request
+
+log = structlog.get_logger(__name__)
+
+SLACK_BODY = 1024 * 1024
+CALLBACK_BODY = 64 * 1024
+
+
+class Guesses:
+    """Wrong tokens, by who brought them: past `LIMIT` in a minute nobody looks at that address's unknown tokens.
+
+    What was right before stays right, so vendors behind the same proxy as a guesser go on being heard.
+    """
+
+    LIMIT, PEERS = 100, 10_000
+
+    def __init__(self) -> None:
+        self._wrong: dict[str, AsyncLimiter] = {}
+
+    def too_many(self, peer: str) -> bool:
+        return peer in self._wrong and not self._wrong[peer].has_capacity()
+
+    async def wrong(self, peer: str) -> None:
+        if len(self._wrong) > self.PEERS:
+            self._wrong.clear()
+        await self._wrong.setdefault(peer, AsyncLimiter(self.LIMIT, 60)).acquire()
+
+
+class TooLarge(Exception):
+    """The body is longer than anything this route has a use for."""
+
+
+class Meters:
+    """What `/metrics` shows: numbers only, no text, no person, no secret."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.slack = Counter("bellcrier_slack_requests", "Requests from Slack", ["status"], registry=self.registry)
+        self.callbacks = Counter(
+            "bellcrier_callbacks", "Callbacks from vendors", ["account", "status"], registry=self.registry
+        )
+        self.broadcasts = Gauge("bellcrier_broadcasts", "Broadcasts by state", ["state"], registry=self.registry)
+        self.troubles = Gauge(
+            "bellcrier_troubles",
+            "Times that a row could not be worked on, since the start",
+            ["work"],
+            registry=self.registry,
+        )
+        self.put_off = Gauge(
+            "bellcrier_put_off", "Rows that wait after they could not be worked on", registry=self.registry
+        )
+
+
+def named(part: Any, name: str) -> bool:
+    return isinstance(part, dict) and isinstance(part.get(name), str)
+
+
+async def read_body(request: Request, cap: int) -> bytes:
+    """The whole body. Raises TooLarge as soon as it is longer than `cap` bytes."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > cap:
+            raise TooLarge
+    return bytes(body)

@@ -1,0 +1,60 @@
+"""What is served where."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from bot.storage import broadcasts
+from bot.storage.database import Database
+from bot.web.callbacks import CallbackDoor
+from bot.web.http import Meters
+from bot.web.slack import SlackDoor
+
+Ready = Callable[[], Awaitable[tuple[bool, Mapping[str, str]]]]
+
+
+@dataclass(frozen=True)
+class Health:
+    """Alive, and able to work."""
+
+    ready: Ready
+
+    async def healthz(self, request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(self, request: Request) -> Response:
+        ok, parts = await self.ready()
+        return JSONResponse({"status": "ok" if ok else "not ready", **parts}, status_code=200 if ok else 503)
+
+
+def public_site(slack: SlackDoor | None, callbacks: CallbackDoor, health: Health) -> Starlette:
+    """The public address: Slack's door is there in HTTP mode only."""
+    routes = [
+        Route("/callbacks/{account}/{token}", callbacks),
+        Route("/healthz", health.healthz),
+        Route("/readyz", health.readyz),
+    ]
+    if slack is not None:
+        routes.append(Route("/slack/events", slack.__call__, methods=["POST"]))
+    return Starlette(routes=routes)
+
+
+def metrics_site(meters: Meters, database: Database) -> Starlette:
+    """The operator's address, apart from the public one."""
+
+    async def metrics(request: Request) -> Response:
+        for state, number in (await database.read(broadcasts.count_by_state)).items():
+            meters.broadcasts.labels(state).set(number)
+        for work, number in database.troubles.total.items():
+            meters.troubles.labels(work).set(number)
+        meters.put_off.set(len(database.troubles.all()))
+        return Response(generate_latest(meters.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return Starlette(routes=[Route("/metrics", metrics)])
