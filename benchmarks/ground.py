@@ -17,7 +17,8 @@ os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="bellcrier-")) 
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import make_url
 
-from bot.app import build_core, open_accounts, policies_of
+from bot.adapters import open_accounts, policies_of
+from bot.app import build_core
 from bot.config.load import parse
 from bot.config.runtime import Runtime
 from bot.config.settings import Settings

@@ -1,4 +1,4 @@
-"""Builds every part and joins them; the only file that knows them all."""
+"""One process of the bot: its parts, put together, started and stopped."""
 
 from __future__ import annotations
 
@@ -11,15 +11,11 @@ import signal
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import structlog
-import uvicorn
-from pydantic import ValidationError
 from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
@@ -32,15 +28,13 @@ from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy import Connection
 from starlette.applications import Starlette
 
-from bot.config.accounts import Account, AccountVault
+from bot.adapters import all_placeholders, open_accounts, policies_of
 from bot.config.load import secret_key_for
-from bot.config.rooms import Room
 from bot.config.runtime import Runtime
-from bot.config.settings import Settings, SettingsError
+from bot.config.settings import Settings
 from bot.domain.broadcast import new_id
 from bot.domain.clock import SECOND, Clock, micros, now
-from bot.domain.hours import Policy
-from bot.domain.hours_defaults import resolve_policies
+from bot.domain.errors import CannotStart
 from bot.domain.i18n import Translatable, words_for
 from bot.domain.people import Directory
 from bot.recurring.reminders import Reminders
@@ -59,12 +53,13 @@ from bot.slack.publish.reminders import Notices
 from bot.slack.reactions import Reactions
 from bot.slack.showing import Showings
 from bot.storage import cards, keys, outbox, schema
-from bot.storage.database import PATIENCE, AlreadyDispatching, Busy, Database
+from bot.storage.database import PATIENCE, AlreadyDispatching, Busy
 from bot.storage.engines import open_database
 from bot.storage.schema import upgrade
 from bot.storage.troubles import Trouble
 from bot.web.callbacks import CallbackDoor
 from bot.web.http import Meters
+from bot.web.server import SHUTDOWN, Server
 from bot.web.sites import Health, metrics_site, public_site
 from bot.web.slack import SlackDoor
 from bot.workflow.approval_reminders import Voices
@@ -72,10 +67,6 @@ from bot.workflow.audience_cache import Catalogue
 from bot.workflow.audiences import Desk
 from bot.workflow.kill_switch import KillSwitch
 from bot.workflow.workflow import Workflow
-from providers.base import AccountSettings, Provider
-from providers.http import Http
-from providers.registry import broken, packages
-from providers.registry import providers as known_providers
 
 log = structlog.get_logger(__name__)
 
@@ -85,135 +76,6 @@ TELL_PAUSE = 0.05  # seconds in which what changes is one hint to the other proc
 OLD_OUTBOX = 60  # seconds that something may wait to be shown in Slack before somebody should look
 DAY = 24 * 3600 * SECOND
 TOLD_ONE_BY_ONE = 10  # rows that one kind of work cannot be done on; of more of them admins hear how many there are
-MAKING = 10.0  # seconds that other people's adapter may take to be made
-SHUTDOWN = 3.0  # seconds for posts under way and for open connections; sends have their own deadline
-
-
-class CannotStart(Exception):
-    """The bot cannot run as things are; the message is one sentence with the fix."""
-
-
-class KeptSecrets:
-    """A vendor's own small secrets, kept in the store under its account's name."""
-
-    def __init__(self, database: Database, account: str, clock: Clock) -> None:
-        self.database, self.account, self.clock = database, account, clock
-
-    async def load(self, key: str) -> str | None:
-        return await self.database.read(lambda c: keys.load_kept(c, f"vault:{self.account}:{key}"))
-
-    async def save(self, key: str, value: str) -> None:
-        await self.database.write(lambda c: keys.keep(c, f"vault:{self.account}:{key}", value, self.clock()))
-
-
-def open_accounts(settings: Settings, database: Database, clock: Clock) -> dict[str, Account]:
-    """An adapter for each `[accounts.NAME]`. Raises SettingsError naming every setting that is wrong."""
-    known, accounts, wrong = known_providers(), dict[str, Account](), list[str]()
-    for name, raw in settings.accounts.items():
-        wanted = str(raw.get("provider"))
-        vendor = known.get(wanted)
-        if vendor is None:
-            hint = f"it cannot be used ({broken[wanted]})" if wanted in broken else "there is none of this name"
-            wrong.append(f"accounts.{name}.provider: {hint}; choose one of {', '.join(sorted(known))}.")
-            continue
-        opened = open_account(name, vendor, raw, settings, KeptSecrets(database, name, clock))
-        if isinstance(opened, Account):
-            accounts[name] = opened
-        else:
-            wrong += opened
-    if wrong:
-        for account in accounts.values():
-            account.leave()
-        raise SettingsError(wrong)
-    return accounts
-
-
-def all_placeholders() -> frozenset[str]:
-    """What any vendor there is would fill in: where another takes the text, people would read it as it stands."""
-    fields = (field for vendor in known_providers().values() for field in vendor.capabilities.placeholders)
-    return frozenset(field for field in fields if isinstance(field, str) and len(field) > 2)
-
-
-def open_account(
-    name: str, vendor: type[Provider], raw: Mapping[str, Any], settings: Settings, vault: KeptSecrets
-) -> Account | list[str]:
-    """The adapter behind its border, or what is wrong with it; other people's in a room of its own, where nothing of
-    it can hold others up, not even while it is made."""
-    package = packages.get(str(raw["provider"]))
-    if package is None:
-        return _opened(name, vendor, raw, settings, AccountVault(vault))
-    room = Room(name)
-    kept = AccountVault(vault, room)
-    try:
-        opened = room.do(lambda: _opened(name, vendor, raw, settings, kept, package, room), MAKING)
-    except Exception as error:
-        why = f"it took longer than {MAKING:.0f} seconds" if isinstance(error, TimeoutError) else type(error).__name__
-        opened = [_cannot_be_made(name, raw, why)]
-    if not isinstance(opened, Account):
-        room.close()
-    return opened
-
-
-def _opened(
-    name: str,
-    vendor: type[Provider],
-    raw: Mapping[str, Any],
-    settings: Settings,
-    vault: AccountVault,
-    package: str = "bellcrier",
-    room: Room | None = None,
-) -> Account | list[str]:
-    try:
-        account = vendor.Settings.model_validate(raw)
-        transport = _road(account, settings)
-        if isinstance(transport, str):
-            return [f"accounts.{name}.base_url: {transport}"]
-        return Account(vendor(name, account, transport, vault), package, room)
-    except ValidationError as error:
-        return [_complaint(name, detail) for detail in error.errors(include_input=False, include_url=False)]
-    except BaseException as error:
-        if room is None and not isinstance(error, Exception):
-            raise
-        return [_cannot_be_made(name, raw, f"{type(error).__name__}: {error}")]
-
-
-def _road(account: AccountSettings, settings: Settings) -> Http | str:
-    """The account's transport, or why its address must not be talked to."""
-    try:
-        return Http(
-            account.base_url,
-            account.timeout,
-            account.requests_per_second,
-            allow_private_hosts=settings.allow_private_hosts,
-            allowed_hosts=frozenset({"127.0.0.1", "localhost", "::1"}) if settings.mode == "training" else None,
-        )
-    except ValueError as error:
-        return str(error)
-
-
-def _cannot_be_made(name: str, raw: Mapping[str, Any], why: str) -> str:
-    return f"accounts.{name}: the adapter of {raw['provider']} cannot be made ({why})."
-
-
-def _complaint(name: str, detail: Mapping[str, Any]) -> str:
-    place = ".".join(str(part) for part in detail["loc"])
-    return f"accounts.{name}.{place}: {str(detail['msg']).removeprefix('Value error, ')}."
-
-
-def policies_of(settings: Settings) -> dict[str, Policy]:
-    """The sending hours that audiences name. Raises SettingsError."""
-    try:
-        policies = resolve_policies(settings.policies)
-    except ValueError as error:
-        raise SettingsError([str(error)]) from None
-    wrong = [
-        f"audiences.{name}.policy: there is no policy {audience.policy!r}; there are {', '.join(sorted(policies))}."
-        for name, audience in settings.audiences.items()
-        if audience.policy is not None and audience.policy not in policies
-    ]
-    if wrong:
-        raise SettingsError(wrong)
-    return policies
 
 
 @dataclass(frozen=True)
@@ -515,50 +377,6 @@ class Bot:
         for account in self.providers.values():
             await account.aclose()
         await self.database.close()
-
-
-class Server(uvicorn.Server):
-    """uvicorn without its signals: the process's own handler stops every server in turn."""
-
-    def __init__(self, site: Starlette, host: str, port: int) -> None:
-        super().__init__(
-            uvicorn.Config(
-                site,
-                host=host,
-                port=port,
-                ws="none",
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                timeout_graceful_shutdown=int(SHUTDOWN),
-            )
-        )
-        self._serving: asyncio.Task[None] | None = None
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def start(self) -> None:
-        """Listen. Raises CannotStart when the port is taken."""
-        self._serving = asyncio.create_task(self._serve_quietly())
-        while not self.started:
-            if self._serving.done():
-                raise CannotStart(
-                    f"Port {self.config.port} on {self.config.host} is taken. Choose another with --port."
-                )
-            await asyncio.sleep(0.01)
-
-    async def _serve_quietly(self) -> None:
-        try:
-            await self.serve()
-        except SystemExit:  # uvicorn's way to say that it could not bind
-            log.error("could not listen", port=self.config.port)
-
-    async def stop(self) -> None:
-        self.should_exit = True
-        if self._serving is not None:
-            await self._serving
 
 
 async def no_options(ack: AsyncAck) -> None:

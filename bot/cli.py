@@ -170,8 +170,9 @@ def _free_port() -> int:
 
 
 async def _demo(path: Path, port: int) -> int:
-    from bot.app import Bot, CannotStart
+    from bot.app import Bot
     from bot.config.load import load
+    from bot.domain.errors import CannotStart
     from sandbox.server import Sandbox
 
     stop = _stop_on_signal()

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from bot.app import all_placeholders, build_core, open_accounts, policies_of
+from bot.adapters import all_placeholders, open_accounts, policies_of
+from bot.app import build_core
 from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND

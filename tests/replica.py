@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from bot.app import build_core, open_accounts, policies_of
+from bot.adapters import open_accounts, policies_of
+from bot.app import build_core
 from bot.config.load import parse
 from bot.config.runtime import Runtime
 from bot.domain.broadcast import BroadcastRequest

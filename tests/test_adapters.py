@@ -18,7 +18,7 @@ from aiohttp import ClientSession, web
 from click.testing import CliRunner
 from sqlalchemy import select
 
-from bot.app import all_placeholders
+from bot.adapters import all_placeholders
 from bot.cli import main
 from bot.config.accounts import Account
 from bot.config.adapter_values import evidence_of, receipt_of
@@ -592,7 +592,7 @@ async def test_an_account_of_a_package_that_cannot_be_used_is_refused_with_the_r
 async def test_an_adapter_that_cannot_be_made_is_named_and_ends_nothing(
     mischievous: MakeMischief, monkeypatch: pytest.MonkeyPatch, behaviour: str, told: str
 ) -> None:
-    monkeypatch.setattr("bot.app.MAKING", 1.0)
+    monkeypatch.setattr("bot.adapters.MAKING", 1.0)
     with pytest.raises(SettingsError) as refused:
         mischievous(behaviour)
     assert refused.value.lines == [f"accounts.mischief: the adapter of mischief cannot be made ({told})."]

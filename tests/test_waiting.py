@@ -15,11 +15,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import MetaData, text
 
-from bot.app import Bot, CannotStart
+from bot.app import Bot
 from bot.backup import hold_all
 from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND, moment, now
-from bot.domain.errors import NotAccepted, NotAllowed, NotUnderstood, TooLate
+from bot.domain.errors import CannotStart, NotAccepted, NotAllowed, NotUnderstood, TooLate
 from bot.domain.i18n import Translatable, words_for
 from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.domain.people import CannotTell, Person, Unknown

@@ -15,7 +15,7 @@ import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
-from bot.app import Bot  # the whole bot, so that every table below is the one in use
+from bot.app import Bot
 from bot.domain.broadcast import COUNTED
 from bot.domain.i18n import LANGUAGES, words_for
 from bot.recurring.notices import AWAY

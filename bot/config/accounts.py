@@ -6,17 +6,16 @@ here that becomes one of the contract's own errors, and no other account notices
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import structlog
 
+from bot.config.adapter_calls import BROKE, IN_TURN, NO_ANSWER, UNTRUE, AdapterCalls, T
 from bot.config.adapter_values import (
     accepted_of,
     check_of,
-    checked_list,
     checked_text,
     error_of,
     evidence_of,
@@ -56,31 +55,14 @@ from providers.base import (
     asking,
     last_moment,
     open_for_quote,
-    out_of_turn,
 )
 
 log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
-
-EXCHANGES = 3  # that one question of ours may take an adapter, each as long as the account's timeout
 QUOTING = 300.0  # seconds for a campaign that is made, computed and thrown away
-IN_TURN = 300.0  # seconds until a slow rate lets one more request through
-MOST_FOUND = 10_000  # entries of one answer
 NOTHING_SENT = (Refused, Blocked, NotReady, Throttled, Unavailable)
-NO_ANSWER = object()  # where None would be one
 
 TWICE = "It may have been sent: the adapter of {account} ({package}) wanted to send it twice."
-BROKE = "The adapter of {account} ({package}) broke while it was sending."
-UNTRUE = "The adapter of {account} ({package}) says that it was accepted, but the bot saw no such answer."
 NO_IDS = "The adapter of {account} ({package}) did not give the vendor's ids, so nobody knows what it did."
-
-Call = Callable[[], Awaitable[object]]
-Read = Callable[[object], T | None]  # what an adapter returned, in plain values of ours; None where it cannot be read
-
-
-class AdapterBroke(Unavailable):
-    """The adapter raised, returned or did what the contract does not know. Nothing was sent: it was no release."""
 
 
 class Account(Provider):
@@ -98,6 +80,7 @@ class Account(Provider):
         self.capabilities = _capabilities(adapter)  # type: ignore[misc]
         self.unasked = False  # it has released without asking whether it still might
         self._mention = _mention(adapter)
+        self.calls = AdapterCalls(adapter, self.account, package, room)
 
     @property
     def mention(self) -> str | None:
@@ -114,12 +97,6 @@ class Account(Provider):
         rule = self.capabilities.sender_rule
         return _translatable(rule) if rule else Translatable("")
 
-    @property
-    def _patience(self) -> float:
-        return EXCHANGES * self.settings.timeout + 5
-
-    # --- the release -------------------------------------------------------------------------------------------------
-
     async def release(self, message: Message, staged: Staged | None) -> Accepted:
         """The one call that makes phones ring, at most once. Raises Uncertain for whatever may have been sent, and an
         error that means "nothing was sent" only where the road saw that it is true."""
@@ -128,7 +105,7 @@ class Account(Provider):
             guard = ReleaseGuard(check or (lambda: None), self.capabilities.not_processed)
         try:
             with asking(guard):
-                came = await self._contained(lambda: self._released(message, staged, guard), None)
+                came = await self.calls.contained(lambda: self._released(message, staged, guard), None)
         finally:
             guard.close()
         if isinstance(came, Accepted):
@@ -143,38 +120,38 @@ class Account(Provider):
         try:
             return self._judged(outcome, guard)
         except BaseException as error:
-            self._complain("what its release came to cannot be read", error=type(error).__name__)
+            self.calls.complain("what its release came to cannot be read", error=type(error).__name__)
             return self._lost(NO_IDS)
 
     def _judged(self, outcome: object, guard: ReleaseGuard) -> Accepted | ProviderError:
         self._note_asked(guard.asked or (isinstance(outcome, ProviderError) and self._nothing_left(outcome, guard)))
         if guard.blocked:
-            self._complain("it wanted to send twice")
+            self.calls.complain("it wanted to send twice")
             return self._lost(TWICE)
         if isinstance(outcome, Exception):
             return self._error_of_release(outcome, guard)
         accepted = accepted_of(outcome)
         if accepted is None:
-            self._complain("what its release returned is no Accepted with ids", got=type(outcome).__name__)
+            self.calls.complain("what its release returned is no Accepted with ids", got=type(outcome).__name__)
             return self._lost(NO_IDS)
         if self.room is not None and not guard.took:
-            self._complain("it says that it was accepted, and the road saw that it was not")
+            self.calls.complain("it says that it was accepted, and the road saw that it was not")
             return self._lost(UNTRUE)
         return accepted
 
     def _note_asked(self, asked: bool) -> None:
         self.unasked = not asked
         if self.unasked:
-            self._complain("it released without asking whether it still might")
+            self.calls.complain("it released without asking whether it still might")
 
     def _error_of_release(self, error: Exception, guard: ReleaseGuard) -> ProviderError:
         if not isinstance(error, ProviderError):
-            self._complain("its release broke", error=type(error).__name__)
+            self.calls.complain("its release broke", error=type(error).__name__)
             return self._lost(BROKE)
         told = error if error is guard.held else error_of(error)
         if not isinstance(told, NOTHING_SENT) or self._nothing_left(error, guard):
             return told
-        self._complain("it says that nothing was sent, and nobody saw that", error=type(error).__name__)
+        self.calls.complain("it says that nothing was sent, and nobody saw that", error=type(error).__name__)
         uncertain = Uncertain(told.template, detail=told.detail, code=told.code)
         uncertain.values = told.values
         return uncertain
@@ -185,28 +162,26 @@ class Account(Provider):
     def _lost(self, template: str) -> Uncertain:
         return Uncertain(template, account=self.account, package=self.package)
 
-    # --- everything else ---------------------------------------------------------------------------------------------
-
     async def stage(self, message: Message, known: Staged | None = None) -> Staged | None:
-        return await self._ask_for("stage", lambda: self.adapter.stage(message, known), staged_of)
+        return await self.calls.ask_for("stage", lambda: self.adapter.stage(message, known), staged_of)
 
     async def recall(self, staged: Staged) -> None:
-        await self._ask_for("recall", lambda: self.adapter.recall(staged), lambda _: True)
+        await self.calls.ask_for("recall", lambda: self.adapter.recall(staged), lambda _: True)
 
     async def look_up(self, message: Message, staged: Staged | None, ids: tuple[str, ...]) -> Evidence:
-        return await self._ask("look_up", lambda: self.adapter.look_up(message, staged, ids), evidence_of)
+        return await self.calls.ask("look_up", lambda: self.adapter.look_up(message, staged, ids), evidence_of)
 
     async def poll(self, ids: tuple[str, ...]) -> list[Receipt]:
-        return await self._ask("poll", lambda: self.adapter.poll(ids), self._entries("poll", receipt_of))
+        return await self.calls.ask("poll", lambda: self.adapter.poll(ids), self.calls.entries("poll", receipt_of))
 
     async def audiences(self) -> list[AudienceFound]:
-        return await self._ask("audiences", self.adapter.audiences, self._entries("audiences", found_of))
+        return await self.calls.ask("audiences", self.adapter.audiences, self.calls.entries("audiences", found_of))
 
     async def size(self, audience: Audience) -> AudienceFound | None:
-        return await self._ask_for("size", lambda: self.adapter.size(audience), found_of)
+        return await self.calls.ask_for("size", lambda: self.adapter.size(audience), found_of)
 
     async def check(self) -> Check:
-        return await self._ask("check", self.adapter.check, check_of)
+        return await self.calls.ask("check", self.adapter.check, check_of)
 
     async def quote(self, message: Message) -> Quote | None:
         told = open_for_quote.get()
@@ -216,7 +191,7 @@ class Account(Provider):
                 open_for_quote.set(lambda staged: at_home(self.room, partial(awaited, told, staged)))
             return await self.adapter.quote(message)
 
-        return await self._ask_for("quote", quote, quote_of, seconds=QUOTING)
+        return await self.calls.ask_for("quote", quote, quote_of, seconds=QUOTING)
 
     def read_callback(self, callback: Callback) -> list[Receipt]:
         raise NotImplementedError("callbacks are read by `receipts_in`, which waits for nobody")
@@ -234,8 +209,8 @@ class Account(Provider):
                 raise RuntimeError(type(error).__name__) from None
             return NO_ANSWER if found is None else found
 
-        entries = self._entries("read_callback", receipt_of)
-        receipts = await self._ask_for("read_callback", read, entries, seconds=READING)
+        entries = self.calls.entries("read_callback", receipt_of)
+        receipts = await self.calls.ask_for("read_callback", read, entries, seconds=READING)
         if receipts is None:
             raise ValueError("no callback of this vendor's")
         return receipts
@@ -244,7 +219,7 @@ class Account(Provider):
         """Wait until the account's rate lets one more request through, where its transport keeps one."""
         road = self.transport
         if isinstance(road, Paced):
-            await self._ask_for("turn", lambda: road.turn(), lambda _: True, seconds=IN_TURN)
+            await self.calls.ask_for("turn", lambda: road.turn(), lambda _: True, seconds=IN_TURN)
 
     async def aclose(self) -> None:
         """Close the road, and the room with it."""
@@ -253,7 +228,7 @@ class Account(Provider):
             if (ending := getattr(self.transport, "aclose", None)) is not None:
                 await ending()
 
-        await self._contained(close, READING)
+        await self.calls.contained(close, READING)
         self.leave()
 
     def leave(self) -> None:
@@ -261,103 +236,10 @@ class Account(Provider):
         if self.room is not None:
             self.room.close()
 
-    # --- how it is asked ---------------------------------------------------------------------------------------------
-
-    async def _ask(self, what: str, call: Call, read: Read[T], *, seconds: float | None = None) -> T:
-        """What came back, read. Raises a ProviderError, AdapterBroke where it is none of its own."""
-        answer = await self._ask_for(what, call, read, seconds=seconds)
-        if answer is None:
-            raise self._unread(what)
-        return answer
-
-    async def _ask_for(self, what: str, call: Call, read: Read[T], *, seconds: float | None = None) -> T | None:
-        """The same, where None is an answer."""
-        with asking(out_of_turn):
-            came = await self._contained(lambda: self._came(what, call, read), seconds or self._patience)
-        if isinstance(came, ProviderError):
-            raise came
-        if isinstance(came, Exception):
-            raise self._broke(what, came)
-        return cast("T | None", came)
-
-    async def _came(self, what: str, call: Call, read: Read[T]) -> T | ProviderError | None:
-        """What it came to, in plain values, read where the adapter lives: to read may run its code as well."""
-        outcome = await caught(call)
-        try:
-            if isinstance(outcome, ProviderError):
-                error = error_of(outcome)
-                return error.harmless() if isinstance(error, Uncertain) else error
-            if isinstance(outcome, Exception):
-                return self._broke(what, outcome)
-            answer = None if outcome is None else read(outcome)
-            return self._unread(what) if answer is None and outcome is not None else answer
-        except BaseException as error:
-            return self._broke(what, error)
-
-    async def _contained(self, call: Callable[[], Awaitable[object]], seconds: float | None) -> object:
-        """What it came to: a value or an exception, within these seconds. Only a cancellation of ours is raised.
-
-        What goes on after that is left behind: it may not listen when it is told to end.
-        """
-        running = asyncio.ensure_future(self._there(lambda: caught(call)))
-        try:
-            done, _ = await asyncio.wait({running}, timeout=seconds)
-        except asyncio.CancelledError:
-            running.cancel()
-            raise
-        if done:
-            return running.exception() or running.result() if not running.cancelled() else TimeoutError()
-        running.cancel()
-        return TimeoutError()
-
-    async def _there(self, call: Callable[[], Awaitable[T]]) -> T:
-        return await call() if self.room is None else await self.room.run(call)
-
-    def _broke(self, what: str, error: BaseException) -> AdapterBroke:
-        self._complain(f"{what} broke", error=type(error).__name__)
-        return AdapterBroke(
-            "The adapter of {account} ({package}) broke.",
-            detail=type(error).__name__,
-            account=self.account,
-            package=self.package,
-        )
-
-    def _unread(self, what: str) -> AdapterBroke:
-        self._complain(f"what {what} returned is nothing that the contract knows")
-        return AdapterBroke(
-            "The adapter of {account} ({package}) gave an answer that nobody can read.",
-            account=self.account,
-            package=self.package,
-        )
-
-    def _entries(self, what: str, read: Read[T]) -> Read[list[T]]:
-        """Reads a list. Those that can be read; one that cannot takes none of the others along."""
-
-        def entries(answer: object) -> list[T] | None:
-            given = checked_list(answer)
-            if given is None:
-                return None
-            read_ones = [entry for entry in map(partial(_one_of, read), given[:MOST_FOUND]) if entry is not None]
-            if len(read_ones) < len(given):
-                self._complain(f"some of what {what} returned cannot be read", number=len(given) - len(read_ones))
-            return read_ones
-
-        return entries
-
-    def _complain(self, about: str, **more: object) -> None:
-        log.error("an adapter breaks the contract", account=self.account, package=self.package, about=about, **more)
-
 
 def _translatable(sentence: str) -> Translatable:
     template, values = sentence_of(sentence, {})
     return Translatable(template, **values)
-
-
-def _one_of(read: Read[T], entry: object) -> T | None:
-    try:
-        return read(entry)
-    except BaseException:  # whatever it does when it is looked at
-        return None
 
 
 def _mention(adapter: Provider) -> str | None:

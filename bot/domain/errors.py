@@ -54,3 +54,7 @@ class NotFound(Exception):
 
 class NotUnderstood(NotFound):
     """It is there, and a newer version of the bot has written it in a way that this one cannot read."""
+
+
+class CannotStart(Exception):
+    """The bot cannot run as things are; the message is one sentence with the fix."""

@@ -67,12 +67,76 @@ class _Waiting:
             self.future.set_result(outcome)
 
 
-class SQLite(Database):
-    """One writer thread. Writes that arrive together are committed together, each in a savepoint of its own.
+class DatabaseFile:
+    """The file, and the lock file beside it.
 
-    The lock file beside it says, while nobody runs, that the file was found sound and left as it is now: reading all of
-    a large one takes long, and is done only after a stop that nobody saw coming.
+    The lock file says, while nobody runs, that the file was found sound and left as it is now: reading all of a large
+    one takes long, and is done only after a stop that nobody saw coming.
     """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def lock_path(self) -> Path:
+        """Beside the file itself: whoever comes to it through a link finds the same lock."""
+        return Path(f"{self.path.resolve()}.lock")
+
+    @property
+    def mark(self) -> Path:
+        """Beside the path as it was given."""
+        return Path(f"{self.path.absolute()}.lock")
+
+    def check_place(self) -> None:
+        folder = self.path.absolute().parent
+        if not folder.is_dir():
+            raise Unusable(f"There is no folder {folder} for the database. Create it, or change DATABASE_URL.")
+        if self.path.exists() and not os.access(self.path, os.R_OK | os.W_OK):
+            raise Unusable(f"The database {self.path} is read-only. Let this user write to it.")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise Unusable(
+                f"The folder {folder} is read-only, and SQLite must write beside its file. Make it writable."
+            )
+
+    def was_left_sound(self) -> bool:
+        """Did whoever had the lock last stop as intended, and is the file the one that they left?"""
+        try:
+            return self.lock_path.read_text(encoding="ascii") == self._as_left()
+        except (OSError, ValueError):
+            return False
+
+    def _as_left(self) -> str:
+        """What tells this file, as it is now, from another that is put in its place. Raises ValueError where its log
+        holds something yet."""
+        log = Path(f"{self.path.resolve()}-wal")
+        if log.exists() and log.stat().st_size:
+            raise ValueError(log)
+        file = self.path.stat()
+        return f"sound {file.st_ino} {file.st_size} {file.st_mtime_ns}\n"
+
+    def damaged(self) -> Unusable:
+        return Unusable(
+            f"The database {self.path} is damaged, so nothing is sent from it. "
+            "Put it and its -wal and -shm files aside, then restore a backup with `bellcrier db restore FILE`."
+        )
+
+    def check_settings(self, connection: Connection) -> None:
+        wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+        found = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in wanted}
+        if found != wanted:
+            raise Unusable(
+                f"SQLite cannot keep what it writes safe on the disk of {self.path} ({found}). Use a local disk."
+            )
+
+    def leave_sound(self, handle: int) -> None:
+        """A disk that has no room for it, or a log that somebody else still reads: all is looked at the next time."""
+        with suppress(OSError, ValueError):
+            os.pwrite(handle, self._as_left().encode("ascii"), 0)
+            os.fsync(handle)
+
+
+class SQLite(Database):
+    """One writer thread. Writes that arrive together are committed together, each in a savepoint of its own."""
 
     SHORTEST_WAIT = 0.1  # seconds that a lock is waited for, however long others were waited for before
     BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR})
@@ -89,6 +153,7 @@ class SQLite(Database):
 
     def __init__(self, url: URL, patience: float = PATIENCE) -> None:
         self.patience, self.path = patience, Path(url.database or ":memory:")
+        self.file = DatabaseFile(self.path)
         self.engine = sqlite_engine(url, self.troubles)
         self._reader = self.engine.execution_options(read=True)
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="store-write")
@@ -101,18 +166,6 @@ class SQLite(Database):
     @property
     def exclusive(self) -> bool:
         return True
-
-    @property
-    def _lock_path(self) -> Path:
-        """Beside the file itself: whoever comes to it through a link finds the same lock."""
-        return Path(f"{self.path.resolve()}.lock")
-
-    @property
-    def _mark(self) -> Path:
-        """Beside the path as it was given."""
-        return Path(f"{self.path.absolute()}.lock")
-
-    # --- transactions ------------------------------------------------------------------------------------------------
 
     async def write(self, work: Work[T], *, patience: float | None = OWN) -> T:
         self._stay_home()
@@ -190,85 +243,45 @@ class SQLite(Database):
         if not driver.in_transaction:
             raise OutOfOrder("rolled back")
 
-    # --- the file ----------------------------------------------------------------------------------------------------
-
     def check_place(self) -> None:
-        folder = self.path.absolute().parent
-        if not folder.is_dir():
-            raise Unusable(f"There is no folder {folder} for the database. Create it, or change DATABASE_URL.")
-        if self.path.exists() and not os.access(self.path, os.R_OK | os.W_OK):
-            raise Unusable(f"The database {self.path} is read-only. Let this user write to it.")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise Unusable(
-                f"The folder {folder} is read-only, and SQLite must write beside its file. Make it writable."
-            )
+        self.file.check_place()
 
     async def check(self) -> None:
-        self.check_place()
+        self.file.check_place()
         # made by the first process that dispatches, upgrades or restores; beside a link, too, whose target may be gone
-        used = self._lock_path.exists() or self._mark.exists()
+        used = self.file.lock_path.exists() or self.file.mark.exists()
         await asyncio.get_running_loop().run_in_executor(self._reading, self._check, used)
 
     def _check(self, used: bool) -> None:
         try:
             with self._reader.begin() as connection:
-                sound = self._sound or self._was_left_sound()
+                sound = self._sound or self.file.was_left_sound()
                 if not sound and connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one() != "ok":
-                    raise self._damaged()
+                    raise self.file.damaged()
                 if used and connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one() == 0:
                     raise Unusable(
                         f"The database {self.path} is gone: its lock file shows that there was one. "
                         "Restore a backup with `bellcrier db restore FILE`, or begin anew with `bellcrier db upgrade`."
                     )
-                self._check_settings(connection)
+                self.file.check_settings(connection)
         except DBAPIError as error:
             if sqlite_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-                raise self._damaged() from None
+                raise self.file.damaged() from None
             raise self._told(error) from None
         self._sound = True
 
-    def _was_left_sound(self) -> bool:
-        """Did whoever had the lock last stop as intended, and is the file the one that they left?"""
-        try:
-            return self._lock_path.read_text(encoding="ascii") == self._as_left()
-        except (OSError, ValueError):
-            return False
-
-    def _as_left(self) -> str:
-        """What tells this file, as it is now, from another that is put in its place. Raises ValueError where its log
-        holds something yet."""
-        log = Path(f"{self.path.resolve()}-wal")
-        if log.exists() and log.stat().st_size:
-            raise ValueError(log)
-        file = self.path.stat()
-        return f"sound {file.st_ino} {file.st_size} {file.st_mtime_ns}\n"
-
-    def _damaged(self) -> Unusable:
-        return Unusable(
-            f"The database {self.path} is damaged, so nothing is sent from it. "
-            "Put it and its -wal and -shm files aside, then restore a backup with `bellcrier db restore FILE`."
-        )
-
-    def _check_settings(self, connection: Connection) -> None:
-        wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
-        found = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in wanted}
-        if found != wanted:
-            raise Unusable(
-                f"SQLite cannot keep what it writes safe on the disk of {self.path} ({found}). Use a local disk."
-            )
-
     def claim_dispatch(self) -> None:
-        handle = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(self.file.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(handle)
             raise AlreadyDispatching(str(self.path)) from None
         self._lock_file = handle  # held for life: closing it is what gives the lock back
-        self._mark.touch(0o600)
-        self._sound = self._sound or self._was_left_sound()
+        self.file.mark.touch(0o600)
+        self._sound = self._sound or self.file.was_left_sound()
         os.ftruncate(handle, 0)
-        os.fsync(handle)  # from here on, nothing but a stop as intended says that it is sound
+        os.fsync(handle)
 
     async def listen(self, heard: Callable[..., None]) -> None:
         """There is nobody else."""
@@ -284,15 +297,9 @@ class SQLite(Database):
         self.engine.dispose()
         if self._lock_file is not None:
             if self._sound and not self._hurt:
-                self._leave_sound(self._lock_file)
+                self.file.leave_sound(self._lock_file)
             os.close(self._lock_file)
             self._lock_file = None
-
-    def _leave_sound(self, handle: int) -> None:
-        """A disk that has no room for it, or a log that somebody else still reads: all is looked at the next time."""
-        with suppress(OSError, ValueError):
-            os.pwrite(handle, self._as_left().encode("ascii"), 0)
-            os.fsync(handle)
 
 
 def sqlite_engine(url: URL, troubles: Troubles | None = None) -> Engine:

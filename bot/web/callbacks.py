@@ -10,7 +10,8 @@ from typing import ClassVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
-from bot.config.accounts import Account, AdapterBroke
+from bot.config.accounts import Account
+from bot.config.adapter_calls import AdapterBroke
 from bot.sending.tokens import token_for
 from bot.sending.tracker import Tracker
 from bot.storage import vendor_ids

@@ -174,7 +174,7 @@ def main(
 def faults(name: str, count: int, seed: int, lines: tuple[int, ...] = ()) -> list[Mutant]:
     module = MODULES[name]
     source = (ROOT / module.path).read_text(encoding="utf-8")
-    found = sample(source, 10**9 if lines else count, f"{seed} {name}", module.within)
+    found = sample(source, 10**9 if lines else count, f"{seed} {name}")
     return [mutant for mutant in found if not lines or mutant.line in lines]
 
 

@@ -75,10 +75,10 @@ def written(tree: ast.Module) -> str:
     return ast.unparse(ast.fix_missing_locations(tree)) + "\n"
 
 
-def sample(source: str, count: int, seed: str, within: frozenset[str] = frozenset()) -> list[Mutant]:
-    """So many faults of this file, chosen by the seed, in the order of its lines. `within`: these functions alone."""
+def sample(source: str, count: int, seed: str) -> list[Mutant]:
+    """So many faults of this file, chosen by the seed, in the order of its lines."""
     tree = ast.parse(source)
-    found = [change for change in Changes().of(tree) if not within or within & set(change.where.split("."))]
+    found = list(Changes().of(tree))
     chosen = random.Random(seed).sample(range(len(found)), min(count, len(found)))
     return [found[number].mutant(tree) for number in sorted(chosen)]
 

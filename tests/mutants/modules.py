@@ -13,31 +13,30 @@ NO_HOLES = Path(__file__).with_name("no_holes.txt")
 
 @dataclass(frozen=True)
 class Module:
-    """`steps`: what pytest is given, one after the other until a test fails; `within`: the functions and classes that
-    are meant, all if none is named."""
+    """`steps`: what pytest is given, one after the other until a test fails."""
 
     path: str
     steps: tuple[str, ...]
-    within: frozenset[str] = frozenset()
 
 
-APPROVALS = frozenset(
-    {
-        "act", "_asked_before", "may", "withdraw", "pause_all", "_may_approve", "_may_reject", "_may_stop", "_may_deny",
-        "_must_be_approver", "_approve", "_as_large_as_it_is", "_expired", "_count_vote", "_schedule", "_hold_late",
-        "_withdraw", "_back", "_withdraw_late", "_uncover", "_take_back_covered", "_weigh_covered", "_covered", "_end",
-        "_end_cover", "_need_again", "_replan", "_revise", "_still_approvers", "_is_member", "still_approved",
-        "_look_again", "_weigh", "_waited_too_long", "_lapse", "_wait_for_slack", "_send_now", "_settle_unknown",
-        "_need", "_need_at", "_must_be_satisfiable",
-    }
-)  # fmt: skip
-DOORS = frozenset({"Guesses", "SlackDoor", "CallbackDoor", "parse_slack", "is_whole", "(module)"})
 CONTRACT = "tests/providers/test_contract.py"
 
 SMALL = "-k 'not postgresql'"  # where both databases are alike, one is enough
 
 TEXT = ("tests/test_text.py", "tests/providers/test_contract.py", "tests/test_trouble.py -k 'wrong or said'")
 TIMES = ("tests/test_when.py tests/test_phrases.py", "tests/test_typed.py tests/test_recurring.py")
+APPROVALS = (
+    f"tests/test_approvals.py tests/test_covers.py tests/test_card_truth.py {SMALL}",
+    f"tests/test_core.py tests/test_waiting.py tests/test_absence.py tests/test_dispatch.py {SMALL}",
+    "tests/test_authority.py tests/test_trouble.py",
+)
+DISPATCH = (
+    f"tests/test_core.py {SMALL}",
+    f"tests/test_dispatch.py tests/test_waiting.py {SMALL}",
+    f"tests/test_card_truth.py tests/test_vendor_trouble.py {SMALL}",
+    "tests/test_adapters.py tests/test_simulation.py",
+)
+DOORS = ("tests/test_doors.py", "tests/test_web.py")
 RECEIPTS = (
     f"tests/test_receipts.py tests/test_core.py {SMALL}",
     f"tests/test_dispatch.py {SMALL}",
@@ -51,28 +50,26 @@ MODULES = {
     "suggestions": Module("bot/domain/suggestions.py", TEXT),
     "slack_text": Module("bot/domain/slack_text.py", TEXT),
     "hours": Module("bot/domain/hours.py", ("tests/test_hours.py", "tests/test_hours.py -m long")),
-    "policy": Module("bot/policy.py", ("tests/test_policy.py",)),
-    "approvals": Module(
-        "bot/workflow.py",
-        (
-            f"tests/test_approvals.py tests/test_covers.py tests/test_card_truth.py {SMALL}",
-            f"tests/test_core.py tests/test_waiting.py tests/test_absence.py tests/test_dispatch.py {SMALL}",
-            "tests/test_authority.py tests/test_trouble.py",
-        ),
-        APPROVALS,
-    ),
+    "requirements": Module("bot/workflow/requirements.py", ("tests/test_policy.py", *APPROVALS)),
+    **{
+        name: Module(f"bot/workflow/{name}.py", APPROVALS)
+        for name in (
+            *("approvals", "approvers", "permissions", "series_approval", "lapses"),
+            *("decisions", "replanning", "learned_sizes", "pauses", "sights"),
+        )
+    },
     "receipts": Module("bot/storage/receipts.py", RECEIPTS),
     "vendor_ids": Module("bot/storage/vendor_ids.py", RECEIPTS),
-    "dispatch": Module(
-        "bot/dispatch.py",
-        (
-            f"tests/test_core.py {SMALL}",
-            f"tests/test_dispatch.py tests/test_waiting.py {SMALL}",
-            f"tests/test_card_truth.py tests/test_vendor_trouble.py {SMALL}",
-            "tests/test_adapters.py tests/test_simulation.py",
-        ),
-    ),
-    "web": Module("bot/web.py", ("tests/test_doors.py", "tests/test_web.py"), DOORS),
+    **{
+        name: Module(f"bot/sending/{name}.py", DISPATCH)
+        for name in (
+            *("dispatcher", "claims", "account_limits", "release", "outcomes", "steps", "sizes", "staging"),
+            *("leases", "tokens"),
+        )
+    },
+    "callbacks": Module("bot/web/callbacks.py", DOORS),
+    "slack": Module("bot/web/slack.py", DOORS),
+    "web_http": Module("bot/web/http.py", DOORS),
     "instants": Module("bot/when/instants.py", TIMES),
     "clock_times": Module("bot/when/clock_times.py", TIMES),
     "dates": Module("bot/when/dates.py", TIMES),

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from bot.app import policies_of
+from bot.adapters import policies_of
 from bot.config.load import parse
 from bot.config.settings import Settings
 from bot.domain.clock import Micros, moment

@@ -1,0 +1,146 @@
+"""Opens the accounts that the settings name, each with its vendor's adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from bot.config.accounts import Account, AccountVault
+from bot.config.rooms import Room
+from bot.config.settings import Settings, SettingsError
+from bot.domain.clock import Clock
+from bot.domain.hours import Policy
+from bot.domain.hours_defaults import resolve_policies
+from bot.storage import keys
+from bot.storage.database import Database
+from providers.base import AccountSettings, Provider
+from providers.http import Http
+from providers.registry import broken, packages
+from providers.registry import providers as known_providers
+
+MAKING = 10.0  # seconds that other people's adapter may take to be made
+
+
+class KeptSecrets:
+    """A vendor's own small secrets, kept in the store under its account's name."""
+
+    def __init__(self, database: Database, account: str, clock: Clock) -> None:
+        self.database, self.account, self.clock = database, account, clock
+
+    async def load(self, key: str) -> str | None:
+        return await self.database.read(lambda c: keys.load_kept(c, f"vault:{self.account}:{key}"))
+
+    async def save(self, key: str, value: str) -> None:
+        await self.database.write(lambda c: keys.keep(c, f"vault:{self.account}:{key}", value, self.clock()))
+
+
+def open_accounts(settings: Settings, database: Database, clock: Clock) -> dict[str, Account]:
+    """An adapter for each `[accounts.NAME]`. Raises SettingsError naming every setting that is wrong."""
+    known, accounts, wrong = known_providers(), dict[str, Account](), list[str]()
+    for name, raw in settings.accounts.items():
+        wanted = str(raw.get("provider"))
+        vendor = known.get(wanted)
+        if vendor is None:
+            hint = f"it cannot be used ({broken[wanted]})" if wanted in broken else "there is none of this name"
+            wrong.append(f"accounts.{name}.provider: {hint}; choose one of {', '.join(sorted(known))}.")
+            continue
+        opened = open_account(name, vendor, raw, settings, KeptSecrets(database, name, clock))
+        if isinstance(opened, Account):
+            accounts[name] = opened
+        else:
+            wrong += opened
+    if wrong:
+        for account in accounts.values():
+            account.leave()
+        raise SettingsError(wrong)
+    return accounts
+
+
+def all_placeholders() -> frozenset[str]:
+    """What any vendor there is would fill in: where another takes the text, people would read it as it stands."""
+    fields = (field for vendor in known_providers().values() for field in vendor.capabilities.placeholders)
+    return frozenset(field for field in fields if isinstance(field, str) and len(field) > 2)
+
+
+def open_account(
+    name: str, vendor: type[Provider], raw: Mapping[str, Any], settings: Settings, vault: KeptSecrets
+) -> Account | list[str]:
+    """The adapter behind its border, or what is wrong with it; other people's in a room of its own, where nothing of
+    it can hold others up, not even while it is made."""
+    package = packages.get(str(raw["provider"]))
+    if package is None:
+        return _opened(name, vendor, raw, settings, AccountVault(vault))
+    room = Room(name)
+    kept = AccountVault(vault, room)
+    try:
+        opened = room.do(lambda: _opened(name, vendor, raw, settings, kept, package, room), MAKING)
+    except Exception as error:
+        why = f"it took longer than {MAKING:.0f} seconds" if isinstance(error, TimeoutError) else type(error).__name__
+        opened = [_cannot_be_made(name, raw, why)]
+    if not isinstance(opened, Account):
+        room.close()
+    return opened
+
+
+def _opened(
+    name: str,
+    vendor: type[Provider],
+    raw: Mapping[str, Any],
+    settings: Settings,
+    vault: AccountVault,
+    package: str = "bellcrier",
+    room: Room | None = None,
+) -> Account | list[str]:
+    try:
+        account = vendor.Settings.model_validate(raw)
+        transport = _road(account, settings)
+        if isinstance(transport, str):
+            return [f"accounts.{name}.base_url: {transport}"]
+        return Account(vendor(name, account, transport, vault), package, room)
+    except ValidationError as error:
+        return [_complaint(name, detail) for detail in error.errors(include_input=False, include_url=False)]
+    except BaseException as error:
+        if room is None and not isinstance(error, Exception):
+            raise
+        return [_cannot_be_made(name, raw, f"{type(error).__name__}: {error}")]
+
+
+def _road(account: AccountSettings, settings: Settings) -> Http | str:
+    """The account's transport, or why its address must not be talked to."""
+    try:
+        return Http(
+            account.base_url,
+            account.timeout,
+            account.requests_per_second,
+            allow_private_hosts=settings.allow_private_hosts,
+            allowed_hosts=frozenset({"127.0.0.1", "localhost", "::1"}) if settings.mode == "training" else None,
+        )
+    except ValueError as error:
+        return str(error)
+
+
+def _cannot_be_made(name: str, raw: Mapping[str, Any], why: str) -> str:
+    return f"accounts.{name}: the adapter of {raw['provider']} cannot be made ({why})."
+
+
+def _complaint(name: str, detail: Mapping[str, Any]) -> str:
+    place = ".".join(str(part) for part in detail["loc"])
+    return f"accounts.{name}.{place}: {str(detail['msg']).removeprefix('Value error, ')}."
+
+
+def policies_of(settings: Settings) -> dict[str, Policy]:
+    """The sending hours that audiences name. Raises SettingsError."""
+    try:
+        policies = resolve_policies(settings.policies)
+    except ValueError as error:
+        raise SettingsError([str(error)]) from None
+    wrong = [
+        f"audiences.{name}.policy: there is no policy {audience.policy!r}; there are {', '.join(sorted(policies))}."
+        for name, audience in settings.audiences.items()
+        if audience.policy is not None and audience.policy not in policies
+    ]
+    if wrong:
+        raise SettingsError(wrong)
+    return policies

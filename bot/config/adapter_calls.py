@@ -1,0 +1,134 @@
+"""How an adapter is asked: within a deadline, and with a typed error for whatever it does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar, cast
+
+import structlog
+
+from bot.config.adapter_values import checked_list, error_of
+from bot.config.rooms import Room, caught
+from providers.base import Provider, ProviderError, Unavailable, Uncertain, asking, out_of_turn
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+EXCHANGES = 3  # that one question of ours may take an adapter, each as long as the account's timeout
+IN_TURN = 300.0  # seconds until a slow rate lets one more request through
+MOST_FOUND = 10_000  # entries of one answer
+NO_ANSWER = object()  # where None would be one
+BROKE = "The adapter of {account} ({package}) broke while it was sending."
+UNTRUE = "The adapter of {account} ({package}) says that it was accepted, but the bot saw no such answer."
+
+Call = Callable[[], Awaitable[object]]
+Read = Callable[[object], T | None]  # what an adapter returned, in plain values of ours; None where it cannot be read
+
+
+class AdapterBroke(Unavailable):
+    """The adapter raised, returned or did what the contract does not know. Nothing was sent: it was no release."""
+
+
+class AdapterCalls:
+    """Asks an adapter where it lives, within a deadline; its answer is a value or a typed error."""
+
+    def __init__(self, adapter: Provider, account: str, package: str, room: Room | None) -> None:
+        self.settings, self.account, self.package, self.room = adapter.settings, account, package, room
+
+    @property
+    def _patience(self) -> float:
+        return EXCHANGES * self.settings.timeout + 5
+
+    async def ask(self, what: str, call: Call, read: Read[T], *, seconds: float | None = None) -> T:
+        """What came back, read. Raises a ProviderError, AdapterBroke where it is none of its own."""
+        answer = await self.ask_for(what, call, read, seconds=seconds)
+        if answer is None:
+            raise self._unread(what)
+        return answer
+
+    async def ask_for(self, what: str, call: Call, read: Read[T], *, seconds: float | None = None) -> T | None:
+        """The same, where None is an answer."""
+        with asking(out_of_turn):
+            came = await self.contained(lambda: self._came(what, call, read), seconds or self._patience)
+        if isinstance(came, ProviderError):
+            raise came
+        if isinstance(came, Exception):
+            raise self._broke(what, came)
+        return cast("T | None", came)
+
+    async def _came(self, what: str, call: Call, read: Read[T]) -> T | ProviderError | None:
+        """What it came to, in plain values, read where the adapter lives: to read may run its code as well."""
+        outcome = await caught(call)
+        try:
+            if isinstance(outcome, ProviderError):
+                error = error_of(outcome)
+                return error.harmless() if isinstance(error, Uncertain) else error
+            if isinstance(outcome, Exception):
+                return self._broke(what, outcome)
+            answer = None if outcome is None else read(outcome)
+            return self._unread(what) if answer is None and outcome is not None else answer
+        except BaseException as error:
+            return self._broke(what, error)
+
+    async def contained(self, call: Callable[[], Awaitable[object]], seconds: float | None) -> object:
+        """What it came to: a value or an exception, within these seconds. Only a cancellation of ours is raised.
+
+        What goes on after that is left behind: it may not listen when it is told to end.
+        """
+        running = asyncio.ensure_future(self._there(lambda: caught(call)))
+        try:
+            done, _ = await asyncio.wait({running}, timeout=seconds)
+        except asyncio.CancelledError:
+            running.cancel()
+            raise
+        if done:
+            return running.exception() or running.result() if not running.cancelled() else TimeoutError()
+        running.cancel()
+        return TimeoutError()
+
+    async def _there(self, call: Callable[[], Awaitable[T]]) -> T:
+        return await call() if self.room is None else await self.room.run(call)
+
+    def _broke(self, what: str, error: BaseException) -> AdapterBroke:
+        self.complain(f"{what} broke", error=type(error).__name__)
+        return AdapterBroke(
+            "The adapter of {account} ({package}) broke.",
+            detail=type(error).__name__,
+            account=self.account,
+            package=self.package,
+        )
+
+    def _unread(self, what: str) -> AdapterBroke:
+        self.complain(f"what {what} returned is nothing that the contract knows")
+        return AdapterBroke(
+            "The adapter of {account} ({package}) gave an answer that nobody can read.",
+            account=self.account,
+            package=self.package,
+        )
+
+    def entries(self, what: str, read: Read[T]) -> Read[list[T]]:
+        """Reads a list. Those that can be read; one that cannot takes none of the others along."""
+
+        def entries(answer: object) -> list[T] | None:
+            given = checked_list(answer)
+            if given is None:
+                return None
+            read_ones = [entry for entry in map(partial(_one_of, read), given[:MOST_FOUND]) if entry is not None]
+            if len(read_ones) < len(given):
+                self.complain(f"some of what {what} returned cannot be read", number=len(given) - len(read_ones))
+            return read_ones
+
+        return entries
+
+    def complain(self, about: str, **more: object) -> None:
+        log.error("an adapter breaks the contract", account=self.account, package=self.package, about=about, **more)
+
+
+def _one_of(read: Read[T], entry: object) -> T | None:
+    try:
+        return read(entry)
+    except BaseException:  # whatever it does when it is looked at
+        return None
