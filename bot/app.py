@@ -47,6 +47,7 @@ from bot.slack.commands.router import Commands
 from bot.slack.commands.schedules import Recurring
 from bot.slack.directory import People
 from bot.slack.forms import Modals
+from bot.slack.interaction import Entrance
 from bot.slack.publish.painter import Painter
 from bot.slack.publish.poster import Poster
 from bot.slack.publish.reminders import Notices
@@ -187,10 +188,11 @@ class Bot:
             logger=logging.getLogger("slack_bolt"),  # else it takes the level of the root, and logs whole payloads
         )
         parts = (self.workflow, self.people, self.desk, self.clock)
+        entrance = Entrance(self.people, self.desk, self.patience, self.ours)
         recurring = Recurring(self.reminders, self.people, self.clock)
-        commands = Commands(*parts, self.showing, self.ours, recurring)
-        modals = Modals(*parts, self.ours)
-        buttons, reactions = Buttons(*parts, self.ours, recurring), Reactions(*parts, self.ours)
+        commands = Commands(*parts, self.showing, entrance, recurring)
+        modals = Modals(*parts, entrance)
+        buttons, reactions = Buttons(*parts, entrance, recurring), Reactions(*parts, self.ours)
         app.command(ANY)(commands.handle)
         app.view(ANY)(modals.submitted)
         app.view_closed(ANY)(modals.closed)

@@ -691,7 +691,7 @@ async def test_a_channel_of_thousands_is_answered_in_time_and_known_a_moment_lat
 ) -> None:
     """C26: 25 pages of members take Slack longer than anybody may wait."""
     bot = await start_bot(sandbox, patience=PATIENCE)
-    monkeypatch.setattr(replies, "ANSWER_SECONDS", 0.8)
+    monkeypatch.setattr("bot.slack.interaction.ANSWER_SECONDS", 0.8)
     over = asyncio.Event()
     sandbox.faults.add("conversations.members", "delay", until=over)
     async with within(1.8):

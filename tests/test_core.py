@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import event
@@ -1236,10 +1236,10 @@ async def test_leases_are_judged_by_the_databases_clock(make_core: MakeCore, dat
     """A machine whose clock runs ninety seconds ahead takes nothing away from one that is at work."""
     core = make_core()
     row = await core.approved()
-    first, ahead = core.dispatcher("first"), core.dispatcher("ahead")
+    shared = cast(Database, _Shared(database))
+    runtime = dataclasses.replace(core.runtime, database=shared, owner="ahead", clock=lambda: core.now + 400 * SECOND)
+    first, ahead = core.dispatcher("first"), Dispatcher(runtime, core.workflow)
     _, (claimed,) = await database.write(first.claims.claim_due_work)
-    ahead.clock = lambda: core.now + 400 * SECOND
-    ahead.database = _Shared(database)  # type: ignore[assignment]
     await ahead.tick()
     assert (await core.row(row.id)).owner == "first"
     await first.releaser.send(claimed)

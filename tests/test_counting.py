@@ -16,7 +16,6 @@ from bot.domain.clock import SECOND
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import State
 from bot.sending.polling import FIRST_POLL
-from bot.sending.tracker import Tracker
 from bot.storage import receipts, vendor_ids
 from bot.storage.database import Database
 from bot.storage.postgres import Postgres
@@ -28,12 +27,6 @@ from tests.core import TEAM, Core, MakeCore
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
 LABELS = {"reply": "replies", "opt_out": "opt-outs"}
-
-
-def tracker(core: Core, database: Database | None = None) -> Tracker:
-    made = core.tracker()
-    made.database = database or core.database
-    return made
 
 
 def counted(connection: Connection) -> dict[str, tuple[dict[str, int], int]]:
@@ -96,7 +89,7 @@ async def test_whatever_is_heard_in_whatever_order_the_counts_are_those_of_the_d
     core, chance = make_core(), random.Random(seed)
     heard, ids = Chance(chance), [f"i{number}" for number in range(14)]
     rows = [await sent(core, state=state) for state in ("sent", "sending", "unknown", "done", "failed", "scheduled")]
-    both = [tracker(core), tracker(core, second)]
+    both = [core.tracker(), core.tracker(second)]
     for _ in range(40):
         deeds: list[Any] = []
         for _ in range(chance.randrange(1, 5)):
@@ -117,7 +110,7 @@ async def test_what_was_set_aside_is_counted_when_its_owner_is_learnt(core: Core
         Receipt("23", DeliveryStatus.OTHER, "½"),
         Receipt("99", DeliveryStatus.SENT, "nobody's"),
     ]
-    assert not (await tracker(core).record("encom", early)).news
+    assert not (await core.tracker().record("encom", early)).news
     row = await sent(core, ("22", "23"))
     found = await core.row(row.id)
     assert (found.counts, found.finals) == ({"delivered": 1, "opt-outs": 1, "other: ½": 1}, 1)
@@ -125,20 +118,20 @@ async def test_what_was_set_aside_is_counted_when_its_owner_is_learnt(core: Core
 
 
 async def test_what_a_look_up_finds_brings_its_early_receipts_home(core: Core) -> None:
-    await tracker(core).record("encom", [Receipt("22", DeliveryStatus.SENT, "OK")])
+    await core.tracker().record("encom", [Receipt("22", DeliveryStatus.SENT, "OK")])
     row = await sent(core, (), state="unknown")
     found = await core.row(row.id)
     await core.database.write(
-        lambda c: tracker(core).receiver.proofs.mark_proven(c, found, ("22",), Translatable("It went out."))
+        lambda c: core.tracker().receiver.proofs.mark_proven(c, found, ("22",), Translatable("It went out."))
     )
     assert (await core.row(row.id)).counts == {"sent": 1}
 
 
 async def test_a_status_of_a_newer_version_is_left_as_it_is(core: Core) -> None:
     row = await sent(core, ("22",))
-    await tracker(core).record("encom", [Receipt("22", DeliveryStatus.SENT, "OK")])
+    await core.tracker().record("encom", [Receipt("22", DeliveryStatus.SENT, "OK")])
     await core.database.write(lambda c: c.execute(deliveries.update().values(status="read")))
-    assert not (await tracker(core).record("encom", [Receipt("22", DeliveryStatus.DELIVERED, "OK", final=True)])).news
+    assert not (await core.tracker().record("encom", [Receipt("22", DeliveryStatus.DELIVERED, "OK", final=True)])).news
     assert await core.database.read(lambda c: receipts.delivery_counts(c, TEAM, row.id)) == {"read": 1}
 
 
@@ -169,7 +162,7 @@ async def looked(core: Core, until: int) -> None:
     """Tick as the clock does, until so long after now."""
     end = core.now + until
     while core.now < end:
-        await tracker(core).tick()
+        await core.tracker().tick()
         core.now += FIRST_POLL
 
 
@@ -199,7 +192,7 @@ async def test_old_and_new_processes_in_turn_leave_true_counts(core: Core, seed:
             await core.database.write(partial(written, row=row, id=id, status="sent", final=False))
             await core.database.write(lambda c: recounted(c, row.id))
         else:
-            await tracker(core).record("encom", [Receipt(id, DeliveryStatus.DELIVERED, "OK", final=True)])
+            await core.tracker().record("encom", [Receipt(id, DeliveryStatus.DELIVERED, "OK", final=True)])
         said, true = await core.database.read(lambda c: (shown(c)[row.id][0], counted(c)[row.id][0]))
         assert said == true
     await looked(core, 60 * SECOND)
@@ -209,7 +202,7 @@ async def test_old_and_new_processes_in_turn_leave_true_counts(core: Core, seed:
 @pytest.mark.parametrize("wrong", [{"finals": 2}, {"counts": {"delivered": 2}, "finals": 2}, {"counts": {"sent": 9}}])
 async def test_numbers_that_say_too_much_end_nothing_and_are_put_right(core: Core, wrong: dict[str, Any]) -> None:
     row = await sent(core, ("22", "23"))
-    await tracker(core).record("encom", [Receipt("22", DeliveryStatus.DELIVERED, "OK", final=True)])
+    await core.tracker().record("encom", [Receipt("22", DeliveryStatus.DELIVERED, "OK", final=True)])
     await core.edit(row, **wrong)
     await looked(core, 30 * SECOND)
     assert (await core.row(row.id)).state is State.SENT
@@ -218,9 +211,9 @@ async def test_numbers_that_say_too_much_end_nothing_and_are_put_right(core: Cor
 
 async def test_the_final_report_tells_what_there_is_whatever_the_row_says(core: Core) -> None:
     row = await sent(core, ("22", "23"))
-    await tracker(core).record("encom", [Receipt("22", DeliveryStatus.SENT, "OK")])
+    await core.tracker().record("encom", [Receipt("22", DeliveryStatus.SENT, "OK")])
     await core.edit(row, counts={"failed": 7}, finals=-3, accepted_at=core.now - DAY)
-    await tracker(core).tick()
+    await core.tracker().tick()
     assert (await core.row(row.id)).state is State.DONE
     assert await reported(core, row) == ["sent 1"]
     await agree(core)
@@ -229,7 +222,7 @@ async def test_the_final_report_tells_what_there_is_whatever_the_row_says(core: 
 async def test_what_came_while_all_were_counted_is_counted_again(core: Core) -> None:
     row = await sent(core, ("22", "23"))
     await core.edit(row, finals=2)
-    one = tracker(core)
+    one = core.tracker()
     late = await core.database.read(lambda c: one.poller._counted(c, row))
     assert late is not None
     await one.record("encom", [Receipt("22", DeliveryStatus.SENT, "OK")])
@@ -272,7 +265,7 @@ async def test_nobody_who_writes_reads_all_deliveries(core: Core) -> None:
         for id in ("22", "23"):
             final = word == "DLVRD"
             status = DeliveryStatus.DELIVERED if final else DeliveryStatus.SENT
-            await tracker(core).record("encom", [Receipt(id, status, word, final=final)])
+            await core.tracker().record("encom", [Receipt(id, status, word, final=final)])
         await looked(core, 40 * SECOND)
     event.remove(engine, "before_cursor_execute", hear)
     assert (await core.row(row.id)).state is State.DONE

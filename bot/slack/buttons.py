@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import structlog
@@ -14,24 +14,22 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Clock
 from bot.domain.errors import NotAllowed, TooLate
-from bot.domain.i18n import words_for
 from bot.domain.lifecycle import TRANSITIONS, Action, State
-from bot.domain.people import Person, must_be_member
+from bot.domain.people import must_be_member
 from bot.slack.blocks import card_buttons, forms, mrkdwn
 from bot.slack.commands.schedules import Recurring
 from bot.slack.directory import People
-from bot.slack.replies import (
-    ELSEWHERE,
+from bot.slack.interaction import (
     Body,
+    Entrance,
+    Interaction,
+    Refused,
     answer_seconds,
-    draft_form,
-    explain,
-    form_audiences,
-    in_time,
-    respond,
-    tell,
-    workspace_of,
+    channel_of,
+    message_of,
+    user_of,
 )
+from bot.slack.replies import draft_form, form_audiences, respond, tell
 from bot.workflow.audiences import Desk
 from bot.workflow.deeds import Drawing, Sight
 from bot.workflow.deeds import pressed as deed_of
@@ -44,18 +42,15 @@ SOON = ROUND = 300 * SECOND  # a start that is offered is at least so far away, 
 class Pressed:
     """A button as it was pressed: who, which broadcast and version it stood for, and where."""
 
-    def __init__(self, body: Body, action: Mapping[str, Any], person: Person, client: AsyncWebClient) -> None:
+    def __init__(self, body: Body, action: Mapping[str, Any], done: Interaction) -> None:
         id, _, version = str(action.get("value") or "").partition(":")
         self.id, self.version = id, int(version) if version.isdigit() else None
-        self.person, self.client = person, client
+        self.person, self.client, self.words = done.person, done.client, done.words
+        self.channel, self.trigger = done.channel, done.trigger
         self.name = str(action.get("action_id") or "").removeprefix("broadcast.")
-        where = body.get("container") or {}
-        self.channel = str((body.get("channel") or {}).get("id") or where.get("channel_id") or "")
-        ts = str((body.get("message") or {}).get("ts") or where.get("message_ts") or "")
+        ts = message_of(body)
         drawing = card_buttons.drawing_of(str(action.get("block_id") or ""))
         self.sight = Sight(self.channel, ts, Drawing(*drawing) if drawing else None)
-        self.trigger = str(body.get("trigger_id") or "")
-        self.words = words_for(person.locale)
 
     def asks_in(self, row: Broadcast) -> str:
         """Where what comes of it is asked for: nobody else could approve it in a direct message that its card or draft
@@ -85,10 +80,10 @@ class Buttons:
         people: People,
         desk: Desk,
         clock: Clock,
-        ours: Callable[[], str],
+        entrance: Entrance,
         recurring: Recurring,
     ) -> None:
-        self.workflow, self.people, self.desk, self.clock, self.ours = workflow, people, desk, clock, ours
+        self.workflow, self.people, self.desk, self.clock, self.entrance = workflow, people, desk, clock, entrance
         self.recurring = recurring
         self._telling: set[asyncio.Task[None]] = set()
 
@@ -99,7 +94,7 @@ class Buttons:
             telling = asyncio.create_task(told, name="tell a person")
             self._telling.add(telling)
             telling.add_done_callback(self._telling.discard)
-            left = answer_seconds(self.workflow.database.patience) - (time.monotonic() - began)
+            left = answer_seconds(self.entrance.patience) - (time.monotonic() - began)
             await asyncio.wait({telling}, timeout=max(left, 0.1))
         await ack()
 
@@ -107,26 +102,24 @@ class Buttons:
         self, body: Body, action: Mapping[str, Any], client: AsyncWebClient
     ) -> Coroutine[Any, Any, None] | None:
         """Do it; what there is to say about it, which may take Slack longer than the acknowledgement may wait."""
-        user = str((body.get("user") or {}).get("id") or "")
-        channel = str((body.get("channel") or {}).get("id") or "")
-        words = words_for(None)
+        of = str(action.get("action_id")).partition(".")[0]
+        if of not in ("broadcast", "reminder"):
+            return None
+
+        async def press(done: Interaction) -> None:
+            must_be_member(done.person)
+            if of == "reminder":
+                await self.recurring.pressed(body, action, done)
+            else:
+                await self._do(Pressed(body, action, done))
+
         try:
-            of = str(action.get("action_id")).partition(".")[0]
-            if of not in ("broadcast", "reminder"):
-                return None
-            if workspace_of(body) != self.ours():
-                return respond(body, self.desk.settings.slack_api_url, mrkdwn.lines([words(ELSEWHERE)]))
-            async with in_time(self.workflow.database.patience):
-                person = await self.people.person(workspace_of(body), user, fresh=True)
-                words = words_for(person.locale)
-                must_be_member(person)
-                if of == "reminder":
-                    await self.recurring.pressed(body, action, person, client)
-                else:
-                    await self._do(Pressed(body, action, person, client))
-        except Exception as error:
-            told = " ".join(explain(error, words, self.desk.settings.admins))
-            return tell(client, channel or user, user, mrkdwn.Post(told, [mrkdwn.section(told)]))
+            await self.entrance.enter(body, client, press, fresh=True)
+        except Refused as refused:
+            if refused.error is None:
+                return respond(body, self.desk.settings.slack_api_url, mrkdwn.lines(refused.lines))
+            told, user = " ".join(refused.lines), user_of(body)
+            return tell(client, channel_of(body) or user, user, mrkdwn.Post(told, [mrkdwn.section(told)]))
         return None
 
     async def _do(self, pressed: Pressed) -> None:

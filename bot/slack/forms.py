@@ -12,22 +12,12 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.domain.broadcast import BroadcastRequest
 from bot.domain.clock import Clock
 from bot.domain.errors import Complaint, NotAccepted
-from bot.domain.i18n import Translatable, Words, words_for
+from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import State
-from bot.domain.people import Person
 from bot.slack.blocks import forms
 from bot.slack.directory import People
-from bot.slack.replies import (
-    ELSEWHERE,
-    Body,
-    explain,
-    hours_told,
-    in_time,
-    place_for,
-    submitted_post,
-    tell,
-    workspace_of,
-)
+from bot.slack.interaction import Body, Entrance, Interaction, Refused
+from bot.slack.replies import hours_told, place_for, submitted_post, tell
 from bot.workflow.audiences import Desk
 from bot.workflow.deeds import Reject, Replan
 from bot.workflow.submission import Sent
@@ -44,9 +34,9 @@ UNKNOWN_FORM = "I do not know this form any more. Copy your text, and open a new
 class Modals:
     """The forms by their callback id."""
 
-    def __init__(self, workflow: Workflow, people: People, desk: Desk, clock: Clock, ours: Callable[[], str]) -> None:
-        self.workflow, self.people, self.desk, self.clock, self.ours = workflow, people, desk, clock, ours
-        self.forms: dict[str, Callable[[View, Person, Words, AsyncWebClient], Awaitable[None]]] = {
+    def __init__(self, workflow: Workflow, people: People, desk: Desk, clock: Clock, entrance: Entrance) -> None:
+        self.workflow, self.people, self.desk, self.clock, self.entrance = workflow, people, desk, clock, entrance
+        self.forms: dict[str, Callable[[View, Interaction], Awaitable[None]]] = {
             "broadcast_compose": self.compose,
             "broadcast_reject": self.reject,
             "broadcast_replan": self.replan,
@@ -61,37 +51,34 @@ class Modals:
             await ack()
 
     async def _errors(self, body: Body, view: View, client: AsyncWebClient) -> dict[str, str]:
-        words = words_for(None)
+        form = self.forms.get(str(view.get("callback_id")))
+
+        async def submit(done: Interaction) -> None:
+            if form is None:
+                raise NotAccepted(Complaint("text", Translatable(UNKNOWN_FORM)))
+            # Slack writes what tells one submit of a form from the next beside the form
+            await form({**view, "trigger_id": done.trigger or None}, done)
+
         try:
-            if workspace_of(body) != self.ours():
-                return {_last_input(view): words(ELSEWHERE)}
-            async with in_time(self.workflow.database.patience):
-                person = await self.people.person(workspace_of(body), str(body["user"]["id"]))
-                words = words_for(person.locale)
-                form = self.forms.get(str(view.get("callback_id")))
-                if form is None:
-                    raise NotAccepted(Complaint("text", Translatable(UNKNOWN_FORM)))
-                # Slack writes what tells one submit of a form from the next beside the form
-                await form({**view, "trigger_id": body.get("trigger_id")}, person, words, client)
-        except NotAccepted as error:
-            return forms.field_errors(error.complaints, view, words)
-        except Exception as error:
-            told = forms.unmarked(" ".join(explain(error, words, self.desk.settings.admins)))
-            return {_last_input(view): told}
+            await self.entrance.enter(body, client, submit)
+        except Refused as refused:
+            if isinstance(refused.error, NotAccepted):
+                return forms.field_errors(refused.error.complaints, view, refused.words)
+            return {_last_input(view): forms.unmarked(" ".join(refused.lines))}
         return {}
 
     async def closed(self, ack: AsyncAck) -> None:
         """A form was closed; nothing hangs on it."""
         await ack()
 
-    async def compose(self, view: View, person: Person, words: Words, client: AsyncWebClient) -> None:
+    async def compose(self, view: View, done: Interaction) -> None:
         """Submit what was composed. The form's own id makes a second submit harmless, or the yes to a question."""
         composed = forms.read_compose(view)
         if composed.purpose not in list(Purpose):
             raise NotAccepted(Complaint("purpose", Translatable("Choose a purpose.")))
         request = BroadcastRequest(
-            workspace=person.workspace,
-            requester=person.id,
+            workspace=done.person.workspace,
+            requester=done.person.id,
             channel=composed.channel,
             audience=composed.audience,
             purpose=Purpose(composed.purpose),
@@ -99,25 +86,25 @@ class Modals:
             send_at=composed.send_at,
             sender=composed.sender,
             campaign=composed.campaign,
-            zone=person.zone,
+            zone=done.person.zone,
         )
         place = await place_for(self.desk, self.people, composed.channel)
         submitted = await self.workflow.submit(
             request,
             key=f"view:{view['id']}",
-            person=person,
+            person=done.person,
             postable=place.postable,
             draft=composed.draft,
             follows=composed.follows,
             sent=Sent(str(view["id"]), str(view.get("trigger_id") or "")),
         )
-        hours = hours_told(self.desk, submitted.broadcast, words)
+        hours = hours_told(self.desk, submitted.broadcast, done.words)
         elsewhere = submitted.broadcast.channel != composed.channel
         if submitted.broadcast.state is State.DRAFT or elsewhere or hours is not None:
-            post = submitted_post(submitted, place, person, hours, words)
-            await tell(client, composed.channel, person.id, post)
+            post = submitted_post(submitted, place, done.person, hours, done.words)
+            await tell(done.client, composed.channel, done.person.id, post)
 
-    async def reject(self, view: View, person: Person, words: Words, client: AsyncWebClient) -> None:
+    async def reject(self, view: View, done: Interaction) -> None:
         """Reject with the reason that was written."""
         kept = forms.kept_in(view)
         values = view.get("state", {}).get("values", {})
@@ -125,23 +112,23 @@ class Modals:
         if not reason:
             raise NotAccepted(Complaint("reason", Translatable("Say why, so that the requester knows what to change.")))
         await self.workflow.act(
-            person.workspace,
+            done.person.workspace,
             str(kept.get("id") or "?"),
             Reject(reason),
-            person=person,
+            person=done.person,
             version=int(kept.get("version") or 0),
         )
 
-    async def replan(self, view: View, person: Person, words: Words, client: AsyncWebClient) -> None:
+    async def replan(self, view: View, done: Interaction) -> None:
         """Plan it for another time: a new version, with a card and an approval of its own."""
         kept, send_at = forms.kept_in(view), forms.read_replan(view)
         if send_at is None:
             raise NotAccepted(Complaint("send_at", Translatable("Choose a time.")))
         await self.workflow.act(
-            person.workspace,
+            done.person.workspace,
             str(kept.get("id") or "?"),
             Replan(send_at),
-            person=person,
+            person=done.person,
             version=int(kept.get("version") or 0),
         )
 

@@ -19,7 +19,8 @@ from bot.domain.lifecycle import Action, State
 from bot.domain.people import CannotTell, Person
 from bot.slack.blocks import mrkdwn
 from bot.slack.directory import People
-from bot.slack.replies import Body, explain, tell, workspace_of
+from bot.slack.interaction import Body, workspace_of
+from bot.slack.replies import explain, tell
 from bot.storage import cards
 from bot.storage.cards import Card
 from bot.storage.keys import first_time, keep_latest, last_time, last_times, was_seen

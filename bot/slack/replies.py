@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +24,7 @@ from bot.recurring.schedules import Moved
 from bot.slack.blocks import answers, card_facts, forms, mrkdwn
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.directory import UNREACHABLE, People, Place, is_late
-from bot.storage.database import PATIENCE, Busy, OutOfOrder, Unsure
+from bot.storage.database import Busy, OutOfOrder, Unsure
 from bot.when.traps import left_behind
 from bot.workflow.audiences import Desk
 from bot.workflow.requirements import still_asked
@@ -34,9 +33,6 @@ from bot.workflow.submission import Submitted
 log = structlog.get_logger(__name__)
 
 Body = Mapping[str, Any]
-
-ANSWER_SECONDS = 2.6  # of Slack's three, with the patience that a database usually has
-ELSEWHERE = "This bot belongs to another workspace."
 
 
 @dataclass(frozen=True)
@@ -53,14 +49,6 @@ class Typing:
 
 #: A subcommand: its usage, and what answers it.
 Subcommand = tuple[str, Callable[[Typing, AsyncWebClient], Awaitable[Post | None]]]
-
-
-def workspace_of(body: Body) -> str:
-    """The workspace that this came from; with an org-wide installation `team` may be null."""
-    team = body.get("team") or {}
-    user = body.get("user")
-    of_user = user.get("team_id") if isinstance(user, Mapping) else None
-    return str(body.get("team_id") or team.get("id") or of_user or "")
 
 
 def form_audiences(desk: Desk, words: Words) -> list[tuple[str, str]]:
@@ -218,16 +206,6 @@ def too_late(row: Broadcast, words: Words) -> str:
     """Somebody, or the clock, was faster: how it stands now."""
     badge = words(card_facts.BADGES[row.state])
     return words("*{id}* has moved on: {badge}. Please look at its card.", id=row.id, badge=badge)
-
-
-def answer_seconds(patience: float) -> float:
-    """In how many seconds whoever asked is answered; `patience`: the database's."""
-    return ANSWER_SECONDS * patience / PATIENCE
-
-
-def in_time(patience: float) -> asyncio.Timeout:
-    """Whoever asked is answered while Slack still listens: what takes longer raises TimeoutError."""
-    return asyncio.timeout(answer_seconds(patience))
 
 
 async def respond(body: Body, api_url: str, post: mrkdwn.Post) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from slack_bolt.context.ack.async_ack import AsyncAck
@@ -10,7 +9,6 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain import slack_text, sms
 from bot.domain.clock import Clock
-from bot.domain.i18n import words_for
 from bot.domain.people import must_be_member
 from bot.slack.blocks import answers, forms, mrkdwn
 from bot.slack.blocks.mrkdwn import Post
@@ -19,7 +17,8 @@ from bot.slack.commands.broadcasts import BroadcastCommands, ShowingOf
 from bot.slack.commands.schedules import Recurring
 from bot.slack.commands.templates import TemplateCommands
 from bot.slack.directory import People
-from bot.slack.replies import ELSEWHERE, Body, Subcommand, Typing, explain, in_time, workspace_of
+from bot.slack.interaction import Body, Entrance, Interaction, Refused
+from bot.slack.replies import Subcommand, Typing
 from bot.workflow.audiences import Desk
 from bot.workflow.workflow import Workflow
 
@@ -34,10 +33,10 @@ class Commands:
         desk: Desk,
         clock: Clock,
         showing_of: ShowingOf,
-        ours: Callable[[], str],
+        entrance: Entrance,
         recurring: Recurring,
     ) -> None:
-        self.workflow, self.people, self.desk, self.ours = workflow, people, desk, ours
+        self.desk, self.entrance = desk, entrance
         self.broadcasts = BroadcastCommands(workflow, people, desk, clock, showing_of, recurring)
         self.table: dict[str, Subcommand] = {
             **self.broadcasts.table,
@@ -54,19 +53,16 @@ class Commands:
             await ack(text=post.text, blocks=post.blocks or None, response_type="ephemeral")
 
     async def _answer(self, body: Body, client: AsyncWebClient) -> Post | None:
-        words, raw = words_for(None), sms.storable(str(body.get("text") or ""))
+        raw = sms.storable(str(body.get("text") or ""))
         shown = slack_text.decode_slack(f"{body.get('command', '/broadcast')} {raw}")
+
+        async def run(done: Interaction) -> Post | None:
+            return await self._run(Typing(done.person, done.channel, raw, done.trigger, done.words, shown), client)
+
         try:
-            if workspace_of(body) != self.ours():
-                return forms.complaint([words(ELSEWHERE)], shown, words)
-            async with in_time(self.workflow.database.patience):
-                person = await self.people.person(workspace_of(body), str(body["user_id"]))
-                words = words_for(person.locale)
-                asked = Typing(person, str(body["channel_id"]), raw, str(body.get("trigger_id") or ""), words, shown)
-                return await self._run(asked, client)
-        except Exception as error:
-            told = explain(error, words, self.desk.settings.admins)
-            return forms.complaint(told, shown, words)
+            return await self.entrance.enter(body, client, run)
+        except Refused as refused:
+            return forms.complaint(refused.lines, shown, refused.words)
 
     async def _run(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         name, rest = parse.first_word(asked.text)

@@ -14,7 +14,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.domain import slack_text
 from bot.domain.clock import Clock, Micros, moment
 from bot.domain.errors import Complaint, NotAccepted, NotAllowed, NotFound, NotUnderstood
-from bot.domain.i18n import Translatable, Words, words_for
+from bot.domain.i18n import Translatable, Words
 from bot.domain.options import NO, YES
 from bot.domain.people import Person, must_be_member
 from bot.domain.schedule import Kind, Schedule, micros_of
@@ -24,7 +24,8 @@ from bot.slack.blocks import answers, forms, mrkdwn, recurring
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.commands import parse
 from bot.slack.directory import People
-from bot.slack.replies import Body, Subcommand, Typing, form_audiences, hours_told, must_leave_nothing_behind, with_late
+from bot.slack.interaction import Body, Interaction, message_of
+from bot.slack.replies import Subcommand, Typing, form_audiences, hours_told, must_leave_nothing_behind, with_late
 from bot.storage import keys, templates
 from bot.storage.schedules import turns_of
 from bot.when.instants import names_a_part, parse_when
@@ -267,31 +268,28 @@ class Recurring:
 
     # --- buttons -----------------------------------------------------------------------------------------------------
 
-    async def pressed(self, body: Body, action: Mapping[str, Any], person: Person, client: AsyncWebClient) -> None:
+    async def pressed(self, body: Body, action: Mapping[str, Any], done: Interaction) -> None:
         """Done, once more in an hour, or start a broadcast. Raises Moved, NotAllowed or CannotTell."""
         id, _, number = str(action.get("value") or "").partition(":")
-        place = body.get("container") or {}
-        channel = str((body.get("channel") or {}).get("id") or place.get("channel_id") or "")
-        ts = str((body.get("message") or {}).get("ts") or place.get("message_ts") or "")
         name = str(action.get("action_id") or "").removeprefix("reminder.")
         if name == "start":
-            await self._start(id, channel, str(body.get("trigger_id") or ""), person, client)
+            await self._start(id, done)
             return
         version = int(number) if number.isascii() and number.isdigit() else None
-        turn = await self.reminders.turn_at(person.workspace, channel, ts, id, version)
+        turn = await self.reminders.turn_at(done.workspace, done.channel, message_of(body), id, version)
         if turn is None or name not in ("done", "snooze"):
             raise NotAllowed("I do not know this button any more. Please look at the newest card.")
-        await self.reminders.answer(turn, person, snooze=name == "snooze")
+        await self.reminders.answer(turn, done.person, snooze=name == "snooze")
 
-    async def _start(self, id: str, channel: str, trigger: str, person: Person, client: AsyncWebClient) -> None:
+    async def _start(self, id: str, done: Interaction) -> None:
         """The form, filled with what the reminder names."""
-        schedule = await self.reminders.find(person.workspace, id)
+        schedule = await self.reminders.find(done.workspace, id)
         values: dict[str, Any] = {"audience": schedule.options.get("start")}
         if schedule.options.get("template"):
-            found = await self._template(person.workspace, str(schedule.options["template"]))
+            found = await self._template(done.workspace, str(schedule.options["template"]))
             values = found.values() | ({"audience": values["audience"]} if values["audience"] else {})
-        form = forms.Form(form_audiences(self.desk, words_for(person.locale)), channel, values=values)
-        await client.views_open(trigger_id=trigger, view=forms.compose(form, words_for(person.locale)))
+        form = forms.Form(form_audiences(self.desk, done.words), done.channel, values=values)
+        await done.client.views_open(trigger_id=done.trigger, view=forms.compose(form, done.words))
 
 
 def _decoded(parts: parse.Typed) -> parse.Typed:
