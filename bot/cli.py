@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
-import socket
 import sys
 from collections.abc import Callable, Coroutine
 from functools import wraps
@@ -144,61 +142,16 @@ def _loop(work: Coroutine[Any, Any, int]) -> int:
 @guarded
 def demo(port: int, data: Path, fresh: bool) -> None:
     """Try everything on this machine: a pretend workspace, pretend vendors, and the real bot."""
+    from bot.demo import demo_settings, run_demo
     from bot.logs import set_up
 
     data.mkdir(parents=True, exist_ok=True)
     if fresh:
         for left in data.glob("bellcrier*"):
             left.unlink()
-    settings = _demo_settings(data, port)
+    settings = demo_settings(data, port)
     set_up("warning")
-    sys.exit(_loop(_demo(settings, port)))
-
-
-def _demo_settings(data: Path, port: int) -> Path:
-    """The demo is a settings file like any other; the bot does not know that it is one."""
-    template = resources.files("sandbox").joinpath("demo.toml").read_text(encoding="utf-8")
-    path = data / "bellcrier.toml"
-    path.write_text(template.replace("BOT_PORT", str(_free_port())).replace("PORT", str(port)), encoding="utf-8")
-    return path
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-async def _demo(path: Path, port: int) -> int:
-    from bot.app import Bot
-    from bot.config.load import load
-    from bot.domain.errors import CannotStart
-    from sandbox.server import Sandbox
-
-    stop = _stop_on_signal()
-    settings = load(path, {})
-    sandbox = Sandbox(port=port, auto_deliver=4.0)
-    try:
-        await sandbox.start()
-    except OSError as error:
-        raise CannotStart(f"Port {port} is taken. Choose another with --port.") from error
-    bot = Bot(settings)
-    sandbox.vendors.octopush.callback_url = bot.callback_address("octo")
-    try:
-        await bot.start("127.0.0.1", int((settings.public_url or "").rstrip("/").rsplit(":", 1)[1]))
-        click.echo(f"bellcrier demo: a pretend workspace with the real bot in it. Open\n{sandbox.url}")
-        await stop.wait()
-    finally:
-        await bot.stop()
-        await sandbox.stop()
-    return FINE
-
-
-def _stop_on_signal() -> asyncio.Event:
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return stop
+    sys.exit(_loop(run_demo(settings, port)))
 
 
 @main.command()
@@ -207,24 +160,11 @@ def _stop_on_signal() -> asyncio.Event:
 @guarded
 def sandbox(port: int, events_url: str | None) -> None:
     """Run the pretend workspace and vendors alone, to develop against."""
+    from bot.demo import run_sandbox
     from bot.logs import set_up
 
     set_up("warning")
-    sys.exit(_loop(_sandbox(port, events_url)))
-
-
-async def _sandbox(port: int, events_url: str | None) -> int:
-    from sandbox.server import Sandbox
-
-    stop = _stop_on_signal()
-    async with Sandbox(port=port, events_url=events_url) as pretend:
-        click.echo(
-            f"SLACK_API_URL={pretend.api_url}\nSLACK_BOT_TOKEN={pretend.world.bot_token}\n"
-            f"SLACK_APP_TOKEN={pretend.world.app_token}\nSLACK_SIGNING_SECRET={pretend.world.signing_secret}\n"
-            f"The page: {pretend.url}"
-        )
-        await stop.wait()
-    return FINE
+    sys.exit(_loop(run_sandbox(port, events_url)))
 
 
 @main.command()

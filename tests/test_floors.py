@@ -9,6 +9,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+from tests.figures import CEILING, measure
+
 ROOT = Path(__file__).parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 HEAVY = ("slack_bolt", "slack_sdk", "sqlalchemy", "alembic", "aiohttp", "httpx", "pydantic", "starlette", "uvicorn")
@@ -75,3 +77,44 @@ def test_the_licence_and_the_readmes_two_lines_are_there() -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", readme):
         assert (ROOT / target).exists(), target
     assert (ROOT / "LICENSE").read_text().startswith("MIT License")
+
+
+def named(path: str, name: str) -> bool:
+    """Does this file define this name: a function, a value, a class, or a method of it?"""
+    body = ast.parse((ROOT / path).read_text()).body
+    for part in name.split("."):
+        found = [one for one in body if part in names_of(one)]
+        if not found:
+            return False
+        body = getattr(found[0], "body", [])
+    return True
+
+
+def names_of(node: ast.stmt) -> set[str]:
+    if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        return {node.name}
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return {one.id for target in targets if target for one in ast.walk(target) if isinstance(one, ast.Name)}
+
+
+def test_the_architecture_names_files_and_functions_that_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    named_there = re.findall(r"`((?:bot|providers)/[\w/]+(?:\.py)?/?)(?::([\w.]+))?`", text)
+    assert len(named_there) > 40
+    missing = [f"{path}:{name}" for path, name in named_there if not (ROOT / path).exists()]
+    missing += [f"{path}:{name}" for path, name in named_there if name and not named(path, name)]
+    assert missing == []
+
+
+def test_the_architecture_draws_the_floors_in_their_order() -> None:
+    drawn = (ROOT / "docs" / "architecture.md").read_text().split("```")[1]
+    contract = PYPROJECT["tool"]["importlinter"]["contracts"][0]
+    floors = [re.findall(r"bot\.(\w+)", layer) for layer in contract["layers"] if layer.startswith("bot.")]
+    places = [min(drawn.index(name) for name in layer) for layer in floors]
+    assert places == sorted(places)
+
+
+def test_nothing_is_larger_than_it_may_be() -> None:
+    """A file with two subjects is two files, and a class with two jobs two classes."""
+    found = measure()
+    assert {name: value for name, value in vars(found).items() if value > getattr(CEILING, name)} == {}
