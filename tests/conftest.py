@@ -22,9 +22,18 @@ from bot.storage.database import Database
 from bot.storage.engines import open_database
 from bot.storage.schema import upgrade
 from sandbox.server import Sandbox
-from tests.core import Core, MakeCore
-from tests.ground import StartBot, changed, empty, free_port, new_postgres, postgres_server, raw_settings, shared_server
-from tests.patience import LONG
+from tests.support.core import Core, MakeCore
+from tests.support.ground import (
+    StartBot,
+    changed,
+    empty,
+    free_port,
+    new_postgres,
+    postgres_server,
+    raw_settings,
+    shared_server,
+)
+from tests.support.patience import LONG
 
 DATABASES = ("sqlite", "postgresql")
 

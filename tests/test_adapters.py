@@ -33,11 +33,10 @@ from bot.workflow.deeds import Approve
 from providers import registry
 from providers.base import Callback, DeliveryStatus, Evidence, Message, Receipt
 from sandbox.server import Sandbox
-from tests.core import TEAM, Core, MakeCore, approver
-from tests.ground import StartBot, free_port
-from tests.patience import until, within
-from tests.test_story import HERE, card, thread_text
-from tests.test_trouble import ask
+from tests.support.core import TEAM, Core, MakeCore, approver
+from tests.support.ground import StartBot, free_port
+from tests.support.patience import until, within
+from tests.support.slack import HERE, ask, card, thread_text
 
 PACKAGE = Path(__file__).parent / "outside" / "bellcrier_mischief.py"
 

@@ -19,7 +19,7 @@ from bot.storage.tables import notes
 from bot.storage.votes import votes_for
 from bot.workflow.lapses import FRESH
 from providers.base import Purpose
-from tests.core import CLEO, TEAM, Core, MakeCore, approver, deed
+from tests.support.core import CLEO, TEAM, Core, MakeCore, approver, deed
 
 GUEST = dataclasses.replace(approver(0), member=False)
 

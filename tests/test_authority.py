@@ -28,10 +28,9 @@ from bot.storage.votes import votes_for
 from bot.workflow.deeds import Replan
 from sandbox.server import Sandbox
 from sandbox.world import Channel, Json
-from tests.ground import StartBot, all_of, newest
-from tests.patience import nothing_more, within
-from tests.test_story import HERE, card, thread_text
-from tests.test_trouble import approved, ask, brought, filled, settled
+from tests.support.ground import StartBot, all_of, newest
+from tests.support.patience import nothing_more, within
+from tests.support.slack import HERE, approved, ask, brought, card, filled, settled, thread_text
 
 FULL = {"team_id": "T1", "deleted": False, "is_bot": False, "is_restricted": False, "is_ultra_restricted": False}
 GRID = {**FULL, "team_id": "E1"}

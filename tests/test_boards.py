@@ -15,7 +15,7 @@ from bot.domain.schedule import Kind, Schedule, Turn, TurnState, micros_of
 from bot.slack.blocks import recurring
 from bot.when.recurrence import Closed, Occurrence
 from sandbox.blocks import check_blocks
-from tests.test_views import row
+from tests.support.rows import row
 
 NINE = datetime(2026, 11, 30, 9)  # noqa: DTZ001 - a wall clock
 TURN = Occurrence(NINE, datetime(2026, 11, 30, 8, tzinfo=UTC))

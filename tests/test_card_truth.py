@@ -31,11 +31,10 @@ from providers.base import DeliveryStatus, Purpose, Receipt, Staged
 from providers.reading import UNREADABLE
 from sandbox.server import Sandbox
 from sandbox.world import Json
-from tests.core import CLEO, TEAM, Core, MakeCore, approver, deed
-from tests.ground import StartBot, newest
-from tests.patience import nothing_more
-from tests.test_story import HERE, card, thread_text
-from tests.test_trouble import approved, ask, settled
+from tests.support.core import CLEO, TEAM, Core, MakeCore, approver, deed
+from tests.support.ground import StartBot, newest
+from tests.support.patience import nothing_more
+from tests.support.slack import HERE, approved, ask, card, settled, thread_text
 
 HOUR = 3600 * SECOND
 STANDS = ("C1", "1.1")  # where the card is

@@ -36,9 +36,9 @@ from bot.workflow.deeds import Approve, SendNow, Stop
 from bot.workflow.submission import Questioned, Sent, Submitted
 from providers.base import Audience, AudienceFound, DeliveryStatus, Message, Purpose, Quote, Receipt, Staged
 from providers.reading import UNREADABLE
-from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver, deed, gate
-from tests.ground import in_order, new_postgres, raw_settings
-from tests.patience import LONG, until
+from tests.support.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver, deed, gate
+from tests.support.ground import in_order, new_postgres, raw_settings
+from tests.support.patience import LONG, until
 
 HOUR = 3600 * SECOND
 

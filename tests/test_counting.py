@@ -22,7 +22,7 @@ from bot.storage.postgres import Postgres
 from bot.storage.sqlite import SQLite
 from bot.storage.tables import broadcasts, deliveries, notes
 from providers.base import DeliveryStatus, Receipt, ReceiptKind
-from tests.core import TEAM, Core, MakeCore
+from tests.support.core import TEAM, Core, MakeCore
 
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR

@@ -17,11 +17,10 @@ from bot.slack.blocks import recurring
 from bot.storage import schedules, tables
 from bot.storage.database import Database
 from bot.when.recurrence import Closed
-from tests.core import TEAM, Core, approver, deed
-from tests.patience import LONG
-from tests.test_older import WORDS
-from tests.test_receipts import LOCKED, until_it_waits
-from tests.test_reminders import Desk, at
+from tests.support.core import TEAM, Core, approver, deed
+from tests.support.patience import LONG
+from tests.support.rows import LOCKED, WORDS, until_it_waits
+from tests.support.schedules import Desk, at
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import ctypes
 import math
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 import time
@@ -35,10 +34,11 @@ from bot.storage.postgres import Postgres
 from bot.storage.schedules import ScheduleChanges, TurnChanges
 from bot.storage.schema import upgrade
 from bot.storage.sqlite import SQLite
-from tests.ground import new_postgres
-from tests.keeper import MARKED
-from tests.patience import LONG, Machine, until, within
-from tests.proxy import COMMIT, Proxy
+from tests.support.ground import new_postgres
+from tests.support.keeper import MARKED
+from tests.support.patience import LONG, Machine, until, within
+from tests.support.proxy import COMMIT, Proxy
+from tests.support.rows import fill
 
 PATIENT = 3.0  # seconds within which anybody is answered, by a database in whatever state
 
@@ -426,20 +426,6 @@ async def file(tmp_path: Path) -> AsyncIterator[SQLite]:
     await opened.write(upgrade)
     yield opened
     await opened.close()
-
-
-def fill(opened: SQLite) -> Callable[[], None]:
-    """No page more than there is: what SQLite does on a full disk. Returns what makes room again."""
-    limit = [1]
-
-    @event.listens_for(opened.engine, "checkout")
-    def set_limit(driver: sqlite3.Connection, *_: object) -> None:
-        driver.execute(f"PRAGMA max_page_count={limit[0]}")  # one below the file's size means its size
-
-    def free() -> None:
-        limit[0] = 1_000_000
-
-    return free
 
 
 async def test_on_a_full_disk_nothing_is_half_stored_and_everybody_is_told(file: SQLite) -> None:

@@ -35,12 +35,12 @@ from bot.storage.sqlite import SQLite
 from bot.workflow.deeds import Approve, MarkNotSent, SendNow
 from providers.base import Accepted, DeliveryStatus, Evidence, Receipt, Refused, Throttled
 from sandbox.server import Sandbox
-from tests import proxy
-from tests.core import CLEO, TEAM, Core, MakeCore, approver, deed, gate, later
-from tests.ground import new_postgres
-from tests.patience import LONG, until, within
-from tests.proxy import COMMIT, Proxy
-from tests.test_database import fill
+from tests.support import proxy
+from tests.support.core import CLEO, TEAM, Core, MakeCore, approver, deed, gate, later
+from tests.support.ground import new_postgres
+from tests.support.patience import LONG, until, within
+from tests.support.proxy import COMMIT, Proxy
+from tests.support.rows import fill
 
 NEVER = 10**6
 SHORT = 0.2  # seconds in which something may still go wrong; what must happen is waited for

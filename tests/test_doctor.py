@@ -9,7 +9,7 @@ import pytest
 from bot import doctor
 from bot.doctor import examine
 from sandbox.server import Sandbox
-from tests.ground import changed, free_port, raw_settings
+from tests.support.ground import changed, free_port, raw_settings
 
 
 async def test_a_check_that_breaks_is_a_finding_and_the_others_are_made(

@@ -33,7 +33,7 @@ from bot.web.callbacks import CallbackDoor
 from bot.web.http import Guesses, Meters
 from bot.web.sites import Health, public_site
 from bot.web.slack import SlackDoor, is_whole, parse_slack
-from tests.core import Core
+from tests.support.core import Core
 
 KIB = 1024
 ANY = re.compile("")

@@ -28,8 +28,8 @@ from providers.base import (
     last_moment,
 )
 from providers.http import Http, encode, is_private, not_understood, object_of, throttled, unreadable
-from tests.ground import free_port
-from tests.patience import LONG, until
+from tests.support.ground import free_port
+from tests.support.patience import LONG, until
 
 MIB = 1024 * 1024
 SHORT = 0.1  # seconds, for what is to take too long

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
-from sqlalchemy import Column, Connection, Table, insert, select, text, update
+from sqlalchemy import Connection, Table, insert, select, text, update
 
 from bot.app import Bot
 from bot.domain.broadcast import Broadcast
@@ -21,24 +20,13 @@ from bot.storage.troubles import FIRST_PAUSE, LONGEST_PAUSE, MOST, Troubles
 from bot.web.sites import metrics_site
 from sandbox.server import Sandbox
 from sandbox.world import Json
-from tests.core import Core, MakeCore
-from tests.ground import StartBot
-from tests.test_story import HERE, thread_text
-from tests.test_trouble import ask
-from tests.test_vendor_trouble import KEY
+from tests.support.core import Core, MakeCore
+from tests.support.ground import StartBot
+from tests.support.rows import KEY, Plant, at_once, id_of, spoil
+from tests.support.slack import HERE, ask, thread_text
 
 TEAM = "T0BELL"
 DAY = 24 * 3600 * SECOND
-Plant = Callable[[Bot, str], Awaitable[None]]
-
-
-def spoil(table: Table, key: str, **values: Any) -> Plant:
-    """Write these into one row, as a tamperer, a newer version or a fault of ours would leave it."""
-
-    async def plant(bot: Bot, id: str) -> None:
-        await bot.database.write(lambda c: c.execute(update(table).where(table.c[key] == id).values(**values)))
-
-    return plant
 
 
 def add(table: Table, **values: Any) -> Plant:
@@ -55,12 +43,6 @@ def put(connection: Connection, table: Table, row: dict[str, Any]) -> None:
         connection.execute(update(table).where(table.c.name == row["name"]).values(**row))
     else:
         connection.execute(insert(table).values(**row))
-
-
-def at_once(**more: Any) -> dict[str, Any]:
-    """Everything that a clock looks for is due, so that every loop meets the row."""
-    due = dict.fromkeys(("draw_at", "voice_at", "progress_at", "look_at", "due", "hold_until", "expires_at"), 1)
-    return {**due, "start_at": 1, **more}
 
 
 WRONG: dict[str, dict[str, Any]] = {
@@ -147,11 +129,6 @@ async def plant_everything(sandbox: Sandbox, bot: Bot) -> None:
     for number, plant in enumerate([*SCHEDULES.values(), *TURNS.values()]):
         await ask(sandbox, f'remind "every weekday 9:30" Planted reminder {number}')
         await plant(bot, await id_of(bot, tables.schedules.c.text, f"Planted reminder {number}"))
-
-
-async def id_of(bot: Bot, column: Column[Any], value: str) -> str:
-    sought = select(column.table.c.id).where(column == value)
-    return str(await bot.database.read(lambda c: c.execute(sought).scalar_one()))
 
 
 async def everything_goes_on(sandbox: Sandbox, bot: Bot, text: str) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.ground import TEMPORARY
-from tests.keeper import OUTSIDE, PROC
-from tests.patience import until
+from tests.support.ground import TEMPORARY
+from tests.support.keeper import OUTSIDE, PROC
+from tests.support.patience import until
 
 ROOT = Path(__file__).parent.parent
 #: A test that starts one of everything, tells so, and never ends.

@@ -14,12 +14,10 @@ from bot.storage import tables
 from providers.base import AudienceKind, Purpose
 from sandbox.server import Sandbox
 from sandbox.world import Json
-from tests.ground import StartBot
-from tests.patience import nothing_more
-from tests.test_isolation import at_once, id_of, spoil
-from tests.test_story import HERE
-from tests.test_trouble import ask
-from tests.test_vendor_trouble import KEY
+from tests.support.ground import StartBot
+from tests.support.patience import nothing_more
+from tests.support.rows import KEY, WORDS, at_once, id_of, spoil
+from tests.support.slack import HERE, ask
 
 #: Each word that a row may hold was weighed: a process without it leaves the row alone, and the tests below say what
 #: that means to people. Whoever adds one asks whether that is right for it too (a cap that an older process counts, a
@@ -33,13 +31,6 @@ WEIGHED: dict[type[StrEnum], set[str]] = {
     Hold: {"late", "hours", "paused", "cap", "blocked", "restored"},
     AudienceKind: {"list", "tag", "group"},
     Purpose: {"marketing", "transactional"},
-}
-WORDS: dict[type[StrEnum], dict[str, Any]] = {
-    State: {"state": "teleported"},
-    Phase: {"state": "sending", "phase": "orbit", "lease_until": 1, "owner": "newer"},
-    Hold: {"state": "held", "hold": "weather"},
-    AudienceKind: {"kind": "flock", "state": "scheduled"},
-    Purpose: {"purpose": "fun", "state": "scheduled"},
 }
 
 

@@ -17,8 +17,8 @@ from aiohttp import ClientSession, web
 
 from bot.app import Bot
 from sandbox.server import Sandbox
-from tests.ground import changed, free_port, raw_settings
-from tests.patience import LONG, until
+from tests.support.ground import changed, free_port, raw_settings
+from tests.support.patience import LONG, until
 
 SECRET = "an-other-slacks-signing-secret"
 

@@ -15,9 +15,9 @@ from bot.storage import tables
 from bot.storage.engines import open_database
 from bot.storage.schema import upgrade
 from sandbox.server import Sandbox
-from tests.ground import changed, free_port, new_postgres, raw_settings
-from tests.patience import LONG, nothing_more
-from tests.test_story import HERE, thread_text
+from tests.support.ground import changed, free_port, new_postgres, raw_settings
+from tests.support.patience import LONG, nothing_more
+from tests.support.slack import HERE, thread_text
 
 KEY = base64.b64encode(b"k" * 32).decode()
 

@@ -36,8 +36,8 @@ from bot.storage.vendor_ids import dispatch_by_token, ids_with_news, own_ids, ow
 from bot.storage.votes import drop_vote, drop_votes, votes_for
 from bot.workflow.deeds import Approve, Reject
 from providers.base import DeliveryStatus, Receipt, ReceiptKind, Staged
-from tests.ground import new_postgres
-from tests.patience import LONG
+from tests.support.ground import new_postgres
+from tests.support.patience import LONG
 
 ROOT = Path(__file__).parent.parent
 AT = 1_800_000_000 * SECOND

@@ -23,10 +23,10 @@ from bot.storage import tables
 from bot.storage.broadcasts import latest
 from bot.storage.engines import open_database
 from sandbox.server import Sandbox
-from tests.ground import free_port
-from tests.keeper import MARKED
-from tests.patience import LONG, quiet, until, within
-from tests.test_story import HERE, card, thread_text
+from tests.support.ground import free_port
+from tests.support.keeper import MARKED
+from tests.support.patience import LONG, quiet, until, within
+from tests.support.slack import HERE, card, thread_text
 
 Shell = Callable[..., Awaitable["Running"]]
 ROOT = Path(__file__).parent.parent

@@ -22,8 +22,9 @@ from bot.storage.database import Database
 from bot.storage.receipts import Followed, Heard, Recount, Tally, Waiting, Written
 from bot.storage.tables import SHAPE, broadcasts, deliveries, dispatches
 from providers.base import DeliveryStatus, Receipt, ReceiptKind
-from tests.core import TEAM, Core
-from tests.patience import LONG
+from tests.support.core import TEAM, Core
+from tests.support.patience import LONG
+from tests.support.rows import LOCKED, until_it_waits
 
 ACCEPTED, SENT, DELIVERED = DeliveryStatus.ACCEPTED, DeliveryStatus.SENT, DeliveryStatus.DELIVERED
 FAILED, BLACKLISTED, EXPIRED = DeliveryStatus.FAILED, DeliveryStatus.BLACKLISTED, DeliveryStatus.EXPIRED
@@ -437,18 +438,6 @@ async def test_thousands_of_receipts_let_a_command_through_between_them(core: Co
     assert [one.news for one in await asyncio.gather(*recording)] == [True] * batches
     assert await on_row(core, row, "counts") == ({"delivered": 2000},)
     assert not (await tracker.record("encom", told)).news
-
-
-LOCKED = pytest.mark.parametrize(
-    "database_url", [pytest.param("postgresql", id="where rows are locked")], indirect=True
-)
-
-
-def until_it_waits(connection: Connection, other: asyncio.Task[Any]) -> None:
-    """Hold what is locked here until the other is done, or waits for it."""
-    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-    while not (other.done() or connection.exec_driver_sql(waiting).scalar()):
-        pass
 
 
 @LOCKED

@@ -18,9 +18,9 @@ from bot.storage import tables
 from bot.workflow.deeds import Cancel
 from sandbox.server import Sandbox
 from sandbox.world import Json
-from tests.ground import StartBot, newest
-from tests.patience import until
-from tests.test_story import HERE, card
+from tests.support.ground import StartBot, newest
+from tests.support.patience import until
+from tests.support.slack import HERE, card
 
 SUMMER_OF_2027 = 1_814_400_000 * SECOND
 ID = re.compile(r"\bB[A-Z2-9]{7}\b")

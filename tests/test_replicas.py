@@ -31,9 +31,9 @@ from bot.storage.engines import open_database
 from bot.storage.postgres import Postgres
 from bot.storage.schema import upgrade
 from sandbox.server import Sandbox
-from tests.ground import changed, control, new_postgres, postgres_server, raw_settings
-from tests.patience import LONG, quiet, until
-from tests.replica import TEAM
+from tests.support.ground import changed, control, new_postgres, postgres_server, raw_settings
+from tests.support.patience import LONG, quiet, until
+from tests.support.replica import TEAM
 
 ROUNDS = int(os.environ.get("BELLCRIER_ROUNDS", "5"))
 RESTARTS = int(os.environ.get("BELLCRIER_RESTARTS", "2"))
@@ -183,7 +183,7 @@ async def make_fleet(sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[MakeFlee
 
 async def start(given: dict[str, Any]) -> Process:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.replica", json.dumps(given),
+        sys.executable, "-m", "tests.support.replica", json.dumps(given),
         cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     return Process(process, given["owner"])

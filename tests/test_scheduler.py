@@ -10,8 +10,8 @@ import pytest
 from benchmarks import rows
 from bot.domain.lifecycle import State
 from bot.scheduler import GATHER, Bell, Lanes, Scheduler, Task, concerned
-from tests import patience
-from tests.patience import until
+from tests.support import patience
+from tests.support.patience import until
 
 HOUR = 3600.0
 GATHERING = 1.0  # seconds for which a bell gathers here, so that a busy machine makes no difference

@@ -12,21 +12,10 @@ from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 
 from bot.app import Bot
 from sandbox.server import Sandbox
-from sandbox.world import Json
-from tests.ground import StartBot
+from tests.support.ground import StartBot
+from tests.support.slack import HERE, card, thread_text
 
-HERE = "C0CAMPAIGNS"
 SCREENSHOT = Path(__file__).parent.parent / "docs" / "page.png"
-
-
-async def card(sandbox: Sandbox, index: int = 0) -> Json:
-    """The card in the campaigns channel, once it is there."""
-    await sandbox.until(lambda: len(sandbox.acting.messages(HERE)) > index)
-    return sandbox.acting.messages(HERE)[index]
-
-
-def thread_text(sandbox: Sandbox, ts: str) -> str:
-    return "\n".join(message["text"] for message in sandbox.acting.thread(HERE, ts))
 
 
 STORIES = {

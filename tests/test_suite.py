@@ -42,7 +42,7 @@ def test_how_long_a_test_waits_stands_in_one_place() -> None:
             given = [*call.args, *(keyword.value for keyword in call.keywords if keyword.arg == "timeout")]
             if named(call) in WAITS and any(number(value) is not None for value in given):
                 found.append(f"{path.name}:{call.lineno}: {ast.unparse(call)[:80]}")
-    assert found == [], "give it no seconds, or those of tests.patience"
+    assert found == [], "give it no seconds, or those of tests.support.patience"
 
 
 def test_a_sleep_is_no_wait_for_something_to_have_happened() -> None:
@@ -70,3 +70,11 @@ def without_end(path: Path) -> list[str]:
 def test_no_test_waits_without_end() -> None:
     found = [one for path in FILES for one in without_end(path)]
     assert found == [], "wait with `until`, which gives up in the end"
+
+
+def test_no_test_module_imports_another_one() -> None:
+    """What two of them need is in `tests/support`."""
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
+            assert not any(part.startswith(("test_", "conftest")) for part in module.split(".")), f"{path}: {module}"

@@ -20,37 +20,9 @@ from bot.storage import audit, notes, outbox, tables
 from bot.storage.database import PATIENCE
 from providers.base import Accepted, Message, Staged
 from sandbox.server import Sandbox
-from sandbox.world import Json
-from tests.ground import StartBot, all_of, newest
-from tests.patience import nothing_more, until, within
-from tests.test_story import HERE, card, thread_text
-
-
-async def ask(sandbox: Sandbox, line: str, user: str = "U0CLEO", channel: str = HERE) -> str:
-    return await sandbox.acting.command(user, channel, f"/broadcast {line}") or ""
-
-
-async def settled(bot: Bot, *states: State) -> Any:
-    """The newest broadcast, once it is in one of these states."""
-
-    async def reached() -> Any:
-        row = await newest(bot)
-        return row if row.state in states else None
-
-    return await until(reached)
-
-
-def brought(sandbox: Sandbox) -> list[str]:
-    """The events that the app has acknowledged, in order."""
-    return [payload["event"]["type"] for kind, payload in sandbox.delivery.heard if kind == "events_api"]
-
-
-async def approved(sandbox: Sandbox, line: str = "send clients marketing Soldes demain") -> Json:
-    await ask(sandbox, line)
-    posted = await card(sandbox)
-    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
-    return posted
-
+from tests.support.ground import StartBot, all_of, newest
+from tests.support.patience import nothing_more, until, within
+from tests.support.slack import HERE, approved, ask, brought, card, filled, open_form, settled, thread_text
 
 # --- what is typed wrong ---------------------------------------------------------------------------------------------
 
@@ -200,23 +172,6 @@ async def test_a_direct_message_keeps_a_draft_too(sandbox: Sandbox, bot: Bot) ->
 
 
 # --- the form --------------------------------------------------------------------------------------------------------
-
-
-def filled(audience: str, text: str, purpose: str = "marketing", **more: Any) -> Json:
-    values: Json = {
-        "audience": {"value": {"type": "static_select", "selected_option": {"value": audience}}},
-        "purpose": {"value": {"type": "static_select", "selected_option": {"value": purpose}}},
-        "text": {"value": {"type": "plain_text_input", "value": text}},
-        "send_at": {"value": {"type": "datetimepicker", "selected_date_time": more.get("send_at")}},
-        "sender": {"value": {"type": "plain_text_input", "value": more.get("sender")}},
-        "campaign": {"value": {"type": "plain_text_input", "value": None}},
-    }
-    return values
-
-
-async def open_form(sandbox: Sandbox, user: str = "U0DAN") -> Json:
-    await ask(sandbox, "", user=user)
-    return sandbox.acting.views(user)[-1]
 
 
 async def test_the_form_asks_again_under_the_field_and_closes_when_all_is_well(sandbox: Sandbox, bot: Bot) -> None:

@@ -22,12 +22,11 @@ from bot.domain.clock import SECOND
 from bot.domain.lifecycle import State
 from bot.storage import tables
 from sandbox.server import Sandbox
-from tests.ground import StartBot, free_port, newest
-from tests.patience import nothing_more
-from tests.test_story import card, thread_text
-from tests.test_trouble import approved, settled
+from tests.support.ground import StartBot, free_port, newest
+from tests.support.patience import nothing_more
+from tests.support.rows import KEY
+from tests.support.slack import approved, card, settled, thread_text
 
-KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 ELSEWHERE = "http://127.0.0.1:9/elsewhere"
 
 

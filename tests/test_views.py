@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, moment
 from bot.domain.errors import Complaint
 from bot.domain.hours import HoldUntil, Refuse, Verdict
@@ -29,6 +28,7 @@ from bot.workflow.submission import Submitted
 from providers.base import AudienceKind, Purpose
 from providers.reading import UNREADABLE
 from sandbox.blocks import check_blocks, check_view
+from tests.support.rows import row
 
 EN = words_for("en")
 LONG = {
@@ -41,17 +41,6 @@ LONG = {
     "one combining pile": "e" + "\u0301" * 3900,
     "zero width joiners": "👨‍👩‍👧‍👦" * 350,
 }
-
-
-def row(**changes: Any) -> Broadcast:
-    given: dict[str, Any] = {
-        "workspace": "T1", "id": "B234679", "version": 1, "state": State.PENDING, "key": "k", "requester": "U1",
-        "editor": "U1", "channel": "C1", "audience": "clients", "account": "encom", "provider": "encom",
-        "kind": AudienceKind.LIST, "target": "1", "purpose": Purpose.MARKETING, "typed": "Hi",
-        "text": "Hi STOP AU 36111", "digest": "d" * 64, "quorum": 1, "approvers": ("S1",), "created_at": 1,
-        "changed_at": 1, "size": 20,
-    }  # fmt: skip
-    return Broadcast(**(given | changes))
 
 
 def showing() -> Showing:

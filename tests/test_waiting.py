@@ -35,11 +35,10 @@ from bot.workflow.deeds import Approve, Cancel, Replan, SendNow
 from providers.base import DeliveryStatus, Purpose, Receipt
 from sandbox.server import Sandbox
 from sandbox.world import Channel, Json
-from tests.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver, deed
-from tests.ground import StartBot, in_order, newest
-from tests.patience import LONG, nothing_more, until
-from tests.test_story import HERE, card, thread_text
-from tests.test_trouble import approved, ask, filled, open_form, settled
+from tests.support.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver, deed
+from tests.support.ground import StartBot, in_order, newest
+from tests.support.patience import LONG, nothing_more, until
+from tests.support.slack import HERE, approved, ask, card, filled, open_form, settled, thread_text
 
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE

@@ -24,10 +24,9 @@ from bot.storage import tables
 from bot.web.http import CALLBACK_BODY, SLACK_BODY
 from bot.web.slack import parse_slack
 from sandbox.server import Sandbox
-from tests.ground import StartBot, all_of, free_port, newest
-from tests.patience import LONG, nothing_more, within
-from tests.test_story import card, thread_text
-from tests.test_trouble import approved, ask, settled
+from tests.support.ground import StartBot, all_of, free_port, newest
+from tests.support.patience import LONG, nothing_more, within
+from tests.support.slack import approved, ask, card, settled, thread_text
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -177,6 +176,14 @@ async def test_random_signed_bodies_are_never_a_500(
             body[spot : spot + chance.randrange(3)] = bytes(chance.choices(b'&=%+{}[]"\x00\xffabc:;', k=3))
         status, _ = await post(http_sandbox, web, bytes(body))
         assert status < 500, bytes(body)
+
+
+@pytest.mark.parametrize("name", ["team", "user", "channel", "container", "message"])
+async def test_a_command_with_a_word_where_an_interaction_has_parts_is_answered(
+    http_sandbox: Sandbox, door: Bot, web: ClientSession, name: str
+) -> None:
+    status, _ = await post(http_sandbox, web, command(http_sandbox, "help") + f"&{name}=word&team_id=".encode())
+    assert status == 200
 
 
 def test_a_command_whose_text_holds_payload_stays_a_command() -> None:

@@ -80,21 +80,18 @@ def answer_seconds(patience: float) -> float:
 
 def workspace_of(body: Body) -> str:
     """The workspace that this came from; with an org-wide installation `team` may be null."""
-    team = body.get("team") or {}
-    user = body.get("user")
-    of_user = user.get("team_id") if isinstance(user, Mapping) else None
-    return str(body.get("team_id") or team.get("id") or of_user or "")
+    return str(body.get("team_id") or _part(body, "team").get("id") or _part(body, "user").get("team_id") or "")
 
 
 def user_of(body: Body) -> str:
     """Who did it: a command names them beside everything else, a form or a button apart."""
-    return str(body.get("user_id") or (body.get("user") or {}).get("id") or "")
+    return str(body.get("user_id") or _part(body, "user").get("id") or "")
 
 
 def channel_of(body: Body) -> str:
     """Where it was done; nothing for a form."""
-    where = body.get("container") or {}
-    return str(body.get("channel_id") or (body.get("channel") or {}).get("id") or where.get("channel_id") or "")
+    of_message = _part(body, "container").get("channel_id")
+    return str(body.get("channel_id") or _part(body, "channel").get("id") or of_message or "")
 
 
 def trigger_of(body: Body) -> str:
@@ -103,5 +100,10 @@ def trigger_of(body: Body) -> str:
 
 def message_of(body: Body) -> str:
     """The message whose button it is, by its `ts`."""
-    where = body.get("container") or {}
-    return str((body.get("message") or {}).get("ts") or where.get("message_ts") or "")
+    return str(_part(body, "message").get("ts") or _part(body, "container").get("message_ts") or "")
+
+
+def _part(body: Body, name: str) -> Mapping[str, Any]:
+    """A part that has parts itself; none where something else was sent in its place."""
+    part = body.get(name)
+    return part if isinstance(part, Mapping) else {}

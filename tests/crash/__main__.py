@@ -21,7 +21,7 @@ import click
 
 from tests.crash.matrix import DATABASES, Databases, Result, run_once
 from tests.crash.points import NAMED, POINTS, Point
-from tests.ground import TEMPORARY, postgres_server
+from tests.support.ground import TEMPORARY, postgres_server
 
 REPORT = Path(__file__).parent.parent.parent / "docs" / "reliability.md"
 MARKED = re.compile(r"(<!-- crash matrix:.*?-->\n).*?(<!-- end of the crash matrix -->)", re.DOTALL)

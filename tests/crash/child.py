@@ -31,7 +31,7 @@ from bot.app import Bot
 from bot.config.load import parse
 from bot.domain.hours_defaults import resolve_policies
 from providers.base import Answer, Provider
-from tests.patience import LONG
+from tests.support.patience import LONG
 
 WRITTEN = "written in this transaction"
 TURN = {"insert occurrences", "insert broadcasts"}

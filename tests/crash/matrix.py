@@ -40,8 +40,8 @@ from sandbox.vendors.ledger import Accepted
 from sandbox.world import Json, SlackError
 from tests.crash import child
 from tests.crash.points import ENCOM, NAMED, OCTOPUSH, Phase, Point
-from tests.ground import raw_settings
-from tests.patience import LONG, SCALE
+from tests.support.ground import raw_settings
+from tests.support.patience import LONG, SCALE
 
 HERE, WORKSPACE = "C0CAMPAIGNS", "T0BELL"
 DATABASES = ("sqlite", "postgresql")

@@ -25,10 +25,10 @@ from typing import BinaryIO
 
 import click
 
-from tests.ground import postgres_server
-from tests.keeper import SERVER
 from tests.mutants.changes import Mutant, sample, written
 from tests.mutants.modules import MODULES, ROOT, Module, commands, reasons
+from tests.support.ground import postgres_server
+from tests.support.keeper import SERVER
 
 LEFT_BEHIND = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", "*.db", "page.png")
 SLOWER, AT_LEAST = 4.0, 30.0  # a fault may take so many times as long as no fault, and so many seconds more

@@ -33,8 +33,8 @@ from providers.http import BODY_CAP, Http, encode
 from providers.reading import UNREADABLE
 from providers.registry import providers
 from sandbox.server import Sandbox
-from tests.ground import free_port
-from tests.providers.conftest import ACCOUNTS, Adapter, became, message, offline, outcome, told
+from tests.support.adapters import ACCOUNTS, Adapter, became, message, offline, outcome, told
+from tests.support.ground import free_port
 
 VENDORS = sorted(ACCOUNTS)
 EXAMPLES = int(os.environ.get("BELLCRIER_EXAMPLES", "150"))  # of answers and of callbacks, for each vendor

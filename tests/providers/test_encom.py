@@ -24,7 +24,7 @@ from providers.base import (
 )
 from providers.reading import UNREADABLE
 from sandbox.server import Sandbox
-from tests.providers.conftest import Adapter, asked, became, message, offline, outcome, told
+from tests.support.adapters import Adapter, asked, became, message, offline, outcome, told
 
 
 async def test_the_request_is_the_documented_one(sandbox: Sandbox, adapter: Adapter) -> None:

@@ -23,7 +23,7 @@ from providers.base import (
 from providers.kaizala import REFUSALS, Kaizala, KaizalaSettings
 from providers.reading import UNREADABLE
 from sandbox.server import Sandbox
-from tests.providers.conftest import STAFF, TOKEN, Adapter, asked, became, message, offline, outcome, told, urls
+from tests.support.adapters import STAFF, TOKEN, Adapter, asked, became, message, offline, outcome, told, urls
 
 FANS = "2b2a2c3d-0000-4000-8000-00000000c0de@2"
 

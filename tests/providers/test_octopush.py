@@ -33,7 +33,7 @@ from providers.http import unreadable
 from providers.octopush import BUSY, REFUSALS, SENDER
 from providers.reading import UNREADABLE
 from sandbox.server import Sandbox
-from tests.providers.conftest import Adapter, asked, became, message, offline, outcome, told
+from tests.support.adapters import Adapter, asked, became, message, offline, outcome, told
 
 
 async def test_the_requests_are_the_documented_ones_and_say_everything(sandbox: Sandbox, adapter: Adapter) -> None:

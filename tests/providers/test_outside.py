@@ -20,9 +20,8 @@ from bot.domain.lifecycle import State
 from providers import registry
 from sandbox.server import Sandbox
 from tests.capabilities import GUIDE, written
-from tests.ground import StartBot, free_port
-from tests.test_story import HERE, card, thread_text
-from tests.test_trouble import ask, settled
+from tests.support.ground import StartBot, free_port
+from tests.support.slack import HERE, ask, card, settled, thread_text
 
 
 class AcmeOffice:

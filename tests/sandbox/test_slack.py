@@ -13,8 +13,8 @@ from aiohttp import ClientSession, WSMsgType, web
 
 from sandbox.server import Sandbox
 from sandbox.world import TRIGGER_SECONDS
-from tests.ground import free_port
-from tests.patience import quiet
+from tests.support.ground import free_port
+from tests.support.patience import quiet
 
 HERE = "C0CAMPAIGNS"
 Call = Callable[..., Awaitable[dict[str, Any]]]

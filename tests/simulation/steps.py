@@ -26,7 +26,6 @@ from bot.storage import broadcasts, tables
 from bot.storage.database import Busy, Unsure
 from bot.when.recurrence import Closed
 from providers.base import Purpose
-from tests.core import deed
 from tests.simulation.process import Killed, Process
 from tests.simulation.witness import STRANGER, Cast
 from tests.simulation.world import (
@@ -40,6 +39,7 @@ from tests.simulation.world import (
     TEAM,
     TIMEOUT,
 )
+from tests.support.core import deed
 
 if TYPE_CHECKING:
     from tests.simulation.run import World

@@ -24,7 +24,7 @@ from bot.domain.broadcast import Broadcast
 from bot.storage.broadcasts import latest
 from bot.storage.tables import metadata
 from sandbox.server import Sandbox
-from tests.keeper import SERVER, begin
+from tests.support.keeper import SERVER, begin
 
 KEEPER, TEMPORARY = begin()
 StartBot = Callable[..., Awaitable[Bot]]

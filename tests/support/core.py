@@ -27,8 +27,8 @@ from bot.workflow.deeds import Approve, Deed
 from bot.workflow.workflow import Workflow
 from providers.base import Purpose
 from sandbox.server import Sandbox
-from tests.ground import changed, raw_settings
-from tests.patience import until
+from tests.support.ground import changed, raw_settings
+from tests.support.patience import until
 
 TEAM = "T0BELL"
 DEEDS: dict[Action, Any] = {one.action: one for one in get_args(Deed)}

@@ -28,8 +28,8 @@ from bot.sending.dispatcher import Dispatcher
 from bot.sending.leases import Leases
 from bot.storage.engines import open_database
 from providers.base import Purpose
-from tests.core import Everybody, deed
-from tests.patience import LONG
+from tests.support.core import Everybody, deed
+from tests.support.patience import LONG
 
 TEAM, REQUESTER = "T0BELL", "U0CLEO"
 APPROVERS = [f"U0APPROVER{number}" for number in range(50)]

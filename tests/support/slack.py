@@ -1,0 +1,67 @@
+"""What people do in the pretend workspace, and what stands there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bot.app import Bot
+from bot.domain.lifecycle import State
+from sandbox.server import Sandbox
+from sandbox.world import Json
+from tests.support.ground import newest
+from tests.support.patience import until
+
+HERE = "C0CAMPAIGNS"
+
+
+async def card(sandbox: Sandbox, index: int = 0) -> Json:
+    """The card in the campaigns channel, once it is there."""
+    await sandbox.until(lambda: len(sandbox.acting.messages(HERE)) > index)
+    return sandbox.acting.messages(HERE)[index]
+
+
+def thread_text(sandbox: Sandbox, ts: str) -> str:
+    return "\n".join(message["text"] for message in sandbox.acting.thread(HERE, ts))
+
+
+async def ask(sandbox: Sandbox, line: str, user: str = "U0CLEO", channel: str = HERE) -> str:
+    return await sandbox.acting.command(user, channel, f"/broadcast {line}") or ""
+
+
+async def settled(bot: Bot, *states: State) -> Any:
+    """The newest broadcast, once it is in one of these states."""
+
+    async def reached() -> Any:
+        row = await newest(bot)
+        return row if row.state in states else None
+
+    return await until(reached)
+
+
+def brought(sandbox: Sandbox) -> list[str]:
+    """The events that the app has acknowledged, in order."""
+    return [payload["event"]["type"] for kind, payload in sandbox.delivery.heard if kind == "events_api"]
+
+
+async def approved(sandbox: Sandbox, line: str = "send clients marketing Soldes demain") -> Json:
+    await ask(sandbox, line)
+    posted = await card(sandbox)
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    return posted
+
+
+def filled(audience: str, text: str, purpose: str = "marketing", **more: Any) -> Json:
+    values: Json = {
+        "audience": {"value": {"type": "static_select", "selected_option": {"value": audience}}},
+        "purpose": {"value": {"type": "static_select", "selected_option": {"value": purpose}}},
+        "text": {"value": {"type": "plain_text_input", "value": text}},
+        "send_at": {"value": {"type": "datetimepicker", "selected_date_time": more.get("send_at")}},
+        "sender": {"value": {"type": "plain_text_input", "value": more.get("sender")}},
+        "campaign": {"value": {"type": "plain_text_input", "value": None}},
+    }
+    return values
+
+
+async def open_form(sandbox: Sandbox, user: str = "U0DAN") -> Json:
+    await ask(sandbox, "", user=user)
+    return sandbox.acting.views(user)[-1]
