@@ -31,12 +31,12 @@ from bot.when.recurrence import Closed
 from bot.workflow.deeds import Approve, Replan
 from tests.support.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver, later
 from tests.support.ground import in_order
-from tests.support.schedules import DAY, HOUR, Desk, at
+from tests.support.schedules import DAY, HOUR, Series, at
 
 
 @pytest.fixture
-def desk(core: Core) -> Desk:
-    return Desk(core)
+def series(core: Core) -> Series:
+    return Series(core)
 
 
 # --- recurring broadcasts --------------------------------------------------------------------------------------------
@@ -44,217 +44,217 @@ def desk(core: Core) -> Desk:
 
 @pytest.mark.parametrize("kind", list(Kind))
 async def test_the_same_schedule_asked_for_twice_at_once_is_one_and_a_minute_later_another(
-    desk: Desk, kind: Kind
+    series: Series, kind: Kind
 ) -> None:
-    asked = (desk.add(kind, "every tuesday 9:00", "Soldes") for _ in range(10))
+    asked = (series.add(kind, "every tuesday 9:00", "Soldes") for _ in range(10))
     (first,) = {schedule.id for schedule in await asyncio.gather(*asked)}
-    other = await desk.add(kind, "every tuesday 10:00", "Soldes")
-    desk.core.now += 61 * SECOND
-    later = await desk.add(kind, "every tuesday 9:00", "Soldes")
+    other = await series.add(kind, "every tuesday 10:00", "Soldes")
+    series.core.now += 61 * SECOND
+    later = await series.add(kind, "every tuesday 9:00", "Soldes")
     assert len({first, other.id, later.id}) == 3
 
 
-async def test_each_turn_is_a_broadcast_with_its_own_card_and_approval(desk: Desk) -> None:
-    schedule = await desk.add(Kind.BROADCAST, "every tuesday 9:00", "Soldes")
-    await desk.until("2026-11-30T11:00")
-    (first,) = await desk.broadcasts()
+async def test_each_turn_is_a_broadcast_with_its_own_card_and_approval(series: Series) -> None:
+    schedule = await series.add(Kind.BROADCAST, "every tuesday 9:00", "Soldes")
+    await series.until("2026-11-30T11:00")
+    (first,) = await series.broadcasts()
     assert (first.state, first.send_at, first.schedule) == (State.PENDING, at("2026-12-01T09:00"), schedule.id)
-    await desk.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
-    await desk.until("2026-12-01T10:00")
-    assert [sent.text for sent in desk.core.sandbox.vendors.ledger] == ["Soldes STOP AU 36111"]
+    await series.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
+    await series.until("2026-12-01T10:00")
+    assert [sent.text for sent in series.core.sandbox.vendors.ledger] == ["Soldes STOP AU 36111"]
 
-    await desk.until("2026-12-08T10:00")  # nobody approves the second
-    second_one = (await desk.broadcasts())[1]
+    await series.until("2026-12-08T10:00")  # nobody approves the second
+    second_one = (await series.broadcasts())[1]
     assert second_one.state is State.EXPIRED
-    assert len(desk.core.sandbox.vendors.ledger) == 1
-    assert (await desk.now(schedule)).next_local == "2026-12-15T09:00"
+    assert len(series.core.sandbox.vendors.ledger) == 1
+    assert (await series.now(schedule)).next_local == "2026-12-15T09:00"
 
 
-async def test_an_approval_for_three_turns_is_for_three_and_no_more(desk: Desk) -> None:
-    await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 3}, closed=Closed.KEEP)
-    await desk.until("2026-11-30T11:00")
-    (first,) = await desk.broadcasts()
-    await desk.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
-    await desk.until("2026-12-05T12:00")
-    rows = await desk.broadcasts()
+async def test_an_approval_for_three_turns_is_for_three_and_no_more(series: Series) -> None:
+    await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 3}, closed=Closed.KEEP)
+    await series.until("2026-11-30T11:00")
+    (first,) = await series.broadcasts()
+    await series.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
+    await series.until("2026-12-05T12:00")
+    rows = await series.broadcasts()
     assert [row.state for row in rows] == [*[State.SENT] * 3, State.EXPIRED, State.EXPIRED, State.PENDING]
-    assert len(desk.core.sandbox.vendors.ledger) == 3
+    assert len(series.core.sandbox.vendors.ledger) == 3
     for row in rows[:3]:
-        (vote,) = await desk.votes(row)
+        (vote,) = await series.votes(row)
         assert (vote.approver, vote.digest) == (APPROVERS[0], row.digest)
 
 
-async def test_a_covering_approval_falls_with_its_approver_and_when_it_is_taken_back(desk: Desk) -> None:
-    await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 10}, closed=Closed.KEEP)
-    await desk.until("2026-11-30T11:00")
-    (first,) = await desk.broadcasts()
-    await desk.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
-    await desk.until("2026-12-01T10:00")
-    desk.core.gone = {APPROVERS[0]}
-    await desk.until("2026-12-02T10:00")
-    second_one, third = (await desk.broadcasts())[1:]
+async def test_a_covering_approval_falls_with_its_approver_and_when_it_is_taken_back(series: Series) -> None:
+    await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 10}, closed=Closed.KEEP)
+    await series.until("2026-11-30T11:00")
+    (first,) = await series.broadcasts()
+    await series.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
+    await series.until("2026-12-01T10:00")
+    series.core.gone = {APPROVERS[0]}
+    await series.until("2026-12-02T10:00")
+    second_one, third = (await series.broadcasts())[1:]
     assert (second_one.state, second_one.covers) == (State.PENDING, 1)  # covered a day before, and lapsed at its time
-    assert await desk.core.actions(second_one) == ["submit", "approve", "start", "lapse"]
+    assert await series.core.actions(second_one) == ["submit", "approve", "start", "lapse"]
     assert (third.state, third.covers) == (State.PENDING, 10)
-    await desk.core.workflow.act(TEAM, third.id, Approve(), person=approver(1), version=1)
-    await desk.core.workflow.withdraw(TEAM, third.id, person=approver(1), way="button")
-    await desk.until("2026-12-04T08:00")
-    assert {row.state for row in (await desk.broadcasts())[1:]} == {State.EXPIRED, State.PENDING}
-    assert len(desk.core.sandbox.vendors.ledger) == 1
+    await series.core.workflow.act(TEAM, third.id, Approve(), person=approver(1), version=1)
+    await series.core.workflow.withdraw(TEAM, third.id, person=approver(1), way="button")
+    await series.until("2026-12-04T08:00")
+    assert {row.state for row in (await series.broadcasts())[1:]} == {State.EXPIRED, State.PENDING}
+    assert len(series.core.sandbox.vendors.ledger) == 1
 
 
-async def test_an_approval_that_is_taken_back_after_its_turn_has_left_covers_no_other(desk: Desk) -> None:
-    daily = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 10}, closed=Closed.KEEP)
-    await desk.until("2026-11-30T08:00")
-    (first,) = await desk.broadcasts()
-    workflow = desk.core.workflow
+async def test_an_approval_that_is_taken_back_after_its_turn_has_left_covers_no_other(series: Series) -> None:
+    daily = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 10}, closed=Closed.KEEP)
+    await series.until("2026-11-30T08:00")
+    (first,) = await series.broadcasts()
+    workflow = series.core.workflow
     await workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
-    desk.core.now = at("2026-12-01T09:00")
-    await desk.core.run(desk.core.dispatcher("d"))
-    assert (await desk.core.row(first.id)).state is State.SENT
+    series.core.now = at("2026-12-01T09:00")
+    await series.core.run(series.core.dispatcher("d"))
+    assert (await series.core.row(first.id)).state is State.SENT
     await workflow.withdraw(TEAM, first.id, person=approver(0), way="button")
-    assert (await desk.now(daily)).cover is None
-    await desk.until("2026-12-04T10:00")
-    assert len(desk.core.sandbox.vendors.ledger) == 1
+    assert (await series.now(daily)).cover is None
+    await series.until("2026-12-04T10:00")
+    assert len(series.core.sandbox.vendors.ledger) == 1
 
 
 async def test_who_has_left_the_workspace_covers_nothing_however_the_settings_name_them(make_core: MakeCore) -> None:
-    desk = Desk(make_core(**{"approval.approvers": APPROVERS[:2]}))
-    await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 5}, closed=Closed.KEEP)
-    await desk.until("2026-11-30T11:00")
-    (first,) = await desk.broadcasts()
-    await desk.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
-    await desk.until("2026-12-01T09:00")
-    desk.office.left = {APPROVERS[0]}
-    desk.core.now = at("2026-12-03T08:30")  # away since, so that the vote of the cover is a fresh one
-    await desk.until("2026-12-03T09:00")
-    third = (await desk.broadcasts())[2]
+    series = Series(make_core(**{"approval.approvers": APPROVERS[:2]}))
+    await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 5}, closed=Closed.KEEP)
+    await series.until("2026-11-30T11:00")
+    (first,) = await series.broadcasts()
+    await series.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
+    await series.until("2026-12-01T09:00")
+    series.office.left = {APPROVERS[0]}
+    series.core.now = at("2026-12-03T08:30")  # away since, so that the vote of the cover is a fresh one
+    await series.until("2026-12-03T09:00")
+    third = (await series.broadcasts())[2]
     assert (third.send_at, third.state, third.covers) == (at("2026-12-03T09:00"), State.PENDING, 5)
-    assert await desk.votes(third) == []
+    assert await series.votes(third) == []
 
 
-async def test_a_turn_that_outgrows_its_approval_covers_no_other_any_more(desk: Desk) -> None:
-    clients = desk.core.sandbox.vendors.encom.lists
-    weekly = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 3}, closed=Closed.KEEP)
-    await desk.until("2026-11-30T11:00")
-    (first,) = await desk.broadcasts()
-    await desk.core.workflow.sizes.learn(TEAM, first.id, 2)
-    await desk.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
+async def test_a_turn_that_outgrows_its_approval_covers_no_other_any_more(series: Series) -> None:
+    clients = series.core.sandbox.vendors.encom.lists
+    weekly = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 3}, closed=Closed.KEEP)
+    await series.until("2026-11-30T11:00")
+    (first,) = await series.broadcasts()
+    await series.core.workflow.sizes.learn(TEAM, first.id, 2)
+    await series.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
     clients["1"] = ("Clients", {f"+3360{number:07}": "" for number in range(400)})
-    await desk.until("2026-12-01T09:00")
-    assert (await desk.core.row(first.id)).state is State.PENDING
-    assert (await desk.now(weekly)).cover is None
-    await desk.until("2026-12-04T10:00")
-    assert desk.core.sandbox.vendors.ledger == []
+    await series.until("2026-12-01T09:00")
+    assert (await series.core.row(first.id)).state is State.PENDING
+    assert (await series.now(weekly)).cover is None
+    await series.until("2026-12-04T10:00")
+    assert series.core.sandbox.vendors.ledger == []
 
 
-async def test_an_approval_covers_no_turn_that_would_reach_more_people_than_it_was_given_for(desk: Desk) -> None:
-    lists = desk.core.sandbox.vendors.octopush.lists
+async def test_an_approval_covers_no_turn_that_would_reach_more_people_than_it_was_given_for(series: Series) -> None:
+    lists = series.core.sandbox.vendors.octopush.lists
     lists["newsletter"] = 50
     options = {"audience": "newsletter", "covers": 3}
-    weekly = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options=options, closed=Closed.KEEP)
-    await desk.until("2026-11-30T11:00")
-    (first,) = await desk.broadcasts()
-    await desk.core.workflow.sizes.learn(TEAM, first.id, 50)
-    await desk.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
-    cover = (await desk.now(weekly)).cover
+    weekly = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", options=options, closed=Closed.KEEP)
+    await series.until("2026-11-30T11:00")
+    (first,) = await series.broadcasts()
+    await series.core.workflow.sizes.learn(TEAM, first.id, 50)
+    await series.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
+    cover = (await series.now(weekly)).cover
     assert cover is not None
     assert cover.bound == 50
-    await desk.until("2026-12-01T12:00")
+    await series.until("2026-12-01T12:00")
     lists["newsletter"] = 51
-    await desk.until("2026-12-02T09:00")
-    first, second_one, *_ = await desk.broadcasts()
+    await series.until("2026-12-02T09:00")
+    first, second_one, *_ = await series.broadcasts()
     assert first.state is State.SENT
     assert (second_one.state, second_one.bound, second_one.size) == (State.PENDING, 51, 51)
-    assert "outgrow" in await desk.core.actions(second_one)
-    assert len(desk.core.sandbox.vendors.ledger) == 1
+    assert "outgrow" in await series.core.actions(second_one)
+    assert len(series.core.sandbox.vendors.ledger) == 1
 
 
-async def test_a_cover_of_before_sizes_were_kept_in_it_is_for_as_many_as_the_settings_allow(desk: Desk) -> None:
-    daily = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 3}, closed=Closed.KEEP)
-    await desk.until("2026-11-30T11:00")
-    (first,) = await desk.broadcasts()
-    await desk.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
-    stored = dataclasses.asdict((await desk.now(daily)).cover or pytest.fail("there is no cover"))
+async def test_a_cover_of_before_sizes_were_kept_in_it_is_for_as_many_as_the_settings_allow(series: Series) -> None:
+    daily = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 3}, closed=Closed.KEEP)
+    await series.until("2026-11-30T11:00")
+    (first,) = await series.broadcasts()
+    await series.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
+    stored = dataclasses.asdict((await series.now(daily)).cover or pytest.fail("there is no cover"))
     del stored["bound"]
-    await desk.core.database.write(lambda c: c.execute(tables.schedules.update().values(cover=stored)))
-    await desk.until("2026-12-02T10:00")
-    second_one = (await desk.broadcasts())[1]
-    assert (second_one.state, second_one.bound) == (State.SENT, desk.core.settings.audiences["clients"].max_size)
+    await series.core.database.write(lambda c: c.execute(tables.schedules.update().values(cover=stored)))
+    await series.until("2026-12-02T10:00")
+    second_one = (await series.broadcasts())[1]
+    assert (second_one.state, second_one.bound) == (State.SENT, series.core.settings.audiences["clients"].max_size)
 
 
-async def test_a_turn_that_lost_its_cover_while_it_was_made_is_made_anew(desk: Desk) -> None:
-    daily = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 3}, closed=Closed.KEEP)
-    await desk.until("2026-11-30T11:00")
-    (first,) = await desk.broadcasts()
-    await desk.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
-    desk.core.now = at("2026-12-01T09:00")
-    ask, workflow = desk.office.members, desk.core.workflow
+async def test_a_turn_that_lost_its_cover_while_it_was_made_is_made_anew(series: Series) -> None:
+    daily = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 3}, closed=Closed.KEEP)
+    await series.until("2026-11-30T11:00")
+    (first,) = await series.broadcasts()
+    await series.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
+    series.core.now = at("2026-12-01T09:00")
+    ask, workflow = series.office.members, series.core.workflow
 
     async def meanwhile(group: str) -> frozenset[str]:
         found = await ask(group)
         await workflow.withdraw(TEAM, first.id, person=approver(0), way="button")
         return found
 
-    desk.office.members = meanwhile  # type: ignore[method-assign]
-    await desk.reminders.tick()
-    assert [turn.local for turn in await desk.turns(daily)] == ["2026-12-01T09:00"]
-    await desk.reminders.tick()
-    second_one = (await desk.broadcasts())[1]
+    series.office.members = meanwhile  # type: ignore[method-assign]
+    await series.reminders.tick()
+    assert [turn.local for turn in await series.turns(daily)] == ["2026-12-01T09:00"]
+    await series.reminders.tick()
+    second_one = (await series.broadcasts())[1]
     assert (second_one.state, second_one.covers) == (State.PENDING, 3)
 
 
-async def test_a_turn_that_is_moved_or_lapses_covers_no_other_any_more(desk: Desk) -> None:
-    weekly = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 10}, closed=Closed.KEEP)
-    await desk.until("2026-11-30T11:00")
-    (first,) = await desk.broadcasts()
-    workflow = desk.core.workflow
+async def test_a_turn_that_is_moved_or_lapses_covers_no_other_any_more(series: Series) -> None:
+    weekly = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 10}, closed=Closed.KEEP)
+    await series.until("2026-11-30T11:00")
+    (first,) = await series.broadcasts()
+    workflow = series.core.workflow
     await workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
-    assert (await desk.now(weekly)).cover is not None
+    assert (await series.now(weekly)).cover is not None
     moved = at("2026-12-01T11:00")
     again = await workflow.act(TEAM, first.id, Replan(send_at=moved), person=CLEO, version=1)
     assert (again.state, again.covers, again.digest) == (State.PENDING, 10, again.computed_digest())
-    assert (await desk.now(weekly)).cover is None
+    assert (await series.now(weekly)).cover is None
     await workflow.act(TEAM, first.id, Approve(), person=approver(0), version=2)
-    assert (await desk.now(weekly)).cover is not None
-    desk.core.gone = {APPROVERS[0]}
-    desk.core.now = moved
-    await desk.core.run(desk.core.dispatcher("d"))
-    assert (await desk.core.row(first.id)).state is State.PENDING
-    assert (await desk.now(weekly)).cover is None
-    assert desk.core.sandbox.vendors.ledger == []
+    assert (await series.now(weekly)).cover is not None
+    series.core.gone = {APPROVERS[0]}
+    series.core.now = moved
+    await series.core.run(series.core.dispatcher("d"))
+    assert (await series.core.row(first.id)).state is State.PENDING
+    assert (await series.now(weekly)).cover is None
+    assert series.core.sandbox.vendors.ledger == []
 
 
-async def test_an_approval_of_one_turn_alone_covers_nothing(desk: Desk) -> None:
-    await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP)
-    await desk.until("2026-11-30T11:00")
-    (first,) = await desk.broadcasts()
-    await desk.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
-    await desk.until("2026-12-01T10:00")
-    assert [row.state for row in await desk.broadcasts()] == [State.SENT, State.PENDING]
+async def test_an_approval_of_one_turn_alone_covers_nothing(series: Series) -> None:
+    await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP)
+    await series.until("2026-11-30T11:00")
+    (first,) = await series.broadcasts()
+    await series.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
+    await series.until("2026-12-01T10:00")
+    assert [row.state for row in await series.broadcasts()] == [State.SENT, State.PENDING]
 
 
-async def test_what_could_not_be_asked_for_as_a_broadcast_cannot_be_asked_for_again_and_again(desk: Desk) -> None:
+async def test_what_could_not_be_asked_for_as_a_broadcast_cannot_be_asked_for_again_and_again(series: Series) -> None:
     for text, audience in (("   ", "clients"), ("Hi", "nobody"), ("x" * 3000, "clients")):
         with pytest.raises(NotAccepted):
-            await desk.add(Kind.BROADCAST, "every day 9:00", text, options={"audience": audience})
-    assert await desk.reminders.listed(TEAM, Kind.BROADCAST) == []
+            await series.add(Kind.BROADCAST, "every day 9:00", text, options={"audience": audience})
+    assert await series.reminders.listed(TEAM, Kind.BROADCAST) == []
 
 
-async def test_many_processes_make_each_turn_once(desk: Desk, second: Database, seed: int) -> None:
+async def test_many_processes_make_each_turn_once(series: Series, second: Database, seed: int) -> None:
     chance = random.Random(seed)
-    weekly = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP)
-    daily = await desk.add(Kind.REMINDER, "every day 11:00", closed=Closed.KEEP)
-    processes = [desk.reminders, desk.process(second), desk.process(second), desk.process()]
+    weekly = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP)
+    daily = await series.add(Kind.REMINDER, "every day 11:00", closed=Closed.KEEP)
+    processes = [series.reminders, series.process(second), series.process(second), series.process()]
     for _ in range(10):
-        desk.core.now += chance.randrange(DAY)
+        series.core.now += chance.randrange(DAY)
         await asyncio.gather(*(one.tick() for one in chance.sample(processes, 4)))
     for schedule in (weekly, daily):
-        turns = await desk.turns(schedule)
+        turns = await series.turns(schedule)
         assert len({turn.local for turn in turns}) == len(turns)
-    made = [turn for turn in await desk.turns(weekly) if turn.state is TurnState.MADE]
-    assert len(await desk.broadcasts()) == len(made)
-    assert {turn.broadcast for turn in made} == {row.id for row in await desk.broadcasts()}
+    made = [turn for turn in await series.turns(weekly) if turn.state is TurnState.MADE]
+    assert len(await series.broadcasts()) == len(made)
+    assert {turn.broadcast for turn in made} == {row.id for row in await series.broadcasts()}
 
 
 # --- when they come --------------------------------------------------------------------------------------------------
@@ -269,127 +269,127 @@ async def test_many_processes_make_each_turn_once(desk: Desk, second: Database, 
         (Closed.BEFORE, ["2026-12-24T09:00", "2026-12-31T09:00", "2027-01-08T09:00"]),
     ],
 )
-async def test_holidays_are_kept_left_out_or_moved(desk: Desk, closed: Closed, expected: list[str]) -> None:
-    desk.core.now = at("2026-12-22T09:00")
-    schedule = await desk.add(Kind.REMINDER, "every friday 9:00", closed=closed)
-    await desk.until("2027-01-24T09:00", hours=12)
-    assert [turn.local for turn in await desk.turns(schedule)][:3] == expected
+async def test_holidays_are_kept_left_out_or_moved(series: Series, closed: Closed, expected: list[str]) -> None:
+    series.core.now = at("2026-12-22T09:00")
+    schedule = await series.add(Kind.REMINDER, "every friday 9:00", closed=closed)
+    await series.until("2027-01-24T09:00", hours=12)
+    assert [turn.local for turn in await series.turns(schedule)][:3] == expected
 
 
-async def test_c33_the_last_day_of_every_month_comes_though_some_are_closed(desk: Desk) -> None:
+async def test_c33_the_last_day_of_every_month_comes_though_some_are_closed(series: Series) -> None:
     """C33: January 2027 ends on a Sunday, February too, and March on a Wednesday."""
-    schedule = await desk.add(Kind.REMINDER, "last day of the month 18:00", closed=Closed.BEFORE)
-    assert (await desk.now(schedule)).closed is Closed.BEFORE  # as it came back from the store
-    await desk.until("2027-04-01T00:00", hours=12)
-    locals = [turn.local for turn in await desk.turns(schedule)]
+    schedule = await series.add(Kind.REMINDER, "last day of the month 18:00", closed=Closed.BEFORE)
+    assert (await series.now(schedule)).closed is Closed.BEFORE  # as it came back from the store
+    await series.until("2027-04-01T00:00", hours=12)
+    locals = [turn.local for turn in await series.turns(schedule)]
     assert locals == [f"{day}T18:00" for day in ("2026-11-30", "2026-12-31", "2027-01-29", "2027-02-26", "2027-03-31")]
 
 
-async def test_where_all_its_days_are_closed_the_ways_out_are_named(desk: Desk) -> None:
+async def test_where_all_its_days_are_closed_the_ways_out_are_named(series: Series) -> None:
     with pytest.raises(NotAccepted) as refused:
-        await desk.add(Kind.REMINDER, "every 25 december 9:00")
+        await series.add(Kind.REMINDER, "every 25 december 9:00")
     sentence = str(refused.value.complaints[0].sentence)
     assert "`holidays=before` moves it to the working day before" in sentence
-    moved = await desk.add(Kind.REMINDER, "every 25 december 9:00", closed=Closed.BEFORE)
+    moved = await series.add(Kind.REMINDER, "every 25 december 9:00", closed=Closed.BEFORE)
     assert moved.next_local == "2026-12-24T09:00"
     with pytest.raises(NotAccepted) as ended:
-        await desk.add(Kind.REMINDER, "every 25 december 9:00", until=at("2026-12-20T23:59"))
+        await series.add(Kind.REMINDER, "every 25 december 9:00", until=at("2026-12-20T23:59"))
     assert "look at its days, holidays and end" in str(ended.value.complaints[0].sentence)
 
 
-async def test_one_day_is_no_recurrence_whatever_stands_before_it(desk: Desk) -> None:
+async def test_one_day_is_no_recurrence_whatever_stands_before_it(series: Series) -> None:
     for typed in ("mañana a las 9", "mañana a la una", "a las 9 mañana", "demain 9h", "9am today", "pasado mañana 9h"):
         with pytest.raises(NotAccepted) as refused:
-            await desk.add(Kind.BROADCAST, typed, "Soldes")
+            await series.add(Kind.BROADCAST, typed, "Soldes")
         assert "That is one day" in str(refused.value.complaints[0].sentence), typed
     for typed in ("día a las 9 de la mañana", "cada mañana a las 9", "a las 9 cada mañana", "morning 9:00"):
-        assert (await desk.add(Kind.BROADCAST, typed, "Soldes")).rule == "0 9 * * *", typed
+        assert (await series.add(Kind.BROADCAST, typed, "Soldes")).rule == "0 9 * * *", typed
 
 
-async def test_without_a_word_about_holidays_they_are_left_out_where_a_calendar_is_known(desk: Desk) -> None:
-    desk.core.now = at("2026-12-24T10:00")
-    schedule = await desk.add(Kind.REMINDER, "every day 9:00")
+async def test_without_a_word_about_holidays_they_are_left_out_where_a_calendar_is_known(series: Series) -> None:
+    series.core.now = at("2026-12-24T10:00")
+    schedule = await series.add(Kind.REMINDER, "every day 9:00")
     assert (schedule.closed, schedule.next_local) == (Closed.SKIP, "2026-12-26T09:00")
 
 
-async def test_over_a_clock_change_the_wall_clock_stays(desk: Desk) -> None:
-    desk.core.now = at("2027-03-26T10:00")
-    schedule = await desk.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
-    await desk.until("2027-03-30T00:00")
-    turns = await desk.turns(schedule)
+async def test_over_a_clock_change_the_wall_clock_stays(series: Series) -> None:
+    series.core.now = at("2027-03-26T10:00")
+    schedule = await series.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
+    await series.until("2027-03-30T00:00")
+    turns = await series.turns(schedule)
     assert [turn.local[-5:] for turn in turns] == ["09:00"] * 3
     assert [datetime.fromtimestamp(turn.at / SECOND, UTC).hour for turn in turns] == [8, 7, 7]
 
 
-async def test_once_is_once(desk: Desk) -> None:
-    schedule = await desk.add(Kind.REMINDER, "tomorrow 9:00")
-    await desk.until("2026-12-05T09:00")
-    (turn,) = await desk.turns(schedule)
+async def test_once_is_once(series: Series) -> None:
+    schedule = await series.add(Kind.REMINDER, "tomorrow 9:00")
+    await series.until("2026-12-05T09:00")
+    (turn,) = await series.turns(schedule)
     assert (turn.local, turn.state) == ("2026-12-01T09:00", TurnState.OPEN)
-    assert (await desk.now(schedule)).state is Standing.ENDED
+    assert (await series.now(schedule)).state is Standing.ENDED
 
 
-async def test_it_ends_after_its_number_or_its_day(desk: Desk) -> None:
-    three = await desk.add(Kind.REMINDER, "every day 9:00", count=3, closed=Closed.KEEP)
-    dated = await desk.add(Kind.REMINDER, "every day 9:00", until=at("2026-12-02T23:59"), closed=Closed.KEEP)
-    await desk.until("2026-12-10T00:00")
-    assert len(await desk.turns(three)) == 3
-    assert len(await desk.turns(dated)) == 2
-    assert {(await desk.now(one)).ended for one in (three, dated)} == {Ended.FINISHED}
+async def test_it_ends_after_its_number_or_its_day(series: Series) -> None:
+    three = await series.add(Kind.REMINDER, "every day 9:00", count=3, closed=Closed.KEEP)
+    dated = await series.add(Kind.REMINDER, "every day 9:00", until=at("2026-12-02T23:59"), closed=Closed.KEEP)
+    await series.until("2026-12-10T00:00")
+    assert len(await series.turns(three)) == 3
+    assert len(await series.turns(dated)) == 2
+    assert {(await series.now(one)).ended for one in (three, dated)} == {Ended.FINISHED}
 
 
-async def test_of_a_recurring_broadcast_the_last_card_is_told_and_of_a_reminder_the_last_time(desk: Desk) -> None:
-    await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", count=1, closed=Closed.KEEP)
-    await desk.until("2026-11-30T11:00")
-    (row,) = await desk.broadcasts()
-    (told,) = await desk.told()
+async def test_of_a_recurring_broadcast_the_last_card_is_told_and_of_a_reminder_the_last_time(series: Series) -> None:
+    await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", count=1, closed=Closed.KEEP)
+    await series.until("2026-11-30T11:00")
+    (row,) = await series.broadcasts()
+    (told,) = await series.told()
     assert "The last card is in the channel" in told
     assert row.id in told
     assert "last one" not in told  # it has not been sent yet
-    await desk.add(Kind.REMINDER, "every day 9:00", count=1, closed=Closed.KEEP)
-    await desk.until("2026-12-01T10:00")
-    assert "That was the last one." in (await desk.told())[1]
+    await series.add(Kind.REMINDER, "every day 9:00", count=1, closed=Closed.KEEP)
+    await series.until("2026-12-01T10:00")
+    assert "That was the last one." in (await series.told())[1]
 
 
-async def test_what_would_never_come_is_refused(desk: Desk) -> None:
+async def test_what_would_never_come_is_refused(series: Series) -> None:
     with pytest.raises(NotAccepted):
-        await desk.add(Kind.REMINDER, "every day 9:00", until=desk.core.now + SECOND)
+        await series.add(Kind.REMINDER, "every day 9:00", until=series.core.now + SECOND)
 
 
 async def test_only_an_admin_writes_cron(make_core: MakeCore) -> None:
-    desk = Desk(make_core(admins=[CLEO.id]))
-    schedule = await desk.add(Kind.REMINDER, "cron 0 9 * * 1", closed=Closed.KEEP)
+    series = Series(make_core(admins=[CLEO.id]))
+    schedule = await series.add(Kind.REMINDER, "cron 0 9 * * 1", closed=Closed.KEEP)
     assert schedule.next_local == "2026-12-07T09:00"
-    desk = Desk(make_core())
+    series = Series(make_core())
     with pytest.raises(NotAccepted):
-        await desk.add(Kind.REMINDER, "cron 0 9 * * 1")
+        await series.add(Kind.REMINDER, "cron 0 9 * * 1")
 
 
 # --- pause, resume, stop ---------------------------------------------------------------------------------------------
 
 
-async def test_paused_until_a_date_it_comes_back_by_itself(desk: Desk) -> None:
-    schedule = await desk.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
-    await desk.reminders.pause(schedule, CLEO, at("2026-12-03T00:00"))
-    await desk.until("2026-12-04T10:00")
-    assert [turn.local for turn in await desk.turns(schedule)] == ["2026-12-03T09:00", "2026-12-04T09:00"]
+async def test_paused_until_a_date_it_comes_back_by_itself(series: Series) -> None:
+    schedule = await series.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
+    await series.reminders.pause(schedule, CLEO, at("2026-12-03T00:00"))
+    await series.until("2026-12-04T10:00")
+    assert [turn.local for turn in await series.turns(schedule)] == ["2026-12-03T09:00", "2026-12-04T09:00"]
 
 
-async def test_a_pause_until_the_hour_of_a_turn_ends_with_that_turn(desk: Desk) -> None:
-    schedule = await desk.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
-    await desk.reminders.pause(schedule, CLEO, at("2026-12-03T09:00"))
-    await desk.until("2026-12-03T10:00")
-    assert [turn.local for turn in await desk.turns(schedule)] == ["2026-12-03T09:00"]
+async def test_a_pause_until_the_hour_of_a_turn_ends_with_that_turn(series: Series) -> None:
+    schedule = await series.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
+    await series.reminders.pause(schedule, CLEO, at("2026-12-03T09:00"))
+    await series.until("2026-12-03T10:00")
+    assert [turn.local for turn in await series.turns(schedule)] == ["2026-12-03T09:00"]
 
 
-async def test_what_fell_due_after_a_pause_while_nobody_was_there_was_missed_and_is_told(desk: Desk) -> None:
-    schedule = await desk.add(Kind.REMINDER, "every day 9:00", "Payroll", closed=Closed.KEEP)
-    await desk.reminders.pause(schedule, CLEO, at("2026-12-03T00:00"))
-    desk.core.now = at("2026-12-03T12:00")
-    await desk.until("2026-12-04T10:00")
-    turns = [(turn.local, turn.state) for turn in await desk.turns(schedule)]
+async def test_what_fell_due_after_a_pause_while_nobody_was_there_was_missed_and_is_told(series: Series) -> None:
+    schedule = await series.add(Kind.REMINDER, "every day 9:00", "Payroll", closed=Closed.KEEP)
+    await series.reminders.pause(schedule, CLEO, at("2026-12-03T00:00"))
+    series.core.now = at("2026-12-03T12:00")
+    await series.until("2026-12-04T10:00")
+    turns = [(turn.local, turn.state) for turn in await series.turns(schedule)]
     assert turns == [("2026-12-03T09:00", TurnState.MISSED), ("2026-12-04T09:00", TurnState.OPEN)]
-    (told,) = await desk.told()
+    (told,) = await series.told()
     assert "I was away" in told
     assert "Payroll" in told
 
@@ -403,59 +403,59 @@ async def test_what_fell_due_after_a_pause_while_nobody_was_there_was_missed_and
     ],
 )
 async def test_what_ended_while_it_was_paused_is_told_in_its_channel(
-    desk: Desk, kind: Kind, typed: str, until: str | None
+    series: Series, kind: Kind, typed: str, until: str | None
 ) -> None:
     ends = at(until) if until else None
-    schedule = await desk.add(kind, typed, "Payroll", until=ends, closed=Closed.KEEP)
-    await desk.reminders.pause(schedule, CLEO, at("2026-12-02T09:00"))
-    await desk.until("2026-12-04T10:00")
-    assert (await desk.now(schedule)).ended is Ended.FINISHED
-    assert await desk.turns(schedule) == []
-    (told,) = await desk.told()
+    schedule = await series.add(kind, typed, "Payroll", until=ends, closed=Closed.KEEP)
+    await series.reminders.pause(schedule, CLEO, at("2026-12-02T09:00"))
+    await series.until("2026-12-04T10:00")
+    assert (await series.now(schedule)).ended is Ended.FINISHED
+    assert await series.turns(schedule) == []
+    (told,) = await series.told()
     assert "while it was paused" in told
     assert "Payroll" in told
 
 
-async def test_once_paused_until_before_its_time_still_comes(desk: Desk) -> None:
-    schedule = await desk.add(Kind.REMINDER, "2026-12-03 9:00")
-    await desk.reminders.pause(schedule, CLEO, at("2026-12-02T12:00"))
-    await desk.until("2026-12-03T10:00")
-    assert [turn.local for turn in await desk.turns(schedule)] == ["2026-12-03T09:00"]
+async def test_once_paused_until_before_its_time_still_comes(series: Series) -> None:
+    schedule = await series.add(Kind.REMINDER, "2026-12-03 9:00")
+    await series.reminders.pause(schedule, CLEO, at("2026-12-02T12:00"))
+    await series.until("2026-12-03T10:00")
+    assert [turn.local for turn in await series.turns(schedule)] == ["2026-12-03T09:00"]
 
 
 @pytest.mark.parametrize("until", [None, "2026-11-30T20:00"])
-async def test_a_turn_that_was_made_before_a_pause_is_counted_once(desk: Desk, until: str | None) -> None:
-    daily = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP, count=2)
-    await desk.until("2026-11-30T11:00")
-    paused = await desk.reminders.pause(await desk.now(daily), CLEO, at(until) if until else None)
+async def test_a_turn_that_was_made_before_a_pause_is_counted_once(series: Series, until: str | None) -> None:
+    daily = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP, count=2)
+    await series.until("2026-11-30T11:00")
+    paused = await series.reminders.pause(await series.now(daily), CLEO, at(until) if until else None)
     if until is None:
-        await desk.reminders.resume(paused, CLEO)
-    await desk.until("2026-12-05T12:00")
-    assert [turn.local for turn in await desk.turns(daily)] == ["2026-12-01T09:00", "2026-12-02T09:00"]
+        await series.reminders.resume(paused, CLEO)
+    await series.until("2026-12-05T12:00")
+    assert [turn.local for turn in await series.turns(daily)] == ["2026-12-01T09:00", "2026-12-02T09:00"]
 
 
-async def test_a_turn_that_stands_in_the_way_is_neither_made_nor_counted_nor_missed_again(desk: Desk) -> None:
+async def test_a_turn_that_stands_in_the_way_is_neither_made_nor_counted_nor_missed_again(series: Series) -> None:
     """As an older version left it, which went back to a turn that it had made before a pause."""
-    daily = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP, count=2)
-    await desk.until("2026-11-30T11:00")
+    daily = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP, count=2)
+    await series.until("2026-11-30T11:00")
     back: dict[str, Any] = {"next_at": at("2026-12-01T09:00"), "next_local": "2026-12-01T09:00"}
-    await desk.core.database.write(lambda c: c.execute(tables.schedules.update().values(**back)))
-    await desk.reminders.tick()
-    now = await desk.now(daily)
-    assert (now.next_local, now.remaining, len(await desk.turns(daily))) == ("2026-12-02T09:00", 1, 1)
-    await desk.core.database.write(lambda c: c.execute(tables.schedules.update().values(**back)))
-    desk.core.now = at("2026-12-01T12:00")
-    await desk.reminders.tick()
-    assert await desk.told() == []
-    assert [turn.state for turn in await desk.turns(daily)] == [TurnState.MADE]
+    await series.core.database.write(lambda c: c.execute(tables.schedules.update().values(**back)))
+    await series.reminders.tick()
+    now = await series.now(daily)
+    assert (now.next_local, now.remaining, len(await series.turns(daily))) == ("2026-12-02T09:00", 1, 1)
+    await series.core.database.write(lambda c: c.execute(tables.schedules.update().values(**back)))
+    series.core.now = at("2026-12-01T12:00")
+    await series.reminders.tick()
+    assert await series.told() == []
+    assert [turn.state for turn in await series.turns(daily)] == [TurnState.MADE]
 
 
-async def test_paused_it_waits_until_somebody_resumes_it(desk: Desk) -> None:
-    schedule = await desk.add(Kind.BROADCAST, "every day 9:00", closed=Closed.KEEP)
-    await desk.reminders.pause(schedule, CLEO, None)
-    await desk.until("2026-12-10T10:00")
-    assert await desk.turns(schedule) == []
-    resumed = await desk.reminders.resume(await desk.now(schedule), CLEO)
+async def test_paused_it_waits_until_somebody_resumes_it(series: Series) -> None:
+    schedule = await series.add(Kind.BROADCAST, "every day 9:00", closed=Closed.KEEP)
+    await series.reminders.pause(schedule, CLEO, None)
+    await series.until("2026-12-10T10:00")
+    assert await series.turns(schedule) == []
+    resumed = await series.reminders.resume(await series.now(schedule), CLEO)
     assert resumed.next_local == "2026-12-11T09:00"  # not one of those that passed meanwhile
 
 
@@ -472,143 +472,153 @@ async def test_paused_it_waits_until_somebody_resumes_it(desk: Desk) -> None:
     ],
 )
 async def test_of_the_turns_that_were_made_those_are_named_that_may_still_go(
-    desk: Desk, changes: dict[str, Any], expected: str | None
+    series: Series, changes: dict[str, Any], expected: str | None
 ) -> None:
-    daily = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP)
-    await desk.until("2026-11-30T11:00")
-    await desk.core.edit((await desk.broadcasts())[0], **changes)
-    told = [recurring.still_on_its_way(row, words_for("en")) for row in await desk.reminders.made(daily)]
+    daily = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP)
+    await series.until("2026-11-30T11:00")
+    await series.core.edit((await series.broadcasts())[0], **changes)
+    told = [recurring.still_on_its_way(row, words_for("en")) for row in await series.reminders.made(daily)]
     assert len(told) == (1 if expected else 0)
     assert all(str(expected) in line for line in told)
 
 
-async def test_of_two_who_change_it_at_once_one_is_told_that_it_moved(desk: Desk) -> None:
-    schedule = await desk.add(Kind.REMINDER, "every day 9:00")
-    deeds = [desk.reminders.stop(schedule, CLEO), desk.reminders.pause(schedule, CLEO, None)]
+async def test_of_two_who_change_it_at_once_one_is_told_that_it_moved(series: Series) -> None:
+    schedule = await series.add(Kind.REMINDER, "every day 9:00")
+    deeds = [series.reminders.stop(schedule, CLEO), series.reminders.pause(schedule, CLEO, None)]
     outcomes = await asyncio.gather(*deeds, return_exceptions=True)
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Moved", "Schedule"]
 
 
 async def test_nobody_else_changes_it_but_an_admin_and_for_broadcasts_an_approver(make_core: MakeCore) -> None:
-    desk = Desk(make_core(admins=["U0OPS"]))
-    reminder, weekly = await desk.add(Kind.REMINDER, "every day 9:00"), await desk.add(Kind.BROADCAST, "every day 9:00")
+    series = Series(make_core(admins=["U0OPS"]))
+    reminder, weekly = (
+        await series.add(Kind.REMINDER, "every day 9:00"),
+        await series.add(Kind.BROADCAST, "every day 9:00"),
+    )
     with pytest.raises(NotAllowed):
-        await desk.reminders.stop(reminder, approver(1))
-    assert (await desk.reminders.stop(reminder, dataclasses.replace(CLEO, id="U0OPS"))).ended is Ended.STOPPED
-    assert (await desk.reminders.stop(weekly, approver(1))).ended is Ended.STOPPED
+        await series.reminders.stop(reminder, approver(1))
+    assert (await series.reminders.stop(reminder, dataclasses.replace(CLEO, id="U0OPS"))).ended is Ended.STOPPED
+    assert (await series.reminders.stop(weekly, approver(1))).ended is Ended.STOPPED
 
 
 # --- nobody there ----------------------------------------------------------------------------------------------------
 
 
-async def test_what_was_missed_is_told_once_and_never_made_late(desk: Desk) -> None:
-    reminder = await desk.add(Kind.REMINDER, "every day 9:00", "Stand-up", closed=Closed.KEEP)
-    weekly = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP)
-    desk.core.now += 4 * DAY  # nothing ran
+async def test_what_was_missed_is_told_once_and_never_made_late(series: Series) -> None:
+    reminder = await series.add(Kind.REMINDER, "every day 9:00", "Stand-up", closed=Closed.KEEP)
+    weekly = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP)
+    series.core.now += 4 * DAY  # nothing ran
     for _ in range(3):
-        await desk.reminders.tick()
-    assert [turn.state for turn in await desk.turns(reminder)] == [TurnState.MISSED] * 4
-    assert [turn.state for turn in await desk.turns(weekly)] == [*[TurnState.MISSED] * 4, TurnState.MADE]
-    assert [row.send_at for row in await desk.broadcasts()] == [at("2026-12-05T09:00")]
-    told = await desk.told()
+        await series.reminders.tick()
+    assert [turn.state for turn in await series.turns(reminder)] == [TurnState.MISSED] * 4
+    assert [turn.state for turn in await series.turns(weekly)] == [*[TurnState.MISSED] * 4, TurnState.MADE]
+    assert [row.send_at for row in await series.broadcasts()] == [at("2026-12-05T09:00")]
+    told = await series.told()
     assert len(told) == 2
     assert any("Stand-up" in text and "'number': 4" in text for text in told)
 
 
-async def test_within_its_grace_it_still_comes(desk: Desk) -> None:
-    reminder = await desk.add(Kind.REMINDER, "tomorrow 9:00")
-    desk.core.now = at("2026-12-01T09:09")
-    await desk.reminders.tick()
-    assert [turn.state for turn in await desk.turns(reminder)] == [TurnState.MADE]
+async def test_within_its_grace_it_still_comes(series: Series) -> None:
+    reminder = await series.add(Kind.REMINDER, "tomorrow 9:00")
+    series.core.now = at("2026-12-01T09:09")
+    await series.reminders.tick()
+    assert [turn.state for turn in await series.turns(reminder)] == [TurnState.MADE]
 
 
-async def test_a_turn_that_needs_no_approval_still_goes_once_within_its_grace(desk: Desk) -> None:
+async def test_a_turn_that_needs_no_approval_still_goes_once_within_its_grace(series: Series) -> None:
     options = {"audience": "staff", "purpose": "transactional"}
-    daily = await desk.add(Kind.BROADCAST, "every tuesday 9:00", "Votre planning", options=options)
-    desk.core.now = at("2026-12-01T09:09")
-    dispatcher = desk.core.dispatcher("d")
+    daily = await series.add(Kind.BROADCAST, "every tuesday 9:00", "Votre planning", options=options)
+    series.core.now = at("2026-12-01T09:09")
+    dispatcher = series.core.dispatcher("d")
     for _ in range(3):
-        await desk.reminders.tick()
-        await desk.core.run(dispatcher)
-        desk.core.now += 10 * SECOND
-    assert [sent.text for sent in desk.core.sandbox.vendors.ledger] == ["Votre planning"]
-    assert ((await desk.now(daily)).state, (await desk.now(daily)).next_local) == (Standing.ACTIVE, "2026-12-08T09:00")
+        await series.reminders.tick()
+        await series.core.run(dispatcher)
+        series.core.now += 10 * SECOND
+    assert [sent.text for sent in series.core.sandbox.vendors.ledger] == ["Votre planning"]
+    assert ((await series.now(daily)).state, (await series.now(daily)).next_local) == (
+        Standing.ACTIVE,
+        "2026-12-08T09:00",
+    )
 
 
-async def test_a_turn_that_is_covered_still_goes_once_within_its_grace(desk: Desk) -> None:
-    await desk.add(Kind.BROADCAST, "every tuesday 9:00", "Soldes", options={"covers": 2}, closed=Closed.KEEP)
-    await desk.until("2026-11-30T11:00")
-    (first,) = await desk.broadcasts()
-    await desk.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
-    await desk.until("2026-12-01T10:00")
-    desk.core.now = at("2026-12-08T09:05")  # nothing ran for a week
-    await desk.until("2026-12-08T09:06")
-    assert [row.state for row in await desk.broadcasts()] == [State.SENT, State.SENT]
-    assert len(desk.core.sandbox.vendors.ledger) == 2
+async def test_a_turn_that_is_covered_still_goes_once_within_its_grace(series: Series) -> None:
+    await series.add(Kind.BROADCAST, "every tuesday 9:00", "Soldes", options={"covers": 2}, closed=Closed.KEEP)
+    await series.until("2026-11-30T11:00")
+    (first,) = await series.broadcasts()
+    await series.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
+    await series.until("2026-12-01T10:00")
+    series.core.now = at("2026-12-08T09:05")  # nothing ran for a week
+    await series.until("2026-12-08T09:06")
+    assert [row.state for row in await series.broadcasts()] == [State.SENT, State.SENT]
+    assert len(series.core.sandbox.vendors.ledger) == 2
 
 
-async def test_a_turn_that_nobody_could_approve_before_its_time_is_missed_and_the_series_lives_on(desk: Desk) -> None:
-    weekly = await desk.add(Kind.BROADCAST, "every tuesday 9:00", "Soldes", closed=Closed.KEEP)
-    desk.core.now = at("2026-12-01T09:05")
+async def test_a_turn_that_nobody_could_approve_before_its_time_is_missed_and_the_series_lives_on(
+    series: Series,
+) -> None:
+    weekly = await series.add(Kind.BROADCAST, "every tuesday 9:00", "Soldes", closed=Closed.KEEP)
+    series.core.now = at("2026-12-01T09:05")
     for _ in range(3):
-        await desk.reminders.tick()
-    assert await desk.broadcasts() == []
-    assert [turn.state for turn in await desk.turns(weekly)] == [TurnState.MISSED]
-    now = await desk.now(weekly)
+        await series.reminders.tick()
+    assert await series.broadcasts() == []
+    assert [turn.state for turn in await series.turns(weekly)] == [TurnState.MISSED]
+    now = await series.now(weekly)
     assert (now.state, now.next_local) == (Standing.ACTIVE, "2026-12-08T09:00")
-    (told,) = await desk.told()
+    (told,) = await series.told()
     assert "Nobody could approve it" in told
     assert "Soldes" in told
 
 
-async def test_one_that_cannot_be_made_keeps_no_other_one_waiting(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
-    first = await desk.add(Kind.REMINDER, "tomorrow 9:00", "Payroll")
-    other = await desk.add(Kind.REMINDER, "tomorrow 9:01", "Stand-up")
+async def test_one_that_cannot_be_made_keeps_no_other_one_waiting(
+    series: Series, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = await series.add(Kind.REMINDER, "tomorrow 9:00", "Payroll")
+    other = await series.add(Kind.REMINDER, "tomorrow 9:01", "Stand-up")
     broken: dict[str, Any] = {"zone": "Nowhere/At all", "rule": "0 9 * * *"}
     rows = tables.schedules
-    await desk.core.database.write(lambda c: c.execute(rows.update().where(rows.c.id == first.id).values(**broken)))
-    desk.core.now = at("2026-12-01T09:01")
-    await desk.reminders.tick()
-    assert (len(await desk.turns(first)), len(await desk.turns(other))) == (0, 1)
+    await series.core.database.write(lambda c: c.execute(rows.update().where(rows.c.id == first.id).values(**broken)))
+    series.core.now = at("2026-12-01T09:01")
+    await series.reminders.tick()
+    assert (len(await series.turns(first)), len(await series.turns(other))) == (0, 1)
     logged = caplog.text
     assert first.id in logged
     assert "Payroll" not in logged
     assert "Nowhere" not in logged
     mended: dict[str, Any] = {"zone": "Europe/Paris"}
-    await desk.core.database.write(lambda c: c.execute(rows.update().where(rows.c.id == first.id).values(**mended)))
-    later(desk.core.database)
-    await desk.reminders.tick()
-    assert len(await desk.turns(first)) == 1
+    await series.core.database.write(lambda c: c.execute(rows.update().where(rows.c.id == first.id).values(**mended)))
+    later(series.core.database)
+    await series.reminders.tick()
+    assert len(await series.turns(first)) == 1
 
 
-async def test_a_pause_that_cannot_end_keeps_no_other_one_waiting(desk: Desk) -> None:
-    first, other = [await desk.add(Kind.REMINDER, f"every day {hour}:00", closed=Closed.KEEP) for hour in (9, 10)]
+async def test_a_pause_that_cannot_end_keeps_no_other_one_waiting(series: Series) -> None:
+    first, other = [await series.add(Kind.REMINDER, f"every day {hour}:00", closed=Closed.KEEP) for hour in (9, 10)]
     for one in (first, other):
-        await desk.reminders.pause(one, CLEO, at("2026-12-01T00:00"))
+        await series.reminders.pause(one, CLEO, at("2026-12-01T00:00"))
     rows, broken = tables.schedules, {"zone": "Nowhere/At all"}
-    await desk.core.database.write(lambda c: c.execute(rows.update().where(rows.c.id == first.id).values(**broken)))
-    await desk.until("2026-12-02T12:00")
-    assert [len(await desk.turns(one)) for one in (first, other)] == [0, 2]
+    await series.core.database.write(lambda c: c.execute(rows.update().where(rows.c.id == first.id).values(**broken)))
+    await series.until("2026-12-02T12:00")
+    assert [len(await series.turns(one)) for one in (first, other)] == [0, 2]
 
 
-async def test_of_many_processes_that_end_a_pause_at_once_one_does(desk: Desk, second: Database) -> None:
-    schedule = await desk.add(Kind.REMINDER, "tomorrow 9:00", "Payroll")
-    await desk.reminders.pause(schedule, CLEO, at("2026-12-01T10:00"))
-    desk.core.now = at("2026-12-01T10:00")
-    processes = [desk.reminders, desk.process(second), desk.process(), desk.process(second)]
+async def test_of_many_processes_that_end_a_pause_at_once_one_does(series: Series, second: Database) -> None:
+    schedule = await series.add(Kind.REMINDER, "tomorrow 9:00", "Payroll")
+    await series.reminders.pause(schedule, CLEO, at("2026-12-01T10:00"))
+    series.core.now = at("2026-12-01T10:00")
+    processes = [series.reminders, series.process(second), series.process(), series.process(second)]
     await asyncio.gather(*(one.tick() for one in processes))
-    steps = await desk.core.database.read(lambda c: [step["action"] for step in audit.history(c, TEAM, schedule.id)])
+    steps = await series.core.database.read(lambda c: [step["action"] for step in audit.history(c, TEAM, schedule.id)])
     assert steps == ["schedule_reminder", "pause_reminder", "resume_reminder"]
-    assert len(await desk.told()) == 1
+    assert len(await series.told()) == 1
 
 
-async def test_what_cannot_come_once_more_keeps_no_other_one_waiting(desk: Desk) -> None:
-    both = [await desk.add(Kind.REMINDER, typed) for typed in ("tomorrow 9:00", "every weekday 9:00")]
-    await desk.until("2026-12-01T09:00")
+async def test_what_cannot_come_once_more_keeps_no_other_one_waiting(series: Series) -> None:
+    both = [await series.add(Kind.REMINDER, typed) for typed in ("tomorrow 9:00", "every weekday 9:00")]
+    await series.until("2026-12-01T09:00")
     for one in both:
-        await desk.reminders.answer((await desk.turns(one))[0], CLEO, snooze=True)
-    await desk.post()
-    ask = desk.office.why_closed
+        await series.reminders.answer((await series.turns(one))[0], CLEO, snooze=True)
+    await series.post()
+    ask = series.office.why_closed
     asked: list[str] = []
 
     async def broken_once(channel: str) -> Translatable | None:
@@ -617,29 +627,31 @@ async def test_what_cannot_come_once_more_keeps_no_other_one_waiting(desk: Desk)
             raise KeyError(channel)
         return await ask(channel)
 
-    desk.office.why_closed = broken_once  # type: ignore[method-assign]
-    desk.core.now += HOUR
-    await desk.reminders.tick()
-    states = [(await desk.turns(one))[0].state for one in both]
+    series.office.why_closed = broken_once  # type: ignore[method-assign]
+    series.core.now += HOUR
+    await series.reminders.tick()
+    states = [(await series.turns(one))[0].state for one in both]
     assert sorted(states) == [TurnState.MADE, TurnState.SNOOZED]
-    later(desk.core.database)
-    await desk.reminders.tick()
-    assert [(await desk.turns(one))[0].state for one in both] == [TurnState.MADE] * 2
+    later(series.core.database)
+    await series.reminders.tick()
+    assert [(await series.turns(one))[0].state for one in both] == [TurnState.MADE] * 2
 
 
-async def test_what_comes_too_late_is_told_though_slack_is_silent_and_keeps_no_other_one_waiting(desk: Desk) -> None:
-    late = [await desk.add(Kind.REMINDER, "tomorrow 8:30", f"Payroll {number}") for number in range(50)]
-    other = await desk.add(Kind.REMINDER, "tomorrow 9:00", "Stand-up")
-    await desk.core.database.write(
+async def test_what_comes_too_late_is_told_though_slack_is_silent_and_keeps_no_other_one_waiting(
+    series: Series,
+) -> None:
+    late = [await series.add(Kind.REMINDER, "tomorrow 8:30", f"Payroll {number}") for number in range(50)]
+    other = await series.add(Kind.REMINDER, "tomorrow 9:00", "Stand-up")
+    await series.core.database.write(
         lambda c: c.execute(tables.schedules.update().where(tables.schedules.c.id == other.id).values(channel="C2"))
     )
-    desk.office.why_closed = silent_about_c1  # type: ignore[method-assign]
-    desk.core.now = at("2026-12-01T09:05")
+    series.office.why_closed = silent_about_c1  # type: ignore[method-assign]
+    series.core.now = at("2026-12-01T09:05")
     for _ in range(2):  # so many at once
-        await desk.reminders.tick()
-    assert {(await desk.turns(one))[0].state for one in late} == {TurnState.MISSED}
-    assert [turn.state for turn in await desk.turns(other)] == [TurnState.MADE]
-    assert len(await desk.told()) == len(late)
+        await series.reminders.tick()
+    assert {(await series.turns(one))[0].state for one in late} == {TurnState.MISSED}
+    assert [turn.state for turn in await series.turns(other)] == [TurnState.MADE]
+    assert len(await series.told()) == len(late)
 
 
 async def silent_about_c1(channel: str) -> Translatable | None:
@@ -648,201 +660,201 @@ async def silent_about_c1(channel: str) -> Translatable | None:
     return None
 
 
-async def test_what_was_snoozed_and_comes_too_late_is_told_though_slack_is_silent(desk: Desk) -> None:
-    schedule = await snoozed(desk)
-    desk.office.silent = True
-    desk.core.now += HOUR + 11 * 60 * SECOND
-    await desk.reminders.tick()
-    assert [turn.state for turn in await desk.turns(schedule)] == [TurnState.MISSED]
-    assert "I was away" in (await desk.told())[0]
+async def test_what_was_snoozed_and_comes_too_late_is_told_though_slack_is_silent(series: Series) -> None:
+    schedule = await snoozed(series)
+    series.office.silent = True
+    series.core.now += HOUR + 11 * 60 * SECOND
+    await series.reminders.tick()
+    assert [turn.state for turn in await series.turns(schedule)] == [TurnState.MISSED]
+    assert "I was away" in (await series.told())[0]
 
 
 @pytest.mark.parametrize("days", [0, 3])
-async def test_what_was_made_and_not_posted_is_never_posted_late_but_told(desk: Desk, days: int) -> None:
-    schedule = await desk.add(Kind.REMINDER, "tomorrow 9:00", "Payroll")
-    desk.core.now = at("2026-12-01T09:00")
-    await desk.reminders.tick()
-    desk.core.now += days * DAY + (11 if days == 0 else 0) * 60 * SECOND
+async def test_what_was_made_and_not_posted_is_never_posted_late_but_told(series: Series, days: int) -> None:
+    schedule = await series.add(Kind.REMINDER, "tomorrow 9:00", "Payroll")
+    series.core.now = at("2026-12-01T09:00")
+    await series.reminders.tick()
+    series.core.now += days * DAY + (11 if days == 0 else 0) * 60 * SECOND
     for _ in range(2):
-        await desk.reminders.tick()
-        await desk.post()
-    assert desk.channel.tried == 0
-    assert [turn.state for turn in await desk.turns(schedule)] == [TurnState.MISSED]
-    (told,) = await desk.told()
+        await series.reminders.tick()
+        await series.post()
+    assert series.channel.tried == 0
+    assert [turn.state for turn in await series.turns(schedule)] == [TurnState.MISSED]
+    (told,) = await series.told()
     assert "may not have been said" in told
     assert "Payroll" in told
 
 
 async def test_what_slack_took_before_a_crash_is_not_told_as_unsaid(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    series: Series, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def killed(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    await desk.add(Kind.REMINDER, "tomorrow 9:00", "Payroll")
-    desk.core.now = at("2026-12-01T09:00")
-    await desk.reminders.tick()
+    await series.add(Kind.REMINDER, "tomorrow 9:00", "Payroll")
+    series.core.now = at("2026-12-01T09:00")
+    await series.reminders.tick()
     with monkeypatch.context() as dying:
-        dying.setattr(desk.notices, "_drawn", killed)
+        dying.setattr(series.notices, "_drawn", killed)
         with pytest.raises(KeyboardInterrupt):
-            await desk.post()
-    desk.core.now = at("2026-12-01T12:00")
-    await desk.post()
-    assert len(desk.channel.posts) == 1
-    (told,) = await desk.told()
+            await series.post()
+    series.core.now = at("2026-12-01T12:00")
+    await series.post()
+    assert len(series.channel.posts) == 1
+    (told,) = await series.told()
     assert "may not have been said" in told
 
 
-async def test_what_was_to_come_once_more_and_is_not_posted_in_time_loses_its_promise(desk: Desk) -> None:
-    await snoozed(desk)
-    desk.core.now += HOUR
-    await desk.reminders.tick()
-    desk.core.now += HOUR
-    await desk.post()
-    assert len(desk.channel.posts) == 1
-    assert "comes once more" not in desk.channel.shown[0]
-    assert "may not have been said" in (await desk.told())[0]
+async def test_what_was_to_come_once_more_and_is_not_posted_in_time_loses_its_promise(series: Series) -> None:
+    await snoozed(series)
+    series.core.now += HOUR
+    await series.reminders.tick()
+    series.core.now += HOUR
+    await series.post()
+    assert len(series.channel.posts) == 1
+    assert "comes once more" not in series.channel.shown[0]
+    assert "may not have been said" in (await series.told())[0]
 
 
-async def test_while_slack_is_silent_it_waits(desk: Desk) -> None:
-    reminder = await desk.add(Kind.REMINDER, "tomorrow 9:00")
-    desk.office.silent = True
-    await desk.until("2026-12-01T09:05")
-    assert await desk.turns(reminder) == []
-    desk.office.silent = False
-    await desk.reminders.tick()
-    assert len(await desk.turns(reminder)) == 1
+async def test_while_slack_is_silent_it_waits(series: Series) -> None:
+    reminder = await series.add(Kind.REMINDER, "tomorrow 9:00")
+    series.office.silent = True
+    await series.until("2026-12-01T09:05")
+    assert await series.turns(reminder) == []
+    series.office.silent = False
+    await series.reminders.tick()
+    assert len(await series.turns(reminder)) == 1
 
 
 # --- owners and channels ---------------------------------------------------------------------------------------------
 
 
-async def test_when_its_owner_leaves_it_stops_by_itself_and_says_so(desk: Desk) -> None:
-    gone, out = await desk.add(Kind.REMINDER, "every day 9:00"), await desk.add(Kind.BROADCAST, "every day 12:00")
-    desk.office.left = {CLEO.id}
-    await desk.until("2026-12-03T10:00")
-    assert {(await desk.now(one)).ended for one in (gone, out)} == {Ended.OWNER_LEFT}
-    assert await desk.turns(gone) == await desk.turns(out) == []
-    told = await desk.told()
+async def test_when_its_owner_leaves_it_stops_by_itself_and_says_so(series: Series) -> None:
+    gone, out = await series.add(Kind.REMINDER, "every day 9:00"), await series.add(Kind.BROADCAST, "every day 12:00")
+    series.office.left = {CLEO.id}
+    await series.until("2026-12-03T10:00")
+    assert {(await series.now(one)).ended for one in (gone, out)} == {Ended.OWNER_LEFT}
+    assert await series.turns(gone) == await series.turns(out) == []
+    told = await series.told()
     assert len(told) == 2
     assert all("no full member" in text for text in told)
 
 
-async def test_when_its_owner_leaves_the_channel_or_it_is_archived_it_stops(desk: Desk) -> None:
-    first = await desk.add(Kind.REMINDER, "every day 9:00")
-    desk.office.out = {CLEO.id}
-    await desk.until("2026-12-01T10:00")
-    assert (await desk.now(first)).ended is Ended.OWNER_LEFT
-    desk.office.out = set()
-    second_one = await desk.add(Kind.REMINDER, "every day 11:00")
-    desk.office.open = False
-    await desk.until("2026-12-01T12:00")
-    assert (await desk.now(second_one)).ended is Ended.CHANNEL_GONE
+async def test_when_its_owner_leaves_the_channel_or_it_is_archived_it_stops(series: Series) -> None:
+    first = await series.add(Kind.REMINDER, "every day 9:00")
+    series.office.out = {CLEO.id}
+    await series.until("2026-12-01T10:00")
+    assert (await series.now(first)).ended is Ended.OWNER_LEFT
+    series.office.out = set()
+    second_one = await series.add(Kind.REMINDER, "every day 11:00")
+    series.office.open = False
+    await series.until("2026-12-01T12:00")
+    assert (await series.now(second_one)).ended is Ended.CHANNEL_GONE
 
 
-async def test_when_slack_knows_its_owner_no_more_it_stops_by_itself(desk: Desk) -> None:
-    schedule = await desk.add(Kind.REMINDER, "every day 9:00")
-    desk.office.unknown = {CLEO.id}
-    await desk.until("2026-12-01T10:00")
-    assert (await desk.now(schedule)).ended is Ended.OWNER_LEFT
-    assert "no full member" in (await desk.told())[0]
+async def test_when_slack_knows_its_owner_no_more_it_stops_by_itself(series: Series) -> None:
+    schedule = await series.add(Kind.REMINDER, "every day 9:00")
+    series.office.unknown = {CLEO.id}
+    await series.until("2026-12-01T10:00")
+    assert (await series.now(schedule)).ended is Ended.OWNER_LEFT
+    assert "no full member" in (await series.told())[0]
 
 
-async def test_an_owner_must_be_in_the_channel(desk: Desk) -> None:
-    desk.office.out = {CLEO.id}
+async def test_an_owner_must_be_in_the_channel(series: Series) -> None:
+    series.office.out = {CLEO.id}
     with pytest.raises(NotAllowed):
-        await desk.add(Kind.REMINDER, "every day 9:00")
+        await series.add(Kind.REMINDER, "every day 9:00")
 
 
 async def test_a_broadcast_that_its_owner_may_not_ask_for_any_more_stops(make_core: MakeCore) -> None:
-    desk = Desk(make_core())
-    schedule = await desk.add(Kind.BROADCAST, "every day 9:00")
-    settings = desk.core.settings.audiences["clients"].model_copy(update={"requesters": ("U0SOMEBODY",)})
-    desk.core.settings.audiences["clients"] = settings
-    await desk.until("2026-12-01T10:00")
-    assert (await desk.now(schedule)).ended is Ended.NOT_ALLOWED
-    assert await desk.broadcasts() == []
+    series = Series(make_core())
+    schedule = await series.add(Kind.BROADCAST, "every day 9:00")
+    settings = series.core.settings.audiences["clients"].model_copy(update={"requesters": ("U0SOMEBODY",)})
+    series.core.settings.audiences["clients"] = settings
+    await series.until("2026-12-01T10:00")
+    assert (await series.now(schedule)).ended is Ended.NOT_ALLOWED
+    assert await series.broadcasts() == []
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 
-async def test_one_that_asks_is_not_posted_again_while_it_is_unanswered(desk: Desk) -> None:
-    schedule = await desk.add(Kind.REMINDER, "every day 9:00", options={"answer": True}, closed=Closed.KEEP)
-    await desk.until("2026-12-03T10:00")
-    turns = await desk.turns(schedule)
+async def test_one_that_asks_is_not_posted_again_while_it_is_unanswered(series: Series) -> None:
+    schedule = await series.add(Kind.REMINDER, "every day 9:00", options={"answer": True}, closed=Closed.KEEP)
+    await series.until("2026-12-03T10:00")
+    turns = await series.turns(schedule)
     assert [turn.state for turn in turns] == [TurnState.OPEN, TurnState.LEFT_OUT, TurnState.LEFT_OUT]
     assert turns[0].left_out == 2
-    done = await desk.reminders.answer(turns[0], approver(3), snooze=False)
+    done = await series.reminders.answer(turns[0], approver(3), snooze=False)
     assert (done.state, done.by) == (TurnState.DONE, APPROVERS[3])
-    await desk.until("2026-12-04T10:00")
-    assert (await desk.turns(schedule))[-1].state is TurnState.OPEN
+    await series.until("2026-12-04T10:00")
+    assert (await series.turns(schedule))[-1].state is TurnState.OPEN
 
 
-async def test_one_that_asks_comes_as_often_as_it_was_to_however_often_it_was_left_out(desk: Desk) -> None:
+async def test_one_that_asks_comes_as_often_as_it_was_to_however_often_it_was_left_out(series: Series) -> None:
     options = {"answer": True}
-    schedule = await desk.add(Kind.REMINDER, "every day 9:00", options=options, count=2, closed=Closed.KEEP)
-    await desk.until("2026-12-03T10:00")
-    assert (await desk.now(schedule)).remaining == 1
-    assert await desk.told() == []
-    await desk.reminders.answer((await desk.turns(schedule))[0], CLEO, snooze=False)
-    await desk.until("2026-12-06T10:00")
-    assert len(desk.channel.posts) == 2
-    assert (await desk.now(schedule)).ended is Ended.FINISHED
+    schedule = await series.add(Kind.REMINDER, "every day 9:00", options=options, count=2, closed=Closed.KEEP)
+    await series.until("2026-12-03T10:00")
+    assert (await series.now(schedule)).remaining == 1
+    assert await series.told() == []
+    await series.reminders.answer((await series.turns(schedule))[0], CLEO, snooze=False)
+    await series.until("2026-12-06T10:00")
+    assert len(series.channel.posts) == 2
+    assert (await series.now(schedule)).ended is Ended.FINISHED
 
 
-async def test_one_that_asks_nothing_comes_every_time(desk: Desk) -> None:
-    schedule = await desk.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
-    await desk.until("2026-12-03T10:00")
-    assert [turn.state for turn in await desk.turns(schedule)] == [TurnState.OPEN] * 3
+async def test_one_that_asks_nothing_comes_every_time(series: Series) -> None:
+    schedule = await series.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
+    await series.until("2026-12-03T10:00")
+    assert [turn.state for turn in await series.turns(schedule)] == [TurnState.OPEN] * 3
 
 
-async def snoozed(desk: Desk, typed: str = "every day 9:00") -> Schedule:
+async def snoozed(series: Series, typed: str = "every day 9:00") -> Schedule:
     """A reminder that was posted at nine and snoozed for an hour."""
-    schedule = await desk.add(Kind.REMINDER, typed, "Payroll", closed=Closed.KEEP)
-    await desk.until("2026-12-01T09:00")
-    await desk.reminders.answer((await desk.turns(schedule))[0], CLEO, snooze=True)
-    await desk.post()
-    assert "comes once more" in desk.channel.shown[0]
+    schedule = await series.add(Kind.REMINDER, typed, "Payroll", closed=Closed.KEEP)
+    await series.until("2026-12-01T09:00")
+    await series.reminders.answer((await series.turns(schedule))[0], CLEO, snooze=True)
+    await series.post()
+    assert "comes once more" in series.channel.shown[0]
     return schedule
 
 
-async def test_it_is_snoozed_once(desk: Desk) -> None:
-    schedule = await snoozed(desk, "tomorrow 9:00")
-    desk.core.now += HOUR - SECOND
-    await desk.until("2026-12-01T09:59")
-    assert (await desk.turns(schedule))[0].state is TurnState.SNOOZED
-    await desk.until("2026-12-01T10:00")
-    (again,) = await desk.turns(schedule)
+async def test_it_is_snoozed_once(series: Series) -> None:
+    schedule = await snoozed(series, "tomorrow 9:00")
+    series.core.now += HOUR - SECOND
+    await series.until("2026-12-01T09:59")
+    assert (await series.turns(schedule))[0].state is TurnState.SNOOZED
+    await series.until("2026-12-01T10:00")
+    (again,) = await series.turns(schedule)
     assert again.state is TurnState.OPEN
-    assert len(desk.channel.posts) == 2
+    assert len(series.channel.posts) == 2
     with pytest.raises(Moved):
-        await desk.reminders.answer(again, CLEO, snooze=True)
-    assert (await desk.reminders.answer(again, CLEO, snooze=False)).state is TurnState.DONE
+        await series.reminders.answer(again, CLEO, snooze=True)
+    assert (await series.reminders.answer(again, CLEO, snooze=False)).state is TurnState.DONE
 
 
-async def test_what_is_snoozed_is_posted_once_more_by_one_process_alone(desk: Desk, second: Database) -> None:
-    schedule = await snoozed(desk)
-    desk.core.now += HOUR
-    processes = [desk.reminders, desk.process(second), desk.process(), desk.process(second)]
+async def test_what_is_snoozed_is_posted_once_more_by_one_process_alone(series: Series, second: Database) -> None:
+    schedule = await snoozed(series)
+    series.core.now += HOUR
+    processes = [series.reminders, series.process(second), series.process(), series.process(second)]
     await asyncio.gather(*(one.tick() for one in processes))
-    (turn,) = await desk.turns(schedule)
+    (turn,) = await series.turns(schedule)
     assert (turn.state, turn.version) == (TurnState.MADE, 3)
-    await asyncio.gather(desk.post(), desk.post())
-    assert len(desk.channel.posts) == 2
+    await asyncio.gather(series.post(), series.post())
+    assert len(series.channel.posts) == 2
 
 
 @pytest.mark.parametrize("typed", ["every day 9:00", "tomorrow 9:00"])
-async def test_what_is_snoozed_and_comes_too_late_is_missed_and_told(desk: Desk, typed: str) -> None:
-    schedule = await snoozed(desk, typed)
-    desk.core.now += HOUR + 11 * 60 * SECOND
-    await desk.until("2026-12-01T11:00")
-    (turn,) = await desk.turns(schedule)
+async def test_what_is_snoozed_and_comes_too_late_is_missed_and_told(series: Series, typed: str) -> None:
+    schedule = await snoozed(series, typed)
+    series.core.now += HOUR + 11 * 60 * SECOND
+    await series.until("2026-12-01T11:00")
+    (turn,) = await series.turns(schedule)
     assert turn.state is TurnState.MISSED
-    assert len(desk.channel.posts) == 1
-    assert "comes once more" not in desk.channel.shown[0]
-    assert "actions" not in desk.channel.shown[0]
-    (told,) = await desk.told()
+    assert len(series.channel.posts) == 1
+    assert "comes once more" not in series.channel.shown[0]
+    assert "actions" not in series.channel.shown[0]
+    (told,) = await series.told()
     assert "I was away" in told
     assert "Payroll" in told
 
@@ -850,232 +862,232 @@ async def test_what_is_snoozed_and_comes_too_late_is_missed_and_told(desk: Desk,
 @pytest.mark.parametrize("deed", [Schedules.stop, partial(Schedules.pause, until=None)], ids=["stop", "pause"])
 @pytest.mark.parametrize("woken", [False, True])
 async def test_what_is_snoozed_does_not_come_once_more_when_it_was_stopped_or_paused(
-    desk: Desk, deed: Callable[..., Awaitable[Schedule]], woken: bool
+    series: Series, deed: Callable[..., Awaitable[Schedule]], woken: bool
 ) -> None:
-    schedule = await snoozed(desk)
+    schedule = await snoozed(series)
     if woken:  # and not posted yet
-        desk.core.now += HOUR
-        await desk.reminders.tick()
-    await deed(desk.reminders.schedules, await desk.now(schedule), CLEO)
-    await desk.post()
-    assert "comes once more" not in desk.channel.shown[0]
-    assert "reminder.done" in desk.channel.shown[0]
-    await desk.until("2026-12-01T12:00")
-    (turn,) = await desk.turns(schedule)
+        series.core.now += HOUR
+        await series.reminders.tick()
+    await deed(series.reminders.schedules, await series.now(schedule), CLEO)
+    await series.post()
+    assert "comes once more" not in series.channel.shown[0]
+    assert "reminder.done" in series.channel.shown[0]
+    await series.until("2026-12-01T12:00")
+    (turn,) = await series.turns(schedule)
     assert turn.state is TurnState.OPEN
-    assert len(desk.channel.posts) == 1
+    assert len(series.channel.posts) == 1
     with pytest.raises(Moved):
-        await desk.reminders.answer(turn, CLEO, snooze=True)
+        await series.reminders.answer(turn, CLEO, snooze=True)
 
 
 @pytest.mark.parametrize("typed", ["every day 9:00", "tomorrow 9:00"])
-async def test_what_is_snoozed_does_not_come_once_more_when_its_owner_has_left(desk: Desk, typed: str) -> None:
-    schedule = await snoozed(desk, typed)
-    desk.office.left = {CLEO.id}
-    await desk.until("2026-12-01T12:00")
-    (turn,) = await desk.turns(schedule)
+async def test_what_is_snoozed_does_not_come_once_more_when_its_owner_has_left(series: Series, typed: str) -> None:
+    schedule = await snoozed(series, typed)
+    series.office.left = {CLEO.id}
+    await series.until("2026-12-01T12:00")
+    (turn,) = await series.turns(schedule)
     assert turn.state is TurnState.OPEN
-    assert len(desk.channel.posts) == 1
-    assert "comes once more" not in desk.channel.shown[0]
-    (told,) = await desk.told()
+    assert len(series.channel.posts) == 1
+    assert "comes once more" not in series.channel.shown[0]
+    (told,) = await series.told()
     assert "no full member" in told
     assert "Payroll" in told
 
 
 @pytest.mark.parametrize("deed", [Schedules.stop, partial(Schedules.pause, until=None)], ids=["stop", "pause"])
 async def test_what_was_snoozed_while_it_was_stopped_or_paused_does_not_come_once_more(
-    desk: Desk, deed: Callable[..., Awaitable[Schedule]]
+    series: Series, deed: Callable[..., Awaitable[Schedule]]
 ) -> None:
-    schedule = await desk.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
-    await desk.until("2026-12-01T09:00")
-    await deed(desk.reminders.schedules, await desk.now(schedule), CLEO)
-    await desk.reminders.answer((await desk.turns(schedule))[0], approver(0), snooze=True)
-    await desk.until("2026-12-01T12:00")
-    assert [turn.state for turn in await desk.turns(schedule)] == [TurnState.OPEN]
-    assert len(desk.channel.posts) == 1
+    schedule = await series.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
+    await series.until("2026-12-01T09:00")
+    await deed(series.reminders.schedules, await series.now(schedule), CLEO)
+    await series.reminders.answer((await series.turns(schedule))[0], approver(0), snooze=True)
+    await series.until("2026-12-01T12:00")
+    assert [turn.state for turn in await series.turns(schedule)] == [TurnState.OPEN]
+    assert len(series.channel.posts) == 1
 
 
-async def test_what_is_snoozed_sleeps_on_while_slack_is_silent(desk: Desk) -> None:
-    schedule = await snoozed(desk)
-    desk.office.silent = True
-    desk.core.now += HOUR
-    await desk.reminders.tick()
-    assert [turn.state for turn in await desk.turns(schedule)] == [TurnState.SNOOZED]
-    desk.office.silent = False
-    await desk.until("2026-12-01T10:05")
-    assert len(desk.channel.posts) == 2
+async def test_what_is_snoozed_sleeps_on_while_slack_is_silent(series: Series) -> None:
+    schedule = await snoozed(series)
+    series.office.silent = True
+    series.core.now += HOUR
+    await series.reminders.tick()
+    assert [turn.state for turn in await series.turns(schedule)] == [TurnState.SNOOZED]
+    series.office.silent = False
+    await series.until("2026-12-01T10:05")
+    assert len(series.channel.posts) == 2
 
 
-async def test_what_is_snoozed_comes_once_more_though_its_post_cannot_be_redrawn(desk: Desk) -> None:
-    schedule = await desk.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
-    await desk.until("2026-12-01T09:00")
-    await desk.reminders.answer((await desk.turns(schedule))[0], CLEO, snooze=True)
-    desk.channel.refuses = "cant_update_message"
-    await desk.core.database.write(lambda c: c.execute(tables.occurrences.update().values(tries=MAX_TRIES)))
-    await desk.post()
-    desk.channel.refuses = None
-    await desk.until("2026-12-01T10:00")
-    assert len(desk.channel.posts) == 2
+async def test_what_is_snoozed_comes_once_more_though_its_post_cannot_be_redrawn(series: Series) -> None:
+    schedule = await series.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
+    await series.until("2026-12-01T09:00")
+    await series.reminders.answer((await series.turns(schedule))[0], CLEO, snooze=True)
+    series.channel.refuses = "cant_update_message"
+    await series.core.database.write(lambda c: c.execute(tables.occurrences.update().values(tries=MAX_TRIES)))
+    await series.post()
+    series.channel.refuses = None
+    await series.until("2026-12-01T10:00")
+    assert len(series.channel.posts) == 2
 
 
 @pytest.mark.parametrize("deed", [Schedules.stop, partial(Schedules.pause, until=None)], ids=["stop", "pause"])
 async def test_what_was_made_is_not_posted_once_it_was_stopped_or_paused(
-    desk: Desk, deed: Callable[..., Awaitable[Schedule]]
+    series: Series, deed: Callable[..., Awaitable[Schedule]]
 ) -> None:
-    schedule = await desk.add(Kind.REMINDER, "every day 9:00", "Payroll", closed=Closed.KEEP)
-    desk.core.now = at("2026-12-01T09:00")
-    await desk.reminders.tick()
-    await deed(desk.reminders.schedules, await desk.now(schedule), CLEO)
-    await desk.post()
-    assert desk.channel.tried == 0
-    (turn,) = await desk.turns(schedule)
+    schedule = await series.add(Kind.REMINDER, "every day 9:00", "Payroll", closed=Closed.KEEP)
+    series.core.now = at("2026-12-01T09:00")
+    await series.reminders.tick()
+    await deed(series.reminders.schedules, await series.now(schedule), CLEO)
+    await series.post()
+    assert series.channel.tried == 0
+    (turn,) = await series.turns(schedule)
     assert turn.state is TurnState.MISSED
     with pytest.raises(Moved):
-        await desk.reminders.answer(turn, CLEO, snooze=False)
+        await series.reminders.answer(turn, CLEO, snooze=False)
 
 
-async def test_what_is_being_posted_while_it_is_stopped_stands_without_its_buttons(desk: Desk) -> None:
-    schedule = await desk.add(Kind.REMINDER, "every day 9:00", "Payroll", closed=Closed.KEEP)
-    desk.core.now = at("2026-12-01T09:00")
-    await desk.reminders.tick()
-    say = desk.channel.post
+async def test_what_is_being_posted_while_it_is_stopped_stands_without_its_buttons(series: Series) -> None:
+    schedule = await series.add(Kind.REMINDER, "every day 9:00", "Payroll", closed=Closed.KEEP)
+    series.core.now = at("2026-12-01T09:00")
+    await series.reminders.tick()
+    say = series.channel.post
 
     async def meanwhile(channel: str, post: Post, metadata: Mapping[str, Any]) -> dict[str, str]:
         said = await say(channel, post, metadata)
-        await desk.reminders.stop(await desk.now(schedule), CLEO)
+        await series.reminders.stop(await series.now(schedule), CLEO)
         return said
 
-    desk.channel.post = meanwhile  # type: ignore[method-assign]
-    await desk.post()
-    assert "Payroll" in desk.channel.shown[0]
-    assert "reminder.done" not in desk.channel.shown[0]
+    series.channel.post = meanwhile  # type: ignore[method-assign]
+    await series.post()
+    assert "Payroll" in series.channel.shown[0]
+    assert "reminder.done" not in series.channel.shown[0]
 
 
-async def test_what_an_older_version_made_and_stopped_before_it_was_posted_is_not_posted(desk: Desk) -> None:
-    schedule = await desk.add(Kind.REMINDER, "every day 9:00", "Payroll", closed=Closed.KEEP)
-    desk.core.now = at("2026-12-01T09:00")
-    await desk.reminders.tick()
+async def test_what_an_older_version_made_and_stopped_before_it_was_posted_is_not_posted(series: Series) -> None:
+    schedule = await series.add(Kind.REMINDER, "every day 9:00", "Payroll", closed=Closed.KEEP)
+    series.core.now = at("2026-12-01T09:00")
+    await series.reminders.tick()
     stopped: dict[str, Any] = {"state": Standing.ENDED, "ended": Ended.STOPPED, "next_at": None}
-    await desk.core.database.write(lambda c: c.execute(tables.schedules.update().values(**stopped)))
-    await desk.post()
-    assert desk.channel.tried == 0
-    assert [turn.state for turn in await desk.turns(schedule)] == [TurnState.MISSED]
+    await series.core.database.write(lambda c: c.execute(tables.schedules.update().values(**stopped)))
+    await series.post()
+    assert series.channel.tried == 0
+    assert [turn.state for turn in await series.turns(schedule)] == [TurnState.MISSED]
 
 
-async def test_a_button_of_an_older_post_answers_no_turn_that_is_about_to_be_posted(desk: Desk) -> None:
-    schedule = await desk.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
-    await desk.until("2026-12-01T09:00")
-    (first,) = await desk.turns(schedule)
-    await desk.reminders.answer(first, CLEO, snooze=True)
-    await desk.core.database.write(lambda c: c.execute(tables.occurrences.update().values(tries=MAX_TRIES)))
-    desk.channel.refuses = "cant_update_message"  # its buttons stay, and bear the version that every new turn has
-    await desk.post()
-    desk.channel.refuses = None
-    await desk.until("2026-12-01T10:00")  # once more, at another place
-    desk.core.now = at("2026-12-02T09:00")
-    await desk.reminders.tick()
-    assert await desk.reminders.turn_at(TEAM, "C1", first.ts or "", schedule.id, 1) is None
+async def test_a_button_of_an_older_post_answers_no_turn_that_is_about_to_be_posted(series: Series) -> None:
+    schedule = await series.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
+    await series.until("2026-12-01T09:00")
+    (first,) = await series.turns(schedule)
+    await series.reminders.answer(first, CLEO, snooze=True)
+    await series.core.database.write(lambda c: c.execute(tables.occurrences.update().values(tries=MAX_TRIES)))
+    series.channel.refuses = "cant_update_message"  # its buttons stay, and bear the version that every new turn has
+    await series.post()
+    series.channel.refuses = None
+    await series.until("2026-12-01T10:00")  # once more, at another place
+    series.core.now = at("2026-12-02T09:00")
+    await series.reminders.tick()
+    assert await series.reminders.turn_at(TEAM, "C1", first.ts or "", schedule.id, 1) is None
 
 
-async def test_a_button_of_a_post_that_is_known_no_more_answers_no_other_turn(desk: Desk) -> None:
-    schedule = await snoozed(desk)
-    first = (await desk.turns(schedule))[0].ts or ""
-    await desk.until("2026-12-01T10:00")
-    assert (await desk.turns(schedule))[0].ts != first
-    desk.core.now = at("2026-12-02T09:00")
-    await desk.reminders.tick()  # the next one is made, and not posted yet
-    assert await desk.reminders.turn_at(TEAM, "C1", first, schedule.id, 3) is None
-    await desk.post()
-    assert await desk.reminders.turn_at(TEAM, "C1", first, schedule.id, 1) is None
+async def test_a_button_of_a_post_that_is_known_no_more_answers_no_other_turn(series: Series) -> None:
+    schedule = await snoozed(series)
+    first = (await series.turns(schedule))[0].ts or ""
+    await series.until("2026-12-01T10:00")
+    assert (await series.turns(schedule))[0].ts != first
+    series.core.now = at("2026-12-02T09:00")
+    await series.reminders.tick()  # the next one is made, and not posted yet
+    assert await series.reminders.turn_at(TEAM, "C1", first, schedule.id, 3) is None
+    await series.post()
+    assert await series.reminders.turn_at(TEAM, "C1", first, schedule.id, 1) is None
 
 
-async def test_a_button_is_known_before_slack_has_answered_where_its_post_stands(desk: Desk) -> None:
-    schedule = await desk.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
-    desk.core.now = at("2026-12-01T09:00")
-    await desk.reminders.tick()
-    (made,) = await desk.turns(schedule)
-    ts = f"{desk.core.now // SECOND - 1}.000100"  # by Slack's clock, which is not ours
-    assert await desk.reminders.turn_at(TEAM, "C1", ts, schedule.id, made.version) == made
-    await desk.reminders.answer(made, CLEO, snooze=False)
-    assert await desk.reminders.turn_at(TEAM, "C1", ts, schedule.id, made.version) is None
+async def test_a_button_is_known_before_slack_has_answered_where_its_post_stands(series: Series) -> None:
+    schedule = await series.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
+    series.core.now = at("2026-12-01T09:00")
+    await series.reminders.tick()
+    (made,) = await series.turns(schedule)
+    ts = f"{series.core.now // SECOND - 1}.000100"  # by Slack's clock, which is not ours
+    assert await series.reminders.turn_at(TEAM, "C1", ts, schedule.id, made.version) == made
+    await series.reminders.answer(made, CLEO, snooze=False)
+    assert await series.reminders.turn_at(TEAM, "C1", ts, schedule.id, made.version) is None
 
 
-async def test_of_two_who_answer_at_once_one_did(desk: Desk) -> None:
-    schedule = await desk.add(Kind.REMINDER, "tomorrow 9:00")
-    await desk.until("2026-12-01T09:00")
-    (turn,) = await desk.turns(schedule)
-    deeds = [desk.reminders.answer(turn, approver(number), snooze=number % 2 == 0) for number in range(8)]
+async def test_of_two_who_answer_at_once_one_did(series: Series) -> None:
+    schedule = await series.add(Kind.REMINDER, "tomorrow 9:00")
+    await series.until("2026-12-01T09:00")
+    (turn,) = await series.turns(schedule)
+    deeds = [series.reminders.answer(turn, approver(number), snooze=number % 2 == 0) for number in range(8)]
     outcomes = await asyncio.gather(*deeds, return_exceptions=True)
     assert sum(isinstance(outcome, Turn) for outcome in outcomes) == 1
     assert {type(outcome) for outcome in outcomes} == {Turn, Moved}
 
 
-async def test_every_step_of_a_schedule_is_audited(desk: Desk) -> None:
-    schedule = await desk.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
-    await desk.until("2026-12-01T10:00")
-    await desk.reminders.answer((await desk.turns(schedule))[0], approver(0), snooze=False)
-    paused = await desk.reminders.pause(await desk.now(schedule), CLEO, None)
-    resumed = await desk.reminders.resume(paused, CLEO)
-    await desk.reminders.stop(resumed, CLEO)
-    steps = await desk.core.database.read(lambda c: [step["action"] for step in audit.history(c, TEAM, schedule.id)])
+async def test_every_step_of_a_schedule_is_audited(series: Series) -> None:
+    schedule = await series.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
+    await series.until("2026-12-01T10:00")
+    await series.reminders.answer((await series.turns(schedule))[0], approver(0), snooze=False)
+    paused = await series.reminders.pause(await series.now(schedule), CLEO, None)
+    resumed = await series.reminders.resume(paused, CLEO)
+    await series.reminders.stop(resumed, CLEO)
+    steps = await series.core.database.read(lambda c: [step["action"] for step in audit.history(c, TEAM, schedule.id)])
     assert steps == ["schedule_reminder", "done_reminder", "pause_reminder", "resume_reminder", "stop_reminder"]
 
 
-async def test_after_a_restore_nothing_comes_again_on_an_old_approval(desk: Desk) -> None:
-    weekly = await desk.add(Kind.BROADCAST, "every day 9:00", options={"covers": 5}, closed=Closed.KEEP)
-    reminder = await desk.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
-    await desk.until("2026-11-30T11:00")
-    (first,) = await desk.broadcasts()
-    await desk.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
-    await desk.core.database.write(lambda c: hold_all(c, desk.core.now, desk.core.now))
-    await desk.until("2026-12-03T10:00")
-    paused = await desk.now(weekly)
+async def test_after_a_restore_nothing_comes_again_on_an_old_approval(series: Series) -> None:
+    weekly = await series.add(Kind.BROADCAST, "every day 9:00", options={"covers": 5}, closed=Closed.KEEP)
+    reminder = await series.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
+    await series.until("2026-11-30T11:00")
+    (first,) = await series.broadcasts()
+    await series.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
+    await series.core.database.write(lambda c: hold_all(c, series.core.now, series.core.now))
+    await series.until("2026-12-03T10:00")
+    paused = await series.now(weekly)
     assert (paused.state, paused.cover) == (Standing.PAUSED, None)
-    assert any("is paused" in told for told in await desk.told())
-    assert desk.core.sandbox.vendors.ledger == []
-    assert len(await desk.turns(reminder)) == 3  # a reminder harms nobody
-    await desk.reminders.resume(paused, CLEO)
-    await desk.until("2026-12-04T10:00")
-    assert (await desk.broadcasts())[-1].state is State.PENDING
+    assert any("is paused" in told for told in await series.told())
+    assert series.core.sandbox.vendors.ledger == []
+    assert len(await series.turns(reminder)) == 3  # a reminder harms nobody
+    await series.reminders.resume(paused, CLEO)
+    await series.until("2026-12-04T10:00")
+    assert (await series.broadcasts())[-1].state is State.PENDING
 
 
 @pytest.mark.parametrize("until", ["2026-12-03T00:00", None])
 async def test_after_a_restore_a_pause_does_not_end_by_itself_nor_on_an_old_approval(
-    desk: Desk, until: str | None
+    series: Series, until: str | None
 ) -> None:
-    daily = await desk.add(Kind.BROADCAST, "every day 9:00", options={"covers": 5}, closed=Closed.KEEP)
-    await desk.until("2026-11-30T11:00")
-    (first,) = await desk.broadcasts()
-    await desk.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
-    await desk.reminders.pause(await desk.now(daily), CLEO, at(until) if until else None)
-    await desk.core.database.write(lambda c: hold_all(c, desk.core.now, desk.core.now))
-    paused = await desk.now(daily)
+    daily = await series.add(Kind.BROADCAST, "every day 9:00", options={"covers": 5}, closed=Closed.KEEP)
+    await series.until("2026-11-30T11:00")
+    (first,) = await series.broadcasts()
+    await series.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
+    await series.reminders.pause(await series.now(daily), CLEO, at(until) if until else None)
+    await series.core.database.write(lambda c: hold_all(c, series.core.now, series.core.now))
+    paused = await series.now(daily)
     assert (paused.state, paused.paused_until, paused.cover) == (Standing.PAUSED, None, None)
-    assert len(await desk.told()) == (1 if until else 0)  # who paused it for good waits already
-    await desk.until("2026-12-06T10:00")
-    assert desk.core.sandbox.vendors.ledger == []
-    await desk.reminders.resume(await desk.now(daily), CLEO)
-    await desk.until("2026-12-07T10:00")
-    assert (await desk.broadcasts())[-1].state is State.PENDING
-    assert desk.core.sandbox.vendors.ledger == []
+    assert len(await series.told()) == (1 if until else 0)  # who paused it for good waits already
+    await series.until("2026-12-06T10:00")
+    assert series.core.sandbox.vendors.ledger == []
+    await series.reminders.resume(await series.now(daily), CLEO)
+    await series.until("2026-12-07T10:00")
+    assert (await series.broadcasts())[-1].state is State.PENDING
+    assert series.core.sandbox.vendors.ledger == []
 
 
 # --- what Slack refuses ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("error", "tries"), [("restricted_action", 1), ("some_new_error", 7)])
-async def test_a_reminder_that_slack_refuses_is_told_to_its_owner_once(desk: Desk, error: str, tries: int) -> None:
-    schedule = await desk.add(Kind.REMINDER, "tomorrow 9:00", "Payroll")
-    desk.channel.refuses = error
-    desk.core.now = at("2026-12-01T09:00")
-    await desk.reminders.tick()
+async def test_a_reminder_that_slack_refuses_is_told_to_its_owner_once(series: Series, error: str, tries: int) -> None:
+    schedule = await series.add(Kind.REMINDER, "tomorrow 9:00", "Payroll")
+    series.channel.refuses = error
+    series.core.now = at("2026-12-01T09:00")
+    await series.reminders.tick()
     for _ in range(150):
-        await desk.post()
-        desk.core.now += 60 * SECOND
-    assert desk.channel.tried == tries
-    (turn,) = await desk.turns(schedule)
+        await series.post()
+        series.core.now += 60 * SECOND
+    assert series.channel.tried == tries
+    (turn,) = await series.turns(schedule)
     assert (turn.state, turn.draw_at) == (TurnState.MISSED, None)
-    rows = await desk.core.database.read(lambda c: c.execute(in_order(tables.posts)).mappings().all())
+    rows = await series.core.database.read(lambda c: c.execute(in_order(tables.posts)).mappings().all())
     (told,) = [row for row in rows if row["place"] == CLEO.id]
     said = thread_message(Translatable.of(told["sentence"]), told["mention"], words_for("en")).text
     assert f"*{schedule.id}* in <#C1>" in said
@@ -1083,24 +1095,24 @@ async def test_a_reminder_that_slack_refuses_is_told_to_its_owner_once(desk: Des
     assert "Payroll" in said
 
 
-async def test_one_that_asks_and_was_refused_does_not_silence_the_next_one(desk: Desk) -> None:
-    schedule = await desk.add(Kind.REMINDER, "every day 9:00", options={"answer": True}, closed=Closed.KEEP)
-    desk.channel.refuses = "restricted_action"
-    await desk.until("2026-12-01T10:00")
-    desk.channel.refuses = None
-    await desk.until("2026-12-02T10:00")
-    assert [turn.state for turn in await desk.turns(schedule)] == [TurnState.MISSED, TurnState.OPEN]
+async def test_one_that_asks_and_was_refused_does_not_silence_the_next_one(series: Series) -> None:
+    schedule = await series.add(Kind.REMINDER, "every day 9:00", options={"answer": True}, closed=Closed.KEEP)
+    series.channel.refuses = "restricted_action"
+    await series.until("2026-12-01T10:00")
+    series.channel.refuses = None
+    await series.until("2026-12-02T10:00")
+    assert [turn.state for turn in await series.turns(schedule)] == [TurnState.MISSED, TurnState.OPEN]
 
 
-async def test_a_post_that_cannot_be_redrawn_is_left_as_it_is(desk: Desk) -> None:
-    schedule = await desk.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
-    await desk.until("2026-12-01T09:00")
-    await desk.reminders.answer((await desk.turns(schedule))[0], CLEO, snooze=False)
-    desk.channel.refuses = "cant_update_message"
-    await desk.post()
-    (turn,) = await desk.turns(schedule)
+async def test_a_post_that_cannot_be_redrawn_is_left_as_it_is(series: Series) -> None:
+    schedule = await series.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
+    await series.until("2026-12-01T09:00")
+    await series.reminders.answer((await series.turns(schedule))[0], CLEO, snooze=False)
+    series.channel.refuses = "cant_update_message"
+    await series.post()
+    (turn,) = await series.turns(schedule)
     assert (turn.state, turn.draw_at) == (TurnState.DONE, None)
-    assert await desk.told() == []
+    assert await series.told() == []
 
 
 # --- what may be a slip ----------------------------------------------------------------------------------------------
@@ -1118,26 +1130,26 @@ async def test_a_post_that_cannot_be_redrawn_is_left_as_it_is(desk: Desk) -> Non
     ],
 )
 async def test_what_comes_again_is_not_asked_for_with_a_slip_in_it(
-    desk: Desk, kind: Kind, text: str, told: str
+    series: Series, kind: Kind, text: str, told: str
 ) -> None:
     """C5, C14: a refusal with the fix, since there is no draft of what comes again."""
     with pytest.raises(NotAccepted) as refused:
-        await desk.add(kind, "every day 9:00", text)
+        await series.add(kind, "every day 9:00", text)
     assert told in str(refused.value.complaints[0].sentence)
-    assert await desk.reminders.listed(TEAM, kind) == []
-    assert await desk.core.database.read(lambda c: latest(c, TEAM, 10)) == []
+    assert await series.reminders.listed(TEAM, kind) == []
+    assert await series.core.database.read(lambda c: latest(c, TEAM, 10)) == []
 
 
-async def test_a_reminder_may_hold_a_placeholder_since_nobody_fills_it_in(desk: Desk) -> None:
-    schedule = await desk.add(Kind.REMINDER, "every day 9:00", "Remplir {ville} à 9h")
+async def test_a_reminder_may_hold_a_placeholder_since_nobody_fills_it_in(series: Series) -> None:
+    schedule = await series.add(Kind.REMINDER, "every day 9:00", "Remplir {ville} à 9h")
     assert schedule.text == "Remplir {ville} à 9h"
 
 
-async def test_a_turn_of_what_was_accepted_before_is_not_asked_about_again(desk: Desk) -> None:
+async def test_a_turn_of_what_was_accepted_before_is_not_asked_about_again(series: Series) -> None:
     """C5: whoever asked for it was not asked then, and is not there now."""
-    schedule = await desk.add(Kind.BROADCAST, "every day 9:00", "Soldes")
+    schedule = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes")
     slip: dict[str, Any] = {"text": "Soldes at=9h"}
-    await desk.core.database.write(lambda c: c.execute(tables.schedules.update().values(**slip)))
-    await desk.until("2026-11-30T12:00")
-    (row,) = await desk.broadcasts()
+    await series.core.database.write(lambda c: c.execute(tables.schedules.update().values(**slip)))
+    await series.until("2026-11-30T12:00")
+    (row,) = await series.broadcasts()
     assert (row.state, row.typed, row.schedule) == (State.PENDING, "Soldes at=9h", schedule.id)

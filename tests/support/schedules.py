@@ -93,7 +93,7 @@ class Channel:
         return [str(post.blocks) for post in self.posts.values()]
 
 
-class Desk:
+class Series:
     """Reminders over a core, with a clock that the test moves; Monday, 30 November 2026, 10:00 in Paris."""
 
     def __init__(self, core: Core) -> None:
