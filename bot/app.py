@@ -65,7 +65,7 @@ from bot.web.sites import Health, metrics_site, public_site
 from bot.web.slack import SlackDoor
 from bot.workflow.approval_reminders import Voices
 from bot.workflow.audience_cache import Catalogue
-from bot.workflow.audiences import Desk
+from bot.workflow.audiences import Audiences
 from bot.workflow.kill_switch import KillSwitch
 from bot.workflow.workflow import Workflow
 
@@ -84,7 +84,7 @@ class Core:
     """Everything between a request and the vendor's answer; Slack and the web stand above it."""
 
     runtime: Runtime
-    desk: Desk
+    audiences: Audiences
     workflow: Workflow
     dispatcher: Dispatcher
     tracker: Tracker
@@ -101,16 +101,16 @@ def build_core(
 ) -> Core:
     """The one composition of the core. `placeholders`: those of every vendor there is; `make_id`: of new broadcasts."""
     catalogue = Catalogue(runtime.providers, runtime.settings.audiences)
-    desk = Desk(runtime.settings, runtime.providers, runtime.policies, catalogue, placeholders)
+    audiences = Audiences(runtime.settings, runtime.providers, runtime.policies, catalogue, placeholders)
     switch = KillSwitch()
-    workflow = Workflow(runtime, desk, people, switch, make_id)
+    workflow = Workflow(runtime, audiences, people, switch, make_id)
     return Core(
         runtime=runtime,
-        desk=desk,
+        audiences=audiences,
         workflow=workflow,
         dispatcher=Dispatcher(runtime, workflow, switch),
         tracker=Tracker(runtime),
-        voices=Voices(runtime, desk.misfit),
+        voices=Voices(runtime, audiences.misfit),
         reminders=Reminders(runtime, workflow, people),
     )
 
@@ -153,7 +153,7 @@ class Bot:
             clock=self.clock,
         )
         core = build_core(self.runtime, self.people, placeholders=all_placeholders())
-        self.desk, self.workflow, self.dispatcher = core.desk, core.workflow, core.dispatcher
+        self.audiences, self.workflow, self.dispatcher = core.audiences, core.workflow, core.dispatcher
         self.tracker, self.voices, self.reminders = core.tracker, core.voices, core.reminders
 
     def _build_slack(self) -> None:
@@ -187,8 +187,8 @@ class Bot:
             request_verification_enabled=False,
             logger=logging.getLogger("slack_bolt"),  # else it takes the level of the root, and logs whole payloads
         )
-        parts = (self.workflow, self.people, self.desk, self.clock)
-        entrance = Entrance(self.people, self.desk, self.patience, self.ours)
+        parts = (self.workflow, self.people, self.audiences, self.clock)
+        entrance = Entrance(self.people, self.audiences, self.patience, self.ours)
         recurring = Recurring(self.reminders, self.people, self.clock)
         commands = Commands(*parts, self.showing, entrance, recurring)
         modals = Modals(*parts, entrance)
@@ -246,7 +246,7 @@ class Bot:
             self.servers.append(Server(metrics_site(self.meters, self.database), metrics_host, int(metrics_port)))
         for server in self.servers:
             await server.start()
-        lanes = self.tracker.lanes, self.dispatcher.sizes.lanes, self.desk.catalogue.lanes
+        lanes = self.tracker.lanes, self.dispatcher.sizes.lanes, self.audiences.catalogue.lanes
         self.scheduler = Scheduler(*self.bells(), lanes=lanes)
         self.scheduler.start()
         await self.database.listen(self.scheduler.wake)
@@ -300,7 +300,7 @@ class Bot:
             Bell(Task.SIZES, 2.0, self.dispatcher.sizes.begin),
             Bell(Task.EXPIRE, 10.0, self.workflow.expire),
             Bell(Task.VOICES, 5.0, self.voices.tick),
-            Bell(Task.AUDIENCES, 60.0, self.desk.catalogue.begin),
+            Bell(Task.AUDIENCES, 60.0, self.audiences.catalogue.begin),
             Bell(Task.TROUBLES, 10.0, self._tell_troubles),
         )
 

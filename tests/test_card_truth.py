@@ -124,7 +124,7 @@ async def test_each_fact_that_bears_on_the_decision_is_part_of_what_a_press_mean
     row = await core.ask()
     drawn = cards.Card(TEAM, row.id, 1, *STANDS, row.revision, facts={**SHOWN, **shown})
     await core.database.write(lambda c: cards.keep_card(c, drawn))
-    monkeypatch.setattr(type(core.desk), "facts", lambda *_: {**SHOWN, **shown, **now})
+    monkeypatch.setattr(type(core.audiences), "facts", lambda *_: {**SHOWN, **shown, **now})
     press = core.workflow.act(TEAM, row.id, Approve(on_card=SEEN), person=approver(0), version=1)
     if told is None:
         assert (await press).state is State.SCHEDULED
@@ -141,7 +141,7 @@ async def test_each_fact_that_bears_on_the_decision_is_part_of_what_a_press_mean
 
 async def test_a_card_of_an_older_process_tells_of_nobody_without_a_name(core: Core) -> None:
     row = await core.ask(text="Bonjour %%name%%")
-    older = {name: fact for name, fact in core.desk.facts(row, core.now).items() if name != "unnamed"}
+    older = {name: fact for name, fact in core.audiences.facts(row, core.now).items() if name != "unnamed"}
     drawn = cards.Card(TEAM, row.id, 1, *STANDS, row.revision, facts=older)
     await core.database.write(lambda c: cards.keep_card(c, drawn))
     await core.workflow.sizes.learn(TEAM, row.id, 3, unnamed=3)
@@ -157,9 +157,9 @@ async def test_a_cost_is_an_amount_of_something(core: Core) -> None:
     """What was told in euros costs more in pounds, though the number is the same."""
     euros = dataclasses.replace(await core.ask(), quoted="12.90 EUR")
     prepared = dataclasses.replace(euros, staged=Staged("1", cost=Decimal("12.90"), currency="EUR"))
-    assert core.desk.facts(prepared, core.now) == core.desk.facts(euros, core.now)
+    assert core.audiences.facts(prepared, core.now) == core.audiences.facts(euros, core.now)
     pounds = dataclasses.replace(euros, staged=Staged("1", cost=Decimal("12.90"), currency="GBP"))
-    assert core.desk.facts(pounds, core.now)["cost"] == "12.90 GBP"
+    assert core.audiences.facts(pounds, core.now)["cost"] == "12.90 GBP"
 
 
 async def test_a_press_without_a_card_that_anybody_drew_decides_nothing(core: Core) -> None:
@@ -175,7 +175,7 @@ async def test_a_press_without_a_card_that_anybody_drew_decides_nothing(core: Co
 async def test_a_press_that_is_faster_than_slacks_answer_about_the_card_counts(core: Core, what: str) -> None:
     """The person sees the card before the bot knows that it stands there."""
     row = await core.ask()
-    facts = core.desk.facts(row, core.now)
+    facts = core.audiences.facts(row, core.now)
     before = cards.Card(TEAM, row.id, 1, *STANDS, 1, facts={**facts, "cost": "1 EUR", "drawing": [1, 100], "since": 0})
     after = dataclasses.replace(before, drawn=row.revision, facts={**facts, "drawing": [row.revision, 200], "since": 0})
     if what == "redrawn":
@@ -221,7 +221,7 @@ async def test_a_card_that_another_has_followed_is_taken_away(sandbox: Sandbox, 
 async def test_send_now_on_a_card_that_another_has_followed_sends_nothing(core: Core) -> None:
     row = await core.approved()
     await core.edit(row, state="held", hold="late", due=None)
-    drawn = cards.Card(TEAM, row.id, 1, *STANDS, row.revision, facts=core.desk.facts(row, core.now))
+    drawn = cards.Card(TEAM, row.id, 1, *STANDS, row.revision, facts=core.audiences.facts(row, core.now))
     await core.database.write(lambda c: cards.keep_card(c, drawn))
     with pytest.raises(CardChanged):
         await core.workflow.act(TEAM, row.id, SendNow(on_card=Sight("C1", "0.9")), person=CLEO, version=1)
@@ -249,7 +249,7 @@ SIGHTS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
 async def test_what_was_decided_by_an_earlier_drawing_is_for_what_that_one_showed(core: Core, what: str) -> None:
     since, seen, counts = SIGHTS[what]
     row = await core.ask()
-    facts = {**core.desk.facts(row, core.now), **since}
+    facts = {**core.audiences.facts(row, core.now), **since}
     await core.database.write(lambda c: cards.keep_card(c, cards.Card(TEAM, row.id, 1, *STANDS, 7, facts=facts)))
     sight = dataclasses.replace(SEEN, **seen)
     press = core.workflow.act(TEAM, row.id, Approve(on_card=sight), person=approver(0), version=1)
@@ -653,7 +653,7 @@ async def test_what_the_settings_of_today_would_hold_is_told_before_it_is_approv
 ) -> None:
     core = make_core()
     row = await core.ask()
-    drawn = cards.Card(TEAM, row.id, 1, *STANDS, row.revision, facts=core.desk.facts(row, core.now))
+    drawn = cards.Card(TEAM, row.id, 1, *STANDS, row.revision, facts=core.audiences.facts(row, core.now))
     await core.database.write(lambda c: cards.keep_card(c, drawn))
     core = make_core(**({"mode": "training"} if change == "mode" else {}))
     if change == "policy":
@@ -661,7 +661,7 @@ async def test_what_the_settings_of_today_would_hold_is_told_before_it_is_approv
     with pytest.raises(CardChanged) as changed:
         await core.workflow.act(TEAM, row.id, Approve(on_card=SEEN), person=approver(0), version=1)
     assert why in str(changed.value.changes[-1])
-    misfit = core.desk.misfit(row)
+    misfit = core.audiences.misfit(row)
     assert why in question(row, misfit=misfit)
     showing = card_facts.Showing((), "Encom", None, None, training=False, zone="", misfit=misfit)
     assert f"✋ {misfit}" in str(draw_card(row, showing, words_for("en")).blocks)
@@ -714,7 +714,7 @@ async def test_the_question_before_an_approval_says_that_sending_is_paused(core:
     core.now = at("2027-02-03T21:00")
     row = await core.ask(audience="paris")
     assert "All sending is paused. If it still is then, it is held, and asks." in question(row, paused=True)
-    outlook = core.desk.outlook(row, core.now)
+    outlook = core.audiences.outlook(row, core.now)
     closed = question(row, paused=True, verdict=outlook.verdict, opens=outlook.opens)
     assert "All sending is paused. If it still is then, it starts once sending resumes." in closed
 
@@ -766,7 +766,7 @@ async def test_the_question_before_an_approval_says_to_how_many_when_and_until_w
     """C45."""
     core.now = at("2027-02-03T21:00")
     row = dataclasses.replace(await core.ask(audience="paris"), size=12)
-    outlook = core.desk.outlook(row, core.now)
+    outlook = core.audiences.outlook(row, core.now)
     closed = question(row, verdict=outlook.verdict, opens=outlook.opens)
     assert closed == (
         "paris: 12 people. It starts 2027-02-04 08:00 Europe/Paris (+0100). "

@@ -998,7 +998,7 @@ async def test_an_audience_that_was_renamed_keeps_nobody_from_learning_the_other
     first, second_one = await was.ask(), await was.ask(audience="everyone")
     now = make_core()
     kept = {name: audience for name, audience in now.settings.audiences.items() if name != "clients"}
-    now.desk = dataclasses.replace(now.desk, settings=now.settings.model_copy(update={"audiences": kept}))
+    now.audiences = dataclasses.replace(now.audiences, settings=now.settings.model_copy(update={"audiences": kept}))
     now.workflow = now.workflow_over(now.database)
     await now.dispatcher("a").sizes.learn()
     assert (await now.row(first.id)).size is not None

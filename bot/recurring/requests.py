@@ -115,7 +115,7 @@ class Requests:
     def _calendar(self, asked: Asked) -> Holidays | None:
         """The holidays of the audience where its policy has some, else those of the settings."""
         audience = self.settings.audiences.get(str(asked.options.get("audience")))
-        rules = self.workflow.desk.policies.get(audience.policy or "") if audience else None
+        rules = self.workflow.audiences.policies.get(audience.policy or "") if audience else None
         return rules.marketing.holidays if rules and rules.marketing.holidays else self.settings.holidays
 
     def _first(self, schedule: Schedule, asked: Asked, person: Person) -> Schedule:

@@ -30,7 +30,7 @@ from bot.slack.interaction import (
     user_of,
 )
 from bot.slack.replies import draft_form, form_audiences, respond, tell
-from bot.workflow.audiences import Desk
+from bot.workflow.audiences import Audiences
 from bot.workflow.deeds import Drawing, Sight
 from bot.workflow.deeds import pressed as deed_of
 from bot.workflow.workflow import Workflow
@@ -78,12 +78,18 @@ class Buttons:
         self,
         workflow: Workflow,
         people: People,
-        desk: Desk,
+        audiences: Audiences,
         clock: Clock,
         entrance: Entrance,
         recurring: Recurring,
     ) -> None:
-        self.workflow, self.people, self.desk, self.clock, self.entrance = workflow, people, desk, clock, entrance
+        self.workflow, self.people, self.audiences, self.clock, self.entrance = (
+            workflow,
+            people,
+            audiences,
+            clock,
+            entrance,
+        )
         self.recurring = recurring
         self._telling: set[asyncio.Task[None]] = set()
 
@@ -117,7 +123,7 @@ class Buttons:
             await self.entrance.enter(body, client, press, fresh=True)
         except Refused as refused:
             if refused.error is None:
-                return respond(body, self.desk.settings.slack_api_url, mrkdwn.lines(refused.lines))
+                return respond(body, self.audiences.settings.slack_api_url, mrkdwn.lines(refused.lines))
             told, user = " ".join(refused.lines), user_of(body)
             return tell(client, channel_of(body) or user, user, mrkdwn.Post(told, [mrkdwn.section(told)]))
         return None
@@ -151,7 +157,7 @@ class Buttons:
             raise TooLate(row)
         if row.requester != pressed.person.id:
             raise NotAllowed("Only {requester}, who wrote it, can open this draft.", requester=f"<@{row.requester}>")
-        form = draft_form(self.desk, row, pressed.asks_in(row), pressed.words)
+        form = draft_form(self.audiences, row, pressed.asks_in(row), pressed.words)
         await pressed.client.views_open(trigger_id=pressed.trigger, view=forms.compose(form, pressed.words))
 
     async def _ask_start(self, pressed: Pressed) -> None:
@@ -162,7 +168,7 @@ class Buttons:
         await self.workflow.may(Action.REPLAN, pressed.person, row)
         wanted = max(row.send_at or 0, self.clock() + SOON)
         wanted += -wanted % ROUND
-        start = self.desk.outlook(row, wanted).opens or wanted
+        start = self.audiences.outlook(row, wanted).opens or wanted
         form = forms.replan_form(row, start, pressed.words, closed=start != wanted)
         await pressed.client.views_open(trigger_id=pressed.trigger, view=form)
 
@@ -173,7 +179,7 @@ class Buttons:
             raise TooLate(row)
         must_be_member(pressed.person)
         form = forms.Form(
-            form_audiences(self.desk, pressed.words),
+            form_audiences(self.audiences, pressed.words),
             pressed.asks_in(row),
             values=forms.filled(row),
             follows=row.id,

@@ -18,7 +18,7 @@ from bot.slack.blocks import forms
 from bot.slack.directory import People
 from bot.slack.interaction import Body, Entrance, Interaction, Refused
 from bot.slack.replies import hours_told, place_for, submitted_post, tell
-from bot.workflow.audiences import Desk
+from bot.workflow.audiences import Audiences
 from bot.workflow.deeds import Reject, Replan
 from bot.workflow.submission import Sent
 from bot.workflow.workflow import Workflow
@@ -34,8 +34,16 @@ UNKNOWN_FORM = "I do not know this form any more. Copy your text, and open a new
 class Modals:
     """The forms by their callback id."""
 
-    def __init__(self, workflow: Workflow, people: People, desk: Desk, clock: Clock, entrance: Entrance) -> None:
-        self.workflow, self.people, self.desk, self.clock, self.entrance = workflow, people, desk, clock, entrance
+    def __init__(
+        self, workflow: Workflow, people: People, audiences: Audiences, clock: Clock, entrance: Entrance
+    ) -> None:
+        self.workflow, self.people, self.audiences, self.clock, self.entrance = (
+            workflow,
+            people,
+            audiences,
+            clock,
+            entrance,
+        )
         self.forms: dict[str, Callable[[View, Interaction], Awaitable[None]]] = {
             "broadcast_compose": self.compose,
             "broadcast_reject": self.reject,
@@ -88,7 +96,7 @@ class Modals:
             campaign=composed.campaign,
             zone=done.person.zone,
         )
-        place = await place_for(self.desk, self.people, composed.channel)
+        place = await place_for(self.audiences, self.people, composed.channel)
         submitted = await self.workflow.submit(
             request,
             key=f"view:{view['id']}",
@@ -98,7 +106,7 @@ class Modals:
             follows=composed.follows,
             sent=Sent(str(view["id"]), str(view.get("trigger_id") or "")),
         )
-        hours = hours_told(self.desk, submitted.broadcast, done.words)
+        hours = hours_told(self.audiences, submitted.broadcast, done.words)
         elsewhere = submitted.broadcast.channel != composed.channel
         if submitted.broadcast.state is State.DRAFT or elsewhere or hours is not None:
             post = submitted_post(submitted, place, done.person, hours, done.words)

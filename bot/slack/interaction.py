@@ -14,7 +14,7 @@ from bot.domain.people import Person
 from bot.slack.directory import People
 from bot.slack.replies import explain
 from bot.storage.database import PATIENCE
-from bot.workflow.audiences import Desk
+from bot.workflow.audiences import Audiences
 
 Body = Mapping[str, Any]
 T = TypeVar("T")
@@ -49,8 +49,8 @@ class Refused(Exception):
 class Entrance:
     """Lets in whoever belongs to the workspace `ours`. `patience`: seconds that the database may take."""
 
-    def __init__(self, people: People, desk: Desk, patience: float, ours: Callable[[], str]) -> None:
-        self.people, self.desk, self.patience, self.ours = people, desk, patience, ours
+    def __init__(self, people: People, audiences: Audiences, patience: float, ours: Callable[[], str]) -> None:
+        self.people, self.audiences, self.patience, self.ours = people, audiences, patience, ours
 
     async def enter(
         self,
@@ -70,7 +70,7 @@ class Entrance:
                 words = words_for(person.locale)
                 return await work(Interaction(person, channel_of(body), trigger_of(body), words, client))
         except Exception as error:
-            raise Refused(error, explain(error, words, self.desk.settings.admins), words) from error
+            raise Refused(error, explain(error, words, self.audiences.settings.admins), words) from error
 
 
 def answer_seconds(patience: float) -> float:

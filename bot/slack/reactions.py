@@ -25,7 +25,7 @@ from bot.storage import cards
 from bot.storage.cards import Card
 from bot.storage.keys import first_time, keep_latest, last_time, last_times, was_seen
 from bot.storage.votes import votes_for
-from bot.workflow.audiences import Desk
+from bot.workflow.audiences import Audiences
 from bot.workflow.decisions import NEW_CARD_LOOKS, NEW_CARD_PAUSE
 from bot.workflow.deeds import Approve, Reject, Sight
 from bot.workflow.workflow import Workflow
@@ -41,8 +41,10 @@ QUIET_SECONDS = 30.0  # one explanation a person and card, however often they re
 class Reactions:
     """Reactions on cards: some approve or reject, and taking one back takes the approval back."""
 
-    def __init__(self, workflow: Workflow, people: People, desk: Desk, clock: Clock, ours: Callable[[], str]) -> None:
-        self.workflow, self.people, self.desk, self.clock, self.ours = workflow, people, desk, clock, ours
+    def __init__(
+        self, workflow: Workflow, people: People, audiences: Audiences, clock: Clock, ours: Callable[[], str]
+    ) -> None:
+        self.workflow, self.people, self.audiences, self.clock, self.ours = workflow, people, audiences, clock, ours
         self._explained: dict[tuple[str, str], float] = {}
 
     async def happened(self, ack: AsyncAck, body: Body, event: Mapping[str, Any], client: AsyncWebClient) -> None:
@@ -127,7 +129,7 @@ class Reactions:
 
     async def _approves_still(self, card: Card, user: str) -> bool:
         """Does another reaction of this person's that approves stand on the card?"""
-        names = {*self.desk.settings.approval.approve_reactions, *ALIASES}
+        names = {*self.audiences.settings.approval.approve_reactions, *ALIASES}
         signs = [f"{name}{tone}" for name in names if self._means(name) is Action.APPROVE for tone in TONES]
         keys = {sign: f"{card.channel}:{card.ts}:{user}:{sign}" for sign in signs}
 
@@ -156,7 +158,7 @@ class Reactions:
         """What a reaction says, skin tones and aliases folded; nothing for one that nobody configured."""
         bare = reaction.split("::")[0]
         name = ALIASES.get(bare, bare)
-        approval = self.desk.settings.approval
+        approval = self.audiences.settings.approval
         if name in {ALIASES.get(known, known) for known in approval.approve_reactions}:
             return Action.APPROVE
         if name in {ALIASES.get(known, known) for known in approval.reject_reactions}:

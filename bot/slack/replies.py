@@ -26,7 +26,7 @@ from bot.slack.blocks.mrkdwn import Post
 from bot.slack.directory import UNREACHABLE, People, Place, is_late
 from bot.storage.database import Busy, OutOfOrder, Unsure
 from bot.when.traps import left_behind
-from bot.workflow.audiences import Desk
+from bot.workflow.audiences import Audiences
 from bot.workflow.requirements import still_asked
 from bot.workflow.submission import Submitted
 
@@ -51,23 +51,23 @@ class Typing:
 Subcommand = tuple[str, Callable[[Typing, AsyncWebClient], Awaitable[Post | None]]]
 
 
-def form_audiences(desk: Desk, words: Words) -> list[tuple[str, str]]:
+def form_audiences(audiences: Audiences, words: Words) -> list[tuple[str, str]]:
     """(name, label) of every audience, as the form offers them."""
     return [
-        (name, f"{name} ({desk.provider_of(audience).title}, {words(card_facts.KINDS[audience.kind])} {audience.id})")
-        for name, audience in sorted(desk.settings.audiences.items())
+        (name, f"{name} ({audiences.provider_of(audience).title}, {words(card_facts.KINDS[audience.kind])} {audience.id})")
+        for name, audience in sorted(audiences.settings.audiences.items())
     ]
 
 
-def draft_form(desk: Desk, row: Broadcast, channel: str, words: Words) -> forms.Form:
+def draft_form(audiences: Audiences, row: Broadcast, channel: str, words: Words) -> forms.Form:
     """The form with a draft in it, to be asked for in that channel."""
-    return forms.Form(form_audiences(desk, words), channel, row.id, forms.filled(row, send_at=row.send_at))
+    return forms.Form(form_audiences(audiences, words), channel, row.id, forms.filled(row, send_at=row.send_at))
 
 
-async def place_for(desk: Desk, people: People, channel: str) -> Place:
+async def place_for(audiences: Audiences, people: People, channel: str) -> Place:
     """Where the card would stand: the approvals' channel where there is one, else where it was asked for. What is wrong
     with that one only an admin puts right."""
-    approvals = desk.settings.approval.channel
+    approvals = audiences.settings.approval.channel
     place = await people.place(approvals or channel)
     if approvals is None or place.fix is None:
         return place
@@ -75,14 +75,16 @@ async def place_for(desk: Desk, people: People, channel: str) -> Place:
         "All cards stand in {channel}, and none can stand there now: it is archived or shared with another company, "
         "or I am not in it. Ask an admin to put that right ({who}), then open the draft."
     )
-    return replace(place, fix=Translatable(template, channel=f"<#{approvals}>", who=mentions(desk.settings.admins)))
+    return replace(
+        place, fix=Translatable(template, channel=f"<#{approvals}>", who=mentions(audiences.settings.admins))
+    )
 
 
-def hours_told(desk: Desk, row: Broadcast, words: Words) -> str | None:
+def hours_told(audiences: Audiences, row: Broadcast, words: Words) -> str | None:
     """What the hours do to a start that was asked for; None where they allow it, or none was asked for."""
     if row.send_at is None or row.ended:
         return None
-    outlook, zone = desk.outlook(row, row.send_at), desk.policies.get(row.policy or "", Policy()).timezone
+    outlook, zone = audiences.outlook(row, row.send_at), audiences.policies.get(row.policy or "", Policy()).timezone
     if isinstance(outlook.verdict, Allow):
         return None
     opens = "—" if outlook.opens is None else mrkdwn.spelled(outlook.opens, zone)

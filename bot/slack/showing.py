@@ -19,10 +19,10 @@ class Showings:
     def __init__(self, runtime: Runtime, workflow: Workflow, switch: KillSwitch) -> None:
         self.database, self.clock, self.providers = runtime.database, runtime.clock, runtime.providers
         self.policies, self.approval = runtime.policies, runtime.settings.approval
-        self.grace, self.workflow, self.desk, self.switch = (
+        self.grace, self.workflow, self.audiences, self.switch = (
             micros(runtime.settings.grace),
             workflow,
-            workflow.desk,
+            workflow.audiences,
             switch,
         )
 
@@ -35,9 +35,9 @@ class Showings:
         policy = self.policies.get(broadcast.policy or "")
         drawn_at = self.clock()
         start = max(broadcast.send_at or 0, broadcast.due or 0, drawn_at)
-        outlook = self.desk.outlook(broadcast, start) if broadcast.state in WAITING else None
+        outlook = self.audiences.outlook(broadcast, start) if broadcast.state in WAITING else None
         paused = broadcast.workspace in self.switch.paused
-        misfit = self.desk.misfit(broadcast) if broadcast.state in (State.PENDING, State.SCHEDULED) else None
+        misfit = self.audiences.misfit(broadcast) if broadcast.state in (State.PENDING, State.SCHEDULED) else None
         return Showing(
             votes=tuple(votes),
             vendor=provider.title if provider else broadcast.provider,

@@ -19,7 +19,7 @@ from bot.storage.broadcast_rows import Changes
 from bot.storage.notes import Note
 from bot.storage.votes import add_vote, drop_vote, strengthen_vote, votes_for
 from bot.workflow.approvers import Approvers
-from bot.workflow.audiences import Desk
+from bot.workflow.audiences import Audiences
 from bot.workflow.deadlines import asks, before_start, start_told
 from bot.workflow.deeds import Approve
 from bot.workflow.series_approval import RECALLABLE, SeriesApproval
@@ -31,10 +31,10 @@ class Approvals:
     """Counts votes, and lets a broadcast go once enough agree; takes votes back."""
 
     def __init__(
-        self, runtime: Runtime, desk: Desk, approvers: Approvers, series: SeriesApproval, sights: Sights
+        self, runtime: Runtime, audiences: Audiences, approvers: Approvers, series: SeriesApproval, sights: Sights
     ) -> None:
         self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
-        self.approval, self.desk = runtime.settings.approval, desk
+        self.approval, self.audiences = runtime.settings.approval, audiences
         self.approvers, self.series, self.sights = approvers, series, sights
 
     def approve(
@@ -83,7 +83,7 @@ class Approvals:
         now = self.clock()
         due = max(current.send_at or 0, now + micros(self.approval.undo))
         start = current.send_at or due  # lateness counts from the time that was asked for
-        late = due - start > micros(self.desk.settings.grace)
+        late = due - start > micros(self.audiences.settings.grace)
         changes: Changes = {
             "due": due,
             "start_at": start,
@@ -93,7 +93,7 @@ class Approvals:
             "voice_at": before_start(due, now),
         }
         paused = keys.paused(connection, current.workspace)
-        then = start_told(self.desk.policies, current, due, paused=paused, misfit=self.desk.misfit(current))
+        then = start_told(self.audiences.policies, current, due, paused=paused, misfit=self.audiences.misfit(current))
         said = [] if late else [agreed_note(actor, then)]
         agreed = broadcasts.move(connection, current, Action.APPROVE, actor=actor, at=now, said=said, **changes)
         if agreed is not None and agreed.schedule is not None and agreed.covers > 1:

@@ -17,7 +17,7 @@ from bot.domain.lifecycle import State
 from bot.domain.people import CannotTell, Directory
 from bot.storage.votes import votes_for
 from bot.workflow import requirements
-from bot.workflow.audiences import Desk
+from bot.workflow.audiences import Audiences
 from providers.base import Purpose
 
 ASKED_TOGETHER = 8  # people of whom Slack is asked at once
@@ -26,9 +26,9 @@ ASKED_TOGETHER = 8  # people of whom Slack is asked at once
 class Approvers:
     """Who may approve a broadcast by now, how many must, and whether those who can are in its channel."""
 
-    def __init__(self, runtime: Runtime, desk: Desk, people: Directory) -> None:
+    def __init__(self, runtime: Runtime, audiences: Audiences, people: Directory) -> None:
         self.database, self.approval = runtime.database, runtime.settings.approval
-        self.desk, self.people = desk, people
+        self.audiences, self.people = audiences, people
 
     async def who_acts(self, row: Broadcast) -> AsyncIterator[str]:
         """Full members who may press the buttons of its card. Raises CannotTell.
@@ -46,7 +46,7 @@ class Approvers:
         named = await self._named(row)
         if row.state is State.UNKNOWN and row.mode != "training":
             lost = await self.has_lost_its_approvers(row)
-            denying = self.desk.settings.admins if lost else self.as_of_today(row).approvers
+            denying = self.audiences.settings.admins if lost else self.as_of_today(row).approvers
             people = await requirements.people_in(denying, self.people.members)
             named = [id for id in named if id in people]
         for id in named:
@@ -105,7 +105,7 @@ class Approvers:
         approvers = sorted(await requirements.people_in(self.as_of_today(row).approvers, self.people.members))
         votes = await self.database.read(lambda c: votes_for(c, row))
         deciding = [*(vote.approver for vote in votes if vote.approver in approvers), *approvers]
-        asking, admins = [row.requester, row.editor], self.desk.settings.admins
+        asking, admins = [row.requester, row.editor], self.audiences.settings.admins
         unknown = row.state is State.UNKNOWN
         return list(dict.fromkeys((*deciding, *admins, *asking) if unknown else (*asking, *deciding, *admins)))
 
@@ -174,7 +174,7 @@ class Approvers:
             offers = not people <= await requirements.people_in(self.approval.approvers, self.people.members)
         size = settings.max_size if size is None else size
         need = self.need_at(purpose, name, settings.account, size, doubtful=offers)
-        if need.quorum and self.desk.settings.mode != "training":
+        if need.quorum and self.audiences.settings.mode != "training":
             await self._must_be_satisfiable(workspace, need, people)
         return need
 

@@ -28,7 +28,7 @@ class Outlook:
 
 
 @dataclass(frozen=True)
-class Desk:
+class Audiences:
     """What can be written to, and how: the settings' audiences, their accounts and their policies.
 
     `placeholders`: those of every vendor there is, whether it has an account here or not.

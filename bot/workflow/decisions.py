@@ -21,7 +21,7 @@ from bot.storage.broadcast_rows import Changes
 from bot.storage.cards import Card
 from bot.storage.notes import Note
 from bot.workflow.approvals import Approvals
-from bot.workflow.audiences import Desk
+from bot.workflow.audiences import Audiences
 from bot.workflow.deadlines import before_start
 from bot.workflow.deeds import (
     Approve,
@@ -52,7 +52,7 @@ class Decisions:
     def __init__(
         self,
         runtime: Runtime,
-        desk: Desk,
+        audiences: Audiences,
         permissions: Permissions,
         approvals: Approvals,
         lapses: Lapses,
@@ -60,7 +60,7 @@ class Decisions:
         gates: Gates,
     ) -> None:
         self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
-        self.approval, self.desk, self.gates = runtime.settings.approval, desk, gates
+        self.approval, self.audiences, self.gates = runtime.settings.approval, audiences, gates
         self.permissions, self.approvals, self.lapses, self.replanning = permissions, approvals, lapses, replanning
         self.approvers, self.series, self.sights = approvals.approvers, approvals.series, approvals.sights
         self.submission = replanning.submission
@@ -192,7 +192,7 @@ class Decisions:
         gate = self.gates.closed(connection, dataclasses.replace(held, due=start, start_at=start), start)
         if gate is None:
             return None
-        opens = self.desk.outlook(held, start).opens if gate.hold is Hold.HOURS else None
+        opens = self.audiences.outlook(held, start).opens if gate.hold is Hold.HOURS else None
         if opens is not None:
             template = (
                 "The hours for this audience do not allow it now; they do from {opens_at} on. Re-plan it for then."
@@ -206,7 +206,7 @@ class Decisions:
         now = self.clock()
         if action is Action.MARK_SENT:
             said = Note(Translatable("{by} says that it went out.", **by_person(person)), aloud=True)
-            provider = self.desk.providers.get(seen.account)
+            provider = self.audiences.providers.get(seen.account)
             told: dict[str, Value] = {**by_person(person)}
             told |= {"vendor": provider.title if provider else seen.provider}
             ids = seen.ids or ((seen.staged.id,) if seen.staged else ())

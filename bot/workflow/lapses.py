@@ -17,7 +17,7 @@ from bot.storage.notes import Note
 from bot.storage.votes import drop_vote, drop_votes, votes_for
 from bot.workflow import requirements
 from bot.workflow.approvers import Approvers
-from bot.workflow.audiences import Desk
+from bot.workflow.audiences import Audiences
 from bot.workflow.deadlines import asks
 from bot.workflow.series_approval import SeriesApproval
 
@@ -28,9 +28,9 @@ ASK_SLACK_AGAIN = 60 * SECOND
 class Lapses:
     """Whether what was approved is approved still: approvers leave, and an approval does not last for ever."""
 
-    def __init__(self, runtime: Runtime, desk: Desk, approvers: Approvers, series: SeriesApproval) -> None:
+    def __init__(self, runtime: Runtime, audiences: Audiences, approvers: Approvers, series: SeriesApproval) -> None:
         self.database, self.clock, self.approval = runtime.database, runtime.clock, runtime.settings.approval
-        self.desk, self.approvers, self.series = desk, approvers, series
+        self.audiences, self.approvers, self.series = audiences, approvers, series
 
     async def still_approved(self, claimed: Broadcast) -> bool:
         """Asked of everything that is about to go: is it agreed to still, by people who may still agree to it?
@@ -62,7 +62,7 @@ class Lapses:
         """Let the votes fall that do not hold any more; why it is not agreed to now, if it is not."""
         if self._waited_too_long(current):
             drop_votes(connection, current)
-            hours = self.desk.hours(current).max_hold.total_seconds() / 3600
+            hours = self.audiences.hours(current).max_hold.total_seconds() / 3600
             template = "Since it was approved more than {hours} hours have passed, so it needs approval again."
             return Translatable(template, hours=f"{hours:g}")
         votes = votes_for(connection, current)
@@ -80,7 +80,7 @@ class Lapses:
         """An approval is for its own time and for the wait that the policy allows after it."""
         since = max(current.send_at or 0, current.approved_at or 0)
         waited = self.clock() - since
-        return current.quorum > 0 and since > 0 and waited > micros(self.desk.hours(current).max_hold)
+        return current.quorum > 0 and since > 0 and waited > micros(self.audiences.hours(current).max_hold)
 
     def lapse(self, connection: Connection, current: Broadcast, reason: Translatable) -> Broadcast | None:
         """Back to the approvers."""

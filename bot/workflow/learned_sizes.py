@@ -16,7 +16,7 @@ from bot.storage import audit, broadcasts, notes
 from bot.storage.notes import Note
 from bot.storage.votes import Vote, drop_votes, votes_for
 from bot.workflow.approvals import Approvals
-from bot.workflow.audiences import Desk
+from bot.workflow.audiences import Audiences
 from bot.workflow.deadlines import asks
 from bot.workflow.sights import told_changes, within
 
@@ -24,9 +24,9 @@ from bot.workflow.sights import told_changes, within
 class LearnedSizes:
     """What a vendor tells of the size and the cost of a broadcast that waits."""
 
-    def __init__(self, runtime: Runtime, desk: Desk, approvals: Approvals) -> None:
+    def __init__(self, runtime: Runtime, audiences: Audiences, approvals: Approvals) -> None:
         self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
-        self.approval, self.desk, self.approvals = runtime.settings.approval, desk, approvals
+        self.approval, self.audiences, self.approvals = runtime.settings.approval, audiences, approvals
         self.approvers = approvals.approvers
 
     async def learn(self, workspace: str, id: str, size: int | None, **more: Any) -> None:
@@ -58,7 +58,7 @@ class LearnedSizes:
         votes = votes_for(connection, current)
         if sized is None or not votes:
             return
-        known, facts = self.desk.facts(current, now), self.desk.facts(sized, now)
+        known, facts = self.audiences.facts(current, now), self.audiences.facts(sized, now)
         if not within(known, facts):
             self._ask_anew(connection, sized, votes, told_changes(known, facts))
         elif len(votes) >= quorum:  # by the size that is known now they are enough

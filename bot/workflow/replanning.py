@@ -19,7 +19,7 @@ from bot.storage.broadcast_rows import NOT_AGREED, Changes
 from bot.storage.notes import Note
 from bot.workflow import requirements
 from bot.workflow.approvals import Approvals
-from bot.workflow.audiences import Desk
+from bot.workflow.audiences import Audiences
 from bot.workflow.deadlines import asks
 from bot.workflow.submission import Submission
 from bot.workflow.wording import by_person
@@ -28,14 +28,14 @@ from bot.workflow.wording import by_person
 class Replanning:
     """Gives a broadcast another start: an edit, so a new version that is approved anew."""
 
-    def __init__(self, runtime: Runtime, desk: Desk, approvals: Approvals, submission: Submission) -> None:
-        self.clock, self.approval, self.desk = runtime.clock, runtime.settings.approval, desk
+    def __init__(self, runtime: Runtime, audiences: Audiences, approvals: Approvals, submission: Submission) -> None:
+        self.clock, self.approval, self.audiences = runtime.clock, runtime.settings.approval, audiences
         self.approvals, self.submission = approvals, submission
         self.approvers, self.series = approvals.approvers, approvals.series
 
     async def need_again(self, broadcast: Broadcast, person: Person) -> requirements.Need:
         """What the broadcast needs once this person has changed it. Raises NotAccepted or CannotTell."""
-        settings = self.desk.audience(broadcast.audience)
+        settings = self.audiences.audience(broadcast.audience)
         if settings is None:
             raise NotAccepted(Complaint("send_at", self.submission.unknown_audience(broadcast.audience)))
         people = frozenset({broadcast.requester, person.id})

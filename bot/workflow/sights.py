@@ -13,7 +13,7 @@ from bot.domain.errors import CardChanged
 from bot.domain.i18n import Translatable
 from bot.storage import cards
 from bot.storage.cards import Card
-from bot.workflow.audiences import Desk
+from bot.workflow.audiences import Audiences
 from bot.workflow.deeds import Sight
 from providers.reading import UNREADABLE
 
@@ -21,13 +21,13 @@ from providers.reading import UNREADABLE
 class Sights:
     """Compares what a person saw with what they decide about."""
 
-    def __init__(self, desk: Desk, clock: Clock) -> None:
-        self.desk, self.clock = desk, clock
+    def __init__(self, audiences: Audiences, clock: Clock) -> None:
+        self.audiences, self.clock = audiences, clock
 
     def changed_since_drawn(self, connection: Connection, current: Broadcast, on_card: Sight) -> CardChanged | None:
         """What the person saw is what they decide about: what has changed since is told, and the card drawn anew. A
         message that is its card no more may show anything."""
-        card, facts = cards.card_of(connection, current), self.desk.facts(current, self.clock())
+        card, facts = cards.card_of(connection, current), self.audiences.facts(current, self.clock())
         if card is not None and not on_card.is_of(card):
             return CardChanged(current, ())
         if card is not None and not on_card.is_older(card) and _shows(card, current, facts):
@@ -35,7 +35,7 @@ class Sights:
         shown = card.facts if card is not None else None
         cards.draw_again(connection, current, self.clock())
         changes = [*told_changes(shown or {}, facts)]
-        misfit = self.desk.misfit(current)
+        misfit = self.audiences.misfit(current)
         if misfit is not None and str(misfit) != (shown or {}).get("misfit"):
             changes.append(misfit)
         return CardChanged(current, tuple(changes))

@@ -26,7 +26,7 @@ from bot.storage.notes import Note
 from bot.storage.votes import add_vote
 from bot.workflow import checks, requirements
 from bot.workflow.approvals import Approvals
-from bot.workflow.audiences import Desk
+from bot.workflow.audiences import Audiences
 from bot.workflow.deadlines import asks_again_at, asks_until, draft_notice
 from bot.workflow.permissions import Permissions
 from bot.workflow.series_approval import COVER
@@ -71,10 +71,15 @@ class Submission:
     """Checks requests, asks back where something is doubtful, and stores what was asked for."""
 
     def __init__(
-        self, runtime: Runtime, desk: Desk, permissions: Permissions, approvals: Approvals, make_id: Callable[[], str]
+        self,
+        runtime: Runtime,
+        audiences: Audiences,
+        permissions: Permissions,
+        approvals: Approvals,
+        make_id: Callable[[], str],
     ) -> None:
         self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
-        self.approval, self.desk, self.make_id = runtime.settings.approval, desk, make_id
+        self.approval, self.audiences, self.make_id = runtime.settings.approval, audiences, make_id
         self.permissions, self.approvals = permissions, approvals
         self.approvers, self.people = approvals.approvers, approvals.approvers.people
 
@@ -118,7 +123,7 @@ class Submission:
 
     def questions(self, request: BroadcastRequest) -> tuple[Complaint, ...]:
         """What a person is asked before a request that could be taken becomes a broadcast: it may be a slip."""
-        terms = self.desk.terms(request.audience, request.purpose)
+        terms = self.audiences.terms(request.audience, request.purpose)
         return checks.questions(request.text, terms, zone=request.zone, now=moment(self.clock()))
 
     def _ask(
@@ -151,11 +156,11 @@ class Submission:
 
         Raises NotAccepted, NotAllowed or CannotTell.
         """
-        settings = self.desk.audience(request.audience)
+        settings = self.audiences.audience(request.audience)
         if settings is None:
             raise NotAccepted(Complaint("audience", self.unknown_audience(request.audience)))
         await requirements.may_ask(person, request.audience, settings, self.people.members)
-        final, complaints = checks.final_text(request.text, self.desk.terms(request.audience, request.purpose))
+        final, complaints = checks.final_text(request.text, self.audiences.terms(request.audience, request.purpose))
         complaints += checks.name_complaints(request.sender, request.campaign)
         complaints += [*self._sender_complaints(request, settings), *self.time_complaints(request.send_at, slack)]
         complaints += self._policy_complaints(request, settings)
@@ -166,8 +171,8 @@ class Submission:
         return self._broadcast(request, key, settings, final, need)
 
     def unknown_audience(self, name: str) -> Translatable:
-        known = ", ".join(sorted(self.desk.settings.audiences)) or "—"
-        near = suggestions.nearest(name, self.desk.settings.audiences)
+        known = ", ".join(sorted(self.audiences.settings.audiences)) or "—"
+        near = suggestions.nearest(name, self.audiences.settings.audiences)
         if near:
             return Translatable("There is no audience “{name}”. Did you mean “{near}”?", name=name, near=near)
         return Translatable("There is no audience “{name}”. There are: {known}.", name=name, known=known)
@@ -175,7 +180,7 @@ class Submission:
     def _sender_complaints(self, request: BroadcastRequest, settings: AudienceSettings) -> list[Complaint]:
         if request.sender is None:
             return []
-        provider = self.desk.provider_of(settings)
+        provider = self.audiences.provider_of(settings)
         pattern = provider.capabilities.sender_pattern
         if pattern is None:
             template = "{vendor} takes no sender ID. Leave it out."
@@ -214,7 +219,7 @@ class Submission:
     def _broadcast(
         self, request: BroadcastRequest, key: str, settings: AudienceSettings, final: str, need: requirements.Need
     ) -> Broadcast:
-        provider, now = self.desk.provider_of(settings), self.clock()
+        provider, now = self.audiences.provider_of(settings), self.clock()
         planned = Broadcast(
             **request.model_dump(include={"workspace", "requester", "audience", "purpose", "sender", "campaign"}),
             send_at=request.send_at,
@@ -222,7 +227,7 @@ class Submission:
             id=self.make_id(),
             version=1,
             state=State.PENDING,
-            mode=self.desk.settings.mode,
+            mode=self.audiences.settings.mode,
             key=key,
             editor=request.requester,
             channel=self.approval.channel or request.channel,

@@ -9,7 +9,7 @@ from bot.domain.broadcast import new_id
 from bot.domain.people import Directory
 from bot.workflow.approvals import Approvals
 from bot.workflow.approvers import Approvers
-from bot.workflow.audiences import Desk
+from bot.workflow.audiences import Audiences
 from bot.workflow.decisions import Decisions
 from bot.workflow.expiry import Expiry
 from bot.workflow.gate import Gates
@@ -31,23 +31,25 @@ class Workflow:
     def __init__(
         self,
         runtime: Runtime,
-        desk: Desk,
+        audiences: Audiences,
         people: Directory,
         switch: KillSwitch | None = None,
         make_id: Callable[[], str] = new_id,
     ) -> None:
-        self.database, self.desk = runtime.database, desk
-        self.approvers = Approvers(runtime, desk, people)
+        self.database, self.audiences = runtime.database, audiences
+        self.approvers = Approvers(runtime, audiences, people)
         self.permissions = Permissions(runtime, self.approvers)
         self.series = SeriesApproval(runtime)
-        self.lapses = Lapses(runtime, desk, self.approvers, self.series)
-        self.approvals = Approvals(runtime, desk, self.approvers, self.series, Sights(desk, runtime.clock))
-        self.submission = Submission(runtime, desk, self.permissions, self.approvals, make_id)
-        self.replanning = Replanning(runtime, desk, self.approvals, self.submission)
-        gates = Gates(desk.settings, desk.providers, desk.policies)
-        self.decisions = Decisions(runtime, desk, self.permissions, self.approvals, self.lapses, self.replanning, gates)
+        self.lapses = Lapses(runtime, audiences, self.approvers, self.series)
+        self.approvals = Approvals(runtime, audiences, self.approvers, self.series, Sights(audiences, runtime.clock))
+        self.submission = Submission(runtime, audiences, self.permissions, self.approvals, make_id)
+        self.replanning = Replanning(runtime, audiences, self.approvals, self.submission)
+        gates = Gates(audiences.settings, audiences.providers, audiences.policies)
+        self.decisions = Decisions(
+            runtime, audiences, self.permissions, self.approvals, self.lapses, self.replanning, gates
+        )
         self.pauses = Pauses(runtime, self.permissions, switch or KillSwitch())
-        self.sizes = LearnedSizes(runtime, desk, self.approvals)
+        self.sizes = LearnedSizes(runtime, audiences, self.approvals)
         self.expiry = Expiry(runtime)
         self.submit, self.plan, self.find = self.submission.submit, self.submission.plan, self.decisions.find
         self.act, self.may, self.withdraw = self.decisions.act, self.permissions.may, self.approvals.withdraw

@@ -95,7 +95,7 @@ class Core:
             lease_clock=lambda _: self.now,
         )
         built = build_core(self.runtime, self.people, placeholders=all_placeholders())
-        self.desk, self.workflow = built.desk, built.workflow
+        self.audiences, self.workflow = built.audiences, built.workflow
         self.count, self.gone = 0, set[str]()
 
     def clock(self) -> int:
@@ -106,7 +106,7 @@ class Core:
 
     def workflow_over(self, database: Database) -> Workflow:
         """The workflow, over another view of the database."""
-        made = Workflow(replace(self.runtime, database=database), self.desk, self.people)
+        made = Workflow(replace(self.runtime, database=database), self.audiences, self.people)
         made.pauses.switch = self.workflow.pauses.switch
         return made
 
@@ -119,7 +119,7 @@ class Core:
         return Tracker(replace(self.runtime, database=database or self.database))
 
     def voices(self, database: Database | None = None) -> Voices:
-        return Voices(replace(self.runtime, database=database or self.database), self.desk.misfit)
+        return Voices(replace(self.runtime, database=database or self.database), self.audiences.misfit)
 
     async def ask(self, **changes: Any) -> Broadcast:
         self.count += 1

@@ -36,7 +36,7 @@ from bot.storage.votes import Vote, votes_for
 from bot.when.instants import goes_on, parse_when
 from bot.when.traps import NotATime
 from bot.workflow import checks
-from bot.workflow.audiences import Desk
+from bot.workflow.audiences import Audiences
 from bot.workflow.deeds import Cancel, Discard, Drop
 from bot.workflow.workflow import Workflow
 from providers.base import Purpose
@@ -54,16 +54,16 @@ class BroadcastCommands:
         self,
         workflow: Workflow,
         people: People,
-        desk: Desk,
+        audiences: Audiences,
         clock: Clock,
         showing_of: ShowingOf,
         recurring: Recurring,
     ) -> None:
-        self.workflow, self.people, self.desk, self.clock = workflow, people, desk, clock
+        self.workflow, self.people, self.audiences, self.clock = workflow, people, audiences, clock
         self.showing_of, self.recurring = showing_of, recurring
         self.table: dict[str, Subcommand] = {
             "send": ("send <audience> [marketing|transactional] [at=<when>] <text>", self.send),
-            "audiences": ("audiences", self.audiences),
+            "audiences": ("audiences", self.list_audiences),
             "list": ("list", self.list),
             "show": ("show <id>", self.show),
             "cancel": ("cancel <id>", self.cancel),
@@ -75,7 +75,9 @@ class BroadcastCommands:
 
     async def form(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Open the form."""
-        return await self.open_form(forms.Form(form_audiences(self.desk, asked.words), asked.channel), asked, client)
+        return await self.open_form(
+            forms.Form(form_audiences(self.audiences, asked.words), asked.channel), asked, client
+        )
 
     async def open_form(self, form: forms.Form, asked: Typing, client: AsyncWebClient) -> Post | None:
         try:
@@ -107,10 +109,10 @@ class BroadcastCommands:
             campaign=parts.options.get("campaign"),
             zone=asked.person.zone,
         )
-        place = await place_for(self.desk, self.people, asked.channel)
+        place = await place_for(self.audiences, self.people, asked.channel)
         key = f"command:{asked.trigger or secrets.token_hex(8)}"
         submitted = await self.workflow.submit(request, key=key, person=asked.person, postable=place.postable)
-        hours = hours_told(self.desk, submitted.broadcast, asked.words)
+        hours = hours_told(self.audiences, submitted.broadcast, asked.words)
         answer = submitted_post(submitted, place, asked.person, hours, asked.words)
         return answer if submitted.questions else with_late(answer, parts.late, asked.words)
 
@@ -134,23 +136,23 @@ class BroadcastCommands:
         must_leave_nothing_behind(at, parts.text, "send_at")
         return int(when.instant.timestamp()) * SECOND
 
-    async def audiences(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+    async def list_audiences(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Show whom you can write to."""
-        known = form_audiences(self.desk, asked.words)
+        known = form_audiences(self.audiences, asked.words)
         lines = [self._audience_line(name, label, asked.words) for name, label in known]
         if not lines:
             lines = [asked.words("No audience is set up yet. Ask an admin to add `[audiences.NAME]`.")]
-        for account, provider in sorted(self.desk.providers.items()):
+        for account, provider in sorted(self.audiences.providers.items()):
             lines += self._other_lines(account, provider.title, asked.words)
         return mrkdwn.lines(lines)
 
     def _audience_line(self, name: str, label: str, words: Words) -> str:
-        size = self.desk.catalogue.size_of(name)
+        size = self.audiences.catalogue.size_of(name)
         told = f" — {words.count('{number} person', '{number} people', size)}" if size is not None else ""
         return f"• *{name}* — {mrkdwn.quote(label)}{told}"
 
     def _other_lines(self, account: str, title: str, words: Words) -> Iterator[str]:
-        others = self.desk.catalogue.others(account)
+        others = self.audiences.catalogue.others(account)
         if others:
             shown = ", ".join(
                 f"{mrkdwn.quote(it.name)} ({words(card_facts.KINDS[it.kind])} {mrkdwn.quote(it.id)})"
@@ -173,8 +175,8 @@ class BroadcastCommands:
         """What keeps everything here from going, or everything of one vendor's."""
         if asked.person.workspace in stops.paused:
             yield asked.words("⏸️ All sending is paused, until an admin types `/broadcast resume all`.")
-        for account in sorted(stops.away.keys() & self.desk.providers.keys()):
-            vendor, again_at = self.desk.providers[account].title, mrkdwn.when(stops.away[account])
+        for account in sorted(stops.away.keys() & self.audiences.providers.keys()):
+            vendor, again_at = self.audiences.providers[account].title, mrkdwn.when(stops.away[account])
             yield asked.words(
                 "⚠️ {vendor} cannot be reached. What is due there waits and is tried again {again_at}.",
                 vendor=mrkdwn.quote(vendor),
@@ -223,7 +225,7 @@ class BroadcastCommands:
             raise TooLate(row)
         if row.requester != asked.person.id:
             raise NotFound(row.id)
-        return await self.open_form(draft_form(self.desk, row, asked.channel, asked.words), asked, client)
+        return await self.open_form(draft_form(self.audiences, row, asked.channel, asked.words), asked, client)
 
     async def pause(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Stop all sending at once (admins), or hold one thing that comes again."""

@@ -19,7 +19,7 @@ from bot.slack.commands.templates import TemplateCommands
 from bot.slack.directory import People
 from bot.slack.interaction import Body, Entrance, Interaction, Refused
 from bot.slack.replies import Subcommand, Typing
-from bot.workflow.audiences import Desk
+from bot.workflow.audiences import Audiences
 from bot.workflow.workflow import Workflow
 
 
@@ -30,14 +30,14 @@ class Commands:
         self,
         workflow: Workflow,
         people: People,
-        desk: Desk,
+        audiences: Audiences,
         clock: Clock,
         showing_of: ShowingOf,
         entrance: Entrance,
         recurring: Recurring,
     ) -> None:
-        self.desk, self.entrance = desk, entrance
-        self.broadcasts = BroadcastCommands(workflow, people, desk, clock, showing_of, recurring)
+        self.audiences, self.entrance = audiences, entrance
+        self.broadcasts = BroadcastCommands(workflow, people, audiences, clock, showing_of, recurring)
         self.table: dict[str, Subcommand] = {
             **self.broadcasts.table,
             **TemplateCommands(self.broadcasts).table,
@@ -77,7 +77,7 @@ class Commands:
 
     def _unknown(self, name: str, asked: Typing) -> Post:
         audience = slack_text.decode_slack(name).lower()
-        near = f"send {audience}" if self.desk.audience(audience) else parse.nearest_verb(name, self.table)
+        near = f"send {audience}" if self.audiences.audience(audience) else parse.nearest_verb(name, self.table)
         told = [asked.words("There is no `{name}`.", name=mrkdwn.quote(slack_text.decode_slack(name)))]
         if near:
             told.append(asked.words("Did you mean `/broadcast {near}`?", near=near))

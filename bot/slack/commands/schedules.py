@@ -50,7 +50,7 @@ class Recurring:
 
     def __init__(self, reminders: Reminders, people: People, clock: Clock) -> None:
         self.reminders, self.people, self.clock = reminders, people, clock
-        self.desk = reminders.workflow.desk
+        self.audiences = reminders.workflow.audiences
         self.table: dict[str, Subcommand] = {
             "every": ('every "<recurrence>" <audience> [marketing|transactional] [covers=<n>] <text>', self.every),
             "remind": ('remind "<when or recurrence>" [#channel] <text>', self.remind),
@@ -76,7 +76,7 @@ class Recurring:
             "campaign": parts.options.get("campaign"),
             "covers": _number(parts.options, "covers") or 1,
         }
-        channel = self.desk.settings.approval.channel or asked.channel
+        channel = self.audiences.settings.approval.channel or asked.channel
         wanted = self._asked(Kind.BROADCAST, when, channel, parts, options, asked.person)
         return with_late(await self._add(wanted, asked), parts.late, asked.words)
 
@@ -106,9 +106,9 @@ class Recurring:
         if lost := [] if calling else list(checks.lost_names(raw, channels=False)):
             raise NotAccepted(*lost)
         start, template_name = parts.options.get("start"), parts.options.get("template")
-        if start and self.desk.audience(start.lower()) is None:
+        if start and self.audiences.audience(start.lower()) is None:
             template = "There is no audience “{name}”. There are: {known}."
-            known = ", ".join(sorted(self.desk.settings.audiences)) or "—"
+            known = ", ".join(sorted(self.audiences.settings.audiences)) or "—"
             raise NotAccepted(Complaint("start", Translatable(template, name=start, known=known)))
         if template_name:
             await self._template(person.workspace, template_name)
@@ -146,7 +146,7 @@ class Recurring:
         stuck = await self.reminders.workflow.approvers.why_stuck(first) if first else None
         if stuck is not None:
             raise NotAccepted(Complaint("channel", stuck))
-        hours = hours_told(self.desk, first, asked.words) if first else None
+        hours = hours_told(self.audiences, first, asked.words) if first else None
         schedule = await self.reminders.keep(planned)
         return recurring.asked(schedule, recurring.upcoming(schedule, SHOWN), asked.words, hours)
 
@@ -183,7 +183,7 @@ class Recurring:
 
     async def _seen_by(self, person: Person, found: Sequence[Schedule]) -> list[Schedule]:
         """What is said in a channel is for those who are in it, for its owner and for admins. Raises CannotTell."""
-        if person.id in self.desk.settings.admins:
+        if person.id in self.audiences.settings.admins:
             return list(found)
         channels = list({schedule.channel for schedule in found if schedule.owner != person.id})
         inside = await asyncio.gather(*(self.people.is_in(channel, person.id) for channel in channels))
@@ -288,7 +288,7 @@ class Recurring:
         if schedule.options.get("template"):
             found = await self._template(done.workspace, str(schedule.options["template"]))
             values = found.values() | ({"audience": values["audience"]} if values["audience"] else {})
-        form = forms.Form(form_audiences(self.desk, done.words), done.channel, values=values)
+        form = forms.Form(form_audiences(self.audiences, done.words), done.channel, values=values)
         await done.client.views_open(trigger_id=done.trigger, view=forms.compose(form, done.words))
 
 

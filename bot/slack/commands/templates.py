@@ -27,7 +27,7 @@ class TemplateCommands:
     """The subcommand about templates."""
 
     def __init__(self, broadcasts: BroadcastCommands) -> None:
-        self.broadcasts, self.workflow, self.desk = broadcasts, broadcasts.workflow, broadcasts.desk
+        self.broadcasts, self.workflow, self.audiences = broadcasts, broadcasts.workflow, broadcasts.audiences
         self.clock = broadcasts.clock
         self.table: dict[str, Subcommand] = {
             "template": ("template save|use|list|delete <name> [<text>]", self.template),
@@ -49,7 +49,7 @@ class TemplateCommands:
 
     async def _save_template(self, asked: Typing, name: str, rest: str, client: AsyncWebClient) -> Post | None:
         first, after = parse.first_word(rest)
-        audience = first.lower() if self.desk.audience(first.lower()) is not None else None
+        audience = first.lower() if self.audiences.audience(first.lower()) is not None else None
         parts = parse.read_send(f"x {after if audience else rest}", ("sender", "campaign"))
         if not parts.text:
             return answers.usage(self.table["template"][0], asked.line, asked.words)
@@ -68,7 +68,7 @@ class TemplateCommands:
         )
         must_be_member(asked.person)
         owner = await self.workflow.database.write(
-            lambda c: templates.keep_template(c, kept, self.desk.settings.admins)
+            lambda c: templates.keep_template(c, kept, self.audiences.settings.admins)
         )
         if owner is not None:
             raise NotAllowed("The template “{name}” is {who}'s: choose another name.", name=name, who=mentions([owner]))
@@ -82,12 +82,12 @@ class TemplateCommands:
 
     async def _use_template(self, asked: Typing, name: str, rest: str, client: AsyncWebClient) -> Post | None:
         kept = await self._template(asked, name)
-        form = forms.Form(form_audiences(self.desk, asked.words), asked.channel, values=kept.values())
+        form = forms.Form(form_audiences(self.audiences, asked.words), asked.channel, values=kept.values())
         return await self.broadcasts.open_form(form, asked, client)
 
     async def _delete_template(self, asked: Typing, name: str, rest: str, client: AsyncWebClient) -> Post | None:
         kept = await self._template(asked, name)
-        if asked.person.id not in (kept.owner, *self.desk.settings.admins):
+        if asked.person.id not in (kept.owner, *self.audiences.settings.admins):
             raise NotAllowed("Only {who} can delete “{name}”.", who=mentions([kept.owner]), name=name)
         await self.workflow.database.write(lambda c: templates.drop_template(c, kept.workspace, kept.name))
         return Post(

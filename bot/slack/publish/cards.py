@@ -80,8 +80,8 @@ class Cards:
 
     def __init__(self, poster: Poster, workflow: Workflow, showing_of: ShowingOf, words: Words) -> None:
         self.poster, self.database, self.clock, self.words = poster, poster.database, poster.clock, words
-        self.desk, self.approvers, self.showing_of = workflow.desk, workflow.approvers, showing_of
-        self.approvals = workflow.desk.settings.approval.channel
+        self.audiences, self.approvers, self.showing_of = workflow.audiences, workflow.approvers, showing_of
+        self.approvals = workflow.audiences.settings.approval.channel
 
     async def post_cards(self) -> None:
         for row in await self.database.read(lambda c: cards.cards_to_draw(c, self.clock(), AT_ONCE, new=True)):
@@ -98,7 +98,7 @@ class Cards:
 
     async def _draw(self, row: Broadcast) -> None:
         known, votes = await self.database.read(lambda c: (cards.card_of(c, row), votes_for(c, row)))
-        showing, facts = await self.showing_of(row, votes), dict(self.desk.facts(row, self.clock()))
+        showing, facts = await self.showing_of(row, votes), dict(self.audiences.facts(row, self.clock()))
         drawing = self._drawing(row, known, facts)
         post = draw_card(row, replace(showing, since=drawing.since), self.words)
         stale_at = goes_stale_at(row, showing)
