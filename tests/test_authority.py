@@ -16,7 +16,7 @@ from bot.config.load import parse
 from bot.config.settings import SettingsError
 from bot.domain.broadcast import BroadcastRequest
 from bot.domain.clock import SECOND
-from bot.domain.errors import NotAccepted
+from bot.domain.errors import InvalidRequest
 from bot.domain.i18n import Translatable, words_for
 from bot.domain.lifecycle import Action, State
 from bot.domain.people import Membership, membership_of
@@ -158,7 +158,7 @@ async def test_the_last_approver_in_a_private_channel_cannot_move_what_nobody_th
     await ask(sandbox, "send clients marketing Soldes")
     row, ana = await newest(bot), await bot.people.person("T0BELL", "U0ANA")
     later = Replan(bot.clock() + 3600 * SECOND)
-    with pytest.raises(NotAccepted) as told:
+    with pytest.raises(InvalidRequest) as told:
         await bot.workflow.act("T0BELL", row.id, later, person=ana, version=1)
     assert "This channel is private" in str(told.value.complaints[0].sentence)
     sandbox.world.channels[HERE].members.append("U0BEN")

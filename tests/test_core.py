@@ -20,7 +20,7 @@ from sqlalchemy import event
 from bot.backup import NotABackup, NotEmpty, restore_backup, write_backup
 from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND
-from bot.domain.errors import NotAccepted, NotAllowed, TooLate
+from bot.domain.errors import InvalidRequest, NotAllowed, TooLate
 from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.domain.sms import measure
 from bot.sending.claims import CLAIM_AT_ONCE
@@ -1430,7 +1430,7 @@ async def test_a_submit_that_slack_brings_twice_is_no_yes(core: Core) -> None:
 
 async def test_where_something_is_wrong_that_is_told_and_nothing_is_asked(core: Core) -> None:
     """C5: a complaint wins."""
-    with pytest.raises(NotAccepted) as told:
+    with pytest.raises(InvalidRequest) as told:
         await core.workflow.submit(request(sender="Bell"), key="k", person=CLEO)
     assert [complaint.field for complaint in told.value.complaints] == ["sender"]
     assert not isinstance(told.value, Questioned)
@@ -1496,7 +1496,7 @@ FOREIGN = {
 async def test_what_another_vendor_would_fill_in_is_refused_with_what_this_one_knows(core: Core, text: str) -> None:
     """C14"""
     audience, told = FOREIGN[text]
-    with pytest.raises(NotAccepted) as refused:
+    with pytest.raises(InvalidRequest) as refused:
         await core.workflow.submit(request(text, audience=audience), key="k", person=CLEO)
     assert str(refused.value.complaints[0].sentence).startswith(told)
 
@@ -1532,7 +1532,7 @@ async def test_a_decomposed_text_is_as_long_as_it_looks(core: Core) -> None:
 @pytest.mark.parametrize("name", ["sender", "campaign"])
 async def test_a_name_that_no_form_would_take_is_refused_on_every_road(core: Core, name: str) -> None:
     """C30"""
-    with pytest.raises(NotAccepted) as refused:
+    with pytest.raises(InvalidRequest) as refused:
         await core.ask(audience="newsletter", **{name: "x" * 120})
     first = refused.value.complaints[0]
     assert (first.field, "and this has 120" in str(first.sentence)) == (name, True)

@@ -14,7 +14,7 @@ import pytest
 
 from bot.backup import hold_all
 from bot.domain.clock import SECOND
-from bot.domain.errors import NotAccepted, NotAllowed
+from bot.domain.errors import InvalidRequest, NotAllowed
 from bot.domain.i18n import Translatable, words_for
 from bot.domain.lifecycle import Hold, State
 from bot.domain.people import CannotTell
@@ -236,7 +236,7 @@ async def test_an_approval_of_one_turn_alone_covers_nothing(series: Series) -> N
 
 async def test_what_could_not_be_asked_for_as_a_broadcast_cannot_be_asked_for_again_and_again(series: Series) -> None:
     for text, audience in (("   ", "clients"), ("Hi", "nobody"), ("x" * 3000, "clients")):
-        with pytest.raises(NotAccepted):
+        with pytest.raises(InvalidRequest):
             await series.add(Kind.BROADCAST, "every day 9:00", text, options={"audience": audience})
     assert await series.reminders.listed(TEAM, Kind.BROADCAST) == []
 
@@ -286,20 +286,20 @@ async def test_c33_the_last_day_of_every_month_comes_though_some_are_closed(seri
 
 
 async def test_where_all_its_days_are_closed_the_ways_out_are_named(series: Series) -> None:
-    with pytest.raises(NotAccepted) as refused:
+    with pytest.raises(InvalidRequest) as refused:
         await series.add(Kind.REMINDER, "every 25 december 9:00")
     sentence = str(refused.value.complaints[0].sentence)
     assert "`holidays=before` moves it to the working day before" in sentence
     moved = await series.add(Kind.REMINDER, "every 25 december 9:00", closed=Closed.BEFORE)
     assert moved.next_local == "2026-12-24T09:00"
-    with pytest.raises(NotAccepted) as ended:
+    with pytest.raises(InvalidRequest) as ended:
         await series.add(Kind.REMINDER, "every 25 december 9:00", until=at("2026-12-20T23:59"))
     assert "look at its days, holidays and end" in str(ended.value.complaints[0].sentence)
 
 
 async def test_one_day_is_no_recurrence_whatever_stands_before_it(series: Series) -> None:
     for typed in ("mañana a las 9", "mañana a la una", "a las 9 mañana", "demain 9h", "9am today", "pasado mañana 9h"):
-        with pytest.raises(NotAccepted) as refused:
+        with pytest.raises(InvalidRequest) as refused:
             await series.add(Kind.BROADCAST, typed, "Soldes")
         assert "That is one day" in str(refused.value.complaints[0].sentence), typed
     for typed in ("día a las 9 de la mañana", "cada mañana a las 9", "a las 9 cada mañana", "morning 9:00"):
@@ -352,7 +352,7 @@ async def test_of_a_recurring_broadcast_the_last_card_is_told_and_of_a_reminder_
 
 
 async def test_what_would_never_come_is_refused(series: Series) -> None:
-    with pytest.raises(NotAccepted):
+    with pytest.raises(InvalidRequest):
         await series.add(Kind.REMINDER, "every day 9:00", until=series.core.now + SECOND)
 
 
@@ -361,7 +361,7 @@ async def test_only_an_admin_writes_cron(make_core: MakeCore) -> None:
     schedule = await series.add(Kind.REMINDER, "cron 0 9 * * 1", closed=Closed.KEEP)
     assert schedule.next_local == "2026-12-07T09:00"
     series = Series(make_core())
-    with pytest.raises(NotAccepted):
+    with pytest.raises(InvalidRequest):
         await series.add(Kind.REMINDER, "cron 0 9 * * 1")
 
 
@@ -1133,7 +1133,7 @@ async def test_what_comes_again_is_not_asked_for_with_a_slip_in_it(
     series: Series, kind: Kind, text: str, told: str
 ) -> None:
     """C5, C14: a refusal with the fix, since there is no draft of what comes again."""
-    with pytest.raises(NotAccepted) as refused:
+    with pytest.raises(InvalidRequest) as refused:
         await series.add(kind, "every day 9:00", text)
     assert told in str(refused.value.complaints[0].sentence)
     assert await series.reminders.listed(TEAM, kind) == []

@@ -19,7 +19,7 @@ from bot.app import Bot
 from bot.backup import hold_all
 from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND, moment, now
-from bot.domain.errors import CannotStart, NotAccepted, NotAllowed, NotUnderstood, TooLate
+from bot.domain.errors import CannotStart, InvalidRequest, NotAllowed, NotUnderstood, TooLate
 from bot.domain.i18n import Translatable, words_for
 from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.domain.people import CannotTell, Person, Unknown
@@ -206,7 +206,7 @@ WRONG_TIMES = {"has passed": -2 * MINUTE, "two years": 3 * 366 * DAY}
 @pytest.mark.parametrize("told", WRONG_TIMES)
 async def test_a_time_that_cannot_be_is_complained_of_under_its_field(core: Waiting, told: str) -> None:
     row = await core.held()
-    with pytest.raises(NotAccepted) as caught:
+    with pytest.raises(InvalidRequest) as caught:
         await core.act(row, Action.REPLAN, CLEO, send_at=core.now + WRONG_TIMES[told])
     (complaint,) = caught.value.complaints
     assert complaint.field == "send_at"
@@ -217,7 +217,7 @@ async def test_a_time_that_cannot_be_is_complained_of_under_its_field(core: Wait
 async def test_the_last_approver_cannot_move_what_nobody_could_approve_then(core: Waiting) -> None:
     core.gone = set(APPROVERS[1:])
     row = await core.ask()
-    with pytest.raises(NotAccepted):
+    with pytest.raises(InvalidRequest):
         await core.act(row, Action.REPLAN, approver(0), send_at=core.now + HOUR)
     assert (await core.row(row.id)).version == 1
 

@@ -16,7 +16,7 @@ class Complaint:
     sentence: Translatable
 
 
-class NotAccepted(Exception):
+class InvalidRequest(Exception):
     """The request cannot be taken as it stands. Nothing is stored but the audit."""
 
     def __init__(self, *complaints: Complaint) -> None:

@@ -43,7 +43,7 @@ class Occurrences:
         self.owners, self.people = owners, owners.people
 
     async def plan_turn(self, schedule: Schedule, local: str, at: Micros, owner: Person) -> Broadcast:
-        """The broadcast that a turn becomes, checked like any other request. Raises NotAccepted or NotAllowed."""
+        """The broadcast that a turn becomes, checked like any other request. Raises InvalidRequest or NotAllowed."""
         options, request = schedule.options, request_of(schedule, at)
         late = micros(self.settings.grace) + PAST_SLACK  # whoever asks has looked at the grace a moment before
         planned = await self.workflow.plan(request, f"turn:{schedule.id}:{local}", owner, slack=late)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros, moment
-from bot.domain.errors import Complaint, NotAccepted, NotAllowed
+from bot.domain.errors import Complaint, InvalidRequest, NotAllowed
 from bot.domain.hours import Holidays
 from bot.domain.i18n import Translatable
 from bot.domain.people import Person, must_be_member
@@ -58,7 +58,7 @@ class Requests:
     async def add(self, asked: Asked, *, key: str, person: Person) -> Schedule:
         """Check and store a schedule; the same `key` again gives the same one.
 
-        Raises NotAccepted, NotAllowed or CannotTell.
+        Raises InvalidRequest, NotAllowed or CannotTell.
         """
         schedule, _ = await self.plan(asked, key, person)
         return await self.keep(schedule)
@@ -66,7 +66,7 @@ class Requests:
     async def plan(self, asked: Asked, key: str, person: Person) -> tuple[Schedule, Broadcast | None]:
         """What was asked for, checked, not stored; with the broadcast that its first turn becomes, if it is one.
 
-        Raises NotAccepted, NotAllowed or CannotTell.
+        Raises InvalidRequest, NotAllowed or CannotTell.
         """
         must_be_member(person)
         if not await self.owners.may_own(asked.kind, asked.channel, person.id):
@@ -91,7 +91,7 @@ class Requests:
         closed = asked.closed or (Closed.SKIP if calendar else Closed.KEEP)
         if closed is not Closed.KEEP and calendar is None:
             template = "No holidays are known here. Ask an admin to set `holidays`, or leave `holidays=` out."
-            raise NotAccepted(Complaint("holidays", Translatable(template)))
+            raise InvalidRequest(Complaint("holidays", Translatable(template)))
         now = self.clock()
         return Schedule(
             workspace=person.workspace,
@@ -119,7 +119,7 @@ class Requests:
         return rules.marketing.holidays if rules and rules.marketing.holidays else self.settings.holidays
 
     def _first(self, schedule: Schedule, asked: Asked, person: Person) -> Schedule:
-        """With its rule and its first turn. Raises NotAccepted."""
+        """With its rule and its first turn. Raises InvalidRequest."""
         admin = person.id in self.settings.admins
         try:
             if asked.kind is Kind.REMINDER and not is_recurrence(asked.typed):
@@ -129,7 +129,7 @@ class Requests:
                 return dataclasses.replace(schedule, next_at=micros_of(when.instant), next_local=local)
             rule = self._rule(asked.typed, person.zone, admin)
         except NotATime as error:
-            raise NotAccepted(Complaint("when", Translatable(error.template, **error.values))) from None
+            raise InvalidRequest(Complaint("when", Translatable(error.template, **error.values))) from None
         return self._following(dataclasses.replace(schedule, rule=rule), self.clock())
 
     def _rule(self, typed: str, zone: str, admin: bool) -> str:
@@ -149,7 +149,7 @@ class Requests:
     def _following(self, schedule: Schedule, after: Micros) -> Schedule:
         turn = next(schedule.after(after), None)
         if turn is None:
-            raise NotAccepted(Complaint("when", _why_never(schedule, after)))
+            raise InvalidRequest(Complaint("when", _why_never(schedule, after)))
         return dataclasses.replace(schedule, next_at=micros_of(turn.instant), next_local=name_of(turn))
 
     def _store(self, connection: Connection, schedule: Schedule) -> Schedule:
@@ -160,17 +160,17 @@ class Requests:
 
 
 def _no_questions(questions: Iterable[Complaint]) -> None:
-    """What comes again and again is not kept as a draft to be asked about: it is written anew. Raises NotAccepted."""
+    """What comes again and again is not kept as a draft to be asked about: it is written anew. Raises InvalidRequest."""
     if asked := tuple(questions):
-        raise NotAccepted(*asked)
+        raise InvalidRequest(*asked)
 
 
 def _must_recur(asked: Asked) -> None:
-    """What ends a recurrence ends nothing that comes once. Raises NotAccepted."""
+    """What ends a recurrence ends nothing that comes once. Raises InvalidRequest."""
     for name, given in (("count", asked.count), ("until", asked.until)):
         if given is not None:
             template = "`{name}=` is for what comes again, like “every monday 9:00”. Leave it out for what comes once."
-            raise NotAccepted(Complaint(name, Translatable(template, name=name)))
+            raise InvalidRequest(Complaint(name, Translatable(template, name=name)))
 
 
 def _why_never(schedule: Schedule, after: Micros) -> Translatable:

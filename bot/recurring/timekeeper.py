@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import Connection
 
 from bot.config.runtime import Runtime
-from bot.domain.errors import NotAccepted, NotAllowed
+from bot.domain.errors import InvalidRequest, NotAllowed
 from bot.domain.i18n import Translatable
 from bot.domain.people import CannotTell, Person
 from bot.domain.schedule import Ended, Kind, Schedule, Turn, TurnState
@@ -101,7 +101,7 @@ class Timekeeper:
         except NotAllowed as error:
             await self.missed.end(schedule, Ended.NOT_ALLOWED, error.sentence)
             return
-        except NotAccepted as error:
+        except InvalidRequest as error:
             await self.missed.end(schedule, Ended.NOT_ALLOWED, error.complaints[0].sentence)
             return
         voters = await self.occurrences.covering(schedule, planned)

@@ -15,7 +15,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.domain.broadcast import Broadcast
-from bot.domain.errors import CardChanged, Complaint, NotAccepted, NotAllowed, NotFound, NotUnderstood, TooLate
+from bot.domain.errors import CardChanged, Complaint, InvalidRequest, NotAllowed, NotFound, NotUnderstood, TooLate
 from bot.domain.hours import Allow, HoldUntil, Policy
 from bot.domain.i18n import Translatable, Words
 from bot.domain.lifecycle import State
@@ -54,7 +54,10 @@ Subcommand = tuple[str, Callable[[Typing, AsyncWebClient], Awaitable[Post | None
 def form_audiences(audiences: Audiences, words: Words) -> list[tuple[str, str]]:
     """(name, label) of every audience, as the form offers them."""
     return [
-        (name, f"{name} ({audiences.provider_of(audience).title}, {words(card_facts.KINDS[audience.kind])} {audience.id})")
+        (
+            name,
+            f"{name} ({audiences.provider_of(audience).title}, {words(card_facts.KINDS[audience.kind])} {audience.id})",
+        )
         for name, audience in sorted(audiences.settings.audiences.items())
     ]
 
@@ -138,19 +141,19 @@ def with_late(post: Post, late: Sequence[str], words: Words) -> Post:
 
 
 def must_leave_nothing_behind(typed: str, text: str, field: str) -> None:
-    """Raises NotAccepted where the zone or the part of the day of a time stands behind it, and would be text."""
+    """Raises InvalidRequest where the zone or the part of the day of a time stands behind it, and would be text."""
     if rest := left_behind(text):
         template = (
             "“{rest}” reads like part of the time “{typed}”. Write all of it in the quotes, or begin the text with "
             "another word."
         )
-        raise NotAccepted(Complaint(field, Translatable(template, rest=rest, typed=typed)))
+        raise InvalidRequest(Complaint(field, Translatable(template, rest=rest, typed=typed)))
 
 
 def explain(error: Exception, words: Words, admins: Iterable[str] = ()) -> list[str]:
     """What went wrong, for the person: one sentence each, with what to do. `admins`: who can do it, if nobody else."""
     match error:
-        case NotAccepted():
+        case InvalidRequest():
             return [mrkdwn.sentence(words, complaint.sentence) for complaint in error.complaints]
         case NotAllowed():
             return [mrkdwn.sentence(words, error.sentence)]

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros, micros
-from bot.domain.errors import CardChanged, NotAccepted, NotAllowed, TooLate
+from bot.domain.errors import CardChanged, InvalidRequest, NotAllowed, TooLate
 from bot.domain.i18n import Translatable, Value
 from bot.domain.lifecycle import TRANSITIONS, Action, Hold
 from bot.domain.people import Person
@@ -70,7 +70,7 @@ class Decisions:
     ) -> Broadcast:
         """Do what a person decided. `version` is the one they saw.
 
-        Raises NotFound, TooLate (with the row as it stands), CardChanged, NotAllowed (audited), NotAccepted or
+        Raises NotFound, TooLate (with the row as it stands), CardChanged, NotAllowed (audited), InvalidRequest or
         CannotTell. Doing again what the same person did already is no error and no second effect.
         """
         broadcast = await self._as_seen(workspace, id, version, deed)
@@ -107,7 +107,7 @@ class Decisions:
             case Replan():
                 complaints = self.submission.time_complaints(deed.send_at)
                 if complaints:
-                    raise NotAccepted(*complaints)
+                    raise InvalidRequest(*complaints)
                 need = await self.replanning.need_again(seen, person)
                 await self.replanning.must_be_seen(seen, person, need)
                 return lambda c: self.replanning.replan(c, seen, person, deed.send_at, need)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast, digest
 from bot.domain.clock import Micros
-from bot.domain.errors import Complaint, NotAccepted
+from bot.domain.errors import Complaint, InvalidRequest
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import TRANSITIONS, Action
 from bot.domain.people import Person
@@ -34,10 +34,10 @@ class Replanning:
         self.approvers, self.series = approvals.approvers, approvals.series
 
     async def need_again(self, broadcast: Broadcast, person: Person) -> requirements.Need:
-        """What the broadcast needs once this person has changed it. Raises NotAccepted or CannotTell."""
+        """What the broadcast needs once this person has changed it. Raises InvalidRequest or CannotTell."""
         settings = self.audiences.audience(broadcast.audience)
         if settings is None:
-            raise NotAccepted(Complaint("send_at", self.submission.unknown_audience(broadcast.audience)))
+            raise InvalidRequest(Complaint("send_at", self.submission.unknown_audience(broadcast.audience)))
         people = frozenset({broadcast.requester, person.id})
         return await self.approvers.need(
             broadcast.workspace,
@@ -50,11 +50,11 @@ class Replanning:
         )
 
     async def must_be_seen(self, broadcast: Broadcast, person: Person, need: requirements.Need) -> None:
-        """Whoever edits may not approve, and may have been the last who could there. Raises NotAccepted, CannotTell."""
+        """Whoever edits may not approve, and may have been the last who could there. Raises InvalidRequest, CannotTell."""
         quorum = max(need.quorum, broadcast.quorum)
         edited = dataclasses.replace(broadcast, editor=person.id, quorum=quorum, approvers=need.approvers)
         if (why := await self.approvers.why_stuck(edited)) is not None:
-            raise NotAccepted(Complaint("send_at", why))
+            raise InvalidRequest(Complaint("send_at", why))
 
     def replan(
         self, connection: Connection, seen: Broadcast, person: Person, send_at: Micros, need: requirements.Need

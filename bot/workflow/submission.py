@@ -16,7 +16,7 @@ from bot.config.settings import AudienceSettings
 from bot.domain import people, sms, suggestions
 from bot.domain.broadcast import Broadcast, BroadcastRequest, digest
 from bot.domain.clock import SECOND, Micros, moment
-from bot.domain.errors import Complaint, NotAccepted, NotAllowed, NotFound, TooLate
+from bot.domain.errors import Complaint, InvalidRequest, NotAllowed, NotFound, TooLate
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, State
 from bot.domain.people import Person
@@ -49,7 +49,7 @@ class Submitted:
     questions: tuple[Complaint, ...] = ()
 
 
-class Questioned(NotAccepted):
+class Questioned(InvalidRequest):
     """It may be a slip. Nothing is stored; the same form, submitted once more with the same words, is a yes."""
 
     def __init__(self, *questions: Complaint) -> None:
@@ -101,11 +101,11 @@ class Submission:
         that this request completes, `follows` that of an earlier broadcast, whose thread and this one's then name
         each other. `sent`: the form that it came in, which can be submitted once more. What may be a slip is asked
         there, and else kept as a draft; a form that answers the same question with the same words is a yes.
-        Raises NotAccepted, NotAllowed (both audited), Questioned or CannotTell.
+        Raises InvalidRequest, NotAllowed (both audited), Questioned or CannotTell.
         """
         try:
             planned = await self.plan(request, key, person)
-        except (NotAccepted, NotAllowed) as error:
+        except (InvalidRequest, NotAllowed) as error:
             await self.permissions.audit_refusal(person, Action.SUBMIT, type(error).__name__)
             raise
         questions = self.questions(request)
@@ -154,18 +154,18 @@ class Submission:
     ) -> Broadcast:
         """The broadcast that a request becomes, checked, not stored. `slack`: how long ago its time may be.
 
-        Raises NotAccepted, NotAllowed or CannotTell.
+        Raises InvalidRequest, NotAllowed or CannotTell.
         """
         settings = self.audiences.audience(request.audience)
         if settings is None:
-            raise NotAccepted(Complaint("audience", self.unknown_audience(request.audience)))
+            raise InvalidRequest(Complaint("audience", self.unknown_audience(request.audience)))
         await requirements.may_ask(person, request.audience, settings, self.people.members)
         final, complaints = checks.final_text(request.text, self.audiences.terms(request.audience, request.purpose))
         complaints += checks.name_complaints(request.sender, request.campaign)
         complaints += [*self._sender_complaints(request, settings), *self.time_complaints(request.send_at, slack)]
         complaints += self._policy_complaints(request, settings)
         if complaints:
-            raise NotAccepted(*complaints)
+            raise InvalidRequest(*complaints)
         people = frozenset({person.id})
         need = await self.approvers.need(request.workspace, request.purpose, final, request.audience, settings, people)
         return self._broadcast(request, key, settings, final, need)

@@ -13,7 +13,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain import slack_text
 from bot.domain.clock import Clock, Micros, moment
-from bot.domain.errors import Complaint, NotAccepted, NotAllowed, NotFound, NotUnderstood
+from bot.domain.errors import Complaint, InvalidRequest, NotAllowed, NotFound, NotUnderstood
 from bot.domain.i18n import Translatable, Words
 from bot.domain.options import NO, YES
 from bot.domain.people import Person, must_be_member
@@ -68,7 +68,7 @@ class Recurring:
         if not when or not parts.audience:
             return self._usage("every", asked)
         if complaints := (*parts.complaints, *checks.lost_names(asked.text)):
-            raise NotAccepted(*complaints)
+            raise InvalidRequest(*complaints)
         options: dict[str, Any] = {
             "audience": parts.audience,
             "purpose": parts.purpose or Purpose.MARKETING,
@@ -89,10 +89,12 @@ class Recurring:
         if not when or not (parts.text or parts.options.get("digest")):
             return self._usage("remind", asked)
         if parts.complaints:
-            raise NotAccepted(*parts.complaints)
+            raise InvalidRequest(*parts.complaints)
         must_leave_nothing_behind(slack_text.decode_slack(when), parts.text, "when")
         if parts.options and re.match(r"#\w", parts.text):
-            raise NotAccepted(Complaint("channel", Translatable("The channel stands before the options and the text.")))
+            raise InvalidRequest(
+                Complaint("channel", Translatable("The channel stands before the options and the text."))
+            )
         options = await self._reminder_options(parts, raw, asked.person)
         wanted = self._asked(Kind.REMINDER, slack_text.decode_slack(when), channel, parts, options, asked.person)
         return with_late(await self._add(wanted, asked), parts.late, asked.words)
@@ -102,14 +104,14 @@ class Recurring:
         length = max(len(parts.text), len(slack_text.live(raw, mentions=calling)))
         if length > LONGEST:
             template = "A reminder holds {most} characters, and this has {count}."
-            raise NotAccepted(Complaint("text", Translatable(template, count=length, most=LONGEST)))
+            raise InvalidRequest(Complaint("text", Translatable(template, count=length, most=LONGEST)))
         if lost := [] if calling else list(checks.lost_names(raw, channels=False)):
-            raise NotAccepted(*lost)
+            raise InvalidRequest(*lost)
         start, template_name = parts.options.get("start"), parts.options.get("template")
         if start and self.audiences.audience(start.lower()) is None:
             template = "There is no audience “{name}”. There are: {known}."
             known = ", ".join(sorted(self.audiences.settings.audiences)) or "—"
-            raise NotAccepted(Complaint("start", Translatable(template, name=start, known=known)))
+            raise InvalidRequest(Complaint("start", Translatable(template, name=start, known=known)))
         if template_name:
             await self._template(person.workspace, template_name)
         options: dict[str, Any] = {name: _yes(parts.options, name) for name in ("answer", "digest")}
@@ -120,7 +122,7 @@ class Recurring:
         found = await self.reminders.database.read(lambda c: templates.find_template(c, workspace, name))
         if found is None:
             sentence = Translatable("There is no template “{name}”. `/broadcast template list` shows them.", name=name)
-            raise NotAccepted(Complaint("template", sentence))
+            raise InvalidRequest(Complaint("template", sentence))
         return found
 
     def _asked(
@@ -140,22 +142,22 @@ class Recurring:
     async def _add(self, wanted: Asked, asked: Typing) -> Post:
         place = await self.people.place(wanted.channel)
         if not place.postable and place.fix is not None:
-            raise NotAccepted(Complaint("channel", _fix(wanted, place.fix)))
+            raise InvalidRequest(Complaint("channel", _fix(wanted, place.fix)))
         key = f"command:{asked.trigger or secrets.token_hex(8)}"
         planned, first = await self.reminders.plan(wanted, key, asked.person)
         stuck = await self.reminders.workflow.approvers.why_stuck(first) if first else None
         if stuck is not None:
-            raise NotAccepted(Complaint("channel", stuck))
+            raise InvalidRequest(Complaint("channel", stuck))
         hours = hours_told(self.audiences, first, asked.words) if first else None
         schedule = await self.reminders.keep(planned)
         return recurring.asked(schedule, recurring.upcoming(schedule, SHOWN), asked.words, hours)
 
     def _until(self, until: str | None, zone: str) -> Micros | None:
-        """A day alone means its end. Raises NotAccepted."""
+        """A day alone means its end. Raises InvalidRequest."""
         return self._instant(until, zone, "23:59") if until else None
 
     def _instant(self, typed_time: str, zone: str, of_day: str, *, alone: bool = False) -> Micros:
-        """An instant that is ahead, and not too far; `of_day`: the hour of a day alone. Raises NotAccepted."""
+        """An instant that is ahead, and not too far; `of_day`: the hour of a day alone. Raises InvalidRequest."""
         alone = alone or DAY.fullmatch(typed_time) is not None
         try:
             written = f"{typed_time} {of_day}" if alone else typed_time
@@ -165,7 +167,7 @@ class Recurring:
                 return self._instant(typed_time, zone, of_day, alone=True)
             if alone and error.code == "gap" and of_day == MIDNIGHT:
                 return self._instant(typed_time, zone, SKIPPED, alone=True)
-            raise NotAccepted(Complaint("until", Translatable(error.template, **error.values))) from None
+            raise InvalidRequest(Complaint("until", Translatable(error.template, **error.values))) from None
 
     # --- what there is -----------------------------------------------------------------------------------------------
 
@@ -209,7 +211,7 @@ class Recurring:
         _, rest = parse.first_word(slack_text.decode_slack(asked.text))
         parts = parse.read_options(rest, ("until",))
         if parts.complaints:
-            raise NotAccepted(*parts.complaints)
+            raise InvalidRequest(*parts.complaints)
         until = UNTIL.sub("", f"{parts.options.get('until', '')} {parts.text}".strip())
         paused = await self.reminders.pause(schedule, asked.person, self._back_on(until, asked.person.zone))
         if paused.paused_until is None:
@@ -249,7 +251,7 @@ class Recurring:
         return told
 
     async def _named(self, asked: Typing) -> Schedule:
-        """What the first word names. Raises NotAccepted or NotUnderstood."""
+        """What the first word names. Raises InvalidRequest or NotUnderstood."""
         word, _ = parse.first_word(slack_text.decode_slack(asked.text))
         id = parse.id_of(word)
         try:
@@ -261,7 +263,7 @@ class Recurring:
                 "Nothing comes again under *{id}*: `/broadcast schedules` and `/broadcast reminders` show what does. "
                 "One broadcast is stopped with `/broadcast cancel`."
             )
-            raise NotAccepted(Complaint("id", Translatable(template, id=id[:40]))) from None
+            raise InvalidRequest(Complaint("id", Translatable(template, id=id[:40]))) from None
 
     def _usage(self, name: str, asked: Typing) -> Post:
         return answers.usage(self.table[name][0], asked.line, asked.words)
@@ -304,7 +306,7 @@ def _channel(rest: str, here: str) -> tuple[str, str]:
     if match is not None:
         return match[1], rest[match.end() :]
     if re.match(r"^\s*#\w", rest):
-        raise NotAccepted(
+        raise InvalidRequest(
             Complaint(
                 "channel", Translatable("I cannot see that channel. Pick it from the list that Slack offers after #.")
             )
@@ -321,7 +323,7 @@ def _fix(wanted: Asked, fix: Translatable) -> Translatable:
 def _yes(options: Mapping[str, str], name: str) -> bool:
     value = options.get(name, "no").lower()
     if value not in YES | NO:
-        raise NotAccepted(Complaint(name, Translatable("`{name}=` takes yes or no.", name=name)))
+        raise InvalidRequest(Complaint(name, Translatable("`{name}=` takes yes or no.", name=name)))
     return value in YES
 
 
@@ -330,7 +332,7 @@ def _number(options: Mapping[str, str], name: str) -> int | None:
         return None
     value = options[name]
     if not (value.isascii() and value.isdigit() and 1 <= int(value) <= MOST[name]):
-        raise NotAccepted(
+        raise InvalidRequest(
             Complaint(name, Translatable("`{name}=` takes a number from 1 to {most}.", name=name, most=MOST[name]))
         )
     return int(value)
@@ -345,4 +347,4 @@ def _closed(options: Mapping[str, str]) -> Closed | None:
         template = (
             "`holidays=` takes skip, shift (to the next working day), before (to the working day before) or keep."
         )
-        raise NotAccepted(Complaint("holidays", Translatable(template))) from None
+        raise InvalidRequest(Complaint("holidays", Translatable(template))) from None

@@ -8,7 +8,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain import slack_text
 from bot.domain.clock import moment
-from bot.domain.errors import Complaint, NotAccepted, NotAllowed
+from bot.domain.errors import Complaint, InvalidRequest, NotAllowed
 from bot.domain.i18n import Translatable
 from bot.domain.people import mentions, must_be_member
 from bot.slack.blocks import answers, forms, mrkdwn
@@ -39,7 +39,7 @@ class TemplateCommands:
         name, rest = parse.first_word(rest)
         if len(name) > LONGEST_NAME:
             template = "The name of a template holds {most} characters at most, and this has {count}. Shorten it."
-            raise NotAccepted(Complaint("template", Translatable(template, most=LONGEST_NAME, count=len(name))))
+            raise InvalidRequest(Complaint("template", Translatable(template, most=LONGEST_NAME, count=len(name))))
         deeds = {"save": self._save_template, "use": self._use_template, "delete": self._delete_template}
         if verb.lower() == "list":
             return await self._list_templates(asked)
@@ -54,7 +54,7 @@ class TemplateCommands:
         if not parts.text:
             return answers.usage(self.table["template"][0], asked.line, asked.words)
         if complaints := (*parts.complaints, *self._template_complaints(parts, asked)):
-            raise NotAccepted(*complaints)
+            raise InvalidRequest(*complaints)
         kept = templates.Template(
             workspace=asked.person.workspace,
             name=name,
@@ -106,5 +106,5 @@ class TemplateCommands:
         kept = await self.workflow.database.read(lambda c: templates.find_template(c, asked.person.workspace, name))
         if kept is None:
             template = "There is no template “{name}”. `/broadcast template list` shows them."
-            raise NotAccepted(Complaint("template", Translatable(template, name=name)))
+            raise InvalidRequest(Complaint("template", Translatable(template, name=name)))
         return kept
