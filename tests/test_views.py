@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.clock import SECOND, moment
-from bot.domain.errors import Complaint
+from bot.domain.errors import FieldError
 from bot.domain.hours import HoldUntil, Refuse, Verdict
 from bot.domain.i18n import LANGUAGES, Translatable, words_for
 from bot.domain.lifecycle import TRANSITIONS, Action, Hold, Phase, State, allowed
@@ -334,7 +334,7 @@ def test_a_name_that_was_kept_when_it_might_be_longer_opens_whole() -> None:
 
 
 def test_several_complaints_about_one_field_are_all_read() -> None:
-    told = [Complaint("text", Translatable("The text is empty. Write what people should read.")) for _ in range(2)]
+    told = [FieldError("text", Translatable("The text is empty. Write what people should read.")) for _ in range(2)]
     view = {"blocks": [{"type": "input", "block_id": "text"}]}
     assert forms.field_errors(told, view, EN)["text"].count("The text is empty") == 2
 

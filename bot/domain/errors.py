@@ -9,7 +9,7 @@ from bot.domain.i18n import Translatable
 
 
 @dataclass(frozen=True)
-class Complaint:
+class FieldError:
     """Why a request cannot be taken, and under which field of the form it belongs."""
 
     field: str
@@ -19,7 +19,7 @@ class Complaint:
 class InvalidRequest(Exception):
     """The request cannot be taken as it stands. Nothing is stored but the audit."""
 
-    def __init__(self, *complaints: Complaint) -> None:
+    def __init__(self, *complaints: FieldError) -> None:
         super().__init__(", ".join(complaint.field for complaint in complaints))
         self.complaints = complaints
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros, moment
-from bot.domain.errors import Complaint, InvalidRequest, NotAllowed
+from bot.domain.errors import FieldError, InvalidRequest, NotAllowed
 from bot.domain.hours import Holidays
 from bot.domain.i18n import Translatable
 from bot.domain.people import Person, must_be_member
@@ -91,7 +91,7 @@ class Requests:
         closed = asked.closed or (Closed.SKIP if calendar else Closed.KEEP)
         if closed is not Closed.KEEP and calendar is None:
             template = "No holidays are known here. Ask an admin to set `holidays`, or leave `holidays=` out."
-            raise InvalidRequest(Complaint("holidays", Translatable(template)))
+            raise InvalidRequest(FieldError("holidays", Translatable(template)))
         now = self.clock()
         return Schedule(
             workspace=person.workspace,
@@ -129,7 +129,7 @@ class Requests:
                 return dataclasses.replace(schedule, next_at=micros_of(when.instant), next_local=local)
             rule = self._rule(asked.typed, person.zone, admin)
         except NotATime as error:
-            raise InvalidRequest(Complaint("when", Translatable(error.template, **error.values))) from None
+            raise InvalidRequest(FieldError("when", Translatable(error.template, **error.values))) from None
         return self._following(dataclasses.replace(schedule, rule=rule), self.clock())
 
     def _rule(self, typed: str, zone: str, admin: bool) -> str:
@@ -149,7 +149,7 @@ class Requests:
     def _following(self, schedule: Schedule, after: Micros) -> Schedule:
         turn = next(schedule.after(after), None)
         if turn is None:
-            raise InvalidRequest(Complaint("when", _why_never(schedule, after)))
+            raise InvalidRequest(FieldError("when", _why_never(schedule, after)))
         return dataclasses.replace(schedule, next_at=micros_of(turn.instant), next_local=name_of(turn))
 
     def _store(self, connection: Connection, schedule: Schedule) -> Schedule:
@@ -159,7 +159,7 @@ class Requests:
         return stored
 
 
-def _no_questions(questions: Iterable[Complaint]) -> None:
+def _no_questions(questions: Iterable[FieldError]) -> None:
     """What comes again and again is not kept as a draft to be asked about: it is written anew. Raises InvalidRequest."""
     if asked := tuple(questions):
         raise InvalidRequest(*asked)
@@ -170,7 +170,7 @@ def _must_recur(asked: Asked) -> None:
     for name, given in (("count", asked.count), ("until", asked.until)):
         if given is not None:
             template = "`{name}=` is for what comes again, like “every monday 9:00”. Leave it out for what comes once."
-            raise InvalidRequest(Complaint(name, Translatable(template, name=name)))
+            raise InvalidRequest(FieldError(name, Translatable(template, name=name)))
 
 
 def _why_never(schedule: Schedule, after: Micros) -> Translatable:

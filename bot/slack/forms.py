@@ -11,7 +11,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain.broadcast import BroadcastRequest
 from bot.domain.clock import Clock
-from bot.domain.errors import Complaint, InvalidRequest
+from bot.domain.errors import FieldError, InvalidRequest
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import State
 from bot.slack.blocks import forms
@@ -63,7 +63,7 @@ class Modals:
 
         async def submit(done: Interaction) -> None:
             if form is None:
-                raise InvalidRequest(Complaint("text", Translatable(UNKNOWN_FORM)))
+                raise InvalidRequest(FieldError("text", Translatable(UNKNOWN_FORM)))
             # Slack writes what tells one submit of a form from the next beside the form
             await form({**view, "trigger_id": done.trigger or None}, done)
 
@@ -83,7 +83,7 @@ class Modals:
         """Submit what was composed. The form's own id makes a second submit harmless, or the yes to a question."""
         composed = forms.read_compose(view)
         if composed.purpose not in list(Purpose):
-            raise InvalidRequest(Complaint("purpose", Translatable("Choose a purpose.")))
+            raise InvalidRequest(FieldError("purpose", Translatable("Choose a purpose.")))
         request = BroadcastRequest(
             workspace=done.person.workspace,
             requester=done.person.id,
@@ -119,7 +119,7 @@ class Modals:
         reason = (values.get("reason", {}).get("value", {}).get("value") or "").strip()
         if not reason:
             raise InvalidRequest(
-                Complaint("reason", Translatable("Say why, so that the requester knows what to change."))
+                FieldError("reason", Translatable("Say why, so that the requester knows what to change."))
             )
         await self.workflow.act(
             done.person.workspace,
@@ -133,7 +133,7 @@ class Modals:
         """Plan it for another time: a new version, with a card and an approval of its own."""
         kept, send_at = forms.kept_in(view), forms.read_replan(view)
         if send_at is None:
-            raise InvalidRequest(Complaint("send_at", Translatable("Choose a time.")))
+            raise InvalidRequest(FieldError("send_at", Translatable("Choose a time.")))
         await self.workflow.act(
             done.person.workspace,
             str(kept.get("id") or "?"),

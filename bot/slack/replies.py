@@ -15,7 +15,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.domain.broadcast import Broadcast
-from bot.domain.errors import CardChanged, Complaint, InvalidRequest, NotAllowed, NotFound, NotUnderstood, TooLate
+from bot.domain.errors import CardChanged, FieldError, InvalidRequest, NotAllowed, NotFound, NotUnderstood, TooLate
 from bot.domain.hours import Allow, HoldUntil, Policy
 from bot.domain.i18n import Translatable, Words
 from bot.domain.lifecycle import State
@@ -147,7 +147,7 @@ def must_leave_nothing_behind(typed: str, text: str, field: str) -> None:
             "“{rest}” reads like part of the time “{typed}”. Write all of it in the quotes, or begin the text with "
             "another word."
         )
-        raise InvalidRequest(Complaint(field, Translatable(template, rest=rest, typed=typed)))
+        raise InvalidRequest(FieldError(field, Translatable(template, rest=rest, typed=typed)))
 
 
 def explain(error: Exception, words: Words, admins: Iterable[str] = ()) -> list[str]:

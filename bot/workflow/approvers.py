@@ -11,7 +11,7 @@ from bot.config.runtime import Runtime
 from bot.config.settings import AudienceSettings
 from bot.domain import marketing, people
 from bot.domain.broadcast import Broadcast
-from bot.domain.errors import Complaint, InvalidRequest
+from bot.domain.errors import FieldError, InvalidRequest
 from bot.domain.i18n import Translatable, Value
 from bot.domain.lifecycle import State
 from bot.domain.people import CannotTell, Directory
@@ -189,7 +189,7 @@ class Approvers:
         named = await requirements.people_in(need.approvers, self.people.members) - people
         others = await self._active(workspace, named, need.quorum)
         if len(others) < need.quorum:
-            raise InvalidRequest(Complaint("audience", _too_few(need.quorum, need.approvers, len(others))))
+            raise InvalidRequest(FieldError("audience", _too_few(need.quorum, need.approvers, len(others))))
 
     def quorum_at(self, current: Broadcast, size: int) -> int:
         """How many approvals it needs, now that its size is known; one that asked for any asks for one at least.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bot.domain import marketing, placeholders, slack_text, sms
-from bot.domain.errors import Complaint
+from bot.domain.errors import FieldError
 from bot.domain.i18n import Translatable, Value
 from bot.domain.options import NAMELESS, slipped
 from providers.base import Capabilities
@@ -34,7 +34,7 @@ class Terms:
 # --- what is wrong ---------------------------------------------------------------------------------------------------
 
 
-def final_text(typed: str, terms: Terms) -> tuple[str, list[Complaint]]:
+def final_text(typed: str, terms: Terms) -> tuple[str, list[FieldError]]:
     """The text that people would read, in composed characters and with its mention; and why it cannot be sent."""
     body, mention = sms.composed(typed), terms.mention
     mentioned = marketing.with_mention(body, mention) if mention and body else marketing.Mentioned(body, added=False)
@@ -44,14 +44,14 @@ def final_text(typed: str, terms: Terms) -> tuple[str, list[Complaint]]:
             "The text has a mention of its own, “{found}”. It must read exactly “{mention}” and stand at the end. "
             "Write it so, or leave it out: it is added for you."
         )
-        return mentioned.text, [Complaint("text", Translatable(template, **values))]
+        return mentioned.text, [FieldError("text", Translatable(template, **values))]
     limits = terms.capabilities.text
     problems = [*sms.problems(body, limits), *sms.problems(mentioned.text, limits)]
-    complaints = [Complaint("text", Translatable(problem.template, **problem.values)) for problem in problems[:1]]
+    complaints = [FieldError("text", Translatable(problem.template, **problem.values)) for problem in problems[:1]]
     return mentioned.text, complaints or list(_placeholder_complaints(mentioned.text, terms))
 
 
-def _placeholder_complaints(final: str, terms: Terms) -> Iterator[Complaint]:
+def _placeholder_complaints(final: str, terms: Terms) -> Iterator[FieldError]:
     known = terms.capabilities.placeholders
     unknown = placeholders.unknown_placeholders(final, known, terms.elsewhere)
     if unknown:
@@ -59,38 +59,38 @@ def _placeholder_complaints(final: str, terms: Terms) -> Iterator[Complaint]:
         template = "“{name}” is no placeholder that {vendor} fills in. It knows: {allowed}."
         if not known:
             template = "“{name}” is no placeholder that {vendor} fills in: it knows none. Write the words themselves."
-        yield Complaint("text", Translatable(template, **values))
+        yield FieldError("text", Translatable(template, **values))
 
 
-def name_complaints(sender: str | None, campaign: str | None) -> Iterator[Complaint]:
+def name_complaints(sender: str | None, campaign: str | None) -> Iterator[FieldError]:
     """A sender or a campaign that is too long to be kept and to be shown in the form."""
     for name, value in (("sender", sender), ("campaign", campaign)):
         if value is not None and len(value) > MOST[name]:
             template = "A sender ID holds {most} characters at most, and this has {count}. Shorten it."
             if name == "campaign":
                 template = "The name of a campaign holds {most} characters at most, and this has {count}. Shorten it."
-            yield Complaint(name, Translatable(template, most=MOST[name], count=len(value)))
+            yield FieldError(name, Translatable(template, most=MOST[name], count=len(value)))
 
 
-def lost_names(raw: str, *, channels: bool = True) -> Iterator[Complaint]:
+def lost_names(raw: str, *, channels: bool = True) -> Iterator[FieldError]:
     """Of whom Slack hands over the id alone the name would be lost. `channels`: channels too."""
     found = [name for name in slack_text.nameless(raw) if channels or not name.startswith("#")]
     if found:
         template = "Slack does not tell me the name behind {name}. Write the name itself, without @ or #."
-        yield Complaint("text", Translatable(template, name=_list(found)))
+        yield FieldError("text", Translatable(template, name=_list(found)))
 
 
 # --- what is asked about ---------------------------------------------------------------------------------------------
 
 
-def questions(typed: str, terms: Terms, *, zone: str, now: datetime) -> tuple[Complaint, ...]:
+def questions(typed: str, terms: Terms, *, zone: str, now: datetime) -> tuple[FieldError, ...]:
     """What may be a slip and may be meant, a sentence each: it goes only when the person has read that."""
     body = sms.composed(typed)
     own = body.removesuffix(terms.opt_out).rstrip() if terms.opt_out else body
     return (*option_questions(own, zone=zone, now=now), *_slot_questions(body, own, terms), *_opt_outs(body, terms))
 
 
-def option_questions(body: str, *, zone: str, now: datetime) -> Iterator[Complaint]:
+def option_questions(body: str, *, zone: str, now: datetime) -> Iterator[FieldError]:
     """An option at the end or the beginning of a text would go out as part of it."""
     slip = slipped(body, zone=zone, now=now)
     if slip is not None and slip.name in NAMELESS:
@@ -98,16 +98,16 @@ def option_questions(body: str, *, zone: str, now: datetime) -> Iterator[Complai
             "“{found}” is part of the text here. The audience and the purpose are words of their own before the text: "
             "`/broadcast send clients transactional …`."
         )
-        yield Complaint("text", Translatable(template, found=slip.found[:80]))
+        yield FieldError("text", Translatable(template, found=slip.found[:80]))
     elif slip is not None:
         template = (
             "“{found}” reads like the option `{name}=`, but here it is part of the text. "
             "Write options before the text, or in their own fields of the form."
         )
-        yield Complaint("text", Translatable(template, found=slip.found[:80], name=slip.name))
+        yield FieldError("text", Translatable(template, found=slip.found[:80], name=slip.name))
 
 
-def _slot_questions(body: str, own: str, terms: Terms) -> Iterator[Complaint]:
+def _slot_questions(body: str, own: str, terms: Terms) -> Iterator[FieldError]:
     found = placeholders.slots(body, terms.capabilities.placeholders)
     if found:
         values: Values = {"name": _list(found), "vendor": terms.vendor}
@@ -115,17 +115,17 @@ def _slot_questions(body: str, own: str, terms: Terms) -> Iterator[Complaint]:
         if known := terms.capabilities.placeholders:
             values["allowed"] = ", ".join(known)
             template = "“{name}” looks like a placeholder, but {vendor} sends it as it stands. It fills in: {allowed}."
-        yield Complaint("text", Translatable(template, **values))
+        yield FieldError("text", Translatable(template, **values))
     for code in terms.capabilities.replaces:
         if code in own:
             template = (
                 "{vendor} puts its short code for every “{code}”, not only in the mention. "
                 "Write something else in its place."
             )
-            yield Complaint("text", Translatable(template, vendor=terms.vendor, code=code))
+            yield FieldError("text", Translatable(template, vendor=terms.vendor, code=code))
 
 
-def _opt_outs(body: str, terms: Terms) -> Iterator[Complaint]:
+def _opt_outs(body: str, terms: Terms) -> Iterator[FieldError]:
     """A mention in a transactional text may make a vendor take it for marketing."""
     if terms.mention or not terms.opt_out or not body:
         return
@@ -136,7 +136,7 @@ def _opt_outs(body: str, terms: Terms) -> Iterator[Complaint]:
             "“{found}” is an opt-out mention: with it a transactional text may be taken for marketing. "
             "Leave it out, or ask for marketing."
         )
-        yield Complaint("text", Translatable(template, found=found))
+        yield FieldError("text", Translatable(template, found=found))
 
 
 def _list(names: Iterable[str]) -> str:

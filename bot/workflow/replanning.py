@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast, digest
 from bot.domain.clock import Micros
-from bot.domain.errors import Complaint, InvalidRequest
+from bot.domain.errors import FieldError, InvalidRequest
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import TRANSITIONS, Action
 from bot.domain.people import Person
@@ -37,7 +37,7 @@ class Replanning:
         """What the broadcast needs once this person has changed it. Raises InvalidRequest or CannotTell."""
         settings = self.audiences.audience(broadcast.audience)
         if settings is None:
-            raise InvalidRequest(Complaint("send_at", self.submission.unknown_audience(broadcast.audience)))
+            raise InvalidRequest(FieldError("send_at", self.submission.unknown_audience(broadcast.audience)))
         people = frozenset({broadcast.requester, person.id})
         return await self.approvers.need(
             broadcast.workspace,
@@ -54,7 +54,7 @@ class Replanning:
         quorum = max(need.quorum, broadcast.quorum)
         edited = dataclasses.replace(broadcast, editor=person.id, quorum=quorum, approvers=need.approvers)
         if (why := await self.approvers.why_stuck(edited)) is not None:
-            raise InvalidRequest(Complaint("send_at", why))
+            raise InvalidRequest(FieldError("send_at", why))
 
     def replan(
         self, connection: Connection, seen: Broadcast, person: Person, send_at: Micros, need: requirements.Need

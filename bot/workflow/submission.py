@@ -16,7 +16,7 @@ from bot.config.settings import AudienceSettings
 from bot.domain import people, sms, suggestions
 from bot.domain.broadcast import Broadcast, BroadcastRequest, digest
 from bot.domain.clock import SECOND, Micros, moment
-from bot.domain.errors import Complaint, InvalidRequest, NotAllowed, NotFound, TooLate
+from bot.domain.errors import FieldError, InvalidRequest, NotAllowed, NotFound, TooLate
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, State
 from bot.domain.people import Person
@@ -46,15 +46,15 @@ class Submitted:
     broadcast: Broadcast
     again: bool = False
     fix: Translatable | None = None
-    questions: tuple[Complaint, ...] = ()
+    questions: tuple[FieldError, ...] = ()
 
 
 class Questioned(InvalidRequest):
     """It may be a slip. Nothing is stored; the same form, submitted once more with the same words, is a yes."""
 
-    def __init__(self, *questions: Complaint) -> None:
+    def __init__(self, *questions: FieldError) -> None:
         template = "{question} Submit once more to send it as it is."
-        asked = (Complaint(one.field, Translatable(template, question=one.sentence)) for one in questions)
+        asked = (FieldError(one.field, Translatable(template, question=one.sentence)) for one in questions)
         super().__init__(*asked)
 
 
@@ -121,7 +121,7 @@ class Submission:
             self.wake(*tasks)
         return dataclasses.replace(stored, fix=fix)
 
-    def questions(self, request: BroadcastRequest) -> tuple[Complaint, ...]:
+    def questions(self, request: BroadcastRequest) -> tuple[FieldError, ...]:
         """What a person is asked before a request that could be taken becomes a broadcast: it may be a slip."""
         terms = self.audiences.terms(request.audience, request.purpose)
         return checks.questions(request.text, terms, zone=request.zone, now=moment(self.clock()))
@@ -130,10 +130,10 @@ class Submission:
         self,
         connection: Connection,
         request: BroadcastRequest,
-        questions: tuple[Complaint, ...],
+        questions: tuple[FieldError, ...],
         sent: Sent | None,
         draft: str | None,
-    ) -> tuple[Complaint, ...]:
+    ) -> tuple[FieldError, ...]:
         """What is still to be asked: nothing of who has read it, on the draft or in an earlier submit of the form."""
         workspace, form, this = request.workspace, [], []
         sql.alone(connection, f"asks:{workspace}/{request.requester}")  # else of two at once one is the other's yes
@@ -158,7 +158,7 @@ class Submission:
         """
         settings = self.audiences.audience(request.audience)
         if settings is None:
-            raise InvalidRequest(Complaint("audience", self.unknown_audience(request.audience)))
+            raise InvalidRequest(FieldError("audience", self.unknown_audience(request.audience)))
         await requirements.may_ask(person, request.audience, settings, self.people.members)
         final, complaints = checks.final_text(request.text, self.audiences.terms(request.audience, request.purpose))
         complaints += checks.name_complaints(request.sender, request.campaign)
@@ -177,7 +177,7 @@ class Submission:
             return Translatable("There is no audience “{name}”. Did you mean “{near}”?", name=name, near=near)
         return Translatable("There is no audience “{name}”. There are: {known}.", name=name, known=known)
 
-    def _sender_complaints(self, request: BroadcastRequest, settings: AudienceSettings) -> list[Complaint]:
+    def _sender_complaints(self, request: BroadcastRequest, settings: AudienceSettings) -> list[FieldError]:
         if request.sender is None:
             return []
         provider = self.audiences.provider_of(settings)
@@ -189,13 +189,13 @@ class Submission:
         else:
             return []
         return [
-            Complaint(
+            FieldError(
                 "sender",
                 Translatable(template, vendor=provider.title, sender=request.sender, rule=provider.sender_rule),
             )
         ]
 
-    def time_complaints(self, send_at: Micros | None, slack: Micros = PAST_SLACK) -> list[Complaint]:
+    def time_complaints(self, send_at: Micros | None, slack: Micros = PAST_SLACK) -> list[FieldError]:
         if send_at is None:
             return []
         now = self.clock()
@@ -205,15 +205,15 @@ class Submission:
             template = "That is more than two years away. Choose an earlier time."
         else:
             return []
-        return [Complaint("send_at", Translatable(template))]
+        return [FieldError("send_at", Translatable(template))]
 
-    def _policy_complaints(self, request: BroadcastRequest, settings: AudienceSettings) -> list[Complaint]:
+    def _policy_complaints(self, request: BroadcastRequest, settings: AudienceSettings) -> list[FieldError]:
         if request.purpose is Purpose.MARKETING and settings.policy is None:
             template = (
                 "Marketing to “{audience}” needs a policy of sending hours. "
                 "Ask an admin to set `policy` under `[audiences.{audience}]`."
             )
-            return [Complaint("audience", Translatable(template, audience=request.audience))]
+            return [FieldError("audience", Translatable(template, audience=request.audience))]
         return []
 
     def _broadcast(
@@ -258,7 +258,7 @@ class Submission:
         planned: Broadcast,
         draft: str | None,
         follows: str | None,
-        questions: tuple[Complaint, ...],
+        questions: tuple[FieldError, ...],
     ) -> Submitted:
         stored = self._store_once(connection, planned, draft, follows)
         if not questions or stored.broadcast.state is not State.DRAFT:

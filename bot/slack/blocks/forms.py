@@ -12,7 +12,7 @@ from typing import Any
 from bot.domain import sms, suggestions
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros
-from bot.domain.errors import Complaint
+from bot.domain.errors import FieldError
 from bot.domain.i18n import Words
 from bot.slack.blocks.card_facts import PURPOSES
 from bot.slack.blocks.mrkdwn import Block, Post, context, literal, plain, quote, section, sentence, when
@@ -221,7 +221,7 @@ def kept_in(view: Mapping[str, Any]) -> dict[str, Any]:
     return kept if isinstance(kept, dict) else {}
 
 
-def field_errors(complaints: Iterable[Complaint], view: Mapping[str, Any], words: Words) -> dict[str, str]:
+def field_errors(complaints: Iterable[FieldError], view: Mapping[str, Any], words: Words) -> dict[str, str]:
     """Each complaint under its field; one about no field of the form stands under the text."""
     places = {
         block["block_id"].split(":")[0]: block["block_id"]

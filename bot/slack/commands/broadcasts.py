@@ -11,7 +11,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.domain import slack_text
 from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND, Clock, moment
-from bot.domain.errors import Complaint, InvalidRequest, NotFound, NotUnderstood, TooLate
+from bot.domain.errors import FieldError, InvalidRequest, NotFound, NotUnderstood, TooLate
 from bot.domain.i18n import Translatable, Words
 from bot.domain.lifecycle import Hold, State
 from bot.domain.people import Person
@@ -126,13 +126,13 @@ class BroadcastCommands:
             told = [Translatable(error.template, **error.values)]
             if " " not in at and parts.text:  # the rest of it became text
                 told.append(Translatable('Several words stand in quotes: `at="tomorrow 9:00"`.'))
-            raise InvalidRequest(*(Complaint("send_at", sentence) for sentence in told)) from None
+            raise InvalidRequest(*(FieldError("send_at", sentence) for sentence in told)) from None
         if " " not in at and (longer := goes_on(at, parts.text, zone=person.zone, now=moment(self.clock()))):
             template = (
                 'Is the time “{longer}”? Write it in quotes: `at="{longer}"`. If the text begins there, write '
                 '`at="today {typed}"`.'
             )
-            raise InvalidRequest(Complaint("send_at", Translatable(template, longer=longer, typed=at)))
+            raise InvalidRequest(FieldError("send_at", Translatable(template, longer=longer, typed=at)))
         must_leave_nothing_behind(at, parts.text, "send_at")
         return int(when.instant.timestamp()) * SECOND
 

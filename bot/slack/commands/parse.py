@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from bot.domain.errors import Complaint
+from bot.domain.errors import FieldError
 from bot.domain.i18n import Translatable
 from bot.domain.options import DASHES, EVERYWHERE, MEANT, OPENING, OPTIONS, QUOTES, folded
 from providers.base import Purpose
@@ -53,7 +53,7 @@ class Typed:
     purpose: Purpose | None
     options: dict[str, str] = field(default_factory=dict)
     text: str = ""
-    complaints: tuple[Complaint, ...] = ()
+    complaints: tuple[FieldError, ...] = ()
     late: tuple[str, ...] = ()
 
 
@@ -94,7 +94,7 @@ def read_options(typed: str, names: Sequence[str]) -> Typed:
 def _read(rest: str, names: Sequence[str], *, with_purpose: bool) -> Typed:
     purpose: Purpose | None = None
     options: dict[str, str] = {}
-    complaints: list[Complaint] = []
+    complaints: list[FieldError] = []
     while True:
         option = OPTION.match(rest)
         if complaint := _wrong_option(rest, option, names, options):
@@ -119,14 +119,14 @@ def _late(text: str, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.lower() for name in found))
 
 
-def _near_miss(word: str) -> Iterator[Complaint]:
+def _near_miss(word: str) -> Iterator[FieldError]:
     """`markting` is asked about: as the first word of a text it would go out to everybody."""
     near = difflib.get_close_matches(folded(word), PURPOSES, n=1, cutoff=0.82)
     if near:
         template = (
             "Did you mean “{near}” by “{word}”? Write it so, or put the purpose before a text that begins with it."
         )
-        yield Complaint("purpose", Translatable(template, near=near[0], word=word))
+        yield FieldError("purpose", Translatable(template, near=near[0], word=word))
 
 
 def nearest_verb(word: str, verbs: Collection[str]) -> str | None:
@@ -141,7 +141,7 @@ def nearest_verb(word: str, verbs: Collection[str]) -> str | None:
 
 def _wrong_option(
     rest: str, option: re.Match[str] | None, names: Sequence[str], given: Collection[str]
-) -> Complaint | None:
+) -> FieldError | None:
     """What begins like an option and would end as text or half of it. `url=…` is text, and nothing is wrong with it."""
     like = LIKE_OPTION.match(rest)
     if like is None:
@@ -157,7 +157,7 @@ def _wrong_option(
     return None
 
 
-def _unknown_option(name: str, names: Sequence[str], *, slips: bool) -> Complaint | None:
+def _unknown_option(name: str, names: Sequence[str], *, slips: bool) -> FieldError | None:
     """`att=…` may be a slip, and `at=…` may stand where another subcommand than this takes it."""
     meant = _meant(folded(name).replace("-", "_"), names, slips=slips)
     if meant is None:
@@ -176,5 +176,5 @@ def _meant(name: str, names: Sequence[str], *, slips: bool) -> str | None:
     return near[0] if near else None
 
 
-def _complaint(template: str, **values: str) -> Complaint:
-    return Complaint("text", Translatable(template, **values))
+def _complaint(template: str, **values: str) -> FieldError:
+    return FieldError("text", Translatable(template, **values))

@@ -13,7 +13,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain import slack_text
 from bot.domain.clock import Clock, Micros, moment
-from bot.domain.errors import Complaint, InvalidRequest, NotAllowed, NotFound, NotUnderstood
+from bot.domain.errors import FieldError, InvalidRequest, NotAllowed, NotFound, NotUnderstood
 from bot.domain.i18n import Translatable, Words
 from bot.domain.options import NO, YES
 from bot.domain.people import Person, must_be_member
@@ -93,7 +93,7 @@ class Recurring:
         must_leave_nothing_behind(slack_text.decode_slack(when), parts.text, "when")
         if parts.options and re.match(r"#\w", parts.text):
             raise InvalidRequest(
-                Complaint("channel", Translatable("The channel stands before the options and the text."))
+                FieldError("channel", Translatable("The channel stands before the options and the text."))
             )
         options = await self._reminder_options(parts, raw, asked.person)
         wanted = self._asked(Kind.REMINDER, slack_text.decode_slack(when), channel, parts, options, asked.person)
@@ -104,14 +104,14 @@ class Recurring:
         length = max(len(parts.text), len(slack_text.live(raw, mentions=calling)))
         if length > LONGEST:
             template = "A reminder holds {most} characters, and this has {count}."
-            raise InvalidRequest(Complaint("text", Translatable(template, count=length, most=LONGEST)))
+            raise InvalidRequest(FieldError("text", Translatable(template, count=length, most=LONGEST)))
         if lost := [] if calling else list(checks.lost_names(raw, channels=False)):
             raise InvalidRequest(*lost)
         start, template_name = parts.options.get("start"), parts.options.get("template")
         if start and self.audiences.audience(start.lower()) is None:
             template = "There is no audience “{name}”. There are: {known}."
             known = ", ".join(sorted(self.audiences.settings.audiences)) or "—"
-            raise InvalidRequest(Complaint("start", Translatable(template, name=start, known=known)))
+            raise InvalidRequest(FieldError("start", Translatable(template, name=start, known=known)))
         if template_name:
             await self._template(person.workspace, template_name)
         options: dict[str, Any] = {name: _yes(parts.options, name) for name in ("answer", "digest")}
@@ -122,7 +122,7 @@ class Recurring:
         found = await self.reminders.database.read(lambda c: templates.find_template(c, workspace, name))
         if found is None:
             sentence = Translatable("There is no template “{name}”. `/broadcast template list` shows them.", name=name)
-            raise InvalidRequest(Complaint("template", sentence))
+            raise InvalidRequest(FieldError("template", sentence))
         return found
 
     def _asked(
@@ -142,12 +142,12 @@ class Recurring:
     async def _add(self, wanted: Asked, asked: Typing) -> Post:
         place = await self.people.place(wanted.channel)
         if not place.postable and place.fix is not None:
-            raise InvalidRequest(Complaint("channel", _fix(wanted, place.fix)))
+            raise InvalidRequest(FieldError("channel", _fix(wanted, place.fix)))
         key = f"command:{asked.trigger or secrets.token_hex(8)}"
         planned, first = await self.reminders.plan(wanted, key, asked.person)
         stuck = await self.reminders.workflow.approvers.why_stuck(first) if first else None
         if stuck is not None:
-            raise InvalidRequest(Complaint("channel", stuck))
+            raise InvalidRequest(FieldError("channel", stuck))
         hours = hours_told(self.audiences, first, asked.words) if first else None
         schedule = await self.reminders.keep(planned)
         return recurring.asked(schedule, recurring.upcoming(schedule, SHOWN), asked.words, hours)
@@ -167,7 +167,7 @@ class Recurring:
                 return self._instant(typed_time, zone, of_day, alone=True)
             if alone and error.code == "gap" and of_day == MIDNIGHT:
                 return self._instant(typed_time, zone, SKIPPED, alone=True)
-            raise InvalidRequest(Complaint("until", Translatable(error.template, **error.values))) from None
+            raise InvalidRequest(FieldError("until", Translatable(error.template, **error.values))) from None
 
     # --- what there is -----------------------------------------------------------------------------------------------
 
@@ -263,7 +263,7 @@ class Recurring:
                 "Nothing comes again under *{id}*: `/broadcast schedules` and `/broadcast reminders` show what does. "
                 "One broadcast is stopped with `/broadcast cancel`."
             )
-            raise InvalidRequest(Complaint("id", Translatable(template, id=id[:40]))) from None
+            raise InvalidRequest(FieldError("id", Translatable(template, id=id[:40]))) from None
 
     def _usage(self, name: str, asked: Typing) -> Post:
         return answers.usage(self.table[name][0], asked.line, asked.words)
@@ -307,7 +307,7 @@ def _channel(rest: str, here: str) -> tuple[str, str]:
         return match[1], rest[match.end() :]
     if re.match(r"^\s*#\w", rest):
         raise InvalidRequest(
-            Complaint(
+            FieldError(
                 "channel", Translatable("I cannot see that channel. Pick it from the list that Slack offers after #.")
             )
         )
@@ -323,7 +323,7 @@ def _fix(wanted: Asked, fix: Translatable) -> Translatable:
 def _yes(options: Mapping[str, str], name: str) -> bool:
     value = options.get(name, "no").lower()
     if value not in YES | NO:
-        raise InvalidRequest(Complaint(name, Translatable("`{name}=` takes yes or no.", name=name)))
+        raise InvalidRequest(FieldError(name, Translatable("`{name}=` takes yes or no.", name=name)))
     return value in YES
 
 
@@ -333,7 +333,7 @@ def _number(options: Mapping[str, str], name: str) -> int | None:
     value = options[name]
     if not (value.isascii() and value.isdigit() and 1 <= int(value) <= MOST[name]):
         raise InvalidRequest(
-            Complaint(name, Translatable("`{name}=` takes a number from 1 to {most}.", name=name, most=MOST[name]))
+            FieldError(name, Translatable("`{name}=` takes a number from 1 to {most}.", name=name, most=MOST[name]))
         )
     return int(value)
 
@@ -347,4 +347,4 @@ def _closed(options: Mapping[str, str]) -> Closed | None:
         template = (
             "`holidays=` takes skip, shift (to the next working day), before (to the working day before) or keep."
         )
-        raise InvalidRequest(Complaint("holidays", Translatable(template))) from None
+        raise InvalidRequest(FieldError("holidays", Translatable(template))) from None

@@ -8,7 +8,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain import slack_text
 from bot.domain.clock import moment
-from bot.domain.errors import Complaint, InvalidRequest, NotAllowed
+from bot.domain.errors import FieldError, InvalidRequest, NotAllowed
 from bot.domain.i18n import Translatable
 from bot.domain.people import mentions, must_be_member
 from bot.slack.blocks import answers, forms, mrkdwn
@@ -39,7 +39,7 @@ class TemplateCommands:
         name, rest = parse.first_word(rest)
         if len(name) > LONGEST_NAME:
             template = "The name of a template holds {most} characters at most, and this has {count}. Shorten it."
-            raise InvalidRequest(Complaint("template", Translatable(template, most=LONGEST_NAME, count=len(name))))
+            raise InvalidRequest(FieldError("template", Translatable(template, most=LONGEST_NAME, count=len(name))))
         deeds = {"save": self._save_template, "use": self._use_template, "delete": self._delete_template}
         if verb.lower() == "list":
             return await self._list_templates(asked)
@@ -74,7 +74,7 @@ class TemplateCommands:
             raise NotAllowed("The template “{name}” is {who}'s: choose another name.", name=name, who=mentions([owner]))
         return Post(asked.words("I kept the template “{name}”. `/broadcast template use {name}` opens it.", name=name))
 
-    def _template_complaints(self, parts: parse.Typed, asked: Typing) -> Iterator[Complaint]:
+    def _template_complaints(self, parts: parse.Typed, asked: Typing) -> Iterator[FieldError]:
         """What is asked about in a text that is about to go is refused in one that is kept to go again and again."""
         yield from checks.lost_names(asked.text)
         yield from checks.name_complaints(parts.options.get("sender"), parts.options.get("campaign"))
@@ -106,5 +106,5 @@ class TemplateCommands:
         kept = await self.workflow.database.read(lambda c: templates.find_template(c, asked.person.workspace, name))
         if kept is None:
             template = "There is no template “{name}”. `/broadcast template list` shows them."
-            raise InvalidRequest(Complaint("template", Translatable(template, name=name)))
+            raise InvalidRequest(FieldError("template", Translatable(template, name=name)))
         return kept
