@@ -9,7 +9,7 @@ import pytest
 
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND
-from bot.domain.errors import NotAllowed, TooLate
+from bot.domain.errors import NotAllowed, StaleVersion
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.domain.people import Person
@@ -50,7 +50,7 @@ async def test_what_is_moved_while_somebody_decides_keeps_nothing_of_the_decisio
 
     meanwhile(core, move)
     told = {"send_at": later + SECOND} if action is Action.REPLAN else {}
-    with pytest.raises(TooLate) as too_late:
+    with pytest.raises(StaleVersion) as too_late:
         await act(core, row, action, approver(0), **told)
     assert too_late.value.broadcast.version == 2
     moved = await core.row(row.id)
@@ -153,7 +153,7 @@ async def test_one_of_two_approvals_that_is_taken_back_tells_who_did_and_leaves_
 async def test_an_approval_that_is_taken_back_while_it_goes_out_is_told_and_falls_for_a_second_try(core: Core) -> None:
     row = await core.approved()
     await core.edit(row, state=State.SENDING, phase=Phase.RELEASING, owner="a", lease_until=core.now + 60 * SECOND)
-    with pytest.raises(TooLate) as too_late:
+    with pytest.raises(StaleVersion) as too_late:
         await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button", version=1)
     going = too_late.value.broadcast
     assert (going.state, going.revision) == (State.SENDING, row.revision + 1)

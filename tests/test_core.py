@@ -20,7 +20,7 @@ from sqlalchemy import event
 from bot.backup import NotABackup, NotEmpty, restore_backup, write_backup
 from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND
-from bot.domain.errors import InvalidRequest, NotAllowed, TooLate
+from bot.domain.errors import InvalidRequest, NotAllowed, StaleVersion
 from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.domain.sms import measure
 from bot.sending.claims import CLAIM_AT_ONCE
@@ -49,7 +49,7 @@ async def test_fifty_approvals_at_once_make_one_approval_and_one_send(core: Core
     row = await core.ask()
     deeds = [core.workflow.act(TEAM, row.id, Approve(), person=approver(n), version=1) for n in range(50)]
     outcomes = await asyncio.gather(*deeds, return_exceptions=True)
-    assert all(isinstance(outcome, Broadcast | TooLate) for outcome in outcomes)
+    assert all(isinstance(outcome, Broadcast | StaleVersion) for outcome in outcomes)
     assert (await core.actions(row)).count("approve") == 1
     await core.run(core.dispatcher("a"), core.dispatcher("b"))
     assert len(core.sandbox.vendors.ledger) == 1
@@ -66,9 +66,9 @@ async def test_of_fifty_who_hold_the_row_one_after_the_other_only_the_first_wait
     event.listen(core.database.engine.sync_engine, "commit", commits.append)
     deeds = [core.workflow.act(TEAM, row.id, Approve(), person=approver(n), version=1) for n in range(50)]
     outcomes = await asyncio.gather(*deeds, return_exceptions=True)
-    assert sum(isinstance(outcome, TooLate) for outcome in outcomes) == 49
+    assert sum(isinstance(outcome, StaleVersion) for outcome in outcomes) == 49
     assert len(commits) == 1
-    told = {outcome.broadcast.state for outcome in outcomes if isinstance(outcome, TooLate)}
+    told = {outcome.broadcast.state for outcome in outcomes if isinstance(outcome, StaleVersion)}
     assert told == {State.SCHEDULED}  # as the row stands now
 
 

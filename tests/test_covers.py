@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection
 
 from bot.domain.broadcast import Broadcast
-from bot.domain.errors import TooLate
+from bot.domain.errors import StaleVersion
 from bot.domain.i18n import Translatable, words_for
 from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.domain.schedule import Cover, Kind, Schedule
@@ -136,7 +136,7 @@ async def test_the_last_turn_of_an_approval_falls_with_it_too(series: Series) ->
 async def test_an_approval_that_was_for_nothing_else_cannot_be_taken_back_once_it_left(series: Series) -> None:
     _, first = await covering(series, covers=1)
     await series.until("2026-12-01T10:00")
-    with pytest.raises(TooLate):
+    with pytest.raises(StaleVersion):
         await take_back(series, await series.core.row(first.id))
 
 
@@ -147,7 +147,7 @@ async def test_a_turn_that_was_approved_for_itself_stays_so(series: Series) -> N
     third = (await series.broadcasts())[-1]
     assert third.state is State.PENDING
     await act(series, third, Action.APPROVE, 1)
-    with pytest.raises(TooLate):
+    with pytest.raises(StaleVersion):
         await take_back(series, await series.core.row(first.id))
     await series.until("2026-12-03T10:00")
     assert sent(series) == 3

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, event, func, select
 from bot.app import Bot
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND
-from bot.domain.errors import NotUnderstood, TooLate
+from bot.domain.errors import NotUnderstood, StaleVersion
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.scheduler import Task
@@ -275,7 +275,7 @@ async def test_an_approval_whose_commit_is_in_doubt_is_given_again_and_counts_on
         await far.core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
     again = far.core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
     (outcome,) = await asyncio.gather(again, return_exceptions=True)
-    assert isinstance(outcome, Broadcast if how == "before" else TooLate)
+    assert isinstance(outcome, Broadcast if how == "before" else StaleVersion)
     await far.settled()
     assert ((await far.core.actions(row)).count("approve"), far.ledger) == (1, 1)
 
@@ -1149,7 +1149,7 @@ async def test_an_approval_that_is_taken_back_in_the_last_moment_sends_nothing_l
     core.sandbox.vendors.faults.add("encom.release", "error", status=429, body={})
     await dispatcher.tick()
     await reached.wait()
-    with pytest.raises(TooLate):
+    with pytest.raises(StaleVersion):
         await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button", version=1)
     go.set()
     await asyncio.gather(*dispatcher.running)
@@ -1165,7 +1165,7 @@ async def test_an_approval_that_is_taken_back_in_the_last_moment_changes_nothing
     reached, go = gate(core, release=True)
     await dispatcher.tick()
     await reached.wait()
-    with pytest.raises(TooLate):
+    with pytest.raises(StaleVersion):
         await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button", version=1)
     go.set()
     await asyncio.gather(*dispatcher.running)

@@ -19,7 +19,7 @@ from bot.app import Bot
 from bot.backup import hold_all
 from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND, moment, now
-from bot.domain.errors import CannotStart, InvalidRequest, NotAllowed, NotUnderstood, TooLate
+from bot.domain.errors import CannotStart, InvalidRequest, NotAllowed, NotUnderstood, StaleVersion
 from bot.domain.i18n import Translatable, words_for
 from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.domain.people import CannotTell, Person, Unknown
@@ -141,7 +141,7 @@ async def test_a_new_time_is_a_new_version_that_nobody_has_approved_yet(core: Wa
     assert planned.digest == planned.computed_digest() != row.digest
     assert planned.expires_at == core.now + DAY
     assert await core.database.read(lambda c: votes_for(c, planned)) == []
-    with pytest.raises(TooLate):
+    with pytest.raises(StaleVersion):
         await core.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
     assert (await core.told(row))[-1] == (
         f"<@U0CLEO> re-planned it: it is to start {wanted}, and no longer right after the approval.",
@@ -253,7 +253,7 @@ async def test_of_what_people_do_at_once_to_a_held_one_the_store_makes_one_story
             *(core.workflow.act(TEAM, row.id, deed(act, **more), person=who, version=1) for act, who, more in deeds),
             return_exceptions=True,
         )
-        assert all(isinstance(outcome, Broadcast | TooLate) for outcome in outcomes)
+        assert all(isinstance(outcome, Broadcast | StaleVersion) for outcome in outcomes)
         steps = [step for step in await core.actions(row) if step in ("replan", "send_now", "drop")]
         after = await core.row(row.id)
         await core.run(core.dispatcher("a"))
@@ -390,7 +390,7 @@ async def test_one_of_two_new_approvals_is_taken_back_after_it_was_asked_about_a
 async def test_an_approval_of_what_has_left_cannot_be_taken_back_and_that_is_said(core: Waiting) -> None:
     row = await core.approved()
     assert await core.sent() == 1
-    with pytest.raises(TooLate):
+    with pytest.raises(StaleVersion):
         await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button", version=1)
     votes = await core.database.read(lambda c: votes_for(c, row))
     assert [vote.approver for vote in votes] == [APPROVERS[0]]

@@ -32,7 +32,7 @@ class NotAllowed(Exception):
         self.sentence = Translatable(template, **values)
 
 
-class TooLate(Exception):
+class StaleVersion(Exception):
     """The row has moved on since the person last saw it; `broadcast` is how it stands now."""
 
     def __init__(self, broadcast: Broadcast) -> None:

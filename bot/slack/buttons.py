@@ -13,7 +13,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Clock
-from bot.domain.errors import NotAllowed, TooLate
+from bot.domain.errors import NotAllowed, StaleVersion
 from bot.domain.lifecycle import TRANSITIONS, Action, State
 from bot.domain.people import must_be_member
 from bot.slack.blocks import card_buttons, forms, mrkdwn
@@ -147,14 +147,14 @@ class Buttons:
     async def _ask_reason(self, pressed: Pressed) -> None:
         row = await self._current(pressed)
         if row.state is not State.PENDING:
-            raise TooLate(row)
+            raise StaleVersion(row)
         await self.workflow.may(Action.REJECT, pressed.person, row)
         await pressed.client.views_open(trigger_id=pressed.trigger, view=forms.reject_form(row, pressed.words))
 
     async def _reopen_draft(self, pressed: Pressed) -> None:
         row = await self._current(pressed)
         if row.state is not State.DRAFT:
-            raise TooLate(row)
+            raise StaleVersion(row)
         if row.requester != pressed.person.id:
             raise NotAllowed("Only {requester}, who wrote it, can open this draft.", requester=f"<@{row.requester}>")
         form = draft_form(self.audiences, row, pressed.asks_in(row), pressed.words)
@@ -164,7 +164,7 @@ class Buttons:
         """Offers what it was planned for, if that can still be, else the next start that the hours allow."""
         row = await self._current(pressed)
         if (row.state, Action.REPLAN) not in TRANSITIONS:
-            raise TooLate(row)
+            raise StaleVersion(row)
         await self.workflow.may(Action.REPLAN, pressed.person, row)
         wanted = max(row.send_at or 0, self.clock() + SOON)
         wanted += -wanted % ROUND
@@ -176,7 +176,7 @@ class Buttons:
         """A new broadcast, by whoever presses: the old one's text in the form, and its own approval."""
         row = await self._current(pressed)
         if row.state not in card_buttons.FOLLOW_UPS:
-            raise TooLate(row)
+            raise StaleVersion(row)
         must_be_member(pressed.person)
         form = forms.Form(
             form_audiences(self.audiences, pressed.words),
@@ -189,5 +189,5 @@ class Buttons:
     async def _current(self, pressed: Pressed) -> Broadcast:
         row = await self.workflow.find(pressed.person.workspace, pressed.id)
         if row.version != pressed.version:
-            raise TooLate(row)
+            raise StaleVersion(row)
         return row

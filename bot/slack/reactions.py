@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Clock, Micros
-from bot.domain.errors import CardChanged, NotAllowed, NotFound, TooLate
+from bot.domain.errors import CardChanged, NotAllowed, NotFound, StaleVersion
 from bot.domain.i18n import Words, words_for
 from bot.domain.lifecycle import Action, State
 from bot.domain.people import CannotTell, Person
@@ -88,13 +88,13 @@ class Reactions:
             person = await self.people.person(workspace_of(body), user, fresh=True)
             words = words_for(person.locale)
             await self._vote(action, person, card, at)
-        except (NotAllowed, TooLate, CardChanged, NotFound, CannotTell) as error:
+        except (NotAllowed, StaleVersion, CardChanged, NotFound, CannotTell) as error:
             await self._explain(card, user, " ".join(explain(error, words)), client)
 
     async def _vote(self, action: Action, person: Person, card: Card, at: Micros) -> None:
         row = await self.workflow.find(card.workspace, card.broadcast)
         if row.version != card.version:
-            raise TooLate(row)
+            raise StaleVersion(row)
         if row.everyone and action is Action.APPROVE:
             raise NotAllowed("It goes to all subscribers of a public group: that takes the button and its question.")
         sight = Sight(card.channel, card.ts, at=at)
@@ -124,7 +124,7 @@ class Reactions:
                 way="reaction",
                 version=card.version,
             )
-        except TooLate as error:  # people learn that taking it back has stopped nothing
+        except StaleVersion as error:  # people learn that taking it back has stopped nothing
             await self._explain(card, user, " ".join(explain(error, await self._words_of(card, user))), client)
 
     async def _approves_still(self, card: Card, user: str) -> bool:

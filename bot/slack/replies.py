@@ -15,7 +15,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.domain.broadcast import Broadcast
-from bot.domain.errors import CardChanged, FieldError, InvalidRequest, NotAllowed, NotFound, NotUnderstood, TooLate
+from bot.domain.errors import CardChanged, FieldError, InvalidRequest, NotAllowed, NotFound, NotUnderstood, StaleVersion
 from bot.domain.hours import Allow, HoldUntil, Policy
 from bot.domain.i18n import Translatable, Words
 from bot.domain.lifecycle import State
@@ -167,7 +167,7 @@ def explain(error: Exception, words: Words, admins: Iterable[str] = ()) -> list[
                     id=mrkdwn.quote(str(error)[:40]),
                 )
             ]
-        case TooLate():
+        case StaleVersion():
             return [too_late(error.broadcast, words)]
         case CardChanged():
             changes = [mrkdwn.sentence(words, change) for change in error.changes]

@@ -8,7 +8,7 @@ from bot.config.runtime import Runtime
 from bot.domain import people
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import micros
-from bot.domain.errors import CardChanged, NotAllowed, TooLate
+from bot.domain.errors import CardChanged, NotAllowed, StaleVersion
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, Hold, State
 from bot.domain.people import Person
@@ -128,7 +128,7 @@ class Approvals:
         self, workspace: str, id: str, *, person: Person, way: str, version: int | None = None
     ) -> Broadcast | None:
         """Take a vote back before anything has left; None when there was nothing to take back, or when the `version`
-        that it stood under is not the one of now. Raises TooLate when what it was for has left or ended."""
+        that it stood under is not the one of now. Raises StaleVersion when what it was for has left or ended."""
         broadcast = await self.database.read(lambda c: broadcasts.find(c, workspace, id.upper()))
         if version is not None and version != broadcast.version:
             return None
@@ -136,7 +136,7 @@ class Approvals:
         if taken is not None:
             self.wake(Task.DISPATCH, *concerned(taken))
         if taken is not None and taken.state is State.SENDING:
-            raise TooLate(taken)
+            raise StaleVersion(taken)
         return taken
 
     def _withdraw(self, connection: Connection, seen: Broadcast, person: Person, way: str) -> Broadcast | None:
@@ -163,7 +163,7 @@ class Approvals:
         self, connection: Connection, current: Broadcast, person: Person, way: str, *, uncovered: bool
     ) -> Broadcast | None:
         """What has left stays approved as it was. What is leaving just now does not go again, should it come back
-        unsent. Raises TooLate where the vote was for nothing else."""
+        unsent. Raises StaleVersion where the vote was for nothing else."""
         now = self.clock()
         if current.state is State.SENDING:
             drop_vote(connection, current, person.id, way)
@@ -173,7 +173,7 @@ class Approvals:
                 "{by} took the approval back. What has left stays as it is; each turn after it needs its own approval."
             )
         else:
-            raise TooLate(current)
+            raise StaleVersion(current)
         audit.write_audit(connection, current, person.id, Action.WITHDRAW, current.state, now)
         notes.say(
             connection, current, now, [Note(Translatable(template, **by_person(person)), mention=current.requester)]

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros, micros
-from bot.domain.errors import CardChanged, InvalidRequest, NotAllowed, TooLate
+from bot.domain.errors import CardChanged, InvalidRequest, NotAllowed, StaleVersion
 from bot.domain.i18n import Translatable, Value
 from bot.domain.lifecycle import TRANSITIONS, Action, Hold
 from bot.domain.people import Person
@@ -70,21 +70,21 @@ class Decisions:
     ) -> Broadcast:
         """Do what a person decided. `version` is the one they saw.
 
-        Raises NotFound, TooLate (with the row as it stands), CardChanged, NotAllowed (audited), InvalidRequest or
+        Raises NotFound, StaleVersion (with the row as it stands), CardChanged, NotAllowed (audited), InvalidRequest or
         CannotTell. Doing again what the same person did already is no error and no second effect.
         """
         broadcast = await self._as_seen(workspace, id, version, deed)
         if version is not None and version != broadcast.version:
-            raise TooLate(broadcast)
+            raise StaleVersion(broadcast)
         await self.permissions.may(deed.action, person, broadcast)
         if (broadcast.state, deed.action) not in TRANSITIONS:
-            raise TooLate(broadcast)
+            raise StaleVersion(broadcast)
         carry_out = await self._prepared(broadcast, deed, person)
 
         def work(connection: Connection) -> Broadcast | CardChanged:
             acted = carry_out(connection)
             if acted is None:  # raised in here: a rollback hands the row on without a flush to the disk
-                raise TooLate(broadcasts.find(connection, workspace, broadcast.id))
+                raise StaleVersion(broadcasts.find(connection, workspace, broadcast.id))
             return acted
 
         acted = await self.database.write(work)

@@ -16,7 +16,7 @@ from bot.config.settings import AudienceSettings
 from bot.domain import people, sms, suggestions
 from bot.domain.broadcast import Broadcast, BroadcastRequest, digest
 from bot.domain.clock import SECOND, Micros, moment
-from bot.domain.errors import FieldError, InvalidRequest, NotAllowed, NotFound, TooLate
+from bot.domain.errors import FieldError, InvalidRequest, NotAllowed, NotFound, StaleVersion
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, State
 from bot.domain.people import Person
@@ -287,7 +287,7 @@ class Submission:
     def _complete_draft(self, connection: Connection, planned: Broadcast, id: str) -> Broadcast:
         draft = broadcasts.find(connection, planned.workspace, id, lock=True)
         if draft.state is not State.DRAFT or draft.requester != planned.requester:
-            raise TooLate(draft)
+            raise StaleVersion(draft)
         fields = {field.name: getattr(planned, field.name) for field in dataclasses.fields(planned)}
         changes = {name: value for name, value in fields.items() if name not in UNCHANGED_BY_SUBMIT}
         if planned.state is State.DRAFT:
@@ -296,7 +296,7 @@ class Submission:
             connection, draft, Action.SUBMIT, actor=planned.requester, at=planned.created_at, **changes
         )
         if submitted is None:
-            raise TooLate(draft)
+            raise StaleVersion(draft)
         return self.approvals.without_approval(connection, submitted)
 
     def enter(self, connection: Connection, planned: Broadcast, voters: Iterable[str] = ()) -> Broadcast:

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from bot.backup import hold_all
 from bot.domain.broadcast import BroadcastRequest, digest
 from bot.domain.clock import SECOND, moment
-from bot.domain.errors import InvalidRequest, NotAllowed, NotFound, TooLate
+from bot.domain.errors import InvalidRequest, NotAllowed, NotFound, StaleVersion
 from bot.domain.lifecycle import Action, State
 from bot.domain.people import CannotTell
 from bot.domain.schedule import Kind
@@ -48,7 +48,7 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 PARIS = ZoneInfo("Europe/Paris")
 
 #: What any of the bot's answers may be, when people do what they do at a bad moment.
-REFUSALS = (InvalidRequest, NotAllowed, TooLate, NotFound, CannotTell, Moved, Busy, Unsure, DBAPIError, Killed)
+REFUSALS = (InvalidRequest, NotAllowed, StaleVersion, NotFound, CannotTell, Moved, Busy, Unsure, DBAPIError, Killed)
 
 
 @dataclass(frozen=True)

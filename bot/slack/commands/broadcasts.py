@@ -11,7 +11,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.domain import slack_text
 from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND, Clock, moment
-from bot.domain.errors import FieldError, InvalidRequest, NotFound, NotUnderstood, TooLate
+from bot.domain.errors import FieldError, InvalidRequest, NotFound, NotUnderstood, StaleVersion
 from bot.domain.i18n import Translatable, Words
 from bot.domain.lifecycle import Hold, State
 from bot.domain.people import Person
@@ -222,7 +222,7 @@ class BroadcastCommands:
             return answers.usage(self.table["edit"][0], asked.line, asked.words)
         row = await self.workflow.find(asked.person.workspace, parse.id_of(word))
         if row.state is not State.DRAFT:
-            raise TooLate(row)
+            raise StaleVersion(row)
         if row.requester != asked.person.id:
             raise NotFound(row.id)
         return await self.open_form(draft_form(self.audiences, row, asked.channel, asked.words), asked, client)
