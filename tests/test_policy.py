@@ -12,8 +12,8 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.errors import NotAllowed
 from bot.domain.lifecycle import State
 from bot.domain.people import (
-    CannotTell,
     DeadToken,
+    DirectoryUnavailable,
     Membership,
     Person,
     Unknown,
@@ -41,7 +41,7 @@ ONE = AudienceSettings.model_validate({"account": "encom", "kind": "list", "id":
 
 async def members(group: str) -> frozenset[str]:
     if group not in GROUPS:
-        raise CannotTell(group)
+        raise DirectoryUnavailable(group)
     return GROUPS[group]
 
 
@@ -176,10 +176,10 @@ async def test_users_count_as_themselves_and_groups_as_those_in_them() -> None:
 
 
 async def test_a_group_that_slack_does_not_tell_about_is_nobodys_yes() -> None:
-    with pytest.raises(CannotTell) as told:
+    with pytest.raises(DirectoryUnavailable) as told:
         await people_in(["U0EVA", "S0SECRET"], members)
     assert (told.value.group, str(told.value)) == ("S0SECRET", "S0SECRET")
-    assert isinstance(Unknown("U0GHOST"), CannotTell)
+    assert isinstance(Unknown("U0GHOST"), DirectoryUnavailable)
 
 
 def test_people_and_groups_are_shown_as_slack_mentions_them() -> None:
@@ -246,7 +246,7 @@ def test_a_person_is_nobody_until_slack_says_more() -> None:
 
 def test_a_dead_token_keeps_slacks_word_for_it() -> None:
     told = DeadToken("token_revoked")
-    assert (told.code, told.group, isinstance(told, CannotTell)) == ("token_revoked", "token", True)
+    assert (told.code, told.group, isinstance(told, DirectoryUnavailable)) == ("token_revoked", "token", True)
 
 
 # --- may they? -------------------------------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ def test_only_full_members_may_do_anything() -> None:
 
 
 def test_nobody_is_called_a_guest_while_slack_does_not_say_who_they_are() -> None:
-    with pytest.raises(CannotTell):
+    with pytest.raises(DirectoryUnavailable):
         must_be_member(dataclasses.replace(person("U0ANA", member=False), doubtful=True))
 
 

@@ -12,7 +12,7 @@ from slack_sdk.errors import SlackApiError
 from bot.app import Bot
 from bot.domain.clock import SECOND, moment, now
 from bot.domain.lifecycle import State
-from bot.domain.people import CannotTell, Person, Unknown
+from bot.domain.people import DirectoryUnavailable, Person, Unknown
 from bot.slack.directory import People
 from bot.storage import tables
 from bot.workflow.deeds import Cancel
@@ -448,7 +448,7 @@ class Silent:
 async def test_what_slack_does_not_tell_of_a_channel_ends_nothing(error: str) -> None:
     people = People(cast(Any, Silent(error)))
     for asked in (people.why_closed("C1"), people.is_in("C1", "U2")):
-        with pytest.raises(CannotTell):
+        with pytest.raises(DirectoryUnavailable):
             await asked
 
 
@@ -469,7 +469,7 @@ async def test_a_channel_that_may_not_be_looked_at_is_answered_with_how_to_invit
     ("error", "known"), [("user_not_found", False), ("user_not_visible", False), ("internal_error", True)]
 )
 async def test_whom_slack_does_not_know_nobody_is(error: str, known: bool) -> None:
-    with pytest.raises(CannotTell) as told:
+    with pytest.raises(DirectoryUnavailable) as told:
         await People(cast(Any, Silent(error))).person("T1", "U1")
     assert isinstance(told.value, Unknown) is not known
 

@@ -17,7 +17,7 @@ from bot.domain.clock import SECOND
 from bot.domain.errors import InvalidRequest, NotAllowed
 from bot.domain.i18n import Translatable, words_for
 from bot.domain.lifecycle import Hold, State
-from bot.domain.people import CannotTell
+from bot.domain.people import DirectoryUnavailable
 from bot.domain.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
 from bot.recurring.schedules import Moved, Schedules
 from bot.slack.blocks import recurring
@@ -656,7 +656,7 @@ async def test_what_comes_too_late_is_told_though_slack_is_silent_and_keeps_no_o
 
 async def silent_about_c1(channel: str) -> Translatable | None:
     if channel == "C1":
-        raise CannotTell(channel)
+        raise DirectoryUnavailable(channel)
     return None
 
 

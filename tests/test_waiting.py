@@ -22,7 +22,7 @@ from bot.domain.clock import SECOND, moment, now
 from bot.domain.errors import CannotStart, InvalidRequest, NotAllowed, NotUnderstood, StaleVersion
 from bot.domain.i18n import Translatable, words_for
 from bot.domain.lifecycle import Action, Hold, Phase, State
-from bot.domain.people import CannotTell, Person, Unknown
+from bot.domain.people import DirectoryUnavailable, Person, Unknown
 from bot.slack.publish.painter import Painter
 from bot.slack.publish.poster import Poster
 from bot.storage import audit, broadcasts, cards, outbox, receipts, schema, tables, vendor_ids
@@ -57,7 +57,7 @@ class Waiting(Core):
     async def members(self, group: str) -> frozenset[str]:
         self.asked += 1
         if self.silent:
-            raise CannotTell(group)
+            raise DirectoryUnavailable(group)
         return await super().members(group)
 
     async def act(self, row: Broadcast, action: Action, person: Person, **told: Any) -> Broadcast:

@@ -10,11 +10,11 @@ from typing import Any, Protocol
 from bot.domain.errors import NotAllowed
 from bot.domain.i18n import Translatable
 
-#: Who is in a user group, as of at most a minute ago. Raises CannotTell: then nobody is.
+#: Who is in a user group, as of at most a minute ago. Raises DirectoryUnavailable: then nobody is.
 Members = Callable[[str], Awaitable[frozenset[str]]]
 
 
-class CannotTell(Exception):
+class DirectoryUnavailable(Exception):
     """Slack does not say who is in this group just now; what depends on it is refused."""
 
     def __init__(self, group: str) -> None:
@@ -22,11 +22,11 @@ class CannotTell(Exception):
         self.group = group
 
 
-class Unknown(CannotTell):
+class Unknown(DirectoryUnavailable):
     """Slack knows nobody by this id, or does not show them to us."""
 
 
-class DeadToken(CannotTell):
+class DeadToken(DirectoryUnavailable):
     """Slack takes our token no more (`code` is its word): no waiting helps, somebody must give us another."""
 
     def __init__(self, code: str) -> None:
@@ -78,7 +78,7 @@ class Person:
 
 
 class Directory(Protocol):
-    """Who is in the workspace and in its channels, as Slack tells it. Each raises CannotTell when it does not."""
+    """Who is in the workspace and in its channels, as Slack tells it. Each raises DirectoryUnavailable when it does not."""
 
     async def person(self, workspace: str, user: str) -> Person:
         """Raises Unknown for somebody whom Slack does not know."""
@@ -98,9 +98,9 @@ class Directory(Protocol):
 
 
 def must_be_member(person: Person) -> None:
-    """Raises NotAllowed, or CannotTell where Slack does not say whether they are one."""
+    """Raises NotAllowed, or DirectoryUnavailable where Slack does not say whether they are one."""
     if person.doubtful:
-        raise CannotTell(person.id)
+        raise DirectoryUnavailable(person.id)
     if not person.member:
         raise NotAllowed("Only full members of this workspace may do this: guests, bots and outside people may not.")
 

@@ -55,7 +55,7 @@ class Occurrences:
         """Whose approval of an earlier turn is for this one too; nobody's where it binds other bytes, is used up, or
         too few of them may still approve: who has left the workspace may not, however the settings name them.
 
-        Raises CannotTell.
+        Raises DirectoryUnavailable.
         """
         cover = schedule.cover
         if cover is None or cover.left < 1 or cover.digest != series_digest(planned):

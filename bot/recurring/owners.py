@@ -6,7 +6,7 @@ import structlog
 
 from bot.config.settings import Settings
 from bot.domain.i18n import Translatable
-from bot.domain.people import CannotTell, Directory, Person, Unknown, mentions
+from bot.domain.people import Directory, DirectoryUnavailable, Person, Unknown, mentions
 from bot.domain.schedule import Ended, Kind, Schedule
 
 log = structlog.get_logger(__name__)
@@ -19,7 +19,7 @@ class Owners:
         self.settings, self.people = settings, people
 
     async def person(self, schedule: Schedule, user: str) -> Person:
-        """Whom Slack knows no more is a member no more. Raises CannotTell."""
+        """Whom Slack knows no more is a member no more. Raises DirectoryUnavailable."""
         try:
             return await self.people.person(schedule.workspace, user)
         except Unknown:
@@ -35,7 +35,7 @@ class Owners:
         """Why nobody stands for it any more."""
         who = {"who": mentions([schedule.owner])}
         if owner.doubtful:
-            raise CannotTell(schedule.owner)
+            raise DirectoryUnavailable(schedule.owner)
         if not owner.member:
             return Ended.OWNER_LEFT, Translatable("{who}, who owned it, is no full member here any more.", **who)
         closed = await self.people.why_closed(schedule.channel)

@@ -58,7 +58,7 @@ class Requests:
     async def add(self, asked: Asked, *, key: str, person: Person) -> Schedule:
         """Check and store a schedule; the same `key` again gives the same one.
 
-        Raises InvalidRequest, NotAllowed or CannotTell.
+        Raises InvalidRequest, NotAllowed or DirectoryUnavailable.
         """
         schedule, _ = await self.plan(asked, key, person)
         return await self.keep(schedule)
@@ -66,7 +66,7 @@ class Requests:
     async def plan(self, asked: Asked, key: str, person: Person) -> tuple[Schedule, Broadcast | None]:
         """What was asked for, checked, not stored; with the broadcast that its first turn becomes, if it is one.
 
-        Raises InvalidRequest, NotAllowed or CannotTell.
+        Raises InvalidRequest, NotAllowed or DirectoryUnavailable.
         """
         must_be_member(person)
         if not await self.owners.may_own(asked.kind, asked.channel, person.id):

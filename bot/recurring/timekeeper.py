@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from bot.config.runtime import Runtime
 from bot.domain.errors import InvalidRequest, NotAllowed
 from bot.domain.i18n import Translatable
-from bot.domain.people import CannotTell, Person
+from bot.domain.people import DirectoryUnavailable, Person
 from bot.domain.schedule import Ended, Kind, Schedule, Turn, TurnState
 from bot.recurring.missed import Missed
 from bot.recurring.notices import UNASKED, tell, tell_missed
@@ -25,7 +25,7 @@ from bot.workflow.submission import PAST_SLACK
 
 log = structlog.get_logger(__name__)
 
-PASSING = (CannotTell, Busy, Unsure)  # what keeps one turn waiting and is no trouble of its own
+PASSING = (DirectoryUnavailable, Busy, Unsure)  # what keeps one turn waiting and is no trouble of its own
 AT_ONCE = 50
 
 
@@ -53,7 +53,7 @@ class Timekeeper:
         try:
             with self.database.troubles.alone("schedule", schedule.id, schedule.workspace, but=PASSING):
                 await deed
-        except CannotTell as error:
+        except DirectoryUnavailable as error:
             log.info("a turn waits, since Slack does not answer", schedule=schedule.id, about=str(error)[:1])
         except (Busy, Unsure) as error:
             log.warning("a turn waits for the database", schedule=schedule.id, error=type(error).__name__)

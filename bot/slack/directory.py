@@ -14,7 +14,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain.hours import all_zones
 from bot.domain.i18n import Translatable
-from bot.domain.people import CannotTell, DeadToken, Membership, Person, Unknown, membership_of
+from bot.domain.people import DeadToken, DirectoryUnavailable, Membership, Person, Unknown, membership_of
 
 log = structlog.get_logger(__name__)
 
@@ -56,7 +56,7 @@ class People:
         self._reading: dict[str, asyncio.Task[frozenset[str]]] = {}  # members of channels, being read
 
     async def person(self, workspace: str, user: str, *, fresh: bool = False) -> Person:
-        """Raises CannotTell when Slack does not say who that is, Unknown when it knows nobody: then nobody is.
+        """Raises DirectoryUnavailable when Slack does not say who that is, Unknown when it knows nobody: then nobody is.
 
         `fresh`: somebody decides something now, so what is remembered is only good for a moment.
         """
@@ -94,7 +94,7 @@ class People:
         }
 
     async def members(self, group: str) -> frozenset[str]:
-        """Who is in a user group; nobody in a disabled one. Raises CannotTell."""
+        """Who is in a user group; nobody in a disabled one. Raises DirectoryUnavailable."""
         found: frozenset[str] | None = self._remembered(f"group:{group}", GROUP_SECONDS)
         if found is None:
             found = await self._ask_group(group)
@@ -137,18 +137,18 @@ class People:
         return place
 
     async def why_closed(self, channel: str) -> Translatable | None:
-        """Why nothing is said in this conversation any more; None where it is. Raises CannotTell."""
+        """Why nothing is said in this conversation any more; None where it is. Raises DirectoryUnavailable."""
         place = await self.place(channel)
         if not place.postable and place.closed is None:
-            raise CannotTell(channel)
+            raise DirectoryUnavailable(channel)
         return place.closed
 
     async def sees(self, channel: str, user: str) -> bool:
-        """Does this person see what stands in this conversation? Raises CannotTell."""
+        """Does this person see what stands in this conversation? Raises DirectoryUnavailable."""
         return not (await self.place(channel)).private or await self.is_in(channel, user)
 
     async def is_in(self, channel: str, user: str) -> bool:
-        """Is this person in this conversation? As of at most a minute ago. Raises CannotTell.
+        """Is this person in this conversation? As of at most a minute ago. Raises DirectoryUnavailable.
 
         A large one takes Slack longer than anybody may wait: then it is read to its end for who asks next.
         """
@@ -187,16 +187,16 @@ class People:
                 return frozenset(members)
 
     def _ids(self, told: object, of: str) -> frozenset[str]:
-        """A list of ids. Raises CannotTell for anything else: it does not say that there is nobody."""
+        """A list of ids. Raises DirectoryUnavailable for anything else: it does not say that there is nobody."""
         if not isinstance(told, list):
             raise self._cannot_tell(of, TypeError("no list"))
         return frozenset(str(id) for id in told)
 
-    def _cannot_tell(self, what: str, error: Exception) -> CannotTell:
+    def _cannot_tell(self, what: str, error: Exception) -> DirectoryUnavailable:
         log.warning("Slack did not tell", about=what, error=type(error).__name__)
         code = _code(error)
         if code not in DEAD_TOKEN:
-            return CannotTell(what)
+            return DirectoryUnavailable(what)
         self.dead = code
         return DeadToken(code)
 

@@ -16,7 +16,7 @@ from bot.domain.clock import SECOND, Clock, Micros
 from bot.domain.errors import CardChanged, NotAllowed, NotFound, StaleVersion
 from bot.domain.i18n import Words, words_for
 from bot.domain.lifecycle import Action, State
-from bot.domain.people import CannotTell, Person
+from bot.domain.people import DirectoryUnavailable, Person
 from bot.slack.blocks import mrkdwn
 from bot.slack.directory import People
 from bot.slack.interaction import Body, workspace_of
@@ -88,7 +88,7 @@ class Reactions:
             person = await self.people.person(workspace_of(body), user, fresh=True)
             words = words_for(person.locale)
             await self._vote(action, person, card, at)
-        except (NotAllowed, StaleVersion, CardChanged, NotFound, CannotTell) as error:
+        except (NotAllowed, StaleVersion, CardChanged, NotFound, DirectoryUnavailable) as error:
             await self._explain(card, user, " ".join(explain(error, words)), client)
 
     async def _vote(self, action: Action, person: Person, card: Card, at: Micros) -> None:
@@ -143,7 +143,7 @@ class Reactions:
     async def _words_of(self, card: Card, user: str) -> Words:
         try:
             return words_for((await self.people.person(card.workspace, user)).locale)
-        except CannotTell:
+        except DirectoryUnavailable:
             return words_for(None)
 
     async def _taken_back(self, card: Card, event: Mapping[str, Any]) -> bool:

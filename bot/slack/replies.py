@@ -19,7 +19,7 @@ from bot.domain.errors import CardChanged, FieldError, InvalidRequest, NotAllowe
 from bot.domain.hours import Allow, HoldUntil, Policy
 from bot.domain.i18n import Translatable, Words
 from bot.domain.lifecycle import State
-from bot.domain.people import CannotTell, DeadToken, Person, mentions
+from bot.domain.people import DeadToken, DirectoryUnavailable, Person, mentions
 from bot.recurring.schedules import Moved
 from bot.slack.blocks import answers, card_facts, forms, mrkdwn
 from bot.slack.blocks.mrkdwn import Post
@@ -176,7 +176,7 @@ def explain(error: Exception, words: Words, admins: Iterable[str] = ()) -> list[
         case DeadToken():
             template = "Slack no longer accepts my token ({code}). Nothing works until an admin replaces it: {who}."
             return [words(template, code=error.code, who=mentions(admins))]
-        case CannotTell():
+        case DirectoryUnavailable():
             return [words("Slack does not tell me who may do this just now. Please try again in a minute.")]
         case TimeoutError():
             template = (

@@ -14,7 +14,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.errors import FieldError, InvalidRequest
 from bot.domain.i18n import Translatable, Value
 from bot.domain.lifecycle import State
-from bot.domain.people import CannotTell, Directory
+from bot.domain.people import Directory, DirectoryUnavailable
 from bot.storage.votes import votes_for
 from bot.workflow import requirements
 from bot.workflow.audiences import Audiences
@@ -31,18 +31,18 @@ class Approvers:
         self.audiences, self.people = audiences, people
 
     async def who_acts(self, row: Broadcast) -> AsyncIterator[str]:
-        """Full members who may press the buttons of its card. Raises CannotTell.
+        """Full members who may press the buttons of its card. Raises DirectoryUnavailable.
 
         An unknown outcome is for approvers first: they alone may say that it did not go out, and else the admins.
         """
         for id in await self._named(row):
-            with suppress(CannotTell):
+            with suppress(DirectoryUnavailable):
                 if await self._is_member(row.workspace, id):
                     yield id
 
     async def who_answers(self, row: Broadcast) -> AsyncIterator[str]:
         """Who may give each answer that its card offers, or may be one of them: whom Slack tells nothing of is not
-        taken away. Raises CannotTell."""
+        taken away. Raises DirectoryUnavailable."""
         named = await self._named(row)
         if row.state is State.UNKNOWN and row.mode != "training":
             lost = await self.has_lost_its_approvers(row)
@@ -56,7 +56,7 @@ class Approvers:
     async def why_stuck(self, row: Broadcast, voters: Iterable[str] = ()) -> Translatable | None:
         """Why too few people could approve it where its card stands, or would stand; None where enough could.
 
-        `voters`: who has approved it already. Raises CannotTell.
+        `voters`: who has approved it already. Raises DirectoryUnavailable.
         """
         if row.quorum == 0 or row.mode == "training":
             return None
@@ -88,7 +88,7 @@ class Approvers:
             if row.state is not State.PENDING:
                 return await self._why_unseen(row)
             return await self.why_stuck(row, (vote.approver for vote in votes))
-        except CannotTell:
+        except DirectoryUnavailable:
             return None
 
     async def _why_unseen(self, row: Broadcast) -> Translatable | None:
@@ -113,18 +113,18 @@ class Approvers:
         return dataclasses.replace(broadcast, approvers=requirements.approvers_today(self.approval, broadcast))
 
     async def has_lost_its_approvers(self, broadcast: Broadcast) -> bool:
-        """Is nobody here any more who may approve it? Raises CannotTell."""
+        """Is nobody here any more who may approve it? Raises DirectoryUnavailable."""
         named = await requirements.people_in(self.as_of_today(broadcast).approvers, self.people.members)
         return not await self._active(broadcast.workspace, named, 1)
 
     async def _active(self, workspace: str, people: Iterable[str], enough: int) -> list[str]:
-        """Those who are full members by now, as soon as there are `enough` of them. Raises CannotTell where there
+        """Those who are full members by now, as soon as there are `enough` of them. Raises DirectoryUnavailable where there
         may be as many."""
-        found, untold, waiting = list[str](), list[CannotTell](), sorted(people)
+        found, untold, waiting = list[str](), list[DirectoryUnavailable](), sorted(people)
         while waiting and len(found) < enough:
             some, waiting = waiting[:ASKED_TOGETHER], waiting[ASKED_TOGETHER:]
             for id, told in zip(some, await asyncio.gather(*(self._told(workspace, id) for id in some)), strict=True):
-                if isinstance(told, CannotTell):
+                if isinstance(told, DirectoryUnavailable):
                     untold.append(told)
                 elif told:
                     found.append(id)
@@ -132,26 +132,26 @@ class Approvers:
             raise untold[0]
         return found
 
-    async def _told(self, workspace: str, id: str) -> bool | CannotTell:
+    async def _told(self, workspace: str, id: str) -> bool | DirectoryUnavailable:
         try:
             return await self._is_member(workspace, id)
-        except CannotTell as error:
+        except DirectoryUnavailable as error:
             return error
 
     async def _is_member(self, workspace: str, id: str) -> bool:
-        """Whom Slack knows no more is a member no more. Raises CannotTell."""
+        """Whom Slack knows no more is a member no more. Raises DirectoryUnavailable."""
         try:
             person = await self.people.person(workspace, id)
         except people.Unknown:
             return False
         if person.doubtful:
-            raise CannotTell(id)
+            raise DirectoryUnavailable(id)
         return person.member
 
     async def still_approvers(self, broadcast: Broadcast) -> frozenset[str]:
         """Of those who may approve it, all there are now. What waited for days may outlive who agreed to it.
 
-        Who has left the workspace is none, however the settings name them. Raises CannotTell.
+        Who has left the workspace is none, however the settings name them. Raises DirectoryUnavailable.
         """
         still = await requirements.people_in(self.as_of_today(broadcast).approvers, self.people.members)
         votes = await self.database.read(lambda c: votes_for(c, broadcast))

@@ -71,7 +71,7 @@ class Decisions:
         """Do what a person decided. `version` is the one they saw.
 
         Raises NotFound, StaleVersion (with the row as it stands), CardChanged, NotAllowed (audited), InvalidRequest or
-        CannotTell. Doing again what the same person did already is no error and no second effect.
+        DirectoryUnavailable. Doing again what the same person did already is no error and no second effect.
         """
         broadcast = await self._as_seen(workspace, id, version, deed)
         if version is not None and version != broadcast.version:

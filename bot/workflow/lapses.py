@@ -10,7 +10,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, micros
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action
-from bot.domain.people import CannotTell
+from bot.domain.people import DirectoryUnavailable
 from bot.storage import broadcasts, keys, notes
 from bot.storage.broadcast_rows import NO_LEASE, NOT_AGREED, Changes
 from bot.storage.notes import Note
@@ -44,7 +44,7 @@ class Lapses:
             return True
         try:
             still = await self.approvers.still_approvers(claimed)
-        except CannotTell:
+        except DirectoryUnavailable:
             await self.database.write(lambda c: self._wait_for_slack(c, claimed))
             return False
         return await self.database.write(lambda c: self._look_again(c, claimed, still))

@@ -34,7 +34,7 @@ class Replanning:
         self.approvers, self.series = approvals.approvers, approvals.series
 
     async def need_again(self, broadcast: Broadcast, person: Person) -> requirements.Need:
-        """What the broadcast needs once this person has changed it. Raises InvalidRequest or CannotTell."""
+        """What the broadcast needs once this person has changed it. Raises InvalidRequest or DirectoryUnavailable."""
         settings = self.audiences.audience(broadcast.audience)
         if settings is None:
             raise InvalidRequest(FieldError("send_at", self.submission.unknown_audience(broadcast.audience)))
@@ -50,7 +50,7 @@ class Replanning:
         )
 
     async def must_be_seen(self, broadcast: Broadcast, person: Person, need: requirements.Need) -> None:
-        """Whoever edits may not approve, and may have been the last who could there. Raises InvalidRequest, CannotTell."""
+        """Whoever edits may not approve, and may have been the last who could there. Raises InvalidRequest, DirectoryUnavailable."""
         quorum = max(need.quorum, broadcast.quorum)
         edited = dataclasses.replace(broadcast, editor=person.id, quorum=quorum, approvers=need.approvers)
         if (why := await self.approvers.why_stuck(edited)) is not None:

@@ -63,7 +63,7 @@ def approvers_today(approval: ApprovalSettings, broadcast: Broadcast) -> tuple[s
 
 
 async def people_in(ids: Iterable[str], members: Members) -> frozenset[str]:
-    """The people among these users and groups. Raises CannotTell."""
+    """The people among these users and groups. Raises DirectoryUnavailable."""
     people: set[str] = set()
     for id in ids:
         people |= await members(id) if id.startswith("S") else {id}

@@ -101,7 +101,7 @@ class Submission:
         that this request completes, `follows` that of an earlier broadcast, whose thread and this one's then name
         each other. `sent`: the form that it came in, which can be submitted once more. What may be a slip is asked
         there, and else kept as a draft; a form that answers the same question with the same words is a yes.
-        Raises InvalidRequest, NotAllowed (both audited), Questioned or CannotTell.
+        Raises InvalidRequest, NotAllowed (both audited), Questioned or DirectoryUnavailable.
         """
         try:
             planned = await self.plan(request, key, person)
@@ -154,7 +154,7 @@ class Submission:
     ) -> Broadcast:
         """The broadcast that a request becomes, checked, not stored. `slack`: how long ago its time may be.
 
-        Raises InvalidRequest, NotAllowed or CannotTell.
+        Raises InvalidRequest, NotAllowed or DirectoryUnavailable.
         """
         settings = self.audiences.audience(request.audience)
         if settings is None:

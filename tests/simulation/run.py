@@ -17,7 +17,7 @@ from prometheus_client import generate_latest
 from bot.config.settings import Settings
 from bot.domain.clock import SECOND, Micros, moment
 from bot.domain.lifecycle import ENDED, State
-from bot.domain.people import CannotTell, Person
+from bot.domain.people import DirectoryUnavailable, Person
 from bot.logs import set_up
 from bot.web.http import Meters
 from tests.simulation.loop import VirtualLoop
@@ -143,7 +143,7 @@ class World:
 
     async def members(self, group: str) -> frozenset[str]:
         if self.struck(0.03):
-            raise CannotTell(group)
+            raise DirectoryUnavailable(group)
         return frozenset(APPROVERS) - self.gone.keys()
 
     def somebody(self, id: str) -> Person:
@@ -151,7 +151,7 @@ class World:
 
     async def person(self, workspace: str, id: str) -> Person:
         if self.struck(0.03):
-            raise CannotTell(id)
+            raise DirectoryUnavailable(id)
         return self.somebody(id)
 
     async def why_closed(self, channel: str) -> None:

@@ -18,7 +18,7 @@ from bot.domain.broadcast import BroadcastRequest, digest
 from bot.domain.clock import SECOND, moment
 from bot.domain.errors import InvalidRequest, NotAllowed, NotFound, StaleVersion
 from bot.domain.lifecycle import Action, State
-from bot.domain.people import CannotTell
+from bot.domain.people import DirectoryUnavailable
 from bot.domain.schedule import Kind
 from bot.recurring.requests import Asked
 from bot.recurring.schedules import Moved, Schedules
@@ -48,7 +48,18 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 PARIS = ZoneInfo("Europe/Paris")
 
 #: What any of the bot's answers may be, when people do what they do at a bad moment.
-REFUSALS = (InvalidRequest, NotAllowed, StaleVersion, NotFound, CannotTell, Moved, Busy, Unsure, DBAPIError, Killed)
+REFUSALS = (
+    InvalidRequest,
+    NotAllowed,
+    StaleVersion,
+    NotFound,
+    DirectoryUnavailable,
+    Moved,
+    Busy,
+    Unsure,
+    DBAPIError,
+    Killed,
+)
 
 
 @dataclass(frozen=True)

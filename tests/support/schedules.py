@@ -15,7 +15,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Clock
 from bot.domain.i18n import Translatable, words_for
 from bot.domain.lifecycle import ENDED, State
-from bot.domain.people import CannotTell, Person, Unknown
+from bot.domain.people import DirectoryUnavailable, Person, Unknown
 from bot.domain.schedule import Kind, Schedule, Standing, Turn
 from bot.recurring.reminders import Reminders
 from bot.recurring.requests import Asked
@@ -48,7 +48,7 @@ class Office:
 
     async def person(self, workspace: str, user: str) -> Person:
         if self.silent:
-            raise CannotTell(user)
+            raise DirectoryUnavailable(user)
         if user in self.unknown:
             raise Unknown(user)
         return dataclasses.replace(CLEO, id=user, member=user not in self.left)

@@ -184,7 +184,7 @@ class Recurring:
         return recurring.listing(await self._seen_by(asked.person, found), Kind.REMINDER, asked.words)
 
     async def _seen_by(self, person: Person, found: Sequence[Schedule]) -> list[Schedule]:
-        """What is said in a channel is for those who are in it, for its owner and for admins. Raises CannotTell."""
+        """What is said in a channel is for those who are in it, for its owner and for admins. Raises DirectoryUnavailable."""
         if person.id in self.audiences.settings.admins:
             return list(found)
         channels = list({schedule.channel for schedule in found if schedule.owner != person.id})
@@ -193,7 +193,7 @@ class Recurring:
         return [schedule for schedule in found if schedule.owner == person.id or schedule.channel in theirs]
 
     async def show(self, asked: Typing, id: str) -> Post:
-        """One schedule with its latest turns. Raises NotFound, NotUnderstood, NotAllowed or CannotTell."""
+        """One schedule with its latest turns. Raises NotFound, NotUnderstood, NotAllowed or DirectoryUnavailable."""
         must_be_member(asked.person)
         schedule = await self.reminders.find(asked.person.workspace, id)
         if schedule.kind is Kind.REMINDER and not await self._seen_by(asked.person, [schedule]):
@@ -271,7 +271,7 @@ class Recurring:
     # --- buttons -----------------------------------------------------------------------------------------------------
 
     async def pressed(self, body: Body, action: Mapping[str, Any], done: Interaction) -> None:
-        """Done, once more in an hour, or start a broadcast. Raises Moved, NotAllowed or CannotTell."""
+        """Done, once more in an hour, or start a broadcast. Raises Moved, NotAllowed or DirectoryUnavailable."""
         id, _, number = str(action.get("value") or "").partition(":")
         name = str(action.get("action_id") or "").removeprefix("reminder.")
         if name == "start":

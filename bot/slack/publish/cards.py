@@ -15,7 +15,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros
 from bot.domain.i18n import Translatable, Words
 from bot.domain.lifecycle import Action, State
-from bot.domain.people import CannotTell
+from bot.domain.people import DirectoryUnavailable
 from bot.slack.blocks import mrkdwn
 from bot.slack.blocks.card import draw_card, goes_stale_at, moved
 from bot.slack.blocks.card_facts import Showing
@@ -214,7 +214,7 @@ class Cards:
             async for person in self.approvers.who_answers(row):
                 if await self.poster.reader(channel, (person,)) is not None:
                     return False
-        except CannotTell:
+        except DirectoryUnavailable:
             return False
         return True
 

@@ -12,7 +12,7 @@ from bot.domain.clock import SECOND
 from bot.domain.errors import NotFound
 from bot.domain.i18n import Words
 from bot.domain.lifecycle import State
-from bot.domain.people import CannotTell
+from bot.domain.people import DirectoryUnavailable
 from bot.slack.blocks import answers
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.blocks.thread import thread_message
@@ -70,7 +70,7 @@ class Outbox:
             return None
         try:
             return True if await self.people.why_closed(pending.place) is not None else None
-        except CannotTell:
+        except DirectoryUnavailable:
             return pending.tries >= UNKNOWN_TRIES
 
     async def _with_draft(self, pending: PendingPost, post: Post) -> Post:

@@ -20,7 +20,7 @@ from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.i18n import Translatable
-from bot.domain.people import CannotTell, Directory
+from bot.domain.people import Directory, DirectoryUnavailable
 from bot.slack.blocks import mrkdwn
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.directory import DEAD_TOKEN
@@ -191,7 +191,7 @@ class Poster:
         """What Slack does not tell closes nothing that is open already."""
         try:
             return await self.people.why_closed(channel)
-        except CannotTell:
+        except DirectoryUnavailable:
             return None
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros
 from bot.domain.i18n import Translatable, Words
-from bot.domain.people import CannotTell
+from bot.domain.people import DirectoryUnavailable
 from bot.slack.blocks.thread import thread_note
 from bot.slack.publish.cards import AT_ONCE, LONGEST_PAUSE, MAX_TRIES, NO_PLACE, NOT_LET
 from bot.slack.publish.poster import Poster, error_code, is_person
@@ -81,7 +81,7 @@ class Threads:
     async def _sees(self, channel: str, id: str) -> bool:
         try:
             return await self.people.sees(channel, id)
-        except CannotTell:
+        except DirectoryUnavailable:
             return True
 
     def _tell_unseen(self, connection: Connection, pending: PendingNote, row: Broadcast, people: Iterable[str]) -> None:
