@@ -54,7 +54,7 @@ from bot.slack.publish.reminders import Notices
 from bot.slack.reactions import Reactions
 from bot.slack.showing import Showings
 from bot.storage import cards, keys, outbox, schema
-from bot.storage.database import PATIENCE, AlreadyDispatching, Busy
+from bot.storage.database import PATIENCE, AlreadyDispatching, DatabaseBusy
 from bot.storage.engines import open_database
 from bot.storage.schema import upgrade
 from bot.storage.troubles import Trouble
@@ -261,7 +261,7 @@ class Bot:
             await self._check_schema()
         except AlreadyDispatching as error:
             raise CannotStart(f"Another bellcrier already dispatches from {error}. Stop it first.") from None
-        except Busy as error:
+        except DatabaseBusy as error:
             raise CannotStart(f"The database does not answer ({error}). Start it, or check DATABASE_URL.") from None
 
     async def _check_schema(self) -> None:

@@ -14,7 +14,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from bot.domain.broadcast import Broadcast
 from bot.domain.lifecycle import State
-from bot.storage.database import Busy, Unsure
+from bot.storage.database import CommitUncertain, DatabaseBusy
 
 log = structlog.get_logger(__name__)
 
@@ -132,7 +132,7 @@ async def _contained(name: str, work: Callable[[], Awaitable[None]]) -> None:
     """Work that is found and tried again by itself when it fails."""
     try:
         await work()
-    except (Busy, Unsure) as error:  # it may stay away for an hour, and a line each time is enough
+    except (DatabaseBusy, CommitUncertain) as error:  # it may stay away for an hour, and a line each time is enough
         log.warning("the database did not take a tick", tick=name, error=f"{type(error).__name__} {error}".rstrip())
     except Exception:
         log.exception("a tick failed; it is tried again", tick=name)

@@ -28,7 +28,7 @@ from bot.slack.replies import explain
 from bot.storage import database as databases
 from bot.storage import keys, schema, sqlite, tables
 from bot.storage.broadcast_rows import Changes
-from bot.storage.database import AlreadyDispatching, Busy, Database, OutOfOrder, Unsure, Unusable
+from bot.storage.database import AlreadyDispatching, CommitUncertain, Database, DatabaseBusy, OutOfOrder, Unusable
 from bot.storage.engines import open_database
 from bot.storage.postgres import Postgres
 from bot.storage.schedules import ScheduleChanges, TurnChanges
@@ -168,7 +168,7 @@ async def test_a_lock_that_is_held_too_long_is_busy_and_nothing_is_stored(tmp_pa
     with other.engine.begin() as holding:
         keys.keep(holding, "mine", "1", 1)
         async with within(PATIENT):
-            with pytest.raises(Busy):
+            with pytest.raises(DatabaseBusy):
                 await one.write(keep("yours"))
     assert await kept(one, "yours") is None
     assert await kept(one, "mine") == "1"
@@ -186,7 +186,7 @@ async def test_nobody_waits_for_a_lock_longer_than_the_others_before_them(tmp_pa
     async def waits(number: int) -> float:
         await asyncio.sleep(0.3 * number)
         began = time.monotonic()
-        with pytest.raises(Busy):
+        with pytest.raises(DatabaseBusy):
             await one.write(keep(f"n{number}"))
         return time.monotonic() - began
 
@@ -235,7 +235,7 @@ async def test_a_commit_whose_answer_is_lost_is_never_guessed_at(
 ) -> None:
     await kept(distant, "count")
     proxy.cut(b"INSERT INTO kept", COMMIT, how=how)
-    with pytest.raises(Unsure):
+    with pytest.raises(CommitUncertain):
         await distant.write(add_one)
     assert await kept(direct, "count") == stored
     assert proxy.done == 1
@@ -248,7 +248,7 @@ async def test_a_server_that_falls_silent_in_the_commit_leaves_it_in_doubt_in_ti
 ) -> None:
     proxy.cut(b"INSERT INTO kept", COMMIT, how="silence")
     async with within(PATIENT):
-        with pytest.raises(Unsure):
+        with pytest.raises(CommitUncertain):
             await distant.write(add_one)
 
 
@@ -257,7 +257,7 @@ async def test_a_server_that_falls_silent_before_the_commit_is_busy_in_time(dist
     proxy.silent = True
     for work in (distant.write, distant.read):
         async with within(PATIENT):
-            with pytest.raises(Busy):
+            with pytest.raises(DatabaseBusy):
                 await work(add_one)
 
 
@@ -269,7 +269,7 @@ async def test_a_server_that_refuses_connections_is_busy_in_time_and_read_again_
     await proxy.shut()
     for work in (distant.write, distant.read):
         async with within(PATIENT):
-            with pytest.raises(Busy, match="ConnectionRefusedError"):
+            with pytest.raises(DatabaseBusy, match="ConnectionRefusedError"):
                 await work(add_one)
 
     async def back() -> None:
@@ -347,7 +347,7 @@ async def test_it_is_tried_again_a_few_times_and_no_more(direct: Postgres) -> No
         tries += 1
         connection.execute(text("DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '40001'; END $$"))
 
-    with pytest.raises(Busy):
+    with pytest.raises(DatabaseBusy):
         await direct.write(work)
     assert 3 < tries <= Postgres.TRIES
 
@@ -368,7 +368,7 @@ async def test_a_write_with_all_the_time_it_needs_finds_out_what_became_of_it(
     assert await distant.write_until(steady() + 20, once) == "first"
     await proxy.shut()
     async with within(4 + PATIENT, at_least=2):
-        with pytest.raises(Busy):
+        with pytest.raises(DatabaseBusy):
             await distant.write_until(steady() + 4, once)
 
 
@@ -384,7 +384,7 @@ async def test_a_write_whose_work_takes_longer_than_anybody_waits_is_let_finish_
         connection.execute(text("SELECT pg_sleep(0.7)"))
         keys.keep(connection, "slow", "done", 1)
 
-    with pytest.raises(Busy):
+    with pytest.raises(DatabaseBusy):
         await direct.write(slow, patience=0.1)
     async with asyncio.timeout(LONG):
         await direct.write_until(math.inf, slow)
@@ -401,7 +401,7 @@ async def test_when_every_connection_is_taken_the_next_one_is_refused_in_time(se
             await held.enter_async_context(served.engine.connect())
         async with within(PATIENT):
             outcomes = await asyncio.gather(*(served.write(add_one) for _ in range(50)), return_exceptions=True)
-        assert {type(outcome) for outcome in outcomes} == {Busy}
+        assert {type(outcome) for outcome in outcomes} == {DatabaseBusy}
     await asyncio.gather(*(served.write(keep(f"n{number}"), patience=LONG) for number in range(50)))
 
 
@@ -410,7 +410,7 @@ async def test_a_row_that_somebody_keeps_locked_is_busy_in_time(direct: Postgres
     async with direct.engine.begin() as holding:
         await holding.execute(text("SELECT * FROM kept FOR UPDATE"))
         async with within(PATIENT):
-            with pytest.raises(Busy, match="locked"):
+            with pytest.raises(DatabaseBusy, match="locked"):
                 await served.write(add_one)
     await direct.write(add_one)
     assert await kept(direct, "count") == "6"

@@ -27,7 +27,7 @@ from bot.sending.dispatcher import Dispatcher
 from bot.sending.outcomes import MAX_TRIES, Nothing
 from bot.sending.receipts import _Batch
 from bot.storage import audit, broadcasts, campaigns, cards, keys, tables, vendor_ids
-from bot.storage.database import PATIENCE, Busy, Database, OutOfOrder, Unsure
+from bot.storage.database import PATIENCE, CommitUncertain, Database, DatabaseBusy, OutOfOrder
 from bot.storage.engines import open_database
 from bot.storage.postgres import Postgres
 from bot.storage.schema import upgrade
@@ -108,7 +108,7 @@ class Far:
         for _ in range(3):
             try:
                 await self.dispatcher.tick()
-            except (Busy, Unsure):
+            except (DatabaseBusy, CommitUncertain):
                 continue
             await asyncio.gather(*self.dispatcher.running)
 
@@ -248,7 +248,7 @@ async def test_an_intent_that_cannot_be_looked_up_in_time_sends_nothing(far: Far
 async def test_a_claim_whose_commit_is_in_doubt_starts_over_at_once(far: Far, how: Any) -> None:
     row = await far.core.approved()
     far.proxy.cut(b"staging", COMMIT, how=how)
-    with pytest.raises(Unsure):
+    with pytest.raises(CommitUncertain):
         await far.dispatcher.tick()
     assert far.dispatcher.running == set()
     await far.settled()
@@ -271,7 +271,7 @@ async def test_an_approval_whose_commit_is_in_doubt_is_given_again_and_counts_on
     row = await far.core.ask()
     far.core.workflow = far.core.workflow_over(far.distant)
     far.proxy.cut(b"INSERT INTO votes", COMMIT, how=how)
-    with pytest.raises(Unsure):
+    with pytest.raises(CommitUncertain):
         await far.core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
     again = far.core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
     (outcome,) = await asyncio.gather(again, return_exceptions=True)
@@ -284,7 +284,7 @@ async def test_an_approval_whose_commit_is_in_doubt_is_given_again_and_counts_on
 async def test_a_request_whose_commit_is_in_doubt_is_made_again_and_is_one(far: Far, how: Any) -> None:
     far.core.workflow = far.core.workflow_over(far.distant)
     far.proxy.cut(b"INSERT INTO broadcasts", COMMIT, how=how)
-    with pytest.raises(Unsure):
+    with pytest.raises(CommitUncertain):
         await far.core.ask()
     far.core.count -= 1  # the same form, so the same key
     row = await far.core.ask()
@@ -588,7 +588,7 @@ async def test_one_that_was_held_up_past_its_deadline_sends_nothing_and_goes_lat
     assert ((await core.row(row.id)).state, len(core.sandbox.vendors.ledger)) == (State.SENT, 1)
 
 
-@pytest.mark.parametrize("error", [Busy("locked"), Unsure()])
+@pytest.mark.parametrize("error", [DatabaseBusy("locked"), CommitUncertain()])
 async def test_a_database_that_takes_no_intent_for_long_makes_no_failed_try(
     make_core: MakeCore, error: Exception
 ) -> None:
@@ -975,7 +975,7 @@ async def test_news_that_are_too_many_for_one_transaction_are_written_in_smaller
     async def busy(work: Any, **given: Any) -> Any:
         sizes.append(len(work.keywords["group"]))
         if sizes[-1] > 70:
-            raise Busy("slow")
+            raise DatabaseBusy("slow")
         return await write(work, **given)
 
     monkeypatch.setattr(core.database, "write", busy)
@@ -994,13 +994,13 @@ async def test_while_the_database_takes_nothing_a_flood_is_told_so_in_a_few_trie
     async def busy(_work: Any, **_given: Any) -> Any:
         nonlocal tries
         tries += 1
-        raise Busy("away")
+        raise DatabaseBusy("away")
 
     monkeypatch.setattr(core.database, "write", busy)
     listening = core.tracker()
     news = [Receipt(str(number), DeliveryStatus.SENT, "OK") for number in range(2000)]
     told = await asyncio.gather(*(listening.record("encom", [one]) for one in news), return_exceptions=True)
-    assert {type(one) for one in told} == {Busy}
+    assert {type(one) for one in told} == {DatabaseBusy}
     assert tries <= 4
 
 
@@ -1076,10 +1076,10 @@ async def test_a_pause_is_drawn_on_thousands_of_cards_a_few_at_a_tick_whatever_b
 
     def breaks(connection: Connection) -> Any:
         look_round(connection)
-        raise Busy("locked")
+        raise DatabaseBusy("locked")
 
     dispatcher.claims.claim_due_work = breaks  # type: ignore[method-assign]
-    with pytest.raises(Busy):
+    with pytest.raises(DatabaseBusy):
         await dispatcher.tick()
     dispatcher.claims.claim_due_work = look_round  # type: ignore[method-assign]
     monkeypatch.setattr(cards, "IN_A_STATEMENT", 2)
@@ -1091,7 +1091,7 @@ async def test_a_pause_is_drawn_on_thousands_of_cards_a_few_at_a_tick_whatever_b
     assert dispatcher.switch.undrawn == {}
 
 
-@pytest.mark.parametrize("error", [Unsure(), Busy("locked"), RuntimeError("broken")])
+@pytest.mark.parametrize("error", [CommitUncertain(), DatabaseBusy("locked"), RuntimeError("broken")])
 async def test_a_pause_that_was_not_stored_stops_nothing_for_longer_than_a_tick(
     make_core: MakeCore, error: Exception
 ) -> None:
@@ -1133,7 +1133,7 @@ async def test_a_stored_pause_holds_the_next_byte_whatever_becomes_of_a_second_p
     await reached.wait()
     await core.workflow.pause_all(ADMIN, on=True)
     await dispatcher.tick()
-    await press_in_vain(core, Busy("locked"), on=on)
+    await press_in_vain(core, DatabaseBusy("locked"), on=on)
     go.set()
     await asyncio.gather(*dispatcher.running)
     assert core.sandbox.vendors.ledger == []

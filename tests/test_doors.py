@@ -28,7 +28,7 @@ from bot.sending.receipts import Recorded
 from bot.sending.tokens import token_for
 from bot.sending.tracker import Tracker
 from bot.storage import vendor_ids
-from bot.storage.database import Busy, Unsure
+from bot.storage.database import CommitUncertain, DatabaseBusy
 from bot.web.callbacks import CallbackDoor
 from bot.web.http import Guesses, Meters
 from bot.web.sites import Health, public_site
@@ -362,7 +362,7 @@ class Broken(Tracker):
         raise self.error
 
 
-@pytest.mark.parametrize("error", [Busy("full"), Unsure("gone")], ids=["busy", "unsure"])
+@pytest.mark.parametrize("error", [DatabaseBusy("full"), CommitUncertain("gone")], ids=["busy", "unsure"])
 async def test_what_cannot_be_stored_now_is_to_come_again(
     core: Core, door: CallbackDoor, row: Broadcast, error: Exception
 ) -> None:

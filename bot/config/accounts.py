@@ -27,7 +27,7 @@ from bot.config.adapter_values import (
 )
 from bot.config.rooms import READING, Room, at_home, awaited, caught
 from bot.domain.i18n import Translatable
-from bot.storage.database import Busy, Unsure
+from bot.storage.database import CommitUncertain, DatabaseBusy
 from providers.base import (
     Accepted,
     AccountSettings,
@@ -279,5 +279,5 @@ class AccountVault:
     async def _kept(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         try:
             return await at_home(self._room, work)
-        except (Busy, Unsure):
+        except (DatabaseBusy, CommitUncertain):
             raise Unavailable("The bot could not read what it keeps for this account.") from None

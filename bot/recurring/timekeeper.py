@@ -19,13 +19,17 @@ from bot.recurring.occurrences import AHEAD, Occurrences, binding
 from bot.recurring.schedules import Schedules
 from bot.scheduler import Task
 from bot.storage import schedules
-from bot.storage.database import Busy, Unsure
+from bot.storage.database import CommitUncertain, DatabaseBusy
 from bot.storage.schedules import ScheduleChanges
 from bot.workflow.submission import PAST_SLACK
 
 log = structlog.get_logger(__name__)
 
-PASSING = (DirectoryUnavailable, Busy, Unsure)  # what keeps one turn waiting and is no trouble of its own
+PASSING = (
+    DirectoryUnavailable,
+    DatabaseBusy,
+    CommitUncertain,
+)  # what keeps one turn waiting and is no trouble of its own
 AT_ONCE = 50
 
 
@@ -55,7 +59,7 @@ class Timekeeper:
                 await deed
         except DirectoryUnavailable as error:
             log.info("a turn waits, since Slack does not answer", schedule=schedule.id, about=str(error)[:1])
-        except (Busy, Unsure) as error:
+        except (DatabaseBusy, CommitUncertain) as error:
             log.warning("a turn waits for the database", schedule=schedule.id, error=type(error).__name__)
 
     async def _wake_up(self, schedule: Schedule) -> None:

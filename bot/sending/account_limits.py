@@ -14,7 +14,7 @@ from bot.domain.clock import SECOND, Micros
 from bot.domain.i18n import Translatable
 from bot.sending.leases import STAGING_DEADLINE, Leases
 from bot.storage import broadcasts, keys, notes, queue, sql
-from bot.storage.database import Busy, Unsure
+from bot.storage.database import CommitUncertain, DatabaseBusy
 from bot.storage.notes import Note
 from providers.base import ProviderError, Unavailable, Uncertain
 
@@ -27,7 +27,7 @@ class HeldBack(Unavailable):
 
 
 #: What held a send up was ours, not the vendor's: it counts as no try and opens no breaker.
-OURS = (HeldBack, Busy, Unsure)
+OURS = (HeldBack, DatabaseBusy, CommitUncertain)
 
 
 class AccountLimits:

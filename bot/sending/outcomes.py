@@ -23,7 +23,7 @@ from bot.sending.account_limits import OURS, AccountLimits
 from bot.sending.steps import Steps
 from bot.storage import audit, broadcasts, campaigns, keys, notes, vendor_ids
 from bot.storage.broadcast_rows import NO_LEASE, Changes
-from bot.storage.database import Busy, Unsure
+from bot.storage.database import CommitUncertain, DatabaseBusy
 from bot.storage.notes import Note
 from bot.workflow import requirements
 from bot.workflow.gate import Gate, Gates
@@ -53,7 +53,7 @@ class Outcomes:
             except NotFound:
                 log.error("what an answer was about is gone", broadcast=row.id, attempt=row.attempt)
                 return
-            except (Busy, Unsure):
+            except (DatabaseBusy, CommitUncertain):
                 log.exception("could not write an outcome yet", broadcast=row.id)
             except Exception:
                 log.exception("could not write an outcome", broadcast=row.id)

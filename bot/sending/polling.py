@@ -21,7 +21,7 @@ from bot.sending.proofs import REPORTED, all_final
 from bot.sending.receipts import Receiver
 from bot.storage import audit, broadcasts, notes, queue, receipts, vendor_ids
 from bot.storage.broadcast_rows import Changes
-from bot.storage.database import Busy, Unsure
+from bot.storage.database import CommitUncertain, DatabaseBusy
 from bot.storage.notes import Note
 from bot.storage.receipts import Recount
 from bot.storage.troubles import alone
@@ -73,7 +73,7 @@ class Poller:
                 await (self._look_at_sent if row.state is State.SENT else self._look_at_unknown)(row)
             except Exception as error:
                 log.error("a look at one broke", broadcast=row.id, error=type(error).__name__)
-                with suppress(Busy, Unsure):
+                with suppress(DatabaseBusy, CommitUncertain):
                     await self.database.write(partial(queue.set_look_at, row=row, at=self.clock() + LOOK_AGAIN))
 
     def _tell_progress(self, connection: Connection) -> bool:
@@ -125,7 +125,7 @@ class Poller:
         try:
             await self.receiver.record(row.account, await provider.poll(ids))
         except Exception as error:  # an adapter may be anybody's
-            say = log.info if isinstance(error, ProviderError | Busy | Unsure) else log.error
+            say = log.info if isinstance(error, ProviderError | DatabaseBusy | CommitUncertain) else log.error
             say("a poll came to nothing", broadcast=row.id, error=type(error).__name__)
 
     def _counted(self, connection: Connection, row: Broadcast) -> Recount | None:

@@ -21,7 +21,7 @@ from bot.scheduler import Task
 from bot.sending.proofs import Proofs, all_final, expected_finals, whole
 from bot.storage import notes, queue, receipts, vendor_ids
 from bot.storage.broadcast_rows import Owner
-from bot.storage.database import Busy, OutOfOrder, Unsure
+from bot.storage.database import CommitUncertain, DatabaseBusy, OutOfOrder
 from bot.storage.notes import Note
 from bot.storage.receipts import Followed, Heard, Tally
 from providers.base import Receipt, ReceiptKind
@@ -65,7 +65,7 @@ class Receiver:
 
     async def record(self, account: str, receipts: Iterable[Receipt], dispatched: Owner | None = None) -> Recorded:
         """Write receipts of one account. `dispatched` is whose callback address they came to, where each dispatch
-        has its own: that address proves that the vendor took it. Raises Busy or Unsure: then it is to be told again.
+        has its own: that address proves that the vendor took it. Raises DatabaseBusy or CommitUncertain: then it is to be told again.
 
         What arrives while others are being written is written with them: a flood takes one connection, and changes
         the counts of each broadcast once a transaction. Many are written piece by piece, and told as one.
@@ -86,7 +86,7 @@ class Receiver:
             wakes = set[Task]()
             try:
                 news = await self.database.write(partial(self._record, group=group, wakes=wakes))
-            except Busy as error:
+            except DatabaseBusy as error:
                 if len(group) > FEWEST and not isinstance(error, OutOfOrder):
                     self._together = len(group) // 2
                     self._waiting = group + self._waiting
@@ -107,7 +107,7 @@ class Receiver:
 
     async def _record_alone(self, group: list[_Batch], error: BaseException) -> None:
         """One that cannot be written, for whatever is in it, is told so alone."""
-        if len(group) == 1 or isinstance(error, Unsure) or not isinstance(error, Exception):
+        if len(group) == 1 or isinstance(error, CommitUncertain) or not isinstance(error, Exception):
             self._tell(group, [error] * len(group))
             if not isinstance(error, Exception):
                 raise error

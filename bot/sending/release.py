@@ -23,7 +23,7 @@ from bot.sending.staging import Overtaken, Stager
 from bot.sending.tokens import Tokens
 from bot.storage import broadcasts, campaigns, keys, sql, vendor_ids
 from bot.storage.broadcast_rows import NO_LEASE, Changes
-from bot.storage.database import Busy, Unsure
+from bot.storage.database import CommitUncertain, DatabaseBusy
 from bot.storage.notes import Note
 from bot.storage.votes import votes_for
 from bot.workflow.gate import Gate, Gates
@@ -233,7 +233,7 @@ class Releaser:
             return
         self.unasked[account.account] = package
         name = f"unasked:{account.account}"
-        with suppress(Busy, Unsure):
+        with suppress(DatabaseBusy, CommitUncertain):
             await self.database.write(lambda c: keys.keep(c, name, package, self.clock()))
 
     async def _call(self, account: Account, row: Broadcast, deadline: float) -> Accepted | Exception:
@@ -268,4 +268,4 @@ class Releaser:
 
 
 NOTHING_LEFT = (Refused, Blocked, NotReady, Throttled, Unavailable)
-EXPECTED = (ProviderError, Overtaken, Busy, Unsure)
+EXPECTED = (ProviderError, Overtaken, DatabaseBusy, CommitUncertain)

@@ -23,7 +23,7 @@ from bot.sending.leases import STAGING_DEADLINE
 from bot.storage import broadcasts, campaigns, schedules, vendor_ids
 from bot.storage.broadcast_rows import NOT_AGREED, Changes
 from bot.storage.campaigns import Leftover
-from bot.storage.database import Busy, Unsure
+from bot.storage.database import CommitUncertain, DatabaseBusy
 from bot.storage.notes import Note
 from bot.storage.votes import drop_votes
 from bot.workflow import requirements
@@ -50,7 +50,7 @@ class Stager:
 
     async def prepare(self, row: Broadcast, until: float | None = None) -> Broadcast | None:
         """The row as it stands once everything is ready; None when it went back to the approvers, being larger than
-        what they saw. `until`, of `monotonic`: when to give up. Raises a ProviderError, Overtaken, Busy or Unsure."""
+        what they saw. `until`, of `monotonic`: when to give up. Raises a ProviderError, Overtaken, DatabaseBusy or CommitUncertain."""
         until = self.monotonic() + STAGING_DEADLINE if until is None else until
         provider = self.providers[row.account]
         able = provider.capabilities
@@ -176,7 +176,7 @@ class Stager:
 
     async def quote(self, row: Broadcast, provider: Account) -> Quote | None:
         """Size and cost before the approval. The campaign that it takes is on record before anything is asked of it,
-        for whoever is there when this process is not. Raises a ProviderError, Busy or Unsure."""
+        for whoever is there when this process is not. Raises a ProviderError, DatabaseBusy or CommitUncertain."""
         left: list[Leftover] = []
 
         async def keep(staged: Staged) -> None:
@@ -213,7 +213,7 @@ class Stager:
         try:
             await self.providers[left.account].recall(left.staged)
             await self.database.write(partial(campaigns.forget_leftover, left=left))
-        except (ProviderError, Busy, Unsure) as error:
+        except (ProviderError, DatabaseBusy, CommitUncertain) as error:
             log.warning("a prepared campaign could not be recalled yet", broadcast=left.broadcast, error=str(error))
         except Exception as error:  # an adapter may be anybody's
             log.error("a recall broke", broadcast=left.broadcast, error=type(error).__name__)

@@ -22,7 +22,7 @@ class Tracker:
         self.lanes = self.poller.lanes
 
     async def record(self, account: str, told: Iterable[Receipt], dispatched: Owner | None = None) -> Recorded:
-        """Write receipts of one account; see `Receiver.record`. Raises Busy or Unsure."""
+        """Write receipts of one account; see `Receiver.record`. Raises DatabaseBusy or CommitUncertain."""
         return await self.receiver.record(account, told, dispatched)
 
     async def begin(self) -> None:

@@ -24,7 +24,7 @@ from bot.recurring.schedules import Moved
 from bot.slack.blocks import answers, card_facts, forms, mrkdwn
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.directory import UNREACHABLE, People, Place, is_late
-from bot.storage.database import Busy, OutOfOrder, Unsure
+from bot.storage.database import CommitUncertain, DatabaseBusy, OutOfOrder
 from bot.when.traps import left_behind
 from bot.workflow.audiences import Audiences
 from bot.workflow.requirements import still_asked
@@ -188,9 +188,9 @@ def explain(error: Exception, words: Words, admins: Iterable[str] = ()) -> list[
             return [words("Slack took too long to open the form. Please press once more.")]
         case Moved():
             return [words("That has moved on meanwhile. `/broadcast schedules` and `reminders` show how it stands.")]
-        case Busy() if not isinstance(error, OutOfOrder):
+        case DatabaseBusy() if not isinstance(error, OutOfOrder):
             return [words("I could not write that down just now. Nothing was sent; please try again.")]
-        case Unsure():
+        case CommitUncertain():
             return [
                 words(
                     "The connection to the database broke, so I cannot say whether that was written down. "

@@ -26,16 +26,16 @@ OWN = -1.0  # for a patience: as long as the database has itself
 LONGEST = 20.0  # the same for one that is tried again and again
 
 
-class Busy(Exception):
+class DatabaseBusy(Exception):
     """The database could not take it in time; the message is a word for the log. Nothing was stored; trying again
     is safe."""
 
 
-class OutOfOrder(Busy):
+class OutOfOrder(DatabaseBusy):
     """The database is full, read-only or damaged. Nothing was stored; before it is tried again somebody must look."""
 
 
-class Unsure(Exception):
+class CommitUncertain(Exception):
     """The connection broke during the commit: all of it was stored, or nothing. Look before deciding anything."""
 
 
@@ -75,27 +75,27 @@ class Database(ABC):
 
     @abstractmethod
     async def write(self, work: Work[T], *, patience: float | None = OWN) -> T:
-        """Run and commit. Raises Busy, Unsure, and whatever `work` raises (rolled back).
+        """Run and commit. Raises DatabaseBusy, CommitUncertain, and whatever `work` raises (rolled back).
 
         `patience`: seconds; None for what may take its time (a migration, a restore).
         """
 
     @abstractmethod
     async def read(self, work: Work[T], *, patience: float | None = OWN) -> T:
-        """Run and write nothing. Raises Busy, and whatever `work` raises."""
+        """Run and write nothing. Raises DatabaseBusy, and whatever `work` raises."""
 
     async def write_until(self, deadline: float, work: Work[T], *, clock: Callable[[], float] = steady) -> T:
         """Write, again and again while the database is away, until this instant of `clock`.
 
         When a commit is in doubt the next try finds out: `work` must see for itself what was done already.
-        Raises Busy or Unsure when the time is over.
+        Raises DatabaseBusy or CommitUncertain when the time is over.
         """
         pause, patience, tries = 0.1, self.patience, 0
         while True:
             tries += 1
             try:
                 return await self.write(work, patience=patience)
-            except (Busy, Unsure):
+            except (DatabaseBusy, CommitUncertain):
                 if clock() + pause > deadline:
                     raise
             await asyncio.sleep(pause)
@@ -108,7 +108,7 @@ class Database(ABC):
         return
 
     async def check(self) -> None:
-        """Is it sound, ours to write, and set to lose nothing? Raises Unusable, or Busy when it does not answer."""
+        """Is it sound, ours to write, and set to lose nothing? Raises Unusable, or DatabaseBusy when it does not answer."""
         return
 
     @abstractmethod

@@ -17,7 +17,18 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from bot.storage.database import CONNECTIONS, OWN, PATIENCE, Busy, Database, OutOfOrder, T, Unsure, Unusable, Work
+from bot.storage.database import (
+    CONNECTIONS,
+    OWN,
+    PATIENCE,
+    CommitUncertain,
+    Database,
+    DatabaseBusy,
+    OutOfOrder,
+    T,
+    Unusable,
+    Work,
+)
 from bot.storage.sqlite import read_json
 
 log = structlog.get_logger(__name__)
@@ -104,7 +115,7 @@ class Postgres(Database):
         if task.done():
             return task.result()
         task.cancel()
-        raise Unsure if stage.committing else Busy(stage.reason)
+        raise CommitUncertain if stage.committing else DatabaseBusy(stage.reason)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)
@@ -120,7 +131,7 @@ class Postgres(Database):
                 stage.reason = str(error)
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, 0.5)
-        raise Busy(stage.reason)
+        raise DatabaseBusy(stage.reason)
 
     async def _transaction(self, work: Work[T], commit: bool, stage: _Stage) -> T:
         async with self._connection() as connection:
@@ -137,7 +148,7 @@ class Postgres(Database):
         try:
             connection = await self.engine.connect()
         except PoolExhausted:
-            raise Busy("no connection is free") from None
+            raise DatabaseBusy("no connection is free") from None
         except self._no_connection as error:
             raise _Again(type(getattr(error, "orig", None) or error).__name__) from None
         try:
@@ -161,7 +172,7 @@ class Postgres(Database):
             await connection.commit()
         except DBAPIError as error:
             if not sqlstate(error).startswith(self.REFUSED_COMMIT):
-                raise Unsure from None
+                raise CommitUncertain from None
             stage.committing = False
             raise self._told(error) from None
 
@@ -170,7 +181,7 @@ class Postgres(Database):
         if error.connection_invalidated or state.startswith(self.GONE + self.ROLLED_BACK):
             return _Again(state or type(error.orig).__name__)
         if state in self.LOCKED:
-            return Busy("locked")
+            return DatabaseBusy("locked")
         if state in self.OUT_OF_ORDER:
             return OutOfOrder(state)
         return error

@@ -25,11 +25,11 @@ from bot.storage.database import (
     OWN,
     PATIENCE,
     AlreadyDispatching,
-    Busy,
+    CommitUncertain,
     Database,
+    DatabaseBusy,
     OutOfOrder,
     T,
-    Unsure,
     Unusable,
     Work,
 )
@@ -197,7 +197,7 @@ class SQLite(Database):
             outcomes = await loop.run_in_executor(self._writing, self._commit_group, works, wait)
             again = []
             for waiting, outcome in zip(group, outcomes, strict=True):
-                if type(outcome) is Busy and waiting.patience > self.SHORTEST_WAIT:
+                if type(outcome) is DatabaseBusy and waiting.patience > self.SHORTEST_WAIT:
                     again.append(waiting)  # it came later, and may wait for the lock as long as the others did
                 else:
                     waiting.settle(outcome)
@@ -222,7 +222,7 @@ class SQLite(Database):
         except Exception as error:
             told = self._told(error)
             if committing and sqlite_code(error) == sqlite3.SQLITE_IOERR:
-                told = Unsure()  # what was written may reach the disk, or not
+                told = CommitUncertain()  # what was written may reach the disk, or not
             return [told] * len(group)
 
     def _one_of_many(self, connection: Connection, driver: sqlite3.Connection, work: Work[Any]) -> Any:
@@ -353,7 +353,7 @@ def _sqlite_told(error: Exception) -> Exception:
     """A lock that was not given in time and a file that takes no writes in our words; anything else as it is."""
     code = sqlite_code(error)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return Busy("locked")
+        return DatabaseBusy("locked")
     if code in SQLite.ENGINE_ERRORS:
         return OutOfOrder(str(getattr(getattr(error, "orig", error), "sqlite_errorname", "")))
     return error

@@ -15,7 +15,7 @@ from bot.config.adapter_calls import AdapterBroke
 from bot.sending.tokens import token_for
 from bot.sending.tracker import Tracker
 from bot.storage import vendor_ids
-from bot.storage.database import Busy, Database, Unsure
+from bot.storage.database import CommitUncertain, Database, DatabaseBusy
 from bot.web.http import CALLBACK_BODY, Guesses, Meters, TooLarge, read_body
 from providers.base import Callback, Receipts
 
@@ -57,7 +57,7 @@ class CallbackDoor:
             return await self._take(request, provider, account, token)
         except TooLarge:
             return 413
-        except (Busy, Unsure, AdapterBroke):
+        except (DatabaseBusy, CommitUncertain, AdapterBroke):
             return 503  # the vendor asks again; acknowledged and lost would be worse
         except (ValueError, RecursionError, KeyError, ClientDisconnect):
             return 400

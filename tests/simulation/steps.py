@@ -23,7 +23,7 @@ from bot.domain.schedule import Kind
 from bot.recurring.requests import Asked
 from bot.recurring.schedules import Moved, Schedules
 from bot.storage import broadcasts, tables
-from bot.storage.database import Busy, Unsure
+from bot.storage.database import CommitUncertain, DatabaseBusy
 from bot.when.recurrence import Closed
 from providers.base import Purpose
 from tests.simulation.process import Killed, Process
@@ -55,8 +55,8 @@ REFUSALS = (
     NotFound,
     DirectoryUnavailable,
     Moved,
-    Busy,
-    Unsure,
+    DatabaseBusy,
+    CommitUncertain,
     DBAPIError,
     Killed,
 )
@@ -168,7 +168,7 @@ class Steps:
     async def _submit(self, process: Process, request: BroadcastRequest, key: str, who: str, postable: bool) -> None:
         try:
             await process.workflow.submit(request, key=key, person=self.world.somebody(who), postable=postable)
-        except (Busy, Unsure, DBAPIError):
+        except (DatabaseBusy, CommitUncertain, DBAPIError):
             again = self._somebody()
             if again is not None:
                 await again.workflow.submit(request, key=key, person=self.world.somebody(who), postable=postable)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.pool import StaticPool
 
 from bot.storage import tables
-from bot.storage.database import OWN, Busy, Database, OutOfOrder, T, Unsure, Work
+from bot.storage.database import OWN, CommitUncertain, Database, DatabaseBusy, OutOfOrder, T, Work
 
 if TYPE_CHECKING:
     from tests.simulation.process import Process
@@ -91,11 +91,11 @@ class View(Database):
         await self.process.seam(f"before the commit of {name}")
         fault = self.process.store_fault()
         if fault is StoreFault.BUSY:
-            raise Busy
+            raise DatabaseBusy
         result = self.process.commit(name, lambda: self.shared.transact(work, full=fault is StoreFault.FULL))
         await self.process.seam(f"after the commit of {name}")
         if fault is StoreFault.ANSWER_LOST:
-            raise Unsure
+            raise CommitUncertain
         return result
 
     async def read(self, work: Work[T], *, patience: float | None = OWN) -> T:

@@ -26,7 +26,7 @@ from bot.slack.blocks.mrkdwn import Post
 from bot.slack.directory import DEAD_TOKEN
 from bot.storage import keys, sql
 from bot.storage.cards import Card
-from bot.storage.database import Busy, Unsure
+from bot.storage.database import CommitUncertain, DatabaseBusy
 
 log = structlog.get_logger(__name__)
 UPDATES, UPDATES_AGAIN = 10, 15  # `chat.update` at once, and in so many seconds again: never over 50 in any minute
@@ -42,7 +42,7 @@ class Later(Exception):
         self.seconds = seconds
 
 
-PASSING = (Later, Busy, Unsure)  # these are no trouble of what is being shown
+PASSING = (Later, DatabaseBusy, CommitUncertain)  # these are no trouble of what is being shown
 
 
 class Poster:

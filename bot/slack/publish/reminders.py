@@ -18,7 +18,7 @@ from bot.slack.blocks.mrkdwn import Post
 from bot.slack.publish.cards import LONGEST_PAUSE, MAX_TRIES, NO_PLACE, NOT_LET, POSTING
 from bot.slack.publish.poster import Later, Poster
 from bot.storage import broadcasts, outbox, schedules
-from bot.storage.database import Busy, Unsure
+from bot.storage.database import CommitUncertain, DatabaseBusy
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +49,7 @@ class Notices:
                 return
             turn, schedule = taken
             with self.database.troubles.alone(
-                "turn", f"{turn.schedule}/{turn.local}", turn.workspace, but=(Busy, Unsure)
+                "turn", f"{turn.schedule}/{turn.local}", turn.workspace, but=(DatabaseBusy, CommitUncertain)
             ):
                 await self._show(turn, schedule)
 
