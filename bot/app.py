@@ -35,7 +35,7 @@ from bot.config.settings import Settings
 from bot.domain.broadcast import new_id
 from bot.domain.clock import SECOND, Clock, micros, now
 from bot.domain.errors import CannotStart
-from bot.domain.i18n import Translatable, words_for
+from bot.domain.i18n import Translatable, translator_for
 from bot.domain.people import Directory
 from bot.recurring.reminders import Reminders
 from bot.scheduler import Bell, Scheduler, Task
@@ -158,7 +158,7 @@ class Bot:
 
     def _build_slack(self) -> None:
         self.posting = self._client(POSTING_TIMEOUT, token=self._token)
-        words = words_for(self.settings.locale)
+        words = translator_for(self.settings.locale)
         self.poster = Poster(self.runtime, self.posting, self.people)
         self.showing = Showings(self.runtime, self.workflow, self.dispatcher.switch).of
         self.painter = Painter(self.poster, self.workflow, self.showing, words)

@@ -17,7 +17,7 @@ from bot.config.settings import SettingsError
 from bot.domain.broadcast import BroadcastRequest
 from bot.domain.clock import SECOND
 from bot.domain.errors import InvalidRequest
-from bot.domain.i18n import Translatable, words_for
+from bot.domain.i18n import Translatable, translator_for
 from bot.domain.lifecycle import Action, State
 from bot.domain.people import Membership, membership_of
 from bot.domain.schedule import Kind
@@ -680,8 +680,8 @@ async def test_a_form_that_slack_does_not_open_in_time_asks_to_press_once_more(
 
 async def test_a_form_for_which_slack_cannot_be_reached_asks_to_press_once_more() -> None:
     """C34."""
-    assert replies.explain(ClientConnectionError(), words_for("en")) == replies.explain(
-        SlackApiError("", {"error": "expired_trigger_id"}), words_for("en")
+    assert replies.explain(ClientConnectionError(), translator_for("en")) == replies.explain(
+        SlackApiError("", {"error": "expired_trigger_id"}), translator_for("en")
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bot.domain.i18n import words_for
+from bot.domain.i18n import translator_for
 from bot.domain.schedule import Kind, Schedule, Turn, TurnState, micros_of
 from bot.slack.blocks import recurring
 from bot.when.recurrence import Closed, Occurrence
@@ -30,7 +30,7 @@ def schedule(rule: str | None, closed: Closed) -> Schedule:
 
 
 def told(rule: str, closed: Closed, language: str = "en") -> str:
-    return recurring.asked(schedule(rule, closed), [TURN], words_for(language)).text
+    return recurring.asked(schedule(rule, closed), [TURN], translator_for(language)).text
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_what_is_left_out_ends_with_the_schedule() -> None:
     ],
 )
 def test_the_answer_names_what_is_left_out_and_the_two_ways_to_have_it(language: str, said: str) -> None:
-    post = recurring.asked(created("0 18 L * *", Closed.SKIP), [TURN], words_for(language)).text
+    post = recurring.asked(created("0 18 L * *", Closed.SKIP), [TURN], translator_for(language)).text
     assert said in post
     assert "`holidays=before`" in post
     assert "`holidays=shift`" in post
@@ -112,24 +112,24 @@ def test_weekends_are_named_in_every_language(language: str, weekends: str) -> N
 
 @pytest.mark.parametrize(("language", "day"), [("en", "Mon"), ("fr", "lun."), ("es", "lun")])
 def test_a_turn_names_its_weekday_in_the_readers_language(language: str, day: str) -> None:
-    assert recurring.spelled(TURN, words_for(language)) == f"{day} 2026-11-30 09:00 (+01:00)"
+    assert recurring.spelled(TURN, translator_for(language)) == f"{day} 2026-11-30 09:00 (+01:00)"
     assert f"• {day} 2026-11-30 09:00 (+01:00)" in told("0 9 * * 1", Closed.KEEP, language)
 
 
 @pytest.mark.parametrize(("language", "more"), [("en", "+2 more"), ("fr", "+2 de plus"), ("es", "+2 más")])
 def test_what_is_not_listed_any_more_is_counted(language: str, more: str) -> None:
     many = [schedule("0 8 * * 1", Closed.SKIP)] * 52
-    shown = str(recurring.listing(many, Kind.REMINDER, words_for(language)).blocks)
+    shown = str(recurring.listing(many, Kind.REMINDER, translator_for(language)).blocks)
     assert shown.count("Factures") == 50
     assert more in shown
-    assert more not in str(recurring.listing(many[:50], Kind.REMINDER, words_for(language)).blocks)
+    assert more not in str(recurring.listing(many[:50], Kind.REMINDER, translator_for(language)).blocks)
 
 
 def test_a_digest_counts_what_it_does_not_show() -> None:
     of = row()
     digest = recurring.Digest(waiting=[of] * 12, held=[of] * 10, unknown=[], today=[], sent=0)
     turn = Turn(workspace="T1", schedule="B234679", local="2026-11-30T09:00", at=1, state=TurnState.OPEN, changed_at=1)
-    post = recurring.reminder(turn, schedule(None, Closed.KEEP), digest, words_for("en"))
+    post = recurring.reminder(turn, schedule(None, Closed.KEEP), digest, translator_for("en"))
     waiting, held = (str(block) for block in post.blocks[2:4])
     assert (waiting.count(of.id), "+2 more" in waiting) == (10, True)
     assert (held.count(of.id), "more" in held) == (10, False)
@@ -137,9 +137,9 @@ def test_a_digest_counts_what_it_does_not_show() -> None:
 
 def test_a_digest_without_a_text_of_its_own_is_listed_as_one() -> None:
     digest = dataclasses.replace(schedule("0 8 * * 1", Closed.SKIP), text="", options={"digest": True})
-    (listed,) = recurring.listing([digest], Kind.REMINDER, words_for("fr")).text.splitlines()
+    (listed,) = recurring.listing([digest], Kind.REMINDER, translator_for("fr")).text.splitlines()
     assert listed.endswith("· le résumé")
-    assert "“”" not in recurring.details(digest, [], words_for("en")).text
+    assert "“”" not in recurring.details(digest, [], translator_for("en")).text
 
 
 # --- how a reminder looks --------------------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ def written(**options: object) -> Schedule:
 
 
 def first_block(of: Schedule) -> dict[str, str]:
-    post = recurring.reminder(OPEN, of, None, words_for("en"))
+    post = recurring.reminder(OPEN, of, None, translator_for("en"))
     check_blocks(post.blocks)
     found: dict[str, str] = post.blocks[0]["text"]
     assert "<!here>" not in post.text or of.options.get("mentions")
@@ -188,7 +188,7 @@ def test_a_reminder_from_before_looks_as_it_did() -> None:
 def test_the_answer_shows_the_reminder_as_it_will_look(options: dict[str, object], told: str) -> None:
     """C32"""
     of = written(**options)
-    post = recurring.asked(of, [TURN], words_for("en"))
+    post = recurring.asked(of, [TURN], translator_for("en"))
     check_blocks(post.blocks)
     assert post.blocks[-1]["text"] == first_block(of)
     assert told in post.text
@@ -197,7 +197,10 @@ def test_the_answer_shows_the_reminder_as_it_will_look(options: dict[str, object
 def test_what_only_quotes_a_reminder_calls_nobody() -> None:
     """C32"""
     of = written(markup=MARKUP, mentions=True)
-    quoted = [recurring.listing([of], Kind.REMINDER, words_for("en")), recurring.details(of, [], words_for("en"))]
+    quoted = [
+        recurring.listing([of], Kind.REMINDER, translator_for("en")),
+        recurring.details(of, [], translator_for("en")),
+    ]
     for post in quoted:
         assert not re.search("<!here>|<@U2>", json.dumps(post.blocks))
         assert "@ana" in json.dumps(post.blocks)
@@ -205,10 +208,10 @@ def test_what_only_quotes_a_reminder_calls_nobody() -> None:
 
 def test_what_comes_again_as_a_broadcast_has_no_look_of_its_own() -> None:
     of = dataclasses.replace(written(), kind=Kind.BROADCAST)
-    assert "look like" not in recurring.asked(of, [TURN], words_for("en")).text
+    assert "look like" not in recurring.asked(of, [TURN], translator_for("en")).text
 
 
 def test_a_turn_that_cannot_be_shown_hides_no_other() -> None:
     turns = [OPEN, dataclasses.replace(OPEN, at=10**20), dataclasses.replace(OPEN, state=TurnState.DONE)]
-    told = recurring.details(schedule(None, Closed.KEEP), turns, words_for("en")).text
+    told = recurring.details(schedule(None, Closed.KEEP), turns, translator_for("en")).text
     assert (told.count("•"), "cannot be shown" in told) == (2, True)

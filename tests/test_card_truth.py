@@ -18,7 +18,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros, moment, now
 from bot.domain.errors import CardChanged, NotAllowed
 from bot.domain.hours import HoldUntil
-from bot.domain.i18n import LANGUAGES, Translatable, words_for
+from bot.domain.i18n import LANGUAGES, Translatable, translator_for
 from bot.domain.lifecycle import Action, Hold, State
 from bot.slack.blocks import card_facts
 from bot.slack.blocks.card import draw_card, goes_stale_at
@@ -527,7 +527,7 @@ async def test_send_now_is_not_offered_where_the_hours_would_hold_it_again_and_s
     id = await held_for_the_hours(core)
     row = await core.row(id)
     showing = card_facts.Showing((), "Encom", None, None, training=False, zone="Europe/Paris")
-    assert "broadcast.send_now" not in json.dumps(draw_card(row, showing, words_for("en")).blocks)
+    assert "broadcast.send_now" not in json.dumps(draw_card(row, showing, translator_for("en")).blocks)
     with pytest.raises(NotAllowed, match="Re-plan it for then") as told:
         await core.workflow.act(TEAM, id, SendNow(), person=CLEO, version=1)
     assert told.value.sentence.values["opens_at"] == at("2027-02-04T07:00")
@@ -640,7 +640,9 @@ async def test_what_is_approved_outside_the_hours_is_not_said_to_start_at_once(c
     )
     then = start_told(core.policies, row, row.due or 0, paused=False)
     showing = card_facts.Showing((), "Encom", None, None, training=False, zone="Europe/Paris", then=then)
-    (step,) = [b for b in draw_card(row, showing, words_for("en")).blocks if b.get("block_id", "").startswith("next:")]
+    (step,) = [
+        b for b in draw_card(row, showing, translator_for("en")).blocks if b.get("block_id", "").startswith("next:")
+    ]
     assert f"hold it until <!date^{opens // SECOND}^" in step["text"]["text"]
 
 
@@ -664,7 +666,7 @@ async def test_what_the_settings_of_today_would_hold_is_told_before_it_is_approv
     misfit = core.audiences.misfit(row)
     assert why in question(row, misfit=misfit)
     showing = card_facts.Showing((), "Encom", None, None, training=False, zone="", misfit=misfit)
-    assert f"✋ {misfit}" in str(draw_card(row, showing, words_for("en")).blocks)
+    assert f"✋ {misfit}" in str(draw_card(row, showing, translator_for("en")).blocks)
     await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
     assert (await notes(core))[-1] == f"Approved by <@{approver(0).id}>. It will be held: {misfit}"
     await core.run(core.dispatcher("a"))
@@ -692,7 +694,7 @@ async def test_the_notice_before_a_start_names_the_button_that_is_on_the_card(ma
     await core.voices().tick()
     assert (await notes(core))[-1] == f"It starts {row.due}. Until then *Stop* on its card stops it."
     showing = card_facts.Showing((), "Encom", None, None, training=False, zone="")
-    shown = json.dumps(draw_card(await core.row(row.id), showing, words_for("en")).blocks)
+    shown = json.dumps(draw_card(await core.row(row.id), showing, translator_for("en")).blocks)
     assert "broadcast.stop" in shown
     assert "broadcast.cancel" not in shown
 
@@ -707,7 +709,7 @@ async def test_the_notice_before_a_start_names_the_button_that_is_on_the_card(ma
 async def test_a_card_that_is_held_for_a_pause_says_whether_it_has_ended(core: Core, paused: bool, said: str) -> None:
     row = dataclasses.replace(await core.ask(), state=State.HELD, hold=Hold.PAUSED)
     showing = card_facts.Showing((), "Encom", None, None, training=False, zone="", paused=paused)
-    assert f"Held: {said}" in json.dumps(draw_card(row, showing, words_for("en")).blocks)
+    assert f"Held: {said}" in json.dumps(draw_card(row, showing, translator_for("en")).blocks)
 
 
 async def test_the_question_before_an_approval_says_that_sending_is_paused(core: Core) -> None:
@@ -755,7 +757,9 @@ async def test_who_ends_a_pause_is_told_how_many_start_by_themselves(sandbox: Sa
 def question(row: Any, action: str = "broadcast.approve", language: str = "en", **more: Any) -> str:
     given = {"verdict": None, "training": False, "zone": "Europe/Paris", "undo": 30, **more}
     showing = card_facts.Showing((), "Encom", None, **given)
-    elements = [e for block in draw_card(row, showing, words_for(language)).blocks for e in block.get("elements", [])]
+    elements = [
+        e for block in draw_card(row, showing, translator_for(language)).blocks for e in block.get("elements", [])
+    ]
     (found,) = [element for element in elements if element.get("action_id") == action]
     return str(found["confirm"]["text"]["text"])
 
@@ -817,7 +821,9 @@ async def held_card(core: Core, row: Broadcast) -> tuple[str, str]:
     showing = card_facts.Showing(
         tuple(votes), "Encom", None, None, False, "Europe/Paris", undo=30, paused=paused, **given
     )
-    (step,) = [b for b in draw_card(row, showing, words_for("en")).blocks if b.get("block_id", "").startswith("next:")]
+    (step,) = [
+        b for b in draw_card(row, showing, translator_for("en")).blocks if b.get("block_id", "").startswith("next:")
+    ]
     return step["text"]["text"], question(row, "broadcast.send_now", paused=paused, now=core.now, **given)
 
 

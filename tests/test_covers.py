@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from bot.domain.broadcast import Broadcast
 from bot.domain.errors import StaleVersion
-from bot.domain.i18n import Translatable, words_for
+from bot.domain.i18n import Translatable, translator_for
 from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.domain.schedule import Cover, Kind, Schedule
 from bot.slack.blocks import recurring
@@ -91,7 +91,7 @@ async def test_a_turn_that_is_leaving_keeps_no_vote_that_was_taken_back(
     lease = {"owner": "b", "lease_until": at("2026-12-03T00:00"), "attempt": 1}
     await series.core.edit(second, state=State.SENDING, phase=phase, **lease)
     (going,) = await series.reminders.made(await series.now(daily))
-    assert "It is going out now." in recurring.still_on_its_way(going, words_for("en"))
+    assert "It is going out now." in recurring.still_on_its_way(going, translator_for("en"))
     await take_back(series, await series.core.row(first.id))
     second = await series.core.row(second.id)
     assert (second.state, await series.votes(second)) == (state, [])

@@ -23,7 +23,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Table, event, text
 
 from bot.domain.clock import steady
-from bot.domain.i18n import words_for
+from bot.domain.i18n import translator_for
 from bot.slack.replies import explain
 from bot.storage import database as databases
 from bot.storage import keys, schema, sqlite, tables
@@ -436,7 +436,7 @@ async def test_on_a_full_disk_nothing_is_half_stored_and_everybody_is_told(file:
     with pytest.raises(OutOfOrder):
         await file.write(keep("alone", "x" * 200_000))
     assert await file.read(lambda c: c.execute(tables.kept.select()).all()) == []
-    told = explain(OutOfOrder("SQLITE_FULL"), words_for("en"))
+    told = explain(OutOfOrder("SQLITE_FULL"), translator_for("en"))
     assert "Nothing was sent; please tell an admin" in told[0]
     free()
     await asyncio.gather(*(file.write(work) for work in works))

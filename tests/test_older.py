@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from bot.domain.i18n import LANGUAGES, words_for
+from bot.domain.i18n import LANGUAGES, translator_for
 from bot.domain.lifecycle import Hold, Phase, State
 from bot.storage import tables
 from providers.base import AudienceKind, Purpose
@@ -43,7 +43,7 @@ def test_no_word_joins_those_of_the_rows_without_a_thought_for_an_older_process(
 def test_no_language_joins_without_a_thought_for_an_older_process() -> None:
     """Rows hold sentences and no language, so an older process tells its own people in English, and nothing else."""
     assert set(LANGUAGES) == {"en", "fr", "es"}
-    assert words_for("xx-XX")("Approve") == "Approve"
+    assert translator_for("xx-XX")("Approve") == "Approve"
 
 
 def card_of(sandbox: Sandbox, text: str) -> Json | None:

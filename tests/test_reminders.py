@@ -15,7 +15,7 @@ import pytest
 from bot.backup import hold_all
 from bot.domain.clock import SECOND
 from bot.domain.errors import InvalidRequest, NotAllowed
-from bot.domain.i18n import Translatable, words_for
+from bot.domain.i18n import Translatable, translator_for
 from bot.domain.lifecycle import Hold, State
 from bot.domain.people import DirectoryUnavailable
 from bot.domain.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
@@ -477,7 +477,7 @@ async def test_of_the_turns_that_were_made_those_are_named_that_may_still_go(
     daily = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP)
     await series.until("2026-11-30T11:00")
     await series.core.edit((await series.broadcasts())[0], **changes)
-    told = [recurring.still_on_its_way(row, words_for("en")) for row in await series.reminders.made(daily)]
+    told = [recurring.still_on_its_way(row, translator_for("en")) for row in await series.reminders.made(daily)]
     assert len(told) == (1 if expected else 0)
     assert all(str(expected) in line for line in told)
 
@@ -1089,7 +1089,7 @@ async def test_a_reminder_that_slack_refuses_is_told_to_its_owner_once(series: S
     assert (turn.state, turn.draw_at) == (TurnState.MISSED, None)
     rows = await series.core.database.read(lambda c: c.execute(in_order(tables.posts)).mappings().all())
     (told,) = [row for row in rows if row["place"] == CLEO.id]
-    said = thread_message(Translatable.of(told["sentence"]), told["mention"], words_for("en")).text
+    said = thread_message(Translatable.of(told["sentence"]), told["mention"], translator_for("en")).text
     assert f"*{schedule.id}* in <#C1>" in said
     assert "2026-12-01 08:00 UTC" in said
     assert "Payroll" in said

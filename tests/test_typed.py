@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.i18n import LANGUAGES, words_for
+from bot.domain.i18n import LANGUAGES, translator_for
 from bot.domain.options import EVERYWHERE, OPTIONS, slipped
 from bot.slack.commands.parse import Typed, id_of, nearest_verb, quoted, read_options, read_send
 from bot.slack.commands.schedules import EVERY, REMIND
@@ -117,7 +117,7 @@ def test_every_option_that_a_subcommand_takes_is_known_to_the_others() -> None:
 @pytest.mark.parametrize("language", LANGUAGES[1:])
 def test_the_complaint_is_in_the_readers_language(language: str) -> None:
     (complaint,) = read_send("clients at=10:00 Soldes", EVERY).complaints
-    told = words_for(language).fill(complaint.sentence.template, {"name": "at", "known": "sender="})
+    told = translator_for(language).fill(complaint.sentence.template, {"name": "at", "known": "sender="})
     assert "“at=” is no option here" not in told
     assert "sender=" in told
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bot.domain.clock import SECOND, moment
 from bot.domain.errors import FieldError
 from bot.domain.hours import HoldUntil, Refuse, Verdict
-from bot.domain.i18n import LANGUAGES, Translatable, words_for
+from bot.domain.i18n import LANGUAGES, Translatable, translator_for
 from bot.domain.lifecycle import TRANSITIONS, Action, Hold, Phase, State, allowed
 from bot.domain.people import Person
 from bot.slack import replies
@@ -30,7 +30,7 @@ from providers.reading import UNREADABLE
 from sandbox.blocks import check_blocks, check_view
 from tests.support.rows import row
 
-EN = words_for("en")
+EN = translator_for("en")
 LONG = {
     "plain": "a" * 4000,
     "emoji": "🔥" * 2000,
@@ -190,7 +190,7 @@ def test_nothing_that_has_ended_can_be_pressed() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_forms_are_taken_by_slack_in_every_language(language: str) -> None:
-    words = words_for(language)
+    words = translator_for(language)
     many = [(f"audience-{number}-" + "x" * 60, "y" * 90) for number in range(100)]
     check_view(forms.compose(forms.Form(many, "C1"), words))
     check_view(forms.reject_form(row(), words))
@@ -202,7 +202,7 @@ def test_forms_are_taken_by_slack_in_every_language(language: str) -> None:
 def test_a_note_says_a_sentence_inside_a_sentence_in_the_readers_language() -> None:
     inner = Translatable("The vendor asked us to slow down.")
     told = Translatable("{cause} Nothing was sent; it tries again {again_at}.", cause=inner, again_at=1)
-    assert "Le fournisseur demande de ralentir. Rien n’est parti" in mrkdwn.sentence(words_for("fr"), told)
+    assert "Le fournisseur demande de ralentir. Rien n’est parti" in mrkdwn.sentence(translator_for("fr"), told)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -212,7 +212,7 @@ def test_a_size_that_cannot_be_read_is_one_that_the_vendor_does_not_say(
     language: str, bound: int | None, state: State
 ) -> None:
     """C3: the number that no bound allows is never shown to anybody."""
-    words, unsaid = words_for(language), None if bound == UNREADABLE else bound
+    words, unsaid = translator_for(language), None if bound == UNREADABLE else bound
     shown = draw_card(row(state=state, size=UNREADABLE, bound=bound), showing(), words)
     assert str(UNREADABLE) not in repr(shown)
     assert shown == draw_card(row(state=state, size=None, bound=unsaid), showing(), words)
@@ -223,7 +223,7 @@ def test_a_size_that_cannot_be_read_is_one_that_the_vendor_does_not_say(
 
 def notes(text: str, language: str = "en", **changes: Any) -> list[str]:
     """The small lines under the text of a card."""
-    post = draw_card(row(text=text, typed=text, **changes), showing(), words_for(language))
+    post = draw_card(row(text=text, typed=text, **changes), showing(), translator_for(language))
     check_blocks(post.blocks)
     return [element["text"] for block in post.blocks if block["type"] == "context" for element in block["elements"]]
 

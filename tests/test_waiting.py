@@ -20,7 +20,7 @@ from bot.backup import hold_all
 from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND, moment, now
 from bot.domain.errors import CannotStart, InvalidRequest, NotAllowed, NotUnderstood, StaleVersion
-from bot.domain.i18n import Translatable, words_for
+from bot.domain.i18n import Translatable, translator_for
 from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.domain.people import DirectoryUnavailable, Person, Unknown
 from bot.slack.publish.painter import Painter
@@ -1149,7 +1149,7 @@ async def test_a_post_reaches_a_channel_and_a_person_once(sandbox: Sandbox, bot:
 async def test_a_post_outlives_a_busy_slack_and_a_place_that_is_gone_is_given_up(sandbox: Sandbox, bot: Bot) -> None:
     far = later = bot.clock() + 365 * 24 * 3600 * SECOND  # the bot's own painter sees nothing of this
     poster = Poster(dataclasses.replace(bot.runtime, clock=lambda: later), bot.posting, bot.people)
-    painter = Painter(poster, bot.workflow, bot.showing, words_for("en"))
+    painter = Painter(poster, bot.workflow, bot.showing, translator_for("en"))
     gone = sandbox.world.channels["C0GENERAL"] = Channel("C0GENERAL", "general", ["U0BELL"], archived=True)
     said = Translatable("Choose a purpose.")
     await bot.database.write(lambda c: outbox.post(c, TEAM, "gone", gone.id, said, None, far))

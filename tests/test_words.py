@@ -17,7 +17,7 @@ from babel.messages.pofile import read_po
 
 from bot.app import Bot
 from bot.domain.broadcast import COUNTED
-from bot.domain.i18n import LANGUAGES, words_for
+from bot.domain.i18n import LANGUAGES, translator_for
 from bot.recurring.notices import AWAY
 from bot.slack.blocks import answers, card_buttons, card_facts, recurring
 from bot.slack.commands.broadcasts import BroadcastCommands
@@ -197,14 +197,14 @@ def test_no_catalogue_is_a_copy_of_another() -> None:
 
 
 def test_numbers_choose_their_form() -> None:
-    french = words_for("fr-FR")
+    french = translator_for("fr-FR")
     assert french.count("{number} person", "{number} people", 1) == "1 personne"
     assert french.count("{number} person", "{number} people", 12) == "12 personnes"
 
 
 def test_a_language_that_is_not_there_is_english() -> None:
-    assert words_for("de-DE")("Approve") == "Approve"
-    assert words_for(None)("Approve") == "Approve"
+    assert translator_for("de-DE")("Approve") == "Approve"
+    assert translator_for(None)("Approve") == "Approve"
 
 
 def test_no_sentence_serves_both_for_one_broadcast_and_for_many_deliveries() -> None:

@@ -62,7 +62,7 @@ Language = Literal["en", "fr", "es"]
 LANGUAGES: tuple[str, ...] = get_args(Language)
 
 
-class Words:
+class Translator:
     """One language. `words("You asked for {count} things", count=3)` is the sentence in it."""
 
     def __init__(self, language: str, translations: NullTranslations) -> None:
@@ -82,13 +82,13 @@ class Words:
 
 
 @cache
-def words_for(locale: str | None) -> Words:
+def translator_for(locale: str | None) -> Translator:
     """The words for a Slack locale such as `fr-FR`; English for a language that is not here."""
     language = (locale or "en").replace("_", "-").split("-")[0].lower()
     if language not in LANGUAGES or language == "en":
-        return Words("en", NullTranslations())
+        return Translator("en", NullTranslations())
     source = resources.files("bot").joinpath("locale", f"{language}.po").read_bytes()
     compiled = io.BytesIO()
     write_mo(compiled, read_po(io.BytesIO(source), locale=language))
     compiled.seek(0)
-    return Words(language, GNUTranslations(compiled))
+    return Translator(language, GNUTranslations(compiled))

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.domain.i18n import Words, words_for
+from bot.domain.i18n import Translator, translator_for
 from bot.domain.people import Person
 from bot.slack.directory import People
 from bot.slack.replies import explain
@@ -30,7 +30,7 @@ class Interaction:
     person: Person
     channel: str
     trigger: str
-    words: Words
+    words: Translator
     client: AsyncWebClient
 
     @property
@@ -41,7 +41,7 @@ class Interaction:
 class Refused(Exception):
     """Nothing came of it: `lines` says why, in the words of whoever did it. `error`: None for another workspace."""
 
-    def __init__(self, error: Exception | None, lines: list[str], words: Words) -> None:
+    def __init__(self, error: Exception | None, lines: list[str], words: Translator) -> None:
         super().__init__(type(error).__name__)
         self.error, self.lines, self.words = error, lines, words
 
@@ -61,13 +61,13 @@ class Entrance:
         fresh: bool = False,
     ) -> T:
         """What came of the work. `fresh`: somebody decides something, so ask anew who they are. Raises Refused."""
-        words = words_for(None)
+        words = translator_for(None)
         if workspace_of(body) != self.ours():
             raise Refused(None, [words(ELSEWHERE)], words)
         try:
             async with asyncio.timeout(answer_seconds(self.patience)):
                 person = await self.people.person(workspace_of(body), user_of(body), fresh=fresh)
-                words = words_for(person.locale)
+                words = translator_for(person.locale)
                 return await work(Interaction(person, channel_of(body), trigger_of(body), words, client))
         except Exception as error:
             raise Refused(error, explain(error, words, self.audiences.settings.admins), words) from error

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Clock, Micros
 from bot.domain.errors import CardChanged, NotAllowed, NotFound, StaleVersion
-from bot.domain.i18n import Words, words_for
+from bot.domain.i18n import Translator, translator_for
 from bot.domain.lifecycle import Action, State
 from bot.domain.people import DirectoryUnavailable, Person
 from bot.slack.blocks import mrkdwn
@@ -81,12 +81,12 @@ class Reactions:
         card = await self._card(body, event) if action else None
         if action is None or card is None or await self._taken_back(card, event):
             return
-        words, user = words_for(None), str(event.get("user") or "")
+        words, user = translator_for(None), str(event.get("user") or "")
         key, at = f"reacted:{_reaction_key(card, event)}", _event_time(event)
         await self.workflow.database.write(lambda c: keep_latest(c, card.workspace, key, at))
         try:
             person = await self.people.person(workspace_of(body), user, fresh=True)
-            words = words_for(person.locale)
+            words = translator_for(person.locale)
             await self._vote(action, person, card, at)
         except (NotAllowed, StaleVersion, CardChanged, NotFound, DirectoryUnavailable) as error:
             await self._explain(card, user, " ".join(explain(error, words)), client)
@@ -140,11 +140,11 @@ class Reactions:
 
         return await self.workflow.database.read(look)
 
-    async def _words_of(self, card: Card, user: str) -> Words:
+    async def _words_of(self, card: Card, user: str) -> Translator:
         try:
-            return words_for((await self.people.person(card.workspace, user)).locale)
+            return translator_for((await self.people.person(card.workspace, user)).locale)
         except DirectoryUnavailable:
-            return words_for(None)
+            return translator_for(None)
 
     async def _taken_back(self, card: Card, event: Mapping[str, Any]) -> bool:
         key = f"unreacted:{_reaction_key(card, event)}"

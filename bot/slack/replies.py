@@ -17,7 +17,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 from bot.domain.broadcast import Broadcast
 from bot.domain.errors import CardChanged, FieldError, InvalidRequest, NotAllowed, NotFound, NotUnderstood, StaleVersion
 from bot.domain.hours import Allow, HoldUntil, Policy
-from bot.domain.i18n import Translatable, Words
+from bot.domain.i18n import Translatable, Translator
 from bot.domain.lifecycle import State
 from bot.domain.people import DeadToken, DirectoryUnavailable, Person, mentions
 from bot.recurring.schedules import Moved
@@ -43,7 +43,7 @@ class Typing:
     channel: str
     text: str
     trigger: str
-    words: Words
+    words: Translator
     line: str = ""
 
 
@@ -51,7 +51,7 @@ class Typing:
 Subcommand = tuple[str, Callable[[Typing, AsyncWebClient], Awaitable[Post | None]]]
 
 
-def form_audiences(audiences: Audiences, words: Words) -> list[tuple[str, str]]:
+def form_audiences(audiences: Audiences, words: Translator) -> list[tuple[str, str]]:
     """(name, label) of every audience, as the form offers them."""
     return [
         (
@@ -62,7 +62,7 @@ def form_audiences(audiences: Audiences, words: Words) -> list[tuple[str, str]]:
     ]
 
 
-def draft_form(audiences: Audiences, row: Broadcast, channel: str, words: Words) -> forms.Form:
+def draft_form(audiences: Audiences, row: Broadcast, channel: str, words: Translator) -> forms.Form:
     """The form with a draft in it, to be asked for in that channel."""
     return forms.Form(form_audiences(audiences, words), channel, row.id, forms.filled(row, send_at=row.send_at))
 
@@ -83,7 +83,7 @@ async def place_for(audiences: Audiences, people: People, channel: str) -> Place
     )
 
 
-def hours_told(audiences: Audiences, row: Broadcast, words: Words) -> str | None:
+def hours_told(audiences: Audiences, row: Broadcast, words: Translator) -> str | None:
     """What the hours do to a start that was asked for; None where they allow it, or none was asked for."""
     if row.send_at is None or row.ended:
         return None
@@ -100,7 +100,7 @@ def hours_told(audiences: Audiences, row: Broadcast, words: Words) -> str | None
     )
 
 
-def submitted_post(submitted: Submitted, place: Place, person: Person, hours: str | None, words: Words) -> Post:
+def submitted_post(submitted: Submitted, place: Place, person: Person, hours: str | None, words: Translator) -> Post:
     """What happens next with something that was asked for; `hours`: what they do to its start."""
     row, fix = submitted.broadcast, submitted.fix or place.fix
     if row.state is State.DRAFT and (submitted.questions or fix is not None):
@@ -123,7 +123,7 @@ def submitted_post(submitted: Submitted, place: Place, person: Person, hours: st
     return Post(told, [mrkdwn.section(told)])
 
 
-def _why_kept(submitted: Submitted, fix: Translatable | None, words: Words) -> list[str]:
+def _why_kept(submitted: Submitted, fix: Translatable | None, words: Translator) -> list[str]:
     """What is asked before it goes, and why no card can stand where it was asked for."""
     told = [mrkdwn.sentence(words, question.sentence) for question in submitted.questions]
     if told:
@@ -131,7 +131,7 @@ def _why_kept(submitted: Submitted, fix: Translatable | None, words: Words) -> l
     return told if fix is None else [*told, mrkdwn.sentence(words, fix)]
 
 
-def with_late(post: Post, late: Sequence[str], words: Words) -> Post:
+def with_late(post: Post, late: Sequence[str], words: Translator) -> Post:
     """Also says which options stand in the text: they are kept there, and perhaps were not meant to be."""
     if not late:
         return post
@@ -150,7 +150,7 @@ def must_leave_nothing_behind(typed: str, text: str, field: str) -> None:
         raise InvalidRequest(FieldError(field, Translatable(template, rest=rest, typed=typed)))
 
 
-def explain(error: Exception, words: Words, admins: Iterable[str] = ()) -> list[str]:
+def explain(error: Exception, words: Translator, admins: Iterable[str] = ()) -> list[str]:
     """What went wrong, for the person: one sentence each, with what to do. `admins`: who can do it, if nobody else."""
     match error:
         case InvalidRequest():
@@ -207,7 +207,7 @@ def explain(error: Exception, words: Words, admins: Iterable[str] = ()) -> list[
     ]
 
 
-def too_late(row: Broadcast, words: Words) -> str:
+def too_late(row: Broadcast, words: Translator) -> str:
     """Somebody, or the clock, was faster: how it stands now."""
     badge = words(card_facts.BADGES[row.state])
     return words("*{id}* has moved on: {badge}. Please look at its card.", id=row.id, badge=badge)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Clock
-from bot.domain.i18n import Translatable, words_for
+from bot.domain.i18n import Translatable, translator_for
 from bot.domain.lifecycle import ENDED, State
 from bot.domain.people import DirectoryUnavailable, Person, Unknown
 from bot.domain.schedule import Kind, Schedule, Standing, Turn
@@ -100,7 +100,7 @@ class Series:
         self.core, self.office, self.channel, self.count = core, Office(core), Channel(core.database, core.clock), 0
         core.now = at("2026-11-30T10:00")
         slack = cast(Poster, self.channel)
-        self.notices = Notices(slack, words_for("en"), 10 * 60 * SECOND)
+        self.notices = Notices(slack, translator_for("en"), 10 * 60 * SECOND)
         self.reminders = self.process()
 
     def process(self, database: Database | None = None) -> Reminders:

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from bot.domain.broadcast import Broadcast
-from bot.domain.i18n import Words
+from bot.domain.i18n import Translator
 from bot.domain.lifecycle import Action, State
 from bot.domain.people import mentions
 from bot.slack.blocks.card import draw_card
@@ -64,29 +64,29 @@ ACTORS: Mapping[str, str] = {
 }
 
 
-def usage(usage: str, typed: str, words: Words) -> Post:
+def usage(usage: str, typed: str, words: Translator) -> Post:
     """How a command is written, and what was typed."""
     return complaint([words("Write it like this: `/broadcast {usage}`", usage=quote(usage))], typed, words)
 
 
-def draft_kept(broadcast: Broadcast, fix: str, words: Words) -> Post:
+def draft_kept(broadcast: Broadcast, fix: str, words: Translator) -> Post:
     """No card can stand where it was asked for: the draft waits, and the fix is named."""
     template = "I kept your draft as *{id}*. `/broadcast edit {id}` opens it in any channel that I am in."
     told = words(template, id=broadcast.id)
     return with_draft(Post(f"{fix} {told}", [section(f"{fix}\n{told}")]), broadcast, words)
 
 
-def with_draft(post: Post, broadcast: Broadcast, words: Words) -> Post:
+def with_draft(post: Post, broadcast: Broadcast, words: Translator) -> Post:
     """A message with the text of a draft, and the button that opens it."""
     return Post(post.text, [*post.blocks, *literal(broadcast.typed), _draft_button(broadcast, words)])
 
 
-def _draft_button(broadcast: Broadcast, words: Words) -> Block:
+def _draft_button(broadcast: Broadcast, words: Translator) -> Block:
     button = {**plain_button("edit", words("Open the draft"), broadcast), "style": "primary"}
     return {"type": "actions", "elements": [button]}
 
 
-def listing(broadcasts: Sequence[Broadcast], stops: Sequence[str], words: Words) -> Post:
+def listing(broadcasts: Sequence[Broadcast], stops: Sequence[str], words: Translator) -> Post:
     """The latest broadcasts, a line each, under what keeps any of them from going."""
     if not broadcasts:
         return Post("\n".join([*stops, words("There are no broadcasts yet. Try `/broadcast` for the form.")]))
@@ -95,13 +95,13 @@ def listing(broadcasts: Sequence[Broadcast], stops: Sequence[str], words: Words)
     return Post(f"{title}: {', '.join(row.id for row in broadcasts)}", [section(f"*{title}*"), *map(section, lines)])
 
 
-def each_line(rows: Iterable[Row], line: Callable[[Row], str], words: Words) -> Iterator[str]:
+def each_line(rows: Iterable[Row], line: Callable[[Row], str], words: Translator) -> Iterator[str]:
     """A line for each row; one that cannot be shown says so, and hides no other."""
     for row in rows:
         yield drawn(row.id, partial(line, row), words)
 
 
-def drawn(id: object, line: Callable[[], str], words: Words) -> str:
+def drawn(id: object, line: Callable[[], str], words: Translator) -> str:
     try:
         return line()
     except Exception as error:  # whatever is in it
@@ -109,7 +109,7 @@ def drawn(id: object, line: Callable[[], str], words: Words) -> str:
         return words("*{id}* cannot be shown. Tell whoever runs the bot.", id=str(id))
 
 
-def _line(row: Broadcast, words: Words) -> str:
+def _line(row: Broadcast, words: Translator) -> str:
     shown = row.text if len(row.text) <= 60 else f"{row.text[:60]}…"
     instant = when(row.due or row.send_at or row.changed_at, row.zone)
     who = mentions([row.requester])
@@ -117,7 +117,7 @@ def _line(row: Broadcast, words: Words) -> str:
 
 
 def details(
-    broadcast: Broadcast, showing: Showing, history: Iterable[Mapping[str, Any]], link: str | None, words: Words
+    broadcast: Broadcast, showing: Showing, history: Iterable[Mapping[str, Any]], link: str | None, words: Translator
 ) -> Post:
     """The card without its buttons, and who did what; a draft, which has no card, can be opened."""
     shown = draw_card(broadcast, showing, words)
@@ -134,7 +134,7 @@ def details(
     return Post(shown.text, blocks)
 
 
-def _step(row: Mapping[str, Any], broadcast: Broadcast, words: Words) -> str:
+def _step(row: Mapping[str, Any], broadcast: Broadcast, words: Translator) -> str:
     """A line of the history: when, who, what, and where it led."""
     told = f"{when(row['at'], broadcast.zone)} · {_actor(row['actor'], words)} · {_deed(row['action'], words)}"
     if not row["after"] or row["after"] == row["before"]:
@@ -143,7 +143,7 @@ def _step(row: Mapping[str, Any], broadcast: Broadcast, words: Words) -> str:
     return f"{told} → {after}"
 
 
-def _deed(action: str, words: Words) -> str:
+def _deed(action: str, words: Translator) -> str:
     """What was done, as people read it; what a newer version did stays its word."""
     refused = action.endswith("_refused")
     name = action.removesuffix("_refused")
@@ -151,13 +151,13 @@ def _deed(action: str, words: Words) -> str:
     return f"{told} ({words('not allowed')})" if refused else told
 
 
-def _actor(actor: str, words: Words) -> str:
+def _actor(actor: str, words: Translator) -> str:
     if re.fullmatch(r"[UW][A-Z0-9]+", actor):
         return mentions([actor])
     return words(ACTORS[actor]) if actor in ACTORS else quote(actor)
 
 
-def help_text(usages: Iterable[tuple[str, str]], words: Words) -> Post:
+def help_text(usages: Iterable[tuple[str, str]], words: Translator) -> Post:
     """Every subcommand, with examples that can be pasted."""
     lines = [f"• `{usage}` — {words(about)}" for usage, about in usages]
     examples = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros
-from bot.domain.i18n import Words
+from bot.domain.i18n import Translator
 from bot.domain.lifecycle import Hold, Phase, State
 from bot.domain.people import mentions
 from bot.slack.blocks.card_buttons import buttons
@@ -18,7 +18,7 @@ LOOK_AGAIN = 3600 * SECOND  # at the card of what is held: what stands in its wa
 WAS_PAUSED = "sending was paused"
 
 
-def draw_card(broadcast: Broadcast, showing: Showing, words: Words) -> Post:
+def draw_card(broadcast: Broadcast, showing: Showing, words: Translator) -> Post:
     """The message that shows a broadcast: everything that an approver must know, in one look."""
     blocks = [
         *head(broadcast, showing, words),
@@ -49,7 +49,7 @@ def _literally(block: Block) -> list[str]:
     return [piece["text"] for element in block["elements"] for piece in element["elements"]]
 
 
-def moved(broadcast: Broadcast, link: str | None, words: Words) -> Post:
+def moved(broadcast: Broadcast, link: str | None, words: Translator) -> Post:
     """What is left of the card of an earlier version: a line with a link to the newer one."""
     told = words("*{id}* was changed, so this card counts no more.", id=broadcast.id)
     if link:
@@ -57,7 +57,7 @@ def moved(broadcast: Broadcast, link: str | None, words: Words) -> Post:
     return Post(told, [section(told, f"moved:{broadcast.version}")])
 
 
-def summary(broadcast: Broadcast, words: Words) -> str:
+def summary(broadcast: Broadcast, words: Translator) -> str:
     """The card in one sentence."""
     shown = broadcast.text if len(broadcast.text) <= 80 else f"{broadcast.text[:79]}…"
     return words(
@@ -69,7 +69,7 @@ def summary(broadcast: Broadcast, words: Words) -> str:
     )
 
 
-def _next_step(broadcast: Broadcast, showing: Showing, words: Words) -> str:
+def _next_step(broadcast: Broadcast, showing: Showing, words: Translator) -> str:
     yes = mentions(vote.approver for vote in showing.votes)
     match broadcast.state:
         case State.PENDING:
@@ -106,7 +106,7 @@ def _next_step(broadcast: Broadcast, showing: Showing, words: Words) -> str:
             return words("Nothing more happens to it. To send again, ask for a new broadcast.")
 
 
-def _held(broadcast: Broadcast, showing: Showing, words: Words) -> str:
+def _held(broadcast: Broadcast, showing: Showing, words: Translator) -> str:
     held = HOLDS[broadcast.hold or Hold.LATE]
     if broadcast.hold is Hold.PAUSED and not showing.paused:
         held = WAS_PAUSED

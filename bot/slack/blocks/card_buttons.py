@@ -9,7 +9,7 @@ from typing import Any
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.hours import HoldUntil, Refuse
-from bot.domain.i18n import Words
+from bot.domain.i18n import Translator
 from bot.domain.lifecycle import Action, Hold, State, allowed
 from bot.slack.blocks.card_facts import Showing, ahead, is_late, more_needed, pause_told, starts, to_whom
 from bot.slack.blocks.forms import unmarked
@@ -37,7 +37,7 @@ FOLLOW_UPS: Mapping[State, str] = {
 }
 
 
-def buttons(broadcast: Broadcast, showing: Showing, words: Words) -> list[Block]:
+def buttons(broadcast: Broadcast, showing: Showing, words: Translator) -> list[Block]:
     """The buttons are read from the table of transitions, so they cannot disagree with it.
 
     A follow-up is no transition: it is a new broadcast, that this one's text is put into the form for.
@@ -61,7 +61,7 @@ def drawing_of(block_id: str) -> tuple[int, Micros] | None:
     return (int(told[1]), int(told[2] or 0)) if told else None
 
 
-def _button(action: Action, broadcast: Broadcast, showing: Showing, words: Words) -> dict[str, Any]:
+def _button(action: Action, broadcast: Broadcast, showing: Showing, words: Translator) -> dict[str, Any]:
     label, style = BUTTONS[action]
     button = plain_button(action, words(label), broadcast)
     if style:
@@ -82,7 +82,7 @@ def plain_button(name: str, label: str, broadcast: Broadcast) -> dict[str, Any]:
     return {"type": "button", "action_id": f"broadcast.{name}", "text": plain(label), "value": value}
 
 
-def _question(action: Action, broadcast: Broadcast, showing: Showing, words: Words) -> str | None:
+def _question(action: Action, broadcast: Broadcast, showing: Showing, words: Translator) -> str | None:
     """What is asked once more before it is done: what will happen, to how many, and when; None where nothing is."""
     match action:
         case Action.APPROVE:
@@ -98,7 +98,7 @@ def _question(action: Action, broadcast: Broadcast, showing: Showing, words: Wor
     return None
 
 
-def _question_of_approval(broadcast: Broadcast, showing: Showing, words: Words) -> str:
+def _question_of_approval(broadcast: Broadcast, showing: Showing, words: Translator) -> str:
     asked = [to_whom(broadcast, showing, words)]
     if broadcast.everyone:
         asked.insert(0, words("This goes to ALL subscribers of the public group."))
@@ -117,7 +117,7 @@ def _question_of_approval(broadcast: Broadcast, showing: Showing, words: Words) 
     return _brief(asked, more, covers, pause_told(showing, words))
 
 
-def _question_of_letting_go(broadcast: Broadcast, showing: Showing, words: Words) -> str:
+def _question_of_letting_go(broadcast: Broadcast, showing: Showing, words: Translator) -> str:
     asked = [to_whom(broadcast, showing, words)]
     if showing.refusal is not None:
         asked.append(unmarked(sentence(words, showing.refusal, showing.zone or broadcast.zone)))

@@ -9,7 +9,7 @@ from bot.domain import marketing, placeholders, slack_text, sms, suggestions
 from bot.domain.broadcast import Broadcast, counts_told, fingerprint
 from bot.domain.clock import SECOND, Micros
 from bot.domain.hours import HoldUntil, Refuse, Verdict
-from bot.domain.i18n import Translatable, Words
+from bot.domain.i18n import Translatable, Translator
 from bot.domain.lifecycle import Hold, State
 from bot.domain.people import mentions
 from bot.slack.blocks.mrkdwn import FIELD, Block, plain, quote, section, sentence, spelled, when
@@ -85,7 +85,7 @@ class Showing:
         return self.now + self.undo * SECOND
 
 
-def head(broadcast: Broadcast, showing: Showing, words: Words) -> list[Block]:
+def head(broadcast: Broadcast, showing: Showing, words: Translator) -> list[Block]:
     badge = words(BADGES[broadcast.state])
     title = f"{badge} · {broadcast.id}"
     if showing.training:
@@ -98,11 +98,11 @@ def head(broadcast: Broadcast, showing: Showing, words: Words) -> list[Block]:
     return [{"type": "header", "text": plain(title[:150])}, section(asked)]
 
 
-def length(broadcast: Broadcast, words: Words) -> str:
+def length(broadcast: Broadcast, words: Translator) -> str:
     return _cost(broadcast.text, broadcast, words)
 
 
-def _cost(text: str, broadcast: Broadcast, words: Words) -> str:
+def _cost(text: str, broadcast: Broadcast, words: Translator) -> str:
     """What a text takes where this broadcast goes."""
     size = sms.measure(text)
     encoding = "GSM-7" if size.encoding == "gsm7" else "Unicode"
@@ -120,7 +120,7 @@ def _cost(text: str, broadcast: Broadcast, words: Words) -> str:
     )
 
 
-def warnings(broadcast: Broadcast, showing: Showing, words: Words) -> list[str]:
+def warnings(broadcast: Broadcast, showing: Showing, words: Translator) -> list[str]:
     found = [*_about_characters(broadcast, words), *_about_words(broadcast, words)]
     if broadcast.covers > 1:
         found.append(
@@ -137,7 +137,7 @@ def warnings(broadcast: Broadcast, showing: Showing, words: Words) -> list[str]:
     return found
 
 
-def _about_characters(broadcast: Broadcast, words: Words) -> Iterator[str]:
+def _about_characters(broadcast: Broadcast, words: Translator) -> Iterator[str]:
     offenders = sms.measure(broadcast.text).offenders
     if offenders and broadcast.kind != "group":
         yield words("⚠️ Unicode because of {characters}", characters=_named(offenders, words))
@@ -151,13 +151,13 @@ def _about_characters(broadcast: Broadcast, words: Words) -> Iterator[str]:
         yield words(template, characters=_named(unseen, words), cost=cost)
 
 
-def _named(characters: Sequence[str], words: Words) -> str:
+def _named(characters: Sequence[str], words: Translator) -> str:
     more = f" … (+{len(characters) - NAMED})" if len(characters) > NAMED else ""
     english = words.language == "en"
     return quote(", ".join(sms.name_of(char, english=english) for char in characters[:NAMED])) + more
 
 
-def _about_words(broadcast: Broadcast, words: Words) -> Iterator[str]:
+def _about_words(broadcast: Broadcast, words: Translator) -> Iterator[str]:
     if broadcast.purpose is Purpose.TRANSACTIONAL and (offers := marketing.looks_like_marketing(broadcast.text)):
         yield words("⚠️ Reads like an offer: {words}. Is it really transactional?", words=quote(", ".join(offers)))
     if names := slack_text.emoji_names(broadcast.text):
@@ -171,7 +171,7 @@ def _about_words(broadcast: Broadcast, words: Words) -> Iterator[str]:
         )
 
 
-def told_facts(broadcast: Broadcast, showing: Showing, words: Words) -> list[dict[str, str]]:
+def told_facts(broadcast: Broadcast, showing: Showing, words: Translator) -> list[dict[str, str]]:
     facts = [
         (words("Audience"), f"{quote(broadcast.audience)} — {_size(broadcast, words)}"),
         (words("Purpose"), words(PURPOSES[broadcast.purpose])),
@@ -193,7 +193,7 @@ def told_facts(broadcast: Broadcast, showing: Showing, words: Words) -> list[dic
     return [{"type": "mrkdwn", "text": f"*{name}*\n{value}"[:FIELD]} for name, value in facts]
 
 
-def _size(broadcast: Broadcast, words: Words) -> str:
+def _size(broadcast: Broadcast, words: Translator) -> str:
     if broadcast.size is not None and broadcast.size != UNREADABLE:
         return words.count("{number} person", "{number} people", broadcast.size)
     if broadcast.bound is not None and broadcast.bound != UNREADABLE:
@@ -201,7 +201,7 @@ def _size(broadcast: Broadcast, words: Words) -> str:
     return words("the vendor does not say how many")
 
 
-def _start(broadcast: Broadcast, showing: Showing, words: Words) -> str:
+def _start(broadcast: Broadcast, showing: Showing, words: Translator) -> str:
     zone = showing.zone or broadcast.zone
     if broadcast.send_at is not None:  # the wall clock that was meant, whatever the reader's own zone
         start = f"{when(broadcast.send_at, zone)} ({spelled(broadcast.send_at, zone)})"
@@ -213,7 +213,7 @@ def _start(broadcast: Broadcast, showing: Showing, words: Words) -> str:
     return f"{start}\n{closed}" if closed else start
 
 
-def _closed(broadcast: Broadcast, showing: Showing, words: Words) -> str | None:
+def _closed(broadcast: Broadcast, showing: Showing, words: Translator) -> str | None:
     """What the hours say of a start that they do not allow, with the next one that they do."""
     if showing.misfit is not None:
         return f"✋ {sentence(words, showing.misfit)}"
@@ -228,7 +228,7 @@ def _closed(broadcast: Broadcast, showing: Showing, words: Words) -> str | None:
     return words("✋ the hours for this audience do not allow it then; they do from {opens_at} on", opens_at=opens)
 
 
-def progress(broadcast: Broadcast, words: Words) -> list[Block]:
+def progress(broadcast: Broadcast, words: Translator) -> list[Block]:
     lines = []
     if broadcast.ids:
         shown = ", ".join(f"`{quote(id)}`" for id in broadcast.ids[:20])
@@ -241,7 +241,7 @@ def progress(broadcast: Broadcast, words: Words) -> list[Block]:
     return [section("\n".join(lines), f"progress:{broadcast.revision}")] if lines else []
 
 
-def more_needed(missing: int, words: Words) -> str | None:
+def more_needed(missing: int, words: Translator) -> str | None:
     if missing <= 0:
         return None
     return words.count(
@@ -259,7 +259,7 @@ def ahead(broadcast: Broadcast, showing: Showing) -> Micros | None:
     return broadcast.send_at if (broadcast.send_at or 0) > showing.soonest else None
 
 
-def to_whom(broadcast: Broadcast, showing: Showing, words: Words) -> str:
+def to_whom(broadcast: Broadcast, showing: Showing, words: Translator) -> str:
     """`clients: 12 people.`, and in training that it is none."""
     name = broadcast.audience
     shown = name if len(name) <= ASKED_NAME else f"{name[: ASKED_NAME - 1]}…"
@@ -267,7 +267,7 @@ def to_whom(broadcast: Broadcast, showing: Showing, words: Words) -> str:
     return f"{words('Training: nothing is really sent.')} {told}" if showing.training else told
 
 
-def starts(start: Micros | None, broadcast: Broadcast, showing: Showing, words: Words) -> Iterator[str]:
+def starts(start: Micros | None, broadcast: Broadcast, showing: Showing, words: Translator) -> Iterator[str]:
     """When it starts, if not right after the undo window, until when it can be stopped, and that it cannot
     afterwards."""
     if start is not None:
@@ -287,7 +287,7 @@ def starts(start: Micros | None, broadcast: Broadcast, showing: Showing, words: 
         yield words("It starts at once and cannot be recalled.")
 
 
-def pause_told(showing: Showing, words: Words) -> str | None:
+def pause_told(showing: Showing, words: Translator) -> str | None:
     """What a pause of all sending, if there is one, does to a start."""
     if not showing.paused:
         return None

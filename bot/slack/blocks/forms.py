@@ -13,7 +13,7 @@ from bot.domain import sms, suggestions
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros
 from bot.domain.errors import FieldError
-from bot.domain.i18n import Words
+from bot.domain.i18n import Translator
 from bot.slack.blocks.card_facts import PURPOSES
 from bot.slack.blocks.mrkdwn import Block, Post, context, literal, plain, quote, section, sentence, when
 from bot.workflow.checks import MOST
@@ -52,7 +52,7 @@ class Composed:
     follows: str | None
 
 
-def compose(form: Form, words: Words) -> dict[str, Any]:
+def compose(form: Form, words: Translator) -> dict[str, Any]:
     """The form behind `/broadcast`. Block ids are the request's field names."""
     options = [_option(name, label) for name, label in form.audiences[:100]]
     purposes = [_option(purpose, words(label)) for purpose, label in PURPOSES.items()]
@@ -83,7 +83,7 @@ def compose(form: Form, words: Words) -> dict[str, Any]:
     )
 
 
-def _text_inputs(text: str, words: Words) -> list[Block]:
+def _text_inputs(text: str, words: Translator) -> list[Block]:
     """One input, or as many as a long text takes: `text`, `text_rest`, `text_rest2` … `read_compose` joins them."""
     written = {"type": "plain_text_input", "multiline": True, "max_length": INPUT}
     hint = words("For marketing the opt-out mention is added for you. A single SMS holds 160 plain characters.")
@@ -123,7 +123,7 @@ def _named_input(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _modal(
-    callback_id: str, title: str, submit: str, blocks: list[Block], kept: Mapping[str, Any], words: Words
+    callback_id: str, title: str, submit: str, blocks: list[Block], kept: Mapping[str, Any], words: Translator
 ) -> dict[str, Any]:
     return {
         "type": "modal",
@@ -221,7 +221,7 @@ def kept_in(view: Mapping[str, Any]) -> dict[str, Any]:
     return kept if isinstance(kept, dict) else {}
 
 
-def field_errors(complaints: Iterable[FieldError], view: Mapping[str, Any], words: Words) -> dict[str, str]:
+def field_errors(complaints: Iterable[FieldError], view: Mapping[str, Any], words: Translator) -> dict[str, str]:
     """Each complaint under its field; one about no field of the form stands under the text."""
     places = {
         block["block_id"].split(":")[0]: block["block_id"]
@@ -245,7 +245,7 @@ def unmarked(markdown: str) -> str:
     )
 
 
-def reject_form(broadcast: Broadcast, words: Words) -> dict[str, Any]:
+def reject_form(broadcast: Broadcast, words: Translator) -> dict[str, Any]:
     """Asks for a reason: the requester has to know what to change."""
     reason = {"type": "plain_text_input", "multiline": True, "min_length": 1, "max_length": 500}
     blocks = [
@@ -256,7 +256,7 @@ def reject_form(broadcast: Broadcast, words: Words) -> dict[str, Any]:
     return _modal("broadcast_reject", words("Reject"), words("Reject"), blocks, kept, words)
 
 
-def replan_form(broadcast: Broadcast, start: Micros, words: Words, *, closed: bool = False) -> dict[str, Any]:
+def replan_form(broadcast: Broadcast, start: Micros, words: Translator, *, closed: bool = False) -> dict[str, Any]:
     """Asks for another start. `start` is what it is filled with; `closed`: the hours allow no earlier one."""
     about = words("Re-plan *{id}* to *{audience}*?", id=broadcast.id, audience=quote(broadcast.audience))
     if closed:
@@ -275,7 +275,7 @@ def read_replan(view: Mapping[str, Any]) -> Micros | None:
     return int(chosen) * SECOND if chosen else None
 
 
-def complaint(told: Iterable[str], typed: str, words: Words) -> Post:
+def complaint(told: Iterable[str], typed: str, words: Translator) -> Post:
     """What is wrong and what to do, and what was typed, so that nothing is lost."""
     lines = "\n".join(told)
     blocks = [section(lines)]

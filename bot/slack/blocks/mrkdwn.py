@@ -12,7 +12,7 @@ import structlog
 
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros, moment
-from bot.domain.i18n import Translatable, Words
+from bot.domain.i18n import Translatable, Translator
 from bot.domain.schedule import Schedule
 
 log = structlog.get_logger(__name__)
@@ -61,13 +61,13 @@ def spelled(instant: Micros, zone: str) -> str:
     return f"{local:%Y-%m-%d %H:%M} {zone} ({local:%z})"
 
 
-def sentence(words: Words, said: Translatable, zone: str = "UTC") -> str:
+def sentence(words: Translator, said: Translatable, zone: str = "UTC") -> str:
     """A sentence in the reader's language, with its values made safe. `zone`: of the times in it, where no reader's
     own is known."""
     return words.fill(said.template, {name: _safe(name, value, words, zone) for name, value in said.values.items()})
 
 
-def _safe(name: str, value: str | int | Translatable, words: Words, zone: str) -> str | int:
+def _safe(name: str, value: str | int | Translatable, words: Translator, zone: str) -> str | int:
     if isinstance(value, Translatable):
         return sentence(words, value, zone)
     if name.endswith("_at") and isinstance(value, int):

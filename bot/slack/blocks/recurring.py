@@ -13,7 +13,7 @@ from babel.dates import format_date
 from bot.domain import slack_text
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import moment
-from bot.domain.i18n import Words
+from bot.domain.i18n import Translator
 from bot.domain.lifecycle import Hold, State
 from bot.domain.people import mentions
 from bot.domain.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
@@ -79,7 +79,7 @@ class Digest:
 # --- a reminder's post -----------------------------------------------------------------------------------------------
 
 
-def reminder(turn: Turn, schedule: Schedule, digest: Digest | None, words: Words) -> Post:
+def reminder(turn: Turn, schedule: Schedule, digest: Digest | None, words: Translator) -> Post:
     """What the channel is reminded of, whose reminder it is, and what can be done about it."""
     told = [section(part) for part in _digest(digest, words)] if digest else []
     if schedule.text:
@@ -106,7 +106,7 @@ def _live(schedule: Schedule) -> str:
     )
 
 
-def _origin(turn: Turn, schedule: Schedule, words: Words) -> str:
+def _origin(turn: Turn, schedule: Schedule, words: Translator) -> str:
     """Whose it is, and when it comes, with its zone."""
     zone = f"{turn.local.replace('T', ' ')} {schedule.zone}"
     if schedule.rule is None:
@@ -123,7 +123,7 @@ def _of(schedule: Schedule) -> dict[str, str]:
     return {"owner": mentions([schedule.owner]), "id": schedule.id}
 
 
-def _standing(turn: Turn, words: Words) -> Iterable[str]:
+def _standing(turn: Turn, words: Translator) -> Iterable[str]:
     by = mentions([turn.by]) if turn.by else ""
     if turn.state is TurnState.DONE:
         yield words("✅ Done, says {by}", by=by)
@@ -137,7 +137,7 @@ def _standing(turn: Turn, words: Words) -> Iterable[str]:
         )
 
 
-def _buttons(turn: Turn, schedule: Schedule, words: Words) -> list[Block]:
+def _buttons(turn: Turn, schedule: Schedule, words: Translator) -> list[Block]:
     if turn.state in (TurnState.DONE, TurnState.SNOOZED, TurnState.MISSED) or (
         schedule.options.get("digest") and not schedule.asks
     ):
@@ -159,7 +159,7 @@ def _button(name: str, label: str, style: str | None, value: str) -> dict[str, A
 # --- the digest ------------------------------------------------------------------------------------------------------
 
 
-def _digest(digest: Digest, words: Words) -> Iterable[str]:
+def _digest(digest: Digest, words: Translator) -> Iterable[str]:
     yield words("*What this channel's broadcasts are doing*")
     parts = [
         (words("🟡 Waiting for approval"), digest.waiting),
@@ -175,12 +175,12 @@ def _digest(digest: Digest, words: Words) -> Iterable[str]:
         yield words("Nothing waits, and nothing is planned today.")
 
 
-def _part(name: str, rows: Sequence[Broadcast], words: Words) -> Iterable[str]:
+def _part(name: str, rows: Sequence[Broadcast], words: Translator) -> Iterable[str]:
     if rows:
         yield "\n".join([f"*{name}*", *each_line(rows[:TOLD], _row, words), *_more(len(rows) - TOLD, words)])
 
 
-def _more(number: int, words: Words) -> Iterable[str]:
+def _more(number: int, words: Translator) -> Iterable[str]:
     if number > 0:
         yield words("+{number} more", number=number)
 
@@ -194,7 +194,7 @@ def _row(row: Broadcast) -> str:
 # --- answers about schedules -----------------------------------------------------------------------------------------
 
 
-def asked(schedule: Schedule, upcoming: Sequence[Occurrence], words: Words, hours: str | None = None) -> Post:
+def asked(schedule: Schedule, upcoming: Sequence[Occurrence], words: Translator, hours: str | None = None) -> Post:
     """What was understood, and when it comes: the person sees a slip before anybody else does. `hours`: what they do
     to the first turn."""
     channel = f"<#{schedule.channel}>"
@@ -224,7 +224,7 @@ def asked(schedule: Schedule, upcoming: Sequence[Occurrence], words: Words, hour
     return _with_its_look(lines(told), schedule, words)
 
 
-def _with_its_look(answer: Post, schedule: Schedule, words: Words) -> Post:
+def _with_its_look(answer: Post, schedule: Schedule, words: Translator) -> Post:
     """A reminder as it will look, so that a mention that calls nobody, or somebody, is seen before it comes."""
     if schedule.kind is not Kind.REMINDER or not schedule.text:
         return answer
@@ -237,7 +237,7 @@ def _with_its_look(answer: Post, schedule: Schedule, words: Words) -> Post:
     return Post(said[:ANSWER], [*answer.blocks, section(told), _said(schedule)])
 
 
-def still_on_its_way(row: Broadcast, words: Words) -> str:
+def still_on_its_way(row: Broadcast, words: Translator) -> str:
     """What becomes of a turn that was made before its schedule was paused or stopped."""
     if row.state is State.SENDING:
         return f"*{row.id}*: {words('It is going out now.')}"
@@ -251,7 +251,7 @@ def still_on_its_way(row: Broadcast, words: Words) -> str:
     return f"{told} " + words("`/broadcast cancel {id}` stops it.", id=row.id)
 
 
-def spelled(turn: Occurrence, words: Words) -> str:
+def spelled(turn: Occurrence, words: Translator) -> str:
     """A turn with its weekday, and with its offset so that a clock change is seen before it matters."""
     offset = turn.local - turn.instant.replace(tzinfo=None)
     minutes = int(offset.total_seconds() // 60)
@@ -259,11 +259,11 @@ def spelled(turn: Occurrence, words: Words) -> str:
     return f"{_day(turn, words)} {turn.local:%H:%M} ({sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d})"
 
 
-def _day(turn: Occurrence, words: Words) -> str:
+def _day(turn: Occurrence, words: Translator) -> str:
     return f"{format_date(turn.local, 'EEE', locale=words.language)} {turn.local:%Y-%m-%d}"
 
 
-def _left_out(schedule: Schedule, words: Words) -> Iterable[str]:
+def _left_out(schedule: Schedule, words: Translator) -> Iterable[str]:
     """Which turns will be missing, and how to have them all."""
     left, total = schedule.left_out(schedule.created_at)
     if left:
@@ -284,12 +284,12 @@ def _calendar(schedule: Schedule) -> str:
     return "-".join(str(part) for part in (calendar.get("calendar"), calendar.get("subdivision")) if part)
 
 
-def _closed(schedule: Schedule, words: Words) -> str:
+def _closed(schedule: Schedule, words: Translator) -> str:
     names_days = schedule.rule is None or Recurrence.of(schedule.rule).names_days
     return words((ON_HOLIDAYS if names_days else ON_WEEKENDS)[schedule.closed])
 
 
-def listing(schedules: Sequence[Schedule], kind: Kind, words: Words) -> Post:
+def listing(schedules: Sequence[Schedule], kind: Kind, words: Translator) -> Post:
     """What comes again, a line each."""
     if not schedules:
         if kind is Kind.BROADCAST:
@@ -299,7 +299,7 @@ def listing(schedules: Sequence[Schedule], kind: Kind, words: Words) -> Post:
     return lines([*shown, *_more(len(schedules) - LISTED, words)])
 
 
-def _line(schedule: Schedule, words: Words) -> str:
+def _line(schedule: Schedule, words: Translator) -> str:
     shown = schedule.text if len(schedule.text) <= 60 else f"{schedule.text[:60]}…"
     if schedule.state is Standing.PAUSED and schedule.paused_until is None:
         instant = "—"
@@ -312,7 +312,7 @@ def _line(schedule: Schedule, words: Words) -> str:
     return f"{badge} · *{schedule.id}* → {where} · {who} · {quote(schedule.typed)} · {instant} · {what}"
 
 
-def details(schedule: Schedule, turns: Sequence[Turn], words: Words) -> Post:
+def details(schedule: Schedule, turns: Sequence[Turn], words: Translator) -> Post:
     """One schedule, whole, with its latest turns."""
     told = [_line(schedule, words), *([f"“{quote(schedule.text)}”"] if schedule.text else ())]
     if schedule.ended is not None:
@@ -328,7 +328,7 @@ def details(schedule: Schedule, turns: Sequence[Turn], words: Words) -> Post:
     return lines(told)
 
 
-def _turn(turn: Turn, words: Words) -> str:
+def _turn(turn: Turn, words: Translator) -> str:
     of = f" · *{turn.broadcast}*" if turn.broadcast else ""
     return f"• {when(turn.at)} · {words(TURNS[turn.state])}{of}"
 

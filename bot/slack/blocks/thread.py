@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from bot.domain.broadcast import Broadcast
-from bot.domain.i18n import Translatable, Words
+from bot.domain.i18n import Translatable, Translator
 from bot.domain.people import mentions
 from bot.slack.blocks.mrkdwn import Post, section, sentence
 from bot.storage.notes import Note
 
 
-def thread_note(said: Note, broadcast: Broadcast, words: Words) -> Post:
+def thread_note(said: Note, broadcast: Broadcast, words: Translator) -> Post:
     """One thing that the thread is told."""
     post = thread_message(said.sentence, said.mention, words)
     return Post(f"{post.text} ({broadcast.id})", post.blocks) if said.aloud else post
 
 
-def thread_message(said: Translatable, mention: str | None, words: Words) -> Post:
+def thread_message(said: Translatable, mention: str | None, words: Translator) -> Post:
     """Something that is told where no card stands. `mention`: ids of people, with spaces."""
     told = sentence(words, said)
     if mention:

@@ -12,7 +12,7 @@ from bot.domain import slack_text
 from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND, Clock, moment
 from bot.domain.errors import FieldError, InvalidRequest, NotFound, NotUnderstood, StaleVersion
-from bot.domain.i18n import Translatable, Words
+from bot.domain.i18n import Translatable, Translator
 from bot.domain.lifecycle import Hold, State
 from bot.domain.people import Person
 from bot.slack.blocks import answers, card_facts, forms, mrkdwn
@@ -146,12 +146,12 @@ class BroadcastCommands:
             lines += self._other_lines(account, provider.title, asked.words)
         return mrkdwn.lines(lines)
 
-    def _audience_line(self, name: str, label: str, words: Words) -> str:
+    def _audience_line(self, name: str, label: str, words: Translator) -> str:
         size = self.audiences.catalogue.size_of(name)
         told = f" — {words.count('{number} person', '{number} people', size)}" if size is not None else ""
         return f"• *{name}* — {mrkdwn.quote(label)}{told}"
 
-    def _other_lines(self, account: str, title: str, words: Words) -> Iterator[str]:
+    def _other_lines(self, account: str, title: str, words: Translator) -> Iterator[str]:
         others = self.audiences.catalogue.others(account)
         if others:
             shown = ", ".join(

@@ -14,7 +14,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.domain import slack_text
 from bot.domain.clock import Clock, Micros, moment
 from bot.domain.errors import FieldError, InvalidRequest, NotAllowed, NotFound, NotUnderstood
-from bot.domain.i18n import Translatable, Words
+from bot.domain.i18n import Translatable, Translator
 from bot.domain.options import NO, YES
 from bot.domain.people import Person, must_be_member
 from bot.domain.schedule import Kind, Schedule, micros_of
@@ -242,7 +242,7 @@ class Recurring:
         told = asked.words("*{id}* has ended.", id=stopped.id)
         return mrkdwn.lines([told, *await self._made(stopped, asked.words)])
 
-    async def _made(self, schedule: Schedule, words: Words) -> list[str]:
+    async def _made(self, schedule: Schedule, words: Translator) -> list[str]:
         """What goes its own way all the same, and how to stop that."""
         told = [recurring.still_on_its_way(row, words) for row in await self.reminders.made(schedule)]
         paused = await self.reminders.database.read(lambda c: keys.paused(c, schedule.workspace))

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros
-from bot.domain.i18n import Translatable, Words
+from bot.domain.i18n import Translatable, Translator
 from bot.domain.lifecycle import Action, State
 from bot.domain.people import DirectoryUnavailable
 from bot.slack.blocks import mrkdwn
@@ -78,7 +78,7 @@ class NobodyToAsk(Exception):
 class Cards:
     """Posts the cards of new broadcasts, and draws anew those whose broadcast has changed."""
 
-    def __init__(self, poster: Poster, workflow: Workflow, showing_of: ShowingOf, words: Words) -> None:
+    def __init__(self, poster: Poster, workflow: Workflow, showing_of: ShowingOf, words: Translator) -> None:
         self.poster, self.database, self.clock, self.words = poster, poster.database, poster.clock, words
         self.audiences, self.approvers, self.showing_of = workflow.audiences, workflow.approvers, showing_of
         self.approvals = workflow.audiences.settings.approval.channel

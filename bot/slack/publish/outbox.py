@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from bot.domain.clock import SECOND
 from bot.domain.errors import NotFound
-from bot.domain.i18n import Words
+from bot.domain.i18n import Translator
 from bot.domain.lifecycle import State
 from bot.domain.people import DirectoryUnavailable
 from bot.slack.blocks import answers
@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 class Outbox:
     """Posts the messages that belong to no card, one after the other."""
 
-    def __init__(self, poster: Poster, words: Words) -> None:
+    def __init__(self, poster: Poster, words: Translator) -> None:
         self.poster, self.database, self.clock, self.words = poster, poster.database, poster.clock, words
         self.people = poster.people
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from sqlalchemy import Connection
 
 from bot.domain.clock import SECOND, Micros
-from bot.domain.i18n import Words
+from bot.domain.i18n import Translator
 from bot.slack.publish.cards import LONGEST_PAUSE, Cards, ShowingOf
 from bot.slack.publish.outbox import Outbox
 from bot.slack.publish.poster import Later, Poster
@@ -19,7 +19,7 @@ from bot.workflow.workflow import Workflow
 class Painter:
     """Shows in Slack what the store says. What could not be shown stays there for the next pass."""
 
-    def __init__(self, poster: Poster, workflow: Workflow, showing_of: ShowingOf, words: Words) -> None:
+    def __init__(self, poster: Poster, workflow: Workflow, showing_of: ShowingOf, words: Translator) -> None:
         self.poster, self.database, self.clock = poster, poster.database, poster.clock
         self.cards = Cards(poster, workflow, showing_of, words)
         self.threads, self.outbox = Threads(poster, words), Outbox(poster, words)

@@ -10,7 +10,7 @@ from slack_sdk.errors import SlackApiError
 from sqlalchemy import Connection
 
 from bot.domain.clock import SECOND, Micros
-from bot.domain.i18n import Translatable, Value, Words
+from bot.domain.i18n import Translatable, Translator, Value
 from bot.domain.schedule import Schedule, Turn, TurnState
 from bot.recurring.notices import tell_missed
 from bot.slack.blocks import recurring
@@ -33,7 +33,7 @@ REFUSED = "Slack did not let me post *{id}* in {channel}, where it was to be at 
 class Notices:
     """One painter. Its calls go the way of the cards' painter, with the same manners towards Slack."""
 
-    def __init__(self, poster: Poster, words: Words, grace: Micros) -> None:
+    def __init__(self, poster: Poster, words: Translator, grace: Micros) -> None:
         self.poster, self.database, self.clock = poster, poster.database, poster.clock
         self.words, self.grace = words, grace
         self._quiet_until: Micros = 0

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros
-from bot.domain.i18n import Translatable, Words
+from bot.domain.i18n import Translatable, Translator
 from bot.domain.people import DirectoryUnavailable
 from bot.slack.blocks.thread import thread_note
 from bot.slack.publish.cards import AT_ONCE, LONGEST_PAUSE, MAX_TRIES, NO_PLACE, NOT_LET
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 class Threads:
     """Posts the notes of broadcasts under their cards, each thread in its order."""
 
-    def __init__(self, poster: Poster, words: Words) -> None:
+    def __init__(self, poster: Poster, words: Translator) -> None:
         self.poster, self.database, self.clock, self.words = poster, poster.database, poster.clock, words
         self.people = poster.people
 
