@@ -22,14 +22,14 @@ from bot.domain.people import (
     must_be_member,
 )
 from bot.workflow.requirements import (
-    Need,
+    RequiredApprovals,
     approvers_today,
     is_approver,
     may_approve,
     may_ask,
     may_stop,
-    need_for,
     people_in,
+    required_approvals,
     still_asked,
 )
 from providers.base import AudienceKind, Purpose
@@ -72,25 +72,25 @@ def need(
     account: str = "encom",
     size: int | None = 10,
     doubtful: bool = False,
-) -> Need:
-    return need_for(given, purpose=purpose, audience=audience, account=account, size=size, doubtful=doubtful)
+) -> RequiredApprovals:
+    return required_approvals(given, purpose=purpose, audience=audience, account=account, size=size, doubtful=doubtful)
 
 
 # --- how many must agree ---------------------------------------------------------------------------------------------
 
 
 def test_marketing_needs_the_general_number_and_a_transactional_text_nobody() -> None:
-    assert need(approval(), MARKETING) == Need(2, ("S0BOSSES",))
-    assert need(approval()) == Need(0, ("S0BOSSES",))
+    assert need(approval(), MARKETING) == RequiredApprovals(2, ("S0BOSSES",))
+    assert need(approval()) == RequiredApprovals(0, ("S0BOSSES",))
 
 
 def test_a_transactional_text_that_reads_like_an_offer_needs_one() -> None:
-    assert need(approval(), doubtful=True) == Need(1, ("S0BOSSES",))
-    assert need(approval(), MARKETING, doubtful=True) == Need(2, ("S0BOSSES",))
+    assert need(approval(), doubtful=True) == RequiredApprovals(1, ("S0BOSSES",))
+    assert need(approval(), MARKETING, doubtful=True) == RequiredApprovals(2, ("S0BOSSES",))
     nobody = approval({"purpose": "transactional", "quorum": 0})
-    assert need(nobody, doubtful=True) == Need(1, ("S0BOSSES",))
+    assert need(nobody, doubtful=True) == RequiredApprovals(1, ("S0BOSSES",))
     three = approval({"purpose": "transactional", "quorum": 3})
-    assert need(three, doubtful=True) == Need(3, ("S0BOSSES",))
+    assert need(three, doubtful=True) == RequiredApprovals(3, ("S0BOSSES",))
 
 
 def test_the_first_rule_that_matches_counts() -> None:
@@ -137,7 +137,7 @@ def test_a_rule_may_name_its_own_approvers_and_else_the_general_ones_decide() ->
 
 def test_a_rule_never_lets_marketing_go_unseen() -> None:
     looser = ApprovalSettings.model_construct(approvers=("U0ANA",), quorum=0, rules=())
-    assert need(looser, MARKETING) == Need(1, ("U0ANA",))
+    assert need(looser, MARKETING) == RequiredApprovals(1, ("U0ANA",))
 
 
 # --- whose yes counts today ------------------------------------------------------------------------------------------

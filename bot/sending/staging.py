@@ -146,7 +146,7 @@ class Stager:
         self, row: Broadcast, size: int | None, bound: int | None, said: Translatable, until: float, price: str | None
     ) -> None:
         """What is told by now is what the approvers see, and what the next release is compared with."""
-        need = requirements.need_for(
+        need = requirements.required_approvals(
             self.settings.approval,
             purpose=row.purpose,
             audience=row.audience,

@@ -167,7 +167,7 @@ class Approvers:
         settings: AudienceSettings,
         people: frozenset[str],
         size: int | None = None,
-    ) -> requirements.Need:
+    ) -> requirements.RequiredApprovals:
         """`people`: who asked for it and who changed it since. None of them counts as an approver of it."""
         offers = purpose is Purpose.TRANSACTIONAL and bool(marketing.looks_like_marketing(typed))
         if offers:
@@ -180,12 +180,14 @@ class Approvers:
 
     def need_at(
         self, purpose: Purpose, name: str, account: str, size: int | None, *, doubtful: bool = False
-    ) -> requirements.Need:
-        return requirements.need_for(
+    ) -> requirements.RequiredApprovals:
+        return requirements.required_approvals(
             self.approval, purpose=purpose, audience=name, account=account, size=size, doubtful=doubtful
         )
 
-    async def _must_be_satisfiable(self, workspace: str, need: requirements.Need, people: frozenset[str]) -> None:
+    async def _must_be_satisfiable(
+        self, workspace: str, need: requirements.RequiredApprovals, people: frozenset[str]
+    ) -> None:
         named = await requirements.people_in(need.approvers, self.people.members) - people
         others = await self._active(workspace, named, need.quorum)
         if len(others) < need.quorum:

@@ -33,7 +33,7 @@ class Replanning:
         self.approvals, self.submission = approvals, submission
         self.approvers, self.series = approvals.approvers, approvals.series
 
-    async def need_again(self, broadcast: Broadcast, person: Person) -> requirements.Need:
+    async def need_again(self, broadcast: Broadcast, person: Person) -> requirements.RequiredApprovals:
         """What the broadcast needs once this person has changed it. Raises InvalidRequest or DirectoryUnavailable."""
         settings = self.audiences.audience(broadcast.audience)
         if settings is None:
@@ -49,7 +49,7 @@ class Replanning:
             broadcast.size,
         )
 
-    async def must_be_seen(self, broadcast: Broadcast, person: Person, need: requirements.Need) -> None:
+    async def must_be_seen(self, broadcast: Broadcast, person: Person, need: requirements.RequiredApprovals) -> None:
         """Whoever edits may not approve, and may have been the last who could there. Raises InvalidRequest, DirectoryUnavailable."""
         quorum = max(need.quorum, broadcast.quorum)
         edited = dataclasses.replace(broadcast, editor=person.id, quorum=quorum, approvers=need.approvers)
@@ -57,7 +57,12 @@ class Replanning:
             raise InvalidRequest(FieldError("send_at", why))
 
     def replan(
-        self, connection: Connection, seen: Broadcast, person: Person, send_at: Micros, need: requirements.Need
+        self,
+        connection: Connection,
+        seen: Broadcast,
+        person: Person,
+        send_at: Micros,
+        need: requirements.RequiredApprovals,
     ) -> Broadcast | None:
         current = broadcasts.find(connection, seen.workspace, seen.id, lock=True)
         if current.version != seen.version or (current.state, Action.REPLAN) not in TRANSITIONS:
@@ -74,7 +79,7 @@ class Replanning:
         connection: Connection,
         current: Broadcast,
         person: Person,
-        need: requirements.Need,
+        need: requirements.RequiredApprovals,
         told: Translatable,
         **changes: Unpack[Changes],
     ) -> Broadcast | None:

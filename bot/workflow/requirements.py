@@ -13,28 +13,28 @@ from providers.base import Purpose
 
 
 @dataclass(frozen=True)
-class Need:
+class RequiredApprovals:
     """What a broadcast needs before it may go: this many of these people (users and groups)."""
 
     quorum: int
     approvers: tuple[str, ...]
 
 
-def need_for(
+def required_approvals(
     approval: ApprovalSettings, *, purpose: Purpose, audience: str, account: str, size: int | None, doubtful: bool
-) -> Need:
+) -> RequiredApprovals:
     """The first rule that matches, else the general one. `doubtful`: a transactional text that reads like an offer.
 
     `size` None is the strictest answer: every rule about larger audiences matches.
     """
     for rule in approval.rules:
         if _matches(rule, purpose, audience, account, size):
-            need = Need(rule.quorum, rule.approvers or approval.approvers)
+            need = RequiredApprovals(rule.quorum, rule.approvers or approval.approvers)
             break
     else:
-        need = Need(approval.quorum if purpose is Purpose.MARKETING else 0, approval.approvers)
+        need = RequiredApprovals(approval.quorum if purpose is Purpose.MARKETING else 0, approval.approvers)
     least = 1 if doubtful or purpose is Purpose.MARKETING else 0
-    return Need(max(need.quorum, least), need.approvers)
+    return RequiredApprovals(max(need.quorum, least), need.approvers)
 
 
 def _matches(rule: ApprovalRule, purpose: Purpose, audience: str, account: str, size: int | None) -> bool:
@@ -51,7 +51,7 @@ def approvers_today(approval: ApprovalSettings, broadcast: Broadcast) -> tuple[s
     where nobody was, whom the rules name now for the like of it."""
     if broadcast.approvers and approval.everybody.issuperset(broadcast.approvers):
         return broadcast.approvers
-    need = need_for(
+    need = required_approvals(
         approval,
         purpose=broadcast.purpose,
         audience=broadcast.audience,

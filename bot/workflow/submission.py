@@ -217,7 +217,12 @@ class Submission:
         return []
 
     def _broadcast(
-        self, request: BroadcastRequest, key: str, settings: AudienceSettings, final: str, need: requirements.Need
+        self,
+        request: BroadcastRequest,
+        key: str,
+        settings: AudienceSettings,
+        final: str,
+        need: requirements.RequiredApprovals,
     ) -> Broadcast:
         provider, now = self.audiences.provider_of(settings), self.clock()
         planned = Broadcast(
