@@ -12,7 +12,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.errors import StaleVersion
 from bot.domain.i18n import Translatable, translator_for
 from bot.domain.lifecycle import Action, Hold, Phase, State
-from bot.domain.schedule import Cover, Kind, Schedule
+from bot.domain.schedule import Kind, Schedule, StandingApproval
 from bot.slack.blocks import recurring
 from bot.storage import schedules, tables
 from bot.storage.database import Database
@@ -233,7 +233,7 @@ async def test_an_older_approval_that_falls_beside_a_newer_one_leaves_the_newer_
 ) -> None:
     """Another process agrees to the newer one just now: what is taken back waits, and then sees it."""
     daily, first = await covering(series)
-    newer = Cover(of="newer", digest="other", voters=("U_BEN",), left=5)
+    newer = StandingApproval(of="newer", digest="other", voters=("U_BEN",), left=5)
     agreed = asyncio.Event()
 
     def agree(connection: Connection) -> None:

@@ -55,7 +55,7 @@ UNANSWERED = frozenset({TurnState.MADE, TurnState.OPEN, TurnState.SNOOZED})
 
 
 @dataclass(frozen=True)
-class Cover:
+class StandingApproval:
     """An approval of one turn that is for the next `left` ones too: who agreed, and to exactly what."""
 
     digest: str
@@ -90,7 +90,7 @@ class Schedule:
     paused_until: Micros | None = None
     until: Micros | None = None
     remaining: int | None = None
-    cover: Cover | None = None
+    cover: StandingApproval | None = None
     created_at: Micros
     changed_at: Micros
 
@@ -180,8 +180,8 @@ def series_digest(turn: Broadcast) -> str:
     return digest(replace(turn, send_at=None, covers=1))
 
 
-def cover_of(turn: Broadcast, voters: Iterable[str]) -> Cover | None:
+def standing_approval(turn: Broadcast, voters: Iterable[str]) -> StandingApproval | None:
     """What an approval of this turn is worth for the next ones; None where it is for this one alone."""
     if turn.schedule is None or turn.covers <= 1:
         return None
-    return Cover(series_digest(turn), tuple(voters), turn.covers - 1, turn.id, turn.bound)
+    return StandingApproval(series_digest(turn), tuple(voters), turn.covers - 1, turn.id, turn.bound)

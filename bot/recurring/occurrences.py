@@ -12,11 +12,11 @@ from bot.domain.clock import SECOND, Micros, micros
 from bot.domain.i18n import Translatable
 from bot.domain.people import Person, mentions
 from bot.domain.schedule import (
-    Cover,
     Ended,
     Kind,
     Schedule,
     Standing,
+    StandingApproval,
     Turn,
     TurnState,
     micros_of,
@@ -156,7 +156,7 @@ def request_of(schedule: Schedule, at: Micros) -> BroadcastRequest:
     )
 
 
-def _used(cover: Cover) -> Cover | None:
+def _used(cover: StandingApproval) -> StandingApproval | None:
     return dataclasses.replace(cover, left=cover.left - 1) if cover.left > 1 else None
 
 

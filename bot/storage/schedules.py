@@ -32,7 +32,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.errors import NotFound, NotUnderstood
 from bot.domain.lifecycle import State
-from bot.domain.schedule import UNANSWERED, Cover, Ended, Kind, Schedule, Standing, Turn, TurnState
+from bot.domain.schedule import UNANSWERED, Ended, Kind, Schedule, Standing, StandingApproval, Turn, TurnState
 from bot.storage import broadcast_rows
 from bot.storage.broadcast_rows import to_broadcast
 from bot.storage.sql import alone, any_of, but, check_instant, insert_ignoring, known_words, read_each
@@ -65,7 +65,7 @@ class ScheduleChanges(TypedDict, total=False):
     paused_until: Micros | None
     until: Micros | None
     remaining: int | None
-    cover: Cover | None
+    cover: StandingApproval | None
 
 
 class TurnChanges(TypedDict, total=False):
@@ -87,7 +87,7 @@ def _to_row(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _to_column(value: Any) -> Any:
-    return dataclasses.asdict(value) if isinstance(value, Cover) else value
+    return dataclasses.asdict(value) if isinstance(value, StandingApproval) else value
 
 
 _SHOWN = ("next_at", "paused_until", "until", "created_at", "changed_at")
@@ -105,7 +105,7 @@ def _to_schedule(row: RowMapping) -> Schedule:
     for name in _SHOWN:
         check_instant(row[name])
     if row["cover"]:
-        fields["cover"] = Cover(**{**row["cover"], "voters": tuple(row["cover"]["voters"])})
+        fields["cover"] = StandingApproval(**{**row["cover"], "voters": tuple(row["cover"]["voters"])})
     return Schedule(**fields)
 
 
@@ -212,7 +212,7 @@ def change(
     return _to_schedule(row) if row else None
 
 
-def keep_cover(connection: Connection, workspace: str, id: str, cover: Cover | None) -> None:
+def keep_cover(connection: Connection, workspace: str, id: str, cover: StandingApproval | None) -> None:
     """Remember an approval for later turns, or that there is none any more."""
     here = and_(schedules.c.workspace == workspace, schedules.c.id == id)
     connection.execute(update(schedules).where(here).values(cover=_to_column(cover)))

@@ -12,7 +12,7 @@ from bot.domain.errors import CardChanged, NotAllowed, StaleVersion
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, Hold, State
 from bot.domain.people import Person
-from bot.domain.schedule import cover_of
+from bot.domain.schedule import standing_approval
 from bot.scheduler import Task, concerned
 from bot.storage import audit, broadcasts, keys, notes, schedules
 from bot.storage.broadcast_rows import Changes
@@ -97,7 +97,7 @@ class Approvals:
         said = [] if late else [agreed_note(actor, then)]
         agreed = broadcasts.move(connection, current, Action.APPROVE, actor=actor, at=now, said=said, **changes)
         if agreed is not None and agreed.schedule is not None and agreed.covers > 1:
-            cover = cover_of(agreed, [vote.approver for vote in votes_for(connection, agreed)])
+            cover = standing_approval(agreed, [vote.approver for vote in votes_for(connection, agreed)])
             schedules.keep_cover(connection, agreed.workspace, agreed.schedule, cover)
         return self._hold_late(connection, agreed, actor) if late and agreed else agreed
 
