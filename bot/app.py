@@ -38,7 +38,7 @@ from bot.domain.errors import CannotStart
 from bot.domain.i18n import Translatable, translator_for
 from bot.domain.people import Directory
 from bot.recurring.reminders import Reminders
-from bot.scheduler import Bell, Scheduler, Task
+from bot.scheduler import PeriodicTask, Scheduler, Task
 from bot.sending.dispatcher import Dispatcher
 from bot.sending.tokens import token_for
 from bot.sending.tracker import Tracker
@@ -290,18 +290,20 @@ class Bot:
         self.socket = AsyncSocketModeHandler(self.slack, token, web_client=self.posting)
         await self.socket.connect_async()
 
-    def bells(self) -> tuple[Bell, ...]:
+    def bells(self) -> tuple[PeriodicTask, ...]:
         return (
-            Bell(Task.DISPATCH, 0.5, self.dispatcher.tick, gather=0.0),  # the next send of an account waits for it
-            Bell(Task.PAINT, 1.0, self.painter.paint),
-            Bell(Task.REMIND, 1.0, self.reminders.tick),
-            Bell(Task.NOTICES, 1.0, self.notices.paint),
-            Bell(Task.TRACK, 1.0, self.tracker.begin),
-            Bell(Task.SIZES, 2.0, self.dispatcher.sizes.begin),
-            Bell(Task.EXPIRE, 10.0, self.workflow.expire),
-            Bell(Task.VOICES, 5.0, self.voices.tick),
-            Bell(Task.AUDIENCES, 60.0, self.audiences.catalogue.begin),
-            Bell(Task.TROUBLES, 10.0, self._tell_troubles),
+            PeriodicTask(
+                Task.DISPATCH, 0.5, self.dispatcher.tick, gather=0.0
+            ),  # the next send of an account waits for it
+            PeriodicTask(Task.PAINT, 1.0, self.painter.paint),
+            PeriodicTask(Task.REMIND, 1.0, self.reminders.tick),
+            PeriodicTask(Task.NOTICES, 1.0, self.notices.paint),
+            PeriodicTask(Task.TRACK, 1.0, self.tracker.begin),
+            PeriodicTask(Task.SIZES, 2.0, self.dispatcher.sizes.begin),
+            PeriodicTask(Task.EXPIRE, 10.0, self.workflow.expire),
+            PeriodicTask(Task.VOICES, 5.0, self.voices.tick),
+            PeriodicTask(Task.AUDIENCES, 60.0, self.audiences.catalogue.begin),
+            PeriodicTask(Task.TROUBLES, 10.0, self._tell_troubles),
         )
 
     async def _tell_troubles(self) -> None:

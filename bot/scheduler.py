@@ -58,7 +58,7 @@ def concerned(row: Broadcast) -> tuple[Task, ...]:
 
 
 @dataclass
-class Bell:
+class PeriodicTask:
     """Something to do every `seconds`, and soon when woken. It may fail; it is tried at the next ring.
 
     `gather`: seconds for which a wake waits for others, to be one ring with them.
@@ -150,7 +150,7 @@ async def _end(tasks: Collection[asyncio.Task[None]], patience: float) -> None:
 class Scheduler:
     """Holds no work of its own: what is due lives in the rows, so a restart loses nothing."""
 
-    def __init__(self, *bells: Bell, lanes: Sequence[Lanes] = ()) -> None:
+    def __init__(self, *bells: PeriodicTask, lanes: Sequence[Lanes] = ()) -> None:
         self.bells, self.lanes = bells, lanes
         self._clock = AsyncIOScheduler(timezone="UTC")
         self._tasks: list[asyncio.Task[None]] = []

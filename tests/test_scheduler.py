@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import rows
 from bot.domain.lifecycle import State
-from bot.scheduler import GATHER, Bell, Lanes, Scheduler, Task, concerned
+from bot.scheduler import GATHER, Lanes, PeriodicTask, Scheduler, Task, concerned
 from tests.support import patience
 from tests.support.patience import until
 
@@ -31,7 +31,7 @@ class Worker:
         self.done += 1
 
 
-async def started(*bells: Bell) -> Scheduler:
+async def started(*bells: PeriodicTask) -> Scheduler:
     scheduler = Scheduler(*bells)
     scheduler.start()
     return scheduler
@@ -40,9 +40,9 @@ async def started(*bells: Bell) -> Scheduler:
 async def test_many_wakes_are_one_ring_and_nobody_else_is_woken() -> None:
     paint, dispatch, track = Worker(), Worker(), Worker()
     scheduler = await started(
-        Bell(Task.PAINT, HOUR, paint.work, gather=GATHERING),
-        Bell(Task.DISPATCH, HOUR, dispatch.work, gather=0.0),
-        Bell(Task.TRACK, HOUR, track.work, gather=0.0),
+        PeriodicTask(Task.PAINT, HOUR, paint.work, gather=GATHERING),
+        PeriodicTask(Task.DISPATCH, HOUR, dispatch.work, gather=0.0),
+        PeriodicTask(Task.TRACK, HOUR, track.work, gather=0.0),
     )
     await until(lambda: (paint.done, dispatch.done, track.done) == (1, 1, 1))  # once at the start
     for _ in range(50):
@@ -57,7 +57,7 @@ async def test_many_wakes_are_one_ring_and_nobody_else_is_woken() -> None:
 
 async def test_a_wake_without_a_name_is_for_all_and_a_name_that_is_not_known_is_for_nobody() -> None:
     workers = [Worker(), Worker()]
-    bells = [Bell(name, HOUR, one.work) for name, one in zip(("paint", "track"), workers, strict=True)]
+    bells = [PeriodicTask(name, HOUR, one.work) for name, one in zip(("paint", "track"), workers, strict=True)]
     scheduler = await started(*bells)
     await until(lambda: [one.done for one in workers] == [1, 1])
     scheduler.wake("a task of a newer version")
@@ -71,7 +71,7 @@ async def test_a_wake_without_a_name_is_for_all_and_a_name_that_is_not_known_is_
 async def test_what_it_was_woken_for_while_it_worked_is_not_lost() -> None:
     slow = Worker()
     slow.free.clear()
-    scheduler = await started(Bell(Task.PAINT, HOUR, slow.work))
+    scheduler = await started(PeriodicTask(Task.PAINT, HOUR, slow.work))
     await until(lambda: slow.begun == 1)
     scheduler.wake(Task.PAINT)
     await asyncio.sleep(2 * GATHER)
@@ -83,7 +83,9 @@ async def test_what_it_was_woken_for_while_it_worked_is_not_lost() -> None:
 @pytest.mark.parametrize("busy", [False, True])
 async def test_what_it_was_woken_for_just_before_the_stop_is_done_yet(busy: bool) -> None:
     woken, asleep = Worker(), Worker()
-    scheduler = await started(Bell(Task.PAINT, HOUR, woken.work, gather=GATHERING), Bell(Task.TRACK, HOUR, asleep.work))
+    scheduler = await started(
+        PeriodicTask(Task.PAINT, HOUR, woken.work, gather=GATHERING), PeriodicTask(Task.TRACK, HOUR, asleep.work)
+    )
     await until(lambda: (woken.done, asleep.done) == (1, 1))
     if busy:
         woken.free.clear()
@@ -99,7 +101,7 @@ async def test_what_it_was_woken_for_just_before_the_stop_is_done_yet(busy: bool
 
 async def test_after_the_stop_nothing_rings() -> None:
     worker = Worker()
-    scheduler = await started(Bell(Task.PAINT, HOUR, worker.work))
+    scheduler = await started(PeriodicTask(Task.PAINT, HOUR, worker.work))
     await until(lambda: worker.done == 1)
     await scheduler.stop(1)
     scheduler.wake(Task.PAINT)
@@ -110,7 +112,7 @@ async def test_after_the_stop_nothing_rings() -> None:
 async def test_a_stop_waits_no_longer_than_it_may() -> None:
     hanging = Worker()
     hanging.free.clear()
-    scheduler = await started(Bell(Task.PAINT, HOUR, hanging.work))
+    scheduler = await started(PeriodicTask(Task.PAINT, HOUR, hanging.work))
     await until(lambda: hanging.begun == 1)
     scheduler.wake(Task.PAINT)
     async with asyncio.timeout(patience.LONG):
@@ -120,7 +122,7 @@ async def test_a_stop_waits_no_longer_than_it_may() -> None:
 
 async def test_it_works_at_its_interval_though_nobody_wakes_it() -> None:
     worker = Worker()
-    scheduler = await started(Bell(Task.TRACK, 0.05, worker.work))
+    scheduler = await started(PeriodicTask(Task.TRACK, 0.05, worker.work))
     await until(lambda: worker.done >= 4)
     await scheduler.stop(1)
 
@@ -168,7 +170,7 @@ async def test_work_at_an_account_that_breaks_is_begun_again() -> None:
 async def test_a_stop_gives_up_what_hangs_at_a_vendor() -> None:
     lanes, hanging = Lanes(Task.TRACK), Worker()
     hanging.free.clear()
-    scheduler = Scheduler(Bell(Task.TRACK, HOUR, hanging.work), lanes=[lanes])
+    scheduler = Scheduler(PeriodicTask(Task.TRACK, HOUR, hanging.work), lanes=[lanes])
     lanes.start("encom", hanging.work)
     async with asyncio.timeout(patience.LONG):
         await scheduler.stop(0.1)

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from bot.app import Bot
-from bot.scheduler import Bell
+from bot.scheduler import PeriodicTask
 
 SCALE = float(os.environ.get("BELLCRIER_PATIENCE", "1"))
 LONG = 90.0 * SCALE  # seconds until what must happen is given up, whoever waits for it
@@ -57,7 +57,9 @@ async def quiet(seconds: float = 1.0) -> None:
     await asyncio.sleep(seconds)
 
 
-def _counted(bell: Bell, work: Callable[[], Awaitable[None]], gone: Counter[str]) -> Callable[[], Awaitable[None]]:
+def _counted(
+    bell: PeriodicTask, work: Callable[[], Awaitable[None]], gone: Counter[str]
+) -> Callable[[], Awaitable[None]]:
     async def counted() -> None:
         try:
             await work()

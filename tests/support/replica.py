@@ -23,7 +23,7 @@ from bot.domain.people import Person
 from bot.domain.schedule import Kind
 from bot.logs import set_up
 from bot.recurring.requests import Asked
-from bot.scheduler import Bell, Scheduler
+from bot.scheduler import PeriodicTask, Scheduler
 from bot.sending.dispatcher import Dispatcher
 from bot.sending.leases import Leases
 from bot.storage.engines import open_database
@@ -64,9 +64,9 @@ class Replica:
         self.workflow, self.reminders, self.tracker = core.workflow, core.reminders, core.tracker
         self.dispatcher = Dispatcher(runtime, core.workflow, leases=Leases(runtime, **given["dispatcher"]))
         self.scheduler = Scheduler(
-            Bell("dispatch", 0.25, self.dispatcher.tick),
-            Bell("track", 0.5, self.tracker.begin),
-            Bell("sizes", 2.0, self.dispatcher.sizes.begin),
+            PeriodicTask("dispatch", 0.25, self.dispatcher.tick),
+            PeriodicTask("track", 0.5, self.tracker.begin),
+            PeriodicTask("sizes", 2.0, self.dispatcher.sizes.begin),
         )
         self.telling: asyncio.Task[None] | None = None
         self.deeds: dict[str, Callable[..., Awaitable[object]]] = {
