@@ -63,7 +63,7 @@ from bot.web.http import Meters
 from bot.web.server import SHUTDOWN, Server
 from bot.web.sites import Health, metrics_site, public_site
 from bot.web.slack import SlackDoor
-from bot.workflow.approval_reminders import Voices
+from bot.workflow.approval_reminders import ApprovalReminders
 from bot.workflow.audience_cache import Catalogue
 from bot.workflow.audiences import Audiences
 from bot.workflow.kill_switch import KillSwitch
@@ -88,7 +88,7 @@ class Core:
     workflow: Workflow
     dispatcher: Dispatcher
     tracker: Tracker
-    voices: Voices
+    voices: ApprovalReminders
     reminders: Reminders
 
 
@@ -110,7 +110,7 @@ def build_core(
         workflow=workflow,
         dispatcher=Dispatcher(runtime, workflow, switch),
         tracker=Tracker(runtime),
-        voices=Voices(runtime, audiences.misfit),
+        voices=ApprovalReminders(runtime, audiences.misfit),
         reminders=Reminders(runtime, workflow, people),
     )
 

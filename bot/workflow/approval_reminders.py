@@ -22,7 +22,7 @@ from bot.workflow.deadlines import DRAFT_NOTICE, NOTICE, next_reminder, start_to
 SHOWN = 1500  # characters of a draft's text in a message about it
 
 
-class Voices:
+class ApprovalReminders:
     """Says what is to be said of everything that waits. However many replicas ask, each thing is said once."""
 
     def __init__(self, runtime: Runtime, misfit: Callable[[Broadcast], Translatable | None]) -> None:

@@ -22,7 +22,7 @@ from bot.sending.leases import Leases
 from bot.sending.tracker import Tracker
 from bot.storage import audit, tables
 from bot.storage.database import Database
-from bot.workflow.approval_reminders import Voices
+from bot.workflow.approval_reminders import ApprovalReminders
 from bot.workflow.deeds import Approve, Deed
 from bot.workflow.workflow import Workflow
 from providers.base import Purpose
@@ -118,8 +118,8 @@ class Core:
     def tracker(self, database: Database | None = None) -> Tracker:
         return Tracker(replace(self.runtime, database=database or self.database))
 
-    def voices(self, database: Database | None = None) -> Voices:
-        return Voices(replace(self.runtime, database=database or self.database), self.audiences.misfit)
+    def voices(self, database: Database | None = None) -> ApprovalReminders:
+        return ApprovalReminders(replace(self.runtime, database=database or self.database), self.audiences.misfit)
 
     async def ask(self, **changes: Any) -> Broadcast:
         self.count += 1
