@@ -64,7 +64,7 @@ from bot.web.server import SHUTDOWN, Server
 from bot.web.sites import Health, metrics_site, public_site
 from bot.web.slack import SlackDoor
 from bot.workflow.approval_reminders import ApprovalReminders
-from bot.workflow.audience_cache import Catalogue
+from bot.workflow.audience_cache import AudienceCache
 from bot.workflow.audiences import Audiences
 from bot.workflow.kill_switch import KillSwitch
 from bot.workflow.workflow import Workflow
@@ -100,8 +100,8 @@ def build_core(
     make_id: Callable[[], str] = new_id,
 ) -> Core:
     """The one composition of the core. `placeholders`: those of every vendor there is; `make_id`: of new broadcasts."""
-    catalogue = Catalogue(runtime.providers, runtime.settings.audiences)
-    audiences = Audiences(runtime.settings, runtime.providers, runtime.policies, catalogue, placeholders)
+    audience_cache = AudienceCache(runtime.providers, runtime.settings.audiences)
+    audiences = Audiences(runtime.settings, runtime.providers, runtime.policies, audience_cache, placeholders)
     switch = KillSwitch()
     workflow = Workflow(runtime, audiences, people, switch, make_id)
     return Core(
@@ -246,7 +246,7 @@ class Bot:
             self.servers.append(Server(metrics_site(self.meters, self.database), metrics_host, int(metrics_port)))
         for server in self.servers:
             await server.start()
-        lanes = self.tracker.lanes, self.dispatcher.sizes.lanes, self.audiences.catalogue.lanes
+        lanes = self.tracker.lanes, self.dispatcher.sizes.lanes, self.audiences.audience_cache.lanes
         self.scheduler = Scheduler(*self.bells(), lanes=lanes)
         self.scheduler.start()
         await self.database.listen(self.scheduler.wake)
@@ -302,7 +302,7 @@ class Bot:
             PeriodicTask(Task.SIZES, 2.0, self.dispatcher.sizes.begin),
             PeriodicTask(Task.EXPIRE, 10.0, self.workflow.expire),
             PeriodicTask(Task.VOICES, 5.0, self.voices.tick),
-            PeriodicTask(Task.AUDIENCES, 60.0, self.audiences.catalogue.begin),
+            PeriodicTask(Task.AUDIENCES, 60.0, self.audiences.audience_cache.begin),
             PeriodicTask(Task.TROUBLES, 10.0, self._tell_troubles),
         )
 

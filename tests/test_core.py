@@ -31,7 +31,7 @@ from bot.storage.database import Database
 from bot.storage.engines import open_database
 from bot.storage.keys import BREAKER_FAILURES, Breaker, breaker, keep, lease_holder, set_breaker, stops, take_lease
 from bot.storage.postgres import Postgres
-from bot.workflow.audience_cache import Catalogue
+from bot.workflow.audience_cache import AudienceCache
 from bot.workflow.deeds import Approve, SendNow, Stop
 from bot.workflow.submission import Questioned, Sent, Submitted
 from providers.base import Audience, AudienceFound, DeliveryStatus, Message, Purpose, Quote, Receipt, Staged
@@ -983,11 +983,11 @@ async def test_a_quote_without_a_readable_size_tells_none(make_core: MakeCore) -
 
 
 async def test_a_size_that_cannot_be_read_any_more_is_not_listed(core: Core) -> None:
-    listed = Catalogue(core.providers, core.settings.audiences)
+    listed = AudienceCache(core.providers, core.settings.audiences)
     await listed.refresh()
     assert listed.size_of("clients") == 2
     core.sandbox.vendors.faults.add("encom.recipients", "error", times=100, status=200, body={"message": "x"})
-    listed = Catalogue(core.providers, core.settings.audiences)
+    listed = AudienceCache(core.providers, core.settings.audiences)
     await listed.refresh()
     assert listed.size_of("clients") is None
     assert listed.size_of("staff") == 12

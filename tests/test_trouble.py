@@ -98,7 +98,7 @@ async def test_what_is_typed_can_ping_nobody_and_forge_no_link(sandbox: Sandbox,
 
 
 async def test_audiences_are_shown_with_their_sizes_and_what_else_the_vendors_have(sandbox: Sandbox, bot: Bot) -> None:
-    await bot.audiences.catalogue.refresh()
+    await bot.audiences.audience_cache.refresh()
 
     async def told_in_full() -> str:
         told = await ask(sandbox, "audiences")

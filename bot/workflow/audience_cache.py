@@ -20,7 +20,7 @@ EVERY = 600.0  # seconds
 MOST_SIZES = 50  # a vendor that tells sizes one list at a time is not asked for hundreds
 
 
-class Catalogue:
+class AudienceCache:
     """The audiences of each account as the vendor told them last; nothing for a vendor that does not tell."""
 
     def __init__(self, providers: Mapping[str, Account], audiences: Mapping[str, AudienceSettings]) -> None:

@@ -14,7 +14,7 @@ from bot.domain.hours import Allow, HoldUntil, Hours, Policy, Verdict, decide, n
 from bot.domain.i18n import Translatable
 from bot.domain.price import price_of
 from bot.workflow import checks
-from bot.workflow.audience_cache import Catalogue
+from bot.workflow.audience_cache import AudienceCache
 from bot.workflow.gate import Gates
 from providers.base import Purpose
 
@@ -37,7 +37,7 @@ class Audiences:
     settings: Settings
     providers: Mapping[str, Account]
     policies: Mapping[str, Policy]
-    catalogue: Catalogue
+    audience_cache: AudienceCache
     placeholders: frozenset[str] = frozenset()
 
     def audience(self, name: str) -> AudienceSettings | None:

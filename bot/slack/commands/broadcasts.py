@@ -147,12 +147,12 @@ class BroadcastCommands:
         return mrkdwn.lines(lines)
 
     def _audience_line(self, name: str, label: str, words: Translator) -> str:
-        size = self.audiences.catalogue.size_of(name)
+        size = self.audiences.audience_cache.size_of(name)
         told = f" — {words.count('{number} person', '{number} people', size)}" if size is not None else ""
         return f"• *{name}* — {mrkdwn.quote(label)}{told}"
 
     def _other_lines(self, account: str, title: str, words: Translator) -> Iterator[str]:
-        others = self.audiences.catalogue.others(account)
+        others = self.audiences.audience_cache.others(account)
         if others:
             shown = ", ".join(
                 f"{mrkdwn.quote(it.name)} ({words(card_facts.KINDS[it.kind])} {mrkdwn.quote(it.id)})"
