@@ -93,7 +93,7 @@ class Http:
         harmless: bool = False,
     ) -> Answer:
         """See `providers.base.Transport`. Never retries, never follows, never names the URL in what it raises."""
-        flight = Flight(release, harmless)
+        flight = RequestTrace(release, harmless)
         try:
             target = self._target(url, query)
             async with asyncio.timeout(self.timeout):
@@ -141,7 +141,7 @@ class Http:
                 raise Refused("The vendor's address leads into a private network.", setting="base_url")
 
     async def _exchange(
-        self, flight: Flight, method: str, target: str, json: object | None, headers: Mapping[str, str] | None
+        self, flight: RequestTrace, method: str, target: str, json: object | None, headers: Mapping[str, str] | None
     ) -> Answer:
         if not flight.release:
             return await self._over(self._reading(), flight, method, target, json, headers)
@@ -152,7 +152,7 @@ class Http:
     async def _over(
         self,
         client: httpx.AsyncClient,
-        flight: Flight,
+        flight: RequestTrace,
         method: str,
         target: str,
         json: object | None,
@@ -216,7 +216,7 @@ def unpacked(body: bytes, coding: str) -> bytes:
     return body
 
 
-class Flight:
+class RequestTrace:
     """One request on its way: has its first byte left? Inside a release its guard is told what becomes of it."""
 
     def __init__(self, release: bool, harmless: bool) -> None:

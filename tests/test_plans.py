@@ -29,7 +29,7 @@ from bot.domain.schedule import Kind, Schedule
 from bot.storage import audit, broadcasts, campaigns, cards, keys, notes, outbox, queue, receipts, schedules, templates
 from bot.storage.database import Database
 from bot.storage.postgres import Postgres
-from bot.storage.receipts import Heard
+from bot.storage.receipts import OwnedReceipt
 from bot.storage.sqlite import SQLite
 from bot.storage.tables import metadata, vendor_ids
 from bot.storage.vendor_ids import dispatch_by_token, ids_with_news, own_ids, owners_of
@@ -79,15 +79,15 @@ def reminder(**changes: Any) -> Schedule:
     return Schedule(**(fields | changes))
 
 
-def heard(number: int, **changes: Any) -> Heard:
+def heard(number: int, **changes: Any) -> OwnedReceipt:
     receipt = Receipt(TICKET, DeliveryStatus.DELIVERED, "DELIVERED", final=True, **changes)
-    return Heard("octo", receipt, f"x{number}", (HOME, NEWS))
+    return OwnedReceipt("octo", receipt, f"x{number}", (HOME, NEWS))
 
 
 def adopted(connection: Connection) -> None:
     """An early receipt, and then its broadcast's answer."""
     stray = Receipt("late", DeliveryStatus.SENT, "SENT")
-    receipts.record_deliveries(connection, [Heard("octo", stray, "", None)], AT)
+    receipts.record_deliveries(connection, [OwnedReceipt("octo", stray, "", None)], AT)
     own_ids(connection, broadcasts.find(connection, HOME, NEWS), ["late"])
 
 

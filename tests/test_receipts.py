@@ -19,7 +19,7 @@ from bot.domain.lifecycle import State
 from bot.storage import receipts, vendor_ids
 from bot.storage.broadcast_rows import Owner
 from bot.storage.database import Database
-from bot.storage.receipts import Followed, Heard, Recount, Tally, Waiting, Written
+from bot.storage.receipts import DeliveryCounts, Followed, OwnedReceipt, Recount, Waiting, Written
 from bot.storage.tables import SHAPE, broadcasts, deliveries, dispatches
 from providers.base import DeliveryStatus, Receipt, ReceiptKind
 from tests.support.core import TEAM, Core
@@ -44,7 +44,7 @@ async def sent(core: Core, *ids: str, **values: Any) -> Broadcast:
 
 
 async def hear(core: Core, *told: Receipt, owner: Owner | None = None, account: str = "encom") -> Written:
-    heard = [Heard(account, one, one.recipient, owner) for one in told]
+    heard = [OwnedReceipt(account, one, one.recipient, owner) for one in told]
     return await core.database.write(lambda c: receipts.record_deliveries(c, heard, core.now))
 
 
@@ -86,7 +86,7 @@ async def test_news_that_arrive_together_count_as_one_after_the_other(core: Core
     words = [SENT, SENT, DELIVERED, ACCEPTED, DELIVERED]
     written = await hear(core, *(Receipt("22", word, word) for word in words), owner=owner_of(row))
     assert written.news == [True, False, True, False, False]
-    assert written.moved == {owner_of(row): Tally({"delivered": 1}, 0)}
+    assert written.moved == {owner_of(row): DeliveryCounts({"delivered": 1}, 0)}
     assert await kept(core, "id", "status") == [("22", "delivered")]
 
 
@@ -164,13 +164,16 @@ async def test_each_id_recipient_and_kind_at_each_account_is_a_delivery_of_its_o
 async def test_what_is_new_moves_the_counts_of_its_broadcast_and_a_repetition_moves_none(core: Core) -> None:
     one, two = await sent(core, "22"), await sent(core, "33")
     written = await hear(core, Receipt("22", SENT, "OK"), owner=owner_of(one))
-    assert written.moved == {owner_of(one): Tally({"sent": 1}, 0)}
+    assert written.moved == {owner_of(one): DeliveryCounts({"sent": 1}, 0)}
     written = await hear(core, Receipt("22", SENT, "OK"), owner=owner_of(one))
     assert (written.news, written.moved) == ([False], {})
-    mine = Heard("encom", Receipt("22", DELIVERED, "OK", final=True), "", owner_of(one))
-    theirs = Heard("encom", Receipt("33", OTHER, "½"), "", owner_of(two))
+    mine = OwnedReceipt("encom", Receipt("22", DELIVERED, "OK", final=True), "", owner_of(one))
+    theirs = OwnedReceipt("encom", Receipt("33", OTHER, "½"), "", owner_of(two))
     written = await core.database.write(lambda c: receipts.record_deliveries(c, [mine, theirs], core.now))
-    moved = {owner_of(one): Tally({"sent": -1, "delivered": 1}, 1), owner_of(two): Tally({"other: ½": 1}, 0)}
+    moved = {
+        owner_of(one): DeliveryCounts({"sent": -1, "delivered": 1}, 1),
+        owner_of(two): DeliveryCounts({"other: ½": 1}, 0),
+    }
     assert written.moved == moved
 
 
@@ -187,7 +190,7 @@ async def test_what_was_nobodys_is_its_owners_with_the_next_word_about_it(core: 
     row = await sent(core)
     written = await hear(core, Receipt("22", status, "OK"), owner=owner_of(row))
     assert written.news == [True]
-    assert written.moved == {owner_of(row): Tally({str(status): 1}, 0)}
+    assert written.moved == {owner_of(row): DeliveryCounts({str(status): 1}, 0)}
     assert await kept(core, "workspace", "broadcast", "status") == [(TEAM, row.id, status)]
 
 
@@ -196,7 +199,7 @@ async def test_a_delivery_stays_with_its_first_owner(core: Core) -> None:
     one, two = await sent(core, "22"), await sent(core)
     await hear(core, Receipt("22", SENT, "OK"), owner=owner_of(one))
     written = await hear(core, Receipt("22", DELIVERED, "OK"), owner=owner_of(two))
-    assert written.moved == {owner_of(one): Tally({"sent": -1, "delivered": 1}, 0)}
+    assert written.moved == {owner_of(one): DeliveryCounts({"sent": -1, "delivered": 1}, 0)}
     assert (await hear(core, Receipt("22", DELIVERED, "OK"), owner=None)).news == [False]
     assert await kept(core, "broadcast") == [(one.id,)]
 
@@ -250,19 +253,19 @@ async def test_deliveries_are_counted_by_status_and_answers_by_their_kind(core: 
     told += [Receipt("i1", OTHER, "STOP", kind=OPT_OUT)]
     written = await hear(core, *told, owner=owner_of(row))
     counts = {"delivered": 3, "failed": 1, "other: ½": 2, "replies": 2, "opt-outs": 1}
-    assert written.moved == {owner_of(row): Tally(counts, 3)}
+    assert written.moved == {owner_of(row): DeliveryCounts(counts, 3)}
     await hear(core, Receipt("j", DELIVERED, "OK", final=True), owner=owner_of(other))
     await hear(core, Receipt("k", DELIVERED, "OK", final=True), owner=("T0OTHER", row.id))
     assert await core.database.read(lambda c: receipts.delivery_counts(c, TEAM, row.id)) == counts
     counted = await core.database.read(lambda c: receipts.recount(c, row))
-    assert counted == Recount(row, Tally(counts, 3))
+    assert counted == Recount(row, DeliveryCounts(counts, 3))
 
 
 @RECKONED
 async def test_a_recount_tells_whether_the_row_is_right_and_holds_until_something_is_counted(core: Core) -> None:
     row = await sent(core)
-    right = Recount(row, Tally({}, 0))
-    wrong = [replace(right, tally=Tally({"sent": 1}, 0)), replace(right, tally=Tally({}, 1))]
+    right = Recount(row, DeliveryCounts({}, 0))
+    wrong = [replace(right, tally=DeliveryCounts({"sent": 1}, 0)), replace(right, tally=DeliveryCounts({}, 1))]
     assert [right.agrees, *(one.agrees for one in wrong)] == [True, False, False]
     later = [replace(row, changed_at=row.changed_at + 1), replace(row, revision=9), replace(row, finals=1)]
     assert [right.holds(one) for one in (row, *later)] == [True, True, False, False]
@@ -284,9 +287,9 @@ async def look(core: Core, row: Broadcast) -> Followed:
 async def test_counts_change_by_what_moved_and_none_falls_below_zero(core: Core) -> None:
     row = await sent(core, counts={"sent": 3, "failed": 1}, finals=1)
     moves = [
-        (Tally({"sent": -1, "delivered": 1}, 1), {"sent": 2, "failed": 1, "delivered": 1}, 2),
-        (Tally({"sent": -2, "failed": -5, "opt-outs": 0}, -9), {"delivered": 1}, 0),
-        (Tally({"delivered": -1, "other: ½": 1}, 0), {"other: ½": 1}, 0),
+        (DeliveryCounts({"sent": -1, "delivered": 1}, 1), {"sent": 2, "failed": 1, "delivered": 1}, 2),
+        (DeliveryCounts({"sent": -2, "failed": -5, "opt-outs": 0}, -9), {"delivered": 1}, 0),
+        (DeliveryCounts({"delivered": -1, "other: ½": 1}, 0), {"other: ½": 1}, 0),
     ]
     for moved, counts, finals in moves:
         current = await look(core, row)
@@ -339,7 +342,7 @@ async def test_numbers_that_stay_as_they_are_write_nothing(core: Core) -> None:
 
     def again(connection: Connection) -> list[str]:
         with heard_statements(connection) as said:
-            assert receipts.count(connection, current, Tally({"sent": 0}, 0), core.now) == current
+            assert receipts.count(connection, current, DeliveryCounts({"sent": 0}, 0), core.now) == current
             assert receipts.note_progress(connection, current, {"sent": 2}, 1, core.now) == current
         return said
 

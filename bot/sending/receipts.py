@@ -23,7 +23,7 @@ from bot.storage import notes, queue, receipts, vendor_ids
 from bot.storage.broadcast_rows import Owner
 from bot.storage.database import CommitUncertain, DatabaseBusy, OutOfOrder
 from bot.storage.notes import Note
-from bot.storage.receipts import Followed, Heard, Tally
+from bot.storage.receipts import DeliveryCounts, Followed, OwnedReceipt
 from providers.base import Receipt, ReceiptKind
 from providers.reading import number_of
 
@@ -151,7 +151,7 @@ class Receiver:
             for receipt in batch.receipts:
                 owner = owners.get((batch.account, receipt.id)) if receipt.id else batch.dispatched
                 if owner is None or not self._is_stale(rows.get(owner), receipt):
-                    heard.append(Heard(batch.account, receipt, self._hidden(receipt), owner))
+                    heard.append(OwnedReceipt(batch.account, receipt, self._hidden(receipt), owner))
                     sources.append(number)
         recorded = receipts.record_deliveries(connection, heard, self.clock())
         told = zip(heard, sources, recorded.news, strict=True)
@@ -181,7 +181,9 @@ class Receiver:
         vendor_ids.learn_ids(connection, {key: owner for key, owner in learnt.items() if owner in ours})
         return {**learnt, **known}
 
-    def _follow(self, connection: Connection, moved: Mapping[Owner, Tally], news: Iterable[Heard]) -> set[Task]:
+    def _follow(
+        self, connection: Connection, moved: Mapping[Owner, DeliveryCounts], news: Iterable[OwnedReceipt]
+    ) -> set[Task]:
         """What a newer version looks after is written down, and left to that. Who has something to do at once."""
         told: defaultdict[Owner, list[Receipt]] = defaultdict(list)
         for one in news:
@@ -190,7 +192,7 @@ class Receiver:
         due = set[Task]()
         # locked before their counts are changed, else two at once would each add to the same
         for owner, row in receipts.followed(connection, {*told, *moved}, lock=True).items():
-            change = moved.get(owner, Tally())
+            change = moved.get(owner, DeliveryCounts())
             current = receipts.count(connection, row, change, self.clock())
             if self._tell_replies(connection, current, told[owner]):
                 due.add(Task.PAINT)

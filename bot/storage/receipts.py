@@ -55,7 +55,7 @@ _DELIVERY = (deliveries.c.account, deliveries.c.id, deliveries.c.recipient, deli
 
 
 @dataclass(frozen=True)
-class Heard:
+class OwnedReceipt:
     """A receipt, whose it is if anybody knows, and its `recipient` as it is kept."""
 
     account: str
@@ -93,7 +93,7 @@ class _Standing(NamedTuple):
 
 
 @dataclass
-class Tally:
+class DeliveryCounts:
     """How many deliveries stand where: by status, and `other: WORD` for words that nobody knows (`other` for those past
     the first few); then the answers.
     `final`: of how many nothing more is to come. Also a difference between two of these."""
@@ -141,7 +141,7 @@ class Written:
     """`news`: of each receipt, whether it told something new; `moved`: what that changes in each broadcast's counts."""
 
     news: list[bool]
-    moved: Mapping[Owner, Tally]
+    moved: Mapping[Owner, DeliveryCounts]
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Recount:
     """All deliveries of a broadcast, counted one by one, beside its row as it stood just before that."""
 
     row: Broadcast
-    tally: Tally
+    tally: DeliveryCounts
 
     @property
     def agrees(self) -> bool:
@@ -160,13 +160,13 @@ class Recount:
         return (current.revision, current.finals) == (self.row.revision, self.row.finals)
 
 
-def record_deliveries(connection: Connection, heard: Sequence[Heard], at: Micros) -> Written:
+def record_deliveries(connection: Connection, heard: Sequence[OwnedReceipt], at: Micros) -> Written:
     """Write receipts, as if one after the other. Statuses only go up.
 
     However many they are, they take a few statements for each hundred. What was set aside while nobody knew whose it
     was becomes its owner's with the next word about it.
     """
-    first: dict[_Delivery, Heard] = {}
+    first: dict[_Delivery, OwnedReceipt] = {}
     for one in heard:
         first.setdefault(one.delivery, one)
     rows = [_row(key, _told(first[key]), at) for key in sorted(first)]
@@ -182,9 +182,11 @@ def record_deliveries(connection: Connection, heard: Sequence[Heard], at: Micros
     return Written(news, _moved(before, stands))
 
 
-def _moved(before: Mapping[_Delivery, _Standing], after: Mapping[_Delivery, _Standing]) -> defaultdict[Owner, Tally]:
+def _moved(
+    before: Mapping[_Delivery, _Standing], after: Mapping[_Delivery, _Standing]
+) -> defaultdict[Owner, DeliveryCounts]:
     """What changes in the counts of whom. What was nobody's was counted nowhere."""
-    moved = defaultdict[Owner, Tally](Tally)
+    moved = defaultdict[Owner, DeliveryCounts](DeliveryCounts)
     for key, standing in after.items():
         known = before.get(key)
         if standing.owner is not None and standing != known:
@@ -209,12 +211,12 @@ def standing_of(row: RowMapping) -> _Standing:
     return _Standing(row["kind"], row["status"], row["word"], row["final"], owner)
 
 
-def _told(one: Heard) -> _Standing:
+def _told(one: OwnedReceipt) -> _Standing:
     receipt = one.receipt
     return _Standing(receipt.kind, receipt.status, receipt.word[:WORD], receipt.final, one.owner)
 
 
-def _after(known: _Standing | None, one: Heard) -> _Standing:
+def _after(known: _Standing | None, one: OwnedReceipt) -> _Standing:
     """How a delivery stands once this was heard of it."""
     told = _told(one)
     if known is None:
@@ -285,11 +287,11 @@ def delivery_counts(connection: Connection, workspace: str, id: str) -> dict[str
     return _tally(connection, workspace, id).counts
 
 
-def _tally(connection: Connection, workspace: str, id: str) -> Tally:
+def _tally(connection: Connection, workspace: str, id: str) -> DeliveryCounts:
     number, final = func.count().label("number"), func.sum(case((deliveries.c.final, 1), else_=0)).label("over")
     label = (deliveries.c.kind, deliveries.c.status, deliveries.c.word)
     mine = and_(deliveries.c.workspace == workspace, deliveries.c.broadcast == id)
-    found = Tally()
+    found = DeliveryCounts()
     for row in connection.execute(select(*label, number, final).where(mine).group_by(*label)).mappings():
         found.add(_label(row["kind"], row["status"], row["word"]), row["number"], row["over"])
     return found
@@ -316,7 +318,7 @@ def _is_word(name: str) -> bool:
     return name.startswith(f"{OTHER}: ")
 
 
-def count(connection: Connection, current: Row, moved: Tally, at: Micros) -> Row:
+def count(connection: Connection, current: Row, moved: DeliveryCounts, at: Micros) -> Row:
     """Change the counts of a broadcast that is locked by what moved; how it stands then."""
     names = {**current.counts, **moved.counts}
     sums = {name: current.counts.get(name, 0) + moved.counts.get(name, 0) for name in names}

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, select, update
 
 from bot.domain.broadcast import Broadcast
 from bot.storage.broadcast_rows import Owner
-from bot.storage.receipts import Tally, count, followed, insert_new, standing_of
+from bot.storage.receipts import DeliveryCounts, count, followed, insert_new, standing_of
 from bot.storage.sql import alone, batched, insert_ignoring, with_keys
 from bot.storage.tables import deliveries, dispatches, vendor_ids
 from providers.base import ReceiptKind
@@ -81,12 +81,12 @@ def learn_ids(connection: Connection, owners: Mapping[tuple[str, str], Owner]) -
         count(connection, current, moved[owner], current.changed_at)
 
 
-def _adopt(connection: Connection, owners: Mapping[tuple[str, str], Owner]) -> dict[Owner, Tally]:
+def _adopt(connection: Connection, owners: Mapping[tuple[str, str], Owner]) -> dict[Owner, DeliveryCounts]:
     """Receipts that came before their ids were known belong to these broadcasts: what that adds to each."""
     ids = defaultdict[tuple[str, Owner], list[str]](list)
     for (account, id), owner in owners.items():
         ids[account, owner].append(id)
-    found = defaultdict[Owner, Tally](Tally)
+    found = defaultdict[Owner, DeliveryCounts](DeliveryCounts)
     for (account, owner), mine in ids.items():
         set_aside = and_(deliveries.c.account == account, deliveries.c.broadcast.is_(None))
         ours = update(deliveries).where(set_aside).values(workspace=owner[0], broadcast=owner[1]).returning(*_STANDING)

@@ -123,7 +123,7 @@ class Trap:
         """While the request is sent and no byte of the answer is there."""
         trap = self
 
-        class Watched(providers.http.Flight):
+        class Watched(providers.http.RequestTrace):
             async def trace(self, name: str, info: Mapping[str, Any]) -> None:
                 await super().trace(name, info)
                 if name == "http11.receive_response_headers.started":
