@@ -63,7 +63,7 @@ def _explain(error: Exception) -> None:
         fail(*error.lines, code=USAGE)
     if type(error).__name__ in ("CannotStart", "Unusable"):
         fail(str(error))
-    if type(error).__name__ in ("Busy", "OutOfOrder", "Unsure"):
+    if type(error).__name__ in ("DatabaseBusy", "OutOfOrder", "CommitUncertain"):
         fail(f"The database did not take it ({error or 'the connection broke'}). See what it holds, then try again.")
     if type(error).__name__ == "AlreadyDispatching":
         fail("A bellcrier runs on this database. Stop it first.")

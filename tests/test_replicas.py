@@ -41,7 +41,7 @@ SHARES = (17, 17, 16)  # fifty among three
 STOPS = int(os.environ.get("BELLCRIER_STOPS", "3"))
 ROOT = Path(__file__).parent.parent
 LEASE = {"staging": 1.6, "margin": 0.4}  # two seconds, where the vendor's timeout is 1.6 too
-TOLD = {"approve", "cancel", "TooLate", "Busy", "Unsure"}
+TOLD = {"approve", "cancel", "StaleVersion", "DatabaseBusy", "CommitUncertain"}
 
 
 class Process:
@@ -105,7 +105,7 @@ class Fleet:
             try:
                 return str(await process.do("ask", key=text, text=text))
             except RuntimeError as error:
-                if str(error) not in ("Busy", "Unsure"):
+                if str(error) not in ("DatabaseBusy", "CommitUncertain"):
                     raise
                 await asyncio.sleep(0.1)
         raise AssertionError
@@ -113,9 +113,9 @@ class Fleet:
     async def approve(self, id: str) -> None:
         for process in itertools.cycle(self.processes):
             told = await process.do("act", id=id, acts=[("approve", 0)], at=0)
-            if told.keys() <= {"approve", "TooLate"}:
+            if told.keys() <= {"approve", "StaleVersion"}:
                 return
-            assert told.keys() <= {"Busy", "Unsure"}, told
+            assert told.keys() <= {"DatabaseBusy", "CommitUncertain"}, told
             await asyncio.sleep(0.1)
 
     async def at_once(self, id: str, acts: list[tuple[str, int | None]]) -> Counter[str]:
@@ -270,7 +270,7 @@ async def test_one_due_turn_that_three_processes_make_fifty_times_at_once_is_one
         told: Counter[str] = Counter()
         for outcome in await asyncio.gather(*fired):
             told.update(outcome)
-        assert told.keys() <= {"done", "Busy", "Unsure"}, told
+        assert told.keys() <= {"done", "DatabaseBusy", "CommitUncertain"}, told
         (id,) = await fleet.turns(schedule)
         await fleet.approve(id)
         await fleet.becomes(id, State.SENT)

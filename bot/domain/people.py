@@ -78,7 +78,7 @@ class Person:
 
 
 class Directory(Protocol):
-    """Who is in the workspace and in its channels, as Slack tells it. Each raises DirectoryUnavailable when it does not."""
+    """Who is in the workspace and in its channels. Each raises DirectoryUnavailable when Slack does not say."""
 
     async def person(self, workspace: str, user: str) -> Person:
         """Raises Unknown for somebody whom Slack does not know."""

@@ -160,7 +160,7 @@ class Requests:
 
 
 def _no_questions(questions: Iterable[FieldError]) -> None:
-    """What comes again and again is not kept as a draft to be asked about: it is written anew. Raises InvalidRequest."""
+    """What recurs is not kept as a draft to be asked about: it is written anew. Raises InvalidRequest."""
     if asked := tuple(questions):
         raise InvalidRequest(*asked)
 

@@ -65,7 +65,8 @@ class Receiver:
 
     async def record(self, account: str, receipts: Iterable[Receipt], dispatched: Owner | None = None) -> Recorded:
         """Write receipts of one account. `dispatched` is whose callback address they came to, where each dispatch
-        has its own: that address proves that the vendor took it. Raises DatabaseBusy or CommitUncertain: then it is to be told again.
+        has its own: that address proves that the vendor took it. Raises DatabaseBusy or CommitUncertain: then the
+        vendor should report it again.
 
         What arrives while others are being written is written with them: a flood takes one connection, and changes
         the counts of each broadcast once a transaction. Many are written piece by piece, and told as one.

@@ -50,7 +50,10 @@ class Stager:
 
     async def prepare(self, row: Broadcast, until: float | None = None) -> Broadcast | None:
         """The row as it stands once everything is ready; None when it went back to the approvers, being larger than
-        what they saw. `until`, of `monotonic`: when to give up. Raises a ProviderError, Overtaken, DatabaseBusy or CommitUncertain."""
+        what they saw. `until`, of `monotonic`: when to give up.
+
+        Raises a ProviderError, Overtaken, DatabaseBusy or CommitUncertain.
+        """
         until = self.monotonic() + STAGING_DEADLINE if until is None else until
         provider = self.providers[row.account]
         able = provider.capabilities

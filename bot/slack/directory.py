@@ -56,7 +56,7 @@ class People:
         self._reading: dict[str, asyncio.Task[frozenset[str]]] = {}  # members of channels, being read
 
     async def person(self, workspace: str, user: str, *, fresh: bool = False) -> Person:
-        """Raises DirectoryUnavailable when Slack does not say who that is, Unknown when it knows nobody: then nobody is.
+        """Raises DirectoryUnavailable when Slack does not say who that is, Unknown when it knows nobody by this id.
 
         `fresh`: somebody decides something now, so what is remembered is only good for a moment.
         """

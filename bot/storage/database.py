@@ -108,7 +108,7 @@ class Database(ABC):
         return
 
     async def check(self) -> None:
-        """Is it sound, ours to write, and set to lose nothing? Raises Unusable, or DatabaseBusy when it does not answer."""
+        """Is it sound, writable, and set to lose nothing? Raises Unusable, or DatabaseBusy when it does not answer."""
         return
 
     @abstractmethod

@@ -118,8 +118,10 @@ class Approvers:
         return not await self._active(broadcast.workspace, named, 1)
 
     async def _active(self, workspace: str, people: Iterable[str], enough: int) -> list[str]:
-        """Those who are full members by now, as soon as there are `enough` of them. Raises DirectoryUnavailable where there
-        may be as many."""
+        """Those who are full members by now, as soon as there are `enough` of them.
+
+        Raises DirectoryUnavailable where there may be as many.
+        """
         found, untold, waiting = list[str](), list[DirectoryUnavailable](), sorted(people)
         while waiting and len(found) < enough:
             some, waiting = waiting[:ASKED_TOGETHER], waiting[ASKED_TOGETHER:]

@@ -50,7 +50,10 @@ class Replanning:
         )
 
     async def must_be_seen(self, broadcast: Broadcast, person: Person, need: requirements.RequiredApprovals) -> None:
-        """Whoever edits may not approve, and may have been the last who could there. Raises InvalidRequest, DirectoryUnavailable."""
+        """Whoever edits may not approve, and may have been the last who could there.
+
+        Raises InvalidRequest or DirectoryUnavailable.
+        """
         quorum = max(need.quorum, broadcast.quorum)
         edited = dataclasses.replace(broadcast, editor=person.id, quorum=quorum, approvers=need.approvers)
         if (why := await self.approvers.why_stuck(edited)) is not None:

@@ -129,7 +129,7 @@ class Trap:
                 if name == "http11.receive_response_headers.started":
                     trap.passed(f"{step.get()} during")
 
-        setattr(providers.http, "Flight", Watched)  # noqa: B010
+        setattr(providers.http, "RequestTrace", Watched)  # noqa: B010
 
     def watch_slack(self, bot: Bot) -> None:
         """After Slack took a message, while nobody in the process knows of it yet."""

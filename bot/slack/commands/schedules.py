@@ -184,7 +184,7 @@ class Recurring:
         return recurring.listing(await self._seen_by(asked.person, found), Kind.REMINDER, asked.words)
 
     async def _seen_by(self, person: Person, found: Sequence[Schedule]) -> list[Schedule]:
-        """What is said in a channel is for those who are in it, for its owner and for admins. Raises DirectoryUnavailable."""
+        """A channel's reminders are shown to those in it, their owner and admins. Raises DirectoryUnavailable."""
         if person.id in self.audiences.settings.admins:
             return list(found)
         channels = list({schedule.channel for schedule in found if schedule.owner != person.id})
