@@ -13,12 +13,12 @@ import pytest
 from bot.domain.i18n import translator_for
 from bot.domain.schedule import Kind, Schedule, Turn, TurnState, micros_of
 from bot.slack.blocks import recurring
-from bot.when.recurrence import Closed, Occurrence
+from bot.when.recurrence import Closed, RecurringTime
 from sandbox.blocks import check_blocks
 from tests.support.rows import row
 
 NINE = datetime(2026, 11, 30, 9)  # noqa: DTZ001 - a wall clock
-TURN = Occurrence(NINE, datetime(2026, 11, 30, 8, tzinfo=UTC))
+TURN = RecurringTime(NINE, datetime(2026, 11, 30, 8, tzinfo=UTC))
 
 
 def schedule(rule: str | None, closed: Closed) -> Schedule:

@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bot.when.instants import parse_when
-from bot.when.recurrence import Closed, Occurrence, Recurrence, following
+from bot.when.recurrence import Closed, Recurrence, RecurringTime, following
 from bot.when.rules import is_recurrence, parse_recurrence
 from bot.when.traps import NotATime
 
@@ -932,18 +932,18 @@ def first_times(zone: str) -> array[int]:
     return first
 
 
-def shown_at(wall: datetime, zone: str) -> Occurrence:
+def shown_at(wall: datetime, zone: str) -> RecurringTime:
     """The wall clock's first minute, or the first minute after it where it is skipped."""
     first = first_times(zone)
     index = int((wall.replace(tzinfo=UTC) - YEAR).total_seconds()) // 60 + BEFORE
     while first[index] < 0:
         index += 1
-    return Occurrence(
+    return RecurringTime(
         (YEAR + timedelta(minutes=index - BEFORE)).replace(tzinfo=None), YEAR + timedelta(minutes=first[index])
     )
 
 
-def before_last(one: Occurrence) -> bool:
+def before_last(one: RecurringTime) -> bool:
     return one.local < LAST
 
 
@@ -1000,7 +1000,7 @@ def any_rule(chance: random.Random) -> tuple[str, Falls, bool]:
             return ways[pick], lambda day: (day + timedelta(days=1)).day == 1, False
 
 
-def planned(falls: Falls, clocks: Iterable[time], zone: str, closed: Closed, shut: Falls) -> list[Occurrence]:
+def planned(falls: Falls, clocks: Iterable[time], zone: str, closed: Closed, shut: Falls) -> list[RecurringTime]:
     """Day by day through the year; each that falls on a shut day goes, or walks to the next open one or back."""
     found = {}
     for day in (FIRST_DAY + timedelta(days=number) for number in range(340)):

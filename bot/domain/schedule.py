@@ -12,7 +12,7 @@ from typing import Any
 from bot.domain.broadcast import Broadcast, digest
 from bot.domain.clock import SECOND, Micros, moment
 from bot.domain.hours import Holidays
-from bot.when.recurrence import Closed, Occurrence, Recurrence, following
+from bot.when.recurrence import Closed, Recurrence, RecurringTime, following
 
 LOOKED_AT, FAR = 53, timedelta(days=731)  # turns, and how far ahead, when those that are left out are counted
 
@@ -100,11 +100,11 @@ class Schedule:
         when = self.rule or self.next_local, self.zone, self.closed, self.until, self.remaining
         return self.kind, self.channel, self.text, dict(self.options), *when
 
-    def after(self, instant: Micros) -> Iterator[Occurrence]:
+    def after(self, instant: Micros) -> Iterator[RecurringTime]:
         """Its turns strictly after an instant, in order, up to its own end."""
         return self._turns(instant, self.closed)
 
-    def left_out(self, instant: Micros) -> tuple[list[Occurrence], int]:
+    def left_out(self, instant: Micros) -> tuple[list[RecurringTime], int]:
         """Of its next turns those that fall on closed days and are left out, and of how many: a year's or two.
 
         None where that is a holiday now and then of a rule that names weekdays.
@@ -119,7 +119,7 @@ class Schedule:
         often = not Recurrence.of(self.rule).names_days or 10 * len(left) >= len(turns)
         return left if often else [], len(turns)
 
-    def _turns(self, instant: Micros, closed: Closed) -> Iterator[Occurrence]:
+    def _turns(self, instant: Micros, closed: Closed) -> Iterator[RecurringTime]:
         if self.rule is None:
             return
         calendar = Holidays.model_validate(self.calendar) if self.calendar else None
@@ -170,7 +170,7 @@ def micros_of(instant: datetime) -> Micros:
     return int(instant.astimezone(UTC).timestamp()) * SECOND
 
 
-def name_of(turn: Occurrence) -> str:
+def name_of(turn: RecurringTime) -> str:
     """How a turn is called in the store: `2026-12-07T09:00`."""
     return turn.local.isoformat(timespec="minutes")
 

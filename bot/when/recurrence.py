@@ -91,7 +91,7 @@ def _monday(day: date) -> date:
 
 
 @dataclass(frozen=True)
-class Occurrence:
+class RecurringTime:
     """One time of a recurrence: `local`, the naive wall clock that names it, and `instant` (UTC)."""
 
     local: datetime
@@ -119,7 +119,7 @@ def following(
     *,
     closed: Closed = Closed.KEEP,
     is_closed: Callable[[date], bool] = never,
-) -> Iterator[Occurrence]:
+) -> Iterator[RecurringTime]:
     """The occurrences strictly after this instant (aware), in order; it ends when none comes for eight years.
 
     A wall clock that the spring change skips goes at the first instant after the gap and bears the name of that
@@ -134,7 +134,7 @@ def following(
     place = ZoneInfo(zone)
     last = after.astimezone(UTC)
     for wall in _walls(rule, after.astimezone(place).date(), closed, shut):
-        occurrence = _occurrence(wall, place)
+        occurrence = _recurring_time(wall, place)
         if occurrence.instant > last:
             yield occurrence
             last = occurrence.instant
@@ -159,6 +159,6 @@ def _moves_onto(day: date, rule: Recurrence, closed: Closed, shut: Callable[[dat
     return any(map(rule.falls_on, takewhile(shut, beside)))
 
 
-def _occurrence(wall: datetime, place: ZoneInfo) -> Occurrence:
+def _recurring_time(wall: datetime, place: ZoneInfo) -> RecurringTime:
     real = next(later for minutes in count() if is_real(later := wall + timedelta(minutes=minutes), place))
-    return Occurrence(real, real.replace(tzinfo=place).astimezone(UTC))
+    return RecurringTime(real, real.replace(tzinfo=place).astimezone(UTC))

@@ -19,7 +19,7 @@ from bot.domain.people import mentions
 from bot.domain.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
 from bot.slack.blocks.answers import drawn, each_line
 from bot.slack.blocks.mrkdwn import ANSWER, Block, Post, context, lines, plain, quote, section, when
-from bot.when.recurrence import Closed, Occurrence, Recurrence
+from bot.when.recurrence import Closed, Recurrence, RecurringTime
 
 LATEST = 10  # turns shown of one schedule
 LISTED = 50  # schedules shown in one answer
@@ -194,7 +194,7 @@ def _row(row: Broadcast) -> str:
 # --- answers about schedules -----------------------------------------------------------------------------------------
 
 
-def asked(schedule: Schedule, upcoming: Sequence[Occurrence], words: Translator, hours: str | None = None) -> Post:
+def asked(schedule: Schedule, upcoming: Sequence[RecurringTime], words: Translator, hours: str | None = None) -> Post:
     """What was understood, and when it comes: the person sees a slip before anybody else does. `hours`: what they do
     to the first turn."""
     channel = f"<#{schedule.channel}>"
@@ -251,7 +251,7 @@ def still_on_its_way(row: Broadcast, words: Translator) -> str:
     return f"{told} " + words("`/broadcast cancel {id}` stops it.", id=row.id)
 
 
-def spelled(turn: Occurrence, words: Translator) -> str:
+def spelled(turn: RecurringTime, words: Translator) -> str:
     """A turn with its weekday, and with its offset so that a clock change is seen before it matters."""
     offset = turn.local - turn.instant.replace(tzinfo=None)
     minutes = int(offset.total_seconds() // 60)
@@ -259,7 +259,7 @@ def spelled(turn: Occurrence, words: Translator) -> str:
     return f"{_day(turn, words)} {turn.local:%H:%M} ({sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d})"
 
 
-def _day(turn: Occurrence, words: Translator) -> str:
+def _day(turn: RecurringTime, words: Translator) -> str:
     return f"{format_date(turn.local, 'EEE', locale=words.language)} {turn.local:%Y-%m-%d}"
 
 
@@ -333,13 +333,13 @@ def _turn(turn: Turn, words: Translator) -> str:
     return f"• {when(turn.at)} · {words(TURNS[turn.state])}{of}"
 
 
-def upcoming(schedule: Schedule, count: int) -> list[Occurrence]:
+def upcoming(schedule: Schedule, count: int) -> list[RecurringTime]:
     """Its next turns, the first included; the only one of what comes once."""
     if schedule.next_at is None:
         return []
     if schedule.rule is None:
         instant = moment(schedule.next_at)
-        return [Occurrence(instant.astimezone(ZoneInfo(schedule.zone)).replace(tzinfo=None), instant)]
+        return [RecurringTime(instant.astimezone(ZoneInfo(schedule.zone)).replace(tzinfo=None), instant)]
     found = []
     for turn in schedule.after(schedule.next_at - 1):
         found.append(turn)
