@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bot.domain.i18n import translator_for
-from bot.domain.schedule import Kind, Schedule, Turn, TurnState, micros_of
+from bot.domain.schedule import Kind, Occurrence, OccurrenceState, Schedule, micros_of
 from bot.slack.blocks import recurring
 from bot.when.recurrence import Closed, RecurringTime
 from sandbox.blocks import check_blocks
@@ -128,7 +128,9 @@ def test_what_is_not_listed_any_more_is_counted(language: str, more: str) -> Non
 def test_a_digest_counts_what_it_does_not_show() -> None:
     of = row()
     digest = recurring.Digest(waiting=[of] * 12, held=[of] * 10, unknown=[], today=[], sent=0)
-    turn = Turn(workspace="T1", schedule="B234679", local="2026-11-30T09:00", at=1, state=TurnState.OPEN, changed_at=1)
+    turn = Occurrence(
+        workspace="T1", schedule="B234679", local="2026-11-30T09:00", at=1, state=OccurrenceState.OPEN, changed_at=1
+    )
     post = recurring.reminder(turn, schedule(None, Closed.KEEP), digest, translator_for("en"))
     waiting, held = (str(block) for block in post.blocks[2:4])
     assert (waiting.count(of.id), "+2 more" in waiting) == (10, True)
@@ -145,7 +147,9 @@ def test_a_digest_without_a_text_of_its_own_is_listed_as_one() -> None:
 # --- how a reminder looks --------------------------------------------------------------------------------------------
 
 MARKUP = ":coffee: *Relire* <https://evil.example|la liste>, <@U2|ana> <!here> &amp; &lt;b&gt;"
-OPEN = Turn(workspace="T1", schedule="B234679", local="2026-11-30T09:00", at=1, state=TurnState.OPEN, changed_at=1)
+OPEN = Occurrence(
+    workspace="T1", schedule="B234679", local="2026-11-30T09:00", at=1, state=OccurrenceState.OPEN, changed_at=1
+)
 
 
 def written(**options: object) -> Schedule:
@@ -212,6 +216,6 @@ def test_what_comes_again_as_a_broadcast_has_no_look_of_its_own() -> None:
 
 
 def test_a_turn_that_cannot_be_shown_hides_no_other() -> None:
-    turns = [OPEN, dataclasses.replace(OPEN, at=10**20), dataclasses.replace(OPEN, state=TurnState.DONE)]
+    turns = [OPEN, dataclasses.replace(OPEN, at=10**20), dataclasses.replace(OPEN, state=OccurrenceState.DONE)]
     told = recurring.details(schedule(None, Closed.KEEP), turns, translator_for("en")).text
     assert (told.count("•"), "cannot be shown" in told) == (2, True)

@@ -31,7 +31,7 @@ from bot.storage.broadcast_rows import Changes
 from bot.storage.database import AlreadyDispatching, CommitUncertain, Database, DatabaseBusy, OutOfOrder, Unusable
 from bot.storage.engines import open_database
 from bot.storage.postgres import Postgres
-from bot.storage.schedules import ScheduleChanges, TurnChanges
+from bot.storage.schedules import OccurrenceChanges, ScheduleChanges
 from bot.storage.schema import upgrade
 from bot.storage.sqlite import SQLite
 from tests.support.ground import new_postgres
@@ -117,7 +117,7 @@ async def test_the_migrations_make_exactly_the_tables_of_the_code(database: Data
     [
         (tables.broadcasts, Changes),
         (tables.schedules, ScheduleChanges),
-        (tables.occurrences, TurnChanges),
+        (tables.occurrences, OccurrenceChanges),
     ],
 )
 def test_what_may_change_are_columns_and_never_those_that_name_the_row(table: Table, changes: type) -> None:

@@ -133,7 +133,7 @@ QUESTIONS: dict[str, tuple[Callable[[Connection], object], str]] = {
     "schedules that awake": (lambda c: schedules.awake(c, AT, 20), "ix_schedules_paused"),
     "turns to draw": (lambda c: schedules.waits(c, AT), "ix_occurrences_draw"),
     "snoozed turns that awake": (lambda c: schedules.woken(c, AT, 20), "ix_occurrences_draw"),
-    "take_turn": (lambda c: schedules.take_turn(c, AT, AT + HOUR), "ix_occurrences_draw"),
+    "take_turn": (lambda c: schedules.take_occurrence(c, AT, AT + HOUR), "ix_occurrences_draw"),
     "leftovers_to_recall": (lambda c: campaigns.leftovers_to_recall(c, AT), ""),
     "forget_seen": (lambda c: keys.forget_seen(c, AT - HOUR), "ix_seen_at"),
     # --- is there anything to do?
@@ -168,12 +168,12 @@ QUESTIONS: dict[str, tuple[Callable[[Connection], object], str]] = {
     "a reminder asked for": (lambda c: schedules.add(c, reminder(id="S1"), since=AT - HOUR), "ix_schedules_state"),
     "reminders": (lambda c: schedules.listed(c, HOME, Kind.REMINDER), "ix_schedules_state"),
     "a reminder's turns": (
-        lambda c: (schedules.turns_of(c, HOME, reminder().id, 5), schedules.unanswered(c, reminder())),
+        lambda c: (schedules.occurrences_of(c, HOME, reminder().id, 5), schedules.unanswered(c, reminder())),
         "",
     ),
     "what a schedule made": (lambda c: schedules.living(c, reminder()), ""),
     "a turn at a place": (
-        lambda c: schedules.turn_at(c, HOME, "C0MARKETING", f"1800000000.{rows.WIDTH + OTHERS + 1}"),
+        lambda c: schedules.occurrence_at(c, HOME, "C0MARKETING", f"1800000000.{rows.WIDTH + OTHERS + 1}"),
         "ix_occurrences_ts",
     ),
     "a digest": (
@@ -493,7 +493,7 @@ async def reminders(core: Core) -> None:
     await clock.listed(HOME, Kind.REMINDER)
     known = await clock.find(HOME, f"S{rows.WIDTH + OTHERS + 1}")
     await clock.made(known)
-    await clock.turn_at(HOME, "C0MARKETING", "1.1", known.id, 1)
+    await clock.occurrence_at(HOME, "C0MARKETING", "1.1", known.id, 1)
 
 
 DEEDS = {"ticks": ticks, "commands": commands, "callbacks": callbacks, "reminders": reminders}

@@ -18,7 +18,7 @@ from bot.domain.errors import InvalidRequest, NotAllowed
 from bot.domain.i18n import Translatable, translator_for
 from bot.domain.lifecycle import Hold, State
 from bot.domain.people import DirectoryUnavailable
-from bot.domain.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
+from bot.domain.schedule import Ended, Kind, Occurrence, OccurrenceState, Schedule, Standing
 from bot.recurring.schedules import Moved, Schedules
 from bot.slack.blocks import recurring
 from bot.slack.blocks.mrkdwn import Post
@@ -252,7 +252,7 @@ async def test_many_processes_make_each_turn_once(series: Series, second: Databa
     for schedule in (weekly, daily):
         turns = await series.turns(schedule)
         assert len({turn.local for turn in turns}) == len(turns)
-    made = [turn for turn in await series.turns(weekly) if turn.state is TurnState.MADE]
+    made = [turn for turn in await series.turns(weekly) if turn.state is OccurrenceState.MADE]
     assert len(await series.broadcasts()) == len(made)
     assert {turn.broadcast for turn in made} == {row.id for row in await series.broadcasts()}
 
@@ -325,7 +325,7 @@ async def test_once_is_once(series: Series) -> None:
     schedule = await series.add(Kind.REMINDER, "tomorrow 9:00")
     await series.until("2026-12-05T09:00")
     (turn,) = await series.turns(schedule)
-    assert (turn.local, turn.state) == ("2026-12-01T09:00", TurnState.OPEN)
+    assert (turn.local, turn.state) == ("2026-12-01T09:00", OccurrenceState.OPEN)
     assert (await series.now(schedule)).state is Standing.ENDED
 
 
@@ -388,7 +388,7 @@ async def test_what_fell_due_after_a_pause_while_nobody_was_there_was_missed_and
     series.core.now = at("2026-12-03T12:00")
     await series.until("2026-12-04T10:00")
     turns = [(turn.local, turn.state) for turn in await series.turns(schedule)]
-    assert turns == [("2026-12-03T09:00", TurnState.MISSED), ("2026-12-04T09:00", TurnState.OPEN)]
+    assert turns == [("2026-12-03T09:00", OccurrenceState.MISSED), ("2026-12-04T09:00", OccurrenceState.OPEN)]
     (told,) = await series.told()
     assert "I was away" in told
     assert "Payroll" in told
@@ -447,7 +447,7 @@ async def test_a_turn_that_stands_in_the_way_is_neither_made_nor_counted_nor_mis
     series.core.now = at("2026-12-01T12:00")
     await series.reminders.tick()
     assert await series.told() == []
-    assert [turn.state for turn in await series.turns(daily)] == [TurnState.MADE]
+    assert [turn.state for turn in await series.turns(daily)] == [OccurrenceState.MADE]
 
 
 async def test_paused_it_waits_until_somebody_resumes_it(series: Series) -> None:
@@ -510,8 +510,8 @@ async def test_what_was_missed_is_told_once_and_never_made_late(series: Series) 
     series.core.now += 4 * DAY  # nothing ran
     for _ in range(3):
         await series.reminders.tick()
-    assert [turn.state for turn in await series.turns(reminder)] == [TurnState.MISSED] * 4
-    assert [turn.state for turn in await series.turns(weekly)] == [*[TurnState.MISSED] * 4, TurnState.MADE]
+    assert [turn.state for turn in await series.turns(reminder)] == [OccurrenceState.MISSED] * 4
+    assert [turn.state for turn in await series.turns(weekly)] == [*[OccurrenceState.MISSED] * 4, OccurrenceState.MADE]
     assert [row.send_at for row in await series.broadcasts()] == [at("2026-12-05T09:00")]
     told = await series.told()
     assert len(told) == 2
@@ -522,7 +522,7 @@ async def test_within_its_grace_it_still_comes(series: Series) -> None:
     reminder = await series.add(Kind.REMINDER, "tomorrow 9:00")
     series.core.now = at("2026-12-01T09:09")
     await series.reminders.tick()
-    assert [turn.state for turn in await series.turns(reminder)] == [TurnState.MADE]
+    assert [turn.state for turn in await series.turns(reminder)] == [OccurrenceState.MADE]
 
 
 async def test_a_turn_that_needs_no_approval_still_goes_once_within_its_grace(series: Series) -> None:
@@ -561,7 +561,7 @@ async def test_a_turn_that_nobody_could_approve_before_its_time_is_missed_and_th
     for _ in range(3):
         await series.reminders.tick()
     assert await series.broadcasts() == []
-    assert [turn.state for turn in await series.turns(weekly)] == [TurnState.MISSED]
+    assert [turn.state for turn in await series.turns(weekly)] == [OccurrenceState.MISSED]
     now = await series.now(weekly)
     assert (now.state, now.next_local) == (Standing.ACTIVE, "2026-12-08T09:00")
     (told,) = await series.told()
@@ -631,10 +631,10 @@ async def test_what_cannot_come_once_more_keeps_no_other_one_waiting(series: Ser
     series.core.now += HOUR
     await series.reminders.tick()
     states = [(await series.turns(one))[0].state for one in both]
-    assert sorted(states) == [TurnState.MADE, TurnState.SNOOZED]
+    assert sorted(states) == [OccurrenceState.MADE, OccurrenceState.SNOOZED]
     later(series.core.database)
     await series.reminders.tick()
-    assert [(await series.turns(one))[0].state for one in both] == [TurnState.MADE] * 2
+    assert [(await series.turns(one))[0].state for one in both] == [OccurrenceState.MADE] * 2
 
 
 async def test_what_comes_too_late_is_told_though_slack_is_silent_and_keeps_no_other_one_waiting(
@@ -649,8 +649,8 @@ async def test_what_comes_too_late_is_told_though_slack_is_silent_and_keeps_no_o
     series.core.now = at("2026-12-01T09:05")
     for _ in range(2):  # so many at once
         await series.reminders.tick()
-    assert {(await series.turns(one))[0].state for one in late} == {TurnState.MISSED}
-    assert [turn.state for turn in await series.turns(other)] == [TurnState.MADE]
+    assert {(await series.turns(one))[0].state for one in late} == {OccurrenceState.MISSED}
+    assert [turn.state for turn in await series.turns(other)] == [OccurrenceState.MADE]
     assert len(await series.told()) == len(late)
 
 
@@ -665,7 +665,7 @@ async def test_what_was_snoozed_and_comes_too_late_is_told_though_slack_is_silen
     series.office.silent = True
     series.core.now += HOUR + 11 * 60 * SECOND
     await series.reminders.tick()
-    assert [turn.state for turn in await series.turns(schedule)] == [TurnState.MISSED]
+    assert [turn.state for turn in await series.turns(schedule)] == [OccurrenceState.MISSED]
     assert "I was away" in (await series.told())[0]
 
 
@@ -679,7 +679,7 @@ async def test_what_was_made_and_not_posted_is_never_posted_late_but_told(series
         await series.reminders.tick()
         await series.post()
     assert series.channel.tried == 0
-    assert [turn.state for turn in await series.turns(schedule)] == [TurnState.MISSED]
+    assert [turn.state for turn in await series.turns(schedule)] == [OccurrenceState.MISSED]
     (told,) = await series.told()
     assert "may not have been said" in told
     assert "Payroll" in told
@@ -783,12 +783,12 @@ async def test_one_that_asks_is_not_posted_again_while_it_is_unanswered(series: 
     schedule = await series.add(Kind.REMINDER, "every day 9:00", options={"answer": True}, closed=Closed.KEEP)
     await series.until("2026-12-03T10:00")
     turns = await series.turns(schedule)
-    assert [turn.state for turn in turns] == [TurnState.OPEN, TurnState.LEFT_OUT, TurnState.LEFT_OUT]
+    assert [turn.state for turn in turns] == [OccurrenceState.OPEN, OccurrenceState.LEFT_OUT, OccurrenceState.LEFT_OUT]
     assert turns[0].left_out == 2
     done = await series.reminders.answer(turns[0], approver(3), snooze=False)
-    assert (done.state, done.by) == (TurnState.DONE, APPROVERS[3])
+    assert (done.state, done.by) == (OccurrenceState.DONE, APPROVERS[3])
     await series.until("2026-12-04T10:00")
-    assert (await series.turns(schedule))[-1].state is TurnState.OPEN
+    assert (await series.turns(schedule))[-1].state is OccurrenceState.OPEN
 
 
 async def test_one_that_asks_comes_as_often_as_it_was_to_however_often_it_was_left_out(series: Series) -> None:
@@ -806,7 +806,7 @@ async def test_one_that_asks_comes_as_often_as_it_was_to_however_often_it_was_le
 async def test_one_that_asks_nothing_comes_every_time(series: Series) -> None:
     schedule = await series.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
     await series.until("2026-12-03T10:00")
-    assert [turn.state for turn in await series.turns(schedule)] == [TurnState.OPEN] * 3
+    assert [turn.state for turn in await series.turns(schedule)] == [OccurrenceState.OPEN] * 3
 
 
 async def snoozed(series: Series, typed: str = "every day 9:00") -> Schedule:
@@ -823,14 +823,14 @@ async def test_it_is_snoozed_once(series: Series) -> None:
     schedule = await snoozed(series, "tomorrow 9:00")
     series.core.now += HOUR - SECOND
     await series.until("2026-12-01T09:59")
-    assert (await series.turns(schedule))[0].state is TurnState.SNOOZED
+    assert (await series.turns(schedule))[0].state is OccurrenceState.SNOOZED
     await series.until("2026-12-01T10:00")
     (again,) = await series.turns(schedule)
-    assert again.state is TurnState.OPEN
+    assert again.state is OccurrenceState.OPEN
     assert len(series.channel.posts) == 2
     with pytest.raises(Moved):
         await series.reminders.answer(again, CLEO, snooze=True)
-    assert (await series.reminders.answer(again, CLEO, snooze=False)).state is TurnState.DONE
+    assert (await series.reminders.answer(again, CLEO, snooze=False)).state is OccurrenceState.DONE
 
 
 async def test_what_is_snoozed_is_posted_once_more_by_one_process_alone(series: Series, second: Database) -> None:
@@ -839,7 +839,7 @@ async def test_what_is_snoozed_is_posted_once_more_by_one_process_alone(series: 
     processes = [series.reminders, series.process(second), series.process(), series.process(second)]
     await asyncio.gather(*(one.tick() for one in processes))
     (turn,) = await series.turns(schedule)
-    assert (turn.state, turn.version) == (TurnState.MADE, 3)
+    assert (turn.state, turn.version) == (OccurrenceState.MADE, 3)
     await asyncio.gather(series.post(), series.post())
     assert len(series.channel.posts) == 2
 
@@ -850,7 +850,7 @@ async def test_what_is_snoozed_and_comes_too_late_is_missed_and_told(series: Ser
     series.core.now += HOUR + 11 * 60 * SECOND
     await series.until("2026-12-01T11:00")
     (turn,) = await series.turns(schedule)
-    assert turn.state is TurnState.MISSED
+    assert turn.state is OccurrenceState.MISSED
     assert len(series.channel.posts) == 1
     assert "comes once more" not in series.channel.shown[0]
     assert "actions" not in series.channel.shown[0]
@@ -874,7 +874,7 @@ async def test_what_is_snoozed_does_not_come_once_more_when_it_was_stopped_or_pa
     assert "reminder.done" in series.channel.shown[0]
     await series.until("2026-12-01T12:00")
     (turn,) = await series.turns(schedule)
-    assert turn.state is TurnState.OPEN
+    assert turn.state is OccurrenceState.OPEN
     assert len(series.channel.posts) == 1
     with pytest.raises(Moved):
         await series.reminders.answer(turn, CLEO, snooze=True)
@@ -886,7 +886,7 @@ async def test_what_is_snoozed_does_not_come_once_more_when_its_owner_has_left(s
     series.office.left = {CLEO.id}
     await series.until("2026-12-01T12:00")
     (turn,) = await series.turns(schedule)
-    assert turn.state is TurnState.OPEN
+    assert turn.state is OccurrenceState.OPEN
     assert len(series.channel.posts) == 1
     assert "comes once more" not in series.channel.shown[0]
     (told,) = await series.told()
@@ -903,7 +903,7 @@ async def test_what_was_snoozed_while_it_was_stopped_or_paused_does_not_come_onc
     await deed(series.reminders.schedules, await series.now(schedule), CLEO)
     await series.reminders.answer((await series.turns(schedule))[0], approver(0), snooze=True)
     await series.until("2026-12-01T12:00")
-    assert [turn.state for turn in await series.turns(schedule)] == [TurnState.OPEN]
+    assert [turn.state for turn in await series.turns(schedule)] == [OccurrenceState.OPEN]
     assert len(series.channel.posts) == 1
 
 
@@ -912,7 +912,7 @@ async def test_what_is_snoozed_sleeps_on_while_slack_is_silent(series: Series) -
     series.office.silent = True
     series.core.now += HOUR
     await series.reminders.tick()
-    assert [turn.state for turn in await series.turns(schedule)] == [TurnState.SNOOZED]
+    assert [turn.state for turn in await series.turns(schedule)] == [OccurrenceState.SNOOZED]
     series.office.silent = False
     await series.until("2026-12-01T10:05")
     assert len(series.channel.posts) == 2
@@ -941,7 +941,7 @@ async def test_what_was_made_is_not_posted_once_it_was_stopped_or_paused(
     await series.post()
     assert series.channel.tried == 0
     (turn,) = await series.turns(schedule)
-    assert turn.state is TurnState.MISSED
+    assert turn.state is OccurrenceState.MISSED
     with pytest.raises(Moved):
         await series.reminders.answer(turn, CLEO, snooze=False)
 
@@ -971,7 +971,7 @@ async def test_what_an_older_version_made_and_stopped_before_it_was_posted_is_no
     await series.core.database.write(lambda c: c.execute(tables.schedules.update().values(**stopped)))
     await series.post()
     assert series.channel.tried == 0
-    assert [turn.state for turn in await series.turns(schedule)] == [TurnState.MISSED]
+    assert [turn.state for turn in await series.turns(schedule)] == [OccurrenceState.MISSED]
 
 
 async def test_a_button_of_an_older_post_answers_no_turn_that_is_about_to_be_posted(series: Series) -> None:
@@ -986,7 +986,7 @@ async def test_a_button_of_an_older_post_answers_no_turn_that_is_about_to_be_pos
     await series.until("2026-12-01T10:00")  # once more, at another place
     series.core.now = at("2026-12-02T09:00")
     await series.reminders.tick()
-    assert await series.reminders.turn_at(TEAM, "C1", first.ts or "", schedule.id, 1) is None
+    assert await series.reminders.occurrence_at(TEAM, "C1", first.ts or "", schedule.id, 1) is None
 
 
 async def test_a_button_of_a_post_that_is_known_no_more_answers_no_other_turn(series: Series) -> None:
@@ -996,9 +996,9 @@ async def test_a_button_of_a_post_that_is_known_no_more_answers_no_other_turn(se
     assert (await series.turns(schedule))[0].ts != first
     series.core.now = at("2026-12-02T09:00")
     await series.reminders.tick()  # the next one is made, and not posted yet
-    assert await series.reminders.turn_at(TEAM, "C1", first, schedule.id, 3) is None
+    assert await series.reminders.occurrence_at(TEAM, "C1", first, schedule.id, 3) is None
     await series.post()
-    assert await series.reminders.turn_at(TEAM, "C1", first, schedule.id, 1) is None
+    assert await series.reminders.occurrence_at(TEAM, "C1", first, schedule.id, 1) is None
 
 
 async def test_a_button_is_known_before_slack_has_answered_where_its_post_stands(series: Series) -> None:
@@ -1007,9 +1007,9 @@ async def test_a_button_is_known_before_slack_has_answered_where_its_post_stands
     await series.reminders.tick()
     (made,) = await series.turns(schedule)
     ts = f"{series.core.now // SECOND - 1}.000100"  # by Slack's clock, which is not ours
-    assert await series.reminders.turn_at(TEAM, "C1", ts, schedule.id, made.version) == made
+    assert await series.reminders.occurrence_at(TEAM, "C1", ts, schedule.id, made.version) == made
     await series.reminders.answer(made, CLEO, snooze=False)
-    assert await series.reminders.turn_at(TEAM, "C1", ts, schedule.id, made.version) is None
+    assert await series.reminders.occurrence_at(TEAM, "C1", ts, schedule.id, made.version) is None
 
 
 async def test_of_two_who_answer_at_once_one_did(series: Series) -> None:
@@ -1018,8 +1018,8 @@ async def test_of_two_who_answer_at_once_one_did(series: Series) -> None:
     (turn,) = await series.turns(schedule)
     deeds = [series.reminders.answer(turn, approver(number), snooze=number % 2 == 0) for number in range(8)]
     outcomes = await asyncio.gather(*deeds, return_exceptions=True)
-    assert sum(isinstance(outcome, Turn) for outcome in outcomes) == 1
-    assert {type(outcome) for outcome in outcomes} == {Turn, Moved}
+    assert sum(isinstance(outcome, Occurrence) for outcome in outcomes) == 1
+    assert {type(outcome) for outcome in outcomes} == {Occurrence, Moved}
 
 
 async def test_every_step_of_a_schedule_is_audited(series: Series) -> None:
@@ -1086,7 +1086,7 @@ async def test_a_reminder_that_slack_refuses_is_told_to_its_owner_once(series: S
         series.core.now += 60 * SECOND
     assert series.channel.tried == tries
     (turn,) = await series.turns(schedule)
-    assert (turn.state, turn.draw_at) == (TurnState.MISSED, None)
+    assert (turn.state, turn.draw_at) == (OccurrenceState.MISSED, None)
     rows = await series.core.database.read(lambda c: c.execute(in_order(tables.posts)).mappings().all())
     (told,) = [row for row in rows if row["place"] == CLEO.id]
     said = thread_message(Translatable.of(told["sentence"]), told["mention"], translator_for("en")).text
@@ -1101,7 +1101,7 @@ async def test_one_that_asks_and_was_refused_does_not_silence_the_next_one(serie
     await series.until("2026-12-01T10:00")
     series.channel.refuses = None
     await series.until("2026-12-02T10:00")
-    assert [turn.state for turn in await series.turns(schedule)] == [TurnState.MISSED, TurnState.OPEN]
+    assert [turn.state for turn in await series.turns(schedule)] == [OccurrenceState.MISSED, OccurrenceState.OPEN]
 
 
 async def test_a_post_that_cannot_be_redrawn_is_left_as_it_is(series: Series) -> None:
@@ -1111,7 +1111,7 @@ async def test_a_post_that_cannot_be_redrawn_is_left_as_it_is(series: Series) ->
     series.channel.refuses = "cant_update_message"
     await series.post()
     (turn,) = await series.turns(schedule)
-    assert (turn.state, turn.draw_at) == (TurnState.DONE, None)
+    assert (turn.state, turn.draw_at) == (OccurrenceState.DONE, None)
     assert await series.told() == []
 
 

@@ -40,7 +40,7 @@ class Ended(StrEnum):
     NOT_ALLOWED = "not_allowed"
 
 
-class TurnState(StrEnum):
+class OccurrenceState(StrEnum):
     """Where one turn is: of a recurring broadcast it is `made` and lives on as a broadcast of its own."""
 
     MADE = "made"
@@ -51,7 +51,7 @@ class TurnState(StrEnum):
     MISSED = "missed"  # nobody was there to make it
 
 
-UNANSWERED = frozenset({TurnState.MADE, TurnState.OPEN, TurnState.SNOOZED})
+UNANSWERED = frozenset({OccurrenceState.MADE, OccurrenceState.OPEN, OccurrenceState.SNOOZED})
 
 
 @dataclass(frozen=True)
@@ -145,14 +145,14 @@ class Schedule:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Turn:
+class Occurrence:
     """One turn of a schedule exactly as its row stands; `local` is its wall clock time in the zone, and its name."""
 
     workspace: str
     schedule: str
     local: str
     at: Micros
-    state: TurnState
+    state: OccurrenceState
     version: int = 1
     broadcast: str | None = None
     channel: str | None = None

@@ -7,12 +7,12 @@ from sqlalchemy import Connection
 from bot.config.runtime import Runtime
 from bot.domain.clock import SECOND, Micros
 from bot.domain.people import Person, must_be_member
-from bot.domain.schedule import Turn, TurnState
+from bot.domain.schedule import Occurrence, OccurrenceState
 from bot.recurring.requests import SKEW
 from bot.recurring.schedules import Moved
 from bot.scheduler import Task
 from bot.storage import audit, schedules
-from bot.storage.schedules import TurnChanges
+from bot.storage.schedules import OccurrenceChanges
 
 SNOOZE = 3600 * SECOND
 
@@ -23,11 +23,13 @@ class Answers:
     def __init__(self, runtime: Runtime) -> None:
         self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
 
-    async def answer(self, turn: Turn, person: Person, *, snooze: bool) -> Turn:
+    async def answer(self, turn: Occurrence, person: Person, *, snooze: bool) -> Occurrence:
         """Done, or once more in an hour: that once only. Raises NotAllowed or Moved."""
         must_be_member(person)
         # one that is `made` may be seen already, before Slack's answer about its post has reached us
-        if turn.state not in (TurnState.MADE, TurnState.OPEN) or (snooze and turn.snoozed_until is not None):
+        if turn.state not in (OccurrenceState.MADE, OccurrenceState.OPEN) or (
+            snooze and turn.snoozed_until is not None
+        ):
             raise Moved
         answered = await self.database.write(lambda c: self._answer(c, turn, person, snooze))
         if answered is None:
@@ -35,18 +37,20 @@ class Answers:
         self.wake(Task.NOTICES)
         return answered
 
-    def _answer(self, connection: Connection, turn: Turn, person: Person, snooze: bool) -> Turn | None:
+    def _answer(self, connection: Connection, turn: Occurrence, person: Person, snooze: bool) -> Occurrence | None:
         now = self.clock()
-        changes: TurnChanges = {"state": TurnState.DONE, "by": person.id, "draw_at": now}
+        changes: OccurrenceChanges = {"state": OccurrenceState.DONE, "by": person.id, "draw_at": now}
         if snooze:
-            changes |= {"state": TurnState.SNOOZED, "snoozed_until": now + SNOOZE}
-        answered = schedules.change_turn(connection, turn, now, **changes)
+            changes |= {"state": OccurrenceState.SNOOZED, "snoozed_until": now + SNOOZE}
+        answered = schedules.change_occurrence(connection, turn, now, **changes)
         if answered is not None:
             action = "snooze_reminder" if snooze else "done_reminder"
             audit.write_event(connection, turn.workspace, person.id, action, turn.local, now, about=turn.schedule)
         return answered
 
-    async def turn_at(self, workspace: str, channel: str, ts: str, id: str, version: int | None = None) -> Turn | None:
+    async def occurrence_at(
+        self, workspace: str, channel: str, ts: str, id: str, version: int | None = None
+    ) -> Occurrence | None:
         """The turn whose post stands there.
 
         A post may be seen before Slack's answer about it has reached us: then it is the latest turn of its schedule,
@@ -54,12 +58,12 @@ class Answers:
         that turn was made, is of an older post.
         """
 
-        def look(connection: Connection) -> Turn | None:
-            found = schedules.turn_at(connection, workspace, channel, ts)
+        def look(connection: Connection) -> Occurrence | None:
+            found = schedules.occurrence_at(connection, workspace, channel, ts)
             if found is not None:
                 return found
-            latest = next(iter(schedules.turns_of(connection, workspace, id, 1)), None)
-            if latest is None or (latest.state, latest.version) != (TurnState.MADE, version):
+            latest = next(iter(schedules.occurrences_of(connection, workspace, id, 1)), None)
+            if latest is None or (latest.state, latest.version) != (OccurrenceState.MADE, version):
                 return None
             return latest if _instant_of(ts) >= latest.changed_at - SKEW else None
 

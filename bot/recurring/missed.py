@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from bot.config.runtime import Runtime
 from bot.domain.clock import Micros, micros
 from bot.domain.i18n import Translatable
-from bot.domain.schedule import Ended, Schedule, Standing, Turn, TurnState, micros_of, name_of
+from bot.domain.schedule import Ended, Occurrence, OccurrenceState, Schedule, Standing, micros_of, name_of
 from bot.recurring.notices import tell, tell_missed, write_schedule_audit
 from bot.storage import schedules
 from bot.storage.schedules import ScheduleChanges
@@ -53,15 +53,15 @@ class Missed:
     ) -> Iterator[tuple[str, Micros]]:
         """Those of them that nobody has made before."""
         for local, at in missed:
-            row = Turn(
+            row = Occurrence(
                 workspace=schedule.workspace,
                 schedule=schedule.id,
                 local=local,
                 at=at,
-                state=TurnState.MISSED,
+                state=OccurrenceState.MISSED,
                 changed_at=self.clock(),
             )
-            if schedules.add_turn(connection, row):
+            if schedules.add_occurrence(connection, row):
                 yield local, at
 
     async def end(self, schedule: Schedule, ended: Ended, why: Translatable) -> None:

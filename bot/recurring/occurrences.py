@@ -14,11 +14,11 @@ from bot.domain.people import Person, mentions
 from bot.domain.schedule import (
     Ended,
     Kind,
+    Occurrence,
+    OccurrenceState,
     Schedule,
     Standing,
     StandingApproval,
-    Turn,
-    TurnState,
     micros_of,
     name_of,
     series_digest,
@@ -26,7 +26,7 @@ from bot.domain.schedule import (
 from bot.recurring.notices import tell
 from bot.recurring.owners import Owners
 from bot.storage import notes, schedules
-from bot.storage.schedules import ScheduleChanges, TurnChanges
+from bot.storage.schedules import OccurrenceChanges, ScheduleChanges
 from bot.workflow import requirements
 from bot.workflow.submission import PAST_SLACK
 from bot.workflow.workflow import Workflow
@@ -42,7 +42,7 @@ class Occurrences:
         self.clock, self.settings, self.workflow = runtime.clock, runtime.settings, workflow
         self.owners, self.people = owners, owners.people
 
-    async def plan_turn(self, schedule: Schedule, local: str, at: Micros, owner: Person) -> Broadcast:
+    async def plan_occurrence(self, schedule: Schedule, local: str, at: Micros, owner: Person) -> Broadcast:
         """The broadcast that a turn becomes, checked like any other request. Raises InvalidRequest or NotAllowed."""
         options, request = schedule.options, request_of(schedule, at)
         late = micros(self.settings.grace) + PAST_SLACK  # whoever asks has looked at the grace a moment before
@@ -72,18 +72,18 @@ class Occurrences:
         if voters and schedule.cover != seen.cover:
             return  # their approval fell, or was used, since they were asked for: the next tick asks anew
         now = self.clock()
-        turn = Turn(
+        turn = Occurrence(
             workspace=schedule.workspace,
             schedule=schedule.id,
             local=schedule.next_local or "",
             at=schedule.next_at or 0,
-            state=TurnState.MADE,
+            state=OccurrenceState.MADE,
             broadcast=planned.id if planned else None,
             changed_at=now,
         )
         if planned is None:
             new = self._open(connection, schedule, turn)
-        elif new := schedules.add_turn(connection, turn):
+        elif new := schedules.add_occurrence(connection, turn):
             schedule = self._enter(connection, schedule, planned, voters)
         self._advance(connection, schedule, now, counted=new)
 
@@ -105,16 +105,16 @@ class Occurrences:
             self.workflow.submission.enter(connection, planned)
         return schedules.find(connection, schedule.workspace, schedule.id, lock=True)
 
-    def _open(self, connection: Connection, schedule: Schedule, turn: Turn) -> bool:
+    def _open(self, connection: Connection, schedule: Schedule, turn: Occurrence) -> bool:
         """A reminder that asks for an answer is not posted again while the last one is unanswered. False: it is not to
         be posted, or was there already."""
         now, open_one = self.clock(), schedules.unanswered(connection, schedule) if schedule.asks else None
         if open_one is None:
-            return schedules.add_turn(connection, dataclasses.replace(turn, draw_at=now))
-        new = schedules.add_turn(connection, dataclasses.replace(turn, state=TurnState.LEFT_OUT))
+            return schedules.add_occurrence(connection, dataclasses.replace(turn, draw_at=now))
+        new = schedules.add_occurrence(connection, dataclasses.replace(turn, state=OccurrenceState.LEFT_OUT))
         if new:
-            more: TurnChanges = {"left_out": open_one.left_out + 1, "draw_at": open_one.draw_at or now}
-            schedules.change_turn(connection, open_one, now, **more)
+            more: OccurrenceChanges = {"left_out": open_one.left_out + 1, "draw_at": open_one.draw_at or now}
+            schedules.change_occurrence(connection, open_one, now, **more)
         return False
 
     def _advance(self, connection: Connection, schedule: Schedule, now: Micros, *, counted: bool) -> None:
@@ -134,7 +134,7 @@ class Occurrences:
         """A recurring broadcast ends with a card, which is sent a day later, or not."""
         if schedule.kind is Kind.REMINDER:
             return Translatable("That was the last one.")
-        last = schedules.turns_of(connection, schedule.workspace, schedule.id, 1)
+        last = schedules.occurrences_of(connection, schedule.workspace, schedule.id, 1)
         of = last[0].broadcast if last else None
         return Translatable("The last card is in the channel: {of}. None comes after it.", of=of or "—")
 

@@ -26,4 +26,4 @@ class Reminders:
         self.add, self.plan, self.keep = requests.add, requests.plan, requests.keep
         self.find, self.listed, self.made = self.schedules.find, self.schedules.listed, self.schedules.made
         self.pause, self.resume, self.stop = self.schedules.pause, self.schedules.resume, self.schedules.stop
-        self.answer, self.turn_at, self.tick = answers.answer, answers.turn_at, self.timekeeper.tick
+        self.answer, self.occurrence_at, self.tick = answers.answer, answers.occurrence_at, self.timekeeper.tick

@@ -76,7 +76,9 @@ class Requests:
         if schedule.kind is Kind.REMINDER:
             _no_questions(checks.option_questions(schedule.text, zone=person.zone, now=moment(self.clock())))
             return schedule, None
-        planned = await self.occurrences.plan_turn(schedule, schedule.next_local or "", schedule.next_at or 0, person)
+        planned = await self.occurrences.plan_occurrence(
+            schedule, schedule.next_local or "", schedule.next_at or 0, person
+        )
         _no_questions(self.workflow.submission.questions(request_of(schedule, schedule.next_at or 0)))
         return schedule, planned
 

@@ -12,7 +12,7 @@ from bot.config.runtime import Runtime
 from bot.domain.errors import InvalidRequest, NotAllowed
 from bot.domain.i18n import Translatable
 from bot.domain.people import DirectoryUnavailable, Person
-from bot.domain.schedule import Ended, Kind, Schedule, Turn, TurnState
+from bot.domain.schedule import Ended, Kind, Occurrence, OccurrenceState, Schedule
 from bot.recurring.missed import Missed
 from bot.recurring.notices import UNASKED, tell, tell_missed
 from bot.recurring.occurrences import AHEAD, Occurrences, binding
@@ -99,7 +99,7 @@ class Timekeeper:
 
     async def _fire_broadcast(self, schedule: Schedule, owner: Person) -> None:
         try:
-            planned = await self.occurrences.plan_turn(
+            planned = await self.occurrences.plan_occurrence(
                 schedule, schedule.next_local or "", schedule.next_at or 0, owner
             )
         except NotAllowed as error:
@@ -117,7 +117,7 @@ class Timekeeper:
         else:
             await self.database.write(lambda c: self.occurrences.make(c, schedule, planned, voters))
 
-    async def _come_again(self, turn: Turn, schedule: Schedule) -> None:
+    async def _come_again(self, turn: Occurrence, schedule: Schedule) -> None:
         """What was snoozed is posted once more, if somebody stands for it still and it is not too late."""
         ended = None
         if schedule.goes_on and not self.missed.is_late(turn.snoozed_until or 0):
@@ -126,15 +126,15 @@ class Timekeeper:
         if ended is not None:
             await self.missed.end(schedule, *ended)
         else:
-            await self.database.write(lambda c: self._wake_turn(c, turn, schedule))
+            await self.database.write(lambda c: self._wake_occurrence(c, turn, schedule))
         self.wake(Task.NOTICES, Task.PAINT)
 
-    def _wake_turn(self, connection: Connection, turn: Turn, seen: Schedule) -> None:
+    def _wake_occurrence(self, connection: Connection, turn: Occurrence, seen: Schedule) -> None:
         schedule, now = schedules.find(connection, seen.workspace, seen.id, lock=True), self.clock()
         came_at = turn.snoozed_until or 0
         if not schedule.goes_on:
-            schedules.change_turn(connection, turn, now, state=TurnState.OPEN, draw_at=now)
+            schedules.change_occurrence(connection, turn, now, state=OccurrenceState.OPEN, draw_at=now)
         elif not self.missed.is_late(came_at):
-            schedules.change_turn(connection, turn, now, state=TurnState.MADE, draw_at=now, tries=0)
-        elif schedules.change_turn(connection, turn, now, state=TurnState.MISSED, draw_at=now):
+            schedules.change_occurrence(connection, turn, now, state=OccurrenceState.MADE, draw_at=now, tries=0)
+        elif schedules.change_occurrence(connection, turn, now, state=OccurrenceState.MISSED, draw_at=now):
             tell_missed(connection, schedule, [(f"{turn.local}:snoozed", came_at)], now)

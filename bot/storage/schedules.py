@@ -32,7 +32,16 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.errors import NotFound, NotUnderstood
 from bot.domain.lifecycle import State
-from bot.domain.schedule import UNANSWERED, Ended, Kind, Schedule, Standing, StandingApproval, Turn, TurnState
+from bot.domain.schedule import (
+    UNANSWERED,
+    Ended,
+    Kind,
+    Occurrence,
+    OccurrenceState,
+    Schedule,
+    Standing,
+    StandingApproval,
+)
 from bot.storage import broadcast_rows
 from bot.storage.broadcast_rows import to_broadcast
 from bot.storage.sql import alone, any_of, but, check_instant, insert_ignoring, known_words, read_each
@@ -47,7 +56,7 @@ UNDERSTOOD = and_(
     known_words(schedules.c.ended, Ended),
     known_words(schedules.c.closed, Closed),
 )
-TURN_UNDERSTOOD = known_words(occurrences.c.state, TurnState)
+OCCURRENCE_UNDERSTOOD = known_words(occurrences.c.state, OccurrenceState)
 
 # Partial indexes are only found by the very words that they were made with.
 ACTIVE = schedules.c.state == literal_column("'active'")
@@ -68,10 +77,10 @@ class ScheduleChanges(TypedDict, total=False):
     cover: StandingApproval | None
 
 
-class TurnChanges(TypedDict, total=False):
-    """What may change of a turn, with the values that `Turn` has."""
+class OccurrenceChanges(TypedDict, total=False):
+    """What may change of a turn, with the values that `Occurrence` has."""
 
-    state: TurnState
+    state: OccurrenceState
     broadcast: str | None
     channel: str | None
     ts: str | None
@@ -109,9 +118,9 @@ def _to_schedule(row: RowMapping) -> Schedule:
     return Schedule(**fields)
 
 
-def _to_turn(row: RowMapping) -> Turn:
-    fields = {field.name: row[field.name] for field in dataclasses.fields(Turn)}
-    return Turn(**{**fields, "state": TurnState(row["state"])})
+def _to_occurrence(row: RowMapping) -> Occurrence:
+    fields = {field.name: row[field.name] for field in dataclasses.fields(Occurrence)}
+    return Occurrence(**{**fields, "state": OccurrenceState(row["state"])})
 
 
 def understood(connection: Connection) -> ColumnElement[bool]:
@@ -124,8 +133,8 @@ def _schedules(connection: Connection, statement: Executable) -> list[Schedule]:
     return read_each(connection, statement, _to_schedule, "schedule", "id")
 
 
-def _turns(connection: Connection, statement: Executable) -> list[Turn]:
-    return read_each(connection, statement, _to_turn, "turn", "name")
+def _turns(connection: Connection, statement: Executable) -> list[Occurrence]:
+    return read_each(connection, statement, _to_occurrence, "turn", "name")
 
 
 #: What a turn is called where one name must do.
@@ -133,8 +142,8 @@ _NAME = (occurrences.c.schedule + "/" + occurrences.c.local).label("name")
 _ALL = select(occurrences, _NAME)
 
 
-def _turns_understood(connection: Connection) -> ColumnElement[bool]:
-    return and_(TURN_UNDERSTOOD, but(_NAME.element, troubles_of(connection).put_off("turn")))
+def _occurrences_understood(connection: Connection) -> ColumnElement[bool]:
+    return and_(OCCURRENCE_UNDERSTOOD, but(_NAME.element, troubles_of(connection).put_off("turn")))
 
 
 def add(connection: Connection, schedule: Schedule, *, since: Micros) -> Schedule:
@@ -221,22 +230,22 @@ def keep_cover(connection: Connection, workspace: str, id: str, cover: StandingA
 # --- occurrences -----------------------------------------------------------------------------------------------------
 
 
-def add_turn(connection: Connection, turn: Turn) -> bool:
+def add_occurrence(connection: Connection, turn: Occurrence) -> bool:
     """True for the first process that makes this turn, false for every other one."""
-    fields = {field.name: getattr(turn, field.name) for field in dataclasses.fields(Turn)}
+    fields = {field.name: getattr(turn, field.name) for field in dataclasses.fields(Occurrence)}
     return insert_ignoring(connection, occurrences, [fields]) == 1
 
 
-def turn_at(connection: Connection, workspace: str, channel: str, ts: str) -> Turn | None:
+def occurrence_at(connection: Connection, workspace: str, channel: str, ts: str) -> Occurrence | None:
     """The turn whose post stands at this place."""
     here = and_(occurrences.c.workspace == workspace, occurrences.c.channel == channel, occurrences.c.ts == ts)
-    return next(iter(_turns(connection, _ALL.where(here, TURN_UNDERSTOOD))), None)
+    return next(iter(_turns(connection, _ALL.where(here, OCCURRENCE_UNDERSTOOD))), None)
 
 
-def turns_of(connection: Connection, workspace: str, schedule: str, limit: int) -> list[Turn]:
+def occurrences_of(connection: Connection, workspace: str, schedule: str, limit: int) -> list[Occurrence]:
     """The latest turns of a schedule, newest first."""
     mine = and_(occurrences.c.workspace == workspace, occurrences.c.schedule == schedule)
-    statement = _ALL.where(mine, _turns_understood(connection)).order_by(occurrences.c.at.desc()).limit(limit)
+    statement = _ALL.where(mine, _occurrences_understood(connection)).order_by(occurrences.c.at.desc()).limit(limit)
     return _turns(connection, statement)
 
 
@@ -269,7 +278,7 @@ def drop_unread_votes(connection: Connection, schedule: Schedule, after: str, wa
     connection.execute(votes.delete().where(mine, by))
 
 
-def unanswered(connection: Connection, schedule: Schedule) -> Turn | None:
+def unanswered(connection: Connection, schedule: Schedule) -> Occurrence | None:
     """The turn of a reminder that nobody has answered yet, the newest if there are several, locked."""
     mine = and_(occurrences.c.workspace == schedule.workspace, occurrences.c.schedule == schedule.id)
     statement = (
@@ -281,27 +290,29 @@ def unanswered(connection: Connection, schedule: Schedule) -> Turn | None:
     return next(iter(_turns(connection, statement)), None)
 
 
-def change_turn(connection: Connection, seen_as: Turn, at: Micros, **changes: Unpack[TurnChanges]) -> Turn | None:
+def change_occurrence(
+    connection: Connection, seen_as: Occurrence, at: Micros, **changes: Unpack[OccurrenceChanges]
+) -> Occurrence | None:
     """Change a turn from exactly the version last seen. None when somebody else was faster."""
     as_seen = and_(_is(seen_as), occurrences.c.version == seen_as.version)
     values = {**changes, "version": seen_as.version + 1, "changed_at": at}
     statement = update(occurrences).where(as_seen).values(**values).returning(occurrences)
     row = connection.execute(statement).mappings().first()
-    return _to_turn(row) if row else None
+    return _to_occurrence(row) if row else None
 
 
 def reopen(connection: Connection, schedule: Schedule, at: Micros) -> None:
     """Nothing of it is posted any more. What was to come once more stands already, and is drawn again without that
     promise; what has not been posted is missed."""
     mine = and_(occurrences.c.workspace == schedule.workspace, occurrences.c.schedule == schedule.id)
-    made = and_(occurrences.c.state == TurnState.MADE, occurrences.c.broadcast.is_(None))
-    again = or_(occurrences.c.state == TurnState.SNOOZED, and_(made, occurrences.c.ts.is_not(None)))
+    made = and_(occurrences.c.state == OccurrenceState.MADE, occurrences.c.broadcast.is_(None))
+    again = or_(occurrences.c.state == OccurrenceState.SNOOZED, and_(made, occurrences.c.ts.is_not(None)))
     values = {"draw_at": at, "version": occurrences.c.version + 1, "changed_at": at}
-    for which, state in ((again, TurnState.OPEN), (made, TurnState.MISSED)):
+    for which, state in ((again, OccurrenceState.OPEN), (made, OccurrenceState.MISSED)):
         connection.execute(update(occurrences).where(mine, which).values(state=state, **values))
 
 
-def woken(connection: Connection, at: Micros, limit: int) -> list[tuple[Turn, Schedule]]:
+def woken(connection: Connection, at: Micros, limit: int) -> list[tuple[Occurrence, Schedule]]:
     """The snoozed turns whose time has come once more, the longest waiting first."""
     behind = _with_schedule(connection).where(occurrences.c.draw_at <= at, _slept(at))
     turns = _turns(connection, behind.order_by(occurrences.c.draw_at).limit(limit))
@@ -310,10 +321,10 @@ def woken(connection: Connection, at: Micros, limit: int) -> list[tuple[Turn, Sc
 
 def _with_schedule(connection: Connection) -> Select[Any]:
     of = and_(schedules.c.workspace == occurrences.c.workspace, schedules.c.id == occurrences.c.schedule)
-    return _ALL.join(schedules, of).where(understood(connection), _turns_understood(connection))
+    return _ALL.join(schedules, of).where(understood(connection), _occurrences_understood(connection))
 
 
-def _of_schedule(connection: Connection, turn: Turn) -> tuple[Turn, Schedule] | None:
+def _of_schedule(connection: Connection, turn: Occurrence) -> tuple[Occurrence, Schedule] | None:
     """With the schedule that it is of; None when that cannot be read."""
     try:
         return turn, find(connection, turn.workspace, turn.schedule)
@@ -327,7 +338,7 @@ def waits(connection: Connection, at: Micros) -> bool:
     return connection.execute(behind).first() is not None
 
 
-def take_turn(connection: Connection, at: Micros, again_at: Micros) -> tuple[Turn, Schedule] | None:
+def take_occurrence(connection: Connection, at: Micros, again_at: Micros) -> tuple[Occurrence, Schedule] | None:
     """The turn whose post is to be made or drawn next, put off to `again_at` so that nobody else draws it as well."""
     behind = _with_schedule(connection).where(_to_draw(at)).order_by(occurrences.c.draw_at).limit(1)
     for turn in _turns(connection, behind.with_for_update(skip_locked=True, of=occurrences)):
@@ -336,7 +347,7 @@ def take_turn(connection: Connection, at: Micros, again_at: Micros) -> tuple[Tur
     return None
 
 
-def put_off(connection: Connection, turn: Turn, at: Micros | None, *, tried: bool = False) -> None:
+def put_off(connection: Connection, turn: Occurrence, at: Micros | None, *, tried: bool = False) -> None:
     """Draw it later; None gives it up."""
     again: dict[str, Any] = {"draw_at": at}
     if tried:
@@ -345,7 +356,7 @@ def put_off(connection: Connection, turn: Turn, at: Micros | None, *, tried: boo
 
 
 def drawn(
-    connection: Connection, turn: Turn, channel: str, ts: str, state: TurnState, *, again_at: Micros | None
+    connection: Connection, turn: Occurrence, channel: str, ts: str, state: OccurrenceState, *, again_at: Micros | None
 ) -> None:
     """Its post stands there. Whoever changed it meanwhile asked for another drawing, and gets it."""
     connection.execute(update(occurrences).where(_is(turn)).values(channel=channel, ts=ts, tries=0))
@@ -363,10 +374,10 @@ def _is_of(kind: Kind) -> ColumnElement[bool]:
 
 
 def _slept(at: Micros | BindParameter[int]) -> ColumnElement[bool]:
-    return and_(occurrences.c.state == TurnState.SNOOZED, occurrences.c.snoozed_until <= at)
+    return and_(occurrences.c.state == OccurrenceState.SNOOZED, occurrences.c.snoozed_until <= at)
 
 
-def _is(turn: Turn) -> Any:
+def _is(turn: Occurrence) -> Any:
     return and_(
         occurrences.c.workspace == turn.workspace,
         occurrences.c.schedule == turn.schedule,

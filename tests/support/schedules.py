@@ -16,7 +16,7 @@ from bot.domain.clock import SECOND, Clock
 from bot.domain.i18n import Translatable, translator_for
 from bot.domain.lifecycle import ENDED, State
 from bot.domain.people import DirectoryUnavailable, Person, Unknown
-from bot.domain.schedule import Kind, Schedule, Standing, Turn
+from bot.domain.schedule import Kind, Occurrence, Schedule, Standing
 from bot.recurring.reminders import Reminders
 from bot.recurring.requests import Asked
 from bot.slack.blocks.mrkdwn import Post
@@ -25,7 +25,7 @@ from bot.slack.publish.reminders import Notices
 from bot.storage import tables
 from bot.storage.broadcasts import latest
 from bot.storage.database import Database
-from bot.storage.schedules import turns_of
+from bot.storage.schedules import occurrences_of
 from bot.storage.votes import Vote, votes_for
 from tests.support.core import CLEO, TEAM, Core
 from tests.support.ground import in_order
@@ -138,8 +138,8 @@ class Series:
         """Let what is to be posted stand in the channel."""
         await self.notices.paint()
 
-    async def turns(self, schedule: Schedule) -> list[Turn]:
-        found = await self.core.database.read(lambda c: turns_of(c, TEAM, schedule.id, 100))
+    async def turns(self, schedule: Schedule) -> list[Occurrence]:
+        found = await self.core.database.read(lambda c: occurrences_of(c, TEAM, schedule.id, 100))
         return found[::-1]
 
     async def now(self, schedule: Schedule) -> Schedule:

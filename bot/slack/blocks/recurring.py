@@ -16,7 +16,7 @@ from bot.domain.clock import moment
 from bot.domain.i18n import Translator
 from bot.domain.lifecycle import Hold, State
 from bot.domain.people import mentions
-from bot.domain.schedule import Ended, Kind, Schedule, Standing, Turn, TurnState
+from bot.domain.schedule import Ended, Kind, Occurrence, OccurrenceState, Schedule, Standing
 from bot.slack.blocks.answers import drawn, each_line
 from bot.slack.blocks.mrkdwn import ANSWER, Block, Post, context, lines, plain, quote, section, when
 from bot.when.recurrence import Closed, Recurrence, RecurringTime
@@ -55,13 +55,13 @@ ON_WEEKENDS: Mapping[Closed, str] = {
     Closed.BEFORE: "moved to the working day before holidays and weekends",
 }
 
-TURNS: Mapping[TurnState, str] = {
-    TurnState.MADE: "made",
-    TurnState.OPEN: "open",
-    TurnState.SNOOZED: "snoozed",
-    TurnState.DONE: "done",
-    TurnState.LEFT_OUT: "left out, the one before was unanswered",
-    TurnState.MISSED: "missed",
+TURNS: Mapping[OccurrenceState, str] = {
+    OccurrenceState.MADE: "made",
+    OccurrenceState.OPEN: "open",
+    OccurrenceState.SNOOZED: "snoozed",
+    OccurrenceState.DONE: "done",
+    OccurrenceState.LEFT_OUT: "left out, the one before was unanswered",
+    OccurrenceState.MISSED: "missed",
 }
 
 
@@ -79,7 +79,7 @@ class Digest:
 # --- a reminder's post -----------------------------------------------------------------------------------------------
 
 
-def reminder(turn: Turn, schedule: Schedule, digest: Digest | None, words: Translator) -> Post:
+def reminder(turn: Occurrence, schedule: Schedule, digest: Digest | None, words: Translator) -> Post:
     """What the channel is reminded of, whose reminder it is, and what can be done about it."""
     told = [section(part) for part in _digest(digest, words)] if digest else []
     if schedule.text:
@@ -106,7 +106,7 @@ def _live(schedule: Schedule) -> str:
     )
 
 
-def _origin(turn: Turn, schedule: Schedule, words: Translator) -> str:
+def _origin(turn: Occurrence, schedule: Schedule, words: Translator) -> str:
     """Whose it is, and when it comes, with its zone."""
     zone = f"{turn.local.replace('T', ' ')} {schedule.zone}"
     if schedule.rule is None:
@@ -123,11 +123,11 @@ def _of(schedule: Schedule) -> dict[str, str]:
     return {"owner": mentions([schedule.owner]), "id": schedule.id}
 
 
-def _standing(turn: Turn, words: Translator) -> Iterable[str]:
+def _standing(turn: Occurrence, words: Translator) -> Iterable[str]:
     by = mentions([turn.by]) if turn.by else ""
-    if turn.state is TurnState.DONE:
+    if turn.state is OccurrenceState.DONE:
         yield words("✅ Done, says {by}", by=by)
-    elif turn.state is TurnState.SNOOZED:
+    elif turn.state is OccurrenceState.SNOOZED:
         yield words("💤 It comes once more {snoozed_at}", snoozed_at=when(turn.snoozed_until or 0))
     if turn.left_out:
         yield words.count(
@@ -137,8 +137,8 @@ def _standing(turn: Turn, words: Translator) -> Iterable[str]:
         )
 
 
-def _buttons(turn: Turn, schedule: Schedule, words: Translator) -> list[Block]:
-    if turn.state in (TurnState.DONE, TurnState.SNOOZED, TurnState.MISSED) or (
+def _buttons(turn: Occurrence, schedule: Schedule, words: Translator) -> list[Block]:
+    if turn.state in (OccurrenceState.DONE, OccurrenceState.SNOOZED, OccurrenceState.MISSED) or (
         schedule.options.get("digest") and not schedule.asks
     ):
         return []
@@ -312,7 +312,7 @@ def _line(schedule: Schedule, words: Translator) -> str:
     return f"{badge} · *{schedule.id}* → {where} · {who} · {quote(schedule.typed)} · {instant} · {what}"
 
 
-def details(schedule: Schedule, turns: Sequence[Turn], words: Translator) -> Post:
+def details(schedule: Schedule, turns: Sequence[Occurrence], words: Translator) -> Post:
     """One schedule, whole, with its latest turns."""
     told = [_line(schedule, words), *([f"“{quote(schedule.text)}”"] if schedule.text else ())]
     if schedule.ended is not None:
@@ -328,7 +328,7 @@ def details(schedule: Schedule, turns: Sequence[Turn], words: Translator) -> Pos
     return lines(told)
 
 
-def _turn(turn: Turn, words: Translator) -> str:
+def _turn(turn: Occurrence, words: Translator) -> str:
     of = f" · *{turn.broadcast}*" if turn.broadcast else ""
     return f"• {when(turn.at)} · {words(TURNS[turn.state])}{of}"
 

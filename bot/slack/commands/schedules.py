@@ -27,7 +27,7 @@ from bot.slack.directory import People
 from bot.slack.interaction import Body, Interaction, message_of
 from bot.slack.replies import Subcommand, Typing, form_audiences, hours_told, must_leave_nothing_behind, with_late
 from bot.storage import keys, templates
-from bot.storage.schedules import turns_of
+from bot.storage.schedules import occurrences_of
 from bot.when.instants import names_a_part, parse_when
 from bot.when.recurrence import Closed
 from bot.when.traps import NotATime
@@ -199,7 +199,7 @@ class Recurring:
         if schedule.kind is Kind.REMINDER and not await self._seen_by(asked.person, [schedule]):
             raise NotFound(schedule.id)
         turns = await self.reminders.database.read(
-            lambda c: turns_of(c, schedule.workspace, schedule.id, recurring.LATEST)
+            lambda c: occurrences_of(c, schedule.workspace, schedule.id, recurring.LATEST)
         )
         return recurring.details(schedule, turns, asked.words)
 
@@ -278,7 +278,7 @@ class Recurring:
             await self._start(id, done)
             return
         version = int(number) if number.isascii() and number.isdigit() else None
-        turn = await self.reminders.turn_at(done.workspace, done.channel, message_of(body), id, version)
+        turn = await self.reminders.occurrence_at(done.workspace, done.channel, message_of(body), id, version)
         if turn is None or name not in ("done", "snooze"):
             raise NotAllowed("I do not know this button any more. Please look at the newest card.")
         await self.reminders.answer(turn, done.person, snooze=name == "snooze")

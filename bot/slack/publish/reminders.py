@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from bot.domain.clock import SECOND, Micros
 from bot.domain.i18n import Translatable, Translator, Value
-from bot.domain.schedule import Schedule, Turn, TurnState
+from bot.domain.schedule import Occurrence, OccurrenceState, Schedule
 from bot.recurring.notices import tell_missed
 from bot.slack.blocks import recurring
 from bot.slack.blocks.mrkdwn import Post
@@ -44,7 +44,7 @@ class Notices:
             lambda c: schedules.waits(c, self.clock())
         ):
             now = self.clock()
-            taken = await self.database.write(partial(schedules.take_turn, at=now, again_at=now + POSTING))
+            taken = await self.database.write(partial(schedules.take_occurrence, at=now, again_at=now + POSTING))
             if taken is None:  # another process has it
                 return
             turn, schedule = taken
@@ -53,7 +53,7 @@ class Notices:
             ):
                 await self._show(turn, schedule)
 
-    async def _show(self, turn: Turn, schedule: Schedule) -> None:
+    async def _show(self, turn: Occurrence, schedule: Schedule) -> None:
         try:
             await self._draw(turn, schedule)
         except Later as later:
@@ -69,32 +69,34 @@ class Notices:
             else:
                 await self.database.write(lambda c: schedules.put_off(c, turn, again, tried=True))
 
-    def _give_up(self, connection: Connection, turn: Turn, schedule: Schedule) -> None:
+    def _give_up(self, connection: Connection, turn: Occurrence, schedule: Schedule) -> None:
         """What was never posted is told to its owner; what was snoozed comes once more, however its post looks."""
         now = self.clock()
-        if turn.state is not TurnState.MADE:
-            schedules.put_off(connection, turn, turn.snoozed_until if turn.state is TurnState.SNOOZED else None)
-        elif schedules.change_turn(connection, turn, now, state=TurnState.MISSED, draw_at=_stands(turn, now)):
+        if turn.state is not OccurrenceState.MADE:
+            schedules.put_off(connection, turn, turn.snoozed_until if turn.state is OccurrenceState.SNOOZED else None)
+        elif schedules.change_occurrence(
+            connection, turn, now, state=OccurrenceState.MISSED, draw_at=_stands(turn, now)
+        ):
             values: dict[str, Value] = {"id": schedule.id, "channel": f"<#{schedule.channel}>"}
             values |= {"planned_at": _planned_at(turn), "text": schedule.text}
             key = f"schedule:{schedule.id}:refused:{turn.local}"
             told = Translatable(REFUSED, **values)
             outbox.post(connection, schedule.workspace, key, schedule.owner, told, mention=None, at=now)
 
-    def _is_late(self, turn: Turn, at: Micros) -> bool:
-        return turn.state is TurnState.MADE and at - _planned_at(turn) > self.grace
+    def _is_late(self, turn: Occurrence, at: Micros) -> bool:
+        return turn.state is OccurrenceState.MADE and at - _planned_at(turn) > self.grace
 
-    def _miss(self, connection: Connection, turn: Turn, schedule: Schedule) -> None:
+    def _miss(self, connection: Connection, turn: Occurrence, schedule: Schedule) -> None:
         """It was made, and is not posted any more: told as what was never made is."""
         now = self.clock()
-        if schedules.change_turn(connection, turn, now, state=TurnState.MISSED, draw_at=_stands(turn, now)):
+        if schedules.change_occurrence(connection, turn, now, state=OccurrenceState.MISSED, draw_at=_stands(turn, now)):
             name = f"{turn.local}:snoozed" if turn.snoozed_until else turn.local
             tell_missed(connection, schedule, [(name, _planned_at(turn))], now, UNSAID)
 
-    async def _draw(self, turn: Turn, schedule: Schedule) -> None:
-        if self._is_late(turn, self.clock()) or (turn.state is TurnState.MADE and not schedule.goes_on):
+    async def _draw(self, turn: Occurrence, schedule: Schedule) -> None:
+        if self._is_late(turn, self.clock()) or (turn.state is OccurrenceState.MADE and not schedule.goes_on):
             await self.database.write(lambda c: self._miss(c, turn, schedule))
-        elif turn.state is TurnState.MADE:
+        elif turn.state is OccurrenceState.MADE:
             await self._post(turn, schedule)
         elif turn.ts is None:  # it was answered before we know where it stands
             again = self.clock() + SECOND
@@ -105,17 +107,17 @@ class Notices:
         else:
             await self._redraw(turn, schedule)
 
-    async def _post(self, turn: Turn, schedule: Schedule) -> None:
-        shown = await self._shown(turn, schedule, TurnState.OPEN)
+    async def _post(self, turn: Occurrence, schedule: Schedule) -> None:
+        shown = await self._shown(turn, schedule, OccurrenceState.OPEN)
         metadata = {"event_type": "reminder", "event_payload": {"id": schedule.id, "local": turn.local}}
         answer = await self.poster.post(schedule.channel, shown, metadata)
         channel = str(answer.get("channel") or schedule.channel)
-        await self._drawn(turn, channel, str(answer["ts"]), TurnState.OPEN, None)
+        await self._drawn(turn, channel, str(answer["ts"]), OccurrenceState.OPEN, None)
 
-    async def _redraw(self, turn: Turn, schedule: Schedule) -> None:
+    async def _redraw(self, turn: Occurrence, schedule: Schedule) -> None:
         """A post that somebody deleted is not made again: it was seen."""
         channel, ts = turn.channel or schedule.channel, turn.ts or ""
-        again = turn.snoozed_until if turn.state is TurnState.SNOOZED else None
+        again = turn.snoozed_until if turn.state is OccurrenceState.SNOOZED else None
         try:
             await self.poster.change(channel, ts, await self._shown(turn, schedule, turn.state))
         except SlackApiError as error:
@@ -123,10 +125,12 @@ class Notices:
                 raise
         await self._drawn(turn, channel, ts, turn.state, again)
 
-    async def _drawn(self, turn: Turn, channel: str, ts: str, state: TurnState, again: Micros | None) -> None:
+    async def _drawn(
+        self, turn: Occurrence, channel: str, ts: str, state: OccurrenceState, again: Micros | None
+    ) -> None:
         await self.database.write(lambda c: schedules.drawn(c, turn, channel, ts, state, again_at=again))
 
-    async def _shown(self, turn: Turn, schedule: Schedule, state: TurnState) -> Post:
+    async def _shown(self, turn: Occurrence, schedule: Schedule, state: OccurrenceState) -> Post:
         digest = (
             await self.database.read(lambda c: self._digest(c, schedule)) if schedule.options.get("digest") else None
         )
@@ -138,10 +142,10 @@ class Notices:
         return recurring.Digest(**found)
 
 
-def _planned_at(turn: Turn) -> Micros:
+def _planned_at(turn: Occurrence) -> Micros:
     return turn.snoozed_until or turn.at
 
 
-def _stands(turn: Turn, now: Micros) -> Micros | None:
+def _stands(turn: Occurrence, now: Micros) -> Micros | None:
     """When its post is drawn again, if one stands from before it was snoozed: it promises to come once more."""
     return now if turn.ts else None
