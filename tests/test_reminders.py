@@ -18,7 +18,7 @@ from bot.domain.errors import InvalidRequest, NotAllowed
 from bot.domain.i18n import Translatable, translator_for
 from bot.domain.lifecycle import Hold, State
 from bot.domain.people import DirectoryUnavailable
-from bot.domain.schedule import Ended, Kind, Occurrence, OccurrenceState, Schedule, Standing
+from bot.domain.schedule import Ended, Kind, Occurrence, OccurrenceState, Schedule, ScheduleState
 from bot.recurring.schedules import Moved, Schedules
 from bot.slack.blocks import recurring
 from bot.slack.blocks.mrkdwn import Post
@@ -326,7 +326,7 @@ async def test_once_is_once(series: Series) -> None:
     await series.until("2026-12-05T09:00")
     (turn,) = await series.turns(schedule)
     assert (turn.local, turn.state) == ("2026-12-01T09:00", OccurrenceState.OPEN)
-    assert (await series.now(schedule)).state is Standing.ENDED
+    assert (await series.now(schedule)).state is ScheduleState.ENDED
 
 
 async def test_it_ends_after_its_number_or_its_day(series: Series) -> None:
@@ -536,7 +536,7 @@ async def test_a_turn_that_needs_no_approval_still_goes_once_within_its_grace(se
         series.core.now += 10 * SECOND
     assert [sent.text for sent in series.core.sandbox.vendors.ledger] == ["Votre planning"]
     assert ((await series.now(daily)).state, (await series.now(daily)).next_local) == (
-        Standing.ACTIVE,
+        ScheduleState.ACTIVE,
         "2026-12-08T09:00",
     )
 
@@ -563,7 +563,7 @@ async def test_a_turn_that_nobody_could_approve_before_its_time_is_missed_and_th
     assert await series.broadcasts() == []
     assert [turn.state for turn in await series.turns(weekly)] == [OccurrenceState.MISSED]
     now = await series.now(weekly)
-    assert (now.state, now.next_local) == (Standing.ACTIVE, "2026-12-08T09:00")
+    assert (now.state, now.next_local) == (ScheduleState.ACTIVE, "2026-12-08T09:00")
     (told,) = await series.told()
     assert "Nobody could approve it" in told
     assert "Soldes" in told
@@ -967,7 +967,7 @@ async def test_what_an_older_version_made_and_stopped_before_it_was_posted_is_no
     schedule = await series.add(Kind.REMINDER, "every day 9:00", "Payroll", closed=Closed.KEEP)
     series.core.now = at("2026-12-01T09:00")
     await series.reminders.tick()
-    stopped: dict[str, Any] = {"state": Standing.ENDED, "ended": Ended.STOPPED, "next_at": None}
+    stopped: dict[str, Any] = {"state": ScheduleState.ENDED, "ended": Ended.STOPPED, "next_at": None}
     await series.core.database.write(lambda c: c.execute(tables.schedules.update().values(**stopped)))
     await series.post()
     assert series.channel.tried == 0
@@ -1042,7 +1042,7 @@ async def test_after_a_restore_nothing_comes_again_on_an_old_approval(series: Se
     await series.core.database.write(lambda c: hold_all(c, series.core.now, series.core.now))
     await series.until("2026-12-03T10:00")
     paused = await series.now(weekly)
-    assert (paused.state, paused.cover) == (Standing.PAUSED, None)
+    assert (paused.state, paused.cover) == (ScheduleState.PAUSED, None)
     assert any("is paused" in told for told in await series.told())
     assert series.core.sandbox.vendors.ledger == []
     assert len(await series.turns(reminder)) == 3  # a reminder harms nobody
@@ -1062,7 +1062,7 @@ async def test_after_a_restore_a_pause_does_not_end_by_itself_nor_on_an_old_appr
     await series.reminders.pause(await series.now(daily), CLEO, at(until) if until else None)
     await series.core.database.write(lambda c: hold_all(c, series.core.now, series.core.now))
     paused = await series.now(daily)
-    assert (paused.state, paused.paused_until, paused.cover) == (Standing.PAUSED, None, None)
+    assert (paused.state, paused.paused_until, paused.cover) == (ScheduleState.PAUSED, None, None)
     assert len(await series.told()) == (1 if until else 0)  # who paused it for good waits already
     await series.until("2026-12-06T10:00")
     assert series.core.sandbox.vendors.ledger == []

@@ -22,7 +22,7 @@ class Kind(StrEnum):
     REMINDER = "reminder"
 
 
-class Standing(StrEnum):
+class ScheduleState(StrEnum):
     """Where a schedule is."""
 
     ACTIVE = "active"
@@ -73,7 +73,7 @@ class Schedule:
     id: str
     version: int = 1
     kind: Kind
-    state: Standing = Standing.ACTIVE
+    state: ScheduleState = ScheduleState.ACTIVE
     ended: Ended | None = None
     key: str
     owner: str
@@ -136,7 +136,7 @@ class Schedule:
     @property
     def goes_on(self) -> bool:
         """May a turn that it made still be posted? One that has finished came as often as it was to: no reason."""
-        return self.state is not Standing.PAUSED and self.ended in (None, Ended.FINISHED)
+        return self.state is not ScheduleState.PAUSED and self.ended in (None, Ended.FINISHED)
 
     @property
     def asks(self) -> bool:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from bot.config.runtime import Runtime
 from bot.domain.clock import Micros, micros
 from bot.domain.i18n import Translatable
-from bot.domain.schedule import Ended, Occurrence, OccurrenceState, Schedule, Standing, micros_of, name_of
+from bot.domain.schedule import Ended, Occurrence, OccurrenceState, Schedule, ScheduleState, micros_of, name_of
 from bot.recurring.notices import tell, tell_missed, write_schedule_audit
 from bot.storage import schedules
 from bot.storage.schedules import ScheduleChanges
@@ -32,7 +32,7 @@ class Missed:
         `template`: what is told, if it was not for our absence.
         """
         schedule = schedules.find(connection, seen.workspace, seen.id, lock=True)
-        if schedule.state is not Standing.ACTIVE or schedule.next_local != seen.next_local:
+        if schedule.state is not ScheduleState.ACTIVE or schedule.next_local != seen.next_local:
             return
         now, missed, upcoming = self.clock(), [(schedule.next_local or "", schedule.next_at or 0)], None
         for turn in schedule.after(schedule.next_at or 0):
@@ -43,7 +43,7 @@ class Missed:
         missed = [*missed[:-MISSED_ROWS], *self._write_missed(connection, schedule, missed[-MISSED_ROWS:])]
         if missed:
             tell_missed(connection, schedule, missed, now, template)
-        changes: ScheduleChanges = {"state": Standing.ENDED, "ended": Ended.FINISHED, "next_at": None}
+        changes: ScheduleChanges = {"state": ScheduleState.ENDED, "ended": Ended.FINISHED, "next_at": None}
         if upcoming is not None:
             changes = {"next_at": micros_of(upcoming.instant), "next_local": name_of(upcoming)}
         schedules.change(connection, schedule, now, **changes)
@@ -71,7 +71,7 @@ class Missed:
         """One that has finished had a turn that was to come once more."""
         now = self.clock()
         if schedule.ended is None:
-            changes: ScheduleChanges = {"state": Standing.ENDED, "ended": ended, "next_at": None}
+            changes: ScheduleChanges = {"state": ScheduleState.ENDED, "ended": ended, "next_at": None}
             if schedules.change(connection, schedule, now, **changes) is None:
                 return
             write_schedule_audit(connection, schedule, "clock", "stop", ended, self.clock())

@@ -17,7 +17,7 @@ from bot.domain.schedule import (
     Occurrence,
     OccurrenceState,
     Schedule,
-    Standing,
+    ScheduleState,
     StandingApproval,
     micros_of,
     name_of,
@@ -67,7 +67,7 @@ class Occurrences:
 
     def make(self, connection: Connection, seen: Schedule, planned: Broadcast | None, voters: tuple[str, ...]) -> None:
         schedule = schedules.find(connection, seen.workspace, seen.id, lock=True)
-        if schedule.state is not Standing.ACTIVE or schedule.next_local != seen.next_local:
+        if schedule.state is not ScheduleState.ACTIVE or schedule.next_local != seen.next_local:
             return  # another process made it
         if voters and schedule.cover != seen.cover:
             return  # their approval fell, or was used, since they were asked for: the next tick asks anew
@@ -123,7 +123,7 @@ class Occurrences:
         changes: ScheduleChanges = {"remaining": left}
         turn = next(schedule.after(schedule.next_at or now), None)
         if turn is None or left == 0:
-            changes |= {"state": Standing.ENDED, "ended": Ended.FINISHED, "next_at": None}
+            changes |= {"state": ScheduleState.ENDED, "ended": Ended.FINISHED, "next_at": None}
             if schedule.rule is not None:
                 tell(connection, schedule, "finished", self._last(connection, schedule), schedule.channel, now)
         else:

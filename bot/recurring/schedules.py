@@ -9,7 +9,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.errors import NotAllowed
 from bot.domain.people import Directory, Person, mentions, must_be_member
-from bot.domain.schedule import Ended, Kind, Schedule, Standing, micros_of, name_of
+from bot.domain.schedule import Ended, Kind, Schedule, ScheduleState, micros_of, name_of
 from bot.recurring.notices import write_schedule_audit
 from bot.scheduler import Task
 from bot.storage import schedules
@@ -43,36 +43,36 @@ class Schedules:
     async def pause(self, schedule: Schedule, person: Person, until: Micros | None) -> Schedule:
         """No turns until somebody resumes it, or until that instant, and none that was snoozed. Raises NotAllowed or
         Moved."""
-        changes: ScheduleChanges = {"state": Standing.PAUSED, "paused_until": until}
-        return await self._change(schedule, person, "pause", {Standing.ACTIVE, Standing.PAUSED}, changes)
+        changes: ScheduleChanges = {"state": ScheduleState.PAUSED, "paused_until": until}
+        return await self._change(schedule, person, "pause", {ScheduleState.ACTIVE, ScheduleState.PAUSED}, changes)
 
     async def resume(self, schedule: Schedule, person: Person) -> Schedule:
         """Go on with the next turn from now. Raises NotAllowed or Moved."""
         changes = self.resumed(schedule, self.clock() + 1)
-        return await self._change(schedule, person, "resume", {Standing.PAUSED}, changes)
+        return await self._change(schedule, person, "resume", {ScheduleState.PAUSED}, changes)
 
     async def stop(self, schedule: Schedule, person: Person) -> Schedule:
         """End it. Turns that were made already go their own way. Raises NotAllowed or Moved."""
         changes: ScheduleChanges = {
-            "state": Standing.ENDED,
+            "state": ScheduleState.ENDED,
             "ended": Ended.STOPPED,
             "next_at": None,
             "paused_until": None,
         }
-        return await self._change(schedule, person, "stop", {Standing.ACTIVE, Standing.PAUSED}, changes)
+        return await self._change(schedule, person, "stop", {ScheduleState.ACTIVE, ScheduleState.PAUSED}, changes)
 
     def resumed(self, schedule: Schedule, since: Micros) -> ScheduleChanges:
         """On with the first turn at this instant or later, but with none that was made already."""
-        woken: ScheduleChanges = {"state": Standing.ACTIVE, "paused_until": None}
+        woken: ScheduleChanges = {"state": ScheduleState.ACTIVE, "paused_until": None}
         if (schedule.next_at or 0) >= since:
             return woken
         turn = next(schedule.after(since - 1), None)
         if turn is None:
-            return {"state": Standing.ENDED, "ended": Ended.FINISHED, "next_at": None, "paused_until": None}
+            return {"state": ScheduleState.ENDED, "ended": Ended.FINISHED, "next_at": None, "paused_until": None}
         return woken | {"next_at": micros_of(turn.instant), "next_local": name_of(turn)}
 
     async def _change(
-        self, schedule: Schedule, person: Person, action: str, allowed: set[Standing], changes: ScheduleChanges
+        self, schedule: Schedule, person: Person, action: str, allowed: set[ScheduleState], changes: ScheduleChanges
     ) -> Schedule:
         await self._may_change(schedule, person)
         if schedule.state not in allowed:

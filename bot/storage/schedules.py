@@ -39,7 +39,7 @@ from bot.domain.schedule import (
     Occurrence,
     OccurrenceState,
     Schedule,
-    Standing,
+    ScheduleState,
     StandingApproval,
 )
 from bot.storage import broadcast_rows
@@ -52,7 +52,7 @@ from bot.when.recurrence import Closed, Recurrence
 UNDERSTOOD = and_(
     schedules.c.shape <= SHAPE,
     known_words(schedules.c.kind, Kind),
-    known_words(schedules.c.state, Standing),
+    known_words(schedules.c.state, ScheduleState),
     known_words(schedules.c.ended, Ended),
     known_words(schedules.c.closed, Closed),
 )
@@ -61,13 +61,13 @@ OCCURRENCE_UNDERSTOOD = known_words(occurrences.c.state, OccurrenceState)
 # Partial indexes are only found by the very words that they were made with.
 ACTIVE = schedules.c.state == literal_column("'active'")
 PAUSED = schedules.c.state == literal_column("'paused'")
-LIVING = schedules.c.state.in_([state for state in Standing if state is not Standing.ENDED])
+LIVING = schedules.c.state.in_([state for state in ScheduleState if state is not ScheduleState.ENDED])
 
 
 class ScheduleChanges(TypedDict, total=False):
     """What may change of a schedule, with the values that `Schedule` has."""
 
-    state: Standing
+    state: ScheduleState
     ended: Ended | None
     next_at: Micros | None
     next_local: str | None
@@ -105,7 +105,11 @@ _SHOWN = ("next_at", "paused_until", "until", "created_at", "changed_at")
 def _to_schedule(row: RowMapping) -> Schedule:
     """Raises whatever its columns come to when they are not as this code writes them."""
     fields = {field.name: row[field.name] for field in dataclasses.fields(Schedule)}
-    fields["kind"], fields["state"], fields["closed"] = Kind(row["kind"]), Standing(row["state"]), Closed(row["closed"])
+    fields["kind"], fields["state"], fields["closed"] = (
+        Kind(row["kind"]),
+        ScheduleState(row["state"]),
+        Closed(row["closed"]),
+    )
     fields["ended"] = Ended(row["ended"]) if row["ended"] else None
     if not isinstance(row["options"], dict):
         raise ValueError("the options are no table")

@@ -16,7 +16,7 @@ from bot.domain.clock import SECOND, Clock
 from bot.domain.i18n import Translatable, translator_for
 from bot.domain.lifecycle import ENDED, State
 from bot.domain.people import DirectoryUnavailable, Person, Unknown
-from bot.domain.schedule import Kind, Occurrence, Schedule, Standing
+from bot.domain.schedule import Kind, Occurrence, Schedule, ScheduleState
 from bot.recurring.reminders import Reminders
 from bot.recurring.requests import Asked
 from bot.slack.blocks.mrkdwn import Post
@@ -165,9 +165,9 @@ def dues_of(connection: Connection) -> Iterator[int]:
     )
     for schedule in schedules:
         lead = DAY if schedule["kind"] == Kind.BROADCAST else 0
-        if schedule["state"] == Standing.ACTIVE and schedule["next_at"] is not None:
+        if schedule["state"] == ScheduleState.ACTIVE and schedule["next_at"] is not None:
             yield schedule["next_at"] - lead
-        if schedule["state"] == Standing.PAUSED and schedule["paused_until"] is not None:
+        if schedule["state"] == ScheduleState.PAUSED and schedule["paused_until"] is not None:
             yield schedule["paused_until"]
     for turn in turns:
         if turn["draw_at"] is not None:

@@ -16,7 +16,7 @@ from bot.domain.clock import moment
 from bot.domain.i18n import Translator
 from bot.domain.lifecycle import Hold, State
 from bot.domain.people import mentions
-from bot.domain.schedule import Ended, Kind, Occurrence, OccurrenceState, Schedule, Standing
+from bot.domain.schedule import Ended, Kind, Occurrence, OccurrenceState, Schedule, ScheduleState
 from bot.slack.blocks.answers import drawn, each_line
 from bot.slack.blocks.mrkdwn import ANSWER, Block, Post, context, lines, plain, quote, section, when
 from bot.when.recurrence import Closed, Recurrence, RecurringTime
@@ -26,10 +26,10 @@ LISTED = 50  # schedules shown in one answer
 LEFT_OUT = 3  # days shown of those that are left out
 TOLD = 10  # broadcasts shown in one part of a digest
 
-STANDINGS: Mapping[Standing, str] = {
-    Standing.ACTIVE: "🔁 Active",
-    Standing.PAUSED: "⏸️ Paused",
-    Standing.ENDED: "🏁 Ended",
+STANDINGS: Mapping[ScheduleState, str] = {
+    ScheduleState.ACTIVE: "🔁 Active",
+    ScheduleState.PAUSED: "⏸️ Paused",
+    ScheduleState.ENDED: "🏁 Ended",
 }
 
 ENDS: Mapping[Ended, str] = {
@@ -301,7 +301,7 @@ def listing(schedules: Sequence[Schedule], kind: Kind, words: Translator) -> Pos
 
 def _line(schedule: Schedule, words: Translator) -> str:
     shown = schedule.text if len(schedule.text) <= 60 else f"{schedule.text[:60]}…"
-    if schedule.state is Standing.PAUSED and schedule.paused_until is None:
+    if schedule.state is ScheduleState.PAUSED and schedule.paused_until is None:
         instant = "—"
     else:
         instant = when(schedule.paused_until or schedule.next_at or 0, schedule.zone)
