@@ -216,15 +216,15 @@ class Bot:
             return
         self._to_tell |= set(tasks or Task)
         if self._telling is None or self._telling.done():
-            self._telling = asyncio.create_task(self._tell_others(), name="tell others")
+            self._telling = asyncio.create_task(self._notify_peers(), name="tell others")
 
-    async def _tell_others(self) -> None:
+    async def _notify_peers(self) -> None:
         """A hint to the other processes, at most one at a time: their ticks would find it all the same."""
         while self._to_tell:
             await asyncio.sleep(TELL_PAUSE)
             tasks, self._to_tell = self._to_tell, set()
             try:
-                await self.database.tell_others(*sorted(tasks))
+                await self.database.notify_peers(*sorted(tasks))
             except Exception as error:
                 log.info("the others could not be told", error=type(error).__name__)
 

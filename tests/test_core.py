@@ -1254,7 +1254,7 @@ async def test_another_process_hears_that_something_changed(second: Database, co
     async with asyncio.timeout(LONG):
         await heard.wait()  # connected, which is as good as a hint
         heard.clear()
-        await core.database.tell_others()
+        await core.database.notify_peers()
         await heard.wait()
 
 

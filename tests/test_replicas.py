@@ -320,7 +320,7 @@ async def test_after_a_restart_the_others_are_heard_again(server: Any) -> None:
         await restart(server)
         await asyncio.wait_for(heard.wait(), LONG)  # connected again, which is as good as a hint
         heard.clear()
-        await there.tell_others()
+        await there.notify_peers()
         await asyncio.wait_for(heard.wait(), LONG)
         await here.close()
         await there.close()

@@ -120,7 +120,7 @@ class Database(ABC):
         ticks find everything."""
 
     @abstractmethod
-    async def tell_others(self, *words: str) -> None:
+    async def notify_peers(self, *words: str) -> None:
         """Say to the other processes that something changed, in a few words without spaces."""
 
     @abstractmethod

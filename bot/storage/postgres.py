@@ -242,7 +242,7 @@ class Postgres(Database):
                     return
             await connection.execute("SELECT 1", timeout=5)
 
-    async def tell_others(self, *words: str) -> None:
+    async def notify_peers(self, *words: str) -> None:
         told = " ".join([self._name, *words])
         await self.write(lambda c: c.execute(select(func.pg_notify(CHANNEL, told))))
 

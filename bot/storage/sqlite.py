@@ -286,7 +286,7 @@ class SQLite(Database):
     async def listen(self, heard: Callable[..., None]) -> None:
         """There is nobody else."""
 
-    async def tell_others(self, *words: str) -> None:
+    async def notify_peers(self, *words: str) -> None:
         """There is nobody else."""
 
     async def close(self) -> None:

@@ -108,7 +108,7 @@ class View(Database):
     async def listen(self, heard: Callable[..., None]) -> None:
         """The ticks find everything."""
 
-    async def tell_others(self, *words: str) -> None:
+    async def notify_peers(self, *words: str) -> None:
         """The ticks find everything."""
 
     def claim_dispatch(self) -> None:

@@ -79,12 +79,12 @@ class Replica:
     def wake(self, *tasks: str) -> None:
         self.scheduler.wake(*tasks)
         if self.telling is None or self.telling.done():
-            self.telling = asyncio.create_task(self._tell_others())
+            self.telling = asyncio.create_task(self._notify_peers())
 
-    async def _tell_others(self) -> None:
+    async def _notify_peers(self) -> None:
         await asyncio.sleep(0.02)
         try:
-            await self.database.tell_others()
+            await self.database.notify_peers()
         except Exception as error:  # a hint only
             sys.stderr.write(f"not told: {type(error).__name__}\n")
 
