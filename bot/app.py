@@ -50,7 +50,7 @@ from bot.slack.forms import Modals
 from bot.slack.interaction import Entrance
 from bot.slack.publish.painter import Painter
 from bot.slack.publish.poster import Poster
-from bot.slack.publish.reminders import Notices
+from bot.slack.publish.reminders import ReminderPosts
 from bot.slack.reactions import Reactions
 from bot.slack.showing import Showings
 from bot.storage import cards, keys, outbox, schema
@@ -162,7 +162,7 @@ class Bot:
         self.poster = Poster(self.runtime, self.posting, self.people)
         self.showing = Showings(self.runtime, self.workflow, self.dispatcher.switch).of
         self.painter = Painter(self.poster, self.workflow, self.showing, words)
-        self.notices = Notices(self.poster, words, micros(self.settings.grace))
+        self.notices = ReminderPosts(self.poster, words, micros(self.settings.grace))
         self.slack = self._bolt()
 
     def _client(self, timeout: int, *, token: str | None) -> AsyncWebClient:

@@ -21,7 +21,7 @@ from bot.recurring.reminders import Reminders
 from bot.recurring.requests import Asked
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.publish.poster import Poster
-from bot.slack.publish.reminders import Notices
+from bot.slack.publish.reminders import ReminderPosts
 from bot.storage import tables
 from bot.storage.broadcasts import latest
 from bot.storage.database import Database
@@ -100,7 +100,7 @@ class Series:
         self.core, self.office, self.channel, self.count = core, Office(core), Channel(core.database, core.clock), 0
         core.now = at("2026-11-30T10:00")
         slack = cast(Poster, self.channel)
-        self.notices = Notices(slack, translator_for("en"), 10 * 60 * SECOND)
+        self.notices = ReminderPosts(slack, translator_for("en"), 10 * 60 * SECOND)
         self.reminders = self.process()
 
     def process(self, database: Database | None = None) -> Reminders:

@@ -30,7 +30,7 @@ UNSAID = "I was held up at {missed_at}, so this may not have been said then: “
 REFUSED = "Slack did not let me post *{id}* in {channel}, where it was to be at {planned_at}. It said: “{text}”"
 
 
-class Notices:
+class ReminderPosts:
     """One painter. Its calls go the way of the cards' painter, with the same manners towards Slack."""
 
     def __init__(self, poster: Poster, words: Translator, grace: Micros) -> None:
