@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 Micros = int
+Number = TypeVar("Number", int, float)
 Clock = Callable[[], Micros]
 
 SECOND: Micros = 1_000_000
+MOST_DOUBLINGS = 40  # further than any pause here grows
 
 
 def now() -> Micros:
@@ -27,3 +30,8 @@ def micros(span: timedelta) -> Micros:
 
 def moment(instant: Micros) -> datetime:
     return datetime.fromtimestamp(instant / SECOND, tz=UTC)
+
+
+def backoff(tries: int, first: Number, longest: Number) -> Number:
+    """The pause after so many tries: it doubles each time, up to the longest. In the unit of `first`."""
+    return min(first * (1 << min(max(tries, 0), MOST_DOUBLINGS)), longest)

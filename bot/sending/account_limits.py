@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
-from bot.domain.clock import SECOND, Micros
+from bot.domain.clock import SECOND, Micros, backoff
 from bot.domain.i18n import Translatable
 from bot.sending.leases import STAGING_DEADLINE, Leases
 from bot.storage import broadcasts, keys, notes, queue, sql
@@ -67,7 +67,7 @@ class AccountLimits:
                 keys.set_breaker(connection, row.account, keys.Breaker(), now)
             return
         failures = known.failures + 1
-        pause = min(BREAKER_FIRST * 2 ** max(failures - keys.BREAKER_FAILURES, 0), BREAKER_LONGEST)
+        pause = backoff(failures - keys.BREAKER_FAILURES, BREAKER_FIRST, BREAKER_LONGEST)
         keys.set_breaker(connection, row.account, keys.Breaker(failures, now + pause), now)
         if failures == keys.BREAKER_FAILURES:
             log.error("an account's vendor cannot be reached", account=row.account)

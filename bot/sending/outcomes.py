@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
-from bot.domain.clock import SECOND, Micros
+from bot.domain.clock import SECOND, Micros, backoff
 from bot.domain.errors import NotFound
 from bot.domain.i18n import Translatable, Value
 from bot.domain.lifecycle import Action, Hold, State
@@ -234,7 +234,7 @@ def pause_before(tries: int, error: Exception) -> float:
     """Seconds until the next try: what the vendor asked for, else doubling from two seconds."""
     if isinstance(error, Throttled):
         return max(error.wait, 1.0)
-    return float(min(2 ** min(tries, 7), 120))
+    return backoff(tries, 1.0, 120.0)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from bot.config.accounts import Account
 from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
-from bot.domain.clock import SECOND
+from bot.domain.clock import SECOND, backoff
 from bot.domain.i18n import Translatable, Value
 from bot.domain.lifecycle import Action
 from bot.domain.price import is_dearer, price_of
@@ -201,7 +201,7 @@ class Stager:
         """Each put off first, so that a process that dies over it, or another one, tries again later."""
         now, known = self.clock(), []
         for left in campaigns.leftovers_to_recall(connection, now):
-            pause = min(5 * SECOND * 2**left.tries, LONGEST_PAUSE)
+            pause = backoff(left.tries, 5 * SECOND, LONGEST_PAUSE)
             campaigns.put_off_leftover(connection, left, None if left.tries >= RECALL_TRIES else now + pause)
             if left.account in self.providers:
                 known.append(left)

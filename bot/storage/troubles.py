@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from bot.domain.broadcast import Broadcast
-from bot.domain.clock import steady
+from bot.domain.clock import backoff, steady
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +52,7 @@ class Troubles:
         if (work, str(id)) not in self._known and len(self._known) >= MOST:
             self._known.pop(next(iter(self._known)))
         trouble = self._known.setdefault((work, str(id)), Trouble(work, str(id), workspace))
-        pause = min(FIRST_PAUSE * 2**trouble.tries, LONGEST_PAUSE)
+        pause = backoff(trouble.tries, FIRST_PAUSE, LONGEST_PAUSE)
         trouble.tries, trouble.error = trouble.tries + 1, type(error).__name__
         trouble.until = self.monotonic() + pause
         self.total[work] += 1

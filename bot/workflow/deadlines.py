@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from bot.config.settings import ApprovalSettings
 from bot.domain.broadcast import Broadcast
-from bot.domain.clock import SECOND, Micros, micros, moment
+from bot.domain.clock import SECOND, Micros, backoff, micros, moment
 from bot.domain.hours import HoldUntil, Policy, Refuse, decide
 from bot.domain.i18n import Translatable
 from bot.storage.broadcast_rows import Changes
@@ -18,7 +18,7 @@ FAR = HOUR
 LAST_WORD = HOUR  # before something ends because nobody decided
 DRAFT_KEPT = 7 * DAY
 DRAFT_NOTICE = DAY
-MOST_DOUBLINGS = 20
+FURTHEST = 10_000 * DAY
 NOT_THEN = "The hours for this audience do not allow its time, so it will wait until somebody re-plans it."
 PAUSED_ASKS = "All sending is paused. If it still is then, it is held, and asks."
 PAUSED_WAITS = "All sending is paused. If it still is then, it starts once sending resumes."
@@ -41,7 +41,7 @@ def asks(at: Micros, approval: ApprovalSettings) -> Changes:
 
 def next_reminder(now: Micros, said: int, ends_at: Micros | None, approval: ApprovalSettings) -> Micros | None:
     """When to ask again after `said` reminders: ever more seldom, and a last time before the end. None: not again."""
-    later = now + (micros(approval.remind_after) << min(said, MOST_DOUBLINGS))
+    later = now + backoff(said, micros(approval.remind_after), FURTHEST)
     if ends_at is None or later <= ends_at - LAST_WORD:
         return later
     enough = ends_at - LAST_WORD - now >= micros(approval.remind_after)

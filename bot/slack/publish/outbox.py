@@ -8,7 +8,7 @@ import structlog
 from slack_sdk.errors import SlackApiError
 from sqlalchemy import Connection
 
-from bot.domain.clock import SECOND
+from bot.domain.clock import SECOND, backoff
 from bot.domain.errors import NotFound
 from bot.domain.i18n import Translator
 from bot.domain.lifecycle import State
@@ -85,7 +85,7 @@ class Outbox:
         """Again later, or it is `over`: whoever it names in a channel that is gone is told directly."""
         now, person = self.clock(), is_person(pending.place)
         over = over or pending.tries >= MAX_TRIES
-        again = None if over else now + min(5 * SECOND * 2**pending.tries, LONGEST_PAUSE)
+        again = None if over else now + backoff(pending.tries, 5 * SECOND, LONGEST_PAUSE)
         outbox.post_failed(connection, pending.seq, again)
         named = (pending.mention or "").split() if over and not person else []
         for one in filter(is_person, named):

@@ -9,7 +9,7 @@ import structlog
 from slack_sdk.errors import SlackApiError
 from sqlalchemy import Connection
 
-from bot.domain.clock import SECOND, Micros
+from bot.domain.clock import SECOND, Micros, backoff
 from bot.domain.i18n import Translatable, Translator, Value
 from bot.domain.schedule import Occurrence, OccurrenceState, Schedule
 from bot.recurring.notices import tell_missed
@@ -63,7 +63,7 @@ class ReminderPosts:
         except SlackApiError as error:
             code = error.response.get("error")
             log.warning("a reminder could not be posted", schedule=schedule.id, error=code)
-            again = self.clock() + min(5 * SECOND * 2**turn.tries, LONGEST_PAUSE)
+            again = self.clock() + backoff(turn.tries, 5 * SECOND, LONGEST_PAUSE)
             if code in FOR_GOOD or turn.tries >= MAX_TRIES or self._is_late(turn, again):
                 await self.database.write(lambda c: self._give_up(c, turn, schedule))
             else:

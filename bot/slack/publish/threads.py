@@ -9,7 +9,7 @@ from slack_sdk.errors import SlackApiError
 from sqlalchemy import Connection
 
 from bot.domain.broadcast import Broadcast
-from bot.domain.clock import SECOND, Micros
+from bot.domain.clock import SECOND, Micros, backoff
 from bot.domain.i18n import Translatable, Translator
 from bot.domain.people import DirectoryUnavailable
 from bot.slack.blocks.thread import thread_note
@@ -56,7 +56,7 @@ class Threads:
         except SlackApiError as error:
             log.warning("a thread could not be told", broadcast=row.id, error=error_code(error))
             pause = (
-                None if error_code(error) in NO_PLACE | NOT_LET else min(5 * SECOND * 2**pending.tries, LONGEST_PAUSE)
+                None if error_code(error) in NO_PLACE | NOT_LET else backoff(pending.tries, 5 * SECOND, LONGEST_PAUSE)
             )
             await self._put_off(pending, row, pause)
             return
