@@ -20,7 +20,7 @@ async def test_a_check_that_breaks_is_a_finding_and_the_others_are_made(
     monkeypatch.setattr(doctor, "_policy", lambda *_: 1 / 0)
     found = {finding.id: finding for finding in await examine(settings)}
     assert (found["approval.channel"].level, found["policies"].level) == ("error", "error")
-    assert "could not be checked (CannotTell)" in found["approval.channel"].cause
+    assert "could not be checked (DirectoryUnavailable)" in found["approval.channel"].cause
     assert {"accounts.encom", "accounts.octo", "callbacks.octo"} <= set(found)
 
 
