@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiohttp import ClientSession, web
@@ -31,7 +31,7 @@ from bot.sending.dispatcher import Dispatcher
 from bot.storage import broadcasts, keys, tables
 from bot.workflow.deeds import Approve
 from providers import registry
-from providers.base import Callback, DeliveryStatus, Evidence, Message, Receipt
+from providers.base import AccountSettings, Callback, DeliveryStatus, Evidence, Message, Receipt
 from sandbox.server import Sandbox
 from tests.support.core import TEAM, Core, MakeCore, approver
 from tests.support.ground import StartBot, free_port
@@ -653,3 +653,24 @@ def test_what_was_said_is_shown_as_it_was_and_pings_nobody(installed: Path) -> N
     assert sentence_of(None, None) == ("None", {})
     assert json.dumps(sentence_of("\x00{", {"a": float("nan")}))
     assert issubclass(Account, object)
+
+
+class Fickle:
+    """Settings that answer until they are no longer calm."""
+
+    def __init__(self, real: AccountSettings) -> None:
+        self.real, self.calm = real, True
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "timeout" and not self.calm:
+            raise RuntimeError("no timeout any more")
+        return getattr(self.real, name)
+
+
+async def test_settings_that_an_adapter_spoils_later_do_not_reach_the_bot(core: Core) -> None:
+    adapter = core.providers["encom"].adapter
+    fickle = Fickle(adapter.settings)
+    adapter.settings = cast(AccountSettings, fickle)
+    account = Account(adapter)
+    fickle.calm = False
+    assert await account.audiences()

@@ -10,8 +10,6 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-import structlog
-
 from bot.config.adapter_calls import BROKE, IN_TURN, NO_ANSWER, UNTRUE, AdapterCalls, T
 from bot.config.adapter_values import (
     accepted_of,
@@ -57,7 +55,6 @@ from providers.base import (
     open_for_quote,
 )
 
-log = structlog.get_logger(__name__)
 QUOTING = 300.0  # seconds for a campaign that is made, computed and thrown away
 NOTHING_SENT = (Refused, Blocked, NotReady, Throttled, Unavailable)
 
@@ -80,7 +77,7 @@ class Account(Provider):
         self.capabilities = _capabilities(adapter)  # type: ignore[misc]
         self.unasked = False  # it has released without asking whether it still might
         self._mention = _mention(adapter)
-        self.calls = AdapterCalls(adapter, self.account, package, room)
+        self.calls = AdapterCalls(self.settings, self.account, package, room)
 
     @property
     def mention(self) -> str | None:

@@ -11,7 +11,7 @@ import structlog
 
 from bot.config.adapter_values import checked_list, error_of
 from bot.config.rooms import Room, caught
-from providers.base import Provider, ProviderError, Unavailable, Uncertain, asking, out_of_turn
+from providers.base import AccountSettings, ProviderError, Unavailable, Uncertain, asking, out_of_turn
 
 log = structlog.get_logger(__name__)
 
@@ -35,8 +35,8 @@ class AdapterBroke(Unavailable):
 class AdapterCalls:
     """Asks an adapter where it lives, within a deadline; its answer is a value or a typed error."""
 
-    def __init__(self, adapter: Provider, account: str, package: str, room: Room | None) -> None:
-        self.settings, self.account, self.package, self.room = adapter.settings, account, package, room
+    def __init__(self, settings: AccountSettings, account: str, package: str, room: Room | None) -> None:
+        self.settings, self.account, self.package, self.room = settings, account, package, room
 
     @property
     def _patience(self) -> float:
