@@ -106,7 +106,8 @@ class Submission:
         try:
             planned = await self.plan(request, key, person)
         except (InvalidRequest, NotAllowed) as error:
-            await self.permissions.audit_refusal(person, Action.SUBMIT, type(error).__name__)
+            reason = "NotAllowed" if isinstance(error, NotAllowed) else "NotAccepted"  # as the audit has always said
+            await self.permissions.audit_refusal(person, Action.SUBMIT, reason)
             raise
         questions = self.questions(request)
         if questions and (sent or draft):
