@@ -49,10 +49,10 @@ def _placed(_logger: object, _method: str, record: MutableMapping[str, Any]) -> 
 
 
 def placed(error: BaseException) -> str:
-    """`KeyError at workflow.py:80 < commands.py:91`: where it broke, innermost first, without a value in it."""
+    """`KeyError at storage/cards.py:80 < publish/cards.py:91`: where it broke, innermost first, without a value."""
     places, trace = [], error.__traceback__
     while trace is not None:
-        places.append(f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}")
+        places.append(f"{'/'.join(trace.tb_frame.f_code.co_filename.rsplit('/', 2)[-2:])}:{trace.tb_lineno}")
         trace = trace.tb_next
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     below = f" after {placed(cause)}" if cause is not None else ""
