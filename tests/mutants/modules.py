@@ -55,7 +55,8 @@ MODULES = {
         name: Module(f"bot/workflow/{name}.py", APPROVALS)
         for name in (
             *("approvals", "approvers", "permissions", "series_approval", "lapses"),
-            *("decisions", "replanning", "learned_sizes", "pauses", "sights"),
+            *("decisions", "deeds", "replanning", "learned_sizes", "pauses", "sights"),
+            *("gate", "kill_switch", "clock_guard"),
         )
     },
     "receipts": Module("bot/storage/receipts.py", RECEIPTS),
