@@ -192,7 +192,10 @@ class Bot:
         recurring = Recurring(self.reminders, self.people, self.clock)
         commands = Commands(*parts, self.showing, entrance, recurring)
         modals = Modals(*parts, entrance)
-        buttons, reactions = Buttons(*parts, entrance, recurring), Reactions(*parts, self.ours)
+        buttons, reactions = (
+            Buttons(self.workflow, self.audiences, self.clock, entrance, recurring),
+            Reactions(*parts, self.ours),
+        )
         app.command(ANY)(commands.handle)
         app.view(ANY)(modals.submitted)
         app.view_closed(ANY)(modals.closed)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import structlog
-
 from bot.config.settings import Settings
 from bot.domain.i18n import Translatable
 from bot.domain.people import Directory, DirectoryUnavailable, Person, Unknown, mentions
 from bot.domain.schedule import Ended, Kind, Schedule
-
-log = structlog.get_logger(__name__)
 
 
 class Owners:

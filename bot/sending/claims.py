@@ -50,7 +50,7 @@ class Claims:
         self.under_way: dict[tuple[str, str], UnderWay] = {}
 
     def work_waits(self, connection: Connection) -> bool:
-        """Is there something for `_tick`? What it does has its question here, and its case in the tests."""
+        """Is there something for a tick? What it does has its question here, and its case in the tests."""
         return self.switch.has_changed(connection) or queue.work_waits(
             connection,
             self.clock(),

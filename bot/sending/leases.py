@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import structlog
 from sqlalchemy import Connection
 
 from bot.config.runtime import Runtime
@@ -10,7 +9,6 @@ from bot.domain.clock import SECOND, Micros
 
 STAGING_DEADLINE = 300.0
 
-log = structlog.get_logger(__name__)
 LEASE_MARGIN = 20.0  # seconds by which a lease outlives the deadline of the work done under it
 
 

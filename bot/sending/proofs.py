@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-import structlog
 from sqlalchemy import Connection
 
 from bot.config.runtime import Runtime
@@ -17,7 +16,6 @@ from bot.storage.notes import Note
 from bot.storage.receipts import Followed
 from providers.base import Receipt, ReceiptKind
 
-log = structlog.get_logger(__name__)
 CONFIRMED = "The vendor reports deliveries of it. Ids: {ids}"
 REPORTED = "The vendor reports deliveries of it, so it did go out."
 ON_ITS_WAY = frozenset({State.SENDING, State.SENT, State.DONE})

@@ -7,7 +7,6 @@ import time
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
-import structlog
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -18,7 +17,6 @@ from bot.domain.lifecycle import TRANSITIONS, Action, State
 from bot.domain.people import must_be_member
 from bot.slack.blocks import card_buttons, forms, mrkdwn
 from bot.slack.commands.schedules import Recurring
-from bot.slack.directory import People
 from bot.slack.interaction import (
     Body,
     Entrance,
@@ -35,7 +33,6 @@ from bot.workflow.deeds import Drawing, Sight
 from bot.workflow.deeds import pressed as deed_of
 from bot.workflow.workflow import Workflow
 
-log = structlog.get_logger(__name__)
 SOON = ROUND = 300 * SECOND  # a start that is offered is at least so far away, and round
 
 
@@ -77,19 +74,12 @@ class Buttons:
     def __init__(
         self,
         workflow: Workflow,
-        people: People,
         audiences: Audiences,
         clock: Clock,
         entrance: Entrance,
         recurring: Recurring,
     ) -> None:
-        self.workflow, self.people, self.audiences, self.clock, self.entrance = (
-            workflow,
-            people,
-            audiences,
-            clock,
-            entrance,
-        )
+        self.workflow, self.audiences, self.clock, self.entrance = workflow, audiences, clock, entrance
         self.recurring = recurring
         self._telling: set[asyncio.Task[None]] = set()
 

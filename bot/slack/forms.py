@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import structlog
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -23,8 +22,6 @@ from bot.workflow.deeds import Reject, Replan
 from bot.workflow.submission import Sent
 from bot.workflow.workflow import Workflow
 from providers.base import Purpose
-
-log = structlog.get_logger(__name__)
 
 View = Mapping[str, Any]
 

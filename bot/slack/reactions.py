@@ -34,7 +34,6 @@ ALIASES = {"thumbsup": "+1", "thumbsdown": "-1"}
 TONES = ("", *(f"::skin-tone-{number}" for number in range(2, 7)))
 NEW_CARD = 10 * SECOND  # a message this young may be a card of which we do not know yet
 
-#: What is decided by what the card shows: it must show what is so.
 QUIET_SECONDS = 30.0  # one explanation a person and card, however often they react
 
 

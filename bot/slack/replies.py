@@ -32,8 +32,6 @@ from bot.workflow.submission import Submitted
 
 log = structlog.get_logger(__name__)
 
-Body = Mapping[str, Any]
-
 
 @dataclass(frozen=True)
 class Typing:
@@ -213,7 +211,7 @@ def too_late(row: Broadcast, words: Translator) -> str:
     return words("*{id}* has moved on: {badge}. Please look at its card.", id=row.id, badge=badge)
 
 
-async def respond(body: Body, api_url: str, post: mrkdwn.Post) -> None:
+async def respond(body: Mapping[str, Any], api_url: str, post: mrkdwn.Post) -> None:
     """Answer where only the payload's own address leads, as for another workspace. It is called only where it belongs
     to the Slack that we talk to."""
     url = str(body.get("response_url") or "")

@@ -61,7 +61,7 @@ def _seen(name: str) -> BindParameter[Any]:
 
 
 #: The row as somebody last saw it. Attempt and owner are the fencing token: one whose lease was taken over matches
-#: nothing any more. `_bound` gives its values.
+#: nothing any more. `seen_values` gives its values.
 AS_SEEN = and_(
     *(broadcasts.c[name] == _seen(name) for name in _SEEN),
     *(broadcasts.c[name].is_not_distinct_from(_seen(name)) for name in _SEEN_OR_NONE),

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import structlog
 from aiolimiter import AsyncLimiter
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from starlette.requests import Request
-
-log = structlog.get_logger(__name__)
 
 SLACK_BODY = 1024 * 1024
 CALLBACK_BODY = 64 * 1024

@@ -15,8 +15,6 @@ from bot.domain.errors import CannotStart
 log = structlog.get_logger(__name__)
 SHUTDOWN = 3.0  # seconds for posts under way and for open connections; sends have their own deadline
 
-SHUTDOWN = 3.0  # seconds for posts under way and for open connections; sends have their own deadline
-
 
 class Server(uvicorn.Server):
     """uvicorn without its signals: the process's own handler stops every server in turn."""

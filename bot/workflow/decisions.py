@@ -226,7 +226,7 @@ class Decisions:
         return broadcasts.move(connection, seen, action, actor=person.id, at=now, said=[said], **changes)
 
 
-#: What a broadcast loses when it goes back to the approvers, beside their votes.
+#: What the thread is told of an end, and whether the channel is told too.
 ENDINGS: dict[Action, tuple[str, bool]] = {
     Action.REJECT: ("{by} rejected it.", False),
     Action.CANCEL: ("{by} cancelled it. Nothing was sent.", False),

@@ -110,6 +110,7 @@ class SeriesApproval:
 
 
 COVER = "cover"  # the way of a vote that was given on an earlier turn
+#: Where nothing has left yet, so that an approval can be taken back.
 RECALLABLE = {
     (State.PENDING, None),
     (State.SCHEDULED, None),

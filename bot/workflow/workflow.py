@@ -24,7 +24,6 @@ from bot.workflow.sights import Sights
 from bot.workflow.submission import Submission
 
 
-#: Where nothing has left yet, so that an approval can be taken back.
 class Workflow:
     """What people and the clock do to a broadcast: its rooms, and the verbs that most callers want."""
 

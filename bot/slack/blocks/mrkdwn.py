@@ -8,14 +8,10 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import structlog
-
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros, moment
 from bot.domain.i18n import Translatable, Translator
 from bot.domain.schedule import Schedule
-
-log = structlog.get_logger(__name__)
 
 Block = dict[str, Any]
 Row = TypeVar("Row", Broadcast, Schedule)

@@ -140,7 +140,7 @@ class Poster:
         return await self._answered(call(post.plainest or None))
 
     async def _answered(self, asked: Awaitable[AsyncSlackResponse]) -> AsyncSlackResponse:
-        """Raises as `_call` does."""
+        """Raises as `call` does."""
         try:
             answer = await asked
         except SlackApiError as error:

@@ -1,4 +1,4 @@
-"""Keeps the posts of reminders up to date, as threads.py keeps the cards: what is to be shown lies in the rows."""
+"""Keeps the posts of reminders up to date, as `cards.py` does those of broadcasts: the rows say what is to be shown."""
 
 from __future__ import annotations
 
