@@ -30,10 +30,10 @@ class KeptSecrets:
         self.database, self.account, self.clock = database, account, clock
 
     async def load(self, key: str) -> str | None:
-        return await self.database.read(lambda c: keys.load_kept(c, f"vault:{self.account}:{key}"))
+        return await self.database.read(lambda c: keys.load_kept(c, keys.of_vault(self.account, key)))
 
     async def save(self, key: str, value: str) -> None:
-        await self.database.write(lambda c: keys.keep(c, f"vault:{self.account}:{key}", value, self.clock()))
+        await self.database.write(lambda c: keys.keep(c, keys.of_vault(self.account, key), value, self.clock()))
 
 
 def open_accounts(settings: Settings, database: Database, clock: Clock) -> dict[str, Account]:

@@ -200,7 +200,7 @@ async def _accounts(bot: Bot) -> AsyncIterator[Finding]:
 async def _unasked(bot: Bot, account: str) -> str | None:
     """The package that released without asking, if it did so the last time."""
     try:
-        return await bot.database.read(lambda c: keys.load_kept(c, f"unasked:{account}"))
+        return await bot.database.read(lambda c: keys.load_kept(c, keys.of_unasked(account)))
     except Exception:  # the database has its own finding
         return None
 

@@ -50,7 +50,7 @@ class AccountLimits:
             keys.set_breaker(connection, row.account, replace(breaker, until=now + BREAKER_FIRST), now)
             return True
         broadcasts.touch(connection, row, now, due=max(breaker.until, row.due or 0))
-        if keys.first_time(connection, row.workspace, f"waits:{row.id}:{row.version}:{row.start_at}", now):
+        if keys.first_time(connection, row.workspace, keys.of_wait(row), now):
             vendor = self.providers[row.account].title
             told = Translatable("{vendor} cannot be reached just now. It waits; nothing was sent.", vendor=vendor)
             notes.say(connection, row, now, [Note(told)])
@@ -92,9 +92,11 @@ class AccountLimits:
 
     def take_quote(self, connection: Connection, account: str, seconds: float) -> bool:
         """A quote takes the account's one place until it is done, or at the latest until then. 0: it is done."""
-        return keys.take_lease(connection, f"quote:{account}", self.owner, seconds, self.leases.now(connection))
+        return keys.take_lease(
+            connection, keys.lease_of_quote(account), self.owner, seconds, self.leases.now(connection)
+        )
 
     def is_quoting(self, connection: Connection, account: str) -> bool:
         """Does anybody ask for a quote there? Where only one process dispatches, another one is a dead one."""
-        holder = keys.lease_holder(connection, f"quote:{account}", self.leases.now(connection))
+        holder = keys.lease_holder(connection, keys.lease_of_quote(account), self.leases.now(connection))
         return holder is not None and (holder == self.owner or not self.database.exclusive)

@@ -110,7 +110,7 @@ class Outcomes:
         """Only an approver ends what is unknown as failed, so this tells what they need to know."""
         now = self.clock()
         campaigns.mark_released(connection, current, None)
-        if not keys.first_time(connection, current.workspace, f"late:{current.id}:{current.attempt}", now):
+        if not keys.first_time(connection, current.workspace, keys.of_late_answer(current), now):
             return
         template = "The answer came late: {cause} So it did not go out. An approver can say so on its card."
         approvers = requirements.approvers_today(self.settings.approval, current)

@@ -232,7 +232,7 @@ class Releaser:
         if self.unasked.get(account.account, "") == package:
             return
         self.unasked[account.account] = package
-        name = f"unasked:{account.account}"
+        name = keys.of_unasked(account.account)
         with suppress(DatabaseBusy, CommitUncertain):
             await self.database.write(lambda c: keys.keep(c, name, package, self.clock()))
 

@@ -23,7 +23,7 @@ from bot.slack.interaction import Body, workspace_of
 from bot.slack.replies import explain, tell
 from bot.storage import cards
 from bot.storage.cards import Card
-from bot.storage.keys import first_time, keep_latest, last_time, last_times, was_seen
+from bot.storage.keys import first_time, keep_latest, last_time, last_times, of_event, of_reaction, was_seen
 from bot.storage.votes import votes_for
 from bot.workflow.audiences import Audiences
 from bot.workflow.decisions import NEW_CARD_LOOKS, NEW_CARD_PAUSE
@@ -56,12 +56,12 @@ class Reactions:
         await ack()
 
     async def _seen(self, body: Body) -> bool:
-        key, workspace = f"event:{body.get('event_id')}", workspace_of(body)
+        key, workspace = of_event(body.get("event_id")), workspace_of(body)
         return await self.workflow.database.read(lambda c: was_seen(c, workspace, key))
 
     async def _mark_seen(self, body: Body) -> None:
         """After the effect, not before: the effect is harmless twice, and lost it would be gone for good."""
-        key, workspace = f"event:{body.get('event_id')}", workspace_of(body)
+        key, workspace = of_event(body.get("event_id")), workspace_of(body)
         await self.workflow.database.write(lambda c: first_time(c, workspace, key, self.clock()))
 
     async def _card(self, body: Body, event: Mapping[str, Any]) -> Card | None:
@@ -81,7 +81,7 @@ class Reactions:
         if action is None or card is None or await self._taken_back(card, event):
             return
         words, user = translator_for(None), str(event.get("user") or "")
-        key, at = f"reacted:{_reaction_key(card, event)}", _event_time(event)
+        key, at = of_reaction("reacted", _reaction_key(card, event)), _event_time(event)
         await self.workflow.database.write(lambda c: keep_latest(c, card.workspace, key, at))
         try:
             person = await self.people.person(workspace_of(body), user, fresh=True)
@@ -110,7 +110,7 @@ class Reactions:
         if card is None:
             return
         # Slack may bring the taking back before the giving: then what is given later in coming is void.
-        key, at = f"unreacted:{_reaction_key(card, event)}", _event_time(event)
+        key, at = of_reaction("unreacted", _reaction_key(card, event)), _event_time(event)
         await self.workflow.database.write(lambda c: keep_latest(c, card.workspace, key, at))
         user = str(event.get("user") or "")
         if await self._approves_still(card, user):
@@ -130,12 +130,12 @@ class Reactions:
         """Does another reaction of this person's that approves stand on the card?"""
         names = {*self.audiences.settings.approval.approve_reactions, *ALIASES}
         signs = [f"{name}{tone}" for name in names if self._means(name) is Action.APPROVE for tone in TONES]
-        keys = {sign: f"{card.channel}:{card.ts}:{user}:{sign}" for sign in signs}
+        given = [of_reaction("reacted", f"{card.channel}:{card.ts}:{user}:{sign}") for sign in signs]
+        taken = [of_reaction("unreacted", f"{card.channel}:{card.ts}:{user}:{sign}") for sign in signs]
 
         def look(connection: Connection) -> bool:
-            told = [f"{what}:{key}" for what in ("reacted", "unreacted") for key in keys.values()]
-            times = last_times(connection, card.workspace, told)
-            return any(times.get(f"reacted:{key}", -1) >= times.get(f"unreacted:{key}", 0) for key in keys.values())
+            times = last_times(connection, card.workspace, given + taken)
+            return any(times.get(one, -1) >= times.get(other, 0) for one, other in zip(given, taken, strict=True))
 
         return await self.workflow.database.read(look)
 
@@ -146,7 +146,7 @@ class Reactions:
             return translator_for(None)
 
     async def _taken_back(self, card: Card, event: Mapping[str, Any]) -> bool:
-        key = f"unreacted:{_reaction_key(card, event)}"
+        key = of_reaction("unreacted", _reaction_key(card, event))
         latest = await self.workflow.database.read(lambda c: last_time(c, card.workspace, key))
         return latest > _event_time(event)
 

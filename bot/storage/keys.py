@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy import Connection, and_, select, update
 
+from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.storage.sql import IN_A_STATEMENT, alone, insert_ignoring, read_pair
 from bot.storage.tables import kept, seen
@@ -145,3 +147,59 @@ def load_kept(connection: Connection, name: str) -> str | None:
 def keep(connection: Connection, name: str, value: str, at: Micros) -> None:
     if not insert_ignoring(connection, kept, [{"name": name, "value": value, "at": at}]):
         connection.execute(update(kept).where(kept.c.name == name).values(value=value, at=at))
+
+
+# --- what the keys are called ----------------------------------------------------------------------------------------
+#
+# Of what was seen (`first_time`, `was_seen`, `keep_latest`, `last_time`):
+
+
+def of_event(id: object) -> str:
+    """An event of Slack's, which it brings again until it is acknowledged."""
+    return f"event:{id}"
+
+
+def of_reaction(what: Literal["reacted", "unreacted"], reaction: str) -> str:
+    """When a reaction was given or taken back. `reaction`: channel, message, person and sign, between colons."""
+    return f"{what}:{reaction}"
+
+
+def of_question(about: str) -> str:
+    """A question about a slip that somebody has read. `about`: a hash of where, and about which words."""
+    return f"asked:{about}"
+
+
+def of_wait(row: Broadcast) -> str:
+    """The thread was told that the vendor of this broadcast cannot be reached."""
+    return f"waits:{row.id}:{row.version}:{row.start_at}"
+
+
+def of_silence(row: Broadcast) -> str:
+    """The thread was told that Slack does not say who may still approve it."""
+    return f"slack:{row.id}:{row.version}:{row.start_at}"
+
+
+def of_late_answer(row: Broadcast) -> str:
+    """The thread was told of an answer that came late to this attempt."""
+    return f"late:{row.id}:{row.attempt}"
+
+
+# Of what is kept (`load_kept`, `keep`, `take_lease`, `lease_holder`), beside pauses, leases and breakers above:
+
+
+def of_unasked(account: str) -> str:
+    """The package of an adapter that released without asking whether it still may."""
+    return f"unasked:{account}"
+
+
+def of_vault(account: str, key: str) -> str:
+    """A small secret that a vendor gave to this account."""
+    return f"vault:{account}:{key}"
+
+
+def lease_of_quote(account: str) -> str:
+    """The lease under which a quote takes the account's one place."""
+    return f"quote:{account}"
+
+
+LEASE_OF_PAINTER = "paint"

@@ -97,8 +97,7 @@ class Lapses:
         now = self.clock()
         again: Changes = {"due": now + ASK_SLACK_AGAIN, "tries": max(claimed.tries - 1, 0), **NO_LEASE}
         moved = broadcasts.move(connection, claimed, Action.PUT_BACK, actor="clock", at=now, reason="slack", **again)
-        key = f"slack:{claimed.id}:{claimed.version}:{claimed.start_at}"
-        if moved is not None and keys.first_time(connection, claimed.workspace, key, now):
+        if moved is not None and keys.first_time(connection, claimed.workspace, keys.of_silence(claimed), now):
             told = Translatable("Slack does not tell me who may still approve it, so it waits. Nothing was sent.")
             notes.say(connection, moved, now, [Note(told)])
 

@@ -337,4 +337,4 @@ def _asked_key(words: BroadcastRequest | Broadcast, *place: str) -> str:
     """Under which it is remembered that a question about these words was asked there: on a draft, or in a form."""
     typed = words.typed if isinstance(words, Broadcast) else words.text
     about = json.dumps([*place, words.audience, words.purpose, sms.composed(typed)])
-    return f"asked:{hashlib.sha256(about.encode()).hexdigest()}"
+    return keys.of_question(hashlib.sha256(about.encode()).hexdigest())

@@ -197,7 +197,7 @@ class Poster:
 
 def take_lease(connection: Connection, owner: str, at: Micros, seconds: float | None = None) -> bool:
     now = sql.database_time(connection) or at
-    return keys.take_lease(connection, "paint", owner, PAINT_LEASE if seconds is None else seconds, now)
+    return keys.take_lease(connection, keys.LEASE_OF_PAINTER, owner, PAINT_LEASE if seconds is None else seconds, now)
 
 
 def _seconds(told: str | None) -> float:
