@@ -18,8 +18,8 @@ from bot.config.settings import ApprovalSettings
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.i18n import Translatable
-from bot.domain.lifecycle import Action, Hold, Phase, State
-from bot.domain.schedule import Kind, Schedule, ScheduleState
+from bot.domain.lifecycle import Action, Hold, Phase, ScheduleAction, ScheduleState, State
+from bot.domain.schedule import Kind, Schedule
 from bot.storage import broadcast_rows, broadcasts, outbox, queue, schedules, schema, tables
 from bot.storage.broadcast_rows import Changes
 from bot.storage.notes import Note
@@ -179,7 +179,7 @@ def _hold(connection: Connection, row: Broadcast, made_at: Micros, at: Micros, a
 def _pause(connection: Connection, schedule: Schedule, made_at: Micros, at: Micros) -> None:
     """A turn may have gone out since, on an approval that the backup believes unused."""
     waits_already = schedule.state is ScheduleState.PAUSED and schedule.paused_until is None
-    schedules.change(connection, schedule, at, state=ScheduleState.PAUSED, paused_until=None, cover=None)
+    schedules.move(connection, schedule, ScheduleAction.PAUSE, at, paused_until=None, cover=None)
     if waits_already:
         return
     key = f"schedule:{schedule.id}:restored:{at}"

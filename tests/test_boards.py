@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from bot.domain.i18n import translator_for
-from bot.domain.schedule import Kind, Occurrence, OccurrenceState, Schedule, micros_of
+from bot.domain.lifecycle import OccurrenceState
+from bot.domain.schedule import Kind, Occurrence, Schedule, micros_of
 from bot.slack.blocks import recurring
 from bot.when.recurrence import Closed, RecurringTime
 from sandbox.blocks import check_blocks

@@ -16,9 +16,9 @@ from bot.backup import hold_all
 from bot.domain.clock import SECOND
 from bot.domain.errors import InvalidRequest, NotAllowed
 from bot.domain.i18n import Translatable, translator_for
-from bot.domain.lifecycle import Hold, State
+from bot.domain.lifecycle import Ended, Hold, OccurrenceState, ScheduleState, State
 from bot.domain.people import DirectoryUnavailable
-from bot.domain.schedule import Ended, Kind, Occurrence, OccurrenceState, Schedule, ScheduleState
+from bot.domain.schedule import Kind, Occurrence, Schedule
 from bot.recurring.schedules import Moved, Schedules
 from bot.slack.blocks import recurring
 from bot.slack.blocks.mrkdwn import Post

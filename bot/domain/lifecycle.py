@@ -1,4 +1,4 @@
-"""The life of a broadcast: its states, what may be done in each, and where that leads."""
+"""The lives of broadcasts, schedules and occurrences: their states, what may happen in each, and where that leads."""
 
 from __future__ import annotations
 
@@ -116,3 +116,84 @@ TRANSITIONS: Mapping[tuple[State, Action], State] = {
 def allowed(state: State) -> frozenset[Action]:
     """What may happen to a broadcast in this state; the card's buttons are read from it."""
     return frozenset(action for (start, action) in TRANSITIONS if start is state)
+
+
+class ScheduleState(StrEnum):
+    """Where a schedule is."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+    ENDED = "ended"
+
+
+class Ended(StrEnum):
+    """Why a schedule came to its end."""
+
+    STOPPED = "stopped"
+    FINISHED = "finished"
+    OWNER_LEFT = "owner_left"
+    CHANNEL_GONE = "channel_gone"
+    NOT_ALLOWED = "not_allowed"
+
+
+class OccurrenceState(StrEnum):
+    """Where one turn is: of a recurring broadcast it is `made` and lives on as a broadcast of its own."""
+
+    MADE = "made"
+    OPEN = "open"
+    SNOOZED = "snoozed"
+    DONE = "done"
+    LEFT_OUT = "left_out"  # the one before is still unanswered
+    MISSED = "missed"  # nobody was there to make it
+
+
+UNANSWERED = frozenset({OccurrenceState.MADE, OccurrenceState.OPEN, OccurrenceState.SNOOZED})
+
+
+class ScheduleAction(StrEnum):
+    """What happens to a schedule."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    STOP = "stop"  # by a person
+    END = "end"  # by itself, with a reason
+    FINISH = "finish"  # there is no next occurrence
+
+
+SCHEDULE_TRANSITIONS: dict[tuple[ScheduleState, ScheduleAction], ScheduleState] = {
+    (ScheduleState.ACTIVE, ScheduleAction.PAUSE): ScheduleState.PAUSED,
+    (ScheduleState.ACTIVE, ScheduleAction.STOP): ScheduleState.ENDED,
+    (ScheduleState.ACTIVE, ScheduleAction.END): ScheduleState.ENDED,
+    (ScheduleState.ACTIVE, ScheduleAction.FINISH): ScheduleState.ENDED,
+    (ScheduleState.PAUSED, ScheduleAction.PAUSE): ScheduleState.PAUSED,  # until another time
+    (ScheduleState.PAUSED, ScheduleAction.RESUME): ScheduleState.ACTIVE,
+    (ScheduleState.PAUSED, ScheduleAction.STOP): ScheduleState.ENDED,
+    (ScheduleState.PAUSED, ScheduleAction.END): ScheduleState.ENDED,
+    (ScheduleState.PAUSED, ScheduleAction.FINISH): ScheduleState.ENDED,  # its time came while it was paused
+}
+
+
+class OccurrenceAction(StrEnum):
+    """What happens to an occurrence of a reminder."""
+
+    POST = "post"
+    ANSWER = "answer"
+    SNOOZE = "snooze"
+    REPEAT = "repeat"  # the time that it was snoozed for has come
+    SETTLE = "settle"  # it was snoozed, and its schedule does not go on
+    MISS = "miss"
+
+
+OCCURRENCE_TRANSITIONS: dict[tuple[OccurrenceState, OccurrenceAction], OccurrenceState] = {
+    (OccurrenceState.MADE, OccurrenceAction.POST): OccurrenceState.OPEN,
+    # a post may be seen before Slack's answer about it has reached us
+    (OccurrenceState.MADE, OccurrenceAction.ANSWER): OccurrenceState.DONE,
+    (OccurrenceState.MADE, OccurrenceAction.SNOOZE): OccurrenceState.SNOOZED,
+    (OccurrenceState.MADE, OccurrenceAction.SETTLE): OccurrenceState.OPEN,  # it was posted before it was snoozed
+    (OccurrenceState.MADE, OccurrenceAction.MISS): OccurrenceState.MISSED,
+    (OccurrenceState.OPEN, OccurrenceAction.ANSWER): OccurrenceState.DONE,
+    (OccurrenceState.OPEN, OccurrenceAction.SNOOZE): OccurrenceState.SNOOZED,
+    (OccurrenceState.SNOOZED, OccurrenceAction.REPEAT): OccurrenceState.MADE,
+    (OccurrenceState.SNOOZED, OccurrenceAction.SETTLE): OccurrenceState.OPEN,
+    (OccurrenceState.SNOOZED, OccurrenceAction.MISS): OccurrenceState.MISSED,
+}

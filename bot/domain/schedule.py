@@ -12,6 +12,7 @@ from typing import Any
 from bot.domain.broadcast import Broadcast, digest
 from bot.domain.clock import SECOND, Micros, moment
 from bot.domain.hours import Holidays
+from bot.domain.lifecycle import Ended, OccurrenceState, ScheduleState
 from bot.when.recurrence import Closed, Recurrence, RecurringTime, following
 
 LOOKED_AT, FAR = 53, timedelta(days=731)  # turns, and how far ahead, when those that are left out are counted
@@ -20,38 +21,6 @@ LOOKED_AT, FAR = 53, timedelta(days=731)  # turns, and how far ahead, when those
 class Kind(StrEnum):
     BROADCAST = "broadcast"
     REMINDER = "reminder"
-
-
-class ScheduleState(StrEnum):
-    """Where a schedule is."""
-
-    ACTIVE = "active"
-    PAUSED = "paused"
-    ENDED = "ended"
-
-
-class Ended(StrEnum):
-    """Why a schedule came to its end."""
-
-    STOPPED = "stopped"
-    FINISHED = "finished"
-    OWNER_LEFT = "owner_left"
-    CHANNEL_GONE = "channel_gone"
-    NOT_ALLOWED = "not_allowed"
-
-
-class OccurrenceState(StrEnum):
-    """Where one turn is: of a recurring broadcast it is `made` and lives on as a broadcast of its own."""
-
-    MADE = "made"
-    OPEN = "open"
-    SNOOZED = "snoozed"
-    DONE = "done"
-    LEFT_OUT = "left_out"  # the one before is still unanswered
-    MISSED = "missed"  # nobody was there to make it
-
-
-UNANSWERED = frozenset({OccurrenceState.MADE, OccurrenceState.OPEN, OccurrenceState.SNOOZED})
 
 
 @dataclass(frozen=True)

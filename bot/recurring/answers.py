@@ -6,8 +6,9 @@ from sqlalchemy import Connection
 
 from bot.config.runtime import Runtime
 from bot.domain.clock import SECOND, Micros
+from bot.domain.lifecycle import OCCURRENCE_TRANSITIONS, OccurrenceAction, OccurrenceState
 from bot.domain.people import Person, must_be_member
-from bot.domain.schedule import Occurrence, OccurrenceState
+from bot.domain.schedule import Occurrence
 from bot.recurring.requests import SKEW
 from bot.recurring.schedules import Moved
 from bot.scheduler import Task
@@ -26,10 +27,9 @@ class Answers:
     async def answer(self, turn: Occurrence, person: Person, *, snooze: bool) -> Occurrence:
         """Done, or once more in an hour: that once only. Raises NotAllowed or Moved."""
         must_be_member(person)
-        # one that is `made` may be seen already, before Slack's answer about its post has reached us
-        if turn.state not in (OccurrenceState.MADE, OccurrenceState.OPEN) or (
-            snooze and turn.snoozed_until is not None
-        ):
+        if (turn.state, OccurrenceAction.ANSWER) not in OCCURRENCE_TRANSITIONS:
+            raise Moved
+        if snooze and turn.snoozed_until is not None:
             raise Moved
         answered = await self.database.write(lambda c: self._answer(c, turn, person, snooze))
         if answered is None:
@@ -39,10 +39,10 @@ class Answers:
 
     def _answer(self, connection: Connection, turn: Occurrence, person: Person, snooze: bool) -> Occurrence | None:
         now = self.clock()
-        changes: OccurrenceChanges = {"state": OccurrenceState.DONE, "by": person.id, "draw_at": now}
+        step, changes = OccurrenceAction.ANSWER, OccurrenceChanges(by=person.id, draw_at=now)
         if snooze:
-            changes |= {"state": OccurrenceState.SNOOZED, "snoozed_until": now + SNOOZE}
-        answered = schedules.change_occurrence(connection, turn, now, **changes)
+            step, changes["snoozed_until"] = OccurrenceAction.SNOOZE, now + SNOOZE
+        answered = schedules.move_occurrence(connection, turn, step, now, **changes)
         if answered is not None:
             action = "snooze_reminder" if snooze else "done_reminder"
             audit.write_event(connection, turn.workspace, person.id, action, turn.local, now, about=turn.schedule)

@@ -9,10 +9,10 @@ from sqlalchemy import Connection
 from bot.config.runtime import Runtime
 from bot.domain.clock import Micros, micros
 from bot.domain.i18n import Translatable
-from bot.domain.schedule import Ended, Occurrence, OccurrenceState, Schedule, ScheduleState, micros_of, name_of
+from bot.domain.lifecycle import Ended, OccurrenceState, ScheduleAction, ScheduleState
+from bot.domain.schedule import Occurrence, Schedule, micros_of, name_of
 from bot.recurring.notices import tell, tell_missed, write_schedule_audit
 from bot.storage import schedules
-from bot.storage.schedules import ScheduleChanges
 
 MISSED_ROWS = 50  # of those that nobody was there to make, how many are written down
 
@@ -43,10 +43,11 @@ class Missed:
         missed = [*missed[:-MISSED_ROWS], *self._write_missed(connection, schedule, missed[-MISSED_ROWS:])]
         if missed:
             tell_missed(connection, schedule, missed, now, template)
-        changes: ScheduleChanges = {"state": ScheduleState.ENDED, "ended": Ended.FINISHED, "next_at": None}
-        if upcoming is not None:
-            changes = {"next_at": micros_of(upcoming.instant), "next_local": name_of(upcoming)}
-        schedules.change(connection, schedule, now, **changes)
+        if upcoming is None:
+            schedules.move(connection, schedule, ScheduleAction.FINISH, now, ended=Ended.FINISHED, next_at=None)
+        else:
+            following, name = micros_of(upcoming.instant), name_of(upcoming)
+            schedules.touch(connection, schedule, now, next_at=following, next_local=name)
 
     def _write_missed(
         self, connection: Connection, schedule: Schedule, missed: list[tuple[str, Micros]]
@@ -71,8 +72,7 @@ class Missed:
         """One that has finished had a turn that was to come once more."""
         now = self.clock()
         if schedule.ended is None:
-            changes: ScheduleChanges = {"state": ScheduleState.ENDED, "ended": ended, "next_at": None}
-            if schedules.change(connection, schedule, now, **changes) is None:
+            if schedules.move(connection, schedule, ScheduleAction.END, now, ended=ended, next_at=None) is None:
                 return
             write_schedule_audit(connection, schedule, "clock", "stop", ended, self.clock())
         schedules.reopen(connection, schedule, now)

@@ -10,19 +10,9 @@ from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast, BroadcastRequest, digest
 from bot.domain.clock import SECOND, Micros, micros
 from bot.domain.i18n import Translatable
+from bot.domain.lifecycle import Ended, OccurrenceState, ScheduleAction, ScheduleState
 from bot.domain.people import Person, mentions
-from bot.domain.schedule import (
-    Ended,
-    Kind,
-    Occurrence,
-    OccurrenceState,
-    Schedule,
-    ScheduleState,
-    StandingApproval,
-    micros_of,
-    name_of,
-    series_digest,
-)
+from bot.domain.schedule import Kind, Occurrence, Schedule, StandingApproval, micros_of, name_of, series_digest
 from bot.recurring.notices import tell
 from bot.recurring.owners import Owners
 from bot.storage import notes, schedules
@@ -114,21 +104,21 @@ class Occurrences:
         new = schedules.add_occurrence(connection, dataclasses.replace(turn, state=OccurrenceState.LEFT_OUT))
         if new:
             more: OccurrenceChanges = {"left_out": open_one.left_out + 1, "draw_at": open_one.draw_at or now}
-            schedules.change_occurrence(connection, open_one, now, **more)
+            schedules.touch_occurrence(connection, open_one, now, **more)
         return False
 
     def _advance(self, connection: Connection, schedule: Schedule, now: Micros, *, counted: bool) -> None:
         """On to the next turn, or to the end. `counted`: this one was made just now, and not left out."""
         left = None if schedule.remaining is None else schedule.remaining - counted
-        changes: ScheduleChanges = {"remaining": left}
         turn = next(schedule.after(schedule.next_at or now), None)
-        if turn is None or left == 0:
-            changes |= {"state": ScheduleState.ENDED, "ended": Ended.FINISHED, "next_at": None}
-            if schedule.rule is not None:
-                tell(connection, schedule, "finished", self._last(connection, schedule), schedule.channel, now)
-        else:
-            changes |= {"next_at": micros_of(turn.instant), "next_local": name_of(turn)}
-        schedules.change(connection, schedule, now, **changes)
+        if turn is not None and left != 0:
+            following, name = micros_of(turn.instant), name_of(turn)
+            schedules.touch(connection, schedule, now, remaining=left, next_at=following, next_local=name)
+            return
+        if schedule.rule is not None:
+            tell(connection, schedule, "finished", self._last(connection, schedule), schedule.channel, now)
+        ends: ScheduleChanges = {"remaining": left, "ended": Ended.FINISHED, "next_at": None}
+        schedules.move(connection, schedule, ScheduleAction.FINISH, now, **ends)
 
     def _last(self, connection: Connection, schedule: Schedule) -> Translatable:
         """A recurring broadcast ends with a card, which is sent a day later, or not."""

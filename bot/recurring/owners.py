@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bot.config.settings import Settings
 from bot.domain.i18n import Translatable
+from bot.domain.lifecycle import Ended
 from bot.domain.people import Directory, DirectoryUnavailable, Person, Unknown, mentions
-from bot.domain.schedule import Ended, Kind, Schedule
+from bot.domain.schedule import Kind, Schedule
 
 
 class Owners:

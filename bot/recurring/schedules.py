@@ -8,8 +8,9 @@ from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.errors import NotAllowed
+from bot.domain.lifecycle import SCHEDULE_TRANSITIONS, Ended, ScheduleAction
 from bot.domain.people import Directory, Person, mentions, must_be_member
-from bot.domain.schedule import Ended, Kind, Schedule, ScheduleState, micros_of, name_of
+from bot.domain.schedule import Kind, Schedule, micros_of, name_of
 from bot.recurring.notices import write_schedule_audit
 from bot.scheduler import Task
 from bot.storage import schedules
@@ -43,56 +44,57 @@ class Schedules:
     async def pause(self, schedule: Schedule, person: Person, until: Micros | None) -> Schedule:
         """No turns until somebody resumes it, or until that instant, and none that was snoozed. Raises NotAllowed or
         Moved."""
-        changes: ScheduleChanges = {"state": ScheduleState.PAUSED, "paused_until": until}
-        return await self._change(schedule, person, "pause", {ScheduleState.ACTIVE, ScheduleState.PAUSED}, changes)
+        return await self._step(schedule, person, "pause", ScheduleAction.PAUSE, {"paused_until": until})
 
     async def resume(self, schedule: Schedule, person: Person) -> Schedule:
         """Go on with the next turn from now. Raises NotAllowed or Moved."""
-        changes = self.resumed(schedule, self.clock() + 1)
-        return await self._change(schedule, person, "resume", {ScheduleState.PAUSED}, changes)
+        action, changes = self.resumed(schedule, self.clock() + 1)
+        return await self._step(schedule, person, "resume", action, changes)
 
     async def stop(self, schedule: Schedule, person: Person) -> Schedule:
         """End it. Turns that were made already go their own way. Raises NotAllowed or Moved."""
-        changes: ScheduleChanges = {
-            "state": ScheduleState.ENDED,
-            "ended": Ended.STOPPED,
-            "next_at": None,
-            "paused_until": None,
-        }
-        return await self._change(schedule, person, "stop", {ScheduleState.ACTIVE, ScheduleState.PAUSED}, changes)
+        changes: ScheduleChanges = {"ended": Ended.STOPPED, "next_at": None, "paused_until": None}
+        return await self._step(schedule, person, "stop", ScheduleAction.STOP, changes)
 
-    def resumed(self, schedule: Schedule, since: Micros) -> ScheduleChanges:
-        """On with the first turn at this instant or later, but with none that was made already."""
-        woken: ScheduleChanges = {"state": ScheduleState.ACTIVE, "paused_until": None}
+    def resumed(self, schedule: Schedule, since: Micros) -> tuple[ScheduleAction, ScheduleChanges]:
+        """On with the first turn at this instant or later, but with none that was made already; or to its end."""
         if (schedule.next_at or 0) >= since:
-            return woken
+            return ScheduleAction.RESUME, {"paused_until": None}
         turn = next(schedule.after(since - 1), None)
         if turn is None:
-            return {"state": ScheduleState.ENDED, "ended": Ended.FINISHED, "next_at": None, "paused_until": None}
-        return woken | {"next_at": micros_of(turn.instant), "next_local": name_of(turn)}
+            return ScheduleAction.FINISH, {"ended": Ended.FINISHED, "next_at": None, "paused_until": None}
+        following: ScheduleChanges = {"next_at": micros_of(turn.instant), "next_local": name_of(turn)}
+        return ScheduleAction.RESUME, {"paused_until": None, **following}
 
-    async def _change(
-        self, schedule: Schedule, person: Person, action: str, allowed: set[ScheduleState], changes: ScheduleChanges
+    async def _step(
+        self, schedule: Schedule, person: Person, deed: str, action: ScheduleAction, changes: ScheduleChanges
     ) -> Schedule:
         await self._may_change(schedule, person)
-        if schedule.state not in allowed:
+        if (schedule.state, ScheduleAction(deed)) not in SCHEDULE_TRANSITIONS:
             raise Moved
-        changed = await self.database.write(lambda c: self.write_change(c, schedule, person.id, action, changes))
-        if changed is None:
+        moved = await self.database.write(lambda c: self.write_step(c, schedule, person.id, deed, action, changes))
+        if moved is None:
             raise Moved
         self.wake(Task.REMIND, Task.NOTICES)
-        return changed
+        return moved
 
-    def write_change(
-        self, connection: Connection, schedule: Schedule, actor: str, action: str, changes: ScheduleChanges
+    def write_step(
+        self,
+        connection: Connection,
+        schedule: Schedule,
+        actor: str,
+        deed: str,
+        action: ScheduleAction,
+        changes: ScheduleChanges,
     ) -> Schedule | None:
+        """`deed`: what the audit calls it; whoever resumes may find that it has finished."""
         now = self.clock()
-        changed = schedules.change(connection, schedule, now, **changes)
-        if changed is not None:
-            write_schedule_audit(connection, changed, actor, action, None, self.clock())
-            if not changed.goes_on:
-                schedules.reopen(connection, changed, now)
-        return changed
+        moved = schedules.move(connection, schedule, action, now, **changes)
+        if moved is not None:
+            write_schedule_audit(connection, moved, actor, deed, None, now)
+            if not moved.goes_on:
+                schedules.reopen(connection, moved, now)
+        return moved
 
     async def _may_change(self, schedule: Schedule, person: Person) -> None:
         """Its owner, an admin, or for a recurring broadcast an approver. Raises NotAllowed."""

@@ -11,8 +11,9 @@ from sqlalchemy import Connection
 from bot.config.runtime import Runtime
 from bot.domain.errors import InvalidRequest, NotAllowed
 from bot.domain.i18n import Translatable
+from bot.domain.lifecycle import Ended, OccurrenceAction, ScheduleAction
 from bot.domain.people import DirectoryUnavailable, Person
-from bot.domain.schedule import Ended, Kind, Occurrence, OccurrenceState, Schedule
+from bot.domain.schedule import Kind, Occurrence, Schedule
 from bot.recurring.missed import Missed
 from bot.recurring.notices import UNASKED, tell, tell_missed
 from bot.recurring.occurrences import AHEAD, Occurrences, binding
@@ -64,11 +65,13 @@ class Timekeeper:
 
     async def _wake_up(self, schedule: Schedule) -> None:
         """A pause ends at its own instant: what fell due between it and now comes, or was missed, like any other."""
-        changes = self.schedules.resumed(schedule, schedule.paused_until or 0)
-        await self.database.write(lambda c: self._write_wake_up(c, schedule, changes))
+        action, changes = self.schedules.resumed(schedule, schedule.paused_until or 0)
+        await self.database.write(lambda c: self._write_wake_up(c, schedule, action, changes))
 
-    def _write_wake_up(self, connection: Connection, schedule: Schedule, changes: ScheduleChanges) -> None:
-        resumed = self.schedules.write_change(connection, schedule, "clock", "resume", changes)
+    def _write_wake_up(
+        self, connection: Connection, schedule: Schedule, action: ScheduleAction, changes: ScheduleChanges
+    ) -> None:
+        resumed = self.schedules.write_step(connection, schedule, "clock", "resume", action, changes)
         if resumed is not None and resumed.ended is not None:
             template = "Its time came while it was paused, so it has ended. It said: “{text}”"
             told = Translatable(template, text=schedule.text)
@@ -133,8 +136,8 @@ class Timekeeper:
         schedule, now = schedules.find(connection, seen.workspace, seen.id, lock=True), self.clock()
         came_at = turn.snoozed_until or 0
         if not schedule.goes_on:
-            schedules.change_occurrence(connection, turn, now, state=OccurrenceState.OPEN, draw_at=now)
+            schedules.move_occurrence(connection, turn, OccurrenceAction.SETTLE, now, draw_at=now)
         elif not self.missed.is_late(came_at):
-            schedules.change_occurrence(connection, turn, now, state=OccurrenceState.MADE, draw_at=now, tries=0)
-        elif schedules.change_occurrence(connection, turn, now, state=OccurrenceState.MISSED, draw_at=now):
+            schedules.move_occurrence(connection, turn, OccurrenceAction.REPEAT, now, draw_at=now, tries=0)
+        elif schedules.move_occurrence(connection, turn, OccurrenceAction.MISS, now, draw_at=now):
             tell_missed(connection, schedule, [(f"{turn.local}:snoozed", came_at)], now)

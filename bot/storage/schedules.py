@@ -31,17 +31,18 @@ from sqlalchemy import (
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.errors import NotFound, NotUnderstood
-from bot.domain.lifecycle import State
-from bot.domain.schedule import (
+from bot.domain.lifecycle import (
+    OCCURRENCE_TRANSITIONS,
+    SCHEDULE_TRANSITIONS,
     UNANSWERED,
     Ended,
-    Kind,
-    Occurrence,
+    OccurrenceAction,
     OccurrenceState,
-    Schedule,
+    ScheduleAction,
     ScheduleState,
-    StandingApproval,
+    State,
 )
+from bot.domain.schedule import Kind, Occurrence, Schedule, StandingApproval
 from bot.storage import broadcast_rows
 from bot.storage.broadcast_rows import to_broadcast
 from bot.storage.sql import alone, any_of, but, check_instant, insert_ignoring, known_words, read_each
@@ -67,7 +68,6 @@ LIVING = schedules.c.state.in_([state for state in ScheduleState if state is not
 class ScheduleChanges(TypedDict, total=False):
     """What may change of a schedule, with the values that `Schedule` has."""
 
-    state: ScheduleState
     ended: Ended | None
     next_at: Micros | None
     next_local: str | None
@@ -80,7 +80,6 @@ class ScheduleChanges(TypedDict, total=False):
 class OccurrenceChanges(TypedDict, total=False):
     """What may change of a turn, with the values that `Occurrence` has."""
 
-    state: OccurrenceState
     broadcast: str | None
     channel: str | None
     ts: str | None
@@ -208,10 +207,21 @@ def awake(connection: Connection, at: Micros, limit: int) -> list[Schedule]:
     return _schedules(connection, statement.limit(limit))
 
 
-def change(
-    connection: Connection, seen_as: Schedule, at: Micros, **changes: Unpack[ScheduleChanges]
+def move(
+    connection: Connection, seen_as: Schedule, action: ScheduleAction, at: Micros, **changes: Unpack[ScheduleChanges]
 ) -> Schedule | None:
-    """Change a schedule from exactly the version last seen. None when somebody else was faster."""
+    """Take a schedule one step along `SCHEDULE_TRANSITIONS`. None when somebody else was faster."""
+    after = SCHEDULE_TRANSITIONS[seen_as.state, action]
+    return _change(connection, seen_as, {"state": after, "changed_at": at, **_to_row(changes)})
+
+
+def touch(connection: Connection, seen_as: Schedule, at: Micros, **changes: Unpack[ScheduleChanges]) -> Schedule | None:
+    """Change fields without a step, under the same guard."""
+    return _change(connection, seen_as, {"changed_at": at, **_to_row(changes)})
+
+
+def _change(connection: Connection, seen_as: Schedule, values: Mapping[str, Any]) -> Schedule | None:
+    """From exactly the version last seen."""
     as_seen = and_(
         schedules.c.workspace == seen_as.workspace,
         schedules.c.id == seen_as.id,
@@ -220,7 +230,7 @@ def change(
         schedules.c.next_local.is_not_distinct_from(seen_as.next_local),
         UNDERSTOOD,
     )
-    values = {**_to_row(changes), "version": seen_as.version + 1, "changed_at": at}
+    values = {**values, "version": seen_as.version + 1}
     row = connection.execute(update(schedules).where(as_seen).values(**values).returning(schedules)).mappings().first()
     return _to_schedule(row) if row else None
 
@@ -294,12 +304,29 @@ def unanswered(connection: Connection, schedule: Schedule) -> Occurrence | None:
     return next(iter(_turns(connection, statement)), None)
 
 
-def change_occurrence(
+def move_occurrence(
+    connection: Connection,
+    seen_as: Occurrence,
+    action: OccurrenceAction,
+    at: Micros,
+    **changes: Unpack[OccurrenceChanges],
+) -> Occurrence | None:
+    """Take an occurrence one step along `OCCURRENCE_TRANSITIONS`. None when somebody else was faster."""
+    after = OCCURRENCE_TRANSITIONS[seen_as.state, action]
+    return _change_occurrence(connection, seen_as, {"state": after, "changed_at": at, **changes})
+
+
+def touch_occurrence(
     connection: Connection, seen_as: Occurrence, at: Micros, **changes: Unpack[OccurrenceChanges]
 ) -> Occurrence | None:
-    """Change a turn from exactly the version last seen. None when somebody else was faster."""
+    """Change fields without a step, under the same guard."""
+    return _change_occurrence(connection, seen_as, {"changed_at": at, **changes})
+
+
+def _change_occurrence(connection: Connection, seen_as: Occurrence, values: Mapping[str, Any]) -> Occurrence | None:
+    """From exactly the version last seen."""
     as_seen = and_(_is(seen_as), occurrences.c.version == seen_as.version)
-    values = {**changes, "version": seen_as.version + 1, "changed_at": at}
+    values = {**values, "version": seen_as.version + 1}
     statement = update(occurrences).where(as_seen).values(**values).returning(occurrences)
     row = connection.execute(statement).mappings().first()
     return _to_occurrence(row) if row else None
@@ -312,7 +339,9 @@ def reopen(connection: Connection, schedule: Schedule, at: Micros) -> None:
     made = and_(occurrences.c.state == OccurrenceState.MADE, occurrences.c.broadcast.is_(None))
     again = or_(occurrences.c.state == OccurrenceState.SNOOZED, and_(made, occurrences.c.ts.is_not(None)))
     values = {"draw_at": at, "version": occurrences.c.version + 1, "changed_at": at}
-    for which, state in ((again, OccurrenceState.OPEN), (made, OccurrenceState.MISSED)):
+    settled = OCCURRENCE_TRANSITIONS[OccurrenceState.SNOOZED, OccurrenceAction.SETTLE]
+    missed = OCCURRENCE_TRANSITIONS[OccurrenceState.MADE, OccurrenceAction.MISS]
+    for which, state in ((again, settled), (made, missed)):
         connection.execute(update(occurrences).where(mine, which).values(state=state, **values))
 
 

@@ -14,9 +14,9 @@ from sqlalchemy import Connection
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Clock
 from bot.domain.i18n import Translatable, translator_for
-from bot.domain.lifecycle import ENDED, State
+from bot.domain.lifecycle import ENDED, ScheduleState, State
 from bot.domain.people import DirectoryUnavailable, Person, Unknown
-from bot.domain.schedule import Kind, Occurrence, Schedule, ScheduleState
+from bot.domain.schedule import Kind, Occurrence, Schedule
 from bot.recurring.reminders import Reminders
 from bot.recurring.requests import Asked
 from bot.slack.blocks.mrkdwn import Post

@@ -14,9 +14,9 @@ from bot.domain import slack_text
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import moment
 from bot.domain.i18n import Translator
-from bot.domain.lifecycle import Hold, State
+from bot.domain.lifecycle import Ended, Hold, OccurrenceState, ScheduleState, State
 from bot.domain.people import mentions
-from bot.domain.schedule import Ended, Kind, Occurrence, OccurrenceState, Schedule, ScheduleState
+from bot.domain.schedule import Kind, Occurrence, Schedule
 from bot.slack.blocks.answers import drawn, each_line
 from bot.slack.blocks.mrkdwn import ANSWER, Block, Post, context, lines, plain, quote, section, when
 from bot.when.recurrence import Closed, Recurrence, RecurringTime

@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 
 from bot.domain.clock import SECOND, Micros, backoff
 from bot.domain.i18n import Translatable, Translator, Value
-from bot.domain.schedule import Occurrence, OccurrenceState, Schedule
+from bot.domain.lifecycle import OccurrenceAction, OccurrenceState
+from bot.domain.schedule import Occurrence, Schedule
 from bot.recurring.notices import tell_missed
 from bot.slack.blocks import recurring
 from bot.slack.blocks.mrkdwn import Post
@@ -74,9 +75,7 @@ class ReminderPosts:
         now = self.clock()
         if turn.state is not OccurrenceState.MADE:
             schedules.put_off(connection, turn, turn.snoozed_until if turn.state is OccurrenceState.SNOOZED else None)
-        elif schedules.change_occurrence(
-            connection, turn, now, state=OccurrenceState.MISSED, draw_at=_stands(turn, now)
-        ):
+        elif schedules.move_occurrence(connection, turn, OccurrenceAction.MISS, now, draw_at=_stands(turn, now)):
             values: dict[str, Value] = {"id": schedule.id, "channel": f"<#{schedule.channel}>"}
             values |= {"planned_at": _planned_at(turn), "text": schedule.text}
             key = f"schedule:{schedule.id}:refused:{turn.local}"
@@ -89,7 +88,7 @@ class ReminderPosts:
     def _miss(self, connection: Connection, turn: Occurrence, schedule: Schedule) -> None:
         """It was made, and is not posted any more: told as what was never made is."""
         now = self.clock()
-        if schedules.change_occurrence(connection, turn, now, state=OccurrenceState.MISSED, draw_at=_stands(turn, now)):
+        if schedules.move_occurrence(connection, turn, OccurrenceAction.MISS, now, draw_at=_stands(turn, now)):
             name = f"{turn.local}:snoozed" if turn.snoozed_until else turn.local
             tell_missed(connection, schedule, [(name, _planned_at(turn))], now, UNSAID)
 
