@@ -147,7 +147,7 @@ def every_sentence() -> set[str]:
     return {sentence for sentence in found | set(in_tables()) if re.search("[a-z]{2}", sentence)}
 
 
-def audience_cache(language: str) -> Catalog:
+def catalogue(language: str) -> Catalog:
     source = resources.files("bot").joinpath("locale", f"{language}.po").read_bytes()
     return read_po(io.BytesIO(source), locale=language)
 
@@ -163,14 +163,14 @@ def test_the_sentences_are_found() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES[1:])
 def test_every_sentence_is_translated(language: str) -> None:
-    known = {str(m.id if isinstance(m.id, str) else m.id[0]) for m in audience_cache(language) if m.id and m.string}
+    known = {str(m.id if isinstance(m.id, str) else m.id[0]) for m in catalogue(language) if m.id and m.string}
     assert sorted(every_sentence() - known) == []
 
 
 @pytest.mark.parametrize("language", LANGUAGES[1:])
 def test_translations_hold_the_same_placeholders_and_none_is_left_over(language: str) -> None:
     sentences = every_sentence()
-    for message in audience_cache(language):
+    for message in catalogue(language):
         if not message.id:
             continue
         ids = [message.id] if isinstance(message.id, str) else list(message.id)
@@ -186,7 +186,7 @@ def plain_words(sentence: str) -> list[str]:
 def test_no_catalogue_is_a_copy_of_another() -> None:
     """A few short words are the same in two languages; the sentences of two catalogues are not."""
     said = {
-        language: {str(m.id): str(m.string) for m in audience_cache(language) if len(plain_words(str(m.id))) > 2}
+        language: {str(m.id): str(m.string) for m in catalogue(language) if len(plain_words(str(m.id))) > 2}
         for language in LANGUAGES[1:]
     }
     for language, sentences in said.items():
