@@ -322,15 +322,15 @@ class Bot:
             if several[trouble.work] > TOLD_ONE_BY_ONE:
                 continue
             template = (
-                "I cannot process {work} *{id}* ({error}). I will retry it less and less often; everything else "
-                "continues. The log has the details."
+                "I cannot process {work} *{id}* ({error}). I will keep retrying it, less and less often. Everything "
+                "else continues. The log has the details."
             )
             told = Translatable(template, work=trouble.work, id=trouble.id, error=trouble.error)
             for admin in self.settings.admins:
                 key = f"trouble:{trouble.work}:{trouble.id}:{now // DAY}:{admin}"[:255]
                 outbox.post(connection, trouble.workspace or self.people.workspace, key, admin, told, None, now)
         if max(several.values()) > TOLD_ONE_BY_ONE:
-            template = "There is more that I cannot process: {count} rows so far. The log names each of them."
+            template = "There are more rows that I cannot process: {count} so far. The log names each one."
             told = Translatable(template, count=len(troubles))
             for admin in self.settings.admins:
                 key = f"trouble:more:{now // DAY}:{admin}"

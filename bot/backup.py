@@ -30,8 +30,8 @@ HEAD = "bellcrier backup"
 AT_ONCE = 500
 ASKED_AS_USUAL = ApprovalSettings()
 TOLD = (
-    "The data was restored from a backup of {made_at}, so it may have gone out since. "
-    "Send it now, re-plan it, or drop it?"
+    "The data was restored from a backup made {made_at}, so this broadcast may have gone out since then. Send it now, "
+    "re-plan it, or drop it?"
 )
 LOST = (
     "It was going out when the backup was made, so nobody knows whether it did. Please say on its card what happened."
@@ -39,8 +39,8 @@ LOST = (
 
 
 PAUSED = (
-    "*{id}* ({typed}) is paused, since the data was restored from a backup of {made_at}. "
-    "Look at what went out since, then `/broadcast resume {id}`."
+    "*{id}* ({typed}) is paused because the data was restored from a backup of {made_at}. Check what has gone out "
+    "since then. Then type `/broadcast resume {id}`."
 )
 
 

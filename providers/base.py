@@ -381,7 +381,7 @@ def asked_here() -> Callable[[], None]:
 
 def out_of_turn() -> NoReturn:
     """The `last_moment` of whatever is no release."""
-    raise Refused("The adapter wanted to send outside of a release, so it was stopped.")
+    raise Refused("The adapter tried to send when it was not its turn, so the bot stopped it.")
 
 
 #: What a vendor did nothing for. Not 408, 409 and 425, which may say that an earlier one was taken, nor a proxy's 499.
@@ -420,7 +420,7 @@ class ReleaseGuard:
             if self._left or self._closed:
                 self.blocked = True
                 raise Uncertain(
-                    "The adapter wanted to send a second time, which it must not. The first may have gone out."
+                    "The adapter tried to send a second time, which is not allowed. The first send may have gone out."
                 )
             try:
                 self._check()
@@ -663,7 +663,7 @@ class Provider(ABC):
 
     async def look_up(self, message: Message, staged: Staged | None, ids: tuple[str, ...]) -> Evidence:
         """After an unknown outcome: what the vendor can be seen to have done, read-only."""
-        return Evidence(False, "The vendor offers no way to look.")
+        return Evidence(False, "The vendor offers no way to check.")
 
     async def poll(self, ids: tuple[str, ...]) -> list[Receipt]:
         """Read the state of these messages; ids of which nothing can be said are left out."""

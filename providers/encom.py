@@ -165,7 +165,7 @@ class Encom(Provider):
         return lists
 
     async def look_up(self, message: Message, staged: Staged | None, ids: tuple[str, ...]) -> Evidence:
-        return Evidence(False, "Encom offers no search; a delivery report would prove that it went out.")
+        return Evidence(False, "Encom offers no search. A delivery report would prove that it went out.")
 
     async def _read(self, path: str, query: Mapping[str, str | int]) -> Any:
         answer = await self._call("GET", path, query)

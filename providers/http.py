@@ -124,10 +124,10 @@ class Http:
         try:
             self.check(target)
         except ValueError:
-            raise Refused("The vendor named an address that must not be used.", setting="base_url") from None
+            raise Refused("The vendor gave an address that must not be used.", setting="base_url") from None
         host = urlsplit(target).hostname or ""
         if self.allowed_hosts is not None and host not in self.allowed_hosts:
-            raise Refused("Training mode reaches no live vendor.", setting="mode")
+            raise Refused("In training mode, the bot never contacts a live vendor.", setting="mode")
         return f"{target}?{encode(query)}" if query else target
 
     async def _refuse_private(self, target: str) -> None:
@@ -138,7 +138,7 @@ class Http:
         loop = asyncio.get_running_loop()
         for *_, address in await loop.getaddrinfo(parts.hostname, parts.port or 443):
             if is_private(str(address[0])):
-                raise Refused("The vendor's address leads into a private network.", setting="base_url")
+                raise Refused("The vendor's address points to a private network.", setting="base_url")
 
     async def _exchange(
         self, flight: RequestTrace, method: str, target: str, json: object | None, headers: Mapping[str, str] | None
@@ -252,7 +252,7 @@ class RequestTrace:
         if not self.left:
             return Unavailable("The vendor could not be reached.", detail=detail)
         if isinstance(error, TooBig):
-            return Uncertain("The vendor answered with far more than an answer.", detail=detail)
+            return Uncertain("The vendor's answer was far too long to read.", detail=detail)
         return Uncertain("The connection broke before the vendor's answer was complete.", detail=detail)
 
 

@@ -42,18 +42,21 @@ from providers.http import not_understood, object_of, throttled, unreadable
 from providers.reading import UNREADABLE, code_of, count_of, holds, id_of, word_of
 
 BASE_URL = "https://api.kaiza.la/v1"
-RETIRED = "Kaizala was retired by Microsoft on 31 August 2023; it works against a stand-in only."
+RETIRED = "Microsoft retired Kaizala on 31 August 2023. It works only against a stand-in."
 GONE = "Kaizala cannot be reached: Microsoft retired it on 31 August 2023."
 OWN_HOSTS = re.compile(r"[a-z0-9.-]+\.(?:kaiza\.la|osi\.office\.net)")  # where it has been seen to send its users
 PORTS = {"https": 443, "http": 80}
-NOTHING_GIVEN = "Kaizala's answer holds no token."
+NOTHING_GIVEN = "Kaizala's answer contains no token."
 NOT_TAKEN = "Kaizala did not accept the connector's secret or its refresh token."
 EARLY = 600  # seconds before its end at which an access token is renewed
 
 REFUSALS: Mapping[int, tuple[str, str | None]] = {
     400: ("Kaizala did not accept the message.", None),
     401: ("Kaizala did not accept the connector's tokens.", "refresh_token"),
-    403: ("Kaizala does not let this connector send there: it needs to be an admin of the group.", "application_id"),
+    403: (
+        "Kaizala does not let this connector send there. The connector needs to be an admin of the group.",
+        "application_id",
+    ),
     404: ("Kaizala does not know the group {group}.", None),
 }
 
@@ -177,7 +180,7 @@ class Kaizala(Provider):
         """The user's endpoint has moved; the new one is in `Location`. Followed by hand, and only to the vendor."""
         endpoint = self._endpoint(answer.headers.get("location"))
         if endpoint is None:
-            raise Uncertain("Kaizala sent us on to a place that is not Kaizala's, so we did not follow.")
+            raise Uncertain("Kaizala redirected us to an address that is not its own, so we did not follow.")
         self._access = Access(access.token, endpoint, access.until)
         return self._access
 
@@ -239,7 +242,7 @@ class Kaizala(Provider):
             raise Unavailable(NOTHING_GIVEN)
         endpoint = self._endpoint(fields.get("endpointUrl"))
         if endpoint is None:
-            raise Unavailable("Kaizala's answer holds no token, or names a place that is not Kaizala's.")
+            raise Unavailable("Kaizala's answer contains no token, or names an address that is not its own.")
         rotated = _secret(fields.get("refreshToken"))
         if rotated:  # late in its life each call brings a new one, and the old one dies
             await self.vault.save("refresh_token", rotated)
@@ -329,7 +332,7 @@ def _may_reach(audience: Audience, entry: Mapping[str, Any]) -> None:
     does not say what it is passes: the vendor decides then."""
     kind, role = word_of(entry.get("groupType")), word_of(entry.get("callerRole"))
     if (audience.everyone or audience.subscribers) and kind not in ("", "CONNECTGROUP"):
-        raise Refused("Only a public Kaizala group has subscribers, and {group} is none.", group=audience.id)
+        raise Refused("Only a public Kaizala group has subscribers, and {group} is not one.", group=audience.id)
     if audience.everyone and role not in ("", "ADMIN"):
         raise Refused(REFUSALS[403][0], setting=REFUSALS[403][1])
 

@@ -71,22 +71,23 @@ ANSWERS = {ReceiptKind.OPT_OUT: "STOP", ReceiptKind.REPLY: "REPLY"}
 REFUSALS: Mapping[int, tuple[str, str | None]] = {
     **dict.fromkeys((101, 108, 109), ("Octopush did not accept the login and key.", "api_key")),
     **dict.fromkeys((102, 119), ("Octopush says that the text is too long.", None)),
-    **dict.fromkeys((103, 110, 111, 117), ("Octopush finds no valid recipient in that audience.", None)),
+    **dict.fromkeys((103, 110, 111, 117), ("Octopush found no valid recipient in that audience.", None)),
     104: ("Octopush refused: the account has no credit left.", None),
-    105: ("Octopush refused: not enough credit, an order waits for its validation.", None),
+    105: ("Octopush refused: there is not enough credit, and an order is waiting to be validated.", None),
     106: (
-        "Octopush does not accept this sender ID: 3 to 11 letters and digits, at least one letter, no spaces.",
+        "Octopush does not accept this sender ID. Use 3 to 11 letters and digits, with at least one letter and no "
+        "spaces.",
         "sender",
     ),
     107: ("Octopush says that the text is missing.", None),
     112: ("Octopush says that the type of SMS is missing.", "type"),
     **dict.fromkeys((113, 114), ("Octopush has not validated this account yet.", None)),
     **dict.fromkeys((115, 116), ("Octopush cannot fill in the fields of this text.", None)),
-    121: ("Octopush refused: the STOP mention is missing, which marketing must carry.", "stop_mention"),
+    121: ("Octopush refused: the STOP mention is missing. Marketing must carry it.", "stop_mention"),
     122: ("Octopush refused: the mention that forbids advertising is missing.", "type"),
     **dict.fromkeys((123, 124), ("Octopush did not accept the request's signature.", "api_key")),
     128: ("Octopush gave up on this campaign after too many attempts.", None),
-    131: ("Octopush does not know this campaign any more. The bot did not send it; look there first.", None),
+    131: ("Octopush no longer knows this campaign. The bot did not send it. Check at Octopush first.", None),
     **dict.fromkeys((150, 151, 152), ("Octopush does not serve the country of these numbers.", "type")),
     **dict.fromkeys((201, 207, 208, 209), ("Octopush does not allow this kind of SMS on this account.", "type")),
     303: ("Octopush does not know the audience {audience}.", None),
@@ -142,7 +143,7 @@ class Octopush(Provider):
         recalls_staged=True,
         quotes=True,
         sender_pattern=SENDER,
-        sender_rule="It has 3 to 11 letters and digits, at least one of them a letter, without spaces.",
+        sender_rule="Use 3 to 11 letters and digits, with at least one letter and no spaces.",
         placeholders=("{first_name}", "{last_name}", *(f"{{param{number}}}" for number in range(1, 6))),
         replaces=("XXXXX",),
     )
@@ -198,11 +199,11 @@ class Octopush(Provider):
         cost = money_of(fields.get("total_cost"))
         if not ticket or contacts == UNREADABLE:
             return Blocked(
-                "Another campaign waits at Octopush. Somebody must send or cancel it there first.", code="126"
+                "Another campaign is waiting at Octopush. Somebody must send or cancel it there first.", code="126"
             )
         return Blocked(
-            "Another campaign waits at Octopush: {ticket}, {contacts} contacts, cost {cost}. "
-            "Somebody must send or cancel it there first.",
+            "Another campaign is waiting at Octopush: {ticket}, {contacts} contacts, cost {cost}. Somebody must send "
+            "or cancel it there first.",
             code="126",
             ticket=ticket[:40],
             contacts=contacts,
@@ -244,7 +245,7 @@ class Octopush(Provider):
         if sends is None:
             raise _error(answer, message.audience.id)
         if code is not None:
-            raise Uncertain("Octopush's answer holds both a sending date and an error code.", code=_shown(code))
+            raise Uncertain("Octopush's answer contains both a sending date and an error code.", code=_shown(code))
         return Accepted((staged.id,), sends)
 
     async def recall(self, staged: Staged) -> None:
@@ -258,11 +259,11 @@ class Octopush(Provider):
     async def look_up(self, message: Message, staged: Staged | None, ids: tuple[str, ...]) -> Evidence:
         """What the status says after a send is documented nowhere, so it is shown and proves nothing."""
         if staged is None:
-            return Evidence(False, "Octopush has no campaign of ours to look at.")
+            return Evidence(False, "We have no campaign at Octopush to look at.")
         answer = await self._call("GET", "sms-campaign-on-list/status", query={"ticket_number": staged.id})
         if _code(answer) in ALREADY_SENT:
             return Evidence(True, "Octopush says that the campaign was sent.", (staged.id,))
-        return Evidence(False, "Octopush still answers for the campaign, which proves nothing.")
+        return Evidence(False, "Octopush still answers about the campaign, but that proves nothing.")
 
     def read_callback(self, callback: Callback) -> list[Receipt]:
         """Delivery, reply or opt-out, told apart by the date that is filled in. Keyed by (ticket, number)."""
@@ -350,7 +351,9 @@ def _error(answer: Answer, audience: str) -> ProviderError:
         template, setting = REFUSALS[code]
         return Refused(template, code=str(code), setting=setting, audience=audience)
     if code == 126:
-        return Blocked("Another campaign waits at Octopush. Somebody must send or cancel it there first.", code="126")
+        return Blocked(
+            "Another campaign is waiting at Octopush. Somebody must send or cancel it there first.", code="126"
+        )
     if code in BUSY:
         return NotReady("Octopush is still busy with a campaign.", code=str(code))
     if answer.status in (401, 403):

@@ -151,12 +151,12 @@ THIRD_IS_TOO_FAST, FOURTH_IS_REFUSED, THIRD_IS_AWAY = {"C3": 429}, {"C4": 400}, 
 
 #: What the adapter does, how its vendor answers some recipients, the state it must end in, and what people are told.
 MISCHIEF: dict[str, tuple[str, dict[str, int], State, str]] = {
-    "loops into a 429": ("loops", THIRD_IS_TOO_FAST, State.UNKNOWN, "wanted to send it twice"),
-    "loops into a 400": ("loops", FOURTH_IS_REFUSED, State.UNKNOWN, "wanted to send it twice"),
-    "loops": ("loops", {}, State.UNKNOWN, "wanted to send it twice"),
-    "loops for longer than its time": ("loops_slowly", {}, State.UNKNOWN, "wanted to send it twice"),
-    "loops and hides it": ("loops_and_hides_it", {}, State.UNKNOWN, "wanted to send it twice"),
-    "tries again itself": ("tries_again_itself", THIRD_IS_TOO_FAST, State.UNKNOWN, "wanted to send it twice"),
+    "loops into a 429": ("loops", THIRD_IS_TOO_FAST, State.UNKNOWN, "tried to send it twice"),
+    "loops into a 400": ("loops", FOURTH_IS_REFUSED, State.UNKNOWN, "tried to send it twice"),
+    "loops": ("loops", {}, State.UNKNOWN, "tried to send it twice"),
+    "loops for longer than its time": ("loops_slowly", {}, State.UNKNOWN, "tried to send it twice"),
+    "loops and hides it": ("loops_and_hides_it", {}, State.UNKNOWN, "tried to send it twice"),
+    "tries again itself": ("tries_again_itself", THIRD_IS_TOO_FAST, State.UNKNOWN, "tried to send it twice"),
     "undeclared, into a 429": ("loops_undeclared", THIRD_IS_TOO_FAST, State.UNKNOWN, "may have gone out"),
     "undeclared, into a 400": ("loops_undeclared", FOURTH_IS_REFUSED, State.UNKNOWN, "may have gone out"),
     "own road, into a 429": ("loops_on_a_road_of_its_own", THIRD_IS_TOO_FAST, State.UNKNOWN, "may have gone out"),
@@ -173,16 +173,16 @@ MISCHIEF: dict[str, tuple[str, dict[str, int], State, str]] = {
     "sends and says away": ("sends_and_says_away", {}, State.UNKNOWN, "may have gone out"),
     "sends alone and says no": ("sends_alone_and_says_no", {}, State.UNKNOWN, "may have gone out"),
     "sends alone and says blocked": ("sends_alone_and_says_blocked", {}, State.UNKNOWN, "may have gone out"),
-    "exits": ("exits", {}, State.UNKNOWN, "broke while it was sending"),
-    "interrupts": ("interrupts", {}, State.UNKNOWN, "broke while it was sending"),
-    "cancels itself": ("cancels_itself", {}, State.UNKNOWN, "broke while it was sending"),
-    "breaks": ("breaks", {}, State.UNKNOWN, "broke while it was sending"),
+    "exits": ("exits", {}, State.UNKNOWN, "hit an error while it was sending"),
+    "interrupts": ("interrupts", {}, State.UNKNOWN, "hit an error while it was sending"),
+    "cancels itself": ("cancels_itself", {}, State.UNKNOWN, "hit an error while it was sending"),
+    "breaks": ("breaks", {}, State.UNKNOWN, "hit an error while it was sending"),
     "hangs": ("hangs", {}, State.UNKNOWN, "may have gone out"),
     "hangs and is deaf": ("hangs_deaf", {}, State.UNKNOWN, "may have gone out"),
     "blocks": ("blocks", {}, State.UNKNOWN, "may have gone out"),
     "ends by a callback": ("ends_by_a_callback", {}, State.SENT, "accepted it. Ids: C1"),
-    "waits for years": ("waits_for_years", THIRD_IS_TOO_FAST, State.SCHEDULED, "tries again"),
-    "waits for no number": ("waits_for_no_number", THIRD_IS_TOO_FAST, State.SCHEDULED, "tries again"),
+    "waits for years": ("waits_for_years", THIRD_IS_TOO_FAST, State.SCHEDULED, "will try again"),
+    "waits for no number": ("waits_for_no_number", THIRD_IS_TOO_FAST, State.SCHEDULED, "will try again"),
     "speaks in braces": ("speaks_in_braces", {}, State.FAILED, "{nobody} {0} {"),
     "returns nothing": ("returns_nothing", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not give"),
     "returns no ids": ("returns_no_ids", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not give"),
@@ -210,10 +210,10 @@ MISCHIEF: dict[str, tuple[str, dict[str, int], State, str]] = {
         "asks_and_answers_for_a_road_of_its_own",
         THIRD_IS_TOO_FAST,
         State.UNKNOWN,
-        "wanted to send it twice",
+        "tried to send it twice",
     ),
     "undeclared, given up": ("gives_up_undeclared", THIRD_IS_TOO_FAST, State.UNKNOWN, "may have gone out"),
-    "threads at once": ("loops_in_threads_at_once", {}, State.UNKNOWN, "wanted to send it twice"),
+    "threads at once": ("loops_in_threads_at_once", {}, State.UNKNOWN, "tried to send it twice"),
     "ids that raise": ("returns_ids_that_raise", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not"),
     "ids that exit": ("returns_ids_that_exit", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not"),
     "ids that block": ("returns_ids_that_block", {}, State.UNKNOWN, "may have gone out"),
@@ -243,9 +243,9 @@ MISCHIEF: dict[str, tuple[str, dict[str, int], State, str]] = {
         "says_that_it_was_not_processed",
         {},
         State.UNKNOWN,
-        "wanted to send it twice",
+        "tried to send it twice",
     ),
-    "lets itself go": ("lets_itself_go", {}, State.UNKNOWN, "wanted to send it twice"),
+    "lets itself go": ("lets_itself_go", {}, State.UNKNOWN, "tried to send it twice"),
     "hides a 429": ("hides_that_it_failed", THIRD_IS_TOO_FAST, State.UNKNOWN, "the bot saw no such answer"),
     "hides a 503": ("hides_that_it_failed", THIRD_IS_AWAY, State.UNKNOWN, "the bot saw no such answer"),
     "releasing, own road, into a 429": (
@@ -387,7 +387,7 @@ async def test_a_road_that_ends_the_process_in_its_turn_stops_nobody(mischievous
     theirs, other = await core.approved(audience="fans", text="Hello"), await core.approved()
     await core.run(dispatcher_of(core))
     assert ((await core.row(theirs.id)).state, (await core.row(other.id)).state) == (State.SCHEDULED, State.SENT)
-    assert "The adapter of mischief (bellcrier-mischief) broke." in await said_of(core, theirs)
+    assert "The adapter for mischief (bellcrier-mischief) hit an error." in await said_of(core, theirs)
 
 
 @ON_SQLITE
@@ -408,7 +408,7 @@ async def test_what_a_release_leaves_behind_sends_nothing(mischievous: MakeMisch
     adapter: Any = core.providers["mischief"]
     await until(lambda: adapter.adapter.left.done())
     assert ((await core.row(theirs.id)).state, office.taken) == (State.SCHEDULED, [])
-    assert "outside of a release" in str(adapter.adapter.left.exception())
+    assert "when it was not its turn" in str(adapter.adapter.left.exception())
 
 
 async def test_what_an_adapter_keeps_from_a_thread_of_its_own_is_written_by_the_bot(
@@ -474,7 +474,7 @@ async def test_the_whole_bot_goes_on_beside_an_adapter_that_blocks(
     await sandbox.acting.click("U0ANA", HERE, theirs["ts"], "broadcast.approve")
     await sandbox.until(lambda: office.taken)
     asked = asyncio.get_running_loop().time()
-    assert "waits in" in await ask(sandbox, "send clients marketing Soldes demain")
+    assert "is waiting for approval" in await ask(sandbox, "send clients marketing Soldes demain")
     assert asyncio.get_running_loop().time() - asked < 1.0
     await sandbox.until(lambda: any("Soldes" in shown["text"] for shown in sandbox.acting.messages(HERE)))
     (others,) = [shown for shown in sandbox.acting.messages(HERE) if "Soldes" in shown["text"]]

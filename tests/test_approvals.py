@@ -78,7 +78,7 @@ async def test_what_has_expired_is_approved_by_nobody_though_no_tick_has_said_so
     row = await core.ask()
     assert row.expires_at is not None
     core.now = row.expires_at
-    with pytest.raises(NotAllowed, match="Its time to be approved ended"):  # "waits for approval" is no answer
+    with pytest.raises(NotAllowed, match="The time to approve it ended"):  # "waits for approval" is no answer
         await act(core, row, Action.APPROVE, approver(0))
     assert (await core.row(row.id)).approved_at is None
 
@@ -159,7 +159,7 @@ async def test_an_approval_that_is_taken_back_while_it_goes_out_is_told_and_fall
     assert (going.state, going.revision) == (State.SENDING, row.revision + 1)
     assert await core.database.read(lambda c: votes_for(c, going)) == []
     said = await core.database.read(lambda c: c.execute(notes.select().order_by(notes.c.seq)).mappings().all())
-    assert "took the approval back while it was going out" in said[-1]["sentence"]["template"]
+    assert "withdrew their approval while it was going out" in said[-1]["sentence"]["template"]
     assert said[-1]["mention"] == row.requester
 
 

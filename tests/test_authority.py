@@ -77,14 +77,14 @@ async def test_nobody_whose_workspace_is_not_told_sends_anything(sandbox: Sandbo
     """C6: a profile without `team_id`, and another workspace on the grid."""
     sandbox.world.retold["U0CLEO"] = without("team_id", enterprise_user={"teams": ["T0OTHER"]})
     told = await ask(sandbox, "send clients transactional Votre commande est prête")
-    assert "Slack does not tell me who may do this just now" in told
+    assert "I cannot find out from Slack who may do this right now" in told
     assert await all_of(bot) == []
 
 
 async def test_a_member_on_the_grid_may_ask(sandbox: Sandbox, bot: Bot) -> None:
     """C23: the home workspace is another one of ours."""
     sandbox.world.retold["U0CLEO"] = without(team_id="T0OTHER", enterprise_user={"teams": ["T0OTHER", "T0BELL"]})
-    assert "waits in" in await ask(sandbox, "send clients marketing Soldes")
+    assert "is waiting for approval" in await ask(sandbox, "send clients marketing Soldes")
 
 
 async def test_who_became_a_guest_a_moment_ago_approves_nothing(sandbox: Sandbox, bot: Bot) -> None:
@@ -132,7 +132,7 @@ async def test_in_a_private_channel_without_an_approver_the_draft_is_kept_and_th
     assert (await newest(bot)).state is State.DRAFT
     sandbox.world.channels["C0PRIVATE"].members.append("U0ANA")
     bot.people.forget()
-    assert "waits in" in await ask(sandbox, "send clients marketing Soldes encore", channel="C0PRIVATE")
+    assert "is waiting for approval" in await ask(sandbox, "send clients marketing Soldes encore", channel="C0PRIVATE")
 
 
 def private(sandbox: Sandbox, *people: str) -> None:
@@ -221,13 +221,13 @@ async def test_what_is_wrong_with_the_channel_of_all_cards_is_not_said_of_anothe
     bot = await start_bot(sandbox, approval__channel=channel.id)
     channel.archived = True
     told = await ask(sandbox, "send clients marketing Soldes")
-    assert f"All cards stand in <#{channel.id}>, and none can stand there now" in told
+    assert f"All cards go to <#{channel.id}>, and none can stand there now" in told
     assert "Ask an admin to put that right (<@U0OPS>)" in told
     assert "This channel" not in told
     channel.archived, channel.private, channel.members[:] = False, True, ["U0OPS", sandbox.world.bot_user]
     bot.people.forget()
     told = await ask(sandbox, "send clients marketing Soldes encore")
-    assert f"All cards stand in <#{channel.id}>, which is private" in told
+    assert f"All cards go to <#{channel.id}>, which is private" in told
     assert "This channel" not in told
 
 
@@ -243,7 +243,7 @@ async def test_what_comes_back_from_the_channel_of_all_cards_names_no_other_chan
     await bot.workflow.sizes.learn("T0BELL", (await newest(bot)).id, 7)
     await settled(bot, State.DRAFT)
     direct = sandbox.world.direct("U0CLEO").id
-    await sandbox.until(lambda: "where all cards stand" in str(sandbox.acting.messages(direct)))
+    await sandbox.until(lambda: "where all cards go" in str(sandbox.acting.messages(direct)))
     assert "in another channel" not in str(sandbox.acting.messages(direct))
 
 
@@ -372,7 +372,7 @@ async def test_a_draft_gets_out_of_where_nobody_could_approve_it_by_its_id(sandb
     assert await sandbox.acting.submit("U0CLEO", form["id"], filled("clients", "Soldes demain")) == {}
     await settled(bot, State.PENDING)
     await card(sandbox)
-    assert "has moved on" in await ask(sandbox, f"edit {row.id}")
+    assert "has changed in the meantime" in await ask(sandbox, f"edit {row.id}")
     assert "Write it like this: `/broadcast edit" in await ask(sandbox, "edit")
 
 
@@ -614,7 +614,7 @@ async def test_a_token_that_is_taken_no_more_is_said_to_whoever_asks_and_to_whoe
     ready, parts = await bot.ready()
     assert (ready, parts["slack"]) == (False, "the token is not taken: token_expired")
     sandbox.faults.clear()
-    assert "no broadcasts yet" in await ask(sandbox, "list")
+    assert "No broadcasts yet" in await ask(sandbox, "list")
     assert (await bot.ready())[0]
 
 
@@ -675,7 +675,7 @@ async def test_a_form_that_slack_does_not_open_in_time_asks_to_press_once_more(
     for button in ("broadcast.reject", "broadcast.replan"):
         sandbox.faults.add("views.open", "error", error=error)
         await sandbox.acting.click("U0ANA", HERE, posted["ts"], button)
-        assert "Please press once more" in str(sandbox.acting.ephemerals("U0ANA")[-1])
+        assert "Please press again" in str(sandbox.acting.ephemerals("U0ANA")[-1])
 
 
 async def test_a_form_for_which_slack_cannot_be_reached_asks_to_press_once_more() -> None:

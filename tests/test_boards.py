@@ -37,14 +37,14 @@ def told(rule: str, closed: Closed, language: str = "en") -> str:
 @pytest.mark.parametrize(
     ("rule", "closed", "said"),
     [
-        ("0 18 L * *", Closed.SKIP, "left out on holidays and weekends."),
-        ("0 9 1 12 *", Closed.SKIP, "left out on holidays and weekends."),
+        ("0 18 L * *", Closed.SKIP, "skipped on holidays and weekends."),
+        ("0 9 1 12 *", Closed.SKIP, "skipped on holidays and weekends."),
         ("0 18 L * *", Closed.SHIFT, "moved to the next working day on holidays and weekends."),
-        ("0 9 * * 1", Closed.SKIP, "left out on holidays."),
+        ("0 9 * * 1", Closed.SKIP, "skipped on holidays."),
         ("0 9 * * 5L", Closed.SHIFT, "moved to the next working day on holidays."),
-        ("0 9 * * *", Closed.SKIP, "left out on holidays."),
-        ("0 18 L * *", Closed.BEFORE, "moved to the working day before holidays and weekends."),
-        ("0 9 * * 1", Closed.BEFORE, "moved to the working day before holidays."),
+        ("0 9 * * *", Closed.SKIP, "skipped on holidays."),
+        ("0 18 L * *", Closed.BEFORE, "moved to the previous working day on holidays and weekends."),
+        ("0 9 * * 1", Closed.BEFORE, "moved to the previous working day on holidays."),
     ],
 )
 def test_it_says_that_weekends_are_closed_too_where_the_rule_names_no_weekday(
@@ -92,10 +92,11 @@ def test_what_is_left_out_ends_with_the_schedule() -> None:
     [
         (
             "en",
-            "6 of the next 24 fall on closed days and are left out: Sun 2027-01-31, Sun 2027-02-28, Sat 2027-07-31…",
+            "6 of the next 24 fall on closed days and will be left out: Sun 2027-01-31, Sun 2027-02-28, "
+            "Sat 2027-07-31…",
         ),
-        ("fr", "6 tombent un jour non ouvré et seront sautés : dim. 2027-01-31"),
-        ("es", "6 caen en días no laborables y se saltan: dom 2027-01-31"),
+        ("fr", "6 tombent un jour non ouvré et seront sautées : dim. 2027-01-31"),
+        ("es", "6 caen en días no laborables y se saltarán: dom 2027-01-31"),
     ],
 )
 def test_the_answer_names_what_is_left_out_and_the_two_ways_to_have_it(language: str, said: str) -> None:
@@ -185,8 +186,8 @@ def test_a_reminder_from_before_looks_as_it_did() -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"markup": MARKUP}, "It notifies nobody named in it; `mentions=yes` before the text does."),
-        ({"markup": MARKUP, "mentions": True}, "It notifies the people and groups named in it."),
+        ({"markup": MARKUP}, "To notify them, put `mentions=yes` before the text."),
+        ({"markup": MARKUP, "mentions": True}, "It notifies the people and groups it names."),
         ({"markup": "*Relire*"}, "It will look like this:"),
     ],
 )

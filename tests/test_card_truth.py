@@ -61,8 +61,8 @@ async def test_a_press_on_a_card_that_shows_fewer_people_is_answered_with_how_ma
     await bot.workflow.sizes.learn(TEAM, row.id, 500)
     await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
     told = str(sandbox.acting.ephemerals("U0ANA")[-1])
-    assert "has changed since its card was drawn" in told
-    assert "It goes to 500 people now" in told
+    assert "has changed since its card was shown" in told
+    assert "It now goes to 500 people" in told
     assert (await newest(bot)).state is State.PENDING
     await sandbox.acting.react("U0BEN", HERE, posted["ts"], "white_check_mark")
     await sandbox.until(lambda: "500 people" in str(sandbox.acting.ephemerals("U0BEN")))
@@ -86,12 +86,12 @@ SHOWN = {
 DIFFERENCES: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
     "the same": ({}, {}, None),
     "fewer people": ({"size": 100}, {"size": 99}, None),
-    "more people": ({"size": 100}, {"size": 101}, "It goes to 101 people now."),
+    "more people": ({"size": 100}, {"size": 101}, "It now goes to 101 people."),
     "within the most it could be": ({"size": None, "bound": 100}, {"size": 100, "bound": None}, None),
     "over the most it could be": (
         {"size": None, "bound": 100},
         {"size": 101, "bound": None},
-        "It goes to 101 people now.",
+        "It now goes to 101 people.",
     ),
     "a number that is gone": ({"size": 100}, {"size": None, "bound": None}, "no longer says how many people"),
     "a bound that is gone": ({"size": None, "bound": 100}, {"size": None, "bound": None}, "no longer says how many"),
@@ -285,10 +285,10 @@ async def test_what_slack_brings_late_was_decided_by_what_stood_there_then(
     await bot.workflow.sizes.learn(TEAM, row.id, 500)
     await sandbox.until(lambda: drawn_anew(sandbox, same, "500 people"))
     await press("U0ANA", same)
-    assert "has changed since its card was drawn" in str(sandbox.acting.ephemerals("U0ANA")[-1])
+    assert "has changed since its card was shown" in str(sandbox.acting.ephemerals("U0ANA")[-1])
     sandbox.delivery.event(reacted)
     await sandbox.until(lambda: len(sandbox.acting.ephemerals("U0ANA")) > 1)
-    assert "has changed since its card was drawn" in str(sandbox.acting.ephemerals("U0ANA")[-1])
+    assert "has changed since its card was shown" in str(sandbox.acting.ephemerals("U0ANA")[-1])
     assert await bot.database.read(lambda c: votes_for(c, row)) == []
     await press("U0ANA", actions_of(sandbox))
     assert len(await bot.database.read(lambda c: votes_for(c, row))) == 1
@@ -353,11 +353,11 @@ TWO = {"approval.quorum": 2}
 LEARNT: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
     "fewer people": (TWO, {"size": 3}, None),
     "as many as it could be": (TWO, {"size": 5000}, None),
-    "more people": (TWO, {"size": 25_000}, "It goes to 25000 people now."),
+    "more people": (TWO, {"size": 25_000}, "It now goes to 25000 people."),
     "a cost": (TWO, {"size": 3, "quoted": "900 EUR"}, "It costs 900 EUR now."),
     "no name for some": ({**TWO, "text": "Bonjour %%name%%"}, {"size": 3, "unnamed": 2}, "to fill in: 2."),
     "no name that is asked for": (TWO, {"size": 3, "unnamed": 2}, None),
-    "both": (TWO, {"size": 25_000, "quoted": "900 EUR"}, "It goes to 25000 people now. It costs 900 EUR now."),
+    "both": (TWO, {"size": 25_000, "quoted": "900 EUR"}, "It now goes to 25000 people. It costs 900 EUR now."),
     "a cost of what few would do for": (RULE, {"size": 3, "quoted": "900 EUR"}, "It costs 900 EUR now."),
 }
 
@@ -457,7 +457,7 @@ async def test_what_a_person_says_went_out_is_shown_as_what_a_person_says(sandbo
     assert "Are you sure that it went out?" in json.dumps(button(sandbox, "broadcast.mark_sent"))
     await sandbox.acting.click("U0CLEO", HERE, posted["ts"], "broadcast.mark_sent")
     await settled(bot, State.SENT)
-    await sandbox.until(lambda: "Sent, says <@U0CLEO>. Encom gave no ids." in shown(sandbox))
+    await sandbox.until(lambda: "<@U0CLEO> says that it went out. Encom gave no ids." in shown(sandbox))
     assert "The vendor accepted it" not in shown(sandbox)
 
 
@@ -481,7 +481,8 @@ async def test_once_the_vendor_reports_deliveries_nobody_has_to_be_believed_any_
     now = await core.row(row.id)
     assert (now.state, now.ids, now.failure) == (State.SENT, ("22",), None)
     templates = await core.database.read(lambda c: list(c.execute(select(tables.notes.c.sentence)).scalars()))
-    assert [told["template"] for told in templates].count("The vendor reports deliveries of it. Ids: {ids}") == 1
+    confirmed = "The vendor reports deliveries of this broadcast. Ids: {ids}"
+    assert [told["template"] for told in templates].count(confirmed) == 1
     await tracker.tick()
     assert (await core.row(row.id)).state is State.SENT  # of the other one more is to come
     await tracker.record("encom", [Receipt("23", DeliveryStatus.DELIVERED, "OK", final=True)])
@@ -497,7 +498,7 @@ async def test_an_id_that_is_known_from_its_preparation_is_kept_when_a_person_sa
     assert row.staged is not None
     assert row.ids == (row.staged.id,)
     assert row.failure is not None
-    assert str(row.failure.template) == "Sent, says {by}. {vendor} has not confirmed it."
+    assert str(row.failure.template) == "{by} says that it went out. {vendor} has not confirmed it."
 
 
 def shown(sandbox: Sandbox) -> str:
@@ -584,7 +585,7 @@ async def test_what_a_pause_meets_outside_the_hours_goes_by_itself_once_both_hav
     await core.run(core.dispatcher("a"))
     held = await core.row(row.id)
     assert (held.hold, held.hold_until) == (Hold.HOURS, at("2027-02-04T07:00"))
-    assert "It goes by itself once sending resumes" in (await notes(core))[-1]
+    assert "It will go out by itself once sending resumes" in (await notes(core))[-1]
     await core.workflow.pause_all(OPS, on=False)
     core.now = at("2027-02-04T07:00")
     await core.run(core.dispatcher("a"))
@@ -605,15 +606,17 @@ async def test_who_waits_for_the_end_of_a_pause_is_told_of_it(core: Core) -> Non
     """C36: what is held asks again at once, and every sentence about it is so at its time."""
     await core.workflow.pause_all(OPS, on=True)
     row = await core.approved()
-    assert "If it still is then, it is held, and asks." in (await notes(core))[-1]
+    assert "If it is still paused then, this broadcast will be held, and I will ask" in (await notes(core))[-1]
     await core.run(core.dispatcher("a"))
-    assert (await notes(core))[-1] == "Sending is paused. Once an admin resumes it, *Send now* lets it go."
+    assert (await notes(core))[-1] == (
+        "Sending is paused. Once an admin resumes it, press *Send now* to send this broadcast."
+    )
     core.now = (await core.row(row.id)).voice_at or 0
     await core.voices().tick()
-    assert "sending is paused. Once an admin resumes it" in (await notes(core))[-1]
+    assert "sending is paused. Once an admin resumes sending" in (await notes(core))[-1]
     await core.workflow.pause_all(OPS, on=False)
     await core.voices().tick()
-    assert (await notes(core))[-1].startswith("Sending is not paused any more, and this is still held. Send it now")
+    assert (await notes(core))[-1].startswith("Sending is no longer paused, but this broadcast is still held.")
     told = len(await notes(core))
     await core.workflow.pause_all(OPS, on=False)  # nothing ends by this
     await core.voices().tick()
@@ -636,7 +639,8 @@ async def test_what_is_approved_outside_the_hours_is_not_said_to_start_at_once(c
     row = await core.approved(audience="paris")
     opens = at("2027-02-04T07:00")
     assert (await notes(core))[-1] == (
-        f"Approved by <@{approver(0).id}>. The hours for this audience hold it until {opens}; then it starts by itself."
+        f"Approved by <@{approver(0).id}>. The sending hours for this audience hold it until {opens}. "
+        "Then it starts by itself."
     )
     then = start_told(core.policies, row, row.due or 0, paused=False)
     showing = card_facts.Showing((), "Encom", None, None, training=False, zone="Europe/Paris", then=then)
@@ -648,7 +652,7 @@ async def test_what_is_approved_outside_the_hours_is_not_said_to_start_at_once(c
 
 @pytest.mark.parametrize(
     ("change", "why"),
-    [("mode", "and the bot is in training now"), ("policy", "The bot's settings have no policy always")],
+    [("mode", "but the bot is in training mode now"), ("policy", "The bot's settings have no policy always")],
 )
 async def test_what_the_settings_of_today_would_hold_is_told_before_it_is_approved_and_after(
     make_core: MakeCore, change: str, why: str
@@ -681,8 +685,9 @@ async def test_the_notice_before_a_start_knows_the_hours_and_a_pause(core: Core)
     await core.voices().tick()
     opens = at("2027-02-04T07:00")
     assert (await notes(core))[-1] == (
-        f"The hours for this audience hold it until {opens}; then it starts by itself. All sending is paused. "
-        "If it still is then, it starts once sending resumes. Until then *Cancel* on its card stops it."
+        f"The sending hours for this audience hold it until {opens}. Then it starts by itself. All sending is paused. "
+        "If it is still paused then, this broadcast starts once sending resumes. "
+        "Until then, press *Cancel* on its card to stop it."
     )
 
 
@@ -692,7 +697,7 @@ async def test_the_notice_before_a_start_names_the_button_that_is_on_the_card(ma
     row = await core.approved()
     core.now = row.voice_at or 0
     await core.voices().tick()
-    assert (await notes(core))[-1] == f"It starts {row.due}. Until then *Stop* on its card stops it."
+    assert (await notes(core))[-1] == f"It starts {row.due}. Until then, press *Stop* on its card to stop it."
     showing = card_facts.Showing((), "Encom", None, None, training=False, zone="")
     shown = json.dumps(draw_card(await core.row(row.id), showing, translator_for("en")).blocks)
     assert "broadcast.stop" in shown
@@ -715,10 +720,11 @@ async def test_a_card_that_is_held_for_a_pause_says_whether_it_has_ended(core: C
 async def test_the_question_before_an_approval_says_that_sending_is_paused(core: Core) -> None:
     core.now = at("2027-02-03T21:00")
     row = await core.ask(audience="paris")
-    assert "All sending is paused. If it still is then, it is held, and asks." in question(row, paused=True)
+    asks = "All sending is paused. If it is still paused then, this broadcast will be held, and I will ask what to do."
+    assert asks in question(row, paused=True)
     outlook = core.audiences.outlook(row, core.now)
     closed = question(row, paused=True, verdict=outlook.verdict, opens=outlook.opens)
-    assert "All sending is paused. If it still is then, it starts once sending resumes." in closed
+    assert "All sending is paused. If it is still paused then, this broadcast starts once sending resumes." in closed
 
 
 async def test_a_card_that_waits_for_the_hours_says_that_sending_is_paused_too(
@@ -729,7 +735,7 @@ async def test_a_card_that_waits_for_the_hours_says_that_sending_is_paused_too(
     bot = await start_bot(sandbox, policies={"always": closed})
     await approved(sandbox)
     await settled(bot, State.HELD)
-    await sandbox.until(lambda: "It goes by itself" in shown(sandbox))
+    await sandbox.until(lambda: "It will go out by itself" in shown(sandbox))
     await ask(sandbox, "pause all", user="U0OPS")
     await sandbox.until(lambda: "All sending is paused too" in shown(sandbox))
     told = await ask(sandbox, "resume all", user="U0OPS")
@@ -774,27 +780,30 @@ async def test_the_question_before_an_approval_says_to_how_many_when_and_until_w
     closed = question(row, verdict=outlook.verdict, opens=outlook.opens)
     assert closed == (
         "paris: 12 people. It starts 2027-02-04 08:00 Europe/Paris (+0100). "
-        "Until then it can be stopped; afterwards it cannot be recalled."
+        "Until then it can be stopped. After that it cannot be recalled."
     )
     assert question(row) == (
-        "paris: 12 people. It starts 30 s later. Until then it can be stopped; afterwards it cannot be recalled."
+        "paris: 12 people. It starts 30 s later. Until then it can be stopped. After that it cannot be recalled."
     )
     assert question(row, undo=0) == "paris: 12 people. It starts at once and cannot be recalled."
     planned = dataclasses.replace(row, send_at=at("2027-02-05T09:00"))
     assert "It starts 2027-02-05 10:00 Europe/Paris (+0100). Until then it can be stopped" in question(planned)
     assert question(row, training=True) == "Training: nothing is really sent. paris: 12 people."
     two = question(dataclasses.replace(row, quorum=3))
-    assert "After yours 2 more approvals are needed." in two
+    assert "After yours, 2 more approvals are needed." in two
 
 
 async def test_the_question_before_an_approval_knows_that_its_own_time_has_passed(core: Core) -> None:
     """C45: what comes too late is held, and never promised."""
     row = dataclasses.replace(await core.ask(), size=12, send_at=at("2027-02-03T10:01"))
     late = question(row, now=at("2027-02-03T10:30"), grace=600 * SECOND)
-    assert late == "clients: 12 people. Its time has passed: once approved it is held, and asks again."
+    assert late == (
+        "clients: 12 people. Its start time has passed. "
+        "Once approved, it will be held, and I will ask again what to do."
+    )
     within = question(row, now=at("2027-02-03T10:05"), grace=600 * SECOND)
     assert within == (
-        "clients: 12 people. It starts 30 s later. Until then it can be stopped; afterwards it cannot be recalled."
+        "clients: 12 people. It starts 30 s later. Until then it can be stopped. After that it cannot be recalled."
     )
     assert "It starts 2027-02-03 11:01" in question(row, now=at("2027-02-03T10:00"), grace=600 * SECOND)
 
@@ -807,7 +816,7 @@ async def test_the_question_before_send_now_names_a_time_that_is_still_to_come(c
     ahead = question(row, "broadcast.send_now", now=at("2027-02-03T10:00"))
     assert ahead == (
         "clients: 12 people. It starts 2027-02-10 11:00 Europe/Paris (+0100). "
-        "Until then it can be stopped; afterwards it cannot be recalled."
+        "Until then it can be stopped. After that it cannot be recalled."
     )
     assert "It starts 30 s later." in question(row, "broadcast.send_now", now=at("2027-02-10T10:00"))
 
@@ -837,8 +846,8 @@ async def test_the_question_before_send_now_says_that_it_asks_the_approvers_firs
     elif what == "too long ago":
         core.now += 30 * 24 * HOUR
     step, asked = await held_card(core, await core.row(row.id))
-    assert "It needs approval before it goes: *Send now* asks for it." in step
-    assert asked.endswith(". It needs approval before it goes: this asks the approvers.")
+    assert "It needs approval before it goes out. Press *Send now* to ask for it." in step
+    assert asked.endswith(". It needs approval before it goes out. This asks the approvers.")
     assert "It starts" not in asked
     await core.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
     assert (await core.row(row.id)).state is State.PENDING
@@ -856,12 +865,12 @@ async def test_the_question_before_send_now_says_why_it_cannot_go(core: Core) ->
     core.now = at("2027-02-03T21:00")
     step, asked = await held_card(core, late)
     assert f"they do from <!date^{at('2027-02-04T07:00') // SECOND}^" in step
-    assert "they do from 2027-02-04 08:00 CET on. Re-plan it for then." in asked
+    assert "They allow it from 2027-02-04 08:00 CET. Re-plan it for then." in asked
     assert "recalled" not in asked
     core.now = at("2027-02-03T18:30")
     await core.workflow.pause_all(OPS, on=True)
     _, asked = await held_card(core, late)
-    assert "It cannot go now: Sending is paused. Once an admin resumes it, Send now lets it go." in asked
+    assert "It cannot go out now: Sending is paused. Once an admin resumes it, Send now lets it go." in asked
     assert "recalled" not in asked
 
 
@@ -893,12 +902,12 @@ async def test_a_card_is_drawn_anew_when_its_own_time_passes(sandbox: Sandbox, s
     shift = (row.send_at or 0) + SECOND - now()
     await sandbox.until(lambda: "It starts 30 s later" in shown(sandbox))
     shift += HOUR
-    await sandbox.until(lambda: "Its time has passed" in shown(sandbox))
+    await sandbox.until(lambda: "Its start time has passed" in shown(sandbox))
     assert (await newest(bot)).state is State.PENDING
 
 
 LONG_ZONE = "America/Argentina/ComodRivadavia"
-RECALLED = {"en": "it cannot be recalled.", "fr": "il ne pourra pas être rappelé.", "es": "no se podrá retirar."}
+RECALLED = {"en": "it cannot be recalled.", "fr": "elle ne pourra plus être rappelée.", "es": "no se podrá retirar."}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -1024,7 +1033,7 @@ async def test_an_approval_that_came_is_not_denied_where_one_more_was_missing(ma
     await core.workflow.expire()
     assert {(await core.row(one.id)).state for one in (row, nobodys)} == {State.EXPIRED}
     told = (await notes(core))[-2:]
-    assert "Too few approved it in time (1 of 2), so it will not be sent." in told
+    assert "Too few people approved it in time (1 of 2), so it will not be sent." in told
     assert "Nobody approved it in time, so it will not be sent." in told
 
 

@@ -146,7 +146,7 @@ async def test_what_the_vendor_could_not_take_says_when_it_goes_again(core: Core
     notes = await core.database.read(
         lambda c: [note["sentence"] for note in c.execute(tables.notes.select()).mappings()]
     )
-    (told,) = [note for note in notes if "it tries again" in note["template"]]
+    (told,) = [note for note in notes if "The bot will try again" in note["template"]]
     assert told["values"]["again_at"] == waits.due
     assert waits.due is not None
     assert waits.due > core.now
@@ -167,7 +167,7 @@ async def test_what_a_dead_process_was_releasing_is_unknown_for_ever(core: Core)
     core.now += 3600 * SECOND
     await core.run(core.dispatcher("another"))
     lost = await core.row(row.id)
-    assert (lost.state, str(lost.failure)) == (State.UNKNOWN, "the bot stopped while it was going out.")
+    assert (lost.state, str(lost.failure)) == (State.UNKNOWN, "the bot stopped while the broadcast was going out.")
     assert core.sandbox.vendors.ledger == []
 
 
@@ -517,7 +517,7 @@ async def test_a_clock_that_leaps_ahead_sends_nothing_early_and_asks(core: Core,
     await core.run(dispatcher)
     held = await core.row(first.id)
     assert (held.state, held.hold) == (State.HELD, Hold.LATE)
-    assert any("The clock of this machine jumped" in template for template in await all_notes(core))
+    assert any("This machine's clock jumped" in template for template in await all_notes(core))
     assert core.sandbox.vendors.ledger == []
     core.now = later + SECOND
     await core.run(dispatcher)  # by steps that both clocks agree on, life goes on
@@ -711,7 +711,7 @@ async def test_dearer_than_its_card_showed_or_in_another_currency_it_is_asked_ag
     core = make_core(**{"approval.undo": "30s"})
     row, dispatcher = await quoted_and_approved(core, price)
     assert (row.state, row.quoted, row.size, row.bound) == (State.PENDING, "2.58 EUR", 20, 20)
-    assert "It would cost {cost} now, and its card showed {shown}." in await all_notes(core)
+    assert "It would now cost {cost}, but its card showed {shown}." in await all_notes(core)
     await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=row.version)
     await core.run(dispatcher)
     core.now += 31 * SECOND
@@ -1092,7 +1092,7 @@ async def test_a_vendor_that_means_another_time_is_told_about(core: Core) -> Non
     row = await core.approved(audience="newsletter")
     await core.run(core.dispatcher("a"))
     assert (await core.row(row.id)).state is State.SENT
-    assert any("asked to send at once" in template for template in await all_notes(core))
+    assert any("I asked it to send at once" in template for template in await all_notes(core))
 
 
 async def test_a_busy_vendor_under_a_200_has_sent_nothing_and_is_asked_again(core: Core) -> None:
@@ -1141,7 +1141,7 @@ async def test_a_vendor_that_is_away_for_an_hour_is_not_pestered_and_what_waits_
     assert {(row.state, row.hold) for row in ended} == {(State.HELD, Hold.LATE)}  # past its grace each one asks
     assert sum(row.tries for row in ended) < 6 * 3 + 10
     assert (await away.row(other.id)).state is State.SENT  # another vendor is another matter
-    assert any("cannot be reached just now" in template for template in await all_notes(away))
+    assert any("cannot be reached right now" in template for template in await all_notes(away))
     assert len(away.sandbox.vendors.ledger) == 1
 
 
@@ -1407,7 +1407,7 @@ async def test_a_form_is_asked_once_and_the_same_words_again_are_the_yes(core: C
     """C5"""
     with pytest.raises(Questioned) as asked:
         await submitted_from(core, "V1", "t1")
-    assert str(asked.value.complaints[0].sentence).endswith("Submit once more to send it as it is.")
+    assert str(asked.value.complaints[0].sentence).endswith("Submit again to send it as it is.")
     with pytest.raises(Questioned):
         await submitted_from(core, "V1", "t2", "Autre rdv at=demain")
     with pytest.raises(Questioned):
@@ -1469,7 +1469,7 @@ ASKED = {
     "Bonjour [PRENOM]": ("newsletter", "marketing", "It fills in: {first_name}"),
     "Bonjour {{first_name}}": ("newsletter", "marketing", "“{{first_name}}” looks like a placeholder"),
     "Bonjour %nom%": ("staff", "marketing", "Write the words themselves"),
-    "Code XXXXX": ("newsletter", "marketing", "Octopush puts its short code for every “XXXXX”"),
+    "Code XXXXX": ("newsletter", "marketing", "Octopush replaces every “XXXXX” with its short code"),
     "Rdv demain STOP AU 36111": ("clients", "transactional", "may be taken for marketing"),
     "Rdv demain, STOP au 36111": ("clients", "transactional", "may be taken for marketing"),
 }
@@ -1485,10 +1485,10 @@ async def test_what_looks_like_a_slot_or_muddles_the_purpose_is_asked_about(core
 
 
 FOREIGN = {
-    "Bonjour {first_name}": ("clients", "“{first_name}” is no placeholder that Encom fills in. It knows: %%name%%."),
-    "Bonjour %%name%%": ("newsletter", "“%%name%%” is no placeholder that Octopush fills in. It knows: {first_name}"),
-    "Bonjour {PARAM1}": ("staff", "“{PARAM1}” is no placeholder that Kaizala fills in: it knows none."),
-    "Bonjour %%nom%%": ("clients", "“%%nom%%” is no placeholder that Encom fills in. It knows: %%name%%."),
+    "Bonjour {first_name}": ("clients", "Encom does not fill in “{first_name}”. It fills in: %%name%%."),
+    "Bonjour %%name%%": ("newsletter", "Octopush does not fill in “%%name%%”. It fills in: {first_name}"),
+    "Bonjour {PARAM1}": ("staff", "Kaizala does not fill in “{PARAM1}” or any other placeholder."),
+    "Bonjour %%nom%%": ("clients", "Encom does not fill in “%%nom%%”. It fills in: %%name%%."),
 }
 
 

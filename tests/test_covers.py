@@ -75,7 +75,7 @@ async def test_what_was_made_on_an_approval_before_it_was_taken_back_asks_again(
     await take_back(series, await series.core.row(first.id))
     second = await series.core.row(second.id)
     assert (second.state, await series.votes(second)) == (State.PENDING, [])
-    assert "took the approval back" in await thread(series, second)
+    assert "withdrew their approval" in await thread(series, second)
     await series.until("2026-12-04T12:00")
     assert sent(series) == 1
 
@@ -164,11 +164,12 @@ async def test_who_stops_what_was_approved_for_several_turns_stops_its_approval(
         assert len(await series.broadcasts()) == 2
     await act(series, await series.core.row(first.id), Action.CANCEL)
     assert (await series.now(daily)).cover is None
-    assert "each of them needs its own" in await thread(series, first)
+    assert "Each of them now needs its own" in await thread(series, first)
     if when == "after it":
         second = (await series.broadcasts())[-1]
         assert (second.state, await series.votes(second)) == (State.PENDING, [])
-        assert f"stopped {first.id}, and its approval was for this one too" in await thread(series, second)
+        ended = f"stopped {first.id}. Its approval also covered this broadcast and no longer counts"
+        assert ended in await thread(series, second)
     await series.until("2026-12-04T12:00")
     assert sent(series) == 0
     assert {row.state for row in await series.broadcasts()} <= {

@@ -437,7 +437,7 @@ async def test_on_a_full_disk_nothing_is_half_stored_and_everybody_is_told(file:
         await file.write(keep("alone", "x" * 200_000))
     assert await file.read(lambda c: c.execute(tables.kept.select()).all()) == []
     told = explain(OutOfOrder("SQLITE_FULL"), translator_for("en"))
-    assert "Nothing was sent; please tell an admin" in told[0]
+    assert "Nothing was sent. Please tell an admin" in told[0]
     free()
     await asyncio.gather(*(file.write(work) for work in works))
     assert len(await file.read(lambda c: c.execute(tables.kept.select()).all())) == 3

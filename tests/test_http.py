@@ -294,7 +294,7 @@ async def test_an_answer_may_be_a_mebibyte_long(vendor: Vendor, road: Road) -> N
     assert len((await road().call("GET", "state")).body) == MIB
     error = await error_of(release(road()))
     assert (type(error), error.detail) == (Uncertain, "TooBig")
-    assert str(error) == "The vendor answered with far more than an answer."
+    assert str(error) == "The vendor's answer was far too long to read."
 
 
 async def test_answers_that_were_too_long_stand_in_nobodys_way(vendor: Vendor, road: Road) -> None:

@@ -133,7 +133,7 @@ async def plant_everything(sandbox: Sandbox, bot: Bot) -> None:
 
 async def everything_goes_on(sandbox: Sandbox, bot: Bot, text: str) -> None:
     """A request is asked for, shown, approved, sent, told, delivered and done; a reminder is posted; lists answer."""
-    assert "waits in" in await ask(sandbox, f"send newsletter marketing {text}")
+    assert "is waiting for approval" in await ask(sandbox, f"send newsletter marketing {text}")
 
     def ours() -> list[Json]:
         return [m for m in sandbox.acting.messages(HERE) if text in json.dumps(m["blocks"])]

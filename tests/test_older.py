@@ -101,7 +101,7 @@ async def test_an_older_process_names_who_looks_after_a_broadcast_that_it_cannot
         await spoil(tables.broadcasts, "id", **newer)(bot, id)
         for line in ("show", "cancel"):
             told = await ask(sandbox, f"{line} {id}")
-            assert f"A newer version of me looks after *{id}*" in told + str(sandbox.acting.ephemerals("U0BEN")[-1:])
+            assert f"A newer version of me is handling *{id}*" in told + str(sandbox.acting.ephemerals("U0BEN")[-1:])
 
 
 SCHEDULES: dict[str, dict[str, Any]] = {
@@ -134,5 +134,5 @@ async def test_an_older_process_names_who_looks_after_a_schedule_that_it_cannot_
         await spoil(tables.schedules, "id", **newer)(bot, planted[-1])
     for id in planted:
         for line in ("show", "pause", "resume", "stop"):
-            assert f"A newer version of me looks after *{id}*" in await ask(sandbox, f"{line} {id}")
-    assert "Nothing comes again under *B2222222*" in await ask(sandbox, "stop B2222222")
+            assert f"A newer version of me is handling *{id}*" in await ask(sandbox, f"{line} {id}")
+    assert "There is no reminder or recurring broadcast *B2222222*" in await ask(sandbox, "stop B2222222")

@@ -256,7 +256,7 @@ def test_only_full_members_may_do_anything() -> None:
     must_be_member(person("U0ANA"))
     with pytest.raises(NotAllowed) as refused:
         must_be_member(person("U0ANA", member=False))
-    assert "Only full members of this workspace may do this" in refused.value.sentence.template
+    assert "Only full members of this workspace can do this" in refused.value.sentence.template
 
 
 def test_nobody_is_called_a_guest_while_slack_does_not_say_who_they_are() -> None:
@@ -276,7 +276,7 @@ async def test_whom_an_audience_names_may_write_to_it_and_nobody_else() -> None:
     await may_ask(person("U0EVA"), "clients", named, members)
     with pytest.raises(NotAllowed) as refused:
         await may_ask(person("U0DAN"), "clients", named, members)
-    assert refused.value.sentence.template.startswith("Only {who} may write to *{audience}*.")
+    assert refused.value.sentence.template.startswith("Only {who} can write to *{audience}*.")
     assert refused.value.sentence.values == {"who": "<!subteam^S0CREW>, <@U0EVA>", "audience": "clients"}
 
 
@@ -341,6 +341,6 @@ async def test_the_requester_the_editor_an_admin_and_an_approver_may_stop(id: st
 async def test_nobody_else_may_stop() -> None:
     with pytest.raises(NotAllowed) as refused:
         await may_stop(person("U0DAN"), broadcast(), ["U0OPS"], members)
-    assert refused.value.sentence.template == "Only {requester}, who asked for it, or {who} can do this to {id}."
+    assert refused.value.sentence.template == "Only the requester ({requester}) or {who} can do this to {id}."
     told = {"requester": "<@U0CLEO>", "who": "<!subteam^S0BOSSES>", "id": "B1"}
     assert refused.value.sentence.values == told

@@ -68,8 +68,8 @@ async def test_a_second_answer_is_told_that_it_came_too_late(sandbox: Sandbox, b
     await sandbox.acting.click("U0BEN", HERE, post["ts"], "reminder.snooze")
     button = {"type": "button", "value": "BXXXXXXX:1"}
     await sandbox.acting.act("U0ANA", {"channel": HERE, "ts": post["ts"]}, "x", "reminder.done", button, {})
-    assert "moved on" in sandbox.acting.ephemerals("U0ANA")[-1]["text"]
-    await sandbox.until(lambda: "It comes once more" in shown(post))
+    assert "changed in the meantime" in sandbox.acting.ephemerals("U0ANA")[-1]["text"]
+    await sandbox.until(lambda: "it will be posted once more" in shown(post))
 
 
 async def test_a_first_turn_outside_the_hours_is_answered_with_when_it_may_go(
@@ -79,7 +79,7 @@ async def test_a_first_turn_outside_the_hours_is_answered_with_when_it_may_go(
     told = await say(sandbox, '/broadcast every "every sunday 10:00" paris marketing holidays=keep Soldes')
     first, hours, second = told.splitlines()[1:4]
     assert "2027-07-04 10:00" in first
-    assert "outside the hours for this audience: it will be held until 2027-07-05 " in hours
+    assert "outside the sending hours for this audience: it will be held until 2027-07-05 " in hours
     assert "2027-07-11 10:00" in second
     told = await say(sandbox, '/broadcast every "every tuesday 11:00" paris marketing holidays=skip Soldes')
     assert "hours" not in told
@@ -91,21 +91,21 @@ async def test_c33_what_closed_days_would_leave_out_is_said_and_the_working_day_
     """C33: by default the last days that fall on weekends and holidays are left out; `holidays=before` moves them."""
     await start_bot(sandbox, clock=lambda: SUMMER_OF_2027, holidays={"calendar": "FR"})
     told = await say(sandbox, '/broadcast remind "last day of the month 9:00" Factures')
-    assert "of the next 24 fall on closed days and are left out: Sat 2027-07-31, Sun 2027-10-31" in told
-    assert "`holidays=before` (the working day before) or `holidays=shift` (the one after)" in told
+    assert "of the next 24 fall on closed days and will be left out: Sat 2027-07-31, Sun 2027-10-31" in told
+    assert "`holidays=before` (the previous working day) or `holidays=shift` (the next one)" in told
     told = await say(sandbox, '/broadcast remind "last day of the month 9:00" holidays=before Factures')
     first, second, third = told.splitlines()[1:4]
     assert "Fri 2027-07-30 09:00" in first
     assert "Tue 2027-08-31 09:00" in second
     assert "Thu 2027-09-30 09:00" in third
-    assert "moved to the working day before holidays and weekends" in told
+    assert "moved to the previous working day on holidays and weekends" in told
     assert "left out" not in told
     told = await say(sandbox, '/broadcast every "le 15 de chaque mois à 9h" paris marketing Soldes')
-    assert "`holidays=before` (the working day before)" in told
+    assert "`holidays=before` (the previous working day)" in told
     for daily in ("every day 9:00", "every thursday 9:00"):
         assert "left out:" not in await say(sandbox, f'/broadcast remind "{daily}" Stand-up')
     never = await say(sandbox, '/broadcast remind "every december 25 9:00" Noël')
-    assert "All its days are closed. `holidays=before`" in never
+    assert "All its days are closed days. `holidays=before`" in never
 
 
 async def test_a_snoozed_reminder_is_posted_once_more_and_then_only_done(sandbox: Sandbox, bot: Bot) -> None:
@@ -113,7 +113,7 @@ async def test_a_snoozed_reminder_is_posted_once_more_and_then_only_done(sandbox
     await bring_forward(bot)
     first = await posted(sandbox)
     await sandbox.acting.click("U0BEN", HERE, first["ts"], "reminder.snooze")
-    await sandbox.until(lambda: "It comes once more" in shown(first))
+    await sandbox.until(lambda: "it will be posted once more" in shown(first))
     past: dict[str, Any] = {"draw_at": now() - SECOND, "snoozed_until": now() - SECOND}
     rows = tables.occurrences
     drawn = rows.c.draw_at == rows.c.snoozed_until
@@ -132,7 +132,7 @@ async def test_a_recurring_broadcast_gets_a_card_and_goes_nowhere_without_approv
     told = await say(sandbox, '/broadcast every "day 9:00" clients marketing covers=3 holidays=keep Soldes')
     id = ID.findall(told)[0]
     assert len(re.findall(r"\d{4}-\d\d-\d\d 09:00", told)) == 3
-    assert "One approval is for 3" in told
+    assert "One approval covers 3" in told
     post = await card(sandbox)
     assert id in shown(post)
     assert "next 2" in shown(post)
@@ -149,10 +149,10 @@ async def test_it_is_paused_resumed_and_stopped_by_its_id(sandbox: Sandbox, bot:
     id = ID.findall(await say(sandbox, '/broadcast remind "every monday 9:00" Stand-up'))[0]
     assert id in await say(sandbox, "/broadcast reminders")
     assert "is paused until" in await say(sandbox, f"/broadcast pause {id} until=2027-01-11")
-    assert "goes on" in await say(sandbox, f"/broadcast resume {id}")
+    assert "has resumed" in await say(sandbox, f"/broadcast resume {id}")
     assert "Only" in await say(sandbox, f"/broadcast stop {id}", who="U0DAN")
     assert "has ended" in await say(sandbox, f"/broadcast stop {id}")
-    assert "moved on" in await say(sandbox, f"/broadcast stop {id}")
+    assert "changed in the meantime" in await say(sandbox, f"/broadcast stop {id}")
     assert id not in await say(sandbox, "/broadcast reminders")
     assert "It ended: somebody stopped it" in await say(sandbox, f"/broadcast show {id}")
 
@@ -179,8 +179,8 @@ async def test_of_an_end_of_a_pause_no_word_is_lost(sandbox: Sandbox, start_bot:
         "until=2028-01-18 with everybody": "Write it like",
         "until 03/04": "may be",
         "until lundi prochain": "may be",
-        "until monday morning": "At what hour?",
-        "until tonight": "At what hour?",
+        "until monday morning": "At what time?",
+        "until tonight": "At what time?",
         "untill=2028-01-18": "until=",
         "until=": "is written",
     }
@@ -213,7 +213,7 @@ async def test_the_pause_of_everything_says_that_it_has_no_end_of_its_own(
     await start_bot(sandbox, admins=["U0CLEO"])
     told = await say(sandbox, "/broadcast pause all until=2027-01-11")
     assert "All sending is paused" in told
-    assert "`/broadcast resume all` ends it" in told
+    assert "`/broadcast resume all` resumes sending" in told
     assert "no end of its own: “until=2027-01-11” was not heeded" in told
     assert "heeded" not in await say(sandbox, "/broadcast pause ALL")
 
@@ -226,13 +226,13 @@ async def test_what_was_made_before_a_pause_or_a_stop_is_named_with_what_becomes
     post = await card(sandbox)
     row = await newest(bot)
     told = await say(sandbox, f"/broadcast {deed} {id}")
-    assert f"The card of *{row.id}* stands already, and waits for approval" in told
+    assert f"*{row.id}* already has a card. It is waiting for approval" in told
     assert f"`/broadcast cancel {row.id}` stops it" in told
     await sandbox.acting.click("U0ANA", HERE, post["ts"], "broadcast.approve")
     await sandbox.until(lambda: "Approved by" in shown(post))
     if deed == "pause":
         told = await say(sandbox, f"/broadcast pause {id} until=2027-01-11")
-        assert f"The card of *{row.id}* stands already, and it goes out by itself" in told
+        assert f"*{row.id}* already has a card. It will go out by itself" in told
         await say(sandbox, "/broadcast pause all", "U0OPS")
         assert "All sending is paused" in await say(sandbox, f"/broadcast pause {id} until=2027-01-11")
     else:
@@ -250,7 +250,7 @@ async def test_what_is_stopped_before_anything_was_made_names_no_card(sandbox: S
 async def test_what_is_wrong_is_said_and_what_was_typed_is_kept(sandbox: Sandbox, bot: Bot) -> None:
     wrong = {
         "/broadcast remind tomorrow 9:00 Stand-up": "Write it like this",
-        '/broadcast remind "tomorrow" Stand-up': "At what hour",
+        '/broadcast remind "tomorrow" Stand-up': "At what time",
         '/broadcast remind "every monday" Stand-up': "hour",
         '/broadcast remind "every 5 minutes" Stand-up': "Write it like",
         '/broadcast remind "tomorrow 9:00" #nowhere Stand-up': "Pick it from the list",
@@ -260,12 +260,12 @@ async def test_what_is_wrong_is_said_and_what_was_typed_is_kept(sandbox: Sandbox
         '/broadcast remind "tomorrow 9:00" #approvals Stand-up': "not in",
         '/broadcast remind "tomorrow 9:00" start=nobody Stand-up': "no audience",
         '/broadcast remind "tomorrow 9:00" template=nothing Stand-up': "no template",
-        '/broadcast remind "tomorrow 9:00" holidays=maybe Stand-up': "before (to the working day before) or keep",
+        '/broadcast remind "tomorrow 9:00" holidays=maybe Stand-up': "before (to the previous working day) or keep",
         '/broadcast remind "next monday 9:00" Stand-up': "“next monday” may be",
-        '/broadcast remind "every 90 minutes" Stand-up': "at no fixed hours of the day",
+        '/broadcast remind "every 90 minutes" Stand-up': "does not fall at fixed times of the day",
         '/broadcast remind "every day 9:00" count=0 Stand-up': "from 1 to",
         '/broadcast remind "every day 9:00" answer=maybe Stand-up': "`answer=` takes yes or no",
-        '/broadcast remind "every day 9:00" digest= Stand-up': "An option is written",
+        '/broadcast remind "every day 9:00" digest= Stand-up': "Write an option as",
         '/broadcast remind "tomorrow 9:00" count=4 Stand-up': "`count=` is for what comes again",
         '/broadcast remind "tomorrow 9:00" until=2099-01-01 Stand-up': "two years",
         '/broadcast remind "tomorrow 9:00" until="in 3 hours" Stand-up': "`until=` is for what comes again",
@@ -274,12 +274,12 @@ async def test_what_is_wrong_is_said_and_what_was_typed_is_kept(sandbox: Sandbox
         '/broadcast remind "every day 9:00" until=0001-01-01 Stand-up': "passed",
         '/broadcast remind "every day 9:00" until=2020-01-01 Stand-up': "passed",
         '/broadcast remind "every day 9:00" until=2027-13-01 Stand-up': "no such date",
-        '/broadcast remind "every day 9:00" until="friday evening" Stand-up': "At what hour?",
+        '/broadcast remind "every day 9:00" until="friday evening" Stand-up': "At what time?",
         '/broadcast every "every day 9:00" clients until=2099-12-31 Stand-up': "two years",
         '/broadcast remind "cron 0 9 * * 1" Stand-up': "admin",
         '/broadcast every "every day 9:00" nobody Stand-up': "no audience",
         '/broadcast every "every day 9:00" clients at=10:00 holidays=keep Stand-up': "“at=” is no option here",
-        "/broadcast send clients at=demain 9h Stand-up": 'Several words stand in quotes: `at="tomorrow 9:00"`',
+        "/broadcast send clients at=demain 9h Stand-up": 'Put several words in quotes: `at="tomorrow 9:00"`',
         '/broadcast every "9:00" clients Stand-up': "On which day?",
         '/broadcast every "evening 08:00" clients Stand-up': "not in that part of the day",
         '/broadcast send clients at="in 2 hours" holidays=keep Stand-up': "“holidays=” is no option here",
@@ -302,7 +302,7 @@ async def test_an_hour_without_quotes_is_no_hour_of_today_where_the_text_goes_on
     bot = await start_bot(sandbox, clock=lambda: SUMMER_OF_2027)  # two in the morning
     for longer in ("17h demain", "5pm tomorrow", "17h lundi prochain", "8h du soir", "5pm on friday", "midi vendredi"):
         told = await say(sandbox, f"/broadcast send clients transactional at={longer}: votre rdv")
-        assert f'Is the time “{longer}”? Write it in quotes: `at="{longer}"`' in told, longer
+        assert f'Is the time “{longer}”? Then write it in quotes: `at="{longer}"`' in told, longer
     for at, rest in (
         ("17:00", "UTC"),
         ('"tomorrow 9:00"', "Paris time"),
@@ -398,7 +398,7 @@ async def test_when_its_owner_leaves_the_channel_reads_why_it_stopped(sandbox: S
     bot.people.forget()
     await bring_forward(bot)
     post = await posted(sandbox)
-    assert "It stops by itself" in post["text"]
+    assert "It has stopped by itself" in post["text"]
     assert "Stand-up" in post["text"]
     assert id not in await say(sandbox, "/broadcast reminders", who="U0ANA")
 
@@ -422,7 +422,7 @@ async def test_when_its_channel_is_shared_with_another_company_its_owner_is_told
     post = await posted(sandbox, sandbox.world.direct("U0CLEO").id)
     assert "shared with another company" in post["text"]
     assert "archived" not in post["text"]
-    assert "I may not post in its channel any more" in await say(sandbox, f"/broadcast show {id}")
+    assert "I can no longer post in its channel" in await say(sandbox, f"/broadcast show {id}")
     assert sandbox.acting.messages("C0GENERAL") == []
 
 
@@ -455,7 +455,7 @@ async def test_what_slack_does_not_tell_of_a_channel_ends_nothing(error: str) ->
 @pytest.mark.parametrize("error", ["channel_not_found", "not_in_channel"])
 async def test_a_channel_that_is_not_there_for_us_is_closed_and_nobody_is_in_it(error: str) -> None:
     people = People(cast(Any, Silent(error)))
-    assert "archived, or I am not in it" in str(await people.why_closed("C1"))
+    assert "archived, or I am no longer in it" in str(await people.why_closed("C1"))
     assert not await people.is_in("C1", "U1")
 
 
@@ -485,7 +485,7 @@ async def test_a_digest_tells_in_the_morning_what_waits(sandbox: Sandbox, bot: B
     told = shown(await posted(sandbox))
     assert "Waiting for approval" in told
     assert "Soldes demain" in told
-    assert "1 was sent since yesterday" in told
+    assert "1 broadcast sent since yesterday" in told
 
 
 @pytest.mark.long
@@ -569,7 +569,7 @@ async def test_a_reminder_is_shown_and_posted_as_it_was_written_and_calls_only_w
 ) -> None:
     """C32"""
     told = await say(sandbox, '/broadcast remind "in 2 hours" #general :coffee: *vite* https://b.example @ana')
-    assert "It notifies nobody named in it; `mentions=yes` before the text does." in told
+    assert "To notify them, put `mentions=yes` before the text." in told
     assert "🔔 :coffee: *vite* <https://b.example> @ana" in told
     await bring_forward(bot)
     post = await posted(sandbox, "C0GENERAL")
@@ -578,7 +578,7 @@ async def test_a_reminder_is_shown_and_posted_as_it_was_written_and_calls_only_w
     assert "<@U0ANA>" not in post["text"]
 
     told = await say(sandbox, '/broadcast remind "in 2 hours" mentions=oui @ana relire')
-    assert "It notifies the people and groups named in it." in told
+    assert "It notifies the people and groups it names." in told
     await bring_forward(bot)
     assert "🔔 <@U0ANA> relire" in shown(await posted(sandbox))
 
@@ -617,6 +617,6 @@ async def test_ids_copied_from_the_answers_are_found_by_every_subcommand_that_ta
     assert "Stand-up" in await say(sandbox, f"/broadcast show `{id}`")
     assert "is paused" in await say(sandbox, f"/broadcast pause *{id}*")
     assert "is paused until" in await say(sandbox, f"/broadcast pause {id.lower()}: until=2027-01-11")
-    assert "goes on" in await say(sandbox, f"/broadcast resume ({id})")
+    assert "has resumed" in await say(sandbox, f"/broadcast resume ({id})")
     assert "has ended" in await say(sandbox, f"/broadcast stop `{id}`.")
-    assert "Nothing comes again under *BXXXXXXX*" in await say(sandbox, "/broadcast stop `bxxxxxxx`")
+    assert "There is no reminder or recurring broadcast *BXXXXXXX*" in await say(sandbox, "/broadcast stop `bxxxxxxx`")

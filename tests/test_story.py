@@ -110,7 +110,7 @@ async def test_the_whole_story_in_a_real_browser(browser: Browser, sandbox: Sand
     cleo = await open_page(browser, sandbox, "U0CLEO", said)
     await cleo.get_by_test_id("composer").fill("/broadcast send clients marketing Soldes demain")
     await cleo.keyboard.press("Enter")
-    await cleo.get_by_test_id("ephemeral").get_by_text("waits in").wait_for()
+    await cleo.get_by_test_id("ephemeral").get_by_text("is waiting for approval").wait_for()
 
     ana = await open_page(browser, sandbox, "U0ANA", said)
     await ana.locator("[data-action-id='broadcast.approve']").click()
@@ -137,7 +137,8 @@ async def test_the_form_shows_its_errors_under_the_fields(browser: Browser, sand
     await modal.get_by_label("Text").fill("Hello")
     await modal.get_by_label("Sender").fill("two words")
     await page.get_by_test_id("submit").click()
-    await modal.locator("[data-block-id='sender'] [data-testid='error']").get_by_text("no sender ID").wait_for()
+    error = modal.locator("[data-block-id='sender'] [data-testid='error']")
+    await error.get_by_text("does not accept a sender ID").wait_for()
 
     await modal.get_by_label("Sender").fill("Bell")
     await page.get_by_test_id("submit").click()

@@ -28,24 +28,24 @@ from tests.support.slack import HERE, approved, ask, brought, card, filled, open
 
 WRONG = {
     "send nobody marketing Hello": ("There is no audience “nobody”", "Hello"),
-    "send client marketing Hello": ("Did you mean “clients”?", "Hello"),
+    "send client marketing Hello": ("did you mean “clients”?", "Hello"),
     "send clients marketing": ("The text is empty", "clients"),
     "send clients marketing \u200b \u00a0": ("The text is empty", "clients"),
-    "send clients markting Hello": ("Did you mean “marketing”", "markting Hello"),
+    "send clients markting Hello": ("did you mean “marketing”", "markting Hello"),
     'send clients at="2020-01-01 09:00" Hello': ("That time has passed", "Hello"),
-    "send clients at=tomorrow Hello": ("At what hour?", "Hello"),
-    "send clients at=soon Hello": ("no time that I understand", "Hello"),
-    "send clients sender=Bell Hello": ("takes no sender ID", "Hello"),
+    "send clients at=tomorrow Hello": ("At what time?", "Hello"),
+    "send clients at=soon Hello": ("I do not understand that time", "Hello"),
+    "send clients sender=Bell Hello": ("does not accept a sender ID", "Hello"),
     "send newsletter sender=a Hello": ("no sender ID for Octopush", "Hello"),
     "send clients marketing Hi Stop au 36111": ("must read exactly “STOP AU 36111”", "Hi Stop au 36111"),
     "send clients marketing Dear %%nom%%": ("no placeholder that Encom fills in", "%%nom%%"),
     "sned clients Hello": ("Did you mean `/broadcast send`?", "clients Hello"),
     "show B2345": ("There is no broadcast", "B2345"),
-    "stop B2345": ("Nothing comes again under *B2345*", "/broadcast cancel"),
-    "pause B2345 until=friday": ("Nothing comes again under *B2345*", "/broadcast schedules"),
-    "resume <b>": ("Nothing comes again under *&lt;b&gt;*", "/broadcast reminders"),
+    "stop B2345": ("There is no reminder or recurring broadcast *B2345*", "/broadcast cancel"),
+    "pause B2345 until=friday": ("There is no reminder or recurring broadcast *B2345*", "/broadcast schedules"),
+    "resume <b>": ("There is no reminder or recurring broadcast *&lt;b&gt;*", "/broadcast reminders"),
     "cancel": ("Write it like this", "cancel"),
-    "send staff " + "x" * 4001: ("4001 characters and the vendor takes 4000", "xxx"),
+    "send staff " + "x" * 4001: ("4001 characters, but the vendor takes at most 4000", "xxx"),
     "send newsletter " + "é" * 1225: ("the vendor takes 1224", "ééé"),
     "send newsletter " + "œ" * 600: ("With œ", "œœœ"),
 }
@@ -107,8 +107,8 @@ async def test_audiences_are_shown_with_their_sizes_and_what_else_the_vendors_ha
     told = await until(told_in_full)
     assert "*clients* — clients (Encom, list 1) — 2 people" in told
     assert "*newsletter* — newsletter (Octopush, list newsletter)\n" in told
-    assert "Also at Encom, and not set up here: Nobody (list 3)" in told
-    assert "Also at Kaizala, and not set up here: Fans (group" in told
+    assert "Also at Encom, but not set up here: Nobody (list 3)" in told
+    assert "Also at Kaizala, but not set up here: Fans (group" in told
 
 
 async def test_a_quote_shows_size_and_cost_before_the_approval_and_leaves_nothing_open(
@@ -211,7 +211,7 @@ async def test_a_command_delivered_twice_makes_one_broadcast(sandbox: Sandbox, b
 async def test_a_repeated_command_points_to_the_first(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, "send clients marketing Soldes", user="U0DAN")
     first = await newest(bot)
-    assert f"You asked for that already: it is *{first.id}*" in await ask(
+    assert f"You already asked for this. It is *{first.id}*" in await ask(
         sandbox, "send clients marketing Soldes", user="U0DAN"
     )
     assert len(await all_of(bot)) == 1
@@ -412,7 +412,7 @@ async def test_cancel_by_command_stops_it_and_later_says_that_it_is_too_late(san
     await ask(sandbox, "send clients marketing Soldes", user="U0DAN")
     row = await newest(bot)
     assert "is cancelled" in await ask(sandbox, f"cancel {row.id.lower()}", user="U0DAN")
-    assert "has moved on" in await ask(sandbox, f"cancel {row.id}", user="U0DAN")
+    assert "has changed in the meantime" in await ask(sandbox, f"cancel {row.id}", user="U0DAN")
     assert (await newest(bot)).state is State.CANCELLED
 
 
@@ -511,7 +511,7 @@ async def test_a_vendor_that_asks_for_patience_gets_it(sandbox: Sandbox, bot: Bo
     sandbox.vendors.faults.add("encom.release", "error", status=429, headers={"Retry-After": "1"})
     posted = await approved(sandbox)
     await settled(bot, State.SENT)
-    assert "Nothing was sent; it tries again" in thread_text(sandbox, posted["ts"])
+    assert "Nothing was sent. The bot will try again" in thread_text(sandbox, posted["ts"])
     assert len(sandbox.vendors.ledger) == 1
 
 
@@ -520,7 +520,7 @@ async def test_a_foreign_campaign_holds_ours_and_is_left_alone(sandbox: Sandbox,
     posted = await approved(sandbox, "send newsletter marketing Soldes")
     row = await settled(bot, State.HELD)
     assert row.hold == "blocked"
-    await sandbox.until(lambda: "Another campaign waits at Octopush" in thread_text(sandbox, posted["ts"]))
+    await sandbox.until(lambda: "Another campaign is waiting at Octopush" in thread_text(sandbox, posted["ts"]))
     assert sandbox.vendors.ledger == []
 
 
@@ -545,7 +545,7 @@ async def test_outside_the_hours_it_is_held_and_says_until_when(sandbox: Sandbox
     posted = await approved(sandbox)
     row = await settled(bot, State.HELD, State.SENT)
     assert row.state is State.HELD
-    await sandbox.until(lambda: "Outside the hours" in thread_text(sandbox, posted["ts"]))
+    await sandbox.until(lambda: "outside the sending hours" in thread_text(sandbox, posted["ts"]))
     await sandbox.until(lambda: "broadcast.drop" in str(sandbox.acting.messages(HERE)[0]["blocks"]))
     await sandbox.acting.click("U0CLEO", HERE, posted["ts"], "broadcast.drop")
     assert (await newest(bot)).state is State.CANCELLED
@@ -666,7 +666,7 @@ async def test_who_is_no_active_member_is_shown_no_card_that_asks(sandbox: Sandb
 
 async def test_what_a_channel_that_is_gone_was_to_be_told_reaches_whom_it_names(sandbox: Sandbox, bot: Bot) -> None:
     sandbox.world.channels[HERE].archived = True
-    told = Translatable("It stops by itself: {why} It said: “{text}”", why="-", text="Stand-up")
+    told = Translatable("It has stopped by itself. {why} It said: “{text}”", why="-", text="Stand-up")
     queued = await bot.database.write(lambda c: outbox.post(c, "T0BELL", "k", HERE, told, "U0CLEO", bot.clock()))
     assert queued
     await sandbox.until(lambda: "Stand-up" in str(directly(sandbox, "U0CLEO")))
@@ -769,11 +769,11 @@ async def test_a_tick_that_breaks_is_tried_again_and_the_others_go_on(
 
 async def test_an_option_behind_the_text_is_kept_as_text_and_said_so(sandbox: Sandbox, bot: Bot) -> None:
     answer = await ask(sandbox, "send clients marketing Soldes at=tomorrow pour tous", user="U0CLEO")
-    assert "waits in" in answer
-    assert "Part of the text now: `at=`. Options come before the text." in answer
+    assert "is waiting for approval" in answer
+    assert "I read this as part of the text: `at=`. Options go before the text." in answer
     assert (await newest(bot)).typed == "Soldes at=tomorrow pour tous"
     told = await ask(sandbox, 'remind "tomorrow 9:00" Standup answer=yes was what everybody said')
-    assert "Part of the text" in told
+    assert "I read this as part of the text" in told
 
 
 SLIP = 'Votre rdv est confirme at="demain 9h"'
@@ -782,9 +782,9 @@ SLIP = 'Votre rdv est confirme at="demain 9h"'
 async def test_an_option_at_the_end_is_asked_about_and_its_draft_is_sent_as_it_is(sandbox: Sandbox, bot: Bot) -> None:
     """C5"""
     told = await ask(sandbox, f"send staff transactional {SLIP}", user="U0DAN")
-    assert '“at="demain 9h"” reads like the option `at=`, but here it is part of the text.' in told
+    assert '“at="demain 9h"” looks like the option `at=`, but here it is part of the text.' in told
     assert "Nothing was sent. Open the draft to change it" in told
-    assert "Part of the text now" not in told
+    assert "I read this as part of the text" not in told
     assert (await newest(bot)).state is State.DRAFT
     draft = sandbox.acting.ephemerals("U0DAN")[-1]
     assert "Votre rdv est confirme at=" in str(draft["blocks"])
@@ -802,7 +802,7 @@ async def test_the_form_asks_under_the_text_and_takes_the_same_once_more(sandbox
     form = await open_form(sandbox)
     errors = await sandbox.acting.submit("U0DAN", form["id"], filled("staff", SLIP, "transactional"))
     assert "reads like the option at=" in errors["text"]
-    assert errors["text"].endswith("Submit once more to send it as it is.")
+    assert errors["text"].endswith("Submit again to send it as it is.")
     errors = await sandbox.acting.submit("U0DAN", form["id"], filled("staff", "Bonjour {ville}", "transactional"))
     assert "“{ville}” looks like a placeholder" in errors["text"]
     assert await all_of(bot) == []
@@ -816,7 +816,7 @@ async def test_a_form_that_slack_brings_twice_is_asked_about_and_not_sent(sandbo
     form = await open_form(sandbox)
     sandbox.faults.add("interactive", "duplicate")
     errors = await sandbox.acting.submit("U0DAN", form["id"], filled("staff", SLIP, "transactional"))
-    assert "Submit once more" in errors["text"]
+    assert "Submit again" in errors["text"]
     assert await all_of(bot) == []
 
 
@@ -830,7 +830,7 @@ async def test_a_form_that_slack_brings_twice_is_asked_about_and_not_sent(sandbo
 )
 async def test_a_slip_in_what_is_kept_is_refused_with_the_fix(sandbox: Sandbox, bot: Bot, line: str) -> None:
     """C5"""
-    assert "Write options before the text" in await ask(sandbox, line)
+    assert "Put options before the text" in await ask(sandbox, line)
     assert await all_of(bot) == []
     assert "no templates yet" in await ask(sandbox, "template list")
     assert "no reminders yet" in await ask(sandbox, "reminders")
@@ -838,7 +838,7 @@ async def test_a_slip_in_what_is_kept_is_refused_with_the_fix(sandbox: Sandbox, 
 
 async def test_where_no_card_can_stand_either_both_are_told(sandbox: Sandbox, bot: Bot) -> None:
     told = await ask(sandbox, f"send clients marketing {SLIP}", user="U0DAN", channel="C0QUIET")
-    assert "reads like the option" in told
+    assert "looks like the option" in told
     assert "/invite @bellcrier" in told
 
 
@@ -872,11 +872,11 @@ async def test_a_draft_longer_than_one_input_opens(sandbox: Sandbox, bot: Bot) -
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        (f"send clients campaign={'x' * 120} Hello", "holds 80 characters at most, and this has 120"),
-        (f"send newsletter sender={'x' * 41} Hello", "holds 40 characters at most, and this has 41"),
-        (f"template save promo campaign={'x' * 81} Hello", "holds 80 characters at most, and this has 81"),
-        (f"template save {'x' * 65} Hello", "holds 64 characters at most, and this has 65"),
-        (f'every "day 9:00" clients campaign={"x" * 81} Hello', "holds 80 characters at most, and this has 81"),
+        (f"send clients campaign={'x' * 120} Hello", "at most 80 characters. This one has 120"),
+        (f"send newsletter sender={'x' * 41} Hello", "at most 40 characters. This one has 41"),
+        (f"template save promo campaign={'x' * 81} Hello", "at most 80 characters. This one has 81"),
+        (f"template save {'x' * 65} Hello", "at most 64 characters. This one has 65"),
+        (f'every "day 9:00" clients campaign={"x" * 81} Hello', "at most 80 characters. This one has 81"),
     ],
 )
 async def test_a_name_is_as_long_on_every_road(sandbox: Sandbox, bot: Bot, line: str, told: str) -> None:
@@ -933,8 +933,8 @@ async def test_usage_echoes_what_was_typed_too(sandbox: Sandbox, bot: Bot, line:
             "Soldes demain STOP SMS 36111",
             "a mention of its own, “STOP SMS 36111”. It must read exactly “STOP AU 36111”",
         ),
-        ("Bonjour {first_name}", "no placeholder that Encom fills in. It knows: %%name%%"),
-        ("Répondez STOP", "a mention of its own"),
+        ("Bonjour {first_name}", "Encom does not fill in “%%nom%%”. It fills in: %%name%%"),
+        ("Répondez STOP", "its own mention"),
     ],
 )
 async def test_what_this_vendor_would_send_as_it_is_is_refused_with_the_fix(
@@ -960,7 +960,7 @@ async def test_the_address_behind_a_label_goes_out_with_it(sandbox: Sandbox, bot
 
 async def test_the_first_command_needs_no_word_of_slack_about_our_own_token(sandbox: Sandbox, bot: Bot) -> None:
     sandbox.faults.add("auth.test", "delay", seconds=5)
-    assert "waits in" in await ask(sandbox, "send clients marketing Soldes")
+    assert "is waiting for approval" in await ask(sandbox, "send clients marketing Soldes")
     await card(sandbox)
 
 
@@ -969,7 +969,7 @@ async def test_a_form_that_slack_is_slow_to_open_is_told_in_a_sentence(
 ) -> None:
     await start_bot(sandbox, patience=PATIENCE)
     sandbox.faults.add("views.open", "delay", seconds=5)
-    assert await ask(sandbox, "") == "Slack took too long to open the form. Type `/broadcast` once more."
+    assert await ask(sandbox, "") == "Slack took too long to open the form. Type `/broadcast` again."
     assert "something unexpected" not in caplog.text
 
 
@@ -1000,7 +1000,7 @@ async def test_nothing_on_the_way_to_an_answer_stops_the_loop(
         )
     beating.cancel()
     lock.close()
-    assert "waits in" in answers[0]
-    assert "waits in" in answers[1]
+    assert "is waiting for approval" in answers[0]
+    assert "is waiting for approval" in answers[1]
     assert "The latest broadcasts" in answers[2]
     assert max(after - before for before, after in itertools.pairwise(beats)) < 1 * machine.slower

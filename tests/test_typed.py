@@ -65,8 +65,8 @@ def test_options_behind_the_text_are_part_of_it_and_named(text: str, late: tuple
 
 
 WRONG = [
-    ("every", "at=10:00 holidays=keep Soldes", "“at=” is no option here. There are: sender=, campaign=, holidays="),
-    ("every", "holidays=keep at=10:00 Soldes", "“at=” is no option here"),
+    ("every", "at=10:00 holidays=keep Soldes", "“at=” is not an option here. The options are: sender=, campaign="),
+    ("every", "holidays=keep at=10:00 Soldes", "“at=” is not an option here"),
     ("every", "template=promo Soldes", "“template=” is no option here"),
     ("every", "answer=yes Soldes", "“answer=” is no option here"),
     ("every", "att=10:00 Soldes", "“att=” is no option here"),
@@ -76,23 +76,23 @@ WRONG = [
     ("send", "send-at=10:00 Soldes", "Did you mean “at=”?"),
     ("send", "quand=9h Soldes", "Did you mean “at=”?"),
     ("send", "expéditeur=Bell Soldes", "Did you mean “sender=”?"),
-    ("send", "holidays=keep Soldes", "“holidays=” is no option here. There are: at=, sender=, campaign=."),
+    ("send", "holidays=keep Soldes", "“holidays=” is not an option here. The options are: at=, sender=, campaign=."),
     ("send", "holiday=keep Soldes", "“holiday=” is no option here"),
     ("send", "at=10:00 until=2027-01-31 Soldes", "“until=” is no option here"),
     ("send", "marketing covers=3 Soldes", "“covers=” is no option here"),
     ("remind", "covers=3 Relire", "“covers=” is no option here"),
-    ("remind", "at=10:00 Relire", "“at=” is no option here"),
+    ("remind", "at=10:00 Relire", "“at=” is not an option here"),
     ("remind", "untl=2027-01-31 Relire", "Did you mean “until=”?"),
     ("send", "sender= Bell Soldes", 'written `sender=word` or `sender="some words"`'),  # or “Bell Soldes” went out
-    ("send", "sender='Ma Boutique' Soldes", "An option is written"),
-    ("send", 'sender="Ma Boutique Soldes', "An option is written"),
-    ("send", 'sender="Ma Boutique", Soldes', "An option is written"),
-    ("send", 'campaign="" Soldes', "An option is written"),
-    ("send", 'campaign="Noël "Soldes', "An option is written"),
-    ("send", "“at=demain 9h” Soldes", "An option is written"),
-    ("send", "'at=demain 9h' Soldes", "An option is written"),
-    ("send", "at = 9h Soldes", "An option is written"),
-    ("every", "at = 9h Soldes", "“at=” is no option here"),
+    ("send", "sender='Ma Boutique' Soldes", "Write an option as"),
+    ("send", 'sender="Ma Boutique Soldes', "Write an option as"),
+    ("send", 'sender="Ma Boutique", Soldes', "Write an option as"),
+    ("send", 'campaign="" Soldes', "Write an option as"),
+    ("send", 'campaign="Noël "Soldes', "Write an option as"),
+    ("send", "“at=demain 9h” Soldes", "Write an option as"),
+    ("send", "'at=demain 9h' Soldes", "Write an option as"),
+    ("send", "at = 9h Soldes", "Write an option as"),
+    ("every", "at = 9h Soldes", "“at=” is not an option here"),
     ("send", "at=9h at=10h Soldes", "“at=” is there twice"),
 ]
 
@@ -118,7 +118,7 @@ def test_every_option_that_a_subcommand_takes_is_known_to_the_others() -> None:
 def test_the_complaint_is_in_the_readers_language(language: str) -> None:
     (complaint,) = read_send("clients at=10:00 Soldes", EVERY).complaints
     told = translator_for(language).fill(complaint.sentence.template, {"name": "at", "known": "sender="})
-    assert "“at=” is no option here" not in told
+    assert "“at=” is not an option here" not in told
     assert "sender=" in told
 
 
@@ -126,7 +126,7 @@ def test_a_purpose_stands_before_or_after_options_and_a_near_miss_is_asked_about
     assert read_send("clients at=9h transactional Soldes").purpose is Purpose.TRANSACTIONAL
     assert read_send("clients transactional at=9h Soldes").purpose is Purpose.TRANSACTIONAL
     assert read_send("clients marketing transactional Soldes").text == "transactional Soldes"
-    assert "Did you mean “marketing”" in said(read_send("clients at=9h markting Soldes"))
+    assert "did you mean “marketing”" in said(read_send("clients at=9h markting Soldes"))
 
 
 @pytest.mark.parametrize("typed", ['"day 9:00" x', "“day 9:00” x", "« day 9:00 » x", '"day 9:00"x', "„day 9:00“ x"])

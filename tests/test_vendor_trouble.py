@@ -49,7 +49,7 @@ def lost(step: str, kind: str, rang: int, **detail: Any) -> Case:
 
 def patient(step: str, after: str = "1") -> Case:
     detail = {"status": 429, "headers": {"Retry-After": after}}
-    return Case(step, "error", State.SENT, "tries again", 1, detail, asked=2)
+    return Case(step, "error", State.SENT, "will try again", 1, detail, asked=2)
 
 
 def no(step: str, status: int, told: str, **body: Any) -> Case:
@@ -260,7 +260,7 @@ async def test_fewer_ids_than_recipients_are_told_as_they_are(sandbox: Sandbox, 
     sandbox.vendors.faults.add(ENCOM, "answer", status=201, body=body, type="application/json", accept=True)
     posted = await approved(sandbox)
     row = await settled(either, State.SENT)
-    told = "The vendor gave an id for 1 of 2 people only. The others are not sent again."
+    told = "The vendor gave an id for only 1 of 2 people. It will not be sent again to the others."
     await sandbox.until(lambda: told in thread_text(sandbox, posted["ts"]))
     assert row.ids == ("22",)
     assert len(sandbox.vendors.ledger) == 1

@@ -115,7 +115,7 @@ OPENS = 1_800_000_000_000_000  # 2027-01-15 08:00 UTC
 CLOSED: dict[str, tuple[Verdict, int | None, str]] = {
     "held": (HoldUntil(moment(OPENS)), OPENS, "held for the hours until <!date^1800000000^"),
     "refused": (Refuse(), OPENS, "do not allow it then; they do from <!date^1800000000^"),
-    "never": (Refuse(), None, "the hours for this audience never allow it"),
+    "never": (Refuse(), None, "the sending hours for this audience never allow it"),
 }
 
 
@@ -135,11 +135,12 @@ def test_outside_the_hours_the_card_names_the_next_start_that_they_allow(case: s
 
 def test_what_is_held_says_what_can_be_done_and_until_when() -> None:
     asks = json.dumps(draw_card(row(state=State.HELD, hold=Hold.CAP, expires_at=OPENS), showing(), EN).blocks)
-    assert (
-        "the cap of sends an hour is reached. Send it now, re-plan it, or drop it. Without a decision it ends" in asks
+    held = (
+        "the hourly cap on sends has been reached. Send it now, re-plan it, or drop it. Without a decision, it expires"
     )
+    assert held in asks
     waits = json.dumps(draw_card(row(state=State.HELD, hold=Hold.HOURS, hold_until=OPENS), showing(), EN).blocks)
-    assert "It goes by itself <!date^1800000000^" in waits
+    assert "It will go out by itself <!date^1800000000^" in waits
     assert "Without a decision" not in waits
 
 
@@ -152,7 +153,7 @@ def test_who_cannot_approve_any_more_is_not_asked_for_it() -> None:
     shown = json.dumps(draw_card(asked, voted, EN).blocks)
     assert "Needs 1 approval from <@U3>: press Approve." in shown
     told = replies.submitted_post(Submitted(asked), Place(True), Person("T1", "U1", zone="UTC"), None, EN)
-    assert told.text == "*B234679* waits in <#C1> for approval by <@U2>, <@U3>."
+    assert told.text == "*B234679* is waiting for approval by <@U2>, <@U3> in <#C1>."
 
 
 @pytest.mark.parametrize(("voices", "end"), [(0, OPENS + 24 * 3600 * SECOND), (1, OPENS)])
@@ -162,10 +163,10 @@ def test_a_draft_says_how_long_it_is_kept_and_not_that_it_is_over(voices: int, e
     shown = json.dumps(details(draft, showing(), [], None, EN).blocks)
     assert f"It is kept as a draft until <!date^{end // SECOND}^" in shown
     assert "broadcast.edit" in shown
-    assert "Nothing more happens" not in shown
+    assert "Nothing more will happen" not in shown
 
 
-@pytest.mark.parametrize("failure", [None, Translatable("Sent, says somebody.")])
+@pytest.mark.parametrize("failure", [None, Translatable("somebody says that it went out.")])
 def test_in_training_nothing_is_said_to_have_gone_that_cannot_be_recalled(failure: Translatable | None) -> None:
     """C45."""
     training = Showing((), "Encom", None, None, training=True, zone="")
@@ -201,7 +202,7 @@ def test_forms_are_taken_by_slack_in_every_language(language: str) -> None:
 
 def test_a_note_says_a_sentence_inside_a_sentence_in_the_readers_language() -> None:
     inner = Translatable("The vendor asked us to slow down.")
-    told = Translatable("{cause} Nothing was sent; it tries again {again_at}.", cause=inner, again_at=1)
+    told = Translatable("{cause} Nothing was sent. The bot will try again {again_at}.", cause=inner, again_at=1)
     assert "Le fournisseur demande de ralentir. Rien n’est parti" in mrkdwn.sentence(translator_for("fr"), told)
 
 
@@ -232,7 +233,7 @@ def test_codes_of_emoji_are_shown_as_they_are_written_with_both_ways_out() -> No
     """C17: in backticks, or Slack would show the emoji itself."""
     (told,) = [line for line in notes("Bravo :tada::wave: :x:") if "Phones" in line]
     assert "`:tada:`, `:wave:`, `:x:`" in told
-    assert told.endswith("Put the emoji itself, or take it out.")
+    assert told.endswith("Insert the emoji itself, or remove it.")
     assert not any("Phones" in line for line in notes("Rdv 10:30:45"))
 
 

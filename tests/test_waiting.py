@@ -144,7 +144,7 @@ async def test_a_new_time_is_a_new_version_that_nobody_has_approved_yet(core: Wa
     with pytest.raises(StaleVersion):
         await core.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
     assert (await core.told(row))[-1] == (
-        f"<@U0CLEO> re-planned it: it is to start {wanted}, and no longer right after the approval.",
+        f"<@U0CLEO> re-planned it. It is now due to start {wanted} instead of right after approval.",
         None,
     )
     core.now = wanted - HOUR
@@ -164,7 +164,9 @@ async def test_who_moved_it_may_not_approve_it(core: Waiting) -> None:
             await core.act(row, Action.APPROVE, person)
     after = await core.act(row, Action.REPLAN, approver(2), send_at=core.now + 2 * HOUR)
     told, mention = (await core.told(row))[-1]
-    assert told == f"<@{APPROVERS[2]}> re-planned it: it is to start {after.send_at}, and no longer {before.send_at}."
+    assert told == (
+        f"<@{APPROVERS[2]}> re-planned it. It is now due to start {after.send_at} instead of {before.send_at}."
+    )
     assert mention == "U0CLEO"
     assert (await core.act(row, Action.APPROVE, approver(1))).state is State.SCHEDULED
 
@@ -279,7 +281,7 @@ async def test_where_nobody_is_left_to_say_that_it_did_not_go_out_the_fix_is_nam
     core = make(**{"approval.approvers": [], "admins": []})
     row = await core.ask(purpose=Purpose.TRANSACTIONAL, text="Votre commande est prête", audience="staff")
     await core.edit(row, state="unknown")
-    with pytest.raises(NotAllowed, match="whoever runs me to name approvers"):
+    with pytest.raises(NotAllowed, match="whoever runs the bot to name approvers"):
         await core.act(row, Action.MARK_NOT_SENT, CLEO)
 
 
@@ -343,7 +345,7 @@ async def test_an_approval_is_taken_back_while_it_waits_for_the_morning(make: Ma
     assert (asked.state, asked.hold, asked.hold_until) == (State.PENDING, None, None)
     core.now = held.hold_until or 0
     assert await core.sent() == 0
-    assert ("<@U0APPROVER0> took the approval back.", None) in await core.told(row)
+    assert ("<@U0APPROVER0> withdrew their approval.", None) in await core.told(row)
 
 
 async def test_what_was_restored_goes_on_asking_when_its_approval_is_taken_back(core: Waiting) -> None:
@@ -407,7 +409,7 @@ async def test_what_was_approved_months_ago_goes_only_if_its_approver_still_is_o
     asked = await core.row(left.id)
     assert (asked.state, asked.owner, asked.due, asked.approved_at) == (State.PENDING, None, None, None)
     told, mention = (await core.told(left))[-1]
-    assert told == f"<@{APPROVERS[0]}> may not approve it any more, so it needs approval again."
+    assert told == f"<@{APPROVERS[0]}> can no longer approve it, so it needs approval again."
     assert mention == "U0CLEO S0APPROVERS"
     assert (await core.actions(left))[-2:] == ["start", "lapse"]
     await core.act(left, Action.APPROVE, approver(1))
@@ -500,8 +502,8 @@ async def test_an_approval_is_good_for_as_long_as_the_policy_lets_it_wait_and_no
     assert (asked.state, asked.version, asked.expires_at) == (State.PENDING, 1, core.now + 30 * DAY)
     assert (await core.actions(old))[-2:] == ["send_now", "lapse"]
     said = [told for told, _ in (await core.told(old))[-2:]]
-    assert said[0] == "<@U0CLEO> wants it to go now."
-    assert said[1].startswith("Since it was approved more than 48 hours have passed")
+    assert said[0] == "<@U0CLEO> wants it to go out now."
+    assert said[1].startswith("More than 48 hours have passed since it was approved")
     assert await core.sent() == 1
     await core.act(old, Action.APPROVE, approver(0))
     assert await core.sent() == 2
@@ -519,8 +521,10 @@ async def test_approvers_are_asked_ever_more_seldom_and_a_last_time_and_then_it_
     minutes = [(at - start) // MINUTE for at, _, _ in said]
     assert minutes == [15, 45, 105, 225, 465, 945, 23 * 60]
     assert {mention for _, _, mention in said} == {"S0APPROVERS"}
-    assert said[0][1] == f"Approvals still needed: 1. Without them it ends {row.expires_at}."
-    assert said[-1][1] == f"This is the last reminder: it ends {row.expires_at}. Approvals still needed: 1."
+    assert said[0][1] == f"Approvals still needed: 1. Without them, the broadcast expires {row.expires_at}."
+    assert said[-1][1] == (
+        f"This is the last reminder. Approvals still needed: 1. Without them, the broadcast expires {row.expires_at}."
+    )
     ended = await core.row(row.id)
     assert (ended.state, ended.voice_at) == (State.EXPIRED, None)
     assert await core.posts() == []  # nobody is written to directly
@@ -541,7 +545,7 @@ async def test_a_reminder_says_until_when_an_approval_still_lets_it_go(core: Wai
     await core.voices().tick()
     told, _ = (await core.told(row))[-1]
     last = (row.send_at or 0) + 10 * MINUTE
-    assert f"Approved before {last}, it still goes" in told
+    assert f"If it is approved before {last}, it still goes" in told
     core.now = last
     await core.act(row, Action.APPROVE, approver(0))
     assert await core.sent() == 1
@@ -551,7 +555,8 @@ async def test_a_reminder_says_that_the_time_has_passed(core: Waiting) -> None:
     row = await core.ask(send_at=core.now + 20 * MINUTE)
     first, later = await core.pass_time(core.now + 46 * MINUTE)
     assert "has passed" not in first[1]
-    assert later[1].startswith(f"Its time, {row.send_at}, has passed, so it asks again once it is approved.")
+    asked = f"Its time, {row.send_at}, has passed. Once it is approved, I will ask again before it goes out."
+    assert later[1].startswith(asked)
 
 
 async def test_every_approver_is_named_who_has_room(make: MakeWaiting) -> None:
@@ -569,8 +574,8 @@ async def test_what_is_held_asks_its_requester_again_and_a_last_time(core: Waiti
     said = await core.pass_time(start + 25 * HOUR)
     assert [(at - start) // MINUTE for at, _, _ in said] == [15, 45, 105, 225, 465, 945, 23 * 60]
     assert {mention for _, _, mention in said} == {"U0CLEO"}
-    assert said[0][1].startswith("It is still held. Send it now, re-plan it or drop it;")
-    assert said[-1][1].startswith(f"This is the last reminder: it ends {row.expires_at}")
+    assert said[0][1].startswith("It is still held. Send it now, re-plan it or drop it.")
+    assert said[-1][1].startswith(f"This is the last reminder. The broadcast expires {row.expires_at}")
     assert (await core.row(row.id)).state is State.EXPIRED
 
 
@@ -588,7 +593,8 @@ async def test_the_requester_hears_of_a_far_start_a_quarter_of_an_hour_before_an
     await core.approved(send_at=wanted)
     await core.approved(send_at=core.now + 30 * MINUTE)  # too near to forget
     said = await core.pass_time(wanted - MINUTE)
-    assert said == [(wanted - 15 * MINUTE, f"It starts {wanted}. Until then *Cancel* on its card stops it.", "U0CLEO")]
+    soon = f"It starts {wanted}. Until then, press *Cancel* on its card to stop it."
+    assert said == [(wanted - 15 * MINUTE, soon, "U0CLEO")]
 
 
 async def test_each_thing_is_said_once_however_many_processes_look(core: Waiting, second: Database) -> None:
@@ -621,13 +627,13 @@ async def test_a_draft_is_kept_for_a_week_and_its_writer_hears_of_its_end(core: 
     for core.now in (start + 6 * DAY, start + 6 * DAY + HOUR):
         await core.voices().tick()
     assert [(place, said[:60]) for place, said in await core.posts()] == [
-        ("U0CLEO", f"Your draft *{draft.id}* is thrown away {start + 7 * DAY}."[:60])
+        ("U0CLEO", f"Your draft *{draft.id}* will be thrown away {start + 7 * DAY}."[:60])
     ]
     core.now = start + 7 * DAY
     await core.voices().tick()
     ended = await core.row(draft.id)
     assert (ended.state, ended.voice_at) == (State.CANCELLED, None)
-    assert (await core.posts())[1][1].startswith(f"Your draft *{draft.id}* was kept for a week")
+    assert (await core.posts())[1][1].startswith(f"I kept your draft *{draft.id}* for a week")
     assert "clock" in [step["actor"] for step in await core.database.read(lambda c: audit.history(c, TEAM, draft.id))]
     assert (
         await core.database.read(lambda c: cards.cards_to_draw(c, core.now, 9, new=True)) == []
@@ -679,7 +685,7 @@ async def test_a_follow_up_and_what_it_follows_name_each_other(core: Waiting) ->
         )
         new = (await core.workflow.submit(request, key=f"f{number}", person=CLEO, follows=follows)).broadcast
         assert new.state is State.PENDING
-        assert await core.told(new) == ([(f"It follows {old.id}.", None)] if number == 0 else [])
+        assert await core.told(new) == ([(f"This is a follow-up to {old.id}.", None)] if number == 0 else [])
     follow_ups = [said for said, _ in await core.told(old) if "follow-up" in said]
     assert len(follow_ups) == 1
 
@@ -763,7 +769,7 @@ async def test_what_waits_outlives_restarts_days_and_months(
     core = await restarted(first.now + 100 * DAY)
     assert (await core.row(row.id)).state is State.SCHEDULED
     core = await restarted(wanted - 15 * MINUTE)
-    assert (await core.told(row))[-1][0] == f"It starts {wanted}. Until then *Cancel* on its card stops it."
+    assert (await core.told(row))[-1][0] == f"It starts {wanted}. Until then, press *Cancel* on its card to stop it."
     core = await restarted(wanted - 1)
     core.now = wanted
     await core.run(core.dispatcher("x"), core.dispatcher("y"))
@@ -907,15 +913,15 @@ async def test_a_new_plan_has_a_new_card_and_the_old_one_is_a_line_with_a_link(s
     assert await sandbox.acting.submit("U0CLEO", form["id"], chosen(start + DAY)) == {}
 
     new = await card(sandbox, 1)
-    await sandbox.until(lambda: "was changed" in sandbox.acting.messages(HERE)[0]["text"])
+    await sandbox.until(lambda: "has changed" in sandbox.acting.messages(HERE)[0]["text"])
     (line,) = sandbox.acting.messages(HERE)[0]["blocks"]
     assert new["ts"].replace(".", "") in line["text"]["text"]
-    await sandbox.until(lambda: "re-planned it: it is to start <!date^" in thread_text(sandbox, new["ts"]))
+    await sandbox.until(lambda: "re-planned it. It is now due to start <!date^" in thread_text(sandbox, new["ts"]))
     assert "re-planned" not in thread_text(sandbox, old["ts"])
 
     await sandbox.acting.react("U0BEN", HERE, old["ts"], "+1")
     await sandbox.until(lambda: sandbox.acting.ephemerals("U0BEN"))
-    assert "has moved on" in sandbox.acting.ephemerals("U0BEN")[-1]["text"]
+    assert "has changed in the meantime" in sandbox.acting.ephemerals("U0BEN")[-1]["text"]
     row = await newest(bot)
     assert (row.state, row.version, row.editor) == (State.PENDING, 2, "U0CLEO")
     await sandbox.acting.react("U0ANA", HERE, new["ts"], "+1")
@@ -937,7 +943,7 @@ async def test_an_old_card_becomes_a_link_when_slack_takes_it_again(sandbox: San
     form = await press(sandbox, "U0CLEO", old, "replan")
     sandbox.faults.add("chat.update", "429", times=2, retry_after=1)
     assert await sandbox.acting.submit("U0CLEO", form["id"], chosen(now() + DAY)) == {}
-    await sandbox.until(lambda: "was changed" in sandbox.acting.messages(HERE)[0]["text"])
+    await sandbox.until(lambda: "has changed" in sandbox.acting.messages(HERE)[0]["text"])
     assert len(sandbox.acting.messages(HERE)) == 2
 
 
@@ -974,13 +980,13 @@ async def test_outside_the_hours_the_answer_the_card_and_the_form_tell_the_next_
     opens = (noon.astimezone(ZoneInfo("Europe/Paris")) + timedelta(days=1)).replace(hour=3)
     told = await ask(sandbox, f"send clients marketing at={noon:%Y-%m-%dT%H:%MZ} Soldes demain")
     spelled = f"{opens:%Y-%m-%d} 03:00 Europe/Paris"
-    assert f"it will be held until {spelled}" in told or f"They do from {spelled}" in told
+    assert f"It will be held until {spelled}" in told or f"They allow it from {spelled}" in told
     assert ("by itself" in told) == (outside == "refuse")
     posted = await card(sandbox)
     assert spelled in str(posted["blocks"])
     form = await press(sandbox, "U0CLEO", posted, "replan")
     assert offered(form) == int(opens.timestamp()) * SECOND
-    assert "The next start that the hours allow" in str(form["blocks"])
+    assert "The next start within the sending hours" in str(form["blocks"])
     await sandbox.acting.submit("U0CLEO", form["id"], chosen(offered(form)))
     better = await card(sandbox, 1)
     assert "✋" not in str(better["blocks"])
@@ -993,7 +999,7 @@ async def test_a_form_of_a_time_outside_the_hours_says_so_to_its_sender(sandbox:
     form = await open_form(sandbox)
     start = int(noon.timestamp())
     assert await sandbox.acting.submit("U0DAN", form["id"], filled("clients", "Hi", send_at=start)) == {}
-    assert "it will be held until" in sandbox.acting.ephemerals("U0DAN")[-1]["text"]
+    assert "It will be held until" in sandbox.acting.ephemerals("U0DAN")[-1]["text"]
 
 
 async def test_a_follow_up_is_a_form_with_the_old_text_and_an_approval_of_its_own(sandbox: Sandbox, bot: Bot) -> None:
@@ -1016,8 +1022,8 @@ async def test_a_follow_up_is_a_form_with_the_old_text_and_an_approval_of_its_ow
     new = await card(sandbox, 1)
     second = await newest(bot)
     assert (second.state, second.requester, second.version) == (State.PENDING, "U0DAN", 1)
-    await sandbox.until(lambda: f"It follows {first.id}." in thread_text(sandbox, new["ts"]))
-    told = f"<@U0DAN> asks for a follow-up: {second.id}."
+    await sandbox.until(lambda: f"This is a follow-up to {first.id}." in thread_text(sandbox, new["ts"]))
+    told = f"<@U0DAN> asked for a follow-up: {second.id}."
     await sandbox.until(lambda: told in thread_text(sandbox, old["ts"]))
     assert (await bot.workflow.find(TEAM, first.id)).state is State.CANCELLED
 
@@ -1068,8 +1074,8 @@ async def test_the_writer_of_a_forgotten_draft_is_told_directly(sandbox: Sandbox
         if days == 6:  # it can be opened from there
             assert "broadcast.edit" in str(sandbox.acting.messages(direct))
     soon, over = told_directly(sandbox, "U0DAN")
-    assert soon.startswith(f"Your draft *{row.id}* is thrown away <!date^")
-    assert over == f"Your draft *{row.id}* was kept for a week and is thrown away now: “Hello”"
+    assert soon.startswith(f"Your draft *{row.id}* will be thrown away <!date^")
+    assert over == f"I kept your draft *{row.id}* for a week and have now thrown it away: “Hello”"
     assert (await newest(bot)).state is State.CANCELLED
 
 
@@ -1085,7 +1091,7 @@ async def test_the_workspace_sees_nothing_odd_of_a_row_that_a_newer_version_wrot
     shown = str(sandbox.acting.messages(HERE)[0])
 
     await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
-    assert f"A newer version of me looks after *{strange.id}*" in sandbox.acting.ephemerals("U0ANA")[-1]["text"]
+    assert f"A newer version of me is handling *{strange.id}*" in sandbox.acting.ephemerals("U0ANA")[-1]["text"]
     assert "A newer version" in await ask(sandbox, f"show {strange.id}")
     assert strange.id not in await ask(sandbox, "list")
 

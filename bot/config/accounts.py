@@ -58,8 +58,8 @@ from providers.base import (
 QUOTING = 300.0  # seconds for a campaign that is made, computed and thrown away
 NOTHING_SENT = (Refused, Blocked, NotReady, Throttled, Unavailable)
 
-TWICE = "It may have been sent: the adapter of {account} ({package}) wanted to send it twice."
-NO_IDS = "The adapter of {account} ({package}) did not give the vendor's ids, so nobody knows what it did."
+TWICE = "It may have been sent. The adapter for {account} ({package}) tried to send it twice."
+NO_IDS = "The adapter for {account} ({package}) did not return the vendor's ids, so nobody knows what it did."
 
 
 class Account(Provider):
@@ -277,4 +277,4 @@ class AccountVault:
         try:
             return await at_home(self._room, work)
         except (DatabaseBusy, CommitUncertain):
-            raise Unavailable("The bot could not read what it keeps for this account.") from None
+            raise Unavailable("The bot could not read the data that it stores for this account.") from None

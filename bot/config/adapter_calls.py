@@ -21,8 +21,8 @@ EXCHANGES = 3  # that one question of ours may take an adapter, each as long as 
 IN_TURN = 300.0  # seconds until a slow rate lets one more request through
 MOST_FOUND = 10_000  # entries of one answer
 NO_ANSWER = object()  # where None would be one
-BROKE = "The adapter of {account} ({package}) broke while it was sending."
-UNTRUE = "The adapter of {account} ({package}) says that it was accepted, but the bot saw no such answer."
+BROKE = "The adapter for {account} ({package}) hit an error while it was sending."
+UNTRUE = "The adapter for {account} ({package}) says that the broadcast was accepted, but the bot saw no such answer."
 
 Call = Callable[[], Awaitable[object]]
 Read = Callable[[object], T | None]  # what an adapter returned, in plain values of ours; None where it cannot be read
@@ -95,7 +95,7 @@ class AdapterCalls:
     def _broke(self, what: str, error: BaseException) -> AdapterBroke:
         self.complain(f"{what} broke", error=type(error).__name__)
         return AdapterBroke(
-            "The adapter of {account} ({package}) broke.",
+            "The adapter for {account} ({package}) hit an error.",
             detail=type(error).__name__,
             account=self.account,
             package=self.package,
@@ -104,7 +104,7 @@ class AdapterCalls:
     def _unread(self, what: str) -> AdapterBroke:
         self.complain(f"what {what} returned is nothing that the contract knows")
         return AdapterBroke(
-            "The adapter of {account} ({package}) gave an answer that nobody can read.",
+            "The adapter for {account} ({package}) returned an unreadable answer.",
             account=self.account,
             package=self.package,
         )

@@ -97,5 +97,5 @@ async def at_home(room: Room | None, call: Callable[[], Coroutine[Any, Any, T]])
     if room is None:
         return await call()
     if room.home is None:
-        raise Unavailable("The bot could not read what it keeps for this account.")
+        raise Unavailable("The bot could not read the data that it stores for this account.")
     return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(), room.home))

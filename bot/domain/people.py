@@ -102,7 +102,9 @@ def must_be_member(person: Person) -> None:
     if person.doubtful:
         raise DirectoryUnavailable(person.id)
     if not person.member:
-        raise NotAllowed("Only full members of this workspace may do this: guests, bots and outside people may not.")
+        raise NotAllowed(
+            "Only full members of this workspace can do this. Guests, bots and people from outside cannot."
+        )
 
 
 def mentions(ids: Iterable[str]) -> str:

@@ -99,7 +99,9 @@ def problems(text: str, limits: TextLimits) -> tuple[Problem, ...]:
     if not visible(text):
         return (Problem("empty", "The text is empty. Write what people should read."),)
     if ESCAPE in text:
-        return (Problem("escape", "The text holds an escape character (U+001B), which no phone can show. Remove it."),)
+        return (
+            Problem("escape", "The text contains an escape character (U+001B), which no phone can show. Remove it."),
+        )
     return _too_long(text, limits)
 
 
@@ -117,7 +119,7 @@ def _too_long(text: str, limits: TextLimits) -> tuple[Problem, ...]:
         units = len(text.encode("utf-16-le")) // 2
         if units <= limits.max_ucs2:
             return ()
-        template = "The text has {count} characters and the vendor takes {limit}. Shorten it by {over}."
+        template = "The text has {count} characters, but the vendor takes at most {limit}. Shorten it by {over}."
         return (
             Problem("too_long", template, {"count": units, "limit": limits.max_ucs2, "over": units - limits.max_ucs2}),
         )
@@ -127,15 +129,18 @@ def _too_long(text: str, limits: TextLimits) -> tuple[Problem, ...]:
     if size.units > limit and size.encoding == "ucs2":
         values["char"] = name_of(size.offenders[0], english=False)  # nobody knows yet in which language it is read
         template = (
-            "With {char} in it the text is Unicode: it has {count} units and the vendor takes {limit}. "
-            "Shorten it by {over}, or replace that character."
+            "{char} makes the text Unicode. It has {count} units, but the vendor takes at most {limit}. Shorten it by "
+            "{over}, or replace that character."
         )
         return (Problem("too_long", template, values),)
     if size.units > limit:
-        template = "The text has {count} characters and the vendor takes {limit} ({parts} parts). Shorten it by {over}."
+        template = (
+            "The text has {count} characters, but the vendor takes at most {limit} ({parts} parts). Shorten it by "
+            "{over}."
+        )
         return (Problem("too_long", template, {**values, "parts": limits.max_parts}),)
     if size.segments > limits.max_parts:
-        template = "The text makes {count} parts and the vendor takes {limit}. Shorten it."
+        template = "The text takes {count} parts, but the vendor takes at most {limit}. Shorten it."
         return (Problem("too_long", template, {"count": size.segments, "limit": limits.max_parts}),)
     return ()
 

@@ -76,7 +76,7 @@ class Missed:
                 return
             write_schedule_audit(connection, schedule, "clock", "stop", ended, self.clock())
         schedules.reopen(connection, schedule, now)
-        told = Translatable("It stops by itself: {why} It said: “{text}”", why=why, text=schedule.text)
+        told = Translatable("It has stopped by itself. {why} It said: “{text}”", why=why, text=schedule.text)
         places = {schedule.owner, schedule.channel} if ended is not Ended.CHANNEL_GONE else {schedule.owner}
         if ended is Ended.OWNER_LEFT:
             places = {schedule.channel}

@@ -10,10 +10,10 @@ from bot.domain.schedule import Kind, Schedule
 from bot.storage import audit, outbox
 
 AWAY = {
-    Kind.REMINDER: "I was away at {missed_at}, so this was not said then: “{text}” (missed: {number})",
-    Kind.BROADCAST: "I was away at {missed_at}, so nothing was sent then: “{text}” (missed: {number})",
+    Kind.REMINDER: "I was away when this was due ({missed_at}), so I did not post it: “{text}” (missed: {number})",
+    Kind.BROADCAST: "I was away when this was due ({missed_at}), so nothing was sent: “{text}” (missed: {number})",
 }
-UNASKED = "Nobody could approve it before {missed_at}, so nothing was sent then: “{text}” (missed: {number})"
+UNASKED = "Nobody could approve this before it was due ({missed_at}), so nothing was sent: “{text}” (missed: {number})"
 
 
 def write_schedule_audit(

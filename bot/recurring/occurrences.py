@@ -84,7 +84,7 @@ class Occurrences:
         if voters and cover is not None:
             entered = self.workflow.submission.enter(connection, planned, voters)
             told = Translatable(
-                "The approval by {by} on {of} is for this one too; after it for {left} more.",
+                "The approval of {of} by {by} covers this one too, and {left} more after it.",
                 by=mentions(voters),
                 of=cover.of,
                 left=cover.left - 1,
@@ -126,7 +126,7 @@ class Occurrences:
             return Translatable("That was the last one.")
         last = schedules.occurrences_of(connection, schedule.workspace, schedule.id, 1)
         of = last[0].broadcast if last else None
-        return Translatable("The last card is in the channel: {of}. None comes after it.", of=of or "—")
+        return Translatable("The last card is in the channel: {of}. There will be no more.", of=of or "—")
 
 
 def request_of(schedule: Schedule, at: Micros) -> BroadcastRequest:

@@ -34,10 +34,10 @@ class Owners:
         if owner.doubtful:
             raise DirectoryUnavailable(schedule.owner)
         if not owner.member:
-            return Ended.OWNER_LEFT, Translatable("{who}, who owned it, is no full member here any more.", **who)
+            return Ended.OWNER_LEFT, Translatable("Its owner, {who}, is no longer a full member here.", **who)
         closed = await self.people.why_closed(schedule.channel)
         if closed is not None:
             return Ended.CHANNEL_GONE, closed
         if not await self.may_own(schedule.kind, schedule.channel, schedule.owner):
-            return Ended.OWNER_LEFT, Translatable("{who}, who owned it, has left the channel.", **who)
+            return Ended.OWNER_LEFT, Translatable("Its owner, {who}, has left the channel.", **who)
         return None

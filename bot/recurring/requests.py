@@ -92,7 +92,7 @@ class Requests:
         calendar = self._calendar(asked)
         closed = asked.closed or (Closed.SKIP if calendar else Closed.KEEP)
         if closed is not Closed.KEEP and calendar is None:
-            template = "No holidays are known here. Ask an admin to set `holidays`, or leave `holidays=` out."
+            template = "No holidays are set up here. Ask an admin to set `holidays`, or leave out `holidays=`."
             raise InvalidRequest(FieldError("holidays", Translatable(template)))
         now = self.clock()
         return Schedule(
@@ -146,7 +146,7 @@ class Requests:
                 if error.code != "not_understood" and (leading or error.code != "no_day"):
                     raise  # `morning 9:00` names no day, and every morning does
                 first = first or error
-        raise first or NotATime("not_understood", "That is no time that I understand. Write it like: {examples}.")
+        raise first or NotATime("not_understood", "I do not understand that time. Write it like this: {examples}.")
 
     def _following(self, schedule: Schedule, after: Micros) -> Schedule:
         turn = next(schedule.after(after), None)
@@ -171,7 +171,10 @@ def _must_recur(asked: Asked) -> None:
     """What ends a recurrence ends nothing that comes once. Raises InvalidRequest."""
     for name, given in (("count", asked.count), ("until", asked.until)):
         if given is not None:
-            template = "`{name}=` is for what comes again, like “every monday 9:00”. Leave it out for what comes once."
+            template = (
+                "`{name}=` is for something that repeats, like “every monday 9:00”. Leave it out for something that "
+                "happens once."
+            )
             raise InvalidRequest(FieldError(name, Translatable(template, name=name)))
 
 
@@ -179,7 +182,7 @@ def _why_never(schedule: Schedule, after: Micros) -> Translatable:
     kept = dataclasses.replace(schedule, closed=Closed.KEEP)
     if schedule.closed is Closed.SKIP and next(kept.after(after), None) is not None:
         return Translatable(
-            "All its days are closed. `holidays=before` moves it to the working day before, `holidays=shift` to the "
-            "one after, and `holidays=keep` leaves it there."
+            "All its days are closed days. `holidays=before` moves it to the previous working day, `holidays=shift` "
+            "moves it to the next one, and `holidays=keep` leaves it where it is."
         )
-    return Translatable("It would never come: look at its days, holidays and end.")
+    return Translatable("It would never happen. Check its days, holidays and end.")

@@ -52,7 +52,9 @@ class AccountLimits:
         broadcasts.touch(connection, row, now, due=max(breaker.until, row.due or 0))
         if keys.first_time(connection, row.workspace, keys.of_wait(row), now):
             vendor = self.providers[row.account].title
-            told = Translatable("{vendor} cannot be reached just now. It waits; nothing was sent.", vendor=vendor)
+            told = Translatable(
+                "{vendor} cannot be reached right now. Nothing was sent. The broadcast is waiting.", vendor=vendor
+            )
             notes.say(connection, row, now, [Note(told)])
         return False
 

@@ -130,7 +130,8 @@ class Claims:
                 gate = self.gates.closed(connection, row, now)
                 if gate is not None and gate.hold is Hold.LATE:
                     template = (
-                        "The bot's settings have no account {account}, so it did not start. Put it back, or drop this."
+                        "The bot's settings have no account {account}, so this broadcast did not start. Put the "
+                        "account back, or drop the broadcast."
                     )
                     gate = replace(gate, sentence=Translatable(template, account=row.account))
                     self.steps.hold(connection, row, gate)
@@ -203,6 +204,6 @@ class Claims:
     def _ending(self, row: Broadcast) -> Step:
         """Of an attempt that nobody carries on."""
         if row.phase is Phase.RELEASING:
-            return self.steps.losing(row, Translatable("the bot stopped while it was going out."))
+            return self.steps.losing(row, Translatable("the bot stopped while the broadcast was going out."))
         back: Changes = {**NO_LEASE}  # due as it was: our clock may be behind the others'
         return Step(row, Action.PUT_BACK, "clock", self.clock(), "lapsed", changes=back)

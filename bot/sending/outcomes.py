@@ -93,7 +93,7 @@ class Outcomes:
             return
         now = self.clock()
         vendor_ids.own_ids(connection, current, accepted.ids)
-        template = "{vendor} did accept it; its answer could not be written down in time. Ids: {ids}"
+        template = "{vendor} did accept it, but I could not save its answer in time. Ids: {ids}"
         said = [Note(Translatable(template, **self._ids_told(current, accepted.ids)), current.requester, aloud=True)]
         if current.state is State.UNKNOWN:
             changes: Changes = {"ids": accepted.ids, "accepted_at": now, "look_at": now, "failure": None}
@@ -112,7 +112,9 @@ class Outcomes:
         campaigns.mark_released(connection, current, None)
         if not keys.first_time(connection, current.workspace, keys.of_late_answer(current), now):
             return
-        template = "The answer came late: {cause} So it did not go out. An approver can say so on its card."
+        template = (
+            "The answer came late: {cause} This means that it did not go out. An approver can say so on its card."
+        )
         approvers = requirements.approvers_today(self.settings.approval, current)
         told = Note(Translatable(template, cause=cause_of(error)), " ".join([current.requester, *approvers]))
         audit.write_audit(connection, current, current.provider, "refuse_late", current.state, now)
@@ -137,7 +139,7 @@ class Outcomes:
         return [
             Note(
                 Translatable(
-                    "The vendor gave an id for {ids} of {size} people only. The others are not sent again.",
+                    "The vendor gave an id for only {ids} of {size} people. It will not be sent again to the others.",
                     ids=len(accepted.ids),
                     size=row.size,
                 )
@@ -166,7 +168,9 @@ class Outcomes:
         else:
             again = max(now + int(pause_before(row.tries, error) * SECOND), row.due or 0)
             waits = Note(
-                Translatable("{cause} Nothing was sent; it tries again {again_at}.", cause=sentence, again_at=again)
+                Translatable(
+                    "{cause} Nothing was sent. The bot will try again {again_at}.", cause=sentence, again_at=again
+                )
             )
             told = [waits] if row.tries == 1 else []
             back: Changes = {"due": again, **NO_LEASE}
@@ -187,7 +191,7 @@ class Outcomes:
             return []
         log.error("an account does not work", account=row.account, setting=setting, broadcast=row.id)
         told = Translatable(
-            "Please look at the setting `{setting}`; nothing can be sent with it.",
+            "Please check the setting `{setting}`. Nothing can be sent with its present value.",
             setting=f"accounts.{row.account}.{setting}",
         )
         return [Note(told, mention=" ".join(self.settings.admins) or None)]
@@ -210,7 +214,7 @@ class Outcomes:
 def cause_of(error: Exception) -> Translatable:
     """Why, for people; with the vendor's own code, for whoever looks it up there."""
     if not isinstance(error, ProviderError):
-        return Translatable("Something went wrong in the bot before it was sent.")
+        return Translatable("Something went wrong in the bot before sending.")
     cause = Translatable(error.template, **error.values)
     if not error.code or re.search(rf"\b{re.escape(error.code)}\b", str(cause)):
         return cause
@@ -226,7 +230,9 @@ def _other_time(accepted: Accepted, now: Micros) -> list[Note]:
         return []
     if abs(apart) <= OTHER_TIME:
         return []
-    template = "The vendor says that it sends {sends_at}, and it was asked to send at once. Please look at the vendor."
+    template = (
+        "The vendor says its send time is {sends_at}, but I asked it to send at once. Please check with the vendor."
+    )
     return [Note(Translatable(template, sends_at=now + apart), aloud=True)]
 
 

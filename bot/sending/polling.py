@@ -176,7 +176,7 @@ class Poller:
     async def _evidence(self, row: Broadcast) -> Evidence:
         provider = self._vendor_of(row)
         if provider is None or not provider.capabilities.looks_up:
-            return Evidence(False, "The vendor offers no way to look whether it went out.")
+            return Evidence(False, "The vendor offers no way to check whether it went out.")
         try:
             return await provider.look_up(row.message(), row.staged, row.ids)
         except ProviderError as error:
@@ -193,7 +193,7 @@ class Poller:
             told = Translatable(evidence.sentence, **evidence.values)
             self.proofs.mark_proven(connection, current, evidence.ids or current.ids, told)
         elif _worth_saying(now - current.changed_at):
-            template = "Still not known whether it went out. {evidence} Please say on its card what happened."
+            template = "I still do not know whether it went out. {evidence} Please say on its card what happened."
             seen = Translatable(evidence.sentence, **evidence.values)
             approvers = requirements.approvers_today(
                 self.settings.approval, current

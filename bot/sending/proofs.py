@@ -16,8 +16,8 @@ from bot.storage.notes import Note
 from bot.storage.receipts import Followed
 from providers.base import Receipt, ReceiptKind
 
-CONFIRMED = "The vendor reports deliveries of it. Ids: {ids}"
-REPORTED = "The vendor reports deliveries of it, so it did go out."
+CONFIRMED = "The vendor reports deliveries of this broadcast. Ids: {ids}"
+REPORTED = "The vendor reports deliveries, so it did go out."
 ON_ITS_WAY = frozenset({State.SENDING, State.SENT, State.DONE})
 
 
@@ -59,8 +59,8 @@ class Proofs:
             return
         deniers = [str(step["actor"]) for step in history if step["action"] == Action.MARK_NOT_SENT]
         template = (
-            "The vendor reports deliveries of it, so it did go out, though it was taken for not sent. "
-            "If a follow-up is under way, please stop it. Ids: {ids}"
+            "The vendor reports deliveries, so it did go out, although it was treated as not sent. If a follow-up is "
+            "under way, stop it. Ids: {ids}"
         )
         told = Translatable(template, ids=", ".join(ids[:100]))
         said = [Note(told, " ".join(dict.fromkeys([row.requester, *deniers])), aloud=True)]

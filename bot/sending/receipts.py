@@ -237,7 +237,7 @@ class Receiver:
         shown = [receipt.text[:1000] for receipt in heard if receipt.kind is ReceiptKind.REPLY and receipt.text]
         row = whole(connection, current) if shown else None
         if row is not None:
-            told = [Note(Translatable("A reply: {reply}", reply=it)) for it in shown]
+            told = [Note(Translatable("Reply: {reply}", reply=it)) for it in shown]
             notes.say(connection, row, self.clock(), told)
         return bool(shown)
 

@@ -173,7 +173,7 @@ class Releaser:
             return current if again else None
         if not self._approved(connection, current):
             log.error("approval does not match what would be sent", broadcast=row.id)
-            said = Note(Translatable("What was approved is not what would be sent, so it needs approval again."))
+            said = Note(Translatable("What would be sent is not what was approved, so it needs approval again."))
             self.stager.ask_again(connection, current, said, digest=current.computed_digest())
             return None
         if self.switch.stopping:  # nothing has left, so the next process may as well begin it
@@ -195,8 +195,8 @@ class Releaser:
         if current.attempt == 1 or not vendor_ids.reported_since_let_go(connection, current):
             return None
         template = (
-            "The vendor reports deliveries of it already, though it had answered that it did not take it. Look there: "
-            "if it went out, drop this. *Send now* sends it once more."
+            "The vendor first answered that it did not take this broadcast, but it already reports deliveries of it. "
+            "Check with the vendor. If it went out, drop this. *Send now* sends it again."
         )
         return Gate(Hold.BLOCKED, Translatable(template))
 
@@ -248,7 +248,7 @@ class Releaser:
             async with asyncio.timeout(deadline + self.leases.margin / 2 - self.monotonic()):
                 return await account.release(row.message(self.tokens.callback_url(row)), row.staged)
         except asyncio.CancelledError:
-            return Uncertain("the bot was stopped while it was going out.")
+            return Uncertain("the bot was stopped while the broadcast was going out.")
         except Exception as error:
             return error
         finally:
@@ -256,9 +256,9 @@ class Releaser:
 
     def _still_right(self, row: Broadcast, deadline: float) -> None:
         if self.monotonic() > deadline:
-            raise HeldBack("The bot was held up too long before sending.")
+            raise HeldBack("The bot was delayed too long before sending.")
         if self.switch.blocks(row.workspace):
-            raise HeldBack("Sending was paused in the last moment.")
+            raise HeldBack("Sending was paused at the last moment.")
 
     async def _settle(self, row: Broadcast, outcome: Accepted | Exception) -> None:
         told = Nothing(outcome) if isinstance(outcome, NOTHING_LEFT) else outcome

@@ -79,8 +79,8 @@ class Stager:
                 return row
             if self.monotonic() + pause > until:
                 raise Refused(  # one that a person sent by hand at the vendor may never be called ready again
-                    "The vendor did not say in time that it was ready, so the bot did not send it. "
-                    "Please look at the vendor before you ask for it again."
+                    "The vendor did not confirm in time that it was ready, so the bot did not send it. Check with the "
+                    "vendor before you ask for it again."
                 )
             await asyncio.sleep(pause)
         return row
@@ -121,10 +121,10 @@ class Stager:
         if row.bound is None or (size if size is not None else UNREADABLE) <= row.bound:
             if not is_dearer(row, price):
                 return False
-            shown = Translatable("It would cost {cost} now, and its card showed {shown}.", **_prices(row, price))
+            shown = Translatable("It would now cost {cost}, but its card showed {shown}.", **_prices(row, price))
             await self._ask_about(row, row.size, row.bound, shown, until, price)
         elif told is None or told == UNREADABLE:
-            template = "The vendor does not say how many people it would reach, and at most {bound} were approved."
+            template = "The vendor does not say how many people this would reach, and at most {bound} were approved."
             said = Translatable(template, **_bound(row))
             await self._ask_about(row, None, most if told is None else None, said, until, price)
         else:

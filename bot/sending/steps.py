@@ -24,8 +24,8 @@ from bot.workflow.gate import Gate
 FIRST_LOOK = 60 * SECOND
 
 MAY_HAVE_GONE = (
-    "It may have gone out: {cause} It will not be sent again by itself. "
-    "Please look at the vendor, then say on its card what happened."
+    "It may have gone out: {cause} It will not be sent again by itself. Please check at the vendor, then say on its "
+    "card what happened."
 )
 
 

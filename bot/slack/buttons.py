@@ -132,7 +132,7 @@ class Buttons:
             deed = deed_of(Action(pressed.name), pressed.sight)
             await self.workflow.act(workspace, pressed.id, deed, person=pressed.person, version=pressed.version)
         else:
-            raise NotAllowed("I do not know this button any more. Please look at the newest card.")
+            raise NotAllowed("I no longer know this button. Please look at the newest card.")
 
     async def _ask_reason(self, pressed: Pressed) -> None:
         row = await self._current(pressed)

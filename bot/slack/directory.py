@@ -266,7 +266,7 @@ def is_late(error: Exception) -> bool:
     return not isinstance(error, SlackApiError) or _code(error) in PASSING
 
 
-GONE = Translatable("Its channel is archived, or I am not in it any more.")
+GONE = Translatable("Its channel is archived, or I am no longer in it.")
 INVITE = Place(
     False,
     Translatable(
@@ -277,17 +277,17 @@ INVITE = Place(
 UNSEEN = Place(False, INVITE.fix)
 NO_DIRECT = Place(
     False,
-    Translatable("In a direct message nobody else could approve it. Open the draft from a channel that I am in."),
+    Translatable("Nobody else could approve it in a direct message. Open the draft from a channel that I am in."),
     GONE,
 )
 ARCHIVED = Place(False, Translatable("This channel is archived. Open the draft from a channel that I am in."), GONE)
 SHARED = Place(
     False,
-    Translatable("This channel is shared with another company. Open the draft from a channel of your own."),
-    Translatable("Its channel is shared with another company by now."),
+    Translatable("This channel is shared with another company. Open the draft from a channel that is not shared."),
+    Translatable("Its channel is now shared with another company."),
 )
 FROZEN = Place(
     False,
-    Translatable("This channel is frozen: nobody can post in it. Open the draft from a channel that I am in."),
-    Translatable("Its channel is frozen: nobody can post in it any more."),
+    Translatable("This channel is frozen, so nobody can post in it. Open the draft from a channel that I am in."),
+    Translatable("Its channel is now frozen, so nobody can post in it."),
 )

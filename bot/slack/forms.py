@@ -25,7 +25,7 @@ from providers.base import Purpose
 
 View = Mapping[str, Any]
 
-UNKNOWN_FORM = "I do not know this form any more. Copy your text, and open a new one."
+UNKNOWN_FORM = "I no longer know this form. Copy your text and open a new one."
 
 
 class Modals:

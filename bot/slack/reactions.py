@@ -95,7 +95,10 @@ class Reactions:
         if row.version != card.version:
             raise StaleVersion(row)
         if row.everyone and action is Action.APPROVE:
-            raise NotAllowed("It goes to all subscribers of a public group: that takes the button and its question.")
+            raise NotAllowed(
+                "It goes to all subscribers of a public group, so a reaction is not enough. Use the button and answer "
+                "its question."
+            )
         sight = Sight(card.channel, card.ts, at=at)
         deed = Approve("reaction", sight) if action is Action.APPROVE else Reject()
         if row.state is State.PENDING or person.id not in await self._voters(row):

@@ -73,8 +73,8 @@ async def place_for(audiences: Audiences, people: People, channel: str) -> Place
     if approvals is None or place.fix is None:
         return place
     template = (
-        "All cards stand in {channel}, and none can stand there now: it is archived or shared with another company, "
-        "or I am not in it. Ask an admin to put that right ({who}), then open the draft."
+        "All cards go to {channel}, but none can go there now: the channel is archived or shared with another "
+        "company, or I am not in it. Ask an admin to fix this ({who}), then open the draft."
     )
     return replace(
         place, fix=Translatable(template, channel=f"<#{approvals}>", who=mentions(audiences.settings.admins))
@@ -90,10 +90,12 @@ def hours_told(audiences: Audiences, row: Broadcast, words: Translator) -> str |
         return None
     opens = "—" if outlook.opens is None else mrkdwn.spelled(outlook.opens, zone)
     if isinstance(outlook.verdict, HoldUntil):
-        return words("That is outside the hours for this audience: it will be held until {opens_at}.", opens_at=opens)
+        return words(
+            "That is outside the sending hours for this audience. It will be held until {opens_at}.", opens_at=opens
+        )
     return words(
-        "The hours for this audience do not allow it then, so it will not go by itself. They do from {opens_at} on: "
-        "re-plan it on its card.",
+        "The sending hours for this audience do not allow that time, so it will not go out by itself. They allow it "
+        "from {opens_at} on. Re-plan it on its card.",
         opens_at=opens,
     )
 
@@ -105,17 +107,17 @@ def submitted_post(submitted: Submitted, place: Place, person: Person, hours: st
         return answers.draft_kept(row, "\n".join(_why_kept(submitted, fix, words)), words)
     where = f"<#{row.channel}>"
     if submitted.again:
-        told = words("You asked for that already: it is *{id}*, in {where}.", id=row.id, where=where)
+        told = words("You already asked for this. It is *{id}*, in {where}.", id=row.id, where=where)
     elif row.state is State.PENDING:
         who = mentions(still_asked(row))
-        told = words("*{id}* waits in {where} for approval by {who}.", id=row.id, where=where, who=who)
+        told = words("*{id}* is waiting for approval by {who} in {where}.", id=row.id, where=where, who=who)
     else:
-        told = words("*{id}* needs no approval; it stands in {where}.", id=row.id, where=where)
+        told = words("*{id}* needs no approval. Its card is in {where}.", id=row.id, where=where)
     if row.send_at is not None:
         start = mrkdwn.spelled(row.send_at, person.zone)
-        told += " " + words("It is to start at {start}.", start=start)
+        told += " " + words("It is due to start at {start}.", start=start)
         if not person.zone_told:
-            told += " " + words("Slack gives no time zone for you that I know, so I used {zone}.", zone=person.zone)
+            told += " " + words("I could not get your time zone from Slack, so I used {zone}.", zone=person.zone)
     if hours is not None:
         told += f"\n✋ {hours}"
     return Post(told, [mrkdwn.section(told)])
@@ -125,7 +127,7 @@ def _why_kept(submitted: Submitted, fix: Translatable | None, words: Translator)
     """What is asked before it goes, and why no card can stand where it was asked for."""
     told = [mrkdwn.sentence(words, question.sentence) for question in submitted.questions]
     if told:
-        told.append(words("Nothing was sent. Open the draft to change it, or submit it as it stands."))
+        told.append(words("Nothing was sent. Open the draft to change it, or submit it as it is."))
     return told if fix is None else [*told, mrkdwn.sentence(words, fix)]
 
 
@@ -134,7 +136,7 @@ def with_late(post: Post, late: Sequence[str], words: Translator) -> Post:
     if not late:
         return post
     names = ", ".join(f"`{name}=`" for name in late)
-    told = "ℹ️ " + words("Part of the text now: {names}. Options come before the text.", names=names)
+    told = "ℹ️ " + words("I read this as part of the text: {names}. Options go before the text.", names=names)
     return Post(f"{post.text}\n{told}", [*post.blocks, mrkdwn.section(told)])
 
 
@@ -142,7 +144,7 @@ def must_leave_nothing_behind(typed: str, text: str, field: str) -> None:
     """Raises InvalidRequest where the zone or the part of the day of a time stands behind it, and would be text."""
     if rest := left_behind(text):
         template = (
-            "“{rest}” reads like part of the time “{typed}”. Write all of it in the quotes, or begin the text with "
+            "“{rest}” reads like part of the time “{typed}”. Put the whole time in quotes, or begin the text with "
             "another word."
         )
         raise InvalidRequest(FieldError(field, Translatable(template, rest=rest, typed=typed)))
@@ -156,7 +158,7 @@ def explain(error: Exception, words: Translator, admins: Iterable[str] = ()) -> 
         case NotAllowed():
             return [mrkdwn.sentence(words, error.sentence)]
         case NotUnderstood():
-            template = "A newer version of me looks after *{id}*. Please try again in a minute."
+            template = "A newer version of me is handling *{id}*. Please try again in a minute."
             return [words(template, id=mrkdwn.quote(str(error)[:40]))]
         case NotFound():
             return [
@@ -169,46 +171,53 @@ def explain(error: Exception, words: Translator, admins: Iterable[str] = ()) -> 
             return [too_late(error.broadcast, words)]
         case CardChanged():
             changes = [mrkdwn.sentence(words, change) for change in error.changes]
-            told = words("*{id}* has changed since its card was drawn.", id=error.broadcast.id)
+            told = words("*{id}* has changed since its card was shown.", id=error.broadcast.id)
             return [told, *changes, words("Please look at the new card, then decide.")]
         case DeadToken():
             template = "Slack no longer accepts my token ({code}). Nothing works until an admin replaces it: {who}."
             return [words(template, code=error.code, who=mentions(admins))]
         case DirectoryUnavailable():
-            return [words("Slack does not tell me who may do this just now. Please try again in a minute.")]
+            return [words("I cannot find out from Slack who may do this right now. Please try again in a minute.")]
         case TimeoutError():
             template = (
-                "That took too long, so I cannot say whether it was done. Please look at `/broadcast list`, then try "
-                "again: the same request within a minute counts once."
+                "That took too long, so I do not know whether it was done. Check `/broadcast list`, then try again. "
+                "The same request within a minute counts only once."
             )
             return [words(template)]
         case SlackApiError() | ClientError() if is_late(error):
-            return [words("Slack took too long to open the form. Please press once more.")]
+            return [words("Slack took too long to open the form. Please press again.")]
         case Moved():
-            return [words("That has moved on meanwhile. `/broadcast schedules` and `reminders` show how it stands.")]
+            return [
+                words(
+                    "That has changed in the meantime. `/broadcast schedules` and `reminders` show where things stand."
+                )
+            ]
         case DatabaseBusy() if not isinstance(error, OutOfOrder):
-            return [words("I could not write that down just now. Nothing was sent; please try again.")]
+            return [words("I could not save that just now. Nothing was sent. Please try again.")]
         case CommitUncertain():
             return [
                 words(
-                    "The connection to the database broke, so I cannot say whether that was written down. "
-                    "Please do it again: twice does no harm."
+                    "The connection to the database broke, so I cannot say whether that was saved. Please do it "
+                    "again. Doing it twice does no harm."
                 )
             ]
     reference = secrets.token_hex(4)
     log.error("something unexpected", reference=reference, exc_info=error)
     if isinstance(error, OutOfOrder):
-        template = "The database takes nothing in any more. Nothing was sent; please tell an admin: {reference}."
+        template = "The database no longer accepts anything. Nothing was sent. Please tell an admin: {reference}."
         return [words(template, reference=reference)]
     return [
-        words("Something went wrong on my side. Please try again, or tell an admin: {reference}.", reference=reference)
+        words(
+            "Something went wrong on my side. Please try again, or give an admin this reference: {reference}.",
+            reference=reference,
+        )
     ]
 
 
 def too_late(row: Broadcast, words: Translator) -> str:
     """Somebody, or the clock, was faster: how it stands now."""
     badge = words(card_facts.BADGES[row.state])
-    return words("*{id}* has moved on: {badge}. Please look at its card.", id=row.id, badge=badge)
+    return words("*{id}* has changed in the meantime: {badge}. Look at its card.", id=row.id, badge=badge)
 
 
 async def respond(body: Mapping[str, Any], api_url: str, post: mrkdwn.Post) -> None:

@@ -47,7 +47,7 @@ def read_hour(words: str, typed: str) -> Hour:
     Raises NotATime for none, for a number that may be a day, and for midnight and 12 am or pm.
     """
     if not words:
-        raise NotATime("no_hour", "At what hour? Write the day with its hour, like: {examples}.")
+        raise NotATime("no_hour", "At what time? Write the day and the time, for example: {examples}.")
     if MIDNIGHT.search(words):
         raise unclear_midnight()
     if match := CLOCK.match(words):
@@ -59,7 +59,7 @@ def read_hour(words: str, typed: str) -> Hour:
         raise not_understood(typed)
     if not is_hour(words):
         number = str(hour.readings[0].hour)
-        template = "{number} may be an hour or a day. Write the hour like {number}:00: {examples}."
+        template = "{number} could be a time or a day. Write the time like this: {number}:00. Examples: {examples}."
         raise NotATime("ambiguous", template, number=number)
     return hour
 
@@ -119,6 +119,6 @@ def settle(hour: Hour, part: str | None) -> time:
             raise unclear_midnight()
         raise two_readings(hour.typed, clock_text(written.replace(hour=0)), clock_text(written))
     if not inside:
-        template = "{hour} is not in that part of the day. Write the hour from 0:00 to 23:59, like: {examples}."
+        template = "{hour} is not in that part of the day. Write the time from 0:00 to 23:59, for example: {examples}."
         raise NotATime("ambiguous", template, hour=f"{written:%H:%M}")
     return inside[0]

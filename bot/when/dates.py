@@ -118,7 +118,7 @@ def _next(match: re.Match[str], today: date) -> list[date]:
 
 
 def _the_day(match: re.Match[str], today: date) -> list[date]:
-    template = "That may be one day or every such day. Write “lundi 9h” or “chaque lundi 9h”: {examples}."
+    template = "That could mean just once or every time. Write “lundi 9h” or “chaque lundi 9h”. Examples: {examples}."
     raise NotATime("ambiguous", template)
 
 
@@ -129,7 +129,10 @@ def _the_number(match: re.Match[str], today: date) -> list[date]:
     if found is None:
         raise no_such_day([f"{month:%Y-%m}"])
     if found < today:
-        raise NotATime("past", "That day has passed this month. Write the next one with its month, like: {examples}.")
+        raise NotATime(
+            "past",
+            "That day has already passed this month. Write the next one with its month, for example: {examples}.",
+        )
     return [found]
 
 
@@ -155,7 +158,7 @@ def _on_weekday(weekday: str, dates: list[date], today: date) -> list[date]:
     """`mardi 1er décembre`: of the two that were said, one may be a slip."""
     nearest = next((day for day in dates if day >= today), dates[-1])
     if nearest.weekday() != WEEKDAYS[weekday]:
-        template = "{date} is another day of the week. Write the day that you mean, like: {examples}."
+        template = "{date} falls on another day of the week. Write the day you mean, for example: {examples}."
         raise NotATime("no_such_day", template, date=str(nearest))
     return dates
 

@@ -129,7 +129,9 @@ def _so_long_from(now: datetime, length: timedelta, zone: str, *, in_days: bool)
     """Days over a clock change are refused: the same hour then, or so many times 24 hours?"""
     when = When(now.astimezone(UTC) + length, zone)
     if in_days and when.local.utcoffset() != now.astimezone(ZoneInfo(zone)).utcoffset():
-        raise NotATime("ambiguous", "The clocks change before then. Write the day with its hour, like: {examples}.")
+        raise NotATime(
+            "ambiguous", "The clocks change before then. Write the day and the time, for example: {examples}."
+        )
     return when
 
 
@@ -211,7 +213,9 @@ def _today(clock: time, today: date, zone: str, now: datetime) -> When:
     """An hour alone: never tomorrow's without a word."""
     when = _in_zone(datetime.combine(today, clock), zone)
     if when.instant <= now:
-        template = "{hour} has passed today. If you mean tomorrow, write “tomorrow {hour}”: {examples}."
+        template = (
+            "{hour} has already passed today. If you mean tomorrow, write “tomorrow {hour}”. Examples: {examples}."
+        )
         raise NotATime("past", template, hour=clock_text(clock))
     return when
 
@@ -224,7 +228,9 @@ def _at_hour(days: list[date], clock: time, zone: str, now: datetime) -> When:
         if when.instant > now:
             break
     if len(days) > 1 and when.instant > now + NEEDS_ITS_YEAR:
-        raise NotATime("past", "That day has passed this year. Write the next one with its year, like: {examples}.")
+        raise NotATime(
+            "past", "That day has already passed this year. Write the next one with its year, for example: {examples}."
+        )
     return when
 
 
@@ -234,7 +240,7 @@ def _in_zone(local: datetime, zone: str) -> When:
     first, second = local.replace(tzinfo=place, fold=0), local.replace(tzinfo=place, fold=1)
     instant = _instant(first)
     if not is_real(local, place):
-        template = "The clocks skip {time} that night in {zone}. Choose another time, like: {examples}."
+        template = "The clocks skip {time} that night in {zone}. Choose another time, for example: {examples}."
         raise NotATime("gap", template, time=f"{local:%H:%M}", zone=zone)
     return When(instant, zone, first_of_two=first.utcoffset() != second.utcoffset())
 

@@ -34,7 +34,10 @@ def read_span(match: re.Match[str]) -> timedelta:
     if seconds is None:
         raise not_understood(f"in {match[0]}")
     if match["unit"] in ("jours", "dias") and number in (8, 15):
-        template = "{number} days mean whole weeks to some. Write the date, or how many weeks, like: {examples}."
+        template = (
+            "To some people, {number} days means whole weeks. Write the date or the number of weeks, for example: "
+            "{examples}."
+        )
         raise NotATime("ambiguous", template, number=str(number))
     return number * timedelta(seconds=seconds)
 

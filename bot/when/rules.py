@@ -29,7 +29,8 @@ def refuse_one_day(typed: str) -> None:
     """Raises NotATime where it begins or ends with `tomorrow` or the like; `a las 9 de la mañana` does not."""
     if ONE_DAY.search(PART.sub(" ", simplified(typed)).strip(" ,")):
         template = (
-            "That is one day. Send it once with `/broadcast send` and `at=`, or write what recurs like: {examples}."
+            "That is a single day. To send once, use `/broadcast send` with `at=`. For something that recurs, "
+            "write it like: {examples}."
         )
         raise NotATime("one_day", template, examples=", ".join(RECURRING))
 
@@ -50,12 +51,15 @@ def parse_recurrence(typed: str, *, zone: str, now: datetime, cron: bool = False
 
 def _cron_typed(fields: str, zone: str, now: datetime, allowed: bool) -> Recurrence:
     if not allowed:
-        raise NotATime("cron_admins", "Only admins may write cron. Write it like: {examples}.")
+        raise NotATime("cron_admins", "Only admins can use cron. Write it like this: {examples}.")
     try:
         rule = Recurrence(fields)
         next(following(rule, zone, now))
     except (ValueError, StopIteration):
-        template = "`{fields}` is no cron rule of five fields that ever comes. Monday at nine is `cron 0 9 * * 1`."
+        template = (
+            "`{fields}` is not a five-field cron rule, or its time never comes. For every Monday at nine, write `cron "
+            "0 9 * * 1`."
+        )
         raise NotATime("cron", template, fields=fields) from None
     if len({clock.minute for clock in rule.clocks()}) > 1:
         raise _too_often()
@@ -63,14 +67,14 @@ def _cron_typed(fields: str, zone: str, now: datetime, allowed: bool) -> Recurre
 
 
 def _too_often() -> NotATime:
-    return NotATime("too_often", "That comes more than once an hour, which is too often. Write it like: {examples}.")
+    return NotATime("too_often", "That is more than once an hour, which is too often. Write it like this: {examples}.")
 
 
 def _spaced() -> NotATime:
     return NotATime(
         "spaced",
-        "What comes every so many days, months or years cannot be written. Name the weekdays, the weeks or the days of "
-        "the month, like: {examples}.",
+        "I cannot repeat anything every so many days, months or years. Name the weekdays, the weeks or the days of "
+        "the month, for example: {examples}.",
     )
 
 
@@ -78,7 +82,7 @@ def _recurrence(plain: str, zone: str, now: datetime) -> Recurrence:
     singular = re.sub(r"\b(morning|afternoon|evening|night|matin|soir)s\b", r"\1", plain)
     found, clock = split_phrase(EACH_NOON.sub("every day at noon", singular), lambda words, rest: _sentence(words))
     if found is None:
-        raise NotATime("no_day", "On which day? Write the day with its hour, like: {examples}.")
+        raise NotATime("no_day", "On which day? Write the day and the time, for example: {examples}.")
     days, weeks = found
     return _from_week(Recurrence(f"{clock.minute} {clock.hour} {days}"), weeks, zone, now)
 
@@ -133,7 +137,7 @@ def _days_of_rule(kind: Kind, found: Found) -> tuple[str, int]:
         case "yearly":
             return _once_a_year(found["of_year"]), 1
         case "bare":
-            raise NotATime("no_day", "On which day? Write the day with its hour, like: {examples}.")
+            raise NotATime("no_day", "On which day? Write the day and the time, for example: {examples}.")
         case "interval":
             raise _interval(found)
         case "spaced":
@@ -161,11 +165,14 @@ def _interval(found: Found) -> NotATime:
     if minutes >= 24 * 60:
         return _spaced()
     if minutes % 60 == 0:
-        template = "More than once a day is for admins, in cron: `cron 0 9-17 * * 1-5`. Else like: {examples}."
+        template = (
+            "Only admins can ask for more than once a day, in cron: `cron 0 9-17 * * 1-5`. Otherwise, write it like "
+            "this: {examples}."
+        )
         return NotATime("hourly", template)
     template = (
-        "Every {number} minutes is at no fixed hours of the day. Write one hour, like: {examples}. More than once a "
-        "day is for admins, in cron: `cron 0 9-17 * * 1-5`."
+        "Every {number} minutes does not fall at fixed times of the day. Write one time, for example: {examples}. "
+        "Only admins can ask for more than once a day, in cron: `cron 0 9-17 * * 1-5`."
     )
     return NotATime("hourly", template, number=str(minutes))
 
@@ -208,7 +215,9 @@ def _weeks(found: Found) -> int:
 def _day_of_month(typed: str) -> int:
     day = int(typed)
     if 29 <= day <= 31:
-        template = "Not every month has a day {day}. Write “last day of the month”, or a day up to 28: {examples}."
+        template = (
+            "Not every month has a day {day}. Write “last day of the month”, or a day up to 28. Examples: {examples}."
+        )
         raise NotATime("not_every_month", template, day=str(day))
     if not 1 <= day <= 28:
         raise no_such_time()

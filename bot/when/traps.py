@@ -37,11 +37,12 @@ HOW_LONG = re.compile(r"^(?:in|dans|dentro de)\b|^en (?:[0-9]|media|una?|un cuar
 HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(r"\b(?:until|till|jusqu'|hasta)"),
-        "Its end is an option before the text: until=2027-01-31. Write the rest like: {examples}.",
+        "Put the end before the text, as an option: until=2027-01-31. Write the rest like this: {examples}.",
     ),
     (
         re.compile(r"\b(?:starting|beginning) (?:on |in )?[a-z0-9]|\ba partir (?:du|de|del|d')\b"),
-        "It starts with the next such day: ask on the day from which it should start. Write the rest like: {examples}.",
+        "It starts on the next matching day, so ask for it on the day when it should start. Write the rest like: "
+        "{examples}.",
     ),
     (
         re.compile(r"(?<![0-9:/.-])\b(?!202[6-9])(?:[01][0-9]|2[0-3])[0-5][0-9]$"),
@@ -49,18 +50,19 @@ HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (
         re.compile(r"\b(?:holidays?|feries?|festivos?)\b"),
-        "Holidays are an option before the text: holidays=skip. Write the rest like: {examples}.",
+        "Put holidays before the text, as an option: holidays=skip. Write the rest like this: {examples}.",
     ),
     (
         re.compile(
             r"\b(?:last|first) (?:working|business|week) ?day of\b|\b(?:dernier|premier) jour ouvre\b"
             r"|\b(?:ultimo|primer) dia (?:laborable|habil)\b"
         ),
-        "Write “last day of the month” with the option holidays=before, or the first with holidays=shift: {examples}.",
+        "Write “last day of the month” with the option holidays=before, or “first day of the month” with "
+        "holidays=shift. Examples: {examples}.",
     ),
     (
         re.compile(r"\bend of (?:the|every|each) month\b|\bfin (?:de|du|del) (?:chaque |cada )?(?:mois|mes)\b"),
-        "Write “last day of the month”, or the day that you mean, like: {examples}.",
+        "Write “last day of the month”, or the day you mean, for example: {examples}.",
     ),
     (
         re.compile(
@@ -68,7 +70,7 @@ HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
             r"(?:at |a |a las )?[0-9]{1,2}(?:h|:| ?am| ?pm|$)"
             r"|\b(?:twice|two times|deux fois|dos veces) (?:a|par|al|cada) (?:day|jour|dia)"
         ),
-        "One hour at a time: ask once for each, like: {examples}.",
+        "I take one time per request. Ask once for each, for example: {examples}.",
     ),
     (
         re.compile(
@@ -76,42 +78,44 @@ HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
             r"|[+-][0-9]{2}:[0-9]{2})$|(?:[0-9]h?|[ap]m) (?:heure (?:locale|de [a-z]+)|hora (?:local|de [a-z]+)"
             r"|(?!min|hour|day|week)(?:[a-z]+ )?[a-z]+ time)$"
         ),
-        "No zone goes there. Leave it out for your own, or write it so: 2026-12-01T09:00+01:00. {examples}.",
+        "A time zone does not go there. Leave it out to use your own, or write it like this: "
+        "2026-12-01T09:00+01:00. Examples: {examples}.",
     ),
     (
         HOW_LONG,
-        "Write how long in whole minutes, hours, days or weeks, like “in 90 minutes”: {examples}.",
+        "Write how long in whole minutes, hours, days or weeks, like “in 90 minutes”. Examples: {examples}.",
     ),
     (
         re.compile(
             r"^(?:now|right now|at once|right away|asap|immediately|maintenant|tout de suite|immediatement"
             r"|ahora|ahora mismo|ya|en seguida|enseguida)$"
         ),
-        "To send at once, leave the time out. Else write it like: {examples}.",
+        "To send at once, leave the time out. Otherwise, write it like this: {examples}.",
     ),
     (
         re.compile(rf"\bhalf (?:[0-9]|{'|'.join(name for name, number in ENGLISH.items() if number <= 12)})\b"),
-        "“Half nine” is 9:30 to some and 8:30 to others. Write hours and minutes, like: {examples}.",
+        "“Half nine” means 9:30 to some people and 8:30 to others. Write hours and minutes, for example: {examples}.",
     ),
     (
         re.compile(rf"\b(?:this|ce|este) (?:{ANY_WEEKDAY})\b"),
-        "Write the day alone for the first one ahead, or its date, like: {examples}.",
+        "Write only the day for the nearest one ahead, or write its date, for example: {examples}.",
     ),
     (
         re.compile(
             r"\b(?:next (?:week|month)|(?:semaine|mois) prochaine?|proxim[oa] (?:semana|mes)"
             r"|(?:semana|mes) que viene)\b"
         ),
-        "On which day? Write the day with its hour, like: {examples}.",
+        "On which day? Write the day and the time, for example: {examples}.",
     ),
     (
         re.compile(r"\b(?:next|prochaine?|proxim[oa]|siguiente|(?:que|qui) viene?t?)\b"),
-        "“Next” skips a week to some and not to others. Write the date, or the day alone for the first one ahead, "
-        "like: {examples}.",
+        "“Next” skips a week for some people and not for others. Write the date, or just the day for the first one to "
+        "come, for example: {examples}.",
     ),
     (
         re.compile(r"\bbi-?weekly\b|\bbimensuel|\bbimensual|\bbi-?hebdo|\bquincenal"),
-        "That is twice as often to some as to others. Write “every 2 weeks on monday”, or name the days: {examples}.",
+        "Some people read that as twice as often as others do. Write “every 2 weeks on monday”, or name the days. "
+        "Examples: {examples}.",
     ),
     (
         re.compile(
@@ -119,16 +123,17 @@ HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
             r"|chaque (?:deuxieme|troisieme|quatrieme|[2-5]e(?:me)?)"
             rf"|cada (?:segundo|tercer|cuarto)) (?:{ANY_WEEKDAY})s?\b"
         ),
-        "Every so many weeks, or once a month? Write “every 2 weeks on monday” or “second monday of the month”: "
-        "{examples}.",
+        "Do you mean every few weeks, or once a month? Write “every 2 weeks on monday” or “second monday of the "
+        "month”. Examples: {examples}.",
     ),
     (
         re.compile(r"\bjours de la semaine\b|\bdias de la semana\b|\bdays of the week\b"),
-        "That is five days to some and seven to others. Write “every day” or “monday to friday”: {examples}.",
+        "That means five days to some people and seven to others. Write “every day” or “monday to friday”. "
+        "Examples: {examples}.",
     ),
     (
         re.compile(r"\bjours? ouvrables?\b|\bdias? habil(?:es)?\b"),
-        "Saturday is one of them to some and not to others. Write “monday to friday” or “monday to saturday”: "
+        "Some people count Saturday and others do not. Write “monday to friday” or “monday to saturday”. Examples: "
         "{examples}.",
     ),
     (
@@ -137,11 +142,12 @@ HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
             r"|\b(?:except|but not|sauf|excepto|salvo)\b|\bdias menos\b"
             r"|\b(?:twice|two times|deux fois|dos veces) (?:a|par|por|al|a la) (?:week|semaine|semana|month|mois|mes)\b"
         ),
-        "Several days? Write “every monday and thursday” or “monday to friday”, or ask once for each: {examples}.",
+        "Several days? Write “every monday and thursday” or “monday to friday”, or ask once for each. Examples: "
+        "{examples}.",
     ),
     (
         re.compile(r"\bnuit\b|\b(?:in|during) the night\b"),
-        "A night belongs to two days. Write the day with its hour, like: {examples}.",
+        "A night spans two days. Write the day and the time, for example: {examples}.",
     ),
     (
         re.compile(
@@ -149,9 +155,12 @@ HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
             r"|avant(?!-)|(?<!d')apres(?![ -](?:demain|midi)\b)|entre(?! semana)"
             r"|sobre|hacia|antes|despues|end of (?:the )?day|eod|fin de journee|lunchtime|first thing)\b"
         ),
-        "Write one exact hour, like: {examples}.",
+        "Write one exact time, for example: {examples}.",
     ),
-    (re.compile(r"\bmar\b"), "“mar” is March to some and Tuesday to others. Write it whole, like: {examples}."),
+    (
+        re.compile(r"\bmar\b"),
+        "“mar” means March to some people and Tuesday to others. Write the whole word, for example: {examples}.",
+    ),
 )
 
 
@@ -175,10 +184,15 @@ def refuse_traps(plain: str) -> None:
     if match and max(month := int(match["month"]), day := int(match["day"])) <= 12 and month != day:
         written = f"{match['year']}-{month:02d}-{day:02d}"
         if match[0] != written:
-            raise NotATime("written", "Write {typed} as {written}: {examples}.", typed=match[0], written=written)
+            raise NotATime(
+                "written", "Write {written} instead of {typed}. Examples: {examples}.", typed=match[0], written=written
+            )
     refuse_dots(plain)
     if match := DAYS_HOURS.match(plain):
-        template = "{typed} more, or the hour of that day? Write the hour as “at {written}”, or the date: {examples}."
+        template = (
+            "Should {typed} be added, or is it the time on that day? Write a time as “at {written}”, or write the "
+            "date. Examples: {examples}."
+        )
         written = f"{to_number(match['hour'])}:{match['minute'] or '00'}"
         raise NotATime("ambiguous", template, typed=match["typed"], written=written)
 
@@ -186,23 +200,27 @@ def refuse_traps(plain: str) -> None:
 def refuse_dots(plain: str) -> None:
     """`9.30` is an hour to most, but `1.12` may be a day in December."""
     if match := DOTTED_HOUR.search(plain):
-        template = "Is {typed} an hour? Write it {written}. A date is written 2026-12-01: {examples}."
+        template = "If {typed} is a time, write {written}. Write dates like this: 2026-12-01. Examples: {examples}."
         typed = f"{match[1]}.{match[2]}"
         raise NotATime("written", template, typed=typed, written=typed.replace(".", ":"))
 
 
 def not_understood(words: str = "") -> NotATime:
     told = (template for pattern, template in HINTS if pattern.search(words))
-    return NotATime("not_understood", next(told, "That is no time that I understand. Write it like: {examples}."))
+    return NotATime("not_understood", next(told, "I do not understand that time. Write it like this: {examples}."))
 
 
 def two_readings(typed: str, first: object, second: object) -> NotATime:
-    template = "“{typed}” may be {first} or {second}. Write the one that you mean, like: {examples}."
+    template = "“{typed}” could mean {first} or {second}. Write the one you mean, for example: {examples}."
     return NotATime("ambiguous", template, typed=typed, first=str(first), second=str(second))
 
 
 def unclear_midnight() -> NotATime:
-    return NotATime("ambiguous", "Midnight belongs to two days. Write 0:00 or 23:59 with the day you mean: {examples}.")
+    return NotATime(
+        "ambiguous",
+        "Midnight could be the start or the end of a day. Write 0:00 or 23:59 with the day you mean, for example: "
+        "{examples}.",
+    )
 
 
 def clock_text(clock: time) -> str:
@@ -210,7 +228,7 @@ def clock_text(clock: time) -> str:
 
 
 def no_such_time() -> NotATime:
-    return NotATime("not_understood", "There is no such date or hour. Write it like: {examples}.")
+    return NotATime("not_understood", "There is no such date or time. Write it like this: {examples}.")
 
 
 def hour_of_half(hour: int, minute: int, half: str) -> time:
@@ -218,19 +236,21 @@ def hour_of_half(hour: int, minute: int, half: str) -> time:
         raise no_such_time()
     if (hour, minute) == (12, 0):
         raise NotATime(
-            "ambiguous", "12 am and 12 pm are noon to some and midnight to others. Write 12:00 or 0:00: {examples}."
+            "ambiguous",
+            "12 am and 12 pm mean noon to some people and midnight to others. Write 12:00 or 0:00, for example: "
+            "{examples}.",
         )
     return time(hour % 12 + (12 if half == "p" else 0), minute)
 
 
 def no_such_day(years: Iterable[str]) -> NotATime:
-    template = "There is no such day in {years}. Write the day with its hour, like: {examples}."
+    template = "There is no such day in {years}. Write the day and the time, for example: {examples}."
     return NotATime("no_such_day", template, years=" / ".join(years))
 
 
 def has_passed() -> NotATime:
-    return NotATime("past", "That time has passed. Choose a later one, like: {examples}.")
+    return NotATime("past", "That time has passed. Choose a later one, for example: {examples}.")
 
 
 def too_far_ahead() -> NotATime:
-    return NotATime("too_far", "That is more than two years away. Choose an earlier time, like: {examples}.")
+    return NotATime("too_far", "That is more than two years away. Choose an earlier time, for example: {examples}.")

@@ -78,21 +78,25 @@ class ApprovalReminders:
         missing = [id for id in row.approvers if id not in {*yes, row.requester, row.editor}]
         values: dict[str, Value] = {"missing": max(row.quorum - len(yes), 0), **_end(row)}
         if last:
-            template = "This is the last reminder: it ends {end_at}. Approvals still needed: {missing}."
+            template = (
+                "This is the last reminder. Approvals still needed: {missing}. Without them, the broadcast expires "
+                "{end_at}."
+            )
         elif row.send_at is not None and row.send_at < now:
             last_at = row.send_at + self.grace - micros(self.approval.undo)  # an approval after it holds it
             values |= {"start_at": row.send_at, "last_at": last_at}
             template = (
-                "Its time, {start_at}, has passed. Approved before {last_at}, it still goes; after that it asks again "
-                "first. Approvals still needed: {missing}. Without them it ends {end_at}."
+                "Its start time, {start_at}, has passed. If it is approved before {last_at}, it still goes out. If it "
+                "is approved later, I will ask again first. Approvals still needed: {missing}. Without them, it "
+                "expires {end_at}."
             )
             if now > last_at:
                 template = (
-                    "Its time, {start_at}, has passed, so it asks again once it is approved. "
-                    "Approvals still needed: {missing}. Without them it ends {end_at}."
+                    "Its time, {start_at}, has passed. Once it is approved, I will ask again before it goes out. "
+                    "Approvals still needed: {missing}. Without them, the broadcast expires {end_at}."
                 )
         else:
-            template = "Approvals still needed: {missing}. Without them it ends {end_at}."
+            template = "Approvals still needed: {missing}. Without them, the broadcast expires {end_at}."
         return Note(Translatable(template, **values), mention=" ".join(missing) or None)
 
     def _scheduled(self, connection: Connection, row: Broadcast, now: Micros) -> tuple[list[Note], Micros | None]:
@@ -103,9 +107,9 @@ class ApprovalReminders:
             return [], None
         paused = keys.paused(connection, row.workspace)
         then = start_told(self.policies, row, start, paused=paused, misfit=self.misfit(row))
-        template = "{then} Until then *Cancel* on its card stops it."
+        template = "{then} Until then, press *Cancel* on its card to stop it."
         if row.in_undo_window:  # the button of what was approved for "now" has another name
-            template = "{then} Until then *Stop* on its card stops it."
+            template = "{then} Until then, press *Stop* on its card to stop it."
         return [Note(Translatable(template, then=then), mention=row.requester)], None
 
     # --- drafts ------------------------------------------------------------------------------------------------------
@@ -114,11 +118,11 @@ class ApprovalReminders:
         """A draft has no card, so its writer is told directly: the day before it is thrown away, and then."""
         if row.voices == 0:
             end, kept = now + DRAFT_NOTICE, row.id
-            template = "Your draft *{id}* is thrown away {end_at}."
+            template = "Your draft *{id}* will be thrown away {end_at}."
             done = queue.voiced(connection, row, now, end, [])
         else:
             end, kept = now, None
-            template = "Your draft *{id}* was kept for a week and is thrown away now: “{text}”"
+            template = "I kept your draft *{id}* for a week and have now thrown it away: “{text}”"
             done = broadcasts.move(connection, row, Action.DISCARD, actor="clock", at=now, draw_at=None) is not None
         if done:
             self._tell_writer(connection, row, now, template, end, kept)
@@ -134,21 +138,21 @@ class ApprovalReminders:
 
 
 def _held(row: Broadcast, *, last: bool, paused: bool) -> Note:
-    template = "It is still held. Send it now, re-plan it or drop it; without a decision it ends {end_at}."
+    template = "It is still held. Send it now, re-plan it or drop it. Without a decision, it expires {end_at}."
     if paused:
         template = (
-            "It is still held, and sending is paused. Once an admin resumes it, *Send now* lets it go; "
-            "without a decision it ends {end_at}."
+            "It is still held, and sending is paused. Once an admin resumes sending, press *Send now* to send it. "
+            "Without a decision, it expires {end_at}."
         )
     elif row.hold is Hold.HOURS:
-        template = "It is still held. Re-plan it or drop it; without a decision it ends {end_at}."
+        template = "It is still held. Re-plan it or drop it. Without a decision, it expires {end_at}."
     elif row.hold is Hold.PAUSED:
         template = (
-            "Sending is not paused any more, and this is still held. Send it now, re-plan it or drop it; "
-            "without a decision it ends {end_at}."
+            "Sending is no longer paused, but this broadcast is still held. Send it now, re-plan it or drop it. "
+            "Without a decision, it expires {end_at}."
         )
     elif last:
-        template = "This is the last reminder: it ends {end_at}, unless you send it now or re-plan it."
+        template = "This is the last reminder. The broadcast expires {end_at} unless you send it now or re-plan it."
     return Note(Translatable(template, **_end(row)), mention=row.requester)
 
 

@@ -45,7 +45,7 @@ class Approvals:
         if current.state is not State.PENDING or current.version != seen.version:
             return None
         if self._expired(current):  # the clock has not come round to it yet
-            raise NotAllowed("Its time to be approved ended {end_at}.", end_at=current.expires_at or 0)
+            raise NotAllowed("The time to approve it ended {end_at}.", end_at=current.expires_at or 0)
         if deed.on_card and (changed := self.sights.changed_since_drawn(connection, current, deed.on_card)):
             return changed
         if not add_vote(connection, current, person.id, deed.way, self.clock()):
@@ -103,8 +103,8 @@ class Approvals:
 
     def _hold_late(self, connection: Connection, agreed: Broadcast, actor: str) -> Broadcast | None:
         template = (
-            "{by} approved it, but its time, {start_at}, has passed, so it does not go by itself. "
-            "Send it now, re-plan it, or drop it?"
+            "{by} approved it, but its time, {start_at}, has passed, so it will not go out by itself. Send it now, "
+            "re-plan it, or drop it?"
         )
         said = [
             Note(
@@ -144,7 +144,7 @@ class Approvals:
         votes = [(vote.approver, vote.way) for vote in votes_for(connection, current)]
         if current.version != seen.version or (person.id, way) not in votes:
             return None
-        now, said = self.clock(), Note(Translatable("{by} took the approval back.", **by_person(person)))
+        now, said = self.clock(), Note(Translatable("{by} withdrew their approval.", **by_person(person)))
         uncovered = self.series.take_back_covered(connection, current, person, said)
         if (current.state, current.phase) not in RECALLABLE:
             return self._withdraw_late(connection, current, person, way, uncovered=uncovered)
@@ -167,10 +167,14 @@ class Approvals:
         now = self.clock()
         if current.state is State.SENDING:
             drop_vote(connection, current, person.id, way)
-            template = "{by} took the approval back while it was going out. Should it not leave, it asks again."
+            template = (
+                "{by} withdrew their approval while it was going out. If it does not go out, it will ask for approval "
+                "again."
+            )
         elif uncovered:
             template = (
-                "{by} took the approval back. What has left stays as it is; each turn after it needs its own approval."
+                "{by} withdrew their approval. Whatever has already gone out stays as it is. Each later broadcast "
+                "in this series needs its own approval."
             )
         else:
             raise StaleVersion(current)

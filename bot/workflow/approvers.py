@@ -70,14 +70,14 @@ class Approvers:
             return _too_few(row.quorum, approvers, len(able))
         values: dict[str, Value] = {"quorum": row.quorum, "number": len(able)}
         template = (
-            "This channel is private, and too few people in it can approve this (needed: {quorum}, there: {number}). "
-            "Invite more of {who}, then try again."
+            "This channel is private, and too few people in it can approve this (needed: {quorum}, in the channel: "
+            "{number}). Invite more of {who}, then try again."
         )
         if self.approval.channel is not None:
             values["channel"] = f"<#{row.channel}>"
             template = (
-                "All cards stand in {channel}, which is private, and too few people in it can approve this "
-                "(needed: {quorum}, there: {number}). Ask somebody in it to invite more of {who}, then try again."
+                "All cards go to {channel}, which is private, and too few people in it can approve this (needed: "
+                "{quorum}, in the channel: {number}). Ask somebody in it to invite more of {who}, then try again."
             )
         return Translatable(template, **values, who=people.mentions(approvers))
 
@@ -98,7 +98,7 @@ class Approvers:
             if await self.people.sees(row.channel, id):
                 return None
             somebody = True
-        return Translatable("Nobody who can decide about it is in this channel.") if somebody else None
+        return Translatable("Nobody in this channel can decide about it.") if somebody else None
 
     async def _named(self, row: Broadcast) -> list[str]:
         """Everybody who may press a button of its card, whom it asks first."""
@@ -207,7 +207,7 @@ class Approvers:
 
 def _too_few(quorum: int, approvers: Iterable[str], others: int) -> Translatable:
     template = (
-        "This needs {quorum} approvals from {who}, and without you there are only {others} people who can give "
-        "one. Ask an admin to name more approvers."
+        "This needs {quorum} approvals from {who}, but without you, not enough people can approve it (only {others}). "
+        "Ask an admin to name more approvers."
     )
     return Translatable(template, quorum=quorum, who=people.mentions(approvers), others=others)

@@ -41,8 +41,8 @@ def final_text(typed: str, terms: Terms) -> tuple[str, list[FieldError]]:
     if mentioned.near_miss is not None:
         values: Values = {"found": mentioned.near_miss, "mention": mention or ""}
         template = (
-            "The text has a mention of its own, “{found}”. It must read exactly “{mention}” and stand at the end. "
-            "Write it so, or leave it out: it is added for you."
+            "The text has its own mention, “{found}”. It must read exactly “{mention}” and come at the end. Write it "
+            "that way, or leave it out: I add it for you."
         )
         return mentioned.text, [FieldError("text", Translatable(template, **values))]
     limits = terms.capabilities.text
@@ -56,9 +56,9 @@ def _placeholder_complaints(final: str, terms: Terms) -> Iterator[FieldError]:
     unknown = placeholders.unknown_placeholders(final, known, terms.elsewhere)
     if unknown:
         values: Values = {"name": _list(unknown), "vendor": terms.vendor, "allowed": ", ".join(known)}
-        template = "“{name}” is no placeholder that {vendor} fills in. It knows: {allowed}."
+        template = "{vendor} does not fill in “{name}”. It fills in: {allowed}."
         if not known:
-            template = "“{name}” is no placeholder that {vendor} fills in: it knows none. Write the words themselves."
+            template = "{vendor} does not fill in “{name}” or any other placeholder. Write the words themselves."
         yield FieldError("text", Translatable(template, **values))
 
 
@@ -66,9 +66,9 @@ def name_complaints(sender: str | None, campaign: str | None) -> Iterator[FieldE
     """A sender or a campaign that is too long to be kept and to be shown in the form."""
     for name, value in (("sender", sender), ("campaign", campaign)):
         if value is not None and len(value) > MOST[name]:
-            template = "A sender ID holds {most} characters at most, and this has {count}. Shorten it."
+            template = "A sender ID can have at most {most} characters. This one has {count}. Shorten it."
             if name == "campaign":
-                template = "The name of a campaign holds {most} characters at most, and this has {count}. Shorten it."
+                template = "A campaign name can have at most {most} characters. This one has {count}. Shorten it."
             yield FieldError(name, Translatable(template, most=MOST[name], count=len(value)))
 
 
@@ -95,14 +95,14 @@ def option_questions(body: str, *, zone: str, now: datetime) -> Iterator[FieldEr
     slip = slipped(body, zone=zone, now=now)
     if slip is not None and slip.name in NAMELESS:
         template = (
-            "“{found}” is part of the text here. The audience and the purpose are words of their own before the text: "
+            "“{found}” is part of the text here. Write the audience and the purpose as plain words before the text: "
             "`/broadcast send clients transactional …`."
         )
         yield FieldError("text", Translatable(template, found=slip.found[:80]))
     elif slip is not None:
         template = (
-            "“{found}” reads like the option `{name}=`, but here it is part of the text. "
-            "Write options before the text, or in their own fields of the form."
+            "“{found}” looks like the option `{name}=`, but here it is part of the text. Put options before the text, "
+            "or in their own fields in the form."
         )
         yield FieldError("text", Translatable(template, found=slip.found[:80], name=slip.name))
 
@@ -111,16 +111,20 @@ def _slot_questions(body: str, own: str, terms: Terms) -> Iterator[FieldError]:
     found = placeholders.slots(body, terms.capabilities.placeholders)
     if found:
         values: Values = {"name": _list(found), "vendor": terms.vendor}
-        template = "“{name}” looks like a placeholder, but {vendor} sends it as it stands. Write the words themselves."
+        template = (
+            "“{name}” looks like a placeholder, but {vendor} sends it exactly as written. Write the words themselves."
+        )
         if known := terms.capabilities.placeholders:
             values["allowed"] = ", ".join(known)
-            template = "“{name}” looks like a placeholder, but {vendor} sends it as it stands. It fills in: {allowed}."
+            template = (
+                "“{name}” looks like a placeholder, but {vendor} sends it exactly as written. It fills in: {allowed}."
+            )
         yield FieldError("text", Translatable(template, **values))
     for code in terms.capabilities.replaces:
         if code in own:
             template = (
-                "{vendor} puts its short code for every “{code}”, not only in the mention. "
-                "Write something else in its place."
+                "{vendor} replaces every “{code}” with its short code, not only the one in the mention. Write "
+                "something else instead."
             )
             yield FieldError("text", Translatable(template, vendor=terms.vendor, code=code))
 
@@ -133,8 +137,8 @@ def _opt_outs(body: str, terms: Terms) -> Iterator[FieldError]:
     found = terms.opt_out if not mentioned.added else mentioned.near_miss
     if found:
         template = (
-            "“{found}” is an opt-out mention: with it a transactional text may be taken for marketing. "
-            "Leave it out, or ask for marketing."
+            "“{found}” is an opt-out mention. With it, a transactional text may be taken for marketing. Leave it out, "
+            "or choose marketing."
         )
         yield FieldError("text", Translatable(template, found=found))
 

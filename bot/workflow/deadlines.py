@@ -19,9 +19,13 @@ LAST_WORD = HOUR  # before something ends because nobody decided
 DRAFT_KEPT = 7 * DAY
 DRAFT_NOTICE = DAY
 FURTHEST = 10_000 * DAY
-NOT_THEN = "The hours for this audience do not allow its time, so it will wait until somebody re-plans it."
-PAUSED_ASKS = "All sending is paused. If it still is then, it is held, and asks."
-PAUSED_WAITS = "All sending is paused. If it still is then, it starts once sending resumes."
+NOT_THEN = (
+    "The sending hours for this audience do not allow its start time, so it will wait until somebody re-plans it."
+)
+PAUSED_ASKS = (
+    "All sending is paused. If it is still paused then, this broadcast will be held, and I will ask what to do."
+)
+PAUSED_WAITS = "All sending is paused. If it is still paused then, this broadcast starts once sending resumes."
 
 
 def asks_again_at(at: Micros, approval: ApprovalSettings) -> Micros:
@@ -75,6 +79,6 @@ def start_told(
     if isinstance(verdict, Refuse):
         return Translatable(NOT_THEN)
     if isinstance(verdict, HoldUntil):
-        template = "The hours for this audience hold it until {opens_at}; then it starts by itself."
+        template = "The sending hours for this audience hold it until {opens_at}. Then it starts by itself."
         told, later = Translatable(template, opens_at=int(verdict.instant.timestamp()) * SECOND), PAUSED_WAITS
     return Translatable("{told} {later}", told=told, later=Translatable(later)) if paused else told

@@ -175,7 +175,7 @@ class Decisions:
         if refusal := self.why_not_now(connection, current):
             raise NotAllowed(refusal.template, **refusal.values)
         reason = self.lapses.weigh(connection, current, still)
-        template = "{by} wants it to go now." if reason else "{by} lets it go now. It starts {start_at}."
+        template = "{by} wants it to go out now." if reason else "{by} chose to send it now. It starts {start_at}."
         said = Note(Translatable(template, **by_person(person, start_at=start)))
         changes: Changes = {"due": start, "start_at": start, "tries": 0, "voice_at": before_start(start, now)}
         changes |= {"hold": None, "hold_until": None, "expires_at": None}
@@ -195,10 +195,11 @@ class Decisions:
         opens = self.audiences.outlook(held, start).opens if gate.hold is Hold.HOURS else None
         if opens is not None:
             template = (
-                "The hours for this audience do not allow it now; they do from {opens_at} on. Re-plan it for then."
+                "The sending hours for this audience do not allow it now. They allow it from {opens_at}. Re-plan "
+                "it for then."
             )
             return Translatable(template, opens_at=opens)
-        return Translatable("It cannot go now: {why}", why=gate.sentence)
+        return Translatable("It cannot go out now: {why}", why=gate.sentence)
 
     def _settle_unknown(
         self, connection: Connection, seen: Broadcast, action: Action, person: Person
@@ -211,17 +212,19 @@ class Decisions:
             told |= {"vendor": provider.title if provider else seen.provider}
             ids = seen.ids or ((seen.staged.id,) if seen.staged else ())
             template = (
-                "Sent, says {by}. {vendor} has not confirmed it." if ids else "Sent, says {by}. {vendor} gave no ids."
+                "{by} says that it went out. {vendor} has not confirmed it."
+                if ids
+                else "{by} says that it went out. {vendor} gave no ids."
             )
             failure = Translatable(template, **told)
             changes: Changes = {"accepted_at": now, "look_at": now, "ids": ids, "failure": failure}
         else:
             template = (
-                "{by} says that it did not go out. Nothing is sent again by itself; "
-                "*Send a follow-up* on its card opens the form with its text."
+                "{by} says that it did not go out. It will not be sent again by itself. *Send a follow-up* on its "
+                "card opens the form with its text."
             )
             said = Note(Translatable(template, **by_person(person)), aloud=True)
-            failure = Translatable("It did not go out, says {by}.", **by_person(person))
+            failure = Translatable("{by} says that it did not go out.", **by_person(person))
             changes = {"failure": failure, "look_at": None}
         return broadcasts.move(connection, seen, action, actor=person.id, at=now, said=[said], **changes)
 

@@ -48,7 +48,7 @@ class Expiry:
                 if row.state is State.HELD:
                     template = "Nobody decided in time, so it will not be sent."
                 elif number > 0:
-                    template = "Too few approved it in time ({number} of {quorum}), so it will not be sent."
+                    template = "Too few people approved it in time ({number} of {quorum}), so it will not be sent."
                 said = Note(Translatable(template, number=number, quorum=row.quorum), row.requester, aloud=True)
                 broadcasts.move(connection, row, Action.EXPIRE, actor="clock", at=self.clock(), said=[said])
         return len(lapsed)

@@ -59,8 +59,8 @@ class Gates:
         provider = self.accounts.get(row.account)
         if provider is not None and provider.name != row.provider:
             template = (
-                "The account {account} belongs to {vendor} now, and that is not what was approved. "
-                "Put it back, then send this, or drop it."
+                "The account {account} now belongs to {vendor}, which is not what was approved. Change the account "
+                "back and then send this broadcast, or drop it."
             )
             return Gate(Hold.BLOCKED, Translatable(template, account=row.account, vendor=provider.title))
         return None
@@ -70,7 +70,9 @@ class Gates:
             return _unruled() if row.purpose is Purpose.MARKETING else None
         if row.policy in self.policies:
             return None
-        template = "The bot's settings have no policy {policy}. Put it back, then send this, or drop it."
+        template = (
+            "The bot's settings have no policy {policy}. Put the policy back and then send this broadcast, or drop it."
+        )
         return Gate(Hold.BLOCKED, Translatable(template, policy=row.policy))
 
     def _late_gate(self, row: Broadcast, now: Micros) -> Gate | None:
@@ -80,8 +82,8 @@ class Gates:
         after, until = self.guard.doubtful if self.guard is not None else (0, 0)
         if row.due is not None and after < row.due <= until:
             template = (
-                "The clock of this machine jumped over {start_at}, so it may be too early or too late. "
-                "Send it now, re-plan it, or drop it?"
+                "This machine's clock jumped over {start_at}, so it may be too early or too late. Send it now, "
+                "re-plan it, or drop it?"
             )
             return Gate(Hold.LATE, Translatable(template, start_at=row.due))
         return None
@@ -90,7 +92,7 @@ class Gates:
         if campaigns.released_since(connection, row.workspace, now - HOUR) < self.settings.hourly_cap:
             return None
         told = Translatable(
-            "The cap of {cap} sends an hour is reached. Let it go later, or drop it.", cap=self.settings.hourly_cap
+            "The hourly cap of {cap} sends has been reached. Send it later, or drop it.", cap=self.settings.hourly_cap
         )
         return Gate(Hold.CAP, told, ask=self.settings.admins)
 
@@ -101,10 +103,12 @@ class Gates:
         verdict = decide(self.policies[row.policy], row.purpose, moment(now))
         if isinstance(verdict, HoldUntil):
             opens = int(verdict.instant.timestamp()) * SECOND
-            template = "Outside the hours for this audience ({policy}). It goes by itself {opens_at}."
+            template = (
+                "This is outside the sending hours for this audience ({policy}). It will go out by itself {opens_at}."
+            )
             return Gate(Hold.HOURS, Translatable(template, policy=row.policy, opens_at=opens), opens)
         if isinstance(verdict, Refuse):
-            template = "The policy {policy} does not let it go at this hour. Re-plan it, or drop it."
+            template = "The policy {policy} does not let the broadcast go out at this time. Re-plan it or drop it."
             return Gate(Hold.HOURS, Translatable(template, policy=row.policy))
         return None
 
@@ -112,26 +116,27 @@ class Gates:
 def _paused(gate: Gate | None) -> Gate:
     """What waits for the hours alone goes by itself once they and the pause have ended; the rest asks."""
     if gate is None or gate.until is None:
-        template = "Sending is paused. Once an admin resumes it, *Send now* lets it go."
+        template = "Sending is paused. Once an admin resumes it, press *Send now* to send this broadcast."
         return Gate(Hold.PAUSED, Translatable(template))
     template = (
-        "Outside the hours for this audience ({policy}), and sending is paused. "
-        "It goes by itself once sending resumes, {opens_at} at the earliest."
+        "It is outside the sending hours for this audience ({policy}), and sending is paused. This broadcast will go "
+        "out by itself once sending resumes, {opens_at} at the earliest."
     )
     return replace(gate, sentence=Translatable(template, **gate.sentence.values))
 
 
 def _other_mode(row: Broadcast) -> Gate:
     """The mode is part of what was approved, and decides which vendor would get it."""
-    template = "It is a training send, and the bot sends for real now. Drop it, and ask for it again."
+    template = "This is a training broadcast, but the bot now sends for real. Drop it, then ask for it again."
     if row.mode != "training":
         template = (
-            "It is to be sent for real, and the bot is in training now. Send it once it is live again, or drop it."
+            "This is a live broadcast, but the bot is in training mode now. Send it once the bot is live again, "
+            "or drop it."
         )
     return Gate(Hold.BLOCKED, Translatable(template))
 
 
 def _unruled() -> Gate:
     """Marketing without hours is refused when it is asked for, so this row is not as it was."""
-    template = "Marketing without a policy of sending hours does not go. Drop it, and ask anew."
+    template = "Marketing cannot go out without a policy of sending hours. Drop this broadcast, then ask for it again."
     return Gate(Hold.BLOCKED, Translatable(template))

@@ -63,7 +63,7 @@ class Lapses:
         if self._waited_too_long(current):
             drop_votes(connection, current)
             hours = self.audiences.hours(current).max_hold.total_seconds() / 3600
-            template = "Since it was approved more than {hours} hours have passed, so it needs approval again."
+            template = "More than {hours} hours have passed since it was approved, so it needs approval again."
             return Translatable(template, hours=f"{hours:g}")
         votes = votes_for(connection, current)
         fallen = [vote for vote in votes if vote.approver not in still and current.mode != "training"]
@@ -72,9 +72,9 @@ class Lapses:
         if len(votes) - len(fallen) >= current.quorum:
             return None
         if not fallen:
-            return Translatable("It is not approved, so it needs approval before it goes.")
+            return Translatable("It is not approved, so it needs approval before it goes out.")
         who = people.mentions(vote.approver for vote in fallen)
-        return Translatable("{who} may not approve it any more, so it needs approval again.", who=who)
+        return Translatable("{who} can no longer approve it, so it needs approval again.", who=who)
 
     def _waited_too_long(self, current: Broadcast) -> bool:
         """An approval is for its own time and for the wait that the policy allows after it."""
@@ -98,7 +98,7 @@ class Lapses:
         again: Changes = {"due": now + ASK_SLACK_AGAIN, "tries": max(claimed.tries - 1, 0), **NO_LEASE}
         moved = broadcasts.move(connection, claimed, Action.PUT_BACK, actor="clock", at=now, reason="slack", **again)
         if moved is not None and keys.first_time(connection, claimed.workspace, keys.of_silence(claimed), now):
-            told = Translatable("Slack does not tell me who may still approve it, so it waits. Nothing was sent.")
+            told = Translatable("Slack does not tell me who can still approve it, so it is waiting. Nothing was sent.")
             notes.say(connection, moved, now, [Note(told)])
 
     def asks_first(self, held: Broadcast, votes: int) -> bool:

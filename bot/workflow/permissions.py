@@ -58,7 +58,7 @@ class Permissions:
         if not await self.approvers.has_lost_its_approvers(broadcast):
             await self._must_be_approver(person, broadcast, template)
         elif not admins:
-            raise NotAllowed("No approver of {id} is left. Ask whoever runs me to name approvers.", id=broadcast.id)
+            raise NotAllowed("{id} has no approver left. Ask whoever runs the bot to name approvers.", id=broadcast.id)
         elif person.id not in admins:
             raise NotAllowed(template, who=people.mentions(admins), id=broadcast.id)
 

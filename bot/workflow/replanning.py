@@ -70,9 +70,9 @@ class Replanning:
         current = broadcasts.find(connection, seen.workspace, seen.id, lock=True)
         if current.version != seen.version or (current.state, Action.REPLAN) not in TRANSITIONS:
             return None
-        template = "{by} re-planned it: it is to start {start_at}, and no longer {before_at}."
+        template = "{by} re-planned it. It is now due to start {start_at} instead of {before_at}."
         if current.send_at is None:
-            template = "{by} re-planned it: it is to start {start_at}, and no longer right after the approval."
+            template = "{by} re-planned it. It is now due to start {start_at} instead of right after approval."
         told = Translatable(template, **by_person(person, start_at=send_at, before_at=current.send_at or 0))
         revised = self._revise(connection, current, person, need, told, send_at=send_at)
         return self.approvals.without_approval(connection, revised) if revised else None

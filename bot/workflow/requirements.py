@@ -82,7 +82,7 @@ async def may_ask(person: Person, name: str, audience: AudienceSettings, members
     must_be_member(person)
     if audience.requesters and person.id not in await people_in(audience.requesters, members):
         raise NotAllowed(
-            "Only {who} may write to *{audience}*. Ask one of them to send it for you.",
+            "Only {who} can write to *{audience}*. Ask one of them to send it for you.",
             who=mentions(audience.requesters),
             audience=name,
         )
@@ -115,7 +115,7 @@ async def may_stop(person: Person, broadcast: Broadcast, admins: Iterable[str], 
         return
     if not await is_approver(person, broadcast, members):
         raise NotAllowed(
-            "Only {requester}, who asked for it, or {who} can do this to {id}.",
+            "Only the requester ({requester}) or {who} can do this to {id}.",
             requester=mentions([broadcast.requester]),
             who=mentions(broadcast.approvers or admins),
             id=broadcast.id,

@@ -94,7 +94,9 @@ class SeriesApproval:
             return
         fell = schedule.cover is not None and schedule.cover.of == ended.id
         told = Translatable(
-            "{by} stopped {of}, and its approval was for this one too.", **by_person(person), of=ended.id
+            "{by} stopped {of}. Its approval also covered this broadcast and no longer counts.",
+            **by_person(person),
+            of=ended.id,
         )
         for turn in self._covered(connection, schedule, ended):
             given = [vote for vote in votes_for(connection, turn) if vote.way == COVER]
@@ -105,7 +107,9 @@ class SeriesApproval:
             fell = fell or bool(given)
         schedules.drop_unread_votes(connection, schedule, ended.occurrence or "", COVER, None)
         if fell:
-            said = Translatable("Its approval was for later turns too: each of them needs its own.")
+            said = Translatable(
+                "Its approval also covered later ones in the series. Each of them now needs its own approval."
+            )
             notes.say(connection, ended, self.clock(), [Note(said)])
 
 

@@ -60,14 +60,14 @@ def within(shown: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
 
 
 CHANGED: Mapping[str, str] = {
-    "size": "It goes to {size} people now.",
-    "bound": "It goes to at most {bound} people now; the vendor does not say to how many.",
+    "size": "It now goes to {size} people.",
+    "bound": "It now goes to at most {bound} people. The vendor does not say how many.",
     "unnamed": "People without a name to fill in: {unnamed}.",
-    "cost": "It costs {cost} now.",
-    "opens_at": "The hours for this audience allow it from {opens_at} on.",
+    "cost": "It now costs {cost}.",
+    "opens_at": "The sending hours for this audience allow it from {opens_at}.",
     "quorum": "Approvals needed now: {quorum}.",
 }
-HOURS_OPEN = "The hours for this audience allow it now."
+HOURS_OPEN = "The sending hours for this audience allow it now."
 
 
 def told_changes(shown: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[Translatable]:

@@ -53,7 +53,7 @@ class Questioned(InvalidRequest):
     """It may be a slip. Nothing is stored; the same form, submitted once more with the same words, is a yes."""
 
     def __init__(self, *questions: FieldError) -> None:
-        template = "{question} Submit once more to send it as it is."
+        template = "{question} Submit again to send it as it is."
         asked = (FieldError(one.field, Translatable(template, question=one.sentence)) for one in questions)
         super().__init__(*asked)
 
@@ -176,7 +176,7 @@ class Submission:
         near = suggestions.nearest(name, self.audiences.settings.audiences)
         if near:
             return Translatable("There is no audience “{name}”. Did you mean “{near}”?", name=name, near=near)
-        return Translatable("There is no audience “{name}”. There are: {known}.", name=name, known=known)
+        return Translatable("There is no audience “{name}”. The audiences are: {known}.", name=name, known=known)
 
     def _sender_complaints(self, request: BroadcastRequest, settings: AudienceSettings) -> list[FieldError]:
         if request.sender is None:
@@ -184,9 +184,9 @@ class Submission:
         provider = self.audiences.provider_of(settings)
         pattern = provider.capabilities.sender_pattern
         if pattern is None:
-            template = "{vendor} takes no sender ID. Leave it out."
+            template = "{vendor} does not accept a sender ID. Leave it out."
         elif len(request.sender) > checks.MOST["sender"] or not re.fullmatch(pattern, request.sender):
-            template = "“{sender}” is no sender ID for {vendor}. {rule}"
+            template = "“{sender}” is not a valid sender ID for {vendor}. {rule}"
         else:
             return []
         return [
@@ -201,7 +201,7 @@ class Submission:
             return []
         now = self.clock()
         if send_at < now - slack:
-            template = "That time has passed. Choose a later one, or none to send right after approval."
+            template = "That time has passed. Choose a later one, or leave it out to send right after approval."
         elif send_at > now + FURTHEST:
             template = "That is more than two years away. Choose an earlier time."
         else:
@@ -211,8 +211,8 @@ class Submission:
     def _policy_complaints(self, request: BroadcastRequest, settings: AudienceSettings) -> list[FieldError]:
         if request.purpose is Purpose.MARKETING and settings.policy is None:
             template = (
-                "Marketing to “{audience}” needs a policy of sending hours. "
-                "Ask an admin to set `policy` under `[audiences.{audience}]`."
+                "Marketing to “{audience}” needs a policy for sending hours. Ask an admin to set `policy` under "
+                "`[audiences.{audience}]`."
             )
             return [FieldError("audience", Translatable(template, audience=request.audience))]
         return []
@@ -322,10 +322,10 @@ class Submission:
         except NotFound:
             return
         now = follower.created_at
-        notes.say(connection, follower, now, [Note(Translatable("It follows {id}.", id=followed.id))])
+        notes.say(connection, follower, now, [Note(Translatable("This is a follow-up to {id}.", id=followed.id))])
         if followed.state is not State.DRAFT:
             by = {"by": people.mentions([follower.requester]), "id": follower.id}
-            notes.say(connection, followed, now, [Note(Translatable("{by} asks for a follow-up: {id}.", **by))])
+            notes.say(connection, followed, now, [Note(Translatable("{by} asked for a follow-up: {id}.", **by))])
 
 
 UNCHANGED_BY_SUBMIT = frozenset(

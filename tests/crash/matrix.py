@@ -50,7 +50,7 @@ WISHES = ("Sale A", "Sale B", "Sale C")
 PATIENCE = 150.0 * SCALE  # seconds for a whole run; on a quiet machine it takes two to eight
 AGAIN = 1.0  # seconds until somebody who sees no effect presses once more
 
-HELD = re.compile(r"Another campaign waits at Octopush: (\w+)")
+HELD = re.compile(r"Another campaign is waiting at Octopush: (\w+)")
 ENDS = {"accepted it. Ids": "sent", "so it did go out": "sent", "may have gone out": "unknown"}
 NEWS = {ENCOM: re.compile(r"Deliveries: .*sent"), OCTOPUSH: re.compile("Final report: delivered 3")}
 COUNTS = {ENCOM: {"sent": 2}, OCTOPUSH: {"delivered": 3}}
@@ -424,7 +424,7 @@ class Run:
             thread = self.thread(wish)
             if "Approved by" not in thread:
                 await self.press(wish, "U0ANA", "approve")
-            elif (held := HELD.search(thread)) and "lets it go now" not in thread:
+            elif (held := HELD.search(thread)) and "chose to send it now" not in thread:
                 self.clear_vendor(held[1])
                 await self.press(wish, "U0CLEO", "send_now")
             await asyncio.sleep(0.02)

@@ -272,7 +272,7 @@ async def test_only_a_public_group_has_subscribers(changes: dict[str, Any]) -> N
     entry = {"groupId": FANS, "userCount": 250, "groupType": "Group", "callerRole": "Admin"}
     some = Audience(AudienceKind.GROUP, FANS, **changes)
     kind, error = await became(offline("kaizala", told(200, {"groups": [entry]})).size(some))
-    assert (kind, str(error)) == ("Refused", f"Only a public Kaizala group has subscribers, and {FANS} is none.")
+    assert (kind, str(error)) == ("Refused", f"Only a public Kaizala group has subscribers, and {FANS} is not one.")
     assert (await became(offline("kaizala", told(200, {"groups": [entry]})).size(FANS_GROUP)))[0] == "ok"
 
 

@@ -126,8 +126,9 @@ CODES: dict[int, tuple[str, str]] = {
     115: ("Refused", "fields of this text"), 116: ("Refused", "fields of this text"),
     117: ("Refused", "no valid recipient"), 119: ("Refused", "too long"), 121: ("Refused", "STOP mention is missing"),
     122: ("Refused", "forbids advertising"), 123: ("Refused", "signature"), 124: ("Refused", "signature"),
-    126: ("Blocked", "Another campaign waits"), 127: ("NotReady", "still busy"), 128: ("Refused", "too many attempts"),
-    129: ("NotReady", "still busy"), 130: ("NotReady", "still busy"), 131: ("Refused", "any more"),
+    126: ("Blocked", "Another campaign is waiting"), 127: ("NotReady", "still busy"),
+    128: ("Refused", "too many attempts"),
+    129: ("NotReady", "still busy"), 130: ("NotReady", "still busy"), 131: ("Refused", "no longer knows"),
     150: ("Refused", "country"), 151: ("Refused", "country"), 152: ("Refused", "country"),
     153: ("NotReady", "still busy"), 201: ("Refused", "kind of SMS"), 207: ("Refused", "kind of SMS"),
     208: ("Refused", "kind of SMS"), 209: ("Refused", "kind of SMS"), 300: ("Refused", "newsletter"),
@@ -555,7 +556,7 @@ async def test_a_campaign_is_thrown_away_where_the_vendor_says_so(case: str) -> 
     assert (await became(offline("octopush", cancel=answer).recall(MADE)))[0] == kind
 
 
-WAITS = "Another campaign waits at Octopush. Somebody must send or cancel it there first."
+WAITS = "Another campaign is waiting at Octopush. Somebody must send or cancel it there first."
 DRAFTS: dict[str, tuple[Answer, str]] = {
     "as documented": (
         told(200, {"ticket_number": "sms_9", "number_of_contacts": 20, "total_cost": 2.58, "code": 0}),
@@ -724,7 +725,7 @@ def test_a_sender_id_has_a_letter(sender: str) -> None:
     if SENDERS[sender]:
         assert offline("octopush", settings={"sender": sender})
     else:
-        with pytest.raises(ValidationError, match="at least one of them a letter"):
+        with pytest.raises(ValidationError, match="at least one letter"):
             offline("octopush", settings={"sender": sender})
 
 

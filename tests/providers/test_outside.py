@@ -84,7 +84,7 @@ async def bot(installed: Any, acme: AcmeOffice, sandbox: Sandbox, start_bot: Sta
 async def test_it_sends_polls_and_reads_callbacks_without_a_change_in_the_bot(
     sandbox: Sandbox, bot: Bot, acme: AcmeOffice
 ) -> None:
-    assert "waits in" in await ask(sandbox, "send fans marketing sender=ACME Hello")
+    assert "is waiting for approval" in await ask(sandbox, "send fans marketing sender=ACME Hello")
     posted = await card(sandbox)
     await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
     row = await settled(bot, State.SENT, State.DONE)

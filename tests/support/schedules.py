@@ -54,7 +54,7 @@ class Office:
         return dataclasses.replace(CLEO, id=user, member=user not in self.left)
 
     async def why_closed(self, channel: str) -> Translatable | None:
-        return None if self.open else Translatable("Its channel is archived, or I am not in it any more.")
+        return None if self.open else Translatable("Its channel is archived, or I am no longer in it.")
 
     async def sees(self, channel: str, user: str) -> bool:
         return True

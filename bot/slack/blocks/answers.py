@@ -26,14 +26,14 @@ DEEDS: Mapping[str, str] = {
     Action.SUBMIT: "asked for",
     Action.DISCARD: "thrown away",
     Action.APPROVE: "approved",
-    Action.WITHDRAW: "approval taken back",
+    Action.WITHDRAW: "approval withdrawn",
     Action.REJECT: "rejected",
     Action.CANCEL: "cancelled",
     Action.EXPIRE: "ended without a decision",
     Action.STOP: "stopped",
     Action.HOLD: "held",
     Action.RESUME: "resumed",
-    Action.SEND_NOW: "let go at once",
+    Action.SEND_NOW: "set to go at once",
     Action.REPLAN: "re-planned",
     Action.DROP: "dropped",
     Action.START: "started",
@@ -45,14 +45,14 @@ DEEDS: Mapping[str, str] = {
     Action.ACCEPT: "accepted by the vendor",
     Action.REFUSE: "refused",
     Action.LOSE_TRACK: "outcome unknown",
-    Action.PROVE: "proven to be sent",
+    Action.PROVE: "proven sent",
     Action.MARK_SENT: "marked as sent",
     Action.MARK_NOT_SENT: "marked as not sent",
     Action.FINISH: "finished",
     "vote": "approved, more needed",
     "ask": "asked what happened",
-    "accept_late": "accepted, told late",
-    "refuse_late": "refused, told late",
+    "accept_late": "accepted, reported late",
+    "refuse_late": "refused, reported late",
     "report_late": "deliveries reported late",
 }
 ACTORS: Mapping[str, str] = {
@@ -89,7 +89,7 @@ def _draft_button(broadcast: Broadcast, words: Translator) -> Block:
 def listing(broadcasts: Sequence[Broadcast], stops: Sequence[str], words: Translator) -> Post:
     """The latest broadcasts, a line each, under what keeps any of them from going."""
     if not broadcasts:
-        return Post("\n".join([*stops, words("There are no broadcasts yet. Try `/broadcast` for the form.")]))
+        return Post("\n".join([*stops, words("No broadcasts yet. Type `/broadcast` to open the form.")]))
     lines = [*stops, *each_line(broadcasts, lambda row: _line(row, words), words)]
     title = words("The latest broadcasts")
     return Post(f"{title}: {', '.join(row.id for row in broadcasts)}", [section(f"*{title}*"), *map(section, lines)])

@@ -51,7 +51,7 @@ def _literally(block: Block) -> list[str]:
 
 def moved(broadcast: Broadcast, link: str | None, words: Translator) -> Post:
     """What is left of the card of an earlier version: a line with a link to the newer one."""
-    told = words("*{id}* was changed, so this card counts no more.", id=broadcast.id)
+    told = words("*{id}* has changed, so this card is out of date.", id=broadcast.id)
     if link:
         told = f"{told} {words('<{link}|Open its card>', link=link)}"
     return Post(told, [section(told, f"moved:{broadcast.version}")])
@@ -90,9 +90,9 @@ def _next_step(broadcast: Broadcast, showing: Showing, words: Translator) -> str
             return _held(broadcast, showing, words)
         case State.SENDING:
             releasing = broadcast.phase is Phase.RELEASING
-            return words("It is going out now.") if releasing else words("Being prepared at the vendor.")
+            return words("It is going out now.") if releasing else words("It is being prepared at the vendor.")
         case State.UNKNOWN:
-            return words("It may have gone out, so it is not sent again. What happened?")
+            return words("It may have gone out, so it will not be sent again. What happened?")
         case State.SENT if showing.training:
             return words("Training: nothing was really sent.")
         case State.SENT if broadcast.claimed:  # a person said so; the vendor has not
@@ -100,10 +100,13 @@ def _next_step(broadcast: Broadcast, showing: Showing, words: Translator) -> str
         case State.SENT:
             return words("The vendor accepted it. It cannot be recalled.")
         case State.DRAFT:
-            template = "It is kept as a draft until {end_at}. Nobody is asked until somebody opens and submits it."
+            template = (
+                "It is kept as a draft until {end_at}. Nobody is asked to approve it until somebody opens and submits "
+                "it."
+            )
             return words(template, end_at=when(draft_end(broadcast), broadcast.zone))
         case _:
-            return words("Nothing more happens to it. To send again, ask for a new broadcast.")
+            return words("Nothing more will happen to it. To send again, ask for a new broadcast.")
 
 
 def _held(broadcast: Broadcast, showing: Showing, words: Translator) -> str:
@@ -114,24 +117,30 @@ def _held(broadcast: Broadcast, showing: Showing, words: Translator) -> str:
     if broadcast.hold_until is not None:
         opens = when(broadcast.hold_until, showing.zone or broadcast.zone)
         if showing.paused:
-            template = "All sending is paused too. It goes by itself once sending resumes, {opens_at} at the earliest."
+            template = (
+                "All sending is paused too. It will go out by itself once sending resumes, {opens_at} at the earliest."
+            )
             return f"{why} {words(template, opens_at=opens)}"
-        return f"{why} {words('It goes by itself {opens_at}.', opens_at=opens)}"
+        return f"{why} {words('It will go out by itself {opens_at}.', opens_at=opens)}"
     asked = words("Send it now, re-plan it, or drop it.")
     if broadcast.hold is Hold.HOURS:
-        asked = words("Re-plan it, or drop it.")
+        asked = words("Re-plan it or drop it.")
     elif showing.paused and showing.asks_first:
-        template = "Once an admin resumes sending, *Send now* asks for approval. You can also re-plan it, or drop it."
+        template = (
+            "Once an admin resumes sending, press *Send now* to ask for approval. You can also re-plan it or drop it."
+        )
         asked = words(template)
     elif showing.paused:
-        asked = words("Once an admin resumes sending, *Send now* lets it go. You can also re-plan it, or drop it.")
+        asked = words("Once an admin resumes sending, press *Send now* to send it. You can also re-plan it or drop it.")
     elif showing.refusal is not None:
         asked = sentence(words, showing.refusal, showing.zone or broadcast.zone)
     elif showing.asks_first:
-        asked = words("It needs approval before it goes: *Send now* asks for it. You can also re-plan it, or drop it.")
+        asked = words(
+            "It needs approval before it goes out. Press *Send now* to ask for it. You can also re-plan it or drop it."
+        )
     if broadcast.expires_at is None:
         return f"{why} {asked}"
-    ends = words("Without a decision it ends {end_at}.", end_at=when(broadcast.expires_at, broadcast.zone))
+    ends = words("Without a decision, it expires {end_at}.", end_at=when(broadcast.expires_at, broadcast.zone))
     return f"{why} {asked} {ends}"
 
 

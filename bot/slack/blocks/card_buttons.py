@@ -94,7 +94,9 @@ def _question(action: Action, broadcast: Broadcast, showing: Showing, words: Tra
                 "Are you sure that it went out? It will count as sent, although the vendor has not confirmed it."
             )
         case Action.MARK_NOT_SENT:
-            return words("Are you sure that it did not go out? It ends as failed; nothing is sent again.")
+            return words(
+                "Are you sure that it did not go out? It will be marked as failed, and nothing will be sent again."
+            )
     return None
 
 
@@ -102,13 +104,19 @@ def _question_of_approval(broadcast: Broadcast, showing: Showing, words: Transla
     asked = [to_whom(broadcast, showing, words)]
     if broadcast.everyone:
         asked.insert(0, words("This goes to ALL subscribers of the public group."))
-    covers = words("Your approval is for {number} of them.", number=broadcast.covers) if broadcast.covers > 1 else None
+    covers = (
+        words("Your approval covers {number} broadcasts, including this one.", number=broadcast.covers)
+        if broadcast.covers > 1
+        else None
+    )
     more = more_needed(broadcast.quorum - len(showing.votes) - 1, words)
     asked += [said for said in (covers, more) if said]
     if showing.misfit is not None:
         asked.append(sentence(words, showing.misfit))
     elif is_late(broadcast, showing):
-        asked.append(words("Its time has passed: once approved it is held, and asks again."))
+        asked.append(
+            words("Its start time has passed. Once approved, it will be held, and I will ask again what to do.")
+        )
     elif isinstance(showing.verdict, Refuse):
         asked.append(words(NOT_THEN))
     else:
@@ -122,7 +130,7 @@ def _question_of_letting_go(broadcast: Broadcast, showing: Showing, words: Trans
     if showing.refusal is not None:
         asked.append(unmarked(sentence(words, showing.refusal, showing.zone or broadcast.zone)))
     elif showing.asks_first:
-        asked.append(words("It needs approval before it goes: this asks the approvers."))
+        asked.append(words("It needs approval before it goes out. This asks the approvers."))
     else:
         asked += starts(ahead(broadcast, showing), broadcast, showing, words)
     return _brief(asked, pause_told(showing, words), asked[0])

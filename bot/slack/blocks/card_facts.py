@@ -39,10 +39,10 @@ BADGES: Mapping[State, str] = {
 
 HOLDS: Mapping[Hold, str] = {
     Hold.LATE: "its time has passed",
-    Hold.HOURS: "outside the hours for this audience",
+    Hold.HOURS: "outside the sending hours for this audience",
     Hold.PAUSED: "sending is paused",
-    Hold.CAP: "the cap of sends an hour is reached",
-    Hold.BLOCKED: "something is in its way, see its thread",
+    Hold.CAP: "the hourly cap on sends has been reached",
+    Hold.BLOCKED: "something is blocking it, see its thread",
     Hold.RESTORED: "the database was restored",
 }
 
@@ -125,7 +125,7 @@ def warnings(broadcast: Broadcast, showing: Showing, words: Translator) -> list[
     if broadcast.covers > 1:
         found.append(
             words(
-                "🔁 One approval is for this one and the next {number} of *{schedule}*",
+                "🔁 One approval covers this one and the next {number} of *{schedule}*",
                 number=broadcast.covers - 1,
                 schedule=broadcast.schedule or "",
             )
@@ -143,11 +143,11 @@ def _about_characters(broadcast: Broadcast, words: Translator) -> Iterator[str]:
         yield words("⚠️ Unicode because of {characters}", characters=_named(offenders, words))
         better = suggestions.suggest(broadcast.text)
         if better is not None:
-            template = "💡 Plain characters in their place would make {after} SMS instead of {before}"
+            template = "💡 With plain characters, it would take {after} SMS instead of {before}"
             yield words(template, after=better.after, before=better.before)
     if unseen := suggestions.invisible(broadcast.text):
         cost = _cost(suggestions.without_invisible(broadcast.text), broadcast, words)
-        template = "⚠️ Invisible: {characters}. Without them: {cost}"
+        template = "⚠️ Invisible characters: {characters}. Without them: {cost}"
         yield words(template, characters=_named(unseen, words), cost=cost)
 
 
@@ -161,12 +161,12 @@ def _about_words(broadcast: Broadcast, words: Translator) -> Iterator[str]:
     if broadcast.purpose is Purpose.TRANSACTIONAL and (offers := marketing.looks_like_marketing(broadcast.text)):
         yield words("⚠️ Reads like an offer: {words}. Is it really transactional?", words=quote(", ".join(offers)))
     if names := slack_text.emoji_names(broadcast.text):
-        template = "⚠️ Phones will show {names} as it is written. Put the emoji itself, or take it out."
+        template = "⚠️ Phones will show {names} exactly as written. Insert the emoji itself, or remove it."
         yield words(template, names=", ".join(f"`{name}`" for name in names[:MOST_CODES]))
     if broadcast.unnamed and placeholders.fills_in_names(broadcast.text):
         yield words.count(
-            "⚠️ {number} of them has no name to fill in",
-            "⚠️ {number} of them have no name to fill in",
+            "⚠️ {number} person in the audience has no name to fill in",
+            "⚠️ {number} people in the audience have no name to fill in",
             broadcast.unnamed,
         )
 
@@ -180,7 +180,7 @@ def told_facts(broadcast: Broadcast, showing: Showing, words: Translator) -> lis
     ]
     if broadcast.schedule:
         local = (broadcast.occurrence or "").replace("T", " ")
-        facts.append((words("Comes again"), f"*{broadcast.schedule}* · {local} {broadcast.zone}"))
+        facts.append((words("Recurring broadcast"), f"*{broadcast.schedule}* · {local} {broadcast.zone}"))
     if broadcast.sender:
         facts.append((words("Sender"), quote(broadcast.sender)))
     if broadcast.campaign:
@@ -220,12 +220,15 @@ def _closed(broadcast: Broadcast, showing: Showing, words: Translator) -> str | 
     if not isinstance(showing.verdict, HoldUntil | Refuse):
         return None
     if showing.opens is None:
-        return words("✋ the hours for this audience never allow it")
+        return words("✋ the sending hours for this audience never allow it")
     zone = showing.zone or broadcast.zone
     opens = f"{when(showing.opens, zone)} ({spelled(showing.opens, zone)})"
     if isinstance(showing.verdict, HoldUntil):
-        return words("✋ held for the hours until {opens_at}", opens_at=opens)
-    return words("✋ the hours for this audience do not allow it then; they do from {opens_at} on", opens_at=opens)
+        return words("✋ held until sending hours open: {opens_at}", opens_at=opens)
+    return words(
+        "✋ the sending hours for this audience do not allow this time; they allow it from {opens_at} on",
+        opens_at=opens,
+    )
 
 
 def progress(broadcast: Broadcast, words: Translator) -> list[Block]:
@@ -245,7 +248,7 @@ def more_needed(missing: int, words: Translator) -> str | None:
     if missing <= 0:
         return None
     return words.count(
-        "After yours {number} more approval is needed.", "After yours {number} more approvals are needed.", missing
+        "After yours, {number} more approval is needed.", "After yours, {number} more approvals are needed.", missing
     )
 
 
@@ -277,10 +280,10 @@ def starts(start: Micros | None, broadcast: Broadcast, showing: Showing, words: 
     if showing.training:
         return
     if start is not None:
-        yield words("Until then it can be stopped; afterwards it cannot be recalled.")
+        yield words("Until then it can be stopped. After that it cannot be recalled.")
     elif showing.undo:
         yield words(
-            "It starts {seconds} s later. Until then it can be stopped; afterwards it cannot be recalled.",
+            "It starts {seconds} s later. Until then it can be stopped. After that it cannot be recalled.",
             seconds=showing.undo,
         )
     else:

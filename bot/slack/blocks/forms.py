@@ -69,7 +69,9 @@ def compose(form: Form, words: Translator) -> dict[str, Any]:
         _input("audience", words("Audience"), audience),
         _input("purpose", words("Purpose"), {"type": "static_select", "options": purposes, "initial_option": purpose}),
         *_text_inputs(form.values.get("text") or "", words),
-        _input("send_at", words("Start"), start, optional=True, hint=words("Empty: right after approval.")),
+        _input(
+            "send_at", words("Start"), start, optional=True, hint=words("Leave it empty to start right after approval.")
+        ),
         _input("sender", words("Sender"), _named_input("sender", form.values), optional=True),
         _input("campaign", words("Campaign"), _named_input("campaign", form.values), optional=True),
     ]
@@ -86,7 +88,7 @@ def compose(form: Form, words: Translator) -> dict[str, Any]:
 def _text_inputs(text: str, words: Translator) -> list[Block]:
     """One input, or as many as a long text takes: `text`, `text_rest`, `text_rest2` … `read_compose` joins them."""
     written = {"type": "plain_text_input", "multiline": True, "max_length": INPUT}
-    hint = words("For marketing the opt-out mention is added for you. A single SMS holds 160 plain characters.")
+    hint = words("For marketing, the opt-out mention is added for you. A single SMS holds 160 plain characters.")
     first, *rest = _pieces(text)
     inputs = [_input("text", words("Text"), _filled({**written, "min_length": 1}, first), hint=hint)]
     for number, piece in enumerate(rest, start=1):
@@ -250,7 +252,7 @@ def reject_form(broadcast: Broadcast, words: Translator) -> dict[str, Any]:
     reason = {"type": "plain_text_input", "multiline": True, "min_length": 1, "max_length": 500}
     blocks = [
         section(words("Reject *{id}* to *{audience}*?", id=broadcast.id, audience=quote(broadcast.audience))),
-        _input("reason", words("Reason"), reason, hint=words("The requester reads it in the thread.")),
+        _input("reason", words("Reason"), reason, hint=words("The requester will see it in the thread.")),
     ]
     kept = {"id": broadcast.id, "version": broadcast.version}
     return _modal("broadcast_reject", words("Reject"), words("Reject"), blocks, kept, words)
@@ -258,12 +260,12 @@ def reject_form(broadcast: Broadcast, words: Translator) -> dict[str, Any]:
 
 def replan_form(broadcast: Broadcast, start: Micros, words: Translator, *, closed: bool = False) -> dict[str, Any]:
     """Asks for another start. `start` is what it is filled with; `closed`: the hours allow no earlier one."""
-    about = words("Re-plan *{id}* to *{audience}*?", id=broadcast.id, audience=quote(broadcast.audience))
+    about = words("Re-plan the broadcast *{id}* to *{audience}*?", id=broadcast.id, audience=quote(broadcast.audience))
     if closed:
         opens = when(start, broadcast.zone)
-        about += "\n" + words("The next start that the hours allow is {opens_at}.", opens_at=opens)
+        about += "\n" + words("The next start within the sending hours is {opens_at}.", opens_at=opens)
     picker = {"type": "datetimepicker", "initial_date_time": start // SECOND}
-    hint = words("It is a new version then: what was approved before does not count any more.")
+    hint = words("This makes a new version. Earlier approvals will no longer count.")
     blocks = [section(about), _input("send_at", words("Start"), picker, hint=hint)]
     kept = {"id": broadcast.id, "version": broadcast.version}
     return _modal("broadcast_replan", words("Re-plan"), words("Re-plan"), blocks, kept, words)

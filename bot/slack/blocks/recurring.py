@@ -34,25 +34,25 @@ STANDINGS: Mapping[ScheduleState, str] = {
 
 ENDS: Mapping[Ended, str] = {
     Ended.STOPPED: "somebody stopped it",
-    Ended.FINISHED: "it came as often as it was to come",
+    Ended.FINISHED: "it reached its planned end",
     Ended.OWNER_LEFT: "its owner has left",
-    Ended.CHANNEL_GONE: "I may not post in its channel any more",
-    Ended.NOT_ALLOWED: "it could not be asked for any more",
+    Ended.CHANNEL_GONE: "I can no longer post in its channel",
+    Ended.NOT_ALLOWED: "it could no longer be requested",
 }
 
 ON_HOLIDAYS: Mapping[Closed, str] = {
     Closed.KEEP: "on holidays too",
-    Closed.SKIP: "left out on holidays",
+    Closed.SKIP: "skipped on holidays",
     Closed.SHIFT: "moved to the next working day on holidays",
-    Closed.BEFORE: "moved to the working day before holidays",
+    Closed.BEFORE: "moved to the previous working day on holidays",
 }
 
 #: The same for a rule that names no weekday.
 ON_WEEKENDS: Mapping[Closed, str] = {
     Closed.KEEP: "on holidays and weekends too",
-    Closed.SKIP: "left out on holidays and weekends",
+    Closed.SKIP: "skipped on holidays and weekends",
     Closed.SHIFT: "moved to the next working day on holidays and weekends",
-    Closed.BEFORE: "moved to the working day before holidays and weekends",
+    Closed.BEFORE: "moved to the previous working day on holidays and weekends",
 }
 
 TURNS: Mapping[OccurrenceState, str] = {
@@ -60,7 +60,7 @@ TURNS: Mapping[OccurrenceState, str] = {
     OccurrenceState.OPEN: "open",
     OccurrenceState.SNOOZED: "snoozed",
     OccurrenceState.DONE: "done",
-    OccurrenceState.LEFT_OUT: "left out, the one before was unanswered",
+    OccurrenceState.LEFT_OUT: "skipped, the one before was unanswered",
     OccurrenceState.MISSED: "missed",
 }
 
@@ -85,7 +85,7 @@ def reminder(turn: Occurrence, schedule: Schedule, digest: Digest | None, words:
     if schedule.text:
         told.insert(0, _said(schedule))
     foot = [_origin(turn, schedule, words), *_standing(turn, words)]
-    text = _live(schedule) if schedule.text else quote(words("The digest of this channel"))
+    text = _live(schedule) if schedule.text else quote(words("This channel's digest"))
     return Post(f"🔔 {text}", [*told, context(*foot), *_buttons(turn, schedule, words)])
 
 
@@ -110,9 +110,9 @@ def _origin(turn: Occurrence, schedule: Schedule, words: Translator) -> str:
     """Whose it is, and when it comes, with its zone."""
     zone = f"{turn.local.replace('T', ' ')} {schedule.zone}"
     if schedule.rule is None:
-        return words("{owner} wanted you to know: {local} · *{id}*", **_of(schedule), local=zone)
+        return words("Reminder from {owner}: {local} · *{id}*", **_of(schedule), local=zone)
     return words(
-        "{owner} wanted you to know: {typed} ({local}) · *{id}*",
+        "Reminder from {owner}: {typed} ({local}) · *{id}*",
         **_of(schedule),
         typed=quote(schedule.typed),
         local=zone,
@@ -126,13 +126,13 @@ def _of(schedule: Schedule) -> dict[str, str]:
 def _standing(turn: Occurrence, words: Translator) -> Iterable[str]:
     by = mentions([turn.by]) if turn.by else ""
     if turn.state is OccurrenceState.DONE:
-        yield words("✅ Done, says {by}", by=by)
+        yield words("✅ {by} marked this as done", by=by)
     elif turn.state is OccurrenceState.SNOOZED:
-        yield words("💤 It comes once more {snoozed_at}", snoozed_at=when(turn.snoozed_until or 0))
+        yield words("💤 Snoozed: it will be posted once more {snoozed_at}", snoozed_at=when(turn.snoozed_until or 0))
     if turn.left_out:
         yield words.count(
-            "⏳ Unanswered: it was not posted again {number} time since",
-            "⏳ Unanswered: it was not posted again {number} times since",
+            "⏳ Unanswered: skipped {number} time since",
+            "⏳ Unanswered: skipped {number} times since",
             turn.left_out,
         )
 
@@ -160,19 +160,21 @@ def _button(name: str, label: str, style: str | None, value: str) -> dict[str, A
 
 
 def _digest(digest: Digest, words: Translator) -> Iterable[str]:
-    yield words("*What this channel's broadcasts are doing*")
+    yield words("*Status of this channel's broadcasts*")
     parts = [
         (words("🟡 Waiting for approval"), digest.waiting),
-        (words("✋ Held, and asking"), digest.held),
+        (words("✋ Held, waiting for a decision"), digest.held),
         (words("❓ Not known whether it went out"), digest.unknown),
         (words("🕑 In the next 24 hours"), digest.today),
     ]
     told = [part for name, rows in parts for part in _part(name, rows, words)]
     yield from told
     if digest.sent:
-        yield words.count("✅ {number} was sent since yesterday", "✅ {number} were sent since yesterday", digest.sent)
+        yield words.count(
+            "✅ {number} broadcast sent since yesterday", "✅ {number} broadcasts sent since yesterday", digest.sent
+        )
     elif not told:
-        yield words("Nothing waits, and nothing is planned today.")
+        yield words("Nothing is waiting, and nothing is planned for today.")
 
 
 def _part(name: str, rows: Sequence[Broadcast], words: Translator) -> Iterable[str]:
@@ -202,7 +204,8 @@ def asked(schedule: Schedule, upcoming: Sequence[RecurringTime], words: Translat
     if schedule.kind is Kind.BROADCAST:
         told = [
             words(
-                "*{id}* asks to send this in {channel}: {typed} ({zone}). Each gets its own card, a day before.",
+                "*{id}* will ask in {channel} to send this: {typed} ({zone}). Each time gets its own card, a day "
+                "before.",
                 **named,
             )
         ]
@@ -219,8 +222,8 @@ def asked(schedule: Schedule, upcoming: Sequence[RecurringTime], words: Translat
     told += _left_out(schedule, words)
     covers = int(schedule.options.get("covers", 1))
     if covers > 1:
-        told.append(words("One approval is for {covers} of them, as long as nothing changes.", covers=covers))
-    told.append(words("`/broadcast stop {id}` ends it, `/broadcast pause {id}` holds it.", id=schedule.id))
+        told.append(words("One approval covers {covers} of them, as long as nothing changes.", covers=covers))
+    told.append(words("`/broadcast stop {id}` ends it. `/broadcast pause {id}` pauses it.", id=schedule.id))
     return _with_its_look(lines(told), schedule, words)
 
 
@@ -230,9 +233,12 @@ def _with_its_look(answer: Post, schedule: Schedule, words: Translator) -> Post:
         return answer
     told = words("It will look like this:")
     if slack_text.calls(str(schedule.options.get("markup") or "")):
-        told = words("It notifies the people and groups named in it. It will look like this:")
+        told = words("It notifies the people and groups it names. It will look like this:")
         if not schedule.options.get("mentions"):
-            told = words("It notifies nobody named in it; `mentions=yes` before the text does. It will look like this:")
+            told = words(
+                "It does not notify the people and groups it names. To notify them, put `mentions=yes` before the "
+                "text. It will look like this:"
+            )
     said = f"{answer.text}\n{told}\n🔔 {_live(schedule)}"
     return Post(said[:ANSWER], [*answer.blocks, section(told), _said(schedule)])
 
@@ -243,11 +249,11 @@ def still_on_its_way(row: Broadcast, words: Translator) -> str:
         return f"*{row.id}*: {words('It is going out now.')}"
     named = {"id": row.id, "start_at": when(row.due or row.hold_until or row.send_at or 0, row.zone)}
     if row.state is State.SCHEDULED or (row.hold is Hold.HOURS and row.hold_until is not None):
-        told = words("The card of *{id}* stands already, and it goes out by itself {start_at}.", **named)
+        told = words("*{id}* already has a card. It will go out by itself {start_at}.", **named)
     elif row.state is State.PENDING:
-        told = words("The card of *{id}* stands already, and waits for approval to go out {start_at}.", **named)
+        told = words("*{id}* already has a card. It is waiting for approval to go out {start_at}.", **named)
     else:
-        told = words("The card of *{id}* stands already; it is held, and asks what to do.", **named)
+        told = words("*{id}* already has a card. It is held and asks what to do.", **named)
     return f"{told} " + words("`/broadcast cancel {id}` stops it.", id=row.id)
 
 
@@ -269,10 +275,10 @@ def _left_out(schedule: Schedule, words: Translator) -> Iterable[str]:
     if left:
         days = ", ".join(_day(turn, words) for turn in left[:LEFT_OUT]) + ("…" if len(left) > LEFT_OUT else "")
         yield words.count(
-            "⚠️ {number} of the next {total} falls on a closed day and is left out: {days}. To have it all the same, "
-            "ask again with `holidays=before` (the working day before) or `holidays=shift` (the one after).",
-            "⚠️ {number} of the next {total} fall on closed days and are left out: {days}. To have them all the same, "
-            "ask again with `holidays=before` (the working day before) or `holidays=shift` (the one after).",
+            "⚠️ {number} of the next {total} falls on a closed day and will be left out: {days}. To include it, ask "
+            "again with `holidays=before` (the previous working day) or `holidays=shift` (the next one).",
+            "⚠️ {number} of the next {total} fall on closed days and will be left out: {days}. To include them, ask "
+            "again with `holidays=before` (the previous working day) or `holidays=shift` (the next one).",
             len(left),
             total=total,
             days=days,
@@ -293,7 +299,7 @@ def listing(schedules: Sequence[Schedule], kind: Kind, words: Translator) -> Pos
     """What comes again, a line each."""
     if not schedules:
         if kind is Kind.BROADCAST:
-            return Post(words("Nothing comes again yet. Try `/broadcast every`."))
+            return Post(words("No recurring broadcasts yet. Try `/broadcast every`."))
         return Post(words("There are no reminders yet. Try `/broadcast remind`."))
     shown = each_line(schedules[:LISTED], lambda schedule: _line(schedule, words), words)
     return lines([*shown, *_more(len(schedules) - LISTED, words)])
@@ -323,7 +329,7 @@ def details(schedule: Schedule, turns: Sequence[Occurrence], words: Translator) 
         )
     if schedule.cover is not None:
         by, left = mentions(schedule.cover.voters), schedule.cover.left
-        told.append(words("The approval by {by} is for {left} more.", by=by, left=left))
+        told.append(words("The approval by {by} covers {left} more.", by=by, left=left))
     told += [drawn(f"{schedule.id}/{turn.at}", partial(_turn, turn, words), words) for turn in turns]
     return lines(told)
 

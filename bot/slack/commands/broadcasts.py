@@ -86,7 +86,7 @@ class BroadcastCommands:
             if not is_late(error):
                 raise
             log.info("the form did not open", error=type(error).__name__)
-            return Post(asked.words("Slack took too long to open the form. Type `/broadcast` once more."))
+            return Post(asked.words("Slack took too long to open the form. Type `/broadcast` again."))
         return None
 
     async def send(self, asked: Typing, client: AsyncWebClient) -> Post | None:
@@ -125,11 +125,11 @@ class BroadcastCommands:
         except NotATime as error:
             told = [Translatable(error.template, **error.values)]
             if " " not in at and parts.text:  # the rest of it became text
-                told.append(Translatable('Several words stand in quotes: `at="tomorrow 9:00"`.'))
+                told.append(Translatable('Put several words in quotes: `at="tomorrow 9:00"`.'))
             raise InvalidRequest(*(FieldError("send_at", sentence) for sentence in told)) from None
         if " " not in at and (longer := goes_on(at, parts.text, zone=person.zone, now=moment(self.clock()))):
             template = (
-                'Is the time “{longer}”? Write it in quotes: `at="{longer}"`. If the text begins there, write '
+                'Is the time “{longer}”? Then write it in quotes: `at="{longer}"`. If the text starts there, write '
                 '`at="today {typed}"`.'
             )
             raise InvalidRequest(FieldError("send_at", Translatable(template, longer=longer, typed=at)))
@@ -137,7 +137,7 @@ class BroadcastCommands:
         return int(when.instant.timestamp()) * SECOND
 
     async def list_audiences(self, asked: Typing, client: AsyncWebClient) -> Post | None:
-        """Show whom you can write to."""
+        """Show the audiences you can write to."""
         known = form_audiences(self.audiences, asked.words)
         lines = [self._audience_line(name, label, asked.words) for name, label in known]
         if not lines:
@@ -160,7 +160,7 @@ class BroadcastCommands:
             )
             more = f" … (+{len(others) - 20})" if len(others) > 20 else ""
             yield words(
-                "Also at {vendor}, and not set up here: {names}", vendor=mrkdwn.quote(title), names=shown + more
+                "Also at {vendor}, but not set up here: {names}", vendor=mrkdwn.quote(title), names=shown + more
             )
 
     async def list(self, asked: Typing, client: AsyncWebClient) -> Post | None:
@@ -174,17 +174,17 @@ class BroadcastCommands:
     def _standing_still(self, stops: keys.Stops, asked: Typing) -> Iterator[str]:
         """What keeps everything here from going, or everything of one vendor's."""
         if asked.person.workspace in stops.paused:
-            yield asked.words("⏸️ All sending is paused, until an admin types `/broadcast resume all`.")
+            yield asked.words("⏸️ All sending is paused until an admin types `/broadcast resume all`.")
         for account in sorted(stops.away.keys() & self.audiences.providers.keys()):
             vendor, again_at = self.audiences.providers[account].title, mrkdwn.when(stops.away[account])
             yield asked.words(
-                "⚠️ {vendor} cannot be reached. What is due there waits and is tried again {again_at}.",
+                "⚠️ I cannot reach {vendor}. Everything due there is waiting. I will try again {again_at}.",
                 vendor=mrkdwn.quote(vendor),
                 again_at=again_at,
             )
 
     async def show(self, asked: Typing, client: AsyncWebClient) -> Post | None:
-        """Show one broadcast and who did what to it, or what comes again."""
+        """Show one broadcast and who did what to it, or one recurring broadcast or reminder."""
         word, _ = parse.first_word(slack_text.decode_slack(asked.text))
         if not word:
             return answers.usage(self.table["show"][0], asked.line, asked.words)
@@ -205,7 +205,7 @@ class BroadcastCommands:
         return answers.details(row, showing, [dict(step) for step in history], link, asked.words)
 
     async def cancel(self, asked: Typing, client: AsyncWebClient) -> Post | None:
-        """Stop a broadcast that has not left yet."""
+        """Stop a broadcast that has not gone out yet."""
         word, reason = parse.first_word(slack_text.decode_slack(asked.text))
         if not word:
             return answers.usage(self.table["cancel"][0], asked.line, asked.words)
@@ -216,7 +216,7 @@ class BroadcastCommands:
         return Post(asked.words("{id} is cancelled. Nothing was sent.", id=ended.id))
 
     async def edit(self, asked: Typing, client: AsyncWebClient) -> Post | None:
-        """Open a draft of yours, to be asked for where you are."""
+        """Open one of your drafts and submit it where you are."""
         word, _ = parse.first_word(slack_text.decode_slack(asked.text))
         if not word:
             return answers.usage(self.table["edit"][0], asked.line, asked.words)
@@ -228,7 +228,7 @@ class BroadcastCommands:
         return await self.open_form(draft_form(self.audiences, row, asked.channel, asked.words), asked, client)
 
     async def pause(self, asked: Typing, client: AsyncWebClient) -> Post | None:
-        """Stop all sending at once (admins), or hold one thing that comes again."""
+        """Pause all sending at once (admins), or one recurring broadcast or reminder."""
         what, rest = parse.first_word(asked.text)
         if what.lower() != "all":
             return (
@@ -237,13 +237,20 @@ class BroadcastCommands:
                 else answers.usage(self.table["pause"][0], asked.line, asked.words)
             )
         await self.workflow.pause_all(asked.person, on=True)
-        told = [asked.words("All sending is paused. What falls due is held and asks. `/broadcast resume all` ends it.")]
+        told = [
+            asked.words(
+                "All sending is paused. Broadcasts that fall due are held and ask what to do. `/broadcast resume all` "
+                "resumes sending."
+            )
+        ]
         if rest:  # whoever stops everything is not sent back to type it once more
-            told.append(asked.words("It has no end of its own: “{rest}” was not heeded.", rest=mrkdwn.quote(rest)))
+            told.append(
+                asked.words("This pause does not end by itself, so I ignored “{rest}”.", rest=mrkdwn.quote(rest))
+            )
         return mrkdwn.lines(told)
 
     async def resume(self, asked: Typing, client: AsyncWebClient) -> Post | None:
-        """Let sending go on (admins), or one thing that comes again."""
+        """Resume all sending (admins), or one recurring broadcast or reminder."""
         what = parse.first_word(asked.text)[0].lower()
         if what != "all":
             return (
@@ -257,15 +264,18 @@ class BroadcastCommands:
         asking = await self.workflow.pause_all(asked.person, on=False)
         told = [
             asked.words(
-                "Sending goes on. What was held meanwhile ({number}) waits for *Send now* on its card.", number=asking
+                "Sending has resumed. The broadcasts held in the meantime ({number}) are waiting for *Send now* "
+                "on their cards.",
+                number=asking,
             )
         ]
         if going:
             told.append(
                 asked.words.count(
-                    "{number} broadcast that only waited for the hours starts by itself now; its card still stops it.",
-                    "{number} broadcasts that only waited for the hours start by themselves now; their cards still "
-                    "stop them.",
+                    "{number} broadcast was only waiting for its sending hours and now starts by itself. It can "
+                    "still be stopped on its card.",
+                    "{number} broadcasts were only waiting for their sending hours and now start by themselves. They "
+                    "can still be stopped on their cards.",
                     going,
                 )
             )

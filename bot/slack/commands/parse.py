@@ -124,7 +124,8 @@ def _near_miss(word: str) -> Iterator[FieldError]:
     near = difflib.get_close_matches(folded(word), PURPOSES, n=1, cutoff=0.82)
     if near:
         template = (
-            "Did you mean “{near}” by “{word}”? Write it so, or put the purpose before a text that begins with it."
+            "When you wrote “{word}”, did you mean “{near}”? If so, correct it. If the text begins with that "
+            "word, put the purpose before it."
         )
         yield FieldError("purpose", Translatable(template, near=near[0], word=word))
 
@@ -150,9 +151,9 @@ def _wrong_option(
     if name not in names:
         return _unknown_option(name, names, slips=option is not None)
     if name in given:
-        return _complaint("“{name}=” is there twice. Which one counts?", name=name)
+        return _complaint("“{name}=” appears twice. Which one counts?", name=name)
     if option is None or not (option[2] or option[3]) or (option[3] and option[3][0] in OPENING):
-        template = 'An option is written `{name}=word` or `{name}="some words"`, then a space.'
+        template = 'Write an option as `{name}=word` or `{name}="some words"`, followed by a space.'
         return _complaint(template, name=name)
     return None
 
@@ -164,7 +165,7 @@ def _unknown_option(name: str, names: Sequence[str], *, slips: bool) -> FieldErr
         return None
     if meant in names:
         return _complaint("There is no option “{name}=”. Did you mean “{near}=”?", name=name, near=meant)
-    template = "“{name}=” is no option here. There are: {known}. If it is text, put a word before it."
+    template = "“{name}=” is not an option here. The options are: {known}. If it is text, put a word before it."
     return _complaint(template, name=name, known=", ".join(f"{known}=" for known in names))
 
 

@@ -78,14 +78,14 @@ class Commands:
     def _unknown(self, name: str, asked: Typing) -> Post:
         audience = slack_text.decode_slack(name).lower()
         near = f"send {audience}" if self.audiences.audience(audience) else parse.nearest_verb(name, self.table)
-        told = [asked.words("There is no `{name}`.", name=mrkdwn.quote(slack_text.decode_slack(name)))]
+        told = [asked.words("There is no `{name}` command.", name=mrkdwn.quote(slack_text.decode_slack(name)))]
         if near:
             told.append(asked.words("Did you mean `/broadcast {near}`?", near=near))
-        told.append(asked.words("`/broadcast help` shows what there is."))
+        told.append(asked.words("`/broadcast help` lists the commands."))
         return forms.complaint([" ".join(told)], asked.line, asked.words)
 
     async def help(self, asked: Typing, client: AsyncWebClient) -> Post | None:
-        """Show this."""
+        """Show this help."""
         topic, _ = parse.first_word(asked.text)
         wanted = {topic.lower()} & self.table.keys() or self.table.keys()
         usages = [("/broadcast", "Open the form.")] if not topic else []

@@ -62,7 +62,7 @@ class Recurring:
     # --- asking for one ----------------------------------------------------------------------------------------------
 
     async def every(self, asked: Typing, client: AsyncWebClient) -> Post | None:
-        """Ask to send a text again and again; each time gets a card and an approval."""
+        """Ask to send a text regularly. Each time gets a card and an approval."""
         when, rest = parse.quoted(slack_text.decode_slack(asked.text))
         parts = parse.read_send(rest, EVERY)
         if not when or not parts.audience:
@@ -81,7 +81,7 @@ class Recurring:
         return with_late(await self._add(wanted, asked), parts.late, asked.words)
 
     async def remind(self, asked: Typing, client: AsyncWebClient) -> Post | None:
-        """Remind a channel of something, once or again and again."""
+        """Remind a channel of something, once or regularly."""
         when, rest = parse.quoted(asked.text)
         channel, rest = _channel(rest, asked.channel)
         parts = parse.read_options(rest, REMIND)
@@ -93,7 +93,7 @@ class Recurring:
         must_leave_nothing_behind(slack_text.decode_slack(when), parts.text, "when")
         if parts.options and re.match(r"#\w", parts.text):
             raise InvalidRequest(
-                FieldError("channel", Translatable("The channel stands before the options and the text."))
+                FieldError("channel", Translatable("Put the channel before the options and the text."))
             )
         options = await self._reminder_options(parts, raw, asked.person)
         wanted = self._asked(Kind.REMINDER, slack_text.decode_slack(when), channel, parts, options, asked.person)
@@ -103,13 +103,13 @@ class Recurring:
         calling = _yes(parts.options, "mentions")
         length = max(len(parts.text), len(slack_text.live(raw, mentions=calling)))
         if length > LONGEST:
-            template = "A reminder holds {most} characters, and this has {count}."
+            template = "A reminder can have at most {most} characters. This one has {count}."
             raise InvalidRequest(FieldError("text", Translatable(template, count=length, most=LONGEST)))
         if lost := [] if calling else list(checks.lost_names(raw, channels=False)):
             raise InvalidRequest(*lost)
         start, template_name = parts.options.get("start"), parts.options.get("template")
         if start and self.audiences.audience(start.lower()) is None:
-            template = "There is no audience “{name}”. There are: {known}."
+            template = "There is no audience “{name}”. The audiences are: {known}."
             known = ", ".join(sorted(self.audiences.settings.audiences)) or "—"
             raise InvalidRequest(FieldError("start", Translatable(template, name=start, known=known)))
         if template_name:
@@ -121,7 +121,9 @@ class Recurring:
     async def _template(self, workspace: str, name: str) -> templates.Template:
         found = await self.reminders.database.read(lambda c: templates.find_template(c, workspace, name))
         if found is None:
-            sentence = Translatable("There is no template “{name}”. `/broadcast template list` shows them.", name=name)
+            sentence = Translatable(
+                "There is no template “{name}”. `/broadcast template list` shows all templates.", name=name
+            )
             raise InvalidRequest(FieldError("template", sentence))
         return found
 
@@ -215,7 +217,7 @@ class Recurring:
         until = UNTIL.sub("", f"{parts.options.get('until', '')} {parts.text}".strip())
         paused = await self.reminders.pause(schedule, asked.person, self._back_on(until, asked.person.zone))
         if paused.paused_until is None:
-            told = asked.words("*{id}* is paused. `/broadcast resume {id}` ends it.", id=paused.id)
+            told = asked.words("*{id}* is paused. To resume it, type `/broadcast resume {id}`.", id=paused.id)
         else:
             back_at = mrkdwn.when(paused.paused_until, paused.zone)
             told = asked.words("*{id}* is paused until {back_at}.", id=paused.id, back_at=back_at)
@@ -230,9 +232,9 @@ class Recurring:
         schedule = await self._named(asked)
         resumed = await self.reminders.resume(schedule, asked.person)
         if resumed.next_at is None:
-            return Post(asked.words("*{id}* has nothing more to come, so it ended.", id=resumed.id))
+            return Post(asked.words("*{id}* has no more dates to come, so it has ended.", id=resumed.id))
         next_at = mrkdwn.when(resumed.next_at, resumed.zone)
-        return Post(asked.words("*{id}* goes on. The next one comes {next_at}.", id=resumed.id, next_at=next_at))
+        return Post(asked.words("*{id}* has resumed. The next one is {next_at}.", id=resumed.id, next_at=next_at))
 
     async def stop(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """End a recurring broadcast or a reminder."""
@@ -247,7 +249,7 @@ class Recurring:
         told = [recurring.still_on_its_way(row, words) for row in await self.reminders.made(schedule)]
         paused = await self.reminders.database.read(lambda c: keys.paused(c, schedule.workspace))
         if told and paused:
-            told.append(words("⏸️ All sending is paused, until an admin types `/broadcast resume all`."))
+            told.append(words("⏸️ All sending is paused until an admin types `/broadcast resume all`."))
         return told
 
     async def _named(self, asked: Typing) -> Schedule:
@@ -260,8 +262,8 @@ class Recurring:
             raise
         except NotFound:
             template = (
-                "Nothing comes again under *{id}*: `/broadcast schedules` and `/broadcast reminders` show what does. "
-                "One broadcast is stopped with `/broadcast cancel`."
+                "There is no reminder or recurring broadcast *{id}*. `/broadcast schedules` and `/broadcast "
+                "reminders` list them. To stop a single broadcast, use `/broadcast cancel`."
             )
             raise InvalidRequest(FieldError("id", Translatable(template, id=id[:40]))) from None
 
@@ -280,7 +282,7 @@ class Recurring:
         version = int(number) if number.isascii() and number.isdigit() else None
         turn = await self.reminders.occurrence_at(done.workspace, done.channel, message_of(body), id, version)
         if turn is None or name not in ("done", "snooze"):
-            raise NotAllowed("I do not know this button any more. Please look at the newest card.")
+            raise NotAllowed("I no longer know this button. Please look at the newest card.")
         await self.reminders.answer(turn, done.person, snooze=name == "snooze")
 
     async def _start(self, id: str, done: Interaction) -> None:
@@ -308,7 +310,8 @@ def _channel(rest: str, here: str) -> tuple[str, str]:
     if re.match(r"^\s*#\w", rest):
         raise InvalidRequest(
             FieldError(
-                "channel", Translatable("I cannot see that channel. Pick it from the list that Slack offers after #.")
+                "channel",
+                Translatable("I cannot see that channel. Pick it from the list that Slack shows when you type #."),
             )
         )
     return here, rest
@@ -316,7 +319,7 @@ def _channel(rest: str, here: str) -> tuple[str, str]:
 
 def _fix(wanted: Asked, fix: Translatable) -> Translatable:
     if wanted.channel.startswith("D"):
-        return Translatable("A schedule lives in a channel. Type it there, or name one: `#channel`.")
+        return Translatable("A schedule belongs to a channel. Type the command there, or name a channel: `#channel`.")
     return fix
 
 
@@ -345,6 +348,6 @@ def _closed(options: Mapping[str, str]) -> Closed | None:
         return Closed(options["holidays"].lower())
     except ValueError:
         template = (
-            "`holidays=` takes skip, shift (to the next working day), before (to the working day before) or keep."
+            "`holidays=` takes skip, shift (to the next working day), before (to the previous working day) or keep."
         )
         raise InvalidRequest(FieldError("holidays", Translatable(template))) from None

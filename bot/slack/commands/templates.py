@@ -34,11 +34,11 @@ class TemplateCommands:
         }
 
     async def template(self, asked: Typing, client: AsyncWebClient) -> Post | None:
-        """Keep a text under a name: `save <name> [audience] [purpose] <text>`, `use`, `list`, `delete <name>`."""
+        """Save a text under a name: `save <name> [audience] [purpose] <text>`, `use`, `list`, `delete <name>`."""
         verb, rest = parse.first_word(slack_text.decode_slack(asked.text))
         name, rest = parse.first_word(rest)
         if len(name) > LONGEST_NAME:
-            template = "The name of a template holds {most} characters at most, and this has {count}. Shorten it."
+            template = "A template name can have at most {most} characters. This one has {count}. Shorten it."
             raise InvalidRequest(FieldError("template", Translatable(template, most=LONGEST_NAME, count=len(name))))
         deeds = {"save": self._save_template, "use": self._use_template, "delete": self._delete_template}
         if verb.lower() == "list":
@@ -71,8 +71,10 @@ class TemplateCommands:
             lambda c: templates.keep_template(c, kept, self.audiences.settings.admins)
         )
         if owner is not None:
-            raise NotAllowed("The template “{name}” is {who}'s: choose another name.", name=name, who=mentions([owner]))
-        return Post(asked.words("I kept the template “{name}”. `/broadcast template use {name}` opens it.", name=name))
+            raise NotAllowed(
+                "The template “{name}” belongs to {who}. Choose another name.", name=name, who=mentions([owner])
+            )
+        return Post(asked.words("I saved the template “{name}”. `/broadcast template use {name}` opens it.", name=name))
 
     def _template_complaints(self, parts: parse.Typed, asked: Typing) -> Iterator[FieldError]:
         """What is asked about in a text that is about to go is refused in one that is kept to go again and again."""
@@ -91,13 +93,13 @@ class TemplateCommands:
             raise NotAllowed("Only {who} can delete “{name}”.", who=mentions([kept.owner]), name=name)
         await self.workflow.database.write(lambda c: templates.drop_template(c, kept.workspace, kept.name))
         return Post(
-            asked.words("The template “{name}” is gone. It said: “{text}”", name=name, text=mrkdwn.quote(kept.text))
+            asked.words("I deleted the template “{name}”. It said: “{text}”", name=name, text=mrkdwn.quote(kept.text))
         )
 
     async def _list_templates(self, asked: Typing) -> Post:
         found = await self.workflow.database.read(lambda c: templates.templates_of(c, asked.person.workspace))
         if not found:
-            return Post(asked.words("There are no templates yet. `/broadcast template save <name> <text>` keeps one."))
+            return Post(asked.words("There are no templates yet. `/broadcast template save <name> <text>` saves one."))
         return mrkdwn.lines(
             [f"• *{mrkdwn.quote(t.name)}* · {mentions([t.owner])} · “{mrkdwn.quote(t.text)}”" for t in found]
         )
@@ -105,6 +107,6 @@ class TemplateCommands:
     async def _template(self, asked: Typing, name: str) -> templates.Template:
         kept = await self.workflow.database.read(lambda c: templates.find_template(c, asked.person.workspace, name))
         if kept is None:
-            template = "There is no template “{name}”. `/broadcast template list` shows them."
+            template = "There is no template “{name}”. `/broadcast template list` shows all templates."
             raise InvalidRequest(FieldError("template", Translatable(template, name=name)))
         return kept

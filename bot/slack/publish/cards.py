@@ -57,14 +57,14 @@ UNEDITABLE = frozenset({"cant_update_message", "edit_window_closed", "message_no
 ASKING = frozenset({State.PENDING, State.HELD, State.UNKNOWN})  # these wait for somebody to press a button
 UNDER_WAY = ASKING | {State.SCHEDULED, State.SENDING}
 NOT_HERE = "Slack does not let me post in {channel}."
-ELSEWHERE = "*{id}* asks something that nobody here can answer, so I asked somebody who can in a direct message."
+ELSEWHERE = "*{id}* needs an answer that nobody here can give, so I sent a direct message to somebody who can."
 RETURNED = (
-    "{why} *{id}* cannot be approved there, so I kept it as a draft. Fix that and open the draft, or type "
-    "`/broadcast edit {id}` in another channel that I am in."
+    "{why} *{id}* cannot be approved there, so I kept it as a draft. Fix this and open the draft, or type `/broadcast "
+    "edit {id}` in another channel that I am in."
 )
 RETURNED_TO_ALL = (
-    "{why} *{id}* cannot be approved in {channel}, where all cards stand, so I kept it as a draft. Ask an admin to put "
-    "that right, then open the draft."
+    "{why} *{id}* cannot be approved in {channel}, where all cards go, so I kept it as a draft. Ask an admin to fix "
+    "this, then open the draft."
 )
 
 ShowingOf = Callable[[Broadcast, list[Vote]], Awaitable[Showing]]

@@ -27,8 +27,11 @@ DAY = 24 * 3600 * SECOND
 #: What Slack answers where no waiting helps.
 FOR_GOOD = NO_PLACE | NOT_LET | {"missing_scope", "msg_too_long", "cant_update_message", "edit_window_closed"}
 #: A crash, or an answer of Slack's that never came, may hide a post that everybody saw.
-UNSAID = "I was held up at {missed_at}, so this may not have been said then: “{text}” (missed: {number})"
-REFUSED = "Slack did not let me post *{id}* in {channel}, where it was to be at {planned_at}. It said: “{text}”"
+UNSAID = (
+    "This reminder was due {missed_at}, but I was held up, so it may not have been posted then: “{text}” (missed: "
+    "{number})"
+)
+REFUSED = "Slack did not let me post *{id}* in {channel}. It was due {planned_at}. Its text: “{text}”"
 
 
 class ReminderPosts:
