@@ -20,7 +20,7 @@ from providers.http import Http
 from providers.registry import broken, packages
 from providers.registry import providers as known_providers
 
-MAKING = 10.0  # seconds that other people's adapter may take to be made
+MAKING = 10.0  # seconds that making a third-party adapter may take
 
 
 class KeptSecrets:
@@ -37,7 +37,7 @@ class KeptSecrets:
 
 
 def open_accounts(settings: Settings, database: Database, clock: Clock) -> dict[str, Account]:
-    """An adapter for each `[accounts.NAME]`. Raises SettingsError naming every setting that is wrong."""
+    """Open an adapter for each `[accounts.NAME]`. Raises SettingsError naming every setting that is wrong."""
     known, accounts, wrong = known_providers(), dict[str, Account](), list[str]()
     for name, raw in settings.accounts.items():
         wanted = str(raw.get("provider"))
@@ -59,7 +59,7 @@ def open_accounts(settings: Settings, database: Database, clock: Clock) -> dict[
 
 
 def all_placeholders() -> frozenset[str]:
-    """What any vendor there is would fill in: where another takes the text, people would read it as it stands."""
+    """Return the placeholders of all vendors. Another vendor would not fill them in, and people would read them."""
     fields = (field for vendor in known_providers().values() for field in vendor.capabilities.placeholders)
     return frozenset(field for field in fields if isinstance(field, str) and len(field) > 2)
 
@@ -67,8 +67,10 @@ def all_placeholders() -> frozenset[str]:
 def open_account(
     name: str, vendor: type[Provider], raw: Mapping[str, Any], settings: Settings, vault: KeptSecrets
 ) -> Account | list[str]:
-    """The adapter behind its border, or what is wrong with it; other people's in a room of its own, where nothing of
-    it can hold others up, not even while it is made."""
+    """Return the account with its adapter, or what is wrong with it.
+
+    A third-party adapter gets its own room, where it cannot delay others, not even while it is made.
+    """
     package = packages.get(str(raw["provider"]))
     if package is None:
         return _opened(name, vendor, raw, settings, AccountVault(vault))
@@ -108,7 +110,7 @@ def _opened(
 
 
 def _road(account: AccountSettings, settings: Settings) -> Http | str:
-    """The account's transport, or why its address must not be talked to."""
+    """Return the account's transport, or why its address is not allowed."""
     try:
         return Http(
             account.base_url,
@@ -131,7 +133,7 @@ def _complaint(name: str, detail: Mapping[str, Any]) -> str:
 
 
 def policies_of(settings: Settings) -> dict[str, Policy]:
-    """The sending hours that audiences name. Raises SettingsError."""
+    """Return the sending policies. Raises SettingsError, also if an audience names an unknown one."""
     try:
         policies = resolve_policies(settings.policies)
     except ValueError as error:

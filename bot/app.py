@@ -73,15 +73,15 @@ log = structlog.get_logger(__name__)
 
 ANY = re.compile("")
 POSTING_TIMEOUT = 15
-TELL_PAUSE = 0.05  # seconds in which what changes is one hint to the other processes
+TELL_PAUSE = 0.05  # seconds of changes that become one hint to the other processes
 OLD_OUTBOX = 60  # seconds that something may wait to be shown in Slack before somebody should look
 DAY = 24 * 3600 * SECOND
-TOLD_ONE_BY_ONE = 10  # rows that one kind of work cannot be done on; of more of them admins hear how many there are
+TOLD_ONE_BY_ONE = 10  # failing rows of one kind of work that admins hear of; beyond these they hear the number
 
 
 @dataclass(frozen=True)
 class Core:
-    """Everything between a request and the vendor's answer; Slack and the web stand above it."""
+    """Everything between a request and the vendor's answer; Slack and the web are built on it."""
 
     runtime: Runtime
     audiences: Audiences
@@ -99,7 +99,7 @@ def build_core(
     placeholders: frozenset[str] = frozenset(),
     make_id: Callable[[], str] = new_id,
 ) -> Core:
-    """The one composition of the core. `placeholders`: those of every vendor there is; `make_id`: of new broadcasts."""
+    """Put the core together. `placeholders`: those of every vendor; `make_id`: makes the ids of new broadcasts."""
     audience_cache = AudienceCache(runtime.providers, runtime.settings.audiences)
     audiences = Audiences(runtime.settings, runtime.providers, runtime.policies, audience_cache, placeholders)
     switch = KillSwitch()
@@ -135,7 +135,7 @@ class Bot:
         self._telling: asyncio.Task[None] | None = None
         self.socket: AsyncSocketModeHandler | None = None
         self._token = settings.slack_bot_token.get_secret_value() if settings.slack_bot_token else None
-        self._authorized: AuthorizeResult  # comes with `_greet_slack`, before any door opens
+        self._authorized: AuthorizeResult  # set by `_greet_slack`, before any server starts
         self._build_core()
         self._build_slack()
 
@@ -176,11 +176,11 @@ class Bot:
         )
 
     def _bolt(self) -> AsyncApp:
-        async def authorize() -> AuthorizeResult:  # left alone, Bolt asks once more, inside the first command's seconds
+        async def authorize() -> AuthorizeResult:  # otherwise Bolt asks again, during the first command's three seconds
             return self._authorized
 
         app = AsyncApp(
-            name="bellcrier",  # left alone, Bolt reads every file of its callers to find one
+            name="bellcrier",  # otherwise Bolt reads every file of its callers to find a name
             client=self._client(int(self.patience), token=None),  # each request's own client gets it from `authorize`
             authorize=authorize,
             process_before_response=True,
@@ -207,11 +207,11 @@ class Bot:
         return app
 
     def ours(self) -> str:
-        """The workspace that our token belongs to; what comes from another one is refused."""
+        """Return the workspace that our token belongs to; requests from another one are refused."""
         return self.people.workspace
 
     def wake(self, *tasks: str) -> None:
-        """These have something to do, here or in another process; none named: anybody may have."""
+        """Wake these tasks, here and in the other processes; without names, wake all."""
         if self.scheduler is None:
             return
         self.scheduler.wake(*tasks)
@@ -222,7 +222,7 @@ class Bot:
             self._telling = asyncio.create_task(self._notify_peers(), name="tell others")
 
     async def _notify_peers(self) -> None:
-        """A hint to the other processes, at most one at a time: their ticks would find it all the same."""
+        """Send hints to the other processes, at most one at a time. Their ticks would find the work anyway."""
         while self._to_tell:
             await asyncio.sleep(TELL_PAUSE)
             tasks, self._to_tell = self._to_tell, set()
@@ -232,7 +232,7 @@ class Bot:
                 log.info("the others could not be told", error=type(error).__name__)
 
     def callback_address(self, account: str) -> str | None:
-        """Where an account's vendor calls back, to be pasted there; None without a public address."""
+        """Return the callback address to paste at an account's vendor, or None without a public address."""
         if self.settings.public_url is None:
             return None
         return f"{self.settings.public_url.rstrip('/')}/callbacks/{account}/{token_for(self.key, account)}"
@@ -240,7 +240,7 @@ class Bot:
     # --- life --------------------------------------------------------------------------------------------------------
 
     async def start(self, host: str, port: int) -> None:
-        """Everything up, in the order in which each needs the other. Raises CannotStart, Unusable or SettingsError."""
+        """Start everything, in order of dependency. Raises CannotStart, Unusable or SettingsError."""
         await self._open_database()
         await self._greet_slack()
         self.servers = [Server(self.site(), host, port)]
@@ -257,7 +257,7 @@ class Bot:
             await self._open_socket(self.settings.slack_app_token.get_secret_value())
 
     async def _open_database(self) -> None:
-        """What is damaged, read-only or gone is noticed now, and never replaced by something empty."""
+        """Check the database now. One that is damaged, read-only or gone is never replaced by an empty one."""
         try:
             await self.database.check()
             self.database.claim_dispatch()
@@ -275,7 +275,7 @@ class Bot:
             raise CannotStart(trouble)
 
     async def _greet_slack(self) -> None:
-        """A dead token is noticed now, not at the first command."""
+        """Check the token now, not at the first command."""
         try:
             answer = await self.posting.auth_test()
         except SlackApiError as error:
@@ -310,7 +310,7 @@ class Bot:
         )
 
     async def _tell_troubles(self) -> None:
-        """Admins hear once a day of each row that cannot be worked on, or of how many there are."""
+        """Tell admins once a day about each row that cannot be processed, or how many there are."""
         troubles = self.database.troubles.all()
         if troubles and self.settings.admins:
             await self.database.write(partial(self._post_troubles, troubles=troubles))
@@ -345,7 +345,11 @@ class Bot:
         return public_site(door, callbacks, Health(self.ready))
 
     async def ready(self) -> tuple[bool, Mapping[str, str]]:
-        """Can it work: the database answers, and Slack's socket is up where there is one. And what stands still."""
+        """Return whether the bot can work, and the state of each part with what stands still.
+
+        It can work if the database answers, Slack takes the token and its socket is up where there is one, and no
+        outbox entry is too old.
+        """
         parts = {"database": "ok", "slack": "ok"}
         try:
             stops, since = await self.database.read(
@@ -366,7 +370,7 @@ class Bot:
         return ready, parts | {f"breaker:{account}": "the vendor cannot be reached" for account in stops.away}
 
     async def stop(self) -> None:
-        """No new sends; what is in flight gets its deadline; everything said is written down."""
+        """Start no new sends, give those in flight their deadline, and write down every answer."""
         if self.socket is not None:
             await self.socket.close_async()
         longest = max((provider.settings.timeout for provider in self.providers.values()), default=0.0)
@@ -395,7 +399,7 @@ async def unknown_shortcut(ack: AsyncAck) -> None:
 
 
 async def report(error: Exception, request: AsyncBoltRequest) -> BoltResponse | None:
-    """Log what broke with a reference; an ack already made is given back, else Slack is told to try again."""
+    """Log the error with a reference. Return the ack if it was made already, else tell Slack to try again."""
     log.error("a listener failed", reference=secrets.token_hex(4), exc_info=error)
     return request.context.ack.response
 

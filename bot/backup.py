@@ -1,7 +1,7 @@
-"""Everything in the database as one file, and back; what comes back asks before it sends.
+"""Writes the whole database to one file, and restores it. Restored broadcasts ask before they are sent.
 
-One form for SQLite and PostgreSQL, so that a backup of the one can be restored into the other: gzipped JSON, a line
-for each row, between a line that names the schema and one that counts.
+SQLite and PostgreSQL share one format, so that a backup of one can be restored into the other. It is gzipped JSON, a
+line for each row, between a first line that names the schema and a last line that counts the rows.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class NotEmpty(Exception):
 def write_backup(connection: Connection, path: Path, at: Micros) -> int:
     """Write every row into a new file that only its owner can read. Returns how many. Raises FileExistsError.
 
-    A file that did not become whole is taken away again.
+    An incomplete file is removed.
     """
     path.touch(mode=0o600, exist_ok=False)
     try:
@@ -86,9 +86,9 @@ def restore_backup(
     force: bool = False,
     approval: ApprovalSettings = ASKED_AS_USUAL,
 ) -> int:
-    """Put a backup in the place of what is there, then hold what has not ended. Returns how many rows.
+    """Replace the database with a backup, then hold what has not ended. Returns how many rows.
 
-    `approval`: how often, and how long, what is held asks.
+    `approval`: how often, and for how long, held broadcasts ask.
 
     Raises NotABackup, or NotEmpty without `force`. Nothing changes when it raises.
     """
@@ -108,7 +108,7 @@ def restore_backup(
 
 
 def read_backup(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The first line, and the rows. Raises NotABackup for a file that is something else, or cut short."""
+    """Return the first line and the rows. Raises NotABackup for a file that is something else, or cut short."""
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             lines = [json.loads(line) for line in file]
@@ -133,7 +133,7 @@ def _clear(connection: Connection, force: bool) -> None:
 
 
 def _grouped(rows: Iterable[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Rows of one table after the other, a few hundred at a time."""
+    """Yield the rows of one table after another, a few hundred at a time."""
     name, some = "", list[dict[str, Any]]()
     for entry in rows:
         if some and (entry["table"] != name or len(some) == AT_ONCE):
@@ -146,7 +146,7 @@ def _grouped(rows: Iterable[dict[str, Any]]) -> Iterator[tuple[str, list[dict[st
 
 
 def _continue_numbers(connection: Connection) -> None:
-    """PostgreSQL counts apart from the rows; SQLite goes on after the highest by itself."""
+    """Set PostgreSQL's sequences to the highest row. SQLite continues after it by itself."""
     if connection.dialect.name != "postgresql":
         return
     for table in (tables.audit, tables.notes, tables.posts):
@@ -157,7 +157,7 @@ def _continue_numbers(connection: Connection) -> None:
 
 
 def hold_all(connection: Connection, made_at: Micros, at: Micros, approval: ApprovalSettings = ASKED_AS_USUAL) -> None:
-    """Whatever the backup thinks is still to come may have gone out since: nothing of it goes by itself."""
+    """Let nothing go out by itself that the backup shows as still to come: it may have gone out since."""
     for state in (State.PENDING, State.SCHEDULED, State.HELD, State.SENDING):
         for row in queue.in_state(connection, state, limit=1_000_000):
             if row.phase is Phase.RELEASING:
@@ -172,12 +172,12 @@ def _hold(connection: Connection, row: Broadcast, made_at: Micros, at: Micros, a
     said = [Note(Translatable(TOLD, made_at=made_at), mention=row.requester)]
     changes: Changes = {"hold": Hold.RESTORED, "hold_until": None, "due": None, **broadcast_rows.NO_LEASE}
     changes |= asks(at, approval)
-    changes["expires_at"] = max(asks_until(at, approval), row.send_at or 0)  # a plan for next month keeps its month
+    changes["expires_at"] = max(asks_until(at, approval), row.send_at or 0)  # a plan for next month is kept until then
     broadcasts.move(connection, row, Action.HOLD, actor="restore", at=at, reason=Hold.RESTORED, said=said, **changes)
 
 
 def _pause(connection: Connection, schedule: Schedule, made_at: Micros, at: Micros) -> None:
-    """A turn may have gone out since, on an approval that the backup believes unused."""
+    """Pause it: an occurrence may have gone out since, on an approval that the backup shows as unused."""
     waits_already = schedule.state is ScheduleState.PAUSED and schedule.paused_until is None
     schedules.move(connection, schedule, ScheduleAction.PAUSE, at, paused_until=None, cover=None)
     if waits_already:

@@ -39,7 +39,7 @@ def settings_from(path: Path | None) -> Settings:
 
 
 def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
-    """No command ever ends in a traceback."""
+    """Wrap a command so that it never ends in a traceback."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -76,7 +76,7 @@ NEAREST = "bellcrier.config"
 
 
 def _nearest(context: click.Context, _: click.Parameter, path: Path | None) -> Path | None:
-    """What stands nearest to the command: after it, else after its group, else before both."""
+    """Return the value nearest to the command: after it, else after its group, else before both."""
     if path is not None:
         context.meta[NEAREST] = path  # groups and their commands share it
     found: Path | None = context.meta.get(NEAREST)
@@ -332,7 +332,7 @@ def manifest(url: str | None) -> None:
 
 
 def manifest_file() -> Path:
-    """The manifest beside the packages in a checkout, inside the package once installed."""
+    """Return the manifest's path: beside the packages in a checkout, inside the package once installed."""
     here = Path(__file__).parent
     return next(path for path in (here / "manifest.yml", here.parent / "manifest.yml") if path.exists())
 

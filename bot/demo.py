@@ -1,4 +1,4 @@
-"""The pretend workspace and vendors, with the real bot in them or without it."""
+"""Runs the sandbox, a pretend workspace and pretend vendors, with the real bot in it or without it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sandbox.server import Sandbox
 
 
 def demo_settings(data: Path, port: int) -> Path:
-    """The demo is a settings file like any other; the bot does not know that it is one."""
+    """Write the demo's settings file, which is like any other. The bot does not know that it is a demo."""
     template = resources.files("sandbox").joinpath("demo.toml").read_text(encoding="utf-8")
     path = data / "bellcrier.toml"
     path.write_text(template.replace("BOT_PORT", str(_free_port())).replace("PORT", str(port)), encoding="utf-8")

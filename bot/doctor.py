@@ -1,4 +1,4 @@
-"""Looks at everything that the bot depends on, and says what is wrong and how to mend it."""
+"""Checks everything that the bot depends on, and reports what is wrong and how to fix it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ UNREACHABLE = (SlackApiError, ClientError, TimeoutError, OSError)
 
 @dataclass(frozen=True)
 class Finding:
-    """`level`: ok, warning or error. `fix`: what to do, empty when nothing is to be done."""
+    """`level`: ok, warning or error. `fix`: what to do, empty if there is nothing to do."""
 
     id: str
     level: str
@@ -52,7 +52,7 @@ class Finding:
 
 
 async def examine(settings: Settings) -> list[Finding]:
-    """Every finding, those that are fine included."""
+    """Run every check. Return all findings, including those that are fine."""
     try:
         require_slack(settings)
         bot = Bot(settings)
@@ -77,7 +77,7 @@ async def examine(settings: Settings) -> list[Finding]:
 
 
 async def _all_of(check: Callable[[Bot], AsyncIterator[Finding]], bot: Bot) -> list[Finding]:
-    """What it finds, and where it broke: the checks behind it are made all the same."""
+    """Return what a check finds, or found before it broke. The next checks still run."""
     found = []
     try:
         async for finding in check(bot):
@@ -198,7 +198,7 @@ async def _accounts(bot: Bot) -> AsyncIterator[Finding]:
 
 
 async def _unasked(bot: Bot, account: str) -> str | None:
-    """The package that released without asking, if it did so the last time."""
+    """Return the package, if it released without asking the last time."""
     try:
         return await bot.database.read(lambda c: keys.load_kept(c, keys.of_unasked(account)))
     except Exception:  # the database has its own finding

@@ -1,4 +1,4 @@
-"""Logging, set up once: one record a line, and one processor that lets no secret, number or text through."""
+"""Logging, set up once: one record per line, and one processor that hides secrets, numbers and texts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOISY = ("alembic", "httpx", "httpcore", "slack_bolt", "slack_sdk", "aiohttp", "
 
 
 def redact(text: str) -> str:
-    """The text without what must not be read, and in one line."""
+    """Return the text on one line, without secrets and numbers."""
     for pattern in SECRETS:
         text = pattern.sub("…", text)
     return text.replace("\r", "\\r").replace("\n", "\\n").replace("\x1b", "\\x1b")
@@ -40,7 +40,7 @@ def _redacted(_logger: object, _method: str, record: MutableMapping[str, Any]) -
 
 
 def _placed(_logger: object, _method: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """An exception as its types and places: its message may hold what a person wrote."""
+    """Replace an exception by its types and places: its message may contain what a person wrote."""
     info = record.pop("exc_info", None)
     error = info[1] if isinstance(info, tuple) else info if isinstance(info, BaseException) else sys.exc_info()[1]
     if info and error is not None:
@@ -60,7 +60,7 @@ def placed(error: BaseException) -> str:
 
 
 def set_up(level: str) -> None:
-    """Everything, ours and the libraries', through one road to standard error. JSON, or colours on a terminal."""
+    """Send all records, ours and the libraries', to standard error: as JSON, or in colours on a terminal."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

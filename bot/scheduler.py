@@ -1,5 +1,8 @@
-"""The ticks. APScheduler rings each bell at its interval, anything that changes a row rings those that have work with
-it, and one task a bell does the work, never twice at a time."""
+"""The ticks of the periodic tasks, called bells.
+
+APScheduler rings each bell at its interval. A change to a row also rings the bells that have work with it. One task
+per bell does the work, never twice at a time.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,11 @@ from bot.storage.database import CommitUncertain, DatabaseBusy
 
 log = structlog.get_logger(__name__)
 
-GATHER = 0.03  # seconds in which what wakes a bell is one ring: an answer that somebody waits for leaves first
+GATHER = 0.03  # seconds in which wakes become one ring, so that an answer that somebody waits for leaves first
 
 
 class Task(StrEnum):
-    """What is done periodically. A name may come from another process, so it keeps its meaning."""
+    """What is done periodically. A name may come from another process, so its meaning must not change."""
 
     DISPATCH = "dispatch"
     PAINT = "paint"
@@ -37,13 +40,13 @@ class Task(StrEnum):
 
 
 class Wake(Protocol):
-    """Called after a row changed: these have something to do by now; none named: anybody may have."""
+    """Called after a row changed. Wakes the tasks that have work now; without names, all of them."""
 
     def __call__(self, *tasks: str) -> None: ...
 
 
 def concerned(row: Broadcast) -> tuple[Task, ...]:
-    """Who has something to do at once, now that a broadcast has come to stand like this. A draft has no card."""
+    """Return the tasks that have work at once when a broadcast gets into this state. A draft has no card."""
     sizes = (Task.SIZES,) if row.size is None else ()
     match row.state:
         case State.DRAFT:
@@ -59,9 +62,9 @@ def concerned(row: Broadcast) -> tuple[Task, ...]:
 
 @dataclass
 class PeriodicTask:
-    """Something to do every `seconds`, and soon when woken. It may fail; it is tried at the next ring.
+    """Work done every `seconds`, and soon after a wake. If it fails, it is tried again at the next ring.
 
-    `gather`: seconds for which a wake waits for others, to be one ring with them.
+    `gather`: seconds for which a wake waits for others, so that they become one ring.
     """
 
     name: str
@@ -96,7 +99,7 @@ class PeriodicTask:
         self.rung.set()
 
     def silence(self) -> None:
-        """No more rings. What it was woken for already is done yet."""
+        """Stop ringing. Work for which it was woken already is still done."""
         self._once_more = self.rung.is_set() or self._soon is not None
         self.silenced = True
         if self._soon is not None:
@@ -105,22 +108,24 @@ class PeriodicTask:
 
 
 class Lanes:
-    """Work with vendors beside a bell: one piece at a time at each account, and the accounts side by side. A vendor
-    that hangs keeps nobody else's news waiting. `only_asks`: nothing is lost where its work is broken off."""
+    """Work with vendors beside a bell: one piece at a time per account, and the accounts in parallel.
+
+    A vendor that hangs delays no other account. `only_asks`: nothing is lost if its work is cancelled.
+    """
 
     def __init__(self, name: str, *, only_asks: bool = False) -> None:
         self.name, self.only_asks = name, only_asks
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def busy(self) -> list[str]:
-        """The accounts at which somebody is at work."""
+        """Return the accounts that have work under way."""
         return [account for account, task in self._tasks.items() if not task.done()]
 
     def start(self, account: str, work: Callable[[], Awaitable[None]]) -> None:
         self._tasks[account] = asyncio.create_task(_contained(self.name, work), name=f"{self.name} {account}")
 
     async def settle(self) -> None:
-        """Wait until nobody is at work any more."""
+        """Wait until no work is under way."""
         while under_way := [task for task in self._tasks.values() if not task.done()]:
             await asyncio.wait(under_way)
 
@@ -129,17 +134,17 @@ class Lanes:
 
 
 async def _contained(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Work that is found and tried again by itself when it fails."""
+    """Do the work. If it fails, log it: the work is found and tried again by itself."""
     try:
         await work()
-    except (DatabaseBusy, CommitUncertain) as error:  # it may stay away for an hour, and a line each time is enough
+    except (DatabaseBusy, CommitUncertain) as error:  # it may be away for an hour: one line each time is enough
         log.warning("the database did not take a tick", tick=name, error=f"{type(error).__name__} {error}".rstrip())
     except Exception:
         log.exception("a tick failed; it is tried again", tick=name)
 
 
 async def _end(tasks: Collection[asyncio.Task[None]], patience: float) -> None:
-    """Whoever is at work gets `patience` seconds, so that what was posted is also written down."""
+    """Give running work `patience` seconds, so that what was posted is also written, then cancel it."""
     if tasks:
         _, late = await asyncio.wait(tasks, timeout=patience)
         for task in late:
@@ -148,7 +153,7 @@ async def _end(tasks: Collection[asyncio.Task[None]], patience: float) -> None:
 
 
 class Scheduler:
-    """Holds no work of its own: what is due lives in the rows, so a restart loses nothing."""
+    """Rings the bells. It holds no work: what is due is in the rows, so a restart loses nothing."""
 
     def __init__(self, *bells: PeriodicTask, lanes: Sequence[Lanes] = ()) -> None:
         self.bells, self.lanes = bells, lanes
@@ -157,7 +162,7 @@ class Scheduler:
 
     def start(self) -> None:
         for bell in self.bells:
-            # A tick that comes late is still wanted; several that piled up are one.
+            # A late tick still runs; several that piled up become one.
             self._clock.add_job(
                 bell.ring, "interval", seconds=bell.seconds, misfire_grace_time=None, coalesce=True, id=bell.name
             )
@@ -172,7 +177,7 @@ class Scheduler:
                 bell.wake()
 
     async def stop(self, patience: float) -> None:
-        """No more ticks; whoever is at work gets `patience` seconds."""
+        """Stop the ticks. Running work gets `patience` seconds."""
         if self._clock.running:
             self._clock.shutdown(wait=False)
         for bell in self.bells:

@@ -1,6 +1,6 @@
 """The contract between the bot and any vendor: words, capabilities, errors and the `Provider` class itself.
 
-Public: other people's adapters are written against this file and join by the entry-point group `bellcrier.providers`.
+This file is public: third-party adapters implement it and join through the entry-point group `bellcrier.providers`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class AudienceKind(StrEnum):
 
 
 class Purpose(StrEnum):
-    """Decides approval, hours, the opt-out mention and the vendor's route."""
+    """Decides approval, sending hours, the opt-out mention and the vendor's route."""
 
     TRANSACTIONAL = "transactional"
     MARKETING = "marketing"
@@ -50,10 +50,10 @@ class DeliveryStatus(StrEnum):
 
 
 class Receipts(StrEnum):
-    """How news of deliveries reaches us."""
+    """How receipts reach us."""
 
     NONE = "none"
-    PER_DISPATCH = "per_dispatch"  # a callback address of its own goes out with each send
+    PER_DISPATCH = "per_dispatch"  # each send carries its own callback address
     ACCOUNT = "account"  # one callback address, set once at the vendor for the whole account
 
 
@@ -75,7 +75,7 @@ class TextLimits:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What means something for this vendor; the form, the limits, the buttons and the docs' table read it."""
+    """What this vendor supports. The form, the limits, the buttons and the docs' table read it."""
 
     audiences: frozenset[AudienceKind]
     two_step: bool = False
@@ -86,19 +86,19 @@ class Capabilities:
     discovers: bool = False
     quotes: bool = False
     sizes: bool = False
-    id_each: bool = False  # every recipient has an id of their own, so fewer ids than people is news
+    id_each: bool = False  # every recipient has their own id, so fewer ids than people must be reported
     sender_pattern: str | None = None  # a full-match regular expression; None: the vendor takes no sender ID
     sender_rule: str = ""  # what that means, as a sentence
     text: TextLimits = field(default_factory=TextLimits)
     placeholders: tuple[str, ...] = ()
     not_processed: frozenset[int] = frozenset()  # statuses of a release that the vendor documents as "nothing was done"
-    replaces: tuple[str, ...] = ()  # what the vendor puts other words for wherever it stands in a text
+    replaces: tuple[str, ...] = ()  # strings that the vendor replaces wherever they occur in a text
     legacy: str | None = None  # a sentence, shown wherever a person meets the vendor
 
 
 @dataclass(frozen=True)
 class Audience:
-    """Who it is for, in the vendor's own words: a list's id or name, a tag, a group's id."""
+    """Who receives it, in the vendor's own words: a list's id or name, a tag, a group's id."""
 
     kind: AudienceKind
     id: str
@@ -108,7 +108,7 @@ class Audience:
 
 @dataclass(frozen=True)
 class Message:
-    """Exactly what was approved, and the marks of this one attempt.
+    """Exactly what was approved, and what identifies this one attempt.
 
     `dispatch` is unique for each attempt and safe in a URL; `callback_url` is unguessable and only for this dispatch.
     """
@@ -124,7 +124,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Staged:
-    """A campaign that lies prepared at the vendor. Nothing has been sent. `cost` in `currency`, whole campaign."""
+    """A campaign prepared at the vendor. Nothing has been sent. `cost` is for the whole campaign, in `currency`."""
 
     id: str
     ready: bool = True
@@ -135,7 +135,7 @@ class Staged:
 
 @dataclass(frozen=True)
 class Accepted:
-    """The vendor took it. `ids` as the vendor wrote them; `sending_at` ISO 8601 where the vendor tells it."""
+    """The vendor accepted it. `ids` as the vendor wrote them; `sending_at` in ISO 8601, if the vendor gives it."""
 
     ids: tuple[str, ...]
     sending_at: str | None = None
@@ -145,8 +145,8 @@ class Accepted:
 class Receipt:
     """News of one message to one recipient.
 
-    `recipient` is the vendor's number for it, "" where the id alone says who; the bot keeps only a keyed hash of it.
-    `word` is the vendor's own status word, shown when it is not known.
+    `recipient` is the number as the vendor writes it, "" if the id alone says who; the bot keeps only a keyed hash of
+    it. `word` is the vendor's own status word, shown when the bot does not know it.
     """
 
     id: str
@@ -170,7 +170,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class AudienceFound:
-    """An audience that the vendor knows of. `unnamed`: recipients without a name, None when it does not say."""
+    """An audience that the vendor knows. `unnamed`: recipients without a name; None if the vendor does not say."""
 
     kind: AudienceKind
     id: str
@@ -188,7 +188,7 @@ class Quote:
 
 @dataclass(frozen=True)
 class Check:
-    """An account that works; `credit` in the vendor's unit where it tells one."""
+    """An account that works. `credit` is in the vendor's unit, if it gives one."""
 
     credit: Decimal | None = None
     unit: str | None = None
@@ -196,8 +196,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Callback:
-    """One HTTP request from a vendor, already within the size limit and on a known token. Of one whose body is empty,
-    the query string is the form."""
+    """One HTTP request from a vendor, already within the size limit and on a known token.
+
+    If its body is empty, the query string is the form.
+    """
 
     content_type: str
     body: bytes
@@ -205,8 +207,8 @@ class Callback:
     def fields(self) -> dict[str, str]:
         """The flat fields of a JSON object or a form, as text. Raises ValueError when it is neither.
 
-        A list of one object is that object. A field that is null is ``""``, a whole number has no fraction (22.0 is
-        ``"22"``), and nothing in it is a character that cannot be stored.
+        A list of one object counts as that object. A null field becomes ``""``, a whole number loses its fraction
+        (22.0 becomes ``"22"``), and characters that cannot be stored are replaced.
         """
         text = decoded(self.body, self.content_type)
         if text.lstrip().startswith(("{", "[")) or "json" in self.content_type.lower():
@@ -219,8 +221,8 @@ class Callback:
         return {_storable(key): _storable(value) for key, value in self._form()}
 
     def _form(self) -> Iterator[tuple[str, str]]:
-        """A form says its characters as bytes, plain or percent-encoded; what they mean is the charset's to say."""
-        raw = self.body.decode("latin-1")  # a character for each byte
+        """The fields of a form. Its characters are bytes, plain or percent-encoded; the charset decodes them."""
+        raw = self.body.decode("latin-1")  # one character for each byte
         for pair in parse_qsl(raw, keep_blank_values=True, max_num_fields=200, encoding="latin-1"):
             key, value = (decoded(part.encode("latin-1"), self.content_type) for part in pair)
             yield key, value
@@ -235,21 +237,21 @@ def _flat(value: object) -> str:
 
 
 def _storable(text: str) -> str:
-    """Half a surrogate pair has no bytes, and a NUL has no place in a PostgreSQL text."""
+    """Replace half a surrogate pair, which has no bytes, and NUL, which PostgreSQL text cannot hold."""
     return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
 
 
 CHARSET = re.compile(r"""(?i)\bcharset\s*=\s*["']?([^\s"';,]{1,40})""")
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-#: Python's own notations, which it counts among the charsets and no vendor writes.
+#: Python's own notations, which it lists as charsets but no vendor uses.
 NO_CHARSETS = frozenset({"idna", "punycode", "raw_unicode_escape", "unicode_escape", "undefined"})
 
 
 def decoded(body: bytes, content_type: str) -> str:
     """A vendor's bytes as text: by their byte order mark, else by the declared charset, else as UTF-8.
 
-    What is none of these is read as Latin-1, in which every byte is a character: codes and ids are ASCII, so an accent
-    beside them makes nothing unreadable. An unknown charset counts as none.
+    Anything else is read as Latin-1, where every byte is a character. Codes and ids are ASCII, so a wrong accent beside
+    them makes nothing unreadable. An unknown charset counts as none.
     """
     declared = CHARSET.search(content_type)
     names = [name for mark, name in MARKS if body.startswith(mark)]
@@ -258,13 +260,13 @@ def decoded(body: bytes, content_type: str) -> str:
         try:
             if codecs.lookup(name).name.replace("-", "_") not in NO_CHARSETS:
                 return body.decode(name)
-        except (LookupError, ValueError):  # no charset's name, or not its bytes
+        except (LookupError, ValueError):  # not a charset's name, or not its bytes
             continue
     return body.decode("latin-1")
 
 
 def parsed(text: str) -> Any:
-    """What this JSON says. Raises ValueError where it is none, or nested too deeply."""
+    """Parse this JSON. Raises ValueError if it is not JSON, or is nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -272,8 +274,7 @@ def parsed(text: str) -> Any:
 
 
 def json_in(body: bytes, content_type: str) -> Any:
-    """The same of bytes. Where the declared charset makes nonsense of them, as UTF-16 does of ASCII, it is not
-    theirs."""
+    """The same for bytes. A declared charset that makes nonsense of them, as UTF-16 does of ASCII, is ignored."""
     try:
         return parsed(decoded(body, content_type))
     except ValueError:
@@ -294,11 +295,11 @@ class Answer:
 
 
 class ProviderError(Exception):
-    """Something the vendor, or the road to it, refused.
+    """The vendor, or the transport to it, refused something.
 
-    `template` with `values` is the plain sentence for the person (translated by its template; never a secret, number
-    or text in it); `detail` is a redacted note for the operator; `code` the vendor's own code; `setting` the name of
-    the account's setting to look at.
+    `template` with `values` is the plain sentence for the person. It is translated by its template, and never contains
+    a secret, a number or a text. `detail` is a redacted note for the operator, `code` the vendor's own code, and
+    `setting` the name of the account's setting to look at.
     """
 
     def __init__(
@@ -326,7 +327,7 @@ class Refused(ProviderError):
 
 
 class Blocked(ProviderError):
-    """Something of somebody else's stands in the way at the vendor; a person must clear it. Nothing was sent."""
+    """Something else at the vendor is in the way, and a person must clear it. Nothing was sent."""
 
 
 class NotReady(ProviderError):
@@ -349,23 +350,23 @@ class Uncertain(ProviderError):
     """It may have been sent. A look-up, a receipt or a person decides, never a retry."""
 
     def harmless(self) -> Unavailable:
-        """The same, where it happened to a call that sends nothing: safe to ask again."""
+        """The same error for a call that sends nothing, so it is safe to ask again."""
         error = Unavailable(self.template, detail=self.detail, code=self.code)
         error.values = self.values
         return error
 
 
-#: Called just before the first byte of a release leaves. It raises when the release must not happen any more (lease
-#: lapsed, kill switch), or when one has left already; then nothing leaves. Transports of other people's adapters call
-#: it too, best by way of `releasing`.
+#: Called just before the first byte of a release leaves. It raises when the release must no longer happen (lease
+#: lapsed, kill switch) or when one has already left; then nothing leaves. Transports of third-party adapters call it
+#: too, preferably through `releasing`.
 last_moment: ContextVar[Callable[[], None] | None] = ContextVar("last_moment", default=None)
-#: The same as the bot has set it, whatever an adapter sets in its place.
+#: The same, as the bot set it, whatever an adapter sets instead.
 _last_moment: ContextVar[Callable[[], None] | None] = ContextVar("_last_moment", default=None)
 
 
 @contextmanager
 def asking(check: Callable[[], None]) -> Iterator[None]:
-    """In here `check` is asked just before a release leaves, also where an adapter sets another `last_moment`."""
+    """In this block `check` is called just before a release leaves, even if an adapter sets another `last_moment`."""
     tokens = last_moment.set(check), _last_moment.set(check)
     try:
         yield
@@ -375,41 +376,42 @@ def asking(check: Callable[[], None]) -> Iterator[None]:
 
 
 def asked_here() -> Callable[[], None]:
-    """What is to be asked before a release leaves."""
+    """The check to call before a release leaves."""
     return _last_moment.get() or last_moment.get() or out_of_turn
 
 
 def out_of_turn() -> NoReturn:
-    """The `last_moment` of whatever is no release."""
+    """The `last_moment` outside a release: it refuses."""
     raise Refused("The adapter tried to send when it was not its turn, so the bot stopped it.")
 
 
-#: What a vendor did nothing for. Not 408, 409 and 425, which may say that an earlier one was taken, nor a proxy's 499.
+#: Statuses for which a vendor did nothing. Not 408, 409 and 425, which may mean that an earlier request was accepted,
+#: nor a proxy's 499.
 NO = frozenset({400, 401, 402, 403, 404, 405, 413, 414, 415, 422, 429})
-HARMLESS = 2  # so many in one release are no login: they may be the messages themselves, declared as harmless
+HARMLESS = 2  # this many in one release are not a login: they may be the messages, declared as harmless
 
 
 class ReleaseGuard:
-    """What the bot sets as `last_moment` while it is in `Provider.release`: one releasing call leaves, whatever the
-    adapter does, and "nothing was sent" is believed only where the road itself saw that it may be true.
+    """The bot's `last_moment` during `Provider.release`: only one releasing call leaves, whatever the adapter does.
 
-    `check` raises when the release must not happen any more. `not_processed`: see `Capabilities`. Any thread may ask.
+    The bot believes "nothing was sent" only where the transport itself saw that it may be true. `check` raises when the
+    release must no longer happen. `not_processed`: see `Capabilities`. Any thread may ask.
     """
 
     def __init__(self, check: Callable[[], None], not_processed: frozenset[int] = frozenset()) -> None:
         self._check, self._not_processed = check, not_processed
-        self.asked = False  # was it asked at all before the end?
+        self.asked = False  # whether it was asked at all before the end
         self.blocked = False  # a second releasing call was stopped, or was seen too late
-        self.held: ProviderError | None = None  # by what `check` stopped it
-        self.took = True  # may the vendor have accepted it, by what became of the last releasing call, if one was seen?
-        self._raised: list[ProviderError] = []  # by the road, or here
-        self._left = False  # one is out, and nothing says that the vendor did not process it
-        self._status: int | None = None  # of its answer, once that is here as a whole
-        self._seen = False  # the bot's own road saw that answer
-        self._no = False  # the last answer, to what may have sent something, said that nothing was done
-        self._since = False  # something else was asked while one was out, so its answer is not the last one
+        self.held: ProviderError | None = None  # the error with which `check` stopped it
+        self.took = True  # whether the vendor may have accepted it, by the last releasing call; True if none was seen
+        self._raised: list[ProviderError] = []  # by the transport, or here
+        self._left = False  # one has left, and nothing says that the vendor did not process it
+        self._status: int | None = None  # of its answer, once that is complete
+        self._seen = False  # the bot's own transport saw that answer
+        self._no = False  # the last answer to a call that may have sent something said that nothing was done
+        self._since = False  # another call left after the release, whose answer is therefore not the last one
         self._effects = 0  # calls that left without being declared a release or harmless, and that nobody refused
-        self._harmless = 0  # calls that left and were declared so
+        self._harmless = 0  # calls that left and were declared harmless
         self._closed = False
         self._turn = Lock()
 
@@ -431,53 +433,58 @@ class ReleaseGuard:
             self._left, self._since, self._status, self._no = True, False, None, False
 
     def raising(self, error: ProviderError, *, release: bool = False) -> ProviderError:
-        """The road raises this: it knows what has left, whatever the adapter knows. `release`: the releasing call has
-        no answer."""
+        """Record an error that the transport raises: it knows what has left, whatever the adapter knows.
+
+        `release`: the releasing call has no answer.
+        """
         self._raised.append(error)
         self.took = self.took and not release
         return error
 
     def raised(self, error: ProviderError) -> bool:
-        """Did the road raise this itself, or what the adapter raised it from?"""
+        """Whether the transport raised this error itself, or the one that the adapter raised it from."""
         return any(one is error or one is error.__cause__ for one in self._raised)
 
     def answered(self, status: int, *, seen: bool = False) -> None:
-        """The releasing call has its whole answer. Where the vendor documents that nothing was done then, it may be
-        asked once more. `seen`: by the bot's own road; of any other nobody knows what else it did."""
+        """Record that the releasing call has its whole answer.
+
+        If the vendor documents that nothing was done for this status, one more try may leave. `seen`: by the bot's own
+        transport; nobody knows what else any other did.
+        """
         self._seen = seen
         nothing_done = status in self._not_processed and self._status is None
-        if self._status is not None:  # asked once, and sent twice
+        if self._status is not None:  # asked once, but sent twice
             self.blocked = True
         self._status, self._left = status, not nothing_done
         self.took = 200 <= status < 300
         self._no = nothing_done or status in NO
 
     def leaves(self, *, effect: bool) -> None:
-        """The first byte of a call that is no release leaves. `effect`: nobody declared that it is harmless."""
+        """Record that the first byte of a call other than the release leaves. `effect`: not declared harmless."""
         with self._turn:
             if effect and self._closed:
                 out_of_turn()
             self._no, self._since = False, self._since or self._left
-            self._raised.clear()  # by then it is not the last word
+            self._raised.clear()  # none of them is the last word now
             self._effects += effect
             self._harmless += not effect
 
     def heard(self, status: int, *, effect: bool) -> None:
-        """Its whole answer is here; a no has had no effect. To a harmless call it says nothing of the send."""
+        """Record the answer to such a call. A no means no effect; to a harmless call it says nothing of the send."""
         self._no = effect and status in NO
         self._effects -= self._no
 
     def close(self) -> None:
-        """The release is over, or whoever waited has given up: nothing more of it leaves."""
+        """The release is over, or its caller has given up: nothing more of it leaves."""
         with self._turn:
             self._closed = True
 
     def nothing_left(self, error: ProviderError, *, ours: bool = False) -> bool:
-        """May this error mean that nothing was sent? `ours`: it comes from an adapter that has no road but this one.
+        """Whether this error may mean that nothing was sent. `ours`: its adapter has no transport but this one.
 
-        Of a 3xx and a 5xx nobody knows what the vendor did. What makes us ask again needs a status that says no,
-        but for a vendor's own code for "busy", which our adapters know. The body of a 2xx may say no; what was asked
-        after that one says nothing of it.
+        After a 3xx or a 5xx nobody knows what the vendor did. An error that makes us try again needs a status that says
+        no, except for a vendor's own code for "busy", which our adapters know. The body of a 2xx may say no, but an
+        error after a later call says nothing about it.
         """
         if self.blocked or self._effects:
             return False
@@ -492,10 +499,13 @@ class ReleaseGuard:
 
 @contextmanager
 def releasing() -> Iterator[ReleaseGuard]:
-    """For a road of one's own: the one releasing exchange. Call what it gives just before the first byte leaves, and
-    tell its `answered` the status once the whole answer is here. A `Refused` or `Blocked` that is raised in here before
-    that call has sent nothing; what would make the bot ask again is not believed, since nobody else sees that road.
-    Raises Refused where no release is under way, as in a thread that has not its context."""
+    """For a custom transport: wrap its one releasing exchange in this block.
+
+    Call the guard that it yields just before the first byte leaves. Pass the status to the guard's `answered` once the
+    whole answer is here. A `Refused` or `Blocked` raised in the block before the guard is called means that nothing was
+    sent. An error that would make the bot try again is not believed, since nobody else sees that transport. Raises
+    Refused if no release is under way, as in a thread without its context.
+    """
     check = asked_here()
     guard = check if isinstance(check, ReleaseGuard) else ReleaseGuard(check)
     try:
@@ -505,14 +515,14 @@ def releasing() -> Iterator[ReleaseGuard]:
         raise
 
 
-#: Told, where it is set, of a campaign that lies open at the vendor for a quote alone, as soon as it has an id. Whoever
-#: set it then throws the campaign away with `recall`, even if this process dies; else `quote` does so itself. An
-#: adapter may go without: only what it leaves behind when its process dies is then known to nobody.
+#: If set, `quote` calls it with a campaign that is open at the vendor only for a quote, as soon as it has an id. The
+#: code that set it then discards the campaign with `recall`, even if this process dies. If not set, `quote` does so
+#: itself. An adapter need not use it, but then nobody knows of a campaign that it leaves behind when its process dies.
 open_for_quote: ContextVar[Callable[[Staged], Awaitable[None]] | None] = ContextVar("open_for_quote", default=None)
 
 
 class Transport(Protocol):
-    """What an adapter needs of HTTP; `providers.http.Http` is the real one."""
+    """The HTTP that an adapter needs; `providers.http.Http` is the real one."""
 
     async def call(
         self,
@@ -527,17 +537,16 @@ class Transport(Protocol):
     ) -> Answer:
         """One HTTP exchange, any status. Raises Unavailable before the first byte has left and Uncertain after it.
 
-        `url` absolute or relative to the account's base URL. `release`: this is the one call that makes phones ring,
-        so it takes a fresh connection and `last_moment` is asked first. `harmless`: it has no effect on anybody's
-        phone, as a login has none; say so where `Provider.release` makes such a call, be it a GET: many gateways send
-        by one.
+        `url`: absolute, or relative to the account's base URL. `release`: this is the one call that makes phones ring,
+        so it takes a fresh connection and calls `last_moment` first. `harmless`: like a login, it has no effect on
+        anybody's phone. Set it when `Provider.release` makes such a call, even a GET, since many gateways send by GET.
         """
         ...
 
 
 @runtime_checkable
 class Paced(Protocol):
-    """A transport that keeps an account's rate, and lets a release wait before the bot has committed itself to it."""
+    """A transport that keeps an account's rate, and lets a release wait before the bot commits itself to it."""
 
     async def turn(self) -> None:
         """Wait until the rate lets one more request through; the next release then goes without waiting."""
@@ -545,7 +554,7 @@ class Paced(Protocol):
 
 
 class Vault(Protocol):
-    """A few small secrets that an adapter must keep over restarts (a rotated refresh token)."""
+    """A few small secrets that an adapter must keep across restarts (a rotated refresh token)."""
 
     async def load(self, key: str) -> str | None: ...
     async def save(self, key: str, value: str) -> None: ...
@@ -556,13 +565,16 @@ class Vault(Protocol):
 UNITS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 PARTS = re.compile(r"\s*".join(rf"(?:(?P<{unit}>\d+(?:\.\d+)?)\s*{unit}(?![a-z]))?" for unit in UNITS), re.ASCII)
 BARE = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
-LONGEST = 36_500 * UNITS["d"]  # a hundred years: what is reckoned with it stays a date
+LONGEST = 36_500 * UNITS["d"]  # a hundred years: any date computed with it stays valid
 NO_DURATION = "must be a duration such as 200ms, 30s, 15m, 1.5h, 1h30m or 2d; a bare number is seconds"
 
 
 def seconds_of(value: object) -> float:
-    """A duration in seconds: `200ms`, `30s`, `15m`, `1.5h`, `1h30m`, `2d`, a number (also as text: the environment
-    holds nothing else) or a timedelta. Raises ValueError with an example."""
+    """A duration in seconds. Raises ValueError with an example.
+
+    It may be `200ms`, `30s`, `15m`, `1.5h`, `1h30m`, `2d`, a timedelta, or a number (also as text, since the
+    environment holds nothing else).
+    """
     if isinstance(value, timedelta):
         seconds = value.total_seconds()
     elif isinstance(value, int | float) and not isinstance(value, bool):
@@ -583,7 +595,7 @@ def _told(text: str) -> float:
 
 
 def shown_duration(duration: timedelta) -> str:
-    """As settings have it: `1h30m`, `200ms`, `0s`."""
+    """A duration as settings write it: `1h30m`, `200ms`, `0s`."""
     left, parts = round(duration / timedelta(milliseconds=1)), []
     for unit, seconds in UNITS.items():
         number, left = divmod(left, round(seconds * 1000))
@@ -631,7 +643,7 @@ def real_secret(value: SecretStr) -> SecretStr:
 
 
 class Provider(ABC):
-    """One account at one vendor. Only `release` must be written; the rest answers neutrally until overridden."""
+    """One account at one vendor. Only `release` must be implemented; the rest answers neutrally until overridden."""
 
     name: ClassVar[str]
     title: ClassVar[str]
@@ -647,9 +659,9 @@ class Provider(ABC):
         return None
 
     async def stage(self, message: Message, known: Staged | None = None) -> Staged | None:
-        """Prepare at the vendor. Safe to repeat; with `known` it goes on with that campaign.
+        """Prepare at the vendor. Safe to repeat; with `known` it continues with that campaign.
 
-        The answer's `ready` False means "ask me again with it". None: this vendor has nothing to prepare.
+        If the answer's `ready` is False, call again with that answer. None: this vendor has nothing to prepare.
         """
         return None
 
@@ -658,19 +670,19 @@ class Provider(ABC):
         """The one call that makes phones ring. Never called twice for a dispatch, and never retried inside."""
 
     async def recall(self, staged: Staged) -> None:
-        """Throw a staged campaign away. Already gone is fine; it raises a ProviderError while it may still be open."""
+        """Discard a staged campaign; one already gone is fine. Raises a ProviderError while it may still be open."""
         return
 
     async def look_up(self, message: Message, staged: Staged | None, ids: tuple[str, ...]) -> Evidence:
-        """After an unknown outcome: what the vendor can be seen to have done, read-only."""
+        """Look up, read-only, what the vendor did after an unknown outcome."""
         return Evidence(False, "The vendor offers no way to check.")
 
     async def poll(self, ids: tuple[str, ...]) -> list[Receipt]:
-        """Read the state of these messages; ids of which nothing can be said are left out."""
+        """Read the state of these messages; ids without a known state are left out."""
         return []
 
     def read_callback(self, callback: Callback) -> list[Receipt]:
-        """Understand one callback. Raises ValueError when it is not one of this vendor's."""
+        """Read one callback. Raises ValueError when it is not one of this vendor's."""
         raise ValueError("this vendor calls nobody back")
 
     async def audiences(self) -> list[AudienceFound]:
@@ -682,9 +694,9 @@ class Provider(ABC):
         return None
 
     async def check(self) -> Check:
-        """Do the credentials work? Raises Refused naming the setting when not. No side effect at the vendor."""
+        """Check the credentials. Raises Refused, naming the setting, if they fail. No side effect at the vendor."""
         return Check()
 
     async def quote(self, message: Message) -> Quote | None:
-        """Size and cost before approval, at the price of a campaign made and thrown away: see `open_for_quote`."""
+        """Size and cost before approval. It creates and discards a campaign for that: see `open_for_quote`."""
         return None

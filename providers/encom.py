@@ -46,7 +46,7 @@ TYPES = {Purpose.TRANSACTIONAL: "t", Purpose.MARKETING: "m"}
 
 # The only status that is documented. It confirms the sending, not the delivery.
 CONFIRMED = ("OK", "000")
-PLANNED = "PLANNED"  # what the 201 itself means: taken, and nothing more
+PLANNED = "PLANNED"  # what the 201 itself means: accepted, and nothing more
 
 REFUSALS: Mapping[int, tuple[str, str | None]] = {
     400: ("Encom did not accept the request.", None),
@@ -69,7 +69,7 @@ class EncomSettings(AccountSettings):
 
 
 class Encom(Provider):
-    """One POST plans a message for everybody on a list. There is no recall and no key against a second send."""
+    """One POST plans a message for everybody on a list. There is no recall and no idempotency key."""
 
     name = "encom"
     title = "Encom"
@@ -105,10 +105,10 @@ class Encom(Provider):
         raise _refusal(answer, message.audience.id) or not_understood(answer)
 
     async def poll(self, ids: tuple[str, ...]) -> list[Receipt]:
-        """One read for each id. One of which nothing can be read keeps nobody from the ids after it.
+        """Read each id once. An id that cannot be read does not stop the ids after it.
 
-        A 429 ends the round, and so does a failure once the round has taken as long as one exchange may: what was read
-        until then counts. Raises Throttled where that is nothing.
+        A 429 ends the round. So does a failure once the round has taken as long as one exchange may. What was read
+        until then counts. Raises Throttled if a 429 comes before anything was read.
         """
         receipts, failed, began = list[Receipt](), False, monotonic()
         for id in ids:
@@ -144,10 +144,13 @@ class Encom(Provider):
         return [AudienceFound(AudienceKind.LIST, id, id_of(entry.get("name"))) for id, entry in found if id]
 
     async def size(self, audience: Audience) -> AudienceFound | None:
-        """How many numbers the list holds. They are documented, so an answer that tells something else, such as what
-        is wrong, is `UNREADABLE`: counted as one person it would pass every guard."""
+        """How many numbers the list holds.
+
+        The answer is documented, so one that holds anything else, such as an error, is `UNREADABLE`. Counted as one
+        person, it would pass every guard.
+        """
         people = await self._read("recipients", {"smsRecipientListId": audience.id})
-        if people == []:  # an empty list, as PHP has it
+        if people == []:  # an empty list, as PHP writes it
             people = {}
         if not isinstance(people, dict) or not all(map(_is_recipient, people.items())):
             return AudienceFound(AudienceKind.LIST, audience.id, "", UNREADABLE)
@@ -190,7 +193,7 @@ class Encom(Provider):
 
 
 def _is_recipient(entry: tuple[str, Any]) -> bool:
-    """A telephone number, which is longer than any status, with a name or none."""
+    """Whether it is a telephone number, which is longer than any status, with or without a name."""
     return len(number_of(entry[0])) >= 6 and isinstance(entry[1], str | None)
 
 
@@ -204,8 +207,10 @@ def _refusal(answer: Answer, list_id: str) -> ProviderError | None:
 
 
 def _stored(answer: Answer) -> tuple[str, ...]:
-    """The ids in `store`: `"22,23"`, `20`, `"20"` or `[22, 23]`, whatever empty places are between them. Raises
-    Uncertain when there are none, or when something in it is no id."""
+    """The ids in `store`: `"22,23"`, `20`, `"20"` or `[22, 23]`, without any empty places between them.
+
+    Raises Uncertain if there are none, or if something in it is not an id.
+    """
     ids = tuple(dict.fromkeys(_id(part) for part in _parts(object_of(answer).get("store")) if holds(part)))
     if not ids or "" in ids:
         raise unreadable(answer)
@@ -213,8 +218,10 @@ def _stored(answer: Answer) -> tuple[str, ...]:
 
 
 def _parts(stored: object) -> list[object]:
-    """What stands in a list, in order, however PHP writes one: as a list, as an object whose keys are its places, as a
-    text with any mark between, and one within another."""
+    """The items of a list, in order, however PHP writes it.
+
+    It may be a list, an object whose keys are positions, or a text with any separator, and one may contain another.
+    """
     waiting, parts = [stored], list[object]()
     while waiting:
         place = waiting.pop()
@@ -230,15 +237,17 @@ def _parts(stored: object) -> list[object]:
 
 
 def _id(value: object) -> str:
-    """A message's id, a whole number above 0: 22, 22.0, `"22"`, `" 22"`, `"0022"`, `"22.0"`. ``""`` for anything
-    else."""
+    """A message's id, which is a whole number above 0; ``""`` for anything else.
+
+    22, 22.0, `"22"`, `" 22"`, `"0022"` and `"22.0"` are the same id.
+    """
     found = re.fullmatch(r"(\d+)(?:\.0+)?", id_of(value), re.ASCII)
     return found[1].lstrip("0") if found else ""
 
 
 def _said(fields: Mapping[str, Any]) -> tuple[str, str, str]:
     """Status, details and code."""
-    code = re.sub("^0+$", "000", word_of(fields.get("code")))  # 0, where it is no text
+    code = re.sub("^0+$", "000", word_of(fields.get("code")))  # 0, where it is not a text
     return word_of(fields.get("status")), word_of(fields.get("details")), code
 
 

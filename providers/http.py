@@ -1,5 +1,8 @@
-"""One call to a vendor: the only import of httpx. Every failure is told in our words, and whether the request left is
-seen by the trace hook, never guessed from the exception."""
+"""Makes one call to a vendor. This is the only import of httpx.
+
+Every failure becomes one of our own errors. The trace hook sees whether the request left, so nothing is guessed from
+the exception.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ from providers.base import (
 
 BODY_CAP = 1024 * 1024  # bytes; no answer of these vendors comes near it
 LONGEST_WAIT = 300.0  # seconds that a vendor's Retry-After may make us wait
-PACKED = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}  # zlib's window bits; many send deflate bare
+PACKED = {"gzip": (31,), "x-gzip": (31,), "deflate": (15, -15)}  # zlib's window bits; many send raw deflate
 MOST_READS = 8  # at once; the client's pool slows down beyond about ten
 
 for _name in ("httpx", "httpcore"):  # they log whole URLs, and one vendor takes the text in its URL
@@ -42,15 +45,15 @@ RETRY_AFTER_ERRORS = (ValueError, TypeError, OverflowError)
 
 @cache
 def tls() -> ssl.SSLContext:
-    """One context a process: each costs 20 ms to make."""
+    """One context per process, since each takes 20 ms to create."""
     return ssl.create_default_context()
 
 
 class Http:
-    """The road to one account's vendor: deadline over the whole exchange, capped body, no redirects, no proxies.
+    """The transport to one account's vendor: deadline over the whole exchange, capped body, no redirects, no proxies.
 
-    `base_url` is checked here: ValueError for plain http or a private host unless `allow_private_hosts`.
-    `allowed_hosts`: nothing else may be reached at all.
+    Raises ValueError if `base_url` has plain http or a private host, unless `allow_private_hosts`.
+    `allowed_hosts`: the only hosts that it may reach.
     """
 
     def __init__(
@@ -70,7 +73,7 @@ class Http:
         self._reads: httpx.AsyncClient | None = None
 
     def check(self, url: str) -> None:
-        """Raises ValueError when this address must not be talked to."""
+        """Raise ValueError when this address must not be contacted."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("must be an address that begins with https://.")
@@ -92,7 +95,7 @@ class Http:
         release: bool = False,
         harmless: bool = False,
     ) -> Answer:
-        """See `providers.base.Transport`. Never retries, never follows, never names the URL in what it raises."""
+        """See `providers.base.Transport`. Never retries, never follows redirects, never names the URL in its errors."""
         flight = RequestTrace(release, harmless)
         try:
             target = self._target(url, query)
@@ -131,7 +134,7 @@ class Http:
         return f"{target}?{encode(query)}" if query else target
 
     async def _refuse_private(self, target: str) -> None:
-        """A public name may point at a private address."""
+        """Raise Refused if a public name points to a private address."""
         if self.allow_private_hosts:
             return
         parts = urlsplit(target)
@@ -145,7 +148,7 @@ class Http:
     ) -> Answer:
         if not flight.release:
             return await self._over(self._reading(), flight, method, target, json, headers)
-        # A kept-alive connection may die under a request, and nobody could tell whether it had arrived.
+        # A kept-alive connection may die during a request, and then nobody knows whether the request arrived.
         async with self._client() as client:
             return await self._over(client, flight, method, target, json, headers)
 
@@ -201,8 +204,10 @@ class TooBig(Exception):
 
 
 def unpacked(body: bytes, coding: str) -> bytes:
-    """What a proxy has packed in spite of `identity`; as it stands where it is not whole, or no such thing. Raises
-    TooBig."""
+    """Unpack what a proxy has compressed in spite of `identity`. Raises TooBig.
+
+    A body that is incomplete, or not compressed that way, is returned unchanged.
+    """
     for bits in PACKED.get(coding.strip().lower(), ()):
         unpacking = zlib.decompressobj(bits)
         try:
@@ -217,7 +222,7 @@ def unpacked(body: bytes, coding: str) -> bytes:
 
 
 class RequestTrace:
-    """One request on its way: has its first byte left? Inside a release its guard is told what becomes of it."""
+    """Follows one request: whether its first byte has left. Inside a release it reports to the guard."""
 
     def __init__(self, release: bool, harmless: bool) -> None:
         self.release, self.effect, self.left = release, not release and not harmless, False
@@ -226,7 +231,7 @@ class RequestTrace:
 
     async def trace(self, name: str, _info: Mapping[str, Any]) -> None:
         if name == "http11.send_request_headers.started":
-            self._leave()  # raising here: the vendor sees nothing
+            self._leave()  # if this raises, the vendor sees nothing
             self.left = True
 
     def _leave(self) -> None:
@@ -247,7 +252,7 @@ class RequestTrace:
         return error if self._guard is None else self._guard.raising(error, release=self.release)
 
     def told(self, error: Exception) -> ProviderError:
-        """This failure in our words: before the first byte it is safe to ask again, after it nobody knows."""
+        """This failure as one of our errors: before the first byte it is safe to ask again, after it nobody knows."""
         detail = type(error).__name__
         if not self.left:
             return Unavailable("The vendor could not be reached.", detail=detail)
@@ -257,12 +262,12 @@ class RequestTrace:
 
 
 def encode(query: Mapping[str, str | int]) -> str:
-    """A query string with `%20` for a space and `%2B` for a plus, as the vendors' samples have it."""
+    """A query string with `%20` for a space and `%2B` for a plus, as in the vendors' samples."""
     return "&".join(f"{quote(name, safe='')}={quote(str(value), safe='')}" for name, value in query.items())
 
 
 def is_private(host: str) -> bool:
-    """A loopback, private, link-local or otherwise inward address, or the name of one."""
+    """Whether this is a loopback, private, link-local or otherwise internal address, or the name of one."""
     if host == "localhost" or host.endswith((".localhost", ".internal", ".local")):
         return True
     try:
@@ -272,8 +277,10 @@ def is_private(host: str) -> bool:
 
 
 def throttled(answer: Answer, code: str | None = None) -> Throttled:
-    """A 429 as the wait that it asks for: seconds or an HTTP date, bounded; 30 seconds when it does not say. `code`:
-    the vendor's own."""
+    """A 429 with the wait that it asks for. `code`: the vendor's own.
+
+    The wait comes in seconds or as an HTTP date, and is bounded. It is 30 seconds if the vendor does not say.
+    """
     error = Throttled(min(max(_retry_after(answer.headers.get("retry-after")), 1.0), LONGEST_WAIT))
     error.code = code
     return error
@@ -289,14 +296,14 @@ def _retry_after(value: str | None) -> float:
 
 
 def unreadable(answer: Answer) -> Uncertain:
-    """A 2xx whose body is not what the sheet says: accepted, and its ids are lost."""
+    """A 2xx whose body is not as documented: accepted, but its ids are lost."""
     return Uncertain(
         "The vendor accepted it, but its answer cannot be read, so its ids are lost.", detail=_seen(answer)
     )
 
 
 def object_of(answer: Answer) -> dict[str, Any]:
-    """The JSON object that the body is. Raises Uncertain when it is none."""
+    """The body as a JSON object. Raises Uncertain if it is not one."""
     try:
         value = answer.json()
     except ValueError:

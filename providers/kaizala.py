@@ -44,11 +44,11 @@ from providers.reading import UNREADABLE, code_of, count_of, holds, id_of, word_
 BASE_URL = "https://api.kaiza.la/v1"
 RETIRED = "Microsoft retired Kaizala on 31 August 2023. It works only against a stand-in."
 GONE = "Kaizala cannot be reached: Microsoft retired it on 31 August 2023."
-OWN_HOSTS = re.compile(r"[a-z0-9.-]+\.(?:kaiza\.la|osi\.office\.net)")  # where it has been seen to send its users
+OWN_HOSTS = re.compile(r"[a-z0-9.-]+\.(?:kaiza\.la|osi\.office\.net)")  # where it is known to send its users
 PORTS = {"https": 443, "http": 80}
 NOTHING_GIVEN = "Kaizala's answer contains no token."
 NOT_TAKEN = "Kaizala did not accept the connector's secret or its refresh token."
-EARLY = 600  # seconds before its end at which an access token is renewed
+EARLY = 600  # seconds before its expiry at which an access token is renewed
 
 REFUSALS: Mapping[int, tuple[str, str | None]] = {
     400: ("Kaizala did not accept the message.", None),
@@ -77,7 +77,7 @@ class KaizalaSettings(AccountSettings):
 
 @dataclass(frozen=True)
 class Access:
-    """An access token, where it is good, and until when (Unix seconds)."""
+    """An access token, where it is valid, and until when (Unix seconds)."""
 
     token: str
     endpoint: str
@@ -85,7 +85,7 @@ class Access:
 
 
 class Kaizala(Provider):
-    """A message to a group, in one step. Nothing can be read back afterwards, and nothing recalled."""
+    """A message to a group, in one step. Afterwards nothing can be read back or recalled."""
 
     name = "kaizala"
     title = "Kaizala"
@@ -95,7 +95,7 @@ class Kaizala(Provider):
         discovers=True,
         sizes=True,
         text=TextLimits(max_gsm7=4000, max_ucs2=4000, max_parts=1, segments=False),
-        not_processed=frozenset({401, 308}),  # an access token that ended; the user's endpoint has moved
+        not_processed=frozenset({401, 308}),  # an expired access token; the user's endpoint has moved
         legacy=RETIRED,
     )
     settings: KaizalaSettings
@@ -106,7 +106,7 @@ class Kaizala(Provider):
         self._refreshing = asyncio.Lock()
 
     async def release(self, message: Message, staged: Staged | None) -> Accepted:
-        """One POST. A 401 and a 308 are documented as not processed, so each is answered once with another try."""
+        """One POST. A 401 and a 308 are documented as not processed, so each is retried once."""
         body: dict[str, object] = {"message": message.text}
         if message.audience.everyone:
             body["sendToAllSubscribers"] = True
@@ -123,8 +123,7 @@ class Kaizala(Provider):
         return [found for found, _ in _groups(await self._read("groups", query))]
 
     async def size(self, audience: Audience) -> AudienceFound | None:
-        """A group's size is documented, so one that is not told is `UNREADABLE`, and so is that of a group which the
-        answer leaves out."""
+        """The size of a group. It is documented, so a missing size or a missing group counts as `UNREADABLE`."""
         answer = await self._read(f"groups/{quote(audience.id, safe='')}", {"showDetails": "true"}, audience.id)
         ours = [(group, raw) for group, raw in _groups(answer) if group.id.casefold() == audience.id.strip().casefold()]
         found, entry = ours[0] if ours else (AudienceFound(audience.kind, audience.id, "", UNREADABLE), {})
@@ -177,7 +176,7 @@ class Kaizala(Provider):
         )
 
     def _moved(self, access: Access, answer: Answer) -> Access:
-        """The user's endpoint has moved; the new one is in `Location`. Followed by hand, and only to the vendor."""
+        """Follow the user's endpoint, which has moved to the address in `Location`, but only to the vendor."""
         endpoint = self._endpoint(answer.headers.get("location"))
         if endpoint is None:
             raise Uncertain("Kaizala redirected us to an address that is not its own, so we did not follow.")
@@ -185,8 +184,10 @@ class Kaizala(Provider):
         return self._access
 
     def _endpoint(self, address: object) -> str | None:
-        """The root of an address that may hear the token: the account's own origin, or one of the vendor's own hosts
-        over https at its usual port. None for any other, and for one that names a user."""
+        """The root of an address that may receive the token; None for any other, and for one that names a user.
+
+        These are the account's own origin, and the vendor's own hosts over https at the usual port.
+        """
         parts, own = _split(address), _split(self.settings.base_url)
         if parts is None or "@" in parts.netloc:
             return None
@@ -198,7 +199,7 @@ class Kaizala(Provider):
         return f"{parts.scheme}://{parts.netloc}{_before_v1(parts.path)}"
 
     async def _token(self, stale: Access | None = None) -> Access:
-        """A token that is good for ten minutes yet; one renewal at a time, however many ask."""
+        """A token that is valid for ten more minutes. There is one renewal at a time, however many callers ask."""
         async with self._refreshing:
             current = self._access
             if current is not None and current is not stale and current.until - EARLY > time():
@@ -211,7 +212,7 @@ class Kaizala(Provider):
         try:
             headers = self._credentials(refresh.strip())
             answer = await self.transport.call("GET", "accessToken", headers=headers, harmless=True)
-        except ProviderError as error:  # nothing has been sent: only a token was asked for
+        except ProviderError as error:  # nothing was sent: this only asked for a token
             if isinstance(error, Uncertain | Unavailable):
                 raise Unavailable(GONE, detail=error.detail) from None
             raise
@@ -244,19 +245,19 @@ class Kaizala(Provider):
         if endpoint is None:
             raise Unavailable("Kaizala's answer contains no token, or names an address that is not its own.")
         rotated = _secret(fields.get("refreshToken"))
-        if rotated:  # late in its life each call brings a new one, and the old one dies
+        if rotated:  # late in its life each call returns a new one and ends the old one
             await self.vault.save("refresh_token", rotated)
         return Access(token, endpoint, _expiry(fields.get("accessTokenExpiry")))
 
 
 def _secret(value: object) -> str:
-    """A token as it may stand in a header; ``""`` for anything else, such as null while there is none."""
+    """A token that can go in a header; ``""`` for anything else, such as null while there is none."""
     text = value.strip() if isinstance(value, str) and holds(value) else ""
     return text if text.isascii() and text.isprintable() and " " not in text else ""
 
 
 def _expiry(value: object) -> float:
-    """Milliseconds since 1970 as Unix seconds. What cannot be read is over: such a token serves one call."""
+    """Milliseconds since 1970 as Unix seconds. An unreadable one counts as past: such a token serves one call."""
     try:
         until = float(value) / 1000 if isinstance(value, int | float | str) else 0.0
     except (ValueError, OverflowError):
@@ -265,7 +266,7 @@ def _expiry(value: object) -> float:
 
 
 def _split(address: object) -> SplitResult | None:
-    """The parts of an address whose host and port can be read."""
+    """The parts of an address, if its host and port can be read."""
     try:
         parts = urlsplit(address.strip()) if isinstance(address, str) else None
         return parts if parts and parts.scheme in PORTS and parts.hostname and _origin(parts) else None
@@ -278,12 +279,12 @@ def _origin(parts: SplitResult) -> tuple[str, str, int]:
 
 
 def _before_v1(path: str) -> str:
-    """`/`, `` and `/v1/groups/…` are all the root; a stand-in may live under a path."""
+    """The root of a path: `/`, `` and `/v1/groups/…` all have the same one. A stand-in may live under a path."""
     return path.split("/v1")[0].rstrip("/")
 
 
 def _refusal(answer: Answer, group: str) -> ProviderError | None:
-    """`group` as the settings have it."""
+    """The error for a documented refusal, or None. `group`: as in the settings."""
     if answer.status == 429:
         return throttled(answer, _error_code(_fields(answer)) or None)
     if answer.status in REFUSALS:
@@ -293,12 +294,12 @@ def _refusal(answer: Answer, group: str) -> ProviderError | None:
 
 
 def _vendors_code(answer: Answer) -> str:
-    """Its `errorCode`, for whoever looks it up; the status where it tells none."""
+    """Its `errorCode`, for people who look it up; the status if it has none."""
     return _error_code(_fields(answer)) or str(answer.status)
 
 
 def _fields(answer: Answer) -> dict[str, Any]:
-    """Nothing where the body is no JSON object."""
+    """The fields of the body; none if it is not a JSON object."""
     try:
         fields = answer.json()
     except ValueError:
@@ -307,7 +308,7 @@ def _fields(answer: Answer) -> dict[str, Any]:
 
 
 def _error_code(fields: Mapping[str, Any]) -> str:
-    """What `errorCode` says; ``""`` where it says nothing, as null, an empty text and 0 do, or cannot be read."""
+    """The `errorCode`; ``""`` if it says nothing, as null, an empty text and 0 do, or cannot be read."""
     return id_of(fields.get("errorCode"))[:40] if _tells_error(fields) else ""
 
 
@@ -316,7 +317,7 @@ def _tells_error(fields: Mapping[str, Any]) -> bool:
 
 
 def _reference(answer: Answer) -> str:
-    """The `referenceId`. An `errorCode` under a 2xx is a refusal; neither, or both, is an answer that says nothing."""
+    """The `referenceId`. A 2xx with an `errorCode` is a refusal; with neither, or both, it says nothing."""
     fields = object_of(answer)
     given = fields.get("referenceId")
     reference, code = id_of(given) if isinstance(given, str) else "", _error_code(fields)
@@ -328,8 +329,11 @@ def _reference(answer: Answer) -> str:
 
 
 def _may_reach(audience: Audience, entry: Mapping[str, Any]) -> None:
-    """All subscribers, or chosen ones, are a public group's; all of them only their admin may write to. A group that
-    does not say what it is passes: the vendor decides then."""
+    """Raise Refused if the connector cannot reach these subscribers.
+
+    Only a public group has subscribers, and only its admin may write to all of them. A group that does not say what it
+    is passes: then the vendor decides.
+    """
     kind, role = word_of(entry.get("groupType")), word_of(entry.get("callerRole"))
     if (audience.everyone or audience.subscribers) and kind not in ("", "CONNECTGROUP"):
         raise Refused("Only a public Kaizala group has subscribers, and {group} is not one.", group=audience.id)
@@ -338,7 +342,7 @@ def _may_reach(audience: Audience, entry: Mapping[str, Any]) -> None:
 
 
 def _groups(answer: Answer) -> list[tuple[AudienceFound, Mapping[str, Any]]]:
-    """What the answer tells of groups. One that has no id is left out; the others are told all the same."""
+    """The groups in the answer. Those without an id are left out."""
     fields = _fields(answer)
     entries = fields.get("groups")
     if not isinstance(entries, list) or _tells_error(fields):

@@ -67,7 +67,7 @@ STATUSES = {
 
 ANSWERS = {ReceiptKind.OPT_OUT: "STOP", ReceiptKind.REPLY: "REPLY"}
 
-# Code to (sentence, setting to look at). Told apart by code alone: the texts follow the account's language.
+# Code to (sentence, setting to look at). Only the code distinguishes them: the texts follow the account's language.
 REFUSALS: Mapping[int, tuple[str, str | None]] = {
     **dict.fromkeys((101, 108, 109), ("Octopush did not accept the login and key.", "api_key")),
     **dict.fromkeys((102, 119), ("Octopush says that the text is too long.", None)),
@@ -130,7 +130,7 @@ class OctopushSettings(AccountSettings):
 
 
 class Octopush(Provider):
-    """A campaign is created, computed, then sent; until it is sent nothing rings and it can be thrown away."""
+    """A campaign is created, computed, then sent. Until it is sent, nothing rings and it can be discarded."""
 
     name = "octopush"
     title = "Octopush"
@@ -156,7 +156,7 @@ class Octopush(Provider):
     async def stage(self, message: Message, known: Staged | None = None) -> Staged:
         """Create once, then read the status until it is ready. Raises NotReady, Blocked, Refused, Unavailable.
 
-        What was just made is told whatever its status says: nobody could throw away what nobody knows of.
+        A new campaign is returned whatever its status says: nobody could discard one that nobody knows of.
         """
         if known is not None:
             return await self._status(known, message)
@@ -167,7 +167,7 @@ class Octopush(Provider):
             return made
 
     async def _create(self, message: Message) -> str:
-        """A campaign that is only prepared rings nowhere, so a lost answer is asked for again, with its request_id."""
+        """Prepare a campaign. It rings nowhere, so a lost answer is asked for again with the same request_id."""
         with suppress(Uncertain):
             return await self._create_once(message)
         try:
@@ -182,7 +182,7 @@ class Octopush(Provider):
             return ticket
         if code is None and _is_success(answer):
             raise Uncertain(NOT_READ, detail=unreadable(answer).detail)
-        if ticket and code in REFUSALS:  # ours, and it must not stay open there; beside another code it may be theirs
+        if ticket and code in REFUSALS:  # ours, so it must not stay open there; with another code it may be theirs
             with suppress(ProviderError):
                 await self.recall(Staged(ticket))
         if answer.status < 500 and code in WAITING:
@@ -190,7 +190,7 @@ class Octopush(Provider):
         raise _error(answer, message.audience.id)
 
     async def _blocked(self) -> Blocked:
-        """Whose campaign it is that waits cannot be proven, not even that it is ours: it is shown, and left alone."""
+        """Show the waiting campaign, and leave it alone: nothing proves whose it is, not even that it is ours."""
         try:
             fields = _told(await self._call("GET", "sms-campaign/draft"))
         except ProviderError:
@@ -211,7 +211,7 @@ class Octopush(Provider):
         )
 
     def _campaign(self, message: Message) -> dict[str, object]:
-        """Every field said and none unknown: the vendor ignores what it does not understand, and goes on."""
+        """Every field is set and none is unknown: the vendor ignores what it does not understand, and continues."""
         campaign: dict[str, object] = {
             NAMES[message.audience.kind]: message.audience.id,
             "text": message.text,
@@ -226,7 +226,7 @@ class Octopush(Provider):
         return {**campaign, "sender": sender} if sender else campaign
 
     async def _status(self, known: Staged, message: Message) -> Staged:
-        """Of one that somebody sent by hand meanwhile, the release hears the same and makes no phone ring again."""
+        """Read the status. If somebody has sent it by hand, the release learns it too, and no phone rings again."""
         try:
             answer = await self._call("GET", "sms-campaign-on-list/status", query={"ticket_number": known.id})
             return _read_status(known, answer, message.audience.id)
@@ -253,11 +253,11 @@ class Octopush(Provider):
             answer = await self._call("DELETE", "sms-campaign-on-list/cancel", json={"ticket_number": staged.id})
             if answer.status != 204 and _code(answer) not in NOT_OPEN:
                 raise _error(answer, "")
-        except Uncertain as error:  # it may be gone by now: asking for that again does no harm
+        except Uncertain as error:  # it may be gone already: asking again does no harm
             raise error.harmless() from None
 
     async def look_up(self, message: Message, staged: Staged | None, ids: tuple[str, ...]) -> Evidence:
-        """What the status says after a send is documented nowhere, so it is shown and proves nothing."""
+        """Read the status. Only "already sent" is proof: what else it says after a send is documented nowhere."""
         if staged is None:
             return Evidence(False, "We have no campaign at Octopush to look at.")
         answer = await self._call("GET", "sms-campaign-on-list/status", query={"ticket_number": staged.id})
@@ -325,7 +325,7 @@ class Octopush(Provider):
 
 
 def _read_status(known: Staged, answer: Answer, audience: str) -> Staged:
-    """Once it is ready its size is documented to be told, so one that is not is `UNREADABLE`."""
+    """The campaign with its status. A ready one has a size, as documented, so a missing size is `UNREADABLE`."""
     code = _code(answer)
     if code in ALREADY_SENT:
         return replace(known, ready=True)
@@ -336,12 +336,12 @@ def _read_status(known: Staged, answer: Answer, audience: str) -> Staged:
     if word == "FAILED":
         raise Refused("Octopush could not prepare this campaign. Nothing was sent.")
     if word not in READY:
-        return replace(known, ready=False)  # it still counts, so whatever it says of its size is not yet true
+        return replace(known, ready=False)  # it is still counting, so any size that it gives is not yet true
     return Staged(known.id, True, count_of(fields.get("number_of_contacts")), money_of(fields.get("cost")), "EUR")
 
 
 def _error(answer: Answer, audience: str) -> ProviderError:
-    """Any answer that is no success, by its code. A code that is not in the table says nothing about the send."""
+    """The error in any answer that is not a success, by its code. An unlisted code says nothing about the send."""
     if answer.status == 429:
         return throttled(answer, _shown(_code(answer)))
     if answer.status >= 500 or answer.status < 200 or 300 <= answer.status < 400:
@@ -374,7 +374,7 @@ def _is_success(answer: Answer) -> bool:
 
 
 def _body(answer: Answer) -> dict[str, Any]:
-    """Nothing where it is no JSON object."""
+    """The fields of the body; none if it is not a JSON object."""
     try:
         value = answer.json()
     except ValueError:
@@ -383,12 +383,12 @@ def _body(answer: Answer) -> dict[str, Any]:
 
 
 def _fields(answer: Answer) -> dict[str, Any]:
-    """What a 2xx or a refusal says; what stands in a redirect may be anybody's."""
+    """The fields of a 2xx or a refusal. The body of a redirect may be anybody's, so it has none."""
     return _body(answer) if _is_success(answer) or answer.status >= 400 else {}
 
 
 def _told(answer: Answer, audience: str = "") -> dict[str, Any]:
-    """The fields of a read that succeeded. Raises what else it is; an answer that nobody can read is Unavailable."""
+    """The fields of a read that succeeded. Raises the vendor's error, or Unavailable for an unreadable answer."""
     if not _is_success(answer) or _code(answer) is not None:
         raise _error(answer, audience)
     try:
@@ -411,13 +411,13 @@ def _ticket(answer: Answer) -> str:
 
 
 def _sending_date(answer: Answer) -> str | None:
-    """As the vendor wrote it, where it reads as a time."""
+    """The sending date as the vendor wrote it; None if it does not read as a time."""
     value = _fields(answer).get("sending_date") if _is_success(answer) else None
     return str(value).strip() if time_of(value) is not None else None
 
 
 def _id(field: str | None) -> str:
-    """A ticket; a list or an object, which a callback's fields hold as JSON, is none."""
+    """A ticket; ``""`` for a list or an object, which a callback's fields hold as JSON."""
     return "" if field is None or field.lstrip().startswith(("[", "{")) else id_of(field)
 
 

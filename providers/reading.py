@@ -1,8 +1,8 @@
-"""Facts out of what vendors write: counts, money, ids, status words, telephone numbers, codes and times.
+"""Reads facts from what vendors write: counts, money, ids, status words, telephone numbers, codes and times.
 
-The one place that does so, for every adapter; all of it is pure. Vendors write one fact in many ways, and each of them
-is read as that fact. What cannot be read is never guessed at: a count becomes larger than any bound, the rest nothing.
-Being there is no meaning: null, an empty text, `"null"` and a date of zeros say nothing.
+This is the one place that does so, for every adapter, and all of it is pure. Vendors write one fact in many ways, and
+each of them is read as that fact. What cannot be read is never guessed: a count becomes larger than any bound, anything
+else becomes empty. A field may be there and mean nothing: null, an empty text, `"null"` or a date of zeros.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import unicodedata
 from datetime import datetime
 from decimal import Decimal
 
-#: A count that nobody can read. It is larger than every bound, so a guard that compares sizes stops by itself, and it
-#: fits the columns that hold sizes. Never shown: to people it is "the vendor does not say".
+#: A count that cannot be read. It is larger than every bound, so a guard that compares sizes stops by itself, and it
+#: fits the columns that hold sizes. It is never shown: people see "the vendor does not say".
 UNREADABLE = 2**31 - 1
 LONGEST_ID = 255  # characters
 LONGEST_WORD = 64
@@ -46,15 +46,17 @@ CALENDAR = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?", re.ASCII)
 
 
 def holds(value: object) -> bool:
-    """Does this field say anything? null, false, an empty text, list or object and `"null"` do not; 0 does."""
+    """Whether this field says anything. null, false, an empty text, list or object and `"null"` do not; 0 does."""
     if isinstance(value, str):
         return value.strip().casefold() not in NOTHING
     return not (value is None or value is False or value in ([], {}))
 
 
 def dated(value: object) -> bool:
-    """Does this field hold a date? One of zeros, the first day of somebody's calendar, and a word such as `"N/A"` are a
-    null in disguise."""
+    """Whether this field holds a date.
+
+    A date of zeros, the first day of somebody's calendar, and a word such as `"N/A"` are a null in disguise.
+    """
     text = str(value).strip()
     return holds(value) and len(re.findall(r"\d", text)) >= 4 and NO_DATE.fullmatch(text) is None
 
@@ -98,7 +100,7 @@ def _amount(text: str) -> Decimal | None:
 
 
 def _whole_and_rest(digits: str) -> tuple[str, str] | None:
-    """What stands before the decimal mark, and after it."""
+    """The digits before the decimal mark, and those after it."""
     grouped = GROUPS.fullmatch(digits)
     if grouped is None or (grouped["mark"] == "." and not grouped["more"] and not grouped["rest"]):
         plain = PLAIN.fullmatch(digits)
@@ -110,8 +112,11 @@ def _whole_and_rest(digits: str) -> tuple[str, str] | None:
 
 
 def code_of(value: object) -> int | None:
-    """A vendor's code for what is wrong: 104, 104.0 and `"104"` are one. None where there is none: missing, null, 0,
-    `"000"`. One that cannot be read is `UNREADABLE`, which no vendor's table lists."""
+    """A vendor's error code: 104, 104.0 and `"104"` are the same.
+
+    None if there is none: missing, null, 0, `"000"`. A code that cannot be read is `UNREADABLE`, which no vendor's
+    table lists.
+    """
     if not holds(value):
         return None
     read = re.fullmatch(r"(-?\d{1,9})(?:\.0+)?", _plain(_written(value)))
@@ -119,14 +124,14 @@ def code_of(value: object) -> int | None:
 
 
 def _written(value: object) -> str:
-    """A text as it is, a whole number in its digits; ``""`` for what neither an id nor a number is written as."""
+    """A text as it is, a whole number as digits; ``""`` for a type that writes neither an id nor a number."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
 
 
 def _plain(text: str) -> str:
-    """Trimmed, with the digits, the spaces, the plus and the apostrophes of ASCII."""
+    """The text trimmed, with its digits, spaces, plus signs and apostrophes as ASCII."""
     chars = (str(unicodedata.decimal(char)) if char.isdecimal() else " " if char.isspace() else char for char in text)
     return "".join(chars).strip().translate(ASCII)
 
@@ -135,28 +140,32 @@ def _plain(text: str) -> str:
 
 
 def id_of(value: object) -> str:
-    """An id as text: 22, 22.0, `"22"` and `" 22"` are one. ``""`` where it is none: null, `"null"`, another type, more
-    than 255 characters, or one that does not print."""
+    """An id as text: 22, 22.0, `"22"` and `" 22"` are the same.
+
+    ``""`` if it is not an id: null, `"null"`, another type, more than 255 characters, or not printable.
+    """
     text = _written(value).strip()
     return text if holds(text) and text.isprintable() and len(text) <= LONGEST_ID else ""
 
 
 def word_of(value: object) -> str:
-    """A status word: trimmed, in capitals, its spaces folded; ``""`` where it says nothing or is of another type."""
+    """A status word: trimmed, in capitals, its spaces folded; ``""`` if it says nothing or is of another type."""
     shown = "".join(char if char.isprintable() else " " for char in _written(value))
     word = " ".join(shown.split()).upper()
     return word[:LONGEST_WORD].rstrip() if word.casefold() not in NULLS else ""
 
 
 def number_of(value: object) -> str:
-    """A telephone number as its digits, without `+` and a leading 00: `+33612345678`, `33612345678`, `0033612345678`,
-    `+33 6 12-34.56.78`, `+33612345678 (Ana)`, `33612345678.0`, a sheet's `3.3612345678E+10`, `whatsapp:+33612345678`,
-    `tel:+33612345678;ext=1` and a form's bare plus are one. ``""`` for what is no telephone number, such as a name."""
-    if isinstance(value, str) and DIGITS.fullmatch(value):  # as most are written, and a list may hold 50,000 of them
+    """A telephone number as its digits, without `+` and a leading 00; ``""`` for anything else, such as a name.
+
+    `+33612345678`, `33612345678`, `0033612345678`, `+33 6 12-34.56.78`, `+33612345678 (Ana)`, `33612345678.0`, a
+    sheet's `3.3612345678E+10`, `whatsapp:+33612345678`, `tel:+33612345678;ext=1` and a form's bare plus are the same.
+    """
+    if isinstance(value, str) and DIGITS.fullmatch(value):  # the usual form; a list may hold 50,000 of them
         return value.removeprefix("+").removeprefix("00")
-    written = "".join(char for char in _written(value) if unicodedata.category(char) != "Cf")  # marks of direction
+    written = "".join(char for char in _written(value) if unicodedata.category(char) != "Cf")  # direction marks
     text = SCHEME.sub("", _plain(written)).partition(";")[0].strip().replace("(0)", "")
-    text = re.sub(r"\([^()\d]*\)", "", text)  # whose it is
+    text = re.sub(r"\([^()\d]*\)", "", text)  # the owner's name
     short = SCIENTIFIC.fullmatch(text)
     if short is not None and len(short[2]) == int(short[3]):  # with fewer digits it has been rounded
         return short[1] + short[2]
@@ -171,7 +180,7 @@ def number_of(value: object) -> str:
 
 
 def time_of(value: object) -> datetime | None:
-    """A time as ISO 8601 has it, of this century, aware where the vendor tells its offset. None for anything else."""
+    """An ISO 8601 time of this century, aware if the vendor gives its offset. None for anything else."""
     text = value.strip() if isinstance(value, str) else ""
     if CALENDAR.fullmatch(text) is None:
         return None

@@ -1,4 +1,4 @@
-"""The table of providers by name: the built-in ones, and other people's by entry point."""
+"""The table of providers by name: the built-in ones, and third-party ones by entry point."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ MOST_REPEATS = 5  # parts of varying length in a pattern for sender IDs; more co
 
 BUILT_IN: dict[str, type[Provider]] = {vendor.name: vendor for vendor in (Encom, Octopush, Kaizala)}
 
-#: Other people's packages by the provider's name, and why some of them were left out; filled by `providers`.
+#: Third-party packages by the provider's name, and why some of them were left out; filled by `providers`.
 packages: dict[str, str] = {}
 broken: dict[str, str] = {}
 
 
 @cache
 def providers() -> dict[str, type[Provider]]:
-    """Every provider by its name. One of somebody else's that cannot be used is named in the log and in `broken`."""
+    """Every provider by its name. A third-party one that cannot be used is named in the log and in `broken`."""
     found = dict(BUILT_IN)
     packages.clear()
     broken.clear()
@@ -52,7 +52,7 @@ def providers() -> dict[str, type[Provider]]:
 def _entries() -> list[EntryPoint]:
     try:
         return list(entry_points(group=GROUP))
-    except Exception:  # one package's list cannot be read, be it even none of ours
+    except Exception:  # some package's list cannot be read, perhaps one that has nothing to do with us
         return [entry for package in distributions() for entry in _entries_of(package)]
 
 
@@ -71,8 +71,10 @@ def _package(entry: EntryPoint) -> str:
 
 
 def _loaded(entry: EntryPoint) -> type[Provider] | str:
-    """The class, or why it cannot be used. What it does when it is imported, and when it is looked at, is anybody's
-    guess: that happens in a thread of its own."""
+    """The class, or why it cannot be used.
+
+    The code may do anything while it is imported or inspected, so both happen in a separate thread.
+    """
     result: list[type[Provider] | str] = []
     thread = threading.Thread(target=lambda: result.append(_looked_at(entry)), name=f"import {entry.name}", daemon=True)
     thread.start()
@@ -94,12 +96,12 @@ def _looked_at(entry: EntryPoint) -> type[Provider] | str:
 def _why(error: BaseException) -> str:
     try:
         return " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    except BaseException:  # it cannot even be said
+    except BaseException:  # even its message cannot be read
         return type(error).__name__
 
 
 def _mistakes(vendor: object) -> Iterator[str]:
-    """What the bot would stumble over later, each in one sentence."""
+    """What would break the bot later, one sentence for each mistake."""
     if not (isinstance(vendor, type) and issubclass(vendor, Provider)):
         yield f"{vendor!r} is no class that extends Provider"
         return
@@ -158,7 +160,7 @@ def _refusals(told: Any) -> bool:
 
 
 def _is_pattern(told: object) -> bool:
-    """Whatever is typed, it is matched in a moment: everybody waits for that."""
+    """Whether it is a pattern that matches any input quickly, since everybody waits for the match."""
     try:
         return isinstance(told, str) and re.compile(told) is not None and _is_quick(_parser.parse(told))
     except (re.error, OverflowError, RecursionError):
@@ -166,7 +168,10 @@ def _is_pattern(told: object) -> bool:
 
 
 def _is_quick(pattern: Any) -> bool:
-    """What repeats is of one length and has no alternatives, and few things do: else there are millions of ways."""
+    """Whether few parts vary in length, and every repeated part has one length and no alternatives.
+
+    Otherwise there may be millions of ways to match.
+    """
     repeats = [argument for op, argument in _parts(pattern) if str(op).endswith("_REPEAT")]
     several = [part for _, most, part in repeats if most > 1]
     return sum(least != most for least, most, _ in repeats) <= MOST_REPEATS and all(map(_is_plain, several))
@@ -178,7 +183,7 @@ def _is_plain(repeated: Any) -> bool:
 
 
 def _parts(pattern: Any) -> Iterator[tuple[Any, Any]]:
-    """All that a parsed pattern consists of, at whatever depth."""
+    """All the parts of a parsed pattern, at any depth."""
     if isinstance(pattern, _parser.SubPattern):
         for op, argument in pattern:
             yield op, argument

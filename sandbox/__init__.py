@@ -1,1 +1,1 @@
-"""A pretend Slack workspace, its web page, and pretend vendors, on real sockets. Speaks only the wire."""
+"""A pretend Slack workspace, its web page, and pretend vendors, on real sockets. It uses only the wire protocols."""

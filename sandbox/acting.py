@@ -83,7 +83,7 @@ class Acting:
         self.world.publish("notice", {"text": text}, user)
 
     def escaped(self, text: str) -> str:
-        """As Slack hands text to apps: entities, and names as tokens with their ids."""
+        """The text as Slack passes it to apps: with entities, and with names as tokens with their ids."""
         safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         safe = MENTION.sub(self._person_token, safe)
         safe = CHANNEL.sub(self._channel_token, safe)
@@ -201,7 +201,7 @@ class Acting:
         return found
 
     async def submit(self, user: str, view_id: str, values: Json) -> dict[str, str]:
-        """Send a form. Returns the errors under its fields; nothing when it was taken."""
+        """Submit a form. Returns the errors under its fields; none when it was accepted."""
         view = self._view(user, view_id)
         view["state"] = {"values": values}
         payload = self._interaction("view_submission", user)

@@ -69,7 +69,7 @@ class Api:
             return early
         answer = self._answer(method, token, arguments)
         if fault is not None and fault.kind == "lost":
-            raise LostAnswer  # the effect is there, and nobody hears of it
+            raise LostAnswer  # the effect is there, but the answer is lost
         headers = {"x-oauth-scopes": ",".join(sorted(self.world.manifest.scopes))}
         return JSONResponse(answer, headers=headers)
 
@@ -195,7 +195,7 @@ class Api:
 
     @staticmethod
     def numbered(blocks: list[Json]) -> list[Json]:
-        """Slack gives every block an id that has none."""
+        """Give an id to every block without one, as Slack does."""
         return [{"block_id": secrets.token_hex(3), **block} for block in blocks]
 
     def chat_update(self, a: Json) -> Json:
@@ -206,7 +206,7 @@ class Api:
         if a.get("blocks"):
             message.pop("edited", None)
             message |= self._content(a)
-        else:  # text without blocks takes the blocks away
+        else:  # text without blocks removes the blocks
             message |= {"text": str(a["text"])[:MOST_TEXT], "blocks": []}
             message["edited"] = {"user": self.world.bot_user, "ts": self.world.next_ts()}
         if a.get("metadata"):

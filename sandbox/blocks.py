@@ -25,7 +25,7 @@ Problem = tuple[str, str]
 
 
 def check_blocks(blocks: Any, *, most: int = 50, modal: bool = False) -> None:
-    """Raises SlackError for what Slack would not take."""
+    """Raise SlackError for blocks that Slack would refuse."""
     if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
         raise SlackError("invalid_blocks_format")
     problems = list(_problems(blocks, most, modal))
@@ -199,7 +199,7 @@ CHECKS: dict[str, Callable[[Json, str], Iterator[Problem]]] = {
 
 
 def check_view(view: Any) -> None:
-    """A modal as Slack takes it. Raises SlackError."""
+    """Raise SlackError for a modal that Slack would refuse."""
     if not isinstance(view, dict) or view.get("type") != "modal":
         raise SlackError("invalid_arguments", response_metadata={"messages": ["[ERROR] view must be a modal"]})
     said = [what for name in ("title", "submit", "close") for what in _view_text(view, name)]

@@ -1,6 +1,6 @@
 """What Slack sends to the app: over Socket Mode to one of its open sockets, or signed over HTTP.
 
-Events are brought again until they are acknowledged; commands and interactions never are.
+Events are delivered again until they are acknowledged; commands and interactions never are.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from sandbox.faults import Fault, Faults
 from sandbox.world import Json, World
 
-PATIENCE = 3.0  # seconds in which Slack wants an acknowledgement
+PATIENCE = 3.0  # seconds within which Slack expects an acknowledgement
 EVENT_TRIES = 4
 
 
 @dataclass
 class Outcome:
-    """What came of a delivery. `answer`: the acknowledgement's own content, where it had any."""
+    """The outcome of a delivery. `answer`: the acknowledgement's own content, if it had any."""
 
     acknowledged: bool
     answer: Json = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Outcome:
 
 
 class Delivery:
-    """`events_url` set: signed HTTP to that address. Else whoever has a socket open."""
+    """Delivers by signed HTTP to `events_url` if it is set, else to one of the open sockets."""
 
     def __init__(self, world: World, faults: Faults, events_url: str | None, retry_pauses: tuple[float, ...]) -> None:
         self.world, self.faults, self.events_url = world, faults, events_url
@@ -46,7 +46,7 @@ class Delivery:
         self.sockets: list[WebSocket] = []
         self.tickets: set[str] = set()
         self.sent: list[tuple[str, Json]] = []
-        self.heard: list[tuple[str, Json]] = []  # of them those that were acknowledged
+        self.heard: list[tuple[str, Json]] = []  # those of `sent` that were acknowledged
         self._waiting: dict[str, asyncio.Future[Json]] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._turn = 0
@@ -65,7 +65,7 @@ class Delivery:
         return await self._once("interactive", payload)
 
     def event(self, event: Json) -> None:
-        """Bring an event, again and again until it is acknowledged; nobody waits for it."""
+        """Deliver an event in the background, at most `EVENT_TRIES` times, until it is acknowledged."""
         if event["type"] not in self.world.manifest.events:
             return
         payload = {
@@ -197,12 +197,12 @@ class Delivery:
             self._waiting.pop(id, None)
 
     async def disconnect(self, reason: str = "refresh_requested") -> None:
-        """Ask every connection to come again, as Slack does every few hours."""
+        """Ask every connection to reconnect, as Slack does every few hours."""
         for socket in list(self.sockets):
             await socket.send_json({"type": "disconnect", "reason": reason, "debug_info": {"host": "sandbox"}})
 
     async def drop(self) -> None:
-        """Close every connection without a word."""
+        """Close every connection without warning."""
         for socket in list(self.sockets):
             self.sockets.remove(socket)
             await socket.close(1011)
@@ -242,7 +242,7 @@ class Delivery:
             return Outcome(True, answer if isinstance(answer, dict) else {})
 
     def signature(self, body: str) -> dict[str, str]:
-        """The headers by which the app knows that it is Slack that speaks."""
+        """The headers that prove to the app that the request comes from Slack."""
         stamp = str(int(time.time()))
         base = f"v0:{stamp}:{body}".encode()
         digest = hmac.new(self.world.signing_secret.encode(), base, hashlib.sha256).hexdigest()

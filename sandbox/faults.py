@@ -1,4 +1,4 @@
-"""Faults that somebody asked for, each for a number of times."""
+"""Faults on request, each for a number of times."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 
 @dataclass
 class Fault:
-    """`target`: a Web API method, a kind of delivery, or `vendor.step`. `detail`: what this kind needs to know; of one
-    that takes its time its `seconds`, or the event `until` which it lasts."""
+    """A fault on request. `target`: a Web API method, a kind of delivery, or `vendor.step`.
+
+    `detail`: what this kind of fault needs; for a slow one its `seconds`, or the event `until` which it lasts.
+    """
 
     target: str
     kind: str
@@ -18,13 +20,13 @@ class Fault:
     detail: dict[str, Any] = field(default_factory=dict)
 
     async def last(self, otherwise: float = 1.0) -> None:
-        """Be over after its time; `otherwise`: seconds, where nobody said how long."""
+        """Wait until the fault is over. `otherwise`: seconds, if the fault does not say how long."""
         over: asyncio.Event | None = self.detail.get("until")
         await (over.wait() if over else asyncio.sleep(float(self.detail.get("seconds", otherwise))))
 
 
 class Faults:
-    """What is still to go wrong, in the order in which it was asked for."""
+    """The faults that are still to come, in the order of the requests."""
 
     def __init__(self) -> None:
         self.asked: list[Fault] = []
@@ -33,7 +35,7 @@ class Faults:
         self.asked.append(Fault(target, kind, times, detail))
 
     def take(self, target: str) -> Fault | None:
-        """The next fault of this target; it is used up by taking it."""
+        """The next fault of this target. Taking it uses it up once."""
         fault = next((fault for fault in self.asked if fault.target in (target, "*")), None)
         if fault is None:
             return None

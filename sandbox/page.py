@@ -23,7 +23,7 @@ STATIC = Path(__file__).parent / "static"
 
 
 class Page:
-    """Who looks at the page says so in `me`; the page is for one person at a keyboard, playing everybody."""
+    """`me` names the person who looks at the page. It is for one person at a keyboard, who plays everybody."""
 
     def __init__(self, world: World, acting: Acting, delivery: Delivery, vendors: Vendors, faults: Faults) -> None:
         self.world, self.acting, self.delivery, self.vendors, self.faults = world, acting, delivery, vendors, faults
@@ -136,7 +136,7 @@ class Page:
         return None if item is None else f"event: {item[0]}\ndata: {json.dumps(item[1])}\n\n"
 
     def end_streams(self) -> None:
-        """An open stream would hold the server's shutdown for ever."""
+        """End every open stream: one would block the server's shutdown for ever."""
         for queue in self._streams:
             queue.put_nowait(None)
 

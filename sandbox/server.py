@@ -24,7 +24,7 @@ from sandbox.vendors.all import Vendors
 from sandbox.wire import abort
 from sandbox.world import SlackError, World
 
-LAST_ANSWERS = 2.0  # seconds that requests under way have at the end
+LAST_ANSWERS = 2.0  # seconds that requests under way have when the server stops
 
 
 class Sandbox:
@@ -65,7 +65,7 @@ class Sandbox:
 
     @property
     def calls(self) -> list[tuple[str, dict[str, Any]]]:
-        """Every Web API call that came, in order."""
+        """Every Web API call that arrived, in order."""
         return self.api.calls
 
     def site(self) -> Starlette:
@@ -135,9 +135,10 @@ class Sandbox:
 
 
 class Server(uvicorn.Server):
-    """uvicorn without its signals and its pauses, and with its endless streams ended when it stops.
+    """uvicorn without its signals and its pauses. It ends its endless streams when it stops.
 
-    It looks ten times a second whether it is to stop, and then waits for two tenths more: a thousand tests do so.
+    uvicorn checks ten times a second whether to stop, and then waits two tenths more. A thousand tests would pay for
+    that.
     """
 
     def __init__(self, site: Starlette, end_streams: Callable[[], None]) -> None:
@@ -151,7 +152,7 @@ class Server(uvicorn.Server):
 
     async def main_loop(self) -> None:
         while not self.asked.is_set():
-            await self.on_tick(0)  # the date of its answers
+            await self.on_tick(0)  # sets the date of its answers
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.asked.wait(), 1.0)
 

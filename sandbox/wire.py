@@ -25,7 +25,7 @@ def transport_of(send: Any) -> asyncio.Transport:
 
 
 class Raw(Response):
-    """A response that takes the connection into its own hands."""
+    """A response that controls the connection itself."""
 
     def __init__(self, kind: str, *, body: bytes = b"", seconds: float = 3600.0, status: int = 201) -> None:
         super().__init__(status_code=status)
@@ -53,7 +53,7 @@ class Raw(Response):
         ).encode()
 
     async def _drip(self, transport: asyncio.Transport) -> None:
-        """A byte at a time, each within any read timeout, and never done."""
+        """Send a byte at a time, each within any read timeout, and never finish."""
         transport.write(self._head(1_000_000))
         while not transport.is_closing():
             transport.write(b" ")
@@ -63,11 +63,11 @@ class Raw(Response):
 def reset(transport: asyncio.Transport) -> None:
     """End the connection with a reset instead of a goodbye."""
     raw = transport.get_extra_info("socket")
-    if raw is not None and not transport.is_closing():  # else the other side went first
+    if raw is not None and not transport.is_closing():  # else the other side closed it first
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     transport.abort()
 
 
 def abort(request: Request) -> Response:
-    """The effect is there, the answer is not."""
+    """Reset the connection: the effect is there, but the answer is lost."""
     return Raw("reset")

@@ -94,7 +94,7 @@ def read_manifest(path: Path | None = None) -> Manifest:
 
 
 class World:
-    """Everything that the workspace knows. Whoever changes it tells its listeners, the open pages."""
+    """Everything that the workspace knows. Each change is published to its listeners, the open pages."""
 
     def __init__(self, path: Path | None = None, manifest: Manifest | None = None) -> None:
         text = path.read_text() if path else resources.files("sandbox").joinpath("world.toml").read_text()
@@ -113,7 +113,7 @@ class World:
         self.triggers: dict[str, tuple[float, str]] = {}
         self.trigger_seconds = TRIGGER_SECONDS
         self.responses: dict[str, Json] = {}
-        self.retold: dict[str, Callable[[Json], Json]] = {}  # what is told of a person or channel, spoilt for a test
+        self.retold: dict[str, Callable[[Json], Json]] = {}  # alters what is shown of a person or channel, for a test
         self.listeners: list[Listener] = []
         self._last_ts = 0
 
@@ -200,7 +200,7 @@ class World:
         return trigger
 
     def use_trigger(self, trigger: str) -> str:
-        """Whose trigger it is. Three seconds old at most, and once. Raises SlackError."""
+        """Whose trigger it is. It works once, for three seconds at most. Raises SlackError."""
         if not trigger or trigger not in self.triggers:
             raise SlackError("invalid_trigger_id" if trigger else "invalid_arguments")
         at, user = self.triggers[trigger]
@@ -223,7 +223,7 @@ class World:
         return token
 
     def use_response(self, token: str) -> Json:
-        """Five times in half an hour. Raises SlackError."""
+        """Use a response URL. It works five times within half an hour. Raises SlackError."""
         found = self.responses.get(token)
         if found is None or time.monotonic() - found["at"] > RESPONSE_SECONDS:
             raise SlackError("expired_url")
@@ -244,7 +244,7 @@ class World:
         return message
 
     def whisper(self, user: str, channel: str, message: Json) -> Json:
-        """An ephemeral message: to one person, nowhere kept."""
+        """An ephemeral message: to one person, and not kept in the channel."""
         message = {"type": "message", "channel": channel, "ts": self.next_ts(), "is_ephemeral": True, **message}
         self.ephemerals.setdefault(user, []).append(message)
         self.show("message", message, only=user)

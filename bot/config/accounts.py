@@ -1,7 +1,7 @@
-"""The border to the vendors' adapters: every call into one goes through `Account`, every answer of one is checked.
+"""The border to the vendors' adapters: every call goes through `Account`, and every answer is checked.
 
-An adapter may be anybody's. It may loop, lie, hang, raise anything, return anything, leave the process or stand still;
-here that becomes one of the contract's own errors, and no other account notices.
+Anybody may write an adapter. It may loop, lie, hang, block, raise anything, return anything or exit the process. Here
+that becomes one of the contract's own errors, and no other account notices.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ from providers.base import (
     open_for_quote,
 )
 
-QUOTING = 300.0  # seconds for a campaign that is made, computed and thrown away
+QUOTING = 300.0  # seconds to create, compute and discard a campaign
 NOTHING_SENT = (Refused, Blocked, NotReady, Throttled, Unavailable)
 
 TWICE = "It may have been sent. The adapter for {account} ({package}) tried to send it twice."
@@ -65,8 +65,8 @@ NO_IDS = "The adapter for {account} ({package}) did not return the vendor's ids,
 class Account(Provider):
     """One account's adapter, behind the border. It answers as the contract says, or raises a ProviderError.
 
-    `package`: what it came with, for whoever has to look at it. `room`: where its code runs, if not in this loop: other
-    people's gets a thread of its own, so that what stands still there keeps nobody else waiting.
+    `package`: where the adapter comes from, for the person who investigates it. `room`: where its code runs, if not in
+    this loop. Third-party code gets its own thread, so that one blocked adapter keeps nobody else waiting.
     """
 
     def __init__(self, adapter: Provider, package: str = "bellcrier", room: Room | None = None) -> None:
@@ -75,7 +75,7 @@ class Account(Provider):
         self.transport, self.vault = adapter.transport, adapter.vault
         self.name, self.title = checked_text(adapter.name), checked_text(adapter.title)  # type: ignore[misc]
         self.capabilities = _capabilities(adapter)  # type: ignore[misc]
-        self.unasked = False  # it has released without asking whether it still might
+        self.unasked = False  # it has released without asking whether it still may
         self._mention = _mention(adapter)
         self.calls = AdapterCalls(self.settings, self.account, package, room)
 
@@ -85,7 +85,7 @@ class Account(Provider):
 
     @property
     def legacy(self) -> Translatable | None:
-        """What people are told wherever they meet this vendor; nothing in it is read as a place to fill."""
+        """The sentence shown wherever people meet this vendor. Nothing in it is read as a placeholder."""
         legacy = self.capabilities.legacy
         return _translatable(legacy) if legacy else None
 
@@ -95,8 +95,11 @@ class Account(Provider):
         return _translatable(rule) if rule else Translatable("")
 
     async def release(self, message: Message, staged: Staged | None) -> Accepted:
-        """The one call that makes phones ring, at most once. Raises Uncertain for whatever may have been sent, and an
-        error that means "nothing was sent" only where the road saw that it is true."""
+        """The one call that makes phones ring, at most once.
+
+        Raises Uncertain if anything may have been sent. Raises an error that means "nothing was sent" only where the
+        transport saw that it is true.
+        """
         check = last_moment.get()
         if not isinstance(guard := check, ReleaseGuard):
             guard = ReleaseGuard(check or (lambda: None), self.capabilities.not_processed)
@@ -110,8 +113,11 @@ class Account(Provider):
         raise came if isinstance(came, ProviderError) else self._lost(BROKE)
 
     async def _released(self, message: Message, staged: Staged | None, guard: ReleaseGuard) -> Accepted | ProviderError:
-        """What it came to, in plain values. It is read where the adapter lives: to read may run its code as well, and
-        what breaks then, after the release, says nothing about it."""
+        """The result of the release, in plain values.
+
+        It is read where the adapter lives, since reading it may run the adapter's code too. An error while reading
+        comes after the release and says nothing about it.
+        """
         outcome = await caught(lambda: self.adapter.release(message, staged))
         guard.close()
         try:
@@ -194,15 +200,17 @@ class Account(Provider):
         raise NotImplementedError("callbacks are read by `receipts_in`, which waits for nobody")
 
     async def receipts_in(self, callback: Callback) -> list[Receipt]:
-        """The receipts in one callback. Raises ValueError when it is none of this vendor's, AdapterBroke when the
-        adapter cannot say."""
+        """The receipts in one callback.
+
+        Raises ValueError if it is not one of this vendor's, and AdapterBroke if the adapter cannot say.
+        """
 
         async def read() -> object:
             try:
                 found: object = self.adapter.read_callback(callback)
             except (ValueError, LookupError, RecursionError):
                 return None
-            except ProviderError as error:  # it asks nobody, so nobody has answered
+            except ProviderError as error:  # reading asks no vendor, so this is not a vendor's answer
                 raise RuntimeError(type(error).__name__) from None
             return NO_ANSWER if found is None else found
 
@@ -219,7 +227,7 @@ class Account(Provider):
             await self.calls.ask_for("turn", lambda: road.turn(), lambda _: True, seconds=IN_TURN)
 
     async def aclose(self) -> None:
-        """Close the road, and the room with it."""
+        """Close the transport, and the room with it."""
 
         async def close() -> None:
             if (ending := getattr(self.transport, "aclose", None)) is not None:
@@ -229,7 +237,7 @@ class Account(Provider):
         self.leave()
 
     def leave(self) -> None:
-        """Nobody asks it any more."""
+        """Close the room: nobody calls this adapter from now on."""
         if self.room is not None:
             self.room.close()
 
@@ -247,7 +255,7 @@ def _mention(adapter: Provider) -> str | None:
 
 
 def _settings(adapter: Provider) -> AccountSettings:
-    """What every account has, without what else its own model does."""
+    """The settings that every account has, without those that only its own model adds."""
     return AccountSettings(**{name: getattr(adapter.settings, name) for name in AccountSettings.model_fields})
 
 
@@ -259,9 +267,9 @@ def _capabilities(adapter: Provider) -> Capabilities:
 
 
 class AccountVault:
-    """What an account keeps, read and written for its adapter wherever that runs.
+    """Reads and writes what an account keeps, wherever its adapter runs.
 
-    Raises Unavailable when the database does not take part.
+    Raises Unavailable if the database is busy or cannot confirm the commit.
     """
 
     def __init__(self, vault: Vault, room: Room | None = None) -> None:

@@ -1,4 +1,4 @@
-"""How an adapter is asked: within a deadline, and with a typed error for whatever it does."""
+"""Calls an adapter within a deadline, and turns whatever it does into a value or a typed error."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-EXCHANGES = 3  # that one question of ours may take an adapter, each as long as the account's timeout
+EXCHANGES = 3  # that an adapter may need for one call of ours, each as long as the account's timeout
 IN_TURN = 300.0  # seconds until a slow rate lets one more request through
 MOST_FOUND = 10_000  # entries of one answer
-NO_ANSWER = object()  # where None would be one
+NO_ANSWER = object()  # replaces None where None would count as an answer
 BROKE = "The adapter for {account} ({package}) hit an error while it was sending."
 UNTRUE = "The adapter for {account} ({package}) says that the broadcast was accepted, but the bot saw no such answer."
 
@@ -29,11 +29,11 @@ Read = Callable[[object], T | None]  # what an adapter returned, in plain values
 
 
 class AdapterBroke(Unavailable):
-    """The adapter raised, returned or did what the contract does not know. Nothing was sent: it was no release."""
+    """The adapter raised, returned or did what the contract does not allow. Nothing was sent: it was not a release."""
 
 
 class AdapterCalls:
-    """Asks an adapter where it lives, within a deadline; its answer is a value or a typed error."""
+    """Calls an adapter where it lives, within a deadline. The result is a value or a typed error."""
 
     def __init__(self, settings: AccountSettings, account: str, package: str, room: Room | None) -> None:
         self.settings, self.account, self.package, self.room = settings, account, package, room
@@ -43,14 +43,14 @@ class AdapterCalls:
         return EXCHANGES * self.settings.timeout + 5
 
     async def ask(self, what: str, call: Call, read: Read[T], *, seconds: float | None = None) -> T:
-        """What came back, read. Raises a ProviderError, AdapterBroke where it is none of its own."""
+        """Return the answer, read by `read`. Raises the adapter's ProviderError, or AdapterBroke for anything else."""
         answer = await self.ask_for(what, call, read, seconds=seconds)
         if answer is None:
             raise self._unread(what)
         return answer
 
     async def ask_for(self, what: str, call: Call, read: Read[T], *, seconds: float | None = None) -> T | None:
-        """The same, where None is an answer."""
+        """The same, but None is a valid answer."""
         with asking(out_of_turn):
             came = await self.contained(lambda: self._came(what, call, read), seconds or self._patience)
         if isinstance(came, ProviderError):
@@ -60,7 +60,7 @@ class AdapterCalls:
         return cast("T | None", came)
 
     async def _came(self, what: str, call: Call, read: Read[T]) -> T | ProviderError | None:
-        """What it came to, in plain values, read where the adapter lives: to read may run its code as well."""
+        """The result in plain values, read where the adapter lives, since reading it may run the adapter's code too."""
         outcome = await caught(call)
         try:
             if isinstance(outcome, ProviderError):
@@ -74,9 +74,9 @@ class AdapterCalls:
             return self._broke(what, error)
 
     async def contained(self, call: Callable[[], Awaitable[object]], seconds: float | None) -> object:
-        """What it came to: a value or an exception, within these seconds. Only a cancellation of ours is raised.
+        """Return a value or an exception within these seconds. Raises only when this task itself is cancelled.
 
-        What goes on after that is left behind: it may not listen when it is told to end.
+        A call that takes longer is cancelled and left behind, since it may ignore the cancellation.
         """
         running = asyncio.ensure_future(self._there(lambda: caught(call)))
         try:
@@ -110,7 +110,7 @@ class AdapterCalls:
         )
 
     def entries(self, what: str, read: Read[T]) -> Read[list[T]]:
-        """Reads a list. Those that can be read; one that cannot takes none of the others along."""
+        """Return a reader of lists. It leaves out the entries that cannot be read, and keeps the others."""
 
         def entries(answer: object) -> list[T] | None:
             given = checked_list(answer)
@@ -130,5 +130,5 @@ class AdapterCalls:
 def _one_of(read: Read[T], entry: object) -> T | None:
     try:
         return read(entry)
-    except BaseException:  # whatever it does when it is looked at
+    except BaseException:  # an entry may raise anything when it is read
         return None

@@ -33,14 +33,14 @@ from providers.reading import LONGEST_ID, count_of
 
 LONGEST_SENTENCE, LONGEST_VALUE, MOST_VALUES = 1000, 300, 20
 SHORTEST_WAIT, LONGEST_WAIT, USUAL_WAIT = 1.0, 300.0, 30.0  # seconds that a vendor may make us wait
-NUMBER = re.compile(r"\+?\d(?:[ .()-]{0,2}\d){6,}|\d{5,}")  # of a person, in a vendor's word for how it went
+NUMBER = re.compile(r"\+?\d(?:[ .()-]{0,2}\d){6,}|\d{5,}")  # a person's number, in a vendor's status word
 
 
 # --- what an adapter returns -----------------------------------------------------------------------------------------
 
 
 def accepted_of(value: object) -> Accepted | None:
-    """With ids that can be followed: non-empty, printable, short enough for the store; and a time that is one."""
+    """The value, if its ids can be followed (non-empty, printable, short enough to store) and its time is valid."""
     given = checked_list(value.ids) if isinstance(value, Accepted) else None
     if not isinstance(value, Accepted) or not given or not _is_time(at := value.sending_at):
         return None
@@ -51,18 +51,18 @@ def accepted_of(value: object) -> Accepted | None:
 
 
 def _id(value: object) -> str | None:
-    """As receipts will name it, without the spaces around it; None for what is no id."""
+    """The id as receipts will name it, without the spaces around it; None if it is not an id."""
     text = checked_text(value).strip() if isinstance(value, str) else ""
     return text if text and text.isprintable() and len(text) <= LONGEST_ID else None
 
 
 def checked_text(value: str) -> str:
-    """Its characters alone, whatever else it can do."""
+    """The characters alone, whatever a subclass of str adds."""
     return str.__str__(value)
 
 
 def checked_list(value: object) -> list[Any] | None:
-    """What it really holds, whatever it says when somebody goes through it; None for what is no list."""
+    """The items that it really holds, however a subclass iterates; None if it is not a list or a tuple."""
     if isinstance(value, tuple):
         return list(tuple.__iter__(value))
     return list(list.__iter__(value)) if isinstance(value, list) else None
@@ -78,7 +78,7 @@ def _is_time(value: object) -> bool:
 
 
 def staged_of(value: object) -> Staged | None:
-    """A size that cannot be read is larger than any bound: then people are asked."""
+    """The value, checked. A size that cannot be read becomes larger than any bound, so that people are asked."""
     if not isinstance(value, Staged) or (id := _id(value.id)) is None:
         return None
     return Staged(id, value.ready is True, _count(value.contacts), _cost(value.cost), _short(value.currency))
@@ -111,7 +111,7 @@ def evidence_of(value: object) -> Evidence | None:
 
 
 def receipt_of(value: object) -> Receipt | None:
-    """A person who answers or opts out may do so where no vendor finds which message it was."""
+    """The receipt, checked. A reply or an opt-out may lack an id: the vendor may not know which message it answers."""
     if not isinstance(value, Receipt) or value.status not in tuple(DeliveryStatus):
         return None
     id = _id(value.id)
@@ -143,7 +143,7 @@ def _short(value: object) -> str | None:
 
 
 def _line(value: object, longest: int) -> str:
-    """As one line that can be shown."""
+    """The value as one line that can be shown."""
     return "".join(char if char.isprintable() else " " for char in str(value))[:longest].strip()
 
 
@@ -155,9 +155,9 @@ MARKED = frozenset({"by", "who", "requester", "channel"})  # names of values tha
 
 
 def error_of(error: ProviderError) -> ProviderError:
-    """An adapter's error as one of the contract's own kinds, with a sentence that can be shown and a wait that ends.
+    """An adapter's error as one of the contract's own kinds, with a sentence that can be shown and a bounded wait.
 
-    What is none of these kinds may have been sent.
+    An error of any other kind becomes Uncertain, since something may have been sent.
     """
     kind = next((kind for kind in KINDS if isinstance(error, kind)), Uncertain)
     template, values = sentence_of(getattr(error, "template", ""), getattr(error, "values", {}))
@@ -170,15 +170,18 @@ def error_of(error: ProviderError) -> ProviderError:
 
 
 def wait_of(seconds: object) -> float:
-    """How long a vendor may make us wait, in seconds; what is no number is half a minute."""
+    """How long a vendor may make us wait, in seconds; half a minute if it is not a number."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds != seconds:
         return USUAL_WAIT
     return float(min(max(seconds, SHORTEST_WAIT), LONGEST_WAIT))
 
 
 def sentence_of(template: object, values: object) -> tuple[str, dict[str, str | int]]:
-    """A template with its values, each readable. A sentence that its values do not fill is one value as a whole, so
-    that nothing in it is ever read as a place to fill, as a mention or as a link."""
+    """A template with its values, each readable.
+
+    A sentence that its values do not fill becomes one value as a whole. Then nothing in it is read as a placeholder, a
+    mention or a link.
+    """
     given = values if isinstance(values, Mapping) else {}
     kept: dict[str, str | int] = {
         _line(name, LONGEST_VALUE): value if type(value) is int else _line(value, LONGEST_VALUE)
@@ -191,7 +194,7 @@ def sentence_of(template: object, values: object) -> tuple[str, dict[str, str | 
 
 
 def _fits(template: str, values: Mapping[str, str | int]) -> bool:
-    """Plain names of values it has, and nothing that Slack would read as a mention or a link."""
+    """Whether it holds only plain names of these values, and nothing that Slack would read as a mention or a link."""
     if any(char in template for char in "<>&"):
         return False
     try:
@@ -208,7 +211,7 @@ def _fits(template: str, values: Mapping[str, str | int]) -> bool:
 
 def _filled(template: str, values: Mapping[str, str | int]) -> str:
     try:
-        if any(spec for _, _, spec, _ in Formatter().parse(template)):  # one may ask for a billion spaces
+        if any(spec for _, _, spec, _ in Formatter().parse(template)):  # a spec may ask for a billion spaces
             return template
         return template.format_map(values)[:LONGEST_SENTENCE]
     except (LookupError, ValueError, AttributeError, TypeError):

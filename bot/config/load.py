@@ -116,7 +116,7 @@ def _known_names() -> list[str]:
 
 
 def require_slack(settings: Settings) -> None:
-    """Raises SettingsError when there is no road to Slack and back."""
+    """Raise SettingsError if the bot cannot reach Slack, or Slack cannot reach the bot."""
     missing = []
     if settings.slack_bot_token is None:
         missing.append("SLACK_BOT_TOKEN: it is missing. Copy the bot token (xoxb-…) from the app's page at Slack.")
@@ -129,7 +129,7 @@ def require_slack(settings: Settings) -> None:
 
 
 def secret_key_for(settings: Settings) -> bytes:
-    """The 32 bytes of `secret_key`; without one, a key that is made once and kept beside the SQLite file."""
+    """The 32 bytes of `secret_key`; without one, a key that is created once and kept beside the SQLite file."""
     if settings.secret_key is not None:
         return decoded(settings.secret_key)
     database = make_url(settings.database_url).database or "bellcrier.db"
@@ -154,7 +154,7 @@ SECRET_WORDS = ("token", "secret", "key", "password", "login", "customer_account
 
 
 def masked(settings: Settings) -> dict[str, Any]:
-    """The effective settings as plain values, every secret and number masked."""
+    """The effective settings as plain values, with every secret and number masked."""
     plain: dict[str, Any] = _mask(settings.model_dump(mode="json"))
     url = make_url(settings.database_url)
     plain["database_url"] = url.render_as_string(hide_password=True)

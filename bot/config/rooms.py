@@ -1,4 +1,4 @@
-"""A thread of its own for an adapter, so that one that blocks or exits holds up nobody else."""
+"""Gives an adapter its own thread, so that one that blocks or exits delays nobody else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ READING = 2.0  # seconds for one callback
 
 
 async def caught(call: Callable[[], Awaitable[object]]) -> object:
-    """Nothing of it escapes: not even what is meant to end the process, nor a cancellation that nobody asked for."""
+    """Return the result or the exception, even an exit of the process or a cancellation that nobody asked for."""
     try:
         return await call()
     except asyncio.CancelledError as error:
@@ -37,27 +37,29 @@ def _as_exception(error: BaseException) -> Exception:
 
 
 class Room:
-    """A thread with an event loop, for one account's adapter. It ends with the process, whatever stands still in it."""
+    """A thread with an event loop, for one account's adapter. It ends with the process, whatever blocks in it."""
 
     def __init__(self, name: str) -> None:
         self._name, self._closing = name, False
         self._loop = asyncio.new_event_loop()
-        self.home: asyncio.AbstractEventLoop | None = None  # the loop that asks, where the database lives
+        self.home: asyncio.AbstractEventLoop | None = None  # the caller's loop, where the database lives
         threading.Thread(target=self._live, name=f"adapter {name}", daemon=True).start()
 
     async def run(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Run it there, in the context of here. Cancelled here, it is told to end there."""
+        """Run it in the room, in the caller's context. If the caller is cancelled, the call is cancelled too."""
         self.home = asyncio.get_running_loop()
         return await asyncio.wrap_future(self._begin(call))
 
     def do(self, work: Callable[[], T], seconds: float) -> T:
-        """Run it there and stand still for it, at most so long. Raises TimeoutError, and what it raises; what is meant
-        to end the process is a RuntimeError."""
+        """Run it in the room and block until it ends, for at most so many seconds.
+
+        Raises TimeoutError, and whatever the work raises. An attempt to end the process becomes a RuntimeError.
+        """
 
         async def there() -> object:
             return work()
 
-        with suppress(RuntimeError):  # made before there is a loop
+        with suppress(RuntimeError):  # called before there is a loop
             self.home = asyncio.get_running_loop()
         with asking(out_of_turn):
             came = self._begin(lambda: caught(there)).result(seconds)
@@ -79,7 +81,7 @@ class Room:
         while not self._closing:
             try:
                 self._loop.run_forever()
-            except BaseException as error:  # a callback of the adapter's that wanted to end the process
+            except BaseException as error:  # an adapter's callback tried to end the process
                 log.error("an adapter wanted to end the process", account=self._name, error=type(error).__name__)
         left = asyncio.all_tasks(self._loop)
         for task in left:
@@ -93,7 +95,7 @@ async def awaited(told: Callable[[Staged], Awaitable[None]], staged: Staged) -> 
 
 
 async def at_home(room: Room | None, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run it in the loop that asks, where the database lives: an adapter in a room may ask from threads of its own."""
+    """Run it in the caller's loop, where the database lives. An adapter in a room may call from its own threads."""
     if room is None:
         return await call()
     if room.home is None:

@@ -43,7 +43,7 @@ class SettingsError(Exception):
 
 
 def _listed(value: object) -> object:
-    """From the environment a list is written with commas."""
+    """Split a list that is written with commas, as in the environment."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
@@ -57,7 +57,7 @@ class _Table(BaseModel):
 
 
 class AudienceSettings(_Table):
-    """What people type, and what it stands for at an account."""
+    """An audience that people can type, and what it means at an account."""
 
     account: str
     kind: AudienceKind = AudienceKind.LIST
@@ -87,7 +87,7 @@ class AudienceSettings(_Table):
 
 
 class ApprovalRule(_Table):
-    """Who must agree to what matches. A rule without a word about something matches all of it."""
+    """Who must approve the broadcasts that match. A field that is left out matches everything."""
 
     purpose: Purpose | None = None
     larger_than: int | None = Field(default=None, ge=0)
@@ -110,7 +110,7 @@ class ApprovalSettings(_Table):
 
     @property
     def everybody(self) -> frozenset[str]:
-        """The users and groups that approve anything at all."""
+        """All the users and groups that may approve something."""
         return frozenset(self.approvers).union(*(rule.approvers for rule in self.rules))
 
     @field_validator("approvers")
@@ -141,7 +141,7 @@ class ApprovalSettings(_Table):
 
 
 class Settings(_Table):
-    """Everything that an operator may say. Accounts and policies stay raw: their own models read them."""
+    """Everything that an operator may set. Accounts and policies stay raw: their own models read them."""
 
     mode: Literal["live", "training"] = "live"
     public_url: str | None = None

@@ -1,1 +1,1 @@
-"""What the bot is about, as values and rules: pure, without a database, Slack or a vendor."""
+"""The domain of the bot as pure values and rules, without a database, Slack or a vendor."""

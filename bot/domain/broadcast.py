@@ -40,13 +40,13 @@ class BroadcastRequest(BaseModel):
     zone: str = "UTC"
 
 
-#: How deliveries stand, and what people answer, by the names under which they are counted.
+#: The names under which delivery outcomes and people's answers are counted.
 COUNTED = ("accepted", "sent", "delivered", "failed", "blacklisted", "expired", "other", "replies", "opt-outs")
 MOST_COUNTS = 20
 
 
 def counts_told(counts: Mapping[str, int]) -> Translatable:
-    """`delivered 18, failed 2`, each in the reader's language; a word that nobody knows stays the vendor's."""
+    """`delivered 18, failed 2`, each in the reader's language; an unknown word stays the vendor's."""
     named = sorted(counts.items())
     shown = {
         f"part{place}": Translatable("{name} {number}", name=_counted(name), number=number)
@@ -65,7 +65,7 @@ def _counted(name: str) -> str | Translatable:
 
 @dataclass(frozen=True, kw_only=True)
 class Broadcast:
-    """A request and its life, exactly as its row stands. Every card can be drawn again from this alone."""
+    """A request and its life, exactly as in its row. Every card can be drawn again from this alone."""
 
     workspace: str
     id: str
@@ -149,8 +149,7 @@ class Broadcast:
 
     @property
     def most(self) -> int | None:
-        """How many people it reaches by what is known: as many as the vendor tells, which may be none, else its bound;
-        None where nobody knows."""
+        """How many people it can reach: the size that the vendor reported, even 0, else its bound; None: unknown."""
         return self.bound if self.size is None else self.size
 
     @property
@@ -159,12 +158,12 @@ class Broadcast:
 
     @property
     def claimed(self) -> bool:
-        """Somebody says that it went out, and the vendor has not said so yet."""
+        """Whether somebody says that it went out and the vendor has not confirmed it yet."""
         return self.state in (State.SENT, State.DONE) and self.failure is not None
 
     @property
     def in_undo_window(self) -> bool:
-        """Approved for "now": stopping it is an undo, not a change of plan."""
+        """Whether it was approved for "now": stopping it is an undo, not a change of plan."""
         return self.state is State.SCHEDULED and self.send_at is None
 
     def computed_digest(self) -> str:
@@ -180,7 +179,7 @@ BOUND_FIELDS: tuple[str, ...] = (
 def digest(broadcast: Broadcast) -> str:
     """SHA-256 over the exact bytes that an approval binds: text, audience, account, purpose, sender, time, mode.
 
-    What only recurring ones have is bound where they have it: a digest once given keeps its value.
+    Fields that only recurring broadcasts have are bound only for them, so that existing digests keep their values.
     """
     bound = {name: getattr(broadcast, name) for name in BOUND_FIELDS}
     if broadcast.covers > 1:

@@ -12,7 +12,7 @@ Number = TypeVar("Number", int, float)
 Clock = Callable[[], Micros]
 
 SECOND: Micros = 1_000_000
-MOST_DOUBLINGS = 40  # further than any pause here grows
+MOST_DOUBLINGS = 40  # more than any pause here needs
 
 
 def now() -> Micros:
@@ -20,7 +20,7 @@ def now() -> Micros:
 
 
 def steady() -> float:
-    """Seconds for durations and deadlines: no change of the clock moves them, and sleep of the machine counts."""
+    """Seconds for durations and deadlines. Clock changes do not affect them, and time in machine sleep counts."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
@@ -33,5 +33,5 @@ def moment(instant: Micros) -> datetime:
 
 
 def backoff(tries: int, first: Number, longest: Number) -> Number:
-    """The pause after so many tries: it doubles each time, up to the longest. In the unit of `first`."""
+    """The pause after this many tries: it doubles each time, up to `longest`. In the unit of `first`."""
     return min(first * (1 << min(max(tries, 0), MOST_DOUBLINGS)), longest)

@@ -10,14 +10,14 @@ from bot.domain.i18n import Translatable
 
 @dataclass(frozen=True)
 class FieldError:
-    """Why a request cannot be taken, and under which field of the form it belongs."""
+    """Why a request cannot be accepted, and which field of the form shows it."""
 
     field: str
     sentence: Translatable
 
 
 class InvalidRequest(Exception):
-    """The request cannot be taken as it stands. Nothing is stored but the audit."""
+    """The request cannot be accepted as it is. Nothing is stored but the audit."""
 
     def __init__(self, *complaints: FieldError) -> None:
         super().__init__(", ".join(complaint.field for complaint in complaints))
@@ -33,7 +33,7 @@ class NotAllowed(Exception):
 
 
 class StaleVersion(Exception):
-    """The row has moved on since the person last saw it; `broadcast` is how it stands now."""
+    """The row has changed since the person last saw it; `broadcast` is the current row."""
 
     def __init__(self, broadcast: Broadcast) -> None:
         super().__init__(broadcast.state)
@@ -41,7 +41,7 @@ class StaleVersion(Exception):
 
 
 class CardChanged(Exception):
-    """What bears on the decision has changed since the card was drawn; `changes` say to what, if that is known."""
+    """Facts that matter to the decision have changed since the card was drawn; `changes` are the new ones, if known."""
 
     def __init__(self, broadcast: Broadcast, changes: tuple[Translatable, ...] = ()) -> None:
         super().__init__(broadcast.id)
@@ -49,12 +49,12 @@ class CardChanged(Exception):
 
 
 class NotFound(Exception):
-    """No broadcast of this id in this workspace."""
+    """No broadcast with this id in this workspace."""
 
 
 class NotUnderstood(NotFound):
-    """It is there, and a newer version of the bot has written it in a way that this one cannot read."""
+    """It exists, but a newer version of the bot has written it in a way that this one cannot read."""
 
 
 class CannotStart(Exception):
-    """The bot cannot run as things are; the message is one sentence with the fix."""
+    """The bot cannot start; the message is one sentence with the fix."""

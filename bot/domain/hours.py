@@ -1,4 +1,4 @@
-"""May this go out at that instant? Windows, holidays and clock changes, as a pure function of a policy."""
+"""Whether a send may go out at an instant: windows, holidays and clock changes, as a pure function of a policy."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class _Table(BaseModel):
 
 
 class Window(_Table):
-    """Half-open: from `start` on, up to but without `end`, by the recipients' wall clocks."""
+    """Half-open: from `start` up to, but not including, `end`, by the recipients' wall clocks."""
 
     days: tuple[Day, ...] = DAYS
     start: Clock
@@ -60,14 +60,14 @@ class Window(_Table):
 
 
 class Bound(Window):
-    """The widest that a window may ever be made."""
+    """The widest that a window may ever be."""
 
     def holds(self, window: Window) -> bool:
         return self.start <= window.start and window.end <= self.end and {*window.days} <= {*self.days}
 
 
 class Holidays(_Table):
-    """Days on which nothing goes: a country's, with its region's; `extra` and `except` correct the calendar."""
+    """Days on which nothing goes out: those of a country and its region; `extra` and `except` correct the calendar."""
 
     calendar: str
     subdivision: str | None = None
@@ -89,7 +89,7 @@ class Holidays(_Table):
 
 
 class Hours(_Table):
-    """When one purpose may go."""
+    """When broadcasts of one purpose may go out."""
 
     windows: tuple[Window, ...] | Literal["always"] = "always"
     outer_bound: Bound | None = None
@@ -156,7 +156,7 @@ class Policy(_Table):
 
 @cache
 def all_zones() -> frozenset[str]:
-    """Every time zone's name. The library looks through its files each time that it is asked."""
+    """The names of all time zones. Cached, since the library looks through its files on every call."""
     return frozenset(available_timezones())
 
 
@@ -174,15 +174,15 @@ class HoldUntil:
 
 @dataclass(frozen=True)
 class Refuse:
-    """Not now, and not by waiting: the policy says refuse, or the wait is longer than approval lasts."""
+    """Not now, and waiting does not help: the policy says refuse, or the wait is longer than approval lasts."""
 
 
 Verdict = Allow | HoldUntil | Refuse
 
 
 def decide(policy: Policy, purpose: Purpose, instant: datetime) -> Verdict:
-    """What this policy says of a send at this instant (any zone)."""
-    now = instant.astimezone(UTC)  # in an hour that comes twice, a local time equals none of another zone
+    """The policy's verdict on a send at this instant (any zone)."""
+    now = instant.astimezone(UTC)  # in a repeated hour, a local time equals none of another zone
     opens = next_open(policy, purpose, now)
     if opens == now:
         return Allow()
@@ -193,7 +193,7 @@ def decide(policy: Policy, purpose: Purpose, instant: datetime) -> Verdict:
 
 
 def next_open(policy: Policy, purpose: Purpose, instant: datetime) -> datetime | None:
-    """The first instant (UTC), this one or a later, at which it may go, however long that is to wait; None: never."""
+    """The first instant (UTC), this one or later, at which it may go, however long the wait; None: never."""
     hours, now = _hours(policy, purpose), instant.astimezone(UTC)
     if hours.windows == "always":
         return now
@@ -211,7 +211,7 @@ def _hours(policy: Policy, purpose: Purpose) -> Hours:
 
 @lru_cache(maxsize=8192)
 def _open_on(day: date, zones: tuple[str, ...], hours: Hours) -> tuple[Span, ...]:
-    """When all of these zones are open on a day of UTC, by the order of opening."""
+    """When all of these zones are open on a UTC day, in order of opening."""
     midnight = datetime.combine(day, time(), UTC)
     spans = [(midnight, midnight + timedelta(days=1))]
     for zone in zones:
@@ -222,7 +222,7 @@ def _open_on(day: date, zones: tuple[str, ...], hours: Hours) -> tuple[Span, ...
 
 
 def _windows_of(day: date, zone: str, hours: Hours) -> Iterator[Span]:
-    """The windows of a local day, the end margin already off."""
+    """The windows of a local day, with the end margin already subtracted."""
     if hours.windows == "always" or (hours.holidays is not None and hours.holidays.closed(day)):
         return
     place = ZoneInfo(zone)
@@ -232,12 +232,18 @@ def _windows_of(day: date, zone: str, hours: Hours) -> Iterator[Span]:
 
 
 def _opens(day: date, clock: time, place: ZoneInfo) -> datetime:
-    """A skipped hour opens right after the gap; of two, the second: never before the wall clock is past it for good."""
+    """When a window opens: never before the wall clock has passed its start for good.
+
+    A skipped hour opens right after the gap, a repeated one the second time.
+    """
     return _real(_wall(day, clock), place).replace(tzinfo=place, fold=1).astimezone(UTC)
 
 
 def _closes(day: date, clock: time, place: ZoneInfo) -> datetime:
-    """A skipped hour closes at the gap; of two, the first: never after the wall clock has come to it once."""
+    """When a window closes: never after the wall clock has first reached its end.
+
+    A skipped hour closes at the gap, a repeated one the first time.
+    """
     return _real(_wall(day, clock), place).replace(tzinfo=place, fold=0).astimezone(UTC)
 
 
@@ -248,7 +254,7 @@ def _wall(day: date, clock: time) -> datetime:
 
 
 def _real(wall: datetime, place: ZoneInfo) -> datetime:
-    """This wall clock, or the first after it that the spring change does not skip."""
+    """This wall clock time, or the first after it that the spring change does not skip."""
     later = (wall + timedelta(minutes=minutes) for minutes in count())
     return next(
         real
@@ -259,5 +265,5 @@ def _real(wall: datetime, place: ZoneInfo) -> datetime:
 
 @cache
 def closed_days(country: str, subdivision: str | None, year: int) -> frozenset[date]:
-    """Public holidays of a region in a year. Raises NotImplementedError for a region that nobody knows."""
+    """Public holidays of a region in a year. Raises NotImplementedError for an unknown region."""
     return frozenset(holidays.country_holidays(country, subdiv=subdivision, years=year))

@@ -1,4 +1,4 @@
-"""The policies that are shipped, by country, and how the settings change them.
+"""The shipped policies, by country, and how the settings change them.
 
 They are engineering defaults with their sources, not legal advice; an operator can tighten them.
 """
@@ -50,8 +50,8 @@ def _elsewhere(
     }
 
 
-#: Where a list of US numbers is, nobody knows: it is called only when it is lawful from the East to the West coast.
-#: Arizona's clocks are those of Denver or of Los Angeles. A list of one state names its own zone.
+#: Nobody knows where US numbers are, so a list is open only when it is lawful from the East to the West coast.
+#: Arizona's clocks match those of Denver or of Los Angeles. A policy for a list of one state names its own zone.
 CONTIGUOUS_US = ["America/New_York", "America/Chicago", "America/Denver", "America/Los_Angeles"]
 SPANISH_CALLS = "hours of sales calls, adopted"
 FCC = "47 CFR 64.1200(c)(1), in all zones of the contiguous states at once"
@@ -84,7 +84,7 @@ COUNTRIES = {"FR": "fr", "ES": "es", "GB": "uk", "UK": "uk", "US": "us", "IN": "
 
 
 def resolve_policies(raw: Mapping[str, Mapping[str, Any]]) -> dict[str, Policy]:
-    """The shipped policies, and the operator's own over them.
+    """The shipped policies, with the operator's own applied over them.
 
     A policy builds on the one it `extends`, else on the shipped one of its name, else of its country. Raises
     ValueError naming the setting and what to do.
@@ -132,13 +132,13 @@ def _validated(name: str, raw: Mapping[str, Any]) -> Policy:
         raise ValueError(f"policies.{place}: {str(detail['msg']).removeprefix('Value error, ')}.") from None
     for window in policy.marketing.windows if policy.marketing.windows != "always" else ():
         bound = _lawful(policy.country)
-        if bound is not None and not bound.holds(window):  # whatever outer bound the policy gave itself
+        if bound is not None and not bound.holds(window):  # whatever outer bound the policy itself sets
             raise ValueError(f"policies.{name}.marketing.windows: {wider(window, bound)}, which is {policy.country}'s.")
     return policy
 
 
 def _is_written(part: str | int) -> bool:
-    """A name or a number of the settings, and none of the types between which pydantic had to choose."""
+    """Whether it is a name or a number in the settings, and not one of the types that pydantic chose between."""
     return isinstance(part, int) or (part.isidentifier() and part != "always")
 
 

@@ -37,18 +37,18 @@ class Translatable:
         return self.template.format_map(self.values)
 
     def plain(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """As JSON values."""
         values = {name: v.plain() if isinstance(v, Translatable) else v for name, v in self.values.items()}
         return {"template": self.template, "values": values}
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Translatable:
-        """What `plain` made this of. Raises whatever what is none comes to."""
+        """The reverse of `plain`. Raises an exception of any type if the input is not of its shape."""
         values = {name: cls.of(v) if isinstance(v, Mapping) else v for name, v in plain["values"].items()}
         if not isinstance(plain["template"], str) or any(isinstance(v, list) for v in values.values()):
             raise ValueError("nobody can say this")
         sentence = cls(plain["template"], **values)
-        str(sentence)  # its values fill it
+        str(sentence)  # raises unless its values fill it
         return sentence
 
 
@@ -63,27 +63,27 @@ LANGUAGES: tuple[str, ...] = get_args(Language)
 
 
 class Translator:
-    """One language. `words("You asked for {count} things", count=3)` is the sentence in it."""
+    """Translates into one language. `words("You asked for {count} things", count=3)` is the sentence in it."""
 
     def __init__(self, language: str, translations: NullTranslations) -> None:
         self.language, self._translations = language, translations
 
     def __call__(self, template: str, /, **values: str | int) -> str:
-        """The sentence of this template; a template without a translation stays English."""
+        """The sentence for this template; a template without a translation stays English."""
         return self.fill(template, values)
 
     def fill(self, template: str, values: Mapping[str, str | int]) -> str:
         return self._translations.gettext(template).format_map(values)
 
     def count(self, one: str, many: str, number: int, **values: str | int) -> str:
-        """The form of the sentence for this number, which stands in it as `{number}`."""
+        """The form of the sentence for this number, which it contains as `{number}`."""
         template = self._translations.ngettext(one, many, number)
         return template.format_map({"number": number, **values})
 
 
 @cache
 def translator_for(locale: str | None) -> Translator:
-    """The words for a Slack locale such as `fr-FR`; English for a language that is not here."""
+    """The translator for a Slack locale such as `fr-FR`; English for a language that is not available."""
     language = (locale or "en").replace("_", "-").split("-")[0].lower()
     if language not in LANGUAGES or language == "en":
         return Translator("en", NullTranslations())

@@ -80,14 +80,14 @@ TRANSITIONS: Mapping[tuple[State, Action], State] = {
     (State.PENDING, Action.CANCEL): State.CANCELLED,
     (State.PENDING, Action.EXPIRE): State.EXPIRED,
     (State.PENDING, Action.HOLD): State.HELD,  # restored from a backup
-    (State.PENDING, Action.RETURN): State.DRAFT,  # no card can stand where anybody could approve it
+    (State.PENDING, Action.RETURN): State.DRAFT,  # no card can be posted where anybody could approve it
     (State.SCHEDULED, Action.WITHDRAW): State.PENDING,
     (State.SCHEDULED, Action.REPLAN): State.PENDING,
     (State.SCHEDULED, Action.CANCEL): State.CANCELLED,
     (State.SCHEDULED, Action.STOP): State.CANCELLED,
     (State.SCHEDULED, Action.HOLD): State.HELD,
     (State.SCHEDULED, Action.OUTGROW): State.PENDING,
-    (State.SCHEDULED, Action.LAPSE): State.PENDING,  # who approved it may not any more, or it is too long ago
+    (State.SCHEDULED, Action.LAPSE): State.PENDING,  # an approver no longer may, or it is too long ago
     (State.SCHEDULED, Action.REFUSE): State.FAILED,
     (State.SCHEDULED, Action.START): State.SENDING,
     (State.HELD, Action.HOLD): State.HELD,
@@ -119,7 +119,7 @@ def allowed(state: State) -> frozenset[Action]:
 
 
 class ScheduleState(StrEnum):
-    """Where a schedule is."""
+    """The state of a schedule."""
 
     ACTIVE = "active"
     PAUSED = "paused"
@@ -127,7 +127,7 @@ class ScheduleState(StrEnum):
 
 
 class Ended(StrEnum):
-    """Why a schedule came to its end."""
+    """Why a schedule ended."""
 
     STOPPED = "stopped"
     FINISHED = "finished"
@@ -137,14 +137,14 @@ class Ended(StrEnum):
 
 
 class OccurrenceState(StrEnum):
-    """Where one turn is: of a recurring broadcast it is `made` and lives on as a broadcast of its own."""
+    """The state of one occurrence. That of a recurring broadcast is `made`, and continues as a broadcast."""
 
     MADE = "made"
     OPEN = "open"
     SNOOZED = "snoozed"
     DONE = "done"
     LEFT_OUT = "left_out"  # the one before is still unanswered
-    MISSED = "missed"  # nobody was there to make it
+    MISSED = "missed"  # the bot was not there to make it in time
 
 
 UNANSWERED = frozenset({OccurrenceState.MADE, OccurrenceState.OPEN, OccurrenceState.SNOOZED})

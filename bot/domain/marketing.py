@@ -1,4 +1,4 @@
-"""What a marketing text has to offer, a way to opt out, and how such a text is recognised."""
+"""The opt-out mention that a marketing text must have, and how to recognise a marketing text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bot.domain.suggestions import without_invisible
 
 @dataclass(frozen=True)
 class Mentioned:
-    """A text that ends with its mention. `near_miss`: something in it that reads like one and is none."""
+    """A text that ends with its mention. `near_miss`: something in it that reads like a mention but is not one."""
 
     text: str
     added: bool
@@ -29,13 +29,13 @@ def with_mention(text: str, mention: str) -> Mentioned:
 
 
 def _apart(body: str, mention: str) -> bool:
-    """`NON-STOP AU 36111` holds no mention."""
+    """Whether the mention is not part of a longer word: `NON-STOP AU 36111` holds no mention."""
     before = body[: -len(mention)]
     return not before or not (before[-1].isalnum() or before[-1] in "-_")
 
 
 def near_miss(text: str, mention: str) -> str | None:
-    """Something that reads like a mention: other case, spaces, order or number, or told in words to answer STOP."""
+    """What reads like a mention: another case, spacing, order or number, or an instruction to answer STOP."""
     composed = unicodedata.normalize("NFKC", text).translate(LOOKALIKES)
     read = "".join(char for char in composed if char not in INVISIBLE)
     sure, likely = _mentions(mention)
@@ -50,7 +50,7 @@ def near_miss(text: str, mention: str) -> str | None:
 #: Letters of other writing systems that look like those of STOP.
 LOOKALIKES = dict(zip(map(ord, "ЅТОРѕторΤΟΡ"), "STOPstopTOP", strict=True))
 
-#: What may stand between STOP and its number, and is no reason to take them apart.
+#: Words that may come between STOP and its number without separating them.
 BETWEEN = (
     *(
         "aux",
@@ -134,7 +134,7 @@ OPTING_OUT = (
 )
 LEAVING = (r"d[ée]s(?:abonn|inscri)\w*", r"unsub\w*", r"opt[\s-]?out", "baja", "pub", "no more sms", "plus de sms")
 
-#: Before these words it is a place or a verb that stops: `bus stop 12345`, `bidding will stop at 12000`.
+#: After these words, STOP is a place or a verb: `bus stop 12345`, `bidding will stop at 12000`.
 PROSE = re.compile(
     r"(?i)\b(?:bus|tram|tramway|m[ée]tro|train|taxi|coach|pit|rest|next|last|the|at|from|to|this|your|our|du|au|le|un|one"
     r"|full|short|non|we|you|they|it|will|would|can|must|not|never|and|prices?|prix|bidding|sales?)\W{1,2}$"
@@ -149,10 +149,10 @@ def _is_prose(text: str, match: re.Match[str]) -> bool:
 
 @lru_cache(maxsize=64)
 def _mentions(mention: str) -> tuple[tuple[re.Pattern[str], ...], tuple[re.Pattern[str], ...]]:
-    """What surely reads like a mention where this is the account's own, and what is likely to.
+    """What surely reads like a mention if this is the account's own, and what probably does.
 
-    Its own number beside STOP is one in any writing; another number only where a sentence ends with it, as mentions do:
-    `Non-stop 10000 lots` and `stop au gaspillage` are none.
+    The account's own number beside STOP is a mention in any form. Another number is one only where it ends a sentence,
+    as in a mention: `Non-stop 10000 lots` and `stop au gaspillage` are not mentions.
     """
     word = rf"(?<![\w-])(?:stop|{re.escape(mention.split()[0])})"
     stop, alone = rf"{word}(?=\W|[\d_]|a[utl]|X|pub|sms|$)", rf"{word}(?![\w-])"
@@ -192,5 +192,5 @@ OFFERS = re.compile(rf"(?i)\b(?:{'|'.join(OFFER_WORDS)})\b|-\s?\d{{1,2}}\s?%|\bh
 
 
 def looks_like_marketing(text: str) -> tuple[str, ...]:
-    """Words and links of an offer: a warning for people, never a decision. What is written to hide them does not."""
+    """Words and links of an offer: a warning for people, never a decision. Invisible characters do not hide them."""
     return tuple(dict.fromkeys(match[0] for match in OFFERS.finditer(without_invisible(composed(text)))))

@@ -1,4 +1,4 @@
-"""The options that commands take, by every name people have for them, and one that slipped into a text."""
+"""The options that commands take, under every name people use for them, and those that slipped into a text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bot.when.instants import parse_when
 from bot.when.traps import NotATime
 
 OPTIONS = ("at", "sender", "campaign")
-#: Every option that some subcommand takes: where another takes it, it is a slip and never the text.
+#: Every option of any subcommand. One that belongs to another subcommand is a slip, never part of the text.
 EVERYWHERE = (*OPTIONS, "holidays", "until", "count", "covers", "answer", "start", "template", "digest", "mentions")
 MEANT = {
     **dict.fromkeys(("when", "time", "date", "send_at", "quand", "heure", "cuando", "hora", "fecha"), "at"),
@@ -22,7 +22,7 @@ MEANT = {
     **dict.fromkeys(("campagne", "campana"), "campaign"),
     **dict.fromkeys(("feries", "festivos"), "holidays"),
 }
-#: What has no name before the text either: the word alone says it.
+#: What has no option name before the text either: the word alone is enough.
 NAMELESS = {
     "audience": r"\w[\w-]*",
     "purpose": "marketing|publicite|publicidad|promotionnel|promocional|trans(?:actional|actionnel|accional)",
@@ -34,12 +34,12 @@ QUOTES = '"“”„‟″«»'
 OPENING = QUOTES + "'‘’‚‹`"
 DASHES = "—–"
 
-NEAR = 0.8  # how like an option's name another word is that was meant for it
-FURTHEST = 8  # words of a time
+NEAR = 0.8  # how similar a word must be to an option's name to be taken for it
+FURTHEST = 8  # the most words of a time
 TAIL = 240  # characters at the end of a text in which an option may begin
-LONGEST_NAME = 3  # words of a sender or a campaign that nobody put in quotes
-#: With a colon most of these words are a letter's own (`Date : demain`). These are asked about all the same, the others
-#: of them only where the text ends, since an invitation begins with them.
+LONGEST_NAME = 3  # the most words of a sender or a campaign without quotes
+#: Before a colon, most of these names are ordinary words of a text (`Date : demain`). These are asked about anyway. The
+#: others below are asked about only at the end of a text, since an invitation begins with them.
 WITH_COLON = frozenset({"at", "send_at", "sender", "campaign", "expediteur", "remitente"})
 ENDING_WITH_COLON = WITH_COLON | {"when", "quand", "cuando"}
 
@@ -49,7 +49,7 @@ LIKE_OPTION = re.compile(
 )
 WITHOUT_SIGN = re.compile(rf"(?P<name>at)(?P<sign>)\s+(?=[{OPENING}])", re.IGNORECASE)
 IN_QUOTES = re.compile(rf"[{OPENING}]\s*([^{QUOTES}]*?)\s*[{OPENING}](?![^\W_])")
-AROUND = re.compile(r"[\W_]+$")  # an end of a sentence, or of what Slack shows bold
+AROUND = re.compile(r"[\W_]+$")  # the end of a sentence, or of what Slack shows bold
 #: A signature, a courtesy or a mention after the last option.
 BEHIND = re.compile(
     rf"(?i)\s+(?:(?:--?|[{DASHES}])\s*\S+(?:\s+\S+){{0,2}}|merci|thanks|thank you|please|svp|gracias|por favor"
@@ -60,17 +60,17 @@ MOST_BEHIND = 3  # words
 
 @dataclass(frozen=True)
 class Slip:
-    """What reads like an option and stands in a text: as it stands there, and the option that was probably meant."""
+    """What reads like an option in a text: the words as written, and the option that was probably meant."""
 
     found: str
     name: str
 
 
 def slipped(text: str, *, zone: str, now: datetime) -> Slip | None:
-    """The option, or the several, with which a text ends or begins, if its value reads as one: `… at="demain 9h"`.
+    """The option or options that a text ends or begins with, if the value reads as one: `… at="demain 9h"`.
 
-    In the middle of a text it is text, but for a time in quotes, and so is what nobody would read as an option: `Rdv
-    at 9`, `https://x?at=5`.
+    In the middle of a text, only a time in quotes counts. What nobody would read as an option is text: `Rdv at 9`,
+    `https://x?at=5`.
     """
     for match in LIKE_OPTION.finditer(text, max(0, len(text) - TAIL)):
         if name := _ends_with(text, match, zone, now):
@@ -86,7 +86,7 @@ def slipped(text: str, *, zone: str, now: datetime) -> Slip | None:
 
 
 def _holds_a_time(match: re.Match[str], value: str, zone: str, now: datetime) -> str | None:
-    """Any name with a time in quotes: `prévu="demain 9h"`. Of a letter's own `Date : "demain 9h"` the colon tells."""
+    """The option of any name with a time in quotes: `prévu="demain 9h"`. A colon means text: `Date : "demain 9h"`."""
     word = _word(match)
     if match["sign"] in (None, ":") or _is_of_an_address(match):
         return None
@@ -111,7 +111,7 @@ def _word(match: re.Match[str]) -> str:
 
 
 def _first(text: str, start: int, zone: str, now: datetime) -> int:
-    """Where the first option begins of at most four that stand one after the other at the end."""
+    """Where the first of at most four consecutive options at the end begins."""
     for _ in range(3):
         before = text[:start].rstrip()
         earlier = LIKE_OPTION.finditer(before, max(0, start - TAIL))
@@ -143,7 +143,7 @@ def _begins_with(match: re.Match[str], zone: str, now: datetime) -> str | None:
 def _meant(
     match: re.Match[str], with_colon: frozenset[str], values: list[str], zone: str, now: datetime, *, several: bool
 ) -> str | None:
-    """The option that this is, if one of these values is a value of it. `several`: it may have several words."""
+    """The option that this is, if one of these values fits it. `several`: a value may have several words."""
     word = _word(match)
     if match["sign"] == ":" and word not in with_colon:
         return None
@@ -156,12 +156,12 @@ def _meant(
 
 
 def _names(word: str) -> Iterator[tuple[str, bool]]:
-    """The option of this name, or the one that is nearest to it, and whether that is sure."""
+    """The option with this name, or the one nearest to it, and whether that is sure."""
     if word in EVERYWHERE or word in MEANT:
         yield MEANT.get(word, word), True
     elif near := difflib.get_close_matches(word, (*EVERYWHERE, *MEANT), n=1, cutoff=NEAR):
         name = MEANT.get(near[0], near[0])
-        if name in ("at", "until"):  # of the others any word is a value
+        if name in ("at", "until"):  # any word is a value of the others
             yield name, False
 
 
@@ -176,7 +176,7 @@ def _reads(name: str, value: str, zone: str, now: datetime, *, several: bool) ->
 
 
 def _is_time(value: str, zone: str, now: datetime) -> bool:
-    """A time, or one that is refused for a reason of its own, as `demain` is for want of an hour."""
+    """Whether it is a time, or one refused for a specific reason, as `demain` is because it lacks an hour."""
     try:
         parse_when(value, zone=zone, now=now)
     except NotATime as error:

@@ -1,4 +1,4 @@
-"""People, and what Slack tells of their standing in a workspace."""
+"""People, and what Slack reports about their standing in a workspace."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, Protocol
 from bot.domain.errors import NotAllowed
 from bot.domain.i18n import Translatable
 
-#: Who is in a user group, as of at most a minute ago. Raises DirectoryUnavailable: then nobody is.
+#: Who is in a user group, at most a minute old. Raises DirectoryUnavailable; then nobody counts as a member.
 Members = Callable[[str], Awaitable[frozenset[str]]]
 
 
 class DirectoryUnavailable(Exception):
-    """Slack does not say who is in this group just now; what depends on it is refused."""
+    """Slack does not say right now who is in this group; whatever depends on it is refused."""
 
     def __init__(self, group: str) -> None:
         super().__init__(group)
@@ -27,7 +27,7 @@ class Unknown(DirectoryUnavailable):
 
 
 class DeadToken(DirectoryUnavailable):
-    """Slack takes our token no more (`code` is its word): no waiting helps, somebody must give us another."""
+    """Slack no longer accepts our token (`code` is its word). Waiting does not help; we need another token."""
 
     def __init__(self, code: str) -> None:
         super().__init__("token")
@@ -35,7 +35,7 @@ class DeadToken(DirectoryUnavailable):
 
 
 class Membership(StrEnum):
-    """What Slack tells of somebody's standing in a workspace. Only a member may do anything that counts."""
+    """What Slack reports about somebody's standing in a workspace. Only a member may do anything that counts."""
 
     MEMBER = "member"
     OUTSIDER = "outsider"  # a guest, a bot, a stranger, or somebody who was deactivated: Slack says so
@@ -43,10 +43,10 @@ class Membership(StrEnum):
 
 
 def membership_of(profile: Mapping[str, Any], workspace: str) -> Membership:
-    """Read a profile of `users.info`: a full, active human member of this workspace, or not.
+    """Read from a `users.info` profile whether this is a full, active human member of this workspace.
 
-    Ours are those with our workspace in `team_id` or, on Enterprise Grid, in `enterprise_user.teams`. What is missing,
-    or is of another type than Slack documents, makes nobody a member.
+    Our members have our workspace in `team_id` or, on Enterprise Grid, in `enterprise_user.teams`. A field that is
+    missing, or of another type than Slack documents, makes nobody a member.
     """
     if any(profile.get(name) is True for name in (*STANDING, "is_stranger", "is_workflow_bot")):
         return Membership.OUTSIDER
@@ -58,13 +58,15 @@ def membership_of(profile: Mapping[str, Any], workspace: str) -> Membership:
     return Membership.MEMBER if told and not odd and workspace and workspace in ours else Membership.DOUBTFUL
 
 
-STANDING = ("deleted", "is_bot", "is_restricted", "is_ultra_restricted")  # Slack tells these of everybody
+STANDING = ("deleted", "is_bot", "is_restricted", "is_ultra_restricted")  # Slack reports these for everybody
 
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody at the keyboard. `member`: a full, active human member of this workspace, nobody's guest; `doubtful`:
-    Slack does not say so just now. `zone_told`: False where Slack names no zone that we know, and `zone` is the bot's.
+    """Somebody at the keyboard.
+
+    `member`: a full, active human member of this workspace, not a guest. `doubtful`: Slack does not say so right now.
+    `zone_told`: False if Slack names no zone that we know, and `zone` is the bot's.
     """
 
     workspace: str
@@ -87,18 +89,18 @@ class Directory(Protocol):
     async def members(self, group: str) -> frozenset[str]: ...
 
     async def sees(self, channel: str, user: str) -> bool:
-        """May this person open the channel?"""
+        """Whether this person can open the channel."""
         ...
 
     async def is_in(self, channel: str, user: str) -> bool: ...
 
     async def why_closed(self, channel: str) -> Translatable | None:
-        """Why nothing can be posted there any more; None where it can."""
+        """Why nothing can be posted there; None if it can."""
         ...
 
 
 def must_be_member(person: Person) -> None:
-    """Raises NotAllowed, or DirectoryUnavailable where Slack does not say whether they are one."""
+    """Raises NotAllowed, or DirectoryUnavailable if Slack does not say whether they are a member."""
     if person.doubtful:
         raise DirectoryUnavailable(person.id)
     if not person.member:

@@ -10,7 +10,7 @@ from functools import lru_cache
 PLACEHOLDER = re.compile(r"%%\w+%%|\{\w+\}")
 _NAME = r"\s*[^\W\d][\w.-]*(?: [\w.-]+){0,3}\s*"
 
-#: Marks that nobody writes around a word but to have it replaced.
+#: Marks that people write around a word only to have it replaced.
 SLOT = re.compile(
     rf"\{{\{{[^{{}}\n]{{1,60}}\}}\}}|[$#]\{{[^{{}}\n]{{1,60}}\}}|\{{(?:{_NAME}|\d)\}}|\[\[[^\[\]\n]{{1,60}}\]\]"
     rf"|<<{_NAME}>>|<%[^%\n]{{1,60}}%>|\*\|[^|\n]{{1,60}}\|\*|%%\s*[^\W\d][\w.-]*\s*%%|##[^\W\d]\w*##|@@[^\W\d]\w*@@"
@@ -21,7 +21,7 @@ SLOT = re.compile(
     r"|(?:(?<=onjour )|(?<=ello )|(?<=ear )|(?<=ola ))X{3,4}\b"
 )
 
-#: Marks that people write around other words too: a slot where the word is a field's.
+#: Marks that people write around other words too: a slot only if the word names a field.
 BRACKETED = re.compile(
     r"\[([^\[\]\n]{2,40})\]|<([^<>\n]{2,40})>|#(\w{2,30})#|\$([^\W\d]\w{1,30})"
     r"|\(\(([^()\n]{2,40})\)\)|(?<![\w@])@(?P<handle>\w{2,30})|[«‹]\s?(?P<merged>[^«»‹›\n]{2,40}?)\s?[»›]"
@@ -102,13 +102,16 @@ def placeholders(text: str) -> tuple[str, ...]:
 
 
 def fills_in_names(text: str) -> bool:
-    """Does it ask the vendor for the name of whoever gets it?"""
+    """Whether it asks the vendor to fill in the name of each recipient."""
     return any("name" in field for field in placeholders(text))
 
 
 def unknown_placeholders(text: str, known: Iterable[str], elsewhere: Iterable[str] = ()) -> tuple[str, ...]:
-    """Those in a style that this vendor fills in, with a name that it does not know, and those that another vendor
-    knows (`elsewhere`), or this one in another writing."""
+    """The placeholders that this vendor would not fill in.
+
+    Those in its style with a name that it does not know, those that another vendor knows (`elsewhere`), and its own in
+    another spelling.
+    """
     fields = tuple(known)
     styles = {name[0] for name in fields}
     found = [one for one in placeholders(text) if one not in fields and one[0] in styles]
@@ -119,7 +122,7 @@ def unknown_placeholders(text: str, known: Iterable[str], elsewhere: Iterable[st
 
 
 def _without(text: str, names: Iterable[str]) -> str:
-    """With a hole where each of these stands."""
+    """The text with a hole in place of each of these."""
     for name in names:
         text = text.replace(name, "\0")
     return text
@@ -135,7 +138,7 @@ def _writings(name: str) -> re.Pattern[str]:
 
 
 def slots(text: str, known: Iterable[str] = ()) -> tuple[str, ...]:
-    """What looks like a place for each reader's own words, in any tool's writing, and is none of these."""
+    """What looks like a placeholder in any tool's syntax, and is not one of the `known` ones."""
     fields = frozenset(known)
     found = [match for match in SLOT.finditer(text) if match[0] not in fields]
     found += [match for match in BRACKETED.finditer(text) if _is_bracketed_field(match)]
@@ -159,7 +162,7 @@ def _is_bracketed_field(match: re.Match[str]) -> bool:
 
 
 def _are_all(named: str, fields: frozenset[str]) -> bool:
-    """One field of these, or several in a row."""
+    """Whether it is one of these fields, or several in a row."""
     return named in fields or (named != "" and all(word in fields for word in named.split()))
 
 

@@ -9,14 +9,14 @@ from providers.base import Quote, Staged
 
 
 def price_of(told: Staged | Quote | None) -> str | None:
-    """The cost of the whole in its currency, as a row keeps it and a card shows it."""
+    """The total cost in its currency, as a row keeps it and a card shows it."""
     if told is None or told.cost is None:
         return None
     return f"{told.cost} {told.currency or ''}".strip()[:64]
 
 
 def is_dearer(row: Broadcast, price: str | None) -> bool:
-    """More than approvers saw, or in a currency that nobody can compare with it."""
+    """Whether it costs more than approvers saw, or is in another currency, so that nobody can compare."""
     if not row.quorum or not row.quoted or price is None:
         return False
     (shown, _, once), (cost, _, currency) = row.quoted.partition(" "), price.partition(" ")

@@ -1,4 +1,4 @@
-"""What comes again: a schedule (a recurring broadcast or a reminder), its turns, and when the next ones are."""
+"""Schedules (recurring broadcasts and reminders), their occurrences, and when the next ones are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bot.domain.hours import Holidays
 from bot.domain.lifecycle import Ended, OccurrenceState, ScheduleState
 from bot.when.recurrence import Closed, Recurrence, RecurringTime, following
 
-LOOKED_AT, FAR = 53, timedelta(days=731)  # turns, and how far ahead, when those that are left out are counted
+LOOKED_AT, FAR = 53, timedelta(days=731)  # occurrences, and how far ahead, to check for left_out
 
 
 class Kind(StrEnum):
@@ -25,18 +25,18 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class StandingApproval:
-    """An approval of one turn that is for the next `left` ones too: who agreed, and to exactly what."""
+    """An approval of one occurrence that also covers the next `left` ones: who approved, and exactly what."""
 
     digest: str
     voters: tuple[str, ...]
     left: int
-    of: str  # the broadcast on whose card they agreed
-    bound: int | None = None  # the most people that they agreed to; none: as many as there are
+    of: str  # the broadcast on whose card they approved
+    bound: int | None = None  # the most people that they approved; None: as many as there are
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """A schedule exactly as its row stands. `rule` None: once. `options`: what only one kind has."""
+    """A schedule exactly as in its row. `rule` None: once. `options`: what only one kind has."""
 
     workspace: str
     id: str
@@ -65,18 +65,18 @@ class Schedule:
 
     @property
     def wish(self) -> tuple[object, ...]:
-        """What was asked for, whenever it was typed."""
+        """What was asked for, regardless of when it was typed."""
         when = self.rule or self.next_local, self.zone, self.closed, self.until, self.remaining
         return self.kind, self.channel, self.text, dict(self.options), *when
 
     def after(self, instant: Micros) -> Iterator[RecurringTime]:
-        """Its turns strictly after an instant, in order, up to its own end."""
+        """Its occurrences strictly after an instant, in order, up to its own end."""
         return self._turns(instant, self.closed)
 
     def left_out(self, instant: Micros) -> tuple[list[RecurringTime], int]:
-        """Of its next turns those that fall on closed days and are left out, and of how many: a year's or two.
+        """The next occurrences that are left out because they fall on closed days, and how many were checked.
 
-        None where that is a holiday now and then of a rule that names weekdays.
+        Checks up to 53 in two years. Empty for a rule that names weekdays and only meets an occasional holiday.
         """
         if self.rule is None or self.closed is not Closed.SKIP:
             return [], 0
@@ -104,18 +104,18 @@ class Schedule:
 
     @property
     def goes_on(self) -> bool:
-        """May a turn that it made still be posted? One that has finished came as often as it was to: no reason."""
+        """Whether an occurrence that it made may still be posted. Having finished is no reason against it."""
         return self.state is not ScheduleState.PAUSED and self.ended in (None, Ended.FINISHED)
 
     @property
     def asks(self) -> bool:
-        """Is an answer wanted before it is posted again?"""
+        """Whether it needs an answer before it is posted again."""
         return bool(self.options.get("answer"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Occurrence:
-    """One turn of a schedule exactly as its row stands; `local` is its wall clock time in the zone, and its name."""
+    """One occurrence of a schedule exactly as in its row; `local` is its wall clock time in the zone, and its name."""
 
     workspace: str
     schedule: str
@@ -140,17 +140,17 @@ def micros_of(instant: datetime) -> Micros:
 
 
 def name_of(turn: RecurringTime) -> str:
-    """How a turn is called in the store: `2026-12-07T09:00`."""
+    """The name of an occurrence in the store: `2026-12-07T09:00`."""
     return turn.local.isoformat(timespec="minutes")
 
 
 def series_digest(turn: Broadcast) -> str:
-    """What an approval binds for every turn of a series: all that a digest holds but the time and the number."""
+    """The digest that an approval binds for every occurrence of a series: all but the time and the number covered."""
     return digest(replace(turn, send_at=None, covers=1))
 
 
 def standing_approval(turn: Broadcast, voters: Iterable[str]) -> StandingApproval | None:
-    """What an approval of this turn is worth for the next ones; None where it is for this one alone."""
+    """The standing approval that approving this occurrence gives the next ones; None if it covers only this one."""
     if turn.schedule is None or turn.covers <= 1:
         return None
     return StandingApproval(series_digest(turn), tuple(voters), turn.covers - 1, turn.id, turn.bound)

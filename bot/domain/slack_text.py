@@ -1,4 +1,4 @@
-"""What people typed, out of the markup that Slack makes of it."""
+"""Recovers what people typed from the markup that Slack makes of it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import re
 from collections.abc import Iterator
 
 TOKEN = re.compile(r"<([@#!]?)([^<>|]+)(?:\|([^<>]*))?>")
-PAGES = frozenset({"here", "channel", "everyone", "group"})  # `<!here>` and the like call everybody in a channel
+PAGES = frozenset({"here", "channel", "everyone", "group"})  # `<!here>` and the like notify everybody in a channel
 EMOJI_NAME = re.compile(r":([\w+'-]{1,100}):")
 SKIN_TONE = re.compile(r":skin-tone-[2-6]:")
 HOUR_LIKE = re.compile(r"\d{1,2}(?:h\d{0,2}|[ap]m|m|min|s)(?:-\d{1,2}(?:h\d{0,2}|[ap]m)?)?")
 
 
 def decode_slack(raw: str) -> str:
-    """The text as it was meant, entities decoded exactly once.
+    """The text as it was meant, with entities decoded exactly once.
 
-    Of a link, an address or a name with a label, nothing that people see is lost: where the two differ, both stay.
+    A link, an address or a name with a label loses nothing that people see: where the two differ, both stay.
     """
     # Slack encodes exactly these three; anything else that reads like an entity was typed.
     return _plain(TOKEN.sub(_spelled, raw))
@@ -26,7 +26,7 @@ def _plain(encoded: str) -> str:
 
 
 def nameless(raw: str) -> tuple[str, ...]:
-    """The people, channels and groups of which Slack hands over an id and no name: in a text they would be lost."""
+    """The people, channels and groups for which Slack gives an id but no name: a text would lose them."""
     found = (f"{token[1].replace('!', '@')}{token[2].split('^')[-1]}" for token in _tokens(raw) if _is_nameless(token))
     return tuple(dict.fromkeys(found))
 
@@ -63,14 +63,14 @@ def _address(target: str) -> str:
 
 
 def _both(label: str, address: str) -> str:
-    """What was typed where the label says the same as the address; else one after the other."""
+    """The label if it says the same as the address; else both, one after the other."""
     if _bare(label) == _bare(address) or address in label:
         return label
     return f"{label} ({address})"
 
 
 def _bare(address: str) -> str:
-    """An address as people write it: without its scheme, a last slash and, in a number, what groups its digits."""
+    """An address as people write it: without its scheme, a final slash and, in a number, what groups the digits."""
     bare = (
         re.sub(r"^(?:https?://|mailto:|tel:)", "", _plain(address).strip(), flags=re.IGNORECASE).rstrip("/").casefold()
     )
@@ -78,9 +78,9 @@ def _bare(address: str) -> str:
 
 
 def live(raw: str, *, mentions: bool = False) -> str:
-    """Slack's own writing of a text, safe to post: emoji, bold and links live, and a link always shows its address.
+    """The text in Slack's markup, safe to post: emoji, bold and links work, and a link always shows its address.
 
-    `mentions`: people, groups and `@here` are called; else their names are words. Markup that is none of Slack's
+    `mentions`: people, groups and `@here` are notified; else their names are words. Markup that is not one of Slack's
     tokens is inert.
     """
     shown, end = [], 0
@@ -115,12 +115,12 @@ def _calls(token: re.Match[str]) -> bool:
 
 
 def calls(raw: str) -> bool:
-    """Does it name people, a group or everybody here, so that it could call them?"""
+    """Whether it names people, a group or everybody here, so that posting it could notify them."""
     return any(_calls(token) for token in _tokens(raw))
 
 
 def emoji_names(text: str) -> tuple[str, ...]:
-    """`:wave:` and the like, with their skin tones: a phone would show them literally. `10:30:45` is an hour."""
+    """`:wave:` and the like, with their skin tones: a phone would show them literally. `10:30:45` is a time."""
     return tuple(dict.fromkeys(_emoji_names(text)))
 
 

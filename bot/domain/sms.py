@@ -16,7 +16,7 @@ BASIC = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿"
     "abcdefghijklmnopqrstuvwxyzäöñüà"
 )
-EXTENSION = frozenset("€[]{}|~^\\\f")  # an escape and a code: two septets that are never parted
+EXTENSION = frozenset("€[]{}|~^\\\f")  # an escape and a code: two septets that are never split
 ESCAPE = "\x1b"
 
 SINGLE = {"gsm7": 160, "ucs2": 70}
@@ -25,7 +25,7 @@ PART = {"gsm7": 153, "ucs2": 67}  # the rest of each part is the header that joi
 
 @dataclass(frozen=True)
 class Measure:
-    """How a text travels. `units`: septets in GSM-7, UTF-16 code units in UCS-2. `offenders`: what forces UCS-2."""
+    """How a text is encoded. `units`: septets in GSM-7, UTF-16 code units in UCS-2. `offenders`: what forces UCS-2."""
 
     encoding: str
     units: int
@@ -64,22 +64,26 @@ def _parts(widths: Iterable[int], room: int) -> int:
 
 
 def storable(typed: str) -> str:
-    """What no database and no phone can take is shown as `�`: a NUL, which PostgreSQL refuses, and half a surrogate
-    pair, which has no bytes."""
+    """The text with `�` in place of what no database and no phone can take.
+
+    That is a NUL, which PostgreSQL refuses, and half a surrogate pair, which has no bytes.
+    """
     return re.sub(r"[\0\ud800-\udfff]", "\N{REPLACEMENT CHARACTER}", typed)
 
 
 def composed(text: str) -> str:
     """The text as it goes out: without space around it, and in composed characters (NFC).
 
-    They look the same and cost less: an `é` of two characters makes a text Unicode, one of one character does not.
+    These look the same and cost less: an `é` of two characters makes a text Unicode, an `é` of one does not.
     """
     return unicodedata.normalize("NFC", text).strip()
 
 
 def name_of(char: str, *, english: bool = True) -> str:
-    """A character as people can recognise it: itself where it shows, and its Unicode name. That exists in English
-    alone; elsewhere its code stands for it."""
+    """A character as people can recognise it: the character itself if it is visible, and its Unicode name.
+
+    Unicode names exist only in English; other languages get the code instead.
+    """
     name = (unicodedata.name(char, "").lower() if english else "") or f"U+{ord(char):04X}"
     shows = char.isprintable() and not char.isspace() and char not in INVISIBLE
     return f"{char} ({name})" if shows else name
@@ -95,7 +99,7 @@ class Problem:
 
 
 def problems(text: str, limits: TextLimits) -> tuple[Problem, ...]:
-    """What forbids this text, the plainest first; nothing when it may go."""
+    """What forbids this text, the plainest problem first; empty if it may go."""
     if not visible(text):
         return (Problem("empty", "The text is empty. Write what people should read."),)
     if ESCAPE in text:
@@ -106,7 +110,7 @@ def problems(text: str, limits: TextLimits) -> tuple[Problem, ...]:
 
 
 def visible(text: str) -> bool:
-    """Is there anything to see? Spaces, controls and zero-width characters are nothing."""
+    """Whether there is anything to see. Spaces, controls and zero-width characters do not count."""
     return any(unicodedata.category(char)[0] not in "ZC" and not _blank(char) for char in text)
 
 
@@ -127,7 +131,7 @@ def _too_long(text: str, limits: TextLimits) -> tuple[Problem, ...]:
     limit = limits.max_gsm7 if size.encoding == "gsm7" else limits.max_ucs2
     values: dict[str, str | int] = {"count": size.units, "limit": limit, "over": size.units - limit}
     if size.units > limit and size.encoding == "ucs2":
-        values["char"] = name_of(size.offenders[0], english=False)  # nobody knows yet in which language it is read
+        values["char"] = name_of(size.offenders[0], english=False)  # the reader's language is not known yet
         template = (
             "{char} makes the text Unicode. It has {count} units, but the vendor takes at most {limit}. Shorten it by "
             "{over}, or replace that character."
@@ -145,7 +149,7 @@ def _too_long(text: str, limits: TextLimits) -> tuple[Problem, ...]:
     return ()
 
 
-#: Nobody sees these: format, bidi and control characters, fillers, tags. Some of them join emoji, or spell a language.
+#: Invisible: format, bidi and control characters, fillers, tags. Some join emoji or belong to a language's spelling.
 INVISIBLE = frozenset(
     chr(code)
     for first, last in (

@@ -23,14 +23,14 @@ SAFE = {
     "…": "...",
 }
 
-#: Writing systems that join and part letters with invisible marks, and choose between forms of one.
+#: Writing systems that use invisible marks to join and separate letters, and to choose between forms of a letter.
 SPELLED = ((0x0600, 0x08FF), (0x0900, 0x0DFF), (0x1000, 0x109F), (0x1780, 0x18AF), (0x3400, 0x9FFF), (0xFB50, 0xFDFF))
 JOINERS = frozenset("\u200c\u200d")
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A text of the same meaning that is cheaper to send; `changes` are the characters that would be replaced."""
+    """A text with the same meaning that is cheaper to send; `changes` are the characters that would be replaced."""
 
     text: str
     changes: tuple[str, ...]
@@ -39,7 +39,7 @@ class Suggestion:
 
 
 def suggest(text: str) -> Suggestion | None:
-    """Safe replacements, where they save a segment. Nothing is ever applied silently."""
+    """Safe replacements, if they save a segment. Nothing is ever applied silently."""
     needless = set(_needless(text))
     spots = [at for at, char in enumerate(text) if char in SAFE and (char not in INVISIBLE or at in needless)]
     better = _replaced(text, {at: SAFE[text[at]] for at in spots})
@@ -53,12 +53,12 @@ def _replaced(text: str, changes: Mapping[int, str]) -> str:
 
 
 def invisible(text: str) -> tuple[str, ...]:
-    """The characters that nobody sees and that do nothing for what is seen: no joint of an emoji, no letter's form."""
+    """The invisible characters that do not affect what is visible: they join no emoji and shape no letter."""
     return tuple(dict.fromkeys(text[at] for at in _needless(text)))
 
 
 def without_invisible(text: str) -> str:
-    """The same without them. Nothing is ever taken out silently."""
+    """The text without those characters. Nothing is ever removed silently."""
     return _replaced(text, dict.fromkeys(_needless(text), ""))
 
 
@@ -72,7 +72,7 @@ def _needless(text: str) -> Iterator[int]:
 
 
 def _shapes(char: str, before: str, after: str) -> bool:
-    """Does it change how its neighbours look?"""
+    """Whether it changes how its neighbours look."""
     if not before:
         return False
     spelled = any(first <= ord(before) <= last for first, last in SPELLED)
@@ -92,7 +92,7 @@ def _is_picture(char: str) -> bool:
 
 
 def may_part(text: str, at: int) -> bool:
-    """May it be cut there without showing one character as two?"""
+    """Whether it can be cut there without showing one character as two."""
     joined = INVISIBLE | {"\u20e3"}
     parts = text[at - 1 : at + 1]
     return not any(char in joined or unicodedata.combining(char) for char in parts) and parts[0] != "\r"

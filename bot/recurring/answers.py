@@ -1,4 +1,4 @@
-"""Answers to a reminder: done, or once more later."""
+"""Answers to a reminder: done, or snoozed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SNOOZE = 3600 * SECOND
 
 
 class Answers:
-    """What people answer to a reminder: done, or once more later."""
+    """What people answer to a reminder: done, or snoozed."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
 
     async def answer(self, turn: Occurrence, person: Person, *, snooze: bool) -> Occurrence:
-        """Done, or once more in an hour: that once only. Raises NotAllowed or Moved."""
+        """Mark it done, or snooze it for an hour, which works only once. Raises NotAllowed or Moved."""
         must_be_member(person)
         if (turn.state, OccurrenceAction.ANSWER) not in OCCURRENCE_TRANSITIONS:
             raise Moved
@@ -51,11 +51,11 @@ class Answers:
     async def occurrence_at(
         self, workspace: str, channel: str, ts: str, id: str, version: int | None = None
     ) -> Occurrence | None:
-        """The turn whose post stands there.
+        """Return the occurrence whose post is there, or None.
 
-        A post may be seen before Slack's answer about it has reached us: then it is the latest turn of its schedule,
-        if that one is about to be posted, in the `version` that the button bears. Any other place, and any from before
-        that turn was made, is of an older post.
+        People may see a post before Slack's answer about it reaches us. Then it is the latest occurrence of its
+        schedule, if that one is about to be posted and has the `version` of the button. Any other post, and any from
+        before that occurrence was made, is an older one.
         """
 
         def look(connection: Connection) -> Occurrence | None:
@@ -71,6 +71,6 @@ class Answers:
 
 
 def _instant_of(ts: str) -> Micros:
-    """When Slack took what stands there, to the second."""
+    """Return when Slack took the post, to the second."""
     seconds = ts.partition(".")[0]
     return int(seconds) * SECOND if seconds.isascii() and seconds.isdigit() else 0

@@ -14,7 +14,7 @@ from bot.domain.schedule import Occurrence, Schedule, micros_of, name_of
 from bot.recurring.notices import tell, tell_missed, write_schedule_audit
 from bot.storage import schedules
 
-MISSED_ROWS = 50  # of those that nobody was there to make, how many are written down
+MISSED_ROWS = 50  # at most this many of the missed occurrences are written
 
 
 class Missed:
@@ -27,9 +27,9 @@ class Missed:
         return self.clock() - at > micros(self.settings.grace)
 
     def miss(self, connection: Connection, seen: Schedule, template: str | None = None) -> None:
-        """Nobody was there at its time: it is never made late in silence, but told, and the next one is as planned.
+        """Mark an occurrence missed and say so: it is never silently made late. The next one stays as planned.
 
-        `template`: what is told, if it was not for our absence.
+        `template`: the text, if the cause is not our absence.
         """
         schedule = schedules.find(connection, seen.workspace, seen.id, lock=True)
         if schedule.state is not ScheduleState.ACTIVE or schedule.next_local != seen.next_local:
@@ -52,7 +52,7 @@ class Missed:
     def _write_missed(
         self, connection: Connection, schedule: Schedule, missed: list[tuple[str, Micros]]
     ) -> Iterator[tuple[str, Micros]]:
-        """Those of them that nobody has made before."""
+        """Write the missed occurrences, and yield those that nobody had made before."""
         for local, at in missed:
             row = Occurrence(
                 workspace=schedule.workspace,
@@ -69,7 +69,7 @@ class Missed:
         await self.database.write(lambda c: self._write_end(c, schedule, ended, why))
 
     def _write_end(self, connection: Connection, schedule: Schedule, ended: Ended, why: Translatable) -> None:
-        """One that has finished had a turn that was to come once more."""
+        """End a schedule and say why. One that has finished already still had a snoozed occurrence to come."""
         now = self.clock()
         if schedule.ended is None:
             if schedules.move(connection, schedule, ScheduleAction.END, now, ended=ended, next_at=None) is None:

@@ -1,4 +1,4 @@
-"""What is said about a schedule, each thing once."""
+"""What the bot says about a schedule, each thing once."""
 
 from __future__ import annotations
 
@@ -31,14 +31,17 @@ def tell_missed(
     now: Micros,
     template: str | None = None,
 ) -> None:
-    """Tell in its channel which turns did not come: their names and instants. `template`: if not for our absence."""
+    """Tell its channel which occurrences were missed.
+
+    `missed`: their names and instants. `template`: the text, if the cause is not our absence.
+    """
     local, at = missed[-1]
     told = Translatable(template or AWAY[schedule.kind], text=schedule.text, missed_at=at, number=len(missed))
     tell(connection, schedule, f"missed:{local}", told, schedule.channel, now)
 
 
 def tell(connection: Connection, schedule: Schedule, key: str, said: Translatable, place: str, now: Micros) -> None:
-    """Queue what there is to say about a schedule; the same `key` is said once."""
+    """Queue a message about a schedule; the same `key` is posted once."""
     told = Translatable("*{id}* ({typed}): {told}", id=schedule.id, typed=schedule.typed, told=said)
     mention = None if place == schedule.owner else schedule.owner
     name = f"schedule:{schedule.id}:{key}"

@@ -1,4 +1,4 @@
-"""Makes an occurrence: the broadcast or the post that it becomes."""
+"""Makes occurrences: the broadcast or the post that each becomes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bot.workflow.submission import PAST_SLACK
 from bot.workflow.workflow import Workflow
 from providers.base import Purpose
 
-AHEAD = 24 * 3600 * SECOND  # a turn of a recurring broadcast is put to the approvers this long before its time
+AHEAD = 24 * 3600 * SECOND  # an occurrence of a recurring broadcast goes to the approvers this long before its time
 
 
 class Occurrences:
@@ -33,19 +33,22 @@ class Occurrences:
         self.owners, self.people = owners, owners.people
 
     async def plan_occurrence(self, schedule: Schedule, local: str, at: Micros, owner: Person) -> Broadcast:
-        """The broadcast that a turn becomes, checked like any other request. Raises InvalidRequest or NotAllowed."""
+        """Return the broadcast that an occurrence becomes, checked like any other request.
+
+        Raises InvalidRequest or NotAllowed.
+        """
         options, request = schedule.options, request_of(schedule, at)
-        late = micros(self.settings.grace) + PAST_SLACK  # whoever asks has looked at the grace a moment before
+        late = micros(self.settings.grace) + PAST_SLACK  # the caller has just checked the grace
         planned = await self.workflow.plan(request, f"turn:{schedule.id}:{local}", owner, slack=late)
         covers, until = options.get("covers", 1), at + micros(self.settings.grace)
         planned = dataclasses.replace(planned, schedule=schedule.id, occurrence=local, covers=covers, expires_at=until)
         return binding(planned)
 
     async def covering(self, schedule: Schedule, planned: Broadcast) -> tuple[str, ...]:
-        """Whose approval of an earlier turn is for this one too; nobody's where it binds other bytes, is used up, or
-        too few of them may still approve: who has left the workspace may not, however the settings name them.
+        """Return whose approval of an earlier occurrence covers this one too.
 
-        Raises DirectoryUnavailable.
+        Nobody's does if it binds other bytes, is used up, or too few of them may still approve. Somebody who has left
+        the workspace may not, even if the settings name them. Raises DirectoryUnavailable.
         """
         cover = schedule.cover
         if cover is None or cover.left < 1 or cover.digest != series_digest(planned):
@@ -60,7 +63,7 @@ class Occurrences:
         if schedule.state is not ScheduleState.ACTIVE or schedule.next_local != seen.next_local:
             return  # another process made it
         if voters and schedule.cover != seen.cover:
-            return  # their approval fell, or was used, since they were asked for: the next tick asks anew
+            return  # their approval was dropped or used meanwhile: the next tick looks again
         now = self.clock()
         turn = Occurrence(
             workspace=schedule.workspace,
@@ -96,8 +99,10 @@ class Occurrences:
         return schedules.find(connection, schedule.workspace, schedule.id, lock=True)
 
     def _open(self, connection: Connection, schedule: Schedule, turn: Occurrence) -> bool:
-        """A reminder that asks for an answer is not posted again while the last one is unanswered. False: it is not to
-        be posted, or was there already."""
+        """Add an occurrence to be posted. Return False if it is not to be posted, or was there already.
+
+        A reminder that asks for an answer is not posted again while the last one is unanswered.
+        """
         now, open_one = self.clock(), schedules.unanswered(connection, schedule) if schedule.asks else None
         if open_one is None:
             return schedules.add_occurrence(connection, dataclasses.replace(turn, draw_at=now))
@@ -108,7 +113,7 @@ class Occurrences:
         return False
 
     def _advance(self, connection: Connection, schedule: Schedule, now: Micros, *, counted: bool) -> None:
-        """On to the next turn, or to the end. `counted`: this one was made just now, and not left out."""
+        """Move to the next occurrence, or to the end. `counted`: this one was made just now, and not left out."""
         left = None if schedule.remaining is None else schedule.remaining - counted
         turn = next(schedule.after(schedule.next_at or now), None)
         if turn is not None and left != 0:
@@ -121,7 +126,7 @@ class Occurrences:
         schedules.move(connection, schedule, ScheduleAction.FINISH, now, **ends)
 
     def _last(self, connection: Connection, schedule: Schedule) -> Translatable:
-        """A recurring broadcast ends with a card, which is sent a day later, or not."""
+        """Return the closing sentence. The last card of a recurring broadcast is sent a day later, or not at all."""
         if schedule.kind is Kind.REMINDER:
             return Translatable("That was the last one.")
         last = schedules.occurrences_of(connection, schedule.workspace, schedule.id, 1)
@@ -130,7 +135,7 @@ class Occurrences:
 
 
 def request_of(schedule: Schedule, at: Micros) -> BroadcastRequest:
-    """What a turn asks for."""
+    """Return the request of an occurrence."""
     options = schedule.options
     return BroadcastRequest(
         workspace=schedule.workspace,

@@ -10,26 +10,26 @@ from bot.domain.schedule import Kind, Schedule
 
 
 class Owners:
-    """Who may own a schedule, and whether they are there still."""
+    """Checks who may own a schedule, and whether they still can."""
 
     def __init__(self, settings: Settings, people: Directory) -> None:
         self.settings, self.people = settings, people
 
     async def person(self, schedule: Schedule, user: str) -> Person:
-        """Whom Slack knows no more is a member no more. Raises DirectoryUnavailable."""
+        """Return a person. One whom Slack no longer knows is no longer a member. Raises DirectoryUnavailable."""
         try:
             return await self.people.person(schedule.workspace, user)
         except Unknown:
             return Person(schedule.workspace, user, member=False)
 
     async def may_own(self, kind: Kind, channel: str, user: str) -> bool:
-        """Whoever asks for a broadcast need not be where the approvers are; everywhere else one is there."""
+        """Whether a person may own it: they must be in its channel, except for broadcasts in the approval channel."""
         if kind is Kind.BROADCAST and channel == self.settings.approval.channel:
             return True
         return await self.people.is_in(channel, user)
 
     async def ended(self, schedule: Schedule, owner: Person) -> tuple[Ended, Translatable] | None:
-        """Why nobody stands for it any more."""
+        """Return why the schedule must end, or None. Raises DirectoryUnavailable."""
         who = {"who": mentions([schedule.owner])}
         if owner.doubtful:
             raise DirectoryUnavailable(schedule.owner)

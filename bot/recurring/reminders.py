@@ -1,4 +1,4 @@
-"""The rooms of this wing, put together."""
+"""Puts together the parts of this package."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bot.workflow.workflow import Workflow
 
 
 class Reminders:
-    """What recurs, from being asked for to its last occurrence: the rooms of this wing, put together."""
+    """Recurring broadcasts and reminders, from the request to the last occurrence."""
 
     def __init__(self, runtime: Runtime, workflow: Workflow, people: Directory) -> None:
         self.database, self.workflow = runtime.database, workflow

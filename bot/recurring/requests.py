@@ -30,7 +30,7 @@ from bot.workflow.submission import TWIN_WINDOW
 from bot.workflow.workflow import Workflow
 
 SKEW = 300 * SECOND  # how far apart Slack's clock and ours may be
-LEADING = ("", "every ", "chaque ", "cada ", "tous les ", "todos los ")  # `/broadcast every` has said that much
+LEADING = ("", "every ", "chaque ", "cada ", "tous les ", "todos los ")  # `/broadcast every` implies these
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Requests:
         self.occurrences, self.owners = occurrences, occurrences.owners
 
     async def add(self, asked: Asked, *, key: str, person: Person) -> Schedule:
-        """Check and store a schedule; the same `key` again gives the same one.
+        """Check and store a schedule; the same `key` again returns the same one.
 
         Raises InvalidRequest, NotAllowed or DirectoryUnavailable.
         """
@@ -64,7 +64,7 @@ class Requests:
         return await self.keep(schedule)
 
     async def plan(self, asked: Asked, key: str, person: Person) -> tuple[Schedule, Broadcast | None]:
-        """What was asked for, checked, not stored; with the broadcast that its first turn becomes, if it is one.
+        """Check what was asked for, without storing it. Return it, and the broadcast of its first occurrence, if any.
 
         Raises InvalidRequest, NotAllowed or DirectoryUnavailable.
         """
@@ -83,7 +83,7 @@ class Requests:
         return schedule, planned
 
     async def keep(self, schedule: Schedule) -> Schedule:
-        """Store what was planned. The same again, or its twin, gives what was there."""
+        """Store what was planned. The same again, or a twin, returns what was stored before."""
         stored = await self.database.write(lambda c: self._store(c, schedule))
         self.wake(Task.REMIND)
         return stored
@@ -115,13 +115,13 @@ class Requests:
         )
 
     def _calendar(self, asked: Asked) -> Holidays | None:
-        """The holidays of the audience where its policy has some, else those of the settings."""
+        """Return the holidays of the audience's policy if it has some, else those of the settings."""
         audience = self.settings.audiences.get(str(asked.options.get("audience")))
         rules = self.workflow.audiences.policies.get(audience.policy or "") if audience else None
         return rules.marketing.holidays if rules and rules.marketing.holidays else self.settings.holidays
 
     def _first(self, schedule: Schedule, asked: Asked, person: Person) -> Schedule:
-        """With its rule and its first turn. Raises InvalidRequest."""
+        """Return the schedule with its rule and its first occurrence. Raises InvalidRequest."""
         admin = person.id in self.settings.admins
         try:
             if asked.kind is Kind.REMINDER and not is_recurrence(asked.typed):
@@ -140,11 +140,11 @@ class Requests:
         for leading in LEADING:
             try:
                 if leading:
-                    refuse_one_day(typed)  # `cada` before `mañana a las 9` would make each morning of it
+                    refuse_one_day(typed)  # else `cada` before `mañana a las 9` would mean every morning
                 return parse_recurrence(leading + typed, zone=zone, now=moment(self.clock()), cron=admin).plain()
             except NotATime as error:
                 if error.code != "not_understood" and (leading or error.code != "no_day"):
-                    raise  # `morning 9:00` names no day, and every morning does
+                    raise  # `morning 9:00` names no day, but `every morning` does
                 first = first or error
         raise first or NotATime("not_understood", "I do not understand that time. Write it like this: {examples}.")
 
@@ -162,13 +162,13 @@ class Requests:
 
 
 def _no_questions(questions: Iterable[FieldError]) -> None:
-    """What recurs is not kept as a draft to be asked about: it is written anew. Raises InvalidRequest."""
+    """Raise InvalidRequest if there are questions: a schedule is not kept as a draft, but typed again."""
     if asked := tuple(questions):
         raise InvalidRequest(*asked)
 
 
 def _must_recur(asked: Asked) -> None:
-    """What ends a recurrence ends nothing that comes once. Raises InvalidRequest."""
+    """Raise InvalidRequest if `count` or `until` is given for something that happens once."""
     for name, given in (("count", asked.count), ("until", asked.until)):
         if given is not None:
             template = (

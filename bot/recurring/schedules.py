@@ -19,7 +19,7 @@ from bot.workflow import requirements
 
 
 class Moved(Exception):
-    """The schedule, or the turn, has moved on since the person last saw it."""
+    """The schedule, or the occurrence, has moved on since the person last saw it."""
 
 
 class Schedules:
@@ -34,30 +34,32 @@ class Schedules:
         return await self.database.read(lambda c: schedules.find(c, workspace, id.upper()))
 
     async def listed(self, workspace: str, kind: Kind) -> list[Schedule]:
-        """All that have not ended, the next one first."""
+        """Return all that have not ended, the next one first."""
         return await self.database.read(lambda c: schedules.listed(c, workspace, kind))
 
     async def made(self, schedule: Schedule) -> list[Broadcast]:
-        """The turns that were made already and have not ended: no pause, and no end, of the schedule stops them."""
+        """Return the broadcasts made already that have not ended: pausing or ending the schedule does not stop them."""
         return await self.database.read(lambda c: schedules.living(c, schedule))
 
     async def pause(self, schedule: Schedule, person: Person, until: Micros | None) -> Schedule:
-        """No turns until somebody resumes it, or until that instant, and none that was snoozed. Raises NotAllowed or
-        Moved."""
+        """Make no occurrences, not even snoozed ones, until somebody resumes it, or until that instant.
+
+        Raises NotAllowed or Moved.
+        """
         return await self._step(schedule, person, "pause", ScheduleAction.PAUSE, {"paused_until": until})
 
     async def resume(self, schedule: Schedule, person: Person) -> Schedule:
-        """Go on with the next turn from now. Raises NotAllowed or Moved."""
+        """Continue with the next occurrence from now. Raises NotAllowed or Moved."""
         action, changes = self.resumed(schedule, self.clock() + 1)
         return await self._step(schedule, person, "resume", action, changes)
 
     async def stop(self, schedule: Schedule, person: Person) -> Schedule:
-        """End it. Turns that were made already go their own way. Raises NotAllowed or Moved."""
+        """End it. Occurrences that were made already are not affected. Raises NotAllowed or Moved."""
         changes: ScheduleChanges = {"ended": Ended.STOPPED, "next_at": None, "paused_until": None}
         return await self._step(schedule, person, "stop", ScheduleAction.STOP, changes)
 
     def resumed(self, schedule: Schedule, since: Micros) -> tuple[ScheduleAction, ScheduleChanges]:
-        """On with the first turn at this instant or later, but with none that was made already; or to its end."""
+        """Return the step to its first occurrence at `since` or later that was not made already, or to its end."""
         if (schedule.next_at or 0) >= since:
             return ScheduleAction.RESUME, {"paused_until": None}
         turn = next(schedule.after(since - 1), None)
@@ -87,7 +89,7 @@ class Schedules:
         action: ScheduleAction,
         changes: ScheduleChanges,
     ) -> Schedule | None:
-        """`deed`: what the audit calls it; whoever resumes may find that it has finished."""
+        """Write a step. `deed`: its name in the audit, since a resume may find that the schedule has finished."""
         now = self.clock()
         moved = schedules.move(connection, schedule, action, now, **changes)
         if moved is not None:
@@ -97,7 +99,7 @@ class Schedules:
         return moved
 
     async def _may_change(self, schedule: Schedule, person: Person) -> None:
-        """Its owner, an admin, or for a recurring broadcast an approver. Raises NotAllowed."""
+        """Allow its owner, an admin, or for a recurring broadcast an approver. Raises NotAllowed."""
         must_be_member(person)
         who = [schedule.owner, *self.settings.admins]
         if schedule.kind is Kind.BROADCAST:

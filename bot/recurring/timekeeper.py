@@ -1,4 +1,4 @@
-"""The tick of this wing: does what is due."""
+"""The tick of recurring broadcasts and reminders: does what is due."""
 
 from __future__ import annotations
 
@@ -30,20 +30,22 @@ PASSING = (
     DirectoryUnavailable,
     DatabaseBusy,
     CommitUncertain,
-)  # what keeps one turn waiting and is no trouble of its own
+)  # these delay one occurrence and are not recorded as its trouble
 AT_ONCE = 50
 
 
 class Timekeeper:
-    """Does what is due: occurrences, pauses that end, reminders that come once more."""
+    """Makes due occurrences, ends pauses, and posts snoozed reminders again."""
 
     def __init__(self, runtime: Runtime, schedules: Schedules, occurrences: Occurrences, missed: Missed) -> None:
         self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
         self.schedules, self.occurrences, self.owners, self.missed = schedules, occurrences, occurrences.owners, missed
 
     async def tick(self) -> None:
-        """Make every turn whose time has come, once more where it was snoozed, end what nobody stands for any more, and
-        end pauses that are over."""
+        """Make every due occurrence, and repeat those that were snoozed.
+
+        Also end pauses that are over, and schedules that no longer have a valid owner or channel.
+        """
         if not await self.database.read(lambda c: schedules.clock_waits(c, self.clock(), self.clock() + AHEAD)):
             return
         for schedule in await self.database.read(lambda c: schedules.awake(c, self.clock(), AT_ONCE)):
@@ -54,7 +56,7 @@ class Timekeeper:
             await self._alone(schedule, self._come_again(turn, schedule))
 
     async def _alone(self, schedule: Schedule, deed: Awaitable[None]) -> None:
-        """What goes wrong with one schedule waits for the next tick, and keeps no other one waiting."""
+        """Do the work of one schedule. If it fails, it waits for the next tick, and delays no other schedule."""
         try:
             with self.database.troubles.alone("schedule", schedule.id, schedule.workspace, but=PASSING):
                 await deed
@@ -64,7 +66,7 @@ class Timekeeper:
             log.warning("a turn waits for the database", schedule=schedule.id, error=type(error).__name__)
 
     async def _wake_up(self, schedule: Schedule) -> None:
-        """A pause ends at its own instant: what fell due between it and now comes, or was missed, like any other."""
+        """End a pause at its own instant. Occurrences between then and now are made or missed like any other."""
         action, changes = self.schedules.resumed(schedule, schedule.paused_until or 0)
         await self.database.write(lambda c: self._write_wake_up(c, schedule, action, changes))
 
@@ -83,7 +85,7 @@ class Timekeeper:
         return soon + schedules.due(connection, Kind.REMINDER, now, AT_ONCE)
 
     async def _fire(self, schedule: Schedule) -> None:
-        """What comes too late is told before Slack is asked anything: it may not answer for days."""
+        """Make the occurrence. If it is late, say so before asking Slack anything: it may not answer for days."""
         if self.missed.is_late(schedule.next_at or 0):
             await self.database.write(lambda c: self.missed.miss(c, schedule))
         else:
@@ -121,7 +123,7 @@ class Timekeeper:
             await self.database.write(lambda c: self.occurrences.make(c, schedule, planned, voters))
 
     async def _come_again(self, turn: Occurrence, schedule: Schedule) -> None:
-        """What was snoozed is posted once more, if somebody stands for it still and it is not too late."""
+        """Post a snoozed reminder again, if its owner and channel are still valid and it is not too late."""
         ended = None
         if schedule.goes_on and not self.missed.is_late(turn.snoozed_until or 0):
             owner = await self.owners.person(schedule, schedule.owner)

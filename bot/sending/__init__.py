@@ -1,1 +1,1 @@
-"""The only wing that makes phones ring: it claims what is due, releases it once, and records what came back."""
+"""The only package that makes phones ring: claims due broadcasts, releases each once, and records what came back."""

@@ -1,4 +1,4 @@
-"""What an account takes just now: breakers of vendors that cannot be reached, and its one open campaign."""
+"""What an account can take now: breakers of vendors that cannot be reached, and its one open campaign."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ BREAKER_FIRST, BREAKER_LONGEST = 30 * SECOND, 300 * SECOND
 
 
 class HeldBack(Unavailable):
-    """We did not let it go ourselves, just before its first byte. The vendor has no part in it."""
+    """The bot itself stopped the release just before its first byte. The vendor had no part in it."""
 
 
-#: What held a send up was ours, not the vendor's: it counts as no try and opens no breaker.
+#: Delays that we caused, not the vendor: they do not count as a try and do not open a breaker.
 OURS = (HeldBack, DatabaseBusy, CommitUncertain)
 
 
 class AccountLimits:
-    """What an account's vendor takes just now: nothing while it cannot be reached, and one prepared campaign at a time.
+    """What an account's vendor can take now: nothing while it cannot be reached, and one prepared campaign at a time.
 
     `preparing`: the accounts whose vendor prepares a campaign before it is released.
     """
@@ -42,7 +42,10 @@ class AccountLimits:
         self.preparing = [name for name, account in runtime.providers.items() if account.capabilities.two_step]
 
     def within_reach(self, connection: Connection, row: Broadcast, now: Micros) -> bool:
-        """After some failures in a row nobody tries an account for a while, and then one of its broadcasts does."""
+        """Whether the account may be tried now. If not, postpone the broadcast and say so once.
+
+        After several failures in a row nobody tries the account for a while, and then one of its broadcasts does.
+        """
         breaker = keys.breaker(connection, row.account)
         if not breaker.has_tripped:
             return True
@@ -59,7 +62,7 @@ class AccountLimits:
         return False
 
     def count_failure(self, connection: Connection, row: Broadcast, error: Exception | None) -> None:
-        """A clear answer of any kind closes the breaker of its account; what was our own doing says nothing of it."""
+        """Update the account's breaker. Any clear answer closes it; errors that we caused do not change it."""
         if isinstance(error, OURS) or not isinstance(error, ProviderError | None):
             return
         sql.alone(connection, f"breaker:{row.account}")
@@ -78,7 +81,7 @@ class AccountLimits:
         return queue.slots(connection, self.preparing, lease_now)
 
     def has_slot(self, connection: Connection, row: Broadcast) -> bool:
-        """A vendor with two steps has one campaign open per account at a time; the others queue by their time."""
+        """Whether it has the slot: a two-step vendor has one open campaign per account; the others queue by time."""
         if row.account not in self.preparing:
             return True
         sql.alone(connection, f"account:{row.account}")
@@ -93,12 +96,12 @@ class AccountLimits:
         return self.take_quote(connection, row.account, STAGING_DEADLINE)
 
     def take_quote(self, connection: Connection, account: str, seconds: float) -> bool:
-        """A quote takes the account's one place until it is done, or at the latest until then. 0: it is done."""
+        """Take the account's one slot for a quote, for at most `seconds`. 0 frees it."""
         return keys.take_lease(
             connection, keys.lease_of_quote(account), self.owner, seconds, self.leases.now(connection)
         )
 
     def is_quoting(self, connection: Connection, account: str) -> bool:
-        """Does anybody ask for a quote there? Where only one process dispatches, another one is a dead one."""
+        """Whether a quote is under way there. Where only one process dispatches, another holder is a dead process."""
         holder = keys.lease_holder(connection, keys.lease_of_quote(account), self.leases.now(connection))
         return holder is not None and (holder == self.owner or not self.database.exclusive)

@@ -1,4 +1,4 @@
-"""What this process takes on: what is due, what a dead process left, what may go again."""
+"""Claims due broadcasts, recovers what a dead process left, and reopens what may go again."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from bot.workflow.gate import Gates
 from bot.workflow.kill_switch import KillSwitch
 
 CLAIM_AT_ONCE = 8
-ACCOUNT_AT_ONCE = 4  # sends of one account under way in one process; the others of its flood wait their turn
+ACCOUNT_AT_ONCE = 4  # sends of one account under way in one process; its others wait
 
 
 @dataclass(frozen=True)
 class UnderWay:
-    """A try of a broadcast in this process, and whose account it takes up."""
+    """An attempt in this process, and the account that it occupies."""
 
     account: str
     task: asyncio.Task[None]
 
 
 class Claims:
-    """What this process takes on: what is due, what a dead process left, what may go again.
+    """Claims due broadcasts, recovers what a dead process left, and reopens what may go again.
 
-    `recovered`: a first round has put right what others left. `under_way`: by workspace and broadcast.
+    `recovered`: a first round has recovered what others left. `under_way`: by workspace and broadcast.
     """
 
     def __init__(self, runtime: Runtime, gates: Gates, limits: AccountLimits, steps: Steps, switch: KillSwitch) -> None:
@@ -50,7 +50,7 @@ class Claims:
         self.under_way: dict[tuple[str, str], UnderWay] = {}
 
     def work_waits(self, connection: Connection) -> bool:
-        """Is there something for a tick? What it does has its question here, and its case in the tests."""
+        """Whether a tick has work to do. Each kind of work has a condition here, and a case in the tests."""
         return self.switch.has_changed(connection) or queue.work_waits(
             connection,
             self.clock(),
@@ -63,7 +63,7 @@ class Claims:
         )
 
     def claim_due_work(self, connection: Connection) -> tuple[int, list[Broadcast]]:
-        """How many rows changed, so that there may be more behind them, and what is to be started."""
+        """Return how many rows changed (more may wait behind them), and the broadcasts to start."""
         self.switch.read(connection)
         lease_now = self.leases.now(connection)
         changed = self._recover(connection, lease_now) + self._hold_late(connection, lease_now)
@@ -72,9 +72,9 @@ class Claims:
         return changed + put_aside, [*claimed, *self._claim_early(connection, lease_now)]
 
     def _claim(self, connection: Connection, lease_now: Micros) -> tuple[int, list[Broadcast]]:
-        """The oldest due broadcasts, few of each account: while one account's flood waits, the others go on.
+        """Claim the oldest due broadcasts, few of each account, so that one account's flood delays no other.
 
-        How many of what is due were held or put off, and what goes now.
+        Return how many due broadcasts were held or put off, and those that go now.
         """
         self._hold_stranded(connection)
         load, claimed, put_aside = Counter(work.account for work in self.under_way.values()), list[Broadcast](), 0
@@ -92,11 +92,11 @@ class Claims:
                         claimed += moved
                         load[row.account] += len(moved)
             if all(load[name] < ACCOUNT_AT_ONCE for name in free):
-                break  # nobody stood in anybody's way
+                break  # no account blocked another
         return put_aside, claimed
 
     def _hold_late(self, connection: Connection, lease_now: Micros) -> int:
-        """Nobody was there for these, and all of them ask a person: many at once, so that none waits behind them."""
+        """Hold what is past its grace and needs a person: many at once, so that nothing waits behind them."""
         now, accounts = self.clock(), list(self.providers)
         before = now - micros(self.settings.grace) - 1
         late = queue.due(connection, before, queue.AT_ONCE, lease_at=lease_now, taken={}, accounts=accounts)
@@ -108,13 +108,13 @@ class Claims:
         return move_together(connection, late, holding)
 
     def _due(self, connection: Connection, lease_now: Micros, accounts: list[str]) -> list[Broadcast]:
-        """Those that wait for their account's one place are left out, so that they stand in nobody else's way."""
+        """Return due broadcasts, without those that wait for their account's one slot and would block others."""
         now = self.clock()
         taken = self.limits.slots(connection, lease_now)
         return queue.due(connection, now, CLAIM_AT_ONCE, lease_at=lease_now, taken=taken, accounts=accounts)
 
     def _hold_or_postpone(self, connection: Connection, row: Broadcast) -> bool:
-        """Held by a gate, or put off since its vendor cannot be reached."""
+        """Whether it was held by a gate, or put off because its vendor cannot be reached."""
         now = self.clock()
         gate = self.gates.closed(connection, row, now)
         if gate is not None:
@@ -122,7 +122,10 @@ class Claims:
         return not self.limits.within_reach(connection, row, now)
 
     def _hold_stranded(self, connection: Connection) -> None:
-        """An account that our settings lack may be in those of another process; nobody having it is found out late."""
+        """Hold broadcasts past their grace whose account our settings lack.
+
+        Another process may have the account, so only after the grace is it clear that none does.
+        """
         now = self.clock()
         late = now - micros(self.settings.grace) - 1
         for row in queue.stranded(connection, late, list(self.providers)):
@@ -137,7 +140,7 @@ class Claims:
                     self.steps.hold(connection, row, gate)
 
     def _claim_early(self, connection: Connection, lease_now: Micros) -> list[Broadcast]:
-        """Inside the undo window: what can be prepared by now, so that people see its size and cost before it goes."""
+        """Claim what can be prepared inside the undo window, so that people see its size and cost before it goes."""
         if not self.limits.preparing:
             return []
         now, claimed = self.clock(), []
@@ -147,7 +150,7 @@ class Claims:
         for row in queue.to_stage(connection, reached, now, until, lease_at=lease_now):
             with alone(connection, "dispatch", row.id, row.workspace):
                 if self.gates.closed(connection, row, now) is None and self.limits.has_slot(connection, row):
-                    # an attempt of its own: the vendor takes each request id once
+                    # a new attempt, because the vendor takes each request id once
                     lease: Changes = {"attempt": row.attempt + 1, "owner": self.owner, "lease_until": until_then}
                     leased = broadcasts.touch(connection, row, now, **lease)
                     claimed += [leased] if leased else []
@@ -161,7 +164,7 @@ class Claims:
         return [moved] if moved else []
 
     def give_back(self, connection: Connection, claimed: list[Broadcast]) -> None:
-        """As if they had not been claimed: another process, or the next one, starts them at once."""
+        """Undo the claims: another process, or the next one, starts them at once."""
         now = self.clock()
         for row in claimed:
             with alone(connection, "dispatch", row.id, row.workspace):
@@ -171,12 +174,12 @@ class Claims:
                     broadcasts.touch(connection, row, now, **NO_LEASE)
 
     def _reopen(self, connection: Connection) -> int:
-        """What was held for the hour alone goes on when the window opens, or when a pause over that time has ended."""
+        """Reopen what was held only for sending hours, once they open or a pause over that time has ended."""
         rows = queue.reopened(connection, self.clock(), self.switch.paused)
         return move_together(connection, rows, partial(self._opening, connection))
 
     def _opening(self, connection: Connection, row: Broadcast) -> Step:
-        """After a pause it is late by somebody's will: that is said, and leaves a moment in which to stop it."""
+        """Return the step that reopens it. If a pause made it late, say so and leave a moment in which to stop it."""
         now = self.clock()
         starts_at = now
         opened: Changes = {"hold": None, "hold_until": None, "due": starts_at, "expires_at": None}
@@ -191,9 +194,9 @@ class Claims:
         return Step(row, Action.RESUME, "clock", now, None, said, opened)
 
     def _recover(self, connection: Connection, lease_now: Micros) -> int:
-        """A lapsed lease: what was being staged starts over, what was being released is unknown for ever."""
+        """Recover lapsed leases: what was being staged starts over, what was being released becomes unknown."""
         now, freed = self.clock(), 0
-        first = self.database.exclusive and not self.recovered  # whose leases there are, they died before we began
+        first = self.database.exclusive and not self.recovered  # any lease holder died before we began
         if first:
             freed = queue.free_staged_by_others(connection, self.owner)
             campaigns.hurry_leftovers(connection, now)
@@ -202,8 +205,8 @@ class Claims:
         return freed + move_together(connection, rows, self._ending)
 
     def _ending(self, row: Broadcast) -> Step:
-        """Of an attempt that nobody carries on."""
+        """Return the step that ends an attempt that nobody continues."""
         if row.phase is Phase.RELEASING:
             return self.steps.losing(row, Translatable("the bot stopped while the broadcast was going out."))
-        back: Changes = {**NO_LEASE}  # due as it was: our clock may be behind the others'
+        back: Changes = {**NO_LEASE}  # `due` stays as it was: our clock may be behind the others'
         return Step(row, Action.PUT_BACK, "clock", self.clock(), "lapsed", changes=back)

@@ -1,4 +1,4 @@
-"""The tick: claims what is due, and carries each broadcast to its outcome."""
+"""The tick: claims due broadcasts and carries each to its outcome."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from bot.workflow.kill_switch import KillSwitch
 from bot.workflow.workflow import Workflow
 
 log = structlog.get_logger(__name__)
-LAST_WRITE = 5.0  # seconds that a stopping process goes on trying to write an answer down
+LAST_WRITE = 5.0  # seconds that a stopping process keeps trying to write answers
 
 
 class Dispatcher:
-    """The only place that makes phones ring: each tick claims what is due and carries it to its outcome."""
+    """The only place that makes phones ring: each tick claims due broadcasts and carries each to its outcome."""
 
     def __init__(
         self, runtime: Runtime, workflow: Workflow, switch: KillSwitch | None = None, leases: Leases | None = None
@@ -52,23 +52,23 @@ class Dispatcher:
         self.running: set[asyncio.Task[None]] = set()
 
     async def tick(self) -> None:
-        """Put right what a dead process left, open what may go again, and start what is due."""
+        """Recover what a dead process left, reopen what may go again, and start what is due."""
         self.guard.watch()
         changed = queue.AT_ONCE
         while (
             changed >= queue.AT_ONCE and not self.switch.stopping
-        ):  # after an absence: one short transaction after the other
+        ):  # after downtime there is a backlog: one short transaction after another
             began = self.monotonic()
             number = self.switch.begin_tick()
             changed, claimed, left = await self._round()
             self.switch.end_tick(number)
             self.claims.recovered = True
-            if self.switch.stopping:  # told so while this was being written
+            if self.switch.stopping:  # stopping began during the write
                 await self.database.write(partial(self.claims.give_back, claimed=claimed))
                 return
             for row in claimed:
                 self._start(row, began + self.leases.staging)
-            for account in dict.fromkeys(one.account for one in left):  # one that hangs keeps no other's waiting
+            for account in dict.fromkeys(one.account for one in left):  # a vendor that hangs delays only itself
                 theirs = [one for one in left if one.account == account]
                 self._run(self.stager.recall(theirs), f"recall {account}")
             if changed or claimed:
@@ -76,7 +76,7 @@ class Dispatcher:
         await self._draw_pauses()
 
     async def _round(self) -> tuple[int, list[Broadcast], list[campaigns.Leftover]]:
-        """Nothing is written, and nobody's write is kept waiting, where one look finds that there is nothing to do."""
+        """Claim the work of one round. Read first, so that an idle tick writes nothing and delays no other write."""
         if self.claims.recovered and not await self.database.read(self.claims.work_waits):
             return 0, [], []
         return await self.database.write(self._tick)
@@ -85,8 +85,10 @@ class Dispatcher:
         return *self.claims.claim_due_work(connection), self.stager.take_leftovers(connection)
 
     async def _draw_pauses(self) -> None:
-        """Cards of what waits say whether sending is paused. There may be very many: some at a tick, and the next tick
-        comes at once."""
+        """Redraw the cards of waiting broadcasts, which show whether sending is paused.
+
+        There may be very many: each tick draws some, and the next tick comes at once.
+        """
         for workspace, after in list(self.switch.undrawn.items()):
             draw = partial(cards.draw_waiting_again, workspace=workspace, at=self.clock(), after=after)
             last = await self.database.write(draw)
@@ -111,23 +113,23 @@ class Dispatcher:
         return task
 
     def _ended(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
-        """Its account has room for the next one. Another try of the same broadcast may be under way by now."""
+        """Free the place in its account. Another attempt of the same broadcast may already be under way."""
         if key in self.claims.under_way and self.claims.under_way[key].task is task:
             del self.claims.under_way[key]
         self.wake(Task.DISPATCH)
 
     async def stop(self, patience: float) -> None:
-        """No new sends; those in flight get `patience` seconds, then they end as unknown."""
+        """Start no new sends. Those in flight get `patience` seconds, then end as unknown."""
         self.switch.stopping = True
         late = await self._left_of(self.running, patience)
         for task in late:
             task.cancel()
         if await self._left_of(
             {*late, *self.releaser.writing}, LAST_WRITE
-        ):  # they go on for as long as the process lives
+        ):  # these continue for as long as the process lives
             log.error("not every answer could be written down; what it was about will be unknown")
 
     @staticmethod
     async def _left_of(tasks: set[asyncio.Task[None]], seconds: float) -> set[asyncio.Task[None]]:
-        """Those that go on after so many seconds."""
+        """Return those still running after `seconds`."""
         return (await asyncio.wait(tasks, timeout=seconds))[1] if tasks else set()

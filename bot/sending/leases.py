@@ -1,4 +1,4 @@
-"""For how long a broadcast belongs to the process that works on it."""
+"""How long a broadcast belongs to the process that works on it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ LEASE_MARGIN = 20.0  # seconds by which a lease outlives the deadline of the wor
 class Leases:
     """How long a broadcast stays with the process that works on it.
 
-    `staging`: seconds in which a claimed broadcast is ready for its release, or is put back; `margin`: seconds by
-    which a lease outlives the deadline of the work done under it.
+    `staging`: seconds that a claimed broadcast has to become ready for its release, before it is put back; `margin`:
+    seconds by which a lease outlives the deadline of the work done under it.
     """
 
     def __init__(self, runtime: Runtime, *, staging: float = STAGING_DEADLINE, margin: float = LEASE_MARGIN) -> None:
@@ -24,7 +24,7 @@ class Leases:
         self.staging, self.margin = staging, margin
 
     def now(self, connection: Connection) -> Micros:
-        """Leases are judged by the database's clock where several machines share it."""
+        """Return the time that leases are judged by: the database's where several machines share it, else ours."""
         found = self.lease_clock(connection)
         return self.clock() if found is None else found
 

@@ -1,4 +1,4 @@
-"""Writes down what came of a release, however long the database is away."""
+"""Writes the outcome of a release, however long the database is away."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from providers.base import Accepted, Blocked, ProviderError, Refused, Throttled,
 from providers.reading import UNREADABLE
 
 log = structlog.get_logger(__name__)
-UNWRITTEN_PAUSE = 1.0  # seconds before an answer is written again that the database did not take
+UNWRITTEN_PAUSE = 1.0  # seconds before the next try to write an answer that the database did not take
 MAX_TRIES = 8
 OTHER_TIME = 300 * SECOND
 
 
 class Outcomes:
-    """Writes down what came of a release, or of an attempt that did not come so far."""
+    """Writes the outcome of a release, or of an attempt that did not get that far."""
 
     def __init__(self, runtime: Runtime, gates: Gates, limits: AccountLimits, steps: Steps, switch: KillSwitch) -> None:
         self.database, self.settings, self.providers = runtime.database, runtime.settings, runtime.providers
@@ -57,17 +57,17 @@ class Outcomes:
                 log.exception("could not write an outcome yet", broadcast=row.id)
             except Exception:
                 log.exception("could not write an outcome", broadcast=row.id)
-                work = partial(self._write_unwritable, row=row)  # nothing that can be written is waited for endlessly
+                work = partial(self._write_unwritable, row=row)  # do not retry forever what cannot be written
             await asyncio.sleep(UNWRITTEN_PAUSE)
 
     def _write_unwritable(self, connection: Connection, row: Broadcast) -> None:
-        """What came of it could not be stored, whatever was in it: that is not known any more, and people are asked."""
+        """Mark it unknown and ask people, because its outcome could not be stored."""
         current = broadcasts.find(connection, row.workspace, row.id, lock=True)
         if self.holds(current, row):
             self._write_lost(connection, current, Uncertain("the answer could not be stored."))
 
     def write_outcome(self, connection: Connection, row: Broadcast, outcome: Outcome) -> None:
-        """What came of this attempt, if it is still the one. One that was given up meanwhile hears it late."""
+        """Write the outcome of this attempt. If the attempt was given up meanwhile, write it as a late answer."""
         current = broadcasts.find(connection, row.workspace, row.id, lock=True)
         if not self.holds(current, row):
             self._write_late(connection, current, row, outcome)
@@ -79,7 +79,7 @@ class Outcomes:
             self._write_lost(connection, current, outcome)
 
     def _write_late(self, connection: Connection, current: Broadcast, row: Broadcast, outcome: Outcome) -> None:
-        """The lease lapsed before the answer could be written, or it was written and that was not known."""
+        """Handle an answer after the lease lapsed, or one that a commit with a lost result had already written."""
         same = (current.version, current.attempt) == (row.version, row.attempt)
         if same and isinstance(outcome, Accepted):
             self._write_accepted_late(connection, current, outcome)
@@ -88,7 +88,7 @@ class Outcomes:
         log.warning("an answer came late", broadcast=row.id, attempt=row.attempt, state=current.state)
 
     def _write_accepted_late(self, connection: Connection, current: Broadcast, accepted: Accepted) -> None:
-        """It is proof that it went out, whatever was thought of it meanwhile. Its ids bring its receipts home."""
+        """Write the proof that it went out, whatever was assumed meanwhile. Its ids link its receipts to it."""
         if current.ids == accepted.ids and not current.claimed:
             return
         now = self.clock()
@@ -107,7 +107,7 @@ class Outcomes:
             notes.say(connection, current, now, said)
 
     def _tell_nothing_left(self, connection: Connection, current: Broadcast, error: Exception) -> None:
-        """Only an approver ends what is unknown as failed, so this tells what they need to know."""
+        """Tell approvers what they need to know: only they may end an unknown broadcast as failed."""
         now = self.clock()
         campaigns.mark_released(connection, current, None)
         if not keys.first_time(connection, current.workspace, keys.of_late_answer(current), now):
@@ -132,7 +132,7 @@ class Outcomes:
         broadcasts.move(connection, row, Action.ACCEPT, actor=row.provider, at=now, said=said, **changes)
 
     def _fewer(self, row: Broadcast, accepted: Accepted) -> list[Note]:
-        """Taken for some of the people only: told as it is, and never sent again to the others by itself."""
+        """Return a note if the vendor took it for only some people. It is never resent to the others by itself."""
         each = self.providers[row.account].capabilities.id_each
         if not each or row.size is None or row.size == UNREADABLE or len(accepted.ids) >= row.size:
             return []
@@ -152,7 +152,7 @@ class Outcomes:
         return {"vendor": self.providers[row.account].title, "ids": shown + more}
 
     def write_nothing_left(self, connection: Connection, row: Broadcast, error: Exception) -> None:
-        """The vendor said no, or was never reached. Nothing was sent, so saying "failed" is true."""
+        """Write that nothing was sent: the vendor said no, or was never reached. So "failed" is true."""
         now = self.clock()
         self.limits.count_failure(connection, row, error)
         campaigns.mark_released(connection, row, None)
@@ -177,7 +177,7 @@ class Outcomes:
             broadcasts.move(connection, row, Action.PUT_BACK, actor=row.provider, at=now, said=told, **back)
 
     def _wait_again(self, connection: Connection, row: Broadcast, now: Micros) -> None:
-        """As if it had not been tried: it is held for what stopped it, or goes on in a moment."""
+        """Treat it as not tried: hold it for what stopped it, or let it go again in a moment."""
         gate = self.gates.closed(connection, row, now)
         if gate is not None:
             self.steps.hold(connection, row, gate)
@@ -185,7 +185,7 @@ class Outcomes:
         self.steps.put_back(connection, row, now, "held_up", due=max(now + 2 * SECOND, row.due or 0))
 
     def _alert(self, row: Broadcast, error: Exception) -> list[Note]:
-        """An account whose settings the vendor does not accept fails every send until somebody looks at them."""
+        """Return a note if the vendor rejects the account's settings, since every send fails until they are fixed."""
         setting = error.setting if isinstance(error, Refused) else None
         if setting is None:
             return []
@@ -206,13 +206,13 @@ class Outcomes:
 
     @staticmethod
     def holds(current: Broadcast, row: Broadcast) -> bool:
-        """Is this attempt still the one, and its lease still with the same owner?"""
+        """Whether this attempt is still the current one, and its lease is still with the same owner."""
         same = (current.version, current.attempt, current.owner) == (row.version, row.attempt, row.owner)
         return same and current.state is row.state
 
 
 def cause_of(error: Exception) -> Translatable:
-    """Why, for people; with the vendor's own code, for whoever looks it up there."""
+    """Return the reason for people, with the vendor's own code so that they can look it up there."""
     if not isinstance(error, ProviderError):
         return Translatable("Something went wrong in the bot before sending.")
     cause = Translatable(error.template, **error.values)
@@ -222,7 +222,7 @@ def cause_of(error: Exception) -> Translatable:
 
 
 def _other_time(accepted: Accepted, now: Micros) -> list[Note]:
-    """The vendor was asked to send at once; one that understood something else is told about at once."""
+    """Return a note if the vendor plans another send time, although it was asked to send at once."""
     try:
         sends = datetime.fromisoformat(accepted.sending_at or "")
         apart = int(sends.timestamp()) * SECOND - now if sends.tzinfo else 0

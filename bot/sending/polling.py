@@ -1,4 +1,4 @@
-"""Progress: threads are told of it, vendors are asked, and what is final is closed."""
+"""Progress: tells threads about it, polls vendors, and closes what is final."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ log = structlog.get_logger(__name__)
 FIRST_POLL = 5 * SECOND
 SLOWEST_POLL = 3600 * SECOND
 LOOK_AGAIN = 60 * SECOND
-COUNTING = 60.0  # seconds that all deliveries of a broadcast may take to be counted
+COUNTING = 60.0  # seconds that counting all deliveries of a broadcast may take
 AT_ONCE = 10  # broadcasts whose vendor is asked in one go
 IDS_A_POLL = 20  # a vendor without a batch read is asked one id at a time
 UNKNOWN_LOOKS = tuple(minutes * 60 * SECOND for minutes in (1, 5, 15, 60, 24 * 60))
 
 
 class Poller:
-    """Tells threads what appeared, asks vendors that call nobody back, and closes what is final."""
+    """Tells threads about progress, polls vendors that do not call back, and closes what is final."""
 
     def __init__(self, runtime: Runtime, receiver: Receiver) -> None:
         self.database, self.settings, self.providers = runtime.database, runtime.settings, runtime.providers
@@ -49,12 +49,12 @@ class Poller:
         self.lanes = Lanes(Task.TRACK)
 
     async def tick(self) -> None:
-        """Tell threads what appeared, ask vendors that call nobody back, close what is final."""
+        """Tell threads about progress, poll vendors that do not call back, and close what is final."""
         await self.begin()
         await self.lanes.settle()
 
     async def begin(self) -> None:
-        """The same, but what vendors are asked goes on by itself: one that hangs must not keep this waiting."""
+        """Start the same, without waiting for the vendors: one that hangs must not delay this."""
         waits = await self.database.read(lambda c: receipts.what_waits(c, self.clock()))
         if waits.progress and await self.database.write(self._tell_progress):
             self.wake(Task.PAINT)
@@ -67,7 +67,7 @@ class Poller:
             self.lanes.start(account, partial(self._look_at, rows))
 
     async def _look_at(self, rows: Iterable[Broadcast]) -> None:
-        """All of these are put off already, so one that breaks takes none of the others along, and is soon again."""
+        """Look at each row. All are put off already, so one that breaks stops no other, and is looked at again soon."""
         for row in rows:
             try:
                 await (self._look_at_sent if row.state is State.SENT else self._look_at_unknown)(row)
@@ -85,8 +85,10 @@ class Poller:
         return bool(rows)
 
     def _take(self, connection: Connection, busy: Collection[str]) -> list[Broadcast]:
-        """Rows to ask the vendor about, each put off to its next time so that no other process asks as well. At an
-        account of which somebody asks already they wait."""
+        """Return the rows to ask vendors about. Rows of a busy account wait.
+
+        Each is put off to its next time, so that no other process asks as well.
+        """
         taken = []
         for state, next_time in ((State.SENT, self._next_poll), (State.UNKNOWN, self._next_look)):
             for row in queue.to_look_at(connection, state, self.clock(), AT_ONCE, busy):
@@ -96,7 +98,7 @@ class Poller:
         return taken
 
     def _next_poll(self, row: Broadcast) -> Micros:
-        """Soon at first, then ever more slowly: a tenth of the time that has passed since it was accepted."""
+        """Return the time of the next poll: soon at first, then after a tenth of the time since it was accepted."""
         since = self.clock() - (row.accepted_at or self.clock())
         return self.clock() + min(max(FIRST_POLL, since // 10), SLOWEST_POLL)
 
@@ -114,23 +116,25 @@ class Poller:
             self.wake(Task.PAINT)
 
     def _vendor_of(self, row: Broadcast) -> Account | None:
-        """Who may know something of it: nobody of the other mode, nor another vendor who has the account by now."""
+        """Return the account, or None if it cannot know: another vendor has it now, or the mode is another one."""
         provider = self.providers.get(row.account)
         knows = provider is not None and provider.name == row.provider and row.mode == self.settings.mode
         return provider if knows else None
 
     async def _poll(self, provider: Account, row: Broadcast) -> None:
-        turn = (self.clock() // SECOND) % max(len(row.ids), 1)  # a long list is read in turns, not from its head
+        turn = (self.clock() // SECOND) % max(len(row.ids), 1)  # a long list is read in turns, not always from its head
         ids = (row.ids[turn:] + row.ids[:turn])[:IDS_A_POLL]
         try:
             await self.receiver.record(row.account, await provider.poll(ids))
-        except Exception as error:  # an adapter may be anybody's
+        except Exception as error:  # an adapter may be third-party code
             say = log.info if isinstance(error, ProviderError | DatabaseBusy | CommitUncertain) else log.error
             say("a poll came to nothing", broadcast=row.id, error=type(error).__name__)
 
     def _counted(self, connection: Connection, row: Broadcast) -> Recount | None:
-        """Count its deliveries, as nobody does who writes: before its end, and now and then, since a process of the
-        version before keeps no `finals`. None: there is nothing to end, and nothing to put right."""
+        """Count its deliveries outside any write. Return None if there is nothing to end or to correct.
+
+        This happens before its end, and now and then, since a process of the previous version keeps no `finals`.
+        """
         current = broadcasts.find(connection, row.workspace, row.id)
         if current.state is not State.SENT or not (self._over(current) or _has_doubled(self._waited(current))):
             return None
@@ -138,7 +142,7 @@ class Poller:
         return counted if self._over(current) or not counted.agrees else None
 
     def _finish(self, connection: Connection, counted: Recount) -> bool:
-        """Put its counts right, and end it with the final report where it is over. False: it goes on."""
+        """Correct its counts, and end it with the final report if it is over. Return False if it goes on."""
         current, now = broadcasts.find(connection, counted.row.workspace, counted.row.id, lock=True), self.clock()
         if current.state is not State.SENT:
             return False
@@ -161,14 +165,14 @@ class Poller:
         )
 
     def _over(self, row: Broadcast) -> bool:
-        """Everything is final, or nothing more is waited for."""
+        """Whether everything is final, or the wait for more has ended."""
         return all_final(row) or self._waited(row) >= micros(self.settings.report_after)
 
     def _waited(self, row: Broadcast) -> Micros:
         return self.clock() - (row.accepted_at or self.clock())
 
     async def _look_at_unknown(self, row: Broadcast) -> None:
-        """Read-only, and only proof changes the state: that nothing is to be seen proves nothing."""
+        """Look for proof at the vendor, read-only. Only proof changes the state: seeing nothing proves nothing."""
         evidence = await self._evidence(row)
         await self.database.write(lambda c: self._weigh(c, row, evidence))
         self.wake(Task.PAINT, Task.TRACK)
@@ -187,7 +191,7 @@ class Poller:
         if current.state is not State.UNKNOWN:
             return
         reported = vendor_ids.ids_with_news(connection, row.workspace, row.id)
-        if reported and not evidence.sent:  # while it was not unknown yet: whoever was sending it had died unnoticed
+        if reported and not evidence.sent:  # from before it was unknown: its sender had died unnoticed
             evidence = Evidence(True, REPORTED, reported)
         if evidence.sent:
             told = Translatable(evidence.sentence, **evidence.values)
@@ -204,14 +208,16 @@ class Poller:
 
 
 def _has_doubled(waited: Micros) -> bool:
-    """Since the look before, from which a tenth of the time has passed, it has come to twice as long as once: a handful
-    of looks in a day, with no need to remember when the last one was."""
+    """Whether the wait, in first polls, has passed a power of two since the previous look, a tenth earlier.
+
+    That makes a handful of counts in a day, with no need to remember when the last one was.
+    """
     polls = waited // FIRST_POLL
     return polls.bit_length() > (polls * 10 // 11).bit_length()
 
 
 def _worth_saying(since: Micros) -> bool:
-    """The first look and the daily ones are told; those between only look."""
+    """Whether to tell people about this look: only about the first one and the daily ones."""
     return since < UNKNOWN_LOOKS[1] or since >= UNKNOWN_LOOKS[-1]
 
 

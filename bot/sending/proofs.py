@@ -1,4 +1,4 @@
-"""What the reports of a vendor prove, and who is told."""
+"""What a vendor's reports prove, and whom the bot tells."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Proofs:
         self.clock = runtime.clock
 
     def prove(self, connection: Connection, current: Followed, heard: list[Receipt]) -> bool:
-        """Is it more than news of what is known to be on its way?"""
+        """Act on what the reports prove. Return False if they are only news of a broadcast known to be on its way."""
         delivered = any(receipt.kind is ReceiptKind.DELIVERY for receipt in heard)
         proves, confirms = current.state is State.UNKNOWN and bool(heard), current.claimed and delivered
         if not (proves or confirms) and (current.state in ON_ITS_WAY or not delivered):
@@ -46,14 +46,14 @@ class Proofs:
         return True
 
     def _confirm(self, connection: Connection, row: Broadcast, ids: tuple[str, ...]) -> None:
-        """Somebody said that it went out, and now the vendor does."""
+        """Confirm what somebody said: the vendor now also reports that it went out."""
         now = self.clock()
         vendor_ids.own_ids(connection, row, ids)
         notes.say(connection, row, now, [Note(Translatable(CONFIRMED, ids=", ".join(ids[:100])))])
         broadcasts.touch(connection, row, now, ids=ids, failure=None, look_at=None if row.ended else now)
 
     def _contradict(self, connection: Connection, row: Broadcast, ids: tuple[str, ...]) -> None:
-        """It was taken for not sent, and somebody may be about to send it once more: said aloud, once."""
+        """Warn aloud, once: it went out but was taken for not sent, and somebody may be about to send it again."""
         history = audit.history(connection, row.workspace, row.id)
         if any(step["action"] in ("accept_late", "report_late") for step in history):
             return
@@ -88,19 +88,19 @@ class Proofs:
 
 
 def whole(connection: Connection, current: Followed) -> Broadcast | None:
-    """Its row; None where it cannot be read: what was heard is counted all the same."""
+    """Return its whole row, or None if it cannot be read; its receipts are counted anyway."""
     with suppress(NotFound):
         return broadcasts.find(connection, current.workspace, current.id)
     return None
 
 
 def expected_finals(row: Broadcast) -> int:
-    """Of how many people there is to be a last word."""
+    """Return for how many people a final status is expected."""
     return (row.staged and row.staged.contacts) or len(row.ids)
 
 
 def all_final(row: Broadcast) -> bool:
-    """Where the vendor has told of its ids one after the other, there may be more of them than are known."""
+    """Whether all deliveries are final. If the vendor tells its ids one by one, there may be more than are known."""
     expected = expected_finals(row)
     known = sum(number for name, number in row.counts.items() if name not in receipts.ANSWERS.values())
     return expected > 0 and max(expected, known) <= row.finals

@@ -1,4 +1,4 @@
-"""Reports of deliveries, written down together as they arrive."""
+"""Receipts (delivery reports), written in groups as they arrive."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from providers.base import Receipt, ReceiptKind
 from providers.reading import number_of
 
 log = structlog.get_logger(__name__)
-EXPECTED = 4096  # broadcasts of which it is remembered how many final deliveries they wait for
-REPLAY = 7 * 24 * 3600 * SECOND  # no vendor tries a delivery longer than three days
-TOGETHER, FEWEST = 256, 32  # receipts' batches in one transaction
+EXPECTED = 4096  # broadcasts whose expected number of final deliveries is remembered
+REPLAY = 7 * 24 * 3600 * SECOND  # no vendor tries a delivery for longer than three days
+TOGETHER, FEWEST = 256, 32  # batches of receipts in one transaction
 PIECE = 500  # receipts in one transaction: people wait for the same writer
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """`news` False: everything in it was known already."""
+    """`news` is False if everything was known already."""
 
     news: bool
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """What arrived together, and who waits to hear whether it was news."""
+    """Receipts that arrived together, and a future that tells the caller whether they were news."""
 
     account: str
     receipts: list[Receipt]
@@ -52,8 +52,10 @@ class _Batch:
 
 
 class Receiver:
-    """Writes down what vendors report. Statuses only go up, a repeated receipt changes nothing, and a receipt of
-    nobody's is set aside."""
+    """Writes what vendors report.
+
+    Statuses only go up, a repeated receipt changes nothing, and a receipt without an owner is set aside.
+    """
 
     def __init__(self, runtime: Runtime, proofs: Proofs) -> None:
         self.database, self.providers, self.proofs = runtime.database, runtime.providers, proofs
@@ -61,15 +63,17 @@ class Receiver:
         self._waiting: list[_Batch] = []
         self._together = TOGETHER
         self._recording: asyncio.Task[None] | None = None
-        self._expected: dict[tuple[str, str, Micros | None], int] = {}  # how many final ones, when that was last read
+        self._expected: dict[tuple[str, str, Micros | None], int] = {}  # final deliveries, when last read
 
     async def record(self, account: str, receipts: Iterable[Receipt], dispatched: Owner | None = None) -> Recorded:
-        """Write receipts of one account. `dispatched` is whose callback address they came to, where each dispatch
-        has its own: that address proves that the vendor took it. Raises DatabaseBusy or CommitUncertain: then the
-        vendor should report it again.
+        """Write receipts of one account.
 
-        What arrives while others are being written is written with them: a flood takes one connection, and changes
-        the counts of each broadcast once a transaction. Many are written piece by piece, and told as one.
+        `dispatched`: the owner of the callback address that they came to, where each dispatch has its own. That
+        address proves that the vendor took it. Raises DatabaseBusy or CommitUncertain: then the vendor should report
+        again.
+
+        Receipts that arrive during a write are written together afterwards. So a flood takes one connection, and
+        changes the counts of each broadcast once per transaction. A long list is written in pieces, with one result.
         """
         told, loop = list(receipts), asyncio.get_running_loop()
         pieces = [told[place : place + PIECE] for place in range(0, len(told), PIECE)] or [[]]
@@ -80,7 +84,7 @@ class Receiver:
         return Recorded(any(await asyncio.gather(*(batch.news for batch in batches))))
 
     async def _record_waiting(self) -> None:
-        """All that wait, some in each transaction: fewer where so many took too long, more again where all is well."""
+        """Write all waiting batches in groups, which shrink after a slow write and grow again after a success."""
         while self._waiting:
             number = self._fitting()
             group, self._waiting = self._waiting[:number], self._waiting[number:]
@@ -92,7 +96,7 @@ class Receiver:
                     self._together = len(group) // 2
                     self._waiting = group + self._waiting
                     continue
-                group, self._waiting = group + self._waiting, []  # nobody waits for one try after the other
+                group, self._waiting = group + self._waiting, []  # nobody should wait through one try after another
                 self._tell(group, [error] * len(group))
             except BaseException as error:
                 await self._record_alone(group, error)
@@ -102,12 +106,12 @@ class Receiver:
                 self._together = min(2 * self._together, TOGETHER)
 
     def _fitting(self) -> int:
-        """How many of the batches that wait go into one transaction: one at least."""
+        """Return how many of the waiting batches go into one transaction, at least one."""
         sums = accumulate(len(batch.receipts) for batch in self._waiting[: self._together])
         return max(sum(receipts <= PIECE for receipts in sums), 1)
 
     async def _record_alone(self, group: list[_Batch], error: BaseException) -> None:
-        """One that cannot be written, for whatever is in it, is told so alone."""
+        """Write each batch by itself, so that only one that cannot be written gets an error."""
         if len(group) == 1 or isinstance(error, CommitUncertain) or not isinstance(error, Exception):
             self._tell(group, [error] * len(group))
             if not isinstance(error, Exception):
@@ -124,7 +128,7 @@ class Receiver:
                     raise
 
     def _wake(self, tasks: set[Task]) -> None:
-        """What is drawn and told a moment later is found by the ticks: they come as often."""
+        """Wake these tasks. What is drawn or told a moment later needs no wake: the ticks come as often."""
         if tasks:
             self.wake(*tasks)
 
@@ -132,7 +136,7 @@ class Receiver:
     def _tell(group: list[_Batch], outcomes: Sequence[bool | BaseException]) -> None:
         for batch, outcome in zip(group, outcomes, strict=True):
             if batch.news.done():
-                continue  # whoever waited has gone
+                continue  # the caller has gone
             if isinstance(outcome, Exception):
                 batch.news.set_exception(outcome)
             elif isinstance(outcome, BaseException):
@@ -141,9 +145,9 @@ class Receiver:
                 batch.news.set_result(outcome)
 
     def _record(self, connection: Connection, group: list[_Batch], wakes: set[Task] | None = None) -> list[bool]:
-        """Which of them were news of a broadcast. How many they are decides no number of questions to the database.
+        """Write a group of batches. Return for each whether it was news of a broadcast.
 
-        `wakes`: whoever has something to do at once, because of them, is put there.
+        The number of queries does not depend on the number of receipts. `wakes` receives the tasks that now have work.
         """
         owners = self._owners(connection, group)
         rows = receipts.followed(connection, set(owners.values()))
@@ -164,8 +168,11 @@ class Receiver:
         return [number in with_news for number in range(len(group))]
 
     def _owners(self, connection: Connection, group: list[_Batch]) -> dict[tuple[str, str], Owner]:
-        """Whose each (account, id) is. One that came to a dispatch's own address is that dispatch's, even before its
-        answer was written. No id at all names nobody: it is learnt for none."""
+        """Return the owner of each (account, id).
+
+        An id that came to a dispatch's own address belongs to that dispatch, even before its answer was written. A
+        receipt without an id names nobody and is skipped.
+        """
         came_to: dict[tuple[str, str], Owner | None] = {}
         for batch in group:
             for receipt in batch.receipts:
@@ -185,13 +192,16 @@ class Receiver:
     def _follow(
         self, connection: Connection, moved: Mapping[Owner, DeliveryCounts], news: Iterable[OwnedReceipt]
     ) -> set[Task]:
-        """What a newer version looks after is written down, and left to that. Who has something to do at once."""
+        """Follow up what was recorded, and return the tasks that now have work.
+
+        Receipts of broadcasts that only a newer version of the bot handles stay recorded, and are left to it.
+        """
         told: defaultdict[Owner, list[Receipt]] = defaultdict(list)
         for one in news:
             if one.owner is not None:
                 told[one.owner].append(one.receipt)
         due = set[Task]()
-        # locked before their counts are changed, else two at once would each add to the same
+        # locked before their counts change, else two transactions would each add to the same value
         for owner, row in receipts.followed(connection, {*told, *moved}, lock=True).items():
             change = moved.get(owner, DeliveryCounts())
             current = receipts.count(connection, row, change, self.clock())
@@ -204,8 +214,10 @@ class Receiver:
         return due
 
     def _has_all(self, connection: Connection, current: Followed) -> bool:
-        """Everything is final, so it is looked at now. How much that is stands in its whole row, which is read for the
-        first that is final and for the last."""
+        """Whether all deliveries are final. If so, schedule a look at the broadcast now.
+
+        The expected number is in the whole row, which is read only for the first final delivery and for the last.
+        """
         key = current.workspace, current.id, current.accepted_at
         if current.state is not State.SENT or current.finals < self._expected.get(key, 0):
             return False
@@ -221,7 +233,7 @@ class Receiver:
         return True
 
     def _is_stale(self, row: Followed | None, receipt: Receipt) -> bool:
-        """News of a delivery that was over long ago is a replay. Somebody may opt out at any time."""
+        """Whether a receipt is a replay: news of a delivery that ended long ago. An opt-out may come at any time."""
         if row is None:
             return False
         stale = receipt.kind is ReceiptKind.DELIVERY and row.ended and self.clock() - row.changed_at > REPLAY
@@ -230,7 +242,7 @@ class Receiver:
         return stale
 
     def _tell_replies(self, connection: Connection, current: Followed, heard: Iterable[Receipt]) -> bool:
-        """Is anything said?"""
+        """Post replies in the thread, if the account shows them. Return whether there were any."""
         account = self.providers.get(current.account)
         if account is None or not account.settings.show_replies:
             return False
@@ -242,9 +254,10 @@ class Receiver:
         return bool(shown)
 
     def _hidden(self, receipt: Receipt) -> str:
-        """A number as a keyed hash: enough to tell two apart, nothing to ring. Two replies of one person are two.
+        """Return a number as a keyed hash, which tells two apart but cannot be rung.
 
-        However the vendor writes a number, it is hashed as `+33612345678`, which is how most of the older rows have it.
+        Different replies of one person get different hashes. A number is hashed as `+33612345678`, however the vendor
+        writes it, because most of the older rows have that form.
         """
         number, name = number_of(receipt.recipient), receipt.recipient.strip()
         if not name:

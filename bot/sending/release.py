@@ -1,4 +1,4 @@
-"""Over the point of no return: the intent is committed, then the one call that makes phones ring."""
+"""The point of no return: commits the intent, then makes the one call that makes phones ring."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ class Releaser:
         self.unasked: dict[str, str] = {}  # accounts that released without asking, and their packages
 
     async def send(self, claimed: Broadcast, deadline: float | None = None) -> None:
-        """Carry a claimed broadcast to its outcome. Never raises but for cancellation at shutdown.
+        """Carry a claimed broadcast to its outcome. Raises nothing but cancellation at shutdown.
 
-        `deadline`, of `monotonic`: when it must be ready for the release, before the lease that it was claimed with.
+        `deadline`, in `monotonic` time: when it must be ready for the release, before the lease of its claim ends.
         """
         row: Broadcast | None = claimed
         try:
@@ -81,7 +81,7 @@ class Releaser:
                 self.wake(Task.PAINT)
                 return
             row = await self._prepare(claimed, self.monotonic() + self.leases.staging if deadline is None else deadline)
-            # seen from before the intent, since the lease that is written with it begins no earlier
+            # measured before the intent, because the lease written with it begins no earlier
             last = self.monotonic() + self.providers[claimed.account].settings.timeout
             if row is not None:
                 row = await self._commit_intent(row, last)
@@ -94,7 +94,7 @@ class Releaser:
             await self._release(row, last)
 
     async def _prepare(self, row: Broadcast, until: float) -> Broadcast | None:
-        """Everything that may take long, and the wait for the account's rate, is over before the lease lapses."""
+        """Do everything slow, and wait for the account's rate limit, before the lease lapses."""
         try:
             async with asyncio.timeout(until - self.monotonic()):
                 prepared = await self.stager.prepare(row, until)
@@ -105,7 +105,7 @@ class Releaser:
             raise Unavailable("The vendor took too long to prepare it.") from None
 
     async def stage_early(self, row: Broadcast, deadline: float | None = None) -> None:
-        """Prepare what is not due yet. Whatever comes of it, the row is free again afterwards."""
+        """Prepare a broadcast that is not due yet. Whatever happens, the row is free again afterwards."""
         error: Exception | None = None
         try:
             await self._prepare(row, self.monotonic() + self.leases.staging if deadline is None else deadline)
@@ -131,7 +131,7 @@ class Releaser:
             self._free_for_later(connection, current, error)
 
     def _free_for_later(self, connection: Connection, current: Broadcast, error: Exception | None) -> None:
-        """What passes is tried again after the pause that it asks for, and at the latest when it is due."""
+        """Free the row. A passing error is retried after its pause, and at the latest when the broadcast is due."""
         now = self.clock()
         freed: Changes = {**NO_LEASE}
         if isinstance(error, ProviderError):
@@ -141,7 +141,7 @@ class Releaser:
         broadcasts.touch(connection, current, now, **freed)
 
     async def _settle_staging(self, row: Broadcast, error: Exception) -> None:
-        """Nothing has been sent. Later, held, or failed: what the error says."""
+        """Write why nothing was sent. The error decides whether it goes later, is held, or fails."""
         if not isinstance(error, EXPECTED):
             log.exception("staging broke", broadcast=row.id)
         if not isinstance(error, Overtaken):
@@ -150,9 +150,9 @@ class Releaser:
         self.wake(Task.PAINT)
 
     async def _commit_intent(self, row: Broadcast, deadline: float) -> Broadcast | None:
-        """The point of no return is a commit. From here on a crash means "unknown", never "again".
+        """Commit the point of no return. From here on a crash means "unknown", never "again".
 
-        A commit whose answer was lost is looked up under the row's lock before anything leaves.
+        If the answer to the commit was lost, it is looked up under the row's lock before anything leaves.
         """
         tries = itertools.count()
 
@@ -164,7 +164,7 @@ class Releaser:
         return intended
 
     def _intend(self, connection: Connection, row: Broadcast, *, again: bool = False) -> Broadcast | None:
-        """`again`: this very attempt may have been intended before, by a commit whose answer was lost."""
+        """`again`: an earlier commit, whose answer was lost, may already have written the intent of this attempt."""
         sql.alone(connection, row.workspace)  # else two at once would each find room under the cap
         current, now = broadcasts.find(connection, row.workspace, row.id, lock=True), self.clock()
         if not self.outcomes.holds(current, row) or (current.lease_until or 0) <= self.leases.now(connection):
@@ -191,7 +191,7 @@ class Releaser:
 
     @staticmethod
     def _reported(connection: Connection, current: Broadcast) -> Gate | None:
-        """An earlier try was answered with a no, and the vendor tells of its deliveries all the same."""
+        """Return a gate if the vendor refused an earlier attempt but has reported deliveries of it since."""
         if current.attempt == 1 or not vendor_ids.reported_since_let_go(connection, current):
             return None
         template = (
@@ -212,7 +212,7 @@ class Releaser:
         return released
 
     def _approved(self, connection: Connection, row: Broadcast) -> bool:
-        """Do enough approvals bind exactly these bytes?"""
+        """Whether enough approvals bind exactly these bytes."""
         digest = row.computed_digest()
         votes = [vote for vote in votes_for(connection, row) if vote.digest == digest]
         least = 1 if row.purpose is Purpose.MARKETING else 0  # whatever its row says
@@ -227,7 +227,7 @@ class Releaser:
         await self._remember_unasked(self.providers[row.account])
 
     async def _remember_unasked(self, account: Account) -> None:
-        """For `doctor`: this adapter released without asking whether it still might, or does no more."""
+        """Store for `doctor` whether this adapter released without asking first whether it still may."""
         package = account.package if account.unasked else ""
         if self.unasked.get(account.account, "") == package:
             return
@@ -237,9 +237,9 @@ class Releaser:
             await self.database.write(lambda c: keys.keep(c, name, package, self.clock()))
 
     async def _call(self, account: Account, row: Broadcast, deadline: float) -> Accepted | Exception:
-        """The one call. Whatever happens to it, its outcome is a value from here on.
+        """Make the one call. Whatever happens, return its outcome as a value.
 
-        Its first byte leaves before `deadline`, and its answer is waited for until half of the lease's margin is left.
+        Its first byte leaves before `deadline`. Its answer may take until half of the lease's margin is left.
         """
         able = account.capabilities
         token = last_moment.set(ReleaseGuard(lambda: self._still_right(row, deadline), able.not_processed))

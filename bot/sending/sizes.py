@@ -41,7 +41,7 @@ class Sizes:
         await self.lanes.settle()
 
     async def begin(self) -> None:
-        """The same, but each account goes on by itself: a vendor that hangs keeps nobody else's size waiting."""
+        """Start the same, each account on its own, so that a vendor that hangs delays no other account's sizes."""
         free = self._telling()
         if not free or not await self.database.read(lambda c: queue.sizes_wait(c, free, self.clock())):
             return
@@ -55,13 +55,13 @@ class Sizes:
         for row in rows:
             try:
                 await self._ask_size(row, self.providers[row.account])
-            except Exception as error:  # whatever it is, the sizes behind it are asked for
+            except Exception as error:  # whatever it is, the next sizes are still asked for
                 if not isinstance(error, EXPECTED):
                     log.exception("asking for a size broke", broadcast=row.id)
                 log.info("the vendor did not tell a size", broadcast=row.id, error=type(error).__name__)
 
     def _telling(self) -> list[str]:
-        """The accounts that tell sizes, and of which none is being asked for."""
+        """Return the accounts that tell sizes and are not being asked right now."""
         able, busy = {name: provider.capabilities for name, provider in self.providers.items()}, self.lanes.busy()
         return [name for name, can in able.items() if (can.sizes or can.quotes) and name not in busy]
 
@@ -73,7 +73,7 @@ class Sizes:
             queue.set_look_at(connection, row, self.clock() + SIZE_AGAIN)
         if all(able[row.account].sizes for row in rows):
             return rows
-        # a quote is a campaign too, and takes the account's one place
+        # a quote is a campaign too, and takes the account's one slot
         taken = self.limits.slots(connection, self.leases.now(connection))
         return [row for row in rows if able[row.account].sizes or self.limits.may_quote(connection, row, taken)]
 

@@ -1,4 +1,4 @@
-"""Prepares at the vendor, where a vendor has something to prepare: sizes, campaigns, the one slot of an account.
+"""Prepares broadcasts at vendors that need it: sizes, campaigns, the one slot of an account.
 
 Everything here is safe to repeat, and nothing here makes a phone ring.
 """
@@ -38,7 +38,7 @@ LONGEST_PAUSE = 300 * SECOND
 
 
 class Overtaken(Exception):
-    """Somebody else moved this row meanwhile; what was being done with it no longer counts."""
+    """Somebody else moved this row meanwhile, so the work on it no longer counts."""
 
 
 class Stager:
@@ -49,9 +49,9 @@ class Stager:
         self.clock, self.monotonic = runtime.clock, runtime.monotonic
 
     async def prepare(self, row: Broadcast, until: float | None = None) -> Broadcast | None:
-        """The row as it stands once everything is ready; None when it went back to the approvers, being larger than
-        what they saw. `until`, of `monotonic`: when to give up.
+        """Return the row once everything is ready, or None if it went back to the approvers.
 
+        It goes back if it is larger or dearer than what they saw. `until`, in `monotonic` time: when to give up.
         Raises a ProviderError, Overtaken, DatabaseBusy or CommitUncertain.
         """
         until = self.monotonic() + STAGING_DEADLINE if until is None else until
@@ -78,7 +78,7 @@ class Stager:
             if staged.ready:
                 return row
             if self.monotonic() + pause > until:
-                raise Refused(  # one that a person sent by hand at the vendor may never be called ready again
+                raise Refused(  # one that a person sent by hand at the vendor may never be reported ready
                     "The vendor did not confirm in time that it was ready, so the bot did not send it. Check with the "
                     "vendor before you ask for it again."
                 )
@@ -108,11 +108,12 @@ class Stager:
         return kept
 
     async def _went_back(self, row: Broadcast, told: int | None, until: float, price: str | None = None) -> bool:
-        """More people than were approved, or nobody can say how many: back to as many approvers as that needs. So is
-        one that costs more than its card showed.
+        """Send it back to the approvers if it exceeds what they approved. Return whether it went back.
 
-        What a vendor does not tell counts as the audience's `max_size`, or as what it told before where that is more;
-        what it tells so that nobody can read it, as more than any bound.
+        It goes back if it reaches more people than were approved, if nobody can say how many, or if it costs more than
+        its card showed. The new size decides how many approvers it needs. A size that the vendor does not tell counts
+        as the audience's `max_size`, or as the size told before if that is larger. A size that nobody can read counts
+        as larger than any bound.
         """
         most = self._max_size(row)
         if told is None and most is not None and (row.size or 0) > most:
@@ -135,9 +136,9 @@ class Stager:
         return True
 
     async def _outgrew_its_quote(self, row: Broadcast, provider: Account, until: float) -> bool:
-        """The same where nothing that was prepared tells how many: by a quote of now, where the vendor gives one."""
+        """Do the same for a vendor whose preparation tells no size: with a fresh quote, if the vendor gives one."""
         if provider.capabilities.sizes:
-            return False  # by which it was judged already
+            return False  # its size was judged already
         quote = await self.quote(row, provider) if provider.capabilities.quotes else None
         return await self._went_back(row, quote.contacts if quote is not None else None, until, price_of(quote))
 
@@ -148,7 +149,7 @@ class Stager:
     async def _ask_about(
         self, row: Broadcast, size: int | None, bound: int | None, said: Translatable, until: float, price: str | None
     ) -> None:
-        """What is told by now is what the approvers see, and what the next release is compared with."""
+        """Ask the approvers again. They see the new size and price, and the next release is compared with these."""
         need = requirements.required_approvals(
             self.settings.approval,
             purpose=row.purpose,
@@ -166,7 +167,7 @@ class Stager:
         await self.database.write_until(until, go_back, clock=self.monotonic)
 
     def ask_again(self, connection: Connection, row: Broadcast, said: Note, **changes: Any) -> None:
-        """Back to the approvers: what they said no longer counts, nor for the later turns of a recurring broadcast."""
+        """Send it back to the approvers. Their votes no longer count, nor do they cover later occurrences."""
         now = self.clock()
         changes = {"quorum": max(row.quorum, 1), **changes}
         changes |= {**NOT_AGREED, **asks(now, self.settings.approval)}
@@ -178,8 +179,11 @@ class Stager:
     # --- a quote -----------------------------------------------------------------------------------------------------
 
     async def quote(self, row: Broadcast, provider: Account) -> Quote | None:
-        """Size and cost before the approval. The campaign that it takes is on record before anything is asked of it,
-        for whoever is there when this process is not. Raises a ProviderError, DatabaseBusy or CommitUncertain."""
+        """Return the size and cost before the approval.
+
+        The campaign that a quote needs is on record before anything is asked of it, so that another process can recall
+        it if this one dies. Raises a ProviderError, DatabaseBusy or CommitUncertain.
+        """
         left: list[Leftover] = []
 
         async def keep(staged: Staged) -> None:
@@ -198,7 +202,7 @@ class Stager:
     # --- what is left at the vendor ----------------------------------------------------------------------------------
 
     def take_leftovers(self, connection: Connection) -> list[Leftover]:
-        """Each put off first, so that a process that dies over it, or another one, tries again later."""
+        """Return the leftovers to recall. Each is put off first, and so tried again later if this process dies."""
         now, known = self.clock(), []
         for left in campaigns.leftovers_to_recall(connection, now):
             pause = backoff(left.tries, 5 * SECOND, LONGEST_PAUSE)
@@ -208,7 +212,7 @@ class Stager:
         return known
 
     async def recall(self, leftovers: list[Leftover]) -> None:
-        """Throw away at the vendor what was prepared there and will not be sent: it stands in the way of others."""
+        """Throw away what was prepared at the vendor and will not be sent: it blocks others."""
         for left in leftovers:
             await self._recalled(left)
 
@@ -218,7 +222,7 @@ class Stager:
             await self.database.write(partial(campaigns.forget_leftover, left=left))
         except (ProviderError, DatabaseBusy, CommitUncertain) as error:
             log.warning("a prepared campaign could not be recalled yet", broadcast=left.broadcast, error=str(error))
-        except Exception as error:  # an adapter may be anybody's
+        except Exception as error:  # an adapter may be third-party code
             log.error("a recall broke", broadcast=left.broadcast, error=type(error).__name__)
         else:
             return True

@@ -1,4 +1,4 @@
-"""Steps that a broadcast takes when it does not go: held, put back, lost track of."""
+"""Steps that a broadcast takes when it does not go out: held, put back, lost track of."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Steps:
     def put_back(
         self, connection: Connection, row: Broadcast, now: Micros, reason: str, **changes: Unpack[Changes]
     ) -> None:
-        """It was no try at the vendor, so it is not counted as one."""
+        """Put it back. The vendor was not tried, so this does not count as a try."""
         back: Changes = {**NO_LEASE, "tries": max(row.tries - 1, 0), **changes}
         broadcasts.move(connection, row, Action.PUT_BACK, actor="dispatcher", at=now, reason=reason, **back)
 
@@ -67,7 +67,7 @@ class Steps:
 def move_together(
     connection: Connection, rows: Sequence[Broadcast], step_of: Callable[[Broadcast], Step | None]
 ) -> int:
-    """Each along its step, if it has one: all at once, and where one of them cannot go, the others all the same."""
+    """Move each row along its step, if it has one: all at once, and if one cannot move, the others still do."""
 
     def move(some: Sequence[Broadcast]) -> int:
         return len(broadcasts.move_all(connection, [step for row in some if (step := step_of(row)) is not None]))

@@ -1,4 +1,4 @@
-"""The rooms that record what came back, put together."""
+"""Puts together the parts that record what came back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from providers.base import Receipt
 
 
 class Tracker:
-    """One road from an answer, a poll or a callback to the counts that people see."""
+    """The one path from an answer, a poll or a callback to the counts that people see."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.database, self.clock = runtime.database, runtime.clock
@@ -29,5 +29,5 @@ class Tracker:
         await self.poller.begin()
 
     async def tick(self) -> None:
-        """The same as `begin`, until what vendors are asked has been answered."""
+        """Do the same as `begin`, and wait until the vendors have answered."""
         await self.poller.tick()

@@ -33,11 +33,11 @@ from bot.workflow.deeds import Drawing, Sight
 from bot.workflow.deeds import pressed as deed_of
 from bot.workflow.workflow import Workflow
 
-SOON = ROUND = 300 * SECOND  # a start that is offered is at least so far away, and round
+SOON = ROUND = 300 * SECOND  # a suggested start is at least this far ahead, and a multiple of this
 
 
 class Pressed:
-    """A button as it was pressed: who, which broadcast and version it stood for, and where."""
+    """A press on a button: who pressed it, for which broadcast and version, and where."""
 
     def __init__(self, body: Body, action: Mapping[str, Any], done: Interaction) -> None:
         id, _, version = str(action.get("value") or "").partition(":")
@@ -50,15 +50,18 @@ class Pressed:
         self.sight = Sight(self.channel, ts, Drawing(*drawing) if drawing else None)
 
     def asks_in(self, row: Broadcast) -> str:
-        """Where what comes of it is asked for: nobody else could approve it in a direct message that its card or draft
-        came to."""
+        """Return the channel to ask in.
+
+        Its card or draft may have come in a direct message, where nobody else could approve it. Then this is the
+        broadcast's own channel.
+        """
         return row.channel if self.channel.startswith("D") else self.channel or row.channel
 
 
 class Buttons:
     """Buttons of cards and of reminders."""
 
-    #: The buttons that need no form between them and their effect.
+    #: The buttons that take effect without a form.
     DIRECT = frozenset(
         {
             Action.APPROVE,
@@ -97,7 +100,10 @@ class Buttons:
     async def _press(
         self, body: Body, action: Mapping[str, Any], client: AsyncWebClient
     ) -> Coroutine[Any, Any, None] | None:
-        """Do it; what there is to say about it, which may take Slack longer than the acknowledgement may wait."""
+        """Do it. Return a coroutine that answers the person, if there is anything to say.
+
+        The answer may take Slack longer than the acknowledgement may wait.
+        """
         of = str(action.get("action_id")).partition(".")[0]
         if of not in ("broadcast", "reminder"):
             return None
@@ -151,7 +157,7 @@ class Buttons:
         await pressed.client.views_open(trigger_id=pressed.trigger, view=forms.compose(form, pressed.words))
 
     async def _ask_start(self, pressed: Pressed) -> None:
-        """Offers what it was planned for, if that can still be, else the next start that the hours allow."""
+        """Open the form with its planned start if that is still possible, else the next start that the hours allow."""
         row = await self._current(pressed)
         if (row.state, Action.REPLAN) not in TRANSITIONS:
             raise StaleVersion(row)
@@ -163,7 +169,7 @@ class Buttons:
         await pressed.client.views_open(trigger_id=pressed.trigger, view=form)
 
     async def _follow_up(self, pressed: Pressed) -> None:
-        """A new broadcast, by whoever presses: the old one's text in the form, and its own approval."""
+        """Open the form for a new broadcast by this person, with the old text. It needs its own approval."""
         row = await self._current(pressed)
         if row.state not in card_buttons.FOLLOW_UPS:
             raise StaleVersion(row)

@@ -1,4 +1,4 @@
-"""Who is asking: a person's standing, zone and language; who is in a group; where a card may stand."""
+"""Looks up in Slack a person's standing, zone and language, who is in a group, and where a card may be posted."""
 
 from __future__ import annotations
 
@@ -18,23 +18,26 @@ from bot.domain.people import DeadToken, DirectoryUnavailable, Membership, Perso
 
 log = structlog.get_logger(__name__)
 
-PERSON_SECONDS = 60.0  # standing that decides is never older
-FRESH_SECONDS = 3.0  # and where a press decides, Slack is asked once more
-GROUP_SECONDS = 60.0  # membership that decides is never older
+PERSON_SECONDS = 60.0  # a standing that decides is never older
+FRESH_SECONDS = 3.0  # where a press decides, Slack is asked again after this
+GROUP_SECONDS = 60.0  # a membership that decides is never older
 PLACE_SECONDS = 15.0
 
-#: What Slack answers about somebody, and about a conversation, that is not there for us.
+#: Slack's error codes for a person, and for a conversation, that we cannot see.
 NOBODY = frozenset({"user_not_found", "user_not_visible"})
 NOWHERE = frozenset({"channel_not_found", "not_in_channel"})
-#: Slack does not know us any more, until somebody gives us another token.
+#: Error codes with which Slack no longer accepts our token, until somebody replaces it.
 DEAD_TOKEN = frozenset({"invalid_auth", "account_inactive", "token_revoked", "token_expired", "not_authed"})
 UNREACHABLE = (SlackApiError, ClientError, TimeoutError, OSError)
 
 
 @dataclass(frozen=True)
 class Place:
-    """A conversation. `fix` says what to do when no card can stand there, `closed` why what came there comes no more;
-    without either of them Slack did not say how it stands. `private`: only who is in it sees what stands there."""
+    """A conversation.
+
+    `fix`: what to do if no card can be posted there. `closed`: why nothing more is posted there. If it is not postable
+    and `closed` is None, Slack did not say whether it is closed. `private`: only its members see its messages.
+    """
 
     postable: bool
     fix: Translatable | None = None
@@ -43,22 +46,22 @@ class Place:
 
 
 class People:
-    """Asks Slack, and remembers the answers for a little while. `workspace` is ours; anybody else is a stranger.
+    """Asks Slack, and remembers the answers briefly. `workspace`: ours; people of any other are strangers.
 
-    `timezone`: of people of whom Slack names none.
+    `timezone`: for people for whom Slack names none.
     """
 
     def __init__(self, client: AsyncWebClient, timezone: str = "UTC") -> None:
         self.client, self.timezone = client, timezone
         self.workspace = ""
-        self.dead: str | None = None  # Slack's word for it, where it takes our token no more
+        self.dead: str | None = None  # Slack's error code, while it no longer accepts our token
         self._known: dict[str, tuple[float, Any]] = {}
         self._reading: dict[str, asyncio.Task[frozenset[str]]] = {}  # members of channels, being read
 
     async def person(self, workspace: str, user: str, *, fresh: bool = False) -> Person:
-        """Raises DirectoryUnavailable when Slack does not say who that is, Unknown when it knows nobody by this id.
+        """Raises DirectoryUnavailable if Slack does not say who that is, Unknown if it knows nobody by this id.
 
-        `fresh`: somebody decides something now, so what is remembered is only good for a moment.
+        `fresh`: somebody decides something now, so a remembered answer counts only for a moment.
         """
         found = self._remembered(f"person:{user}", FRESH_SECONDS if fresh else PERSON_SECONDS)
         if found is None:
@@ -94,7 +97,7 @@ class People:
         }
 
     async def members(self, group: str) -> frozenset[str]:
-        """Who is in a user group; nobody in a disabled one. Raises DirectoryUnavailable."""
+        """Return who is in a user group; nobody for a disabled one. Raises DirectoryUnavailable."""
         found: frozenset[str] | None = self._remembered(f"group:{group}", GROUP_SECONDS)
         if found is None:
             found = await self._ask_group(group)
@@ -111,7 +114,7 @@ class People:
         return self._ids(answer.get("users"), group)
 
     async def place(self, channel: str) -> Place:
-        """May a card stand in this conversation?"""
+        """Return whether a card can be posted in this conversation, and if not, why."""
         if channel.startswith("D"):
             return NO_DIRECT
         found: Place | None = self._remembered(f"place:{channel}", PLACE_SECONDS)
@@ -127,7 +130,7 @@ class People:
         except UNREACHABLE as error:
             if _code(error) in NOWHERE:
                 return INVITE
-            if _code(error) == "missing_scope":  # so it is with a private channel that it has not joined
+            if _code(error) == "missing_scope":  # as for a private channel that the bot has not joined
                 return UNSEEN
             raise self._cannot_tell(channel, error) from None
         found = answer.get("channel")
@@ -137,20 +140,20 @@ class People:
         return place
 
     async def why_closed(self, channel: str) -> Translatable | None:
-        """Why nothing is said in this conversation any more; None where it is. Raises DirectoryUnavailable."""
+        """Return why nothing more is posted in this conversation; None if it is open. Raises DirectoryUnavailable."""
         place = await self.place(channel)
         if not place.postable and place.closed is None:
             raise DirectoryUnavailable(channel)
         return place.closed
 
     async def sees(self, channel: str, user: str) -> bool:
-        """Does this person see what stands in this conversation? Raises DirectoryUnavailable."""
+        """Whether this person sees the messages in this conversation. Raises DirectoryUnavailable."""
         return not (await self.place(channel)).private or await self.is_in(channel, user)
 
     async def is_in(self, channel: str, user: str) -> bool:
-        """Is this person in this conversation? As of at most a minute ago. Raises DirectoryUnavailable.
+        """Whether this person is in this conversation, as of at most a minute ago. Raises DirectoryUnavailable.
 
-        A large one takes Slack longer than anybody may wait: then it is read to its end for who asks next.
+        A large one takes Slack longer than anybody may wait. It is then read to its end for the next request.
         """
         found: frozenset[str] | None = self._remembered(f"in:{channel}", GROUP_SECONDS)
         if found is None:
@@ -168,10 +171,10 @@ class People:
     def _have_read(self, channel: str, task: asyncio.Task[frozenset[str]]) -> None:
         del self._reading[channel]
         if not task.cancelled():
-            task.exception()  # told to whoever still waits
+            task.exception()  # those who still wait get it; asking for it here keeps asyncio quiet
 
     async def _ask_members(self, channel: str) -> frozenset[str]:
-        """All of them, or nobody's answer: some pages alone would show who is on the others out."""
+        """Return all members, or fail: with only some pages, members on the others would be shut out."""
         members: set[str] = set()
         cursor = ""
         while True:
@@ -187,7 +190,7 @@ class People:
                 return frozenset(members)
 
     def _ids(self, told: object, of: str) -> frozenset[str]:
-        """A list of ids. Raises DirectoryUnavailable for anything else: it does not say that there is nobody."""
+        """Return a list of ids. Raises DirectoryUnavailable for anything else, which does not mean nobody."""
         if not isinstance(told, list):
             raise self._cannot_tell(of, TypeError("no list"))
         return frozenset(str(id) for id in told)
@@ -201,7 +204,7 @@ class People:
         return DeadToken(code)
 
     def forget(self) -> None:
-        """Ask Slack anew about everything."""
+        """Forget all answers, so that Slack is asked again."""
         self._known.clear()
 
     def _remembered(self, key: str, seconds: float) -> Any:
@@ -215,7 +218,7 @@ class People:
 
 
 def _judge(channel: dict[str, Any], workspace: str) -> Place | None:
-    """None where Slack does not tell what must be known before a text may stand there."""
+    """Return the place; None if Slack does not say what must be known before a text is posted there."""
     if channel.get("is_im") or channel.get("is_mpim"):
         return NO_DIRECT
     if channel.get("is_archived"):
@@ -232,8 +235,10 @@ def _judge(channel: dict[str, Any], workspace: str) -> Place | None:
 
 
 def _is_shared(channel: dict[str, Any], workspace: str) -> bool:
-    """Does another company read there, or is it about to? On Enterprise Grid the workspaces of one company share
-    channels too, and Slack may name them as connected."""
+    """Whether another company reads there, or is about to.
+
+    On Enterprise Grid the workspaces of one company share channels too, and Slack may name them as connected.
+    """
     if channel.get("is_ext_shared") or channel.get("is_pending_ext_shared"):
         return True
     company = channel.get("is_org_shared") is True
@@ -252,7 +257,7 @@ def _code(error: Exception) -> str | None:
     return error.response.get("error") if isinstance(error, SlackApiError) else None
 
 
-#: What Slack answers where the same, asked anew, may well work.
+#: Slack's error codes for a request that may well work if repeated.
 PASSING = frozenset(
     {
         *("expired_trigger_id", "exchanged_trigger_id", "trigger_expired", "invalid_trigger_id", "trigger_exchanged"),
@@ -262,7 +267,7 @@ PASSING = frozenset(
 
 
 def is_late(error: Exception) -> bool:
-    """Was Slack too slow, or we? Else something is wrong with what it was asked."""
+    """Whether Slack or the bot was too slow. If not, something is wrong with the request."""
     return not isinstance(error, SlackApiError) or _code(error) in PASSING
 
 

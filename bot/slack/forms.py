@@ -1,4 +1,4 @@
-"""What happens when a form is submitted. Complaints land under their fields, and nothing typed is lost."""
+"""Handles submitted forms. Complaints appear under their fields, and nothing typed is lost."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Modals:
         }
 
     async def submitted(self, ack: AsyncAck, body: Body, view: View, client: AsyncWebClient) -> None:
-        """A form came back. It closes when all is well, else it says under which field what is wrong."""
+        """Handle a submitted form. It closes if all is well, else it shows what is wrong under each field."""
         errors = await self._errors(body, view, client)
         if errors:
             await ack(response_action="errors", errors=errors)
@@ -61,7 +61,7 @@ class Modals:
         async def submit(done: Interaction) -> None:
             if form is None:
                 raise InvalidRequest(FieldError("text", Translatable(UNKNOWN_FORM)))
-            # Slack writes what tells one submit of a form from the next beside the form
+            # `trigger_id` tells one submit of a form from the next; Slack puts it beside the view
             await form({**view, "trigger_id": done.trigger or None}, done)
 
         try:
@@ -73,11 +73,11 @@ class Modals:
         return {}
 
     async def closed(self, ack: AsyncAck) -> None:
-        """A form was closed; nothing hangs on it."""
+        """Acknowledge a closed form. Nothing depends on it."""
         await ack()
 
     async def compose(self, view: View, done: Interaction) -> None:
-        """Submit what was composed. The form's own id makes a second submit harmless, or the yes to a question."""
+        """Submit what was composed. The form's id makes a second submit harmless, or the answer yes to a question."""
         composed = forms.read_compose(view)
         if composed.purpose not in list(Purpose):
             raise InvalidRequest(FieldError("purpose", Translatable("Choose a purpose.")))
@@ -127,7 +127,7 @@ class Modals:
         )
 
     async def replan(self, view: View, done: Interaction) -> None:
-        """Plan it for another time: a new version, with a card and an approval of its own."""
+        """Plan it for another time. This makes a new version, with its own card and approval."""
         kept, send_at = forms.kept_in(view), forms.read_replan(view)
         if send_at is None:
             raise InvalidRequest(FieldError("send_at", Translatable("Choose a time.")))
@@ -141,6 +141,6 @@ class Modals:
 
 
 def _last_input(view: View) -> str:
-    """Where an error that belongs to no field can be shown."""
+    """Return where to show an error that belongs to no field."""
     inputs = [block["block_id"] for block in view.get("blocks", []) if block.get("type") == "input"]
     return inputs[-1] if inputs else "text"

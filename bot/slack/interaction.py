@@ -1,4 +1,4 @@
-"""The way in: every payload of Slack's becomes an Interaction, in the time that Slack leaves for an answer."""
+"""Turns every payload from Slack into an Interaction, within the time that Slack allows for an answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bot.workflow.audiences import Audiences
 Body = Mapping[str, Any]
 T = TypeVar("T")
 
-ANSWER_SECONDS = 2.6  # of Slack's three, with the patience that a database usually has
+ANSWER_SECONDS = 2.6  # of Slack's three, with the usual patience for the database
 ELSEWHERE = "This bot belongs to another workspace."
 
 
@@ -39,7 +39,7 @@ class Interaction:
 
 
 class Refused(Exception):
-    """Nothing came of it: `lines` says why, in the words of whoever did it. `error`: None for another workspace."""
+    """Nothing was done. `lines`: why, in the person's language. `error`: None for another workspace."""
 
     def __init__(self, error: Exception | None, lines: list[str], words: Translator) -> None:
         super().__init__(type(error).__name__)
@@ -47,7 +47,7 @@ class Refused(Exception):
 
 
 class Entrance:
-    """Lets in whoever belongs to the workspace `ours`. `patience`: seconds that the database may take."""
+    """Lets in the people of the workspace `ours`. `patience`: seconds that the database may take."""
 
     def __init__(self, people: People, audiences: Audiences, patience: float, ours: Callable[[], str]) -> None:
         self.people, self.audiences, self.patience, self.ours = people, audiences, patience, ours
@@ -60,7 +60,7 @@ class Entrance:
         *,
         fresh: bool = False,
     ) -> T:
-        """What came of the work. `fresh`: somebody decides something, so ask anew who they are. Raises Refused."""
+        """Return the result of the work. `fresh`: a person decides something, so ask Slack again. Raises Refused."""
         words = translator_for(None)
         if workspace_of(body) != self.ours():
             raise Refused(None, [words(ELSEWHERE)], words)
@@ -74,22 +74,22 @@ class Entrance:
 
 
 def answer_seconds(patience: float) -> float:
-    """In how many seconds whoever asked is answered; `patience`: the database's."""
+    """Return within how many seconds to answer a person. `patience`: the database's."""
     return ANSWER_SECONDS * patience / PATIENCE
 
 
 def workspace_of(body: Body) -> str:
-    """The workspace that this came from; with an org-wide installation `team` may be null."""
+    """Return the workspace that this came from; with an org-wide installation `team` may be null."""
     return str(body.get("team_id") or _part(body, "team").get("id") or _part(body, "user").get("team_id") or "")
 
 
 def user_of(body: Body) -> str:
-    """Who did it: a command names them beside everything else, a form or a button apart."""
+    """Return who did it: a command names them at the top level, a form or a button under `user`."""
     return str(body.get("user_id") or _part(body, "user").get("id") or "")
 
 
 def channel_of(body: Body) -> str:
-    """Where it was done; nothing for a form."""
+    """Return the channel where it was done; empty for a form."""
     of_message = _part(body, "container").get("channel_id")
     return str(body.get("channel_id") or _part(body, "channel").get("id") or of_message or "")
 
@@ -99,11 +99,11 @@ def trigger_of(body: Body) -> str:
 
 
 def message_of(body: Body) -> str:
-    """The message whose button it is, by its `ts`."""
+    """Return the `ts` of the message that the button is on."""
     return str(_part(body, "message").get("ts") or _part(body, "container").get("message_ts") or "")
 
 
 def _part(body: Body, name: str) -> Mapping[str, Any]:
-    """A part that has parts itself; none where something else was sent in its place."""
+    """Return a nested part of the body; an empty one if something else is in its place."""
     part = body.get(name)
     return part if isinstance(part, Mapping) else {}

@@ -32,13 +32,13 @@ from bot.workflow.workflow import Workflow
 
 ALIASES = {"thumbsup": "+1", "thumbsdown": "-1"}
 TONES = ("", *(f"::skin-tone-{number}" for number in range(2, 7)))
-NEW_CARD = 10 * SECOND  # a message this young may be a card of which we do not know yet
+NEW_CARD = 10 * SECOND  # a message this young may be a card that we do not know yet
 
-QUIET_SECONDS = 30.0  # one explanation a person and card, however often they react
+QUIET_SECONDS = 30.0  # at most one explanation per person and card in this time
 
 
 class Reactions:
-    """Reactions on cards: some approve or reject, and taking one back takes the approval back."""
+    """Reactions on cards: some approve or reject, and removing an approving one withdraws the approval."""
 
     def __init__(
         self, workflow: Workflow, people: People, audiences: Audiences, clock: Clock, ours: Callable[[], str]
@@ -47,7 +47,7 @@ class Reactions:
         self._explained: dict[tuple[str, str], float] = {}
 
     async def happened(self, ack: AsyncAck, body: Body, event: Mapping[str, Any], client: AsyncWebClient) -> None:
-        """An event. It is acknowledged once it has had its effect; Slack brings it again when that fails."""
+        """Handle an event. It is acknowledged after its effect, so Slack sends it again if the effect fails."""
         known = {"reaction_added": self._reacted, "reaction_removed": self._unreacted}
         handler = known.get(str(event.get("type")))
         if handler is not None and workspace_of(body) == self.ours() and not await self._seen(body):
@@ -60,7 +60,7 @@ class Reactions:
         return await self.workflow.database.read(lambda c: was_seen(c, workspace, key))
 
     async def _mark_seen(self, body: Body) -> None:
-        """After the effect, not before: the effect is harmless twice, and lost it would be gone for good."""
+        """Mark the event as seen, after its effect: the effect is harmless twice, but must not be lost."""
         key, workspace = of_event(body.get("event_id")), workspace_of(body)
         await self.workflow.database.write(lambda c: first_time(c, workspace, key, self.clock()))
 
@@ -112,7 +112,7 @@ class Reactions:
         card = await self._card(body, event) if self._meant(event) is Action.APPROVE else None
         if card is None:
             return
-        # Slack may bring the taking back before the giving: then what is given later in coming is void.
+        # Slack may deliver the removal before the reaction. The reaction is then void when it arrives.
         key, at = of_reaction("unreacted", _reaction_key(card, event)), _event_time(event)
         await self.workflow.database.write(lambda c: keep_latest(c, card.workspace, key, at))
         user = str(event.get("user") or "")
@@ -126,11 +126,11 @@ class Reactions:
                 way="reaction",
                 version=card.version,
             )
-        except StaleVersion as error:  # people learn that taking it back has stopped nothing
+        except StaleVersion as error:  # people learn that removing it has stopped nothing
             await self._explain(card, user, " ".join(explain(error, await self._words_of(card, user))), client)
 
     async def _approves_still(self, card: Card, user: str) -> bool:
-        """Does another reaction of this person's that approves stand on the card?"""
+        """Whether another approving reaction of this person is on the card."""
         names = {*self.audiences.settings.approval.approve_reactions, *ALIASES}
         signs = [f"{name}{tone}" for name in names if self._means(name) is Action.APPROVE for tone in TONES]
         given = [of_reaction("reacted", f"{card.channel}:{card.ts}:{user}:{sign}") for sign in signs]
@@ -157,7 +157,7 @@ class Reactions:
         return self._means(str(event.get("reaction") or ""))
 
     def _means(self, reaction: str) -> Action | None:
-        """What a reaction says, skin tones and aliases folded; nothing for one that nobody configured."""
+        """Return what a reaction means, with skin tones and aliases folded; None if it is not configured."""
         bare = reaction.split("::")[0]
         name = ALIASES.get(bare, bare)
         approval = self.audiences.settings.approval
@@ -182,7 +182,7 @@ def _reaction_key(card: Card, event: Mapping[str, Any]) -> str:
 
 
 def _event_time(event: Mapping[str, Any]) -> int:
-    """When it happened at Slack, in microseconds; 0 where it does not say."""
+    """Return when it happened at Slack, in microseconds; 0 if Slack does not say."""
     return _micros(str(event.get("event_ts") or ""))
 
 

@@ -1,4 +1,4 @@
-"""What commands, forms and buttons answer a person with, and what they all ask first."""
+"""What commands, forms and buttons answer a person, and the checks that they share."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Typing:
-    """A command as it came: who typed what, where, and the words to answer in. `line`: all of it, as it was typed."""
+    """A command: who typed what, where, and the words to answer in. `line`: the whole command as typed."""
 
     person: Person
     channel: str
@@ -45,12 +45,12 @@ class Typing:
     line: str = ""
 
 
-#: A subcommand: its usage, and what answers it.
+#: A subcommand: its usage, and the function that answers it.
 Subcommand = tuple[str, Callable[[Typing, AsyncWebClient], Awaitable[Post | None]]]
 
 
 def form_audiences(audiences: Audiences, words: Translator) -> list[tuple[str, str]]:
-    """(name, label) of every audience, as the form offers them."""
+    """Return (name, label) of every audience, as the form offers them."""
     return [
         (
             name,
@@ -61,13 +61,15 @@ def form_audiences(audiences: Audiences, words: Translator) -> list[tuple[str, s
 
 
 def draft_form(audiences: Audiences, row: Broadcast, channel: str, words: Translator) -> forms.Form:
-    """The form with a draft in it, to be asked for in that channel."""
+    """Return the form filled with a draft, to be submitted in that channel."""
     return forms.Form(form_audiences(audiences, words), channel, row.id, forms.filled(row, send_at=row.send_at))
 
 
 async def place_for(audiences: Audiences, people: People, channel: str) -> Place:
-    """Where the card would stand: the approvals' channel where there is one, else where it was asked for. What is wrong
-    with that one only an admin puts right."""
+    """Return where the card would go: the approvals' channel if there is one, else where it was asked for.
+
+    Only an admin can fix the approvals' channel.
+    """
     approvals = audiences.settings.approval.channel
     place = await people.place(approvals or channel)
     if approvals is None or place.fix is None:
@@ -82,7 +84,7 @@ async def place_for(audiences: Audiences, people: People, channel: str) -> Place
 
 
 def hours_told(audiences: Audiences, row: Broadcast, words: Translator) -> str | None:
-    """What the hours do to a start that was asked for; None where they allow it, or none was asked for."""
+    """Return what the hours do to a requested start; None if they allow it, or if none was requested."""
     if row.send_at is None or row.ended:
         return None
     outlook, zone = audiences.outlook(row, row.send_at), audiences.policies.get(row.policy or "", Policy()).timezone
@@ -101,7 +103,7 @@ def hours_told(audiences: Audiences, row: Broadcast, words: Translator) -> str |
 
 
 def submitted_post(submitted: Submitted, place: Place, person: Person, hours: str | None, words: Translator) -> Post:
-    """What happens next with something that was asked for; `hours`: what they do to its start."""
+    """Return what happens next with a submitted broadcast. `hours`: what they do to its start."""
     row, fix = submitted.broadcast, submitted.fix or place.fix
     if row.state is State.DRAFT and (submitted.questions or fix is not None):
         return answers.draft_kept(row, "\n".join(_why_kept(submitted, fix, words)), words)
@@ -124,7 +126,7 @@ def submitted_post(submitted: Submitted, place: Place, person: Person, hours: st
 
 
 def _why_kept(submitted: Submitted, fix: Translatable | None, words: Translator) -> list[str]:
-    """What is asked before it goes, and why no card can stand where it was asked for."""
+    """Return the questions to answer before it goes, and why no card can be posted where it was asked for."""
     told = [mrkdwn.sentence(words, question.sentence) for question in submitted.questions]
     if told:
         told.append(words("Nothing was sent. Open the draft to change it, or submit it as it is."))
@@ -132,7 +134,7 @@ def _why_kept(submitted: Submitted, fix: Translatable | None, words: Translator)
 
 
 def with_late(post: Post, late: Sequence[str], words: Translator) -> Post:
-    """Also says which options stand in the text: they are kept there, and perhaps were not meant to be."""
+    """Add which options were kept as part of the text, perhaps against what was meant."""
     if not late:
         return post
     names = ", ".join(f"`{name}=`" for name in late)
@@ -141,7 +143,7 @@ def with_late(post: Post, late: Sequence[str], words: Translator) -> Post:
 
 
 def must_leave_nothing_behind(typed: str, text: str, field: str) -> None:
-    """Raises InvalidRequest where the zone or the part of the day of a time stands behind it, and would be text."""
+    """Raises InvalidRequest if the zone or the part of the day of a time follows it and would become text."""
     if rest := left_behind(text):
         template = (
             "“{rest}” reads like part of the time “{typed}”. Put the whole time in quotes, or begin the text with "
@@ -151,7 +153,7 @@ def must_leave_nothing_behind(typed: str, text: str, field: str) -> None:
 
 
 def explain(error: Exception, words: Translator, admins: Iterable[str] = ()) -> list[str]:
-    """What went wrong, for the person: one sentence each, with what to do. `admins`: who can do it, if nobody else."""
+    """Return what went wrong, one sentence each, with what to do. `admins`: who can do it, if nobody else can."""
     match error:
         case InvalidRequest():
             return [mrkdwn.sentence(words, complaint.sentence) for complaint in error.complaints]
@@ -215,14 +217,16 @@ def explain(error: Exception, words: Translator, admins: Iterable[str] = ()) -> 
 
 
 def too_late(row: Broadcast, words: Translator) -> str:
-    """Somebody, or the clock, was faster: how it stands now."""
+    """Return its state now: somebody else, or the clock, was faster."""
     badge = words(card_facts.BADGES[row.state])
     return words("*{id}* has changed in the meantime: {badge}. Look at its card.", id=row.id, badge=badge)
 
 
 async def respond(body: Mapping[str, Any], api_url: str, post: mrkdwn.Post) -> None:
-    """Answer where only the payload's own address leads, as for another workspace. It is called only where it belongs
-    to the Slack that we talk to."""
+    """Answer at the payload's own address, for a person whom nothing else reaches, as in another workspace.
+
+    The address is called only if it belongs to the Slack that we talk to.
+    """
     url = str(body.get("response_url") or "")
     if not _same_house(url, api_url):
         return
@@ -235,7 +239,7 @@ async def respond(body: Mapping[str, Any], api_url: str, post: mrkdwn.Post) -> N
 
 
 def _same_house(url: str, api_url: str) -> bool:
-    """Slack answers at `hooks.slack.com`; a stand-in where its API is."""
+    """Whether the address is of the same Slack: `hooks.slack.com`, or for a fake Slack, its API's address."""
     asked, api = urlsplit(url), urlsplit(api_url)
     if asked.scheme != api.scheme or asked.username is not None or not asked.hostname or not api.hostname:
         return False
@@ -245,7 +249,7 @@ def _same_house(url: str, api_url: str) -> bool:
 
 
 async def tell(client: AsyncWebClient, channel: str, user: str, post: mrkdwn.Post) -> None:
-    """Say something to one person only: where they are, else directly. Never the only place of anything important."""
+    """Tell only one person, where they are or else directly. Never the only place of anything important."""
     try:
         await client.chat_postEphemeral(channel=channel, user=user, text=post.text, blocks=post.blocks or None)
     except UNREACHABLE:

@@ -1,4 +1,4 @@
-"""What a card shows beside its row."""
+"""What a card shows in addition to its row."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Showings:
         )
 
     async def of(self, broadcast: Broadcast, votes: list[Vote]) -> Showing:
-        """What a card shows beside its row."""
+        """Return what a card shows in addition to its row."""
         held, refusal = broadcast.state is State.HELD, None
         if held:
             refusal = await self.database.read(lambda c: self.workflow.decisions.why_not_now(c, broadcast))

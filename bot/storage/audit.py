@@ -64,7 +64,9 @@ def write_event(
     *,
     about: str | None = None,
 ) -> None:
-    """Audit something that is no step of one broadcast: a request that was refused, a pause of everything, or what
-    happens to a schedule, whose id `about` is."""
+    """Audit something other than a step of one broadcast: a refused request, a pause of everything, or a schedule.
+
+    `about`: the id of the schedule.
+    """
     row = {"workspace": workspace, "broadcast": about, "actor": actor, "action": action, "reason": reason, "at": at}
     connection.execute(TO_AUDIT, row)

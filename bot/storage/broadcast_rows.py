@@ -32,7 +32,7 @@ from providers.base import AudienceKind, Purpose, Staged
 
 Owner = tuple[str, str]  # (workspace, broadcast id)
 
-#: Rows that a newer version wrote in a way that this code cannot read are left alone, by every question for work.
+#: Leaves out rows that a newer version wrote and this code cannot read. Every query for work uses it.
 UNDERSTOOD = and_(
     broadcasts.c.shape <= SHAPE,
     known_words(broadcasts.c.state, State),
@@ -44,14 +44,14 @@ UNDERSTOOD = and_(
 
 
 def in_states(*states: State) -> ColumnElement[bool]:
-    """The states as words of the statement: a partial index is found only by the words that it was made with."""
+    """Match states as literals: a partial index is used only if the statement has the words of its definition."""
     words: list[ColumnElement[str]] = [literal_column(f"'{state}'") for state in states]
     return broadcasts.c.state.in_(words) if len(words) > 1 else broadcasts.c.state == words[0]
 
 
 SENDING, SCHEDULED = in_states(State.SENDING), in_states(State.SCHEDULED)
 
-# Making a statement costs more than running it, so what writes each step of each broadcast is made once.
+# Building a statement costs more than running it, so the one that writes each step of a broadcast is built once.
 _SEEN = ("workspace", "id", "state", "version", "attempt")
 _SEEN_OR_NONE = ("owner", "phase")
 
@@ -60,8 +60,8 @@ def _seen(name: str) -> BindParameter[Any]:
     return bindparam(f"seen_{name}", type_=broadcasts.c[name].type)
 
 
-#: The row as somebody last saw it. Attempt and owner are the fencing token: one whose lease was taken over matches
-#: nothing any more. `seen_values` gives its values.
+#: The row as the caller last saw it. Attempt and owner are the fencing token: a caller whose lease was taken over no
+#: longer matches any row. `seen_values` gives its values.
 AS_SEEN = and_(
     *(broadcasts.c[name] == _seen(name) for name in _SEEN),
     *(broadcasts.c[name].is_not_distinct_from(_seen(name)) for name in _SEEN_OR_NONE),
@@ -75,7 +75,7 @@ def seen_values(seen_as: Broadcast) -> dict[str, Any]:
 
 
 class Changes(TypedDict, total=False):
-    """Columns that a step of a broadcast or a touch may change, with their values as `Broadcast` has them."""
+    """Columns that `move` or `touch` may change, with the values that `Broadcast` has."""
 
     version: int
     phase: Phase | None
@@ -140,7 +140,7 @@ _SHOWN = ("send_at", "start_at", "due", "hold_until", "expires_at", "created_at"
 
 
 def to_broadcast(row: RowMapping) -> Broadcast:
-    """Raises whatever its columns come to when they are not as this code writes them."""
+    """Read a row. Raises any exception if its columns are not as this code writes them."""
     fields = {field.name: row[field.name] for field in dataclasses.fields(Broadcast)}
     fields["counts"] = to_counts(row["counts"])
     fields["state"] = State(row["state"])
@@ -157,17 +157,17 @@ def to_broadcast(row: RowMapping) -> Broadcast:
 
 
 def understood(connection: Connection) -> ColumnElement[bool]:
-    """The broadcasts that this code can read, without those that it was found to stumble over."""
+    """Match the broadcasts that this code can read, without those that are put off because reading failed."""
     return and_(UNDERSTOOD, but(broadcasts.c.id, troubles_of(connection).put_off("row")))
 
 
 def read_broadcasts(connection: Connection, statement: Executable) -> list[Broadcast]:
-    """Those that can be read; one that cannot is left alone for a while, and keeps no other one waiting."""
+    """Return those that can be read. One that cannot is put off for a while and does not block the others."""
     return read_each(connection, statement, to_broadcast, "row", "id")
 
 
 def to_counts(value: Any) -> dict[str, int]:
-    """Raises ValueError for what no receipt can be added to."""
+    """Return the counts. Raises ValueError if no receipt can be added to them."""
     if not isinstance(value, dict) or not all(type(number) is int for number in value.values()):
         raise ValueError("the counts are no table of numbers")
     return value

@@ -47,7 +47,7 @@ from bot.storage.sql import T, read_each, to_row, with_keys
 from bot.storage.tables import LIVING, SHAPE, broadcasts, posts
 from bot.storage.troubles import troubles_of
 
-#: Decisions and ends, told also where a request was typed.
+#: Decisions and ends that are also posted where a request was typed.
 TOLD_WHERE_ASKED = frozenset(
     {
         *(Action.APPROVE, Action.REJECT, Action.WITHDRAW, Action.CANCEL, Action.STOP, Action.DROP, Action.EXPIRE),
@@ -59,7 +59,7 @@ TOLD_WHERE_ASKED = frozenset(
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a broadcast along `TRANSITIONS`, from exactly how it was last seen; `changes` of other columns."""
+    """A step of a broadcast along `TRANSITIONS`, from exactly the row last seen; `changes`: of other columns."""
 
     seen_as: Broadcast
     action: Action
@@ -71,8 +71,10 @@ class Step:
 
 
 def find(connection: Connection, workspace: str, id: str, *, lock: bool = False) -> Broadcast:
-    """The broadcast as it stands. `lock` holds its row until the transaction ends. Raises NotFound; NotUnderstood for
-    one that a newer version looks after."""
+    """Return the broadcast as it stands. `lock` holds its row until the transaction ends.
+
+    Raises NotFound, or NotUnderstood for one that this version cannot read.
+    """
     statement = select(broadcasts).where(broadcasts.c.workspace == workspace, broadcasts.c.id == id)
     if lock:
         statement = statement.with_for_update()
@@ -89,7 +91,7 @@ def find(connection: Connection, workspace: str, id: str, *, lock: bool = False)
 
 
 def find_all(connection: Connection, ids: Collection[Owner], *, lock: bool = False) -> dict[Owner, Broadcast]:
-    """Those of these (workspace, id) that are there and that this version looks after."""
+    """Return those of these (workspace, id) that exist and that this version can read."""
     key = broadcasts.c.workspace, broadcasts.c.id
     statement = select(broadcasts).where(understood(connection)).order_by(*key)
     rows = with_keys(connection, statement.with_for_update() if lock else statement, key, ids)
@@ -120,13 +122,13 @@ def find_twin(connection: Connection, like: Broadcast, since: Micros) -> Broadca
             broadcasts.c.state.not_in([State.CANCELLED, State.REJECTED, State.FAILED, State.EXPIRED]),
         )
         .order_by(broadcasts.c.created_at.desc())
-        .limit(3)  # one might do, and might not be readable
+        .limit(3)  # one is enough, but might not be readable
     )
     return next(iter(read_broadcasts(connection, statement)), None)
 
 
 def latest(connection: Connection, workspace: str, limit: int, *, viewer: str | None = None) -> list[Broadcast]:
-    """What changed last, newest first. `viewer`: who is shown no draft but their own."""
+    """The broadcasts that changed last, newest first. `viewer`: sees no drafts but their own."""
     theirs = true() if viewer is None else or_(broadcasts.c.state != State.DRAFT, broadcasts.c.requester == viewer)
     statement = (
         select(broadcasts)
@@ -138,7 +140,7 @@ def latest(connection: Connection, workspace: str, limit: int, *, viewer: str | 
 
 
 def count_by_state(connection: Connection) -> dict[str, int]:
-    """How many broadcasts stand in each state, those without any included; what has ended is not counted."""
+    """How many broadcasts are in each state, also where there are none; ended ones are not counted."""
     statement = select(broadcasts.c.state, func.count().label("number")).where(text(LIVING))
     found = {row.state: row.number for row in connection.execute(statement.group_by(broadcasts.c.state))}
     return {state: found.get(state, 0) for state in State if state not in ENDED}
@@ -194,7 +196,7 @@ def _take(connection: Connection, step: Step) -> Broadcast | None:
 
 
 def _tell_where_asked(connection: Connection, step: Step, moved: Broadcast) -> None:
-    """A request whose card stands with the approvers: each decision and each end is told where it was typed, too."""
+    """Post each decision and end also where a request was typed, if its card is with the approvers."""
     if moved.asked_in is None or step.action not in TOLD_WHERE_ASKED:
         return
     for note in step.said[:1]:
@@ -204,7 +206,7 @@ def _tell_where_asked(connection: Connection, step: Step, moved: Broadcast) -> N
 
 
 def was_told_where_asked(connection: Connection, broadcast: Broadcast, at: Micros) -> bool:
-    """Was what happened to it then told where it was typed, too?"""
+    """Whether what happened to it then was also posted where it was typed."""
     key = posts.c.key.like(f"asked:{broadcast.id}:%:{at}")
     found = select(posts.c.seq).where(posts.c.workspace == broadcast.workspace, key).limit(1)
     return broadcast.asked_in is not None and connection.execute(found).first() is not None
@@ -218,7 +220,7 @@ def touch(connection: Connection, seen_as: Broadcast, at: Micros, **changes: Unp
 
 
 def count_held(connection: Connection, workspace: str, hold: Hold, until: Micros | None = None) -> int:
-    """How many are held for this; `until`: of those that go on by themselves, the ones whose time has come by then."""
+    """How many are held for this reason. `until`: only those that go on by themselves, by then."""
     statement = select(func.count()).select_from(broadcasts)
     mine = and_(broadcasts.c.workspace == workspace, in_states(State.HELD), broadcasts.c.hold == hold)
     if until is not None:
@@ -227,7 +229,7 @@ def count_held(connection: Connection, workspace: str, hold: Hold, until: Micros
 
 
 def for_digest(connection: Connection, workspace: str, channel: str, since: Micros, until: Micros) -> dict[str, Any]:
-    """What a channel's broadcasts do: `waiting`, `held`, `unknown`, `today` (until then), and how many were `sent`."""
+    """A channel's broadcasts: `waiting`, `held`, `unknown`, `today` (due by `until`), and how many were `sent`."""
     mine = broadcasts.c.workspace == workspace
     here, lives = and_(broadcasts.c.channel == channel, understood(connection)), text(LIVING)
     few = _without_index(broadcasts.c.workspace) == workspace
@@ -240,18 +242,18 @@ def for_digest(connection: Connection, workspace: str, channel: str, since: Micr
     found: dict[str, Any] = {name: [] for name in parts}
     for part, row in read_each(connection, _some_of(parts), lambda row: (row["part"], to_broadcast(row)), "row", "id"):
         found[part].append(row)
-    # what was accepted has changed then, or later
+    # `changed_at` is never before `accepted_at`
     sent = and_(mine, here, broadcasts.c.changed_at >= since, broadcasts.c.accepted_at >= since)
     return found | {"sent": connection.execute(select(func.count()).select_from(broadcasts).where(sent)).scalar_one()}
 
 
 def _some_of(parts: Mapping[str, ColumnElement[bool]], limit: int = 50) -> Executable:
-    """Those that wait longest of each part, in one statement, `part` saying of which."""
+    """The longest waiting of each part, in one statement; the column `part` names it."""
     longest = _without_index(broadcasts.c.changed_at)
     wanted = (select(literal(name).label("part"), broadcasts).where(those) for name, those in parts.items())
     return union_all(*(select(each.order_by(longest).limit(limit).subquery()) for each in wanted))
 
 
 def _without_index(column: ColumnElement[T]) -> ColumnElement[T]:
-    """The same value, by which no database looks for a row: the few that live are fewer than those of a workspace."""
+    """The same value, for which no database uses an index: fewer rows are living than are in a workspace."""
     return column + ("" if isinstance(column.type, String) else 0)

@@ -17,9 +17,9 @@ from bot.storage.tables import broadcasts, dispatches, leftovers
 from bot.storage.troubles import troubles_of
 from providers.base import Staged
 
-RECALLS_WAITED_FOR = 3  # tries: what is still open after them may stand in the way, and people are told of it
+RECALLS_WAITED_FOR = 3  # tries to wait for; a campaign still open after them may block others, and people learn of it
 
-#: States in which nothing that was prepared at the vendor is of use any more.
+#: States in which a campaign prepared at the vendor is no longer of use.
 GIVEN_UP = frozenset(
     {State.PENDING, State.HELD, State.CANCELLED, State.FAILED, State.EXPIRED, State.REJECTED, State.DRAFT}
 )
@@ -27,7 +27,7 @@ GIVEN_UP = frozenset(
 
 @dataclass(frozen=True)
 class Leftover:
-    """A campaign that lies prepared at a vendor and will not be sent."""
+    """A campaign that is prepared at a vendor and will not be sent."""
 
     account: str
     workspace: str
@@ -37,7 +37,7 @@ class Leftover:
 
 
 def without_leftover(connection: Connection, moved: Broadcast, at: Micros) -> Broadcast:
-    """What lies prepared at the vendor for a broadcast that does not go on is thrown away there."""
+    """Return the broadcast without its prepared campaign if it was given up, and queue the recall of that."""
     if moved.staged is None or moved.state not in GIVEN_UP:
         return moved
     leave_over(connection, moved, moved.staged, at)
@@ -56,7 +56,7 @@ def leave_over(connection: Connection, broadcast: Broadcast, staged: Staged, at:
 
 
 def hurry_leftovers(connection: Connection, at: Micros) -> None:
-    """Recall everything now: nobody is at work on any of it."""
+    """Recall all leftovers now: nobody is working on them."""
     connection.execute(update(leftovers).where(leftovers.c.try_at > at).values(try_at=at))
 
 
@@ -95,7 +95,7 @@ def released_since(connection: Connection, workspace: str, since: Micros) -> int
 
 
 def mark_released(connection: Connection, broadcast: Broadcast, at: Micros | None) -> None:
-    """For the cap: this attempt may ring phones from now on. None: it turned out that it rang none."""
+    """Count this attempt towards the cap: it may ring phones from `at` on. None: it turned out to ring none."""
     connection.execute(
         update(dispatches)
         .where(

@@ -18,7 +18,7 @@ from bot.storage.sql import IN_A_STATEMENT, but, insert_ignoring
 from bot.storage.tables import broadcasts, cards, notes, posts
 from bot.storage.troubles import troubles_of
 
-SHRUNK = -1  # a card of an earlier version, which shows a link to the newer one and no revision any more
+SHRUNK = -1  # a card of an earlier version, which shows a link to the newer one and no longer a revision
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Card:
     channel: str
     ts: str
     drawn: int
-    #: What it shows that an approval hangs on; and from which `drawing` on, and `since` when, it shows no less.
+    #: The facts it shows that an approval depends on; from which `drawing` on, and `since` when, it shows no less.
     facts: Mapping[str, Any] | None = None
 
 
@@ -52,7 +52,7 @@ def cards_to_draw(connection: Connection, at: Micros, limit: int, *, new: bool) 
 
 
 def drawing_of(broadcast: Broadcast) -> str:
-    """What a card that cannot be drawn is known by: what has changed since is tried at once."""
+    """The name of a card that cannot be drawn. A new revision has a new name, so it is tried at once."""
     return f"{broadcast.id}/{broadcast.revision}"
 
 
@@ -62,16 +62,21 @@ def _may_be_drawn(connection: Connection) -> ColumnElement[bool]:
 
 
 def drawn(connection: Connection, broadcast: Broadcast, *, again_at: Micros, stale_at: Micros | None = None) -> None:
-    """The card shows this revision. If the broadcast has moved on meanwhile, it is drawn again at `again_at`; if not,
-    at `stale_at`, when what it shows is not so any more."""
+    """Record that the card shows this revision.
+
+    If the broadcast has moved on meanwhile, the card is drawn again at `again_at`. If not, it is drawn again at
+    `stale_at`, when what it shows is no longer true.
+    """
     mine = and_(broadcasts.c.workspace == broadcast.workspace, broadcasts.c.id == broadcast.id)
     newer = broadcasts.c.revision != broadcast.revision
     connection.execute(update(broadcasts).where(mine).values(draw_at=case((newer, again_at), else_=stale_at)))
 
 
 def draw_waiting_again(connection: Connection, workspace: str, at: Micros, after: str) -> str | None:
-    """What keeps these from going has changed: draw some of them, by their ids from after this one on. The last of
-    them; None where there are no more."""
+    """Draw some cards again, by id, from after this one on: what keeps their broadcasts from going has changed.
+
+    Returns the last id; None where there are no more.
+    """
     mine = and_(in_states(State.PENDING, State.SCHEDULED, State.HELD), broadcasts.c.workspace == workspace, UNDERSTOOD)
     some = select(broadcasts.c.id).where(mine, broadcasts.c.id > after).order_by(broadcasts.c.id).limit(IN_A_STATEMENT)
     ids = connection.execute(some).scalars().all()
@@ -82,14 +87,16 @@ def draw_waiting_again(connection: Connection, workspace: str, at: Micros, after
 
 
 def voice_held(connection: Connection, workspace: str, hold: Hold, at: Micros) -> None:
-    """There is something to say of all of these now."""
+    """Let the thread of every broadcast held for this reason get a note now."""
     mine = and_(in_states(State.HELD), broadcasts.c.workspace == workspace, broadcasts.c.hold == hold)
     connection.execute(update(broadcasts).where(mine, UNDERSTOOD).values(voice_at=at))
 
 
 def draw_again(connection: Connection, broadcast: Broadcast, at: Micros) -> None:
-    """Its card shows something that is not so any more, though its row is the same; no press on that counts for the
-    next drawing."""
+    """Draw its card again: it shows something that is no longer true, though the row is the same.
+
+    No press on the old drawing counts for the next one.
+    """
     mine = and_(broadcasts.c.workspace == broadcast.workspace, broadcasts.c.id == broadcast.id)
     connection.execute(update(broadcasts).where(mine).values(draw_at=at, revision=broadcasts.c.revision + 1))
 
@@ -116,14 +123,14 @@ def older_cards(connection: Connection, broadcast: Broadcast) -> list[Card]:
 
 
 def card_at(connection: Connection, workspace: str, channel: str, ts: str) -> Card | None:
-    """The card that stands at this place: a reaction means the version shown there."""
+    """The card at this place: a reaction applies to the version shown there."""
     statement = select(cards).where(cards.c.workspace == workspace, cards.c.channel == channel, cards.c.ts == ts)
     row = connection.execute(statement).mappings().first()
     return Card(**row) if row else None
 
 
 def keep_card(connection: Connection, card: Card) -> None:
-    """Remember where the card stands and which revision it shows."""
+    """Remember where the card is and which revision it shows."""
     if not insert_ignoring(connection, cards, [dataclasses.asdict(card)]):
         mine = and_(
             cards.c.workspace == card.workspace,
@@ -136,7 +143,7 @@ def keep_card(connection: Connection, card: Card) -> None:
 
 
 def oldest_unshown(connection: Connection, at: Micros) -> Micros | None:
-    """Since when something waits to be shown in Slack, without what is known to be broken; None: nothing does."""
+    """Since when something has waited to be shown in Slack, without known failures; None if nothing does."""
     stumbled = troubles_of(connection).put_off
     here = and_(broadcasts.c.workspace == notes.c.workspace, broadcasts.c.id == notes.c.broadcast)
     waiting = (

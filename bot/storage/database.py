@@ -20,19 +20,21 @@ T = TypeVar("T")
 Work = Callable[[Connection], T]
 
 CONNECTIONS = 10  # kept open to PostgreSQL by a process
-BUSY_SECONDS = 2  # a lock held longer is refused with "try again" inside Slack's three seconds
-PATIENCE = 2.4  # seconds after which a write that still hangs, wherever it does, is given up
-OWN = -1.0  # for a patience: as long as the database has itself
-LONGEST = 20.0  # the same for one that is tried again and again
+BUSY_SECONDS = 2  # to wait for a lock; then "try again" still reaches people inside Slack's three seconds
+PATIENCE = 2.4  # seconds after which a hanging write is given up, wherever it hangs
+OWN = -1.0  # as a `patience`: the database's own
+LONGEST = 20.0  # seconds: the most patience for one try of `write_until`
 
 
 class DatabaseBusy(Exception):
-    """The database could not take it in time; the message is a word for the log. Nothing was stored; trying again
-    is safe."""
+    """The database did not answer in time. Nothing was stored, so a retry is safe.
+
+    The message is a word for the log.
+    """
 
 
 class OutOfOrder(DatabaseBusy):
-    """The database is full, read-only or damaged. Nothing was stored; before it is tried again somebody must look."""
+    """The database is full, read-only or damaged. Nothing was stored. Somebody must look before a retry."""
 
 
 class CommitUncertain(Exception):
@@ -48,15 +50,21 @@ class AlreadyDispatching(Exception):
 
 
 class Database(ABC):
-    """Transactions over one engine. `work` is run once or, where it came to nothing, again; so it holds SQL and
-    nothing else. `patience`: seconds in which whoever asks for one is answered."""
+    """Transactions over one engine.
+
+    `work` runs again if its transaction failed, so it holds SQL and nothing else. `patience`: seconds within which a
+    caller gets an answer.
+    """
 
     patience = PATIENCE
     _home: asyncio.AbstractEventLoop | None = None
 
     def _stay_home(self) -> None:
-        """What waits here and what is connected belongs to the loop that asked first. Raises RuntimeError in another
-        one: there it would end with that loop, under the hands of whoever waits for it here."""
+        """Bind the database to the event loop that uses it first. Raises RuntimeError in another loop.
+
+        Waiting writes and connections belong to one loop. Those of another loop would end with it, while callers in
+        this one still wait for them.
+        """
         here = asyncio.get_running_loop()
         if self._home is None or self._home.is_closed():
             self._home = here
@@ -65,19 +73,19 @@ class Database(ABC):
 
     @property
     def busy(self) -> float:
-        """Seconds after which a lock or a connection is not waited for any more."""
+        """Seconds to wait for a lock or a connection."""
         return BUSY_SECONDS * self.patience / PATIENCE
 
     @cached_property
     def troubles(self) -> Troubles:
-        """The rows that this process stumbled over."""
+        """The rows that this process could not work on."""
         return Troubles()
 
     @abstractmethod
     async def write(self, work: Work[T], *, patience: float | None = OWN) -> T:
         """Run and commit. Raises DatabaseBusy, CommitUncertain, and whatever `work` raises (rolled back).
 
-        `patience`: seconds; None for what may take its time (a migration, a restore).
+        `patience`: seconds; None for no limit (a migration, a restore).
         """
 
     @abstractmethod
@@ -85,9 +93,9 @@ class Database(ABC):
         """Run and write nothing. Raises DatabaseBusy, and whatever `work` raises."""
 
     async def write_until(self, deadline: float, work: Work[T], *, clock: Callable[[], float] = steady) -> T:
-        """Write, again and again while the database is away, until this instant of `clock`.
+        """Write, and retry while the database is away, until this instant of `clock`.
 
-        When a commit is in doubt the next try finds out: `work` must see for itself what was done already.
+        After a commit in doubt the next try finds out, so `work` must check for itself what is already done.
         Raises DatabaseBusy or CommitUncertain when the time is over.
         """
         pause, patience, tries = 0.1, self.patience, 0
@@ -100,15 +108,18 @@ class Database(ABC):
                     raise
             await asyncio.sleep(pause)
             pause = min(pause * 2, 2.0)
-            if tries >= CONNECTIONS:  # connections that died silently are through; it is the work that takes longer
+            if tries >= CONNECTIONS:  # any connections that died silently are gone; it is the work that takes longer
                 patience = max(patience, min(patience * 2, LONGEST))
 
     def check_place(self) -> None:
-        """Can it be used where it is? Asked before anything is made there. Raises Unusable."""
+        """Check that it can be used where it is, before anything is made there. Raises Unusable."""
         return
 
     async def check(self) -> None:
-        """Is it sound, writable, and set to lose nothing? Raises Unusable, or DatabaseBusy when it does not answer."""
+        """Check that it is sound, writable, and set to lose nothing.
+
+        Raises Unusable, or DatabaseBusy when it does not answer.
+        """
         return
 
     @abstractmethod
@@ -116,18 +127,20 @@ class Database(ABC):
 
     @abstractmethod
     async def listen(self, heard: Callable[..., None]) -> None:
-        """Call `heard` when another process says that something changed, with the words that it says. A hint only: the
-        ticks find everything."""
+        """Call `heard` with the words of another process when it notifies its peers of a change.
+
+        This is only a hint: the ticks find everything.
+        """
 
     @abstractmethod
     async def notify_peers(self, *words: str) -> None:
-        """Say to the other processes that something changed, in a few words without spaces."""
+        """Notify the other processes that something changed, in a few words without spaces."""
 
     @abstractmethod
     def claim_dispatch(self) -> None:
-        """Be the dispatching process. Raises AlreadyDispatching where only one may be and another is."""
+        """Become the dispatching process. Raises AlreadyDispatching if only one may dispatch and another does."""
 
     @property
     @abstractmethod
     def exclusive(self) -> bool:
-        """Only one process dispatches, so a lease of anybody else's is a dead one."""
+        """Whether only one process dispatches, so that any other owner's lease is dead."""

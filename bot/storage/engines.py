@@ -10,7 +10,10 @@ from bot.storage.sqlite import SQLite
 
 
 def open_database(url: str, patience: float = PATIENCE) -> Database:
-    """A database by its URL: `sqlite:///FILE` or `postgresql://…`. `patience`: seconds; people wait for the bot's."""
+    """Return the database for a URL: `sqlite:///FILE` or `postgresql://…`.
+
+    `patience`: seconds within which a caller gets an answer; the default suits the bot, since people wait for it.
+    """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         return SQLite(parsed, patience)

@@ -18,7 +18,7 @@ BREAKER_FAILURES = 3  # in a row, before nobody tries an account for a while
 
 
 def first_time(connection: Connection, workspace: str, key: str, at: Micros) -> bool:
-    """True for the first to bring this key (an event id, a trigger), false for every redelivery of it."""
+    """Return True when this key (an event id, a trigger) first arrives, False for every redelivery."""
     return insert_ignoring(connection, seen, [{"workspace": workspace, "key": key, "at": at}]) == 1
 
 
@@ -42,13 +42,13 @@ def last_time(connection: Connection, workspace: str, key: str) -> Micros:
 
 
 def last_times(connection: Connection, workspace: str, keys: Sequence[str]) -> dict[str, Micros]:
-    """When each of these last happened, of those that ever did."""
+    """When each of these last happened, without those that never did."""
     statement = select(seen.c.key, seen.c.at).where(seen.c.workspace == workspace, seen.c.key.in_(keys))
     return {row.key: row.at for row in connection.execute(statement)}
 
 
 def forget_seen(connection: Connection, before: Micros, limit: int = IN_A_STATEMENT) -> None:
-    """Forget the oldest of what was seen before then: few at a time, since people wait for the same writer."""
+    """Forget the oldest keys seen before then, a few at a time, since people wait for the same writer."""
     old = seen.c.at < before
     further = connection.execute(select(seen.c.at).where(old).order_by(seen.c.at).offset(limit).limit(1)).scalar()
     connection.execute(seen.delete().where(old if further is None else seen.c.at <= further))
@@ -56,7 +56,7 @@ def forget_seen(connection: Connection, before: Micros, limit: int = IN_A_STATEM
 
 @dataclass(frozen=True)
 class Stops:
-    """What stands still just now: paused workspaces, and accounts whose vendor nobody tries until then."""
+    """What is stopped now: paused workspaces, and accounts with an open breaker (and until when)."""
 
     paused: frozenset[str]
     away: Mapping[str, Micros]
@@ -93,29 +93,29 @@ def set_breaker(connection: Connection, account: str, state: Breaker, at: Micros
 
 
 def paused(connection: Connection, workspace: str) -> bool:
-    """Has an admin stopped all sending of this workspace?"""
+    """Whether an admin has paused all sending of this workspace."""
     return bool(load_kept(connection, f"pause:{workspace}"))
 
 
 def paused_workspaces(connection: Connection) -> frozenset[str]:
-    """Every workspace of which an admin has stopped all sending."""
+    """Every workspace whose sending an admin has paused."""
     pauses = select(kept.c.name).where(kept.c.name.like("pause:%"), kept.c.value != "")
     return frozenset(name.removeprefix("pause:") for name in connection.execute(pauses).scalars())
 
 
 def resumed_at(connection: Connection, workspace: str) -> Micros:
-    """When all sending of this workspace was let go on the last time; 0 if it was never stopped, or is."""
+    """When all sending of this workspace last resumed; 0 if it was never paused, or is paused now."""
     statement = select(kept.c.at).where(kept.c.name == f"pause:{workspace}", kept.c.value == "")
     return connection.execute(statement).scalar_one_or_none() or 0
 
 
 def set_paused(connection: Connection, workspace: str, by: str | None, at: Micros) -> None:
-    """`by` whom; None resumes."""
+    """Pause all sending of this workspace. `by`: the admin; None resumes."""
     keep(connection, f"pause:{workspace}", by or "", at)
 
 
 def take_lease(connection: Connection, name: str, owner: str, seconds: float, at: Micros) -> bool:
-    """Be the one process that does this for a while: True when it is `owner`'s now, newly or still."""
+    """Take or renew this lease for a while. Return whether `owner` holds it now."""
     alone(connection, f"lease:{name}")
     holder, until = _lease(connection, name)
     if holder != owner and until > at:
@@ -125,7 +125,7 @@ def take_lease(connection: Connection, name: str, owner: str, seconds: float, at
 
 
 def lease_holder(connection: Connection, name: str, at: Micros) -> str | None:
-    """Whose this is just now."""
+    """Return who holds this lease now."""
     holder, until = _lease(connection, name)
     return holder if until > at else None
 
@@ -149,42 +149,42 @@ def keep(connection: Connection, name: str, value: str, at: Micros) -> None:
         connection.execute(update(kept).where(kept.c.name == name).values(value=value, at=at))
 
 
-# --- what the keys are called ----------------------------------------------------------------------------------------
+# --- names of the keys -----------------------------------------------------------------------------------------------
 #
-# Of what was seen (`first_time`, `was_seen`, `keep_latest`, `last_time`):
+# For what was seen (`first_time`, `was_seen`, `keep_latest`, `last_time`):
 
 
 def of_event(id: object) -> str:
-    """An event of Slack's, which it brings again until it is acknowledged."""
+    """A Slack event, which Slack redelivers until it is acknowledged."""
     return f"event:{id}"
 
 
 def of_reaction(what: Literal["reacted", "unreacted"], reaction: str) -> str:
-    """When a reaction was given or taken back. `reaction`: channel, message, person and sign, between colons."""
+    """When a reaction was added or removed. `reaction`: channel, message, person and emoji, separated by colons."""
     return f"{what}:{reaction}"
 
 
 def of_question(about: str) -> str:
-    """A question about a slip that somebody has read. `about`: a hash of where, and about which words."""
+    """A question about a possible slip that somebody has read. `about`: a hash of its place and its words."""
     return f"asked:{about}"
 
 
 def of_wait(row: Broadcast) -> str:
-    """The thread was told that the vendor of this broadcast cannot be reached."""
+    """The note that the vendor of this broadcast cannot be reached."""
     return f"waits:{row.id}:{row.version}:{row.start_at}"
 
 
 def of_silence(row: Broadcast) -> str:
-    """The thread was told that Slack does not say who may still approve it."""
+    """The note that Slack does not say who may still approve it."""
     return f"slack:{row.id}:{row.version}:{row.start_at}"
 
 
 def of_late_answer(row: Broadcast) -> str:
-    """The thread was told of an answer that came late to this attempt."""
+    """The note about a late answer to this attempt."""
     return f"late:{row.id}:{row.attempt}"
 
 
-# Of what is kept (`load_kept`, `keep`, `take_lease`, `lease_holder`), beside pauses, leases and breakers above:
+# For what is kept (`load_kept`, `keep`, `take_lease`, `lease_holder`), besides pauses, leases and breakers above:
 
 
 def of_unasked(account: str) -> str:
@@ -198,7 +198,7 @@ def of_vault(account: str, key: str) -> str:
 
 
 def lease_of_quote(account: str) -> str:
-    """The lease under which a quote takes the account's one place."""
+    """The lease under which a quote takes the account's one slot."""
     return f"quote:{account}"
 
 

@@ -17,12 +17,12 @@ from bot.storage.sql import but, fitting, read_each
 from bot.storage.tables import audit, broadcasts, notes
 from bot.storage.troubles import troubles_of
 
-TO_AUDIT, TO_NOTES = insert(audit).inline(), insert(notes).inline()  # nobody asks for their numbers
+TO_AUDIT, TO_NOTES = insert(audit).inline(), insert(notes).inline()  # nobody needs their row numbers
 
 
 @dataclass(frozen=True)
 class Note:
-    """Something that the thread is told once. `mention`: ids of people, with spaces; `aloud`: in the channel too."""
+    """A line posted once in the thread. `mention`: ids of people, with spaces; `aloud`: in the channel too."""
 
     sentence: Translatable
     mention: str | None = None
@@ -40,14 +40,14 @@ class PendingNote:
 
 
 def say(connection: Connection, broadcast: Broadcast, at: Micros, said: Iterable[Note]) -> None:
-    """Queue what the thread is to be told, in the transaction that made it true."""
+    """Queue notes for the thread, in the transaction that made them true."""
     rows = [to_note_rows(broadcast, at, note) for note in said]
     if rows:
         connection.execute(TO_NOTES, rows)
 
 
 def drop_notes(connection: Connection, broadcast: Broadcast) -> None:
-    """What its thread has not been told yet is told nowhere: there is no thread."""
+    """Drop its unposted notes: there is no thread to post them in."""
     mine = and_(notes.c.workspace == broadcast.workspace, notes.c.broadcast == broadcast.id)
     connection.execute(update(notes).where(mine, notes.c.post_at.is_not(None)).values(post_at=None))
 
@@ -66,8 +66,10 @@ def to_note_rows(broadcast: Broadcast, at: Micros, note: Note) -> dict[str, Any]
 
 
 def notes_to_post(connection: Connection, at: Micros, limit: int) -> list[PendingNote]:
-    """The oldest unposted note of each broadcast, when its time has come: a thread keeps its order. A draft has no
-    thread yet."""
+    """The oldest unposted note of each broadcast, if it is due, so that a thread keeps its order.
+
+    A draft has no thread yet.
+    """
     of = and_(broadcasts.c.workspace == notes.c.workspace, broadcasts.c.id == notes.c.broadcast, understood(connection))
     stumbled = but(notes.c.seq, troubles_of(connection).put_off("note"))
     oldest = (

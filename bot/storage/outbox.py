@@ -16,7 +16,7 @@ from bot.storage.troubles import troubles_of
 
 @dataclass(frozen=True)
 class PendingPost:
-    """A message that belongs to no card. `place`: a channel, or a person who is told directly."""
+    """A message that belongs to no card. `place`: a channel, or a person for a direct message."""
 
     seq: int
     workspace: str
@@ -25,7 +25,7 @@ class PendingPost:
     mention: str | None
     tries: int
     at: Micros
-    draft: str | None = None  # the id of a draft that it has a button to open
+    draft: str | None = None  # the id of the draft that its button opens
 
 
 def post(
@@ -40,8 +40,8 @@ def post(
 ) -> bool:
     """Queue a message for a channel, or for a person directly, not before `at`, in the transaction that made it true.
 
-    `key`, unique in the workspace, is what it is about: the same is said once, and False says that it was queued
-    before. `mention`: ids of people, with spaces. `draft`: the id of a draft that it has a button to open.
+    `key`, unique in the workspace, names what it is about, so that it is posted once. Returns False if it was queued
+    before. `mention`: ids of people, with spaces. `draft`: the id of the draft that its button opens.
     """
     row: dict[str, Any] = {"workspace": workspace, "key": key, "place": place, "sentence": sentence.plain()}
     row |= {"mention": fitting(mention), "at": at, "post_at": at, "tries": 0, "draft": draft}
@@ -58,8 +58,8 @@ def unstumbled(connection: Connection) -> ColumnElement[bool]:
 
 
 def take_post(connection: Connection, at: Micros, again_at: Micros) -> PendingPost | None:
-    """What is to be posted next, put off to `again_at`, so that nobody else posts it as well."""
-    # in the order they were said; not by the key as it is, or all that were posted are passed on the way to what is due
+    """Return the next message to post, put off to `again_at` so that nobody else posts it as well."""
+    # in the order they were queued; `+ 0` keeps the database from walking the key past all that were posted
     due = select(posts).where(posts.c.post_at <= at, unstumbled(connection)).order_by(posts.c.seq + 0).limit(1)
     taken = read_each(connection, due.with_for_update(skip_locked=True), _to_post, "post", "seq")
     if not taken:

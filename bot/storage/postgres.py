@@ -34,31 +34,34 @@ from bot.storage.sqlite import read_json
 log = structlog.get_logger(__name__)
 
 CHANNEL = "bellcrier"
-LISTEN_CHECK = 10.0  # seconds between two looks whether the listening connection still lives
+LISTEN_CHECK = 10.0  # seconds between checks that the listening connection is alive
 
-#: What each of our PostgreSQL sessions asks for, whatever the server's own defaults are.
+#: The settings of each of our PostgreSQL sessions, whatever the server's defaults are.
 SESSION = {
     "application_name": "bellcrier",
     "synchronous_commit": "on",  # an intent that a restart forgets would be sent twice
-    "idle_in_transaction_session_timeout": "10000",  # a process that was stopped keeps its locks no longer
+    "idle_in_transaction_session_timeout": "10000",  # ms after which a suspended process loses its locks
 }
 
 
 class _Again(Exception):
-    """The transaction came to nothing, through no fault of its work; the message is a word for the log."""
+    """The transaction failed through no fault of its work. The message is a word for the log."""
 
 
 @dataclass
 class _Stage:
-    """How far a transaction has come, and why it had to begin again."""
+    """How far a transaction has come, and why it was last retried."""
 
     committing: bool = False
     reason: str = "no answer"
 
 
 class Postgres(Database):
-    """Any number of processes. A transaction that came to nothing (a server that restarts, a deadlock) is run again
-    while its patience lasts; one whose commit may have happened never is."""
+    """PostgreSQL, for any number of processes.
+
+    A failed transaction (a server restart, a deadlock) runs again while its patience lasts. One whose commit may have
+    happened never does.
+    """
 
     TRIES = 12
     ROLLED_BACK = ("40",)  # serialization failure, deadlock
@@ -68,7 +71,7 @@ class Postgres(Database):
     REFUSED_COMMIT = ("40", "23")  # only these say that a commit did not happen
 
     def __init__(self, url: URL, patience: float = PATIENCE) -> None:
-        import asyncpg  # SQLite goes without it
+        import asyncpg  # SQLite does not need it
 
         self.patience = patience
         session = SESSION | {"lock_timeout": str(int(self.busy * 1000))}
@@ -84,7 +87,7 @@ class Postgres(Database):
             execution_options={"troubles": self.troubles},
         )
         self._no_connection = (OSError, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError)
-        self._name = secrets.token_hex(4)  # by which it knows its own word
+        self._name = secrets.token_hex(4)  # tells its own notifications from those of others
         self._listening: asyncio.Task[None] | None = None
         self._under_way: set[asyncio.Task[Any]] = set()
 
@@ -101,7 +104,7 @@ class Postgres(Database):
         return await self._patiently(work, False, self.patience if patience == OWN else patience)
 
     async def _patiently(self, work: Work[T], commit: bool, patience: float | None) -> T:
-        """Nobody waits longer than this, not even for a connection that died silently to be cleared away."""
+        """Run `work`. No caller waits longer than `patience`, even while a silently dead connection is cleared away."""
         self._stay_home()
         stage = _Stage()
         task = asyncio.create_task(self._retried(work, commit, stage))
@@ -120,7 +123,7 @@ class Postgres(Database):
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._under_way.discard(task)
         if not task.cancelled():
-            task.exception()  # told to whoever still waits
+            task.exception()  # marks it as retrieved; a caller that still waits gets it too
 
     async def _retried(self, work: Work[T], commit: bool, stage: _Stage) -> T:
         pause = 0.02
@@ -157,7 +160,7 @@ class Postgres(Database):
             await asyncio.shield(self._give_back(connection))
 
     async def _give_back(self, connection: AsyncConnection) -> None:
-        """Its rollback may find out that the server is gone. What was done on it is done, or told, already."""
+        """Close the connection. Its rollback may fail if the server is gone, but the work is already settled."""
         try:
             await connection.close()
         except self._no_connection:
@@ -166,7 +169,7 @@ class Postgres(Database):
                 await connection.close()
 
     async def _commit(self, connection: AsyncConnection, stage: _Stage) -> None:
-        """Past this point only the server knows, unless it says that it rolled back."""
+        """Commit. From here on only the server knows the outcome, unless it reports a rollback."""
         stage.committing = True
         try:
             await connection.commit()
@@ -200,12 +203,12 @@ class Postgres(Database):
             )
 
     def claim_dispatch(self) -> None:
-        """Row leases decide; any number may dispatch."""
+        """Do nothing: any number of processes may dispatch, and row leases decide."""
 
     # --- hints -------------------------------------------------------------------------------------------------------
 
     async def listen(self, heard: Callable[..., None]) -> None:
-        """Listens until `close`, and again after each break; what was said meanwhile is as good as heard."""
+        """Listen until `close`. After each break connect again and call `heard`, as words may have been missed."""
         self._listening = asyncio.create_task(self._listen(heard), name="listen")
 
     async def _listen(self, heard: Callable[..., None]) -> None:
@@ -219,16 +222,16 @@ class Postgres(Database):
                     await self._hear(connection, heard)
                 finally:
                     await connection.close(timeout=1)
-            except Exception as error:  # whatever it is: a listener that ends hears nothing for as long as we live
+            except Exception as error:  # any error: a listener that ended would hear nothing until a restart
                 log.info("not listening to the others just now", error=type(error).__name__)
                 await asyncio.sleep(1)
 
     async def _hear(self, connection: Any, heard: Callable[..., None]) -> None:
-        """Until the connection ends; one that ended without a word is found out by asking now and then."""
+        """Listen until the connection ends. A query now and then finds a connection that died silently."""
         over = asyncio.Event()
 
         def hear(_connection: Any, _process: int, _channel: str, told: str) -> None:
-            speaker, *words = told.split(" ") if told else [""]  # an older process says nothing
+            speaker, *words = told.split(" ") if told else [""]  # an older version sends no words
             if speaker != self._name:
                 heard(*words)
 
@@ -255,5 +258,5 @@ class Postgres(Database):
 
 
 def sqlstate(error: DBAPIError) -> str:
-    """PostgreSQL's five letters; nothing where the connection broke before it could say any."""
+    """PostgreSQL's five-character error code; empty if the connection broke before it sent one."""
     return getattr(error.orig, "sqlstate", None) or ""

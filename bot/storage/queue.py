@@ -41,11 +41,11 @@ from bot.storage.sql import AT_PARAMETER, any_of, but, micros_parameter
 from bot.storage.tables import broadcasts, leftovers, notes, posts, seen
 from bot.storage.troubles import troubles_of
 
-AT_ONCE = 100  # rows that one transaction takes when many wait: soon over, however far away the database is
+AT_ONCE = 100  # rows that one transaction takes at most, so that it ends soon even if the database is far away
 
-# --- is there anything to do? ----------------------------------------------------------------------------------------
+# --- whether there is work -------------------------------------------------------------------------------------------
 #
-# Each task asks before it opens a transaction that writes. The statements are made once.
+# Each task checks for work before it opens a transaction that writes. The statements are built once.
 
 _UNLEASED = or_(broadcasts.c.lease_until.is_(None), broadcasts.c.lease_until <= micros_parameter("lease_at"))
 _FORGOTTEN = and_(
@@ -76,7 +76,7 @@ _SIZES_WAIT = any_of(
         func.coalesce(broadcasts.c.look_at, 0) <= AT_PARAMETER,
     )
 )
-_OLDEST = select(func.min(seen.c.at)).scalar_subquery()  # by the index, whatever the planner believes of the others
+_OLDEST = select(func.min(seen.c.at)).scalar_subquery()  # uses the index, whatever the planner expects of the rest
 _LAPSED_WAITS = any_of(
     *(readable_ids(in_states(state), broadcasts.c.expires_at <= AT_PARAMETER) for state in (State.PENDING, State.HELD)),
     select(literal(1)).where(micros_parameter("forgotten") > _OLDEST),
@@ -99,26 +99,29 @@ def work_waits(
     working_on: Sequence[str],
     paused: Collection[str],
 ) -> bool:
-    """Is there anything for a dispatcher: what is due, what can be prepared until `soon`, what nobody is sending any
-    more, what may go again, or a campaign to be recalled? The other words are those of `due`, `abandoned` and
-    `reopened`. A row that was stumbled over counts, as nobody knows here for how long it is left alone."""
+    """Whether a dispatcher has work to do.
+
+    That is a broadcast that is due, can be prepared until `soon`, is no longer being sent by anybody or may go on, or a
+    campaign to recall. The other parameters are those of `due`, `abandoned` and `reopened`. A row that is put off after
+    an error counts too, since this query does not know for how long.
+    """
     told = {"at": at, "soon": soon, "lease_at": lease_at, "preparing": preparing}
     told |= {"owner": owner, "working_on": working_on, "paused": list(paused)}
     return bool(connection.execute(_WORK_WAITS, told).scalar_one())
 
 
 def sizes_wait(connection: Connection, accounts: Sequence[str], at: Micros) -> bool:
-    """Is there one for `unsized`?"""
+    """Whether `unsized` has something to return."""
     return bool(connection.execute(_SIZES_WAIT, {"at": at, "accounts": accounts}).scalar_one())
 
 
 def lapsed_waits(connection: Connection, at: Micros, forgotten: Micros) -> bool:
-    """Is there one for `lapsed`, or for `forget_seen`?"""
+    """Whether `lapsed` or `forget_seen` has something to do."""
     return bool(connection.execute(_LAPSED_WAITS, {"at": at, "forgotten": forgotten}).scalar_one())
 
 
 def showing_waits(connection: Connection, at: Micros) -> bool:
-    """Is there a card to draw, a note or a message to post?"""
+    """Whether there is a card to draw, or a note or a message to post."""
     return bool(connection.execute(_SHOWING_WAITS, {"at": at}).scalar_one())
 
 
@@ -136,7 +139,7 @@ def due(
 ) -> list[Broadcast]:
     """Scheduled broadcasts whose time has come, oldest first, locked where the database locks rows.
 
-    `lease_at`: the time by which leases are judged; `taken`: accounts whose one place this broadcast has;
+    `lease_at`: the time by which leases are judged; `taken`: accounts with one slot, and the broadcast that has it;
     `accounts`: only theirs.
     """
     elsewhere = [and_(broadcasts.c.account == name, broadcasts.c.id != id) for name, id in taken.items()]
@@ -189,18 +192,18 @@ def to_stage(
 
 
 def _free(at: Micros) -> ColumnElement[bool]:
-    """Nobody is preparing it just now."""
+    """Whether nobody is preparing it now."""
     return or_(broadcasts.c.lease_until.is_(None), broadcasts.c.lease_until <= at)
 
 
 def free_staged_by_others(connection: Connection, owner: str) -> int:
-    """Where only one process dispatches: what another one was preparing before its time, it does no more."""
+    """Where only one process dispatches: clear the leases of others that were preparing; return how many."""
     theirs = and_(SCHEDULED, broadcasts.c.lease_until.is_not(None), broadcasts.c.owner != owner, understood(connection))
     return connection.execute(update(broadcasts).where(theirs).values(**NO_LEASE)).rowcount
 
 
 def in_state(connection: Connection, state: State, *more: ColumnElement[bool], limit: int = AT_ONCE) -> list[Broadcast]:
-    """The broadcasts in a state (and for which `more` holds), those that wait longest first, locked."""
+    """The broadcasts in a state (and for which `more` holds), the longest waiting first, locked."""
     statement = (
         select(broadcasts)
         .where(in_states(state), understood(connection), *more)
@@ -214,8 +217,10 @@ def in_state(connection: Connection, state: State, *more: ColumnElement[bool], l
 def abandoned(
     connection: Connection, owner: str, working_on: Collection[str], *, lease_at: Micros, alone: bool
 ) -> list[Broadcast]:
-    """Broadcasts that are being sent by nobody, locked: their lease has lapsed, or it is this owner's, who is working
-    on other ones. `alone`: nobody but this owner is alive."""
+    """Broadcasts in `sending` that nobody is sending, locked.
+
+    Their lease has lapsed, or it belongs to this owner, who is working on others. `alone`: only this owner is alive.
+    """
     lapsed = or_(broadcasts.c.lease_until.is_(None), broadcasts.c.lease_until <= lease_at)
     forgotten = and_(broadcasts.c.owner == owner, broadcasts.c.id.not_in(working_on))
     dead = broadcasts.c.owner != owner if alone else false()
@@ -224,13 +229,13 @@ def abandoned(
 
 
 def lapsed(connection: Connection, at: Micros) -> list[Broadcast]:
-    """Requests that nobody answered in time, and what is held and nobody decided about."""
+    """Requests that nobody answered in time, and held broadcasts that nobody decided about, locked."""
     over = and_(broadcasts.c.expires_at <= at, but(broadcasts.c.id, troubles_of(connection).put_off("expire")))
     return in_state(connection, State.PENDING, over) + in_state(connection, State.HELD, over)
 
 
 def reopened(connection: Connection, at: Micros, paused: Collection[str]) -> list[Broadcast]:
-    """What was held for the hour alone, and whose window is open now; of `paused` workspaces it stays held."""
+    """Broadcasts held only for sending hours that are open now. Those of `paused` workspaces stay held."""
     goes_on = broadcasts.c.workspace.not_in(paused) if paused else true()
     hours = and_(broadcasts.c.hold == Hold.HOURS, broadcasts.c.hold_until <= at)
     stumbled = but(broadcasts.c.id, troubles_of(connection).put_off("dispatch"))
@@ -243,7 +248,7 @@ def voices_wait(connection: Connection, at: Micros) -> bool:
 
 
 def to_voice(connection: Connection, at: Micros, limit: int = 50) -> list[Broadcast]:
-    """Broadcasts of which something is to be said now, those that wait longest first, locked."""
+    """Broadcasts whose thread gets a note now, the longest waiting first, locked."""
     waiting = select(broadcasts).where(broadcasts.c.voice_at <= at, _may_speak(connection))
     statement = waiting.order_by(broadcasts.c.voice_at).limit(limit).with_for_update(skip_locked=True)
     return read_broadcasts(connection, statement)
@@ -256,9 +261,9 @@ def _may_speak(connection: Connection) -> ColumnElement[bool]:
 def voiced(
     connection: Connection, seen_as: Broadcast, at: Micros, again_at: Micros | None, said: Iterable[Note]
 ) -> bool:
-    """Say this once and set when there is something to say again; False when another process was faster.
+    """Queue these notes once and set when the next is due. False when another process was faster.
 
-    The card is drawn again with it, since what it says of the time may have changed meanwhile.
+    With a note the card is drawn again, since what it shows of the time may have changed meanwhile.
     """
     notes_said = list(said)
     change = update(broadcasts).where(AS_SEEN, broadcasts.c.voice_at.is_not_distinct_from(seen_as.voice_at))
@@ -272,8 +277,11 @@ def voiced(
 
 
 def slots(connection: Connection, accounts: Sequence[str], at: Micros) -> dict[str, str]:
-    """Which broadcast has the one campaign that each of these accounts may have open: account to broadcast; to "" where
-    one must be thrown away first. What nobody here can read has it for as long as somebody works on it."""
+    """Which broadcast has the one campaign that each of these accounts may have open, by account.
+
+    It is "" where a leftover campaign must be recalled first. A broadcast that cannot be read here has it only while
+    somebody works on it.
+    """
     if not accounts:
         return {}
     troubles = troubles_of(connection)
@@ -295,7 +303,7 @@ def slots(connection: Connection, accounts: Sequence[str], at: Micros) -> dict[s
 def to_look_at(
     connection: Connection, state: State, at: Micros, limit: int, busy: Collection[str] = ()
 ) -> list[Broadcast]:
-    """Broadcasts in this state, at no `busy` account, whose vendor is to be asked again; the longest waiting first."""
+    """Broadcasts in this state, at no `busy` account, whose vendor is to be polled, the longest waiting first."""
     free = broadcasts.c.account.not_in(busy) if busy else true()
     stumbled = but(broadcasts.c.id, troubles_of(connection).put_off("look"))
     statement = (
@@ -309,7 +317,7 @@ def to_look_at(
 
 
 def unsized(connection: Connection, accounts: Sequence[str], at: Micros, limit: int = 5) -> list[Broadcast]:
-    """Broadcasts that wait, of these accounts, whose size nobody has asked for lately."""
+    """Waiting broadcasts of these accounts whose size nobody has asked for lately."""
     statement = (
         select(broadcasts)
         .where(

@@ -1,6 +1,6 @@
 """What vendors report about deliveries: recorded once, counted, and shown as progress.
 
-A callback is known by its token, an id by its account, and a delivery's status only goes up.
+A token identifies a callback, an id is unique in its account, and a delivery's status only goes up.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from bot.storage.troubles import troubles_of
 from providers.base import DeliveryStatus, Receipt, ReceiptKind
 
 WORD = 64  # characters of a vendor's status word that are kept
-WORDS = 10  # of them that one broadcast counts by name; what else it hears is counted together
+WORDS = 10  # status words that one broadcast counts by name; all others are counted together
 OTHER = str(DeliveryStatus.OTHER)
-PROGRESS_PAUSE = 1_000_000  # microseconds in which statuses that appear together are told together
+PROGRESS_PAUSE = 1_000_000  # microseconds in which new statuses are collected into one note
 ANSWERS = {ReceiptKind.REPLY.value: "replies", ReceiptKind.OPT_OUT.value: "opt-outs"}
 
 # Statuses only go up: a delivery never goes back from a later word to an earlier one.
@@ -50,13 +50,13 @@ RANK: dict[str, int] = {
     DeliveryStatus.BLACKLISTED: 3,
     DeliveryStatus.DELIVERED: 4,
 }
-NEWER = 5  # of a status that only a newer version knows: nothing that is known here is past it
+NEWER = 5  # rank of a status that only a newer version knows: no status known here is higher
 _DELIVERY = (deliveries.c.account, deliveries.c.id, deliveries.c.recipient, deliveries.c.kind)
 
 
 @dataclass(frozen=True)
 class OwnedReceipt:
-    """A receipt, whose it is if anybody knows, and its `recipient` as it is kept."""
+    """A receipt, its owner if known, and its `recipient` as stored."""
 
     account: str
     receipt: Receipt
@@ -69,7 +69,7 @@ class OwnedReceipt:
 
 
 class _Delivery(NamedTuple):
-    """What a delivery, or an answer, is known by."""
+    """The key of a delivery or an answer."""
 
     account: str
     id: str
@@ -78,7 +78,7 @@ class _Delivery(NamedTuple):
 
 
 class _Standing(NamedTuple):
-    """How far a delivery, or an answer, has come; `owner`: whose it is by its row."""
+    """How far a delivery or an answer has come; `owner`: its broadcast, from its row."""
 
     kind: str
     status: str
@@ -88,15 +88,17 @@ class _Standing(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Under which name it is counted."""
+        """The name under which it is counted."""
         return _label(self.kind, self.status, self.word)
 
 
 @dataclass
 class DeliveryCounts:
-    """How many deliveries stand where: by status, and `other: WORD` for words that nobody knows (`other` for those past
-    the first few); then the answers.
-    `final`: of how many nothing more is to come. Also a difference between two of these."""
+    """Deliveries counted by status, then the answers. Also the difference between two such counts.
+
+    `other: WORD` counts a word that nobody knows; `other` counts those past the first few. `final`: how many deliveries
+    are final.
+    """
 
     counts: dict[str, int] = field(default_factory=dict)
     final: int = 0
@@ -106,7 +108,7 @@ class DeliveryCounts:
         self.final += final
 
     def move(self, before: _Standing | None, after: _Standing) -> None:
-        """What stood there, if it was counted before, stands here now."""
+        """Count a delivery where it stands now, and no longer where it was counted before, if it was."""
         if before is not None:
             self.add(before.label, -1, -int(before.final))
         self.add(after.label, 1, int(after.final))
@@ -114,8 +116,10 @@ class DeliveryCounts:
 
 @dataclass(frozen=True)
 class Followed:
-    """What of a broadcast its receipts need. Its whole row holds the vendor's ids as well, perhaps thousands of them,
-    and would be read again with each receipt."""
+    """The columns of a broadcast that its receipts need.
+
+    The whole row also holds the vendor's ids, perhaps thousands of them, and would be read again with each receipt.
+    """
 
     workspace: str
     id: str
@@ -138,7 +142,7 @@ Row = TypeVar("Row", Broadcast, Followed)
 
 @dataclass(frozen=True)
 class Written:
-    """`news`: of each receipt, whether it told something new; `moved`: what that changes in each broadcast's counts."""
+    """`news`: whether each receipt brought something new; `moved`: the change to each broadcast's counts."""
 
     news: list[bool]
     moved: Mapping[Owner, DeliveryCounts]
@@ -146,7 +150,7 @@ class Written:
 
 @dataclass(frozen=True)
 class Recount:
-    """All deliveries of a broadcast, counted one by one, beside its row as it stood just before that."""
+    """All deliveries of a broadcast, counted one by one, and its row as it stood just before."""
 
     row: Broadcast
     tally: DeliveryCounts
@@ -156,15 +160,15 @@ class Recount:
         return (dict(self.row.counts), self.row.finals) == (self.tally.counts, self.tally.final)
 
     def holds(self, current: Broadcast) -> bool:
-        """Nothing was counted since, so this is still what there is."""
+        """Whether nothing was counted since, so that these counts are still right."""
         return (current.revision, current.finals) == (self.row.revision, self.row.finals)
 
 
 def record_deliveries(connection: Connection, heard: Sequence[OwnedReceipt], at: Micros) -> Written:
     """Write receipts, as if one after the other. Statuses only go up.
 
-    However many they are, they take a few statements for each hundred. What was set aside while nobody knew whose it
-    was becomes its owner's with the next word about it.
+    Any number of them takes a few statements for each thousand. A receipt that was set aside while its owner was
+    unknown gets its owner with the next receipt about it.
     """
     first: dict[_Delivery, OwnedReceipt] = {}
     for one in heard:
@@ -185,7 +189,7 @@ def record_deliveries(connection: Connection, heard: Sequence[OwnedReceipt], at:
 def _moved(
     before: Mapping[_Delivery, _Standing], after: Mapping[_Delivery, _Standing]
 ) -> defaultdict[Owner, DeliveryCounts]:
-    """What changes in the counts of whom. What was nobody's was counted nowhere."""
+    """Return the change to each owner's counts. A delivery without an owner was not counted before."""
     moved = defaultdict[Owner, DeliveryCounts](DeliveryCounts)
     for key, standing in after.items():
         known = before.get(key)
@@ -195,13 +199,13 @@ def _moved(
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """Insert what is not there yet; the keys of these."""
+    """Insert the rows that are not there yet; return their keys."""
     new = insert_into(connection, table).on_conflict_do_nothing().returning(*table.primary_key)
     return list(chain.from_iterable(connection.execute(new, list(batch)).all() for batch in batched(rows)))
 
 
 def _lock_deliveries(connection: Connection, keys: Collection[_Delivery]) -> dict[_Delivery, _Standing]:
-    """How these stand, held until the transaction ends."""
+    """Return how these stand, and lock them until the transaction ends."""
     statement = select(deliveries).order_by(*_DELIVERY).with_for_update()
     return {key: standing_of(row) for key, row in with_keys(connection, statement, _DELIVERY, keys)}
 
@@ -217,7 +221,7 @@ def _told(one: OwnedReceipt) -> _Standing:
 
 
 def _after(known: _Standing | None, one: OwnedReceipt) -> _Standing:
-    """How a delivery stands once this was heard of it."""
+    """Return how a delivery stands after this receipt."""
     told = _told(one)
     if known is None:
         return told
@@ -232,7 +236,7 @@ def _write_risen(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> N
     risen = ("workspace", "broadcast", "status", "word", "final", "at")
     values = {name: statement.excluded[name] for name in risen}
     statement = statement.on_conflict_do_update(index_elements=_DELIVERY, set_=values)
-    connection.execute(statement.returning(deliveries.c.account), rows)  # with an answer it is one statement, not many
+    connection.execute(statement.returning(deliveries.c.account), rows)  # RETURNING makes it one statement, not many
 
 
 def _row(key: _Delivery, stands: _Standing, at: Micros) -> dict[str, Any]:
@@ -253,9 +257,9 @@ def _rank(standing: _Standing) -> int:
 
 
 def recount(connection: Connection, row: Broadcast) -> Recount:
-    """What a broadcast's counts should be, for whoever has the time to read each of its deliveries: no writer has.
+    """Return what a broadcast's counts should be. It reads each delivery, which takes too long for a writer.
 
-    `row` was read just before, in the same transaction: what was counted since then is seen by `Recount.holds`.
+    `row` was read just before, in the same transaction. `Recount.holds` shows whether anything was counted since then.
     """
     true = _tally(connection, row.workspace, row.id)
     return Recount(row, replace(true, counts=_folded(true.counts, row.counts)))
@@ -268,7 +272,7 @@ _FOLLOWED = select(*_READ).where(UNDERSTOOD).order_by(*_KEY)
 
 
 def followed(connection: Connection, owners: Collection[Owner], *, lock: bool = False) -> dict[Owner, Followed]:
-    """Those of these (workspace, id) that are there and that this version looks after. `lock` holds their rows."""
+    """Return those of these (workspace, id) that exist and that this version can read. `lock` holds their rows."""
     statement = _FOLLOWED.with_for_update() if lock else _FOLLOWED
     found = {}
     for owner, row in with_keys(connection, statement, _KEY, owners):
@@ -302,9 +306,11 @@ def _label(kind: str, status: str, word: str) -> str:
 
 
 def _folded(counts: Mapping[str, int], known: Mapping[str, int]) -> dict[str, int]:
-    """The same with a few words alone by name: vendors write numbers and times into theirs. While some are counted
-    together, no other word than the `known` ones gets a name: it may be among them. What is fewer than none is taken
-    from them."""
+    """Return the counts with only a few words by name, since vendors write numbers and times into theirs.
+
+    While some words are counted together as `other`, only `known` words keep a name: a new word may already be among
+    them. A negative number is subtracted from `other`.
+    """
     named = (name for name, number in counts.items() if _is_word(name) and number > 0)
     words = sorted((name not in known, name) for name in named if name in known or OTHER not in known)
     few = {name for _, name in words[:WORDS]}
@@ -319,7 +325,7 @@ def _is_word(name: str) -> bool:
 
 
 def count(connection: Connection, current: Row, moved: DeliveryCounts, at: Micros) -> Row:
-    """Change the counts of a broadcast that is locked by what moved; how it stands then."""
+    """Add what moved to the counts of a locked broadcast; return it as it stands then."""
     names = {**current.counts, **moved.counts}
     sums = {name: current.counts.get(name, 0) + moved.counts.get(name, 0) for name in names}
     counts = _folded(sums, current.counts)
@@ -327,8 +333,10 @@ def count(connection: Connection, current: Row, moved: DeliveryCounts, at: Micro
 
 
 def note_progress(connection: Connection, current: Row, counts: Mapping[str, int], finals: int, at: Micros) -> Row:
-    """New counts of a broadcast that is locked, for its card; the thread is told, a moment later, when a status appears
-    for the first time. How it stands then."""
+    """Set the counts of a locked broadcast, and let its card be drawn again; return it as it stands then.
+
+    The thread gets a note, a moment later, when a status appears for the first time.
+    """
     if (counts, finals) == (current.counts, current.finals):
         return current
     values: dict[str, Any] = {"counts": dict(counts), "finals": finals}
@@ -346,7 +354,7 @@ def note_progress(connection: Connection, current: Row, counts: Mapping[str, int
 
 
 class Waiting(NamedTuple):
-    """What a tick has to do: is there progress to tell, and is there something sent, or unknown, to look at?"""
+    """What a tick has to do: whether there is progress to post, and something sent or unknown to poll."""
 
     progress: bool
     sent: bool

@@ -1,6 +1,6 @@
-"""What recurs, and its occurrences.
+"""Schedules and their occurrences.
 
-An occurrence is one row by (schedule, wall clock time), however many processes make it.
+An occurrence is one row for each (schedule, wall clock time), however many processes make it.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ UNDERSTOOD = and_(
 )
 OCCURRENCE_UNDERSTOOD = known_words(occurrences.c.state, OccurrenceState)
 
-# Partial indexes are only found by the very words that they were made with.
+# A partial index is used only if the statement has the words of its definition.
 ACTIVE = schedules.c.state == literal_column("'active'")
 PAUSED = schedules.c.state == literal_column("'paused'")
 LIVING = schedules.c.state.in_([state for state in ScheduleState if state is not ScheduleState.ENDED])
 
 
 class ScheduleChanges(TypedDict, total=False):
-    """What may change of a schedule, with the values that `Schedule` has."""
+    """Columns of a schedule that may change, with the values that `Schedule` has."""
 
     ended: Ended | None
     next_at: Micros | None
@@ -78,7 +78,7 @@ class ScheduleChanges(TypedDict, total=False):
 
 
 class OccurrenceChanges(TypedDict, total=False):
-    """What may change of a turn, with the values that `Occurrence` has."""
+    """Columns of an occurrence that may change, with the values that `Occurrence` has."""
 
     broadcast: str | None
     channel: str | None
@@ -102,7 +102,7 @@ _SHOWN = ("next_at", "paused_until", "until", "created_at", "changed_at")
 
 
 def _to_schedule(row: RowMapping) -> Schedule:
-    """Raises whatever its columns come to when they are not as this code writes them."""
+    """Read a row. Raises any exception if its columns are not as this code writes them."""
     fields = {field.name: row[field.name] for field in dataclasses.fields(Schedule)}
     fields["kind"], fields["state"], fields["closed"] = (
         Kind(row["kind"]),
@@ -127,12 +127,12 @@ def _to_occurrence(row: RowMapping) -> Occurrence:
 
 
 def understood(connection: Connection) -> ColumnElement[bool]:
-    """The schedules that this code can read, without those that it was found to stumble over."""
+    """Match the schedules that this code can read, without those that are put off because reading failed."""
     return and_(UNDERSTOOD, but(schedules.c.id, troubles_of(connection).put_off("schedule")))
 
 
 def _schedules(connection: Connection, statement: Executable) -> list[Schedule]:
-    """Those that can be read; one that cannot is left alone for a while, and keeps no other one waiting."""
+    """Return those that can be read. One that cannot is put off for a while and does not block the others."""
     return read_each(connection, statement, _to_schedule, "schedule", "id")
 
 
@@ -140,7 +140,7 @@ def _turns(connection: Connection, statement: Executable) -> list[Occurrence]:
     return read_each(connection, statement, _to_occurrence, "turn", "name")
 
 
-#: What a turn is called where one name must do.
+#: The name of an occurrence where it must be a single value.
 _NAME = (occurrences.c.schedule + "/" + occurrences.c.local).label("name")
 _ALL = select(occurrences, _NAME)
 
@@ -150,9 +150,12 @@ def _occurrences_understood(connection: Connection) -> ColumnElement[bool]:
 
 
 def add(connection: Connection, schedule: Schedule, *, since: Micros) -> Schedule:
-    """Store a new schedule. One with the same key that is there already is given back instead, or its twin: the same,
-    by the same person, not ended and asked for after `since`, which is a repeated command."""
-    alone(connection, f"asks:{schedule.workspace}/{schedule.owner}")  # else two at once would find no twin
+    """Store a new schedule, or return the one that is already there.
+
+    That is one with the same key, or a twin: the same wish of the same person, not ended and created after `since`. A
+    twin means a repeated command.
+    """
+    alone(connection, f"asks:{schedule.workspace}/{schedule.owner}")  # else two commands at once would find no twin
     here, same = schedules.c.workspace == schedule.workspace, schedules.c.key == schedule.key
     lately = and_(LIVING, schedules.c.owner == schedule.owner, schedules.c.created_at >= since)
     for like in (same, lately):
@@ -165,8 +168,10 @@ def add(connection: Connection, schedule: Schedule, *, since: Micros) -> Schedul
 
 
 def find(connection: Connection, workspace: str, id: str, *, lock: bool = False) -> Schedule:
-    """The schedule as it stands. `lock` holds its row until the transaction ends. Raises NotFound; NotUnderstood for
-    one that a newer version looks after."""
+    """Return the schedule as it stands. `lock` holds its row until the transaction ends.
+
+    Raises NotFound, or NotUnderstood for one that this version cannot read.
+    """
     statement = select(schedules).where(schedules.c.workspace == workspace, schedules.c.id == id)
     if lock:
         statement = statement.with_for_update()
@@ -183,7 +188,7 @@ def find(connection: Connection, workspace: str, id: str, *, lock: bool = False)
 
 
 def listed(connection: Connection, workspace: str, kind: Kind) -> list[Schedule]:
-    """All that have not ended, the next one first, those without a next one last."""
+    """All that have not ended, by their next occurrence; those without one come last."""
     here = and_(schedules.c.workspace == workspace, LIVING, understood(connection))
     order = schedules.c.next_at.is_(None), schedules.c.next_at, schedules.c.created_at
     return _schedules(connection, select(schedules).where(here, schedules.c.kind == kind).order_by(*order))
@@ -196,7 +201,7 @@ def all_living(connection: Connection, kind: Kind) -> list[Schedule]:
 
 
 def due(connection: Connection, kind: Kind, at: Micros, limit: int) -> list[Schedule]:
-    """Active schedules of a kind whose next turn is not after this instant, the longest waiting first."""
+    """Active schedules of a kind whose next occurrence is not after this instant, the longest waiting first."""
     waiting = and_(ACTIVE, schedules.c.kind == kind, schedules.c.next_at <= at, understood(connection))
     return _schedules(connection, select(schedules).where(waiting).order_by(schedules.c.next_at).limit(limit))
 
@@ -221,7 +226,7 @@ def touch(connection: Connection, seen_as: Schedule, at: Micros, **changes: Unpa
 
 
 def _change(connection: Connection, seen_as: Schedule, values: Mapping[str, Any]) -> Schedule | None:
-    """From exactly the version last seen."""
+    """Change exactly the version last seen; None if it has moved on."""
     as_seen = and_(
         schedules.c.workspace == seen_as.workspace,
         schedules.c.id == seen_as.id,
@@ -236,7 +241,7 @@ def _change(connection: Connection, seen_as: Schedule, values: Mapping[str, Any]
 
 
 def keep_cover(connection: Connection, workspace: str, id: str, cover: StandingApproval | None) -> None:
-    """Remember an approval for later turns, or that there is none any more."""
+    """Store the standing approval for later occurrences; None removes it."""
     here = and_(schedules.c.workspace == workspace, schedules.c.id == id)
     connection.execute(update(schedules).where(here).values(cover=_to_column(cover)))
 
@@ -245,27 +250,29 @@ def keep_cover(connection: Connection, workspace: str, id: str, cover: StandingA
 
 
 def add_occurrence(connection: Connection, turn: Occurrence) -> bool:
-    """True for the first process that makes this turn, false for every other one."""
+    """Store an occurrence. True for the first process that makes it, False for every other one."""
     fields = {field.name: getattr(turn, field.name) for field in dataclasses.fields(Occurrence)}
     return insert_ignoring(connection, occurrences, [fields]) == 1
 
 
 def occurrence_at(connection: Connection, workspace: str, channel: str, ts: str) -> Occurrence | None:
-    """The turn whose post stands at this place."""
+    """The occurrence whose post is at this place."""
     here = and_(occurrences.c.workspace == workspace, occurrences.c.channel == channel, occurrences.c.ts == ts)
     return next(iter(_turns(connection, _ALL.where(here, OCCURRENCE_UNDERSTOOD))), None)
 
 
 def occurrences_of(connection: Connection, workspace: str, schedule: str, limit: int) -> list[Occurrence]:
-    """The latest turns of a schedule, newest first."""
+    """The latest occurrences of a schedule, newest first."""
     mine = and_(occurrences.c.workspace == workspace, occurrences.c.schedule == schedule)
     statement = _ALL.where(mine, _occurrences_understood(connection)).order_by(occurrences.c.at.desc()).limit(limit)
     return _turns(connection, statement)
 
 
 def living(connection: Connection, schedule: Schedule) -> list[Broadcast]:
-    """The broadcasts that a schedule made and that may still be sent, or asked for, the next one first; without those
-    that a newer version looks after."""
+    """The broadcasts that a schedule made and that may still be sent or await approval, the next one first.
+
+    Those that this version cannot read are left out.
+    """
     mine = and_(occurrences.c.workspace == schedule.workspace, occurrences.c.schedule == schedule.id)
     of = and_(broadcasts.c.workspace == occurrences.c.workspace, broadcasts.c.id == occurrences.c.broadcast)
     still = broadcasts.c.state.in_((State.PENDING, State.SCHEDULED, State.HELD, State.SENDING))
@@ -275,8 +282,10 @@ def living(connection: Connection, schedule: Schedule) -> list[Broadcast]:
 
 
 def drop_unread_votes(connection: Connection, schedule: Schedule, after: str, way: str, approver: str | None) -> None:
-    """Drop what was given in this way, by this person or by all, on turns after that local time which nobody here can
-    read: a newer version may send them, and is to find that it may not."""
+    """Drop the votes given in this way on occurrences after that local time that this version cannot read.
+
+    `approver`: whose votes; None for all. A newer version could send these occurrences. Without the votes it may not.
+    """
     later = select(occurrences.c.broadcast).where(
         occurrences.c.workspace == schedule.workspace,
         occurrences.c.schedule == schedule.id,
@@ -293,7 +302,7 @@ def drop_unread_votes(connection: Connection, schedule: Schedule, after: str, wa
 
 
 def unanswered(connection: Connection, schedule: Schedule) -> Occurrence | None:
-    """The turn of a reminder that nobody has answered yet, the newest if there are several, locked."""
+    """The occurrence of a reminder that nobody has answered yet, the newest if there are several, locked."""
     mine = and_(occurrences.c.workspace == schedule.workspace, occurrences.c.schedule == schedule.id)
     statement = (
         _ALL.where(mine, occurrences.c.state.in_(UNANSWERED))
@@ -324,7 +333,7 @@ def touch_occurrence(
 
 
 def _change_occurrence(connection: Connection, seen_as: Occurrence, values: Mapping[str, Any]) -> Occurrence | None:
-    """From exactly the version last seen."""
+    """Change exactly the version last seen; None if it has moved on."""
     as_seen = and_(_is(seen_as), occurrences.c.version == seen_as.version)
     values = {**values, "version": seen_as.version + 1}
     statement = update(occurrences).where(as_seen).values(**values).returning(occurrences)
@@ -333,8 +342,11 @@ def _change_occurrence(connection: Connection, seen_as: Occurrence, values: Mapp
 
 
 def reopen(connection: Connection, schedule: Schedule, at: Micros) -> None:
-    """Nothing of it is posted any more. What was to come once more stands already, and is drawn again without that
-    promise; what has not been posted is missed."""
+    """Settle the occurrences of a schedule that no longer posts.
+
+    One that was to be posted again already has a post, which is drawn again without that promise. One that has not been
+    posted is missed.
+    """
     mine = and_(occurrences.c.workspace == schedule.workspace, occurrences.c.schedule == schedule.id)
     made = and_(occurrences.c.state == OccurrenceState.MADE, occurrences.c.broadcast.is_(None))
     again = or_(occurrences.c.state == OccurrenceState.SNOOZED, and_(made, occurrences.c.ts.is_not(None)))
@@ -346,7 +358,7 @@ def reopen(connection: Connection, schedule: Schedule, at: Micros) -> None:
 
 
 def woken(connection: Connection, at: Micros, limit: int) -> list[tuple[Occurrence, Schedule]]:
-    """The snoozed turns whose time has come once more, the longest waiting first."""
+    """The snoozed occurrences whose snooze has ended, the longest waiting first."""
     behind = _with_schedule(connection).where(occurrences.c.draw_at <= at, _slept(at))
     turns = _turns(connection, behind.order_by(occurrences.c.draw_at).limit(limit))
     return [pair for turn in turns if (pair := _of_schedule(connection, turn)) is not None]
@@ -358,7 +370,7 @@ def _with_schedule(connection: Connection) -> Select[Any]:
 
 
 def _of_schedule(connection: Connection, turn: Occurrence) -> tuple[Occurrence, Schedule] | None:
-    """With the schedule that it is of; None when that cannot be read."""
+    """Pair an occurrence with its schedule; None when that cannot be read."""
     try:
         return turn, find(connection, turn.workspace, turn.schedule)
     except NotFound:
@@ -366,13 +378,16 @@ def _of_schedule(connection: Connection, turn: Occurrence) -> tuple[Occurrence, 
 
 
 def waits(connection: Connection, at: Micros) -> bool:
-    """Is there a post to be made or drawn again?"""
+    """Whether there is a post to be made or drawn again."""
     behind = _with_schedule(connection).with_only_columns(occurrences.c.local).where(_to_draw(at)).limit(1)
     return connection.execute(behind).first() is not None
 
 
 def take_occurrence(connection: Connection, at: Micros, again_at: Micros) -> tuple[Occurrence, Schedule] | None:
-    """The turn whose post is to be made or drawn next, put off to `again_at` so that nobody else draws it as well."""
+    """Return the occurrence whose post is to be made or drawn next.
+
+    It is put off to `again_at`, so that nobody else draws it as well.
+    """
     behind = _with_schedule(connection).where(_to_draw(at)).order_by(occurrences.c.draw_at).limit(1)
     for turn in _turns(connection, behind.with_for_update(skip_locked=True, of=occurrences)):
         put_off(connection, turn, again_at)
@@ -391,14 +406,14 @@ def put_off(connection: Connection, turn: Occurrence, at: Micros | None, *, trie
 def drawn(
     connection: Connection, turn: Occurrence, channel: str, ts: str, state: OccurrenceState, *, again_at: Micros | None
 ) -> None:
-    """Its post stands there. Whoever changed it meanwhile asked for another drawing, and gets it."""
+    """Record where its post is. If it has changed meanwhile, another drawing was asked for and still happens."""
     connection.execute(update(occurrences).where(_is(turn)).values(channel=channel, ts=ts, tries=0))
     same = and_(_is(turn), occurrences.c.version == turn.version)
     connection.execute(update(occurrences).where(same).values(draw_at=again_at, state=state))
 
 
 def _to_draw(at: Micros) -> ColumnElement[bool]:
-    """What has slept long enough is no painter's any more: the clock decides whether it comes once more."""
+    """Match posts to draw, without ended snoozes: the clock decides whether those are posted again."""
     return and_(occurrences.c.draw_at <= at, not_(_slept(at)))
 
 
@@ -428,5 +443,5 @@ _CLOCK_WAITS = any_of(
 
 
 def clock_waits(connection: Connection, at: Micros, ahead: Micros) -> bool:
-    """Is there a pause that is over, a turn to be made (of a broadcast: until `ahead`), or one that comes once more?"""
+    """Whether a pause or a snooze is over, or an occurrence is to be made (of a broadcast: until `ahead`)."""
     return bool(connection.execute(_CLOCK_WAITS, {"at": at, "ahead": ahead}).scalar_one())

@@ -17,19 +17,19 @@ def integrity(connection: Connection) -> str:
 
 
 def is_empty(connection: Connection) -> bool:
-    """No table at all: a database that nobody has used yet."""
+    """Whether it has no table at all: nobody has used this database yet."""
     return not inspect(connection).get_table_names()
 
 
 def schema_revision(connection: Connection) -> str | None:
-    """The revision the database stands at; None when it has no schema yet."""
+    """Return the revision of the database's schema; None when it has no schema yet."""
     if not connection.dialect.has_table(connection, "alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
 
 
 def schema_trouble(revision: str | None) -> str | None:
-    """What an operator has to do about a database at this revision; None where it is the one that this code wants."""
+    """Return what an operator must do about a database at this revision; None if this code wants that revision."""
     if revision == REVISION:
         return None
     if revision is not None and revision > REVISION:
@@ -40,15 +40,15 @@ def schema_trouble(revision: str | None) -> str | None:
     return "The database has another schema than this version. Run `bellcrier db upgrade`."
 
 
-UPGRADE_LOCK = 0x62656C6C  # any number that nobody else takes
+UPGRADE_LOCK = 0x62656C6C  # any number that nobody else uses
 
 
 def upgrade(connection: Connection, revision: str = "head") -> None:
     """Bring the schema to this revision, the newest if none is named.
 
-    Interrupted, it leaves nothing behind and can be run again; of several processes at once, one does it.
+    An interrupted upgrade leaves nothing behind and can run again. Of several processes at once, only one upgrades.
     """
-    from alembic import command  # 100 ms that only this needs
+    from alembic import command  # imported here: it takes 100 ms, and only this needs it
     from alembic.config import Config
 
     if connection.dialect.name == "postgresql":
@@ -61,7 +61,7 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
 
 
 def one_snapshot(connection: Connection) -> None:
-    """For the first line of what reads everything and takes its time about it: nothing changes under its eyes.
+    """Let a long transaction that reads everything see one unchanging state. Call this first in it.
 
     On SQLite that is so anyway.
     """

@@ -48,8 +48,11 @@ IN_A_STATEMENT = 1000  # rows: PostgreSQL and SQLite take some 32,000 parameters
 
 
 def known_words(column: ColumnElement[Any], words: type[StrEnum]) -> ColumnElement[bool]:
-    """Does the column hold none but these words, or nothing? Written so that no index is chosen for it, and so that
-    PostgreSQL takes it for likely: it would else read all of a workspace for the ten that changed last."""
+    """Whether the column holds one of these words, or nothing.
+
+    The form keeps the databases from choosing an index for it, and makes PostgreSQL expect that most rows match. Else
+    PostgreSQL would read all rows of a workspace to find the ten that changed last.
+    """
     listed = ", ".join(f"'{word}'" for word in words)
     return case((literal_column(f"{column} NOT IN ({listed})", Boolean), false()), else_=true())
 
@@ -68,7 +71,7 @@ def to_column(value: Any) -> Any:
 
 
 def but(column: ColumnElement[Any], stumbled: Sequence[str]) -> ColumnElement[bool]:
-    """Without the rows that were stumbled over."""
+    """Leave out the rows that could not be worked on."""
     if not stumbled:
         return true()
     return column.not_in([int(id) for id in stumbled] if isinstance(column.type, Integer) else stumbled)
@@ -77,25 +80,28 @@ def but(column: ColumnElement[Any], stumbled: Sequence[str]) -> ColumnElement[bo
 def read_each(
     connection: Connection, statement: Executable, read: Callable[[RowMapping], T], work: str, key: str
 ) -> list[T]:
-    """What each row says, read for itself."""
+    """Read each row by itself. Record a row that cannot be read, and leave it out."""
     troubles, found = troubles_of(connection), []
     for row in connection.execute(statement).mappings():
         try:
             found.append(read(row))
-        except Exception as error:  # whatever is in it: the others are read
+        except Exception as error:  # a bad row does not stop the others
             troubles.struck(work, row[key], error, row.get("workspace") or "")
     return found
 
 
 def check_instant(value: Micros | None) -> None:
-    """Raises TypeError, ValueError, OverflowError or OSError for what is no time that can be shown."""
+    """Raise TypeError, ValueError, OverflowError or OSError for a value that cannot be shown as a time."""
     if value is not None:
         moment(value)
 
 
 def insert_ignoring(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Insert what is not there yet; how many were new. Many rows take few statements, as the database may be far away,
-    and little time: thousands of them may be a vendor's answer."""
+    """Insert the rows that are not there yet; return how many were new.
+
+    Many rows take few statements, since the database may be far away, and little time, since a vendor may answer with
+    thousands.
+    """
     statement = insert_into(connection, table).on_conflict_do_nothing()
     if len(rows) == 1:
         return connection.execute(statement, dict(rows[0])).rowcount
@@ -108,7 +114,7 @@ def insert_into(connection: Connection, table: Table) -> postgresql.Insert | sql
 
 
 def batched(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
-    """As many at a time as a statement takes parameters for."""
+    """Split items into batches that fit the parameters of one statement."""
     waiting = iter(items)
     while batch := tuple(islice(waiting, IN_A_STATEMENT)):
         yield batch
@@ -117,10 +123,10 @@ def batched(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
 def with_keys(
     connection: Connection, statement: Select[Any], columns: Sequence[ColumnElement[str]], keys: Iterable[Key]
 ) -> Iterator[tuple[Key, RowMapping]]:
-    """The rows that have one of these keys in these columns, each with its key.
+    """Yield the rows that have one of these keys in these columns, each with its key.
 
-    A join, which goes through an index in both databases: SQLite looks for `(a, b) IN (...)` from end to end. One key
-    alone is named in the statement, which is then not compiled anew each time.
+    A join uses an index in both databases, while SQLite scans the whole table for `(a, b) IN (...)`. A single key goes
+    into the statement itself, which is then not compiled again each time.
     """
     for some in batched(sorted(keys)):
         wanted: dict[tuple[str, ...], Key] = {tuple(key): key for key in some}
@@ -131,21 +137,21 @@ def with_keys(
 
 
 def _given(keys: Sequence[tuple[str, ...]]) -> list[ColumnElement[str]]:
-    """The columns of a table that is these keys."""
+    """The columns of a table made of these keys."""
     named = [column(f"key{place}", String) for place in range(len(keys[0]))]
     return list(Values(*named, name="given").data(keys).cte("given").c)
 
 
 def fitting(mention: str | None) -> str | None:
-    """As many of these people as have room; the sentence and the card tell of all of them."""
+    """Return as many of these people as fit. The sentence and the card name all of them."""
     if mention is None or len(mention) <= MENTIONED:
         return mention or None
     return mention[: MENTIONED + 1].rpartition(" ")[0] or None
 
 
-# Each task asks before it opens a transaction that writes. These are made once, like what writes each step.
+# Each task checks for work before it opens a transaction that writes. These statements are built once.
 def any_of(*questions: Select[Any]) -> Select[tuple[bool]]:
-    """Has any of these an answer? They are asked one after the other, until one has."""
+    """Whether any of these queries finds a row. They run in order until one does."""
     return select(or_(*(question.exists() for question in questions)))
 
 
@@ -157,15 +163,17 @@ AT_PARAMETER = micros_parameter("at")
 
 
 def database_time(connection: Connection) -> Micros | None:
-    """The database's own clock, by which processes on machines with different clocks agree; None on SQLite, where
-    one machine is all there is."""
+    """Return the database's own time, which processes on different machines share.
+
+    None on SQLite, where there is only one machine.
+    """
     if connection.dialect.name != "postgresql":
         return None
     return int(connection.execute(text("SELECT extract(epoch FROM clock_timestamp()) * 1000000")).scalar_one())
 
 
 def read_pair(value: str | None, first: type[T]) -> tuple[T | None, Micros]:
-    """Two small things that were kept; what nobody can read is as if it had never been kept."""
+    """Read a pair of small values from a kept text. An unreadable text counts as never kept."""
     try:
         one, other = json.loads(value) if value else (None, 0)
     except (ValueError, TypeError, RecursionError):
@@ -174,6 +182,6 @@ def read_pair(value: str | None, first: type[T]) -> tuple[T | None, Micros]:
 
 
 def alone(connection: Connection, name: str) -> None:
-    """Until this transaction ends, no other one that asks this runs under this name. SQLite writes alone anyway."""
+    """Lock this name until the transaction ends. SQLite has only one writer anyway."""
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(name))))

@@ -40,7 +40,7 @@ PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
     "foreign_keys=ON",
-    "cache_size=-1024",  # KiB for each connection, lest many rows grow into memory; the system keeps what is read often
+    "cache_size=-1024",  # KiB for each connection, to limit memory; the system caches what is read often
     f"busy_timeout={BUSY_SECONDS * 1000}",
 )
 
@@ -58,7 +58,7 @@ class _Waiting:
         return max(self.until - steady(), 0.0)
 
     def settle(self, outcome: Any) -> None:
-        """Hand over what came of it; one who was cancelled meanwhile keeps the row, not the answer."""
+        """Hand over the outcome. A caller that was cancelled meanwhile gets no answer, but its write stays."""
         if self.future.done():
             return
         if isinstance(outcome, BaseException):
@@ -70,8 +70,8 @@ class _Waiting:
 class DatabaseFile:
     """The file, and the lock file beside it.
 
-    The lock file says, while nobody runs, that the file was found sound and left as it is now: reading all of a large
-    one takes long, and is done only after a stop that nobody saw coming.
+    While no process runs, the lock file records that the database was sound and was left as it is now. Checking all of
+    a large file takes long, so it is done only after an unexpected stop.
     """
 
     def __init__(self, path: Path) -> None:
@@ -79,7 +79,7 @@ class DatabaseFile:
 
     @property
     def lock_path(self) -> Path:
-        """Beside the file itself: whoever comes to it through a link finds the same lock."""
+        """Beside the file itself, so that a process that opens it through a link finds the same lock."""
         return Path(f"{self.path.resolve()}.lock")
 
     @property
@@ -99,15 +99,17 @@ class DatabaseFile:
             )
 
     def was_left_sound(self) -> bool:
-        """Did whoever had the lock last stop as intended, and is the file the one that they left?"""
+        """Whether the last holder of the lock stopped as intended, and the file is still as it left it."""
         try:
             return self.lock_path.read_text(encoding="ascii") == self._as_left()
         except (OSError, ValueError):
             return False
 
     def _as_left(self) -> str:
-        """What tells this file, as it is now, from another that is put in its place. Raises ValueError where its log
-        holds something yet."""
+        """Return what tells this file, as it is now, from another one put in its place.
+
+        Raises ValueError if its log still holds something.
+        """
         log = Path(f"{self.path.resolve()}-wal")
         if log.exists() and log.stat().st_size:
             raise ValueError(log)
@@ -129,16 +131,16 @@ class DatabaseFile:
             )
 
     def leave_sound(self, handle: int) -> None:
-        """A disk that has no room for it, or a log that somebody else still reads: all is looked at the next time."""
+        """Record that the file is sound. With a full disk, or a log in use, the next start checks it instead."""
         with suppress(OSError, ValueError):
             os.pwrite(handle, self._as_left().encode("ascii"), 0)
             os.fsync(handle)
 
 
 class SQLite(Database):
-    """One writer thread. Writes that arrive together are committed together, each in a savepoint of its own."""
+    """One writer thread. Writes that arrive together are committed together, each in its own savepoint."""
 
-    SHORTEST_WAIT = 0.1  # seconds that a lock is waited for, however long others were waited for before
+    SHORTEST_WAIT = 0.1  # seconds to wait for a lock at least, however long earlier waits took
     BROKEN = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR})
     ENGINE_ERRORS = frozenset(
         {
@@ -161,7 +163,7 @@ class SQLite(Database):
         self._queue: list[_Waiting] = []
         self._drain: asyncio.Task[None] | None = None
         self._lock_file: int | None = None
-        self._sound = self._hurt = False  # all of the file was looked at; a page of it could not be read since
+        self._sound = self._hurt = False  # the whole file was checked; a page was unreadable since
 
     @property
     def exclusive(self) -> bool:
@@ -188,7 +190,7 @@ class SQLite(Database):
         return await asyncio.get_running_loop().run_in_executor(self._reading, run)
 
     async def _drain_queue(self) -> None:
-        await asyncio.sleep(0)  # everything asked for in this turn of the loop goes into one commit
+        await asyncio.sleep(0)  # all writes of this turn of the loop go into one commit
         loop = asyncio.get_running_loop()
         while self._queue:
             group, self._queue = self._queue[:GROUP], self._queue[GROUP:]
@@ -204,7 +206,7 @@ class SQLite(Database):
             self._queue = again + self._queue
 
     def _commit_group(self, group: list[Work[Any]], wait: float) -> list[Any]:
-        """What each came to: a value, or the exception. `wait`: seconds that a lock may be held by somebody else."""
+        """Run these in one commit; return a value or an exception for each. `wait`: seconds to wait for a lock."""
         committing = False
         try:
             with self.engine.connect() as connection:
@@ -239,7 +241,7 @@ class SQLite(Database):
 
     @staticmethod
     def _still_there(driver: sqlite3.Connection) -> None:
-        """A full disk may take the whole transaction away, and then what follows would be stored on its own."""
+        """Raise OutOfOrder if a full disk ended the transaction: what follows would be stored on its own."""
         if not driver.in_transaction:
             raise OutOfOrder("rolled back")
 
@@ -248,7 +250,7 @@ class SQLite(Database):
 
     async def check(self) -> None:
         self.file.check_place()
-        # made by the first process that dispatches, upgrades or restores; beside a link, too, whose target may be gone
+        # the first process that dispatches, upgrades or restores makes them; `mark` survives if a link's target is gone
         used = self.file.lock_path.exists() or self.file.mark.exists()
         await asyncio.get_running_loop().run_in_executor(self._reading, self._check, used)
 
@@ -277,7 +279,7 @@ class SQLite(Database):
         except OSError:
             os.close(handle)
             raise AlreadyDispatching(str(self.path)) from None
-        self._lock_file = handle  # held for life: closing it is what gives the lock back
+        self._lock_file = handle  # kept open for life: closing it releases the lock
         self.file.mark.touch(0o600)
         self._sound = self._sound or self.file.was_left_sound()
         os.ftruncate(handle, 0)
@@ -313,7 +315,7 @@ def sqlite_engine(url: URL, troubles: Troubles | None = None) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(driver: sqlite3.Connection, _record: object) -> None:
-        driver.isolation_level = None  # else Python's driver starts transactions of its own
+        driver.isolation_level = None  # else Python's driver starts its own transactions
         driver.text_factory = _text
         for pragma in PRAGMAS:
             driver.execute(f"PRAGMA {pragma}")
@@ -327,12 +329,12 @@ def sqlite_engine(url: URL, troubles: Troubles | None = None) -> Engine:
 
 
 def _text(stored: bytes) -> str:
-    """What is no UTF-8 is altered, so that its digest tells; it keeps nobody from reading the rows beside it."""
+    """Replace what is not UTF-8. The digest then shows the change, and the other rows stay readable."""
     return stored.decode("utf-8", "replace")
 
 
 def read_json(stored: str) -> Any:
-    """What is no JSON is found out by whoever reads its row, and not by all who read the rows beside it."""
+    """Return `NotJson` for what is not JSON, so that only this row fails, and not all rows read with it."""
     try:
         return json.loads(stored)
     except (ValueError, RecursionError):
@@ -340,17 +342,17 @@ def read_json(stored: str) -> Any:
 
 
 class NotJson:
-    """What a column holds that should hold JSON and does not."""
+    """The value of a JSON column whose content is not JSON."""
 
 
 def sqlite_code(error: BaseException) -> int:
-    """SQLite's own primary code; 0 for anything else."""
+    """SQLite's primary error code; 0 for any other error."""
     driver = error.orig if isinstance(error, DBAPIError) else error
     return getattr(driver, "sqlite_errorcode", 0) & 0xFF
 
 
 def _sqlite_told(error: Exception) -> Exception:
-    """A lock that was not given in time and a file that takes no writes in our words; anything else as it is."""
+    """Turn a lock timeout and an unwritable file into our own errors; return any other error as it is."""
     code = sqlite_code(error)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return DatabaseBusy("locked")

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 REVISION = "0004"  # the schema this code was written for; a test ties it to the newest migration
-SHAPE = 1  # what a row may hold that this code understands; rows of a higher shape are left alone
+SHAPE = 1  # the newest row format that this code understands; rows of a higher shape are left alone
 
 metadata = MetaData()
 
@@ -57,8 +57,8 @@ broadcasts = Table(
     Column("zone", String(64), nullable=False),
     Column("digest", String(64), nullable=False),
     Column("size", Integer),
-    Column("unnamed", Integer),  # of them without a name, where the vendor tells
-    Column("quoted", String(64)),  # what the vendor said before the approval that it would cost
+    Column("unnamed", Integer),  # recipients without a name, if the vendor reports it
+    Column("quoted", String(64)),  # the cost that the vendor quoted before the approval
     Column("bound", Integer),
     Column("quorum", Integer, nullable=False),
     Column("approvers", JSON, nullable=False),
@@ -79,15 +79,15 @@ broadcasts = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("changed_at", BigInteger, nullable=False),
     Column("revision", Integer, nullable=False),
-    Column("progress_at", BigInteger),  # a status appeared that the thread has not been told
+    Column("progress_at", BigInteger),  # when the thread may get a note about a new status
     Column("draw_at", BigInteger),  # the card shows an older revision; when it may be drawn again
-    Column("voice_at", BigInteger),  # when the thread is told that it still waits, or soon starts
-    Column("voices", Integer, nullable=False, server_default="0"),  # how often that was said since it came here
+    Column("voice_at", BigInteger),  # when the thread gets a note that it still waits, or starts soon
+    Column("voices", Integer, nullable=False, server_default="0"),  # how many such notes since it entered this state
     Column("schedule", String(16)),  # the recurring broadcast of which this is one occurrence
     Column("occurrence", String(32)),  # which one: its wall clock time in the schedule's zone
-    Column("covers", Integer, nullable=False, server_default="1"),  # occurrences that one approval is for
-    Column("asked_in", String(32)),  # the channel where it was typed, where its card stands in another
-    Column("finals", Integer, nullable=False, server_default="0"),  # deliveries of which nothing more is to come
+    Column("covers", Integer, nullable=False, server_default="1"),  # occurrences that one approval covers
+    Column("asked_in", String(32)),  # the channel where it was typed, if its card is in another
+    Column("finals", Integer, nullable=False, server_default="0"),  # deliveries whose status is final
     Column("shape", Integer, nullable=False, server_default="1"),  # see SHAPE
     UniqueConstraint("workspace", "key", name="uq_broadcasts_key"),
 )
@@ -96,11 +96,11 @@ LIVING = "state IN ('draft', 'pending', 'scheduled', 'held', 'sending', 'unknown
 
 
 def _index(name: str, *columns: Column[Any], where: str) -> None:
-    """An index over the rows for which `where` holds. It is found only by statements that say so in the same words."""
+    """Add an index over the rows for which `where` holds. Only statements with the same words use it."""
     Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
-# What a tick asks for is found among the few rows that can be an answer, however many there are beside them.
+# A tick finds its rows among the few that can match, however many others there are.
 _index("ix_broadcasts_due", broadcasts.c.due, broadcasts.c.account, where="state = 'scheduled'")
 _index("ix_broadcasts_draw", broadcasts.c.draw_at, where="draw_at IS NOT NULL")
 _index("ix_broadcasts_progress", broadcasts.c.progress_at, where="progress_at IS NOT NULL")
@@ -166,7 +166,7 @@ cards = Table(
     Column("channel", String(32), nullable=False),
     Column("ts", String(32), nullable=False),
     Column("drawn", Integer, nullable=False),
-    Column("facts", JSON(none_as_null=True)),  # what it showed that an approval hangs on
+    Column("facts", JSON(none_as_null=True)),  # the facts it showed that an approval depends on
     UniqueConstraint("workspace", "channel", "ts", name="uq_cards_ts"),
     _of_broadcast(),
 )
@@ -224,7 +224,7 @@ deliveries = Table(
     Column("id", String(255), primary_key=True),
     Column("recipient", String(64), primary_key=True),  # keyed hash; "" where the id alone says who
     Column("kind", String(16), primary_key=True),  # delivery | reply | opt_out
-    Column("workspace", String(32)),  # none: set aside, nobody's yet
+    Column("workspace", String(32)),  # none: set aside until its owner is known
     Column("broadcast", String(16)),
     Column("status", String(16), nullable=False),
     Column("word", String(64), nullable=False),
@@ -287,8 +287,8 @@ schedules = Table(
     Column("next_local", String(32)),  # its wall clock time in the zone: its name
     Column("paused_until", BigInteger),
     Column("until", BigInteger),  # no occurrence after this
-    Column("remaining", Integer),  # how many more at the most
-    Column("cover", JSON(none_as_null=True)),  # an approval that is for later occurrences too
+    Column("remaining", Integer),  # how many more at most
+    Column("cover", JSON(none_as_null=True)),  # an approval that also covers later occurrences
     Column("created_at", BigInteger, nullable=False),
     Column("changed_at", BigInteger, nullable=False),
     Column("shape", Integer, nullable=False, server_default="1"),
@@ -319,13 +319,13 @@ occurrences = Table(
     metadata,
     Column("workspace", String(32), primary_key=True),
     Column("schedule", String(16), primary_key=True),
-    Column("local", String(32), primary_key=True),  # its wall clock time in the schedule's zone: one row, whoever fires
+    Column("local", String(32), primary_key=True),  # wall clock time in the schedule's zone: one row for all processes
     Column("at", BigInteger, nullable=False),
     Column("state", String(16), nullable=False),  # made | open | done | snoozed | left_out | missed
     Column("version", Integer, nullable=False),
     Column("broadcast", String(16)),
     Column("channel", String(32)),
-    Column("ts", String(32)),  # where its post stands
+    Column("ts", String(32)),  # the timestamp of its post
     Column("draw_at", BigInteger),  # when its post is to be made or drawn again
     Column("tries", Integer, nullable=False),
     Column("snoozed_until", BigInteger),
@@ -348,15 +348,15 @@ posts = Table(
     metadata,
     Column("seq", Integer, primary_key=True, autoincrement=True),
     Column("workspace", String(32), nullable=False),
-    Column("key", String(255), nullable=False),  # what it is about: the same is said once
-    Column("place", String(32), nullable=False),  # a channel, or a person who is told directly
+    Column("key", String(255), nullable=False),  # what it is about, so that it is posted once
+    Column("place", String(32), nullable=False),  # a channel, or a person for a direct message
     Column("sentence", JSON, nullable=False),
     Column("mention", String(255)),
     Column("at", BigInteger, nullable=False),
     Column("post_at", BigInteger),  # when it may be (re)tried; none once it is posted
     Column("tries", Integer, nullable=False),
     Column("ts", String(32)),
-    Column("draft", String(16)),  # the draft that it has a button to open
+    Column("draft", String(16)),  # the draft that its button opens
     UniqueConstraint("workspace", "key", name="uq_posts_key"),
 )
 Index(

@@ -16,7 +16,7 @@ from bot.storage.tables import templates
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    """A text that somebody kept under a name, with what it is usually sent as."""
+    """A text that somebody kept under a name, with the values it is usually sent with."""
 
     workspace: str
     name: str
@@ -34,7 +34,7 @@ class Template:
 
 
 def keep_template(connection: Connection, template: Template, admins: Iterable[str]) -> str | None:
-    """Keep it, in the place of an older one of the same owner or, for an admin, of anybody; else whose it is."""
+    """Keep it, replacing one of the same owner or, for an admin, of anybody. Else return who owns the name."""
     fields = dataclasses.asdict(template)
     if insert_ignoring(connection, templates, [fields]):
         return None

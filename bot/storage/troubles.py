@@ -1,6 +1,6 @@
-"""Rows that cannot be worked on: each is put off for ever longer, logged and counted, and keeps no other one waiting.
+"""Rows that cannot be worked on: each is put off for ever longer, logged and counted, and does not block the others.
 
-What is kept here lives as long as the process: after a restart a row is tried once, and is put off again.
+This record lives as long as the process: after a restart a row is tried once, and is put off again.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from bot.domain.clock import backoff, steady
 log = structlog.get_logger(__name__)
 
 FIRST_PAUSE, LONGEST_PAUSE = 10.0, 3600.0  # seconds
-MOST = 5000  # rows that are remembered: a statement that leaves them out up to six times has room for all their names
-PASSING = (OperationalError, InterfaceError)  # these are of the database, whichever row is being worked on
+MOST = 5000  # rows that are remembered: a statement may list all of them up to six times as parameters
+PASSING = (OperationalError, InterfaceError)  # failures of the database, not of a row
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Troubles:
     _known: dict[tuple[str, str], Trouble] = field(default_factory=dict)
 
     def struck(self, work: str, id: object, error: BaseException, workspace: str = "") -> Trouble:
-        """This row broke that work: put it off, longer each time."""
+        """Record that this row broke that work, and put it off, longer each time."""
         if (work, str(id)) not in self._known and len(self._known) >= MOST:
             self._known.pop(next(iter(self._known)))
         trouble = self._known.setdefault((work, str(id)), Trouble(work, str(id), workspace))
@@ -60,12 +60,12 @@ class Troubles:
         return trouble
 
     def tries(self, work: str, id: object) -> int:
-        """How often this row has broken that work in a row."""
+        """How many times in succession this row has broken that work."""
         known = self._known.get((work, str(id)))
         return known.tries if known else 0
 
     def fine(self, work: str, id: object) -> None:
-        """It went well this time."""
+        """Forget this row's trouble: the work succeeded."""
         self._known.pop((work, str(id)), None)
 
     def put_off(self, work: str) -> list[str]:
@@ -74,7 +74,7 @@ class Troubles:
         return [trouble.id for trouble in self._known.values() if trouble.work == work and trouble.until > now]
 
     def known(self, work: str) -> list[str]:
-        """The rows that this work stumbled over when it last tried them, be they put off just now or not."""
+        """The rows that broke this work when it last tried them, whether or not they are put off now."""
         return [trouble.id for trouble in self._known.values() if trouble.work == work]
 
     def all(self) -> list[Trouble]:
@@ -84,7 +84,7 @@ class Troubles:
     def alone(
         self, work: str, id: object, workspace: str = "", *, but: tuple[type[Exception], ...] = ()
     ) -> Iterator[None]:
-        """What breaks inside is this row's own trouble; `but` what is everybody's."""
+        """Record an error inside as this row's trouble. Errors in `but` concern all rows and are raised."""
         try:
             yield
         except Exception as error:
@@ -96,14 +96,14 @@ class Troubles:
 
 
 def troubles_of(connection: Connection) -> Troubles:
-    """Those of the process that this connection is of; of nobody's connection none is remembered."""
+    """The troubles of this connection's process; new, empty ones for a connection without any."""
     found: Troubles | None = connection.get_execution_options().get("troubles")
     return Troubles() if found is None else found
 
 
 @contextmanager
 def alone(connection: Connection, work: str, id: object, workspace: str = "") -> Iterator[None]:
-    """Inside a transaction: what breaks is undone for this row alone, and the transaction goes on."""
+    """Inside a transaction: undo an error for this row alone, so that the transaction goes on."""
     with troubles_of(connection).alone(work, id, workspace), _undone(connection):
         yield
 
@@ -111,8 +111,7 @@ def alone(connection: Connection, work: str, id: object, workspace: str = "") ->
 def together(
     connection: Connection, work: str, rows: Sequence[Broadcast], do: Callable[[Sequence[Broadcast]], int]
 ) -> int:
-    """Inside a transaction: many rows at once, and where one of them breaks that, each of them alone. Of how many it
-    was done."""
+    """Inside a transaction: do many rows at once, or each alone if that fails. Return for how many it was done."""
     if not rows:
         return 0
     try:
@@ -120,7 +119,7 @@ def together(
             done = do(rows)
     except PASSING:
         raise
-    except Exception:  # whose fault it is comes out below
+    except Exception:  # each row alone shows which one is at fault
         return sum(_done_alone(connection, work, row, do) for row in rows)
     for row in rows:
         troubles_of(connection).fine(work, row.id)
@@ -135,12 +134,12 @@ def _done_alone(connection: Connection, work: str, row: Broadcast, do: Callable[
 
 @contextmanager
 def _undone(connection: Connection) -> Iterator[None]:
-    """What breaks inside is undone, and the transaction goes on."""
+    """Undo what fails inside, so that the transaction can go on."""
     savepoint = connection.begin_nested()
     try:
         yield
     except Exception as error:
-        if not isinstance(error, PASSING):  # else there is no transaction any more to go back in
+        if not isinstance(error, PASSING):  # else no transaction is left to roll back in
             savepoint.rollback()
         raise
     savepoint.commit()

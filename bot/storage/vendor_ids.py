@@ -31,7 +31,7 @@ def keep_dispatch(connection: Connection, broadcast: Broadcast, token: str) -> N
 
 
 def token_hash(token: str) -> str:
-    """Tokens are looked up by their hash, so that how long a look-up takes says nothing of the token."""
+    """Hash a token. Look-ups use the hash, so that the time they take reveals nothing about the token."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
@@ -45,7 +45,7 @@ def dispatch_by_token(connection: Connection, account: str, token: str) -> tuple
 
 
 def own_ids(connection: Connection, broadcast: Broadcast, ids: Iterable[str]) -> None:
-    """These ids at this account are this broadcast's; receipts that were set aside for them find their way home."""
+    """Assign these vendor ids to this broadcast, and with them the receipts that were set aside for them."""
     learn_ids(connection, {(broadcast.account, id): (broadcast.workspace, broadcast.id) for id in ids})
 
 
@@ -54,20 +54,22 @@ def owner_of(connection: Connection, account: str, id: str) -> Owner | None:
 
 
 def owners_of(connection: Connection, ids: Collection[tuple[str, str]]) -> dict[tuple[str, str], Owner]:
-    """Whose each of these (account, id) is, where that is known."""
+    """Return the owner of each of these (account, id), where it is known."""
     rows = with_keys(connection, select(vendor_ids), (vendor_ids.c.account, vendor_ids.c.id), ids)
     return {key: (row["workspace"], row["broadcast"]) for key, row in rows}
 
 
 def look_alone(connection: Connection, accounts: Iterable[str]) -> None:
-    """Until this transaction ends nobody else learns whose an id of these accounts is, or sets a receipt aside."""
+    """Until this transaction ends, nobody else learns the owner of an id of these accounts or sets a receipt aside."""
     for account in sorted(set(accounts)):
         alone(connection, f"ids:{account}")
 
 
 def learn_ids(connection: Connection, owners: Mapping[tuple[str, str], Owner]) -> None:
-    """Each (account, id) is this broadcast's, unless it is known to be another's; and so is what was set aside for it,
-    which is counted from now on."""
+    """Assign each (account, id) to this broadcast, unless it already belongs to another.
+
+    Receipts that were set aside for it are assigned too, and are counted from now on.
+    """
     rows = [
         {"account": account, "id": id, "workspace": workspace, "broadcast": broadcast}
         for (account, id), (workspace, broadcast) in sorted(owners.items())
@@ -77,12 +79,12 @@ def learn_ids(connection: Connection, owners: Mapping[tuple[str, str], Owner]) -
     look_alone(connection, (row["account"] for row in rows))
     new = {key: owners[key] for key in insert_new(connection, vendor_ids, rows)}
     moved = _adopt(connection, new)
-    for owner, current in followed(connection, moved, lock=True).items():  # others a newer version looks after
+    for owner, current in followed(connection, moved, lock=True).items():  # a newer version handles the others
         count(connection, current, moved[owner], current.changed_at)
 
 
 def _adopt(connection: Connection, owners: Mapping[tuple[str, str], Owner]) -> dict[Owner, DeliveryCounts]:
-    """Receipts that came before their ids were known belong to these broadcasts: what that adds to each."""
+    """Assign receipts that came before their ids were known; return what that adds to each broadcast."""
     ids = defaultdict[tuple[str, Owner], list[str]](list)
     for (account, id), owner in owners.items():
         ids[account, owner].append(id)
@@ -97,13 +99,13 @@ def _adopt(connection: Connection, owners: Mapping[tuple[str, str], Owner]) -> d
 
 
 def ids_with_news(connection: Connection, workspace: str, id: str) -> tuple[str, ...]:
-    """The vendor's ids of which a broadcast has news of any kind."""
+    """The vendor's ids for which a broadcast has receipts of any kind."""
     mine = and_(deliveries.c.workspace == workspace, deliveries.c.broadcast == id)
     return tuple(connection.execute(select(deliveries.c.id).where(mine).distinct().order_by(deliveries.c.id)).scalars())
 
 
 def reported_since_let_go(connection: Connection, broadcast: Broadcast) -> bool:
-    """Does the vendor tell of deliveries of it, that whoever let it go last cannot have known?"""
+    """Whether the vendor reports deliveries of it that the person who last let it go cannot have known."""
     mine = and_(deliveries.c.workspace == broadcast.workspace, deliveries.c.broadcast == broadcast.id)
     news = and_(deliveries.c.kind == ReceiptKind.DELIVERY, deliveries.c.at >= (broadcast.start_at or 0))
     return connection.execute(select(deliveries.c.id).where(mine, news).limit(1)).first() is not None

@@ -36,9 +36,9 @@ def votes_for(connection: Connection, broadcast: Broadcast) -> list[Vote]:
 
 
 def add_vote(connection: Connection, broadcast: Broadcast, approver: str, way: str, at: Micros) -> bool:
-    """One person, one vote on a version. False when it was there already.
+    """Store one person's only vote on a version. False when it was there already.
 
-    It binds what stands there now, and not what the row says of itself: somebody may have edited it.
+    It binds the digest computed now, not the stored one: somebody may have edited the row.
     """
     row = {
         "workspace": broadcast.workspace,
@@ -53,7 +53,7 @@ def add_vote(connection: Connection, broadcast: Broadcast, approver: str, way: s
 
 
 def strengthen_vote(connection: Connection, broadcast: Broadcast, approver: str, way: str) -> None:
-    """Somebody who had approved does so in another way as well, by which it stands when the first is taken back."""
+    """Change how a vote was given, so that it stays when the approver takes back the first way."""
     mine = and_(votes.c.workspace == broadcast.workspace, votes.c.broadcast == broadcast.id)
     same = and_(mine, votes.c.version == broadcast.version, votes.c.approver == approver)
     connection.execute(update(votes).where(same).values(way=way))
@@ -72,6 +72,6 @@ def drop_vote(connection: Connection, broadcast: Broadcast, approver: str, way: 
 
 
 def drop_votes(connection: Connection, broadcast: Broadcast) -> None:
-    """What was agreed to is no longer what would happen: every vote on this version falls."""
+    """Drop every vote on this version: what would happen is no longer what people agreed to."""
     mine = and_(votes.c.workspace == broadcast.workspace, votes.c.broadcast == broadcast.id)
     connection.execute(votes.delete().where(mine, votes.c.version == broadcast.version))

@@ -24,7 +24,7 @@ from providers.base import Callback, Receipts
 class CallbackDoor:
     """`POST /callbacks/{account}/{token}`: a hint from a vendor. It changes nothing without its token.
 
-    A bare ASGI handler: a big campaign calls back a million times. What is answered with 200 is stored.
+    A bare ASGI handler: a big campaign calls back a million times. Whatever gets a 200 is stored.
     """
 
     database: Database
@@ -33,7 +33,7 @@ class CallbackDoor:
     key: bytes
     meters: Meters
     guesses: Guesses = field(default_factory=Guesses)
-    KNOWN: ClassVar[int] = 4096  # tokens that were right lately, with whose they are
+    KNOWN: ClassVar[int] = 4096  # recently correct tokens to remember, with their dispatches
     known: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,7 +58,7 @@ class CallbackDoor:
         except TooLarge:
             return 413
         except (DatabaseBusy, CommitUncertain, AdapterBroke):
-            return 503  # the vendor asks again; acknowledged and lost would be worse
+            return 503  # the vendor tries again; acknowledging and losing it would be worse
         except (ValueError, RecursionError, KeyError, ClientDisconnect):
             return 400
 

@@ -13,9 +13,9 @@ CALLBACK_BODY = 64 * 1024
 
 
 class Guesses:
-    """Wrong tokens, by who brought them: past `LIMIT` in a minute nobody looks at that address's unknown tokens.
+    """Counts wrong tokens per address. Past `LIMIT` in a minute, that address's unknown tokens are not checked.
 
-    What was right before stays right, so vendors behind the same proxy as a guesser go on being heard.
+    Tokens that were right before stay right, so vendors behind the same proxy as a guesser still get through.
     """
 
     LIMIT, PEERS = 100, 10_000
@@ -33,7 +33,7 @@ class Guesses:
 
 
 class TooLarge(Exception):
-    """The body is longer than anything this route has a use for."""
+    """The body is longer than this route accepts."""
 
 
 class Meters:

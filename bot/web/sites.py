@@ -1,4 +1,4 @@
-"""What is served where."""
+"""The routes of the public site and of the metrics site."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Ready = Callable[[], Awaitable[tuple[bool, Mapping[str, str]]]]
 
 @dataclass(frozen=True)
 class Health:
-    """Alive, and able to work."""
+    """Answers whether the process is alive, and whether it is able to work."""
 
     ready: Ready
 
@@ -35,7 +35,7 @@ class Health:
 
 
 def public_site(slack: SlackDoor | None, callbacks: CallbackDoor, health: Health) -> Starlette:
-    """The public address: Slack's door is there in HTTP mode only."""
+    """Return the public site. Slack's route exists in HTTP mode only."""
     routes = [
         Route("/callbacks/{account}/{token}", callbacks),
         Route("/healthz", health.healthz),
@@ -47,7 +47,7 @@ def public_site(slack: SlackDoor | None, callbacks: CallbackDoor, health: Health
 
 
 def metrics_site(meters: Meters, database: Database) -> Starlette:
-    """The operator's address, apart from the public one."""
+    """Return the operator's site, separate from the public one."""
 
     async def metrics(request: Request) -> Response:
         for state, number in (await database.read(broadcasts.count_by_state)).items():

@@ -20,10 +20,10 @@ from bot.web.http import SLACK_BODY, Meters, TooLarge, named, read_body
 
 @dataclass(frozen=True)
 class SlackDoor:
-    """Verifies and parses in front of Bolt, so that both roads into it, this and Socket Mode, hand it the same dict.
+    """Verifies and parses requests before Bolt does, so that HTTP and Socket Mode hand it the same dict.
 
     Bolt's own HTTP parsing loses a command whose text holds the word `payload`, and answers 500 to a timestamp that
-    is no number (slack-bolt 1.30).
+    is not a number (slack-bolt 1.30).
     """
 
     app: AsyncApp
@@ -65,7 +65,7 @@ class SlackDoor:
 
 
 def parse_slack(text: str) -> dict[str, object]:
-    """The dict that Slack meant: a JSON body, a command's form, or the JSON inside a form's `payload`.
+    """Return the dict that Slack meant: a JSON body, a command's form, or the JSON inside a form's `payload`.
 
     Raises ValueError for anything else.
     """
@@ -80,7 +80,7 @@ def parse_slack(text: str) -> dict[str, object]:
 
 
 def is_whole(body: Mapping[str, Any]) -> bool:
-    """Does it have the parts by which Bolt finds a listener? It raises KeyError without them."""
+    """Whether it has the parts by which Bolt finds a listener. Bolt raises KeyError without them."""
     if body.get("type") == "block_actions":
         actions = body.get("actions")
         return isinstance(actions, list) and bool(actions) and all(named(action, "action_id") for action in actions)

@@ -1,5 +1,5 @@
-"""What a person typed as a time or as a recurrence, in English, French or Spanish, and the instants that come of it.
+"""Reads times and recurrences typed in English, French or Spanish, and finds the instants that they mean.
 
-A strict grammar: what it does not know it refuses. Date-text libraries were tried and guess ("demain 9h" became
-19:00); a send at a guessed hour cannot be taken back.
+The grammar is strict: it refuses what it does not know. We tried date-text libraries, and they guess ("demain 9h"
+became 19:00). A send at a guessed hour cannot be taken back.
 """

@@ -20,7 +20,7 @@ from bot.when.vocabulary import CLOCK, FRACTIONS, MIDNIGHT, OF_THE_MORNING, PART
 
 
 def is_hour(words: str, *, alone: bool = True) -> bool:
-    """Do they say so, as `9h` and `at 9` do? `alone`: there is no other number that may be the hour of an `at`."""
+    """Whether these words clearly are an hour, as `9h` and `at 9` are. `alone`: an `at` can mean no other number."""
     match = CLOCK.match(words) or match_spoken(words)
     if match is None:
         return False
@@ -34,7 +34,7 @@ def match_spoken(words: str) -> re.Match[str] | None:
 
 @dataclass(frozen=True)
 class Hour:
-    """What may be meant, on a 24-hour clock. `said`: as people speak, who count to twelve."""
+    """The possible readings of an hour, on a 24-hour clock. `said`: in spoken words, which count only to twelve."""
 
     typed: str
     readings: tuple[time, ...]
@@ -42,9 +42,9 @@ class Hour:
 
 
 def read_hour(words: str, typed: str) -> Hour:
-    """The hour of these words of what was typed.
+    """The hour that these words of the typed text mean.
 
-    Raises NotATime for none, for a number that may be a day, and for midnight and 12 am or pm.
+    Raises NotATime if there is none, for a number that may be a day, for midnight, and for 12 am and 12 pm.
     """
     if not words:
         raise NotATime("no_hour", "At what time? Write the day and the time, for example: {examples}.")
@@ -65,7 +65,7 @@ def read_hour(words: str, typed: str) -> Hour:
 
 
 def _written(match: re.Match[str]) -> Hour:
-    """In digits it is an hour of a 24-hour clock, unless a part of the day says otherwise: `9h du soir`."""
+    """Read an hour in digits. It is on a 24-hour clock, unless a part of the day says otherwise: `9h du soir`."""
     words = match[0]
     hour, minute = int(match["hour"]), int(match["minute"] or match["after_h"] or match["of_half"] or 0)
     if hour > 23 or minute > 59:
@@ -81,7 +81,7 @@ def _written(match: re.Match[str]) -> Hour:
 
 
 def _said(match: re.Match[str]) -> Hour:
-    """`half past nine` is said of two hours, `midi et quart` and `quinze heures trente` of one."""
+    """Read a spoken hour. `half past nine` may be two hours; `midi et quart` and `quinze heures trente` are one."""
     found = {name: text for name, text in match.groupdict().items() if text}
     minutes = _minutes(found.get("before") or found.get("after"))
     shift = -minutes if found.get("side") in ("to", "moins", "menos") else minutes
@@ -105,7 +105,7 @@ def _shifted(clock: time, minutes: int) -> time:
 
 
 def settle(hour: Hour, part: str | None) -> time:
-    """The one reading that is meant: the one in this part of the day. Raises NotATime."""
+    """The one reading that is meant: if a part of the day is given, the one in it. Raises NotATime."""
     written = hour.readings[0]
     if part is None:
         if hour.said and written.hour not in OF_THE_MORNING:

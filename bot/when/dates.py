@@ -70,7 +70,7 @@ def _named(match: re.Match[str], today: date) -> list[date]:
 
 
 def _said_twice(match: re.Match[str], others: list[date], today: date) -> list[date]:
-    """`demain mercredi 25`, where both are one day."""
+    """Read a day that is given twice, as in `demain mercredi 25`. Raises NotATime unless both are the same day."""
     day = today + timedelta(days=DAYS_AHEAD[match["ahead"]])
     if day not in others:
         raise two_readings(match[0], day, next((other for other in others if other >= today), others[-1]))
@@ -78,7 +78,7 @@ def _said_twice(match: re.Match[str], others: list[date], today: date) -> list[d
 
 
 def _weeks_on(match: re.Match[str], today: date) -> list[date]:
-    """`lundi en quinze` is two weeks after the Monday that comes: on a Monday, is that today?"""
+    """`lundi en quinze` is two weeks after the coming Monday. Raises NotATime on a Monday: it may count from today."""
     weeks = timedelta(weeks=WEEKS_ON[match["weeks"]])
     first, *second = _named(match, today)
     if second and first == today:
@@ -96,7 +96,7 @@ def _after(today: date, weekday: str) -> date:
 
 
 def _of_week(match: re.Match[str], today: date) -> list[date]:
-    """A day of this week or the next, where it is the same whether weeks begin on Sunday or on Monday."""
+    """A day of this week or the next. Raises NotATime unless weeks from Sunday and from Monday give the same day."""
     weekday, weeks = WEEKDAYS[match["weekday"]], 1 if match["next"] else 0
     first, second = (
         today + timedelta(days=7 * weeks + (weekday + since) % 7 - (today.weekday() + since) % 7) for since in (0, 1)
@@ -107,7 +107,7 @@ def _of_week(match: re.Match[str], today: date) -> list[date]:
 
 
 def _this(match: re.Match[str], today: date) -> list[date] | None:
-    """`this friday`, while Friday is ahead this week: else it may be the one behind or the one that comes."""
+    """`this friday`, if Friday is still ahead this week. Otherwise None: it may be the last one or the next one."""
     ahead = WEEKDAYS[match["weekday"]] - today.weekday()
     return [today + timedelta(days=ahead)] if ahead > 0 else None
 
@@ -123,7 +123,7 @@ def _the_day(match: re.Match[str], today: date) -> list[date]:
 
 
 def _the_number(match: re.Match[str], today: date) -> list[date]:
-    """The 25th of this month, or of the next where that is said."""
+    """The 25th of this month, or of the next if the words say so."""
     month = _in_months(today, 1 if match["next"] else 0)
     found = existing_date(month.year, month.month, _day_number(match["number"]))
     if found is None:
@@ -149,13 +149,13 @@ def _weekday_number(match: re.Match[str], today: date) -> list[date]:
 
 
 def _in_months(day: date, months: int) -> date:
-    """The first of the month so many months later."""
+    """The first day of the month that is so many months later."""
     year, month = divmod(12 * day.year + day.month - 1 + months, 12)
     return date(year, month + 1, 1)
 
 
 def _on_weekday(weekday: str, dates: list[date], today: date) -> list[date]:
-    """`mardi 1er décembre`: of the two that were said, one may be a slip."""
+    """Return the dates. Raises NotATime if `mardi 1er décembre` is not a Tuesday: either part may be a slip."""
     nearest = next((day for day in dates if day >= today), dates[-1])
     if nearest.weekday() != WEEKDAYS[weekday]:
         template = "{date} falls on another day of the week. Write the day you mean, for example: {examples}."
@@ -164,7 +164,7 @@ def _on_weekday(weekday: str, dates: list[date], today: date) -> list[date]:
 
 
 def _dates(words: str, today: date) -> list[date] | None:
-    """The dates of a day of the year, this year's and the next where none is named. Raises NotATime for 30 February."""
+    """The dates of a day of the year, in this year and the next if none is named. Raises NotATime for 30 February."""
     if match := YEAR_FIRST.fullmatch(ON_THE.sub("", words)):
         return _existing([int(match["year"])], int(match["month"]), int(match["day"]))
     if match := NUMERIC_DATE.match(words):
@@ -191,9 +191,10 @@ def _years(year: int | None, today: date) -> list[int]:
 
 
 def _numeric(match: re.Match[str], today: date) -> list[date]:
-    """`25/11` and `11/25` are one day to everybody, `12/12` too; `3/4` is not. `26/11/27` may begin with its year.
+    """Read a date in numbers. Raises NotATime if it means different days to different people.
 
-    With dots the day is first: `9.30` is none.
+    `25/11`, `11/25` and `12/12` are one day to everybody; `3/4` is not. `26/11/27` may begin with its year. With dots
+    the day comes first, so `9.30` is not a date.
     """
     one, other = int(match["one"]), int(match["other"] or match["another"])
     short = match["year"] and len(match["year"]) == 2

@@ -1,4 +1,4 @@
-"""From what people type to one instant in their time zone, or to a refusal that says what to type."""
+"""Turns what people type into one instant in their time zone, or refuses it and says what to type."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ from bot.when.vocabulary import (
 
 LONGEST = 200  # characters
 MOST_WORDS, LONGEST_HOUR = 24, 6  # words of a phrase, and of the hour in it
-GOES_ON = 5  # words of a text that may still be of the time before it
+GOES_ON = 5  # words of a text that may still belong to the time before it
 
-#: What may follow an hour, and says of what comes again how often, or on which days not.
+#: What may follow the hour of a recurrence: how often it occurs, or which days it leaves out.
 HOW_OFTEN = re.compile(
     r"(?:except|but|sauf|excepto|salvo|menos|every|each|weekly|monthly|chaque|toutes|tous|de chaque|une semaine sur"
     r"|cada|todas|todos|de cada|of the month|of every month|of each month|du mois|del mes|on|le|les|el|los)\b"
@@ -56,7 +56,7 @@ HOW_OFTEN = re.compile(
 
 @dataclass(frozen=True)
 class When:
-    """An instant (UTC) as somebody in `zone` meant it. `first_of_two`: that hour comes twice, and it is the first."""
+    """An instant (UTC) as somebody in `zone` meant it. `first_of_two`: the first of a repeated hour."""
 
     instant: datetime
     zone: str
@@ -68,9 +68,9 @@ class When:
 
 
 def parse_when(typed: str, *, zone: str, now: datetime) -> When:
-    """The instant that was typed, without an offset in this zone. Raises NotATime, and never guesses.
+    """The instant that was typed; without an offset it is in this zone. Raises NotATime, and never guesses.
 
-    A weekday is the next such day that is still ahead at that hour, today included; an hour alone is today's.
+    A weekday is the next such day on which that hour is still ahead, today included. An hour alone is today's.
     """
     plain = simplified(typed)
     if match := ISO.match(plain):
@@ -83,12 +83,12 @@ def parse_when(typed: str, *, zone: str, now: datetime) -> When:
 
 
 def names_a_part(typed: str) -> bool:
-    """Does it name a part of the day, as `monday morning` does?"""
+    """Whether it names a part of the day, as `monday morning` does."""
     return PART.search(simplified(typed).replace("tonight", "this evening")) is not None
 
 
 def goes_on(typed: str, text: str, *, zone: str, now: datetime) -> str | None:
-    """The longest time that this and the first words of the text are together, if any: `17h` before `demain …`."""
+    """The longest time that `typed` forms with the first words of the text, if any: `17h` before `demain …`."""
     if ISO.match(simplified(typed)):
         return None
     words = text.lstrip(JOINTS).split()[:GOES_ON]
@@ -104,7 +104,7 @@ def goes_on(typed: str, text: str, *, zone: str, now: datetime) -> str | None:
 
 
 def simplified(typed: str) -> str:
-    """Lower case, straight apostrophes, single spaces, no accents, no quotes around it: what the tables speak."""
+    """The text as the tables need it: lower case, straight apostrophes, single spaces, no accents, no outer quotes."""
     if len(typed) > LONGEST or any(char.isnumeric() and not char.isascii() for char in typed):
         raise not_understood()  # 9² would become 92
     text = typed.strip(' \t\n\u00a0\u202f"“”„«»').rstrip(".,;! ").lower().replace("’", "'").replace("‘", "'")
@@ -126,7 +126,7 @@ def _iso(match: re.Match[str], zone: str) -> When:
 
 
 def _so_long_from(now: datetime, length: timedelta, zone: str, *, in_days: bool) -> When:
-    """Days over a clock change are refused: the same hour then, or so many times 24 hours?"""
+    """Raises NotATime for days across a clock change: they may mean the same hour, or so many times 24 hours."""
     when = When(now.astimezone(UTC) + length, zone)
     if in_days and when.local.utcoffset() != now.astimezone(ZoneInfo(zone)).utcoffset():
         raise NotATime(
@@ -154,7 +154,7 @@ Read = Callable[[str, str], Day | None]  # the words of the day, and those of th
 
 
 def split_phrase(plain: str, read: Read[Day]) -> tuple[Day | None, time]:
-    """The day as it is read, if there is one, and the hour before or after it. Raises NotATime."""
+    """The day that `read` finds, if any, and the hour before or after it. Raises NotATime."""
     plain = THIS_PART.sub(r"in the \1 today", plain.replace("tonight", "this evening"))
     plain = EACH_PART.sub(lambda each: f"every day in the {each[each.lastindex or 0]}", EXACTLY.sub("", plain))
     plain = re.sub(r"\bce midi\b", "aujourd'hui midi", plain)
@@ -162,14 +162,14 @@ def split_phrase(plain: str, read: Read[Day]) -> tuple[Day | None, time]:
     part = PART.search(plain)
     before, after = (plain[: part.start()], plain[part.end() :]) if part else (plain, "")
     day, hour = _split(f"{before}, {after}", read)
-    if part and part["of"] and not is_hour(hour) and BARE_HOUR.search(before):  # `5 in the afternoon` is no day
+    if part and part["of"] and not is_hour(hour) and BARE_HOUR.search(before):  # `5 in the afternoon` is not a day
         day, hour = _split(f"{BARE_HOUR.sub(AT, before)}, {after}", read)
     clock = read_hour(hour, plain)
     return day, settle(clock, part["part"] if part else None)
 
 
 def _split(plain: str, read: Read[Day]) -> tuple[Day | None, str]:
-    """The day, and the words of the hour: all of them where there is no day."""
+    """The day, and the words of the hour, which are all the words if there is no day."""
     words = COMMA.sub(", ", plain).strip(", ").split()
     if len(words) > MOST_WORDS:
         raise not_understood()
@@ -187,7 +187,7 @@ def _day_first(words: list[str], read: Read[Day]) -> tuple[Day, str] | None:
 
 
 def _hour_first(words: list[str], read: Read[Day]) -> tuple[Day, str] | None:
-    """`9h demain`. Of `at 9 december 20` who knows which number is the hour."""
+    """`9h demain`. It leaves out `at 9 december 20`, where either number may be the hour."""
     for cut in range(1, len(words)):
         hour, rest = " ".join(words[:cut]).rstrip(","), " ".join(words[cut:])
         certain = is_hour(hour, alone=re.search("[0-9]", rest) is None)
@@ -197,7 +197,7 @@ def _hour_first(words: list[str], read: Read[Day]) -> tuple[Day, str] | None:
 
 
 def _hour_between(words: list[str], read: Read[Day]) -> tuple[Day, str] | None:
-    """`every day at 9:00 except sunday`: after the hour comes how often, or on which days not."""
+    """`every day at 9:00 except sunday`: the words after the hour say how often, or which days to leave out."""
     for end in range(2, len(words)):
         rest = " ".join(words[end:])
         if not HOW_OFTEN.match(rest):
@@ -210,7 +210,7 @@ def _hour_between(words: list[str], read: Read[Day]) -> tuple[Day, str] | None:
 
 
 def _today(clock: time, today: date, zone: str, now: datetime) -> When:
-    """An hour alone: never tomorrow's without a word."""
+    """An hour alone is today's. Raises NotATime if it has passed; it never becomes tomorrow's."""
     when = _in_zone(datetime.combine(today, clock), zone)
     if when.instant <= now:
         template = (
@@ -223,7 +223,7 @@ def _today(clock: time, today: date, zone: str, now: datetime) -> When:
 def _at_hour(days: list[date], clock: time, zone: str, now: datetime) -> When:
     here = now.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
     walls = [datetime.combine(day, clock) for day in days]
-    for wall in [wall for wall in walls if wall > here] or walls[-1:]:  # an hour that is behind may well be skipped
+    for wall in [wall for wall in walls if wall > here] or walls[-1:]:  # the clocks may have skipped a past hour
         when = _in_zone(wall, zone)
         if when.instant > now:
             break
@@ -235,7 +235,7 @@ def _at_hour(days: list[date], clock: time, zone: str, now: datetime) -> When:
 
 
 def _in_zone(local: datetime, zone: str) -> When:
-    """A wall clock's instant: one that the spring change skips is refused, of two in autumn the first is taken."""
+    """The instant of a wall clock. Refuses one that the spring change skips, and takes the first of two in autumn."""
     place = ZoneInfo(zone)
     first, second = local.replace(tzinfo=place, fold=0), local.replace(tzinfo=place, fold=1)
     instant = _instant(first)
@@ -246,7 +246,7 @@ def _in_zone(local: datetime, zone: str) -> When:
 
 
 def _instant(local: datetime) -> datetime:
-    """In UTC. On the first and the last day that there are, it may lie before or after all years."""
+    """Convert to UTC. Raises NotATime if that lies before the first or after the last possible year."""
     try:
         return local.astimezone(UTC)
     except OverflowError:

@@ -1,4 +1,4 @@
-"""So long from now: `45m`, `2h30`, `dans une demi-heure`."""
+"""Reads lengths of time from now: `45m`, `2h30`, `dans une demi-heure`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bot.when.vocabulary import AHEAD, FRACTIONS, HALVES, HOURS_MINUTES, PIECES,
 
 
 def read_length(plain: str) -> timedelta | None:
-    """`in two and a half hours`, `dans 3 jours`, `media hora` from now; None for what is no length. Raises NotATime."""
+    """`in two and a half hours`, `dans 3 jours`, `media hora` from now; None if it is no length. Raises NotATime."""
     ahead = AHEAD.match(plain)
     if ahead is None:
         return None
@@ -43,7 +43,7 @@ def read_span(match: re.Match[str]) -> timedelta:
 
 
 def read_days_ahead(plain: str) -> timedelta | None:
-    """The same where it is so many days or weeks."""
+    """The same, but only for a number of days or weeks; else None."""
     ahead = AHEAD.match(plain.replace(" from today", " from now"))
     match = SPAN.match(ahead["length"] or ahead["from_now"]) if ahead else None
     return read_span(match) if match and UNITS.get(match["unit"], 0) >= UNITS["day"] else None

@@ -1,4 +1,4 @@
-"""The sentences in which people say what recurs, a table for each language."""
+"""The sentences that people use for recurrences: one table for each language."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ ORDINALS = {
     for name in names
 }
 
-#: For each language what stands for `<every>`, `<and>`, `<of>` (the month), the endings of a day of the month and so
-#: on; then its sentences. The first that matches whole says the kind of rule, and its groups the rest.
+#: For each language: the patterns for `<every>`, `<and>`, `<of>` (the month), the endings of a day of the month and so
+#: on; then its sentences. The first full match gives the kind of rule, and its groups give the rest.
 TONGUES: tuple[tuple[Mapping[str, str], tuple[tuple[Kind, str], ...]], ...] = (
     (
         {
@@ -186,7 +186,7 @@ WEEKDAYS_OF = (
     "lunes|lun|martes|miercoles|mie|jueves|jue|viernes|vie|sabados?|sab|domingos?|dom",
 )
 
-#: Five cron fields with a star among them, and no word before them: nothing else is written so.
+#: Five cron fields, at least one of them with a star, and no word before them. Nothing else looks like that.
 FIELDS = r"(?=.*\*)[0-9*][0-9*,/-]*(?: [0-9a-z*,/#-]+){4}"
 CRON = re.compile(rf"cron\b:? ?(?P<after>.*)|(?P<bare>{FIELDS})")
 MARKS = re.compile(
@@ -226,7 +226,7 @@ def _sentences() -> Iterator[tuple[Kind, re.Pattern[str]]]:
 
 
 def _filled(row: str, parts: Mapping[str, str]) -> str:
-    """The row with what stands for each `<name>`. A part may hold another."""
+    """The row with each `<name>` replaced by its part. A part may contain other names."""
     return re.sub("(?<![?]P)<([a-z_]+)>", lambda part: parts[part[1]], row)
 
 

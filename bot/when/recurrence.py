@@ -1,4 +1,4 @@
-"""What recurs: a rule of cron and weeks, and the occurrences that it comes to."""
+"""A recurrence: a rule of cron fields and weeks, and the occurrences that it gives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-PATIENCE = 8 * 366  # days: a rule that nothing comes of for so long has ended. Leap days may be eight years apart
+PATIENCE = 8 * 366  # days: a rule without an occurrence for so long has ended. Leap days may be eight years apart
 
 
 def is_real(wall: datetime, place: ZoneInfo) -> bool:
@@ -23,12 +23,12 @@ def is_real(wall: datetime, place: ZoneInfo) -> bool:
 
 @dataclass(frozen=True)
 class Recurrence:
-    """When something comes again, as wall clock time: five cron fields, and of their weeks only each `weeks`th.
+    """When something recurs, in wall clock time: five cron fields, and only every `weeks`th of their weeks.
 
-    Cron because it is written down once for all: day of month and weekday both hold when one of them starts with a
-    star, else either; `L` is the last day of the month, `5L` its last Friday, `1#2` its second Monday. Of its weeks
-    (from Monday) those count that are a multiple of `weeks` away from the week of `anchor`. Raises ValueError for a
-    rule that cannot be.
+    It uses cron because cron is well defined. Day of month and weekday must both match when one of them starts with a
+    star; otherwise either is enough. `L` is the last day of the month, `5L` its last Friday, `1#2` its second Monday.
+    A week (from Monday) counts if it is a multiple of `weeks` away from the week of `anchor`. Raises ValueError for an
+    impossible rule.
     """
 
     cron: str
@@ -56,7 +56,7 @@ class Recurrence:
 
     @property
     def names_days(self) -> bool:
-        """Does the rule itself say on which weekdays? Then a weekend is meant. A day of the month is not."""
+        """Whether the rule itself names weekdays, and so means any weekend in it. A day of the month does not."""
         return self.cron.split(" ")[2] == "*"
 
     def falls_on(self, day: date) -> bool:
@@ -92,7 +92,7 @@ def _monday(day: date) -> date:
 
 @dataclass(frozen=True)
 class RecurringTime:
-    """One time of a recurrence: `local`, the naive wall clock that names it, and `instant` (UTC)."""
+    """One occurrence: `local`, the naive wall clock that names it, and `instant` (UTC)."""
 
     local: datetime
     instant: datetime
@@ -120,11 +120,11 @@ def following(
     closed: Closed = Closed.KEEP,
     is_closed: Callable[[date], bool] = never,
 ) -> Iterator[RecurringTime]:
-    """The occurrences strictly after this instant (aware), in order; it ends when none comes for eight years.
+    """Yield the occurrences strictly after this instant (aware), in order, until there is none for eight years.
 
-    A wall clock that the spring change skips goes at the first instant after the gap and bears the name of that
-    instant; of two in autumn the first is taken. Two that move to the same wall clock, or to the same instant, are
-    one. Unless closed days are kept, a Saturday or Sunday is closed too but where the rule names that day.
+    A wall clock that the spring change skips moves to the first instant after the gap, which also names it. Of two in
+    autumn, the first counts. Two that move to the same wall clock, or to the same instant, are one. Unless closed days
+    are kept, Saturdays and Sundays are closed too, except where the rule names that day.
     """
 
     def shut(day: date) -> bool:
@@ -141,7 +141,7 @@ def following(
 
 
 def _walls(rule: Recurrence, today: date, closed: Closed, shut: Callable[[date], bool]) -> Iterator[datetime]:
-    """The rule's wall clocks from this day on, with what moves from closed days onto open ones."""
+    """The rule's wall clocks from this day on, including those that move from closed days to open ones."""
     clocks, latest, day = rule.clocks(), today, today
     while (day - latest).days <= PATIENCE:
         if not shut(day) and (rule.falls_on(day) or _moves_onto(day, rule, closed, shut)):
@@ -151,7 +151,7 @@ def _walls(rule: Recurrence, today: date, closed: Closed, shut: Callable[[date],
 
 
 def _moves_onto(day: date, rule: Recurrence, closed: Closed, shut: Callable[[date], bool]) -> bool:
-    """Is there an occurrence on the closed days beside this open one, before or after it?"""
+    """Whether an occurrence moves to this open day from the closed days just before or after it."""
     step = {Closed.SHIFT: -1, Closed.BEFORE: 1}.get(closed)
     if step is None:
         return False

@@ -1,4 +1,4 @@
-"""From what people type to a rule of recurrence: `every monday 9:00`, `lundi et jeudi à 9h`, five cron fields."""
+"""Turns what people type into a recurrence: `every monday 9:00`, `lundi et jeudi à 9h`, five cron fields."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Found = Mapping[str, str]
 
 
 def is_recurrence(typed: str) -> bool:
-    """Does it speak of what comes again? Then it is no instant, whether or not it is a recurrence we know."""
+    """Whether it describes a recurrence, even one that we cannot read. Then it is not an instant."""
     try:
         return MARKS.search(simplified(typed)) is not None
     except NotATime:
@@ -26,7 +26,7 @@ def is_recurrence(typed: str) -> bool:
 
 
 def refuse_one_day(typed: str) -> None:
-    """Raises NotATime where it begins or ends with `tomorrow` or the like; `a las 9 de la mañana` does not."""
+    """Raise NotATime if it begins or ends with `tomorrow` or the like; `a las 9 de la mañana` does not."""
     if ONE_DAY.search(PART.sub(" ", simplified(typed)).strip(" ,")):
         template = (
             "That is a single day. To send once, use `/broadcast send` with `at=`. For something that recurs, "
@@ -36,9 +36,9 @@ def refuse_one_day(typed: str) -> None:
 
 
 def parse_recurrence(typed: str, *, zone: str, now: datetime, cron: bool = False) -> Recurrence:
-    """The recurrence that was typed; `cron`: by somebody who may write it in cron. Raises NotATime, and never guesses.
+    """The recurrence that was typed. `cron`: this person may type cron. Raises NotATime, and never guesses.
 
-    Weeks that are left out are counted from the week of the next day that it falls on.
+    Every few weeks is counted from the week of the next day that the rule falls on.
     """
     try:
         plain = simplified(typed)
@@ -88,7 +88,7 @@ def _recurrence(plain: str, zone: str, now: datetime) -> Recurrence:
 
 
 def _sentence(words: str) -> tuple[str, int] | None:
-    """What `_days_of_rule` makes of the first sentence that it is. Raises NotATime."""
+    """What `_days_of_rule` returns for the first sentence that matches; None if none does. Raises NotATime."""
     for kind, row in SENTENCES:
         if match := row.fullmatch(words):
             found = {name: text for name, text in match.groupdict().items() if text}
@@ -105,7 +105,7 @@ def _from_week(rule: Recurrence, weeks: int, zone: str, now: datetime) -> Recurr
 
 
 def _days_of_rule(kind: Kind, found: Found) -> tuple[str, int]:
-    """Day of month, month and weekday as cron has them, and each how many weeks it comes. Raises NotATime."""
+    """Day of month, month and weekday as cron writes them, and the number of weeks in a cycle. Raises NotATime."""
     match kind:
         case "daily":
             return "* * *", 1
@@ -145,7 +145,10 @@ def _days_of_rule(kind: Kind, found: Found) -> tuple[str, int]:
 
 
 def _are_alike(found: Found) -> bool:
-    """Of `every other monday and every thursday`, or `and thursdays`, the second is meant for every week."""
+    """Whether all these days recur alike.
+
+    In `every other monday and every thursday`, or `and thursdays`, the second is meant for every week.
+    """
     if EACH.search(found["days"]):
         return False
     if found["ahead"].endswith(("les ", "los ")):
@@ -156,7 +159,7 @@ def _are_alike(found: Found) -> bool:
 
 
 def _interval(found: Found) -> NotATime:
-    """Why there is nothing every so many minutes or hours."""
+    """The refusal of an interval in minutes or hours."""
     unit = found.get("unit", "" if "half" in found else "h")
     seconds = UNITS.get(unit, UNITS.get(_singular(unit), 1)) if unit else 0
     minutes = to_number(found.get("number", "1")) * seconds // 60 + (30 if "half" in found else 0)
@@ -228,6 +231,6 @@ def _once_a_year(typed: str) -> str:
     month, day, year = read_day_of_year(typed) or (0, 0, None)
     if (
         year is not None or existing_date(2027, month, day) is None
-    ):  # a year without a leap day, which comes only each fourth
+    ):  # a year without a leap day: only every fourth year has one
         raise no_such_time()
     return f"{day} {month} *"

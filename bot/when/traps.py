@@ -20,7 +20,7 @@ RECURRING = (
     "el último viernes de cada mes a las 9",
 )
 
-JOINTS = "([-–—,: "  # what may stand between a time and the rest of it
+JOINTS = "([-–—,: "  # what may separate a time from the rest of it
 LEFT_BEHIND = re.compile(
     r"(?:(?i:utc|gmt)(?:[+-][0-9]{1,2}(?::?[0-9]{2})?)?|[ECMP][SD]T|CES?T|BST|WES?T|EES?T"
     r"|[+-](?:0[0-9]|1[0-4]):[0-5][0-9]|[+-]0[0-9][03]0|Z"
@@ -33,7 +33,7 @@ LEFT_BEHIND = re.compile(
 )
 HOW_LONG = re.compile(r"^(?:in|dans|dentro de)\b|^en (?:[0-9]|media|una?|un cuarto)\b")
 
-#: Why it was not understood, where that can be told.
+#: Why it was not understood, where we can say.
 HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(r"\b(?:until|till|jusqu'|hasta)"),
@@ -165,7 +165,7 @@ HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 class NotATime(Exception):
-    """What was typed is no instant; `code` says why and `template` with `values` is the sentence for the person."""
+    """What was typed is not an instant. `code` says why; `template` with `values` is the sentence for the person."""
 
     def __init__(self, code: str, template: str, **values: str) -> None:
         super().__init__(code)
@@ -173,13 +173,13 @@ class NotATime(Exception):
 
 
 def left_behind(text: str) -> str | None:
-    """The zone, or the part of the day, with which a text begins though it belongs to the time before it."""
+    """The zone or part of the day that begins a text but belongs to the time before it, if any."""
     match = LEFT_BEHIND.match(text.lstrip(JOINTS))
     return match[0] if match else None
 
 
 def refuse_traps(plain: str) -> None:
-    """What means one time to some people and another to others."""
+    """Raise NotATime for what means one time to some people and another to others."""
     match = YEAR_FIRST.search(plain)
     if match and max(month := int(match["month"]), day := int(match["day"])) <= 12 and month != day:
         written = f"{match['year']}-{month:02d}-{day:02d}"
@@ -198,7 +198,7 @@ def refuse_traps(plain: str) -> None:
 
 
 def refuse_dots(plain: str) -> None:
-    """`9.30` is an hour to most, but `1.12` may be a day in December."""
+    """Raise NotATime for dots: `9.30` is an hour to most, but `1.12` may be a day in December."""
     if match := DOTTED_HOUR.search(plain):
         template = "If {typed} is a time, write {written}. Write dates like this: 2026-12-01. Examples: {examples}."
         typed = f"{match[1]}.{match[2]}"

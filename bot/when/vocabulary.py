@@ -57,7 +57,7 @@ UNITS = {
     "fortnight": 14 * 86400,
 }
 
-#: For each language its numbers from one on, its tens from twenty on, and what stands between a ten and a one.
+#: For each language: its numbers from one up, its tens from twenty up, and what joins a ten and a one.
 COUNTED = (
     (
         "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -93,7 +93,7 @@ def _numbers(units: str, tens: str, joints: Iterable[str]) -> Iterator[tuple[str
 ENGLISH, FRENCH, SPANISH = (dict(_numbers(*counted)) for counted in COUNTED)
 FRENCH |= {"une": 1, "vingt-et-une": 21, "quatre-vingt-dix": 90}
 SPANISH |= {"un": 1, "una": 1, "veintiun": 21, "veintiuna": 21}
-NUMBERS = {**ENGLISH, **FRENCH, **SPANISH, "a": 1, "an": 1}  # a space may stand for each hyphen
+NUMBERS = {**ENGLISH, **FRENCH, **SPANISH, "a": 1, "an": 1}  # a space may replace each hyphen
 
 
 def any_of(names: Iterable[str]) -> str:
@@ -105,7 +105,7 @@ def to_number(typed: str) -> int:
     return int(typed) if typed.isdigit() else NUMBERS[typed.replace(" ", "-")]
 
 
-#: Parts of a day and the hours of a 24-hour clock that they hold.
+#: Parts of a day, and the hours of a 24-hour clock in each.
 PARTS = {
     **dict.fromkeys(("morning", "matin", "mat", "matinee", "manana"), range(12)),
     "madrugada": range(7),
@@ -116,11 +116,11 @@ PARTS = {
     **dict.fromkeys(("night", "noche"), range(18, 24)),
 }
 
-#: An hour of these needs no part of the day to be the morning's: `half past nine` at night is said with its night.
+#: These hours mean the morning without a part of the day: people who mean the night add it to `half past nine`.
 OF_THE_MORNING = range(8, 12)
-OF_A_CLOCK = (*OF_THE_MORNING, *range(13, 24))  # `2h` alone is in two hours to some, `9h` and `17h` to nobody
+OF_A_CLOCK = (*OF_THE_MORNING, *range(13, 24))  # to some `2h` alone means in two hours; `9h` and `17h` do to nobody
 
-ISO = re.compile(  # `2026-12-01 9:00-10` is no offset of ten hours
+ISO = re.compile(  # in `2026-12-01 9:00-10` the 10 is not an offset in hours
     r"^(?!.{10} .*[+-][0-9]{2}$)"
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})[t ]([0-9]{1,2}):([0-9]{2})(?::([0-9]{2})(?:\.[0-9]{1,9})?)?"
     r" ?(z|utc|[+-][0-9]{2}(?::?[0-9]{2})?)?$"
@@ -161,11 +161,11 @@ HOURS_MINUTES = re.compile(
     rf"(?P<minutes>[0-5][0-9]|[0-9](?= ?m)|{_FIVES}|(?:{_MINUTES})(?= m))(?: ?(?:m|mn|mins?|minutes?|minutos?))?"
     rf"| (?:and|et|y) (?P<fraction>{any_of(FRACTIONS)}))$"
 )
-HALVES = re.compile(  # none but .5: an hour and 25 minutes may be written 1.25 too
+HALVES = re.compile(  # only .5: 1.25 may also mean an hour and 25 minutes
     rf"^(?:(?P<digits>[0-9]{{1,3}})(?:[.,]5| 1/2| and a half)|(?P<number>{any_of(NUMBERS)}) and a half)"
     rf" ?(?:{_HOUR_UNITS})$"
 )
-DAYS_HOURS = re.compile(  # two days and three hours, or the hour of that day?
+DAYS_HOURS = re.compile(  # either two days and three hours, or three o'clock on that day
     rf"^(?:in|dans|en|dentro de) {_NUMBER}(?:{'|'.join(name for name, seconds in UNITS.items() if seconds > 3600)}),? "
     rf"(?P<typed>(?P<hour>[0-9]{{1,2}}|{any_of(NUMBERS)}) ?(?:{_HOUR_UNITS})(?: ?(?P<minute>[0-5][0-9]))?)$"
 )
@@ -182,8 +182,10 @@ HALF = r"(?: ?(?P<half>[ap])\.? ?m\.?)?"
 
 
 def _spoken(numbers: Mapping[str, int], last: int, pattern: str) -> re.Pattern[str]:
-    """The pattern with the hours of a language up to `last` and its minutes, of which people say the fives; `<many>`
-    may follow an hour bare, which ten may not: it may be an hour too."""
+    """Fill the pattern with a language's hours up to `last` and its minutes, which people say in fives.
+
+    `<many>` may follow an hour directly. Ten may not, since it may be an hour too.
+    """
     hours = any_of(name for name, number in numbers.items() if number <= last and name != "un")
     minutes = any_of(name for name, number in numbers.items() if number in range(5, 60, 5))
     many = any_of(name for name, number in numbers.items() if number in range(15, 60, 5))
@@ -191,7 +193,7 @@ def _spoken(numbers: Mapping[str, int], last: int, pattern: str) -> re.Pattern[s
     return re.compile(filled.replace("<many>", many) + "$")
 
 
-#: English, French and Spanish, each with its own words: `at once` is no hour, though `a las once` is one.
+#: English, French and Spanish, each with its own words: `at once` is not an hour, but `a las once` is one.
 SPOKEN = (
     _spoken(
         ENGLISH,
@@ -218,7 +220,7 @@ SPOKEN = (
     ),
 )
 BARE_HOUR = re.compile(rf"\b([0-9]{{1,2}}|{any_of(name for name, number in ENGLISH.items() if number <= 12)})$")
-AT = r"at \1"  # which makes an hour of it
+AT = r"at \1"  # makes it an hour
 MIDNIGHT = re.compile(r"\b(?:midnight|minuit|medianoche)\b")
 EXACTLY = re.compile(r" ?\b(?:exactly|sharp|pile|exactement|precises?|en punto)\b")
 DOTTED_HOUR = re.compile(  # without a word or a mark that says it is an hour
@@ -244,7 +246,7 @@ _SURE_HOUR = (
 #: `monday@9am`, `lundi - 9h`, `Thursdays: 9am`
 JOINED = re.compile(rf"(\b[a-z]{{3,}}\.?|\b[0-9]{{4}})(?: - | ?: ?|(?=@))(?={_SURE_HOUR})")
 COMMA = re.compile(r"(?: ?,)+ ?")
-HYPHENS = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")  # as telephones and web pages have them
+HYPHENS = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-")  # as telephones and web pages write them
 ACCENTS = dict.fromkeys(map(ord, "\u0300\u0301\u0302\u0303\u0308\u0327"))  # no others: a struck-out digit is no digit
 
 # A day.

@@ -1,4 +1,4 @@
-"""Reminds people of what waits for them, each time once."""
+"""Reminds people of broadcasts that wait for them, once each time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHOWN = 1500  # characters of a draft's text in a message about it
 
 
 class ApprovalReminders:
-    """Says what is to be said of everything that waits. However many replicas ask, each thing is said once."""
+    """Posts the reminders of everything that waits. However many replicas run, each reminder is posted once."""
 
     def __init__(self, runtime: Runtime, misfit: Callable[[Broadcast], Translatable | None]) -> None:
         self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
@@ -52,14 +52,14 @@ class ApprovalReminders:
             queue.voiced(connection, row, now, again_at, said)
 
     def _as_of_today(self, connection: Connection, now: Micros, row: Broadcast) -> Broadcast:
-        """Its card and its reminders name those who may approve it by now."""
+        """Update its approvers, so that its card and its reminders name those who may approve it today."""
         approvers = requirements.approvers_today(self.approval, row)
         if row.state is not State.PENDING or approvers == row.approvers:
             return row
         return broadcasts.touch(connection, row, now, approvers=approvers) or row
 
     def _about(self, connection: Connection, row: Broadcast, now: Micros) -> tuple[list[Note], Micros | None]:
-        """What to say, and when there is something to say again. A state that does not wait says nothing."""
+        """The notes to post, and when to post again. A state that does not wait has none."""
         match row.state:
             case State.PENDING:
                 again_at = next_reminder(now, row.voices + 1, row.expires_at, self.approval)
@@ -73,7 +73,7 @@ class ApprovalReminders:
         return [], None
 
     def _pending(self, connection: Connection, row: Broadcast, now: Micros, *, last: bool) -> Note:
-        """To the approvers who have not answered. One card and its thread: nobody is written to directly."""
+        """The reminder for the approvers who have not answered. It goes to the thread; nobody gets a direct message."""
         yes = {vote.approver for vote in votes_for(connection, row)}
         missing = [id for id in row.approvers if id not in {*yes, row.requester, row.editor}]
         values: dict[str, Value] = {"missing": max(row.quorum - len(yes), 0), **_end(row)}
@@ -83,7 +83,7 @@ class ApprovalReminders:
                 "{end_at}."
             )
         elif row.send_at is not None and row.send_at < now:
-            last_at = row.send_at + self.grace - micros(self.approval.undo)  # an approval after it holds it
+            last_at = row.send_at + self.grace - micros(self.approval.undo)  # an approval after that is held
             values |= {"start_at": row.send_at, "last_at": last_at}
             template = (
                 "Its start time, {start_at}, has passed. If it is approved before {last_at}, it still goes out. If it "
@@ -101,21 +101,21 @@ class ApprovalReminders:
 
     def _scheduled(self, connection: Connection, row: Broadcast, now: Micros) -> tuple[list[Note], Micros | None]:
         start = row.due or now
-        if start - now > NOTICE:  # put off meanwhile
+        if start - now > NOTICE:  # postponed in the meantime
             return [], start - NOTICE
         if start <= now:
             return [], None
         paused = keys.paused(connection, row.workspace)
         then = start_told(self.policies, row, start, paused=paused, misfit=self.misfit(row))
         template = "{then} Until then, press *Cancel* on its card to stop it."
-        if row.in_undo_window:  # the button of what was approved for "now" has another name
+        if row.in_undo_window:  # approved for "now": the button has another name
             template = "{then} Until then, press *Stop* on its card to stop it."
         return [Note(Translatable(template, then=then), mention=row.requester)], None
 
     # --- drafts ------------------------------------------------------------------------------------------------------
 
     def _about_draft(self, connection: Connection, row: Broadcast, now: Micros) -> None:
-        """A draft has no card, so its writer is told directly: the day before it is thrown away, and then."""
+        """Message the writer directly, since a draft has no card: the day before it is discarded, and when it is."""
         if row.voices == 0:
             end, kept = now + DRAFT_NOTICE, row.id
             template = "Your draft *{id}* will be thrown away {end_at}."
@@ -130,7 +130,7 @@ class ApprovalReminders:
     def _tell_writer(
         self, connection: Connection, row: Broadcast, now: Micros, template: str, end: Micros, kept: str | None
     ) -> None:
-        """`kept`: the id of the draft, where there is still one to be opened."""
+        """Message the writer of a draft. `kept`: the id of the draft, if it can still be opened."""
         shown = row.typed if len(row.typed) <= SHOWN else f"{row.typed[:SHOWN]}…"
         said = Translatable(template, id=row.id, text=shown, end_at=end)
         key = f"draft:{row.id}:{row.voice_at}"

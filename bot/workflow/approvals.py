@@ -1,4 +1,4 @@
-"""Votes: given, counted, taken back."""
+"""Votes: given, counted, withdrawn."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from bot.workflow.wording import agreed_note, by_person
 
 
 class Approvals:
-    """Counts votes, and lets a broadcast go once enough agree; takes votes back."""
+    """Counts votes, schedules a broadcast once enough people approve it, and withdraws votes."""
 
     def __init__(
         self, runtime: Runtime, audiences: Audiences, approvers: Approvers, series: SeriesApproval, sights: Sights
@@ -40,16 +40,16 @@ class Approvals:
     def approve(
         self, connection: Connection, seen: Broadcast, person: Person, deed: Approve
     ) -> Broadcast | CardChanged | None:
-        """Count this person's vote, and let it go if it was the last that was needed. None: it moved meanwhile."""
+        """Count this person's vote, and schedule the broadcast if none is missing now. None: it moved meanwhile."""
         current = broadcasts.find(connection, seen.workspace, seen.id, lock=True)
         if current.state is not State.PENDING or current.version != seen.version:
             return None
-        if self._expired(current):  # the clock has not come round to it yet
+        if self._expired(current):  # no tick has ended it yet
             raise NotAllowed("The time to approve it ended {end_at}.", end_at=current.expires_at or 0)
         if deed.on_card and (changed := self.sights.changed_since_drawn(connection, current, deed.on_card)):
             return changed
         if not add_vote(connection, current, person.id, deed.way, self.clock()):
-            if deed.way == "button":  # it stands, whatever becomes of an older reaction
+            if deed.way == "button":  # it stays even if an older reaction is removed
                 strengthen_vote(connection, current, person.id, deed.way)
             return current
         current, votes = self._as_large_as_it_is(connection, current), votes_for(connection, current)
@@ -58,7 +58,7 @@ class Approvals:
         return self.schedule(connection, current, actor=person.id)
 
     def _as_large_as_it_is(self, connection: Connection, current: Broadcast) -> Broadcast:
-        """It takes as many approvals as its size by now needs, which the vendor may have told since it was asked."""
+        """Raise its quorum to what its size needs now: the vendor may have reported the size since the request."""
         if current.size is None:
             return current
         need = self.approvers.need_at(current.purpose, current.audience, current.account, current.size)
@@ -79,10 +79,10 @@ class Approvals:
         return broadcasts.touch(connection, current, self.clock())
 
     def schedule(self, connection: Connection, current: Broadcast, *, actor: str) -> Broadcast | None:
-        """It is agreed to. What is approved later than its own time and the grace is held, and asks before it goes."""
+        """Schedule an approved broadcast. One approved after its time and the grace is held and asks first."""
         now = self.clock()
         due = max(current.send_at or 0, now + micros(self.approval.undo))
-        start = current.send_at or due  # lateness counts from the time that was asked for
+        start = current.send_at or due  # lateness counts from the requested time
         late = due - start > micros(self.audiences.settings.grace)
         changes: Changes = {
             "due": due,
@@ -119,7 +119,7 @@ class Approvals:
         )
 
     def without_approval(self, connection: Connection, broadcast: Broadcast) -> Broadcast:
-        """A broadcast that nobody needs to approve goes on by itself; the audit says that the policy let it."""
+        """Schedule a broadcast that nobody needs to approve; the audit shows that the policy allowed it."""
         if broadcast.state is not State.PENDING or broadcast.quorum > 0:
             return broadcast
         return self.schedule(connection, broadcast, actor="policy") or broadcast
@@ -127,8 +127,11 @@ class Approvals:
     async def withdraw(
         self, workspace: str, id: str, *, person: Person, way: str, version: int | None = None
     ) -> Broadcast | None:
-        """Take a vote back before anything has left; None when there was nothing to take back, or when the `version`
-        that it stood under is not the one of now. Raises StaleVersion when what it was for has left or ended."""
+        """Withdraw a vote before anything has gone out.
+
+        None: there was no vote to withdraw, or the `version` that it was given for is no longer current. Raises
+        StaleVersion when the broadcast has gone out or ended.
+        """
         broadcast = await self.database.read(lambda c: broadcasts.find(c, workspace, id.upper()))
         if version is not None and version != broadcast.version:
             return None
@@ -149,7 +152,7 @@ class Approvals:
         if (current.state, current.phase) not in RECALLABLE:
             return self._withdraw_late(connection, current, person, way, uncovered=uncovered)
         drop_vote(connection, current, person.id, way)
-        # what is held and asks goes nowhere by itself, and whoever lets it go has to know what it asks
+        # a held broadcast that asks goes nowhere by itself, and the person who sends it must know what it asks
         goes_on = current.state is not State.PENDING and (
             current.state is not State.HELD or (current.approved_at is not None and current.hold_until is not None)
         )
@@ -162,8 +165,11 @@ class Approvals:
     def _withdraw_late(
         self, connection: Connection, current: Broadcast, person: Person, way: str, *, uncovered: bool
     ) -> Broadcast | None:
-        """What has left stays approved as it was. What is leaving just now does not go again, should it come back
-        unsent. Raises StaleVersion where the vote was for nothing else."""
+        """Withdraw a vote on a broadcast that is going out or has gone out.
+
+        One that has gone out stays approved. One that is going out just now is not sent again if it comes back unsent.
+        Raises StaleVersion if the vote covered nothing else.
+        """
         now = self.clock()
         if current.state is State.SENDING:
             drop_vote(connection, current, person.id, way)

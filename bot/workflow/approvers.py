@@ -1,4 +1,4 @@
-"""Who may approve a broadcast by now, how many must, and whether those who can are in its channel."""
+"""Who may approve a broadcast now, how many must, and whether enough of them are in its channel."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from bot.workflow import requirements
 from bot.workflow.audiences import Audiences
 from providers.base import Purpose
 
-ASKED_TOGETHER = 8  # people of whom Slack is asked at once
+ASKED_TOGETHER = 8  # people that Slack is asked about at once
 
 
 class Approvers:
-    """Who may approve a broadcast by now, how many must, and whether those who can are in its channel."""
+    """Who may approve a broadcast now, how many must, and whether enough of them are in its channel."""
 
     def __init__(self, runtime: Runtime, audiences: Audiences, people: Directory) -> None:
         self.database, self.approval = runtime.database, runtime.settings.approval
@@ -33,7 +33,8 @@ class Approvers:
     async def who_acts(self, row: Broadcast) -> AsyncIterator[str]:
         """Full members who may press the buttons of its card. Raises DirectoryUnavailable.
 
-        An unknown outcome is for approvers first: they alone may say that it did not go out, and else the admins.
+        An unknown outcome goes to approvers first: only they, or admins if no approver is left, may say that it did
+        not go out.
         """
         for id in await self._named(row):
             with suppress(DirectoryUnavailable):
@@ -41,8 +42,10 @@ class Approvers:
                     yield id
 
     async def who_answers(self, row: Broadcast) -> AsyncIterator[str]:
-        """Who may give each answer that its card offers, or may be one of them: whom Slack tells nothing of is not
-        taken away. Raises DirectoryUnavailable."""
+        """Those who may give every answer that its card offers. Raises DirectoryUnavailable.
+
+        Somebody about whom Slack does not answer is included.
+        """
         named = await self._named(row)
         if row.state is State.UNKNOWN and row.mode != "training":
             lost = await self.has_lost_its_approvers(row)
@@ -54,9 +57,9 @@ class Approvers:
                 yield id
 
     async def why_stuck(self, row: Broadcast, voters: Iterable[str] = ()) -> Translatable | None:
-        """Why too few people could approve it where its card stands, or would stand; None where enough could.
+        """Why too few people could approve it in the channel where its card is or would be; None if enough could.
 
-        `voters`: who has approved it already. Raises DirectoryUnavailable.
+        `voters`: those who have approved it already. Raises DirectoryUnavailable.
         """
         if row.quorum == 0 or row.mode == "training":
             return None
@@ -82,7 +85,7 @@ class Approvers:
         return Translatable(template, **values, who=people.mentions(approvers))
 
     async def why_stuck_now(self, row: Broadcast) -> Translatable | None:
-        """The same of one that asks already, whatever it asks. What Slack does not tell takes nothing back."""
+        """The same for a broadcast that already waits for people, for any reason. None too if Slack does not answer."""
         votes = await self.database.read(lambda c: votes_for(c, row))
         try:
             if row.state is not State.PENDING:
@@ -92,7 +95,10 @@ class Approvers:
             return None
 
     async def _why_unseen(self, row: Broadcast) -> Translatable | None:
-        """Why nobody who can answer it sees it where it stands. Where nobody is left, no other place is better."""
+        """Why nobody who can decide about it sees its card; None if somebody does.
+
+        Also None if nobody is left to decide, since no other channel would be better.
+        """
         somebody = False
         async for id in self.who_answers(row):
             if await self.people.sees(row.channel, id):
@@ -101,7 +107,7 @@ class Approvers:
         return Translatable("Nobody in this channel can decide about it.") if somebody else None
 
     async def _named(self, row: Broadcast) -> list[str]:
-        """Everybody who may press a button of its card, whom it asks first."""
+        """Everybody who may press a button of its card; those whom it asks come first."""
         approvers = sorted(await requirements.people_in(self.as_of_today(row).approvers, self.people.members))
         votes = await self.database.read(lambda c: votes_for(c, row))
         deciding = [*(vote.approver for vote in votes if vote.approver in approvers), *approvers]
@@ -113,14 +119,14 @@ class Approvers:
         return dataclasses.replace(broadcast, approvers=requirements.approvers_today(self.approval, broadcast))
 
     async def has_lost_its_approvers(self, broadcast: Broadcast) -> bool:
-        """Is nobody here any more who may approve it? Raises DirectoryUnavailable."""
+        """Whether nobody is left who may approve it. Raises DirectoryUnavailable."""
         named = await requirements.people_in(self.as_of_today(broadcast).approvers, self.people.members)
         return not await self._active(broadcast.workspace, named, 1)
 
     async def _active(self, workspace: str, people: Iterable[str], enough: int) -> list[str]:
-        """Those who are full members by now, as soon as there are `enough` of them.
+        """Those who are full members now; the search ends once there are `enough` of them.
 
-        Raises DirectoryUnavailable where there may be as many.
+        Raises DirectoryUnavailable if there are too few and Slack did not answer about somebody.
         """
         found, untold, waiting = list[str](), list[DirectoryUnavailable](), sorted(people)
         while waiting and len(found) < enough:
@@ -141,7 +147,7 @@ class Approvers:
             return error
 
     async def _is_member(self, workspace: str, id: str) -> bool:
-        """Whom Slack knows no more is a member no more. Raises DirectoryUnavailable."""
+        """Whether this is a full member. Somebody whom Slack no longer knows is not. Raises DirectoryUnavailable."""
         try:
             person = await self.people.person(workspace, id)
         except people.Unknown:
@@ -151,9 +157,9 @@ class Approvers:
         return person.member
 
     async def still_approvers(self, broadcast: Broadcast) -> frozenset[str]:
-        """Of those who may approve it, all there are now. What waited for days may outlive who agreed to it.
+        """Everybody who may approve it now. An approver may leave while it waits for days.
 
-        Who has left the workspace is none, however the settings name them. Raises DirectoryUnavailable.
+        A voter who has left the workspace does not count, even if the settings name them. Raises DirectoryUnavailable.
         """
         still = await requirements.people_in(self.as_of_today(broadcast).approvers, self.people.members)
         votes = await self.database.read(lambda c: votes_for(c, broadcast))
@@ -170,7 +176,7 @@ class Approvers:
         people: frozenset[str],
         size: int | None = None,
     ) -> requirements.RequiredApprovals:
-        """`people`: who asked for it and who changed it since. None of them counts as an approver of it."""
+        """The approvals it needs. `people`: its requester and its editors, none of whom counts as an approver."""
         offers = purpose is Purpose.TRANSACTIONAL and bool(marketing.looks_like_marketing(typed))
         if offers:
             offers = not people <= await requirements.people_in(self.approval.approvers, self.people.members)
@@ -196,9 +202,9 @@ class Approvers:
             raise InvalidRequest(FieldError("audience", _too_few(need.quorum, need.approvers, len(others))))
 
     def quorum_at(self, current: Broadcast, size: int) -> int:
-        """How many approvals it needs, now that its size is known; one that asked for any asks for one at least.
+        """How many approvals it needs, now that its size is known: at least one if it needed any.
 
-        An edited one never asks for fewer than before.
+        An edited broadcast never needs fewer than before.
         """
         need = self.need_at(current.purpose, current.audience, current.account, size)
         least = current.quorum if current.version > 1 else min(current.quorum, 1)

@@ -1,4 +1,4 @@
-"""What vendors say about their audiences: asked now and then, never while a person waits for an answer."""
+"""What vendors report about their audiences: asked from time to time, never while a person waits for an answer."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from providers.reading import UNREADABLE
 log = structlog.get_logger(__name__)
 
 EVERY = 600.0  # seconds
-MOST_SIZES = 50  # a vendor that tells sizes one list at a time is not asked for hundreds
+MOST_SIZES = 50  # a vendor that reports sizes one list at a time is not asked for hundreds
 
 
 class AudienceCache:
-    """The audiences of each account as the vendor told them last; nothing for a vendor that does not tell."""
+    """The audiences of each account as its vendor last reported them; empty for a vendor that does not report them."""
 
     def __init__(self, providers: Mapping[str, Account], audiences: Mapping[str, AudienceSettings]) -> None:
         self.providers, self.audiences = providers, audiences
@@ -31,12 +31,12 @@ class AudienceCache:
         self.lanes = Lanes(Task.AUDIENCES, only_asks=True)
 
     async def refresh(self) -> None:
-        """Ask every vendor that can tell, at most every ten minutes."""
+        """Ask every vendor that can answer, at most every ten minutes."""
         await self.begin()
         await self.lanes.settle()
 
     async def begin(self) -> None:
-        """The same, but each account goes on by itself: a vendor that hangs keeps no other one's news waiting."""
+        """Start the same without waiting. Each account runs on its own, so a vendor that hangs delays no other."""
         for account in self.providers.keys() - self.lanes.busy():
             if time.monotonic() - self._asked.get(account, float("-inf")) >= EVERY:
                 self._asked[account] = time.monotonic()
@@ -45,7 +45,7 @@ class AudienceCache:
     async def _try(self, account: str) -> None:
         try:
             await self._ask(account, self.providers[account])
-        except Exception as error:  # an adapter may be anybody's
+        except Exception as error:  # anybody may have written the adapter
             log.info("a vendor did not tell its audiences", account=account, error=type(error).__name__)
 
     async def _ask(self, account: str, provider: Account) -> None:
@@ -57,15 +57,15 @@ class AudienceCache:
         for name, audience in list(ours.items())[:MOST_SIZES]:
             found = await provider.size(Audience(audience.kind, audience.id, audience.everyone, audience.subscribers))
             if found is None or found.size is None or found.size == UNREADABLE:
-                self._sizes.pop(name, None)  # what it held once is not what it holds
+                self._sizes.pop(name, None)  # an old size says nothing about the current one
             else:
                 self._sizes[name] = found.size
 
     def size_of(self, name: str) -> int | None:
-        """How many people a configured audience held when the vendor was asked last."""
+        """How many people a configured audience held when the vendor was last asked."""
         return self._sizes.get(name)
 
     def others(self, account: str) -> list[AudienceFound]:
-        """What the vendor has and the settings do not name."""
+        """The vendor's audiences that the settings do not name."""
         ours = {(a.kind, a.id) for a in self.audiences.values() if a.account == account}
         return [found for found in self._found.get(account, []) if (found.kind, found.id) not in ours]

@@ -1,4 +1,4 @@
-"""The audiences that the settings name: their accounts, their hours, and what a card tells of them."""
+"""The audiences that the settings name: their accounts, their hours, and what a card shows of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from providers.base import Purpose
 
 @dataclass(frozen=True)
 class Outlook:
-    """What the hours say of an instant. `opens`: the first from then on at which it may go, if there is one."""
+    """What the sending hours allow at an instant. `opens`: the first one from then on at which it may go, if any."""
 
     verdict: Verdict
     opens: Micros | None
@@ -29,9 +29,9 @@ class Outlook:
 
 @dataclass(frozen=True)
 class Audiences:
-    """What can be written to, and how: the settings' audiences, their accounts and their policies.
+    """The audiences of the settings, with their accounts and their policies.
 
-    `placeholders`: those of every vendor there is, whether it has an account here or not.
+    `placeholders`: those of every known vendor, whether or not it has an account here.
     """
 
     settings: Settings
@@ -54,7 +54,7 @@ class Audiences:
         return audience.stop_mention or self.provider_of(audience).mention
 
     def terms(self, name: str, purpose: Purpose) -> checks.Terms:
-        """What holds for a text to this audience."""
+        """The terms for a text to this audience."""
         provider = self.provider_of(self.settings.audiences[name])
         used = (field for one in self.providers.values() for field in one.capabilities.placeholders)
         return checks.Terms(
@@ -66,12 +66,12 @@ class Audiences:
         )
 
     def hours(self, broadcast: Broadcast) -> Hours:
-        """The hours that its policy has for its purpose; the widest where it has no policy."""
+        """The sending hours of its policy for its purpose; any hour if it has no policy."""
         found = self.policies.get(broadcast.policy or "", Policy())
         return found.marketing if broadcast.purpose is Purpose.MARKETING else found.transactional
 
     def facts(self, broadcast: Broadcast, now: Micros) -> dict[str, str | int | None]:
-        """What its card shows that a decision hangs on, as JSON has it: a press means what was shown, or nothing."""
+        """The facts on its card that a decision depends on, as JSON values. A press counts only for the facts shown."""
         outlook, misfit = self.outlook(broadcast, max(broadcast.send_at or 0, now)), self.misfit(broadcast)
         unnamed = broadcast.unnamed if placeholders.fills_in_names(broadcast.text) else None
         return {
@@ -86,11 +86,11 @@ class Audiences:
         }
 
     def misfit(self, broadcast: Broadcast) -> Translatable | None:
-        """What in the settings of today would hold it, however it is approved: their mode, a policy that is gone."""
+        """Why the current settings would hold it even once approved (another mode, no such policy); else None."""
         return Gates(self.settings, self.providers, self.policies).misfit(broadcast)
 
     def outlook(self, broadcast: Broadcast, instant: Micros) -> Outlook:
-        """May it go at that instant, and if not, when?"""
+        """Whether it may go at that instant and, if not, when it may."""
         found, asked = self.policies.get(broadcast.policy or "", Policy()), moment(instant)
         verdict = decide(found, broadcast.purpose, asked)
         if isinstance(verdict, Allow):

@@ -1,4 +1,4 @@
-"""What is wrong with the words of a request, and what is asked about them before they go. Pure functions."""
+"""What is wrong with the words of a request, and what to ask about them before they go. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bot.domain.i18n import Translatable, Value
 from bot.domain.options import NAMELESS, slipped
 from providers.base import Capabilities
 
-#: Characters that these hold on every road: command, form, template, draft.
+#: The most characters that these may have, whether from a command, a form, a template or a draft.
 MOST = {"sender": 40, "campaign": 80}
 NAMED = 5  # placeholders in one sentence
 
@@ -21,8 +21,11 @@ Values = dict[str, Value]
 
 @dataclass(frozen=True)
 class Terms:
-    """What holds for a text to one audience. `mention`: what it must end with; `opt_out`: what marketing there ends
-    with, whatever this is; `elsewhere`: the placeholders that any vendor knows."""
+    """The terms for a text to one audience.
+
+    `mention`: what the text must end with. `opt_out`: what marketing to this audience ends with, even if this text is
+    not marketing. `elsewhere`: the placeholders that any vendor knows.
+    """
 
     vendor: str
     capabilities: Capabilities
@@ -35,7 +38,7 @@ class Terms:
 
 
 def final_text(typed: str, terms: Terms) -> tuple[str, list[FieldError]]:
-    """The text that people would read, in composed characters and with its mention; and why it cannot be sent."""
+    """The text that people would read, in composed characters and with its mention, and why it cannot be sent."""
     body, mention = sms.composed(typed), terms.mention
     mentioned = marketing.with_mention(body, mention) if mention and body else marketing.Mentioned(body, added=False)
     if mentioned.near_miss is not None:
@@ -63,7 +66,7 @@ def _placeholder_complaints(final: str, terms: Terms) -> Iterator[FieldError]:
 
 
 def name_complaints(sender: str | None, campaign: str | None) -> Iterator[FieldError]:
-    """A sender or a campaign that is too long to be kept and to be shown in the form."""
+    """Complaints about a sender or a campaign that is too long to store and to show in the form."""
     for name, value in (("sender", sender), ("campaign", campaign)):
         if value is not None and len(value) > MOST[name]:
             template = "A sender ID can have at most {most} characters. This one has {count}. Shorten it."
@@ -73,7 +76,7 @@ def name_complaints(sender: str | None, campaign: str | None) -> Iterator[FieldE
 
 
 def lost_names(raw: str, *, channels: bool = True) -> Iterator[FieldError]:
-    """Of whom Slack hands over the id alone the name would be lost. `channels`: channels too."""
+    """Complaints about names that would be lost, since Slack gives only their ids. `channels`: channels too."""
     found = [name for name in slack_text.nameless(raw) if channels or not name.startswith("#")]
     if found:
         template = "Slack does not tell me the name behind {name}. Write the name itself, without @ or #."
@@ -84,14 +87,14 @@ def lost_names(raw: str, *, channels: bool = True) -> Iterator[FieldError]:
 
 
 def questions(typed: str, terms: Terms, *, zone: str, now: datetime) -> tuple[FieldError, ...]:
-    """What may be a slip and may be meant, a sentence each: it goes only when the person has read that."""
+    """Questions about possible slips, one sentence each. The text goes only once the person has read them."""
     body = sms.composed(typed)
     own = body.removesuffix(terms.opt_out).rstrip() if terms.opt_out else body
     return (*option_questions(own, zone=zone, now=now), *_slot_questions(body, own, terms), *_opt_outs(body, terms))
 
 
 def option_questions(body: str, *, zone: str, now: datetime) -> Iterator[FieldError]:
-    """An option at the end or the beginning of a text would go out as part of it."""
+    """Questions about an option at the end or the beginning of a text: it would go out as part of it."""
     slip = slipped(body, zone=zone, now=now)
     if slip is not None and slip.name in NAMELESS:
         template = (

@@ -1,4 +1,4 @@
-"""When what waits asks again, gives up, or starts."""
+"""When a waiting broadcast sends reminders, expires or starts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HOUR = 3600 * SECOND
 DAY = 24 * HOUR
 NOTICE = 15 * 60 * SECOND  # before a start that was far away when it was planned
 FAR = HOUR
-LAST_WORD = HOUR  # before something ends because nobody decided
+LAST_WORD = HOUR  # the last reminder comes this long before the end
 DRAFT_KEPT = 7 * DAY
 DRAFT_NOTICE = DAY
 FURTHEST = 10_000 * DAY
@@ -29,22 +29,22 @@ PAUSED_WAITS = "All sending is paused. If it is still paused then, this broadcas
 
 
 def asks_again_at(at: Micros, approval: ApprovalSettings) -> Micros:
-    """When a broadcast that asks somebody from `at` on asks again."""
+    """When a broadcast that waits for people from `at` on sends its first reminder."""
     return at + micros(approval.remind_after)
 
 
 def asks_until(at: Micros, approval: ApprovalSettings) -> Micros:
-    """When a broadcast that asks somebody from `at` on gives up."""
+    """When a broadcast that waits for people from `at` on expires."""
     return at + micros(approval.expires_after)
 
 
 def asks(at: Micros, approval: ApprovalSettings) -> Changes:
-    """What makes a broadcast ask somebody from `at` on."""
+    """The changes that make a broadcast wait for people from `at` on."""
     return {"voice_at": asks_again_at(at, approval), "expires_at": asks_until(at, approval)}
 
 
 def next_reminder(now: Micros, said: int, ends_at: Micros | None, approval: ApprovalSettings) -> Micros | None:
-    """When to ask again after `said` reminders: ever more seldom, and a last time before the end. None: not again."""
+    """When to remind again after `said` reminders: less and less often, and once before the end. None: not again."""
     later = now + backoff(said, micros(approval.remind_after), FURTHEST)
     if ends_at is None or later <= ends_at - LAST_WORD:
         return later
@@ -53,25 +53,27 @@ def next_reminder(now: Micros, said: int, ends_at: Micros | None, approval: Appr
 
 
 def before_start(start: Micros, at: Micros) -> Micros | None:
-    """When the requester hears that what was planned at `at` is about to start; None when it starts soon anyway."""
+    """When to tell the requester that a start planned at `at` is near; None if it starts soon anyway."""
     return start - NOTICE if start - at > FAR else None
 
 
 def draft_notice(at: Micros) -> Micros:
-    """When the writer of a draft, kept since `at`, hears that it will not be kept much longer."""
+    """When to warn the writer of a draft kept since `at` that it will soon be discarded."""
     return at + DRAFT_KEPT - DRAFT_NOTICE
 
 
 def draft_end(row: Broadcast) -> Micros:
-    """When a draft is thrown away, unless somebody submits it before."""
+    """When a draft is discarded, unless somebody submits it first."""
     return (row.voice_at or row.changed_at) + (DRAFT_NOTICE if row.voices == 0 else 0)
 
 
 def start_told(
     policies: Mapping[str, Policy], row: Broadcast, due: Micros, *, paused: bool, misfit: Translatable | None = None
 ) -> Translatable:
-    """What becomes of a start that is agreed to, as far as the hours and a pause of all sending allow it. `misfit`:
-    what in the settings holds it."""
+    """What will happen at an approved start, given the sending hours and a pause of all sending.
+
+    `misfit`: why the settings hold it.
+    """
     if misfit is not None:
         return Translatable("It will be held: {why}", why=misfit)
     verdict = decide(policies.get(row.policy or "", Policy()), row.purpose, moment(due))

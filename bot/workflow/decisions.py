@@ -43,11 +43,11 @@ from bot.workflow.permissions import Permissions
 from bot.workflow.replanning import Replanning
 from bot.workflow.wording import by_person
 
-NEW_CARD_LOOKS, NEW_CARD_PAUSE = 8, 0.2  # seconds between the looks for a card that was drawn just now
+NEW_CARD_LOOKS, NEW_CARD_PAUSE = 8, 0.2  # how often to look for a card drawn just now, and seconds in between
 
 
 class Decisions:
-    """Does what a person decides about a broadcast, in one transaction with its trace."""
+    """Carries out what a person decides about a broadcast, in one transaction with its notes and its audit."""
 
     def __init__(
         self,
@@ -68,10 +68,10 @@ class Decisions:
     async def act(
         self, workspace: str, id: str, deed: Deed, *, person: Person, version: int | None = None
     ) -> Broadcast:
-        """Do what a person decided. `version` is the one they saw.
+        """Carry out what a person decided. `version` is the one they saw.
 
         Raises NotFound, StaleVersion (with the row as it stands), CardChanged, NotAllowed (audited), InvalidRequest or
-        DirectoryUnavailable. Doing again what the same person did already is no error and no second effect.
+        DirectoryUnavailable. Repeating a decision of the same person is no error and has no second effect.
         """
         broadcast = await self._as_seen(workspace, id, version, deed)
         if version is not None and version != broadcast.version:
@@ -83,7 +83,7 @@ class Decisions:
 
         def work(connection: Connection) -> Broadcast | CardChanged:
             acted = carry_out(connection)
-            if acted is None:  # raised in here: a rollback hands the row on without a flush to the disk
+            if acted is None:  # raised in here: a rollback unlocks the row without a flush to the disk
                 raise StaleVersion(broadcasts.find(connection, workspace, broadcast.id))
             return acted
 
@@ -91,13 +91,13 @@ class Decisions:
         if isinstance(acted, CardChanged):
             self.wake(Task.PAINT)
             raise acted
-        self.wake(Task.DISPATCH, Task.PAINT, *concerned(acted))  # what lay prepared for it may be of no more use
+        self.wake(Task.DISPATCH, Task.PAINT, *concerned(acted))  # anything prepared for it may be obsolete
         return acted
 
     async def _prepared(
         self, seen: Broadcast, deed: Deed, person: Person
     ) -> Callable[[Connection], Broadcast | CardChanged | None]:
-        """What to do inside the transaction. Slack is asked before it: nothing slow lives inside one."""
+        """Return the work for the transaction. Slack is asked before, so that nothing slow runs inside."""
         match deed:
             case Approve():
                 return lambda c: self.approvals.approve(c, seen, person, deed)
@@ -119,8 +119,10 @@ class Decisions:
                 return lambda c: self._end(c, seen, deed.action, person, deed.reason)
 
     async def _as_seen(self, workspace: str, id: str, version: int | None, deed: Deed) -> Broadcast:
-        """The row. People may press what was drawn before Slack's answer about it has reached us: then wait a moment
-        until it is on record."""
+        """The row, once the card that was pressed is on record.
+
+        People may press a card before Slack's answer about it has reached us; then wait a moment.
+        """
         on_card = deed.on_card if isinstance(deed, Approve | SendNow) else None
         if on_card is None:
             return await self.find(workspace, id)
@@ -155,7 +157,7 @@ class Decisions:
         return ended
 
     def _discard(self, connection: Connection, seen: Broadcast, person: Person, reason: str | None) -> Broadcast | None:
-        """A draft has no card and no thread, and gets none for its end."""
+        """Discard a draft. It has no card and no thread, and gets none now."""
         now = self.clock()
         return broadcasts.move(
             connection, seen, Action.DISCARD, actor=person.id, at=now, reason=reason, due=None, draw_at=None
@@ -164,8 +166,11 @@ class Decisions:
     def _send_now(
         self, connection: Connection, seen: Broadcast, person: Person, still: frozenset[str], on_card: Sight | None
     ) -> Broadcast | CardChanged | None:
-        """Let go what is held, as it was approved. Where that does not hold any more, it is asked again instead; where
-        something would only hold it once more, that is said (NotAllowed), and nothing changes."""
+        """Send a held broadcast as it was approved.
+
+        If the approval no longer holds, it asks for approval again instead. If something would only hold it again,
+        raises NotAllowed with the reason, and nothing changes.
+        """
         current = broadcasts.find(connection, seen.workspace, seen.id, lock=True)
         if (current.state, current.version) != (seen.state, seen.version):
             return None
@@ -183,11 +188,11 @@ class Decisions:
         return self.lapses.lapse(connection, moved, reason) if moved and reason else moved
 
     def _start_if_let_go(self, held: Broadcast) -> Micros:
-        """Its own time was approved with it."""
+        """When it would start: not before its own time, which was approved with it."""
         return max(self.clock() + micros(self.approval.undo), held.send_at or 0)
 
     def why_not_now(self, connection: Connection, held: Broadcast) -> Translatable | None:
-        """Why *Send now* would only have it held once more, with when it may go."""
+        """Why *Send now* would only hold it again, and when it may go; None if it may go now."""
         start = self._start_if_let_go(held)
         gate = self.gates.closed(connection, dataclasses.replace(held, due=start, start_at=start), start)
         if gate is None:
@@ -229,7 +234,7 @@ class Decisions:
         return broadcasts.move(connection, seen, action, actor=person.id, at=now, said=[said], **changes)
 
 
-#: What the thread is told of an end, and whether the channel is told too.
+#: The note in the thread about an end, and whether the channel sees it too.
 ENDINGS: dict[Action, tuple[str, bool]] = {
     Action.REJECT: ("{by} rejected it.", False),
     Action.CANCEL: ("{by} cancelled it. Nothing was sent.", False),

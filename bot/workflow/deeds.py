@@ -1,4 +1,4 @@
-"""What people decide about a broadcast, each with what it takes, and the card by which they decided."""
+"""The decisions that people make about a broadcast, what each one takes, and the card they decided on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bot.storage.cards import Card
 
 
 class Drawing(NamedTuple):
-    """A drawing of a card: the revision that it shows, and since when its facts stand. A later one is larger."""
+    """A drawing of a card: the revision it shows, and since when its facts hold. A later one compares greater."""
 
     revision: int
     since: Micros = 0
@@ -20,8 +20,10 @@ class Drawing(NamedTuple):
 
 @dataclass(frozen=True)
 class Sight:
-    """The message by which somebody decided, and how it looked to them: by the `drawing` that they pressed, or by the
-    time `at` which they reacted. None: not by that."""
+    """The message on which somebody decided, and how it looked to them.
+
+    `drawing`: the one they pressed. `at`: when they reacted. None: they did not decide that way.
+    """
 
     channel: str
     ts: str
@@ -29,17 +31,19 @@ class Sight:
     at: Micros | None = None
 
     def is_of(self, card: Card) -> bool:
-        """Slack always tells the message; a payload without one is decided by the row, and by what its card shows."""
+        """Whether this card is the message. Slack always names one; a payload without it counts as this card."""
         return not self.ts or (self.channel, self.ts) == (card.channel, card.ts)
 
     def is_newer(self, card: Card) -> bool:
-        """Did they see what is not known to stand there yet?"""
+        """Whether they saw a drawing that is not on record yet."""
         seen = self.drawing
         return seen is not None and (seen.revision > card.drawn or seen.since > drawing_of(card).since)
 
     def is_older(self, card: Card) -> bool:
-        """Did they see it before it showed what it shows by now? What an older process drew does not tell since when
-        it does."""
+        """Whether they saw it before it showed what it shows now.
+
+        A card drawn by an older process does not record since when, so a reaction to it counts as older.
+        """
         if self.drawing is not None:
             return self.drawing < drawing_of(card)
         return self.at is not None and bool(self.at < (card.facts or {}).get("since", math.inf))
@@ -84,7 +88,7 @@ class Drop:
 
 @dataclass(frozen=True)
 class Discard:
-    """Of a draft."""
+    """Discard a draft."""
 
     action: ClassVar = Action.DISCARD
     reason: str | None = None
@@ -92,7 +96,7 @@ class Discard:
 
 @dataclass(frozen=True)
 class SendNow:
-    """Of what is held."""
+    """Send a held broadcast now."""
 
     action: ClassVar = Action.SEND_NOW
     on_card: Sight | None = None
@@ -106,14 +110,14 @@ class Replan:
 
 @dataclass(frozen=True)
 class MarkSent:
-    """Nobody knew whether it went out: it did."""
+    """Settle an unknown outcome: it went out."""
 
     action: ClassVar = Action.MARK_SENT
 
 
 @dataclass(frozen=True)
 class MarkNotSent:
-    """Nobody knew whether it went out: it did not."""
+    """Settle an unknown outcome: it did not go out."""
 
     action: ClassVar = Action.MARK_NOT_SENT
 
@@ -122,7 +126,7 @@ Deed: TypeAlias = Approve | Reject | Cancel | Stop | Drop | Discard | SendNow | 
 
 
 def pressed(action: Action, sight: Sight | None) -> Deed:
-    """What a button says that needs nothing else. Raises KeyError for one that does."""
+    """The deed of a button that needs no further input. Raises KeyError for an action that does."""
     if action is Action.APPROVE:
         return Approve(on_card=sight)
     if action is Action.SEND_NOW:

@@ -1,4 +1,4 @@
-"""Ends what nobody decided about in time."""
+"""Expires broadcasts that nobody decided about in time."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bot.storage.notes import Note
 from bot.storage.troubles import alone
 from bot.storage.votes import votes_for
 
-SEEN_KEPT = 3 * 24 * 3600 * SECOND  # Slack brings an event again for an hour or so
+SEEN_KEPT = 3 * 24 * 3600 * SECOND  # Slack redelivers an event for an hour or so
 
 
 class Expiry:
-    """Ends what nobody decided about in time."""
+    """Expires broadcasts that nobody decided about in time."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
@@ -26,11 +26,11 @@ class Expiry:
     async def expire(self) -> None:
         """End the requests that nobody answered in time.
 
-        A request waits for `expires_after` from when it was asked, and no longer or shorter for the time that it is
-        planned for. Not longer: people decide while they remember, and what is approved may then wait for months. Not
-        shorter: a yes that comes after its time is worth an answer, and does not send it late; it is held, and asks.
-        What is held and asks has as long again. What changes hands anew (a vote taken back, an edit, an approver who
-        has left) is asked anew.
+        A request waits for `expires_after` from when it was asked, whatever its planned start. It waits no longer:
+        people decide while they remember, and an approved broadcast may then wait for months. It waits no shorter: an
+        approval after the planned start still gets an answer. It does not send the broadcast late; the broadcast is
+        held and asks. A held broadcast that asks has the same time again. So has one that needs approval again (a vote
+        withdrawn, an edit, an approver who has left).
         """
         forgotten = self.clock() - SEEN_KEPT
         if not await self.database.read(lambda c: queue.lapsed_waits(c, self.clock(), forgotten)):

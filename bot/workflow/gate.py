@@ -1,4 +1,4 @@
-"""Why a broadcast may not go right now: each reason is asked before it is claimed, and again before it is released."""
+"""Why a broadcast may not go right now. Each reason is checked before it is claimed, and again before release."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ HOUR = 3600 * SECOND
 
 @dataclass(frozen=True)
 class Gate:
-    """Why a broadcast may not go right now, and until when that holds by itself."""
+    """Why a broadcast may not go right now. `until`: when that ends by itself, if it does."""
 
     hold: Hold
     sentence: Translatable
     until: Micros | None = None
-    ask: tuple[str, ...] = ()  # who else decides, beside the requester
+    ask: tuple[str, ...] = ()  # who else decides, besides the requester
 
 
 @dataclass(frozen=True)
 class Gates:
-    """Everything that may stand in the way of a broadcast that was approved."""
+    """Everything that can hold an approved broadcast."""
 
     settings: Settings
     accounts: Mapping[str, Account]
@@ -41,7 +41,7 @@ class Gates:
     guard: ClockGuard | None = None
 
     def closed(self, connection: Connection, row: Broadcast, now: Micros) -> Gate | None:
-        """What forbids sending this at this instant, if anything."""
+        """The gate that forbids sending this at this instant, if any."""
         gate = self._vendor_gate(row)
         if gate is not None:
             return gate
@@ -49,7 +49,7 @@ class Gates:
         return _paused(gate) if keys.paused(connection, row.workspace) else gate
 
     def misfit(self, row: Broadcast) -> Translatable | None:
-        """What in the settings of today would hold it, however it is approved."""
+        """Why the current settings would hold it even once it is approved; None if they would not."""
         gate = self._vendor_gate(row) or self._policy_gate(row)
         return gate.sentence if gate is not None else None
 
@@ -114,7 +114,10 @@ class Gates:
 
 
 def _paused(gate: Gate | None) -> Gate:
-    """What waits for the hours alone goes by itself once they and the pause have ended; the rest asks."""
+    """The gate during a pause of all sending.
+
+    A broadcast that only waits for sending hours goes by itself once they open and the pause ends. Any other asks.
+    """
     if gate is None or gate.until is None:
         template = "Sending is paused. Once an admin resumes it, press *Send now* to send this broadcast."
         return Gate(Hold.PAUSED, Translatable(template))
@@ -137,6 +140,6 @@ def _other_mode(row: Broadcast) -> Gate:
 
 
 def _unruled() -> Gate:
-    """Marketing without hours is refused when it is asked for, so this row is not as it was."""
+    """Marketing without sending hours is refused at the request, so this row has changed since."""
     template = "Marketing cannot go out without a policy of sending hours. Drop this broadcast, then ask for it again."
     return Gate(Hold.BLOCKED, Translatable(template))

@@ -1,4 +1,4 @@
-"""Whether what was approved is approved still, just before it goes."""
+"""Checks that an approval still holds, just before the broadcast goes."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ ASK_SLACK_AGAIN = 60 * SECOND
 
 
 class Lapses:
-    """Whether what was approved is approved still: approvers leave, and an approval does not last for ever."""
+    """Checks that an approval still holds: approvers leave, and an approval does not last for ever."""
 
     def __init__(self, runtime: Runtime, audiences: Audiences, approvers: Approvers, series: SeriesApproval) -> None:
         self.database, self.clock, self.approval = runtime.database, runtime.clock, runtime.settings.approval
         self.audiences, self.approvers, self.series = audiences, approvers, series
 
     async def still_approved(self, claimed: Broadcast) -> bool:
-        """Asked of everything that is about to go: is it agreed to still, by people who may still agree to it?
+        """Whether a broadcast that is about to go is still approved, by people who may still approve it.
 
-        False: it has gone back to the approvers; or Slack does not tell, and it waits for a minute.
+        False: it has gone back to the approvers, or Slack does not answer and it waits for a minute.
         """
         if claimed.quorum == 0:
             return True
@@ -59,7 +59,7 @@ class Lapses:
         return reason is None
 
     def weigh(self, connection: Connection, current: Broadcast, still: frozenset[str]) -> Translatable | None:
-        """Let the votes fall that do not hold any more; why it is not agreed to now, if it is not."""
+        """Drop the votes that no longer hold. Return why it is not approved now; None if it is."""
         if self._waited_too_long(current):
             drop_votes(connection, current)
             hours = self.audiences.hours(current).max_hold.total_seconds() / 3600
@@ -77,13 +77,13 @@ class Lapses:
         return Translatable("{who} can no longer approve it, so it needs approval again.", who=who)
 
     def _waited_too_long(self, current: Broadcast) -> bool:
-        """An approval is for its own time and for the wait that the policy allows after it."""
+        """Whether it has waited longer than its policy allows after its time and its approval."""
         since = max(current.send_at or 0, current.approved_at or 0)
         waited = self.clock() - since
         return current.quorum > 0 and since > 0 and waited > micros(self.audiences.hours(current).max_hold)
 
     def lapse(self, connection: Connection, current: Broadcast, reason: Translatable) -> Broadcast | None:
-        """Back to the approvers."""
+        """Send it back to the approvers."""
         now = self.clock()
         self.series.uncover(connection, current)
         self.series.drop_outgrown(connection, current)
@@ -93,7 +93,7 @@ class Lapses:
         return broadcasts.move(connection, current, Action.LAPSE, actor="policy", at=now, said=said, **changes)
 
     def _wait_for_slack(self, connection: Connection, claimed: Broadcast) -> None:
-        """Nobody who cannot be asked has agreed. This is no try at the vendor, so it is not counted as one."""
+        """Put it back, since its approval cannot be confirmed. The vendor was not tried, so no try is counted."""
         now = self.clock()
         again: Changes = {"due": now + ASK_SLACK_AGAIN, "tries": max(claimed.tries - 1, 0), **NO_LEASE}
         moved = broadcasts.move(connection, claimed, Action.PUT_BACK, actor="clock", at=now, reason="slack", **again)
@@ -102,5 +102,5 @@ class Lapses:
             notes.say(connection, moved, now, [Note(told)])
 
     def asks_first(self, held: Broadcast, votes: int) -> bool:
-        """Would *Send now* ask the approvers, since it is not agreed to, or was too long ago?"""
+        """Whether *Send now* asks the approvers first: it is not approved, or was approved too long ago."""
         return votes < held.quorum or self._waited_too_long(held)

@@ -1,4 +1,4 @@
-"""What a vendor tells of the size and the cost of a broadcast that waits."""
+"""Records what a vendor reports about the size and the cost of a waiting broadcast."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bot.workflow.sights import told_changes, within
 
 
 class LearnedSizes:
-    """What a vendor tells of the size and the cost of a broadcast that waits."""
+    """Records what a vendor reports about the size and the cost of a waiting broadcast."""
 
     def __init__(self, runtime: Runtime, audiences: Audiences, approvals: Approvals) -> None:
         self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
@@ -30,10 +30,9 @@ class LearnedSizes:
         self.approvers = approvals.approvers
 
     async def learn(self, workspace: str, id: str, size: int | None, **more: Any) -> None:
-        """The vendor told how many people an audience holds: show it, and ask for what that size asks for. None: it
-        told something else of it.
+        """Record the size that the vendor reported, and require the approvals that it needs. None: only `more` is new.
 
-        `more`: how many of them are `unnamed`, what the whole was `quoted` at.
+        `more`: how many of the people are `unnamed`, and the price `quoted` for the whole.
         """
         await self.database.write(lambda c: self._learn(c, workspace, id, size, more))
         self.wake(Task.PAINT)
@@ -46,13 +45,13 @@ class LearnedSizes:
         if current.state is State.PENDING:
             self._learn_while_asking(connection, current, size, more)
         elif current.state is State.SCHEDULED:
-            agreed = {"quoted": current.quoted} if current.quoted else {}  # what the release is compared with
+            agreed = {"quoted": current.quoted} if current.quoted else {}  # the release is compared with this
             broadcasts.touch(connection, current, self.clock(), size=size, **{**more, **agreed})
 
     def _learn_while_asking(
         self, connection: Connection, current: Broadcast, size: int | None, more: Mapping[str, Any]
     ) -> None:
-        """Who has approved it agreed to what was known then: to fewer people, and not to any other cost."""
+        """People approved what was known then. That includes fewer people, but no other cost."""
         now, quorum = self.clock(), current.quorum if size is None else self.approvers.quorum_at(current, size)
         sized = broadcasts.touch(connection, current, now, size=size, quorum=quorum, **more)
         votes = votes_for(connection, current)
@@ -61,13 +60,13 @@ class LearnedSizes:
         known, facts = self.audiences.facts(current, now), self.audiences.facts(sized, now)
         if not within(known, facts):
             self._ask_anew(connection, sized, votes, told_changes(known, facts))
-        elif len(votes) >= quorum:  # by the size that is known now they are enough
+        elif len(votes) >= quorum:  # they are enough for the size that is known now
             self.approvals.schedule(connection, sized, actor=votes[-1].approver)
 
     def _ask_anew(
         self, connection: Connection, current: Broadcast, votes: Iterable[Vote], changes: Iterable[Translatable]
     ) -> None:
-        """It waits for approval still, and nobody has agreed to what it is by now."""
+        """Drop the votes and ask again: nobody has approved it as it is now."""
         now = self.clock()
         drop_votes(connection, current)
         template = "{changes} That was not known when it was approved, so it needs approval again."

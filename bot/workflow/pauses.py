@@ -16,16 +16,16 @@ from bot.workflow.permissions import Permissions
 
 
 class Pauses:
-    """Stops all sending of a workspace, and lets it go on."""
+    """Pauses and resumes all sending of a workspace."""
 
     def __init__(self, runtime: Runtime, permissions: Permissions, switch: KillSwitch) -> None:
         self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
         self.admins, self.permissions, self.switch = runtime.settings.admins, permissions, switch
 
     async def pause_all(self, person: Person, *, on: bool) -> int:
-        """Stop all sending of a workspace before the next byte, or let it go on; how many are held for it.
+        """Pause all sending of a workspace before the next byte, or resume it. Returns how many are held by the pause.
 
-        Raises NotAllowed (audited) for anybody who is no admin.
+        Raises NotAllowed (audited) for anybody who is not an admin.
         """
         action = "pause_all" if on else "resume_all"
         if person.id not in self.admins:
@@ -33,10 +33,10 @@ class Pauses:
             who = people.mentions(self.admins)
             raise NotAllowed("Only an admin can pause or resume all sending: {who}.", who=who)
         if on:
-            self.switch.stop(person.workspace)  # the commit takes a moment, and the next byte may be nearer
+            self.switch.stop(person.workspace)  # the commit takes a moment, and the next byte may come first
         try:
             await self.database.write(lambda c: self._pause_all(c, person, action, on))
-        finally:  # whatever came of it, the next tick reads it
+        finally:  # committed or not, the next tick reads it
             self.switch.committed(person.workspace)
         self.wake(Task.DISPATCH, Task.PAINT, Task.VOICES)
         return await self.database.read(lambda c: broadcasts.count_held(c, person.workspace, Hold.PAUSED))

@@ -18,7 +18,7 @@ from bot.workflow.approvers import Approvers
 
 
 class Permissions:
-    """Who may do what to a broadcast. What is refused is audited."""
+    """Who may do what to a broadcast. Refusals are audited."""
 
     def __init__(self, runtime: Runtime, approvers: Approvers) -> None:
         self.database, self.clock = runtime.database, runtime.clock
@@ -50,8 +50,10 @@ class Permissions:
         await requirements.may_stop(person, self.approvers.as_of_today(broadcast), self.admins, self.people.members)
 
     async def _may_deny(self, person: Person, broadcast: Broadcast) -> None:
-        """To say that it did *not* go out opens the way to send again: that takes an approver, or an admin where no
-        approver is left."""
+        """Raises NotAllowed when this person may not say that it did *not* go out.
+
+        Saying so allows it to be sent again. So it takes an approver, or an admin if no approver is left.
+        """
         people.must_be_member(person)
         admins = self.admins
         template = "Only {who} can say that {id} did not go out."
@@ -64,7 +66,7 @@ class Permissions:
 
     async def _must_be_approver(self, person: Person, broadcast: Broadcast, template: str) -> None:
         people.must_be_member(person)
-        if broadcast.mode == "training":  # one person may walk the whole way
+        if broadcast.mode == "training":  # one person may take every step
             return
         today = self.approvers.as_of_today(broadcast)
         if not await requirements.is_approver(person, today, self.people.members):

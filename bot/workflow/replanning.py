@@ -1,4 +1,4 @@
-"""Another start for a broadcast: an edit, so a new version."""
+"""Gives a broadcast a new start, which is an edit and makes a new version."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from bot.workflow.wording import by_person
 
 
 class Replanning:
-    """Gives a broadcast another start: an edit, so a new version that is approved anew."""
+    """Gives a broadcast a new start. This is an edit, so it makes a new version that needs approval again."""
 
     def __init__(self, runtime: Runtime, audiences: Audiences, approvals: Approvals, submission: Submission) -> None:
         self.clock, self.approval, self.audiences = runtime.clock, runtime.settings.approval, audiences
@@ -34,7 +34,7 @@ class Replanning:
         self.approvers, self.series = approvals.approvers, approvals.series
 
     async def need_again(self, broadcast: Broadcast, person: Person) -> requirements.RequiredApprovals:
-        """What the broadcast needs once this person has changed it. Raises InvalidRequest or DirectoryUnavailable."""
+        """The approvals it needs once this person has changed it. Raises InvalidRequest or DirectoryUnavailable."""
         settings = self.audiences.audience(broadcast.audience)
         if settings is None:
             raise InvalidRequest(FieldError("send_at", self.submission.unknown_audience(broadcast.audience)))
@@ -50,7 +50,7 @@ class Replanning:
         )
 
     async def must_be_seen(self, broadcast: Broadcast, person: Person, need: requirements.RequiredApprovals) -> None:
-        """Whoever edits may not approve, and may have been the last who could there.
+        """Check that enough people in its channel could still approve it: an editor may not.
 
         Raises InvalidRequest or DirectoryUnavailable.
         """
@@ -86,10 +86,10 @@ class Replanning:
         told: Translatable,
         **changes: Unpack[Changes],
     ) -> Broadcast | None:
-        """An edit makes a new version, with a digest and a card of its own.
+        """Make a new version, with its own digest and its own card.
 
-        What people said to the version before is theirs to say again: votes are kept by version. Whoever edits may
-        not approve. An edit never asks for fewer approvals than there were to be.
+        Votes are kept by version, so people must vote again. The editor may not approve. An edit never lowers the
+        number of approvals needed.
         """
         now = self.clock()
         changes |= {"version": current.version + 1, "editor": person.id, "approvers": need.approvers}

@@ -1,4 +1,4 @@
-"""Who may ask, who may approve, and how many must agree. Pure but for asking who is in a Slack group."""
+"""Who may request, who may approve, and how many must approve. Pure except for asking who is in a Slack group."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from providers.base import Purpose
 
 @dataclass(frozen=True)
 class RequiredApprovals:
-    """What a broadcast needs before it may go: this many of these people (users and groups)."""
+    """What a broadcast needs before it may go: approvals by this many of these users and groups."""
 
     quorum: int
     approvers: tuple[str, ...]
@@ -25,7 +25,7 @@ def required_approvals(
 ) -> RequiredApprovals:
     """The first rule that matches, else the general one. `doubtful`: a transactional text that reads like an offer.
 
-    `size` None is the strictest answer: every rule about larger audiences matches.
+    `size` None gives the strictest answer: every rule about larger audiences matches.
     """
     for rule in approval.rules:
         if _matches(rule, purpose, audience, account, size):
@@ -47,8 +47,11 @@ def _matches(rule: ApprovalRule, purpose: Purpose, audience: str, account: str, 
 
 
 def approvers_today(approval: ApprovalSettings, broadcast: Broadcast) -> tuple[str, ...]:
-    """Whose yes counts on it: who was named when it was asked for, while the settings still name all of them; else, or
-    where nobody was, whom the rules name now for the like of it."""
+    """The approvers of a broadcast as of today.
+
+    Those named when it was requested, while the settings still name all of them. Otherwise, or if nobody was named,
+    those that the rules now name for such a broadcast.
+    """
     if broadcast.approvers and approval.everybody.issuperset(broadcast.approvers):
         return broadcast.approvers
     need = required_approvals(
@@ -71,8 +74,10 @@ async def people_in(ids: Iterable[str], members: Members) -> frozenset[str]:
 
 
 def still_asked(broadcast: Broadcast, voters: Iterable[str] = ()) -> tuple[str, ...]:
-    """Of those who are named, whose yes is still needed: who asked for it, edited it or has said yes already is not
-    asked. In training everybody's counts."""
+    """The named approvers who can still approve: not the requester, the editor or anybody who has approved already.
+
+    In training, the requester and the editor can approve too.
+    """
     spent = set(voters) if broadcast.mode == "training" else {*voters, broadcast.requester, broadcast.editor}
     return tuple(id for id in broadcast.approvers if id not in spent)
 
@@ -89,9 +94,9 @@ async def may_ask(person: Person, name: str, audience: AudienceSettings, members
 
 
 async def may_approve(person: Person, broadcast: Broadcast, members: Members) -> None:
-    """Raises NotAllowed when this person's yes does not count on this broadcast."""
+    """Raises NotAllowed when this person may not approve this broadcast."""
     must_be_member(person)
-    if broadcast.mode == "training":  # one person may walk the whole way
+    if broadcast.mode == "training":  # one person may take every step
         return
     if person.id in (broadcast.requester, broadcast.editor):
         raise NotAllowed(
@@ -108,7 +113,7 @@ async def is_approver(person: Person, broadcast: Broadcast, members: Members) ->
 
 
 async def may_stop(person: Person, broadcast: Broadcast, admins: Iterable[str], members: Members) -> None:
-    """The requester, an approver or an admin may stop what has not left. Raises NotAllowed."""
+    """Raises NotAllowed unless this person is the requester, the editor, an approver or an admin."""
     must_be_member(person)
     admins = tuple(admins)
     if person.id in (broadcast.requester, broadcast.editor, *admins):

@@ -1,4 +1,4 @@
-"""One approval for several occurrences of a recurring broadcast, and what falls with it."""
+"""One approval for several occurrences of a recurring broadcast, and what ends with it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from bot.workflow.wording import by_person
 
 
 class SeriesApproval:
-    """One approval of a recurring broadcast may stand for later turns too: when it falls, they ask again."""
+    """An approval of one occurrence may cover later ones too. When it ends, they need approval again."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.clock, self.approval = runtime.clock, runtime.settings.approval
 
     def back(self, connection: Connection, current: Broadcast, person: Person, said: Note) -> Broadcast | None:
-        """To the approvers, since too few agree any more."""
+        """Send it back to the approvers, since too few still approve it."""
         now = self.clock()
         self.drop_outgrown(connection, current)
         changes: Changes = {**NOT_AGREED, **asks(now, self.approval)}
@@ -36,27 +36,27 @@ class SeriesApproval:
 
     @staticmethod
     def drop_outgrown(connection: Connection, agreed: Broadcast) -> None:
-        """What goes back to the approvers larger than it was agreed to keeps no vote of those who agreed to it."""
+        """Drop all votes on a broadcast that has become larger than what was approved."""
         if agreed.bound is not None and (agreed.size or 0) > agreed.bound:
             drop_votes(connection, agreed)
 
     def uncover(self, connection: Connection, current: Broadcast) -> Schedule | None:
-        """An approval that falls is worth nothing for the later turns of a recurring broadcast either.
+        """End the cover that this approval gave to later occurrences.
 
-        The schedule, locked, of what may have covered others.
+        Returns the schedule, locked, if this broadcast may have covered others.
         """
         if current.schedule is None or current.covers <= 1:
             return None
         try:
             schedule = schedules.find(connection, current.workspace, current.schedule, lock=True)
-        except NotFound:  # a newer version looks after it
+        except NotFound:  # a newer version of the bot handles it
             return None
         if schedule.cover is not None and schedule.cover.of == current.id:
             schedules.keep_cover(connection, current.workspace, current.schedule, None)
         return schedule
 
     def take_back_covered(self, connection: Connection, current: Broadcast, person: Person, said: Note) -> bool:
-        """Turns that were made on this person's approval of an earlier one fall with it. True: it was for any."""
+        """Drop this person's vote on the later occurrences that it covered. True if it covered any."""
         schedule = self.uncover(connection, current)
         if schedule is None:
             return False
@@ -70,7 +70,7 @@ class SeriesApproval:
         return fell
 
     def _weigh_covered(self, connection: Connection, turn: Broadcast, person: Person, said: Note) -> None:
-        """A vote on it fell. One that is going out just now goes no second time."""
+        """Send it back if a dropped vote leaves too few. One that is going out just now will not be tried again."""
         recallable = turn.state is not State.PENDING and (turn.state, turn.phase) in RECALLABLE
         if recallable and len(votes_for(connection, turn)) < turn.quorum:
             self.back(connection, turn, person, said)
@@ -80,7 +80,7 @@ class SeriesApproval:
 
     @staticmethod
     def _covered(connection: Connection, schedule: Schedule, by: Broadcast) -> list[Broadcast]:
-        """The turns after this one that have not left, up to the next that may cover others."""
+        """The occurrences after this one that have not gone out, up to the next one that may cover others."""
         after = [
             row for row in schedules.living(connection, schedule) if (row.occurrence or "") > (by.occurrence or "")
         ]
@@ -88,7 +88,7 @@ class SeriesApproval:
         return [broadcasts.find(connection, row.workspace, row.id, lock=True) for row in mine]
 
     def end_cover(self, connection: Connection, ended: Broadcast, person: Person) -> None:
-        """Whoever stops what was approved for several turns may mean all of them: each asks again."""
+        """End the cover of a stopped occurrence. The person may mean all it covered, so each needs approval again."""
         schedule = self.uncover(connection, ended)
         if schedule is None:
             return
@@ -113,8 +113,8 @@ class SeriesApproval:
             notes.say(connection, ended, self.clock(), [Note(said)])
 
 
-COVER = "cover"  # the way of a vote that was given on an earlier turn
-#: Where nothing has left yet, so that an approval can be taken back.
+COVER = "cover"  # the way of a vote that was given on an earlier occurrence
+#: Where nothing has gone out yet, so that an approval can be withdrawn.
 RECALLABLE = {
     (State.PENDING, None),
     (State.SCHEDULED, None),

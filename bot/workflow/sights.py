@@ -25,8 +25,11 @@ class Sights:
         self.audiences, self.clock = audiences, clock
 
     def changed_since_drawn(self, connection: Connection, current: Broadcast, on_card: Sight) -> CardChanged | None:
-        """What the person saw is what they decide about: what has changed since is told, and the card drawn anew. A
-        message that is its card no more may show anything."""
+        """What has changed since the person saw the card; None if they saw what they decide about.
+
+        After a change, the card is drawn again. A message that is no longer its card may show anything, so it counts
+        as changed.
+        """
         card, facts = cards.card_of(connection, current), self.audiences.facts(current, self.clock())
         if card is not None and not on_card.is_of(card):
             return CardChanged(current, ())
@@ -42,19 +45,21 @@ class Sights:
 
 
 def _shows(card: Card, current: Broadcast, facts: Mapping[str, Any]) -> bool:
-    """Does it show what is so? One that tells no facts, of a version before, must show the row as it is."""
+    """Whether it shows the current facts. A card without facts, of an older version, must show the current revision."""
     return card.drawn == current.revision if card.facts is None else within(card.facts, facts)
 
 
 def within(shown: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
-    """Is what is so now no more than what was shown? Fewer people than were named, or than it could be at most, and
-    fewer approvals, are what somebody agreed to who agreed to more."""
+    """Whether the current facts stay within what was shown.
+
+    Somebody who agreed to a size or to a bound also agreed to fewer people. The same goes for fewer approvals.
+    """
     if any(shown.get(name) != facts[name] for name in ("cost", "opens_at", "mode", "misfit")):
         return False
     most = shown.get("size") if shown.get("size") is not None else shown.get("bound")
     size = facts["size"] if facts["size"] is not None else facts["bound"]
     people = most is None or (size is not None and size <= most)
-    if (facts["unnamed"] or 0) > (shown.get("unnamed") or 0):  # an older card tells of nobody
+    if (facts["unnamed"] or 0) > (shown.get("unnamed") or 0):  # an older card does not show it
         return False
     return people and facts["quorum"] <= shown.get("quorum", 0)
 
@@ -71,7 +76,7 @@ HOURS_OPEN = "The sending hours for this audience allow it now."
 
 
 def told_changes(shown: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[Translatable]:
-    """What is different by now, as people read it."""
+    """What is different now, as people read it."""
     before, known = _readable(shown), _readable(facts)
     for name, template in CHANGED.items():
         if before.get(name) == known[name]:
@@ -87,5 +92,5 @@ def told_changes(shown: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator
 
 
 def _readable(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """A number of people that the vendor told, and that nobody can read, is one that it does not tell."""
+    """The facts for comparison: a number of people that cannot be read counts as one that is not known."""
     return {name: None if value == UNREADABLE else value for name, value in facts.items()}

@@ -1,4 +1,4 @@
-"""From a request to a stored broadcast: checks, questions, and what was asked for twice."""
+"""From a request to a stored broadcast: checks, questions and repeated requests."""
 
 from __future__ import annotations
 
@@ -32,16 +32,19 @@ from bot.workflow.permissions import Permissions
 from bot.workflow.series_approval import COVER
 from providers.base import Purpose
 
-TWIN_WINDOW = 60 * SECOND  # the same request again within this is a repeated command, not a wish
+TWIN_WINDOW = 60 * SECOND  # the same request again within this time is a repeated command, not a second broadcast
 FURTHEST = 2 * 366 * 24 * 3600 * SECOND
-PAST_SLACK = 60 * SECOND  # what a form took to fill in
+PAST_SLACK = 60 * SECOND  # the time it takes to fill in a form
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """`again`: this was a repetition, and `broadcast` is the one that was there already. `fix`: why it is only kept as
-    a draft, and what to do about it. `questions`: the same, where who has read them and submits it all the same means
-    it."""
+    """What a submitted request became.
+
+    `again`: the request was a repetition, and `broadcast` is the one already stored. `fix`: why it is only kept as a
+    draft, and what to do about it. `questions`: also why it is only a draft; submitting it again after reading them
+    confirms it.
+    """
 
     broadcast: Broadcast
     again: bool = False
@@ -50,7 +53,7 @@ class Submitted:
 
 
 class Questioned(InvalidRequest):
-    """It may be a slip. Nothing is stored; the same form, submitted once more with the same words, is a yes."""
+    """A possible slip, so nothing is stored. Submitting the same form again with the same words confirms it."""
 
     def __init__(self, *questions: FieldError) -> None:
         template = "{question} Submit again to send it as it is."
@@ -60,15 +63,14 @@ class Questioned(InvalidRequest):
 
 @dataclass(frozen=True)
 class Sent:
-    """A form that came back. `trigger`: what tells one submit of it from the next; two deliveries of one have the
-    same."""
+    """A submitted form. `trigger` differs from one submit to the next; two deliveries of one submit share it."""
 
     form: str
     trigger: str = ""
 
 
 class Submission:
-    """Checks requests, asks back where something is doubtful, and stores what was asked for."""
+    """Checks requests, asks about possible slips, and stores broadcasts."""
 
     def __init__(
         self,
@@ -96,17 +98,17 @@ class Submission:
     ) -> Submitted:
         """Check a request and store the broadcast it becomes; the same `key` again gives the same broadcast.
 
-        `postable` False keeps it as a draft, since no card can stand in its channel; so does one in which too few see
-        it who could approve it. `draft` is the id of the draft
-        that this request completes, `follows` that of an earlier broadcast, whose thread and this one's then name
-        each other. `sent`: the form that it came in, which can be submitted once more. What may be a slip is asked
-        there, and else kept as a draft; a form that answers the same question with the same words is a yes.
+        `postable` False: no card can be posted in its channel, so it is kept as a draft. It is also kept as a draft
+        when too few people in its channel could approve it. `draft`: the id of the draft that this request completes.
+        `follows`: the id of an earlier broadcast; its thread and this one's then name each other. `sent`: the form that
+        the request came in, which can be submitted again. The form asks about a possible slip; without a form, the
+        request is kept as a draft. Submitting the same words in a form after that question confirms them.
         Raises InvalidRequest, NotAllowed (both audited), Questioned or DirectoryUnavailable.
         """
         try:
             planned = await self.plan(request, key, person)
         except (InvalidRequest, NotAllowed) as error:
-            reason = "NotAllowed" if isinstance(error, NotAllowed) else "NotAccepted"  # as the audit has always said
+            reason = "NotAllowed" if isinstance(error, NotAllowed) else "NotAccepted"  # the audit's own names
             await self.permissions.audit_refusal(person, Action.SUBMIT, reason)
             raise
         questions = self.questions(request)
@@ -123,7 +125,7 @@ class Submission:
         return dataclasses.replace(stored, fix=fix)
 
     def questions(self, request: BroadcastRequest) -> tuple[FieldError, ...]:
-        """What a person is asked before a request that could be taken becomes a broadcast: it may be a slip."""
+        """What to ask about possible slips before a valid request becomes a broadcast."""
         terms = self.audiences.terms(request.audience, request.purpose)
         return checks.questions(request.text, terms, zone=request.zone, now=moment(self.clock()))
 
@@ -135,14 +137,14 @@ class Submission:
         sent: Sent | None,
         draft: str | None,
     ) -> tuple[FieldError, ...]:
-        """What is still to be asked: nothing of who has read it, on the draft or in an earlier submit of the form."""
+        """What is still to be asked: nothing if the person has read it, on the draft or in an earlier submit."""
         workspace, form, this = request.workspace, [], []
-        sql.alone(connection, f"asks:{workspace}/{request.requester}")  # else of two at once one is the other's yes
+        sql.alone(connection, f"asks:{workspace}/{request.requester}")  # else one of two at once confirms the other
         if sent is not None:
             form = [_asked_key(request, "form", sent.form)]
             this = [_asked_key(request, "form", sent.form, sent.trigger)] if sent.trigger else []
         if any(keys.was_seen(connection, workspace, key) for key in this):
-            return questions  # Slack brings the same submit again: nobody has read anything in between
+            return questions  # Slack delivered the same submit again: nobody has read anything in between
         kept = [_asked_key(request, "draft", draft)] if draft else []
         if any(keys.was_seen(connection, workspace, key) for key in (*form, *kept)):
             return ()
@@ -153,7 +155,7 @@ class Submission:
     async def plan(
         self, request: BroadcastRequest, key: str, person: Person, *, slack: Micros = PAST_SLACK
     ) -> Broadcast:
-        """The broadcast that a request becomes, checked, not stored. `slack`: how long ago its time may be.
+        """Check a request and return the broadcast it becomes, not stored. `slack`: how long ago its time may be.
 
         Raises InvalidRequest, NotAllowed or DirectoryUnavailable.
         """
@@ -280,7 +282,7 @@ class Submission:
         known = broadcasts.find_by_key(connection, planned.workspace, planned.key)
         known = known or broadcasts.find_twin(connection, planned, planned.created_at - TWIN_WINDOW)
         if known and known.key != planned.key and known.state is State.DRAFT and planned.state is State.PENDING:
-            draft, known = draft or known.id, None  # it was only kept, and is asked for now
+            draft, known = draft or known.id, None  # it was only a draft, and is submitted now
         if known and known.id != draft:
             return Submitted(known, again=True)
         if draft is not None:
@@ -306,7 +308,7 @@ class Submission:
         return self.approvals.without_approval(connection, submitted)
 
     def enter(self, connection: Connection, planned: Broadcast, voters: Iterable[str] = ()) -> Broadcast:
-        """Store a turn of a recurring broadcast; `voters`: who approved it beforehand, with those before it."""
+        """Store an occurrence of a recurring broadcast. `voters`: who approved it in advance by a standing approval."""
         broadcasts.add(connection, planned, draw=True)
         for voter in voters:
             add_vote(connection, planned, voter, COVER, self.clock())
@@ -316,7 +318,7 @@ class Submission:
         return self.approvals.without_approval(connection, planned)
 
     def _name_each_other(self, connection: Connection, follower: Broadcast, id: str) -> None:
-        """The id came back from a form, so it may be anything; only a broadcast of this workspace is named."""
+        """Note the follow-up in both threads. The id comes from a form, so it may not exist here."""
         try:
             followed = broadcasts.find(connection, follower.workspace, id)
         except NotFound:
@@ -334,7 +336,7 @@ UNCHANGED_BY_SUBMIT = frozenset(
 
 
 def _asked_key(words: BroadcastRequest | Broadcast, *place: str) -> str:
-    """Under which it is remembered that a question about these words was asked there: on a draft, or in a form."""
+    """The key that records that a question about these words was asked in this place: a draft or a form."""
     typed = words.typed if isinstance(words, Broadcast) else words.text
     about = json.dumps([*place, words.audience, words.purpose, sms.composed(typed)])
     return keys.of_question(hashlib.sha256(about.encode()).hexdigest())

@@ -1,4 +1,4 @@
-"""Pieces of the sentences that several rooms of this wing say."""
+"""Parts of sentences that several modules of this package share."""
 
 from __future__ import annotations
 

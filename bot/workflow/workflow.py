@@ -1,4 +1,4 @@
-"""The rooms of this wing, put together."""
+"""Puts the modules of this package together."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from bot.workflow.submission import Submission
 
 
 class Workflow:
-    """What people and the clock do to a broadcast: its rooms, and the verbs that most callers want."""
+    """What people and the clock do to a broadcast: the parts of the workflow, and the most used methods."""
 
     def __init__(
         self,

@@ -53,7 +53,7 @@ class Vendors:
         return {"vendors": [vendor.snapshot() for vendor in self.all.values()]}
 
     async def deliver(self, vendor: str, id: str, status: str) -> None:
-        """Let the news of one send arrive, for all its recipients. Raises KeyError for one that is not there."""
+        """Deliver the receipts of one send, for all its recipients. Raises KeyError for a send that is not there."""
         await self.all[vendor].deliver(self.all[vendor].sendings[id], status)
 
     async def aclose(self) -> None:

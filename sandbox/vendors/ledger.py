@@ -53,7 +53,7 @@ class Sending:
 
 @dataclass(frozen=True)
 class Seen:
-    """One request as it came."""
+    """One request as it arrived."""
 
     vendor: str
     method: str
@@ -64,7 +64,7 @@ class Seen:
 
 
 class Office:
-    """One for all vendors of a sandbox."""
+    """What all the vendors of a sandbox share."""
 
     def __init__(self, faults: Faults, auto_deliver: float | None) -> None:
         self.faults, self.auto_deliver = faults, auto_deliver
@@ -81,7 +81,7 @@ class Office:
         task.add_done_callback(self._background.discard)
 
     async def call_back(self, url: str, *, json: Any = None, form: Mapping[str, str] | None = None) -> int:
-        """Tell the bot. Returns its status; 0 when it could not be reached."""
+        """Call the bot. Returns its status; 0 when it could not be reached."""
         if self._http is None:
             self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(5))
         try:
@@ -119,7 +119,7 @@ class Vendor(ABC):
 
     @abstractmethod
     async def deliver(self, sending: Sending, status: str) -> None:
-        """Bring the news of this status for every recipient."""
+        """Deliver a receipt with this status for every recipient."""
 
     def step(self, step: str, handler: Handler, lie: Callable[[Fault], bytes | None] | None = None) -> Handler:
         """The handler, spoiled when a fault was asked for. A fault with `accept` true has its effect first."""
@@ -166,7 +166,7 @@ class Vendor(ABC):
         return Response(content, int(detail.get("status", 201)), media_type=detail.get("type", "application/json"))
 
     def accept(self, sending: Sending) -> None:
-        """Phones ring: write it into the ledger."""
+        """Phones ring: record the send in the ledger."""
         sending.what = "accepted"
         self.sendings[sending.id] = sending
         self.office.ledger.append(

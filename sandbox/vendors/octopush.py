@@ -208,7 +208,7 @@ class Octopush(Vendor):
         return Response(status_code=204)
 
     async def draft(self, request: Request) -> Response:
-        """The campaign that is open, whoever made it."""
+        """The campaign that is open, no matter who created it."""
         refused = self._refused(request)
         if refused is not None:
             return refused

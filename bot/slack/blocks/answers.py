@@ -21,7 +21,7 @@ from bot.slack.blocks.mrkdwn import Block, Post, Row, literal, quote, section, w
 
 log = structlog.get_logger(__name__)
 
-#: What the audit calls its steps, as people read them.
+#: The steps of the audit, as people read them.
 DEEDS: Mapping[str, str] = {
     Action.SUBMIT: "asked for",
     Action.DISCARD: "thrown away",
@@ -70,7 +70,7 @@ def usage(usage: str, typed: str, words: Translator) -> Post:
 
 
 def draft_kept(broadcast: Broadcast, fix: str, words: Translator) -> Post:
-    """No card can stand where it was asked for: the draft waits, and the fix is named."""
+    """Say that no card can be posted there, that the draft is kept, and what fixes it."""
     template = "I kept your draft as *{id}*. `/broadcast edit {id}` opens it in any channel that I am in."
     told = words(template, id=broadcast.id)
     return with_draft(Post(f"{fix} {told}", [section(f"{fix}\n{told}")]), broadcast, words)
@@ -87,7 +87,7 @@ def _draft_button(broadcast: Broadcast, words: Translator) -> Block:
 
 
 def listing(broadcasts: Sequence[Broadcast], stops: Sequence[str], words: Translator) -> Post:
-    """The latest broadcasts, a line each, under what keeps any of them from going."""
+    """Return the latest broadcasts, one line each, below what keeps any of them from going out."""
     if not broadcasts:
         return Post("\n".join([*stops, words("No broadcasts yet. Type `/broadcast` to open the form.")]))
     lines = [*stops, *each_line(broadcasts, lambda row: _line(row, words), words)]
@@ -96,7 +96,7 @@ def listing(broadcasts: Sequence[Broadcast], stops: Sequence[str], words: Transl
 
 
 def each_line(rows: Iterable[Row], line: Callable[[Row], str], words: Translator) -> Iterator[str]:
-    """A line for each row; one that cannot be shown says so, and hides no other."""
+    """Yield a line for each row. One that cannot be shown says so, and does not hide the others."""
     for row in rows:
         yield drawn(row.id, partial(line, row), words)
 
@@ -104,7 +104,7 @@ def each_line(rows: Iterable[Row], line: Callable[[Row], str], words: Translator
 def drawn(id: object, line: Callable[[], str], words: Translator) -> str:
     try:
         return line()
-    except Exception as error:  # whatever is in it
+    except Exception as error:  # whatever the row contains
         log.error("a row cannot be shown", id=str(id), exc_info=error)
         return words("*{id}* cannot be shown. Tell whoever runs the bot.", id=str(id))
 
@@ -119,7 +119,7 @@ def _line(row: Broadcast, words: Translator) -> str:
 def details(
     broadcast: Broadcast, showing: Showing, history: Iterable[Mapping[str, Any]], link: str | None, words: Translator
 ) -> Post:
-    """The card without its buttons, and who did what; a draft, which has no card, can be opened."""
+    """Return the card without its buttons, and who did what. A draft has no card, so it gets a button to open it."""
     shown = draw_card(broadcast, showing, words)
     steps = [
         drawn(f"{broadcast.id}/{row['seq']}", partial(_step, row, broadcast, words), words)
@@ -135,7 +135,7 @@ def details(
 
 
 def _step(row: Mapping[str, Any], broadcast: Broadcast, words: Translator) -> str:
-    """A line of the history: when, who, what, and where it led."""
+    """Return a line of the history: when, who, what, and the state it led to."""
     told = f"{when(row['at'], broadcast.zone)} · {_actor(row['actor'], words)} · {_deed(row['action'], words)}"
     if not row["after"] or row["after"] == row["before"]:
         return told
@@ -144,7 +144,7 @@ def _step(row: Mapping[str, Any], broadcast: Broadcast, words: Translator) -> st
 
 
 def _deed(action: str, words: Translator) -> str:
-    """What was done, as people read it; what a newer version did stays its word."""
+    """Return what was done, as people read it. An action of a newer version keeps its own name."""
     refused = action.endswith("_refused")
     name = action.removesuffix("_refused")
     told = words(DEEDS[name]) if name in DEEDS else quote(name)

@@ -13,13 +13,13 @@ from bot.slack.blocks.mrkdwn import Block, Post, context, literal, plain, quote,
 from bot.workflow.deadlines import draft_end
 from bot.workflow.requirements import still_asked
 
-LOOK_AGAIN = 3600 * SECOND  # at the card of what is held: what stands in its way comes and goes
+LOOK_AGAIN = 3600 * SECOND  # at the card of a held broadcast: what blocks it may come and go
 
 WAS_PAUSED = "sending was paused"
 
 
 def draw_card(broadcast: Broadcast, showing: Showing, words: Translator) -> Post:
-    """The message that shows a broadcast: everything that an approver must know, in one look."""
+    """Return the message that shows a broadcast: everything that an approver must know, at a glance."""
     blocks = [
         *head(broadcast, showing, words),
         *literal(broadcast.text),
@@ -33,7 +33,7 @@ def draw_card(broadcast: Broadcast, showing: Showing, words: Translator) -> Post
 
 
 def _plainer(block: Block) -> list[Block]:
-    """The same in the plainest blocks that there are, with nothing left out: it is decided about as well."""
+    """Return the same in the plainest blocks, with nothing left out: people decide by these too."""
     match block:
         case {"type": "header", "text": text}:
             return [{"type": "section", "text": text}]
@@ -145,8 +145,10 @@ def _held(broadcast: Broadcast, showing: Showing, words: Translator) -> str:
 
 
 def goes_stale_at(broadcast: Broadcast, showing: Showing) -> Micros | None:
-    """When its card says something that is not so any more, though its row is the same: as its own time passes, or the
-    hours open. What else is in the way of what is held may be gone within the hour."""
+    """Return when its card becomes wrong although its row is the same; None if that does not happen.
+
+    Its start passes, or the hours open. Anything else that blocks a held broadcast may be gone within the hour.
+    """
     if broadcast.state not in (State.PENDING, State.HELD):
         return None
     passing = [showing.opens or 0]

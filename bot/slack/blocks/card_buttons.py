@@ -18,7 +18,7 @@ from bot.workflow.deadlines import NOT_THEN
 
 QUESTION = 300  # characters of a question before a press
 
-BUTTONS: Mapping[Action, tuple[str, str | None]] = {  # label and style, in the order in which they stand
+BUTTONS: Mapping[Action, tuple[str, str | None]] = {  # label and style, in the order shown
     Action.APPROVE: ("Approve", "primary"),
     Action.REJECT: ("Reject", "danger"),
     Action.CANCEL: ("Cancel", None),
@@ -30,7 +30,7 @@ BUTTONS: Mapping[Action, tuple[str, str | None]] = {  # label and style, in the 
     Action.MARK_NOT_SENT: ("It did not go out", "danger"),
 }
 
-#: What a follow-up is called where the broadcast itself is over, or can only be put right.
+#: The label of the follow-up, for a broadcast that is over or can only be corrected.
 FOLLOW_UPS: Mapping[State, str] = {
     **dict.fromkeys((State.SENT, State.DONE), "Send a correction"),
     **dict.fromkeys((State.FAILED, State.REJECTED, State.CANCELLED, State.EXPIRED), "Send a follow-up"),
@@ -38,9 +38,9 @@ FOLLOW_UPS: Mapping[State, str] = {
 
 
 def buttons(broadcast: Broadcast, showing: Showing, words: Translator) -> list[Block]:
-    """The buttons are read from the table of transitions, so they cannot disagree with it.
+    """Return the buttons, read from the table of transitions so that they cannot disagree with it.
 
-    A follow-up is no transition: it is a new broadcast, that this one's text is put into the form for.
+    A follow-up is not a transition: it is a new broadcast, whose form starts with this one's text.
     """
     possible = allowed(broadcast.state) - {Action.CANCEL if broadcast.in_undo_window else Action.STOP}
     if broadcast.hold is Hold.HOURS:  # the hours would only hold it again
@@ -55,8 +55,10 @@ def buttons(broadcast: Broadcast, showing: Showing, words: Translator) -> list[B
 
 
 def drawing_of(block_id: str) -> tuple[int, Micros] | None:
-    """The revision that the buttons in this block show, and since when its facts stand; None where it is no block of
-    ours, so that the message alone tells what was seen."""
+    """Return the revision that the buttons in this block show, and since when its facts hold.
+
+    None if the block is not ours: then only the message identifies what the person saw.
+    """
     told = re.fullmatch(r"actions:([0-9]{1,9})(?::([0-9]{1,18}))?", block_id)
     return (int(told[1]), int(told[2] or 0)) if told else None
 
@@ -83,7 +85,7 @@ def plain_button(name: str, label: str, broadcast: Broadcast) -> dict[str, Any]:
 
 
 def _question(action: Action, broadcast: Broadcast, showing: Showing, words: Translator) -> str | None:
-    """What is asked once more before it is done: what will happen, to how many, and when; None where nothing is."""
+    """Return the question before an action: what will happen, to how many, and when; None if there is none."""
     match action:
         case Action.APPROVE:
             return _question_of_approval(broadcast, showing, words)
@@ -137,8 +139,11 @@ def _question_of_letting_go(broadcast: Broadcast, showing: Showing, words: Trans
 
 
 def _brief(asked: Sequence[str], *spare: str | None) -> str:
-    """A question that Slack takes whole. Where it is too long, what the card or its thread says as well goes first, a
-    sentence at a time; that it cannot be recalled never does."""
+    """Return the question, short enough for Slack.
+
+    If it is too long, drop the `spare` sentences one at a time: the card or its thread says them too. The
+    sentence that it cannot be recalled always stays.
+    """
     kept = list(asked)
     for least in spare:
         if len(" ".join(kept)) > QUESTION and least in kept:

@@ -1,4 +1,4 @@
-"""What a card tells of a broadcast: its text, its audience, its size, its time, and what to beware of."""
+"""What a card shows about a broadcast: its text, audience, size, start and warnings."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from providers.base import AudienceKind, Purpose
 from providers.reading import UNREADABLE
 
 NAMED = 5  # characters that a line names
-MOST_CODES = 10  # codes of emoji that a line shows
-ASKED_NAME = 40  # characters of an audience's name in one
+MOST_CODES = 10  # emoji codes that a line shows
+ASKED_NAME = 40  # characters of an audience's name in a question
 
 BADGES: Mapping[State, str] = {
     State.DRAFT: "📝 Draft",
@@ -46,7 +46,7 @@ HOLDS: Mapping[Hold, str] = {
     Hold.RESTORED: "the database was restored",
 }
 
-#: States in which it has not started, so that the hours matter to its card.
+#: States in which it has not started, so the hours matter to its card.
 WAITING = frozenset({State.PENDING, State.SCHEDULED, State.HELD})
 
 KINDS = {AudienceKind.LIST: "list", AudienceKind.TAG: "tag", AudienceKind.GROUP: "group"}
@@ -55,11 +55,14 @@ PURPOSES: Mapping[Purpose, str] = {Purpose.MARKETING: "Marketing", Purpose.TRANS
 
 @dataclass(frozen=True)
 class Showing:
-    """What a card shows beside its row. `zone`: the audience's, where its policy names one. `opens`: where the hours
-    forbid the start, the next instant at which they do not. `undo`: seconds between an approval and the start.
-    `reaction`: one that approves. `paused`: an admin has stopped all sending. `then`: what becomes of a start that is
-    agreed to. `now`: when it is drawn; `since`: since when it shows no less; `grace`: by how much a start may be
-    late. Of what is held: `refusal`, why *Send now* would be refused, and `asks_first`, that it asks the approvers."""
+    """What a card shows in addition to its row.
+
+    `zone`: the audience's, if its policy names one. `opens`: if the hours forbid the start, the next instant that they
+    allow. `undo`: seconds between an approval and the start. `reaction`: one that approves. `paused`: whether an admin
+    has paused all sending. `then`: what happens to an approved start. `now`: when the card is drawn. `since`: since
+    when it shows no less. `grace`: how late a start may be. For a held broadcast, `refusal`: why *Send now* would be
+    refused; `asks_first`: whether *Send now* asks the approvers.
+    """
 
     votes: tuple[Vote, ...]
     vendor: str
@@ -81,7 +84,7 @@ class Showing:
 
     @property
     def soonest(self) -> Micros:
-        """When it starts if it is agreed to now."""
+        """When it starts if it is approved now."""
         return self.now + self.undo * SECOND
 
 
@@ -103,7 +106,7 @@ def length(broadcast: Broadcast, words: Translator) -> str:
 
 
 def _cost(text: str, broadcast: Broadcast, words: Translator) -> str:
-    """What a text takes where this broadcast goes."""
+    """Return how many SMS or characters a text takes in this broadcast."""
     size = sms.measure(text)
     encoding = "GSM-7" if size.encoding == "gsm7" else "Unicode"
     if broadcast.kind == "group":
@@ -203,7 +206,7 @@ def _size(broadcast: Broadcast, words: Translator) -> str:
 
 def _start(broadcast: Broadcast, showing: Showing, words: Translator) -> str:
     zone = showing.zone or broadcast.zone
-    if broadcast.send_at is not None:  # the wall clock that was meant, whatever the reader's own zone
+    if broadcast.send_at is not None:  # the wall clock that was meant, whatever the reader's zone
         start = f"{when(broadcast.send_at, zone)} ({spelled(broadcast.send_at, zone)})"
     elif broadcast.due is not None:
         start = when(broadcast.due, zone)
@@ -214,7 +217,7 @@ def _start(broadcast: Broadcast, showing: Showing, words: Translator) -> str:
 
 
 def _closed(broadcast: Broadcast, showing: Showing, words: Translator) -> str | None:
-    """What the hours say of a start that they do not allow, with the next one that they do."""
+    """Return why the start is not allowed, with the next one that is; None if it is allowed."""
     if showing.misfit is not None:
         return f"✋ {sentence(words, showing.misfit)}"
     if not isinstance(showing.verdict, HoldUntil | Refuse):
@@ -253,17 +256,17 @@ def more_needed(missing: int, words: Translator) -> str | None:
 
 
 def is_late(broadcast: Broadcast, showing: Showing) -> bool:
-    """Has its own time passed by so much that an approval does not let it go?"""
+    """Whether its start has passed by more than the grace, so that an approval no longer sends it."""
     return broadcast.send_at is not None and showing.soonest - broadcast.send_at > showing.grace
 
 
 def ahead(broadcast: Broadcast, showing: Showing) -> Micros | None:
-    """Its own time, where that is still to come."""
+    """Return its start if that is still ahead."""
     return broadcast.send_at if (broadcast.send_at or 0) > showing.soonest else None
 
 
 def to_whom(broadcast: Broadcast, showing: Showing, words: Translator) -> str:
-    """`clients: 12 people.`, and in training that it is none."""
+    """Return `clients: 12 people.`, and in training that nothing is really sent."""
     name = broadcast.audience
     shown = name if len(name) <= ASKED_NAME else f"{name[: ASKED_NAME - 1]}…"
     told = f"{shown}: {_size(broadcast, words)}."
@@ -271,8 +274,10 @@ def to_whom(broadcast: Broadcast, showing: Showing, words: Translator) -> str:
 
 
 def starts(start: Micros | None, broadcast: Broadcast, showing: Showing, words: Translator) -> Iterator[str]:
-    """When it starts, if not right after the undo window, until when it can be stopped, and that it cannot
-    afterwards."""
+    """Yield when it starts, until when it can be stopped, and that it cannot be recalled after that.
+
+    Without a `start`, it starts right after the undo window.
+    """
     if start is not None:
         yield words("It starts {start_at}.", start_at=spelled(start, showing.zone or broadcast.zone))
     if pause := pause_told(showing, words):
@@ -291,7 +296,7 @@ def starts(start: Micros | None, broadcast: Broadcast, showing: Showing, words: 
 
 
 def pause_told(showing: Showing, words: Translator) -> str | None:
-    """What a pause of all sending, if there is one, does to a start."""
+    """Return what a pause of all sending does to a start; None if there is no pause."""
     if not showing.paused:
         return None
     return words(PAUSED_WAITS if isinstance(showing.verdict, HoldUntil) else PAUSED_ASKS)

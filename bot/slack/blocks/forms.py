@@ -1,4 +1,4 @@
-"""Forms: how they are drawn, and how they are read."""
+"""Draws forms, and reads what people entered."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bot.slack.blocks.card_facts import PURPOSES
 from bot.slack.blocks.mrkdwn import Block, Post, context, literal, plain, quote, section, sentence, when
 from bot.workflow.checks import MOST
 
-INPUT = 3000  # characters of one input of a form, as Slack counts them: in UTF-16
+INPUT = 3000  # characters of one input of a form; Slack counts in UTF-16
 
 INPUTS = ("audience", "purpose", "text", "send_at", "sender", "campaign")
 REST = "text_rest"
@@ -27,8 +27,11 @@ MORE_TEXT = re.compile(rf"({REST}([0-9]{{0,3}}))(?::|$)")
 
 @dataclass(frozen=True)
 class Form:
-    """The compose form. `audiences`: (name, label) pairs; `values`: what it is filled with; `draft`, `follows`: ids of
-    the draft that it completes, of the broadcast that it follows."""
+    """The compose form.
+
+    `audiences`: (name, label) pairs. `values`: what it is filled with. `draft`: id of the draft that it completes.
+    `follows`: id of the broadcast that it follows.
+    """
 
     audiences: Sequence[tuple[str, str]]
     channel: str
@@ -98,7 +101,7 @@ def _text_inputs(text: str, words: Translator) -> list[Block]:
 
 
 def _pieces(text: str) -> list[str]:
-    """A text in pieces that an input takes, cut inside of words: spaces at an end of an input would be lost."""
+    """Cut a text into pieces that fit an input, inside words: spaces at either end of an input would be lost."""
     pieces: list[str] = []
     while len(text) > (most := _fitting(text)):
         cut = most
@@ -111,7 +114,7 @@ def _pieces(text: str) -> list[str]:
 
 
 def _fitting(text: str) -> int:
-    """How many of its characters one input takes."""
+    """Return how many of its characters fit in one input."""
     if 2 * len(text) <= INPUT:
         return len(text)
     units = accumulate(2 if char > "\uffff" else 1 for char in text[: INPUT + 1])
@@ -119,7 +122,7 @@ def _fitting(text: str) -> int:
 
 
 def _named_input(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """What was kept while it might be longer opens too, and is complained of when it comes back."""
+    """Return the input. A value kept from when it could be longer still opens, and is refused on submit."""
     value = (values.get(name) or "")[: INPUT // 2]
     return _filled({"type": "plain_text_input", "max_length": max(MOST[name], 2 * len(value))}, value)
 
@@ -160,7 +163,7 @@ def _input(
 
 
 def read_compose(view: Mapping[str, Any]) -> Composed:
-    """What a person filled in. Missing pieces come out empty and are complained of later."""
+    """Return what a person filled in. Missing fields come out empty, and later checks report them."""
     kept = kept_in(view)
     values = view.get("state", {}).get("values", {})
     start = _value(values, "send_at").get("selected_date_time")
@@ -178,7 +181,7 @@ def read_compose(view: Mapping[str, Any]) -> Composed:
 
 
 def _written(values: Mapping[str, Any]) -> Iterator[str]:
-    """The text, piece by piece. A block that had to be refilled is called `text:2`."""
+    """Yield the text, piece by piece. A block that had to be refilled is called `text:2`."""
     yield _entered(values, "text")
     rest = {match[1]: int(match[2] or 1) for match in map(MORE_TEXT.match, values) if match}
     for name in sorted(rest, key=lambda name: rest[name]):
@@ -215,7 +218,7 @@ def _chosen(values: Mapping[str, Any], name: str) -> str:
 
 
 def kept_in(view: Mapping[str, Any]) -> dict[str, Any]:
-    """What the form remembers; nothing for one that is not ours."""
+    """Return what the form remembers; an empty dict if it is not ours."""
     try:
         kept = json.loads(view.get("private_metadata") or "{}")
     except ValueError:
@@ -224,7 +227,7 @@ def kept_in(view: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def field_errors(complaints: Iterable[FieldError], view: Mapping[str, Any], words: Translator) -> dict[str, str]:
-    """Each complaint under its field; one about no field of the form stands under the text."""
+    """Return each complaint under its field. One about no field of the form goes under the text."""
     places = {
         block["block_id"].split(":")[0]: block["block_id"]
         for block in view.get("blocks", [])

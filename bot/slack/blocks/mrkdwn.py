@@ -16,7 +16,7 @@ from bot.domain.schedule import Schedule
 Block = dict[str, Any]
 Row = TypeVar("Row", Broadcast, Schedule)
 
-#: Values of these names in a sentence are mentions already; everything else was typed or told by somebody.
+#: Values with these names are already mentions; any other value was typed or supplied by somebody.
 MENTIONS = frozenset({"by", "who", "requester", "channel"})
 TEXT_PIECE = 2900  # characters of the message in one block; a block holds 3000
 FIELD = 1900
@@ -25,20 +25,20 @@ ANSWER = 3000  # characters of an answer's plain text
 
 @dataclass(frozen=True)
 class Post:
-    """A message: `text` is the notification and what a screen reader says, always a whole sentence."""
+    """A message. `text`: what notifications show and screen readers read, always a whole sentence."""
 
     text: str
     blocks: list[Block] = field(default_factory=list)
-    plainest: list[Block] = field(default_factory=list)  # what is shown where Slack does not take those blocks
+    plainest: list[Block] = field(default_factory=list)  # shown if Slack refuses those blocks
 
 
 def quote(typed: str) -> str:
-    """What somebody typed, so that it can neither ping anyone nor forge a link."""
+    """Escape what somebody typed, so that it can neither ping anyone nor forge a link."""
     return typed.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _place(zone: str) -> tzinfo:
-    """A zone that this machine no longer knows is shown as UTC, which the text names."""
+    """Return the zone; UTC, which the text names, if this machine no longer knows it."""
     try:
         return ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError):
@@ -58,8 +58,10 @@ def spelled(instant: Micros, zone: str) -> str:
 
 
 def sentence(words: Translator, said: Translatable, zone: str = "UTC") -> str:
-    """A sentence in the reader's language, with its values made safe. `zone`: of the times in it, where no reader's
-    own is known."""
+    """Return a sentence in the reader's language, with its values made safe.
+
+    `zone`: for its times, where the reader's own zone is not known.
+    """
     return words.fill(said.template, {name: _safe(name, value, words, zone) for name, value in said.values.items()})
 
 
@@ -77,7 +79,7 @@ def section(markdown: str, block_id: str | None = None) -> Block:
 
 
 def lines(said: Sequence[str]) -> Post:
-    """Lines of markup as one answer, over as many sections as they need."""
+    """Return lines of markup as one answer, in as many sections as they need."""
     sections: list[Block] = []
     current = ""
     for line in said:
@@ -92,7 +94,7 @@ def context(*lines: str) -> Block:
 
 
 def literal(typed: str) -> list[Block]:
-    """All of a text, exactly as it is, in blocks that know no markup."""
+    """Return a whole text exactly as it is, in blocks without markup."""
     pieces = [typed[start : start + TEXT_PIECE] for start in range(0, len(typed), TEXT_PIECE)] or [" "]
     return [
         {

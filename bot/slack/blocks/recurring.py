@@ -1,4 +1,4 @@
-"""Schedules in, Block Kit out: a reminder's post, the morning digest, and lists of what comes again. Pure functions."""
+"""Block Kit for schedules, as pure functions: a reminder's post, the morning digest, and lists of schedules."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from bot.slack.blocks.answers import drawn, each_line
 from bot.slack.blocks.mrkdwn import ANSWER, Block, Post, context, lines, plain, quote, section, when
 from bot.when.recurrence import Closed, Recurrence, RecurringTime
 
-LATEST = 10  # turns shown of one schedule
+LATEST = 10  # occurrences shown of one schedule
 LISTED = 50  # schedules shown in one answer
-LEFT_OUT = 3  # days shown of those that are left out
+LEFT_OUT = 3  # left-out days shown
 TOLD = 10  # broadcasts shown in one part of a digest
 
 STANDINGS: Mapping[ScheduleState, str] = {
@@ -67,7 +67,7 @@ TURNS: Mapping[OccurrenceState, str] = {
 
 @dataclass(frozen=True)
 class Digest:
-    """What a channel is told in the morning."""
+    """The morning digest of a channel."""
 
     waiting: Sequence[Broadcast]
     held: Sequence[Broadcast]
@@ -80,7 +80,7 @@ class Digest:
 
 
 def reminder(turn: Occurrence, schedule: Schedule, digest: Digest | None, words: Translator) -> Post:
-    """What the channel is reminded of, whose reminder it is, and what can be done about it."""
+    """Return a reminder's post: its digest and text, whose it is, and its buttons."""
     told = [section(part) for part in _digest(digest, words)] if digest else []
     if schedule.text:
         told.insert(0, _said(schedule))
@@ -90,8 +90,8 @@ def reminder(turn: Occurrence, schedule: Schedule, digest: Digest | None, words:
 
 
 def _said(schedule: Schedule) -> Block:
-    """What the channel is told, as its owner wrote it. One from before Slack's own writing was kept knows no markup."""
-    if schedule.options.get("markup"):  # verbatim: else Slack looks for names to call in what are words
+    """Return the text as its owner wrote it. A reminder from before Slack's markup was kept is plain text."""
+    if schedule.options.get("markup"):  # verbatim: else Slack turns plain words into mentions
         text = {"type": "mrkdwn", "text": f"🔔 {_live(schedule)}"[:3000], "verbatim": True}
         return {"type": "section", "text": text}
     return {"type": "section", "text": plain(f"🔔 {schedule.text}"[:3000])}
@@ -107,7 +107,7 @@ def _live(schedule: Schedule) -> str:
 
 
 def _origin(turn: Occurrence, schedule: Schedule, words: Translator) -> str:
-    """Whose it is, and when it comes, with its zone."""
+    """Return whose reminder it is, and when it is due, with its zone."""
     zone = f"{turn.local.replace('T', ' ')} {schedule.zone}"
     if schedule.rule is None:
         return words("Reminder from {owner}: {local} · *{id}*", **_of(schedule), local=zone)
@@ -197,8 +197,10 @@ def _row(row: Broadcast) -> str:
 
 
 def asked(schedule: Schedule, upcoming: Sequence[RecurringTime], words: Translator, hours: str | None = None) -> Post:
-    """What was understood, and when it comes: the person sees a slip before anybody else does. `hours`: what they do
-    to the first turn."""
+    """Return what was understood and the next times, so that the person sees a mistake before anybody else does.
+
+    `hours`: what the sending hours do to the first occurrence.
+    """
     channel = f"<#{schedule.channel}>"
     named = {"id": schedule.id, "typed": quote(schedule.typed), "zone": schedule.zone, "channel": channel}
     if schedule.kind is Kind.BROADCAST:
@@ -228,7 +230,7 @@ def asked(schedule: Schedule, upcoming: Sequence[RecurringTime], words: Translat
 
 
 def _with_its_look(answer: Post, schedule: Schedule, words: Translator) -> Post:
-    """A reminder as it will look, so that a mention that calls nobody, or somebody, is seen before it comes."""
+    """Add how a reminder will look, so that its owner sees beforehand whether its mentions notify anybody."""
     if schedule.kind is not Kind.REMINDER or not schedule.text:
         return answer
     told = words("It will look like this:")
@@ -244,7 +246,7 @@ def _with_its_look(answer: Post, schedule: Schedule, words: Translator) -> Post:
 
 
 def still_on_its_way(row: Broadcast, words: Translator) -> str:
-    """What becomes of a turn that was made before its schedule was paused or stopped."""
+    """Return what happens to an occurrence that was made before its schedule was paused or stopped."""
     if row.state is State.SENDING:
         return f"*{row.id}*: {words('It is going out now.')}"
     named = {"id": row.id, "start_at": when(row.due or row.hold_until or row.send_at or 0, row.zone)}
@@ -258,7 +260,7 @@ def still_on_its_way(row: Broadcast, words: Translator) -> str:
 
 
 def spelled(turn: RecurringTime, words: Translator) -> str:
-    """A turn with its weekday, and with its offset so that a clock change is seen before it matters."""
+    """Return an occurrence with its weekday, and with its offset so that people see a clock change in time."""
     offset = turn.local - turn.instant.replace(tzinfo=None)
     minutes = int(offset.total_seconds() // 60)
     sign = "-" if minutes < 0 else "+"
@@ -270,7 +272,7 @@ def _day(turn: RecurringTime, words: Translator) -> str:
 
 
 def _left_out(schedule: Schedule, words: Translator) -> Iterable[str]:
-    """Which turns will be missing, and how to have them all."""
+    """Yield which occurrences will be left out, and how to include them."""
     left, total = schedule.left_out(schedule.created_at)
     if left:
         days = ", ".join(_day(turn, words) for turn in left[:LEFT_OUT]) + ("…" if len(left) > LEFT_OUT else "")
@@ -296,7 +298,7 @@ def _closed(schedule: Schedule, words: Translator) -> str:
 
 
 def listing(schedules: Sequence[Schedule], kind: Kind, words: Translator) -> Post:
-    """What comes again, a line each."""
+    """Return the schedules, one line each."""
     if not schedules:
         if kind is Kind.BROADCAST:
             return Post(words("No recurring broadcasts yet. Try `/broadcast every`."))
@@ -319,7 +321,7 @@ def _line(schedule: Schedule, words: Translator) -> str:
 
 
 def details(schedule: Schedule, turns: Sequence[Occurrence], words: Translator) -> Post:
-    """One schedule, whole, with its latest turns."""
+    """Return one schedule in full, with its latest occurrences."""
     told = [_line(schedule, words), *([f"“{quote(schedule.text)}”"] if schedule.text else ())]
     if schedule.ended is not None:
         told.append(words("It ended: {why}.", why=words(ENDS[schedule.ended])))
@@ -340,7 +342,7 @@ def _turn(turn: Occurrence, words: Translator) -> str:
 
 
 def upcoming(schedule: Schedule, count: int) -> list[RecurringTime]:
-    """Its next turns, the first included; the only one of what comes once."""
+    """Return its next occurrences, including the first; only one if it does not recur."""
     if schedule.next_at is None:
         return []
     if schedule.rule is None:

@@ -10,13 +10,13 @@ from bot.storage.notes import Note
 
 
 def thread_note(said: Note, broadcast: Broadcast, words: Translator) -> Post:
-    """One thing that the thread is told."""
+    """Return the message for one note."""
     post = thread_message(said.sentence, said.mention, words)
     return Post(f"{post.text} ({broadcast.id})", post.blocks) if said.aloud else post
 
 
 def thread_message(said: Translatable, mention: str | None, words: Translator) -> Post:
-    """Something that is told where no card stands. `mention`: ids of people, with spaces."""
+    """Return a message that needs no card. `mention`: ids of people, separated by spaces."""
     told = sentence(words, said)
     if mention:
         told = f"{mentions(mention.split())} {told}"

@@ -1,1 +1,1 @@
-"""Slash commands: what was typed, read and carried out."""
+"""Slash commands: reads what was typed and carries it out."""

@@ -172,7 +172,7 @@ class BroadcastCommands:
         return answers.listing(rows, list(self._standing_still(stops, asked)), asked.words)
 
     def _standing_still(self, stops: keys.Stops, asked: Typing) -> Iterator[str]:
-        """What keeps everything here from going, or everything of one vendor's."""
+        """Yield what stops all sending here, or all sending through one vendor."""
         if asked.person.workspace in stops.paused:
             yield asked.words("⏸️ All sending is paused until an admin types `/broadcast resume all`.")
         for account in sorted(stops.away.keys() & self.audiences.providers.keys()):
@@ -243,7 +243,7 @@ class BroadcastCommands:
                 "resumes sending."
             )
         ]
-        if rest:  # whoever stops everything is not sent back to type it once more
+        if rest:  # somebody who stops everything must not have to type it again
             told.append(
                 asked.words("This pause does not end by itself, so I ignored “{rest}”.", rest=mrkdwn.quote(rest))
             )
@@ -258,7 +258,7 @@ class BroadcastCommands:
                 if what
                 else answers.usage(self.table["resume"][0], asked.line, asked.words)
             )
-        going = await self.workflow.database.read(  # before they do
+        going = await self.workflow.database.read(  # before they start
             lambda c: broadcasts.count_held(c, asked.person.workspace, Hold.HOURS, self.clock())
         )
         asking = await self.workflow.pause_all(asked.person, on=False)

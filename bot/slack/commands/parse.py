@@ -1,4 +1,4 @@
-"""What stands after `/broadcast`, read left to right. Options may be quoted; the text is kept as it was typed."""
+"""Reads what follows `/broadcast`, left to right. Options may be quoted; the text is kept as typed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bot.domain.i18n import Translatable
 from bot.domain.options import DASHES, EVERYWHERE, MEANT, OPENING, OPTIONS, QUOTES, folded
 from providers.base import Purpose
 
-SURE, PERHAPS = 0.8, 0.6  # how near a slip is to an option of another subcommand, and to one of this one
+SURE, PERHAPS = 0.8, 0.6  # how close a typo must be to an option of another subcommand, and of this one
 #: What people who speak French or Spanish call the subcommands.
 VERBS = {
     **dict.fromkeys(
@@ -47,7 +47,7 @@ ID = re.compile(r"(?<![A-Za-z0-9])[Bb][A-Za-z0-9]{7}(?![A-Za-z0-9])")
 
 @dataclass(frozen=True)
 class Typed:
-    """`send` taken apart. `purpose` None: left out. `late`: options of its own that stand in the text, and are text."""
+    """A parsed `send`. `purpose` None: left out. `late`: its options that appear in the text, and are text."""
 
     audience: str
     purpose: Purpose | None
@@ -58,7 +58,7 @@ class Typed:
 
 
 def first_word(typed: str) -> tuple[str, str]:
-    """The first word and what follows it, as typed."""
+    """Return the first word and what follows it, as typed."""
     match = WORD.match(typed.strip())
     if match is None:
         return "", ""
@@ -66,16 +66,16 @@ def first_word(typed: str) -> tuple[str, str]:
 
 
 def id_of(word: str) -> str:
-    """The id that a word holds as people copy it out of an answer: `` `B1234567` ``, `*B1234567*`, `(b1234567):`.
+    """Return the id in a word as people copy it from an answer: `` `B1234567` ``, `*B1234567*`, `(b1234567):`.
 
-    A word that holds none stays as it is.
+    A word without an id is returned as it is.
     """
     found = ID.search(word)
     return found[0].upper() if found else word
 
 
 def quoted(typed: str) -> tuple[str, str]:
-    """What stands in quotes of any shape at the start, and what follows it; "" where there are none."""
+    """Return the text in quotes of any shape at the start, and what follows it; "" if there are no quotes."""
     match = QUOTED.match(typed.strip())
     return (match[1].strip(), typed.strip()[match.end() :]) if match else ("", typed.strip())
 
@@ -87,7 +87,7 @@ def read_send(typed: str, names: Sequence[str] = OPTIONS) -> Typed:
 
 
 def read_options(typed: str, names: Sequence[str]) -> Typed:
-    """`[name=…] <text>`: options and what is no option any more."""
+    """`[name=…] <text>`: the first word that is not an option starts the text."""
     return _read(typed, names, with_purpose=False)
 
 
@@ -120,7 +120,7 @@ def _late(text: str, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _near_miss(word: str) -> Iterator[FieldError]:
-    """`markting` is asked about: as the first word of a text it would go out to everybody."""
+    """Ask about `markting`: as the first word of a text, it would go out to everybody."""
     near = difflib.get_close_matches(folded(word), PURPOSES, n=1, cutoff=0.82)
     if near:
         template = (
@@ -131,7 +131,7 @@ def _near_miss(word: str) -> Iterator[FieldError]:
 
 
 def nearest_verb(word: str, verbs: Collection[str]) -> str | None:
-    """The subcommand that was probably meant, in any of the three languages; None where nothing is near."""
+    """Return the subcommand that was probably meant, in any of the three languages; None if nothing is close."""
     plain = folded(word)
     near = difflib.get_close_matches(plain, verbs, n=1, cutoff=PERHAPS)
     other = VERBS.get(plain) or next((VERBS[name] for name in difflib.get_close_matches(plain, VERBS, 1, SURE)), None)
@@ -143,7 +143,7 @@ def nearest_verb(word: str, verbs: Collection[str]) -> str | None:
 def _wrong_option(
     rest: str, option: re.Match[str] | None, names: Sequence[str], given: Collection[str]
 ) -> FieldError | None:
-    """What begins like an option and would end as text or half of it. `url=…` is text, and nothing is wrong with it."""
+    """Report what begins like an option but would become text, in whole or in part. `url=…` is text, and is fine."""
     like = LIKE_OPTION.match(rest)
     if like is None:
         return None
@@ -159,7 +159,7 @@ def _wrong_option(
 
 
 def _unknown_option(name: str, names: Sequence[str], *, slips: bool) -> FieldError | None:
-    """`att=…` may be a slip, and `at=…` may stand where another subcommand than this takes it."""
+    """Report `att=…`, which may be a typo, and `at=…` where only another subcommand takes it."""
     meant = _meant(folded(name).replace("-", "_"), names, slips=slips)
     if meant is None:
         return None

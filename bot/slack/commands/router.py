@@ -1,4 +1,4 @@
-"""From a slash command to the subcommand that answers it."""
+"""Routes a slash command to the subcommand that answers it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Commands:
         }
 
     async def handle(self, ack: AsyncAck, body: Body, client: AsyncWebClient) -> None:
-        """Answer one command. Whatever goes wrong, the person reads a sentence and finds back what was typed."""
+        """Answer one command. If anything goes wrong, the person gets a sentence and what they typed."""
         post = await self._answer(body, client)
         if post is None:
             await ack()

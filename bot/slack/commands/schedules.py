@@ -1,4 +1,4 @@
-"""`/broadcast every`, `remind` and what is done to schedules afterwards; the buttons under a reminder."""
+"""`/broadcast every`, `remind` and the other subcommands for schedules; the buttons under a reminder."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ from providers.base import Purpose
 CHANNEL = re.compile(r"^\s*<#([CG][A-Z0-9]+)(?:\|[^>]*)?>\s*")
 DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 UNTIL = re.compile(r"^(?:until|till|jusqu['’](?:au|à)|hasta(?: el)?)\s+", re.IGNORECASE)
-MIDNIGHT, SKIPPED = "00:00", "01:00"  # where a day begins, and where one does whose midnight the clocks skip
+MIDNIGHT, SKIPPED = "00:00", "01:00"  # when a day begins, and when one begins whose midnight the clocks skip
 EVERY = ("sender", "campaign", "holidays", "until", "count", "covers")
 REMIND = ("holidays", "until", "count", "answer", "start", "template", "digest", "mentions")
 MOST = {"count": 1000, "covers": 100}
 LONGEST = 2900  # characters of a reminder
-SHOWN = 3  # of the next turns, in the answer
+SHOWN = 3  # of the next occurrences, in the answer
 
 
 class Recurring:
-    """Subcommands and buttons about what comes again."""
+    """Subcommands and buttons for schedules."""
 
     def __init__(self, reminders: Reminders, people: People, clock: Clock) -> None:
         self.reminders, self.people, self.clock = reminders, people, clock
@@ -159,7 +159,7 @@ class Recurring:
         return self._instant(until, zone, "23:59") if until else None
 
     def _instant(self, typed_time: str, zone: str, of_day: str, *, alone: bool = False) -> Micros:
-        """An instant that is ahead, and not too far; `of_day`: the hour of a day alone. Raises InvalidRequest."""
+        """Return an instant that is ahead, not too far. `of_day`: the time of a day alone. Raises InvalidRequest."""
         alone = alone or DAY.fullmatch(typed_time) is not None
         try:
             written = f"{typed_time} {of_day}" if alone else typed_time
@@ -195,7 +195,10 @@ class Recurring:
         return [schedule for schedule in found if schedule.owner == person.id or schedule.channel in theirs]
 
     async def show(self, asked: Typing, id: str) -> Post:
-        """One schedule with its latest turns. Raises NotFound, NotUnderstood, NotAllowed or DirectoryUnavailable."""
+        """One schedule with its latest occurrences.
+
+        Raises NotFound, NotUnderstood, NotAllowed or DirectoryUnavailable.
+        """
         must_be_member(asked.person)
         schedule = await self.reminders.find(asked.person.workspace, id)
         if schedule.kind is Kind.REMINDER and not await self._seen_by(asked.person, [schedule]):
@@ -245,7 +248,7 @@ class Recurring:
         return mrkdwn.lines([told, *await self._made(stopped, asked.words)])
 
     async def _made(self, schedule: Schedule, words: Translator) -> list[str]:
-        """What goes its own way all the same, and how to stop that."""
+        """Return which occurrences were already made and still go ahead, and how to stop them."""
         told = [recurring.still_on_its_way(row, words) for row in await self.reminders.made(schedule)]
         paused = await self.reminders.database.read(lambda c: keys.paused(c, schedule.workspace))
         if told and paused:
@@ -253,7 +256,7 @@ class Recurring:
         return told
 
     async def _named(self, asked: Typing) -> Schedule:
-        """What the first word names. Raises InvalidRequest or NotUnderstood."""
+        """Return the schedule that the first word names. Raises InvalidRequest or NotUnderstood."""
         word, _ = parse.first_word(slack_text.decode_slack(asked.text))
         id = parse.id_of(word)
         try:
@@ -273,7 +276,10 @@ class Recurring:
     # --- buttons -----------------------------------------------------------------------------------------------------
 
     async def pressed(self, body: Body, action: Mapping[str, Any], done: Interaction) -> None:
-        """Done, once more in an hour, or start a broadcast. Raises Moved, NotAllowed or DirectoryUnavailable."""
+        """Mark it as done, snooze it for an hour, or start a broadcast.
+
+        Raises Moved, NotAllowed or DirectoryUnavailable.
+        """
         id, _, number = str(action.get("value") or "").partition(":")
         name = str(action.get("action_id") or "").removeprefix("reminder.")
         if name == "start":
@@ -286,7 +292,7 @@ class Recurring:
         await self.reminders.answer(turn, done.person, snooze=name == "snooze")
 
     async def _start(self, id: str, done: Interaction) -> None:
-        """The form, filled with what the reminder names."""
+        """Open the form, filled with what the reminder names."""
         schedule = await self.reminders.find(done.workspace, id)
         values: dict[str, Any] = {"audience": schedule.options.get("start")}
         if schedule.options.get("template"):
@@ -297,13 +303,13 @@ class Recurring:
 
 
 def _decoded(parts: parse.Typed) -> parse.Typed:
-    """What was read as Slack wrote it, as people meant it."""
+    """Decode Slack's markup in the parsed text and options."""
     options = {name: slack_text.decode_slack(value) for name, value in parts.options.items()}
     return replace(parts, text=slack_text.decode_slack(parts.text), options=options)
 
 
 def _channel(rest: str, here: str) -> tuple[str, str]:
-    """`#channel` as Slack hands it over, else the channel where it was typed."""
+    """Return `#channel` as Slack encodes it, else the channel where it was typed, and the rest of the text."""
     match = CHANNEL.match(rest)
     if match is not None:
         return match[1], rest[match.end() :]

@@ -77,7 +77,7 @@ class TemplateCommands:
         return Post(asked.words("I saved the template “{name}”. `/broadcast template use {name}` opens it.", name=name))
 
     def _template_complaints(self, parts: parse.Typed, asked: Typing) -> Iterator[FieldError]:
-        """What is asked about in a text that is about to go is refused in one that is kept to go again and again."""
+        """Yield the complaints. What is only a question for one broadcast is refused here: a template is reused."""
         yield from checks.lost_names(asked.text)
         yield from checks.name_complaints(parts.options.get("sender"), parts.options.get("campaign"))
         yield from checks.option_questions(parts.text, zone=asked.person.zone, now=moment(self.clock()))

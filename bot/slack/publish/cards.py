@@ -1,4 +1,4 @@
-"""Cards: posted, drawn anew, and moved where people see them."""
+"""Posts cards, redraws them, and moves them to where people see them."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ AT_ONCE = 20
 CLOCKS_APART = 2 * SECOND
 CARD_PAUSE = 2 * SECOND  # between two drawings of one card
 LONGEST_PAUSE = 300 * SECOND
-POSTING = 60 * SECOND  # what one process has taken to post is left alone by the others for so long
+POSTING = 60 * SECOND  # how long other processes leave alone what one has taken to post
 MAX_TRIES = 20
-UNKNOWN_TRIES = 3  # at a place that Slack refuses with a word that we do not know
+UNKNOWN_TRIES = 3  # at a place that Slack refuses with an error code that we do not know
 
-#: Nobody can be told there any more.
+#: Error codes of a channel in which we can no longer post.
 NO_PLACE = frozenset({"is_archived", "is_inactive", "not_in_channel", "channel_not_found"})
 
-#: We are there, and may not post there.
+#: Error codes of a channel that we are in but may not post in.
 NOT_LET = frozenset(
     {
         *("restricted_action", "restricted_action_read_only_channel", "restricted_action_thread_only_channel"),
@@ -52,7 +52,7 @@ NOT_LET = frozenset(
     }
 )
 
-#: A message of ours that is there and cannot be changed any more.
+#: Error codes of a message of ours that can no longer be changed.
 UNEDITABLE = frozenset({"cant_update_message", "edit_window_closed", "message_not_found"})
 ASKING = frozenset({State.PENDING, State.HELD, State.UNKNOWN})  # these wait for somebody to press a button
 UNDER_WAY = ASKING | {State.SCHEDULED, State.SENDING}
@@ -72,11 +72,11 @@ Facts = Mapping[str, str | int | None]
 
 
 class NobodyToAsk(Exception):
-    """What asks could be shown to nobody who may answer."""
+    """A broadcast needs an answer, and nobody who may answer can be reached."""
 
 
 class Cards:
-    """Posts the cards of new broadcasts, and draws anew those whose broadcast has changed."""
+    """Posts the cards of new broadcasts, and redraws those whose broadcast has changed."""
 
     def __init__(self, poster: Poster, workflow: Workflow, showing_of: ShowingOf, words: Translator) -> None:
         self.poster, self.database, self.clock, self.words = poster, poster.database, poster.clock, words
@@ -89,7 +89,7 @@ class Cards:
                 await self._draw(row)
 
     async def redraw_cards(self) -> None:
-        """As many as Slack's limit lets through; the others stay behind, and are drawn with their last state later."""
+        """Redraw as many cards as Slack's limit allows. The others are drawn later, in their latest state."""
         for row in await self.database.read(lambda c: cards.cards_to_draw(c, self.clock(), AT_ONCE, new=False)):
             if not self.poster.updates.has_capacity():
                 return
@@ -116,14 +116,14 @@ class Cards:
             await self._take_away(known, row, card)
 
     def _drawing(self, row: Broadcast, known: Card | None, facts: Facts) -> Drawing:
-        """The first one that showed no more than these facts; this one, if it is."""
+        """Return the known drawing if it showed no less than these facts, else a new one."""
         shown = known.facts if known is not None and known.facts is not None else {}
         if "drawing" in shown and within(shown, facts):
             return Drawing(*shown["drawing"])
         return Drawing(row.revision, self.clock())
 
     def _since(self, card: Card, known: Card | None, drawing: Drawing) -> Micros:
-        """When the message came to show that, by Slack's clock, which may be some seconds apart from ours."""
+        """Return since when the message shows this, by Slack's clock, which may differ from ours by some seconds."""
         if known is None or not _is_same(known, card):
             return 0  # it has never shown anything else
         shown = known.facts or {}
@@ -131,7 +131,7 @@ class Cards:
         return int(shown["since"]) if stands else self.clock() + CLOCKS_APART
 
     async def _take_away(self, old: Card, row: Broadcast, card: Card) -> None:
-        """Of two cards of one version the older one shows what was. No press on it counts, whether it can go or not."""
+        """Remove the older of two cards of one version: it is out of date. No press on it counts, even if it stays."""
         try:
             if _is_direct(card) and not _is_direct(old) and await self.poster.why_closed_if_told(old.channel) is None:
                 told = self.words(ELSEWHERE, id=row.id)
@@ -145,7 +145,7 @@ class Cards:
             log.info("an older card could not be taken away", broadcast=old.broadcast, error=type(error).__name__)
 
     async def _shrink_older(self, row: Broadcast, card: Card) -> None:
-        """The cards of earlier versions become links to this one, so that nothing on them can be meant any more."""
+        """Turn the cards of earlier versions into links to this one, so that nobody can act on them."""
         older = await self.database.read(lambda c: cards.older_cards(c, row))
         link = await self.poster.permalink(card) if older else None
         for old in older:
@@ -170,7 +170,7 @@ class Cards:
             why = await self._why_not_here(row, known.channel)
             if why is not None and row.state in UNDER_WAY:
                 return await self._without_place(row, post, why, known)
-            if why is not None:  # what came of it is told directly, and what stood there stays as it was
+            if why is not None:  # people get the result directly, and the card stays as it was
                 return None
         try:
             await self.poster.change(known.channel, known.ts, post)
@@ -179,11 +179,10 @@ class Cards:
         return Card(known.workspace, known.broadcast, known.version, known.channel, known.ts, row.revision)
 
     async def _lost_card(self, error: SlackApiError, known: Card, row: Broadcast, post: Post) -> Card | None:
-        """Somebody deleted the card, or it can be changed no more, or nobody can press its buttons where it stands: the
-        broadcast gets a new one, so that it never goes on unseen, and never asks where nobody can answer.
+        """Replace a card that is deleted, can no longer be changed, or is where nobody can press its buttons.
 
-        A word of Slack's that we do not know is no proof of anything: what asks gets a new card, the rest is tried
-        again.
+        A broadcast must not go on unseen, or ask where nobody can answer. An error code that we do not know proves
+        nothing: a broadcast that asks gets a new card, anything else is tried again.
         """
         code = error_code(error)
         listed = code in NO_PLACE | NOT_LET | UNEDITABLE
@@ -204,8 +203,10 @@ class Cards:
         return await self._without_place(row, post, why, known)
 
     async def _asks_out_of_sight(self, row: Broadcast, channel: str) -> bool:
-        """Does it stand in a direct message with somebody who may not answer, or has left? What Slack does not tell
-        takes nothing away."""
+        """Whether the broadcast asks in a direct message with somebody who may not answer, or has left.
+
+        False if Slack does not say.
+        """
         if row.state not in ASKING or not channel.startswith("D"):
             return False
         if row.state is State.PENDING:
@@ -219,12 +220,12 @@ class Cards:
         return True
 
     async def _why_not_here(self, row: Broadcast, channel: str) -> Translatable | None:
-        """Why its card may not stand there, or nobody could press its buttons."""
+        """Return why its card may not be there, or why nobody could press its buttons; None if neither."""
         why = await self.poster.why_closed_if_told(channel)
         return await self.approvers.why_stuck_now(row) if why is None and row.state in ASKING else why
 
     def _why_not(self, error: SlackApiError, row: Broadcast) -> Translatable:
-        """Why no card can stand there, for whoever has to change that. Raises the error while it may be passing."""
+        """Return why no card can be there, for those who can fix it. Raises the error while it may be temporary."""
         code = error_code(error)
         log.warning("a card has no place", broadcast=row.id, error=code)
         if (
@@ -235,8 +236,11 @@ class Cards:
         return Translatable(NOT_HERE, channel=f"<#{row.channel}>")
 
     async def _without_place(self, row: Broadcast, post: Post, why: Translatable, known: Card | None) -> Card | None:
-        """What waits for approval goes back to its writer, since nobody could give it; anything else is shown to
-        whoever may act on it, directly. Raises NobodyToAsk where it asks, and nobody can be reached."""
+        """Return a pending broadcast to its requester as a draft, since nobody could approve it there.
+
+        Send the card of any other broadcast directly to somebody who may act on it. Raises NobodyToAsk if the broadcast
+        asks and nobody can be reached.
+        """
         if row.state is State.PENDING:
             await self.database.write(lambda c: self._return(c, row, why))
             if known is not None:
@@ -254,7 +258,7 @@ class Cards:
         return None
 
     def _return(self, connection: Connection, row: Broadcast, why: Translatable) -> None:
-        """Kept as a draft, with the fix. A new version, so that no vote and no button of the old card means it."""
+        """Keep it as a draft, with the fix. It becomes a new version, so votes and buttons of the old card are void."""
         now = self.clock()
         changes: Changes = {**NOT_AGREED, "version": row.version + 1, "expires_at": None, "draw_at": None}
         changes["voice_at"] = draft_notice(now)
@@ -273,7 +277,7 @@ def _card(row: Broadcast, answer: AsyncSlackResponse) -> Card:
 
 
 def _is_direct(card: Card) -> bool:
-    """Does it stand with one person alone?"""
+    """Whether the card is in a direct message with one person."""
     return card.channel.startswith("D")
 
 

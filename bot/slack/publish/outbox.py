@@ -32,7 +32,7 @@ class Outbox:
         self.people = poster.people
 
     async def post_posts(self) -> None:
-        """What belongs to no card, one after the other. What Slack cannot take now keeps its tries."""
+        """Post the messages one after the other. One that Slack cannot take now does not use up a try."""
         while await self.database.read(lambda c: outbox.posts_wait(c, self.clock())):
             now = self.clock()
             pending = await self.database.write(partial(outbox.take_post, at=now, again_at=now + POSTING))
@@ -64,8 +64,10 @@ class Outbox:
         await self.database.write(partial(outbox.post_made, seq=pending.seq, ts=answer["ts"]))
 
     async def _over(self, pending: PendingPost) -> bool | None:
-        """May nothing be posted there any more? None where something may, False where Slack does not say just now: it
-        may be another company's as well by now."""
+        """Whether to give up posting there. None if posting is possible, False if Slack does not say right now.
+
+        The channel may have been shared with another company in the meantime.
+        """
         if pending.place[:1] in ("U", "W", "D"):
             return None
         try:
@@ -74,7 +76,7 @@ class Outbox:
             return pending.tries >= UNKNOWN_TRIES
 
     async def _with_draft(self, pending: PendingPost, post: Post) -> Post:
-        """With the draft's text and its button, while it is a draft."""
+        """Add the draft's text and its button to the post, while it is still a draft."""
         try:
             row = await self.database.read(lambda c: broadcasts.find(c, pending.workspace, pending.draft or ""))
         except NotFound:
@@ -82,7 +84,7 @@ class Outbox:
         return answers.with_draft(post, row, self.words) if row.state is State.DRAFT else post
 
     def _post_failed(self, connection: Connection, pending: PendingPost, over: bool) -> None:
-        """Again later, or it is `over`: whoever it names in a channel that is gone is told directly."""
+        """Try again later, or if it is `over`, send it directly to the people that it names in the closed channel."""
         now, person = self.clock(), is_person(pending.place)
         over = over or pending.tries >= MAX_TRIES
         again = None if over else now + backoff(pending.tries, 5 * SECOND, LONGEST_PAUSE)

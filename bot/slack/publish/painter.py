@@ -17,7 +17,7 @@ from bot.workflow.workflow import Workflow
 
 
 class Painter:
-    """Shows in Slack what the store says. What could not be shown stays there for the next pass."""
+    """Shows the store's state in Slack. What could not be shown waits in the store for the next pass."""
 
     def __init__(self, poster: Poster, workflow: Workflow, showing_of: ShowingOf, words: Translator) -> None:
         self.poster, self.database, self.clock = poster, poster.database, poster.clock
@@ -26,8 +26,10 @@ class Painter:
         self._quiet_until: dict[Callable[[], Awaitable[None]], Micros] = {}
 
     async def paint(self) -> None:
-        """Post the cards that nobody has seen yet, draw those that are behind, then post what their threads, and other
-        places, have not been told. What Slack is too busy for waits, and the rest goes on."""
+        """Post the new cards, redraw the outdated ones, then post the waiting notes and other messages.
+
+        Work that Slack is too busy for waits, and the rest goes on.
+        """
         if not await self.database.read(self._waits) or not await self.poster.ours():
             return
         for work in (self.cards.post_cards, self.cards.redraw_cards, self.threads.post_notes, self.outbox.post_posts):

@@ -29,26 +29,26 @@ from bot.storage.cards import Card
 from bot.storage.database import CommitUncertain, DatabaseBusy
 
 log = structlog.get_logger(__name__)
-UPDATES, UPDATES_AGAIN = 10, 15  # `chat.update` at once, and in so many seconds again: never over 50 in any minute
+UPDATES, UPDATES_AGAIN = 10, 15  # so many `chat.update` calls per so many seconds: never over 50 in any minute
 PAINT_LEASE = 20.0  # seconds; a call to Slack takes 15 at the most
 BAD_BLOCKS = frozenset({"invalid_blocks", "msg_blocks_too_long", "invalid_blocks_format", "block_mismatch"})
 
 
 class Later(Exception):
-    """Slack cannot take it now; again after so many `seconds`."""
+    """Slack cannot take the call now. Try again after so many `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
         self.seconds = seconds
 
 
-PASSING = (Later, DatabaseBusy, CommitUncertain)  # these are no trouble of what is being shown
+PASSING = (Later, DatabaseBusy, CommitUncertain)  # not the fault of the row that is being shown
 
 
 class Poster:
-    """Everything that the painters ask of Slack, with the manners that it wants: one process at a time, at its pace.
+    """Makes the painters' calls to Slack, from one process at a time and within Slack's limits.
 
-    `dead`: Slack's word for it, where it takes our token no more.
+    `dead`: Slack's error code, while it no longer accepts our token.
     """
 
     def __init__(self, runtime: Runtime, client: AsyncWebClient, people: Directory) -> None:
@@ -59,9 +59,10 @@ class Poster:
         self.updates = AsyncLimiter(UPDATES, UPDATES_AGAIN)
 
     async def ours(self) -> bool:
-        """Of several processes one paints at a time: a card is posted once, and Slack's limits are for all of them.
+        """Whether this process may paint.
 
-        Asked again before every call, so that one is never begun with less of the lease left than it may take.
+        Only one process paints at a time, because a card is posted once and all processes share Slack's limits. This is
+        checked before every call, so that no call begins with less of the lease left than it may take.
         """
         if self.database.exclusive or time.monotonic() < self._ours_until:
             return True
@@ -80,7 +81,7 @@ class Poster:
             log.info("the others wait until the lease is over", error=type(error).__name__)
 
     def alone(self, work: str, id: object, workspace: str) -> AbstractContextManager[None]:
-        """What cannot be shown keeps nothing else from being shown."""
+        """Keep a row that cannot be shown from blocking the others."""
         return self.database.troubles.alone(work, id, workspace, but=PASSING)
 
     async def say(
@@ -98,7 +99,7 @@ class Poster:
         )
 
     async def delete(self, channel: str, ts: str) -> None:
-        """Take a message of ours away. Raises Later or SlackApiError."""
+        """Delete a message of ours. Raises Later or SlackApiError."""
         await self.call(lambda _: self.client.chat_delete(channel=channel, ts=ts), Post(""))
 
     async def post(
@@ -128,7 +129,7 @@ class Poster:
     async def call(
         self, call: Callable[[list[mrkdwn.Block] | None], Awaitable[AsyncSlackResponse]], post: Post
     ) -> AsyncSlackResponse:
-        """Raises Later for what passes, SlackApiError for what does not."""
+        """Raises Later for a temporary failure, SlackApiError for any other."""
         if not await self.ours():
             raise Later(1.0)
         try:
@@ -164,7 +165,7 @@ class Poster:
         return error
 
     async def channel_of(self, place: str) -> str:
-        """A person is told in the direct message that the bot has with them."""
+        """Return the channel to post in: for a person, the bot's direct message with them."""
         if not is_person(place):
             return place
         opened = await self.call(lambda _: self.client.conversations_open(users=place), Post(""))
@@ -180,7 +181,7 @@ class Poster:
             return None
 
     async def reader(self, channel: str, people: Iterable[str]) -> str | None:
-        """Which of these people it is that this direct message is with."""
+        """Return which of these people this direct message is with."""
         for person in dict.fromkeys(people):
             with suppress(SlackApiError):
                 if await self.channel_of(person) == channel:
@@ -188,7 +189,7 @@ class Poster:
         return None
 
     async def why_closed_if_told(self, channel: str) -> Translatable | None:
-        """What Slack does not tell closes nothing that is open already."""
+        """Return why the channel is closed; None if it is open, or if Slack does not say."""
         try:
             return await self.people.why_closed(channel)
         except DirectoryUnavailable:
@@ -201,7 +202,7 @@ def take_lease(connection: Connection, owner: str, at: Micros, seconds: float | 
 
 
 def _seconds(told: str | None) -> float:
-    """How long Slack asks us to wait; a little while where it does not say."""
+    """Return how many seconds Slack asks us to wait; 1 if it does not say."""
     return float(told) if told is not None and told.isascii() and told.isdigit() else 1.0
 
 

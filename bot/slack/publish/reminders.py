@@ -1,4 +1,4 @@
-"""Keeps the posts of reminders up to date, as `cards.py` does those of broadcasts: the rows say what is to be shown."""
+"""Keeps the posts of reminders up to date, as `cards.py` does for broadcasts. The rows define what to show."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from bot.storage.database import CommitUncertain, DatabaseBusy
 log = structlog.get_logger(__name__)
 
 DAY = 24 * 3600 * SECOND
-#: What Slack answers where no waiting helps.
+#: Slack's error codes for which waiting does not help.
 FOR_GOOD = NO_PLACE | NOT_LET | {"missing_scope", "msg_too_long", "cant_update_message", "edit_window_closed"}
-#: A crash, or an answer of Slack's that never came, may hide a post that everybody saw.
+#: After a crash, or if Slack's answer got lost, everybody may have seen the post without our knowing.
 UNSAID = (
     "This reminder was due {missed_at}, but I was held up, so it may not have been posted then: “{text}” (missed: "
     "{number})"
@@ -35,7 +35,7 @@ REFUSED = "Slack did not let me post *{id}* in {channel}. It was due {planned_at
 
 
 class ReminderPosts:
-    """One painter. Its calls go the way of the cards' painter, with the same manners towards Slack."""
+    """Paints the posts of reminders. Its calls go through the same poster as the cards', within the same limits."""
 
     def __init__(self, poster: Poster, words: Translator, grace: Micros) -> None:
         self.poster, self.database, self.clock = poster, poster.database, poster.clock
@@ -43,7 +43,7 @@ class ReminderPosts:
         self._quiet_until: Micros = 0
 
     async def paint(self) -> None:
-        """Make and redraw the posts that are behind, each by one process alone."""
+        """Post and redraw what is behind. Only one process works on each post."""
         while self.clock() >= self._quiet_until and await self.database.read(
             lambda c: schedules.waits(c, self.clock())
         ):
@@ -74,7 +74,10 @@ class ReminderPosts:
                 await self.database.write(lambda c: schedules.put_off(c, turn, again, tried=True))
 
     def _give_up(self, connection: Connection, turn: Occurrence, schedule: Schedule) -> None:
-        """What was never posted is told to its owner; what was snoozed comes once more, however its post looks."""
+        """Stop trying to show an occurrence, and tell the owner if it was never posted.
+
+        A snoozed one is still posted once more, however its old post looks.
+        """
         now = self.clock()
         if turn.state is not OccurrenceState.MADE:
             schedules.put_off(connection, turn, turn.snoozed_until if turn.state is OccurrenceState.SNOOZED else None)
@@ -89,7 +92,7 @@ class ReminderPosts:
         return turn.state is OccurrenceState.MADE and at - _planned_at(turn) > self.grace
 
     def _miss(self, connection: Connection, turn: Occurrence, schedule: Schedule) -> None:
-        """It was made, and is not posted any more: told as what was never made is."""
+        """Report an occurrence that was made but will not be posted, in the same way as one that was never made."""
         now = self.clock()
         if schedules.move_occurrence(connection, turn, OccurrenceAction.MISS, now, draw_at=_stands(turn, now)):
             name = f"{turn.local}:snoozed" if turn.snoozed_until else turn.local
@@ -100,7 +103,7 @@ class ReminderPosts:
             await self.database.write(lambda c: self._miss(c, turn, schedule))
         elif turn.state is OccurrenceState.MADE:
             await self._post(turn, schedule)
-        elif turn.ts is None:  # it was answered before we know where it stands
+        elif turn.ts is None:  # somebody answered before we know where its post is
             again = self.clock() + SECOND
             if turn.tries >= MAX_TRIES:
                 await self.database.write(lambda c: self._give_up(c, turn, schedule))
@@ -117,7 +120,7 @@ class ReminderPosts:
         await self._drawn(turn, channel, str(answer["ts"]), OccurrenceState.OPEN, None)
 
     async def _redraw(self, turn: Occurrence, schedule: Schedule) -> None:
-        """A post that somebody deleted is not made again: it was seen."""
+        """Redraw the post. One that somebody deleted is not posted again: people have seen it."""
         channel, ts = turn.channel or schedule.channel, turn.ts or ""
         again = turn.snoozed_until if turn.state is OccurrenceState.SNOOZED else None
         try:
@@ -149,5 +152,5 @@ def _planned_at(turn: Occurrence) -> Micros:
 
 
 def _stands(turn: Occurrence, now: Micros) -> Micros | None:
-    """When its post is drawn again, if one stands from before it was snoozed: it promises to come once more."""
+    """Return when to redraw its post from before it was snoozed, which promises another one; None without one."""
     return now if turn.ts else None

@@ -63,7 +63,7 @@ class Threads:
 
         def posted(connection: Connection) -> None:
             notes.note_posted(connection, pending.seq, str(answer["ts"]))
-            if direct:  # one person alone reads there
+            if direct:  # only one person reads there
                 self._tell_directly(connection, pending, row, but=reader)
             self._tell_unseen(connection, pending, row, unseen)
 
@@ -74,7 +74,7 @@ class Threads:
         return row, cards.card_of(connection, row), [vote.approver for vote in votes_for(connection, row)]
 
     async def _who_do_not_see(self, channel: str, pending: PendingNote) -> list[str]:
-        """Those whom the note names where they cannot read it: the channel is private, and they are not in it."""
+        """Return whom the note names but who cannot read it: the channel is private, and they are not in it."""
         named = [id for id in (pending.note.mention or "").split() if is_person(id)]
         return [id for id in named if not await self._sees(channel, id)]
 
@@ -85,7 +85,7 @@ class Threads:
             return True
 
     def _tell_unseen(self, connection: Connection, pending: PendingNote, row: Broadcast, people: Iterable[str]) -> None:
-        """Whoever was told the same where she asked is not told twice."""
+        """Tell those who cannot read the note, except a requester who already read the same where they asked."""
         for person in people:
             if person != row.requester or not broadcasts.was_told_where_asked(connection, row, pending.at):
                 self._tell_one(connection, pending, row, person)
@@ -95,7 +95,7 @@ class Threads:
         outbox.post(connection, row.workspace, f"note:{pending.seq}:{person}", person, told, None, self.clock())
 
     async def _put_off(self, pending: PendingNote, row: Broadcast, pause: Micros | None) -> None:
-        """After some tries, or without a `pause` at once, there is no thread for it: people are told directly."""
+        """Try again after the `pause`. After MAX_TRIES, or at once without a `pause`, tell people directly instead."""
         if pause is not None and pending.tries < MAX_TRIES:
             again = self.clock() + pause
             await self.database.write(lambda c: notes.note_failed(c, pending.seq, again))
@@ -110,7 +110,7 @@ class Threads:
     def _tell_directly(
         self, connection: Connection, pending: PendingNote, row: Broadcast, but: str | None = None
     ) -> None:
-        """The requester, whoever the note names, and for an end those who approved, each once and in its order."""
+        """Tell the requester, those that the note names and, for an end, those who approved: each once, in order."""
         note = pending.note
         approvers = [vote.approver for vote in votes_for(connection, row)] if note.aloud else []
         for person in dict.fromkeys([row.requester, *(note.mention or "").split(), *approvers]):
