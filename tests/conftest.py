@@ -37,19 +37,19 @@ from tests.support.patience import LONG
 
 DATABASES = ("sqlite", "postgresql")
 
-gc.disable()  # until all tests are known: what is made up to then is needed to the end
+gc.disable()  # during collection: what it allocates is needed until the end
 
 
 def pytest_collection_finish() -> None:
-    """The collector never looks again at what the whole session needs, which took it a fifth of all the time."""
+    """Exempt what the whole session needs from garbage collection, which took a fifth of all the time."""
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     gc.enable()
 
 
-@pytest.hookimpl(tryfirst=True)  # before those that are not asked for are left out
+@pytest.hookimpl(tryfirst=True)  # before the deselected tests are left out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test of both databases runs on one of them with the quick ones, and on the other with those that come after."""
+    """Run a test of both databases on one with the quick tests, and on the other with the tests that come after."""
     kinds = {item.nodeid: item.callspec.params.get("database_url") for item in items if hasattr(item, "callspec")}
     for item in items:
         kind = kinds.get(item.nodeid)
@@ -74,7 +74,7 @@ def seed() -> int:
 
 
 def be_patient(sandbox: Sandbox) -> None:
-    """A busy machine is no reason for Slack to take an answer or a trigger for too old."""
+    """Keep the sandbox from calling an answer or a trigger too old because the machine is busy."""
     sandbox.patience = sandbox.delivery.patience = sandbox.world.trigger_seconds = LONG
 
 
@@ -107,7 +107,7 @@ async def http_sandbox(bot_port: int) -> AsyncIterator[Sandbox]:
 async def start_bot(bot_port: int, tmp_path: Path, sqlite_schema: Path) -> AsyncIterator[StartBot]:
     """Start the real bot against a sandbox; it is stopped at the end of the test.
 
-    `clock`: what it takes for now; `patience`: PATIENCE, where it is what the test is about.
+    `clock`: its time; `patience`: pass PATIENCE where the test is about it.
     """
     started: list[Bot] = []
     shutil.copy(sqlite_schema, tmp_path / "bell.db")
@@ -134,7 +134,7 @@ async def bot(sandbox: Sandbox, start_bot: StartBot) -> Bot:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Any]:
-    """A real PostgreSQL from the wheel, for the whole session; or the one that somebody has started for many."""
+    """A real PostgreSQL from the wheel for the whole session, or a running one that many sessions share."""
     with shared_server() or postgres_server() as server:
         yield server
 
@@ -149,7 +149,7 @@ def sqlite_schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres_schema(postgres: Any) -> Iterator[str]:
-    """A database with the same on PostgreSQL, for one test after the other."""
+    """A PostgreSQL database with the same schema, which the tests use one after the other."""
     with new_postgres(postgres) as url:
         asyncio.run(migrate(url))
         yield url
@@ -163,7 +163,7 @@ async def migrate(url: str) -> None:
 
 @pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database of each kind without a row: with the schema where the test asks for a `database` or a bot."""
+    """A database of each kind without rows, with the schema if the test uses a `database` or a bot."""
     migrated = not {"database", "start_bot"}.isdisjoint(request.fixturenames)
     if request.param == "sqlite":
         if migrated:

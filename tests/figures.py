@@ -17,7 +17,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True)
 class Figures:
-    """Lines and counts of the bot. `untyped`: functions without a type of what they return."""
+    """Lines and counts of the bot. `untyped`: functions without a return type."""
 
     file_median: float
     file_most: int
@@ -31,7 +31,7 @@ class Figures:
         return "\n".join(f"{name.replace('_', ' '):16} {value:g}" for name, value in vars(self).items())
 
 
-#: What none of these may exceed.
+#: What no figure may exceed.
 CEILING = Figures(
     file_median=150, file_most=450, class_lines=300, class_methods=24, function_median=7, function_p90=28, untyped=0
 )
@@ -68,4 +68,4 @@ def measure() -> Figures:
 
 
 if __name__ == "__main__":
-    print(measure())  # noqa: T201 - this is what it is for
+    print(measure())  # noqa: T201 - the purpose of this command

@@ -1,4 +1,4 @@
-"""After an absence the first tick puts everything right: what a dead process left, and what nobody was there for."""
+"""After an absence the first tick settles everything: what a dead process left, and what became due meanwhile."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def left_behind(connection: Connection) -> None:
     kinds: list[dict[str, Any]] = [
         {**gone, "phase": Phase.RELEASING},
         {**gone, "phase": Phase.STAGING},
-        {"due": AT - HOUR, "start_at": AT - HOUR},  # nobody was there
+        {"due": AT - HOUR, "start_at": AT - HOUR},  # became due while nothing was running
         later,
     ]
     for number, fields in enumerate(kinds):
@@ -61,7 +61,7 @@ async def test_one_tick_settles_everything_that_waited_through_an_absence(databa
 
 
 async def test_no_transaction_takes_many_rows(database: Database) -> None:
-    """Commands are written in between, while thousands are put right."""
+    """Commands can commit in between, while thousands of rows are settled."""
     await database.write(left_behind, patience=None)
     core = Core(database, clock=lambda: AT)
     sizes: list[int] = []

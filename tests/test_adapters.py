@@ -1,5 +1,7 @@
-"""Adapters of other people that loop, lie, hang, raise, return and end whatever they like: what they can do to others
-and to a broadcast of their own."""
+"""Third-party adapters that loop, lie, hang, raise, exit and return whatever they like.
+
+The tests show what they can do to other broadcasts and to their own.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,7 @@ class Office:
         body = await request.json()
         self.asked.append(body["to"])
         if body["to"] == "slow":
-            await asyncio.sleep(1)  # for longer than it is waited for
+            await asyncio.sleep(1)  # longer than its caller waits
         status = self.statuses.get(body["to"], 201)
         if status == 201:
             self.taken.append((body["reference"].split("-")[0], body["to"]))
@@ -123,25 +125,25 @@ def mischievous(installed: Path, office: Office, make_core: MakeCore) -> MakeMis
 
 
 def dispatcher_of(core: Core) -> Dispatcher:
-    return core.dispatcher("one", margin=1.0)  # seconds by which an answer is waited for beyond the timeout, twice
+    return core.dispatcher("one", margin=1.0)  # twice the seconds that an answer may take beyond the timeout
 
 
 async def tick_on(core: Core, dispatcher: Dispatcher, seconds: int = 400) -> None:
-    """Time passes, and everything that wants to be tried again is."""
+    """Let time pass, so that every retry runs."""
     for _ in range(4):
         await core.run(dispatcher)
         core.now += seconds // 4 * SECOND
 
 
 async def lived(core: Core, dispatcher: Dispatcher) -> tuple[Broadcast, Broadcast]:
-    """One broadcast of the mischievous account and one of another, and all that comes of both."""
+    """Run one broadcast of the mischievous account and one of another, and return how both end."""
     theirs, other = await core.approved(audience="fans", text="Hello"), await core.approved()
     await tick_on(core, dispatcher)
     return await core.row(theirs.id), await core.row(other.id)
 
 
 async def said_of(core: Core, row: Broadcast) -> str:
-    """All that the thread of a broadcast is told."""
+    """Return all notes of a broadcast's thread as one text."""
     ours = select(tables.notes.c.sentence).where(tables.notes.c.broadcast == row.id).order_by(tables.notes.c.seq)
     found = await core.database.read(lambda c: list(c.execute(ours).scalars()))
     return " ".join(str(Translatable.of(sentence)) for sentence in found)
@@ -149,7 +151,7 @@ async def said_of(core: Core, row: Broadcast) -> str:
 
 THIRD_IS_TOO_FAST, FOURTH_IS_REFUSED, THIRD_IS_AWAY = {"C3": 429}, {"C4": 400}, {"C3": 503}
 
-#: What the adapter does, how its vendor answers some recipients, the state it must end in, and what people are told.
+#: What the adapter does, how its vendor answers some recipients, the state it must end in, and what people read.
 MISCHIEF: dict[str, tuple[str, dict[str, int], State, str]] = {
     "loops into a 429": ("loops", THIRD_IS_TOO_FAST, State.UNKNOWN, "tried to send it twice"),
     "loops into a 400": ("loops", FOURTH_IS_REFUSED, State.UNKNOWN, "tried to send it twice"),
@@ -281,7 +283,7 @@ MISCHIEF: dict[str, tuple[str, dict[str, int], State, str]] = {
     "hides that nobody is there": ("hides_that_nobody_is_there", {}, State.UNKNOWN, "the bot saw no such answer"),
 }
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-ROWS = [  # one in three at once, the others after the quick tests
+ROWS = [  # one in three runs with the quick tests, the others after them
     pytest.param(name, ("sqlite", "postgresql")[place % 2], marks=() if place % 3 == 0 else pytest.mark.long)
     for place, name in enumerate(MISCHIEF)
 ]
@@ -485,7 +487,7 @@ async def test_the_whole_bot_goes_on_beside_an_adapter_that_blocks(
         ClientSession() as http,
         http.post(f"{(bot.settings.public_url or '').rstrip('/')}/callbacks/mischief/{token}", json={}) as answer,
     ):
-        assert answer.status == 503  # it is told again: nothing of the vendor's news is lost
+        assert answer.status == 503  # so the vendor repeats it: none of its news is lost
     assert [row.audience for row in await bot.database.read(lambda c: broadcasts.latest(c, TEAM, 5))]
 
 
@@ -537,9 +539,9 @@ ODD = {
 
 
 def odd_package(entries: Path, source: str) -> str:
-    """What `bellcrier providers` says of a package like that."""
+    """Return the line of `bellcrier providers` about a package with this source."""
     package = entries.parent.parent / "bellcrier_odd.py"
-    shutil.rmtree(package.parent / "__pycache__", ignore_errors=True)  # one as long may have stood there a moment ago
+    shutil.rmtree(package.parent / "__pycache__", ignore_errors=True)  # it may fit an older source of this length
     package.write_text(f"from providers.base import *\n{source}")
     entries.write_text("[bellcrier.providers]\nmischief = bellcrier_mischief:Mischief\nodd = bellcrier_odd:Odd\n")
     registry.providers.cache_clear()
@@ -656,7 +658,7 @@ def test_what_was_said_is_shown_as_it_was_and_pings_nobody(installed: Path) -> N
 
 
 class Fickle:
-    """Settings that answer until they are no longer calm."""
+    """Settings that answer while they are `calm`, and then raise."""
 
     def __init__(self, real: AccountSettings) -> None:
         self.real, self.calm = real, True

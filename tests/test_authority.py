@@ -1,4 +1,4 @@
-"""Who may do what, by what Slack tells of them at that moment; what it does not tell makes nobody anything."""
+"""Who may do what, by what Slack reports of them at that moment. What Slack does not report gives nobody a right."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def test_nobody_whose_workspace_is_not_told_sends_anything(sandbox: Sandbo
 
 
 async def test_a_member_on_the_grid_may_ask(sandbox: Sandbox, bot: Bot) -> None:
-    """C23: the home workspace is another one of ours."""
+    """C23: the home workspace is another of our own."""
     sandbox.world.retold["U0CLEO"] = without(team_id="T0OTHER", enterprise_user={"teams": ["T0OTHER", "T0BELL"]})
     assert "is waiting for approval" in await ask(sandbox, "send clients marketing Soldes")
 
@@ -93,7 +93,7 @@ async def test_who_became_a_guest_a_moment_ago_approves_nothing(sandbox: Sandbox
     await ask(sandbox, "send clients marketing Soldes")
     posted = await card(sandbox)
     sandbox.world.people["U0ANA"].guest = True
-    await asyncio.sleep(3.1)  # an approval takes no older word of Slack's than three seconds
+    await asyncio.sleep(3.1)  # an approval trusts Slack's answer for three seconds at most
     await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
     await sandbox.acting.react("U0ANA", HERE, posted["ts"], "white_check_mark")
     await sandbox.until(lambda: "Only full members" in str(sandbox.acting.ephemerals("U0ANA")))
@@ -136,13 +136,13 @@ async def test_in_a_private_channel_without_an_approver_the_draft_is_kept_and_th
 
 
 def private(sandbox: Sandbox, *people: str) -> None:
-    """The channel of the tests, turned into a private one with these people in it."""
+    """Turn the channel of the tests into a private one with these people in it."""
     sandbox.world.channels[HERE].private = True
     sandbox.world.channels[HERE].members[:] = [*people, sandbox.world.bot_user]
 
 
 async def test_a_guest_is_no_approver_in_a_private_channel(sandbox: Sandbox, bot: Bot) -> None:
-    """C24: who could approve it is elsewhere, and who is here may not."""
+    """C24: those who may approve it are elsewhere, and those who are here may not."""
     private(sandbox, "U0CLEO", "U0ANA")
     sandbox.world.people["U0ANA"].guest = True
     assert "This channel is private" in await ask(sandbox, "send clients marketing Soldes")
@@ -153,7 +153,7 @@ async def test_a_guest_is_no_approver_in_a_private_channel(sandbox: Sandbox, bot
 async def test_the_last_approver_in_a_private_channel_cannot_move_what_nobody_there_could_approve_then(
     sandbox: Sandbox, bot: Bot
 ) -> None:
-    """C24: whoever edits may not approve."""
+    """C24: the editor may not approve."""
     private(sandbox, "U0CLEO", "U0ANA")
     await ask(sandbox, "send clients marketing Soldes")
     row, ana = await newest(bot), await bot.people.person("T0BELL", "U0ANA")
@@ -178,7 +178,7 @@ LATER: dict[str, tuple[Callable[[Sandbox], None], str]] = {
 
 @pytest.mark.parametrize("what", LATER)
 async def test_what_nobody_can_approve_any_more_goes_back_to_its_writer(sandbox: Sandbox, bot: Bot, what: str) -> None:
-    """C24: at the next drawing of its card, which each reminder brings."""
+    """C24: when its card is next drawn, which every reminder causes."""
     happens, told = LATER[what]
     await ask(sandbox, "send clients marketing Soldes")
     posted = await card(sandbox)
@@ -208,7 +208,7 @@ async def test_what_enough_people_have_approved_or_can_approve_stays_where_it_is
 
 
 def all_cards_in(sandbox: Sandbox, *people: str, private: bool = False) -> Channel:
-    """The channel of the approvals, with these people in it, and us."""
+    """Return the channel for approvals, with these people and the bot in it."""
     channel = Channel("C0APPROVALS", "approvals", [*people, sandbox.world.bot_user], private=private)
     sandbox.world.channels[channel.id] = channel
     return channel
@@ -272,7 +272,7 @@ async def test_whoever_is_named_where_she_cannot_read_is_told_directly(sandbox: 
 async def test_a_turn_that_nobody_could_approve_where_its_card_would_stand_comes_back_as_a_draft(
     sandbox: Sandbox, bot: Bot
 ) -> None:
-    """C24: a recurring broadcast, asked for while an approver was there."""
+    """C24: a recurring broadcast, requested while an approver was there."""
     private(sandbox, "U0CLEO")
     request = BroadcastRequest(
         workspace="T0BELL", requester="U0CLEO", channel=HERE, audience="clients", text="Soldes", zone="Europe/Paris"
@@ -286,7 +286,7 @@ async def test_a_turn_that_nobody_could_approve_where_its_card_would_stand_comes
 
 
 async def test_where_no_approver_is_left_marketing_is_refused_at_once(sandbox: Sandbox, start_bot: StartBot) -> None:
-    """C24: the settings name people who were deactivated, or are guests by now."""
+    """C24: the settings name people who are now deactivated or guests."""
     bot = await start_bot(sandbox, approval__approvers=["U0ANA", "U0BEN", "U0NOBODY"])
     sandbox.world.people["U0ANA"].deleted, sandbox.world.people["U0BEN"].guest = True, True
     assert "there are only 0 people who can give one" in await ask(sandbox, "send clients marketing Soldes")
@@ -342,7 +342,7 @@ async def test_a_channel_that_our_own_workspaces_share_takes_cards(what: str) ->
 async def test_a_channel_that_may_not_be_posted_in_gives_the_draft_back_with_its_button(
     sandbox: Sandbox, bot: Bot
 ) -> None:
-    """C9: the card would reach the requester alone, who may not approve it."""
+    """C9: the card would reach only the requester, who may not approve it."""
     sandbox.faults.add("chat.postMessage", "error", error="restricted_action")
     await ask(sandbox, "send clients marketing Soldes demain")
     direct = sandbox.world.direct("U0CLEO").id
@@ -360,7 +360,7 @@ async def test_a_channel_that_may_not_be_posted_in_gives_the_draft_back_with_its
 
 
 async def test_a_draft_gets_out_of_where_nobody_could_approve_it_by_its_id(sandbox: Sandbox, bot: Bot) -> None:
-    """C9, C24: what it was kept for names the command, and its card then stands where that was typed."""
+    """C9, C24: the answer names the command, and the card is then posted where that was typed."""
     direct = sandbox.world.direct("U0CLEO").id
     told = await ask(sandbox, "send clients marketing Soldes demain", channel=direct)
     row = await newest(bot)
@@ -415,12 +415,12 @@ async def test_what_nobody_could_approve_where_it_would_stand_comes_back_as_a_dr
 async def test_what_needs_an_approval_after_all_asks_no_more_in_a_direct_message(
     sandbox: Sandbox, bot: Bot, refused: int
 ) -> None:
-    """C9: its card stood with the requester, where nobody may press Approve."""
+    """C9: its card was in a direct message to the requester, where nobody may press Approve."""
     sandbox.faults.add("chat.postMessage", "error", error="restricted_action")
     await ask(sandbox, 'send newsletter transactional at="tomorrow 9:00" Votre rendez-vous est confirmé')
     direct = sandbox.world.direct("U0CLEO").id
     await sandbox.until(lambda: "broadcast.cancel" in str(sandbox.acting.messages(direct)))
-    await nothing_more(bot)  # its thread has been told what there was to say
+    await nothing_more(bot)  # all notes are in its thread
     if refused:
         sandbox.faults.add("chat.postMessage", "error", error="restricted_action")
     row, again = await newest(bot), dict[str, Any](broadcast_rows.NOT_AGREED, quorum=1)
@@ -434,7 +434,7 @@ async def test_what_needs_an_approval_after_all_asks_no_more_in_a_direct_message
 
 
 async def test_an_unknown_outcome_is_asked_where_an_approver_reads(sandbox: Sandbox, bot: Bot) -> None:
-    """C8: its card stood with the requester, who may not say that it did not go out."""
+    """C8: its card was in a direct message to the requester, who may not say that it did not go out."""
     await ask(sandbox, "pause all", user="U0OPS")
     sandbox.faults.add("chat.postMessage", "error", error="restricted_action")
     await ask(sandbox, "send staff transactional Votre rendez-vous est confirmé")
@@ -450,7 +450,7 @@ async def test_an_unknown_outcome_is_asked_where_an_approver_reads(sandbox: Sand
 
 
 async def direct_of(sandbox: Sandbox, *people: str) -> tuple[str, Json]:
-    """Which of these people has a card in a direct message, and that card."""
+    """Return which of these people has a card in a direct message, and that card."""
 
     def found() -> tuple[str, Json] | None:
         for id in people:
@@ -520,7 +520,7 @@ async def test_what_asks_somebody_who_leaves_asks_the_next_one(sandbox: Sandbox,
 async def test_an_unknown_outcome_asks_on_a_new_card_where_the_old_one_cannot_be_changed(
     sandbox: Sandbox, bot: Bot, error: str
 ) -> None:
-    """C8: a word of Slack's that no list names is no "drawn"."""
+    """C8: an unknown error from Slack does not count as drawn."""
     sandbox.vendors.faults.add("encom.release", "reset", accept=True)
     posted = await approved(sandbox)
     sandbox.faults.add("chat.update", "error", times=50, error=error)
@@ -553,7 +553,7 @@ async def test_a_request_in_a_channel_that_became_shared_goes_back_to_its_writer
 
 
 async def test_an_approval_stands_while_one_of_its_signs_does(sandbox: Sandbox, start_bot: StartBot) -> None:
-    """C29: two reactions by one person, taken away one after the other."""
+    """C29: two reactions by one person, removed one after the other."""
     bot = await start_bot(sandbox, approval__undo="60s")
     await ask(sandbox, "send clients marketing Soldes")
     posted = await card(sandbox)
@@ -569,7 +569,7 @@ async def test_an_approval_stands_while_one_of_its_signs_does(sandbox: Sandbox, 
 
 
 async def test_a_pressed_approval_outlives_an_older_reaction(sandbox: Sandbox, start_bot: StartBot) -> None:
-    """C29: with two needed, so that the card still has its button."""
+    """C29: two approvals are needed, so the card still has its button."""
     bot = await start_bot(sandbox, approval__quorum=2)
     await ask(sandbox, "send clients marketing Soldes")
     posted = await card(sandbox)
@@ -606,7 +606,7 @@ def test_a_token_that_expires_is_refused_with_the_fix() -> None:
 async def test_a_token_that_is_taken_no_more_is_said_to_whoever_asks_and_to_whoever_watches(
     sandbox: Sandbox, bot: Bot
 ) -> None:
-    """C27: no waiting helps, so nobody is told to wait."""
+    """C27: waiting does not help, so the answer tells nobody to wait."""
     sandbox.faults.add("users.info", "error", times=99, error="token_expired")
     told = await ask(sandbox, "list")
     assert "no longer accepts my token (token_expired)" in told
@@ -688,7 +688,7 @@ async def test_a_form_for_which_slack_cannot_be_reached_asks_to_press_once_more(
 async def test_a_channel_of_thousands_is_answered_in_time_and_known_a_moment_later(
     sandbox: Sandbox, start_bot: StartBot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """C26: 25 pages of members take Slack longer than anybody may wait."""
+    """C26: Slack needs longer for 25 pages of members than anybody may wait."""
     bot = await start_bot(sandbox, patience=PATIENCE)
     monkeypatch.setattr("bot.slack.interaction.ANSWER_SECONDS", 0.8)
     over = asyncio.Event()
@@ -710,7 +710,7 @@ async def test_a_channel_of_thousands_is_answered_in_time_and_known_a_moment_lat
 async def test_a_zone_that_nobody_knows_is_the_settings_own_and_that_is_said(
     sandbox: Sandbox, bot: Bot, zone: Any
 ) -> None:
-    """C1, C19: and no tick fails on it."""
+    """C1, C19: no tick fails on it either."""
     sandbox.world.retold["U0CLEO"] = without(tz=zone)
     told = await ask(sandbox, 'send clients marketing at="tomorrow 9:00" Soldes')
     assert "so I used Europe/Paris" in told

@@ -1,4 +1,4 @@
-"""What people read about what comes again: days in their own language, and what becomes of it on closed days."""
+"""What people read about schedules: days in their own language, and what happens on closed days."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def created(rule: str, closed: Closed, **more: Any) -> Schedule:
         ("0 9 1 12 *", [], 2),
         ("0 9 * * 1", [], 53),  # Easter Monday and Whit Monday: now and then
         ("0 9 * * *", [], 53),
-        ("0 9 * 5 6", ["2027-05-01", "2027-05-08"], 9),  # a Saturday is no reason where it is named, a holiday is one
+        ("0 9 * 5 6", ["2027-05-01", "2027-05-08"], 9),  # the rule names Saturdays, so only holidays count
     ],
 )
 def test_c33_it_is_known_which_turns_closed_days_leave_out(rule: str, left: list[str], total: int) -> None:

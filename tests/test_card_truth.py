@@ -1,4 +1,4 @@
-"""What a card says is so: what was seen is what is approved, and every button can do what it says."""
+"""Cards tell the truth: an approval is for what the approver saw, and every button can do what it says."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def at(text: str) -> Micros:
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * SECOND
 
 
-# --- what was seen is what is approved -------------------------------------------------------------------------------
+# --- an approval is for what was seen --------------------------------------------------------------------------------
 
 
 async def test_a_press_on_a_card_that_shows_fewer_people_is_answered_with_how_many_there_are(
     sandbox: Sandbox, bot: Bot
 ) -> None:
-    """C4: Slack lets no update through while the vendor tells 500."""
+    """C4: Slack blocks every update while the vendor reports 500 people."""
     await ask(sandbox, "send newsletter marketing Soldes")
     posted = await card(sandbox)
     assert "at most 100" in json.dumps(posted["blocks"])
@@ -136,7 +136,7 @@ async def test_each_fact_that_bears_on_the_decision_is_part_of_what_a_press_mean
     assert len(changed.value.changes) <= 1
     assert (await core.row(row.id)).state is State.PENDING
     behind = await core.database.read(lambda c: cards.cards_to_draw(c, core.now, 10, new=False))
-    assert [one.id for one in behind] == [row.id]  # and the card is drawn anew
+    assert [one.id for one in behind] == [row.id]  # the card is redrawn
 
 
 async def test_a_card_of_an_older_process_tells_of_nobody_without_a_name(core: Core) -> None:
@@ -154,7 +154,7 @@ async def test_a_card_of_an_older_process_tells_of_nobody_without_a_name(core: C
 
 
 async def test_a_cost_is_an_amount_of_something(core: Core) -> None:
-    """What was told in euros costs more in pounds, though the number is the same."""
+    """A cost quoted in euros differs from one in pounds, though the number is the same."""
     euros = dataclasses.replace(await core.ask(), quoted="12.90 EUR")
     prepared = dataclasses.replace(euros, staged=Staged("1", cost=Decimal("12.90"), currency="EUR"))
     assert core.audiences.facts(prepared, core.now) == core.audiences.facts(euros, core.now)
@@ -166,14 +166,14 @@ async def test_a_press_without_a_card_that_anybody_drew_decides_nothing(core: Co
     row = await core.ask()
     with pytest.raises(CardChanged):
         await core.workflow.act(TEAM, row.id, Approve(on_card=SEEN), person=approver(0), version=1)
-    older = cards.Card(TEAM, row.id, 1, *STANDS, (await core.row(row.id)).revision)  # of the version before
+    older = cards.Card(TEAM, row.id, 1, *STANDS, (await core.row(row.id)).revision)  # drawn by the previous version
     await core.database.write(lambda c: cards.keep_card(c, older))
     await core.workflow.act(TEAM, row.id, Approve(on_card=SEEN), person=approver(0), version=1)
 
 
 @pytest.mark.parametrize("what", ["posted", "redrawn"])
 async def test_a_press_that_is_faster_than_slacks_answer_about_the_card_counts(core: Core, what: str) -> None:
-    """The person sees the card before the bot knows that it stands there."""
+    """The person sees the card before Slack's answer about it reaches the bot."""
     row = await core.ask()
     facts = core.audiences.facts(row, core.now)
     before = cards.Card(TEAM, row.id, 1, *STANDS, 1, facts={**facts, "cost": "1 EUR", "drawing": [1, 100], "since": 0})
@@ -189,7 +189,7 @@ async def test_a_press_that_is_faster_than_slacks_answer_about_the_card_counts(c
 
 
 async def test_a_press_on_a_card_that_another_has_followed_decides_nothing(sandbox: Sandbox, bot: Bot) -> None:
-    """C4, C8: the old one can be neither changed nor taken away, and still shows "at most 100"."""
+    """C4, C8: the old card can be neither changed nor deleted, and still shows "at most 100"."""
     await ask(sandbox, "send newsletter marketing Soldes")
     old = await card(sandbox)
     sandbox.faults.add("chat.update", "error", times=9, error="cant_update_message")
@@ -202,7 +202,7 @@ async def test_a_press_on_a_card_that_another_has_followed_decides_nothing(sandb
     await sandbox.acting.click("U0ANA", HERE, old["ts"], "broadcast.approve")
     assert "Please look at the new card" in str(sandbox.acting.ephemerals("U0ANA")[-1])
     await nothing_more(bot)
-    assert len(sandbox.acting.messages(HERE)) == 2  # such a press posts no third one
+    assert len(sandbox.acting.messages(HERE)) == 2  # the press posts no third card
     assert (await newest(bot)).state is State.PENDING
     await sandbox.acting.click("U0ANA", HERE, new["ts"], "broadcast.approve")
     await settled(bot, State.SCHEDULED, State.SENDING, State.SENT)
@@ -330,10 +330,10 @@ RULE = {"approval.rules": [{"purpose": "marketing", "larger_than": 1000, "quorum
 
 
 async def test_it_takes_as_many_approvals_as_the_size_that_is_known_by_now_asks_for(make_core: MakeCore) -> None:
-    """C39: a list of 3 whose size came late."""
+    """C39: a list of 3 people, whose size arrives late."""
     core = make_core(**RULE)
     row = await core.ask(audience="everyone")
-    assert row.quorum == 2  # nobody knew how many
+    assert row.quorum == 2  # the size was not known
     await core.workflow.sizes.learn(TEAM, row.id, 3)
     assert (await core.row(row.id)).quorum == 1
     await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
@@ -380,7 +380,7 @@ async def test_who_approved_agreed_to_no_more_than_was_known_then(make_core: Mak
 
 
 async def told_of(core: Core, row: Broadcast) -> list[Note]:
-    """All that its thread was told, or is to be."""
+    """Return every note of its thread, posted or not."""
     mine = tables.notes.select().where(tables.notes.c.broadcast == row.id).order_by(tables.notes.c.seq)
     found = await core.database.read(lambda c: c.execute(mine).mappings().all())
     return [Note(Translatable.of(one["sentence"]), one["mention"]) for one in found]
@@ -413,7 +413,7 @@ async def test_a_size_asks_for_its_approvals_although_the_settings_name_its_audi
 async def test_what_asked_for_an_approval_never_goes_without_one_for_its_size(make_core: MakeCore) -> None:
     core = make_core()
     row = await core.ask(audience="everyone", purpose=Purpose.TRANSACTIONAL, text="Votre commande est prête")
-    assert row.quorum == 1  # it may be for more than 500
+    assert row.quorum == 1  # it may reach more than 500
     await core.workflow.sizes.learn(TEAM, row.id, 3)
     assert ((await core.row(row.id)).state, (await core.row(row.id)).quorum) == (State.PENDING, 1)
 
@@ -449,7 +449,7 @@ async def test_an_edit_of_what_goes_to_nobody_asks_for_no_more_than_it_needs(mak
 
 
 async def test_what_a_person_says_went_out_is_shown_as_what_a_person_says(sandbox: Sandbox, bot: Bot) -> None:
-    """C10: the vendor has said nothing, and the button asks once."""
+    """C10: the vendor has reported nothing, and the button asks for confirmation once."""
     sandbox.vendors.faults.add("encom.release", "reset", accept=True)
     posted = await approved(sandbox)
     await settled(bot, State.UNKNOWN)
@@ -462,7 +462,7 @@ async def test_what_a_person_says_went_out_is_shown_as_what_a_person_says(sandbo
 
 
 async def said_to_have_gone(core: Core, fault: str, **asked: Any) -> Broadcast:
-    """A broadcast of which a person says that it went out, and the vendor nothing."""
+    """Return a broadcast that a person marked as sent while the vendor reported nothing."""
     core.sandbox.vendors.faults.add(fault, "reset", accept=True)
     row = await core.approved(**asked)
     await core.run(core.dispatcher("a"))
@@ -471,7 +471,7 @@ async def said_to_have_gone(core: Core, fault: str, **asked: Any) -> Broadcast:
 
 
 async def test_once_the_vendor_reports_deliveries_nobody_has_to_be_believed_any_more(make_core: MakeCore) -> None:
-    """C10: its ids are known then, and it ends when nothing more is to come."""
+    """C10: the broadcast then has its ids, and it ends once no more receipts are expected."""
     core = make_core()
     row, tracker = await said_to_have_gone(core, "encom.release"), core.tracker()
     assert row.claimed
@@ -484,7 +484,7 @@ async def test_once_the_vendor_reports_deliveries_nobody_has_to_be_believed_any_
     confirmed = "The vendor reports deliveries of this broadcast. Ids: {ids}"
     assert [told["template"] for told in templates].count(confirmed) == 1
     await tracker.tick()
-    assert (await core.row(row.id)).state is State.SENT  # of the other one more is to come
+    assert (await core.row(row.id)).state is State.SENT  # the other id still expects a receipt
     await tracker.record("encom", [Receipt("23", DeliveryStatus.DELIVERED, "OK", final=True)])
     await tracker.tick()
     assert (await core.row(row.id)).state is State.DONE
@@ -550,7 +550,7 @@ async def test_send_now_says_what_would_hold_it_again(core: Core) -> None:
 
 
 async def test_what_would_have_gone_by_itself_goes_once_a_pause_over_its_time_has_ended(core: Core) -> None:
-    """C36: it is not lost to the pause, says so, and leaves a moment in which to stop it."""
+    """C36: the pause does not lose it; a note explains the delay, and there is a moment to stop it."""
     id = await held_for_the_hours(core)
     await core.workflow.pause_all(OPS, on=True)
     core.now = at("2027-02-04T07:30")  # half an hour after its window opened
@@ -596,14 +596,14 @@ async def test_what_is_late_when_a_pause_meets_it_outside_the_hours_asks(core: C
     core.now = at("2027-02-03T18:30")
     row = await core.approved(audience="paris")
     await core.workflow.pause_all(OPS, on=True)
-    core.now = at("2027-02-03T21:00")  # nobody was there for it
+    core.now = at("2027-02-03T21:00")  # no process was running at its time
     await core.run(core.dispatcher("a"))
     held = await core.row(row.id)
     assert (held.hold, held.hold_until) == (Hold.PAUSED, None)
 
 
 async def test_who_waits_for_the_end_of_a_pause_is_told_of_it(core: Core) -> None:
-    """C36: what is held asks again at once, and every sentence about it is so at its time."""
+    """C36: a held broadcast asks again at once, and every sentence about it is true when it is posted."""
     await core.workflow.pause_all(OPS, on=True)
     row = await core.approved()
     assert "If it is still paused then, this broadcast will be held, and I will ask" in (await notes(core))[-1]
@@ -618,7 +618,7 @@ async def test_who_waits_for_the_end_of_a_pause_is_told_of_it(core: Core) -> Non
     await core.voices().tick()
     assert (await notes(core))[-1].startswith("Sending is no longer paused, but this broadcast is still held.")
     told = len(await notes(core))
-    await core.workflow.pause_all(OPS, on=False)  # nothing ends by this
+    await core.workflow.pause_all(OPS, on=False)  # there is no pause to end
     await core.voices().tick()
     assert len(await notes(core)) == told
     await core.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
@@ -627,7 +627,7 @@ async def test_who_waits_for_the_end_of_a_pause_is_told_of_it(core: Core) -> Non
 
 
 async def notes(core: Core) -> list[str]:
-    """What threads were told, in order."""
+    """Return the notes of all threads, in order."""
     said = select(tables.notes.c.sentence).order_by(tables.notes.c.seq)
     found = await core.database.read(lambda c: c.execute(said).scalars().all())
     return [str(Translatable.of(told)) for told in found]
@@ -692,7 +692,7 @@ async def test_the_notice_before_a_start_knows_the_hours_and_a_pause(core: Core)
 
 
 async def test_the_notice_before_a_start_names_the_button_that_is_on_the_card(make_core: MakeCore) -> None:
-    """What was approved for "now" is stopped; only what has a time of its own is cancelled."""
+    """A broadcast approved for "now" is stopped; only one with its own time is cancelled."""
     core = make_core(**{"approval.undo": "90m"})
     row = await core.approved()
     core.now = row.voice_at or 0
@@ -730,7 +730,7 @@ async def test_the_question_before_an_approval_says_that_sending_is_paused(core:
 async def test_a_card_that_waits_for_the_hours_says_that_sending_is_paused_too(
     sandbox: Sandbox, start_bot: StartBot
 ) -> None:
-    """C36: one truth on the card, before and after."""
+    """C36: the card is right before, during and after the pause."""
     closed = {"marketing": {"windows": [{"start": "00:00", "end": "00:01"}], "end_margin": "0s", "max_hold": "48h"}}
     bot = await start_bot(sandbox, policies={"always": closed})
     await approved(sandbox)
@@ -745,7 +745,7 @@ async def test_a_card_that_waits_for_the_hours_says_that_sending_is_paused_too(
 
 
 async def test_who_ends_a_pause_is_told_how_many_start_by_themselves(sandbox: Sandbox, start_bot: StartBot) -> None:
-    """C36: nobody is surprised by what goes in that moment."""
+    """C36: nobody is surprised by what starts at that moment."""
     closed = {"marketing": {"windows": [{"start": "00:00", "end": "00:01"}], "end_margin": "0s", "max_hold": "48h"}}
     bot = await start_bot(sandbox, policies={"always": closed})
     await approved(sandbox)
@@ -794,7 +794,7 @@ async def test_the_question_before_an_approval_says_to_how_many_when_and_until_w
 
 
 async def test_the_question_before_an_approval_knows_that_its_own_time_has_passed(core: Core) -> None:
-    """C45: what comes too late is held, and never promised."""
+    """C45: a broadcast that is too late will be held, and the question promises no start."""
     row = dataclasses.replace(await core.ask(), size=12, send_at=at("2027-02-03T10:01"))
     late = question(row, now=at("2027-02-03T10:30"), grace=600 * SECOND)
     assert late == (
@@ -809,7 +809,7 @@ async def test_the_question_before_an_approval_knows_that_its_own_time_has_passe
 
 
 async def test_the_question_before_send_now_names_a_time_that_is_still_to_come(core: Core) -> None:
-    """C45: what was restored days before its time starts at its time."""
+    """C45: a broadcast restored days before its time starts at its time."""
     row = dataclasses.replace(
         await core.ask(), size=12, state=State.HELD, hold=Hold.RESTORED, send_at=at("2027-02-10T10:00")
     )
@@ -822,7 +822,7 @@ async def test_the_question_before_send_now_names_a_time_that_is_still_to_come(c
 
 
 async def held_card(core: Core, row: Broadcast) -> tuple[str, str]:
-    """What its card says comes next, and what it asks before *Send now*."""
+    """Return the card's next step, and its question before *Send now*."""
     votes = await core.database.read(lambda c: votes_for(c, row))
     refusal = await core.database.read(lambda c: core.workflow.decisions.why_not_now(c, row))
     paused = await core.database.read(lambda c: keys.paused(c, TEAM))
@@ -889,7 +889,7 @@ async def test_a_card_of_what_is_held_is_looked_at_again_when_what_is_in_its_way
     assert goes_stale_at(held, showing) == 101 * HOUR
     opens = 100 * HOUR + SECOND
     assert goes_stale_at(held, dataclasses.replace(showing, opens=opens)) == opens
-    assert goes_stale_at(dataclasses.replace(held, hold=Hold.HOURS), showing) is None  # the dispatcher looks
+    assert goes_stale_at(dataclasses.replace(held, hold=Hold.HOURS), showing) is None  # the dispatcher checks it
 
 
 async def test_a_card_is_drawn_anew_when_its_own_time_passes(sandbox: Sandbox, start_bot: StartBot) -> None:
@@ -912,7 +912,7 @@ RECALLED = {"en": "it cannot be recalled.", "fr": "elle ne pourra plus être rap
 
 @pytest.mark.parametrize("language", LANGUAGES)
 async def test_no_question_is_longer_than_slack_lets_it_be_or_ends_in_the_middle(core: Core, language: str) -> None:
-    """C45: whatever is left out of it, that it cannot be recalled never is."""
+    """C45: a question may drop other parts, but never that the broadcast cannot be recalled."""
     opens = at("2027-02-04T07:00")
     row = dataclasses.replace(await core.ask(), audience="a" * 100, bound=10**9, send_at=opens - SECOND)
     held = dataclasses.replace(row, state=State.HELD, hold=Hold.LATE)
@@ -932,11 +932,11 @@ async def test_no_question_is_longer_than_slack_lets_it_be_or_ends_in_the_middle
         assert question(unknown, action, language).endswith(".")
 
 
-# --- told where it was typed -----------------------------------------------------------------------------------------
+# --- notes where the command was typed -------------------------------------------------------------------------------
 
 
 async def test_who_asked_hears_of_each_decision_and_end_where_she_asked(sandbox: Sandbox, start_bot: StartBot) -> None:
-    """C37: the card stands with the approvers, in another channel."""
+    """C37: the card is with the approvers, in another channel."""
     bot = await start_bot(sandbox, approval__channel="C0APPROVALS")
     await ask(sandbox, "send clients marketing Soldes")
     await sandbox.until(lambda: sandbox.acting.messages("C0APPROVALS"))
@@ -950,7 +950,7 @@ async def test_who_asked_hears_of_each_decision_and_end_where_she_asked(sandbox:
 
 
 async def test_nothing_is_told_where_another_company_reads_it(sandbox: Sandbox, start_bot: StartBot) -> None:
-    """C37: who asked is told directly."""
+    """C37: the requester gets a direct message instead."""
     bot = await start_bot(sandbox, approval__channel="C0APPROVALS")
     sandbox.world.channels[HERE].shared = True
     await ask(sandbox, "send clients marketing Soldes")
@@ -974,7 +974,7 @@ async def test_a_thread_is_told_nothing_more_once_another_company_reads_it(sandb
 
 
 async def test_a_card_shows_nothing_new_once_another_company_reads_it(sandbox: Sandbox, bot: Bot) -> None:
-    await approved(sandbox, 'send newsletter marketing at="tomorrow 9:00" Soldes')  # its vendor tells no size by itself
+    await approved(sandbox, 'send newsletter marketing at="tomorrow 9:00" Soldes')  # its vendor reports no size
     row = await settled(bot, State.SCHEDULED)
     await sandbox.until(lambda: "broadcast.cancel" in shown(sandbox))
     sandbox.world.channels[HERE].shared = True

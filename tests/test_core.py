@@ -58,8 +58,8 @@ async def test_fifty_approvals_at_once_make_one_approval_and_one_send(core: Core
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 async def test_of_fifty_who_hold_the_row_one_after_the_other_only_the_first_waits_for_the_disk(core: Core) -> None:
-    """A flush takes 40 ms on many a disk. Were each of those who come too late to commit the lock that they took, the
-    last would wait for fifty flushes, and be told that the database is busy."""
+    """A flush takes 40 ms on many disks. If everyone who comes too late committed the lock that they took, the last
+    would wait for fifty flushes, and hear that the database is busy."""
     row = await core.ask()
     commits: list[object] = []
     assert isinstance(core.database, Postgres)
@@ -248,7 +248,7 @@ async def test_told_to_stop_in_the_middle_of_a_tick_it_starts_nothing(core: Core
     await ticking
     assert stopped.running == set()
     assert core.sandbox.vendors.ledger == []
-    await core.run(core.dispatcher("next"))  # at once, and not when a lease has lapsed
+    await core.run(core.dispatcher("next"))  # at once, without waiting for a lease to lapse
     assert (await core.row(row.id)).state is State.SENT
 
 
@@ -284,7 +284,7 @@ async def test_a_clock_that_is_set_back_meanwhile_sends_nothing_early(core: Core
 async def test_a_clock_that_is_set_back_meanwhile_tries_nothing_again_early(core: Core) -> None:
     row = await core.approved()
     again = core.now + 60 * SECOND
-    await core.edit(row, due=again, tries=1, attempt=1)  # as the vendor asked for
+    await core.edit(row, due=again, tries=1, attempt=1)  # as the vendor asked
     core.now = again
     dispatcher = core.dispatcher("a")
     _, (claimed,) = await core.database.write(dispatcher.claims.claim_due_work)
@@ -342,7 +342,7 @@ async def test_what_belongs_to_the_other_mode_waits_for_a_person(make_core: Make
         await now.run(now.dispatcher("a"))
         held = await now.row(row.id)
         assert (held.state, held.hold, held.mode) == (State.HELD, Hold.BLOCKED, other)
-        with pytest.raises(NotAllowed):  # it would only be held again, and that is said
+        with pytest.raises(NotAllowed):  # it would only be held again, so this is refused
             await now.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
     assert now.sandbox.vendors.ledger == []
     await was.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
@@ -388,7 +388,7 @@ async def test_past_its_grace_it_asks(core: Core) -> None:
 
 @pytest.fixture
 def machine_zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The zone of the machine that all of this runs on."""
+    """Set the time zone of the machine."""
     monkeypatch.setenv("TZ", request.param)
     time.tzset()
     yield
@@ -455,7 +455,7 @@ async def test_marketing_goes_nowhere_without_hours_whatever_its_row_says(core: 
 
 
 async def test_what_is_let_go_before_its_time_goes_at_its_time(core: Core) -> None:
-    """Its time was approved with it; a restored plan for next month is no wish for today."""
+    """Its time was approved with it, so a restored plan for next month does not go out today."""
     far = core.now + 40 * 24 * HOUR
     row = await core.approved(send_at=far)
     await core.edit(row, state="held", hold=Hold.RESTORED, due=None)
@@ -520,7 +520,7 @@ async def test_a_clock_that_leaps_ahead_sends_nothing_early_and_asks(core: Core,
     assert any("This machine's clock jumped" in template for template in await all_notes(core))
     assert core.sandbox.vendors.ledger == []
     core.now = later + SECOND
-    await core.run(dispatcher)  # by steps that both clocks agree on, life goes on
+    await core.run(dispatcher)  # when both clocks agree on a step, sending goes on
     assert (await core.row(second_one.id)).state is State.SENT
 
 
@@ -624,7 +624,7 @@ async def test_what_a_vendor_says_of_a_campaign_that_may_have_been_sent_by_hand_
     row, dispatcher = await staged_early(core)
     core.sandbox.vendors.faults.add("octopush.status", "error", times=1000, status=400, body={"code": code})
     core.now += 31 * SECOND
-    for dispatcher.leases.staging in (1.0, 5.0, 25.0):  # a busy machine may cut an exchange, which is tried again then
+    for dispatcher.leases.staging in (1.0, 5.0, 25.0):  # a busy machine may cut an exchange, so it is tried again
         await core.run(dispatcher)
         core.now += 10 * SECOND
     after = await core.row(row.id)
@@ -680,7 +680,7 @@ async def test_after_a_restart_what_was_to_be_recalled_later_is_recalled_at_once
     await core.workflow.act(TEAM, row.id, Stop(), person=CLEO, version=1)
     await core.run(dispatcher)
     await core.run(core.dispatcher("after the restart"))
-    # on PostgreSQL another process may be at it, so that its turn is waited for
+    # on PostgreSQL another process may be recalling it, so this one leaves it time
     expected = "cancelled" if core.database.exclusive else "open"
     assert [campaign.state for campaign in core.sandbox.vendors.octopush.campaigns.values()] == [expected]
 
@@ -696,7 +696,7 @@ async def test_larger_than_approved_is_seen_inside_the_undo_window(make_core: Ma
 
 
 async def quoted_and_approved(core: Core, price: str) -> tuple[Broadcast, Dispatcher]:
-    """An Octopush broadcast of 2.58 EUR, whose card showed this price, prepared inside its undo window."""
+    """An Octopush broadcast of 2.58 EUR whose card showed `price`, prepared inside its undo window."""
     row, dispatcher = await core.ask(audience="newsletter"), core.dispatcher("a")
     await core.workflow.sizes.learn(TEAM, row.id, 20, quoted=price)
     await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
@@ -811,7 +811,7 @@ async def test_a_process_that_died_over_a_quote_leaves_the_accounts_place_to_the
     await core.database.write(lambda c: take_lease(c, "quote:octo", "dead", 300.0, core.now))
     row = await core.approved(audience="newsletter")
     await core.run(core.dispatcher("alive"))
-    if not core.database.exclusive:  # it may live
+    if not core.database.exclusive:  # the other process may be alive
         assert (await core.row(row.id)).state is State.SCHEDULED
         core.now += 301 * SECOND
         await core.run(core.dispatcher("alive"))
@@ -888,7 +888,7 @@ async def test_one_failure_is_counted_and_is_no_vendor_that_cannot_be_reached(ma
 
 @pytest.mark.parametrize("told", [{"message": "Unauthenticated."}, ["Ana"], None, 5])
 async def test_a_size_that_cannot_be_read_is_not_learnt(core: Core, told: Any) -> None:
-    """C3: what is shown is that the vendor does not say; what is guarded is another matter."""
+    """C3: people see that the vendor does not give it; the bound is guarded separately."""
     core.sandbox.vendors.faults.add("encom.recipients", "error", times=100, status=200, body=told)
     row = await core.ask()
     await core.dispatcher("a").sizes.learn()
@@ -1030,7 +1030,7 @@ async def test_what_a_process_left_open_when_it_died_over_a_quote_is_thrown_away
 
 
 async def gone(*_: Any) -> bool:
-    """What a dead process does."""
+    """Recalls nothing, like a dead process."""
     return True
 
 
@@ -1138,9 +1138,9 @@ async def test_a_vendor_that_is_away_for_an_hour_is_not_pestered_and_what_waits_
         await asyncio.gather(*dispatcher.running)
         away.now += 20 * SECOND
     ended = [await away.row(row.id) for row in rows]
-    assert {(row.state, row.hold) for row in ended} == {(State.HELD, Hold.LATE)}  # past its grace each one asks
+    assert {(row.state, row.hold) for row in ended} == {(State.HELD, Hold.LATE)}  # past its grace, each one asks
     assert sum(row.tries for row in ended) < 6 * 3 + 10
-    assert (await away.row(other.id)).state is State.SENT  # another vendor is another matter
+    assert (await away.row(other.id)).state is State.SENT  # another vendor is not affected
     assert any("cannot be reached right now" in template for template in await all_notes(away))
     assert len(away.sandbox.vendors.ledger) == 1
 
@@ -1212,7 +1212,7 @@ async def test_only_an_admin_pauses_everything_and_it_holds_until_somebody_says_
     assert (await core.database.read(lambda c: stops(c, core.now))).paused == {TEAM}
     assert await core.workflow.pause_all(ops, on=False) == 1
     await core.run(core.dispatcher("a"))
-    assert core.sandbox.vendors.ledger == []  # only the hours leave by themselves
+    assert core.sandbox.vendors.ledger == []  # only a hold for the sending hours ends by itself
     await core.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
     await core.run(core.dispatcher("a"))
     assert len(core.sandbox.vendors.ledger) == 1
@@ -1221,7 +1221,7 @@ async def test_only_an_admin_pauses_everything_and_it_holds_until_somebody_says_
 
 
 class _Shared:
-    """A database that several machines share, whatever it is."""
+    """Presents any database as one that several machines share."""
 
     exclusive = False
 
@@ -1233,7 +1233,7 @@ class _Shared:
 
 
 async def test_leases_are_judged_by_the_databases_clock(make_core: MakeCore, database: Database) -> None:
-    """A machine whose clock runs ninety seconds ahead takes nothing away from one that is at work."""
+    """A machine whose clock runs ninety seconds ahead takes nothing away from one that is working."""
     core = make_core()
     row = await core.approved()
     shared = cast(Database, _Shared(database))
@@ -1252,7 +1252,7 @@ async def test_another_process_hears_that_something_changed(second: Database, co
     heard = asyncio.Event()
     await second.listen(heard.set)
     async with asyncio.timeout(LONG):
-        await heard.wait()  # connected, which is as good as a hint
+        await heard.wait()  # connecting counts as a hint
         heard.clear()
         await core.database.notify_peers()
         await heard.wait()
@@ -1288,7 +1288,7 @@ async def test_after_a_restore_nothing_goes_by_itself(core: Core, tmp_path: Path
     assert sum(before.values()) == count
     assert file.stat().st_mode & 0o077 == 0
 
-    await core.run(core.dispatcher("a"))  # life goes on, and then the disk is lost
+    await core.run(core.dispatcher("a"))  # it goes out, and then the disk is lost
     assert len(core.sandbox.vendors.ledger) == 1
     with pytest.raises(NotEmpty):
         await core.database.write(lambda c: restore_backup(c, file, core.now))
@@ -1304,7 +1304,7 @@ async def test_after_a_restore_nothing_goes_by_itself(core: Core, tmp_path: Path
     await core.workflow.act(TEAM, due.id, SendNow(), person=CLEO, version=1)
     await core.workflow.act(TEAM, waiting.id, SendNow(), person=CLEO, version=1)
     await core.run(core.dispatcher("b"))
-    assert (await core.row(due.id)).state is State.SENT  # a person said so, and its approval still binds its bytes
+    assert (await core.row(due.id)).state is State.SENT  # a person decided so, and its approval still covers its bytes
     assert (await core.row(waiting.id)).state is State.PENDING  # nobody ever approved this one
     assert len(core.sandbox.vendors.ledger) == 2
 
@@ -1334,7 +1334,7 @@ async def test_a_backup_goes_from_any_database_into_any_other(core: Core, tmp_pa
             there = await other.read(lambda c: broadcasts.find(c, TEAM, row.id))
             assert (there.text, there.digest, there.hold) == (row.text, row.digest, Hold.RESTORED)
             assert await other.read(schema.schema_revision) == tables.REVISION
-            await other.write(lambda c: audit.write_event(c, TEAM, "U", "x", "y", 1))  # numbers go on
+            await other.write(lambda c: audit.write_event(c, TEAM, "U", "x", "y", 1))  # its numbering continues
             await other.close()
 
 
@@ -1352,7 +1352,7 @@ async def test_what_is_no_whole_backup_changes_nothing(core: Core, tmp_path: Pat
     assert await everything(core.database) == before
 
 
-# --- what is asked about ---------------------------------------------------------------------------------------------
+# --- questions before a broadcast goes out ---------------------------------------------------------------------------
 
 SLIP = 'Votre rdv est confirme at="demain 9h"'
 
@@ -1368,7 +1368,7 @@ async def submitted_from(core: Core, form: str, trigger: str, text: str = SLIP, 
 
 
 async def test_what_may_be_a_slip_is_kept_and_asked_about_and_its_draft_is_the_yes(core: Core) -> None:
-    """C5: nothing goes before the person has read the question."""
+    """C5: nothing goes out before the person has read the question."""
     kept = await core.workflow.submit(request(), key="k", person=CLEO)
     assert (kept.broadcast.state, len(kept.questions)) == (State.DRAFT, 1)
     await core.run(core.dispatcher("a"))
@@ -1444,7 +1444,7 @@ async def test_the_same_command_again_asks_again_and_keeps_one_draft(core: Core)
 
 
 async def test_a_form_of_its_own_that_says_the_same_completes_the_draft(core: Core) -> None:
-    """It was only kept, so it must not be answered with "you asked for that already"."""
+    """The draft was only kept, so the form must not be answered with "you asked for that already"."""
     kept = await core.workflow.submit(request(), key="k", person=CLEO)
     with pytest.raises(Questioned):
         await submitted_from(core, "V1", "t1")

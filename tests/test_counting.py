@@ -1,4 +1,4 @@
-"""What a broadcast's card says of its deliveries is what its deliveries say, whatever came in which order."""
+"""A broadcast's card shows the counts of its deliveries, whatever arrives in whatever order."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LABELS = {"reply": "replies", "opt_out": "opt-outs"}
 
 
 def counted(connection: Connection) -> dict[str, tuple[dict[str, int], int]]:
-    """Each delivery looked at by itself."""
+    """Count by looking at each delivery."""
     counts, finals = dict[str, Counter[str]](), Counter[str]()
     for row in connection.execute(select(deliveries).where(deliveries.c.broadcast.is_not(None))).mappings():
         other = f"other: {row['word']}" if row["status"] == "other" else row["status"]
@@ -40,7 +40,7 @@ def counted(connection: Connection) -> dict[str, tuple[dict[str, int], int]]:
 
 
 def shown(connection: Connection) -> dict[str, tuple[dict[str, int], int]]:
-    """What the rows of the broadcasts say."""
+    """Return the counts that the rows of the broadcasts hold."""
     rows = connection.execute(select(broadcasts.c.id, broadcasts.c.counts, broadcasts.c.finals)).all()
     return {row.id: (row.counts, row.finals) for row in rows if (row.counts, row.finals) != ({}, 0)}
 
@@ -51,7 +51,7 @@ async def agree(core: Core) -> None:
 
 
 async def sent(core: Core, ids: tuple[str, ...] = (), **values: Any) -> Broadcast:
-    """A broadcast that the vendor accepted just now, with these ids."""
+    """Return a broadcast that the vendor has just accepted, with these ids."""
     row = await core.ask()
     changes = {"state": "sent", "ids": list(ids), "accepted_at": core.now, "look_at": core.now, "attempt": 1}
     await core.edit(row, **(changes | values))
@@ -61,7 +61,7 @@ async def sent(core: Core, ids: tuple[str, ...] = (), **values: Any) -> Broadcas
 
 
 class Chance:
-    """Receipts as vendors might tell them: few recipients and words, so that the same ones come again and again."""
+    """Receipts as vendors might send them: few recipients and words, so that the same ones recur."""
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
@@ -85,7 +85,7 @@ class Chance:
 async def test_whatever_is_heard_in_whatever_order_the_counts_are_those_of_the_deliveries(
     make_core: MakeCore, second: Database, seed: int
 ) -> None:
-    """Duplicates, out of order, before the ids are known, at an address of their own, many at once, two processes."""
+    """Duplicates, out of order, before the ids are known, at their own address, many at once, in two processes."""
     core, chance = make_core(), random.Random(seed)
     heard, ids = Chance(chance), [f"i{number}" for number in range(14)]
     rows = [await sent(core, state=state) for state in ("sent", "sending", "unknown", "done", "failed", "scheduled")]
@@ -135,11 +135,11 @@ async def test_a_status_of_a_newer_version_is_left_as_it_is(core: Core) -> None:
     assert await core.database.read(lambda c: receipts.delivery_counts(c, TEAM, row.id)) == {"read": 1}
 
 
-# --- beside a process of the version before --------------------------------------------------------------------------
+# --- beside a process of the previous version ------------------------------------------------------------------------
 
 
 def recounted(connection: Connection, id: str) -> None:
-    """What the version before does with news: all are counted again, and `finals` is not known."""
+    """Do what the previous version does with news: recount everything, without knowing `finals`."""
     counts = receipts.delivery_counts(connection, TEAM, id)
     here = broadcasts.c.id == id
     connection.execute(broadcasts.update().where(here).values(counts=counts, revision=broadcasts.c.revision + 1))
@@ -159,7 +159,7 @@ async def reported(core: Core, row: Broadcast) -> list[str]:
 
 
 async def looked(core: Core, until: int) -> None:
-    """Tick as the clock does, until so long after now."""
+    """Tick as the clock does, for this long."""
     end = core.now + until
     while core.now < end:
         await core.tracker().tick()
@@ -238,8 +238,7 @@ async def test_what_came_while_all_were_counted_is_counted_again(core: Core) -> 
 
 
 async def test_nobody_who_writes_reads_all_deliveries(core: Core) -> None:
-    """Each receipt, its progress, the looks of a day and the end: the deliveries are counted in transactions that
-    write nothing."""
+    """Only transactions that write nothing count the deliveries: for receipts, progress, polls and the end."""
     row, asked, writing = await sent(core, ("22", "23")), list[tuple[bool, str]](), [False]
     write = core.database.write
 

@@ -1,4 +1,4 @@
-"""One approval for several turns of a recurring broadcast, and what becomes of them when it falls."""
+"""One approval for several occurrences of a recurring broadcast, and what becomes of them once it no longer counts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def series(core: Core) -> Series:
 
 
 async def covering(series: Series, covers: int = 10) -> tuple[Schedule, Broadcast]:
-    """A daily broadcast whose first turn, of the first of December, was approved for so many of them."""
+    """Return a daily broadcast and its first occurrence, of 1 December, approved for this many occurrences."""
     daily = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": covers}, closed=Closed.KEEP)
     await series.until("2026-11-30T11:00")
     (first,) = await series.broadcasts()
@@ -56,7 +56,7 @@ def sent(series: Series) -> int:
 
 async def test_an_approval_that_is_taken_back_while_its_turn_is_held_covers_no_other(series: Series) -> None:
     daily, first = await covering(series)
-    series.core.now = at("2026-12-01T10:00")  # nobody was there at nine
+    series.core.now = at("2026-12-01T10:00")  # no process was running at nine
     await series.core.run(series.core.dispatcher("a"))
     held = await series.core.row(first.id)
     assert (held.state, held.hold) == (State.HELD, Hold.LATE)
@@ -69,7 +69,7 @@ async def test_an_approval_that_is_taken_back_while_its_turn_is_held_covers_no_o
 
 async def test_what_was_made_on_an_approval_before_it_was_taken_back_asks_again(series: Series) -> None:
     _, first = await covering(series)
-    await series.until("2026-12-01T10:00")  # the first has left, and the second stands on its approval
+    await series.until("2026-12-01T10:00")  # the first has left; the second relies on its approval
     second = (await series.broadcasts())[-1]
     assert (second.state, len(await series.votes(second))) == (State.SCHEDULED, 1)
     await take_back(series, await series.core.row(first.id))
@@ -84,7 +84,7 @@ async def test_what_was_made_on_an_approval_before_it_was_taken_back_asks_again(
 async def test_a_turn_that_is_leaving_keeps_no_vote_that_was_taken_back(
     series: Series, phase: Phase, state: State
 ) -> None:
-    """What is prepared asks again; what is going out just now would, should it come back unsent."""
+    """What is being prepared asks again; what is going out would ask again if it came back unsent."""
     daily, first = await covering(series)
     await series.until("2026-12-01T10:00")
     second = (await series.broadcasts())[-1]
@@ -102,7 +102,7 @@ async def test_a_turn_that_is_leaving_keeps_no_vote_that_was_taken_back(
 async def test_a_turn_that_a_newer_version_looks_after_falls_with_its_approval_and_holds_it_up_in_nothing(
     series: Series, newer: dict[str, Any], how: str
 ) -> None:
-    """Nobody here can read it, and whoever can finds no vote on it any more."""
+    """This version cannot read it; a version that can read it finds no vote on it."""
     daily, first = await covering(series)
     if how == "stopped":
         later = at("2026-12-01T11:00")
@@ -141,9 +141,9 @@ async def test_an_approval_that_was_for_nothing_else_cannot_be_taken_back_once_i
 
 
 async def test_a_turn_that_was_approved_for_itself_stays_so(series: Series) -> None:
-    """Only what hangs on the approval that falls asks again."""
+    """Only what relies on the withdrawn approval asks again."""
     _, first = await covering(series, covers=2)
-    await series.until("2026-12-02T11:00")  # two have left on it; the third asked for an approval of its own
+    await series.until("2026-12-02T11:00")  # two have left on it; the third asked for its own approval
     third = (await series.broadcasts())[-1]
     assert third.state is State.PENDING
     await act(series, third, Action.APPROVE, 1)
@@ -197,9 +197,9 @@ async def test_who_stops_one_of_the_turns_that_an_approval_was_for_leaves_those_
 
 async def test_an_older_approval_that_falls_leaves_the_newer_one_as_it_is(series: Series) -> None:
     daily, first = await covering(series, covers=2)
-    series.core.now = at("2026-12-01T10:00")  # nobody was there at nine
+    series.core.now = at("2026-12-01T10:00")  # no process was running at nine
     await series.core.run(series.core.dispatcher("a"))
-    await series.core.edit(first, expires_at=at("2026-12-31T09:00"))  # it asks for so long
+    await series.core.edit(first, expires_at=at("2026-12-31T09:00"))  # it keeps asking until then
     await series.until("2026-12-02T11:00")
     third = (await series.broadcasts())[-1]
     assert third.state is State.PENDING
@@ -232,7 +232,7 @@ async def test_a_newer_approval_that_falls_leaves_the_turns_of_the_older_one(ser
 async def test_an_older_approval_that_falls_beside_a_newer_one_leaves_the_newer_one(
     series: Series, second: Database
 ) -> None:
-    """Another process agrees to the newer one just now: what is taken back waits, and then sees it."""
+    """Another process is just approving the newer one: the withdrawal waits, and then sees it."""
     daily, first = await covering(series)
     newer = StandingApproval(of="newer", digest="other", voters=("U_BEN",), left=5)
     agreed = asyncio.Event()

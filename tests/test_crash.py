@@ -1,6 +1,6 @@
-"""Killed at every named point, on one database or the other: nothing goes out twice, nothing is lost.
+"""A process is killed at every named point, on one database or the other: nothing goes out twice, nothing is lost.
 
-The long version, with many seeds on both, is `python -m tests.crash`; its table stands in docs/reliability.md.
+The long version, with many seeds on both, is `python -m tests.crash`; its table is in docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def databases(postgres: Any, tmp_path_factory: pytest.TempPathFactory) -> Databa
     return made
 
 
-#: The places around the byte that cannot be taken back; the others come after the quick tests.
+#: The points around the byte that cannot be taken back; the others run after the quick tests.
 AT_ONCE = {"commit release before", "call release during"}
 
 
@@ -31,7 +31,7 @@ AT_ONCE = {"commit release before", "call release during"}
 async def test_killed_there_it_sends_nothing_twice_and_loses_nothing(
     databases: Databases, point: str, seed: int
 ) -> None:
-    kind = random.Random(f"{point} {seed}").choice(DATABASES)  # the other one another time; the long version plays both
+    kind = random.Random(f"{point} {seed}").choice(DATABASES)  # the long version plays both
     result = await run_once(databases, point, kind, seed)
     assert result.wrong == []
     assert result.killed

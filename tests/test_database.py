@@ -40,7 +40,7 @@ from tests.support.patience import LONG, Machine, until, within
 from tests.support.proxy import COMMIT, Proxy
 from tests.support.rows import fill
 
-PATIENT = 3.0  # seconds within which anybody is answered, by a database in whatever state
+PATIENT = 3.0  # seconds within which every caller gets an answer, whatever the state of the database
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def postgres_url(postgres: Any) -> Iterator[str]:
 
 @pytest.fixture
 async def direct(postgres_url: str) -> AsyncIterator[Postgres]:
-    """PostgreSQL with the schema, reached without a detour."""
+    """PostgreSQL with the schema, reached directly."""
     opened = open_database(postgres_url, LONG)
     assert isinstance(opened, Postgres)
     await opened.write(upgrade, patience=None)
@@ -76,11 +76,11 @@ async def proxy(postgres: Any) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 async def distant(proxy: Proxy, direct: Postgres, postgres_url: str) -> AsyncIterator[Postgres]:
-    """The same over a road that can be cut."""
+    """The same, over a connection that can be cut."""
     opened = open_database(proxy.url(postgres_url))
     assert isinstance(opened, Postgres)
     yield opened
-    await proxy.shut()  # else a connection that is lost in silence is waited for
+    await proxy.shut()  # else closing waits for a connection that was lost silently
     await opened.close()
 
 
@@ -93,7 +93,7 @@ async def kept(database: Database, name: str) -> str | None:
 
 
 def add_one(connection: Connection) -> None:
-    """Not harmless when it is done twice."""
+    """Add one to the count: running it twice is not harmless."""
     found = int(keys.load_kept(connection, "count") or 0)
     keys.keep(connection, "count", str(found + 1), 1)
 
@@ -141,7 +141,7 @@ async def test_of_several_processes_that_start_on_an_empty_database_one_makes_th
             await opened.close()
 
 
-# --- together and apart ----------------------------------------------------------------------------------------------
+# --- concurrent writes and locks --------------------------------------------------------------------------------------
 
 
 async def test_of_a_hundred_writes_together_only_the_wrong_one_fails(database: Database) -> None:
@@ -177,7 +177,7 @@ async def test_a_lock_that_is_held_too_long_is_busy_and_nothing_is_stored(tmp_pa
 
 
 async def test_nobody_waits_for_a_lock_longer_than_the_others_before_them(tmp_path: Path) -> None:
-    """One that comes while the first waits already has its own two seconds, not the first one's and then its own."""
+    """A later writer waits two seconds in all, not the first one's two seconds and then its own."""
     url = f"sqlite:///{tmp_path}/locked.db"
     one, other = open_database(url), open_database(url)
     await one.write(upgrade)
@@ -206,7 +206,7 @@ async def test_a_lock_that_is_given_back_lets_everybody_through(tmp_path: Path) 
     with other.engine.begin() as holding:
         keys.keep(holding, "mine", "1", 1)
         first = asyncio.create_task(one.write(keep("first")))
-        await asyncio.sleep(0.5)  # it has waited for a while by then
+        await asyncio.sleep(0.5)  # so that it has waited for a while
         second = asyncio.create_task(one.write(keep("second")))
         await asyncio.sleep(0.1)
     await asyncio.gather(first, second)
@@ -356,7 +356,7 @@ async def test_it_is_tried_again_a_few_times_and_no_more(direct: Postgres) -> No
 async def test_a_write_with_all_the_time_it_needs_finds_out_what_became_of_it(
     direct: Postgres, distant: Postgres, proxy: Proxy
 ) -> None:
-    """Done when its commit was in doubt, and seen to be done by the next try."""
+    """Its commit is in doubt, and the next try sees that it succeeded."""
     proxy.cut(b"once", COMMIT, how="after")
 
     def once(connection: Connection) -> str:
@@ -376,7 +376,7 @@ async def test_a_write_with_all_the_time_it_needs_finds_out_what_became_of_it(
 async def test_a_write_whose_work_takes_longer_than_anybody_waits_is_let_finish_in_the_end(
     direct: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Thousands of ids on a busy machine are a vendor's answer like any other."""
+    """Thousands of ids on a busy machine take long to write, and the vendor's answer must not be lost."""
     monkeypatch.setattr(direct, "patience", 0.1)
     monkeypatch.setattr(databases, "CONNECTIONS", 2)
 
@@ -391,7 +391,7 @@ async def test_a_write_whose_work_takes_longer_than_anybody_waits_is_let_finish_
     assert await direct.read(lambda c: keys.load_kept(c, "slow")) == "done"
 
 
-# --- everybody at once (B8) ------------------------------------------------------------------------------------------
+# --- too many at once (B8) --------------------------------------------------------------------------------------------
 
 
 async def test_when_every_connection_is_taken_the_next_one_is_refused_in_time(served: Postgres) -> None:
@@ -477,7 +477,7 @@ async def test_a_postgresql_that_takes_no_writes_is_not_dispatched_from(direct: 
 
 async def test_the_dispatchers_lock_is_held_for_life(file: SQLite, tmp_path: Path) -> None:
     file.claim_dispatch()
-    for _ in range(3):  # opening, using and closing the same files takes nothing away
+    for _ in range(3):  # opening, using and closing the same files does not release the lock
         other = open_database(f"sqlite:///{tmp_path}/bell.db", LONG)
         with pytest.raises(AlreadyDispatching):
             other.claim_dispatch()
@@ -505,7 +505,7 @@ async def test_whoever_comes_to_the_file_through_a_link_finds_the_same_lock(file
         await other.close()
 
 
-# --- the start of a bot on a database that is not as it should be ----------------------------------------------------
+# --- starting a bot on a faulty database ------------------------------------------------------------------------------
 
 ROOT = Path(__file__).parent.parent
 DAC_OVERRIDE, DAC_READ_SEARCH = 1, 2
@@ -513,7 +513,7 @@ CAPBSET_DROP = 24
 
 
 def bound_by_permissions() -> None:
-    """In a child: what a file's permissions forbid is forbidden to root as well."""
+    """Subject root to file permissions too, in a child process."""
     libc = ctypes.CDLL(None, use_errno=True)
     for capability in (DAC_OVERRIDE, DAC_READ_SEARCH):
         if os.geteuid() == 0 and libc.prctl(CAPBSET_DROP, capability, 0, 0, 0) != 0:
@@ -530,7 +530,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 async def shell(home: Path, *words: str) -> tuple[int, str]:
-    """Exit code and standard error of `bellcrier …`. Slack is nowhere, so that no start goes further than that."""
+    """Return the exit code and standard error of `bellcrier …`. Slack is unreachable, so every start stops there."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bot.cli", *words, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **MARKED}, preexec_fn=bound_by_permissions,
@@ -542,7 +542,7 @@ async def shell(home: Path, *words: str) -> tuple[int, str]:
 
 
 async def started(home: Path) -> None:
-    """As it is after a first run: with a database, a key and a lock file."""
+    """Leave the folder as after a first run: with a database, a key and a lock file."""
     code, told = await shell(home, "run", "--host", "127.0.0.1", "--port", "9")
     assert (code, "Slack cannot be reached" in told) == (1, True)
     assert (home / "bellcrier.db").stat().st_size > 0
@@ -580,7 +580,7 @@ async def test_a_folder_that_is_not_there_is_named(home: Path) -> None:
 
 
 def overwrite(path: Path) -> None:
-    """Garbage in the middle, as a bad disk leaves it."""
+    """Write garbage into the middle, as a bad disk would."""
     with path.open("r+b") as file:
         for page in range(1, path.stat().st_size // 4096):
             file.seek(page * 4096)
@@ -605,7 +605,7 @@ async def test_a_damaged_file_is_not_dispatched_from(home: Path, damage: str) ->
     assert path.read_bytes() == before  # and nothing is put in its place
 
 
-# --- all of the file is looked at after a stop that nobody saw coming, and then alone ---------------------------------
+# --- the whole file is checked only after an unclean stop -------------------------------------------------------------
 
 HOLDER = """
 import asyncio, sys
@@ -626,7 +626,7 @@ asyncio.run(main())
 
 @contextmanager
 def looks(opened: SQLite) -> Iterator[list[str]]:
-    """How often all of the file is looked at."""
+    """Collect an entry for each check of the whole file."""
     found: list[str] = []
 
     def hear(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -638,7 +638,7 @@ def looks(opened: SQLite) -> Iterator[list[str]]:
 
 
 async def looked_at_the_start(path: Path, *, stop: bool = True) -> bool:
-    """Of a process that begins, and stops as it should."""
+    """Whether a process that starts, and then stops cleanly, checks the whole file at its start."""
     opened = open_database(f"sqlite:///{path}", LONG)
     assert isinstance(opened, SQLite)
     with looks(opened) as found:
@@ -653,7 +653,7 @@ async def test_after_a_clean_stop_a_start_does_not_read_all_of_the_file(file: SQ
     path = tmp_path / "bell.db"
     await file.close()
     assert [await looked_at_the_start(path) for _ in range(3)] == [True, False, False]
-    reader = open_database(f"sqlite:///{path}", LONG)  # a backup, an export, a look by hand
+    reader = open_database(f"sqlite:///{path}", LONG)  # a backup, an export, an inspection by hand
     await reader.read(schema.schema_revision)
     await reader.close()
     assert not await looked_at_the_start(path)
@@ -674,7 +674,7 @@ async def test_only_a_stop_that_nobody_saw_coming_has_the_file_looked_at(
     assert await holder.stdout.readline() == b"held\n"
     meanwhile = open_database(f"sqlite:///{path}", LONG)
     assert isinstance(meanwhile, SQLite)
-    with looks(meanwhile) as found:  # what a doctor does beside a bot that runs
+    with looks(meanwhile) as found:  # what a doctor does beside a running bot
         await meanwhile.check()
     assert found
     await meanwhile.close()
@@ -720,7 +720,7 @@ async def test_whoever_met_a_broken_page_does_not_say_that_the_file_is_sound(fil
     opened = open_database(f"sqlite:///{path}")
     await opened.check()
     opened.claim_dispatch()
-    overwrite(path)  # under its hands, as a bad disk does it
+    overwrite(path)  # while it is open, as a bad disk would
     with pytest.raises(OutOfOrder):
         await opened.read(lambda c: c.execute(tables.kept.select()).all())
     await opened.close()
@@ -756,8 +756,8 @@ async def test_what_was_there_once_is_not_replaced_by_something_empty(home: Path
     if gone == "empty":
         (home / "bellcrier.db").touch()
     await refuses(home, "bellcrier.db is gone", "bellcrier db restore")
-    await refuses(home, "bellcrier.db is gone")  # asking does not make it so
-    assert (await shell(home, "db", "upgrade"))[0] == 0  # this is said to begin anew
+    await refuses(home, "bellcrier.db is gone")  # the first refusal changed nothing
+    assert (await shell(home, "db", "upgrade"))[0] == 0  # this is the explicit way to start afresh
     await started(home)
 
 

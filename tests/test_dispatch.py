@@ -43,7 +43,7 @@ from tests.support.proxy import COMMIT, Proxy
 from tests.support.rows import fill
 
 NEVER = 10**6
-SHORT = 0.2  # seconds in which something may still go wrong; what must happen is waited for
+SHORT = 0.2  # seconds given to what must not happen; the tests wait for what must
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ async def far(postgres: Any, sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[
 
 
 class Far:
-    """A dispatcher over a road to PostgreSQL that can be cut; everybody else has a direct one."""
+    """A dispatcher whose connection to PostgreSQL can be cut; everybody else connects directly."""
 
     def __init__(self, core: Core, distant: Postgres, proxy: Proxy) -> None:
         self.core, self.distant, self.proxy = core, distant, proxy
@@ -75,7 +75,10 @@ class Far:
         return len(self.core.sandbox.vendors.ledger)
 
     async def releasing(self) -> tuple[Broadcast, asyncio.Future[Any]]:
-        """A send whose vendor answers once `answers` is set, with its intent committed; and the wait for its end."""
+        """Start a send and wait until its request reaches the vendor, which answers once `answers` is set.
+
+        Returns the row and a future of the end of the send.
+        """
         self.core.sandbox.vendors.faults.add("encom.release", "slow", until=self.answers)
         row = await self.core.approved()
         await self.dispatcher.tick()
@@ -84,20 +87,20 @@ class Far:
         return row, ending
 
     async def answered(self) -> None:
-        """The vendor answers, and this process has its answer, which it can write down nowhere."""
+        """Let the vendor answer, and give this process time to receive the answer."""
         self.answers.set()
         await until(lambda: self.ledger or self.core.sandbox.vendors.encom.token == "another")
         await asyncio.sleep(SHORT)
 
     async def given_up(self, row: Broadcast) -> None:
-        """The road is cut, the lease lapses, and another process finds it."""
+        """Cut the connection, let the lease lapse, and let another process find the broadcast."""
         await self.proxy.shut()
         self.core.now += 60 * SECOND
         await self.near.tick()
         assert (await self.core.row(row.id)).state is State.UNKNOWN
 
     async def told(self, row: Broadcast) -> list[str]:
-        """What its thread was told."""
+        """Return the sentences of its thread's notes."""
         where = tables.notes.c.broadcast == row.id
         statement = select(tables.notes.c.sentence).where(where).order_by(tables.notes.c.seq)
         found = await self.core.database.read(lambda c: c.execute(statement).scalars().all())
@@ -139,7 +142,7 @@ async def test_a_refusal_that_is_written_late_is_told_and_an_approver_ends_it(fa
     await far.answered()
     await far.proxy.open()
     await ending
-    assert (await far.core.row(row.id)).state is State.UNKNOWN  # only a person says so
+    assert (await far.core.row(row.id)).state is State.UNKNOWN  # only a person may end it
     assert (await far.told(row))[-1].startswith("The answer came late: {cause} So it did not go out.")
     assert (await far.core.actions(row))[-1] == "refuse_late"
     ended = await far.core.workflow.act(TEAM, row.id, MarkNotSent(), person=approver(1), version=1)
@@ -199,7 +202,7 @@ async def test_news_of_what_a_person_said_had_not_gone_out_is_told_aloud_once_to
     assert notes[0]["sentence"]["template"].startswith("The vendor reports deliveries, so it did go out, although")
     assert [note["sentence"]["values"]["ids"] for note in notes] == ["22"]
     assert (await core.actions(row)).count("report_late") == 1
-    assert (await core.row(row.id)).state is State.FAILED  # a person's word stays on record; what happened is told
+    assert (await core.row(row.id)).state is State.FAILED  # a person's word stays; a note reports what happened
 
 
 async def test_a_database_that_is_away_for_a_while_during_a_send_gets_the_answer_when_it_is_back(far: Far) -> None:
@@ -344,7 +347,7 @@ async def test_a_process_that_is_to_stop_waits_for_an_answer_that_is_being_writt
 
     async def come_back() -> None:
         await far.answered()
-        await asyncio.sleep(1.5)  # in which the process is to wait for it
+        await asyncio.sleep(1.5)  # the process must wait this long for it
         await far.proxy.open()
 
     coming = asyncio.create_task(come_back())
@@ -362,7 +365,7 @@ async def test_a_process_that_is_to_stop_waits_for_a_database_that_is_away_but_n
     await far.answered()
     async with within(3):
         await far.dispatcher.stop(0.5)
-    await far.proxy.open()  # back within the moment that the process still lives
+    await far.proxy.open()  # back while the process still lives
     await far.core.becomes(row, State.SENT)
     assert far.ledger == 1
 
@@ -371,7 +374,7 @@ async def test_a_process_that_is_to_stop_waits_for_a_database_that_is_away_but_n
 
 
 async def no_room(database: SQLite) -> Callable[[], None]:
-    """Not even for another line of the audit. Returns what makes room again."""
+    """Fill the disk until not even an audit line fits. Returns a function that makes room again."""
     free = fill(database)
     with suppress(OutOfOrder):
         while True:
@@ -413,7 +416,7 @@ async def test_a_disk_that_is_full_when_the_intent_is_to_be_written_sends_nothin
     await dispatcher.tick()
     free = await no_room(database)
     answers.set()
-    await asyncio.sleep(0.5)  # in which it is to find no room, and no byte is to leave
+    await asyncio.sleep(0.5)  # time for it to find no room; no byte may leave
     assert ((await core.row(row.id)).phase, core.sandbox.vendors.ledger) == (Phase.STAGING, [])
     free()
     await asyncio.gather(*dispatcher.running)
@@ -462,7 +465,7 @@ async def test_what_asks_again_instead_of_going_is_drawn_at_once(make_core: Make
     core = make_core()
     dispatcher = core.dispatcher("a")
     row = await core.approved()
-    await core.edit(row, approved_at=1, send_at=1)  # agreed to long ago
+    await core.edit(row, approved_at=1, send_at=1)  # approved long ago
     await core.database.write(lambda c: c.execute(tables.votes.update().values(at=1)))
     await dispatcher.tick()
     tasks = woken(dispatcher)
@@ -554,7 +557,7 @@ async def test_a_pause_that_is_pressed_after_the_intent_stops_the_very_next_byte
     assert (held.state, held.hold, held.phase) == (State.HELD, Hold.PAUSED, None)
     assert core.sandbox.vendors.ledger == []
     assert [seen for seen in core.sandbox.vendors.office.requests if seen.method == "POST"] == []
-    assert await releases(core) == 0  # what never left takes no room under the cap
+    assert await releases(core) == 0  # what never left does not count under the cap
     assert (await core.database.read(lambda c: keys.breaker(c, "encom"))).failures == 0
 
 
@@ -632,12 +635,12 @@ async def test_what_takes_too_long_to_prepare_is_put_back_before_its_lease_lapse
 
 
 async def test_the_wait_for_the_accounts_rate_comes_before_the_intent(make_core: MakeCore) -> None:
-    """What dies in that wait has not left, and nobody has to ask whether it did."""
+    """A process that dies in that wait has sent nothing, so nobody has to ask."""
     core = make_core(**{"accounts.encom.requests_per_second": 1 / 6, "accounts.encom.timeout": 30})
     row, dispatcher = await core.approved(), core.dispatcher("a")
     await dispatcher.tick()
     asked = core.sandbox.vendors.office.requests
-    await until(lambda: asked)  # for the recipients, and the next request may leave in six seconds
+    await until(lambda: asked)  # the recipients were asked for; the next request may leave in six seconds
     for _ in range(20):
         assert (await core.row(row.id)).phase is Phase.STAGING
         await asyncio.sleep(0.05)
@@ -649,7 +652,7 @@ async def test_the_wait_for_the_accounts_rate_comes_before_the_intent(make_core:
 
 
 async def flood(core: Core, number: int) -> None:
-    """So many more due broadcasts like one that was approved."""
+    """Add so many due broadcasts, copies of an approved one."""
     like = await core.approved()
 
     def copy(connection: Connection) -> None:
@@ -744,7 +747,7 @@ async def test_a_vendor_that_takes_requests_and_never_answers_is_left_alone_afte
     core.sandbox.vendors.faults.add("encom.release", "stall", times=NEVER)
     rows = [await core.approved() for _ in range(8)]
     await core.run(core.dispatcher("a"))
-    await core.run(core.dispatcher("b"))  # the state is everybody's
+    await core.run(core.dispatcher("b"))  # all processes share the breaker's state
     states = [(await core.row(row.id)).state for row in rows]
     assert states.count(State.UNKNOWN) <= ACCOUNT_AT_ONCE
     assert states.count(State.SCHEDULED) >= 8 - ACCOUNT_AT_ONCE
@@ -776,10 +779,10 @@ async def test_of_an_unknown_one_two_processes_ask_one_question_a_day_until_some
     second = open_database(database_url, LONG)
     began = core.now
     while core.now - began < (3 * 24 + 4) * 3600 * SECOND:
-        await asyncio.gather(core.tracker().tick(), core.tracker(second).tick())  # new ones: nothing is kept in memory
+        await asyncio.gather(core.tracker().tick(), core.tracker(second).tick())  # new trackers, with nothing in memory
         core.now += chance.choice([40, 300, 1800, 3600]) * SECOND
     questions = (await core.actions(row)).count("ask")
-    assert 3 <= questions <= 4  # and one in the first minutes, if somebody looked then
+    assert 3 <= questions <= 4  # plus one in the first minutes, if a tracker looked then
     where = tables.notes.c.broadcast == row.id
     told = await core.database.read(lambda c: c.execute(select(tables.notes.c.sentence).where(where)).scalars().all())
     assert sum("I still do not know" in sentence["template"] for sentence in told) == questions
@@ -878,7 +881,7 @@ async def test_a_flood_of_news_takes_one_connection_and_one_that_cannot_be_writt
     assert [number for number, outcome in enumerate(outcomes) if isinstance(outcome, Exception)] == [7]
     assert (await core.row(row.id)).counts == {"sent": 299}
     again = writes
-    assert again < 300  # the group with the bad one once more, each alone
+    assert again < 300  # the group with the bad one is written again, each receipt alone
     await asyncio.gather(*(listening.record("encom", [receipt]) for receipt in news[8:]))
     assert writes - again <= 3
 
@@ -891,7 +894,7 @@ PHONES = {
 
 @pytest.mark.parametrize("phone", PHONES)
 async def test_a_delivery_is_one_persons_however_the_vendor_writes_who(core: Core, phone: str) -> None:
-    """C13: and those that were written down as they came, before numbers were normalised, stay the same people."""
+    """C13: recipients stored as they came, before numbers were normalised, stay the same people."""
     row, listening = await core.approved(), core.tracker()
     await core.run(core.dispatcher("a"))
     before = hmac.digest(listening.receiver.key, f"number:{phone}:".encode(), "sha256").hex()[:32]
@@ -908,7 +911,7 @@ async def test_a_delivery_is_one_persons_however_the_vendor_writes_who(core: Cor
 
 @contextmanager
 def counted(database: Database) -> Iterator[list[str]]:
-    """The statements that the database is asked."""
+    """Collect the statements that are sent to the database."""
     asked: list[str] = []
     engine = database.engine.sync_engine if isinstance(database, Postgres) else cast("SQLite", database).engine
 
@@ -954,7 +957,7 @@ async def test_a_flood_of_news_is_written_in_time_over_a_slow_road(
 
 
 def slowly(ms: int) -> Callable[[Any], Awaitable[None]]:
-    """A road on which each answer takes so long."""
+    """A connection on which each answer takes `ms` milliseconds."""
 
     async def to_client(road: Any) -> None:
         while data := await road.there[0].read(65536):
@@ -1034,7 +1037,7 @@ ADMIN = dataclasses.replace(CLEO, id="U0OPS")
 
 
 class Broken:
-    """A database that answers every write with this."""
+    """A database that answers every write with this error."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -1058,7 +1061,7 @@ async def press_in_vain(core: Core, error: Exception, *, on: bool) -> None:
 
 
 async def drawn_at(core: Core, at: int) -> int:
-    """How many cards are to be drawn since then."""
+    """Return how many cards are to be drawn at this time."""
     asked = select(func.count()).where(tables.broadcasts.c.draw_at == at)
     return int(await core.database.read(lambda c: c.execute(asked).scalar_one()))
 
@@ -1143,7 +1146,7 @@ async def test_a_stored_pause_holds_the_next_byte_whatever_becomes_of_a_second_p
 
 
 async def test_an_approval_that_is_taken_back_in_the_last_moment_sends_nothing_later(core: Core) -> None:
-    """Too late for what is going out; should the vendor not take it, it goes back to the approvers."""
+    """It is too late for a send that is going out. If the vendor does not take it, it goes back to the approvers."""
     row, dispatcher = await core.approved(), core.dispatcher("a")
     reached, go = gate(core, release=True)
     core.sandbox.vendors.faults.add("encom.release", "error", status=429, body={})
@@ -1191,7 +1194,7 @@ async def test_what_the_vendor_reports_as_delivered_is_not_sent_again_after_its_
     assert (held.state, held.hold) == (State.HELD, Hold.BLOCKED)
     assert core.sandbox.vendors.ledger == []
 
-    core.now += 60 * SECOND  # somebody looked there, and it did not go out
+    core.now += 60 * SECOND  # a person checked with the vendor: it did not go out
     await core.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
     await core.run(dispatcher)
     assert (await core.row(row.id)).state is State.SENT
@@ -1230,7 +1233,7 @@ MOVED: dict[str, tuple[dict[str, Any], State]] = {
 
 @asynccontextmanager
 async def refusing(database: Database, row: Broadcast) -> AsyncIterator[None]:
-    """The database takes no change of this row."""
+    """Make the database refuse every change of this row."""
     words = f"ADD CONSTRAINT stuck CHECK (id <> '{row.id}') NOT VALID", "DROP CONSTRAINT stuck"
     here = [f"ALTER TABLE broadcasts {word}" for word in words]
     if isinstance(database, SQLite):

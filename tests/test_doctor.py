@@ -1,4 +1,4 @@
-"""What `bellcrier doctor` still finds where a part of what it looks at breaks the look itself."""
+"""What `bellcrier doctor` still finds when one of its checks breaks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The doors for Slack and for vendors, called as the server calls them: who is let in, and what each is answered."""
+"""The doors for Slack and for vendors, called as the server calls them: who is let in, and how each is answered."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Answer:
     parts: int = 0
 
     async def take(self, message: Mapping[str, Any]) -> None:
-        """What the server does with what it is told: first how it begins, then the body."""
+        """Keep what the server would send: first the status and the headers, then the body."""
         if message["type"] == "http.response.start":
             assert self.status == 0
             self.status = message["status"]
@@ -70,7 +70,7 @@ async def call(
     method: str = "POST",
     peer: str = "a",
 ) -> Answer:
-    """One request, its body in two chunks; without a body the client goes away in the middle of it."""
+    """Make one request, its body in two chunks; without a body the client disconnects in the middle of it."""
     raw = [(name.lower().encode(), it if isinstance(it, bytes) else it.encode()) for name, it in headers]
     path, _, query = path.partition("?")
     asked = {"method": method, "path": path, "query_string": query.encode()}
@@ -111,7 +111,7 @@ class Still(Clock):
 
 
 class Slack:
-    """The door in front of a Bolt app that hears everything and keeps it."""
+    """The door in front of a Bolt app that keeps everything it hears."""
 
     def __init__(self, callbacks: CallbackDoor) -> None:
         self.heard: list[dict[str, Any]] = []
@@ -147,7 +147,7 @@ class Slack:
 
 
 def signed(body: bytes, *, age: int = 0, secret: str = SECRET, stamps: Given = ("",), marks: Given = ("",)) -> Headers:
-    """As Slack signs it, so many seconds ago; or with these timestamps and signatures, "" for the right one."""
+    """Sign as Slack does, `age` seconds ago; or use these timestamps and signatures, "" for the right one."""
     stamp = str(NOW - age)
     mark = "v0=" + hmac.new(secret.encode(), f"v0:{stamp}:".encode() + body, hashlib.sha256).hexdigest()
     yield "Content-Type", FORM
@@ -194,7 +194,7 @@ async def test_what_slack_signed_is_answered_and_counted_whatever_is_in_it(slack
     assert slack.heard == [press]
     bad = [b"text=\xff", b"{", b"payload=[1,2]", b"payload=no", b"payload=%7B%7D", b'{"a":' * 50_000]
     assert [await slack.ask(body) for body in bad] == [400] * len(bad)
-    assert await slack.ask(None) == 400  # it went away before its body was here
+    assert await slack.ask(None) == 400  # the client left before its body arrived
     longest = COMMAND + b"&x=" + b"x" * (KIB * KIB - len(COMMAND) - 3)
     assert [await slack.ask(longest), await slack.ask(longest + b"x")] == [200, 413]
     assert len(slack.heard) == 2
@@ -215,7 +215,7 @@ MEANT: dict[str, dict[str, object]] = {
     "&".join(f"f{number}=1" for number in range(100)): {f"f{number}": "1" for number in range(100)},
 }
 NOT_SLACKS = ["", "{}", "{", "payload=", "payload=no", "payload=%7B%7D", "payload=[]", "payload=7", "payload=null"]
-NOT_SLACKS += ["payload=%22x%22", "payload=%7B%22type%22%3A%22view_closed%22%7D"]  # a text; a view that is not there
+NOT_SLACKS += ["payload=%22x%22", "payload=%7B%22type%22%3A%22view_closed%22%7D"]  # a string; a missing view
 NOT_SLACKS += ["&".join(f"f{number}=1" for number in range(101))]
 
 
@@ -226,7 +226,7 @@ def test_a_body_is_what_slack_meant_by_it(text: str) -> None:
 
 @pytest.mark.parametrize("text", NOT_SLACKS)
 def test_a_body_that_slack_does_not_send_is_nothing(text: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - JSON has a kind of its own
+    with pytest.raises(ValueError):  # noqa: PT011 - JSON raises its own kind
         parse_slack(text)
 
 
@@ -271,7 +271,7 @@ def door(core: Core) -> CallbackDoor:
 
 @pytest.fixture
 async def row(core: Core) -> Broadcast:
-    """One that Encom took as 22; its callback address ends with `right`."""
+    """A broadcast that Encom accepted as 22; its callback address ends with `right`."""
     asked = await core.ask()
     await core.edit(asked, state="sent", ids=["22"], accepted_at=core.now)
     await core.database.write(lambda c: vendor_ids.keep_dispatch(c, asked, "right"))
@@ -320,7 +320,7 @@ async def test_a_callback_at_no_address_of_ours_is_nothing(core: Core, door: Cal
         assert (path, await bring(door, path)) == (path, Answer(404, {"content-length": "0"}, b"", 1))
     assert await counts(core, row) == {}
     assert (counted(door, "encom", 404), counted(door, "kaizala", 404)) == (3, 2)
-    assert (counted(door, "?", 404), counted(door, "nobody", 404)) == (1, None)  # a name that is typed is no label
+    assert (counted(door, "?", 404), counted(door, "nobody", 404)) == (1, None)  # a name from a request is no label
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
@@ -354,7 +354,7 @@ async def test_a_callback_is_read_in_the_charset_that_it_declares(
 
 
 class Broken(Tracker):
-    """One whose database takes nothing now."""
+    """A tracker whose database takes nothing now."""
 
     error: Exception
 
@@ -384,7 +384,7 @@ async def test_what_an_adapter_breaks_over_is_to_come_again(
     assert await counts(core, row) == {}
 
 
-# --- those who guess -------------------------------------------------------------------------------------------------
+# --- guessed tokens --------------------------------------------------------------------------------------------------
 
 
 async def test_who_guesses_tokens_is_not_listened_to_and_a_vendor_beside_it_is(
@@ -393,7 +393,7 @@ async def test_who_guesses_tokens_is_not_listened_to_and_a_vendor_beside_it_is(
     octo = f"octo/{token_for(KEY, 'octo')}"
     assert [(await bring(door, f"encom/wrong{number}")).status for number in range(4)] == [404, 404, 404, 429]
     assert (await bring(door, "octo/wrong")).status == 429
-    assert (await bring(door, "encom/right")).status == 429  # perhaps it is a guess; nobody looks
+    assert (await bring(door, "encom/right")).status == 429  # it may be a guess, so it is not looked up
     assert (await bring(door, "encom/right", peer="b")).status == 200
     assert (await bring(door, "encom/right")).status == 200  # it was right before
     assert (await bring(door, octo, b'{"message_id": "s", "number": "+33600000000", "status": "SENT"}')).status == 200
@@ -428,7 +428,7 @@ async def test_a_hundred_wrong_tokens_a_minute_are_looked_at(monkeypatch: pytest
             await guesses.wrong("a")
         assert guesses.too_many("a")
         assert not guesses.too_many("b")
-        now += 60.001  # a minute later it begins anew
+        now += 60.001  # a minute later the count starts over
 
 
 async def test_however_many_guess_only_so_many_are_remembered() -> None:

@@ -1,4 +1,4 @@
-"""docs/reliability.md names, for every fault, the tests that play it: each of them exists."""
+"""docs/reliability.md names the tests that play each fault; every one of them exists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The house stands as drawn: every file has its floor, and nothing heavy is fetched before it is needed."""
+"""The code is laid out as drawn: every file has its floor, and nothing heavy is imported before it is needed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def modules(package: str) -> set[str]:
 
 
 def imports(name: str) -> set[str]:
-    """The modules of ours that a module imports, wherever in it."""
+    """Return the names that a module imports, anywhere in its code."""
     tree = ast.parse((ROOT / f"{name.replace('.', '/')}.py").read_text())
     found: set[str] = set()
     for node in ast.walk(tree):
@@ -35,7 +35,7 @@ def imports(name: str) -> set[str]:
 
 
 def test_every_module_stands_on_a_floor() -> None:
-    """A floor is a module, or a package with all that is in it."""
+    """A floor is a module, or a package with everything in it."""
     contract = PYPROJECT["tool"]["importlinter"]["contracts"][0]
     floors = {name for layer in contract["layers"] for name in re.split(r"\s*\|\s*", layer)}
     ours = modules("bot") | modules("providers")
@@ -45,7 +45,7 @@ def test_every_module_stands_on_a_floor() -> None:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    """The floors hold between packages; within one it is this that keeps its files in order."""
+    """The floors order the packages; this test orders the files within one."""
     ours = modules("bot") | modules("providers") | modules("sandbox")
     left = {name: imports(name) & ours for name in ours}
     while free := {name for name, needs in left.items() if not needs & left.keys()}:
@@ -80,7 +80,7 @@ def test_the_licence_and_the_readmes_two_lines_are_there() -> None:
 
 
 def named(path: str, name: str) -> bool:
-    """Does this file define this name: a function, a value, a class, or a method of it?"""
+    """Whether this file defines this name: a function, a value, a class or one of its methods."""
     body = ast.parse((ROOT / path).read_text()).body
     for part in name.split("."):
         found = [one for one in body if part in names_of(one)]
@@ -115,6 +115,6 @@ def test_the_architecture_draws_the_floors_in_their_order() -> None:
 
 
 def test_nothing_is_larger_than_it_may_be() -> None:
-    """A file with two subjects is two files, and a class with two jobs two classes."""
+    """A file with two subjects should be two files, and a class with two jobs two classes."""
     found = measure()
     assert {name: value for name, value in vars(found).items() if value > getattr(CEILING, name)} == {}

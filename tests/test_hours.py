@@ -1,4 +1,4 @@
-"""When marketing may go: the shipped policies against a slow calculation of its own, and the edges by hand."""
+"""When marketing may go: the shipped policies against a slow, separate calculation, and the edges by hand."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SPANISH = "01-01 01-06 03-26 05-01 10-12 11-01 12-06 12-08 12-25"
 
 @dataclass(frozen=True)
 class Rule:
-    """A shipped policy as it is written down apart from the code, its holidays those of 2027 and the next New Year."""
+    """A shipped policy, written down apart from the code. Its holidays are those of 2027 and the next New Year."""
 
     zones: tuple[str, ...]
     opens: int
@@ -56,7 +56,7 @@ START, MINUTES = datetime(2026, 12, 31, 12, tzinfo=UTC), 366 * 24 * 60
 
 
 def open_minutes(rule: Rule, zone: str) -> bytearray:
-    """A one for each minute of the year at which it is open there: each local day's opening hours in turn."""
+    """Return one byte per minute of the year, 1 where the rule is open in the zone, filled one local day at a time."""
     minutes = bytearray(MINUTES)
     for day in (date(2026, 12, 30) + timedelta(days=number) for number in range(370)):
         if not rule.shut(day):
@@ -88,7 +88,7 @@ def test_every_minute_of_a_year_is_as_calculated_by_hand(name: str) -> None:
 
 
 def night(windows: list[dict[str, str]], zone: str, noon: datetime) -> Iterator[str]:
-    """When it may go in the 24 hours from noon (UTC), minute by minute: `23:00-00:30`."""
+    """Yield when it may go in the 24 hours from noon (UTC), checked minute by minute: `23:00-00:30`."""
     closed = {"windows": windows, "end_margin": "0s", "max_hold": "7d"}
     policy = resolve_policies({"night": {"timezone": zone, "marketing": closed}})["night"]
     begun: datetime | None = None
@@ -102,16 +102,16 @@ def night(windows: list[dict[str, str]], zone: str, noon: datetime) -> Iterator[
     assert begun is None
 
 
-#: zone, the noon before, the window there, and when it may go, in UTC. The clocks change at 01:00 UTC in Europe
+#: Zone, the day before, the window there, and when it may go, in UTC. The clocks change at 01:00 UTC in Europe.
 NIGHTS = [
     ("Europe/Paris", "2027-03-27", "01:00-05:00", ["00:00-03:00"]),  # three hours long
     ("Europe/Paris", "2027-03-27", "02:15-04:00", ["01:00-02:00"]),  # from the gap on
     ("Europe/Paris", "2027-03-27", "01:00-02:30", ["00:00-01:00"]),  # up to the gap
     ("Europe/Paris", "2027-03-27", "02:10-02:50", []),  # within it
     ("Europe/Paris", "2027-10-30", "01:00-05:00", ["23:00-04:00"]),  # five hours long
-    ("Europe/Paris", "2027-10-30", "02:15-04:00", ["01:15-03:00"]),  # from the second on
-    ("Europe/Paris", "2027-10-30", "01:00-02:30", ["23:00-00:30"]),  # up to the first
-    ("Europe/Paris", "2027-10-30", "02:10-02:50", []),  # from the second up to the first: never
+    ("Europe/Paris", "2027-10-30", "02:15-04:00", ["01:15-03:00"]),  # from the second 02:15 on
+    ("Europe/Paris", "2027-10-30", "01:00-02:30", ["23:00-00:30"]),  # up to the first 02:30
+    ("Europe/Paris", "2027-10-30", "02:10-02:50", []),  # from the second 02:10 up to the first 02:50: never
     ("Atlantic/Canary", "2027-03-27", "00:00-04:00", ["00:00-03:00"]),
     ("Atlantic/Canary", "2027-03-27", "01:15-03:00", ["01:00-02:00"]),
     ("Atlantic/Canary", "2027-03-27", "00:00-01:30", ["00:00-01:00"]),
@@ -183,7 +183,7 @@ EDGES = [
     ("2026-11-24", "19:45:00", HoldUntil(datetime(2026, 11, 25, 7, 0, tzinfo=UTC))),
     ("2026-11-28", "20:00:00", HoldUntil(datetime(2026, 11, 30, 7, 0, tzinfo=UTC))),  # over the Sunday
     ("2026-12-24", "21:00:00", HoldUntil(datetime(2026, 12, 26, 7, 0, tzinfo=UTC))),  # over Christmas
-    ("2027-03-27", "20:00:00", HoldUntil(datetime(2027, 3, 30, 6, 0, tzinfo=UTC))),  # Easter, and summer time by then
+    ("2027-03-27", "20:00:00", HoldUntil(datetime(2027, 3, 30, 6, 0, tzinfo=UTC))),  # over Easter, into summer time
 ]
 
 
@@ -378,7 +378,7 @@ def test_days_that_an_operator_takes_out_of_the_calendar_or_adds_to_it() -> None
 
 
 def test_holidays_over_a_shipped_policy_that_has_none() -> None:
-    """Nothing is shipped for Britain; what the operator says is taken as it is."""
+    """No holidays are shipped for Britain; what the operator sets is used as it is."""
     own = resolve_policies({"uk": {"marketing": {"holidays": {"calendar": "GB"}}}})["uk"]
     christmas = datetime(2026, 12, 25, 10, tzinfo=UTC)
     assert decide(POLICIES["uk"], Purpose.MARKETING, christmas) == Allow()

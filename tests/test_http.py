@@ -1,4 +1,4 @@
-"""The road to a vendor, on real sockets: what leaves, what comes back, and what is told when something breaks."""
+"""The road to a vendor, on real sockets: what leaves, what comes back, and which error each failure raises."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.support.ground import free_port
 from tests.support.patience import LONG, until
 
 MIB = 1024 * 1024
-SHORT = 0.1  # seconds, for what is to take too long
+SHORT = 0.1  # seconds, for what is to time out
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 NEVER = 0.001  # requests a second: the first goes at once, and the second after a quarter of an hour
 
@@ -48,7 +48,7 @@ class Seen:
 
 
 def said(status: int = 200, body: bytes = b"{}", *lines: str) -> bytes:
-    """An answer as it stands on the wire."""
+    """An answer as it goes over the wire."""
     head = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", *lines, "", ""]
     return "\r\n".join(head).encode() + body
 
@@ -57,8 +57,10 @@ CUT = (said(200, b"x" * 10)[:-5], b"HTTP/1.1 200 X\r\n", b"SSH-2.0-x\r\n\r\n")
 
 
 class Vendor:
-    """A server that gives the answers it is told, and then goes on with the last; None hangs up without one, and so
-    does one of `CUT`. While `let_go` is not set it does not answer."""
+    """A server that gives `answers` in order, and then repeats the last.
+
+    It hangs up instead of answering None, and after one of `CUT`. While `let_go` is not set, it does not answer.
+    """
 
     def __init__(self) -> None:
         self.url = ""
@@ -93,7 +95,7 @@ class Vendor:
 
 @asynccontextmanager
 async def listening(serve: Serve) -> AsyncIterator[str]:
-    """The address where this is done with whoever comes."""
+    """Serve every connection like this, and yield the address."""
     under_way = set[asyncio.Task[None]]()
 
     async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -127,7 +129,7 @@ Road = Callable[..., Http]
 
 @pytest.fixture
 async def road(vendor: Vendor) -> AsyncIterator[Road]:
-    """The road to this vendor; `path` is where its base address leads."""
+    """The road to this vendor; `path` is the path of its base address."""
     made: list[Http] = []
 
     def make(path: str = "", *, timeout: float = LONG, rate: float = 1000, private: bool = True, **more: Any) -> Http:
@@ -142,7 +144,7 @@ async def road(vendor: Vendor) -> AsyncIterator[Road]:
 
 @contextmanager
 def inside(check: Callable[[], None]) -> Iterator[None]:
-    """Inside of a release; `check` is asked before it leaves."""
+    """The context of a release; `check` is called before it leaves."""
     token = last_moment.set(check)
     try:
         yield
@@ -217,7 +219,7 @@ async def test_a_release_takes_a_connection_of_its_own_and_reads_share_one(vendo
     assert vendor.connections == 3
     await one.call("GET", "state")
     assert vendor.connections == 3
-    await until(lambda: vendor.open == 1)  # those of the releases are closed
+    await until(lambda: vendor.open == 1)  # the releases' connections are closed
     await one.aclose()
     await until(lambda: vendor.open == 0)
 
@@ -237,7 +239,7 @@ async def test_no_more_than_eight_reads_are_under_way_at_once(vendor: Vendor, ro
 
 
 async def test_nothing_of_a_call_is_logged(vendor: Vendor, road: Road, caplog: pytest.LogCaptureFixture) -> None:
-    """By the road alone, whatever the bot does about logs."""
+    """The road alone ensures it, whatever the bot does about logs."""
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.NOTSET)
     runpy.run_path(http.__file__)
@@ -405,7 +407,7 @@ async def test_a_public_name_that_leads_inward_is_not_followed(
 
     async def look_up(host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
         asked.append((host, port))
-        if len(asked) > 1:  # to connect to it: this is no test of the network
+        if len(asked) > 1:  # the connection itself: this test uses no network
             raise OSError
         return [(2, 1, 6, "", (address, port)) for address in leads]
 
@@ -420,7 +422,7 @@ async def test_a_public_name_that_leads_inward_is_not_followed(
 
 
 def at_once(work: Coroutine[Any, Any, None]) -> bool:
-    """Does it go through without waiting?"""
+    """Whether it goes through without waiting."""
     try:
         work.send(None)
     except StopIteration:
@@ -447,7 +449,7 @@ async def test_an_accounts_rate_is_kept(road: Road, monkeypatch: pytest.MonkeyPa
 async def test_a_release_that_has_waited_its_turn_goes_at_once_and_only_that_one(vendor: Vendor, road: Road) -> None:
     one = road(rate=NEVER, timeout=SHORT)
     await one.turn()
-    assert type(await error_of(one.call("GET", "state"))) is Unavailable  # the turn is the release's
+    assert type(await error_of(one.call("GET", "state"))) is Unavailable  # the turn belongs to the release
     one.timeout = LONG
     assert (await release(one)).status == 200
     one.timeout = SHORT
@@ -509,7 +511,7 @@ async def test_an_address_that_cannot_be_written_never_leaves(vendor: Vendor, ro
 async def test_a_vendor_that_says_a_little_now_and_then_is_given_no_more_time(
     vendor: Vendor, road: Road, monkeypatch: pytest.MonkeyPatch, releasing: bool
 ) -> None:
-    """The time is that of the whole exchange. The clock leaps here, so that nobody waits for it."""
+    """The timeout covers the whole exchange. The clock jumps here, so that the test need not wait."""
     loop = asyncio.get_running_loop()
     real, ahead, letters = loop.time, 0.0, 0
 
@@ -535,7 +537,7 @@ async def test_a_vendor_that_says_a_little_now_and_then_is_given_no_more_time(
 # --- what is believed of it ------------------------------------------------------------------------------------------
 
 NO, SLOW_DOWN = Refused("The vendor said no."), Throttled(30.0)
-# What the vendor answers a release, what the adapter then says, and whether it may be that nothing was sent.
+# The vendor's answer to a release, the adapter's error, and whether it is believed that nothing was sent.
 ANSWERED: list[tuple[int, ProviderError, bool]] = [
     (200, NO, True),  # its body says so
     (201, SLOW_DOWN, False),
@@ -546,7 +548,7 @@ ANSWERED: list[tuple[int, ProviderError, bool]] = [
     (425, SLOW_DOWN, False),
     (422, NO, True),
     (429, SLOW_DOWN, True),
-    (499, NO, False),  # a proxy's
+    (499, NO, False),  # from a proxy
     (500, NO, False),
     (503, NO, True),  # which this vendor documents as "not processed"
     (504, SLOW_DOWN, False),
@@ -571,8 +573,8 @@ async def test_a_second_release_leaves_only_where_the_first_was_not_processed(ve
     assert len(vendor.seen) == 2
 
 
-# What an adapter asks instead of releasing, as (method, harmless), what the vendor answers, and whether the adapter,
-# which has no road but this one, is believed that nothing was sent.
+# A call that is no release, as (method, harmless), the vendor's answer, and whether the adapter is believed that
+# nothing was sent. The adapter has no road but this one.
 BESIDE: list[tuple[str, bool, int | None, bool]] = [
     ("POST", False, 200, False),
     ("POST", False, 302, False),
@@ -616,5 +618,5 @@ async def test_what_the_road_itself_says_is_believed(vendor: Vendor, road: Road)
 
 
 async def road_used(one: Http) -> None:
-    """Its rate lets nothing more through for now, where it is slow."""
+    """Use up its rate: a slow road lets nothing more through for now."""
     await one.call("GET", "state")

@@ -1,4 +1,4 @@
-"""One row that cannot be worked on stands in every table that serves everybody: everything else goes on."""
+"""Each shared table holds a row that cannot be processed: everything else goes on."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def add(table: Table, **values: Any) -> Plant:
 
 
 def put(connection: Connection, table: Table, row: dict[str, Any]) -> None:
-    if table is tables.kept:  # the bot may write it too, at this moment
+    if table is tables.kept:  # the bot may write this row at the same time
         sql.insert_ignoring(connection, table, [row])
         connection.execute(update(table).where(table.c.name == row["name"]).values(**row))
     else:
@@ -132,7 +132,7 @@ async def plant_everything(sandbox: Sandbox, bot: Bot) -> None:
 
 
 async def everything_goes_on(sandbox: Sandbox, bot: Bot, text: str) -> None:
-    """A request is asked for, shown, approved, sent, told, delivered and done; a reminder is posted; lists answer."""
+    """A request is made, shown, approved, sent, reported, delivered and done; a reminder is posted; lists answer."""
     assert "is waiting for approval" in await ask(sandbox, f"send newsletter marketing {text}")
 
     def ours() -> list[Json]:
@@ -182,7 +182,7 @@ async def test_whatever_cannot_be_worked_on_keeps_nothing_else_waiting(
     assert b"bellcrier" in generate_latest(again.meters.registry)
 
 
-# --- what breaks as it is read ---------------------------------------------------------------------------------------
+# --- rows that break when they are read ------------------------------------------------------------------------------
 
 
 async def goes_out(core: Core, row: Broadcast) -> None:
@@ -323,7 +323,7 @@ async def test_a_thousand_rows_that_cannot_be_read_keep_no_other_one_waiting(mak
     assert (await core.row(good.id)).state is State.SENT
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # PostgreSQL takes no text for a number
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # PostgreSQL rejects text in a number column
 async def test_ten_broadcasts_that_cannot_be_looked_at_keep_no_other_one_waiting(make_core: MakeCore) -> None:
     core = make_core()
     rows = [await core.ask() for _ in range(AT_ONCE + 1)]

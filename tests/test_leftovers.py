@@ -19,7 +19,7 @@ from tests.support.keeper import OUTSIDE, PROC
 from tests.support.patience import until
 
 ROOT = Path(__file__).parent.parent
-#: A test that starts one of everything, tells so, and never ends.
+#: A test that starts one of everything, writes a file to say so, and never ends.
 ENDLESS = """
 import asyncio, os
 from pathlib import Path
@@ -40,7 +40,7 @@ async def test_that_never_ends(sandbox, postgres, shell, tmp_path, bot_port, bot
 
 
 def here(*folders: Path) -> list[str]:
-    """The processes that work in these folders, or were told of them: their command lines."""
+    """Return the command lines of the processes that work in these folders or were given their paths."""
     found = []
     for process in PROC.glob("[0-9]*"):
         with suppress(OSError):  # it has just ended
@@ -54,7 +54,7 @@ def here(*folders: Path) -> list[str]:
 
 
 async def start(folder: Path, temporary: Path) -> asyncio.subprocess.Process:
-    """A run of the tests of this folder, as somebody starts it who runs no others."""
+    """Start a run of this folder's tests, independent of the run that is under way."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", OUTSIDE))}
     with (folder / "said").open("wb") as said:
         return await asyncio.create_subprocess_exec(
@@ -66,7 +66,7 @@ async def start(folder: Path, temporary: Path) -> asyncio.subprocess.Process:
 
 @pytest.fixture
 def temporary() -> Iterator[Path]:
-    """Where the run is to make its folders: a short name, since a socket lies there."""
+    """The folder in which the run makes its folders. Its name is short, since a socket lies there."""
     folder = Path(tempfile.mkdtemp(prefix="b-", dir=TEMPORARY))
     folder.chmod(0o711)
     yield folder

@@ -1,4 +1,4 @@
-"""While a newer version runs beside this one, its rows hold words that this one has never read."""
+"""A newer version runs beside this one, and its rows hold words that this one does not know."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tests.support.patience import nothing_more
 from tests.support.rows import KEY, WORDS, at_once, id_of, spoil
 from tests.support.slack import HERE, ask
 
-#: Each word that a row may hold was weighed: a process without it leaves the row alone, and the tests below say what
-#: that means to people. Whoever adds one asks whether that is right for it too (a cap that an older process counts, a
-#: lease that it would take over), raises `tables.SHAPE` if it is not, and adds it here.
+#: The words that a row may hold. A process that lacks a word leaves the row alone; the tests below show what that means
+#: to people. Before you add a word, ask whether that is right for it too (a cap that an older process counts, a lease
+#: that it would take over). If it is not, raise `tables.SHAPE`. Then add the word here.
 WEIGHED: dict[type[StrEnum], set[str]] = {
     State: {
         *("draft", "pending", "scheduled", "held", "sending", "unknown", "sent", "done", "failed", "rejected"),
@@ -41,7 +41,7 @@ def test_no_word_joins_those_of_the_rows_without_a_thought_for_an_older_process(
 
 
 def test_no_language_joins_without_a_thought_for_an_older_process() -> None:
-    """Rows hold sentences and no language, so an older process tells its own people in English, and nothing else."""
+    """Rows hold sentences and no language, so the only effect is that an older process writes in English."""
     assert set(LANGUAGES) == {"en", "fr", "es"}
     assert translator_for("xx-XX")("Approve") == "Approve"
 

@@ -1,4 +1,4 @@
-"""Any other Slack will do: one that knows nothing but a handful of methods, written apart from the sandbox."""
+"""The bot works with another Slack, which knows only a handful of methods and was written apart from the sandbox."""
 
 from __future__ import annotations
 

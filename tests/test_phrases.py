@@ -1,4 +1,4 @@
-"""Times as people say them. Each expected instant was worked out on a calendar, never by the grammar itself.
+"""Times as people write them. Each expected instant was worked out on a calendar, never by the grammar itself.
 
 It is Tuesday, 24 November 2026, eleven in the morning in Paris, unless a test says otherwise.
 """
@@ -21,7 +21,7 @@ PARIS = "Europe/Paris"
 
 
 def read(typed: str, zone: str = PARIS, now: datetime = TUESDAY) -> str:
-    """The wall clock in the zone, or the code of the refusal."""
+    """Return the wall clock in the zone, or the code of the refusal."""
     try:
         return f"{parse_when(typed, zone=zone, now=now).local:%Y-%m-%d %H:%M}"
     except NotATime as refused:
@@ -29,16 +29,16 @@ def read(typed: str, zone: str = PARIS, now: datetime = TUESDAY) -> str:
 
 
 def why(typed: str, now: datetime = TUESDAY) -> str:
-    """The sentence of the refusal, in English."""
+    """Return the sentence of the refusal, in English."""
     parse = parse_recurrence if is_recurrence(typed) else parse_when
     with pytest.raises(NotATime) as refused:
         parse(typed, zone=PARIS, now=now)
     return refused.value.template.format_map(refused.value.values)
 
 
-#: For each instant the ways to say it.
+#: For each instant, the ways to write it.
 SAID: dict[str, tuple[str, ...]] = {
-    # --- an hour alone is today, if it is ahead ---
+    # --- an hour alone means today, if it is still ahead ---
     "2026-11-24 12:00": (
         "in an hour's time", "in an hour’s time",
         "noon", "at noon", "midday", "today at noon", "12 noon", "12:00", "midi", "à midi", "À MIDI", "a midi",
@@ -92,7 +92,7 @@ SAID: dict[str, tuple[str, ...]] = {
     "2026-11-24 19:45": (
         "ce soir à 8h moins le quart", "tonight at quarter to eight", "esta noche a las 8 menos cuarto",
     ),
-    # --- so long from now ---
+    # --- lengths of time from now ---
     "2026-11-24 11:30": (
         "in half an hour", "in a half hour", "in half hour", "half an hour from now", "In Half An Hour",
         "dans une demi-heure", "dans une demi heure", "dans une demie-heure", "dans 1/2 heure", "en media hora",
@@ -230,7 +230,7 @@ SAID: dict[str, tuple[str, ...]] = {
         "13/12 9h", "12/13 9:00", "13.12 9h", "13.12.2026 9h", "dimanche 13/12 9h", "13-12-2026 9:00",
         "2026/12/13 9:00",
     ),
-    "2026-12-12 09:00": ("12/12 9h", "12/12/2026 9h", "12.12.2026 9:00", "12-12-2026 9h"),  # both ways the same day
+    "2026-12-12 09:00": ("12/12 9h", "12/12/2026 9h", "12.12.2026 9:00", "12-12-2026 9h"),  # one day in either order
     "2026-12-31 09:00": ("31/12 9h", "31.12 9h", "31/12/2026 9h", "12/31 9am", "31/12/26 9h", "jeudi 31/12 9h"),
     "2027-01-15 09:00": ("15/1 9h", "15/01 9h", "1/15 9:00", "15.1. 9h", "15/01/2027 à 9h", "15/1/27 9h"),
     "2028-02-29 09:00": ("29/02/2028 9h", "29.2.2028 9:00", "2/29/2028 9:00"),
@@ -467,20 +467,20 @@ def test_what_comes_again_and_has_one_reading_is_read_so(typed: str, plain: str)
     assert is_recurrence(typed)
 
 
-#: What has two readings for some people, or none, and a piece of the sentence that says which, or how to write it.
+#: What has two readings or none, with a piece of the sentence that names the readings or says how to write it.
 REFUSED: dict[str, str] = {
-    # both readings are named
+    # the sentence names both readings
     "03/04 9h": "“03/04” may be 2027-03-04 or 2027-04-03",
     "le 3/4 à 9h": "“3/4” may be 2027-03-04 or 2027-04-03",
     "05.06.2027 9h": "“05.06.2027” may be 2027-05-06 or 2027-06-05",
-    "27/11/26 9h": "“27/11/26” may be 2026-11-27 or 2027-11-26",  # the year first, to some
+    "27/11/26 9h": "“27/11/26” may be 2026-11-27 or 2027-11-26",  # some put the year first
     "next monday 9:00": "“next monday” may be 2026-11-30 or 2026-12-07",
     "Next Friday at 9": "“next friday” may be 2026-11-27 or 2026-12-04",
     "next tuesday 9:00": "“next tuesday” may be 2026-12-01 or 2026-12-08",
     "9h lundi prochain": "“lundi prochain” may be 2026-11-30 or 2026-12-07",
     "el próximo lunes a las 9": "may be 2026-11-30 or 2026-12-07",
     "el lunes que viene a las 9": "may be 2026-11-30 or 2026-12-07",
-    "mardi en huit 9h": "“mardi en huit” may be 2026-12-01 or 2026-12-08",  # said on a Tuesday
+    "mardi en huit 9h": "“mardi en huit” may be 2026-12-01 or 2026-12-08",  # typed on a Tuesday
     "tuesday week 9:00": "“tuesday week” may be 2026-12-01 or 2026-12-08",
     "mardi en quinze à 9h": "“mardi en quinze” may be 2026-12-08 or 2026-12-15",
     "sunday next week 9:00": "may be 2026-11-29 or 2026-12-06",  # where weeks begin on Sunday
@@ -492,7 +492,7 @@ REFUSED: dict[str, str] = {
     "demain à trois heures": "may be 3:00 or 15:00",
     "mañana a las 3 y media": "may be 3:30 or 15:30",
     "mañana a las tres": "may be 3:00 or 15:00",
-    "12h": "“12h” may be 12:00 or 23:00",  # at noon, or in twelve hours?
+    "12h": "“12h” may be 12:00 or 23:00",  # noon, or in twelve hours
     "12 horas": "“12 horas” may be 12:00 or 23:00",
     "tomorrow at twelve": "may be 0:00 or 12:00",
     "a las 12 de la mañana": "may be 0:00 or 12:00",
@@ -516,10 +516,10 @@ REFUSED: dict[str, str] = {
     "demain à minuit et demi": "Midnight could be the start or the end of a day",
     "a las 12 de la noche": "Midnight could be the start or the end of a day",
     "cette nuit à 2h": "A night spans two days",
-    "this monday at 9:00": "Write only the day for the nearest one ahead",  # the one behind us, to some
+    "this monday at 9:00": "Write only the day for the nearest one ahead",  # some mean the one just past
     "este lunes a las 9": "Write only the day for the nearest one ahead",
     "le lundi à 9h": "just once or every time",
-    # what has passed is never tomorrow's without a word
+    # a time that has passed is never silently moved to tomorrow
     "9h": "9:00 has already passed today. If you mean tomorrow, write “tomorrow 9:00”",
     "at 5": "5:00 has passed today",
     "10:59": "10:59 has passed today",
@@ -531,7 +531,7 @@ REFUSED: dict[str, str] = {
     "monday this week at 9:00": "That time has passed",
     "24/11 9h": "That day has already passed this year",
     "el 3 a las 9": "That day has already passed this month",
-    # there is no such thing
+    # there is no such day or time
     "13/13 9h": "There is no such day",
     "30/02 9h": "There is no such day in 2026 / 2027",
     "29/02 9h": "There is no such day in 2026 / 2027",
@@ -550,7 +550,7 @@ REFUSED: dict[str, str] = {
     "a 9": "9:00 has passed today",
     "mañana a 9 del día": "",
     "mañana a las tres horas": "may be 3:00 or 15:00",
-    "diecisiete horas": "",  # from now?
+    "diecisiete horas": "",  # perhaps a length from now
     "mañana nueve horas": "",
     "17.30 horas": "",
     "5:00 hours": "",
@@ -643,7 +643,7 @@ REFUSED: dict[str, str] = {
     "next month on the 32nd at 9am": "There is no such day",
     "5 of this month 9am": "That day has already passed this month",
     "17pm": "There is no such date or time",
-    # the true reason, and the way to write it
+    # the true reason, and how to write it
     "every 90 minutes": "Every 90 minutes is at no fixed hours of the day. Write one hour",
     "toutes les 90 minutes": "Every 90 minutes is at no fixed hours of the day",
     "cada hora y media": "Every 90 minutes is at no fixed hours of the day",
@@ -672,9 +672,9 @@ REFUSED: dict[str, str] = {
     "25/11 10": "10 may be an hour or a day",
     "every day at 9:00 and thursday": "",
     "every monday at 9:00, every thursday": "Several days?",
-    "every mañana a las 9": "",  # two languages: each morning, or tomorrow?
+    "every mañana a las 9": "",  # two languages: every morning, or tomorrow
     "cada morning 9:00": "",
-    "every other monday and every thursday at 9am": "Several days?",  # Thursday is each week's
+    "every other monday and every thursday at 9am": "Several days?",  # Thursday is every week
     "every other monday and thursdays at 9am": "Several days?",
     "every 2 weeks on monday and each thursday 9am": "Several days?",
     "every fortnight on monday and every friday 9am": "Several days?",
@@ -688,11 +688,11 @@ REFUSED: dict[str, str] = {
     "cada dos lunes y cada jueves a las 9": "Several days?",
     "every day except saturday and every sunday 9am": "Several days?",
     "tous les jours sauf le lundi et tous les mardis à 9h": "Several days?",
-    "tomorrow nine ten": "",  # two hours, or one?
-    "tomorrow at once": "",  # once is eleven, in Spanish alone
+    "tomorrow nine ten": "",  # two times, or one
+    "tomorrow at once": "",  # “once” is eleven, but only in Spanish
     "midi deux": "",
     "en semaine 48": "",
-    "two weeks monday 9:00": "",  # every two weeks?
+    "two weeks monday 9:00": "",  # perhaps every two weeks
     "in 1.30 hours": "Write how long in whole minutes",
     "du lundi au lundi 9h": "Several days?",
 }
@@ -715,7 +715,7 @@ HOURS = {
 
 
 def coming(weekday: int, today: date) -> date:
-    """The first such day after today, counted off."""
+    """Return the first such day after today, found by counting."""
     return next(day for number in range(1, 8) if (day := today + timedelta(days=number)).weekday() == weekday)
 
 
@@ -723,7 +723,7 @@ def yearly(month: int, day: int) -> Callable[[date], list[date]]:
     return lambda today: [date(today.year, month, day), date(today.year + 1, month, day)]
 
 
-#: The days that may be meant: the first of them that is still ahead at the hour.
+#: The days that a phrase may mean; it means the first whose hour is still ahead.
 DAYS: dict[str, Callable[[date], list[date]]] = {
     "today": lambda today: [today],
     "mañana": lambda today: [today + timedelta(days=1)],
@@ -746,7 +746,7 @@ DAYS: dict[str, Callable[[date], list[date]]] = {
 }
 NOWS = [
     (PARIS, "2026-11-24 11:00"),
-    (PARIS, "2026-11-30 08:59"),  # a Monday, the end of a month
+    (PARIS, "2026-11-30 08:59"),  # a Monday at the end of a month
     (PARIS, "2026-12-31 23:59"),
     (PARIS, "2027-01-01 00:00"),
     (PARIS, "2027-03-27 21:30"),  # the clocks change that night
@@ -765,7 +765,7 @@ NOWS = [
 
 
 def expected(days: list[date], clock: time, zone: str, now: datetime) -> str:
-    """Worked out from the table alone: the first of these days that is ahead at that hour, or why there is none."""
+    """Return the first of these days whose hour is still ahead, or why there is none, from the table alone."""
     for day in days:
         wall = datetime.combine(day, clock)
         real = wall.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
@@ -784,7 +784,7 @@ def test_every_day_at_every_hour_is_read_as_calculated_wherever_and_whenever_it_
     today = date.fromisoformat(wall[:10])
     for day, days_of in DAYS.items():
         for hour, clock in HOURS.items():
-            counted = day.startswith(("in ", "dans ")) and hour in ("9h", "2h30")  # so many days and hours?
+            counted = day.startswith(("in ", "dans ")) and hour in ("9h", "2h30")  # perhaps days plus hours
             meant = "ambiguous" if counted else expected(days_of(today), clock, zone, now)
             assert read(f"{day} {hour}", zone, now) == meant, (day, hour)
             if "in the" not in hour:
@@ -839,7 +839,7 @@ def test_how_it_is_written_changes_nothing(seed: int) -> None:
         ("5pm", "Tomorrow: sale", "5pm Tomorrow"),
         ("17:00", "on the 25th of november sale", "17:00 on the 25th of november"),
         ("8h", "du soir Soldes", "8h du soir"),
-        ("17h", "03/04 Soldes", "17h 03/04"),  # one of two days: none of them is today
+        ("17h", "03/04 Soldes", "17h 03/04"),  # two possible days, and neither is today
         ("17h", "lundi prochain", "17h lundi prochain"),
         ("17h", "(demain) Soldes", "17h demain"),
         ("17h", "- demain Soldes", "17h demain"),

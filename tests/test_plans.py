@@ -1,5 +1,5 @@
-"""Nothing that is stored slows what people wait for: what a tick, a command, a press or a callback asks is found
-through an index, among a hundred thousand rows and, in the long form, among a million."""
+"""Stored rows do not slow what people wait for: the queries of a tick, a command, a press or a callback use an index,
+among a hundred thousand rows and, in the long form, among a million."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ from tests.support.patience import LONG
 ROOT = Path(__file__).parent.parent
 AT = 1_800_000_000 * SECOND
 HOUR, DAY = 3600 * SECOND, 24 * 3600 * SECOND
-OTHERS, AT_HOME = 2_000, 50  # of each other kind that lives, in ten thousand workspaces, and in the one
-FIRST = 5_000_000  # the number of the first broadcast at home, the latest of those that have ended there
+OTHERS, AT_HOME = 2_000, 50  # live ones of each other kind: in all workspaces, and at home
+FIRST = 5_000_000  # number of the first broadcast at home, the newest of those that ended there
 TICKET, ONE, NEWS = "sms_many", f"B{rows.WIDTH + FIRST}", f"B{rows.WIDTH + 9_000_000}"
 
-#: May be read as a whole: what a few processes do just now, what has not been told, and, to be counted, what lives.
+#: Indexes that may be read whole: what a few processes send now, unposted notes and, for counts, live broadcasts.
 WHOLE = {"ix_broadcasts_sending", "ix_notes_post", "ix_broadcasts_living"}
 LARGE = {
     "broadcasts",
@@ -85,14 +85,14 @@ def heard(number: int, **changes: Any) -> OwnedReceipt:
 
 
 def adopted(connection: Connection) -> None:
-    """An early receipt, and then its broadcast's answer."""
+    """Record an early receipt, then the answer for its broadcast."""
     stray = Receipt("late", DeliveryStatus.SENT, "SENT")
     receipts.record_deliveries(connection, [OwnedReceipt("octo", stray, "", None)], AT)
     own_ids(connection, broadcasts.find(connection, HOME, NEWS), ["late"])
 
 
 def called_back(connection: Connection) -> None:
-    """Some are told of for the first time, some again."""
+    """Record receipts, some of them for the second time."""
     receipts.followed(connection, [(HOME, NEWS)])
     recorded = receipts.record_deliveries(connection, [heard(number) for number in (1, 2, 1, 3)], AT)
     for owner, row in receipts.followed(connection, [(HOME, NEWS)], lock=True).items():
@@ -105,8 +105,8 @@ def paused(connection: Connection) -> None:
     audit.write_event(connection, HOME, "U0OPS", "pause_all", None, AT)
 
 
-#: What the ticks ask, and what a command, a press, a reaction, a callback or a scrape asks beside them: by which index
-#: each is answered, where there is one for it alone.
+#: The queries of ticks, commands, presses, reactions, callbacks and scrapes, each with the index that answers it,
+#: where one index serves that query alone.
 QUESTIONS: dict[str, tuple[Callable[[Connection], object], str]] = {
     "due": (lambda c: queue.due(c, AT, 8, lease_at=AT, taken={"octo": "B1"}), "ix_broadcasts_due"),
     "due of some": (lambda c: queue.due(c, AT, 8, lease_at=AT, taken={}, accounts=["encom"]), "ix_broadcasts_due"),
@@ -136,7 +136,7 @@ QUESTIONS: dict[str, tuple[Callable[[Connection], object], str]] = {
     "take_turn": (lambda c: schedules.take_occurrence(c, AT, AT + HOUR), "ix_occurrences_draw"),
     "leftovers_to_recall": (lambda c: campaigns.leftovers_to_recall(c, AT), ""),
     "forget_seen": (lambda c: keys.forget_seen(c, AT - HOUR), "ix_seen_at"),
-    # --- is there anything to do?
+    # --- whether there is work
     "a dispatcher's look": (
         lambda c: queue.work_waits(
             c, AT, soon=AT + 30 * SECOND, lease_at=AT, preparing=["octo"], owner="me", working_on=["B1"], paused=[]
@@ -194,8 +194,8 @@ QUESTIONS: dict[str, tuple[Callable[[Connection], object], str]] = {
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many broadcasts wait and have ended, in ten thousand workspaces, how many have ended in one, and how many
-    deliveries one has there."""
+    """How many broadcasts wait and how many have ended in ten thousand workspaces, how many have ended in one of them,
+    and how many deliveries one broadcast has there."""
 
     waiting: int
     ended: int
@@ -204,7 +204,7 @@ class Sizes:
 
     @property
     def told(self) -> int:
-        """Those at home that left more than their row."""
+        """How many broadcasts at home left more than their row."""
         return min(self.at_home, 50_000)
 
 
@@ -212,8 +212,8 @@ USUAL, MILLION = Sizes(100_000, 20_000, 20_000, 20_000), Sizes(400_000, 100_000,
 
 
 def crowd(connection: Connection, sizes: Sizes) -> None:
-    """Broadcasts in ten thousand workspaces, most of which wait for their time, while many have ended; and one
-    workspace with more that have ended, a few of each kind that live, and a campaign with very many deliveries."""
+    """Fill ten thousand workspaces with broadcasts, most of them waiting and many ended. One workspace, home, has more
+    ended ones, a few live ones of each kind, and a campaign with very many deliveries."""
     first, ended = 1, {"state": State.DONE, "due": None}
     held: dict[str, Any] = {"state": State.HELD, "hold": Hold.HOURS, "hold_until": AT + HOUR, "expires_at": AT + HOUR}
     pending = {"state": State.PENDING, "due": None, "expires_at": AT + HOUR}
@@ -233,7 +233,7 @@ def crowd(connection: Connection, sizes: Sizes) -> None:
 
 
 def at_home(connection: Connection, sizes: Sizes, living: tuple[dict[str, Any], ...]) -> None:
-    """A broadcast a minute for years, of one person."""
+    """Fill home with a broadcast a minute for years, all by one person."""
     ended = rows.sample(AT, state=State.DONE, due=None)
     ago: dict[str, Any] = dict.fromkeys(("created_at", "changed_at", "accepted_at"), minutes_ago)
     rows.fill(connection, ended, FIRST, sizes.at_home, workspaces=1, **ago)
@@ -253,7 +253,7 @@ def at_home(connection: Connection, sizes: Sizes, living: tuple[dict[str, Any], 
 
 
 def in_a_hurry(connection: Connection) -> None:
-    """For filling: memory enough for the indexes, nothing to be found again after a crash."""
+    """Speed up the filling: enough memory for the indexes, and no durability."""
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("PRAGMA cache_size=-262144")
         return
@@ -302,7 +302,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def million(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pair]:
-    """A million broadcasts that are stored, and a million deliveries of one."""
+    """A million stored broadcasts, and a million deliveries of one of them."""
     with made(request, request.param, tmp_path, MILLION) as pair:
         yield pair
         for file in tmp_path.glob("*.db*"):
@@ -317,7 +317,7 @@ async def database(pair: Pair) -> AsyncIterator[Database]:
 
 @contextmanager
 def listening(database: Database) -> Iterator[list[Asked]]:
-    """Every statement that goes to the driver meanwhile."""
+    """Collect every statement that goes to the driver meanwhile."""
     assert isinstance(database, SQLite | Postgres)
     engine = database.engine if isinstance(database, SQLite) else database.engine.sync_engine
     heard: list[Asked] = []
@@ -331,13 +331,13 @@ def listening(database: Database) -> Iterator[list[Asked]]:
 
 
 def planned(asked: Asked) -> bool:
-    """Is there something to look for in it?"""
+    """Whether the statement looks anything up."""
     return asked[0].lstrip().startswith(("SELECT", "UPDATE", "DELETE", "WITH"))
 
 
 @dataclass(frozen=True)
 class Step:
-    """One look into a table. `within`: only where something is known, and not from end to end."""
+    """One access to a table. `within`: it looks up known values and does not read from end to end."""
 
     table: str
     index: str
@@ -349,7 +349,7 @@ class Step:
 
 
 def plan(connection: Connection, asked: Asked) -> list[Step]:
-    """How the database would look for what this statement asks."""
+    """Return how the database would run this statement."""
     statement, parameters = asked
     if connection.dialect.name == "sqlite":
         lines = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
@@ -371,12 +371,12 @@ def _nodes(node: dict[str, Any], above: str = "") -> Iterator[tuple[str, dict[st
 
 
 def _is_first(node: dict[str, Any], above: str) -> bool:
-    """The first of an index, whatever it is."""
+    """Whether the scan takes only the first entry of an index."""
     return above == "Limit" and "Index Name" in node and "Filter" not in node
 
 
 async def unplanned(database: Database) -> dict[str, list[Step]]:
-    """Which questions are not answered through their index."""
+    """Return the questions that are not answered through their index."""
     wrong: dict[str, list[Step]] = {}
     for name, (question, index) in QUESTIONS.items():
         with listening(database) as heard:
@@ -389,16 +389,16 @@ async def unplanned(database: Database) -> dict[str, list[Step]]:
 
 
 async def long_ways(database: Database) -> dict[str, int]:
-    """Questions that look at more than a few rows. A plan may name an index and read all of it; SQLite counts what it
-    does, in thousands of steps."""
+    """Return the questions that look at more than a few rows, with their thousands of SQLite steps. A plan may name an
+    index and still read all of it, so the steps are counted."""
     taken = {name: await database.write(partial(thousands, question)) for name, (question, _) in QUESTIONS.items()}
-    assert taken.pop("count_by_state") > 100  # so it is seen when all that live are looked at
-    assert taken.pop("a digest") < 300  # what waits and was sent lately, and nothing of the rest
+    assert taken.pop("count_by_state") > 100  # so the step count notices a read of all live ones
+    assert taken.pop("a digest") < 300  # it reads only what waits or was sent lately
     return {name: steps for name, steps in taken.items() if steps > FEW}
 
 
 async def whole_tables(database: Database, deed: Callable[[Core], Awaitable[None]]) -> dict[str, list[Step]]:
-    """Which statements of a deed read a table from end to end."""
+    """Return the statements of a deed that read a table from end to end."""
     core = Core(database, clock=lambda: AT)
     with listening(database) as heard:
         await deed(core)
@@ -435,7 +435,7 @@ async def test_among_a_million_rows_nothing_is_asked_in_another_way(million: Pai
 
 
 def thousands(question: Callable[[Connection], object], connection: Connection, *, each: int = 1000) -> int:
-    """How often SQLite took so many steps."""
+    """Return how often SQLite took `each` steps."""
     driver, steps = connection.connection.driver_connection, 0
 
     def count() -> int:
@@ -454,7 +454,7 @@ CLEO, ANA = (Person(HOME, id, zone="Europe/Paris", member=True) for id in ("U0CL
 
 
 async def ticks(core: Core) -> None:
-    """With what they do about five that are due, whose vendor cannot be reached."""
+    """Tick with five broadcasts due whose vendor cannot be reached."""
     await core.tick()
     core.clock = lambda: AT + 5 * SECOND
     await core.tick()
@@ -462,7 +462,7 @@ async def ticks(core: Core) -> None:
 
 
 async def commands(core: Core) -> None:
-    """Asked, approved, withdrawn, rejected; everything paused and resumed."""
+    """Ask, approve, withdraw, reject; pause and resume everything."""
     for number in range(2):
         request = BroadcastRequest(
             workspace=HOME, requester=CLEO.id, channel="C0MARKETING", audience="clients0", text=f"Soldes {number}"
@@ -477,7 +477,7 @@ async def commands(core: Core) -> None:
 
 
 async def callbacks(core: Core) -> None:
-    """News and no news, replies, and what is nobody's; with the looks and the reports that come of them."""
+    """Record new and repeated receipts, replies, and receipts of no broadcast; then look and report."""
     told = [Receipt(TICKET, status, "word", f"+3361{n}") for n, status in enumerate(DeliveryStatus)]
     told += [Receipt(TICKET, DeliveryStatus.OTHER, "REPLY", "+3361", kind=ReceiptKind.REPLY, text="Merci")]
     for _ in range(2):
@@ -505,7 +505,7 @@ async def test_nothing_that_is_done_reads_a_table_from_end_to_end(database: Data
 
 
 async def test_a_callback_costs_the_same_among_many_deliveries_as_among_none(pair: Pair) -> None:
-    """In steps of SQLite's, and not in time."""
+    """Measured in SQLite steps, not in time."""
     if not pair.crowded.startswith("sqlite"):
         pytest.skip("only SQLite tells its steps")
     async with opened(pair.crowded, patience=LONG) as crowded, opened(pair.empty, patience=LONG) as empty:
@@ -526,7 +526,7 @@ async def test_a_plan_that_reads_everything_is_noticed(database: Database) -> No
 
 @pytest.mark.long
 async def test_many_that_wait_take_no_memory(pair: Pair) -> None:
-    """At the most two mebibytes more than a process that ticks over nothing."""
+    """It takes at most two mebibytes more than a process with nothing to do."""
     if not Path("/proc/self/status").exists():
         pytest.skip("only Linux tells what a process takes")
     many, none = await ticking(pair.crowded), await ticking(pair.empty)
@@ -534,7 +534,7 @@ async def test_many_that_wait_take_no_memory(pair: Pair) -> None:
 
 
 async def ticking(url: str) -> dict[str, int]:
-    """KiB that a process of its own takes after some ticks."""
+    """Return the KiB that a separate process takes after some ticks."""
     command = (sys.executable, "-m", "benchmarks.ticking", url, str(AT), "20")
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, cwd=ROOT)
     output, _ = await process.communicate()

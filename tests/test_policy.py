@@ -140,7 +140,7 @@ def test_a_rule_never_lets_marketing_go_unseen() -> None:
     assert need(looser, MARKETING) == RequiredApprovals(1, ("U0ANA",))
 
 
-# --- whose yes counts today ------------------------------------------------------------------------------------------
+# --- whose approval counts today --------------------------------------------------------------------------------------
 
 
 def test_who_was_named_still_counts_while_the_settings_name_all_of_them() -> None:
@@ -249,7 +249,7 @@ def test_a_dead_token_keeps_slacks_word_for_it() -> None:
     assert (told.code, told.group, isinstance(told, DirectoryUnavailable)) == ("token_revoked", "token", True)
 
 
-# --- may they? -------------------------------------------------------------------------------------------------------
+# --- permissions ------------------------------------------------------------------------------------------------------
 
 
 def test_only_full_members_may_do_anything() -> None:

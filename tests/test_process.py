@@ -1,4 +1,4 @@
-"""The program as the operator has it: started from a shell, killed at the worst moment, stopped politely."""
+"""The program as an operator runs it: started from a shell, killed at the worst moment, stopped politely."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from tests.support.slack import HERE, card, thread_text
 
 Shell = Callable[..., Awaitable["Running"]]
 ROOT = Path(__file__).parent.parent
-WINDOW = {"BELLCRIER_APPROVAL__UNDO": "60s"}  # after an approval, in which a process is killed
+WINDOW = {"BELLCRIER_APPROVAL__UNDO": "60s"}  # the time after an approval in which a process is killed
 TOKENS = {"SLACK_BOT_TOKEN": "xoxb-sandbox-bellcrier", "SLACK_APP_TOKEN": "xapp-sandbox-bellcrier"}
 
 
 class Running:
-    """A `bellcrier …` that runs; `folder` is where it was started."""
+    """A running `bellcrier …` command; `folder` is where it was started."""
 
     def __init__(self, process: asyncio.subprocess.Process, folder: Path) -> None:
         self.process, self.folder, self.said = process, folder, ""
@@ -51,7 +51,7 @@ class Running:
                 self.said += line.decode()
 
     async def ends(self) -> tuple[int, str]:
-        """Exit code and standard error."""
+        """Wait for its end, and return its exit code and standard error."""
         async with asyncio.timeout(LONG):
             _, err = await self.process.communicate()
         assert self.process.returncode is not None
@@ -118,7 +118,7 @@ async def state_becomes(folder: Path, state: State) -> None:
 
 
 async def let_pass(folder: Path, seconds: int) -> None:
-    """Let so much time go by for what is stored, while nobody looks."""
+    """Age what is stored by this many seconds, while no process looks."""
     opened = open_database(f"sqlite:///{folder}/bellcrier.db", LONG)
     earlier = {name: tables.broadcasts.c[name] - seconds * SECOND for name in ("due", "start_at", "approved_at")}
     try:
@@ -173,7 +173,7 @@ async def test_killed_while_the_vendor_was_answering_it_is_unknown_and_never_sen
     await quiet()
     assert len(sandbox.vendors.ledger) == (1 if accepted else 0)
     assert len([r for r in sandbox.vendors.office.requests if r.method == "POST"]) == 1
-    if accepted:  # the listener that this very dispatch named proves it
+    if accepted:  # a receipt at this dispatch's own address proves it
         await sandbox.vendors.deliver("encom", "22", "OK")
         await state_becomes(tmp_path, State.SENT)
 
@@ -285,7 +285,7 @@ async def test_the_demo_stops_within_five_seconds_with_its_page_open_and_loses_n
     assert (row.state, row.typed) == (State.PENDING, "Soldes demain")
 
 
-# --- what is set wrong -----------------------------------------------------------------------------------------------
+# --- wrong settings --------------------------------------------------------------------------------------------------
 
 WRONG = {
     "no token": ({"SLACK_BOT_TOKEN": ""}, "SLACK_BOT_TOKEN"),

@@ -1,4 +1,4 @@
-"""What vendors tell of deliveries: whose it is, how far each has come, and what that makes of a broadcast's numbers."""
+"""Delivery receipts: whose each one is, how far its delivery has come, and how it changes a broadcast's numbers."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from tests.support.rows import LOCKED, until_it_waits
 ACCEPTED, SENT, DELIVERED = DeliveryStatus.ACCEPTED, DeliveryStatus.SENT, DeliveryStatus.DELIVERED
 FAILED, BLACKLISTED, EXPIRED = DeliveryStatus.FAILED, DeliveryStatus.BLACKLISTED, DeliveryStatus.EXPIRED
 OTHER, REPLY, OPT_OUT = DeliveryStatus.OTHER, ReceiptKind.REPLY, ReceiptKind.OPT_OUT
-# What this code reckons by itself is the same on both databases.
+# What this code calculates itself is the same on both databases.
 RECKONED = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 QUIET = {"draw_at": None, "progress_at": None}
 
 
 async def sent(core: Core, *ids: str, **values: Any) -> Broadcast:
-    """A broadcast that the vendor accepted with these ids, and whose card and thread tell all there is."""
+    """A broadcast that the vendor accepted with these ids, and whose card and thread are up to date."""
     row = await core.ask()
     await core.edit(row, **({"state": "sent", "ids": list(ids), **QUIET} | values))
     row = await core.row(row.id)
@@ -49,7 +49,7 @@ async def hear(core: Core, *told: Receipt, owner: Owner | None = None, account: 
 
 
 async def kept(core: Core, *columns: str) -> list[tuple[Any, ...]]:
-    """These columns of all deliveries, by account, id, recipient and kind."""
+    """Return these columns of all deliveries, ordered by account, id, recipient and kind."""
     asked = select(*(deliveries.c[name] for name in columns)).order_by(*deliveries.primary_key)
     return [tuple(row) for row in await core.database.read(lambda c: c.execute(asked).all())]
 
@@ -65,7 +65,7 @@ def owner_of(row: Broadcast) -> Owner:
 
 # --- how far a delivery has come -------------------------------------------------------------------------------------
 
-# Each is past those on the steps before it; on one step nobody is past anybody.
+# A status is past those on earlier steps, and not past those on its own step.
 STEPS = [["accepted"], ["other"], ["sent"], ["expired", "failed", "blacklisted"], ["delivered"]]
 STEP = {status: number for number, those in enumerate(STEPS) for status in those}
 
@@ -90,7 +90,7 @@ async def test_news_that_arrive_together_count_as_one_after_the_other(core: Core
     assert await kept(core, "id", "status") == [("22", "delivered")]
 
 
-# What is known, what is told then, and whether that is news: (status, the vendor's word, nothing more is to come).
+# What is known, what the vendor reports next, and whether that is news: (status, the vendor's word, it is final).
 Said = tuple[DeliveryStatus, str, bool]
 BESIDE: dict[str, tuple[Said, Said, bool]] = {
     "the same again": ((SENT, "OK", False), (SENT, "OK", False), False),
@@ -158,7 +158,7 @@ async def test_each_id_recipient_and_kind_at_each_account_is_a_delivery_of_its_o
     ]
 
 
-# --- whose it is -----------------------------------------------------------------------------------------------------
+# --- whose a delivery is ----------------------------------------------------------------------------------------------
 
 
 async def test_what_is_new_moves_the_counts_of_its_broadcast_and_a_repetition_moves_none(core: Core) -> None:
@@ -223,7 +223,7 @@ async def test_what_was_set_aside_is_counted_once_its_id_is_known(core: Core) ->
     assert await on_row(core, two, "counts", "finals") == ({"sent": 1}, 0)
     mine, theirs = (TEAM, one.id), (TEAM, two.id)
     assert await kept(core, "workspace", "broadcast") == [mine, mine, theirs, (None, None)]
-    await core.database.write(lambda c: vendor_ids.own_ids(c, two, ["22", "33"]))  # too late, and once more
+    await core.database.write(lambda c: vendor_ids.own_ids(c, two, ["22", "33"]))  # 22 is too late, 33 a repetition
     assert await on_row(core, one, "counts", "finals") == ({"delivered": 1, "opt-outs": 1}, 1)
     assert await on_row(core, two, "counts", "finals") == ({"sent": 1}, 0)
 
@@ -319,10 +319,10 @@ async def test_of_words_without_end_a_few_are_counted_by_name_and_the_others_tog
 async def test_new_numbers_are_drawn_and_a_new_status_is_told_a_moment_later(core: Core) -> None:
     row = await sent(core, counts={"sent": 2}, finals=0, revision=7)
     at, moment = core.now, 1_000_000
-    # what the numbers are, and when; then: which revision it is, when it is drawn, when its thread is told
+    # the counts, the finals and their time; then the revision, when the card is drawn, when the thread gets a note
     steps = [
         ({"sent": 2}, 0, at, (7, None, None)),
-        ({"sent": 2}, 1, at, (7, None, None)),  # nobody sees how many are final
+        ({"sent": 2}, 1, at, (7, None, None)),  # people do not see how many are final
         ({"sent": 3}, 1, at, (8, at + moment, None)),
         ({"sent": 2, "delivered": 1}, 2, at + 5, (9, at + moment, at + 5 + moment)),
         ({"delivered": 2, "failed": 1}, 3, at + 9, (10, at + moment, at + 5 + moment)),
@@ -391,7 +391,7 @@ async def test_a_broadcast_that_cannot_be_counted_takes_no_news_from_the_others(
     assert [id for (id,) in await kept(core, "id")] == ["1", "1", "2"]
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # PostgreSQL takes no text for a number
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # PostgreSQL refuses text for a number
 async def test_a_broadcast_whose_numbers_are_none_takes_no_news_from_the_others(core: Core) -> None:
     bad, good = await sent(core, "1"), await sent(core, "2")
     await core.edit(bad, finals=text("'x'"))
@@ -485,7 +485,7 @@ async def test_of_two_processes_the_second_leaves_alone_what_the_first_is_tellin
         assert await other == []
 
 
-# --- what is asked of them -------------------------------------------------------------------------------------------
+# --- queries ----------------------------------------------------------------------------------------------------------
 
 
 async def test_the_ids_with_news_are_told_once_each_and_of_one_broadcast(core: Core) -> None:

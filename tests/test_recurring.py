@@ -1,4 +1,4 @@
-"""What comes again, as people meet it: typed in the pretend workspace, posted there, and answered with its buttons."""
+"""Reminders and recurring broadcasts as people meet them: typed and posted in the sandbox, answered with buttons."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def say(sandbox: Sandbox, line: str, who: str = "U0CLEO", channel: str = H
 
 
 async def bring_forward(bot: Bot) -> None:
-    """Let what is planned be due now."""
+    """Make every schedule due now."""
     values: dict[str, Any] = {"next_at": now() - SECOND}
     await bot.database.write(lambda c: c.execute(tables.schedules.update().values(**values)))
     bot.wake()
@@ -326,7 +326,7 @@ async def test_an_hour_without_quotes_is_no_hour_of_today_where_the_text_goes_on
 async def test_what_comes_once_is_answered_with_its_instant_and_offset(
     sandbox: Sandbox, start_bot: StartBot, typed: str, expected: str
 ) -> None:
-    """In the night of two half past twos only the offset says which one it is."""
+    """In the night when 02:30 comes twice, only the offset tells the two apart."""
     await start_bot(sandbox, clock=lambda: SUMMER_OF_2027)
     told = await say(sandbox, f'/broadcast remind "{typed}" #general Stand-up')
     assert "will be posted once" in told
@@ -427,7 +427,7 @@ async def test_when_its_channel_is_shared_with_another_company_its_owner_is_told
 
 
 class Silent:
-    """A Slack that answers so to everything, but tells the first page of who is in a channel."""
+    """A Slack that answers every call with `error`, except for the first page of a channel's members."""
 
     def __init__(self, error: str) -> None:
         self.error = SlackApiError("refused", {"ok": False, "error": error})
@@ -519,7 +519,7 @@ async def test_a_reminder_is_shown_to_those_who_are_in_its_channel_to_its_owner_
     assert await say(sandbox, "/broadcast reminders") == "There are no reminders yet. Try `/broadcast remind`."
     unknown = await say(sandbox, "/broadcast show BXXXXXXX")
     assert await say(sandbox, f"/broadcast show {id}") == unknown.replace("BXXXXXXX", id)
-    board.members.remove("U0ANA")  # an owner sees it still, though it stops at its next turn
+    board.members.remove("U0ANA")  # its owner still sees it, though it stops at its next occurrence
     board.members.append("U0CLEO")
     bot.people.forget()
     for who in ("U0ANA", "U0CLEO"):
@@ -595,7 +595,7 @@ async def test_what_a_missed_reminder_said_calls_nobody(sandbox: Sandbox, bot: B
 
 
 async def test_a_name_that_slack_does_not_tell_is_asked_for_unless_slack_shows_it(sandbox: Sandbox, bot: Bot) -> None:
-    """C22: in a post that calls them Slack itself shows the name."""
+    """C22: in a post that notifies them, Slack itself shows the name."""
     sandbox.acting.escaped = lambda text: text.replace("@ana", "<@U0ANA>").replace("#quiet", "<#C0QUIET>")  # type: ignore[method-assign]
     for line in ('remind "tomorrow 9:00" Voir @ana', 'every "day 9:00" clients Voir @ana', "send clients Voir @ana"):
         assert "Slack does not tell me the name behind @U0ANA" in await say(sandbox, f"/broadcast {line}"), line

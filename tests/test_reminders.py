@@ -1,4 +1,4 @@
-"""What comes again: recurring broadcasts and their approvals, reminders and their answers, and who owns them."""
+"""Recurring broadcasts and their approvals, reminders and their answers, and their owners."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ async def test_a_covering_approval_falls_with_its_approver_and_when_it_is_taken_
     series.core.gone = {APPROVERS[0]}
     await series.until("2026-12-02T10:00")
     second_one, third = (await series.broadcasts())[1:]
-    assert (second_one.state, second_one.covers) == (State.PENDING, 1)  # covered a day before, and lapsed at its time
+    assert (second_one.state, second_one.covers) == (State.PENDING, 1)  # covered the day before; lapsed when it was due
     assert await series.core.actions(second_one) == ["submit", "approve", "start", "lapse"]
     assert (third.state, third.covers) == (State.PENDING, 10)
     await series.core.workflow.act(TEAM, third.id, Approve(), person=approver(1), version=1)
@@ -126,7 +126,7 @@ async def test_who_has_left_the_workspace_covers_nothing_however_the_settings_na
     await series.core.workflow.act(TEAM, first.id, Approve(), person=approver(0), version=1)
     await series.until("2026-12-01T09:00")
     series.office.left = {APPROVERS[0]}
-    series.core.now = at("2026-12-03T08:30")  # away since, so that the vote of the cover is a fresh one
+    series.core.now = at("2026-12-03T08:30")  # nothing ran since, so the cover has yet to vote
     await series.until("2026-12-03T09:00")
     third = (await series.broadcasts())[2]
     assert (third.send_at, third.state, third.covers) == (at("2026-12-03T09:00"), State.PENDING, 5)
@@ -257,7 +257,7 @@ async def test_many_processes_make_each_turn_once(series: Series, second: Databa
     assert {turn.broadcast for turn in made} == {row.id for row in await series.broadcasts()}
 
 
-# --- when they come --------------------------------------------------------------------------------------------------
+# --- occurrences -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ async def test_holidays_are_kept_left_out_or_moved(series: Series, closed: Close
 async def test_c33_the_last_day_of_every_month_comes_though_some_are_closed(series: Series) -> None:
     """C33: January 2027 ends on a Sunday, February too, and March on a Wednesday."""
     schedule = await series.add(Kind.REMINDER, "last day of the month 18:00", closed=Closed.BEFORE)
-    assert (await series.now(schedule)).closed is Closed.BEFORE  # as it came back from the store
+    assert (await series.now(schedule)).closed is Closed.BEFORE  # as read back from the store
     await series.until("2027-04-01T00:00", hours=12)
     locals = [turn.local for turn in await series.turns(schedule)]
     assert locals == [f"{day}T18:00" for day in ("2026-11-30", "2026-12-31", "2027-01-29", "2027-02-26", "2027-03-31")]
@@ -435,7 +435,7 @@ async def test_a_turn_that_was_made_before_a_pause_is_counted_once(series: Serie
 
 
 async def test_a_turn_that_stands_in_the_way_is_neither_made_nor_counted_nor_missed_again(series: Series) -> None:
-    """As an older version left it, which went back to a turn that it had made before a pause."""
+    """The state that an older version left: it went back to an occurrence that it had made before a pause."""
     daily = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP, count=2)
     await series.until("2026-11-30T11:00")
     back: dict[str, Any] = {"next_at": at("2026-12-01T09:00"), "next_local": "2026-12-01T09:00"}
@@ -501,7 +501,7 @@ async def test_nobody_else_changes_it_but_an_admin_and_for_broadcasts_an_approve
     assert (await series.reminders.stop(weekly, approver(1))).ended is Ended.STOPPED
 
 
-# --- nobody there ----------------------------------------------------------------------------------------------------
+# --- downtime --------------------------------------------------------------------------------------------------------
 
 
 async def test_what_was_missed_is_told_once_and_never_made_late(series: Series) -> None:
@@ -647,7 +647,7 @@ async def test_what_comes_too_late_is_told_though_slack_is_silent_and_keeps_no_o
     )
     series.office.why_closed = silent_about_c1  # type: ignore[method-assign]
     series.core.now = at("2026-12-01T09:05")
-    for _ in range(2):  # so many at once
+    for _ in range(2):  # one tick takes 50
         await series.reminders.tick()
     assert {(await series.turns(one))[0].state for one in late} == {OccurrenceState.MISSED}
     assert [turn.state for turn in await series.turns(other)] == [OccurrenceState.MADE]
@@ -980,10 +980,10 @@ async def test_a_button_of_an_older_post_answers_no_turn_that_is_about_to_be_pos
     (first,) = await series.turns(schedule)
     await series.reminders.answer(first, CLEO, snooze=True)
     await series.core.database.write(lambda c: c.execute(tables.occurrences.update().values(tries=MAX_TRIES)))
-    series.channel.refuses = "cant_update_message"  # its buttons stay, and bear the version that every new turn has
+    series.channel.refuses = "cant_update_message"  # its buttons stay, with the version of every new occurrence
     await series.post()
     series.channel.refuses = None
-    await series.until("2026-12-01T10:00")  # once more, at another place
+    await series.until("2026-12-01T10:00")  # posted again, as another message
     series.core.now = at("2026-12-02T09:00")
     await series.reminders.tick()
     assert await series.reminders.occurrence_at(TEAM, "C1", first.ts or "", schedule.id, 1) is None
@@ -995,7 +995,7 @@ async def test_a_button_of_a_post_that_is_known_no_more_answers_no_other_turn(se
     await series.until("2026-12-01T10:00")
     assert (await series.turns(schedule))[0].ts != first
     series.core.now = at("2026-12-02T09:00")
-    await series.reminders.tick()  # the next one is made, and not posted yet
+    await series.reminders.tick()  # the next one is made but not posted yet
     assert await series.reminders.occurrence_at(TEAM, "C1", first, schedule.id, 3) is None
     await series.post()
     assert await series.reminders.occurrence_at(TEAM, "C1", first, schedule.id, 1) is None
@@ -1045,7 +1045,7 @@ async def test_after_a_restore_nothing_comes_again_on_an_old_approval(series: Se
     assert (paused.state, paused.cover) == (ScheduleState.PAUSED, None)
     assert any("is paused" in told for told in await series.told())
     assert series.core.sandbox.vendors.ledger == []
-    assert len(await series.turns(reminder)) == 3  # a reminder harms nobody
+    assert len(await series.turns(reminder)) == 3  # reminders are not paused: they reach no phone
     await series.reminders.resume(paused, CLEO)
     await series.until("2026-12-04T10:00")
     assert (await series.broadcasts())[-1].state is State.PENDING
@@ -1063,7 +1063,7 @@ async def test_after_a_restore_a_pause_does_not_end_by_itself_nor_on_an_old_appr
     await series.core.database.write(lambda c: hold_all(c, series.core.now, series.core.now))
     paused = await series.now(daily)
     assert (paused.state, paused.paused_until, paused.cover) == (ScheduleState.PAUSED, None, None)
-    assert len(await series.told()) == (1 if until else 0)  # who paused it for good waits already
+    assert len(await series.told()) == (1 if until else 0)  # a pause without an end needs no message
     await series.until("2026-12-06T10:00")
     assert series.core.sandbox.vendors.ledger == []
     await series.reminders.resume(await series.now(daily), CLEO)
@@ -1115,7 +1115,7 @@ async def test_a_post_that_cannot_be_redrawn_is_left_as_it_is(series: Series) ->
     assert await series.told() == []
 
 
-# --- what may be a slip ----------------------------------------------------------------------------------------------
+# --- possible slips --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -1132,7 +1132,7 @@ async def test_a_post_that_cannot_be_redrawn_is_left_as_it_is(series: Series) ->
 async def test_what_comes_again_is_not_asked_for_with_a_slip_in_it(
     series: Series, kind: Kind, text: str, told: str
 ) -> None:
-    """C5, C14: a refusal with the fix, since there is no draft of what comes again."""
+    """C5, C14: the refusal names the fix, since a schedule has no draft."""
     with pytest.raises(InvalidRequest) as refused:
         await series.add(kind, "every day 9:00", text)
     assert told in str(refused.value.complaints[0].sentence)
@@ -1146,7 +1146,7 @@ async def test_a_reminder_may_hold_a_placeholder_since_nobody_fills_it_in(series
 
 
 async def test_a_turn_of_what_was_accepted_before_is_not_asked_about_again(series: Series) -> None:
-    """C5: whoever asked for it was not asked then, and is not there now."""
+    """C5: the requester was not asked at the time, and is not present now."""
     schedule = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes")
     slip: dict[str, Any] = {"text": "Soldes at=9h"}
     await series.core.database.write(lambda c: c.execute(tables.schedules.update().values(**slip)))

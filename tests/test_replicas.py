@@ -1,6 +1,6 @@
 """Several processes on one PostgreSQL, and the vendor's ledger as the judge: nothing twice, nothing lost.
 
-A short form runs always. The long one: `BELLCRIER_ROUNDS=200 BELLCRIER_RESTARTS=4 BELLCRIER_STOPS=35 pytest -n 0
+The short form always runs. The long form: `BELLCRIER_ROUNDS=200 BELLCRIER_RESTARTS=4 BELLCRIER_STOPS=35 pytest -n 0
 tests/test_replicas.py`.
 """
 
@@ -40,12 +40,12 @@ RESTARTS = int(os.environ.get("BELLCRIER_RESTARTS", "2"))
 SHARES = (17, 17, 16)  # fifty among three
 STOPS = int(os.environ.get("BELLCRIER_STOPS", "3"))
 ROOT = Path(__file__).parent.parent
-LEASE = {"staging": 1.6, "margin": 0.4}  # two seconds, where the vendor's timeout is 1.6 too
+LEASE = {"staging": 1.6, "margin": 0.4}  # two seconds in all; the vendor's timeout is 1.6 too
 TOLD = {"approve", "cancel", "StaleVersion", "DatabaseBusy", "CommitUncertain"}
 
 
 class Process:
-    """One replica that runs; `do` asks it for a deed and waits for what came of it."""
+    """A running replica; `do` asks it for a deed and waits for the outcome."""
 
     def __init__(self, process: asyncio.subprocess.Process, owner: str) -> None:
         self.process, self.owner = process, owner
@@ -59,7 +59,7 @@ class Process:
             await self._ready
 
     async def do(self, deed: str, **given: Any) -> Any:
-        """Raises RuntimeError with the name of what went wrong there."""
+        """Raises RuntimeError with the name of the replica's error."""
         number, told = next(self._numbers), asyncio.get_running_loop().create_future()
         self._waiting[number] = told
         assert self.process.stdin is not None
@@ -100,7 +100,7 @@ class Fleet:
         return f"Soldes numero {next(self.asked)}."
 
     async def ask(self, text: str) -> str:
-        """Ask somewhere, and elsewhere again with the same key, until it is taken: an id."""
+        """Ask one process after another with the same key until one accepts, and return the id."""
         for process in itertools.cycle(self.processes):
             try:
                 return str(await process.do("ask", key=text, text=text))
@@ -119,7 +119,7 @@ class Fleet:
             await asyncio.sleep(0.1)
 
     async def at_once(self, id: str, acts: list[tuple[str, int | None]]) -> Counter[str]:
-        """Everybody in the same instant, shared among the processes: what each was told."""
+        """Do all acts at the same instant, shared among the processes, and count the answers."""
         at = time.time() + 0.05
         shares = [acts[number :: len(self.processes)] for number in range(len(self.processes))]
         deeds = [
@@ -146,12 +146,12 @@ class Fleet:
         return [str(step["action"]) for step in history]
 
     async def turns(self, schedule: str) -> list[str]:
-        """The broadcasts that a schedule has become so far."""
+        """The broadcasts made from a schedule so far."""
         made = select(tables.broadcasts.c.id).where(tables.broadcasts.c.schedule == schedule)
         return list(await self.database.read(lambda c: c.execute(made).scalars().all()))
 
     def sent(self, text: str) -> int:
-        """How often the phones rang for it."""
+        """How often the vendor accepted this text."""
         return sum(accepted.text.startswith(text) for accepted in self.sandbox.vendors.ledger)
 
 
@@ -300,7 +300,7 @@ async def test_immediate_restarts_of_postgresql_under_load_send_nothing_twice_an
 
         loading = [asyncio.create_task(load()) for _ in range(6)]
         for number in range(1, RESTARTS + 1):
-            await until(lambda: len(ids) >= 10 * number)  # noqa: B023 - something is always on its way when it happens
+            await until(lambda: len(ids) >= 10 * number)  # noqa: B023 - something is always under way at a restart
             await restart(server)
         over.set()
         await asyncio.gather(*loading)
@@ -316,9 +316,9 @@ async def test_after_a_restart_the_others_are_heard_again(server: Any) -> None:
         heard = asyncio.Event()
         await here.listen(heard.set)
         await asyncio.wait_for(heard.wait(), LONG)
-        heard.clear()  # before: it may be connected again while whoever restarted the server still waits for that
+        heard.clear()  # before the restart, since `here` may reconnect while `restart` still waits
         await restart(server)
-        await asyncio.wait_for(heard.wait(), LONG)  # connected again, which is as good as a hint
+        await asyncio.wait_for(heard.wait(), LONG)  # reconnected, which counts as a hint
         heard.clear()
         await there.notify_peers()
         await asyncio.wait_for(heard.wait(), LONG)
@@ -330,7 +330,7 @@ async def test_after_a_restart_the_others_are_heard_again(server: Any) -> None:
 
 
 async def held_by(fleet: Fleet, ids: list[str], phase: Phase) -> Process:
-    """The process that has one of these in this phase, as soon as there is one."""
+    """Wait until a process has one of these in this phase, and return that process."""
     async with asyncio.timeout(LONG):
         while True:
             for id in ids:

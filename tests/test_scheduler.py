@@ -1,4 +1,4 @@
-"""The periodic tasks: who is woken, when, and what is done yet at a stop."""
+"""The periodic tasks: which are woken, when, and what is still done at a stop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support import patience
 from tests.support.patience import until
 
 HOUR = 3600.0
-GATHERING = 1.0  # seconds for which a bell gathers here, so that a busy machine makes no difference
+GATHERING = 1.0  # seconds for which a task gathers wakes here: enough on a busy machine
 
 
 class Worker:
@@ -48,7 +48,7 @@ async def test_many_wakes_are_one_ring_and_nobody_else_is_woken() -> None:
     for _ in range(50):
         scheduler.wake(Task.PAINT, Task.DISPATCH)
     await until(lambda: dispatch.done == 2)
-    assert paint.done == 1  # a send waits for the other one, nobody for this one
+    assert paint.done == 1  # a send waits for dispatch, so it runs at once; nobody waits for paint
     await until(lambda: paint.done == 2)
     await asyncio.sleep(3 * GATHER)
     assert (paint.done, dispatch.done, track.done) == (2, 2, 1)

@@ -55,7 +55,7 @@ def test_a_duration_is_written_alike_everywhere(place: str, written: Any) -> Non
 @pytest.mark.parametrize("written", NOT_WRITTEN)
 @pytest.mark.parametrize("place", PLACES)
 def test_what_is_no_duration_is_refused_with_an_example(place: str, written: Any) -> None:
-    """C42: nothing else is taken by one table and refused by another."""
+    """C42: no table accepts what another refuses."""
     with pytest.raises((SettingsError, ValueError), match=r"15m, 1\.5h, 1h30m or 2d; a bare number is seconds"):
         PLACES[place](written)
 
@@ -112,7 +112,7 @@ def test_the_settings_that_are_shown_may_be_pasted() -> None:
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """Every command that takes `--config`, by the words that name it."""
+    """Return the words of every command that takes `--config`."""
     found = []
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
@@ -135,7 +135,7 @@ def test_the_settings_file_may_be_named_before_and_after_the_command_and_the_nea
     more = ARGUMENTS.get(words, [])
 
     def named(*typed: str) -> str:
-        """The file that it looked for, or wrote."""
+        """Return the file that the command looked for or wrote."""
         ran = CliRunner().invoke(main, [*typed, *more])
         for name in ("near.toml", "far.toml", "middle.toml"):
             if (tmp_path / name).exists():

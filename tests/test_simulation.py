@@ -24,7 +24,7 @@ from tests.simulation.process import Spoil
 from tests.simulation.run import run
 
 WORLDS, AT_ONCE = 200, 25
-#: Worlds in which most happens, as they are now; the others go on after them.
+#: The most eventful worlds at present; the others run after them.
 EVENTFUL = (662, 238, 341, 64, 24, 22, 231, 112, 405, 647)
 
 
@@ -53,7 +53,7 @@ def test_the_worlds_go_through_the_whole_table() -> None:
         left -= {what for kind, what in run(seed).counts if kind in ("moved", "series")}
 
 
-#: What takes a form of Slack’s, a place where no card can stand, a restore just then, or the eye of a needle.
+#: Transitions that need a Slack form, a channel that takes no card, a restore at that moment, or a very rare race.
 NOT_OF_THE_CORE = {
     f"{State.DRAFT} submit",
     f"{State.DRAFT} discard",
@@ -79,7 +79,7 @@ def no_gate(core: Core) -> None:
 
 def trusting(core: Core) -> None:
     """Takes the row's word for what was approved."""
-    setattr(core.dispatcher.releaser, "_approved", lambda *_: True)  # noqa: B010 - of this one core
+    setattr(core.dispatcher.releaser, "_approved", lambda *_: True)  # noqa: B010 - of this core only
 
 
 def insisting(core: Core) -> None:
@@ -90,7 +90,7 @@ def insisting(core: Core) -> None:
         outcome = await call(*given)
         return Unavailable("Not so sure.") if isinstance(outcome, Uncertain) else outcome
 
-    setattr(core.dispatcher.releaser, "_call", once_more)  # noqa: B010 - of this one core
+    setattr(core.dispatcher.releaser, "_call", once_more)  # noqa: B010 - of this core only
 
 
 def alone(core: Core) -> None:
@@ -99,31 +99,31 @@ def alone(core: Core) -> None:
     async def may(action: Action, person: Person, broadcast: Broadcast) -> None:
         return
 
-    setattr(core.workflow.permissions, "may", may)  # noqa: B010 - of this one core
+    setattr(core.workflow.permissions, "may", may)  # noqa: B010 - of this core only
 
 
 def clinging(core: Core) -> None:
-    """Lets later turns go on an approval that was taken back."""
-    setattr(core.workflow.series, "uncover", lambda *_: None)  # noqa: B010 - of this one core
+    """Sends later occurrences on an approval that was taken back."""
+    setattr(core.workflow.series, "uncover", lambda *_: None)  # noqa: B010 - of this core only
 
 
 def credulous(core: Core) -> None:
-    """Takes every look-up for a proof."""
+    """Takes every look-up as proof."""
     weigh = core.tracker.poller._weigh
 
     def trust(connection: Connection, row: Broadcast, evidence: Any) -> None:
         weigh(connection, row, type(evidence)(True, evidence.sentence, evidence.ids))
 
-    setattr(core.tracker.poller, "_weigh", trust)  # noqa: B010 - of this one core
+    setattr(core.tracker.poller, "_weigh", trust)  # noqa: B010 - of this core only
 
 
 def generous(core: Core) -> None:
-    """Takes an approval of one turn for one of every turn, whoever gave it and whatever it was for."""
+    """Takes an approval of one occurrence as one of every occurrence, regardless of who gave it and for what."""
 
     async def covering(schedule: Schedule, planned: Broadcast) -> tuple[str, ...]:
         return schedule.cover.voters if schedule.cover else ()
 
-    setattr(core.reminders.timekeeper.occurrences, "covering", covering)  # noqa: B010 - of this one core
+    setattr(core.reminders.timekeeper.occurrences, "covering", covering)  # noqa: B010 - of this core only
 
 
 MUTANTS: dict[str, Spoil] = {

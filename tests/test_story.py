@@ -86,7 +86,7 @@ async def browser() -> AsyncIterator[Browser]:
         message = "NO BROWSER: the page is not tested. Install Chromium (Debian: apt install chromium)."
         if os.environ.get("BELLCRIER_NEEDS_BROWSER"):
             pytest.fail(message)
-        pytest.skip(message)  # a browser is no Python package; `.ci/run` installs one and sets the variable above
+        pytest.skip(message)  # a browser is not a Python package; `.ci/run` installs one and sets the variable above
     async with async_playwright() as playwright:
         opened = await playwright.chromium.launch(executable_path=path)
         yield opened

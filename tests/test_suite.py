@@ -1,4 +1,4 @@
-"""What holds of the tests themselves, so that a busy machine makes them slow and never wrong."""
+"""Rules for the tests themselves, so that a busy machine makes them slow but never wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 FILES = sorted(path for path in HERE.rglob("*.py") if path.name != "patience.py" and "simulation" not in path.parts)
 WAITS = {"until", "settled", "becomes", "timeout", "wait_for"}
-A_MOMENT = 0.2  # seconds: shorter ones let others have their turn
+A_MOMENT = 0.2  # seconds: a shorter sleep only lets other tasks run
 
 
 def named(call: ast.Call) -> str:
@@ -23,7 +23,7 @@ def number(node: ast.expr) -> float | None:
 
 
 def calls(node: ast.AST, looped: bool = False) -> Iterator[tuple[ast.Call, bool]]:
-    """Every call, and whether it stands in a loop."""
+    """Yield every call, and whether it is in a loop."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Call):
             yield child, looped

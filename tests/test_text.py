@@ -1,4 +1,4 @@
-"""What the phone will show: counted as the standard says, with one mention, and decoded exactly once."""
+"""The text that the phone shows: counted by the standard, with one opt-out mention, and decoded exactly once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_it_counts_as_independent_implementations_do(vector: dict[str, str | int
 
 
 def written_out(text: str) -> int:
-    """Segments counted the slow way: lay each character into a part, and open a new one when it does not fit whole."""
+    """Count segments the slow way: add each character to a part, and open a new part when it does not fit whole."""
     gsm = all(char in BASIC or char in EXTENSION for char in text)
     costs = [(1 + (char in EXTENSION)) if gsm else len(char.encode("utf-16-le")) // 2 for char in text]
     if sum(costs) <= (160 if gsm else 70):
@@ -353,7 +353,7 @@ def test_what_another_vendor_fills_in_is_unknown_here(text: str, own: str, unkno
     assert unknown_placeholders(text, [own], ["%%name%%", "{first_name}"]) == unknown
 
 
-# --- what nobody sees ------------------------------------------------------------------------------------------------
+# --- invisible characters --------------------------------------------------------------------------------------------
 
 
 def test_decomposed_letters_are_composed_and_cost_one_part() -> None:
@@ -379,12 +379,12 @@ def test_composing_changes_nothing_that_people_see_and_twice_is_once(text: str) 
         ("a\ufeff\u2066b", ["zero width no-break space", "left-to-right isolate"]),
         ("a\ufe0fb", ["variation selector-16"]),
         ("a\x07b", ["U+0007"]),
-        ("👨‍👩‍👧 ❤️ 1️⃣ 👍🏽 🏴󠁧󠁢󠁳󠁣󠁴󠁿", []),  # joints of one emoji
-        ("می‌خواهم", []),  # and of a word
+        ("👨‍👩‍👧 ❤️ 1️⃣ 👍🏽 🏴󠁧󠁢󠁳󠁣󠁴󠁿", []),  # joiners inside one emoji
+        ("می‌خواهم", []),  # and inside a word
     ],
 )
 def test_what_nobody_sees_is_named_and_what_joins_emoji_and_letters_is_not(text: str, named: list[str]) -> None:
-    """C16: offered away, and never removed silently."""
+    """C16: the bot offers to remove them, and never removes them silently."""
     assert [name_of(char) for char in invisible(text)] == named
     assert (without_invisible(text) == text) == (not named)
     assert composed(text) == text
@@ -502,7 +502,7 @@ def test_nothing_in_it_calls_anybody_unasked(pieces: list[str]) -> None:
     assert not re.search(r"<[@!]", live("".join(pieces)))
 
 
-# --- by hand, one by one ---------------------------------------------------------------------------------------------
+# --- single cases ----------------------------------------------------------------------------------------------------
 
 CHAT = TextLimits(max_ucs2=10, segments=False)
 
@@ -546,12 +546,12 @@ def test_what_a_table_of_customers_holds_is_a_slot_in_square_brackets_alone(word
     assert slots(f"Hello «{word}», see you") == ()
 
 
-#: The first and the last of each run of characters that nobody sees.
+#: The first and last of each run of invisible characters.
 RUNS = """
 0000 0008 000E 001A 001C 001F 007F 0084 0086 009F 00AD 034F 061C 17B4 17B5 180B 180F 200B 200F 202A 202E 2060
 206F FE00 FE0F FEFF FFF0 FFFB 1BCA0 1BCA3 1D173 1D17A E0000 E0FFF
 """
-#: Their neighbours, which are seen, or are spaces and lines.
+#: Their neighbours, which are visible, or are spaces and line breaks.
 BESIDE = """
 0009 000D 0020 0085 00A0 00AC 00AE 034E 0350 061B 061D 17B3 17B6 180A 1810 200A 2010 2029 2070 FDFF FE10 FEFE
 FF00 FFFC 1BC9F 1BCA4 1D172 1D17B

@@ -194,7 +194,7 @@ async def test_a_form_submitted_twice_makes_one_broadcast(sandbox: Sandbox, bot:
 
 
 async def test_a_form_from_a_stale_command_is_asked_for_again(sandbox: Sandbox, bot: Bot) -> None:
-    sandbox.world.trigger_seconds = 0.2  # of Slack's three
+    sandbox.world.trigger_seconds = 0.2  # instead of Slack's three
     sandbox.faults.add("slash_commands", "delay", seconds=0.3)
     assert "once more" in await ask(sandbox, "", user="U0DAN")
 
@@ -286,7 +286,7 @@ async def test_approve_and_cancel_at_once_have_one_winner(sandbox: Sandbox, bot:
     assert len(sandbox.vendors.ledger) == (1 if row.state is State.SENT else 0)
 
 
-# --- who may ---------------------------------------------------------------------------------------------------------
+# --- permissions -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("way", ["button", "reaction"])
@@ -612,7 +612,7 @@ async def test_an_unknown_outcome_in_a_channel_that_is_gone_comes_to_who_approve
     assert "broadcast.mark_sent" in str(sandbox.acting.messages(direct))
     await sandbox.until(lambda: "may have gone out" in str(directly(sandbox, "U0CLEO")))
     await nothing_more(bot)
-    read = [message["text"] for message in sandbox.world.channels[direct].messages]  # with the card's thread
+    read = [message["text"] for message in sandbox.world.channels[direct].messages]  # including the card's thread
     assert len([text for text in read if "may have gone out" in text]) == 1
 
 
@@ -633,7 +633,7 @@ async def test_what_is_held_in_a_channel_that_is_gone_comes_to_the_requester_wit
 async def test_what_asks_and_could_be_shown_to_nobody_is_told_to_whoever_watches_and_tried_again(
     sandbox: Sandbox, bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """C8: the channel is gone, and so is everybody who might press."""
+    """C8: the channel is gone, and so is everybody who could press a button."""
     monkeypatch.setattr("bot.storage.troubles.FIRST_PAUSE", 0.1)
     await ask(sandbox, "pause all", user="U0OPS")
     await ask(sandbox, "send clients marketing Soldes")
@@ -886,7 +886,7 @@ async def test_a_name_is_as_long_on_every_road(sandbox: Sandbox, bot: Bot, line:
 
 
 async def test_a_form_that_slack_does_not_take_is_no_slow_slack(sandbox: Sandbox, bot: Bot) -> None:
-    """C30: the reason that is told is the true one."""
+    """C30: the message gives the true reason."""
     sandbox.faults.add("views.open", "error", error="invalid_arguments")
     assert "Something went wrong on my side" in await ask(sandbox, "")
 
@@ -976,7 +976,7 @@ async def test_a_form_that_slack_is_slow_to_open_is_told_in_a_sentence(
 async def test_nothing_on_the_way_to_an_answer_stops_the_loop(
     sandbox: Sandbox, start_bot: StartBot, tmp_path: Path
 ) -> None:
-    """The database is locked, the vendor stalls, Slack is slow: people are answered in time, and all else goes on."""
+    """The database is locked, the vendor stalls, Slack is slow: people get answers in time, and the rest goes on."""
     await start_bot(sandbox, patience=PATIENCE)
     sandbox.vendors.faults.add("encom.release", "stall", seconds=3)
     await approved(sandbox, "send clients marketing First")

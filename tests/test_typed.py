@@ -1,4 +1,4 @@
-"""What stands after `/broadcast`: an option is taken or asked about, and never sent to everybody as text."""
+"""What is typed after `/broadcast`: an option is taken or queried, never sent to everybody as text."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ READ: dict[str, tuple[dict[str, str], str]] = {
     "AT=9h Soldes": ({"at": "9h"}, "Soldes"),
     "sender=L'Oréal Soldes": ({"sender": "L'Oréal"}, "Soldes"),
     "sender=Bell marketing at=9h Soldes": ({"sender": "Bell", "at": "9h"}, "Soldes"),
-    "sender=Bell Soldes at=9h": ({"sender": "Bell"}, "Soldes at=9h"),  # what stands in the text is text
+    "sender=Bell Soldes at=9h": ({"sender": "Bell"}, "Soldes at=9h"),  # what is in the text is text
     "Soldes holidays=keep x=y": ({}, "Soldes holidays=keep x=y"),
     "url=https://bell.example/?a=b": ({}, "url=https://bell.example/?a=b"),
     "https://bell.example/?at=b": ({}, "https://bell.example/?at=b"),
@@ -83,7 +83,7 @@ WRONG = [
     ("remind", "covers=3 Relire", "“covers=” is no option here"),
     ("remind", "at=10:00 Relire", "“at=” is not an option here"),
     ("remind", "untl=2027-01-31 Relire", "Did you mean “until=”?"),
-    ("send", "sender= Bell Soldes", 'written `sender=word` or `sender="some words"`'),  # or “Bell Soldes” went out
+    ("send", "sender= Bell Soldes", 'written `sender=word` or `sender="some words"`'),  # or “Bell Soldes” would go out
     ("send", "sender='Ma Boutique' Soldes", "Write an option as"),
     ("send", 'sender="Ma Boutique Soldes', "Write an option as"),
     ("send", 'sender="Ma Boutique", Soldes', "Write an option as"),
@@ -164,7 +164,7 @@ SLIPS = {
     "Soldes —at demain 9h": "at",
     "Soldes -at=9h 🙂": "at",
     "Soldes\nheure = 9h": "at",
-    "Soldes at=lundi": "at",  # refused for want of an hour, so it was meant as a time
+    "Soldes at=lundi": "at",  # refused because the hour is missing, so it was meant as a time
     "Soldes cuando=mañana a las 9": "at",
     "Soldes att='demain 9h'": "at",
     "Soldes send-at=9:00": "at",
@@ -182,7 +182,7 @@ SLIPS = {
     "at : demain 9h Soldes": "at",
     "“at=demain 9h” Soldes": "at",
     "sender=Bell Soldes": "sender",
-    # as Slack formats it, and with other signs and joints
+    # as Slack formats it, and with other signs
     'Votre rdv *at="demain 9h"*': "at",
     'Votre rdv _at="demain 9h"_': "at",
     'Votre rdv ~at="demain 9h"~': "at",
@@ -196,7 +196,7 @@ SLIPS = {
     "Votre rdv at->demain 9h": "at",
     'Votre rdv at:="demain 9h"': "at",
     'Votre rdv at＝"demain 9h"': "at",
-    # a signature, a courtesy, a mention behind it
+    # followed by a signature, a courtesy or an opt-out notice
     'Votre rdv at="demain 9h". Bell': "at",
     'Votre rdv at="demain 9h" -- Bell': "at",
     "Votre rdv at=demain 9h -- Bell": "at",
@@ -205,7 +205,7 @@ SLIPS = {
     "Votre rdv at=demain 9h STOP 36111": "at",
     'Votre rdv sender="Bell" merci': "sender",
     'Votre rdv at="demain 9h" est bien confirmé par nos soins': "at",
-    # any name, where a time stands in quotes
+    # any name, if a time follows in quotes
     'Votre rdv à="demain 9h"': "at",
     'Votre rdv on="tomorrow 9am"': "at",
     'on="tomorrow 9am" Votre rdv': "at",

@@ -1,6 +1,6 @@
-"""A vendor in trouble, through the whole bot: what it becomes, and how often phones rang.
+"""A vendor in trouble, through the whole bot: the outcome, and how often phones rang.
 
-Each row of the table is played on one of the databases in turn, and with `BELLCRIER_BOTH=1` on both of them.
+The rows of the table run on the two databases in turn. With `BELLCRIER_BOTH=1`, each row runs on both.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ELSEWHERE = "http://127.0.0.1:9/elsewhere"
 
 @dataclass(frozen=True)
 class Case:
-    """A fault at one step of one vendor: the state it must end in, what the thread says, how many sends there are."""
+    """A fault at one step of one vendor: the final state, what the thread says, and how many sends there are."""
 
     step: str
     kind: str
@@ -125,14 +125,14 @@ AUDIENCES = {"encom": "clients", "octopush": "newsletter", "kaizala": "staff"}
 
 @pytest.fixture
 async def either(sandbox: Sandbox, start_bot: StartBot, database_url: str) -> Bot:
-    """The whole bot on each database, with vendors that have a second and a half to answer."""
+    """The whole bot on each database. Vendors have a second and a half to answer."""
     short = {f"accounts__{name}__timeout": 1.5 for name in ("encom", "octo", "kaizala")}
     short |= {"accounts__kaizala__requests_per_second": 100}
     return await start_bot(sandbox, database_url=database_url, secret_key=KEY, admins=["U0OPS"], **short)
 
 
 def releases(sandbox: Sandbox) -> int:
-    """How often a vendor was asked to make phones ring."""
+    """Return how often a vendor was asked to make phones ring."""
     paths = ("/groupedMessage", "/send", "/messages")
     return len([s for s in sandbox.vendors.office.requests if s.method != "GET" and s.path.endswith(paths)])
 
@@ -150,7 +150,7 @@ CODES = {
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("name", CODES)
 async def test_the_vendors_own_code_stands_in_the_thread(sandbox: Sandbox, either: Bot, name: str) -> None:
-    """C44: whoever looks it up, or asks the vendor, has what the vendor calls it."""
+    """C44: a reader can look the code up, or quote it to the vendor."""
     step, status, body, code = CODES[name]
     sandbox.vendors.faults.add(step, "error", status=status, body=body)
     posted = await approved(sandbox, f"send {AUDIENCES[step.split('.')[0]]} marketing Soldes demain")
@@ -169,7 +169,7 @@ async def test_what_a_vendors_trouble_becomes(sandbox: Sandbox, either: Bot, nam
     assert len(sandbox.vendors.ledger) == case.rang
     # redirected, reset or refused: the vendor was asked once, and again only where nothing could have been sent
     assert releases(sandbox) <= case.asked
-    if case.state is not State.SENT:  # and it stays so: nothing is tried again behind the scenes
+    if case.state is not State.SENT:  # the state stays: nothing is retried behind the scenes
         asked = releases(sandbox)
         either.dispatcher.wake()
         await nothing_more(either)
@@ -203,7 +203,7 @@ async def test_refused_connections_are_tried_again_and_then_failed(
 async def test_a_vendor_that_cannot_prove_who_it_is_gets_nothing(
     sandbox: Sandbox, start_bot: StartBot, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The stand-in speaks plain HTTP, so TLS to it breaks: no byte of the text may go in the clear instead."""
+    """The stand-in speaks plain HTTP, so TLS to it fails. No byte of the text may go in the clear instead."""
     monkeypatch.setattr("bot.sending.outcomes.MAX_TRIES", 1)
     secure = f"https://127.0.0.1:{sandbox.port}/vendors/encom"
     bot = await start_bot(sandbox, database_url=database_url, secret_key=KEY, accounts__encom__base_url=secure)
@@ -239,7 +239,7 @@ async def test_ten_megabytes_do_not_fill_the_memory(sandbox: Sandbox, either: Bo
     await settled(either, State.UNKNOWN)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert most < 40 * 1024 * 1024  # the stand-in, in this same process, makes the ten
+    assert most < 40 * 1024 * 1024  # the stand-in makes the ten in this same process
 
 
 async def test_an_account_that_does_not_work_is_brought_to_the_operator_without_its_key(
@@ -278,7 +278,7 @@ async def test_a_list_that_grew_since_the_approval_goes_back_to_it(sandbox: Sand
 async def test_a_size_that_is_larger_or_cannot_be_read_goes_back_to_the_approvers(
     sandbox: Sandbox, either: Bot, told: Any
 ) -> None:
-    """C3: where there is a bound, what is no readable number below it is not released, and asked."""
+    """C3: where there is a bound, a size that is no readable number below it needs approval before release."""
     body = {"number_of_contacts": told, "cost": "645,00", "status": "ready_to_be_sent"}
     sandbox.vendors.faults.add("octopush.status", "error", times=1000, status=200, body=body)
     await approved(sandbox, "send newsletter marketing Soldes")
@@ -304,7 +304,7 @@ async def test_ids_between_empty_places_are_the_ids(sandbox: Sandbox, either: Bo
 
 @pytest.fixture
 async def gone_out(sandbox: Sandbox, either: Bot) -> str:
-    """The callback address of what Encom has taken as 22 and 23."""
+    """The callback address of a broadcast that Encom has accepted as 22 and 23."""
     await approved(sandbox)
     return str(either.dispatcher.releaser.tokens.callback_url(await settled(either, State.SENT)))
 
@@ -318,7 +318,7 @@ async def test_a_status_never_goes_back(sandbox: Sandbox, either: Bot, gone_out:
     assert await tell(gone_out, id="22", status="OK", code="000") == 200
     for word in ("SENT", "PLANNED", "ACCEPTED"):
         assert await tell(gone_out, id="22", status=word) == 200
-    counts = (await newest(either)).counts  # of the other one, 23, a poll may tell meanwhile
+    counts = (await newest(either)).counts  # a poll may report the other one, 23, meanwhile
     assert (counts["sent"], sum(counts.values()) <= 2) == (1, True)
 
 
@@ -358,7 +358,7 @@ SPELLINGS = ["+33600100000", "33600100000", "0033600100000", "+33 6 00-10.00.00"
 
 
 async def test_a_phone_is_one_person_however_its_number_is_written(sandbox: Sandbox, either: Bot) -> None:
-    """C13: digits only before the hash; and status words and tickets alike."""
+    """C13: numbers are reduced to digits before the hash; status words and tickets are normalised too."""
     sandbox.vendors.octopush.lists["newsletter"] = 2
     await approved(sandbox, "send newsletter marketing Soldes")
     row = await settled(either, State.SENT)
@@ -373,11 +373,11 @@ async def test_a_phone_is_one_person_however_its_number_is_written(sandbox: Sand
         assert (await client.post(url, data=bare, headers=form)).status == 200
     after = await newest(either)
     assert after.counts == {"delivered": 1}
-    assert after.state is State.SENT  # of two people one has it: it is not done
+    assert after.state is State.SENT  # one of two people has it, so it is not done
 
 
 async def test_a_delivery_with_null_dates_is_a_delivery(sandbox: Sandbox, either: Bot) -> None:
-    """C12: a date that is there and empty is no opt-out."""
+    """C12: an empty date is no opt-out."""
     await approved(sandbox, "send newsletter marketing Soldes")
     row = await settled(either, State.SENT)
     url = str(either.callback_address("octo"))

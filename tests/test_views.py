@@ -1,4 +1,4 @@
-"""What people see in Slack: whole, inert, within Slack's limits, and never in disagreement with the table of states."""
+"""What people see in Slack: whole, inert, within Slack's limits, and consistent with the table of states."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ def test_a_card_is_taken_by_slack_in_every_state_with_all_of_the_text(case: str,
     assert LONG[case] in whole_text(post.blocks)
     assert 0 < len(post.text) <= 4000
     check_blocks(post.plainest)
-    assert set(texts_in(post.blocks)) <= set(texts_in(post.plainest))  # it is decided about as well
+    assert set(texts_in(post.blocks)) <= set(texts_in(post.plainest))  # people decide on this card too
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Whatever is written anywhere in some blocks."""
+    """Every text anywhere in these blocks."""
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for one in inside:
         yield from texts_in(one)
@@ -145,7 +145,7 @@ def test_what_is_held_says_what_can_be_done_and_until_when() -> None:
 
 
 def test_who_cannot_approve_any_more_is_not_asked_for_it() -> None:
-    """Neither who asked for it, nor who has approved it already."""
+    """Neither the requester, nor anyone who has already approved it."""
     asked, voted = (
         row(approvers=("U1", "U2", "U3"), quorum=2),
         replace(showing(), votes=(Vote("U2", "button", 1, "d"),)),
@@ -158,7 +158,7 @@ def test_who_cannot_approve_any_more_is_not_asked_for_it() -> None:
 
 @pytest.mark.parametrize(("voices", "end"), [(0, OPENS + 24 * 3600 * SECOND), (1, OPENS)])
 def test_a_draft_says_how_long_it_is_kept_and_not_that_it_is_over(voices: int, end: int) -> None:
-    """Its writer is told a day before it is thrown away, and then."""
+    """Its writer gets a note a day before it is discarded, and one when it is discarded."""
     draft = row(state=State.DRAFT, voice_at=OPENS, voices=voices)
     shown = json.dumps(details(draft, showing(), [], None, EN).blocks)
     assert f"It is kept as a draft until <!date^{end // SECOND}^" in shown
@@ -219,7 +219,7 @@ def test_a_size_that_cannot_be_read_is_one_that_the_vendor_does_not_say(
     assert shown == draw_card(row(state=state, size=None, bound=unsaid), showing(), words)
 
 
-# --- what the card says of a text ------------------------------------------------------------------------------------
+# --- what the card says about a text ---------------------------------------------------------------------------------
 
 
 def notes(text: str, language: str = "en", **changes: Any) -> list[str]:
@@ -239,7 +239,7 @@ def test_codes_of_emoji_are_shown_as_they_are_written_with_both_ways_out() -> No
 
 @pytest.mark.parametrize("kind", [AudienceKind.LIST, AudienceKind.GROUP])
 def test_what_nobody_sees_is_named_with_what_the_text_costs_without_it(kind: AudienceKind) -> None:
-    """C16: also in a chat, where nothing else speaks of characters."""
+    """C16: also in a chat, where nothing else mentions characters."""
     (told,) = [line for line in notes("Bonjour\u200b \u202eà tous", kind=kind) if "Invisible" in line]
     assert "zero width space, right-to-left override" in told
     cost = "14 characters" if kind is AudienceKind.GROUP else "≈ 1 SMS per recipient (GSM-7, 14/160)"
@@ -264,7 +264,7 @@ def test_characters_are_named_by_their_codes_where_their_names_would_be_english(
 
 
 def returned(view: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """The form as it comes back when nobody changes anything in it; Slack takes space off the ends of an input."""
+    """The form as Slack returns it when only `changes` were made; Slack strips spaces at the ends of an input."""
     values: dict[str, Any] = {}
     for block in view["blocks"]:
         element = block["element"]
@@ -296,7 +296,7 @@ LONG_TEXTS = {
 @pytest.mark.parametrize("case", LONG_TEXTS)
 def test_a_text_of_any_length_opens_in_the_form_and_comes_back_as_it_was(case: str) -> None:
     """C30: cut over several inputs, joined exactly."""
-    if case == "spaces":  # nothing holds them together at the end of an input
+    if case == "spaces":  # Slack strips them at the ends of an input
         form_of(text=LONG_TEXTS[case])
         return
     text, view = LONG_TEXTS[case], form_of(text=LONG_TEXTS[case])
@@ -328,7 +328,7 @@ def test_what_no_database_takes_shows_in_what_was_filled_in() -> None:
 
 
 def test_a_name_that_was_kept_when_it_might_be_longer_opens_whole() -> None:
-    """C30: it is complained of when it comes back."""
+    """C30: the complaint comes when the form is submitted."""
     campaign, sender = "Noël " * 40 + "2026", "🔥" * 100
     back = forms.read_compose(returned(form_of(text="Hi", campaign=campaign, sender=sender)))
     assert (back.campaign, back.sender) == (campaign, sender)

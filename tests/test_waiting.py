@@ -1,4 +1,4 @@
-"""What waits: it has a voice, an end, and people who may still decide; whole days and deploys between two steps."""
+"""Broadcasts that wait: their voices, their end, and who may still decide, across whole days and deploys."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ STRANGER = dataclasses.replace(CLEO, id="U0DAN")
 
 
 class Waiting(Core):
-    """The core with its voices, which can be thrown away and built anew over the same database."""
+    """The core with its voices; a test can discard it and build a new one over the same database."""
 
     def __init__(self, database: Database, sandbox: Sandbox, folder: Path, **changes: Any) -> None:
         super().__init__(database, sandbox, folder, **{"admins": ["U0OPS"], **changes})
@@ -61,24 +61,24 @@ class Waiting(Core):
         return await super().members(group)
 
     async def act(self, row: Broadcast, action: Action, person: Person, **told: Any) -> Broadcast:
-        """As the row stands now, whatever version the test still has in hand."""
+        """Act on the current version of the row, whatever version the test holds."""
         current = await self.row(row.id)
         return await self.workflow.act(TEAM, row.id, deed(action, **told), person=person, version=current.version)
 
     async def sent(self) -> int:
-        """How many went out once everything that is due has been looked at."""
+        """Process everything that is due; return how many broadcasts have gone out."""
         await self.run(self.dispatcher("a"))
         return len(self.sandbox.vendors.ledger)
 
     async def held(self, **changes: Any) -> Broadcast:
-        """One that is past its grace."""
+        """Return a held broadcast that is past its grace."""
         row = await self.approved(**changes)
         self.now += 11 * MINUTE
         await self.run(self.dispatcher("a"))
         return await self.row(row.id)
 
     async def told(self, row: Broadcast) -> list[tuple[str, str | None]]:
-        """What its thread is told, oldest first, and who is named."""
+        """Return the notes of its thread, oldest first, each with the people it names."""
         table = tables.notes
         mine = table.select().where(table.c.broadcast == row.id).order_by(table.c.seq)
         rows = await self.database.read(lambda c: c.execute(mine).mappings().all())
@@ -89,7 +89,7 @@ class Waiting(Core):
         return [(post["place"], str(Translatable.of(post["sentence"]))) for post in rows]
 
     async def pass_time(self, until: int, *others: Database) -> list[tuple[int, str, str | None]]:
-        """Live until then, looking round every few minutes: what was said, when, and who was named."""
+        """Tick every five minutes until then; return each note posted, with its time and the people it names."""
         said: list[tuple[int, str, str | None]] = []
         known = len(await self.all_told())
         voices = [self.voices(), *map(self.voices, others)]
@@ -296,7 +296,7 @@ async def test_approvers_who_are_named_later_decide_about_what_had_none(make: Ma
     assert (await core.act(row, Action.MARK_NOT_SENT, approver(0))).state is State.FAILED
 
 
-# --- never late by surprise ------------------------------------------------------------------------------------------
+# --- never late without asking ---------------------------------------------------------------------------------------
 
 
 async def test_what_is_approved_long_after_its_time_is_held_and_says_so(core: Waiting) -> None:
@@ -330,7 +330,7 @@ async def test_an_undo_window_that_ends_after_the_grace_counts_as_late(make: Mak
     assert (await core.act(row, Action.APPROVE, approver(0))).hold is Hold.LATE
 
 
-# --- is it still agreed? ---------------------------------------------------------------------------------------------
+# --- whether it is still approved ------------------------------------------------------------------------------------
 
 
 async def test_an_approval_is_taken_back_while_it_waits_for_the_morning(make: MakeWaiting) -> None:
@@ -349,7 +349,7 @@ async def test_an_approval_is_taken_back_while_it_waits_for_the_morning(make: Ma
 
 
 async def test_what_was_restored_goes_on_asking_when_its_approval_is_taken_back(core: Waiting) -> None:
-    """It may have gone out since the backup: nobody approves that anew without having been asked about it."""
+    """It may have gone out since the backup, so it needs that answer before a new approval."""
     row = await core.approved()
     await core.database.write(lambda c: hold_all(c, core.now, core.now))
     await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button", version=1)
@@ -382,7 +382,7 @@ async def test_one_of_two_new_approvals_is_taken_back_after_it_was_asked_about_a
     assert await core.sent() == 0
     asked = await core.row(row.id)
     assert (asked.state, asked.approved_at, asked.start_at) == (State.PENDING, None, None)
-    await core.edit(row, approved_at=1)  # as an older version left it
+    await core.edit(row, approved_at=1)  # as an older release left it
     await core.act(row, Action.APPROVE, approver(0))
     taken = await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button")
     assert taken is not None
@@ -591,7 +591,7 @@ async def test_what_waits_for_the_hours_says_nothing_until_it_goes(core: Waiting
 async def test_the_requester_hears_of_a_far_start_a_quarter_of_an_hour_before_and_once(core: Waiting) -> None:
     wanted = core.now + 5 * HOUR
     await core.approved(send_at=wanted)
-    await core.approved(send_at=core.now + 30 * MINUTE)  # too near to forget
+    await core.approved(send_at=core.now + 30 * MINUTE)  # too soon to need a reminder
     said = await core.pass_time(wanted - MINUTE)
     soon = f"It starts {wanted}. Until then, press *Cancel* on its card to stop it."
     assert said == [(wanted - 15 * MINUTE, soon, "U0CLEO")]
@@ -694,7 +694,7 @@ async def test_a_follow_up_and_what_it_follows_name_each_other(core: Waiting) ->
 
 
 async def test_a_row_that_a_newer_version_wrote_is_left_alone_and_nobody_is_held_up(core: Waiting) -> None:
-    """Every question for work looks at a row in a state that nobody here knows, and at one in a state that we know."""
+    """Every query for work meets two such rows: one in an unknown state and one in a known state."""
     strange, known, plain = [await core.approved() for _ in range(3)]
     past: dict[str, Any] = dict.fromkeys(("voice_at", "draw_at", "look_at", "expires_at", "progress_at", "due"), 1)
     newer = past | {"shape": 2, "owner": "another", "lease_until": 1, "phase": "beaming"}
@@ -730,7 +730,7 @@ async def test_a_row_that_a_newer_version_wrote_is_left_alone_and_nobody_is_held
     assert len(core.sandbox.vendors.ledger) == 1
     assert len([said for said, _ in await core.told(ours) if "still needed" in said]) == 1
     kept = await core.database.read(lambda c: receipts.delivery_counts(c, TEAM, strange.id))
-    assert kept == {"sent": 2}  # written down for the version that knows what to do with it
+    assert kept == {"sent": 2}  # kept for the version that understands it
 
 
 async def raw(core: Waiting, row: Broadcast) -> dict[str, Any]:
@@ -799,7 +799,7 @@ INSTANTS = {"expires_at", "due", "start_at", "send_at", "approved_at", "lease_un
 async def test_a_deploy_loses_nothing_that_waits(
     database_url: str, sandbox: Sandbox, tmp_path: Path, make: MakeWaiting
 ) -> None:
-    """Rows as the first schema has them, one in each state; then the upgrade, and life goes on."""
+    """Write one row in each state under the first schema, upgrade, and carry on."""
     pattern = make()
     like = await pattern.ask()
     after = {"draft": State.DRAFT, "held": State.HELD, "scheduled": State.SCHEDULED, "pending": State.PENDING}
@@ -837,7 +837,7 @@ OLD_IDS = {state: f"B{number:07d}" for number, state in enumerate(OLD)}
 
 
 def start_over(connection: Any) -> None:
-    """PostgreSQL has one database for this test: throw the new schema away."""
+    """Drop the new schema: PostgreSQL has one database for this test."""
     if not schema.is_empty(connection):
         known = MetaData()
         known.reflect(connection)
@@ -867,7 +867,7 @@ def plain(value: Any) -> Any:
 
 
 class Time:
-    """A clock that a test moves on."""
+    """A clock that a test moves forward."""
 
     def __init__(self) -> None:
         self.ahead = 0
@@ -885,13 +885,13 @@ def chosen(start: int) -> Json:
 
 
 def offered(form: Json) -> int:
-    """The start that a form is filled with."""
+    """Return the start that the form is filled with."""
     (picker,) = [block["element"] for block in form["blocks"] if block.get("block_id") == "send_at"]
     return int(picker["initial_date_time"]) * SECOND
 
 
 async def press(sandbox: Sandbox, user: str, posted: Json, name: str) -> Json:
-    """Press a button that opens a form, once it is there; the form."""
+    """Wait for a button that opens a form, press it, and return the form."""
     place = sandbox.world.channel(HERE)
     await sandbox.until(lambda: f"broadcast.{name}" in str(sandbox.world.message(place, posted["ts"])["blocks"]))
     await sandbox.acting.click(user, HERE, posted["ts"], f"broadcast.{name}")
@@ -929,8 +929,8 @@ async def test_a_new_plan_has_a_new_card_and_the_old_one_is_a_line_with_a_link(s
     await sandbox.until(lambda: "Approved by" in thread_text(sandbox, new["ts"]))
 
     await sandbox.acting.react("U0ANA", HERE, old["ts"], "+1")
-    await sandbox.until(lambda: len(sandbox.acting.ephemerals("U0ANA")) > 0)  # what is undone before it is read is void
-    await sandbox.acting.unreact("U0ANA", HERE, old["ts"], "+1")  # means the old version, and takes nothing back
+    await sandbox.until(lambda: len(sandbox.acting.ephemerals("U0ANA")) > 0)  # the bot must read it before it is undone
+    await sandbox.acting.unreact("U0ANA", HERE, old["ts"], "+1")  # on the old version, so it withdraws nothing
     await nothing_more(bot)
     assert (await newest(bot)).state is State.SCHEDULED
     assert len(sandbox.acting.messages(HERE)) == 2
@@ -1071,7 +1071,7 @@ async def test_the_writer_of_a_forgotten_draft_is_told_directly(sandbox: Sandbox
         time.ahead = days * DAY + HOUR
         bot.wake()
         await sandbox.until(partial(told_so_often, sandbox, days - 5))
-        if days == 6:  # it can be opened from there
+        if days == 6:  # the message opens the draft
             assert "broadcast.edit" in str(sandbox.acting.messages(direct))
     soon, over = told_directly(sandbox, "U0DAN")
     assert soon.startswith(f"Your draft *{row.id}* will be thrown away <!date^")
@@ -1120,7 +1120,7 @@ async def test_a_database_of_another_version_is_told_from_an_older_one(
 
 
 def told_directly(sandbox: Sandbox, user: str) -> list[str]:
-    """What the bot told this person directly, oldest first."""
+    """Return what the bot told this person directly, oldest first."""
     return [message["text"] for message in sandbox.acting.messages(sandbox.world.direct(user).id)]
 
 
@@ -1135,7 +1135,7 @@ async def test_the_same_post_is_queued_once_and_taken_by_one(database: Database)
     taken = [pending for pending in await asyncio.gather(*takers) if pending is not None]
     assert [(pending.place, pending.sentence, pending.tries) for pending in taken] == [("C1", said, 0)]
     again = await database.write(lambda c: outbox.take_post(c, 70 * SECOND, 130 * SECOND))
-    assert again == taken[0]  # whoever took it died over it
+    assert again == taken[0]  # the process that took it died
 
 
 async def test_a_post_reaches_a_channel_and_a_person_once(sandbox: Sandbox, bot: Bot) -> None:
@@ -1153,7 +1153,7 @@ async def test_a_post_reaches_a_channel_and_a_person_once(sandbox: Sandbox, bot:
 
 
 async def test_a_post_outlives_a_busy_slack_and_a_place_that_is_gone_is_given_up(sandbox: Sandbox, bot: Bot) -> None:
-    far = later = bot.clock() + 365 * 24 * 3600 * SECOND  # the bot's own painter sees nothing of this
+    far = later = bot.clock() + 365 * 24 * 3600 * SECOND  # so that the bot's own painter leaves these posts alone
     poster = Poster(dataclasses.replace(bot.runtime, clock=lambda: later), bot.posting, bot.people)
     painter = Painter(poster, bot.workflow, bot.showing, translator_for("en"))
     gone = sandbox.world.channels["C0GENERAL"] = Channel("C0GENERAL", "general", ["U0BELL"], archived=True)
@@ -1167,12 +1167,12 @@ async def test_a_post_outlives_a_busy_slack_and_a_place_that_is_gone_is_given_up
     assert [message["text"] for message in sandbox.acting.messages(HERE)] == ["Choose a purpose."]
     left = await bot.database.read(lambda c: c.execute(in_order(tables.posts)).mappings().all())
     assert {row["key"]: (row["tries"], row["post_at"], bool(row["ts"])) for row in left} == {
-        "gone": (1, None, False),  # it named nobody who could be told instead
+        "gone": (1, None, False),  # it named nobody to tell instead
         "here": (0, None, True),
     }
 
 
-# --- whose yes counts by now -----------------------------------------------------------------------------------------
+# --- whose approval counts now ---------------------------------------------------------------------------------------
 
 
 def user(id: str) -> Person:

@@ -190,7 +190,7 @@ def test_a_command_whose_text_holds_payload_stays_a_command() -> None:
     assert parse_slack("command=%2Fbroadcast&text=a+payload%3D1&payload=x")["command"] == "/broadcast"
 
 
-# --- what vendors call back ------------------------------------------------------------------------------------------
+# --- callbacks of vendors --------------------------------------------------------------------------------------------
 
 
 async def call_back(web: ClientSession, url: str, body: bytes, content: str = "application/json") -> int:
@@ -199,13 +199,13 @@ async def call_back(web: ClientSession, url: str, body: bytes, content: str = "a
 
 
 async def called_back(bot: Bot) -> dict[str, int]:
-    """What the newest broadcast's numbers are, without what the bot may have asked the vendor for by itself."""
+    """The counts of the newest broadcast, without those that the bot may have polled itself."""
     return {name: number for name, number in (await newest(bot)).counts.items() if name != "accepted"}
 
 
 @pytest.fixture
 async def sent(sandbox: Sandbox, bot: Bot) -> str:
-    """A broadcast that Encom has taken as 22 and 23; its own callback address."""
+    """The callback address of a broadcast that Encom accepted as 22 and 23."""
     await approved(sandbox)
     row = await settled(bot, State.SENT)
     return str(bot.dispatcher.releaser.tokens.callback_url(row))
@@ -240,7 +240,7 @@ async def test_who_guesses_tokens_is_slowed_down_and_the_vendor_beside_it_is_hea
 async def test_commands_are_answered_in_time_beside_a_flood_of_callbacks(
     sandbox: Sandbox, bot: Bot, sent: str, web: ClientSession
 ) -> None:
-    """Two thousand in about two seconds, from vendors that wait for each answer."""
+    """Two thousand callbacks in about two seconds, from vendors that wait for each answer."""
     body, done = json.dumps({"id": "22", "status": "OK", "code": "000"}).encode(), asyncio.Event()
 
     async def flood() -> int:

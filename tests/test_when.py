@@ -1,4 +1,4 @@
-"""Times and recurrences as people type them, in three languages; what is not certain is refused."""
+"""Times and recurrences as people type them, in three languages; anything uncertain is refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TUESDAY = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)  # 11:00 in Paris
 
 
 def told(refused: NotATime) -> str:
-    """The sentence for the person."""
+    """Return the sentence that the person sees."""
     return refused.template.format_map(refused.values)
 
 
@@ -38,8 +38,8 @@ UNDERSTOOD = {
     "demain à 9h30": "2026-11-25T09:30+01:00",
     "après-demain 9h": "2026-11-26T09:00+01:00",
     "lundi 8h30": "2026-11-30T08:30+01:00",
-    "mardi 9h": "2026-12-01T09:00+01:00",  # today at nine has passed
-    "tuesday 13:00": "2026-11-24T13:00+01:00",  # and one o'clock is still ahead
+    "mardi 9h": "2026-12-01T09:00+01:00",  # nine o'clock today has passed
+    "tuesday 13:00": "2026-11-24T13:00+01:00",  # one o'clock today is still ahead
     "mañana a las 9": "2026-11-25T09:00+01:00",
     "pasado mañana a las 10": "2026-11-26T10:00+01:00",
     "aujourd’hui 18h": "2026-11-24T18:00+01:00",
@@ -54,7 +54,7 @@ UNDERSTOOD = {
     "2026-12-01 9h": "2026-12-01T09:00+01:00",
     "2026-12-01 at 9 am": "2026-12-01T09:00+01:00",
     "2026\u201112\u201101 09:00": "2026-12-01T09:00+01:00",
-    "1 mars 9h": "2027-03-01T09:00+01:00",  # the first that is still ahead
+    "1 mars 9h": "2027-03-01T09:00+01:00",  # the next 1 March
     "29 February 2028 9:00": "2028-02-29T09:00+01:00",
     "tomorrow at 9": "2026-11-25T09:00+01:00",
     "demain à 9": "2026-11-25T09:00+01:00",
@@ -108,7 +108,7 @@ UNDERSTOOD = {
     "mañana a las 9 de la mañana": "2026-11-25T09:00+01:00",
     "pasado mañana por la mañana a las 9": "2026-11-26T09:00+01:00",
     "esta tarde a las 18:00": "2026-11-24T18:00+01:00",
-    # so long from now, and on which day that is
+    # a time from now, with or without an hour
     "in an hour": "2026-11-24T12:00+01:00",
     "dans une heure": "2026-11-24T12:00+01:00",
     "dentro de dos horas": "2026-11-24T13:00+01:00",
@@ -128,7 +128,7 @@ UNDERSTOOD = {
     "3h dans 2 jours": "2026-11-26T03:00+01:00",
     "dans 2 semaines à 9h": "2026-12-08T09:00+01:00",
     "dentro de 3 días a las 9": "2026-11-27T09:00+01:00",
-    "dans 200 jours à 9h": "2027-06-12T09:00+02:00",  # over the clock change: the hour says which is meant
+    "dans 200 jours à 9h": "2027-06-12T09:00+02:00",  # across the clock change: the hour makes it clear
     # short names, dots and commas
     "Thurs 9:00": "2026-11-26T09:00+01:00",
     "lun. 9h": "2026-11-30T09:00+01:00",
@@ -164,7 +164,7 @@ REFUSED = {
     "yesterday 9:00": None,
     "soon": None,
     "5": "ambiguous",
-    "9h": "past",  # tomorrow's is another day's
+    "9h": "past",  # not taken as tomorrow
     "at 9": "past",
     "à 9h": "past",
     "a las 9": "past",
@@ -195,13 +195,13 @@ REFUSED = {
     "lundi prochain 9h": "ambiguous",
     "el próximo lunes a las 9": "ambiguous",
     "el lunes que viene a las 9": "ambiguous",
-    "le lundi à 9h": "ambiguous",  # every Monday, to most
+    "le lundi à 9h": "ambiguous",  # most people mean every Monday
     "mar 3 9:00": None,  # the third of March, or mardi the third?
     "this evening": None,
-    "ce soir 08h": "ambiguous",  # eight in the morning, to a clock
+    "ce soir 08h": "ambiguous",  # 08h is eight in the morning on a clock
     "esta noche a las 2": "ambiguous",
     "tonight at 3": "ambiguous",
-    "24 november 9:00": "past",  # not a year from now
+    "24 november 9:00": "past",  # not taken as next year
     "1 novembre 9h": "past",
     "2026-12-01": "no_hour",
     "1 december": "no_hour",
@@ -212,7 +212,7 @@ REFUSED = {
     "in 0 minutes": "past",
     "in 5 fortnights": None,
     "in 9999 days": None,
-    "dans 200 jours": "ambiguous",  # over the clock change: the same hour, or 4800 hours?
+    "dans 200 jours": "ambiguous",  # across the clock change: the same hour, or 4800 hours?
     "demain 9²h": None,
     "demain 9\u0336h": None,
     "demain ９h": None,
@@ -231,14 +231,14 @@ REFUSED = {
     "": None,
     "every monday 9:00": None,
     "at 9 december 20": None,  # the ninth at eight in the evening, or the 20th at nine?
-    "lundi 1er décembre 9h": "no_such_day",  # a Tuesday: one of the two is a slip
-    "mercredi 1er décembre 9h": "no_such_day",  # next year's is a Wednesday, which nobody means
+    "lundi 1er décembre 9h": "no_such_day",  # it is a Tuesday: the day or the date is wrong
+    "mercredi 1er décembre 9h": "no_such_day",  # a Wednesday next year, but nobody means that
     "mardi 24 novembre 9h": "past",
     "tomorrow evening 08:00": "ambiguous",
     "demain après-midi à 9h": "ambiguous",
     "mañana a las 4 de la noche": "ambiguous",
     "tonight 0:30": "ambiguous",
-    "dans 15 jours": "ambiguous",  # two weeks, to a Frenchman
+    "dans 15 jours": "ambiguous",  # means two weeks in French
     "dans 8 jours à 9h": "ambiguous",
     "en 15 días": "ambiguous",
     "dans 2 jours 3h": "ambiguous",  # or 51 hours?
@@ -349,12 +349,12 @@ def test_of_two_weekdays_the_one_that_is_not_taken_may_be_in_the_gap() -> None:
     [
         ("sunday 2:30", "2027-04-04T02:30:00+02:00"),
         ("dimanche 2h30", "2027-04-04T02:30:00+02:00"),
-        ("28 march 2:30", "past"),  # not “skipped”: next year's is meant, with its year
+        ("28 march 2:30", "past"),  # not “skipped”: next year's date needs its year
         ("today 2:30", "gap"),
     ],
 )
 def test_an_hour_that_is_behind_today_is_skipped_for_that_and_not_for_the_gap_it_was_in(typed: str, meant: str) -> None:
-    sunday = datetime(2027, 3, 28, 8, tzinfo=UTC)  # ten in Paris, where that night had no half past two
+    sunday = datetime(2027, 3, 28, 8, tzinfo=UTC)  # ten in Paris; 02:30 did not exist that night
     try:
         assert parse_when(typed, zone="Europe/Paris", now=sunday).local.isoformat() == meant
     except NotATime as refused:
@@ -400,7 +400,7 @@ WORDS = """
     todos los el lunes jueves y semanas día de a viernes laborable mes último primer año mañana las 15
     morning matin evening soir tonight ce por la in 15 jours o'clock @ lun. mar juil.
     primero cron * */2 1-5 0 , L 5L 1#2 today heure 30 minutes cette après midi days horas
-""".split()  # noqa: SIM905 - eighty words are read more easily so
+""".split()  # noqa: SIM905 - eighty words are easier to read this way
 TYPED = st.text(max_size=40) | st.lists(st.sampled_from(WORDS), max_size=9).map(" ".join)
 
 
@@ -540,7 +540,7 @@ AGAIN = {
         "toutes les 2 semaines lundi 9h",
         "cada 2 semanas lunes a las 9",
     ),
-    "0 9 * * 2,4 / 3 weeks from 2026-11-26": (  # nine has passed this Tuesday; its week is counted from all the same
+    "0 9 * * 2,4 / 3 weeks from 2026-11-26": (  # nine has passed this Tuesday, but the count starts with this week
         "every 3 weeks on tuesday and thursday 9:00",
         "toutes les trois semaines le mardi et le jeudi à 9h",
         "cada tres semanas los martes y jueves a las 9",
@@ -615,7 +615,7 @@ def test_it_understands_what_comes_again(plain: str, typed: str) -> None:
     rule = parse_recurrence(typed, zone="Europe/Paris", now=TUESDAY)
     assert rule.plain() == plain
     assert Recurrence.of(plain) == rule
-    once = ("monday 8:30", "le lundi 8h30", "el lunes a las 8:30")  # where a time is asked for too
+    once = ("monday 8:30", "le lundi 8h30", "el lunes a las 8:30")  # these are valid as single times too
     assert is_recurrence(typed) or typed in once
 
 
@@ -666,9 +666,9 @@ NOT_AGAIN = {
     "tous les trois mois le 1er à 9h": "spaced",
     "cada 2 días a las 9": "spaced",
     "cada dos meses el 1 a las 9": "spaced",
-    "tous les 15 jours à 9h": "no_day",  # every second week, to most
+    "tous les 15 jours à 9h": "no_day",  # most people mean every second week
     "cada quince días a las 9": "no_day",
-    "tous les jours ouvrables à 9h": None,  # with Saturdays
+    "tous les jours ouvrables à 9h": None,  # “ouvrables” includes Saturdays
     "every second monday 9:00": None,  # of the month?
     "every fifth monday of the month 9:00": None,
     "biweekly on monday 9:00": None,
@@ -704,13 +704,13 @@ CRON = {
     "0 9 * * 1-5": "0 9 * * 1-5",
     "cron: 0 9 * * mon": "0 9 * * MON",
     "0 9 * * 8": "cron",
-    "cron 15 * * * *": "15 * * * *",  # once an hour is as often as it may be
+    "cron 15 * * * *": "15 * * * *",  # once an hour is the most allowed
     "cron 0 9 l * *": "0 9 L * *",
     "cron 0 9 */2 * *": "0 9 */2 * *",
     "cron 0 9 29 2 *": "0 9 29 2 *",
     "cron * * * * *": "too_often",
     "cron 0,30 9 * * *": "too_often",
-    "cron */90 9 * * *": "*/90 9 * * *",  # at minute 0 alone
+    "cron */90 9 * * *": "*/90 9 * * *",  # only at minute 0
     "cron 0 9 30 2 *": "cron",
     "cron 0 9 * 2 1#5": "cron",  # a February with five Mondays: in 2044
     "cron 0 0 9 * * 1": "cron",
@@ -759,7 +759,7 @@ def test_what_no_rule_wrote_is_no_rule(plain: str) -> None:
 
 
 def times(rule: str, zone: str, after: str, many: int, **closing: object) -> list[str]:
-    """The first so many, each its name and its instant in UTC."""
+    """Return the first `many` occurrences, each as its local time and its instant in UTC."""
     found = following(Recurrence.of(rule), zone, datetime.fromisoformat(after), **closing)  # type: ignore[arg-type]
     return [f"{one.local:%m-%d %H:%M} {one.instant:%d %H:%M}" for one in islice(found, many)]
 
@@ -780,7 +780,7 @@ def test_in_autumn_an_hour_that_comes_twice_is_taken_once_the_first_time() -> No
     assert times("30 1 * * *", "Atlantic/Canary", night, 2) == ["10-31 01:30 31 00:30", "11-01 01:30 01 01:30"]
     night = "2027-11-06T12:00+00:00"
     assert times("30 1 * * *", "America/New_York", night, 2) == ["11-07 01:30 07 05:30", "11-08 01:30 08 06:30"]
-    between = "2027-10-31T01:00+00:00"  # the second two o'clock: half past two has been
+    between = "2027-10-31T01:00+00:00"  # the second 02:00: 02:30 has already occurred
     assert times("30 2 * * *", "Europe/Paris", between, 1) == ["11-01 02:30 01 01:30"]
 
 
@@ -802,14 +802,14 @@ def test_closed_days_are_kept_skipped_or_shifted_to_the_next_open_one() -> None:
 @pytest.mark.parametrize(
     ("rule", "lands"),
     {
-        "0 9 * * 1,2,3,4,5": "12-28",  # the 25th is a Friday, and no weekday rule means the Saturday after it
+        "0 9 * * 1,2,3,4,5": "12-28",  # the 25th is a Friday; a weekday rule does not move to the Saturday after it
         "0 9 * * 5": "12-28",
         "0 9 25 * *": "12-28",
         "0 9 * * 5 / 2 weeks from 2026-12-25": "12-28",
         "0 9 * * 5,6": "12-26",  # it names the Saturday
         "0 9 * * 5,0": "12-27",
         "0 9 * * *": "12-26",
-        "0 9 25 * 6": "12-28",  # the 25th or a Saturday: a day of the month is no word about weekends
+        "0 9 25 * 6": "12-28",  # the 25th or a Saturday: a rule with a day of the month allows no weekend
     }.items(),
 )
 def test_what_moves_never_lands_on_a_weekend_that_the_rule_does_not_name(rule: str, lands: str) -> None:
@@ -818,7 +818,7 @@ def test_what_moves_never_lands_on_a_weekend_that_the_rule_does_not_name(rule: s
 
 
 def test_a_weekend_is_closed_to_what_names_no_weekday() -> None:
-    start = "2026-11-01T12:00+00:00"  # the first of November is a Sunday, the 15th too
+    start = "2026-11-01T12:00+00:00"  # 1 November is a Sunday, and so is the 15th
     assert times("0 9 15 * *", "UTC", start, 1, closed=Closed.KEEP) == ["11-15 09:00 15 09:00"]
     assert times("0 9 15 * *", "UTC", start, 1, closed=Closed.SHIFT) == ["11-16 09:00 16 09:00"]
     assert times("0 9 15 * *", "UTC", start, 1, closed=Closed.SKIP) == ["12-15 09:00 15 09:00"]
@@ -839,7 +839,7 @@ def test_two_that_shift_to_one_day_are_one_and_stay_in_order() -> None:
 
 
 def test_c33_what_falls_on_a_closed_day_may_move_to_the_open_day_before_it() -> None:
-    """C33: the last days of January, February and May 2027 are closed; none is left out, and none is said twice."""
+    """C33: the last days of January and February 2027 are Sundays; no month is left out or repeated."""
     start, month_ends = "2026-12-31T12:00+00:00", on("2027-03-26", "2027-03-29")  # Easter
     found = times("0 9 L * *", "UTC", start, 6, closed=Closed.BEFORE, is_closed=month_ends)
     days = ["01-29", "02-26", "03-31", "04-30", "05-31", "06-30"]
@@ -849,7 +849,7 @@ def test_c33_what_falls_on_a_closed_day_may_move_to_the_open_day_before_it() -> 
 
 def test_the_day_before_is_at_the_same_wall_clock_whatever_the_offset() -> None:
     sunday = times("0 9 28 3 *", "Europe/Paris", "2027-03-01T00:00+00:00", 1, closed=Closed.BEFORE)
-    assert sunday == ["03-26 09:00 26 08:00"]  # the clocks change on the 28th, and not for the 26th
+    assert sunday == ["03-26 09:00 26 08:00"]  # the clocks change only on the 28th
     in_the_gap = times(
         "30 2 29 3 *", "Europe/Paris", "2027-03-01T00:00+00:00", 1, closed=Closed.BEFORE, is_closed=on("2027-03-29")
     )
@@ -857,7 +857,7 @@ def test_the_day_before_is_at_the_same_wall_clock_whatever_the_offset() -> None:
     named = times(
         "30 2 * * 0,1", "Europe/Paris", "2027-03-27T00:00+00:00", 2, closed=Closed.BEFORE, is_closed=on("2027-03-29")
     )
-    assert named == ["03-28 03:00 28 01:00", "04-04 02:30 04 00:30"]  # the Monday's on the Sunday, once
+    assert named == ["03-28 03:00 28 01:00", "04-04 02:30 04 00:30"]  # Monday's moves to Sunday and appears once
 
 
 def test_what_moves_to_a_day_that_is_behind_us_is_behind_us() -> None:
@@ -872,7 +872,7 @@ def test_two_that_move_before_to_one_day_are_one_and_stay_in_order() -> None:
     found = times(rule, "UTC", start, 3, closed=Closed.BEFORE, is_closed=on("2026-12-25", "2026-12-26"))
     assert found == ["12-24 15:00 24 15:00", "12-27 09:00 27 09:00", "12-27 15:00 27 15:00"]
     weekly = times("0 9 * * 1", "UTC", start, 2, closed=Closed.BEFORE, is_closed=on("2026-12-28", "2026-12-25"))
-    assert weekly == ["01-04 09:00 04 09:00", "01-11 09:00 11 09:00"]  # the 28th went to the 24th, which is behind us
+    assert weekly == ["01-04 09:00 04 09:00", "01-11 09:00 11 09:00"]  # the 28th moves to the 24th, which has passed
 
 
 @pytest.mark.parametrize("closed", [Closed.SKIP, Closed.SHIFT, Closed.BEFORE])
@@ -912,7 +912,7 @@ def test_whatever_is_typed_it_is_a_recurrence_or_a_refusal(typed: str, cron: boo
     assert all(before.instant < after.instant for before, after in pairwise(found))
 
 
-# --- against a slow calculation of their own -------------------------------------------------------------------------
+# --- against a slow, independent calculation -------------------------------------------------------------------------
 
 YEAR = datetime(2027, 1, 1, tzinfo=UTC)
 FIRST_DAY, LAST = date(2027, 1, 2), datetime(2027, 11, 20)  # noqa: DTZ001 - by any wall clock
@@ -922,7 +922,7 @@ BEFORE = 2 * 24 * 60  # the walk begins two days before the year
 
 @cache
 def first_times(zone: str) -> array[int]:
-    """For each minute of the wall clock, the first (UTC) at which it shows; -1: it never does. Walked through."""
+    """Walk through the year; return, for each wall-clock minute, the first UTC minute that shows it, or -1."""
     place, first = ZoneInfo(zone), array("i", [-1]) * (MINUTES + 2 * BEFORE)
     for minute in range(-BEFORE, MINUTES):
         instant = YEAR + timedelta(minutes=minute)
@@ -933,7 +933,7 @@ def first_times(zone: str) -> array[int]:
 
 
 def shown_at(wall: datetime, zone: str) -> RecurringTime:
-    """The wall clock's first minute, or the first minute after it where it is skipped."""
+    """Return when the clock first shows `wall`, or the first minute after it if `wall` is skipped."""
     first = first_times(zone)
     index = int((wall.replace(tzinfo=UTC) - YEAR).total_seconds()) // 60 + BEFORE
     while first[index] < 0:
@@ -961,14 +961,14 @@ Falls = Callable[[date], bool]
 
 
 def nth_in_month(day: date, weekday: int, nth: int) -> bool:
-    """By counting through the month; `nth` 4 is the last."""
+    """Whether `day` is the `nth` such weekday, by counting through the month; `nth` 4 is the last."""
     month = [day.replace(day=1) + timedelta(days=n) for n in range(31)]
     same = [other for other in month if other.month == day.month and other.weekday() == weekday]
     return day == (same[-1] if nth == 4 else same[nth])
 
 
 def any_rule(chance: random.Random) -> tuple[str, Falls, bool]:
-    """A sentence without its hour, the days that it means, and whether it names weekdays."""
+    """Return a sentence without its hour, the days that it means, and whether it names weekdays."""
     tongue, weekday, number, nth = chance.choice(("en", "fr", "es")), *map(chance.randrange, (7, 28, 5))
     name, ordinal = NAMES[tongue][weekday], NTH[tongue][nth]
     pick = {"en": 0, "fr": 1, "es": 2}[tongue]
@@ -1001,7 +1001,7 @@ def any_rule(chance: random.Random) -> tuple[str, Falls, bool]:
 
 
 def planned(falls: Falls, clocks: Iterable[time], zone: str, closed: Closed, shut: Falls) -> list[RecurringTime]:
-    """Day by day through the year; each that falls on a shut day goes, or walks to the next open one or back."""
+    """Go day by day through the year; drop what falls on a shut day, or move it to the next or previous open day."""
     found = {}
     for day in (FIRST_DAY + timedelta(days=number) for number in range(340)):
         if not falls(day) or (closed is Closed.SKIP and shut(day)):
@@ -1009,7 +1009,7 @@ def planned(falls: Falls, clocks: Iterable[time], zone: str, closed: Closed, shu
         while closed in (Closed.SHIFT, Closed.BEFORE) and shut(day):
             day += timedelta(days=1 if closed is Closed.SHIFT else -1)
         if day < FIRST_DAY:
-            continue  # nobody looks from before it
+            continue  # the search starts after it
         for clock in clocks:
             one = shown_at(datetime.combine(day, clock), zone)
             found[one.instant] = one

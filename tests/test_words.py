@@ -1,4 +1,4 @@
-"""Every sentence that a person may read is there in every language, with the same placeholders."""
+"""Every sentence that a person may read exists in every language, with the same placeholders."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ NAMES = {
 
 
 def literals(node: ast.AST | None) -> Iterator[str]:
-    """The string that an expression is, or the strings between which it chooses."""
+    """Yield the string of an expression, or the strings that it chooses between."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     elif isinstance(node, ast.IfExp):

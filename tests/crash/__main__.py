@@ -1,5 +1,5 @@
-"""The long crash matrix by one command: `python -m tests.crash --write` plays every point on both databases, prints
-each broken promise with the line that replays it, and writes the table into docs/reliability.md."""
+"""The long crash matrix in one command. `python -m tests.crash --write` runs every point on both databases, prints
+each broken promise with its point, database and seed, and writes the table into docs/reliability.md."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def main(
 
 
 def read(results: Path | None) -> Iterator[Result]:
-    """What was played before; a run that broke a promise is played again."""
+    """Yield the results of earlier runs, except runs that broke a promise: those run again."""
     if results is not None and results.exists():
         found = [Result(**json.loads(line)) for line in results.read_text().splitlines()]
         yield from (result for result in found if not result.wrong)
 
 
 async def play(wanted: list[Job], played: list[Result], jobs: int, results: Path | None) -> str:
-    """Play these runs, some at a time; each result is appended to `played`, and to the file. The server's version."""
+    """Play these runs, `jobs` at a time, append results to `played` and the file, and return the server's version."""
     folder = Path(tempfile.mkdtemp(prefix="bellcrier-crash-", dir=TEMPORARY))
     began, waiting = time.monotonic(), iter(wanted)
     with postgres_server() as server:
@@ -102,7 +102,7 @@ def tell(result: Result, count: int, total: int, seconds: float) -> None:
 
 
 def table(played: Sequence[Result]) -> str:
-    """A row for each point: its runs on either database, and what became of what was asked for in them."""
+    """Return a row for each point: its runs on each database, and the outcomes of what was asked for in them."""
     head = ["killed at", "while", "what becomes of it", f"runs: {' + '.join(DATABASES)}", "asked for"]
     head += ["held first", "sent", "`unknown`", "double", "lost"]
     rows = [_row(point, [result for result in played if result.point == point.name]) for point in POINTS]
@@ -130,7 +130,7 @@ def losses(runs: Sequence[Result]) -> int:
 
 
 def summary(played: Sequence[Result], version: str) -> str:
-    """The totals, and on what they were found."""
+    """Return the totals, and the versions on which they were found."""
     killed, seconds = [result for result in played if result.killed], [result.seconds for result in played] or [0.0]
     each = " + ".join(str(sum(result.database == name for result in killed)) for name in DATABASES)
     modes = " + ".join(str(sum(result.mode == mode for result in played)) for mode in ("socket", "http"))

@@ -1,6 +1,6 @@
 """The process that dies: the real bot, with a trap at its two seams, the store's commit and the transport.
 
-It is forked from a process that has imported everything, and has neither threads nor a loop of its own.
+It is forked from a process that has imported everything and has no threads and no event loop.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
 
-import anyio._backends._asyncio  # noqa: F401 - what is imported late otherwise: here once, for all that are forked
+import anyio._backends._asyncio  # noqa: F401 - otherwise imported late: here once, for every fork
 import asyncpg  # noqa: F401
 import httpcore  # noqa: F401
 import uvicorn.protocols.http.auto  # noqa: F401
@@ -41,8 +41,8 @@ step: ContextVar[str] = ContextVar("step", default="")
 
 @dataclass(frozen=True)
 class Orders:
-    """What a process is to do. `point`: where it dies, at the `nth` time, `pause` seconds after it gets there; none:
-    it lives. `spent`: the file that says that somebody died there already, for nobody else is to."""
+    """What a process is to do. `point`: where it dies, `pause` seconds after it gets there for the `nth` time; without
+    one it lives. `spent`: the file that marks that a process has died there, so that no other does."""
 
     settings: Mapping[str, Any]
     log: Path
@@ -59,7 +59,7 @@ class Trap:
         self.orders, self.left = orders, orders.nth
 
     def passed(self, *names: str) -> None:
-        """These points are reached now."""
+        """Note that these points are reached, and die if the orders name one."""
         if self.orders.point not in names:
             return
         self.left -= 1
@@ -83,7 +83,7 @@ class Trap:
         self.watch_slack(bot)
 
     def watch_store(self, engine: Engine) -> None:
-        """Before a transaction is committed, and after it, while nobody in the process knows of it yet."""
+        """Trap before a commit, and right after it, before the rest of the process knows."""
         commit = engine.dialect.do_commit
 
         @event.listens_for(engine, "begin")
@@ -106,7 +106,7 @@ class Trap:
         setattr(engine.dialect, "do_commit", do_commit)  # noqa: B010 - a method of this one engine
 
     def watch_vendor(self, provider: Provider) -> None:
-        """Before a call to a vendor begins, and after its answer is read."""
+        """Trap before a call to a vendor begins, and after its answer is read."""
         call: Callable[..., Awaitable[Answer]] = provider.transport.call
 
         async def watched(method: str, url: str, **more: Any) -> Answer:
@@ -120,7 +120,7 @@ class Trap:
         setattr(provider.transport, "call", watched)  # noqa: B010
 
     def watch_flight(self) -> None:
-        """While the request is sent and no byte of the answer is there."""
+        """Trap once the request is sent and before any byte of the answer has come."""
         trap = self
 
         class Watched(providers.http.RequestTrace):
@@ -132,7 +132,7 @@ class Trap:
         setattr(providers.http, "RequestTrace", Watched)  # noqa: B010
 
     def watch_slack(self, bot: Bot) -> None:
-        """After Slack took a message, while nobody in the process knows of it yet."""
+        """Trap right after Slack took a message, before the rest of the process knows."""
         call = bot.posting.api_call
 
         async def watched(method: str, **more: Any) -> Any:
@@ -146,7 +146,7 @@ class Trap:
 
 
 def written(cursor: Any, context: Any) -> Iterator[str]:
-    """What a statement writes: the actions of rows of the audit, `insert TABLE`, or `TABLE.COLUMN` for each column."""
+    """Yield what a statement writes: the actions of audit rows, `insert TABLE`, or `TABLE.COLUMN` for each column."""
     if context is None or context.compiled is None or not (context.isinsert or context.isupdate):
         return
     table, rows = context.compiled.statement.table.name, context.compiled_parameters
@@ -154,12 +154,12 @@ def written(cursor: Any, context: Any) -> Iterator[str]:
         yield from (f"{table}.{column}" for column in rows[0])
     elif table == "audit":
         yield from (str(row["action"]) for row in rows)
-    elif cursor.rowcount != 0 or context.compiled.effective_returning:  # else it was there already
+    elif cursor.rowcount != 0 or context.compiled.effective_returning:  # otherwise the row was already there
         yield f"insert {table}"
 
 
 def run(orders: Orders, pipe: Pipe) -> None:
-    """The whole life of one process. Its port goes into the pipe once it works."""
+    """Run one process for its whole life. Its port goes into the pipe once it is up."""
     error = os.open(orders.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(error, 2)
     logs.set_up("info")
@@ -179,6 +179,6 @@ async def serve(orders: Orders, pipe: Pipe) -> None:
     await asyncio.Event().wait()
 
 
-inspect.stack()  # these three are remembered: 0.3 s that only the first process needs
+inspect.stack()  # these three are cached: only the first process spends the 0.3 s
 resolve_policies({})
 providers.http.tls()

@@ -1,5 +1,7 @@
-"""One run of the matrix: people ask, approve and wait; a process is killed on the way; the pretend vendor's ledger and
-the pretend workspace, which live here and not in the process that dies, are the judges."""
+"""One run of the matrix: people ask, approve and wait, and a process is killed on the way.
+
+The pretend vendor's ledger and the pretend workspace judge the run. They live here, not in the process that dies.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,7 @@ DATABASES = ("sqlite", "postgresql")
 AUDIENCES = {ENCOM: "clients", OCTOPUSH: "newsletter"}
 WISHES = ("Sale A", "Sale B", "Sale C")
 PATIENCE = 150.0 * SCALE  # seconds for a whole run; on a quiet machine it takes two to eight
-AGAIN = 1.0  # seconds until somebody who sees no effect presses once more
+AGAIN = 1.0  # seconds until a person who sees no effect presses again
 
 HELD = re.compile(r"Another campaign is waiting at Octopush: (\w+)")
 ENDS = {"accepted it. Ids": "sent", "so it did go out": "sent", "may have gone out": "unknown"}
@@ -60,12 +62,12 @@ forks = multiprocessing.get_context("forkserver")
 forks.set_forkserver_preload(["tests.crash.child"])
 
 
-# --- what a seed says ------------------------------------------------------------------------------------------------
+# --- what a seed decides ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is chosen in a run. `together`: all people act at once; `nth`: which passing of the point."""
+    """All choices of a run. `together`: all people act at once; `nth`: at which passage of the point to kill."""
 
     point: Point
     database: str
@@ -78,7 +80,7 @@ class Plan:
     nth: int
     pause: float
     undo: str
-    stall: bool | None  # the vendor never answers the one call, and took it or not; None: it answers
+    stall: bool | None  # whether the vendor took the one call that it never answers; None: it answers
     computing: float
 
     @property
@@ -88,10 +90,10 @@ class Plan:
 
 def plan(point: Point, database: str, seed: int) -> Plan:
     dice = random.Random(f"{point.name} {database} {seed}")
-    shared = database == "postgresql" and point.phase is not Phase.REMINDING  # whose reminder, its row does not say
+    shared = database == "postgresql" and point.phase is not Phase.REMINDING  # a reminder's row names no process
     vendor, replicas = dice.choice(point.vendors), 2 if dice.random() < 0.3 and shared else 1
     wishes = WISHES[: dice.choice((1, 1, 2, 3))]
-    # Where `unknown` is no excuse, nothing else may be inside the release at the moment of death.
+    # Where `unknown` is not allowed, nothing else may be inside the release when the process dies.
     together = point.phase is not Phase.DECIDED and dice.random() < 0.5
     if point.phase is Phase.NEWS and vendor == ENCOM:
         wishes, together = wishes[:1], True  # its statuses are polled too, at any time
@@ -108,7 +110,7 @@ def plan(point: Point, database: str, seed: int) -> Plan:
         together=together,
         nth=nth,
         pause=dice.choice((0.0, 0.0, dice.uniform(0, 0.05))),
-        undo="2s" if point.each > 1 else dice.choice(("100ms", "300ms")),  # told of the approval before it goes
+        undo="2s" if point.each > 1 else dice.choice(("100ms", "300ms")),  # the approval is posted before it goes
         stall=dice.choice((None, True, False)) if stalls else None,
         computing=dice.choice((0.0, 0.2)),
     )
@@ -116,8 +118,11 @@ def plan(point: Point, database: str, seed: int) -> Plan:
 
 @dataclass
 class Result:
-    """What came of a run. `ends`: what each thread told first; `sends`: what each made ring; `twice`: status posts
-    that stand in Slack twice; `wrong`: promises that were broken, in words."""
+    """The result of a run.
+
+    `ends`: the first end that each thread reported; `sends`: how often each broadcast rang phones; `twice`: status
+    posts that appear twice in Slack; `wrong`: broken promises, in words.
+    """
 
     point: str
     database: str
@@ -138,7 +143,7 @@ class Result:
 
 
 class Databases:
-    """A database for each run, copied from one that has the schema already. `server`: the address of a PostgreSQL."""
+    """A database for each run, copied from one that already has the schema. `server`: the address of a PostgreSQL."""
 
     def __init__(self, folder: Path, server: str | None) -> None:
         self.folder, self.server, self.made, self.version = folder, server, 0, "none"
@@ -158,7 +163,7 @@ class Databases:
 
     @asynccontextmanager
     async def fresh(self, kind: str, folder: Path) -> AsyncIterator[str]:
-        """The URL of a database of this kind, for the time of the block."""
+        """Yield the URL of a database of this kind, for the duration of the block."""
         if kind == "sqlite":
             shutil.copy(self.folder / "empty.db", folder / "bell.db")
             yield f"sqlite:///{folder}/bell.db"
@@ -187,7 +192,7 @@ class Databases:
 
 
 class Front:
-    """One address for whichever processes are up, as a load balancer gives."""
+    """One address for all running processes, like a load balancer."""
 
     def __init__(self) -> None:
         self.ports: list[int] = []
@@ -243,7 +248,7 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 class Process:
-    """A bot in a process of its own."""
+    """A bot in its own process."""
 
     def __init__(self, orders: child.Orders) -> None:
         self.pipe, theirs = forks.Pipe(duplex=False)
@@ -254,7 +259,7 @@ class Process:
         self.port = 0
 
     async def ready(self) -> bool:
-        """True once it works, false when it dies before."""
+        """Return True once it works, or False if it dies first."""
         while not self.pipe.poll():
             if not self.process.is_alive():
                 return False
@@ -291,8 +296,8 @@ class Run:
         self.settings = self._settings()
         self.spent = folder / "spent"
         self.struck = asyncio.Event()
-        self.releasing: set[str] = set()  # what the dead one was releasing
-        self.refusals = 0  # what people did and Slack showed as failed
+        self.releasing: set[str] = set()  # what the dead process was releasing
+        self.refusals = 0  # requests that Slack showed as failed
         self.pressed: dict[tuple[str, str], float] = {}
         self.ends: dict[str, str] = {}
 
@@ -317,7 +322,7 @@ class Run:
         return process
 
     async def tend(self, process: Process) -> None:
-        """Start another one for the one that is killed, unless others are there to take its place."""
+        """Start another process when this one is killed, unless others are there to take its place."""
         code = await process.died()
         self.front.ports.remove(process.port)
         if code != -signal.SIGKILL or not self.spent.exists():
@@ -330,7 +335,7 @@ class Run:
             await self.start(armed=False)
 
     async def look_at_the_dead(self, dead: Process) -> None:
-        """What it was releasing; and let minutes pass: what it had taken lapses by then."""
+        """Record what it was releasing, and let its leases lapse, as if minutes had passed."""
         theirs = broadcasts.c.owner.like(f"%-{dead.pid}-%")
         leases = kept.c.name.like("lease:%"), kept.c.value.like(f"%-{dead.pid}-%")
 
@@ -378,7 +383,7 @@ class Run:
     # --- people ------------------------------------------------------------------------------------------------------
 
     def open_callbacks(self) -> None:
-        """Paste our address at the vendor that wants one."""
+        """Give our callback address to the vendor that needs one."""
         if self.plan.vendor == OCTOPUSH:
             key = secret_key_for(parse(dict(self.settings)))
             address = f"http://127.0.0.1:{self.front.port}/callbacks/octo/{token_for(key, 'octo')}"
@@ -408,18 +413,18 @@ class Run:
             await asyncio.sleep(0.02)
 
     async def ask(self, wish: str) -> None:
-        """Ask for a broadcast, and see its card."""
+        """Ask for a broadcast, and wait for its card."""
         await self.type(f"/broadcast send {AUDIENCES[self.plan.vendor]} marketing {wish}")
         await self.until(lambda: self.cards(wish))
 
     async def type(self, line: str) -> None:
-        """Type a command; where Slack shows a failure, again."""
+        """Type a command, and repeat it as long as Slack shows a failure."""
         while not TAKEN.search(answer := await self.sandbox.acting.command("U0CLEO", HERE, line) or ""):
             self.refusals += not answer
             await asyncio.sleep(0.1)
 
     async def decide(self, wish: str) -> None:
-        """Approve, and watch the thread until it tells an end; where it asks, do what it asks for."""
+        """Approve, and watch the thread until it reports an end; if it asks for something, do it."""
         while (end := self.end(wish)) is None:
             thread = self.thread(wish)
             if "Approved by" not in thread:
@@ -441,20 +446,20 @@ class Run:
                 return
 
     def clear_vendor(self, ticket: str) -> None:
-        """What somebody does at the vendor's own page: throw the campaign away that stands in the way."""
+        """Cancel the campaign that is in the way, as a person does on the vendor's own page."""
         campaign = self.sandbox.vendors.octopush.campaigns[ticket]
         if campaign.state == "open":
             campaign.state = "cancelled"
 
     async def settle(self, wish: str) -> None:
-        """Nobody knows whether it went out. Somebody looks at the vendor, and says so if it did not."""
+        """Settle an unknown outcome: somebody checks with the vendor, and reports it if nothing went out."""
         if self.ends[wish] == "unknown" and not self.rung(wish):
             while "did not go out" not in self.thread(wish):
                 await self.press(wish, "U0ANA", "mark_not_sent")
                 await asyncio.sleep(0.02)
 
     async def bring_news(self) -> None:
-        """The vendor tells what became of each message, again and again until it is heard; the thread tells it on."""
+        """Have the vendor repeat each message's status until the bot takes it, and wait for the thread to show it."""
         news = [self._news(accepted) for accepted in self.sandbox.vendors.ledger]
         if self.plan.together:
             await asyncio.gather(*(self.repeat(tell) for tells in news for tell in tells))
@@ -495,7 +500,7 @@ class Run:
         return next((end for words, end in ENDS.items() if words in thread), None)
 
     def rung(self, wish: str) -> int:
-        """How often phones rang for it."""
+        """Return how often phones rang for it."""
         return len([accepted for accepted in self.sandbox.vendors.ledger if accepted.text.startswith(f"{wish} STOP")])
 
     # --- the judge ---------------------------------------------------------------------------------------------------
@@ -515,7 +520,7 @@ class Run:
             await database.close()
 
     async def _quiet(self, database: Database) -> None:
-        """Wait until everything that is to be told is told."""
+        """Wait until every note is posted."""
         while await database.read(_unsaid):
             await asyncio.sleep(0.05)
 
@@ -555,8 +560,11 @@ class Run:
             self.wrong(f"audit: {told} was taken {rung} times by the vendor")
 
     def _judge_hold(self, connection: Connection, row: Broadcast) -> None:
-        """A campaign may stand in the way that is nobody's, since its maker died before it could be kept, or that of a
-        broadcast of which nobody knows whether it went out."""
+        """Check that the hold has an allowed cause.
+
+        The campaign in its way may be nobody's, because its maker died before storing it, or may belong to a broadcast
+        whose outcome is unknown.
+        """
         self.result.held += 1
         (ticket,) = HELD.findall(self.thread(row.typed))
         owner = vendor_ids.owner_of(connection, "octo", ticket)
@@ -578,7 +586,7 @@ def _unsaid(connection: Connection) -> bool:
 
 
 def _repeated(wish: str, run: Run) -> int:
-    """Posts too many: cards beyond the first, sentences of a thread that stand there twice."""
+    """Return how many posts are too many: cards beyond the first, and repeated sentences of a thread."""
     replies = run.replies(wish)
     return len(run.cards(wish)) - 1 + len(replies) - len(set(replies))
 
@@ -631,11 +639,11 @@ class Reminding(Run):
 
 
 class Recurring(Run):
-    """Broadcasts that come again: somebody asks for them, a turn of each falls due, is approved and goes out."""
+    """Recurring broadcasts: somebody asks for them; an occurrence of each is due, is approved and goes out."""
 
     async def story(self) -> None:
         self.open_callbacks()
-        day = f"{datetime.now(UTC) + timedelta(days=3):%A}"  # so far ahead that no turn is made by itself
+        day = f"{datetime.now(UTC) + timedelta(days=3):%A}"  # too far ahead for an occurrence to be made by itself
         for wish in self.plan.wishes:
             await self.type(f'/broadcast every "{day} 9:00" {AUDIENCES[self.plan.vendor]} marketing {wish}')
         await store_in(self.url, lambda c: c.execute(update(schedules).values(next_at=now())))
@@ -656,7 +664,7 @@ class Recurring(Run):
 
 
 async def store_in(url: str, work: Callable[[Connection], Any]) -> Any:
-    """Do this in a transaction of its own, from outside."""
+    """Run this in its own transaction, from outside the bot."""
     database = open_database(url, LONG)
     try:
         return await database.write(work)
@@ -668,7 +676,7 @@ KINDS = {Phase.REMINDING: Reminding, Phase.TURN: Recurring}
 
 
 async def run_once(databases: Databases, point: Point | str, kind: str, seed: int) -> Result:
-    """Play one run. What it leaves is thrown away, unless a promise was broken."""
+    """Play one run. Delete what it leaves, unless a promise was broken."""
     chosen = plan(NAMED[point] if isinstance(point, str) else point, kind, seed)
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=databases.folder))
     async with AsyncExitStack() as stack:

@@ -1,7 +1,7 @@
-"""The table of crash points. A row more is a point more: in the short version, in the long one and in the report.
+"""The table of crash points. Each row adds a point to the short version, the long one and the report.
 
-A point is named from what happens there: `commit X` for a transaction that writes X (an action of the audit, a row, a
-column, or a turn, which is an occurrence with its broadcast), `call X` for a request to a vendor, `post X` for a
+A point is named after what happens there: `commit X` for a transaction that writes X (an action of the audit, a row, a
+column, or `turn`: an occurrence with its broadcast), `call X` for a request to a vendor, `post X` for a
 message of this kind to Slack; then `before`, `during` or `after`.
 """
 
@@ -18,7 +18,7 @@ class Phase(StrEnum):
 
     ASKING = "somebody asks"
     DECIDED = "approved, on its way or told"
-    RELEASING = "inside the release"  # between the committed intent and the committed answer lies the one call
+    RELEASING = "inside the release"  # the one call lies between the committed intent and the committed answer
     NEWS = "the vendor tells of deliveries"
     REMINDING = "a reminder is asked for, and comes"
     TURN = "a turn of a recurring broadcast is due"
@@ -28,8 +28,8 @@ class Phase(StrEnum):
 class Point:
     """One place to die at.
 
-    `each`: how often it is passed, at the least, in the life of one broadcast or reminder; `shown`: somebody waits
-    for an answer there, so Slack shows a failure, and they do it again.
+    `each`: how often, at least, one broadcast or reminder passes it in its life; `shown`: somebody waits for an
+    answer there, so Slack shows a failure, and they try again.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Point:
 
     @property
     def unknown(self) -> bool:
-        """Only inside the release nobody can say whether it went out."""
+        """Whether nobody can tell if it went out: true only inside the release."""
         return self.phase is Phase.RELEASING
 
 

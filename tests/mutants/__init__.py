@@ -1,1 +1,1 @@
-"""Small faults put into the code one at a time, to see whether a test notices: `python -m tests.mutants --seed 1`."""
+"""Puts small faults into the code, one at a time, to see whether a test notices: `python -m tests.mutants --seed 1`."""

@@ -1,7 +1,7 @@
-"""`python -m tests.mutants --seed 7 --sample 60 --module hours --jobs 2`: how much of what may go wrong is noticed.
+"""`python -m tests.mutants --seed 7 --sample 60 --module hours --jobs 2`: how many faults the tests notice.
 
-Each fault is put into a copy of the tree and the tests of its module are run there until one fails. The same seed,
-sample and sources give the same faults.
+Each fault goes into a copy of the tree, where the tests of its module run until one fails. The same seed, sample and
+sources give the same faults.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.support.ground import postgres_server
 from tests.support.keeper import SERVER
 
 LEFT_BEHIND = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", "*.db", "page.png")
-SLOWER, AT_LEAST = 4.0, 30.0  # a fault may take so many times as long as no fault, and so many seconds more
+SLOWER, AT_LEAST = 4.0, 30.0  # a fault's limit: so many times the clean run, plus so many seconds
 
 NO_TESTS = 5  # pytest's exit code
 CAUGHT, TIMED_OUT, SURVIVED, NO_HOLE = "caught", "timed out", "survived", "no hole"
@@ -45,14 +45,14 @@ class Outcome:
 
 
 class Copy:
-    """A copy of the tree, in which one fault at a time is tried."""
+    """A copy of the tree, which tries one fault at a time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         shutil.copytree(ROOT, folder, ignore=LEFT_BEHIND)
 
     def run(self, module: Module, source: str, limit: float | None) -> tuple[int | None, str, float]:
-        """The exit code of the tests with this instead of the module's source; none where they had to be ended."""
+        """Run the tests with `source` as the module: exit code (None past the limit), output and seconds."""
         path, said = self.folder / module.path, self.folder / "said"
         kept, began = path.read_text(encoding="utf-8"), time.monotonic()
         path.write_text(source, encoding="utf-8")
@@ -87,7 +87,7 @@ class Copy:
             *words,
         ]
         env = {**os.environ, "PYTHONPATH": str(self.folder), "BELLCRIER_SEED": "1"}
-        env["PYTHONPYCACHEPREFIX"] = str(self.folder / "compiled")  # what is not changed is compiled once
+        env["PYTHONPYCACHEPREFIX"] = str(self.folder / "compiled")  # unchanged files are compiled only once
         env.pop("PYTHONDONTWRITEBYTECODE", None)
         process = subprocess.Popen(
             command, cwd=self.folder, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
@@ -96,14 +96,14 @@ class Copy:
             return process.wait(None if over is None else max(over - time.monotonic(), 0.1))
         except subprocess.TimeoutExpired:
             return None
-        finally:  # what it has started is ended by the keeper that it has started first
+        finally:  # its keeper, which it started first, ends everything else that it started
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
 
 class Copies:
-    """As many as there are jobs; each is used by one at a time."""
+    """As many copies as there are jobs; one job at a time uses each."""
 
     def __init__(self, folder: Path, jobs: int) -> None:
         self.free: SimpleQueue[Copy] = SimpleQueue()
@@ -120,7 +120,7 @@ class Copies:
             self.free.put(copy)
 
     def clean(self, name: str, module: Module, source: str) -> float:
-        """Without a fault, written as the faults are: seconds. Raises ClickException when a test fails so."""
+        """Run without a fault, written as faults are, and return the seconds. Raises ClickException if a test fails."""
         with self.one() as copy:
             code, said, seconds = copy.run(module, source, None)
         if code != 0:
@@ -165,7 +165,7 @@ def main(
             click.echo("\n".join(told(name, mutant) for mutant in mutants))
         return
     with tempfile.TemporaryDirectory(prefix="m-") as folder, postgres_server() as server:
-        os.environ[SERVER] = str(server.pgdata)  # one for all of them: making it takes longer than most tests
+        os.environ[SERVER] = str(server.pgdata)  # one server for all runs: making it takes longer than most tests
         copies = Copies(Path(folder), jobs)
         shares = [judge(copies, name, mutants) for name, mutants in chosen.items()]
     sys.exit(1 if min(shares) < at_least else 0)
@@ -179,7 +179,7 @@ def faults(name: str, count: int, seed: int, lines: tuple[int, ...] = ()) -> lis
 
 
 def judge(copies: Copies, name: str, mutants: list[Mutant]) -> float:
-    """Try them all, and tell those that nobody noticed. The share of those that somebody did, in per cent."""
+    """Try all mutants and print those that no test noticed. Return the share that was noticed, in per cent."""
     module, known = MODULES[name], reasons()
     clean = copies.clean(name, module, written(ast.parse((ROOT / module.path).read_text(encoding="utf-8"))))
     counts = dict.fromkeys((CAUGHT, TIMED_OUT, SURVIVED, NO_HOLE), 0)

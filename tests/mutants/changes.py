@@ -1,6 +1,6 @@
-"""The faults that are tried: each is one small change of a syntax tree, as a hand makes it by mistake.
+"""The faults to try: each is one small change of a syntax tree, like a programmer's slip.
 
-What no test is to notice is left alone: annotations, decorators, docstrings, sentences that people read, and logs.
+Parts that need no test are left alone: annotations, decorators, docstrings, sentences that people read, and logs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DROPPED = "(nothing)"
 
 @dataclass(frozen=True)
 class Mutant:
-    """One fault. `where`: the function or class it stands in; `source`: the whole file with it."""
+    """One fault. `where`: the function or class that contains it; `source`: the whole file with it."""
 
     line: int
     where: str
@@ -76,7 +76,7 @@ def written(tree: ast.Module) -> str:
 
 
 def sample(source: str, count: int, seed: str) -> list[Mutant]:
-    """So many faults of this file, chosen by the seed, in the order of its lines."""
+    """Return up to `count` faults of this file, chosen by the seed, in the order of its lines."""
     tree = ast.parse(source)
     found = list(Changes().of(tree))
     chosen = random.Random(seed).sample(range(len(found)), min(count, len(found)))
@@ -157,7 +157,7 @@ class Changes:
             yield from self._field(node, name, value)
 
     def _left_out(self, owner: Any, key: str | int, node: ast.expr) -> Iterator[Change]:
-        """An element of a table, a condition of a comprehension, a named argument, an operand."""
+        """Leave out an element of a table, a condition of a comprehension, a named argument or an operand."""
         for name in {ast.Call: ("keywords",), ast.BoolOp: ("values",)}.get(type(node), ("elts", "keys")):
             parts = getattr(node, name, None) or []
             if isinstance(getattr(node, "ctx", None), ast.Store) or (len(parts) < 2 and name != "keywords"):
@@ -170,7 +170,7 @@ class Changes:
                 rest = generator.ifs[:place] + generator.ifs[place + 1 :]
                 yield self._change(generator, "ifs", rest, condition, f"if {short(condition)}", DROPPED)
 
-    # --- telling -----------------------------------------------------------------------------------------------------
+    # --- descriptions ------------------------------------------------------------------------------------------------
 
     def _replaced(self, owner: ast.AST, key: str, new: ast.expr) -> Change:
         old = getattr(owner, key)
@@ -181,7 +181,7 @@ class Changes:
 
 
 def others(node: ast.expr) -> Iterator[ast.expr]:
-    """What could stand in the place of this one by mistake."""
+    """Expressions that could replace this one by mistake."""
     match node:
         case ast.Compare(ops=[*ops]):
             for place, op in enumerate(ops):
@@ -207,13 +207,13 @@ def other_constants(value: object) -> list[bool | int | float | str]:
         return [not value]
     if isinstance(value, int | float):
         return [value + 1, value - 1] if value > 0 else [value + 1]
-    if isinstance(value, str) and " " not in value:  # else it is a sentence
+    if isinstance(value, str) and " " not in value:  # otherwise it is a sentence
         return [f"{value}x"] if value else []
     return []
 
 
 def without(statement: ast.stmt) -> ast.stmt | None:
-    """What is left where a hand forgot it; none where everything would break at once."""
+    """What remains if the statement is forgotten; None if everything would break at once."""
     match statement:
         case ast.Expr() | ast.AugAssign() | ast.Raise() | ast.Delete() | ast.Return(value=None) | ast.Continue():
             return ast.Pass()
@@ -264,7 +264,7 @@ def is_text(node: ast.expr) -> bool:
 
 
 def is_type(node: ast.expr, *, at_top: bool) -> bool:
-    """`Literal["a", "b"]`, `cast(...)`, and outside of every function `dict[str, int]` or `A | B`."""
+    """Whether it is `Literal["a", "b"]`, `cast(...)` or, outside every function, `dict[str, int]` or `A | B`."""
     name = node.value if isinstance(node, ast.Subscript) else getattr(node, "func", None)
     if isinstance(name, ast.Name) and name.id in TYPES:
         return True
@@ -279,7 +279,7 @@ TYPE_NAMES = frozenset({"dict", "list", "tuple", "set", "frozenset", "type", "Ma
 
 
 def worth_negating(test: ast.expr) -> bool:
-    """`a == b` and `not a` are turned round already."""
+    """Whether to negate this: other changes already negate `a == b` and `not a`."""
     return not (isinstance(test, ast.UnaryOp) or (isinstance(test, ast.Compare) and len(test.ops) == 1))
 
 
@@ -288,7 +288,7 @@ def worth_none(value: ast.expr | None) -> bool:
 
 
 def short(node: ast.AST, longest: int = 100) -> str:
-    """Its first line, or as much of it as fits."""
+    """The first line of its source, or as much as fits."""
     told = ast.unparse(ast.fix_missing_locations(copy.deepcopy(node))).splitlines()
     line = told[0] if told else ""
     return line if len(line) <= longest and len(told) == 1 else f"{line[:longest]}…"

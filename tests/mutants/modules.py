@@ -1,4 +1,4 @@
-"""Which tests are to notice a fault of which module: the quick ones first, since the first that fails is enough."""
+"""Which tests should notice a fault in which module: quick ones first, since one failure is enough."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NO_HOLES = Path(__file__).with_name("no_holes.txt")
 
 @dataclass(frozen=True)
 class Module:
-    """`steps`: what pytest is given, one after the other until a test fails."""
+    """`steps`: arguments for pytest, run one after the other until a test fails."""
 
     path: str
     steps: tuple[str, ...]
@@ -88,13 +88,13 @@ MODULES = {
 
 
 def commands(module: Module) -> list[list[str]]:
-    """What pytest is given, step by step, without the files that are not there."""
+    """Return the arguments for pytest, step by step, without files that do not exist."""
     steps = (shlex.split(step) for step in module.steps)
     return [[word for word in words if not word.endswith(".py") or (ROOT / word).exists()] for words in steps]
 
 
 def reasons() -> dict[tuple[str, str], str]:
-    """Faults that are none, as `module: where: change = reason`, a line each: by module and by where and change."""
+    """Read the harmless faults, one `module: where: change = reason` per line, by module and by `where: change`."""
     lines = NO_HOLES.read_text(encoding="utf-8").splitlines() if NO_HOLES.exists() else []
     found = (re.fullmatch(r"(\w+): (.+) = (.+)", line) for line in lines if not line.startswith("#"))
     return {(match[1], match[2]): match[3] for match in found if match}

@@ -1,4 +1,4 @@
-"""An adapter of somebody else's that does what no adapter may do, as its account's `behaviour` says."""
+"""A third-party adapter that does what no adapter may do; its account's `behaviour` chooses what."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class MischiefSettings(AccountSettings):
 
 
 class Away(Unavailable):
-    """Whoever asks what it says hears another of its kind."""
+    """Reading its template raises another error of its kind."""
 
     @property
     def template(self) -> str:
@@ -61,7 +61,7 @@ class Away(Unavailable):
 
 
 class Taken(Accepted):
-    """Ids that do something when they are looked at."""
+    """Its ids do something when they are read."""
 
     does: ClassVar[Callable[[], Any]]
 
@@ -87,7 +87,7 @@ class Endless(list[str]):
 
 
 class Leaving:
-    """A road whose rate ends the process."""
+    """A transport whose rate limit ends the process."""
 
     async def call(self, method: str, url: str, **_: Any) -> Answer:
         raise Unavailable("Nobody was there.")
@@ -149,7 +149,7 @@ class Mischief(Provider):
         return asyncio.run(self.post(message, to))
 
     async def post_alone(self, message: Message, to: str) -> int:
-        """By a road of its own."""
+        """Post without the transport."""
         body = {"text": message.text, "to": to, "reference": message.dispatch}
         async with ClientSession() as http, http.post(f"{self.settings.base_url}/send", json=body) as answer:
             return answer.status
@@ -270,7 +270,7 @@ class Mischief(Provider):
 
     async def gives_up_undeclared(self, message: Message) -> Accepted:
         under_way = asyncio.create_task(self.post(message, "slow", release=False))
-        await asyncio.sleep(0.2)  # it has left by then, and is not answered
+        await asyncio.sleep(0.2)  # by then it has left and has no answer yet
         under_way.cancel()
         self.understand(await self.post(message, "C3"))
         return Accepted(("1",))
@@ -278,7 +278,7 @@ class Mischief(Provider):
     async def loops_in_threads(self, message: Message) -> Accepted:
         loop = asyncio.get_running_loop()
         for to in PEOPLE:
-            with suppress(RuntimeWarning):  # its rate is kept in another loop
+            with suppress(RuntimeWarning):  # its rate limit belongs to another loop
                 await loop.run_in_executor(None, partial(self.post_in_a_loop_of_its_own, message, to))
         return Accepted(PEOPLE)
 
@@ -492,7 +492,7 @@ class Mischief(Provider):
         await self.post(message, "C1")
         return Accepted(("C1",))
 
-    # --- everything that is no release -------------------------------------------------------------------------------
+    # --- everything but releases -------------------------------------------------------------------------------------
 
     async def size(self, audience: Audience) -> AudienceFound | None:
         match self.settings.base_url.rsplit("/", 1)[-1]:

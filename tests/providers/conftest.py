@@ -18,7 +18,7 @@ ROOTS = {"encom": "encom", "octopush": "octopush", "kaizala": "kaizala/v1"}
 
 @pytest.fixture(autouse=True)
 def _let_go() -> Iterator[None]:
-    """The bot lets each of these releases go."""
+    """Let each of these releases go, as the bot would."""
     token = last_moment.set(lambda: None)
     yield
     last_moment.reset(token)

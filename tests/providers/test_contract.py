@@ -1,4 +1,4 @@
-"""What is true of every vendor in the registry, and of the road to it."""
+"""What is true of every vendor in the registry, and of the connection to it."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ def test_a_query_is_written_as_the_vendors_samples_have_it() -> None:
     assert encode({"message": "a b+c %%name%% é&"}) == "message=a%20b%2Bc%20%25%25name%25%25%20%C3%A9%26"
 
 
-# --- whatever a vendor says ------------------------------------------------------------------------------------------
+# --- any answer from a vendor -----------------------------------------------------------------------------------------
 
 counts = st.integers(0, 10**7).flatmap(
     lambda n: st.sampled_from([n, float(n), str(n), f"{n:,}", f"{n:,}".replace(",", " "), f" {n:,}".replace(",", ".")])
@@ -329,7 +329,7 @@ async def _read_all(vendor: str, answer: Answer) -> None:
         await became(reads.look_up(sent, made, ())),
         await became(reads.recall(made)),
     ]
-    assert "Uncertain" not in [kind for kind, _ in harmless]  # nothing of it makes phones ring
+    assert "Uncertain" not in [kind for kind, _ in harmless]  # none of these makes phones ring
 
 
 def is_id(id: Any) -> bool:
@@ -337,7 +337,7 @@ def is_id(id: Any) -> bool:
 
 
 def _says_yes(vendor: str, answer: Answer) -> bool:
-    """Is what the vendor's documentation calls a yes anywhere in it, and nothing that it calls a no?"""
+    """Whether the answer holds what the vendor's documentation calls a yes, and nothing that it calls a no."""
     fields = answer.json()
     yes = {"encom": "store", "octopush": "sending_date", "kaizala": "referenceId"}[vendor]
     sent_before = vendor == "octopush" and str(fields.get("code")) in ("132", "133")
@@ -360,7 +360,7 @@ def test_any_callback_is_receipts_or_a_value_error(vendor: str, content: str, bo
         (receipt.id + receipt.word + receipt.recipient + (receipt.text or "")).encode()
 
 
-#: A vendor's documented yes to a release, and where it stands in the answer's path.
+#: By vendor: the call that releases, its documented yes, and the answer's field that may hold a no.
 YES: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "encom": ("groupedMessage", {"store": "22,23"}, None),
     "octopush": ("send", {"sending_date": "2021-06-01T12:00:00+03:00"}, "code"),

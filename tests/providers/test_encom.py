@@ -97,7 +97,7 @@ STORED: dict[str, tuple[str, tuple[str, ...] | None]] = {
 
 @pytest.mark.parametrize("case", STORED)
 async def test_the_ids_in_store_or_none_at_all(sandbox: Sandbox, adapter: Adapter, case: str) -> None:
-    """C21: empty places are dropped; anything else that is no id makes it unknown."""
+    """C21: empty places are dropped; anything else that is not an id makes the outcome unknown."""
     body, ids = STORED[case]
     sandbox.vendors.faults.add("encom.release", "answer", status=201, body=body, accept=True)
     kind, told = await outcome(adapter("encom"), message("encom"))
@@ -208,7 +208,7 @@ RECIPIENTS: dict[str, tuple[object, tuple[int, int | None]]] = {
 
 @pytest.mark.parametrize("case", RECIPIENTS)
 async def test_a_list_is_as_large_as_the_numbers_in_it_and_without_them_larger_than_every_bound(case: str) -> None:
-    """C3: an answer that tells what is wrong is not a list of one person."""
+    """C3: an error answer is not a list of one person."""
     people, (size, unnamed) = RECIPIENTS[case]
     found = await offline("encom", recipients=told(200, people)).size(LIST)
     assert found == AudienceFound(AudienceKind.LIST, "1", "", size, unnamed)
@@ -287,7 +287,7 @@ RUBBISH: dict[str, Any] = {
 
 
 def polled(**answers: Any) -> Callable[[dict[str, Any]], Any]:
-    """`id22=…`: what is answered about 22; of the others, what is documented."""
+    """Answer polls. `id22=…`: the answer about 22; the others get the documented answer."""
 
     def answer(query: dict[str, Any]) -> Any:
         id = query["singleSmsMessageId"]
@@ -305,7 +305,7 @@ async def test_a_message_of_which_nothing_can_be_read_keeps_nobody_from_those_af
 
 
 async def test_what_was_read_before_the_vendor_asked_to_slow_down_counts() -> None:
-    """C18: a 429 ends the round, and takes nothing back."""
+    """C18: a 429 ends the round but discards nothing."""
     provider = offline("encom", singleMessage=polled(id24=told(429)))
     assert [receipt.id for receipt in await provider.poll(("22", "23", "24", "25"))] == ["22", "23"]
     assert len(asked(provider)) == 3
@@ -319,7 +319,7 @@ async def test_a_vendor_that_asks_to_slow_down_at_once_is_heard() -> None:
 
 async def test_a_vendor_that_is_away_is_not_asked_for_longer_than_one_exchange_may_take() -> None:
     def slow(_: dict[str, Any]) -> Any:
-        time.sleep(0.02)  # the answer to one question after the other comes to nothing
+        time.sleep(0.02)  # one poll after another fails
         return Unavailable("The vendor could not be reached.")
 
     provider = offline("encom", singleMessage=slow, settings={"timeout": "50ms"})

@@ -162,7 +162,7 @@ async def test_a_token_answer_that_leads_elsewhere_is_not_used(
 
 
 def test_what_kaizala_documents_is_what_we_go_by() -> None:
-    """Two answers that it calls not processed, 4000 characters, and a minute until it has answered."""
+    """Two statuses mean not processed, 4000 characters fit, and an answer may take a minute."""
     said = Kaizala.capabilities
     assert (said.not_processed, said.audiences) == (frozenset({401, 308}), frozenset({AudienceKind.GROUP}))
     assert said.text == TextLimits(max_gsm7=4000, max_ucs2=4000, max_parts=1, segments=False)
@@ -222,7 +222,7 @@ SIZES: dict[str, tuple[dict[str, Any], int]] = {
 
 @pytest.mark.parametrize("case", SIZES)
 async def test_a_group_is_as_large_as_it_says_and_else_larger_than_every_bound(case: str) -> None:
-    """C3: `userCount` is documented, so one that is missing or broken lets nothing pass."""
+    """C3: `userCount` is documented, so a missing or broken one lets nothing pass."""
     entry, size = SIZES[case]
     answer = told(200, {"groups": [{"groupId": FANS.upper(), "groupName": "Fans", **entry}]})
     found = await offline("kaizala", answer).size(FANS_GROUP)
@@ -303,7 +303,7 @@ async def test_what_a_group_does_not_say_of_itself_forbids_nothing(null: Any) ->
 
 
 async def test_a_group_stands_in_a_refusal_as_it_is_configured() -> None:
-    """C41: not percent-encoded, as it stands in the address."""
+    """C41: without the percent-encoding that it has in the address."""
     gone = told(404, {"errorCode": "GroupNotFound"})
     for call in (offline("kaizala", gone).size(FANS_GROUP), offline("kaizala", gone).release(message("kaizala"), None)):
         kind, what = await became(call)
@@ -378,7 +378,7 @@ async def test_a_moved_endpoint_is_followed_to_the_vendors_or_the_accounts_own_o
 
 @pytest.mark.parametrize("place", PLACES)
 async def test_a_token_goes_to_the_vendors_or_the_accounts_own_origin_alone(place: str) -> None:
-    """C40: the endpoint that comes with a token is measured alike."""
+    """C40: the endpoint that comes with a token is checked in the same way."""
     answers = {"accessToken": told(200, {**TOKEN, "endpointUrl": place}), "messages": told(200, {"referenceId": "r"})}
     provider = offline("kaizala", settings={"base_url": OWN}, **answers)
     kind, _ = await became(provider.release(message("kaizala"), None))

@@ -1,4 +1,4 @@
-"""Octopush: prepared, looked at, then sent; and every documented code."""
+"""Octopush: a campaign is prepared, checked, then sent; and every documented code."""
 
 from __future__ import annotations
 
@@ -319,7 +319,7 @@ async def test_callbacks_are_told_apart_by_their_fields(adapter: Adapter, case: 
     )  # fmt: skip
 
 
-# --- success is what the documentation calls so ----------------------------------------------------------------------
+# --- only documented success is success ------------------------------------------------------------------------------
 
 DATE = "2021-06-01T12:00:00+03:00"
 MADE = Staged("sms_1", ready=True, contacts=20)
@@ -363,7 +363,7 @@ SENDS: dict[str, tuple[Answer, str]] = {
 
 @pytest.mark.parametrize("case", SENDS)
 async def test_a_send_is_accepted_refused_or_not_known_by_what_its_answer_says(case: str) -> None:
-    """C2: a code of the refusal table is that refusal under any 2xx; no date and no code is no yes."""
+    """C2: a code of the refusal table is that refusal under any 2xx; with neither date nor code it is not accepted."""
     answer, kind = SENDS[case]
     became_kind, what = await became(offline("octopush", send=answer).release(message("octopush"), MADE))
     assert became_kind == kind, what
@@ -462,7 +462,7 @@ STATUSES: dict[str, tuple[Answer, Any]] = {
 async def test_what_is_ready_tells_its_size_and_a_size_that_cannot_be_read_is_larger_than_every_bound(
     case: str,
 ) -> None:
-    """C3: 5000 as a text is 5000, and no number is none that passes."""
+    """C3: 5000 as a string is 5000; what is not a number passes no bound."""
     answer, wanted = STATUSES[case]
     kind, what = await became(offline("octopush", status=answer).stage(message("octopush"), KNOWN))
     if isinstance(wanted, tuple):
@@ -641,7 +641,7 @@ NULLS: list[Any] = [
 @pytest.mark.parametrize("null", NULLS)
 @pytest.mark.parametrize("content", ["application/json", "application/x-www-form-urlencoded"])
 async def test_a_delivery_with_null_dates_is_a_delivery(null: Any, content: str) -> None:
-    """C12: a date that is there and holds nothing says nothing."""
+    """C12: a date field that holds nothing counts as missing."""
     fields = {"message_id": "sms_1", "number": "+33600000001", "status": "DELIVERED", "delivery_date": "2021-06-01"}
     fields |= {"stop_date": null, "reception_date": null, "answer_date": null}
     body = (
@@ -690,7 +690,7 @@ async def test_a_callback_that_says_nothing_is_a_value_error(fields: dict[str, A
 @pytest.mark.parametrize("ticket", [4711, 4711.0, "4711", " 4711", "4711\n"])
 @pytest.mark.parametrize("word", ["BLACKLISTED_NUMBER", " Blacklisted_number ", "blacklisted_number\r\n"])
 async def test_tickets_and_words_are_one_however_they_are_written(ticket: Any, word: str) -> None:
-    """C13: trimmed, in capitals, and a number is its text."""
+    """C13: both are trimmed, words are upper-cased, and a number equals its text."""
     body = json.dumps({"message_id": ticket, "number": " 33600000001", "status": word}).encode()
     (receipt,) = offline("octopush").read_callback(Callback("application/json", body))
     assert (receipt.id, receipt.word, receipt.status) == ("4711", "BLACKLISTED_NUMBER", DeliveryStatus.BLACKLISTED)
@@ -720,7 +720,7 @@ SENDERS = {
 
 @pytest.mark.parametrize("sender", SENDERS)
 def test_a_sender_id_has_a_letter(sender: str) -> None:
-    """C20: a number is none, in the settings as in a request."""
+    """C20: a number is not a sender ID, neither in the settings nor in a request."""
     assert (re.fullmatch(SENDER, sender) is not None) is SENDERS[sender]
     if SENDERS[sender]:
         assert offline("octopush", settings={"sender": sender})

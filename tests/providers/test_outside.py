@@ -1,4 +1,4 @@
-"""A vendor of somebody else's: the guide's own example, installed as a package apart, joined by its entry point."""
+"""A third-party vendor: the guide's own example, installed as a separate package and found by its entry point."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One fact, however a vendor writes it; and what cannot be read is never a fact."""
+"""A fact reads the same however a vendor writes it; what cannot be read is never a fact."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ ZEROS = [
 
 @pytest.mark.parametrize("written", [*NOTHING, *ZEROS, "N/A", "no", "never", "true", True, 1, "yesterday", "12:0"])
 def test_a_date_of_nothing_is_no_date(written: object) -> None:
-    """C12: being there is no meaning."""
+    """C12: the mere presence of a value means nothing."""
     assert not dated(written)
 
 

@@ -1,4 +1,4 @@
-"""An event loop whose time is a number: where another loop would wait for the next timer, it jumps to it."""
+"""An event loop whose time is a number: it jumps to the next timer instead of waiting for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import selectors
 
 
 class Stuck(Exception):
-    """Everybody waits, and nothing will ever happen."""
+    """Every task waits, and nothing will ever happen."""
 
 
 class _Jumping(selectors.SelectSelector):

@@ -1,7 +1,7 @@
-"""One replica of the bot: the real parts over a view of the database and a line to each vendor, and a clock of its own.
+"""One replica of the bot: the real parts, with a view of the database, a line to each vendor and a separate clock.
 
-What it does reaches the world through these seams only, so a process that is killed is one whose seams raise `Killed`
-from then on: nothing that it still wants happens.
+Its work reaches the world only through these seams. Once a process is killed, its seams raise `Killed`, so nothing that
+it still tries takes effect.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Killed(BaseException):
     """The process is gone. No `except Exception` of the code under test may stop this."""
 
 
-#: Breaks the core of a process, so that a test can see that it is noticed.
+#: Breaks the core of a process, so that a test can check that the witness notices.
 Spoil = Callable[[Core], None]
 
 
@@ -92,13 +92,13 @@ class Process:
         spoil(core)
         self._work_waits = self.dispatcher.claims.work_waits
         setattr(self.dispatcher.claims, "work_waits", self.anything)  # noqa: B010 - of this one process
-        self.honest = 0  # news of the vendors' own that are being written: a stranger's may be written beside them
+        self.honest = 0  # vendors' own reports now being written: a stranger's may be written beside them
         self._record = self.tracker.receiver.record
         setattr(self.tracker.receiver, "record", self.record)  # noqa: B010 - of this one tracker
         self.door = CallbackDoor(self.database, self.tracker, self.providers, SECRET_KEY, world.meters)
 
     def anything(self, connection: Connection) -> bool:
-        """Where a look finds nothing to do, doing it all the same changes no row."""
+        """Whether a tick has work to do; if not, check that a tick changes no row."""
         if self._work_waits(connection):
             return True
         before = self.world.memory.raw.total_changes
@@ -152,7 +152,7 @@ class Process:
         return self.world.store_fault()
 
     def commit(self, name: str, run: Callable[[], T]) -> T:
-        """The world sees what every commit made of the rows."""
+        """Commit, and let the witness see what became of the rows."""
         result = run()
         self.world.witness.committed(self, name)
         return result
@@ -165,7 +165,7 @@ class Process:
     # --- what wakes it -----------------------------------------------------------------------------------------------
 
     def ring(self, bell: str) -> None:
-        """Do the work of this bell, never twice at a time. It may fail; it is tried at the next ring."""
+        """Do the work of this bell, never twice at a time. If it fails, the next ring tries again."""
         known = self._ringing.get(bell)
         if self.alive and (known is None or known.done()):
             self._ringing[bell] = self.world.spawn(self._work(bell))
@@ -177,7 +177,7 @@ class Process:
             log.exception("a tick failed; it is tried again", tick=bell)
 
     async def hear(self, account: str, token: str, body: Any) -> int:
-        """An HTTP request at the callback address; its status. Anything that escapes is a 500."""
+        """Deliver an HTTP request to the callback address and return its status. An exception that escapes is a 500."""
         statuses: list[int] = []
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
 

@@ -30,16 +30,16 @@ from tests.simulation.world import APPROVERS, BEGINNINGS, GUEST, TEAM, policies_
 
 LIFE = 70  # steps
 DAY = 24 * 3600.0
-REST = (1.0, 15.0, 60.0, 400.0, 0.3 * DAY)  # pauses by which a world comes to rest; the last is taken again and again
+REST = (1.0, 15.0, 60.0, 400.0, 0.3 * DAY)  # pauses while a world comes to rest; the last one repeats
 LONGEST_REST = 40
-#: A world in which most broadcasts come again: their turns hang on each other.
+#: A world in which most broadcasts recur: their occurrences depend on each other.
 SERIES = {"submit": 1.0, "ask_again_and_again": 9.0, "approve": 30.0, "withdraw": 5.0, "wait_for_the_next": 25.0}
-CALLED_AGAIN = 6  # times that a vendor tries a callback
+CALLED_AGAIN = 6  # how often a vendor retries a callback
 
 
 @dataclass
 class Conditions:
-    """What kind of world a seed makes: each has a character of its own, so that rare things meet often somewhere."""
+    """The kind of world that a seed makes. Worlds differ, so that rare events often coincide in some of them."""
 
     begins: Micros
     replicas: int
@@ -49,7 +49,7 @@ class Conditions:
     vendor_faults: float
     store_faults: float
     skews: bool
-    liking: dict[str, float]  # how often each step is taken
+    liking: dict[str, float]  # the weight of each step
 
     @classmethod
     def of(cls, chance: random.Random) -> Conditions:
@@ -186,7 +186,7 @@ class World:
         return not self.calm and self.chance.random() < likely
 
     def a_moment(self) -> float:
-        """Seconds that anything takes; often none, sometimes enough for others to come in between."""
+        """Seconds that something takes: often none, sometimes enough for others to come in between."""
         return self.chance.choice((0.0, 0.0, 0.0, 0.001, 0.004, 0.05))
 
     def fate(self, *, release: bool) -> Fate:
@@ -212,12 +212,12 @@ class World:
         return task
 
     def at(self, when: float, happens: Callable[[], object]) -> None:
-        """Do this then, unless the database has been put back meanwhile: what was under way is lost with it."""
+        """Do this then, unless the database was restored meanwhile: whatever was under way is lost with it."""
         era = self.era
         asyncio.get_running_loop().call_at(when, lambda: happens() if era == self.era else None)
 
     def call_back(self, account: str, token: str, body: Any, tries: int = 0) -> None:
-        """A vendor's callback, to whichever process answers; tried again when none takes it."""
+        """Deliver a vendor's callback to any living process; try again when none takes it."""
         self.spawn(self._call_back(account, token, body, tries))
 
     async def _call_back(self, account: str, token: str, body: Any, tries: int) -> None:
@@ -242,7 +242,7 @@ class World:
     # --- a life ------------------------------------------------------------------------------------------------------
 
     async def live(self, life: int) -> None:
-        """Take so many steps, then let everything come to rest. Ends at the first broken promise."""
+        """Take `life` steps, then let everything come to rest. Stop at the first broken promise."""
         loop = asyncio.get_running_loop()
         loop.set_task_factory(self._watched)
         loop.set_exception_handler(lambda _loop, _context: None)  # `_finished` sees them all
@@ -269,7 +269,7 @@ class World:
         return self.witness.violation is not None
 
     async def _come_to_rest(self) -> None:
-        """No more faults, every clock right, everybody at work; then time passes until nothing waits for it."""
+        """End all faults, set every clock right and start fresh processes; then let time pass until nothing waits."""
         self.say("everything comes to rest")
         await self.steps.renew()
         self.calm = True
@@ -286,7 +286,7 @@ class World:
         return all(row["state"] in resting for row in self.memory.rows("SELECT state FROM broadcasts"))
 
     def _next(self, pause: float) -> float:
-        """Until the next start, but no longer than a pause; when all that waits is a draft, right to its end."""
+        """Seconds until the next start, at most `pause`; when only a draft waits, until its end."""
         dues = self.memory.rows(
             "SELECT coalesce(due, hold_until, expires_at) AS at, state FROM broadcasts"
             " WHERE state IN ('scheduled', 'held')"
@@ -308,7 +308,7 @@ class World:
         return task
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
-        """Nothing of the bot's may break unseen."""
+        """Report every error of the bot's tasks to the witness."""
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, Killed):
             self.witness.broken("escaped", f"{type(error).__name__}: {error} in {task.get_name()}")
@@ -316,7 +316,7 @@ class World:
 
 @contextmanager
 def listening(ear: logging.Handler) -> Iterator[None]:
-    """Every log line of the bot goes to this ear alone."""
+    """Send every log line of the bot to this handler alone."""
     if not structlog.is_configured():
         set_up("info")
     root = logging.getLogger()

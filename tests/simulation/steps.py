@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 PARIS = ZoneInfo("Europe/Paris")
 
-#: What any of the bot's answers may be, when people do what they do at a bad moment.
+#: Errors that the bot may answer with when people act at a bad moment.
 REFUSALS = (
     InvalidRequest,
     NotAllowed,
@@ -81,7 +81,7 @@ def step(weight: float) -> Callable[[Callable[[Steps], Awaitable[None]]], Callab
 
 
 class Steps:
-    """Most steps only begin something: it goes on beside the next ones, and meets them at every seam."""
+    """Most steps only start something. It runs alongside the next steps, and may meet them at every seam."""
 
     def __init__(self, world: World) -> None:
         self.world, self.chance = world, world.chance
@@ -95,7 +95,7 @@ class Steps:
     # --- people ------------------------------------------------------------------------------------------------------
 
     def _deed(self, told: str, work: Awaitable[object]) -> None:
-        """Somebody does something. Being refused is ordinary, and so is that it must be tried again."""
+        """Let somebody do something. A refusal is ordinary, and so is having to try again."""
         self.world.say(told)
         self.world.spawn(self._do(told, work))
 
@@ -107,14 +107,14 @@ class Steps:
             self.world.say(f"  {told}: {type(error).__name__} {error}")
 
     def _somebody(self) -> Process | None:
-        """The process to which Slack or a browser happens to speak."""
+        """Return the process that Slack or a browser happens to reach."""
         return self.chance.choice(self.world.alive) if self.world.alive else None
 
     def _one(self, *states: State) -> sqlite3.Row | None:
-        """A broadcast in one of these states; now and then any other, as an old card's button would mean it."""
+        """Return a broadcast in one of these states; now and then any other, as an old card's button would name it."""
         rows = list(self.world.witness.rows.values())
         fitting = [row for row in rows if row["state"] in states]
-        covering = [row for row in fitting if row["covers"] > 1]  # few, and much hangs on them
+        covering = [row for row in fitting if row["covers"] > 1]  # few, but important
         if covering and self.chance.random() < 0.3:
             fitting = covering
         if self.chance.random() < 0.05:
@@ -175,7 +175,7 @@ class Steps:
 
     @step(0.6)
     async def ask_again_and_again(self) -> None:
-        """A recurring broadcast, whose approval may be for some of its turns."""
+        """Add a recurring broadcast whose approval may cover several of its occurrences."""
         process, chance = self._somebody(), self.chance
         if process is None:
             return
@@ -264,7 +264,7 @@ class Steps:
 
     @step(3)
     async def settle_what_is_unknown(self) -> None:
-        """Most say what is true."""
+        """Most people answer truthfully."""
         row = self._one(State.UNKNOWN)
         if row is not None:
             gone = any(sent.broadcast == row["id"] for vendor in self.world.vendors.values() for sent in vendor.ledger)
@@ -288,7 +288,7 @@ class Steps:
 
     @step(0.7)
     async def leave_or_come_back(self) -> None:
-        """Somebody leaves the approvers' group, or the workspace, or is back."""
+        """Somebody leaves the approvers' group or the workspace, or comes back."""
         who = self.chance.choice(APPROVERS)
         where, place = self.chance.choice(((self.world.gone, "the approvers"), (self.world.departed, "the workspace")))
         if where.pop(who, None) is None:
@@ -320,7 +320,7 @@ class Steps:
         self._ring("expire")
 
     async def all_ring(self) -> None:
-        """Everybody looks for what there is to do. Where there is nothing, few look, since that takes longest."""
+        """Every process looks for work. Where there is none, few look, because that takes longest."""
         for bell, some in WORK.items():
             waiting = self.world.memory.rows(some, {"now": self.world.now()})
             for process in self.world.alive:
@@ -334,14 +334,14 @@ class Steps:
 
     @step(22)
     async def work(self) -> None:
-        """Everybody is awake for a while."""
+        """Every process is awake for a while."""
         for _ in range(self.chance.randint(1, 3)):
             await self.all_ring()
             await self._pass(self.chance.choice((0.5, 2, 16, 31, 31)))
 
     @step(6)
     async def wait_for_the_next(self) -> None:
-        """Time passes until something is due, and somebody is awake then."""
+        """Let time pass until something is due; then the processes look for work."""
         found = self.world.memory.rows(
             "SELECT min(due) AS due, min(hold_until) AS opens, min(lease_until) AS lapses FROM broadcasts"
         )
@@ -369,7 +369,7 @@ class Steps:
 
     @step(4)
     async def kill(self) -> None:
-        """At one of its next seams, wherever that is; at the latest when it is replaced."""
+        """Kill a process at one of its next seams, or at the latest when it is replaced."""
         process = self._somebody()
         if process is None or process.dies_in is not None:
             return
@@ -384,13 +384,13 @@ class Steps:
         self._fill_up()
 
     def _fill_up(self) -> None:
-        """Somebody may have started others meanwhile."""
+        """Start a process, unless enough are running already."""
         if len(self.world.alive) < self.world.conditions.replicas:
             self.world.start_process()
 
     @step(1)
     async def shut_down(self) -> None:
-        """SIGTERM: what is in flight gets its deadline."""
+        """SIGTERM: work in flight gets its deadline."""
         process = self._somebody()
         if process is not None and process.dies_in is None:
             process.dies_in = 10**9
@@ -405,7 +405,7 @@ class Steps:
 
     @step(2)
     async def stall(self) -> None:
-        """A process is stopped at one of its next seams, and goes on after a while as if nothing had been."""
+        """Stop a process at one of its next seams; after a while it goes on as if nothing had happened."""
         process = self._somebody()
         if process is not None:
             process.stall = self.chance.choice((2, 25, 45, 400))
@@ -423,7 +423,7 @@ class Steps:
 
     @step(1)
     async def jump(self) -> None:
-        """A wall clock is set."""
+        """The wall clock of a process jumps."""
         process = self._somebody()
         if process is not None and self.world.conditions.skews:
             seconds = self.chance.choice((-DAY, -HOUR, -30, 30, HOUR, DAY))
@@ -433,7 +433,7 @@ class Steps:
             process.ring("dispatch")
 
     async def renew(self) -> None:
-        """New processes on machines whose clocks are right, and nothing is paused."""
+        """Start new processes on machines whose clocks are right, with nothing paused."""
         for process in self.world.alive:
             process.die("to be replaced")
         self.world.conditions.skews = False
@@ -456,7 +456,7 @@ class Steps:
             process.die(why)
 
     def _start_all(self) -> None:
-        self.world.era += 1  # nobody else is waited for
+        self.world.era += 1  # drops what is still to happen to the old processes
         for _ in range(self.world.conditions.replicas):
             self.world.start_process()
 
@@ -467,7 +467,7 @@ class Steps:
 
     @step(0.4)
     async def restore(self) -> None:
-        """As an operator does it: stop all, put the backup in its place, hold what has not ended, start again."""
+        """Restore as an operator does: stop all, put the backup in place, hold what has not ended, start again."""
         if self._image is None:
             return
         self._stop_all("for a restore")
@@ -498,7 +498,7 @@ class Steps:
 
     @step(1.5)
     async def stranger_calls(self) -> None:
-        """Somebody without the token, or with news of what is nobody's, or with nonsense."""
+        """Somebody calls without the token, with news about an unknown id, or with nonsense."""
         process, vendor = self._somebody(), self.chance.choice(list(self.world.vendors.values()))
         if process is None:
             return
@@ -523,7 +523,7 @@ class Steps:
 
     @step(1.5)
     async def tamper(self) -> None:
-        """Somebody edits a row behind everybody's back; a careful one computes the digest anew."""
+        """Somebody edits a row behind everybody's back; a careful one also recomputes the digest."""
         row = self._one(State.PENDING, State.SCHEDULED, State.HELD, State.SENDING)
         if row is None:
             return
@@ -537,7 +537,7 @@ class Steps:
         self.world.witness.committed(None, "tampering")
 
 
-#: Where each bell has something to do.
+#: Queries that show whether each bell has work to do.
 WORK = {
     "dispatch": "SELECT 1 FROM broadcasts WHERE state = 'scheduled' AND due <= :now + 30000000"
     " OR lease_until <= :now OR hold_until <= :now LIMIT 1",

@@ -32,7 +32,7 @@ class Memory:
 
         @event.listens_for(self.engine, "connect")
         def prepare(driver: sqlite3.Connection, _record: object) -> None:
-            driver.isolation_level = None  # else Python's driver starts transactions of its own
+            driver.isolation_level = None  # otherwise Python's driver starts transactions itself
             driver.execute("PRAGMA foreign_keys=ON")
 
         @event.listens_for(self.engine, "begin")
@@ -64,7 +64,7 @@ class Memory:
             return result
 
     def rows(self, query: str, values: Mapping[str, object] | None = None) -> list[sqlite3.Row]:
-        """Look without taking part."""
+        """Query without a fault or an interruption."""
         cursor = self.raw.cursor()
         cursor.row_factory = sqlite3.Row
         return cursor.execute(query, values or {}).fetchall()
@@ -72,12 +72,12 @@ class Memory:
 
 @cache
 def memory() -> Memory:
-    """One for all worlds of this process, since making it takes longer than a short life in it."""
+    """One database for all worlds of this process, since creating it takes longer than a short simulation."""
     return Memory()
 
 
 class View(Database):
-    """What one process sees of the database. Both sides of each commit are places where it may be interrupted."""
+    """What one process sees of the database. It may be interrupted before and after each commit."""
 
     def __init__(self, shared: Memory, process: Process, exclusive: bool) -> None:
         self.shared, self.process, self._exclusive = shared, process, exclusive
@@ -112,7 +112,7 @@ class View(Database):
         """The ticks find everything."""
 
     def claim_dispatch(self) -> None:
-        """The world starts one process only where one only may dispatch."""
+        """Nothing to do: where only one process may dispatch, the world starts only one."""
 
 
 def named(work: Any) -> str:

@@ -1,4 +1,4 @@
-"""The vendors: one for each account in each mode, three adapters for them, and the line between, where faults live."""
+"""The vendors: one for each account in each mode, three adapters for them, and the line between, where faults occur."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 class Fate(StrEnum):
-    """What becomes of one exchange. Which of them may have reached the vendor, only the vendor knows."""
+    """What becomes of one exchange. Only the vendor knows which of them reached it."""
 
     FINE = "arrives, and so does its answer"
     UNREACHABLE = "never leaves"
@@ -62,10 +62,10 @@ class Fate(StrEnum):
     BLOCKED = "finds another campaign open"
 
 
-#: Answers by which the vendor says that it took nothing.
+#: Answers that mean that the vendor took nothing.
 SAID_NO = {Fate.THROTTLED: 429, Fate.REFUSED: 400, Fate.NOT_READY: 425, Fate.BLOCKED: 409}
 FAULTS = tuple(fate for fate in Fate if fate is not Fate.FINE)
-#: What stands where an answer ought to have an id, ids, a size or news; nothing that could be taken for the truth.
+#: Values put where an answer should have an id, ids, a size or news; none could be taken for the truth.
 LIES: tuple[Any, ...] = (
     *(None, True, -1, 1.5, 10**400, float("nan"), "", "   ", "many", "\x07", "x" * 300),
     *([], [None], ["", "x\ny"], {}, {"ids": None}, [[]], [{"id": 5}]),
@@ -86,7 +86,7 @@ class Campaign:
 
 @dataclass(frozen=True)
 class News:
-    """What one recipient's delivery becomes at an instant of the loop's time."""
+    """The status that one recipient's delivery takes at an instant of the loop's time."""
 
     at: float
     body: dict[str, Any]
@@ -94,7 +94,7 @@ class News:
 
 @dataclass
 class Sent:
-    """Phones rang for this."""
+    """A message for which phones rang."""
 
     message: dict[str, Any]
     ids: tuple[str, ...]
@@ -128,7 +128,7 @@ class Vendor:
         return Answer(status, {}, json.dumps(answer).encode())
 
     def asked_to_send(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The bytes that would reach phones: for a campaign those with which it was prepared."""
+        """Return the message that would reach phones; for a campaign, the one that it was prepared with."""
         if path == "/go":
             return self.campaigns[body["campaign"]].message | {"dispatch": body["dispatch"]}
         return dict(body)
@@ -140,7 +140,7 @@ class Vendor:
         return 200, {"ids": list(self._accept(dict(body), [self._new_id() for _ in range(people)]))}
 
     def _stage(self, body: Mapping[str, Any]) -> tuple[int, Any]:
-        """The same request again goes on with its campaign."""
+        """Prepare a campaign; the same request again continues with it."""
         known = self.campaigns.get(str(body.get("campaign"))) or self._made_of(body)
         if known is None and body["to"] in self.sizes:
             ready_at = self.world.time() + self.world.chance.choice((0, 0, 2, 20))
@@ -161,7 +161,7 @@ class Vendor:
         return 200, {"ids": list(self._accept(self.asked_to_send("/go", body), [campaign.id]))}
 
     def _recall(self, body: Mapping[str, Any]) -> tuple[int, Any]:
-        campaign = self.campaigns.get(body["campaign"])  # one of the other mode's vendor is none of this one's
+        campaign = self.campaigns.get(body["campaign"])  # one prepared in the other mode is unknown here
         if campaign is not None and campaign.state == "open":
             campaign.state = "recalled"
         return 200, {}
@@ -171,7 +171,7 @@ class Vendor:
         return (400, {}) if size is None else (200, {"size": size})
 
     def _look(self, body: Mapping[str, Any]) -> tuple[int, Any]:
-        """Not always to be seen at once; never seen when it is not so."""
+        """Show what was sent, though not always at once; never show what was not sent."""
         mine = [sent for sent in self.ledger if sent.dispatch == body["dispatch"] or body.get("campaign") in sent.ids]
         visible = mine and self.world.chance.random() < 0.7
         return 200, {"ids": list(mine[0].ids) if visible else []}
@@ -198,7 +198,7 @@ class Vendor:
         return sent.ids
 
     def _deliver(self, sent: Sent) -> None:
-        """What becomes of each delivery, and the callbacks that tell it: late, twice, in the wrong order."""
+        """Decide what becomes of each delivery, and plan its callbacks: late, twice, in the wrong order."""
         chance = self.world.chance
         for number, id in enumerate(sent.ids * (1 if len(sent.ids) > 1 else 2)):
             to = f"{CANARY_NUMBER}{chance.randrange(10**4):04}{number}"
@@ -219,7 +219,7 @@ class Vendor:
             self.world.at(when, lambda: self.world.call_back(self.account, self.token_of(sent), body))
 
     def token_of(self, sent: Sent) -> str:
-        """What the callback address ends with: of the dispatch, or pasted once for the account."""
+        """Return the token that ends the callback address: the dispatch's, or the account's, which is pasted once."""
         if self.account == "solo":
             return str(sent.message["callback"]).rsplit("/", 1)[-1]
         return self.token_of_account
@@ -233,7 +233,7 @@ class Vendor:
 
 
 class Wire:
-    """The transport of one process's account: what leaves, what arrives, and what is heard of it."""
+    """The transport of one process's account: what leaves, what arrives, and what comes back."""
 
     def __init__(self, process: Process, vendor: Vendor) -> None:
         self.process, self.world, self.vendor = process, process.world, vendor
@@ -265,7 +265,7 @@ class Wire:
             return await self._exchange(fate, url, body, patience=TIMEOUT)
         guard()
         left = self.world.witness.first_byte(self.process, self.vendor, self.vendor.asked_to_send(url, body))
-        answer = await self._exchange(fate, url, body, patience=10**6)  # the bot has a deadline of its own
+        answer = await self._exchange(fate, url, body, patience=10**6)  # the bot has its own deadline
         left.answered(answer.status)
         guard.answered(answer.status)
         return answer
@@ -312,13 +312,12 @@ STATUSES = {"SENT": DeliveryStatus.SENT, "DELIVERED": DeliveryStatus.DELIVERED, 
 
 
 class Pretended(Provider):
-    """What the three adapters share: how an answer is understood. They trust what it holds, as the first draft of an
-    adapter does."""
+    """What the three adapters share: how they read an answer. They trust its contents, as a first draft would."""
 
     Settings = AccountSettings
 
     async def ask(self, path: str, **body: Any) -> Any:
-        """An exchange that sends nothing, so that asking again is always safe."""
+        """Make an exchange that sends nothing, so that asking again is always safe."""
         try:
             return await self.told(path, body, release=False)
         except Uncertain as error:
@@ -424,7 +423,7 @@ class Duo(Pretended):
 
 
 class Mute(Pretended):
-    """One step, no receipt, nothing to look at: after an unknown outcome only a person can tell."""
+    """One step, no receipts, no look-up: after an unknown outcome only a person can tell."""
 
     name, title = "mute", "Mute"
     capabilities: ClassVar[Capabilities] = Capabilities(audiences=frozenset({AudienceKind.GROUP}))
@@ -438,7 +437,7 @@ ADAPTERS: dict[str, type[Pretended]] = {"solo": Solo, "duo": Duo, "mute": Mute}
 
 
 class NoVault:
-    """These vendors give no secrets to keep."""
+    """A vault for vendors that issue no secrets."""
 
     async def load(self, key: str) -> str | None:
         return None

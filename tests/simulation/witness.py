@@ -1,4 +1,4 @@
-"""Sees every commit, every byte that leaves and every send that a vendor takes, and holds them against the promises.
+"""Sees every commit, every byte that leaves and every send that a vendor takes, and checks them against the promises.
 
 It asks the code under test nothing: it reads the rows, and calculates for itself what they should allow.
 """
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from tests.simulation.run import World
 
 HOUR = 3600.0
-FRESH = 60.0  # seconds for which who is in a group may be remembered
-NOT_ASKED_AGAIN = HOUR  # an approval this young is not looked at again before the send
-PREPARING = 400.0  # seconds that may pass between that look and the release
+FRESH = 60.0  # seconds for which group membership may be remembered
+NOT_ASKED_AGAIN = HOUR  # an approval this young is not checked again before the send
+PREPARING = 400.0  # seconds that may pass between that check and the release
 
-#: Set in the task of one who may change nothing.
+#: Set in the task of a stranger, who may change nothing.
 STRANGER: ContextVar[bool] = ContextVar("stranger", default=False)
 
 FINALS = "deliveries of which nothing more is to come"
@@ -73,16 +73,16 @@ class Cast:
     """A vote, with what its row held when it was cast."""
 
     bound: tuple[Any, ...]
-    most: int | None  # how many people it could reach, by what was known
-    counts: bool  # by somebody who might approve just then
+    most: int | None  # how many people it could reach, as far as was known
+    counts: bool  # whether its voter might approve at that moment
     at: float
 
 
 @dataclass
 class Series:
-    """What an approval of one turn of a recurring broadcast is worth for the next ones."""
+    """What the approval of one occurrence of a recurring broadcast covers for the next ones."""
 
-    of: tuple[str, int]  # that turn, and its version
+    of: tuple[str, int]  # that occurrence, and its version
     bound: tuple[Any, ...]
     size: int | None
     left: int
@@ -92,16 +92,16 @@ class Series:
 class Seen:
     """What the witness remembers of one broadcast beside its row."""
 
-    earliest: Micros = 0  # it may not start before, by what people and the hours said
+    earliest: Micros = 0  # the earliest start that people and the sending hours allow
     start: Micros = 0  # when it was to start: lateness counts from here
     agreed: Micros = 0  # when the last approval that was needed came
     intent: float = 0.0  # when the intent to release was committed
-    meant: sqlite3.Row | None = None  # as it stood then: what is tampered with afterwards changes nothing that leaves
-    votes: dict[str, Cast] = field(default_factory=dict)  # by whom it was agreed to then: later it is too late
-    asked: dict[int, tuple[Any, ...]] = field(default_factory=dict)  # what each version bound when it came
+    meant: sqlite3.Row | None = None  # the row at that moment: later tampering does not change what leaves
+    votes: dict[str, Cast] = field(default_factory=dict)  # by approver, at that moment: later votes are too late
+    asked: dict[int, tuple[Any, ...]] = field(default_factory=dict)  # by version: what it bound when it was submitted
     left: list[Left] = field(default_factory=list)
     taken: list[Sent] = field(default_factory=list)
-    before_restore: bool = False  # something of it may have gone out that the database has forgotten
+    before_restore: bool = False  # it may have gone out, and the database has forgotten that
     settled_by_person: bool = False
 
 
@@ -114,11 +114,11 @@ class Witness:
         self.seen: dict[str, Seen] = defaultdict(Seen)
         self.casts: dict[tuple[str, int, str], Cast] = {}
         self.series: dict[str, Series] = {}  # by schedule
-        self.rides: dict[str, tuple[str, int]] = {}  # a turn that came approved: on the approval of which one
-        self.fallen: dict[tuple[tuple[str, int], str], float] = {}  # whose approval of which one fell, and when
+        self.rides: dict[str, tuple[str, int]] = {}  # by occurrence that came approved: the one that covers it
+        self.fallen: dict[tuple[tuple[str, int], str], float] = {}  # by occurrence and person: when that approval fell
         self.intents: dict[str, float] = {}
         self.paused = False
-        self.resumed: Micros = 0  # when a pause ended last
+        self.resumed: Micros = 0  # when the last pause ended
         self.ear = Ear()
 
     def broken(self, promise: str, told: str) -> None:
@@ -133,7 +133,7 @@ class Witness:
     # --- after each commit -------------------------------------------------------------------------------------------
 
     def committed(self, process: Process | None, name: str) -> None:
-        """What changed, and is each change explained? `process` None: somebody edited rows behind everybody's back."""
+        """Check that each change of the rows is explained. `process` None: somebody edited rows outside the bot."""
         rows = {str(row["id"]): row for row in self.memory.rows("SELECT * FROM broadcasts")}
         steps = self._new_audit()
         changed = [id for id, row in rows.items() if self.rows.get(id) != row]
@@ -155,7 +155,7 @@ class Witness:
         self.resumed = int(found[0]["at"]) if found and not self.paused else self.resumed
 
     def _count_deliveries(self, name: str) -> None:
-        """What a row says of its deliveries is what they say, each looked at by itself."""
+        """Check that a row's counts equal a count of its deliveries one by one."""
         found: dict[str, Counter[str]] = defaultdict(Counter)
         for row in self.memory.rows("SELECT * FROM deliveries WHERE broadcast <> ''"):
             other = f"other: {row['word']}" if row["status"] == "other" else row["status"]
@@ -173,7 +173,7 @@ class Witness:
         return steps
 
     def _follow(self, old: sqlite3.Row | None, row: sqlite3.Row, steps: Sequence[sqlite3.Row], name: str) -> None:
-        """I8: the audit leads from the state that was to the state that is, along the table."""
+        """I8: the audit leads from the old state to the new one, along the table of transitions."""
         id, state = row["id"], old["state"] if old else None
         for step in steps:
             before, action, after = step["before"], step["action"], step["after"]
@@ -193,7 +193,7 @@ class Witness:
         self._have_a_deadline(row)
 
     def _understand(self, step: sqlite3.Row, row: sqlite3.Row, old: sqlite3.Row | None) -> None:
-        """When it is to start now, by what was just written."""
+        """Update what the witness remembers of a broadcast, from the audit step just written."""
         seen, at, action = self.seen[row["id"]], int(step["at"]), step["action"]
         if (step["before"], action) in TRANSITIONS:
             self.world.count("moved", f"{step['before']} {action}")
@@ -217,13 +217,13 @@ class Witness:
                 self._cover_no_more(row)
             case Action.SEND_NOW:
                 seen.earliest = seen.start = max(at + micros(UNDO), row["send_at"] or 0)
-                seen.before_restore = False  # a person was told, and said so
+                seen.before_restore = False  # a person was told, and decided to send
             case Action.REPLAN:
                 self._cover_no_more(row)
                 seen.before_restore = False
             case Action.RESUME if old is not None:
                 seen.earliest = seen.start = max(old["hold_until"], self.resumed)
-                if self.resumed > old["hold_until"]:  # nobody expects it that moment, so it can still be stopped
+                if self.resumed > old["hold_until"]:  # nobody expects it at that moment, so it can still be stopped
                     seen.earliest = at + micros(UNDO)
             case Action.MARK_SENT | Action.MARK_NOT_SENT:
                 seen.settled_by_person = True
@@ -232,7 +232,7 @@ class Witness:
             case Action.RELEASE:
                 self._intended(row, at)
             case Action.PUT_BACK | Action.REFUSE | Action.HOLD | "refuse_late":
-                self.intents.pop(row["id"], None)  # nothing left, so it counts for nothing
+                self.intents.pop(row["id"], None)  # nothing left, so it does not count under the cap
 
     def _be_proven(self, id: str) -> None:
         taken = [sent for vendor in self.world.vendors.values() for sent in vendor.ledger if sent.broadcast == id]
@@ -246,7 +246,7 @@ class Witness:
         self.require(truthful, "truth", f"{row['id']} is said to be {row['state']}, and {row['account']} took it")
 
     def _have_a_deadline(self, row: sqlite3.Row) -> None:
-        """I2: whatever has not ended waits for a time that will come."""
+        """I2: a broadcast that has not ended waits for a time that will come."""
         waits = {
             State.SCHEDULED: ("due",),
             State.SENDING: ("lease_until",),
@@ -257,7 +257,7 @@ class Witness:
         self.require(waiting, "I2", f"{row['id']} is {row['state']} ({row['hold']}) and waits for nothing")
 
     def _intended(self, row: sqlite3.Row, at: Micros) -> None:
-        """The commit by which a release is meant: the gates must have been open. `at`, by the clock of who wrote it."""
+        """Check that the gates were open when the intent to release was committed. `at`: by the writer's clock."""
         id, now, seen = row["id"], self.world.time(), self.seen[row["id"]]
         seen.intent, seen.meant = now, row
         seen.votes = {key[2]: cast for key, cast in self.casts.items() if key[:2] == (id, row["version"])}
@@ -290,13 +290,13 @@ class Witness:
             del self.series[row["schedule"]]
 
     def _fall(self, row: sqlite3.Row, person: str) -> None:
-        """What this person agreed to with this turn is agreed to no more, for whichever turns it was."""
+        """Record that this person's approval of this occurrence falls, for every occurrence that it covered."""
         self.fallen[(row["id"], row["version"]), person] = self.world.time()
         riding = [id for id, of in self.rides.items() if of == (row["id"], row["version"])]
         self.world.count("series", "an approval falls" + (", with turns on it" if riding else ""))
 
     def _is_one_turn(self, row: sqlite3.Row) -> None:
-        """A turn comes once, and if it comes approved, then by people who said so of these very bytes before."""
+        """Check that an occurrence exists once, and that its voters, if any, approved these very bytes before."""
         if row["schedule"] is None:
             return
         twins = [
@@ -320,7 +320,7 @@ class Witness:
         self.world.count("series", "a turn comes approved")
 
     def _may_approve(self, person: str, remembered: float) -> bool:
-        """Is this an approver, or was one until so many seconds ago?"""
+        """Whether this person is an approver, or was one less than `remembered` seconds ago."""
         since = self.world.time() - remembered
         left = [when[person] for when in (self.world.gone, self.world.departed) if person in when]
         return person in APPROVERS and all(when > since for when in left)
@@ -328,7 +328,7 @@ class Witness:
     # --- when a byte leaves ------------------------------------------------------------------------------------------
 
     def first_byte(self, process: Process, vendor: Vendor, message: Mapping[str, Any]) -> Left:
-        """From this instant on phones may ring. `message`: what the vendor would send."""
+        """Check what leaves: from this instant on phones may ring. `message`: what the vendor would send."""
         dispatch = str(message["dispatch"])
         id = dispatch.split("-")[0]
         self.world.say(f"  {process} releases {dispatch} to {vendor}")
@@ -382,17 +382,17 @@ class Witness:
         self.require(len(agreed) >= quorum, "I3", told)
 
     def _fell(self, id: str, person: str, cast: Cast) -> bool:
-        """Was it given on an earlier turn, and taken back there since?"""
+        """Whether the vote comes from an earlier occurrence, and was withdrawn there since."""
         of = self.rides.get(id)
         return of is not None and cast.at <= self.fallen.get((of, person), -1.0)
 
     @property
     def _slack(self) -> float:
-        """Seconds by which clocks, and what was looked at before a send was prepared, may differ."""
+        """Seconds of tolerance: between the check of a send and its release, and between the clocks."""
         return PREPARING + 2 * self.world.widest_skew
 
     def accepted(self, vendor: Vendor, sent: Sent) -> None:
-        """I1: the count at the vendor is the judge."""
+        """I1: a vendor takes each broadcast once, by the vendor's own count."""
         seen, row = self.seen[sent.broadcast], self.rows.get(sent.broadcast)
         seen.taken.append(sent)
         self.world.say(f"  {vendor} takes {sent.dispatch} and gives {', '.join(sent.ids)}")
@@ -404,7 +404,7 @@ class Witness:
     # --- after each step ---------------------------------------------------------------------------------------------
 
     def look_round(self) -> None:
-        """What is looked at less often, since it costs more."""
+        """Run the checks that cost more, and so run less often."""
         whole = [tuple(row) for row in self.memory.rows("SELECT * FROM audit ORDER BY seq")]
         self.require(whole == self.audit, "I8", "what the audit had was changed")
         for line in self.ear.overheard():
@@ -415,17 +415,17 @@ class Witness:
         self.require(not numbers, "I5", "a number is stored as it is")
 
     def overhear(self, text: str) -> None:
-        """Something that operators read."""
+        """I5: check a text that operators read."""
         self.require(not self.ear.knows(text), "I5", f"it is told: {text}")
 
     def settled(self) -> None:
-        """I2, at the end of everything: each has ended, or a person has been asked who alone can tell."""
+        """I2, at the end: each broadcast has ended, or is unknown and waits for a person, who alone can settle it."""
         for row in self.rows.values():
             ended = State(row["state"]) in ENDED | {State.UNKNOWN}
             self.require(ended, "I2", f"{self._told(row)} and nothing will ever happen to it")
 
     def restored(self, casts: Mapping[tuple[str, int, str], Cast]) -> None:
-        """The database has gone back in time: what it has forgotten may have gone out. `casts`: those of that time."""
+        """Follow the database back in time: what it forgot may have gone out. `casts`: the votes of that time."""
         self.casts, self.series, self.rides, self.fallen = dict(casts), {}, {}, {}
         self.audit = [tuple(row) for row in self.memory.rows("SELECT * FROM audit ORDER BY seq")]
         self.rows = {str(row["id"]): row for row in self.memory.rows("SELECT * FROM broadcasts")}
@@ -444,23 +444,23 @@ def bound(row: sqlite3.Row) -> tuple[Any, ...]:
 
 
 def most(row: sqlite3.Row) -> int | None:
-    """How many people it may reach by what is known; None: nobody knows."""
+    """Return how many people it may reach, as far as is known; None if unknown."""
     known: int | None = row["bound"] if row["size"] is None else row["size"]
     return known
 
 
 def agrees(row: sqlite3.Row, cast: Cast) -> bool:
-    """Is what leaves held to no more people than this vote was given for?"""
+    """Whether what leaves is limited to no more people than this vote was given for."""
     return cast.most is None or (row["bound"] is not None and row["bound"] <= cast.most)
 
 
 def series(row: sqlite3.Row) -> tuple[Any, ...]:
-    """What every turn of a series has in common."""
+    """What every occurrence of a series has in common."""
     return tuple(row[name] for name in BOUND if name != "send_at")
 
 
 def what_leaves(row: sqlite3.Row, message: Mapping[str, Any]) -> tuple[Any, ...]:
-    """As `bound` has it, of the bytes on the line."""
+    """Return the same values as `bound`, read from the bytes on the line."""
     people = json.dumps(message["subscribers"])
     whom = (message["kind"], message["to"], int(message["everyone"]), people)
     return (message["text"], *whom, row["account"], message["purpose"], message["sender"], row["send_at"], row["mode"])

@@ -1,4 +1,4 @@
-"""Who and what there is: people, audiences, accounts, hours; and what should follow from them, calculated apart.
+"""The simulated people, audiences, accounts and hours, and an independent calculation of what should follow from them.
 
 Nothing here asks the code under test what is right.
 """
@@ -25,14 +25,14 @@ APPROVERS = ("U0ANA", "U0BEN", "U0CAT", "U0DAN")
 GUEST = "U0GUEST"
 EVERYBODY = (*ASKERS[:2], *APPROVERS, ADMIN, GUEST)
 
-#: Strings that must never be read in a log or a metric: words of every text, a number's head, every secret.
+#: Strings that must never appear in a log or a metric: words of every text, a number's head, every secret.
 CANARY_TEXT, CANARY_NUMBER, CANARY_SECRET = "Zinnia", "3361234", "canary-secret"
 SECRET_KEY = b"canary-secret-of-thirty-two-byte"
 
 UNDO = timedelta(seconds=30)
 GRACE = timedelta(minutes=10)
 TIMEOUT = 30.0
-LARGE, LARGE_NOTICE = 1000, 500  # people, above which marketing needs two and a notice needs one
+LARGE, LARGE_NOTICE = 1000, 500  # people; above this, marketing needs two approvals and a notice one
 
 
 @cache
@@ -101,10 +101,10 @@ SHOP = {
     "windows": [{"days": ["mon", "tue", "wed", "thu", "fri"], "start": "09:00", "end": "17:30"}],
     "max_hold": "20h",
 }
-LONGEST_WAIT = {"shop": 20 * 3600.0}  # seconds for which an approval is for a wait after its time; else as below
+LONGEST_WAIT = {"shop": 20 * 3600.0}  # seconds that an approval allows to wait after its time; others: USUAL_WAIT
 USUAL_WAIT = 72 * 3600.0
 
-#: Where a world may begin: ordinary days, eves, Sundays, both clock changes on both sides of the ocean.
+#: When a world may begin: ordinary days, eves, Sundays, both clock changes on both sides of the ocean.
 BEGINNINGS = tuple(
     int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) * 1_000_000
     for day in (
@@ -119,14 +119,14 @@ BEGINNINGS = tuple(
 
 
 def needed(purpose: str, size: int | None, *, offers: bool) -> int:
-    """How many people must agree. `size` None: nobody knows. `offers`: a notice that reads like one, by no approver."""
+    """Return how many must agree. `size` None: unknown. `offers`: a notice reads like an offer and is no approver's."""
     if purpose == "marketing":
         return 2 if size is None or size > LARGE else 1
     return 1 if offers or size is None or size > LARGE_NOTICE else 0
 
 
 def may_go(policy: str, purpose: str, instant: Micros, *, margin: bool) -> bool:
-    """Is this instant within the hours? `margin`: without the last minutes of the window, kept free for the sending."""
+    """Whether this instant is within the hours. `margin`: without the window's last minutes, kept free for sending."""
     if purpose != "marketing" or policy == "always":
         return True
     zone, weekdays, opens, closes, kept_free = {

@@ -1,1 +1,1 @@
-"""What the tests stand on. No test module imports another one; what two of them need is here."""
+"""Helpers shared by the tests. No test module imports another; what two of them need is here."""

@@ -1,4 +1,4 @@
-"""Adapters on real sockets, and what their calls came to."""
+"""Adapters on real sockets, and the results of their calls."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def message(vendor: str, text: str = "Soldes demain", **changes: Any) -> Message
 
 
 async def outcome(provider: Provider, sent: Message) -> tuple[str, Any]:
-    """("ids", …) or the error's class and sentence: prepared and released once, as the dispatcher would."""
+    """Prepare and release once, as the dispatcher would; return ("ids", …) or the error's class and sentence."""
     try:
         staged = await provider.stage(sent)
         for _ in range(200):
@@ -61,7 +61,7 @@ async def outcome(provider: Provider, sent: Message) -> tuple[str, Any]:
 
 
 def told(status: int, body: object = b"", content: str = "application/json") -> Answer:
-    """An answer: bytes and text as they are, anything else as JSON."""
+    """Return an answer: bytes and text as they are, anything else as JSON."""
     if isinstance(body, str):
         body = body.encode()
     return Answer(status, {"content-type": content}, body if isinstance(body, bytes) else json.dumps(body).encode())
@@ -71,9 +71,9 @@ TOKEN = {"accessToken": "t", "endpointUrl": "https://kms.kaiza.la/", "accessToke
 
 
 class Said:
-    """A transport that answers by the last word of the path, and else as `others` says; a ProviderError is raised.
+    """A transport that answers by the last word of the path, otherwise with `others`; it raises a ProviderError.
 
-    The real one is tried elsewhere; this one is for long tables of answers.
+    The real one is tested elsewhere; this one is for long tables of answers.
     """
 
     def __init__(self, others: Answer, answers: Mapping[str, Any]) -> None:
@@ -94,7 +94,7 @@ class Said:
 
 
 def offline(vendor: str, others: Answer | None = None, *, settings: Any = None, **answers: Any) -> Provider:
-    """An adapter over `Said`: `send=told(200, …)` is what the last step of Octopush answers."""
+    """Return an adapter over `Said`: `send=told(200, …)` sets the answer of Octopush's last step."""
     kind = providers()[vendor]
     raw = {"provider": vendor, "base_url": "https://vendor.example", **ACCOUNTS[vendor], **(settings or {})}
     return kind("here", kind.Settings.model_validate(raw), Said(others or told(404), answers), Drawer())
@@ -111,7 +111,7 @@ def urls(provider: Provider) -> list[str]:
 
 
 async def became(work: Any) -> tuple[str, Any]:
-    """("ok", what it gave) or the error's class and the error."""
+    """Return ("ok", the result) or the error's class and the error."""
     try:
         return "ok", await work
     except ProviderError as error:

@@ -41,7 +41,7 @@ def approver(number: int) -> Person:
 
 
 def deed(action: Action, **given: Any) -> Deed:
-    """The deed of this name, with what it takes."""
+    """The deed of this name, with its arguments."""
     made: Deed = DEEDS[action](**given)
     return made
 
@@ -73,8 +73,8 @@ class Core:
 
     def __init__(self, database: Database, sandbox: Sandbox, folder: Path, **changes: Any) -> None:
         self.now, self.database, self.sandbox = 1_800_000_000 * SECOND, database, sandbox
-        self.steady = 0.0  # by how many seconds the steady clock leads: what a jump of the wall clock takes from it
-        # PostgreSQL's rows live apart from the settings' own database
+        self.steady = 0.0  # seconds by which the steady clock leads; subtract a jump of the wall clock
+        # with PostgreSQL, the rows are not in the settings' own database
         self.settings = changed(
             raw_settings(sandbox, 1, folder),
             {"approval.undo": "0s", "accounts.encom.requests_per_second": 1000, **changes},
@@ -135,7 +135,7 @@ class Core:
         return await self.workflow.find(TEAM, id)
 
     async def becomes(self, row: Broadcast, state: State, phase: Phase | None = None) -> Broadcast:
-        """The broadcast, once it stands there."""
+        """Wait until the broadcast has this state and phase, and return it."""
 
         async def there() -> Broadcast | None:
             now = await self.row(row.id)
@@ -165,7 +165,7 @@ class Core:
 
 
 def later(database: Database, seconds: float = 3600.0) -> None:
-    """What was put off, since it had broken something, may be tried again."""
+    """Move the clock on, so that work put off after a failure may be tried again."""
     before = database.troubles.monotonic
     database.troubles.monotonic = lambda: before() + seconds
 
@@ -174,8 +174,10 @@ MakeCore = Callable[..., Core]
 
 
 def gate(core: Core, *, release: bool, once: bool = False) -> tuple[asyncio.Event, asyncio.Event]:
-    """Stands before the calls to Encom that release, or before those that do not, `once` before the first of them
-    alone: that it was reached, and that they may go on."""
+    """Hold the calls to Encom that release, or those that do not; with `once`, only the first of them.
+
+    Returns two events: a call has reached the gate, and the calls may go on.
+    """
     reached, go = asyncio.Event(), asyncio.Event()
     transport = core.providers["encom"].transport
     call = transport.call

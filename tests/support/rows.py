@@ -1,4 +1,4 @@
-"""Rows as the store has them, made or spoiled behind everybody's back."""
+"""Rows as the store keeps them, made or spoiled without the bot's knowledge."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
 
 def fill(opened: SQLite) -> Callable[[], None]:
-    """No page more than there is: what SQLite does on a full disk. Returns what makes room again."""
+    """Allow SQLite no further page, as on a full disk. Returns a function that makes room again."""
     limit = [1]
 
     @event.listens_for(opened.engine, "checkout")
@@ -48,7 +48,7 @@ LOCKED = pytest.mark.parametrize(
 
 
 def until_it_waits(connection: Connection, other: asyncio.Task[Any]) -> None:
-    """Hold what is locked here until the other is done, or waits for it."""
+    """Keep this connection's locks until the other task is done, or waits for a lock."""
     waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
     while not (other.done() or connection.exec_driver_sql(waiting).scalar()):
         pass
@@ -58,7 +58,7 @@ Plant = Callable[[Bot, str], Awaitable[None]]
 
 
 def spoil(table: Table, key: str, **values: Any) -> Plant:
-    """Write these into one row, as a tamperer, a newer version or a fault of ours would leave it."""
+    """Write these values into one row, as a tamperer, a newer version or a bug of ours would."""
 
     async def plant(bot: Bot, id: str) -> None:
         await bot.database.write(lambda c: c.execute(update(table).where(table.c[key] == id).values(**values)))
@@ -67,7 +67,7 @@ def spoil(table: Table, key: str, **values: Any) -> Plant:
 
 
 def at_once(**more: Any) -> dict[str, Any]:
-    """Everything that a clock looks for is due, so that every loop meets the row."""
+    """Return values that make everything due, so that every loop meets the row."""
     due = dict.fromkeys(("draw_at", "voice_at", "progress_at", "look_at", "due", "hold_until", "expires_at"), 1)
     return {**due, "start_at": 1, **more}
 

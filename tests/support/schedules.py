@@ -35,12 +35,12 @@ HOUR, DAY = 3600 * SECOND, 24 * 3600 * SECOND
 
 
 def at(text: str) -> int:
-    """A wall clock in Paris as the store keeps it."""
+    """Return a wall-clock time in Paris as the store keeps it."""
     return int(datetime.fromisoformat(text).replace(tzinfo=PARIS).timestamp()) * SECOND
 
 
 class Office:
-    """Who is still here, as Slack would tell it."""
+    """Who is still here, as Slack would report it."""
 
     def __init__(self, core: Core) -> None:
         self.core, self.left, self.out, self.unknown = core, set[str](), set[str](), set[str]()
@@ -67,7 +67,7 @@ class Office:
 
 
 class Channel:
-    """What stands in a channel, by its place. `refuses`: the error that Slack answers with."""
+    """The posts of a channel, by their `ts`. `refuses`: the error that Slack answers with."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self.database, self.clock = database, clock
@@ -116,7 +116,7 @@ class Series:
         return await self.reminders.add(asked, key=f"s{self.count}", person=CLEO)
 
     async def until(self, when: str, hours: int = 1) -> None:
-        """Let the time pass, so many hours at a time, with everything that ticks."""
+        """Let time pass until `when`, `hours` at a time, with everything that ticks."""
         dispatcher, end = self.core.dispatcher("d"), at(when)
         while True:
             await self.reminders.tick()
@@ -128,14 +128,14 @@ class Series:
             self.core.now = min(self.core.now + await self.idle(hours) * HOUR, end)
 
     async def idle(self, hours: int) -> int:
-        """How many hours to pass at once, in steps of so many: the empty ones before anything is due are skipped."""
+        """Return how many hours to pass at once, in steps of `hours`, to skip the empty ones before anything is due."""
         now = self.core.now
         dues = await self.core.database.read(lambda c: [*dues_of(c)])
         soonest = min((max(due - now, 0) for due in dues), default=DAY)
         return hours * max(-(-soonest // (hours * HOUR)), 1)
 
     async def post(self) -> None:
-        """Let what is to be posted stand in the channel."""
+        """Post what is waiting to be posted."""
         await self.notices.paint()
 
     async def turns(self, schedule: Schedule) -> list[Occurrence]:
@@ -158,7 +158,7 @@ class Series:
 
 
 def dues_of(connection: Connection) -> Iterator[int]:
-    """Every instant for which anything waits."""
+    """Yield every instant that something waits for."""
     schedules, turns, rows = (
         connection.execute(table.select()).mappings()
         for table in (tables.schedules, tables.occurrences, tables.broadcasts)

@@ -1,4 +1,4 @@
-"""What people do in the pretend workspace, and what stands there."""
+"""What people do in the pretend workspace, and what they find there."""
 
 from __future__ import annotations
 
