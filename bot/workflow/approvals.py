@@ -20,7 +20,7 @@ from bot.storage.notes import Note
 from bot.storage.votes import add_vote, drop_vote, strengthen_vote, votes_for
 from bot.workflow.approvers import Approvers
 from bot.workflow.audiences import Audiences
-from bot.workflow.deadlines import asks, before_start, start_told
+from bot.workflow.deadlines import after_undo, asks, before_start, start_told
 from bot.workflow.deeds import Approve
 from bot.workflow.series_approval import RECALLABLE, SeriesApproval
 from bot.workflow.sights import Sights
@@ -81,7 +81,7 @@ class Approvals:
     def schedule(self, connection: Connection, current: Broadcast, *, actor: str) -> Broadcast | None:
         """Schedule an approved broadcast. One approved after its time and the grace is held and asks first."""
         now = self.clock()
-        due = max(current.send_at or 0, now + micros(self.approval.undo))
+        due = after_undo(now, current.send_at, self.approval)
         start = current.send_at or due  # lateness counts from the requested time
         late = due - start > micros(self.audiences.settings.grace)
         changes: Changes = {

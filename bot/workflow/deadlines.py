@@ -52,6 +52,11 @@ def next_reminder(now: Micros, said: int, ends_at: Micros | None, approval: Appr
     return ends_at - LAST_WORD if enough else None
 
 
+def after_undo(now: Micros, send_at: Micros | None, approval: ApprovalSettings) -> Micros:
+    """When a broadcast starts that was let go at `now`: after the undo window, and not before its own time."""
+    return max(now + micros(approval.undo), send_at or 0)
+
+
 def before_start(start: Micros, at: Micros) -> Micros | None:
     """When to tell the requester that a start planned at `at` is near; None if it starts soon anyway."""
     return start - NOTICE if start - at > FAR else None

@@ -10,7 +10,6 @@ from sqlalchemy import Connection
 
 from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
-from bot.domain.clock import Micros, micros
 from bot.domain.errors import CardChanged, InvalidRequest, NotAllowed, StaleVersion
 from bot.domain.i18n import Translatable, Value
 from bot.domain.lifecycle import TRANSITIONS, Action, Hold
@@ -22,7 +21,7 @@ from bot.storage.cards import Card
 from bot.storage.notes import Note
 from bot.workflow.approvals import Approvals
 from bot.workflow.audiences import Audiences
-from bot.workflow.deadlines import before_start
+from bot.workflow.deadlines import after_undo, before_start
 from bot.workflow.deeds import (
     Approve,
     Cancel,
@@ -176,7 +175,8 @@ class Decisions:
             return None
         if on_card and (changed := self.sights.changed_since_drawn(connection, current, on_card)):
             return changed
-        now, start = self.clock(), self._start_if_let_go(current)
+        now = self.clock()
+        start = after_undo(now, current.send_at, self.approval)
         if refusal := self.why_not_now(connection, current):
             raise NotAllowed(refusal.template, **refusal.values)
         reason = self.lapses.weigh(connection, current, still)
@@ -187,13 +187,9 @@ class Decisions:
         moved = broadcasts.move(connection, current, Action.SEND_NOW, actor=person.id, at=now, said=[said], **changes)
         return self.lapses.lapse(connection, moved, reason) if moved and reason else moved
 
-    def _start_if_let_go(self, held: Broadcast) -> Micros:
-        """When it would start: not before its own time, which was approved with it."""
-        return max(self.clock() + micros(self.approval.undo), held.send_at or 0)
-
     def why_not_now(self, connection: Connection, held: Broadcast) -> Translatable | None:
         """Why *Send now* would only hold it again, and when it may go; None if it may go now."""
-        start = self._start_if_let_go(held)
+        start = after_undo(self.clock(), held.send_at, self.approval)
         gate = self.gates.closed(connection, dataclasses.replace(held, due=start, start_at=start), start)
         if gate is None:
             return None
