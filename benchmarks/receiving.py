@@ -40,7 +40,7 @@ from bot.storage import broadcasts, receipts
 from bot.storage.database import Database
 from bot.storage.tables import vendor_ids
 from bot.web.callbacks import CallbackDoor
-from bot.web.http import Meters
+from bot.web.metrics import Meters
 from providers.base import Staged
 from sandbox.server import Sandbox
 

@@ -59,9 +59,9 @@ from bot.storage.engines import open_database
 from bot.storage.schema import upgrade
 from bot.storage.troubles import Trouble
 from bot.web.callbacks import CallbackDoor
-from bot.web.http import Meters
+from bot.web.metrics import Meters, metrics_site
 from bot.web.server import SHUTDOWN, Server
-from bot.web.sites import Health, metrics_site, public_site
+from bot.web.sites import Health, public_site
 from bot.web.slack import SlackDoor
 from bot.workflow.approval_reminders import ApprovalReminders
 from bot.workflow.audience_cache import AudienceCache

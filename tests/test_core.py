@@ -154,7 +154,7 @@ async def test_what_the_vendor_could_not_take_says_when_it_goes_again(core: Core
 
 async def test_where_no_account_prepares_anything_what_is_approved_goes_out(core: Core) -> None:
     row, dispatcher = await core.approved(), core.dispatcher("a")
-    dispatcher.claims.limits.preparing.clear()
+    dispatcher.claims.slots.preparing.clear()
     await core.run(dispatcher)
     assert (await core.row(row.id)).state is State.SENT
 

@@ -29,8 +29,9 @@ from bot.sending.tokens import token_for
 from bot.sending.tracker import Tracker
 from bot.storage import vendor_ids
 from bot.storage.database import CommitUncertain, DatabaseBusy
+from bot.web.bodies import Guesses
 from bot.web.callbacks import CallbackDoor
-from bot.web.http import Guesses, Meters
+from bot.web.metrics import Meters
 from bot.web.sites import Health, public_site
 from bot.web.slack import SlackDoor, is_whole, parse_slack
 from tests.support.core import Core

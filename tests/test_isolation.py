@@ -17,7 +17,7 @@ from bot.sending.polling import AT_ONCE, FIRST_POLL
 from bot.storage import broadcasts, keys, sql, tables, templates
 from bot.storage.notes import notes_to_post
 from bot.storage.troubles import FIRST_PAUSE, LONGEST_PAUSE, MOST, Troubles
-from bot.web.sites import metrics_site
+from bot.web.metrics import metrics_site
 from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.support.core import Core, MakeCore

@@ -21,7 +21,7 @@ from bot.domain.people import (
     mentions,
     must_be_member,
 )
-from bot.workflow.requirements import (
+from bot.workflow.approval_rules import (
     RequiredApprovals,
     approvers_today,
     is_approver,

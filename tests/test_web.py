@@ -21,7 +21,7 @@ from bot.app import Bot
 from bot.domain.clock import SECOND
 from bot.domain.lifecycle import State
 from bot.storage import tables
-from bot.web.http import CALLBACK_BODY, SLACK_BODY
+from bot.web.bodies import CALLBACK_BODY, SLACK_BODY
 from bot.web.slack import parse_slack
 from sandbox.server import Sandbox
 from tests.support.ground import StartBot, all_of, free_port, newest

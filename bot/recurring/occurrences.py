@@ -17,7 +17,7 @@ from bot.recurring.notices import tell
 from bot.recurring.owners import Owners
 from bot.storage import notes, schedules
 from bot.storage.schedules import OccurrenceChanges, ScheduleChanges
-from bot.workflow import requirements
+from bot.workflow import approval_rules
 from bot.workflow.submission import PAST_SLACK
 from bot.workflow.workflow import Workflow
 from providers.base import Purpose
@@ -53,7 +53,7 @@ class Occurrences:
         cover = schedule.cover
         if cover is None or cover.left < 1 or cover.digest != series_digest(planned):
             return ()
-        able = await requirements.people_in(planned.approvers, self.people.members) - {planned.requester}
+        able = await approval_rules.people_in(planned.approvers, self.people.members) - {planned.requester}
         voters = [await self.owners.person(schedule, voter) for voter in cover.voters if voter in able]
         still = tuple(voter.id for voter in voters if voter.member)
         return still if len(still) >= planned.quorum else ()

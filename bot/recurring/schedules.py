@@ -15,7 +15,7 @@ from bot.recurring.notices import write_schedule_audit
 from bot.scheduler import Task
 from bot.storage import schedules
 from bot.storage.schedules import ScheduleChanges
-from bot.workflow import requirements
+from bot.workflow import approval_rules
 
 
 class Moved(Exception):
@@ -104,5 +104,5 @@ class Schedules:
         who = [schedule.owner, *self.settings.admins]
         if schedule.kind is Kind.BROADCAST:
             who += self.settings.approval.approvers
-        if person.id not in await requirements.people_in(who, self.people.members):
+        if person.id not in await approval_rules.people_in(who, self.people.members):
             raise NotAllowed("Only {who} can change {id}.", who=mentions(who), id=schedule.id)

@@ -1,4 +1,4 @@
-"""Claims due broadcasts, recovers what a dead process left, and reopens what may go again."""
+"""Claims due broadcasts, and reopens what was held only for sending hours."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros, micros
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, Hold, Phase, State
-from bot.sending.account_limits import AccountLimits
+from bot.sending.breakers import Breakers
+from bot.sending.recovery import Recovery
+from bot.sending.slots import Slots
 from bot.sending.steps import Steps, move_together
-from bot.storage import broadcasts, campaigns, keys, queue
+from bot.storage import broadcasts, keys, queue
 from bot.storage.broadcast_rows import NO_LEASE, Changes
 from bot.storage.broadcasts import Step
 from bot.storage.notes import Note
@@ -37,16 +39,18 @@ class UnderWay:
 
 
 class Claims:
-    """Claims due broadcasts, recovers what a dead process left, and reopens what may go again.
+    """Claims due broadcasts, and reopens what was held only for sending hours.
 
-    `recovered`: a first round has recovered what others left. `under_way`: by workspace and broadcast.
+    `under_way`: by workspace and broadcast.
     """
 
-    def __init__(self, runtime: Runtime, gates: Gates, limits: AccountLimits, steps: Steps, switch: KillSwitch) -> None:
-        self.settings, self.database, self.providers = runtime.settings, runtime.database, runtime.providers
+    def __init__(
+        self, runtime: Runtime, gates: Gates, breakers: Breakers, slots: Slots, steps: Steps, switch: KillSwitch
+    ) -> None:
+        self.settings, self.providers = runtime.settings, runtime.providers
         self.clock, self.owner = runtime.clock, runtime.owner
-        self.gates, self.limits, self.leases, self.steps, self.switch = gates, limits, limits.leases, steps, switch
-        self.recovered = False
+        self.gates, self.breakers, self.slots, self.steps, self.switch = gates, breakers, slots, steps, switch
+        self.leases, self.recovery = slots.leases, Recovery(runtime, steps)
         self.under_way: dict[tuple[str, str], UnderWay] = {}
 
     def work_waits(self, connection: Connection) -> bool:
@@ -57,16 +61,21 @@ class Claims:
             paused=self.switch.paused,
             soon=self.clock() + micros(self.settings.approval.undo),
             lease_at=self.leases.now(connection),
-            preparing=self.limits.preparing,
+            preparing=self.slots.preparing,
             owner=self.owner,
-            working_on=[id for _, id in self.under_way],
+            working_on=self.working_on(),
         )
+
+    def working_on(self) -> list[str]:
+        """Return the ids of the broadcasts under way in this process."""
+        return [id for _, id in self.under_way]
 
     def claim_due_work(self, connection: Connection) -> tuple[int, list[Broadcast]]:
         """Return how many rows changed (more may wait behind them), and the broadcasts to start."""
         self.switch.read(connection)
         lease_now = self.leases.now(connection)
-        changed = self._recover(connection, lease_now) + self._hold_late(connection, lease_now)
+        changed = self.recovery.recover(connection, lease_now, self.working_on())
+        changed += self._hold_late(connection, lease_now)
         changed += self._reopen(connection)
         put_aside, claimed = self._claim(connection, lease_now)
         return changed + put_aside, [*claimed, *self._claim_early(connection, lease_now)]
@@ -78,7 +87,7 @@ class Claims:
         """
         self._hold_stranded(connection)
         load, claimed, put_aside = Counter(work.account for work in self.under_way.values()), list[Broadcast](), 0
-        quoting = {name for name in self.limits.preparing if self.limits.is_quoting(connection, name)}
+        quoting = {name for name in self.slots.preparing if self.slots.is_quoting(connection, name)}
         for _ in self.providers:
             free = [name for name in self.providers if load[name] < ACCOUNT_AT_ONCE and name not in quoting]
             for row in self._due(connection, lease_now, free):
@@ -87,7 +96,7 @@ class Claims:
                 with alone(connection, "dispatch", row.id, row.workspace):
                     if self._hold_or_postpone(connection, row):
                         put_aside += 1
-                    elif self.limits.has_slot(connection, row):
+                    elif self.slots.has_slot(connection, row):
                         moved = self._claim_one(connection, row)
                         claimed += moved
                         load[row.account] += len(moved)
@@ -110,7 +119,7 @@ class Claims:
     def _due(self, connection: Connection, lease_now: Micros, accounts: list[str]) -> list[Broadcast]:
         """Return due broadcasts, without those that wait for their account's one slot and would block others."""
         now = self.clock()
-        taken = self.limits.slots(connection, lease_now)
+        taken = self.slots.taken(connection, lease_now)
         return queue.due(connection, now, CLAIM_AT_ONCE, lease_at=lease_now, taken=taken, accounts=accounts)
 
     def _hold_or_postpone(self, connection: Connection, row: Broadcast) -> bool:
@@ -119,7 +128,7 @@ class Claims:
         gate = self.gates.closed(connection, row, now)
         if gate is not None:
             return self.steps.hold(connection, row, gate)
-        return not self.limits.within_reach(connection, row, now)
+        return not self.breakers.within_reach(connection, row, now)
 
     def _hold_stranded(self, connection: Connection) -> None:
         """Hold broadcasts past their grace whose account our settings lack.
@@ -141,15 +150,15 @@ class Claims:
 
     def _claim_early(self, connection: Connection, lease_now: Micros) -> list[Broadcast]:
         """Claim what can be prepared inside the undo window, so that people see its size and cost before it goes."""
-        if not self.limits.preparing:
+        if not self.slots.preparing:
             return []
         now, claimed = self.clock(), []
         until = now + micros(self.settings.approval.undo)
         until_then = self.leases.until(connection, self.leases.staging)
-        reached = [name for name in self.limits.preparing if not keys.breaker(connection, name).is_open(now)]
+        reached = [name for name in self.slots.preparing if not keys.breaker(connection, name).is_open(now)]
         for row in queue.to_stage(connection, reached, now, until, lease_at=lease_now):
             with alone(connection, "dispatch", row.id, row.workspace):
-                if self.gates.closed(connection, row, now) is None and self.limits.has_slot(connection, row):
+                if self.gates.closed(connection, row, now) is None and self.slots.has_slot(connection, row):
                     # a new attempt, because the vendor takes each request id once
                     lease: Changes = {"attempt": row.attempt + 1, "owner": self.owner, "lease_until": until_then}
                     leased = broadcasts.touch(connection, row, now, **lease)
@@ -192,21 +201,3 @@ class Claims:
         template = "It was due {opens_at}, while sending was paused. Sending has resumed, so it starts {start_at}."
         said = [Note(Translatable(template, opens_at=row.hold_until or 0, start_at=starts_at), mention=row.requester)]
         return Step(row, Action.RESUME, "clock", now, None, said, opened)
-
-    def _recover(self, connection: Connection, lease_now: Micros) -> int:
-        """Recover lapsed leases: what was being staged starts over, what was being released becomes unknown."""
-        now, freed = self.clock(), 0
-        first = self.database.exclusive and not self.recovered  # any lease holder died before we began
-        if first:
-            freed = queue.free_staged_by_others(connection, self.owner)
-            campaigns.hurry_leftovers(connection, now)
-        working_on = [id for _, id in self.under_way]
-        rows = queue.abandoned(connection, self.owner, working_on, lease_at=lease_now, alone=first)
-        return freed + move_together(connection, rows, self._ending)
-
-    def _ending(self, row: Broadcast) -> Step:
-        """Return the step that ends an attempt that nobody continues."""
-        if row.phase is Phase.RELEASING:
-            return self.steps.losing(row, Translatable("the bot stopped while the broadcast was going out."))
-        back: Changes = {**NO_LEASE}  # `due` stays as it was: our clock may be behind the others'
-        return Step(row, Action.PUT_BACK, "clock", self.clock(), "lapsed", changes=back)

@@ -14,12 +14,13 @@ from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
 from bot.domain.lifecycle import State
 from bot.scheduler import Task
-from bot.sending.account_limits import AccountLimits
+from bot.sending.breakers import Breakers
 from bot.sending.claims import Claims, UnderWay
 from bot.sending.leases import Leases
 from bot.sending.outcomes import Outcomes
 from bot.sending.release import Releaser
 from bot.sending.sizes import Sizes
+from bot.sending.slots import Slots
 from bot.sending.staging import Stager
 from bot.sending.steps import Steps
 from bot.storage import campaigns, cards, queue
@@ -43,12 +44,13 @@ class Dispatcher:
         self.guard = ClockGuard(runtime.clock, runtime.monotonic)
         self.leases = leases or Leases(runtime)
         gates = Gates(runtime.settings, runtime.providers, runtime.policies, self.guard)
-        limits, steps = AccountLimits(runtime, self.leases), Steps(runtime.settings, runtime.clock)
-        outcomes = Outcomes(runtime, gates, limits, steps, self.switch)
+        breakers, slots = Breakers(runtime), Slots(runtime, self.leases)
+        steps = Steps(runtime.settings, runtime.clock)
+        outcomes = Outcomes(runtime, gates, breakers, steps, self.switch)
         self.stager = Stager(runtime)
-        self.claims = Claims(runtime, gates, limits, steps, self.switch)
-        self.releaser = Releaser(runtime, workflow, self.stager, gates, limits, outcomes, self.switch)
-        self.sizes = Sizes(runtime, workflow, self.stager, limits)
+        self.claims = Claims(runtime, gates, breakers, slots, steps, self.switch)
+        self.releaser = Releaser(runtime, workflow, self.stager, gates, self.leases, outcomes, self.switch)
+        self.sizes = Sizes(runtime, workflow, self.stager, slots)
         self.running: set[asyncio.Task[None]] = set()
 
     async def tick(self) -> None:
@@ -62,7 +64,7 @@ class Dispatcher:
             number = self.switch.begin_tick()
             changed, claimed, left = await self._round()
             self.switch.end_tick(number)
-            self.claims.recovered = True
+            self.claims.recovery.done = True
             if self.switch.stopping:  # stopping began during the write
                 await self.database.write(partial(self.claims.give_back, claimed=claimed))
                 return
@@ -77,7 +79,7 @@ class Dispatcher:
 
     async def _round(self) -> tuple[int, list[Broadcast], list[campaigns.Leftover]]:
         """Claim the work of one round. Read first, so that an idle tick writes nothing and delays no other write."""
-        if self.claims.recovered and not await self.database.read(self.claims.work_waits):
+        if self.claims.recovery.done and not await self.database.read(self.claims.work_waits):
             return 0, [], []
         return await self.database.write(self._tick)
 

@@ -19,13 +19,13 @@ from bot.domain.clock import SECOND, Micros, backoff
 from bot.domain.errors import NotFound
 from bot.domain.i18n import Translatable, Value
 from bot.domain.lifecycle import Action, Hold, State
-from bot.sending.account_limits import OURS, AccountLimits
+from bot.sending.breakers import OURS, Breakers
 from bot.sending.steps import Steps
 from bot.storage import audit, broadcasts, campaigns, keys, notes, vendor_ids
 from bot.storage.broadcast_rows import NO_LEASE, Changes
 from bot.storage.database import CommitUncertain, DatabaseBusy
 from bot.storage.notes import Note
-from bot.workflow import requirements
+from bot.workflow import approval_rules
 from bot.workflow.gate import Gate, Gates
 from bot.workflow.kill_switch import KillSwitch
 from providers.base import Accepted, Blocked, ProviderError, Refused, Throttled, Uncertain
@@ -40,9 +40,9 @@ OTHER_TIME = 300 * SECOND
 class Outcomes:
     """Writes the outcome of a release, or of an attempt that did not get that far."""
 
-    def __init__(self, runtime: Runtime, gates: Gates, limits: AccountLimits, steps: Steps, switch: KillSwitch) -> None:
+    def __init__(self, runtime: Runtime, gates: Gates, breakers: Breakers, steps: Steps, switch: KillSwitch) -> None:
         self.database, self.settings, self.providers = runtime.database, runtime.settings, runtime.providers
-        self.clock, self.gates, self.limits, self.steps, self.switch = runtime.clock, gates, limits, steps, switch
+        self.clock, self.gates, self.breakers, self.steps, self.switch = runtime.clock, gates, breakers, steps, switch
 
     async def write_durably(self, row: Broadcast, work: Callable[[Connection], object]) -> None:
         """Write a vendor's answer, however long the database is away: it is known nowhere else."""
@@ -115,14 +115,14 @@ class Outcomes:
         template = (
             "The answer came late: {cause} This means that it did not go out. An approver can say so on its card."
         )
-        approvers = requirements.approvers_today(self.settings.approval, current)
+        approvers = approval_rules.approvers_today(self.settings.approval, current)
         told = Note(Translatable(template, cause=cause_of(error)), " ".join([current.requester, *approvers]))
         audit.write_audit(connection, current, current.provider, "refuse_late", current.state, now)
         notes.say(connection, current, now, [told])
 
     def _write_accepted(self, connection: Connection, row: Broadcast, accepted: Accepted) -> None:
         now = self.clock()
-        self.limits.count_failure(connection, row, None)
+        self.breakers.count_failure(connection, row, None)
         vendor_ids.own_ids(connection, row, accepted.ids)
         said = [
             Note(Translatable("{vendor} accepted it. Ids: {ids}", **self._ids_told(row, accepted.ids)), row.requester)
@@ -154,7 +154,7 @@ class Outcomes:
     def write_nothing_left(self, connection: Connection, row: Broadcast, error: Exception) -> None:
         """Write that nothing was sent: the vendor said no, or was never reached. So "failed" is true."""
         now = self.clock()
-        self.limits.count_failure(connection, row, error)
+        self.breakers.count_failure(connection, row, error)
         campaigns.mark_released(connection, row, None)
         sentence = cause_of(error)
         if isinstance(error, OURS):
@@ -198,7 +198,7 @@ class Outcomes:
 
     def _write_lost(self, connection: Connection, row: Broadcast, error: Exception) -> None:
         if not self.switch.stopping:
-            self.limits.count_failure(connection, row, error)
+            self.breakers.count_failure(connection, row, error)
         if not isinstance(error, Uncertain):
             log.error("a release broke", broadcast=row.id, error=type(error).__name__)
         cause = cause_of(error) if isinstance(error, Uncertain) else Translatable("the answer was lost.")

@@ -25,7 +25,7 @@ from bot.storage.database import CommitUncertain, DatabaseBusy
 from bot.storage.notes import Note
 from bot.storage.receipts import Recount
 from bot.storage.troubles import alone
-from bot.workflow import requirements
+from bot.workflow import approval_rules
 from providers.base import Evidence, ProviderError
 
 log = structlog.get_logger(__name__)
@@ -199,7 +199,7 @@ class Poller:
         elif _worth_saying(now - current.changed_at):
             template = "I still do not know whether it went out. {evidence} Please say on its card what happened."
             seen = Translatable(evidence.sentence, **evidence.values)
-            approvers = requirements.approvers_today(
+            approvers = approval_rules.approvers_today(
                 self.settings.approval, current
             )  # they alone may say that it did not
             said = Note(Translatable(template, evidence=seen), " ".join([current.requester, *approvers]))

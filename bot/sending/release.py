@@ -17,7 +17,8 @@ from bot.domain.errors import NotFound
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.scheduler import Task
-from bot.sending.account_limits import AccountLimits, HeldBack
+from bot.sending.breakers import HeldBack
+from bot.sending.leases import Leases
 from bot.sending.outcomes import Nothing, Outcomes, pause_before
 from bot.sending.staging import Overtaken, Stager
 from bot.sending.tokens import Tokens
@@ -58,14 +59,14 @@ class Releaser:
         workflow: Workflow,
         stager: Stager,
         gates: Gates,
-        limits: AccountLimits,
+        leases: Leases,
         outcomes: Outcomes,
         switch: KillSwitch,
     ) -> None:
         self.database, self.providers, self.wake = runtime.database, runtime.providers, runtime.wake
         self.clock, self.monotonic, self.owner = runtime.clock, runtime.monotonic, runtime.owner
         self.workflow, self.stager, self.gates, self.switch = workflow, stager, gates, switch
-        self.limits, self.leases, self.outcomes, self.steps = limits, limits.leases, outcomes, outcomes.steps
+        self.leases, self.outcomes, self.steps = leases, outcomes, outcomes.steps
         self.tokens = Tokens(runtime)
         self.writing: set[asyncio.Task[None]] = set()
         self.unasked: dict[str, str] = {}  # accounts that released without asking, and their packages
@@ -135,7 +136,7 @@ class Releaser:
         now = self.clock()
         freed: Changes = {**NO_LEASE}
         if isinstance(error, ProviderError):
-            self.limits.count_failure(connection, current, error)
+            self.outcomes.breakers.count_failure(connection, current, error)
             pause = min(pause_before(current.attempt, error), ((current.due or now) - now) / SECOND)
             freed["lease_until"] = self.leases.now(connection) + int(max(pause, 0.0) * SECOND)
         broadcasts.touch(connection, current, now, **freed)

@@ -15,8 +15,8 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND
 from bot.domain.price import price_of
 from bot.scheduler import Lanes, Task
-from bot.sending.account_limits import AccountLimits
 from bot.sending.release import EXPECTED
+from bot.sending.slots import Slots
 from bot.sending.staging import Stager
 from bot.storage import queue
 from bot.workflow.workflow import Workflow
@@ -29,10 +29,10 @@ SIZE_AGAIN = 300 * SECOND
 class Sizes:
     """Asks vendors how large the audiences of new broadcasts are, so that approvers see it."""
 
-    def __init__(self, runtime: Runtime, workflow: Workflow, stager: Stager, limits: AccountLimits) -> None:
+    def __init__(self, runtime: Runtime, workflow: Workflow, stager: Stager, slots: Slots) -> None:
         self.database, self.settings, self.providers = runtime.database, runtime.settings, runtime.providers
         self.clock, self.workflow, self.stager = runtime.clock, workflow, stager
-        self.limits, self.leases = limits, limits.leases
+        self.slots, self.leases = slots, slots.leases
         self.lanes = Lanes(Task.SIZES)
 
     async def learn(self) -> None:
@@ -74,8 +74,8 @@ class Sizes:
         if all(able[row.account].sizes for row in rows):
             return rows
         # a quote is a campaign too, and takes the account's one slot
-        taken = self.limits.slots(connection, self.leases.now(connection))
-        return [row for row in rows if able[row.account].sizes or self.limits.may_quote(connection, row, taken)]
+        taken = self.slots.taken(connection, self.leases.now(connection))
+        return [row for row in rows if able[row.account].sizes or self.slots.may_quote(connection, row, taken)]
 
     async def _ask_size(self, row: Broadcast, provider: Account) -> None:
         if provider.capabilities.sizes:
@@ -86,7 +86,7 @@ class Sizes:
             try:
                 quote = await self.stager.quote(row, provider)
             finally:
-                await self.database.write(lambda c: self.limits.take_quote(c, row.account, 0.0))
+                await self.database.write(lambda c: self.slots.take_quote(c, row.account, 0.0))
             size = None if quote is None or quote.contacts == UNREADABLE else quote.contacts
             price = price_of(quote)
             if size is not None or price not in (None, row.quoted):

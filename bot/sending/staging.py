@@ -26,7 +26,7 @@ from bot.storage.campaigns import Leftover
 from bot.storage.database import CommitUncertain, DatabaseBusy
 from bot.storage.notes import Note
 from bot.storage.votes import drop_votes
-from bot.workflow import requirements
+from bot.workflow import approval_rules
 from bot.workflow.deadlines import asks
 from providers.base import NotReady, ProviderError, Quote, Refused, Staged, open_for_quote
 from providers.reading import UNREADABLE
@@ -150,7 +150,7 @@ class Stager:
         self, row: Broadcast, size: int | None, bound: int | None, said: Translatable, until: float, price: str | None
     ) -> None:
         """Ask the approvers again. They see the new size and price, and the next release is compared with these."""
-        need = requirements.required_approvals(
+        need = approval_rules.required_approvals(
             self.settings.approval,
             purpose=row.purpose,
             audience=row.audience,

@@ -17,7 +17,7 @@ from bot.storage.broadcast_rows import NO_LEASE, Changes
 from bot.storage.broadcasts import Step
 from bot.storage.notes import Note
 from bot.storage.troubles import together
-from bot.workflow import requirements
+from bot.workflow import approval_rules
 from bot.workflow.deadlines import asks
 from bot.workflow.gate import Gate
 
@@ -50,7 +50,7 @@ class Steps:
         now = self.clock()
         told = Translatable(MAY_HAVE_GONE, cause=cause)
         changes: Changes = {"failure": cause, "look_at": now + FIRST_LOOK, "due": None, **NO_LEASE}
-        approvers = requirements.approvers_today(
+        approvers = approval_rules.approvers_today(
             self.settings.approval, row
         )  # they alone may say that it did not go out
         said = [Note(told, " ".join([row.requester, *approvers]), aloud=True)]

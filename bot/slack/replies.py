@@ -26,8 +26,8 @@ from bot.slack.blocks.mrkdwn import Post
 from bot.slack.directory import UNREACHABLE, People, Place, is_late
 from bot.storage.database import CommitUncertain, DatabaseBusy, OutOfOrder
 from bot.when.traps import left_behind
+from bot.workflow.approval_rules import still_asked
 from bot.workflow.audiences import Audiences
-from bot.workflow.requirements import still_asked
 from bot.workflow.submission import Submitted
 
 log = structlog.get_logger(__name__)

@@ -16,7 +16,8 @@ from bot.sending.tokens import token_for
 from bot.sending.tracker import Tracker
 from bot.storage import vendor_ids
 from bot.storage.database import CommitUncertain, Database, DatabaseBusy
-from bot.web.http import CALLBACK_BODY, Guesses, Meters, TooLarge, read_body
+from bot.web.bodies import CALLBACK_BODY, Guesses, TooLarge, read_body
+from bot.web.metrics import Meters
 from providers.base import Callback, Receipts
 
 

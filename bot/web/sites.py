@@ -1,20 +1,16 @@
-"""The routes of the public site and of the metrics site."""
+"""The routes of the public site."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from bot.storage import broadcasts
-from bot.storage.database import Database
 from bot.web.callbacks import CallbackDoor
-from bot.web.http import Meters
 from bot.web.slack import SlackDoor
 
 Ready = Callable[[], Awaitable[tuple[bool, Mapping[str, str]]]]
@@ -44,17 +40,3 @@ def public_site(slack: SlackDoor | None, callbacks: CallbackDoor, health: Health
     if slack is not None:
         routes.append(Route("/slack/events", slack.__call__, methods=["POST"]))
     return Starlette(routes=routes)
-
-
-def metrics_site(meters: Meters, database: Database) -> Starlette:
-    """Return the operator's site, separate from the public one."""
-
-    async def metrics(request: Request) -> Response:
-        for state, number in (await database.read(broadcasts.count_by_state)).items():
-            meters.broadcasts.labels(state).set(number)
-        for work, number in database.troubles.total.items():
-            meters.troubles.labels(work).set(number)
-        meters.put_off.set(len(database.troubles.all()))
-        return Response(generate_latest(meters.registry), media_type=CONTENT_TYPE_LATEST)
-
-    return Starlette(routes=[Route("/metrics", metrics)])

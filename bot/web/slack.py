@@ -15,7 +15,8 @@ from slack_sdk.signature import SignatureVerifier
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from bot.web.http import SLACK_BODY, Meters, TooLarge, named, read_body
+from bot.web.bodies import SLACK_BODY, TooLarge, named, read_body
+from bot.web.metrics import Meters
 
 
 @dataclass(frozen=True)

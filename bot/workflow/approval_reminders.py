@@ -16,7 +16,7 @@ from bot.storage import broadcasts, keys, outbox, queue
 from bot.storage.notes import Note
 from bot.storage.troubles import alone
 from bot.storage.votes import votes_for
-from bot.workflow import requirements
+from bot.workflow import approval_rules
 from bot.workflow.deadlines import DRAFT_NOTICE, NOTICE, next_reminder, start_told
 
 SHOWN = 1500  # characters of a draft's text in a message about it
@@ -53,7 +53,7 @@ class ApprovalReminders:
 
     def _as_of_today(self, connection: Connection, now: Micros, row: Broadcast) -> Broadcast:
         """Update its approvers, so that its card and its reminders name those who may approve it today."""
-        approvers = requirements.approvers_today(self.approval, row)
+        approvers = approval_rules.approvers_today(self.approval, row)
         if row.state is not State.PENDING or approvers == row.approvers:
             return row
         return broadcasts.touch(connection, row, now, approvers=approvers) or row

@@ -16,7 +16,7 @@ from bot.domain.i18n import Translatable, Value
 from bot.domain.lifecycle import State
 from bot.domain.people import Directory, DirectoryUnavailable
 from bot.storage.votes import votes_for
-from bot.workflow import requirements
+from bot.workflow import approval_rules
 from bot.workflow.audiences import Audiences
 from providers.base import Purpose
 
@@ -50,7 +50,7 @@ class Approvers:
         if row.state is State.UNKNOWN and row.mode != "training":
             lost = await self.has_lost_its_approvers(row)
             denying = self.audiences.settings.admins if lost else self.as_of_today(row).approvers
-            people = await requirements.people_in(denying, self.people.members)
+            people = await approval_rules.people_in(denying, self.people.members)
             named = [id for id in named if id in people]
         for id in named:
             if await self._told(row.workspace, id) is not False:
@@ -64,7 +64,7 @@ class Approvers:
         if row.quorum == 0 or row.mode == "training":
             return None
         approvers, given = self.as_of_today(row).approvers, frozenset(voters)
-        named = await requirements.people_in(approvers, self.people.members) - {row.requester, row.editor}
+        named = await approval_rules.people_in(approvers, self.people.members) - {row.requester, row.editor}
         inside = {id for id in sorted(named) if id in given or await self.people.sees(row.channel, id)}
         able = await self._active(row.workspace, inside, row.quorum)
         if len(able) >= row.quorum:
@@ -108,7 +108,7 @@ class Approvers:
 
     async def _named(self, row: Broadcast) -> list[str]:
         """Everybody who may press a button of its card; those whom it asks come first."""
-        approvers = sorted(await requirements.people_in(self.as_of_today(row).approvers, self.people.members))
+        approvers = sorted(await approval_rules.people_in(self.as_of_today(row).approvers, self.people.members))
         votes = await self.database.read(lambda c: votes_for(c, row))
         deciding = [*(vote.approver for vote in votes if vote.approver in approvers), *approvers]
         asking, admins = [row.requester, row.editor], self.audiences.settings.admins
@@ -116,11 +116,11 @@ class Approvers:
         return list(dict.fromkeys((*deciding, *admins, *asking) if unknown else (*asking, *deciding, *admins)))
 
     def as_of_today(self, broadcast: Broadcast) -> Broadcast:
-        return dataclasses.replace(broadcast, approvers=requirements.approvers_today(self.approval, broadcast))
+        return dataclasses.replace(broadcast, approvers=approval_rules.approvers_today(self.approval, broadcast))
 
     async def has_lost_its_approvers(self, broadcast: Broadcast) -> bool:
         """Whether nobody is left who may approve it. Raises DirectoryUnavailable."""
-        named = await requirements.people_in(self.as_of_today(broadcast).approvers, self.people.members)
+        named = await approval_rules.people_in(self.as_of_today(broadcast).approvers, self.people.members)
         return not await self._active(broadcast.workspace, named, 1)
 
     async def _active(self, workspace: str, people: Iterable[str], enough: int) -> list[str]:
@@ -161,7 +161,7 @@ class Approvers:
 
         A voter who has left the workspace does not count, even if the settings name them. Raises DirectoryUnavailable.
         """
-        still = await requirements.people_in(self.as_of_today(broadcast).approvers, self.people.members)
+        still = await approval_rules.people_in(self.as_of_today(broadcast).approvers, self.people.members)
         votes = await self.database.read(lambda c: votes_for(c, broadcast))
         voters = [vote.approver for vote in votes if vote.approver in still]
         return still - {id for id in voters if not await self._is_member(broadcast.workspace, id)}
@@ -175,11 +175,11 @@ class Approvers:
         settings: AudienceSettings,
         people: frozenset[str],
         size: int | None = None,
-    ) -> requirements.RequiredApprovals:
+    ) -> approval_rules.RequiredApprovals:
         """The approvals it needs. `people`: its requester and its editors, none of whom counts as an approver."""
         offers = purpose is Purpose.TRANSACTIONAL and bool(marketing.looks_like_marketing(typed))
         if offers:
-            offers = not people <= await requirements.people_in(self.approval.approvers, self.people.members)
+            offers = not people <= await approval_rules.people_in(self.approval.approvers, self.people.members)
         size = settings.max_size if size is None else size
         need = self.need_at(purpose, name, settings.account, size, doubtful=offers)
         if need.quorum and self.audiences.settings.mode != "training":
@@ -188,15 +188,15 @@ class Approvers:
 
     def need_at(
         self, purpose: Purpose, name: str, account: str, size: int | None, *, doubtful: bool = False
-    ) -> requirements.RequiredApprovals:
-        return requirements.required_approvals(
+    ) -> approval_rules.RequiredApprovals:
+        return approval_rules.required_approvals(
             self.approval, purpose=purpose, audience=name, account=account, size=size, doubtful=doubtful
         )
 
     async def _must_be_satisfiable(
-        self, workspace: str, need: requirements.RequiredApprovals, people: frozenset[str]
+        self, workspace: str, need: approval_rules.RequiredApprovals, people: frozenset[str]
     ) -> None:
-        named = await requirements.people_in(need.approvers, self.people.members) - people
+        named = await approval_rules.people_in(need.approvers, self.people.members) - people
         others = await self._active(workspace, named, need.quorum)
         if len(others) < need.quorum:
             raise InvalidRequest(FieldError("audience", _too_few(need.quorum, need.approvers, len(others))))

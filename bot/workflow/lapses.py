@@ -15,7 +15,7 @@ from bot.storage import broadcasts, keys, notes
 from bot.storage.broadcast_rows import NO_LEASE, NOT_AGREED, Changes
 from bot.storage.notes import Note
 from bot.storage.votes import drop_vote, drop_votes, votes_for
-from bot.workflow import requirements
+from bot.workflow import approval_rules
 from bot.workflow.approvers import Approvers
 from bot.workflow.audiences import Audiences
 from bot.workflow.deadlines import asks
@@ -87,7 +87,7 @@ class Lapses:
         now = self.clock()
         self.series.uncover(connection, current)
         self.series.drop_outgrown(connection, current)
-        approvers = requirements.approvers_today(self.approval, current)
+        approvers = approval_rules.approvers_today(self.approval, current)
         said = [Note(reason, mention=" ".join([current.requester, *approvers]))]
         changes: Changes = {"approvers": approvers, **NOT_AGREED, **asks(now, self.approval)}
         return broadcasts.move(connection, current, Action.LAPSE, actor="policy", at=now, said=said, **changes)

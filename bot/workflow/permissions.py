@@ -13,7 +13,7 @@ from bot.domain.errors import NotAllowed
 from bot.domain.lifecycle import Action
 from bot.domain.people import Person
 from bot.storage import audit
-from bot.workflow import requirements
+from bot.workflow import approval_rules
 from bot.workflow.approvers import Approvers
 
 
@@ -40,14 +40,14 @@ class Permissions:
             raise
 
     async def _may_approve(self, person: Person, broadcast: Broadcast) -> None:
-        await requirements.may_approve(person, self.approvers.as_of_today(broadcast), self.people.members)
+        await approval_rules.may_approve(person, self.approvers.as_of_today(broadcast), self.people.members)
 
     async def _may_reject(self, person: Person, broadcast: Broadcast) -> None:
         template = "Only {who} can reject {id}."
         await self._must_be_approver(person, broadcast, template)
 
     async def _may_stop(self, person: Person, broadcast: Broadcast) -> None:
-        await requirements.may_stop(person, self.approvers.as_of_today(broadcast), self.admins, self.people.members)
+        await approval_rules.may_stop(person, self.approvers.as_of_today(broadcast), self.admins, self.people.members)
 
     async def _may_deny(self, person: Person, broadcast: Broadcast) -> None:
         """Raises NotAllowed when this person may not say that it did *not* go out.
@@ -69,7 +69,7 @@ class Permissions:
         if broadcast.mode == "training":  # one person may take every step
             return
         today = self.approvers.as_of_today(broadcast)
-        if not await requirements.is_approver(person, today, self.people.members):
+        if not await approval_rules.is_approver(person, today, self.people.members):
             raise NotAllowed(template, who=people.mentions(today.approvers), id=broadcast.id)
 
     async def audit_refusal(self, person: Person, action: str, reason: str, broadcast: Broadcast | None = None) -> None:

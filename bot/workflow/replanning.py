@@ -17,7 +17,7 @@ from bot.domain.people import Person
 from bot.storage import broadcasts
 from bot.storage.broadcast_rows import NOT_AGREED, Changes
 from bot.storage.notes import Note
-from bot.workflow import requirements
+from bot.workflow import approval_rules
 from bot.workflow.approvals import Approvals
 from bot.workflow.audiences import Audiences
 from bot.workflow.deadlines import asks
@@ -33,7 +33,7 @@ class Replanning:
         self.approvals, self.submission = approvals, submission
         self.approvers, self.series = approvals.approvers, approvals.series
 
-    async def need_again(self, broadcast: Broadcast, person: Person) -> requirements.RequiredApprovals:
+    async def need_again(self, broadcast: Broadcast, person: Person) -> approval_rules.RequiredApprovals:
         """The approvals it needs once this person has changed it. Raises InvalidRequest or DirectoryUnavailable."""
         settings = self.audiences.audience(broadcast.audience)
         if settings is None:
@@ -49,7 +49,7 @@ class Replanning:
             broadcast.size,
         )
 
-    async def must_be_seen(self, broadcast: Broadcast, person: Person, need: requirements.RequiredApprovals) -> None:
+    async def must_be_seen(self, broadcast: Broadcast, person: Person, need: approval_rules.RequiredApprovals) -> None:
         """Check that enough people in its channel could still approve it: an editor may not.
 
         Raises InvalidRequest or DirectoryUnavailable.
@@ -65,7 +65,7 @@ class Replanning:
         seen: Broadcast,
         person: Person,
         send_at: Micros,
-        need: requirements.RequiredApprovals,
+        need: approval_rules.RequiredApprovals,
     ) -> Broadcast | None:
         current = broadcasts.find(connection, seen.workspace, seen.id, lock=True)
         if current.version != seen.version or (current.state, Action.REPLAN) not in TRANSITIONS:
@@ -82,7 +82,7 @@ class Replanning:
         connection: Connection,
         current: Broadcast,
         person: Person,
-        need: requirements.RequiredApprovals,
+        need: approval_rules.RequiredApprovals,
         told: Translatable,
         **changes: Unpack[Changes],
     ) -> Broadcast | None:

@@ -24,7 +24,7 @@ from bot.scheduler import concerned
 from bot.storage import broadcasts, keys, notes, sql
 from bot.storage.notes import Note
 from bot.storage.votes import add_vote
-from bot.workflow import checks, requirements
+from bot.workflow import approval_rules, checks
 from bot.workflow.approvals import Approvals
 from bot.workflow.audiences import Audiences
 from bot.workflow.deadlines import asks_again_at, asks_until, draft_notice
@@ -162,7 +162,7 @@ class Submission:
         settings = self.audiences.audience(request.audience)
         if settings is None:
             raise InvalidRequest(FieldError("audience", self.unknown_audience(request.audience)))
-        await requirements.may_ask(person, request.audience, settings, self.people.members)
+        await approval_rules.may_ask(person, request.audience, settings, self.people.members)
         final, complaints = checks.final_text(request.text, self.audiences.terms(request.audience, request.purpose))
         complaints += checks.name_complaints(request.sender, request.campaign)
         complaints += [*self._sender_complaints(request, settings), *self.time_complaints(request.send_at, slack)]
@@ -225,7 +225,7 @@ class Submission:
         key: str,
         settings: AudienceSettings,
         final: str,
-        need: requirements.RequiredApprovals,
+        need: approval_rules.RequiredApprovals,
     ) -> Broadcast:
         provider, now = self.audiences.provider_of(settings), self.clock()
         planned = Broadcast(

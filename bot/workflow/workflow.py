@@ -13,10 +13,9 @@ from bot.workflow.audiences import Audiences
 from bot.workflow.decisions import Decisions
 from bot.workflow.expiry import Expiry
 from bot.workflow.gate import Gates
-from bot.workflow.kill_switch import KillSwitch
+from bot.workflow.kill_switch import KillSwitch, Pauses
 from bot.workflow.lapses import Lapses
 from bot.workflow.learned_sizes import LearnedSizes
-from bot.workflow.pauses import Pauses
 from bot.workflow.permissions import Permissions
 from bot.workflow.replanning import Replanning
 from bot.workflow.series_approval import SeriesApproval

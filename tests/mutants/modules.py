@@ -50,12 +50,12 @@ MODULES = {
     "suggestions": Module("bot/domain/suggestions.py", TEXT),
     "slack_text": Module("bot/domain/slack_text.py", TEXT),
     "hours": Module("bot/domain/hours.py", ("tests/test_hours.py", "tests/test_hours.py -m long")),
-    "requirements": Module("bot/workflow/requirements.py", ("tests/test_policy.py", *APPROVALS)),
+    "approval_rules": Module("bot/workflow/approval_rules.py", ("tests/test_policy.py", *APPROVALS)),
     **{
         name: Module(f"bot/workflow/{name}.py", APPROVALS)
         for name in (
             *("approvals", "approvers", "permissions", "series_approval", "lapses"),
-            *("decisions", "deeds", "replanning", "learned_sizes", "pauses", "sights"),
+            *("decisions", "deeds", "replanning", "learned_sizes", "sights"),
             *("gate", "kill_switch", "clock_guard"),
         )
     },
@@ -64,13 +64,24 @@ MODULES = {
     **{
         name: Module(f"bot/sending/{name}.py", DISPATCH)
         for name in (
-            *("dispatcher", "claims", "account_limits", "release", "outcomes", "steps", "sizes", "staging"),
+            *(
+                "dispatcher",
+                "claims",
+                "breakers",
+                "slots",
+                "recovery",
+                "release",
+                "outcomes",
+                "steps",
+                "sizes",
+                "staging",
+            ),
             *("leases", "tokens"),
         )
     },
     "callbacks": Module("bot/web/callbacks.py", DOORS),
     "slack": Module("bot/web/slack.py", DOORS),
-    "web_http": Module("bot/web/http.py", DOORS),
+    "bodies": Module("bot/web/bodies.py", DOORS),
     "instants": Module("bot/when/instants.py", TIMES),
     "clock_times": Module("bot/when/clock_times.py", TIMES),
     "dates": Module("bot/when/dates.py", TIMES),

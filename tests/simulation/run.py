@@ -19,7 +19,7 @@ from bot.domain.clock import SECOND, Micros, moment
 from bot.domain.lifecycle import ENDED, State
 from bot.domain.people import DirectoryUnavailable, Person
 from bot.logs import set_up
-from bot.web.http import Meters
+from bot.web.metrics import Meters
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.process import Killed, Process, Spoil, intact
 from tests.simulation.steps import STEPS, Steps

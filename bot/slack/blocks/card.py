@@ -10,8 +10,8 @@ from bot.domain.people import mentions
 from bot.slack.blocks.card_buttons import buttons
 from bot.slack.blocks.card_facts import BADGES, HOLDS, Showing, head, length, progress, told_facts, warnings
 from bot.slack.blocks.mrkdwn import Block, Post, context, literal, plain, quote, section, sentence, when
+from bot.workflow.approval_rules import still_asked
 from bot.workflow.deadlines import draft_end
-from bot.workflow.requirements import still_asked
 
 LOOK_AGAIN = 3600 * SECOND  # at the card of a held broadcast: what blocks it may come and go
 

@@ -1,11 +1,10 @@
-"""Bodies of requests, guesses at tokens, and counters."""
+"""Reads the bodies of requests, and counts guesses at tokens."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from aiolimiter import AsyncLimiter
-from prometheus_client import CollectorRegistry, Counter, Gauge
 from starlette.requests import Request
 
 SLACK_BODY = 1024 * 1024
@@ -34,27 +33,6 @@ class Guesses:
 
 class TooLarge(Exception):
     """The body is longer than this route accepts."""
-
-
-class Meters:
-    """What `/metrics` shows: numbers only, no text, no person, no secret."""
-
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.slack = Counter("bellcrier_slack_requests", "Requests from Slack", ["status"], registry=self.registry)
-        self.callbacks = Counter(
-            "bellcrier_callbacks", "Callbacks from vendors", ["account", "status"], registry=self.registry
-        )
-        self.broadcasts = Gauge("bellcrier_broadcasts", "Broadcasts by state", ["state"], registry=self.registry)
-        self.troubles = Gauge(
-            "bellcrier_troubles",
-            "Times that a row could not be worked on, since the start",
-            ["work"],
-            registry=self.registry,
-        )
-        self.put_off = Gauge(
-            "bellcrier_put_off", "Rows that wait after they could not be worked on", registry=self.registry
-        )
 
 
 def named(part: Any, name: str) -> bool:

@@ -1,8 +1,7 @@
-"""What an account can take now: breakers of vendors that cannot be reached, and its one open campaign."""
+"""Leaves a vendor that cannot be reached alone for a while: one breaker for each account."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import structlog
@@ -12,8 +11,7 @@ from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros, backoff
 from bot.domain.i18n import Translatable
-from bot.sending.leases import STAGING_DEADLINE, Leases
-from bot.storage import broadcasts, keys, notes, queue, sql
+from bot.storage import broadcasts, keys, notes, sql
 from bot.storage.database import CommitUncertain, DatabaseBusy
 from bot.storage.notes import Note
 from providers.base import ProviderError, Unavailable, Uncertain
@@ -30,16 +28,11 @@ class HeldBack(Unavailable):
 OURS = (HeldBack, DatabaseBusy, CommitUncertain)
 
 
-class AccountLimits:
-    """What an account's vendor can take now: nothing while it cannot be reached, and one prepared campaign at a time.
+class Breakers:
+    """Which accounts may be tried now. Only errors of the vendor count."""
 
-    `preparing`: the accounts whose vendor prepares a campaign before it is released.
-    """
-
-    def __init__(self, runtime: Runtime, leases: Leases) -> None:
-        self.database, self.providers, self.clock = runtime.database, runtime.providers, runtime.clock
-        self.owner, self.leases = runtime.owner, leases
-        self.preparing = [name for name, account in runtime.providers.items() if account.capabilities.two_step]
+    def __init__(self, runtime: Runtime) -> None:
+        self.providers, self.clock = runtime.providers, runtime.clock
 
     def within_reach(self, connection: Connection, row: Broadcast, now: Micros) -> bool:
         """Whether the account may be tried now. If not, postpone the broadcast and say so once.
@@ -76,32 +69,3 @@ class AccountLimits:
         keys.set_breaker(connection, row.account, keys.Breaker(failures, now + pause), now)
         if failures == keys.BREAKER_FAILURES:
             log.error("an account's vendor cannot be reached", account=row.account)
-
-    def slots(self, connection: Connection, lease_now: Micros) -> dict[str, str]:
-        return queue.slots(connection, self.preparing, lease_now)
-
-    def has_slot(self, connection: Connection, row: Broadcast) -> bool:
-        """Whether it has the slot: a two-step vendor has one open campaign per account; the others queue by time."""
-        if row.account not in self.preparing:
-            return True
-        sql.alone(connection, f"account:{row.account}")
-        if self.is_quoting(connection, row.account):
-            return False
-        return self.slots(connection, self.leases.now(connection)).get(row.account, row.id) == row.id
-
-    def may_quote(self, connection: Connection, row: Broadcast, taken: Mapping[str, str]) -> bool:
-        sql.alone(connection, f"account:{row.account}")
-        if row.account in taken or self.is_quoting(connection, row.account):
-            return False
-        return self.take_quote(connection, row.account, STAGING_DEADLINE)
-
-    def take_quote(self, connection: Connection, account: str, seconds: float) -> bool:
-        """Take the account's one slot for a quote, for at most `seconds`. 0 frees it."""
-        return keys.take_lease(
-            connection, keys.lease_of_quote(account), self.owner, seconds, self.leases.now(connection)
-        )
-
-    def is_quoting(self, connection: Connection, account: str) -> bool:
-        """Whether a quote is under way there. Where only one process dispatches, another holder is a dead process."""
-        holder = keys.lease_holder(connection, keys.lease_of_quote(account), self.leases.now(connection))
-        return holder is not None and (holder == self.owner or not self.database.exclusive)
