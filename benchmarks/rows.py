@@ -144,10 +144,10 @@ def recur(
     same |= {"typed": "every monday at 9:00", "rule": "0 9 * * 1", "zone": "Europe/Paris", "closed": "keep"}
     same |= {"text": TEXT, "options": {}, "next_at": at, "created_at": at, "changed_at": at}
     insert_each(connection, schedules, first, count, own | {"key": own["id"]}, same | changes)
-    turn = {"local": "2026-11-23T09:00", "at": at, "state": "done", "version": 1, "channel": "C0MARKETING"}
-    turn |= {"tries": 0, "left_out": 0, "changed_at": at}
+    row = {"local": "2026-11-23T09:00", "at": at, "state": "done", "version": 1, "channel": "C0MARKETING"}
+    row |= {"tries": 0, "left_out": 0, "changed_at": at}
     posted: dict[str, Value] = {"workspace": own["workspace"], "schedule": own["id"]}
-    insert_each(connection, occurrences, first, count, posted | {"ts": lambda n: text_of("1800000000.", n)}, turn)
+    insert_each(connection, occurrences, first, count, posted | {"ts": lambda n: text_of("1800000000.", n)}, row)
     said = {"place": "C0MARKETING", "sentence": Translatable("It has ended.").plain(), "at": at, "tries": 0}
     insert_each(connection, posts, first, count, {"workspace": own["workspace"], "key": own["id"]}, said)
 

@@ -269,7 +269,7 @@ async def test_whoever_is_named_where_she_cannot_read_is_told_directly(sandbox: 
     assert sandbox.acting.messages(sandbox.world.direct("U0ANA").id) == []
 
 
-async def test_a_turn_that_nobody_could_approve_where_its_card_would_stand_comes_back_as_a_draft(
+async def test_an_occurrence_that_nobody_could_approve_where_its_card_would_stand_comes_back_as_a_draft(
     sandbox: Sandbox, bot: Bot
 ) -> None:
     """C24: a recurring broadcast, requested while an approver was there."""

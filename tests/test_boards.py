@@ -68,10 +68,10 @@ def created(rule: str, closed: Closed, **more: Any) -> Schedule:
         ("0 9 * 5 6", ["2027-05-01", "2027-05-08"], 9),  # the rule names Saturdays, so only holidays count
     ],
 )
-def test_c33_it_is_known_which_turns_closed_days_leave_out(rule: str, left: list[str], total: int) -> None:
+def test_c33_it_is_known_which_occurrences_closed_days_leave_out(rule: str, left: list[str], total: int) -> None:
     """C33: days of the month often fall on closed days; a weekday seldom does."""
     found, of = created(rule, Closed.SKIP).left_out(micros_of(TURN.instant))
-    assert [str(turn.local.date()) for turn in found][:4] == left
+    assert [str(occurrence.local.date()) for occurrence in found][:4] == left
     assert of == total
 
 
@@ -83,7 +83,7 @@ def test_where_nothing_is_left_out_nothing_is_said_of_it(closed: Closed) -> None
 def test_what_is_left_out_ends_with_the_schedule() -> None:
     until = micros_of(datetime(2027, 2, 1, tzinfo=UTC))
     found, of = created("0 9 L * *", Closed.SKIP, until=until).left_out(micros_of(TURN.instant))
-    assert ([str(turn.local.date()) for turn in found], of) == (["2027-01-31"], 2)
+    assert ([str(occurrence.local.date()) for occurrence in found], of) == (["2027-01-31"], 2)
     assert created("0 9 L * *", Closed.SKIP, until=1).left_out(micros_of(TURN.instant)) == ([], 0)
 
 
@@ -113,7 +113,7 @@ def test_weekends_are_named_in_every_language(language: str, weekends: str) -> N
 
 
 @pytest.mark.parametrize(("language", "day"), [("en", "Mon"), ("fr", "lun."), ("es", "lun")])
-def test_a_turn_names_its_weekday_in_the_readers_language(language: str, day: str) -> None:
+def test_an_occurrence_names_its_weekday_in_the_readers_language(language: str, day: str) -> None:
     assert recurring.spelled(TURN, translator_for(language)) == f"{day} 2026-11-30 09:00 (+01:00)"
     assert f"• {day} 2026-11-30 09:00 (+01:00)" in told("0 9 * * 1", Closed.KEEP, language)
 
@@ -130,10 +130,10 @@ def test_what_is_not_listed_any_more_is_counted(language: str, more: str) -> Non
 def test_a_digest_counts_what_it_does_not_show() -> None:
     of = row()
     digest = recurring.Digest(waiting=[of] * 12, held=[of] * 10, unknown=[], today=[], sent=0)
-    turn = Occurrence(
+    occurrence = Occurrence(
         workspace="T1", schedule="B234679", local="2026-11-30T09:00", at=1, state=OccurrenceState.OPEN, changed_at=1
     )
-    post = recurring.reminder(turn, schedule(None, Closed.KEEP), digest, translator_for("en"))
+    post = recurring.reminder(occurrence, schedule(None, Closed.KEEP), digest, translator_for("en"))
     waiting, held = (str(block) for block in post.blocks[2:4])
     assert (waiting.count(of.id), "+2 more" in waiting) == (10, True)
     assert (held.count(of.id), "more" in held) == (10, False)
@@ -217,7 +217,7 @@ def test_what_comes_again_as_a_broadcast_has_no_look_of_its_own() -> None:
     assert "look like" not in recurring.asked(of, [TURN], translator_for("en")).text
 
 
-def test_a_turn_that_cannot_be_shown_hides_no_other() -> None:
-    turns = [OPEN, dataclasses.replace(OPEN, at=10**20), dataclasses.replace(OPEN, state=OccurrenceState.DONE)]
-    told = recurring.details(schedule(None, Closed.KEEP), turns, translator_for("en")).text
+def test_an_occurrence_that_cannot_be_shown_hides_no_other() -> None:
+    occurrences = [OPEN, dataclasses.replace(OPEN, at=10**20), dataclasses.replace(OPEN, state=OccurrenceState.DONE)]
+    told = recurring.details(schedule(None, Closed.KEEP), occurrences, translator_for("en")).text
     assert (told.count("•"), "cannot be shown" in told) == (2, True)

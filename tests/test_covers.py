@@ -54,7 +54,7 @@ def sent(series: Series) -> int:
     return len(series.core.sandbox.vendors.ledger)
 
 
-async def test_an_approval_that_is_taken_back_while_its_turn_is_held_covers_no_other(series: Series) -> None:
+async def test_an_approval_that_is_taken_back_while_its_occurrence_is_held_covers_no_other(series: Series) -> None:
     daily, first = await covering(series)
     series.core.now = at("2026-12-01T10:00")  # no process was running at nine
     await series.core.run(series.core.dispatcher("a"))
@@ -81,7 +81,7 @@ async def test_what_was_made_on_an_approval_before_it_was_taken_back_asks_again(
 
 
 @pytest.mark.parametrize(("phase", "state"), [(Phase.STAGING, State.PENDING), (Phase.RELEASING, State.SENDING)])
-async def test_a_turn_that_is_leaving_keeps_no_vote_that_was_taken_back(
+async def test_an_occurrence_that_is_leaving_keeps_no_vote_that_was_taken_back(
     series: Series, phase: Phase, state: State
 ) -> None:
     """What is being prepared asks again; what is going out would ask again if it came back unsent."""
@@ -99,7 +99,7 @@ async def test_a_turn_that_is_leaving_keeps_no_vote_that_was_taken_back(
 
 @pytest.mark.parametrize("newer", [WORDS[State], WORDS[Phase], WORDS[Hold]], ids=["state", "phase", "hold"])
 @pytest.mark.parametrize("how", ["taken back", "stopped"])
-async def test_a_turn_that_a_newer_version_looks_after_falls_with_its_approval_and_holds_it_up_in_nothing(
+async def test_an_occurrence_that_a_newer_version_looks_after_falls_with_its_approval_and_holds_it_up_in_nothing(
     series: Series, newer: dict[str, Any], how: str
 ) -> None:
     """This version cannot read it; a version that can read it finds no vote on it."""
@@ -111,19 +111,19 @@ async def test_a_turn_that_a_newer_version_looks_after_falls_with_its_approval_a
         await series.reminders.tick()
     else:
         await series.until("2026-12-01T10:00")
-    turn = (await series.broadcasts())[-1]
-    assert len(await series.votes(turn)) == 1
-    await series.core.edit(turn, **newer)
-    assert turn.id not in [row.id for row in await series.reminders.made(await series.now(daily))]
+    latest = (await series.broadcasts())[-1]
+    assert len(await series.votes(latest)) == 1
+    await series.core.edit(latest, **newer)
+    assert latest.id not in [row.id for row in await series.reminders.made(await series.now(daily))]
     if how == "stopped":
         await act(series, await series.core.row(first.id), Action.CANCEL)
     else:
         await take_back(series, await series.core.row(first.id))
     assert (await series.now(daily)).cover is None
-    assert await series.votes(turn) == []
+    assert await series.votes(latest) == []
 
 
-async def test_the_last_turn_of_an_approval_falls_with_it_too(series: Series) -> None:
+async def test_the_last_occurrence_of_an_approval_falls_with_it_too(series: Series) -> None:
     daily, first = await covering(series, covers=2)
     await series.until("2026-12-01T10:00")
     cover = (await series.now(daily)).cover
@@ -140,7 +140,7 @@ async def test_an_approval_that_was_for_nothing_else_cannot_be_taken_back_once_i
         await take_back(series, await series.core.row(first.id))
 
 
-async def test_a_turn_that_was_approved_for_itself_stays_so(series: Series) -> None:
+async def test_an_occurrence_that_was_approved_for_itself_stays_so(series: Series) -> None:
     """Only what relies on the withdrawn approval asks again."""
     _, first = await covering(series, covers=2)
     await series.until("2026-12-02T11:00")  # two have left on it; the third asked for its own approval
@@ -153,8 +153,10 @@ async def test_a_turn_that_was_approved_for_itself_stays_so(series: Series) -> N
     assert sent(series) == 3
 
 
-@pytest.mark.parametrize("when", ["before the next turn is made", "after it"])
-async def test_who_stops_what_was_approved_for_several_turns_stops_its_approval(series: Series, when: str) -> None:
+@pytest.mark.parametrize("when", ["before the next occurrence is made", "after it"])
+async def test_who_stops_what_was_approved_for_several_occurrences_stops_its_approval(
+    series: Series, when: str
+) -> None:
     daily, first = await covering(series, covers=3)
     if when == "after it":
         later = at("2026-12-01T11:00")
@@ -180,7 +182,7 @@ async def test_who_stops_what_was_approved_for_several_turns_stops_its_approval(
     }
 
 
-async def test_who_stops_one_of_the_turns_that_an_approval_was_for_leaves_those_after_it(series: Series) -> None:
+async def test_who_stops_one_of_the_occurrences_that_an_approval_was_for_leaves_those_after_it(series: Series) -> None:
     await covering(series)
     await series.until("2026-12-01T10:00")
     second, later = (await series.broadcasts())[-1], at("2026-12-02T11:00")
@@ -213,7 +215,7 @@ async def test_an_older_approval_that_falls_leaves_the_newer_one_as_it_is(series
     assert (await series.now(daily)).cover == cover
 
 
-async def test_a_newer_approval_that_falls_leaves_the_turns_of_the_older_one(series: Series) -> None:
+async def test_a_newer_approval_that_falls_leaves_the_occurrences_of_the_older_one(series: Series) -> None:
     await covering(series, covers=2)
     await series.until("2026-12-01T10:00")
     second, later = (await series.broadcasts())[-1], at("2026-12-03T11:00")

@@ -72,7 +72,7 @@ async def test_a_second_answer_is_told_that_it_came_too_late(sandbox: Sandbox, b
     await sandbox.until(lambda: "it will be posted once more" in shown(post))
 
 
-async def test_a_first_turn_outside_the_hours_is_answered_with_when_it_may_go(
+async def test_a_first_occurrence_outside_the_hours_is_answered_with_when_it_may_go(
     sandbox: Sandbox, start_bot: StartBot
 ) -> None:
     await start_bot(sandbox, clock=lambda: SUMMER_OF_2027)
@@ -554,7 +554,9 @@ async def test_the_answer_is_in_the_readers_language(sandbox: Sandbox, bot: Bot)
     assert "se publicará en" in await say(sandbox, '/broadcast remind "cada lunes a las 9" Reunión', who="U0EVA")
 
 
-async def test_a_turn_that_was_cancelled_sends_nothing_and_the_next_one_comes(sandbox: Sandbox, bot: Bot) -> None:
+async def test_an_occurrence_that_was_cancelled_sends_nothing_and_the_next_one_comes(
+    sandbox: Sandbox, bot: Bot
+) -> None:
     await say(sandbox, '/broadcast every "every day 9:00" clients marketing holidays=keep Soldes')
     await card(sandbox)
     row = await newest(bot)

@@ -54,7 +54,7 @@ async def test_the_same_schedule_asked_for_twice_at_once_is_one_and_a_minute_lat
     assert len({first, other.id, later.id}) == 3
 
 
-async def test_each_turn_is_a_broadcast_with_its_own_card_and_approval(series: Series) -> None:
+async def test_each_occurrence_is_a_broadcast_with_its_own_card_and_approval(series: Series) -> None:
     schedule = await series.add(Kind.BROADCAST, "every tuesday 9:00", "Soldes")
     await series.until("2026-11-30T11:00")
     (first,) = await series.broadcasts()
@@ -70,7 +70,7 @@ async def test_each_turn_is_a_broadcast_with_its_own_card_and_approval(series: S
     assert (await series.now(schedule)).next_local == "2026-12-15T09:00"
 
 
-async def test_an_approval_for_three_turns_is_for_three_and_no_more(series: Series) -> None:
+async def test_an_approval_for_three_occurrences_is_for_three_and_no_more(series: Series) -> None:
     await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 3}, closed=Closed.KEEP)
     await series.until("2026-11-30T11:00")
     (first,) = await series.broadcasts()
@@ -103,7 +103,7 @@ async def test_a_covering_approval_falls_with_its_approver_and_when_it_is_taken_
     assert len(series.core.sandbox.vendors.ledger) == 1
 
 
-async def test_an_approval_that_is_taken_back_after_its_turn_has_left_covers_no_other(series: Series) -> None:
+async def test_an_approval_that_is_taken_back_after_its_occurrence_has_left_covers_no_other(series: Series) -> None:
     daily = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 10}, closed=Closed.KEEP)
     await series.until("2026-11-30T08:00")
     (first,) = await series.broadcasts()
@@ -133,7 +133,7 @@ async def test_who_has_left_the_workspace_covers_nothing_however_the_settings_na
     assert await series.votes(third) == []
 
 
-async def test_a_turn_that_outgrows_its_approval_covers_no_other_any_more(series: Series) -> None:
+async def test_an_occurrence_that_outgrows_its_approval_covers_no_other_any_more(series: Series) -> None:
     clients = series.core.sandbox.vendors.encom.lists
     weekly = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 3}, closed=Closed.KEEP)
     await series.until("2026-11-30T11:00")
@@ -148,7 +148,9 @@ async def test_a_turn_that_outgrows_its_approval_covers_no_other_any_more(series
     assert series.core.sandbox.vendors.ledger == []
 
 
-async def test_an_approval_covers_no_turn_that_would_reach_more_people_than_it_was_given_for(series: Series) -> None:
+async def test_an_approval_covers_no_occurrence_that_would_reach_more_people_than_it_was_given_for(
+    series: Series,
+) -> None:
     lists = series.core.sandbox.vendors.octopush.lists
     lists["newsletter"] = 50
     options = {"audience": "newsletter", "covers": 3}
@@ -183,7 +185,7 @@ async def test_a_cover_of_before_sizes_were_kept_in_it_is_for_as_many_as_the_set
     assert (second_one.state, second_one.bound) == (State.SENT, series.core.settings.audiences["clients"].max_size)
 
 
-async def test_a_turn_that_lost_its_cover_while_it_was_made_is_made_anew(series: Series) -> None:
+async def test_an_occurrence_that_lost_its_cover_while_it_was_made_is_made_anew(series: Series) -> None:
     daily = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 3}, closed=Closed.KEEP)
     await series.until("2026-11-30T11:00")
     (first,) = await series.broadcasts()
@@ -198,13 +200,13 @@ async def test_a_turn_that_lost_its_cover_while_it_was_made_is_made_anew(series:
 
     series.office.members = meanwhile  # type: ignore[method-assign]
     await series.reminders.tick()
-    assert [turn.local for turn in await series.turns(daily)] == ["2026-12-01T09:00"]
+    assert [occurrence.local for occurrence in await series.occurrences(daily)] == ["2026-12-01T09:00"]
     await series.reminders.tick()
     second_one = (await series.broadcasts())[1]
     assert (second_one.state, second_one.covers) == (State.PENDING, 3)
 
 
-async def test_a_turn_that_is_moved_or_lapses_covers_no_other_any_more(series: Series) -> None:
+async def test_an_occurrence_that_is_moved_or_lapses_covers_no_other_any_more(series: Series) -> None:
     weekly = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 10}, closed=Closed.KEEP)
     await series.until("2026-11-30T11:00")
     (first,) = await series.broadcasts()
@@ -225,7 +227,7 @@ async def test_a_turn_that_is_moved_or_lapses_covers_no_other_any_more(series: S
     assert series.core.sandbox.vendors.ledger == []
 
 
-async def test_an_approval_of_one_turn_alone_covers_nothing(series: Series) -> None:
+async def test_an_approval_of_one_occurrence_alone_covers_nothing(series: Series) -> None:
     await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP)
     await series.until("2026-11-30T11:00")
     (first,) = await series.broadcasts()
@@ -241,7 +243,7 @@ async def test_what_could_not_be_asked_for_as_a_broadcast_cannot_be_asked_for_ag
     assert await series.reminders.listed(TEAM, Kind.BROADCAST) == []
 
 
-async def test_many_processes_make_each_turn_once(series: Series, second: Database, seed: int) -> None:
+async def test_many_processes_make_each_occurrence_once(series: Series, second: Database, seed: int) -> None:
     chance = random.Random(seed)
     weekly = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP)
     daily = await series.add(Kind.REMINDER, "every day 11:00", closed=Closed.KEEP)
@@ -250,11 +252,11 @@ async def test_many_processes_make_each_turn_once(series: Series, second: Databa
         series.core.now += chance.randrange(DAY)
         await asyncio.gather(*(one.tick() for one in chance.sample(processes, 4)))
     for schedule in (weekly, daily):
-        turns = await series.turns(schedule)
-        assert len({turn.local for turn in turns}) == len(turns)
-    made = [turn for turn in await series.turns(weekly) if turn.state is OccurrenceState.MADE]
+        occurrences = await series.occurrences(schedule)
+        assert len({occurrence.local for occurrence in occurrences}) == len(occurrences)
+    made = [occurrence for occurrence in await series.occurrences(weekly) if occurrence.state is OccurrenceState.MADE]
     assert len(await series.broadcasts()) == len(made)
-    assert {turn.broadcast for turn in made} == {row.id for row in await series.broadcasts()}
+    assert {occurrence.broadcast for occurrence in made} == {row.id for row in await series.broadcasts()}
 
 
 # --- occurrences -----------------------------------------------------------------------------------------------------
@@ -273,7 +275,7 @@ async def test_holidays_are_kept_left_out_or_moved(series: Series, closed: Close
     series.core.now = at("2026-12-22T09:00")
     schedule = await series.add(Kind.REMINDER, "every friday 9:00", closed=closed)
     await series.until("2027-01-24T09:00", hours=12)
-    assert [turn.local for turn in await series.turns(schedule)][:3] == expected
+    assert [occurrence.local for occurrence in await series.occurrences(schedule)][:3] == expected
 
 
 async def test_c33_the_last_day_of_every_month_comes_though_some_are_closed(series: Series) -> None:
@@ -281,7 +283,7 @@ async def test_c33_the_last_day_of_every_month_comes_though_some_are_closed(seri
     schedule = await series.add(Kind.REMINDER, "last day of the month 18:00", closed=Closed.BEFORE)
     assert (await series.now(schedule)).closed is Closed.BEFORE  # as read back from the store
     await series.until("2027-04-01T00:00", hours=12)
-    locals = [turn.local for turn in await series.turns(schedule)]
+    locals = [occurrence.local for occurrence in await series.occurrences(schedule)]
     assert locals == [f"{day}T18:00" for day in ("2026-11-30", "2026-12-31", "2027-01-29", "2027-02-26", "2027-03-31")]
 
 
@@ -316,16 +318,16 @@ async def test_over_a_clock_change_the_wall_clock_stays(series: Series) -> None:
     series.core.now = at("2027-03-26T10:00")
     schedule = await series.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
     await series.until("2027-03-30T00:00")
-    turns = await series.turns(schedule)
-    assert [turn.local[-5:] for turn in turns] == ["09:00"] * 3
-    assert [datetime.fromtimestamp(turn.at / SECOND, UTC).hour for turn in turns] == [8, 7, 7]
+    occurrences = await series.occurrences(schedule)
+    assert [occurrence.local[-5:] for occurrence in occurrences] == ["09:00"] * 3
+    assert [datetime.fromtimestamp(occurrence.at / SECOND, UTC).hour for occurrence in occurrences] == [8, 7, 7]
 
 
 async def test_once_is_once(series: Series) -> None:
     schedule = await series.add(Kind.REMINDER, "tomorrow 9:00")
     await series.until("2026-12-05T09:00")
-    (turn,) = await series.turns(schedule)
-    assert (turn.local, turn.state) == ("2026-12-01T09:00", OccurrenceState.OPEN)
+    (occurrence,) = await series.occurrences(schedule)
+    assert (occurrence.local, occurrence.state) == ("2026-12-01T09:00", OccurrenceState.OPEN)
     assert (await series.now(schedule)).state is ScheduleState.ENDED
 
 
@@ -333,8 +335,8 @@ async def test_it_ends_after_its_number_or_its_day(series: Series) -> None:
     three = await series.add(Kind.REMINDER, "every day 9:00", count=3, closed=Closed.KEEP)
     dated = await series.add(Kind.REMINDER, "every day 9:00", until=at("2026-12-02T23:59"), closed=Closed.KEEP)
     await series.until("2026-12-10T00:00")
-    assert len(await series.turns(three)) == 3
-    assert len(await series.turns(dated)) == 2
+    assert len(await series.occurrences(three)) == 3
+    assert len(await series.occurrences(dated)) == 2
     assert {(await series.now(one)).ended for one in (three, dated)} == {Ended.FINISHED}
 
 
@@ -372,14 +374,17 @@ async def test_paused_until_a_date_it_comes_back_by_itself(series: Series) -> No
     schedule = await series.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
     await series.reminders.pause(schedule, CLEO, at("2026-12-03T00:00"))
     await series.until("2026-12-04T10:00")
-    assert [turn.local for turn in await series.turns(schedule)] == ["2026-12-03T09:00", "2026-12-04T09:00"]
+    assert [occurrence.local for occurrence in await series.occurrences(schedule)] == [
+        "2026-12-03T09:00",
+        "2026-12-04T09:00",
+    ]
 
 
-async def test_a_pause_until_the_hour_of_a_turn_ends_with_that_turn(series: Series) -> None:
+async def test_a_pause_until_the_hour_of_an_occurrence_ends_with_that_occurrence(series: Series) -> None:
     schedule = await series.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
     await series.reminders.pause(schedule, CLEO, at("2026-12-03T09:00"))
     await series.until("2026-12-03T10:00")
-    assert [turn.local for turn in await series.turns(schedule)] == ["2026-12-03T09:00"]
+    assert [occurrence.local for occurrence in await series.occurrences(schedule)] == ["2026-12-03T09:00"]
 
 
 async def test_what_fell_due_after_a_pause_while_nobody_was_there_was_missed_and_is_told(series: Series) -> None:
@@ -387,8 +392,8 @@ async def test_what_fell_due_after_a_pause_while_nobody_was_there_was_missed_and
     await series.reminders.pause(schedule, CLEO, at("2026-12-03T00:00"))
     series.core.now = at("2026-12-03T12:00")
     await series.until("2026-12-04T10:00")
-    turns = [(turn.local, turn.state) for turn in await series.turns(schedule)]
-    assert turns == [("2026-12-03T09:00", OccurrenceState.MISSED), ("2026-12-04T09:00", OccurrenceState.OPEN)]
+    occurrences = [(occurrence.local, occurrence.state) for occurrence in await series.occurrences(schedule)]
+    assert occurrences == [("2026-12-03T09:00", OccurrenceState.MISSED), ("2026-12-04T09:00", OccurrenceState.OPEN)]
     (told,) = await series.told()
     assert "I was away" in told
     assert "Payroll" in told
@@ -410,7 +415,7 @@ async def test_what_ended_while_it_was_paused_is_told_in_its_channel(
     await series.reminders.pause(schedule, CLEO, at("2026-12-02T09:00"))
     await series.until("2026-12-04T10:00")
     assert (await series.now(schedule)).ended is Ended.FINISHED
-    assert await series.turns(schedule) == []
+    assert await series.occurrences(schedule) == []
     (told,) = await series.told()
     assert "while it was paused" in told
     assert "Payroll" in told
@@ -420,21 +425,26 @@ async def test_once_paused_until_before_its_time_still_comes(series: Series) -> 
     schedule = await series.add(Kind.REMINDER, "2026-12-03 9:00")
     await series.reminders.pause(schedule, CLEO, at("2026-12-02T12:00"))
     await series.until("2026-12-03T10:00")
-    assert [turn.local for turn in await series.turns(schedule)] == ["2026-12-03T09:00"]
+    assert [occurrence.local for occurrence in await series.occurrences(schedule)] == ["2026-12-03T09:00"]
 
 
 @pytest.mark.parametrize("until", [None, "2026-11-30T20:00"])
-async def test_a_turn_that_was_made_before_a_pause_is_counted_once(series: Series, until: str | None) -> None:
+async def test_an_occurrence_that_was_made_before_a_pause_is_counted_once(series: Series, until: str | None) -> None:
     daily = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP, count=2)
     await series.until("2026-11-30T11:00")
     paused = await series.reminders.pause(await series.now(daily), CLEO, at(until) if until else None)
     if until is None:
         await series.reminders.resume(paused, CLEO)
     await series.until("2026-12-05T12:00")
-    assert [turn.local for turn in await series.turns(daily)] == ["2026-12-01T09:00", "2026-12-02T09:00"]
+    assert [occurrence.local for occurrence in await series.occurrences(daily)] == [
+        "2026-12-01T09:00",
+        "2026-12-02T09:00",
+    ]
 
 
-async def test_a_turn_that_stands_in_the_way_is_neither_made_nor_counted_nor_missed_again(series: Series) -> None:
+async def test_an_occurrence_that_stands_in_the_way_is_neither_made_nor_counted_nor_missed_again(
+    series: Series,
+) -> None:
     """The state that an older version left: it went back to an occurrence that it had made before a pause."""
     daily = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP, count=2)
     await series.until("2026-11-30T11:00")
@@ -442,19 +452,19 @@ async def test_a_turn_that_stands_in_the_way_is_neither_made_nor_counted_nor_mis
     await series.core.database.write(lambda c: c.execute(tables.schedules.update().values(**back)))
     await series.reminders.tick()
     now = await series.now(daily)
-    assert (now.next_local, now.remaining, len(await series.turns(daily))) == ("2026-12-02T09:00", 1, 1)
+    assert (now.next_local, now.remaining, len(await series.occurrences(daily))) == ("2026-12-02T09:00", 1, 1)
     await series.core.database.write(lambda c: c.execute(tables.schedules.update().values(**back)))
     series.core.now = at("2026-12-01T12:00")
     await series.reminders.tick()
     assert await series.told() == []
-    assert [turn.state for turn in await series.turns(daily)] == [OccurrenceState.MADE]
+    assert [occurrence.state for occurrence in await series.occurrences(daily)] == [OccurrenceState.MADE]
 
 
 async def test_paused_it_waits_until_somebody_resumes_it(series: Series) -> None:
     schedule = await series.add(Kind.BROADCAST, "every day 9:00", closed=Closed.KEEP)
     await series.reminders.pause(schedule, CLEO, None)
     await series.until("2026-12-10T10:00")
-    assert await series.turns(schedule) == []
+    assert await series.occurrences(schedule) == []
     resumed = await series.reminders.resume(await series.now(schedule), CLEO)
     assert resumed.next_local == "2026-12-11T09:00"  # not one of those that passed meanwhile
 
@@ -471,7 +481,7 @@ async def test_paused_it_waits_until_somebody_resumes_it(series: Series) -> None
         ({"state": State.SENT}, None),
     ],
 )
-async def test_of_the_turns_that_were_made_those_are_named_that_may_still_go(
+async def test_of_the_occurrences_that_were_made_those_are_named_that_may_still_go(
     series: Series, changes: dict[str, Any], expected: str | None
 ) -> None:
     daily = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", closed=Closed.KEEP)
@@ -510,8 +520,11 @@ async def test_what_was_missed_is_told_once_and_never_made_late(series: Series) 
     series.core.now += 4 * DAY  # nothing ran
     for _ in range(3):
         await series.reminders.tick()
-    assert [turn.state for turn in await series.turns(reminder)] == [OccurrenceState.MISSED] * 4
-    assert [turn.state for turn in await series.turns(weekly)] == [*[OccurrenceState.MISSED] * 4, OccurrenceState.MADE]
+    assert [occurrence.state for occurrence in await series.occurrences(reminder)] == [OccurrenceState.MISSED] * 4
+    assert [occurrence.state for occurrence in await series.occurrences(weekly)] == [
+        *[OccurrenceState.MISSED] * 4,
+        OccurrenceState.MADE,
+    ]
     assert [row.send_at for row in await series.broadcasts()] == [at("2026-12-05T09:00")]
     told = await series.told()
     assert len(told) == 2
@@ -522,10 +535,10 @@ async def test_within_its_grace_it_still_comes(series: Series) -> None:
     reminder = await series.add(Kind.REMINDER, "tomorrow 9:00")
     series.core.now = at("2026-12-01T09:09")
     await series.reminders.tick()
-    assert [turn.state for turn in await series.turns(reminder)] == [OccurrenceState.MADE]
+    assert [occurrence.state for occurrence in await series.occurrences(reminder)] == [OccurrenceState.MADE]
 
 
-async def test_a_turn_that_needs_no_approval_still_goes_once_within_its_grace(series: Series) -> None:
+async def test_an_occurrence_that_needs_no_approval_still_goes_once_within_its_grace(series: Series) -> None:
     options = {"audience": "staff", "purpose": "transactional"}
     daily = await series.add(Kind.BROADCAST, "every tuesday 9:00", "Votre planning", options=options)
     series.core.now = at("2026-12-01T09:09")
@@ -541,7 +554,7 @@ async def test_a_turn_that_needs_no_approval_still_goes_once_within_its_grace(se
     )
 
 
-async def test_a_turn_that_is_covered_still_goes_once_within_its_grace(series: Series) -> None:
+async def test_an_occurrence_that_is_covered_still_goes_once_within_its_grace(series: Series) -> None:
     await series.add(Kind.BROADCAST, "every tuesday 9:00", "Soldes", options={"covers": 2}, closed=Closed.KEEP)
     await series.until("2026-11-30T11:00")
     (first,) = await series.broadcasts()
@@ -553,7 +566,7 @@ async def test_a_turn_that_is_covered_still_goes_once_within_its_grace(series: S
     assert len(series.core.sandbox.vendors.ledger) == 2
 
 
-async def test_a_turn_that_nobody_could_approve_before_its_time_is_missed_and_the_series_lives_on(
+async def test_an_occurrence_that_nobody_could_approve_before_its_time_is_missed_and_the_series_lives_on(
     series: Series,
 ) -> None:
     weekly = await series.add(Kind.BROADCAST, "every tuesday 9:00", "Soldes", closed=Closed.KEEP)
@@ -561,7 +574,7 @@ async def test_a_turn_that_nobody_could_approve_before_its_time_is_missed_and_th
     for _ in range(3):
         await series.reminders.tick()
     assert await series.broadcasts() == []
-    assert [turn.state for turn in await series.turns(weekly)] == [OccurrenceState.MISSED]
+    assert [occurrence.state for occurrence in await series.occurrences(weekly)] == [OccurrenceState.MISSED]
     now = await series.now(weekly)
     assert (now.state, now.next_local) == (ScheduleState.ACTIVE, "2026-12-08T09:00")
     (told,) = await series.told()
@@ -579,7 +592,7 @@ async def test_one_that_cannot_be_made_keeps_no_other_one_waiting(
     await series.core.database.write(lambda c: c.execute(rows.update().where(rows.c.id == first.id).values(**broken)))
     series.core.now = at("2026-12-01T09:01")
     await series.reminders.tick()
-    assert (len(await series.turns(first)), len(await series.turns(other))) == (0, 1)
+    assert (len(await series.occurrences(first)), len(await series.occurrences(other))) == (0, 1)
     logged = caplog.text
     assert first.id in logged
     assert "Payroll" not in logged
@@ -588,7 +601,7 @@ async def test_one_that_cannot_be_made_keeps_no_other_one_waiting(
     await series.core.database.write(lambda c: c.execute(rows.update().where(rows.c.id == first.id).values(**mended)))
     later(series.core.database)
     await series.reminders.tick()
-    assert len(await series.turns(first)) == 1
+    assert len(await series.occurrences(first)) == 1
 
 
 async def test_a_pause_that_cannot_end_keeps_no_other_one_waiting(series: Series) -> None:
@@ -598,7 +611,7 @@ async def test_a_pause_that_cannot_end_keeps_no_other_one_waiting(series: Series
     rows, broken = tables.schedules, {"zone": "Nowhere/At all"}
     await series.core.database.write(lambda c: c.execute(rows.update().where(rows.c.id == first.id).values(**broken)))
     await series.until("2026-12-02T12:00")
-    assert [len(await series.turns(one)) for one in (first, other)] == [0, 2]
+    assert [len(await series.occurrences(one)) for one in (first, other)] == [0, 2]
 
 
 async def test_of_many_processes_that_end_a_pause_at_once_one_does(series: Series, second: Database) -> None:
@@ -616,7 +629,7 @@ async def test_what_cannot_come_once_more_keeps_no_other_one_waiting(series: Ser
     both = [await series.add(Kind.REMINDER, typed) for typed in ("tomorrow 9:00", "every weekday 9:00")]
     await series.until("2026-12-01T09:00")
     for one in both:
-        await series.reminders.answer((await series.turns(one))[0], CLEO, snooze=True)
+        await series.reminders.answer((await series.occurrences(one))[0], CLEO, snooze=True)
     await series.post()
     ask = series.office.why_closed
     asked: list[str] = []
@@ -630,11 +643,11 @@ async def test_what_cannot_come_once_more_keeps_no_other_one_waiting(series: Ser
     series.office.why_closed = broken_once  # type: ignore[method-assign]
     series.core.now += HOUR
     await series.reminders.tick()
-    states = [(await series.turns(one))[0].state for one in both]
+    states = [(await series.occurrences(one))[0].state for one in both]
     assert sorted(states) == [OccurrenceState.MADE, OccurrenceState.SNOOZED]
     later(series.core.database)
     await series.reminders.tick()
-    assert [(await series.turns(one))[0].state for one in both] == [OccurrenceState.MADE] * 2
+    assert [(await series.occurrences(one))[0].state for one in both] == [OccurrenceState.MADE] * 2
 
 
 async def test_what_comes_too_late_is_told_though_slack_is_silent_and_keeps_no_other_one_waiting(
@@ -649,8 +662,8 @@ async def test_what_comes_too_late_is_told_though_slack_is_silent_and_keeps_no_o
     series.core.now = at("2026-12-01T09:05")
     for _ in range(2):  # one tick takes 50
         await series.reminders.tick()
-    assert {(await series.turns(one))[0].state for one in late} == {OccurrenceState.MISSED}
-    assert [turn.state for turn in await series.turns(other)] == [OccurrenceState.MADE]
+    assert {(await series.occurrences(one))[0].state for one in late} == {OccurrenceState.MISSED}
+    assert [occurrence.state for occurrence in await series.occurrences(other)] == [OccurrenceState.MADE]
     assert len(await series.told()) == len(late)
 
 
@@ -665,7 +678,7 @@ async def test_what_was_snoozed_and_comes_too_late_is_told_though_slack_is_silen
     series.office.silent = True
     series.core.now += HOUR + 11 * 60 * SECOND
     await series.reminders.tick()
-    assert [turn.state for turn in await series.turns(schedule)] == [OccurrenceState.MISSED]
+    assert [occurrence.state for occurrence in await series.occurrences(schedule)] == [OccurrenceState.MISSED]
     assert "I was away" in (await series.told())[0]
 
 
@@ -679,7 +692,7 @@ async def test_what_was_made_and_not_posted_is_never_posted_late_but_told(series
         await series.reminders.tick()
         await series.post()
     assert series.channel.tried == 0
-    assert [turn.state for turn in await series.turns(schedule)] == [OccurrenceState.MISSED]
+    assert [occurrence.state for occurrence in await series.occurrences(schedule)] == [OccurrenceState.MISSED]
     (told,) = await series.told()
     assert "may not have been posted" in told
     assert "Payroll" in told
@@ -720,10 +733,10 @@ async def test_while_slack_is_silent_it_waits(series: Series) -> None:
     reminder = await series.add(Kind.REMINDER, "tomorrow 9:00")
     series.office.silent = True
     await series.until("2026-12-01T09:05")
-    assert await series.turns(reminder) == []
+    assert await series.occurrences(reminder) == []
     series.office.silent = False
     await series.reminders.tick()
-    assert len(await series.turns(reminder)) == 1
+    assert len(await series.occurrences(reminder)) == 1
 
 
 # --- owners and channels ---------------------------------------------------------------------------------------------
@@ -734,7 +747,7 @@ async def test_when_its_owner_leaves_it_stops_by_itself_and_says_so(series: Seri
     series.office.left = {CLEO.id}
     await series.until("2026-12-03T10:00")
     assert {(await series.now(one)).ended for one in (gone, out)} == {Ended.OWNER_LEFT}
-    assert await series.turns(gone) == await series.turns(out) == []
+    assert await series.occurrences(gone) == await series.occurrences(out) == []
     told = await series.told()
     assert len(told) == 2
     assert all("no longer a full member" in text for text in told)
@@ -782,13 +795,17 @@ async def test_a_broadcast_that_its_owner_may_not_ask_for_any_more_stops(make_co
 async def test_one_that_asks_is_not_posted_again_while_it_is_unanswered(series: Series) -> None:
     schedule = await series.add(Kind.REMINDER, "every day 9:00", options={"answer": True}, closed=Closed.KEEP)
     await series.until("2026-12-03T10:00")
-    turns = await series.turns(schedule)
-    assert [turn.state for turn in turns] == [OccurrenceState.OPEN, OccurrenceState.LEFT_OUT, OccurrenceState.LEFT_OUT]
-    assert turns[0].left_out == 2
-    done = await series.reminders.answer(turns[0], approver(3), snooze=False)
+    occurrences = await series.occurrences(schedule)
+    assert [occurrence.state for occurrence in occurrences] == [
+        OccurrenceState.OPEN,
+        OccurrenceState.LEFT_OUT,
+        OccurrenceState.LEFT_OUT,
+    ]
+    assert occurrences[0].left_out == 2
+    done = await series.reminders.answer(occurrences[0], approver(3), snooze=False)
     assert (done.state, done.by) == (OccurrenceState.DONE, APPROVERS[3])
     await series.until("2026-12-04T10:00")
-    assert (await series.turns(schedule))[-1].state is OccurrenceState.OPEN
+    assert (await series.occurrences(schedule))[-1].state is OccurrenceState.OPEN
 
 
 async def test_one_that_asks_comes_as_often_as_it_was_to_however_often_it_was_left_out(series: Series) -> None:
@@ -797,7 +814,7 @@ async def test_one_that_asks_comes_as_often_as_it_was_to_however_often_it_was_le
     await series.until("2026-12-03T10:00")
     assert (await series.now(schedule)).remaining == 1
     assert await series.told() == []
-    await series.reminders.answer((await series.turns(schedule))[0], CLEO, snooze=False)
+    await series.reminders.answer((await series.occurrences(schedule))[0], CLEO, snooze=False)
     await series.until("2026-12-06T10:00")
     assert len(series.channel.posts) == 2
     assert (await series.now(schedule)).ended is Ended.FINISHED
@@ -806,14 +823,14 @@ async def test_one_that_asks_comes_as_often_as_it_was_to_however_often_it_was_le
 async def test_one_that_asks_nothing_comes_every_time(series: Series) -> None:
     schedule = await series.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
     await series.until("2026-12-03T10:00")
-    assert [turn.state for turn in await series.turns(schedule)] == [OccurrenceState.OPEN] * 3
+    assert [occurrence.state for occurrence in await series.occurrences(schedule)] == [OccurrenceState.OPEN] * 3
 
 
 async def snoozed(series: Series, typed: str = "every day 9:00") -> Schedule:
     """A reminder that was posted at nine and snoozed for an hour."""
     schedule = await series.add(Kind.REMINDER, typed, "Payroll", closed=Closed.KEEP)
     await series.until("2026-12-01T09:00")
-    await series.reminders.answer((await series.turns(schedule))[0], CLEO, snooze=True)
+    await series.reminders.answer((await series.occurrences(schedule))[0], CLEO, snooze=True)
     await series.post()
     assert "posted once more" in series.channel.shown[0]
     return schedule
@@ -823,9 +840,9 @@ async def test_it_is_snoozed_once(series: Series) -> None:
     schedule = await snoozed(series, "tomorrow 9:00")
     series.core.now += HOUR - SECOND
     await series.until("2026-12-01T09:59")
-    assert (await series.turns(schedule))[0].state is OccurrenceState.SNOOZED
+    assert (await series.occurrences(schedule))[0].state is OccurrenceState.SNOOZED
     await series.until("2026-12-01T10:00")
-    (again,) = await series.turns(schedule)
+    (again,) = await series.occurrences(schedule)
     assert again.state is OccurrenceState.OPEN
     assert len(series.channel.posts) == 2
     with pytest.raises(Moved):
@@ -838,8 +855,8 @@ async def test_what_is_snoozed_is_posted_once_more_by_one_process_alone(series: 
     series.core.now += HOUR
     processes = [series.reminders, series.process(second), series.process(), series.process(second)]
     await asyncio.gather(*(one.tick() for one in processes))
-    (turn,) = await series.turns(schedule)
-    assert (turn.state, turn.version) == (OccurrenceState.MADE, 3)
+    (occurrence,) = await series.occurrences(schedule)
+    assert (occurrence.state, occurrence.version) == (OccurrenceState.MADE, 3)
     await asyncio.gather(series.post(), series.post())
     assert len(series.channel.posts) == 2
 
@@ -849,8 +866,8 @@ async def test_what_is_snoozed_and_comes_too_late_is_missed_and_told(series: Ser
     schedule = await snoozed(series, typed)
     series.core.now += HOUR + 11 * 60 * SECOND
     await series.until("2026-12-01T11:00")
-    (turn,) = await series.turns(schedule)
-    assert turn.state is OccurrenceState.MISSED
+    (occurrence,) = await series.occurrences(schedule)
+    assert occurrence.state is OccurrenceState.MISSED
     assert len(series.channel.posts) == 1
     assert "posted once more" not in series.channel.shown[0]
     assert "actions" not in series.channel.shown[0]
@@ -873,11 +890,11 @@ async def test_what_is_snoozed_does_not_come_once_more_when_it_was_stopped_or_pa
     assert "posted once more" not in series.channel.shown[0]
     assert "reminder.done" in series.channel.shown[0]
     await series.until("2026-12-01T12:00")
-    (turn,) = await series.turns(schedule)
-    assert turn.state is OccurrenceState.OPEN
+    (occurrence,) = await series.occurrences(schedule)
+    assert occurrence.state is OccurrenceState.OPEN
     assert len(series.channel.posts) == 1
     with pytest.raises(Moved):
-        await series.reminders.answer(turn, CLEO, snooze=True)
+        await series.reminders.answer(occurrence, CLEO, snooze=True)
 
 
 @pytest.mark.parametrize("typed", ["every day 9:00", "tomorrow 9:00"])
@@ -885,8 +902,8 @@ async def test_what_is_snoozed_does_not_come_once_more_when_its_owner_has_left(s
     schedule = await snoozed(series, typed)
     series.office.left = {CLEO.id}
     await series.until("2026-12-01T12:00")
-    (turn,) = await series.turns(schedule)
-    assert turn.state is OccurrenceState.OPEN
+    (occurrence,) = await series.occurrences(schedule)
+    assert occurrence.state is OccurrenceState.OPEN
     assert len(series.channel.posts) == 1
     assert "posted once more" not in series.channel.shown[0]
     (told,) = await series.told()
@@ -901,9 +918,9 @@ async def test_what_was_snoozed_while_it_was_stopped_or_paused_does_not_come_onc
     schedule = await series.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
     await series.until("2026-12-01T09:00")
     await deed(series.reminders.schedules, await series.now(schedule), CLEO)
-    await series.reminders.answer((await series.turns(schedule))[0], approver(0), snooze=True)
+    await series.reminders.answer((await series.occurrences(schedule))[0], approver(0), snooze=True)
     await series.until("2026-12-01T12:00")
-    assert [turn.state for turn in await series.turns(schedule)] == [OccurrenceState.OPEN]
+    assert [occurrence.state for occurrence in await series.occurrences(schedule)] == [OccurrenceState.OPEN]
     assert len(series.channel.posts) == 1
 
 
@@ -912,7 +929,7 @@ async def test_what_is_snoozed_sleeps_on_while_slack_is_silent(series: Series) -
     series.office.silent = True
     series.core.now += HOUR
     await series.reminders.tick()
-    assert [turn.state for turn in await series.turns(schedule)] == [OccurrenceState.SNOOZED]
+    assert [occurrence.state for occurrence in await series.occurrences(schedule)] == [OccurrenceState.SNOOZED]
     series.office.silent = False
     await series.until("2026-12-01T10:05")
     assert len(series.channel.posts) == 2
@@ -921,7 +938,7 @@ async def test_what_is_snoozed_sleeps_on_while_slack_is_silent(series: Series) -
 async def test_what_is_snoozed_comes_once_more_though_its_post_cannot_be_redrawn(series: Series) -> None:
     schedule = await series.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
     await series.until("2026-12-01T09:00")
-    await series.reminders.answer((await series.turns(schedule))[0], CLEO, snooze=True)
+    await series.reminders.answer((await series.occurrences(schedule))[0], CLEO, snooze=True)
     series.channel.refuses = "cant_update_message"
     await series.core.database.write(lambda c: c.execute(tables.occurrences.update().values(tries=MAX_TRIES)))
     await series.post()
@@ -940,10 +957,10 @@ async def test_what_was_made_is_not_posted_once_it_was_stopped_or_paused(
     await deed(series.reminders.schedules, await series.now(schedule), CLEO)
     await series.post()
     assert series.channel.tried == 0
-    (turn,) = await series.turns(schedule)
-    assert turn.state is OccurrenceState.MISSED
+    (occurrence,) = await series.occurrences(schedule)
+    assert occurrence.state is OccurrenceState.MISSED
     with pytest.raises(Moved):
-        await series.reminders.answer(turn, CLEO, snooze=False)
+        await series.reminders.answer(occurrence, CLEO, snooze=False)
 
 
 async def test_what_is_being_posted_while_it_is_stopped_stands_without_its_buttons(series: Series) -> None:
@@ -971,13 +988,13 @@ async def test_what_an_older_version_made_and_stopped_before_it_was_posted_is_no
     await series.core.database.write(lambda c: c.execute(tables.schedules.update().values(**stopped)))
     await series.post()
     assert series.channel.tried == 0
-    assert [turn.state for turn in await series.turns(schedule)] == [OccurrenceState.MISSED]
+    assert [occurrence.state for occurrence in await series.occurrences(schedule)] == [OccurrenceState.MISSED]
 
 
-async def test_a_button_of_an_older_post_answers_no_turn_that_is_about_to_be_posted(series: Series) -> None:
+async def test_a_button_of_an_older_post_answers_no_occurrence_that_is_about_to_be_posted(series: Series) -> None:
     schedule = await series.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
     await series.until("2026-12-01T09:00")
-    (first,) = await series.turns(schedule)
+    (first,) = await series.occurrences(schedule)
     await series.reminders.answer(first, CLEO, snooze=True)
     await series.core.database.write(lambda c: c.execute(tables.occurrences.update().values(tries=MAX_TRIES)))
     series.channel.refuses = "cant_update_message"  # its buttons stay, with the version of every new occurrence
@@ -989,11 +1006,11 @@ async def test_a_button_of_an_older_post_answers_no_turn_that_is_about_to_be_pos
     assert await series.reminders.occurrence_at(TEAM, "C1", first.ts or "", schedule.id, 1) is None
 
 
-async def test_a_button_of_a_post_that_is_known_no_more_answers_no_other_turn(series: Series) -> None:
+async def test_a_button_of_a_post_that_is_known_no_more_answers_no_other_occurrence(series: Series) -> None:
     schedule = await snoozed(series)
-    first = (await series.turns(schedule))[0].ts or ""
+    first = (await series.occurrences(schedule))[0].ts or ""
     await series.until("2026-12-01T10:00")
-    assert (await series.turns(schedule))[0].ts != first
+    assert (await series.occurrences(schedule))[0].ts != first
     series.core.now = at("2026-12-02T09:00")
     await series.reminders.tick()  # the next one is made but not posted yet
     assert await series.reminders.occurrence_at(TEAM, "C1", first, schedule.id, 3) is None
@@ -1005,7 +1022,7 @@ async def test_a_button_is_known_before_slack_has_answered_where_its_post_stands
     schedule = await series.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
     series.core.now = at("2026-12-01T09:00")
     await series.reminders.tick()
-    (made,) = await series.turns(schedule)
+    (made,) = await series.occurrences(schedule)
     ts = f"{series.core.now // SECOND - 1}.000100"  # by Slack's clock, which is not ours
     assert await series.reminders.occurrence_at(TEAM, "C1", ts, schedule.id, made.version) == made
     await series.reminders.answer(made, CLEO, snooze=False)
@@ -1015,8 +1032,8 @@ async def test_a_button_is_known_before_slack_has_answered_where_its_post_stands
 async def test_of_two_who_answer_at_once_one_did(series: Series) -> None:
     schedule = await series.add(Kind.REMINDER, "tomorrow 9:00")
     await series.until("2026-12-01T09:00")
-    (turn,) = await series.turns(schedule)
-    deeds = [series.reminders.answer(turn, approver(number), snooze=number % 2 == 0) for number in range(8)]
+    (occurrence,) = await series.occurrences(schedule)
+    deeds = [series.reminders.answer(occurrence, approver(number), snooze=number % 2 == 0) for number in range(8)]
     outcomes = await asyncio.gather(*deeds, return_exceptions=True)
     assert sum(isinstance(outcome, Occurrence) for outcome in outcomes) == 1
     assert {type(outcome) for outcome in outcomes} == {Occurrence, Moved}
@@ -1025,7 +1042,7 @@ async def test_of_two_who_answer_at_once_one_did(series: Series) -> None:
 async def test_every_step_of_a_schedule_is_audited(series: Series) -> None:
     schedule = await series.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
     await series.until("2026-12-01T10:00")
-    await series.reminders.answer((await series.turns(schedule))[0], approver(0), snooze=False)
+    await series.reminders.answer((await series.occurrences(schedule))[0], approver(0), snooze=False)
     paused = await series.reminders.pause(await series.now(schedule), CLEO, None)
     resumed = await series.reminders.resume(paused, CLEO)
     await series.reminders.stop(resumed, CLEO)
@@ -1045,7 +1062,7 @@ async def test_after_a_restore_nothing_comes_again_on_an_old_approval(series: Se
     assert (paused.state, paused.cover) == (ScheduleState.PAUSED, None)
     assert any("is paused" in told for told in await series.told())
     assert series.core.sandbox.vendors.ledger == []
-    assert len(await series.turns(reminder)) == 3  # reminders are not paused: they reach no phone
+    assert len(await series.occurrences(reminder)) == 3  # reminders are not paused: they reach no phone
     await series.reminders.resume(paused, CLEO)
     await series.until("2026-12-04T10:00")
     assert (await series.broadcasts())[-1].state is State.PENDING
@@ -1085,8 +1102,8 @@ async def test_a_reminder_that_slack_refuses_is_told_to_its_owner_once(series: S
         await series.post()
         series.core.now += 60 * SECOND
     assert series.channel.tried == tries
-    (turn,) = await series.turns(schedule)
-    assert (turn.state, turn.draw_at) == (OccurrenceState.MISSED, None)
+    (occurrence,) = await series.occurrences(schedule)
+    assert (occurrence.state, occurrence.draw_at) == (OccurrenceState.MISSED, None)
     rows = await series.core.database.read(lambda c: c.execute(in_order(tables.posts)).mappings().all())
     (told,) = [row for row in rows if row["place"] == CLEO.id]
     said = thread_message(Translatable.of(told["sentence"]), told["mention"], translator_for("en")).text
@@ -1101,17 +1118,20 @@ async def test_one_that_asks_and_was_refused_does_not_silence_the_next_one(serie
     await series.until("2026-12-01T10:00")
     series.channel.refuses = None
     await series.until("2026-12-02T10:00")
-    assert [turn.state for turn in await series.turns(schedule)] == [OccurrenceState.MISSED, OccurrenceState.OPEN]
+    assert [occurrence.state for occurrence in await series.occurrences(schedule)] == [
+        OccurrenceState.MISSED,
+        OccurrenceState.OPEN,
+    ]
 
 
 async def test_a_post_that_cannot_be_redrawn_is_left_as_it_is(series: Series) -> None:
     schedule = await series.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
     await series.until("2026-12-01T09:00")
-    await series.reminders.answer((await series.turns(schedule))[0], CLEO, snooze=False)
+    await series.reminders.answer((await series.occurrences(schedule))[0], CLEO, snooze=False)
     series.channel.refuses = "cant_update_message"
     await series.post()
-    (turn,) = await series.turns(schedule)
-    assert (turn.state, turn.draw_at) == (OccurrenceState.DONE, None)
+    (occurrence,) = await series.occurrences(schedule)
+    assert (occurrence.state, occurrence.draw_at) == (OccurrenceState.DONE, None)
     assert await series.told() == []
 
 
@@ -1145,7 +1165,7 @@ async def test_a_reminder_may_hold_a_placeholder_since_nobody_fills_it_in(series
     assert schedule.text == "Remplir {ville} à 9h"
 
 
-async def test_a_turn_of_what_was_accepted_before_is_not_asked_about_again(series: Series) -> None:
+async def test_an_occurrence_of_what_was_accepted_before_is_not_asked_about_again(series: Series) -> None:
     """C5: the requester was not asked at the time, and is not present now."""
     schedule = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes")
     slip: dict[str, Any] = {"text": "Soldes at=9h"}

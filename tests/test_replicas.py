@@ -145,7 +145,7 @@ class Fleet:
         history = await self.database.read(lambda c: audit.history(c, TEAM, id), patience=None)
         return [str(step["action"]) for step in history]
 
-    async def turns(self, schedule: str) -> list[str]:
+    async def occurrences(self, schedule: str) -> list[str]:
         """The broadcasts made from a schedule so far."""
         made = select(tables.broadcasts.c.id).where(tables.broadcasts.c.schedule == schedule)
         return list(await self.database.read(lambda c: c.execute(made).scalars().all()))
@@ -255,7 +255,7 @@ async def test_of_approve_and_cancel_at_once_over_three_processes_one_wins_every
 
 
 @pytest.mark.long
-async def test_one_due_turn_that_three_processes_make_fifty_times_at_once_is_one_broadcast_and_one_send(
+async def test_one_due_occurrence_that_three_processes_make_fifty_times_at_once_is_one_broadcast_and_one_send(
     make_fleet: MakeFleet, url: str
 ) -> None:
     fleet = await make_fleet(url)
@@ -271,7 +271,7 @@ async def test_one_due_turn_that_three_processes_make_fifty_times_at_once_is_one
         for outcome in await asyncio.gather(*fired):
             told.update(outcome)
         assert told.keys() <= {"done", "DatabaseBusy", "CommitUncertain"}, told
-        (id,) = await fleet.turns(schedule)
+        (id,) = await fleet.occurrences(schedule)
         await fleet.approve(id)
         await fleet.becomes(id, State.SENT)
         assert Counter(await fleet.actions(id))["release"] == 1

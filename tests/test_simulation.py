@@ -45,7 +45,7 @@ def test_in_every_world_every_promise_holds(seeds: Sequence[int]) -> None:
 
 @pytest.mark.long
 def test_the_worlds_go_through_the_whole_table() -> None:
-    left = {f"{state} {action}" for state, action in TRANSITIONS} - NOT_OF_THE_CORE | {"a turn comes approved"}
+    left = {f"{state} {action}" for state, action in TRANSITIONS} - NOT_OF_THE_CORE | {"an occurrence comes approved"}
     seeds = iter((*EVENTFUL, *range(2 * WORLDS)))
     while left:
         seed = next(seeds, None)

@@ -71,7 +71,7 @@ class Schedule:
 
     def after(self, instant: Micros) -> Iterator[RecurringTime]:
         """Its occurrences strictly after an instant, in order, up to its own end."""
-        return self._turns(instant, self.closed)
+        return self._occurrences(instant, self.closed)
 
     def left_out(self, instant: Micros) -> tuple[list[RecurringTime], int]:
         """The next occurrences that are left out because they fall on closed days, and how many were checked.
@@ -81,14 +81,19 @@ class Schedule:
         if self.rule is None or self.closed is not Closed.SKIP:
             return [], 0
         end = moment(instant) + FAR
-        turns = list(islice(takewhile(lambda turn: turn.instant < end, self._turns(instant, Closed.KEEP)), LOOKED_AT))
-        last = turns[-1].instant if turns else end
-        coming = set(takewhile(lambda turn: turn.instant <= last, self._turns(instant, Closed.SKIP)))
-        left = [turn for turn in turns if turn not in coming]
-        often = not Recurrence.of(self.rule).names_days or 10 * len(left) >= len(turns)
-        return left if often else [], len(turns)
+        occurrences = list(
+            islice(
+                takewhile(lambda occurrence: occurrence.instant < end, self._occurrences(instant, Closed.KEEP)),
+                LOOKED_AT,
+            )
+        )
+        last = occurrences[-1].instant if occurrences else end
+        coming = set(takewhile(lambda occurrence: occurrence.instant <= last, self._occurrences(instant, Closed.SKIP)))
+        left = [occurrence for occurrence in occurrences if occurrence not in coming]
+        often = not Recurrence.of(self.rule).names_days or 10 * len(left) >= len(occurrences)
+        return left if often else [], len(occurrences)
 
-    def _turns(self, instant: Micros, closed: Closed) -> Iterator[RecurringTime]:
+    def _occurrences(self, instant: Micros, closed: Closed) -> Iterator[RecurringTime]:
         if self.rule is None:
             return
         calendar = Holidays.model_validate(self.calendar) if self.calendar else None
@@ -97,10 +102,10 @@ class Schedule:
             return calendar is not None and calendar.closed(day)
 
         rule = Recurrence.of(self.rule)
-        for turn in following(rule, self.zone, moment(instant), closed=closed, is_closed=is_closed):
-            if self.until is not None and micros_of(turn.instant) > self.until:
+        for occurrence in following(rule, self.zone, moment(instant), closed=closed, is_closed=is_closed):
+            if self.until is not None and micros_of(occurrence.instant) > self.until:
                 return
-            yield turn
+            yield occurrence
 
     @property
     def goes_on(self) -> bool:
@@ -139,18 +144,20 @@ def micros_of(instant: datetime) -> Micros:
     return int(instant.astimezone(UTC).timestamp()) * SECOND
 
 
-def name_of(turn: RecurringTime) -> str:
+def name_of(occurrence: RecurringTime) -> str:
     """The name of an occurrence in the store: `2026-12-07T09:00`."""
-    return turn.local.isoformat(timespec="minutes")
+    return occurrence.local.isoformat(timespec="minutes")
 
 
-def series_digest(turn: Broadcast) -> str:
+def series_digest(occurrence: Broadcast) -> str:
     """The digest that an approval binds for every occurrence of a series: all but the time and the number covered."""
-    return digest(replace(turn, send_at=None, covers=1))
+    return digest(replace(occurrence, send_at=None, covers=1))
 
 
-def standing_approval(turn: Broadcast, voters: Iterable[str]) -> StandingApproval | None:
+def standing_approval(occurrence: Broadcast, voters: Iterable[str]) -> StandingApproval | None:
     """The standing approval that approving this occurrence gives the next ones; None if it covers only this one."""
-    if turn.schedule is None or turn.covers <= 1:
+    if occurrence.schedule is None or occurrence.covers <= 1:
         return None
-    return StandingApproval(series_digest(turn), tuple(voters), turn.covers - 1, turn.id, turn.bound)
+    return StandingApproval(
+        series_digest(occurrence), tuple(voters), occurrence.covers - 1, occurrence.id, occurrence.bound
+    )

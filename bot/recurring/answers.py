@@ -24,28 +24,32 @@ class Answers:
     def __init__(self, runtime: Runtime) -> None:
         self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
 
-    async def answer(self, turn: Occurrence, person: Person, *, snooze: bool) -> Occurrence:
+    async def answer(self, occurrence: Occurrence, person: Person, *, snooze: bool) -> Occurrence:
         """Mark it done, or snooze it for an hour, which works only once. Raises NotAllowed or Moved."""
         must_be_member(person)
-        if (turn.state, OccurrenceAction.ANSWER) not in OCCURRENCE_TRANSITIONS:
+        if (occurrence.state, OccurrenceAction.ANSWER) not in OCCURRENCE_TRANSITIONS:
             raise Moved
-        if snooze and turn.snoozed_until is not None:
+        if snooze and occurrence.snoozed_until is not None:
             raise Moved
-        answered = await self.database.write(lambda c: self._answer(c, turn, person, snooze))
+        answered = await self.database.write(lambda c: self._answer(c, occurrence, person, snooze))
         if answered is None:
             raise Moved
         self.wake(Task.NOTICES)
         return answered
 
-    def _answer(self, connection: Connection, turn: Occurrence, person: Person, snooze: bool) -> Occurrence | None:
+    def _answer(
+        self, connection: Connection, occurrence: Occurrence, person: Person, snooze: bool
+    ) -> Occurrence | None:
         now = self.clock()
         step, changes = OccurrenceAction.ANSWER, OccurrenceChanges(by=person.id, draw_at=now)
         if snooze:
             step, changes["snoozed_until"] = OccurrenceAction.SNOOZE, now + SNOOZE
-        answered = schedules.move_occurrence(connection, turn, step, now, **changes)
+        answered = schedules.move_occurrence(connection, occurrence, step, now, **changes)
         if answered is not None:
             action = "snooze_reminder" if snooze else "done_reminder"
-            audit.write_event(connection, turn.workspace, person.id, action, turn.local, now, about=turn.schedule)
+            audit.write_event(
+                connection, occurrence.workspace, person.id, action, occurrence.local, now, about=occurrence.schedule
+            )
         return answered
 
     async def occurrence_at(

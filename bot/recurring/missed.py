@@ -35,11 +35,11 @@ class Missed:
         if schedule.state is not ScheduleState.ACTIVE or schedule.next_local != seen.next_local:
             return
         now, missed, upcoming = self.clock(), [(schedule.next_local or "", schedule.next_at or 0)], None
-        for turn in schedule.after(schedule.next_at or 0):
-            if micros_of(turn.instant) > now:
-                upcoming = turn
+        for occurrence in schedule.after(schedule.next_at or 0):
+            if micros_of(occurrence.instant) > now:
+                upcoming = occurrence
                 break
-            missed.append((name_of(turn), micros_of(turn.instant)))
+            missed.append((name_of(occurrence), micros_of(occurrence.instant)))
         missed = [*missed[:-MISSED_ROWS], *self._write_missed(connection, schedule, missed[-MISSED_ROWS:])]
         if missed:
             tell_missed(connection, schedule, missed, now, template)

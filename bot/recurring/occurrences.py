@@ -65,7 +65,7 @@ class Occurrences:
         if voters and schedule.cover != seen.cover:
             return  # their approval was dropped or used meanwhile: the next tick looks again
         now = self.clock()
-        turn = Occurrence(
+        occurrence = Occurrence(
             workspace=schedule.workspace,
             schedule=schedule.id,
             local=schedule.next_local or "",
@@ -75,8 +75,8 @@ class Occurrences:
             changed_at=now,
         )
         if planned is None:
-            new = self._open(connection, schedule, turn)
-        elif new := schedules.add_occurrence(connection, turn):
+            new = self._open(connection, schedule, occurrence)
+        elif new := schedules.add_occurrence(connection, occurrence):
             schedule = self._enter(connection, schedule, planned, voters)
         self._advance(connection, schedule, now, counted=new)
 
@@ -98,15 +98,15 @@ class Occurrences:
             self.workflow.submission.enter(connection, planned)
         return schedules.find(connection, schedule.workspace, schedule.id, lock=True)
 
-    def _open(self, connection: Connection, schedule: Schedule, turn: Occurrence) -> bool:
+    def _open(self, connection: Connection, schedule: Schedule, occurrence: Occurrence) -> bool:
         """Add an occurrence to be posted. Return False if it is not to be posted, or was there already.
 
         A reminder that asks for an answer is not posted again while the last one is unanswered.
         """
         now, open_one = self.clock(), schedules.unanswered(connection, schedule) if schedule.asks else None
         if open_one is None:
-            return schedules.add_occurrence(connection, dataclasses.replace(turn, draw_at=now))
-        new = schedules.add_occurrence(connection, dataclasses.replace(turn, state=OccurrenceState.LEFT_OUT))
+            return schedules.add_occurrence(connection, dataclasses.replace(occurrence, draw_at=now))
+        new = schedules.add_occurrence(connection, dataclasses.replace(occurrence, state=OccurrenceState.LEFT_OUT))
         if new:
             more: OccurrenceChanges = {"left_out": open_one.left_out + 1, "draw_at": open_one.draw_at or now}
             schedules.touch_occurrence(connection, open_one, now, **more)
@@ -115,9 +115,9 @@ class Occurrences:
     def _advance(self, connection: Connection, schedule: Schedule, now: Micros, *, counted: bool) -> None:
         """Move to the next occurrence, or to the end. `counted`: this one was made just now, and not left out."""
         left = None if schedule.remaining is None else schedule.remaining - counted
-        turn = next(schedule.after(schedule.next_at or now), None)
-        if turn is not None and left != 0:
-            following, name = micros_of(turn.instant), name_of(turn)
+        occurrence = next(schedule.after(schedule.next_at or now), None)
+        if occurrence is not None and left != 0:
+            following, name = micros_of(occurrence.instant), name_of(occurrence)
             schedules.touch(connection, schedule, now, remaining=left, next_at=following, next_local=name)
             return
         if schedule.rule is not None:

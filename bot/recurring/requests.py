@@ -149,10 +149,10 @@ class Requests:
         raise first or NotATime("not_understood", "I do not understand that time. Write it like this: {examples}.")
 
     def _following(self, schedule: Schedule, after: Micros) -> Schedule:
-        turn = next(schedule.after(after), None)
-        if turn is None:
+        occurrence = next(schedule.after(after), None)
+        if occurrence is None:
             raise InvalidRequest(FieldError("when", _why_never(schedule, after)))
-        return dataclasses.replace(schedule, next_at=micros_of(turn.instant), next_local=name_of(turn))
+        return dataclasses.replace(schedule, next_at=micros_of(occurrence.instant), next_local=name_of(occurrence))
 
     def _store(self, connection: Connection, schedule: Schedule) -> Schedule:
         stored = schedules.add(connection, schedule, since=schedule.created_at - TWIN_WINDOW)

@@ -62,10 +62,10 @@ class Schedules:
         """Return the step to its first occurrence at `since` or later that was not made already, or to its end."""
         if (schedule.next_at or 0) >= since:
             return ScheduleAction.RESUME, {"paused_until": None}
-        turn = next(schedule.after(since - 1), None)
-        if turn is None:
+        occurrence = next(schedule.after(since - 1), None)
+        if occurrence is None:
             return ScheduleAction.FINISH, {"ended": Ended.FINISHED, "next_at": None, "paused_until": None}
-        following: ScheduleChanges = {"next_at": micros_of(turn.instant), "next_local": name_of(turn)}
+        following: ScheduleChanges = {"next_at": micros_of(occurrence.instant), "next_local": name_of(occurrence)}
         return ScheduleAction.RESUME, {"paused_until": None, **following}
 
     async def _step(

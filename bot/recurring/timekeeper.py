@@ -52,8 +52,8 @@ class Timekeeper:
             await self._alone(schedule, self._wake_up(schedule))
         for schedule in await self.database.read(self._due):
             await self._alone(schedule, self._fire(schedule))
-        for turn, schedule in await self.database.read(lambda c: schedules.woken(c, self.clock(), AT_ONCE)):
-            await self._alone(schedule, self._come_again(turn, schedule))
+        for occurrence, schedule in await self.database.read(lambda c: schedules.woken(c, self.clock(), AT_ONCE)):
+            await self._alone(schedule, self._come_again(occurrence, schedule))
 
     async def _alone(self, schedule: Schedule, deed: Awaitable[None]) -> None:
         """Do the work of one schedule. If it fails, it waits for the next tick, and delays no other schedule."""
@@ -122,24 +122,24 @@ class Timekeeper:
         else:
             await self.database.write(lambda c: self.occurrences.make(c, schedule, planned, voters))
 
-    async def _come_again(self, turn: Occurrence, schedule: Schedule) -> None:
+    async def _come_again(self, occurrence: Occurrence, schedule: Schedule) -> None:
         """Post a snoozed reminder again, if its owner and channel are still valid and it is not too late."""
         ended = None
-        if schedule.goes_on and not self.missed.is_late(turn.snoozed_until or 0):
+        if schedule.goes_on and not self.missed.is_late(occurrence.snoozed_until or 0):
             owner = await self.owners.person(schedule, schedule.owner)
             ended = await self.owners.ended(schedule, owner)
         if ended is not None:
             await self.missed.end(schedule, *ended)
         else:
-            await self.database.write(lambda c: self._wake_occurrence(c, turn, schedule))
+            await self.database.write(lambda c: self._wake_occurrence(c, occurrence, schedule))
         self.wake(Task.NOTICES, Task.PAINT)
 
-    def _wake_occurrence(self, connection: Connection, turn: Occurrence, seen: Schedule) -> None:
+    def _wake_occurrence(self, connection: Connection, occurrence: Occurrence, seen: Schedule) -> None:
         schedule, now = schedules.find(connection, seen.workspace, seen.id, lock=True), self.clock()
-        came_at = turn.snoozed_until or 0
+        came_at = occurrence.snoozed_until or 0
         if not schedule.goes_on:
-            schedules.move_occurrence(connection, turn, OccurrenceAction.SETTLE, now, draw_at=now)
+            schedules.move_occurrence(connection, occurrence, OccurrenceAction.SETTLE, now, draw_at=now)
         elif not self.missed.is_late(came_at):
-            schedules.move_occurrence(connection, turn, OccurrenceAction.REPEAT, now, draw_at=now, tries=0)
-        elif schedules.move_occurrence(connection, turn, OccurrenceAction.MISS, now, draw_at=now):
-            tell_missed(connection, schedule, [(f"{turn.local}:snoozed", came_at)], now)
+            schedules.move_occurrence(connection, occurrence, OccurrenceAction.REPEAT, now, draw_at=now, tries=0)
+        elif schedules.move_occurrence(connection, occurrence, OccurrenceAction.MISS, now, draw_at=now):
+            tell_missed(connection, schedule, [(f"{occurrence.local}:snoozed", came_at)], now)

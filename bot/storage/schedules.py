@@ -136,7 +136,7 @@ def _schedules(connection: Connection, statement: Executable) -> list[Schedule]:
     return read_each(connection, statement, _to_schedule, "schedule", "id")
 
 
-def _turns(connection: Connection, statement: Executable) -> list[Occurrence]:
+def _read_occurrences(connection: Connection, statement: Executable) -> list[Occurrence]:
     return read_each(connection, statement, _to_occurrence, "turn", "name")
 
 
@@ -249,23 +249,23 @@ def keep_cover(connection: Connection, workspace: str, id: str, cover: StandingA
 # --- occurrences -----------------------------------------------------------------------------------------------------
 
 
-def add_occurrence(connection: Connection, turn: Occurrence) -> bool:
+def add_occurrence(connection: Connection, occurrence: Occurrence) -> bool:
     """Store an occurrence. True for the first process that makes it, False for every other one."""
-    fields = {field.name: getattr(turn, field.name) for field in dataclasses.fields(Occurrence)}
+    fields = {field.name: getattr(occurrence, field.name) for field in dataclasses.fields(Occurrence)}
     return insert_ignoring(connection, occurrences, [fields]) == 1
 
 
 def occurrence_at(connection: Connection, workspace: str, channel: str, ts: str) -> Occurrence | None:
     """The occurrence whose post is at this place."""
     here = and_(occurrences.c.workspace == workspace, occurrences.c.channel == channel, occurrences.c.ts == ts)
-    return next(iter(_turns(connection, _ALL.where(here, OCCURRENCE_UNDERSTOOD))), None)
+    return next(iter(_read_occurrences(connection, _ALL.where(here, OCCURRENCE_UNDERSTOOD))), None)
 
 
 def occurrences_of(connection: Connection, workspace: str, schedule: str, limit: int) -> list[Occurrence]:
     """The latest occurrences of a schedule, newest first."""
     mine = and_(occurrences.c.workspace == workspace, occurrences.c.schedule == schedule)
     statement = _ALL.where(mine, _occurrences_understood(connection)).order_by(occurrences.c.at.desc()).limit(limit)
-    return _turns(connection, statement)
+    return _read_occurrences(connection, statement)
 
 
 def living(connection: Connection, schedule: Schedule) -> list[Broadcast]:
@@ -310,7 +310,7 @@ def unanswered(connection: Connection, schedule: Schedule) -> Occurrence | None:
         .limit(1)
         .with_for_update()
     )
-    return next(iter(_turns(connection, statement)), None)
+    return next(iter(_read_occurrences(connection, statement)), None)
 
 
 def move_occurrence(
@@ -360,8 +360,8 @@ def reopen(connection: Connection, schedule: Schedule, at: Micros) -> None:
 def woken(connection: Connection, at: Micros, limit: int) -> list[tuple[Occurrence, Schedule]]:
     """The snoozed occurrences whose snooze has ended, the longest waiting first."""
     behind = _with_schedule(connection).where(occurrences.c.draw_at <= at, _slept(at))
-    turns = _turns(connection, behind.order_by(occurrences.c.draw_at).limit(limit))
-    return [pair for turn in turns if (pair := _of_schedule(connection, turn)) is not None]
+    found = _read_occurrences(connection, behind.order_by(occurrences.c.draw_at).limit(limit))
+    return [pair for occurrence in found if (pair := _of_schedule(connection, occurrence)) is not None]
 
 
 def _with_schedule(connection: Connection) -> Select[Any]:
@@ -369,10 +369,10 @@ def _with_schedule(connection: Connection) -> Select[Any]:
     return _ALL.join(schedules, of).where(understood(connection), _occurrences_understood(connection))
 
 
-def _of_schedule(connection: Connection, turn: Occurrence) -> tuple[Occurrence, Schedule] | None:
+def _of_schedule(connection: Connection, occurrence: Occurrence) -> tuple[Occurrence, Schedule] | None:
     """Pair an occurrence with its schedule; None when that cannot be read."""
     try:
-        return turn, find(connection, turn.workspace, turn.schedule)
+        return occurrence, find(connection, occurrence.workspace, occurrence.schedule)
     except NotFound:
         return None
 
@@ -389,26 +389,34 @@ def take_occurrence(connection: Connection, at: Micros, again_at: Micros) -> tup
     It is put off to `again_at`, so that nobody else draws it as well.
     """
     behind = _with_schedule(connection).where(_to_draw(at)).order_by(occurrences.c.draw_at).limit(1)
-    for turn in _turns(connection, behind.with_for_update(skip_locked=True, of=occurrences)):
-        put_off(connection, turn, again_at)
-        return _of_schedule(connection, turn)
+    for occurrence in _read_occurrences(connection, behind.with_for_update(skip_locked=True, of=occurrences)):
+        put_off(connection, occurrence, again_at)
+        return _of_schedule(connection, occurrence)
     return None
 
 
-def put_off(connection: Connection, turn: Occurrence, at: Micros | None, *, tried: bool = False) -> None:
+def put_off(connection: Connection, occurrence: Occurrence, at: Micros | None, *, tried: bool = False) -> None:
     """Draw it later; None gives it up."""
     again: dict[str, Any] = {"draw_at": at}
     if tried:
         again["tries"] = occurrences.c.tries + 1
-    connection.execute(update(occurrences).where(_is(turn), occurrences.c.version == turn.version).values(**again))
+    connection.execute(
+        update(occurrences).where(_is(occurrence), occurrences.c.version == occurrence.version).values(**again)
+    )
 
 
 def drawn(
-    connection: Connection, turn: Occurrence, channel: str, ts: str, state: OccurrenceState, *, again_at: Micros | None
+    connection: Connection,
+    occurrence: Occurrence,
+    channel: str,
+    ts: str,
+    state: OccurrenceState,
+    *,
+    again_at: Micros | None,
 ) -> None:
     """Record where its post is. If it has changed meanwhile, another drawing was asked for and still happens."""
-    connection.execute(update(occurrences).where(_is(turn)).values(channel=channel, ts=ts, tries=0))
-    same = and_(_is(turn), occurrences.c.version == turn.version)
+    connection.execute(update(occurrences).where(_is(occurrence)).values(channel=channel, ts=ts, tries=0))
+    same = and_(_is(occurrence), occurrences.c.version == occurrence.version)
     connection.execute(update(occurrences).where(same).values(draw_at=again_at, state=state))
 
 
@@ -425,11 +433,11 @@ def _slept(at: Micros | BindParameter[int]) -> ColumnElement[bool]:
     return and_(occurrences.c.state == OccurrenceState.SNOOZED, occurrences.c.snoozed_until <= at)
 
 
-def _is(turn: Occurrence) -> Any:
+def _is(occurrence: Occurrence) -> Any:
     return and_(
-        occurrences.c.workspace == turn.workspace,
-        occurrences.c.schedule == turn.schedule,
-        occurrences.c.local == turn.local,
+        occurrences.c.workspace == occurrence.workspace,
+        occurrences.c.schedule == occurrence.schedule,
+        occurrences.c.local == occurrence.local,
     )
 
 

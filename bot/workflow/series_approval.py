@@ -61,22 +61,22 @@ class SeriesApproval:
         if schedule is None:
             return False
         fell = schedule.cover is not None and schedule.cover.of == current.id
-        for turn in self._covered(connection, schedule, current):
-            if not drop_vote(connection, turn, person.id, COVER):
+        for occurrence in self._covered(connection, schedule, current):
+            if not drop_vote(connection, occurrence, person.id, COVER):
                 continue
             fell = True
-            self._weigh_covered(connection, turn, person, said)
+            self._weigh_covered(connection, occurrence, person, said)
         schedules.drop_unread_votes(connection, schedule, current.occurrence or "", COVER, person.id)
         return fell
 
-    def _weigh_covered(self, connection: Connection, turn: Broadcast, person: Person, said: Note) -> None:
+    def _weigh_covered(self, connection: Connection, occurrence: Broadcast, person: Person, said: Note) -> None:
         """Send it back if a dropped vote leaves too few. One that is going out just now will not be tried again."""
-        recallable = turn.state is not State.PENDING and (turn.state, turn.phase) in RECALLABLE
-        if recallable and len(votes_for(connection, turn)) < turn.quorum:
-            self.back(connection, turn, person, said)
+        recallable = occurrence.state is not State.PENDING and (occurrence.state, occurrence.phase) in RECALLABLE
+        if recallable and len(votes_for(connection, occurrence)) < occurrence.quorum:
+            self.back(connection, occurrence, person, said)
         else:
-            notes.say(connection, turn, self.clock(), [said])
-            broadcasts.touch(connection, turn, self.clock())
+            notes.say(connection, occurrence, self.clock(), [said])
+            broadcasts.touch(connection, occurrence, self.clock())
 
     @staticmethod
     def _covered(connection: Connection, schedule: Schedule, by: Broadcast) -> list[Broadcast]:
@@ -98,12 +98,12 @@ class SeriesApproval:
             **by_person(person),
             of=ended.id,
         )
-        for turn in self._covered(connection, schedule, ended):
-            given = [vote for vote in votes_for(connection, turn) if vote.way == COVER]
+        for occurrence in self._covered(connection, schedule, ended):
+            given = [vote for vote in votes_for(connection, occurrence) if vote.way == COVER]
             for vote in given:
-                drop_vote(connection, turn, vote.approver, COVER)
+                drop_vote(connection, occurrence, vote.approver, COVER)
             if given:
-                self._weigh_covered(connection, turn, person, Note(told, mention=turn.requester))
+                self._weigh_covered(connection, occurrence, person, Note(told, mention=occurrence.requester))
             fell = fell or bool(given)
         schedules.drop_unread_votes(connection, schedule, ended.occurrence or "", COVER, None)
         if fell:

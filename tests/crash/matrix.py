@@ -626,12 +626,12 @@ class Reminding(Run):
         ):
             await asyncio.sleep(0.05)
         texts = await store_in(self.url, lambda c: c.execute(select(schedules.c.text)).scalars().all())
-        turns = await store_in(self.url, lambda c: c.execute(select(occurrences.c.schedule)).scalars().all())
+        made = await store_in(self.url, lambda c: c.execute(select(occurrences.c.schedule)).scalars().all())
         self.result.twice = sum(self.posted(wish) for wish in self.plan.wishes) - len(self.plan.wishes)
         if sorted(texts) != sorted(self.plan.wishes):
             self.wrong(f"stored is {texts}, asked for was {self.plan.wishes}")
-        if len(turns) != len(set(turns)) or len(turns) != len(self.plan.wishes):
-            self.wrong(f"double: there are turns {turns} of {len(self.plan.wishes)} reminders")
+        if len(made) != len(set(made)) or len(made) != len(self.plan.wishes):
+            self.wrong(f"double: there are occurrences {made} of {len(self.plan.wishes)} reminders")
         if self.result.twice > 1:
             self.wrong(f"{self.result.twice} reminders stand there twice; one death explains one")
         if self.plan.point.shown and not self.refusals:
@@ -657,9 +657,9 @@ class Recurring(Run):
         await self.decide(wish)
 
     async def judge(self) -> None:
-        turns = await store_in(self.url, lambda c: c.execute(select(occurrences.c.broadcast)).scalars().all())
-        if len(turns) != len(self.plan.wishes) or len(set(turns)) != len(turns):
-            self.wrong(f"double: there are turns {turns} of {len(self.plan.wishes)} recurring broadcasts")
+        made = await store_in(self.url, lambda c: c.execute(select(occurrences.c.broadcast)).scalars().all())
+        if len(made) != len(self.plan.wishes) or len(set(made)) != len(made):
+            self.wrong(f"double: there are occurrences {made} of {len(self.plan.wishes)} recurring broadcasts")
         await super().judge()
 
 

@@ -21,7 +21,7 @@ class Phase(StrEnum):
     RELEASING = "inside the release"  # the one call lies between the committed intent and the committed answer
     NEWS = "the vendor tells of deliveries"
     REMINDING = "a reminder is asked for, and comes"
-    TURN = "a turn of a recurring broadcast is due"
+    TURN = "an occurrence of a recurring broadcast is due"
 
 
 @dataclass(frozen=True)

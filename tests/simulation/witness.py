@@ -293,7 +293,7 @@ class Witness:
         """Record that this person's approval of this occurrence falls, for every occurrence that it covered."""
         self.fallen[(row["id"], row["version"]), person] = self.world.time()
         riding = [id for id, of in self.rides.items() if of == (row["id"], row["version"])]
-        self.world.count("series", "an approval falls" + (", with turns on it" if riding else ""))
+        self.world.count("series", "an approval falls" + (", with occurrences on it" if riding else ""))
 
     def _is_one_turn(self, row: sqlite3.Row) -> None:
         """Check that an occurrence exists once, and that its voters, if any, approved these very bytes before."""
@@ -304,7 +304,7 @@ class Witness:
             for other in self.rows.values()
             if (other["schedule"], other["occurrence"]) == (row["schedule"], row["occurrence"])
         ]
-        self.require(len(twins) == 1, "I1", f"{twins} are the same turn of {row['schedule']}")
+        self.require(len(twins) == 1, "I1", f"{twins} are the same occurrence of {row['schedule']}")
         voters = {key[2] for key in self.casts if key[0] == row["id"]}
         if not voters:
             return
@@ -317,7 +317,7 @@ class Witness:
             known.left -= 1
             larger = known.size is not None and (row["bound"] is None or row["bound"] > known.size)
             self.require(not larger, "I3", f"{row['id']} may reach {row['bound']}, and {known.size} were approved")
-        self.world.count("series", "a turn comes approved")
+        self.world.count("series", "an occurrence comes approved")
 
     def _may_approve(self, person: str, remembered: float) -> bool:
         """Whether this person is an approver, or was one less than `remembered` seconds ago."""

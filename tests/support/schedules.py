@@ -138,7 +138,7 @@ class Series:
         """Post what is waiting to be posted."""
         await self.notices.paint()
 
-    async def turns(self, schedule: Schedule) -> list[Occurrence]:
+    async def occurrences(self, schedule: Schedule) -> list[Occurrence]:
         found = await self.core.database.read(lambda c: occurrences_of(c, TEAM, schedule.id, 100))
         return found[::-1]
 
@@ -159,7 +159,7 @@ class Series:
 
 def dues_of(connection: Connection) -> Iterator[int]:
     """Yield every instant that something waits for."""
-    schedules, turns, rows = (
+    schedules, occurrences, rows = (
         connection.execute(table.select()).mappings()
         for table in (tables.schedules, tables.occurrences, tables.broadcasts)
     )
@@ -169,9 +169,9 @@ def dues_of(connection: Connection) -> Iterator[int]:
             yield schedule["next_at"] - lead
         if schedule["state"] == ScheduleState.PAUSED and schedule["paused_until"] is not None:
             yield schedule["paused_until"]
-    for turn in turns:
-        if turn["draw_at"] is not None:
-            yield turn["draw_at"]
+    for occurrence in occurrences:
+        if occurrence["draw_at"] is not None:
+            yield occurrence["draw_at"]
     for row in rows:
         if State(row["state"]) not in ENDED:
             yield from (

@@ -79,14 +79,14 @@ class Digest:
 # --- a reminder's post -----------------------------------------------------------------------------------------------
 
 
-def reminder(turn: Occurrence, schedule: Schedule, digest: Digest | None, words: Translator) -> Post:
+def reminder(occurrence: Occurrence, schedule: Schedule, digest: Digest | None, words: Translator) -> Post:
     """Return a reminder's post: its digest and text, whose it is, and its buttons."""
     told = [section(part) for part in _digest(digest, words)] if digest else []
     if schedule.text:
         told.insert(0, _said(schedule))
-    foot = [_origin(turn, schedule, words), *_standing(turn, words)]
+    foot = [_origin(occurrence, schedule, words), *_standing(occurrence, words)]
     text = _live(schedule) if schedule.text else quote(words("This channel's digest"))
-    return Post(f"🔔 {text}", [*told, context(*foot), *_buttons(turn, schedule, words)])
+    return Post(f"🔔 {text}", [*told, context(*foot), *_buttons(occurrence, schedule, words)])
 
 
 def _said(schedule: Schedule) -> Block:
@@ -106,9 +106,9 @@ def _live(schedule: Schedule) -> str:
     )
 
 
-def _origin(turn: Occurrence, schedule: Schedule, words: Translator) -> str:
+def _origin(occurrence: Occurrence, schedule: Schedule, words: Translator) -> str:
     """Return whose reminder it is, and when it is due, with its zone."""
-    zone = f"{turn.local.replace('T', ' ')} {schedule.zone}"
+    zone = f"{occurrence.local.replace('T', ' ')} {schedule.zone}"
     if schedule.rule is None:
         return words("Reminder from {owner}: {local} · *{id}*", **_of(schedule), local=zone)
     return words(
@@ -123,32 +123,34 @@ def _of(schedule: Schedule) -> dict[str, str]:
     return {"owner": mentions([schedule.owner]), "id": schedule.id}
 
 
-def _standing(turn: Occurrence, words: Translator) -> Iterable[str]:
-    by = mentions([turn.by]) if turn.by else ""
-    if turn.state is OccurrenceState.DONE:
+def _standing(occurrence: Occurrence, words: Translator) -> Iterable[str]:
+    by = mentions([occurrence.by]) if occurrence.by else ""
+    if occurrence.state is OccurrenceState.DONE:
         yield words("✅ {by} marked this as done", by=by)
-    elif turn.state is OccurrenceState.SNOOZED:
-        yield words("💤 Snoozed: it will be posted once more {snoozed_at}", snoozed_at=when(turn.snoozed_until or 0))
-    if turn.left_out:
+    elif occurrence.state is OccurrenceState.SNOOZED:
+        yield words(
+            "💤 Snoozed: it will be posted once more {snoozed_at}", snoozed_at=when(occurrence.snoozed_until or 0)
+        )
+    if occurrence.left_out:
         yield words.count(
             "⏳ Unanswered: skipped {number} time since",
             "⏳ Unanswered: skipped {number} times since",
-            turn.left_out,
+            occurrence.left_out,
         )
 
 
-def _buttons(turn: Occurrence, schedule: Schedule, words: Translator) -> list[Block]:
-    if turn.state in (OccurrenceState.DONE, OccurrenceState.SNOOZED, OccurrenceState.MISSED) or (
+def _buttons(occurrence: Occurrence, schedule: Schedule, words: Translator) -> list[Block]:
+    if occurrence.state in (OccurrenceState.DONE, OccurrenceState.SNOOZED, OccurrenceState.MISSED) or (
         schedule.options.get("digest") and not schedule.asks
     ):
         return []
     wanted: list[tuple[str, str, str | None]] = [("done", words("Done"), "primary")]
-    if turn.snoozed_until is None:
+    if occurrence.snoozed_until is None:
         wanted.append(("snooze", words("In an hour"), None))
     if schedule.options.get("start") or schedule.options.get("template"):
         wanted.append(("start", words("Start a broadcast"), None))
-    elements = [_button(name, label, style, f"{schedule.id}:{turn.version}") for name, label, style in wanted]
-    return [{"type": "actions", "block_id": f"reminder:{turn.version}", "elements": elements}]
+    elements = [_button(name, label, style, f"{schedule.id}:{occurrence.version}") for name, label, style in wanted]
+    return [{"type": "actions", "block_id": f"reminder:{occurrence.version}", "elements": elements}]
 
 
 def _button(name: str, label: str, style: str | None, value: str) -> dict[str, Any]:
@@ -215,8 +217,8 @@ def asked(schedule: Schedule, upcoming: Sequence[RecurringTime], words: Translat
         told = [words("*{id}* will be posted once in {channel} ({zone}).", **named)]
     else:
         told = [words("*{id}* will be posted in {channel}: {typed} ({zone}).", **named)]
-    turns = [f"• {spelled(turn, words)}" for turn in upcoming]
-    told += [*turns[:1], *([f"✋ {hours}"] if hours else ()), *turns[1:]]
+    occurrences = [f"• {spelled(occurrence, words)}" for occurrence in upcoming]
+    told += [*occurrences[:1], *([f"✋ {hours}"] if hours else ()), *occurrences[1:]]
     if schedule.closed is not Closed.KEEP and schedule.calendar and schedule.rule:
         told.append(
             words("Holidays ({calendar}): {closed}.", calendar=_calendar(schedule), closed=_closed(schedule, words))
@@ -259,23 +261,27 @@ def still_on_its_way(row: Broadcast, words: Translator) -> str:
     return f"{told} " + words("`/broadcast cancel {id}` stops it.", id=row.id)
 
 
-def spelled(turn: RecurringTime, words: Translator) -> str:
+def spelled(occurrence: RecurringTime, words: Translator) -> str:
     """Return an occurrence with its weekday, and with its offset so that people see a clock change in time."""
-    offset = turn.local - turn.instant.replace(tzinfo=None)
+    offset = occurrence.local - occurrence.instant.replace(tzinfo=None)
     minutes = int(offset.total_seconds() // 60)
     sign = "-" if minutes < 0 else "+"
-    return f"{_day(turn, words)} {turn.local:%H:%M} ({sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d})"
+    return (
+        f"{_day(occurrence, words)} {occurrence.local:%H:%M} ({sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d})"
+    )
 
 
-def _day(turn: RecurringTime, words: Translator) -> str:
-    return f"{format_date(turn.local, 'EEE', locale=words.language)} {turn.local:%Y-%m-%d}"
+def _day(occurrence: RecurringTime, words: Translator) -> str:
+    return f"{format_date(occurrence.local, 'EEE', locale=words.language)} {occurrence.local:%Y-%m-%d}"
 
 
 def _left_out(schedule: Schedule, words: Translator) -> Iterable[str]:
     """Yield which occurrences will be left out, and how to include them."""
     left, total = schedule.left_out(schedule.created_at)
     if left:
-        days = ", ".join(_day(turn, words) for turn in left[:LEFT_OUT]) + ("…" if len(left) > LEFT_OUT else "")
+        days = ", ".join(_day(occurrence, words) for occurrence in left[:LEFT_OUT]) + (
+            "…" if len(left) > LEFT_OUT else ""
+        )
         yield words.count(
             "⚠️ {number} of the next {total} falls on a closed day and will be left out: {days}. To include it, ask "
             "again with `holidays=before` (the previous working day) or `holidays=shift` (the next one).",
@@ -320,7 +326,7 @@ def _line(schedule: Schedule, words: Translator) -> str:
     return f"{badge} · *{schedule.id}* → {where} · {who} · {quote(schedule.typed)} · {instant} · {what}"
 
 
-def details(schedule: Schedule, turns: Sequence[Occurrence], words: Translator) -> Post:
+def details(schedule: Schedule, occurrences: Sequence[Occurrence], words: Translator) -> Post:
     """Return one schedule in full, with its latest occurrences."""
     told = [_line(schedule, words), *([f"“{quote(schedule.text)}”"] if schedule.text else ())]
     if schedule.ended is not None:
@@ -332,13 +338,16 @@ def details(schedule: Schedule, turns: Sequence[Occurrence], words: Translator) 
     if schedule.cover is not None:
         by, left = mentions(schedule.cover.voters), schedule.cover.left
         told.append(words("The approval by {by} covers {left} more.", by=by, left=left))
-    told += [drawn(f"{schedule.id}/{turn.at}", partial(_turn, turn, words), words) for turn in turns]
+    told += [
+        drawn(f"{schedule.id}/{occurrence.at}", partial(_occurrence_line, occurrence, words), words)
+        for occurrence in occurrences
+    ]
     return lines(told)
 
 
-def _turn(turn: Occurrence, words: Translator) -> str:
-    of = f" · *{turn.broadcast}*" if turn.broadcast else ""
-    return f"• {when(turn.at)} · {words(TURNS[turn.state])}{of}"
+def _occurrence_line(occurrence: Occurrence, words: Translator) -> str:
+    of = f" · *{occurrence.broadcast}*" if occurrence.broadcast else ""
+    return f"• {when(occurrence.at)} · {words(TURNS[occurrence.state])}{of}"
 
 
 def upcoming(schedule: Schedule, count: int) -> list[RecurringTime]:
@@ -349,8 +358,8 @@ def upcoming(schedule: Schedule, count: int) -> list[RecurringTime]:
         instant = moment(schedule.next_at)
         return [RecurringTime(instant.astimezone(ZoneInfo(schedule.zone)).replace(tzinfo=None), instant)]
     found = []
-    for turn in schedule.after(schedule.next_at - 1):
-        found.append(turn)
+    for occurrence in schedule.after(schedule.next_at - 1):
+        found.append(occurrence)
         if len(found) == min(count, schedule.remaining or count):
             break
     return found

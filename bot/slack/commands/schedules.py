@@ -203,10 +203,10 @@ class Recurring:
         schedule = await self.reminders.find(asked.person.workspace, id)
         if schedule.kind is Kind.REMINDER and not await self._seen_by(asked.person, [schedule]):
             raise NotFound(schedule.id)
-        turns = await self.reminders.database.read(
+        occurrences = await self.reminders.database.read(
             lambda c: occurrences_of(c, schedule.workspace, schedule.id, recurring.LATEST)
         )
-        return recurring.details(schedule, turns, asked.words)
+        return recurring.details(schedule, occurrences, asked.words)
 
     # --- pause, resume, stop -----------------------------------------------------------------------------------------
 
@@ -286,10 +286,10 @@ class Recurring:
             await self._start(id, done)
             return
         version = int(number) if number.isascii() and number.isdigit() else None
-        turn = await self.reminders.occurrence_at(done.workspace, done.channel, message_of(body), id, version)
-        if turn is None or name not in ("done", "snooze"):
+        occurrence = await self.reminders.occurrence_at(done.workspace, done.channel, message_of(body), id, version)
+        if occurrence is None or name not in ("done", "snooze"):
             raise NotAllowed("I no longer know this button. Please look at the newest card.")
-        await self.reminders.answer(turn, done.person, snooze=name == "snooze")
+        await self.reminders.answer(occurrence, done.person, snooze=name == "snooze")
 
     async def _start(self, id: str, done: Interaction) -> None:
         """Open the form, filled with what the reminder names."""

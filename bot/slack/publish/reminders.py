@@ -51,95 +51,108 @@ class ReminderPosts:
             taken = await self.database.write(partial(schedules.take_occurrence, at=now, again_at=now + POSTING))
             if taken is None:  # another process has it
                 return
-            turn, schedule = taken
+            occurrence, schedule = taken
             with self.database.troubles.alone(
-                "turn", f"{turn.schedule}/{turn.local}", turn.workspace, but=(DatabaseBusy, CommitUncertain)
+                "turn",
+                f"{occurrence.schedule}/{occurrence.local}",
+                occurrence.workspace,
+                but=(DatabaseBusy, CommitUncertain),
             ):
-                await self._show(turn, schedule)
+                await self._show(occurrence, schedule)
 
-    async def _show(self, turn: Occurrence, schedule: Schedule) -> None:
+    async def _show(self, occurrence: Occurrence, schedule: Schedule) -> None:
         try:
-            await self._draw(turn, schedule)
+            await self._draw(occurrence, schedule)
         except Later as later:
             pause = min(int(later.seconds * SECOND), LONGEST_PAUSE)
             self._quiet_until = self.clock() + pause
-            await self.database.write(lambda c: schedules.put_off(c, turn, self._quiet_until))
+            await self.database.write(lambda c: schedules.put_off(c, occurrence, self._quiet_until))
         except SlackApiError as error:
             code = error.response.get("error")
             log.warning("a reminder could not be posted", schedule=schedule.id, error=code)
-            again = self.clock() + backoff(turn.tries, 5 * SECOND, LONGEST_PAUSE)
-            if code in FOR_GOOD or turn.tries >= MAX_TRIES or self._is_late(turn, again):
-                await self.database.write(lambda c: self._give_up(c, turn, schedule))
+            again = self.clock() + backoff(occurrence.tries, 5 * SECOND, LONGEST_PAUSE)
+            if code in FOR_GOOD or occurrence.tries >= MAX_TRIES or self._is_late(occurrence, again):
+                await self.database.write(lambda c: self._give_up(c, occurrence, schedule))
             else:
-                await self.database.write(lambda c: schedules.put_off(c, turn, again, tried=True))
+                await self.database.write(lambda c: schedules.put_off(c, occurrence, again, tried=True))
 
-    def _give_up(self, connection: Connection, turn: Occurrence, schedule: Schedule) -> None:
+    def _give_up(self, connection: Connection, occurrence: Occurrence, schedule: Schedule) -> None:
         """Stop trying to show an occurrence, and tell the owner if it was never posted.
 
         A snoozed one is still posted once more, however its old post looks.
         """
         now = self.clock()
-        if turn.state is not OccurrenceState.MADE:
-            schedules.put_off(connection, turn, turn.snoozed_until if turn.state is OccurrenceState.SNOOZED else None)
-        elif schedules.move_occurrence(connection, turn, OccurrenceAction.MISS, now, draw_at=_stands(turn, now)):
+        if occurrence.state is not OccurrenceState.MADE:
+            schedules.put_off(
+                connection,
+                occurrence,
+                occurrence.snoozed_until if occurrence.state is OccurrenceState.SNOOZED else None,
+            )
+        elif schedules.move_occurrence(
+            connection, occurrence, OccurrenceAction.MISS, now, draw_at=_stands(occurrence, now)
+        ):
             values: dict[str, Value] = {"id": schedule.id, "channel": f"<#{schedule.channel}>"}
-            values |= {"planned_at": _planned_at(turn), "text": schedule.text}
-            key = f"schedule:{schedule.id}:refused:{turn.local}"
+            values |= {"planned_at": _planned_at(occurrence), "text": schedule.text}
+            key = f"schedule:{schedule.id}:refused:{occurrence.local}"
             told = Translatable(REFUSED, **values)
             outbox.post(connection, schedule.workspace, key, schedule.owner, told, mention=None, at=now)
 
-    def _is_late(self, turn: Occurrence, at: Micros) -> bool:
-        return turn.state is OccurrenceState.MADE and at - _planned_at(turn) > self.grace
+    def _is_late(self, occurrence: Occurrence, at: Micros) -> bool:
+        return occurrence.state is OccurrenceState.MADE and at - _planned_at(occurrence) > self.grace
 
-    def _miss(self, connection: Connection, turn: Occurrence, schedule: Schedule) -> None:
+    def _miss(self, connection: Connection, occurrence: Occurrence, schedule: Schedule) -> None:
         """Report an occurrence that was made but will not be posted, in the same way as one that was never made."""
         now = self.clock()
-        if schedules.move_occurrence(connection, turn, OccurrenceAction.MISS, now, draw_at=_stands(turn, now)):
-            name = f"{turn.local}:snoozed" if turn.snoozed_until else turn.local
-            tell_missed(connection, schedule, [(name, _planned_at(turn))], now, UNSAID)
+        if schedules.move_occurrence(
+            connection, occurrence, OccurrenceAction.MISS, now, draw_at=_stands(occurrence, now)
+        ):
+            name = f"{occurrence.local}:snoozed" if occurrence.snoozed_until else occurrence.local
+            tell_missed(connection, schedule, [(name, _planned_at(occurrence))], now, UNSAID)
 
-    async def _draw(self, turn: Occurrence, schedule: Schedule) -> None:
-        if self._is_late(turn, self.clock()) or (turn.state is OccurrenceState.MADE and not schedule.goes_on):
-            await self.database.write(lambda c: self._miss(c, turn, schedule))
-        elif turn.state is OccurrenceState.MADE:
-            await self._post(turn, schedule)
-        elif turn.ts is None:  # somebody answered before we know where its post is
+    async def _draw(self, occurrence: Occurrence, schedule: Schedule) -> None:
+        if self._is_late(occurrence, self.clock()) or (
+            occurrence.state is OccurrenceState.MADE and not schedule.goes_on
+        ):
+            await self.database.write(lambda c: self._miss(c, occurrence, schedule))
+        elif occurrence.state is OccurrenceState.MADE:
+            await self._post(occurrence, schedule)
+        elif occurrence.ts is None:  # somebody answered before we know where its post is
             again = self.clock() + SECOND
-            if turn.tries >= MAX_TRIES:
-                await self.database.write(lambda c: self._give_up(c, turn, schedule))
+            if occurrence.tries >= MAX_TRIES:
+                await self.database.write(lambda c: self._give_up(c, occurrence, schedule))
             else:
-                await self.database.write(lambda c: schedules.put_off(c, turn, again, tried=True))
+                await self.database.write(lambda c: schedules.put_off(c, occurrence, again, tried=True))
         else:
-            await self._redraw(turn, schedule)
+            await self._redraw(occurrence, schedule)
 
-    async def _post(self, turn: Occurrence, schedule: Schedule) -> None:
-        shown = await self._shown(turn, schedule, OccurrenceState.OPEN)
-        metadata = {"event_type": "reminder", "event_payload": {"id": schedule.id, "local": turn.local}}
+    async def _post(self, occurrence: Occurrence, schedule: Schedule) -> None:
+        shown = await self._shown(occurrence, schedule, OccurrenceState.OPEN)
+        metadata = {"event_type": "reminder", "event_payload": {"id": schedule.id, "local": occurrence.local}}
         answer = await self.poster.post(schedule.channel, shown, metadata)
         channel = str(answer.get("channel") or schedule.channel)
-        await self._drawn(turn, channel, str(answer["ts"]), OccurrenceState.OPEN, None)
+        await self._drawn(occurrence, channel, str(answer["ts"]), OccurrenceState.OPEN, None)
 
-    async def _redraw(self, turn: Occurrence, schedule: Schedule) -> None:
+    async def _redraw(self, occurrence: Occurrence, schedule: Schedule) -> None:
         """Redraw the post. One that somebody deleted is not posted again: people have seen it."""
-        channel, ts = turn.channel or schedule.channel, turn.ts or ""
-        again = turn.snoozed_until if turn.state is OccurrenceState.SNOOZED else None
+        channel, ts = occurrence.channel or schedule.channel, occurrence.ts or ""
+        again = occurrence.snoozed_until if occurrence.state is OccurrenceState.SNOOZED else None
         try:
-            await self.poster.change(channel, ts, await self._shown(turn, schedule, turn.state))
+            await self.poster.change(channel, ts, await self._shown(occurrence, schedule, occurrence.state))
         except SlackApiError as error:
             if error.response.get("error") != "message_not_found":
                 raise
-        await self._drawn(turn, channel, ts, turn.state, again)
+        await self._drawn(occurrence, channel, ts, occurrence.state, again)
 
     async def _drawn(
-        self, turn: Occurrence, channel: str, ts: str, state: OccurrenceState, again: Micros | None
+        self, occurrence: Occurrence, channel: str, ts: str, state: OccurrenceState, again: Micros | None
     ) -> None:
-        await self.database.write(lambda c: schedules.drawn(c, turn, channel, ts, state, again_at=again))
+        await self.database.write(lambda c: schedules.drawn(c, occurrence, channel, ts, state, again_at=again))
 
-    async def _shown(self, turn: Occurrence, schedule: Schedule, state: OccurrenceState) -> Post:
+    async def _shown(self, occurrence: Occurrence, schedule: Schedule, state: OccurrenceState) -> Post:
         digest = (
             await self.database.read(lambda c: self._digest(c, schedule)) if schedule.options.get("digest") else None
         )
-        return recurring.reminder(replace(turn, state=state), schedule, digest, self.words)
+        return recurring.reminder(replace(occurrence, state=state), schedule, digest, self.words)
 
     def _digest(self, connection: Connection, schedule: Schedule) -> recurring.Digest:
         now = self.clock()
@@ -147,10 +160,10 @@ class ReminderPosts:
         return recurring.Digest(**found)
 
 
-def _planned_at(turn: Occurrence) -> Micros:
-    return turn.snoozed_until or turn.at
+def _planned_at(occurrence: Occurrence) -> Micros:
+    return occurrence.snoozed_until or occurrence.at
 
 
-def _stands(turn: Occurrence, now: Micros) -> Micros | None:
+def _stands(occurrence: Occurrence, now: Micros) -> Micros | None:
     """Return when to redraw its post from before it was snoozed, which promises another one; None without one."""
-    return now if turn.ts else None
+    return now if occurrence.ts else None
