@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from cachetools import LRUCache
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.signature import Clock, SignatureVerifier
@@ -409,10 +410,7 @@ async def test_a_token_that_is_known_is_known_for_its_own_account(door: Callback
 
 
 async def test_right_tokens_are_remembered_up_to_a_bound(core: Core, door: CallbackDoor, row: Broadcast) -> None:
-    class Forgetful(CallbackDoor):
-        KNOWN = 2
-
-    forgetful = Forgetful(core.database, door.tracker, door.providers, KEY, Meters())
+    forgetful = replace(door, known=LRUCache(2))
     for number in range(5):
         other = replace(row, attempt=number + 1)
         await core.database.write(partial(vendor_ids.keep_dispatch, broadcast=other, token=f"right{number}"))

@@ -11,6 +11,7 @@ from functools import partial
 from itertools import accumulate
 
 import structlog
+from cachetools import LRUCache
 from sqlalchemy import Connection
 
 from bot.config.runtime import Runtime
@@ -28,7 +29,6 @@ from providers.base import Receipt, ReceiptKind
 from providers.reading import number_of
 
 log = structlog.get_logger(__name__)
-EXPECTED = 4096  # broadcasts whose expected number of final deliveries is remembered
 REPLAY = 7 * 24 * 3600 * SECOND  # no vendor tries a delivery for longer than three days
 TOGETHER, FEWEST = 256, 32  # batches of receipts in one transaction
 PIECE = 500  # receipts in one transaction: people wait for the same writer
@@ -63,7 +63,8 @@ class Receiver:
         self._waiting: list[_Batch] = []
         self._together = TOGETHER
         self._recording: asyncio.Task[None] | None = None
-        self._expected: dict[tuple[str, str, Micros | None], int] = {}  # final deliveries, when last read
+        #: Final deliveries that a broadcast had to have when it was last read.
+        self._expected = LRUCache[tuple[str, str, Micros | None], int](4096)
 
     async def record(self, account: str, receipts: Iterable[Receipt], dispatched: Owner | None = None) -> Recorded:
         """Write receipts of one account.
@@ -224,8 +225,6 @@ class Receiver:
         row = whole(connection, current)
         if row is None:
             return False
-        if len(self._expected) >= EXPECTED:
-            self._expected.clear()
         self._expected[key] = expected_finals(row)
         if not all_final(row):
             return False

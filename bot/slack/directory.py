@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 from aiohttp import ClientError
+from cachetools import LRUCache
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -55,7 +56,7 @@ class People:
         self.client, self.timezone = client, timezone
         self.workspace = ""
         self.dead: str | None = None  # Slack's error code, while it no longer accepts our token
-        self._known: dict[str, tuple[float, Any]] = {}
+        self._known = LRUCache[str, tuple[float, Any]](10_000)
         self._reading: dict[str, asyncio.Task[frozenset[str]]] = {}  # members of channels, being read
 
     async def person(self, workspace: str, user: str, *, fresh: bool = False) -> Person:
@@ -212,8 +213,6 @@ class People:
         return value if time.monotonic() - at < seconds else None
 
     def _remember(self, key: str, value: Any) -> None:
-        if len(self._known) > 10_000:
-            self._known.clear()
         self._known[key], self.dead = (time.monotonic(), value), None
 
 

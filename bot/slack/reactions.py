@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from cachetools import TTLCache
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy import Connection
@@ -44,7 +44,7 @@ class Reactions:
         self, workflow: Workflow, people: People, audiences: Audiences, clock: Clock, ours: Callable[[], str]
     ) -> None:
         self.workflow, self.people, self.audiences, self.clock, self.ours = workflow, people, audiences, clock, ours
-        self._explained: dict[tuple[str, str], float] = {}
+        self._explained = TTLCache[tuple[str, str], bool](1000, QUIET_SECONDS)
 
     async def happened(self, ack: AsyncAck, body: Body, event: Mapping[str, Any], client: AsyncWebClient) -> None:
         """Handle an event. It is acknowledged after its effect, so Slack sends it again if the effect fails."""
@@ -168,12 +168,9 @@ class Reactions:
         return None
 
     async def _explain(self, card: Card, user: str, told: str, client: AsyncWebClient) -> None:
-        now, key = time.monotonic(), (user, card.ts)
-        if now - self._explained.get(key, -QUIET_SECONDS) < QUIET_SECONDS:
+        if (user, card.ts) in self._explained:
             return
-        if len(self._explained) > 1000:
-            self._explained.clear()
-        self._explained[key] = now
+        self._explained[user, card.ts] = True
         await tell(client, card.channel, user, mrkdwn.Post(told, [mrkdwn.section(told)]))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiolimiter import AsyncLimiter
+from cachetools import LRUCache
 from starlette.requests import Request
 
 SLACK_BODY = 1024 * 1024
@@ -20,14 +21,12 @@ class Guesses:
     LIMIT, PEERS = 100, 10_000
 
     def __init__(self) -> None:
-        self._wrong: dict[str, AsyncLimiter] = {}
+        self._wrong = LRUCache[str, AsyncLimiter](self.PEERS)
 
     def too_many(self, peer: str) -> bool:
         return peer in self._wrong and not self._wrong[peer].has_capacity()
 
     async def wrong(self, peer: str) -> None:
-        if len(self._wrong) > self.PEERS:
-            self._wrong.clear()
         await self._wrong.setdefault(peer, AsyncLimiter(self.LIMIT, 60)).acquire()
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
 
+from cachetools import LRUCache
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
@@ -34,8 +34,8 @@ class CallbackDoor:
     key: bytes
     meters: Meters
     guesses: Guesses = field(default_factory=Guesses)
-    KNOWN: ClassVar[int] = 4096  # recently correct tokens to remember, with their dispatches
-    known: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    #: Recently correct tokens, with their dispatches.
+    known: LRUCache[tuple[str, str], tuple[str, str]] = field(default_factory=lambda: LRUCache(4096))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         account = scope["path_params"]["account"]
@@ -88,8 +88,6 @@ class CallbackDoor:
 
     async def _dispatch(self, account: str, token: str) -> tuple[str, str] | None:
         found = await self.database.read(lambda c: vendor_ids.dispatch_by_token(c, account, token))
-        if len(self.known) >= self.KNOWN:
-            self.known.clear()
         if found is not None:
             self.known[account, token] = found
         return found
