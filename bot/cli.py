@@ -21,7 +21,7 @@ FINE, WRONG, USAGE = 0, 1, 2
 
 
 def fail(*lines: str, code: int = WRONG) -> None:
-    """Say what is wrong, a line each, and stop."""
+    """Print what is wrong, one line each, and exit."""
     for line in lines:
         click.echo(f"bellcrier: {line}", err=True)
     sys.exit(code)
@@ -89,7 +89,7 @@ def _config(expose: bool) -> Callable[..., Any]:
         type=click.Path(path_type=Path, dir_okay=False),
         callback=_nearest,
         expose_value=expose,
-        help="The settings file; else bellcrier.toml here.",
+        help="The settings file. Default: bellcrier.toml here.",
     )
 
 
@@ -101,12 +101,12 @@ group_config_option = _config(False)
 @group_config_option
 @click.version_option(metadata.version("bellcrier"), prog_name="bellcrier")
 def main() -> None:
-    """bellcrier: broadcasts from Slack, sent once and only once somebody has agreed."""
+    """bellcrier: broadcasts from Slack, sent once, and only after approval."""
 
 
 @main.command()
 @config_option
-@click.option("--host", default="0.0.0.0", show_default=True, help="Where callbacks, health and Slack come in.")  # noqa: S104
+@click.option("--host", default="0.0.0.0", show_default=True, help="The address to listen on.")  # noqa: S104
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(1, 65535))
 @guarded
 def run(config: Path | None, host: str, port: int) -> None:
@@ -138,10 +138,10 @@ def _loop(work: Coroutine[Any, Any, int]) -> int:
 @main.command()
 @click.option("--port", default=8055, show_default=True, type=click.IntRange(1, 65535), help="The page's port.")
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False), default=Path(".bellcrier/demo"))
-@click.option("--fresh", is_flag=True, help="Throw away what an earlier demo left.")
+@click.option("--fresh", is_flag=True, help="Delete the data of an earlier demo.")
 @guarded
 def demo(port: int, data: Path, fresh: bool) -> None:
-    """Try everything on this machine: a pretend workspace, pretend vendors, and the real bot."""
+    """Try everything on this machine: the real bot with a pretend workspace and pretend vendors."""
     from bot.demo import demo_settings, run_demo
     from bot.logs import set_up
 
@@ -197,7 +197,7 @@ def config() -> None:
 
 @config.command("init")
 @config_option
-@click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @guarded
 def config_init(config: Path | None, force: bool) -> None:
     """Write a commented settings file here, or as --config says."""
@@ -250,7 +250,7 @@ def db_upgrade(config: Path | None) -> None:
 @config_option
 @guarded
 def db_check(config: Path | None) -> None:
-    """Is the schema this version's, and is the file sound?"""
+    """Check that the schema fits this version and that the database is sound."""
     from bot.storage import schema
 
     revision, integrity = _on_database(config, lambda c: (schema.schema_revision(c), schema.integrity(c)))
@@ -267,7 +267,7 @@ def db_check(config: Path | None) -> None:
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @guarded
 def db_backup(config: Path | None, file: Path) -> None:
-    """Write everything into FILE, which must not exist. The bot may run meanwhile."""
+    """Back up everything to FILE, which must not exist yet. The bot may keep running."""
     from bot import backup
     from bot.domain import clock
 
@@ -279,11 +279,11 @@ def db_backup(config: Path | None, file: Path) -> None:
 
 @db.command("restore")
 @config_option
-@click.option("--force", is_flag=True, help="Throw away the broadcasts that are there.")
+@click.option("--force", is_flag=True, help="Delete the broadcasts that are there.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @guarded
 def db_restore(config: Path | None, force: bool, file: Path) -> None:
-    """Put FILE in the place of what is there. Everything that had not ended then waits in `held`."""
+    """Replace the database with FILE. Whatever had not ended in the backup is held."""
     from bot import backup
     from bot.domain import clock
 
@@ -365,11 +365,11 @@ def providers() -> None:
 
 @main.command()
 @config_option
-@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="From this day on (UTC).")
+@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="From this day (UTC).")
 @click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
 @guarded
 def export(config: Path | None, since: Any, form: str) -> None:
-    """Print the audit: who did what to which version, when."""
+    """Print the audit: who did what to which version, and when."""
     import csv
     from datetime import UTC
 

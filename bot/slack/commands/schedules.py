@@ -211,7 +211,7 @@ class Recurring:
     # --- pause, resume, stop -----------------------------------------------------------------------------------------
 
     async def pause(self, asked: Typing, client: AsyncWebClient) -> Post | None:
-        """Hold what comes again: `pause <id> [until=<date>]`."""
+        """Pause a recurring broadcast or a reminder: `pause <id> [until=<date>]`."""
         schedule = await self._named(asked)
         _, rest = parse.first_word(slack_text.decode_slack(asked.text))
         parts = parse.read_options(rest, ("until",))
@@ -231,7 +231,7 @@ class Recurring:
         return self._instant(until, zone, MIDNIGHT) if until else None
 
     async def resume(self, asked: Typing, client: AsyncWebClient) -> Post | None:
-        """Let it go on."""
+        """Resume it."""
         schedule = await self._named(asked)
         resumed = await self.reminders.resume(schedule, asked.person)
         if resumed.next_at is None:
