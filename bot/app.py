@@ -73,10 +73,10 @@ log = structlog.get_logger(__name__)
 
 ANY = re.compile("")
 POSTING_TIMEOUT = 15
-TELL_PAUSE = 0.05  # seconds of changes that become one hint to the other processes
+HINT_PAUSE = 0.05  # seconds of changes that become one hint to the other processes
 OLD_OUTBOX = 60  # seconds that something may wait to be shown in Slack before somebody should look
 DAY = 24 * 3600 * SECOND
-TOLD_ONE_BY_ONE = 10  # failing rows of one kind of work that admins hear of; beyond these they hear the number
+POSTED_ONE_BY_ONE = 10  # failing rows of one kind of work that admins hear of; beyond these they hear the number
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class Bot:
         self.key = secret_key_for(settings)
         self.providers = open_accounts(settings, self.database, clock)
         self.scheduler: Scheduler | None = None
-        self._to_tell: set[str] = set()
+        self._hints: set[str] = set()
         self._telling: asyncio.Task[None] | None = None
         self.socket: AsyncSocketModeHandler | None = None
         self._token = settings.slack_bot_token.get_secret_value() if settings.slack_bot_token else None
@@ -217,15 +217,15 @@ class Bot:
         self.scheduler.wake(*tasks)
         if self.database.exclusive:
             return
-        self._to_tell |= set(tasks or Task)
+        self._hints |= set(tasks or Task)
         if self._telling is None or self._telling.done():
             self._telling = asyncio.create_task(self._notify_peers(), name="tell others")
 
     async def _notify_peers(self) -> None:
         """Send hints to the other processes, at most one at a time. Their ticks would find the work anyway."""
-        while self._to_tell:
-            await asyncio.sleep(TELL_PAUSE)
-            tasks, self._to_tell = self._to_tell, set()
+        while self._hints:
+            await asyncio.sleep(HINT_PAUSE)
+            tasks, self._hints = self._hints, set()
             try:
                 await self.database.notify_peers(*sorted(tasks))
             except Exception as error:
@@ -306,10 +306,10 @@ class Bot:
             PeriodicTask(Task.EXPIRE, 10.0, self.workflow.expire),
             PeriodicTask(Task.VOICES, 5.0, self.voices.tick),
             PeriodicTask(Task.AUDIENCES, 60.0, self.audiences.audience_cache.begin),
-            PeriodicTask(Task.TROUBLES, 10.0, self._tell_troubles),
+            PeriodicTask(Task.TROUBLES, 10.0, self._notify_admins),
         )
 
-    async def _tell_troubles(self) -> None:
+    async def _notify_admins(self) -> None:
         """Tell admins once a day about each row that cannot be processed, or how many there are."""
         troubles = self.database.troubles.all()
         if troubles and self.settings.admins:
@@ -319,22 +319,22 @@ class Bot:
         now, several = self.clock(), Counter[str]()
         for trouble in troubles:
             several[trouble.work] += 1
-            if several[trouble.work] > TOLD_ONE_BY_ONE:
+            if several[trouble.work] > POSTED_ONE_BY_ONE:
                 continue
             template = (
                 "I cannot process {work} *{id}* ({error}). I will keep retrying it, less and less often. Everything "
                 "else continues. The log has the details."
             )
-            told = Translatable(template, work=trouble.work, id=trouble.id, error=trouble.error)
+            sentence = Translatable(template, work=trouble.work, id=trouble.id, error=trouble.error)
             for admin in self.settings.admins:
                 key = f"trouble:{trouble.work}:{trouble.id}:{now // DAY}:{admin}"[:255]
-                outbox.post(connection, trouble.workspace or self.people.workspace, key, admin, told, None, now)
-        if max(several.values()) > TOLD_ONE_BY_ONE:
+                outbox.post(connection, trouble.workspace or self.people.workspace, key, admin, sentence, None, now)
+        if max(several.values()) > POSTED_ONE_BY_ONE:
             template = "There are more rows that I cannot process: {count} so far. The log names each one."
-            told = Translatable(template, count=len(troubles))
+            sentence = Translatable(template, count=len(troubles))
             for admin in self.settings.admins:
                 key = f"trouble:more:{now // DAY}:{admin}"
-                outbox.post(connection, self.people.workspace, key, admin, told, None, now)
+                outbox.post(connection, self.people.workspace, key, admin, sentence, None, now)
 
     def site(self) -> Starlette:
         door = None

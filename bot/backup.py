@@ -169,11 +169,11 @@ def hold_all(connection: Connection, made_at: Micros, at: Micros, approval: Appr
 
 
 def _hold(connection: Connection, row: Broadcast, made_at: Micros, at: Micros, approval: ApprovalSettings) -> None:
-    said = [Note(Translatable(TOLD, made_at=made_at), mention=row.requester)]
+    notes = [Note(Translatable(TOLD, made_at=made_at), mention=row.requester)]
     changes: Changes = {"hold": Hold.RESTORED, "hold_until": None, "due": None, **broadcast_rows.NO_LEASE}
     changes |= asks(at, approval)
     changes["expires_at"] = max(asks_until(at, approval), row.send_at or 0)  # a plan for next month is kept until then
-    broadcasts.move(connection, row, Action.HOLD, actor="restore", at=at, reason=Hold.RESTORED, said=said, **changes)
+    broadcasts.move(connection, row, Action.HOLD, actor="restore", at=at, reason=Hold.RESTORED, notes=notes, **changes)
 
 
 def _pause(connection: Connection, schedule: Schedule, made_at: Micros, at: Micros) -> None:
@@ -183,12 +183,12 @@ def _pause(connection: Connection, schedule: Schedule, made_at: Micros, at: Micr
     if waits_already:
         return
     key = f"schedule:{schedule.id}:restored:{at}"
-    told = Translatable(PAUSED, id=schedule.id, typed=schedule.typed, made_at=made_at)
-    outbox.post(connection, schedule.workspace, key, schedule.channel, told, mention=schedule.owner, at=at)
+    sentence = Translatable(PAUSED, id=schedule.id, typed=schedule.typed, made_at=made_at)
+    outbox.post(connection, schedule.workspace, key, schedule.channel, sentence, mention=schedule.owner, at=at)
 
 
 def _lose(connection: Connection, row: Broadcast, at: Micros) -> None:
-    told = Translatable(LOST)
-    changes: Changes = {"failure": told, "look_at": at, "due": None, **broadcast_rows.NO_LEASE}
-    said = [Note(told, row.requester, aloud=True)]
-    broadcasts.move(connection, row, Action.LOSE_TRACK, actor="restore", at=at, said=said, **changes)
+    sentence = Translatable(LOST)
+    changes: Changes = {"failure": sentence, "look_at": at, "due": None, **broadcast_rows.NO_LEASE}
+    notes = [Note(sentence, row.requester, aloud=True)]
+    broadcasts.move(connection, row, Action.LOSE_TRACK, actor="restore", at=at, notes=notes, **changes)

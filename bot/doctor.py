@@ -152,10 +152,10 @@ def _header(headers: Any, name: str) -> str:
 
 def _clock(headers: Any) -> Finding:
     try:
-        told = parsedate_to_datetime(_header(headers, "date")).timestamp()
+        slack_time = parsedate_to_datetime(_header(headers, "date")).timestamp()
     except (ValueError, TypeError, OverflowError):
         return Finding("clock", "warning", "Slack did not tell its time.", "Check that this machine keeps time by NTP.")
-    off = abs(told - time.time())
+    off = abs(slack_time - time.time())
     if off > CLOCK_OFF:
         return Finding("clock", "error", f"This clock is {off:.0f} s away from Slack's.", "Let NTP set it.")
     return Finding("clock", "ok", "The clock agrees with Slack's.")

@@ -469,7 +469,7 @@ class ReleaseGuard:
             self._effects += effect
             self._harmless += not effect
 
-    def heard(self, status: int, *, effect: bool) -> None:
+    def other_answered(self, status: int, *, effect: bool) -> None:
         """Record the answer to such a call. A no means no effect; to a harmless call it says nothing of the send."""
         self._no = effect and status in NO
         self._effects -= self._no
@@ -580,18 +580,18 @@ def seconds_of(value: object) -> float:
     elif isinstance(value, int | float) and not isinstance(value, bool):
         seconds = float(value) if abs(value) <= LONGEST else math.inf
     else:
-        seconds = _told(value.strip()) if isinstance(value, str) else math.nan
+        seconds = _parsed_seconds(value.strip()) if isinstance(value, str) else math.nan
     if not 0 <= seconds <= LONGEST:  # NaN is neither
         raise ValueError(NO_DURATION)
     return seconds
 
 
-def _told(text: str) -> float:
+def _parsed_seconds(text: str) -> float:
     if BARE.fullmatch(text):
         return float(text)
     parts = PARTS.fullmatch(text)
-    told = {unit: number for unit, number in parts.groupdict().items() if number} if parts else {}
-    return sum(float(number) * UNITS[unit] for unit, number in told.items()) if told else math.nan
+    amounts = {unit: number for unit, number in parts.groupdict().items() if number} if parts else {}
+    return sum(float(number) * UNITS[unit] for unit, number in amounts.items()) if amounts else math.nan
 
 
 def shown_duration(duration: timedelta) -> str:

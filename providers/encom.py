@@ -130,7 +130,7 @@ class Encom(Provider):
             raise throttled(answer)
         fields = object_of(answer) if answer.status == 200 else {}
         another = holds(fields.get("id")) and _id(fields["id"]) != _id(id)
-        return [_receipt(fields, id)] if any(_said(fields)) and not another else []
+        return [_receipt(fields, id)] if any(_status_words(fields)) and not another else []
 
     def read_callback(self, callback: Callback) -> list[Receipt]:
         fields = callback.fields()
@@ -245,14 +245,14 @@ def _id(value: object) -> str:
     return found[1].lstrip("0") if found else ""
 
 
-def _said(fields: Mapping[str, Any]) -> tuple[str, str, str]:
+def _status_words(fields: Mapping[str, Any]) -> tuple[str, str, str]:
     """Status, details and code."""
     code = re.sub("^0+$", "000", word_of(fields.get("code")))  # 0, where it is not a text
     return word_of(fields.get("status")), word_of(fields.get("details")), code
 
 
 def _receipt(fields: Mapping[str, Any], id: str) -> Receipt:
-    status, details, code = _said(fields)
+    status, details, code = _status_words(fields)
     known = DeliveryStatus.SENT if (status, code) == CONFIRMED else DeliveryStatus.OTHER
     if PLANNED in (status, details):
         known = DeliveryStatus.ACCEPTED

@@ -109,7 +109,7 @@ class Http:
             flight.raising(error)
             raise
         except (httpx.HTTPError, httpx.InvalidURL, ssl.SSLError, OSError, EOFError, TooBig) as error:
-            raise flight.raising(flight.told(error)) from None
+            raise flight.raising(flight.our_error(error)) from None
 
     async def turn(self) -> None:
         """See `providers.base.Paced`."""
@@ -175,8 +175,8 @@ class Http:
                 body += chunk
                 if len(body) > BODY_CAP:
                     raise TooBig
-            told = {k.lower(): v for k, v in response.headers.items()}
-            return Answer(response.status_code, told, unpacked(bytes(body), told.get("content-encoding", "")))
+            received = {k.lower(): v for k, v in response.headers.items()}
+            return Answer(response.status_code, received, unpacked(bytes(body), received.get("content-encoding", "")))
         finally:
             await response.aclose()
 
@@ -246,12 +246,12 @@ class RequestTrace:
         if self.release:
             self._guard.answered(status, seen=True)
         else:
-            self._guard.heard(status, effect=self.effect)
+            self._guard.other_answered(status, effect=self.effect)
 
     def raising(self, error: ProviderError) -> ProviderError:
         return error if self._guard is None else self._guard.raising(error, release=self.release)
 
-    def told(self, error: Exception) -> ProviderError:
+    def our_error(self, error: Exception) -> ProviderError:
         """This failure as one of our errors: before the first byte it is safe to ask again, after it nobody knows."""
         detail = type(error).__name__
         if not self.left:

@@ -239,7 +239,7 @@ class Kaizala(Provider):
         token, code = _secret(fields.get("accessToken")), _error_code(fields)
         if code and not token:
             raise Refused(NOT_TAKEN, code=code, setting="refresh_token")
-        if not token or _tells_error(fields):
+        if not token or _has_error(fields):
             raise Unavailable(NOTHING_GIVEN)
         endpoint = self._endpoint(fields.get("endpointUrl"))
         if endpoint is None:
@@ -309,10 +309,10 @@ def _fields(answer: Answer) -> dict[str, Any]:
 
 def _error_code(fields: Mapping[str, Any]) -> str:
     """The `errorCode`; ``""`` if it says nothing, as null, an empty text and 0 do, or cannot be read."""
-    return id_of(fields.get("errorCode"))[:40] if _tells_error(fields) else ""
+    return id_of(fields.get("errorCode"))[:40] if _has_error(fields) else ""
 
 
-def _tells_error(fields: Mapping[str, Any]) -> bool:
+def _has_error(fields: Mapping[str, Any]) -> bool:
     return code_of(fields.get("errorCode")) is not None
 
 
@@ -321,7 +321,7 @@ def _reference(answer: Answer) -> str:
     fields = object_of(answer)
     given = fields.get("referenceId")
     reference, code = id_of(given) if isinstance(given, str) else "", _error_code(fields)
-    if reference and not _tells_error(fields):
+    if reference and not _has_error(fields):
         return reference
     if code and not holds(given):
         raise Refused("Kaizala refused the message.", code=code)
@@ -345,7 +345,7 @@ def _groups(answer: Answer) -> list[tuple[AudienceFound, Mapping[str, Any]]]:
     """The groups in the answer. Those without an id are left out."""
     fields = _fields(answer)
     entries = fields.get("groups")
-    if not isinstance(entries, list) or _tells_error(fields):
+    if not isinstance(entries, list) or _has_error(fields):
         raise Unavailable("Kaizala's groups cannot be read.", code=_error_code(fields) or None)
     found = [(_group(entry), entry) for entry in entries if isinstance(entry, dict)]
     return [(group, entry) for group, entry in found if group.id]

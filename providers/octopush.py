@@ -192,7 +192,7 @@ class Octopush(Provider):
     async def _blocked(self) -> Blocked:
         """Show the waiting campaign, and leave it alone: nothing proves whose it is, not even that it is ours."""
         try:
-            fields = _told(await self._call("GET", "sms-campaign/draft"))
+            fields = _fields_of(await self._call("GET", "sms-campaign/draft"))
         except ProviderError:
             fields = {}
         ticket, contacts = id_of(fields.get("ticket_number")), count_of(fields.get("number_of_contacts"))
@@ -284,7 +284,7 @@ class Octopush(Provider):
 
     async def check(self) -> Check:
         try:
-            fields = _told(await self._call("GET", "wallet/check-balance"))
+            fields = _fields_of(await self._call("GET", "wallet/check-balance"))
         except Uncertain as error:  # reading it has sent nothing
             raise error.harmless() from None
         credit = money_of(fields.get("amount"))
@@ -296,10 +296,10 @@ class Octopush(Provider):
         if not self.settings.quote:
             return None
         asked = replace(message, dispatch=f"{message.dispatch}-q")  # its request_id must not be the send's
-        staged, told = Staged(await self._create(asked), ready=False), open_for_quote.get()
+        staged, on_staged = Staged(await self._create(asked), ready=False), open_for_quote.get()
         try:
-            if told is not None:
-                await told(staged)
+            if on_staged is not None:
+                await on_staged(staged)
             for pause in QUOTE_PAUSES:
                 await asyncio.sleep(pause)
                 staged = await self.stage(asked, staged)
@@ -307,7 +307,7 @@ class Octopush(Provider):
                     break
             return Quote(staged.contacts, staged.cost, staged.currency)
         finally:
-            if told is None:
+            if on_staged is None:
                 await self.recall(staged)
 
     async def _call(
@@ -331,7 +331,7 @@ def _read_status(known: Staged, answer: Answer, audience: str) -> Staged:
         return replace(known, ready=True)
     if code not in REFUSALS and (answer.status == 400 or (_is_success(answer) and code is not None)):
         return replace(known, ready=False)  # "while the campaign is not ready"
-    fields = _told(answer, audience)
+    fields = _fields_of(answer, audience)
     word = word_of(fields.get("status"))
     if word == "FAILED":
         raise Refused("Octopush could not prepare this campaign. Nothing was sent.")
@@ -358,10 +358,10 @@ def _error(answer: Answer, audience: str) -> ProviderError:
         return NotReady("Octopush is still busy with a campaign.", code=str(code))
     if answer.status in (401, 403):
         return Refused("Octopush did not accept the login and key.", code=_shown(code), setting="api_key")
-    return _unsaid(answer, code)
+    return _unclear(answer, code)
 
 
-def _unsaid(answer: Answer, code: int | None) -> Uncertain:
+def _unclear(answer: Answer, code: int | None) -> Uncertain:
     """Neither the documented yes nor a code that is known to mean no."""
     if code is None or code == UNREADABLE:
         return Uncertain("Octopush's answer does not say whether it was sent.", detail=unreadable(answer).detail)
@@ -387,7 +387,7 @@ def _fields(answer: Answer) -> dict[str, Any]:
     return _body(answer) if _is_success(answer) or answer.status >= 400 else {}
 
 
-def _told(answer: Answer, audience: str = "") -> dict[str, Any]:
+def _fields_of(answer: Answer, audience: str = "") -> dict[str, Any]:
     """The fields of a read that succeeded. Raises the vendor's error, or Unavailable for an unreadable answer."""
     if not _is_success(answer) or _code(answer) is not None:
         raise _error(answer, audience)

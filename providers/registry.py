@@ -122,18 +122,18 @@ def _mistakes(vendor: object) -> Iterator[str]:
 
 #: What a Capabilities must hold, field by field.
 WANTED: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "audiences": ("a frozenset of AudienceKind", lambda told: _all(told, frozenset, AudienceKind)),
-    "receipts": ("a Receipts", lambda told: isinstance(told, Receipts)),
-    "text": ("a TextLimits of whole numbers", lambda told: type(told) is TextLimits and _countable(told)),
-    "placeholders": ("a tuple of texts", lambda told: _all(told, tuple, str)),
-    "replaces": ("a tuple of texts", lambda told: _all(told, tuple, str)),
-    "not_processed": ("a frozenset of statuses, none of them a success", lambda told: _refusals(told)),
+    "audiences": ("a frozenset of AudienceKind", lambda value: _all(value, frozenset, AudienceKind)),
+    "receipts": ("a Receipts", lambda value: isinstance(value, Receipts)),
+    "text": ("a TextLimits of whole numbers", lambda value: type(value) is TextLimits and _countable(value)),
+    "placeholders": ("a tuple of texts", lambda value: _all(value, tuple, str)),
+    "replaces": ("a tuple of texts", lambda value: _all(value, tuple, str)),
+    "not_processed": ("a frozenset of statuses, none of them a success", lambda value: _refusals(value)),
     "sender_pattern": (
         "a regular expression of few repeats, none of which holds another or a choice",
-        lambda told: told is None or _is_pattern(told),
+        lambda value: value is None or _is_pattern(value),
     ),
-    "sender_rule": ("a text", lambda told: isinstance(told, str)),
-    "legacy": ("a text", lambda told: told is None or isinstance(told, str)),
+    "sender_rule": ("a text", lambda value: isinstance(value, str)),
+    "legacy": ("a text", lambda value: value is None or isinstance(value, str)),
 }
 
 
@@ -141,13 +141,13 @@ def _unusable(able: Capabilities) -> Iterator[str]:
     if able.audiences == frozenset():
         yield "`capabilities.audiences` names no kind of audience"
     for one in fields(able):
-        wanted, is_right = WANTED.get(one.name, ("True or False", lambda told: isinstance(told, bool)))
+        wanted, is_right = WANTED.get(one.name, ("True or False", lambda value: isinstance(value, bool)))
         if not is_right(getattr(able, one.name)):
             yield f"`capabilities.{one.name}` must be {wanted}"
 
 
-def _all(told: object, kind: type[frozenset[Any] | tuple[Any, ...]], each: type) -> bool:
-    return type(told) is kind and all(isinstance(one, each) for one in told)
+def _all(value: object, kind: type[frozenset[Any] | tuple[Any, ...]], each: type) -> bool:
+    return type(value) is kind and all(isinstance(one, each) for one in value)
 
 
 def _countable(limits: TextLimits) -> bool:
@@ -155,14 +155,14 @@ def _countable(limits: TextLimits) -> bool:
     return isinstance(limits.segments, bool) and all(type(count) is int and count >= 0 for count in counts)
 
 
-def _refusals(told: Any) -> bool:
-    return _all(told, frozenset, int) and not any(isinstance(one, bool) or 200 <= one < 300 for one in told)
+def _refusals(value: Any) -> bool:
+    return _all(value, frozenset, int) and not any(isinstance(one, bool) or 200 <= one < 300 for one in value)
 
 
-def _is_pattern(told: object) -> bool:
+def _is_pattern(value: object) -> bool:
     """Whether it is a pattern that matches any input quickly, since everybody waits for the match."""
     try:
-        return isinstance(told, str) and re.compile(told) is not None and _is_quick(_parser.parse(told))
+        return isinstance(value, str) and re.compile(value) is not None and _is_quick(_parser.parse(value))
     except (re.error, OverflowError, RecursionError):
         return False
 

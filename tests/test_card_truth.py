@@ -25,7 +25,7 @@ from bot.slack.blocks.card import draw_card, goes_stale_at
 from bot.storage import broadcasts, cards, keys, outbox, tables
 from bot.storage.notes import Note
 from bot.storage.votes import votes_for
-from bot.workflow.deadlines import start_told
+from bot.workflow.deadlines import describe_start
 from bot.workflow.deeds import Approve, Drawing, MarkSent, Replan, SendNow, Sight
 from providers.base import DeliveryStatus, Purpose, Receipt, Staged
 from providers.reading import UNREADABLE
@@ -642,7 +642,7 @@ async def test_what_is_approved_outside_the_hours_is_not_said_to_start_at_once(c
         f"Approved by <@{approver(0).id}>. The sending hours for this audience hold it until {opens}. "
         "Then it starts by itself."
     )
-    then = start_told(core.policies, row, row.due or 0, paused=False)
+    then = describe_start(core.policies, row, row.due or 0, paused=False)
     showing = card_facts.Showing((), "Encom", None, None, training=False, zone="Europe/Paris", then=then)
     (step,) = [
         b for b in draw_card(row, showing, translator_for("en")).blocks if b.get("block_id", "").startswith("next:")

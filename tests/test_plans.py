@@ -122,7 +122,7 @@ QUESTIONS: dict[str, tuple[Callable[[Connection], object], str]] = {
     "to_look_at": (lambda c: queue.to_look_at(c, State.SENT, AT, 10), "ix_broadcasts_look"),
     "unsized": (lambda c: queue.unsized(c, ["encom", "octo"], AT), "ix_broadcasts_unsized"),
     "find_all": (lambda c: broadcasts.find_all(c, [(f"T1000{n:04}", f"B1000{n:04}") for n in range(64)]), ""),
-    "progress_to_tell": (lambda c: receipts.progress_to_tell(c, AT), "ix_broadcasts_progress"),
+    "progress_to_tell": (lambda c: receipts.progress_to_post(c, AT), "ix_broadcasts_progress"),
     "cards_to_draw": (lambda c: cards.cards_to_draw(c, AT, 20, new=False), "ix_broadcasts_draw"),
     "notes_to_post": (lambda c: notes.notes_to_post(c, AT, 20), "ix_notes_post"),
     "voices_wait": (lambda c: queue.voices_wait(c, AT), "ix_broadcasts_voice"),

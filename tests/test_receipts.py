@@ -470,14 +470,14 @@ async def test_of_two_processes_the_second_leaves_alone_what_the_first_is_tellin
     row = await sent(core, progress_at=core.now)
 
     def tell(connection: Connection) -> list[str]:
-        told = [row.id for row in receipts.progress_to_tell(connection, core.now)]
+        told = [row.id for row in receipts.progress_to_post(connection, core.now)]
         telling.set()
         until_it_waits(connection, other)
         return told
 
     async def tell_too() -> list[Broadcast]:
         await telling.wait()
-        return await second.write(lambda c: receipts.progress_to_tell(c, core.now))
+        return await second.write(lambda c: receipts.progress_to_post(c, core.now))
 
     telling, other = asyncio.Event(), asyncio.create_task(tell_too())
     async with asyncio.timeout(LONG):
@@ -540,11 +540,11 @@ async def test_progress_is_told_once_when_it_is_time_and_not_all_of_it_at_once(c
     early = await sent(core, progress_at=core.now + 1)
 
     async def told(limit: int = 50) -> set[str]:
-        rows = await core.database.write(lambda c: receipts.progress_to_tell(c, core.now, limit))
+        rows = await core.database.write(lambda c: receipts.progress_to_post(c, core.now, limit))
         return {row.id for row in rows}
 
     assert await told() == {row.id for row in due}
     assert len(await told(2)) == 2
-    await core.database.write(lambda c: receipts.mark_told(c, due[0]))
+    await core.database.write(lambda c: receipts.mark_progress_posted(c, due[0]))
     assert await told() == {row.id for row in due[1:]}
     assert await on_row(core, early, "progress_at") == (core.now + 1,)

@@ -151,12 +151,12 @@ class Account(Provider):
         if not isinstance(error, ProviderError):
             self.calls.complain("its release broke", error=type(error).__name__)
             return self._lost(BROKE)
-        told = error if error is guard.held else error_of(error)
-        if not isinstance(told, NOTHING_SENT) or self._nothing_left(error, guard):
-            return told
+        problem = error if error is guard.held else error_of(error)
+        if not isinstance(problem, NOTHING_SENT) or self._nothing_left(error, guard):
+            return problem
         self.calls.complain("it says that nothing was sent, and nobody saw that", error=type(error).__name__)
-        uncertain = Uncertain(told.template, detail=told.detail, code=told.code)
-        uncertain.values = told.values
+        uncertain = Uncertain(problem.template, detail=problem.detail, code=problem.code)
+        uncertain.values = problem.values
         return uncertain
 
     def _nothing_left(self, error: ProviderError, guard: ReleaseGuard) -> bool:
@@ -187,11 +187,11 @@ class Account(Provider):
         return await self.calls.ask("check", self.adapter.check, check_of)
 
     async def quote(self, message: Message) -> Quote | None:
-        told = open_for_quote.get()
+        on_staged = open_for_quote.get()
 
         async def quote() -> Quote | None:
-            if told is not None:
-                open_for_quote.set(lambda staged: at_home(self.room, partial(awaited, told, staged)))
+            if on_staged is not None:
+                open_for_quote.set(lambda staged: at_home(self.room, partial(awaited, on_staged, staged)))
             return await self.adapter.quote(message)
 
         return await self.calls.ask_for("quote", quote, quote_of, seconds=QUOTING)

@@ -161,12 +161,12 @@ def error_of(error: ProviderError) -> ProviderError:
     """
     kind = next((kind for kind in KINDS if isinstance(error, kind)), Uncertain)
     template, values = sentence_of(getattr(error, "template", ""), getattr(error, "values", {}))
-    told = Throttled(wait_of(getattr(error, "wait", None))) if kind is Throttled else kind(template)
-    told.template, told.values = template, values
-    told.detail = _line(getattr(error, "detail", ""), LONGEST_VALUE)
-    told.code = _line(error.code, 40) if getattr(error, "code", None) is not None else None
-    told.setting = _line(error.setting, 40) if getattr(error, "setting", None) is not None else None
-    return told
+    problem = Throttled(wait_of(getattr(error, "wait", None))) if kind is Throttled else kind(template)
+    problem.template, problem.values = template, values
+    problem.detail = _line(getattr(error, "detail", ""), LONGEST_VALUE)
+    problem.code = _line(error.code, 40) if getattr(error, "code", None) is not None else None
+    problem.setting = _line(error.setting, 40) if getattr(error, "setting", None) is not None else None
+    return problem
 
 
 def wait_of(seconds: object) -> float:

@@ -30,7 +30,7 @@ CONVENTIONAL = {
     "SLACK_CLIENT_SECRET": "slack_client_secret",
     "DATABASE_URL": "database_url",
 }
-SPOKEN = {name: variable for variable, name in CONVENTIONAL.items()}
+VARIABLES = {name: variable for variable, name in CONVENTIONAL.items()}
 NOT_SETTINGS = frozenset({"BELLCRIER_CONFIG"})
 
 
@@ -101,7 +101,7 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
 
 def _complaint(detail: Any) -> str:
     place = ".".join(str(part) for part in detail["loc"])
-    name = SPOKEN.get(place, place)
+    name = VARIABLES.get(place, place)
     if detail["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(detail["loc"][-1]), _known_names(), n=1)
         hint = f" Did you mean {near[0]}?" if near else ""

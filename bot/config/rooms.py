@@ -90,8 +90,8 @@ class Room:
         self._loop.close()
 
 
-async def awaited(told: Callable[[Staged], Awaitable[None]], staged: Staged) -> None:
-    await told(staged)
+async def awaited(on_staged: Callable[[Staged], Awaitable[None]], staged: Staged) -> None:
+    await on_staged(staged)
 
 
 async def at_home(room: Room | None, call: Callable[[], Coroutine[Any, Any, T]]) -> T:

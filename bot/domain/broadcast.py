@@ -45,7 +45,7 @@ COUNTED = ("accepted", "sent", "delivered", "failed", "blacklisted", "expired", 
 MOST_COUNTS = 20
 
 
-def counts_told(counts: Mapping[str, int]) -> Translatable:
+def describe_counts(counts: Mapping[str, int]) -> Translatable:
     """`delivered 18, failed 2`, each in the reader's language; an unknown word stays the vendor's."""
     named = sorted(counts.items())
     shown = {

@@ -54,7 +54,7 @@ class Translatable:
 
 def in_a_row(sentences: Iterable[Translatable]) -> Translatable:
     """Several sentences as one, each in the reader's language."""
-    parts = {f"part{place}": told for place, told in enumerate(sentences)}
+    parts = {f"part{place}": sentence for place, sentence in enumerate(sentences)}
     return Translatable(" ".join(f"{{{part}}}" for part in parts), **parts)
 
 

@@ -53,9 +53,9 @@ def membership_of(profile: Mapping[str, Any], workspace: str) -> Membership:
     grid = profile.get("enterprise_user")
     teams = grid.get("teams") if isinstance(grid, Mapping) else None
     ours = [profile.get("team_id"), *(teams if isinstance(teams, list) else ())]
-    told = all(profile.get(name) is False for name in STANDING)
+    reported = all(profile.get(name) is False for name in STANDING)
     odd = any(profile.get(name) not in (None, False) for name in ("is_stranger", "is_workflow_bot"))
-    return Membership.MEMBER if told and not odd and workspace and workspace in ours else Membership.DOUBTFUL
+    return Membership.MEMBER if reported and not odd and workspace and workspace in ours else Membership.DOUBTFUL
 
 
 STANDING = ("deleted", "is_bot", "is_restricted", "is_ultra_restricted")  # Slack reports these for everybody

@@ -8,11 +8,11 @@ from bot.domain.broadcast import Broadcast
 from providers.base import Quote, Staged
 
 
-def price_of(told: Staged | Quote | None) -> str | None:
+def price_of(priced: Staged | Quote | None) -> str | None:
     """The total cost in its currency, as a row keeps it and a card shows it."""
-    if told is None or told.cost is None:
+    if priced is None or priced.cost is None:
         return None
-    return f"{told.cost} {told.currency or ''}".strip()[:64]
+    return f"{priced.cost} {priced.currency or ''}".strip()[:64]
 
 
 def is_dearer(row: Broadcast, price: str | None) -> bool:

@@ -11,7 +11,7 @@ from bot.domain.clock import Micros, micros
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Ended, OccurrenceState, ScheduleAction, ScheduleState
 from bot.domain.schedule import Occurrence, Schedule, micros_of, name_of
-from bot.recurring.notices import tell, tell_missed, write_schedule_audit
+from bot.recurring.notices import notify, report_missed, write_schedule_audit
 from bot.storage import schedules
 
 MISSED_ROWS = 50  # at most this many of the missed occurrences are written
@@ -42,7 +42,7 @@ class Missed:
             missed.append((name_of(occurrence), micros_of(occurrence.instant)))
         missed = [*missed[:-MISSED_ROWS], *self._write_missed(connection, schedule, missed[-MISSED_ROWS:])]
         if missed:
-            tell_missed(connection, schedule, missed, now, template)
+            report_missed(connection, schedule, missed, now, template)
         if upcoming is None:
             schedules.move(connection, schedule, ScheduleAction.FINISH, now, ended=Ended.FINISHED, next_at=None)
         else:
@@ -76,9 +76,9 @@ class Missed:
                 return
             write_schedule_audit(connection, schedule, "clock", "stop", ended, self.clock())
         schedules.reopen(connection, schedule, now)
-        told = Translatable("It has stopped by itself. {why} It said: “{text}”", why=why, text=schedule.text)
+        sentence = Translatable("It has stopped by itself. {why} It said: “{text}”", why=why, text=schedule.text)
         places = {schedule.owner, schedule.channel} if ended is not Ended.CHANNEL_GONE else {schedule.owner}
         if ended is Ended.OWNER_LEFT:
             places = {schedule.channel}
         for place in sorted(places):
-            tell(connection, schedule, f"ended:{place}", told, place, now)
+            notify(connection, schedule, f"ended:{place}", sentence, place, now)

@@ -24,7 +24,7 @@ def write_schedule_audit(
     )
 
 
-def tell_missed(
+def report_missed(
     connection: Connection,
     schedule: Schedule,
     missed: list[tuple[str, Micros]],
@@ -36,13 +36,15 @@ def tell_missed(
     `missed`: their names and instants. `template`: the text, if the cause is not our absence.
     """
     local, at = missed[-1]
-    told = Translatable(template or AWAY[schedule.kind], text=schedule.text, missed_at=at, number=len(missed))
-    tell(connection, schedule, f"missed:{local}", told, schedule.channel, now)
+    sentence = Translatable(template or AWAY[schedule.kind], text=schedule.text, missed_at=at, number=len(missed))
+    notify(connection, schedule, f"missed:{local}", sentence, schedule.channel, now)
 
 
-def tell(connection: Connection, schedule: Schedule, key: str, said: Translatable, place: str, now: Micros) -> None:
+def notify(
+    connection: Connection, schedule: Schedule, key: str, sentence: Translatable, place: str, now: Micros
+) -> None:
     """Queue a message about a schedule; the same `key` is posted once."""
-    told = Translatable("*{id}* ({typed}): {told}", id=schedule.id, typed=schedule.typed, told=said)
+    message = Translatable("*{id}* ({typed}): {told}", id=schedule.id, typed=schedule.typed, told=sentence)
     mention = None if place == schedule.owner else schedule.owner
     name = f"schedule:{schedule.id}:{key}"
-    outbox.post(connection, schedule.workspace, name, place, told, mention=mention, at=now)
+    outbox.post(connection, schedule.workspace, name, place, message, mention=mention, at=now)

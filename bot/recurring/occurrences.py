@@ -13,7 +13,7 @@ from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Ended, OccurrenceState, ScheduleAction, ScheduleState
 from bot.domain.people import Person, mentions
 from bot.domain.schedule import Kind, Occurrence, Schedule, StandingApproval, micros_of, name_of, series_digest
-from bot.recurring.notices import tell
+from bot.recurring.notices import notify
 from bot.recurring.owners import Owners
 from bot.storage import notes, schedules
 from bot.storage.schedules import OccurrenceChanges, ScheduleChanges
@@ -86,13 +86,13 @@ class Occurrences:
         cover = schedule.cover
         if voters and cover is not None:
             entered = self.workflow.submission.enter(connection, planned, voters)
-            told = Translatable(
+            sentence = Translatable(
                 "The approval of {of} by {by} covers this one too, and {left} more after it.",
                 by=mentions(voters),
                 of=cover.of,
                 left=cover.left - 1,
             )
-            notes.say(connection, entered, self.clock(), [notes.Note(told)])
+            notes.say(connection, entered, self.clock(), [notes.Note(sentence)])
             schedules.keep_cover(connection, schedule.workspace, schedule.id, _used(cover))
         else:
             self.workflow.submission.enter(connection, planned)
@@ -121,7 +121,7 @@ class Occurrences:
             schedules.touch(connection, schedule, now, remaining=left, next_at=following, next_local=name)
             return
         if schedule.rule is not None:
-            tell(connection, schedule, "finished", self._last(connection, schedule), schedule.channel, now)
+            notify(connection, schedule, "finished", self._last(connection, schedule), schedule.channel, now)
         ends: ScheduleChanges = {"remaining": left, "ended": Ended.FINISHED, "next_at": None}
         schedules.move(connection, schedule, ScheduleAction.FINISH, now, **ends)
 

@@ -15,7 +15,7 @@ from bot.domain.lifecycle import Ended, OccurrenceAction, ScheduleAction
 from bot.domain.people import DirectoryUnavailable, Person
 from bot.domain.schedule import Kind, Occurrence, Schedule
 from bot.recurring.missed import Missed
-from bot.recurring.notices import UNASKED, tell, tell_missed
+from bot.recurring.notices import UNASKED, notify, report_missed
 from bot.recurring.occurrences import AHEAD, Occurrences, binding
 from bot.recurring.schedules import Schedules
 from bot.scheduler import Task
@@ -76,8 +76,8 @@ class Timekeeper:
         resumed = self.schedules.write_step(connection, schedule, "clock", "resume", action, changes)
         if resumed is not None and resumed.ended is not None:
             template = "Its time came while it was paused, so it has ended. It said: “{text}”"
-            told = Translatable(template, text=schedule.text)
-            tell(connection, schedule, "ended:paused", told, schedule.channel, self.clock())
+            sentence = Translatable(template, text=schedule.text)
+            notify(connection, schedule, "ended:paused", sentence, schedule.channel, self.clock())
 
     def _due(self, connection: Connection) -> list[Schedule]:
         now = self.clock()
@@ -142,4 +142,4 @@ class Timekeeper:
         elif not self.missed.is_late(came_at):
             schedules.move_occurrence(connection, occurrence, OccurrenceAction.REPEAT, now, draw_at=now, tries=0)
         elif schedules.move_occurrence(connection, occurrence, OccurrenceAction.MISS, now, draw_at=now):
-            tell_missed(connection, schedule, [(f"{occurrence.local}:snoozed", came_at)], now)
+            report_missed(connection, schedule, [(f"{occurrence.local}:snoozed", came_at)], now)

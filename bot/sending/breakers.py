@@ -48,10 +48,10 @@ class Breakers:
         broadcasts.touch(connection, row, now, due=max(breaker.until, row.due or 0))
         if keys.first_time(connection, row.workspace, keys.of_wait(row), now):
             vendor = self.providers[row.account].title
-            told = Translatable(
+            sentence = Translatable(
                 "{vendor} cannot be reached right now. Nothing was sent. The broadcast is waiting.", vendor=vendor
             )
-            notes.say(connection, row, now, [Note(told)])
+            notes.say(connection, row, now, [Note(sentence)])
         return False
 
     def count_failure(self, connection: Connection, row: Broadcast, error: Exception | None) -> None:

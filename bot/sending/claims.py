@@ -199,5 +199,5 @@ class Claims:
         starts_at = now + micros(self.settings.approval.undo)
         opened |= {"start_at": resumed_at, "due": starts_at}
         template = "It was due {opens_at}, while sending was paused. Sending has resumed, so it starts {start_at}."
-        said = [Note(Translatable(template, opens_at=row.hold_until or 0, start_at=starts_at), mention=row.requester)]
-        return Step(row, Action.RESUME, "clock", now, None, said, opened)
+        notes = [Note(Translatable(template, opens_at=row.hold_until or 0, start_at=starts_at), mention=row.requester)]
+        return Step(row, Action.RESUME, "clock", now, None, notes, opened)

@@ -84,7 +84,7 @@ class Outcomes:
         if same and isinstance(outcome, Accepted):
             self._write_accepted_late(connection, current, outcome)
         elif same and isinstance(outcome, Nothing) and current.state is State.UNKNOWN:
-            self._tell_nothing_left(connection, current, outcome.error)
+            self._post_nothing_left(connection, current, outcome.error)
         log.warning("an answer came late", broadcast=row.id, attempt=row.attempt, state=current.state)
 
     def _write_accepted_late(self, connection: Connection, current: Broadcast, accepted: Accepted) -> None:
@@ -94,19 +94,23 @@ class Outcomes:
         now = self.clock()
         vendor_ids.own_ids(connection, current, accepted.ids)
         template = "{vendor} did accept it, but I could not save its answer in time. Ids: {ids}"
-        said = [Note(Translatable(template, **self._ids_told(current, accepted.ids)), current.requester, aloud=True)]
+        new_notes = [
+            Note(Translatable(template, **self._vendor_and_ids(current, accepted.ids)), current.requester, aloud=True)
+        ]
         if current.state is State.UNKNOWN:
             changes: Changes = {"ids": accepted.ids, "accepted_at": now, "look_at": now, "failure": None}
-            broadcasts.move(connection, current, Action.PROVE, actor=current.provider, at=now, said=said, **changes)
+            broadcasts.move(
+                connection, current, Action.PROVE, actor=current.provider, at=now, notes=new_notes, **changes
+            )
         else:
             known: Changes = {"ids": accepted.ids}
             if current.claimed:
                 known["failure"] = None
             broadcasts.touch(connection, current, now, **known)
             audit.write_audit(connection, current, current.provider, "accept_late", current.state, now)
-            notes.say(connection, current, now, said)
+            notes.say(connection, current, now, new_notes)
 
-    def _tell_nothing_left(self, connection: Connection, current: Broadcast, error: Exception) -> None:
+    def _post_nothing_left(self, connection: Connection, current: Broadcast, error: Exception) -> None:
         """Tell approvers what they need to know: only they may end an unknown broadcast as failed."""
         now = self.clock()
         campaigns.mark_released(connection, current, None)
@@ -116,20 +120,23 @@ class Outcomes:
             "The answer came late: {cause} This means that it did not go out. An approver can say so on its card."
         )
         approvers = approval_rules.approvers_today(self.settings.approval, current)
-        told = Note(Translatable(template, cause=cause_of(error)), " ".join([current.requester, *approvers]))
+        note = Note(Translatable(template, cause=cause_of(error)), " ".join([current.requester, *approvers]))
         audit.write_audit(connection, current, current.provider, "refuse_late", current.state, now)
-        notes.say(connection, current, now, [told])
+        notes.say(connection, current, now, [note])
 
     def _write_accepted(self, connection: Connection, row: Broadcast, accepted: Accepted) -> None:
         now = self.clock()
         self.breakers.count_failure(connection, row, None)
         vendor_ids.own_ids(connection, row, accepted.ids)
-        said = [
-            Note(Translatable("{vendor} accepted it. Ids: {ids}", **self._ids_told(row, accepted.ids)), row.requester)
+        new_notes = [
+            Note(
+                Translatable("{vendor} accepted it. Ids: {ids}", **self._vendor_and_ids(row, accepted.ids)),
+                row.requester,
+            )
         ]
-        said += [*_other_time(accepted, now), *self._fewer(row, accepted)]
+        new_notes += [*_other_time(accepted, now), *self._fewer(row, accepted)]
         changes: Changes = {"ids": accepted.ids, "accepted_at": now, "look_at": now, **NO_LEASE}
-        broadcasts.move(connection, row, Action.ACCEPT, actor=row.provider, at=now, said=said, **changes)
+        broadcasts.move(connection, row, Action.ACCEPT, actor=row.provider, at=now, notes=new_notes, **changes)
 
     def _fewer(self, row: Broadcast, accepted: Accepted) -> list[Note]:
         """Return a note if the vendor took it for only some people. It is never resent to the others by itself."""
@@ -146,7 +153,7 @@ class Outcomes:
             )
         ]
 
-    def _ids_told(self, row: Broadcast, ids: tuple[str, ...]) -> dict[str, Value]:
+    def _vendor_and_ids(self, row: Broadcast, ids: tuple[str, ...]) -> dict[str, Value]:
         shown = ", ".join(ids[:100])
         more = f" … (+{len(ids) - 100})" if len(ids) > 100 else ""
         return {"vendor": self.providers[row.account].title, "ids": shown + more}
@@ -162,9 +169,9 @@ class Outcomes:
         elif isinstance(error, Blocked):
             self.steps.hold(connection, row, Gate(Hold.BLOCKED, sentence))
         elif isinstance(error, Refused) or row.tries >= MAX_TRIES:
-            said = [Note(sentence, row.requester, aloud=True), *self._alert(row, error)]
+            new_notes = [Note(sentence, row.requester, aloud=True), *self._alert(row, error)]
             changes: Changes = {"failure": sentence, "due": None, **NO_LEASE}
-            broadcasts.move(connection, row, Action.REFUSE, actor=row.provider, at=now, said=said, **changes)
+            broadcasts.move(connection, row, Action.REFUSE, actor=row.provider, at=now, notes=new_notes, **changes)
         else:
             again = max(now + int(pause_before(row.tries, error) * SECOND), row.due or 0)
             waits = Note(
@@ -172,9 +179,9 @@ class Outcomes:
                     "{cause} Nothing was sent. The bot will try again {again_at}.", cause=sentence, again_at=again
                 )
             )
-            told = [waits] if row.tries == 1 else []
+            new_notes = [waits] if row.tries == 1 else []
             back: Changes = {"due": again, **NO_LEASE}
-            broadcasts.move(connection, row, Action.PUT_BACK, actor=row.provider, at=now, said=told, **back)
+            broadcasts.move(connection, row, Action.PUT_BACK, actor=row.provider, at=now, notes=new_notes, **back)
 
     def _wait_again(self, connection: Connection, row: Broadcast, now: Micros) -> None:
         """Treat it as not tried: hold it for what stopped it, or let it go again in a moment."""
@@ -190,11 +197,11 @@ class Outcomes:
         if setting is None:
             return []
         log.error("an account does not work", account=row.account, setting=setting, broadcast=row.id)
-        told = Translatable(
+        sentence = Translatable(
             "Please check the setting `{setting}`. Nothing can be sent with its present value.",
             setting=f"accounts.{row.account}.{setting}",
         )
-        return [Note(told, mention=" ".join(self.settings.admins) or None)]
+        return [Note(sentence, mention=" ".join(self.settings.admins) or None)]
 
     def _write_lost(self, connection: Connection, row: Broadcast, error: Exception) -> None:
         if not self.switch.stopping:

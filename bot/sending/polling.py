@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from bot.config.accounts import Account
 from bot.config.runtime import Runtime
-from bot.domain.broadcast import Broadcast, counts_told
+from bot.domain.broadcast import Broadcast, describe_counts
 from bot.domain.clock import SECOND, Micros, micros
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, State
@@ -56,7 +56,7 @@ class Poller:
     async def begin(self) -> None:
         """Start the same, without waiting for the vendors: one that hangs must not delay this."""
         waits = await self.database.read(lambda c: receipts.what_waits(c, self.clock()))
-        if waits.progress and await self.database.write(self._tell_progress):
+        if waits.progress and await self.database.write(self._post_progress):
             self.wake(Task.PAINT)
         if not (waits.sent or waits.unknown):
             return
@@ -76,12 +76,12 @@ class Poller:
                 with suppress(DatabaseBusy, CommitUncertain):
                     await self.database.write(partial(queue.set_look_at, row=row, at=self.clock() + LOOK_AGAIN))
 
-    def _tell_progress(self, connection: Connection) -> bool:
-        rows = receipts.progress_to_tell(connection, self.clock())
+    def _post_progress(self, connection: Connection) -> bool:
+        rows = receipts.progress_to_post(connection, self.clock())
         for row in rows:
             with alone(connection, "progress", row.id, row.workspace):
                 notes.say(connection, row, self.clock(), [Note(Translatable("Deliveries: {counts}", **_counts(row)))])
-                receipts.mark_told(connection, row)
+                receipts.mark_progress_posted(connection, row)
         return bool(rows)
 
     def _take(self, connection: Connection, busy: Collection[str]) -> list[Broadcast]:
@@ -127,8 +127,8 @@ class Poller:
         try:
             await self.receiver.record(row.account, await provider.poll(ids))
         except Exception as error:  # an adapter may be third-party code
-            say = log.info if isinstance(error, ProviderError | DatabaseBusy | CommitUncertain) else log.error
-            say("a poll came to nothing", broadcast=row.id, error=type(error).__name__)
+            report = log.info if isinstance(error, ProviderError | DatabaseBusy | CommitUncertain) else log.error
+            report("a poll came to nothing", broadcast=row.id, error=type(error).__name__)
 
     def _counted(self, connection: Connection, row: Broadcast) -> Recount | None:
         """Count its deliveries outside any write. Return None if there is nothing to end or to correct.
@@ -158,10 +158,10 @@ class Poller:
         """False when somebody else was faster."""
         now = self.clock()
         template = "Final report: {counts}" if current.counts else "Final report: the vendor sent no delivery report."
-        said = Note(Translatable(template, **_counts(current)), current.requester, aloud=True)
+        note = Note(Translatable(template, **_counts(current)), current.requester, aloud=True)
         ends: Changes = {"look_at": None, "progress_at": None}
         return (
-            broadcasts.move(connection, current, Action.FINISH, actor="clock", at=now, said=[said], **ends) is not None
+            broadcasts.move(connection, current, Action.FINISH, actor="clock", at=now, notes=[note], **ends) is not None
         )
 
     def _over(self, row: Broadcast) -> bool:
@@ -194,17 +194,17 @@ class Poller:
         if reported and not evidence.sent:  # from before it was unknown: its sender had died unnoticed
             evidence = Evidence(True, REPORTED, reported)
         if evidence.sent:
-            told = Translatable(evidence.sentence, **evidence.values)
-            self.proofs.mark_proven(connection, current, evidence.ids or current.ids, told)
-        elif _worth_saying(now - current.changed_at):
+            sentence = Translatable(evidence.sentence, **evidence.values)
+            self.proofs.mark_proven(connection, current, evidence.ids or current.ids, sentence)
+        elif _worth_a_note(now - current.changed_at):
             template = "I still do not know whether it went out. {evidence} Please say on its card what happened."
             seen = Translatable(evidence.sentence, **evidence.values)
             approvers = approval_rules.approvers_today(
                 self.settings.approval, current
             )  # they alone may say that it did not
-            said = Note(Translatable(template, evidence=seen), " ".join([current.requester, *approvers]))
+            note = Note(Translatable(template, evidence=seen), " ".join([current.requester, *approvers]))
             audit.write_audit(connection, current, "clock", "ask", current.state, now, str(seen))
-            notes.say(connection, current, now, [said])
+            notes.say(connection, current, now, [note])
 
 
 def _has_doubled(waited: Micros) -> bool:
@@ -216,10 +216,10 @@ def _has_doubled(waited: Micros) -> bool:
     return polls.bit_length() > (polls * 10 // 11).bit_length()
 
 
-def _worth_saying(since: Micros) -> bool:
+def _worth_a_note(since: Micros) -> bool:
     """Whether to tell people about this look: only about the first one and the daily ones."""
     return since < UNKNOWN_LOOKS[1] or since >= UNKNOWN_LOOKS[-1]
 
 
 def _counts(row: Broadcast) -> Mapping[str, Translatable]:
-    return {"counts": counts_told(row.counts)}
+    return {"counts": describe_counts(row.counts)}

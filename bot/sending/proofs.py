@@ -27,16 +27,16 @@ class Proofs:
     def __init__(self, runtime: Runtime) -> None:
         self.clock = runtime.clock
 
-    def prove(self, connection: Connection, current: Followed, heard: list[Receipt]) -> bool:
+    def prove(self, connection: Connection, current: Followed, reports: list[Receipt]) -> bool:
         """Act on what the reports prove. Return False if they are only news of a broadcast known to be on its way."""
-        delivered = any(receipt.kind is ReceiptKind.DELIVERY for receipt in heard)
-        proves, confirms = current.state is State.UNKNOWN and bool(heard), current.claimed and delivered
+        delivered = any(receipt.kind is ReceiptKind.DELIVERY for receipt in reports)
+        proves, confirms = current.state is State.UNKNOWN and bool(reports), current.claimed and delivered
         if not (proves or confirms) and (current.state in ON_ITS_WAY or not delivered):
             return False
         row = whole(connection, current)
         if row is None:
             return False
-        ids = row.ids or tuple(dict.fromkeys(receipt.id for receipt in heard))
+        ids = row.ids or tuple(dict.fromkeys(receipt.id for receipt in reports))
         if proves:
             self.mark_proven(connection, row, ids, Translatable(REPORTED))
         elif confirms:
@@ -62,24 +62,24 @@ class Proofs:
             "The vendor reports deliveries, so it did go out, although it was treated as not sent. If a follow-up is "
             "under way, stop it. Ids: {ids}"
         )
-        told = Translatable(template, ids=", ".join(ids[:100]))
-        said = [Note(told, " ".join(dict.fromkeys([row.requester, *deniers])), aloud=True)]
+        sentence = Translatable(template, ids=", ".join(ids[:100]))
+        new_notes = [Note(sentence, " ".join(dict.fromkeys([row.requester, *deniers])), aloud=True)]
         audit.write_audit(connection, row, row.provider, "report_late", row.state, self.clock())
-        notes.say(connection, row, self.clock(), said)
+        notes.say(connection, row, self.clock(), new_notes)
 
-    def mark_proven(self, connection: Connection, row: Broadcast, ids: tuple[str, ...], told: Translatable) -> None:
+    def mark_proven(self, connection: Connection, row: Broadcast, ids: tuple[str, ...], sentence: Translatable) -> None:
         now, ids = self.clock(), tuple(filter(None, ids))  # an answer without an id proves it as well
         vendor_ids.own_ids(connection, row, ids)
-        said = [Note(told, row.requester, aloud=True)]
+        new_notes = [Note(sentence, row.requester, aloud=True)]
         if ids:
-            said.append(Note(Translatable("Ids: {ids}", ids=", ".join(ids[:100]))))
+            new_notes.append(Note(Translatable("Ids: {ids}", ids=", ".join(ids[:100]))))
         broadcasts.move(
             connection,
             row,
             Action.PROVE,
             actor=row.provider,
             at=now,
-            said=said,
+            notes=new_notes,
             ids=ids,
             accepted_at=now,
             look_at=now,

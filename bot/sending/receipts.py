@@ -76,8 +76,8 @@ class Receiver:
         Receipts that arrive during a write are written together afterwards. So a flood takes one connection, and
         changes the counts of each broadcast once per transaction. A long list is written in pieces, with one result.
         """
-        told, loop = list(receipts), asyncio.get_running_loop()
-        pieces = [told[place : place + PIECE] for place in range(0, len(told), PIECE)] or [[]]
+        reported, loop = list(receipts), asyncio.get_running_loop()
+        pieces = [reported[place : place + PIECE] for place in range(0, len(reported), PIECE)] or [[]]
         batches = [_Batch(account, piece, dispatched, loop.create_future()) for piece in pieces]
         self._waiting += batches
         if self._recording is None or self._recording.done():
@@ -98,12 +98,12 @@ class Receiver:
                     self._waiting = group + self._waiting
                     continue
                 group, self._waiting = group + self._waiting, []  # nobody should wait through one try after another
-                self._tell(group, [error] * len(group))
+                self._resolve(group, [error] * len(group))
             except BaseException as error:
                 await self._record_alone(group, error)
             else:
                 self._wake(wakes)
-                self._tell(group, news)
+                self._resolve(group, news)
                 self._together = min(2 * self._together, TOGETHER)
 
     def _fitting(self) -> int:
@@ -114,17 +114,17 @@ class Receiver:
     async def _record_alone(self, group: list[_Batch], error: BaseException) -> None:
         """Write each batch by itself, so that only one that cannot be written gets an error."""
         if len(group) == 1 or isinstance(error, CommitUncertain) or not isinstance(error, Exception):
-            self._tell(group, [error] * len(group))
+            self._resolve(group, [error] * len(group))
             if not isinstance(error, Exception):
                 raise error
             return
         for batch in group:
             wakes = set[Task]()
             try:
-                self._tell([batch], await self.database.write(partial(self._record, group=[batch], wakes=wakes)))
+                self._resolve([batch], await self.database.write(partial(self._record, group=[batch], wakes=wakes)))
                 self._wake(wakes)
             except BaseException as alone:
-                self._tell([batch], [alone])
+                self._resolve([batch], [alone])
                 if not isinstance(alone, Exception):
                     raise
 
@@ -134,7 +134,7 @@ class Receiver:
             self.wake(*tasks)
 
     @staticmethod
-    def _tell(group: list[_Batch], outcomes: Sequence[bool | BaseException]) -> None:
+    def _resolve(group: list[_Batch], outcomes: Sequence[bool | BaseException]) -> None:
         for batch, outcome in zip(group, outcomes, strict=True):
             if batch.news.done():
                 continue  # the caller has gone
@@ -152,16 +152,16 @@ class Receiver:
         """
         owners = self._owners(connection, group)
         rows = receipts.followed(connection, set(owners.values()))
-        heard, sources = [], []
+        owned, sources = [], []
         for number, batch in enumerate(group):
             for receipt in batch.receipts:
                 owner = owners.get((batch.account, receipt.id)) if receipt.id else batch.dispatched
                 if owner is None or not self._is_stale(rows.get(owner), receipt):
-                    heard.append(OwnedReceipt(batch.account, receipt, self._hidden(receipt), owner))
+                    owned.append(OwnedReceipt(batch.account, receipt, self._hidden(receipt), owner))
                     sources.append(number)
-        recorded = receipts.record_deliveries(connection, heard, self.clock())
-        told = zip(heard, sources, recorded.news, strict=True)
-        news = [(one, number) for one, number, is_new in told if is_new and one.owner]
+        recorded = receipts.record_deliveries(connection, owned, self.clock())
+        numbered = zip(owned, sources, recorded.news, strict=True)
+        news = [(one, number) for one, number, is_new in numbered if is_new and one.owner]
         due = self._follow(connection, recorded.moved, [one for one, _ in news])
         if wakes is not None:
             wakes.update(due)
@@ -197,18 +197,18 @@ class Receiver:
 
         Receipts of broadcasts that only a newer version of the bot handles stay recorded, and are left to it.
         """
-        told: defaultdict[Owner, list[Receipt]] = defaultdict(list)
+        by_owner: defaultdict[Owner, list[Receipt]] = defaultdict(list)
         for one in news:
             if one.owner is not None:
-                told[one.owner].append(one.receipt)
+                by_owner[one.owner].append(one.receipt)
         due = set[Task]()
         # locked before their counts change, else two transactions would each add to the same value
-        for owner, row in receipts.followed(connection, {*told, *moved}, lock=True).items():
+        for owner, row in receipts.followed(connection, {*by_owner, *moved}, lock=True).items():
             change = moved.get(owner, DeliveryCounts())
             current = receipts.count(connection, row, change, self.clock())
-            if self._tell_replies(connection, current, told[owner]):
+            if self._post_replies(connection, current, by_owner[owner]):
                 due.add(Task.PAINT)
-            if self.proofs.prove(connection, current, told[owner]):
+            if self.proofs.prove(connection, current, by_owner[owner]):
                 due |= {Task.PAINT, Task.TRACK}
             if change.final > 0 and self._has_all(connection, current):
                 due.add(Task.TRACK)
@@ -240,16 +240,16 @@ class Receiver:
             log.warning("a callback came long after the end and is ignored", broadcast=row.id)
         return stale
 
-    def _tell_replies(self, connection: Connection, current: Followed, heard: Iterable[Receipt]) -> bool:
+    def _post_replies(self, connection: Connection, current: Followed, reported: Iterable[Receipt]) -> bool:
         """Post replies in the thread, if the account shows them. Return whether there were any."""
         account = self.providers.get(current.account)
         if account is None or not account.settings.show_replies:
             return False
-        shown = [receipt.text[:1000] for receipt in heard if receipt.kind is ReceiptKind.REPLY and receipt.text]
+        shown = [receipt.text[:1000] for receipt in reported if receipt.kind is ReceiptKind.REPLY and receipt.text]
         row = whole(connection, current) if shown else None
         if row is not None:
-            told = [Note(Translatable("Reply: {reply}", reply=it)) for it in shown]
-            notes.say(connection, row, self.clock(), told)
+            new_notes = [Note(Translatable("Reply: {reply}", reply=it)) for it in shown]
+            notes.say(connection, row, self.clock(), new_notes)
         return bool(shown)
 
     def _hidden(self, receipt: Receipt) -> str:
@@ -261,6 +261,6 @@ class Receiver:
         number, name = number_of(receipt.recipient), receipt.recipient.strip()
         if not name:
             return ""
-        told = receipt.text or "" if receipt.kind is ReceiptKind.REPLY else ""
-        named = f"number:{f'+{number}' if number else name}:{told}"
+        reply = receipt.text or "" if receipt.kind is ReceiptKind.REPLY else ""
+        named = f"number:{f'+{number}' if number else name}:{reply}"
         return hmac.digest(self.key, named.encode(errors="replace"), "sha256").hex()[:32]

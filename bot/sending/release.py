@@ -174,8 +174,8 @@ class Releaser:
             return current if again else None
         if not self._approved(connection, current):
             log.error("approval does not match what would be sent", broadcast=row.id)
-            said = Note(Translatable("What would be sent is not what was approved, so it needs approval again."))
-            self.stager.ask_again(connection, current, said, digest=current.computed_digest())
+            note = Note(Translatable("What would be sent is not what was approved, so it needs approval again."))
+            self.stager.ask_again(connection, current, note, digest=current.computed_digest())
             return None
         if self.switch.stopping:  # nothing has left, so the next process may as well begin it
             self.steps.put_back(connection, current, now, "stopping")
@@ -262,8 +262,8 @@ class Releaser:
             raise HeldBack("Sending was paused at the last moment.")
 
     async def _settle(self, row: Broadcast, outcome: Accepted | Exception) -> None:
-        told = Nothing(outcome) if isinstance(outcome, NOTHING_LEFT) else outcome
-        await self.outcomes.write_durably(row, lambda c: self.outcomes.write_outcome(c, row, told))
+        result = Nothing(outcome) if isinstance(outcome, NOTHING_LEFT) else outcome
+        await self.outcomes.write_durably(row, lambda c: self.outcomes.write_outcome(c, row, result))
         log.info("released", broadcast=row.id, attempt=row.attempt, outcome=type(outcome).__name__)
         self.wake(Task.PAINT, Task.TRACK)
 

@@ -42,7 +42,7 @@ class Sizes:
 
     async def begin(self) -> None:
         """Start the same, each account on its own, so that a vendor that hangs delays no other account's sizes."""
-        free = self._telling()
+        free = self._free_accounts()
         if not free or not await self.database.read(lambda c: queue.sizes_wait(c, free, self.clock())):
             return
         taken: defaultdict[str, list[Broadcast]] = defaultdict(list)
@@ -60,7 +60,7 @@ class Sizes:
                     log.exception("asking for a size broke", broadcast=row.id)
                 log.info("the vendor did not tell a size", broadcast=row.id, error=type(error).__name__)
 
-    def _telling(self) -> list[str]:
+    def _free_accounts(self) -> list[str]:
         """Return the accounts that tell sizes and are not being asked right now."""
         able, busy = {name: provider.capabilities for name, provider in self.providers.items()}, self.lanes.busy()
         return [name for name, can in able.items() if (can.sizes or can.quotes) and name not in busy]

@@ -70,8 +70,10 @@ class Stager:
             staged = await self._stage_once(provider, row)
             if staged is not None:
                 row = await self._keep(row, staged, until)
-                told = staged.contacts
-                if (staged.ready or told is not None) and await self._went_back(row, told, until, price_of(staged)):
+                contacts = staged.contacts
+                if (staged.ready or contacts is not None) and await self._went_back(
+                    row, contacts, until, price_of(staged)
+                ):
                     return None
             if staged is None:
                 return None if await self._outgrew_its_quote(row, provider, until) else row
@@ -107,7 +109,7 @@ class Stager:
             raise Overtaken(row.id)
         return kept
 
-    async def _went_back(self, row: Broadcast, told: int | None, until: float, price: str | None = None) -> bool:
+    async def _went_back(self, row: Broadcast, reported: int | None, until: float, price: str | None = None) -> bool:
         """Send it back to the approvers if it exceeds what they approved. Return whether it went back.
 
         It goes back if it reaches more people than were approved, if nobody can say how many, or if it costs more than
@@ -116,23 +118,23 @@ class Stager:
         as larger than any bound.
         """
         most = self._max_size(row)
-        if told is None and most is not None and (row.size or 0) > most:
-            told = row.size
-        size = most if told is None else told
+        if reported is None and most is not None and (row.size or 0) > most:
+            reported = row.size
+        size = most if reported is None else reported
         if row.bound is None or (size if size is not None else UNREADABLE) <= row.bound:
             if not is_dearer(row, price):
                 return False
             shown = Translatable("It would now cost {cost}, but its card showed {shown}.", **_prices(row, price))
             await self._ask_about(row, row.size, row.bound, shown, until, price)
-        elif told is None or told == UNREADABLE:
+        elif reported is None or reported == UNREADABLE:
             template = "The vendor does not say how many people this would reach, and at most {bound} were approved."
-            said = Translatable(template, **_bound(row))
-            await self._ask_about(row, None, most if told is None else None, said, until, price)
+            sentence = Translatable(template, **_bound(row))
+            await self._ask_about(row, None, most if reported is None else None, sentence, until, price)
         else:
-            said = Translatable(
-                "It would reach {size} people, more than the {bound} that were approved.", size=told, **_bound(row)
+            sentence = Translatable(
+                "It would reach {size} people, more than the {bound} that were approved.", size=reported, **_bound(row)
             )
-            await self._ask_about(row, told, told, said, until, price)
+            await self._ask_about(row, reported, reported, sentence, until, price)
         return True
 
     async def _outgrew_its_quote(self, row: Broadcast, provider: Account, until: float) -> bool:
@@ -147,7 +149,13 @@ class Stager:
         return audience.max_size if audience is not None else None
 
     async def _ask_about(
-        self, row: Broadcast, size: int | None, bound: int | None, said: Translatable, until: float, price: str | None
+        self,
+        row: Broadcast,
+        size: int | None,
+        bound: int | None,
+        sentence: Translatable,
+        until: float,
+        price: str | None,
     ) -> None:
         """Ask the approvers again. They see the new size and price, and the next release is compared with these."""
         need = approval_rules.required_approvals(
@@ -162,16 +170,16 @@ class Stager:
         changes |= {"quorum": max(row.quorum, need.quorum, 1), "quoted": price or row.quoted}
 
         def go_back(connection: Connection) -> None:
-            self.ask_again(connection, row, Note(said), **changes)
+            self.ask_again(connection, row, Note(sentence), **changes)
 
         await self.database.write_until(until, go_back, clock=self.monotonic)
 
-    def ask_again(self, connection: Connection, row: Broadcast, said: Note, **changes: Any) -> None:
+    def ask_again(self, connection: Connection, row: Broadcast, note: Note, **changes: Any) -> None:
         """Send it back to the approvers. Their votes no longer count, nor do they cover later occurrences."""
         now = self.clock()
         changes = {"quorum": max(row.quorum, 1), **changes}
         changes |= {**NOT_AGREED, **asks(now, self.settings.approval)}
-        if broadcasts.move(connection, row, Action.OUTGROW, actor="dispatcher", at=now, said=[said], **changes):
+        if broadcasts.move(connection, row, Action.OUTGROW, actor="dispatcher", at=now, notes=[note], **changes):
             drop_votes(connection, row)
             if row.schedule is not None and row.covers > 1:
                 schedules.keep_cover(connection, row.workspace, row.schedule, None)

@@ -37,10 +37,10 @@ class Steps:
 
     def holding(self, row: Broadcast, gate: Gate) -> Step:
         mention = None if gate.until else " ".join([row.requester, *gate.ask])
-        said = [Note(gate.sentence, mention=mention)]
+        notes = [Note(gate.sentence, mention=mention)]
         changes: Changes = {"hold": gate.hold, "hold_until": gate.until, "due": None, **NO_LEASE}
         changes |= {"expires_at": None} if gate.until else asks(self.clock(), self.settings.approval)
-        return Step(row, Action.HOLD, "dispatcher", self.clock(), gate.hold, said, changes)
+        return Step(row, Action.HOLD, "dispatcher", self.clock(), gate.hold, notes, changes)
 
     def hold(self, connection: Connection, row: Broadcast, gate: Gate) -> bool:
         """False when somebody else was faster."""
@@ -48,13 +48,13 @@ class Steps:
 
     def losing(self, row: Broadcast, cause: Translatable) -> Step:
         now = self.clock()
-        told = Translatable(MAY_HAVE_GONE, cause=cause)
+        sentence = Translatable(MAY_HAVE_GONE, cause=cause)
         changes: Changes = {"failure": cause, "look_at": now + FIRST_LOOK, "due": None, **NO_LEASE}
         approvers = approval_rules.approvers_today(
             self.settings.approval, row
         )  # they alone may say that it did not go out
-        said = [Note(told, " ".join([row.requester, *approvers]), aloud=True)]
-        return Step(row, Action.LOSE_TRACK, row.provider, now, None, said, changes)
+        notes = [Note(sentence, " ".join([row.requester, *approvers]), aloud=True)]
+        return Step(row, Action.LOSE_TRACK, row.provider, now, None, notes, changes)
 
     def put_back(
         self, connection: Connection, row: Broadcast, now: Micros, reason: str, **changes: Unpack[Changes]

@@ -21,9 +21,9 @@ class Tracker:
         self.poller = Poller(runtime, self.receiver)
         self.lanes = self.poller.lanes
 
-    async def record(self, account: str, told: Iterable[Receipt], dispatched: Owner | None = None) -> Recorded:
+    async def record(self, account: str, reported: Iterable[Receipt], dispatched: Owner | None = None) -> Recorded:
         """Write receipts of one account; see `Receiver.record`. Raises DatabaseBusy or CommitUncertain."""
-        return await self.receiver.record(account, told, dispatched)
+        return await self.receiver.record(account, reported, dispatched)
 
     async def begin(self) -> None:
         await self.poller.begin()

@@ -27,7 +27,7 @@ from bot.slack.interaction import (
     message_of,
     user_of,
 )
-from bot.slack.replies import draft_form, form_audiences, respond, tell
+from bot.slack.replies import draft_form, form_audiences, reply_privately, respond
 from bot.workflow.audiences import Audiences
 from bot.workflow.deeds import Drawing, Sight
 from bot.workflow.deeds import pressed as deed_of
@@ -88,9 +88,9 @@ class Buttons:
 
     async def pressed(self, ack: AsyncAck, body: Body, action: Mapping[str, Any], client: AsyncWebClient) -> None:
         """Do what the button says, or tell the person who pressed it why not."""
-        began, told = time.monotonic(), await self._press(body, action, client)
-        if told is not None:
-            telling = asyncio.create_task(told, name="tell a person")
+        began, answer = time.monotonic(), await self._press(body, action, client)
+        if answer is not None:
+            telling = asyncio.create_task(answer, name="tell a person")
             self._telling.add(telling)
             telling.add_done_callback(self._telling.discard)
             left = answer_seconds(self.entrance.patience) - (time.monotonic() - began)
@@ -120,8 +120,8 @@ class Buttons:
         except Refused as refused:
             if refused.error is None:
                 return respond(body, self.audiences.settings.slack_api_url, mrkdwn.lines(refused.lines))
-            told, user = " ".join(refused.lines), user_of(body)
-            return tell(client, channel_of(body) or user, user, mrkdwn.Post(told, [mrkdwn.section(told)]))
+            text, user = " ".join(refused.lines), user_of(body)
+            return reply_privately(client, channel_of(body) or user, user, mrkdwn.Post(text, [mrkdwn.section(text)]))
         return None
 
     async def _do(self, pressed: Pressed) -> None:

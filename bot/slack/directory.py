@@ -76,10 +76,10 @@ class People:
         except UNREACHABLE as error:
             if _code(error) in NOBODY:
                 raise Unknown(user) from None
-            raise self._cannot_tell(user, error) from None
+            raise self._unavailable(user, error) from None
         profile = answer.get("user")
         if not isinstance(profile, dict):
-            raise self._cannot_tell(user, KeyError("user"))
+            raise self._unavailable(user, KeyError("user"))
         return profile
 
     def _read(self, profile: dict[str, Any]) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class People:
         except UNREACHABLE as error:
             if _code(error) in ("no_such_subteam", "subteam_not_found"):
                 return frozenset()
-            raise self._cannot_tell(group, error) from None
+            raise self._unavailable(group, error) from None
         return self._ids(answer.get("users"), group)
 
     async def place(self, channel: str) -> Place:
@@ -133,11 +133,11 @@ class People:
                 return INVITE
             if _code(error) == "missing_scope":  # as for a private channel that the bot has not joined
                 return UNSEEN
-            raise self._cannot_tell(channel, error) from None
+            raise self._unavailable(channel, error) from None
         found = answer.get("channel")
         place = _judge(found, self.workspace) if isinstance(found, dict) else None
         if place is None:
-            raise self._cannot_tell(channel, KeyError("channel"))
+            raise self._unavailable(channel, KeyError("channel"))
         return place
 
     async def why_closed(self, channel: str) -> Translatable | None:
@@ -184,19 +184,19 @@ class People:
             except UNREACHABLE as error:
                 if _code(error) in NOWHERE:
                     return frozenset()
-                raise self._cannot_tell(channel, error) from None
+                raise self._unavailable(channel, error) from None
             members.update(self._ids(answer.get("members"), channel))
             cursor = str((answer.get("response_metadata") or {}).get("next_cursor") or "")
             if not cursor:
                 return frozenset(members)
 
-    def _ids(self, told: object, of: str) -> frozenset[str]:
+    def _ids(self, reported: object, of: str) -> frozenset[str]:
         """Return a list of ids. Raises DirectoryUnavailable for anything else, which does not mean nobody."""
-        if not isinstance(told, list):
-            raise self._cannot_tell(of, TypeError("no list"))
-        return frozenset(str(id) for id in told)
+        if not isinstance(reported, list):
+            raise self._unavailable(of, TypeError("no list"))
+        return frozenset(str(id) for id in reported)
 
-    def _cannot_tell(self, what: str, error: Exception) -> DirectoryUnavailable:
+    def _unavailable(self, what: str, error: Exception) -> DirectoryUnavailable:
         log.warning("Slack did not tell", about=what, error=type(error).__name__)
         code = _code(error)
         if code not in DEAD_TOKEN:

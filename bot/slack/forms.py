@@ -16,7 +16,7 @@ from bot.domain.lifecycle import State
 from bot.slack.blocks import forms
 from bot.slack.directory import People
 from bot.slack.interaction import Body, Entrance, Interaction, Refused
-from bot.slack.replies import hours_told, place_for, submitted_post, tell
+from bot.slack.replies import describe_hours, place_for, reply_privately, submitted_post
 from bot.workflow.audiences import Audiences
 from bot.workflow.deeds import Reject, Replan
 from bot.workflow.submission import Sent
@@ -103,11 +103,11 @@ class Modals:
             follows=composed.follows,
             sent=Sent(str(view["id"]), str(view.get("trigger_id") or "")),
         )
-        hours = hours_told(self.audiences, submitted.broadcast, done.words)
+        hours = describe_hours(self.audiences, submitted.broadcast, done.words)
         elsewhere = submitted.broadcast.channel != composed.channel
         if submitted.broadcast.state is State.DRAFT or elsewhere or hours is not None:
             post = submitted_post(submitted, place, done.person, hours, done.words)
-            await tell(done.client, composed.channel, done.person.id, post)
+            await reply_privately(done.client, composed.channel, done.person.id, post)
 
     async def reject(self, view: View, done: Interaction) -> None:
         """Reject with the reason that was written."""

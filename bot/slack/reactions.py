@@ -20,7 +20,7 @@ from bot.domain.people import DirectoryUnavailable, Person
 from bot.slack.blocks import mrkdwn
 from bot.slack.directory import People
 from bot.slack.interaction import Body, workspace_of
-from bot.slack.replies import explain, tell
+from bot.slack.replies import explain, reply_privately
 from bot.storage import cards
 from bot.storage.cards import Card
 from bot.storage.keys import first_time, keep_latest, last_time, last_times, of_event, of_reaction, was_seen
@@ -167,11 +167,11 @@ class Reactions:
             return Action.REJECT
         return None
 
-    async def _explain(self, card: Card, user: str, told: str, client: AsyncWebClient) -> None:
+    async def _explain(self, card: Card, user: str, text: str, client: AsyncWebClient) -> None:
         if (user, card.ts) in self._explained:
             return
         self._explained[user, card.ts] = True
-        await tell(client, card.channel, user, mrkdwn.Post(told, [mrkdwn.section(told)]))
+        await reply_privately(client, card.channel, user, mrkdwn.Post(text, [mrkdwn.section(text)]))
 
 
 def _reaction_key(card: Card, event: Mapping[str, Any]) -> str:

@@ -83,7 +83,7 @@ async def place_for(audiences: Audiences, people: People, channel: str) -> Place
     )
 
 
-def hours_told(audiences: Audiences, row: Broadcast, words: Translator) -> str | None:
+def describe_hours(audiences: Audiences, row: Broadcast, words: Translator) -> str | None:
     """Return what the hours do to a requested start; None if they allow it, or if none was requested."""
     if row.send_at is None or row.ended:
         return None
@@ -109,28 +109,28 @@ def submitted_post(submitted: Submitted, place: Place, person: Person, hours: st
         return answers.draft_kept(row, "\n".join(_why_kept(submitted, fix, words)), words)
     where = f"<#{row.channel}>"
     if submitted.again:
-        told = words("You already asked for this. It is *{id}*, in {where}.", id=row.id, where=where)
+        text = words("You already asked for this. It is *{id}*, in {where}.", id=row.id, where=where)
     elif row.state is State.PENDING:
         who = mentions(still_asked(row))
-        told = words("*{id}* is waiting for approval by {who} in {where}.", id=row.id, where=where, who=who)
+        text = words("*{id}* is waiting for approval by {who} in {where}.", id=row.id, where=where, who=who)
     else:
-        told = words("*{id}* needs no approval. Its card is in {where}.", id=row.id, where=where)
+        text = words("*{id}* needs no approval. Its card is in {where}.", id=row.id, where=where)
     if row.send_at is not None:
         start = mrkdwn.spelled(row.send_at, person.zone)
-        told += " " + words("It is due to start at {start}.", start=start)
+        text += " " + words("It is due to start at {start}.", start=start)
         if not person.zone_told:
-            told += " " + words("I could not get your time zone from Slack, so I used {zone}.", zone=person.zone)
+            text += " " + words("I could not get your time zone from Slack, so I used {zone}.", zone=person.zone)
     if hours is not None:
-        told += f"\n✋ {hours}"
-    return Post(told, [mrkdwn.section(told)])
+        text += f"\n✋ {hours}"
+    return Post(text, [mrkdwn.section(text)])
 
 
 def _why_kept(submitted: Submitted, fix: Translatable | None, words: Translator) -> list[str]:
     """Return the questions to answer before it goes, and why no card can be posted where it was asked for."""
-    told = [mrkdwn.sentence(words, question.sentence) for question in submitted.questions]
-    if told:
-        told.append(words("Nothing was sent. Open the draft to change it, or submit it as it is."))
-    return told if fix is None else [*told, mrkdwn.sentence(words, fix)]
+    lines = [mrkdwn.sentence(words, question.sentence) for question in submitted.questions]
+    if lines:
+        lines.append(words("Nothing was sent. Open the draft to change it, or submit it as it is."))
+    return lines if fix is None else [*lines, mrkdwn.sentence(words, fix)]
 
 
 def with_late(post: Post, late: Sequence[str], words: Translator) -> Post:
@@ -138,8 +138,8 @@ def with_late(post: Post, late: Sequence[str], words: Translator) -> Post:
     if not late:
         return post
     names = ", ".join(f"`{name}=`" for name in late)
-    told = "ℹ️ " + words("I read this as part of the text: {names}. Options go before the text.", names=names)
-    return Post(f"{post.text}\n{told}", [*post.blocks, mrkdwn.section(told)])
+    sentence = "ℹ️ " + words("I read this as part of the text: {names}. Options go before the text.", names=names)
+    return Post(f"{post.text}\n{sentence}", [*post.blocks, mrkdwn.section(sentence)])
 
 
 def must_leave_nothing_behind(typed: str, text: str, field: str) -> None:
@@ -173,8 +173,8 @@ def explain(error: Exception, words: Translator, admins: Iterable[str] = ()) -> 
             return [too_late(error.broadcast, words)]
         case CardChanged():
             changes = [mrkdwn.sentence(words, change) for change in error.changes]
-            told = words("*{id}* has changed since its card was shown.", id=error.broadcast.id)
-            return [told, *changes, words("Please look at the new card, then decide.")]
+            sentence = words("*{id}* has changed since its card was shown.", id=error.broadcast.id)
+            return [sentence, *changes, words("Please look at the new card, then decide.")]
         case DeadToken():
             template = "Slack no longer accepts my token ({code}). Nothing works until an admin replaces it: {who}."
             return [words(template, code=error.code, who=mentions(admins))]
@@ -248,7 +248,7 @@ def _same_house(url: str, api_url: str) -> bool:
     return asked.netloc == api.netloc
 
 
-async def tell(client: AsyncWebClient, channel: str, user: str, post: mrkdwn.Post) -> None:
+async def reply_privately(client: AsyncWebClient, channel: str, user: str, post: mrkdwn.Post) -> None:
     """Tell only one person, where they are or else directly. Never the only place of anything important."""
     try:
         await client.chat_postEphemeral(channel=channel, user=user, text=post.text, blocks=post.blocks or None)

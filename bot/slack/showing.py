@@ -8,7 +8,7 @@ from bot.domain.clock import micros
 from bot.domain.lifecycle import State
 from bot.slack.blocks.card_facts import WAITING, Showing
 from bot.storage.votes import Vote
-from bot.workflow.deadlines import start_told
+from bot.workflow.deadlines import describe_start
 from bot.workflow.kill_switch import KillSwitch
 from bot.workflow.workflow import Workflow
 
@@ -49,7 +49,9 @@ class Showings:
             undo=int(self.approval.undo.total_seconds()),
             reaction=next(iter(self.approval.approve_reactions), None),
             paused=paused,
-            then=start_told(self.policies, broadcast, start, paused=paused, misfit=misfit) if broadcast.due else None,
+            then=describe_start(self.policies, broadcast, start, paused=paused, misfit=misfit)
+            if broadcast.due
+            else None,
             misfit=misfit,
             now=drawn_at,
             grace=self.grace,

@@ -48,7 +48,7 @@ from bot.storage.tables import LIVING, SHAPE, broadcasts, posts
 from bot.storage.troubles import troubles_of
 
 #: Decisions and ends that are also posted where a request was typed.
-TOLD_WHERE_ASKED = frozenset(
+POSTED_WHERE_ASKED = frozenset(
     {
         *(Action.APPROVE, Action.REJECT, Action.WITHDRAW, Action.CANCEL, Action.STOP, Action.DROP, Action.EXPIRE),
         *(Action.HOLD, Action.SEND_NOW, Action.REPLAN, Action.LAPSE, Action.OUTGROW, Action.REFUSE, Action.ACCEPT),
@@ -66,7 +66,7 @@ class Step:
     actor: str
     at: Micros
     reason: str | None = None
-    said: Sequence[Note] = ()
+    notes: Sequence[Note] = ()
     changes: Changes = dataclasses.field(default_factory=Changes)
 
 
@@ -146,13 +146,13 @@ def count_by_state(connection: Connection) -> dict[str, int]:
     return {state: found.get(state, 0) for state in State if state not in ENDED}
 
 
-def add(connection: Connection, broadcast: Broadcast, *, draw: bool, said: Iterable[Note] = ()) -> None:
+def add(connection: Connection, broadcast: Broadcast, *, draw: bool, notes: Iterable[Note] = ()) -> None:
     """Store a new broadcast with its first audit row. Its card is drawn when `draw`."""
     fields = {field.name: getattr(broadcast, field.name) for field in dataclasses.fields(Broadcast)}
     draw_at = broadcast.created_at if draw else None
     connection.execute(insert(broadcasts).values(**to_row(fields), draw_at=draw_at))
     write_audit(connection, broadcast, broadcast.requester, Action.SUBMIT, None, broadcast.created_at)
-    say(connection, broadcast, broadcast.created_at, said)
+    say(connection, broadcast, broadcast.created_at, notes)
 
 
 def move(
@@ -163,14 +163,14 @@ def move(
     actor: str,
     at: Micros,
     reason: str | None = None,
-    said: Iterable[Note] = (),
+    notes: Iterable[Note] = (),
     **changes: Unpack[Changes],
 ) -> Broadcast | None:
     """Take the broadcast one step along `TRANSITIONS`, from exactly the state, version and attempt last seen.
 
     Returns it as it stands afterwards, or None when somebody else moved it first (then nothing is written).
     """
-    return next(iter(move_all(connection, [Step(seen_as, action, actor, at, reason, list(said), changes)])), None)
+    return next(iter(move_all(connection, [Step(seen_as, action, actor, at, reason, list(notes), changes)])), None)
 
 
 def move_all(connection: Connection, steps: Iterable[Step]) -> list[Broadcast]:
@@ -179,12 +179,12 @@ def move_all(connection: Connection, steps: Iterable[Step]) -> list[Broadcast]:
     records = [
         to_audit_row(moved, step.actor, step.action, step.seen_as.state, step.at, step.reason) for step, moved in taken
     ]
-    told = [to_note_rows(moved, step.at, note) for step, moved in taken for note in step.said]
-    for statement, rows in ((TO_AUDIT, records), (TO_NOTES, told)):
+    note_rows = [to_note_rows(moved, step.at, note) for step, moved in taken for note in step.notes]
+    for statement, rows in ((TO_AUDIT, records), (TO_NOTES, note_rows)):
         if rows:
             connection.execute(statement, rows)
     for step, moved in taken:
-        _tell_where_asked(connection, step, moved)
+        _post_where_asked(connection, step, moved)
     return [moved for _, moved in taken]
 
 
@@ -195,17 +195,17 @@ def _take(connection: Connection, step: Step) -> Broadcast | None:
     return without_leftover(connection, to_broadcast(row), at) if row else None
 
 
-def _tell_where_asked(connection: Connection, step: Step, moved: Broadcast) -> None:
+def _post_where_asked(connection: Connection, step: Step, moved: Broadcast) -> None:
     """Post each decision and end also where a request was typed, if its card is with the approvers."""
-    if moved.asked_in is None or step.action not in TOLD_WHERE_ASKED:
+    if moved.asked_in is None or step.action not in POSTED_WHERE_ASKED:
         return
-    for note in step.said[:1]:
-        told = Translatable("About *{id}*: {told}", id=moved.id, told=note.sentence)
+    for note in step.notes[:1]:
+        sentence = Translatable("About *{id}*: {told}", id=moved.id, told=note.sentence)
         key = f"asked:{moved.id}:{moved.version}:{step.action}:{step.at}"
-        post(connection, moved.workspace, key, moved.asked_in, told, moved.requester, step.at)
+        post(connection, moved.workspace, key, moved.asked_in, sentence, moved.requester, step.at)
 
 
-def was_told_where_asked(connection: Connection, broadcast: Broadcast, at: Micros) -> bool:
+def was_posted_where_asked(connection: Connection, broadcast: Broadcast, at: Micros) -> bool:
     """Whether what happened to it then was also posted where it was typed."""
     key = posts.c.key.like(f"asked:{broadcast.id}:%:{at}")
     found = select(posts.c.seq).where(posts.c.workspace == broadcast.workspace, key).limit(1)

@@ -126,8 +126,8 @@ class Database(ABC):
     async def close(self) -> None: ...
 
     @abstractmethod
-    async def listen(self, heard: Callable[..., None]) -> None:
-        """Call `heard` with the words of another process when it notifies its peers of a change.
+    async def listen(self, on_notice: Callable[..., None]) -> None:
+        """Call `on_notice` with the words of another process when it notifies its peers of a change.
 
         This is only a hint: the ticks find everything.
         """

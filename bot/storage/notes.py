@@ -39,9 +39,9 @@ class PendingNote:
     tries: int
 
 
-def say(connection: Connection, broadcast: Broadcast, at: Micros, said: Iterable[Note]) -> None:
+def say(connection: Connection, broadcast: Broadcast, at: Micros, new_notes: Iterable[Note]) -> None:
     """Queue notes for the thread, in the transaction that made them true."""
-    rows = [to_note_rows(broadcast, at, note) for note in said]
+    rows = [to_note_rows(broadcast, at, note) for note in new_notes]
     if rows:
         connection.execute(TO_NOTES, rows)
 

@@ -141,7 +141,7 @@ class Postgres(Database):
             try:
                 result = await connection.run_sync(work)
             except DBAPIError as error:
-                raise self._told(error) from None
+                raise self._our_error(error) from None
             if commit:
                 await self._commit(connection, stage)
             return result
@@ -177,9 +177,9 @@ class Postgres(Database):
             if not sqlstate(error).startswith(self.REFUSED_COMMIT):
                 raise CommitUncertain from None
             stage.committing = False
-            raise self._told(error) from None
+            raise self._our_error(error) from None
 
-    def _told(self, error: DBAPIError) -> Exception:
+    def _our_error(self, error: DBAPIError) -> Exception:
         state = sqlstate(error)
         if error.connection_invalidated or state.startswith(self.GONE + self.ROLLED_BACK):
             return _Again(state or type(error.orig).__name__)
@@ -207,11 +207,11 @@ class Postgres(Database):
 
     # --- hints -------------------------------------------------------------------------------------------------------
 
-    async def listen(self, heard: Callable[..., None]) -> None:
-        """Listen until `close`. After each break connect again and call `heard`, as words may have been missed."""
-        self._listening = asyncio.create_task(self._listen(heard), name="listen")
+    async def listen(self, on_notice: Callable[..., None]) -> None:
+        """Listen until `close`. After each break connect again and call `on_notice`, as words may have been missed."""
+        self._listening = asyncio.create_task(self._listen(on_notice), name="listen")
 
-    async def _listen(self, heard: Callable[..., None]) -> None:
+    async def _listen(self, on_notice: Callable[..., None]) -> None:
         import asyncpg
 
         url = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -219,25 +219,25 @@ class Postgres(Database):
             try:
                 connection = await asyncpg.connect(url, timeout=5)
                 try:
-                    await self._hear(connection, heard)
+                    await self._hear(connection, on_notice)
                 finally:
                     await connection.close(timeout=1)
             except Exception as error:  # any error: a listener that ended would hear nothing until a restart
                 log.info("not listening to the others just now", error=type(error).__name__)
                 await asyncio.sleep(1)
 
-    async def _hear(self, connection: Any, heard: Callable[..., None]) -> None:
+    async def _hear(self, connection: Any, on_notice: Callable[..., None]) -> None:
         """Listen until the connection ends. A query now and then finds a connection that died silently."""
         over = asyncio.Event()
 
-        def hear(_connection: Any, _process: int, _channel: str, told: str) -> None:
-            speaker, *words = told.split(" ") if told else [""]  # an older version sends no words
+        def hear(_connection: Any, _process: int, _channel: str, payload: str) -> None:
+            speaker, *words = payload.split(" ") if payload else [""]  # an older version sends no words
             if speaker != self._name:
-                heard(*words)
+                on_notice(*words)
 
         connection.add_termination_listener(lambda _: over.set())
         await connection.add_listener(CHANNEL, hear)
-        heard()
+        on_notice()
         while not over.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(LISTEN_CHECK):
@@ -246,8 +246,8 @@ class Postgres(Database):
             await connection.execute("SELECT 1", timeout=5)
 
     async def notify_peers(self, *words: str) -> None:
-        told = " ".join([self._name, *words])
-        await self.write(lambda c: c.execute(select(func.pg_notify(CHANNEL, told))))
+        payload = " ".join([self._name, *words])
+        await self.write(lambda c: c.execute(select(func.pg_notify(CHANNEL, payload))))
 
     async def close(self) -> None:
         if self._listening is not None:

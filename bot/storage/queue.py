@@ -105,9 +105,9 @@ def work_waits(
     campaign to recall. The other parameters are those of `due`, `abandoned` and `reopened`. A row that is put off after
     an error counts too, since this query does not know for how long.
     """
-    told = {"at": at, "soon": soon, "lease_at": lease_at, "preparing": preparing}
-    told |= {"owner": owner, "working_on": working_on, "paused": list(paused)}
-    return bool(connection.execute(_WORK_WAITS, told).scalar_one())
+    values = {"at": at, "soon": soon, "lease_at": lease_at, "preparing": preparing}
+    values |= {"owner": owner, "working_on": working_on, "paused": list(paused)}
+    return bool(connection.execute(_WORK_WAITS, values).scalar_one())
 
 
 def sizes_wait(connection: Connection, accounts: Sequence[str], at: Micros) -> bool:
@@ -259,20 +259,20 @@ def _may_speak(connection: Connection) -> ColumnElement[bool]:
 
 
 def voiced(
-    connection: Connection, seen_as: Broadcast, at: Micros, again_at: Micros | None, said: Iterable[Note]
+    connection: Connection, seen_as: Broadcast, at: Micros, again_at: Micros | None, new_notes: Iterable[Note]
 ) -> bool:
     """Queue these notes once and set when the next is due. False when another process was faster.
 
     With a note the card is drawn again, since what it shows of the time may have changed meanwhile.
     """
-    notes_said = list(said)
+    note_list = list(new_notes)
     change = update(broadcasts).where(AS_SEEN, broadcasts.c.voice_at.is_not_distinct_from(seen_as.voice_at))
     change = change.values(voice_at=again_at, voices=seen_as.voices + 1)
-    if notes_said:
+    if note_list:
         change = change.values(draw_at=at, revision=broadcasts.c.revision + 1)
     if connection.execute(change, seen_values(seen_as)).rowcount == 0:
         return False
-    say(connection, seen_as, at, notes_said)
+    say(connection, seen_as, at, note_list)
     return True
 
 

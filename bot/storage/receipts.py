@@ -164,24 +164,24 @@ class Recount:
         return (current.revision, current.finals) == (self.row.revision, self.row.finals)
 
 
-def record_deliveries(connection: Connection, heard: Sequence[OwnedReceipt], at: Micros) -> Written:
+def record_deliveries(connection: Connection, reported: Sequence[OwnedReceipt], at: Micros) -> Written:
     """Write receipts, as if one after the other. Statuses only go up.
 
     Any number of them takes a few statements for each thousand. A receipt that was set aside while its owner was
     unknown gets its owner with the next receipt about it.
     """
     first: dict[_Delivery, OwnedReceipt] = {}
-    for one in heard:
+    for one in reported:
         first.setdefault(one.delivery, one)
-    rows = [_row(key, _told(first[key]), at) for key in sorted(first)]
+    rows = [_row(key, _standing_of(first[key]), at) for key in sorted(first)]
     fresh = set(map(_Delivery._make, insert_new(connection, deliveries, rows)))
     before = _lock_deliveries(connection, first.keys() - fresh)
     stands, news = dict(before), []
-    for one in heard:
+    for one in reported:
         known = stands.get(one.delivery)
         stands[one.delivery] = standing = _after(known, one)
         news.append(standing != known)
-    risen = sorted(key for key in before.keys() | fresh if stands[key] != before.get(key, _told(first[key])))
+    risen = sorted(key for key in before.keys() | fresh if stands[key] != before.get(key, _standing_of(first[key])))
     _write_risen(connection, [_row(key, stands[key], at) for key in risen])
     return Written(news, _moved(before, stands))
 
@@ -215,18 +215,18 @@ def standing_of(row: RowMapping) -> _Standing:
     return _Standing(row["kind"], row["status"], row["word"], row["final"], owner)
 
 
-def _told(one: OwnedReceipt) -> _Standing:
+def _standing_of(one: OwnedReceipt) -> _Standing:
     receipt = one.receipt
     return _Standing(receipt.kind, receipt.status, receipt.word[:WORD], receipt.final, one.owner)
 
 
 def _after(known: _Standing | None, one: OwnedReceipt) -> _Standing:
     """Return how a delivery stands after this receipt."""
-    told = _told(one)
+    reported = _standing_of(one)
     if known is None:
-        return told
-    owner = known.owner or told.owner
-    return (told if _goes_up(known, told) else known)._replace(owner=owner)
+        return reported
+    owner = known.owner or reported.owner
+    return (reported if _goes_up(known, reported) else known)._replace(owner=owner)
 
 
 def _write_risen(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -241,15 +241,15 @@ def _write_risen(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> N
 
 def _row(key: _Delivery, stands: _Standing, at: Micros) -> dict[str, Any]:
     workspace, broadcast = stands.owner or (None, None)
-    told = {"status": stands.status, "word": stands.word, "final": stands.final, "at": at}
-    return {**key._asdict(), "workspace": workspace, "broadcast": broadcast, **told}
+    columns = {"status": stands.status, "word": stands.word, "final": stands.final, "at": at}
+    return {**key._asdict(), "workspace": workspace, "broadcast": broadcast, **columns}
 
 
-def _goes_up(known: _Standing, told: _Standing) -> bool:
-    higher = _rank(told) - _rank(known)
+def _goes_up(known: _Standing, reported: _Standing) -> bool:
+    higher = _rank(reported) - _rank(known)
     if higher != 0:
         return higher > 0
-    return not known.final and (told.final or told.word != known.word)
+    return not known.final and (reported.final or reported.word != known.word)
 
 
 def _rank(standing: _Standing) -> int:
@@ -376,7 +376,7 @@ _WAITS = select(
 )
 
 
-def progress_to_tell(connection: Connection, at: Micros, limit: int = 50) -> list[Broadcast]:
+def progress_to_post(connection: Connection, at: Micros, limit: int = 50) -> list[Broadcast]:
     """Broadcasts with news for their thread."""
     stumbled = but(broadcasts.c.id, troubles_of(connection).put_off("progress"))
     waiting = select(broadcasts).where(broadcasts.c.progress_at <= at, understood(connection), stumbled)
@@ -384,6 +384,6 @@ def progress_to_tell(connection: Connection, at: Micros, limit: int = 50) -> lis
     return read_each(connection, statement, to_broadcast, "row", "id")
 
 
-def mark_told(connection: Connection, row: Broadcast) -> None:
+def mark_progress_posted(connection: Connection, row: Broadcast) -> None:
     mine = and_(broadcasts.c.workspace == row.workspace, broadcasts.c.id == row.id)
     connection.execute(update(broadcasts).where(mine).values(progress_at=None))

@@ -185,7 +185,7 @@ class SQLite(Database):
                 with self._reader.begin() as connection:
                     return work(connection)
             except DBAPIError as error:
-                raise self._told(error) from None
+                raise self._our_error(error) from None
 
         return await asyncio.get_running_loop().run_in_executor(self._reading, run)
 
@@ -222,10 +222,10 @@ class SQLite(Database):
                 connection.commit()
                 return outcomes
         except Exception as error:
-            told = self._told(error)
+            problem = self._our_error(error)
             if committing and sqlite_code(error) == sqlite3.SQLITE_IOERR:
-                told = CommitUncertain()  # what was written may reach the disk, or not
-            return [told] * len(group)
+                problem = CommitUncertain()  # what was written may reach the disk, or not
+            return [problem] * len(group)
 
     def _one_of_many(self, connection: Connection, driver: sqlite3.Connection, work: Work[Any]) -> Any:
         try:
@@ -233,11 +233,11 @@ class SQLite(Database):
                 return work(connection)
         except Exception as error:
             self._still_there(driver)
-            return self._told(error)
+            return self._our_error(error)
 
-    def _told(self, error: Exception) -> Exception:
+    def _our_error(self, error: Exception) -> Exception:
         self._hurt = self._hurt or sqlite_code(error) in self.BROKEN
-        return _sqlite_told(error)
+        return _our_sqlite_error(error)
 
     @staticmethod
     def _still_there(driver: sqlite3.Connection) -> None:
@@ -269,7 +269,7 @@ class SQLite(Database):
         except DBAPIError as error:
             if sqlite_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
                 raise self.file.damaged() from None
-            raise self._told(error) from None
+            raise self._our_error(error) from None
         self._sound = True
 
     def claim_dispatch(self) -> None:
@@ -285,7 +285,7 @@ class SQLite(Database):
         os.ftruncate(handle, 0)
         os.fsync(handle)
 
-    async def listen(self, heard: Callable[..., None]) -> None:
+    async def listen(self, on_notice: Callable[..., None]) -> None:
         """There is nobody else."""
 
     async def notify_peers(self, *words: str) -> None:
@@ -351,7 +351,7 @@ def sqlite_code(error: BaseException) -> int:
     return getattr(driver, "sqlite_errorcode", 0) & 0xFF
 
 
-def _sqlite_told(error: Exception) -> Exception:
+def _our_sqlite_error(error: Exception) -> Exception:
     """Turn a lock timeout and an unwritable file into our own errors; return any other error as it is."""
     code = sqlite_code(error)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):

@@ -34,11 +34,11 @@ def match_spoken(words: str) -> re.Match[str] | None:
 
 @dataclass(frozen=True)
 class Hour:
-    """The possible readings of an hour, on a 24-hour clock. `said`: in spoken words, which count only to twelve."""
+    """The possible readings of an hour, on a 24-hour clock. `spoken`: in spoken words, which count only to twelve."""
 
     typed: str
     readings: tuple[time, ...]
-    said: bool = False
+    spoken: bool = False
 
 
 def read_hour(words: str, typed: str) -> Hour:
@@ -53,7 +53,7 @@ def read_hour(words: str, typed: str) -> Hour:
     if match := CLOCK.match(words):
         hour = _written(match)
     elif match := match_spoken(words):
-        hour = _said(match)
+        hour = _spoken(match)
     else:
         refuse_dots(words)
         raise not_understood(typed)
@@ -80,7 +80,7 @@ def _written(match: re.Match[str]) -> Hour:
     return Hour(words, (clock,))
 
 
-def _said(match: re.Match[str]) -> Hour:
+def _spoken(match: re.Match[str]) -> Hour:
     """Read a spoken hour. `half past nine` may be two hours; `midi et quart` and `quinze heures trente` are one."""
     found = {name: text for name, text in match.groupdict().items() if text}
     minutes = _minutes(found.get("before") or found.get("after"))
@@ -93,7 +93,7 @@ def _said(match: re.Match[str]) -> Hour:
         return Hour(words, (_shifted(hour_of_half(hour, max(shift, 0), found["half"]), min(shift, 0)),))
     if "noon" in found or not 1 <= hour <= 12:
         return Hour(words, (_shifted(time(hour), shift),))
-    return Hour(words, (_shifted(time(hour % 12), shift), _shifted(time(hour % 12 + 12), shift)), said=True)
+    return Hour(words, (_shifted(time(hour % 12), shift), _shifted(time(hour % 12 + 12), shift)), spoken=True)
 
 
 def _minutes(typed: str | None) -> int:
@@ -108,11 +108,11 @@ def settle(hour: Hour, part: str | None) -> time:
     """The one reading that is meant: if a part of the day is given, the one in it. Raises NotATime."""
     written = hour.readings[0]
     if part is None:
-        if hour.said and written.hour not in OF_THE_MORNING:
+        if hour.spoken and written.hour not in OF_THE_MORNING:
             raise two_readings(hour.typed, *map(clock_text, hour.readings))
         return written
     inside = [clock for clock in hour.readings if clock.hour in PARTS[part]]
-    if hour.said and (not inside or inside[0].hour == 0):  # twelve in the morning is noon to some
+    if hour.spoken and (not inside or inside[0].hour == 0):  # twelve in the morning is noon to some
         raise two_readings(hour.typed, *map(clock_text, hour.readings))
     if not inside and written.hour == 12:
         if written.minute == 0 and PARTS[part].start > 12:

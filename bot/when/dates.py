@@ -51,7 +51,7 @@ def read_days(words: str, rest: str, today: date) -> list[date] | None:
         if match := pattern.match(words):
             return days_of(match, today)
     if (match := AHEAD_AND_DAY.match(words)) and (others := read_days(match["other"], rest, today)):
-        return _said_twice(match, others, today)
+        return _given_twice(match, others, today)
     if (length := read_days_ahead(words)) is not None:
         return [today + length]
     if is_hour(rest) and (match := WEEKDAY_NUMBER.match(words)):  # else the number may be the hour
@@ -69,7 +69,7 @@ def _named(match: re.Match[str], today: date) -> list[date]:
     return [today + timedelta(days=ahead), today + timedelta(days=ahead + 7)]
 
 
-def _said_twice(match: re.Match[str], others: list[date], today: date) -> list[date]:
+def _given_twice(match: re.Match[str], others: list[date], today: date) -> list[date]:
     """Read a day that is given twice, as in `demain mercredi 25`. Raises NotATime unless both are the same day."""
     day = today + timedelta(days=DAYS_AHEAD[match["ahead"]])
     if day not in others:

@@ -206,8 +206,8 @@ def refuse_dots(plain: str) -> None:
 
 
 def not_understood(words: str = "") -> NotATime:
-    told = (template for pattern, template in HINTS if pattern.search(words))
-    return NotATime("not_understood", next(told, "I do not understand that time. Write it like this: {examples}."))
+    hints = (template for pattern, template in HINTS if pattern.search(words))
+    return NotATime("not_understood", next(hints, "I do not understand that time. Write it like this: {examples}."))
 
 
 def two_readings(typed: str, first: object, second: object) -> NotATime:

@@ -17,7 +17,7 @@ from bot.storage.notes import Note
 from bot.storage.troubles import alone
 from bot.storage.votes import votes_for
 from bot.workflow import approval_rules
-from bot.workflow.deadlines import DRAFT_NOTICE, NOTICE, next_reminder, start_told
+from bot.workflow.deadlines import DRAFT_NOTICE, NOTICE, describe_start, next_reminder
 
 SHOWN = 1500  # characters of a draft's text in a message about it
 
@@ -48,8 +48,8 @@ class ApprovalReminders:
         if row.state is State.DRAFT:
             self._about_draft(connection, row, now)
         else:
-            said, again_at = self._about(connection, row, now)
-            queue.voiced(connection, row, now, again_at, said)
+            notes, again_at = self._about(connection, row, now)
+            queue.voiced(connection, row, now, again_at, notes)
 
     def _as_of_today(self, connection: Connection, now: Micros, row: Broadcast) -> Broadcast:
         """Update its approvers, so that its card and its reminders name those who may approve it today."""
@@ -106,7 +106,7 @@ class ApprovalReminders:
         if start <= now:
             return [], None
         paused = keys.paused(connection, row.workspace)
-        then = start_told(self.policies, row, start, paused=paused, misfit=self.misfit(row))
+        then = describe_start(self.policies, row, start, paused=paused, misfit=self.misfit(row))
         template = "{then} Until then, press *Cancel* on its card to stop it."
         if row.in_undo_window:  # approved for "now": the button has another name
             template = "{then} Until then, press *Stop* on its card to stop it."
@@ -125,16 +125,16 @@ class ApprovalReminders:
             template = "I kept your draft *{id}* for a week and have now thrown it away: “{text}”"
             done = broadcasts.move(connection, row, Action.DISCARD, actor="clock", at=now, draw_at=None) is not None
         if done:
-            self._tell_writer(connection, row, now, template, end, kept)
+            self._message_writer(connection, row, now, template, end, kept)
 
-    def _tell_writer(
+    def _message_writer(
         self, connection: Connection, row: Broadcast, now: Micros, template: str, end: Micros, kept: str | None
     ) -> None:
         """Message the writer of a draft. `kept`: the id of the draft, if it can still be opened."""
         shown = row.typed if len(row.typed) <= SHOWN else f"{row.typed[:SHOWN]}…"
-        said = Translatable(template, id=row.id, text=shown, end_at=end)
+        sentence = Translatable(template, id=row.id, text=shown, end_at=end)
         key = f"draft:{row.id}:{row.voice_at}"
-        outbox.post(connection, row.workspace, key, row.requester, said, None, now, draft=kept)
+        outbox.post(connection, row.workspace, key, row.requester, sentence, None, now, draft=kept)
 
 
 def _held(row: Broadcast, *, last: bool, paused: bool) -> Note:

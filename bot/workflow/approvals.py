@@ -20,7 +20,7 @@ from bot.storage.notes import Note
 from bot.storage.votes import add_vote, drop_vote, strengthen_vote, votes_for
 from bot.workflow.approvers import Approvers
 from bot.workflow.audiences import Audiences
-from bot.workflow.deadlines import after_undo, asks, before_start, start_told
+from bot.workflow.deadlines import after_undo, asks, before_start, describe_start
 from bot.workflow.deeds import Approve
 from bot.workflow.series_approval import RECALLABLE, SeriesApproval
 from bot.workflow.sights import Sights
@@ -72,10 +72,10 @@ class Approvals:
     def _count_vote(self, connection: Connection, current: Broadcast, person: Person, votes: int) -> Broadcast | None:
         audit.write_audit(connection, current, person.id, "vote", current.state, self.clock())
         missing = current.quorum - votes
-        said = Note(
+        note = Note(
             Translatable("{by} approved. Approvals still needed: {missing}.", **by_person(person, missing=missing))
         )
-        notes.say(connection, current, self.clock(), [said])
+        notes.say(connection, current, self.clock(), [note])
         return broadcasts.touch(connection, current, self.clock())
 
     def schedule(self, connection: Connection, current: Broadcast, *, actor: str) -> Broadcast | None:
@@ -93,9 +93,11 @@ class Approvals:
             "voice_at": before_start(due, now),
         }
         paused = keys.paused(connection, current.workspace)
-        then = start_told(self.audiences.policies, current, due, paused=paused, misfit=self.audiences.misfit(current))
-        said = [] if late else [agreed_note(actor, then)]
-        agreed = broadcasts.move(connection, current, Action.APPROVE, actor=actor, at=now, said=said, **changes)
+        then = describe_start(
+            self.audiences.policies, current, due, paused=paused, misfit=self.audiences.misfit(current)
+        )
+        new_notes = [] if late else [agreed_note(actor, then)]
+        agreed = broadcasts.move(connection, current, Action.APPROVE, actor=actor, at=now, notes=new_notes, **changes)
         if agreed is not None and agreed.schedule is not None and agreed.covers > 1:
             cover = standing_approval(agreed, [vote.approver for vote in votes_for(connection, agreed)])
             schedules.keep_cover(connection, agreed.workspace, agreed.schedule, cover)
@@ -106,7 +108,7 @@ class Approvals:
             "{by} approved it, but its time, {start_at}, has passed, so it will not go out by itself. Send it now, "
             "re-plan it, or drop it?"
         )
-        said = [
+        new_notes = [
             Note(
                 Translatable(template, by=people.mentions([actor]), start_at=agreed.start_at or 0),
                 mention=f"{agreed.requester} {actor}",
@@ -115,7 +117,7 @@ class Approvals:
         now = self.clock()
         changes: Changes = {"hold": Hold.LATE, "due": None, **asks(now, self.approval)}
         return broadcasts.move(
-            connection, agreed, Action.HOLD, actor="clock", at=now, reason=Hold.LATE, said=said, **changes
+            connection, agreed, Action.HOLD, actor="clock", at=now, reason=Hold.LATE, notes=new_notes, **changes
         )
 
     def without_approval(self, connection: Connection, broadcast: Broadcast) -> Broadcast:
@@ -147,8 +149,8 @@ class Approvals:
         votes = [(vote.approver, vote.way) for vote in votes_for(connection, current)]
         if current.version != seen.version or (person.id, way) not in votes:
             return None
-        now, said = self.clock(), Note(Translatable("{by} withdrew their approval.", **by_person(person)))
-        uncovered = self.series.take_back_covered(connection, current, person, said)
+        now, note = self.clock(), Note(Translatable("{by} withdrew their approval.", **by_person(person)))
+        uncovered = self.series.take_back_covered(connection, current, person, note)
         if (current.state, current.phase) not in RECALLABLE:
             return self._withdraw_late(connection, current, person, way, uncovered=uncovered)
         drop_vote(connection, current, person.id, way)
@@ -158,9 +160,9 @@ class Approvals:
         )
         if not goes_on or len(votes_for(connection, current)) >= current.quorum:
             audit.write_audit(connection, current, person.id, Action.WITHDRAW, current.state, now)
-            notes.say(connection, current, now, [said])
+            notes.say(connection, current, now, [note])
             return broadcasts.touch(connection, current, now)
-        return self.series.back(connection, current, person, said)
+        return self.series.back(connection, current, person, note)
 
     def _withdraw_late(
         self, connection: Connection, current: Broadcast, person: Person, way: str, *, uncovered: bool

@@ -53,7 +53,7 @@ class Approvers:
             people = await approval_rules.people_in(denying, self.people.members)
             named = [id for id in named if id in people]
         for id in named:
-            if await self._told(row.workspace, id) is not False:
+            if await self._membership(row.workspace, id) is not False:
                 yield id
 
     async def why_stuck(self, row: Broadcast, voters: Iterable[str] = ()) -> Translatable | None:
@@ -128,19 +128,21 @@ class Approvers:
 
         Raises DirectoryUnavailable if there are too few and Slack did not answer about somebody.
         """
-        found, untold, waiting = list[str](), list[DirectoryUnavailable](), sorted(people)
+        found, unanswered, waiting = list[str](), list[DirectoryUnavailable](), sorted(people)
         while waiting and len(found) < enough:
             some, waiting = waiting[:ASKED_TOGETHER], waiting[ASKED_TOGETHER:]
-            for id, told in zip(some, await asyncio.gather(*(self._told(workspace, id) for id in some)), strict=True):
-                if isinstance(told, DirectoryUnavailable):
-                    untold.append(told)
-                elif told:
+            for id, answer in zip(
+                some, await asyncio.gather(*(self._membership(workspace, id) for id in some)), strict=True
+            ):
+                if isinstance(answer, DirectoryUnavailable):
+                    unanswered.append(answer)
+                elif answer:
                     found.append(id)
-        if len(found) < enough and untold:
-            raise untold[0]
+        if len(found) < enough and unanswered:
+            raise unanswered[0]
         return found
 
-    async def _told(self, workspace: str, id: str) -> bool | DirectoryUnavailable:
+    async def _membership(self, workspace: str, id: str) -> bool | DirectoryUnavailable:
         try:
             return await self._is_member(workspace, id)
         except DirectoryUnavailable as error:

@@ -43,9 +43,9 @@ def asks(at: Micros, approval: ApprovalSettings) -> Changes:
     return {"voice_at": asks_again_at(at, approval), "expires_at": asks_until(at, approval)}
 
 
-def next_reminder(now: Micros, said: int, ends_at: Micros | None, approval: ApprovalSettings) -> Micros | None:
-    """When to remind again after `said` reminders: less and less often, and once before the end. None: not again."""
-    later = now + backoff(said, micros(approval.remind_after), FURTHEST)
+def next_reminder(now: Micros, number: int, ends_at: Micros | None, approval: ApprovalSettings) -> Micros | None:
+    """When to remind again after `number` reminders: less and less often, and once before the end. None: not again."""
+    later = now + backoff(number, micros(approval.remind_after), FURTHEST)
     if ends_at is None or later <= ends_at - LAST_WORD:
         return later
     enough = ends_at - LAST_WORD - now >= micros(approval.remind_after)
@@ -72,7 +72,7 @@ def draft_end(row: Broadcast) -> Micros:
     return (row.voice_at or row.changed_at) + (DRAFT_NOTICE if row.voices == 0 else 0)
 
 
-def start_told(
+def describe_start(
     policies: Mapping[str, Policy], row: Broadcast, due: Micros, *, paused: bool, misfit: Translatable | None = None
 ) -> Translatable:
     """What will happen at an approved start, given the sending hours and a pause of all sending.
@@ -82,10 +82,10 @@ def start_told(
     if misfit is not None:
         return Translatable("It will be held: {why}", why=misfit)
     verdict = decide(policies.get(row.policy or "", Policy()), row.purpose, moment(due))
-    told, later = Translatable("It starts {start_at}.", start_at=due), PAUSED_ASKS
+    sentence, later = Translatable("It starts {start_at}.", start_at=due), PAUSED_ASKS
     if isinstance(verdict, Refuse):
         return Translatable(NOT_THEN)
     if isinstance(verdict, HoldUntil):
         template = "The sending hours for this audience hold it until {opens_at}. Then it starts by itself."
-        told, later = Translatable(template, opens_at=int(verdict.instant.timestamp()) * SECOND), PAUSED_WAITS
-    return Translatable("{told} {later}", told=told, later=Translatable(later)) if paused else told
+        sentence, later = Translatable(template, opens_at=int(verdict.instant.timestamp()) * SECOND), PAUSED_WAITS
+    return Translatable("{told} {later}", told=sentence, later=Translatable(later)) if paused else sentence

@@ -144,13 +144,13 @@ class Decisions:
         self, connection: Connection, seen: Broadcast, action: Action, person: Person, reason: str | None = None
     ) -> Broadcast | None:
         template, aloud = ENDINGS[action]
-        told = Translatable(template, **by_person(person))
+        sentence = Translatable(template, **by_person(person))
         if reason:
-            told = Translatable("{told} “{reason}”", told=told, reason=reason)
+            sentence = Translatable("{told} “{reason}”", told=sentence, reason=reason)
         mention = seen.requester if person.id != seen.requester else None
-        said = [Note(told, mention=mention, aloud=aloud)]
+        notes = [Note(sentence, mention=mention, aloud=aloud)]
         now = self.clock()
-        ended = broadcasts.move(connection, seen, action, actor=person.id, at=now, reason=reason, said=said, due=None)
+        ended = broadcasts.move(connection, seen, action, actor=person.id, at=now, reason=reason, notes=notes, due=None)
         if ended is not None:
             self.series.end_cover(connection, ended, person)
         return ended
@@ -181,10 +181,10 @@ class Decisions:
             raise NotAllowed(refusal.template, **refusal.values)
         reason = self.lapses.weigh(connection, current, still)
         template = "{by} wants it to go out now." if reason else "{by} chose to send it now. It starts {start_at}."
-        said = Note(Translatable(template, **by_person(person, start_at=start)))
+        note = Note(Translatable(template, **by_person(person, start_at=start)))
         changes: Changes = {"due": start, "start_at": start, "tries": 0, "voice_at": before_start(start, now)}
         changes |= {"hold": None, "hold_until": None, "expires_at": None}
-        moved = broadcasts.move(connection, current, Action.SEND_NOW, actor=person.id, at=now, said=[said], **changes)
+        moved = broadcasts.move(connection, current, Action.SEND_NOW, actor=person.id, at=now, notes=[note], **changes)
         return self.lapses.lapse(connection, moved, reason) if moved and reason else moved
 
     def why_not_now(self, connection: Connection, held: Broadcast) -> Translatable | None:
@@ -207,27 +207,27 @@ class Decisions:
     ) -> Broadcast | None:
         now = self.clock()
         if action is Action.MARK_SENT:
-            said = Note(Translatable("{by} says that it went out.", **by_person(person)), aloud=True)
+            note = Note(Translatable("{by} says that it went out.", **by_person(person)), aloud=True)
             provider = self.audiences.providers.get(seen.account)
-            told: dict[str, Value] = {**by_person(person)}
-            told |= {"vendor": provider.title if provider else seen.provider}
+            values: dict[str, Value] = {**by_person(person)}
+            values |= {"vendor": provider.title if provider else seen.provider}
             ids = seen.ids or ((seen.staged.id,) if seen.staged else ())
             template = (
                 "{by} says that it went out. {vendor} has not confirmed it."
                 if ids
                 else "{by} says that it went out. {vendor} gave no ids."
             )
-            failure = Translatable(template, **told)
+            failure = Translatable(template, **values)
             changes: Changes = {"accepted_at": now, "look_at": now, "ids": ids, "failure": failure}
         else:
             template = (
                 "{by} says that it did not go out. It will not be sent again by itself. *Send a follow-up* on its "
                 "card opens the form with its text."
             )
-            said = Note(Translatable(template, **by_person(person)), aloud=True)
+            note = Note(Translatable(template, **by_person(person)), aloud=True)
             failure = Translatable("{by} says that it did not go out.", **by_person(person))
             changes = {"failure": failure, "look_at": None}
-        return broadcasts.move(connection, seen, action, actor=person.id, at=now, said=[said], **changes)
+        return broadcasts.move(connection, seen, action, actor=person.id, at=now, notes=[note], **changes)
 
 
 #: The note in the thread about an end, and whether the channel sees it too.

@@ -49,6 +49,6 @@ class Expiry:
                     template = "Nobody decided in time, so it will not be sent."
                 elif number > 0:
                     template = "Too few people approved it in time ({number} of {quorum}), so it will not be sent."
-                said = Note(Translatable(template, number=number, quorum=row.quorum), row.requester, aloud=True)
-                broadcasts.move(connection, row, Action.EXPIRE, actor="clock", at=self.clock(), said=[said])
+                note = Note(Translatable(template, number=number, quorum=row.quorum), row.requester, aloud=True)
+                broadcasts.move(connection, row, Action.EXPIRE, actor="clock", at=self.clock(), notes=[note])
         return len(lapsed)

@@ -91,10 +91,10 @@ class Gates:
     def _cap_gate(self, connection: Connection, row: Broadcast, now: Micros) -> Gate | None:
         if campaigns.released_since(connection, row.workspace, now - HOUR) < self.settings.hourly_cap:
             return None
-        told = Translatable(
+        sentence = Translatable(
             "The hourly cap of {cap} sends has been reached. Send it later, or drop it.", cap=self.settings.hourly_cap
         )
-        return Gate(Hold.CAP, told, ask=self.settings.admins)
+        return Gate(Hold.CAP, sentence, ask=self.settings.admins)
 
     def _hours_gate(self, row: Broadcast, now: Micros) -> Gate | None:
         gate = self._policy_gate(row)

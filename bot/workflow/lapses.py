@@ -88,9 +88,9 @@ class Lapses:
         self.series.uncover(connection, current)
         self.series.drop_outgrown(connection, current)
         approvers = approval_rules.approvers_today(self.approval, current)
-        said = [Note(reason, mention=" ".join([current.requester, *approvers]))]
+        new_notes = [Note(reason, mention=" ".join([current.requester, *approvers]))]
         changes: Changes = {"approvers": approvers, **NOT_AGREED, **asks(now, self.approval)}
-        return broadcasts.move(connection, current, Action.LAPSE, actor="policy", at=now, said=said, **changes)
+        return broadcasts.move(connection, current, Action.LAPSE, actor="policy", at=now, notes=new_notes, **changes)
 
     def _wait_for_slack(self, connection: Connection, claimed: Broadcast) -> None:
         """Put it back, since its approval cannot be confirmed. The vendor was not tried, so no try is counted."""
@@ -98,8 +98,10 @@ class Lapses:
         again: Changes = {"due": now + ASK_SLACK_AGAIN, "tries": max(claimed.tries - 1, 0), **NO_LEASE}
         moved = broadcasts.move(connection, claimed, Action.PUT_BACK, actor="clock", at=now, reason="slack", **again)
         if moved is not None and keys.first_time(connection, claimed.workspace, keys.of_silence(claimed), now):
-            told = Translatable("Slack does not tell me who can still approve it, so it is waiting. Nothing was sent.")
-            notes.say(connection, moved, now, [Note(told)])
+            sentence = Translatable(
+                "Slack does not tell me who can still approve it, so it is waiting. Nothing was sent."
+            )
+            notes.say(connection, moved, now, [Note(sentence)])
 
     def asks_first(self, held: Broadcast, votes: int) -> bool:
         """Whether *Send now* asks the approvers first: it is not approved, or was approved too long ago."""

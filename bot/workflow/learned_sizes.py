@@ -18,7 +18,7 @@ from bot.storage.votes import Vote, drop_votes, votes_for
 from bot.workflow.approvals import Approvals
 from bot.workflow.audiences import Audiences
 from bot.workflow.deadlines import asks
-from bot.workflow.sights import told_changes, within
+from bot.workflow.sights import describe_changes, within
 
 
 class LearnedSizes:
@@ -59,7 +59,7 @@ class LearnedSizes:
             return
         known, facts = self.audiences.facts(current, now), self.audiences.facts(sized, now)
         if not within(known, facts):
-            self._ask_anew(connection, sized, votes, told_changes(known, facts))
+            self._ask_anew(connection, sized, votes, describe_changes(known, facts))
         elif len(votes) >= quorum:  # they are enough for the size that is known now
             self.approvals.schedule(connection, sized, actor=votes[-1].approver)
 
@@ -70,7 +70,7 @@ class LearnedSizes:
         now = self.clock()
         drop_votes(connection, current)
         template = "{changes} That was not known when it was approved, so it needs approval again."
-        told = Translatable(template, changes=in_a_row(changes))
-        notes.say(connection, current, now, [Note(told, mention=" ".join(vote.approver for vote in votes))])
+        sentence = Translatable(template, changes=in_a_row(changes))
+        notes.say(connection, current, now, [Note(sentence, mention=" ".join(vote.approver for vote in votes))])
         audit.write_audit(connection, current, "policy", Action.LAPSE, current.state, now)
         broadcasts.touch(connection, current, now, **asks(now, self.approval))

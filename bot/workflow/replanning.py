@@ -73,8 +73,8 @@ class Replanning:
         template = "{by} re-planned it. It is now due to start {start_at} instead of {before_at}."
         if current.send_at is None:
             template = "{by} re-planned it. It is now due to start {start_at} instead of right after approval."
-        told = Translatable(template, **by_person(person, start_at=send_at, before_at=current.send_at or 0))
-        revised = self._revise(connection, current, person, need, told, send_at=send_at)
+        sentence = Translatable(template, **by_person(person, start_at=send_at, before_at=current.send_at or 0))
+        revised = self._revise(connection, current, person, need, sentence, send_at=send_at)
         return self.approvals.without_approval(connection, revised) if revised else None
 
     def _revise(
@@ -83,7 +83,7 @@ class Replanning:
         current: Broadcast,
         person: Person,
         need: approval_rules.RequiredApprovals,
-        told: Translatable,
+        sentence: Translatable,
         **changes: Unpack[Changes],
     ) -> Broadcast | None:
         """Make a new version, with its own digest and its own card.
@@ -97,5 +97,5 @@ class Replanning:
         changes["digest"] = digest(dataclasses.replace(current, **cast("dict[str, Any]", changes)))
         self.series.uncover(connection, current)
         mention = current.requester if person.id != current.requester else None
-        said = [Note(told, mention=mention)]
-        return broadcasts.move(connection, current, Action.REPLAN, actor=person.id, at=now, said=said, **changes)
+        notes = [Note(sentence, mention=mention)]
+        return broadcasts.move(connection, current, Action.REPLAN, actor=person.id, at=now, notes=notes, **changes)

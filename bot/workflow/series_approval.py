@@ -27,12 +27,12 @@ class SeriesApproval:
     def __init__(self, runtime: Runtime) -> None:
         self.clock, self.approval = runtime.clock, runtime.settings.approval
 
-    def back(self, connection: Connection, current: Broadcast, person: Person, said: Note) -> Broadcast | None:
+    def back(self, connection: Connection, current: Broadcast, person: Person, note: Note) -> Broadcast | None:
         """Send it back to the approvers, since too few still approve it."""
         now = self.clock()
         self.drop_outgrown(connection, current)
         changes: Changes = {**NOT_AGREED, **asks(now, self.approval)}
-        return broadcasts.move(connection, current, Action.WITHDRAW, actor=person.id, at=now, said=[said], **changes)
+        return broadcasts.move(connection, current, Action.WITHDRAW, actor=person.id, at=now, notes=[note], **changes)
 
     @staticmethod
     def drop_outgrown(connection: Connection, agreed: Broadcast) -> None:
@@ -55,7 +55,7 @@ class SeriesApproval:
             schedules.keep_cover(connection, current.workspace, current.schedule, None)
         return schedule
 
-    def take_back_covered(self, connection: Connection, current: Broadcast, person: Person, said: Note) -> bool:
+    def take_back_covered(self, connection: Connection, current: Broadcast, person: Person, note: Note) -> bool:
         """Drop this person's vote on the later occurrences that it covered. True if it covered any."""
         schedule = self.uncover(connection, current)
         if schedule is None:
@@ -65,17 +65,17 @@ class SeriesApproval:
             if not drop_vote(connection, occurrence, person.id, COVER):
                 continue
             fell = True
-            self._weigh_covered(connection, occurrence, person, said)
+            self._weigh_covered(connection, occurrence, person, note)
         schedules.drop_unread_votes(connection, schedule, current.occurrence or "", COVER, person.id)
         return fell
 
-    def _weigh_covered(self, connection: Connection, occurrence: Broadcast, person: Person, said: Note) -> None:
+    def _weigh_covered(self, connection: Connection, occurrence: Broadcast, person: Person, note: Note) -> None:
         """Send it back if a dropped vote leaves too few. One that is going out just now will not be tried again."""
         recallable = occurrence.state is not State.PENDING and (occurrence.state, occurrence.phase) in RECALLABLE
         if recallable and len(votes_for(connection, occurrence)) < occurrence.quorum:
-            self.back(connection, occurrence, person, said)
+            self.back(connection, occurrence, person, note)
         else:
-            notes.say(connection, occurrence, self.clock(), [said])
+            notes.say(connection, occurrence, self.clock(), [note])
             broadcasts.touch(connection, occurrence, self.clock())
 
     @staticmethod
@@ -93,7 +93,7 @@ class SeriesApproval:
         if schedule is None:
             return
         fell = schedule.cover is not None and schedule.cover.of == ended.id
-        told = Translatable(
+        sentence = Translatable(
             "{by} stopped {of}. Its approval also covered this broadcast and no longer counts.",
             **by_person(person),
             of=ended.id,
@@ -103,14 +103,14 @@ class SeriesApproval:
             for vote in given:
                 drop_vote(connection, occurrence, vote.approver, COVER)
             if given:
-                self._weigh_covered(connection, occurrence, person, Note(told, mention=occurrence.requester))
+                self._weigh_covered(connection, occurrence, person, Note(sentence, mention=occurrence.requester))
             fell = fell or bool(given)
         schedules.drop_unread_votes(connection, schedule, ended.occurrence or "", COVER, None)
         if fell:
-            said = Translatable(
+            text = Translatable(
                 "Its approval also covered later ones in the series. Each of them now needs its own approval."
             )
-            notes.say(connection, ended, self.clock(), [Note(said)])
+            notes.say(connection, ended, self.clock(), [Note(text)])
 
 
 COVER = "cover"  # the way of a vote that was given on an earlier occurrence

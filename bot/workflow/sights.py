@@ -37,7 +37,7 @@ class Sights:
             return None
         shown = card.facts if card is not None else None
         cards.draw_again(connection, current, self.clock())
-        changes = [*told_changes(shown or {}, facts)]
+        changes = [*describe_changes(shown or {}, facts)]
         misfit = self.audiences.misfit(current)
         if misfit is not None and str(misfit) != (shown or {}).get("misfit"):
             changes.append(misfit)
@@ -75,7 +75,7 @@ CHANGED: Mapping[str, str] = {
 HOURS_OPEN = "The sending hours for this audience allow it now."
 
 
-def told_changes(shown: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[Translatable]:
+def describe_changes(shown: Mapping[str, Any], facts: Mapping[str, Any]) -> Iterator[Translatable]:
     """What is different now, as people read it."""
     before, known = _readable(shown), _readable(facts)
     for name, template in CHANGED.items():

@@ -10,10 +10,10 @@ from bot.storage.notes import Note
 
 
 def agreed_note(actor: str, then: Translatable) -> Note:
-    told = Translatable("No approval is needed.")
+    sentence = Translatable("No approval is needed.")
     if actor != "policy":
-        told = Translatable("Approved by {by}.", by=people.mentions([actor]))
-    return Note(Translatable("{told} {then}", told=told, then=then))
+        sentence = Translatable("Approved by {by}.", by=people.mentions([actor]))
+    return Note(Translatable("{told} {then}", told=sentence, then=then))
 
 
 def by_person(person: Person, **more: Micros) -> dict[str, Value]:

@@ -72,8 +72,8 @@ def usage(usage: str, typed: str, words: Translator) -> Post:
 def draft_kept(broadcast: Broadcast, fix: str, words: Translator) -> Post:
     """Say that no card can be posted there, that the draft is kept, and what fixes it."""
     template = "I kept your draft as *{id}*. `/broadcast edit {id}` opens it in any channel that I am in."
-    told = words(template, id=broadcast.id)
-    return with_draft(Post(f"{fix} {told}", [section(f"{fix}\n{told}")]), broadcast, words)
+    message = words(template, id=broadcast.id)
+    return with_draft(Post(f"{fix} {message}", [section(f"{fix}\n{message}")]), broadcast, words)
 
 
 def with_draft(post: Post, broadcast: Broadcast, words: Translator) -> Post:
@@ -136,19 +136,19 @@ def details(
 
 def _step(row: Mapping[str, Any], broadcast: Broadcast, words: Translator) -> str:
     """Return a line of the history: when, who, what, and the state it led to."""
-    told = f"{when(row['at'], broadcast.zone)} · {_actor(row['actor'], words)} · {_deed(row['action'], words)}"
+    line = f"{when(row['at'], broadcast.zone)} · {_actor(row['actor'], words)} · {_deed(row['action'], words)}"
     if not row["after"] or row["after"] == row["before"]:
-        return told
+        return line
     after = words(BADGES[State(row["after"])]) if row["after"] in tuple(State) else row["after"]
-    return f"{told} → {after}"
+    return f"{line} → {after}"
 
 
 def _deed(action: str, words: Translator) -> str:
     """Return what was done, as people read it. An action of a newer version keeps its own name."""
     refused = action.endswith("_refused")
     name = action.removesuffix("_refused")
-    told = words(DEEDS[name]) if name in DEEDS else quote(name)
-    return f"{told} ({words('not allowed')})" if refused else told
+    deed = words(DEEDS[name]) if name in DEEDS else quote(name)
+    return f"{deed} ({words('not allowed')})" if refused else deed
 
 
 def _actor(actor: str, words: Translator) -> str:

@@ -8,7 +8,7 @@ from bot.domain.i18n import Translator
 from bot.domain.lifecycle import Hold, Phase, State
 from bot.domain.people import mentions
 from bot.slack.blocks.card_buttons import buttons
-from bot.slack.blocks.card_facts import BADGES, HOLDS, Showing, head, length, progress, told_facts, warnings
+from bot.slack.blocks.card_facts import BADGES, HOLDS, Showing, fact_fields, head, length, progress, warnings
 from bot.slack.blocks.mrkdwn import Block, Post, context, literal, plain, quote, section, sentence, when
 from bot.workflow.approval_rules import still_asked
 from bot.workflow.deadlines import draft_end
@@ -24,7 +24,7 @@ def draw_card(broadcast: Broadcast, showing: Showing, words: Translator) -> Post
         *head(broadcast, showing, words),
         *literal(broadcast.text),
         context(length(broadcast, words), *warnings(broadcast, showing, words)),
-        {"type": "section", "fields": told_facts(broadcast, showing, words)},
+        {"type": "section", "fields": fact_fields(broadcast, showing, words)},
         *progress(broadcast, words),
         section(_next_step(broadcast, showing, words), f"next:{broadcast.revision}"),
         *buttons(broadcast, showing, words),
@@ -39,8 +39,8 @@ def _plainer(block: Block) -> list[Block]:
             return [{"type": "section", "text": text}]
         case {"type": "rich_text"}:
             return [{"type": "section", "text": plain(piece)} for piece in _literally(block)]
-        case {"type": "context", "elements": told} | {"fields": told}:
-            return [section(one["text"]) for one in told]
+        case {"type": "context", "elements": texts} | {"fields": texts}:
+            return [section(one["text"]) for one in texts]
     return [block]
 
 
@@ -51,10 +51,10 @@ def _literally(block: Block) -> list[str]:
 
 def moved(broadcast: Broadcast, link: str | None, words: Translator) -> Post:
     """What is left of the card of an earlier version: a line with a link to the newer one."""
-    told = words("*{id}* has changed, so this card is out of date.", id=broadcast.id)
+    text = words("*{id}* has changed, so this card is out of date.", id=broadcast.id)
     if link:
-        told = f"{told} {words('<{link}|Open its card>', link=link)}"
-    return Post(told, [section(told, f"moved:{broadcast.version}")])
+        text = f"{text} {words('<{link}|Open its card>', link=link)}"
+    return Post(text, [section(text, f"moved:{broadcast.version}")])
 
 
 def summary(broadcast: Broadcast, words: Translator) -> str:

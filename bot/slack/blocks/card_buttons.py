@@ -11,7 +11,7 @@ from bot.domain.clock import Micros
 from bot.domain.hours import HoldUntil, Refuse
 from bot.domain.i18n import Translator
 from bot.domain.lifecycle import Action, Hold, State, allowed
-from bot.slack.blocks.card_facts import Showing, ahead, is_late, more_needed, pause_told, starts, to_whom
+from bot.slack.blocks.card_facts import Showing, ahead, is_late, more_needed, pause_effect, starts, to_whom
 from bot.slack.blocks.forms import unmarked
 from bot.slack.blocks.mrkdwn import Block, plain, sentence
 from bot.workflow.deadlines import NOT_THEN
@@ -59,8 +59,8 @@ def drawing_of(block_id: str) -> tuple[int, Micros] | None:
 
     None if the block is not ours: then only the message identifies what the person saw.
     """
-    told = re.fullmatch(r"actions:([0-9]{1,9})(?::([0-9]{1,18}))?", block_id)
-    return (int(told[1]), int(told[2] or 0)) if told else None
+    matched = re.fullmatch(r"actions:([0-9]{1,9})(?::([0-9]{1,18}))?", block_id)
+    return (int(matched[1]), int(matched[2] or 0)) if matched else None
 
 
 def _button(action: Action, broadcast: Broadcast, showing: Showing, words: Translator) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _question_of_approval(broadcast: Broadcast, showing: Showing, words: Transla
         else None
     )
     more = more_needed(broadcast.quorum - len(showing.votes) - 1, words)
-    asked += [said for said in (covers, more) if said]
+    asked += [text for text in (covers, more) if text]
     if showing.misfit is not None:
         asked.append(sentence(words, showing.misfit))
     elif is_late(broadcast, showing):
@@ -124,7 +124,7 @@ def _question_of_approval(broadcast: Broadcast, showing: Showing, words: Transla
     else:
         closed = isinstance(showing.verdict, HoldUntil)
         asked += starts(showing.opens if closed else ahead(broadcast, showing), broadcast, showing, words)
-    return _brief(asked, more, covers, pause_told(showing, words))
+    return _brief(asked, more, covers, pause_effect(showing, words))
 
 
 def _question_of_letting_go(broadcast: Broadcast, showing: Showing, words: Translator) -> str:
@@ -135,7 +135,7 @@ def _question_of_letting_go(broadcast: Broadcast, showing: Showing, words: Trans
         asked.append(words("It needs approval before it goes out. This asks the approvers."))
     else:
         asked += starts(ahead(broadcast, showing), broadcast, showing, words)
-    return _brief(asked, pause_told(showing, words), asked[0])
+    return _brief(asked, pause_effect(showing, words), asked[0])
 
 
 def _brief(asked: Sequence[str], *spare: str | None) -> str:

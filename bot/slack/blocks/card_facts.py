@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bot.domain import marketing, placeholders, slack_text, sms, suggestions
-from bot.domain.broadcast import Broadcast, counts_told, fingerprint
+from bot.domain.broadcast import Broadcast, describe_counts, fingerprint
 from bot.domain.clock import SECOND, Micros
 from bot.domain.hours import HoldUntil, Refuse, Verdict
 from bot.domain.i18n import Translatable, Translator
@@ -174,7 +174,7 @@ def _about_words(broadcast: Broadcast, words: Translator) -> Iterator[str]:
         )
 
 
-def told_facts(broadcast: Broadcast, showing: Showing, words: Translator) -> list[dict[str, str]]:
+def fact_fields(broadcast: Broadcast, showing: Showing, words: Translator) -> list[dict[str, str]]:
     facts = [
         (words("Audience"), f"{quote(broadcast.audience)} — {_size(broadcast, words)}"),
         (words("Purpose"), words(PURPOSES[broadcast.purpose])),
@@ -241,7 +241,7 @@ def progress(broadcast: Broadcast, words: Translator) -> list[Block]:
         more = f" … (+{len(broadcast.ids) - 20})" if len(broadcast.ids) > 20 else ""
         lines.append(words("*Ids*: {ids}", ids=shown + more))
     if broadcast.counts:
-        lines.append(words("*Deliveries*: {counts}", counts=sentence(words, counts_told(broadcast.counts))))
+        lines.append(words("*Deliveries*: {counts}", counts=sentence(words, describe_counts(broadcast.counts))))
     if broadcast.failure is not None:
         lines.append(sentence(words, broadcast.failure))
     return [section("\n".join(lines), f"progress:{broadcast.revision}")] if lines else []
@@ -269,8 +269,8 @@ def to_whom(broadcast: Broadcast, showing: Showing, words: Translator) -> str:
     """Return `clients: 12 people.`, and in training that nothing is really sent."""
     name = broadcast.audience
     shown = name if len(name) <= ASKED_NAME else f"{name[: ASKED_NAME - 1]}…"
-    told = f"{shown}: {_size(broadcast, words)}."
-    return f"{words('Training: nothing is really sent.')} {told}" if showing.training else told
+    text = f"{shown}: {_size(broadcast, words)}."
+    return f"{words('Training: nothing is really sent.')} {text}" if showing.training else text
 
 
 def starts(start: Micros | None, broadcast: Broadcast, showing: Showing, words: Translator) -> Iterator[str]:
@@ -280,7 +280,7 @@ def starts(start: Micros | None, broadcast: Broadcast, showing: Showing, words: 
     """
     if start is not None:
         yield words("It starts {start_at}.", start_at=spelled(start, showing.zone or broadcast.zone))
-    if pause := pause_told(showing, words):
+    if pause := pause_effect(showing, words):
         yield pause
     if showing.training:
         return
@@ -295,7 +295,7 @@ def starts(start: Micros | None, broadcast: Broadcast, showing: Showing, words: 
         yield words("It starts at once and cannot be recalled.")
 
 
-def pause_told(showing: Showing, words: Translator) -> str | None:
+def pause_effect(showing: Showing, words: Translator) -> str | None:
     """Return what a pause of all sending does to a start; None if there is no pause."""
     if not showing.paused:
         return None

@@ -236,8 +236,8 @@ def field_errors(complaints: Iterable[FieldError], view: Mapping[str, Any], word
     otherwise = places.get("text") or next(reversed(places.values()), "text")
     errors: dict[str, str] = {}
     for complaint in complaints:
-        place, told = places.get(complaint.field, otherwise), unmarked(sentence(words, complaint.sentence))
-        errors[place] = f"{errors[place]} {told}" if place in errors else told
+        place, text = places.get(complaint.field, otherwise), unmarked(sentence(words, complaint.sentence))
+        errors[place] = f"{errors[place]} {text}" if place in errors else text
     return errors
 
 
@@ -280,10 +280,10 @@ def read_replan(view: Mapping[str, Any]) -> Micros | None:
     return int(chosen) * SECOND if chosen else None
 
 
-def complaint(told: Iterable[str], typed: str, words: Translator) -> Post:
+def complaint(lines: Iterable[str], typed: str, words: Translator) -> Post:
     """What is wrong and what to do, and what was typed, so that nothing is lost."""
-    lines = "\n".join(told)
-    blocks = [section(lines)]
+    text = "\n".join(lines)
+    blocks = [section(text)]
     if typed.strip():
         blocks += [context(words("You typed:")), *literal(typed)]
-    return Post(lines, blocks)
+    return Post(text, blocks)

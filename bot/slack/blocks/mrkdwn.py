@@ -57,12 +57,12 @@ def spelled(instant: Micros, zone: str) -> str:
     return f"{local:%Y-%m-%d %H:%M} {zone} ({local:%z})"
 
 
-def sentence(words: Translator, said: Translatable, zone: str = "UTC") -> str:
+def sentence(words: Translator, text: Translatable, zone: str = "UTC") -> str:
     """Return a sentence in the reader's language, with its values made safe.
 
     `zone`: for its times, where the reader's own zone is not known.
     """
-    return words.fill(said.template, {name: _safe(name, value, words, zone) for name, value in said.values.items()})
+    return words.fill(text.template, {name: _safe(name, value, words, zone) for name, value in text.values.items()})
 
 
 def _safe(name: str, value: str | int | Translatable, words: Translator, zone: str) -> str | int:
@@ -78,15 +78,15 @@ def section(markdown: str, block_id: str | None = None) -> Block:
     return {**block, "block_id": block_id} if block_id else block
 
 
-def lines(said: Sequence[str]) -> Post:
+def lines(answer_lines: Sequence[str]) -> Post:
     """Return lines of markup as one answer, in as many sections as they need."""
     sections: list[Block] = []
     current = ""
-    for line in said:
+    for line in answer_lines:
         if current and len(current) + len(line) >= TEXT_PIECE:
             sections, current = [*sections, section(current)], ""
         current = f"{current}\n{line}" if current else line
-    return Post("\n".join(said)[:ANSWER], [*sections, section(current)][:50])
+    return Post("\n".join(answer_lines)[:ANSWER], [*sections, section(current)][:50])
 
 
 def context(*lines: str) -> Block:

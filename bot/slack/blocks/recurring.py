@@ -24,7 +24,7 @@ from bot.when.recurrence import Closed, Recurrence, RecurringTime
 LATEST = 10  # occurrences shown of one schedule
 LISTED = 50  # schedules shown in one answer
 LEFT_OUT = 3  # left-out days shown
-TOLD = 10  # broadcasts shown in one part of a digest
+PER_PART = 10  # broadcasts shown in one part of a digest
 
 STANDINGS: Mapping[ScheduleState, str] = {
     ScheduleState.ACTIVE: "🔁 Active",
@@ -81,15 +81,15 @@ class Digest:
 
 def reminder(occurrence: Occurrence, schedule: Schedule, digest: Digest | None, words: Translator) -> Post:
     """Return a reminder's post: its digest and text, whose it is, and its buttons."""
-    told = [section(part) for part in _digest(digest, words)] if digest else []
+    blocks = [section(part) for part in _digest(digest, words)] if digest else []
     if schedule.text:
-        told.insert(0, _said(schedule))
+        blocks.insert(0, _text_block(schedule))
     foot = [_origin(occurrence, schedule, words), *_standing(occurrence, words)]
     text = _live(schedule) if schedule.text else quote(words("This channel's digest"))
-    return Post(f"🔔 {text}", [*told, context(*foot), *_buttons(occurrence, schedule, words)])
+    return Post(f"🔔 {text}", [*blocks, context(*foot), *_buttons(occurrence, schedule, words)])
 
 
-def _said(schedule: Schedule) -> Block:
+def _text_block(schedule: Schedule) -> Block:
     """Return the text as its owner wrote it. A reminder from before Slack's markup was kept is plain text."""
     if schedule.options.get("markup"):  # verbatim: else Slack turns plain words into mentions
         text = {"type": "mrkdwn", "text": f"🔔 {_live(schedule)}"[:3000], "verbatim": True}
@@ -169,19 +169,19 @@ def _digest(digest: Digest, words: Translator) -> Iterable[str]:
         (words("❓ Not known whether it went out"), digest.unknown),
         (words("🕑 In the next 24 hours"), digest.today),
     ]
-    told = [part for name, rows in parts for part in _part(name, rows, words)]
-    yield from told
+    texts = [part for name, rows in parts for part in _part(name, rows, words)]
+    yield from texts
     if digest.sent:
         yield words.count(
             "✅ {number} broadcast sent since yesterday", "✅ {number} broadcasts sent since yesterday", digest.sent
         )
-    elif not told:
+    elif not texts:
         yield words("Nothing is waiting, and nothing is planned for today.")
 
 
 def _part(name: str, rows: Sequence[Broadcast], words: Translator) -> Iterable[str]:
     if rows:
-        yield "\n".join([f"*{name}*", *each_line(rows[:TOLD], _row, words), *_more(len(rows) - TOLD, words)])
+        yield "\n".join([f"*{name}*", *each_line(rows[:PER_PART], _row, words), *_more(len(rows) - PER_PART, words)])
 
 
 def _more(number: int, words: Translator) -> Iterable[str]:
@@ -206,7 +206,7 @@ def asked(schedule: Schedule, upcoming: Sequence[RecurringTime], words: Translat
     channel = f"<#{schedule.channel}>"
     named = {"id": schedule.id, "typed": quote(schedule.typed), "zone": schedule.zone, "channel": channel}
     if schedule.kind is Kind.BROADCAST:
-        told = [
+        answer_lines = [
             words(
                 "*{id}* will ask in {channel} to send this: {typed} ({zone}). Each time gets its own card, a day "
                 "before.",
@@ -214,37 +214,37 @@ def asked(schedule: Schedule, upcoming: Sequence[RecurringTime], words: Translat
             )
         ]
     elif schedule.rule is None:
-        told = [words("*{id}* will be posted once in {channel} ({zone}).", **named)]
+        answer_lines = [words("*{id}* will be posted once in {channel} ({zone}).", **named)]
     else:
-        told = [words("*{id}* will be posted in {channel}: {typed} ({zone}).", **named)]
+        answer_lines = [words("*{id}* will be posted in {channel}: {typed} ({zone}).", **named)]
     occurrences = [f"• {spelled(occurrence, words)}" for occurrence in upcoming]
-    told += [*occurrences[:1], *([f"✋ {hours}"] if hours else ()), *occurrences[1:]]
+    answer_lines += [*occurrences[:1], *([f"✋ {hours}"] if hours else ()), *occurrences[1:]]
     if schedule.closed is not Closed.KEEP and schedule.calendar and schedule.rule:
-        told.append(
+        answer_lines.append(
             words("Holidays ({calendar}): {closed}.", calendar=_calendar(schedule), closed=_closed(schedule, words))
         )
-    told += _left_out(schedule, words)
+    answer_lines += _left_out(schedule, words)
     covers = int(schedule.options.get("covers", 1))
     if covers > 1:
-        told.append(words("One approval covers {covers} of them, as long as nothing changes.", covers=covers))
-    told.append(words("`/broadcast stop {id}` ends it. `/broadcast pause {id}` pauses it.", id=schedule.id))
-    return _with_its_look(lines(told), schedule, words)
+        answer_lines.append(words("One approval covers {covers} of them, as long as nothing changes.", covers=covers))
+    answer_lines.append(words("`/broadcast stop {id}` ends it. `/broadcast pause {id}` pauses it.", id=schedule.id))
+    return _with_its_look(lines(answer_lines), schedule, words)
 
 
 def _with_its_look(answer: Post, schedule: Schedule, words: Translator) -> Post:
     """Add how a reminder will look, so that its owner sees beforehand whether its mentions notify anybody."""
     if schedule.kind is not Kind.REMINDER or not schedule.text:
         return answer
-    told = words("It will look like this:")
+    intro = words("It will look like this:")
     if slack_text.calls(str(schedule.options.get("markup") or "")):
-        told = words("It notifies the people and groups it names. It will look like this:")
+        intro = words("It notifies the people and groups it names. It will look like this:")
         if not schedule.options.get("mentions"):
-            told = words(
+            intro = words(
                 "It does not notify the people and groups it names. To notify them, put `mentions=yes` before the "
                 "text. It will look like this:"
             )
-    said = f"{answer.text}\n{told}\n🔔 {_live(schedule)}"
-    return Post(said[:ANSWER], [*answer.blocks, section(told), _said(schedule)])
+    text = f"{answer.text}\n{intro}\n🔔 {_live(schedule)}"
+    return Post(text[:ANSWER], [*answer.blocks, section(intro), _text_block(schedule)])
 
 
 def still_on_its_way(row: Broadcast, words: Translator) -> str:
@@ -253,12 +253,12 @@ def still_on_its_way(row: Broadcast, words: Translator) -> str:
         return f"*{row.id}*: {words('It is going out now.')}"
     named = {"id": row.id, "start_at": when(row.due or row.hold_until or row.send_at or 0, row.zone)}
     if row.state is State.SCHEDULED or (row.hold is Hold.HOURS and row.hold_until is not None):
-        told = words("*{id}* already has a card. It will go out by itself {start_at}.", **named)
+        sentence = words("*{id}* already has a card. It will go out by itself {start_at}.", **named)
     elif row.state is State.PENDING:
-        told = words("*{id}* already has a card. It is waiting for approval to go out {start_at}.", **named)
+        sentence = words("*{id}* already has a card. It is waiting for approval to go out {start_at}.", **named)
     else:
-        told = words("*{id}* already has a card. It is held and asks what to do.", **named)
-    return f"{told} " + words("`/broadcast cancel {id}` stops it.", id=row.id)
+        sentence = words("*{id}* already has a card. It is held and asks what to do.", **named)
+    return f"{sentence} " + words("`/broadcast cancel {id}` stops it.", id=row.id)
 
 
 def spelled(occurrence: RecurringTime, words: Translator) -> str:
@@ -328,21 +328,21 @@ def _line(schedule: Schedule, words: Translator) -> str:
 
 def details(schedule: Schedule, occurrences: Sequence[Occurrence], words: Translator) -> Post:
     """Return one schedule in full, with its latest occurrences."""
-    told = [_line(schedule, words), *([f"“{quote(schedule.text)}”"] if schedule.text else ())]
+    answer_lines = [_line(schedule, words), *([f"“{quote(schedule.text)}”"] if schedule.text else ())]
     if schedule.ended is not None:
-        told.append(words("It ended: {why}.", why=words(ENDS[schedule.ended])))
+        answer_lines.append(words("It ended: {why}.", why=words(ENDS[schedule.ended])))
     if schedule.calendar:
-        told.append(
+        answer_lines.append(
             words("Holidays ({calendar}): {closed}.", calendar=_calendar(schedule), closed=_closed(schedule, words))
         )
     if schedule.cover is not None:
         by, left = mentions(schedule.cover.voters), schedule.cover.left
-        told.append(words("The approval by {by} covers {left} more.", by=by, left=left))
-    told += [
+        answer_lines.append(words("The approval by {by} covers {left} more.", by=by, left=left))
+    answer_lines += [
         drawn(f"{schedule.id}/{occurrence.at}", partial(_occurrence_line, occurrence, words), words)
         for occurrence in occurrences
     ]
-    return lines(told)
+    return lines(answer_lines)
 
 
 def _occurrence_line(occurrence: Occurrence, words: Translator) -> str:

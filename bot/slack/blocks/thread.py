@@ -9,15 +9,15 @@ from bot.slack.blocks.mrkdwn import Post, section, sentence
 from bot.storage.notes import Note
 
 
-def thread_note(said: Note, broadcast: Broadcast, words: Translator) -> Post:
+def thread_note(note: Note, broadcast: Broadcast, words: Translator) -> Post:
     """Return the message for one note."""
-    post = thread_message(said.sentence, said.mention, words)
-    return Post(f"{post.text} ({broadcast.id})", post.blocks) if said.aloud else post
+    post = thread_message(note.sentence, note.mention, words)
+    return Post(f"{post.text} ({broadcast.id})", post.blocks) if note.aloud else post
 
 
-def thread_message(said: Translatable, mention: str | None, words: Translator) -> Post:
+def thread_message(message: Translatable, mention: str | None, words: Translator) -> Post:
     """Return a message that needs no card. `mention`: ids of people, separated by spaces."""
-    told = sentence(words, said)
+    text = sentence(words, message)
     if mention:
-        told = f"{mentions(mention.split())} {told}"
-    return Post(told, [section(told)])
+        text = f"{mentions(mention.split())} {text}"
+    return Post(text, [section(text)])

@@ -23,9 +23,9 @@ from bot.slack.directory import UNREACHABLE, People, is_late
 from bot.slack.replies import (
     Subcommand,
     Typing,
+    describe_hours,
     draft_form,
     form_audiences,
-    hours_told,
     must_leave_nothing_behind,
     place_for,
     submitted_post,
@@ -112,7 +112,7 @@ class BroadcastCommands:
         place = await place_for(self.audiences, self.people, asked.channel)
         key = f"command:{asked.trigger or secrets.token_hex(8)}"
         submitted = await self.workflow.submit(request, key=key, person=asked.person, postable=place.postable)
-        hours = hours_told(self.audiences, submitted.broadcast, asked.words)
+        hours = describe_hours(self.audiences, submitted.broadcast, asked.words)
         answer = submitted_post(submitted, place, asked.person, hours, asked.words)
         return answer if submitted.questions else with_late(answer, parts.late, asked.words)
 
@@ -123,10 +123,10 @@ class BroadcastCommands:
         try:
             when = parse_when(at, zone=person.zone, now=moment(self.clock()))
         except NotATime as error:
-            told = [Translatable(error.template, **error.values)]
+            sentences = [Translatable(error.template, **error.values)]
             if " " not in at and parts.text:  # the rest of it became text
-                told.append(Translatable('Put several words in quotes: `at="tomorrow 9:00"`.'))
-            raise InvalidRequest(*(FieldError("send_at", sentence) for sentence in told)) from None
+                sentences.append(Translatable('Put several words in quotes: `at="tomorrow 9:00"`.'))
+            raise InvalidRequest(*(FieldError("send_at", sentence) for sentence in sentences)) from None
         if " " not in at and (longer := goes_on(at, parts.text, zone=person.zone, now=moment(self.clock()))):
             template = (
                 'Is the time “{longer}”? Then write it in quotes: `at="{longer}"`. If the text starts there, write '
@@ -148,8 +148,8 @@ class BroadcastCommands:
 
     def _audience_line(self, name: str, label: str, words: Translator) -> str:
         size = self.audiences.audience_cache.size_of(name)
-        told = f" — {words.count('{number} person', '{number} people', size)}" if size is not None else ""
-        return f"• *{name}* — {mrkdwn.quote(label)}{told}"
+        size_text = f" — {words.count('{number} person', '{number} people', size)}" if size is not None else ""
+        return f"• *{name}* — {mrkdwn.quote(label)}{size_text}"
 
     def _other_lines(self, account: str, title: str, words: Translator) -> Iterator[str]:
         others = self.audiences.audience_cache.others(account)
@@ -237,17 +237,17 @@ class BroadcastCommands:
                 else answers.usage(self.table["pause"][0], asked.line, asked.words)
             )
         await self.workflow.pause_all(asked.person, on=True)
-        told = [
+        lines = [
             asked.words(
                 "All sending is paused. Broadcasts that fall due are held and ask what to do. `/broadcast resume all` "
                 "resumes sending."
             )
         ]
         if rest:  # somebody who stops everything must not have to type it again
-            told.append(
+            lines.append(
                 asked.words("This pause does not end by itself, so I ignored “{rest}”.", rest=mrkdwn.quote(rest))
             )
-        return mrkdwn.lines(told)
+        return mrkdwn.lines(lines)
 
     async def resume(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Resume all sending (admins), or one recurring broadcast or reminder."""
@@ -262,7 +262,7 @@ class BroadcastCommands:
             lambda c: broadcasts.count_held(c, asked.person.workspace, Hold.HOURS, self.clock())
         )
         asking = await self.workflow.pause_all(asked.person, on=False)
-        told = [
+        lines = [
             asked.words(
                 "Sending has resumed. The broadcasts held in the meantime ({number}) are waiting for *Send now* "
                 "on their cards.",
@@ -270,7 +270,7 @@ class BroadcastCommands:
             )
         ]
         if going:
-            told.append(
+            lines.append(
                 asked.words.count(
                     "{number} broadcast was only waiting for its sending hours and now starts by itself. It can "
                     "still be stopped on its card.",
@@ -279,7 +279,7 @@ class BroadcastCommands:
                     going,
                 )
             )
-        return mrkdwn.lines(told)
+        return mrkdwn.lines(lines)
 
 
 async def permalink(client: AsyncWebClient, card: cards.Card | None) -> str | None:

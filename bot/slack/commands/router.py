@@ -78,11 +78,11 @@ class Commands:
     def _unknown(self, name: str, asked: Typing) -> Post:
         audience = slack_text.decode_slack(name).lower()
         near = f"send {audience}" if self.audiences.audience(audience) else parse.nearest_verb(name, self.table)
-        told = [asked.words("There is no `{name}` command.", name=mrkdwn.quote(slack_text.decode_slack(name)))]
+        sentences = [asked.words("There is no `{name}` command.", name=mrkdwn.quote(slack_text.decode_slack(name)))]
         if near:
-            told.append(asked.words("Did you mean `/broadcast {near}`?", near=near))
-        told.append(asked.words("`/broadcast help` lists the commands."))
-        return forms.complaint([" ".join(told)], asked.line, asked.words)
+            sentences.append(asked.words("Did you mean `/broadcast {near}`?", near=near))
+        sentences.append(asked.words("`/broadcast help` lists the commands."))
+        return forms.complaint([" ".join(sentences)], asked.line, asked.words)
 
     async def help(self, asked: Typing, client: AsyncWebClient) -> Post | None:
         """Show this help."""

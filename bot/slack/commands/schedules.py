@@ -25,7 +25,7 @@ from bot.slack.blocks.mrkdwn import Post
 from bot.slack.commands import parse
 from bot.slack.directory import People
 from bot.slack.interaction import Body, Interaction, message_of
-from bot.slack.replies import Subcommand, Typing, form_audiences, hours_told, must_leave_nothing_behind, with_late
+from bot.slack.replies import Subcommand, Typing, describe_hours, form_audiences, must_leave_nothing_behind, with_late
 from bot.storage import keys, templates
 from bot.storage.schedules import occurrences_of
 from bot.when.instants import names_a_part, parse_when
@@ -150,7 +150,7 @@ class Recurring:
         stuck = await self.reminders.workflow.approvers.why_stuck(first) if first else None
         if stuck is not None:
             raise InvalidRequest(FieldError("channel", stuck))
-        hours = hours_told(self.audiences, first, asked.words) if first else None
+        hours = describe_hours(self.audiences, first, asked.words) if first else None
         schedule = await self.reminders.keep(planned)
         return recurring.asked(schedule, recurring.upcoming(schedule, SHOWN), asked.words, hours)
 
@@ -220,11 +220,11 @@ class Recurring:
         until = UNTIL.sub("", f"{parts.options.get('until', '')} {parts.text}".strip())
         paused = await self.reminders.pause(schedule, asked.person, self._back_on(until, asked.person.zone))
         if paused.paused_until is None:
-            told = asked.words("*{id}* is paused. To resume it, type `/broadcast resume {id}`.", id=paused.id)
+            sentence = asked.words("*{id}* is paused. To resume it, type `/broadcast resume {id}`.", id=paused.id)
         else:
             back_at = mrkdwn.when(paused.paused_until, paused.zone)
-            told = asked.words("*{id}* is paused until {back_at}.", id=paused.id, back_at=back_at)
-        return mrkdwn.lines([told, *await self._made(paused, asked.words)])
+            sentence = asked.words("*{id}* is paused until {back_at}.", id=paused.id, back_at=back_at)
+        return mrkdwn.lines([sentence, *await self._made(paused, asked.words)])
 
     def _back_on(self, until: str, zone: str) -> Micros | None:
         """A day alone means its beginning, which is later where the clocks skip midnight."""
@@ -244,16 +244,16 @@ class Recurring:
         if not asked.text.strip():
             return self._usage("stop", asked)
         stopped = await self.reminders.stop(await self._named(asked), asked.person)
-        told = asked.words("*{id}* has ended.", id=stopped.id)
-        return mrkdwn.lines([told, *await self._made(stopped, asked.words)])
+        sentence = asked.words("*{id}* has ended.", id=stopped.id)
+        return mrkdwn.lines([sentence, *await self._made(stopped, asked.words)])
 
     async def _made(self, schedule: Schedule, words: Translator) -> list[str]:
         """Return which occurrences were already made and still go ahead, and how to stop them."""
-        told = [recurring.still_on_its_way(row, words) for row in await self.reminders.made(schedule)]
+        lines = [recurring.still_on_its_way(row, words) for row in await self.reminders.made(schedule)]
         paused = await self.reminders.database.read(lambda c: keys.paused(c, schedule.workspace))
-        if told and paused:
-            told.append(words("⏸️ All sending is paused until an admin types `/broadcast resume all`."))
-        return told
+        if lines and paused:
+            lines.append(words("⏸️ All sending is paused until an admin types `/broadcast resume all`."))
+        return lines
 
     async def _named(self, asked: Typing) -> Schedule:
         """Return the schedule that the first word names. Raises InvalidRequest or NotUnderstood."""

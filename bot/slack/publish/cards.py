@@ -133,9 +133,9 @@ class Cards:
     async def _take_away(self, old: Card, row: Broadcast, card: Card) -> None:
         """Remove the older of two cards of one version: it is out of date. No press on it counts, even if it stays."""
         try:
-            if _is_direct(card) and not _is_direct(old) and await self.poster.why_closed_if_told(old.channel) is None:
-                told = self.words(ELSEWHERE, id=row.id)
-                await self.poster.change(old.channel, old.ts, Post(told, [mrkdwn.section(told)]))
+            if _is_direct(card) and not _is_direct(old) and await self.poster.why_closed_if_known(old.channel) is None:
+                text = self.words(ELSEWHERE, id=row.id)
+                await self.poster.change(old.channel, old.ts, Post(text, [mrkdwn.section(text)]))
                 return
         except (Later, SlackApiError) as error:
             log.info("an older card could not be shrunk", broadcast=old.broadcast, error=type(error).__name__)
@@ -197,7 +197,7 @@ class Cards:
         why = await self._why_not_here(row, row.channel)
         if why is None:
             try:
-                return _card(row, await self.poster.say(row.channel, post, row, kind="broadcast_card"))
+                return _card(row, await self.poster.post_about(row.channel, post, row, kind="broadcast_card"))
             except SlackApiError as error:
                 why = self._why_not(error, row)
         return await self._without_place(row, post, why, known)
@@ -221,7 +221,7 @@ class Cards:
 
     async def _why_not_here(self, row: Broadcast, channel: str) -> Translatable | None:
         """Return why its card may not be there, or why nobody could press its buttons; None if neither."""
-        why = await self.poster.why_closed_if_told(channel)
+        why = await self.poster.why_closed_if_known(channel)
         return await self.approvers.why_stuck_now(row) if why is None and row.state in ASKING else why
 
     def _why_not(self, error: SlackApiError, row: Broadcast) -> Translatable:
@@ -249,7 +249,10 @@ class Cards:
         async for person in self.approvers.who_acts(row):
             try:
                 return _card(
-                    row, await self.poster.say(await self.poster.channel_of(person), post, row, kind="broadcast_card")
+                    row,
+                    await self.poster.post_about(
+                        await self.poster.channel_of(person), post, row, kind="broadcast_card"
+                    ),
                 )
             except SlackApiError as error:
                 log.error("a person could not be told", broadcast=row.id, error=error_code(error))
@@ -266,9 +269,9 @@ class Cards:
             return
         notes.drop_notes(connection, row)
         template = RETURNED if self.approvals is None else RETURNED_TO_ALL
-        told = Translatable(template, why=why, id=row.id, channel=f"<#{row.channel}>")
+        sentence = Translatable(template, why=why, id=row.id, channel=f"<#{row.channel}>")
         key = f"return:{row.id}:{row.version}"
-        outbox.post(connection, row.workspace, key, row.requester, told, None, now, draft=row.id)
+        outbox.post(connection, row.workspace, key, row.requester, sentence, None, now, draft=row.id)
 
 
 def _card(row: Broadcast, answer: AsyncSlackResponse) -> Card:

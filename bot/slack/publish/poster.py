@@ -84,7 +84,7 @@ class Poster:
         """Keep a row that cannot be shown from blocking the others."""
         return self.database.troubles.alone(work, id, workspace, but=PASSING)
 
-    async def say(
+    async def post_about(
         self, channel: str, post: Post, row: Broadcast, *, kind: str, thread: str | None = None, aloud: bool = False
     ) -> AsyncSlackResponse:
         # Ids only: other apps in the channel can read metadata.
@@ -188,7 +188,7 @@ class Poster:
                     return person
         return None
 
-    async def why_closed_if_told(self, channel: str) -> Translatable | None:
+    async def why_closed_if_known(self, channel: str) -> Translatable | None:
         """Return why the channel is closed; None if it is open, or if Slack does not say."""
         try:
             return await self.people.why_closed(channel)
@@ -201,9 +201,9 @@ def take_lease(connection: Connection, owner: str, at: Micros, seconds: float | 
     return keys.take_lease(connection, keys.LEASE_OF_PAINTER, owner, PAINT_LEASE if seconds is None else seconds, now)
 
 
-def _seconds(told: str | None) -> float:
+def _seconds(retry_after: str | None) -> float:
     """Return how many seconds Slack asks us to wait; 1 if it does not say."""
-    return float(told) if told is not None and told.isascii() and told.isdigit() else 1.0
+    return float(retry_after) if retry_after is not None and retry_after.isascii() and retry_after.isdigit() else 1.0
 
 
 def error_code(error: SlackApiError) -> str:

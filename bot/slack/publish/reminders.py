@@ -13,7 +13,7 @@ from bot.domain.clock import SECOND, Micros, backoff
 from bot.domain.i18n import Translatable, Translator, Value
 from bot.domain.lifecycle import OccurrenceAction, OccurrenceState
 from bot.domain.schedule import Occurrence, Schedule
-from bot.recurring.notices import tell_missed
+from bot.recurring.notices import report_missed
 from bot.slack.blocks import recurring
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.publish.cards import LONGEST_PAUSE, MAX_TRIES, NO_PLACE, NOT_LET, POSTING
@@ -94,8 +94,8 @@ class ReminderPosts:
             values: dict[str, Value] = {"id": schedule.id, "channel": f"<#{schedule.channel}>"}
             values |= {"planned_at": _planned_at(occurrence), "text": schedule.text}
             key = f"schedule:{schedule.id}:refused:{occurrence.local}"
-            told = Translatable(REFUSED, **values)
-            outbox.post(connection, schedule.workspace, key, schedule.owner, told, mention=None, at=now)
+            sentence = Translatable(REFUSED, **values)
+            outbox.post(connection, schedule.workspace, key, schedule.owner, sentence, mention=None, at=now)
 
     def _is_late(self, occurrence: Occurrence, at: Micros) -> bool:
         return occurrence.state is OccurrenceState.MADE and at - _planned_at(occurrence) > self.grace
@@ -107,7 +107,7 @@ class ReminderPosts:
             connection, occurrence, OccurrenceAction.MISS, now, draw_at=_stands(occurrence, now)
         ):
             name = f"{occurrence.local}:snoozed" if occurrence.snoozed_until else occurrence.local
-            tell_missed(connection, schedule, [(name, _planned_at(occurrence))], now, UNSAID)
+            report_missed(connection, schedule, [(name, _planned_at(occurrence))], now, UNSAID)
 
     async def _draw(self, occurrence: Occurrence, schedule: Schedule) -> None:
         if self._is_late(occurrence, self.clock()) or (

@@ -43,14 +43,14 @@ class Threads:
             await self._put_off(pending, row, 2 * SECOND)
             return
         direct = card.channel.startswith("D")
-        if not direct and await self.poster.why_closed_if_told(card.channel) is not None:
+        if not direct and await self.poster.why_closed_if_known(card.channel) is not None:
             await self._put_off(pending, row, None)
             return
         reader = await self.poster.reader(card.channel, (row.requester, *voters)) if direct else None
         unseen = [] if direct else await self._who_do_not_see(card.channel, pending)
         post = thread_note(pending.note, row, self.words)
         try:
-            answer = await self.poster.say(
+            answer = await self.poster.post_about(
                 card.channel, post, row, kind="broadcast_note", thread=card.ts, aloud=pending.note.aloud
             )
         except SlackApiError as error:
@@ -64,8 +64,8 @@ class Threads:
         def posted(connection: Connection) -> None:
             notes.note_posted(connection, pending.seq, str(answer["ts"]))
             if direct:  # only one person reads there
-                self._tell_directly(connection, pending, row, but=reader)
-            self._tell_unseen(connection, pending, row, unseen)
+                self._notify_directly(connection, pending, row, but=reader)
+            self._notify_unseen(connection, pending, row, unseen)
 
         await self.database.write(posted)
 
@@ -84,15 +84,17 @@ class Threads:
         except DirectoryUnavailable:
             return True
 
-    def _tell_unseen(self, connection: Connection, pending: PendingNote, row: Broadcast, people: Iterable[str]) -> None:
+    def _notify_unseen(
+        self, connection: Connection, pending: PendingNote, row: Broadcast, people: Iterable[str]
+    ) -> None:
         """Tell those who cannot read the note, except a requester who already read the same where they asked."""
         for person in people:
-            if person != row.requester or not broadcasts.was_told_where_asked(connection, row, pending.at):
-                self._tell_one(connection, pending, row, person)
+            if person != row.requester or not broadcasts.was_posted_where_asked(connection, row, pending.at):
+                self._notify_one(connection, pending, row, person)
 
-    def _tell_one(self, connection: Connection, pending: PendingNote, row: Broadcast, person: str) -> None:
-        told = Translatable("About *{id}*: {told}", id=row.id, told=pending.note.sentence)
-        outbox.post(connection, row.workspace, f"note:{pending.seq}:{person}", person, told, None, self.clock())
+    def _notify_one(self, connection: Connection, pending: PendingNote, row: Broadcast, person: str) -> None:
+        sentence = Translatable("About *{id}*: {told}", id=row.id, told=pending.note.sentence)
+        outbox.post(connection, row.workspace, f"note:{pending.seq}:{person}", person, sentence, None, self.clock())
 
     async def _put_off(self, pending: PendingNote, row: Broadcast, pause: Micros | None) -> None:
         """Try again after the `pause`. After MAX_TRIES, or at once without a `pause`, tell people directly instead."""
@@ -101,13 +103,13 @@ class Threads:
             await self.database.write(lambda c: notes.note_failed(c, pending.seq, again))
             return
 
-        def tell(connection: Connection) -> None:
+        def notify_instead(connection: Connection) -> None:
             notes.note_failed(connection, pending.seq, None)
-            self._tell_directly(connection, pending, row)
+            self._notify_directly(connection, pending, row)
 
-        await self.database.write(tell)
+        await self.database.write(notify_instead)
 
-    def _tell_directly(
+    def _notify_directly(
         self, connection: Connection, pending: PendingNote, row: Broadcast, but: str | None = None
     ) -> None:
         """Tell the requester, those that the note names and, for an end, those who approved: each once, in order."""
@@ -115,4 +117,4 @@ class Threads:
         approvers = [vote.approver for vote in votes_for(connection, row)] if note.aloud else []
         for person in dict.fromkeys([row.requester, *(note.mention or "").split(), *approvers]):
             if person != but and is_person(person):
-                self._tell_one(connection, pending, row, person)
+                self._notify_one(connection, pending, row, person)
