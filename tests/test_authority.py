@@ -171,7 +171,7 @@ def nobody_active(sandbox: Sandbox) -> None:
 
 
 LATER: dict[str, tuple[Callable[[Sandbox], None], str]] = {
-    "the approvers have left the workspace": (nobody_active, "only 0 people who can give one"),
+    "the approvers have left the workspace": (nobody_active, "(needed: 1, available: 0)"),
     "the approvers are not in what became private": (lambda it: private(it, "U0CLEO"), "This channel is private"),
 }
 
@@ -221,8 +221,8 @@ async def test_what_is_wrong_with_the_channel_of_all_cards_is_not_said_of_anothe
     bot = await start_bot(sandbox, approval__channel=channel.id)
     channel.archived = True
     told = await ask(sandbox, "send clients marketing Soldes")
-    assert f"All cards go to <#{channel.id}>, and none can stand there now" in told
-    assert "Ask an admin to put that right (<@U0OPS>)" in told
+    assert f"All cards go to <#{channel.id}>, but none can go there now" in told
+    assert "Ask an admin to fix this (<@U0OPS>)" in told
     assert "This channel" not in told
     channel.archived, channel.private, channel.members[:] = False, True, ["U0OPS", sandbox.world.bot_user]
     bot.people.forget()
@@ -289,7 +289,7 @@ async def test_where_no_approver_is_left_marketing_is_refused_at_once(sandbox: S
     """C24: the settings name people who are now deactivated or guests."""
     bot = await start_bot(sandbox, approval__approvers=["U0ANA", "U0BEN", "U0NOBODY"])
     sandbox.world.people["U0ANA"].deleted, sandbox.world.people["U0BEN"].guest = True, True
-    assert "there are only 0 people who can give one" in await ask(sandbox, "send clients marketing Soldes")
+    assert "(needed: 1, available: 0)" in await ask(sandbox, "send clients marketing Soldes")
     assert await all_of(bot) == []
 
 

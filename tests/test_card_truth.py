@@ -104,8 +104,8 @@ DIFFERENCES: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
     "nobody knew, somebody does": ({"size": None}, {"size": 5000}, None),
     "people without a name": ({}, {"unnamed": 3}, "People without a name to fill in: 3."),
     "fewer without a name": ({"unnamed": 3}, {"unnamed": 2}, None),
-    "a cost that appears": ({}, {"cost": "12.90 EUR"}, "It costs 12.90 EUR now."),
-    "a cost that rises": ({"cost": "1 EUR"}, {"cost": "2 EUR"}, "It costs 2 EUR now."),
+    "a cost that appears": ({}, {"cost": "12.90 EUR"}, "It now costs 12.90 EUR."),
+    "a cost that rises": ({"cost": "1 EUR"}, {"cost": "2 EUR"}, "It now costs 2 EUR."),
     "a cost that is gone": ({"cost": "1 EUR"}, {"cost": None}, "The vendor no longer says what it costs."),
     "the hours close": ({}, {"opens_at": 1_800_000_000_000_000}, "allow it from"),
     "the hours open": ({"opens_at": 1_800_000_000_000_000}, {"opens_at": None}, "allow it now"),
@@ -354,11 +354,11 @@ LEARNT: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
     "fewer people": (TWO, {"size": 3}, None),
     "as many as it could be": (TWO, {"size": 5000}, None),
     "more people": (TWO, {"size": 25_000}, "It now goes to 25000 people."),
-    "a cost": (TWO, {"size": 3, "quoted": "900 EUR"}, "It costs 900 EUR now."),
+    "a cost": (TWO, {"size": 3, "quoted": "900 EUR"}, "It now costs 900 EUR."),
     "no name for some": ({**TWO, "text": "Bonjour %%name%%"}, {"size": 3, "unnamed": 2}, "to fill in: 2."),
     "no name that is asked for": (TWO, {"size": 3, "unnamed": 2}, None),
-    "both": (TWO, {"size": 25_000, "quoted": "900 EUR"}, "It now goes to 25000 people. It costs 900 EUR now."),
-    "a cost of what few would do for": (RULE, {"size": 3, "quoted": "900 EUR"}, "It costs 900 EUR now."),
+    "both": (TWO, {"size": 25_000, "quoted": "900 EUR"}, "It now goes to 25000 people. It now costs 900 EUR."),
+    "a cost of what few would do for": (RULE, {"size": 3, "quoted": "900 EUR"}, "It now costs 900 EUR."),
 }
 
 
@@ -585,7 +585,7 @@ async def test_what_a_pause_meets_outside_the_hours_goes_by_itself_once_both_hav
     await core.run(core.dispatcher("a"))
     held = await core.row(row.id)
     assert (held.hold, held.hold_until) == (Hold.HOURS, at("2027-02-04T07:00"))
-    assert "It will go out by itself once sending resumes" in (await notes(core))[-1]
+    assert "This broadcast will go out by itself once sending resumes" in (await notes(core))[-1]
     await core.workflow.pause_all(OPS, on=False)
     core.now = at("2027-02-04T07:00")
     await core.run(core.dispatcher("a"))
@@ -707,7 +707,7 @@ async def test_the_notice_before_a_start_names_the_button_that_is_on_the_card(ma
 @pytest.mark.parametrize(
     ("paused", "said"),
     [
-        (True, "sending is paused. Once an admin resumes sending, *Send now* lets it go."),
+        (True, "sending is paused. Once an admin resumes sending, press *Send now* to send it."),
         (False, "sending was paused. Send it now"),
     ],
 )
@@ -739,7 +739,7 @@ async def test_a_card_that_waits_for_the_hours_says_that_sending_is_paused_too(
     await ask(sandbox, "pause all", user="U0OPS")
     await sandbox.until(lambda: "All sending is paused too" in shown(sandbox))
     told = await ask(sandbox, "resume all", user="U0OPS")
-    assert "(0) waits for *Send now*" in told
+    assert told == "Sending has resumed."
     assert "by itself" not in told
     await sandbox.until(lambda: "All sending is paused too" not in shown(sandbox))
 
@@ -754,7 +754,7 @@ async def test_who_ends_a_pause_is_told_how_many_start_by_themselves(sandbox: Sa
     opened = update(tables.broadcasts).where(tables.broadcasts.c.id == row.id).values(hold_until=bot.clock() - SECOND)
     await bot.database.write(lambda c: c.execute(opened))
     told = await ask(sandbox, "resume all", user="U0OPS")
-    assert "1 broadcast that only waited for the hours starts by itself now" in told
+    assert "1 broadcast was only waiting for its sending hours and now starts by itself" in told
 
 
 # --- the question before the press -----------------------------------------------------------------------------------
@@ -864,13 +864,13 @@ async def test_the_question_before_send_now_says_why_it_cannot_go(core: Core) ->
     assert "It starts 30 s later." in asked
     core.now = at("2027-02-03T21:00")
     step, asked = await held_card(core, late)
-    assert f"they do from <!date^{at('2027-02-04T07:00') // SECOND}^" in step
+    assert f"They allow it from <!date^{at('2027-02-04T07:00') // SECOND}^" in step
     assert "They allow it from 2027-02-04 08:00 CET. Re-plan it for then." in asked
     assert "recalled" not in asked
     core.now = at("2027-02-03T18:30")
     await core.workflow.pause_all(OPS, on=True)
     _, asked = await held_card(core, late)
-    assert "It cannot go out now: Sending is paused. Once an admin resumes it, Send now lets it go." in asked
+    assert "It cannot go out now: Sending is paused. Once an admin resumes it, press Send now to send this broadcast." in asked
     assert "recalled" not in asked
 
 

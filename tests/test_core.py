@@ -1465,7 +1465,7 @@ async def test_what_was_asked_is_remembered_over_a_restart_under_a_name_that_hol
 
 
 ASKED = {
-    "Bonjour {ville}": ("clients", "marketing", "“{ville}” looks like a placeholder, but Encom sends it as it stands"),
+    "Bonjour {ville}": ("clients", "marketing", "“{ville}” looks like a placeholder, but Encom sends it exactly as written"),
     "Bonjour [PRENOM]": ("newsletter", "marketing", "It fills in: {first_name}"),
     "Bonjour {{first_name}}": ("newsletter", "marketing", "“{{first_name}}” looks like a placeholder"),
     "Bonjour %nom%": ("staff", "marketing", "Write the words themselves"),
@@ -1535,4 +1535,4 @@ async def test_a_name_that_no_form_would_take_is_refused_on_every_road(core: Cor
     with pytest.raises(InvalidRequest) as refused:
         await core.ask(audience="newsletter", **{name: "x" * 120})
     first = refused.value.complaints[0]
-    assert (first.field, "and this has 120" in str(first.sentence)) == (name, True)
+    assert (first.field, "This one has 120" in str(first.sentence)) == (name, True)

@@ -131,7 +131,7 @@ async def test_an_acceptance_that_is_written_after_the_lease_lapsed_proves_that_
     assert proven.accepted_at is not None
     assert await far.core.database.read(lambda c: vendor_ids.owner_of(c, "encom", "23")) == (TEAM, row.id)
     assert (await far.core.actions(row))[-2:] == ["lose_track", "prove"]
-    assert "its answer could not be written down in time. Ids: {ids}" in (await far.told(row))[-1]
+    assert "I could not save its answer in time. Ids: {ids}" in (await far.told(row))[-1]
     assert far.ledger == 1
 
 
@@ -143,7 +143,7 @@ async def test_a_refusal_that_is_written_late_is_told_and_an_approver_ends_it(fa
     await far.proxy.open()
     await ending
     assert (await far.core.row(row.id)).state is State.UNKNOWN  # only a person may end it
-    assert (await far.told(row))[-1].startswith("The answer came late: {cause} So it did not go out.")
+    assert (await far.told(row))[-1].startswith("The answer came late: {cause} This means that it did not go out.")
     assert (await far.core.actions(row))[-1] == "refuse_late"
     ended = await far.core.workflow.act(TEAM, row.id, MarkNotSent(), person=approver(1), version=1)
     assert (ended.state, far.ledger) == (State.FAILED, 0)
@@ -765,7 +765,7 @@ async def test_what_stands_still_is_told_to_whoever_watches_or_asks(sandbox: San
     assert told[f"pause:{TEAM}"] == "all sending is paused"
     listed = await sandbox.acting.command("U0DAN", "C0CAMPAIGNS", "/broadcast list") or ""
     assert "All sending is paused" in listed
-    assert "Encom cannot be reached" in listed
+    assert "I cannot reach Encom" in listed
 
 
 async def test_of_an_unknown_one_two_processes_ask_one_question_a_day_until_somebody_answers(

@@ -56,7 +56,7 @@ async def test_a_reminder_is_posted_in_its_channel_and_done_with_a_button(sandbo
     assert "<@U0CLEO>" in shown(post)
     assert id in shown(post)
     await sandbox.acting.click("U0BEN", "C0GENERAL", post["ts"], "reminder.done")
-    await sandbox.until(lambda: "Done, says <@U0BEN>" in shown(post))
+    await sandbox.until(lambda: "<@U0BEN> marked this as done" in shown(post))
     assert not any(block["type"] == "actions" for block in post["blocks"])
     assert len(sandbox.acting.messages("C0GENERAL")) == 1
 
@@ -79,7 +79,7 @@ async def test_a_first_occurrence_outside_the_hours_is_answered_with_when_it_may
     told = await say(sandbox, '/broadcast every "every sunday 10:00" paris marketing holidays=keep Soldes')
     first, hours, second = told.splitlines()[1:4]
     assert "2027-07-04 10:00" in first
-    assert "outside the sending hours for this audience: it will be held until 2027-07-05 " in hours
+    assert "outside the sending hours for this audience. It will be held until 2027-07-05 " in hours
     assert "2027-07-11 10:00" in second
     told = await say(sandbox, '/broadcast every "every tuesday 11:00" paris marketing holidays=skip Soldes')
     assert "hours" not in told
@@ -124,7 +124,7 @@ async def test_a_snoozed_reminder_is_posted_once_more_and_then_only_done(sandbox
     assert "reminder.done" in shown(again)
     assert "reminder.snooze" not in shown(again)
     await sandbox.acting.click("U0BEN", HERE, again["ts"], "reminder.done")
-    await sandbox.until(lambda: "Done, says <@U0BEN>" in shown(again))
+    await sandbox.until(lambda: "<@U0BEN> marked this as done" in shown(again))
     assert len(sandbox.acting.messages(HERE)) == 2
 
 
@@ -142,7 +142,7 @@ async def test_a_recurring_broadcast_gets_a_card_and_goes_nowhere_without_approv
     await sandbox.until(lambda: "Approved by" in shown(post))
     assert sandbox.vendors.ledger == []
     assert id in await say(sandbox, "/broadcast schedules")
-    assert "for 2 more" in await say(sandbox, f"/broadcast show {id}")
+    assert "covers 2 more" in await say(sandbox, f"/broadcast show {id}")
 
 
 async def test_it_is_paused_resumed_and_stopped_by_its_id(sandbox: Sandbox, bot: Bot) -> None:
@@ -177,12 +177,12 @@ async def test_of_an_end_of_a_pause_no_word_is_lost(sandbox: Sandbox, start_bot:
     assert await until("until 2028-01-17") == "2028-01-17 00:00"
     wrong = {
         "until=2028-01-18 with everybody": "Write it like",
-        "until 03/04": "may be",
-        "until lundi prochain": "may be",
+        "until 03/04": "could mean",
+        "until lundi prochain": "could mean",
         "until monday morning": "At what time?",
         "until tonight": "At what time?",
         "untill=2028-01-18": "until=",
-        "until=": "is written",
+        "until=": "Write an option as",
     }
     for typed, expected in wrong.items():
         assert expected in await say(sandbox, f"/broadcast pause {id} {typed}"), typed
@@ -214,7 +214,7 @@ async def test_the_pause_of_everything_says_that_it_has_no_end_of_its_own(
     told = await say(sandbox, "/broadcast pause all until=2027-01-11")
     assert "All sending is paused" in told
     assert "`/broadcast resume all` resumes sending" in told
-    assert "no end of its own: “until=2027-01-11” was not heeded" in told
+    assert "does not end by itself, so I ignored “until=2027-01-11”" in told
     assert "heeded" not in await say(sandbox, "/broadcast pause ALL")
 
 
@@ -251,7 +251,7 @@ async def test_what_is_wrong_is_said_and_what_was_typed_is_kept(sandbox: Sandbox
     wrong = {
         "/broadcast remind tomorrow 9:00 Stand-up": "Write it like this",
         '/broadcast remind "tomorrow" Stand-up': "At what time",
-        '/broadcast remind "every monday" Stand-up': "hour",
+        '/broadcast remind "every monday" Stand-up': "At what time?",
         '/broadcast remind "every 5 minutes" Stand-up': "Write it like",
         '/broadcast remind "tomorrow 9:00" #nowhere Stand-up': "Pick it from the list",
         '/broadcast remind "tomorrow 9:00" holidays=keep #general Stand-up': "before the options",
@@ -261,14 +261,14 @@ async def test_what_is_wrong_is_said_and_what_was_typed_is_kept(sandbox: Sandbox
         '/broadcast remind "tomorrow 9:00" start=nobody Stand-up': "no audience",
         '/broadcast remind "tomorrow 9:00" template=nothing Stand-up': "no template",
         '/broadcast remind "tomorrow 9:00" holidays=maybe Stand-up': "before (to the previous working day) or keep",
-        '/broadcast remind "next monday 9:00" Stand-up': "“next monday” may be",
+        '/broadcast remind "next monday 9:00" Stand-up': "“next monday” could mean",
         '/broadcast remind "every 90 minutes" Stand-up': "does not fall at fixed times of the day",
         '/broadcast remind "every day 9:00" count=0 Stand-up': "from 1 to",
         '/broadcast remind "every day 9:00" answer=maybe Stand-up': "`answer=` takes yes or no",
         '/broadcast remind "every day 9:00" digest= Stand-up': "Write an option as",
-        '/broadcast remind "tomorrow 9:00" count=4 Stand-up': "`count=` is for what comes again",
+        '/broadcast remind "tomorrow 9:00" count=4 Stand-up': "`count=` is for something that repeats",
         '/broadcast remind "tomorrow 9:00" until=2099-01-01 Stand-up': "two years",
-        '/broadcast remind "tomorrow 9:00" until="in 3 hours" Stand-up': "`until=` is for what comes again",
+        '/broadcast remind "tomorrow 9:00" until="in 3 hours" Stand-up': "`until=` is for something that repeats",
         '/broadcast remind "every day 9:00" until=2099-12-31 Stand-up': "two years",
         '/broadcast remind "every day 9:00" until=9999-12-31 Stand-up': "two years",
         '/broadcast remind "every day 9:00" until=0001-01-01 Stand-up': "passed",
@@ -278,12 +278,12 @@ async def test_what_is_wrong_is_said_and_what_was_typed_is_kept(sandbox: Sandbox
         '/broadcast every "every day 9:00" clients until=2099-12-31 Stand-up': "two years",
         '/broadcast remind "cron 0 9 * * 1" Stand-up': "admin",
         '/broadcast every "every day 9:00" nobody Stand-up': "no audience",
-        '/broadcast every "every day 9:00" clients at=10:00 holidays=keep Stand-up': "“at=” is no option here",
+        '/broadcast every "every day 9:00" clients at=10:00 holidays=keep Stand-up': "“at=” is not an option here",
         "/broadcast send clients at=demain 9h Stand-up": 'Put several words in quotes: `at="tomorrow 9:00"`',
         '/broadcast every "9:00" clients Stand-up': "On which day?",
         '/broadcast every "evening 08:00" clients Stand-up': "not in that part of the day",
-        '/broadcast send clients at="in 2 hours" holidays=keep Stand-up': "“holidays=” is no option here",
-        "/broadcast template save promo clients at=10:00 Stand-up": "“at=” is no option here",
+        '/broadcast send clients at="in 2 hours" holidays=keep Stand-up': "“holidays=” is not an option here",
+        "/broadcast template save promo clients at=10:00 Stand-up": "“at=” is not an option here",
         '/broadcast every "every day 9:00" clients covers=999 Stand-up': "from 1 to",
         '/broadcast every "every day 9:00" clients cover=3 Stand-up': "covers=",
     }
@@ -339,7 +339,7 @@ async def test_with_a_channel_of_the_approvers_whoever_asks_need_not_be_in_it(
     bot = await start_bot(sandbox, approval__channel="C0APPROVALS")
     assert "U0CLEO" not in sandbox.world.channels["C0APPROVALS"].members
     told = await say(sandbox, '/broadcast every "day 9:00" clients marketing holidays=keep Soldes')
-    assert "asks to send this in <#C0APPROVALS>" in told
+    assert "will ask in <#C0APPROVALS> to send this" in told
     id = ID.findall(told)[0]
     assert id in shown(await posted(sandbox, "C0APPROVALS"))
     assert id in await say(sandbox, "/broadcast schedules")
@@ -379,7 +379,7 @@ async def test_its_button_starts_a_broadcast_with_the_template_filled_in(sandbox
     kept = await say(sandbox, "/broadcast template save promo newsletter transactional Votre commande est prête")
     assert "promo" in kept
     assert "promo" in await say(sandbox, "/broadcast template list")
-    assert "is <@U0CLEO>" in await say(sandbox, "/broadcast template save promo Autre chose", who="U0DAN")
+    assert "belongs to <@U0CLEO>" in await say(sandbox, "/broadcast template save promo Autre chose", who="U0DAN")
     await say(sandbox, '/broadcast remind "in 2 hours" template=promo Écrire aux clients')
     await bring_forward(bot)
     post = await posted(sandbox)
@@ -389,7 +389,7 @@ async def test_its_button_starts_a_broadcast_with_the_template_filled_in(sandbox
     assert "Votre commande est prête" in filled
     assert "'initial_option': {'text': {'type': 'plain_text', 'text': 'newsletter" in filled
     assert "Only" in await say(sandbox, "/broadcast template delete promo", who="U0DAN")
-    assert "is gone" in await say(sandbox, "/broadcast template delete promo")
+    assert "I deleted the template “promo”" in await say(sandbox, "/broadcast template delete promo")
 
 
 async def test_when_its_owner_leaves_the_channel_reads_why_it_stopped(sandbox: Sandbox, bot: Bot) -> None:
@@ -607,7 +607,7 @@ async def test_a_name_that_slack_does_not_tell_is_asked_for_unless_slack_shows_i
 
 
 async def test_a_reminder_is_as_long_as_it_is_shown(sandbox: Sandbox, bot: Bot) -> None:
-    assert "this has 3000" in await say(sandbox, f'/broadcast remind "tomorrow 9:00" {"&" * 600}')
+    assert "This one has 3000" in await say(sandbox, f'/broadcast remind "tomorrow 9:00" {"&" * 600}')
     assert "will be posted" in await say(sandbox, f'/broadcast remind "tomorrow 9:00" {"&" * 580}')
 
 

@@ -138,7 +138,7 @@ async def test_the_form_shows_its_errors_under_the_fields(browser: Browser, sand
     await modal.get_by_label("Sender").fill("two words")
     await page.get_by_test_id("submit").click()
     error = modal.locator("[data-block-id='sender'] [data-testid='error']")
-    await error.get_by_text("does not accept a sender ID").wait_for()
+    await error.get_by_text("is not a valid sender ID").wait_for()
 
     await modal.get_by_label("Sender").fill("Bell")
     await page.get_by_test_id("submit").click()

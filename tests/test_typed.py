@@ -67,9 +67,9 @@ def test_options_behind_the_text_are_part_of_it_and_named(text: str, late: tuple
 WRONG = [
     ("every", "at=10:00 holidays=keep Soldes", "“at=” is not an option here. The options are: sender=, campaign="),
     ("every", "holidays=keep at=10:00 Soldes", "“at=” is not an option here"),
-    ("every", "template=promo Soldes", "“template=” is no option here"),
-    ("every", "answer=yes Soldes", "“answer=” is no option here"),
-    ("every", "att=10:00 Soldes", "“att=” is no option here"),
+    ("every", "template=promo Soldes", "“template=” is not an option here"),
+    ("every", "answer=yes Soldes", "“answer=” is not an option here"),
+    ("every", "att=10:00 Soldes", "“att=” is not an option here"),
     ("every", "cover=3 Soldes", "Did you mean “covers=”?"),
     ("send", "att=10:00 Soldes", "Did you mean “at=”?"),
     ("send", "when=10:00 Soldes", "Did you mean “at=”?"),
@@ -77,13 +77,13 @@ WRONG = [
     ("send", "quand=9h Soldes", "Did you mean “at=”?"),
     ("send", "expéditeur=Bell Soldes", "Did you mean “sender=”?"),
     ("send", "holidays=keep Soldes", "“holidays=” is not an option here. The options are: at=, sender=, campaign=."),
-    ("send", "holiday=keep Soldes", "“holiday=” is no option here"),
-    ("send", "at=10:00 until=2027-01-31 Soldes", "“until=” is no option here"),
-    ("send", "marketing covers=3 Soldes", "“covers=” is no option here"),
-    ("remind", "covers=3 Relire", "“covers=” is no option here"),
+    ("send", "holiday=keep Soldes", "“holiday=” is not an option here"),
+    ("send", "at=10:00 until=2027-01-31 Soldes", "“until=” is not an option here"),
+    ("send", "marketing covers=3 Soldes", "“covers=” is not an option here"),
+    ("remind", "covers=3 Relire", "“covers=” is not an option here"),
     ("remind", "at=10:00 Relire", "“at=” is not an option here"),
     ("remind", "untl=2027-01-31 Relire", "Did you mean “until=”?"),
-    ("send", "sender= Bell Soldes", 'written `sender=word` or `sender="some words"`'),  # or “Bell Soldes” would go out
+    ("send", "sender= Bell Soldes", 'Write an option as `sender=word` or `sender="some words"`'),  # or “Bell Soldes” would go out
     ("send", "sender='Ma Boutique' Soldes", "Write an option as"),
     ("send", 'sender="Ma Boutique Soldes', "Write an option as"),
     ("send", 'sender="Ma Boutique", Soldes', "Write an option as"),
@@ -93,7 +93,7 @@ WRONG = [
     ("send", "'at=demain 9h' Soldes", "Write an option as"),
     ("send", "at = 9h Soldes", "Write an option as"),
     ("every", "at = 9h Soldes", "“at=” is not an option here"),
-    ("send", "at=9h at=10h Soldes", "“at=” is there twice"),
+    ("send", "at=9h at=10h Soldes", "“at=” appears twice"),
 ]
 
 

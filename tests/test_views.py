@@ -113,8 +113,8 @@ def test_the_buttons_are_what_the_table_allows(state: State) -> None:
 
 OPENS = 1_800_000_000_000_000  # 2027-01-15 08:00 UTC
 CLOSED: dict[str, tuple[Verdict, int | None, str]] = {
-    "held": (HoldUntil(moment(OPENS)), OPENS, "held for the hours until <!date^1800000000^"),
-    "refused": (Refuse(), OPENS, "do not allow it then; they do from <!date^1800000000^"),
+    "held": (HoldUntil(moment(OPENS)), OPENS, "held until sending hours open: <!date^1800000000^"),
+    "refused": (Refuse(), OPENS, "do not allow this time; they allow it from <!date^1800000000^"),
     "never": (Refuse(), None, "the sending hours for this audience never allow it"),
 }
 

@@ -342,7 +342,7 @@ async def test_replies_and_opt_outs_are_counted_once_and_shown_only_where_the_ac
         assert await call_back(web, str(bot.callback_address("octo")), json.dumps(news).encode()) == 200
     await sandbox.until(lambda: "opt-outs 1, replies 2" in thread_text(sandbox, posted["ts"]))
     told = thread_text(sandbox, posted["ts"])
-    assert told.count("A reply: Oui &lt;!channel&gt;") == (1 if shown else 0)
+    assert told.count("Reply: Oui &lt;!channel&gt;") == (1 if shown else 0)
     assert "600100000" not in told
     assert await called_back(bot) == {"replies": 2, "opt-outs": 1}
 

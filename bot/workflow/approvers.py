@@ -215,7 +215,7 @@ class Approvers:
 
 def _too_few(quorum: int, approvers: Iterable[str], others: int) -> Translatable:
     template = (
-        "This needs {quorum} approvals from {who}, but without you, not enough people can approve it (only {others}). "
-        "Ask an admin to name more approvers."
+        "Without you, too few of {who} can approve this (needed: {quorum}, available: {others}). Ask an admin to name "
+        "more approvers."
     )
     return Translatable(template, quorum=quorum, who=people.mentions(approvers), others=others)

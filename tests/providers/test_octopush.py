@@ -725,7 +725,7 @@ def test_a_sender_id_has_a_letter(sender: str) -> None:
     if SENDERS[sender]:
         assert offline("octopush", settings={"sender": sender})
     else:
-        with pytest.raises(ValidationError, match="at least one letter"):
+        with pytest.raises(ValidationError, match="at least one of them a letter"):
             offline("octopush", settings={"sender": sender})
 
 

@@ -104,8 +104,8 @@ async def test_it_sends_polls_and_reads_callbacks_without_a_change_in_the_bot(
 
 
 async def test_its_capabilities_drive_the_form_the_limits_and_the_list(sandbox: Sandbox, bot: Bot) -> None:
-    assert "no sender ID for Acme" in await ask(sandbox, "send fans marketing sender=acme Hello")
-    assert "takes 1224" in await ask(sandbox, "send fans marketing " + "a" * 1225)
+    assert "not a valid sender ID for Acme" in await ask(sandbox, "send fans marketing sender=acme Hello")
+    assert "takes at most 1224" in await ask(sandbox, "send fans marketing " + "a" * 1225)
     await sandbox.acting.command("U0CLEO", HERE, "/broadcast")
     assert "fans (Acme, list L7)" in json.dumps(sandbox.acting.views("U0CLEO")[0])
 

@@ -262,13 +262,15 @@ class BroadcastCommands:
             lambda c: broadcasts.count_held(c, asked.person.workspace, Hold.HOURS, self.clock())
         )
         asking = await self.workflow.pause_all(asked.person, on=False)
-        lines = [
-            asked.words(
-                "Sending has resumed. The broadcasts held in the meantime ({number}) are waiting for *Send now* "
-                "on their cards.",
-                number=asking,
+        lines = [asked.words("Sending has resumed.")]
+        if asking:
+            lines.append(
+                asked.words.count(
+                    "{number} broadcast was held in the meantime. It waits for *Send now* on its card.",
+                    "{number} broadcasts were held in the meantime. They wait for *Send now* on their cards.",
+                    asking,
+                )
             )
-        ]
         if going:
             lines.append(
                 asked.words.count(
