@@ -192,7 +192,12 @@ MISCHIEF: dict[str, tuple[str, dict[str, int], State, str]] = {
     "returns a long id": ("returns_a_long_id", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not return"),
     "returns numbers": ("returns_numbers", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not return"),
     "returns bells": ("returns_bells", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not return"),
-    "returns a text for ids": ("returns_a_text_for_ids", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not return"),
+    "returns a text for ids": (
+        "returns_a_text_for_ids",
+        {},
+        State.UNKNOWN,
+        "mischief (bellcrier-mischief) did not return",
+    ),
     "returns another time": ("returns_another_time", {}, State.UNKNOWN, "mischief (bellcrier-mischief) did not return"),
     "by GET, into a 429": ("loops_by_get", THIRD_IS_TOO_FAST, State.UNKNOWN, "may have gone out"),
     "by GET, into a 400": ("loops_by_get", FOURTH_IS_REFUSED, State.UNKNOWN, "may have gone out"),

@@ -870,7 +870,10 @@ async def test_the_question_before_send_now_says_why_it_cannot_go(core: Core) ->
     core.now = at("2027-02-03T18:30")
     await core.workflow.pause_all(OPS, on=True)
     _, asked = await held_card(core, late)
-    assert "It cannot go out now: Sending is paused. Once an admin resumes it, press Send now to send this broadcast." in asked
+    assert (
+        "It cannot go out now: Sending is paused. Once an admin resumes it, press Send now to send this broadcast."
+        in asked
+    )
     assert "recalled" not in asked
 
 

@@ -1465,7 +1465,11 @@ async def test_what_was_asked_is_remembered_over_a_restart_under_a_name_that_hol
 
 
 ASKED = {
-    "Bonjour {ville}": ("clients", "marketing", "“{ville}” looks like a placeholder, but Encom sends it exactly as written"),
+    "Bonjour {ville}": (
+        "clients",
+        "marketing",
+        "“{ville}” looks like a placeholder, but Encom sends it exactly as written",
+    ),
     "Bonjour [PRENOM]": ("newsletter", "marketing", "It fills in: {first_name}"),
     "Bonjour {{first_name}}": ("newsletter", "marketing", "“{{first_name}}” looks like a placeholder"),
     "Bonjour %nom%": ("staff", "marketing", "Write the words themselves"),

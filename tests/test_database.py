@@ -30,8 +30,9 @@ from bot.storage import keys, schema, sqlite, tables
 from bot.storage.broadcast_rows import Changes
 from bot.storage.database import AlreadyDispatching, CommitUncertain, Database, DatabaseBusy, OutOfOrder, Unusable
 from bot.storage.engines import open_database
+from bot.storage.occurrences import OccurrenceChanges
 from bot.storage.postgres import Postgres
-from bot.storage.schedules import OccurrenceChanges, ScheduleChanges
+from bot.storage.schedules import ScheduleChanges
 from bot.storage.schema import upgrade
 from bot.storage.sqlite import SQLite
 from tests.support.ground import new_postgres

@@ -26,7 +26,20 @@ from bot.domain.clock import SECOND
 from bot.domain.lifecycle import Hold, State
 from bot.domain.people import Person
 from bot.domain.schedule import Kind, Schedule
-from bot.storage import audit, broadcasts, campaigns, cards, keys, notes, outbox, queue, receipts, schedules, templates
+from bot.storage import (
+    audit,
+    broadcasts,
+    campaigns,
+    cards,
+    keys,
+    notes,
+    occurrences,
+    outbox,
+    queue,
+    receipts,
+    schedules,
+    templates,
+)
 from bot.storage.database import Database
 from bot.storage.postgres import Postgres
 from bot.storage.receipts import OwnedReceipt
@@ -131,9 +144,9 @@ QUESTIONS: dict[str, tuple[Callable[[Connection], object], str]] = {
     "take_post": (lambda c: outbox.take_post(c, AT, AT + HOUR), "ix_posts_post"),
     "schedules that are due": (lambda c: schedules.due(c, Kind.REMINDER, AT, 20), "ix_schedules_next"),
     "schedules that awake": (lambda c: schedules.awake(c, AT, 20), "ix_schedules_paused"),
-    "occurrences to draw": (lambda c: schedules.waits(c, AT), "ix_occurrences_draw"),
-    "snoozed occurrences that awake": (lambda c: schedules.woken(c, AT, 20), "ix_occurrences_draw"),
-    "take_turn": (lambda c: schedules.take_occurrence(c, AT, AT + HOUR), "ix_occurrences_draw"),
+    "occurrences to draw": (lambda c: occurrences.waits(c, AT), "ix_occurrences_draw"),
+    "snoozed occurrences that awake": (lambda c: occurrences.woken(c, AT, 20), "ix_occurrences_draw"),
+    "take_turn": (lambda c: occurrences.take(c, AT, AT + HOUR), "ix_occurrences_draw"),
     "leftovers_to_recall": (lambda c: campaigns.leftovers_to_recall(c, AT), ""),
     "forget_seen": (lambda c: keys.forget_seen(c, AT - HOUR), "ix_seen_at"),
     # --- whether there is work
@@ -147,7 +160,7 @@ QUESTIONS: dict[str, tuple[Callable[[Connection], object], str]] = {
     "is there one that lapsed": (lambda c: queue.lapsed_waits(c, AT, AT - DAY), "ix_broadcasts_expires"),
     "is there something to show": (lambda c: queue.showing_waits(c, AT), "ix_broadcasts_draw"),
     "is there something to track": (lambda c: receipts.what_waits(c, AT), "ix_broadcasts_progress"),
-    "is there an occurrence to make": (lambda c: schedules.clock_waits(c, AT, AT), "ix_schedules_next"),
+    "is there an occurrence to make": (lambda c: occurrences.clock_waits(c, AT, AT), "ix_schedules_next"),
     # --- commands and buttons
     "count_by_state": (broadcasts.count_by_state, "ix_broadcasts_living"),
     "pause all": (paused, ""),
@@ -168,12 +181,12 @@ QUESTIONS: dict[str, tuple[Callable[[Connection], object], str]] = {
     "a reminder asked for": (lambda c: schedules.add(c, reminder(id="S1"), since=AT - HOUR), "ix_schedules_state"),
     "reminders": (lambda c: schedules.listed(c, HOME, Kind.REMINDER), "ix_schedules_state"),
     "a reminder's occurrences": (
-        lambda c: (schedules.occurrences_of(c, HOME, reminder().id, 5), schedules.unanswered(c, reminder())),
+        lambda c: (occurrences.latest(c, HOME, reminder().id, 5), occurrences.unanswered(c, reminder())),
         "",
     ),
-    "what a schedule made": (lambda c: schedules.living(c, reminder()), ""),
+    "what a schedule made": (lambda c: occurrences.broadcasts_made(c, reminder()), ""),
     "an occurrence at a place": (
-        lambda c: schedules.occurrence_at(c, HOME, "C0MARKETING", f"1800000000.{rows.WIDTH + OTHERS + 1}"),
+        lambda c: occurrences.find_posted(c, HOME, "C0MARKETING", f"1800000000.{rows.WIDTH + OTHERS + 1}"),
         "ix_occurrences_ts",
     ),
     "a digest": (

@@ -143,7 +143,9 @@ async def test_a_public_groups_subscribers_are_pointed_out_before_the_approval(
 
 async def test_recipients_without_a_name_are_counted_and_said(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, "send paris marketing Bonjour %%name%%")
-    await sandbox.until(lambda: "1 person in the audience has no name to fill in" in str(sandbox.acting.messages(HERE)[0:1]))
+    await sandbox.until(
+        lambda: "1 person in the audience has no name to fill in" in str(sandbox.acting.messages(HERE)[0:1])
+    )
     assert "3 people" in str((await card(sandbox))["blocks"])
 
 
@@ -355,7 +357,9 @@ async def test_marketing_that_nobody_else_could_approve_is_refused_at_once(
     sandbox: Sandbox, start_bot: StartBot
 ) -> None:
     bot = await start_bot(sandbox, approval__approvers=["U0DAN"])
-    assert "Without you, too few of <@U0DAN> can approve this (needed: 1, available: 0)" in await ask(sandbox, "send clients Hello", user="U0DAN")
+    assert "Without you, too few of <@U0DAN> can approve this (needed: 1, available: 0)" in await ask(
+        sandbox, "send clients Hello", user="U0DAN"
+    )
     assert await all_of(bot) == []
 
 

@@ -83,7 +83,11 @@ WRONG = [
     ("remind", "covers=3 Relire", "“covers=” is not an option here"),
     ("remind", "at=10:00 Relire", "“at=” is not an option here"),
     ("remind", "untl=2027-01-31 Relire", "Did you mean “until=”?"),
-    ("send", "sender= Bell Soldes", 'Write an option as `sender=word` or `sender="some words"`'),  # or “Bell Soldes” would go out
+    (
+        "send",
+        "sender= Bell Soldes",
+        'Write an option as `sender=word` or `sender="some words"`',
+    ),  # or “Bell Soldes” would go out
     ("send", "sender='Ma Boutique' Soldes", "Write an option as"),
     ("send", 'sender="Ma Boutique Soldes', "Write an option as"),
     ("send", 'sender="Ma Boutique", Soldes', "Write an option as"),

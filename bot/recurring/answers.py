@@ -12,8 +12,8 @@ from bot.domain.schedule import Occurrence
 from bot.recurring.requests import SKEW
 from bot.recurring.schedules import Moved
 from bot.scheduler import Task
-from bot.storage import audit, schedules
-from bot.storage.schedules import OccurrenceChanges
+from bot.storage import audit, occurrences
+from bot.storage.occurrences import OccurrenceChanges
 
 SNOOZE = 3600 * SECOND
 
@@ -44,7 +44,7 @@ class Answers:
         step, changes = OccurrenceAction.ANSWER, OccurrenceChanges(by=person.id, draw_at=now)
         if snooze:
             step, changes["snoozed_until"] = OccurrenceAction.SNOOZE, now + SNOOZE
-        answered = schedules.move_occurrence(connection, occurrence, step, now, **changes)
+        answered = occurrences.move(connection, occurrence, step, now, **changes)
         if answered is not None:
             action = "snooze_reminder" if snooze else "done_reminder"
             audit.write_event(
@@ -63,10 +63,10 @@ class Answers:
         """
 
         def look(connection: Connection) -> Occurrence | None:
-            found = schedules.occurrence_at(connection, workspace, channel, ts)
+            found = occurrences.find_posted(connection, workspace, channel, ts)
             if found is not None:
                 return found
-            latest = next(iter(schedules.occurrences_of(connection, workspace, id, 1)), None)
+            latest = next(iter(occurrences.latest(connection, workspace, id, 1)), None)
             if latest is None or (latest.state, latest.version) != (OccurrenceState.MADE, version):
                 return None
             return latest if _instant_of(ts) >= latest.changed_at - SKEW else None

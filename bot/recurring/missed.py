@@ -12,7 +12,7 @@ from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Ended, OccurrenceState, ScheduleAction, ScheduleState
 from bot.domain.schedule import Occurrence, Schedule, micros_of, name_of
 from bot.recurring.notices import notify, report_missed, write_schedule_audit
-from bot.storage import schedules
+from bot.storage import occurrences, schedules
 
 MISSED_ROWS = 50  # at most this many of the missed occurrences are written
 
@@ -62,7 +62,7 @@ class Missed:
                 state=OccurrenceState.MISSED,
                 changed_at=self.clock(),
             )
-            if schedules.add_occurrence(connection, row):
+            if occurrences.add(connection, row):
                 yield local, at
 
     async def end(self, schedule: Schedule, ended: Ended, why: Translatable) -> None:
@@ -75,7 +75,7 @@ class Missed:
             if schedules.move(connection, schedule, ScheduleAction.END, now, ended=ended, next_at=None) is None:
                 return
             write_schedule_audit(connection, schedule, "clock", "stop", ended, self.clock())
-        schedules.reopen(connection, schedule, now)
+        occurrences.reopen(connection, schedule, now)
         sentence = Translatable("It has stopped by itself. {why} It said: “{text}”", why=why, text=schedule.text)
         places = {schedule.owner, schedule.channel} if ended is not Ended.CHANNEL_GONE else {schedule.owner}
         if ended is Ended.OWNER_LEFT:

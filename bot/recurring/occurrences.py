@@ -15,8 +15,9 @@ from bot.domain.people import Person, mentions
 from bot.domain.schedule import Kind, Occurrence, Schedule, StandingApproval, micros_of, name_of, series_digest
 from bot.recurring.notices import notify
 from bot.recurring.owners import Owners
-from bot.storage import notes, schedules
-from bot.storage.schedules import OccurrenceChanges, ScheduleChanges
+from bot.storage import notes, occurrences, schedules
+from bot.storage.occurrences import OccurrenceChanges
+from bot.storage.schedules import ScheduleChanges
 from bot.workflow import approval_rules
 from bot.workflow.submission import PAST_SLACK
 from bot.workflow.workflow import Workflow
@@ -76,7 +77,7 @@ class Occurrences:
         )
         if planned is None:
             new = self._open(connection, schedule, occurrence)
-        elif new := schedules.add_occurrence(connection, occurrence):
+        elif new := occurrences.add(connection, occurrence):
             schedule = self._enter(connection, schedule, planned, voters)
         self._advance(connection, schedule, now, counted=new)
 
@@ -103,13 +104,13 @@ class Occurrences:
 
         A reminder that asks for an answer is not posted again while the last one is unanswered.
         """
-        now, open_one = self.clock(), schedules.unanswered(connection, schedule) if schedule.asks else None
+        now, open_one = self.clock(), occurrences.unanswered(connection, schedule) if schedule.asks else None
         if open_one is None:
-            return schedules.add_occurrence(connection, dataclasses.replace(occurrence, draw_at=now))
-        new = schedules.add_occurrence(connection, dataclasses.replace(occurrence, state=OccurrenceState.LEFT_OUT))
+            return occurrences.add(connection, dataclasses.replace(occurrence, draw_at=now))
+        new = occurrences.add(connection, dataclasses.replace(occurrence, state=OccurrenceState.LEFT_OUT))
         if new:
             more: OccurrenceChanges = {"left_out": open_one.left_out + 1, "draw_at": open_one.draw_at or now}
-            schedules.touch_occurrence(connection, open_one, now, **more)
+            occurrences.touch(connection, open_one, now, **more)
         return False
 
     def _advance(self, connection: Connection, schedule: Schedule, now: Micros, *, counted: bool) -> None:
@@ -129,7 +130,7 @@ class Occurrences:
         """Return the closing sentence. The last card of a recurring broadcast is sent a day later, or not at all."""
         if schedule.kind is Kind.REMINDER:
             return Translatable("That was the last one.")
-        last = schedules.occurrences_of(connection, schedule.workspace, schedule.id, 1)
+        last = occurrences.latest(connection, schedule.workspace, schedule.id, 1)
         of = last[0].broadcast if last else None
         return Translatable("The last card is in the channel: {of}. There will be no more.", of=of or "—")
 

@@ -13,7 +13,7 @@ from bot.domain.people import Directory, Person, mentions, must_be_member
 from bot.domain.schedule import Kind, Schedule, micros_of, name_of
 from bot.recurring.notices import write_schedule_audit
 from bot.scheduler import Task
-from bot.storage import schedules
+from bot.storage import occurrences, schedules
 from bot.storage.schedules import ScheduleChanges
 from bot.workflow import approval_rules
 
@@ -39,7 +39,7 @@ class Schedules:
 
     async def made(self, schedule: Schedule) -> list[Broadcast]:
         """Return the broadcasts made already that have not ended: pausing or ending the schedule does not stop them."""
-        return await self.database.read(lambda c: schedules.living(c, schedule))
+        return await self.database.read(lambda c: occurrences.broadcasts_made(c, schedule))
 
     async def pause(self, schedule: Schedule, person: Person, until: Micros | None) -> Schedule:
         """Make no occurrences, not even snoozed ones, until somebody resumes it, or until that instant.
@@ -95,7 +95,7 @@ class Schedules:
         if moved is not None:
             write_schedule_audit(connection, moved, actor, deed, None, now)
             if not moved.goes_on:
-                schedules.reopen(connection, moved, now)
+                occurrences.reopen(connection, moved, now)
         return moved
 
     async def _may_change(self, schedule: Schedule, person: Person) -> None:

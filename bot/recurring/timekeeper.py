@@ -19,7 +19,7 @@ from bot.recurring.notices import UNASKED, notify, report_missed
 from bot.recurring.occurrences import AHEAD, Occurrences, binding
 from bot.recurring.schedules import Schedules
 from bot.scheduler import Task
-from bot.storage import schedules
+from bot.storage import occurrences, schedules
 from bot.storage.database import CommitUncertain, DatabaseBusy
 from bot.storage.schedules import ScheduleChanges
 from bot.workflow.submission import PAST_SLACK
@@ -46,13 +46,13 @@ class Timekeeper:
 
         Also end pauses that are over, and schedules that no longer have a valid owner or channel.
         """
-        if not await self.database.read(lambda c: schedules.clock_waits(c, self.clock(), self.clock() + AHEAD)):
+        if not await self.database.read(lambda c: occurrences.clock_waits(c, self.clock(), self.clock() + AHEAD)):
             return
         for schedule in await self.database.read(lambda c: schedules.awake(c, self.clock(), AT_ONCE)):
             await self._alone(schedule, self._wake_up(schedule))
         for schedule in await self.database.read(self._due):
             await self._alone(schedule, self._fire(schedule))
-        for occurrence, schedule in await self.database.read(lambda c: schedules.woken(c, self.clock(), AT_ONCE)):
+        for occurrence, schedule in await self.database.read(lambda c: occurrences.woken(c, self.clock(), AT_ONCE)):
             await self._alone(schedule, self._come_again(occurrence, schedule))
 
     async def _alone(self, schedule: Schedule, deed: Awaitable[None]) -> None:
@@ -138,8 +138,8 @@ class Timekeeper:
         schedule, now = schedules.find(connection, seen.workspace, seen.id, lock=True), self.clock()
         came_at = occurrence.snoozed_until or 0
         if not schedule.goes_on:
-            schedules.move_occurrence(connection, occurrence, OccurrenceAction.SETTLE, now, draw_at=now)
+            occurrences.move(connection, occurrence, OccurrenceAction.SETTLE, now, draw_at=now)
         elif not self.missed.is_late(came_at):
-            schedules.move_occurrence(connection, occurrence, OccurrenceAction.REPEAT, now, draw_at=now, tries=0)
-        elif schedules.move_occurrence(connection, occurrence, OccurrenceAction.MISS, now, draw_at=now):
+            occurrences.move(connection, occurrence, OccurrenceAction.REPEAT, now, draw_at=now, tries=0)
+        elif occurrences.move(connection, occurrence, OccurrenceAction.MISS, now, draw_at=now):
             report_missed(connection, schedule, [(f"{occurrence.local}:snoozed", came_at)], now)

@@ -13,7 +13,7 @@ from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, Phase, State
 from bot.domain.people import Person
 from bot.domain.schedule import Schedule
-from bot.storage import broadcasts, notes, schedules
+from bot.storage import broadcasts, notes, occurrences, schedules
 from bot.storage.broadcast_rows import NOT_AGREED, Changes
 from bot.storage.notes import Note
 from bot.storage.votes import drop_vote, drop_votes, votes_for
@@ -66,7 +66,7 @@ class SeriesApproval:
                 continue
             fell = True
             self._weigh_covered(connection, occurrence, person, note)
-        schedules.drop_unread_votes(connection, schedule, current.occurrence or "", COVER, person.id)
+        occurrences.drop_unread_votes(connection, schedule, current.occurrence or "", COVER, person.id)
         return fell
 
     def _weigh_covered(self, connection: Connection, occurrence: Broadcast, person: Person, note: Note) -> None:
@@ -82,7 +82,9 @@ class SeriesApproval:
     def _covered(connection: Connection, schedule: Schedule, by: Broadcast) -> list[Broadcast]:
         """The occurrences after this one that have not gone out, up to the next one that may cover others."""
         after = [
-            row for row in schedules.living(connection, schedule) if (row.occurrence or "") > (by.occurrence or "")
+            row
+            for row in occurrences.broadcasts_made(connection, schedule)
+            if (row.occurrence or "") > (by.occurrence or "")
         ]
         mine = itertools.takewhile(lambda row: row.covers <= 1, after)
         return [broadcasts.find(connection, row.workspace, row.id, lock=True) for row in mine]
@@ -105,7 +107,7 @@ class SeriesApproval:
             if given:
                 self._weigh_covered(connection, occurrence, person, Note(sentence, mention=occurrence.requester))
             fell = fell or bool(given)
-        schedules.drop_unread_votes(connection, schedule, ended.occurrence or "", COVER, None)
+        occurrences.drop_unread_votes(connection, schedule, ended.occurrence or "", COVER, None)
         if fell:
             text = Translatable(
                 "Its approval also covered later ones in the series. Each of them now needs its own approval."

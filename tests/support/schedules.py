@@ -22,10 +22,9 @@ from bot.recurring.requests import Asked
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.publish.poster import Poster
 from bot.slack.publish.reminders import ReminderPosts
-from bot.storage import tables
+from bot.storage import occurrences, tables
 from bot.storage.broadcasts import latest
 from bot.storage.database import Database
-from bot.storage.schedules import occurrences_of
 from bot.storage.votes import Vote, votes_for
 from tests.support.core import CLEO, TEAM, Core
 from tests.support.ground import in_order
@@ -139,7 +138,7 @@ class Series:
         await self.notices.paint()
 
     async def occurrences(self, schedule: Schedule) -> list[Occurrence]:
-        found = await self.core.database.read(lambda c: occurrences_of(c, TEAM, schedule.id, 100))
+        found = await self.core.database.read(lambda c: occurrences.latest(c, TEAM, schedule.id, 100))
         return found[::-1]
 
     async def now(self, schedule: Schedule) -> Schedule:

@@ -26,8 +26,7 @@ from bot.slack.commands import parse
 from bot.slack.directory import People
 from bot.slack.interaction import Body, Interaction, message_of
 from bot.slack.replies import Subcommand, Typing, describe_hours, form_audiences, must_leave_nothing_behind, with_late
-from bot.storage import keys, templates
-from bot.storage.schedules import occurrences_of
+from bot.storage import keys, occurrences, templates
 from bot.when.instants import names_a_part, parse_when
 from bot.when.recurrence import Closed
 from bot.when.traps import NotATime
@@ -203,10 +202,10 @@ class Recurring:
         schedule = await self.reminders.find(asked.person.workspace, id)
         if schedule.kind is Kind.REMINDER and not await self._seen_by(asked.person, [schedule]):
             raise NotFound(schedule.id)
-        occurrences = await self.reminders.database.read(
-            lambda c: occurrences_of(c, schedule.workspace, schedule.id, recurring.LATEST)
+        latest = await self.reminders.database.read(
+            lambda c: occurrences.latest(c, schedule.workspace, schedule.id, recurring.LATEST)
         )
-        return recurring.details(schedule, occurrences, asked.words)
+        return recurring.details(schedule, latest, asked.words)
 
     # --- pause, resume, stop -----------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from bot.slack.blocks import recurring
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.publish.cards import LONGEST_PAUSE, MAX_TRIES, NO_PLACE, NOT_LET, POSTING
 from bot.slack.publish.poster import Later, Poster
-from bot.storage import broadcasts, outbox, schedules
+from bot.storage import broadcasts, occurrences, outbox
 from bot.storage.database import CommitUncertain, DatabaseBusy
 
 log = structlog.get_logger(__name__)
@@ -45,10 +45,10 @@ class ReminderPosts:
     async def paint(self) -> None:
         """Post and redraw what is behind. Only one process works on each post."""
         while self.clock() >= self._quiet_until and await self.database.read(
-            lambda c: schedules.waits(c, self.clock())
+            lambda c: occurrences.waits(c, self.clock())
         ):
             now = self.clock()
-            taken = await self.database.write(partial(schedules.take_occurrence, at=now, again_at=now + POSTING))
+            taken = await self.database.write(partial(occurrences.take, at=now, again_at=now + POSTING))
             if taken is None:  # another process has it
                 return
             occurrence, schedule = taken
@@ -66,7 +66,7 @@ class ReminderPosts:
         except Later as later:
             pause = min(int(later.seconds * SECOND), LONGEST_PAUSE)
             self._quiet_until = self.clock() + pause
-            await self.database.write(lambda c: schedules.put_off(c, occurrence, self._quiet_until))
+            await self.database.write(lambda c: occurrences.put_off(c, occurrence, self._quiet_until))
         except SlackApiError as error:
             code = error.response.get("error")
             log.warning("a reminder could not be posted", schedule=schedule.id, error=code)
@@ -74,7 +74,7 @@ class ReminderPosts:
             if code in FOR_GOOD or occurrence.tries >= MAX_TRIES or self._is_late(occurrence, again):
                 await self.database.write(lambda c: self._give_up(c, occurrence, schedule))
             else:
-                await self.database.write(lambda c: schedules.put_off(c, occurrence, again, tried=True))
+                await self.database.write(lambda c: occurrences.put_off(c, occurrence, again, tried=True))
 
     def _give_up(self, connection: Connection, occurrence: Occurrence, schedule: Schedule) -> None:
         """Stop trying to show an occurrence, and tell the owner if it was never posted.
@@ -83,14 +83,12 @@ class ReminderPosts:
         """
         now = self.clock()
         if occurrence.state is not OccurrenceState.MADE:
-            schedules.put_off(
+            occurrences.put_off(
                 connection,
                 occurrence,
                 occurrence.snoozed_until if occurrence.state is OccurrenceState.SNOOZED else None,
             )
-        elif schedules.move_occurrence(
-            connection, occurrence, OccurrenceAction.MISS, now, draw_at=_stands(occurrence, now)
-        ):
+        elif occurrences.move(connection, occurrence, OccurrenceAction.MISS, now, draw_at=_stands(occurrence, now)):
             values: dict[str, Value] = {"id": schedule.id, "channel": f"<#{schedule.channel}>"}
             values |= {"planned_at": _planned_at(occurrence), "text": schedule.text}
             key = f"schedule:{schedule.id}:refused:{occurrence.local}"
@@ -103,9 +101,7 @@ class ReminderPosts:
     def _miss(self, connection: Connection, occurrence: Occurrence, schedule: Schedule) -> None:
         """Report an occurrence that was made but will not be posted, in the same way as one that was never made."""
         now = self.clock()
-        if schedules.move_occurrence(
-            connection, occurrence, OccurrenceAction.MISS, now, draw_at=_stands(occurrence, now)
-        ):
+        if occurrences.move(connection, occurrence, OccurrenceAction.MISS, now, draw_at=_stands(occurrence, now)):
             name = f"{occurrence.local}:snoozed" if occurrence.snoozed_until else occurrence.local
             report_missed(connection, schedule, [(name, _planned_at(occurrence))], now, UNSAID)
 
@@ -121,7 +117,7 @@ class ReminderPosts:
             if occurrence.tries >= MAX_TRIES:
                 await self.database.write(lambda c: self._give_up(c, occurrence, schedule))
             else:
-                await self.database.write(lambda c: schedules.put_off(c, occurrence, again, tried=True))
+                await self.database.write(lambda c: occurrences.put_off(c, occurrence, again, tried=True))
         else:
             await self._redraw(occurrence, schedule)
 
@@ -146,7 +142,7 @@ class ReminderPosts:
     async def _drawn(
         self, occurrence: Occurrence, channel: str, ts: str, state: OccurrenceState, again: Micros | None
     ) -> None:
-        await self.database.write(lambda c: schedules.drawn(c, occurrence, channel, ts, state, again_at=again))
+        await self.database.write(lambda c: occurrences.drawn(c, occurrence, channel, ts, state, again_at=again))
 
     async def _shown(self, occurrence: Occurrence, schedule: Schedule, state: OccurrenceState) -> Post:
         digest = (
