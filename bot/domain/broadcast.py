@@ -109,6 +109,7 @@ class Broadcast:
     tries: int = 0
     owner: str | None = None
     lease_until: Micros | None = None
+    stage_at: Micros | None = None
     staged: Staged | None = None
     ids: tuple[str, ...] = ()
     failure: Translatable | None = None

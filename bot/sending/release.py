@@ -132,13 +132,12 @@ class Releaser:
             self._free_for_later(connection, current, error)
 
     def _free_for_later(self, connection: Connection, current: Broadcast, error: Exception | None) -> None:
-        """Free the row. A passing error is retried after its pause, and at the latest when the broadcast is due."""
+        """Free the row. After a passing error it is prepared again after a pause, or without one when it is due."""
         now = self.clock()
-        freed: Changes = {**NO_LEASE}
+        freed: Changes = {**NO_LEASE, "stage_at": None}
         if isinstance(error, ProviderError):
             self.outcomes.breakers.count_failure(connection, current, error)
-            pause = min(pause_before(current.attempt, error), ((current.due or now) - now) / SECOND)
-            freed["lease_until"] = self.leases.now(connection) + int(max(pause, 0.0) * SECOND)
+            freed["stage_at"] = now + int(pause_before(current.attempt, error) * SECOND)
         broadcasts.touch(connection, current, now, **freed)
 
     async def _settle_staging(self, row: Broadcast, error: Exception) -> None:

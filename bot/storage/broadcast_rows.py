@@ -116,6 +116,7 @@ class Changes(TypedDict, total=False):
     tries: int
     owner: str | None
     lease_until: Micros | None
+    stage_at: Micros | None
     staged: Staged | None
     ids: tuple[str, ...]
     failure: Translatable | None

@@ -60,6 +60,7 @@ _WORK_WAITS = any_of(
             broadcasts.c.due <= micros_parameter("soon"),
             broadcasts.c.staged.is_(None),
         ),
+        or_(broadcasts.c.stage_at.is_(None), broadcasts.c.stage_at <= AT_PARAMETER),
         *(broadcasts.c.account.in_(bindparam("preparing", expanding=True)), _UNLEASED),
     ),
     readable_ids(SENDING, or_(_UNLEASED, _FORGOTTEN)),
@@ -171,7 +172,10 @@ def stranded(connection: Connection, at: Micros, accounts: Collection[str], limi
 def to_stage(
     connection: Connection, accounts: Sequence[str], at: Micros, until: Micros, *, lease_at: Micros, limit: int = 8
 ) -> list[Broadcast]:
-    """Scheduled broadcasts of these accounts that are due soon and have nothing prepared yet, locked."""
+    """Scheduled broadcasts of these accounts that are due soon and have nothing prepared yet, locked.
+
+    One that met a passing error waits until its `stage_at`, and at most until it is due.
+    """
     statement = (
         select(broadcasts)
         .where(
@@ -181,6 +185,7 @@ def to_stage(
             broadcasts.c.due <= until,
             broadcasts.c.account.in_(accounts),
             broadcasts.c.staged.is_(None),
+            or_(broadcasts.c.stage_at.is_(None), broadcasts.c.stage_at <= at),
             _free(lease_at),
             understood(connection),
         )
@@ -290,7 +295,7 @@ def slots(connection: Connection, accounts: Sequence[str], at: Micros) -> dict[s
     open_ones = (
         (SENDING, mine),
         (SCHEDULED, broadcasts.c.staged.is_not(None), mine),
-        (SCHEDULED, broadcasts.c.lease_until > at, broadcasts.c.owner.is_not(None), mine),  # else it only pauses
+        (SCHEDULED, broadcasts.c.lease_until > at, mine),
     )
     statement = union_all(*(select(broadcasts.c.account, broadcasts.c.id).where(*those) for those in open_ones))
     recalled = and_(leftovers.c.try_at.is_not(None), leftovers.c.tries <= RECALLS_WAITED_FOR)

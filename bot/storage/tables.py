@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0004"  # the schema this code was written for; a test ties it to the newest migration
+REVISION = "0005"  # the schema this code was written for; a test ties it to the newest migration
 SHAPE = 1  # the newest row format that this code understands; rows of a higher shape are left alone
 
 metadata = MetaData()
@@ -70,6 +70,7 @@ broadcasts = Table(
     Column("tries", Integer, nullable=False),
     Column("owner", String(64)),
     Column("lease_until", BigInteger),
+    Column("stage_at", BigInteger),  # when it may be prepared again after a passing error; None: at any time
     Column("staged", JSON(none_as_null=True)),
     Column("ids", JSON, nullable=False),
     Column("failure", JSON(none_as_null=True)),

@@ -343,7 +343,7 @@ class Steps:
     async def wait_for_the_next(self) -> None:
         """Let time pass until something is due; then the processes look for work."""
         found = self.world.memory.rows(
-            "SELECT min(due) AS due, min(hold_until) AS opens, min(lease_until) AS lapses FROM broadcasts"
+            "SELECT min(due), min(hold_until), min(lease_until), min(stage_at) FROM broadcasts"
         )
         ahead = [(at - self.world.now()) / SECOND for at in tuple(found[0]) if at is not None]
         await self._pass(min((seconds for seconds in ahead if seconds > 0), default=1.0))
