@@ -21,16 +21,8 @@ from urllib.parse import quote, urlsplit
 import httpx
 from aiolimiter import AsyncLimiter
 
-from providers.base import (
-    Answer,
-    ProviderError,
-    Refused,
-    ReleaseGuard,
-    Throttled,
-    Unavailable,
-    Uncertain,
-    asked_here,
-)
+from providers.base import Answer, ProviderError, Refused, Throttled, Unavailable, Uncertain
+from providers.guard import ReleaseGuard, asked_here
 
 BODY_CAP = 1024 * 1024  # bytes; no answer of these vendors comes near it
 LONGEST_WAIT = 300.0  # seconds that a vendor's Retry-After may make us wait

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
-
 from sandbox.api import Api
-from sandbox.blocks import check_blocks, check_view
+from sandbox.blocks import check_view
 from sandbox.delivery import Delivery, Outcome
-from sandbox.world import Channel, Human, Json, SlackError, World
-
-MENTION = re.compile(r"(?<![\w<])@([a-z][\w.-]*)")
-CHANNEL = re.compile(r"(?<![\w<&])#([a-z][\w-]*)")
-LINK = re.compile(r"(?<![<|\w])(https?://[^\s<>|]+)")
+from sandbox.payloads import Answers, Payloads, escaped
+from sandbox.world import Channel, Json, SlackError, World
 
 
 class Acting:
     """Each method is one thing that a person does; it returns what that person would be shown at once."""
 
     def __init__(self, world: World, delivery: Delivery, api: Api) -> None:
-        self.world, self.delivery, self.api = world, delivery, api
+        self.world, self.delivery, self.forms = world, delivery, api.views
+        self.payloads, self.answers = Payloads(world, api.base), Answers(world)
 
     # --- messages and commands ---------------------------------------------------------------------------------------
 
@@ -38,25 +34,8 @@ class Acting:
         if name not in known:
             raise SlackError(f"{name} is not a command that any app here knows.")
         typed = self.escaped(rest) if known[name].get("should_escape") else rest
-        outcome = await self.delivery.command(self._command_payload(user, place, name, typed))
+        outcome = await self.delivery.command(self.payloads.command(user, place, name, typed))
         return self._answered(user, channel, name, outcome)
-
-    def _command_payload(self, user: str, place: Channel, name: str, typed: str) -> Json:
-        return {
-            "token": "unused",
-            "team_id": self.world.team_id,
-            "team_domain": self.world.team["domain"],
-            "channel_id": place.id,
-            "channel_name": "directmessage" if place.direct else "privategroup" if place.private else place.name,
-            "user_id": user,
-            "user_name": self.world.people[user].name,
-            "command": name,
-            "text": typed.strip(),
-            "api_app_id": self.world.app_id,
-            "is_enterprise_install": "false",
-            "response_url": self._response_url(user, place.id),
-            "trigger_id": self.world.new_trigger(user),
-        }
 
     def _answered(self, user: str, channel: str, name: str, outcome: Outcome) -> str | None:
         if not outcome.acknowledged:
@@ -65,51 +44,24 @@ class Acting:
         answer = outcome.answer
         if not answer.get("text") and not answer.get("blocks"):
             return None
-        self._show_answer(user, channel, answer)
+        self.answers.show(user, channel, answer)
         return str(answer.get("text") or "")
-
-    def _show_answer(self, user: str, channel: str, answer: Json) -> None:
-        blocks = answer.get("blocks") or []
-        if blocks:
-            check_blocks(blocks)
-        content = {"text": answer.get("text") or "", "blocks": self.api.numbered(blocks)}
-        content |= {"user": self.world.bot_user, "bot_id": self.world.bot_id}
-        if answer.get("response_type") == "in_channel":
-            self.world.post(self.world.channel(channel), content)
-        else:
-            self.world.whisper(user, channel, content)
 
     def _notice(self, user: str, text: str) -> None:
         self.world.publish("notice", {"text": text}, user)
 
     def escaped(self, text: str) -> str:
         """The text as Slack passes it to apps: with entities, and with names as tokens with their ids."""
-        safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        safe = MENTION.sub(self._person_token, safe)
-        safe = CHANNEL.sub(self._channel_token, safe)
-        return LINK.sub(r"<\1>", safe)
-
-    def _person_token(self, match: re.Match[str]) -> str:
-        person = next((p for p in self.world.people.values() if p.name == match[1]), None)
-        return f"<@{person.id}|{person.name}>" if person else match[0]
-
-    def _channel_token(self, match: re.Match[str]) -> str:
-        channel = next((c for c in self.world.channels.values() if c.name == match[1]), None)
-        return f"<#{channel.id}|{channel.name}>" if channel else match[0]
+        return escaped(self.world, text)
 
     def _place(self, user: str, channel: str) -> Channel:
-        person = self.person(user)
+        person = self.world.person(user)
         place = self.world.direct(user) if channel == self.world.direct(user).id else self.world.channel(channel)
         if person.deleted:
             raise SlackError(f"{person.real_name} can no longer sign in.")
         if user not in place.members:
             raise SlackError(f"{person.real_name} is not in this channel.")
         return place
-
-    def person(self, user: str) -> Human:
-        if user not in self.world.people:
-            raise SlackError("There is no such person here.")
-        return self.world.people[user]
 
     # --- buttons -----------------------------------------------------------------------------------------------------
 
@@ -119,13 +71,8 @@ class Acting:
         pressed = {"type": element["type"], "value": element.get("value") if value is None else value}
         return await self.act(user, {"channel": channel, "ts": ts}, block["block_id"], action_id, pressed, {})
 
-    def _message(self, user: str, channel: str, ts: str) -> Json:
-        whispered = self.world.ephemerals.get(user, [])
-        found = next((m for m in whispered if m["ts"] == ts and m["channel"] == channel), None)
-        return found or self.world.message(self.world.channel(channel), ts)
-
     def _find_element(self, user: str, channel: str, ts: str, action_id: str) -> tuple[Json, Json]:
-        for block in self._message(user, channel, ts).get("blocks", []):
+        for block in self.world.shown_to(user, channel, ts).get("blocks", []):
             for element in [*block.get("elements", []), block.get("accessory") or {}]:
                 if element.get("action_id") == action_id:
                     return block, element
@@ -134,43 +81,19 @@ class Acting:
     async def act(self, user: str, place: Json, block_id: str, action_id: str, element: Json, values: Json) -> bool:
         """Use an interactive element: of a message (`channel`, `ts`) or of a form (`view_id`)."""
         action = {**element, "action_id": action_id, "block_id": block_id, "action_ts": self.world.next_ts()}
-        payload = self._interaction("block_actions", user)
+        payload = self.payloads.interaction("block_actions", user)
         payload |= {"actions": [action], "trigger_id": self.world.new_trigger(user), "state": {"values": values}}
         if place.get("view_id"):
             view = self._view(user, place["view_id"])
             view["state"] = {"values": values}
             payload |= {"view": view, "container": {"type": "view", "view_id": view["id"]}}
         else:
-            payload |= self._message_part(user, place["channel"], place["ts"])
+            message = self.world.shown_to(user, place["channel"], place["ts"])
+            payload |= self.payloads.of_message(user, place["channel"], message)
         outcome = await self.delivery.interaction(payload)
         if not outcome.acknowledged:
             self._notice(user, f"That did not work: {outcome.problem}")
         return outcome.acknowledged
-
-    def _message_part(self, user: str, channel: str, ts: str) -> Json:
-        message, place = self._message(user, channel, ts), self.world.channel(channel)
-        hidden = message.get("is_ephemeral", False)
-        part: Json = {
-            "channel": {"id": channel, "name": "directmessage" if place.direct else place.name},
-            "container": {"type": "message", "message_ts": ts, "channel_id": channel, "is_ephemeral": hidden},
-            "response_url": self._response_url(user, channel, ts),
-        }
-        return part if hidden else {**part, "message": {k: v for k, v in message.items() if k != "channel"}}
-
-    def _interaction(self, kind: str, user: str) -> Json:
-        person = self.person(user)
-        return {
-            "type": kind,
-            "token": "unused",
-            "api_app_id": self.world.app_id,
-            "team": {"id": self.world.team_id, "domain": self.world.team["domain"]},
-            "user": {"id": user, "username": person.name, "name": person.name, "team_id": self.world.team_id},
-            "enterprise": None,
-            "is_enterprise_install": False,
-        }
-
-    def _response_url(self, user: str, channel: str, ts: str | None = None) -> str:
-        return f"{self.api.base()}/response/{self.world.new_response(user, channel, ts)}"
 
     # --- reactions ---------------------------------------------------------------------------------------------------
 
@@ -204,7 +127,7 @@ class Acting:
         """Submit a form. Returns the errors under its fields; none when it was accepted."""
         view = self._view(user, view_id)
         view["state"] = {"values": values}
-        payload = self._interaction("view_submission", user)
+        payload = self.payloads.interaction("view_submission", user)
         payload |= {"view": view, "trigger_id": self.world.new_trigger(user), "response_urls": []}
         outcome = await self.delivery.interaction(payload)
         if not outcome.acknowledged:
@@ -219,12 +142,12 @@ class Acting:
         if action == "update":
             check_view(answer["view"])
             stack = self.world.views[user]
-            changed = self.api.changed_view(view, answer["view"])
+            changed = self.forms.changed_view(view, answer["view"])
             stack[stack.index(view)] = changed
             self.world.publish("view", {"view": changed, "stack": len(stack)}, user)
         elif action == "push":
             check_view(answer["view"])
-            self.api.push_view(user, answer["view"])
+            self.forms.push_view(user, answer["view"])
         else:
             self._remove(user, view, everything=action == "clear")
         return {}
@@ -238,30 +161,8 @@ class Acting:
         view = self._view(user, view_id)
         self._remove(user, view, everything=everything)
         if view["notify_on_close"]:
-            payload = {**self._interaction("view_closed", user), "view": view, "is_cleared": everything}
+            payload = {**self.payloads.interaction("view_closed", user), "view": view, "is_cleared": everything}
             await self.delivery.interaction(payload)
-
-    # --- response_url ------------------------------------------------------------------------------------------------
-
-    def respond(self, token: str, answer: Json) -> None:
-        """What the app posts to a `response_url`. Raises SlackError."""
-        kept = self.world.use_response(token)
-        user, channel, ts = kept["user"], kept["channel"], kept["message_ts"]
-        if ts and (answer.get("replace_original") or answer.get("delete_original")):
-            self._replace(user, channel, ts, answer)
-        else:
-            self._show_answer(user, channel, answer)
-
-    def _replace(self, user: str, channel: str, ts: str, answer: Json) -> None:
-        message = self._message(user, channel, ts)
-        only = user if message.get("is_ephemeral") else None
-        if answer.get("delete_original"):
-            home = self.world.ephemerals[user] if only else self.world.channel(channel).messages
-            home.remove(message)
-            self.world.publish("deleted", {"channel": channel, "ts": ts}, only)
-            return
-        message |= {"text": answer.get("text") or "", "blocks": self.api.numbered(answer.get("blocks") or [])}
-        self.world.show("changed", message, only)
 
     # --- reading -----------------------------------------------------------------------------------------------------
 

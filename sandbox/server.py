@@ -87,7 +87,7 @@ class Sandbox:
 
     async def _respond(self, request: Request) -> Response:
         try:
-            self.acting.respond(request.path_params["token"], json.loads(await request.body()))
+            self.acting.answers.respond(request.path_params["token"], json.loads(await request.body()))
         except SlackError as error:
             return PlainTextResponse(error.code, 404)
         except ValueError:

@@ -165,6 +165,18 @@ class World:
             raise SlackError("channel_not_found")
         return self.channels[id]
 
+    def person(self, user: str) -> Human:
+        """This person. Raises SlackError with a sentence for the page."""
+        if user not in self.people:
+            raise SlackError("There is no such person here.")
+        return self.people[user]
+
+    def shown_to(self, user: str, channel: str, ts: str) -> Json:
+        """A message that this person can see: one for them alone, or one of the channel."""
+        whispered = self.ephemerals.get(user, [])
+        found = next((m for m in whispered if m["ts"] == ts and m["channel"] == channel), None)
+        return found or self.message(self.channel(channel), ts)
+
     def channel_of_bot(self, id: str) -> Channel:
         """A channel as the bot sees it: a private one that it is not in does not exist."""
         channel = self.channel(id)

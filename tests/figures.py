@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median, quantiles
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("bot",)
+PACKAGES = ("bot", "providers", "sandbox")
 TABLES = {"bot/storage/tables.py"}  # may be as long as they are
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -17,16 +17,8 @@ from typing import Any
 import pytest
 
 from providers import http
-from providers.base import (
-    Answer,
-    ProviderError,
-    Refused,
-    ReleaseGuard,
-    Throttled,
-    Unavailable,
-    Uncertain,
-    last_moment,
-)
+from providers.base import Answer, ProviderError, Refused, Throttled, Unavailable, Uncertain, last_moment
+from providers.guard import ReleaseGuard
 from providers.http import Http, encode, is_private, not_understood, object_of, throttled, unreadable
 from tests.support.ground import free_port
 from tests.support.patience import LONG, until

@@ -19,7 +19,8 @@ from bot.cli import main
 from bot.config.load import load, masked, parse
 from bot.config.settings import Settings, SettingsError
 from bot.domain.hours_defaults import resolve_policies
-from providers.base import AccountSettings, seconds_of, shown_duration
+from providers.base import AccountSettings
+from providers.durations import seconds_of, shown_duration
 from providers.kaizala import KaizalaSettings
 
 WRITTEN: dict[Any, float] = {

@@ -66,7 +66,7 @@ async def post(
 
 def command(sandbox: Sandbox, text: str = "send clients marketing Hello") -> bytes:
     place = sandbox.world.channel("C0CAMPAIGNS")
-    payload = sandbox.acting._command_payload("U0CLEO", place, "/broadcast", text)
+    payload = sandbox.acting.payloads.command("U0CLEO", place, "/broadcast", text)
     return urlencode(payload).encode()
 
 

@@ -10,12 +10,10 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from bot.config.adapter_calls import BROKE, IN_TURN, NO_ANSWER, UNTRUE, AdapterCalls, T
+from bot.config.adapter_calls import BROKE, IN_TURN, NO_ANSWER, AdapterCalls, T
 from bot.config.adapter_values import (
-    accepted_of,
     check_of,
     checked_text,
-    error_of,
     evidence_of,
     found_of,
     quote_of,
@@ -23,6 +21,7 @@ from bot.config.adapter_values import (
     sentence_of,
     staged_of,
 )
+from bot.config.release_results import NO_IDS, ReleaseResults
 from bot.config.rooms import READING, Room, at_home, awaited, caught
 from bot.domain.i18n import Translatable
 from bot.storage.database import CommitUncertain, DatabaseBusy
@@ -31,35 +30,25 @@ from providers.base import (
     AccountSettings,
     Audience,
     AudienceFound,
-    Blocked,
     Callback,
     Capabilities,
     Check,
     Evidence,
     Message,
-    NotReady,
     Paced,
     Provider,
     ProviderError,
     Quote,
     Receipt,
-    Refused,
-    ReleaseGuard,
     Staged,
-    Throttled,
     Unavailable,
-    Uncertain,
     Vault,
-    asking,
     last_moment,
     open_for_quote,
 )
+from providers.guard import ReleaseGuard, asking
 
 QUOTING = 300.0  # seconds to create, compute and discard a campaign
-NOTHING_SENT = (Refused, Blocked, NotReady, Throttled, Unavailable)
-
-TWICE = "It may have been sent. The adapter for {account} ({package}) tried to send it twice."
-NO_IDS = "The adapter for {account} ({package}) did not return the vendor's ids, so nobody knows what it did."
 
 
 class Account(Provider):
@@ -75,9 +64,14 @@ class Account(Provider):
         self.transport, self.vault = adapter.transport, adapter.vault
         self.name, self.title = checked_text(adapter.name), checked_text(adapter.title)  # type: ignore[misc]
         self.capabilities = _capabilities(adapter)  # type: ignore[misc]
-        self.unasked = False  # it has released without asking whether it still may
         self._mention = _mention(adapter)
         self.calls = AdapterCalls(self.settings, self.account, package, room)
+        self.results = ReleaseResults(self.calls, ours=room is None)
+
+    @property
+    def unasked(self) -> bool:
+        """Whether its last release went out without asking whether it still might."""
+        return self.results.unasked
 
     @property
     def mention(self) -> str | None:
@@ -110,7 +104,7 @@ class Account(Provider):
             guard.close()
         if isinstance(came, Accepted):
             return came
-        raise came if isinstance(came, ProviderError) else self._lost(BROKE)
+        raise came if isinstance(came, ProviderError) else self.results.lost(BROKE)
 
     async def _released(self, message: Message, staged: Staged | None, guard: ReleaseGuard) -> Accepted | ProviderError:
         """The result of the release, in plain values.
@@ -121,49 +115,10 @@ class Account(Provider):
         outcome = await caught(lambda: self.adapter.release(message, staged))
         guard.close()
         try:
-            return self._judged(outcome, guard)
+            return self.results.judge(outcome, guard)
         except BaseException as error:
             self.calls.complain("what its release came to cannot be read", error=type(error).__name__)
-            return self._lost(NO_IDS)
-
-    def _judged(self, outcome: object, guard: ReleaseGuard) -> Accepted | ProviderError:
-        self._note_asked(guard.asked or (isinstance(outcome, ProviderError) and self._nothing_left(outcome, guard)))
-        if guard.blocked:
-            self.calls.complain("it wanted to send twice")
-            return self._lost(TWICE)
-        if isinstance(outcome, Exception):
-            return self._error_of_release(outcome, guard)
-        accepted = accepted_of(outcome)
-        if accepted is None:
-            self.calls.complain("what its release returned is no Accepted with ids", got=type(outcome).__name__)
-            return self._lost(NO_IDS)
-        if self.room is not None and not guard.took:
-            self.calls.complain("it says that it was accepted, and the road saw that it was not")
-            return self._lost(UNTRUE)
-        return accepted
-
-    def _note_asked(self, asked: bool) -> None:
-        self.unasked = not asked
-        if self.unasked:
-            self.calls.complain("it released without asking whether it still might")
-
-    def _error_of_release(self, error: Exception, guard: ReleaseGuard) -> ProviderError:
-        if not isinstance(error, ProviderError):
-            self.calls.complain("its release broke", error=type(error).__name__)
-            return self._lost(BROKE)
-        problem = error if error is guard.held else error_of(error)
-        if not isinstance(problem, NOTHING_SENT) or self._nothing_left(error, guard):
-            return problem
-        self.calls.complain("it says that nothing was sent, and nobody saw that", error=type(error).__name__)
-        uncertain = Uncertain(problem.template, detail=problem.detail, code=problem.code)
-        uncertain.values = problem.values
-        return uncertain
-
-    def _nothing_left(self, error: ProviderError, guard: ReleaseGuard) -> bool:
-        return guard.nothing_left(error, ours=self.room is None)
-
-    def _lost(self, template: str) -> Uncertain:
-        return Uncertain(template, account=self.account, package=self.package)
+            return self.results.lost(NO_IDS)
 
     async def stage(self, message: Message, known: Staged | None = None) -> Staged | None:
         return await self.calls.ask_for("stage", lambda: self.adapter.stage(message, known), staged_of)

@@ -11,7 +11,8 @@ import structlog
 
 from bot.config.adapter_values import checked_list, error_of
 from bot.config.rooms import Room, caught
-from providers.base import AccountSettings, ProviderError, Unavailable, Uncertain, asking, out_of_turn
+from providers.base import AccountSettings, ProviderError, Unavailable, Uncertain
+from providers.guard import asking, out_of_turn
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,8 @@ from typing import Any, TypeVar, cast
 
 import structlog
 
-from providers.base import Staged, Unavailable, asking, out_of_turn
+from providers.base import Staged, Unavailable
+from providers.guard import asking, out_of_turn
 
 log = structlog.get_logger(__name__)
 

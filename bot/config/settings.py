@@ -25,7 +25,8 @@ from sqlalchemy.exc import ArgumentError
 
 from bot.domain.hours import Holidays, all_zones
 from bot.domain.i18n import Language
-from providers.base import AudienceKind, Duration, Purpose
+from providers.base import AudienceKind, Purpose
+from providers.durations import Duration
 
 EXAMPLES = re.compile(r"(?i)^\W*$|^(xox[abp]-)?(…|\.\.\.|x{3,}|changeme|change-me|example|secret|token|your[-_ ].*)$")
 PERSON_OR_GROUP = re.compile(r"^[UWS][A-Z0-9]{2,}$")

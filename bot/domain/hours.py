@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo, available_timezones
 import holidays
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from providers.base import Duration, Purpose
+from providers.base import Purpose
+from providers.durations import Duration
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

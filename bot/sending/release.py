@@ -37,12 +37,12 @@ from providers.base import (
     ProviderError,
     Purpose,
     Refused,
-    ReleaseGuard,
     Throttled,
     Unavailable,
     Uncertain,
     last_moment,
 )
+from providers.guard import ReleaseGuard
 
 log = structlog.get_logger(__name__)
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.base import Answer, Callback, decoded
+from providers.base import Answer, Callback
+from providers.decoding import decoded
 from providers.reading import (
     UNREADABLE,
     code_of,

@@ -30,13 +30,13 @@ from providers.base import (
     ReceiptKind,
     Receipts,
     Refused,
-    ReleaseGuard,
     Staged,
     Throttled,
     Unavailable,
     Uncertain,
     releasing,
 )
+from providers.guard import ReleaseGuard
 from tests.simulation.world import AUDIENCES, CANARY_NUMBER, CANARY_TEXT, SECRET_KEY, TIMEOUT
 
 if TYPE_CHECKING:
