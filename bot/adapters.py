@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bot.config.accounts import Account, AccountVault
-from bot.config.rooms import Room
+from bot.config.adapter_threads import AdapterThread
 from bot.config.settings import Settings, SettingsError
 from bot.domain.clock import Clock
 from bot.domain.hours import Policy
@@ -69,20 +69,20 @@ def open_account(
 ) -> Account | list[str]:
     """Return the account with its adapter, or what is wrong with it.
 
-    A third-party adapter gets its own room, where it cannot delay others, not even while it is made.
+    A third-party adapter gets its own thread, where it cannot delay others, not even while it is made.
     """
     package = packages.get(str(raw["provider"]))
     if package is None:
         return _opened(name, vendor, raw, settings, AccountVault(vault))
-    room = Room(name)
-    kept = AccountVault(vault, room)
+    thread = AdapterThread(name)
+    kept = AccountVault(vault, thread)
     try:
-        opened = room.do(lambda: _opened(name, vendor, raw, settings, kept, package, room), MAKING)
+        opened = thread.do(lambda: _opened(name, vendor, raw, settings, kept, package, thread), MAKING)
     except Exception as error:
         why = f"it took longer than {MAKING:.0f} seconds" if isinstance(error, TimeoutError) else type(error).__name__
         opened = [_cannot_be_made(name, raw, why)]
     if not isinstance(opened, Account):
-        room.close()
+        thread.close()
     return opened
 
 
@@ -93,18 +93,18 @@ def _opened(
     settings: Settings,
     vault: AccountVault,
     package: str = "bellcrier",
-    room: Room | None = None,
+    thread: AdapterThread | None = None,
 ) -> Account | list[str]:
     try:
         account = vendor.Settings.model_validate(raw)
         transport = _road(account, settings)
         if isinstance(transport, str):
             return [f"accounts.{name}.base_url: {transport}"]
-        return Account(vendor(name, account, transport, vault), package, room)
+        return Account(vendor(name, account, transport, vault), package, thread)
     except ValidationError as error:
         return [_complaint(name, detail) for detail in error.errors(include_input=False, include_url=False)]
     except BaseException as error:
-        if room is None and not isinstance(error, Exception):
+        if thread is None and not isinstance(error, Exception):
             raise
         return [_cannot_be_made(name, raw, f"{type(error).__name__}: {error}")]
 

@@ -56,8 +56,8 @@ from bot.slack.showing import Showings
 from bot.storage import cards, keys, outbox, schema
 from bot.storage.database import PATIENCE, AlreadyDispatching, DatabaseBusy
 from bot.storage.engines import open_database
+from bot.storage.failing_rows import FailingRow
 from bot.storage.schema import upgrade
-from bot.storage.troubles import Trouble
 from bot.web.callbacks import CallbackDoor
 from bot.web.metrics import Meters, metrics_site
 from bot.web.server import SHUTDOWN, Server
@@ -311,27 +311,27 @@ class Bot:
 
     async def _notify_admins(self) -> None:
         """Tell admins once a day about each row that cannot be processed, or how many there are."""
-        troubles = self.database.troubles.all()
-        if troubles and self.settings.admins:
-            await self.database.write(partial(self._post_troubles, troubles=troubles))
+        failing_rows = self.database.failing_rows.all()
+        if failing_rows and self.settings.admins:
+            await self.database.write(partial(self._post_failing_rows, failing_rows=failing_rows))
 
-    def _post_troubles(self, connection: Connection, troubles: list[Trouble]) -> None:
+    def _post_failing_rows(self, connection: Connection, failing_rows: list[FailingRow]) -> None:
         now, several = self.clock(), Counter[str]()
-        for trouble in troubles:
-            several[trouble.work] += 1
-            if several[trouble.work] > POSTED_ONE_BY_ONE:
+        for failing in failing_rows:
+            several[failing.work] += 1
+            if several[failing.work] > POSTED_ONE_BY_ONE:
                 continue
             template = (
                 "I cannot process {work} *{id}* ({error}). I will keep retrying it, less and less often. Everything "
                 "else continues. The log has the details."
             )
-            sentence = Translatable(template, work=trouble.work, id=trouble.id, error=trouble.error)
+            sentence = Translatable(template, work=failing.work, id=failing.id, error=failing.error)
             for admin in self.settings.admins:
-                key = f"trouble:{trouble.work}:{trouble.id}:{now // DAY}:{admin}"[:255]
-                outbox.post(connection, trouble.workspace or self.people.workspace, key, admin, sentence, None, now)
+                key = f"trouble:{failing.work}:{failing.id}:{now // DAY}:{admin}"[:255]
+                outbox.post(connection, failing.workspace or self.people.workspace, key, admin, sentence, None, now)
         if max(several.values()) > POSTED_ONE_BY_ONE:
             template = "There are more rows that I cannot process: {count} so far. The log names each one."
-            sentence = Translatable(template, count=len(troubles))
+            sentence = Translatable(template, count=len(failing_rows))
             for admin in self.settings.admins:
                 key = f"trouble:more:{now // DAY}:{admin}"
                 outbox.post(connection, self.people.workspace, key, admin, sentence, None, now)
@@ -365,7 +365,7 @@ class Bot:
         waits = (self.clock() - since) // SECOND if since is not None else 0
         parts["outbox"] = "ok" if waits <= OLD_OUTBOX else f"the oldest entry waits for {waits} seconds"
         ready = all(part == "ok" for part in parts.values())
-        parts |= {f"trouble:{trouble.work}:{trouble.id}": str(trouble) for trouble in self.database.troubles.all()}
+        parts |= {f"trouble:{failing.work}:{failing.id}": str(failing) for failing in self.database.failing_rows.all()}
         parts |= {f"pause:{workspace}": "all sending is paused" for workspace in stops.paused}
         return ready, parts | {f"breaker:{account}": "the vendor cannot be reached" for account in stops.away}
 

@@ -33,7 +33,7 @@ class Figures:
 
 #: What no figure may exceed.
 CEILING = Figures(
-    file_median=150, file_most=450, class_lines=300, class_methods=24, function_median=7, function_p90=28, untyped=0
+    file_median=150, file_most=450, class_lines=300, class_methods=22, function_median=7, function_p90=20, untyped=0
 )
 
 

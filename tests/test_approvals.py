@@ -17,7 +17,7 @@ from bot.scheduler import Task
 from bot.storage import audit
 from bot.storage.tables import notes
 from bot.storage.votes import votes_for
-from bot.workflow.lapses import FRESH
+from bot.workflow.approval_validity import FRESH
 from providers.base import Purpose
 from tests.support.core import CLEO, TEAM, Core, MakeCore, approver, deed
 
@@ -181,8 +181,8 @@ async def test_what_another_process_took_over_while_it_was_looked_up_is_not_agre
     lease = {"lease_until": core.now + FRESH, "phase": Phase.STAGING, "state": State.SENDING}
     await core.edit(row, owner="here", attempt=1, **lease)
     claimed = await core.row(row.id)
-    assert await core.workflow.lapses.still_approved(claimed)
+    assert await core.workflow.validity.still_approved(claimed)
     await core.edit(row, owner="there", attempt=2)
-    assert not await core.workflow.lapses.still_approved(claimed)
+    assert not await core.workflow.validity.still_approved(claimed)
     there = await core.row(row.id)
     assert (there.state, there.owner, there.attempt) == (State.SENDING, "there", 2)

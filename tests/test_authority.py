@@ -403,7 +403,7 @@ async def test_a_follow_up_of_what_stands_in_a_direct_message_is_asked_for_in_it
 async def test_what_nobody_could_approve_where_it_would_stand_comes_back_as_a_draft(
     sandbox: Sandbox, bot: Bot, monkeypatch: pytest.MonkeyPatch, error: str
 ) -> None:
-    monkeypatch.setattr("bot.storage.troubles.FIRST_PAUSE", 0.1)
+    monkeypatch.setattr("bot.storage.failing_rows.FIRST_PAUSE", 0.1)
     sandbox.faults.add("chat.postMessage", "error", times=1 if error != "some_new_error" else 6, error=error)
     await ask(sandbox, "send clients marketing Soldes demain")
     await settled(bot, State.DRAFT)

@@ -826,7 +826,7 @@ async def held_card(core: Core, row: Broadcast) -> tuple[str, str]:
     votes = await core.database.read(lambda c: votes_for(c, row))
     refusal = await core.database.read(lambda c: core.workflow.decisions.why_not_now(c, row))
     paused = await core.database.read(lambda c: keys.paused(c, TEAM))
-    given: dict[str, Any] = {"refusal": refusal, "asks_first": core.workflow.lapses.asks_first(row, len(votes))}
+    given: dict[str, Any] = {"refusal": refusal, "asks_first": core.workflow.validity.asks_first(row, len(votes))}
     showing = card_facts.Showing(
         tuple(votes), "Encom", None, None, False, "Europe/Paris", undo=30, paused=paused, **given
     )

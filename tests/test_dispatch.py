@@ -1257,14 +1257,14 @@ async def test_a_row_that_cannot_be_moved_keeps_no_other_one_where_it_is(core: C
         for _ in range(2):
             await dispatcher.tick()
         assert (await core.row(stuck.id)).state is stands["state"]
-        (trouble,) = core.database.troubles.all()
+        (trouble,) = core.database.failing_rows.all()
         assert (trouble.work, trouble.id, trouble.tries) == ("dispatch", stuck.id, 1)
     assert (await core.row(other.id)).state is moves
     later(core.database)
     await dispatcher.tick()
     await dispatcher.tick()
     assert (await core.row(stuck.id)).state is moves
-    assert core.database.troubles.all() == []
+    assert core.database.failing_rows.all() == []
 
 
 async def test_what_lies_prepared_under_no_id_that_can_be_written_holds_up_nobody(core: Core) -> None:

@@ -15,8 +15,8 @@ from bot.domain.clock import SECOND
 from bot.domain.lifecycle import State
 from bot.sending.polling import AT_ONCE, FIRST_POLL
 from bot.storage import broadcasts, keys, sql, tables, templates
+from bot.storage.failing_rows import FIRST_PAUSE, LONGEST_PAUSE, MOST, FailingRows
 from bot.storage.notes import notes_to_post
-from bot.storage.troubles import FIRST_PAUSE, LONGEST_PAUSE, MOST, Troubles
 from bot.web.metrics import metrics_site
 from sandbox.server import Sandbox
 from sandbox.world import Json
@@ -167,8 +167,8 @@ async def test_whatever_cannot_be_worked_on_keeps_nothing_else_waiting(
     await plant_everything(sandbox, bot)
     bot.wake()
     await everything_goes_on(sandbox, bot, "Before the restart")
-    troubles = {trouble.work for trouble in bot.database.troubles.all()}
-    assert {"row", "note", "post", "leftover"} <= troubles
+    failing_rows = {failing.work for failing in bot.database.failing_rows.all()}
+    assert {"row", "note", "post", "leftover"} <= failing_rows
     _, parts = await bot.ready()
     assert any(name.startswith("trouble:note:") for name in parts)
     metrics_site(bot.meters, bot.database)
@@ -178,7 +178,7 @@ async def test_whatever_cannot_be_worked_on_keeps_nothing_else_waiting(
     await bot.stop()
     again = await start_bot(sandbox, **settings)
     await everything_goes_on(sandbox, again, "After the restart")
-    assert again.database.troubles.total["note"] >= 1
+    assert again.database.failing_rows.total["note"] >= 1
     assert b"bellcrier" in generate_latest(again.meters.registry)
 
 
@@ -269,36 +269,36 @@ async def test_a_nul_that_somebody_typed_shows_and_breaks_no_command(
 
 def test_what_broke_something_is_tried_ever_more_seldom() -> None:
     now = [0.0]
-    troubles, pauses = Troubles(monotonic=lambda: now[0]), []
+    failing_rows, pauses = FailingRows(monotonic=lambda: now[0]), []
     for _ in range(12):
-        trouble = troubles.struck("card", "B1", KeyError("secret"))
-        pauses.append(trouble.until - now[0])
-        assert troubles.put_off("card") == ["B1"]
-        assert troubles.put_off("note") == []
-        now[0] = trouble.until
-        assert troubles.put_off("card") == []
+        failing = failing_rows.struck("card", "B1", KeyError("secret"))
+        pauses.append(failing.until - now[0])
+        assert failing_rows.put_off("card") == ["B1"]
+        assert failing_rows.put_off("note") == []
+        now[0] = failing.until
+        assert failing_rows.put_off("card") == []
     assert pauses[:3] == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE]
     assert pauses[-1] == LONGEST_PAUSE
-    assert str(trouble) == "KeyError, tried 12 times"
-    troubles.fine("card", "B1")
-    assert troubles.all() == []
-    assert troubles.total["card"] == 12
+    assert str(failing) == "KeyError, tried 12 times"
+    failing_rows.fine("card", "B1")
+    assert failing_rows.all() == []
+    assert failing_rows.total["card"] == 12
 
 
 def test_so_many_rows_that_break_are_not_all_remembered() -> None:
-    troubles = Troubles(monotonic=lambda: 0.0)
+    failing_rows = FailingRows(monotonic=lambda: 0.0)
     for number in range(MOST + 2000):
-        troubles.struck("card", number, KeyError())
-    assert len(troubles.all()) == MOST
-    assert str(MOST + 1999) in troubles.put_off("card")
+        failing_rows.struck("card", number, KeyError())
+    assert len(failing_rows.all()) == MOST
+    assert str(MOST + 1999) in failing_rows.put_off("card")
 
 
 def test_a_row_that_breaks_again_makes_no_other_one_forgotten() -> None:
-    troubles = Troubles(monotonic=lambda: 0.0)
+    failing_rows = FailingRows(monotonic=lambda: 0.0)
     for number in range(MOST):
-        troubles.struck("card", number, KeyError())
-    troubles.struck("card", MOST - 1, KeyError())
-    assert len(troubles.put_off("card")) == MOST
+        failing_rows.struck("card", number, KeyError())
+    failing_rows.struck("card", MOST - 1, KeyError())
+    assert len(failing_rows.put_off("card")) == MOST
 
 
 async def test_a_thousand_rows_that_cannot_be_read_keep_no_other_one_waiting(make_core: MakeCore) -> None:
@@ -315,7 +315,7 @@ async def test_a_thousand_rows_that_cannot_be_read_keep_no_other_one_waiting(mak
     await core.database.write(spread)
     await core.edit(bad, state="cancelled")
     await core.edit(good, due=core.now - DAY + SECOND)
-    core.database.troubles.monotonic = lambda: 0.0
+    core.database.failing_rows.monotonic = lambda: 0.0
     dispatcher = core.dispatcher("one")
     for _ in range(15):
         await dispatcher.tick()
@@ -331,7 +331,7 @@ async def test_ten_broadcasts_that_cannot_be_looked_at_keep_no_other_one_waiting
         await core.edit(row, state="sent", accepted_at=core.now, look_at=place)
     accepted = update(tables.broadcasts).values(accepted_at=text("'x'"))
     await core.database.write(lambda c: c.execute(accepted.where(tables.broadcasts.c.id != rows[-1].id)))
-    core.database.troubles.monotonic = lambda: 0.0
+    core.database.failing_rows.monotonic = lambda: 0.0
     tracker = core.tracker()
     for _ in range(2):
         await tracker.tick()
@@ -340,7 +340,7 @@ async def test_ten_broadcasts_that_cannot_be_looked_at_keep_no_other_one_waiting
 
 async def test_of_many_rows_that_break_admins_hear_how_many_and_not_of_each(sandbox: Sandbox, bot: Bot) -> None:
     for number in range(30):
-        bot.database.troubles.struck("leftover", number, KeyError())
+        bot.database.failing_rows.struck("leftover", number, KeyError())
     bot.wake()
     direct = sandbox.world.direct("U0OPS").id
     await sandbox.until(lambda: "30 so far" in str(sandbox.acting.messages(direct)))

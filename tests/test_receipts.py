@@ -372,7 +372,7 @@ async def test_only_what_is_there_and_what_this_version_understands_is_followed(
         found = await core.database.write(partial(receipts.followed, owners=asked, lock=lock))
         assert list(found) == [owner_of(one)]
         assert (found[owner_of(one)].counts, found[owner_of(one)].finals) == ({"sent": 1}, 1)
-    assert core.database.troubles.known("counts") == [broken.id]
+    assert core.database.failing_rows.known("counts") == [broken.id]
 
 
 @pytest.mark.parametrize(

@@ -638,7 +638,7 @@ async def test_what_asks_and_could_be_shown_to_nobody_is_told_to_whoever_watches
     sandbox: Sandbox, bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """C8: the channel is gone, and so is everybody who could press a button."""
-    monkeypatch.setattr("bot.storage.troubles.FIRST_PAUSE", 0.1)
+    monkeypatch.setattr("bot.storage.failing_rows.FIRST_PAUSE", 0.1)
     await ask(sandbox, "pause all", user="U0OPS")
     await ask(sandbox, "send clients marketing Soldes")
     posted = await card(sandbox)
@@ -646,7 +646,7 @@ async def test_what_asks_and_could_be_shown_to_nobody_is_told_to_whoever_watches
     await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
     sandbox.world.channels[HERE].archived = True
     bot.people.forget()
-    await until(lambda: [one for one in bot.database.troubles.all() if one.work == "card"])
+    await until(lambda: [one for one in bot.database.failing_rows.all() if one.work == "card"])
     assert "NobodyToAsk" in str((await bot.ready())[1])
     sandbox.faults.clear()
     direct = sandbox.world.direct("U0CLEO").id

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from bot.when.instants import parse_when
 from bot.when.recurrence import Closed, Recurrence, RecurringTime, following
+from bot.when.refusals import NotATime
 from bot.when.rules import is_recurrence, parse_recurrence
-from bot.when.traps import NotATime
 
 TUESDAY = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)  # 11:00 in Paris
 

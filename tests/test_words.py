@@ -24,9 +24,9 @@ from bot.slack.commands.broadcasts import BroadcastCommands
 from bot.slack.commands.router import Commands
 from bot.slack.commands.schedules import Recurring
 from bot.slack.commands.templates import TemplateCommands
-from bot.when.traps import HINTS
+from bot.when.refusals import HINTS
+from bot.workflow.card_changes import CHANGED
 from bot.workflow.decisions import ENDINGS
-from bot.workflow.sights import CHANGED
 from providers import encom, kaizala, octopush
 from providers.registry import BUILT_IN
 

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from bot.config.adapter_calls import BROKE, IN_TURN, NO_ANSWER, AdapterCalls, T
+from bot.config.adapter_threads import READING, AdapterThread, at_home, awaited, caught
 from bot.config.adapter_values import (
     check_of,
     checked_text,
@@ -22,7 +23,6 @@ from bot.config.adapter_values import (
     staged_of,
 )
 from bot.config.release_results import NO_IDS, ReleaseResults
-from bot.config.rooms import READING, Room, at_home, awaited, caught
 from bot.domain.i18n import Translatable
 from bot.storage.database import CommitUncertain, DatabaseBusy
 from providers.base import (
@@ -54,19 +54,19 @@ QUOTING = 300.0  # seconds to create, compute and discard a campaign
 class Account(Provider):
     """One account's adapter, behind the border. It answers as the contract says, or raises a ProviderError.
 
-    `package`: where the adapter comes from, for the person who investigates it. `room`: where its code runs, if not in
-    this loop. Third-party code gets its own thread, so that one blocked adapter keeps nobody else waiting.
+    `package`: where the adapter comes from, for the person who investigates it. `thread`: where its code runs, if not
+    in this loop. Third-party code gets its own thread, so that one blocked adapter keeps nobody else waiting.
     """
 
-    def __init__(self, adapter: Provider, package: str = "bellcrier", room: Room | None = None) -> None:
-        self.adapter, self.package, self.room = adapter, package, room
+    def __init__(self, adapter: Provider, package: str = "bellcrier", thread: AdapterThread | None = None) -> None:
+        self.adapter, self.package, self.thread = adapter, package, thread
         self.account, self.settings = checked_text(adapter.account), _settings(adapter)
         self.transport, self.vault = adapter.transport, adapter.vault
         self.name, self.title = checked_text(adapter.name), checked_text(adapter.title)  # type: ignore[misc]
         self.capabilities = _capabilities(adapter)  # type: ignore[misc]
         self._mention = _mention(adapter)
-        self.calls = AdapterCalls(self.settings, self.account, package, room)
-        self.results = ReleaseResults(self.calls, ours=room is None)
+        self.calls = AdapterCalls(self.settings, self.account, package, thread)
+        self.results = ReleaseResults(self.calls, ours=thread is None)
 
     @property
     def unasked(self) -> bool:
@@ -146,7 +146,7 @@ class Account(Provider):
 
         async def quote() -> Quote | None:
             if on_staged is not None:
-                open_for_quote.set(lambda staged: at_home(self.room, partial(awaited, on_staged, staged)))
+                open_for_quote.set(lambda staged: at_home(self.thread, partial(awaited, on_staged, staged)))
             return await self.adapter.quote(message)
 
         return await self.calls.ask_for("quote", quote, quote_of, seconds=QUOTING)
@@ -182,7 +182,7 @@ class Account(Provider):
             await self.calls.ask_for("turn", lambda: road.turn(), lambda _: True, seconds=IN_TURN)
 
     async def aclose(self) -> None:
-        """Close the transport, and the room with it."""
+        """Close the transport, and the thread with it."""
 
         async def close() -> None:
             if (ending := getattr(self.transport, "aclose", None)) is not None:
@@ -192,9 +192,9 @@ class Account(Provider):
         self.leave()
 
     def leave(self) -> None:
-        """Close the room: nobody calls this adapter from now on."""
-        if self.room is not None:
-            self.room.close()
+        """Close the thread: nobody calls this adapter from now on."""
+        if self.thread is not None:
+            self.thread.close()
 
 
 def _translatable(sentence: str) -> Translatable:
@@ -227,8 +227,8 @@ class AccountVault:
     Raises Unavailable if the database is busy or cannot confirm the commit.
     """
 
-    def __init__(self, vault: Vault, room: Room | None = None) -> None:
-        self._vault, self._room = vault, room
+    def __init__(self, vault: Vault, thread: AdapterThread | None = None) -> None:
+        self._vault, self._thread = vault, thread
 
     async def load(self, key: str) -> str | None:
         return await self._kept(lambda: self._vault.load(key))
@@ -238,6 +238,6 @@ class AccountVault:
 
     async def _kept(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         try:
-            return await at_home(self._room, work)
+            return await at_home(self._thread, work)
         except (DatabaseBusy, CommitUncertain):
             raise Unavailable("The bot could not read the data that it stores for this account.") from None

@@ -9,8 +9,8 @@ from typing import TypeVar, cast
 
 import structlog
 
+from bot.config.adapter_threads import AdapterThread, caught
 from bot.config.adapter_values import checked_list, error_of
-from bot.config.rooms import Room, caught
 from providers.base import AccountSettings, ProviderError, Unavailable, Uncertain
 from providers.guard import asking, out_of_turn
 
@@ -36,8 +36,8 @@ class AdapterBroke(Unavailable):
 class AdapterCalls:
     """Calls an adapter where it lives, within a deadline. The result is a value or a typed error."""
 
-    def __init__(self, settings: AccountSettings, account: str, package: str, room: Room | None) -> None:
-        self.settings, self.account, self.package, self.room = settings, account, package, room
+    def __init__(self, settings: AccountSettings, account: str, package: str, thread: AdapterThread | None) -> None:
+        self.settings, self.account, self.package, self.thread = settings, account, package, thread
 
     @property
     def _patience(self) -> float:
@@ -91,7 +91,7 @@ class AdapterCalls:
         return TimeoutError()
 
     async def _there(self, call: Callable[[], Awaitable[T]]) -> T:
-        return await call() if self.room is None else await self.room.run(call)
+        return await call() if self.thread is None else await self.thread.run(call)
 
     def _broke(self, what: str, error: BaseException) -> AdapterBroke:
         self.complain(f"{what} broke", error=type(error).__name__)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bot.when.instants import parse_when
-from bot.when.traps import NotATime
+from bot.when.refusals import NotATime
 
 OPTIONS = ("at", "sender", "campaign")
 #: Every option of any subcommand. One that belongs to another subcommand is a slip, never part of the text.

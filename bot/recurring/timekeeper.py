@@ -58,7 +58,7 @@ class Timekeeper:
     async def _alone(self, schedule: Schedule, deed: Awaitable[None]) -> None:
         """Do the work of one schedule. If it fails, it waits for the next tick, and delays no other schedule."""
         try:
-            with self.database.troubles.alone("schedule", schedule.id, schedule.workspace, but=PASSING):
+            with self.database.failing_rows.alone("schedule", schedule.id, schedule.workspace, but=PASSING):
                 await deed
         except DirectoryUnavailable as error:
             log.info("a turn waits, since Slack does not answer", schedule=schedule.id, about=str(error)[:1])

@@ -16,13 +16,13 @@ from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.sending.breakers import Breakers
 from bot.sending.recovery import Recovery
+from bot.sending.setbacks import Setbacks, move_together
 from bot.sending.slots import Slots
-from bot.sending.steps import Steps, move_together
 from bot.storage import broadcasts, keys, queue
 from bot.storage.broadcast_rows import NO_LEASE, Changes
 from bot.storage.broadcasts import Step
+from bot.storage.failing_rows import alone
 from bot.storage.notes import Note
-from bot.storage.troubles import alone
 from bot.workflow.gate import Gates
 from bot.workflow.kill_switch import KillSwitch
 
@@ -45,12 +45,12 @@ class Claims:
     """
 
     def __init__(
-        self, runtime: Runtime, gates: Gates, breakers: Breakers, slots: Slots, steps: Steps, switch: KillSwitch
+        self, runtime: Runtime, gates: Gates, breakers: Breakers, slots: Slots, setbacks: Setbacks, switch: KillSwitch
     ) -> None:
         self.settings, self.providers = runtime.settings, runtime.providers
         self.clock, self.owner = runtime.clock, runtime.owner
-        self.gates, self.breakers, self.slots, self.steps, self.switch = gates, breakers, slots, steps, switch
-        self.leases, self.recovery = slots.leases, Recovery(runtime, steps)
+        self.gates, self.breakers, self.slots, self.setbacks, self.switch = gates, breakers, slots, setbacks, switch
+        self.leases, self.recovery = slots.leases, Recovery(runtime, setbacks)
         self.under_way: dict[tuple[str, str], UnderWay] = {}
 
     def work_waits(self, connection: Connection) -> bool:
@@ -112,7 +112,7 @@ class Claims:
 
         def holding(row: Broadcast) -> Step | None:
             gate = self.gates.closed(connection, row, now)
-            return None if gate is None else self.steps.holding(row, gate)
+            return None if gate is None else self.setbacks.holding(row, gate)
 
         return move_together(connection, late, holding)
 
@@ -127,7 +127,7 @@ class Claims:
         now = self.clock()
         gate = self.gates.closed(connection, row, now)
         if gate is not None:
-            return self.steps.hold(connection, row, gate)
+            return self.setbacks.hold(connection, row, gate)
         return not self.breakers.within_reach(connection, row, now)
 
     def _hold_stranded(self, connection: Connection) -> None:
@@ -146,7 +146,7 @@ class Claims:
                         "account back, or drop the broadcast."
                     )
                     gate = replace(gate, sentence=Translatable(template, account=row.account))
-                    self.steps.hold(connection, row, gate)
+                    self.setbacks.hold(connection, row, gate)
 
     def _claim_early(self, connection: Connection, lease_now: Micros) -> list[Broadcast]:
         """Claim what can be prepared inside the undo window, so that people see its size and cost before it goes."""
@@ -178,7 +178,7 @@ class Claims:
         for row in claimed:
             with alone(connection, "dispatch", row.id, row.workspace):
                 if row.state is State.SENDING:
-                    self.steps.put_back(connection, row, now, "stopping")
+                    self.setbacks.put_back(connection, row, now, "stopping")
                 else:
                     broadcasts.touch(connection, row, now, **NO_LEASE)
 

@@ -19,10 +19,10 @@ from bot.sending.claims import Claims, UnderWay
 from bot.sending.leases import Leases
 from bot.sending.outcomes import Outcomes
 from bot.sending.release import Releaser
+from bot.sending.setbacks import Setbacks
 from bot.sending.sizes import Sizes
 from bot.sending.slots import Slots
 from bot.sending.staging import Stager
-from bot.sending.steps import Steps
 from bot.storage import campaigns, cards, queue
 from bot.workflow.clock_guard import ClockGuard
 from bot.workflow.gate import Gates
@@ -45,10 +45,10 @@ class Dispatcher:
         self.leases = leases or Leases(runtime)
         gates = Gates(runtime.settings, runtime.providers, runtime.policies, self.guard)
         breakers, slots = Breakers(runtime), Slots(runtime, self.leases)
-        steps = Steps(runtime.settings, runtime.clock)
-        outcomes = Outcomes(runtime, gates, breakers, steps, self.switch)
+        setbacks = Setbacks(runtime.settings, runtime.clock)
+        outcomes = Outcomes(runtime, gates, breakers, setbacks, self.switch)
         self.stager = Stager(runtime)
-        self.claims = Claims(runtime, gates, breakers, slots, steps, self.switch)
+        self.claims = Claims(runtime, gates, breakers, slots, setbacks, self.switch)
         self.releaser = Releaser(runtime, workflow, self.stager, gates, self.leases, outcomes, self.switch)
         self.sizes = Sizes(runtime, workflow, self.stager, slots)
         self.running: set[asyncio.Task[None]] = set()

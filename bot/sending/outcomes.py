@@ -20,7 +20,7 @@ from bot.domain.errors import NotFound
 from bot.domain.i18n import Translatable, Value
 from bot.domain.lifecycle import Action, Hold, State
 from bot.sending.breakers import OURS, Breakers
-from bot.sending.steps import Steps
+from bot.sending.setbacks import Setbacks
 from bot.storage import audit, broadcasts, campaigns, keys, notes, vendor_ids
 from bot.storage.broadcast_rows import NO_LEASE, Changes
 from bot.storage.database import CommitUncertain, DatabaseBusy
@@ -40,9 +40,12 @@ OTHER_TIME = 300 * SECOND
 class Outcomes:
     """Writes the outcome of a release, or of an attempt that did not get that far."""
 
-    def __init__(self, runtime: Runtime, gates: Gates, breakers: Breakers, steps: Steps, switch: KillSwitch) -> None:
+    def __init__(
+        self, runtime: Runtime, gates: Gates, breakers: Breakers, setbacks: Setbacks, switch: KillSwitch
+    ) -> None:
         self.database, self.settings, self.providers = runtime.database, runtime.settings, runtime.providers
-        self.clock, self.gates, self.breakers, self.steps, self.switch = runtime.clock, gates, breakers, steps, switch
+        self.clock, self.gates, self.breakers = runtime.clock, gates, breakers
+        self.setbacks, self.switch = setbacks, switch
 
     async def write_durably(self, row: Broadcast, work: Callable[[Connection], object]) -> None:
         """Write a vendor's answer, however long the database is away: it is known nowhere else."""
@@ -167,7 +170,7 @@ class Outcomes:
         if isinstance(error, OURS):
             self._wait_again(connection, row, now)
         elif isinstance(error, Blocked):
-            self.steps.hold(connection, row, Gate(Hold.BLOCKED, sentence))
+            self.setbacks.hold(connection, row, Gate(Hold.BLOCKED, sentence))
         elif isinstance(error, Refused) or row.tries >= MAX_TRIES:
             new_notes = [Note(sentence, row.requester, aloud=True), *self._alert(row, error)]
             changes: Changes = {"failure": sentence, "due": None, **NO_LEASE}
@@ -187,9 +190,9 @@ class Outcomes:
         """Treat it as not tried: hold it for what stopped it, or let it go again in a moment."""
         gate = self.gates.closed(connection, row, now)
         if gate is not None:
-            self.steps.hold(connection, row, gate)
+            self.setbacks.hold(connection, row, gate)
             return
-        self.steps.put_back(connection, row, now, "held_up", due=max(now + 2 * SECOND, row.due or 0))
+        self.setbacks.put_back(connection, row, now, "held_up", due=max(now + 2 * SECOND, row.due or 0))
 
     def _alert(self, row: Broadcast, error: Exception) -> list[Note]:
         """Return a note if the vendor rejects the account's settings, since every send fails until they are fixed."""
@@ -209,7 +212,7 @@ class Outcomes:
         if not isinstance(error, Uncertain):
             log.error("a release broke", broadcast=row.id, error=type(error).__name__)
         cause = cause_of(error) if isinstance(error, Uncertain) else Translatable("the answer was lost.")
-        broadcasts.move_all(connection, [self.steps.losing(row, cause)])
+        broadcasts.move_all(connection, [self.setbacks.losing(row, cause)])
 
     @staticmethod
     def holds(current: Broadcast, row: Broadcast) -> bool:

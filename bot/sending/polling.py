@@ -17,14 +17,14 @@ from bot.domain.clock import SECOND, Micros, micros
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, State
 from bot.scheduler import Lanes, Task
-from bot.sending.proofs import REPORTED, all_final
+from bot.sending.delivery_proofs import REPORTED, all_final
 from bot.sending.receipts import Receiver
 from bot.storage import audit, broadcasts, notes, queue, receipts, vendor_ids
 from bot.storage.broadcast_rows import Changes
 from bot.storage.database import CommitUncertain, DatabaseBusy
+from bot.storage.failing_rows import alone
 from bot.storage.notes import Note
 from bot.storage.receipts import Recount
-from bot.storage.troubles import alone
 from bot.workflow import approval_rules
 from providers.base import Evidence, ProviderError
 

@@ -19,7 +19,7 @@ from bot.domain.clock import SECOND, Micros
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import State
 from bot.scheduler import Task
-from bot.sending.proofs import Proofs, all_final, expected_finals, whole
+from bot.sending.delivery_proofs import DeliveryProofs, all_final, expected_finals, whole
 from bot.storage import notes, queue, receipts, vendor_ids
 from bot.storage.broadcast_rows import Owner
 from bot.storage.database import CommitUncertain, DatabaseBusy, OutOfOrder
@@ -57,7 +57,7 @@ class Receiver:
     Statuses only go up, a repeated receipt changes nothing, and a receipt without an owner is set aside.
     """
 
-    def __init__(self, runtime: Runtime, proofs: Proofs) -> None:
+    def __init__(self, runtime: Runtime, proofs: DeliveryProofs) -> None:
         self.database, self.providers, self.proofs = runtime.database, runtime.providers, proofs
         self.clock, self.key, self.wake = runtime.clock, runtime.key, runtime.wake
         self._waiting: list[_Batch] = []

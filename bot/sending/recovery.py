@@ -9,7 +9,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, Phase
-from bot.sending.steps import Steps, move_together
+from bot.sending.setbacks import Setbacks, move_together
 from bot.storage import campaigns, queue
 from bot.storage.broadcast_rows import NO_LEASE, Changes
 from bot.storage.broadcasts import Step
@@ -18,8 +18,8 @@ from bot.storage.broadcasts import Step
 class Recovery:
     """Recovers the attempts whose lease has lapsed. `done`: the first round is over."""
 
-    def __init__(self, runtime: Runtime, steps: Steps) -> None:
-        self.database, self.clock, self.owner, self.steps = runtime.database, runtime.clock, runtime.owner, steps
+    def __init__(self, runtime: Runtime, setbacks: Setbacks) -> None:
+        self.database, self.clock, self.owner, self.setbacks = runtime.database, runtime.clock, runtime.owner, setbacks
         self.done = False
 
     def recover(self, connection: Connection, lease_now: Micros, working_on: list[str]) -> int:
@@ -38,6 +38,6 @@ class Recovery:
     def _ending(self, row: Broadcast) -> Step:
         """Return the step that ends an attempt that nobody continues."""
         if row.phase is Phase.RELEASING:
-            return self.steps.losing(row, Translatable("the bot stopped while the broadcast was going out."))
+            return self.setbacks.losing(row, Translatable("the bot stopped while the broadcast was going out."))
         back: Changes = {**NO_LEASE}  # `due` stays as it was: our clock may be behind the others'
         return Step(row, Action.PUT_BACK, "clock", self.clock(), "lapsed", changes=back)

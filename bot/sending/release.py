@@ -66,7 +66,7 @@ class Releaser:
         self.database, self.providers, self.wake = runtime.database, runtime.providers, runtime.wake
         self.clock, self.monotonic, self.owner = runtime.clock, runtime.monotonic, runtime.owner
         self.workflow, self.stager, self.gates, self.switch = workflow, stager, gates, switch
-        self.leases, self.outcomes, self.steps = leases, outcomes, outcomes.steps
+        self.leases, self.outcomes, self.setbacks = leases, outcomes, outcomes.setbacks
         self.tokens = Tokens(runtime)
         self.writing: set[asyncio.Task[None]] = set()
         self.unasked: dict[str, str] = {}  # accounts that released without asking, and their packages
@@ -78,7 +78,7 @@ class Releaser:
         """
         row: Broadcast | None = claimed
         try:
-            if not await self.workflow.lapses.still_approved(claimed):
+            if not await self.workflow.validity.still_approved(claimed):
                 self.wake(Task.PAINT)
                 return
             row = await self._prepare(claimed, self.monotonic() + self.leases.staging if deadline is None else deadline)
@@ -177,15 +177,15 @@ class Releaser:
             self.stager.ask_again(connection, current, note, digest=current.computed_digest())
             return None
         if self.switch.stopping:  # nothing has left, so the next process may as well begin it
-            self.steps.put_back(connection, current, now, "stopping")
+            self.setbacks.put_back(connection, current, now, "stopping")
             return None
         begins = max(current.due or 0, current.start_at or 0)
         if begins > now:  # the clock was set back since it was claimed
-            self.steps.put_back(connection, current, now, "early", due=begins)
+            self.setbacks.put_back(connection, current, now, "early", due=begins)
             return None
         gate = self.gates.closed(connection, current, now) or self._reported(connection, current)
         if gate is not None:
-            self.steps.hold(connection, current, gate)
+            self.setbacks.hold(connection, current, gate)
             return None
         return self._write_intent(connection, current, now)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bot.config.runtime import Runtime
+from bot.sending.delivery_proofs import DeliveryProofs
 from bot.sending.polling import Poller
-from bot.sending.proofs import Proofs
 from bot.sending.receipts import Receiver, Recorded
 from bot.storage.broadcast_rows import Owner
 from providers.base import Receipt
@@ -17,7 +17,7 @@ class Tracker:
 
     def __init__(self, runtime: Runtime) -> None:
         self.database, self.clock = runtime.database, runtime.clock
-        self.receiver = Receiver(runtime, Proofs(runtime))
+        self.receiver = Receiver(runtime, DeliveryProofs(runtime))
         self.poller = Poller(runtime, self.receiver)
         self.lanes = self.poller.lanes
 

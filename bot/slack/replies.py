@@ -25,7 +25,7 @@ from bot.slack.blocks import answers, card_facts, forms, mrkdwn
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.directory import UNREACHABLE, People, Place, is_late
 from bot.storage.database import CommitUncertain, DatabaseBusy, OutOfOrder
-from bot.when.traps import left_behind
+from bot.when.refusals import left_behind
 from bot.workflow.approval_rules import still_asked
 from bot.workflow.audiences import Audiences
 from bot.workflow.submission import Submitted

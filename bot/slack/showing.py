@@ -56,5 +56,5 @@ class Showings:
             now=drawn_at,
             grace=self.grace,
             refusal=refusal,
-            asks_first=held and self.workflow.lapses.asks_first(broadcast, len(votes)),
+            asks_first=held and self.workflow.validity.asks_first(broadcast, len(votes)),
         )

@@ -25,9 +25,9 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Hold, Phase, State
+from bot.storage.failing_rows import failing_rows_of
 from bot.storage.sql import but, check_instant, known_words, read_each
 from bot.storage.tables import SHAPE, broadcasts
-from bot.storage.troubles import troubles_of
 from providers.base import AudienceKind, Purpose, Staged
 
 Owner = tuple[str, str]  # (workspace, broadcast id)
@@ -159,7 +159,7 @@ def to_broadcast(row: RowMapping) -> Broadcast:
 
 def understood(connection: Connection) -> ColumnElement[bool]:
     """Match the broadcasts that this code can read, without those that are put off because reading failed."""
-    return and_(UNDERSTOOD, but(broadcasts.c.id, troubles_of(connection).put_off("row")))
+    return and_(UNDERSTOOD, but(broadcasts.c.id, failing_rows_of(connection).put_off("row")))
 
 
 def read_broadcasts(connection: Connection, statement: Executable) -> list[Broadcast]:

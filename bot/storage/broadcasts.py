@@ -41,11 +41,11 @@ from bot.storage.broadcast_rows import (
     understood,
 )
 from bot.storage.campaigns import without_leftover
+from bot.storage.failing_rows import failing_rows_of
 from bot.storage.notes import TO_AUDIT, TO_NOTES, Note, say, to_note_rows
 from bot.storage.outbox import post
 from bot.storage.sql import T, read_each, to_row, with_keys
 from bot.storage.tables import LIVING, SHAPE, broadcasts, posts
-from bot.storage.troubles import troubles_of
 
 #: Decisions and ends that are also posted where a request was typed.
 POSTED_WHERE_ASKED = frozenset(
@@ -86,7 +86,7 @@ def find(connection: Connection, workspace: str, id: str, *, lock: bool = False)
     try:
         return to_broadcast(row)
     except Exception as error:
-        troubles_of(connection).struck("row", id, error, workspace)
+        failing_rows_of(connection).struck("row", id, error, workspace)
         raise NotUnderstood(id) from None
 
 
@@ -97,7 +97,7 @@ def find_all(connection: Connection, ids: Collection[Owner], *, lock: bool = Fal
     rows = with_keys(connection, statement.with_for_update() if lock else statement, key, ids)
     found = {}
     for owner, row in rows:
-        with troubles_of(connection).alone("row", owner[1], owner[0]):
+        with failing_rows_of(connection).alone("row", owner[1], owner[0]):
             found[owner] = to_broadcast(row)
     return found
 

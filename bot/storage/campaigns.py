@@ -12,9 +12,9 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.lifecycle import State
 from bot.storage.broadcast_rows import to_staged
+from bot.storage.failing_rows import failing_rows_of
 from bot.storage.sql import but, insert_ignoring, read_each, to_column
 from bot.storage.tables import broadcasts, dispatches, leftovers
-from bot.storage.troubles import troubles_of
 from providers.base import Staged
 
 RECALLS_WAITED_FOR = 3  # tries to wait for; a campaign still open after them may block others, and people learn of it
@@ -61,7 +61,7 @@ def hurry_leftovers(connection: Connection, at: Micros) -> None:
 
 
 def leftovers_to_recall(connection: Connection, at: Micros, limit: int = 10) -> list[Leftover]:
-    stumbled = but(leftovers.c.id, troubles_of(connection).put_off("leftover"))
+    stumbled = but(leftovers.c.id, failing_rows_of(connection).put_off("leftover"))
     waiting = select(leftovers).where(leftovers.c.try_at <= at, stumbled).order_by(leftovers.c.try_at)
     statement = waiting.limit(limit).with_for_update(skip_locked=True)
     return read_each(connection, statement, _to_leftover, "leftover", "id")

@@ -13,10 +13,10 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.lifecycle import Hold, State
 from bot.storage.broadcast_rows import UNDERSTOOD, in_states, read_broadcasts, understood
+from bot.storage.failing_rows import failing_rows_of
 from bot.storage.outbox import unstumbled
 from bot.storage.sql import IN_A_STATEMENT, but, insert_ignoring
 from bot.storage.tables import broadcasts, cards, notes, posts
-from bot.storage.troubles import troubles_of
 
 SHRUNK = -1  # a card of an earlier version, which shows a link to the newer one and no longer a revision
 
@@ -58,7 +58,7 @@ def drawing_of(broadcast: Broadcast) -> str:
 
 def _may_be_drawn(connection: Connection) -> ColumnElement[bool]:
     drawing = broadcasts.c.id + "/" + cast(broadcasts.c.revision, String)
-    return but(drawing, troubles_of(connection).put_off("card"))
+    return but(drawing, failing_rows_of(connection).put_off("card"))
 
 
 def drawn(connection: Connection, broadcast: Broadcast, *, again_at: Micros, stale_at: Micros | None = None) -> None:
@@ -144,7 +144,7 @@ def keep_card(connection: Connection, card: Card) -> None:
 
 def oldest_unshown(connection: Connection, at: Micros) -> Micros | None:
     """Since when something has waited to be shown in Slack, without known failures; None if nothing does."""
-    stumbled = troubles_of(connection).put_off
+    stumbled = failing_rows_of(connection).put_off
     here = and_(broadcasts.c.workspace == notes.c.workspace, broadcasts.c.id == notes.c.broadcast)
     waiting = (
         select(func.min(broadcasts.c.draw_at)).where(

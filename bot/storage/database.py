@@ -14,7 +14,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from bot.domain.clock import steady
-from bot.storage.troubles import Troubles
+from bot.storage.failing_rows import FailingRows
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -77,9 +77,9 @@ class Database(ABC):
         return BUSY_SECONDS * self.patience / PATIENCE
 
     @cached_property
-    def troubles(self) -> Troubles:
+    def failing_rows(self) -> FailingRows:
         """The rows that this process could not work on."""
-        return Troubles()
+        return FailingRows()
 
     @abstractmethod
     async def write(self, work: Work[T], *, patience: float | None = OWN) -> T:

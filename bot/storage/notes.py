@@ -13,9 +13,9 @@ from bot.domain.clock import Micros
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import State
 from bot.storage.broadcast_rows import understood
+from bot.storage.failing_rows import failing_rows_of
 from bot.storage.sql import but, fitting, read_each
 from bot.storage.tables import audit, broadcasts, notes
-from bot.storage.troubles import troubles_of
 
 TO_AUDIT, TO_NOTES = insert(audit).inline(), insert(notes).inline()  # nobody needs their row numbers
 
@@ -71,7 +71,7 @@ def notes_to_post(connection: Connection, at: Micros, limit: int) -> list[Pendin
     A draft has no thread yet.
     """
     of = and_(broadcasts.c.workspace == notes.c.workspace, broadcasts.c.id == notes.c.broadcast, understood(connection))
-    stumbled = but(notes.c.seq, troubles_of(connection).put_off("note"))
+    stumbled = but(notes.c.seq, failing_rows_of(connection).put_off("note"))
     oldest = (
         select(func.min(notes.c.seq))
         .join(broadcasts, and_(of, broadcasts.c.state != State.DRAFT))

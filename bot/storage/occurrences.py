@@ -31,9 +31,9 @@ from bot.domain.schedule import Kind, Occurrence, Schedule
 from bot.storage import broadcast_rows
 from bot.storage import schedules as schedule_rows
 from bot.storage.broadcast_rows import to_broadcast
+from bot.storage.failing_rows import failing_rows_of
 from bot.storage.sql import any_of, but, insert_ignoring, known_words, read_each
 from bot.storage.tables import broadcasts, occurrences, schedules, votes
-from bot.storage.troubles import troubles_of
 
 UNDERSTOOD = known_words(occurrences.c.state, OccurrenceState)
 
@@ -66,7 +66,7 @@ _ALL = select(occurrences, _NAME)
 
 
 def _understood(connection: Connection) -> ColumnElement[bool]:
-    return and_(UNDERSTOOD, but(_NAME.element, troubles_of(connection).put_off("turn")))
+    return and_(UNDERSTOOD, but(_NAME.element, failing_rows_of(connection).put_off("turn")))
 
 
 def add(connection: Connection, occurrence: Occurrence) -> bool:

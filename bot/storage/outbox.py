@@ -9,9 +9,9 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, select, update
 
 from bot.domain.clock import Micros
 from bot.domain.i18n import Translatable
+from bot.storage.failing_rows import failing_rows_of
 from bot.storage.sql import but, fitting, insert_ignoring, read_each
 from bot.storage.tables import posts
-from bot.storage.troubles import troubles_of
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def posts_wait(connection: Connection, at: Micros) -> bool:
 
 
 def unstumbled(connection: Connection) -> ColumnElement[bool]:
-    return but(posts.c.seq, troubles_of(connection).put_off("post"))
+    return but(posts.c.seq, failing_rows_of(connection).put_off("post"))
 
 
 def take_post(connection: Connection, at: Micros, again_at: Micros) -> PendingPost | None:

@@ -84,7 +84,7 @@ class Postgres(Database):
             hide_parameters=True,
             json_deserializer=read_json,
             connect_args={"timeout": self.busy, "server_settings": session},
-            execution_options={"troubles": self.troubles},
+            execution_options={"failing_rows": self.failing_rows},
         )
         self._no_connection = (OSError, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError)
         self._name = secrets.token_hex(4)  # tells its own notifications from those of others

@@ -36,10 +36,10 @@ from bot.storage.broadcast_rows import (
     understood,
 )
 from bot.storage.campaigns import RECALLS_WAITED_FOR
+from bot.storage.failing_rows import failing_rows_of
 from bot.storage.notes import Note, say
 from bot.storage.sql import AT_PARAMETER, any_of, but, micros_parameter
 from bot.storage.tables import broadcasts, leftovers, notes, posts, seen
-from bot.storage.troubles import troubles_of
 
 AT_ONCE = 100  # rows that one transaction takes at most, so that it ends soon even if the database is far away
 
@@ -149,7 +149,7 @@ def due(
         .where(
             SCHEDULED,
             broadcasts.c.due <= at,
-            but(broadcasts.c.id, troubles_of(connection).put_off("dispatch")),
+            but(broadcasts.c.id, failing_rows_of(connection).put_off("dispatch")),
             _free(lease_at),
             understood(connection),
             not_(or_(*elsewhere, false())),
@@ -164,7 +164,7 @@ def due(
 
 def stranded(connection: Connection, at: Micros, accounts: Collection[str], limit: int = 8) -> list[Broadcast]:
     """Scheduled broadcasts whose time has come, of accounts other than these, locked."""
-    stumbled = but(broadcasts.c.id, troubles_of(connection).put_off("dispatch"))
+    stumbled = but(broadcasts.c.id, failing_rows_of(connection).put_off("dispatch"))
     elsewhere = and_(broadcasts.c.due <= at, broadcasts.c.account.not_in(accounts), stumbled)
     return in_state(connection, State.SCHEDULED, elsewhere, limit=limit)
 
@@ -180,7 +180,7 @@ def to_stage(
         select(broadcasts)
         .where(
             SCHEDULED,
-            but(broadcasts.c.id, troubles_of(connection).put_off("dispatch")),
+            but(broadcasts.c.id, failing_rows_of(connection).put_off("dispatch")),
             broadcasts.c.due > at,
             broadcasts.c.due <= until,
             broadcasts.c.account.in_(accounts),
@@ -229,13 +229,13 @@ def abandoned(
     lapsed = or_(broadcasts.c.lease_until.is_(None), broadcasts.c.lease_until <= lease_at)
     forgotten = and_(broadcasts.c.owner == owner, broadcasts.c.id.not_in(working_on))
     dead = broadcasts.c.owner != owner if alone else false()
-    stumbled = but(broadcasts.c.id, troubles_of(connection).put_off("dispatch"))
+    stumbled = but(broadcasts.c.id, failing_rows_of(connection).put_off("dispatch"))
     return in_state(connection, State.SENDING, or_(lapsed, forgotten, dead), stumbled)
 
 
 def lapsed(connection: Connection, at: Micros) -> list[Broadcast]:
     """Requests that nobody answered in time, and held broadcasts that nobody decided about, locked."""
-    over = and_(broadcasts.c.expires_at <= at, but(broadcasts.c.id, troubles_of(connection).put_off("expire")))
+    over = and_(broadcasts.c.expires_at <= at, but(broadcasts.c.id, failing_rows_of(connection).put_off("expire")))
     return in_state(connection, State.PENDING, over) + in_state(connection, State.HELD, over)
 
 
@@ -243,7 +243,7 @@ def reopened(connection: Connection, at: Micros, paused: Collection[str]) -> lis
     """Broadcasts held only for sending hours that are open now. Those of `paused` workspaces stay held."""
     goes_on = broadcasts.c.workspace.not_in(paused) if paused else true()
     hours = and_(broadcasts.c.hold == Hold.HOURS, broadcasts.c.hold_until <= at)
-    stumbled = but(broadcasts.c.id, troubles_of(connection).put_off("dispatch"))
+    stumbled = but(broadcasts.c.id, failing_rows_of(connection).put_off("dispatch"))
     return in_state(connection, State.HELD, hours, goes_on, stumbled)
 
 
@@ -260,7 +260,7 @@ def to_voice(connection: Connection, at: Micros, limit: int = 50) -> list[Broadc
 
 
 def _may_speak(connection: Connection) -> ColumnElement[bool]:
-    return and_(understood(connection), but(broadcasts.c.id, troubles_of(connection).put_off("voice")))
+    return and_(understood(connection), but(broadcasts.c.id, failing_rows_of(connection).put_off("voice")))
 
 
 def voiced(
@@ -289,8 +289,8 @@ def slots(connection: Connection, accounts: Sequence[str], at: Micros) -> dict[s
     """
     if not accounts:
         return {}
-    troubles = troubles_of(connection)
-    read = and_(UNDERSTOOD, but(broadcasts.c.id, troubles.known("row")))
+    failing_rows = failing_rows_of(connection)
+    read = and_(UNDERSTOOD, but(broadcasts.c.id, failing_rows.known("row")))
     mine = and_(broadcasts.c.account.in_(accounts), or_(read, broadcasts.c.lease_until > at))
     open_ones = (
         (SENDING, mine),
@@ -299,7 +299,7 @@ def slots(connection: Connection, accounts: Sequence[str], at: Micros) -> dict[s
     )
     statement = union_all(*(select(broadcasts.c.account, broadcasts.c.id).where(*those) for those in open_ones))
     recalled = and_(leftovers.c.try_at.is_not(None), leftovers.c.tries <= RECALLS_WAITED_FOR)
-    theirs = and_(leftovers.c.account.in_(accounts), but(leftovers.c.id, troubles.known("leftover")))
+    theirs = and_(leftovers.c.account.in_(accounts), but(leftovers.c.id, failing_rows.known("leftover")))
     left = select(leftovers.c.account).where(recalled, theirs)
     found = dict.fromkeys(connection.execute(left).scalars(), "")
     return found | {row.account: row.id for row in connection.execute(statement)}
@@ -310,7 +310,7 @@ def to_look_at(
 ) -> list[Broadcast]:
     """Broadcasts in this state, at no `busy` account, whose vendor is to be polled, the longest waiting first."""
     free = broadcasts.c.account.not_in(busy) if busy else true()
-    stumbled = but(broadcasts.c.id, troubles_of(connection).put_off("look"))
+    stumbled = but(broadcasts.c.id, failing_rows_of(connection).put_off("look"))
     statement = (
         select(broadcasts)
         .where(broadcasts.c.state == state, broadcasts.c.look_at <= at, free, stumbled, understood(connection))

@@ -29,9 +29,9 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.lifecycle import ENDED, State
 from bot.storage.broadcast_rows import UNDERSTOOD, Owner, to_broadcast, to_counts, understood
+from bot.storage.failing_rows import failing_rows_of
 from bot.storage.sql import batched, but, insert_into, read_each, with_keys
 from bot.storage.tables import broadcasts, deliveries
-from bot.storage.troubles import troubles_of
 from providers.base import DeliveryStatus, Receipt, ReceiptKind
 
 WORD = 64  # characters of a vendor's status word that are kept
@@ -276,7 +276,7 @@ def followed(connection: Connection, owners: Collection[Owner], *, lock: bool = 
     statement = _FOLLOWED.with_for_update() if lock else _FOLLOWED
     found = {}
     for owner, row in with_keys(connection, statement, _KEY, owners):
-        with troubles_of(connection).alone("counts", owner[1], owner[0]):
+        with failing_rows_of(connection).alone("counts", owner[1], owner[0]):
             found[owner] = _to_followed(row)
     return found
 
@@ -378,7 +378,7 @@ _WAITS = select(
 
 def progress_to_post(connection: Connection, at: Micros, limit: int = 50) -> list[Broadcast]:
     """Broadcasts with news for their thread."""
-    stumbled = but(broadcasts.c.id, troubles_of(connection).put_off("progress"))
+    stumbled = but(broadcasts.c.id, failing_rows_of(connection).put_off("progress"))
     waiting = select(broadcasts).where(broadcasts.c.progress_at <= at, understood(connection), stumbled)
     statement = waiting.limit(limit).with_for_update(skip_locked=True)
     return read_each(connection, statement, to_broadcast, "row", "id")

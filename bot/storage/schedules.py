@@ -27,9 +27,9 @@ from bot.domain.lifecycle import (
     ScheduleState,
 )
 from bot.domain.schedule import Kind, Schedule, StandingApproval
+from bot.storage.failing_rows import failing_rows_of
 from bot.storage.sql import alone, but, check_instant, known_words, read_each
 from bot.storage.tables import SHAPE, schedules
-from bot.storage.troubles import troubles_of
 from bot.when.recurrence import Closed, Recurrence
 
 UNDERSTOOD = and_(
@@ -91,7 +91,7 @@ def _to_schedule(row: RowMapping) -> Schedule:
 
 def understood(connection: Connection) -> ColumnElement[bool]:
     """Match the schedules that this code can read, without those that are put off because reading failed."""
-    return and_(UNDERSTOOD, but(schedules.c.id, troubles_of(connection).put_off("schedule")))
+    return and_(UNDERSTOOD, but(schedules.c.id, failing_rows_of(connection).put_off("schedule")))
 
 
 def _schedules(connection: Connection, statement: Executable) -> list[Schedule]:
@@ -133,7 +133,7 @@ def find(connection: Connection, workspace: str, id: str, *, lock: bool = False)
     try:
         return _to_schedule(row)
     except Exception as error:
-        troubles_of(connection).struck("schedule", id, error, workspace)
+        failing_rows_of(connection).struck("schedule", id, error, workspace)
         raise NotUnderstood(id) from None
 
 

@@ -37,7 +37,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.domain.clock import Micros, moment
 from bot.domain.i18n import Translatable
-from bot.storage.troubles import troubles_of
+from bot.storage.failing_rows import failing_rows_of
 from providers.base import Staged
 
 T = TypeVar("T")
@@ -81,12 +81,12 @@ def read_each(
     connection: Connection, statement: Executable, read: Callable[[RowMapping], T], work: str, key: str
 ) -> list[T]:
     """Read each row by itself. Record a row that cannot be read, and leave it out."""
-    troubles, found = troubles_of(connection), []
+    failing_rows, found = failing_rows_of(connection), []
     for row in connection.execute(statement).mappings():
         try:
             found.append(read(row))
         except Exception as error:  # a bad row does not stop the others
-            troubles.struck(work, row[key], error, row.get("workspace") or "")
+            failing_rows.struck(work, row[key], error, row.get("workspace") or "")
     return found
 
 

@@ -33,7 +33,7 @@ from bot.storage.database import (
     Unusable,
     Work,
 )
-from bot.storage.troubles import Troubles
+from bot.storage.failing_rows import FailingRows
 
 GROUP = 64
 PRAGMAS = (
@@ -156,7 +156,7 @@ class SQLite(Database):
     def __init__(self, url: URL, patience: float = PATIENCE) -> None:
         self.patience, self.path = patience, Path(url.database or ":memory:")
         self.file = DatabaseFile(self.path)
-        self.engine = sqlite_engine(url, self.troubles)
+        self.engine = sqlite_engine(url, self.failing_rows)
         self._reader = self.engine.execution_options(read=True)
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="store-write")
         self._reading = ThreadPoolExecutor(4, thread_name_prefix="store-read")
@@ -304,13 +304,13 @@ class SQLite(Database):
             self._lock_file = None
 
 
-def sqlite_engine(url: URL, troubles: Troubles | None = None) -> Engine:
+def sqlite_engine(url: URL, failing_rows: FailingRows | None = None) -> Engine:
     engine = create_engine(
         url,
         poolclass=NullPool if url.database in (None, "", ":memory:") else None,
         hide_parameters=True,
         json_deserializer=read_json,
-        execution_options={} if troubles is None else {"troubles": troubles},
+        execution_options={} if failing_rows is None else {"failing_rows": failing_rows},
     )
 
     @event.listens_for(engine, "connect")

@@ -22,7 +22,7 @@ class Meters:
             "bellcrier_callbacks", "Callbacks from vendors", ["account", "status"], registry=self.registry
         )
         self.broadcasts = Gauge("bellcrier_broadcasts", "Broadcasts by state", ["state"], registry=self.registry)
-        self.troubles = Gauge(
+        self.failing_rows = Gauge(
             "bellcrier_troubles",
             "Times that a row could not be worked on, since the start",
             ["work"],
@@ -39,9 +39,9 @@ def metrics_site(meters: Meters, database: Database) -> Starlette:
     async def metrics(request: Request) -> Response:
         for state, number in (await database.read(broadcasts.count_by_state)).items():
             meters.broadcasts.labels(state).set(number)
-        for work, number in database.troubles.total.items():
-            meters.troubles.labels(work).set(number)
-        meters.put_off.set(len(database.troubles.all()))
+        for work, number in database.failing_rows.total.items():
+            meters.failing_rows.labels(work).set(number)
+        meters.put_off.set(len(database.failing_rows.all()))
         return Response(generate_latest(meters.registry), media_type=CONTENT_TYPE_LATEST)
 
     return Starlette(routes=[Route("/metrics", metrics)])

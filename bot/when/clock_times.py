@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import time
 
-from bot.when.traps import (
+from bot.when.refusals import (
     NotATime,
     clock_text,
     hour_of_half,

@@ -14,7 +14,7 @@ from bot.when.clock_times import is_hour, read_hour, settle
 from bot.when.dates import FURTHEST, read_days
 from bot.when.lengths import read_days_ahead, read_length, read_span
 from bot.when.recurrence import is_real
-from bot.when.traps import (
+from bot.when.refusals import (
     JOINTS,
     NEEDS_ITS_YEAR,
     NotATime,

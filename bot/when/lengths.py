@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from bot.when.traps import NotATime, not_understood
+from bot.when.refusals import NotATime, not_understood
 from bot.when.vocabulary import AHEAD, FRACTIONS, HALVES, HOURS_MINUTES, PIECES, SPAN, UNITS, to_number
 
 

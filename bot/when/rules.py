@@ -10,7 +10,7 @@ from bot.when.dates import existing_date, read_day_of_year
 from bot.when.instants import simplified, split_phrase
 from bot.when.phrases import CRON, EACH, MARKS, NTH, ORDINALS, SENTENCES, WEEKDAY, Kind
 from bot.when.recurrence import Recurrence, following
-from bot.when.traps import RECURRING, NotATime, no_such_time, not_understood
+from bot.when.refusals import RECURRING, NotATime, no_such_time, not_understood
 from bot.when.vocabulary import EACH_NOON, ONE_DAY, PART, UNITS, WEEKDAYS, to_number
 
 MOST_WEEKS = 26

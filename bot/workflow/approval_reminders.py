@@ -13,8 +13,8 @@ from bot.domain.i18n import Translatable, Value
 from bot.domain.lifecycle import Action, Hold, State
 from bot.scheduler import Task
 from bot.storage import broadcasts, keys, outbox, queue
+from bot.storage.failing_rows import alone
 from bot.storage.notes import Note
-from bot.storage.troubles import alone
 from bot.storage.votes import votes_for
 from bot.workflow import approval_rules
 from bot.workflow.deadlines import DRAFT_NOTICE, NOTICE, describe_start, next_reminder

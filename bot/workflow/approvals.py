@@ -20,22 +20,27 @@ from bot.storage.notes import Note
 from bot.storage.votes import add_vote, drop_vote, strengthen_vote, votes_for
 from bot.workflow.approvers import Approvers
 from bot.workflow.audiences import Audiences
+from bot.workflow.card_changes import CardChanges
 from bot.workflow.deadlines import after_undo, asks, before_start, describe_start
 from bot.workflow.deeds import Approve
+from bot.workflow.sentence_parts import agreed_note, by_person
 from bot.workflow.series_approval import RECALLABLE, SeriesApproval
-from bot.workflow.sights import Sights
-from bot.workflow.wording import agreed_note, by_person
 
 
 class Approvals:
     """Counts votes, schedules a broadcast once enough people approve it, and withdraws votes."""
 
     def __init__(
-        self, runtime: Runtime, audiences: Audiences, approvers: Approvers, series: SeriesApproval, sights: Sights
+        self,
+        runtime: Runtime,
+        audiences: Audiences,
+        approvers: Approvers,
+        series: SeriesApproval,
+        card_changes: CardChanges,
     ) -> None:
         self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
         self.approval, self.audiences = runtime.settings.approval, audiences
-        self.approvers, self.series, self.sights = approvers, series, sights
+        self.approvers, self.series, self.card_changes = approvers, series, card_changes
 
     def approve(
         self, connection: Connection, seen: Broadcast, person: Person, deed: Approve
@@ -46,7 +51,7 @@ class Approvals:
             return None
         if self._expired(current):  # no tick has ended it yet
             raise NotAllowed("The time to approve it ended {end_at}.", end_at=current.expires_at or 0)
-        if deed.on_card and (changed := self.sights.changed_since_drawn(connection, current, deed.on_card)):
+        if deed.on_card and (changed := self.card_changes.changed_since_drawn(connection, current, deed.on_card)):
             return changed
         if not add_vote(connection, current, person.id, deed.way, self.clock()):
             if deed.way == "button":  # it stays even if an older reaction is removed

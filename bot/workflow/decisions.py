@@ -19,6 +19,7 @@ from bot.storage import broadcasts, cards
 from bot.storage.broadcast_rows import Changes
 from bot.storage.cards import Card
 from bot.storage.notes import Note
+from bot.workflow.approval_validity import ApprovalValidity
 from bot.workflow.approvals import Approvals
 from bot.workflow.audiences import Audiences
 from bot.workflow.deadlines import after_undo, before_start
@@ -37,10 +38,9 @@ from bot.workflow.deeds import (
     Stop,
 )
 from bot.workflow.gate import Gates
-from bot.workflow.lapses import Lapses
 from bot.workflow.permissions import Permissions
 from bot.workflow.replanning import Replanning
-from bot.workflow.wording import by_person
+from bot.workflow.sentence_parts import by_person
 
 NEW_CARD_LOOKS, NEW_CARD_PAUSE = 8, 0.2  # how often to look for a card drawn just now, and seconds in between
 
@@ -54,14 +54,14 @@ class Decisions:
         audiences: Audiences,
         permissions: Permissions,
         approvals: Approvals,
-        lapses: Lapses,
+        validity: ApprovalValidity,
         replanning: Replanning,
         gates: Gates,
     ) -> None:
         self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
         self.approval, self.audiences, self.gates = runtime.settings.approval, audiences, gates
-        self.permissions, self.approvals, self.lapses, self.replanning = permissions, approvals, lapses, replanning
-        self.approvers, self.series, self.sights = approvals.approvers, approvals.series, approvals.sights
+        self.permissions, self.approvals, self.validity, self.replanning = permissions, approvals, validity, replanning
+        self.approvers, self.series, self.card_changes = approvals.approvers, approvals.series, approvals.card_changes
         self.submission = replanning.submission
 
     async def act(
@@ -173,19 +173,19 @@ class Decisions:
         current = broadcasts.find(connection, seen.workspace, seen.id, lock=True)
         if (current.state, current.version) != (seen.state, seen.version):
             return None
-        if on_card and (changed := self.sights.changed_since_drawn(connection, current, on_card)):
+        if on_card and (changed := self.card_changes.changed_since_drawn(connection, current, on_card)):
             return changed
         now = self.clock()
         start = after_undo(now, current.send_at, self.approval)
         if refusal := self.why_not_now(connection, current):
             raise NotAllowed(refusal.template, **refusal.values)
-        reason = self.lapses.weigh(connection, current, still)
+        reason = self.validity.weigh(connection, current, still)
         template = "{by} wants it to go out now." if reason else "{by} chose to send it now. It starts {start_at}."
         note = Note(Translatable(template, **by_person(person, start_at=start)))
         changes: Changes = {"due": start, "start_at": start, "tries": 0, "voice_at": before_start(start, now)}
         changes |= {"hold": None, "hold_until": None, "expires_at": None}
         moved = broadcasts.move(connection, current, Action.SEND_NOW, actor=person.id, at=now, notes=[note], **changes)
-        return self.lapses.lapse(connection, moved, reason) if moved and reason else moved
+        return self.validity.lapse(connection, moved, reason) if moved and reason else moved
 
     def why_not_now(self, connection: Connection, held: Broadcast) -> Translatable | None:
         """Why *Send now* would only hold it again, and when it may go; None if it may go now."""

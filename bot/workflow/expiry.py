@@ -10,8 +10,8 @@ from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, State
 from bot.scheduler import Task
 from bot.storage import broadcasts, keys, queue
+from bot.storage.failing_rows import alone
 from bot.storage.notes import Note
-from bot.storage.troubles import alone
 from bot.storage.votes import votes_for
 
 SEEN_KEPT = 3 * 24 * 3600 * SECOND  # Slack redelivers an event for an hour or so

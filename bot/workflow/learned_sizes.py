@@ -17,8 +17,8 @@ from bot.storage.notes import Note
 from bot.storage.votes import Vote, drop_votes, votes_for
 from bot.workflow.approvals import Approvals
 from bot.workflow.audiences import Audiences
+from bot.workflow.card_changes import describe_changes, within
 from bot.workflow.deadlines import asks
-from bot.workflow.sights import describe_changes, within
 
 
 class LearnedSizes:

@@ -21,8 +21,8 @@ from bot.workflow import approval_rules
 from bot.workflow.approvals import Approvals
 from bot.workflow.audiences import Audiences
 from bot.workflow.deadlines import asks
+from bot.workflow.sentence_parts import by_person
 from bot.workflow.submission import Submission
-from bot.workflow.wording import by_person
 
 
 class Replanning:

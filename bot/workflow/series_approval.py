@@ -18,7 +18,7 @@ from bot.storage.broadcast_rows import NOT_AGREED, Changes
 from bot.storage.notes import Note
 from bot.storage.votes import drop_vote, drop_votes, votes_for
 from bot.workflow.deadlines import asks
-from bot.workflow.wording import by_person
+from bot.workflow.sentence_parts import by_person
 
 
 class SeriesApproval:

@@ -7,19 +7,19 @@ from collections.abc import Callable
 from bot.config.runtime import Runtime
 from bot.domain.broadcast import new_id
 from bot.domain.people import Directory
+from bot.workflow.approval_validity import ApprovalValidity
 from bot.workflow.approvals import Approvals
 from bot.workflow.approvers import Approvers
 from bot.workflow.audiences import Audiences
+from bot.workflow.card_changes import CardChanges
 from bot.workflow.decisions import Decisions
 from bot.workflow.expiry import Expiry
 from bot.workflow.gate import Gates
 from bot.workflow.kill_switch import KillSwitch, Pauses
-from bot.workflow.lapses import Lapses
 from bot.workflow.learned_sizes import LearnedSizes
 from bot.workflow.permissions import Permissions
 from bot.workflow.replanning import Replanning
 from bot.workflow.series_approval import SeriesApproval
-from bot.workflow.sights import Sights
 from bot.workflow.submission import Submission
 
 
@@ -38,13 +38,15 @@ class Workflow:
         self.approvers = Approvers(runtime, audiences, people)
         self.permissions = Permissions(runtime, self.approvers)
         self.series = SeriesApproval(runtime)
-        self.lapses = Lapses(runtime, audiences, self.approvers, self.series)
-        self.approvals = Approvals(runtime, audiences, self.approvers, self.series, Sights(audiences, runtime.clock))
+        self.validity = ApprovalValidity(runtime, audiences, self.approvers, self.series)
+        self.approvals = Approvals(
+            runtime, audiences, self.approvers, self.series, CardChanges(audiences, runtime.clock)
+        )
         self.submission = Submission(runtime, audiences, self.permissions, self.approvals, make_id)
         self.replanning = Replanning(runtime, audiences, self.approvals, self.submission)
         gates = Gates(audiences.settings, audiences.providers, audiences.policies)
         self.decisions = Decisions(
-            runtime, audiences, self.permissions, self.approvals, self.lapses, self.replanning, gates
+            runtime, audiences, self.permissions, self.approvals, self.validity, self.replanning, gates
         )
         self.pauses = Pauses(runtime, self.permissions, switch or KillSwitch())
         self.sizes = LearnedSizes(runtime, audiences, self.approvals)

@@ -54,8 +54,8 @@ MODULES = {
     **{
         name: Module(f"bot/workflow/{name}.py", APPROVALS)
         for name in (
-            *("approvals", "approvers", "permissions", "series_approval", "lapses"),
-            *("decisions", "deeds", "replanning", "learned_sizes", "sights"),
+            *("approvals", "approvers", "permissions", "series_approval", "approval_validity"),
+            *("decisions", "deeds", "replanning", "learned_sizes", "card_changes"),
             *("gate", "kill_switch", "clock_guard"),
         )
     },
@@ -72,7 +72,7 @@ MODULES = {
                 "recovery",
                 "release",
                 "outcomes",
-                "steps",
+                "setbacks",
                 "sizes",
                 "staging",
             ),

@@ -166,8 +166,8 @@ class Core:
 
 def later(database: Database, seconds: float = 3600.0) -> None:
     """Move the clock on, so that work put off after a failure may be tried again."""
-    before = database.troubles.monotonic
-    database.troubles.monotonic = lambda: before() + seconds
+    before = database.failing_rows.monotonic
+    database.failing_rows.monotonic = lambda: before() + seconds
 
 
 MakeCore = Callable[..., Core]

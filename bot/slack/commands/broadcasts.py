@@ -34,7 +34,7 @@ from bot.slack.replies import (
 from bot.storage import audit, broadcasts, cards, keys
 from bot.storage.votes import Vote, votes_for
 from bot.when.instants import goes_on, parse_when
-from bot.when.traps import NotATime
+from bot.when.refusals import NotATime
 from bot.workflow import checks
 from bot.workflow.audiences import Audiences
 from bot.workflow.deeds import Cancel, Discard, Drop

@@ -29,7 +29,7 @@ from bot.slack.replies import Subcommand, Typing, describe_hours, form_audiences
 from bot.storage import keys, occurrences, templates
 from bot.when.instants import names_a_part, parse_when
 from bot.when.recurrence import Closed
-from bot.when.traps import NotATime
+from bot.when.refusals import NotATime
 from bot.workflow import checks
 from providers.base import Purpose
 

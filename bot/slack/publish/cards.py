@@ -25,9 +25,9 @@ from bot.storage import broadcasts, cards, notes, outbox
 from bot.storage.broadcast_rows import NOT_AGREED, Changes
 from bot.storage.cards import Card
 from bot.storage.votes import Vote, votes_for
+from bot.workflow.card_changes import within
 from bot.workflow.deadlines import draft_notice
 from bot.workflow.deeds import Drawing
-from bot.workflow.sights import within
 from bot.workflow.workflow import Workflow
 
 log = structlog.get_logger(__name__)
@@ -188,7 +188,7 @@ class Cards:
         listed = code in NO_PLACE | NOT_LET | UNEDITABLE
         if row.state in ASKING or (code == "message_not_found" and not row.ended):
             return await self._first_card(row, post, known)
-        if not listed and self.database.troubles.tries("card", cards.drawing_of(row)) < UNKNOWN_TRIES:
+        if not listed and self.database.failing_rows.tries("card", cards.drawing_of(row)) < UNKNOWN_TRIES:
             raise error
         log.warning("a card could not be drawn", broadcast=row.id, error=code)
         return None
@@ -230,7 +230,7 @@ class Cards:
         log.warning("a card has no place", broadcast=row.id, error=code)
         if (
             code not in NO_PLACE | NOT_LET
-            and self.database.troubles.tries("card", cards.drawing_of(row)) < UNKNOWN_TRIES
+            and self.database.failing_rows.tries("card", cards.drawing_of(row)) < UNKNOWN_TRIES
         ):
             raise error
         return Translatable(NOT_HERE, channel=f"<#{row.channel}>")

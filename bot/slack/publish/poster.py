@@ -82,7 +82,7 @@ class Poster:
 
     def alone(self, work: str, id: object, workspace: str) -> AbstractContextManager[None]:
         """Keep a row that cannot be shown from blocking the others."""
-        return self.database.troubles.alone(work, id, workspace, but=PASSING)
+        return self.database.failing_rows.alone(work, id, workspace, but=PASSING)
 
     async def post_about(
         self, channel: str, post: Post, row: Broadcast, *, kind: str, thread: str | None = None, aloud: bool = False

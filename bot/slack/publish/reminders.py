@@ -52,7 +52,7 @@ class ReminderPosts:
             if taken is None:  # another process has it
                 return
             occurrence, schedule = taken
-            with self.database.troubles.alone(
+            with self.database.failing_rows.alone(
                 "turn",
                 f"{occurrence.schedule}/{occurrence.local}",
                 occurrence.workspace,

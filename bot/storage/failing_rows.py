@@ -25,7 +25,7 @@ PASSING = (OperationalError, InterfaceError)  # failures of the database, not of
 
 
 @dataclass
-class Trouble:
+class FailingRow:
     """A row of one kind of work ("card", "note", …) that broke it `tries` times; not to be tried before `until`."""
 
     work: str
@@ -40,24 +40,24 @@ class Trouble:
 
 
 @dataclass
-class Troubles:
+class FailingRows:
     """The rows that broke some work in this process. `monotonic`: seconds."""
 
     monotonic: Callable[[], float] = steady
     total: Counter[str] = field(default_factory=Counter)  # how often each kind of work was broken
-    _known: dict[tuple[str, str], Trouble] = field(default_factory=dict)
+    _known: dict[tuple[str, str], FailingRow] = field(default_factory=dict)
 
-    def struck(self, work: str, id: object, error: BaseException, workspace: str = "") -> Trouble:
+    def struck(self, work: str, id: object, error: BaseException, workspace: str = "") -> FailingRow:
         """Record that this row broke that work, and put it off, longer each time."""
         if (work, str(id)) not in self._known and len(self._known) >= MOST:
             self._known.pop(next(iter(self._known)))
-        trouble = self._known.setdefault((work, str(id)), Trouble(work, str(id), workspace))
-        pause = backoff(trouble.tries, FIRST_PAUSE, LONGEST_PAUSE)
-        trouble.tries, trouble.error = trouble.tries + 1, type(error).__name__
-        trouble.until = self.monotonic() + pause
+        failing = self._known.setdefault((work, str(id)), FailingRow(work, str(id), workspace))
+        pause = backoff(failing.tries, FIRST_PAUSE, LONGEST_PAUSE)
+        failing.tries, failing.error = failing.tries + 1, type(error).__name__
+        failing.until = self.monotonic() + pause
         self.total[work] += 1
-        log.error("a row cannot be worked on", work=work, id=str(id), tries=trouble.tries, exc_info=error)
-        return trouble
+        log.error("a row cannot be worked on", work=work, id=str(id), tries=failing.tries, exc_info=error)
+        return failing
 
     def tries(self, work: str, id: object) -> int:
         """How many times in succession this row has broken that work."""
@@ -65,26 +65,26 @@ class Troubles:
         return known.tries if known else 0
 
     def fine(self, work: str, id: object) -> None:
-        """Forget this row's trouble: the work succeeded."""
+        """Forget this row's failures: the work succeeded."""
         self._known.pop((work, str(id)), None)
 
     def put_off(self, work: str) -> list[str]:
         """The rows that this work is to leave alone for now."""
         now = self.monotonic()
-        return [trouble.id for trouble in self._known.values() if trouble.work == work and trouble.until > now]
+        return [failing.id for failing in self._known.values() if failing.work == work and failing.until > now]
 
     def known(self, work: str) -> list[str]:
         """The rows that broke this work when it last tried them, whether or not they are put off now."""
-        return [trouble.id for trouble in self._known.values() if trouble.work == work]
+        return [failing.id for failing in self._known.values() if failing.work == work]
 
-    def all(self) -> list[Trouble]:
+    def all(self) -> list[FailingRow]:
         return list(self._known.values())
 
     @contextmanager
     def alone(
         self, work: str, id: object, workspace: str = "", *, but: tuple[type[Exception], ...] = ()
     ) -> Iterator[None]:
-        """Record an error inside as this row's trouble. Errors in `but` concern all rows and are raised."""
+        """Record an error inside as a failure of this row. Errors in `but` concern all rows and are raised."""
         try:
             yield
         except Exception as error:
@@ -95,16 +95,16 @@ class Troubles:
             self.fine(work, id)
 
 
-def troubles_of(connection: Connection) -> Troubles:
-    """The troubles of this connection's process; new, empty ones for a connection without any."""
-    found: Troubles | None = connection.get_execution_options().get("troubles")
-    return Troubles() if found is None else found
+def failing_rows_of(connection: Connection) -> FailingRows:
+    """The failing rows of this connection's process; new, empty ones for a connection without any."""
+    found: FailingRows | None = connection.get_execution_options().get("failing_rows")
+    return FailingRows() if found is None else found
 
 
 @contextmanager
 def alone(connection: Connection, work: str, id: object, workspace: str = "") -> Iterator[None]:
     """Inside a transaction: undo an error for this row alone, so that the transaction goes on."""
-    with troubles_of(connection).alone(work, id, workspace), _undone(connection):
+    with failing_rows_of(connection).alone(work, id, workspace), _undone(connection):
         yield
 
 
@@ -122,7 +122,7 @@ def together(
     except Exception:  # each row alone shows which one is at fault
         return sum(_done_alone(connection, work, row, do) for row in rows)
     for row in rows:
-        troubles_of(connection).fine(work, row.id)
+        failing_rows_of(connection).fine(work, row.id)
     return done
 
 

@@ -18,7 +18,7 @@ from bot.workflow.deeds import Sight
 from providers.reading import UNREADABLE
 
 
-class Sights:
+class CardChanges:
     """Compares what a person saw with what they decide about."""
 
     def __init__(self, audiences: Audiences, clock: Clock) -> None:

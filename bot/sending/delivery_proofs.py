@@ -21,7 +21,7 @@ REPORTED = "The vendor reports deliveries, so it did go out."
 ON_ITS_WAY = frozenset({State.SENDING, State.SENT, State.DONE})
 
 
-class Proofs:
+class DeliveryProofs:
     """Tells people what a vendor's reports prove: that it went out, or that somebody was wrong about it."""
 
     def __init__(self, runtime: Runtime) -> None:

@@ -25,7 +25,7 @@ FRESH = 3600 * SECOND  # an approval this young needs no second look at who gave
 ASK_SLACK_AGAIN = 60 * SECOND
 
 
-class Lapses:
+class ApprovalValidity:
     """Checks that an approval still holds: approvers leave, and an approval does not last for ever."""
 
     def __init__(self, runtime: Runtime, audiences: Audiences, approvers: Approvers, series: SeriesApproval) -> None:

@@ -37,7 +37,7 @@ def _as_exception(error: BaseException) -> Exception:
     return error if isinstance(error, Exception) else RuntimeError(type(error).__name__)
 
 
-class Room:
+class AdapterThread:
     """A thread with an event loop, for one account's adapter. It ends with the process, whatever blocks in it."""
 
     def __init__(self, name: str) -> None:
@@ -47,12 +47,12 @@ class Room:
         threading.Thread(target=self._live, name=f"adapter {name}", daemon=True).start()
 
     async def run(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Run it in the room, in the caller's context. If the caller is cancelled, the call is cancelled too."""
+        """Run it in the thread, in the caller's context. If the caller is cancelled, the call is cancelled too."""
         self.home = asyncio.get_running_loop()
         return await asyncio.wrap_future(self._begin(call))
 
     def do(self, work: Callable[[], T], seconds: float) -> T:
-        """Run it in the room and block until it ends, for at most so many seconds.
+        """Run it in the thread and block until it ends, for at most so many seconds.
 
         Raises TimeoutError, and whatever the work raises. An attempt to end the process becomes a RuntimeError.
         """
@@ -95,10 +95,10 @@ async def awaited(on_staged: Callable[[Staged], Awaitable[None]], staged: Staged
     await on_staged(staged)
 
 
-async def at_home(room: Room | None, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run it in the caller's loop, where the database lives. An adapter in a room may call from its own threads."""
-    if room is None:
+async def at_home(thread: AdapterThread | None, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run it in the caller's loop, where the database lives. An adapter in a thread may call from its own threads."""
+    if thread is None:
         return await call()
-    if room.home is None:
+    if thread.home is None:
         raise Unavailable("The bot could not read the data that it stores for this account.")
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(), room.home))
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(), thread.home))

@@ -15,8 +15,8 @@ from bot.domain.lifecycle import Action
 from bot.storage import broadcasts
 from bot.storage.broadcast_rows import NO_LEASE, Changes
 from bot.storage.broadcasts import Step
+from bot.storage.failing_rows import together
 from bot.storage.notes import Note
-from bot.storage.troubles import together
 from bot.workflow import approval_rules
 from bot.workflow.deadlines import asks
 from bot.workflow.gate import Gate
@@ -29,7 +29,7 @@ MAY_HAVE_GONE = (
 )
 
 
-class Steps:
+class Setbacks:
     """Steps that a broadcast takes when it is held, put back, or lost track of."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
