@@ -19,7 +19,7 @@ from bot.domain.lifecycle import State
 from bot.domain.people import Person
 from bot.logs import set_up
 from bot.storage.tables import broadcasts
-from bot.workflow.deeds import Approve
+from bot.workflow.decision_types import Approve
 
 AT_ONCE = 16  # people who ask at the same time
 WORKSPACES = 200

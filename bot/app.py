@@ -43,6 +43,7 @@ from bot.sending.dispatcher import Dispatcher
 from bot.sending.tokens import token_for
 from bot.sending.tracker import Tracker
 from bot.slack.buttons import Buttons
+from bot.slack.card_context import CardContexts
 from bot.slack.commands.router import Commands
 from bot.slack.commands.schedules import Recurring
 from bot.slack.directory import People
@@ -52,7 +53,6 @@ from bot.slack.publish.painter import Painter
 from bot.slack.publish.poster import Poster
 from bot.slack.publish.reminders import ReminderPosts
 from bot.slack.reactions import Reactions
-from bot.slack.showing import Showings
 from bot.storage import cards, keys, outbox, schema
 from bot.storage.database import PATIENCE, AlreadyDispatching, DatabaseBusy
 from bot.storage.engines import open_database
@@ -160,7 +160,7 @@ class Bot:
         self.posting = self._client(POSTING_TIMEOUT, token=self._token)
         words = translator_for(self.settings.locale)
         self.poster = Poster(self.runtime, self.posting, self.people)
-        self.showing = Showings(self.runtime, self.workflow, self.dispatcher.switch).of
+        self.showing = CardContexts(self.runtime, self.workflow, self.dispatcher.switch).of
         self.painter = Painter(self.poster, self.workflow, self.showing, words)
         self.notices = ReminderPosts(self.poster, words, micros(self.settings.grace))
         self.slack = self._bolt()

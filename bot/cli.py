@@ -356,6 +356,8 @@ def providers() -> None:
         able = vendor.capabilities
         kinds = ", ".join(sorted(able.audiences))
         steps = "prepares, then sends" if able.two_step else "sends in one step"
+        if able.recalls_staged:
+            steps += ", can recall what it prepared"
         click.echo(f"{name}: {vendor.title}; {kinds}; {steps}; receipts: {able.receipts.replace('_', ' ')}")
         if able.legacy:
             click.echo(f"  {able.legacy}")

@@ -31,7 +31,7 @@ from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import State
 from bot.sending.dispatcher import Dispatcher
 from bot.storage import broadcasts, keys, tables
-from bot.workflow.deeds import Approve
+from bot.workflow.decision_types import Approve
 from providers import registry
 from providers.base import AccountSettings, Callback, DeliveryStatus, Evidence, Message, Receipt
 from sandbox.server import Sandbox

@@ -19,23 +19,23 @@ from bot.storage.tables import notes
 from bot.storage.votes import votes_for
 from bot.workflow.approval_validity import FRESH
 from providers.base import Purpose
-from tests.support.core import CLEO, TEAM, Core, MakeCore, approver, deed
+from tests.support.core import CLEO, TEAM, Core, MakeCore, approver, decision
 
 GUEST = dataclasses.replace(approver(0), member=False)
 
 
 async def act(core: Core, row: Broadcast, action: Action, person: Person, **told: Any) -> Broadcast:
-    return await core.workflow.act(TEAM, row.id, deed(action, **told), person=person, version=row.version)
+    return await core.workflow.act(TEAM, row.id, decision(action, **told), person=person, version=row.version)
 
 
-def meanwhile(core: Core, deed: Any) -> None:
+def meanwhile(core: Core, decision: Any) -> None:
     """Do something once between what a person saw and the transaction that their press leads to."""
     prepare = core.workflow.decisions._prepared
 
     async def prepared(*given: Any) -> Any:
         core.workflow.decisions._prepared = prepare  # type: ignore[method-assign]
         found = await prepare(*given)
-        await deed()
+        await decision()
         return found
 
     core.workflow.decisions._prepared = prepared  # type: ignore[method-assign, assignment]

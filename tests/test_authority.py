@@ -25,7 +25,7 @@ from bot.slack import directory, replies
 from bot.storage import broadcast_rows, broadcasts, cards, notes
 from bot.storage.database import PATIENCE
 from bot.storage.votes import votes_for
-from bot.workflow.deeds import Replan
+from bot.workflow.decision_types import Replan
 from sandbox.server import Sandbox
 from sandbox.world import Channel, Json
 from tests.support.ground import StartBot, all_of, newest

@@ -26,12 +26,12 @@ from bot.storage import broadcasts, cards, keys, outbox, tables
 from bot.storage.notes import Note
 from bot.storage.votes import votes_for
 from bot.workflow.deadlines import describe_start
-from bot.workflow.deeds import Approve, Drawing, MarkSent, Replan, SendNow, Sight
+from bot.workflow.decision_types import Approve, Drawing, MarkSent, Replan, SendNow, Sight
 from providers.base import DeliveryStatus, Purpose, Receipt, Staged
 from providers.reading import UNREADABLE
 from sandbox.server import Sandbox
 from sandbox.world import Json
-from tests.support.core import CLEO, TEAM, Core, MakeCore, approver, deed
+from tests.support.core import CLEO, TEAM, Core, MakeCore, approver, decision
 from tests.support.ground import StartBot, newest
 from tests.support.patience import nothing_more
 from tests.support.slack import HERE, approved, ask, card, settled, thread_text
@@ -527,7 +527,7 @@ async def test_send_now_is_not_offered_where_the_hours_would_hold_it_again_and_s
     """C11."""
     id = await held_for_the_hours(core)
     row = await core.row(id)
-    showing = card_facts.Showing((), "Encom", None, None, training=False, zone="Europe/Paris")
+    showing = card_facts.CardContext((), "Encom", None, None, training=False, zone="Europe/Paris")
     assert "broadcast.send_now" not in json.dumps(draw_card(row, showing, translator_for("en")).blocks)
     with pytest.raises(NotAllowed, match="Re-plan it for then") as told:
         await core.workflow.act(TEAM, id, SendNow(), person=CLEO, version=1)
@@ -643,7 +643,7 @@ async def test_what_is_approved_outside_the_hours_is_not_said_to_start_at_once(c
         "Then it starts by itself."
     )
     then = describe_start(core.policies, row, row.due or 0, paused=False)
-    showing = card_facts.Showing((), "Encom", None, None, training=False, zone="Europe/Paris", then=then)
+    showing = card_facts.CardContext((), "Encom", None, None, training=False, zone="Europe/Paris", then=then)
     (step,) = [
         b for b in draw_card(row, showing, translator_for("en")).blocks if b.get("block_id", "").startswith("next:")
     ]
@@ -669,7 +669,7 @@ async def test_what_the_settings_of_today_would_hold_is_told_before_it_is_approv
     assert why in str(changed.value.changes[-1])
     misfit = core.audiences.misfit(row)
     assert why in question(row, misfit=misfit)
-    showing = card_facts.Showing((), "Encom", None, None, training=False, zone="", misfit=misfit)
+    showing = card_facts.CardContext((), "Encom", None, None, training=False, zone="", misfit=misfit)
     assert f"✋ {misfit}" in str(draw_card(row, showing, translator_for("en")).blocks)
     await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
     assert (await notes(core))[-1] == f"Approved by <@{approver(0).id}>. It will be held: {misfit}"
@@ -698,7 +698,7 @@ async def test_the_notice_before_a_start_names_the_button_that_is_on_the_card(ma
     core.now = row.voice_at or 0
     await core.voices().tick()
     assert (await notes(core))[-1] == f"It starts {row.due}. Until then, press *Stop* on its card to stop it."
-    showing = card_facts.Showing((), "Encom", None, None, training=False, zone="")
+    showing = card_facts.CardContext((), "Encom", None, None, training=False, zone="")
     shown = json.dumps(draw_card(await core.row(row.id), showing, translator_for("en")).blocks)
     assert "broadcast.stop" in shown
     assert "broadcast.cancel" not in shown
@@ -713,7 +713,7 @@ async def test_the_notice_before_a_start_names_the_button_that_is_on_the_card(ma
 )
 async def test_a_card_that_is_held_for_a_pause_says_whether_it_has_ended(core: Core, paused: bool, said: str) -> None:
     row = dataclasses.replace(await core.ask(), state=State.HELD, hold=Hold.PAUSED)
-    showing = card_facts.Showing((), "Encom", None, None, training=False, zone="", paused=paused)
+    showing = card_facts.CardContext((), "Encom", None, None, training=False, zone="", paused=paused)
     assert f"Held: {said}" in json.dumps(draw_card(row, showing, translator_for("en")).blocks)
 
 
@@ -762,7 +762,7 @@ async def test_who_ends_a_pause_is_told_how_many_start_by_themselves(sandbox: Sa
 
 def question(row: Any, action: str = "broadcast.approve", language: str = "en", **more: Any) -> str:
     given = {"verdict": None, "training": False, "zone": "Europe/Paris", "undo": 30, **more}
-    showing = card_facts.Showing((), "Encom", None, **given)
+    showing = card_facts.CardContext((), "Encom", None, **given)
     elements = [
         e for block in draw_card(row, showing, translator_for(language)).blocks for e in block.get("elements", [])
     ]
@@ -827,7 +827,7 @@ async def held_card(core: Core, row: Broadcast) -> tuple[str, str]:
     refusal = await core.database.read(lambda c: core.workflow.decisions.why_not_now(c, row))
     paused = await core.database.read(lambda c: keys.paused(c, TEAM))
     given: dict[str, Any] = {"refusal": refusal, "asks_first": core.workflow.validity.asks_first(row, len(votes))}
-    showing = card_facts.Showing(
+    showing = card_facts.CardContext(
         tuple(votes), "Encom", None, None, False, "Europe/Paris", undo=30, paused=paused, **given
     )
     (step,) = [
@@ -887,7 +887,7 @@ async def test_the_card_of_what_is_held_knows_what_becomes_of_send_now(bot: Bot,
 
 
 async def test_a_card_of_what_is_held_is_looked_at_again_when_what_is_in_its_way_may_be_gone(core: Core) -> None:
-    showing = card_facts.Showing((), "Encom", None, None, training=False, zone="", now=100 * HOUR)
+    showing = card_facts.CardContext((), "Encom", None, None, training=False, zone="", now=100 * HOUR)
     held = dataclasses.replace(await core.ask(), state=State.HELD, hold=Hold.CAP)
     assert goes_stale_at(held, showing) == 101 * HOUR
     opens = 100 * HOUR + SECOND
@@ -1018,7 +1018,7 @@ async def test_while_slack_does_not_say_whose_a_channel_is_what_it_was_to_be_tol
 
 async def act(bot: Bot, user: str, row: Broadcast, action: Action, reason: str) -> None:
     person = await bot.people.person(TEAM, user)
-    await bot.workflow.act(TEAM, row.id, deed(action, reason=reason), person=person, version=row.version)
+    await bot.workflow.act(TEAM, row.id, decision(action, reason=reason), person=person, version=row.version)
 
 
 @pytest.mark.long

@@ -32,11 +32,11 @@ from bot.storage.engines import open_database
 from bot.storage.keys import BREAKER_FAILURES, Breaker, breaker, keep, lease_holder, set_breaker, stops, take_lease
 from bot.storage.postgres import Postgres
 from bot.workflow.audience_cache import AudienceCache
-from bot.workflow.deeds import Approve, SendNow, Stop
+from bot.workflow.decision_types import Approve, SendNow, Stop
 from bot.workflow.submission import Questioned, Sent, Submitted
 from providers.base import Audience, AudienceFound, DeliveryStatus, Message, Purpose, Quote, Receipt, Staged
 from providers.reading import UNREADABLE
-from tests.support.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver, deed, gate
+from tests.support.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver, decision, gate
 from tests.support.ground import in_order, new_postgres, raw_settings
 from tests.support.patience import LONG, until
 
@@ -47,8 +47,8 @@ HOUR = 3600 * SECOND
 
 async def test_fifty_approvals_at_once_make_one_approval_and_one_send(core: Core) -> None:
     row = await core.ask()
-    deeds = [core.workflow.act(TEAM, row.id, Approve(), person=approver(n), version=1) for n in range(50)]
-    outcomes = await asyncio.gather(*deeds, return_exceptions=True)
+    decisions = [core.workflow.act(TEAM, row.id, Approve(), person=approver(n), version=1) for n in range(50)]
+    outcomes = await asyncio.gather(*decisions, return_exceptions=True)
     assert all(isinstance(outcome, Broadcast | StaleVersion) for outcome in outcomes)
     assert (await core.actions(row)).count("approve") == 1
     await core.run(core.dispatcher("a"), core.dispatcher("b"))
@@ -64,8 +64,8 @@ async def test_of_fifty_who_hold_the_row_one_after_the_other_only_the_first_wait
     commits: list[object] = []
     assert isinstance(core.database, Postgres)
     event.listen(core.database.engine.sync_engine, "commit", commits.append)
-    deeds = [core.workflow.act(TEAM, row.id, Approve(), person=approver(n), version=1) for n in range(50)]
-    outcomes = await asyncio.gather(*deeds, return_exceptions=True)
+    decisions = [core.workflow.act(TEAM, row.id, Approve(), person=approver(n), version=1) for n in range(50)]
+    outcomes = await asyncio.gather(*decisions, return_exceptions=True)
     assert sum(isinstance(outcome, StaleVersion) for outcome in outcomes) == 49
     assert len(commits) == 1
     told = {outcome.broadcast.state for outcome in outcomes if isinstance(outcome, StaleVersion)}
@@ -76,10 +76,10 @@ async def test_of_approve_and_cancel_in_the_same_instant_one_wins(core: Core, se
     chance = random.Random(seed)
     for _ in range(20):
         row = await core.ask()
-        deeds = [(Action.APPROVE, approver(0)), (Action.CANCEL, CLEO), (Action.REJECT, approver(1))]
-        chance.shuffle(deeds)
+        decisions = [(Action.APPROVE, approver(0)), (Action.CANCEL, CLEO), (Action.REJECT, approver(1))]
+        chance.shuffle(decisions)
         outcomes = await asyncio.gather(
-            *(core.workflow.act(TEAM, row.id, deed(action), person=who, version=1) for action, who in deeds),
+            *(core.workflow.act(TEAM, row.id, decision(action), person=who, version=1) for action, who in decisions),
             return_exceptions=True,
         )
         ends = [step for step in await core.actions(row) if step in ("approve", "cancel", "reject")]
@@ -637,7 +637,7 @@ async def test_what_a_vendor_says_of_a_campaign_that_may_have_been_sent_by_hand_
 async def test_what_was_prepared_and_then_stopped_is_thrown_away(make_core: MakeCore, end: Action) -> None:
     core = make_core(**{"approval.undo": "30s"})
     row, dispatcher = await staged_early(core)
-    await core.workflow.act(TEAM, row.id, deed(end), person=CLEO, version=1)
+    await core.workflow.act(TEAM, row.id, decision(end), person=CLEO, version=1)
     after = await core.approved(audience="vip")
     core.now += 40 * SECOND
     await core.run(dispatcher)

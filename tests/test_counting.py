@@ -91,14 +91,14 @@ async def test_whatever_is_heard_in_whatever_order_the_counts_are_those_of_the_d
     rows = [await sent(core, state=state) for state in ("sent", "sending", "unknown", "done", "failed", "scheduled")]
     both = [core.tracker(), core.tracker(second)]
     for _ in range(40):
-        deeds: list[Any] = []
+        decisions: list[Any] = []
         for _ in range(chance.randrange(1, 5)):
             owner = (TEAM, chance.choice(rows).id) if chance.random() < 0.2 else None
-            deeds.append(chance.choice(both).record("encom", heard.several(ids), owner))
+            decisions.append(chance.choice(both).record("encom", heard.several(ids), owner))
         if chance.random() < 0.3:
             owned = partial(vendor_ids.own_ids, broadcast=chance.choice(rows), ids=chance.sample(ids, 2))
-            deeds.append(core.database.write(owned))
-        await asyncio.gather(*deeds)
+            decisions.append(core.database.write(owned))
+        await asyncio.gather(*decisions)
         await agree(core)
     assert len(await core.database.read(counted)) > 1
 

@@ -17,7 +17,7 @@ from bot.slack.blocks import recurring
 from bot.storage import schedules, tables
 from bot.storage.database import Database
 from bot.when.recurrence import Closed
-from tests.support.core import TEAM, Core, approver, deed
+from tests.support.core import TEAM, Core, approver, decision
 from tests.support.patience import LONG
 from tests.support.rows import LOCKED, WORDS, until_it_waits
 from tests.support.schedules import Series, at
@@ -37,7 +37,7 @@ async def covering(series: Series, covers: int = 10) -> tuple[Schedule, Broadcas
 
 
 async def act(series: Series, row: Broadcast, action: Action, number: int = 0) -> Broadcast:
-    return await series.core.workflow.act(TEAM, row.id, deed(action), person=approver(number), version=row.version)
+    return await series.core.workflow.act(TEAM, row.id, decision(action), person=approver(number), version=row.version)
 
 
 async def take_back(series: Series, row: Broadcast) -> Broadcast | None:

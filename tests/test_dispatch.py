@@ -32,11 +32,11 @@ from bot.storage.engines import open_database
 from bot.storage.postgres import Postgres
 from bot.storage.schema import upgrade
 from bot.storage.sqlite import SQLite
-from bot.workflow.deeds import Approve, MarkNotSent, SendNow
+from bot.workflow.decision_types import Approve, MarkNotSent, SendNow
 from providers.base import Accepted, DeliveryStatus, Evidence, Receipt, Refused, Throttled
 from sandbox.server import Sandbox
 from tests.support import proxy
-from tests.support.core import CLEO, TEAM, Core, MakeCore, approver, deed, gate, later
+from tests.support.core import CLEO, TEAM, Core, MakeCore, approver, decision, gate, later
 from tests.support.ground import new_postgres
 from tests.support.patience import LONG, until, within
 from tests.support.proxy import COMMIT, Proxy
@@ -174,7 +174,7 @@ async def test_an_acceptance_after_a_person_has_spoken_brings_the_ids_and_is_tol
 ) -> None:
     row, ending = await far.releasing()
     await far.given_up(row)
-    await far.core.workflow.act(TEAM, row.id, deed(said), person=by, version=1)
+    await far.core.workflow.act(TEAM, row.id, decision(said), person=by, version=1)
     await far.answered()
     await far.proxy.open()
     await ending
@@ -516,14 +516,14 @@ async def test_a_hundred_ids_are_told_and_how_many_more_there_are(make_core: Mak
 # --- the last moment -------------------------------------------------------------------------------------------------
 
 
-def in_the_last_moment(dispatcher: Dispatcher, deed: Callable[[], object]) -> None:
+def in_the_last_moment(dispatcher: Dispatcher, decision: Callable[[], object]) -> None:
     """Do something once, right after the intent was committed and before the vendor is called."""
     done: list[object] = []
 
     def wake(*_: str) -> None:
         if not done:
             done.append(True)
-            done.append(deed())
+            done.append(decision())
 
     commit = dispatcher.releaser._commit_intent
 

@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from bot.when.instants import goes_on, parse_when
+from bot.when.recurrence_parser import is_recurrence, parse_recurrence
 from bot.when.refusals import NotATime, left_behind
-from bot.when.rules import is_recurrence, parse_recurrence
 
 TUESDAY = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 PARIS = "Europe/Paris"

@@ -47,7 +47,7 @@ from bot.storage.sqlite import SQLite
 from bot.storage.tables import metadata, vendor_ids
 from bot.storage.vendor_ids import dispatch_by_token, ids_with_news, own_ids, owners_of
 from bot.storage.votes import drop_vote, drop_votes, votes_for
-from bot.workflow.deeds import Approve, Reject
+from bot.workflow.decision_types import Approve, Reject
 from providers.base import DeliveryStatus, Receipt, ReceiptKind, Staged
 from tests.support.ground import new_postgres
 from tests.support.patience import LONG
@@ -410,11 +410,11 @@ async def long_ways(database: Database) -> dict[str, int]:
     return {name: steps for name, steps in taken.items() if steps > FEW}
 
 
-async def whole_tables(database: Database, deed: Callable[[Core], Awaitable[None]]) -> dict[str, list[Step]]:
-    """Return the statements of a deed that read a table from end to end."""
+async def whole_tables(database: Database, decision: Callable[[Core], Awaitable[None]]) -> dict[str, list[Step]]:
+    """Return the statements of a decision that read a table from end to end."""
     core = Core(database, clock=lambda: AT)
     with listening(database) as heard:
-        await deed(core)
+        await decision(core)
         await core.close()
     asked = {one[0]: one for one in heard if planned(one)}
     assert len(asked) > 5
@@ -440,8 +440,8 @@ async def test_among_a_million_rows_nothing_is_asked_in_another_way(million: Pai
         assert await unplanned(database) == {}
         if isinstance(database, SQLite):
             assert await long_ways(database) == {}
-        for deed in DEEDS.values():
-            assert await whole_tables(database, deed) == {}
+        for decision in STEPS.values():
+            assert await whole_tables(database, decision) == {}
     if Path("/proc/self/status").exists():
         many, none = await ticking(million.crowded), await ticking(million.empty)
         assert many["rss"] - none["rss"] <= 2048, (many, none)
@@ -509,12 +509,12 @@ async def reminders(core: Core) -> None:
     await clock.occurrence_at(HOME, "C0MARKETING", "1.1", known.id, 1)
 
 
-DEEDS = {"ticks": ticks, "commands": commands, "callbacks": callbacks, "reminders": reminders}
+STEPS = {"ticks": ticks, "commands": commands, "callbacks": callbacks, "reminders": reminders}
 
 
-@pytest.mark.parametrize("deed", DEEDS)
-async def test_nothing_that_is_done_reads_a_table_from_end_to_end(database: Database, deed: str) -> None:
-    assert await whole_tables(database, DEEDS[deed]) == {}
+@pytest.mark.parametrize("decision", STEPS)
+async def test_nothing_that_is_done_reads_a_table_from_end_to_end(database: Database, decision: str) -> None:
+    assert await whole_tables(database, STEPS[decision]) == {}
 
 
 async def test_a_callback_costs_the_same_among_many_deliveries_as_among_none(pair: Pair) -> None:

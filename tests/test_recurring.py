@@ -15,7 +15,7 @@ from bot.domain.lifecycle import State
 from bot.domain.people import DirectoryUnavailable, Person, Unknown
 from bot.slack.directory import People
 from bot.storage import tables
-from bot.workflow.deeds import Cancel
+from bot.workflow.decision_types import Cancel
 from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.support.ground import StartBot, newest
@@ -218,19 +218,19 @@ async def test_the_pause_of_everything_says_that_it_has_no_end_of_its_own(
     assert "heeded" not in await say(sandbox, "/broadcast pause ALL")
 
 
-@pytest.mark.parametrize("deed", ["pause", "stop"])
+@pytest.mark.parametrize("decision", ["pause", "stop"])
 async def test_what_was_made_before_a_pause_or_a_stop_is_named_with_what_becomes_of_it(
-    sandbox: Sandbox, bot: Bot, deed: str
+    sandbox: Sandbox, bot: Bot, decision: str
 ) -> None:
     id = ID.findall(await say(sandbox, '/broadcast every "day 9:00" clients marketing holidays=keep Soldes'))[0]
     post = await card(sandbox)
     row = await newest(bot)
-    told = await say(sandbox, f"/broadcast {deed} {id}")
+    told = await say(sandbox, f"/broadcast {decision} {id}")
     assert f"*{row.id}* already has a card. It is waiting for approval" in told
     assert f"`/broadcast cancel {row.id}` stops it" in told
     await sandbox.acting.click("U0ANA", HERE, post["ts"], "broadcast.approve")
     await sandbox.until(lambda: "Approved by" in shown(post))
-    if deed == "pause":
+    if decision == "pause":
         told = await say(sandbox, f"/broadcast pause {id} until=2027-01-11")
         assert f"*{row.id}* already has a card. It will go out by itself" in told
         await say(sandbox, "/broadcast pause all", "U0OPS")
@@ -238,7 +238,7 @@ async def test_what_was_made_before_a_pause_or_a_stop_is_named_with_what_becomes
     else:
         assert (await newest(bot)).state is State.SCHEDULED
     await say(sandbox, f"/broadcast cancel {row.id}")
-    if deed == "pause":
+    if decision == "pause":
         assert "card" not in await say(sandbox, f"/broadcast pause {id}")
 
 

@@ -28,7 +28,7 @@ from bot.storage import audit, tables
 from bot.storage.broadcasts import latest
 from bot.storage.database import Database
 from bot.when.recurrence import Closed
-from bot.workflow.deeds import Approve, Replan
+from bot.workflow.decision_types import Approve, Replan
 from tests.support.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver, later
 from tests.support.ground import in_order
 from tests.support.schedules import DAY, HOUR, Series, at
@@ -494,8 +494,8 @@ async def test_of_the_occurrences_that_were_made_those_are_named_that_may_still_
 
 async def test_of_two_who_change_it_at_once_one_is_told_that_it_moved(series: Series) -> None:
     schedule = await series.add(Kind.REMINDER, "every day 9:00")
-    deeds = [series.reminders.stop(schedule, CLEO), series.reminders.pause(schedule, CLEO, None)]
-    outcomes = await asyncio.gather(*deeds, return_exceptions=True)
+    decisions = [series.reminders.stop(schedule, CLEO), series.reminders.pause(schedule, CLEO, None)]
+    outcomes = await asyncio.gather(*decisions, return_exceptions=True)
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Moved", "Schedule"]
 
 
@@ -876,16 +876,16 @@ async def test_what_is_snoozed_and_comes_too_late_is_missed_and_told(series: Ser
     assert "Payroll" in told
 
 
-@pytest.mark.parametrize("deed", [Schedules.stop, partial(Schedules.pause, until=None)], ids=["stop", "pause"])
+@pytest.mark.parametrize("decision", [Schedules.stop, partial(Schedules.pause, until=None)], ids=["stop", "pause"])
 @pytest.mark.parametrize("woken", [False, True])
 async def test_what_is_snoozed_does_not_come_once_more_when_it_was_stopped_or_paused(
-    series: Series, deed: Callable[..., Awaitable[Schedule]], woken: bool
+    series: Series, decision: Callable[..., Awaitable[Schedule]], woken: bool
 ) -> None:
     schedule = await snoozed(series)
     if woken:  # and not posted yet
         series.core.now += HOUR
         await series.reminders.tick()
-    await deed(series.reminders.schedules, await series.now(schedule), CLEO)
+    await decision(series.reminders.schedules, await series.now(schedule), CLEO)
     await series.post()
     assert "posted once more" not in series.channel.shown[0]
     assert "reminder.done" in series.channel.shown[0]
@@ -911,13 +911,13 @@ async def test_what_is_snoozed_does_not_come_once_more_when_its_owner_has_left(s
     assert "Payroll" in told
 
 
-@pytest.mark.parametrize("deed", [Schedules.stop, partial(Schedules.pause, until=None)], ids=["stop", "pause"])
+@pytest.mark.parametrize("decision", [Schedules.stop, partial(Schedules.pause, until=None)], ids=["stop", "pause"])
 async def test_what_was_snoozed_while_it_was_stopped_or_paused_does_not_come_once_more(
-    series: Series, deed: Callable[..., Awaitable[Schedule]]
+    series: Series, decision: Callable[..., Awaitable[Schedule]]
 ) -> None:
     schedule = await series.add(Kind.REMINDER, "every day 9:00", closed=Closed.KEEP)
     await series.until("2026-12-01T09:00")
-    await deed(series.reminders.schedules, await series.now(schedule), CLEO)
+    await decision(series.reminders.schedules, await series.now(schedule), CLEO)
     await series.reminders.answer((await series.occurrences(schedule))[0], approver(0), snooze=True)
     await series.until("2026-12-01T12:00")
     assert [occurrence.state for occurrence in await series.occurrences(schedule)] == [OccurrenceState.OPEN]
@@ -947,14 +947,14 @@ async def test_what_is_snoozed_comes_once_more_though_its_post_cannot_be_redrawn
     assert len(series.channel.posts) == 2
 
 
-@pytest.mark.parametrize("deed", [Schedules.stop, partial(Schedules.pause, until=None)], ids=["stop", "pause"])
+@pytest.mark.parametrize("decision", [Schedules.stop, partial(Schedules.pause, until=None)], ids=["stop", "pause"])
 async def test_what_was_made_is_not_posted_once_it_was_stopped_or_paused(
-    series: Series, deed: Callable[..., Awaitable[Schedule]]
+    series: Series, decision: Callable[..., Awaitable[Schedule]]
 ) -> None:
     schedule = await series.add(Kind.REMINDER, "every day 9:00", "Payroll", closed=Closed.KEEP)
     series.core.now = at("2026-12-01T09:00")
     await series.reminders.tick()
-    await deed(series.reminders.schedules, await series.now(schedule), CLEO)
+    await decision(series.reminders.schedules, await series.now(schedule), CLEO)
     await series.post()
     assert series.channel.tried == 0
     (occurrence,) = await series.occurrences(schedule)
@@ -1033,8 +1033,8 @@ async def test_of_two_who_answer_at_once_one_did(series: Series) -> None:
     schedule = await series.add(Kind.REMINDER, "tomorrow 9:00")
     await series.until("2026-12-01T09:00")
     (occurrence,) = await series.occurrences(schedule)
-    deeds = [series.reminders.answer(occurrence, approver(number), snooze=number % 2 == 0) for number in range(8)]
-    outcomes = await asyncio.gather(*deeds, return_exceptions=True)
+    decisions = [series.reminders.answer(occurrence, approver(number), snooze=number % 2 == 0) for number in range(8)]
+    outcomes = await asyncio.gather(*decisions, return_exceptions=True)
     assert sum(isinstance(outcome, Occurrence) for outcome in outcomes) == 1
     assert {type(outcome) for outcome in outcomes} == {Occurrence, Moved}
 

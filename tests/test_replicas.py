@@ -45,7 +45,7 @@ TOLD = {"approve", "cancel", "StaleVersion", "DatabaseBusy", "CommitUncertain"}
 
 
 class Process:
-    """A running replica; `do` asks it for a deed and waits for the outcome."""
+    """A running replica; `do` asks it for a decision and waits for the outcome."""
 
     def __init__(self, process: asyncio.subprocess.Process, owner: str) -> None:
         self.process, self.owner = process, owner
@@ -58,12 +58,12 @@ class Process:
         async with asyncio.timeout(LONG):
             await self._ready
 
-    async def do(self, deed: str, **given: Any) -> Any:
+    async def do(self, decision: str, **given: Any) -> Any:
         """Raises RuntimeError with the name of the replica's error."""
         number, told = next(self._numbers), asyncio.get_running_loop().create_future()
         self._waiting[number] = told
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"number": number, "do": deed, "with": given}).encode() + b"\n")
+        self.process.stdin.write(json.dumps({"number": number, "do": decision, "with": given}).encode() + b"\n")
         return await told
 
     async def _read(self) -> None:
@@ -122,11 +122,11 @@ class Fleet:
         """Do all acts at the same instant, shared among the processes, and count the answers."""
         at = time.time() + 0.05
         shares = [acts[number :: len(self.processes)] for number in range(len(self.processes))]
-        deeds = [
+        decisions = [
             process.do("act", id=id, acts=share, at=at) for process, share in zip(self.processes, shares, strict=True)
         ]
         told: Counter[str] = Counter()
-        for outcome in await asyncio.gather(*deeds):
+        for outcome in await asyncio.gather(*decisions):
             told.update(outcome)
         assert told.keys() <= TOLD, told
         return told

@@ -21,7 +21,7 @@ from bot.slack import replies
 from bot.slack.blocks import card_buttons, card_facts, forms, mrkdwn
 from bot.slack.blocks.answers import details
 from bot.slack.blocks.card import draw_card, moved
-from bot.slack.blocks.card_facts import Showing
+from bot.slack.blocks.card_facts import CardContext
 from bot.slack.directory import Place
 from bot.storage.votes import Vote
 from bot.workflow.submission import Submitted
@@ -43,8 +43,8 @@ LONG = {
 }
 
 
-def showing() -> Showing:
-    return Showing((), "Encom", None, None, training=False, zone="")
+def showing() -> CardContext:
+    return CardContext((), "Encom", None, None, training=False, zone="")
 
 
 def whole_text(blocks: list[dict[str, Any]]) -> str:
@@ -123,7 +123,7 @@ CLOSED: dict[str, tuple[Verdict, int | None, str]] = {
 @pytest.mark.parametrize("state", [State.PENDING, State.SCHEDULED, State.HELD])
 def test_outside_the_hours_the_card_names_the_next_start_that_they_allow(case: str, state: State) -> None:
     verdict, opens, told = CLOSED[case]
-    closed = Showing((), "Encom", None, verdict, training=False, zone="Europe/Paris", opens=opens)
+    closed = CardContext((), "Encom", None, verdict, training=False, zone="Europe/Paris", opens=opens)
     post = draw_card(row(state=state, hold=Hold.LATE, send_at=OPENS - 1), closed, EN)
     check_blocks(post.blocks)
     shown = json.dumps(post.blocks)
@@ -169,7 +169,7 @@ def test_a_draft_says_how_long_it_is_kept_and_not_that_it_is_over(voices: int, e
 @pytest.mark.parametrize("failure", [None, Translatable("somebody says that it went out.")])
 def test_in_training_nothing_is_said_to_have_gone_that_cannot_be_recalled(failure: Translatable | None) -> None:
     """C45."""
-    training = Showing((), "Encom", None, None, training=True, zone="")
+    training = CardContext((), "Encom", None, None, training=True, zone="")
     shown = json.dumps(draw_card(row(state=State.SENT, failure=failure, mode="training"), training, EN).blocks)
     assert "Training: nothing was really sent." in shown
     assert "recalled" not in shown

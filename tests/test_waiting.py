@@ -31,11 +31,11 @@ from bot.storage.engines import open_database
 from bot.storage.notes import Note, notes_to_post, say
 from bot.storage.schema import upgrade
 from bot.storage.votes import votes_for
-from bot.workflow.deeds import Approve, Cancel, Replan, SendNow
+from bot.workflow.decision_types import Approve, Cancel, Replan, SendNow
 from providers.base import DeliveryStatus, Purpose, Receipt
 from sandbox.server import Sandbox
 from sandbox.world import Channel, Json
-from tests.support.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver, deed
+from tests.support.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver, decision
 from tests.support.ground import StartBot, in_order, newest
 from tests.support.patience import LONG, nothing_more, until
 from tests.support.slack import HERE, approved, ask, card, filled, open_form, settled, thread_text
@@ -63,7 +63,7 @@ class Waiting(Core):
     async def act(self, row: Broadcast, action: Action, person: Person, **told: Any) -> Broadcast:
         """Act on the current version of the row, whatever version the test holds."""
         current = await self.row(row.id)
-        return await self.workflow.act(TEAM, row.id, deed(action, **told), person=person, version=current.version)
+        return await self.workflow.act(TEAM, row.id, decision(action, **told), person=person, version=current.version)
 
     async def sent(self) -> int:
         """Process everything that is due; return how many broadcasts have gone out."""
@@ -243,16 +243,19 @@ async def test_of_what_people_do_at_once_to_a_held_one_the_store_makes_one_story
     for _ in range(15):
         row = await core.held()
         wanted = core.now + HOUR
-        deeds: list[tuple[Action, Person, dict[str, Any]]] = [
+        decisions: list[tuple[Action, Person, dict[str, Any]]] = [
             (Action.REPLAN, CLEO, {"send_at": wanted}),
             (Action.REPLAN, approver(1), {"send_at": wanted + HOUR}),
             (Action.SEND_NOW, approver(2), {}),
             (Action.DROP, approver(3), {}),
         ]
-        chance.shuffle(deeds)
+        chance.shuffle(decisions)
         sent = len(core.sandbox.vendors.ledger)
         outcomes = await asyncio.gather(
-            *(core.workflow.act(TEAM, row.id, deed(act, **more), person=who, version=1) for act, who, more in deeds),
+            *(
+                core.workflow.act(TEAM, row.id, decision(act, **more), person=who, version=1)
+                for act, who, more in decisions
+            ),
             return_exceptions=True,
         )
         assert all(isinstance(outcome, Broadcast | StaleVersion) for outcome in outcomes)

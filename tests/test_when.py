@@ -14,10 +14,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from bot.domain.clock import SECOND
+from bot.slack.blocks.mrkdwn import spelled
 from bot.when.instants import parse_when
 from bot.when.recurrence import Closed, Recurrence, RecurringTime, following
+from bot.when.recurrence_parser import is_recurrence, parse_recurrence
 from bot.when.refusals import NotATime
-from bot.when.rules import is_recurrence, parse_recurrence
 
 TUESDAY = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)  # 11:00 in Paris
 
@@ -324,8 +326,10 @@ def test_the_refusal_says_what_is_wrong_with_it_and_how_to_write_it(typed: str) 
 
 def test_of_an_hour_that_comes_twice_the_first_is_taken_and_said() -> None:
     autumn = parse_when("2027-10-31 02:30", zone="Europe/Paris", now=TUESDAY)
-    assert (autumn.local.isoformat(), autumn.first_of_two) == ("2027-10-31T02:30:00+02:00", True)
-    assert not parse_when("2027-10-31 03:30", zone="Europe/Paris", now=TUESDAY).first_of_two
+    assert autumn.local.isoformat() == "2027-10-31T02:30:00+02:00"
+    assert (
+        spelled(round(autumn.instant.timestamp()) * SECOND, "Europe/Paris") == "2027-10-31 02:30 Europe/Paris (+0200)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def in_tables() -> Iterator[str]:
     yield from card_facts.PURPOSES.values()
     yield from card_facts.KINDS.values()
     yield from COUNTED
-    yield from answers.DEEDS.values()
+    yield from answers.STEPS.values()
     yield from answers.ACTORS.values()
     yield from (label for label, _ in card_buttons.BUTTONS.values())
     yield from card_buttons.FOLLOW_UPS.values()
@@ -209,4 +209,4 @@ def test_a_language_that_is_not_there_is_english() -> None:
 
 def test_no_sentence_serves_both_for_one_broadcast_and_for_many_deliveries() -> None:
     """English has one form for both; other languages have two."""
-    assert not set(COUNTED) & {*answers.DEEDS.values(), *card_facts.HOLDS.values(), *recurring.TURNS.values()}
+    assert not set(COUNTED) & {*answers.STEPS.values(), *card_facts.HOLDS.values(), *recurring.TURNS.values()}

@@ -23,8 +23,8 @@ from bot.scheduler import Task
 from bot.storage import schedules
 from bot.when.instants import parse_when
 from bot.when.recurrence import Closed
+from bot.when.recurrence_parser import is_recurrence, parse_recurrence, refuse_one_day
 from bot.when.refusals import NotATime
-from bot.when.rules import is_recurrence, parse_recurrence, refuse_one_day
 from bot.workflow import checks
 from bot.workflow.submission import TWIN_WINDOW
 from bot.workflow.workflow import Workflow

@@ -69,12 +69,12 @@ class Schedules:
         return ScheduleAction.RESUME, {"paused_until": None, **following}
 
     async def _step(
-        self, schedule: Schedule, person: Person, deed: str, action: ScheduleAction, changes: ScheduleChanges
+        self, schedule: Schedule, person: Person, step: str, action: ScheduleAction, changes: ScheduleChanges
     ) -> Schedule:
         await self._may_change(schedule, person)
-        if (schedule.state, ScheduleAction(deed)) not in SCHEDULE_TRANSITIONS:
+        if (schedule.state, ScheduleAction(step)) not in SCHEDULE_TRANSITIONS:
             raise Moved
-        moved = await self.database.write(lambda c: self.write_step(c, schedule, person.id, deed, action, changes))
+        moved = await self.database.write(lambda c: self.write_step(c, schedule, person.id, step, action, changes))
         if moved is None:
             raise Moved
         self.wake(Task.REMIND, Task.NOTICES)
@@ -85,15 +85,15 @@ class Schedules:
         connection: Connection,
         schedule: Schedule,
         actor: str,
-        deed: str,
+        step: str,
         action: ScheduleAction,
         changes: ScheduleChanges,
     ) -> Schedule | None:
-        """Write a step. `deed`: its name in the audit, since a resume may find that the schedule has finished."""
+        """Write a step. `step`: its name in the audit, since a resume may find that the schedule has finished."""
         now = self.clock()
         moved = schedules.move(connection, schedule, action, now, **changes)
         if moved is not None:
-            write_schedule_audit(connection, moved, actor, deed, None, now)
+            write_schedule_audit(connection, moved, actor, step, None, now)
             if not moved.goes_on:
                 occurrences.reopen(connection, moved, now)
         return moved

@@ -55,11 +55,11 @@ class Timekeeper:
         for occurrence, schedule in await self.database.read(lambda c: occurrences.woken(c, self.clock(), AT_ONCE)):
             await self._alone(schedule, self._come_again(occurrence, schedule))
 
-    async def _alone(self, schedule: Schedule, deed: Awaitable[None]) -> None:
+    async def _alone(self, schedule: Schedule, work: Awaitable[None]) -> None:
         """Do the work of one schedule. If it fails, it waits for the next tick, and delays no other schedule."""
         try:
             with self.database.failing_rows.alone("schedule", schedule.id, schedule.workspace, but=PASSING):
-                await deed
+                await work
         except DirectoryUnavailable as error:
             log.info("a turn waits, since Slack does not answer", schedule=schedule.id, about=str(error)[:1])
         except (DatabaseBusy, CommitUncertain) as error:

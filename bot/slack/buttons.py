@@ -29,8 +29,8 @@ from bot.slack.interaction import (
 )
 from bot.slack.replies import draft_form, form_audiences, reply_privately, respond
 from bot.workflow.audiences import Audiences
-from bot.workflow.deeds import Drawing, Sight
-from bot.workflow.deeds import pressed as deed_of
+from bot.workflow.decision_types import Drawing, Sight
+from bot.workflow.decision_types import pressed as decision_of
 from bot.workflow.workflow import Workflow
 
 SOON = ROUND = 300 * SECOND  # a suggested start is at least this far ahead, and a multiple of this
@@ -135,8 +135,8 @@ class Buttons:
         elif pressed.name == "follow_up":
             await self._follow_up(pressed)
         elif pressed.name in self.DIRECT and pressed.version is not None:
-            deed = deed_of(Action(pressed.name), pressed.sight)
-            await self.workflow.act(workspace, pressed.id, deed, person=pressed.person, version=pressed.version)
+            decision = decision_of(Action(pressed.name), pressed.sight)
+            await self.workflow.act(workspace, pressed.id, decision, person=pressed.person, version=pressed.version)
         else:
             raise NotAllowed("I no longer know this button. Please look at the newest card.")
 

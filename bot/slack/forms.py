@@ -18,7 +18,7 @@ from bot.slack.directory import People
 from bot.slack.interaction import Body, Entrance, Interaction, Refused
 from bot.slack.replies import describe_hours, place_for, reply_privately, submitted_post
 from bot.workflow.audiences import Audiences
-from bot.workflow.deeds import Reject, Replan
+from bot.workflow.decision_types import Reject, Replan
 from bot.workflow.submission import Sent
 from bot.workflow.workflow import Workflow
 from providers.base import Purpose

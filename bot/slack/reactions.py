@@ -26,8 +26,8 @@ from bot.storage.cards import Card
 from bot.storage.keys import first_time, keep_latest, last_time, last_times, of_event, of_reaction, was_seen
 from bot.storage.votes import votes_for
 from bot.workflow.audiences import Audiences
+from bot.workflow.decision_types import Approve, Reject, Sight
 from bot.workflow.decisions import NEW_CARD_LOOKS, NEW_CARD_PAUSE
-from bot.workflow.deeds import Approve, Reject, Sight
 from bot.workflow.workflow import Workflow
 
 ALIASES = {"thumbsup": "+1", "thumbsdown": "-1"}
@@ -100,9 +100,9 @@ class Reactions:
                 "its question."
             )
         sight = Sight(card.channel, card.ts, at=at)
-        deed = Approve("reaction", sight) if action is Action.APPROVE else Reject()
+        decision = Approve("reaction", sight) if action is Action.APPROVE else Reject()
         if row.state is State.PENDING or person.id not in await self._voters(row):
-            await self.workflow.act(row.workspace, row.id, deed, person=person, version=card.version)
+            await self.workflow.act(row.workspace, row.id, decision, person=person, version=card.version)
 
     async def _voters(self, row: Broadcast) -> set[str]:
         votes = await self.workflow.database.read(lambda c: votes_for(c, row))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import date, timedelta
 
 from bot.when.clock_times import is_hour, match_spoken
-from bot.when.lengths import read_days_ahead
+from bot.when.durations import read_days_ahead
 from bot.when.refusals import NotATime, no_such_day, no_such_time, two_readings
 from bot.when.vocabulary import (
     A_DAY,

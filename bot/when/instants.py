@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from bot.when.clock_times import is_hour, read_hour, settle
 from bot.when.dates import FURTHEST, read_days
-from bot.when.lengths import read_days_ahead, read_length, read_span
+from bot.when.durations import read_days_ahead, read_length, read_span
 from bot.when.recurrence import is_real
 from bot.when.refusals import (
     JOINTS,
@@ -56,11 +56,10 @@ HOW_OFTEN = re.compile(
 
 @dataclass(frozen=True)
 class When:
-    """An instant (UTC) as somebody in `zone` meant it. `first_of_two`: the first of a repeated hour."""
+    """An instant (UTC) as somebody in `zone` meant it."""
 
     instant: datetime
     zone: str
-    first_of_two: bool = False
 
     @property
     def local(self) -> datetime:
@@ -237,12 +236,11 @@ def _at_hour(days: list[date], clock: time, zone: str, now: datetime) -> When:
 def _in_zone(local: datetime, zone: str) -> When:
     """The instant of a wall clock. Refuses one that the spring change skips, and takes the first of two in autumn."""
     place = ZoneInfo(zone)
-    first, second = local.replace(tzinfo=place, fold=0), local.replace(tzinfo=place, fold=1)
-    instant = _instant(first)
+    instant = _instant(local.replace(tzinfo=place, fold=0))
     if not is_real(local, place):
         template = "The clocks skip {time} that night in {zone}. Choose another time, for example: {examples}."
         raise NotATime("gap", template, time=f"{local:%H:%M}", zone=zone)
-    return When(instant, zone, first_of_two=first.utcoffset() != second.utcoffset())
+    return When(instant, zone)
 
 
 def _instant(local: datetime) -> datetime:

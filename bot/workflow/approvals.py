@@ -22,7 +22,7 @@ from bot.workflow.approvers import Approvers
 from bot.workflow.audiences import Audiences
 from bot.workflow.card_changes import CardChanges
 from bot.workflow.deadlines import after_undo, asks, before_start, describe_start
-from bot.workflow.deeds import Approve
+from bot.workflow.decision_types import Approve
 from bot.workflow.sentence_parts import agreed_note, by_person
 from bot.workflow.series_approval import RECALLABLE, SeriesApproval
 
@@ -43,7 +43,7 @@ class Approvals:
         self.approvers, self.series, self.card_changes = approvers, series, card_changes
 
     def approve(
-        self, connection: Connection, seen: Broadcast, person: Person, deed: Approve
+        self, connection: Connection, seen: Broadcast, person: Person, decision: Approve
     ) -> Broadcast | CardChanged | None:
         """Count this person's vote, and schedule the broadcast if none is missing now. None: it moved meanwhile."""
         current = broadcasts.find(connection, seen.workspace, seen.id, lock=True)
@@ -51,11 +51,13 @@ class Approvals:
             return None
         if self._expired(current):  # no tick has ended it yet
             raise NotAllowed("The time to approve it ended {end_at}.", end_at=current.expires_at or 0)
-        if deed.on_card and (changed := self.card_changes.changed_since_drawn(connection, current, deed.on_card)):
+        if decision.on_card and (
+            changed := self.card_changes.changed_since_drawn(connection, current, decision.on_card)
+        ):
             return changed
-        if not add_vote(connection, current, person.id, deed.way, self.clock()):
-            if deed.way == "button":  # it stays even if an older reaction is removed
-                strengthen_vote(connection, current, person.id, deed.way)
+        if not add_vote(connection, current, person.id, decision.way, self.clock()):
+            if decision.way == "button":  # it stays even if an older reaction is removed
+                strengthen_vote(connection, current, person.id, decision.way)
             return current
         current, votes = self._as_large_as_it_is(connection, current), votes_for(connection, current)
         if len(votes) < current.quorum:

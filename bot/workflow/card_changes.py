@@ -14,7 +14,7 @@ from bot.domain.i18n import Translatable
 from bot.storage import cards
 from bot.storage.cards import Card
 from bot.workflow.audiences import Audiences
-from bot.workflow.deeds import Sight
+from bot.workflow.decision_types import Sight
 from providers.reading import UNREADABLE
 
 

@@ -23,10 +23,10 @@ from bot.workflow.approval_validity import ApprovalValidity
 from bot.workflow.approvals import Approvals
 from bot.workflow.audiences import Audiences
 from bot.workflow.deadlines import after_undo, before_start
-from bot.workflow.deeds import (
+from bot.workflow.decision_types import (
     Approve,
     Cancel,
-    Deed,
+    Decision,
     Discard,
     Drop,
     MarkNotSent,
@@ -65,20 +65,20 @@ class Decisions:
         self.submission = replanning.submission
 
     async def act(
-        self, workspace: str, id: str, deed: Deed, *, person: Person, version: int | None = None
+        self, workspace: str, id: str, decision: Decision, *, person: Person, version: int | None = None
     ) -> Broadcast:
         """Carry out what a person decided. `version` is the one they saw.
 
         Raises NotFound, StaleVersion (with the row as it stands), CardChanged, NotAllowed (audited), InvalidRequest or
         DirectoryUnavailable. Repeating a decision of the same person is no error and has no second effect.
         """
-        broadcast = await self._as_seen(workspace, id, version, deed)
+        broadcast = await self._as_seen(workspace, id, version, decision)
         if version is not None and version != broadcast.version:
             raise StaleVersion(broadcast)
-        await self.permissions.may(deed.action, person, broadcast)
-        if (broadcast.state, deed.action) not in TRANSITIONS:
+        await self.permissions.may(decision.action, person, broadcast)
+        if (broadcast.state, decision.action) not in TRANSITIONS:
             raise StaleVersion(broadcast)
-        carry_out = await self._prepared(broadcast, deed, person)
+        carry_out = await self._prepared(broadcast, decision, person)
 
         def work(connection: Connection) -> Broadcast | CardChanged:
             acted = carry_out(connection)
@@ -94,35 +94,35 @@ class Decisions:
         return acted
 
     async def _prepared(
-        self, seen: Broadcast, deed: Deed, person: Person
+        self, seen: Broadcast, decision: Decision, person: Person
     ) -> Callable[[Connection], Broadcast | CardChanged | None]:
         """Return the work for the transaction. Slack is asked before, so that nothing slow runs inside."""
-        match deed:
+        match decision:
             case Approve():
-                return lambda c: self.approvals.approve(c, seen, person, deed)
+                return lambda c: self.approvals.approve(c, seen, person, decision)
             case SendNow():
                 still = await self.approvers.still_approvers(seen)
-                return lambda c: self._send_now(c, seen, person, still, deed.on_card)
+                return lambda c: self._send_now(c, seen, person, still, decision.on_card)
             case Replan():
-                complaints = self.submission.time_complaints(deed.send_at)
+                complaints = self.submission.time_complaints(decision.send_at)
                 if complaints:
                     raise InvalidRequest(*complaints)
                 need = await self.replanning.need_again(seen, person)
                 await self.replanning.must_be_seen(seen, person, need)
-                return lambda c: self.replanning.replan(c, seen, person, deed.send_at, need)
+                return lambda c: self.replanning.replan(c, seen, person, decision.send_at, need)
             case Discard():
-                return lambda c: self._discard(c, seen, person, deed.reason)
+                return lambda c: self._discard(c, seen, person, decision.reason)
             case MarkSent() | MarkNotSent():
-                return lambda c: self._settle_unknown(c, seen, deed.action, person)
+                return lambda c: self._settle_unknown(c, seen, decision.action, person)
             case Reject() | Cancel() | Stop() | Drop():
-                return lambda c: self._end(c, seen, deed.action, person, deed.reason)
+                return lambda c: self._end(c, seen, decision.action, person, decision.reason)
 
-    async def _as_seen(self, workspace: str, id: str, version: int | None, deed: Deed) -> Broadcast:
+    async def _as_seen(self, workspace: str, id: str, version: int | None, decision: Decision) -> Broadcast:
         """The row, once the card that was pressed is on record.
 
         People may press a card before Slack's answer about it has reached us; then wait a moment.
         """
-        on_card = deed.on_card if isinstance(deed, Approve | SendNow) else None
+        on_card = decision.on_card if isinstance(decision, Approve | SendNow) else None
         if on_card is None:
             return await self.find(workspace, id)
 

@@ -55,7 +55,7 @@ MODULES = {
         name: Module(f"bot/workflow/{name}.py", APPROVALS)
         for name in (
             *("approvals", "approvers", "permissions", "series_approval", "approval_validity"),
-            *("decisions", "deeds", "replanning", "learned_sizes", "card_changes"),
+            *("decisions", "decisions", "replanning", "learned_sizes", "card_changes"),
             *("gate", "kill_switch", "clock_guard"),
         )
     },
@@ -86,7 +86,7 @@ MODULES = {
     "clock_times": Module("bot/when/clock_times.py", TIMES),
     "dates": Module("bot/when/dates.py", TIMES),
     "recurrence": Module("bot/when/recurrence.py", TIMES),
-    "rules": Module("bot/when/rules.py", TIMES),
+    "recurrence_parser": Module("bot/when/recurrence_parser.py", TIMES),
     "encom": Module("providers/encom.py", (f"tests/providers/test_encom.py {CONTRACT} -k encom", "tests/providers")),
     "octopush": Module(
         "providers/octopush.py", (f"tests/providers/test_octopush.py {CONTRACT} -k octopush", "tests/providers")

@@ -39,7 +39,7 @@ from tests.simulation.world import (
     TEAM,
     TIMEOUT,
 )
-from tests.support.core import deed
+from tests.support.core import decision
 
 if TYPE_CHECKING:
     from tests.simulation.run import World
@@ -128,7 +128,7 @@ class Steps:
         who = self.chance.choice((*by, *EVERYBODY, row["requester"], row["requester"], ADMIN))
         version = row["version"] if self.chance.random() < 0.97 else row["version"] + 1
         work = process.workflow.act(
-            TEAM, row["id"], deed(action, **told), person=self.world.somebody(who), version=version
+            TEAM, row["id"], decision(action, **told), person=self.world.somebody(who), version=version
         )
         self._deed(f"{who} does {action} on {row['id']} through {process}", work)
 

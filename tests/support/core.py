@@ -23,7 +23,7 @@ from bot.sending.tracker import Tracker
 from bot.storage import audit, tables
 from bot.storage.database import Database
 from bot.workflow.approval_reminders import ApprovalReminders
-from bot.workflow.deeds import Approve, Deed
+from bot.workflow.decision_types import Approve, Decision
 from bot.workflow.workflow import Workflow
 from providers.base import Purpose
 from sandbox.server import Sandbox
@@ -31,7 +31,7 @@ from tests.support.ground import changed, raw_settings
 from tests.support.patience import until
 
 TEAM = "T0BELL"
-DEEDS: dict[Action, Any] = {one.action: one for one in get_args(Deed)}
+STEPS: dict[Action, Any] = {one.action: one for one in get_args(Decision)}
 APPROVERS = [f"U0APPROVER{number}" for number in range(50)]
 CLEO = Person(TEAM, "U0CLEO", name="Cleo", locale="en", zone="Europe/Paris", member=True)
 
@@ -40,9 +40,9 @@ def approver(number: int) -> Person:
     return Person(TEAM, APPROVERS[number], name="A", locale="en", zone="Europe/Paris", member=True)
 
 
-def deed(action: Action, **given: Any) -> Deed:
-    """The deed of this name, with its arguments."""
-    made: Deed = DEEDS[action](**given)
+def decision(action: Action, **given: Any) -> Decision:
+    """The decision of this name, with its arguments."""
+    made: Decision = STEPS[action](**given)
     return made
 
 

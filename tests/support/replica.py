@@ -28,7 +28,7 @@ from bot.sending.dispatcher import Dispatcher
 from bot.sending.leases import Leases
 from bot.storage.engines import open_database
 from providers.base import Purpose
-from tests.support.core import Everybody, deed
+from tests.support.core import Everybody, decision
 from tests.support.patience import LONG
 
 TEAM, REQUESTER = "T0BELL", "U0CLEO"
@@ -69,7 +69,7 @@ class Replica:
             PeriodicTask("sizes", 2.0, self.dispatcher.sizes.begin),
         )
         self.telling: asyncio.Task[None] | None = None
-        self.deeds: dict[str, Callable[..., Awaitable[object]]] = {
+        self.decisions: dict[str, Callable[..., Awaitable[object]]] = {
             "ask": self.ask,
             "act": self.act,
             "every": self.every,
@@ -118,7 +118,7 @@ class Replica:
     async def _act(self, id: str, action: str, number: int | None) -> str:
         who = person(REQUESTER if number is None else APPROVERS[number])
         try:
-            await self.workflow.act(TEAM, id, deed(Action(action)), person=who, version=1)
+            await self.workflow.act(TEAM, id, decision(Action(action)), person=who, version=1)
         except Exception as error:
             return type(error).__name__
         return action
@@ -143,7 +143,7 @@ class Replica:
 
     async def _do(self, told: dict[str, Any]) -> None:
         try:
-            outcome = await self.deeds[told["do"]](**told["with"])
+            outcome = await self.decisions[told["do"]](**told["with"])
             self.say({"number": told["number"], "outcome": outcome})
         except Exception as error:
             self.say({"number": told["number"], "failed": type(error).__name__})

@@ -15,14 +15,14 @@ from bot.domain.lifecycle import Action, State
 from bot.domain.people import mentions
 from bot.slack.blocks.card import draw_card
 from bot.slack.blocks.card_buttons import plain_button
-from bot.slack.blocks.card_facts import BADGES, Showing
+from bot.slack.blocks.card_facts import BADGES, CardContext
 from bot.slack.blocks.forms import complaint
 from bot.slack.blocks.mrkdwn import Block, Post, Row, literal, quote, section, when
 
 log = structlog.get_logger(__name__)
 
 #: The steps of the audit, as people read them.
-DEEDS: Mapping[str, str] = {
+STEPS: Mapping[str, str] = {
     Action.SUBMIT: "asked for",
     Action.DISCARD: "thrown away",
     Action.APPROVE: "approved",
@@ -117,7 +117,11 @@ def _line(row: Broadcast, words: Translator) -> str:
 
 
 def details(
-    broadcast: Broadcast, showing: Showing, history: Iterable[Mapping[str, Any]], link: str | None, words: Translator
+    broadcast: Broadcast,
+    showing: CardContext,
+    history: Iterable[Mapping[str, Any]],
+    link: str | None,
+    words: Translator,
 ) -> Post:
     """Return the card without its buttons, and who did what. A draft has no card, so it gets a button to open it."""
     shown = draw_card(broadcast, showing, words)
@@ -147,8 +151,8 @@ def _deed(action: str, words: Translator) -> str:
     """Return what was done, as people read it. An action of a newer version keeps its own name."""
     refused = action.endswith("_refused")
     name = action.removesuffix("_refused")
-    deed = words(DEEDS[name]) if name in DEEDS else quote(name)
-    return f"{deed} ({words('not allowed')})" if refused else deed
+    step = words(STEPS[name]) if name in STEPS else quote(name)
+    return f"{step} ({words('not allowed')})" if refused else step
 
 
 def _actor(actor: str, words: Translator) -> str:

@@ -8,7 +8,7 @@ from bot.domain.i18n import Translator
 from bot.domain.lifecycle import Hold, Phase, State
 from bot.domain.people import mentions
 from bot.slack.blocks.card_buttons import buttons
-from bot.slack.blocks.card_facts import BADGES, HOLDS, Showing, fact_fields, head, length, progress, warnings
+from bot.slack.blocks.card_facts import BADGES, HOLDS, CardContext, fact_fields, head, length, progress, warnings
 from bot.slack.blocks.mrkdwn import Block, Post, context, literal, plain, quote, section, sentence, when
 from bot.workflow.approval_rules import still_asked
 from bot.workflow.deadlines import draft_end
@@ -18,7 +18,7 @@ LOOK_AGAIN = 3600 * SECOND  # at the card of a held broadcast: what blocks it ma
 WAS_PAUSED = "sending was paused"
 
 
-def draw_card(broadcast: Broadcast, showing: Showing, words: Translator) -> Post:
+def draw_card(broadcast: Broadcast, showing: CardContext, words: Translator) -> Post:
     """Return the message that shows a broadcast: everything that an approver must know, at a glance."""
     blocks = [
         *head(broadcast, showing, words),
@@ -69,7 +69,7 @@ def summary(broadcast: Broadcast, words: Translator) -> str:
     )
 
 
-def _next_step(broadcast: Broadcast, showing: Showing, words: Translator) -> str:
+def _next_step(broadcast: Broadcast, showing: CardContext, words: Translator) -> str:
     yes = mentions(vote.approver for vote in showing.votes)
     match broadcast.state:
         case State.PENDING:
@@ -109,7 +109,7 @@ def _next_step(broadcast: Broadcast, showing: Showing, words: Translator) -> str
             return words("Nothing more will happen to it. To send again, ask for a new broadcast.")
 
 
-def _held(broadcast: Broadcast, showing: Showing, words: Translator) -> str:
+def _held(broadcast: Broadcast, showing: CardContext, words: Translator) -> str:
     held = HOLDS[broadcast.hold or Hold.LATE]
     if broadcast.hold is Hold.PAUSED and not showing.paused:
         held = WAS_PAUSED
@@ -144,7 +144,7 @@ def _held(broadcast: Broadcast, showing: Showing, words: Translator) -> str:
     return f"{why} {asked} {ends}"
 
 
-def goes_stale_at(broadcast: Broadcast, showing: Showing) -> Micros | None:
+def goes_stale_at(broadcast: Broadcast, showing: CardContext) -> Micros | None:
     """Return when its card becomes wrong although its row is the same; None if that does not happen.
 
     Its start passes, or the hours open. Anything else that blocks a held broadcast may be gone within the hour.

@@ -11,7 +11,7 @@ from bot.domain.clock import Micros
 from bot.domain.hours import HoldUntil, Refuse
 from bot.domain.i18n import Translator
 from bot.domain.lifecycle import Action, Hold, State, allowed
-from bot.slack.blocks.card_facts import Showing, ahead, is_late, more_needed, pause_effect, starts, to_whom
+from bot.slack.blocks.card_facts import CardContext, ahead, is_late, more_needed, pause_effect, starts, to_whom
 from bot.slack.blocks.forms import unmarked
 from bot.slack.blocks.mrkdwn import Block, plain, sentence
 from bot.workflow.deadlines import NOT_THEN
@@ -37,7 +37,7 @@ FOLLOW_UPS: Mapping[State, str] = {
 }
 
 
-def buttons(broadcast: Broadcast, showing: Showing, words: Translator) -> list[Block]:
+def buttons(broadcast: Broadcast, showing: CardContext, words: Translator) -> list[Block]:
     """Return the buttons, read from the table of transitions so that they cannot disagree with it.
 
     A follow-up is not a transition: it is a new broadcast, whose form starts with this one's text.
@@ -63,7 +63,7 @@ def drawing_of(block_id: str) -> tuple[int, Micros] | None:
     return (int(matched[1]), int(matched[2] or 0)) if matched else None
 
 
-def _button(action: Action, broadcast: Broadcast, showing: Showing, words: Translator) -> dict[str, Any]:
+def _button(action: Action, broadcast: Broadcast, showing: CardContext, words: Translator) -> dict[str, Any]:
     label, style = BUTTONS[action]
     button = plain_button(action, words(label), broadcast)
     if style:
@@ -84,7 +84,7 @@ def plain_button(name: str, label: str, broadcast: Broadcast) -> dict[str, Any]:
     return {"type": "button", "action_id": f"broadcast.{name}", "text": plain(label), "value": value}
 
 
-def _question(action: Action, broadcast: Broadcast, showing: Showing, words: Translator) -> str | None:
+def _question(action: Action, broadcast: Broadcast, showing: CardContext, words: Translator) -> str | None:
     """Return the question before an action: what will happen, to how many, and when; None if there is none."""
     match action:
         case Action.APPROVE:
@@ -102,7 +102,7 @@ def _question(action: Action, broadcast: Broadcast, showing: Showing, words: Tra
     return None
 
 
-def _question_of_approval(broadcast: Broadcast, showing: Showing, words: Translator) -> str:
+def _question_of_approval(broadcast: Broadcast, showing: CardContext, words: Translator) -> str:
     asked = [to_whom(broadcast, showing, words)]
     if broadcast.everyone:
         asked.insert(0, words("This goes to ALL subscribers of the public group."))
@@ -127,7 +127,7 @@ def _question_of_approval(broadcast: Broadcast, showing: Showing, words: Transla
     return _brief(asked, more, covers, pause_effect(showing, words))
 
 
-def _question_of_letting_go(broadcast: Broadcast, showing: Showing, words: Translator) -> str:
+def _question_of_letting_go(broadcast: Broadcast, showing: CardContext, words: Translator) -> str:
     asked = [to_whom(broadcast, showing, words)]
     if showing.refusal is not None:
         asked.append(unmarked(sentence(words, showing.refusal, showing.zone or broadcast.zone)))

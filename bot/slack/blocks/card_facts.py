@@ -54,7 +54,7 @@ PURPOSES: Mapping[Purpose, str] = {Purpose.MARKETING: "Marketing", Purpose.TRANS
 
 
 @dataclass(frozen=True)
-class Showing:
+class CardContext:
     """What a card shows in addition to its row.
 
     `zone`: the audience's, if its policy names one. `opens`: if the hours forbid the start, the next instant that they
@@ -88,7 +88,7 @@ class Showing:
         return self.now + self.undo * SECOND
 
 
-def head(broadcast: Broadcast, showing: Showing, words: Translator) -> list[Block]:
+def head(broadcast: Broadcast, showing: CardContext, words: Translator) -> list[Block]:
     badge = words(BADGES[broadcast.state])
     title = f"{badge} · {broadcast.id}"
     if showing.training:
@@ -123,7 +123,7 @@ def _cost(text: str, broadcast: Broadcast, words: Translator) -> str:
     )
 
 
-def warnings(broadcast: Broadcast, showing: Showing, words: Translator) -> list[str]:
+def warnings(broadcast: Broadcast, showing: CardContext, words: Translator) -> list[str]:
     found = [*_about_characters(broadcast, words), *_about_words(broadcast, words)]
     if broadcast.covers > 1:
         found.append(
@@ -174,7 +174,7 @@ def _about_words(broadcast: Broadcast, words: Translator) -> Iterator[str]:
         )
 
 
-def fact_fields(broadcast: Broadcast, showing: Showing, words: Translator) -> list[dict[str, str]]:
+def fact_fields(broadcast: Broadcast, showing: CardContext, words: Translator) -> list[dict[str, str]]:
     facts = [
         (words("Audience"), f"{quote(broadcast.audience)} — {_size(broadcast, words)}"),
         (words("Purpose"), words(PURPOSES[broadcast.purpose])),
@@ -204,7 +204,7 @@ def _size(broadcast: Broadcast, words: Translator) -> str:
     return words("the vendor does not say how many")
 
 
-def _start(broadcast: Broadcast, showing: Showing, words: Translator) -> str:
+def _start(broadcast: Broadcast, showing: CardContext, words: Translator) -> str:
     zone = showing.zone or broadcast.zone
     if broadcast.send_at is not None:  # the wall clock that was meant, whatever the reader's zone
         start = f"{when(broadcast.send_at, zone)} ({spelled(broadcast.send_at, zone)})"
@@ -216,7 +216,7 @@ def _start(broadcast: Broadcast, showing: Showing, words: Translator) -> str:
     return f"{start}\n{closed}" if closed else start
 
 
-def _closed(broadcast: Broadcast, showing: Showing, words: Translator) -> str | None:
+def _closed(broadcast: Broadcast, showing: CardContext, words: Translator) -> str | None:
     """Return why the start is not allowed, with the next one that is; None if it is allowed."""
     if showing.misfit is not None:
         return f"✋ {sentence(words, showing.misfit)}"
@@ -255,17 +255,17 @@ def more_needed(missing: int, words: Translator) -> str | None:
     )
 
 
-def is_late(broadcast: Broadcast, showing: Showing) -> bool:
+def is_late(broadcast: Broadcast, showing: CardContext) -> bool:
     """Whether its start has passed by more than the grace, so that an approval no longer sends it."""
     return broadcast.send_at is not None and showing.soonest - broadcast.send_at > showing.grace
 
 
-def ahead(broadcast: Broadcast, showing: Showing) -> Micros | None:
+def ahead(broadcast: Broadcast, showing: CardContext) -> Micros | None:
     """Return its start if that is still ahead."""
     return broadcast.send_at if (broadcast.send_at or 0) > showing.soonest else None
 
 
-def to_whom(broadcast: Broadcast, showing: Showing, words: Translator) -> str:
+def to_whom(broadcast: Broadcast, showing: CardContext, words: Translator) -> str:
     """Return `clients: 12 people.`, and in training that nothing is really sent."""
     name = broadcast.audience
     shown = name if len(name) <= ASKED_NAME else f"{name[: ASKED_NAME - 1]}…"
@@ -273,7 +273,7 @@ def to_whom(broadcast: Broadcast, showing: Showing, words: Translator) -> str:
     return f"{words('Training: nothing is really sent.')} {text}" if showing.training else text
 
 
-def starts(start: Micros | None, broadcast: Broadcast, showing: Showing, words: Translator) -> Iterator[str]:
+def starts(start: Micros | None, broadcast: Broadcast, showing: CardContext, words: Translator) -> Iterator[str]:
     """Yield when it starts, until when it can be stopped, and that it cannot be recalled after that.
 
     Without a `start`, it starts right after the undo window.
@@ -295,7 +295,7 @@ def starts(start: Micros | None, broadcast: Broadcast, showing: Showing, words: 
         yield words("It starts at once and cannot be recalled.")
 
 
-def pause_effect(showing: Showing, words: Translator) -> str | None:
+def pause_effect(showing: CardContext, words: Translator) -> str | None:
     """Return what a pause of all sending does to a start; None if there is no pause."""
     if not showing.paused:
         return None

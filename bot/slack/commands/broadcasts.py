@@ -37,13 +37,13 @@ from bot.when.instants import goes_on, parse_when
 from bot.when.refusals import NotATime
 from bot.workflow import checks
 from bot.workflow.audiences import Audiences
-from bot.workflow.deeds import Cancel, Discard, Drop
+from bot.workflow.decision_types import Cancel, Discard, Drop
 from bot.workflow.workflow import Workflow
 from providers.base import Purpose
 
 log = structlog.get_logger(__name__)
 
-ShowingOf = Callable[[Broadcast, list[Vote]], Awaitable[card_facts.Showing]]
+ShowingOf = Callable[[Broadcast, list[Vote]], Awaitable[card_facts.CardContext]]
 LISTED = 10
 
 
@@ -211,8 +211,8 @@ class BroadcastCommands:
             return answers.usage(self.table["cancel"][0], asked.line, asked.words)
         row = await self.workflow.find(asked.person.workspace, parse.id_of(word))
         kinds: dict[State, type[Drop | Discard]] = {State.HELD: Drop, State.DRAFT: Discard}
-        deed = kinds.get(row.state, Cancel)(reason.strip() or None)
-        ended = await self.workflow.act(row.workspace, row.id, deed, person=asked.person, version=row.version)
+        decision = kinds.get(row.state, Cancel)(reason.strip() or None)
+        ended = await self.workflow.act(row.workspace, row.id, decision, person=asked.person, version=row.version)
         return Post(asked.words("{id} is cancelled. Nothing was sent.", id=ended.id))
 
     async def edit(self, asked: Typing, client: AsyncWebClient) -> Post | None:

@@ -40,12 +40,12 @@ class TemplateCommands:
         if len(name) > LONGEST_NAME:
             template = "A template name can have at most {most} characters. This one has {count}. Shorten it."
             raise InvalidRequest(FieldError("template", Translatable(template, most=LONGEST_NAME, count=len(name))))
-        deeds = {"save": self._save_template, "use": self._use_template, "delete": self._delete_template}
+        verbs = {"save": self._save_template, "use": self._use_template, "delete": self._delete_template}
         if verb.lower() == "list":
             return await self._list_templates(asked)
-        if verb.lower() not in deeds or not name:
+        if verb.lower() not in verbs or not name:
             return answers.usage(self.table["template"][0], asked.line, asked.words)
-        return await deeds[verb.lower()](asked, name.lower(), rest, client)
+        return await verbs[verb.lower()](asked, name.lower(), rest, client)
 
     async def _save_template(self, asked: Typing, name: str, rest: str, client: AsyncWebClient) -> Post | None:
         first, after = parse.first_word(rest)

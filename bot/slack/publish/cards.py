@@ -18,7 +18,7 @@ from bot.domain.lifecycle import Action, State
 from bot.domain.people import DirectoryUnavailable
 from bot.slack.blocks import mrkdwn
 from bot.slack.blocks.card import draw_card, goes_stale_at, moved
-from bot.slack.blocks.card_facts import Showing
+from bot.slack.blocks.card_facts import CardContext
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.publish.poster import Later, Poster, error_code
 from bot.storage import broadcasts, cards, notes, outbox
@@ -27,7 +27,7 @@ from bot.storage.cards import Card
 from bot.storage.votes import Vote, votes_for
 from bot.workflow.card_changes import within
 from bot.workflow.deadlines import draft_notice
-from bot.workflow.deeds import Drawing
+from bot.workflow.decision_types import Drawing
 from bot.workflow.workflow import Workflow
 
 log = structlog.get_logger(__name__)
@@ -67,7 +67,7 @@ RETURNED_TO_ALL = (
     "this, then open the draft."
 )
 
-ShowingOf = Callable[[Broadcast, list[Vote]], Awaitable[Showing]]
+ShowingOf = Callable[[Broadcast, list[Vote]], Awaitable[CardContext]]
 Facts = Mapping[str, str | int | None]
 
 

@@ -6,14 +6,14 @@ from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import micros
 from bot.domain.lifecycle import State
-from bot.slack.blocks.card_facts import WAITING, Showing
+from bot.slack.blocks.card_facts import WAITING, CardContext
 from bot.storage.votes import Vote
 from bot.workflow.deadlines import describe_start
 from bot.workflow.kill_switch import KillSwitch
 from bot.workflow.workflow import Workflow
 
 
-class Showings:
+class CardContexts:
     """Gathers what a card shows, as things stand when it is drawn."""
 
     def __init__(self, runtime: Runtime, workflow: Workflow, switch: KillSwitch) -> None:
@@ -26,7 +26,7 @@ class Showings:
             switch,
         )
 
-    async def of(self, broadcast: Broadcast, votes: list[Vote]) -> Showing:
+    async def of(self, broadcast: Broadcast, votes: list[Vote]) -> CardContext:
         """Return what a card shows in addition to its row."""
         held, refusal = broadcast.state is State.HELD, None
         if held:
@@ -38,7 +38,7 @@ class Showings:
         outlook = self.audiences.outlook(broadcast, start) if broadcast.state in WAITING else None
         paused = broadcast.workspace in self.switch.paused
         misfit = self.audiences.misfit(broadcast) if broadcast.state in (State.PENDING, State.SCHEDULED) else None
-        return Showing(
+        return CardContext(
             votes=tuple(votes),
             vendor=provider.title if provider else broadcast.provider,
             legacy=provider.legacy if provider else None,

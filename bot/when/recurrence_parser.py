@@ -8,8 +8,8 @@ from datetime import datetime
 
 from bot.when.dates import existing_date, read_day_of_year
 from bot.when.instants import simplified, split_phrase
-from bot.when.phrases import CRON, EACH, MARKS, NTH, ORDINALS, SENTENCES, WEEKDAY, Kind
 from bot.when.recurrence import Recurrence, following
+from bot.when.recurrence_phrases import CRON, EACH, MARKS, NTH, ORDINALS, SENTENCES, WEEKDAY, Kind
 from bot.when.refusals import RECURRING, NotATime, no_such_time, not_understood
 from bot.when.vocabulary import EACH_NOON, ONE_DAY, PART, UNITS, WEEKDAYS, to_number
 

@@ -122,11 +122,11 @@ class MarkNotSent:
     action: ClassVar = Action.MARK_NOT_SENT
 
 
-Deed: TypeAlias = Approve | Reject | Cancel | Stop | Drop | Discard | SendNow | Replan | MarkSent | MarkNotSent
+Decision: TypeAlias = Approve | Reject | Cancel | Stop | Drop | Discard | SendNow | Replan | MarkSent | MarkNotSent
 
 
-def pressed(action: Action, sight: Sight | None) -> Deed:
-    """The deed of a button that needs no further input. Raises KeyError for an action that does."""
+def pressed(action: Action, sight: Sight | None) -> Decision:
+    """The decision of a button that needs no further input. Raises KeyError for an action that does."""
     if action is Action.APPROVE:
         return Approve(on_card=sight)
     if action is Action.SEND_NOW:
@@ -135,5 +135,5 @@ def pressed(action: Action, sight: Sight | None) -> Deed:
 
 
 PLAIN: dict[Action, type[Cancel | Stop | Drop | Discard | MarkSent | MarkNotSent]] = {
-    deed.action: deed for deed in (Cancel, Stop, Drop, Discard, MarkSent, MarkNotSent)
+    decision.action: decision for decision in (Cancel, Stop, Drop, Discard, MarkSent, MarkNotSent)
 }
