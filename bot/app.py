@@ -47,7 +47,7 @@ from bot.slack.card_context import CardContexts
 from bot.slack.commands.router import Commands
 from bot.slack.commands.schedules import Recurring
 from bot.slack.directory import People
-from bot.slack.forms import Modals
+from bot.slack.forms import FormHandlers
 from bot.slack.interaction import Entrance
 from bot.slack.publish.painter import Painter
 from bot.slack.publish.poster import Poster
@@ -88,7 +88,7 @@ class Core:
     workflow: Workflow
     dispatcher: Dispatcher
     tracker: Tracker
-    voices: ApprovalReminders
+    approval_reminders: ApprovalReminders
     reminders: Reminders
 
 
@@ -110,7 +110,7 @@ def build_core(
         workflow=workflow,
         dispatcher=Dispatcher(runtime, workflow, switch),
         tracker=Tracker(runtime),
-        voices=ApprovalReminders(runtime, audiences.misfit),
+        approval_reminders=ApprovalReminders(runtime, audiences.misfit),
         reminders=Reminders(runtime, workflow, people),
     )
 
@@ -154,7 +154,7 @@ class Bot:
         )
         core = build_core(self.runtime, self.people, placeholders=all_placeholders())
         self.audiences, self.workflow, self.dispatcher = core.audiences, core.workflow, core.dispatcher
-        self.tracker, self.voices, self.reminders = core.tracker, core.voices, core.reminders
+        self.tracker, self.approval_reminders, self.reminders = core.tracker, core.approval_reminders, core.reminders
 
     def _build_slack(self) -> None:
         self.posting = self._client(POSTING_TIMEOUT, token=self._token)
@@ -191,7 +191,7 @@ class Bot:
         entrance = Entrance(self.people, self.audiences, self.patience, self.ours)
         recurring = Recurring(self.reminders, self.people, self.clock)
         commands = Commands(*parts, self.showing, entrance, recurring)
-        modals = Modals(*parts, entrance)
+        modals = FormHandlers(*parts, entrance)
         buttons, reactions = (
             Buttons(self.workflow, self.audiences, self.clock, entrance, recurring),
             Reactions(*parts, self.ours),
@@ -304,7 +304,7 @@ class Bot:
             PeriodicTask(Task.TRACK, 1.0, self.tracker.begin),
             PeriodicTask(Task.SIZES, 2.0, self.dispatcher.sizes.begin),
             PeriodicTask(Task.EXPIRE, 10.0, self.workflow.expire),
-            PeriodicTask(Task.VOICES, 5.0, self.voices.tick),
+            PeriodicTask(Task.APPROVAL_REMINDERS, 5.0, self.approval_reminders.tick),
             PeriodicTask(Task.AUDIENCES, 60.0, self.audiences.audience_cache.begin),
             PeriodicTask(Task.TROUBLES, 10.0, self._notify_admins),
         )

@@ -29,7 +29,7 @@ from bot.workflow.deadlines import asks, asks_until
 HEAD = "bellcrier backup"
 AT_ONCE = 500
 ASKED_AS_USUAL = ApprovalSettings()
-TOLD = (
+POSSIBLY_SENT = (
     "The data was restored from a backup made {made_at}, so this broadcast may have gone out since then. Send it now, "
     "re-plan it, or drop it?"
 )
@@ -169,7 +169,7 @@ def hold_all(connection: Connection, made_at: Micros, at: Micros, approval: Appr
 
 
 def _hold(connection: Connection, row: Broadcast, made_at: Micros, at: Micros, approval: ApprovalSettings) -> None:
-    notes = [Note(Translatable(TOLD, made_at=made_at), mention=row.requester)]
+    notes = [Note(Translatable(POSSIBLY_SENT, made_at=made_at), mention=row.requester)]
     changes: Changes = {"hold": Hold.RESTORED, "hold_until": None, "due": None, **broadcast_rows.NO_LEASE}
     changes |= asks(at, approval)
     changes["expires_at"] = max(asks_until(at, approval), row.send_at or 0)  # a plan for next month is kept until then

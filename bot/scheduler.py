@@ -34,7 +34,7 @@ class Task(StrEnum):
     TRACK = "track"
     SIZES = "sizes"
     EXPIRE = "expire"
-    VOICES = "voices"
+    APPROVAL_REMINDERS = "voices"  # the name that older processes use
     AUDIENCES = "audiences"
     TROUBLES = "troubles"
 

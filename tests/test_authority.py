@@ -263,7 +263,7 @@ async def test_whoever_is_named_where_she_cannot_read_is_told_directly(sandbox: 
     assert "<@U0CLEO>, <@U0ANA>, <@U0BEN> It may have gone out" in thread
     assert sandbox.acting.messages(cleo) == []  # she was told where she asked
     said = [notes.Note(Translatable("Still not known."), "U0CLEO U0ANA")]
-    await bot.database.write(lambda c: notes.say(c, row, bot.clock(), said))
+    await bot.database.write(lambda c: notes.add_notes(c, row, bot.clock(), said))
     bot.wake()
     await sandbox.until(lambda: "Still not known." in str(sandbox.acting.messages(cleo)))
     assert sandbox.acting.messages(sandbox.world.direct("U0ANA").id) == []

@@ -612,14 +612,14 @@ async def test_who_waits_for_the_end_of_a_pause_is_told_of_it(core: Core) -> Non
         "Sending is paused. Once an admin resumes it, press *Send now* to send this broadcast."
     )
     core.now = (await core.row(row.id)).voice_at or 0
-    await core.voices().tick()
+    await core.approval_reminders().tick()
     assert "sending is paused. Once an admin resumes sending" in (await notes(core))[-1]
     await core.workflow.pause_all(OPS, on=False)
-    await core.voices().tick()
+    await core.approval_reminders().tick()
     assert (await notes(core))[-1].startswith("Sending is no longer paused, but this broadcast is still held.")
     told = len(await notes(core))
     await core.workflow.pause_all(OPS, on=False)  # there is no pause to end
-    await core.voices().tick()
+    await core.approval_reminders().tick()
     assert len(await notes(core)) == told
     await core.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
     await core.run(core.dispatcher("a"))
@@ -682,7 +682,7 @@ async def test_the_notice_before_a_start_knows_the_hours_and_a_pause(core: Core)
     row = await core.approved(audience="paris", send_at=at("2027-02-03T21:00"))
     await core.workflow.pause_all(OPS, on=True)
     core.now = (await core.row(row.id)).voice_at or 0
-    await core.voices().tick()
+    await core.approval_reminders().tick()
     opens = at("2027-02-04T07:00")
     assert (await notes(core))[-1] == (
         f"The sending hours for this audience hold it until {opens}. Then it starts by itself. All sending is paused. "
@@ -696,7 +696,7 @@ async def test_the_notice_before_a_start_names_the_button_that_is_on_the_card(ma
     core = make_core(**{"approval.undo": "90m"})
     row = await core.approved()
     core.now = row.voice_at or 0
-    await core.voices().tick()
+    await core.approval_reminders().tick()
     assert (await notes(core))[-1] == f"It starts {row.due}. Until then, press *Stop* on its card to stop it."
     showing = card_facts.CardContext((), "Encom", None, None, training=False, zone="")
     shown = json.dumps(draw_card(await core.row(row.id), showing, translator_for("en")).blocks)

@@ -240,7 +240,7 @@ def test_nobody_is_a_member_of_a_workspace_that_we_do_not_know() -> None:
 
 def test_a_person_is_nobody_until_slack_says_more() -> None:
     assert Person("T0BELL", "U0ANA") == Person(
-        "T0BELL", "U0ANA", name="", locale="en", zone="UTC", member=False, doubtful=False, zone_told=True
+        "T0BELL", "U0ANA", name="", locale="en", zone="UTC", member=False, doubtful=False, zone_known=True
     )
 
 

@@ -686,7 +686,7 @@ async def test_what_may_not_be_said_in_a_channel_is_told_directly_at_once(
     for key in ("note", "post"):
         sandbox.faults.add("chat.postMessage", "error", error=error)
         if key == "note":
-            await bot.database.write(lambda c: notes.say(c, row, bot.clock(), [notes.Note(told)]))
+            await bot.database.write(lambda c: notes.add_notes(c, row, bot.clock(), [notes.Note(told)]))
         else:
             await bot.database.write(lambda c: outbox.post(c, "T0BELL", "k", HERE, told, "U0CLEO", bot.clock()))
         await nothing_more(bot)

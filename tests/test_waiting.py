@@ -28,7 +28,7 @@ from bot.slack.publish.poster import Poster
 from bot.storage import audit, broadcasts, cards, outbox, receipts, schema, tables, vendor_ids
 from bot.storage.database import Database
 from bot.storage.engines import open_database
-from bot.storage.notes import Note, notes_to_post, say
+from bot.storage.notes import Note, add_notes, notes_to_post
 from bot.storage.schema import upgrade
 from bot.storage.votes import votes_for
 from bot.workflow.decision_types import Approve, Cancel, Replan, SendNow
@@ -92,7 +92,7 @@ class Waiting(Core):
         """Tick every five minutes until then; return each note posted, with its time and the people it names."""
         said: list[tuple[int, str, str | None]] = []
         known = len(await self.all_told())
-        voices = [self.voices(), *map(self.voices, others)]
+        voices = [self.approval_reminders(), *map(self.approval_reminders, others)]
         while self.now < until:
             self.now += 5 * MINUTE
             await asyncio.gather(*(one.tick() for one in voices))
@@ -545,7 +545,7 @@ async def test_who_has_answered_is_not_asked_again(make: MakeWaiting) -> None:
 async def test_a_reminder_says_until_when_an_approval_still_lets_it_go(core: Waiting) -> None:
     row = await core.ask(send_at=core.now + 10 * MINUTE)
     core.now += 15 * MINUTE + SECOND  # within the grace
-    await core.voices().tick()
+    await core.approval_reminders().tick()
     told, _ = (await core.told(row))[-1]
     last = (row.send_at or 0) + 10 * MINUTE
     assert f"If it is approved before {last}, it still goes" in told
@@ -603,7 +603,7 @@ async def test_the_requester_hears_of_a_far_start_a_quarter_of_an_hour_before_an
 async def test_each_thing_is_said_once_however_many_processes_look(core: Waiting, second: Database) -> None:
     rows = [await core.ask() for _ in range(10)]
     core.now += 15 * MINUTE
-    voices = [core.voices(database) for database in (core.database, second) * 4]
+    voices = [core.approval_reminders(database) for database in (core.database, second) * 4]
     await asyncio.gather(*(one.tick() for one in voices))
     for row in rows:
         assert len(await core.told(row)) == 1
@@ -614,7 +614,7 @@ async def test_a_process_that_was_away_asks_once_and_not_for_each_time_it_missed
     row = await core.ask()
     core.now += 10 * HOUR
     for _ in range(3):
-        await core.voices().tick()
+        await core.approval_reminders().tick()
     assert len(await core.told(row)) == 1
 
 
@@ -625,15 +625,15 @@ async def test_a_draft_is_kept_for_a_week_and_its_writer_hears_of_its_end(core: 
     )
     draft = (await core.workflow.submit(request, key="d", person=CLEO, postable=False)).broadcast
     core.now = start + 6 * DAY - 1
-    await core.voices().tick()
+    await core.approval_reminders().tick()
     assert await core.posts() == []
     for core.now in (start + 6 * DAY, start + 6 * DAY + HOUR):
-        await core.voices().tick()
+        await core.approval_reminders().tick()
     assert [(place, said[:60]) for place, said in await core.posts()] == [
         ("U0CLEO", f"Your draft *{draft.id}* will be thrown away {start + 7 * DAY}."[:60])
     ]
     core.now = start + 7 * DAY
-    await core.voices().tick()
+    await core.approval_reminders().tick()
     ended = await core.row(draft.id)
     assert (ended.state, ended.voice_at) == (State.CANCELLED, None)
     assert (await core.posts())[1][1].startswith(f"I kept your draft *{draft.id}* for a week")
@@ -649,7 +649,7 @@ async def test_a_draft_that_is_opened_again_is_kept_for_another_week(core: Waiti
     )
     draft = (await core.workflow.submit(request, key="d", person=CLEO, postable=False)).broadcast
     core.now += 6 * DAY
-    await core.voices().tick()
+    await core.approval_reminders().tick()
     for number in range(2):
         changed = request.model_copy(update={"text": f"Soldes {number}"})
         await core.workflow.submit(changed, key=f"d{number}", person=CLEO, postable=False, draft=draft.id)
@@ -712,7 +712,7 @@ async def test_a_row_that_a_newer_version_wrote_is_left_alone_and_nobody_is_held
         await core.run(core.dispatcher("a"), core.dispatcher("b"))
         await core.dispatcher("a").sizes.learn()
         await tracker.tick()
-        await core.voices().tick()
+        await core.approval_reminders().tick()
         await core.workflow.expire()
         core.now += 15 * MINUTE
     await tracker.record("encom", [Receipt("beam", DeliveryStatus.SENT, "OK")])
@@ -760,7 +760,7 @@ async def test_what_waits_outlives_restarts_days_and_months(
         core.now = at
         for _ in range(2):
             await core.run(core.dispatcher(f"at {at}"))
-            await core.voices().tick()
+            await core.approval_reminders().tick()
             await core.workflow.expire()
         assert len(core.sandbox.vendors.ledger) == 0
         return core
@@ -817,7 +817,7 @@ async def test_a_deploy_loses_nothing_that_waits(
     core = Waiting(old, sandbox, tmp_path)
     for _ in range(2):
         await core.run(core.dispatcher("new"))
-        await core.voices().tick()
+        await core.approval_reminders().tick()
         await core.workflow.expire()
     rows = {id: await core.row(id) for id in OLD_IDS.values()}
     assert {state: rows[id].state for state, id in OLD_IDS.items()} == {s: after.get(s, State(s)) for s in OLD}
@@ -1090,7 +1090,7 @@ async def test_the_workspace_sees_nothing_odd_of_a_row_that_a_newer_version_wrot
     table, mine = tables.broadcasts, tables.broadcasts.c.id == strange.id
     values = {"state": "teleported", "shape": 2, "draw_at": 1, "voice_at": 1}
     await bot.database.write(lambda c: c.execute(table.update().where(mine).values(**values)))
-    await bot.database.write(lambda c: say(c, strange, bot.clock(), [Note(Translatable("Choose a time."))]))
+    await bot.database.write(lambda c: add_notes(c, strange, bot.clock(), [Note(Translatable("Choose a time."))]))
     shown = str(sandbox.acting.messages(HERE)[0])
 
     await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
@@ -1211,7 +1211,7 @@ async def test_reminders_and_the_card_name_those_who_may_approve_by_now(make_cor
     row = await make_core(**{"approval.approvers": ["U0ANA"]}).ask()
     now = make_core(**{"approval.approvers": ["U0BEN"]})
     now.now = row.voice_at or 0
-    await now.voices().tick()
+    await now.approval_reminders().tick()
     (note,) = await now.database.read(lambda c: notes_to_post(c, now.now, 10))
     assert note.note.mention == "U0BEN"
     assert (await now.row(row.id)).approvers == ("U0BEN",)

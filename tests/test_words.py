@@ -59,7 +59,7 @@ NAMES = {
     "PAUSED_ASKS",
     "PAUSED_WAITS",
     "WAS_PAUSED",
-    "TOLD",
+    "POSSIBLY_SENT",
     "LOST",
     "PAUSED",
     "UNASKED",

@@ -66,7 +66,7 @@ class Person:
     """Somebody at the keyboard.
 
     `member`: a full, active human member of this workspace, not a guest. `doubtful`: Slack does not say so right now.
-    `zone_told`: False if Slack names no zone that we know, and `zone` is the bot's.
+    `zone_known`: False if Slack names no zone that we know, and `zone` is the bot's.
     """
 
     workspace: str
@@ -76,7 +76,7 @@ class Person:
     zone: str = "UTC"
     member: bool = False
     doubtful: bool = False
-    zone_told: bool = True
+    zone_known: bool = True
 
 
 class Directory(Protocol):

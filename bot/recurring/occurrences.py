@@ -93,7 +93,7 @@ class Occurrences:
                 of=cover.of,
                 left=cover.left - 1,
             )
-            notes.say(connection, entered, self.clock(), [notes.Note(sentence)])
+            notes.add_notes(connection, entered, self.clock(), [notes.Note(sentence)])
             schedules.keep_cover(connection, schedule.workspace, schedule.id, _used(cover))
         else:
             self.workflow.submission.enter(connection, planned)

@@ -51,7 +51,7 @@ class Breakers:
             sentence = Translatable(
                 "{vendor} cannot be reached right now. Nothing was sent. The broadcast is waiting.", vendor=vendor
             )
-            notes.say(connection, row, now, [Note(sentence)])
+            notes.add_notes(connection, row, now, [Note(sentence)])
         return False
 
     def count_failure(self, connection: Connection, row: Broadcast, error: Exception | None) -> None:

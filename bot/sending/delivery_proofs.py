@@ -49,7 +49,7 @@ class DeliveryProofs:
         """Confirm what somebody said: the vendor now also reports that it went out."""
         now = self.clock()
         vendor_ids.own_ids(connection, row, ids)
-        notes.say(connection, row, now, [Note(Translatable(CONFIRMED, ids=", ".join(ids[:100])))])
+        notes.add_notes(connection, row, now, [Note(Translatable(CONFIRMED, ids=", ".join(ids[:100])))])
         broadcasts.touch(connection, row, now, ids=ids, failure=None, look_at=None if row.ended else now)
 
     def _contradict(self, connection: Connection, row: Broadcast, ids: tuple[str, ...]) -> None:
@@ -65,7 +65,7 @@ class DeliveryProofs:
         sentence = Translatable(template, ids=", ".join(ids[:100]))
         new_notes = [Note(sentence, " ".join(dict.fromkeys([row.requester, *deniers])), aloud=True)]
         audit.write_audit(connection, row, row.provider, "report_late", row.state, self.clock())
-        notes.say(connection, row, self.clock(), new_notes)
+        notes.add_notes(connection, row, self.clock(), new_notes)
 
     def mark_proven(self, connection: Connection, row: Broadcast, ids: tuple[str, ...], sentence: Translatable) -> None:
         now, ids = self.clock(), tuple(filter(None, ids))  # an answer without an id proves it as well

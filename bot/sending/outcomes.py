@@ -111,7 +111,7 @@ class Outcomes:
                 known["failure"] = None
             broadcasts.touch(connection, current, now, **known)
             audit.write_audit(connection, current, current.provider, "accept_late", current.state, now)
-            notes.say(connection, current, now, new_notes)
+            notes.add_notes(connection, current, now, new_notes)
 
     def _post_nothing_left(self, connection: Connection, current: Broadcast, error: Exception) -> None:
         """Tell approvers what they need to know: only they may end an unknown broadcast as failed."""
@@ -125,7 +125,7 @@ class Outcomes:
         approvers = approval_rules.approvers_today(self.settings.approval, current)
         note = Note(Translatable(template, cause=cause_of(error)), " ".join([current.requester, *approvers]))
         audit.write_audit(connection, current, current.provider, "refuse_late", current.state, now)
-        notes.say(connection, current, now, [note])
+        notes.add_notes(connection, current, now, [note])
 
     def _write_accepted(self, connection: Connection, row: Broadcast, accepted: Accepted) -> None:
         now = self.clock()

@@ -80,7 +80,9 @@ class Poller:
         rows = receipts.progress_to_post(connection, self.clock())
         for row in rows:
             with alone(connection, "progress", row.id, row.workspace):
-                notes.say(connection, row, self.clock(), [Note(Translatable("Deliveries: {counts}", **_counts(row)))])
+                notes.add_notes(
+                    connection, row, self.clock(), [Note(Translatable("Deliveries: {counts}", **_counts(row)))]
+                )
                 receipts.mark_progress_posted(connection, row)
         return bool(rows)
 
@@ -204,7 +206,7 @@ class Poller:
             )  # they alone may say that it did not
             note = Note(Translatable(template, evidence=seen), " ".join([current.requester, *approvers]))
             audit.write_audit(connection, current, "clock", "ask", current.state, now, str(seen))
-            notes.say(connection, current, now, [note])
+            notes.add_notes(connection, current, now, [note])
 
 
 def _has_doubled(waited: Micros) -> bool:

@@ -249,7 +249,7 @@ class Receiver:
         row = whole(connection, current) if shown else None
         if row is not None:
             new_notes = [Note(Translatable("Reply: {reply}", reply=it)) for it in shown]
-            notes.say(connection, row, self.clock(), new_notes)
+            notes.add_notes(connection, row, self.clock(), new_notes)
         return bool(shown)
 
     def _hidden(self, receipt: Receipt) -> str:

@@ -92,7 +92,7 @@ class People:
             "name": str(shown or profile.get("real_name") or profile.get("name") or ""),
             "locale": str(profile.get("locale") or "en"),
             "zone": zone if known else self.timezone,
-            "zone_told": known,
+            "zone_known": known,
             "member": membership is Membership.MEMBER,
             "doubtful": membership is Membership.DOUBTFUL,
         }

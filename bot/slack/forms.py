@@ -28,7 +28,7 @@ View = Mapping[str, Any]
 UNKNOWN_FORM = "I no longer know this form. Copy your text and open a new one."
 
 
-class Modals:
+class FormHandlers:
     """The forms by their callback id."""
 
     def __init__(

@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Typing:
+class Command:
     """A command: who typed what, where, and the words to answer in. `line`: the whole command as typed."""
 
     person: Person
@@ -46,7 +46,7 @@ class Typing:
 
 
 #: A subcommand: its usage, and the function that answers it.
-Subcommand = tuple[str, Callable[[Typing, AsyncWebClient], Awaitable[Post | None]]]
+Subcommand = tuple[str, Callable[[Command, AsyncWebClient], Awaitable[Post | None]]]
 
 
 def form_audiences(audiences: Audiences, words: Translator) -> list[tuple[str, str]]:
@@ -118,7 +118,7 @@ def submitted_post(submitted: Submitted, place: Place, person: Person, hours: st
     if row.send_at is not None:
         start = mrkdwn.spelled(row.send_at, person.zone)
         text += " " + words("It is due to start at {start}.", start=start)
-        if not person.zone_told:
+        if not person.zone_known:
             text += " " + words("I could not get your time zone from Slack, so I used {zone}.", zone=person.zone)
     if hours is not None:
         text += f"\n✋ {hours}"

@@ -42,7 +42,7 @@ from bot.storage.broadcast_rows import (
 )
 from bot.storage.campaigns import without_leftover
 from bot.storage.failing_rows import failing_rows_of
-from bot.storage.notes import TO_AUDIT, TO_NOTES, Note, say, to_note_rows
+from bot.storage.notes import TO_AUDIT, TO_NOTES, Note, add_notes, to_note_rows
 from bot.storage.outbox import post
 from bot.storage.sql import T, read_each, to_row, with_keys
 from bot.storage.tables import LIVING, SHAPE, broadcasts, posts
@@ -152,7 +152,7 @@ def add(connection: Connection, broadcast: Broadcast, *, draw: bool, notes: Iter
     draw_at = broadcast.created_at if draw else None
     connection.execute(insert(broadcasts).values(**to_row(fields), draw_at=draw_at))
     write_audit(connection, broadcast, broadcast.requester, Action.SUBMIT, None, broadcast.created_at)
-    say(connection, broadcast, broadcast.created_at, notes)
+    add_notes(connection, broadcast, broadcast.created_at, notes)
 
 
 def move(

@@ -39,7 +39,7 @@ class PendingNote:
     tries: int
 
 
-def say(connection: Connection, broadcast: Broadcast, at: Micros, new_notes: Iterable[Note]) -> None:
+def add_notes(connection: Connection, broadcast: Broadcast, at: Micros, new_notes: Iterable[Note]) -> None:
     """Queue notes for the thread, in the transaction that made them true."""
     rows = [to_note_rows(broadcast, at, note) for note in new_notes]
     if rows:

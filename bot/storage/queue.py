@@ -37,7 +37,7 @@ from bot.storage.broadcast_rows import (
 )
 from bot.storage.campaigns import RECALLS_WAITED_FOR
 from bot.storage.failing_rows import failing_rows_of
-from bot.storage.notes import Note, say
+from bot.storage.notes import Note, add_notes
 from bot.storage.sql import AT_PARAMETER, any_of, but, micros_parameter
 from bot.storage.tables import broadcasts, leftovers, notes, posts, seen
 
@@ -277,7 +277,7 @@ def voiced(
         change = change.values(draw_at=at, revision=broadcasts.c.revision + 1)
     if connection.execute(change, seen_values(seen_as)).rowcount == 0:
         return False
-    say(connection, seen_as, at, note_list)
+    add_notes(connection, seen_as, at, note_list)
     return True
 
 

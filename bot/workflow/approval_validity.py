@@ -101,7 +101,7 @@ class ApprovalValidity:
             sentence = Translatable(
                 "Slack does not tell me who can still approve it, so it is waiting. Nothing was sent."
             )
-            notes.say(connection, moved, now, [Note(sentence)])
+            notes.add_notes(connection, moved, now, [Note(sentence)])
 
     def asks_first(self, held: Broadcast, votes: int) -> bool:
         """Whether *Send now* asks the approvers first: it is not approved, or was approved too long ago."""

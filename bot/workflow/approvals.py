@@ -82,7 +82,7 @@ class Approvals:
         note = Note(
             Translatable("{by} approved. Approvals still needed: {missing}.", **by_person(person, missing=missing))
         )
-        notes.say(connection, current, self.clock(), [note])
+        notes.add_notes(connection, current, self.clock(), [note])
         return broadcasts.touch(connection, current, self.clock())
 
     def schedule(self, connection: Connection, current: Broadcast, *, actor: str) -> Broadcast | None:
@@ -167,7 +167,7 @@ class Approvals:
         )
         if not goes_on or len(votes_for(connection, current)) >= current.quorum:
             audit.write_audit(connection, current, person.id, Action.WITHDRAW, current.state, now)
-            notes.say(connection, current, now, [note])
+            notes.add_notes(connection, current, now, [note])
             return broadcasts.touch(connection, current, now)
         return self.series.back(connection, current, person, note)
 
@@ -194,7 +194,7 @@ class Approvals:
         else:
             raise StaleVersion(current)
         audit.write_audit(connection, current, person.id, Action.WITHDRAW, current.state, now)
-        notes.say(
+        notes.add_notes(
             connection, current, now, [Note(Translatable(template, **by_person(person)), mention=current.requester)]
         )
         return broadcasts.touch(connection, current, now)

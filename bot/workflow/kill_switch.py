@@ -82,7 +82,7 @@ class Pauses:
             await self.database.write(lambda c: self._pause_all(c, person, action, on))
         finally:  # committed or not, the next tick reads it
             self.switch.committed(person.workspace)
-        self.wake(Task.DISPATCH, Task.PAINT, Task.VOICES)
+        self.wake(Task.DISPATCH, Task.PAINT, Task.APPROVAL_REMINDERS)
         return await self.database.read(lambda c: broadcasts.count_held(c, person.workspace, Hold.PAUSED))
 
     def _pause_all(self, connection: Connection, person: Person, action: str, on: bool) -> None:

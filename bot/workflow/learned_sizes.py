@@ -71,6 +71,6 @@ class LearnedSizes:
         drop_votes(connection, current)
         template = "{changes} That was not known when it was approved, so it needs approval again."
         sentence = Translatable(template, changes=in_a_row(changes))
-        notes.say(connection, current, now, [Note(sentence, mention=" ".join(vote.approver for vote in votes))])
+        notes.add_notes(connection, current, now, [Note(sentence, mention=" ".join(vote.approver for vote in votes))])
         audit.write_audit(connection, current, "policy", Action.LAPSE, current.state, now)
         broadcasts.touch(connection, current, now, **asks(now, self.approval))

@@ -75,7 +75,7 @@ class SeriesApproval:
         if recallable and len(votes_for(connection, occurrence)) < occurrence.quorum:
             self.back(connection, occurrence, person, note)
         else:
-            notes.say(connection, occurrence, self.clock(), [note])
+            notes.add_notes(connection, occurrence, self.clock(), [note])
             broadcasts.touch(connection, occurrence, self.clock())
 
     @staticmethod
@@ -112,7 +112,7 @@ class SeriesApproval:
             text = Translatable(
                 "Its approval also covered later ones in the series. Each of them now needs its own approval."
             )
-            notes.say(connection, ended, self.clock(), [Note(text)])
+            notes.add_notes(connection, ended, self.clock(), [Note(text)])
 
 
 COVER = "cover"  # the way of a vote that was given on an earlier occurrence

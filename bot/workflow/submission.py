@@ -324,10 +324,10 @@ class Submission:
         except NotFound:
             return
         now = follower.created_at
-        notes.say(connection, follower, now, [Note(Translatable("This is a follow-up to {id}.", id=followed.id))])
+        notes.add_notes(connection, follower, now, [Note(Translatable("This is a follow-up to {id}.", id=followed.id))])
         if followed.state is not State.DRAFT:
             by = {"by": people.mentions([follower.requester]), "id": follower.id}
-            notes.say(connection, followed, now, [Note(Translatable("{by} asked for a follow-up: {id}.", **by))])
+            notes.add_notes(connection, followed, now, [Note(Translatable("{by} asked for a follow-up: {id}.", **by))])
 
 
 UNCHANGED_BY_SUBMIT = frozenset(

@@ -62,7 +62,7 @@ class Process:
             "track": self.tracker.tick,
             "sizes": self.dispatcher.sizes.learn,
             "expire": self.workflow.expire,
-            "voices": self.voices.tick,
+            "voices": self.approval_reminders.tick,
             "remind": self.reminders.tick,
         }
         self._ringing: dict[str, asyncio.Task[None]] = {}
@@ -88,7 +88,7 @@ class Process:
         )
         core = build_core(runtime, world, make_id=world.new_id)
         self.workflow, self.dispatcher, self.tracker = core.workflow, core.dispatcher, core.tracker
-        self.voices, self.reminders = core.voices, core.reminders
+        self.approval_reminders, self.reminders = core.approval_reminders, core.reminders
         spoil(core)
         self._work_waits = self.dispatcher.claims.work_waits
         setattr(self.dispatcher.claims, "work_waits", self.anything)  # noqa: B010 - of this one process

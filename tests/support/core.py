@@ -118,7 +118,7 @@ class Core:
     def tracker(self, database: Database | None = None) -> Tracker:
         return Tracker(replace(self.runtime, database=database or self.database))
 
-    def voices(self, database: Database | None = None) -> ApprovalReminders:
+    def approval_reminders(self, database: Database | None = None) -> ApprovalReminders:
         return ApprovalReminders(replace(self.runtime, database=database or self.database), self.audiences.misfit)
 
     async def ask(self, **changes: Any) -> Broadcast:

@@ -21,8 +21,8 @@ from bot.slack.commands import parse
 from bot.slack.commands.schedules import Recurring
 from bot.slack.directory import UNREACHABLE, People, is_late
 from bot.slack.replies import (
+    Command,
     Subcommand,
-    Typing,
     describe_hours,
     draft_form,
     form_audiences,
@@ -73,13 +73,13 @@ class BroadcastCommands:
             "resume": ("resume all|<id>", self.resume),
         }
 
-    async def form(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+    async def form(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Open the form."""
         return await self.open_form(
             forms.Form(form_audiences(self.audiences, asked.words), asked.channel), asked, client
         )
 
-    async def open_form(self, form: forms.Form, asked: Typing, client: AsyncWebClient) -> Post | None:
+    async def open_form(self, form: forms.Form, asked: Command, client: AsyncWebClient) -> Post | None:
         try:
             await client.views_open(trigger_id=asked.trigger, view=forms.compose(form, asked.words))
         except UNREACHABLE as error:
@@ -89,7 +89,7 @@ class BroadcastCommands:
             return Post(asked.words("Slack took too long to open the form. Type `/broadcast` again."))
         return None
 
-    async def send(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+    async def send(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Ask to send a text to an audience."""
         parts = parse.read_send(slack_text.decode_slack(asked.text))
         if not parts.audience:
@@ -136,7 +136,7 @@ class BroadcastCommands:
         must_leave_nothing_behind(at, parts.text, "send_at")
         return int(when.instant.timestamp()) * SECOND
 
-    async def list_audiences(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+    async def list_audiences(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Show the audiences you can write to."""
         known = form_audiences(self.audiences, asked.words)
         lines = [self._audience_line(name, label, asked.words) for name, label in known]
@@ -163,7 +163,7 @@ class BroadcastCommands:
                 "Also at {vendor}, but not set up here: {names}", vendor=mrkdwn.quote(title), names=shown + more
             )
 
-    async def list(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+    async def list(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Show the latest broadcasts."""
         workspace = asked.person.workspace
         rows, stops = await self.workflow.database.read(
@@ -171,7 +171,7 @@ class BroadcastCommands:
         )
         return answers.listing(rows, list(self._standing_still(stops, asked)), asked.words)
 
-    def _standing_still(self, stops: keys.Stops, asked: Typing) -> Iterator[str]:
+    def _standing_still(self, stops: keys.Stops, asked: Command) -> Iterator[str]:
         """Yield what stops all sending here, or all sending through one vendor."""
         if asked.person.workspace in stops.paused:
             yield asked.words("⏸️ All sending is paused until an admin types `/broadcast resume all`.")
@@ -183,7 +183,7 @@ class BroadcastCommands:
                 again_at=again_at,
             )
 
-    async def show(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+    async def show(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Show one broadcast and who did what to it, or one recurring broadcast or reminder."""
         word, _ = parse.first_word(slack_text.decode_slack(asked.text))
         if not word:
@@ -204,7 +204,7 @@ class BroadcastCommands:
         showing = await self.showing_of(row, votes)
         return answers.details(row, showing, [dict(step) for step in history], link, asked.words)
 
-    async def cancel(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+    async def cancel(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Stop a broadcast that has not gone out yet."""
         word, reason = parse.first_word(slack_text.decode_slack(asked.text))
         if not word:
@@ -215,7 +215,7 @@ class BroadcastCommands:
         ended = await self.workflow.act(row.workspace, row.id, decision, person=asked.person, version=row.version)
         return Post(asked.words("{id} is cancelled. Nothing was sent.", id=ended.id))
 
-    async def edit(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+    async def edit(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Open one of your drafts and submit it where you are."""
         word, _ = parse.first_word(slack_text.decode_slack(asked.text))
         if not word:
@@ -227,7 +227,7 @@ class BroadcastCommands:
             raise NotFound(row.id)
         return await self.open_form(draft_form(self.audiences, row, asked.channel, asked.words), asked, client)
 
-    async def pause(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+    async def pause(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Pause all sending at once (admins), or one recurring broadcast or reminder."""
         what, rest = parse.first_word(asked.text)
         if what.lower() != "all":
@@ -249,7 +249,7 @@ class BroadcastCommands:
             )
         return mrkdwn.lines(lines)
 
-    async def resume(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+    async def resume(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Resume all sending (admins), or one recurring broadcast or reminder."""
         what = parse.first_word(asked.text)[0].lower()
         if what != "all":

@@ -18,7 +18,7 @@ from bot.slack.commands.schedules import Recurring
 from bot.slack.commands.templates import TemplateCommands
 from bot.slack.directory import People
 from bot.slack.interaction import Body, Entrance, Interaction, Refused
-from bot.slack.replies import Subcommand, Typing
+from bot.slack.replies import Command, Subcommand
 from bot.workflow.audiences import Audiences
 from bot.workflow.workflow import Workflow
 
@@ -57,14 +57,14 @@ class Commands:
         shown = slack_text.decode_slack(f"{body.get('command', '/broadcast')} {raw}")
 
         async def run(done: Interaction) -> Post | None:
-            return await self._run(Typing(done.person, done.channel, raw, done.trigger, done.words, shown), client)
+            return await self._run(Command(done.person, done.channel, raw, done.trigger, done.words, shown), client)
 
         try:
             return await self.entrance.enter(body, client, run)
         except Refused as refused:
             return forms.complaint(refused.lines, shown, refused.words)
 
-    async def _run(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+    async def _run(self, asked: Command, client: AsyncWebClient) -> Post | None:
         name, rest = parse.first_word(asked.text)
         if name.lower().lstrip("?") not in ("", "help") or not name:
             must_be_member(asked.person)
@@ -75,7 +75,7 @@ class Commands:
             return self._unknown(name, asked)
         return await entry[1](replace(asked, text=rest), client)
 
-    def _unknown(self, name: str, asked: Typing) -> Post:
+    def _unknown(self, name: str, asked: Command) -> Post:
         audience = slack_text.decode_slack(name).lower()
         near = f"send {audience}" if self.audiences.audience(audience) else parse.nearest_verb(name, self.table)
         sentences = [asked.words("There is no `{name}` command.", name=mrkdwn.quote(slack_text.decode_slack(name)))]
@@ -84,7 +84,7 @@ class Commands:
         sentences.append(asked.words("`/broadcast help` lists the commands."))
         return forms.complaint([" ".join(sentences)], asked.line, asked.words)
 
-    async def help(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+    async def help(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Show this help."""
         topic, _ = parse.first_word(asked.text)
         wanted = {topic.lower()} & self.table.keys() or self.table.keys()

@@ -25,7 +25,7 @@ from bot.slack.blocks.mrkdwn import Post
 from bot.slack.commands import parse
 from bot.slack.directory import People
 from bot.slack.interaction import Body, Interaction, message_of
-from bot.slack.replies import Subcommand, Typing, describe_hours, form_audiences, must_leave_nothing_behind, with_late
+from bot.slack.replies import Command, Subcommand, describe_hours, form_audiences, must_leave_nothing_behind, with_late
 from bot.storage import keys, occurrences, templates
 from bot.when.instants import names_a_part, parse_when
 from bot.when.recurrence import Closed
@@ -60,7 +60,7 @@ class Recurring:
 
     # --- asking for one ----------------------------------------------------------------------------------------------
 
-    async def every(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+    async def every(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Ask to send a text regularly. Each time gets a card and an approval."""
         when, rest = parse.quoted(slack_text.decode_slack(asked.text))
         parts = parse.read_send(rest, EVERY)
@@ -79,7 +79,7 @@ class Recurring:
         wanted = self._asked(Kind.BROADCAST, when, channel, parts, options, asked.person)
         return with_late(await self._add(wanted, asked), parts.late, asked.words)
 
-    async def remind(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+    async def remind(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Remind a channel of something, once or regularly."""
         when, rest = parse.quoted(asked.text)
         channel, rest = _channel(rest, asked.channel)
@@ -140,7 +140,7 @@ class Recurring:
             options=options,
         )
 
-    async def _add(self, wanted: Asked, asked: Typing) -> Post:
+    async def _add(self, wanted: Asked, asked: Command) -> Post:
         place = await self.people.place(wanted.channel)
         if not place.postable and place.fix is not None:
             raise InvalidRequest(FieldError("channel", _fix(wanted, place.fix)))
@@ -172,13 +172,13 @@ class Recurring:
 
     # --- what there is -----------------------------------------------------------------------------------------------
 
-    async def schedules(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+    async def schedules(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Show the recurring broadcasts."""
         must_be_member(asked.person)
         found = await self.reminders.listed(asked.person.workspace, Kind.BROADCAST)
         return recurring.listing(found, Kind.BROADCAST, asked.words)
 
-    async def list_reminders(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+    async def list_reminders(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Show the reminders."""
         must_be_member(asked.person)
         found = await self.reminders.listed(asked.person.workspace, Kind.REMINDER)
@@ -193,7 +193,7 @@ class Recurring:
         theirs = {channel for channel, is_in in zip(channels, inside, strict=True) if is_in}
         return [schedule for schedule in found if schedule.owner == person.id or schedule.channel in theirs]
 
-    async def show(self, asked: Typing, id: str) -> Post:
+    async def show(self, asked: Command, id: str) -> Post:
         """One schedule with its latest occurrences.
 
         Raises NotFound, NotUnderstood, NotAllowed or DirectoryUnavailable.
@@ -209,7 +209,7 @@ class Recurring:
 
     # --- pause, resume, stop -----------------------------------------------------------------------------------------
 
-    async def pause(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+    async def pause(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Pause a recurring broadcast or a reminder: `pause <id> [until=<date>]`."""
         schedule = await self._named(asked)
         _, rest = parse.first_word(slack_text.decode_slack(asked.text))
@@ -229,7 +229,7 @@ class Recurring:
         """A day alone means its beginning, which is later where the clocks skip midnight."""
         return self._instant(until, zone, MIDNIGHT) if until else None
 
-    async def resume(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+    async def resume(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Resume it."""
         schedule = await self._named(asked)
         resumed = await self.reminders.resume(schedule, asked.person)
@@ -238,7 +238,7 @@ class Recurring:
         next_at = mrkdwn.when(resumed.next_at, resumed.zone)
         return Post(asked.words("*{id}* has resumed. The next one is {next_at}.", id=resumed.id, next_at=next_at))
 
-    async def stop(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+    async def stop(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """End a recurring broadcast or a reminder."""
         if not asked.text.strip():
             return self._usage("stop", asked)
@@ -254,7 +254,7 @@ class Recurring:
             lines.append(words("⏸️ All sending is paused until an admin types `/broadcast resume all`."))
         return lines
 
-    async def _named(self, asked: Typing) -> Schedule:
+    async def _named(self, asked: Command) -> Schedule:
         """Return the schedule that the first word names. Raises InvalidRequest or NotUnderstood."""
         word, _ = parse.first_word(slack_text.decode_slack(asked.text))
         id = parse.id_of(word)
@@ -269,7 +269,7 @@ class Recurring:
             )
             raise InvalidRequest(FieldError("id", Translatable(template, id=id[:40]))) from None
 
-    def _usage(self, name: str, asked: Typing) -> Post:
+    def _usage(self, name: str, asked: Command) -> Post:
         return answers.usage(self.table[name][0], asked.line, asked.words)
 
     # --- buttons -----------------------------------------------------------------------------------------------------

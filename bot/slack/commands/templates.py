@@ -15,7 +15,7 @@ from bot.slack.blocks import answers, forms, mrkdwn
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.commands import parse
 from bot.slack.commands.broadcasts import BroadcastCommands
-from bot.slack.replies import Subcommand, Typing, form_audiences
+from bot.slack.replies import Command, Subcommand, form_audiences
 from bot.storage import templates
 from bot.workflow import checks
 from providers.base import Purpose
@@ -33,7 +33,7 @@ class TemplateCommands:
             "template": ("template save|use|list|delete <name> [<text>]", self.template),
         }
 
-    async def template(self, asked: Typing, client: AsyncWebClient) -> Post | None:
+    async def template(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Save a text under a name: `save <name> [audience] [purpose] <text>`, `use`, `list`, `delete <name>`."""
         verb, rest = parse.first_word(slack_text.decode_slack(asked.text))
         name, rest = parse.first_word(rest)
@@ -47,7 +47,7 @@ class TemplateCommands:
             return answers.usage(self.table["template"][0], asked.line, asked.words)
         return await verbs[verb.lower()](asked, name.lower(), rest, client)
 
-    async def _save_template(self, asked: Typing, name: str, rest: str, client: AsyncWebClient) -> Post | None:
+    async def _save_template(self, asked: Command, name: str, rest: str, client: AsyncWebClient) -> Post | None:
         first, after = parse.first_word(rest)
         audience = first.lower() if self.audiences.audience(first.lower()) is not None else None
         parts = parse.read_send(f"x {after if audience else rest}", ("sender", "campaign"))
@@ -76,18 +76,18 @@ class TemplateCommands:
             )
         return Post(asked.words("I saved the template “{name}”. `/broadcast template use {name}` opens it.", name=name))
 
-    def _template_complaints(self, parts: parse.Typed, asked: Typing) -> Iterator[FieldError]:
+    def _template_complaints(self, parts: parse.Typed, asked: Command) -> Iterator[FieldError]:
         """Yield the complaints. What is only a question for one broadcast is refused here: a template is reused."""
         yield from checks.lost_names(asked.text)
         yield from checks.name_complaints(parts.options.get("sender"), parts.options.get("campaign"))
         yield from checks.option_questions(parts.text, zone=asked.person.zone, now=moment(self.clock()))
 
-    async def _use_template(self, asked: Typing, name: str, rest: str, client: AsyncWebClient) -> Post | None:
+    async def _use_template(self, asked: Command, name: str, rest: str, client: AsyncWebClient) -> Post | None:
         kept = await self._template(asked, name)
         form = forms.Form(form_audiences(self.audiences, asked.words), asked.channel, values=kept.values())
         return await self.broadcasts.open_form(form, asked, client)
 
-    async def _delete_template(self, asked: Typing, name: str, rest: str, client: AsyncWebClient) -> Post | None:
+    async def _delete_template(self, asked: Command, name: str, rest: str, client: AsyncWebClient) -> Post | None:
         kept = await self._template(asked, name)
         if asked.person.id not in (kept.owner, *self.audiences.settings.admins):
             raise NotAllowed("Only {who} can delete “{name}”.", who=mentions([kept.owner]), name=name)
@@ -96,7 +96,7 @@ class TemplateCommands:
             asked.words("I deleted the template “{name}”. It said: “{text}”", name=name, text=mrkdwn.quote(kept.text))
         )
 
-    async def _list_templates(self, asked: Typing) -> Post:
+    async def _list_templates(self, asked: Command) -> Post:
         found = await self.workflow.database.read(lambda c: templates.templates_of(c, asked.person.workspace))
         if not found:
             return Post(asked.words("There are no templates yet. `/broadcast template save <name> <text>` saves one."))
@@ -104,7 +104,7 @@ class TemplateCommands:
             [f"• *{mrkdwn.quote(t.name)}* · {mentions([t.owner])} · “{mrkdwn.quote(t.text)}”" for t in found]
         )
 
-    async def _template(self, asked: Typing, name: str) -> templates.Template:
+    async def _template(self, asked: Command, name: str) -> templates.Template:
         kept = await self.workflow.database.read(lambda c: templates.find_template(c, asked.person.workspace, name))
         if kept is None:
             template = "There is no template “{name}”. `/broadcast template list` shows all templates."
