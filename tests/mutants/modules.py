@@ -23,24 +23,26 @@ CONTRACT = "tests/providers/test_contract.py"
 
 SMALL = "-k 'not postgresql'"  # where both databases are alike, one is enough
 
-TEXT = ("tests/test_text.py", "tests/providers/test_contract.py", "tests/test_trouble.py -k 'wrong or said'")
-TIMES = ("tests/test_when.py tests/test_phrases.py", "tests/test_typed.py tests/test_recurring.py")
+SLOW = "--ignore tests/workflow/test_authority.py --ignore tests/sending/test_vendor_trouble.py"  # run last
+
+TEXT = ("tests/domain/test_text.py", "tests/providers/test_contract.py", "tests/slack/test_typed_wrong.py")
+TIMES = ("tests/when", "tests/slack/test_typed.py tests/recurring/test_recurring.py")
 APPROVALS = (
-    f"tests/test_approvals.py tests/test_covers.py tests/test_card_truth.py {SMALL}",
-    f"tests/test_core.py tests/test_waiting.py tests/test_absence.py tests/test_dispatch.py {SMALL}",
-    "tests/test_authority.py tests/test_trouble.py",
+    f"tests/workflow tests/recurring/test_covers.py tests/slack/test_seen_and_approved.py {SLOW} {SMALL}",
+    f"tests/sending tests/waiting {SLOW} {SMALL}",
+    "tests/slack tests/workflow/test_authority.py",
 )
 DISPATCH = (
-    f"tests/test_core.py {SMALL}",
-    f"tests/test_dispatch.py tests/test_waiting.py {SMALL}",
-    f"tests/test_card_truth.py tests/test_vendor_trouble.py {SMALL}",
-    "tests/test_adapters.py tests/test_simulation.py",
+    f"tests/sending {SLOW} {SMALL}",
+    f"tests/waiting tests/workflow {SLOW} {SMALL}",
+    f"tests/slack tests/sending/test_vendor_trouble.py {SMALL}",
+    "tests/config/test_adapters.py tests/test_simulation.py",
 )
-DOORS = ("tests/test_doors.py", "tests/test_web.py")
+DOORS = ("tests/web/test_doors.py", "tests/web/test_web.py")
 RECEIPTS = (
-    f"tests/test_receipts.py tests/test_core.py {SMALL}",
-    f"tests/test_dispatch.py {SMALL}",
-    "tests/test_web.py",
+    f"tests/sending/test_receipts.py tests/sending/test_counting.py {SMALL}",
+    f"tests/sending {SLOW} {SMALL}",
+    "tests/web/test_web.py",
 )
 
 MODULES = {
@@ -49,13 +51,13 @@ MODULES = {
     "placeholders": Module("bot/domain/placeholders.py", TEXT),
     "suggestions": Module("bot/domain/suggestions.py", TEXT),
     "slack_text": Module("bot/domain/slack_text.py", TEXT),
-    "hours": Module("bot/domain/hours.py", ("tests/test_hours.py", "tests/test_hours.py -m long")),
-    "approval_rules": Module("bot/workflow/approval_rules.py", ("tests/test_policy.py", *APPROVALS)),
+    "hours": Module("bot/domain/hours.py", ("tests/domain/test_hours.py", "tests/domain/test_hours.py -m long")),
+    "approval_rules": Module("bot/workflow/approval_rules.py", ("tests/workflow/test_policy.py", *APPROVALS)),
     **{
         name: Module(f"bot/workflow/{name}.py", APPROVALS)
         for name in (
             *("approvals", "approvers", "permissions", "series_approval", "approval_validity"),
-            *("decisions", "decisions", "replanning", "learned_sizes", "card_changes"),
+            *("decisions", "decision_types", "replanning", "learned_sizes", "card_changes"),
             *("gate", "kill_switch", "clock_guard"),
         )
     },
@@ -94,7 +96,7 @@ MODULES = {
     "kaizala": Module(
         "providers/kaizala.py", (f"tests/providers/test_kaizala.py {CONTRACT} -k kaizala", "tests/providers")
     ),
-    "http": Module("providers/http.py", (f"tests/test_http.py {CONTRACT}", "tests/providers")),
+    "http": Module("providers/http.py", (f"tests/providers/test_http.py {CONTRACT}", "tests/providers")),
 }
 
 

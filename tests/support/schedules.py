@@ -26,6 +26,7 @@ from bot.storage import occurrences, tables
 from bot.storage.broadcasts import latest
 from bot.storage.database import Database
 from bot.storage.votes import Vote, votes_for
+from bot.when.recurrence import Closed
 from tests.support.core import CLEO, TEAM, Core
 from tests.support.ground import in_order
 
@@ -176,3 +177,13 @@ def dues_of(connection: Connection) -> Iterator[int]:
             yield from (
                 row[name] for name in ("due", "hold_until", "expires_at", "lease_until") if row[name] is not None
             )
+
+
+async def snoozed(series: Series, typed: str = "every day 9:00") -> Schedule:
+    """A reminder that was posted at nine and snoozed for an hour."""
+    schedule = await series.add(Kind.REMINDER, typed, "Payroll", closed=Closed.KEEP)
+    await series.until("2026-12-01T09:00")
+    await series.reminders.answer((await series.occurrences(schedule))[0], CLEO, snooze=True)
+    await series.post()
+    assert "posted once more" in series.channel.shown[0]
+    return schedule

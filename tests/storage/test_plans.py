@@ -52,7 +52,7 @@ from providers.base import DeliveryStatus, Receipt, ReceiptKind, Staged
 from tests.support.ground import new_postgres
 from tests.support.patience import LONG
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 AT = 1_800_000_000 * SECOND
 HOUR, DAY = 3600 * SECOND, 24 * 3600 * SECOND
 OTHERS, AT_HOME = 2_000, 50  # live ones of each other kind: in all workspaces, and at home

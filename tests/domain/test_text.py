@@ -18,7 +18,9 @@ from bot.domain.sms import BASIC, EXTENSION, composed, measure, name_of, problem
 from bot.domain.suggestions import SAFE, invisible, may_part, suggest, without_invisible
 from providers.base import TextLimits
 
-VECTORS = [json.loads(line) for line in (Path(__file__).parent / "data" / "sms_vectors.jsonl").read_text().splitlines()]
+VECTORS = [
+    json.loads(line) for line in (Path(__file__).parent.parent / "data" / "sms_vectors.jsonl").read_text().splitlines()
+]
 OCTOPUSH = TextLimits(max_gsm7=1224, max_ucs2=536, max_parts=8)
 MENTION = "STOP AU 36111"
 

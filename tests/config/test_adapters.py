@@ -40,7 +40,7 @@ from tests.support.ground import StartBot, free_port
 from tests.support.patience import until, within
 from tests.support.slack import HERE, ask, card, thread_text
 
-PACKAGE = Path(__file__).parent / "outside" / "bellcrier_mischief.py"
+PACKAGE = Path(__file__).parent.parent / "outside" / "bellcrier_mischief.py"
 
 
 class Office:

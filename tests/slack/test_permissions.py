@@ -1,0 +1,151 @@
+"""Who may approve, who may not, and how one changes one's mind."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.app import Bot
+from bot.domain.clock import SECOND, now
+from bot.domain.lifecycle import State
+from bot.storage import audit
+from sandbox.server import Sandbox
+from tests.support.ground import StartBot, all_of, newest
+from tests.support.patience import nothing_more
+from tests.support.slack import HERE, approved, ask, card, settled, thread_text
+
+
+@pytest.mark.parametrize("way", ["button", "reaction"])
+async def test_nobody_approves_their_own_marketing_and_the_try_is_audited(sandbox: Sandbox, bot: Bot, way: str) -> None:
+    await ask(sandbox, "send clients marketing Soldes", user="U0ANA")
+    posted = await card(sandbox)
+    if way == "button":
+        await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    else:
+        await sandbox.acting.react("U0ANA", HERE, posted["ts"], "white_check_mark")
+    await sandbox.until(lambda: "somebody else must approve" in str(sandbox.acting.ephemerals("U0ANA")))
+    row = await newest(bot)
+    assert row.state is State.PENDING
+    history = await bot.database.read(lambda c: audit.history(c, row.workspace, row.id))
+    assert ("U0ANA", "approve_refused") in [(step["actor"], step["action"]) for step in history]
+
+
+@pytest.mark.parametrize("user", ["U0DAN", "U0GUS"])
+async def test_only_approvers_approve(sandbox: Sandbox, bot: Bot, user: str) -> None:
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    await sandbox.acting.click(user, HERE, posted["ts"], "broadcast.approve")
+    assert sandbox.acting.ephemerals(user)
+    assert (await newest(bot)).state is State.PENDING
+
+
+async def test_a_group_that_slack_does_not_tell_approves_nothing(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    bot.people._known.clear()
+    sandbox.faults.add("usergroups.users.list", "500", times=9)
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    assert "try again in a minute" in str(sandbox.acting.ephemerals("U0ANA"))
+    assert (await newest(bot)).state is State.PENDING
+
+
+async def test_a_forged_button_changes_nothing(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Soldes")
+    posted, row = await card(sandbox), await newest(bot)
+    for value in (f"{row.id}:7", f"{row.id}", "BXXXXXXX:1", "", "x" * 500):
+        await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve", value=value)
+    assert (await newest(bot)).state is State.PENDING
+    assert len(sandbox.acting.ephemerals("U0ANA")) == 5
+
+
+async def test_an_unknown_button_is_acknowledged_and_harmless(sandbox: Sandbox, bot: Bot) -> None:
+    place = sandbox.world.post(sandbox.world.channel(HERE), {"user": "U0BELL", "text": "x"})
+    element = {"type": "button", "value": "x"}
+    for action in ("other.app", "broadcast.levitate"):
+        assert await sandbox.acting.act("U0DAN", {"channel": HERE, "ts": place["ts"]}, "b", action, element, {})
+
+
+async def test_two_approvals_are_two_people(sandbox: Sandbox, start_bot: StartBot) -> None:
+    bot = await start_bot(sandbox, approval__quorum=2)
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    await sandbox.acting.react("U0ANA", HERE, posted["ts"], "white_check_mark")
+    await sandbox.until(lambda: "still needed: 1" in thread_text(sandbox, posted["ts"]))
+    assert (await newest(bot)).state is State.PENDING
+    await sandbox.acting.click("U0BEN", HERE, posted["ts"], "broadcast.approve")
+    await settled(bot, State.SENT)
+
+
+async def test_marketing_that_nobody_else_could_approve_is_refused_at_once(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    bot = await start_bot(sandbox, approval__approvers=["U0DAN"])
+    assert "Without you, too few of <@U0DAN> can approve this (needed: 1, available: 0)" in await ask(
+        sandbox, "send clients Hello", user="U0DAN"
+    )
+    assert await all_of(bot) == []
+
+
+async def test_reject_asks_for_a_reason_and_the_thread_gets_it(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.reject")
+    (form,) = sandbox.acting.views("U0ANA")
+    assert form["callback_id"] == "broadcast_reject"
+    await sandbox.acting.submit("U0ANA", form["id"], {"reason": {"value": {"value": "Wrong <day>"}}})
+    await sandbox.until(lambda: "Wrong &lt;day&gt;" in thread_text(sandbox, posted["ts"]))
+    assert (await newest(bot)).state is State.REJECTED
+    assert sandbox.vendors.ledger == []
+
+
+async def test_stop_in_the_undo_window_sends_nothing(sandbox: Sandbox, start_bot: StartBot) -> None:
+    lead = 0
+    bot = await start_bot(sandbox, lambda: now() + lead, approval__undo="60s")
+    posted = await approved(sandbox)
+    await sandbox.until(lambda: "broadcast.stop" in str(sandbox.acting.messages(HERE)[0]["blocks"]))
+    await sandbox.acting.click("U0CLEO", HERE, posted["ts"], "broadcast.stop")
+    assert (await newest(bot)).state is State.CANCELLED
+    lead = 61 * SECOND
+    await nothing_more(bot)
+    assert sandbox.vendors.ledger == []
+
+
+async def test_a_reaction_taken_back_in_the_undo_window_takes_the_approval_back(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    bot = await start_bot(sandbox, approval__undo="60s")
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    await sandbox.acting.react("U0ANA", HERE, posted["ts"], "white_check_mark")
+    await settled(bot, State.SCHEDULED)
+    await sandbox.acting.unreact("U0ANA", HERE, posted["ts"], "white_check_mark")
+    assert (await settled(bot, State.PENDING)).due is None
+    assert sandbox.vendors.ledger == []
+
+
+async def test_a_reaction_taken_back_too_late_says_so(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    await sandbox.acting.react("U0ANA", HERE, posted["ts"], "white_check_mark")
+    await settled(bot, State.SENT)
+    await sandbox.acting.unreact("U0ANA", HERE, posted["ts"], "white_check_mark")
+    await sandbox.until(lambda: "has changed in the meantime: ✅" in str(sandbox.acting.ephemerals("U0ANA")))
+
+
+async def test_cancel_by_command_stops_it_and_later_says_that_it_is_too_late(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Soldes", user="U0DAN")
+    row = await newest(bot)
+    assert "is cancelled" in await ask(sandbox, f"cancel {row.id.lower()}", user="U0DAN")
+    assert "has changed in the meantime" in await ask(sandbox, f"cancel {row.id}", user="U0DAN")
+    assert (await newest(bot)).state is State.CANCELLED
+
+
+async def test_nobody_approves_in_time_and_it_expires(sandbox: Sandbox, start_bot: StartBot) -> None:
+    lead = 0
+    bot = await start_bot(sandbox, lambda: now() + lead, approval__expires_after="1h")
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    lead = 3601 * SECOND
+    await bot.workflow.expire()
+    assert (await newest(bot)).state is State.EXPIRED
+    await sandbox.until(lambda: "Nobody approved it in time" in thread_text(sandbox, posted["ts"]))

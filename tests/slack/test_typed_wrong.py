@@ -1,0 +1,159 @@
+"""What is typed wrong is answered with the fix, and what is typed right is shown whole."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.app import Bot
+from bot.domain.lifecycle import State
+from bot.storage import audit
+from sandbox.server import Sandbox
+from tests.support.ground import StartBot, all_of, newest
+from tests.support.patience import until
+from tests.support.slack import HERE, approved, ask, card, filled, settled
+
+WRONG = {
+    "send nobody marketing Hello": ("There is no audience “nobody”", "Hello"),
+    "send client marketing Hello": ("Did you mean “clients”?", "Hello"),
+    "send clients marketing": ("The text is empty", "clients"),
+    "send clients marketing \u200b \u00a0": ("The text is empty", "clients"),
+    "send clients markting Hello": ("did you mean “marketing”", "markting Hello"),
+    'send clients at="2020-01-01 09:00" Hello': ("That time has passed", "Hello"),
+    "send clients at=tomorrow Hello": ("At what time?", "Hello"),
+    "send clients at=soon Hello": ("I do not understand that time", "Hello"),
+    "send clients sender=Bell Hello": ("does not accept a sender ID", "Hello"),
+    "send newsletter sender=a Hello": ("not a valid sender ID for Octopush", "Hello"),
+    "send clients marketing Hi Stop au 36111": ("must read exactly “STOP AU 36111”", "Hi Stop au 36111"),
+    "send clients marketing Dear %%nom%%": ("Encom does not fill in “%%nom%%”", "%%nom%%"),
+    "sned clients Hello": ("Did you mean `/broadcast send`?", "clients Hello"),
+    "show B2345": ("There is no broadcast", "B2345"),
+    "stop B2345": ("There is no reminder or recurring broadcast *B2345*", "/broadcast cancel"),
+    "pause B2345 until=friday": ("There is no reminder or recurring broadcast *B2345*", "/broadcast schedules"),
+    "resume <b>": ("There is no reminder or recurring broadcast *&lt;b&gt;*", "/broadcast reminders"),
+    "cancel": ("Write it like this", "cancel"),
+    "send staff " + "x" * 4001: ("4001 characters, but the vendor takes at most 4000", "xxx"),
+    "send newsletter " + "é" * 1225: ("the vendor takes at most 1224", "ééé"),
+    "send newsletter " + "œ" * 600: ("œ (U+0153) makes the text Unicode", "œœœ"),
+}
+
+
+async def test_what_is_wrong_is_said_with_the_fix_and_nothing_is_stored(sandbox: Sandbox, bot: Bot) -> None:
+    for line, (told, typed) in WRONG.items():
+        assert told in await ask(sandbox, line, user="U0DAN"), line
+        assert typed in str(sandbox.acting.ephemerals("U0DAN")[-1]), line
+    assert await all_of(bot) == []
+    assert sandbox.acting.messages(HERE) == []
+
+
+async def test_a_refused_request_is_audited(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send nobody marketing Hello")
+    (row,) = await bot.database.read(lambda c: audit.audit_since(c, 0))
+    assert (row["actor"], row["action"], row["broadcast"]) == ("U0CLEO", "submit_refused", None)
+
+
+@pytest.mark.parametrize("user", ["U0GUS", "U0ROB"])
+async def test_guests_and_bots_cannot_ask(sandbox: Sandbox, bot: Bot, user: str) -> None:
+    assert "Only full members" in await ask(sandbox, "send clients Hello", user=user)
+    assert await all_of(bot) == []
+
+
+async def test_an_audience_may_name_who_may_write_to_it(sandbox: Sandbox, start_bot: StartBot) -> None:
+    bot = await start_bot(sandbox, audiences__clients__requesters=["S0MARKETING"])
+    assert "Solo <!subteam^S0MARKETING> pueden escribir" in await ask(sandbox, "send clients Hello", user="U0EVA")
+    assert await all_of(bot) == []
+
+
+async def test_a_reader_gets_the_answer_in_their_language(sandbox: Sandbox, bot: Bot) -> None:
+    assert "Il n’y a pas d’audience" in await ask(sandbox, "send nobody Hello", user="U0FAY")
+    assert "No hay ninguna audiencia" in await ask(sandbox, "send nobody Hello", user="U0EVA")
+
+
+async def test_a_text_with_the_word_payload_goes_through_over_http(http_sandbox: Sandbox, start_bot: StartBot) -> None:
+    bot = await start_bot(http_sandbox)
+    await ask(http_sandbox, "send clients marketing the payload={} of & tomorrow's <sale>")
+    assert (await newest(bot)).typed == "the payload={} of & tomorrow's <sale>"
+
+
+async def test_what_is_typed_can_ping_nobody_and_forge_no_link(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing <!channel> <https://evil.example|bank> *bold* &amp;")
+    posted = await card(sandbox)
+    assert (await newest(bot)).text == "<!channel> <https://evil.example|bank> *bold* &amp; STOP AU 36111"
+    markdown = [block for block in posted["blocks"] if block["type"] == "section"]
+    assert "<!channel>" not in posted["text"]
+    assert "<!channel>" not in str(markdown)
+
+
+async def test_audiences_are_shown_with_their_sizes_and_what_else_the_vendors_have(sandbox: Sandbox, bot: Bot) -> None:
+    await bot.audiences.audience_cache.refresh()
+
+    async def told_in_full() -> str:
+        told = await ask(sandbox, "audiences")
+        return told if "staff (Kaizala" in told and "12 people" in told else ""
+
+    told = await until(told_in_full)
+    assert "*clients* — clients (Encom, list 1) — 2 people" in told
+    assert "*newsletter* — newsletter (Octopush, list newsletter)\n" in told
+    assert "Also at Encom, but not set up here: Nobody (list 3)" in told
+    assert "Also at Kaizala, but not set up here: Fans (group" in told
+
+
+async def test_a_quote_shows_size_and_cost_before_the_approval_and_leaves_nothing_open(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    bot = await start_bot(sandbox, accounts__octo__quote=True)
+    await ask(sandbox, "send newsletter marketing Soldes")
+    await sandbox.until(lambda: "≈ 2.58 EUR" in str(sandbox.acting.messages(HERE)[0:1]))
+    posted = await card(sandbox)
+    assert "20 people" in str(posted["blocks"])
+    assert {campaign.state for campaign in sandbox.vendors.octopush.campaigns.values()} == {"cancelled"}
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    await settled(bot, State.SENT)
+    assert len(sandbox.vendors.ledger) == 1
+
+
+@pytest.mark.long
+async def test_a_public_groups_subscribers_are_pointed_out_before_the_approval(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    fans = {"account": "kaizala", "kind": "group", "id": "2b2a2c3d-0000-4000-8000-00000000c0de@2", "everyone": True}
+    bot = await start_bot(sandbox, audiences__fans={**fans, "policy": "always"})
+    posted = await approved(sandbox, "send fans marketing Hello")
+    assert "Goes to all subscribers of a public group" in str(posted["blocks"])
+    await settled(bot, State.SENT)
+    sandbox.vendors.kaizala.groups[fans["id"]]["callerRole"] = "Member"  # type: ignore[index]
+    await ask(sandbox, "send fans marketing Hello again")
+    again = await card(sandbox, 1)
+    await sandbox.acting.click("U0ANA", HERE, again["ts"], "broadcast.approve")
+    assert "needs to be an admin" in str((await settled(bot, State.FAILED)).failure)
+
+
+async def test_recipients_without_a_name_are_counted_and_said(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send paris marketing Bonjour %%name%%")
+    await sandbox.until(
+        lambda: "1 person in the audience has no name to fill in" in str(sandbox.acting.messages(HERE)[0:1])
+    )
+    assert "3 people" in str((await card(sandbox))["blocks"])
+
+
+async def test_a_draft_is_kept_where_the_bot_cannot_post_and_the_fix_is_named(sandbox: Sandbox, bot: Bot) -> None:
+    told = await ask(sandbox, "send clients marketing Soldes demain", user="U0DAN", channel="C0QUIET")
+    assert "/invite @bellcrier" in told
+    assert (await newest(bot)).state is State.DRAFT
+
+    sandbox.world.channels["C0QUIET"].members.append("U0BELL")
+    draft = sandbox.acting.ephemerals("U0DAN")[-1]
+    await sandbox.acting.click("U0DAN", "C0QUIET", draft["ts"], "broadcast.edit")
+    (form,) = sandbox.acting.views("U0DAN")
+    assert "Soldes demain" in str(form["blocks"])
+    errors = await sandbox.acting.submit("U0DAN", form["id"], filled("clients", "Soldes demain"))
+
+    assert errors == {}
+    (row,) = await all_of(bot)
+    assert row.state is State.PENDING
+    await sandbox.until(lambda: sandbox.acting.messages("C0QUIET"))
+
+
+async def test_a_direct_message_keeps_a_draft_too(sandbox: Sandbox, bot: Bot) -> None:
+    told = await ask(sandbox, "send clients Hello", user="U0DAN", channel=sandbox.world.direct("U0DAN").id)
+    assert "direct message" in told
+    assert (await newest(bot)).state is State.DRAFT

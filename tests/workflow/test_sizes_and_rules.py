@@ -1,0 +1,138 @@
+"""Sizes that become known late decide how many approvals are needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bot.domain.broadcast import Broadcast
+from bot.domain.i18n import Translatable
+from bot.domain.lifecycle import State
+from bot.storage import tables
+from bot.storage.notes import Note
+from bot.storage.votes import votes_for
+from bot.workflow.decision_types import Approve, Replan
+from providers.base import Purpose
+from tests.support.cards import HOUR
+from tests.support.core import CLEO, TEAM, Core, MakeCore, approver
+
+RULE = {"approval.rules": [{"purpose": "marketing", "larger_than": 1000, "quorum": 2}]}
+
+
+async def test_it_takes_as_many_approvals_as_the_size_that_is_known_by_now_asks_for(make_core: MakeCore) -> None:
+    """C39: a list of 3 people, whose size arrives late."""
+    core = make_core(**RULE)
+    row = await core.ask(audience="everyone")
+    assert row.quorum == 2  # the size was not known
+    await core.workflow.sizes.learn(TEAM, row.id, 3)
+    assert (await core.row(row.id)).quorum == 1
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
+    assert (await core.row(row.id)).state is State.SCHEDULED
+
+
+async def test_a_vote_that_is_enough_by_the_size_that_came_late_schedules_it(make_core: MakeCore) -> None:
+    core = make_core(**RULE)
+    row = await core.ask(audience="everyone")
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
+    assert (await core.row(row.id)).state is State.PENDING
+    await core.workflow.sizes.learn(TEAM, row.id, 3)
+    assert (await core.row(row.id)).state is State.SCHEDULED
+
+
+TWO = {"approval.quorum": 2}
+
+
+LEARNT: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
+    "fewer people": (TWO, {"size": 3}, None),
+    "as many as it could be": (TWO, {"size": 5000}, None),
+    "more people": (TWO, {"size": 25_000}, "It now goes to 25000 people."),
+    "a cost": (TWO, {"size": 3, "quoted": "900 EUR"}, "It now costs 900 EUR."),
+    "no name for some": ({**TWO, "text": "Bonjour %%name%%"}, {"size": 3, "unnamed": 2}, "to fill in: 2."),
+    "no name that is asked for": (TWO, {"size": 3, "unnamed": 2}, None),
+    "both": (TWO, {"size": 25_000, "quoted": "900 EUR"}, "It now goes to 25000 people. It now costs 900 EUR."),
+    "a cost of what few would do for": (RULE, {"size": 3, "quoted": "900 EUR"}, "It now costs 900 EUR."),
+}
+
+
+@pytest.mark.parametrize("what", LEARNT)
+async def test_who_approved_agreed_to_no_more_than_was_known_then(make_core: MakeCore, what: str) -> None:
+    changes, learnt, told = LEARNT[what]
+    core = make_core(**{name: value for name, value in changes.items() if name != "text"})
+    row = await core.ask(text=changes.get("text", "Soldes"))
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
+    await core.workflow.sizes.learn(TEAM, row.id, **learnt)
+    votes = await core.database.read(lambda c: votes_for(c, row))
+    assert len(votes) == (told is None)
+    after = await core.workflow.act(TEAM, row.id, Approve(), person=approver(1), version=1)
+    assert after.state is (State.SCHEDULED if told is None or after.quorum == 1 else State.PENDING)
+    assert (told is not None) == ("lapse" in await core.actions(row))
+    fell = [note for note in await told_of(core, row) if "That was not known" in str(note.sentence)]
+    assert [(str(told) in str(note.sentence), note.mention) for note in fell] == [(True, approver(0).id)] * len(fell)
+    assert len(fell) == (told is not None)
+
+
+async def told_of(core: Core, row: Broadcast) -> list[Note]:
+    """Return every note of its thread, posted or not."""
+    mine = tables.notes.select().where(tables.notes.c.broadcast == row.id).order_by(tables.notes.c.seq)
+    found = await core.database.read(lambda c: c.execute(mine).mappings().all())
+    return [Note(Translatable.of(one["sentence"]), one["mention"]) for one in found]
+
+
+async def test_an_approval_that_is_left_is_for_no_more_people_than_it_was_given_for(make_core: MakeCore) -> None:
+    core = make_core(**TWO)
+    row = await core.ask()
+    for number in (0, 1):
+        await core.workflow.act(TEAM, row.id, Approve(), person=approver(number), version=1)
+    await core.workflow.sizes.learn(TEAM, row.id, 25_000)
+    await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button")
+    again = await core.workflow.act(TEAM, row.id, Approve(), person=approver(2), version=1)
+    assert again.state is State.PENDING
+
+
+async def test_a_size_asks_for_its_approvals_although_the_settings_name_its_audience_no_more(
+    make_core: MakeCore,
+) -> None:
+    core = make_core(**{"approval.rules": [{"purpose": "marketing", "larger_than": 6000, "quorum": 2}]})
+    row = await core.ask()
+    assert row.quorum == 1
+    del core.settings.audiences["clients"]
+    await core.workflow.sizes.learn(TEAM, row.id, 25_000)
+    assert (await core.row(row.id)).quorum == 2
+    voted = await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
+    assert voted.state is State.PENDING
+
+
+async def test_what_asked_for_an_approval_never_goes_without_one_for_its_size(make_core: MakeCore) -> None:
+    core = make_core()
+    row = await core.ask(audience="everyone", purpose=Purpose.TRANSACTIONAL, text="Votre commande est prête")
+    assert row.quorum == 1  # it may reach more than 500
+    await core.workflow.sizes.learn(TEAM, row.id, 3)
+    assert ((await core.row(row.id)).state, (await core.row(row.id)).quorum) == (State.PENDING, 1)
+
+
+@pytest.mark.parametrize(("audience", "list"), [("clients", "1"), ("paris", "2")])
+async def test_what_was_approved_for_nobody_asks_again_once_its_list_has_filled_up(
+    core: Core, audience: str, list: str
+) -> None:
+    """`paris` has no `max_size`."""
+    row = await core.ask(audience=audience)
+    core.sandbox.vendors.faults.add("encom.recipients", "error", times=1, status=200, body=[])
+    await core.dispatcher("a").sizes.learn()
+    assert (await core.row(row.id)).size == 0
+    agreed = await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
+    assert (agreed.state, agreed.bound) == (State.SCHEDULED, 0)
+    await core.run(core.dispatcher("a"))
+    after = await core.row(row.id)
+    assert (after.state, after.size) == (State.PENDING, len(core.sandbox.vendors.encom.lists[list][1]))
+    assert core.sandbox.vendors.ledger == []
+
+
+async def test_an_edit_of_what_goes_to_nobody_asks_for_no_more_than_it_needs(make_core: MakeCore) -> None:
+    core = make_core(**RULE)
+    row = await core.ask()
+    assert row.quorum == 2  # by the audience's `max_size`
+    await core.workflow.sizes.learn(TEAM, row.id, 0)
+    later = {"send_at": core.now + HOUR}
+    again = await core.workflow.act(TEAM, row.id, Replan(**later), person=CLEO, version=1)
+    assert again.quorum == 1
