@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -21,6 +21,17 @@ LOOKED_AT, FAR = 53, timedelta(days=731)  # occurrences, and how far ahead, to c
 class Kind(StrEnum):
     BROADCAST = "broadcast"
     REMINDER = "reminder"
+
+
+@dataclass(frozen=True)
+class Digest:
+    """A channel's broadcasts as its morning digest lists them. `sent`: how many went out lately."""
+
+    waiting: Sequence[Broadcast]
+    held: Sequence[Broadcast]
+    unknown: Sequence[Broadcast]
+    today: Sequence[Broadcast]
+    sent: int
 
 
 @dataclass(frozen=True)

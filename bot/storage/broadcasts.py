@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Unpack
 
 from sqlalchemy import (
     ColumnElement,
@@ -28,12 +28,12 @@ from bot.domain.clock import Micros
 from bot.domain.errors import NotFound, NotUnderstood
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import ENDED, TRANSITIONS, Action, Hold, State
+from bot.domain.schedule import Digest
 from bot.storage.audit import to_audit_row, write_audit
 from bot.storage.broadcast_rows import (
     CHANGE,
     SCHEDULED,
     Changes,
-    Owner,
     in_states,
     read_broadcasts,
     seen_values,
@@ -44,7 +44,7 @@ from bot.storage.campaigns import without_leftover
 from bot.storage.failing_rows import failing_rows_of
 from bot.storage.notes import TO_AUDIT, TO_NOTES, Note, add_notes, to_note_rows
 from bot.storage.outbox import post
-from bot.storage.sql import T, read_each, to_row, with_keys
+from bot.storage.sql import T, read_each, to_row
 from bot.storage.tables import LIVING, SHAPE, broadcasts, posts
 
 #: Decisions and ends that are also posted where a request was typed.
@@ -88,18 +88,6 @@ def find(connection: Connection, workspace: str, id: str, *, lock: bool = False)
     except Exception as error:
         failing_rows_of(connection).struck("row", id, error, workspace)
         raise NotUnderstood(id) from None
-
-
-def find_all(connection: Connection, ids: Collection[Owner], *, lock: bool = False) -> dict[Owner, Broadcast]:
-    """Return those of these (workspace, id) that exist and that this version can read."""
-    key = broadcasts.c.workspace, broadcasts.c.id
-    statement = select(broadcasts).where(understood(connection)).order_by(*key)
-    rows = with_keys(connection, statement.with_for_update() if lock else statement, key, ids)
-    found = {}
-    for owner, row in rows:
-        with failing_rows_of(connection).alone("row", owner[1], owner[0]):
-            found[owner] = to_broadcast(row)
-    return found
 
 
 def find_by_key(connection: Connection, workspace: str, key: str) -> Broadcast | None:
@@ -228,8 +216,8 @@ def count_held(connection: Connection, workspace: str, hold: Hold, until: Micros
     return connection.execute(statement.where(mine)).scalar_one()
 
 
-def for_digest(connection: Connection, workspace: str, channel: str, since: Micros, until: Micros) -> dict[str, Any]:
-    """A channel's broadcasts: `waiting`, `held`, `unknown`, `today` (due by `until`), and how many were `sent`."""
+def for_digest(connection: Connection, workspace: str, channel: str, since: Micros, until: Micros) -> Digest:
+    """A channel's broadcasts for its digest: `today` holds those due by `until`, `sent` counts from `since`."""
     mine = broadcasts.c.workspace == workspace
     here, lives = and_(broadcasts.c.channel == channel, understood(connection)), text(LIVING)
     few = _without_index(broadcasts.c.workspace) == workspace
@@ -239,12 +227,14 @@ def for_digest(connection: Connection, workspace: str, channel: str, since: Micr
         "unknown": and_(in_states(State.UNKNOWN), lives, few, here),
         "today": and_(SCHEDULED, broadcasts.c.due <= until, few, here),
     }
-    found: dict[str, Any] = {name: [] for name in parts}
+    found: dict[str, list[Broadcast]] = {name: [] for name in parts}
     for part, row in read_each(connection, _some_of(parts), lambda row: (row["part"], to_broadcast(row)), "row", "id"):
         found[part].append(row)
     # `changed_at` is never before `accepted_at`
     sent = and_(mine, here, broadcasts.c.changed_at >= since, broadcasts.c.accepted_at >= since)
-    return found | {"sent": connection.execute(select(func.count()).select_from(broadcasts).where(sent)).scalar_one()}
+    return Digest(
+        **found, sent=connection.execute(select(func.count()).select_from(broadcasts).where(sent)).scalar_one()
+    )
 
 
 def _some_of(parts: Mapping[str, ColumnElement[bool]], limit: int = 50) -> Executable:

@@ -261,7 +261,7 @@ def recount(connection: Connection, row: Broadcast) -> Recount:
 
     `row` was read just before, in the same transaction. `Recount.holds` shows whether anything was counted since then.
     """
-    true = _tally(connection, row.workspace, row.id)
+    true = tally(connection, row.workspace, row.id)
     return Recount(row, replace(true, counts=_folded(true.counts, row.counts)))
 
 
@@ -287,11 +287,8 @@ def _to_followed(row: RowMapping) -> Followed:
     return Followed(**{**row, "state": State(row["state"]), "counts": to_counts(row["counts"])})
 
 
-def delivery_counts(connection: Connection, workspace: str, id: str) -> dict[str, int]:
-    return _tally(connection, workspace, id).counts
-
-
-def _tally(connection: Connection, workspace: str, id: str) -> DeliveryCounts:
+def tally(connection: Connection, workspace: str, id: str) -> DeliveryCounts:
+    """Count the deliveries of a broadcast, one by one."""
     number, final = func.count().label("number"), func.sum(case((deliveries.c.final, 1), else_=0)).label("over")
     label = (deliveries.c.kind, deliveries.c.status, deliveries.c.word)
     mine = and_(deliveries.c.workspace == workspace, deliveries.c.broadcast == id)

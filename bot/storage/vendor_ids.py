@@ -49,10 +49,6 @@ def own_ids(connection: Connection, broadcast: Broadcast, ids: Iterable[str]) ->
     learn_ids(connection, {(broadcast.account, id): (broadcast.workspace, broadcast.id) for id in ids})
 
 
-def owner_of(connection: Connection, account: str, id: str) -> Owner | None:
-    return owners_of(connection, [(account, id)]).get((account, id))
-
-
 def owners_of(connection: Connection, ids: Collection[tuple[str, str]]) -> dict[tuple[str, str], Owner]:
     """Return the owner of each of these (account, id), where it is known."""
     rows = with_keys(connection, select(vendor_ids), (vendor_ids.c.account, vendor_ids.c.id), ids)

@@ -567,7 +567,7 @@ class Run:
         """
         self.result.held += 1
         (ticket,) = HELD.findall(self.thread(row.typed))
-        owner = vendor_ids.owner_of(connection, "octo", ticket)
+        owner = vendor_ids.owners_of(connection, [("octo", ticket)]).get(("octo", ticket))
         if owner is not None and self.ends[find(connection, *owner).typed] != "unknown":
             self.wrong(f"held: {row.typed} ({row.id}), though nothing foreign was in its way")
 

@@ -132,7 +132,7 @@ async def test_a_status_of_a_newer_version_is_left_as_it_is(core: Core) -> None:
     await core.tracker().record("encom", [Receipt("22", DeliveryStatus.SENT, "OK")])
     await core.database.write(lambda c: c.execute(deliveries.update().values(status="read")))
     assert not (await core.tracker().record("encom", [Receipt("22", DeliveryStatus.DELIVERED, "OK", final=True)])).news
-    assert await core.database.read(lambda c: receipts.delivery_counts(c, TEAM, row.id)) == {"read": 1}
+    assert await core.database.read(lambda c: receipts.tally(c, TEAM, row.id).counts) == {"read": 1}
 
 
 # --- beside a process of the previous version ------------------------------------------------------------------------
@@ -140,7 +140,7 @@ async def test_a_status_of_a_newer_version_is_left_as_it_is(core: Core) -> None:
 
 def recounted(connection: Connection, id: str) -> None:
     """Do what the previous version does with news: recount everything, without knowing `finals`."""
-    counts = receipts.delivery_counts(connection, TEAM, id)
+    counts = receipts.tally(connection, TEAM, id).counts
     here = broadcasts.c.id == id
     connection.execute(broadcasts.update().where(here).values(counts=counts, revision=broadcasts.c.revision + 1))
 

@@ -210,8 +210,8 @@ async def test_an_id_is_the_broadcasts_that_had_it_first_and_only_at_its_account
     found = await core.database.read(lambda c: vendor_ids.owners_of(c, asked))
     mine, theirs = owner_of(one), owner_of(two)
     assert found == {("encom", "22"): mine, ("encom", "23"): mine, ("encom", "24"): theirs}
-    assert await core.database.read(lambda c: vendor_ids.owner_of(c, "encom", "24")) == theirs
-    assert await core.database.read(lambda c: vendor_ids.owner_of(c, "encom", "21")) is None
+    assert await core.database.read(lambda c: vendor_ids.owners_of(c, [("encom", "24")]).get(("encom", "24"))) == theirs
+    assert await core.database.read(lambda c: vendor_ids.owners_of(c, [("encom", "21")]).get(("encom", "21"))) is None
 
 
 async def test_what_was_set_aside_is_counted_once_its_id_is_known(core: Core) -> None:
@@ -256,7 +256,7 @@ async def test_deliveries_are_counted_by_status_and_answers_by_their_kind(core: 
     assert written.moved == {owner_of(row): DeliveryCounts(counts, 3)}
     await hear(core, Receipt("j", DELIVERED, "OK", final=True), owner=owner_of(other))
     await hear(core, Receipt("k", DELIVERED, "OK", final=True), owner=("T0OTHER", row.id))
-    assert await core.database.read(lambda c: receipts.delivery_counts(c, TEAM, row.id)) == counts
+    assert await core.database.read(lambda c: receipts.tally(c, TEAM, row.id).counts) == counts
     counted = await core.database.read(lambda c: receipts.recount(c, row))
     assert counted == Recount(row, DeliveryCounts(counts, 3))
 
@@ -413,7 +413,7 @@ async def test_an_opt_out_without_an_id_is_of_the_dispatch_that_it_came_to_and_t
     await tracker.record("encom", leaves("+33612345674"))
     assert await on_row(core, one, "counts") == ({"opt-outs": 1},)
     assert await on_row(core, two, "counts") == ({"opt-outs": 2},)
-    assert await core.database.read(lambda c: vendor_ids.owner_of(c, "encom", "")) is None
+    assert await core.database.read(lambda c: vendor_ids.owners_of(c, [("encom", "")]).get(("encom", ""))) is None
 
 
 async def test_an_opt_out_without_an_id_proves_that_it_went_out_and_teaches_nothing(core: Core) -> None:
@@ -421,7 +421,7 @@ async def test_an_opt_out_without_an_id_proves_that_it_went_out_and_teaches_noth
     told = [Receipt("", OTHER, "STOP", "+33612345671", kind=OPT_OUT)]
     await core.tracker().record("encom", told, owner_of(row))
     assert await on_row(core, row, "state", "ids") == ("sent", [])
-    assert await core.database.read(lambda c: vendor_ids.owner_of(c, "encom", "")) is None
+    assert await core.database.read(lambda c: vendor_ids.owners_of(c, [("encom", "")]).get(("encom", ""))) is None
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # it has one writer

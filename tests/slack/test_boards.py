@@ -12,7 +12,7 @@ import pytest
 
 from bot.domain.i18n import translator_for
 from bot.domain.lifecycle import OccurrenceState
-from bot.domain.schedule import Kind, Occurrence, Schedule, micros_of
+from bot.domain.schedule import Digest, Kind, Occurrence, Schedule, micros_of
 from bot.slack.blocks import recurring
 from bot.when.recurrence import Closed, RecurringTime
 from sandbox.blocks import check_blocks
@@ -129,7 +129,7 @@ def test_what_is_not_listed_any_more_is_counted(language: str, more: str) -> Non
 
 def test_a_digest_counts_what_it_does_not_show() -> None:
     of = row()
-    digest = recurring.Digest(waiting=[of] * 12, held=[of] * 10, unknown=[], today=[], sent=0)
+    digest = Digest(waiting=[of] * 12, held=[of] * 10, unknown=[], today=[], sent=0)
     occurrence = Occurrence(
         workspace="T1", schedule="B234679", local="2026-11-30T09:00", at=1, state=OccurrenceState.OPEN, changed_at=1
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, insert
+from sqlalchemy import Connection, event, insert, select
 
 from benchmarks import rows
 from benchmarks.ground import APPROVER, Core, opened, settle
@@ -38,6 +38,7 @@ from bot.storage import (
     queue,
     receipts,
     schedules,
+    tables,
     templates,
 )
 from bot.storage.database import Database
@@ -134,7 +135,6 @@ QUESTIONS: dict[str, tuple[Callable[[Connection], object], str]] = {
     "released_since": (lambda c: campaigns.released_since(c, HOME, AT - HOUR), "ix_dispatches_released"),
     "to_look_at": (lambda c: queue.to_look_at(c, State.SENT, AT, 10), "ix_broadcasts_look"),
     "unsized": (lambda c: queue.unsized(c, ["encom", "octo"], AT), "ix_broadcasts_unsized"),
-    "find_all": (lambda c: broadcasts.find_all(c, [(f"T1000{n:04}", f"B1000{n:04}") for n in range(64)]), ""),
     "progress_to_tell": (lambda c: receipts.progress_to_post(c, AT), "ix_broadcasts_progress"),
     "cards_to_draw": (lambda c: cards.cards_to_draw(c, AT, 20, new=False), "ix_broadcasts_draw"),
     "notes_to_post": (lambda c: notes.notes_to_post(c, AT, 20), "ix_notes_post"),
@@ -528,7 +528,8 @@ async def test_a_callback_costs_the_same_among_many_deliveries_as_among_none(pai
 
 
 def at_home_alone(connection: Connection) -> None:
-    if not broadcasts.find_all(connection, [(HOME, NEWS)]):
+    known = select(tables.broadcasts.c.id).where(tables.broadcasts.c.workspace == HOME, tables.broadcasts.c.id == NEWS)
+    if connection.execute(known).first() is None:
         broadcasts.add(connection, rows.sample(AT, workspace=HOME, id=NEWS, account="octo", ids=(TICKET,)), draw=False)
 
 

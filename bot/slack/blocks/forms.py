@@ -20,7 +20,6 @@ from bot.workflow.checks import MOST
 
 INPUT = 3000  # characters of one input of a form; Slack counts in UTF-16
 
-INPUTS = ("audience", "purpose", "text", "send_at", "sender", "campaign")
 REST = "text_rest"
 MORE_TEXT = re.compile(rf"({REST}([0-9]{{0,3}}))(?::|$)")
 

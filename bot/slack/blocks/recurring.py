@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,7 +15,7 @@ from bot.domain.clock import moment
 from bot.domain.i18n import Translator
 from bot.domain.lifecycle import Ended, Hold, OccurrenceState, ScheduleState, State
 from bot.domain.people import mentions
-from bot.domain.schedule import Kind, Occurrence, Schedule
+from bot.domain.schedule import Digest, Kind, Occurrence, Schedule
 from bot.slack.blocks.answers import drawn, each_line
 from bot.slack.blocks.mrkdwn import ANSWER, Block, Post, context, lines, plain, quote, section, when
 from bot.when.recurrence import Closed, Recurrence, RecurringTime
@@ -63,17 +62,6 @@ TURNS: Mapping[OccurrenceState, str] = {
     OccurrenceState.LEFT_OUT: "skipped, the one before was unanswered",
     OccurrenceState.MISSED: "missed",
 }
-
-
-@dataclass(frozen=True)
-class Digest:
-    """The morning digest of a channel."""
-
-    waiting: Sequence[Broadcast]
-    held: Sequence[Broadcast]
-    unknown: Sequence[Broadcast]
-    today: Sequence[Broadcast]
-    sent: int
 
 
 # --- a reminder's post -----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from bot.domain.clock import SECOND, Micros, backoff
 from bot.domain.i18n import Translatable, Translator, Value
 from bot.domain.lifecycle import OccurrenceAction, OccurrenceState
-from bot.domain.schedule import Occurrence, Schedule
+from bot.domain.schedule import Digest, Occurrence, Schedule
 from bot.recurring.notices import report_missed
 from bot.slack.blocks import recurring
 from bot.slack.blocks.mrkdwn import Post
@@ -150,10 +150,9 @@ class ReminderPosts:
         )
         return recurring.reminder(replace(occurrence, state=state), schedule, digest, self.words)
 
-    def _digest(self, connection: Connection, schedule: Schedule) -> recurring.Digest:
+    def _digest(self, connection: Connection, schedule: Schedule) -> Digest:
         now = self.clock()
-        found = broadcasts.for_digest(connection, schedule.workspace, schedule.channel, now - DAY, now + DAY)
-        return recurring.Digest(**found)
+        return broadcasts.for_digest(connection, schedule.workspace, schedule.channel, now - DAY, now + DAY)
 
 
 def _planned_at(occurrence: Occurrence) -> Micros:
