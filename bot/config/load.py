@@ -1,4 +1,8 @@
-"""Reads the settings from a file and the environment, and shows them without their secrets."""
+"""Reads the settings from a file and the environment, and shows them without their secrets.
+
+The environment is read here and not by pydantic-settings, which ignores a misspelt variable, refuses lists with commas,
+and reads a token of digits as a number.
+"""
 
 from __future__ import annotations
 
