@@ -25,7 +25,6 @@ from sqlalchemy import (
 
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
-from bot.domain.errors import NotFound, NotUnderstood
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import ENDED, TRANSITIONS, Action, Hold, State
 from bot.domain.schedule import Digest
@@ -41,11 +40,10 @@ from bot.storage.broadcast_rows import (
     understood,
 )
 from bot.storage.campaigns import without_leftover
-from bot.storage.failing_rows import failing_rows_of
 from bot.storage.notes import TO_AUDIT, TO_NOTES, Note, add_notes, to_note_rows
 from bot.storage.outbox import post
-from bot.storage.sql import T, read_each, to_row
-from bot.storage.tables import LIVING, SHAPE, broadcasts, posts
+from bot.storage.sql import T, read_each, read_one, to_row
+from bot.storage.tables import LIVING, broadcasts, posts
 
 #: Decisions and ends that are also posted where a request was typed.
 POSTED_WHERE_ASKED = frozenset(
@@ -75,19 +73,7 @@ def find(connection: Connection, workspace: str, id: str, *, lock: bool = False)
 
     Raises NotFound, or NotUnderstood for one that this version cannot read.
     """
-    statement = select(broadcasts).where(broadcasts.c.workspace == workspace, broadcasts.c.id == id)
-    if lock:
-        statement = statement.with_for_update()
-    row = connection.execute(statement).mappings().first()
-    if row is None:
-        raise NotFound(id)
-    if row["shape"] > SHAPE:
-        raise NotUnderstood(id)
-    try:
-        return to_broadcast(row)
-    except Exception as error:
-        failing_rows_of(connection).struck("row", id, error, workspace)
-        raise NotUnderstood(id) from None
+    return read_one(connection, broadcasts, to_broadcast, "row", workspace, id, lock)
 
 
 def find_by_key(connection: Connection, workspace: str, key: str) -> Broadcast | None:

@@ -19,7 +19,6 @@ from sqlalchemy import (
 )
 
 from bot.domain.clock import Micros
-from bot.domain.errors import NotFound, NotUnderstood
 from bot.domain.lifecycle import (
     SCHEDULE_TRANSITIONS,
     Ended,
@@ -28,7 +27,7 @@ from bot.domain.lifecycle import (
 )
 from bot.domain.schedule import Kind, Schedule, StandingApproval
 from bot.storage.failing_rows import failing_rows_of
-from bot.storage.sql import alone, but, check_instant, known_words, read_each
+from bot.storage.sql import alone, but, check_instant, known_words, read_each, read_one
 from bot.storage.tables import SHAPE, schedules
 from bot.when.recurrence import Closed, Recurrence
 
@@ -122,19 +121,7 @@ def find(connection: Connection, workspace: str, id: str, *, lock: bool = False)
 
     Raises NotFound, or NotUnderstood for one that this version cannot read.
     """
-    statement = select(schedules).where(schedules.c.workspace == workspace, schedules.c.id == id)
-    if lock:
-        statement = statement.with_for_update()
-    row = connection.execute(statement).mappings().first()
-    if row is None:
-        raise NotFound(id)
-    if row["shape"] > SHAPE:
-        raise NotUnderstood(id)
-    try:
-        return _to_schedule(row)
-    except Exception as error:
-        failing_rows_of(connection).struck("schedule", id, error, workspace)
-        raise NotUnderstood(id) from None
+    return read_one(connection, schedules, _to_schedule, "schedule", workspace, id, lock)
 
 
 def listed(connection: Connection, workspace: str, kind: Kind) -> list[Schedule]:

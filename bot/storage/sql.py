@@ -36,8 +36,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bot.domain.clock import Micros, moment
+from bot.domain.errors import NotFound, NotUnderstood
 from bot.domain.i18n import Translatable
 from bot.storage.failing_rows import failing_rows_of
+from bot.storage.tables import SHAPE
 from providers.base import Staged
 
 T = TypeVar("T")
@@ -88,6 +90,32 @@ def read_each(
         except Exception as error:  # a bad row does not stop the others
             failing_rows.struck(work, row[key], error, row.get("workspace") or "")
     return found
+
+
+def read_one(
+    connection: Connection,
+    table: Table,
+    read: Callable[[RowMapping], T],
+    work: str,
+    workspace: str,
+    id: str,
+    lock: bool,
+) -> T:
+    """Read the row with this id as it stands. `lock` holds it until the transaction ends.
+
+    Raises NotFound, or NotUnderstood for a row that this version cannot read.
+    """
+    statement = select(table).where(table.c.workspace == workspace, table.c.id == id)
+    row = connection.execute(statement.with_for_update() if lock else statement).mappings().first()
+    if row is None:
+        raise NotFound(id)
+    if row["shape"] > SHAPE:
+        raise NotUnderstood(id)
+    try:
+        return read(row)
+    except Exception as error:
+        failing_rows_of(connection).struck(work, id, error, workspace)
+        raise NotUnderstood(id) from None
 
 
 def check_instant(value: Micros | None) -> None:
