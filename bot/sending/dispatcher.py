@@ -36,11 +36,9 @@ LAST_WRITE = 5.0  # seconds that a stopping process keeps trying to write answer
 class Dispatcher:
     """The only place that makes phones ring: each tick claims due broadcasts and carries each to its outcome."""
 
-    def __init__(
-        self, runtime: Runtime, workflow: Workflow, switch: KillSwitch | None = None, leases: Leases | None = None
-    ) -> None:
+    def __init__(self, runtime: Runtime, workflow: Workflow, switch: KillSwitch, leases: Leases | None = None) -> None:
         self.database, self.clock, self.monotonic = runtime.database, runtime.clock, runtime.monotonic
-        self.wake, self.switch = runtime.wake, switch or KillSwitch()
+        self.wake, self.switch = runtime.wake, switch
         self.guard = ClockGuard(runtime.clock, runtime.monotonic)
         self.leases = leases or Leases(runtime)
         gates = Gates(runtime.settings, runtime.providers, runtime.policies, self.guard)

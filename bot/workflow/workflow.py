@@ -31,7 +31,7 @@ class Workflow:
         runtime: Runtime,
         audiences: Audiences,
         people: Directory,
-        switch: KillSwitch | None = None,
+        switch: KillSwitch,
         make_id: Callable[[], str] = new_id,
     ) -> None:
         self.database, self.audiences = runtime.database, audiences
@@ -48,7 +48,7 @@ class Workflow:
         self.decisions = Decisions(
             runtime, audiences, self.permissions, self.approvals, self.validity, self.replanning, gates
         )
-        self.pauses = Pauses(runtime, self.permissions, switch or KillSwitch())
+        self.pauses = Pauses(runtime, self.permissions, switch)
         self.sizes = LearnedSizes(runtime, audiences, self.approvals)
         self.expiry = Expiry(runtime)
         self.submit, self.plan, self.find = self.submission.submit, self.submission.plan, self.decisions.find

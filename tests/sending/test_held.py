@@ -16,6 +16,7 @@ from bot.storage import audit
 from bot.storage.database import Database
 from bot.storage.keys import stops
 from bot.workflow.decision_types import Approve, SendNow
+from bot.workflow.kill_switch import KillSwitch
 from tests.support.core import APPROVERS, CLEO, TEAM, Core, MakeCore, approver
 from tests.support.patience import LONG
 
@@ -83,7 +84,7 @@ async def test_leases_are_judged_by_the_databases_clock(make_core: MakeCore, dat
     row = await core.approved()
     shared = cast(Database, _Shared(database))
     runtime = dataclasses.replace(core.runtime, database=shared, owner="ahead", clock=lambda: core.now + 400 * SECOND)
-    first, ahead = core.dispatcher("first"), Dispatcher(runtime, core.workflow)
+    first, ahead = core.dispatcher("first"), Dispatcher(runtime, core.workflow, KillSwitch())
     _, (claimed,) = await database.write(first.claims.claim_due_work)
     await ahead.tick()
     assert (await core.row(row.id)).owner == "first"

@@ -24,6 +24,7 @@ from bot.storage import audit, tables
 from bot.storage.database import Database
 from bot.workflow.approval_reminders import ApprovalReminders
 from bot.workflow.decision_types import Approve, Decision
+from bot.workflow.kill_switch import KillSwitch
 from bot.workflow.workflow import Workflow
 from providers.base import Purpose
 from sandbox.server import Sandbox
@@ -106,14 +107,13 @@ class Core:
 
     def workflow_over(self, database: Database) -> Workflow:
         """The workflow, over another view of the database."""
-        made = Workflow(replace(self.runtime, database=database), self.audiences, self.people)
-        made.pauses.switch = self.workflow.pauses.switch
-        return made
+        runtime = replace(self.runtime, database=database)
+        return Workflow(runtime, self.audiences, self.people, self.workflow.pauses.switch)
 
     def dispatcher(self, owner: str, database: Database | None = None, **timing: float) -> Dispatcher:
         """One more process that dispatches. `timing`: the seconds of its leases."""
         runtime = replace(self.runtime, owner=owner, database=database or self.database)
-        return Dispatcher(runtime, self.workflow, leases=Leases(runtime, **timing))
+        return Dispatcher(runtime, self.workflow, KillSwitch(), Leases(runtime, **timing))
 
     def tracker(self, database: Database | None = None) -> Tracker:
         return Tracker(replace(self.runtime, database=database or self.database))

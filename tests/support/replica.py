@@ -62,7 +62,9 @@ class Replica:
         )
         core = build_core(runtime, Everybody(members))
         self.workflow, self.reminders, self.tracker = core.workflow, core.reminders, core.tracker
-        self.dispatcher = Dispatcher(runtime, core.workflow, leases=Leases(runtime, **given["dispatcher"]))
+        self.dispatcher = Dispatcher(
+            runtime, core.workflow, core.dispatcher.switch, leases=Leases(runtime, **given["dispatcher"])
+        )
         self.scheduler = Scheduler(
             PeriodicTask("dispatch", 0.25, self.dispatcher.tick),
             PeriodicTask("track", 0.5, self.tracker.begin),
