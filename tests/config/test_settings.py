@@ -46,19 +46,25 @@ def hours_of(**marketing: Any) -> Any:
     return resolve_policies({"mine": {"marketing": marketing}})["mine"].marketing
 
 
-@pytest.mark.parametrize("written", WRITTEN)
 @pytest.mark.parametrize("place", PLACES)
-def test_a_duration_is_written_alike_everywhere(place: str, written: Any) -> None:
+def test_a_duration_is_written_alike_everywhere(place: str) -> None:
     """C42: `1.5h` in the hours as in the approval; a bare number is seconds."""
-    assert PLACES[place](written) == WRITTEN[written]
+    assert {written: PLACES[place](written) for written in WRITTEN} == WRITTEN
 
 
-@pytest.mark.parametrize("written", NOT_WRITTEN)
 @pytest.mark.parametrize("place", PLACES)
-def test_what_is_no_duration_is_refused_with_an_example(place: str, written: Any) -> None:
+def test_what_is_no_duration_is_refused_with_an_example(place: str) -> None:
     """C42: no table accepts what another refuses."""
-    with pytest.raises((SettingsError, ValueError), match=r"15m, 1\.5h, 1h30m or 2d; a bare number is seconds"):
+    assert [written for written in NOT_WRITTEN if "1h30m or 2d; a bare number" not in refusal(place, written)] == []
+
+
+def refusal(place: str, written: Any) -> str:
+    """Return the sentence of the refusal; empty if it is accepted."""
+    try:
         PLACES[place](written)
+    except (SettingsError, ValueError) as error:
+        return str(error)
+    return ""
 
 
 @pytest.mark.parametrize(("written", "seconds"), [("2s", 2), (2, 2), ("2", 2), (0.5, 0.5), ("200ms", 0.2), ("5m", 300)])
