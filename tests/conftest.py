@@ -14,6 +14,7 @@ from zlib import crc32
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from bot.app import Bot
 from bot.domain.clock import Clock, now
@@ -36,6 +37,15 @@ from tests.support.ground import (
 from tests.support.patience import LONG
 
 DATABASES = ("sqlite", "postgresql")
+
+settings.register_profile(  # a busy machine makes a generated test slow, never wrong
+    "bellcrier",
+    deadline=None,
+    max_examples=int(os.environ.get("BELLCRIER_EXAMPLES", "50")),
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("bellcrier")
 
 gc.disable()  # during collection: what it allocates is needed until the end
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from hypothesis import settings
+
 HERE = Path(__file__).parent
 FILES = sorted(path for path in HERE.rglob("*.py") if path.name != "patience.py" and "simulation" not in path.parts)
 WAITS = {"until", "settled", "becomes", "timeout", "wait_for"}
@@ -78,3 +80,12 @@ def test_no_test_module_imports_another_one() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
             assert not any(part.startswith(("test_", "conftest")) for part in module.split(".")), f"{path}: {module}"
+
+
+def test_a_generated_test_has_no_deadline() -> None:
+    assert settings.default is not None
+    assert settings.default.deadline is None
+    given = [
+        f"{path.name}:{call.lineno}" for path in FILES for call, _ in calls(parsed(path)) if named(call) == "settings"
+    ]
+    assert given == [], "the profile in tests/conftest.py holds for all"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import re
 import ssl
 import traceback
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 import trustme
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -37,7 +36,6 @@ from tests.support.adapters import ACCOUNTS, Adapter, became, message, offline, 
 from tests.support.ground import free_port
 
 VENDORS = sorted(ACCOUNTS)
-EXAMPLES = int(os.environ.get("BELLCRIER_EXAMPLES", "150"))  # of answers and of callbacks, for each vendor
 STEPS = {"encom": "release", "octopush": "release", "kaizala": "release"}
 
 
@@ -296,7 +294,6 @@ answers = st.builds(
 
 @pytest.mark.parametrize("vendor", VENDORS)
 @given(answer=answers)
-@settings(max_examples=EXAMPLES, deadline=None)
 def test_any_answer_to_a_release_is_ids_or_an_error_of_the_family(vendor: str, answer: Answer) -> None:
     released = offline(vendor, answer).release(message(vendor), Staged("sms_1"))
     kind, what = asyncio.run(became(released))
@@ -308,7 +305,6 @@ def test_any_answer_to_a_release_is_ids_or_an_error_of_the_family(vendor: str, a
 
 @pytest.mark.parametrize("vendor", VENDORS)
 @given(answer=answers)
-@settings(max_examples=EXAMPLES, deadline=None)
 def test_any_answer_to_a_read_is_facts_or_an_error_of_the_family(vendor: str, answer: Answer) -> None:
     asyncio.run(_read_all(vendor, answer))
 
@@ -347,7 +343,6 @@ def _says_yes(vendor: str, answer: Answer) -> bool:
 
 @pytest.mark.parametrize("vendor", VENDORS)
 @given(content=st.sampled_from([*CONTENTS, "application/x-www-form-urlencoded", "text/plain"]), body=bodies)
-@settings(max_examples=EXAMPLES, deadline=None)
 def test_any_callback_is_receipts_or_a_value_error(vendor: str, content: str, body: bytes) -> None:
     try:
         receipts = offline(vendor).read_callback(Callback(content, body))

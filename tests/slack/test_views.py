@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.clock import SECOND, moment
@@ -78,7 +78,6 @@ def texts_in(value: Any) -> Iterator[str]:
 
 
 @given(text=st.text(min_size=1, max_size=3000))
-@settings(max_examples=150, deadline=None)
 def test_whatever_is_typed_is_shown_whole_and_inert(text: str) -> None:
     if not text.strip():
         return

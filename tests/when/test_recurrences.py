@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from itertools import islice, pairwise
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bot.when.recurrence import Closed, Recurrence, following
@@ -462,7 +462,6 @@ def test_every_other_week_holds_over_the_turn_of_a_year_of_53_weeks() -> None:
     assert next(following(rule, "UTC", later)).local.date() in days
 
 
-@settings(deadline=None)
 @example("every day at 2:30", True)
 @given(
     TYPED | st.lists(st.sampled_from(WORDS), min_size=4, max_size=7).map(lambda words: "cron " + " ".join(words)),
