@@ -33,6 +33,11 @@ def calls(node: ast.AST, looped: bool = False) -> Iterator[tuple[ast.Call, bool]
 
 
 @cache
+def calls_in(path: Path) -> list[tuple[ast.Call, bool]]:
+    return list(calls(parsed(path)))
+
+
+@cache
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
@@ -40,7 +45,7 @@ def parsed(path: Path) -> ast.Module:
 def test_how_long_a_test_waits_stands_in_one_place() -> None:
     found = []
     for path in FILES:
-        for call, _ in calls(parsed(path)):
+        for call, _ in calls_in(path):
             given = [*call.args, *(keyword.value for keyword in call.keywords if keyword.arg == "timeout")]
             if named(call) in WAITS and any(number(value) is not None for value in given):
                 found.append(f"{path.name}:{call.lineno}: {ast.unparse(call)[:80]}")
@@ -51,7 +56,7 @@ def test_a_sleep_is_no_wait_for_something_to_have_happened() -> None:
     found = []
     for path in FILES:
         lines = path.read_text(encoding="utf-8").splitlines()
-        for call, looped in calls(parsed(path)):
+        for call, looped in calls_in(path):
             seconds = number(call.args[0]) if named(call) == "sleep" and call.args else None
             if seconds is not None and seconds >= A_MOMENT and not looped and "#" not in lines[call.lineno - 1]:
                 found.append(f"{path.name}:{call.lineno}: {lines[call.lineno - 1].strip()}")
@@ -85,7 +90,5 @@ def test_no_test_module_imports_another_one() -> None:
 def test_a_generated_test_has_no_deadline() -> None:
     assert settings.default is not None
     assert settings.default.deadline is None
-    given = [
-        f"{path.name}:{call.lineno}" for path in FILES for call, _ in calls(parsed(path)) if named(call) == "settings"
-    ]
+    given = [f"{path.name}:{call.lineno}" for path in FILES for call, _ in calls_in(path) if named(call) == "settings"]
     assert given == [], "the profile in tests/conftest.py holds for all"

@@ -512,9 +512,9 @@ async def reminders(core: Core) -> None:
 STEPS = {"ticks": ticks, "commands": commands, "callbacks": callbacks, "reminders": reminders}
 
 
-@pytest.mark.parametrize("decision", STEPS)
-async def test_nothing_that_is_done_reads_a_table_from_end_to_end(database: Database, decision: str) -> None:
-    assert await whole_tables(database, STEPS[decision]) == {}
+@pytest.mark.parametrize("step", STEPS)
+async def test_nothing_that_is_done_reads_a_table_from_end_to_end(database: Database, step: str) -> None:
+    assert await whole_tables(database, STEPS[step]) == {}
 
 
 async def test_a_callback_costs_the_same_among_many_deliveries_as_among_none(pair: Pair) -> None:

@@ -8,12 +8,13 @@ import shutil
 import socket
 import tempfile
 import tomllib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import Select, Table
 from sqlalchemy.engine import make_url
 
@@ -129,3 +130,8 @@ async def newest(bot: Bot) -> Broadcast:
 
 async def all_of(bot: Bot) -> list[Broadcast]:
     return await bot.database.read(lambda c: latest(c, "T0BELL", 100))
+
+
+def some_later(cases: Iterable[Any]) -> list[Any]:
+    """Return the cases of a table of which one in three runs with the quick tests, and the others after them."""
+    return [pytest.param(case, marks=() if place % 3 == 0 else pytest.mark.long) for place, case in enumerate(cases)]

@@ -28,7 +28,7 @@ from bot.storage.votes import votes_for
 from bot.workflow.decision_types import Replan
 from sandbox.server import Sandbox
 from sandbox.world import Channel, Json
-from tests.support.ground import StartBot, all_of, newest
+from tests.support.ground import StartBot, all_of, newest, some_later
 from tests.support.patience import nothing_more, within
 from tests.support.slack import HERE, approved, ask, brought, card, filled, settled, thread_text
 
@@ -308,7 +308,7 @@ CHANNELS: dict[str, Callable[[Json], Json]] = {
 }
 
 
-@pytest.mark.parametrize("what", CHANNELS)
+@pytest.mark.parametrize("what", some_later(CHANNELS))
 async def test_where_slack_does_not_tell_what_a_channel_is_no_card_stands(
     sandbox: Sandbox, bot: Bot, what: str
 ) -> None:
