@@ -198,11 +198,11 @@ function hello() {
   return [el("div", { class: "hello" },
     el("button", { type: "button", class: "close", "aria-label": "Close the welcome", onclick: close }, "✕"),
     el("h2", {}, "Welcome to Bellville 🔔"),
-    el("p", {}, "The workspace and the vendors are pretended; the bot between them is the real one."),
+    el("p", {}, "The workspace and the vendors are pretend. The bot between them is real."),
     el("ol", {},
       el("li", {}, "As Cleo, type ", el("button", { type: "button", class: "try", onclick: fill }, line)),
-      el("li", {}, "At the lower left, become Ana, who may approve"),
-      el("li", {}, "Press ", el("b", {}, "Approve"), " or react with ✅ — and watch the thread and the vendors")))];
+      el("li", {}, "At the lower left, switch to Ana, who may approve"),
+      el("li", {}, "Press ", el("b", {}, "Approve"), " or react with ✅, then watch the thread and the vendors")))];
 }
 
 // --- the message box -------------------------------------------------------------------------------------------------
@@ -315,7 +315,7 @@ function sendingNode(vendor, sending) {
     el("div", {}, el("span", { class: "what" }, sending.what), ` · ${sending.audience} · ${sending.count} people`),
     el("div", { class: "text" }, sending.text),
     el("div", { class: "ids" }, `${sending.ids.join(", ")}${counts ? ` — ${counts}` : ""}`),
-    sending.can.length ? el("div", { class: "can" }, "let arrive:", ...sending.can.map((word) => el("button", { type: "button", "data-deliver": word, onclick: () => ask("vendors/deliver", { vendor: vendor.name, id: sending.id, status: word }) }, word))) : null);
+    sending.can.length ? el("div", { class: "can" }, "report as:", ...sending.can.map((word) => el("button", { type: "button", "data-deliver": word, onclick: () => ask("vendors/deliver", { vendor: vendor.name, id: sending.id, status: word }) }, word))) : null);
 }
 
 // --- start -----------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ class Encom(Vendor):
     """`lists`: id to (name, {number: name or None}). `store`: how it writes ids, `string` or `list` or `int`."""
 
     name, title = "encom", "Encom"
-    note = "SMS to a diffusion list. A 201 means planned; the listener tells the rest."
+    note = "SMS to a list. It answers 201 once the sending is planned, and reports the rest to the listener."
     words = ("OK", "KO")
 
     def __init__(

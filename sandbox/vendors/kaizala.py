@@ -29,7 +29,7 @@ class Kaizala(Vendor):
     """`groups`: id to its description. `rotated`: a refresh token handed out with the next access token."""
 
     name, title = "kaizala", "Kaizala"
-    note = "Chat to a group. Retired by Microsoft in August 2023: this stand-in is all there is."
+    note = "Chat to a group. Microsoft retired Kaizala in August 2023, so only this stand-in is left."
 
     def __init__(
         self,

@@ -53,7 +53,7 @@ class Octopush(Vendor):
     """`lists` and `tags`: name to number of contacts. `computing`: seconds until a campaign is ready."""
 
     name, title = "octopush", "Octopush"
-    note = "SMS to a list or a tag. Created, computed, then sent; until it is sent nothing rings."
+    note = "SMS to a list or a tag. A campaign is created, computed, then sent. No phone rings before that."
     words = ("DELIVERED", "NOT_DELIVERED", "BLACKLISTED_NUMBER", "ACK")
 
     def __init__(
