@@ -84,8 +84,10 @@ async def test_a_pause_of_one_that_is_not_due_keeps_no_other_of_its_account_wait
         raise Throttled(300.0)
 
     octo.stage = throttled  # type: ignore[assignment, method-assign]
-    await core.approved(audience="newsletter")
+    pausing = await core.approved(audience="newsletter")
     await core.run(dispatcher)
+    paused = await core.row(pausing.id)
+    assert (paused.stage_at, paused.owner, paused.lease_until) == (core.now + 300 * SECOND, None, None)
     octo.stage = stage  # type: ignore[method-assign]
     due = await core.approved(audience="newsletter")
     await core.edit(due, due=core.now + 5 * SECOND, start_at=core.now + 5 * SECOND)
