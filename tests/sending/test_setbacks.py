@@ -97,11 +97,7 @@ async def test_a_pause_of_one_that_is_not_due_keeps_no_other_of_its_account_wait
 
 
 LATE = {"state": State.SCHEDULED, "due": 1, "start_at": 1}
-
-
 GOING = {"state": State.SENDING, "owner": "gone", "attempt": 1, "lease_until": 1, "due": 1, "start_at": 1}
-
-
 MOVED: dict[str, tuple[dict[str, Any], State]] = {
     "late": (LATE, State.HELD),
     "held for an hour that has come": ({"state": State.HELD, "hold": Hold.HOURS, "hold_until": 1}, State.HELD),

@@ -166,8 +166,6 @@ async def test_a_card_is_drawn_anew_when_its_own_time_passes(sandbox: Sandbox, s
 
 
 LONG_ZONE = "America/Argentina/ComodRivadavia"
-
-
 RECALLED = {"en": "it cannot be recalled.", "fr": "elle ne pourra plus être rappelée.", "es": "no se podrá retirar."}
 
 

@@ -210,8 +210,6 @@ async def test_send_now_on_a_card_that_another_has_followed_sends_nothing(core: 
 
 
 SINCE = {"since": 1000, "drawing": [5, 900]}
-
-
 SIGHTS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
     "pressed on this drawing": (SINCE, {"drawing": Drawing(7, 900)}, True),
     "pressed on one that showed the same": (SINCE, {"drawing": Drawing(5, 900)}, True),

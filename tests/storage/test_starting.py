@@ -27,8 +27,6 @@ from tests.support.keeper import MARKED
 from tests.support.patience import LONG
 
 DAC_OVERRIDE, DAC_READ_SEARCH = 1, 2
-
-
 CAPBSET_DROP = 24
 
 

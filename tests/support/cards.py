@@ -24,14 +24,8 @@ from tests.support.core import CLEO, TEAM, Core, decision
 from tests.support.slack import HERE
 
 HOUR = 3600 * SECOND
-
-
 STANDS = ("C1", "1.1")  # where the card is
-
-
 SEEN = Sight(*STANDS)
-
-
 OPS = dataclasses.replace(CLEO, id="U0OPS")
 
 

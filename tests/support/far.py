@@ -19,8 +19,6 @@ from tests.support.patience import until
 from tests.support.proxy import Proxy
 
 NEVER = 10**6
-
-
 SHORT = 0.2  # seconds given to what must not happen; the tests wait for what must
 
 

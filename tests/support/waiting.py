@@ -22,11 +22,7 @@ from tests.support.ground import in_order
 from tests.support.slack import HERE
 
 MINUTE = 60 * SECOND
-
-
 HOUR = 60 * MINUTE
-
-
 DAY = 24 * HOUR
 
 

@@ -20,8 +20,6 @@ from tests.support.core import APPROVERS, CLEO, TEAM, approver, decision
 from tests.support.waiting import DAY, HOUR, MINUTE, MakeWaiting, Waiting
 
 OPS = dataclasses.replace(CLEO, id="U0OPS")
-
-
 STRANGER = dataclasses.replace(CLEO, id="U0DAN")
 
 

@@ -383,8 +383,6 @@ def test_the_first_and_the_last_year_are_past_and_too_far_in_every_zone(zone: st
 
 
 YEARS = st.sampled_from((1, 2, 1582, 1970, 2026, 2027, 2028, 2038, 9998, 9999))
-
-
 DATED = st.builds(
     "{}{}{:02d}:{:02d}{}".format,
     st.dates().flatmap(lambda day: YEARS.map(lambda year: day.replace(year=year, day=min(day.day, 28))))

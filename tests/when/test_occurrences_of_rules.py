@@ -16,14 +16,8 @@ from bot.when.recurrence import Closed, RecurringTime, following
 from bot.when.recurrence_parser import parse_recurrence
 
 YEAR = datetime(2027, 1, 1, tzinfo=UTC)
-
-
 FIRST_DAY, LAST = date(2027, 1, 2), datetime(2027, 11, 20)  # noqa: DTZ001 - by any wall clock
-
-
 MINUTES = 368 * 24 * 60
-
-
 BEFORE = 2 * 24 * 60  # the walk begins two days before the year
 
 

@@ -41,8 +41,6 @@ async def test_a_vote_that_is_enough_by_the_size_that_came_late_schedules_it(mak
 
 
 TWO = {"approval.quorum": 2}
-
-
 LEARNT: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
     "fewer people": (TWO, {"size": 3}, None),
     "as many as it could be": (TWO, {"size": 5000}, None),
