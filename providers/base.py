@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from providers.decoding import decoded, json_in
 from providers.durations import Duration, Seconds
 from providers.errors import Blocked, NotReady, ProviderError, Refused, Throttled, Unavailable, Uncertain
-from providers.guard import last_moment, releasing
+from providers.guard import ReleaseGuard, last_moment, releasing
 
 #: What adapters use, whichever file holds it.
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "ReceiptKind",
     "Receipts",
     "Refused",
+    "ReleaseGuard",
     "Seconds",
     "Staged",
     "TextLimits",
@@ -337,9 +338,6 @@ class Vault(Protocol):
 
     async def load(self, key: str) -> str | None: ...
     async def save(self, key: str, value: str) -> None: ...
-
-
-# --- durations in settings -------------------------------------------------------------------------------------------
 
 
 class AccountSettings(BaseModel):

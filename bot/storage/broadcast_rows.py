@@ -135,7 +135,15 @@ class Changes(TypedDict, total=False):
 
 
 NO_LEASE: Changes = {"phase": None, "owner": None, "lease_until": None}
-NOT_AGREED: Changes = {"due": None, "start_at": None, "approved_at": None, "hold": None, "hold_until": None, **NO_LEASE}
+NOT_AGREED: Changes = {
+    "due": None,
+    "start_at": None,
+    "approved_at": None,
+    "hold": None,
+    "hold_until": None,
+    "stage_at": None,
+    **NO_LEASE,
+}
 
 _SHOWN = ("send_at", "start_at", "due", "hold_until", "expires_at", "created_at", "changed_at")
 

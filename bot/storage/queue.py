@@ -295,7 +295,8 @@ def slots(connection: Connection, accounts: Sequence[str], at: Micros) -> dict[s
     open_ones = (
         (SENDING, mine),
         (SCHEDULED, broadcasts.c.staged.is_not(None), mine),
-        (SCHEDULED, broadcasts.c.lease_until > at, mine),
+        # an older process keeps its pauses as leases without an owner, and these hold no slot
+        (SCHEDULED, broadcasts.c.lease_until > at, broadcasts.c.owner.is_not(None), mine),
     )
     statement = union_all(*(select(broadcasts.c.account, broadcasts.c.id).where(*those) for those in open_ones))
     recalled = and_(leftovers.c.try_at.is_not(None), leftovers.c.tries <= RECALLS_WAITED_FOR)
