@@ -330,7 +330,7 @@ class Bot:
                 key = f"trouble:{failing.work}:{failing.id}:{now // DAY}:{admin}"[:255]
                 outbox.post(connection, failing.workspace or self.people.workspace, key, admin, sentence, None, now)
         if max(several.values()) > POSTED_ONE_BY_ONE:
-            template = "There are more rows that I cannot process: {count} so far. The log names each one."
+            template = "I cannot process {count} rows in total. The log names each one."
             sentence = Translatable(template, count=len(failing_rows))
             for admin in self.settings.admins:
                 key = f"trouble:more:{now // DAY}:{admin}"

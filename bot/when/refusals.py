@@ -114,8 +114,8 @@ HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
     ),
     (
         re.compile(r"\bbi-?weekly\b|\bbimensuel|\bbimensual|\bbi-?hebdo|\bquincenal"),
-        "Some people read that as twice as often as others do. Write “every 2 weeks on monday”, or name the days. "
-        "Examples: {examples}.",
+        "Some people read that as twice in that period, others as every second one. Write “every 2 weeks on monday”, "
+        "or name the days. Examples: {examples}.",
     ),
     (
         re.compile(
@@ -190,7 +190,7 @@ def refuse_traps(plain: str) -> None:
     refuse_dots(plain)
     if match := DAYS_HOURS.match(plain):
         template = (
-            "Should {typed} be added, or is it the time on that day? Write a time as “at {written}”, or write the "
+            "Did you mean {typed} more, or that time of day? Write a time as “at {written}”, or write the "
             "date. Examples: {examples}."
         )
         written = f"{to_number(match['hour'])}:{match['minute'] or '00'}"

@@ -118,11 +118,11 @@ class ApprovalReminders:
         """Message the writer directly, since a draft has no card: the day before it is discarded, and when it is."""
         if row.voices == 0:
             end, kept = now + DRAFT_NOTICE, row.id
-            template = "Your draft *{id}* will be thrown away {end_at}."
+            template = "Your draft *{id}* will be deleted {end_at}."
             done = queue.voiced(connection, row, now, end, [])
         else:
             end, kept = now, None
-            template = "I kept your draft *{id}* for a week and have now thrown it away: “{text}”"
+            template = "I kept your draft *{id}* for a week and have now deleted it: “{text}”"
             done = broadcasts.move(connection, row, Action.DISCARD, actor="clock", at=now, draw_at=None) is not None
         if done:
             self._message_writer(connection, row, now, template, end, kept)

@@ -183,7 +183,7 @@ class Approvals:
         if current.state is State.SENDING:
             drop_vote(connection, current, person.id, way)
             template = (
-                "{by} withdrew their approval while it was going out. If it does not go out, it will ask for approval "
+                "{by} withdrew their approval while it was going out. If it does not go out, it will need approval "
                 "again."
             )
         elif uncovered:

@@ -56,7 +56,7 @@ HELD = re.compile(r"Another campaign is waiting at Octopush: (\w+)")
 ENDS = {"accepted it. Ids": "sent", "so it did go out": "sent", "may have gone out": "unknown"}
 NEWS = {ENCOM: re.compile(r"Deliveries: .*sent"), OCTOPUSH: re.compile("Final report: delivered 3")}
 COUNTS = {ENCOM: {"sent": 2}, OCTOPUSH: {"delivered": 3}}
-TAKEN = re.compile("is waiting for approval|You already asked for this|will be posted once|Each time gets its own card")
+TAKEN = re.compile("is waiting for approval|You already asked for this|will be posted once|Each one gets its own card")
 
 forks = multiprocessing.get_context("forkserver")
 forks.set_forkserver_preload(["tests.crash.child"])

@@ -8,6 +8,7 @@ import json
 import pytest
 from sqlalchemy import update
 
+from bot.app import Bot
 from bot.domain.clock import SECOND
 from bot.domain.errors import CardChanged, NotAllowed
 from bot.domain.i18n import translator_for
@@ -259,3 +260,7 @@ async def test_who_ends_a_pause_is_told_how_many_start_by_themselves(sandbox: Sa
     await bot.database.write(lambda c: c.execute(opened))
     told = await ask(sandbox, "resume all", user="U0OPS")
     assert "1 broadcast was only waiting for its sending hours and now starts by itself" in told
+
+
+async def test_who_resumes_what_was_not_paused_reads_so(sandbox: Sandbox, bot: Bot) -> None:
+    assert await ask(sandbox, "resume all", user="U0OPS") == "Sending was not paused."

@@ -343,7 +343,7 @@ async def test_of_many_rows_that_break_admins_hear_how_many_and_not_of_each(sand
         bot.database.failing_rows.struck("leftover", number, KeyError())
     bot.wake()
     direct = sandbox.world.direct("U0OPS").id
-    await sandbox.until(lambda: "30 so far" in str(sandbox.acting.messages(direct)))
+    await sandbox.until(lambda: "I cannot process 30 rows in total" in str(sandbox.acting.messages(direct)))
     assert sum("I cannot process leftover" in message["text"] for message in sandbox.acting.messages(direct)) == 10
 
 

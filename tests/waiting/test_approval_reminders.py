@@ -129,7 +129,7 @@ async def test_a_draft_is_kept_for_a_week_and_its_writer_hears_of_its_end(core: 
     for core.now in (start + 6 * DAY, start + 6 * DAY + HOUR):
         await core.approval_reminders().tick()
     assert [(place, said[:60]) for place, said in await core.posts()] == [
-        ("U0CLEO", f"Your draft *{draft.id}* will be thrown away {start + 7 * DAY}."[:60])
+        ("U0CLEO", f"Your draft *{draft.id}* will be deleted {start + 7 * DAY}."[:60])
     ]
     core.now = start + 7 * DAY
     await core.approval_reminders().tick()

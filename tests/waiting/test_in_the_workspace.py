@@ -229,8 +229,8 @@ async def test_the_writer_of_a_forgotten_draft_is_told_directly(sandbox: Sandbox
         if days == 6:  # the message opens the draft
             assert "broadcast.edit" in str(sandbox.acting.messages(direct))
     soon, over = told_directly(sandbox, "U0DAN")
-    assert soon.startswith(f"Your draft *{row.id}* will be thrown away <!date^")
-    assert over == f"I kept your draft *{row.id}* for a week and have now thrown it away: “Hello”"
+    assert soon.startswith(f"Your draft *{row.id}* will be deleted <!date^")
+    assert over == f"I kept your draft *{row.id}* for a week and have now deleted it: “Hello”"
     assert (await newest(bot)).state is State.CANCELLED
 
 

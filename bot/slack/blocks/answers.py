@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 #: The steps of the audit, as people read them.
 STEPS: Mapping[str, str] = {
     Action.SUBMIT: "asked for",
-    Action.DISCARD: "thrown away",
+    Action.DISCARD: "deleted",
     Action.APPROVE: "approved",
     Action.WITHDRAW: "approval withdrawn",
     Action.REJECT: "rejected",

@@ -253,7 +253,9 @@ def reject_form(broadcast: Broadcast, words: Translator) -> dict[str, Any]:
     """Asks for a reason: the requester has to know what to change."""
     reason = {"type": "plain_text_input", "multiline": True, "min_length": 1, "max_length": 500}
     blocks = [
-        section(words("Reject *{id}* to *{audience}*?", id=broadcast.id, audience=quote(broadcast.audience))),
+        section(
+            words("Reject the broadcast *{id}* to *{audience}*?", id=broadcast.id, audience=quote(broadcast.audience))
+        ),
         _input("reason", words("Reason"), reason, hint=words("The requester will see it in the thread.")),
     ]
     kept = {"id": broadcast.id, "version": broadcast.version}

@@ -196,8 +196,7 @@ def asked(schedule: Schedule, upcoming: Sequence[RecurringTime], words: Translat
     if schedule.kind is Kind.BROADCAST:
         answer_lines = [
             words(
-                "*{id}* will ask in {channel} to send this: {typed} ({zone}). Each time gets its own card, a day "
-                "before.",
+                "*{id}* will ask in {channel} to send this: {typed} ({zone}). Each one gets its own card a day before.",
                 **named,
             )
         ]
@@ -245,7 +244,7 @@ def still_on_its_way(row: Broadcast, words: Translator) -> str:
     elif row.state is State.PENDING:
         sentence = words("*{id}* already has a card. It is waiting for approval to go out {start_at}.", **named)
     else:
-        sentence = words("*{id}* already has a card. It is held and asks what to do.", **named)
+        sentence = words("*{id}* already has a card. It is held and needs a decision.", **named)
     return f"{sentence} " + words("`/broadcast cancel {id}` stops it.", id=row.id)
 
 

@@ -239,7 +239,7 @@ class BroadcastCommands:
         await self.workflow.pause_all(asked.person, on=True)
         lines = [
             asked.words(
-                "All sending is paused. Broadcasts that fall due are held and ask what to do. `/broadcast resume all` "
+                "All sending is paused. Broadcasts that fall due are held and need a decision. `/broadcast resume all` "
                 "resumes sending."
             )
         ]
@@ -258,11 +258,12 @@ class BroadcastCommands:
                 if what
                 else answers.usage(self.table["resume"][0], asked.line, asked.words)
             )
-        going = await self.workflow.database.read(  # before they start
-            lambda c: broadcasts.count_held(c, asked.person.workspace, Hold.HOURS, self.clock())
+        workspace = asked.person.workspace
+        was, going = await self.workflow.database.read(  # before they start
+            lambda c: (keys.paused(c, workspace), broadcasts.count_held(c, workspace, Hold.HOURS, self.clock()))
         )
         asking = await self.workflow.pause_all(asked.person, on=False)
-        lines = [asked.words("Sending has resumed.")]
+        lines = [asked.words("Sending has resumed.") if was else asked.words("Sending was not paused.")]
         if asking:
             lines.append(
                 asked.words.count(

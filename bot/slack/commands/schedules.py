@@ -61,7 +61,7 @@ class Recurring:
     # --- asking for one ----------------------------------------------------------------------------------------------
 
     async def every(self, asked: Command, client: AsyncWebClient) -> Post | None:
-        """Ask to send a text regularly. Each time gets a card and an approval."""
+        """Ask to send a text regularly. Each one gets a card and an approval."""
         when, rest = parse.quoted(slack_text.decode_slack(asked.text))
         parts = parse.read_send(rest, EVERY)
         if not when or not parts.audience:
