@@ -12,7 +12,7 @@ from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 
 from bot.app import Bot
 from sandbox.server import Sandbox
-from tests.support.ground import StartBot
+from tests.support.ground import StartBot, some_later
 from tests.support.slack import HERE, card, thread_text
 
 SCREENSHOT = Path(__file__).parent.parent / "docs" / "page.png"
@@ -41,12 +41,12 @@ async def tell_story(sandbox: Sandbox, vendor: str) -> None:
     assert all(id in thread_text(sandbox, posted["ts"]) for id in accepted.ids)
 
 
-@pytest.mark.parametrize("vendor", STORIES)
+@pytest.mark.parametrize("vendor", some_later(STORIES))
 async def test_the_story_over_socket_mode_ends_with_one_send(sandbox: Sandbox, bot: Bot, vendor: str) -> None:
     await tell_story(sandbox, vendor)
 
 
-@pytest.mark.parametrize("vendor", STORIES)
+@pytest.mark.parametrize("vendor", some_later(reversed(STORIES)))
 async def test_the_story_over_signed_http_ends_with_one_send(
     http_sandbox: Sandbox, start_bot: StartBot, vendor: str
 ) -> None:
@@ -148,6 +148,7 @@ async def test_the_form_shows_its_errors_under_the_fields(browser: Browser, sand
     assert said == []
 
 
+@pytest.mark.long
 async def test_an_unknown_block_shows_as_a_warning(browser: Browser, sandbox: Sandbox) -> None:
     page = await open_page(browser, sandbox, "U0CLEO", [])
     await page.get_by_test_id("who").wait_for()
@@ -155,6 +156,7 @@ async def test_an_unknown_block_shows_as_a_warning(browser: Browser, sandbox: Sa
     await page.get_by_test_id("unknown").get_by_text("hologram").wait_for()
 
 
+@pytest.mark.long
 async def test_what_people_write_never_becomes_markup_on_the_page(browser: Browser, sandbox: Sandbox) -> None:
     page = await open_page(browser, sandbox, "U0CLEO", [])
     await page.get_by_test_id("composer").fill("<img src=x onerror=alert(1)> & <b>bold</b>")

@@ -9,7 +9,7 @@ import pytest
 from bot.app import Bot
 from bot.domain.lifecycle import State
 from sandbox.server import Sandbox
-from tests.support.ground import StartBot, newest
+from tests.support.ground import StartBot, newest, some_later
 from tests.support.patience import nothing_more
 from tests.support.slack import HERE, approved, ask, card, settled, thread_text
 
@@ -81,7 +81,7 @@ REFUSED: dict[str, tuple[str, str, dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("vendor", REFUSED)
+@pytest.mark.parametrize("vendor", some_later(REFUSED))
 async def test_a_vendors_no_is_a_failure_with_its_reason(sandbox: Sandbox, bot: Bot, vendor: str) -> None:
     audience, step, detail, told = REFUSED[vendor]
     sandbox.vendors.faults.add(step, "error", times=2, **detail)

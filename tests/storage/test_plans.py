@@ -307,7 +307,7 @@ def made(request: pytest.FixtureRequest, kind: str, folder: Path, sizes: Sizes) 
         yield pair
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     with made(request, request.param, tmp_path_factory.mktemp("crowd"), USUAL) as pair:
         yield pair

@@ -100,7 +100,9 @@ async def test_who_became_a_guest_a_moment_ago_approves_nothing(sandbox: Sandbox
     assert (await newest(bot)).state is State.PENDING
 
 
-@pytest.mark.parametrize("line", ["list", "audiences", "show B2345AB", "schedules", "reminders", "template list", ""])
+@pytest.mark.parametrize(
+    "line", some_later(["list", "audiences", "show B2345AB", "schedules", "reminders", "template list", ""])
+)
 async def test_a_guest_is_shown_nothing(sandbox: Sandbox, bot: Bot, line: str) -> None:
     """C38."""
     assert "Only full members" in await ask(sandbox, line, user="U0GUS")
@@ -176,7 +178,7 @@ LATER: dict[str, tuple[Callable[[Sandbox], None], str]] = {
 }
 
 
-@pytest.mark.parametrize("what", LATER)
+@pytest.mark.parametrize("what", some_later(LATER))
 async def test_what_nobody_can_approve_any_more_goes_back_to_its_writer(sandbox: Sandbox, bot: Bot, what: str) -> None:
     """C24: when its card is next drawn, which every reminder causes."""
     happens, told = LATER[what]
@@ -516,7 +518,7 @@ async def test_what_asks_somebody_who_leaves_asks_the_next_one(sandbox: Sandbox,
     assert (await direct_of(sandbox, other))[0] == other
 
 
-@pytest.mark.parametrize("error", ["cant_update_message", "edit_window_closed", "something_new"])
+@pytest.mark.parametrize("error", some_later(["cant_update_message", "edit_window_closed", "something_new"]))
 async def test_an_unknown_outcome_asks_on_a_new_card_where_the_old_one_cannot_be_changed(
     sandbox: Sandbox, bot: Bot, error: str
 ) -> None:
@@ -664,7 +666,8 @@ def test_an_answer_goes_only_where_slack_lives(url: str, api: str, same: bool) -
 
 
 @pytest.mark.parametrize(
-    "error", ["expired_trigger_id", "invalid_trigger_id", "trigger_expired", "ratelimited", "internal_error"]
+    "error",
+    some_later(["expired_trigger_id", "invalid_trigger_id", "trigger_expired", "ratelimited", "internal_error"]),
 )
 async def test_a_form_that_slack_does_not_open_in_time_asks_to_press_once_more(
     sandbox: Sandbox, bot: Bot, error: str
@@ -706,7 +709,7 @@ async def test_a_channel_of_thousands_is_answered_in_time_and_known_a_moment_lat
 # --- zones -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("zone", ["Etc/Unknown", None, "", 7])
+@pytest.mark.parametrize("zone", some_later(["Etc/Unknown", None, "", 7]))
 async def test_a_zone_that_nobody_knows_is_the_settings_own_and_that_is_said(
     sandbox: Sandbox, bot: Bot, zone: Any
 ) -> None:
