@@ -35,6 +35,7 @@ from tests.support.ground import (
     shared_server,
 )
 from tests.support.patience import LONG
+from tests.support.statements import share_compiled_statements
 
 DATABASES = ("sqlite", "postgresql")
 
@@ -46,6 +47,8 @@ settings.register_profile(  # a busy machine makes a generated test slow, never 
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("bellcrier")
+
+share_compiled_statements()
 
 gc.disable()  # during collection: what it allocates is needed until the end
 
