@@ -16,7 +16,7 @@ from tests.support.cards import HOUR, act, notes, shown
 from tests.support.core import TEAM, MakeCore, approver
 from tests.support.ground import StartBot, newest
 from tests.support.patience import nothing_more
-from tests.support.slack import HERE, approved, ask, card, settled, thread_text
+from tests.support.slack import HERE, approved, ask, card, drawn, settled, thread_text
 
 
 async def test_who_asked_hears_of_each_decision_and_end_where_she_asked(sandbox: Sandbox, start_bot: StartBot) -> None:
@@ -48,7 +48,7 @@ async def test_nothing_is_told_where_another_company_reads_it(sandbox: Sandbox, 
 async def test_a_thread_is_told_nothing_more_once_another_company_reads_it(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, "send clients marketing Soldes")
     await card(sandbox)
-    row = await newest(bot)
+    row = await drawn(bot)  # a card that is drawn again is taken back from where another company reads it
     sandbox.world.channels[HERE].shared = True
     bot.people.forget()
     await act(bot, "U0ANA", row, Action.REJECT, "The price 12.90 is secret until Monday")

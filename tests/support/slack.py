@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import select
+
 from bot.app import Bot
 from bot.domain.lifecycle import State
+from bot.storage import tables
 from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.support.ground import newest
@@ -36,6 +39,17 @@ async def settled(bot: Bot, *states: State) -> Any:
         return row if row.state in states else None
 
     return await until(reached)
+
+
+async def drawn(bot: Bot) -> Any:
+    """The newest broadcast, once every card shows its broadcast as it is."""
+    waiting = select(tables.broadcasts.c.id).where(tables.broadcasts.c.draw_at.is_not(None))
+
+    async def shows() -> bool:
+        return await bot.database.read(lambda c: c.execute(waiting).first() is None)
+
+    await until(shows)
+    return await newest(bot)
 
 
 def brought(sandbox: Sandbox) -> list[str]:
