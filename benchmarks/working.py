@@ -33,7 +33,7 @@ async def ask(core: Core, count: int) -> None:
     async def person() -> None:
         for number in numbers:
             workspace = f"T{number % WORKSPACES}"
-            cleo, ana = Person(workspace, "U0CLEO"), Person(workspace, APPROVER)
+            cleo, ana = (Person(workspace, id, member=True) for id in ("U0CLEO", APPROVER))
             request = BroadcastRequest(
                 workspace=workspace,
                 requester=cleo.id,
