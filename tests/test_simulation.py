@@ -66,6 +66,7 @@ NOT_OF_THE_CORE = {
     f"{State.HELD} hold",
     f"{State.SENDING} withdraw",
     f"{State.PENDING} return",
+    f"{State.PENDING} request_changes",
 }
 
 

@@ -13,9 +13,10 @@ from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 from bot.app import Bot
 from sandbox.server import Sandbox
 from tests.support.ground import StartBot, some_later
-from tests.support.slack import HERE, card, thread_text
+from tests.support.slack import HERE, ask, card, thread_text
 
-SCREENSHOT = Path(__file__).parent.parent / "docs" / "page.png"
+DOCS = Path(__file__).parent.parent / "docs"
+SCREENSHOT, CARD = DOCS / "page.png", DOCS / "card.png"
 
 
 STORIES = {
@@ -127,6 +128,33 @@ async def test_the_whole_story_in_a_real_browser(browser: Browser, sandbox: Sand
     assert said == []
 
 
+async def test_the_first_screen_of_a_card_shows_what_rings_on_how_many_phones_at_what_cost_and_when(
+    browser: Browser, sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    """The card as 600 by 400 pixels show it."""
+    await start_bot(sandbox, accounts__octo__quote=True)
+    page = await open_page(browser, sandbox, "U0ANA", [])
+    text = "Soldes d'hiver chez Bell : -30 % sur tout le magasin, demain de 9 h à 19 h. Présentez ce SMS en caisse."
+    await ask(sandbox, f"send newsletter marketing {text}")
+    shown = page.get_by_test_id("message").last
+    stakes = shown.get_by_text("20 people × 1 SMS = 20 SMS · ≈ 2.58 EUR · right after approval")
+    await stakes.wait_for()
+    await shown.evaluate("card => { card.style.width = '600px'; card.scrollIntoView(); }")
+    card_box = await shown.bounding_box()
+    assert card_box is not None
+    for part in (
+        shown.get_by_text("Approve? · SMS to newsletter"),
+        stakes,
+        shown.get_by_text("Présentez ce SMS en caisse. STOP au 30101"),
+        shown.locator("[data-action-id='broadcast.approve']"),
+    ):
+        box = await part.bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= card_box["y"] + 400
+    if os.environ.get("BELLCRIER_SCREENSHOT"):
+        await page.screenshot(path=CARD, clip={"x": card_box["x"], "y": card_box["y"], "width": 600, "height": 400})
+
+
 async def test_the_form_shows_its_errors_under_the_fields(browser: Browser, sandbox: Sandbox, bot: Bot) -> None:
     said: list[str] = []
     page = await open_page(browser, sandbox, "U0DAN", said)
@@ -143,7 +171,7 @@ async def test_the_form_shows_its_errors_under_the_fields(browser: Browser, sand
     await modal.get_by_label("Sender").fill("Bell")
     await page.get_by_test_id("submit").click()
 
-    await page.get_by_test_id("message").get_by_text("Waiting for approval").wait_for()
+    await page.get_by_test_id("message").get_by_text("Approve? · SMS to newsletter").wait_for()
     assert await modal.count() == 0
     assert said == []
 

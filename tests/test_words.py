@@ -27,6 +27,7 @@ from bot.slack.commands.templates import TemplateCommands
 from bot.when.refusals import HINTS
 from bot.workflow.card_changes import CHANGED
 from bot.workflow.decisions import ENDINGS
+from bot.workflow.sentence_parts import FIELDS
 from providers import encom, kaizala, octopush
 from providers.registry import BUILT_IN
 
@@ -75,6 +76,11 @@ NAMES = {
     "BROKE",
     "NO_IDS",
     "UNTRUE",
+    "AGAIN",
+    "CHANGED_BY",
+    "NEW_START",
+    "NEW_START_NOW",
+    "NEW_START_THEN",
 }
 
 
@@ -116,6 +122,7 @@ def in_tables() -> Iterator[str]:
     yield from card_buttons.FOLLOW_UPS.values()
     yield from (template for template, _ in ENDINGS.values())
     yield from CHANGED.values()
+    yield from FIELDS.values()
     yield from (template for _, template in HINTS)
     for table in (
         recurring.STANDINGS,

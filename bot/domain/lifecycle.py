@@ -48,6 +48,8 @@ class Action(StrEnum):
     APPROVE = "approve"
     WITHDRAW = "withdraw"
     REJECT = "reject"
+    REQUEST_CHANGES = "request_changes"
+    EDIT = "edit"
     CANCEL = "cancel"
     EXPIRE = "expire"
     STOP = "stop"
@@ -76,12 +78,15 @@ TRANSITIONS: Mapping[tuple[State, Action], State] = {
     (State.DRAFT, Action.DISCARD): State.CANCELLED,
     (State.PENDING, Action.APPROVE): State.SCHEDULED,
     (State.PENDING, Action.REJECT): State.REJECTED,
+    (State.PENDING, Action.REQUEST_CHANGES): State.DRAFT,
+    (State.PENDING, Action.EDIT): State.PENDING,
     (State.PENDING, Action.REPLAN): State.PENDING,
     (State.PENDING, Action.CANCEL): State.CANCELLED,
     (State.PENDING, Action.EXPIRE): State.EXPIRED,
     (State.PENDING, Action.HOLD): State.HELD,  # restored from a backup
     (State.PENDING, Action.RETURN): State.DRAFT,  # no card can be posted where anybody could approve it
     (State.SCHEDULED, Action.WITHDRAW): State.PENDING,
+    (State.SCHEDULED, Action.EDIT): State.PENDING,
     (State.SCHEDULED, Action.REPLAN): State.PENDING,
     (State.SCHEDULED, Action.CANCEL): State.CANCELLED,
     (State.SCHEDULED, Action.STOP): State.CANCELLED,
@@ -94,6 +99,7 @@ TRANSITIONS: Mapping[tuple[State, Action], State] = {
     (State.HELD, Action.WITHDRAW): State.PENDING,
     (State.HELD, Action.RESUME): State.SCHEDULED,
     (State.HELD, Action.SEND_NOW): State.SCHEDULED,
+    (State.HELD, Action.EDIT): State.PENDING,
     (State.HELD, Action.REPLAN): State.PENDING,
     (State.HELD, Action.DROP): State.CANCELLED,
     (State.HELD, Action.EXPIRE): State.EXPIRED,

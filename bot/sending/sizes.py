@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import Any
 
 import structlog
 from sqlalchemy import Connection
@@ -20,6 +21,7 @@ from bot.sending.slots import Slots
 from bot.sending.staging import Stager
 from bot.storage import queue
 from bot.workflow.workflow import Workflow
+from providers.base import Quote
 from providers.reading import UNREADABLE
 
 log = structlog.get_logger(__name__)
@@ -71,23 +73,33 @@ class Sizes:
         rows = [row for row in found if row.mode == self.settings.mode]
         for row in rows:
             queue.set_look_at(connection, row, self.clock() + SIZE_AGAIN)
-        if all(able[row.account].sizes for row in rows):
+        if not any(able[row.account].quotes for row in rows):
             return rows
         # a quote is a campaign too, and takes the account's one slot
         taken = self.slots.taken(connection, self.leases.now(connection))
-        return [row for row in rows if able[row.account].sizes or self.slots.may_quote(connection, row, taken)]
+        return [row for row in rows if not able[row.account].quotes or self.slots.may_quote(connection, row, taken)]
 
     async def _ask_size(self, row: Broadcast, provider: Account) -> None:
-        if provider.capabilities.sizes:
-            found = await provider.size(row.vendor_audience)
-            if found is not None and found.size not in (None, UNREADABLE):
-                await self.workflow.sizes.learn(row.workspace, row.id, found.size, unnamed=found.unnamed)
-        else:
-            try:
-                quote = await self.stager.quote(row, provider)
-            finally:
-                await self.database.write(lambda c: self.slots.take_quote(c, row.account, 0.0))
-            size = None if quote is None or quote.contacts == UNREADABLE else quote.contacts
-            price = price_of(quote)
-            if size is not None or price not in (None, row.quoted):
-                await self.workflow.sizes.learn(row.workspace, row.id, size, quoted=price)
+        """Ask for the size, for a quote, or for both where the vendor gives both."""
+        can, more = provider.capabilities, dict[str, Any]()
+        quote = await self._quote(row, provider) if can.quotes else None
+        found = await provider.size(row.vendor_audience) if can.sizes else None
+        size = _readable(found.size) if found is not None else None
+        if size is None and quote is not None:
+            size = _readable(quote.contacts)
+        if found is not None:
+            more["unnamed"] = found.unnamed
+        if (price := price_of(quote)) not in (None, row.quoted):
+            more["quoted"] = price
+        if size is not None or "quoted" in more:
+            await self.workflow.sizes.learn(row.workspace, row.id, size, **more)
+
+    async def _quote(self, row: Broadcast, provider: Account) -> Quote | None:
+        try:
+            return await self.stager.quote(row, provider)
+        finally:
+            await self.database.write(lambda c: self.slots.take_quote(c, row.account, 0.0))
+
+
+def _readable(size: int | None) -> int | None:
+    return None if size == UNREADABLE else size

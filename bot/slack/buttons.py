@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from slack_bolt.context.ack.async_ack import AsyncAck
@@ -13,6 +13,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Clock
 from bot.domain.errors import NotAllowed, StaleVersion
+from bot.domain.i18n import Translator
 from bot.domain.lifecycle import TRANSITIONS, Action, State
 from bot.domain.people import must_be_member
 from bot.slack.blocks import card_buttons, forms, mrkdwn
@@ -27,11 +28,14 @@ from bot.slack.interaction import (
     message_of,
     user_of,
 )
-from bot.slack.replies import draft_form, form_audiences, reply_privately, respond
+from bot.slack.replies import edit_form, form_audiences, reply_privately, respond
 from bot.workflow.audiences import Audiences
 from bot.workflow.decision_types import Drawing, Sight
 from bot.workflow.decision_types import pressed as decision_of
 from bot.workflow.workflow import Workflow
+
+#: Draws the form that asks about a decision.
+AskForm = Callable[[Broadcast, Translator], dict[str, Any]]
 
 SOON = ROUND = 300 * SECOND  # a suggested start is at least this far ahead, and a multiple of this
 
@@ -40,11 +44,11 @@ class Pressed:
     """A press on a button: who pressed it, for which broadcast and version, and where."""
 
     def __init__(self, body: Body, action: Mapping[str, Any], done: Interaction) -> None:
-        id, _, version = str(action.get("value") or "").partition(":")
+        self.name, value = card_buttons.press_of(action)
+        id, _, version = value.partition(":")
         self.id, self.version = id, int(version) if version.isdigit() else None
         self.person, self.client, self.words = done.person, done.client, done.words
         self.channel, self.trigger = done.channel, done.trigger
-        self.name = str(action.get("action_id") or "").removeprefix("broadcast.")
         ts = message_of(body)
         drawing = card_buttons.drawing_of(str(action.get("block_id") or ""))
         self.sight = Sight(self.channel, ts, Drawing(*drawing) if drawing else None)
@@ -127,11 +131,15 @@ class Buttons:
     async def _do(self, pressed: Pressed) -> None:
         workspace = pressed.person.workspace
         if pressed.name == Action.REJECT:
-            await self._ask_reason(pressed)
+            await self._ask_about(pressed, Action.REJECT, forms.reject_form)
+        elif pressed.name == "give_reason":
+            await self._ask_for_a_reason(pressed)
+        elif pressed.name == Action.REQUEST_CHANGES:
+            await self._ask_about(pressed, Action.REQUEST_CHANGES, forms.changes_form)
         elif pressed.name == Action.REPLAN:
             await self._ask_start(pressed)
-        elif pressed.name == "edit":
-            await self._reopen_draft(pressed)
+        elif pressed.name == Action.EDIT:
+            await self._edit(pressed)
         elif pressed.name == "follow_up":
             await self._follow_up(pressed)
         elif pressed.name in self.DIRECT and pressed.version is not None:
@@ -140,20 +148,29 @@ class Buttons:
         else:
             raise NotAllowed("I no longer know this button. Please look at the newest card.")
 
-    async def _ask_reason(self, pressed: Pressed) -> None:
+    async def _ask_about(self, pressed: Pressed, action: Action, form: AskForm) -> None:
+        """Open the form with the question that this decision needs an answer to."""
         row = await self._current(pressed)
-        if row.state is not State.PENDING:
+        if (row.state, action) not in TRANSITIONS:
+            raise StaleVersion(row)
+        await self.workflow.may(action, pressed.person, row)
+        await pressed.client.views_open(trigger_id=pressed.trigger, view=form(row, pressed.words))
+
+    async def _ask_for_a_reason(self, pressed: Pressed) -> None:
+        """Open the form for the reason of a rejection that had none."""
+        row = await self._current(pressed)
+        if row.state is not State.REJECTED:
             raise StaleVersion(row)
         await self.workflow.may(Action.REJECT, pressed.person, row)
-        await pressed.client.views_open(trigger_id=pressed.trigger, view=forms.reject_form(row, pressed.words))
+        form = forms.reject_form(row, pressed.words, after=True)
+        await pressed.client.views_open(trigger_id=pressed.trigger, view=form)
 
-    async def _reopen_draft(self, pressed: Pressed) -> None:
+    async def _edit(self, pressed: Pressed) -> None:
+        """Open the form filled with the broadcast, or with the draft, which its writer alone can open."""
         row = await self._current(pressed)
-        if row.state is not State.DRAFT:
-            raise StaleVersion(row)
-        if row.requester != pressed.person.id:
+        if row.state is State.DRAFT and row.requester != pressed.person.id:
             raise NotAllowed("Only {requester}, who wrote it, can open this draft.", requester=f"<@{row.requester}>")
-        form = draft_form(self.audiences, row, pressed.asks_in(row), pressed.words)
+        form = await edit_form(self.workflow, row, pressed.person, pressed.asks_in(row), pressed.words)
         await pressed.client.views_open(trigger_id=pressed.trigger, view=forms.compose(form, pressed.words))
 
     async def _ask_start(self, pressed: Pressed) -> None:

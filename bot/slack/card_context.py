@@ -18,7 +18,7 @@ class CardContexts:
 
     def __init__(self, runtime: Runtime, workflow: Workflow, switch: KillSwitch) -> None:
         self.database, self.clock, self.providers = runtime.database, runtime.clock, runtime.providers
-        self.policies, self.approval = runtime.policies, runtime.settings.approval
+        self.policies, self.settings, self.approval = runtime.policies, runtime.settings, runtime.settings.approval
         self.grace, self.workflow, self.audiences, self.switch = (
             micros(runtime.settings.grace),
             workflow,
@@ -56,5 +56,6 @@ class CardContexts:
             now=drawn_at,
             grace=self.grace,
             refusal=refusal,
+            sender=self.settings.accounts.get(broadcast.account, {}).get("sender"),
             asks_first=held and self.workflow.validity.asks_first(broadcast, len(votes)),
         )

@@ -18,8 +18,7 @@ from bot.slack.directory import People
 from bot.slack.interaction import Body, Entrance, Interaction, Refused
 from bot.slack.replies import describe_hours, place_for, reply_privately, submitted_post
 from bot.workflow.audiences import Audiences
-from bot.workflow.decision_types import Reject, Replan
-from bot.workflow.submission import Sent
+from bot.workflow.decision_types import Edit, Reject, Replan, RequestChanges, Sent
 from bot.workflow.workflow import Workflow
 from providers.base import Purpose
 
@@ -44,6 +43,7 @@ class FormHandlers:
         self.forms: dict[str, Callable[[View, Interaction], Awaitable[None]]] = {
             "broadcast_compose": self.compose,
             "broadcast_reject": self.reject,
+            "broadcast_changes": self.request_changes,
             "broadcast_replan": self.replan,
         }
 
@@ -93,6 +93,13 @@ class FormHandlers:
             campaign=composed.campaign,
             zone=done.person.zone,
         )
+        sent = Sent(str(view["id"]), str(view.get("trigger_id") or ""))
+        if composed.edits is not None:
+            edit = Edit(request, sent)
+            await self.workflow.act(
+                request.workspace, composed.edits, edit, person=done.person, version=composed.version
+            )
+            return
         place = await place_for(self.audiences, self.people, composed.channel)
         submitted = await self.workflow.submit(
             request,
@@ -101,7 +108,7 @@ class FormHandlers:
             postable=place.postable,
             draft=composed.draft,
             follows=composed.follows,
-            sent=Sent(str(view["id"]), str(view.get("trigger_id") or "")),
+            sent=sent,
         )
         hours = describe_hours(self.audiences, submitted.broadcast, done.words)
         elsewhere = submitted.broadcast.channel != composed.channel
@@ -110,18 +117,31 @@ class FormHandlers:
             await reply_privately(done.client, composed.channel, done.person.id, post)
 
     async def reject(self, view: View, done: Interaction) -> None:
-        """Reject with the reason that was written."""
-        kept = forms.kept_in(view)
-        values = view.get("state", {}).get("values", {})
-        reason = (values.get("reason", {}).get("value", {}).get("value") or "").strip()
+        """Reject with the reason that was written, or add it to a rejection by a reaction."""
+        kept, reason = forms.kept_in(view), forms.read_line(view, "reason")
         if not reason:
             raise InvalidRequest(
                 FieldError("reason", Translatable("Say why, so that the requester knows what to change."))
             )
+        workspace, id = done.person.workspace, str(kept.get("id") or "?")
+        if kept.get("after"):
+            await self.workflow.decisions.give_reason(workspace, id, reason, person=done.person)
+            return
+        await self.workflow.act(
+            workspace, id, Reject(reason), person=done.person, version=int(kept.get("version") or 0)
+        )
+
+    async def request_changes(self, view: View, done: Interaction) -> None:
+        """Return the broadcast to its requester with the comment that was written."""
+        kept, comment = forms.kept_in(view), forms.read_line(view, "comment")
+        if not comment:
+            raise InvalidRequest(
+                FieldError("comment", Translatable("Say what to change, so that the requester can do it."))
+            )
         await self.workflow.act(
             done.person.workspace,
             str(kept.get("id") or "?"),
-            Reject(reason),
+            RequestChanges(comment),
             person=done.person,
             version=int(kept.get("version") or 0),
         )

@@ -18,7 +18,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.errors import CardChanged, FieldError, InvalidRequest, NotAllowed, NotFound, NotUnderstood, StaleVersion
 from bot.domain.hours import Allow, HoldUntil, Policy
 from bot.domain.i18n import Translatable, Translator
-from bot.domain.lifecycle import State
+from bot.domain.lifecycle import TRANSITIONS, Action, State
 from bot.domain.people import DeadToken, DirectoryUnavailable, Person, mentions
 from bot.recurring.schedules import Moved
 from bot.slack.blocks import answers, card_facts, forms, mrkdwn
@@ -29,6 +29,7 @@ from bot.when.refusals import left_behind
 from bot.workflow.approval_rules import still_asked
 from bot.workflow.audiences import Audiences
 from bot.workflow.submission import Submitted
+from bot.workflow.workflow import Workflow
 
 log = structlog.get_logger(__name__)
 
@@ -60,9 +61,18 @@ def form_audiences(audiences: Audiences, words: Translator) -> list[tuple[str, s
     ]
 
 
-def draft_form(audiences: Audiences, row: Broadcast, channel: str, words: Translator) -> forms.Form:
-    """Return the form filled with a draft, to be submitted in that channel."""
-    return forms.Form(form_audiences(audiences, words), channel, row.id, forms.filled(row, send_at=row.send_at))
+async def edit_form(workflow: Workflow, row: Broadcast, person: Person, channel: str, words: Translator) -> forms.Form:
+    """Return the form filled with a draft, to be submitted in that channel, or with a broadcast that is edited.
+
+    Raises StaleVersion or NotAllowed if this person can no longer edit it.
+    """
+    offered, values = form_audiences(workflow.audiences, words), forms.filled(row, send_at=row.send_at)
+    if row.state is State.DRAFT:
+        return forms.Form(offered, channel, row.id, values)
+    if (row.state, Action.EDIT) not in TRANSITIONS:
+        raise StaleVersion(row)
+    await workflow.may(Action.EDIT, person, row)
+    return forms.Form(offered, channel, values=values, edits=row)
 
 
 async def place_for(audiences: Audiences, people: People, channel: str) -> Place:

@@ -16,7 +16,9 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
+    exists,
     literal_column,
+    or_,
     select,
     update,
 )
@@ -27,7 +29,7 @@ from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Hold, Phase, State
 from bot.storage.failing_rows import failing_rows_of
 from bot.storage.sql import but, check_instant, known_words, read_each
-from bot.storage.tables import SHAPE, broadcasts
+from bot.storage.tables import SHAPE, broadcasts, cards
 from providers.base import AudienceKind, Purpose, Staged
 
 Owner = tuple[str, str]  # (workspace, broadcast id)
@@ -163,6 +165,19 @@ def to_broadcast(row: RowMapping) -> Broadcast:
     for name in _SHOWN:
         check_instant(row[name])
     return Broadcast(**fields)
+
+
+#: A broadcast that has a card or gets one: any but a draft, and a draft that was shown before it became one.
+SHOWN = or_(
+    broadcasts.c.state != State.DRAFT,
+    exists(
+        select(cards.c.ts).where(
+            cards.c.workspace == broadcasts.c.workspace,
+            cards.c.broadcast == broadcasts.c.id,
+            cards.c.version == broadcasts.c.version,
+        )
+    ),
+)
 
 
 def understood(connection: Connection) -> ColumnElement[bool]:

@@ -48,8 +48,9 @@ from bot.storage.tables import LIVING, broadcasts, posts
 #: Decisions and ends that are also posted where a request was typed.
 POSTED_WHERE_ASKED = frozenset(
     {
-        *(Action.APPROVE, Action.REJECT, Action.WITHDRAW, Action.CANCEL, Action.STOP, Action.DROP, Action.EXPIRE),
-        *(Action.HOLD, Action.SEND_NOW, Action.REPLAN, Action.LAPSE, Action.OUTGROW, Action.REFUSE, Action.ACCEPT),
+        *(Action.APPROVE, Action.REJECT, Action.REQUEST_CHANGES, Action.EDIT, Action.WITHDRAW, Action.CANCEL),
+        *(Action.STOP, Action.DROP, Action.EXPIRE, Action.HOLD, Action.SEND_NOW, Action.REPLAN, Action.LAPSE),
+        *(Action.OUTGROW, Action.REFUSE, Action.ACCEPT),
         *(Action.LOSE_TRACK, Action.PROVE, Action.MARK_SENT, Action.MARK_NOT_SENT, Action.FINISH),
     }
 )

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, String, and_, case, cast, exis
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.lifecycle import Hold, State
-from bot.storage.broadcast_rows import UNDERSTOOD, in_states, read_broadcasts, understood
+from bot.storage.broadcast_rows import SHOWN, UNDERSTOOD, in_states, read_broadcasts, understood
 from bot.storage.failing_rows import failing_rows_of
 from bot.storage.outbox import unstumbled
 from bot.storage.sql import IN_A_STATEMENT, but, insert_ignoring
@@ -34,10 +34,10 @@ class Card:
 
 
 def cards_to_draw(connection: Connection, at: Micros, limit: int, *, new: bool) -> list[Broadcast]:
-    """Broadcasts whose card shows an older revision; `new`: those that have none yet. A draft has none."""
+    """Broadcasts whose card shows an older revision; `new`: those that have none yet."""
     behind = select(broadcasts).where(
         broadcasts.c.draw_at <= at,
-        broadcasts.c.state != State.DRAFT,
+        SHOWN,
         _may_be_drawn(connection),
         understood(connection),
     )
@@ -149,7 +149,7 @@ def oldest_unshown(connection: Connection, at: Micros) -> Micros | None:
     waiting = (
         select(func.min(broadcasts.c.draw_at)).where(
             broadcasts.c.draw_at <= at,
-            broadcasts.c.state != State.DRAFT,
+            SHOWN,
             _may_be_drawn(connection),
             understood(connection),
         ),
@@ -157,7 +157,7 @@ def oldest_unshown(connection: Connection, at: Micros) -> Micros | None:
         .join(broadcasts, here)
         .where(
             notes.c.post_at.is_not(None),
-            broadcasts.c.state != State.DRAFT,
+            SHOWN,
             but(notes.c.seq, stumbled("note")),
             understood(connection),
         ),

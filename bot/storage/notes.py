@@ -11,8 +11,7 @@ from sqlalchemy import Connection, RowMapping, and_, func, insert, select, updat
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.i18n import Translatable
-from bot.domain.lifecycle import State
-from bot.storage.broadcast_rows import understood
+from bot.storage.broadcast_rows import SHOWN, understood
 from bot.storage.failing_rows import failing_rows_of
 from bot.storage.sql import but, fitting, read_each
 from bot.storage.tables import audit, broadcasts, notes
@@ -68,13 +67,13 @@ def to_note_rows(broadcast: Broadcast, at: Micros, note: Note) -> dict[str, Any]
 def notes_to_post(connection: Connection, at: Micros, limit: int) -> list[PendingNote]:
     """The oldest unposted note of each broadcast, if it is due, so that a thread keeps its order.
 
-    A draft has no thread yet.
+    A draft that was never shown has no thread.
     """
     of = and_(broadcasts.c.workspace == notes.c.workspace, broadcasts.c.id == notes.c.broadcast, understood(connection))
     stumbled = but(notes.c.seq, failing_rows_of(connection).put_off("note"))
     oldest = (
         select(func.min(notes.c.seq))
-        .join(broadcasts, and_(of, broadcasts.c.state != State.DRAFT))
+        .join(broadcasts, and_(of, SHOWN))
         .where(notes.c.post_at.is_not(None), stumbled)
         .group_by(notes.c.workspace, notes.c.broadcast)
     )

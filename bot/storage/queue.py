@@ -28,6 +28,7 @@ from bot.storage.broadcast_rows import (
     NO_LEASE,
     SCHEDULED,
     SENDING,
+    SHOWN,
     UNDERSTOOD,
     in_states,
     read_broadcasts,
@@ -83,7 +84,7 @@ _LAPSED_WAITS = any_of(
     select(literal(1)).where(micros_parameter("forgotten") > _OLDEST),
 )
 _SHOWING_WAITS = any_of(
-    readable_ids(broadcasts.c.draw_at <= AT_PARAMETER, broadcasts.c.state != State.DRAFT),
+    readable_ids(broadcasts.c.draw_at <= AT_PARAMETER, SHOWN),
     select(notes.c.seq).where(notes.c.post_at <= AT_PARAMETER),
     select(posts.c.seq).where(posts.c.post_at <= AT_PARAMETER),
 )

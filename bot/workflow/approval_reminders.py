@@ -13,6 +13,8 @@ from bot.domain.i18n import Translatable, Value
 from bot.domain.lifecycle import Action, Hold, State
 from bot.scheduler import Task
 from bot.storage import broadcasts, keys, outbox, queue
+from bot.storage.broadcast_rows import Changes
+from bot.storage.cards import card_of
 from bot.storage.failing_rows import alone
 from bot.storage.notes import Note
 from bot.storage.votes import votes_for
@@ -123,7 +125,8 @@ class ApprovalReminders:
         else:
             end, kept = now, None
             template = "I kept your draft *{id}* for a week and have now deleted it: “{text}”"
-            done = broadcasts.move(connection, row, Action.DISCARD, actor="clock", at=now, draw_at=None) is not None
+            drawn: Changes = {} if card_of(connection, row) else {"draw_at": None}
+            done = broadcasts.move(connection, row, Action.DISCARD, actor="clock", at=now, **drawn) is not None
         if done:
             self._message_writer(connection, row, now, template, end, kept)
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, TypeAlias
 
+from bot.domain.broadcast import BroadcastRequest
 from bot.domain.clock import Micros
 from bot.domain.lifecycle import Action
 from bot.storage.cards import Card
@@ -54,6 +55,14 @@ def drawing_of(card: Card) -> Drawing:
 
 
 @dataclass(frozen=True)
+class Sent:
+    """A submitted form. `trigger` differs from one submit to the next; two deliveries of one submit share it."""
+
+    form: str
+    trigger: str = ""
+
+
+@dataclass(frozen=True)
 class Approve:
     """`way`: how the vote was given."""
 
@@ -66,6 +75,23 @@ class Approve:
 class Reject:
     action: ClassVar = Action.REJECT
     reason: str | None = None
+
+
+@dataclass(frozen=True)
+class RequestChanges:
+    """Return it to its requester as a draft, with a comment."""
+
+    action: ClassVar = Action.REQUEST_CHANGES
+    comment: str
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Replace what it says, to whom and when. `sent`: the form it came in, which can be submitted again."""
+
+    action: ClassVar = Action.EDIT
+    request: BroadcastRequest
+    sent: Sent | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +148,20 @@ class MarkNotSent:
     action: ClassVar = Action.MARK_NOT_SENT
 
 
-Decision: TypeAlias = Approve | Reject | Cancel | Stop | Drop | Discard | SendNow | Replan | MarkSent | MarkNotSent
+Decision: TypeAlias = (
+    Approve
+    | Reject
+    | RequestChanges
+    | Edit
+    | Cancel
+    | Stop
+    | Drop
+    | Discard
+    | SendNow
+    | Replan
+    | MarkSent
+    | MarkNotSent
+)
 
 
 def pressed(action: Action, sight: Sight | None) -> Decision:

@@ -12,35 +12,38 @@ from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
 from bot.domain.errors import CardChanged, InvalidRequest, NotAllowed, StaleVersion
 from bot.domain.i18n import Translatable, Value
-from bot.domain.lifecycle import TRANSITIONS, Action, Hold
+from bot.domain.lifecycle import TRANSITIONS, Action, Hold, State
 from bot.domain.people import Person
 from bot.scheduler import Task, concerned
-from bot.storage import broadcasts, cards
-from bot.storage.broadcast_rows import Changes
+from bot.storage import audit, broadcasts, cards, notes
+from bot.storage.broadcast_rows import NOT_AGREED, Changes
 from bot.storage.cards import Card
 from bot.storage.notes import Note
+from bot.storage.votes import drop_votes
 from bot.workflow.approval_validity import ApprovalValidity
 from bot.workflow.approvals import Approvals
 from bot.workflow.audiences import Audiences
-from bot.workflow.deadlines import after_undo, before_start
+from bot.workflow.deadlines import after_undo, before_start, draft_notice
 from bot.workflow.decision_types import (
     Approve,
     Cancel,
     Decision,
     Discard,
     Drop,
+    Edit,
     MarkNotSent,
     MarkSent,
     Reject,
     Replan,
+    RequestChanges,
     SendNow,
     Sight,
     Stop,
 )
+from bot.workflow.editing import Editing
 from bot.workflow.gate import Gates
 from bot.workflow.permissions import Permissions
-from bot.workflow.replanning import Replanning
-from bot.workflow.sentence_parts import by_person
+from bot.workflow.sentence_parts import REASON, by_person
 
 NEW_CARD_LOOKS, NEW_CARD_PAUSE = 8, 0.2  # how often to look for a card drawn just now, and seconds in between
 
@@ -55,14 +58,14 @@ class Decisions:
         permissions: Permissions,
         approvals: Approvals,
         validity: ApprovalValidity,
-        replanning: Replanning,
+        editing: Editing,
         gates: Gates,
     ) -> None:
         self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
         self.approval, self.audiences, self.gates = runtime.settings.approval, audiences, gates
-        self.permissions, self.approvals, self.validity, self.replanning = permissions, approvals, validity, replanning
+        self.permissions, self.approvals, self.validity, self.editing = permissions, approvals, validity, editing
         self.approvers, self.series, self.card_changes = approvals.approvers, approvals.series, approvals.card_changes
-        self.submission = replanning.submission
+        self.submission = editing.submission
 
     async def act(
         self, workspace: str, id: str, decision: Decision, *, person: Person, version: int | None = None
@@ -107,9 +110,14 @@ class Decisions:
                 complaints = self.submission.time_complaints(decision.send_at)
                 if complaints:
                     raise InvalidRequest(*complaints)
-                need = await self.replanning.need_again(seen, person)
-                await self.replanning.must_be_seen(seen, person, need)
-                return lambda c: self.replanning.replan(c, seen, person, decision.send_at, need)
+                need = await self.editing.need_again(seen, person)
+                await self.editing.must_be_seen(seen, person, need)
+                return lambda c: self.editing.replan(c, seen, person, decision.send_at, need)
+            case Edit():
+                planned = await self.editing.plan_edit(seen, decision, person)
+                return lambda c: self.editing.edit(c, seen, person, planned)
+            case RequestChanges():
+                return lambda c: self._request_changes(c, seen, person, decision.comment)
             case Discard():
                 return lambda c: self._discard(c, seen, person, decision.reason)
             case MarkSent() | MarkNotSent():
@@ -147,20 +155,64 @@ class Decisions:
         sentence = Translatable(template, **by_person(person))
         if reason:
             sentence = Translatable("{told} “{reason}”", told=sentence, reason=reason)
+        elif action is Action.REJECT:  # by a reaction, which cannot say why
+            sentence = Translatable(template, **by_person(person), asks=REASON)
         mention = seen.requester if person.id != seen.requester else None
-        notes = [Note(sentence, mention=mention, aloud=aloud)]
-        now = self.clock()
-        ended = broadcasts.move(connection, seen, action, actor=person.id, at=now, reason=reason, notes=notes, due=None)
+        said, now = [Note(sentence, mention=mention, aloud=aloud)], self.clock()
+        ended = broadcasts.move(connection, seen, action, actor=person.id, at=now, reason=reason, notes=said, due=None)
         if ended is not None:
             self.series.end_cover(connection, ended, person)
         return ended
 
-    def _discard(self, connection: Connection, seen: Broadcast, person: Person, reason: str | None) -> Broadcast | None:
-        """Discard a draft. It has no card and no thread, and gets none now."""
+    async def give_reason(self, workspace: str, id: str, reason: str, *, person: Person) -> None:
+        """Add the reason of a rejection that had none.
+
+        Raises NotFound, StaleVersion, NotAllowed or DirectoryUnavailable.
+        """
+        rejected = await self.find(workspace, id)
+        if rejected.state is not State.REJECTED:
+            raise StaleVersion(rejected)
+        await self.permissions.may(Action.REJECT, person, rejected)
+        sentence = Translatable("{by} gave the reason: “{reason}”", **by_person(person), reason=reason)
         now = self.clock()
-        return broadcasts.move(
-            connection, seen, Action.DISCARD, actor=person.id, at=now, reason=reason, due=None, draw_at=None
+
+        def write(connection: Connection) -> None:
+            audit.write_audit(connection, rejected, person.id, "give_reason", rejected.state, now, reason)
+            notes.add_notes(connection, rejected, now, [Note(sentence, mention=rejected.requester)])
+
+        await self.database.write(write)
+        self.wake(Task.PAINT)
+
+    def _request_changes(
+        self, connection: Connection, seen: Broadcast, person: Person, comment: str
+    ) -> Broadcast | None:
+        """Return it to its requester. Its card stays and shows it as a draft, so nothing on it decides any more."""
+        template = (
+            "{by} asks for changes: “{comment}” Press *Edit* on its card or type `/broadcast edit {id}`. Nothing goes "
+            "out before it is approved."
         )
+        note = Note(Translatable(template, **by_person(person), comment=comment, id=seen.id), mention=seen.requester)
+        now = self.clock()
+        changes: Changes = {**NOT_AGREED, "expires_at": None, "voice_at": draft_notice(now)}
+        returned = broadcasts.move(
+            connection,
+            seen,
+            Action.REQUEST_CHANGES,
+            actor=person.id,
+            at=now,
+            reason=comment,
+            notes=[note],
+            **changes,
+        )
+        if returned is not None:
+            drop_votes(connection, returned)
+        return returned
+
+    def _discard(self, connection: Connection, seen: Broadcast, person: Person, reason: str | None) -> Broadcast | None:
+        """Discard a draft. One without a card and a thread gets none now."""
+        now = self.clock()
+        changes: Changes = {"due": None} if cards.card_of(connection, seen) else {"due": None, "draw_at": None}
+        return broadcasts.move(connection, seen, Action.DISCARD, actor=person.id, at=now, reason=reason, **changes)
 
     def _send_now(
         self, connection: Connection, seen: Broadcast, person: Person, still: frozenset[str], on_card: Sight | None
@@ -221,8 +273,8 @@ class Decisions:
             changes: Changes = {"accepted_at": now, "look_at": now, "ids": ids, "failure": failure}
         else:
             template = (
-                "{by} says that it did not go out. It will not be sent again by itself. *Send a follow-up* on its "
-                "card opens the form with its text."
+                "{by} says that it did not go out. It will not be sent again by itself. *Send again* on its card opens "
+                "the form with its text."
             )
             note = Note(Translatable(template, **by_person(person)), aloud=True)
             failure = Translatable("{by} says that it did not go out.", **by_person(person))

@@ -26,9 +26,10 @@ class Permissions:
         self._checks: dict[Action, Callable[[Person, Broadcast], Awaitable[None]]] = {
             Action.APPROVE: self._may_approve,
             Action.REJECT: self._may_reject,
+            Action.REQUEST_CHANGES: self._may_request_changes,
             Action.MARK_NOT_SENT: self._may_deny,
             **dict.fromkeys((Action.CANCEL, Action.STOP, Action.DROP, Action.DISCARD), self._may_stop),
-            **dict.fromkeys((Action.SEND_NOW, Action.REPLAN, Action.MARK_SENT), self._may_stop),
+            **dict.fromkeys((Action.SEND_NOW, Action.REPLAN, Action.EDIT, Action.MARK_SENT), self._may_stop),
         }
 
     async def may(self, action: Action, person: Person, broadcast: Broadcast) -> None:
@@ -44,6 +45,10 @@ class Permissions:
 
     async def _may_reject(self, person: Person, broadcast: Broadcast) -> None:
         template = "Only {who} can reject {id}."
+        await self._must_be_approver(person, broadcast, template)
+
+    async def _may_request_changes(self, person: Person, broadcast: Broadcast) -> None:
+        template = "Only {who} can ask for changes to {id}."
         await self._must_be_approver(person, broadcast, template)
 
     async def _may_stop(self, person: Person, broadcast: Broadcast) -> None:

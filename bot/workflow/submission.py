@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -22,19 +23,23 @@ from bot.domain.lifecycle import Action, State
 from bot.domain.people import Person
 from bot.scheduler import concerned
 from bot.storage import broadcasts, keys, notes, sql
+from bot.storage.cards import card_of
 from bot.storage.notes import Note
 from bot.storage.votes import add_vote
 from bot.workflow import approval_rules, checks
 from bot.workflow.approvals import Approvals
 from bot.workflow.audiences import Audiences
 from bot.workflow.deadlines import asks_again_at, asks_until, draft_notice
+from bot.workflow.decision_types import Sent
 from bot.workflow.permissions import Permissions
+from bot.workflow.sentence_parts import edited
 from bot.workflow.series_approval import COVER
 from providers.base import Purpose
 
 TWIN_WINDOW = 60 * SECOND  # the same request again within this time is a repeated command, not a second broadcast
 FURTHEST = 2 * 366 * 24 * 3600 * SECOND
 PAST_SLACK = 60 * SECOND  # the time it takes to fill in a form
+AGAIN = "{by} changed it and asks again. {changes}"
 
 
 @dataclass(frozen=True)
@@ -59,14 +64,6 @@ class Questioned(InvalidRequest):
         template = "{question} Submit again to send it as it is."
         asked = (FieldError(one.field, Translatable(template, question=one.sentence)) for one in questions)
         super().__init__(*asked)
-
-
-@dataclass(frozen=True)
-class Sent:
-    """A submitted form. `trigger` differs from one submit to the next; two deliveries of one submit share it."""
-
-    form: str
-    trigger: str = ""
 
 
 class Submission:
@@ -111,11 +108,7 @@ class Submission:
             reason = "NotAllowed" if isinstance(error, NotAllowed) else "NotAccepted"  # the audit's own names
             await self.permissions.audit_refusal(person, Action.SUBMIT, reason)
             raise
-        questions = self.questions(request)
-        if questions and (sent or draft):
-            questions = await self.database.write(lambda c: self._ask(c, request, questions, sent, draft))
-        if questions and sent:
-            raise Questioned(*questions)
+        questions = await self.ask_about_slips(request, sent, draft)
         fix = await self.approvers.why_stuck(planned) if postable else None
         if questions or fix is not None or not postable:
             planned = dataclasses.replace(planned, state=State.DRAFT, voice_at=draft_notice(planned.created_at))
@@ -123,6 +116,17 @@ class Submission:
         if not stored.again and (tasks := concerned(stored.broadcast)):
             self.wake(*tasks)
         return dataclasses.replace(stored, fix=fix)
+
+    async def ask_about_slips(
+        self, request: BroadcastRequest, sent: Sent | None, draft: str | None = None
+    ) -> tuple[FieldError, ...]:
+        """What is still to be asked about possible slips. Raises Questioned where the form can ask."""
+        questions = self.questions(request)
+        if questions and (sent or draft):
+            questions = await self.database.write(lambda c: self._ask(c, request, questions, sent, draft))
+        if questions and sent:
+            raise Questioned(*questions)
+        return questions
 
     def questions(self, request: BroadcastRequest) -> tuple[FieldError, ...]:
         """What to ask about possible slips before a valid request becomes a broadcast."""
@@ -153,23 +157,31 @@ class Submission:
         return questions
 
     async def plan(
-        self, request: BroadcastRequest, key: str, person: Person, *, slack: Micros = PAST_SLACK
+        self,
+        request: BroadcastRequest,
+        key: str,
+        person: Person,
+        *,
+        slack: Micros = PAST_SLACK,
+        edits: Broadcast | None = None,
     ) -> Broadcast:
         """Check a request and return the broadcast it becomes, not stored. `slack`: how long ago its time may be.
 
+        `edits`: the broadcast that it replaces. Its audience has been allowed already, and it needs no fewer approvals.
         Raises InvalidRequest, NotAllowed or DirectoryUnavailable.
         """
         settings = self.audiences.audience(request.audience)
         if settings is None:
             raise InvalidRequest(FieldError("audience", self.unknown_audience(request.audience)))
-        await approval_rules.may_ask(person, request.audience, settings, self.people.members)
+        if edits is None or edits.audience != request.audience:
+            await approval_rules.may_ask(person, request.audience, settings, self.people.members)
         final, complaints = checks.final_text(request.text, self.audiences.terms(request.audience, request.purpose))
         complaints += checks.name_complaints(request.sender, request.campaign)
         complaints += [*self._sender_complaints(request, settings), *self.time_complaints(request.send_at, slack)]
         complaints += self._policy_complaints(request, settings)
         if complaints:
             raise InvalidRequest(*complaints)
-        people = frozenset({person.id})
+        people = frozenset({person.id, request.requester})
         need = await self.approvers.need(request.workspace, request.purpose, final, request.audience, settings, people)
         return self._broadcast(request, key, settings, final, need)
 
@@ -298,10 +310,29 @@ class Submission:
             raise StaleVersion(draft)
         fields = {field.name: getattr(planned, field.name) for field in dataclasses.fields(planned)}
         changes = {name: value for name, value in fields.items() if name not in UNCHANGED_BY_SUBMIT}
+        if card_of(connection, draft) is not None:  # somebody asked for changes: no vote and no button counts for it
+            return self._submit_again(connection, draft, planned, changes)
         if planned.state is State.DRAFT:
+            changes["draw_at"] = None  # it has no card
             return broadcasts.touch(connection, draft, planned.created_at, **changes) or draft
         submitted = broadcasts.move(
             connection, draft, Action.SUBMIT, actor=planned.requester, at=planned.created_at, **changes
+        )
+        if submitted is None:
+            raise StaleVersion(draft)
+        return self.approvals.without_approval(connection, submitted)
+
+    def _submit_again(
+        self, connection: Connection, draft: Broadcast, planned: Broadcast, changes: dict[str, Any]
+    ) -> Broadcast:
+        """Submit what an approver asked to change, as a new version that needs no fewer approvals than before."""
+        at = planned.created_at
+        if planned.state is State.DRAFT:
+            return broadcasts.touch(connection, draft, at, **changes) or draft
+        changes |= {"version": draft.version + 1, "quorum": max(planned.quorum, draft.quorum)}
+        note = Note(edited(AGAIN, planned.requester, draft, planned))
+        submitted = broadcasts.move(
+            connection, draft, Action.SUBMIT, actor=planned.requester, at=at, notes=[note], **changes
         )
         if submitted is None:
             raise StaleVersion(draft)

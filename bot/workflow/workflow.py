@@ -13,12 +13,12 @@ from bot.workflow.approvers import Approvers
 from bot.workflow.audiences import Audiences
 from bot.workflow.card_changes import CardChanges
 from bot.workflow.decisions import Decisions
+from bot.workflow.editing import Editing
 from bot.workflow.expiry import Expiry
 from bot.workflow.gate import Gates
 from bot.workflow.kill_switch import KillSwitch, Pauses
 from bot.workflow.learned_sizes import LearnedSizes
 from bot.workflow.permissions import Permissions
-from bot.workflow.replanning import Replanning
 from bot.workflow.series_approval import SeriesApproval
 from bot.workflow.submission import Submission
 
@@ -43,10 +43,10 @@ class Workflow:
             runtime, audiences, self.approvers, self.series, CardChanges(audiences, runtime.clock)
         )
         self.submission = Submission(runtime, audiences, self.permissions, self.approvals, make_id)
-        self.replanning = Replanning(runtime, audiences, self.approvals, self.submission)
+        self.editing = Editing(runtime, audiences, self.approvals, self.submission)
         gates = Gates(audiences.settings, audiences.providers, audiences.policies)
         self.decisions = Decisions(
-            runtime, audiences, self.permissions, self.approvals, self.validity, self.replanning, gates
+            runtime, audiences, self.permissions, self.approvals, self.validity, self.editing, gates
         )
         self.pauses = Pauses(runtime, self.permissions, switch)
         self.sizes = LearnedSizes(runtime, audiences, self.approvals)

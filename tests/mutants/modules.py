@@ -57,7 +57,7 @@ MODULES = {
         name: Module(f"bot/workflow/{name}.py", APPROVALS)
         for name in (
             *("approvals", "approvers", "permissions", "series_approval", "approval_validity"),
-            *("decisions", "decision_types", "replanning", "learned_sizes", "card_changes"),
+            *("decisions", "decision_types", "editing", "learned_sizes", "card_changes"),
             *("gate", "kill_switch", "clock_guard"),
         )
     },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -80,6 +80,13 @@ def step(weight: float) -> Callable[[Callable[[Steps], Awaitable[None]]], Callab
     return enter
 
 
+def other_words(row: Mapping[str, Any]) -> BroadcastRequest:
+    """The same request with another text."""
+    same = ("workspace", "requester", "channel", "audience", "purpose", "send_at", "sender", "campaign", "zone")
+    text = row["typed"].removesuffix(" (new)") if row["typed"].endswith(" (new)") else f"{row['typed']} (new)"
+    return BroadcastRequest(**{name: row[name] for name in same}, text=text)
+
+
 class Steps:
     """Most steps only start something. It runs alongside the next steps, and may meet them at every seam."""
 
@@ -125,6 +132,7 @@ class Steps:
         process, row = self._somebody(), self._one(*states)
         if process is None or row is None:
             return
+        told = {name: value(row) if callable(value) else value for name, value in told.items()}
         who = self.chance.choice((*by, *EVERYBODY, row["requester"], row["requester"], ADMIN))
         version = row["version"] if self.chance.random() < 0.97 else row["version"] + 1
         work = process.workflow.act(
@@ -251,12 +259,13 @@ class Steps:
 
     @step(2)
     async def replan(self) -> None:
+        """Give it another time, or other words."""
         wait = self.chance.choice((0, 90, 1200, 9 * HOUR, -HOUR))
-        self._act(
-            Action.REPLAN,
-            *(State.HELD, State.HELD, State.PENDING, State.SCHEDULED),
-            send_at=self.world.now() + int(wait) * SECOND,
-        )
+        states = (State.HELD, State.HELD, State.PENDING, State.SCHEDULED)
+        if wait == 90:
+            self._act(Action.EDIT, *states, request=other_words)
+        else:
+            self._act(Action.REPLAN, *states, send_at=self.world.now() + int(wait) * SECOND)
 
     @step(1)
     async def drop(self) -> None:

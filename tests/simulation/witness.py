@@ -218,7 +218,7 @@ class Witness:
             case Action.SEND_NOW:
                 seen.earliest = seen.start = max(at + micros(UNDO), row["send_at"] or 0)
                 seen.before_restore = False  # a person was told, and decided to send
-            case Action.REPLAN:
+            case Action.REPLAN | Action.EDIT:
                 self._cover_no_more(row)
                 seen.before_restore = False
             case Action.RESUME if old is not None:

@@ -33,7 +33,7 @@ async def test_a_press_on_a_card_that_shows_fewer_people_is_answered_with_how_ma
     """C4: Slack blocks every update while the vendor reports 500 people."""
     await ask(sandbox, "send newsletter marketing Soldes")
     posted = await card(sandbox)
-    assert "at most 100" in json.dumps(posted["blocks"])
+    assert "up to 100" in json.dumps(posted["blocks"])
     sandbox.faults.add("chat.update", "429", times=1, retry_after=2)
     row = await newest(bot)
     await bot.workflow.sizes.learn(TEAM, row.id, 500)
@@ -169,7 +169,7 @@ async def test_a_press_that_is_faster_than_slacks_answer_about_the_card_counts(c
 
 
 async def test_a_press_on_a_card_that_another_has_followed_decides_nothing(sandbox: Sandbox, bot: Bot) -> None:
-    """C4, C8: the old card can be neither changed nor deleted, and still shows "at most 100"."""
+    """C4, C8: the old card can be neither changed nor deleted, and still shows "up to 100"."""
     await ask(sandbox, "send newsletter marketing Soldes")
     old = await card(sandbox)
     sandbox.faults.add("chat.update", "error", times=9, error="cant_update_message")
@@ -290,7 +290,7 @@ async def test_a_card_whose_blocks_slack_does_not_take_shows_all_that_it_is_appr
     await ask(sandbox, f"send newsletter marketing {text}")
     posted = await card(sandbox)
     assert {block["type"] for block in posted["blocks"]} == {"section", "actions"}
-    for told in (text, "at most 100", "right after approval", "SMS per recipient", "Needs 1 approval"):
+    for told in (text, "up to 100 people", "right after approval", "SMS per recipient", "Needs 1 approval"):
         assert told in shown(sandbox)
     await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
     await settled(bot, State.SCHEDULED, State.SENDING, State.SENT)

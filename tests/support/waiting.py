@@ -91,9 +91,9 @@ MakeWaiting = Callable[..., Waiting]
 
 
 async def press(sandbox: Sandbox, user: str, posted: Json, name: str) -> Json:
-    """Wait for a button that opens a form, press it, and return the form."""
-    place = sandbox.world.channel(HERE)
-    await sandbox.until(lambda: f"broadcast.{name}" in str(sandbox.world.message(place, posted["ts"])["blocks"]))
+    """Wait for a button, or an entry of the menu, that opens a form, press it, and return the form."""
+    place, names = sandbox.world.channel(HERE), (f"broadcast.{name}", f"'{name}:")
+    await sandbox.until(lambda: any(n in str(sandbox.world.message(place, posted["ts"])["blocks"]) for n in names))
     await sandbox.acting.click(user, HERE, posted["ts"], f"broadcast.{name}")
     return sandbox.acting.views(user)[-1]
 

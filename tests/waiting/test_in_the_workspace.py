@@ -189,7 +189,7 @@ async def test_what_did_not_go_out_points_to_its_follow_up(sandbox: Sandbox, bot
     await settled(bot, State.UNKNOWN)
     await sandbox.until(lambda: "broadcast.mark_not_sent" in str(sandbox.acting.messages(HERE)[0]["blocks"]))
     await sandbox.acting.click("U0BEN", HERE, posted["ts"], "broadcast.mark_not_sent")
-    await sandbox.until(lambda: "*Send a follow-up* on its card" in thread_text(sandbox, posted["ts"]))
+    await sandbox.until(lambda: "*Send again* on its card" in thread_text(sandbox, posted["ts"]))
     form = await press(sandbox, "U0CLEO", posted, "follow_up")
     assert "Soldes demain" in str(form["blocks"])
     assert sandbox.vendors.ledger == []

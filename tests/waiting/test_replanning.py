@@ -36,7 +36,7 @@ async def test_a_new_time_is_a_new_version_that_nobody_has_approved_yet(core: Wa
         await core.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
     assert (await core.told(row))[-1] == (
         f"<@U0CLEO> re-planned it. It is now due to start {wanted} instead of right after approval.",
-        None,
+        "U0APPROVER0",
     )
     core.now = wanted - HOUR
     assert await core.sent() == 0

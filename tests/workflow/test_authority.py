@@ -374,7 +374,7 @@ async def test_a_draft_gets_out_of_where_nobody_could_approve_it_by_its_id(sandb
     assert await sandbox.acting.submit("U0CLEO", form["id"], filled("clients", "Soldes demain")) == {}
     await settled(bot, State.PENDING)
     await card(sandbox)
-    assert "has changed in the meantime" in await ask(sandbox, f"edit {row.id}")
+    assert "There is no broadcast" not in await ask(sandbox, f"edit {row.id}", user="U0ANA")  # it is a draft no more
     assert "Write it like this: `/broadcast edit" in await ask(sandbox, "edit")
 
 

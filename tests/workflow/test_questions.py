@@ -12,7 +12,8 @@ from bot.domain.errors import InvalidRequest
 from bot.domain.lifecycle import State
 from bot.domain.sms import measure
 from bot.storage import broadcasts, tables
-from bot.workflow.submission import Questioned, Sent, Submitted
+from bot.workflow.decision_types import Sent
+from bot.workflow.submission import Questioned, Submitted
 from providers.base import Purpose
 from tests.support.core import CLEO, TEAM, Core, MakeCore
 from tests.support.sending import SLIP, request

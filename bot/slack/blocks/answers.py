@@ -28,6 +28,8 @@ STEPS: Mapping[str, str] = {
     Action.APPROVE: "approved",
     Action.WITHDRAW: "approval withdrawn",
     Action.REJECT: "rejected",
+    Action.REQUEST_CHANGES: "changes asked for",
+    Action.EDIT: "edited",
     Action.CANCEL: "cancelled",
     Action.EXPIRE: "ended without a decision",
     Action.STOP: "stopped",
@@ -50,6 +52,7 @@ STEPS: Mapping[str, str] = {
     Action.MARK_NOT_SENT: "marked as not sent",
     Action.FINISH: "finished",
     "vote": "approved, more needed",
+    "give_reason": "reason given",
     "ask": "asked what happened",
     "accept_late": "accepted, reported late",
     "refuse_late": "refused, reported late",
@@ -124,7 +127,7 @@ def details(
     words: Translator,
 ) -> Post:
     """Return the card without its buttons, and who did what. A draft has no card, so it gets a button to open it."""
-    shown = draw_card(broadcast, showing, words)
+    shown = draw_card(broadcast, showing, words, whole=True)
     steps = [
         drawn(f"{broadcast.id}/{row['seq']}", partial(_step, row, broadcast, words), words)
         for row in list(history)[-15:]

@@ -8,28 +8,75 @@ from bot.domain.i18n import Translator
 from bot.domain.lifecycle import Hold, Phase, State
 from bot.domain.people import mentions
 from bot.slack.blocks.card_buttons import buttons
-from bot.slack.blocks.card_facts import BADGES, HOLDS, CardContext, fact_fields, head, length, progress, warnings
-from bot.slack.blocks.mrkdwn import Block, Post, context, literal, plain, quote, section, sentence, when
+from bot.slack.blocks.card_facts import BADGES, HOLDS, CardContext, length, planned, progress, small_print, warnings
+from bot.slack.blocks.card_stakes import large, stakes, title
+from bot.slack.blocks.mrkdwn import (
+    Block,
+    Post,
+    clock_time,
+    context,
+    literal,
+    plain,
+    quote,
+    section,
+    sentence,
+    when,
+)
 from bot.workflow.approval_rules import still_asked
 from bot.workflow.deadlines import draft_end
 
 LOOK_AGAIN = 3600 * SECOND  # at the card of a held broadcast: what blocks it may come and go
 
+EXCERPT = 80  # characters of the text where one line shows it
+
 WAS_PAUSED = "sending was paused"
 
 
-def draw_card(broadcast: Broadcast, showing: CardContext, words: Translator) -> Post:
-    """Return the message that shows a broadcast: everything that an approver must know, at a glance."""
-    blocks = [
-        *head(broadcast, showing, words),
+def draw_card(broadcast: Broadcast, showing: CardContext, words: Translator, *, whole: bool = False) -> Post:
+    """Return the message that shows a broadcast: everything that an approver must know, at a glance.
+
+    One that has ended takes two lines. `whole`: show all of its text even so.
+    """
+    if broadcast.ended:
+        blocks = _ended(broadcast, showing, words, whole=whole)
+    elif broadcast.in_undo_window:
+        goes = (
+            f"⏳ *{words('Goes out at {time}', time=clock_time(broadcast.due or 0, showing.zone or broadcast.zone))}*"
+        )
+        head, *rest = _open(broadcast, showing, words)
+        blocks = [head, section(goes), *buttons(broadcast, showing, words), *rest]
+    else:
+        blocks = _open(broadcast, showing, words)
+        blocks[-1:-1] = buttons(broadcast, showing, words)
+    return Post(summary(broadcast, words), blocks, [plainer for block in blocks for plainer in _plainer(block)])
+
+
+def _open(broadcast: Broadcast, showing: CardContext, words: Translator) -> list[Block]:
+    """Return the card without its buttons: what is at stake, all of the text, what to look at, and the small print."""
+    about = [length(broadcast, words), planned(broadcast, showing, words)]
+    return [
+        large(title(broadcast, showing, words)),
+        large(stakes(broadcast, showing, words)),
         *literal(broadcast.text),
-        context(length(broadcast, words), *warnings(broadcast, showing, words)),
-        {"type": "section", "fields": fact_fields(broadcast, showing, words)},
+        context(*[text for text in about if text], *warnings(broadcast, showing, words)),
         *progress(broadcast, words),
         section(_next_step(broadcast, showing, words), f"next:{broadcast.revision}"),
+        context(small_print(broadcast, showing, words)),
+    ]
+
+
+def _ended(broadcast: Broadcast, showing: CardContext, words: Translator, *, whole: bool) -> list[Block]:
+    line = f"*{quote(title(broadcast, showing, words))}*"
+    text = literal(broadcast.text) if whole else []
+    if not whole:
+        line = f"{line}: “{quote(_excerpt(broadcast))}”"
+    return [
+        section(line),
+        *text,
+        *progress(broadcast, words),
+        context(small_print(broadcast, showing, words)),
         *buttons(broadcast, showing, words),
     ]
-    return Post(summary(broadcast, words), blocks, [plainer for block in blocks for plainer in _plainer(block)])
 
 
 def _plainer(block: Block) -> list[Block]:
@@ -59,14 +106,17 @@ def moved(broadcast: Broadcast, link: str | None, words: Translator) -> Post:
 
 def summary(broadcast: Broadcast, words: Translator) -> str:
     """The card in one sentence."""
-    shown = broadcast.text if len(broadcast.text) <= 80 else f"{broadcast.text[:79]}…"
     return words(
         "{badge}: broadcast {id} to {audience}: “{text}”",
         badge=words(BADGES[broadcast.state]),
         id=broadcast.id,
         audience=quote(broadcast.audience),
-        text=quote(shown),
+        text=quote(_excerpt(broadcast)),
     )
+
+
+def _excerpt(broadcast: Broadcast) -> str:
+    return broadcast.text if len(broadcast.text) <= EXCERPT else f"{broadcast.text[: EXCERPT - 1]}…"
 
 
 def _next_step(broadcast: Broadcast, showing: CardContext, words: Translator) -> str:
@@ -99,14 +149,12 @@ def _next_step(broadcast: Broadcast, showing: CardContext, words: Translator) ->
             return words("It cannot be recalled.")
         case State.SENT:
             return words("The vendor accepted it. It cannot be recalled.")
-        case State.DRAFT:
+        case _:  # a draft
             template = (
                 "It is kept as a draft until {end_at}. Nobody is asked to approve it until somebody opens and submits "
                 "it."
             )
             return words(template, end_at=when(draft_end(broadcast), broadcast.zone))
-        case _:
-            return words("Nothing more will happen to it. To send again, ask for a new broadcast.")
 
 
 def _held(broadcast: Broadcast, showing: CardContext, words: Translator) -> str:

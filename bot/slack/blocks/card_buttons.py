@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
-from bot.domain.hours import HoldUntil, Refuse
 from bot.domain.i18n import Translator
 from bot.domain.lifecycle import Action, Hold, State, allowed
-from bot.slack.blocks.card_facts import CardContext, ahead, is_late, more_needed, pause_effect, starts, to_whom
-from bot.slack.blocks.forms import unmarked
-from bot.slack.blocks.mrkdwn import Block, plain, sentence
-from bot.workflow.deadlines import NOT_THEN
-
-QUESTION = 300  # characters of a question before a press
+from bot.slack.blocks.card_facts import CardContext
+from bot.slack.blocks.card_questions import QUESTION, question
+from bot.slack.blocks.mrkdwn import Block, plain
 
 BUTTONS: Mapping[Action, tuple[str, str | None]] = {  # label and style, in the order shown
     Action.APPROVE: ("Approve", "primary"),
+    Action.REQUEST_CHANGES: ("Ask for changes", None),
     Action.REJECT: ("Reject", "danger"),
+    Action.EDIT: ("Edit", None),
     Action.CANCEL: ("Cancel", None),
     Action.STOP: ("Stop", "danger"),
     Action.SEND_NOW: ("Send now", "primary"),
@@ -30,10 +28,14 @@ BUTTONS: Mapping[Action, tuple[str, str | None]] = {  # label and style, in the 
     Action.MARK_NOT_SENT: ("It did not go out", "danger"),
 }
 
+#: What hides behind ⋯ while the card asks for an approval.
+IN_MENU = frozenset({Action.EDIT, Action.CANCEL, Action.REPLAN})
+MENU = "broadcast.more"
+
 #: The label of the follow-up, for a broadcast that is over or can only be corrected.
 FOLLOW_UPS: Mapping[State, str] = {
     **dict.fromkeys((State.SENT, State.DONE), "Send a correction"),
-    **dict.fromkeys((State.FAILED, State.REJECTED, State.CANCELLED, State.EXPIRED), "Send a follow-up"),
+    **dict.fromkeys((State.FAILED, State.REJECTED, State.CANCELLED, State.EXPIRED), "Send again"),
 }
 
 
@@ -46,12 +48,32 @@ def buttons(broadcast: Broadcast, showing: CardContext, words: Translator) -> li
     if broadcast.hold is Hold.HOURS:  # the hours would only hold it again
         possible -= {Action.SEND_NOW}
     shown = [action for action in BUTTONS if action in possible]
-    elements = [_button(action, broadcast, showing, words) for action in shown]
+    menu = [action for action in shown if broadcast.state is State.PENDING and action in IN_MENU]
+    elements = [_button(action, broadcast, showing, words) for action in shown if action not in menu]
+    if menu:
+        elements.append(_menu(menu, broadcast, words))
+    if broadcast.state is State.DRAFT:
+        elements.append({**plain_button("edit", words("Edit"), broadcast), "style": "primary"})
     if broadcast.state in FOLLOW_UPS:
         elements.append(plain_button("follow_up", words(FOLLOW_UPS[broadcast.state]), broadcast))
     if not elements:
         return []
     return [{"type": "actions", "block_id": f"actions:{broadcast.revision}:{showing.since}", "elements": elements}]
+
+
+def _menu(actions: Iterable[Action], broadcast: Broadcast, words: Translator) -> dict[str, Any]:
+    value = f"{broadcast.id}:{broadcast.version}"
+    options = [{"text": plain(words(BUTTONS[action][0])), "value": f"{action}:{value}"} for action in actions]
+    return {"type": "overflow", "action_id": MENU, "options": options}
+
+
+def press_of(action: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what was chosen, by a button or in the menu, and the value with its broadcast and version."""
+    name, value = str(action.get("action_id") or ""), str(action.get("value") or "")
+    if name == MENU:
+        option = action.get("selected_option")
+        name, _, value = str(option.get("value") or "" if isinstance(option, Mapping) else "").partition(":")
+    return name.removeprefix("broadcast."), value
 
 
 def drawing_of(block_id: str) -> tuple[int, Micros] | None:
@@ -64,16 +86,16 @@ def drawing_of(block_id: str) -> tuple[int, Micros] | None:
 
 
 def _button(action: Action, broadcast: Broadcast, showing: CardContext, words: Translator) -> dict[str, Any]:
-    label, style = BUTTONS[action]
-    button = plain_button(action, words(label), broadcast)
+    name, style = BUTTONS[action]
+    label = words("Simulate") if showing.training and action is Action.APPROVE else words(name)
+    button = plain_button(action, label, broadcast)
     if style:
         button["style"] = style
-    question = _question(action, broadcast, showing, words)
-    if question is not None:
+    if asked := question(action, broadcast, showing, words):
         button["confirm"] = {
-            "title": plain(words(label)),
-            "text": plain(question[:QUESTION]),
-            "confirm": plain(words(label)[:30]),
+            "title": plain(label),
+            "text": plain(asked[:QUESTION]),
+            "confirm": plain(label[:30]),
             "deny": plain(words("Go back")),
         }
     return button
@@ -82,70 +104,3 @@ def _button(action: Action, broadcast: Broadcast, showing: CardContext, words: T
 def plain_button(name: str, label: str, broadcast: Broadcast) -> dict[str, Any]:
     value = f"{broadcast.id}:{broadcast.version}"
     return {"type": "button", "action_id": f"broadcast.{name}", "text": plain(label), "value": value}
-
-
-def _question(action: Action, broadcast: Broadcast, showing: CardContext, words: Translator) -> str | None:
-    """Return the question before an action: what will happen, to how many, and when; None if there is none."""
-    match action:
-        case Action.APPROVE:
-            return _question_of_approval(broadcast, showing, words)
-        case Action.SEND_NOW:
-            return _question_of_letting_go(broadcast, showing, words)
-        case Action.MARK_SENT:
-            return words(
-                "Are you sure that it went out? It will count as sent, although the vendor has not confirmed it."
-            )
-        case Action.MARK_NOT_SENT:
-            return words(
-                "Are you sure that it did not go out? It will be marked as failed, and nothing will be sent again."
-            )
-    return None
-
-
-def _question_of_approval(broadcast: Broadcast, showing: CardContext, words: Translator) -> str:
-    asked = [to_whom(broadcast, showing, words)]
-    if broadcast.everyone:
-        asked.insert(0, words("This goes to ALL subscribers of the public group."))
-    covers = (
-        words("Your approval covers {number} broadcasts, including this one.", number=broadcast.covers)
-        if broadcast.covers > 1
-        else None
-    )
-    more = more_needed(broadcast.quorum - len(showing.votes) - 1, words)
-    asked += [text for text in (covers, more) if text]
-    if showing.misfit is not None:
-        asked.append(sentence(words, showing.misfit))
-    elif is_late(broadcast, showing):
-        asked.append(
-            words("Its start time has passed. Once approved, it will be held, and I will ask again what to do.")
-        )
-    elif isinstance(showing.verdict, Refuse):
-        asked.append(words(NOT_THEN))
-    else:
-        closed = isinstance(showing.verdict, HoldUntil)
-        asked += starts(showing.opens if closed else ahead(broadcast, showing), broadcast, showing, words)
-    return _brief(asked, more, covers, pause_effect(showing, words))
-
-
-def _question_of_letting_go(broadcast: Broadcast, showing: CardContext, words: Translator) -> str:
-    asked = [to_whom(broadcast, showing, words)]
-    if showing.refusal is not None:
-        asked.append(unmarked(sentence(words, showing.refusal, showing.zone or broadcast.zone)))
-    elif showing.asks_first:
-        asked.append(words("It needs approval before it goes out. This asks the approvers."))
-    else:
-        asked += starts(ahead(broadcast, showing), broadcast, showing, words)
-    return _brief(asked, pause_effect(showing, words), asked[0])
-
-
-def _brief(asked: Sequence[str], *spare: str | None) -> str:
-    """Return the question, short enough for Slack.
-
-    If it is too long, drop the `spare` sentences one at a time: the card or its thread says them too. The
-    sentence that it cannot be recalled always stays.
-    """
-    kept = list(asked)
-    for least in spare:
-        if len(" ".join(kept)) > QUESTION and least in kept:
-            kept.remove(least)
-    return " ".join(kept)

@@ -12,11 +12,9 @@ from bot.domain.hours import HoldUntil, Refuse, Verdict
 from bot.domain.i18n import Translatable, Translator
 from bot.domain.lifecycle import Hold, State
 from bot.domain.people import mentions
-from bot.slack.blocks.mrkdwn import FIELD, Block, plain, quote, section, sentence, spelled, when
+from bot.slack.blocks.mrkdwn import Block, quote, section, sentence, spelled, when
 from bot.storage.votes import Vote
-from bot.workflow.deadlines import PAUSED_ASKS, PAUSED_WAITS
 from providers.base import AudienceKind, Purpose
-from providers.reading import UNREADABLE
 
 NAMED = 5  # characters that a line names
 MOST_CODES = 10  # emoji codes that a line shows
@@ -61,7 +59,7 @@ class CardContext:
     allow. `undo`: seconds between an approval and the start. `reaction`: one that approves. `paused`: whether an admin
     has paused all sending. `then`: what happens to an approved start. `now`: when the card is drawn. `since`: since
     when it shows no less. `grace`: how late a start may be. For a held broadcast, `refusal`: why *Send now* would be
-    refused; `asks_first`: whether *Send now* asks the approvers.
+    refused; `asks_first`: whether *Send now* asks the approvers. `sender`: the account's own.
     """
 
     votes: tuple[Vote, ...]
@@ -81,24 +79,12 @@ class CardContext:
     grace: Micros = 0
     refusal: Translatable | None = None
     asks_first: bool = False
+    sender: str | None = None
 
     @property
     def soonest(self) -> Micros:
         """When it starts if it is approved now."""
         return self.now + self.undo * SECOND
-
-
-def head(broadcast: Broadcast, showing: CardContext, words: Translator) -> list[Block]:
-    badge = words(BADGES[broadcast.state])
-    title = f"{badge} · {broadcast.id}"
-    if showing.training:
-        title = f"{words('TRAINING: nothing is really sent')} · {title}"
-    asked = words(
-        "{requester} asks to send this to *{audience}*",
-        requester=mentions([broadcast.requester]),
-        audience=quote(broadcast.audience),
-    )
-    return [{"type": "header", "text": plain(title[:150])}, section(asked)]
 
 
 def length(broadcast: Broadcast, words: Translator) -> str:
@@ -125,6 +111,8 @@ def _cost(text: str, broadcast: Broadcast, words: Translator) -> str:
 
 def warnings(broadcast: Broadcast, showing: CardContext, words: Translator) -> list[str]:
     found = [*_about_characters(broadcast, words), *_about_words(broadcast, words)]
+    if broadcast.state in WAITING and (closed := _closed(broadcast, showing, words)):
+        found.insert(0, closed)
     if broadcast.covers > 1:
         found.append(
             words(
@@ -174,46 +162,30 @@ def _about_words(broadcast: Broadcast, words: Translator) -> Iterator[str]:
         )
 
 
-def fact_fields(broadcast: Broadcast, showing: CardContext, words: Translator) -> list[dict[str, str]]:
-    facts = [
-        (words("Audience"), f"{quote(broadcast.audience)} — {_size(broadcast, words)}"),
-        (words("Purpose"), words(PURPOSES[broadcast.purpose])),
-        (words("Account"), f"{quote(broadcast.account)} ({quote(showing.vendor)})"),
-        (words("Start"), _start(broadcast, showing, words)),
-    ]
+def small_print(broadcast: Broadcast, showing: CardContext, words: Translator) -> str:
+    """Return everything else that identifies a broadcast, as one line."""
+    facts = [words(PURPOSES[broadcast.purpose])]
+    if sender := broadcast.sender or showing.sender:
+        facts.append(words("sender {sender}", sender=quote(sender)))
+    if broadcast.campaign:
+        facts.append(words("campaign {campaign}", campaign=quote(broadcast.campaign)))
     if broadcast.schedule:
         local = (broadcast.occurrence or "").replace("T", " ")
-        facts.append((words("Recurring broadcast"), f"*{broadcast.schedule}* · {local} {broadcast.zone}"))
-    if broadcast.sender:
-        facts.append((words("Sender"), quote(broadcast.sender)))
-    if broadcast.campaign:
-        facts.append((words("Campaign"), quote(broadcast.campaign)))
-    if broadcast.staged is not None and broadcast.staged.cost is not None:
-        facts.append((words("Cost"), f"{broadcast.staged.cost} {broadcast.staged.currency or ''}".strip()))
-    elif broadcast.quoted:
-        facts.append((words("Cost"), f"≈ {quote(broadcast.quoted)}"))
-    facts.append((words("Fingerprint"), f"`{fingerprint(broadcast)}` v{broadcast.version}"))
-    return [{"type": "mrkdwn", "text": f"*{name}*\n{value}"[:FIELD]} for name, value in facts]
+        facts.append(f"{words('Recurring broadcast')} *{broadcast.schedule}* ({local} {broadcast.zone})")
+    facts += [
+        f"{quote(broadcast.account)} ({quote(showing.vendor)})",
+        words("asked by {requester}", requester=mentions([broadcast.requester])),
+        f"*{broadcast.id}* v{broadcast.version}",
+        f"`{fingerprint(broadcast)}`",
+    ]
+    return " · ".join(facts)
 
 
-def _size(broadcast: Broadcast, words: Translator) -> str:
-    if broadcast.size is not None and broadcast.size != UNREADABLE:
-        return words.count("{number} person", "{number} people", broadcast.size)
-    if broadcast.bound is not None and broadcast.bound != UNREADABLE:
-        return words("the vendor does not say; at most {bound}", bound=broadcast.bound)
-    return words("the vendor does not say how many")
-
-
-def _start(broadcast: Broadcast, showing: CardContext, words: Translator) -> str:
-    zone = showing.zone or broadcast.zone
-    if broadcast.send_at is not None:  # the wall clock that was meant, whatever the reader's zone
-        start = f"{when(broadcast.send_at, zone)} ({spelled(broadcast.send_at, zone)})"
-    elif broadcast.due is not None:
-        start = when(broadcast.due, zone)
-    else:
-        start = words("right after approval")
-    closed = _closed(broadcast, showing, words)
-    return f"{start}\n{closed}" if closed else start
+def planned(broadcast: Broadcast, showing: CardContext, words: Translator) -> str | None:
+    """Return the planned start as each reader sees it in their own zone; None if none was asked for."""
+    if broadcast.send_at is None or broadcast.state not in WAITING:
+        return None
+    return words("Start: {start_at}", start_at=when(broadcast.send_at, showing.zone or broadcast.zone))
 
 
 def _closed(broadcast: Broadcast, showing: CardContext, words: Translator) -> str | None:
@@ -245,58 +217,3 @@ def progress(broadcast: Broadcast, words: Translator) -> list[Block]:
     if broadcast.failure is not None:
         lines.append(sentence(words, broadcast.failure))
     return [section("\n".join(lines), f"progress:{broadcast.revision}")] if lines else []
-
-
-def more_needed(missing: int, words: Translator) -> str | None:
-    if missing <= 0:
-        return None
-    return words.count(
-        "After yours, {number} more approval is needed.", "After yours, {number} more approvals are needed.", missing
-    )
-
-
-def is_late(broadcast: Broadcast, showing: CardContext) -> bool:
-    """Whether its start has passed by more than the grace, so that an approval no longer sends it."""
-    return broadcast.send_at is not None and showing.soonest - broadcast.send_at > showing.grace
-
-
-def ahead(broadcast: Broadcast, showing: CardContext) -> Micros | None:
-    """Return its start if that is still ahead."""
-    return broadcast.send_at if (broadcast.send_at or 0) > showing.soonest else None
-
-
-def to_whom(broadcast: Broadcast, showing: CardContext, words: Translator) -> str:
-    """Return `clients: 12 people.`, and in training that nothing is really sent."""
-    name = broadcast.audience
-    shown = name if len(name) <= ASKED_NAME else f"{name[: ASKED_NAME - 1]}…"
-    text = f"{shown}: {_size(broadcast, words)}."
-    return f"{words('Training: nothing is really sent.')} {text}" if showing.training else text
-
-
-def starts(start: Micros | None, broadcast: Broadcast, showing: CardContext, words: Translator) -> Iterator[str]:
-    """Yield when it starts, until when it can be stopped, and that it cannot be recalled after that.
-
-    Without a `start`, it starts right after the undo window.
-    """
-    if start is not None:
-        yield words("It starts {start_at}.", start_at=spelled(start, showing.zone or broadcast.zone))
-    if pause := pause_effect(showing, words):
-        yield pause
-    if showing.training:
-        return
-    if start is not None:
-        yield words("Until then it can be stopped. After that it cannot be recalled.")
-    elif showing.undo:
-        yield words(
-            "It starts {seconds} s later. Until then it can be stopped. After that it cannot be recalled.",
-            seconds=showing.undo,
-        )
-    else:
-        yield words("It starts at once and cannot be recalled.")
-
-
-def pause_effect(showing: CardContext, words: Translator) -> str | None:
-    """Return what a pause of all sending does to a start; None if there is no pause."""
-    if not showing.paused:
-        return None
-    return words(PAUSED_WAITS if isinstance(showing.verdict, HoldUntil) else PAUSED_ASKS)

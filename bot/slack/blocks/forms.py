@@ -29,7 +29,7 @@ class Form:
     """The compose form.
 
     `audiences`: (name, label) pairs. `values`: what it is filled with. `draft`: id of the draft that it completes.
-    `follows`: id of the broadcast that it follows.
+    `follows`: id of the broadcast that it follows. `edits`: the broadcast that it changes.
     """
 
     audiences: Sequence[tuple[str, str]]
@@ -37,6 +37,7 @@ class Form:
     draft: str | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
     follows: str | None = None
+    edits: Broadcast | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Composed:
     channel: str
     draft: str | None
     follows: str | None
+    edits: str | None
+    version: int
 
 
 def compose(form: Form, words: Translator) -> dict[str, Any]:
@@ -77,14 +80,13 @@ def compose(form: Form, words: Translator) -> dict[str, Any]:
         _input("sender", words("Sender"), _named_input("sender", form.values), optional=True),
         _input("campaign", words("Campaign"), _named_input("campaign", form.values), optional=True),
     ]
-    return _modal(
-        "broadcast_compose",
-        words("New broadcast"),
-        words("Ask to send"),
-        blocks,
-        {"channel": form.channel, "draft": form.draft, "follows": form.follows},
-        words,
-    )
+    kept: dict[str, Any] = {"channel": form.channel, "draft": form.draft, "follows": form.follows}
+    title, submit = words("New broadcast"), words("Ask to send")
+    if form.edits is not None:
+        kept |= {"edits": form.edits.id, "version": form.edits.version}
+        title, submit = words("Edit {id}", id=form.edits.id), words("Save")
+        blocks.append(context(words("This makes a new version. Earlier approvals will no longer count.")))
+    return _modal("broadcast_compose", title, submit, blocks, kept, words)
 
 
 def _text_inputs(text: str, words: Translator) -> list[Block]:
@@ -176,6 +178,8 @@ def read_compose(view: Mapping[str, Any]) -> Composed:
         channel=str(kept.get("channel") or ""),
         draft=kept.get("draft"),
         follows=kept.get("follows"),
+        edits=kept.get("edits"),
+        version=int(kept.get("version") or 0),
     )
 
 
@@ -249,17 +253,38 @@ def unmarked(markdown: str) -> str:
     )
 
 
-def reject_form(broadcast: Broadcast, words: Translator) -> dict[str, Any]:
-    """Asks for a reason: the requester has to know what to change."""
+def reject_form(broadcast: Broadcast, words: Translator, *, after: bool = False) -> dict[str, Any]:
+    """Asks for a reason: the requester has to know what to change. `after`: it has been rejected already."""
     reason = {"type": "plain_text_input", "multiline": True, "min_length": 1, "max_length": 500}
+    template = "Reject the broadcast *{id}* to *{audience}*?"
+    title, submit = words("Reject"), words("Reject")
+    if after:
+        template = "Why did you reject the broadcast *{id}* to *{audience}*?"
+        title, submit = words("Give a reason"), words("Save")
     blocks = [
-        section(
-            words("Reject the broadcast *{id}* to *{audience}*?", id=broadcast.id, audience=quote(broadcast.audience))
-        ),
+        section(words(template, id=broadcast.id, audience=quote(broadcast.audience))),
         _input("reason", words("Reason"), reason, hint=words("The requester will see it in the thread.")),
     ]
+    kept = {"id": broadcast.id, "version": broadcast.version, "after": after}
+    return _modal("broadcast_reject", title, submit, blocks, kept, words)
+
+
+def changes_form(broadcast: Broadcast, words: Translator) -> dict[str, Any]:
+    """Asks what is to change. The requester gets the broadcast back as a draft."""
+    comment = {"type": "plain_text_input", "multiline": True, "min_length": 1, "max_length": 500}
+    template = "What should change in the broadcast *{id}* to *{audience}*?"
+    hint = words("The requester will see it in the thread, and gets the broadcast back to edit.")
+    blocks = [
+        section(words(template, id=broadcast.id, audience=quote(broadcast.audience))),
+        _input("comment", words("Comment"), comment, hint=hint),
+    ]
     kept = {"id": broadcast.id, "version": broadcast.version}
-    return _modal("broadcast_reject", words("Reject"), words("Reject"), blocks, kept, words)
+    return _modal("broadcast_changes", words("Ask for changes"), words("Ask"), blocks, kept, words)
+
+
+def read_line(view: Mapping[str, Any], name: str) -> str:
+    """What was written in a field, trimmed; empty if nothing was."""
+    return _entered(view.get("state", {}).get("values", {}), name).strip()
 
 
 def replan_form(broadcast: Broadcast, start: Micros, words: Translator, *, closed: bool = False) -> dict[str, Any]:

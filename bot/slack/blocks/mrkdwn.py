@@ -19,7 +19,7 @@ Row = TypeVar("Row", Broadcast, Schedule)
 #: Values with these names are already mentions; any other value was typed or supplied by somebody.
 MENTIONS = frozenset({"by", "who", "requester", "channel"})
 TEXT_PIECE = 2900  # characters of the message in one block; a block holds 3000
-FIELD = 1900
+HEADER = 150  # characters of a header
 ANSWER = 3000  # characters of an answer's plain text
 
 
@@ -49,6 +49,12 @@ def when(instant: Micros, zone: str = "UTC") -> str:
     """An instant as each reader sees it in their own zone, with a spelled-out fallback for notifications."""
     local = moment(instant).astimezone(_place(zone))
     return f"<!date^{instant // SECOND}^{{date_short_pretty}} {{time}}|{local:%Y-%m-%d %H:%M %Z}>"
+
+
+def clock_time(instant: Micros, zone: str) -> str:
+    """The time of day of an instant, to the second, as each reader sees it in their own zone."""
+    local = moment(instant).astimezone(_place(zone))
+    return f"<!date^{instant // SECOND}^{{time_secs}}|{local:%H:%M:%S %Z}>"
 
 
 def spelled(instant: Micros, zone: str) -> str:

@@ -2,22 +2,79 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterable, Iterator
+from difflib import SequenceMatcher
+from typing import Any
+
 from bot.domain.broadcast import Broadcast
 from bot.domain.i18n import Translatable, Translator
 from bot.domain.people import mentions
-from bot.slack.blocks.mrkdwn import Post, section, sentence
+from bot.slack.blocks.card_buttons import plain_button
+from bot.slack.blocks.mrkdwn import Block, Post, section, sentence
 from bot.storage.notes import Note
+from bot.workflow.sentence_parts import REASON
+
+PART = re.compile(r"\s+|\w+|[^\w\s]")
+ROOM, OF_A_PART = 9_000, 70  # characters of JSON for a diff, and for a part of it beside its text
+SAME = 60  # characters of unchanged text that a diff shows on either side of a change
 
 
 def thread_note(note: Note, broadcast: Broadcast, words: Translator) -> Post:
     """Return the message for one note."""
     post = thread_message(note.sentence, note.mention, words)
+    if note.sentence.values.get("asks") == REASON:
+        button = plain_button("give_reason", words("Give a reason"), broadcast)
+        post = Post(post.text, [*post.blocks, {"type": "actions", "elements": [button]}])
     return Post(f"{post.text} ({broadcast.id})", post.blocks) if note.aloud else post
 
 
 def thread_message(message: Translatable, mention: str | None, words: Translator) -> Post:
     """Return a message that needs no card. `mention`: ids of people, separated by spaces."""
-    text = sentence(words, message)
+    text = sentence(words, message).rstrip()
     if mention:
         text = f"{mentions(mention.split())} {text}"
-    return Post(text, [section(text)])
+    before, after = message.values.get("text_before"), message.values.get("text_after")
+    changed = [diff(before, after)] if isinstance(before, str) and isinstance(after, str) else []
+    return Post(text, [section(text), *changed])
+
+
+def diff(before: str, after: str) -> Block:
+    """Return a text with the words that were taken out struck through, and the new ones in bold."""
+    parts = [*_shortest(_parts(PART.findall(before), PART.findall(after)))]
+    return {"type": "rich_text", "elements": [{"type": "rich_text_quote", "elements": parts}]}
+
+
+def _parts(before: list[str], after: list[str]) -> Iterator[dict[str, Any]]:
+    steps = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+    for place, (what, start, end, new_start, new_end) in enumerate(steps):
+        if what == "equal":
+            text = "".join(before[start:end])
+            yield _part(_shortened(text, first=place == 0, last=place == len(steps) - 1))
+        if what in ("delete", "replace"):
+            yield _part("".join(before[start:end]), strike=True)
+        if what in ("insert", "replace"):
+            yield _part("".join(after[new_start:new_end]), bold=True)
+
+
+def _shortest(parts: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Leave out what Slack would not take in one message; the card shows all of the text."""
+    room = ROOM
+    for part in parts:
+        room -= OF_A_PART + len(json.dumps(part["text"], ensure_ascii=False))
+        if room < 0:
+            yield _part(" …")
+            return
+        yield part
+
+
+def _shortened(text: str, *, first: bool, last: bool) -> str:
+    """Leave out the middle of a long stretch that has not changed, or all of it but what is next to a change."""
+    head, tail = "" if first else text[:SAME], "" if last else text[-SAME:]
+    return text if len(text) <= 2 * SAME else f"{head} … {tail}"
+
+
+def _part(text: str, **style: bool) -> dict[str, Any]:
+    part: dict[str, Any] = {"type": "text", "text": text}
+    return {**part, "style": style} if style else part

@@ -11,7 +11,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.domain import slack_text
 from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND, Clock, moment
-from bot.domain.errors import FieldError, InvalidRequest, NotFound, NotUnderstood, StaleVersion
+from bot.domain.errors import FieldError, InvalidRequest, NotFound, NotUnderstood
 from bot.domain.i18n import Translatable, Translator
 from bot.domain.lifecycle import Hold, State
 from bot.domain.people import Person
@@ -24,7 +24,7 @@ from bot.slack.replies import (
     Command,
     Subcommand,
     describe_hours,
-    draft_form,
+    edit_form,
     form_audiences,
     must_leave_nothing_behind,
     place_for,
@@ -216,16 +216,15 @@ class BroadcastCommands:
         return Post(asked.words("{id} is cancelled. Nothing was sent.", id=ended.id))
 
     async def edit(self, asked: Command, client: AsyncWebClient) -> Post | None:
-        """Open one of your drafts and submit it where you are."""
+        """Edit a broadcast that has not gone out, or open one of your drafts."""
         word, _ = parse.first_word(slack_text.decode_slack(asked.text))
         if not word:
             return answers.usage(self.table["edit"][0], asked.line, asked.words)
         row = await self.workflow.find(asked.person.workspace, parse.id_of(word))
-        if row.state is not State.DRAFT:
-            raise StaleVersion(row)
-        if row.requester != asked.person.id:
+        if row.state is State.DRAFT and row.requester != asked.person.id:
             raise NotFound(row.id)
-        return await self.open_form(draft_form(self.audiences, row, asked.channel, asked.words), asked, client)
+        form = await edit_form(self.workflow, row, asked.person, asked.channel, asked.words)
+        return await self.open_form(form, asked, client)
 
     async def pause(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Pause all sending at once (admins), or one recurring broadcast or reminder."""

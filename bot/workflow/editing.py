@@ -1,4 +1,4 @@
-"""Gives a broadcast a new start, which is an edit and makes a new version."""
+"""Changes what a broadcast says, to whom, or when it starts. Each change makes a new version."""
 
 from __future__ import annotations
 
@@ -17,21 +17,38 @@ from bot.domain.people import Person
 from bot.storage import broadcasts
 from bot.storage.broadcast_rows import NOT_AGREED, Changes
 from bot.storage.notes import Note
+from bot.storage.votes import votes_for
 from bot.workflow import approval_rules
 from bot.workflow.approvals import Approvals
 from bot.workflow.audiences import Audiences
 from bot.workflow.deadlines import asks
-from bot.workflow.sentence_parts import by_person
+from bot.workflow.decision_types import Edit
+from bot.workflow.sentence_parts import by_person, edited
 from bot.workflow.submission import Submission
 
 
-class Replanning:
-    """Gives a broadcast a new start. This is an edit, so it makes a new version that needs approval again."""
+class Editing:
+    """Edits and re-plans a broadcast. Both make a new version that needs approval again."""
 
     def __init__(self, runtime: Runtime, audiences: Audiences, approvals: Approvals, submission: Submission) -> None:
         self.clock, self.approval, self.audiences = runtime.clock, runtime.settings.approval, audiences
         self.approvals, self.submission = approvals, submission
         self.approvers, self.series = approvals.approvers, approvals.series
+
+    async def plan_edit(self, seen: Broadcast, edit: Edit, person: Person) -> Broadcast:
+        """Check an edit and return the broadcast as it would be, not stored.
+
+        Raises InvalidRequest, NotAllowed, Questioned or DirectoryUnavailable.
+        """
+        request = edit.request.model_copy(update={"requester": seen.requester, "workspace": seen.workspace})
+        planned = await self.submission.plan(request, seen.key, person, edits=seen)
+        unchanged = planned.typed == seen.typed and planned.campaign == seen.campaign
+        if unchanged and digest(dataclasses.replace(planned, mode=seen.mode)) == seen.digest:
+            raise InvalidRequest(FieldError("text", Translatable("Nothing has changed.")))
+        await self.submission.ask_about_slips(request, edit.sent)
+        need = approval_rules.RequiredApprovals(planned.quorum, planned.approvers)
+        await self.must_be_seen(seen, person, need, "text")
+        return planned
 
     async def need_again(self, broadcast: Broadcast, person: Person) -> approval_rules.RequiredApprovals:
         """The approvals it needs once this person has changed it. Raises InvalidRequest or DirectoryUnavailable."""
@@ -49,7 +66,9 @@ class Replanning:
             broadcast.size,
         )
 
-    async def must_be_seen(self, broadcast: Broadcast, person: Person, need: approval_rules.RequiredApprovals) -> None:
+    async def must_be_seen(
+        self, broadcast: Broadcast, person: Person, need: approval_rules.RequiredApprovals, field: str = "send_at"
+    ) -> None:
         """Check that enough people in its channel could still approve it: an editor may not.
 
         Raises InvalidRequest or DirectoryUnavailable.
@@ -57,7 +76,7 @@ class Replanning:
         quorum = max(need.quorum, broadcast.quorum)
         edited = dataclasses.replace(broadcast, editor=person.id, quorum=quorum, approvers=need.approvers)
         if (why := await self.approvers.why_stuck(edited)) is not None:
-            raise InvalidRequest(FieldError("send_at", why))
+            raise InvalidRequest(FieldError(field, why))
 
     def replan(
         self,
@@ -74,13 +93,27 @@ class Replanning:
         if current.send_at is None:
             template = "{by} re-planned it. It is now due to start {start_at} instead of right after approval."
         sentence = Translatable(template, **by_person(person, start_at=send_at, before_at=current.send_at or 0))
-        revised = self._revise(connection, current, person, need, sentence, send_at=send_at)
+        revised = self._revise(connection, current, Action.REPLAN, person, need, sentence, send_at=send_at)
+        return self.approvals.without_approval(connection, revised) if revised else None
+
+    def edit(self, connection: Connection, seen: Broadcast, person: Person, planned: Broadcast) -> Broadcast | None:
+        current = broadcasts.find(connection, seen.workspace, seen.id, lock=True)
+        if current.version != seen.version or (current.state, Action.EDIT) not in TRANSITIONS:
+            return None
+        changes: Changes = cast("Changes", {name: getattr(planned, name) for name in EDITED})
+        changes |= {"quoted": None, "bound": planned.bound}  # a quote was for the old text
+        if _reaches_others(current, planned) or self.audiences.providers[planned.account].capabilities.quotes:
+            changes |= {"size": None, "unnamed": None, "look_at": None}  # the vendor is asked again at once
+        need = approval_rules.RequiredApprovals(planned.quorum, planned.approvers)
+        sentence = edited(CHANGED_BY, person.id, current, planned)
+        revised = self._revise(connection, current, Action.EDIT, person, need, sentence, **changes)
         return self.approvals.without_approval(connection, revised) if revised else None
 
     def _revise(
         self,
         connection: Connection,
         current: Broadcast,
+        action: Action,
         person: Person,
         need: approval_rules.RequiredApprovals,
         sentence: Translatable,
@@ -96,6 +129,19 @@ class Replanning:
         changes |= {"quorum": max(need.quorum, current.quorum), "tries": 0, **NOT_AGREED, **asks(now, self.approval)}
         changes["digest"] = digest(dataclasses.replace(current, **cast("dict[str, Any]", changes)))
         self.series.uncover(connection, current)
-        mention = current.requester if person.id != current.requester else None
-        notes = [Note(sentence, mention=mention)]
-        return broadcasts.move(connection, current, Action.REPLAN, actor=person.id, at=now, notes=notes, **changes)
+        told = dict.fromkeys([current.requester, *(vote.approver for vote in votes_for(connection, current))])
+        notes = [Note(sentence, mention=" ".join(id for id in told if id != person.id) or None)]
+        return broadcasts.move(connection, current, action, actor=person.id, at=now, notes=notes, **changes)
+
+
+CHANGED_BY = "{by} edited it. {changes}"
+
+#: What an edit replaces.
+EDITED = (
+    *("audience", "account", "provider", "kind", "target", "everyone", "subscribers", "policy"),
+    *("purpose", "typed", "text", "sender", "campaign", "send_at", "zone"),
+)
+
+
+def _reaches_others(before: Broadcast, after: Broadcast) -> bool:
+    return (before.account, before.vendor_audience) != (after.account, after.vendor_audience)
