@@ -111,6 +111,22 @@ async def test_a_quote_that_tells_a_cost_and_no_size_tells_the_cost(
     assert (agreed.state, agreed.quoted) == (State.SCHEDULED, "950 EUR")
 
 
+async def test_a_vendor_that_gives_sizes_and_quotes_is_asked_for_both(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = core.providers["encom"]
+
+    async def quote(_: Message) -> Quote:
+        return Quote(7, Decimal("2.58"), "EUR")
+
+    monkeypatch.setattr(account, "capabilities", dataclasses.replace(account.capabilities, sizes=True, quotes=True))
+    monkeypatch.setattr(account, "quote", quote)
+    row = await core.ask()
+    await core.dispatcher("a").sizes.learn()
+    told = await core.row(row.id)
+    assert (told.size, told.quoted) == (2, "2.58 EUR")  # the list itself knows better than a quote
+
+
 async def test_a_quote_that_tells_a_size_and_no_cost_tells_the_size(make_core: MakeCore) -> None:
     core = make_core(**{"accounts.octo.quote": True})
     body = {"number_of_contacts": 20, "status": "ready_to_be_sent"}
