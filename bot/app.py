@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import structlog
 from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
@@ -48,7 +49,8 @@ from bot.slack.commands.router import Commands
 from bot.slack.commands.schedules import Recurring
 from bot.slack.directory import People
 from bot.slack.forms import FormHandlers
-from bot.slack.interaction import Entrance
+from bot.slack.interaction import Body, Entrance
+from bot.slack.live_form import LiveForm
 from bot.slack.publish.painter import Painter
 from bot.slack.publish.poster import Poster
 from bot.slack.publish.reminders import ReminderPosts
@@ -199,9 +201,14 @@ class Bot:
         app.command(ANY)(commands.handle)
         app.view(ANY)(modals.submitted)
         app.view_closed(ANY)(modals.closed)
-        app.action(ANY)(buttons.pressed)
+        live = LiveForm(self.workflow, self.clock, entrance, self.showing)
+
+        async def acted(ack: AsyncAck, body: Body, action: Mapping[str, Any], client: AsyncWebClient) -> None:
+            await (live.acted if live.is_about(body) else buttons.pressed)(ack, body, action, client)
+
+        app.action(ANY)(acted)
         app.event(ANY)(reactions.happened)
-        app.options(ANY)(no_options)
+        app.options(ANY)(live.suggest)
         app.shortcut(ANY)(unknown_shortcut)
         app.error(report)
         return app
@@ -388,10 +395,6 @@ class Bot:
         for account in self.providers.values():
             await account.aclose()
         await self.database.close()
-
-
-async def no_options(ack: AsyncAck) -> None:
-    await ack(options=[])
 
 
 async def unknown_shortcut(ack: AsyncAck) -> None:

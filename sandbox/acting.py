@@ -170,6 +170,16 @@ class Acting:
         self.world.views[user] = [] if everything else [v for v in stack if v["id"] != view["id"]]
         self.world.publish("view_closed", {"view_id": view["id"], "all": everything}, user)
 
+    async def suggest(self, user: str, view_id: str, block_id: str, typed: str) -> list[Json]:
+        """The options that the app offers for what was typed in a select of a form."""
+        view = self._view(user, view_id)
+        payload = self.payloads.interaction("block_suggestion", user)
+        payload |= {"view": view, "container": {"type": "view", "view_id": view_id}}
+        payload |= {"block_id": block_id, "action_id": "value", "value": typed}
+        outcome = await self.delivery.interaction(payload)
+        options = outcome.answer.get("options") if outcome.acknowledged else None
+        return options if isinstance(options, list) else []
+
     async def close(self, user: str, view_id: str, *, everything: bool = False) -> None:
         view = self._view(user, view_id)
         self._remove(user, view, everything=everything)

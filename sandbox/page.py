@@ -35,6 +35,7 @@ class Page:
             "react": self.react,
             "action": self.action,
             "submit": self.submit,
+            "suggest": self.suggest,
             "close": self.close,
             "vendors/deliver": self.deliver,
             "faults": self.ask_fault,
@@ -165,6 +166,10 @@ class Page:
     async def submit(self, asked: Json) -> Json:
         values = (asked.get("state") or {}).get("values") or {}
         return {"errors": await self.acting.submit(str(asked["me"]), str(asked["view_id"]), values)}
+
+    async def suggest(self, asked: Json) -> Json:
+        me, view_id, block_id = str(asked["me"]), str(asked["view_id"]), str(asked["block_id"])
+        return {"options": await self.acting.suggest(me, view_id, block_id, str(asked.get("value") or ""))}
 
     async def close(self, asked: Json) -> Json:
         await self.acting.close(str(asked["me"]), str(asked["view_id"]), everything=bool(asked.get("all")))

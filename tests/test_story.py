@@ -155,13 +155,35 @@ async def test_the_first_screen_of_a_card_shows_what_rings_on_how_many_phones_at
         await page.screenshot(path=CARD, clip={"x": card_box["x"], "y": card_box["y"], "width": 600, "height": 400})
 
 
+async def test_the_form_counts_while_one_types_and_leaves_the_cursor_where_it_is(
+    browser: Browser, sandbox: Sandbox, bot: Bot
+) -> None:
+    said: list[str] = []
+    page = await open_page(browser, sandbox, "U0DAN", said)
+    await page.get_by_test_id("composer").fill("/broadcast")
+    await page.keyboard.press("Enter")
+    modal = page.get_by_test_id("modal")
+    await modal.get_by_label("Audience").fill("news")
+    await modal.get_by_role("option", name="newsletter").click()
+    await modal.get_by_label("Text").press_sequentially("Soldes")
+    await modal.get_by_text("Soldes STOP au 30101").wait_for()
+    await page.keyboard.type(" demain")  # where the cursor is, after the form was drawn anew
+    await modal.get_by_text("Soldes demain STOP au 30101").wait_for()
+    await modal.get_by_text("up to 100 people (Octopush has not said) × 1 SMS").wait_for()
+    assert await modal.get_by_label("Text").input_value() == "Soldes demain"
+    await page.get_by_test_id("submit").click()
+    await page.get_by_test_id("message").get_by_text("Approve? · SMS to newsletter").wait_for()
+    assert said == []
+
+
 async def test_the_form_shows_its_errors_under_the_fields(browser: Browser, sandbox: Sandbox, bot: Bot) -> None:
     said: list[str] = []
     page = await open_page(browser, sandbox, "U0DAN", said)
     await page.get_by_test_id("composer").fill("/broadcast")
     await page.keyboard.press("Enter")
     modal = page.get_by_test_id("modal")
-    await modal.get_by_label("Audience").select_option("newsletter")
+    await modal.get_by_label("Audience").fill("news")
+    await modal.get_by_role("option", name="newsletter").click()
     await modal.get_by_label("Text").fill("Hello")
     await modal.get_by_label("Sender").fill("two words")
     await page.get_by_test_id("submit").click()

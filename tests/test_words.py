@@ -77,6 +77,7 @@ NAMES = {
     "NO_IDS",
     "UNTRUE",
     "AGAIN",
+    "AT_ONCE",
     "CHANGED_BY",
     "NEW_START",
     "NEW_START_NOW",

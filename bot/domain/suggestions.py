@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -89,6 +91,24 @@ def _shapes(char: str, before: str, after: str) -> bool:
 def _is_picture(char: str) -> bool:
     category = unicodedata.category(char)
     return category == "So" or (category == "Sm" and char > "\u2000") or char in "‼⁉〰〽ℹ"
+
+
+SCRIPTS = ("LATIN", "CYRILLIC", "GREEK")  # their letters look alike: А, Α and A
+
+
+def lookalikes(text: str) -> tuple[str, ...]:
+    """The letters that come from another alphabet than most of their word."""
+    found: list[str] = []
+    for word in re.findall(r"[^\W\d_]+", text):
+        of = [(char, script) for char in word if (script := _script(char)) is not None]
+        most = Counter(script for _, script in of).most_common(1)
+        found += [char for char, script in of if script != most[0][0]]
+    return tuple(dict.fromkeys(found))
+
+
+def _script(letter: str) -> str | None:
+    name = unicodedata.name(letter, "")
+    return next((script for script in SCRIPTS if name.startswith(script)), None)
 
 
 def may_part(text: str, at: int) -> bool:

@@ -96,9 +96,8 @@ class FormHandlers:
         sent = Sent(str(view["id"]), str(view.get("trigger_id") or ""))
         if composed.edits is not None:
             edit = Edit(request, sent)
-            await self.workflow.act(
-                request.workspace, composed.edits, edit, person=done.person, version=composed.version
-            )
+            id, version = composed.edits
+            await self.workflow.act(request.workspace, id, edit, person=done.person, version=version)
             return
         place = await place_for(self.audiences, self.people, composed.channel)
         submitted = await self.workflow.submit(

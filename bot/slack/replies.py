@@ -72,7 +72,7 @@ async def edit_form(workflow: Workflow, row: Broadcast, person: Person, channel:
     if (row.state, Action.EDIT) not in TRANSITIONS:
         raise StaleVersion(row)
     await workflow.may(Action.EDIT, person, row)
-    return forms.Form(offered, channel, values=values, edits=row)
+    return forms.Form(offered, channel, values=values, edits=(row.id, row.version))
 
 
 async def place_for(audiences: Audiences, people: People, channel: str) -> Place:

@@ -185,6 +185,16 @@ class Submission:
         need = await self.approvers.need(request.workspace, request.purpose, final, request.audience, settings, people)
         return self._broadcast(request, key, settings, final, need)
 
+    def preview(self, request: BroadcastRequest) -> tuple[Broadcast, list[FieldError]]:
+        """What a request would become, and what is wrong with its text, from what is known here. Nobody is asked.
+
+        Raises KeyError if there is no such audience.
+        """
+        settings = self.audiences.settings.audiences[request.audience]
+        final, complaints = checks.final_text(request.text, self.audiences.terms(request.audience, request.purpose))
+        planned = self._broadcast(request, "", settings, final, approval_rules.RequiredApprovals(1, ()))
+        return dataclasses.replace(planned, size=self.audiences.audience_cache.size_of(request.audience)), complaints
+
     def unknown_audience(self, name: str) -> Translatable:
         known = ", ".join(sorted(self.audiences.settings.audiences)) or "—"
         near = suggestions.nearest(name, self.audiences.settings.audiences)

@@ -168,6 +168,26 @@ function select(spec, at, changed) {
   return node;
 }
 
+function typeahead(spec, at, changed, suggest) {
+  let chosen = spec.initial_option ?? null;
+  const menu = el("ul", { class: "options", role: "listbox", hidden: true });
+  const node = el("input", { type: "text", role: "combobox", autocomplete: "off", placeholder: spec.placeholder?.text ?? "Type to search…", value: chosen ? plainOf(chosen) : null });
+  const pick = (option) => { chosen = option; node.value = plainOf(option); menu.hidden = true; changed?.(); };
+  const show = async () => {
+    const options = await suggest(node.value === (chosen && plainOf(chosen)) ? "" : node.value);
+    menu.replaceChildren(...options.map((o) => el("li", { role: "option", "data-value": o.value, onmousedown: (event) => { event.preventDefault(); pick(o); } }, plainOf(o))));
+    menu.hidden = options.length === 0;
+  };
+  node.addEventListener("focus", () => { if (!chosen) show(); });
+  node.addEventListener("input", () => { chosen = null; show(); });
+  node.addEventListener("blur", () => { menu.hidden = true; });
+  node.menu = menu;
+  node.read = () => ({ type: spec.type, selected_option: chosen });
+  node.keep = () => ({ chosen, text: node.value });
+  node.restore = (kept) => { chosen = kept.chosen; node.value = kept.text; };
+  return node;
+}
+
 function boxes(spec, at, changed) {
   const kind = spec.type === "checkboxes" ? "checkbox" : "radio";
   const start = new Set([...(spec.initial_options ?? []), ...(spec.initial_option ? [spec.initial_option] : [])].map((o) => o.value));
@@ -206,11 +226,16 @@ function moment(spec) {
   return node;
 }
 
-export function field(spec, at, changed) {
+export function field(spec, at, changed, suggest = async () => []) {
+  if (spec.type === "external_select") return typeahead(spec, at, changed, suggest);
   if (spec.type.endsWith("select")) return select(spec, at, changed);
   if (spec.type === "checkboxes" || spec.type === "radio_buttons") return boxes(spec, at, changed);
   if (spec.type in TYPES) return written(spec);
-  if (spec.type.endsWith("picker")) return moment(spec);
+  if (spec.type.endsWith("picker")) {
+    const node = moment(spec);
+    if (changed) node.addEventListener("change", changed);
+    return node;
+  }
   const unknown = warn(`element “${spec.type}”`);
   unknown.read = () => ({ type: spec.type });
   return unknown;
@@ -239,12 +264,18 @@ function button(spec, block, at) {
 }
 
 function input(block, at) {
-  const node = field(block.element, at, block.dispatch_action ? () => at.act(block, block.element, node.read()) : null);
+  const tell = block.dispatch_action ? () => at.act(block, block.element, node.read()) : null;
+  const node = field(block.element, at, tell, (typed) => at.suggest(block, typed));
+  if (tell && block.element.dispatch_action_config?.trigger_actions_on?.includes("on_character_entered")) {
+    let soon;
+    node.addEventListener("input", () => { clearTimeout(soon); soon = setTimeout(tell, 200); });
+  }
   const id = `f${Math.random().toString(36).slice(2)}`;
   node.id = id;
   const box = el("div", { class: "field" },
     el("label", { for: id }, block.label.text, block.optional ? el("small", {}, " (optional)") : null),
     node,
+    node.menu ?? null,
     block.hint ? el("p", { class: "hint" }, block.hint.text) : null);
   box.read = () => [block.block_id, block.element.action_id, node.read()];
   box.key = `${block.block_id}/${block.element.action_id}`;

@@ -29,6 +29,7 @@ function around(place) {
   return {
     ...at, tz: at.tz, confirm: confirmed,
     act: (block, spec, value) => ask("action", { ...place(), block_id: block.block_id, action_id: spec.action_id, element: value }),
+    suggest: async (block, typed) => (await ask("suggest", { ...place(), block_id: block.block_id, value: typed })).options ?? [],
   };
 }
 
@@ -240,7 +241,22 @@ function viewCame(view) {
 }
 
 function remember() {
-  for (const box of document.querySelectorAll("#modals .field")) if (box.control?.value !== undefined) typed.set(box.key, box.control.value);
+  for (const box of document.querySelectorAll("#modals .field"))
+    if (box.control?.value !== undefined) typed.set(box.key, box.control.keep ? box.control.keep() : box.control.value);
+}
+
+// Where somebody types, so that a form that is drawn again does not take the cursor away.
+function cursor() {
+  const box = document.activeElement?.closest?.("#modals .field");
+  if (!box) return () => false;
+  const { key, control: { selectionStart, selectionEnd } } = box;
+  return () => {
+    const again = [...document.querySelectorAll("#modals .field")].find((other) => other.key === key)?.control;
+    if (!again) return false;
+    again.focus();
+    if (selectionStart !== undefined && selectionStart !== null) again.setSelectionRange?.(selectionStart, selectionEnd);
+    return true;
+  };
 }
 
 function drawModals(errors = {}) {
@@ -248,8 +264,12 @@ function drawModals(errors = {}) {
   if (!view) { typed.clear(); $("#modals").replaceChildren(); return; }
   const here = around(() => ({ view_id: view.id, state: { values: values() } }));
   const nodes = draw(view.blocks, here);
+  const back = cursor();
   for (const node of nodes) {
-    if (typed.has(node.key) && node.control) node.control.value = typed.get(node.key);
+    if (typed.has(node.key) && node.control) {
+      if (node.control.restore) node.control.restore(typed.get(node.key));
+      else node.control.value = typed.get(node.key);
+    }
     const wrong = errors[node.dataset.blockId];
     if (wrong) { node.classList.add("wrong"); node.append(el("p", { class: "error", role: "alert", "data-testid": "error" }, wrong)); }
   }
@@ -262,7 +282,7 @@ function drawModals(errors = {}) {
       view.submit ? el("button", { type: "submit", class: "btn primary", "data-testid": "submit" }, view.submit.text) : null));
   form.addEventListener("submit", (event) => { event.preventDefault(); submit(view, nodes); });
   $("#modals").replaceChildren(el("div", { class: "veil" }, form));
-  form.querySelector("input, select, textarea")?.focus();
+  if (!back()) form.querySelector("textarea, input, select")?.focus();
 }
 
 function values() {

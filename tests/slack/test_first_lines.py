@@ -95,7 +95,7 @@ def test_the_line_in_large_letters_says_how_many_at_what_cost_and_when(case: str
 @pytest.mark.parametrize(
     ("language", "line", "asked"),
     [
-        ("fr", "20 personnes × 1 SMS = 20 SMS · ≈ 2.58 EUR · juste après l’approbation", "🟡 Approuver ? · SMS à clients"),
+        ("fr", "20 personnes × 1 SMS = 20 SMS · ≈ 2.58 EUR · juste après", "🟡 Approuver ? · SMS à clients"),
         ("es", "20 personas × 1 SMS = 20 SMS · ≈ 2.58 EUR · justo después", "🟡 ¿Aprobar? · SMS a clients"),
     ],
 )

@@ -140,6 +140,12 @@ def _about_characters(broadcast: Broadcast, words: Translator) -> Iterator[str]:
         cost = _cost(suggestions.without_invisible(broadcast.text), broadcast, words)
         template = "⚠️ Invisible characters: {characters}. Without them: {cost}"
         yield words(template, characters=_named(unseen, words), cost=cost)
+    yield from _lookalikes(broadcast.text, words)
+
+
+def _lookalikes(text: str, words: Translator) -> Iterator[str]:
+    if found := suggestions.lookalikes(text):
+        yield words("⚠️ Letters that only look like others: {characters}", characters=_named(found, words))
 
 
 def _named(characters: Sequence[str], words: Translator) -> str:

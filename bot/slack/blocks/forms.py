@@ -20,6 +20,8 @@ from bot.workflow.checks import MOST
 
 INPUT = 3000  # characters of one input of a form; Slack counts in UTF-16
 
+TYPING = {"trigger_actions_on": ["on_character_entered"]}
+AT_ONCE = "Leave it empty to start right after approval."
 REST = "text_rest"
 MORE_TEXT = re.compile(rf"({REST}([0-9]{{0,3}}))(?::|$)")
 
@@ -29,7 +31,8 @@ class Form:
     """The compose form.
 
     `audiences`: (name, label) pairs. `values`: what it is filled with. `draft`: id of the draft that it completes.
-    `follows`: id of the broadcast that it follows. `edits`: the broadcast that it changes.
+    `follows`: id of the broadcast that it follows. `edits`: id and version of the broadcast that it changes. `facts`:
+    what the text would become, shown under it. `refills`: how often the bot has replaced the text.
     """
 
     audiences: Sequence[tuple[str, str]]
@@ -37,7 +40,9 @@ class Form:
     draft: str | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
     follows: str | None = None
-    edits: Broadcast | None = None
+    edits: tuple[str, int] | None = None
+    facts: Sequence[Block] = ()
+    refills: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,51 +58,66 @@ class Composed:
     channel: str
     draft: str | None
     follows: str | None
-    edits: str | None
-    version: int
+    edits: tuple[str, int] | None
+    refills: int
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What the form is filled with to show the same again."""
+        named = {name: getattr(self, name) for name in ("audience", "purpose", "text", "sender", "campaign")}
+        return {**named, "send_at": self.send_at // SECOND if self.send_at else None}
 
 
 def compose(form: Form, words: Translator) -> dict[str, Any]:
     """The form behind `/broadcast`. Block ids are the request's field names."""
-    options = [_option(name, label) for name, label in form.audiences[:100]]
     purposes = [_option(purpose, words(label)) for purpose, label in PURPOSES.items()]
     chosen = form.values.get("audience")
-    audience: dict[str, Any] = {"type": "static_select", "options": options}
-    initial = next((option for option in options if option["value"] == chosen), None)
+    audience: dict[str, Any] = {"type": "external_select", "min_query_length": 0}
+    initial = next((_option(name, label) for name, label in form.audiences if name == chosen), None)
     if initial:
         audience["initial_option"] = initial
     purpose = next((option for option in purposes if option["value"] == form.values.get("purpose")), purposes[0])
+    select = {"type": "static_select", "options": purposes}
     start: dict[str, Any] = {"type": "datetimepicker"}
     if form.values.get("send_at"):
         start["initial_date_time"] = form.values["send_at"]
     blocks = [
-        _input("audience", words("Audience"), audience),
-        _input("purpose", words("Purpose"), {"type": "static_select", "options": purposes, "initial_option": purpose}),
-        *_text_inputs(form.values.get("text") or "", words),
-        _input(
-            "send_at", words("Start"), start, optional=True, hint=words("Leave it empty to start right after approval.")
-        ),
+        _live(_input("audience", words("Audience"), audience)),
+        _live(_input("purpose", words("Purpose"), {**select, "initial_option": purpose})),
+        *_text_inputs(form.values.get("text") or "", words, form.refills),
+        *form.facts,
+        _live(_input("send_at", words("Start"), start, optional=True, hint=words(AT_ONCE))),
         _input("sender", words("Sender"), _named_input("sender", form.values), optional=True),
         _input("campaign", words("Campaign"), _named_input("campaign", form.values), optional=True),
     ]
     kept: dict[str, Any] = {"channel": form.channel, "draft": form.draft, "follows": form.follows}
+    kept |= {"edits": form.edits, "refills": form.refills}
     title, submit = words("New broadcast"), words("Ask to send")
     if form.edits is not None:
-        kept |= {"edits": form.edits.id, "version": form.edits.version}
-        title, submit = words("Edit {id}", id=form.edits.id), words("Save")
+        title, submit = words("Edit {id}", id=form.edits[0]), words("Save")
         blocks.append(context(words("This makes a new version. Earlier approvals will no longer count.")))
     return _modal("broadcast_compose", title, submit, blocks, kept, words)
 
 
-def _text_inputs(text: str, words: Translator) -> list[Block]:
-    """One input, or as many as a long text takes: `text`, `text_rest`, `text_rest2` … `read_compose` joins them."""
-    written = {"type": "plain_text_input", "multiline": True, "max_length": INPUT}
+def _live(block: Block) -> Block:
+    """Let the bot hear of every change in this input."""
+    return {**block, "dispatch_action": True}
+
+
+def _text_inputs(text: str, words: Translator, refills: int) -> list[Block]:
+    """One input, or as many as a long text takes: `text`, `text_rest`, `text_rest2` … `read_compose` joins them.
+
+    Slack keeps what was typed under a block's name, so a text that the bot has replaced has blocks of another name.
+    """
+    again = f":{refills}" if refills else ""
+    written = {"type": "plain_text_input", "multiline": True, "max_length": INPUT, "dispatch_action_config": TYPING}
     hint = words("For marketing, the opt-out mention is added for you. A single SMS holds 160 plain characters.")
     first, *rest = _pieces(text)
-    inputs = [_input("text", words("Text"), _filled({**written, "min_length": 1}, first), hint=hint)]
+    inputs = [_live(_input(f"text{again}", words("Text"), _filled({**written, "min_length": 1}, first), hint=hint))]
     for number, piece in enumerate(rest, start=1):
         name = f"{REST}{number if number > 1 else ''}"
-        inputs.append(_input(name, words("Text, continued"), _filled(written, piece), optional=True))
+        label = words("Text, continued")
+        inputs.append(_live(_input(f"{name}{again}", label, _filled(written, piece), optional=True)))
     return inputs
 
 
@@ -142,6 +162,14 @@ def _modal(
     }
 
 
+def audience_options(audiences: Sequence[tuple[str, str]], typed: str, most: int) -> list[dict[str, Any]]:
+    """The audiences whose name or label holds what was typed, those that begin with it first."""
+    wanted = typed.strip().casefold()
+    found = [(name, label) for name, label in audiences if wanted in f"{name} {label}".casefold()]
+    found.sort(key=lambda one: not one[0].casefold().startswith(wanted))
+    return [_option(name, label) for name, label in found[:most]]
+
+
 def _option(value: str, label: str) -> dict[str, Any]:
     return {"text": plain(label[:75]), "value": value[:150]}
 
@@ -167,7 +195,7 @@ def read_compose(view: Mapping[str, Any]) -> Composed:
     """Return what a person filled in. Missing fields come out empty, and later checks report them."""
     kept = kept_in(view)
     values = view.get("state", {}).get("values", {})
-    start = _value(values, "send_at").get("selected_date_time")
+    start, edits = _value(values, "send_at").get("selected_date_time"), kept.get("edits")
     return Composed(
         audience=_chosen(values, "audience"),
         purpose=_chosen(values, "purpose"),
@@ -178,14 +206,14 @@ def read_compose(view: Mapping[str, Any]) -> Composed:
         channel=str(kept.get("channel") or ""),
         draft=kept.get("draft"),
         follows=kept.get("follows"),
-        edits=kept.get("edits"),
-        version=int(kept.get("version") or 0),
+        edits=(str(edits[0]), int(edits[1])) if isinstance(edits, list) and len(edits) == 2 else None,
+        refills=int(kept.get("refills") or 0),
     )
 
 
 def _written(values: Mapping[str, Any]) -> Iterator[str]:
     """Yield the text, piece by piece. A block that had to be refilled is called `text:2`."""
-    yield _entered(values, "text")
+    yield _entered(values, "text")  # whatever the number of its block
     rest = {match[1]: int(match[2] or 1) for match in map(MORE_TEXT.match, values) if match}
     for name in sorted(rest, key=lambda name: rest[name]):
         yield _entered(values, name)

@@ -1,0 +1,172 @@
+"""The form while somebody fills it in: what the text would become, and audiences by their first letters."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import structlog
+from aiolimiter import AsyncLimiter
+from cachetools import TTLCache
+from slack_bolt.context.ack.async_ack import AsyncAck
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.domain import suggestions
+from bot.domain.broadcast import Broadcast, BroadcastRequest
+from bot.domain.clock import Clock, moment
+from bot.domain.i18n import Translator, translator_for
+from bot.domain.people import DeadToken, DirectoryUnavailable, Person
+from bot.slack.blocks import forms
+from bot.slack.blocks.card_facts import CardContext, length, warnings
+from bot.slack.blocks.card_stakes import stakes
+from bot.slack.blocks.mrkdwn import Block, context, literal, plain, quote, section, sentence
+from bot.slack.directory import UNREACHABLE
+from bot.slack.interaction import Body, Entrance, user_of, workspace_of
+from bot.slack.publish.poster import error_code
+from bot.slack.replies import form_audiences
+from bot.storage.votes import Vote
+from bot.workflow import checks
+from bot.workflow.workflow import Workflow
+from providers.base import Purpose
+
+log = structlog.get_logger(__name__)
+
+COMPOSE, PLAIN = "broadcast_compose", "broadcast.plain"
+PAUSE = 0.7  # seconds between two drawings of one form: what is typed meanwhile is gathered
+UPDATES_A_MINUTE = 60  # of all forms; Slack allows about a hundred
+OFFERED = 100  # options that Slack takes
+OPEN_FORMS, OPEN_FOR = 1_000, 3_600.0
+
+ShowingOf = Callable[[Broadcast, list[Vote]], Awaitable[CardContext]]
+
+
+class LiveForm:
+    """Draws a form again while it is filled in. The form works without: only the submit decides."""
+
+    def __init__(self, workflow: Workflow, clock: Clock, entrance: Entrance, showing_of: ShowingOf) -> None:
+        self.workflow, self.audiences, self.clock = workflow, workflow.audiences, clock
+        self.entrance, self.showing_of = entrance, showing_of
+        self.updates = AsyncLimiter(UPDATES_A_MINUTE, 60)
+        self._latest: dict[str, tuple[Body, str, AsyncWebClient]] = {}
+        self._refills = TTLCache[str, int](OPEN_FORMS, OPEN_FOR)
+        self._drawing: dict[str, asyncio.Task[None]] = {}
+
+    def is_about(self, body: Body) -> bool:
+        """Whether something was done in this form."""
+        view = body.get("view")
+        return isinstance(view, Mapping) and view.get("callback_id") == COMPOSE
+
+    async def acted(self, ack: AsyncAck, body: Body, action: Mapping[str, Any], client: AsyncWebClient) -> None:
+        """Take note of a change, and draw the form anew a moment later."""
+        await ack()
+        if workspace_of(body) != self.entrance.ours():
+            return
+        id, name = str(body["view"].get("id")), str(action.get("action_id"))
+        if self._latest.get(id, (body, "", client))[1] == PLAIN:
+            name = PLAIN  # a press is not lost if something else is changed right after it
+        self._latest[id] = (body, name, client)
+        if id not in self._drawing:
+            self._drawing[id] = asyncio.create_task(self._follow(id), name="draw a form")
+
+    async def _follow(self, id: str) -> None:
+        """Draw the latest state, at most so often, until nothing changes any more."""
+        try:
+            while (latest := self._latest.pop(id, None)) is not None:
+                await self._draw(id, *latest)
+                await asyncio.sleep(PAUSE)
+        except (*UNREACHABLE, DirectoryUnavailable, DeadToken) as error:
+            log.info("a form could not be drawn anew", error=type(error).__name__)
+        except Exception:
+            log.exception("drawing a form broke")
+        finally:
+            del self._drawing[id]
+
+    async def _draw(self, id: str, body: Body, name: str, client: AsyncWebClient) -> None:
+        person = await self.entrance.people.person(workspace_of(body), user_of(body))
+        words, composed = translator_for(person.locale), forms.read_compose(body["view"])
+        if composed.refills != self._refills.get(id, composed.refills):
+            return  # what was typed before the bot replaced the text
+        if name == PLAIN and (better := suggestions.suggest(composed.text)) is not None:
+            composed = replace(composed, text=better.text, refills=composed.refills + 1)
+        form = forms.Form(
+            form_audiences(self.audiences, words),
+            composed.channel,
+            composed.draft,
+            composed.values,
+            composed.follows,
+            composed.edits,
+            await self.facts(composed, person, words),
+            composed.refills,
+        )
+        await self.updates.acquire()
+        await self._update(id, str(body["view"].get("hash") or ""), forms.compose(form, words), client)
+        self._refills[id] = composed.refills
+
+    async def _update(self, id: str, hash: str, view: dict[str, Any], client: AsyncWebClient) -> None:
+        """Show the form. If our own last drawing was not seen yet when this was typed, the newer one still wins."""
+        try:
+            await client.views_update(view_id=id, view=view, hash=hash)
+        except SlackApiError as error:
+            if error_code(error) != "hash_conflict":
+                raise
+            await client.views_update(view_id=id, view=view)
+
+    async def facts(self, composed: forms.Composed, person: Person, words: Translator) -> list[Block]:
+        """Return what the broadcast would be, as its card will show it; nothing before there is a text to show."""
+        if self.audiences.audience(composed.audience) is None or not composed.text.strip():
+            return []
+        request = BroadcastRequest(
+            workspace=person.workspace,
+            requester=person.id,
+            channel=composed.channel,
+            audience=composed.audience,
+            purpose=Purpose(composed.purpose) if composed.purpose in list(Purpose) else Purpose.MARKETING,
+            text=composed.text,
+            send_at=composed.send_at,
+            sender=composed.sender,
+            campaign=composed.campaign,
+            zone=person.zone,
+        )
+        planned, complaints = self.workflow.submission.preview(request)
+        showing = await self.showing_of(planned, [])
+        terms = self.audiences.terms(request.audience, request.purpose)
+        asked = checks.questions(request.text, terms, zone=person.zone, now=moment(self.clock()))
+        wrong = [f"⛔ {sentence(words, one.sentence, person.zone)}" for one in (*complaints, *asked)]
+        return [
+            section(f"*{quote(stakes(planned, showing, words))}*"),
+            *literal(suggestions.without_invisible(planned.text)),
+            context(length(planned, words), *warnings(planned, showing, words)),
+            *([section("\n".join(wrong))] if wrong else []),
+            *self._offer(composed.text, words),
+        ]
+
+    def _offer(self, text: str, words: Translator) -> list[Block]:
+        """The button that puts plain characters in place of those that force Unicode, if that saves an SMS."""
+        better = suggestions.suggest(text)
+        if better is None:
+            return []
+        label = words("Use plain characters ({after} SMS, not {before})", after=better.after, before=better.before)
+        button = {"type": "button", "action_id": PLAIN, "text": plain(label[:75]), "value": "plain"}
+        return [{"type": "actions", "block_id": "plain", "elements": [button]}]
+
+    async def suggest(self, ack: AsyncAck, body: Body) -> None:
+        """Offer the audiences whose name holds what has been typed, with their sizes."""
+        if not self.is_about(body) or workspace_of(body) != self.entrance.ours():
+            await ack(options=[])
+            return
+        try:
+            person = await self.entrance.people.person(workspace_of(body), user_of(body))
+            words = translator_for(person.locale)
+        except (DirectoryUnavailable, DeadToken):
+            words = translator_for(None)
+        await ack(options=forms.audience_options(self._offered(words), str(body.get("value") or ""), OFFERED))
+
+    def _offered(self, words: Translator) -> list[tuple[str, str]]:
+        return [(name, self._sized(name, label, words)) for name, label in form_audiences(self.audiences, words)]
+
+    def _sized(self, name: str, label: str, words: Translator) -> str:
+        size = self.audiences.audience_cache.size_of(name)
+        return label if size is None else f"{label} · {words.count('{number} person', '{number} people', size)}"

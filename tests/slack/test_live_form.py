@@ -1,0 +1,184 @@
+"""The form while somebody fills it in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from bot.app import Bot
+from bot.domain.lifecycle import State
+from bot.domain.suggestions import lookalikes
+from bot.slack import live_form
+from sandbox.server import Sandbox
+from sandbox.world import Json
+from tests.support.ground import newest
+from tests.support.slack import filled, open_form, settled
+
+CURLY = "L’été commence chez Bell : venez découvrir notre nouvelle collection dès demain"  # Unicode, so 2 SMS
+
+
+async def type_in(sandbox: Sandbox, form: Json, values: Json, block: str = "text", user: str = "U0DAN") -> None:
+    """Change a field: the app hears of it with everything that the form holds."""
+    element = values[block]["value"]
+    await sandbox.acting.act(user, {"view_id": form["id"]}, block, "value", element, values)
+
+
+def shown(sandbox: Sandbox, user: str = "U0DAN") -> str:
+    return json.dumps(sandbox.acting.views(user)[-1]["blocks"], ensure_ascii=False)
+
+
+async def becomes(sandbox: Sandbox, text: str, user: str = "U0DAN") -> None:
+    await sandbox.until(lambda: text in shown(sandbox, user))
+
+
+def block(sandbox: Sandbox, name: str, user: str = "U0DAN") -> Json:
+    found: Json = next(b for b in sandbox.acting.views(user)[-1]["blocks"] if b["block_id"] == name)
+    return found
+
+
+async def test_under_the_text_stands_what_it_would_become(sandbox: Sandbox, bot: Bot) -> None:
+    form = await open_form(sandbox)
+    await type_in(sandbox, form, filled("newsletter", "Soldes demain"))
+    await becomes(sandbox, "up to 100 people (Octopush has not said) × 1 SMS = up to 100 SMS")
+    assert "Soldes demain STOP au 30101" in shown(sandbox)
+    assert "(GSM-7, 27/160)" in shown(sandbox)
+
+
+async def test_it_follows_what_is_typed_and_chosen(sandbox: Sandbox, bot: Bot) -> None:
+    form = await open_form(sandbox)
+    await type_in(sandbox, form, filled("newsletter", "Soldes"))
+    await becomes(sandbox, "Soldes STOP au 30101")
+    await type_in(sandbox, form, filled("newsletter", "Soldes demain", "transactional"), "purpose")
+    await becomes(sandbox, "Reads like an offer")
+    assert "STOP au 30101" not in shown(sandbox)
+    await type_in(sandbox, form, filled("staff", "Soldes demain", "transactional"), "audience")
+    await becomes(sandbox, "13 characters")
+
+
+async def test_before_there_is_a_text_and_an_audience_it_says_nothing(sandbox: Sandbox, bot: Bot) -> None:
+    form = await open_form(sandbox)
+    for values in (filled("newsletter", ""), filled("nobody", "Soldes")):
+        await type_in(sandbox, form, values)
+    await sandbox.until(lambda: [name for name, _ in sandbox.calls].count("views.update") >= 1)
+    assert "×" not in shown(sandbox)
+
+
+async def test_what_is_wrong_stands_there_before_anybody_submits(sandbox: Sandbox, bot: Bot) -> None:
+    form = await open_form(sandbox)
+    await type_in(sandbox, form, filled("newsletter", "Bonjour {prenom}, c'est demain"))
+    await becomes(sandbox, "⛔ Octopush does not fill in “{prenom}”")
+
+
+async def test_hidden_and_look_alike_letters_are_named_and_never_shown_raw(sandbox: Sandbox, bot: Bot) -> None:
+    form = await open_form(sandbox)
+    await type_in(sandbox, form, filled("newsletter", "S\u043eldes\u200b demain\u202e"))
+    await becomes(sandbox, "Letters that only look like others")
+    facts = shown(sandbox).partition("rich_text")[2]
+    assert "\u200b" not in facts
+    assert "\u202e" not in facts
+    assert "Invisible characters" in facts
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("S\u043eldes", ("\u043e",)), ("\u0391lpha", ("\u0391",)), ("Привет Anna", ()), ("Soldes été", ()), ("Ω 5", ())],
+)
+def test_a_letter_of_another_alphabet_within_a_word_is_found(text: str, found: tuple[str, ...]) -> None:
+    assert lookalikes(text) == found
+
+
+async def test_one_press_replaces_what_forces_unicode_and_the_field_shows_it(sandbox: Sandbox, bot: Bot) -> None:
+    form = await open_form(sandbox)
+    await type_in(sandbox, form, filled("newsletter", CURLY))
+    await becomes(sandbox, "Use plain characters (1 SMS, not 2)")
+    values = filled("newsletter", CURLY)
+    await sandbox.acting.act("U0DAN", {"view_id": form["id"]}, "plain", "broadcast.plain", {"type": "button"}, values)
+    await becomes(sandbox, '"block_id": "text:1"')
+    assert block(sandbox, "text:1")["element"]["initial_value"] == CURLY.replace("’", "'")
+    assert "Use plain characters" not in shown(sandbox)
+    assert "newsletter" in json.dumps(block(sandbox, "audience"))
+
+    values["text:1"] = {"value": {"type": "plain_text_input", "value": CURLY.replace("’", "'")}}
+    del values["text"]
+    assert await sandbox.acting.submit("U0DAN", form["id"], values) == {}
+    await settled(bot, State.PENDING)
+    assert (await newest(bot)).typed == CURLY.replace("’", "'")
+
+
+async def test_nothing_is_replaced_without_the_press(sandbox: Sandbox, bot: Bot) -> None:
+    form = await open_form(sandbox)
+    await type_in(sandbox, form, filled("newsletter", CURLY))
+    await becomes(sandbox, "Use plain characters")
+    assert await sandbox.acting.submit("U0DAN", form["id"], filled("newsletter", CURLY)) == {}
+    assert (await settled(bot, State.PENDING)).typed == CURLY
+
+
+async def test_fast_typing_takes_few_updates_and_ends_with_what_was_typed_last(
+    sandbox: Sandbox, bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_form, "PAUSE", 0.2)
+    form = await open_form(sandbox)
+    for length in range(1, 61):
+        await type_in(sandbox, form, filled("newsletter", "x" * length))
+    await becomes(sandbox, f"{'x' * 60} STOP au 30101")
+    assert [name for name, _ in sandbox.calls].count("views.update") < 40
+
+
+async def test_a_form_that_was_closed_meanwhile_breaks_nothing(sandbox: Sandbox, bot: Bot) -> None:
+    form = await open_form(sandbox)
+    values = filled("newsletter", "Soldes")
+    await asyncio.gather(type_in(sandbox, form, values), sandbox.acting.close("U0DAN", form["id"]))
+    again = await open_form(sandbox)
+    await type_in(sandbox, again, values)
+    await becomes(sandbox, "Soldes STOP au 30101")
+
+
+async def test_a_conflict_with_our_own_last_drawing_is_no_reason_to_show_an_old_one(sandbox: Sandbox, bot: Bot) -> None:
+    form = await open_form(sandbox)
+    sandbox.faults.add("views.update", "error", 1, error="hash_conflict")
+    await type_in(sandbox, form, filled("newsletter", "Soldes demain"))
+    await becomes(sandbox, "Soldes demain STOP au 30101")
+
+
+async def test_the_form_works_without_its_facts(sandbox: Sandbox, bot: Bot) -> None:
+    """Slack takes no update, and the vendor hangs."""
+    sandbox.faults.add("views.update", "error", 100, error="internal_error")
+    sandbox.vendors.faults.add("octopush.lists", "slow", 100, seconds=60)
+    form = await open_form(sandbox)
+    values = filled("newsletter", "Soldes demain")
+    await type_in(sandbox, form, values)
+    assert await sandbox.acting.submit("U0DAN", form["id"], values) == {}
+    assert (await settled(bot, State.PENDING)).typed == "Soldes demain"
+
+
+# --- audiences by their first letters --------------------------------------------------------------------------------
+
+
+async def offered(sandbox: Sandbox, typed: str, user: str = "U0DAN") -> list[Any]:
+    form = sandbox.acting.views(user)[-1]
+    return [option["value"] for option in await sandbox.acting.suggest(user, form["id"], "audience", typed)]
+
+
+async def test_audiences_are_offered_by_what_was_typed(sandbox: Sandbox, bot: Bot) -> None:
+    await open_form(sandbox)
+    assert await offered(sandbox, "news") == ["newsletter"]
+    assert set(await offered(sandbox, "OCTOPUSH")) == {"newsletter", "vip"}
+    assert await offered(sandbox, "no such audience") == []
+    assert set(await offered(sandbox, "")) == set(bot.settings.audiences)
+
+
+async def test_an_audience_is_offered_with_its_size(sandbox: Sandbox, bot: Bot) -> None:
+    await bot.audiences.audience_cache.refresh()
+    await open_form(sandbox)
+    form = sandbox.acting.views("U0DAN")[-1]
+    (option,) = await sandbox.acting.suggest("U0DAN", form["id"], "audience", "clients")
+    assert option["text"]["text"].endswith("· 2 people")
+
+
+async def test_a_field_of_no_form_of_ours_is_offered_nothing(sandbox: Sandbox, bot: Bot) -> None:
+    form = await open_form(sandbox)
+    sandbox.acting.views("U0DAN")[-1]["callback_id"] = "somebody_elses"
+    assert await sandbox.acting.suggest("U0DAN", form["id"], "audience", "") == []
