@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from typing import Any
 
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.domain import slack_text
 from bot.domain.broadcast import Broadcast
-from bot.domain.clock import SECOND, Clock
+from bot.domain.clock import SECOND, Clock, moment
 from bot.domain.errors import NotAllowed, StaleVersion
 from bot.domain.i18n import Translator
 from bot.domain.lifecycle import TRANSITIONS, Action, State
 from bot.domain.people import must_be_member
 from bot.slack.blocks import card_buttons, forms, mrkdwn
+from bot.slack.commands import parse
 from bot.slack.commands.schedules import Recurring
 from bot.slack.interaction import (
     Body,
@@ -29,6 +32,8 @@ from bot.slack.interaction import (
     user_of,
 )
 from bot.slack.replies import edit_form, form_audiences, reply_privately, respond
+from bot.when.instants import parse_when
+from bot.when.refusals import NotATime
 from bot.workflow.audiences import Audiences
 from bot.workflow.decision_types import Drawing, Sight
 from bot.workflow.decision_types import pressed as decision_of
@@ -116,6 +121,8 @@ class Buttons:
             must_be_member(done.person)
             if of == "reminder":
                 await self.recurring.pressed(body, action, done)
+            elif action.get("action_id") == forms.CORRECT:
+                await self._correct(str(action.get("value") or ""), done)
             else:
                 await self._do(Pressed(body, action, done))
 
@@ -127,6 +134,18 @@ class Buttons:
             text, user = " ".join(refused.lines), user_of(body)
             return reply_privately(client, channel_of(body) or user, user, mrkdwn.Post(text, [mrkdwn.section(text)]))
         return None
+
+    async def _correct(self, typed: str, done: Interaction) -> None:
+        """Open the form filled with a command that was refused, as far as it is understood."""
+        parts, start = parse.read_send(slack_text.decode_slack(typed)), None
+        with suppress(NotATime):
+            if at := parts.options.get("at"):
+                found = parse_when(at, zone=done.person.zone, now=moment(self.clock()))
+                start = int(found.instant.timestamp())
+        values = {name: parts.options.get(name) for name in ("sender", "campaign")}
+        values |= {"audience": parts.audience, "purpose": parts.purpose, "text": parts.text}
+        form = forms.Form(form_audiences(self.audiences, done.words), done.channel, values={**values, "send_at": start})
+        await done.client.views_open(trigger_id=done.trigger, view=forms.compose(form, done.words))
 
     async def _do(self, pressed: Pressed) -> None:
         workspace = pressed.person.workspace

@@ -157,3 +157,27 @@ async def test_a_direct_message_keeps_a_draft_too(sandbox: Sandbox, bot: Bot) ->
     told = await ask(sandbox, "send clients Hello", user="U0DAN", channel=sandbox.world.direct("U0DAN").id)
     assert "direct message" in told
     assert (await newest(bot)).state is State.DRAFT
+
+
+async def test_a_command_that_was_refused_is_corrected_in_the_form(sandbox: Sandbox, bot: Bot) -> None:
+    """Everything that was understood is filled in; nothing has to be typed again."""
+    told = await ask(sandbox, 'send clients marketing at="tomorrow 9:00" sender=Bell Soldes {prenom}')
+    assert "does not accept a sender ID" in told
+    answer = sandbox.acting.ephemerals("U0CLEO")[-1]
+    await sandbox.acting.click("U0CLEO", HERE, answer["ts"], "broadcast.correct")
+    (form,) = sandbox.acting.views("U0CLEO")
+    shown = {block["block_id"]: block["element"] for block in form["blocks"] if block["type"] == "input"}
+    assert shown["audience"]["initial_option"]["value"] == "clients"
+    assert shown["text"]["initial_value"] == "Soldes {prenom}"
+    assert shown["sender"]["initial_value"] == "Bell"
+    assert "initial_date_time" in shown["send_at"]
+    assert await sandbox.acting.submit("U0CLEO", form["id"], filled("clients", "Soldes demain")) == {}
+    await settled(bot, State.PENDING)
+
+
+async def test_a_refused_command_that_is_too_long_for_a_button_is_there_to_copy(sandbox: Sandbox, bot: Bot) -> None:
+    text = "Bonjour à tous, " * 200
+    await ask(sandbox, f"send nobody marketing {text}")
+    answer = str(sandbox.acting.ephemerals("U0CLEO")[-1]["blocks"])
+    assert "broadcast.correct" not in answer
+    assert answer.count("Bonjour à tous") >= 199  # one is cut between two blocks

@@ -20,6 +20,8 @@ from bot.workflow.checks import MOST
 
 INPUT = 3000  # characters of one input of a form; Slack counts in UTF-16
 
+CORRECT = "broadcast.correct"
+VALUE = 2000  # characters of a button's value
 TYPING = {"trigger_actions_on": ["on_character_entered"]}
 AT_ONCE = "Leave it empty to start right after approval."
 REST = "text_rest"
@@ -334,10 +336,21 @@ def read_replan(view: Mapping[str, Any]) -> Micros | None:
     return int(chosen) * SECOND if chosen else None
 
 
-def complaint(lines: Iterable[str], typed: str, words: Translator) -> Post:
-    """What is wrong and what to do, and what was typed, so that nothing is lost."""
+def complaint(lines: Iterable[str], typed: str, words: Translator, *, correct: str = "") -> Post:
+    """What is wrong and what to do, and what was typed, so that nothing is lost.
+
+    `correct`: what followed `send`, if the form can be opened with it. Slack takes no longer one; then it is copied.
+    """
     text = "\n".join(lines)
     blocks = [section(text)]
     if typed.strip():
         blocks += [context(words("You typed:")), *literal(typed)]
+    if 0 < len(correct) <= VALUE:
+        button = {
+            "type": "button",
+            "action_id": CORRECT,
+            "text": plain(words("Correct it in the form")),
+            "value": correct,
+        }
+        blocks.append({"type": "actions", "elements": [button]})
     return Post(text, blocks)

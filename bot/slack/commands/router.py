@@ -9,6 +9,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain import slack_text, sms
 from bot.domain.clock import Clock
+from bot.domain.errors import InvalidRequest
 from bot.domain.people import must_be_member
 from bot.slack.blocks import answers, forms, mrkdwn
 from bot.slack.blocks.mrkdwn import Post
@@ -62,7 +63,9 @@ class Commands:
         try:
             return await self.entrance.enter(body, client, run)
         except Refused as refused:
-            return forms.complaint(refused.lines, shown, refused.words)
+            name, rest = parse.first_word(raw)
+            wrong = isinstance(refused.error, InvalidRequest) and name.lower() == "send"
+            return forms.complaint(refused.lines, shown, refused.words, correct=rest if wrong else "")
 
     async def _run(self, asked: Command, client: AsyncWebClient) -> Post | None:
         name, rest = parse.first_word(asked.text)
