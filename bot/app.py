@@ -193,7 +193,8 @@ class Bot:
         entrance = Entrance(self.people, self.audiences, self.patience, self.ours)
         recurring = Recurring(self.reminders, self.people, self.clock)
         commands = Commands(*parts, self.showing, entrance, recurring)
-        modals = FormHandlers(*parts, entrance)
+        live = LiveForm(self.workflow, self.clock, entrance, self.showing)
+        modals = FormHandlers(*parts, entrance, live.done)
         buttons, reactions = (
             Buttons(self.workflow, self.audiences, self.clock, entrance, recurring),
             Reactions(*parts, self.ours),
@@ -201,7 +202,6 @@ class Bot:
         app.command(ANY)(commands.handle)
         app.view(ANY)(modals.submitted)
         app.view_closed(ANY)(modals.closed)
-        live = LiveForm(self.workflow, self.clock, entrance, self.showing)
 
         async def acted(ack: AsyncAck, body: Body, action: Mapping[str, Any], client: AsyncWebClient) -> None:
             await (live.acted if live.is_about(body) else buttons.pressed)(ack, body, action, client)

@@ -13,6 +13,7 @@ from bot.domain.clock import Clock
 from bot.domain.errors import FieldError, InvalidRequest
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import State
+from bot.domain.people import Person
 from bot.slack.blocks import forms
 from bot.slack.directory import People
 from bot.slack.interaction import Body, Entrance, Interaction, Refused
@@ -31,8 +32,15 @@ class FormHandlers:
     """The forms by their callback id."""
 
     def __init__(
-        self, workflow: Workflow, people: People, audiences: Audiences, clock: Clock, entrance: Entrance
+        self,
+        workflow: Workflow,
+        people: People,
+        audiences: Audiences,
+        clock: Clock,
+        entrance: Entrance,
+        done: Callable[[str, Person], None],
     ) -> None:
+        self.done = done  # told of each form that made a broadcast, and of whoever filled it in
         self.workflow, self.people, self.audiences, self.clock, self.entrance = (
             workflow,
             people,
@@ -109,6 +117,7 @@ class FormHandlers:
             follows=composed.follows,
             sent=sent,
         )
+        self.done(str(view["id"]), done.person)
         hours = describe_hours(self.audiences, submitted.broadcast, done.words)
         elsewhere = submitted.broadcast.channel != composed.channel
         if submitted.broadcast.state is State.DRAFT or elsewhere or hours is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from cachetools import TTLCache
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
+from sqlalchemy import Connection
 
 from bot.domain import suggestions
 from bot.domain.broadcast import Broadcast, BroadcastRequest
@@ -27,6 +29,8 @@ from bot.slack.directory import UNREACHABLE
 from bot.slack.interaction import Body, Entrance, user_of, workspace_of
 from bot.slack.publish.poster import error_code
 from bot.slack.replies import form_audiences
+from bot.storage import keys
+from bot.storage.database import CommitUncertain, DatabaseBusy
 from bot.storage.votes import Vote
 from bot.workflow import checks
 from bot.workflow.workflow import Workflow
@@ -53,6 +57,8 @@ class LiveForm:
         self._latest: dict[str, tuple[Body, str, AsyncWebClient]] = {}
         self._refills = TTLCache[str, int](OPEN_FORMS, OPEN_FOR)
         self._drawing: dict[str, asyncio.Task[None]] = {}
+        self._done = TTLCache[str, bool](OPEN_FORMS, OPEN_FOR)
+        self._forgetting = set[asyncio.Task[None]]()
 
     def is_about(self, body: Body) -> bool:
         """Whether something was done in this form."""
@@ -62,14 +68,26 @@ class LiveForm:
     async def acted(self, ack: AsyncAck, body: Body, action: Mapping[str, Any], client: AsyncWebClient) -> None:
         """Take note of a change, and draw the form anew a moment later."""
         await ack()
-        if workspace_of(body) != self.entrance.ours():
-            return
         id, name = str(body["view"].get("id")), str(action.get("action_id"))
-        if self._latest.get(id, (body, "", client))[1] == PLAIN:
-            name = PLAIN  # a press is not lost if something else is changed right after it
+        if workspace_of(body) != self.entrance.ours() or id in self._done:
+            return
+        if (before := self._latest.get(id, (body, "", client))[1]) in (PLAIN, forms.CLEAR):
+            name = before  # a press is not lost if something else is changed right after it
         self._latest[id] = (body, name, client)
         if id not in self._drawing:
             self._drawing[id] = asyncio.create_task(self._follow(id), name="draw a form")
+
+    def done(self, id: str, person: Person) -> None:
+        """Forget what was typed in this form: it has become a broadcast."""
+        self._done[id] = True
+        self._latest.pop(id, None)
+        task = asyncio.create_task(self._forget(person), name="forget a form")
+        self._forgetting.add(task)
+        task.add_done_callback(self._forgetting.discard)
+
+    async def _forget(self, person: Person) -> None:
+        with suppress(DatabaseBusy, CommitUncertain):
+            await self.workflow.database.write(lambda c: keys.forget_form(c, person.workspace, person.id))
 
     async def _follow(self, id: str) -> None:
         """Draw the latest state, at most so often, until nothing changes any more."""
@@ -91,6 +109,11 @@ class LiveForm:
             return  # what was typed before the bot replaced the text
         if name == PLAIN and (better := suggestions.suggest(composed.text)) is not None:
             composed = replace(composed, text=better.text, refills=composed.refills + 1)
+        if name == forms.CLEAR:
+            composed = replace(composed, text="", refills=composed.refills + 1)
+        if id in self._done:  # submitted in the meantime
+            return
+        await self._keep(composed, person)
         form = forms.Form(
             form_audiences(self.audiences, words),
             composed.channel,
@@ -104,6 +127,21 @@ class LiveForm:
         await self.updates.acquire()
         await self._update(id, str(body["view"].get("hash") or ""), forms.compose(form, words), client)
         self._refills[id] = composed.refills
+
+    async def _keep(self, composed: forms.Composed, person: Person) -> None:
+        """Keep what a new broadcast says so far: the form may expire, and this process may stop."""
+        if composed.edits or composed.draft or composed.follows:
+            return  # these can be opened again
+        workspace, id, values = person.workspace, person.id, composed.values
+
+        def write(connection: Connection) -> None:
+            if composed.text.strip():
+                keys.keep_form(connection, workspace, id, values, self.clock())
+            else:
+                keys.forget_form(connection, workspace, id)
+
+        with suppress(DatabaseBusy, CommitUncertain):
+            await self.workflow.database.write(write)
 
     async def _update(self, id: str, hash: str, view: dict[str, Any], client: AsyncWebClient) -> None:
         """Show the form. If our own last drawing was not seen yet when this was typed, the newer one still wins."""

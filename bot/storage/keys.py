@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import Connection, and_, select, update
 
@@ -112,6 +112,31 @@ def resumed_at(connection: Connection, workspace: str) -> Micros:
 def set_paused(connection: Connection, workspace: str, by: str | None, at: Micros) -> None:
     """Pause all sending of this workspace. `by`: the admin; None resumes."""
     keep(connection, f"pause:{workspace}", by or "", at)
+
+
+def keep_form(connection: Connection, workspace: str, person: str, values: Mapping[str, object], at: Micros) -> None:
+    """Keep what a person has typed in the form and not submitted yet."""
+    keep(connection, f"form:{workspace}/{person}", json.dumps(values), at)
+
+
+@dataclass(frozen=True)
+class KeptForm:
+    """What somebody has typed in the form and not submitted, by field, and when."""
+
+    values: Mapping[str, Any]
+    at: Micros
+
+
+def kept_form(connection: Connection, workspace: str, person: str, since: Micros) -> KeptForm | None:
+    """Return what they have typed after `since` and not submitted."""
+    statement = select(kept.c.value, kept.c.at).where(kept.c.name == f"form:{workspace}/{person}", kept.c.at > since)
+    row = connection.execute(statement).first()
+    return None if row is None else KeptForm(json.loads(row.value), row.at)
+
+
+def forget_form(connection: Connection, workspace: str, person: str) -> None:
+    """Forget it: it was submitted, or is not wanted any more."""
+    connection.execute(kept.delete().where(kept.c.name == f"form:{workspace}/{person}"))
 
 
 def take_lease(connection: Connection, name: str, owner: str, seconds: float, at: Micros) -> bool:

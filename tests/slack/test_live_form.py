@@ -14,7 +14,8 @@ from bot.domain.suggestions import lookalikes
 from bot.slack import live_form
 from sandbox.server import Sandbox
 from sandbox.world import Json
-from tests.support.ground import newest
+from tests.support.ground import StartBot, free_port, newest
+from tests.support.patience import nothing_more
 from tests.support.slack import filled, open_form, settled
 
 CURLY = "L’été commence chez Bell : venez découvrir notre nouvelle collection dès demain"  # Unicode, so 2 SMS
@@ -182,3 +183,66 @@ async def test_a_field_of_no_form_of_ours_is_offered_nothing(sandbox: Sandbox, b
     form = await open_form(sandbox)
     sandbox.acting.views("U0DAN")[-1]["callback_id"] = "somebody_elses"
     assert await sandbox.acting.suggest("U0DAN", form["id"], "audience", "") == []
+
+
+# --- what was typed is not lost --------------------------------------------------------------------------------------
+
+
+async def typed_and_left(sandbox: Sandbox, text: str = "Soldes demain") -> Json:
+    """Type in a form, and close it without submitting."""
+    form = await open_form(sandbox)
+    await type_in(sandbox, form, filled("newsletter", text, sender="Bell"))
+    await becomes(sandbox, text)
+    await sandbox.acting.close("U0DAN", form["id"])
+    return form
+
+
+async def test_what_was_typed_and_not_sent_is_there_when_the_form_is_opened_again(sandbox: Sandbox, bot: Bot) -> None:
+    await typed_and_left(sandbox)
+    await open_form(sandbox)
+    assert block(sandbox, "text")["element"]["initial_value"] == "Soldes demain"
+    assert block(sandbox, "audience")["element"]["initial_option"]["value"] == "newsletter"
+    assert block(sandbox, "sender")["element"]["initial_value"] == "Bell"
+    assert "You typed this" in shown(sandbox)
+    assert sandbox.acting.views("U0CLEO") == []
+    await open_form(sandbox, "U0CLEO")
+    assert "Soldes demain" not in shown(sandbox, "U0CLEO")
+
+
+async def test_it_survives_a_restart(sandbox: Sandbox, start_bot: StartBot) -> None:
+    bot = await start_bot(sandbox)
+    await typed_and_left(sandbox)
+    await bot.stop()
+    again = Bot(bot.settings, bot.clock, patience=bot.patience)
+    await again.start("127.0.0.1", free_port())
+    try:
+        await sandbox.until(lambda: sandbox.delivery.connected)
+        await open_form(sandbox)
+        assert block(sandbox, "text")["element"]["initial_value"] == "Soldes demain"
+    finally:
+        await again.stop()
+
+
+async def test_what_was_sent_is_not_offered_again(sandbox: Sandbox, bot: Bot) -> None:
+    form = await open_form(sandbox)
+    values = filled("newsletter", "Soldes demain")
+    await type_in(sandbox, form, values)
+    await becomes(sandbox, "Soldes demain STOP")
+    await type_in(sandbox, form, values)
+    assert await sandbox.acting.submit("U0DAN", form["id"], values) == {}
+    await settled(bot, State.PENDING)
+    await nothing_more(bot)
+    await open_form(sandbox)
+    assert "Soldes demain" not in shown(sandbox)
+
+
+async def test_one_press_starts_anew(sandbox: Sandbox, bot: Bot) -> None:
+    await typed_and_left(sandbox)
+    form = await open_form(sandbox)
+    values = filled("newsletter", "Soldes demain")
+    await sandbox.acting.act("U0DAN", {"view_id": form["id"]}, "kept", "broadcast.clear", {"type": "button"}, values)
+    await becomes(sandbox, '"block_id": "text:1"')
+    assert "initial_value" not in block(sandbox, "text:1")["element"]
+    await sandbox.acting.close("U0DAN", form["id"])
+    await open_form(sandbox)
+    assert "You typed this" not in shown(sandbox)

@@ -20,7 +20,7 @@ from bot.workflow.checks import MOST
 
 INPUT = 3000  # characters of one input of a form; Slack counts in UTF-16
 
-CORRECT = "broadcast.correct"
+CORRECT, CLEAR = "broadcast.correct", "broadcast.clear"
 VALUE = 2000  # characters of a button's value
 TYPING = {"trigger_actions_on": ["on_character_entered"]}
 AT_ONCE = "Leave it empty to start right after approval."
@@ -34,7 +34,8 @@ class Form:
 
     `audiences`: (name, label) pairs. `values`: what it is filled with. `draft`: id of the draft that it completes.
     `follows`: id of the broadcast that it follows. `edits`: id and version of the broadcast that it changes. `facts`:
-    what the text would become, shown under it. `refills`: how often the bot has replaced the text.
+    what the text would become, shown under it. `refills`: how often the bot has replaced the text. `kept_at`: when
+    what it is filled with was typed and not submitted.
     """
 
     audiences: Sequence[tuple[str, str]]
@@ -45,6 +46,7 @@ class Form:
     edits: tuple[str, int] | None = None
     facts: Sequence[Block] = ()
     refills: int = 0
+    kept_at: Micros | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ def compose(form: Form, words: Translator) -> dict[str, Any]:
     if form.values.get("send_at"):
         start["initial_date_time"] = form.values["send_at"]
     blocks = [
+        *_kept(form.kept_at, words),
         _live(_input("audience", words("Audience"), audience)),
         _live(_input("purpose", words("Purpose"), {**select, "initial_option": purpose})),
         *_text_inputs(form.values.get("text") or "", words, form.refills),
@@ -99,6 +102,14 @@ def compose(form: Form, words: Translator) -> dict[str, Any]:
         title, submit = words("Edit {id}", id=form.edits[0]), words("Save")
         blocks.append(context(words("This makes a new version. Earlier approvals will no longer count.")))
     return _modal("broadcast_compose", title, submit, blocks, kept, words)
+
+
+def _kept(at: Micros | None, words: Translator) -> list[Block]:
+    if at is None:
+        return []
+    button = {"type": "button", "action_id": CLEAR, "text": plain(words("Start anew")), "value": "clear"}
+    told = section(words("You typed this {kept_at} and have not sent it.", kept_at=when(at)), "kept")
+    return [{**told, "accessory": button}]
 
 
 def _live(block: Block) -> Block:

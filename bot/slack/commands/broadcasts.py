@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
@@ -44,6 +45,7 @@ from providers.base import Purpose
 log = structlog.get_logger(__name__)
 
 ShowingOf = Callable[[Broadcast, list[Vote]], Awaitable[card_facts.CardContext]]
+FORM_KEPT = 7 * 24 * 3600 * SECOND  # how long what was typed in the form and not sent is offered again
 LISTED = 10
 
 
@@ -75,9 +77,12 @@ class BroadcastCommands:
 
     async def form(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Open the form."""
-        return await self.open_form(
-            forms.Form(form_audiences(self.audiences, asked.words), asked.channel), asked, client
-        )
+        workspace, person, since = asked.person.workspace, asked.person.id, self.clock() - FORM_KEPT
+        kept = await self.workflow.database.read(lambda c: keys.kept_form(c, workspace, person, since))
+        form = forms.Form(form_audiences(self.audiences, asked.words), asked.channel)
+        if kept is not None:
+            form = replace(form, values=kept.values, kept_at=kept.at)
+        return await self.open_form(form, asked, client)
 
     async def open_form(self, form: forms.Form, asked: Command, client: AsyncWebClient) -> Post | None:
         try:
