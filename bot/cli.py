@@ -341,6 +341,7 @@ def _over_http(content: dict[str, Any], address: str) -> None:
     content["settings"]["socket_mode_enabled"] = False
     content["settings"]["event_subscriptions"]["request_url"] = address
     content["settings"]["interactivity"]["request_url"] = address
+    content["settings"]["interactivity"]["message_menu_options_url"] = address  # for the audiences in the form
     for command in content["features"]["slash_commands"]:
         command["url"] = address
 

@@ -71,25 +71,13 @@ class Acting:
         The value of an entry begins with the id's last part: `cancel:B2345AB:1` is `broadcast.cancel`. True when the
         app acknowledged it.
         """
-        block, element, option = self._find_element(user, channel, ts, action_id)
+        block, element, option = _element_of(self.world.shown_to(user, channel, ts), action_id)
         pressed = {"type": element["type"], "value": element.get("value") if value is None else value}
         if option is not None:
             chosen = option if value is None else {**option, "value": value}
             pressed = {"type": element["type"], "selected_option": chosen}
         place = {"channel": channel, "ts": ts}
         return await self.act(user, place, block["block_id"], element["action_id"], pressed, {})
-
-    def _find_element(self, user: str, channel: str, ts: str, action_id: str) -> tuple[Json, Json, Json | None]:
-        """Return a block, its element with this id, and the entry that was meant if that is a menu."""
-        choice = action_id.rpartition(".")[2]
-        for block in self.world.shown_to(user, channel, ts).get("blocks", []):
-            for element in [*block.get("elements", []), block.get("accessory") or {}]:
-                if element.get("action_id") == action_id:
-                    return block, element, None
-                for option in element.get("options", []) if element.get("type") == "overflow" else []:
-                    if option["value"].partition(":")[0] == choice:
-                        return block, element, option
-        raise SlackError(f"There is no {action_id} on this message.")
 
     async def act(self, user: str, place: Json, block_id: str, action_id: str, element: Json, values: Json) -> bool:
         """Use an interactive element: of a message (`channel`, `ts`) or of a form (`view_id`)."""
@@ -203,3 +191,16 @@ class Acting:
     def views(self, user: str) -> list[Json]:
         """The forms that this person has open, the topmost last."""
         return self.world.views.get(user, [])
+
+
+def _element_of(message: Json, action_id: str) -> tuple[Json, Json, Json | None]:
+    """Return a block, its element with this id, and the entry that was meant if that is a menu."""
+    choice = action_id.rpartition(".")[2]
+    for block in message.get("blocks", []):
+        for element in [*block.get("elements", []), block.get("accessory") or {}]:
+            if element.get("action_id") == action_id:
+                return block, element, None
+            for option in element.get("options", []) if element.get("type") == "overflow" else []:
+                if option["value"].partition(":")[0] == choice:
+                    return block, element, option
+    raise SlackError(f"There is no {action_id} on this message.")

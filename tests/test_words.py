@@ -77,6 +77,7 @@ NAMES = {
     "NO_IDS",
     "UNTRUE",
     "AGAIN",
+    "AGAIN_AS_IT_WAS",
     "AT_ONCE",
     "CHANGED_BY",
     "NEW_START",

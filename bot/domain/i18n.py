@@ -73,6 +73,8 @@ class Translator:
         return self.fill(template, values)
 
     def fill(self, template: str, values: Mapping[str, str | int]) -> str:
+        if not template:  # in a catalogue, the translation of nothing is its header
+            return ""
         return self._translations.gettext(template).format_map(values)
 
     def count(self, one: str, many: str, number: int, **values: str | int) -> str:

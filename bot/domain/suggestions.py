@@ -42,12 +42,20 @@ class Suggestion:
 
 def suggest(text: str) -> Suggestion | None:
     """Safe replacements, if they save a segment. Nothing is ever applied silently."""
-    needless = set(_needless(text))
-    spots = [at for at, char in enumerate(text) if char in SAFE and (char not in INVISIBLE or at in needless)]
-    better = _replaced(text, {at: SAFE[text[at]] for at in spots})
+    spots, better = _spots(text), plain(text)
     before, after = measure(text).segments, measure(better).segments
     changes = tuple(dict.fromkeys(text[at] for at in spots if text[at] not in BASIC))
     return Suggestion(better, changes, before, after) if after < before else None
+
+
+def plain(text: str) -> str:
+    """The text with a safe replacement for every character that has one."""
+    return _replaced(text, {at: SAFE[text[at]] for at in _spots(text)})
+
+
+def _spots(text: str) -> list[int]:
+    needless = set(_needless(text))
+    return [at for at, char in enumerate(text) if char in SAFE and (char not in INVISIBLE or at in needless)]
 
 
 def _replaced(text: str, changes: Mapping[int, str]) -> str:

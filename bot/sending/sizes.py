@@ -92,7 +92,7 @@ class Sizes:
         if (price := price_of(quote)) not in (None, row.quoted):
             more["quoted"] = price
         if size is not None or "quoted" in more:
-            await self.workflow.sizes.learn(row.workspace, row.id, size, **more)
+            await self.workflow.sizes.learn(row.workspace, row.id, size, version=row.version, **more)
 
     async def _quote(self, row: Broadcast, provider: Account) -> Quote | None:
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
 from typing import Any
 
 from slack_bolt.context.ack.async_ack import AsyncAck
@@ -15,7 +14,7 @@ from bot.domain import slack_text
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Clock, moment
 from bot.domain.errors import NotAllowed, StaleVersion
-from bot.domain.i18n import Translator
+from bot.domain.i18n import Translatable, Translator
 from bot.domain.lifecycle import TRANSITIONS, Action, State
 from bot.domain.people import must_be_member
 from bot.slack.blocks import card_buttons, forms, mrkdwn
@@ -35,6 +34,7 @@ from bot.slack.replies import edit_form, form_audiences, reply_privately, respon
 from bot.when.instants import parse_when
 from bot.when.refusals import NotATime
 from bot.workflow.audiences import Audiences
+from bot.workflow.checks import lost_names
 from bot.workflow.decision_types import Drawing, Sight
 from bot.workflow.decision_types import pressed as decision_of
 from bot.workflow.workflow import Workflow
@@ -138,13 +138,18 @@ class Buttons:
     async def _correct(self, typed: str, done: Interaction) -> None:
         """Open the form filled with a command that was refused, as far as it is understood."""
         parts, start = parse.read_send(slack_text.decode_slack(typed)), None
-        with suppress(NotATime):
+        wrong = [one.sentence for one in (*parts.complaints, *lost_names(typed))]
+        try:
             if at := parts.options.get("at"):
                 found = parse_when(at, zone=done.person.zone, now=moment(self.clock()))
                 start = int(found.instant.timestamp())
+        except NotATime as error:
+            wrong.append(Translatable(error.template, **error.values))
         values = {name: parts.options.get(name) for name in ("sender", "campaign")}
         values |= {"audience": parts.audience, "purpose": parts.purpose, "text": parts.text}
-        form = forms.Form(form_audiences(self.audiences, done.words), done.channel, values={**values, "send_at": start})
+        told = [mrkdwn.section("\n".join(f"⛔ {mrkdwn.sentence(done.words, one)}" for one in wrong))] if wrong else []
+        offered = form_audiences(self.audiences, done.words)
+        form = forms.Form(offered, done.channel, values={**values, "send_at": start}, facts=told)
         await done.client.views_open(trigger_id=done.trigger, view=forms.compose(form, done.words))
 
     async def _do(self, pressed: Pressed) -> None:

@@ -29,12 +29,12 @@ from bot.slack.directory import UNREACHABLE
 from bot.slack.interaction import Body, Entrance, user_of, workspace_of
 from bot.slack.publish.poster import error_code
 from bot.slack.replies import form_audiences
-from bot.storage import keys
+from bot.storage import broadcasts, keys
 from bot.storage.database import CommitUncertain, DatabaseBusy
 from bot.storage.votes import Vote
 from bot.workflow import checks
 from bot.workflow.workflow import Workflow
-from providers.base import Purpose
+from providers.base import AudienceKind, Purpose
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +58,7 @@ class LiveForm:
         self._refills = TTLCache[str, int](OPEN_FORMS, OPEN_FOR)
         self._drawing: dict[str, asyncio.Task[None]] = {}
         self._done = TTLCache[str, bool](OPEN_FORMS, OPEN_FOR)
+        self._hashes = TTLCache[str, str](OPEN_FORMS, OPEN_FOR)
         self._forgetting = set[asyncio.Task[None]]()
 
     def is_about(self, body: Body) -> bool:
@@ -93,27 +94,33 @@ class LiveForm:
         """Draw the latest state, at most so often, until nothing changes any more."""
         try:
             while (latest := self._latest.pop(id, None)) is not None:
-                await self._draw(id, *latest)
+                await self._try(id, *latest)
                 await asyncio.sleep(PAUSE)
-        except (*UNREACHABLE, DirectoryUnavailable, DeadToken) as error:
+        finally:
+            del self._drawing[id]
+
+    async def _try(self, id: str, body: Body, name: str, client: AsyncWebClient) -> None:
+        try:
+            await self._draw(id, body, name, client)
+        except (*UNREACHABLE, DirectoryUnavailable, DeadToken, DatabaseBusy) as error:
             log.info("a form could not be drawn anew", error=type(error).__name__)
         except Exception:
             log.exception("drawing a form broke")
-        finally:
-            del self._drawing[id]
 
     async def _draw(self, id: str, body: Body, name: str, client: AsyncWebClient) -> None:
         person = await self.entrance.people.person(workspace_of(body), user_of(body))
         words, composed = translator_for(person.locale), forms.read_compose(body["view"])
         if composed.refills != self._refills.get(id, composed.refills):
             return  # what was typed before the bot replaced the text
-        if name == PLAIN and (better := suggestions.suggest(composed.text)) is not None:
-            composed = replace(composed, text=better.text, refills=composed.refills + 1)
-        if name == forms.CLEAR:
-            composed = replace(composed, text="", refills=composed.refills + 1)
+        if name == PLAIN:
+            composed = replace(composed, text=suggestions.plain(composed.text))
+        elif name == forms.CLEAR:
+            composed = replace(composed, text="")
+        if name in (PLAIN, forms.CLEAR) or not forms.fits_its_inputs(body["view"], composed.text):
+            composed = replace(composed, refills=composed.refills + 1)
         if id in self._done:  # submitted in the meantime
             return
-        await self._keep(composed, person)
+        await self._keep(id, composed, person)
         form = forms.Form(
             form_audiences(self.audiences, words),
             composed.channel,
@@ -128,14 +135,15 @@ class LiveForm:
         await self._update(id, str(body["view"].get("hash") or ""), forms.compose(form, words), client)
         self._refills[id] = composed.refills
 
-    async def _keep(self, composed: forms.Composed, person: Person) -> None:
+    async def _keep(self, form: str, composed: forms.Composed, person: Person) -> None:
         """Keep what a new broadcast says so far: the form may expire, and this process may stop."""
         if composed.edits or composed.draft or composed.follows:
             return  # these can be opened again
         workspace, id, values = person.workspace, person.id, composed.values
 
         def write(connection: Connection) -> None:
-            if composed.text.strip():
+            submitted = broadcasts.find_by_key(connection, workspace, f"view:{form}")  # perhaps through another process
+            if composed.text.strip() and submitted is None:
                 keys.keep_form(connection, workspace, id, values, self.clock())
             else:
                 keys.forget_form(connection, workspace, id)
@@ -144,13 +152,14 @@ class LiveForm:
             await self.workflow.database.write(write)
 
     async def _update(self, id: str, hash: str, view: dict[str, Any], client: AsyncWebClient) -> None:
-        """Show the form. If our own last drawing was not seen yet when this was typed, the newer one still wins."""
+        """Show the form. If all that came in between is our own last drawing, the newer one still wins."""
         try:
-            await client.views_update(view_id=id, view=view, hash=hash)
+            shown = await client.views_update(view_id=id, view=view, hash=hash)
         except SlackApiError as error:
-            if error_code(error) != "hash_conflict":
+            if error_code(error) != "hash_conflict" or id not in self._hashes:
                 raise
-            await client.views_update(view_id=id, view=view)
+            shown = await client.views_update(view_id=id, view=view, hash=self._hashes[id])
+        self._hashes[id] = str((shown.get("view") or {}).get("hash") or "")
 
     async def facts(self, composed: forms.Composed, person: Person, words: Translator) -> list[Block]:
         """Return what the broadcast would be, as its card will show it; nothing before there is a text to show."""
@@ -178,13 +187,13 @@ class LiveForm:
             *literal(suggestions.without_invisible(planned.text)),
             context(length(planned, words), *warnings(planned, showing, words)),
             *([section("\n".join(wrong))] if wrong else []),
-            *self._offer(composed.text, words),
+            *self._offer(planned, words),
         ]
 
-    def _offer(self, text: str, words: Translator) -> list[Block]:
+    def _offer(self, planned: Broadcast, words: Translator) -> list[Block]:
         """The button that puts plain characters in place of those that force Unicode, if that saves an SMS."""
-        better = suggestions.suggest(text)
-        if better is None:
+        better = suggestions.suggest(planned.text)
+        if better is None or planned.kind is AudienceKind.GROUP:
             return []
         label = words("Use plain characters ({after} SMS, not {before})", after=better.after, before=better.before)
         button = {"type": "button", "action_id": PLAIN, "text": plain(label[:75]), "value": "plain"}

@@ -32,6 +32,7 @@ from bot.storage.audit import to_audit_row, write_audit
 from bot.storage.broadcast_rows import (
     CHANGE,
     SCHEDULED,
+    SHOWN,
     Changes,
     in_states,
     read_broadcasts,
@@ -104,7 +105,7 @@ def find_twin(connection: Connection, like: Broadcast, since: Micros) -> Broadca
 
 def latest(connection: Connection, workspace: str, limit: int, *, viewer: str | None = None) -> list[Broadcast]:
     """The broadcasts that changed last, newest first. `viewer`: sees no drafts but their own."""
-    theirs = true() if viewer is None else or_(broadcasts.c.state != State.DRAFT, broadcasts.c.requester == viewer)
+    theirs = true() if viewer is None else or_(SHOWN, broadcasts.c.requester == viewer)
     statement = (
         select(broadcasts)
         .where(broadcasts.c.workspace == workspace, theirs, understood(connection))
@@ -167,7 +168,7 @@ def _take(connection: Connection, step: Step) -> Broadcast | None:
     after, at = TRANSITIONS[step.seen_as.state, step.action], step.at
     values = {"state": after, "changed_at": at, "draw_at": at, "voice_at": None, "voices": 0, **to_row(step.changes)}
     row = connection.execute(CHANGE, {**values, **seen_values(step.seen_as)}).mappings().first()
-    return without_leftover(connection, to_broadcast(row), at) if row else None
+    return without_leftover(connection, to_broadcast(row), at, step.seen_as.account) if row else None
 
 
 def _post_where_asked(connection: Connection, step: Step, moved: Broadcast) -> None:

@@ -36,11 +36,14 @@ class Leftover:
     tries: int
 
 
-def without_leftover(connection: Connection, moved: Broadcast, at: Micros) -> Broadcast:
-    """Return the broadcast without its prepared campaign if it was given up, and queue the recall of that."""
+def without_leftover(connection: Connection, moved: Broadcast, at: Micros, account: str) -> Broadcast:
+    """Return the broadcast without its prepared campaign if it was given up, and queue the recall of that.
+
+    `account`: where it was prepared. An edit may have moved the broadcast to another one.
+    """
     if moved.staged is None or moved.state not in GIVEN_UP:
         return moved
-    leave_over(connection, moved, moved.staged, at)
+    leave_over(connection, dataclasses.replace(moved, account=account), moved.staged, at)
     here = and_(broadcasts.c.workspace == moved.workspace, broadcasts.c.id == moved.id)
     connection.execute(update(broadcasts).where(here).values(staged=None))
     return dataclasses.replace(moved, staged=None)

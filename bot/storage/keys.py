@@ -199,6 +199,11 @@ def of_wait(row: Broadcast) -> str:
     return f"waits:{row.id}:{row.version}:{row.start_at}"
 
 
+def of_reason(row: Broadcast) -> str:
+    """The reason of a rejection that had none."""
+    return f"reason:{row.id}:{row.version}"
+
+
 def of_silence(row: Broadcast) -> str:
     """The note that Slack does not say who may still approve it."""
     return f"slack:{row.id}:{row.version}:{row.start_at}"

@@ -15,7 +15,7 @@ from bot.domain.i18n import Translatable, Value
 from bot.domain.lifecycle import TRANSITIONS, Action, Hold, State
 from bot.domain.people import Person
 from bot.scheduler import Task, concerned
-from bot.storage import audit, broadcasts, cards, notes
+from bot.storage import audit, broadcasts, cards, keys, notes
 from bot.storage.broadcast_rows import NOT_AGREED, Changes
 from bot.storage.cards import Card
 from bot.storage.notes import Note
@@ -177,6 +177,8 @@ class Decisions:
         now = self.clock()
 
         def write(connection: Connection) -> None:
+            if not keys.first_time(connection, workspace, keys.of_reason(rejected), now):
+                raise StaleVersion(rejected)
             audit.write_audit(connection, rejected, person.id, "give_reason", rejected.state, now, reason)
             notes.add_notes(connection, rejected, now, [Note(sentence, mention=rejected.requester)])
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast, digest
 from bot.domain.clock import Micros
-from bot.domain.errors import FieldError, InvalidRequest
+from bot.domain.errors import FieldError, InvalidRequest, NotAllowed
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import TRANSITIONS, Action
 from bot.domain.people import Person
@@ -24,7 +24,7 @@ from bot.workflow.audiences import Audiences
 from bot.workflow.deadlines import asks
 from bot.workflow.decision_types import Edit
 from bot.workflow.sentence_parts import by_person, edited
-from bot.workflow.submission import Submission
+from bot.workflow.submission import CHANGED_BY, Submission
 
 
 class Editing:
@@ -42,13 +42,23 @@ class Editing:
         """
         request = edit.request.model_copy(update={"requester": seen.requester, "workspace": seen.workspace})
         planned = await self.submission.plan(request, seen.key, person, edits=seen)
-        unchanged = planned.typed == seen.typed and planned.campaign == seen.campaign
-        if unchanged and digest(dataclasses.replace(planned, mode=seen.mode)) == seen.digest:
+        if all(getattr(planned, name) == getattr(seen, name) for name in EDITED if name != "zone"):
             raise InvalidRequest(FieldError("text", Translatable("Nothing has changed.")))
         await self.submission.ask_about_slips(request, edit.sent)
+        if planned.quorum == 0 and not await self._may_ask(planned, person):
+            planned = dataclasses.replace(planned, quorum=1)
         need = approval_rules.RequiredApprovals(planned.quorum, planned.approvers)
         await self.must_be_seen(seen, person, need, "text")
         return planned
+
+    async def _may_ask(self, planned: Broadcast, person: Person) -> bool:
+        """Whether this person could ask for it themselves. If not, what they have edited is looked at."""
+        settings = self.audiences.settings.audiences[planned.audience]
+        try:
+            await approval_rules.may_ask(person, planned.audience, settings, self.approvers.people.members)
+        except NotAllowed:
+            return False
+        return True
 
     async def need_again(self, broadcast: Broadcast, person: Person) -> approval_rules.RequiredApprovals:
         """The approvals it needs once this person has changed it. Raises InvalidRequest or DirectoryUnavailable."""
@@ -102,6 +112,7 @@ class Editing:
             return None
         changes: Changes = cast("Changes", {name: getattr(planned, name) for name in EDITED})
         changes |= {"quoted": None, "bound": planned.bound}  # a quote was for the old text
+        changes |= {"covers": 1}  # the others of its series keep the old text
         if _reaches_others(current, planned) or self.audiences.providers[planned.account].capabilities.quotes:
             changes |= {"size": None, "unnamed": None, "look_at": None}  # the vendor is asked again at once
         need = approval_rules.RequiredApprovals(planned.quorum, planned.approvers)
@@ -133,8 +144,6 @@ class Editing:
         notes = [Note(sentence, mention=" ".join(id for id in told if id != person.id) or None)]
         return broadcasts.move(connection, current, action, actor=person.id, at=now, notes=notes, **changes)
 
-
-CHANGED_BY = "{by} edited it. {changes}"
 
 #: What an edit replaces.
 EDITED = (

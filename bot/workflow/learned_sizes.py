@@ -29,18 +29,29 @@ class LearnedSizes:
         self.approval, self.audiences, self.approvals = runtime.settings.approval, audiences, approvals
         self.approvers = approvals.approvers
 
-    async def learn(self, workspace: str, id: str, size: int | None, **more: Any) -> None:
+    async def learn(
+        self, workspace: str, id: str, size: int | None, *, version: int | None = None, **more: Any
+    ) -> None:
         """Record the size that the vendor reported, and require the approvals that it needs. None: only `more` is new.
 
-        `more`: how many of the people are `unnamed`, and the price `quoted` for the whole.
+        `version`: what was asked about; it may have been edited since. `more`: how many of the people are `unnamed`,
+        and the price `quoted` for the whole.
         """
-        await self.database.write(lambda c: self._learn(c, workspace, id, size, more))
+        await self.database.write(lambda c: self._learn(c, workspace, id, size, version, more))
         self.wake(Task.PAINT)
 
     def _learn(
-        self, connection: Connection, workspace: str, id: str, size: int | None, more: Mapping[str, Any]
+        self,
+        connection: Connection,
+        workspace: str,
+        id: str,
+        size: int | None,
+        version: int | None,
+        more: Mapping[str, Any],
     ) -> None:
         current = broadcasts.find(connection, workspace, id, lock=True)
+        if version not in (None, current.version):
+            return
         size = current.size if size is None else size
         if current.state is State.PENDING:
             self._learn_while_asking(connection, current, size, more)

@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -24,7 +23,7 @@ from bot.domain.people import Person
 from bot.scheduler import concerned
 from bot.storage import broadcasts, keys, notes, sql
 from bot.storage.cards import card_of
-from bot.storage.notes import Note
+from bot.storage.notes import Note, add_notes
 from bot.storage.votes import add_vote
 from bot.workflow import approval_rules, checks
 from bot.workflow.approvals import Approvals
@@ -40,6 +39,8 @@ TWIN_WINDOW = 60 * SECOND  # the same request again within this time is a repeat
 FURTHEST = 2 * 366 * 24 * 3600 * SECOND
 PAST_SLACK = 60 * SECOND  # the time it takes to fill in a form
 AGAIN = "{by} changed it and asks again. {changes}"
+AGAIN_AS_IT_WAS = "{by} asks again without having changed it."
+CHANGED_BY = "{by} edited it. {changes}"
 
 
 @dataclass(frozen=True)
@@ -192,8 +193,9 @@ class Submission:
         """
         settings = self.audiences.settings.audiences[request.audience]
         final, complaints = checks.final_text(request.text, self.audiences.terms(request.audience, request.purpose))
-        planned = self._broadcast(request, "", settings, final, approval_rules.RequiredApprovals(1, ()))
-        return dataclasses.replace(planned, size=self.audiences.audience_cache.size_of(request.audience)), complaints
+        size = self.audiences.audience_cache.size_of(request.audience)
+        need = self.approvers.need_at(request.purpose, request.audience, settings.account, size or settings.max_size)
+        return dataclasses.replace(self._broadcast(request, "", settings, final, need), size=size), complaints
 
     def unknown_audience(self, name: str) -> Translatable:
         known = ", ".join(sorted(self.audiences.settings.audiences)) or "—"
@@ -315,34 +317,28 @@ class Submission:
         return Submitted(self.approvals.without_approval(connection, planned))
 
     def _complete_draft(self, connection: Connection, planned: Broadcast, id: str) -> Broadcast:
-        draft = broadcasts.find(connection, planned.workspace, id, lock=True)
+        """Submit a draft, or keep it as one. One that has a card was given back by an approver: it becomes a new
+        version, and needs no fewer approvals than before."""
+        draft, at = broadcasts.find(connection, planned.workspace, id, lock=True), planned.created_at
         if draft.state is not State.DRAFT or draft.requester != planned.requester:
             raise StaleVersion(draft)
         fields = {field.name: getattr(planned, field.name) for field in dataclasses.fields(planned)}
         changes = {name: value for name, value in fields.items() if name not in UNCHANGED_BY_SUBMIT}
-        if card_of(connection, draft) is not None:  # somebody asked for changes: no vote and no button counts for it
-            return self._submit_again(connection, draft, planned, changes)
+        shown, told = card_of(connection, draft) is not None, list[Note]()
+        if shown:
+            same = draft.typed == planned.typed and draft.computed_digest() == planned.digest
+            changes |= {"quorum": max(planned.quorum, draft.quorum), "asked_in": draft.asked_in}
+            changes |= {"editor": draft.editor} if same else {}  # who wrote it last still does not approve it
+            template = AGAIN if planned.state is State.PENDING else CHANGED_BY
+            told = [Note(edited(AGAIN_AS_IT_WAS if same else template, planned.requester, draft, planned))]
         if planned.state is State.DRAFT:
-            changes["draw_at"] = None  # it has no card
-            return broadcasts.touch(connection, draft, planned.created_at, **changes) or draft
-        submitted = broadcasts.move(
-            connection, draft, Action.SUBMIT, actor=planned.requester, at=planned.created_at, **changes
-        )
-        if submitted is None:
-            raise StaleVersion(draft)
-        return self.approvals.without_approval(connection, submitted)
-
-    def _submit_again(
-        self, connection: Connection, draft: Broadcast, planned: Broadcast, changes: dict[str, Any]
-    ) -> Broadcast:
-        """Submit what an approver asked to change, as a new version that needs no fewer approvals than before."""
-        at = planned.created_at
-        if planned.state is State.DRAFT:
+            changes |= {} if shown else {"draw_at": None}
+            add_notes(connection, draft, at, told)
             return broadcasts.touch(connection, draft, at, **changes) or draft
-        changes |= {"version": draft.version + 1, "quorum": max(planned.quorum, draft.quorum)}
-        note = Note(edited(AGAIN, planned.requester, draft, planned))
+        if shown:
+            changes["version"] = draft.version + 1
         submitted = broadcasts.move(
-            connection, draft, Action.SUBMIT, actor=planned.requester, at=at, notes=[note], **changes
+            connection, draft, Action.SUBMIT, actor=planned.requester, at=at, notes=told, **changes
         )
         if submitted is None:
             raise StaleVersion(draft)

@@ -21,7 +21,7 @@ from providers import registry
 from sandbox.server import Sandbox
 from tests.capabilities import GUIDE, written
 from tests.support.ground import StartBot, free_port
-from tests.support.slack import HERE, ask, card, settled, thread_text
+from tests.support.slack import HERE, ask, card, open_form, settled, thread_text
 
 
 class AcmeOffice:
@@ -106,8 +106,8 @@ async def test_it_sends_polls_and_reads_callbacks_without_a_change_in_the_bot(
 async def test_its_capabilities_drive_the_form_the_limits_and_the_list(sandbox: Sandbox, bot: Bot) -> None:
     assert "not a valid sender ID for Acme" in await ask(sandbox, "send fans marketing sender=acme Hello")
     assert "takes at most 1224" in await ask(sandbox, "send fans marketing " + "a" * 1225)
-    await sandbox.acting.command("U0CLEO", HERE, "/broadcast")
-    assert "fans (Acme, list L7)" in json.dumps(sandbox.acting.views("U0CLEO")[0])
+    form = await open_form(sandbox, "U0CLEO")
+    assert "fans (Acme, list L7)" in json.dumps(await sandbox.acting.suggest("U0CLEO", form["id"], "audience", "fan"))
 
 
 def test_the_shell_lists_it_and_leaves_out_what_cannot_be_loaded_or_would_replace_ours(installed: Any) -> None:

@@ -81,6 +81,11 @@ LINES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {},
         "20 people × 1 SMS = 20 SMS · cost not known · 2027-01-15 13:00 Europe/Paris (+0100)",
     ),
+    "sent at last": (
+        {"state": State.SCHEDULED, "send_at": NOON - 86_400 * SECOND, "due": NOON},
+        {},
+        "20 people × 1 SMS = 20 SMS · cost not known · 2027-01-15 13:00 Europe/Paris (+0100)",
+    ),
     "held": ({"state": State.HELD, "hold": Hold.CAP}, {}, "20 people × 1 SMS = 20 SMS · cost not known"),
     "on its way": ({"state": State.SENDING}, {}, "20 people × 1 SMS = 20 SMS · cost not known"),
 }

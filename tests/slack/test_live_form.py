@@ -109,6 +109,32 @@ async def test_one_press_replaces_what_forces_unicode_and_the_field_shows_it(san
     assert (await newest(bot)).typed == CURLY.replace("’", "'")
 
 
+async def test_a_group_pays_for_no_sms_so_nothing_is_offered_to_save_one(sandbox: Sandbox, bot: Bot) -> None:
+    form = await open_form(sandbox)
+    await type_in(sandbox, form, filled("staff", CURLY))
+    await becomes(sandbox, "characters")
+    assert "Use plain characters" not in shown(sandbox)
+
+
+async def test_what_stands_in_a_second_input_is_not_lost_when_the_first_one_gets_shorter(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    form = await open_form(sandbox)
+    values = filled("staff", "a" * 2400)
+    values["text_rest"] = {"value": {"type": "plain_text_input", "value": "b" * 500}}
+    more = {"type": "input", "block_id": "text_rest", "label": {"type": "plain_text", "text": "more"}}
+    sandbox.acting.views("U0DAN")[-1]["blocks"].append({**more, "element": {"type": "plain_text_input"}})
+    await type_in(sandbox, form, values)
+    await becomes(sandbox, '"block_id": "text:1"')
+    assert block(sandbox, "text:1")["element"]["initial_value"] == "a" * 2400 + "b" * 500
+
+
+async def test_what_needs_no_approval_goes_right_away(sandbox: Sandbox, bot: Bot) -> None:
+    form = await open_form(sandbox)
+    await type_in(sandbox, form, filled("clients", "Votre commande est prête", "transactional"))
+    await becomes(sandbox, "right away")
+
+
 async def test_nothing_is_replaced_without_the_press(sandbox: Sandbox, bot: Bot) -> None:
     form = await open_form(sandbox)
     await type_in(sandbox, form, filled("newsletter", CURLY))
@@ -139,6 +165,8 @@ async def test_a_form_that_was_closed_meanwhile_breaks_nothing(sandbox: Sandbox,
 
 async def test_a_conflict_with_our_own_last_drawing_is_no_reason_to_show_an_old_one(sandbox: Sandbox, bot: Bot) -> None:
     form = await open_form(sandbox)
+    await type_in(sandbox, form, filled("newsletter", "Soldes"))
+    await becomes(sandbox, "Soldes STOP au 30101")
     sandbox.faults.add("views.update", "error", 1, error="hash_conflict")
     await type_in(sandbox, form, filled("newsletter", "Soldes demain"))
     await becomes(sandbox, "Soldes demain STOP au 30101")

@@ -175,6 +175,16 @@ async def test_a_command_that_was_refused_is_corrected_in_the_form(sandbox: Sand
     await settled(bot, State.PENDING)
 
 
+async def test_the_form_to_correct_a_command_says_what_could_not_be_taken_over(sandbox: Sandbox, bot: Bot) -> None:
+    """Its time was not understood, and without one it would go right after approval."""
+    await ask(sandbox, "send clients marketing at=someday Soldes demain")
+    answer = sandbox.acting.ephemerals("U0CLEO")[-1]
+    await sandbox.acting.click("U0CLEO", HERE, answer["ts"], "broadcast.correct")
+    (form,) = sandbox.acting.views("U0CLEO")
+    told = [block["text"]["text"] for block in form["blocks"] if block["type"] == "section"]
+    assert told[0].startswith("⛔ I do not understand that time.")
+
+
 async def test_a_refused_command_that_is_too_long_for_a_button_is_there_to_copy(sandbox: Sandbox, bot: Bot) -> None:
     text = "Bonjour à tous, " * 200
     await ask(sandbox, f"send nobody marketing {text}")

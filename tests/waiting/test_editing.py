@@ -7,18 +7,23 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND
 from bot.domain.errors import InvalidRequest, NotAllowed, StaleVersion
+from bot.domain.i18n import LANGUAGES, Translatable, translator_for
 from bot.domain.lifecycle import Hold, State
+from bot.slack.blocks.thread import thread_message
+from bot.storage import broadcasts, tables
+from bot.storage.cards import Card, keep_card
 from bot.storage.votes import votes_for
 from bot.workflow.decision_types import Approve, Discard, Edit, Reject, RequestChanges, Sent
 from bot.workflow.submission import Questioned
-from providers.base import Purpose
+from providers.base import Purpose, Staged
 from tests.support.core import CLEO, TEAM, Core, approver
-from tests.support.ground import some_later
-from tests.support.waiting import HOUR, Waiting
+from tests.support.ground import in_order, some_later
+from tests.support.waiting import HOUR, MakeWaiting, Waiting
 
 DAN = replace(CLEO, id="U0DAN")
 
@@ -169,6 +174,46 @@ async def test_two_people_who_edit_at_once_do_not_overwrite_each_other(core: Wai
     assert (await core.row(row.id)).version == 2
 
 
+async def test_what_goes_without_approval_needs_one_once_somebody_else_has_written_it(make: MakeWaiting) -> None:
+    """An approver may edit it, but may not write to this audience without anybody's approval."""
+    core = make(**{"audiences.clients.requesters": ["U0CLEO"], "audiences.clients.max_size": 10})
+    row = await core.ask(purpose=Purpose.TRANSACTIONAL, text="Your order is ready", send_at=core.now + 3 * HOUR)
+    assert (row.state, row.quorum) == (State.SCHEDULED, 0)
+    new = await edited(core, row, approver(0), text="Your order is waiting")
+    assert (new.state, new.quorum) == (State.PENDING, 1)
+    ready = await core.ask(purpose=Purpose.TRANSACTIONAL, text="It is ready", send_at=core.now + 3 * HOUR)
+    mine = await edited(core, ready, text="It is waiting")
+    assert (mine.state, mine.quorum) == (State.SCHEDULED, 0)
+
+
+async def test_a_campaign_that_was_prepared_is_recalled_where_it_was_prepared(core: Waiting) -> None:
+    row = await core.approved(audience="newsletter", send_at=core.now + 3 * HOUR)
+    staged = Staged("sms_1")
+    await core.database.write(lambda c: broadcasts.touch(c, row, core.now, staged=staged))
+    new = await edited(core, await core.row(row.id), audience="clients")
+    assert (new.account, new.staged) == ("encom", None)
+    left = await core.database.read(lambda c: c.execute(select(tables.leftovers)).mappings().all())
+    assert [(one["account"], one["id"]) for one in left] == [("octo", "sms_1")]
+
+
+async def test_a_size_that_was_asked_for_before_an_edit_says_nothing_about_what_it_is_now(core: Waiting) -> None:
+    row = await core.ask()
+    await edited(core, row, audience="newsletter")
+    await core.workflow.sizes.learn(TEAM, row.id, 20, version=row.version)
+    assert (await core.row(row.id)).size is None
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_an_edit_of_the_text_alone_says_only_that(core: Waiting, language: str) -> None:
+    row = await core.ask()
+    await edited(core, row, text="Other words")
+    told = await core.database.read(lambda c: c.execute(in_order(tables.notes)).mappings().all())
+    said = thread_message(Translatable.of(told[-1]["sentence"]), None, translator_for(language)).text
+    assert said.startswith("<@U0CLEO>")
+    assert said.endswith((".", "difusión.", "modificó."))
+    assert len(said) < 60
+
+
 # --- changes that an approver asks for -------------------------------------------------------------------------------
 
 
@@ -210,3 +255,43 @@ async def test_a_draft_that_was_given_back_and_is_deleted_ends_where_it_was_aske
     row = await asked_to_change(core)
     ended = await core.workflow.act(TEAM, row.id, Discard(), person=CLEO, version=1)
     assert ended.state is State.CANCELLED
+
+
+async def again(core: Waiting, row: Broadcast, text: str, **changes: Any) -> Broadcast:
+    """The requester submits what was given back."""
+    request = saying(row, requester="U0CLEO", text=text)
+    return (await core.workflow.submit(request, key="again", person=CLEO, draft=row.id, **changes)).broadcast
+
+
+async def test_who_wrote_the_words_does_not_approve_them_after_they_were_given_back_unchanged(core: Waiting) -> None:
+    row = await core.ask()
+    await core.database.write(lambda c: keep_card(c, Card(TEAM, row.id, 2, "C1", "1.1", 1)))
+    edit = await edited(core, row, approver(1), text="Words of an approver")
+    back = await core.workflow.act(TEAM, row.id, RequestChanges("Really?"), person=approver(0), version=edit.version)
+    asked = await again(core, back, "Words of an approver")
+    assert (asked.state, asked.version, asked.editor) == (State.PENDING, 3, "U0APPROVER1")
+    assert (await core.told(row))[-1][0] == "<@U0CLEO> asks again without having changed it."
+    with pytest.raises(NotAllowed):
+        await core.workflow.act(TEAM, row.id, Approve(), person=approver(1), version=3)
+
+
+async def test_what_was_given_back_needs_no_fewer_approvals_however_it_is_submitted(core: Waiting) -> None:
+    row = await core.ask()
+    await core.edit(row, quorum=2)
+    await core.database.write(lambda c: keep_card(c, Card(TEAM, row.id, 1, "C1", "1.1", 1)))
+    back = await core.workflow.act(TEAM, row.id, RequestChanges("Name it."), person=approver(0), version=1)
+    kept = await again(core, back, "In a place without cards", postable=False)
+    assert (kept.state, kept.quorum, kept.version) == (State.DRAFT, 2, 1)
+    asked = await again(core, kept, "In a place with cards")
+    assert (asked.state, asked.quorum, asked.version) == (State.PENDING, 2, 2)
+    told = [sentence for sentence, _ in await core.told(row)]
+    assert told[-2:] == ["<@U0CLEO> edited it. ", "<@U0CLEO> changed it and asks again. "]
+
+
+async def test_the_reason_of_a_rejection_is_given_once(core: Waiting) -> None:
+    row = await core.ask()
+    await core.workflow.act(TEAM, row.id, Reject(), person=approver(0), version=1)
+    await core.workflow.decisions.give_reason(TEAM, row.id, "Too many", person=approver(0))
+    with pytest.raises(StaleVersion):
+        await core.workflow.decisions.give_reason(TEAM, row.id, "Too many", person=approver(0))
+    assert [sentence for sentence, _ in await core.told(row)].count("<@U0APPROVER0> gave the reason: “Too many”") == 1

@@ -124,12 +124,15 @@ def _next_step(broadcast: Broadcast, showing: CardContext, words: Translator) ->
     match broadcast.state:
         case State.PENDING:
             missing = max(broadcast.quorum - len(showing.votes), 0)
+            who = mentions(still_asked(broadcast, (vote.approver for vote in showing.votes)))
             step = words.count(
                 "Needs {number} approval from {who}: press Approve.",
                 "Needs {number} approvals from {who}: press Approve.",
                 missing,
-                who=mentions(still_asked(broadcast, (vote.approver for vote in showing.votes))),
+                who=who,
             )
+            if showing.training:
+                step = words("Needs approval from {who}, or from anybody who practises: press Simulate.", who=who)
             if showing.reaction and not broadcast.everyone:
                 step = f"{step} {words('Or react with :{reaction}:.', reaction=showing.reaction)}"
             return f"{step}\n{words('Approved so far by {who}', who=yes)}" if showing.votes else step

@@ -91,7 +91,7 @@ def _start(broadcast: Broadcast, showing: CardContext, words: Translator) -> Ite
     elif broadcast.state is State.HELD:
         if broadcast.hold_until is not None:
             yield spelled(broadcast.hold_until, zone)
-    elif (start := broadcast.send_at or broadcast.due) is not None:
+    elif (start := broadcast.due or broadcast.send_at) is not None:
         yield spelled(start, zone)
     else:
-        yield words("right after approval")
+        yield words("right after approval") if broadcast.quorum else words("right away")

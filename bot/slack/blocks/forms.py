@@ -134,6 +134,12 @@ def _text_inputs(text: str, words: Translator, refills: int) -> list[Block]:
     return inputs
 
 
+def fits_its_inputs(view: Mapping[str, Any], text: str) -> bool:
+    """Whether the text takes as many inputs as the form has. In fewer, Slack would drop what the others hold."""
+    inputs = [block["block_id"].split(":")[0] for block in view.get("blocks", []) if block.get("type") == "input"]
+    return [name == "text" or name.startswith(REST) for name in inputs].count(True) == len(_pieces(text))
+
+
 def _pieces(text: str) -> list[str]:
     """Cut a text into pieces that fit an input, inside words: spaces at either end of an input would be lost."""
     pieces: list[str] = []

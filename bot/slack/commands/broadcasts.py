@@ -200,11 +200,11 @@ class BroadcastCommands:
             raise
         except NotFound:
             return await self.recurring.show(asked, id)
-        if row.state is State.DRAFT and row.requester != asked.person.id:
-            raise NotFound(row.id)
         votes, history, card = await self.workflow.database.read(
             lambda c: (votes_for(c, row), audit.history(c, row.workspace, row.id), cards.card_of(c, row))
         )
+        if row.state is State.DRAFT and row.requester != asked.person.id and card is None:
+            raise NotFound(row.id)
         link = await permalink(client, card)
         showing = await self.showing_of(row, votes)
         return answers.details(row, showing, [dict(step) for step in history], link, asked.words)
