@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 import pytest
+import yaml
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
@@ -160,3 +161,13 @@ def test_the_settings_file_may_be_named_before_and_after_the_command_and_the_nea
 
 def test_every_command_that_reads_settings_is_tried_here() -> None:
     assert {("run",), ("doctor",), ("export",), ("config", "show"), ("db", "upgrade"), ("db", "check")} <= {*TAKING}
+
+
+def test_the_manifest_for_http_names_the_address_wherever_slack_calls() -> None:
+    told = CliRunner().invoke(main, ["manifest", "--url", "https://bell.example.org/"]).output
+    address, manifest = "https://bell.example.org/slack/events", yaml.safe_load(told)
+    interactivity = {"is_enabled": True, "request_url": address, "message_menu_options_url": address}
+    assert manifest["settings"]["interactivity"] == interactivity
+    assert manifest["settings"]["event_subscriptions"]["request_url"] == address
+    assert [command["url"] for command in manifest["features"]["slash_commands"]] == [address]
+    assert manifest["settings"]["socket_mode_enabled"] is False
