@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +14,12 @@ from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND
 from bot.domain.errors import InvalidRequest, NotAllowed, StaleVersion
 from bot.domain.i18n import LANGUAGES, Translatable, translator_for
-from bot.domain.lifecycle import Hold, State
+from bot.domain.lifecycle import Action, Hold, State
 from bot.slack.blocks.thread import thread_message
 from bot.storage import broadcasts, tables
 from bot.storage.cards import Card, keep_card
 from bot.storage.votes import votes_for
-from bot.workflow.decision_types import Approve, Discard, Edit, Reject, RequestChanges, Sent
+from bot.workflow.decision_types import Approve, Cancel, Decision, Discard, Edit, Reject, RequestChanges, Sent
 from bot.workflow.submission import Questioned
 from providers.base import Purpose, Staged
 from tests.support.core import CLEO, TEAM, Core, approver
@@ -172,6 +173,38 @@ async def test_two_people_who_edit_at_once_do_not_overwrite_each_other(core: Wai
     came = await asyncio.gather(*edits, return_exceptions=True)
     assert sorted(type(one).__name__ for one in came) == ["Broadcast", "StaleVersion"]
     assert (await core.row(row.id)).version == 2
+
+
+@pytest.mark.parametrize("rounds", [3, pytest.param(200, marks=pytest.mark.long)])
+async def test_of_fifty_decisions_and_edits_at_once_what_won_is_written_and_the_others_are_told(
+    core: Waiting, seed: int, rounds: int
+) -> None:
+    """What goes out afterwards, if anything does, is what its approver saw."""
+    chance = random.Random(seed)
+    for _ in range(rounds):
+        row, sent = await core.ask(), len(core.sandbox.vendors.ledger)
+        deeds: list[tuple[Decision, Any]] = [
+            chance.choice(
+                (
+                    (Approve(), approver(number)),
+                    (Edit(saying(row, text=f"{row.typed}, {number}")), chance.choice((CLEO, approver(number)))),
+                    (RequestChanges("Name it."), approver(number)),
+                    (Reject("No"), approver(number)),
+                    (Cancel(), CLEO),
+                )
+            )
+            for number in range(50)
+        ]
+        decided = (core.workflow.act(TEAM, row.id, deed, person=who, version=1) for deed, who in deeds)
+        came = await asyncio.gather(*decided, return_exceptions=True)
+        assert all(isinstance(one, Broadcast | StaleVersion) for one in came)
+        won = [deed.action for (deed, _), one in zip(deeds, came, strict=True) if isinstance(one, Broadcast)]
+        assert sorted(won) == sorted(step for step in await core.actions(row) if step != "submit")
+        now = await core.row(row.id)
+        assert now.version == 1 + won.count(Action.EDIT)
+        await core.run(core.dispatcher("a"))
+        gone = core.sandbox.vendors.ledger[sent:]
+        assert [one.text for one in gone] == [row.text] * (now.state is State.SCHEDULED)
 
 
 async def test_what_goes_without_approval_needs_one_once_somebody_else_has_written_it(make: MakeWaiting) -> None:
