@@ -33,11 +33,11 @@ class NotAllowed(Exception):
 
 
 class StaleVersion(Exception):
-    """The row has changed since the person last saw it; `broadcast` is the current row."""
+    """The row has changed since the person last saw it; `broadcast` is the current row, `by` who changed it last."""
 
-    def __init__(self, broadcast: Broadcast) -> None:
+    def __init__(self, broadcast: Broadcast, by: str | None = None) -> None:
         super().__init__(broadcast.state)
-        self.broadcast = broadcast
+        self.broadcast, self.by = broadcast, by
 
 
 class CardChanged(Exception):

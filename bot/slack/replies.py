@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -180,7 +181,7 @@ def explain(error: Exception, words: Translator, admins: Iterable[str] = ()) -> 
                 )
             ]
         case StaleVersion():
-            return [too_late(error.broadcast, words)]
+            return [too_late(error.broadcast, words, error.by)]
         case CardChanged():
             changes = [mrkdwn.sentence(words, change) for change in error.changes]
             sentence = words("*{id}* has changed since its card was shown.", id=error.broadcast.id)
@@ -226,9 +227,12 @@ def explain(error: Exception, words: Translator, admins: Iterable[str] = ()) -> 
     ]
 
 
-def too_late(row: Broadcast, words: Translator) -> str:
+def too_late(row: Broadcast, words: Translator, by: str | None = None) -> str:
     """Return its state now: somebody else, or the clock, was faster."""
     badge = words(card_facts.BADGES[row.state])
+    if by is not None and re.fullmatch(r"[UW][A-Z0-9]+", by):
+        template = "*{id}* has changed in the meantime: {badge}, by {who}. Look at its card."
+        return words(template, id=row.id, badge=badge, who=mentions([by]))
     return words("*{id}* has changed in the meantime: {badge}. Look at its card.", id=row.id, badge=badge)
 
 

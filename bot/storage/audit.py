@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, RowMapping, and_, select
 
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
@@ -70,3 +70,10 @@ def write_event(
     """
     row = {"workspace": workspace, "broadcast": about, "actor": actor, "action": action, "reason": reason, "at": at}
     connection.execute(TO_AUDIT, row)
+
+
+def last_actor(connection: Connection, broadcast: Broadcast) -> str | None:
+    """Return who did something to it last, a person or `clock`, `policy` and the like."""
+    mine = and_(audit.c.workspace == broadcast.workspace, audit.c.broadcast == broadcast.id)
+    done = select(audit.c.actor).where(mine, audit.c.action.not_like("%_refused"))
+    return connection.execute(done.order_by(audit.c.seq.desc()).limit(1)).scalar_one_or_none()

@@ -77,16 +77,17 @@ class Decisions:
         """
         broadcast = await self._as_seen(workspace, id, version, decision)
         if version is not None and version != broadcast.version:
-            raise StaleVersion(broadcast)
+            raise await self._stale(broadcast)
         await self.permissions.may(decision.action, person, broadcast)
         if (broadcast.state, decision.action) not in TRANSITIONS:
-            raise StaleVersion(broadcast)
+            raise await self._stale(broadcast)
         carry_out = await self._prepared(broadcast, decision, person)
 
         def work(connection: Connection) -> Broadcast | CardChanged:
             acted = carry_out(connection)
             if acted is None:  # raised in here: a rollback unlocks the row without a flush to the disk
-                raise StaleVersion(broadcasts.find(connection, workspace, broadcast.id))
+                current = broadcasts.find(connection, workspace, broadcast.id)
+                raise StaleVersion(current, audit.last_actor(connection, current))
             return acted
 
         acted = await self.database.write(work)
@@ -95,6 +96,9 @@ class Decisions:
             raise acted
         self.wake(Task.DISPATCH, Task.PAINT, *concerned(acted))  # anything prepared for it may be obsolete
         return acted
+
+    async def _stale(self, broadcast: Broadcast) -> StaleVersion:
+        return StaleVersion(broadcast, await self.database.read(lambda c: audit.last_actor(c, broadcast)))
 
     async def _prepared(
         self, seen: Broadcast, decision: Decision, person: Person

@@ -115,7 +115,7 @@ async def test_an_edit_that_was_overtaken_keeps_its_words_in_the_form(sandbox: S
     hers, his = await press(sandbox, "U0ANA", posted, "edit"), await press(sandbox, "U0CLEO", posted, "edit")
     assert await sandbox.acting.submit("U0ANA", hers["id"], filled("clients", "Soldes demain")) == {}
     errors = await sandbox.acting.submit("U0CLEO", his["id"], filled("clients", "Soldes après-demain"))
-    assert "has changed in the meantime" in str(errors)
+    assert "has changed in the meantime: 🟡 Waiting for approval, by @U0ANA." in str(errors)
     assert sandbox.acting.views("U0CLEO")[-1]["id"] == his["id"]
 
 

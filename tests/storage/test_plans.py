@@ -167,6 +167,7 @@ QUESTIONS: dict[str, tuple[Callable[[Connection], object], str]] = {
     "resume all": (lambda c: broadcasts.count_held(c, HOME, Hold.PAUSED), "ix_broadcasts_held"),
     "list": (lambda c: (broadcasts.latest(c, HOME, 10), keys.stops(c, AT)), "ix_broadcasts_changed"),
     "show": (lambda c: (broadcasts.find(c, HOME, ONE), audit.history(c, HOME, ONE)), "ix_audit_broadcast"),
+    "who was faster": (lambda c: audit.last_actor(c, like(ONE)), "ix_audit_broadcast"),
     "the votes of one": (lambda c: votes_for(c, like(ONE)), ""),
     "the card of one": (lambda c: (cards.card_of(c, like(ONE)), cards.older_cards(c, like(ONE))), ""),
     "a vote taken back": (lambda c: drop_vote(c, like(ONE), "U0BEN", "button"), ""),
