@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Locator, Page, async_playwright
 
 from bot.app import Bot
 from sandbox.server import Sandbox
@@ -155,16 +155,22 @@ async def test_the_first_screen_of_a_card_shows_what_rings_on_how_many_phones_at
         await page.screenshot(path=CARD, clip={"x": card_box["x"], "y": card_box["y"], "width": 600, "height": 400})
 
 
-async def test_the_form_counts_while_one_types_and_leaves_the_cursor_where_it_is(
-    browser: Browser, sandbox: Sandbox, bot: Bot
-) -> None:
-    said: list[str] = []
-    page = await open_page(browser, sandbox, "U0DAN", said)
+async def form_to_the_newsletter(page: Page) -> Locator:
+    """Open the form, and choose the audience by its first letters."""
     await page.get_by_test_id("composer").fill("/broadcast")
     await page.keyboard.press("Enter")
     modal = page.get_by_test_id("modal")
     await modal.get_by_label("Audience").fill("news")
     await modal.get_by_role("option", name="newsletter").click()
+    return modal
+
+
+async def test_the_form_counts_while_one_types_and_leaves_the_cursor_where_it_is(
+    browser: Browser, sandbox: Sandbox, bot: Bot
+) -> None:
+    said: list[str] = []
+    page = await open_page(browser, sandbox, "U0DAN", said)
+    modal = await form_to_the_newsletter(page)
     await modal.get_by_label("Text").press_sequentially("Soldes")
     await modal.get_by_text("Soldes STOP au 30101").wait_for()
     await page.keyboard.type(" demain")  # where the cursor is, after the form was drawn anew
@@ -179,11 +185,7 @@ async def test_the_form_counts_while_one_types_and_leaves_the_cursor_where_it_is
 async def test_the_form_shows_its_errors_under_the_fields(browser: Browser, sandbox: Sandbox, bot: Bot) -> None:
     said: list[str] = []
     page = await open_page(browser, sandbox, "U0DAN", said)
-    await page.get_by_test_id("composer").fill("/broadcast")
-    await page.keyboard.press("Enter")
-    modal = page.get_by_test_id("modal")
-    await modal.get_by_label("Audience").fill("news")
-    await modal.get_by_role("option", name="newsletter").click()
+    modal = await form_to_the_newsletter(page)
     await modal.get_by_label("Text").fill("Hello")
     await modal.get_by_label("Sender").fill("two words")
     await page.get_by_test_id("submit").click()
