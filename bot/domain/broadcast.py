@@ -124,6 +124,7 @@ class Broadcast:
     schedule: str | None = None
     occurrence: str | None = None
     covers: int = 1
+    covered_by: str | None = None
     asked_in: str | None = None
     finals: int = 0
 

@@ -116,7 +116,8 @@ class Timekeeper:
         voters = await self.occurrences.covering(schedule, planned)
         if voters and schedule.cover:
             bound = min((size for size in (planned.bound, schedule.cover.bound) if size is not None), default=None)
-            planned = binding(dataclasses.replace(planned, covers=1, bound=bound))
+            planned = dataclasses.replace(planned, covers=1, bound=bound, covered_by=schedule.cover.of)
+            planned = binding(planned)
         if planned.quorum and not voters and self.clock() > (schedule.next_at or 0) + PAST_SLACK:
             await self.database.write(lambda c: self.missed.miss(c, schedule, UNASKED))
         else:

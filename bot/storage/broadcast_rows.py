@@ -130,6 +130,7 @@ class Changes(TypedDict, total=False):
     schedule: str | None
     occurrence: str | None
     covers: int
+    covered_by: str | None
     asked_in: str | None
     finals: int
     draw_at: Micros | None

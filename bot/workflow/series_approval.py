@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 from sqlalchemy import Connection
 
 from bot.config.runtime import Runtime
@@ -80,14 +78,14 @@ class SeriesApproval:
 
     @staticmethod
     def _covered(connection: Connection, schedule: Schedule, by: Broadcast) -> list[Broadcast]:
-        """The occurrences after this one that have not gone out, up to the next one that may cover others."""
-        after = [
-            row
-            for row in occurrences.broadcasts_made(connection, schedule)
-            if (row.occurrence or "") > (by.occurrence or "")
-        ]
-        mine = itertools.takewhile(lambda row: row.covers <= 1, after)
-        return [broadcasts.find(connection, row.workspace, row.id, lock=True) for row in mine]
+        """The later occurrences that its approval covers, of those that have not gone out.
+
+        One without a record of what covers it was made by an older process, and counts as covered by any.
+        """
+        made = occurrences.broadcasts_made(connection, schedule)
+        mine = [row for row in made if row.covers <= 1 and row.covered_by in (by.id, None)]
+        later = [row for row in mine if (row.occurrence or "") > (by.occurrence or "")]
+        return [broadcasts.find(connection, row.workspace, row.id, lock=True) for row in later]
 
     def end_cover(self, connection: Connection, ended: Broadcast, person: Person) -> None:
         """End the cover of a stopped occurrence. The person may mean all it covered, so each needs approval again."""

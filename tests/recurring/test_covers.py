@@ -17,10 +17,11 @@ from bot.slack.blocks import recurring
 from bot.storage import schedules, tables
 from bot.storage.database import Database
 from bot.when.recurrence import Closed
+from tests.support.cards import OPS
 from tests.support.core import TEAM, Core, approver, decision
 from tests.support.patience import LONG
 from tests.support.rows import LOCKED, WORDS, until_it_waits
-from tests.support.schedules import Series, at
+from tests.support.schedules import HOUR, Series, at
 
 
 @pytest.fixture
@@ -78,6 +79,52 @@ async def test_what_was_made_on_an_approval_before_it_was_taken_back_asks_again(
     assert "withdrew their approval" in await thread(series, second)
     await series.until("2026-12-04T12:00")
     assert sent(series) == 1
+
+
+async def twice_a_day(series: Series) -> tuple[Broadcast, Broadcast, Broadcast]:
+    """Return two occurrences that waited together, the first one approved, and a third one that it covers."""
+    given: dict[str, Any] = {"options": {"covers": 3}, "closed": Closed.KEEP, "person": OPS}  # cron is for admins
+    await series.add(Kind.BROADCAST, "0 9,15 * * *", "Soldes", **given)
+    await series.until("2026-11-30T11:00")
+    first, waiting = await series.broadcasts()  # of today at three, and of tomorrow at nine
+    await act(series, first, Action.APPROVE)
+    await series.until("2026-11-30T15:05")
+    covered = (await series.broadcasts())[2]
+    assert (waiting.covers, covered.state, len(await series.votes(covered))) == (3, State.SCHEDULED, 1)
+    return first, waiting, covered
+
+
+@pytest.mark.parametrize("how", ["taken back", "stopped", "taken back, made by an older process"])
+async def test_what_it_covers_falls_with_an_approval_though_one_that_was_not_covered_stands_between(
+    series: Series, how: str
+) -> None:
+    """The one between was made before the approval, and waits for its own."""
+    first, _, covered = await twice_a_day(series)
+    before = sent(series)
+    if "older" in how:
+        await series.core.edit(covered, covered_by=None)
+    if how == "stopped":
+        await series.core.edit(first, state=State.SCHEDULED, due=series.core.now + HOUR)
+        await act(series, await series.core.row(first.id), Action.CANCEL)
+    else:
+        await take_back(series, await series.core.row(first.id))
+    fallen = await series.core.row(covered.id)
+    assert (fallen.state, await series.votes(fallen)) == (State.PENDING, [])
+    await series.until("2026-12-03T16:00")
+    assert sent(series) == before
+
+
+async def test_what_another_approval_covers_stays_when_an_earlier_one_is_taken_back(series: Series) -> None:
+    """Both are given by the same person, who takes back only one of them."""
+    first, waiting, covered = await twice_a_day(series)
+    await act(series, waiting, Action.APPROVE)
+    await series.until("2026-12-01T09:05")
+    other = (await series.broadcasts())[3]
+    assert (other.state, len(await series.votes(other))) == (State.SCHEDULED, 1)
+    await take_back(series, await series.core.row(first.id))
+    assert (await series.core.row(covered.id)).state is State.PENDING
+    kept = await series.core.row(other.id)
+    assert (kept.state, len(await series.votes(kept))) == (State.SCHEDULED, 1)
 
 
 @pytest.mark.parametrize(("phase", "state"), [(Phase.STAGING, State.PENDING), (Phase.RELEASING, State.SENDING)])

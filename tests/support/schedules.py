@@ -109,11 +109,11 @@ class Series:
 
     async def add(self, kind: Kind, typed: str, text: str = "Hello", **more: Any) -> Schedule:
         self.count += 1
-        options = more.pop("options", {})
+        options, person = more.pop("options", {}), more.pop("person", CLEO)
         if kind is Kind.BROADCAST:
             options = {"audience": "clients", "purpose": "marketing", **options}
         asked = Asked(kind, typed, "C1", text, options=options, **more)
-        return await self.reminders.add(asked, key=f"s{self.count}", person=CLEO)
+        return await self.reminders.add(asked, key=f"s{self.count}", person=person)
 
     async def until(self, when: str, hours: int = 1) -> None:
         """Let time pass until `when`, `hours` at a time, with everything that ticks."""
