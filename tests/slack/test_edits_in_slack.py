@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 from bot.app import Bot
 from bot.domain.lifecycle import State
@@ -138,6 +139,21 @@ async def test_a_rejection_by_a_reaction_asks_for_its_reason_in_the_thread(sandb
 def test_a_diff_is_taken_by_slack_whatever_the_texts_are() -> None:
     for before, after in (("a", "b"), ("", "x"), ("x", ""), ("same", "same"), ("*a* ~b~ <@U1> " * 200, "`c` " * 900)):
         check_blocks([diff(before, after)])
+
+
+def test_a_diff_of_long_texts_that_repeat_themselves_is_quick_to_draw() -> None:
+    began = time.process_time()
+    for before, after in (("a b " * 1000, "b c " * 1000), ("*a* ~b~ <@U1> " * 280, "`c` " * 1000)):
+        diff(before, after)
+    assert time.process_time() - began < 2  # it was minutes, during which the bot did nothing else
+
+
+def test_a_diff_shows_each_change_of_a_long_text() -> None:
+    text = " ".join(f"word{number}" for number in range(300))
+    shown = json.dumps(diff(text.replace("word7 ", ""), text.replace("word290", "changed")))
+    assert '"word7 ", "style": {"bold": true}' in shown
+    assert '"word290", "style": {"strike": true}' in shown
+    assert '"changed", "style": {"bold": true}' in shown
 
 
 def test_a_diff_leaves_out_what_is_far_from_a_change() -> None:

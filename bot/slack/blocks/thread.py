@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher
+from itertools import takewhile
 from typing import Any
 
 from bot.domain.broadcast import Broadcast
@@ -18,7 +19,10 @@ from bot.workflow.sentence_parts import REASON
 
 PART = re.compile(r"\s+|\w+|[^\w\s]")
 ROOM, OF_A_PART = 9_000, 70  # characters of JSON for a diff, and for a part of it beside its text
+COMPARED = 1_500  # words and spaces between the first and the last change: beyond, all between counts as changed
 SAME = 60  # characters of unchanged text that a diff shows on either side of a change
+
+Step = tuple[str, int, int, int, int]
 
 
 def thread_note(note: Note, broadcast: Broadcast, words: Translator) -> Post:
@@ -47,7 +51,7 @@ def diff(before: str, after: str) -> Block:
 
 
 def _parts(before: list[str], after: list[str]) -> Iterator[dict[str, Any]]:
-    steps = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+    steps = _steps(before, after)
     for place, (what, start, end, new_start, new_end) in enumerate(steps):
         if what == "equal":
             text = "".join(before[start:end])
@@ -56,6 +60,25 @@ def _parts(before: list[str], after: list[str]) -> Iterator[dict[str, Any]]:
             yield _part("".join(before[start:end]), strike=True)
         if what in ("insert", "replace"):
             yield _part("".join(after[new_start:new_end]), bold=True)
+
+
+def _steps(before: list[str], after: list[str]) -> list[Step]:
+    """Return how one becomes the other, in the form of `difflib`, which takes minutes where long texts repeat words."""
+    head = _alike(before, after)
+    tail = _alike(before[head:][::-1], after[head:][::-1])
+    old, new = before[head : len(before) - tail], after[head : len(after) - tail]
+    steps: list[Step] = [("replace", 0, len(old), 0, len(new))] if old or new else []
+    if max(len(old), len(new)) <= COMPARED:
+        steps = [*SequenceMatcher(None, old, new).get_opcodes()]
+    equal_head: list[Step] = [("equal", 0, head, 0, head)] if head else []
+    end, new_end = len(before), len(after)
+    equal_tail: list[Step] = [("equal", end - tail, end, new_end - tail, new_end)] if tail else []
+    shifted = [(what, i + head, j + head, k + head, m + head) for what, i, j, k, m in steps]
+    return [*equal_head, *shifted, *equal_tail]
+
+
+def _alike(one: list[str], other: list[str]) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _shortest(parts: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
