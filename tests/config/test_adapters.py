@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any, cast
 
@@ -546,7 +547,7 @@ ODD = {
 def odd_package(entries: Path, source: str) -> str:
     """Return the line of `bellcrier providers` about a package with this source."""
     package = entries.parent.parent / "bellcrier_odd.py"
-    shutil.rmtree(package.parent / "__pycache__", ignore_errors=True)  # it may fit an older source of this length
+    Path(cache_from_source(package)).unlink(missing_ok=True)  # it may fit an older source of this length
     package.write_text(f"from providers.base import *\n{source}")
     entries.write_text("[bellcrier.providers]\nmischief = bellcrier_mischief:Mischief\nodd = bellcrier_odd:Odd\n")
     registry.providers.cache_clear()
