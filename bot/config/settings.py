@@ -267,6 +267,11 @@ class Settings(_Table):
             wanted = account.get("test_audience")
             if wanted is not None and wanted not in self.audiences:
                 yield f"accounts.{name}.test_audience: there is no [audiences.{wanted}]"
+            elif wanted is not None and (account_of := self.audiences[wanted].account) != name:
+                yield (
+                    f"accounts.{name}.test_audience: [audiences.{wanted}] belongs to the account {account_of}; "
+                    "name an audience of this account"
+                )
 
 
 def _slack_ids(ids: tuple[str, ...], pattern: re.Pattern[str], what: str) -> tuple[str, ...]:

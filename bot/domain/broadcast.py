@@ -38,11 +38,14 @@ class BroadcastRequest(BaseModel):
     sender: str | None = None
     campaign: str | None = None
     zone: str = "UTC"
+    test: bool = False  # it goes to the test audience of its account, and counts as nothing else
 
 
 #: The names under which delivery outcomes and people's answers are counted.
 COUNTED = ("accepted", "sent", "delivered", "failed", "blacklisted", "expired", "other", "replies", "opt-outs")
 MOST_COUNTS = 20
+
+MOST_IN_A_TEST = 20  # people; a test for more is a broadcast like any other
 
 
 def describe_counts(counts: Mapping[str, int]) -> Translatable:
@@ -65,7 +68,10 @@ def _counted(name: str) -> str | Translatable:
 
 @dataclass(frozen=True, kw_only=True)
 class Broadcast:
-    """A request and its life, exactly as in its row. Every card can be drawn again from this alone."""
+    """A request and its life, exactly as in its row. Every card can be drawn again from this alone.
+
+    `test_of`: the audience whose text it tries out, if it is a test. `audience` and `target` then name who gets it.
+    """
 
     workspace: str
     id: str
@@ -127,6 +133,7 @@ class Broadcast:
     covered_by: str | None = None
     asked_in: str | None = None
     finals: int = 0
+    test_of: str | None = None
 
     @property
     def dispatch(self) -> str:
@@ -155,6 +162,11 @@ class Broadcast:
         return self.bound if self.size is None else self.size
 
     @property
+    def small_test(self) -> bool:
+        """Whether it is a test for so few people that no rule for broadcasts applies: approval, hours or cap."""
+        return self.test_of is not None and self.most is not None and self.most <= MOST_IN_A_TEST
+
+    @property
     def ended(self) -> bool:
         return self.state in ENDED
 
@@ -181,11 +193,14 @@ BOUND_FIELDS: tuple[str, ...] = (
 def digest(broadcast: Broadcast) -> str:
     """SHA-256 over the exact bytes that an approval binds: text, audience, account, purpose, sender, time, mode.
 
-    Fields that only recurring broadcasts have are bound only for them, so that existing digests keep their values.
+    Fields that only recurring broadcasts or tests have are bound only for them, so that existing digests keep their
+    values.
     """
     bound = {name: getattr(broadcast, name) for name in BOUND_FIELDS}
     if broadcast.covers > 1:
         bound |= {"covers": broadcast.covers, "schedule": broadcast.schedule}
+    if broadcast.test_of is not None:
+        bound |= {"test_of": broadcast.test_of}
     canonical = json.dumps(bound, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -79,7 +79,7 @@ class Requests:
         planned = await self.occurrences.plan_occurrence(
             schedule, schedule.next_local or "", schedule.next_at or 0, person
         )
-        _no_questions(self.workflow.submission.questions(request_of(schedule, schedule.next_at or 0)))
+        _no_questions(self.workflow.questions.about(request_of(schedule, schedule.next_at or 0)))
         return schedule, planned
 
     async def keep(self, schedule: Schedule) -> Schedule:

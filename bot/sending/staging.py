@@ -158,14 +158,7 @@ class Stager:
         price: str | None,
     ) -> None:
         """Ask the approvers again. They see the new size and price, and the next release is compared with these."""
-        need = approval_rules.required_approvals(
-            self.settings.approval,
-            purpose=row.purpose,
-            audience=row.audience,
-            account=row.account,
-            size=size,
-            doubtful=False,
-        )
+        need = approval_rules.required_at(self.settings.approval, row, size)
         changes: Changes = {"size": size, "bound": bound, "approvers": need.approvers}
         changes |= {"quorum": max(row.quorum, need.quorum, 1), "quoted": price or row.quoted}
 

@@ -8,7 +8,6 @@ from typing import Any
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.domain.broadcast import BroadcastRequest
 from bot.domain.clock import Clock
 from bot.domain.errors import FieldError, InvalidRequest
 from bot.domain.i18n import Translatable
@@ -89,18 +88,7 @@ class FormHandlers:
         composed = forms.read_compose(view)
         if composed.purpose not in list(Purpose):
             raise InvalidRequest(FieldError("purpose", Translatable("Choose a purpose.")))
-        request = BroadcastRequest(
-            workspace=done.person.workspace,
-            requester=done.person.id,
-            channel=composed.channel,
-            audience=composed.audience,
-            purpose=Purpose(composed.purpose),
-            text=composed.text,
-            send_at=composed.send_at,
-            sender=composed.sender,
-            campaign=composed.campaign,
-            zone=done.person.zone,
-        )
+        request = composed.request(done.person)
         sent = Sent(str(view["id"]), str(view.get("trigger_id") or ""))
         if composed.edits is not None:
             edit = Edit(request, sent)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -17,24 +17,26 @@ from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy import Connection
 
 from bot.domain import suggestions
-from bot.domain.broadcast import Broadcast, BroadcastRequest
+from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Clock, moment
+from bot.domain.errors import InvalidRequest
 from bot.domain.i18n import Translator, translator_for
 from bot.domain.people import DeadToken, DirectoryUnavailable, Person
 from bot.slack.blocks import forms
 from bot.slack.blocks.card_facts import CardContext, length, warnings
 from bot.slack.blocks.card_stakes import stakes
-from bot.slack.blocks.mrkdwn import Block, context, literal, plain, quote, section, sentence
+from bot.slack.blocks.mrkdwn import Block, Post, context, literal, plain, quote, section, sentence
 from bot.slack.directory import UNREACHABLE
-from bot.slack.interaction import Body, Entrance, user_of, workspace_of
+from bot.slack.interaction import Body, Entrance, Interaction, Refused, user_of, workspace_of
 from bot.slack.publish.poster import error_code
-from bot.slack.replies import form_audiences
+from bot.slack.replies import form_audiences, place_for, submitted_post
 from bot.storage import broadcasts, keys
 from bot.storage.database import CommitUncertain, DatabaseBusy
 from bot.storage.votes import Vote
 from bot.workflow import checks
+from bot.workflow.decision_types import Sent
 from bot.workflow.workflow import Workflow
-from providers.base import AudienceKind, Purpose
+from providers.base import AudienceKind
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +62,10 @@ class LiveForm:
         self._done = TTLCache[str, bool](OPEN_FORMS, OPEN_FOR)
         self._hashes = TTLCache[str, str](OPEN_FORMS, OPEN_FOR)
         self._forgetting = set[asyncio.Task[None]]()
+        self._testing = set[asyncio.Task[None]]()
+        self._told = TTLCache[str, tuple[str, list[str]]](
+            OPEN_FORMS, OPEN_FOR
+        )  # of a test: its text, what became of it
 
     def is_about(self, body: Body) -> bool:
         """Whether something was done in this form."""
@@ -74,9 +80,39 @@ class LiveForm:
             return
         if (before := self._latest.get(id, (body, "", client))[1]) in (PLAIN, forms.CLEAR):
             name = before  # a press is not lost if something else is changed right after it
+        if name == forms.TEST:
+            task = asyncio.create_task(self._test(id, body, client), name="send a test")
+            self._testing.add(task)
+            task.add_done_callback(self._testing.discard)
+            return
+        self._draw_soon(id, body, name, client)
+
+    def _draw_soon(self, id: str, body: Body, name: str, client: AsyncWebClient) -> None:
         self._latest[id] = (body, name, client)
         if id not in self._drawing:
             self._drawing[id] = asyncio.create_task(self._follow(id), name="draw a form")
+
+    async def _test(self, id: str, body: Body, client: AsyncWebClient) -> None:
+        """Send what the form says to the test audience, and show in the form what became of it."""
+        composed = forms.read_compose(body["view"])
+
+        async def submit(done: Interaction) -> Post:
+            place = await place_for(self.audiences, self.entrance.people, composed.channel)
+            submitted = await self.workflow.submit(
+                composed.request(done.person).model_copy(update={"test": True}),
+                key=f"test:{done.trigger}",
+                person=done.person,
+                postable=place.postable,
+                sent=Sent(f"{id}:test", done.trigger),
+            )
+            return submitted_post(submitted, place, done.person, None, done.words)
+
+        try:
+            lines = [(await self.entrance.enter(body, client, submit)).text]
+        except Refused as refused:
+            lines = [f"⛔ {line}" for line in refused.lines]
+        self._told[id] = (composed.text, lines)
+        self._draw_soon(id, *self._latest.get(id, (body, "", client)))
 
     def done(self, id: str, person: Person) -> None:
         """Forget what was typed in this form: it has become a broadcast."""
@@ -128,12 +164,18 @@ class LiveForm:
             composed.values,
             composed.follows,
             composed.edits,
-            await self.facts(composed, person, words),
+            [*await self.facts(composed, person, words), *self._of_test(id, composed)],
             composed.refills,
+            test=composed.test,
         )
         await self.updates.acquire()
         await self._update(id, str(body["view"].get("hash") or ""), forms.compose(form, words), client)
         self._refills[id] = composed.refills
+
+    def _of_test(self, id: str, composed: forms.Composed) -> list[Block]:
+        """What became of the test of this text, until another one is typed."""
+        text, lines = self._told.get(id, ("", []))
+        return [section("\n".join(lines), "tested")] if lines and text == composed.text else []
 
     async def _keep(self, form: str, composed: forms.Composed, person: Person) -> None:
         """Keep what a new broadcast says so far: the form may expire, and this process may stop."""
@@ -165,18 +207,7 @@ class LiveForm:
         """Return what the broadcast would be, as its card will show it; nothing before there is a text to show."""
         if self.audiences.audience(composed.audience) is None or not composed.text.strip():
             return []
-        request = BroadcastRequest(
-            workspace=person.workspace,
-            requester=person.id,
-            channel=composed.channel,
-            audience=composed.audience,
-            purpose=Purpose(composed.purpose) if composed.purpose in list(Purpose) else Purpose.MARKETING,
-            text=composed.text,
-            send_at=composed.send_at,
-            sender=composed.sender,
-            campaign=composed.campaign,
-            zone=person.zone,
-        )
+        request = composed.request(person)
         planned, complaints = self.workflow.submission.preview(request)
         showing = await self.showing_of(planned, [])
         terms = self.audiences.terms(request.audience, request.purpose)
@@ -187,17 +218,23 @@ class LiveForm:
             *literal(suggestions.without_invisible(planned.text)),
             context(length(planned, words), *warnings(planned, showing, words)),
             *([section("\n".join(wrong))] if wrong else []),
-            *self._offer(planned, words),
+            *_row_of(self._plainer(planned, words), self._tester(composed, words)),
         ]
 
-    def _offer(self, planned: Broadcast, words: Translator) -> list[Block]:
+    def _plainer(self, planned: Broadcast, words: Translator) -> Iterator[Block]:
         """The button that puts plain characters in place of those that force Unicode, if that saves an SMS."""
         better = suggestions.suggest(planned.text)
-        if better is None or planned.kind is AudienceKind.GROUP:
-            return []
-        label = words("Use plain characters ({after} SMS, not {before})", after=better.after, before=better.before)
-        button = {"type": "button", "action_id": PLAIN, "text": plain(label[:75]), "value": "plain"}
-        return [{"type": "actions", "block_id": "plain", "elements": [button]}]
+        if better is not None and planned.kind is not AudienceKind.GROUP:
+            label = words("Use plain characters ({after} SMS, not {before})", after=better.after, before=better.before)
+            yield {"type": "button", "action_id": PLAIN, "text": plain(label[:75]), "value": "plain"}
+
+    def _tester(self, composed: forms.Composed, words: Translator) -> Iterator[Block]:
+        """The button that sends it to the test audience, if its account has one."""
+        with suppress(InvalidRequest):
+            name = self.audiences.recipients(composed.audience, test=True).name
+            if composed.edits is None and not composed.test:
+                label = words("Send a test to {audience}", audience=name)
+                yield {"type": "button", "action_id": forms.TEST, "text": plain(label[:75]), "value": "test"}
 
     async def suggest(self, ack: AsyncAck, body: Body) -> None:
         """Offer the audiences whose name holds what has been typed, with their sizes."""
@@ -217,3 +254,8 @@ class LiveForm:
     def _sized(self, name: str, label: str, words: Translator) -> str:
         size = self.audiences.audience_cache.size_of(name)
         return label if size is None else f"{label} · {words.count('{number} person', '{number} people', size)}"
+
+
+def _row_of(*buttons: Iterable[Block]) -> list[Block]:
+    elements = [button for some in buttons for button in some]
+    return [{"type": "actions", "block_id": "plain", "elements": elements}] if elements else []

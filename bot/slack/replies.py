@@ -69,11 +69,12 @@ async def edit_form(workflow: Workflow, row: Broadcast, person: Person, channel:
     """
     offered, values = form_audiences(workflow.audiences, words), forms.filled(row, send_at=row.send_at)
     if row.state is State.DRAFT:
-        return forms.Form(offered, channel, row.id, values)
+        return forms.Form(offered, channel, row.id, values, test=row.test_of is not None)
     if (row.state, Action.EDIT) not in TRANSITIONS:
         raise StaleVersion(row)
     await workflow.may(Action.EDIT, person, row)
-    return forms.Form(offered, channel, values=values, edits=(row.id, row.version))
+    edits = (row.id, row.version)
+    return forms.Form(offered, channel, values=values, edits=edits, test=row.test_of is not None)
 
 
 async def place_for(audiences: Audiences, people: People, channel: str) -> Place:
@@ -119,11 +120,14 @@ def submitted_post(submitted: Submitted, place: Place, person: Person, hours: st
     if row.state is State.DRAFT and (submitted.questions or fix is not None):
         return answers.draft_kept(row, "\n".join(_why_kept(submitted, fix, words)), words)
     where = f"<#{row.channel}>"
+    test = {"id": row.id, "audience": mrkdwn.quote(row.audience), "where": where}
     if submitted.again:
         text = words("You already asked for this. It is *{id}*, in {where}.", id=row.id, where=where)
     elif row.state is State.PENDING:
         who = mentions(still_asked(row))
         text = words("*{id}* is waiting for approval by {who} in {where}.", id=row.id, where=where, who=who)
+    elif row.test_of is not None:
+        text = words("The test *{id}* goes to *{audience}* now. Its card is in {where}.", **test)
     else:
         text = words("*{id}* needs no approval. Its card is in {where}.", id=row.id, where=where)
     if row.send_at is not None:

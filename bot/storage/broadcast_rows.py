@@ -131,6 +131,7 @@ class Changes(TypedDict, total=False):
     occurrence: str | None
     covers: int
     covered_by: str | None
+    test_of: str | None
     asked_in: str | None
     finals: int
     draw_at: Micros | None

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0006"  # the schema this code was written for; a test ties it to the newest migration
+REVISION = "0007"  # the schema this code was written for; a test ties it to the newest migration
 SHAPE = 1  # the newest row format that this code understands; rows of a higher shape are left alone
 
 metadata = MetaData()
@@ -88,6 +88,7 @@ broadcasts = Table(
     Column("occurrence", String(32)),  # which one: its wall clock time in the schedule's zone
     Column("covers", Integer, nullable=False, server_default="1"),  # occurrences that one approval covers
     Column("covered_by", String(16)),  # the occurrence whose approval covers this one
+    Column("test_of", String(255)),  # the audience whose text it tries out, if it is a test
     Column("asked_in", String(32)),  # the channel where it was typed, if its card is in another
     Column("finals", Integer, nullable=False, server_default="0"),  # deliveries whose status is final
     Column("shape", Integer, nullable=False, server_default="1"),  # see SHAPE

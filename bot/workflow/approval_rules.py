@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bot.config.settings import ApprovalRule, ApprovalSettings, AudienceSettings
-from bot.domain.broadcast import Broadcast
+from bot.domain.broadcast import MOST_IN_A_TEST, Broadcast
 from bot.domain.errors import NotAllowed
 from bot.domain.people import Members, Person, mentions, must_be_member
 from providers.base import Purpose
@@ -21,12 +21,22 @@ class RequiredApprovals:
 
 
 def required_approvals(
-    approval: ApprovalSettings, *, purpose: Purpose, audience: str, account: str, size: int | None, doubtful: bool
+    approval: ApprovalSettings,
+    *,
+    purpose: Purpose,
+    audience: str,
+    account: str,
+    size: int | None,
+    doubtful: bool = False,
+    test: bool = False,
 ) -> RequiredApprovals:
     """The first rule that matches, else the general one. `doubtful`: a transactional text that reads like an offer.
 
-    `size` None gives the strictest answer: every rule about larger audiences matches.
+    `size` None gives the strictest answer: every rule about larger audiences matches. A `test` for few people needs
+    no approval.
     """
+    if test and size is not None and size <= MOST_IN_A_TEST:
+        return RequiredApprovals(0, approval.approvers)
     for rule in approval.rules:
         if _matches(rule, purpose, audience, account, size):
             need = RequiredApprovals(rule.quorum, rule.approvers or approval.approvers)
@@ -46,6 +56,18 @@ def _matches(rule: ApprovalRule, purpose: Purpose, audience: str, account: str, 
     )
 
 
+def required_at(approval: ApprovalSettings, broadcast: Broadcast, size: int | None) -> RequiredApprovals:
+    """The approvals that a stored broadcast needs if it reaches so many people."""
+    return required_approvals(
+        approval,
+        purpose=broadcast.purpose,
+        audience=broadcast.audience,
+        account=broadcast.account,
+        size=size,
+        test=broadcast.test_of is not None,
+    )
+
+
 def approvers_today(approval: ApprovalSettings, broadcast: Broadcast) -> tuple[str, ...]:
     """The approvers of a broadcast as of today.
 
@@ -54,15 +76,7 @@ def approvers_today(approval: ApprovalSettings, broadcast: Broadcast) -> tuple[s
     """
     if broadcast.approvers and approval.everybody.issuperset(broadcast.approvers):
         return broadcast.approvers
-    need = required_approvals(
-        approval,
-        purpose=broadcast.purpose,
-        audience=broadcast.audience,
-        account=broadcast.account,
-        size=broadcast.most,
-        doubtful=False,
-    )
-    return need.approvers
+    return required_at(approval, broadcast, broadcast.most).approvers
 
 
 async def people_in(ids: Iterable[str], members: Members) -> frozenset[str]:

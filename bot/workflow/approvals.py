@@ -18,6 +18,7 @@ from bot.storage import audit, broadcasts, keys, notes, schedules
 from bot.storage.broadcast_rows import Changes
 from bot.storage.notes import Note
 from bot.storage.votes import add_vote, drop_vote, strengthen_vote, votes_for
+from bot.workflow import approval_rules
 from bot.workflow.approvers import Approvers
 from bot.workflow.audiences import Audiences
 from bot.workflow.card_changes import CardChanges
@@ -68,7 +69,7 @@ class Approvals:
         """Raise its quorum to what its size needs now: the vendor may have reported the size since the request."""
         if current.size is None:
             return current
-        need = self.approvers.need_at(current.purpose, current.audience, current.account, current.size)
+        need = approval_rules.required_at(self.approval, current, current.size)
         if need.quorum <= current.quorum:
             return current
         return broadcasts.touch(connection, current, self.clock(), quorum=need.quorum) or current

@@ -177,23 +177,26 @@ class Approvers:
         settings: AudienceSettings,
         people: frozenset[str],
         size: int | None = None,
+        *,
+        test: bool = False,
     ) -> approval_rules.RequiredApprovals:
         """The approvals it needs. `people`: its requester and its editors, none of whom counts as an approver."""
         offers = purpose is Purpose.TRANSACTIONAL and bool(marketing.looks_like_marketing(typed))
         if offers:
             offers = not people <= await approval_rules.people_in(self.approval.approvers, self.people.members)
         size = settings.max_size if size is None else size
-        need = self.need_at(purpose, name, settings.account, size, doubtful=offers)
+        need = approval_rules.required_approvals(
+            self.approval,
+            purpose=purpose,
+            audience=name,
+            account=settings.account,
+            size=size,
+            doubtful=offers,
+            test=test,
+        )
         if need.quorum and self.audiences.settings.mode != "training":
             await self._must_be_satisfiable(workspace, need, people)
         return need
-
-    def need_at(
-        self, purpose: Purpose, name: str, account: str, size: int | None, *, doubtful: bool = False
-    ) -> approval_rules.RequiredApprovals:
-        return approval_rules.required_approvals(
-            self.approval, purpose=purpose, audience=name, account=account, size=size, doubtful=doubtful
-        )
 
     async def _must_be_satisfiable(
         self, workspace: str, need: approval_rules.RequiredApprovals, people: frozenset[str]
@@ -208,7 +211,7 @@ class Approvers:
 
         An edited broadcast never needs fewer than before.
         """
-        need = self.need_at(current.purpose, current.audience, current.account, size)
+        need = approval_rules.required_at(self.approval, current, size)
         least = current.quorum if current.version > 1 else min(current.quorum, 1)
         return max(need.quorum, least)
 

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 from bot.config.accounts import Account
 from bot.config.settings import AudienceSettings, Settings
-from bot.domain import placeholders
-from bot.domain.broadcast import Broadcast
+from bot.domain import placeholders, suggestions
+from bot.domain.broadcast import MOST_IN_A_TEST, Broadcast
 from bot.domain.clock import SECOND, Micros, moment
+from bot.domain.errors import FieldError, InvalidRequest
 from bot.domain.hours import Allow, HoldUntil, Hours, Policy, Verdict, decide, next_open
-from bot.domain.i18n import Translatable
+from bot.domain.i18n import Translatable, Value
 from bot.domain.price import price_of
 from bot.workflow import checks
 from bot.workflow.audience_cache import AudienceCache
+from bot.workflow.deadlines import policy_for
 from bot.workflow.gate import Gates
 from providers.base import Purpose
 
@@ -25,6 +27,25 @@ class Outlook:
 
     verdict: Verdict
     opens: Micros | None
+
+
+@dataclass(frozen=True)
+class Recipients:
+    """Who a request reaches, and how many people at most, if that is known now.
+
+    `test_of`: the audience that was asked for, if this is the test audience in its place.
+    """
+
+    name: str
+    settings: AudienceSettings
+    most: int | None
+    test_of: str | None = None
+
+    def bound(self, quorum: int) -> int | None:
+        """How many people it may reach with so many approvals: a test without one reaches few."""
+        if self.test_of is None or quorum:
+            return self.settings.max_size
+        return min(MOST_IN_A_TEST, self.settings.max_size or MOST_IN_A_TEST)
 
 
 @dataclass(frozen=True)
@@ -42,6 +63,32 @@ class Audiences:
 
     def audience(self, name: str) -> AudienceSettings | None:
         return self.settings.audiences.get(name)
+
+    def recipients(self, name: str, *, test: bool = False) -> Recipients:
+        """Who a request for this audience reaches. Raises InvalidRequest if there is no such audience to send to."""
+        settings = self.audience(name)
+        if settings is None:
+            raise InvalidRequest(FieldError("audience", self.unknown_audience(name)))
+        if not test:
+            return Recipients(name, settings, settings.max_size)
+        chosen = self.provider_of(settings).settings.test_audience
+        if chosen is None or chosen not in self.settings.audiences:
+            template = (
+                "The account of “{audience}” has no test audience. Ask an admin to set `test_audience` under "
+                "`[accounts.{account}]`."
+            )
+            values: dict[str, Value] = {"audience": name, "account": settings.account}
+            raise InvalidRequest(FieldError("audience", Translatable(template, **values)))
+        found = self.settings.audiences[chosen]
+        size = self.audience_cache.size_of(chosen)
+        return Recipients(chosen, found, found.max_size if size is None else size, test_of=name)
+
+    def unknown_audience(self, name: str) -> Translatable:
+        known = ", ".join(sorted(self.settings.audiences)) or "—"
+        near = suggestions.nearest(name, self.settings.audiences)
+        if near:
+            return Translatable("There is no audience “{name}”. Did you mean “{near}”?", name=name, near=near)
+        return Translatable("There is no audience “{name}”. The audiences are: {known}.", name=name, known=known)
 
     def provider_of(self, audience: AudienceSettings) -> Account:
         return self.providers[audience.account]
@@ -67,7 +114,7 @@ class Audiences:
 
     def hours(self, broadcast: Broadcast) -> Hours:
         """The sending hours of its policy for its purpose; any hour if it has no policy."""
-        found = self.policies.get(broadcast.policy or "", Policy())
+        found = policy_for(self.policies, broadcast)
         return found.marketing if broadcast.purpose is Purpose.MARKETING else found.transactional
 
     def facts(self, broadcast: Broadcast, now: Micros) -> dict[str, str | int | None]:
@@ -91,7 +138,7 @@ class Audiences:
 
     def outlook(self, broadcast: Broadcast, instant: Micros) -> Outlook:
         """Whether it may go at that instant and, if not, when it may."""
-        found, asked = self.policies.get(broadcast.policy or "", Policy()), moment(instant)
+        found, asked = policy_for(self.policies, broadcast), moment(instant)
         verdict = decide(found, broadcast.purpose, asked)
         if isinstance(verdict, Allow):
             return Outlook(verdict, instant)

@@ -40,11 +40,12 @@ class Editing:
 
         Raises InvalidRequest, NotAllowed, Questioned or DirectoryUnavailable.
         """
-        request = edit.request.model_copy(update={"requester": seen.requester, "workspace": seen.workspace})
+        kept = {"requester": seen.requester, "workspace": seen.workspace, "test": seen.test_of is not None}
+        request = edit.request.model_copy(update=kept)
         planned = await self.submission.plan(request, seen.key, person, edits=seen)
         if all(getattr(planned, name) == getattr(seen, name) for name in EDITED if name != "zone"):
             raise InvalidRequest(FieldError("text", Translatable("Nothing has changed.")))
-        await self.submission.ask_about_slips(request, edit.sent)
+        await self.submission.questions.ask(request, edit.sent)
         if planned.quorum == 0 and not await self._may_ask(planned, person):
             planned = dataclasses.replace(planned, quorum=1)
         need = approval_rules.RequiredApprovals(planned.quorum, planned.approvers)
@@ -64,8 +65,8 @@ class Editing:
         """The approvals it needs once this person has changed it. Raises InvalidRequest or DirectoryUnavailable."""
         settings = self.audiences.audience(broadcast.audience)
         if settings is None:
-            raise InvalidRequest(FieldError("send_at", self.submission.unknown_audience(broadcast.audience)))
-        people = frozenset({broadcast.requester, person.id})
+            raise InvalidRequest(FieldError("send_at", self.audiences.unknown_audience(broadcast.audience)))
+        people, test = frozenset({broadcast.requester, person.id}), broadcast.test_of is not None
         return await self.approvers.need(
             broadcast.workspace,
             broadcast.purpose,
@@ -73,7 +74,8 @@ class Editing:
             broadcast.audience,
             settings,
             people,
-            broadcast.size,
+            broadcast.most if test else broadcast.size,
+            test=test,
         )
 
     async def must_be_seen(
@@ -148,7 +150,7 @@ class Editing:
 #: What an edit replaces.
 EDITED = (
     *("audience", "account", "provider", "kind", "target", "everyone", "subscribers", "policy"),
-    *("purpose", "typed", "text", "sender", "campaign", "send_at", "zone"),
+    *("purpose", "typed", "text", "sender", "campaign", "send_at", "zone", "test_of"),
 )
 
 

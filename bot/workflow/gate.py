@@ -45,12 +45,14 @@ class Gates:
         gate = self._vendor_gate(row)
         if gate is not None:
             return gate
-        gate = self._late_gate(row, now) or self._cap_gate(connection, row, now) or self._hours_gate(row, now)
+        gate = self._late_gate(row, now)
+        if gate is None and not row.small_test:  # its few people know that it is a test
+            gate = self._cap_gate(connection, row, now) or self._hours_gate(row, now)
         return _paused(gate) if keys.paused(connection, row.workspace) else gate
 
     def misfit(self, row: Broadcast) -> Translatable | None:
         """Why the current settings would hold it even once it is approved; None if they would not."""
-        gate = self._vendor_gate(row) or self._policy_gate(row)
+        gate = self._vendor_gate(row) or (None if row.small_test else self._policy_gate(row))
         return gate.sentence if gate is not None else None
 
     def _vendor_gate(self, row: Broadcast) -> Gate | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,24 +11,25 @@ from sqlalchemy import Connection
 
 from bot.config.runtime import Runtime
 from bot.config.settings import AudienceSettings
-from bot.domain import people, sms, suggestions
+from bot.domain import people
 from bot.domain.broadcast import Broadcast, BroadcastRequest, digest
-from bot.domain.clock import SECOND, Micros, moment
+from bot.domain.clock import SECOND, Micros
 from bot.domain.errors import FieldError, InvalidRequest, NotAllowed, NotFound, StaleVersion
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, State
 from bot.domain.people import Person
 from bot.scheduler import concerned
-from bot.storage import broadcasts, keys, notes, sql
+from bot.storage import broadcasts, notes, sql
 from bot.storage.cards import card_of
 from bot.storage.notes import Note, add_notes
 from bot.storage.votes import add_vote
 from bot.workflow import approval_rules, checks
 from bot.workflow.approvals import Approvals
-from bot.workflow.audiences import Audiences
+from bot.workflow.audiences import Audiences, Recipients
 from bot.workflow.deadlines import asks_again_at, asks_until, draft_notice
 from bot.workflow.decision_types import Sent
 from bot.workflow.permissions import Permissions
+from bot.workflow.questions import Questions
 from bot.workflow.sentence_parts import edited
 from bot.workflow.series_approval import COVER
 from providers.base import Purpose
@@ -58,15 +57,6 @@ class Submitted:
     questions: tuple[FieldError, ...] = ()
 
 
-class Questioned(InvalidRequest):
-    """A possible slip, so nothing is stored. Submitting the same form again with the same words confirms it."""
-
-    def __init__(self, *questions: FieldError) -> None:
-        template = "{question} Submit again to send it as it is."
-        asked = (FieldError(one.field, Translatable(template, question=one.sentence)) for one in questions)
-        super().__init__(*asked)
-
-
 class Submission:
     """Checks requests, asks about possible slips, and stores broadcasts."""
 
@@ -76,11 +66,12 @@ class Submission:
         audiences: Audiences,
         permissions: Permissions,
         approvals: Approvals,
+        questions: Questions,
         make_id: Callable[[], str],
     ) -> None:
         self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
         self.approval, self.audiences, self.make_id = runtime.settings.approval, audiences, make_id
-        self.permissions, self.approvals = permissions, approvals
+        self.permissions, self.approvals, self.questions = permissions, approvals, questions
         self.approvers, self.people = approvals.approvers, approvals.approvers.people
 
     async def submit(
@@ -109,7 +100,7 @@ class Submission:
             reason = "NotAllowed" if isinstance(error, NotAllowed) else "NotAccepted"  # the audit's own names
             await self.permissions.audit_refusal(person, Action.SUBMIT, reason)
             raise
-        questions = await self.ask_about_slips(request, sent, draft)
+        questions = await self.questions.ask(request, sent, draft)
         fix = await self.approvers.why_stuck(planned) if postable else None
         if questions or fix is not None or not postable:
             planned = dataclasses.replace(planned, state=State.DRAFT, voice_at=draft_notice(planned.created_at))
@@ -117,45 +108,6 @@ class Submission:
         if not stored.again and (tasks := concerned(stored.broadcast)):
             self.wake(*tasks)
         return dataclasses.replace(stored, fix=fix)
-
-    async def ask_about_slips(
-        self, request: BroadcastRequest, sent: Sent | None, draft: str | None = None
-    ) -> tuple[FieldError, ...]:
-        """What is still to be asked about possible slips. Raises Questioned where the form can ask."""
-        questions = self.questions(request)
-        if questions and (sent or draft):
-            questions = await self.database.write(lambda c: self._ask(c, request, questions, sent, draft))
-        if questions and sent:
-            raise Questioned(*questions)
-        return questions
-
-    def questions(self, request: BroadcastRequest) -> tuple[FieldError, ...]:
-        """What to ask about possible slips before a valid request becomes a broadcast."""
-        terms = self.audiences.terms(request.audience, request.purpose)
-        return checks.questions(request.text, terms, zone=request.zone, now=moment(self.clock()))
-
-    def _ask(
-        self,
-        connection: Connection,
-        request: BroadcastRequest,
-        questions: tuple[FieldError, ...],
-        sent: Sent | None,
-        draft: str | None,
-    ) -> tuple[FieldError, ...]:
-        """What is still to be asked: nothing if the person has read it, on the draft or in an earlier submit."""
-        workspace, form, this = request.workspace, [], []
-        sql.alone(connection, f"asks:{workspace}/{request.requester}")  # else one of two at once confirms the other
-        if sent is not None:
-            form = [_asked_key(request, "form", sent.form)]
-            this = [_asked_key(request, "form", sent.form, sent.trigger)] if sent.trigger else []
-        if any(keys.was_seen(connection, workspace, key) for key in this):
-            return questions  # Slack delivered the same submit again: nobody has read anything in between
-        kept = [_asked_key(request, "draft", draft)] if draft else []
-        if any(keys.was_seen(connection, workspace, key) for key in (*form, *kept)):
-            return ()
-        for key in (*form, *this):
-            keys.first_time(connection, workspace, key, self.clock())
-        return questions
 
     async def plan(
         self,
@@ -171,20 +123,31 @@ class Submission:
         `edits`: the broadcast that it replaces. Its audience has been allowed already, and it needs no fewer approvals.
         Raises InvalidRequest, NotAllowed or DirectoryUnavailable.
         """
-        settings = self.audiences.audience(request.audience)
-        if settings is None:
-            raise InvalidRequest(FieldError("audience", self.unknown_audience(request.audience)))
-        if edits is None or edits.audience != request.audience:
-            await approval_rules.may_ask(person, request.audience, settings, self.people.members)
+        reached = self.audiences.recipients(request.audience, test=request.test)
+        settings = reached.settings
+        if edits is None or (edits.test_of or edits.audience) != request.audience:
+            named = self.audiences.settings.audiences[request.audience]
+            await approval_rules.may_ask(person, request.audience, named, self.people.members)
         final, complaints = checks.final_text(request.text, self.audiences.terms(request.audience, request.purpose))
         complaints += checks.name_complaints(request.sender, request.campaign)
         complaints += [*self._sender_complaints(request, settings), *self.time_complaints(request.send_at, slack)]
-        complaints += self._policy_complaints(request, settings)
         if complaints:
             raise InvalidRequest(*complaints)
         people = frozenset({person.id, request.requester})
-        need = await self.approvers.need(request.workspace, request.purpose, final, request.audience, settings, people)
-        return self._broadcast(request, key, settings, final, need)
+        need = await self.approvers.need(
+            request.workspace,
+            request.purpose,
+            final,
+            reached.name,
+            settings,
+            people,
+            reached.most,
+            test=request.test,
+        )
+        planned = self._broadcast(request, key, reached, final, need)
+        if complaints := self._policy_complaints(planned):
+            raise InvalidRequest(*complaints)
+        return planned
 
     def preview(self, request: BroadcastRequest) -> tuple[Broadcast, list[FieldError]]:
         """What a request would become, and what is wrong with its text, from what is known here. Nobody is asked.
@@ -194,15 +157,15 @@ class Submission:
         settings = self.audiences.settings.audiences[request.audience]
         final, complaints = checks.final_text(request.text, self.audiences.terms(request.audience, request.purpose))
         size = self.audiences.audience_cache.size_of(request.audience)
-        need = self.approvers.need_at(request.purpose, request.audience, settings.account, size or settings.max_size)
-        return dataclasses.replace(self._broadcast(request, "", settings, final, need), size=size), complaints
-
-    def unknown_audience(self, name: str) -> Translatable:
-        known = ", ".join(sorted(self.audiences.settings.audiences)) or "—"
-        near = suggestions.nearest(name, self.audiences.settings.audiences)
-        if near:
-            return Translatable("There is no audience “{name}”. Did you mean “{near}”?", name=name, near=near)
-        return Translatable("There is no audience “{name}”. The audiences are: {known}.", name=name, known=known)
+        need = approval_rules.required_approvals(
+            self.approval,
+            purpose=request.purpose,
+            audience=request.audience,
+            account=settings.account,
+            size=size or settings.max_size,
+        )
+        reached = Recipients(request.audience, settings, settings.max_size)
+        return dataclasses.replace(self._broadcast(request, "", reached, final, need), size=size), complaints
 
     def _sender_complaints(self, request: BroadcastRequest, settings: AudienceSettings) -> list[FieldError]:
         if request.sender is None:
@@ -234,27 +197,30 @@ class Submission:
             return []
         return [FieldError("send_at", Translatable(template))]
 
-    def _policy_complaints(self, request: BroadcastRequest, settings: AudienceSettings) -> list[FieldError]:
-        if request.purpose is Purpose.MARKETING and settings.policy is None:
+    def _policy_complaints(self, planned: Broadcast) -> list[FieldError]:
+        if planned.purpose is Purpose.MARKETING and planned.policy is None and not planned.small_test:
             template = (
                 "Marketing to “{audience}” needs a policy for sending hours. Ask an admin to set `policy` under "
                 "`[audiences.{audience}]`."
             )
-            return [FieldError("audience", Translatable(template, audience=request.audience))]
+            return [FieldError("audience", Translatable(template, audience=planned.audience))]
         return []
 
     def _broadcast(
         self,
         request: BroadcastRequest,
         key: str,
-        settings: AudienceSettings,
+        reached: Recipients,
         final: str,
         need: approval_rules.RequiredApprovals,
     ) -> Broadcast:
-        provider, now = self.audiences.provider_of(settings), self.clock()
+        settings, now = reached.settings, self.clock()
+        provider = self.audiences.provider_of(settings)
         planned = Broadcast(
-            **request.model_dump(include={"workspace", "requester", "audience", "purpose", "sender", "campaign"}),
-            send_at=request.send_at,
+            **request.model_dump(include={"workspace", "requester", "purpose", "sender", "campaign"}),
+            audience=reached.name,
+            test_of=reached.test_of,
+            send_at=None if request.test else request.send_at,
             zone=request.zone,
             id=self.make_id(),
             version=1,
@@ -274,7 +240,7 @@ class Submission:
             text=final,
             policy=settings.policy,
             digest="",
-            bound=settings.max_size,
+            bound=reached.bound(need.quorum),
             quorum=need.quorum,
             approvers=need.approvers,
             created_at=now,
@@ -295,8 +261,7 @@ class Submission:
         stored = self._store_once(connection, planned, draft, follows)
         if not questions or stored.broadcast.state is not State.DRAFT:
             return stored
-        key = _asked_key(planned, "draft", stored.broadcast.id)
-        keys.first_time(connection, planned.workspace, key, planned.created_at)
+        self.questions.remember(connection, stored.broadcast, planned)
         return dataclasses.replace(stored, questions=questions)
 
     def _store_once(
@@ -320,7 +285,8 @@ class Submission:
         """Submit a draft, or keep it as one. One that has a card was given back by an approver: it becomes a new
         version, and needs no fewer approvals than before."""
         draft, at = broadcasts.find(connection, planned.workspace, id, lock=True), planned.created_at
-        if draft.state is not State.DRAFT or draft.requester != planned.requester:
+        test_stays_test = (draft.test_of is None) == (planned.test_of is None)
+        if draft.state is not State.DRAFT or draft.requester != planned.requester or not test_stays_test:
             raise StaleVersion(draft)
         fields = {field.name: getattr(planned, field.name) for field in dataclasses.fields(planned)}
         changes = {name: value for name, value in fields.items() if name not in UNCHANGED_BY_SUBMIT}
@@ -370,10 +336,3 @@ class Submission:
 UNCHANGED_BY_SUBMIT = frozenset(
     {"workspace", "id", "version", "state", "revision", "created_at", "changed_at", "key", "attempt", "owner"}
 )
-
-
-def _asked_key(words: BroadcastRequest | Broadcast, *place: str) -> str:
-    """The key that records that a question about these words was asked in this place: a draft or a form."""
-    typed = words.typed if isinstance(words, Broadcast) else words.text
-    about = json.dumps([*place, words.audience, words.purpose, sms.composed(typed)])
-    return keys.of_question(hashlib.sha256(about.encode()).hexdigest())

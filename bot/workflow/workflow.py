@@ -19,6 +19,7 @@ from bot.workflow.gate import Gates
 from bot.workflow.kill_switch import KillSwitch, Pauses
 from bot.workflow.learned_sizes import LearnedSizes
 from bot.workflow.permissions import Permissions
+from bot.workflow.questions import Questions
 from bot.workflow.series_approval import SeriesApproval
 from bot.workflow.submission import Submission
 
@@ -42,7 +43,8 @@ class Workflow:
         self.approvals = Approvals(
             runtime, audiences, self.approvers, self.series, CardChanges(audiences, runtime.clock)
         )
-        self.submission = Submission(runtime, audiences, self.permissions, self.approvals, make_id)
+        self.questions = Questions(runtime, audiences)
+        self.submission = Submission(runtime, audiences, self.permissions, self.approvals, self.questions, make_id)
         self.editing = Editing(runtime, audiences, self.approvals, self.submission)
         gates = Gates(audiences.settings, audiences.providers, audiences.policies)
         self.decisions = Decisions(

@@ -16,23 +16,9 @@ from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.support.ground import StartBot, free_port, newest
 from tests.support.patience import nothing_more
-from tests.support.slack import filled, open_form, settled
+from tests.support.slack import becomes, filled, open_form, settled, shown, type_in
 
 CURLY = "L’été commence chez Bell : venez découvrir notre nouvelle collection dès demain"  # Unicode, so 2 SMS
-
-
-async def type_in(sandbox: Sandbox, form: Json, values: Json, block: str = "text", user: str = "U0DAN") -> None:
-    """Change a field: the app hears of it with everything that the form holds."""
-    element = values[block]["value"]
-    await sandbox.acting.act(user, {"view_id": form["id"]}, block, "value", element, values)
-
-
-def shown(sandbox: Sandbox, user: str = "U0DAN") -> str:
-    return json.dumps(sandbox.acting.views(user)[-1]["blocks"], ensure_ascii=False)
-
-
-async def becomes(sandbox: Sandbox, text: str, user: str = "U0DAN") -> None:
-    await sandbox.until(lambda: text in shown(sandbox, user))
 
 
 def block(sandbox: Sandbox, name: str, user: str = "U0DAN") -> Json:
@@ -194,7 +180,7 @@ async def offered(sandbox: Sandbox, typed: str, user: str = "U0DAN") -> list[Any
 async def test_audiences_are_offered_by_what_was_typed(sandbox: Sandbox, bot: Bot) -> None:
     await open_form(sandbox)
     assert await offered(sandbox, "news") == ["newsletter"]
-    assert set(await offered(sandbox, "OCTOPUSH")) == {"newsletter", "vip"}
+    assert set(await offered(sandbox, "OCTOPUSH")) == {"newsletter", "team", "vip"}
     assert await offered(sandbox, "no such audience") == []
     assert set(await offered(sandbox, "")) == set(bot.settings.audiences)
 

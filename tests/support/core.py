@@ -122,10 +122,13 @@ class Core:
         return ApprovalReminders(replace(self.runtime, database=database or self.database), self.audiences.misfit)
 
     async def ask(self, **changes: Any) -> Broadcast:
+        request = self.request(**changes)
+        return (await self.workflow.submit(request, key=f"k{self.count}", person=CLEO)).broadcast
+
+    def request(self, **changes: Any) -> BroadcastRequest:
         self.count += 1
         given: dict[str, Any] = {"audience": "clients", "text": f"Soldes {self.count}", "purpose": Purpose.MARKETING}
-        request = BroadcastRequest(workspace=TEAM, requester="U0CLEO", channel="C1", **(given | changes))
-        return (await self.workflow.submit(request, key=f"k{self.count}", person=CLEO)).broadcast
+        return BroadcastRequest(workspace=TEAM, requester="U0CLEO", channel="C1", **(given | changes))
 
     async def approved(self, **changes: Any) -> Broadcast:
         row = await self.ask(**changes)

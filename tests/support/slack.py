@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from sqlalchemy import select
@@ -79,3 +80,17 @@ def filled(audience: str, text: str, purpose: str = "marketing", **more: Any) ->
 async def open_form(sandbox: Sandbox, user: str = "U0DAN") -> Json:
     await ask(sandbox, "", user=user)
     return sandbox.acting.views(user)[-1]
+
+
+async def type_in(sandbox: Sandbox, form: Json, values: Json, block: str = "text", user: str = "U0DAN") -> None:
+    """Change a field: the app hears of it with everything that the form holds."""
+    element = values[block]["value"]
+    await sandbox.acting.act(user, {"view_id": form["id"]}, block, "value", element, values)
+
+
+def shown(sandbox: Sandbox, user: str = "U0DAN") -> str:
+    return json.dumps(sandbox.acting.views(user)[-1]["blocks"], ensure_ascii=False)
+
+
+async def becomes(sandbox: Sandbox, text: str, user: str = "U0DAN") -> None:
+    await sandbox.until(lambda: text in shown(sandbox, user))

@@ -20,7 +20,7 @@ from bot.storage import broadcasts, tables
 from bot.storage.cards import Card, keep_card
 from bot.storage.votes import votes_for
 from bot.workflow.decision_types import Approve, Cancel, Decision, Discard, Edit, Reject, RequestChanges, Sent
-from bot.workflow.submission import Questioned
+from bot.workflow.questions import Questioned
 from providers.base import Purpose, Staged
 from tests.support.core import CLEO, TEAM, Core, approver
 from tests.support.ground import in_order, some_later
@@ -147,7 +147,7 @@ async def test_an_edit_that_changes_nothing_is_refused(core: Waiting) -> None:
 async def test_a_slip_in_an_edit_is_asked_about_once(core: Waiting) -> None:
     row = await core.ask()
     slip = saying(row, text="Soldes at=tomorrow")
-    questions = core.workflow.submission.questions(slip)
+    questions = core.workflow.questions.about(slip)
     assert questions
     with pytest.raises(Questioned):
         await core.workflow.act(TEAM, row.id, Edit(slip, Sent("V1", "t1")), person=CLEO, version=1)

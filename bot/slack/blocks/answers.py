@@ -116,7 +116,10 @@ def _line(row: Broadcast, words: Translator) -> str:
     shown = row.text if len(row.text) <= 60 else f"{row.text[:60]}…"
     instant = when(row.due or row.send_at or row.changed_at, row.zone)
     who = mentions([row.requester])
-    return f"{words(BADGES[row.state])} · *{row.id}* → {quote(row.audience)} · {who} · {instant} · “{quote(shown)}”"
+    test = "🧪 " if row.test_of is not None else ""
+    return (
+        f"{words(BADGES[row.state])} · *{row.id}* → {test}{quote(row.audience)} · {who} · {instant} · “{quote(shown)}”"
+    )
 
 
 def details(

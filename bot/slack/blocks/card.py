@@ -106,8 +106,11 @@ def moved(broadcast: Broadcast, link: str | None, words: Translator) -> Post:
 
 def summary(broadcast: Broadcast, words: Translator) -> str:
     """The card in one sentence."""
+    template = "{badge}: broadcast {id} to {audience}: “{text}”"
+    if broadcast.test_of is not None:
+        template = "{badge}: test {id} to {audience}: “{text}”"
     return words(
-        "{badge}: broadcast {id} to {audience}: “{text}”",
+        template,
         badge=words(BADGES[broadcast.state]),
         id=broadcast.id,
         audience=quote(broadcast.audience),

@@ -55,7 +55,8 @@ def buttons(broadcast: Broadcast, showing: CardContext, words: Translator) -> li
     if broadcast.state is State.DRAFT:
         elements.append({**plain_button("edit", words("Edit"), broadcast), "style": "primary"})
     if broadcast.state in FOLLOW_UPS:
-        elements.append(plain_button("follow_up", words(FOLLOW_UPS[broadcast.state]), broadcast))
+        again = words(FOLLOW_UPS[broadcast.state])
+        elements.append(plain_button("follow_up", words("Ask to send it") if broadcast.test_of else again, broadcast))
     if not elements:
         return []
     return [{"type": "actions", "block_id": f"actions:{broadcast.revision}:{showing.since}", "elements": elements}]

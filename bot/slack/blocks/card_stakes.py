@@ -24,6 +24,12 @@ def title(broadcast: Broadcast, showing: CardContext, words: Translator) -> str:
 
 
 def to_audience(broadcast: Broadcast, words: Translator) -> str:
+    """`SMS to newsletter`, or `🧪 Test of newsletter · SMS to team`."""
+    to = _to(broadcast, words)
+    return to if broadcast.test_of is None else f"🧪 {words('Test of {audience}', audience=broadcast.test_of)} · {to}"
+
+
+def _to(broadcast: Broadcast, words: Translator) -> str:
     if broadcast.kind is AudienceKind.GROUP:
         return words("Message to {audience}", audience=broadcast.audience)
     return words("SMS to {audience}", audience=broadcast.audience)

@@ -10,17 +10,19 @@ from itertools import accumulate
 from typing import Any
 
 from bot.domain import sms, suggestions
-from bot.domain.broadcast import Broadcast
+from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND, Micros
 from bot.domain.errors import FieldError
 from bot.domain.i18n import Translator
+from bot.domain.people import Person
 from bot.slack.blocks.card_facts import PURPOSES
 from bot.slack.blocks.mrkdwn import Block, Post, context, literal, plain, quote, section, sentence, when
 from bot.workflow.checks import MOST
+from providers.base import Purpose
 
 INPUT = 3000  # characters of one input of a form; Slack counts in UTF-16
 
-CORRECT, CLEAR = "broadcast.correct", "broadcast.clear"
+CORRECT, CLEAR, TEST = "broadcast.correct", "broadcast.clear", "broadcast.test"
 VALUE = 2000  # characters of a button's value
 TYPING = {"trigger_actions_on": ["on_character_entered"]}
 AT_ONCE = "Leave it empty to start right after approval."
@@ -35,7 +37,7 @@ class Form:
     `audiences`: (name, label) pairs. `values`: what it is filled with. `draft`: id of the draft that it completes.
     `follows`: id of the broadcast that it follows. `edits`: id and version of the broadcast that it changes. `facts`:
     what the text would become, shown under it. `refills`: how often the bot has replaced the text. `kept_at`: when
-    what it is filled with was typed and not submitted.
+    what it is filled with was typed and not submitted. `test`: it goes to the test audience alone.
     """
 
     audiences: Sequence[tuple[str, str]]
@@ -47,6 +49,7 @@ class Form:
     facts: Sequence[Block] = ()
     refills: int = 0
     kept_at: Micros | None = None
+    test: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,23 @@ class Composed:
     follows: str | None
     edits: tuple[str, int] | None
     refills: int
+    test: bool = False
+
+    def request(self, person: Person) -> BroadcastRequest:
+        """What this person asks for with it. Without a valid purpose, it is marketing, the stricter one."""
+        return BroadcastRequest(
+            workspace=person.workspace,
+            requester=person.id,
+            channel=self.channel,
+            audience=self.audience,
+            purpose=Purpose(self.purpose) if self.purpose in list(Purpose) else Purpose.MARKETING,
+            text=self.text,
+            send_at=self.send_at,
+            sender=self.sender,
+            campaign=self.campaign,
+            zone=person.zone,
+            test=self.test,
+        )
 
     @property
     def values(self) -> dict[str, Any]:
@@ -96,8 +116,10 @@ def compose(form: Form, words: Translator) -> dict[str, Any]:
         _input("campaign", words("Campaign"), _named_input("campaign", form.values), optional=True),
     ]
     kept: dict[str, Any] = {"channel": form.channel, "draft": form.draft, "follows": form.follows}
-    kept |= {"edits": form.edits, "refills": form.refills}
+    kept |= {"edits": form.edits, "refills": form.refills, "test": form.test}
     title, submit = words("New broadcast"), words("Ask to send")
+    if form.test:
+        title, submit = words("New test"), words("Send a test")
     if form.edits is not None:
         title, submit = words("Edit {id}", id=form.edits[0]), words("Save")
         blocks.append(context(words("This makes a new version. Earlier approvals will no longer count.")))
@@ -227,6 +249,7 @@ def read_compose(view: Mapping[str, Any]) -> Composed:
         follows=kept.get("follows"),
         edits=(str(edits[0]), int(edits[1])) if isinstance(edits, list) and len(edits) == 2 else None,
         refills=int(kept.get("refills") or 0),
+        test=kept.get("test") is True,
     )
 
 
@@ -241,7 +264,7 @@ def _written(values: Mapping[str, Any]) -> Iterator[str]:
 def filled(broadcast: Broadcast, *, send_at: Micros | None = None) -> dict[str, Any]:
     """The compose form's values for the text and the options of this broadcast."""
     return {
-        "audience": broadcast.audience,
+        "audience": broadcast.test_of or broadcast.audience,
         "purpose": broadcast.purpose,
         "text": broadcast.typed,
         "send_at": send_at // SECOND if send_at else None,

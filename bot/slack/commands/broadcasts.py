@@ -65,6 +65,7 @@ class BroadcastCommands:
         self.showing_of, self.recurring = showing_of, recurring
         self.table: dict[str, Subcommand] = {
             "send": ("send <audience> [marketing|transactional] [at=<when>] <text>", self.send),
+            "test": ("test <audience> [marketing|transactional] <text>", self.test),
             "audiences": ("audiences", self.list_audiences),
             "list": ("list", self.list),
             "show": ("show <id>", self.show),
@@ -96,9 +97,16 @@ class BroadcastCommands:
 
     async def send(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Ask to send a text to an audience."""
+        return await self._submit(asked, "send")
+
+    async def test(self, asked: Command, client: AsyncWebClient) -> Post | None:
+        """Send a text to a few colleagues at once, to see it on a phone."""
+        return await self._submit(asked, "test")
+
+    async def _submit(self, asked: Command, verb: str) -> Post:
         parts = parse.read_send(slack_text.decode_slack(asked.text))
         if not parts.audience:
-            return answers.usage(self.table["send"][0], asked.line, asked.words)
+            return answers.usage(self.table[verb][0], asked.line, asked.words)
         send_at = self._start(parts, asked.person)
         if complaints := (*parts.complaints, *checks.lost_names(asked.text)):
             raise InvalidRequest(*complaints)
@@ -113,6 +121,7 @@ class BroadcastCommands:
             sender=parts.options.get("sender"),
             campaign=parts.options.get("campaign"),
             zone=asked.person.zone,
+            test=verb == "test",
         )
         place = await place_for(self.audiences, self.people, asked.channel)
         key = f"command:{asked.trigger or secrets.token_hex(8)}"

@@ -18,6 +18,7 @@ VERBS = {
     **dict.fromkeys(
         ("envoyer", "envoie", "envoi", "envoyez", "enviar", "envia", "envio", "mandar", "diffuser"), "send"
     ),
+    **dict.fromkeys(("tester", "essai", "essayer", "probar", "prueba", "ensayo"), "test"),
     **dict.fromkeys(("annuler", "annule", "annulez", "cancelar", "cancela", "anular", "anula", "supprimer"), "cancel"),
     **dict.fromkeys(("liste", "lister", "lista", "listar", "envois", "envios"), "list"),
     **dict.fromkeys(("montrer", "montre", "afficher", "affiche", "voir", "mostrar", "muestra", "ver"), "show"),

@@ -1,0 +1,98 @@
+"""A test from the command line and from the form: what people see of it."""
+
+from __future__ import annotations
+
+import json
+
+from bot.app import Bot
+from bot.domain.lifecycle import State
+from sandbox.server import Sandbox
+from tests.support.slack import HERE, ask, becomes, card, filled, open_form, settled, shown, type_in
+
+TEST_BUTTON = "broadcast.test"
+
+
+async def press(sandbox: Sandbox, form: dict[str, object], text: str = "Soldes demain") -> None:
+    element = {"type": "button", "action_id": TEST_BUTTON, "value": "test"}
+    await sandbox.acting.act(
+        "U0DAN", {"view_id": form["id"]}, "plain", TEST_BUTTON, element, filled("newsletter", text)
+    )
+
+
+async def test_a_test_is_typed_like_a_send_and_rings_on_few_phones(sandbox: Sandbox, bot: Bot) -> None:
+    said = await ask(sandbox, "test newsletter marketing Soldes demain")
+    assert "goes to *team* now" in said
+    posted = await card(sandbox)
+    assert "Test of newsletter · SMS to team" in json.dumps(posted["blocks"], ensure_ascii=False)
+    row = await settled(bot, State.SENT, State.DONE)
+    assert (row.test_of, row.text) == ("newsletter", "Soldes demain STOP au 30101")
+    assert [entry.audience for entry in sandbox.vendors.ledger] == ["list team"]
+
+
+async def test_the_card_of_a_test_offers_to_ask_for_the_send(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "test newsletter marketing Soldes demain")
+    await settled(bot, State.SENT, State.DONE)
+    posted = await card(sandbox)
+    await sandbox.until(lambda: "Ask to send it" in json.dumps(sandbox.acting.messages(HERE)[0]["blocks"]))
+    await sandbox.acting.click("U0CLEO", HERE, posted["ts"], "broadcast.follow_up")
+    form = sandbox.acting.views("U0CLEO")[-1]
+    assert json.loads(form["private_metadata"])["test"] is False
+    assert '"value": "newsletter"' in json.dumps(form["blocks"])
+    await sandbox.acting.submit("U0CLEO", form["id"], filled("newsletter", "Soldes demain"))
+    assert (await settled(bot, State.PENDING)).test_of is None
+
+
+async def test_a_test_is_named_in_the_list_and_in_its_history(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "test newsletter marketing Soldes demain")
+    row = await settled(bot, State.SENT, State.DONE)
+    await ask(sandbox, "list", user="U0CLEO")
+    assert "🧪 team" in json.dumps(sandbox.acting.ephemerals("U0CLEO")[-1], ensure_ascii=False)
+    assert "test" in await ask(sandbox, f"show {row.id}")
+
+
+async def test_without_a_test_audience_it_says_who_can_set_one_and_keeps_the_text(sandbox: Sandbox, bot: Bot) -> None:
+    said = await ask(sandbox, "test clients marketing Soldes demain")
+    assert "[accounts.encom]" in said
+
+
+async def test_one_press_in_the_form_sends_a_test_and_the_form_says_so(sandbox: Sandbox, bot: Bot) -> None:
+    form = await open_form(sandbox)
+    await type_in(sandbox, form, filled("newsletter", "Soldes demain"))
+    await becomes(sandbox, "Send a test to team")
+    await press(sandbox, form)
+    await becomes(sandbox, "goes to *team* now")
+    row = await settled(bot, State.SENT, State.DONE)
+    assert (row.test_of, row.audience, row.requester) == ("newsletter", "team", "U0DAN")
+    await type_in(sandbox, form, filled("newsletter", "Soldes lundi"))
+    await becomes(sandbox, "Soldes lundi STOP au 30101")
+    assert "goes to *team* now" not in shown(sandbox)  # that was another text
+    assert await sandbox.acting.submit("U0DAN", form["id"], filled("newsletter", "Soldes lundi")) == {}
+    assert (await settled(bot, State.PENDING)).test_of is None
+
+
+async def test_a_press_on_what_cannot_go_says_why_under_the_text(sandbox: Sandbox, bot: Bot) -> None:
+    form = await open_form(sandbox)
+    await type_in(sandbox, form, filled("newsletter", "Soldes demain"))
+    await becomes(sandbox, "Send a test to team")
+    await press(sandbox, form, "Bonjour {{ville}}")
+    await becomes(sandbox, "⛔ ")
+    assert sandbox.vendors.ledger == []
+
+
+async def test_an_audience_without_a_test_audience_offers_no_test(sandbox: Sandbox, bot: Bot) -> None:
+    form = await open_form(sandbox)
+    await type_in(sandbox, form, filled("clients", "Soldes demain"))
+    await becomes(sandbox, "Soldes demain")
+    assert TEST_BUTTON not in shown(sandbox)
+
+
+async def test_a_test_that_is_only_a_draft_opens_as_a_test(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "test newsletter marketing Soldes at=9h")
+    row = await settled(bot, State.DRAFT)
+    await ask(sandbox, f"edit {row.id}", user="U0CLEO")
+    form = sandbox.acting.views("U0CLEO")[-1]
+    assert form["submit"]["text"] == "Send a test"
+    await type_in(sandbox, form, filled("newsletter", "Soldes demain"), user="U0CLEO")
+    await becomes(sandbox, "Soldes demain STOP", user="U0CLEO")
+    assert await sandbox.acting.submit("U0CLEO", form["id"], filled("newsletter", "Soldes demain")) == {}
+    assert (await settled(bot, State.SENT, State.DONE)).test_of == "newsletter"
