@@ -105,6 +105,7 @@ class ApprovalSettings(_Table):
     expires_after: Duration = timedelta(hours=24)
     remind_after: Duration = timedelta(minutes=15)
     undo: Duration = timedelta(seconds=30)
+    duplicates_within: Duration = timedelta(hours=12)
     approve_reactions: Names = ("white_check_mark", "+1")
     reject_reactions: Names = ("x", "-1")
     rules: tuple[ApprovalRule, ...] = (ApprovalRule(purpose=Purpose.TRANSACTIONAL, larger_than=500, quorum=1),)

@@ -71,6 +71,7 @@ class Broadcast:
     """A request and its life, exactly as in its row. Every card can be drawn again from this alone.
 
     `test_of`: the audience whose text it tries out, if it is a test. `audience` and `target` then name who gets it.
+    `follows`: the broadcast that it corrects or repeats.
     """
 
     workspace: str
@@ -134,6 +135,7 @@ class Broadcast:
     asked_in: str | None = None
     finals: int = 0
     test_of: str | None = None
+    follows: str | None = None
 
     @property
     def dispatch(self) -> str:

@@ -26,7 +26,7 @@ from bot.when.recurrence import Closed
 from bot.when.recurrence_parser import is_recurrence, parse_recurrence, refuse_one_day
 from bot.when.refusals import NotATime
 from bot.workflow import checks
-from bot.workflow.submission import TWIN_WINDOW
+from bot.workflow.questions import TWIN_WINDOW
 from bot.workflow.workflow import Workflow
 
 SKEW = 300 * SECOND  # how far apart Slack's clock and ours may be

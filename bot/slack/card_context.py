@@ -31,6 +31,9 @@ class CardContexts:
         held, refusal = broadcast.state is State.HELD, None
         if held:
             refusal = await self.database.read(lambda c: self.workflow.decisions.why_not_now(c, broadcast))
+        duplicate = None
+        if broadcast.state is State.PENDING:
+            duplicate = await self.database.read(lambda c: self.workflow.questions.duplicate_of(c, broadcast))
         provider = self.providers.get(broadcast.account)
         policy = self.policies.get(broadcast.policy or "")
         drawn_at = self.clock()
@@ -57,5 +60,6 @@ class CardContexts:
             grace=self.grace,
             refusal=refusal,
             sender=self.settings.accounts.get(broadcast.account, {}).get("sender"),
+            duplicate=duplicate,
             asks_first=held and self.workflow.validity.asks_first(broadcast, len(votes)),
         )

@@ -132,6 +132,7 @@ class Changes(TypedDict, total=False):
     covers: int
     covered_by: str | None
     test_of: str | None
+    follows: str | None
     asked_in: str | None
     finals: int
     draw_at: Micros | None

@@ -103,6 +103,33 @@ def find_twin(connection: Connection, like: Broadcast, since: Micros) -> Broadca
     return next(iter(read_broadcasts(connection, statement)), None)
 
 
+def to_same_recipients(connection: Connection, like: Broadcast, since: Micros, limit: int = 20) -> list[Broadcast]:
+    """What else was asked for the same recipients since then and may ring their phones, the newest first.
+
+    Without tests and the occurrences of recurring broadcasts, which are meant to be alike.
+    """
+    rows = broadcasts.c
+    statement = (
+        select(broadcasts)
+        .where(
+            rows.workspace == like.workspace,
+            rows.account == like.account,
+            rows.target == like.target,
+            rows.created_at >= since,
+            rows.kind == like.kind,
+            rows.id != like.id,
+            rows.key != like.key,
+            rows.test_of.is_(None),
+            rows.schedule.is_(None),
+            rows.state.not_in([State.DRAFT, State.CANCELLED, State.REJECTED, State.FAILED, State.EXPIRED]),
+            understood(connection),
+        )
+        .order_by(rows.created_at.desc())
+        .limit(limit)
+    )
+    return read_broadcasts(connection, statement)
+
+
 def latest(connection: Connection, workspace: str, limit: int, *, viewer: str | None = None) -> list[Broadcast]:
     """The broadcasts that changed last, newest first. `viewer`: sees no drafts but their own."""
     theirs = true() if viewer is None else or_(SHOWN, broadcasts.c.requester == viewer)

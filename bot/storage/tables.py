@@ -89,6 +89,7 @@ broadcasts = Table(
     Column("covers", Integer, nullable=False, server_default="1"),  # occurrences that one approval covers
     Column("covered_by", String(16)),  # the occurrence whose approval covers this one
     Column("test_of", String(255)),  # the audience whose text it tries out, if it is a test
+    Column("follows", String(16)),  # the broadcast that it corrects or repeats
     Column("asked_in", String(32)),  # the channel where it was typed, if its card is in another
     Column("finals", Integer, nullable=False, server_default="0"),  # deliveries whose status is final
     Column("shape", Integer, nullable=False, server_default="1"),  # see SHAPE
@@ -123,6 +124,13 @@ _index(
     where="size IS NULL AND state IN ('pending', 'scheduled')",
 )
 Index("ix_broadcasts_requester", broadcasts.c.workspace, broadcasts.c.requester, broadcasts.c.created_at)
+Index(
+    "ix_broadcasts_recipients",
+    broadcasts.c.workspace,
+    broadcasts.c.account,
+    broadcasts.c.target,
+    broadcasts.c.created_at,
+)
 Index("ix_broadcasts_changed", broadcasts.c.workspace, broadcasts.c.changed_at)
 
 

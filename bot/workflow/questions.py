@@ -1,4 +1,4 @@
-"""What is asked about a valid request before it becomes a broadcast: possible slips."""
+"""What is asked about a valid request before it becomes a broadcast: possible slips, and possible duplicates."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from sqlalchemy import Connection
 from bot.config.runtime import Runtime
 from bot.domain import sms
 from bot.domain.broadcast import Broadcast, BroadcastRequest
-from bot.domain.clock import moment
+from bot.domain.clock import SECOND, micros, moment
 from bot.domain.errors import FieldError, InvalidRequest
-from bot.domain.i18n import Translatable
-from bot.storage import keys, sql
+from bot.domain.i18n import Translatable, Value
+from bot.domain.people import mentions
+from bot.domain.similarity import nearly_same
+from bot.storage import broadcasts, keys, sql
 from bot.workflow import checks
 from bot.workflow.audiences import Audiences
 from bot.workflow.decision_types import Sent
+
+TWIN_WINDOW = 60 * SECOND  # the same request again within this time is a repeated command, not a second broadcast
 
 
 class Questioned(InvalidRequest):
@@ -33,17 +37,55 @@ class Questions:
 
     def __init__(self, runtime: Runtime, audiences: Audiences) -> None:
         self.database, self.clock, self.audiences = runtime.database, runtime.clock, audiences
+        self.within = runtime.settings.approval.duplicates_within
 
     async def ask(
-        self, request: BroadcastRequest, sent: Sent | None, draft: str | None = None
+        self,
+        request: BroadcastRequest,
+        sent: Sent | None,
+        draft: str | None = None,
+        planned: Broadcast | None = None,
     ) -> tuple[FieldError, ...]:
-        """What is still to be asked about a request. Raises Questioned where the form can ask."""
+        """What is still to be asked about a request. Raises Questioned where the form can ask.
+
+        `planned`: what it becomes, to look whether that is a duplicate.
+        """
         questions = self.about(request)
+        if planned is not None and not questions:
+            questions = await self._duplicates(planned, draft)
         if questions and (sent or draft):
             questions = await self.database.write(lambda c: self._ask(c, request, questions, sent, draft))
         if questions and sent:
             raise Questioned(*questions)
         return questions
+
+    async def _duplicates(self, planned: Broadcast, draft: str | None) -> tuple[FieldError, ...]:
+        """The question whether this is a second one, if nearly the same is under way or has gone out."""
+        found = await self.database.read(lambda c: self.duplicate_of(c, planned, draft))
+        if found is None:
+            return ()
+        template = (
+            "This is nearly the same text to the same people as *{id}*, which {by} asked for {asked_at}. Send it as "
+            "well?"
+        )
+        values: dict[str, Value] = {"id": found.id, "by": mentions([found.requester]), "asked_at": found.created_at}
+        return (FieldError("text", Translatable(template, **values)),)
+
+    def duplicate_of(self, connection: Connection, row: Broadcast, draft: str | None = None) -> Broadcast | None:
+        """The broadcast whose duplicate this may be. Not its own draft, nor a command that was typed twice.
+
+        A test, a follow-up and an occurrence of a recurring broadcast are no duplicates of anything.
+        """
+        if row.test_of or row.follows or row.schedule:
+            return None
+        since = row.created_at - micros(self.within)
+        for other in broadcasts.to_same_recipients(connection, row, since):
+            same = (other.requester, other.digest) == (row.requester, row.digest)
+            twin = same and other.created_at >= row.created_at - TWIN_WINDOW
+            earlier = other.id != draft and other.created_at <= row.created_at and not twin
+            if earlier and nearly_same(other.typed, row.typed):
+                return other
+        return None
 
     def about(self, request: BroadcastRequest) -> tuple[FieldError, ...]:
         """What to ask about possible slips before a valid request becomes a broadcast."""

@@ -29,12 +29,11 @@ from bot.workflow.audiences import Audiences, Recipients
 from bot.workflow.deadlines import asks_again_at, asks_until, draft_notice
 from bot.workflow.decision_types import Sent
 from bot.workflow.permissions import Permissions
-from bot.workflow.questions import Questions
+from bot.workflow.questions import TWIN_WINDOW, Questions
 from bot.workflow.sentence_parts import edited
 from bot.workflow.series_approval import COVER
 from providers.base import Purpose
 
-TWIN_WINDOW = 60 * SECOND  # the same request again within this time is a repeated command, not a second broadcast
 FURTHEST = 2 * 366 * 24 * 3600 * SECOND
 PAST_SLACK = 60 * SECOND  # the time it takes to fill in a form
 AGAIN = "{by} changed it and asks again. {changes}"
@@ -100,7 +99,8 @@ class Submission:
             reason = "NotAllowed" if isinstance(error, NotAllowed) else "NotAccepted"  # the audit's own names
             await self.permissions.audit_refusal(person, Action.SUBMIT, reason)
             raise
-        questions = await self.questions.ask(request, sent, draft)
+        planned = dataclasses.replace(planned, follows=follows)
+        questions = await self.questions.ask(request, sent, draft, planned)
         fix = await self.approvers.why_stuck(planned) if postable else None
         if questions or fix is not None or not postable:
             planned = dataclasses.replace(planned, state=State.DRAFT, voice_at=draft_notice(planned.created_at))

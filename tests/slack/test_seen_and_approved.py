@@ -24,7 +24,7 @@ from tests.support.cards import SEEN, STANDS, shown
 from tests.support.core import CLEO, TEAM, Core, approver
 from tests.support.ground import StartBot, newest
 from tests.support.patience import nothing_more
-from tests.support.slack import HERE, ask, card, settled, thread_text
+from tests.support.slack import HERE, ask, card, drawn, filled, settled, thread_text
 
 
 async def test_a_press_on_a_card_that_shows_fewer_people_is_answered_with_how_many_there_are(
@@ -302,3 +302,19 @@ def actions_of(sandbox: Sandbox) -> Json:
 
 def drawn_anew(sandbox: Sandbox, before: Json, said: str) -> Json | None:
     return actions_of(sandbox) if said in shown(sandbox) and actions_of(sandbox) != before else None
+
+
+async def test_a_card_names_what_it_may_be_a_duplicate_of_and_links_to_its_card(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Soldes demain au magasin")
+    await card(sandbox)
+    first = await drawn(bot)
+    await ask(sandbox, "send clients marketing Soldes demain au magazin", user="U0DAN")
+    kept = await settled(bot, State.DRAFT)
+    await ask(sandbox, f"edit {kept.id}", user="U0DAN")
+    form = sandbox.acting.views("U0DAN")[-1]
+    values = filled("clients", "Soldes demain au magazin")
+    assert await sandbox.acting.submit("U0DAN", form["id"], values) == {}
+    posted = await card(sandbox, 1)
+    said = json.dumps(posted["blocks"], ensure_ascii=False)
+    assert f"Nearly the same text to the same people: *{first.id}*, asked by <@U0CLEO>" in said
+    assert "|Open its card>" in said

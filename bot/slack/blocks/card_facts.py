@@ -59,7 +59,8 @@ class CardContext:
     allow. `undo`: seconds between an approval and the start. `reaction`: one that approves. `paused`: whether an admin
     has paused all sending. `then`: what happens to an approved start. `now`: when the card is drawn. `since`: since
     when it shows no less. `grace`: how late a start may be. For a held broadcast, `refusal`: why *Send now* would be
-    refused; `asks_first`: whether *Send now* asks the approvers. `sender`: the account's own.
+    refused; `asks_first`: whether *Send now* asks the approvers. `sender`: the account's own. `duplicate`: the
+    broadcast of which this may be a duplicate, and the link to its card.
     """
 
     votes: tuple[Vote, ...]
@@ -80,6 +81,8 @@ class CardContext:
     refusal: Translatable | None = None
     asks_first: bool = False
     sender: str | None = None
+    duplicate: Broadcast | None = None
+    duplicate_link: str | None = None
 
     @property
     def soonest(self) -> Micros:
@@ -113,6 +116,8 @@ def warnings(broadcast: Broadcast, showing: CardContext, words: Translator) -> l
     found = [*_about_characters(broadcast, words), *_about_words(broadcast, words)]
     if broadcast.state in WAITING and (closed := _closed(broadcast, showing, words)):
         found.insert(0, closed)
+    if showing.duplicate is not None:
+        found.insert(0, _duplicate(showing.duplicate, showing.duplicate_link, words))
     if broadcast.covers > 1:
         found.append(
             words(
@@ -126,6 +131,14 @@ def warnings(broadcast: Broadcast, showing: CardContext, words: Translator) -> l
     if showing.legacy:
         found.append(f"⚠️ {sentence(words, showing.legacy)}")
     return found
+
+
+def _duplicate(other: Broadcast, link: str | None, words: Translator) -> str:
+    """Name the broadcast with nearly the same text, and link to its card."""
+    template = "⚠️ Nearly the same text to the same people: *{id}*, asked by {by} {asked_at}"
+    values = {"id": other.id, "by": mentions([other.requester]), "asked_at": when(other.created_at, other.zone)}
+    told = words(template, **values)
+    return f"{told} · {words('<{link}|Open its card>', link=link)}" if link else told
 
 
 def _about_characters(broadcast: Broadcast, words: Translator) -> Iterator[str]:

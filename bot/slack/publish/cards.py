@@ -100,7 +100,8 @@ class Cards:
         known, votes = await self.database.read(lambda c: (cards.card_of(c, row), votes_for(c, row)))
         showing, facts = await self.showing_of(row, votes), dict(self.audiences.facts(row, self.clock()))
         drawing = self._drawing(row, known, facts)
-        post = draw_card(row, replace(showing, since=drawing.since), self.words)
+        showing = replace(showing, since=drawing.since, duplicate_link=await self._link_to(showing.duplicate))
+        post = draw_card(row, showing, self.words)
         stale_at = goes_stale_at(row, showing)
         if known is not None:
             card = await self._redraw(known, post, row)
@@ -114,6 +115,11 @@ class Cards:
         await self.database.write(lambda c: self._drawn(c, row, card, stale_at))
         if known is not None and card is not None and not _is_same(known, card):
             await self._take_away(known, row, card)
+
+    async def _link_to(self, other: Broadcast | None) -> str | None:
+        """Return the link to the card of another broadcast, if it has one."""
+        card = await self.database.read(lambda c: cards.card_of(c, other)) if other is not None else None
+        return await self.poster.permalink(card) if card is not None else None
 
     def _drawing(self, row: Broadcast, known: Card | None, facts: Facts) -> Drawing:
         """Return the known drawing if it showed no less than these facts, else a new one."""

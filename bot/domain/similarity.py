@@ -1,0 +1,25 @@
+"""Whether two texts are nearly the same, so that one may be the other by mistake."""
+
+from __future__ import annotations
+
+import re
+from difflib import SequenceMatcher
+
+NEAR = 0.92  # of the characters in common; one wrong letter in a short offer
+COMPARED = 1_000  # characters
+
+
+def nearly_same(one: str, other: str) -> bool:
+    """Whether the texts differ in little more than a typo. Texts with other numbers are never the same message."""
+    a, b = _essence(one), _essence(other)
+    if a == b:
+        return True
+    if re.findall(r"\d+", a) != re.findall(r"\d+", b):
+        return False
+    matcher = SequenceMatcher(None, a[:COMPARED], b[:COMPARED])
+    return min(matcher.real_quick_ratio(), matcher.quick_ratio()) > NEAR and matcher.ratio() > NEAR
+
+
+def _essence(text: str) -> str:
+    """The letters and digits, with one space wherever something else stands."""
+    return " ".join(re.findall(r"\w+", text.casefold()))

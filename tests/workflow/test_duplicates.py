@@ -1,0 +1,119 @@
+"""Nearly the same text to the same people is asked about before it becomes a second broadcast."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bot.domain.clock import SECOND
+from bot.domain.lifecycle import State
+from bot.domain.people import Person
+from bot.domain.similarity import nearly_same
+from bot.workflow.decision_types import Cancel, Sent
+from bot.workflow.questions import Questioned
+from bot.workflow.submission import Submitted
+from tests.support.cards import HOUR
+from tests.support.core import CLEO, Core, MakeCore
+
+BEN = replace(CLEO, id="U0BEN", name="Ben")
+OFFER = "Soldes d’été : -30 % sur tout le magasin jusqu’au 31 juillet"
+
+
+async def asked(core: Core, text: str = OFFER, person: Person = BEN, **more: Any) -> Submitted:
+    """What becomes of the same request by somebody else, an hour later."""
+    core.now += HOUR
+    submit = {name: more.pop(name) for name in ("sent", "draft", "follows") if name in more}
+    request = core.request(text=text, **more).model_copy(update={"requester": person.id})
+    return await core.workflow.submit(request, key=f"k{core.count}", person=person, **submit)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Soldes demain", "soldes  demain !"),
+        ("Soldes demain", "Soldes demian"),
+        ("L’été commence", "L'été commence"),
+        (OFFER, OFFER.replace("magasin", "magazin")),
+    ],
+)
+def test_a_typo_makes_no_other_message(one: str, other: str) -> None:
+    assert nearly_same(one, other)
+    assert nearly_same(other, one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Soldes demain", "Soldes lundi"),
+        ("Votre code est 4711", "Votre code est 4712"),
+        (OFFER, OFFER.replace("30", "50")),
+        (OFFER, OFFER.replace("31 juillet", "15 août")),
+        ("Magasin ouvert", "Magasin fermé"),
+    ],
+)
+def test_other_words_or_numbers_make_another_message(one: str, other: str) -> None:
+    assert not nearly_same(one, other)
+    assert not nearly_same(other, one)
+
+
+async def test_the_same_again_by_somebody_else_is_asked_about_and_kept_as_a_draft(core: Core) -> None:
+    first = await core.ask(text=OFFER)
+    second = await asked(core)
+    assert second.broadcast.state is State.DRAFT
+    (question,) = second.questions
+    assert question.field == "text"
+    assert first.id in str(question.sentence)
+    assert "<@U0CLEO>" in str(question.sentence)
+
+
+async def test_the_draft_is_submitted_as_it_is_once_the_question_has_been_read(core: Core) -> None:
+    await core.ask(text=OFFER)
+    kept = await asked(core)
+    done = await asked(core, draft=kept.broadcast.id, sent=Sent("V1", "t1"))
+    assert (done.broadcast.id, done.broadcast.state, done.questions) == (kept.broadcast.id, State.PENDING, ())
+
+
+async def test_a_form_asks_under_its_text_and_the_second_submit_confirms(core: Core) -> None:
+    await core.ask(text=OFFER)
+    with pytest.raises(Questioned):
+        await asked(core, sent=Sent("V1", "t1"))
+    assert (await asked(core, sent=Sent("V1", "t2"))).broadcast.state is State.PENDING
+
+
+async def test_a_form_that_slack_brings_twice_is_one_broadcast_without_a_question(core: Core) -> None:
+    request = core.request(text=OFFER)
+    first = await core.workflow.submit(request, key="view:V1", person=CLEO, sent=Sent("V1", "t1"))
+    core.now += 61 * SECOND
+    again = await core.workflow.submit(request, key="view:V1", person=CLEO, sent=Sent("V1", "t1"))
+    assert (again.again, again.broadcast.id) == (True, first.broadcast.id)
+
+
+async def test_the_same_command_within_a_minute_is_still_the_same_broadcast(core: Core) -> None:
+    first = await core.ask(text=OFFER)
+    again = await core.ask(text=OFFER)
+    assert again.id == first.id
+
+
+async def test_what_was_cancelled_or_kept_as_a_draft_or_went_long_ago_is_no_duplicate(core: Core) -> None:
+    first = await core.ask(text=OFFER)
+    await core.workflow.act(first.workspace, first.id, Cancel(), person=CLEO, version=1)
+    second = await asked(core)
+    assert second.broadcast.state is State.PENDING
+    core.now += 12 * HOUR
+    assert (await asked(core)).broadcast.state is State.PENDING
+
+
+async def test_another_audience_a_test_and_a_follow_up_are_no_duplicates(make_core: MakeCore) -> None:
+    core = make_core(**{"accounts.encom.test_audience": "paris", "audiences.paris.max_size": 3})
+    first = await core.ask(text=OFFER)
+    for more in ({"audience": "everyone"}, {"test": True}, {"follows": first.id}):
+        assert (await asked(core, **more)).questions == ()
+    assert (await asked(core)).questions != ()
+
+
+async def test_it_can_be_switched_off(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.duplicates_within": "0s"})
+    await core.ask(text=OFFER)
+    assert (await asked(core)).broadcast.state is State.PENDING
