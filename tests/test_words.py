@@ -76,6 +76,7 @@ NAMES = {
     "BROKE",
     "NO_IDS",
     "UNTRUE",
+    "UNWANTED",
     "AGAIN",
     "AGAIN_AS_IT_WAS",
     "AT_ONCE",
@@ -122,6 +123,7 @@ def in_tables() -> Iterator[str]:
     yield from answers.ACTORS.values()
     yield from (label for label, _ in card_buttons.BUTTONS.values())
     yield from card_buttons.FOLLOW_UPS.values()
+    yield from card_buttons.AFTER_CANARY.values()
     yield from (template for template, _ in ENDINGS.values())
     yield from CHANGED.values()
     yield from FIELDS.values()

@@ -37,6 +37,7 @@ class BroadcastRequest(BaseModel):
     send_at: Micros | None = None
     sender: str | None = None
     campaign: str | None = None
+    canary: str | None = None
     zone: str = "UTC"
     test: bool = False  # it goes to the test audience of its account, and counts as nothing else
 
@@ -71,7 +72,8 @@ class Broadcast:
     """A request and its life, exactly as in its row. Every card can be drawn again from this alone.
 
     `test_of`: the audience whose text it tries out, if it is a test. `audience` and `target` then name who gets it.
-    `follows`: the broadcast that it corrects or repeats.
+    `follows`: the broadcast that it corrects or repeats, or whose canary it is. `canary`: the audience that gets it
+    first, before somebody decides at `continued_at` that the others get it too.
     """
 
     workspace: str
@@ -136,6 +138,8 @@ class Broadcast:
     finals: int = 0
     test_of: str | None = None
     follows: str | None = None
+    canary: str | None = None
+    continued_at: Micros | None = None
 
     @property
     def dispatch(self) -> str:
@@ -169,6 +173,15 @@ class Broadcast:
         return self.test_of is not None and self.most is not None and self.most <= MOST_IN_A_TEST
 
     @property
+    def canary_key(self) -> str:
+        """The key of the broadcast to its canary. An edit makes another one."""
+        return f"canary:{self.id}:{self.version}"
+
+    @property
+    def is_canary(self) -> bool:
+        return self.test_of is not None and self.key.startswith("canary:")
+
+    @property
     def ended(self) -> bool:
         return self.state in ENDED
 
@@ -195,14 +208,15 @@ BOUND_FIELDS: tuple[str, ...] = (
 def digest(broadcast: Broadcast) -> str:
     """SHA-256 over the exact bytes that an approval binds: text, audience, account, purpose, sender, time, mode.
 
-    Fields that only recurring broadcasts or tests have are bound only for them, so that existing digests keep their
-    values.
+    Fields that only some broadcasts have are bound only for them, so that existing digests keep their values.
     """
     bound = {name: getattr(broadcast, name) for name in BOUND_FIELDS}
     if broadcast.covers > 1:
         bound |= {"covers": broadcast.covers, "schedule": broadcast.schedule}
     if broadcast.test_of is not None:
         bound |= {"test_of": broadcast.test_of}
+    if broadcast.canary is not None:
+        bound |= {"canary": broadcast.canary}
     canonical = json.dumps(bound, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 

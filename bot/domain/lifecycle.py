@@ -38,6 +38,7 @@ class Hold(StrEnum):
     CAP = "cap"
     BLOCKED = "blocked"
     RESTORED = "restored"
+    CANARY = "canary"  # a few people get it first
 
 
 class Action(StrEnum):

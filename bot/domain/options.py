@@ -12,7 +12,7 @@ from datetime import datetime
 from bot.when.instants import parse_when
 from bot.when.refusals import NotATime
 
-OPTIONS = ("at", "sender", "campaign")
+OPTIONS = ("at", "sender", "campaign", "canary")
 #: Every option of any subcommand. One that belongs to another subcommand is a slip, never part of the text.
 EVERYWHERE = (*OPTIONS, "holidays", "until", "count", "covers", "answer", "start", "template", "digest", "mentions")
 MEANT = {

@@ -11,7 +11,7 @@ from bot.config.settings import Settings
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Clock, Micros
 from bot.domain.i18n import Translatable
-from bot.domain.lifecycle import Action
+from bot.domain.lifecycle import Action, Hold
 from bot.storage import broadcasts
 from bot.storage.broadcast_rows import NO_LEASE, Changes
 from bot.storage.broadcasts import Step
@@ -36,10 +36,13 @@ class Setbacks:
         self.settings, self.clock = settings, clock
 
     def holding(self, row: Broadcast, gate: Gate) -> Step:
-        mention = None if gate.until else " ".join([row.requester, *gate.ask])
+        silent = gate.until or gate.hold is Hold.CANARY  # nothing to do yet
+        mention = None if silent else " ".join([row.requester, *gate.ask])
         notes = [Note(gate.sentence, mention=mention)]
         changes: Changes = {"hold": gate.hold, "hold_until": gate.until, "due": None, **NO_LEASE}
         changes |= {"expires_at": None} if gate.until else asks(self.clock(), self.settings.approval)
+        if gate.hold is Hold.CANARY:
+            changes["voice_at"] = self.clock()  # look at once whether its canary has gone out
         return Step(row, Action.HOLD, "dispatcher", self.clock(), gate.hold, notes, changes)
 
     def hold(self, connection: Connection, row: Broadcast, gate: Gate) -> bool:

@@ -30,7 +30,7 @@ from bot.slack.interaction import (
     message_of,
     user_of,
 )
-from bot.slack.replies import edit_form, form_audiences, reply_privately, respond
+from bot.slack.replies import edit_form, offered, reply_privately, respond
 from bot.when.instants import parse_when
 from bot.when.refusals import NotATime
 from bot.workflow.audiences import Audiences
@@ -145,11 +145,12 @@ class Buttons:
                 start = int(found.instant.timestamp())
         except NotATime as error:
             wrong.append(Translatable(error.template, **error.values))
-        values = {name: parts.options.get(name) for name in ("sender", "campaign")}
+        values = {name: parts.options.get(name) for name in ("sender", "campaign", "canary")}
         values |= {"audience": parts.audience, "purpose": parts.purpose, "text": parts.text}
         told = [mrkdwn.section("\n".join(f"⛔ {mrkdwn.sentence(done.words, one)}" for one in wrong))] if wrong else []
-        offered = form_audiences(self.audiences, done.words)
-        form = forms.Form(offered, done.channel, values={**values, "send_at": start}, facts=told)
+        form = forms.Form(
+            offered(self.audiences, done.words), done.channel, values={**values, "send_at": start}, facts=told
+        )
         await done.client.views_open(trigger_id=done.trigger, view=forms.compose(form, done.words))
 
     async def _do(self, pressed: Pressed) -> None:
@@ -216,7 +217,7 @@ class Buttons:
             raise StaleVersion(row)
         must_be_member(pressed.person)
         form = forms.Form(
-            form_audiences(self.audiences, pressed.words),
+            offered(self.audiences, pressed.words),
             pressed.asks_in(row),
             values=forms.filled(row),
             follows=row.id,

@@ -29,7 +29,7 @@ from bot.slack.blocks.mrkdwn import Block, Post, context, literal, plain, quote,
 from bot.slack.directory import UNREACHABLE
 from bot.slack.interaction import Body, Entrance, Interaction, Refused, user_of, workspace_of
 from bot.slack.publish.poster import error_code
-from bot.slack.replies import form_audiences, place_for, submitted_post
+from bot.slack.replies import form_audiences, offered, place_for, submitted_post
 from bot.storage import broadcasts, keys
 from bot.storage.database import CommitUncertain, DatabaseBusy
 from bot.storage.votes import Vote
@@ -158,7 +158,7 @@ class LiveForm:
             return
         await self._keep(id, composed, person)
         form = forms.Form(
-            form_audiences(self.audiences, words),
+            offered(self.audiences, words),
             composed.channel,
             composed.draft,
             composed.values,

@@ -62,19 +62,25 @@ def form_audiences(audiences: Audiences, words: Translator) -> list[tuple[str, s
     ]
 
 
+def offered(audiences: Audiences, words: Translator) -> forms.Offered:
+    """Return what the form offers to choose from."""
+    known = form_audiences(audiences, words)
+    return forms.Offered(known, [(name, label) for name, label in known if audiences.small(name)])
+
+
 async def edit_form(workflow: Workflow, row: Broadcast, person: Person, channel: str, words: Translator) -> forms.Form:
     """Return the form filled with a draft, to be submitted in that channel, or with a broadcast that is edited.
 
     Raises StaleVersion or NotAllowed if this person can no longer edit it.
     """
-    offered, values = form_audiences(workflow.audiences, words), forms.filled(row, send_at=row.send_at)
+    choices, values = offered(workflow.audiences, words), forms.filled(row, send_at=row.send_at)
     if row.state is State.DRAFT:
-        return forms.Form(offered, channel, row.id, values, test=row.test_of is not None)
+        return forms.Form(choices, channel, row.id, values, test=row.test_of is not None)
     if (row.state, Action.EDIT) not in TRANSITIONS:
         raise StaleVersion(row)
     await workflow.may(Action.EDIT, person, row)
     edits = (row.id, row.version)
-    return forms.Form(offered, channel, values=values, edits=edits, test=row.test_of is not None)
+    return forms.Form(choices, channel, values=values, edits=edits, test=row.test_of is not None)
 
 
 async def place_for(audiences: Audiences, people: People, channel: str) -> Place:

@@ -133,6 +133,8 @@ class Changes(TypedDict, total=False):
     covered_by: str | None
     test_of: str | None
     follows: str | None
+    canary: str | None
+    continued_at: Micros | None
     asked_in: str | None
     finals: int
     draw_at: Micros | None
@@ -147,10 +149,11 @@ NOT_AGREED: Changes = {
     "hold": None,
     "hold_until": None,
     "stage_at": None,
+    "continued_at": None,
     **NO_LEASE,
 }
 
-_SHOWN = ("send_at", "start_at", "due", "hold_until", "expires_at", "created_at", "changed_at")
+_SHOWN = ("send_at", "start_at", "due", "hold_until", "expires_at", "continued_at", "created_at", "changed_at")
 
 
 def to_broadcast(row: RowMapping) -> Broadcast:

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0007"  # the schema this code was written for; a test ties it to the newest migration
+REVISION = "0008"  # the schema this code was written for; a test ties it to the newest migration
 SHAPE = 1  # the newest row format that this code understands; rows of a higher shape are left alone
 
 metadata = MetaData()
@@ -90,6 +90,8 @@ broadcasts = Table(
     Column("covered_by", String(16)),  # the occurrence whose approval covers this one
     Column("test_of", String(255)),  # the audience whose text it tries out, if it is a test
     Column("follows", String(16)),  # the broadcast that it corrects or repeats
+    Column("canary", String(255)),  # the audience that gets it first
+    Column("continued_at", BigInteger),  # when somebody decided that the others get it too
     Column("asked_in", String(32)),  # the channel where it was typed, if its card is in another
     Column("finals", Integer, nullable=False, server_default="0"),  # deliveries whose status is final
     Column("shape", Integer, nullable=False, server_default="1"),  # see SHAPE

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
-from bot.domain.clock import Micros, micros
+from bot.domain.clock import SECOND, Micros, micros
 from bot.domain.i18n import Translatable, Value
 from bot.domain.lifecycle import Action, Hold, State
 from bot.scheduler import Task
@@ -21,6 +21,7 @@ from bot.storage.votes import votes_for
 from bot.workflow import approval_rules
 from bot.workflow.deadlines import DRAFT_NOTICE, NOTICE, describe_start, next_reminder
 
+LOOK_AGAIN = 2 * SECOND  # at a canary that is going out
 SHOWN = 1500  # characters of a draft's text in a message about it
 
 
@@ -66,6 +67,8 @@ class ApprovalReminders:
             case State.PENDING:
                 again_at = next_reminder(now, row.voices + 1, row.expires_at, self.approval)
                 return [self._pending(connection, row, now, last=again_at is None)], again_at
+            case State.HELD if row.hold is Hold.CANARY:
+                return self._canary(connection, row, now)
             case State.HELD if row.hold is not Hold.HOURS or row.hold_until is None:
                 again_at = next_reminder(now, row.voices + 1, row.expires_at, self.approval)
                 paused = keys.paused(connection, row.workspace)
@@ -100,6 +103,26 @@ class ApprovalReminders:
         else:
             template = "Approvals still needed: {missing}. Without them, the broadcast expires {end_at}."
         return Note(Translatable(template, **values), mention=" ".join(missing) or None)
+
+    def _canary(self, connection: Connection, row: Broadcast, now: Micros) -> tuple[list[Note], Micros | None]:
+        """Ask whoever may continue, once the canary has gone out; until then look again in a moment."""
+        first = broadcasts.find_by_key(connection, row.workspace, row.canary_key)
+        if first is not None and first.state in (State.SCHEDULED, State.SENDING):
+            return [], now + LOOK_AGAIN
+        values: dict[str, Value] = {"canary": row.canary or "", "id": first.id if first else "—", **_end(row)}
+        template = (
+            "*{canary}* should have got it first (*{id}*) and has not, so the others wait. Without a decision, it "
+            "expires {end_at}."
+        )
+        if first is not None and first.state in (State.SENT, State.DONE):
+            template = (
+                "*{canary}* has it now (*{id}*). If it looks right, press *Continue* to send it to the others, else "
+                "*Stop here*. Without a decision, it expires {end_at}."
+            )
+        able = [id for id in row.approvers if id not in (row.requester, row.editor)] if row.quorum else [row.requester]
+        again_at = now + micros(self.approval.remind_after)
+        last = row.expires_at is None or again_at > row.expires_at
+        return [Note(Translatable(template, **values), mention=" ".join(able) or None)], None if last else again_at
 
     def _scheduled(self, connection: Connection, row: Broadcast, now: Micros) -> tuple[list[Note], Micros | None]:
         start = row.due or now

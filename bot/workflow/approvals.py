@@ -21,6 +21,7 @@ from bot.storage.votes import add_vote, drop_vote, strengthen_vote, votes_for
 from bot.workflow import approval_rules
 from bot.workflow.approvers import Approvers
 from bot.workflow.audiences import Audiences
+from bot.workflow.canaries import Canaries
 from bot.workflow.card_changes import CardChanges
 from bot.workflow.deadlines import after_undo, asks, before_start, describe_start
 from bot.workflow.decision_types import Approve
@@ -38,10 +39,12 @@ class Approvals:
         approvers: Approvers,
         series: SeriesApproval,
         card_changes: CardChanges,
+        canaries: Canaries,
     ) -> None:
         self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
         self.approval, self.audiences = runtime.settings.approval, audiences
         self.approvers, self.series, self.card_changes = approvers, series, card_changes
+        self.canaries = canaries
 
     def approve(
         self, connection: Connection, seen: Broadcast, person: Person, decision: Approve
@@ -109,6 +112,8 @@ class Approvals:
         if agreed is not None and agreed.schedule is not None and agreed.covers > 1:
             cover = standing_approval(agreed, [vote.approver for vote in votes_for(connection, agreed)])
             schedules.keep_cover(connection, agreed.workspace, agreed.schedule, cover)
+        if agreed is not None and (first := self.canaries.planned(connection, agreed)) is not None:
+            self.schedule(connection, first, actor=actor)
         return self._hold_late(connection, agreed, actor) if late and agreed else agreed
 
     def _hold_late(self, connection: Connection, agreed: Broadcast, actor: str) -> Broadcast | None:

@@ -83,6 +83,28 @@ class Audiences:
         size = self.audience_cache.size_of(chosen)
         return Recipients(chosen, found, found.max_size if size is None else size, test_of=name)
 
+    def small(self, name: str) -> bool:
+        """Whether it is known that this audience has as few people as a test may reach."""
+        settings, size = self.settings.audiences[name], self.audience_cache.size_of(name)
+        most = settings.max_size if size is None else size
+        return most is not None and most <= MOST_IN_A_TEST and not settings.everyone
+
+    def canary_complaint(self, name: str, of: AudienceSettings) -> FieldError | None:
+        """Why this audience cannot get a broadcast first; None if it can."""
+        settings = self.audience(name)
+        values: dict[str, Value] = {"name": name, "account": of.account, "most": MOST_IN_A_TEST}
+        if settings is None:
+            return FieldError("canary", self.unknown_audience(name))
+        if settings.account != of.account:
+            template = "“{name}” belongs to another account. Choose a canary of the account {account}."
+        elif settings.id == of.id and settings.kind is of.kind:
+            template = "“{name}” is the audience itself. Choose a smaller one to get it first."
+        elif not self.small(name):
+            template = "“{name}” may have more than {most} people. Choose a smaller canary, or set its `max_size`."
+        else:
+            return None
+        return FieldError("canary", Translatable(template, **values))
+
     def unknown_audience(self, name: str) -> Translatable:
         known = ", ".join(sorted(self.settings.audiences)) or "—"
         near = suggestions.nearest(name, self.settings.audiences)

@@ -86,6 +86,9 @@ def describe_start(
     """
     if misfit is not None:
         return Translatable("It will be held: {why}", why=misfit)
+    if row.canary is not None and row.continued_at is None:
+        template = "It starts {start_at}, for *{canary}* first. The others get it once somebody presses *Continue*."
+        return Translatable(template, start_at=due, canary=row.canary)
     verdict = decide(policy_for(policies, row), row.purpose, moment(due))
     sentence, later = Translatable("It starts {start_at}.", start_at=due), PAUSED_ASKS
     if isinstance(verdict, Refuse):

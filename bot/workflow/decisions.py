@@ -166,6 +166,7 @@ class Decisions:
         ended = broadcasts.move(connection, seen, action, actor=person.id, at=now, reason=reason, notes=said, due=None)
         if ended is not None:
             self.series.end_cover(connection, ended, person)
+            self.approvals.canaries.end(connection, ended, person.id)
         return ended
 
     async def give_reason(self, workspace: str, id: str, reason: str, *, person: Person) -> None:
@@ -242,13 +243,20 @@ class Decisions:
         note = Note(Translatable(template, **by_person(person, start_at=start)))
         changes: Changes = {"due": start, "start_at": start, "tries": 0, "voice_at": before_start(start, now)}
         changes |= {"hold": None, "hold_until": None, "expires_at": None}
+        if current.hold is Hold.CANARY:
+            changes["continued_at"] = now
         moved = broadcasts.move(connection, current, Action.SEND_NOW, actor=person.id, at=now, notes=[note], **changes)
         return self.validity.lapse(connection, moved, reason) if moved and reason else moved
 
     def why_not_now(self, connection: Connection, held: Broadcast) -> Translatable | None:
         """Why *Send now* would only hold it again, and when it may go; None if it may go now."""
         start = after_undo(self.clock(), held.send_at, self.approval)
-        gate = self.gates.closed(connection, dataclasses.replace(held, due=start, start_at=start), start)
+        as_sent = dataclasses.replace(held, due=start, start_at=start)
+        if held.hold is Hold.CANARY:
+            as_sent = dataclasses.replace(as_sent, continued_at=start)
+        elif held.canary is not None and held.continued_at is None:
+            as_sent = dataclasses.replace(as_sent, canary=None)  # to its canary first
+        gate = self.gates.closed(connection, as_sent, start)
         if gate is None:
             return None
         opens = self.audiences.outlook(held, start).opens if gate.hold is Hold.HOURS else None

@@ -142,6 +142,7 @@ class Editing:
         changes |= {"quorum": max(need.quorum, current.quorum), "tries": 0, **NOT_AGREED, **asks(now, self.approval)}
         changes["digest"] = digest(dataclasses.replace(current, **cast("dict[str, Any]", changes)))
         self.series.uncover(connection, current)
+        self.approvals.canaries.end(connection, current, person.id)
         told = dict.fromkeys([current.requester, *(vote.approver for vote in votes_for(connection, current))])
         notes = [Note(sentence, mention=" ".join(id for id in told if id != person.id) or None)]
         return broadcasts.move(connection, current, action, actor=person.id, at=now, notes=notes, **changes)
@@ -150,7 +151,7 @@ class Editing:
 #: What an edit replaces.
 EDITED = (
     *("audience", "account", "provider", "kind", "target", "everyone", "subscribers", "policy"),
-    *("purpose", "typed", "text", "sender", "campaign", "send_at", "zone", "test_of"),
+    *("purpose", "typed", "text", "sender", "campaign", "send_at", "zone", "test_of", "canary"),
 )
 
 

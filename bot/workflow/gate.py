@@ -11,14 +11,16 @@ from bot.config.accounts import Account
 from bot.config.settings import Settings
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros, micros, moment
+from bot.domain.errors import NotFound
 from bot.domain.hours import HoldUntil, Policy, Refuse, decide
-from bot.domain.i18n import Translatable
-from bot.domain.lifecycle import Hold
-from bot.storage import campaigns, keys
+from bot.domain.i18n import Translatable, Value
+from bot.domain.lifecycle import Hold, State
+from bot.storage import broadcasts, campaigns, keys
 from bot.workflow.clock_guard import ClockGuard
 from providers.base import Purpose
 
 HOUR = 3600 * SECOND
+UNWANTED = "The broadcast *{id}*, for which this goes first, was stopped or changed. Drop this one."
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Gates:
         gate = self._late_gate(row, now)
         if gate is None and not row.small_test:  # its few people know that it is a test
             gate = self._cap_gate(connection, row, now) or self._hours_gate(row, now)
+        gate = gate or self._canary_gate(connection, row)
         return _paused(gate) if keys.paused(connection, row.workspace) else gate
 
     def misfit(self, row: Broadcast) -> Translatable | None:
@@ -90,6 +93,23 @@ class Gates:
             return Gate(Hold.LATE, Translatable(template, start_at=row.due))
         return None
 
+    def _canary_gate(self, connection: Connection, row: Broadcast) -> Gate | None:
+        """Hold a broadcast until its canary has gone out and somebody continues; hold a canary of what was stopped."""
+        if row.is_canary:
+            return None if _still_wanted(connection, row) else Gate(Hold.BLOCKED, Translatable(UNWANTED, **_main(row)))
+        if row.canary is None:
+            return None
+        first = broadcasts.find_by_key(connection, row.workspace, row.canary_key)
+        if first is not None and first.state in (State.SENT, State.DONE):
+            if row.continued_at is not None:
+                return None
+            template = "It went to *{canary}* first. Press *Continue* to send it to the others, or *Stop here*."
+        elif first is not None and first.state in (State.SCHEDULED, State.SENDING):
+            template = "It goes to *{canary}* first. The others wait until somebody presses *Continue*."
+        else:
+            template = "It should go to *{canary}* first, and has not gone there. So the others wait."
+        return Gate(Hold.CANARY, Translatable(template, canary=row.canary))
+
     def _cap_gate(self, connection: Connection, row: Broadcast, now: Micros) -> Gate | None:
         if campaigns.released_since(connection, row.workspace, now - HOUR) < self.settings.hourly_cap:
             return None
@@ -113,6 +133,19 @@ class Gates:
             template = "The policy {policy} does not let the broadcast go out at this time. Re-plan it or drop it."
             return Gate(Hold.HOURS, Translatable(template, policy=row.policy))
         return None
+
+
+def _still_wanted(connection: Connection, canary: Broadcast) -> bool:
+    """Whether the broadcast that this canary tries out may still go, as it was then."""
+    try:
+        main = broadcasts.find(connection, canary.workspace, canary.follows or "")
+    except NotFound:
+        return False
+    return main.canary_key == canary.key and main.state in (State.SCHEDULED, State.HELD, State.SENDING)
+
+
+def _main(canary: Broadcast) -> dict[str, Value]:
+    return {"id": canary.follows or "?"}
 
 
 def _paused(gate: Gate | None) -> Gate:

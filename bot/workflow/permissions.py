@@ -10,7 +10,7 @@ from bot.config.runtime import Runtime
 from bot.domain import people
 from bot.domain.broadcast import Broadcast
 from bot.domain.errors import NotAllowed
-from bot.domain.lifecycle import Action
+from bot.domain.lifecycle import Action, Hold
 from bot.domain.people import Person
 from bot.storage import audit
 from bot.workflow import approval_rules
@@ -29,12 +29,15 @@ class Permissions:
             Action.REQUEST_CHANGES: self._may_request_changes,
             Action.MARK_NOT_SENT: self._may_deny,
             **dict.fromkeys((Action.CANCEL, Action.STOP, Action.DROP, Action.DISCARD), self._may_stop),
-            **dict.fromkeys((Action.SEND_NOW, Action.REPLAN, Action.EDIT, Action.MARK_SENT), self._may_stop),
+            **dict.fromkeys((Action.REPLAN, Action.EDIT, Action.MARK_SENT), self._may_stop),
+            Action.SEND_NOW: self._may_send_now,
         }
 
     async def may(self, action: Action, person: Person, broadcast: Broadcast) -> None:
         """Raises NotAllowed, audited, when this person may not do this to it."""
         try:
+            if broadcast.is_canary and action in (Action.EDIT, Action.REPLAN):
+                raise NotAllowed("It goes first for *{id}*. Edit or re-plan that one.", id=broadcast.follows or "?")
             await self._checks[action](person, broadcast)
         except NotAllowed as error:
             await self.audit_refusal(person, action, error.sentence.template, broadcast)
@@ -53,6 +56,13 @@ class Permissions:
 
     async def _may_stop(self, person: Person, broadcast: Broadcast) -> None:
         await approval_rules.may_stop(person, self.approvers.as_of_today(broadcast), self.admins, self.people.members)
+
+    async def _may_send_now(self, person: Person, broadcast: Broadcast) -> None:
+        """Raises NotAllowed when this person may not send it, or may not continue after its canary."""
+        if broadcast.hold is Hold.CANARY and broadcast.quorum:
+            await self._may_approve(person, broadcast)
+        else:
+            await self._may_stop(person, broadcast)
 
     async def _may_deny(self, person: Person, broadcast: Broadcast) -> None:
         """Raises NotAllowed when this person may not say that it did *not* go out.

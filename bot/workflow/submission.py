@@ -129,6 +129,8 @@ class Submission:
             named = self.audiences.settings.audiences[request.audience]
             await approval_rules.may_ask(person, request.audience, named, self.people.members)
         final, complaints = checks.final_text(request.text, self.audiences.terms(request.audience, request.purpose))
+        if request.canary and (odd := self.audiences.canary_complaint(request.canary, settings)) is not None:
+            complaints.append(odd)
         complaints += checks.name_complaints(request.sender, request.campaign)
         complaints += [*self._sender_complaints(request, settings), *self.time_complaints(request.send_at, slack)]
         if complaints:
@@ -221,6 +223,7 @@ class Submission:
             audience=reached.name,
             test_of=reached.test_of,
             send_at=None if request.test else request.send_at,
+            canary=None if request.test else request.canary,
             zone=request.zone,
             id=self.make_id(),
             version=1,

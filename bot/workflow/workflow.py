@@ -11,6 +11,7 @@ from bot.workflow.approval_validity import ApprovalValidity
 from bot.workflow.approvals import Approvals
 from bot.workflow.approvers import Approvers
 from bot.workflow.audiences import Audiences
+from bot.workflow.canaries import Canaries
 from bot.workflow.card_changes import CardChanges
 from bot.workflow.decisions import Decisions
 from bot.workflow.editing import Editing
@@ -40,9 +41,9 @@ class Workflow:
         self.permissions = Permissions(runtime, self.approvers)
         self.series = SeriesApproval(runtime)
         self.validity = ApprovalValidity(runtime, audiences, self.approvers, self.series)
-        self.approvals = Approvals(
-            runtime, audiences, self.approvers, self.series, CardChanges(audiences, runtime.clock)
-        )
+        self.canaries = Canaries(runtime, audiences, make_id)
+        card_changes = CardChanges(audiences, runtime.clock)
+        self.approvals = Approvals(runtime, audiences, self.approvers, self.series, card_changes, self.canaries)
         self.questions = Questions(runtime, audiences)
         self.submission = Submission(runtime, audiences, self.permissions, self.approvals, self.questions, make_id)
         self.editing = Editing(runtime, audiences, self.approvals, self.submission)

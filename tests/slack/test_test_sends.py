@@ -7,7 +7,7 @@ import json
 from bot.app import Bot
 from bot.domain.lifecycle import State
 from sandbox.server import Sandbox
-from tests.support.slack import HERE, ask, becomes, card, filled, open_form, settled, shown, type_in
+from tests.support.slack import HERE, ask, becomes, card, filled, open_form, settled, shown, thread_text, type_in
 
 TEST_BUTTON = "broadcast.test"
 
@@ -96,3 +96,39 @@ async def test_a_test_that_is_only_a_draft_opens_as_a_test(sandbox: Sandbox, bot
     await becomes(sandbox, "Soldes demain STOP", user="U0CLEO")
     assert await sandbox.acting.submit("U0CLEO", form["id"], filled("newsletter", "Soldes demain")) == {}
     assert (await settled(bot, State.SENT, State.DONE)).test_of == "newsletter"
+
+
+async def test_a_canary_is_shown_before_the_approval_and_continued_by_an_approver(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send newsletter marketing canary=team Soldes demain")
+    posted = await card(sandbox)
+    assert "first to team" in json.dumps(posted["blocks"])
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    await sandbox.until(lambda: "has it now" in thread_text(sandbox, posted["ts"]))
+    assert [entry.audience for entry in sandbox.vendors.ledger] == ["list team"]
+    shown = json.dumps(sandbox.acting.messages(HERE)[0]["blocks"])
+    assert '"Continue"' in shown
+    assert '"Stop here"' in shown
+    await sandbox.acting.click("U0CLEO", HERE, posted["ts"], "broadcast.send_now")
+    await sandbox.until(lambda: "somebody else must approve" in str(sandbox.acting.ephemerals("U0CLEO")))
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.send_now")
+    await sandbox.until(lambda: len(sandbox.vendors.ledger) == 2)
+    assert [entry.audience for entry in sandbox.vendors.ledger] == ["list team", "list newsletter"]
+
+
+async def test_the_form_offers_small_audiences_to_get_it_first(sandbox: Sandbox, bot: Bot) -> None:
+    form = await open_form(sandbox)
+    (field,) = [block for block in form["blocks"] if block["block_id"] == "canary"]
+    assert "team" in [option["value"] for option in field["element"]["options"]]
+    assert "newsletter" not in str(field)
+    values = filled("newsletter", "Soldes demain")
+    values["canary"] = {"value": {"type": "static_select", "selected_option": {"value": "team"}}}
+    assert await sandbox.acting.submit("U0DAN", form["id"], values) == {}
+    assert (await settled(bot, State.PENDING)).canary == "team"
+
+
+async def test_a_canary_of_another_account_is_refused_under_its_field(sandbox: Sandbox, bot: Bot) -> None:
+    form = await open_form(sandbox)
+    values = filled("clients", "Soldes demain")
+    values["canary"] = {"value": {"type": "static_select", "selected_option": {"value": "team"}}}
+    errors = await sandbox.acting.submit("U0DAN", form["id"], values)
+    assert "belongs to another account" in errors["canary"]

@@ -76,7 +76,11 @@ WRONG = [
     ("send", "send-at=10:00 Soldes", "Did you mean “at=”?"),
     ("send", "quand=9h Soldes", "Did you mean “at=”?"),
     ("send", "expéditeur=Bell Soldes", "Did you mean “sender=”?"),
-    ("send", "holidays=keep Soldes", "“holidays=” is not an option here. The options are: at=, sender=, campaign=."),
+    (
+        "send",
+        "holidays=keep Soldes",
+        "“holidays=” is not an option here. The options are: at=, sender=, campaign=, canary=.",
+    ),
     ("send", "holiday=keep Soldes", "“holiday=” is not an option here"),
     ("send", "at=10:00 until=2027-01-31 Soldes", "“until=” is not an option here"),
     ("send", "marketing covers=3 Soldes", "“covers=” is not an option here"),

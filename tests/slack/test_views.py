@@ -198,12 +198,12 @@ def test_nothing_that_has_ended_can_be_pressed() -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_forms_are_taken_by_slack_in_every_language(language: str) -> None:
     words = translator_for(language)
-    many = [(f"audience-{number}-" + "x" * 60, "y" * 90) for number in range(100)]
-    check_view(forms.compose(forms.Form(many, "C1"), words))
+    many = [(f"audience-{number}-" + "x" * 60, "y" * 90) for number in range(101)]
+    check_view(forms.compose(forms.Form(forms.Offered(many, many), "C1"), words))
     check_view(forms.reject_form(row(), words))
     check_view(forms.replan_form(row(audience="x" * 255), 1_800_000_000_000_000, words, closed=True))
     values = {"audience": many[3][0], "purpose": "marketing", "text": "z" * 3000, "send_at": 1, "sender": "Bell"}
-    check_view(forms.compose(forms.Form(many, "C1", "B234679", values), words))
+    check_view(forms.compose(forms.Form(forms.Offered(many), "C1", "B234679", values), words))
 
 
 def test_a_note_says_a_sentence_inside_a_sentence_in_the_readers_language() -> None:
@@ -281,7 +281,8 @@ def returned(view: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def form_of(**values: Any) -> dict[str, Any]:
-    view = forms.compose(forms.Form([("clients", "clients")], "C1", "B234679", {"audience": "clients", **values}), EN)
+    offered = forms.Offered([("clients", "clients")])
+    view = forms.compose(forms.Form(offered, "C1", "B234679", {"audience": "clients", **values}), EN)
     check_view(view)
     return view
 

@@ -28,7 +28,7 @@ WEIGHED: dict[type[StrEnum], set[str]] = {
         *("cancelled", "expired"),
     },
     Phase: {"staging", "releasing"},
-    Hold: {"late", "hours", "paused", "cap", "blocked", "restored"},
+    Hold: {"late", "hours", "paused", "cap", "blocked", "restored", "canary"},
     AudienceKind: {"list", "tag", "group"},
     Purpose: {"marketing", "transactional"},
 }

@@ -17,6 +17,7 @@ from bot.domain.lifecycle import Action
 from bot.slack.blocks import card_facts
 from bot.slack.blocks.card import draw_card
 from bot.storage import tables
+from bot.storage.notes import Note
 from bot.workflow.decision_types import Sight
 from sandbox.server import Sandbox
 from sandbox.world import Json
@@ -62,3 +63,10 @@ def question(row: Any, action: str = "broadcast.approve", language: str = "en", 
 async def act(bot: Bot, user: str, row: Broadcast, action: Action, reason: str) -> None:
     person = await bot.people.person(TEAM, user)
     await bot.workflow.act(TEAM, row.id, decision(action, reason=reason), person=person, version=row.version)
+
+
+async def told_of(core: Core, row: Broadcast) -> list[Note]:
+    """Return every note of its thread, posted or not."""
+    mine = tables.notes.select().where(tables.notes.c.broadcast == row.id).order_by(tables.notes.c.seq)
+    found = await core.database.read(lambda c: c.execute(mine).mappings().all())
+    return [Note(Translatable.of(one["sentence"]), one["mention"]) for one in found]

@@ -6,15 +6,11 @@ from typing import Any
 
 import pytest
 
-from bot.domain.broadcast import Broadcast
-from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import State
-from bot.storage import tables
-from bot.storage.notes import Note
 from bot.storage.votes import votes_for
 from bot.workflow.decision_types import Approve, Replan
 from providers.base import Purpose
-from tests.support.cards import HOUR
+from tests.support.cards import HOUR, told_of
 from tests.support.core import CLEO, TEAM, Core, MakeCore, approver
 
 RULE = {"approval.rules": [{"purpose": "marketing", "larger_than": 1000, "quorum": 2}]}
@@ -68,13 +64,6 @@ async def test_who_approved_agreed_to_no_more_than_was_known_then(make_core: Mak
     fell = [note for note in await told_of(core, row) if "That was not known" in str(note.sentence)]
     assert [(str(told) in str(note.sentence), note.mention) for note in fell] == [(True, approver(0).id)] * len(fell)
     assert len(fell) == (told is not None)
-
-
-async def told_of(core: Core, row: Broadcast) -> list[Note]:
-    """Return every note of its thread, posted or not."""
-    mine = tables.notes.select().where(tables.notes.c.broadcast == row.id).order_by(tables.notes.c.seq)
-    found = await core.database.read(lambda c: c.execute(mine).mappings().all())
-    return [Note(Translatable.of(one["sentence"]), one["mention"]) for one in found]
 
 
 async def test_an_approval_that_is_left_is_for_no_more_people_than_it_was_given_for(make_core: MakeCore) -> None:

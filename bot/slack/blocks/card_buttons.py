@@ -28,6 +28,9 @@ BUTTONS: Mapping[Action, tuple[str, str | None]] = {  # label and style, in the 
     Action.MARK_NOT_SENT: ("It did not go out", "danger"),
 }
 
+#: What these buttons are called once a few people have got it.
+AFTER_CANARY: Mapping[Action, str] = {Action.SEND_NOW: "Continue", Action.DROP: "Stop here"}
+
 #: What hides behind ⋯ while the card asks for an approval.
 IN_MENU = frozenset({Action.EDIT, Action.CANCEL, Action.REPLAN})
 MENU = "broadcast.more"
@@ -54,7 +57,7 @@ def buttons(broadcast: Broadcast, showing: CardContext, words: Translator) -> li
         elements.append(_menu(menu, broadcast, words))
     if broadcast.state is State.DRAFT:
         elements.append({**plain_button("edit", words("Edit"), broadcast), "style": "primary"})
-    if broadcast.state in FOLLOW_UPS:
+    if broadcast.state in FOLLOW_UPS and not broadcast.is_canary:
         again = words(FOLLOW_UPS[broadcast.state])
         elements.append(plain_button("follow_up", words("Ask to send it") if broadcast.test_of else again, broadcast))
     if not elements:
@@ -88,7 +91,11 @@ def drawing_of(block_id: str) -> tuple[int, Micros] | None:
 
 def _button(action: Action, broadcast: Broadcast, showing: CardContext, words: Translator) -> dict[str, Any]:
     name, style = BUTTONS[action]
-    label = words("Simulate") if showing.training and action is Action.APPROVE else words(name)
+    label = words(name)
+    if showing.training and action is Action.APPROVE:
+        label = words("Simulate")
+    elif broadcast.hold is Hold.CANARY and action in AFTER_CANARY:
+        label = words(AFTER_CANARY[action])
     button = plain_button(action, label, broadcast)
     if style:
         button["style"] = style

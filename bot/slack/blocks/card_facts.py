@@ -42,6 +42,7 @@ HOLDS: Mapping[Hold, str] = {
     Hold.CAP: "the hourly cap on sends has been reached",
     Hold.BLOCKED: "something is blocking it, see its thread",
     Hold.RESTORED: "the database was restored",
+    Hold.CANARY: "a few people get it first",
 }
 
 #: States in which it has not started, so the hours matter to its card.

@@ -26,6 +26,8 @@ def title(broadcast: Broadcast, showing: CardContext, words: Translator) -> str:
 def to_audience(broadcast: Broadcast, words: Translator) -> str:
     """`SMS to newsletter`, or `🧪 Test of newsletter · SMS to team`."""
     to = _to(broadcast, words)
+    if broadcast.is_canary:
+        return f"🐤 {words('First for {id}', id=broadcast.follows or '?')} · {to}"
     return to if broadcast.test_of is None else f"🧪 {words('Test of {audience}', audience=broadcast.test_of)} · {to}"
 
 
@@ -38,7 +40,12 @@ def _to(broadcast: Broadcast, words: Translator) -> str:
 def stakes(broadcast: Broadcast, showing: CardContext, words: Translator) -> str:
     """`20 people × 1 SMS = 20 SMS · ≈ 2.58 EUR · right after approval`, as plain text."""
     parts = (how_many(broadcast, showing, words), cost(broadcast, words) or words("cost not known"))
-    return " · ".join([*parts, *_start(broadcast, showing, words)])
+    return " · ".join([*parts, *_start(broadcast, showing, words), *_first(broadcast, words)])
+
+
+def _first(broadcast: Broadcast, words: Translator) -> Iterator[str]:
+    if broadcast.canary is not None and broadcast.continued_at is None and not broadcast.ended:
+        yield words("first to {canary}", canary=broadcast.canary)
 
 
 def large(line: str) -> Block:

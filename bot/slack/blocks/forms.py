@@ -23,6 +23,7 @@ from providers.base import Purpose
 INPUT = 3000  # characters of one input of a form; Slack counts in UTF-16
 
 CORRECT, CLEAR, TEST = "broadcast.correct", "broadcast.clear", "broadcast.test"
+OPTIONS = 100  # of a select
 VALUE = 2000  # characters of a button's value
 TYPING = {"trigger_actions_on": ["on_character_entered"]}
 AT_ONCE = "Leave it empty to start right after approval."
@@ -31,16 +32,24 @@ MORE_TEXT = re.compile(rf"({REST}([0-9]{{0,3}}))(?::|$)")
 
 
 @dataclass(frozen=True)
+class Offered:
+    """The audiences to choose from, as (name, label) pairs. `canaries`: those of few people, who may get it first."""
+
+    audiences: Sequence[tuple[str, str]]
+    canaries: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
 class Form:
     """The compose form.
 
-    `audiences`: (name, label) pairs. `values`: what it is filled with. `draft`: id of the draft that it completes.
+    `values`: what it is filled with. `draft`: id of the draft that it completes.
     `follows`: id of the broadcast that it follows. `edits`: id and version of the broadcast that it changes. `facts`:
     what the text would become, shown under it. `refills`: how often the bot has replaced the text. `kept_at`: when
     what it is filled with was typed and not submitted. `test`: it goes to the test audience alone.
     """
 
-    audiences: Sequence[tuple[str, str]]
+    offered: Offered
     channel: str
     draft: str | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -68,6 +77,7 @@ class Composed:
     edits: tuple[str, int] | None
     refills: int
     test: bool = False
+    canary: str | None = None
 
     def request(self, person: Person) -> BroadcastRequest:
         """What this person asks for with it. Without a valid purpose, it is marketing, the stricter one."""
@@ -81,6 +91,7 @@ class Composed:
             send_at=self.send_at,
             sender=self.sender,
             campaign=self.campaign,
+            canary=self.canary,
             zone=person.zone,
             test=self.test,
         )
@@ -88,7 +99,7 @@ class Composed:
     @property
     def values(self) -> dict[str, Any]:
         """What the form is filled with to show the same again."""
-        named = {name: getattr(self, name) for name in ("audience", "purpose", "text", "sender", "campaign")}
+        named = {name: getattr(self, name) for name in ("audience", "purpose", "text", "sender", "campaign", "canary")}
         return {**named, "send_at": self.send_at // SECOND if self.send_at else None}
 
 
@@ -97,7 +108,7 @@ def compose(form: Form, words: Translator) -> dict[str, Any]:
     purposes = [_option(purpose, words(label)) for purpose, label in PURPOSES.items()]
     chosen = form.values.get("audience")
     audience: dict[str, Any] = {"type": "external_select", "min_query_length": 0}
-    initial = next((_option(name, label) for name, label in form.audiences if name == chosen), None)
+    initial = next((_option(name, label) for name, label in form.offered.audiences if name == chosen), None)
     if initial:
         audience["initial_option"] = initial
     purpose = next((option for option in purposes if option["value"] == form.values.get("purpose")), purposes[0])
@@ -114,6 +125,7 @@ def compose(form: Form, words: Translator) -> dict[str, Any]:
         _live(_input("send_at", words("Start"), start, optional=True, hint=words(AT_ONCE))),
         _input("sender", words("Sender"), _named_input("sender", form.values), optional=True),
         _input("campaign", words("Campaign"), _named_input("campaign", form.values), optional=True),
+        *_canary_input(form, words),
     ]
     kept: dict[str, Any] = {"channel": form.channel, "draft": form.draft, "follows": form.follows}
     kept |= {"edits": form.edits, "refills": form.refills, "test": form.test}
@@ -124,6 +136,17 @@ def compose(form: Form, words: Translator) -> dict[str, Any]:
         title, submit = words("Edit {id}", id=form.edits[0]), words("Save")
         blocks.append(context(words("This makes a new version. Earlier approvals will no longer count.")))
     return _modal("broadcast_compose", title, submit, blocks, kept, words)
+
+
+def _canary_input(form: Form, words: Translator) -> list[Block]:
+    options = [_option(name, label) for name, label in form.offered.canaries[:OPTIONS]]
+    if not options or form.test:
+        return []
+    select: dict[str, Any] = {"type": "static_select", "options": options}
+    chosen = next((option for option in options if option["value"] == form.values.get("canary")), None)
+    select |= {"initial_option": chosen} if chosen else {}
+    hint = words("A few people get it first. The others get it once somebody presses Continue.")
+    return [_input("canary", words("First to"), select, optional=True, hint=hint)]
 
 
 def _kept(at: Micros | None, words: Translator) -> list[Block]:
@@ -250,6 +273,7 @@ def read_compose(view: Mapping[str, Any]) -> Composed:
         edits=(str(edits[0]), int(edits[1])) if isinstance(edits, list) and len(edits) == 2 else None,
         refills=int(kept.get("refills") or 0),
         test=kept.get("test") is True,
+        canary=_chosen(values, "canary") or None,
     )
 
 
@@ -270,6 +294,7 @@ def filled(broadcast: Broadcast, *, send_at: Micros | None = None) -> dict[str, 
         "send_at": send_at // SECOND if send_at else None,
         "sender": broadcast.sender,
         "campaign": broadcast.campaign,
+        "canary": broadcast.canary,
     }
 
 

@@ -28,6 +28,7 @@ from bot.slack.replies import (
     edit_form,
     form_audiences,
     must_leave_nothing_behind,
+    offered,
     place_for,
     submitted_post,
     with_late,
@@ -64,7 +65,7 @@ class BroadcastCommands:
         self.workflow, self.people, self.audiences, self.clock = workflow, people, audiences, clock
         self.showing_of, self.recurring = showing_of, recurring
         self.table: dict[str, Subcommand] = {
-            "send": ("send <audience> [marketing|transactional] [at=<when>] <text>", self.send),
+            "send": ("send <audience> [marketing|transactional] [at=<when>] [canary=<audience>] <text>", self.send),
             "test": ("test <audience> [marketing|transactional] <text>", self.test),
             "audiences": ("audiences", self.list_audiences),
             "list": ("list", self.list),
@@ -80,7 +81,7 @@ class BroadcastCommands:
         """Open the form."""
         workspace, person, since = asked.person.workspace, asked.person.id, self.clock() - FORM_KEPT
         kept = await self.workflow.database.read(lambda c: keys.kept_form(c, workspace, person, since))
-        form = forms.Form(form_audiences(self.audiences, asked.words), asked.channel)
+        form = forms.Form(offered(self.audiences, asked.words), asked.channel)
         if kept is not None:
             form = replace(form, values=kept.values, kept_at=kept.at)
         return await self.open_form(form, asked, client)
@@ -120,6 +121,7 @@ class BroadcastCommands:
             send_at=send_at,
             sender=parts.options.get("sender"),
             campaign=parts.options.get("campaign"),
+            canary=(parts.options.get("canary") or "").lower() or None,
             zone=asked.person.zone,
             test=verb == "test",
         )

@@ -25,7 +25,7 @@ from bot.slack.blocks.mrkdwn import Post
 from bot.slack.commands import parse
 from bot.slack.directory import People
 from bot.slack.interaction import Body, Interaction, message_of
-from bot.slack.replies import Command, Subcommand, describe_hours, form_audiences, must_leave_nothing_behind, with_late
+from bot.slack.replies import Command, Subcommand, describe_hours, must_leave_nothing_behind, offered, with_late
 from bot.storage import keys, occurrences, templates
 from bot.when.instants import names_a_part, parse_when
 from bot.when.recurrence import Closed
@@ -297,7 +297,7 @@ class Recurring:
         if schedule.options.get("template"):
             found = await self._template(done.workspace, str(schedule.options["template"]))
             values = found.values() | ({"audience": values["audience"]} if values["audience"] else {})
-        form = forms.Form(form_audiences(self.audiences, done.words), done.channel, values=values)
+        form = forms.Form(offered(self.audiences, done.words), done.channel, values=values)
         await done.client.views_open(trigger_id=done.trigger, view=forms.compose(form, done.words))
 
 

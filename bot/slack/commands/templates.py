@@ -15,7 +15,7 @@ from bot.slack.blocks import answers, forms, mrkdwn
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.commands import parse
 from bot.slack.commands.broadcasts import BroadcastCommands
-from bot.slack.replies import Command, Subcommand, form_audiences
+from bot.slack.replies import Command, Subcommand, offered
 from bot.storage import templates
 from bot.workflow import checks
 from providers.base import Purpose
@@ -84,7 +84,7 @@ class TemplateCommands:
 
     async def _use_template(self, asked: Command, name: str, rest: str, client: AsyncWebClient) -> Post | None:
         kept = await self._template(asked, name)
-        form = forms.Form(form_audiences(self.audiences, asked.words), asked.channel, values=kept.values())
+        form = forms.Form(offered(self.audiences, asked.words), asked.channel, values=kept.values())
         return await self.broadcasts.open_form(form, asked, client)
 
     async def _delete_template(self, asked: Command, name: str, rest: str, client: AsyncWebClient) -> Post | None:

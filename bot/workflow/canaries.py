@@ -1,0 +1,70 @@
+"""Sends a broadcast to a few people first, and to the others only once somebody says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from bot.config.runtime import Runtime
+from bot.domain.broadcast import MOST_IN_A_TEST, Broadcast, digest
+from bot.domain.lifecycle import TRANSITIONS, Action, State
+from bot.storage import broadcasts
+from bot.workflow.audiences import Audiences
+
+
+class Canaries:
+    """Makes the broadcast to the canary of an approved one, and ends it with it.
+
+    It is a test with ids, deliveries and a card of its own. `Gates` holds either of the two while it must wait.
+    """
+
+    def __init__(self, runtime: Runtime, audiences: Audiences, make_id: Callable[[], str]) -> None:
+        self.clock, self.audiences, self.make_id = runtime.clock, audiences, make_id
+
+    def planned(self, connection: Connection, agreed: Broadcast) -> Broadcast | None:
+        """Store the broadcast to the canary, unless there is none or it is there. Return it, still to be scheduled."""
+        settings = self.audiences.audience(agreed.canary) if agreed.canary is not None else None
+        if settings is None or broadcasts.find_by_key(connection, agreed.workspace, agreed.canary_key) is not None:
+            return None  # one that the settings no longer name cannot go, and the others then wait for it
+        now = self.clock()
+        made = Broadcast(
+            **{name: getattr(agreed, name) for name in TAKEN_OVER},
+            id=self.make_id(),
+            version=1,
+            state=State.PENDING,
+            key=agreed.canary_key,
+            audience=agreed.canary or "",
+            test_of=agreed.audience,
+            follows=agreed.id,
+            kind=settings.kind,
+            target=settings.id,
+            everyone=settings.everyone,
+            subscribers=settings.subscribers,
+            policy=settings.policy,
+            digest="",
+            bound=min(MOST_IN_A_TEST, settings.max_size or MOST_IN_A_TEST),
+            quorum=0,
+            created_at=now,
+            changed_at=now,
+        )
+        made = replace(made, digest=digest(made))
+        broadcasts.add(connection, made, draw=True)
+        return made
+
+    def end(self, connection: Connection, ended: Broadcast, actor: str) -> None:
+        """Cancel the broadcast to the canary if it has not gone out: the one that it tries out does not go."""
+        if ended.canary is None:
+            return
+        found = broadcasts.find_by_key(connection, ended.workspace, ended.canary_key)
+        action = Action.DROP if found is not None and found.state is State.HELD else Action.CANCEL
+        if found is not None and (found.state, action) in TRANSITIONS:
+            broadcasts.move(connection, found, action, actor=actor, at=self.clock(), reason="canary", due=None)
+
+
+#: What the broadcast to the canary has in common with the one that it tries out.
+TAKEN_OVER = (
+    *("workspace", "requester", "editor", "channel", "asked_in", "account", "provider", "mode", "approvers"),
+    *("purpose", "typed", "text", "sender", "campaign", "send_at", "zone"),
+)
