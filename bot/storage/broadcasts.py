@@ -104,7 +104,7 @@ def find_twin(connection: Connection, like: Broadcast, since: Micros) -> Broadca
 
 
 def to_same_recipients(connection: Connection, like: Broadcast, since: Micros, limit: int = 20) -> list[Broadcast]:
-    """What else was asked for the same recipients since then and may ring their phones, the newest first.
+    """What else was asked for the same recipients since then, the newest first, whatever became of it.
 
     Without tests and the occurrences of recurring broadcasts, which are meant to be alike.
     """
@@ -121,7 +121,6 @@ def to_same_recipients(connection: Connection, like: Broadcast, since: Micros, l
             rows.key != like.key,
             rows.test_of.is_(None),
             rows.schedule.is_(None),
-            rows.state.not_in([State.DRAFT, State.CANCELLED, State.REJECTED, State.FAILED, State.EXPIRED]),
             understood(connection),
         )
         .order_by(rows.created_at.desc())

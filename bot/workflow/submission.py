@@ -18,6 +18,7 @@ from bot.domain.errors import FieldError, InvalidRequest, NotAllowed, NotFound, 
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, State
 from bot.domain.people import Person
+from bot.domain.similarity import nearly_same
 from bot.scheduler import concerned
 from bot.storage import broadcasts, notes, sql
 from bot.storage.cards import card_of
@@ -34,6 +35,7 @@ from bot.workflow.sentence_parts import edited
 from bot.workflow.series_approval import COVER
 from providers.base import Purpose
 
+DODGED_WITHIN = 7 * 24 * 3600 * SECOND
 FURTHEST = 2 * 366 * 24 * 3600 * SECOND
 PAST_SLACK = 60 * SECOND  # the time it takes to fill in a form
 AGAIN = "{by} changed it and asks again. {changes}"
@@ -149,6 +151,21 @@ class Submission:
         planned = self._broadcast(request, key, reached, final, need)
         if complaints := self._policy_complaints(planned):
             raise InvalidRequest(*complaints)
+        return await self._as_strict_as_marketing(planned)
+
+    async def _as_strict_as_marketing(self, planned: Broadcast) -> Broadcast:
+        """Require the approvals of marketing if nearly the same text was lately asked for as marketing.
+
+        Another word for the purpose is no way around them.
+        """
+        if planned.purpose is Purpose.MARKETING or planned.small_test:
+            return planned
+        since = planned.created_at - DODGED_WITHIN
+        others = await self.database.read(lambda c: broadcasts.to_same_recipients(c, planned, since))
+        for other in others:
+            if other.purpose is Purpose.MARKETING and nearly_same(other.typed, planned.typed):
+                quorum = max(planned.quorum, other.quorum, 1)
+                return dataclasses.replace(planned, quorum=quorum, approvers=planned.approvers or other.approvers)
         return planned
 
     def preview(self, request: BroadcastRequest) -> tuple[Broadcast, list[FieldError]]:

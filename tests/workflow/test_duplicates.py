@@ -11,11 +11,12 @@ from bot.domain.clock import SECOND
 from bot.domain.lifecycle import State
 from bot.domain.people import Person
 from bot.domain.similarity import nearly_same
-from bot.workflow.decision_types import Cancel, Sent
+from bot.workflow.decision_types import Cancel, Edit, Reject, Sent
 from bot.workflow.questions import Questioned
 from bot.workflow.submission import Submitted
+from providers.base import Purpose
 from tests.support.cards import HOUR
-from tests.support.core import CLEO, Core, MakeCore
+from tests.support.core import CLEO, Core, MakeCore, approver
 
 BEN = replace(CLEO, id="U0BEN", name="Ben")
 OFFER = "Soldes d’été : -30 % sur tout le magasin jusqu’au 31 juillet"
@@ -117,3 +118,31 @@ async def test_it_can_be_switched_off(make_core: MakeCore) -> None:
     core = make_core(**{"approval.duplicates_within": "0s"})
     await core.ask(text=OFFER)
     assert (await asked(core)).broadcast.state is State.PENDING
+
+
+async def test_marketing_that_is_asked_for_again_as_transactional_needs_the_same_approval(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.quorum": 2, "audiences.clients.max_size": 100})
+    text = "Votre carte arrive à échéance, passez nous voir en magasin"
+    first = await core.ask(text=text)
+    await core.workflow.act(first.workspace, first.id, Reject("No."), person=approver(0), version=1)
+    dodged = await asked(core, text.replace("magasin", "magazin"), purpose=Purpose.TRANSACTIONAL)
+    assert (dodged.broadcast.state, dodged.broadcast.quorum) == (State.PENDING, 2)
+    core.now += 8 * 24 * HOUR
+    later = await asked(core, text.replace("nous voir", "nous  voir"), purpose=Purpose.TRANSACTIONAL)
+    assert (later.broadcast.state, later.broadcast.quorum) == (State.SCHEDULED, 0)
+
+
+async def test_other_words_for_a_transactional_text_need_no_approval(make_core: MakeCore) -> None:
+    core = make_core(**{"audiences.clients.max_size": 100})
+    await core.ask(text=OFFER)
+    told = await asked(core, "Votre commande est prête", purpose=Purpose.TRANSACTIONAL)
+    assert told.broadcast.state is State.SCHEDULED
+
+
+async def test_an_edit_to_transactional_needs_no_fewer_approvals(make_core: MakeCore) -> None:
+    core = make_core(**{"audiences.clients.max_size": 100})
+    text = "Votre carte arrive à échéance, passez nous voir"
+    row = await core.ask(text=text)
+    edit = Edit(core.request(text=text, purpose=Purpose.TRANSACTIONAL))
+    edited = await core.workflow.act(row.workspace, row.id, edit, person=CLEO, version=1)
+    assert (edited.state, edited.quorum) == (State.PENDING, 1)
