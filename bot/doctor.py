@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -16,10 +16,12 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.app import Bot
 from bot.config.accounts import Account
 from bot.config.load import require_slack
-from bot.config.settings import Settings, SettingsError
+from bot.config.settings import ApprovalSettings, Settings, SettingsError
+from bot.domain.broadcast import MOST_IN_A_TEST
 from bot.domain.hours import Policy
 from bot.storage import keys, schema
 from bot.storage.database import Unusable
+from bot.workflow.approval_rules import people_in
 from providers.base import ProviderError, Receipts
 
 log = structlog.get_logger(__name__)
@@ -130,8 +132,10 @@ async def _slack(bot: Bot) -> AsyncIterator[Finding]:
     yield Finding("slack.token", "ok", f"Connected to {answer.get('team')} as {answer.get('user')}.")
     yield _scopes(answer.headers)
     yield _clock(answer.headers)
-    for group in bot.settings.approval.approvers:
+    for group in sorted(bot.settings.approval.everybody):
         yield await _one(f"approvers.{group}", _approvers(bot.posting, group))
+    for name, approvers, quorum in _quorums(bot.settings.approval):
+        yield await _one(name, _quorum(bot, name, approvers, quorum))
     if bot.settings.approval.channel is not None:
         yield await _one("approval.channel", _channel(bot, bot.settings.approval.channel))
 
@@ -177,6 +181,26 @@ async def _approvers(client: AsyncWebClient, id: str) -> Finding:
     return Finding(f"approvers.{id}", "ok", "This person can approve.")
 
 
+def _quorums(approval: ApprovalSettings) -> Iterator[tuple[str, tuple[str, ...], int]]:
+    """Yield the name, the approvers and the number of approvals of each rule that asks for some."""
+    yield "approval.quorum", approval.approvers, approval.quorum
+    for number, rule in enumerate(approval.rules, start=1):
+        if rule.quorum:
+            yield f"approval.rules.{number}", rule.approvers or approval.approvers, rule.quorum
+
+
+async def _quorum(bot: Bot, name: str, approvers: tuple[str, ...], quorum: int) -> Finding:
+    """Check that enough people can approve: whoever asks for a broadcast never counts."""
+    people = len(await people_in(approvers, bot.people.members))
+    if people < quorum:
+        cause = f"It asks for {quorum} approvals, and only {people} people can approve."
+        return Finding(name, "error", cause, "Name more approvers, or ask for fewer approvals.")
+    if people == quorum:
+        cause = f"All {people} approvers are needed, so none of them can ask for a broadcast themselves."
+        return Finding(name, "warning", cause, "Name one more approver.")
+    return Finding(name, "ok", f"{people} people can give the {quorum} that it needs.")
+
+
 async def _channel(bot: Bot, channel: str) -> Finding:
     place = await bot.people.place(channel)
     if place.postable:
@@ -193,8 +217,18 @@ async def _accounts(bot: Bot) -> AsyncIterator[Finding]:
             cause = f"{package} sends without asking first whether it still may, so a pause cannot stop it in time."
             fix = "Let its author read the rules of docs/adding-a-provider.md."
             yield Finding(f"accounts.{name}.adapter", "warning", cause, fix)
+        if provider.settings.test_audience is not None:
+            yield _test_audience(bot, name, provider.settings.test_audience)
         if provider.capabilities.legacy:
             yield Finding(f"accounts.{name}", "warning", provider.capabilities.legacy)
+
+
+def _test_audience(bot: Bot, account: str, name: str) -> Finding:
+    most, finding = bot.settings.audiences[name].max_size, f"accounts.{account}.test_audience"
+    if most is not None and most <= MOST_IN_A_TEST:
+        return Finding(finding, "ok", f"Tests go to {name}, at most {most} people.")
+    cause = f"Tests go to {name}. They need approval unless the vendor says that at most {MOST_IN_A_TEST} get them."
+    return Finding(finding, "warning", cause, f"Set audiences.{name}.max_size.")
 
 
 async def _unasked(bot: Bot, account: str) -> str | None:

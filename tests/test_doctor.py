@@ -27,3 +27,21 @@ async def test_a_check_that_breaks_is_a_finding_and_the_others_are_made(
 @pytest.mark.parametrize("date", ["", "yesterday", "Mon, 99 Foo 2026 99:99:99 GMT"])
 def test_a_date_that_nobody_can_read_is_told_as_none(date: str) -> None:
     assert doctor._clock({"Date": date}).cause == "Slack did not tell its time."
+
+
+async def test_a_rule_that_nobody_can_satisfy_is_an_error_that_names_it(sandbox: Sandbox, tmp_path: Path) -> None:
+    rules = [{"purpose": "marketing", "larger_than": 10, "quorum": 9}]
+    settings = changed(raw_settings(sandbox, free_port(), tmp_path), {"approval.rules": rules})
+    found = {finding.id: finding for finding in await examine(settings)}
+    assert found["approval.rules.1"].level == "error"
+    assert "It asks for 9 approvals" in found["approval.rules.1"].cause
+    assert found["approval.quorum"].level == "ok"
+
+
+@pytest.mark.parametrize(("most", "level"), [(20, "ok"), (21, "warning"), (None, "warning")])
+async def test_a_test_audience_that_may_be_large_is_told(
+    sandbox: Sandbox, tmp_path: Path, most: int | None, level: str
+) -> None:
+    settings = changed(raw_settings(sandbox, free_port(), tmp_path), {"audiences.team.max_size": most})
+    found = {finding.id: finding for finding in await examine(settings)}
+    assert found["accounts.octo.test_audience"].level == level

@@ -6,7 +6,8 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import time, timedelta
+from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
@@ -92,14 +93,32 @@ class ApprovalRule(_Table):
 
     purpose: Purpose | None = None
     larger_than: int | None = Field(default=None, ge=0)
+    costs_more_than: Decimal | None = Field(default=None, ge=0)  # in the currency that the vendor tells
+    between: tuple[time, time] | None = None  # the hours of the day in which it starts, in `timezone`
+    timezone: str | None = None
     audience: str | None = None
     account: str | None = None
     approvers: Names = ()
     quorum: int = Field(ge=0, le=20)
 
+    @field_validator("between", mode="before")
+    @classmethod
+    def _hours(cls, value: object) -> object:
+        match = re.fullmatch(r"\s*(\d\d:\d\d)\s*-\s*(\d\d:\d\d)\s*", value) if isinstance(value, str) else None
+        if value is not None and match is None:
+            raise ValueError('must be two times of the day, such as "20:00-08:00"')
+        return (match[1], match[2]) if match else None
+
+    @model_validator(mode="after")
+    def _hours_of_a_zone(self) -> Self:
+        if self.between is not None and self.timezone not in all_zones():
+            raise ValueError('between needs a timezone, such as timezone = "Europe/Paris"')
+        return self
+
 
 class ApprovalSettings(_Table):
     approvers: Names = ()
+    notify: Names = ()  # who is mentioned, if not all who may approve
     channel: str | None = None
     quorum: int = Field(default=1, ge=0, le=20)
     expires_after: Duration = timedelta(hours=24)
@@ -115,7 +134,7 @@ class ApprovalSettings(_Table):
         """All the users and groups that may approve something."""
         return frozenset(self.approvers).union(*(rule.approvers for rule in self.rules))
 
-    @field_validator("approvers")
+    @field_validator("approvers", "notify")
     @classmethod
     def _people(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return _slack_ids(value, PERSON_OR_GROUP, "a user (U…) or a user group (S…)")

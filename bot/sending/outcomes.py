@@ -123,7 +123,8 @@ class Outcomes:
             "The answer came late: {cause} This means that it did not go out. An approver can say so on its card."
         )
         approvers = approval_rules.approvers_today(self.settings.approval, current)
-        note = Note(Translatable(template, cause=cause_of(error)), " ".join([current.requester, *approvers]))
+        told = approval_rules.notified(self.settings.approval, approvers)
+        note = Note(Translatable(template, cause=cause_of(error)), " ".join([current.requester, *told]))
         audit.write_audit(connection, current, current.provider, "refuse_late", current.state, now)
         notes.add_notes(connection, current, now, [note])
 

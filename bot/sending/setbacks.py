@@ -56,7 +56,8 @@ class Setbacks:
         approvers = approval_rules.approvers_today(
             self.settings.approval, row
         )  # they alone may say that it did not go out
-        notes = [Note(sentence, " ".join([row.requester, *approvers]), aloud=True)]
+        told = approval_rules.notified(self.settings.approval, approvers)
+        notes = [Note(sentence, " ".join([row.requester, *told]), aloud=True)]
         return Step(row, Action.LOSE_TRACK, row.provider, now, None, notes, changes)
 
     def put_back(

@@ -6,6 +6,7 @@ Everything here is safe to repeat, and nothing here makes a phone ring.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -158,7 +159,8 @@ class Stager:
         price: str | None,
     ) -> None:
         """Ask the approvers again. They see the new size and price, and the next release is compared with these."""
-        need = approval_rules.required_at(self.settings.approval, row, size)
+        dearer = replace(row, quoted=price or row.quoted)
+        need = approval_rules.required_at(self.settings.approval, dearer, size, self.clock())
         changes: Changes = {"size": size, "bound": bound, "approvers": need.approvers}
         changes |= {"quorum": max(row.quorum, need.quorum, 1), "quoted": price or row.quoted}
 

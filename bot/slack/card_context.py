@@ -61,5 +61,6 @@ class CardContexts:
             refusal=refusal,
             sender=self.settings.accounts.get(broadcast.account, {}).get("sender"),
             duplicate=duplicate,
+            notify=self.approval.notify,
             asks_first=held and self.workflow.validity.asks_first(broadcast, len(votes)),
         )

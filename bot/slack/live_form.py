@@ -35,6 +35,7 @@ from bot.storage.database import CommitUncertain, DatabaseBusy
 from bot.storage.votes import Vote
 from bot.workflow import checks
 from bot.workflow.decision_types import Sent
+from bot.workflow.recipients import recipients_of
 from bot.workflow.workflow import Workflow
 from providers.base import AudienceKind
 
@@ -231,7 +232,7 @@ class LiveForm:
     def _tester(self, composed: forms.Composed, words: Translator) -> Iterator[Block]:
         """The button that sends it to the test audience, if its account has one."""
         with suppress(InvalidRequest):
-            name = self.audiences.recipients(composed.audience, test=True).name
+            name = recipients_of(self.audiences, composed.audience, test=True).name
             if composed.edits is None and not composed.test:
                 label = words("Send a test to {audience}", audience=name)
                 yield {"type": "button", "action_id": forms.TEST, "text": plain(label[:75]), "value": "test"}

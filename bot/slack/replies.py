@@ -29,6 +29,7 @@ from bot.storage.database import CommitUncertain, DatabaseBusy, OutOfOrder
 from bot.when.refusals import left_behind
 from bot.workflow.approval_rules import still_asked
 from bot.workflow.audiences import Audiences
+from bot.workflow.recipients import is_small
 from bot.workflow.submission import Submitted
 from bot.workflow.workflow import Workflow
 
@@ -65,7 +66,7 @@ def form_audiences(audiences: Audiences, words: Translator) -> list[tuple[str, s
 def offered(audiences: Audiences, words: Translator) -> forms.Offered:
     """Return what the form offers to choose from."""
     known = form_audiences(audiences, words)
-    return forms.Offered(known, [(name, label) for name, label in known if audiences.small(name)])
+    return forms.Offered(known, [(name, label) for name, label in known if is_small(audiences, name)])
 
 
 async def edit_form(workflow: Workflow, row: Broadcast, person: Person, channel: str, words: Translator) -> forms.Form:

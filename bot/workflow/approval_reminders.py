@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from sqlalchemy import Connection
 
@@ -102,7 +102,8 @@ class ApprovalReminders:
                 )
         else:
             template = "Approvals still needed: {missing}. Without them, the broadcast expires {end_at}."
-        return Note(Translatable(template, **values), mention=" ".join(missing) or None)
+        told = approval_rules.notified(self.approval, missing)
+        return Note(Translatable(template, **values), mention=" ".join(told) or None)
 
     def _canary(self, connection: Connection, row: Broadcast, now: Micros) -> tuple[list[Note], Micros | None]:
         """Ask whoever may continue, once the canary has gone out; until then look again in a moment."""
@@ -119,7 +120,10 @@ class ApprovalReminders:
                 "*{canary}* has it now (*{id}*). If it looks right, press *Continue* to send it to the others, else "
                 "*Stop here*. Without a decision, it expires {end_at}."
             )
-        able = [id for id in row.approvers if id not in (row.requester, row.editor)] if row.quorum else [row.requester]
+        able: Iterable[str] = [row.requester]
+        if row.quorum:
+            others = [id for id in row.approvers if id not in (row.requester, row.editor)]
+            able = approval_rules.notified(self.approval, others)
         again_at = now + micros(self.approval.remind_after)
         last = row.expires_at is None or again_at > row.expires_at
         return [Note(Translatable(template, **values), mention=" ".join(able) or None)], None if last else again_at

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 from bot.config.settings import ApprovalRule, ApprovalSettings, AudienceSettings
 from bot.domain.broadcast import MOST_IN_A_TEST, Broadcast
+from bot.domain.clock import Micros, moment
 from bot.domain.errors import NotAllowed
 from bot.domain.people import Members, Person, mentions, must_be_member
+from bot.domain.price import price_of
 from providers.base import Purpose
 
 
@@ -27,18 +31,26 @@ def required_approvals(
     audience: str,
     account: str,
     size: int | None,
+    cost: str | None = None,
+    start: Micros | None = None,
     doubtful: bool = False,
     test: bool = False,
 ) -> RequiredApprovals:
     """The first rule that matches, else the general one. `doubtful`: a transactional text that reads like an offer.
 
-    `size` None gives the strictest answer: every rule about larger audiences matches. A `test` for few people needs
-    no approval.
+    What is not known (None) gives the strictest answer: every rule about larger audiences, higher costs or hours of
+    the day matches. A `test` for few people needs no approval.
     """
     if test and size is not None and size <= MOST_IN_A_TEST:
         return RequiredApprovals(0, approval.approvers)
     for rule in approval.rules:
-        if _matches(rule, purpose, audience, account, size):
+        kind = (rule.purpose or purpose, rule.audience or audience, rule.account or account)
+        if (
+            kind == (purpose, audience, account)
+            and _reaches(rule, size)
+            and _costs(rule, cost)
+            and _starts_within(rule, start)
+        ):
             need = RequiredApprovals(rule.quorum, rule.approvers or approval.approvers)
             break
     else:
@@ -47,23 +59,38 @@ def required_approvals(
     return RequiredApprovals(max(need.quorum, least), need.approvers)
 
 
-def _matches(rule: ApprovalRule, purpose: Purpose, audience: str, account: str, size: int | None) -> bool:
-    return (
-        rule.purpose in (None, purpose)
-        and rule.audience in (None, audience)
-        and rule.account in (None, account)
-        and (rule.larger_than is None or size is None or size > rule.larger_than)
-    )
+def _reaches(rule: ApprovalRule, size: int | None) -> bool:
+    return rule.larger_than is None or size is None or size > rule.larger_than
 
 
-def required_at(approval: ApprovalSettings, broadcast: Broadcast, size: int | None) -> RequiredApprovals:
-    """The approvals that a stored broadcast needs if it reaches so many people."""
+def _costs(rule: ApprovalRule, cost: str | None) -> bool:
+    """`cost`: as a row keeps it, an amount and perhaps a currency."""
+    return rule.costs_more_than is None or cost is None or Decimal(cost.partition(" ")[0]) > rule.costs_more_than
+
+
+def _starts_within(rule: ApprovalRule, start: Micros | None) -> bool:
+    """Whether it starts in the hours of the rule, which may pass midnight."""
+    if rule.between is None or start is None:
+        return True
+    (first, end), at = rule.between, moment(start).astimezone(ZoneInfo(rule.timezone or "UTC")).time()
+    return first <= at < end if first <= end else at >= first or at < end
+
+
+def required_at(
+    approval: ApprovalSettings, broadcast: Broadcast, size: int | None, now: Micros | None = None
+) -> RequiredApprovals:
+    """The approvals that a stored broadcast needs if it reaches so many people.
+
+    `now`: when it would be let go, if it has no time of its own; otherwise when it was asked for counts.
+    """
     return required_approvals(
         approval,
         purpose=broadcast.purpose,
         audience=broadcast.audience,
         account=broadcast.account,
         size=size,
+        cost=price_of(broadcast.staged) or broadcast.quoted,
+        start=max(broadcast.send_at or 0, now or broadcast.created_at),
         test=broadcast.test_of is not None,
     )
 
@@ -77,6 +104,11 @@ def approvers_today(approval: ApprovalSettings, broadcast: Broadcast) -> tuple[s
     if broadcast.approvers and approval.everybody.issuperset(broadcast.approvers):
         return broadcast.approvers
     return required_at(approval, broadcast, broadcast.most).approvers
+
+
+def notified(approval: ApprovalSettings, approvers: Iterable[str]) -> tuple[str, ...]:
+    """Who is mentioned when approvers are asked: those whom the settings name for it, else the approvers."""
+    return approval.notify or tuple(approvers)
 
 
 async def people_in(ids: Iterable[str], members: Members) -> frozenset[str]:

@@ -88,7 +88,8 @@ class ApprovalValidity:
         self.series.uncover(connection, current)
         self.series.drop_outgrown(connection, current)
         approvers = approval_rules.approvers_today(self.approval, current)
-        new_notes = [Note(reason, mention=" ".join([current.requester, *approvers]))]
+        told = approval_rules.notified(self.approval, approvers)
+        new_notes = [Note(reason, mention=" ".join([current.requester, *told]))]
         changes: Changes = {"approvers": approvers, **NOT_AGREED, **asks(now, self.approval)}
         return broadcasts.move(connection, current, Action.LAPSE, actor="policy", at=now, notes=new_notes, **changes)
 

@@ -69,10 +69,9 @@ class Approvals:
         return self.schedule(connection, current, actor=person.id)
 
     def _as_large_as_it_is(self, connection: Connection, current: Broadcast) -> Broadcast:
-        """Raise its quorum to what its size needs now: the vendor may have reported the size since the request."""
-        if current.size is None:
-            return current
-        need = approval_rules.required_at(self.approval, current, current.size)
+        """Raise its quorum to what its size, its cost and the hour need now."""
+        size = current.size if current.size is not None else current.bound
+        need = approval_rules.required_at(self.approval, current, size, self.clock())
         if need.quorum <= current.quorum:
             return current
         return broadcasts.touch(connection, current, self.clock(), quorum=need.quorum) or current

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 
 from bot.config.runtime import Runtime
-from bot.config.settings import AudienceSettings
 from bot.domain import marketing, people
 from bot.domain.broadcast import Broadcast
 from bot.domain.errors import FieldError, InvalidRequest
@@ -170,33 +169,27 @@ class Approvers:
 
     async def need(
         self,
-        workspace: str,
-        purpose: Purpose,
-        typed: str,
-        name: str,
-        settings: AudienceSettings,
+        row: Broadcast,
         people: frozenset[str],
-        size: int | None = None,
-        *,
-        test: bool = False,
+        size: int | None,
     ) -> approval_rules.RequiredApprovals:
-        """The approvals it needs. `people`: its requester and its editors, none of whom counts as an approver."""
-        offers = purpose is Purpose.TRANSACTIONAL and bool(marketing.looks_like_marketing(typed))
-        if offers:
-            offers = not people <= await approval_rules.people_in(self.approval.approvers, self.people.members)
-        size = settings.max_size if size is None else size
-        need = approval_rules.required_approvals(
-            self.approval,
-            purpose=purpose,
-            audience=name,
-            account=settings.account,
-            size=size,
-            doubtful=offers,
-            test=test,
-        )
+        """The approvals that it needs if it reaches so many people.
+
+        `people`: its requester and its editors, none of whom counts as an approver. Raises InvalidRequest if too few
+        others could approve it, or DirectoryUnavailable.
+        """
+        need = approval_rules.required_at(self.approval, row, size)
+        if not need.quorum and not row.small_test and await self._is_doubtful(row, people):
+            need = dataclasses.replace(need, quorum=1)
         if need.quorum and self.audiences.settings.mode != "training":
-            await self._must_be_satisfiable(workspace, need, people)
+            await self._must_be_satisfiable(row.workspace, need, people)
         return need
+
+    async def _is_doubtful(self, row: Broadcast, people: frozenset[str]) -> bool:
+        """Whether a transactional text reads like an offer, and not all of those who wrote it are approvers."""
+        if row.purpose is not Purpose.TRANSACTIONAL or not marketing.looks_like_marketing(row.text):
+            return False
+        return not people <= await approval_rules.people_in(self.approval.approvers, self.people.members)
 
     async def _must_be_satisfiable(
         self, workspace: str, need: approval_rules.RequiredApprovals, people: frozenset[str]
@@ -206,8 +199,8 @@ class Approvers:
         if len(others) < need.quorum:
             raise InvalidRequest(FieldError("audience", _too_few(need.quorum, need.approvers, len(others))))
 
-    def quorum_at(self, current: Broadcast, size: int) -> int:
-        """How many approvals it needs, now that its size is known: at least one if it needed any.
+    def quorum_at(self, current: Broadcast, size: int | None) -> int:
+        """How many approvals it needs, now that its size or its cost is known: at least one if it needed any.
 
         An edited broadcast never needs fewer than before.
         """

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from bot.config.accounts import Account
 from bot.config.settings import AudienceSettings, Settings
 from bot.domain import placeholders, suggestions
-from bot.domain.broadcast import MOST_IN_A_TEST, Broadcast
+from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros, moment
-from bot.domain.errors import FieldError, InvalidRequest
 from bot.domain.hours import Allow, HoldUntil, Hours, Policy, Verdict, decide, next_open
-from bot.domain.i18n import Translatable, Value
+from bot.domain.i18n import Translatable
 from bot.domain.price import price_of
 from bot.workflow import checks
 from bot.workflow.audience_cache import AudienceCache
@@ -30,25 +29,6 @@ class Outlook:
 
 
 @dataclass(frozen=True)
-class Recipients:
-    """Who a request reaches, and how many people at most, if that is known now.
-
-    `test_of`: the audience that was asked for, if this is the test audience in its place.
-    """
-
-    name: str
-    settings: AudienceSettings
-    most: int | None
-    test_of: str | None = None
-
-    def bound(self, quorum: int) -> int | None:
-        """How many people it may reach with so many approvals: a test without one reaches few."""
-        if self.test_of is None or quorum:
-            return self.settings.max_size
-        return min(MOST_IN_A_TEST, self.settings.max_size or MOST_IN_A_TEST)
-
-
-@dataclass(frozen=True)
 class Audiences:
     """The audiences of the settings, with their accounts and their policies.
 
@@ -63,47 +43,6 @@ class Audiences:
 
     def audience(self, name: str) -> AudienceSettings | None:
         return self.settings.audiences.get(name)
-
-    def recipients(self, name: str, *, test: bool = False) -> Recipients:
-        """Who a request for this audience reaches. Raises InvalidRequest if there is no such audience to send to."""
-        settings = self.audience(name)
-        if settings is None:
-            raise InvalidRequest(FieldError("audience", self.unknown_audience(name)))
-        if not test:
-            return Recipients(name, settings, settings.max_size)
-        chosen = self.provider_of(settings).settings.test_audience
-        if chosen is None or chosen not in self.settings.audiences:
-            template = (
-                "The account of “{audience}” has no test audience. Ask an admin to set `test_audience` under "
-                "`[accounts.{account}]`."
-            )
-            values: dict[str, Value] = {"audience": name, "account": settings.account}
-            raise InvalidRequest(FieldError("audience", Translatable(template, **values)))
-        found = self.settings.audiences[chosen]
-        size = self.audience_cache.size_of(chosen)
-        return Recipients(chosen, found, found.max_size if size is None else size, test_of=name)
-
-    def small(self, name: str) -> bool:
-        """Whether it is known that this audience has as few people as a test may reach."""
-        settings, size = self.settings.audiences[name], self.audience_cache.size_of(name)
-        most = settings.max_size if size is None else size
-        return most is not None and most <= MOST_IN_A_TEST and not settings.everyone
-
-    def canary_complaint(self, name: str, of: AudienceSettings) -> FieldError | None:
-        """Why this audience cannot get a broadcast first; None if it can."""
-        settings = self.audience(name)
-        values: dict[str, Value] = {"name": name, "account": of.account, "most": MOST_IN_A_TEST}
-        if settings is None:
-            return FieldError("canary", self.unknown_audience(name))
-        if settings.account != of.account:
-            template = "“{name}” belongs to another account. Choose a canary of the account {account}."
-        elif settings.id == of.id and settings.kind is of.kind:
-            template = "“{name}” is the audience itself. Choose a smaller one to get it first."
-        elif not self.small(name):
-            template = "“{name}” may have more than {most} people. Choose a smaller canary, or set its `max_size`."
-        else:
-            return None
-        return FieldError("canary", Translatable(template, **values))
 
     def unknown_audience(self, name: str) -> Translatable:
         known = ", ".join(sorted(self.settings.audiences)) or "—"

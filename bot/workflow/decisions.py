@@ -114,7 +114,7 @@ class Decisions:
                 complaints = self.submission.time_complaints(decision.send_at)
                 if complaints:
                     raise InvalidRequest(*complaints)
-                need = await self.editing.need_again(seen, person)
+                need = await self.editing.need_again(seen, person, decision.send_at)
                 await self.editing.must_be_seen(seen, person, need)
                 return lambda c: self.editing.replan(c, seen, person, decision.send_at, need)
             case Edit():

@@ -61,22 +61,16 @@ class Editing:
             return False
         return True
 
-    async def need_again(self, broadcast: Broadcast, person: Person) -> approval_rules.RequiredApprovals:
-        """The approvals it needs once this person has changed it. Raises InvalidRequest or DirectoryUnavailable."""
+    async def need_again(
+        self, broadcast: Broadcast, person: Person, send_at: Micros
+    ) -> approval_rules.RequiredApprovals:
+        """The approvals it needs once this person has re-planned it. Raises InvalidRequest or DirectoryUnavailable."""
         settings = self.audiences.audience(broadcast.audience)
         if settings is None:
             raise InvalidRequest(FieldError("send_at", self.audiences.unknown_audience(broadcast.audience)))
-        people, test = frozenset({broadcast.requester, person.id}), broadcast.test_of is not None
-        return await self.approvers.need(
-            broadcast.workspace,
-            broadcast.purpose,
-            broadcast.typed,
-            broadcast.audience,
-            settings,
-            people,
-            broadcast.most if test else broadcast.size,
-            test=test,
-        )
+        size = broadcast.most if broadcast.test_of is not None or broadcast.size is not None else settings.max_size
+        moved = dataclasses.replace(broadcast, send_at=send_at)
+        return await self.approvers.need(moved, frozenset({broadcast.requester, person.id}), size)
 
     async def must_be_seen(
         self, broadcast: Broadcast, person: Person, need: approval_rules.RequiredApprovals, field: str = "send_at"

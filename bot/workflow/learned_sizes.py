@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -63,7 +64,10 @@ class LearnedSizes:
         self, connection: Connection, current: Broadcast, size: int | None, more: Mapping[str, Any]
     ) -> None:
         """People approved what was known then. That includes fewer people, but no other cost."""
-        now, quorum = self.clock(), current.quorum if size is None else self.approvers.quorum_at(current, size)
+        now, quorum = self.clock(), current.quorum
+        if size is not None or "quoted" in more:
+            priced = dataclasses.replace(current, quoted=more.get("quoted", current.quoted))
+            quorum = self.approvers.quorum_at(priced, current.bound if size is None else size)
         sized = broadcasts.touch(connection, current, now, size=size, quorum=quorum, **more)
         votes = votes_for(connection, current)
         if sized is None or not votes:

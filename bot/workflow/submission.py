@@ -26,11 +26,12 @@ from bot.storage.notes import Note, add_notes
 from bot.storage.votes import add_vote
 from bot.workflow import approval_rules, checks
 from bot.workflow.approvals import Approvals
-from bot.workflow.audiences import Audiences, Recipients
+from bot.workflow.audiences import Audiences
 from bot.workflow.deadlines import asks_again_at, asks_until, draft_notice
 from bot.workflow.decision_types import Sent
 from bot.workflow.permissions import Permissions
 from bot.workflow.questions import TWIN_WINDOW, Questions
+from bot.workflow.recipients import Recipients, canary_complaint, recipients_of
 from bot.workflow.sentence_parts import edited
 from bot.workflow.series_approval import COVER
 from providers.base import Purpose
@@ -125,30 +126,22 @@ class Submission:
         `edits`: the broadcast that it replaces. Its audience has been allowed already, and it needs no fewer approvals.
         Raises InvalidRequest, NotAllowed or DirectoryUnavailable.
         """
-        reached = self.audiences.recipients(request.audience, test=request.test)
+        reached = recipients_of(self.audiences, request.audience, test=request.test)
         settings = reached.settings
         if edits is None or (edits.test_of or edits.audience) != request.audience:
             named = self.audiences.settings.audiences[request.audience]
             await approval_rules.may_ask(person, request.audience, named, self.people.members)
         final, complaints = checks.final_text(request.text, self.audiences.terms(request.audience, request.purpose))
-        if request.canary and (odd := self.audiences.canary_complaint(request.canary, settings)) is not None:
+        if request.canary and (odd := canary_complaint(self.audiences, request.canary, settings)) is not None:
             complaints.append(odd)
         complaints += checks.name_complaints(request.sender, request.campaign)
         complaints += [*self._sender_complaints(request, settings), *self.time_complaints(request.send_at, slack)]
         if complaints:
             raise InvalidRequest(*complaints)
-        people = frozenset({person.id, request.requester})
-        need = await self.approvers.need(
-            request.workspace,
-            request.purpose,
-            final,
-            reached.name,
-            settings,
-            people,
-            reached.most,
-            test=request.test,
-        )
-        planned = self._broadcast(request, key, reached, final, need)
+        planned = self._broadcast(request, key, reached, final)
+        need = await self.approvers.need(planned, frozenset({person.id, request.requester}), reached.most)
+        bound = reached.bound(need.quorum)
+        planned = dataclasses.replace(planned, quorum=need.quorum, approvers=need.approvers, bound=bound)
         if complaints := self._policy_complaints(planned):
             raise InvalidRequest(*complaints)
         return await self._as_strict_as_marketing(planned)
@@ -176,15 +169,9 @@ class Submission:
         settings = self.audiences.settings.audiences[request.audience]
         final, complaints = checks.final_text(request.text, self.audiences.terms(request.audience, request.purpose))
         size = self.audiences.audience_cache.size_of(request.audience)
-        need = approval_rules.required_approvals(
-            self.approval,
-            purpose=request.purpose,
-            audience=request.audience,
-            account=settings.account,
-            size=size or settings.max_size,
-        )
-        reached = Recipients(request.audience, settings, settings.max_size)
-        return dataclasses.replace(self._broadcast(request, "", reached, final, need), size=size), complaints
+        planned = self._broadcast(request, "", Recipients(request.audience, settings, settings.max_size), final)
+        need = approval_rules.required_at(self.approval, planned, size or settings.max_size)
+        return dataclasses.replace(planned, size=size, quorum=need.quorum, approvers=need.approvers), complaints
 
     def _sender_complaints(self, request: BroadcastRequest, settings: AudienceSettings) -> list[FieldError]:
         if request.sender is None:
@@ -231,8 +218,8 @@ class Submission:
         key: str,
         reached: Recipients,
         final: str,
-        need: approval_rules.RequiredApprovals,
     ) -> Broadcast:
+        """What the request becomes. How many must approve it, and who, is still to be found out."""
         settings, now = reached.settings, self.clock()
         provider = self.audiences.provider_of(settings)
         planned = Broadcast(
@@ -260,9 +247,8 @@ class Submission:
             text=final,
             policy=settings.policy,
             digest="",
-            bound=reached.bound(need.quorum),
-            quorum=need.quorum,
-            approvers=need.approvers,
+            bound=reached.most,
+            quorum=0,
             created_at=now,
             changed_at=now,
             voice_at=asks_again_at(now, self.approval),

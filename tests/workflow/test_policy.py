@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+from pydantic import ValidationError
 
 from bot.config.settings import ApprovalSettings, AudienceSettings
 from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND
 from bot.domain.errors import NotAllowed
 from bot.domain.lifecycle import State
 from bot.domain.people import (
@@ -28,6 +32,7 @@ from bot.workflow.approval_rules import (
     may_approve,
     may_ask,
     may_stop,
+    notified,
     people_in,
     required_approvals,
     still_asked,
@@ -71,9 +76,9 @@ def need(
     audience: str = "clients",
     account: str = "encom",
     size: int | None = 10,
-    doubtful: bool = False,
+    **more: Any,
 ) -> RequiredApprovals:
-    return required_approvals(given, purpose=purpose, audience=audience, account=account, size=size, doubtful=doubtful)
+    return required_approvals(given, purpose=purpose, audience=audience, account=account, size=size, **more)
 
 
 # --- how many must agree ---------------------------------------------------------------------------------------------
@@ -123,6 +128,35 @@ def test_a_rule_matches_where_all_that_it_names_is_so(rule: dict[str, Any], matc
 @pytest.mark.parametrize(("size", "quorum"), [(499, 0), (500, 0), (501, 7), (None, 7), (0, 0)])
 def test_larger_than_means_larger_and_a_size_that_nobody_knows_is_the_largest(size: int | None, quorum: int) -> None:
     assert need(approval({"larger_than": 500, "quorum": 7}), size=size).quorum == quorum
+
+
+@pytest.mark.parametrize(("cost", "quorum"), [("99 EUR", 0), ("100 EUR", 0), ("100.01 EUR", 7), ("250", 7), (None, 7)])
+def test_a_higher_cost_asks_for_more_and_one_that_nobody_knows_is_the_highest(cost: str | None, quorum: int) -> None:
+    rules = approval({"costs_more_than": 100, "quorum": 7})
+    assert need(rules, cost=cost).quorum == quorum
+
+
+@pytest.mark.parametrize(
+    ("between", "hour", "quorum"),
+    [
+        ("20:00-08:00", 19, 0),
+        ("20:00-08:00", 20, 7),
+        ("20:00-08:00", 3, 7),
+        ("20:00-08:00", 8, 0),
+        ("08:00-20:00", 8, 7),
+        ("08:00-20:00", 20, 0),
+    ],
+)
+def test_the_hour_of_the_day_in_the_rules_zone_asks_for_more(between: str, hour: int, quorum: int) -> None:
+    rules = approval({"between": between, "timezone": "Europe/Paris", "quorum": 7})
+    start = int(datetime(2027, 1, 15, hour, tzinfo=ZoneInfo("Europe/Paris")).timestamp()) * SECOND
+    assert need(rules, start=start).quorum == quorum
+
+
+@pytest.mark.parametrize("rule", [{"between": "20-8", "timezone": "UTC"}, {"between": "20:00-08:00"}, {"between": 8}])
+def test_hours_that_nobody_can_read_stop_the_start(rule: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=r"between|two times"):
+        approval({**rule, "quorum": 1})
 
 
 def test_a_rule_about_more_than_nobody_does_not_match_nobody() -> None:
@@ -344,3 +378,8 @@ async def test_nobody_else_may_stop() -> None:
     assert refused.value.sentence.template == "Only the requester ({requester}) or {who} can do this to {id}."
     told = {"requester": "<@U0CLEO>", "who": "<!subteam^S0BOSSES>", "id": "B1"}
     assert refused.value.sentence.values == told
+
+
+def test_who_is_mentioned_is_a_setting_of_its_own() -> None:
+    assert notified(approval(), ("S0BOSSES",)) == ("S0BOSSES",)
+    assert notified(approval(notify=["U0ANA"]), ("S0BOSSES",)) == ("U0ANA",)

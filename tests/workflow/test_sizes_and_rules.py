@@ -123,3 +123,26 @@ async def test_an_edit_of_what_goes_to_nobody_asks_for_no_more_than_it_needs(mak
     later = {"send_at": core.now + HOUR}
     again = await core.workflow.act(TEAM, row.id, Replan(**later), person=CLEO, version=1)
     assert again.quorum == 1
+
+
+async def test_an_hour_that_asks_for_more_counts_when_it_is_approved(make_core: MakeCore) -> None:
+    """Asked for in the afternoon, approved at night."""
+    night = {"purpose": "marketing", "between": "20:00-08:00", "timezone": "Europe/Paris", "quorum": 2}
+    core = make_core(**{"approval.rules": [night]})
+    row = await core.ask()
+    assert row.quorum == 1
+    core.now += 12 * HOUR
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
+    assert ((await core.row(row.id)).state, (await core.row(row.id)).quorum) == (State.PENDING, 2)
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(1), version=1)
+    assert (await core.row(row.id)).state is State.SCHEDULED
+
+
+async def test_a_cost_that_turns_out_low_asks_for_no_more_than_it_needs(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.rules": [{"purpose": "marketing", "costs_more_than": 100, "quorum": 2}]})
+    row = await core.ask()
+    assert row.quorum == 2  # nobody knows the cost
+    await core.workflow.sizes.learn(TEAM, row.id, None, quoted="2.58 EUR")
+    assert (await core.row(row.id)).quorum == 1
+    await core.workflow.sizes.learn(TEAM, row.id, None, quoted="258 EUR")
+    assert (await core.row(row.id)).quorum == 2

@@ -134,6 +134,12 @@ def _next_step(broadcast: Broadcast, showing: CardContext, words: Translator) ->
                 missing,
                 who=who,
             )
+            if showing.notify:
+                step = words(
+                    "Approvals still needed: {missing}, from {who} or other approvers. Press Approve.",
+                    missing=missing,
+                    who=mentions(showing.notify),
+                )
             if showing.training:
                 step = words("Needs approval from {who}, or from anybody who practises: press Simulate.", who=who)
             if showing.reaction and not broadcast.everyone:

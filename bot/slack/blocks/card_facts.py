@@ -61,7 +61,8 @@ class CardContext:
     has paused all sending. `then`: what happens to an approved start. `now`: when the card is drawn. `since`: since
     when it shows no less. `grace`: how late a start may be. For a held broadcast, `refusal`: why *Send now* would be
     refused; `asks_first`: whether *Send now* asks the approvers. `sender`: the account's own. `duplicate`: the
-    broadcast of which this may be a duplicate, and the link to its card.
+    broadcast of which this may be a duplicate, and the link to its card. `notify`: who is mentioned instead of
+    the approvers.
     """
 
     votes: tuple[Vote, ...]
@@ -84,6 +85,7 @@ class CardContext:
     sender: str | None = None
     duplicate: Broadcast | None = None
     duplicate_link: str | None = None
+    notify: tuple[str, ...] = ()
 
     @property
     def soonest(self) -> Micros:
