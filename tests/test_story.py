@@ -6,17 +6,19 @@ import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Locator, Page, async_playwright
 
 from bot.app import Bot
+from bot.domain.i18n import LANGUAGES, Translator, translator_for
 from sandbox.server import Sandbox
-from tests.support.ground import StartBot, some_later
+from tests.support.ground import StartBot, newest, some_later
 from tests.support.slack import HERE, ask, card, thread_text
 
 DOCS = Path(__file__).parent.parent / "docs"
-SCREENSHOT, CARD = DOCS / "page.png", DOCS / "card.png"
+SCREENSHOT, CARD, FORM = DOCS / "page.png", DOCS / "card.png", DOCS / "form.png"
 
 
 STORIES = {
@@ -214,3 +216,76 @@ async def test_what_people_write_never_becomes_markup_on_the_page(browser: Brows
     await page.get_by_test_id("composer").fill("<img src=x onerror=alert(1)> & <b>bold</b>")
     await page.keyboard.press("Enter")
     await page.get_by_test_id("message").get_by_text("<img src=x onerror=alert(1)> & <b>bold</b>").wait_for()
+
+
+async def first_act(page: Page, words: Translator) -> None:
+    """Dan writes it in the form, counts with it, tries it on his team's phones, and asks."""
+    await page.get_by_test_id("composer").fill("/broadcast")
+    await page.keyboard.press("Enter")
+    modal = page.get_by_test_id("modal")
+    await modal.get_by_label(words("Audience"), exact=True).fill("news")
+    await modal.get_by_role("option", name="newsletter").click()
+    await modal.get_by_label(words("Text"), exact=True).press_sequentially("Soldes demain")
+    await modal.get_by_text("Soldes demain STOP au 30101").wait_for()
+    await modal.locator("[data-action-id='broadcast.test']").click()
+    told = words(
+        "The test *{id}* goes to *{audience}* now. Its card is in {where}.", id="?", audience="team", where="?"
+    )
+    await modal.get_by_text(told.split("*")[0].strip()).first.wait_for()
+    await modal.locator("[data-block-id='canary'] select").select_option(value="team")
+    if os.environ.get("BELLCRIER_SCREENSHOT") and words.language == "en":
+        await page.screenshot(path=FORM)
+    await page.get_by_test_id("submit").click()
+
+
+async def second_act(ana: Page, dan: Page, words: Translator) -> None:
+    """Ana asks for a change, and Dan makes it; the thread shows what is different."""
+    asking = ana.locator("[data-testid='message']", has=ana.locator("[data-action-id='broadcast.approve']"))
+    await asking.locator("[data-action-id='broadcast.request_changes']").click()
+    await ana.get_by_test_id("modal").get_by_label(words("Comment"), exact=True).fill("Lundi !")
+    await ana.get_by_test_id("submit").click()
+    await dan.locator("[data-action-id='broadcast.edit']").last.click()
+    modal = dan.get_by_test_id("modal")
+    await modal.get_by_label(words("Text"), exact=True).fill("Soldes lundi")
+    await dan.get_by_test_id("submit").click()
+    await modal.wait_for(state="detached")
+
+
+async def third_act(ana: Page, ben: Page, words: Translator) -> None:
+    """Two approve; the few get it, and once Ana continues, everybody does."""
+    for page in (ana, ben):
+        await page.get_by_text("≈ 2.58 EUR").last.wait_for()  # a press before it is told would not count
+        await page.locator("[data-action-id='broadcast.approve']").click()
+        await page.get_by_test_id("confirm-yes").click()
+    goes = words("Goes out at {time}", time="").strip()
+    await ana.get_by_text(goes).first.wait_for()
+    await ana.locator("[data-action-id='broadcast.stop']").last.wait_for()
+    continuing = ana.get_by_role("button", name=words("Continue"), exact=True)
+    await continuing.wait_for()
+    await continuing.click()
+    await ana.get_by_test_id("confirm-yes").click()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_from_the_first_letter_to_the_last_delivery_in_each_language(
+    browser: Browser, sandbox: Sandbox, start_bot: StartBot, language: str
+) -> None:
+    """Typed, counted, tried out, asked, changed, approved by two, sent to a few first, then to all."""
+    words, said, sent = translator_for(language), list[str](), sandbox.vendors.ledger
+    for user in sandbox.world.people.values():
+        user.locale = {"en": "en-US", "fr": "fr-FR", "es": "es-ES"}[language]
+    quorum: dict[str, Any] = {"approval__quorum": 2, "approval__undo": "10s", "accounts__octo__quote": True}
+    bot = await start_bot(sandbox, locale=language, **quorum)
+    dan, ana, ben = [await open_page(browser, sandbox, me, said) for me in ("U0DAN", "U0ANA", "U0BEN")]
+    await first_act(dan, words)
+    await sandbox.until(lambda: [entry.audience for entry in sent] == ["list team"])
+    await second_act(ana, dan, words)
+    await sandbox.until(lambda: "Lundi !" in str(sandbox.world.channel(HERE)))
+    await ana.locator("[data-action-id='broadcast.approve']").wait_for()
+    await third_act(ana, ben, words)
+    await sandbox.until(lambda: [entry.audience for entry in sent] == ["list team", "list team", "list newsletter"])
+    assert [entry.text for entry in sent][1:] == ["Soldes lundi STOP au 30101"] * 2
+    row = await newest(bot)
+    assert said == []
+    assert row is not None
