@@ -107,7 +107,8 @@ def test_no_other_field_is_in_the_digest() -> None:
     """What the vendor and the clock write after an approval must not void it."""
     one = row()
     for name in FREE:
-        assert dataclasses.replace(one, **{name: object()}).computed_digest() == one.computed_digest(), name
+        changed: dict[str, Any] = {name: object()}
+        assert dataclasses.replace(one, **changed).computed_digest() == one.computed_digest(), name
 
 
 async def agreed(core: Core, name: str) -> Broadcast:
