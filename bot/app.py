@@ -11,7 +11,7 @@ import signal
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -51,6 +51,7 @@ from bot.slack.directory import People
 from bot.slack.forms import FormHandlers
 from bot.slack.interaction import Body, Entrance
 from bot.slack.live_form import LiveForm
+from bot.slack.payload import make_storable
 from bot.slack.publish.painter import Painter
 from bot.slack.publish.poster import Poster
 from bot.slack.publish.reminders import ReminderPosts
@@ -199,6 +200,7 @@ class Bot:
             Buttons(self.workflow, self.audiences, self.clock, entrance, recurring),
             Reactions(*parts, self.ours),
         )
+        app.middleware(readable)
         app.command(ANY)(commands.handle)
         app.view(ANY)(modals.submitted)
         app.view_closed(ANY)(modals.closed)
@@ -395,6 +397,12 @@ class Bot:
         for account in self.providers.values():
             await account.aclose()
         await self.database.close()
+
+
+async def readable(body: dict[str, Any], next: Callable[[], Awaitable[None]]) -> None:
+    """Let no text through that no database takes."""
+    make_storable(body)
+    await next()
 
 
 async def unknown_shortcut(ack: AsyncAck) -> None:

@@ -30,6 +30,7 @@ from bot.slack.interaction import (
     message_of,
     user_of,
 )
+from bot.slack.payload import counted
 from bot.slack.replies import edit_form, offered, reply_privately, respond
 from bot.when.instants import parse_when
 from bot.when.refusals import NotATime
@@ -50,8 +51,8 @@ class Pressed:
 
     def __init__(self, body: Body, action: Mapping[str, Any], done: Interaction) -> None:
         self.name, value = card_buttons.press_of(action)
-        id, _, version = value.partition(":")
-        self.id, self.version = id, int(version) if version.isdigit() else None
+        self.id, _, version = value.partition(":")
+        self.version = counted(version)
         self.person, self.client, self.words = done.person, done.client, done.words
         self.channel, self.trigger = done.channel, done.trigger
         ts = message_of(body)

@@ -253,12 +253,19 @@ def _listed(channel: dict[str, Any], name: str) -> list[str]:
 
 
 def _code(error: Exception) -> str | None:
-    return error.response.get("error") if isinstance(error, SlackApiError) else None
+    """Return Slack's code for an error; "" if it answered with a page, and None if it did not answer."""
+    if not isinstance(error, SlackApiError):
+        return None
+    try:
+        return str(error.response.get("error") or "")
+    except (AttributeError, ValueError):
+        return ""
 
 
 #: Slack's error codes for a request that may well work if repeated.
 PASSING = frozenset(
     {
+        "",  # no code, but a page of a server in trouble
         *("expired_trigger_id", "exchanged_trigger_id", "trigger_expired", "invalid_trigger_id", "trigger_exchanged"),
         *("ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"),
     }
@@ -267,7 +274,7 @@ PASSING = frozenset(
 
 def is_late(error: Exception) -> bool:
     """Whether Slack or the bot was too slow. If not, something is wrong with the request."""
-    return not isinstance(error, SlackApiError) or _code(error) in PASSING
+    return (_code(error) or "") in PASSING
 
 
 GONE = Translatable("Its channel is archived, or I am no longer in it.")

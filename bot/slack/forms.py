@@ -16,6 +16,7 @@ from bot.domain.people import Person
 from bot.slack.blocks import forms
 from bot.slack.directory import People
 from bot.slack.interaction import Body, Entrance, Interaction, Refused
+from bot.slack.payload import id_in, inputs_of, number
 from bot.slack.replies import describe_hours, place_for, reply_privately, submitted_post
 from bot.workflow.audiences import Audiences
 from bot.workflow.decision_types import Edit, Reject, Replan, RequestChanges, Sent
@@ -89,23 +90,26 @@ class FormHandlers:
         if composed.purpose not in list(Purpose):
             raise InvalidRequest(FieldError("purpose", Translatable("Choose a purpose.")))
         request = composed.request(done.person)
-        sent = Sent(str(view["id"]), str(view.get("trigger_id") or ""))
+        id = id_in(view.get("id"))
+        if id is None:  # by it, a second submit is known
+            raise InvalidRequest(FieldError("text", Translatable(UNKNOWN_FORM)))
+        sent = Sent(id, str(view.get("trigger_id") or ""))
         if composed.edits is not None:
             edit = Edit(request, sent)
-            id, version = composed.edits
-            await self.workflow.act(request.workspace, id, edit, person=done.person, version=version)
+            edited, version = composed.edits
+            await self.workflow.act(request.workspace, edited, edit, person=done.person, version=version)
             return
         place = await place_for(self.audiences, self.people, composed.channel)
         submitted = await self.workflow.submit(
             request,
-            key=f"view:{view['id']}",
+            key=f"view:{id}",
             person=done.person,
             postable=place.postable,
             draft=composed.draft,
             follows=composed.follows,
             sent=sent,
         )
-        self.done(str(view["id"]), done.person)
+        self.done(id, done.person)
         hours = describe_hours(self.audiences, submitted.broadcast, done.words)
         elsewhere = submitted.broadcast.channel != composed.channel
         if submitted.broadcast.state is State.DRAFT or elsewhere or hours is not None:
@@ -123,9 +127,7 @@ class FormHandlers:
         if kept.get("after"):
             await self.workflow.decisions.give_reason(workspace, id, reason, person=done.person)
             return
-        await self.workflow.act(
-            workspace, id, Reject(reason), person=done.person, version=int(kept.get("version") or 0)
-        )
+        await self.workflow.act(workspace, id, Reject(reason), person=done.person, version=number(kept.get("version")))
 
     async def request_changes(self, view: View, done: Interaction) -> None:
         """Return the broadcast to its requester with the comment that was written."""
@@ -139,7 +141,7 @@ class FormHandlers:
             str(kept.get("id") or "?"),
             RequestChanges(comment),
             person=done.person,
-            version=int(kept.get("version") or 0),
+            version=number(kept.get("version")),
         )
 
     async def replan(self, view: View, done: Interaction) -> None:
@@ -152,11 +154,10 @@ class FormHandlers:
             str(kept.get("id") or "?"),
             Replan(send_at),
             person=done.person,
-            version=int(kept.get("version") or 0),
+            version=number(kept.get("version")),
         )
 
 
 def _last_input(view: View) -> str:
     """Return where to show an error that belongs to no field."""
-    inputs = [block["block_id"] for block in view.get("blocks", []) if block.get("type") == "input"]
-    return inputs[-1] if inputs else "text"
+    return next(reversed(inputs_of(view)), "text")

@@ -12,6 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.domain.i18n import Translator, translator_for
 from bot.domain.people import Person
 from bot.slack.directory import People
+from bot.slack.payload import id_in, part
 from bot.slack.replies import explain
 from bot.storage.database import PATIENCE
 from bot.workflow.audiences import Audiences
@@ -80,18 +81,18 @@ def answer_seconds(patience: float) -> float:
 
 def workspace_of(body: Body) -> str:
     """Return the workspace that this came from; with an org-wide installation `team` may be null."""
-    return str(body.get("team_id") or _part(body, "team").get("id") or _part(body, "user").get("team_id") or "")
+    return str(body.get("team_id") or part(body, "team").get("id") or part(body, "user").get("team_id") or "")
 
 
 def user_of(body: Body) -> str:
     """Return who did it: a command names them at the top level, a form or a button under `user`."""
-    return str(body.get("user_id") or _part(body, "user").get("id") or "")
+    return str(body.get("user_id") or part(body, "user").get("id") or "")
 
 
 def channel_of(body: Body) -> str:
     """Return the channel where it was done; empty for a form."""
-    of_message = _part(body, "container").get("channel_id")
-    return str(body.get("channel_id") or _part(body, "channel").get("id") or of_message or "")
+    of_message = part(body, "container").get("channel_id")
+    return id_in(body.get("channel_id") or part(body, "channel").get("id") or of_message) or ""
 
 
 def trigger_of(body: Body) -> str:
@@ -100,10 +101,4 @@ def trigger_of(body: Body) -> str:
 
 def message_of(body: Body) -> str:
     """Return the `ts` of the message that the button is on."""
-    return str(_part(body, "message").get("ts") or _part(body, "container").get("message_ts") or "")
-
-
-def _part(body: Body, name: str) -> Mapping[str, Any]:
-    """Return a nested part of the body; an empty one if something else is in its place."""
-    part = body.get(name)
-    return part if isinstance(part, Mapping) else {}
+    return str(part(body, "message").get("ts") or part(body, "container").get("message_ts") or "")

@@ -25,7 +25,7 @@ from bot.domain.people import DeadToken, DirectoryUnavailable, Person
 from bot.slack.blocks import forms
 from bot.slack.blocks.card_facts import CardContext, length, warnings
 from bot.slack.blocks.card_stakes import stakes
-from bot.slack.blocks.mrkdwn import Block, Post, context, literal, plain, quote, section, sentence
+from bot.slack.blocks.mrkdwn import Block, Post, contexts, literal, plain, quote, section, sentence
 from bot.slack.directory import UNREACHABLE
 from bot.slack.interaction import Body, Entrance, Interaction, Refused, user_of, workspace_of
 from bot.slack.publish.poster import error_code
@@ -217,7 +217,7 @@ class LiveForm:
         return [
             section(f"*{quote(stakes(planned, showing, words))}*"),
             *literal(suggestions.without_invisible(planned.text)),
-            context(length(planned, words), *warnings(planned, showing, words)),
+            *contexts(length(planned, words), *warnings(planned, showing, words)),
             *([section("\n".join(wrong))] if wrong else []),
             *_row_of(self._plainer(planned, words), self._tester(composed, words)),
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from bot.domain.people import DirectoryUnavailable, Person
 from bot.slack.blocks import mrkdwn
 from bot.slack.directory import People
 from bot.slack.interaction import Body, workspace_of
+from bot.slack.payload import part
 from bot.slack.replies import explain, reply_privately
 from bot.storage import cards
 from bot.storage.cards import Card
@@ -65,7 +67,7 @@ class Reactions:
         await self.workflow.database.write(lambda c: first_time(c, workspace, key, self.clock()))
 
     async def _card(self, body: Body, event: Mapping[str, Any]) -> Card | None:
-        item = event.get("item") or {}
+        item = part(event, "item")
         ts = str(item.get("ts") or "")
         place = workspace_of(body), str(item.get("channel") or ""), ts
         for _ in range(NEW_CARD_LOOKS):
@@ -186,4 +188,4 @@ def _event_time(event: Mapping[str, Any]) -> int:
 def _micros(ts: str) -> int:
     seconds, _, fraction = ts.partition(".")
     digits = f"{seconds}{fraction[:6]:0<6}"
-    return int(digits) if digits.isascii() and digits.isdigit() else 0
+    return int(digits) if re.fullmatch("[0-9]{1,18}", digits) else 0

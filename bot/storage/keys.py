@@ -16,6 +16,8 @@ from bot.storage.tables import kept, seen
 
 BREAKER_FAILURES = 3  # in a row, before nobody tries an account for a while
 
+LONGEST = 255  # characters of a key
+
 
 def first_time(connection: Connection, workspace: str, key: str, at: Micros) -> bool:
     """Return True when this key (an event id, a trigger) first arrives, False for every redelivery."""
@@ -181,12 +183,12 @@ def keep(connection: Connection, name: str, value: str, at: Micros) -> None:
 
 def of_event(id: object) -> str:
     """A Slack event, which Slack redelivers until it is acknowledged."""
-    return f"event:{id}"
+    return f"event:{id}"[:LONGEST]
 
 
 def of_reaction(what: Literal["reacted", "unreacted"], reaction: str) -> str:
     """When a reaction was added or removed. `reaction`: channel, message, person and emoji, separated by colons."""
-    return f"{what}:{reaction}"
+    return f"{what}:{reaction}"[:LONGEST]
 
 
 def of_question(about: str) -> str:

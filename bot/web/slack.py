@@ -46,13 +46,10 @@ class SlackDoor:
         if not self._signed(request, text):
             return Response(status_code=401)
         try:
-            body = parse_slack(text)
+            asked = bolt_request(text, dict(request.headers.items()))
         except (ValueError, RecursionError):
             return Response(status_code=400)
-        headers: dict[str, str | Sequence[str]] = dict(request.headers.items())
-        return to_starlette_response(
-            await self.app.async_dispatch(AsyncBoltRequest(mode="socket_mode", body=body, headers=headers))
-        )
+        return to_starlette_response(await self.app.async_dispatch(asked))
 
     def _signed(self, request: Request, text: str) -> bool:
         stamps = request.headers.getlist("x-slack-request-timestamp")
@@ -63,6 +60,15 @@ class SlackDoor:
         if not (stamp.isascii() and stamp.isdigit() and len(stamp) < 16 and signature.isascii()):
             return False
         return self.verifier.is_valid(text, stamp, signature)
+
+
+def bolt_request(text: str, headers: Mapping[str, str | Sequence[str]]) -> AsyncBoltRequest:
+    """Return the request that Slack meant. Raises ValueError for anything else, and RecursionError."""
+    body = parse_slack(text)
+    try:
+        return AsyncBoltRequest(mode="socket_mode", body=body, headers=dict(headers))
+    except (AttributeError, LookupError, TypeError) as error:  # a number where Bolt takes a user apart
+        raise ValueError("not the parts that Slack sends") from error
 
 
 def parse_slack(text: str) -> dict[str, object]:
@@ -86,5 +92,9 @@ def is_whole(body: Mapping[str, Any]) -> bool:
         actions = body.get("actions")
         return isinstance(actions, list) and bool(actions) and all(named(action, "action_id") for action in actions)
     if body.get("type") in ("view_submission", "view_closed"):
-        return named(body.get("view"), "callback_id")
-    return True
+        return named(body.get("view"), "callback_id") and named(body.get("view"), "type")
+    if body.get("type") in ("block_suggestion", "shortcut", "message_action"):
+        return named(body, "action_id" if body["type"] == "block_suggestion" else "callback_id")
+    if body.get("type") == "event_callback":
+        return named(body.get("event"), "type")
+    return "command" in body or all(isinstance(body.get(name, {}), dict) for name in ("event", "view"))

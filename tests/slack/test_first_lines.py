@@ -143,7 +143,8 @@ def test_what_has_ended_takes_two_lines_and_can_be_sent_again(state: State) -> N
 def test_the_grey_line_holds_everything_else_that_identifies_it() -> None:
     grey = draw_card(row(campaign="june"), replace(SHOWING, sender="Bell"), EN).blocks[-1]["elements"][0]["text"]
     assert grey == (
-        "Marketing · sender Bell · campaign june · encom (Octopush) · asked by <@U1> · *B234679* v1 · `dddddddd`"
+        "Marketing · sender Bell · campaign june · encom (Octopush, list 1) · asked by <@U1> · *B234679* v1 · "
+        "`dddddddd`"
     )
 
 

@@ -169,3 +169,17 @@ async def test_a_dropped_connection_comes_back_and_nothing_is_done_twice(sandbox
     await sandbox.acting.react("U0ANA", HERE, posted["ts"], "white_check_mark")
     await settled(bot, State.SENT)
     assert len(sandbox.vendors.ledger) == 1
+
+
+async def test_a_page_where_slack_answers_in_json_is_slack_in_trouble(
+    sandbox: Sandbox, bot: Bot, caplog: pytest.LogCaptureFixture
+) -> None:
+    sandbox.faults.add("views.open", "500")
+    assert await ask(sandbox, "") == "Slack took too long to open the form. Type `/broadcast` again."
+    sandbox.faults.add("views.open", "500")
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.reject")
+    told = "Slack took too long to open the form. Please press again."
+    await sandbox.until(lambda: told in str(sandbox.acting.ephemerals("U0ANA")))
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []

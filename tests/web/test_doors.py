@@ -236,9 +236,12 @@ NAMED = {"action_id": "a"}
 WHOLE: list[dict[str, Any]] = [
     {"type": "block_actions", "actions": [NAMED]},
     {"type": "block_actions", "actions": [NAMED, NAMED]},
-    {"type": "view_submission", "view": {"callback_id": "c"}},
-    {"type": "view_closed", "view": {"callback_id": "c"}},
-    {"type": "shortcut"},
+    {"type": "view_submission", "view": {"callback_id": "c", "type": "modal"}},
+    {"type": "view_closed", "view": {"callback_id": "c", "type": "modal"}},
+    {"type": "block_suggestion", "action_id": "a"},
+    {"type": "event_callback", "event": {"type": "reaction_added"}},
+    {"type": "shortcut", "callback_id": "c"},
+    {"type": "nonsense"},
     {"command": "/broadcast"},
 ]
 PRESSED: list[Any] = [None, [], 7, NAMED, "a", ["a"], [{}], [NAMED, {}], [{"action_id": 7}]]
@@ -248,6 +251,10 @@ IN_PART: list[dict[str, Any]] = [
     {"type": "block_actions", "view": {"callback_id": "c"}},
     *({"type": "view_submission", "view": view} for view in SHOWN),
     {"type": "view_closed", "actions": [NAMED]},
+    {"type": "view_submission", "view": {"callback_id": "c"}},
+    {"type": "block_suggestion", "action_id": None},
+    {"type": "shortcut"},
+    *({"type": "event_callback", "event": event} for event in SHOWN),
 ]
 
 

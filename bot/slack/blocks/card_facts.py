@@ -18,6 +18,7 @@ from providers.base import AudienceKind, Purpose
 
 NAMED = 5  # characters that a line names
 MOST_CODES = 10  # emoji codes that a line shows
+ENDING = 4  # digits of a number that a card shows
 ASKED_NAME = 40  # characters of an audience's name in a question
 
 BADGES: Mapping[State, str] = {
@@ -131,6 +132,9 @@ def warnings(broadcast: Broadcast, showing: CardContext, words: Translator) -> l
         )
     if broadcast.everyone:
         found.append(words("⚠️ Goes to all subscribers of a public group"))
+    if broadcast.subscribers:
+        endings = ", ".join(f"…{number[-ENDING:]}" for number in broadcast.subscribers)
+        found.append(words("👥 Only to these of its subscribers: {numbers}", numbers=quote(endings)))
     if showing.legacy:
         found.append(f"⚠️ {sentence(words, showing.legacy)}")
     return found
@@ -195,12 +199,17 @@ def small_print(broadcast: Broadcast, showing: CardContext, words: Translator) -
         local = (broadcast.occurrence or "").replace("T", " ")
         facts.append(f"{words('Recurring broadcast')} *{broadcast.schedule}* ({local} {broadcast.zone})")
     facts += [
-        f"{quote(broadcast.account)} ({quote(showing.vendor)})",
+        f"{quote(broadcast.account)} ({quote(showing.vendor)}, {_target(broadcast, words)})",
         words("asked by {requester}", requester=mentions([broadcast.requester])),
         f"*{broadcast.id}* v{broadcast.version}",
         f"`{fingerprint(broadcast)}`",
     ]
     return " · ".join(facts)
+
+
+def _target(broadcast: Broadcast, words: Translator) -> str:
+    """`list 1`: what the vendor calls the audience."""
+    return f"{words(KINDS[broadcast.kind])} {quote(broadcast.target)}"
 
 
 def planned(broadcast: Broadcast, showing: CardContext, words: Translator) -> str | None:

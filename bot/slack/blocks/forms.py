@@ -17,6 +17,7 @@ from bot.domain.i18n import Translator
 from bot.domain.people import Person
 from bot.slack.blocks.card_facts import PURPOSES
 from bot.slack.blocks.mrkdwn import Block, Post, context, literal, plain, quote, section, sentence, when
+from bot.slack.payload import id_in, inputs_of, make_storable, number, part
 from bot.workflow.checks import MOST
 from providers.base import Purpose
 
@@ -24,6 +25,8 @@ INPUT = 3000  # characters of one input of a form; Slack counts in UTF-16
 
 CORRECT, CLEAR, TEST = "broadcast.correct", "broadcast.clear", "broadcast.test"
 OPTIONS = 100  # of a select
+ECHO = 12_800  # characters of JSON in a message that shows what was typed; Slack takes about 13,200
+SAID = 3000  # of these, for what is wrong
 VALUE = 2000  # characters of a button's value
 TYPING = {"trigger_actions_on": ["on_character_entered"]}
 AT_ONCE = "Leave it empty to start right after approval."
@@ -172,8 +175,8 @@ def _text_inputs(text: str, words: Translator, refills: int) -> list[Block]:
     hint = words("For marketing, the opt-out mention is added for you. A single SMS holds 160 plain characters.")
     first, *rest = _pieces(text)
     inputs = [_live(_input(f"text{again}", words("Text"), _filled({**written, "min_length": 1}, first), hint=hint))]
-    for number, piece in enumerate(rest, start=1):
-        name = f"{REST}{number if number > 1 else ''}"
+    for place, piece in enumerate(rest, start=1):
+        name = f"{REST}{place if place > 1 else ''}"
         label = words("Text, continued")
         inputs.append(_live(_input(f"{name}{again}", label, _filled(written, piece), optional=True)))
     return inputs
@@ -181,7 +184,7 @@ def _text_inputs(text: str, words: Translator, refills: int) -> list[Block]:
 
 def fits_its_inputs(view: Mapping[str, Any], text: str) -> bool:
     """Whether the text takes as many inputs as the form has. In fewer, Slack would drop what the others hold."""
-    inputs = [block["block_id"].split(":")[0] for block in view.get("blocks", []) if block.get("type") == "input"]
+    inputs = [name.split(":")[0] for name in inputs_of(view)]
     return [name == "text" or name.startswith(REST) for name in inputs].count(True) == len(_pieces(text))
 
 
@@ -258,23 +261,38 @@ def _input(
 def read_compose(view: Mapping[str, Any]) -> Composed:
     """Return what a person filled in. Missing fields come out empty, and later checks report them."""
     kept = kept_in(view)
-    values = view.get("state", {}).get("values", {})
-    start, edits = _value(values, "send_at").get("selected_date_time"), kept.get("edits")
+    values = part(part(view, "state"), "values")
     return Composed(
         audience=_chosen(values, "audience"),
         purpose=_chosen(values, "purpose"),
         text="".join(_written(values)),
-        send_at=int(start) * SECOND if start else None,
+        send_at=_start(values),
         sender=_entered(values, "sender").strip() or None,
         campaign=_entered(values, "campaign").strip() or None,
-        channel=str(kept.get("channel") or ""),
-        draft=kept.get("draft"),
-        follows=kept.get("follows"),
-        edits=(str(edits[0]), int(edits[1])) if isinstance(edits, list) and len(edits) == 2 else None,
-        refills=int(kept.get("refills") or 0),
+        channel=id_in(kept.get("channel")) or "",
+        draft=id_in(kept.get("draft")),
+        follows=id_in(kept.get("follows")),
+        edits=_edits(kept.get("edits")),
+        refills=number(kept.get("refills")),
         test=kept.get("test") is True,
         canary=_chosen(values, "canary") or None,
     )
+
+
+def _start(values: Mapping[str, Any]) -> Micros | None:
+    """Return the start that was chosen; one that has passed if it cannot be read, so that it does not become "now"."""
+    chosen = _value(values, "send_at").get("selected_date_time")
+    return None if chosen is None else number(chosen) * SECOND
+
+
+def _edits(kept: object) -> tuple[str, int] | None:
+    """Return the id and the version; those of no broadcast if they cannot be read, so that it does not become new."""
+    if kept is None:
+        return None
+    match kept:
+        case [id, int(version)]:
+            return id_in(id) or "?", number(version)
+    return "?", 0
 
 
 def _written(values: Mapping[str, Any]) -> Iterator[str]:
@@ -302,8 +320,7 @@ def _value(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """A block that had to be refilled is called `text:2`: Slack keeps what was typed under the old name."""
     for block_id, actions in values.items():
         if block_id.split(":")[0] == name:
-            found: Mapping[str, Any] = actions.get("value") or {}
-            return found
+            return part(actions, "value")
     return {}
 
 
@@ -312,30 +329,29 @@ def _entered(values: Mapping[str, Any], name: str) -> str:
 
 
 def _chosen(values: Mapping[str, Any], name: str) -> str:
-    return str((_value(values, name).get("selected_option") or {}).get("value") or "")
+    return str(part(_value(values, name), "selected_option").get("value") or "")
 
 
 def kept_in(view: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the form remembers; an empty dict if it is not ours."""
     try:
-        kept = json.loads(view.get("private_metadata") or "{}")
-    except ValueError:
+        kept = json.loads(str(view.get("private_metadata") or "{}"))
+    except (ValueError, RecursionError):
         return {}
-    return kept if isinstance(kept, dict) else {}
+    if not isinstance(kept, dict):
+        return {}
+    make_storable(kept)
+    return kept
 
 
 def field_errors(complaints: Iterable[FieldError], view: Mapping[str, Any], words: Translator) -> dict[str, str]:
     """Return each complaint under its field. One about no field of the form goes under the text."""
-    places = {
-        block["block_id"].split(":")[0]: block["block_id"]
-        for block in view.get("blocks", [])
-        if block.get("type") == "input"
-    }
+    places = {name.split(":")[0]: name for name in inputs_of(view)}
     otherwise = places.get("text") or next(reversed(places.values()), "text")
     errors: dict[str, str] = {}
     for complaint in complaints:
         place, text = places.get(complaint.field, otherwise), unmarked(sentence(words, complaint.sentence))
-        errors[place] = f"{errors[place]} {text}" if place in errors else text
+        errors[place] = (f"{errors[place]} {text}" if place in errors else text)[:SAID]
     return errors
 
 
@@ -379,7 +395,7 @@ def changes_form(broadcast: Broadcast, words: Translator) -> dict[str, Any]:
 
 def read_line(view: Mapping[str, Any], name: str) -> str:
     """What was written in a field, trimmed; empty if nothing was."""
-    return _entered(view.get("state", {}).get("values", {}), name).strip()
+    return _entered(part(part(view, "state"), "values"), name).strip()
 
 
 def replan_form(broadcast: Broadcast, start: Micros, words: Translator, *, closed: bool = False) -> dict[str, Any]:
@@ -397,8 +413,19 @@ def replan_form(broadcast: Broadcast, start: Micros, words: Translator, *, close
 
 def read_replan(view: Mapping[str, Any]) -> Micros | None:
     """The start that was chosen."""
-    chosen = _value(view.get("state", {}).get("values", {}), "send_at").get("selected_date_time")
-    return int(chosen) * SECOND if chosen else None
+    return _start(part(part(view, "state"), "values"))
+
+
+def _within(text: str, most: int) -> str:
+    """Return as much of it as takes so many characters in JSON, where some take six."""
+    if 6 * len(text) <= most:
+        return text
+    sizes = accumulate(_size(char) for char in text)
+    return text[: next((place for place, used in enumerate(sizes) if used > most), len(text))]
+
+
+def _size(text: str) -> int:
+    return len(json.dumps(text, ensure_ascii=False)) - 2
 
 
 def complaint(lines: Iterable[str], typed: str, words: Translator, *, correct: str = "") -> Post:
@@ -406,11 +433,15 @@ def complaint(lines: Iterable[str], typed: str, words: Translator, *, correct: s
 
     `correct`: what followed `send`, if the form can be opened with it. Slack takes no longer one; then it is copied.
     """
-    text = "\n".join(lines)
+    text = _within("\n".join(lines), SAID)
     blocks = [section(text)]
+    offers = 0 < len(correct) <= VALUE and _size(correct) <= SAID
     if typed.strip():
-        blocks += [context(words("You typed:")), *literal(typed)]
-    if 0 < len(correct) <= VALUE:
+        shown, heading = _within(typed, ECHO - _size(text) - offers * _size(correct)), words("You typed:")
+        if shown != typed:
+            heading = words("You typed this, of which one message can show only the beginning:")
+        blocks += [context(heading), *literal(shown)]
+    if offers:
         button = {
             "type": "button",
             "action_id": CORRECT,

@@ -99,6 +99,11 @@ def context(*lines: str) -> Block:
     return {"type": "context", "elements": [{"type": "mrkdwn", "text": line[:2000]} for line in lines[:10]]}
 
 
+def contexts(*lines: str) -> list[Block]:
+    """Return all of these lines, ten to a block: Slack takes no more in one."""
+    return [context(*lines[start : start + 10]) for start in range(0, len(lines), 10)]
+
+
 def literal(typed: str) -> list[Block]:
     """Return a whole text exactly as it is, in blocks without markup."""
     pieces = [typed[start : start + TEXT_PIECE] for start in range(0, len(typed), TEXT_PIECE)] or [" "]

@@ -25,6 +25,7 @@ from bot.slack.blocks.mrkdwn import Post
 from bot.slack.commands import parse
 from bot.slack.directory import People
 from bot.slack.interaction import Body, Interaction, message_of
+from bot.slack.payload import counted
 from bot.slack.replies import Command, Subcommand, describe_hours, must_leave_nothing_behind, offered, with_late
 from bot.storage import keys, occurrences, templates
 from bot.when.instants import names_a_part, parse_when
@@ -284,8 +285,8 @@ class Recurring:
         if name == "start":
             await self._start(id, done)
             return
-        version = int(number) if number.isascii() and number.isdigit() else None
-        occurrence = await self.reminders.occurrence_at(done.workspace, done.channel, message_of(body), id, version)
+        place = done.workspace, done.channel, message_of(body)
+        occurrence = await self.reminders.occurrence_at(*place, id, counted(number))
         if occurrence is None or name not in ("done", "snooze"):
             raise NotAllowed("I no longer know this button. Please look at the newest card.")
         await self.reminders.answer(occurrence, done.person, snooze=name == "snooze")
@@ -338,12 +339,12 @@ def _yes(options: Mapping[str, str], name: str) -> bool:
 def _number(options: Mapping[str, str], name: str) -> int | None:
     if name not in options:
         return None
-    value = options[name]
-    if not (value.isascii() and value.isdigit() and 1 <= int(value) <= MOST[name]):
+    value = counted(options[name])
+    if value is None or not 1 <= value <= MOST[name]:
         raise InvalidRequest(
             FieldError(name, Translatable("`{name}=` takes a number from 1 to {most}.", name=name, most=MOST[name]))
         )
-    return int(value)
+    return value
 
 
 def _closed(options: Mapping[str, str]) -> Closed | None:

@@ -209,7 +209,7 @@ def _seconds(retry_after: str | None) -> float:
 def error_code(error: SlackApiError) -> str:
     try:
         return str(error.response.get("error") or "")
-    except ValueError:
+    except (AttributeError, ValueError):  # Slack answered with a page
         return ""
 
 
