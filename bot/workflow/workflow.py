@@ -22,6 +22,9 @@ from bot.workflow.permissions import Permissions
 from bot.workflow.questions import Questions
 from bot.workflow.series_approval import SeriesApproval
 from bot.workflow.submission import Submission
+from bot.workflow.template_approval import TemplateApproval
+from bot.workflow.template_use import TemplateUse
+from bot.workflow.templates import Templates
 
 
 class Workflow:
@@ -45,6 +48,9 @@ class Workflow:
         )
         self.questions = Questions(runtime, audiences)
         self.submission = Submission(runtime, audiences, self.permissions, self.approvals, self.questions, make_id)
+        self.templates = Templates(runtime, audiences)
+        self.template_approval = TemplateApproval(runtime, audiences, self.submission, self.templates)
+        self.template_use = TemplateUse(runtime, audiences, self.approvals, self.template_approval)
         self.editing = Editing(runtime, audiences, self.approvals, self.submission)
         gates = Gates(audiences.settings, audiences.providers, audiences.policies)
         self.decisions = Decisions(

@@ -15,6 +15,7 @@ from bot.domain.clock import SECOND, Micros
 from bot.domain.errors import FieldError
 from bot.domain.i18n import Translator
 from bot.domain.people import Person
+from bot.domain.slots import BLOCK
 from bot.slack.blocks.card_facts import PURPOSES
 from bot.slack.blocks.mrkdwn import Block, Post, context, literal, plain, quote, section, sentence, when
 from bot.workflow.checks import MOST
@@ -37,7 +38,8 @@ class Form:
     `audiences`: (name, label) pairs. `values`: what it is filled with. `draft`: id of the draft that it completes.
     `follows`: id of the broadcast that it follows. `edits`: id and version of the broadcast that it changes. `facts`:
     what the text would become, shown under it. `refills`: how often the bot has replaced the text. `kept_at`: when
-    what it is filled with was typed and not submitted. `test`: it goes to the test audience alone.
+    what it is filled with was typed and not submitted. `test`: it goes to the test audience alone. `template`: name and
+    digest of the template that it fills in, with `wording` in place of the text.
     """
 
     audiences: Sequence[tuple[str, str]]
@@ -50,6 +52,8 @@ class Form:
     refills: int = 0
     kept_at: Micros | None = None
     test: bool = False
+    template: tuple[str, str] | None = None
+    wording: Sequence[Block] = ()
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ class Composed:
     edits: tuple[str, int] | None
     refills: int
     test: bool = False
+    template: tuple[str, str] | None = None
+    slots: Mapping[str, str] = field(default_factory=dict)
 
     def request(self, person: Person) -> BroadcastRequest:
         """What this person asks for with it. Without a valid purpose, it is marketing, the stricter one."""
@@ -94,36 +100,45 @@ class Composed:
 
 def compose(form: Form, words: Translator) -> dict[str, Any]:
     """The form behind `/broadcast`. Block ids are the request's field names."""
-    purposes = [_option(purpose, words(label)) for purpose, label in PURPOSES.items()]
-    chosen = form.values.get("audience")
-    audience: dict[str, Any] = {"type": "external_select", "min_query_length": 0}
-    initial = next((_option(name, label) for name, label in form.audiences if name == chosen), None)
-    if initial:
-        audience["initial_option"] = initial
-    purpose = next((option for option in purposes if option["value"] == form.values.get("purpose")), purposes[0])
-    select = {"type": "static_select", "options": purposes}
     start: dict[str, Any] = {"type": "datetimepicker"}
     if form.values.get("send_at"):
         start["initial_date_time"] = form.values["send_at"]
     blocks = [
         *_kept(form.kept_at, words),
-        _live(_input("audience", words("Audience"), audience)),
-        _live(_input("purpose", words("Purpose"), {**select, "initial_option": purpose})),
-        *_text_inputs(form.values.get("text") or "", words, form.refills),
+        live(audience_input(form.audiences, form.values.get("audience"), words)),
+        live(purpose_input(form.values.get("purpose"), words)),
+        *(form.wording if form.template else text_inputs(form.values.get("text") or "", words, form.refills)),
         *form.facts,
-        _live(_input("send_at", words("Start"), start, optional=True, hint=words(AT_ONCE))),
-        _input("sender", words("Sender"), _named_input("sender", form.values), optional=True),
-        _input("campaign", words("Campaign"), _named_input("campaign", form.values), optional=True),
+        live(input_block("send_at", words("Start"), start, optional=True, hint=words(AT_ONCE))),
+        *name_inputs(form.values, words),
     ]
     kept: dict[str, Any] = {"channel": form.channel, "draft": form.draft, "follows": form.follows}
     kept |= {"edits": form.edits, "refills": form.refills, "test": form.test}
+    kept |= {"template": form.template}
     title, submit = words("New broadcast"), words("Ask to send")
     if form.test:
         title, submit = words("New test"), words("Send a test")
     if form.edits is not None:
         title, submit = words("Edit {id}", id=form.edits[0]), words("Save")
         blocks.append(context(words("This makes a new version. Earlier approvals will no longer count.")))
-    return _modal("broadcast_compose", title, submit, blocks, kept, words)
+    return modal("broadcast_compose", title, submit, blocks, kept, words)
+
+
+def audience_input(
+    audiences: Sequence[tuple[str, str]], chosen: str | None, words: Translator, *, optional: bool = False
+) -> Block:
+    audience: dict[str, Any] = {"type": "external_select", "min_query_length": 0}
+    initial = next((option(name, label) for name, label in audiences if name == chosen), None)
+    if initial:
+        audience["initial_option"] = initial
+    return input_block("audience", words("Audience"), audience, optional=optional)
+
+
+def purpose_input(chosen: str | None, words: Translator) -> Block:
+    purposes = [option(purpose, words(label)) for purpose, label in PURPOSES.items()]
+    initial = next((one for one in purposes if one["value"] == chosen), purposes[0])
+    select = {"type": "static_select", "options": purposes}
+    return input_block("purpose", words("Purpose"), {**select, "initial_option": initial})
 
 
 def _kept(at: Micros | None, words: Translator) -> list[Block]:
@@ -134,12 +149,12 @@ def _kept(at: Micros | None, words: Translator) -> list[Block]:
     return [{**told, "accessory": button}]
 
 
-def _live(block: Block) -> Block:
+def live(block: Block) -> Block:
     """Let the bot hear of every change in this input."""
     return {**block, "dispatch_action": True}
 
 
-def _text_inputs(text: str, words: Translator, refills: int) -> list[Block]:
+def text_inputs(text: str, words: Translator, refills: int) -> list[Block]:
     """One input, or as many as a long text takes: `text`, `text_rest`, `text_rest2` … `read_compose` joins them.
 
     Slack keeps what was typed under a block's name, so a text that the bot has replaced has blocks of another name.
@@ -148,11 +163,13 @@ def _text_inputs(text: str, words: Translator, refills: int) -> list[Block]:
     written = {"type": "plain_text_input", "multiline": True, "max_length": INPUT, "dispatch_action_config": TYPING}
     hint = words("For marketing, the opt-out mention is added for you. A single SMS holds 160 plain characters.")
     first, *rest = _pieces(text)
-    inputs = [_live(_input(f"text{again}", words("Text"), _filled({**written, "min_length": 1}, first), hint=hint))]
+    inputs = [
+        live(input_block(f"text{again}", words("Text"), prefilled({**written, "min_length": 1}, first), hint=hint))
+    ]
     for number, piece in enumerate(rest, start=1):
         name = f"{REST}{number if number > 1 else ''}"
         label = words("Text, continued")
-        inputs.append(_live(_input(f"{name}{again}", label, _filled(written, piece), optional=True)))
+        inputs.append(live(input_block(f"{name}{again}", label, prefilled(written, piece), optional=True)))
     return inputs
 
 
@@ -183,13 +200,20 @@ def _fitting(text: str) -> int:
     return next((count for count, used in enumerate(units) if used > INPUT), len(text))
 
 
+def name_inputs(values: Mapping[str, Any], words: Translator) -> list[Block]:
+    return [
+        input_block("sender", words("Sender"), _named_input("sender", values), optional=True),
+        input_block("campaign", words("Campaign"), _named_input("campaign", values), optional=True),
+    ]
+
+
 def _named_input(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the input. A value kept from when it could be longer still opens, and is refused on submit."""
     value = (values.get(name) or "")[: INPUT // 2]
-    return _filled({"type": "plain_text_input", "max_length": max(MOST[name], 2 * len(value))}, value)
+    return prefilled({"type": "plain_text_input", "max_length": max(MOST[name], 2 * len(value))}, value)
 
 
-def _modal(
+def modal(
     callback_id: str, title: str, submit: str, blocks: list[Block], kept: Mapping[str, Any], words: Translator
 ) -> dict[str, Any]:
     return {
@@ -208,18 +232,18 @@ def audience_options(audiences: Sequence[tuple[str, str]], typed: str, most: int
     wanted = typed.strip().casefold()
     found = [(name, label) for name, label in audiences if wanted in f"{name} {label}".casefold()]
     found.sort(key=lambda one: not one[0].casefold().startswith(wanted))
-    return [_option(name, label) for name, label in found[:most]]
+    return [option(name, label) for name, label in found[:most]]
 
 
-def _option(value: str, label: str) -> dict[str, Any]:
+def option(value: str, label: str) -> dict[str, Any]:
     return {"text": plain(label[:75]), "value": value[:150]}
 
 
-def _filled(element: dict[str, Any], value: str | None) -> dict[str, Any]:
+def prefilled(element: dict[str, Any], value: str | None) -> dict[str, Any]:
     return {**element, "initial_value": value} if value else element
 
 
-def _input(
+def input_block(
     name: str, label: str, element: Mapping[str, Any], *, optional: bool = False, hint: str | None = None
 ) -> Block:
     block: Block = {
@@ -236,7 +260,11 @@ def read_compose(view: Mapping[str, Any]) -> Composed:
     """Return what a person filled in. Missing fields come out empty, and later checks report them."""
     kept = kept_in(view)
     values = view.get("state", {}).get("values", {})
-    start, edits = _value(values, "send_at").get("selected_date_time"), kept.get("edits")
+    start, edits, template = (
+        _value(values, "send_at").get("selected_date_time"),
+        kept.get("edits"),
+        kept.get("template"),
+    )
     return Composed(
         audience=_chosen(values, "audience"),
         purpose=_chosen(values, "purpose"),
@@ -250,6 +278,8 @@ def read_compose(view: Mapping[str, Any]) -> Composed:
         edits=(str(edits[0]), int(edits[1])) if isinstance(edits, list) and len(edits) == 2 else None,
         refills=int(kept.get("refills") or 0),
         test=kept.get("test") is True,
+        template=(str(template[0]), str(template[1])) if isinstance(template, list) and len(template) == 2 else None,
+        slots={name.removeprefix(BLOCK): _entered(values, name) for name in values if name.startswith(BLOCK)},
     )
 
 
@@ -306,7 +336,8 @@ def field_errors(complaints: Iterable[FieldError], view: Mapping[str, Any], word
         for block in view.get("blocks", [])
         if block.get("type") == "input"
     }
-    otherwise = places.get("text") or next(reversed(places.values()), "text")
+    slots = (place for name, place in places.items() if name.startswith(BLOCK))
+    otherwise = places.get("text") or next(slots, None) or next(reversed(places.values()), "text")
     errors: dict[str, str] = {}
     for complaint in complaints:
         place, text = places.get(complaint.field, otherwise), unmarked(sentence(words, complaint.sentence))
@@ -333,10 +364,10 @@ def reject_form(broadcast: Broadcast, words: Translator, *, after: bool = False)
         title, submit = words("Give a reason"), words("Save")
     blocks = [
         section(words(template, id=broadcast.id, audience=quote(broadcast.audience))),
-        _input("reason", words("Reason"), reason, hint=words("The requester will see it in the thread.")),
+        input_block("reason", words("Reason"), reason, hint=words("The requester will see it in the thread.")),
     ]
     kept = {"id": broadcast.id, "version": broadcast.version, "after": after}
-    return _modal("broadcast_reject", title, submit, blocks, kept, words)
+    return modal("broadcast_reject", title, submit, blocks, kept, words)
 
 
 def changes_form(broadcast: Broadcast, words: Translator) -> dict[str, Any]:
@@ -346,10 +377,10 @@ def changes_form(broadcast: Broadcast, words: Translator) -> dict[str, Any]:
     hint = words("The requester will see it in the thread, and gets the broadcast back to edit.")
     blocks = [
         section(words(template, id=broadcast.id, audience=quote(broadcast.audience))),
-        _input("comment", words("Comment"), comment, hint=hint),
+        input_block("comment", words("Comment"), comment, hint=hint),
     ]
     kept = {"id": broadcast.id, "version": broadcast.version}
-    return _modal("broadcast_changes", words("Ask for changes"), words("Ask"), blocks, kept, words)
+    return modal("broadcast_changes", words("Ask for changes"), words("Ask"), blocks, kept, words)
 
 
 def read_line(view: Mapping[str, Any], name: str) -> str:
@@ -365,9 +396,9 @@ def replan_form(broadcast: Broadcast, start: Micros, words: Translator, *, close
         about += "\n" + words("The next start within the sending hours is {opens_at}.", opens_at=opens)
     picker = {"type": "datetimepicker", "initial_date_time": start // SECOND}
     hint = words("This makes a new version. Earlier approvals will no longer count.")
-    blocks = [section(about), _input("send_at", words("Start"), picker, hint=hint)]
+    blocks = [section(about), input_block("send_at", words("Start"), picker, hint=hint)]
     kept = {"id": broadcast.id, "version": broadcast.version}
-    return _modal("broadcast_replan", words("Re-plan"), words("Re-plan"), blocks, kept, words)
+    return modal("broadcast_replan", words("Re-plan"), words("Re-plan"), blocks, kept, words)
 
 
 def read_replan(view: Mapping[str, Any]) -> Micros | None:
