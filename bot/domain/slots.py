@@ -178,11 +178,17 @@ def _complaint_about_text(slot: Slot, value: str) -> Translatable | None:
         return Translatable("“{name}” must begin with a letter or a digit.", name=slot.name)
     if found := LINK.search(value) or PHONE.search(value):
         template = "“{found}” reads like a link or a phone number. Only the wording of the template may have one."
-        return Translatable(template, found=found[0])
+        return Translatable(template, found=_with_its_word(found))
     if offer := marketing.looks_like_marketing(value):
         template = "“{found}” reads like an offer. Only the wording of the template may make one."
         return Translatable(template, found=offer[0])
     return None
+
+
+def _with_its_word(found: re.Match[str]) -> str:
+    """What was found, up to the spaces around it: `bell.fr` and not `l.f`."""
+    before, after = found.string[: found.start()], found.string[found.end() :]
+    return before.split(" ")[-1] + found[0] + after.split(" ")[0]
 
 
 def _odd(value: str) -> str | None:

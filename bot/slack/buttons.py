@@ -17,7 +17,7 @@ from bot.domain.errors import NotAllowed, StaleVersion
 from bot.domain.i18n import Translatable, Translator
 from bot.domain.lifecycle import TRANSITIONS, Action, State
 from bot.domain.people import must_be_member
-from bot.slack.blocks import card_buttons, forms, mrkdwn, template_forms
+from bot.slack.blocks import card_buttons, forms, mrkdwn, template_answers
 from bot.slack.commands import parse
 from bot.slack.commands.schedules import Recurring
 from bot.slack.interaction import (
@@ -122,7 +122,7 @@ class Buttons:
             must_be_member(done.person)
             if of == "reminder":
                 await self.recurring.pressed(body, action, done)
-            elif action.get("action_id") in (template_forms.APPROVE, template_forms.WITHDRAW):
+            elif action.get("action_id") in (template_answers.APPROVE, template_answers.WITHDRAW):
                 return await self.templates.pressed(action, done)
             elif action.get("action_id") == forms.CORRECT:
                 await self._correct(str(action.get("value") or ""), done)

@@ -8,7 +8,7 @@ from typing import Any
 
 from bot.domain.errors import FieldError, InvalidRequest
 from bot.domain.i18n import Translatable, Translator
-from bot.slack.blocks import forms, template_forms
+from bot.slack.blocks import forms, template_answers, template_forms
 from bot.slack.blocks.mrkdwn import Block, Post
 from bot.slack.interaction import Interaction
 from bot.slack.replies import form_audiences, reply_privately
@@ -76,14 +76,14 @@ class TemplateForms:
             changed_at=self.templates.clock(),
         )
         saved = await self.templates.save(wanted, done.person, new=seen is None, seen=seen)
-        post = template_forms.saved(saved.template, saved.fell, done.words)
+        post = template_answers.saved(saved.template, saved.fell, done.words)
         await reply_privately(done.client, composed.channel, done.person.id, post)
 
     async def pressed(self, action: Mapping[str, Any], done: Interaction) -> Post:
         """Approve a template as it was shown, or take the approval back. Return what to tell the person."""
         name, _, shown = str(action.get("value") or "").rpartition(":")
-        if action.get("action_id") == template_forms.WITHDRAW:
+        if action.get("action_id") == template_answers.WITHDRAW:
             template = await self.approval.withdraw(done.workspace, name, done.person)
             return Post(done.words("Your approval of the template “{name}” no longer counts.", name=template.name))
         offer = await self.approval.approve(done.workspace, name, shown, done.person)
-        return template_forms.approved(offer, done.words)
+        return template_answers.approved(offer, done.words)

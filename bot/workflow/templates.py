@@ -64,6 +64,8 @@ class Templates:
         known = templates.find_template(connection, wanted.workspace, wanted.name, lock=True)
         if known is None:
             raise no_template(wanted.name)
+        if new and not self._owns(known, person):
+            raise InvalidRequest(FieldError("name", _belongs(known)))
         self.must_own(known, person)
         if new:
             template = "There is already a template “{name}”. `/broadcast template edit {name}` changes it."
@@ -82,33 +84,38 @@ class Templates:
 
     def must_own(self, template: Template, person: Person) -> None:
         """Raises NotAllowed unless this person may change it."""
-        if person.id not in (template.owner, *self.admins):
-            raise NotAllowed(
-                "The template “{name}” belongs to {who}. Choose another name.",
-                name=template.name,
-                who=people.mentions([template.owner]),
-            )
+        if not self._owns(template, person):
+            sentence = _belongs(template)
+            raise NotAllowed(sentence.template, name=template.name, who=people.mentions([template.owner]))
+
+    def _owns(self, template: Template, person: Person) -> bool:
+        return person.id in (template.owner, *self.admins)
 
     def _complaints(self, wanted: Template, person: Person) -> Iterator[FieldError]:
         """What is wrong with it. What is only a question for one broadcast is refused here: a template is reused."""
         yield from _name_complaints(wanted.name)
         yield from checks.name_complaints(wanted.sender, wanted.campaign)
         yield from checks.option_questions(wanted.text, zone=person.zone, now=moment(self.clock()))
+        if wanted.audience is not None and self.audiences.audience(wanted.audience) is None:
+            yield FieldError("audience", self.audiences.unknown_audience(wanted.audience))
         try:
             found = slots.slots_of(wanted.text)
         except slots.BadSlot as error:
             yield FieldError("text", error.sentence)
-            return
-        if wanted.audience is not None and self.audiences.audience(wanted.audience) is None:
-            yield FieldError("audience", self.audiences.unknown_audience(wanted.audience))
-        elif wanted.audience is not None:
-            sample = slots.fill(wanted.text, {slot.name: "x" for slot in found})
-            yield from checks.final_text(sample, self.audiences.terms(wanted.audience, Purpose(wanted.purpose)))[1]
+        else:
+            yield from self._complaints_about_wording(wanted, found)
+
+    def _complaints_about_wording(self, wanted: Template, found: tuple[slots.Slot, ...]) -> list[FieldError]:
+        """Why the audience's vendor would not take the text, whatever fills its slots."""
+        if wanted.audience is None or self.audiences.audience(wanted.audience) is None:
+            return []
+        sample = slots.fill(wanted.text, {slot.name: "x" for slot in found})
+        return checks.final_text(sample, self.audiences.terms(wanted.audience, Purpose(wanted.purpose)))[1]
 
     async def delete(self, workspace: str, name: str, person: Person) -> Template:
         """Raises InvalidRequest or NotAllowed."""
         kept = await self.find(workspace, name)
-        if person.id not in (kept.owner, *self.admins):
+        if not self._owns(kept, person):
             who = people.mentions([kept.owner])
             raise NotAllowed("Only {who} can delete “{name}”.", who=who, name=kept.name)
         await self.database.write(lambda c: templates.drop_template(c, workspace, kept.name))
@@ -122,6 +129,14 @@ def _in_place_of(known: Template, wanted: Template, person: Person) -> Template:
         by, digest = known.approved_by, known.approved_digest
         return dataclasses.replace(kept, editor=known.editor, approved_by=by, approved_digest=digest)
     return dataclasses.replace(kept, editor=person.id if person.id != known.owner else None)
+
+
+def _belongs(template: Template) -> Translatable:
+    return Translatable(
+        "The template “{name}” belongs to {who}. Choose another name.",
+        name=template.name,
+        who=people.mentions([template.owner]),
+    )
 
 
 def _name_complaints(name: str) -> Iterator[FieldError]:

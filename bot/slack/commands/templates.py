@@ -9,7 +9,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.domain import slack_text
 from bot.domain.errors import InvalidRequest
 from bot.domain.options import folded
-from bot.slack.blocks import answers, mrkdwn, template_forms
+from bot.slack.blocks import answers, mrkdwn, template_answers, template_forms
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.commands import parse
 from bot.slack.commands.broadcasts import BroadcastCommands, open_view
@@ -83,7 +83,7 @@ class TemplateCommands:
             changed_at=self.clock(),
         )
         saved = await self.templates.save(wanted, asked.person)
-        return template_forms.saved(saved.template, saved.fell, asked.words)
+        return template_answers.saved(saved.template, saved.fell, asked.words)
 
     async def _use_template(self, asked: Command, name: str, rest: str, client: AsyncWebClient) -> Post | None:
         kept = await self.templates.find(asked.person.workspace, name)
@@ -103,7 +103,7 @@ class TemplateCommands:
     async def _approve_template(self, asked: Command, name: str, rest: str, client: AsyncWebClient) -> Post | None:
         person = await self.broadcasts.people.person(asked.person.workspace, asked.person.id, fresh=True)
         offer = await self.workflow.template_approval.offer(asked.person.workspace, name, person)
-        return template_forms.question(offer, person.id, asked.words)
+        return template_answers.question(offer, person.id, asked.words)
 
     async def _delete_template(self, asked: Command, name: str, rest: str, client: AsyncWebClient) -> Post | None:
         kept = await self.templates.delete(asked.person.workspace, name, asked.person)
@@ -114,4 +114,4 @@ class TemplateCommands:
     async def _list_templates(self, asked: Command) -> Post:
         found = await self.templates.listed(asked.person.workspace)
         given = [(template, self.workflow.template_approval.given(template)) for template in found]
-        return template_forms.listing(given, asked.words)
+        return template_answers.listing(given, asked.words)
