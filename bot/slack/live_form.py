@@ -179,7 +179,7 @@ class LiveForm:
             composed.refills,
             test=composed.test,
             template=composed.template,
-            wording=self.templates.wording(filled, words) if filled else (),
+            wording=self.templates.wording(filled, composed, person.id, words) if filled else (),
         )
         await self.updates.acquire()
         await self._update(id, str(body["view"].get("hash") or ""), forms.compose(form, words), client)

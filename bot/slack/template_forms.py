@@ -12,7 +12,7 @@ from bot.slack.blocks import forms, template_answers, template_forms
 from bot.slack.blocks.mrkdwn import Block, Post
 from bot.slack.interaction import Interaction
 from bot.slack.replies import form_audiences, reply_privately
-from bot.storage.templates import Template
+from bot.storage.templates import CONTENT, Template
 from bot.workflow.template_use import Filled
 from bot.workflow.workflow import Workflow
 from providers.base import Purpose
@@ -25,20 +25,32 @@ class TemplateForms:
         self.audiences, self.templates = workflow.audiences, workflow.templates
         self.approval, self.use = workflow.template_approval, workflow.template_use
 
-    def form(self, template: Template, channel: str, words: Translator, audience: str | None = None) -> forms.Form:
+    def form(
+        self, template: Template, channel: str, asker: str, words: Translator, audience: str | None = None
+    ) -> forms.Form:
         """The compose form for this template. Without slots and approval, its text can be changed at once.
 
         `audience`: another one than the template's.
         """
         filled, offered = self.use.filled(template, {}), form_audiences(self.audiences, words)
+        same = audience in (None, template.audience)
         values = template.values() | ({"audience": audience} if audience else {})
         form = forms.Form(offered, channel, values=values)
         if not filled.slots and not self.approval.given(template).approved:
             return form
-        return replace(form, template=(template.name, template.digest), wording=self.wording(filled, words))
+        return replace(
+            form, template=(template.name, template.digest), wording=self._wording(filled, asker, words, same=same)
+        )
 
-    def wording(self, filled: Filled, words: Translator) -> list[Block]:
-        return template_forms.wording(filled, self.approval.given(filled.template), words)
+    def wording(self, filled: Filled, composed: forms.Composed, asker: str, words: Translator) -> list[Block]:
+        """The wording, its slots, and whether its approval covers what the form says so far."""
+        usual = filled.template.values()
+        same = all(getattr(composed, name) == usual[name] for name in CONTENT if name != "text")
+        return self._wording(filled, asker, words, same=same)
+
+    def _wording(self, filled: Filled, asker: str, words: Translator, *, same: bool) -> list[Block]:
+        given = self.approval.given(filled.template, asker)
+        return template_forms.wording(filled, given, words, same=same)
 
     async def filled(self, composed: forms.Composed, workspace: str) -> Filled | None:
         """What has been filled in so far; None in an ordinary form. Raises InvalidRequest if the template is gone."""

@@ -64,12 +64,18 @@ class TemplateApproval:
         self.settings, self.audiences, self.submission, self.kept = runtime.settings, audiences, submission, kept
         self.approvers, self.permissions = submission.approvers, submission.permissions
 
-    def given(self, template: Template) -> Given:
-        """Who approved it as it is now; nobody if what they approved would go to others today, or in another mode."""
+    def given(self, template: Template, asker: str | None = None) -> Given:
+        """Who approved it as it is now; nobody if what they approved would go to others today, or in another mode.
+
+        `asker`: who is going to use it. They never approve what they ask for, but in training.
+        """
         example = self.example(template)
         if example is None:
             return Given()
-        return Given(template.approvers(approval_digest(template, example)), max(example.quorum, 1))
+        voters = template.approvers(approval_digest(template, example))
+        if self.settings.mode != "training":
+            voters = tuple(id for id in voters if id != asker)
+        return Given(voters, max(example.quorum, 1))
 
     def example(self, template: Template) -> Broadcast | None:
         """The broadcast that it makes, with its slots unfilled; None if no approval could cover it."""

@@ -129,6 +129,17 @@ async def test_under_the_slots_stands_what_it_would_become(sandbox: Sandbox, bot
     assert '"initial_value": "Paris"' in shown(sandbox)
 
 
+async def test_the_form_says_truly_whether_it_needs_approval(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, SAVE)
+    await approve(sandbox)
+    form = await opened(sandbox)
+    assert "needs no further approval" in shown(sandbox)
+    await type_in(sandbox, form, with_slots(PARIS) | {"audience": filled("vip", "")["audience"]}, "audience")
+    await becomes(sandbox, "Its approval is for another audience")
+    await opened(sandbox, "U0ANA")  # who approved it, and never approves what she asks for
+    assert "It is not approved in advance" in shown(sandbox, "U0ANA")
+
+
 async def test_a_test_of_a_filled_template_rings_on_few_phones(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, SAVE)
     form = await opened(sandbox)

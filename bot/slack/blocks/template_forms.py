@@ -31,8 +31,11 @@ class MakeForm:
 # --- filled in -------------------------------------------------------------------------------------------------------
 
 
-def wording(filled: Filled, given: Given, words: Translator) -> list[Block]:
-    """Return the template's wording as it is, an input for each slot, and the button that makes it ordinary text."""
+def wording(filled: Filled, given: Given, words: Translator, *, same: bool) -> list[Block]:
+    """Return the template's wording as it is, an input for each slot, and the button that makes it ordinary text.
+
+    `same`: it goes to the template's audience, with its purpose, sender and campaign.
+    """
     freely = {
         "type": "button",
         "action_id": FREELY,
@@ -40,15 +43,20 @@ def wording(filled: Filled, given: Given, words: Translator) -> list[Block]:
         "value": "freely",
     }
     return [
-        section(_about(filled.template, given, words), "about_template"),
+        section(_about(filled.template, given, words, same=same), "about_template"),
         *literal(filled.template.text),
         *(_slot_input(slot, filled.values.get(slot.name, ""), words) for slot in filled.slots),
         {"type": "actions", "block_id": "freely", "elements": [freely]},
     ]
 
 
-def _about(template: Template, given: Given, words: Translator) -> str:
+def _about(template: Template, given: Given, words: Translator, *, same: bool) -> str:
     about = words("Template *{name}*", name=quote(template.name))
+    if given.approved and not same:
+        return f"{about}\n" + words(
+            "Its approval is for another audience, purpose, sender or campaign, so the broadcast is asked about as "
+            "usual."
+        )
     if given.approved:
         return f"{about}\n✅ " + words(
             "Approved by {who}. As it stands here, it needs no further approval.", who=mentions(given.voters)

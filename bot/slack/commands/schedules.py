@@ -298,7 +298,7 @@ class Recurring:
         form = forms.Form(form_audiences(self.audiences, done.words), done.channel, values={"audience": audience})
         if schedule.options.get("template"):
             found = await self._template(done.workspace, str(schedule.options["template"]))
-            form = self.template_forms.form(found, done.channel, done.words, audience)
+            form = self.template_forms.form(found, done.channel, done.person.id, done.words, audience)
         await done.client.views_open(trigger_id=done.trigger, view=forms.compose(form, done.words))
 
 
