@@ -17,7 +17,7 @@ from bot.domain.errors import NotAllowed, StaleVersion
 from bot.domain.i18n import Translatable, Translator
 from bot.domain.lifecycle import TRANSITIONS, Action, State
 from bot.domain.people import must_be_member
-from bot.slack.blocks import card_buttons, forms, mrkdwn
+from bot.slack.blocks import card_buttons, forms, mrkdwn, template_answers
 from bot.slack.commands import parse
 from bot.slack.commands.schedules import Recurring
 from bot.slack.interaction import (
@@ -32,6 +32,7 @@ from bot.slack.interaction import (
 )
 from bot.slack.payload import counted
 from bot.slack.replies import edit_form, offered, reply_privately, respond
+from bot.slack.template_forms import TemplateForms
 from bot.when.instants import parse_when
 from bot.when.refusals import NotATime
 from bot.workflow.audiences import Audiences
@@ -93,7 +94,7 @@ class Buttons:
         recurring: Recurring,
     ) -> None:
         self.workflow, self.audiences, self.clock, self.entrance = workflow, audiences, clock, entrance
-        self.recurring = recurring
+        self.recurring, self.templates = recurring, TemplateForms(workflow)
         self._telling: set[asyncio.Task[None]] = set()
 
     async def pressed(self, ack: AsyncAck, body: Body, action: Mapping[str, Any], client: AsyncWebClient) -> None:
@@ -118,23 +119,27 @@ class Buttons:
         if of not in ("broadcast", "reminder"):
             return None
 
-        async def press(done: Interaction) -> None:
+        async def press(done: Interaction) -> mrkdwn.Post | None:
             must_be_member(done.person)
             if of == "reminder":
                 await self.recurring.pressed(body, action, done)
+            elif action.get("action_id") in (template_answers.APPROVE, template_answers.WITHDRAW):
+                return await self.templates.pressed(action, done)
             elif action.get("action_id") == forms.CORRECT:
                 await self._correct(str(action.get("value") or ""), done)
             else:
                 await self._do(Pressed(body, action, done))
+            return None
 
+        channel, user = channel_of(body), user_of(body)
         try:
-            await self.entrance.enter(body, client, press, fresh=True)
+            told = await self.entrance.enter(body, client, press, fresh=True)
         except Refused as refused:
             if refused.error is None:
                 return respond(body, self.audiences.settings.slack_api_url, mrkdwn.lines(refused.lines))
-            text, user = " ".join(refused.lines), user_of(body)
-            return reply_privately(client, channel_of(body) or user, user, mrkdwn.Post(text, [mrkdwn.section(text)]))
-        return None
+            text = " ".join(refused.lines)
+            told = mrkdwn.Post(text, [mrkdwn.section(text)])
+        return reply_privately(client, channel or user, user, told) if told else None
 
     async def _correct(self, typed: str, done: Interaction) -> None:
         """Open the form filled with a command that was refused, as far as it is understood."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from slack_bolt.context.ack.async_ack import AsyncAck
@@ -14,10 +15,12 @@ from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import State
 from bot.domain.people import Person
 from bot.slack.blocks import forms
+from bot.slack.blocks.template_forms import MAKE
 from bot.slack.directory import People
 from bot.slack.interaction import Body, Entrance, Interaction, Refused
 from bot.slack.payload import id_in, inputs_of, number
 from bot.slack.replies import describe_hours, place_for, reply_privately, submitted_post
+from bot.slack.template_forms import TemplateForms
 from bot.workflow.audiences import Audiences
 from bot.workflow.decision_types import Edit, Reject, Replan, RequestChanges, Sent
 from bot.workflow.workflow import Workflow
@@ -48,11 +51,13 @@ class FormHandlers:
             clock,
             entrance,
         )
+        self.templates = TemplateForms(workflow)
         self.forms: dict[str, Callable[[View, Interaction], Awaitable[None]]] = {
             "broadcast_compose": self.compose,
             "broadcast_reject": self.reject,
             "broadcast_changes": self.request_changes,
             "broadcast_replan": self.replan,
+            MAKE: self.templates.save,
         }
 
     async def submitted(self, ack: AsyncAck, body: Body, view: View, client: AsyncWebClient) -> None:
@@ -89,6 +94,9 @@ class FormHandlers:
         composed = forms.read_compose(view)
         if composed.purpose not in list(Purpose):
             raise InvalidRequest(FieldError("purpose", Translatable("Choose a purpose.")))
+        filled = await self.templates.checked(composed, done.workspace)
+        if filled is not None:  # the payload may say anything, the template says this
+            composed = replace(composed, text=filled.text)
         request = composed.request(done.person)
         id = id_in(view.get("id"))
         if id is None:  # by it, a second submit is known
@@ -108,6 +116,7 @@ class FormHandlers:
             draft=composed.draft,
             follows=composed.follows,
             sent=sent,
+            advance=self.workflow.template_use.of(filled) if filled else None,
         )
         self.done(id, done.person)
         hours = describe_hours(self.audiences, submitted.broadcast, done.words)

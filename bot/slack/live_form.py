@@ -22,7 +22,7 @@ from bot.domain.clock import Clock, moment
 from bot.domain.errors import InvalidRequest
 from bot.domain.i18n import Translator, translator_for
 from bot.domain.people import DeadToken, DirectoryUnavailable, Person
-from bot.slack.blocks import forms
+from bot.slack.blocks import forms, template_forms
 from bot.slack.blocks.card_facts import CardContext, length, warnings
 from bot.slack.blocks.card_stakes import stakes
 from bot.slack.blocks.mrkdwn import Block, Post, contexts, literal, plain, quote, section, sentence
@@ -30,12 +30,14 @@ from bot.slack.directory import UNREACHABLE
 from bot.slack.interaction import Body, Entrance, Interaction, Refused, user_of, workspace_of
 from bot.slack.publish.poster import error_code
 from bot.slack.replies import form_audiences, offered, place_for, submitted_post
+from bot.slack.template_forms import TemplateForms
 from bot.storage import broadcasts, keys
 from bot.storage.database import CommitUncertain, DatabaseBusy
 from bot.storage.votes import Vote
 from bot.workflow import checks
 from bot.workflow.decision_types import Sent
 from bot.workflow.recipients import recipients_of
+from bot.workflow.template_use import Filled
 from bot.workflow.workflow import Workflow
 from providers.base import AudienceKind
 
@@ -47,6 +49,9 @@ UPDATES_A_MINUTE = 60  # of all forms; Slack allows about a hundred
 OFFERED = 100  # options that Slack takes
 OPEN_FORMS, OPEN_FOR = 1_000, 3_600.0
 
+#: The presses after which the bot writes the text.
+REPLACING = (PLAIN, forms.CLEAR, template_forms.FREELY)
+
 ShowingOf = Callable[[Broadcast, list[Vote]], Awaitable[CardContext]]
 
 
@@ -56,6 +61,7 @@ class LiveForm:
     def __init__(self, workflow: Workflow, clock: Clock, entrance: Entrance, showing_of: ShowingOf) -> None:
         self.workflow, self.audiences, self.clock = workflow, workflow.audiences, clock
         self.entrance, self.showing_of = entrance, showing_of
+        self.templates = TemplateForms(workflow)
         self.updates = AsyncLimiter(UPDATES_A_MINUTE, 60)
         self._latest: dict[str, tuple[Body, str, AsyncWebClient]] = {}
         self._refills = TTLCache[str, int](OPEN_FORMS, OPEN_FOR)
@@ -64,14 +70,19 @@ class LiveForm:
         self._hashes = TTLCache[str, str](OPEN_FORMS, OPEN_FOR)
         self._forgetting = set[asyncio.Task[None]]()
         self._testing = set[asyncio.Task[None]]()
-        self._told = TTLCache[str, tuple[str, list[str]]](
+        self._told = TTLCache[str, tuple[forms.Composed, list[str]]](
             OPEN_FORMS, OPEN_FOR
-        )  # of a test: its text, what became of it
+        )  # of a test: what it said, what became of it
 
     def is_about(self, body: Body) -> bool:
         """Whether something was done in this form."""
         view = body.get("view")
         return isinstance(view, Mapping) and view.get("callback_id") == COMPOSE
+
+    @staticmethod
+    def _has_audiences(body: Body) -> bool:
+        view = body.get("view")
+        return isinstance(view, Mapping) and view.get("callback_id") in (COMPOSE, template_forms.MAKE)
 
     async def acted(self, ack: AsyncAck, body: Body, action: Mapping[str, Any], client: AsyncWebClient) -> None:
         """Take note of a change, and draw the form anew a moment later."""
@@ -79,7 +90,7 @@ class LiveForm:
         id, name = str(body["view"].get("id")), str(action.get("action_id"))
         if workspace_of(body) != self.entrance.ours() or id in self._done:
             return
-        if (before := self._latest.get(id, (body, "", client))[1]) in (PLAIN, forms.CLEAR):
+        if (before := self._latest.get(id, (body, "", client))[1]) in REPLACING:
             name = before  # a press is not lost if something else is changed right after it
         if name == forms.TEST:
             task = asyncio.create_task(self._test(id, body, client), name="send a test")
@@ -99,8 +110,10 @@ class LiveForm:
 
         async def submit(done: Interaction) -> Post:
             place = await place_for(self.audiences, self.entrance.people, composed.channel)
+            filled = await self.templates.checked(composed, done.workspace)
+            said = replace(composed, text=filled.text) if filled else composed
             submitted = await self.workflow.submit(
-                composed.request(done.person).model_copy(update={"test": True}),
+                said.request(done.person).model_copy(update={"test": True}),
                 key=f"test:{done.trigger}",
                 person=done.person,
                 postable=place.postable,
@@ -112,7 +125,7 @@ class LiveForm:
             lines = [(await self.entrance.enter(body, client, submit)).text]
         except Refused as refused:
             lines = [f"⛔ {line}" for line in refused.lines]
-        self._told[id] = (composed.text, lines)
+        self._told[id] = (composed, lines)
         self._draw_soon(id, *self._latest.get(id, (body, "", client)))
 
     def done(self, id: str, person: Person) -> None:
@@ -139,7 +152,7 @@ class LiveForm:
     async def _try(self, id: str, body: Body, name: str, client: AsyncWebClient) -> None:
         try:
             await self._draw(id, body, name, client)
-        except (*UNREACHABLE, DirectoryUnavailable, DeadToken, DatabaseBusy) as error:
+        except (*UNREACHABLE, DirectoryUnavailable, DeadToken, DatabaseBusy, InvalidRequest) as error:
             log.info("a form could not be drawn anew", error=type(error).__name__)
         except Exception:
             log.exception("drawing a form broke")
@@ -149,12 +162,10 @@ class LiveForm:
         words, composed = translator_for(person.locale), forms.read_compose(body["view"])
         if composed.refills != self._refills.get(id, composed.refills):
             return  # what was typed before the bot replaced the text
-        if name == PLAIN:
-            composed = replace(composed, text=suggestions.plain(composed.text))
-        elif name == forms.CLEAR:
-            composed = replace(composed, text="")
-        if name in (PLAIN, forms.CLEAR) or not forms.fits_its_inputs(body["view"], composed.text):
-            composed = replace(composed, refills=composed.refills + 1)
+        typed, filled = composed, await self.templates.filled(composed, person.workspace)
+        if filled is not None:
+            composed = replace(composed, text=filled.text, template=(filled.template.name, filled.template.digest))
+        composed = _as_pressed(composed, name, body)
         if id in self._done:  # submitted in the meantime
             return
         await self._keep(id, composed, person)
@@ -165,18 +176,31 @@ class LiveForm:
             composed.values,
             composed.follows,
             composed.edits,
-            [*await self.facts(composed, person, words), *self._of_test(id, composed)],
+            [*await self._facts(composed, filled, person, words), *self._of_test(id, typed)],
             composed.refills,
             test=composed.test,
+            template=composed.template,
+            wording=self.templates.wording(filled, composed, person.id, words) if filled else (),
         )
         await self.updates.acquire()
         await self._update(id, str(body["view"].get("hash") or ""), forms.compose(form, words), client)
         self._refills[id] = composed.refills
 
+    async def _facts(
+        self, composed: forms.Composed, filled: Filled | None, person: Person, words: Translator
+    ) -> list[Block]:
+        """The facts; of a template, once every slot is filled in, or what is wrong with those that are."""
+        if composed.template is None or filled is None or not filled.complaints:
+            return await self.facts(composed, person, words)
+        blank = {slot.block for slot in filled.slots if not filled.values[slot.name]}
+        wrong = [one.sentence for one in filled.complaints if one.field not in blank]
+        return [section("\n".join(f"⛔ {sentence(words, one)}" for one in wrong))] if wrong else []
+
     def _of_test(self, id: str, composed: forms.Composed) -> list[Block]:
         """What became of the test of this text, until another one is typed."""
-        text, lines = self._told.get(id, ("", []))
-        return [section("\n".join(lines), "tested")] if lines and text == composed.text else []
+        tested, lines = self._told.get(id, (composed, []))
+        same = (tested.text, tested.slots) == (composed.text, composed.slots)
+        return [section("\n".join(lines), "tested")] if lines and same else []
 
     async def _keep(self, form: str, composed: forms.Composed, person: Person) -> None:
         """Keep what a new broadcast says so far: the form may expire, and this process may stop."""
@@ -219,12 +243,12 @@ class LiveForm:
             *literal(suggestions.without_invisible(planned.text)),
             *contexts(length(planned, words), *warnings(planned, showing, words)),
             *([section("\n".join(wrong))] if wrong else []),
-            *_row_of(self._plainer(planned, words), self._tester(composed, words)),
+            *_row_of(self._plainer(composed, planned, words), self._tester(composed, words)),
         ]
 
-    def _plainer(self, planned: Broadcast, words: Translator) -> Iterator[Block]:
+    def _plainer(self, composed: forms.Composed, planned: Broadcast, words: Translator) -> Iterator[Block]:
         """The button that puts plain characters in place of those that force Unicode, if that saves an SMS."""
-        better = suggestions.suggest(planned.text)
+        better = suggestions.suggest(planned.text) if composed.template is None else None
         if better is not None and planned.kind is not AudienceKind.GROUP:
             label = words("Use plain characters ({after} SMS, not {before})", after=better.after, before=better.before)
             yield {"type": "button", "action_id": PLAIN, "text": plain(label[:75]), "value": "plain"}
@@ -239,7 +263,7 @@ class LiveForm:
 
     async def suggest(self, ack: AsyncAck, body: Body) -> None:
         """Offer the audiences whose name holds what has been typed, with their sizes."""
-        if not self.is_about(body) or workspace_of(body) != self.entrance.ours():
+        if not self._has_audiences(body) or workspace_of(body) != self.entrance.ours():
             await ack(options=[])
             return
         try:
@@ -255,6 +279,18 @@ class LiveForm:
     def _sized(self, name: str, label: str, words: Translator) -> str:
         size = self.audiences.audience_cache.size_of(name)
         return label if size is None else f"{label} · {words.count('{number} person', '{number} people', size)}"
+
+
+def _as_pressed(composed: forms.Composed, name: str, body: Body) -> forms.Composed:
+    """What the form says after a press. A text that the bot has replaced needs inputs of another name."""
+    if name == PLAIN:
+        composed = replace(composed, text=suggestions.plain(composed.text))
+    elif name == forms.CLEAR:
+        composed = replace(composed, text="", template=None)
+    elif name == template_forms.FREELY:
+        composed = replace(composed, template=None)
+    fits = composed.template is not None or forms.fits_its_inputs(body["view"], composed.text)
+    return composed if fits and name not in REPLACING else replace(composed, refills=composed.refills + 1)
 
 
 def _row_of(*buttons: Iterable[Block]) -> list[Block]:

@@ -133,6 +133,12 @@ def submitted_post(submitted: Submitted, place: Place, person: Person, hours: st
     elif row.state is State.PENDING:
         who = mentions(still_asked(row))
         text = words("*{id}* is waiting for approval by {who} in {where}.", id=row.id, where=where, who=who)
+    elif row.quorum:  # by people who approved its template
+        text = words(
+            "*{id}* fills in an approved template, so it needs no further approval. Its card is in {where}.",
+            id=row.id,
+            where=where,
+        )
     elif row.test_of is not None:
         text = words("The test *{id}* goes to *{audience}* now. Its card is in {where}.", **test)
     else:

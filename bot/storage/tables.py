@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0008"  # the schema this code was written for; a test ties it to the newest migration
+REVISION = "0009"  # the schema this code was written for; a test ties it to the newest migration
 SHAPE = 1  # the newest row format that this code understands; rows of a higher shape are left alone
 
 metadata = MetaData()
@@ -391,4 +391,7 @@ templates = Table(
     Column("sender", String(64)),
     Column("campaign", String(255)),
     Column("changed_at", BigInteger, nullable=False),
+    Column("editor", String(32)),  # who changed it last, if not its owner
+    Column("approved_by", JSON(none_as_null=True)),  # [{"id": …, "at": …}]
+    Column("approved_digest", String(64)),  # of what they approved
 )

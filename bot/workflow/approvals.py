@@ -88,8 +88,13 @@ class Approvals:
         notes.add_notes(connection, current, self.clock(), [note])
         return broadcasts.touch(connection, current, self.clock())
 
-    def schedule(self, connection: Connection, current: Broadcast, *, actor: str) -> Broadcast | None:
-        """Schedule an approved broadcast. One approved after its time and the grace is held and asks first."""
+    def schedule(
+        self, connection: Connection, current: Broadcast, *, actor: str, reason: str | None = None
+    ) -> Broadcast | None:
+        """Schedule an approved broadcast. One approved after its time and the grace is held and asks first.
+
+        `reason`: what approved it, for the audit, if it was no press on its card.
+        """
         now = self.clock()
         due = after_undo(now, current.send_at, self.approval)
         start = current.send_at or due  # lateness counts from the requested time
@@ -107,7 +112,9 @@ class Approvals:
             self.audiences.policies, current, due, paused=paused, misfit=self.audiences.misfit(current)
         )
         new_notes = [] if late else [agreed_note(actor, then)]
-        agreed = broadcasts.move(connection, current, Action.APPROVE, actor=actor, at=now, notes=new_notes, **changes)
+        agreed = broadcasts.move(
+            connection, current, Action.APPROVE, actor=actor, at=now, reason=reason, notes=new_notes, **changes
+        )
         if agreed is not None and agreed.schedule is not None and agreed.covers > 1:
             cover = standing_approval(agreed, [vote.approver for vote in votes_for(connection, agreed)])
             schedules.keep_cover(connection, agreed.workspace, agreed.schedule, cover)

@@ -37,7 +37,7 @@ class Approvers:
         """
         for id in await self._named(row):
             with suppress(DirectoryUnavailable):
-                if await self._is_member(row.workspace, id):
+                if await self.is_member(row.workspace, id):
                     yield id
 
     async def who_answers(self, row: Broadcast) -> AsyncIterator[str]:
@@ -143,11 +143,11 @@ class Approvers:
 
     async def _membership(self, workspace: str, id: str) -> bool | DirectoryUnavailable:
         try:
-            return await self._is_member(workspace, id)
+            return await self.is_member(workspace, id)
         except DirectoryUnavailable as error:
             return error
 
-    async def _is_member(self, workspace: str, id: str) -> bool:
+    async def is_member(self, workspace: str, id: str) -> bool:
         """Whether this is a full member. Somebody whom Slack no longer knows is not. Raises DirectoryUnavailable."""
         try:
             person = await self.people.person(workspace, id)
@@ -165,7 +165,7 @@ class Approvers:
         still = await approval_rules.people_in(self.as_of_today(broadcast).approvers, self.people.members)
         votes = await self.database.read(lambda c: votes_for(c, broadcast))
         voters = [vote.approver for vote in votes if vote.approver in still]
-        return still - {id for id in voters if not await self._is_member(broadcast.workspace, id)}
+        return still - {id for id in voters if not await self.is_member(broadcast.workspace, id)}
 
     async def need(
         self,

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from sqlalchemy import Connection
 
@@ -59,6 +60,22 @@ class Submitted:
     questions: tuple[FieldError, ...] = ()
 
 
+class AdvanceApproval(Protocol):
+    """An approval that was given before the request and may cover it."""
+
+    async def voters(self, planned: Broadcast) -> tuple[str, ...]:
+        """Whose approval covers it; nobody's if they are too few. Raises DirectoryUnavailable."""
+        ...
+
+    def agree(self, connection: Connection, planned: Broadcast, voters: tuple[str, ...]) -> Broadcast | None:
+        """Schedule it with their votes. None if the approval has ended in the meantime."""
+        ...
+
+
+#: Schedules a stored broadcast if it is approved; otherwise it waits.
+Agree = Callable[[Connection, Broadcast], Broadcast]
+
+
 class Submission:
     """Checks requests, asks about possible slips, and stores broadcasts."""
 
@@ -86,6 +103,7 @@ class Submission:
         draft: str | None = None,
         follows: str | None = None,
         sent: Sent | None = None,
+        advance: AdvanceApproval | None = None,
     ) -> Submitted:
         """Check a request and store the broadcast it becomes; the same `key` again gives the same broadcast.
 
@@ -93,7 +111,8 @@ class Submission:
         when too few people in its channel could approve it. `draft`: the id of the draft that this request completes.
         `follows`: the id of an earlier broadcast; its thread and this one's then name each other. `sent`: the form that
         the request came in, which can be submitted again. The form asks about a possible slip; without a form, the
-        request is kept as a draft. Submitting the same words in a form after that question confirms them.
+        request is kept as a draft. Submitting the same words in a form after that question confirms them. `advance`:
+        an approval that may cover it.
         Raises InvalidRequest, NotAllowed (both audited), Questioned or DirectoryUnavailable.
         """
         try:
@@ -104,10 +123,12 @@ class Submission:
             raise
         planned = dataclasses.replace(planned, follows=follows)
         questions = await self.questions.ask(request, sent, draft, planned)
-        fix = await self.approvers.why_stuck(planned) if postable else None
+        voters = await advance.voters(planned) if advance else ()
+        fix = await self.approvers.why_stuck(planned, voters) if postable else None
         if questions or fix is not None or not postable:
             planned = dataclasses.replace(planned, state=State.DRAFT, voice_at=draft_notice(planned.created_at))
-        stored = await self.database.write(lambda c: self._store(c, planned, draft, follows, questions))
+        agree = self._agree(advance, voters)
+        stored = await self.database.write(lambda c: self._store(c, planned, draft, follows, questions, agree))
         if not stored.again and (tasks := concerned(stored.broadcast)):
             self.wake(*tasks)
         return dataclasses.replace(stored, fix=fix)
@@ -263,15 +284,23 @@ class Submission:
         draft: str | None,
         follows: str | None,
         questions: tuple[FieldError, ...],
+        agree: Agree,
     ) -> Submitted:
-        stored = self._store_once(connection, planned, draft, follows)
+        stored = self._store_once(connection, planned, draft, follows, agree)
         if not questions or stored.broadcast.state is not State.DRAFT:
             return stored
         self.questions.remember(connection, stored.broadcast, planned)
         return dataclasses.replace(stored, questions=questions)
 
+    def _agree(self, advance: AdvanceApproval | None, voters: tuple[str, ...]) -> Agree:
+        def agree(connection: Connection, planned: Broadcast) -> Broadcast:
+            agreed = advance.agree(connection, planned, voters) if advance and voters else None
+            return agreed or self.approvals.without_approval(connection, planned)
+
+        return agree
+
     def _store_once(
-        self, connection: Connection, planned: Broadcast, draft: str | None, follows: str | None
+        self, connection: Connection, planned: Broadcast, draft: str | None, follows: str | None, agree: Agree
     ) -> Submitted:
         sql.alone(connection, f"asks:{planned.workspace}/{planned.requester}")  # else two at once would find no twin
         known = broadcasts.find_by_key(connection, planned.workspace, planned.key)
@@ -285,7 +314,7 @@ class Submission:
         broadcasts.add(connection, planned, draw=planned.state is not State.DRAFT)
         if follows is not None and planned.state is not State.DRAFT:
             self._name_each_other(connection, planned, follows)
-        return Submitted(self.approvals.without_approval(connection, planned))
+        return Submitted(agree(connection, planned))
 
     def _complete_draft(self, connection: Connection, planned: Broadcast, id: str) -> Broadcast:
         """Submit a draft, or keep it as one. One that has a card was given back by an approver: it becomes a new

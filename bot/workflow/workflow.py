@@ -23,6 +23,9 @@ from bot.workflow.permissions import Permissions
 from bot.workflow.questions import Questions
 from bot.workflow.series_approval import SeriesApproval
 from bot.workflow.submission import Submission
+from bot.workflow.template_approval import TemplateApproval
+from bot.workflow.template_use import TemplateUse
+from bot.workflow.templates import Templates
 
 
 class Workflow:
@@ -46,6 +49,9 @@ class Workflow:
         self.approvals = Approvals(runtime, audiences, self.approvers, self.series, card_changes, self.canaries)
         self.questions = Questions(runtime, audiences)
         self.submission = Submission(runtime, audiences, self.permissions, self.approvals, self.questions, make_id)
+        self.templates = Templates(runtime, audiences)
+        self.template_approval = TemplateApproval(runtime, audiences, self.submission, self.templates)
+        self.template_use = TemplateUse(runtime, audiences, self.approvals, self.template_approval)
         self.editing = Editing(runtime, audiences, self.approvals, self.submission)
         gates = Gates(audiences.settings, audiences.providers, audiences.policies)
         self.decisions = Decisions(

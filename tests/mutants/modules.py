@@ -50,6 +50,13 @@ MODULES = {
     "marketing": Module("bot/domain/marketing.py", TEXT),
     "placeholders": Module("bot/domain/placeholders.py", TEXT),
     "suggestions": Module("bot/domain/suggestions.py", TEXT),
+    "slots": Module("bot/domain/slots.py", ("tests/domain/test_slots.py",)),
+    **{
+        name: Module(
+            f"bot/workflow/{name}.py", (f"tests/workflow/test_templates.py {SMALL}", "tests/slack/test_templates.py")
+        )
+        for name in ("templates", "template_approval", "template_use")
+    },
     "slack_text": Module("bot/domain/slack_text.py", TEXT),
     "hours": Module("bot/domain/hours.py", ("tests/domain/test_hours.py", "tests/domain/test_hours.py -m long")),
     "approval_rules": Module("bot/workflow/approval_rules.py", ("tests/workflow/test_policy.py", *APPROVALS)),

@@ -392,6 +392,21 @@ async def test_its_button_starts_a_broadcast_with_the_template_filled_in(sandbox
     assert "I deleted the template “promo”" in await say(sandbox, "/broadcast template delete promo")
 
 
+async def test_its_button_asks_for_the_slots_of_the_template(sandbox: Sandbox, bot: Bot) -> None:
+    await say(
+        sandbox, "/broadcast template save promo newsletter transactional Votre commande {{number:number}} est prête"
+    )
+    await say(sandbox, '/broadcast remind "in 2 hours" template=promo start=vip Écrire aux clients')
+    await bring_forward(bot)
+    post = await posted(sandbox)
+    await sandbox.acting.click("U0DAN", HERE, post["ts"], "reminder.start")
+    await sandbox.until(lambda: sandbox.acting.views("U0DAN"))
+    filled = str(sandbox.acting.views("U0DAN")[-1]["blocks"])
+    assert "Votre commande {{number:number}} est prête" in filled
+    assert "'block_id': 'slot_number'" in filled
+    assert "'initial_option': {'text': {'type': 'plain_text', 'text': 'vip" in filled
+
+
 async def test_when_its_owner_leaves_the_channel_reads_why_it_stopped(sandbox: Sandbox, bot: Bot) -> None:
     id = ID.findall(await say(sandbox, '/broadcast remind "every day 9:00" Stand-up'))[0]
     sandbox.world.people["U0CLEO"].deleted = True

@@ -15,6 +15,7 @@ from bot.domain.clock import SECOND, Micros
 from bot.domain.errors import FieldError
 from bot.domain.i18n import Translator
 from bot.domain.people import Person
+from bot.domain.slots import BLOCK
 from bot.slack.blocks.card_facts import PURPOSES
 from bot.slack.blocks.mrkdwn import Block, Post, context, literal, plain, quote, section, sentence, when
 from bot.slack.payload import id_in, inputs_of, make_storable, number, part
@@ -49,7 +50,8 @@ class Form:
     `values`: what it is filled with. `draft`: id of the draft that it completes.
     `follows`: id of the broadcast that it follows. `edits`: id and version of the broadcast that it changes. `facts`:
     what the text would become, shown under it. `refills`: how often the bot has replaced the text. `kept_at`: when
-    what it is filled with was typed and not submitted. `test`: it goes to the test audience alone.
+    what it is filled with was typed and not submitted. `test`: it goes to the test audience alone. `template`: name and
+    digest of the template that it fills in, with `wording` in place of the text.
     """
 
     offered: Offered
@@ -62,6 +64,8 @@ class Form:
     refills: int = 0
     kept_at: Micros | None = None
     test: bool = False
+    template: tuple[str, str] | None = None
+    wording: Sequence[Block] = ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ class Composed:
     refills: int
     test: bool = False
     canary: str | None = None
+    template: tuple[str, str] | None = None
+    slots: Mapping[str, str] = field(default_factory=dict)
 
     def request(self, person: Person) -> BroadcastRequest:
         """What this person asks for with it. Without a valid purpose, it is marketing, the stricter one."""
@@ -108,48 +114,57 @@ class Composed:
 
 def compose(form: Form, words: Translator) -> dict[str, Any]:
     """The form behind `/broadcast`. Block ids are the request's field names."""
-    purposes = [_option(purpose, words(label)) for purpose, label in PURPOSES.items()]
-    chosen = form.values.get("audience")
-    audience: dict[str, Any] = {"type": "external_select", "min_query_length": 0}
-    initial = next((_option(name, label) for name, label in form.offered.audiences if name == chosen), None)
-    if initial:
-        audience["initial_option"] = initial
-    purpose = next((option for option in purposes if option["value"] == form.values.get("purpose")), purposes[0])
-    select = {"type": "static_select", "options": purposes}
     start: dict[str, Any] = {"type": "datetimepicker"}
     if form.values.get("send_at"):
         start["initial_date_time"] = form.values["send_at"]
     blocks = [
         *_kept(form.kept_at, words),
-        _live(_input("audience", words("Audience"), audience)),
-        _live(_input("purpose", words("Purpose"), {**select, "initial_option": purpose})),
-        *_text_inputs(form.values.get("text") or "", words, form.refills),
+        live(audience_input(form.offered.audiences, form.values.get("audience"), words)),
+        live(purpose_input(form.values.get("purpose"), words)),
+        *(form.wording if form.template else text_inputs(form.values.get("text") or "", words, form.refills)),
         *form.facts,
-        _live(_input("send_at", words("Start"), start, optional=True, hint=words(AT_ONCE))),
-        _input("sender", words("Sender"), _named_input("sender", form.values), optional=True),
-        _input("campaign", words("Campaign"), _named_input("campaign", form.values), optional=True),
+        live(input_block("send_at", words("Start"), start, optional=True, hint=words(AT_ONCE))),
+        *name_inputs(form.values, words),
         *_canary_input(form, words),
     ]
     kept: dict[str, Any] = {"channel": form.channel, "draft": form.draft, "follows": form.follows}
     kept |= {"edits": form.edits, "refills": form.refills, "test": form.test}
+    kept |= {"template": form.template}
     title, submit = words("New broadcast"), words("Ask to send")
     if form.test:
         title, submit = words("New test"), words("Send a test")
     if form.edits is not None:
         title, submit = words("Edit {id}", id=form.edits[0]), words("Save")
         blocks.append(context(words("This makes a new version. Earlier approvals will no longer count.")))
-    return _modal("broadcast_compose", title, submit, blocks, kept, words)
+    return modal("broadcast_compose", title, submit, blocks, kept, words)
+
+
+def audience_input(
+    audiences: Sequence[tuple[str, str]], chosen: str | None, words: Translator, *, optional: bool = False
+) -> Block:
+    audience: dict[str, Any] = {"type": "external_select", "min_query_length": 0}
+    initial = next((option(name, label) for name, label in audiences if name == chosen), None)
+    if initial:
+        audience["initial_option"] = initial
+    return input_block("audience", words("Audience"), audience, optional=optional)
+
+
+def purpose_input(chosen: str | None, words: Translator) -> Block:
+    purposes = [option(purpose, words(label)) for purpose, label in PURPOSES.items()]
+    initial = next((one for one in purposes if one["value"] == chosen), purposes[0])
+    select = {"type": "static_select", "options": purposes}
+    return input_block("purpose", words("Purpose"), {**select, "initial_option": initial})
 
 
 def _canary_input(form: Form, words: Translator) -> list[Block]:
-    options = [_option(name, label) for name, label in form.offered.canaries[:OPTIONS]]
+    options = [option(name, label) for name, label in form.offered.canaries[:OPTIONS]]
     if not options or form.test:
         return []
     select: dict[str, Any] = {"type": "static_select", "options": options}
-    chosen = next((option for option in options if option["value"] == form.values.get("canary")), None)
+    chosen = next((one for one in options if one["value"] == form.values.get("canary")), None)
     select |= {"initial_option": chosen} if chosen else {}
     hint = words("A few people get it first. The others get it once somebody presses Continue.")
-    return [_input("canary", words("First to"), select, optional=True, hint=hint)]
+    return [input_block("canary", words("First to"), select, optional=True, hint=hint)]
 
 
 def _kept(at: Micros | None, words: Translator) -> list[Block]:
@@ -160,12 +175,12 @@ def _kept(at: Micros | None, words: Translator) -> list[Block]:
     return [{**told, "accessory": button}]
 
 
-def _live(block: Block) -> Block:
+def live(block: Block) -> Block:
     """Let the bot hear of every change in this input."""
     return {**block, "dispatch_action": True}
 
 
-def _text_inputs(text: str, words: Translator, refills: int) -> list[Block]:
+def text_inputs(text: str, words: Translator, refills: int) -> list[Block]:
     """One input, or as many as a long text takes: `text`, `text_rest`, `text_rest2` … `read_compose` joins them.
 
     Slack keeps what was typed under a block's name, so a text that the bot has replaced has blocks of another name.
@@ -174,11 +189,13 @@ def _text_inputs(text: str, words: Translator, refills: int) -> list[Block]:
     written = {"type": "plain_text_input", "multiline": True, "max_length": INPUT, "dispatch_action_config": TYPING}
     hint = words("For marketing, the opt-out mention is added for you. A single SMS holds 160 plain characters.")
     first, *rest = _pieces(text)
-    inputs = [_live(_input(f"text{again}", words("Text"), _filled({**written, "min_length": 1}, first), hint=hint))]
+    inputs = [
+        live(input_block(f"text{again}", words("Text"), prefilled({**written, "min_length": 1}, first), hint=hint))
+    ]
     for place, piece in enumerate(rest, start=1):
         name = f"{REST}{place if place > 1 else ''}"
         label = words("Text, continued")
-        inputs.append(_live(_input(f"{name}{again}", label, _filled(written, piece), optional=True)))
+        inputs.append(live(input_block(f"{name}{again}", label, prefilled(written, piece), optional=True)))
     return inputs
 
 
@@ -209,13 +226,20 @@ def _fitting(text: str) -> int:
     return next((count for count, used in enumerate(units) if used > INPUT), len(text))
 
 
+def name_inputs(values: Mapping[str, Any], words: Translator) -> list[Block]:
+    return [
+        input_block("sender", words("Sender"), _named_input("sender", values), optional=True),
+        input_block("campaign", words("Campaign"), _named_input("campaign", values), optional=True),
+    ]
+
+
 def _named_input(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the input. A value kept from when it could be longer still opens, and is refused on submit."""
     value = (values.get(name) or "")[: INPUT // 2]
-    return _filled({"type": "plain_text_input", "max_length": max(MOST[name], 2 * len(value))}, value)
+    return prefilled({"type": "plain_text_input", "max_length": max(MOST[name], 2 * len(value))}, value)
 
 
-def _modal(
+def modal(
     callback_id: str, title: str, submit: str, blocks: list[Block], kept: Mapping[str, Any], words: Translator
 ) -> dict[str, Any]:
     return {
@@ -234,18 +258,18 @@ def audience_options(audiences: Sequence[tuple[str, str]], typed: str, most: int
     wanted = typed.strip().casefold()
     found = [(name, label) for name, label in audiences if wanted in f"{name} {label}".casefold()]
     found.sort(key=lambda one: not one[0].casefold().startswith(wanted))
-    return [_option(name, label) for name, label in found[:most]]
+    return [option(name, label) for name, label in found[:most]]
 
 
-def _option(value: str, label: str) -> dict[str, Any]:
+def option(value: str, label: str) -> dict[str, Any]:
     return {"text": plain(label[:75]), "value": value[:150]}
 
 
-def _filled(element: dict[str, Any], value: str | None) -> dict[str, Any]:
+def prefilled(element: dict[str, Any], value: str | None) -> dict[str, Any]:
     return {**element, "initial_value": value} if value else element
 
 
-def _input(
+def input_block(
     name: str, label: str, element: Mapping[str, Any], *, optional: bool = False, hint: str | None = None
 ) -> Block:
     block: Block = {
@@ -276,6 +300,8 @@ def read_compose(view: Mapping[str, Any]) -> Composed:
         refills=number(kept.get("refills")),
         test=kept.get("test") is True,
         canary=_chosen(values, "canary") or None,
+        template=_template(kept.get("template")),
+        slots={name.removeprefix(BLOCK): _entered(values, name) for name in values if name.startswith(BLOCK)},
     )
 
 
@@ -283,6 +309,16 @@ def _start(values: Mapping[str, Any]) -> Micros | None:
     """Return the start that was chosen; one that has passed if it cannot be read, so that it does not become "now"."""
     chosen = _value(values, "send_at").get("selected_date_time")
     return None if chosen is None else number(chosen) * SECOND
+
+
+def _template(kept: object) -> tuple[str, str] | None:
+    """Return the name and the digest of the template; those of none if they cannot be read."""
+    if kept is None:
+        return None
+    match kept:
+        case [str(name), str(digest)]:
+            return name, digest
+    return "?", ""
 
 
 def _edits(kept: object) -> tuple[str, int] | None:
@@ -347,7 +383,8 @@ def kept_in(view: Mapping[str, Any]) -> dict[str, Any]:
 def field_errors(complaints: Iterable[FieldError], view: Mapping[str, Any], words: Translator) -> dict[str, str]:
     """Return each complaint under its field. One about no field of the form goes under the text."""
     places = {name.split(":")[0]: name for name in inputs_of(view)}
-    otherwise = places.get("text") or next(reversed(places.values()), "text")
+    slots = (place for name, place in places.items() if name.startswith(BLOCK))
+    otherwise = places.get("text") or next(slots, None) or next(reversed(places.values()), "text")
     errors: dict[str, str] = {}
     for complaint in complaints:
         place, text = places.get(complaint.field, otherwise), unmarked(sentence(words, complaint.sentence))
@@ -374,10 +411,10 @@ def reject_form(broadcast: Broadcast, words: Translator, *, after: bool = False)
         title, submit = words("Give a reason"), words("Save")
     blocks = [
         section(words(template, id=broadcast.id, audience=quote(broadcast.audience))),
-        _input("reason", words("Reason"), reason, hint=words("The requester will see it in the thread.")),
+        input_block("reason", words("Reason"), reason, hint=words("The requester will see it in the thread.")),
     ]
     kept = {"id": broadcast.id, "version": broadcast.version, "after": after}
-    return _modal("broadcast_reject", title, submit, blocks, kept, words)
+    return modal("broadcast_reject", title, submit, blocks, kept, words)
 
 
 def changes_form(broadcast: Broadcast, words: Translator) -> dict[str, Any]:
@@ -387,10 +424,10 @@ def changes_form(broadcast: Broadcast, words: Translator) -> dict[str, Any]:
     hint = words("The requester will see it in the thread, and gets the broadcast back to edit.")
     blocks = [
         section(words(template, id=broadcast.id, audience=quote(broadcast.audience))),
-        _input("comment", words("Comment"), comment, hint=hint),
+        input_block("comment", words("Comment"), comment, hint=hint),
     ]
     kept = {"id": broadcast.id, "version": broadcast.version}
-    return _modal("broadcast_changes", words("Ask for changes"), words("Ask"), blocks, kept, words)
+    return modal("broadcast_changes", words("Ask for changes"), words("Ask"), blocks, kept, words)
 
 
 def read_line(view: Mapping[str, Any], name: str) -> str:
@@ -406,9 +443,9 @@ def replan_form(broadcast: Broadcast, start: Micros, words: Translator, *, close
         about += "\n" + words("The next start within the sending hours is {opens_at}.", opens_at=opens)
     picker = {"type": "datetimepicker", "initial_date_time": start // SECOND}
     hint = words("This makes a new version. Earlier approvals will no longer count.")
-    blocks = [section(about), _input("send_at", words("Start"), picker, hint=hint)]
+    blocks = [section(about), input_block("send_at", words("Start"), picker, hint=hint)]
     kept = {"id": broadcast.id, "version": broadcast.version}
-    return _modal("broadcast_replan", words("Re-plan"), words("Re-plan"), blocks, kept, words)
+    return modal("broadcast_replan", words("Re-plan"), words("Re-plan"), blocks, kept, words)
 
 
 def read_replan(view: Mapping[str, Any]) -> Micros | None:

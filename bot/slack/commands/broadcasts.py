@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
@@ -87,14 +88,7 @@ class BroadcastCommands:
         return await self.open_form(form, asked, client)
 
     async def open_form(self, form: forms.Form, asked: Command, client: AsyncWebClient) -> Post | None:
-        try:
-            await client.views_open(trigger_id=asked.trigger, view=forms.compose(form, asked.words))
-        except UNREACHABLE as error:
-            if not is_late(error):
-                raise
-            log.info("the form did not open", error=type(error).__name__)
-            return Post(asked.words("Slack took too long to open the form. Type `/broadcast` again."))
-        return None
+        return await open_view(forms.compose(form, asked.words), asked, client)
 
     async def send(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Ask to send a text to an audience."""
@@ -308,3 +302,15 @@ async def permalink(client: AsyncWebClient, card: cards.Card | None) -> str | No
     except UNREACHABLE:
         return None
     return str(answer["permalink"])
+
+
+async def open_view(view: dict[str, Any], asked: Command, client: AsyncWebClient) -> Post | None:
+    """Open a form. Return what to say if that took too long."""
+    try:
+        await client.views_open(trigger_id=asked.trigger, view=view)
+    except UNREACHABLE as error:
+        if not is_late(error):
+            raise
+        log.info("the form did not open", error=type(error).__name__)
+        return Post(asked.words("Slack took too long to open the form. Type `/broadcast` again."))
+    return None

@@ -27,6 +27,7 @@ from bot.slack.directory import People
 from bot.slack.interaction import Body, Interaction, message_of
 from bot.slack.payload import counted
 from bot.slack.replies import Command, Subcommand, describe_hours, must_leave_nothing_behind, offered, with_late
+from bot.slack.template_forms import TemplateForms
 from bot.storage import keys, occurrences, templates
 from bot.when.instants import names_a_part, parse_when
 from bot.when.recurrence import Closed
@@ -50,7 +51,7 @@ class Recurring:
 
     def __init__(self, reminders: Reminders, people: People, clock: Clock) -> None:
         self.reminders, self.people, self.clock = reminders, people, clock
-        self.audiences = reminders.workflow.audiences
+        self.audiences, self.template_forms = reminders.workflow.audiences, TemplateForms(reminders.workflow)
         self.table: dict[str, Subcommand] = {
             "every": ('every "<recurrence>" <audience> [marketing|transactional] [covers=<n>] <text>', self.every),
             "remind": ('remind "<when or recurrence>" [#channel] <text>', self.remind),
@@ -294,11 +295,11 @@ class Recurring:
     async def _start(self, id: str, done: Interaction) -> None:
         """Open the form, filled with what the reminder names."""
         schedule = await self.reminders.find(done.workspace, id)
-        values: dict[str, Any] = {"audience": schedule.options.get("start")}
+        audience = schedule.options.get("start")
+        form = forms.Form(offered(self.audiences, done.words), done.channel, values={"audience": audience})
         if schedule.options.get("template"):
             found = await self._template(done.workspace, str(schedule.options["template"]))
-            values = found.values() | ({"audience": values["audience"]} if values["audience"] else {})
-        form = forms.Form(offered(self.audiences, done.words), done.channel, values=values)
+            form = self.template_forms.form(found, done.channel, done.person.id, done.words, audience)
         await done.client.views_open(trigger_id=done.trigger, view=forms.compose(form, done.words))
 
 

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable
 
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain import slack_text
-from bot.domain.clock import moment
-from bot.domain.errors import FieldError, InvalidRequest, NotAllowed
-from bot.domain.i18n import Translatable
-from bot.domain.people import mentions, must_be_member
-from bot.slack.blocks import answers, forms, mrkdwn
+from bot.domain.errors import InvalidRequest
+from bot.domain.options import folded
+from bot.slack.blocks import answers, mrkdwn, template_answers, template_forms
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.commands import parse
-from bot.slack.commands.broadcasts import BroadcastCommands
-from bot.slack.replies import Command, Subcommand, offered
-from bot.storage import templates
+from bot.slack.commands.broadcasts import BroadcastCommands, open_view
+from bot.slack.replies import Command, Subcommand, form_audiences
+from bot.slack.template_forms import TemplateForms
+from bot.storage.templates import Template
 from bot.workflow import checks
 from providers.base import Purpose
 
-LONGEST_NAME = 64  # characters of a template's name
+#: What people who speak French or Spanish call what can be done with a template.
+VERBS = {
+    **dict.fromkeys(("enregistrer", "sauvegarder", "guardar", "guarda"), "save"),
+    **dict.fromkeys(("nouveau", "nouvelle", "creer", "nuevo", "nueva", "crear"), "new"),
+    **dict.fromkeys(("modifier", "modifie", "editer", "editar", "edita", "modificar"), "edit"),
+    **dict.fromkeys(("utiliser", "utilise", "usar", "usa", "utilizar"), "use"),
+    **dict.fromkeys(("approuver", "approuve", "valider", "aprobar", "aprueba"), "approve"),
+    **dict.fromkeys(("liste", "lister", "lista", "listar"), "list"),
+    **dict.fromkeys(("supprimer", "supprime", "effacer", "borrar", "borra", "eliminar"), "delete"),
+}
+
+Verb = Callable[[Command, str, str, AsyncWebClient], Awaitable[Post | None]]
 
 
 class TemplateCommands:
@@ -28,24 +38,30 @@ class TemplateCommands:
 
     def __init__(self, broadcasts: BroadcastCommands) -> None:
         self.broadcasts, self.workflow, self.audiences = broadcasts, broadcasts.workflow, broadcasts.audiences
-        self.clock = broadcasts.clock
+        self.clock, self.templates = broadcasts.clock, broadcasts.workflow.templates
+        self.forms = TemplateForms(broadcasts.workflow)
         self.table: dict[str, Subcommand] = {
-            "template": ("template save|use|list|delete <name> [<text>]", self.template),
+            "template": ("template new|save|use|edit|approve|list|delete <name> [<text>]", self.template),
+        }
+        self.verbs: dict[str, Verb] = {
+            "save": self._save_template,
+            "use": self._use_template,
+            "edit": self._edit_template,
+            "approve": self._approve_template,
+            "delete": self._delete_template,
         }
 
     async def template(self, asked: Command, client: AsyncWebClient) -> Post | None:
-        """Save a text under a name: `save <name> [audience] [purpose] <text>`, `use`, `list`, `delete <name>`."""
-        verb, rest = parse.first_word(slack_text.decode_slack(asked.text))
-        name, rest = parse.first_word(rest)
-        if len(name) > LONGEST_NAME:
-            template = "A template name can have at most {most} characters. This one has {count}. Shorten it."
-            raise InvalidRequest(FieldError("template", Translatable(template, most=LONGEST_NAME, count=len(name))))
-        verbs = {"save": self._save_template, "use": self._use_template, "delete": self._delete_template}
-        if verb.lower() == "list":
+        """Keep texts under a name, with slots to fill in: `new`, `save`, `use`, `edit`, `approve`, `list`, `delete`."""
+        word, rest = parse.first_word(slack_text.decode_slack(asked.text))
+        verb, (name, rest) = VERBS.get(folded(word), word.lower()), parse.first_word(rest)
+        if verb == "list":
             return await self._list_templates(asked)
-        if verb.lower() not in verbs or not name:
+        if verb == "new":
+            return await self._open(template_forms.MakeForm(self._offered(asked), asked.channel), asked, client)
+        if verb not in self.verbs or not name:
             return answers.usage(self.table["template"][0], asked.line, asked.words)
-        return await verbs[verb.lower()](asked, name.lower(), rest, client)
+        return await self.verbs[verb](asked, name.lower(), rest, client)
 
     async def _save_template(self, asked: Command, name: str, rest: str, client: AsyncWebClient) -> Post | None:
         first, after = parse.first_word(rest)
@@ -53,9 +69,9 @@ class TemplateCommands:
         parts = parse.read_send(f"x {after if audience else rest}", ("sender", "campaign"))
         if not parts.text:
             return answers.usage(self.table["template"][0], asked.line, asked.words)
-        if complaints := (*parts.complaints, *self._template_complaints(parts, asked)):
+        if complaints := (*parts.complaints, *checks.lost_names(asked.text)):
             raise InvalidRequest(*complaints)
-        kept = templates.Template(
+        wanted = Template(
             workspace=asked.person.workspace,
             name=name,
             owner=asked.person.id,
@@ -66,47 +82,38 @@ class TemplateCommands:
             campaign=parts.options.get("campaign"),
             changed_at=self.clock(),
         )
-        must_be_member(asked.person)
-        owner = await self.workflow.database.write(
-            lambda c: templates.keep_template(c, kept, self.audiences.settings.admins)
-        )
-        if owner is not None:
-            raise NotAllowed(
-                "The template “{name}” belongs to {who}. Choose another name.", name=name, who=mentions([owner])
-            )
-        return Post(asked.words("I saved the template “{name}”. `/broadcast template use {name}` opens it.", name=name))
-
-    def _template_complaints(self, parts: parse.Typed, asked: Command) -> Iterator[FieldError]:
-        """Yield the complaints. What is only a question for one broadcast is refused here: a template is reused."""
-        yield from checks.lost_names(asked.text)
-        yield from checks.name_complaints(parts.options.get("sender"), parts.options.get("campaign"))
-        yield from checks.option_questions(parts.text, zone=asked.person.zone, now=moment(self.clock()))
+        saved = await self.templates.save(wanted, asked.person)
+        return template_answers.saved(saved.template, saved.fell, asked.words)
 
     async def _use_template(self, asked: Command, name: str, rest: str, client: AsyncWebClient) -> Post | None:
-        kept = await self._template(asked, name)
-        form = forms.Form(offered(self.audiences, asked.words), asked.channel, values=kept.values())
-        return await self.broadcasts.open_form(form, asked, client)
+        kept = await self.templates.find(asked.person.workspace, name)
+        return await self.broadcasts.open_form(
+            self.forms.form(kept, asked.channel, asked.person.id, asked.words), asked, client
+        )
+
+    async def _edit_template(self, asked: Command, name: str, rest: str, client: AsyncWebClient) -> Post | None:
+        kept = await self.templates.find(asked.person.workspace, name)
+        self.templates.must_own(kept, asked.person)
+        return await self._open(template_forms.MakeForm(self._offered(asked), asked.channel, kept), asked, client)
+
+    async def _open(self, form: template_forms.MakeForm, asked: Command, client: AsyncWebClient) -> Post | None:
+        return await open_view(template_forms.make_form(form, asked.words), asked, client)
+
+    def _offered(self, asked: Command) -> list[tuple[str, str]]:
+        return form_audiences(self.audiences, asked.words)
+
+    async def _approve_template(self, asked: Command, name: str, rest: str, client: AsyncWebClient) -> Post | None:
+        person = await self.broadcasts.people.person(asked.person.workspace, asked.person.id, fresh=True)
+        offer = await self.workflow.template_approval.offer(asked.person.workspace, name, person)
+        return template_answers.question(offer, person.id, asked.words)
 
     async def _delete_template(self, asked: Command, name: str, rest: str, client: AsyncWebClient) -> Post | None:
-        kept = await self._template(asked, name)
-        if asked.person.id not in (kept.owner, *self.audiences.settings.admins):
-            raise NotAllowed("Only {who} can delete “{name}”.", who=mentions([kept.owner]), name=name)
-        await self.workflow.database.write(lambda c: templates.drop_template(c, kept.workspace, kept.name))
+        kept = await self.templates.delete(asked.person.workspace, name, asked.person)
         return Post(
             asked.words("I deleted the template “{name}”. It said: “{text}”", name=name, text=mrkdwn.quote(kept.text))
         )
 
     async def _list_templates(self, asked: Command) -> Post:
-        found = await self.workflow.database.read(lambda c: templates.templates_of(c, asked.person.workspace))
-        if not found:
-            return Post(asked.words("There are no templates yet. `/broadcast template save <name> <text>` saves one."))
-        return mrkdwn.lines(
-            [f"• *{mrkdwn.quote(t.name)}* · {mentions([t.owner])} · “{mrkdwn.quote(t.text)}”" for t in found]
-        )
-
-    async def _template(self, asked: Command, name: str) -> templates.Template:
-        kept = await self.workflow.database.read(lambda c: templates.find_template(c, asked.person.workspace, name))
-        if kept is None:
-            template = "There is no template “{name}”. `/broadcast template list` shows all templates."
-            raise InvalidRequest(FieldError("template", Translatable(template, name=name)))
-        return kept
+        found = await self.templates.listed(asked.person.workspace)
+        given = [(template, self.workflow.template_approval.given(template)) for template in found]
+        return template_answers.listing(given, asked.words)

@@ -1,0 +1,249 @@
+"""Templates in the workspace: made in a form, approved by a button, filled in slot by slot."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from bot.app import Bot
+from bot.domain.lifecycle import State
+from sandbox.server import Sandbox
+from sandbox.world import Json
+from tests.support.ground import StartBot, all_of
+from tests.support.slack import HERE, ask, becomes, card, filled, settled, shown, thread_text, type_in
+
+WORDING = "Nos soldes à {{city:20}} dès le {{day:date}}"
+SAVE = f"template save promo newsletter marketing {WORDING}"
+PARIS = {"city": "Paris", "day": "24/12/2027"}
+FILLED = "Nos soldes à Paris dès le 24/12/2027"
+
+
+def with_slots(slots: dict[str, str], **more: Any) -> Json:
+    values = filled("newsletter", "", **more)
+    del values["text"]
+    return values | {f"slot_{name}": {"value": {"type": "plain_text_input", "value": v}} for name, v in slots.items()}
+
+
+def of_template(name: str, text: str, audience: str = "newsletter") -> Json:
+    return filled(audience, text) | {"name": {"value": {"type": "plain_text_input", "value": name}}}
+
+
+async def opened(sandbox: Sandbox, user: str = "U0DAN", line: str = "template use promo") -> Json:
+    assert await ask(sandbox, line, user=user) == ""
+    return sandbox.acting.views(user)[-1]
+
+
+async def approve(sandbox: Sandbox, user: str = "U0ANA") -> str:
+    """Look at it, press the button, and return what one is told then."""
+    await ask(sandbox, "template approve promo", user=user)
+    before = sandbox.acting.ephemerals(user)
+    seen, count = before[-1], len(before)
+    await sandbox.acting.click(user, HERE, seen["ts"], "broadcast.approve_template")
+    await sandbox.until(lambda: len(sandbox.acting.ephemerals(user)) > count)
+    return str(sandbox.acting.ephemerals(user)[-1]["text"])
+
+
+async def test_a_template_is_approved_once_and_then_goes_by_filling_in_its_slots(sandbox: Sandbox, bot: Bot) -> None:
+    assert "template approve promo" in await ask(sandbox, SAVE)
+    assert "without further approval" in await approve(sandbox)
+    form = await opened(sandbox)
+    assert WORDING in shown(sandbox)
+    assert "Approved by <@U0ANA>" in shown(sandbox)
+    assert [b["block_id"] for b in form["blocks"] if b["type"] == "input"] == [
+        *("audience", "purpose", "slot_city", "slot_day", "send_at", "sender", "campaign")
+    ]
+    assert await sandbox.acting.submit("U0DAN", form["id"], with_slots(PARIS)) == {}
+    await settled(bot, State.SENT, State.DONE)
+    assert [entry.text for entry in sandbox.vendors.ledger] == [f"{FILLED} STOP au 30101"]
+    posted = await card(sandbox)
+    await sandbox.until(lambda: "which <@U0ANA> approved" in thread_text(sandbox, posted["ts"]))
+
+
+async def test_what_is_approved_is_shown_to_the_asker_alone_and_the_owner_hears_of_it(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    await ask(sandbox, SAVE)
+    await approve(sandbox)
+    seen = json.dumps(sandbox.acting.ephemerals("U0ANA"), ensure_ascii=False)
+    for fact in (f"{WORDING} STOP au 30101", "newsletter", "Marketing", "100", "as often as they like", "a date"):
+        assert fact in seen
+    direct = sandbox.world.direct("U0CLEO").id
+    await sandbox.until(lambda: "approved your template “promo”" in str(sandbox.acting.messages(direct)))
+    assert sandbox.acting.messages(HERE) == []
+
+
+async def test_a_value_that_does_not_fit_is_refused_under_its_field_and_nothing_is_stored(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    await ask(sandbox, SAVE)
+    form = await opened(sandbox)
+    errors = await sandbox.acting.submit("U0DAN", form["id"], with_slots({"city": "bell.fr", "day": "bientôt"}))
+    assert set(errors) == {"slot_city", "slot_day"}
+    assert "reads like a link" in errors["slot_city"]
+    errors = await sandbox.acting.submit("U0DAN", form["id"], with_slots({**PARIS, "city": "x" * 21}))
+    assert errors == {"slot_city": "“city” takes at most 20 characters. This has 21. Shorten it."}
+    assert await all_of(bot) == []
+
+
+async def test_a_payload_that_lies_about_the_wording_changes_nothing(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, SAVE)
+    await approve(sandbox)
+    form = await opened(sandbox)
+    lies = with_slots(PARIS) | {"text": {"value": {"type": "plain_text_input", "value": "Tout est gratuit"}}}
+    assert await sandbox.acting.submit("U0DAN", form["id"], lies) == {}
+    assert (await settled(bot, State.SCHEDULED, State.SENDING, State.SENT, State.DONE)).typed == FILLED
+
+
+async def test_a_payload_that_hides_the_template_goes_the_whole_road(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, SAVE)
+    await approve(sandbox)
+    form = await opened(sandbox)
+    form["private_metadata"] = json.dumps({**json.loads(form["private_metadata"]), "template": None})
+    assert await sandbox.acting.submit("U0DAN", form["id"], filled("newsletter", FILLED)) == {}
+    assert (await settled(bot, State.PENDING)).typed == FILLED
+
+
+async def test_written_freely_it_goes_the_whole_road(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, SAVE)
+    await approve(sandbox)
+    form = await opened(sandbox)
+    values = with_slots({"city": "Paris", "day": ""})
+    button = {"type": "button", "value": "freely"}
+    await sandbox.acting.act("U0DAN", {"view_id": form["id"]}, "freely", "broadcast.freely", button, values)
+    await becomes(sandbox, '"block_id": "text:1"')
+    assert '"initial_value": "Nos soldes à Paris dès le {{day:date}}"' in shown(sandbox)
+    assert "slot_" not in shown(sandbox)
+    text = {"text:1": filled("newsletter", FILLED)["text"]}
+    given = {name: value for name, value in filled("newsletter", "").items() if name != "text"} | text
+    assert await sandbox.acting.submit("U0DAN", form["id"], given) == {}
+    assert (await settled(bot, State.PENDING)).typed == FILLED
+
+
+async def test_under_the_slots_stands_what_it_would_become(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, SAVE)
+    form = await opened(sandbox)
+    await type_in(sandbox, form, with_slots({"city": "bell.fr", "day": ""}), "slot_city")
+    await becomes(sandbox, "⛔ “bell.fr” reads like a link")
+    await type_in(sandbox, form, with_slots(PARIS), "slot_day")
+    await becomes(sandbox, f"{FILLED} STOP au 30101")
+    assert '"initial_value": "Paris"' in shown(sandbox)
+
+
+async def test_the_form_says_truly_whether_it_needs_approval(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, SAVE)
+    await approve(sandbox)
+    form = await opened(sandbox)
+    assert "needs no further approval" in shown(sandbox)
+    await type_in(sandbox, form, with_slots(PARIS) | {"audience": filled("vip", "")["audience"]}, "audience")
+    await becomes(sandbox, "Its approval is for another audience")
+    await opened(sandbox, "U0ANA")  # who approved it, and never approves what she asks for
+    assert "It is not approved in advance" in shown(sandbox, "U0ANA")
+
+
+async def test_a_test_of_a_filled_template_rings_on_few_phones(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, SAVE)
+    form = await opened(sandbox)
+    button = {"type": "button", "value": "test"}
+    await sandbox.acting.act("U0DAN", {"view_id": form["id"]}, "plain", "broadcast.test", button, with_slots(PARIS))
+    await becomes(sandbox, "goes to *team* now")
+    row = await settled(bot, State.SENT, State.DONE)
+    assert (row.test_of, row.typed) == ("newsletter", FILLED)
+
+
+async def test_a_template_that_has_changed_since_the_form_was_opened_is_named_and_sends_nothing(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    await ask(sandbox, SAVE)
+    await approve(sandbox)
+    form = await opened(sandbox)
+    assert "The approval by <@U0ANA> no longer counts" in await ask(sandbox, SAVE + " !")
+    errors = await sandbox.acting.submit("U0DAN", form["id"], with_slots(PARIS))
+    assert "has changed since this form was opened. Nothing was sent." in errors["slot_city"]
+    assert await all_of(bot) == []
+    await ask(sandbox, "template delete promo")
+    errors = await sandbox.acting.submit("U0DAN", form["id"], with_slots(PARIS))
+    assert "There is no template “promo”" in errors["slot_city"]
+
+
+async def test_the_owner_and_whoever_is_no_approver_are_told_who_can_approve_it(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, SAVE, user="U0ANA")
+    assert "You wrote the template “promo”" in await ask(sandbox, "template approve promo", user="U0ANA")
+    assert "Only <!subteam^S0APPROVERS> can approve" in await ask(sandbox, "template approve promo", user="U0DAN")
+
+
+async def test_an_approval_can_be_taken_back(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, SAVE)
+    await approve(sandbox)
+    await ask(sandbox, "template approve promo", user="U0ANA")
+    again = sandbox.acting.ephemerals("U0ANA")[-1]
+    await sandbox.acting.click("U0ANA", HERE, again["ts"], "broadcast.withdraw_template")
+    await sandbox.until(lambda: "no longer counts" in sandbox.acting.ephemerals("U0ANA")[-1]["text"])
+    form = await opened(sandbox)
+    await sandbox.acting.submit("U0DAN", form["id"], with_slots(PARIS))
+    assert (await settled(bot, State.PENDING)).typed == FILLED
+
+
+async def test_a_form_makes_a_template_and_shows_what_is_wrong_under_its_field(sandbox: Sandbox, bot: Bot) -> None:
+    form = await opened(sandbox, line="template new")
+    offered = await sandbox.acting.suggest("U0DAN", form["id"], "audience", "news")
+    assert [option["value"] for option in offered] == ["newsletter"]
+    errors = await sandbox.acting.submit("U0DAN", form["id"], of_template("Ma promo", "À {{la ville}}", "nobody"))
+    assert set(errors) == {"name", "text", "audience"}
+    assert "one word" in errors["name"]
+    assert await sandbox.acting.submit("U0DAN", form["id"], of_template("Promo", WORDING)) == {}
+    assert "I saved the template “promo”" in sandbox.acting.ephemerals("U0DAN")[-1]["text"]
+    again = await opened(sandbox, "U0CLEO", "template new")
+    errors = await sandbox.acting.submit("U0CLEO", again["id"], of_template("promo", "Autre"))
+    assert "belongs to" in errors["name"]
+    await ask(sandbox, "template delete promo", user="U0DAN")
+    assert await sandbox.acting.submit("U0CLEO", again["id"], of_template("promo", "Autre")) == {}
+    assert "“Autre”" in await ask(sandbox, "template list")
+
+
+async def test_a_form_changes_a_template_and_its_approval_falls(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, SAVE)
+    await approve(sandbox)
+    form = await opened(sandbox, "U0CLEO", "template edit promo")
+    assert f'"initial_value": "{WORDING}"' in shown(sandbox, "U0CLEO")
+    assert "its approval no longer counts" in shown(sandbox, "U0CLEO")
+    errors = await sandbox.acting.submit("U0CLEO", form["id"], of_template("autre", WORDING))
+    assert "keeps its name" in errors["name"]
+    assert await sandbox.acting.submit("U0CLEO", form["id"], of_template("promo", WORDING + " !")) == {}
+    assert "no longer counts" in sandbox.acting.ephemerals("U0CLEO")[-1]["text"]
+    assert "belongs to <@U0CLEO>" in await ask(sandbox, "template edit promo", user="U0DAN")
+
+
+async def test_the_list_shows_whom_each_reaches_and_who_approved_it(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, SAVE)
+    await ask(sandbox, "template save info staff transactional " + "Bonjour à toute l’équipe. " * 10)
+    await approve(sandbox)
+    told = await ask(sandbox, "template list")
+    first, second = told.splitlines()
+    assert first.startswith("• *info* → staff · Transactional · <@U0CLEO> · “Bonjour à toute l’équipe.")
+    assert first.endswith("…”")
+    assert second == f"• *promo* → newsletter · Marketing · <@U0CLEO> · ✅ approved by <@U0ANA> · “{WORDING}”"
+
+
+async def test_two_who_must_approve_it_both_press(sandbox: Sandbox, start_bot: StartBot) -> None:
+    bot = await start_bot(sandbox, approval__quorum=2)
+    await ask(sandbox, SAVE)
+    assert "Approvals still needed: 1" in await approve(sandbox)
+    form = await opened(sandbox)
+    await sandbox.acting.submit("U0DAN", form["id"], with_slots({**PARIS, "city": "Lyon"}))
+    await settled(bot, State.PENDING)
+    assert "without further approval" in await approve(sandbox, "U0BEN")
+    form = await opened(sandbox)
+    assert await sandbox.acting.submit("U0DAN", form["id"], with_slots(PARIS)) == {}
+    await settled(bot, State.SENT, State.DONE)
+    assert [entry.text for entry in sandbox.vendors.ledger] == [f"{FILLED} STOP au 30101"]
+
+
+async def test_the_words_of_templates_are_understood_in_three_languages(sandbox: Sandbox, start_bot: StartBot) -> None:
+    await start_bot(sandbox, approval__approvers=["U0FAY", "U0EVA"])
+    await ask(sandbox, SAVE)
+    assert await ask(sandbox, "template approuver promo", user="U0FAY") == (
+        "Approuver le modèle *promo* de <@U0CLEO> ?"
+    )
+    assert await ask(sandbox, "template aprobar promo", user="U0EVA") == "¿Aprobar la plantilla *promo* de <@U0CLEO>?"
+    form = await opened(sandbox, "U0FAY", "template créer")
+    assert form["title"]["text"] == "Nouveau modèle"
