@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from bot.domain.errors import FieldError, InvalidRequest
 from bot.domain.hours import Allow
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import State
+from bot.domain.schedule import series_digest
 from bot.storage import notes, templates
 from bot.storage.notes import Note
 from bot.storage.templates import Template
@@ -95,7 +97,7 @@ class TemplateUse:
         given = [one.id for one in filled.template.approved_by]
         if planned.mode != "training":  # there, one person may take every step
             able = await approval_rules.people_in(planned.approvers, self.approvers.people.members)
-            given = [id for id in given if id in able - {planned.requester, planned.editor} - filled.template.writers]
+            given = [id for id in given if id in able - {planned.requester} - filled.template.writers]
         voters = tuple([id for id in given if await self.approvers.is_member(planned.workspace, id)])
         return voters if len(voters) >= planned.quorum else ()
 
@@ -104,9 +106,9 @@ class TemplateUse:
         template, example = filled.template, self.approved.example(filled.template)
         if example is None or template.approved_digest != approval_digest(template, example) or filled.complaints:
             return False
-        if planned.typed != filled.text or planned.test_of is not None:
+        if (planned.typed, planned.campaign, planned.bound) != (filled.text, example.campaign, example.bound):
             return False
-        if any(getattr(planned, name) != getattr(example, name) for name in SAME):
+        if series_digest(dataclasses.replace(example, text=planned.text)) != series_digest(planned):
             return False
         size = self.audiences.audience_cache.size_of(planned.audience)
         if size is not None and size > (planned.bound or 0):
@@ -129,13 +131,6 @@ class TemplateUse:
         sentence = Translatable(template, name=seen.name, by=people.mentions(voters))
         notes.add_notes(connection, planned, now, [Note(sentence)])
         return agreed
-
-
-#: What the broadcast must have in common with the one that was approved. Its text is compared as it was typed.
-SAME = (
-    *("audience", "kind", "target", "everyone", "subscribers", "account", "provider", "purpose", "sender"),
-    *("campaign", "mode", "bound"),
-)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from bot.config.settings import AudienceSettings
 from bot.domain.broadcast import Broadcast
 from bot.domain.errors import InvalidRequest, NotAllowed
+from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import State
 from bot.domain.people import Person
 from bot.storage import audit, tables
@@ -203,6 +204,11 @@ async def test_a_quorum_of_two_needs_two_people(make_core: MakeCore) -> None:
     assert (await approve(core, 1)).given.approved
     row = await use(core, {**PARIS, "city": "Lyon"})
     assert (row.state, len(await ways(core, row))) == (State.SCHEDULED, 2)
+    told = await core.database.read(lambda c: list(c.execute(select(tables.posts.c.sentence)).scalars()))
+    assert [str(Translatable.of(one)).partition(". ")[2] for one in told] == [
+        "Approvals still needed: 1.",
+        "With its slots filled in, it now goes to *clients* without further approval.",
+    ]
 
 
 async def test_a_rule_that_asks_for_more_than_approved_it_is_obeyed(make_core: MakeCore) -> None:
@@ -213,11 +219,33 @@ async def test_a_rule_that_asks_for_more_than_approved_it_is_obeyed(make_core: M
     assert (await use(stricter)).state is State.PENDING
 
 
-async def test_an_audience_that_has_outgrown_its_bound_is_asked_about(core: Core) -> None:
+async def test_what_needs_no_approval_gets_no_votes(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.rules": []})
+    await keep(core, "Ouvert à {{city}} le {{day:date}}", purpose=Purpose.TRANSACTIONAL)
+    await approve(core)
+    row = await use(core)
+    assert (row.state, row.quorum, await ways(core, row)) == (State.SCHEDULED, 0, [])
+
+
+async def test_values_that_do_not_fit_get_no_votes_whoever_submits_them(core: Core) -> None:
     await keep(core)
     await approve(core)
-    core.audiences.audience_cache.size_of = lambda name: 5001  # type: ignore[method-assign]
-    assert (await use(core)).state is State.PENDING
+    kept = await core.workflow.templates.find(TEAM, "promo")
+    filled = core.workflow.template_use.filled(kept, {**PARIS, "city": "bell.fr"})
+    request = core.request(text=filled.text).model_copy(update={"requester": DAN.id})
+    advance = core.workflow.template_use.of(filled)
+    row = (await core.workflow.submit(request, key="k", person=DAN, advance=advance)).broadcast
+    assert (row.state, await ways(core, row)) == (State.PENDING, [])
+
+
+@pytest.mark.parametrize(("size", "state"), [(None, State.SCHEDULED), (5000, State.SCHEDULED), (5001, State.PENDING)])
+async def test_an_audience_that_has_outgrown_its_bound_is_asked_about(
+    core: Core, size: int | None, state: State
+) -> None:
+    await keep(core)
+    await approve(core)
+    core.audiences.audience_cache.size_of = lambda name: size  # type: ignore[method-assign]
+    assert (await use(core)).state is state
 
 
 def with_audience(core: Core, **changes: Any) -> None:
@@ -280,6 +308,22 @@ async def test_a_press_on_what_was_shown_before_approves_nothing(core: Core) -> 
     await keep(core, WORDING + "!")
     with pytest.raises(InvalidRequest) as refused:
         await approval.approve(TEAM, "promo", shown, approver(0))
+    assert "has changed since I showed it to you" in str(refused.value.complaints[0].sentence)
+    assert (await core.workflow.templates.find(TEAM, "promo")).approved_by == ()
+
+
+async def test_a_template_that_changes_at_the_very_press_is_not_approved(core: Core) -> None:
+    await keep(core)
+    approval = core.workflow.template_approval
+    looked = await approval.offer(TEAM, "promo", approver(0))
+
+    async def slow(workspace: str, name: str, person: Person) -> Offer:
+        await keep(core, WORDING + "!")
+        return looked
+
+    approval.offer = slow  # type: ignore[method-assign]
+    with pytest.raises(InvalidRequest) as refused:
+        await approval.approve(TEAM, "promo", looked.digest, approver(0))
     assert "has changed since I showed it to you" in str(refused.value.complaints[0].sentence)
     assert (await core.workflow.templates.find(TEAM, "promo")).approved_by == ()
 
