@@ -14,7 +14,7 @@ from bot.domain.errors import FieldError, InvalidRequest
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import State
 from bot.domain.people import Person
-from bot.slack.blocks import forms
+from bot.slack.blocks import form_values, forms
 from bot.slack.blocks.template_forms import MAKE
 from bot.slack.directory import People
 from bot.slack.interaction import Body, Entrance, Interaction, Refused
@@ -91,7 +91,7 @@ class FormHandlers:
 
     async def compose(self, view: View, done: Interaction) -> None:
         """Submit what was composed. The form's id makes a second submit harmless, or the answer yes to a question."""
-        composed = forms.read_compose(view)
+        composed = form_values.read_compose(view)
         if composed.purpose not in list(Purpose):
             raise InvalidRequest(FieldError("purpose", Translatable("Choose a purpose.")))
         filled = await self.templates.checked(composed, done.workspace)
@@ -127,7 +127,7 @@ class FormHandlers:
 
     async def reject(self, view: View, done: Interaction) -> None:
         """Reject with the reason that was written, or add it to a rejection by a reaction."""
-        kept, reason = forms.kept_in(view), forms.read_line(view, "reason")
+        kept, reason = form_values.kept_in(view), form_values.read_line(view, "reason")
         if not reason:
             raise InvalidRequest(
                 FieldError("reason", Translatable("Say why, so that the requester knows what to change."))
@@ -140,7 +140,7 @@ class FormHandlers:
 
     async def request_changes(self, view: View, done: Interaction) -> None:
         """Return the broadcast to its requester with the comment that was written."""
-        kept, comment = forms.kept_in(view), forms.read_line(view, "comment")
+        kept, comment = form_values.kept_in(view), form_values.read_line(view, "comment")
         if not comment:
             raise InvalidRequest(
                 FieldError("comment", Translatable("Say what to change, so that the requester can do it."))
@@ -155,7 +155,7 @@ class FormHandlers:
 
     async def replan(self, view: View, done: Interaction) -> None:
         """Plan it for another time. This makes a new version, with its own card and approval."""
-        kept, send_at = forms.kept_in(view), forms.read_replan(view)
+        kept, send_at = form_values.kept_in(view), form_values.read_replan(view)
         if send_at is None:
             raise InvalidRequest(FieldError("send_at", Translatable("Choose a time.")))
         await self.workflow.act(

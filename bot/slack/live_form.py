@@ -22,7 +22,7 @@ from bot.domain.clock import Clock, moment
 from bot.domain.errors import InvalidRequest
 from bot.domain.i18n import Translator, translator_for
 from bot.domain.people import DeadToken, DirectoryUnavailable, Person
-from bot.slack.blocks import forms, template_forms
+from bot.slack.blocks import form_values, forms, template_forms
 from bot.slack.blocks.card_facts import CardContext, length, warnings
 from bot.slack.blocks.card_stakes import stakes
 from bot.slack.blocks.mrkdwn import Block, Post, contexts, literal, plain, quote, section, sentence
@@ -70,7 +70,7 @@ class LiveForm:
         self._hashes = TTLCache[str, str](OPEN_FORMS, OPEN_FOR)
         self._forgetting = set[asyncio.Task[None]]()
         self._testing = set[asyncio.Task[None]]()
-        self._told = TTLCache[str, tuple[forms.Composed, list[str]]](
+        self._told = TTLCache[str, tuple[form_values.Composed, list[str]]](
             OPEN_FORMS, OPEN_FOR
         )  # of a test: what it said, what became of it
 
@@ -106,7 +106,7 @@ class LiveForm:
 
     async def _test(self, id: str, body: Body, client: AsyncWebClient) -> None:
         """Send what the form says to the test audience, and show in the form what became of it."""
-        composed = forms.read_compose(body["view"])
+        composed = form_values.read_compose(body["view"])
 
         async def submit(done: Interaction) -> Post:
             place = await place_for(self.audiences, self.entrance.people, composed.channel)
@@ -159,7 +159,7 @@ class LiveForm:
 
     async def _draw(self, id: str, body: Body, name: str, client: AsyncWebClient) -> None:
         person = await self.entrance.people.person(workspace_of(body), user_of(body))
-        words, composed = translator_for(person.locale), forms.read_compose(body["view"])
+        words, composed = translator_for(person.locale), form_values.read_compose(body["view"])
         if composed.refills != self._refills.get(id, composed.refills):
             return  # what was typed before the bot replaced the text
         typed, filled = composed, await self.templates.filled(composed, person.workspace)
@@ -187,7 +187,7 @@ class LiveForm:
         self._refills[id] = composed.refills
 
     async def _facts(
-        self, composed: forms.Composed, filled: Filled | None, person: Person, words: Translator
+        self, composed: form_values.Composed, filled: Filled | None, person: Person, words: Translator
     ) -> list[Block]:
         """The facts; of a template, once every slot is filled in, or what is wrong with those that are."""
         if composed.template is None or filled is None or not filled.complaints:
@@ -196,13 +196,13 @@ class LiveForm:
         wrong = [one.sentence for one in filled.complaints if one.field not in blank]
         return [section("\n".join(f"⛔ {sentence(words, one)}" for one in wrong))] if wrong else []
 
-    def _of_test(self, id: str, composed: forms.Composed) -> list[Block]:
+    def _of_test(self, id: str, composed: form_values.Composed) -> list[Block]:
         """What became of the test of this text, until another one is typed."""
         tested, lines = self._told.get(id, (composed, []))
         same = (tested.text, tested.slots) == (composed.text, composed.slots)
         return [section("\n".join(lines), "tested")] if lines and same else []
 
-    async def _keep(self, form: str, composed: forms.Composed, person: Person) -> None:
+    async def _keep(self, form: str, composed: form_values.Composed, person: Person) -> None:
         """Keep what a new broadcast says so far: the form may expire, and this process may stop."""
         if composed.edits or composed.draft or composed.follows:
             return  # these can be opened again
@@ -228,7 +228,7 @@ class LiveForm:
             shown = await client.views_update(view_id=id, view=view, hash=self._hashes[id])
         self._hashes[id] = str((shown.get("view") or {}).get("hash") or "")
 
-    async def facts(self, composed: forms.Composed, person: Person, words: Translator) -> list[Block]:
+    async def facts(self, composed: form_values.Composed, person: Person, words: Translator) -> list[Block]:
         """Return what the broadcast would be, as its card will show it; nothing before there is a text to show."""
         if self.audiences.audience(composed.audience) is None or not composed.text.strip():
             return []
@@ -246,14 +246,14 @@ class LiveForm:
             *_row_of(self._plainer(composed, planned, words), self._tester(composed, words)),
         ]
 
-    def _plainer(self, composed: forms.Composed, planned: Broadcast, words: Translator) -> Iterator[Block]:
+    def _plainer(self, composed: form_values.Composed, planned: Broadcast, words: Translator) -> Iterator[Block]:
         """The button that puts plain characters in place of those that force Unicode, if that saves an SMS."""
         better = suggestions.suggest(planned.text) if composed.template is None else None
         if better is not None and planned.kind is not AudienceKind.GROUP:
             label = words("Use plain characters ({after} SMS, not {before})", after=better.after, before=better.before)
             yield {"type": "button", "action_id": PLAIN, "text": plain(label[:75]), "value": "plain"}
 
-    def _tester(self, composed: forms.Composed, words: Translator) -> Iterator[Block]:
+    def _tester(self, composed: form_values.Composed, words: Translator) -> Iterator[Block]:
         """The button that sends it to the test audience, if its account has one."""
         with suppress(InvalidRequest):
             name = recipients_of(self.audiences, composed.audience, test=True).name
@@ -281,7 +281,7 @@ class LiveForm:
         return label if size is None else f"{label} · {words.count('{number} person', '{number} people', size)}"
 
 
-def _as_pressed(composed: forms.Composed, name: str, body: Body) -> forms.Composed:
+def _as_pressed(composed: form_values.Composed, name: str, body: Body) -> form_values.Composed:
     """What the form says after a press. A text that the bot has replaced needs inputs of another name."""
     if name == PLAIN:
         composed = replace(composed, text=suggestions.plain(composed.text))

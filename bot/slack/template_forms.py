@@ -8,7 +8,7 @@ from typing import Any
 
 from bot.domain.errors import FieldError, InvalidRequest
 from bot.domain.i18n import Translatable, Translator
-from bot.slack.blocks import forms, template_answers, template_forms
+from bot.slack.blocks import form_values, forms, template_answers, template_forms
 from bot.slack.blocks.mrkdwn import Block, Post
 from bot.slack.interaction import Interaction
 from bot.slack.replies import offered, reply_privately
@@ -42,7 +42,7 @@ class TemplateForms:
             form, template=(template.name, template.digest), wording=self._wording(filled, asker, words, same=same)
         )
 
-    def wording(self, filled: Filled, composed: forms.Composed, asker: str, words: Translator) -> list[Block]:
+    def wording(self, filled: Filled, composed: form_values.Composed, asker: str, words: Translator) -> list[Block]:
         """The wording, its slots, and whether its approval covers what the form says so far."""
         usual = filled.template.values()
         same = all(getattr(composed, name) == usual[name] for name in CONTENT if name != "text")
@@ -52,13 +52,13 @@ class TemplateForms:
         given = self.approval.given(filled.template, asker)
         return template_forms.wording(filled, given, words, same=same)
 
-    async def filled(self, composed: forms.Composed, workspace: str) -> Filled | None:
+    async def filled(self, composed: form_values.Composed, workspace: str) -> Filled | None:
         """What has been filled in so far; None in an ordinary form. Raises InvalidRequest if the template is gone."""
         if composed.template is None:
             return None
         return await self.use.fill(workspace, composed.template[0], composed.slots)
 
-    async def checked(self, composed: forms.Composed, workspace: str) -> Filled | None:
+    async def checked(self, composed: form_values.Composed, workspace: str) -> Filled | None:
         """The same for a request. Raises InvalidRequest unless it is complete and for the wording that was shown."""
         if composed.template is None:
             return None
@@ -67,8 +67,8 @@ class TemplateForms:
 
     async def save(self, view: Mapping[str, Any], done: Interaction) -> None:
         """Save what was entered in the form that makes or changes a template."""
-        kept, composed = forms.kept_in(view), forms.read_compose(view)
-        name, seen = forms.read_line(view, "name").lower(), kept.get("seen")
+        kept, composed = form_values.kept_in(view), form_values.read_compose(view)
+        name, seen = form_values.read_line(view, "name").lower(), kept.get("seen")
         if composed.purpose not in list(Purpose):
             raise InvalidRequest(FieldError("purpose", Translatable("Choose a purpose.")))
         if not composed.text.strip():

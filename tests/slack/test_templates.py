@@ -50,7 +50,7 @@ async def test_a_template_is_approved_once_and_then_goes_by_filling_in_its_slots
     assert WORDING in shown(sandbox)
     assert "Approved by <@U0ANA>" in shown(sandbox)
     assert [b["block_id"] for b in form["blocks"] if b["type"] == "input"] == [
-        *("audience", "purpose", "slot_city", "slot_day", "send_at", "sender", "campaign")
+        *("audience", "purpose", "slot_city", "slot_day", "send_at", "sender", "campaign", "canary")
     ]
     assert await sandbox.acting.submit("U0DAN", form["id"], with_slots(PARIS)) == {}
     await settled(bot, State.SENT, State.DONE)

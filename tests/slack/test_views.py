@@ -18,7 +18,7 @@ from bot.domain.i18n import LANGUAGES, Translatable, translator_for
 from bot.domain.lifecycle import ENDED, TRANSITIONS, Action, Hold, Phase, State, allowed
 from bot.domain.people import Person
 from bot.slack import replies
-from bot.slack.blocks import card_buttons, card_facts, forms, mrkdwn
+from bot.slack.blocks import card_buttons, card_facts, form_values, forms, mrkdwn
 from bot.slack.blocks.answers import details
 from bot.slack.blocks.card import draw_card, moved
 from bot.slack.blocks.card_facts import CardContext
@@ -310,12 +310,12 @@ def test_a_text_of_any_length_opens_in_the_form_and_comes_back_as_it_was(case: s
     names = [block["block_id"] for block in view["blocks"] if block["block_id"].startswith("text")]
     assert names[:3] == ["text", "text_rest", "text_rest2"][: len(names)]
     assert (len(names) == 1) == (case == "at the limit")
-    assert forms.read_compose(returned(view)).text == text
+    assert form_values.read_compose(returned(view)).text == text
 
 
 def test_more_than_ten_inputs_are_joined_in_their_order() -> None:
     text = "".join(f"{number:06}" for number in range(6000))
-    assert forms.read_compose(returned(form_of(text=text))).text == text
+    assert form_values.read_compose(returned(form_of(text=text))).text == text
 
 
 def test_a_block_that_had_to_be_refilled_is_joined_too() -> None:
@@ -324,20 +324,20 @@ def test_a_block_that_had_to_be_refilled_is_joined_too() -> None:
         "text_rest:2": {"value": {"value": "b"}},
         "text_restx": {"value": {}},
     }
-    assert forms.read_compose({"state": {"values": values}}).text == "ab"
+    assert form_values.read_compose({"state": {"values": values}}).text == "ab"
 
 
 def test_what_no_database_takes_shows_in_what_was_filled_in() -> None:
     typed = {"text": "So\0ldes \ud83d!", "campaign": "Dec\0", "sender": "BE\0LL"}
     values = {name: {"value": {"value": value}} for name, value in typed.items()}
-    found = forms.read_compose({"state": {"values": values}})
+    found = form_values.read_compose({"state": {"values": values}})
     assert (found.text, found.campaign, found.sender) == ("So�ldes �!", "Dec�", "BE�LL")
 
 
 def test_a_name_that_was_kept_when_it_might_be_longer_opens_whole() -> None:
     """C30: the complaint comes when the form is submitted."""
     campaign, sender = "Noël " * 40 + "2026", "🔥" * 100
-    back = forms.read_compose(returned(form_of(text="Hi", campaign=campaign, sender=sender)))
+    back = form_values.read_compose(returned(form_of(text="Hi", campaign=campaign, sender=sender)))
     assert (back.campaign, back.sender) == (campaign, sender)
 
 

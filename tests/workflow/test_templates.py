@@ -317,11 +317,11 @@ async def test_a_template_that_changes_at_the_very_press_is_not_approved(core: C
     approval = core.workflow.template_approval
     looked = await approval.offer(TEAM, "promo", approver(0))
 
-    async def slow(*given: Any) -> Offer:
+    async def slow(workspace: str, name: str, person: Person) -> Offer:
         await keep(core, WORDING + "!")
         return looked
 
-    approval.offer = slow  # type: ignore[method-assign, assignment]
+    approval.offer = slow  # type: ignore[method-assign]
     with pytest.raises(InvalidRequest) as refused:
         await approval.approve(TEAM, "promo", looked.digest, approver(0))
     assert "has changed since I showed it to you" in str(refused.value.complaints[0].sentence)

@@ -1,26 +1,25 @@
-"""Draws forms, and reads what people entered."""
+"""Draws forms."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
-from bot.domain import sms, suggestions
-from bot.domain.broadcast import Broadcast, BroadcastRequest
+from bot.domain import suggestions
+from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros
 from bot.domain.errors import FieldError
 from bot.domain.i18n import Translator
-from bot.domain.people import Person
 from bot.domain.slots import BLOCK
 from bot.slack.blocks.card_facts import PURPOSES
+from bot.slack.blocks.form_values import REST
 from bot.slack.blocks.mrkdwn import Block, Post, context, literal, plain, quote, section, sentence, when
-from bot.slack.payload import id_in, inputs_of, make_storable, number, part
+from bot.slack.payload import inputs_of
 from bot.workflow.checks import MOST
-from providers.base import Purpose
 
 INPUT = 3000  # characters of one input of a form; Slack counts in UTF-16
 
@@ -31,8 +30,6 @@ SAID = 3000  # of these, for what is wrong
 VALUE = 2000  # characters of a button's value
 TYPING = {"trigger_actions_on": ["on_character_entered"]}
 AT_ONCE = "Leave it empty to start right after approval."
-REST = "text_rest"
-MORE_TEXT = re.compile(rf"({REST}([0-9]{{0,3}}))(?::|$)")
 
 
 @dataclass(frozen=True)
@@ -66,50 +63,6 @@ class Form:
     test: bool = False
     template: tuple[str, str] | None = None
     wording: Sequence[Block] = ()
-
-
-@dataclass(frozen=True)
-class Composed:
-    """What came back from the compose form, still unchecked."""
-
-    audience: str
-    purpose: str
-    text: str
-    send_at: Micros | None
-    sender: str | None
-    campaign: str | None
-    channel: str
-    draft: str | None
-    follows: str | None
-    edits: tuple[str, int] | None
-    refills: int
-    test: bool = False
-    canary: str | None = None
-    template: tuple[str, str] | None = None
-    slots: Mapping[str, str] = field(default_factory=dict)
-
-    def request(self, person: Person) -> BroadcastRequest:
-        """What this person asks for with it. Without a valid purpose, it is marketing, the stricter one."""
-        return BroadcastRequest(
-            workspace=person.workspace,
-            requester=person.id,
-            channel=self.channel,
-            audience=self.audience,
-            purpose=Purpose(self.purpose) if self.purpose in list(Purpose) else Purpose.MARKETING,
-            text=self.text,
-            send_at=self.send_at,
-            sender=self.sender,
-            campaign=self.campaign,
-            canary=self.canary,
-            zone=person.zone,
-            test=self.test,
-        )
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """What the form is filled with to show the same again."""
-        named = {name: getattr(self, name) for name in ("audience", "purpose", "text", "sender", "campaign", "canary")}
-        return {**named, "send_at": self.send_at // SECOND if self.send_at else None}
 
 
 def compose(form: Form, words: Translator) -> dict[str, Any]:
@@ -282,63 +235,6 @@ def input_block(
     return {**block, "hint": plain(hint)} if hint else block
 
 
-def read_compose(view: Mapping[str, Any]) -> Composed:
-    """Return what a person filled in. Missing fields come out empty, and later checks report them."""
-    kept = kept_in(view)
-    values = part(part(view, "state"), "values")
-    return Composed(
-        audience=_chosen(values, "audience"),
-        purpose=_chosen(values, "purpose"),
-        text="".join(_written(values)),
-        send_at=_start(values),
-        sender=_entered(values, "sender").strip() or None,
-        campaign=_entered(values, "campaign").strip() or None,
-        channel=id_in(kept.get("channel")) or "",
-        draft=id_in(kept.get("draft")),
-        follows=id_in(kept.get("follows")),
-        edits=_edits(kept.get("edits")),
-        refills=number(kept.get("refills")),
-        test=kept.get("test") is True,
-        canary=_chosen(values, "canary") or None,
-        template=_template(kept.get("template")),
-        slots={name.removeprefix(BLOCK): _entered(values, name) for name in values if name.startswith(BLOCK)},
-    )
-
-
-def _start(values: Mapping[str, Any]) -> Micros | None:
-    """Return the start that was chosen; one that has passed if it cannot be read, so that it does not become "now"."""
-    chosen = _value(values, "send_at").get("selected_date_time")
-    return None if chosen is None else number(chosen) * SECOND
-
-
-def _template(kept: object) -> tuple[str, str] | None:
-    """Return the name and the digest of the template; those of none if they cannot be read."""
-    if kept is None:
-        return None
-    match kept:
-        case [str(name), str(digest)]:
-            return name, digest
-    return "?", ""
-
-
-def _edits(kept: object) -> tuple[str, int] | None:
-    """Return the id and the version; those of no broadcast if they cannot be read, so that it does not become new."""
-    if kept is None:
-        return None
-    match kept:
-        case [id, int(version)]:
-            return id_in(id) or "?", number(version)
-    return "?", 0
-
-
-def _written(values: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the text, piece by piece. A block that had to be refilled is called `text:2`."""
-    yield _entered(values, "text")  # whatever the number of its block
-    rest = {match[1]: int(match[2] or 1) for match in map(MORE_TEXT.match, values) if match}
-    for name in sorted(rest, key=lambda name: rest[name]):
-        yield _entered(values, name)
-
-
 def filled(broadcast: Broadcast, *, send_at: Micros | None = None) -> dict[str, Any]:
     """The compose form's values for the text and the options of this broadcast."""
     return {
@@ -350,34 +246,6 @@ def filled(broadcast: Broadcast, *, send_at: Micros | None = None) -> dict[str, 
         "campaign": broadcast.campaign,
         "canary": broadcast.canary,
     }
-
-
-def _value(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A block that had to be refilled is called `text:2`: Slack keeps what was typed under the old name."""
-    for block_id, actions in values.items():
-        if block_id.split(":")[0] == name:
-            return part(actions, "value")
-    return {}
-
-
-def _entered(values: Mapping[str, Any], name: str) -> str:
-    return sms.storable(str(_value(values, name).get("value") or ""))
-
-
-def _chosen(values: Mapping[str, Any], name: str) -> str:
-    return str(part(_value(values, name), "selected_option").get("value") or "")
-
-
-def kept_in(view: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the form remembers; an empty dict if it is not ours."""
-    try:
-        kept = json.loads(str(view.get("private_metadata") or "{}"))
-    except (ValueError, RecursionError):
-        return {}
-    if not isinstance(kept, dict):
-        return {}
-    make_storable(kept)
-    return kept
 
 
 def field_errors(complaints: Iterable[FieldError], view: Mapping[str, Any], words: Translator) -> dict[str, str]:
@@ -430,11 +298,6 @@ def changes_form(broadcast: Broadcast, words: Translator) -> dict[str, Any]:
     return modal("broadcast_changes", words("Ask for changes"), words("Ask"), blocks, kept, words)
 
 
-def read_line(view: Mapping[str, Any], name: str) -> str:
-    """What was written in a field, trimmed; empty if nothing was."""
-    return _entered(part(part(view, "state"), "values"), name).strip()
-
-
 def replan_form(broadcast: Broadcast, start: Micros, words: Translator, *, closed: bool = False) -> dict[str, Any]:
     """Asks for another start. `start` is what it is filled with; `closed`: the hours allow no earlier one."""
     about = words("Re-plan the broadcast *{id}* to *{audience}*?", id=broadcast.id, audience=quote(broadcast.audience))
@@ -446,11 +309,6 @@ def replan_form(broadcast: Broadcast, start: Micros, words: Translator, *, close
     blocks = [section(about), input_block("send_at", words("Start"), picker, hint=hint)]
     kept = {"id": broadcast.id, "version": broadcast.version}
     return modal("broadcast_replan", words("Re-plan"), words("Re-plan"), blocks, kept, words)
-
-
-def read_replan(view: Mapping[str, Any]) -> Micros | None:
-    """The start that was chosen."""
-    return _start(part(part(view, "state"), "values"))
 
 
 def _within(text: str, most: int) -> str:
