@@ -15,7 +15,6 @@ from bot.storage.sql import IN_A_STATEMENT, alone, insert_ignoring, read_pair
 from bot.storage.tables import kept, seen
 
 BREAKER_FAILURES = 3  # in a row, before nobody tries an account for a while
-
 LONGEST = 255  # characters of a key
 
 

@@ -93,8 +93,7 @@ def is_whole(body: Mapping[str, Any]) -> bool:
         return isinstance(actions, list) and bool(actions) and all(named(action, "action_id") for action in actions)
     if body.get("type") in ("view_submission", "view_closed"):
         return named(body.get("view"), "callback_id") and named(body.get("view"), "type")
-    if body.get("type") in ("block_suggestion", "shortcut", "message_action"):
-        return named(body, "action_id" if body["type"] == "block_suggestion" else "callback_id")
-    if body.get("type") == "event_callback":
-        return named(body.get("event"), "type")
-    return "command" in body or all(isinstance(body.get(name, {}), dict) for name in ("event", "view"))
+    if "command" in body:
+        return True
+    words = all(isinstance(body.get(name, ""), str) for name in ("action_id", "callback_id"))
+    return words and isinstance(body.get("view", {}), dict) and ("event" not in body or named(body["event"], "type"))

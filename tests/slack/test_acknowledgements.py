@@ -6,8 +6,10 @@ import asyncio
 import random
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from statistics import quantiles
 
 import asyncpg
@@ -20,13 +22,13 @@ from sandbox.server import Sandbox
 from tests.support.ground import StartBot, all_of
 from tests.support.patience import SCALE, Machine, until, within
 from tests.support.rows import KEY
-from tests.support.slack import approved, ask, settled
+from tests.support.slack import HERE, approved, ask, settled
 
 A_SECOND, SECONDS = 50, 10
 STALLED = 30  # seconds for which the vendor hangs
 PROMISED = 0.5  # seconds
 WORDS = ("soldes", "demain", "magasin", "horaires", "fête", "livraison", "commande", "rendez-vous", "atelier", "visite")
-PEOPLE = ("U0CLEO", "U0DAN", "U0ANA", "U0BEN")
+PEOPLE = [f"U0PERSON{number}" for number in range(50)]
 
 
 @pytest.fixture
@@ -64,6 +66,13 @@ def asking(chance: random.Random) -> Callable[[int], str]:
     return lambda number: f"send clients marketing {' '.join(chance.choices(WORDS, k=8))} {number}"
 
 
+def crowd(sandbox: Sandbox) -> None:
+    """Fifty people, since one person's requests are stored one after the other."""
+    cleo = sandbox.world.people["U0CLEO"]
+    sandbox.world.people |= {id: replace(cleo, id=id, name=id.lower()) for id in PEOPLE}
+    sandbox.world.channels[HERE].members += PEOPLE
+
+
 async def hang(sandbox: Sandbox, bot: Bot) -> None:
     """Have a few broadcasts go out at a vendor that does not answer."""
     sandbox.vendors.faults.add("encom.release", "stall", times=1000, seconds=STALLED)
@@ -77,12 +86,14 @@ async def test_fifty_commands_a_second_are_acknowledged_in_half_a_second_while_a
     sandbox: Sandbox, either: Bot, seed: int
 ) -> None:
     """A command that only reads gives the time that this machine takes by itself, with Slack's stand-in on it too."""
+    crowd(sandbox)
     with Machine() as machine:
         bare, _ = await p99(lambda _: "help", sandbox)
         await hang(sandbox, either)
         asked, answers = await p99(asking(random.Random(seed)), sandbox)
     print(f"99th percentile: {1000 * asked:.0f} ms, and {1000 * bare:.0f} ms bare")  # noqa: T201 - for a failure
-    assert all("is waiting for approval" in answer for answer in answers)
+    refused = Counter(answer for answer in answers if "is waiting for approval" not in answer)
+    assert not refused, refused
     assert len(await either.database.read(lambda c: c.exec_driver_sql("SELECT id FROM broadcasts").all())) == 501
     assert asked < max(PROMISED, 2 * bare) * machine.slower * SCALE, f"{machine.slower:.1f} times slower"
 

@@ -241,7 +241,7 @@ WHOLE: list[dict[str, Any]] = [
     {"type": "block_suggestion", "action_id": "a"},
     {"type": "event_callback", "event": {"type": "reaction_added"}},
     {"type": "shortcut", "callback_id": "c"},
-    {"type": "nonsense"},
+    *({"type": kind} for kind in ("shortcut", "event_callback", "nonsense")),
     {"command": "/broadcast"},
 ]
 PRESSED: list[Any] = [None, [], 7, NAMED, "a", ["a"], [{}], [NAMED, {}], [{"action_id": 7}]]
@@ -253,7 +253,7 @@ IN_PART: list[dict[str, Any]] = [
     {"type": "view_closed", "actions": [NAMED]},
     {"type": "view_submission", "view": {"callback_id": "c"}},
     {"type": "block_suggestion", "action_id": None},
-    {"type": "shortcut"},
+    {"type": "shortcut", "callback_id": 7},
     *({"type": "event_callback", "event": event} for event in SHOWN),
 ]
 
