@@ -25,6 +25,8 @@ SAFE = {
     "…": "...",
 }
 
+LIGATURES = {"œ": "oe", "Œ": "OE"}
+
 #: Writing systems that use invisible marks to join and separate letters, and to choose between forms of a letter.
 SPELLED = ((0x0600, 0x08FF), (0x0900, 0x0DFF), (0x1000, 0x109F), (0x1780, 0x18AF), (0x3400, 0x9FFF), (0xFB50, 0xFDFF))
 JOINERS = frozenset("\u200c\u200d")
@@ -51,6 +53,27 @@ def suggest(text: str) -> Suggestion | None:
 def plain(text: str) -> str:
     """The text with a safe replacement for every character that has one."""
     return _replaced(text, {at: SAFE[text[at]] for at in _spots(text)})
+
+
+def suggest_unaccented(text: str) -> Suggestion | None:
+    """What it would save to drop accents as well. Words then read otherwise, so only a person may choose it."""
+    safe, better = plain(text), unaccented(text)
+    before, after = measure(text).segments, measure(better).segments
+    changes = tuple(dict.fromkeys(char for char in safe if _base(char) != char))
+    return Suggestion(better, changes, before, after) if after < measure(safe).segments else None
+
+
+def unaccented(text: str) -> str:
+    """The text with every safe replacement, and without the accents that no plain SMS can carry."""
+    return "".join(_base(char) for char in plain(text))
+
+
+def _base(char: str) -> str:
+    """The plain letter or letters of an accented one; other characters as they are."""
+    if char in BASIC:
+        return char
+    base = LIGATURES.get(char) or unicodedata.normalize("NFD", char)[0]
+    return base if all(letter in BASIC and letter.isalpha() for letter in base) else char
 
 
 def _spots(text: str) -> list[int]:

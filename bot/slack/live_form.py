@@ -43,14 +43,15 @@ from providers.base import AudienceKind
 
 log = structlog.get_logger(__name__)
 
-COMPOSE, PLAIN = "broadcast_compose", "broadcast.plain"
+COMPOSE, PLAIN, UNACCENTED = "broadcast_compose", "broadcast.plain", "broadcast.unaccented"
+NAMED = 8  # characters that a button names
 PAUSE = 0.7  # seconds between two drawings of one form: what is typed meanwhile is gathered
 UPDATES_A_MINUTE = 60  # of all forms; Slack allows about a hundred
 OFFERED = 100  # options that Slack takes
 OPEN_FORMS, OPEN_FOR = 1_000, 3_600.0
 
 #: The presses after which the bot writes the text.
-REPLACING = (PLAIN, forms.CLEAR, template_forms.FREELY)
+REPLACING = (PLAIN, UNACCENTED, forms.CLEAR, template_forms.FREELY)
 
 ShowingOf = Callable[[Broadcast, list[Vote]], Awaitable[CardContext]]
 
@@ -243,15 +244,8 @@ class LiveForm:
             *literal(suggestions.without_invisible(planned.text)),
             *contexts(length(planned, words), *warnings(planned, showing, words)),
             *([section("\n".join(wrong))] if wrong else []),
-            *_row_of(self._plainer(composed, planned, words), self._tester(composed, words)),
+            *_row_of(_plainer(composed, planned, words), self._tester(composed, words)),
         ]
-
-    def _plainer(self, composed: form_values.Composed, planned: Broadcast, words: Translator) -> Iterator[Block]:
-        """The button that puts plain characters in place of those that force Unicode, if that saves an SMS."""
-        better = suggestions.suggest(planned.text) if composed.template is None else None
-        if better is not None and planned.kind is not AudienceKind.GROUP:
-            label = words("Use plain characters ({after} SMS, not {before})", after=better.after, before=better.before)
-            yield {"type": "button", "action_id": PLAIN, "text": plain(label[:75]), "value": "plain"}
 
     def _tester(self, composed: form_values.Composed, words: Translator) -> Iterator[Block]:
         """The button that sends it to the test audience, if its account has one."""
@@ -281,10 +275,26 @@ class LiveForm:
         return label if size is None else f"{label} · {words.count('{number} person', '{number} people', size)}"
 
 
+def _plainer(composed: form_values.Composed, planned: Broadcast, words: Translator) -> Iterator[Block]:
+    """The buttons that put other characters in place of those that force Unicode, where that saves an SMS."""
+    if composed.template is not None or planned.kind is AudienceKind.GROUP:
+        return
+    if better := suggestions.suggest(planned.text):
+        label = words("Use plain characters ({after} SMS, not {before})", after=better.after, before=better.before)
+        yield {"type": "button", "action_id": PLAIN, "text": plain(label[:75]), "value": "plain"}
+    if bare := suggestions.suggest_unaccented(planned.text):
+        lost = " ".join(bare.changes[:NAMED])
+        values: dict[str, str | int] = {"characters": lost, "after": bare.after, "before": bare.before}
+        label = words("Drop accents: {characters} ({after} SMS, not {before})", **values)
+        yield {"type": "button", "action_id": UNACCENTED, "text": plain(label[:75]), "value": "unaccented"}
+
+
 def _as_pressed(composed: form_values.Composed, name: str, body: Body) -> form_values.Composed:
     """What the form says after a press. A text that the bot has replaced needs inputs of another name."""
     if name == PLAIN:
         composed = replace(composed, text=suggestions.plain(composed.text))
+    elif name == UNACCENTED:
+        composed = replace(composed, text=suggestions.unaccented(composed.text))
     elif name == forms.CLEAR:
         composed = replace(composed, text="", template=None)
     elif name == template_forms.FREELY:

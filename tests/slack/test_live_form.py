@@ -10,7 +10,7 @@ import pytest
 
 from bot.app import Bot
 from bot.domain.lifecycle import State
-from bot.domain.suggestions import lookalikes
+from bot.domain.suggestions import lookalikes, unaccented
 from bot.slack import live_form
 from sandbox.server import Sandbox
 from sandbox.world import Json
@@ -260,3 +260,33 @@ async def test_one_press_starts_anew(sandbox: Sandbox, bot: Bot) -> None:
     await sandbox.acting.close("U0DAN", form["id"])
     await open_form(sandbox)
     assert "You typed this" not in shown(sandbox)
+
+
+async def test_accents_are_dropped_only_by_a_press_of_its_own(sandbox: Sandbox, bot: Bot) -> None:
+    """They change how words read, so they are apart from what is replaced safely."""
+    form, text = await open_form(sandbox), f"{CURLY.replace('Bell', 'la forêt')}, maître"
+    await type_in(sandbox, form, filled("newsletter", text))
+    await becomes(sandbox, "Drop accents: ê î (1 SMS, not 2)")
+    assert "Use plain characters" not in shown(sandbox)  # that alone would save nothing
+    press = ("plain", "broadcast.unaccented", {"type": "button"})
+    await sandbox.acting.act("U0DAN", {"view_id": form["id"]}, *press, filled("newsletter", text))
+    await becomes(sandbox, '"block_id": "text:1"')
+    said = block(sandbox, "text:1")["element"]["initial_value"]
+    assert said == text.replace("’", "'").replace("ê", "e").replace("î", "i")
+    assert "découvrir" in said  # an accent that a plain SMS can carry stays
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("cœur", "coeur"),
+        ("ŒUVRE", "OEUVRE"),
+        ("forêt", "foret"),
+        ("été", "été"),
+        ("ñandú", "ñandu"),
+        ("Ж", "Ж"),
+        ("😀", "😀"),
+    ],
+)
+def test_a_letter_loses_only_the_accent_that_no_plain_sms_can_carry(text: str, plain: str) -> None:
+    assert unaccented(text) == plain
