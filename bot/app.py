@@ -193,11 +193,11 @@ class Bot:
         parts = (self.workflow, self.people, self.audiences, self.clock)
         entrance = Entrance(self.people, self.audiences, self.patience, self.ours)
         recurring = Recurring(self.reminders, self.people, self.clock)
-        commands = Commands(*parts, self.showing, entrance, recurring)
         live = LiveForm(self.workflow, self.clock, entrance, self.showing)
+        commands = Commands(*parts, self.showing, entrance, recurring, live.with_facts)
         modals = FormHandlers(*parts, entrance, live.done)
         buttons, reactions = (
-            Buttons(self.workflow, self.audiences, self.clock, entrance, recurring),
+            Buttons(self.workflow, self.audiences, self.clock, entrance, recurring, live.with_facts),
             Reactions(*parts, self.ours),
         )
         app.middleware(readable)

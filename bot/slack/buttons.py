@@ -31,7 +31,7 @@ from bot.slack.interaction import (
     user_of,
 )
 from bot.slack.payload import counted
-from bot.slack.replies import edit_form, offered, reply_privately, respond
+from bot.slack.replies import WithFacts, edit_form, offered, reply_privately, respond
 from bot.slack.template_forms import TemplateForms
 from bot.when.instants import parse_when
 from bot.when.refusals import NotATime
@@ -92,9 +92,10 @@ class Buttons:
         clock: Clock,
         entrance: Entrance,
         recurring: Recurring,
+        with_facts: WithFacts,
     ) -> None:
         self.workflow, self.audiences, self.clock, self.entrance = workflow, audiences, clock, entrance
-        self.recurring, self.templates = recurring, TemplateForms(workflow)
+        self.recurring, self.templates, self.with_facts = recurring, TemplateForms(workflow), with_facts
         self._telling: set[asyncio.Task[None]] = set()
 
     async def pressed(self, ack: AsyncAck, body: Body, action: Mapping[str, Any], client: AsyncWebClient) -> None:
@@ -202,6 +203,10 @@ class Buttons:
         if row.state is State.DRAFT and row.requester != pressed.person.id:
             raise NotAllowed("Only {requester}, who wrote it, can open this draft.", requester=f"<@{row.requester}>")
         form = await edit_form(self.workflow, row, pressed.person, pressed.asks_in(row), pressed.words)
+        await self._open(form, pressed)
+
+    async def _open(self, form: forms.Form, pressed: Pressed) -> None:
+        form = await self.with_facts(form, pressed.person, pressed.words)
         await pressed.client.views_open(trigger_id=pressed.trigger, view=forms.compose(form, pressed.words))
 
     async def _ask_start(self, pressed: Pressed) -> None:
@@ -228,7 +233,7 @@ class Buttons:
             values=forms.filled(row),
             follows=row.id,
         )
-        await pressed.client.views_open(trigger_id=pressed.trigger, view=forms.compose(form, pressed.words))
+        await self._open(form, pressed)
 
     async def _current(self, pressed: Pressed) -> Broadcast:
         row = await self.workflow.find(pressed.person.workspace, pressed.id)

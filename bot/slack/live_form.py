@@ -44,6 +44,7 @@ from providers.base import AudienceKind
 log = structlog.get_logger(__name__)
 
 COMPOSE, PLAIN, UNACCENTED = "broadcast_compose", "broadcast.plain", "broadcast.unaccented"
+SOON = 0.5  # seconds for the facts of a form that opens, of the three in which it must
 NAMED = 8  # characters that a button names
 PAUSE = 0.7  # seconds between two drawings of one form: what is typed meanwhile is gathered
 UPDATES_A_MINUTE = 60  # of all forms; Slack allows about a hundred
@@ -228,6 +229,16 @@ class LiveForm:
                 raise
             shown = await client.views_update(view_id=id, view=view, hash=self._hashes[id])
         self._hashes[id] = str((shown.get("view") or {}).get("hash") or "")
+
+    async def with_facts(self, form: forms.Form, person: Person, words: Translator) -> forms.Form:
+        """Return a form that is filled in already with its facts. It opens without them if they are not there soon."""
+        if form.facts or form.template:
+            return form
+        try:
+            async with asyncio.timeout(SOON):
+                return replace(form, facts=await self.facts(forms.as_composed(form), person, words))
+        except (TimeoutError, DatabaseBusy):
+            return form
 
     async def facts(self, composed: form_values.Composed, person: Person, words: Translator) -> list[Block]:
         """Return what the broadcast would be, as its card will show it; nothing before there is a text to show."""

@@ -52,6 +52,10 @@ class Command:
 Subcommand = tuple[str, Callable[[Command, AsyncWebClient], Awaitable[Post | None]]]
 
 
+#: Adds to a form that is filled in already what its text would become.
+WithFacts = Callable[[forms.Form, Person, Translator], Awaitable[forms.Form]]
+
+
 def form_audiences(audiences: Audiences, words: Translator) -> list[tuple[str, str]]:
     """Return (name, label) of every audience, as the form offers them."""
     return [

@@ -16,7 +16,7 @@ from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.support.ground import StartBot, free_port, newest
 from tests.support.patience import nothing_more
-from tests.support.slack import becomes, filled, open_form, settled, shown, type_in
+from tests.support.slack import ask, becomes, filled, open_form, settled, shown, type_in
 
 CURLY = "L’été commence chez Bell : venez découvrir notre nouvelle collection dès demain"  # Unicode, so 2 SMS
 
@@ -290,3 +290,11 @@ async def test_accents_are_dropped_only_by_a_press_of_its_own(sandbox: Sandbox, 
 )
 def test_a_letter_loses_only_the_accent_that_no_plain_sms_can_carry(text: str, plain: str) -> None:
     assert unaccented(text) == plain
+
+
+async def test_a_form_that_opens_filled_in_shows_at_once_what_it_would_become(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send newsletter marketing Soldes demain", user="U0DAN")
+    row = await settled(bot, State.PENDING)
+    await ask(sandbox, f"edit {row.id}", user="U0DAN")
+    assert "up to 100 people (Octopush has not said) × 1 SMS = up to 100 SMS" in shown(sandbox)
+    assert "Soldes demain STOP au 30101" in shown(sandbox)

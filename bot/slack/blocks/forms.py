@@ -16,7 +16,7 @@ from bot.domain.errors import FieldError
 from bot.domain.i18n import Translator
 from bot.domain.slots import BLOCK
 from bot.slack.blocks.card_facts import PURPOSES
-from bot.slack.blocks.form_values import REST
+from bot.slack.blocks.form_values import REST, Composed
 from bot.slack.blocks.mrkdwn import Block, Post, context, literal, plain, quote, section, sentence, when
 from bot.slack.payload import inputs_of
 from bot.workflow.checks import MOST
@@ -63,6 +63,26 @@ class Form:
     test: bool = False
     template: tuple[str, str] | None = None
     wording: Sequence[Block] = ()
+
+
+def as_composed(form: Form) -> Composed:
+    """What a form says that is filled in when it opens."""
+    values = form.values
+    return Composed(
+        audience=values.get("audience") or "",
+        purpose=values.get("purpose") or "",
+        text=values.get("text") or "",
+        sender=values.get("sender") or None,
+        campaign=values.get("campaign") or None,
+        canary=values.get("canary") or None,
+        send_at=values["send_at"] * SECOND if values.get("send_at") else None,
+        channel=form.channel,
+        draft=form.draft,
+        follows=form.follows,
+        edits=form.edits,
+        refills=form.refills,
+        test=form.test,
+    )
 
 
 def compose(form: Form, words: Translator) -> dict[str, Any]:

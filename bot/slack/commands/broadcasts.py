@@ -25,6 +25,7 @@ from bot.slack.directory import UNREACHABLE, People, is_late
 from bot.slack.replies import (
     Command,
     Subcommand,
+    WithFacts,
     describe_hours,
     edit_form,
     form_audiences,
@@ -62,9 +63,10 @@ class BroadcastCommands:
         clock: Clock,
         showing_of: ShowingOf,
         recurring: Recurring,
+        with_facts: WithFacts,
     ) -> None:
         self.workflow, self.people, self.audiences, self.clock = workflow, people, audiences, clock
-        self.showing_of, self.recurring = showing_of, recurring
+        self.showing_of, self.recurring, self.with_facts = showing_of, recurring, with_facts
         self.table: dict[str, Subcommand] = {
             "send": ("send <audience> [marketing|transactional] [at=<when>] [canary=<audience>] <text>", self.send),
             "test": ("test <audience> [marketing|transactional] <text>", self.test),
@@ -88,6 +90,7 @@ class BroadcastCommands:
         return await self.open_form(form, asked, client)
 
     async def open_form(self, form: forms.Form, asked: Command, client: AsyncWebClient) -> Post | None:
+        form = await self.with_facts(form, asked.person, asked.words)
         return await open_view(forms.compose(form, asked.words), asked, client)
 
     async def send(self, asked: Command, client: AsyncWebClient) -> Post | None:

@@ -19,7 +19,7 @@ from bot.slack.commands.schedules import Recurring
 from bot.slack.commands.templates import TemplateCommands
 from bot.slack.directory import People
 from bot.slack.interaction import Body, Entrance, Interaction, Refused
-from bot.slack.replies import Command, Subcommand
+from bot.slack.replies import Command, Subcommand, WithFacts
 from bot.workflow.audiences import Audiences
 from bot.workflow.workflow import Workflow
 
@@ -36,9 +36,10 @@ class Commands:
         showing_of: ShowingOf,
         entrance: Entrance,
         recurring: Recurring,
+        with_facts: WithFacts,
     ) -> None:
         self.audiences, self.entrance = audiences, entrance
-        self.broadcasts = BroadcastCommands(workflow, people, audiences, clock, showing_of, recurring)
+        self.broadcasts = BroadcastCommands(workflow, people, audiences, clock, showing_of, recurring, with_facts)
         self.table: dict[str, Subcommand] = {
             **self.broadcasts.table,
             **TemplateCommands(self.broadcasts).table,
