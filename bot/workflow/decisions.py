@@ -218,7 +218,7 @@ class Decisions:
     def _discard(self, connection: Connection, seen: Broadcast, person: Person, reason: str | None) -> Broadcast | None:
         """Discard a draft. One without a card and a thread gets none now."""
         now = self.clock()
-        changes: Changes = {"due": None} if cards.card_of(connection, seen) else {"due": None, "draw_at": None}
+        changes: Changes = {} if cards.card_of(connection, seen) else {"draw_at": None}
         return broadcasts.move(connection, seen, Action.DISCARD, actor=person.id, at=now, reason=reason, **changes)
 
     def _send_now(

@@ -69,4 +69,4 @@ async def told_of(core: Core, row: Broadcast) -> list[Note]:
     """Return every note of its thread, posted or not."""
     mine = tables.notes.select().where(tables.notes.c.broadcast == row.id).order_by(tables.notes.c.seq)
     found = await core.database.read(lambda c: c.execute(mine).mappings().all())
-    return [Note(Translatable.of(one["sentence"]), one["mention"]) for one in found]
+    return [Note(Translatable.of(one["sentence"]), one["mention"], bool(one["aloud"])) for one in found]

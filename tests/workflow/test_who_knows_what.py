@@ -11,11 +11,11 @@ from bot.app import Bot
 from bot.domain.broadcast import Broadcast
 from bot.domain.lifecycle import State
 from bot.storage import tables
-from bot.workflow.decision_types import MarkSent
+from bot.workflow.decision_types import MarkNotSent, MarkSent
 from providers.base import DeliveryStatus, Receipt
 from sandbox.server import Sandbox
-from tests.support.cards import button, shown
-from tests.support.core import CLEO, TEAM, Core, MakeCore
+from tests.support.cards import button, shown, told_of
+from tests.support.core import CLEO, TEAM, Core, MakeCore, approver
 from tests.support.slack import HERE, approved, settled
 
 
@@ -70,3 +70,23 @@ async def test_an_id_that_is_known_from_its_preparation_is_kept_when_a_person_sa
     assert row.ids == (row.staged.id,)
     assert row.failure is not None
     assert str(row.failure.template) == "{by} says that it went out. {vendor} has not confirmed it."
+
+
+async def test_what_a_person_says_is_said_in_the_channel_too_and_looked_at_again(make_core: MakeCore) -> None:
+    core = make_core()
+    row = await said_to_have_gone(core, "encom.release")
+    assert (row.look_at, row.accepted_at) == (core.now, core.now)
+    said = [note.aloud for note in await told_of(core, row) if "says that it went out" in str(note.sentence)]
+    assert said == [True]
+
+
+async def test_what_did_not_go_out_shows_whose_word_that_is(make_core: MakeCore) -> None:
+    core = make_core()
+    core.sandbox.vendors.faults.add("encom.release", "reset", accept=True)
+    row = await core.approved()
+    await core.run(core.dispatcher("a"))
+    ended = await core.workflow.act(TEAM, row.id, MarkNotSent(), person=approver(0), version=1)
+    assert (ended.state, ended.look_at) == (State.FAILED, None)
+    assert str(ended.failure) == "<@U0APPROVER0> says that it did not go out."
+    said = [note.aloud for note in await told_of(core, row) if "will not be sent again by itself" in str(note.sentence)]
+    assert said[-1] is True
