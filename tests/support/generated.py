@@ -166,7 +166,7 @@ class Generator:
     # --- commands ----------------------------------------------------------------------------------------------------
 
     def command(self) -> Input:
-        typed = self.line()
+        typed = self.line().encode(errors="replace").decode()  # a command comes in UTF-8, which has no half characters
         escaped = self.chance.random() < 0.9
         person, place = self.chance.choice(PEOPLE), self.world.channel(self.chance.choice(PLACES))
         body = self.payloads.command(person, place, "/broadcast", "")
