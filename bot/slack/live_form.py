@@ -28,6 +28,7 @@ from bot.slack.blocks.card_stakes import stakes
 from bot.slack.blocks.mrkdwn import Block, Post, contexts, literal, plain, quote, section, sentence
 from bot.slack.directory import UNREACHABLE
 from bot.slack.interaction import Body, Entrance, Interaction, Refused, user_of, workspace_of
+from bot.slack.payload import id_in
 from bot.slack.publish.poster import error_code
 from bot.slack.replies import form_audiences, offered, place_for, submitted_post
 from bot.slack.template_forms import TemplateForms
@@ -89,8 +90,8 @@ class LiveForm:
     async def acted(self, ack: AsyncAck, body: Body, action: Mapping[str, Any], client: AsyncWebClient) -> None:
         """Take note of a change, and draw the form anew a moment later."""
         await ack()
-        id, name = str(body["view"].get("id")), str(action.get("action_id"))
-        if workspace_of(body) != self.entrance.ours() or id in self._done:
+        id, name = id_in(body["view"].get("id")), str(action.get("action_id"))
+        if id is None or workspace_of(body) != self.entrance.ours() or id in self._done:
             return
         if (before := self._latest.get(id, (body, "", client))[1]) in REPLACING:
             name = before  # a press is not lost if something else is changed right after it

@@ -19,6 +19,7 @@ from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.support.core import TEAM, Core
 from tests.support.ground import all_of, newest
+from tests.support.patience import nothing_more
 from tests.support.slack import HERE, ask, card, filled, open_form, type_in
 
 ODD: list[Any] = [None, True, 7, 1.5, "word", [], ["word"], [{}], {"value": 7}, {"value": {"value": [7]}}]
@@ -95,6 +96,17 @@ async def test_a_press_for_no_version_is_told_so(sandbox: Sandbox, bot: Bot) -> 
 async def test_a_number_without_end_is_too_large(sandbox: Sandbox, bot: Bot) -> None:
     line = f'every "every day 9:00" clients covers={"9" * 5000} Soldes'
     assert "takes a number from 1 to 100" in await ask(sandbox, line)
+
+
+async def test_typing_in_a_form_without_an_id_draws_nothing(sandbox: Sandbox, bot: Bot) -> None:
+    payload = sandbox.acting.payloads.interaction("block_actions", "U0DAN")
+    action = {"type": "plain_text_input", "block_id": "text", "action_id": "value"}
+    for odd in ("", None, 7, [], "x" * 5000):
+        view = {"id": odd, "callback_id": "broadcast_compose", "state": {"values": filled("clients", "Soldes")}}
+        outcome = await sandbox.delivery.interaction(payload | {"actions": [action], "view": view})
+        assert outcome.acknowledged, odd
+    await nothing_more(bot)
+    assert [name for name, _ in sandbox.calls if name == "views.update"] == []
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # it takes no longer key than it says
