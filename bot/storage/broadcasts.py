@@ -45,6 +45,7 @@ from bot.storage.notes import TO_AUDIT, TO_NOTES, Note, add_notes, to_note_rows
 from bot.storage.outbox import post
 from bot.storage.sql import T, read_each, read_one, to_row
 from bot.storage.tables import LIVING, broadcasts, posts
+from providers.base import Purpose
 
 #: Decisions and ends that are also posted where a request was typed.
 POSTED_WHERE_ASKED = frozenset(
@@ -55,6 +56,10 @@ POSTED_WHERE_ASKED = frozenset(
         *(Action.LOSE_TRACK, Action.PROVE, Action.MARK_SENT, Action.MARK_NOT_SENT, Action.FINISH),
     }
 )
+
+
+#: A draft, or what ended without anything sent.
+CAME_TO_NOTHING = (State.DRAFT, State.CANCELLED, State.REJECTED, State.FAILED, State.EXPIRED)
 
 
 @dataclass(frozen=True)
@@ -103,19 +108,27 @@ def find_twin(connection: Connection, like: Broadcast, since: Micros) -> Broadca
     return next(iter(read_broadcasts(connection, statement)), None)
 
 
-def to_same_recipients(connection: Connection, like: Broadcast, since: Micros, limit: int = 20) -> list[Broadcast]:
-    """What else was asked for the same recipients since then, the newest first, whatever became of it.
+def to_same_recipients(
+    connection: Connection, like: Broadcast, since: Micros, *, purpose: Purpose | None = None, limit: int = 50
+) -> list[Broadcast]:
+    """What else was asked for the same recipients, the newest first, without tests and recurring broadcasts.
 
-    Without tests and the occurrences of recurring broadcasts, which are meant to be alike.
+    With a `purpose`: all with it that were asked for since then, whatever became of them. Without: those that may ring
+    phones, if they were asked for or went out since then, or are still to go.
     """
     rows = broadcasts.c
+    recent: ColumnElement[bool] = and_(rows.created_at >= since, rows.purpose == purpose)
+    if purpose is None:
+        asked = and_(rows.created_at >= since, rows.state.not_in(CAME_TO_NOTHING))
+        going = in_states(State.PENDING, State.SCHEDULED, State.HELD, State.SENDING, State.UNKNOWN)
+        recent = or_(asked, rows.accepted_at >= since, going)
     statement = (
         select(broadcasts)
         .where(
             rows.workspace == like.workspace,
             rows.account == like.account,
             rows.target == like.target,
-            rows.created_at >= since,
+            recent,
             rows.kind == like.kind,
             rows.id != like.id,
             rows.key != like.key,

@@ -108,13 +108,19 @@ class ApprovalReminders:
     def _canary(self, connection: Connection, row: Broadcast, now: Micros) -> tuple[list[Note], Micros | None]:
         """Ask whoever may continue, once the canary has gone out; until then look again in a moment."""
         first = broadcasts.find_by_key(connection, row.workspace, row.canary_key)
-        if first is not None and first.state in (State.SCHEDULED, State.SENDING):
-            return [], now + LOOK_AGAIN
+        since = (row.expires_at or now) - micros(self.approval.expires_after)
+        if first is not None and first.state in (State.SCHEDULED, State.SENDING, State.HELD):
+            return [], now + max(LOOK_AGAIN, (now - since) // 10)
         values: dict[str, Value] = {"canary": row.canary or "", "id": first.id if first else "—", **_end(row)}
         template = (
-            "*{canary}* should have got it first (*{id}*) and has not, so the others wait. Without a decision, it "
-            "expires {end_at}."
+            "It did not go to *{canary}* first (*{id}*), so the others wait. Edit or re-plan it to try again. Without "
+            "a decision, it expires {end_at}."
         )
+        if first is not None and first.state is State.UNKNOWN:
+            template = (
+                "It is not known whether *{canary}* got it (*{id}*), so the others wait. Say on the card of *{id}* "
+                "what happened. Without a decision, this expires {end_at}."
+            )
         if first is not None and first.state in (State.SENT, State.DONE):
             template = (
                 "*{canary}* has it now (*{id}*). If it looks right, press *Continue* to send it to the others, else "
@@ -124,7 +130,7 @@ class ApprovalReminders:
         if row.quorum:
             others = [id for id in row.approvers if id not in (row.requester, row.editor)]
             able = approval_rules.notified(self.approval, others)
-        again_at = now + micros(self.approval.remind_after)
+        again_at = now + max(micros(self.approval.remind_after), now - since)  # each time after twice as long
         last = row.expires_at is None or again_at > row.expires_at
         return [Note(Translatable(template, **values), mention=" ".join(able) or None)], None if last else again_at
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from bot.config.runtime import Runtime
 from bot.domain import people
 from bot.domain.broadcast import Broadcast
-from bot.domain.clock import micros
+from bot.domain.clock import Micros, micros
 from bot.domain.errors import CardChanged, NotAllowed, StaleVersion
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, Hold, State
@@ -17,7 +17,7 @@ from bot.scheduler import Task, concerned
 from bot.storage import audit, broadcasts, keys, notes, schedules
 from bot.storage.broadcast_rows import Changes
 from bot.storage.notes import Note
-from bot.storage.votes import add_vote, drop_vote, strengthen_vote, votes_for
+from bot.storage.votes import add_vote, drop_vote, drop_votes, strengthen_vote, votes_for
 from bot.workflow import approval_rules
 from bot.workflow.approvers import Approvers
 from bot.workflow.audiences import Audiences
@@ -63,18 +63,33 @@ class Approvals:
             if decision.way == "button":  # it stays even if an older reaction is removed
                 strengthen_vote(connection, current, person.id, decision.way)
             return current
-        current, votes = self._as_large_as_it_is(connection, current), votes_for(connection, current)
+        current = self.as_needed_at(connection, current, self.clock())
+        votes = votes_for(connection, current)
+        if not votes:  # they were given by others than who must approve it now
+            return current
         if len(votes) < current.quorum:
             return self._count_vote(connection, current, person, len(votes))
         return self.schedule(connection, current, actor=person.id)
 
-    def _as_large_as_it_is(self, connection: Connection, current: Broadcast) -> Broadcast:
-        """Raise its quorum to what its size, its cost and the hour need now."""
-        size = current.size if current.size is not None else current.bound
-        need = approval_rules.required_at(self.approval, current, size, self.clock())
-        if need.quorum <= current.quorum:
+    def as_needed_at(self, connection: Connection, current: Broadcast, at: Micros) -> Broadcast:
+        """Ask for what its size, its cost and the hour need if it goes at `at`.
+
+        If other people must approve it at that hour, the votes that it has fall.
+        """
+        size, now = current.size if current.size is not None else current.bound, self.clock()
+        asked = approval_rules.required_at(self.approval, current, size)
+        need = approval_rules.required_at(self.approval, current, size, at)
+        others = need.quorum > 0 and need.approvers not in (asked.approvers, current.approvers)
+        if need.quorum <= current.quorum and not others:
             return current
-        return broadcasts.touch(connection, current, self.clock(), quorum=need.quorum) or current
+        changes: Changes = {"quorum": max(need.quorum, current.quorum)}
+        if others:
+            changes["approvers"] = need.approvers
+            drop_votes(connection, current)
+            sentence = Translatable("At this hour it needs approval by {who}.", who=people.mentions(need.approvers))
+            told = approval_rules.notified(self.approval, need.approvers)
+            notes.add_notes(connection, current, now, [Note(sentence, mention=" ".join(told))])
+        return broadcasts.touch(connection, current, now, **changes) or current
 
     def _expired(self, broadcast: Broadcast) -> bool:
         return broadcast.expires_at is not None and broadcast.expires_at <= self.clock()

@@ -10,6 +10,7 @@ from contextlib import suppress
 from bot.config.runtime import Runtime
 from bot.domain import marketing, people
 from bot.domain.broadcast import Broadcast
+from bot.domain.clock import Micros
 from bot.domain.errors import FieldError, InvalidRequest
 from bot.domain.i18n import Translatable, Value
 from bot.domain.lifecycle import State
@@ -199,13 +200,15 @@ class Approvers:
         if len(others) < need.quorum:
             raise InvalidRequest(FieldError("audience", _too_few(need.quorum, need.approvers, len(others))))
 
-    def quorum_at(self, current: Broadcast, size: int | None) -> int:
+    def quorum_at(self, current: Broadcast, size: int | None, now: Micros) -> int:
         """How many approvals it needs, now that its size or its cost is known: at least one if it needed any.
 
-        An edited broadcast never needs fewer than before.
+        An edited broadcast never needs fewer than before, nor does a transactional one, which may stand in for
+        marketing.
         """
-        need = approval_rules.required_at(self.approval, current, size)
-        least = current.quorum if current.version > 1 else min(current.quorum, 1)
+        need = approval_rules.required_at(self.approval, current, size, now)
+        keeps = current.version > 1 or current.purpose is Purpose.TRANSACTIONAL
+        least = current.quorum if keeps else min(current.quorum, 1)
         return max(need.quorum, least)
 
 

@@ -238,6 +238,7 @@ class Decisions:
         start = after_undo(now, current.send_at, self.approval)
         if refusal := self.why_not_now(connection, current):
             raise NotAllowed(refusal.template, **refusal.values)
+        current = self.approvals.as_needed_at(connection, current, start)
         reason = self.validity.weigh(connection, current, still)
         template = "{by} wants it to go out now." if reason else "{by} chose to send it now. It starts {start_at}."
         note = Note(Translatable(template, **by_person(person, start_at=start)))

@@ -45,7 +45,8 @@ class Editing:
         planned = await self.submission.plan(request, seen.key, person, edits=seen)
         if all(getattr(planned, name) == getattr(seen, name) for name in EDITED if name != "zone"):
             raise InvalidRequest(FieldError("text", Translatable("Nothing has changed.")))
-        await self.submission.questions.ask(request, edit.sent)
+        as_asked = dataclasses.replace(planned, follows=seen.follows, schedule=seen.schedule)
+        await self.submission.questions.ask(request, edit.sent, planned=as_asked)
         if planned.quorum == 0 and not await self._may_ask(planned, person):
             planned = dataclasses.replace(planned, quorum=1)
         need = approval_rules.RequiredApprovals(planned.quorum, planned.approvers)

@@ -48,14 +48,16 @@ class Gates:
         if gate is not None:
             return gate
         gate = self._late_gate(row, now)
-        if gate is None and not row.small_test:  # its few people know that it is a test
-            gate = self._cap_gate(connection, row, now) or self._hours_gate(row, now)
+        if gate is None and not row.small_test:
+            gate = self._cap_gate(connection, row, now)
+        if gate is None and (row.is_canary or not row.small_test):  # who gets a test knows that it is one
+            gate = self._hours_gate(row, now)
         gate = gate or self._canary_gate(connection, row)
         return _paused(gate) if keys.paused(connection, row.workspace) else gate
 
     def misfit(self, row: Broadcast) -> Translatable | None:
         """Why the current settings would hold it even once it is approved; None if they would not."""
-        gate = self._vendor_gate(row) or (None if row.small_test else self._policy_gate(row))
+        gate = self._vendor_gate(row) or (None if row.small_test and not row.is_canary else self._policy_gate(row))
         return gate.sentence if gate is not None else None
 
     def _vendor_gate(self, row: Broadcast) -> Gate | None:
@@ -104,11 +106,13 @@ class Gates:
             if row.continued_at is not None:
                 return None
             template = "It went to *{canary}* first. Press *Continue* to send it to the others, or *Stop here*."
-        elif first is not None and first.state in (State.SCHEDULED, State.SENDING):
+        elif first is not None and first.state in (State.SCHEDULED, State.SENDING, State.HELD):
             template = "It goes to *{canary}* first. The others wait until somebody presses *Continue*."
+        elif first is not None and first.state is State.UNKNOWN:
+            template = "It is not known whether *{canary}* got it. Say on the card of *{id}* what happened."
         else:
-            template = "It should go to *{canary}* first, and has not gone there. So the others wait."
-        return Gate(Hold.CANARY, Translatable(template, canary=row.canary))
+            template = "It did not go to *{canary}* first, so the others wait. Edit or re-plan it to try again."
+        return Gate(Hold.CANARY, Translatable(template, canary=row.canary, id=first.id if first else "—"))
 
     def _cap_gate(self, connection: Connection, row: Broadcast, now: Micros) -> Gate | None:
         if campaigns.released_since(connection, row.workspace, now - HOUR) < self.settings.hourly_cap:

@@ -67,7 +67,7 @@ class LearnedSizes:
         now, quorum = self.clock(), current.quorum
         if size is not None or "quoted" in more:
             priced = dataclasses.replace(current, quoted=more.get("quoted", current.quoted))
-            quorum = self.approvers.quorum_at(priced, current.bound if size is None else size)
+            quorum = self.approvers.quorum_at(priced, current.bound if size is None else size, now)
         sized = broadcasts.touch(connection, current, now, size=size, quorum=quorum, **more)
         votes = votes_for(connection, current)
         if sized is None or not votes:

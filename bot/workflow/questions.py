@@ -13,7 +13,6 @@ from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND, micros, moment
 from bot.domain.errors import FieldError, InvalidRequest
 from bot.domain.i18n import Translatable, Value
-from bot.domain.lifecycle import State
 from bot.domain.people import mentions
 from bot.domain.similarity import nearly_same
 from bot.storage import broadcasts, keys, sql
@@ -21,8 +20,6 @@ from bot.workflow import checks
 from bot.workflow.audiences import Audiences
 from bot.workflow.decision_types import Sent
 
-#: A draft, or what ended without anything sent: its text is no duplicate.
-CAME_TO_NOTHING = frozenset({State.DRAFT, State.CANCELLED, State.REJECTED, State.FAILED, State.EXPIRED})
 TWIN_WINDOW = 60 * SECOND  # the same request again within this time is a repeated command, not a second broadcast
 
 
@@ -81,12 +78,14 @@ class Questions:
         """
         if row.test_of or row.follows or row.schedule:
             return None
+        if not self.within:
+            return None
         since = row.created_at - micros(self.within)
         for other in broadcasts.to_same_recipients(connection, row, since):
             same = (other.requester, other.digest) == (row.requester, row.digest)
             twin = same and other.created_at >= row.created_at - TWIN_WINDOW
             earlier = other.id != draft and other.created_at <= row.created_at and not twin
-            if earlier and other.state not in CAME_TO_NOTHING and nearly_same(other.typed, row.typed):
+            if earlier and nearly_same(other.typed, row.typed):
                 return other
         return None
 

@@ -25,7 +25,7 @@ class Recipients:
 
     def bound(self, quorum: int) -> int | None:
         """How many people it may reach with so many approvals: a test without one reaches few."""
-        if self.test_of is None or quorum:
+        if self.test_of is None or quorum or self.most is None or self.most > MOST_IN_A_TEST:
             return self.settings.max_size
         return min(MOST_IN_A_TEST, self.settings.max_size or MOST_IN_A_TEST)
 

@@ -33,6 +33,7 @@ FIELDS: Mapping[str, str] = {
     "audience": "Audience: {now} instead of {before}.",
     "purpose": "Purpose: {now} instead of {before}.",
     "sender": "Sender: {now} instead of {before}.",
+    "canary": "First to: {now} instead of {before}.",
     "campaign": "Campaign: {now} instead of {before}.",
 }
 NEW_START = "It now starts {start_at} instead of {before_at}."

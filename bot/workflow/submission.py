@@ -161,11 +161,25 @@ class Submission:
             raise InvalidRequest(*complaints)
         planned = self._broadcast(request, key, reached, final)
         need = await self.approvers.need(planned, frozenset({person.id, request.requester}), reached.most)
+        need = await self._with_canary(planned, need, person)
         bound = reached.bound(need.quorum)
         planned = dataclasses.replace(planned, quorum=need.quorum, approvers=need.approvers, bound=bound)
         if complaints := self._policy_complaints(planned):
             raise InvalidRequest(*complaints)
         return await self._as_strict_as_marketing(planned)
+
+    async def _with_canary(
+        self, planned: Broadcast, need: approval_rules.RequiredApprovals, person: Person
+    ) -> approval_rules.RequiredApprovals:
+        """What it needs with its canary: no less than a broadcast to the canary alone, by who may write to that."""
+        if planned.canary is None:
+            return need
+        settings = self.audiences.settings.audiences[planned.canary]
+        await approval_rules.may_ask(person, planned.canary, settings, self.people.members)
+        alone = approval_rules.required_at(
+            self.approval, dataclasses.replace(planned, audience=planned.canary), settings.max_size
+        )
+        return alone if alone.quorum > need.quorum else need
 
     async def _as_strict_as_marketing(self, planned: Broadcast) -> Broadcast:
         """Require the approvals of marketing if nearly the same text was lately asked for as marketing.
@@ -175,11 +189,14 @@ class Submission:
         if planned.purpose is Purpose.MARKETING or planned.small_test:
             return planned
         since = planned.created_at - DODGED_WITHIN
-        others = await self.database.read(lambda c: broadcasts.to_same_recipients(c, planned, since))
+        others = await self.database.read(
+            lambda c: broadcasts.to_same_recipients(c, planned, since, purpose=Purpose.MARKETING)
+        )
         for other in others:
-            if other.purpose is Purpose.MARKETING and nearly_same(other.typed, planned.typed):
+            if nearly_same(other.typed, planned.typed):
                 quorum = max(planned.quorum, other.quorum, 1)
-                return dataclasses.replace(planned, quorum=quorum, approvers=planned.approvers or other.approvers)
+                approvers = other.approvers if other.quorum >= planned.quorum else planned.approvers
+                return dataclasses.replace(planned, quorum=quorum, approvers=approvers)
         return planned
 
     def preview(self, request: BroadcastRequest) -> tuple[Broadcast, list[FieldError]]:

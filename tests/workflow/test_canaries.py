@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bot.domain.broadcast import Broadcast
+from bot.domain.clock import SECOND
 from bot.domain.errors import InvalidRequest, NotAllowed, StaleVersion
 from bot.domain.lifecycle import Action, Hold, State
 from bot.storage import broadcasts
@@ -212,3 +213,69 @@ async def test_once_the_canary_has_gone_those_who_may_continue_are_told_once(cor
     told = [note for note in await told_of(core, row) if "has it now" in str(note.sentence)]
     assert len(told) == 1
     assert told[0].mention == "S0APPROVERS"
+
+
+async def test_after_a_new_approval_the_canary_goes_although_the_old_one_was_dropped(core: Core) -> None:
+    one, row = core.dispatcher("one"), await agreed(core, send_at=core.now + HOUR)
+    await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button")
+    old = await canary_of(core, row)
+    assert old is not None
+    await core.workflow.act(TEAM, old.id, Cancel(), person=CLEO, version=1)
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
+    core.now += HOUR
+    await core.run(one)
+    assert rang(core) == [SMALL]
+    await continued(core, await core.row(row.id))
+    await core.run(one)
+    assert rang(core) == [SMALL, ALL]
+
+
+async def test_where_nobody_knows_whether_the_canary_went_nobody_is_told_that_it_did_not(core: Core) -> None:
+    core.sandbox.vendors.faults.add("encom.release", "reset", accept=True)
+    one, row, voices = core.dispatcher("one"), await agreed(core), core.approval_reminders()
+    await core.run(one)
+    first = await canary_of(core, row)
+    assert first is not None
+    assert first.state is State.UNKNOWN
+    await voices.tick()
+    told = " ".join(str(note.sentence) for note in await told_of(core, row))
+    assert "It is not known whether *few* got it" in told
+    assert "did not go" not in told
+
+
+async def test_a_canary_keeps_the_hours_of_its_broadcast(make_core: MakeCore) -> None:
+    core = make_core(**FEW, **{"audiences.clients.policy": "fr"})
+    core.now += 14 * HOUR  # 23:00 in Paris
+    one, row = core.dispatcher("one"), await agreed(core)
+    await core.run(one)
+    assert rang(core) == []
+    first = await canary_of(core, row)
+    assert first is not None
+    core.now = (first.hold_until or 0) + SECOND
+    await core.run(one)
+    assert rang(core) == [SMALL]
+    assert (await core.row(row.id)).hold is Hold.CANARY
+
+
+async def test_a_canary_is_asked_for_by_who_may_write_to_it(make_core: MakeCore) -> None:
+    core = make_core(**FEW, **{"audiences.few.requesters": ["U0ANA"]})
+    with pytest.raises(NotAllowed):
+        await core.ask(canary="few")
+
+
+async def test_with_a_canary_it_needs_the_approvals_of_the_canary_too(make_core: MakeCore) -> None:
+    core = make_core(**FEW, **{"approval.rules": [{"audience": "few", "purpose": "transactional", "quorum": 2}]})
+    asked = {"canary": "few", "text": "Votre commande est prête", "purpose": Purpose.TRANSACTIONAL}
+    row = await core.ask(**asked)
+    assert (row.state, row.quorum) == (State.PENDING, 2)
+    assert await canary_of(core, row) is None
+
+
+async def test_a_canary_that_the_settings_have_moved_does_not_go(core: Core) -> None:
+    row = await core.ask(canary="few")
+    moved = core.settings.audiences["few"].model_copy(update={"account": "octo"})
+    core.settings.audiences["few"] = moved
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
+    await core.run(core.dispatcher("one"))
+    assert rang(core) == []
+    assert (await core.row(row.id)).hold is Hold.CANARY

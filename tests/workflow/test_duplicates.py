@@ -11,12 +11,12 @@ from bot.domain.clock import SECOND
 from bot.domain.lifecycle import State
 from bot.domain.people import Person
 from bot.domain.similarity import nearly_same
-from bot.workflow.decision_types import Cancel, Edit, Reject, Sent
+from bot.workflow.decision_types import Approve, Cancel, Edit, Reject, Sent
 from bot.workflow.questions import Questioned
 from bot.workflow.submission import Submitted
 from providers.base import Purpose
 from tests.support.cards import HOUR
-from tests.support.core import CLEO, Core, MakeCore, approver
+from tests.support.core import CLEO, TEAM, Core, MakeCore, approver
 
 BEN = replace(CLEO, id="U0BEN", name="Ben")
 OFFER = "Soldes d’été : -30 % sur tout le magasin jusqu’au 31 juillet"
@@ -52,6 +52,7 @@ def test_a_typo_makes_no_other_message(one: str, other: str) -> None:
         (OFFER, OFFER.replace("30", "50")),
         (OFFER, OFFER.replace("31 juillet", "15 août")),
         ("Magasin ouvert", "Magasin fermé"),
+        ("👍", "❤️"),
     ],
 )
 def test_other_words_or_numbers_make_another_message(one: str, other: str) -> None:
@@ -99,9 +100,11 @@ async def test_the_same_command_within_a_minute_is_still_the_same_broadcast(core
 
 async def test_what_was_cancelled_or_kept_as_a_draft_or_went_long_ago_is_no_duplicate(core: Core) -> None:
     first = await core.ask(text=OFFER)
-    await core.workflow.act(first.workspace, first.id, Cancel(), person=CLEO, version=1)
-    second = await asked(core)
-    assert second.broadcast.state is State.PENDING
+    await core.workflow.act(TEAM, first.id, Cancel(), person=CLEO, version=1)
+    second = (await asked(core)).broadcast
+    assert second.state is State.PENDING
+    await core.workflow.act(TEAM, second.id, Approve(), person=approver(0), version=1)
+    await core.run(core.dispatcher("one"))
     core.now += 12 * HOUR
     assert (await asked(core)).broadcast.state is State.PENDING
 
@@ -124,9 +127,10 @@ async def test_marketing_that_is_asked_for_again_as_transactional_needs_the_same
     core = make_core(**{"approval.quorum": 2, "audiences.clients.max_size": 100})
     text = "Votre carte arrive à échéance, passez nous voir en magasin"
     first = await core.ask(text=text)
-    await core.workflow.act(first.workspace, first.id, Reject("No."), person=approver(0), version=1)
+    await core.workflow.act(TEAM, first.id, Reject("No."), person=approver(0), version=1)
     dodged = await asked(core, text.replace("magasin", "magazin"), purpose=Purpose.TRANSACTIONAL)
     assert (dodged.broadcast.state, dodged.broadcast.quorum) == (State.PENDING, 2)
+    await core.workflow.act(TEAM, dodged.broadcast.id, Cancel(), person=BEN, version=1)
     core.now += 8 * 24 * HOUR
     later = await asked(core, text.replace("nous voir", "nous  voir"), purpose=Purpose.TRANSACTIONAL)
     assert (later.broadcast.state, later.broadcast.quorum) == (State.SCHEDULED, 0)
@@ -144,5 +148,40 @@ async def test_an_edit_to_transactional_needs_no_fewer_approvals(make_core: Make
     text = "Votre carte arrive à échéance, passez nous voir"
     row = await core.ask(text=text)
     edit = Edit(core.request(text=text, purpose=Purpose.TRANSACTIONAL))
-    edited = await core.workflow.act(row.workspace, row.id, edit, person=CLEO, version=1)
+    edited = await core.workflow.act(TEAM, row.id, edit, person=CLEO, version=1)
     assert (edited.state, edited.quorum) == (State.PENDING, 1)
+
+
+async def test_a_size_that_is_learned_takes_no_approval_of_marketing_away(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.quorum": 2, "audiences.clients.max_size": 100})
+    text = "Votre carte arrive à échéance, passez nous voir en magasin"
+    first = await core.ask(text=text)
+    await core.workflow.act(TEAM, first.id, Reject("No."), person=approver(0), version=1)
+    dodged = (await asked(core, text, purpose=Purpose.TRANSACTIONAL)).broadcast
+    await core.workflow.act(TEAM, dodged.id, Approve(), person=approver(1), version=1)
+    await core.workflow.sizes.learn(TEAM, dodged.id, 50)
+    now = await core.row(dodged.id)
+    assert (now.state, now.quorum) == (State.PENDING, 2)
+
+
+async def test_what_went_out_a_moment_ago_is_a_duplicate_however_long_ago_it_was_asked_for(core: Core) -> None:
+    first = await core.approved(text=OFFER, send_at=core.now + 48 * HOUR)
+    core.now += 48 * HOUR
+    await core.run(core.dispatcher("one"))
+    assert (await core.row(first.id)).state is State.SENT
+    assert (await asked(core)).questions != ()
+
+
+async def test_what_is_still_to_go_is_a_duplicate_too(core: Core) -> None:
+    await core.approved(text=OFFER, send_at=core.now + 96 * HOUR)
+    core.now += 48 * HOUR
+    assert (await asked(core)).questions != ()
+
+
+async def test_an_edit_into_a_duplicate_is_asked_about(core: Core) -> None:
+    await core.ask(text=OFFER)
+    row = await core.ask(text="Magasin fermé lundi")
+    core.now += HOUR
+    edit = Edit(core.request(text=OFFER), Sent("V1", "t1"))
+    with pytest.raises(Questioned):
+        await core.workflow.act(TEAM, row.id, edit, person=CLEO, version=1)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from bot.domain.lifecycle import State
+from bot.domain.lifecycle import Hold, State
 from bot.storage.votes import votes_for
-from bot.workflow.decision_types import Approve, Replan
+from bot.workflow.decision_types import Approve, Replan, SendNow
 from providers.base import Purpose
 from tests.support.cards import HOUR, told_of
 from tests.support.core import CLEO, TEAM, Core, MakeCore, approver
@@ -146,3 +146,28 @@ async def test_a_cost_that_turns_out_low_asks_for_no_more_than_it_needs(make_cor
     assert (await core.row(row.id)).quorum == 1
     await core.workflow.sizes.learn(TEAM, row.id, None, quoted="258 EUR")
     assert (await core.row(row.id)).quorum == 2
+
+
+NIGHT = {"purpose": "marketing", "between": "20:00-08:00", "timezone": "Europe/Paris"}
+
+
+async def test_at_night_those_approve_whom_the_rule_of_the_night_names(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.rules": [{**NIGHT, "quorum": 1, "approvers": ["U0APPROVER9"]}]})
+    row = await core.ask()
+    core.now += 12 * HOUR
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
+    asked = await core.row(row.id)
+    assert (asked.state, asked.approvers) == (State.PENDING, ("U0APPROVER9",))
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(9), version=1)
+    assert (await core.row(row.id)).state is State.SCHEDULED
+
+
+async def test_send_now_at_night_asks_for_the_approvals_of_the_night(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.rules": [{**NIGHT, "quorum": 2}], "audiences.clients.policy": "always"})
+    row = await core.approved(send_at=core.now + HOUR)
+    core.now += 12 * HOUR
+    await core.run(core.dispatcher("one"))
+    assert (await core.row(row.id)).hold is Hold.LATE
+    await core.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
+    asked = await core.row(row.id)
+    assert (asked.state, asked.quorum) == (State.PENDING, 2)

@@ -184,7 +184,9 @@ def _held(broadcast: Broadcast, showing: CardContext, words: Translator) -> str:
             return f"{why} {words(template, opens_at=opens)}"
         return f"{why} {words('It will go out by itself {opens_at}.', opens_at=opens)}"
     asked = words("Send it now, re-plan it, or drop it.")
-    if broadcast.hold is Hold.CANARY:
+    if broadcast.hold is Hold.CANARY and showing.refusal is not None:
+        asked = sentence(words, showing.refusal, showing.zone or broadcast.zone)
+    elif broadcast.hold is Hold.CANARY:
         asked = words(
             "Once *{canary}* has it, press *Continue* to send it to the others, or *Stop here*.",
             canary=quote(broadcast.canary or ""),

@@ -130,11 +130,14 @@ def purpose_input(chosen: str | None, words: Translator) -> Block:
 
 
 def _canary_input(form: Form, words: Translator) -> list[Block]:
-    options = [option(name, label) for name, label in form.offered.canaries[:OPTIONS]]
+    known, own = dict(form.offered.canaries[: OPTIONS - 1]), form.values.get("canary")
+    if own:  # whether or not its size is known just now: an edit must not lose it
+        known.setdefault(own, own)
+    options = [option(name, label) for name, label in known.items()]
     if not options or form.test:
         return []
     select: dict[str, Any] = {"type": "static_select", "options": options}
-    chosen = next((one for one in options if one["value"] == form.values.get("canary")), None)
+    chosen = next((one for one in options if one["value"] == own), None)
     select |= {"initial_option": chosen} if chosen else {}
     hint = words("A few people get it first. The others get it once somebody presses Continue.")
     return [input_block("canary", words("First to"), select, optional=True, hint=hint)]
