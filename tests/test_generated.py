@@ -15,6 +15,7 @@ from slack_bolt.response import BoltResponse
 from sqlalchemy import Connection, select
 
 from bot.app import Bot
+from bot.domain.sms import storable
 from bot.slack.blocks import forms
 from bot.slack.payload import inputs_of
 from bot.storage import tables
@@ -120,7 +121,7 @@ def wrong_with(one: Input, answer: BoltResponse, known: Known) -> str | None:
     if one.kind == "command":
         return wrong_with_text(one, said, known)
     if said.get("response_action") == "errors":
-        return wrong_errors(said["errors"], inputs_of(one.body["view"]))
+        return wrong_errors(said["errors"], [storable(name) for name in inputs_of(one.body["view"])])
     return wrong_options(said.get("options") or [])
 
 

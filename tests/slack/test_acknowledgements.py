@@ -81,7 +81,7 @@ async def hang(sandbox: Sandbox, bot: Bot) -> None:
     assert (await settled(bot, State.SENDING)).state is State.SENDING
 
 
-@pytest.mark.long
+@pytest.mark.alone
 async def test_fifty_commands_a_second_are_acknowledged_in_half_a_second_while_a_vendor_hangs(
     sandbox: Sandbox, either: Bot, seed: int
 ) -> None:

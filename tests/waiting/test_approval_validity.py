@@ -13,6 +13,7 @@ from bot.domain.people import Person, Unknown
 from bot.storage import audit
 from bot.storage.votes import votes_for
 from tests.support.core import APPROVERS, CLEO, TEAM, approver
+from tests.support.patience import until
 from tests.support.waiting import DAY, HOUR, MINUTE, MakeWaiting, Waiting
 
 
@@ -79,6 +80,7 @@ async def test_an_approval_is_taken_back_while_it_is_prepared_and_nothing_stays_
     row = await core.approved(audience="newsletter")
     dispatcher = core.dispatcher("a")
     await dispatcher.tick()
+    await until(lambda: [seen for seen in core.sandbox.vendors.office.requests if seen.method == "POST"])
     assert (await core.row(row.id)).phase is Phase.STAGING
     await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button", version=1)
     await asyncio.gather(*dispatcher.running)
