@@ -10,16 +10,19 @@ from contextlib import suppress
 from bot.config.runtime import Runtime
 from bot.domain import marketing, people
 from bot.domain.broadcast import Broadcast
-from bot.domain.clock import Micros
+from bot.domain.clock import SECOND, Micros
 from bot.domain.errors import FieldError, InvalidRequest
 from bot.domain.i18n import Translatable, Value
 from bot.domain.lifecycle import State
-from bot.domain.people import Directory, DirectoryUnavailable
+from bot.domain.people import Directory, DirectoryUnavailable, Person
+from bot.domain.similarity import nearly_same
+from bot.storage import broadcasts
 from bot.storage.votes import votes_for
 from bot.workflow import approval_rules
 from bot.workflow.audiences import Audiences
 from providers.base import Purpose
 
+DODGED_WITHIN = 7 * 24 * 3600 * SECOND
 ASKED_TOGETHER = 8  # people that Slack is asked about at once
 
 
@@ -199,6 +202,37 @@ class Approvers:
         others = await self._active(workspace, named, need.quorum)
         if len(others) < need.quorum:
             raise InvalidRequest(FieldError("audience", _too_few(need.quorum, need.approvers, len(others))))
+
+    async def with_canary(
+        self, planned: Broadcast, need: approval_rules.RequiredApprovals, person: Person
+    ) -> approval_rules.RequiredApprovals:
+        """What it needs with its canary: no less than a broadcast to the canary alone, by who may write to that."""
+        if planned.canary is None:
+            return need
+        settings = self.audiences.settings.audiences[planned.canary]
+        await approval_rules.may_ask(person, planned.canary, settings, self.people.members)
+        alone = approval_rules.required_at(
+            self.approval, dataclasses.replace(planned, audience=planned.canary), settings.max_size
+        )
+        return alone if alone.quorum > need.quorum else need
+
+    async def as_strict_as_marketing(self, planned: Broadcast) -> Broadcast:
+        """Require the approvals of marketing if nearly the same text was lately asked for as marketing.
+
+        Another word for the purpose is no way around them.
+        """
+        if planned.purpose is Purpose.MARKETING or planned.small_test:
+            return planned
+        since = planned.created_at - DODGED_WITHIN
+        others = await self.database.read(
+            lambda c: broadcasts.to_same_recipients(c, planned, since, purpose=Purpose.MARKETING)
+        )
+        for other in others:
+            if nearly_same(other.typed, planned.typed):
+                quorum = max(planned.quorum, other.quorum, 1)
+                approvers = other.approvers if other.quorum >= planned.quorum else planned.approvers
+                return dataclasses.replace(planned, quorum=quorum, approvers=approvers)
+        return planned
 
     def quorum_at(self, current: Broadcast, size: int | None, now: Micros) -> int:
         """How many approvals it needs, now that its size or its cost is known: at least one if it needed any.

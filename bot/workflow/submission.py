@@ -19,7 +19,6 @@ from bot.domain.errors import FieldError, InvalidRequest, NotAllowed, NotFound, 
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, State
 from bot.domain.people import Person
-from bot.domain.similarity import nearly_same
 from bot.scheduler import concerned
 from bot.storage import broadcasts, notes, sql
 from bot.storage.cards import card_of
@@ -37,7 +36,6 @@ from bot.workflow.sentence_parts import edited
 from bot.workflow.series_approval import COVER
 from providers.base import Purpose
 
-DODGED_WITHIN = 7 * 24 * 3600 * SECOND
 FURTHEST = 2 * 366 * 24 * 3600 * SECOND
 PAST_SLACK = 60 * SECOND  # the time it takes to fill in a form
 AGAIN = "{by} changed it and asks again. {changes}"
@@ -161,43 +159,12 @@ class Submission:
             raise InvalidRequest(*complaints)
         planned = self._broadcast(request, key, reached, final)
         need = await self.approvers.need(planned, frozenset({person.id, request.requester}), reached.most)
-        need = await self._with_canary(planned, need, person)
+        need = await self.approvers.with_canary(planned, need, person)
         bound = reached.bound(need.quorum)
         planned = dataclasses.replace(planned, quorum=need.quorum, approvers=need.approvers, bound=bound)
         if complaints := self._policy_complaints(planned):
             raise InvalidRequest(*complaints)
-        return await self._as_strict_as_marketing(planned)
-
-    async def _with_canary(
-        self, planned: Broadcast, need: approval_rules.RequiredApprovals, person: Person
-    ) -> approval_rules.RequiredApprovals:
-        """What it needs with its canary: no less than a broadcast to the canary alone, by who may write to that."""
-        if planned.canary is None:
-            return need
-        settings = self.audiences.settings.audiences[planned.canary]
-        await approval_rules.may_ask(person, planned.canary, settings, self.people.members)
-        alone = approval_rules.required_at(
-            self.approval, dataclasses.replace(planned, audience=planned.canary), settings.max_size
-        )
-        return alone if alone.quorum > need.quorum else need
-
-    async def _as_strict_as_marketing(self, planned: Broadcast) -> Broadcast:
-        """Require the approvals of marketing if nearly the same text was lately asked for as marketing.
-
-        Another word for the purpose is no way around them.
-        """
-        if planned.purpose is Purpose.MARKETING or planned.small_test:
-            return planned
-        since = planned.created_at - DODGED_WITHIN
-        others = await self.database.read(
-            lambda c: broadcasts.to_same_recipients(c, planned, since, purpose=Purpose.MARKETING)
-        )
-        for other in others:
-            if nearly_same(other.typed, planned.typed):
-                quorum = max(planned.quorum, other.quorum, 1)
-                approvers = other.approvers if other.quorum >= planned.quorum else planned.approvers
-                return dataclasses.replace(planned, quorum=quorum, approvers=approvers)
-        return planned
+        return await self.approvers.as_strict_as_marketing(planned)
 
     def preview(self, request: BroadcastRequest) -> tuple[Broadcast, list[FieldError]]:
         """What a request would become, and what is wrong with its text, from what is known here. Nobody is asked.
