@@ -18,7 +18,7 @@ BRIEF = {
 }
 
 
-@pytest.mark.long
+@pytest.mark.alone
 @pytest.mark.parametrize("name", BRIEF)
 async def test_a_benchmark_runs_to_its_end(name: str) -> None:
     command = (sys.executable, "-m", f"benchmarks.{name}", *BRIEF[name])
