@@ -160,8 +160,12 @@ class Stager:
     ) -> None:
         """Ask the approvers again. They see the new size and price, and the next release is compared with these."""
         dearer = replace(row, quoted=price or row.quoted)
-        need = approval_rules.required_at(self.settings.approval, dearer, size, self.clock())
-        changes: Changes = {"size": size, "bound": bound, "approvers": need.approvers}
+        approval = self.settings.approval
+        need = approval_rules.required_at(approval, dearer, size, self.clock())
+        approvers = approval_rules.approvers_today(approval, row)
+        approved = replace(row, size=row.bound, staged=None, approvers=approvers)
+        approvers = approval_rules.approvers_for(approval, approved, need)
+        changes: Changes = {"size": size, "bound": bound, "approvers": approvers}
         changes |= {"quorum": max(row.quorum, need.quorum, 1), "quoted": price or row.quoted}
 
         def go_back(connection: Connection) -> None:

@@ -95,6 +95,16 @@ def required_at(
     )
 
 
+def approvers_for(approval: ApprovalSettings, broadcast: Broadcast, need: RequiredApprovals) -> tuple[str, ...]:
+    """Who must approve a stored broadcast that has come to need `need`: others only if another rule brings them in.
+
+    Some name approvers whom none of their rules names: a text that was lately marketing keeps those of marketing.
+    """
+    asked = required_at(approval, broadcast, broadcast.most)
+    others = need.quorum > 0 and need.approvers != asked.approvers
+    return need.approvers if others else broadcast.approvers
+
+
 def approvers_today(approval: ApprovalSettings, broadcast: Broadcast) -> tuple[str, ...]:
     """The approvers of a broadcast as of today.
 

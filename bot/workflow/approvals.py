@@ -76,20 +76,20 @@ class Approvals:
 
         If other people must approve it at that hour, the votes that it has fall.
         """
-        size, now = current.size if current.size is not None else current.bound, self.clock()
-        asked = approval_rules.required_at(self.approval, current, size)
-        need = approval_rules.required_at(self.approval, current, size, at)
-        others = need.quorum > 0 and need.approvers not in (asked.approvers, current.approvers)
-        if need.quorum <= current.quorum and not others:
+        need = approval_rules.required_at(self.approval, current, current.most, at)
+        approvers, now = approval_rules.approvers_for(self.approval, current, need), self.clock()
+        if need.quorum <= current.quorum and approvers == current.approvers:
             return current
-        changes: Changes = {"quorum": max(need.quorum, current.quorum)}
-        if others:
-            changes["approvers"] = need.approvers
+        changes: Changes = {"quorum": max(need.quorum, current.quorum), "approvers": approvers}
+        if approvers != current.approvers:
             drop_votes(connection, current)
-            sentence = Translatable("At this hour it needs approval by {who}.", who=people.mentions(need.approvers))
-            told = approval_rules.notified(self.approval, need.approvers)
-            notes.add_notes(connection, current, now, [Note(sentence, mention=" ".join(told))])
+            sentence = Translatable("At this hour it needs approval by {who}.", who=people.mentions(approvers))
+            notes.add_notes(connection, current, now, [self.to_approvers(sentence, approvers)])
         return broadcasts.touch(connection, current, now, **changes) or current
+
+    def to_approvers(self, sentence: Translatable, approvers: tuple[str, ...]) -> Note:
+        """A note that tells those whom the settings name for these approvers."""
+        return Note(sentence, mention=" ".join(approval_rules.notified(self.approval, approvers)))
 
     def _expired(self, broadcast: Broadcast) -> bool:
         return broadcast.expires_at is not None and broadcast.expires_at <= self.clock()

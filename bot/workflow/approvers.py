@@ -234,16 +234,16 @@ class Approvers:
                 return dataclasses.replace(planned, quorum=quorum, approvers=approvers)
         return planned
 
-    def quorum_at(self, current: Broadcast, size: int | None, now: Micros) -> int:
-        """How many approvals it needs, now that its size or its cost is known: at least one if it needed any.
+    def need_as_known(self, before: Broadcast, known: Broadcast, now: Micros) -> approval_rules.RequiredApprovals:
+        """What it needs, now that its size or its cost is known: at least one approval if it needed any.
 
         An edited broadcast never needs fewer than before, nor does a transactional one, which may stand in for
         marketing.
         """
-        need = approval_rules.required_at(self.approval, current, size, now)
-        keeps = current.version > 1 or current.purpose is Purpose.TRANSACTIONAL
-        least = current.quorum if keeps else min(current.quorum, 1)
-        return max(need.quorum, least)
+        need = approval_rules.required_at(self.approval, known, known.most, now)
+        keeps = before.version > 1 or before.purpose is Purpose.TRANSACTIONAL
+        quorum = max(need.quorum, before.quorum if keeps else min(before.quorum, 1))
+        return approval_rules.RequiredApprovals(quorum, approval_rules.approvers_for(self.approval, before, need))
 
 
 def _too_few(quorum: int, approvers: Iterable[str], others: int) -> Translatable:

@@ -9,11 +9,13 @@ from typing import Any
 from sqlalchemy import Connection
 
 from bot.config.runtime import Runtime
+from bot.domain import people
 from bot.domain.broadcast import Broadcast
 from bot.domain.i18n import Translatable, in_a_row
 from bot.domain.lifecycle import Action, State
 from bot.scheduler import Task
 from bot.storage import audit, broadcasts, notes
+from bot.storage.broadcast_rows import Changes
 from bot.storage.notes import Note
 from bot.storage.votes import Vote, drop_votes, votes_for
 from bot.workflow.approvals import Approvals
@@ -63,20 +65,29 @@ class LearnedSizes:
     def _learn_while_asking(
         self, connection: Connection, current: Broadcast, size: int | None, more: Mapping[str, Any]
     ) -> None:
-        """People approved what was known then. That includes fewer people, but no other cost."""
-        now, quorum = self.clock(), current.quorum
+        """People approved what was known then. That includes fewer people, but no other cost.
+
+        If another rule names others for what is known now, they must approve it, unless people have approved more.
+        """
+        now, votes = self.clock(), votes_for(connection, current)
+        sized, approvers = dataclasses.replace(current, size=size, **more), current.approvers
         if size is not None or "quoted" in more:
-            priced = dataclasses.replace(current, quoted=more.get("quoted", current.quoted))
-            quorum = self.approvers.quorum_at(priced, current.bound if size is None else size, now)
-        sized = broadcasts.touch(connection, current, now, size=size, quorum=quorum, **more)
-        votes = votes_for(connection, current)
-        if sized is None or not votes:
-            return
+            need = self.approvers.need_as_known(current, sized, now)
+            sized, approvers = dataclasses.replace(sized, quorum=need.quorum), need.approvers
         known, facts = self.audiences.facts(current, now), self.audiences.facts(sized, now)
-        if not within(known, facts):
-            self._ask_anew(connection, sized, votes, describe_changes(known, facts))
-        elif len(votes) >= quorum:  # they are enough for the size that is known now
-            self.approvals.schedule(connection, sized, actor=votes[-1].approver)
+        approved_more = bool(votes) and within(known, facts)
+        changes: Changes = {"size": size, "quorum": sized.quorum}
+        changes["approvers"] = current.approvers if approved_more else approvers
+        stored = broadcasts.touch(connection, current, now, **changes, **more)
+        if stored is None:
+            return
+        if votes and not approved_more:
+            self._ask_anew(connection, stored, votes, describe_changes(known, facts))
+        if stored.approvers != current.approvers:
+            sentence = Translatable("It now needs approval by {who}.", who=people.mentions(stored.approvers))
+            notes.add_notes(connection, stored, now, [self.approvals.to_approvers(sentence, stored.approvers)])
+        elif approved_more and len(votes) >= stored.quorum:  # they are enough for the size that is known now
+            self.approvals.schedule(connection, stored, actor=votes[-1].approver)
 
     def _ask_anew(
         self, connection: Connection, current: Broadcast, votes: Iterable[Vote], changes: Iterable[Translatable]

@@ -15,7 +15,7 @@ from bot.domain.lifecycle import Action, State
 from bot.sending.claims import CLAIM_AT_ONCE
 from bot.sending.dispatcher import Dispatcher
 from bot.storage.keys import BREAKER_FAILURES, Breaker, set_breaker, take_lease
-from bot.workflow.decision_types import Approve, Stop
+from bot.workflow.decision_types import Approve, Cancel, Stop
 from providers.base import Audience, Message, Purpose, Quote
 from tests.support.core import CLEO, TEAM, Core, MakeCore, approver, decision
 from tests.support.sending import TWO_FOR_MANY, all_notes, staged_early
@@ -193,6 +193,26 @@ async def test_a_list_that_has_grown_asks_as_many_people_as_it_needs_now(make_co
     core.sandbox.vendors.octopush.lists["newsletter"] = 500
     row, _ = await staged_early(core)
     assert (row.state, row.size, row.quorum) == (State.PENDING, 500, 2)
+
+
+@pytest.mark.parametrize(("larger_than", "asked"), [(None, "U0APPROVER9"), (300, "U0APPROVER8")])
+async def test_a_list_that_has_grown_asks_others_only_if_another_rule_names_them(
+    make_core: MakeCore, larger_than: int | None, asked: str
+) -> None:
+    """The text was lately marketing, so the approvers of marketing are asked although the purpose is another one."""
+    marketing = {"purpose": "marketing", "quorum": 1, "approvers": ["U0APPROVER9"]}
+    large = {"purpose": "transactional", "larger_than": larger_than, "quorum": 1, "approvers": ["U0APPROVER8"]}
+    core = make_core(**{"approval.rules": [marketing, large] if larger_than else [marketing], "approval.undo": "30s"})
+    core.sandbox.vendors.octopush.lists["newsletter"] = 500
+    first = await core.ask(text="Soldes de lundi", audience="newsletter")
+    await core.workflow.act(TEAM, first.id, Cancel(), person=CLEO, version=1)
+    row = await core.ask(text="Soldes de lundi", audience="newsletter", purpose=Purpose.TRANSACTIONAL)
+    assert (row.state, row.approvers) == (State.PENDING, ("U0APPROVER9",))
+    await core.workflow.sizes.learn(TEAM, row.id, 20)
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(9), version=1)
+    await core.run(core.dispatcher("a"))
+    back = await core.row(row.id)
+    assert (back.state, back.size, back.approvers) == (State.PENDING, 500, (asked,))
 
 
 @pytest.mark.parametrize("purpose", [Purpose.MARKETING, Purpose.TRANSACTIONAL])

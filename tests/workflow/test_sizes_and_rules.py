@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from bot.domain.errors import NotAllowed
 from bot.domain.lifecycle import Hold, State
 from bot.storage.votes import votes_for
-from bot.workflow.decision_types import Approve, Replan, SendNow
+from bot.workflow.decision_types import Approve, Cancel, Replan, SendNow
 from providers.base import Purpose
 from tests.support.cards import HOUR, told_of
 from tests.support.core import CLEO, TEAM, Core, MakeCore, approver
@@ -160,6 +161,59 @@ async def test_at_night_those_approve_whom_the_rule_of_the_night_names(make_core
     assert (asked.state, asked.approvers) == (State.PENDING, ("U0APPROVER9",))
     await core.workflow.act(TEAM, row.id, Approve(), person=approver(9), version=1)
     assert (await core.row(row.id)).state is State.SCHEDULED
+
+
+MANY = {"purpose": "marketing", "larger_than": 1000, "quorum": 1, "approvers": ["U0APPROVER9"]}
+PRICEY = {"purpose": "marketing", "costs_more_than": 100, "quorum": 1, "approvers": ["U0APPROVER9"]}
+
+
+@pytest.mark.parametrize(
+    ("rule", "before", "learnt"),
+    [
+        (MANY, {"size": 500}, {"size": 1001}),
+        (PRICEY, {"size": 500, "quoted": "99 EUR"}, {"size": 500, "quoted": "101 EUR"}),
+    ],
+    ids=["more people", "a higher cost"],
+)
+@pytest.mark.parametrize("voted", [False, True], ids=["unvoted", "voted"])
+async def test_those_approve_whom_the_rule_for_what_is_known_by_now_names(
+    make_core: MakeCore, rule: dict[str, Any], before: dict[str, Any], learnt: dict[str, Any], voted: bool
+) -> None:
+    core = make_core(**{"approval.rules": [rule], "approval.quorum": 2})
+    row = await core.ask()
+    await core.workflow.sizes.learn(TEAM, row.id, **before)
+    assert (await core.row(row.id)).approvers == core.settings.approval.approvers  # those of a rule that no longer fits
+    if voted:
+        await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
+    await core.workflow.sizes.learn(TEAM, row.id, **learnt)
+    asked = await core.row(row.id)
+    assert (asked.state, asked.approvers) == (State.PENDING, ("U0APPROVER9",))
+    assert not await core.database.read(lambda c: votes_for(c, asked)), "the votes were given by others"
+    assert "U0APPROVER9" in str((await told_of(core, row))[-1].mention)
+    with pytest.raises(NotAllowed):
+        await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(9), version=1)
+    assert (await core.row(row.id)).state is State.SCHEDULED
+
+
+async def test_who_approved_for_more_people_has_approved_it_for_fewer(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.rules": [{**MANY, "quorum": 2, "approvers": ["U0APPROVER8", "U0APPROVER9"]}]})
+    row = await core.ask(audience="everyone")
+    assert (row.quorum, row.approvers) == (2, ("U0APPROVER8", "U0APPROVER9"))
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(9), version=1)
+    await core.workflow.sizes.learn(TEAM, row.id, 3)
+    assert (await core.row(row.id)).state is State.SCHEDULED
+
+
+async def test_another_size_takes_no_approver_from_a_text_that_was_lately_marketing(make_core: MakeCore) -> None:
+    rules = [{**MANY, "larger_than": None}, {"purpose": "transactional", "larger_than": 500, "quorum": 1}]
+    core = make_core(**{"approval.rules": rules})
+    first = await core.ask(text="Soldes de lundi")
+    await core.workflow.act(TEAM, first.id, Cancel(), person=CLEO, version=1)
+    row = await core.ask(text="Soldes de lundi", purpose=Purpose.TRANSACTIONAL)
+    assert (row.state, row.approvers) == (State.PENDING, ("U0APPROVER9",))
+    await core.workflow.sizes.learn(TEAM, row.id, 20)
+    assert (await core.row(row.id)).approvers == ("U0APPROVER9",)
 
 
 async def test_send_now_at_night_asks_for_the_approvals_of_the_night(make_core: MakeCore) -> None:
