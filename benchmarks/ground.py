@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -38,6 +40,15 @@ NOBODY = "http://127.0.0.1:9"  # an address where no vendor listens
 ACCOUNTS = 8
 APPROVER = "U0APPROVER"
 KEY = b"k" * 32
+
+
+def free_port() -> int:
+    """A port that nothing listens on, below those that the system gives to connections."""
+    while True:
+        port = random.randrange(30_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def audience(number: int) -> str:

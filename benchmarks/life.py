@@ -13,7 +13,7 @@ import tomllib
 from collections import Counter
 from importlib import resources
 
-from benchmarks.ground import Counts, table
+from benchmarks.ground import Counts, free_port, table
 from bot.app import Bot
 from bot.config.load import parse
 from bot.domain.lifecycle import State
@@ -23,7 +23,7 @@ from sandbox.server import Sandbox
 
 HERE = "C0CAMPAIGNS"
 VENDORS = {"encom": ("clients", "OK"), "octopush": ("newsletter", "DELIVERED")}
-PORT = 20_999
+PORT = free_port()
 
 
 async def live(sandbox: Sandbox, bot: Bot, vendor: str, number: int) -> None:

@@ -28,7 +28,7 @@ import aiohttp
 from sqlalchemy import Connection, insert
 
 from benchmarks import rows
-from benchmarks.ground import KEY, KINDS, Core, Counts, databases, opened, p50_p99, settle, table
+from benchmarks.ground import KEY, KINDS, Core, Counts, databases, free_port, opened, p50_p99, settle, table
 from bot.app import Bot
 from bot.config.load import parse
 from bot.domain.broadcast import Broadcast
@@ -45,7 +45,7 @@ from providers.base import Staged
 from sandbox.server import Sandbox
 
 TEAM, HERE, TICKET = "T0BELL", "C0CAMPAIGNS", "sms_million"
-PORT = 20_998
+PORT = free_port()
 CALLBACKS_A_SECOND, COMMANDS_EVERY = 50, 0.5
 
 
