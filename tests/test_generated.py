@@ -107,7 +107,7 @@ async def bring(bot: Bot, one: Input) -> BoltResponse:
     form = one.body if one.kind == "command" else {"payload": json.dumps(one.body)}
     text = json.dumps(one.body) if one.kind == "event" else urlencode(form, errors="surrogatepass")
     try:
-        asked = bolt_request(text, {})
+        asked = bolt_request(text)
     except ValueError:
         return BoltResponse(status=400)
     return await bot.slack.async_dispatch(asked)

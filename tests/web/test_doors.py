@@ -34,7 +34,7 @@ from bot.web.bodies import Guesses
 from bot.web.callbacks import CallbackDoor
 from bot.web.metrics import Meters
 from bot.web.sites import Health, public_site
-from bot.web.slack import SlackDoor, is_whole, parse_slack
+from bot.web.slack import SlackDoor, bolt_request, is_whole, parse_slack
 from tests.support.core import Core
 
 KIB = 1024
@@ -252,7 +252,9 @@ IN_PART: list[dict[str, Any]] = [
     *({"type": "view_submission", "view": view} for view in SHOWN),
     {"type": "view_closed", "actions": [NAMED]},
     {"type": "view_submission", "view": {"callback_id": "c"}},
+    {"type": "view_closed", "view": {"type": "modal"}},
     {"type": "block_suggestion", "action_id": None},
+    {"type": "block_suggestion", "action_id": "a", "view": "c"},
     {"type": "shortcut", "callback_id": 7},
     *({"type": "event_callback", "event": event} for event in SHOWN),
 ]
@@ -261,6 +263,21 @@ IN_PART: list[dict[str, Any]] = [
 def test_only_an_interaction_that_names_its_listener_goes_on() -> None:
     assert [body for body in WHOLE if not is_whole(body)] == []
     assert [body for body in IN_PART if is_whole(body)] == []
+
+
+PARTS = ("user", "team", "enterprise", "channel", "authorizations", "event", "view", "response_urls")
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_signed_body_that_bolt_cannot_take_apart_is_refused_or_read(name: str) -> None:
+    """Else the web would answer with 500 to it."""
+    refused = 0
+    for odd in (True, 7, ["word"], [None], "word"):
+        try:
+            bolt_request(json.dumps({"type": "nonsense", name: odd}))
+        except ValueError:
+            refused += 1
+    assert refused > 0
 
 
 # --- vendors ---------------------------------------------------------------------------------------------------------
@@ -434,6 +451,8 @@ async def test_a_hundred_wrong_tokens_a_minute_are_looked_at(monkeypatch: pytest
             await guesses.wrong("a")
         assert guesses.too_many("a")
         assert not guesses.too_many("b")
+        now += 0.595  # another one is looked at each 0.6 seconds
+        assert guesses.too_many("a")
         now += 60.001  # a minute later the count starts over
 
 
