@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0009"  # the schema this code was written for; a test ties it to the newest migration
+REVISION = "0011"  # the schema this code was written for; a test ties it to the newest migration
 SHAPE = 1  # the newest row format that this code understands; rows of a higher shape are left alone
 
 metadata = MetaData()
@@ -150,7 +150,18 @@ votes = Table(
     Column("digest", String(64), nullable=False),
     Column("way", String(16), nullable=False),  # button | reaction
     Column("at", BigInteger, nullable=False),
+    Column("stands_for", String(32)),  # the approver who was away, and in whose place it was given
     _of_broadcast(),
+)
+
+absences = Table(
+    "absences",
+    metadata,
+    Column("workspace", String(32), primary_key=True),
+    Column("person", String(32), primary_key=True),
+    Column("delegate", String(32), nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
 )
 
 audit = Table(

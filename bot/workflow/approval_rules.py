@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -149,8 +149,8 @@ async def may_ask(person: Person, name: str, audience: AudienceSettings, members
         )
 
 
-async def may_approve(person: Person, broadcast: Broadcast, members: Members) -> None:
-    """Raises NotAllowed when this person may not approve this broadcast."""
+async def may_approve(person: Person, broadcast: Broadcast, members: Members, seats: Collection[str] = ()) -> None:
+    """Raises NotAllowed when this person may not approve this broadcast. `seats`: in whose place they may."""
     must_be_member(person)
     if broadcast.mode == "training":  # one person may take every step
         return
@@ -160,7 +160,7 @@ async def may_approve(person: Person, broadcast: Broadcast, members: Members) ->
             id=broadcast.id,
             who=mentions(still_asked(broadcast)),
         )
-    if not await is_approver(person, broadcast, members):
+    if not seats and not await is_approver(person, broadcast, members):
         raise NotAllowed("Only {who} can approve {id}.", who=mentions(still_asked(broadcast)), id=broadcast.id)
 
 
@@ -168,11 +168,16 @@ async def is_approver(person: Person, broadcast: Broadcast, members: Members) ->
     return person.member and person.id in await people_in(broadcast.approvers, members)
 
 
-async def may_stop(person: Person, broadcast: Broadcast, admins: Iterable[str], members: Members) -> None:
-    """Raises NotAllowed unless this person is the requester, the editor, an approver or an admin."""
+async def may_stop(
+    person: Person, broadcast: Broadcast, admins: Iterable[str], members: Members, seats: Collection[str] = ()
+) -> None:
+    """Raises NotAllowed unless this person is the requester, the editor, an approver or an admin.
+
+    `seats`: in the place of which approvers they may act.
+    """
     must_be_member(person)
     admins = tuple(admins)
-    if person.id in (broadcast.requester, broadcast.editor, *admins):
+    if seats or person.id in (broadcast.requester, broadcast.editor, *admins):
         return
     if not await is_approver(person, broadcast, members):
         raise NotAllowed(

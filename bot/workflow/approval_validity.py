@@ -66,7 +66,7 @@ class ApprovalValidity:
             template = "More than {hours} hours have passed since it was approved, so it needs approval again."
             return Translatable(template, hours=f"{hours:g}")
         votes = votes_for(connection, current)
-        fallen = [vote for vote in votes if vote.approver not in still and current.mode != "training"]
+        fallen = [vote for vote in votes if vote.seat not in still and current.mode != "training"]
         for vote in fallen:
             drop_vote(connection, current, vote.approver, vote.way)
         if len(votes) - len(fallen) >= current.quorum:

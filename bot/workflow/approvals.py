@@ -19,6 +19,7 @@ from bot.storage.broadcast_rows import Changes
 from bot.storage.notes import Note
 from bot.storage.votes import add_vote, drop_vote, drop_votes, strengthen_vote, votes_for
 from bot.workflow import approval_rules
+from bot.workflow.absences import seat_for
 from bot.workflow.approvers import Approvers
 from bot.workflow.audiences import Audiences
 from bot.workflow.canaries import Canaries
@@ -47,9 +48,12 @@ class Approvals:
         self.canaries = canaries
 
     def approve(
-        self, connection: Connection, seen: Broadcast, person: Person, decision: Approve
+        self, connection: Connection, seen: Broadcast, person: Person, decision: Approve, seats: tuple[str, ...] = ()
     ) -> Broadcast | CardChanged | None:
-        """Count this person's vote, and schedule the broadcast if none is missing now. None: it moved meanwhile."""
+        """Count this person's vote, and schedule the broadcast if none is missing now. None: it moved meanwhile.
+
+        `seats`: of approvers who are away, and in whose place this person may approve it.
+        """
         current = broadcasts.find(connection, seen.workspace, seen.id, lock=True)
         if current.state is not State.PENDING or current.version != seen.version:
             return None
@@ -59,11 +63,17 @@ class Approvals:
             changed := self.card_changes.changed_since_drawn(connection, current, decision.on_card)
         ):
             return changed
-        if not add_vote(connection, current, person.id, decision.way, self.clock()):
+        votes, now = votes_for(connection, current), self.clock()
+        seat = seat_for(connection, current, person, seats, votes, now)
+        if not add_vote(connection, current, person.id, decision.way, now, seat):
             if decision.way == "button":  # it stays even if an older reaction is removed
                 strengthen_vote(connection, current, person.id, decision.way)
             return current
-        current = self.as_needed_at(connection, current, self.clock())
+        if seat is not None:
+            template = "{by} approves it in the place of {who}, who is away."
+            sentence = Translatable(template, **by_person(person), who=people.mentions([seat]))
+            notes.add_notes(connection, current, now, [Note(sentence)])
+        current = self.as_needed_at(connection, current, now)
         votes = votes_for(connection, current)
         if not votes:  # they were given by others than who must approve it now
             return current

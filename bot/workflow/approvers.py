@@ -19,6 +19,7 @@ from bot.domain.similarity import nearly_same
 from bot.storage import broadcasts
 from bot.storage.votes import votes_for
 from bot.workflow import approval_rules
+from bot.workflow.absences import Absences
 from bot.workflow.audiences import Audiences
 from providers.base import Purpose
 
@@ -31,7 +32,7 @@ class Approvers:
 
     def __init__(self, runtime: Runtime, audiences: Audiences, people: Directory) -> None:
         self.database, self.approval = runtime.database, runtime.settings.approval
-        self.audiences, self.people = audiences, people
+        self.audiences, self.people, self.absences = audiences, people, Absences(runtime, people)
 
     async def who_acts(self, row: Broadcast) -> AsyncIterator[str]:
         """Full members who may press the buttons of its card. Raises DirectoryUnavailable.
@@ -67,7 +68,7 @@ class Approvers:
         if row.quorum == 0 or row.mode == "training":
             return None
         approvers, given = self.as_of_today(row).approvers, frozenset(voters)
-        named = await approval_rules.people_in(approvers, self.people.members) - {row.requester, row.editor}
+        named = await self.absences.able(row.workspace, approvers, writers(row))
         inside = {id for id in sorted(named) if id in given or await self.people.sees(row.channel, id)}
         able = await self._active(row.workspace, inside, row.quorum)
         if len(able) >= row.quorum:
@@ -93,7 +94,7 @@ class Approvers:
         try:
             if row.state is not State.PENDING:
                 return await self._why_unseen(row)
-            return await self.why_stuck(row, (vote.approver for vote in votes))
+            return await self.why_stuck(row, [id for vote in votes for id in (vote.approver, vote.seat)])
         except DirectoryUnavailable:
             return None
 
@@ -111,12 +112,18 @@ class Approvers:
 
     async def _named(self, row: Broadcast) -> list[str]:
         """Everybody who may press a button of its card; those whom it asks come first."""
-        approvers = sorted(await approval_rules.people_in(self.as_of_today(row).approvers, self.people.members))
+        today = self.as_of_today(row)
+        named = await approval_rules.people_in(today.approvers, self.people.members)
+        approvers = sorted(named | (await self.absences.delegates(today)).keys())
         votes = await self.database.read(lambda c: votes_for(c, row))
         deciding = [*(vote.approver for vote in votes if vote.approver in approvers), *approvers]
         asking, admins = [row.requester, row.editor], self.audiences.settings.admins
         unknown = row.state is State.UNKNOWN
         return list(dict.fromkeys((*deciding, *admins, *asking) if unknown else (*asking, *deciding, *admins)))
+
+    async def seats(self, person: Person, broadcast: Broadcast) -> tuple[str, ...]:
+        """In the place of which approvers of today, who are away, this person may act. Raises DirectoryUnavailable."""
+        return await self.absences.seats(person, self.as_of_today(broadcast))
 
     def as_of_today(self, broadcast: Broadcast) -> Broadcast:
         return dataclasses.replace(broadcast, approvers=approval_rules.approvers_today(self.approval, broadcast))
@@ -164,12 +171,13 @@ class Approvers:
     async def still_approvers(self, broadcast: Broadcast) -> frozenset[str]:
         """Everybody who may approve it now. An approver may leave while it waits for days.
 
-        A voter who has left the workspace does not count, even if the settings name them. Raises DirectoryUnavailable.
+        A voter who has left the workspace does not count, even if the settings name them. What a delegate approved
+        stays approved when the other is back. Raises DirectoryUnavailable.
         """
         still = await approval_rules.people_in(self.as_of_today(broadcast).approvers, self.people.members)
         votes = await self.database.read(lambda c: votes_for(c, broadcast))
-        voters = [vote.approver for vote in votes if vote.approver in still]
-        return still - {id for id in voters if not await self.is_member(broadcast.workspace, id)}
+        given = [vote for vote in votes if vote.seat in still]
+        return still - {vote.seat for vote in given if not await self.is_member(broadcast.workspace, vote.approver)}
 
     async def need(
         self,
@@ -198,7 +206,7 @@ class Approvers:
     async def _must_be_satisfiable(
         self, workspace: str, need: approval_rules.RequiredApprovals, people: frozenset[str]
     ) -> None:
-        named = await approval_rules.people_in(need.approvers, self.people.members) - people
+        named = await self.absences.able(workspace, need.approvers, people)
         others = await self._active(workspace, named, need.quorum)
         if len(others) < need.quorum:
             raise InvalidRequest(FieldError("audience", _too_few(need.quorum, need.approvers, len(others))))
@@ -244,6 +252,11 @@ class Approvers:
         keeps = before.version > 1 or before.purpose is Purpose.TRANSACTIONAL
         quorum = max(need.quorum, before.quorum if keeps else min(before.quorum, 1))
         return approval_rules.RequiredApprovals(quorum, approval_rules.approvers_for(self.approval, before, need))
+
+
+def writers(row: Broadcast) -> frozenset[str]:
+    """Who asked for it and who edited it last. Neither counts as an approver."""
+    return frozenset(id for id in (row.requester, row.editor) if id)
 
 
 def _too_few(quorum: int, approvers: Iterable[str], others: int) -> Translatable:

@@ -106,7 +106,8 @@ class Decisions:
         """Return the work for the transaction. Slack is asked before, so that nothing slow runs inside."""
         match decision:
             case Approve():
-                return lambda c: self.approvals.approve(c, seen, person, decision)
+                seats = await self.approvers.seats(person, seen)
+                return lambda c: self.approvals.approve(c, seen, person, decision, seats)
             case SendNow():
                 still = await self.approvers.still_approvers(seen)
                 return lambda c: self._send_now(c, seen, person, still, decision.on_card)
