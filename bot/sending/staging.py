@@ -164,7 +164,8 @@ class Stager:
         need = approval_rules.required_at(approval, dearer, size, self.clock())
         approvers = approval_rules.approvers_today(approval, row)
         approved = replace(row, size=row.bound, staged=None, approvers=approvers)
-        approvers = approval_rules.approvers_for(approval, approved, need)
+        asked = approval_rules.required_at(approval, approved, row.bound)
+        approvers = approval_rules.approvers_for(approved, asked, need)
         changes: Changes = {"size": size, "bound": bound, "approvers": approvers}
         changes |= {"quorum": max(row.quorum, need.quorum, 1), "quoted": price or row.quoted}
 

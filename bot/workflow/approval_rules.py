@@ -81,7 +81,7 @@ def required_at(
 ) -> RequiredApprovals:
     """The approvals that a stored broadcast needs if it reaches so many people.
 
-    `now`: when it would be let go, if it has no time of its own; otherwise when it was asked for counts.
+    `now`: when it would go, if it has no later time of its own; otherwise when it was asked for counts.
     """
     return required_approvals(
         approval,
@@ -95,12 +95,11 @@ def required_at(
     )
 
 
-def approvers_for(approval: ApprovalSettings, broadcast: Broadcast, need: RequiredApprovals) -> tuple[str, ...]:
-    """Who must approve a stored broadcast that has come to need `need`: others only if another rule brings them in.
+def approvers_for(broadcast: Broadcast, asked: RequiredApprovals, need: RequiredApprovals) -> tuple[str, ...]:
+    """Who must approve a stored broadcast that needed `asked` and now needs `need`: others only if its rule is another.
 
     Some name approvers whom none of their rules names: a text that was lately marketing keeps those of marketing.
     """
-    asked = required_at(approval, broadcast, broadcast.most)
     others = need.quorum > 0 and need.approvers != asked.approvers
     return need.approvers if others else broadcast.approvers
 

@@ -73,7 +73,7 @@ class Approvals:
             template = "{by} approves it in the place of {who}, who is away."
             sentence = Translatable(template, **by_person(person), who=people.mentions([seat]))
             notes.add_notes(connection, current, now, [Note(sentence)])
-        current = self.as_needed_at(connection, current, now)
+        current = self.as_needed_at(connection, current, self.approvers.starts_at(current, now))
         votes = votes_for(connection, current)
         if not votes:  # they were given by others than who must approve it now
             return current
@@ -87,7 +87,8 @@ class Approvals:
         If other people must approve it at that hour, the votes that it has fall.
         """
         need = approval_rules.required_at(self.approval, current, current.most, at)
-        approvers, now = approval_rules.approvers_for(self.approval, current, need), self.clock()
+        approvers = approval_rules.approvers_for(current, self.approvers.asked_of(current), need)
+        now = self.clock()
         if need.quorum <= current.quorum and approvers == current.approvers:
             return current
         changes: Changes = {"quorum": max(need.quorum, current.quorum), "approvers": approvers}

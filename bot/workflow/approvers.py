@@ -190,7 +190,7 @@ class Approvers:
         `people`: its requester and its editors, none of whom counts as an approver. Raises InvalidRequest if too few
         others could approve it, or DirectoryUnavailable.
         """
-        need = approval_rules.required_at(self.approval, row, size)
+        need = approval_rules.required_at(self.approval, row, size, self.starts_at(row, row.created_at))
         if not need.quorum and not row.small_test and await self._is_doubtful(row, people):
             need = dataclasses.replace(need, quorum=1)
         if need.quorum and self.audiences.settings.mode != "training":
@@ -248,10 +248,22 @@ class Approvers:
         An edited broadcast never needs fewer than before, nor does a transactional one, which may stand in for
         marketing.
         """
-        need = approval_rules.required_at(self.approval, known, known.most, now)
+        need = approval_rules.required_at(self.approval, known, known.most, self.starts_at(known, now))
         keeps = before.version > 1 or before.purpose is Purpose.TRANSACTIONAL
         quorum = max(need.quorum, before.quorum if keeps else min(before.quorum, 1))
-        return approval_rules.RequiredApprovals(quorum, approval_rules.approvers_for(self.approval, before, need))
+        return approval_rules.RequiredApprovals(
+            quorum, approval_rules.approvers_for(before, self.asked_of(before), need)
+        )
+
+    def asked_of(self, row: Broadcast) -> approval_rules.RequiredApprovals:
+        """What it needed when it was asked for, of the size that is known of it."""
+        start = self.starts_at(row, row.created_at)
+        return approval_rules.required_at(self.approval, row, row.most, start)
+
+    def starts_at(self, row: Broadcast, now: Micros) -> Micros:
+        """When it would really start if it were let go now: its sending hours may open later."""
+        start = max(row.send_at or 0, now)
+        return self.audiences.outlook(row, start).opens or start
 
 
 def writers(row: Broadcast) -> frozenset[str]:

@@ -139,6 +139,18 @@ async def test_an_hour_that_asks_for_more_counts_when_it_is_approved(make_core: 
     assert (await core.row(row.id)).state is State.SCHEDULED
 
 
+async def test_the_rule_of_the_hour_counts_at_which_the_sending_hours_open(make_core: MakeCore) -> None:
+    """Approved in the evening, it goes by itself in the morning, when nobody is asked again."""
+    morning = {"purpose": "marketing", "between": "07:00-11:00", "timezone": "Europe/Paris", "quorum": 2}
+    core = make_core(**{"approval.rules": [morning], "audiences.clients.policy": "fr"})
+    core.now += 12 * HOUR
+    row = await core.ask()
+    assert row.quorum == 2
+    for number in (0, 1):
+        await core.workflow.act(TEAM, row.id, Approve(), person=approver(number), version=1)
+    assert (await core.row(row.id)).state is State.SCHEDULED
+
+
 async def test_a_cost_that_turns_out_low_asks_for_no_more_than_it_needs(make_core: MakeCore) -> None:
     core = make_core(**{"approval.rules": [{"purpose": "marketing", "costs_more_than": 100, "quorum": 2}]})
     row = await core.ask()
