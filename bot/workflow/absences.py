@@ -34,7 +34,7 @@ class Absences:
         self.approval = runtime.settings.approval
 
     async def current(self, workspace: str) -> dict[str, Absence]:
-        """Who is away now, by id. A delegate whom the settings no longer let stand in counts for nobody.
+        """Who is away now, by id. A delegate whom the settings no longer name counts for nobody.
 
         Raises DirectoryUnavailable.
         """
@@ -108,9 +108,9 @@ class Absences:
             return FieldError("until", Translatable("Choose a time within the next {days} days.", **values))
         who = people.mentions([absence.delegate])
         if absence.delegate == person.id:
-            return FieldError("delegate", Translatable("Name somebody else: you cannot stand in for yourself."))
+            return FieldError("delegate", Translatable("You cannot name yourself. Name somebody else."))
         if absence.delegate not in await people_in(approval.delegates, self.people.members):
-            template = "{who} cannot stand in for you. These people can: {delegates}."
+            template = "{who} cannot approve in your place. These people can: {delegates}."
             values = {"who": who, "delegates": people.mentions(approval.delegates)}
             return FieldError("delegate", Translatable(template, **values))
         if absence.delegate in away:

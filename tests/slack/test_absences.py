@@ -25,7 +25,7 @@ async def test_an_approver_leaves_and_the_delegate_approves(sandbox: Sandbox, st
 
     await ask(sandbox, "send clients marketing Soldes demain")
     posted = await card(sandbox)
-    assert "<@U0DAN> stands in for <@U0ANA>" in json.dumps(posted["blocks"])
+    assert "<@U0DAN> may approve in the place of <@U0ANA>" in json.dumps(posted["blocks"])
     await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
     await sandbox.until(lambda: "You are away until" in json.dumps(sandbox.acting.ephemerals("U0ANA")))
     await sandbox.acting.click("U0DAN", HERE, posted["ts"], "broadcast.approve")
@@ -43,7 +43,7 @@ async def test_what_is_typed_wrong_is_told_with_the_fix(sandbox: Sandbox, start_
         "away @dan @ben tomorrow": "Name one person",
         "away @dan": "/broadcast away [@person until",
         "away @dan whenever": "I do not understand that time",
-        "away @cleo until tomorrow": "cannot stand in for you",
+        "away @cleo until tomorrow": "cannot approve in your place",
         "away @dan until 2020-01-01 09:00": "passed",
     }
     for line, sentence in told.items():

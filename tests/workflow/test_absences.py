@@ -209,7 +209,7 @@ async def test_a_delegate_whom_the_settings_name_no_more_stands_in_for_nobody(ma
     [
         (CLEO, DORA.id, 1, "Only approvers"),
         (ANA, ANA.id, 1, "somebody else"),
-        (ANA, BEN.id, 1, "cannot stand in"),
+        (ANA, BEN.id, 1, "cannot approve in your place"),
         (ANA, DORA.id, 0, "within the next 60 days"),
         (ANA, DORA.id, 24 * 60 + 1, "within the next 60 days"),
     ],

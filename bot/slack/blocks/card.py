@@ -151,7 +151,7 @@ def _next_step(broadcast: Broadcast, showing: CardContext, words: Translator) ->
             if showing.training:
                 step = words("Needs approval from {who}, or from anybody who practises: press Simulate.", who=who)
             for delegate, seats in showing.delegates.items():
-                template = "{who} stands in for {seats} and may approve."
+                template = "{who} may approve in the place of {seats}."
                 step = f"{step} {words(template, who=mentions([delegate]), seats=mentions(seats))}"
             if showing.reaction and not broadcast.everyone:
                 step = f"{step} {words('Or react with :{reaction}:.', reaction=showing.reaction)}"
