@@ -233,7 +233,7 @@ class Approvers:
             return planned
         since = planned.created_at - DODGED_WITHIN
         others = await self.database.read(
-            lambda c: broadcasts.to_same_recipients(c, planned, since, purpose=Purpose.MARKETING)
+            lambda c: broadcasts.to_same_recipients(c, planned, since, purpose=Purpose.MARKETING, limit=200)
         )
         for other in others:
             if nearly_same(other.typed, planned.typed):
@@ -245,7 +245,7 @@ class Approvers:
     def need_as_known(self, before: Broadcast, known: Broadcast, now: Micros) -> approval_rules.RequiredApprovals:
         """What it needs, now that its size or its cost is known: at least one approval if it needed any.
 
-        An edited broadcast never needs fewer than before, nor does a transactional one, which may stand in for
+        An edited broadcast never needs fewer than before, nor does a transactional one, which may have been
         marketing.
         """
         need = approval_rules.required_at(self.approval, known, known.most, self.starts_at(known, now))
