@@ -42,7 +42,9 @@ class CardContexts:
         delegates: Mapping[str, Sequence[str]] = {}
         if broadcast.state is State.PENDING:
             with suppress(DirectoryUnavailable):  # the card must be drawn all the same
-                delegates = await self.workflow.approvers.absences.delegates(broadcast)
+                delegates = await self.workflow.approvers.absences.delegates(
+                    self.workflow.approvers.as_of_today(broadcast)
+                )
         policy = self.policies.get(broadcast.policy or "")
         drawn_at = self.clock()
         start = max(broadcast.send_at or 0, broadcast.due or 0, drawn_at)

@@ -82,6 +82,7 @@ broadcasts = Table(
     Column("revision", Integer, nullable=False),
     Column("progress_at", BigInteger),  # when the thread may get a note about a new status
     Column("draw_at", BigInteger),  # the card shows an older revision; when it may be drawn again
+    Column("ruled_at", BigInteger),  # for which start its approvers were named, if not as it was asked for
     Column("voice_at", BigInteger),  # when the thread gets a note that it still waits, or starts soon
     Column("voices", Integer, nullable=False, server_default="0"),  # how many such notes since it entered this state
     Column("schedule", String(16)),  # the recurring broadcast of which this is one occurrence

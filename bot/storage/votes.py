@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, select, update
@@ -39,6 +40,11 @@ def votes_for(connection: Connection, broadcast: Broadcast) -> list[Vote]:
     )
     rows = connection.execute(statement).mappings()
     return [Vote(row["approver"], row["way"], row["at"], row["digest"], row["stands_for"]) for row in rows]
+
+
+def seats_taken(votes: Iterable[Vote]) -> int:
+    """How many approvers agreed, by themselves or through a delegate."""
+    return len({vote.seat for vote in votes})
 
 
 def add_vote(

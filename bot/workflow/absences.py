@@ -12,7 +12,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros
 from bot.domain.errors import FieldError, InvalidRequest, NotAllowed
 from bot.domain.i18n import Translatable, Value
-from bot.domain.people import Directory, Person, must_be_member
+from bot.domain.people import Directory, DirectoryUnavailable, Person, must_be_member
 from bot.storage import absences, audit, outbox
 from bot.storage.absences import Absence
 from bot.storage.votes import Vote
@@ -42,15 +42,14 @@ class Absences:
             return {}
         away = await self.database.read(lambda c: absences.absences_at(c, workspace, self.clock()))
         allowed = await people_in(self.approval.delegates, self.people.members) if away else frozenset()
-        return {one.person: one for one in away if one.delegate in allowed}
+        return {one.person: one for one in away if one.delegate in allowed and await self._is_member(one)}
 
-    async def able(self, workspace: str, ids: Iterable[str], without: frozenset[str]) -> frozenset[str]:
-        """The people who may approve now what these users and groups may approve. `without`: who wrote it.
-
-        Raises DirectoryUnavailable.
-        """
-        named, away = await people_in(ids, self.people.members) - without, await self.current(workspace)
-        return (named - away.keys()) | (_taken(named, away).keys() - without)
+    async def _is_member(self, absence: Absence) -> bool:
+        """Whether the person who is away still has a seat. If Slack does not say, nobody takes it."""
+        try:
+            return (await self.people.person(absence.workspace, absence.person)).member
+        except DirectoryUnavailable:
+            return False
 
     async def delegates(self, broadcast: Broadcast) -> dict[str, list[str]]:
         """Who may approve it in whose place. Raises DirectoryUnavailable."""
@@ -64,6 +63,10 @@ class Absences:
     async def seats(self, person: Person, broadcast: Broadcast) -> tuple[str, ...]:
         """In whose place this person may act on it. Nobody's if they are an approver of it themselves."""
         return tuple((await self.delegates(broadcast)).get(person.id, ()))
+
+    async def is_approver(self, id: str) -> bool:
+        """Whether the settings let this person approve something. Raises DirectoryUnavailable."""
+        return id in await people_in(self.approval.everybody, self.people.members)
 
     async def must_be_here(self, person: Person) -> None:
         """Raises NotAllowed if they are away: somebody else has their seat."""
@@ -88,7 +91,10 @@ class Absences:
         template = "{by} is away until {end_at}. Until then you approve broadcasts in their place."
         sentence = Translatable(template, by=people.mentions([person.id]), end_at=until)
 
+        alone = [one.person for one in (await self.current(person.workspace)).values() if one.delegate == person.id]
+
         def write(connection: Connection) -> None:
+            self._tell_the_alone(connection, absence, alone)
             absences.keep_absence(connection, absence)
             audit.write_event(connection, person.workspace, person.id, "away", delegate, now)
             outbox.post(connection, person.workspace, f"away:{person.id}:{now}", delegate, sentence, None, now)
@@ -96,12 +102,20 @@ class Absences:
         await self.database.write(write)
         return absence
 
+    def _tell_the_alone(self, connection: Connection, absence: Absence, alone: Iterable[str]) -> None:
+        """Tell those in whose place this person approved so far that nobody does any more."""
+        template = "{by} is away too, so nobody approves in your place. Name somebody else with `/broadcast away`."
+        sentence = Translatable(template, by=people.mentions([absence.person]))
+        for person in alone:
+            key = f"alone:{person}:{absence.since}"
+            outbox.post(connection, absence.workspace, key, person, sentence, None, absence.since)
+
     async def _complaint(self, person: Person, absence: Absence) -> FieldError | None:
         approval, away = self.approval, await self.current(person.workspace)
         if not approval.delegates:
             template = "Nobody may approve in the place of others here. Ask an admin to set `approval.delegates`."
             raise NotAllowed(template)
-        if person.id not in await people_in(approval.everybody, self.people.members):
+        if not await self.is_approver(person.id):
             raise NotAllowed("Only approvers can name a delegate.")
         if not absence.since < absence.until <= absence.since + LONGEST:
             values: dict[str, Value] = {"days": LONGEST // DAY}
@@ -123,7 +137,8 @@ class Absences:
         """End their absence. Returns False if they were not away."""
 
         def write(connection: Connection) -> bool:
-            ended = absences.end_absence(connection, person.workspace, person.id)
+            away = {one.person for one in absences.absences_at(connection, person.workspace, self.clock())}
+            ended = absences.end_absence(connection, person.workspace, person.id) and person.id in away
             if ended:
                 audit.write_event(connection, person.workspace, person.id, "back", None, self.clock())
             return ended

@@ -110,6 +110,7 @@ class ApprovalReminders:
         """Name the delegates of those who are away. Who is in a group is not known here, so all delegates are named."""
         away = absences.absences_at(connection, row.workspace, now) if self.approval.delegates else []
         by_person = {one.person: one.delegate for one in away}
+        by_person = {id: one for id, one in by_person.items() if one not in (row.requester, row.editor)}
         delegates = by_person.values() if any(id.startswith("S") for id in missing) else ()
         return dict.fromkeys((*(by_person.get(id, id) for id in missing), *delegates))
 
@@ -137,7 +138,7 @@ class ApprovalReminders:
         able: Iterable[str] = [row.requester]
         if row.quorum:
             others = [id for id in row.approvers if id not in (row.requester, row.editor)]
-            able = approval_rules.notified(self.approval, others)
+            able = approval_rules.notified(self.approval, self._with_delegates(connection, row, others, now))
         again_at = now + max(micros(self.approval.remind_after), now - since)  # each time after twice as long
         last = row.expires_at is None or again_at > row.expires_at
         return [Note(Translatable(template, **values), mention=" ".join(able) or None)], None if last else again_at

@@ -95,15 +95,6 @@ def required_at(
     )
 
 
-def approvers_for(broadcast: Broadcast, asked: RequiredApprovals, need: RequiredApprovals) -> tuple[str, ...]:
-    """Who must approve a stored broadcast that needed `asked` and now needs `need`: others only if its rule is another.
-
-    Some name approvers whom none of their rules names: a text that was lately marketing keeps those of marketing.
-    """
-    others = need.quorum > 0 and need.approvers != asked.approvers
-    return need.approvers if others else broadcast.approvers
-
-
 def approvers_today(approval: ApprovalSettings, broadcast: Broadcast) -> tuple[str, ...]:
     """The approvers of a broadcast as of today.
 

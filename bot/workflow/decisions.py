@@ -106,7 +106,7 @@ class Decisions:
         """Return the work for the transaction. Slack is asked before, so that nothing slow runs inside."""
         match decision:
             case Approve():
-                seats = await self.approvers.seats(person, seen)
+                seats = await self.permissions.seats_of(person, seen)
                 return lambda c: self.approvals.approve(c, seen, person, decision, seats)
             case SendNow():
                 still = await self.approvers.still_approvers(seen)

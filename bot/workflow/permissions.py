@@ -44,10 +44,15 @@ class Permissions:
             raise
 
     async def _may_approve(self, person: Person, broadcast: Broadcast) -> None:
+        await self.seats_of(person, broadcast)
+
+    async def seats_of(self, person: Person, broadcast: Broadcast) -> tuple[str, ...]:
+        """In whose place this person may approve it; nobody's if they are an approver. Raises NotAllowed."""
         today, seats = self.approvers.as_of_today(broadcast), await self.approvers.seats(person, broadcast)
         await approval_rules.may_approve(person, today, self.people.members, seats)
         if broadcast.mode != "training":
             await self.approvers.absences.must_be_here(person)
+        return seats
 
     async def _may_reject(self, person: Person, broadcast: Broadcast) -> None:
         template = "Only {who} can reject {id}."

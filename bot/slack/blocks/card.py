@@ -135,7 +135,8 @@ def _next_step(broadcast: Broadcast, showing: CardContext, words: Translator) ->
     match broadcast.state:
         case State.PENDING:
             missing = max(broadcast.quorum - len(showing.votes), 0)
-            who = mentions(still_asked(broadcast, (vote.approver for vote in showing.votes)))
+            spent = [id for vote in showing.votes for id in (vote.approver, vote.seat)]
+            who = mentions(still_asked(broadcast, spent))
             step = words.count(
                 "Needs {number} approval from {who}: press Approve.",
                 "Needs {number} approvals from {who}: press Approve.",
@@ -151,8 +152,9 @@ def _next_step(broadcast: Broadcast, showing: CardContext, words: Translator) ->
             if showing.training:
                 step = words("Needs approval from {who}, or from anybody who practises: press Simulate.", who=who)
             for delegate, seats in showing.delegates.items():
-                template = "{who} may approve in the place of {seats}."
-                step = f"{step} {words(template, who=mentions([delegate]), seats=mentions(seats))}"
+                if delegate not in spent and (free := [seat for seat in seats if seat not in spent]):
+                    template = "{who} may approve in the place of {seats}."
+                    step = f"{step} {words(template, who=mentions([delegate]), seats=mentions(free))}"
             if showing.reaction and not broadcast.everyone:
                 step = f"{step} {words('Or react with :{reaction}:.', reaction=showing.reaction)}"
             return f"{step}\n{words('Approved so far by {who}', who=yes)}" if showing.votes else step

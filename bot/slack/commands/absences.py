@@ -21,7 +21,7 @@ from bot.when.refusals import NotATime
 from bot.workflow.absences import Absences
 
 PERSON = re.compile(r"<@([UW][A-Z0-9]+)(?:\|[^>]*)?>")
-UNTIL = re.compile(r"^(?:until|till|jusqu['’](?:au|à)|hasta(?: el| la)?)\s+", re.IGNORECASE)
+UNTIL = re.compile(r"^(?:until|till|jusqu['’](?:au|à|en)|hasta(?: el| la| las)?)\s+", re.IGNORECASE)
 BACK = "9:00"  # on a day without an hour
 
 
@@ -51,8 +51,11 @@ class AbsenceCommands:
         template = (
             "{who} approves in your place until {end_at}, and you cannot approve until then. `/broadcast back` ends it."
         )
-        told = Translatable(template, who=mentions([absence.delegate]), end_at=absence.until)
-        return Post(mrkdwn.sentence(asked.words, told))
+        told = [Translatable(template, who=mentions([absence.delegate]), end_at=absence.until)]
+        if await self.absences.is_approver(absence.delegate):
+            template = "Where {who} may approve anyway, your place stays free."
+            told.append(Translatable(template, who=mentions([absence.delegate])))
+        return mrkdwn.lines([mrkdwn.sentence(asked.words, one) for one in told])
 
     async def back(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Approve again yourself before your absence ends."""

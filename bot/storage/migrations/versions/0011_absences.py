@@ -1,7 +1,7 @@
-"""Approvers who are away, and in whose place a vote was given.
+"""Approvers who are away, in whose place a vote was given, and for which start a broadcast's approvers were named.
 
-Additive: the version before it goes on working beside this one. It takes a delegate's vote for that of somebody who may
-not approve, so it asks again rather than send.
+Additive: the version before it goes on working beside this one, but counts a delegate and the approver as two. So name
+delegates in the settings once no older process runs; this version counts them as one before it sends.
 """
 
 import sqlalchemy as sa
@@ -20,4 +20,5 @@ def upgrade() -> None:
         sa.Column("since", sa.BigInteger(), nullable=False),
         sa.Column("until", sa.BigInteger(), nullable=False),
     )
+    op.add_column("broadcasts", sa.Column("ruled_at", sa.BigInteger(), nullable=True))
     op.add_column("votes", sa.Column("stands_for", sa.String(32), nullable=True))
