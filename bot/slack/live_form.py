@@ -31,6 +31,7 @@ from bot.slack.interaction import Body, Entrance, Interaction, Refused, user_of,
 from bot.slack.payload import id_in
 from bot.slack.publish.poster import error_code
 from bot.slack.replies import form_audiences, offered, place_for, submitted_post
+from bot.slack.template_choice import TemplateChoice
 from bot.slack.template_forms import TemplateForms
 from bot.storage import broadcasts, keys
 from bot.storage.database import CommitUncertain, DatabaseBusy
@@ -38,7 +39,7 @@ from bot.storage.votes import Vote
 from bot.workflow import checks
 from bot.workflow.decision_types import Sent
 from bot.workflow.recipients import recipients_of
-from bot.workflow.template_use import Filled
+from bot.workflow.template_cover import Filled
 from bot.workflow.workflow import Workflow
 from providers.base import AudienceKind
 
@@ -65,6 +66,7 @@ class LiveForm:
         self.workflow, self.audiences, self.clock = workflow, workflow.audiences, clock
         self.entrance, self.showing_of = entrance, showing_of
         self.templates = TemplateForms(workflow)
+        self.choice = TemplateChoice(self.templates)
         self.updates = AsyncLimiter(UPDATES_A_MINUTE, 60)
         self._latest: dict[str, tuple[Body, str, AsyncWebClient]] = {}
         self._refills = TTLCache[str, int](OPEN_FORMS, OPEN_FOR)
@@ -165,7 +167,8 @@ class LiveForm:
         words, composed = translator_for(person.locale), form_values.read_compose(body["view"])
         if composed.refills != self._refills.get(id, composed.refills):
             return  # what was typed before the bot replaced the text
-        typed, filled = composed, await self.templates.filled(composed, person.workspace)
+        typed, composed = composed, await self.choice.taken_up(composed, person.workspace)
+        filled = await self.templates.filled(composed, person.workspace)
         if filled is not None:
             composed = replace(composed, text=filled.text, template=(filled.template.name, filled.template.digest))
         composed = _as_pressed(composed, name, body)
@@ -183,7 +186,9 @@ class LiveForm:
             composed.refills,
             test=composed.test,
             template=composed.template,
-            wording=self.templates.wording(filled, composed, person.id, words) if filled else (),
+            wording=self.templates.wording(filled, composed, person, words) if filled and composed.template else (),
+            choice=composed.choice,
+            again=composed.again,
         )
         await self.updates.acquire()
         await self._update(id, str(body["view"].get("hash") or ""), forms.compose(form, words), client)
@@ -268,7 +273,7 @@ class LiveForm:
                 yield {"type": "button", "action_id": forms.TEST, "text": plain(label[:75]), "value": "test"}
 
     async def suggest(self, ack: AsyncAck, body: Body) -> None:
-        """Offer the audiences whose name holds what has been typed, with their sizes."""
+        """Offer the audiences whose name holds what has been typed, with their sizes; or the templates."""
         if not self._has_audiences(body) or workspace_of(body) != self.entrance.ours():
             await ack(options=[])
             return
@@ -277,7 +282,15 @@ class LiveForm:
             words = translator_for(person.locale)
         except (DirectoryUnavailable, DeadToken):
             words = translator_for(None)
-        await ack(options=forms.audience_options(self._offered(words), str(body.get("value") or ""), OFFERED))
+        await ack(options=await self._options(body, str(body.get("value") or ""), words))
+
+    async def _options(self, body: Body, typed: str, words: Translator) -> list[dict[str, Any]]:
+        if str(body.get("block_id")).split(":")[0] != "template":
+            return forms.audience_options(self._offered(words), typed, OFFERED)
+        try:
+            return await self.choice.options(workspace_of(body), typed, OFFERED, words)
+        except DatabaseBusy:
+            return []
 
     def _offered(self, words: Translator) -> list[tuple[str, str]]:
         return [(name, self._sized(name, label, words)) for name, label in form_audiences(self.audiences, words)]
@@ -311,6 +324,9 @@ def _as_pressed(composed: form_values.Composed, name: str, body: Body) -> form_v
         composed = replace(composed, text="", template=None)
     elif name == template_forms.FREELY:
         composed = replace(composed, template=None)
+    if name in (forms.CLEAR, template_forms.FREELY) and composed.choice is not None:  # it can be chosen once more
+        again = {**composed.again, "template": composed.refills + 1}
+        composed = replace(composed, choice=form_values.Choice(), again=again)
     fits = composed.template is not None or forms.fits_its_inputs(body["view"], composed.text)
     return composed if fits and name not in REPLACING else replace(composed, refills=composed.refills + 1)
 

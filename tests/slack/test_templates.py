@@ -50,7 +50,7 @@ async def test_a_template_is_approved_once_and_then_goes_by_filling_in_its_slots
     assert WORDING in shown(sandbox)
     assert "Approved by <@U0ANA>" in shown(sandbox)
     assert [b["block_id"] for b in form["blocks"] if b["type"] == "input"] == [
-        *("audience", "purpose", "slot_city", "slot_day", "send_at", "sender", "campaign", "canary")
+        *("template", "audience", "purpose", "slot_city", "slot_day", "send_at", "sender", "campaign", "canary")
     ]
     assert await sandbox.acting.submit("U0DAN", form["id"], with_slots(PARIS)) == {}
     await settled(bot, State.SENT, State.DONE)
@@ -162,7 +162,7 @@ async def test_a_template_that_has_changed_since_the_form_was_opened_is_named_an
     assert await all_of(bot) == []
     await ask(sandbox, "template delete promo")
     errors = await sandbox.acting.submit("U0DAN", form["id"], with_slots(PARIS))
-    assert "There is no template “promo”" in errors["slot_city"]
+    assert "There is no template “promo”" in errors["template"]
 
 
 async def test_the_owner_and_whoever_is_no_approver_are_told_who_can_approve_it(sandbox: Sandbox, bot: Bot) -> None:

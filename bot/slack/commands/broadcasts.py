@@ -17,7 +17,7 @@ from bot.domain.errors import FieldError, InvalidRequest, NotFound, NotUnderstoo
 from bot.domain.i18n import Translatable, Translator
 from bot.domain.lifecycle import Hold, State
 from bot.domain.people import Person
-from bot.slack.blocks import answers, card_facts, forms, mrkdwn
+from bot.slack.blocks import answers, card_facts, form_values, forms, mrkdwn
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.commands import parse
 from bot.slack.commands.schedules import Recurring
@@ -35,7 +35,7 @@ from bot.slack.replies import (
     submitted_post,
     with_late,
 )
-from bot.storage import audit, broadcasts, cards, keys
+from bot.storage import audit, broadcasts, cards, keys, templates
 from bot.storage.votes import Vote, votes_for
 from bot.when.instants import goes_on, parse_when
 from bot.when.refusals import NotATime
@@ -83,8 +83,11 @@ class BroadcastCommands:
     async def form(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Open the form."""
         workspace, person, since = asked.person.workspace, asked.person.id, self.clock() - FORM_KEPT
-        kept = await self.workflow.database.read(lambda c: keys.kept_form(c, workspace, person, since))
-        form = forms.Form(offered(self.audiences, asked.words), asked.channel)
+        kept, offers = await self.workflow.database.read(
+            lambda c: (keys.kept_form(c, workspace, person, since), templates.has_templates(c, workspace))
+        )
+        choice = form_values.Choice() if offers else None
+        form = forms.Form(offered(self.audiences, asked.words), asked.channel, choice=choice)
         if kept is not None:
             form = replace(form, values=kept.values, kept_at=kept.at)
         return await self.open_form(form, asked, client)

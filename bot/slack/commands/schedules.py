@@ -299,7 +299,7 @@ class Recurring:
         form = forms.Form(offered(self.audiences, done.words), done.channel, values={"audience": audience})
         if schedule.options.get("template"):
             found = await self._template(done.workspace, str(schedule.options["template"]))
-            form = self.template_forms.form(found, done.channel, done.person.id, done.words, audience)
+            form = self.template_forms.form(found, done.channel, done.person, done.words, audience)
         await done.client.views_open(trigger_id=done.trigger, view=forms.compose(form, done.words))
 
 
