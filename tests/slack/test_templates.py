@@ -140,6 +140,43 @@ async def test_the_form_says_truly_whether_it_needs_approval(sandbox: Sandbox, b
     assert "It is not approved in advance" in shown(sandbox, "U0ANA")
 
 
+async def test_a_canary_takes_the_usual_road_and_the_form_says_so_at_once(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, SAVE)
+    await approve(sandbox)
+    form = await opened(sandbox)
+    assert "needs no further approval" in shown(sandbox)
+    few = {"canary": {"value": {"type": "static_select", "selected_option": {"value": "team"}}}}
+    await type_in(sandbox, form, with_slots(PARIS) | few, "canary")
+    await becomes(sandbox, "*team* gets it first, which its approval does not cover")
+    assert "needs no further approval" not in shown(sandbox)
+    none = {"canary": {"value": {"type": "static_select", "selected_option": None}}}
+    await type_in(sandbox, form, with_slots(PARIS) | none, "canary")
+    await becomes(sandbox, "needs no further approval")
+    assert await sandbox.acting.submit("U0DAN", form["id"], with_slots(PARIS) | few) == {}
+    assert (await settled(bot, State.PENDING)).canary == "team"
+
+
+async def test_another_sender_is_seen_while_it_is_typed(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, SAVE)
+    await approve(sandbox)
+    form = await opened(sandbox)
+    await type_in(sandbox, form, with_slots(PARIS, sender="Autre"), "sender")
+    await becomes(sandbox, "Its approval is for another audience")
+
+
+async def test_a_start_outside_the_sending_hours_takes_the_usual_road_and_the_form_says_so(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    await start_bot(sandbox, audiences__vip__policy="fr")
+    await ask(sandbox, SAVE.replace("newsletter", "vip"))
+    await approve(sandbox)
+    form = await opened(sandbox)
+    sunday = 1_830_420_000  # 2 January 2028
+    values = with_slots(PARIS, send_at=sunday) | {"audience": filled("vip", "")["audience"]}
+    await type_in(sandbox, form, values, "send_at")
+    await becomes(sandbox, "It would start outside the sending hours")
+
+
 async def test_a_test_of_a_filled_template_rings_on_few_phones(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, SAVE)
     form = await opened(sandbox)
