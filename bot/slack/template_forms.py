@@ -34,9 +34,8 @@ class TemplateForms:
         `audience`: another one than the template's.
         """
         filled, choices = self.use.filled(template, {}), offered(self.audiences, words)
-        choice = form_values.Choice((template.name, template_answers.label(template, words)), template.name)
         values = template.values() | ({"audience": audience} if audience else {})
-        form = forms.Form(choices, channel, values=values, choice=choice)
+        form = forms.Form(choices, channel, values=values, choice=chosen(template, words))
         return self.filling(form, filled, person, words) if self.keeps_wording(filled) else form
 
     def keeps_wording(self, filled: Filled) -> bool:
@@ -46,7 +45,8 @@ class TemplateForms:
     def filling(self, form: forms.Form, filled: Filled, person: Person, words: Translator) -> forms.Form:
         """The same form with the wording of a template in place of the text."""
         wording = self.wording(filled, forms.as_composed(form), person, words)
-        return replace(form, template=(filled.template.name, filled.template.digest), wording=wording)
+        template = (filled.template.name, filled.template.digest)
+        return replace(form, template=template, wording=wording, choice=chosen(filled.template, words))
 
     def wording(self, filled: Filled, composed: form_values.Composed, person: Person, words: Translator) -> list[Block]:
         """The wording, its slots, and whether its approval covers what the form says so far."""
@@ -106,3 +106,8 @@ class TemplateForms:
             return Post(done.words("Your approval of the template “{name}” no longer counts.", name=template.name))
         offer = await self.approval.approve(done.workspace, name, shown, done.person)
         return template_answers.approved(offer, done.words)
+
+
+def chosen(template: Template, words: Translator) -> form_values.Choice:
+    """The select with this template, from which the form is filled."""
+    return form_values.Choice((template.name, template_answers.label(template, words)), template.name)

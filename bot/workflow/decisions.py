@@ -219,6 +219,7 @@ class Decisions:
         """Discard a draft. One without a card and a thread gets none now."""
         now = self.clock()
         changes: Changes = {} if cards.card_of(connection, seen) else {"draw_at": None}
+        keys.forget_filling(connection, seen.workspace, seen.id)
         return broadcasts.move(connection, seen, Action.DISCARD, actor=person.id, at=now, reason=reason, **changes)
 
     def _send_now(

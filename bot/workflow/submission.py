@@ -20,7 +20,7 @@ from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, State
 from bot.domain.people import Person
 from bot.scheduler import concerned
-from bot.storage import broadcasts, notes, sql
+from bot.storage import broadcasts, keys, notes, sql
 from bot.storage.cards import card_of
 from bot.storage.notes import Note, add_notes
 from bot.storage.votes import add_vote
@@ -67,6 +67,10 @@ class AdvanceApproval(Protocol):
 
     def agree(self, connection: Connection, planned: Broadcast, voters: tuple[str, ...]) -> Broadcast | None:
         """Schedule it with their votes. None if the approval has ended in the meantime."""
+        ...
+
+    def keep(self, connection: Connection, draft: Broadcast) -> None:
+        """Note with a draft what it was filled in from, so that it opens again as it was."""
         ...
 
 
@@ -126,7 +130,13 @@ class Submission:
         if questions or fix is not None or not postable:
             planned = dataclasses.replace(planned, state=State.DRAFT, voice_at=draft_notice(planned.created_at))
         agree = self._agree(advance, voters)
-        stored = await self.database.write(lambda c: self._store(c, planned, draft, follows, questions, agree))
+
+        def store(connection: Connection) -> Submitted:
+            stored = self._store(connection, planned, draft, follows, questions, agree)
+            _keep_filling(connection, stored, draft, advance)
+            return stored
+
+        stored = await self.database.write(store)
         if not stored.again and (tasks := concerned(stored.broadcast)):
             self.wake(*tasks)
         return dataclasses.replace(stored, fix=fix)
@@ -294,15 +304,15 @@ class Submission:
         if known and known.id != draft:
             return Submitted(known, again=True)
         if draft is not None:
-            return Submitted(self._complete_draft(connection, planned, draft))
+            return Submitted(self._complete_draft(connection, planned, draft, agree))
         broadcasts.add(connection, planned, draw=planned.state is not State.DRAFT)
         if follows is not None and planned.state is not State.DRAFT:
             self._name_each_other(connection, planned, follows)
         return Submitted(agree(connection, planned))
 
-    def _complete_draft(self, connection: Connection, planned: Broadcast, id: str) -> Broadcast:
+    def _complete_draft(self, connection: Connection, planned: Broadcast, id: str, agree: Agree) -> Broadcast:
         """Submit a draft, or keep it as one. One that has a card was given back by an approver: it becomes a new
-        version, and needs no fewer approvals than before."""
+        version, needs no fewer approvals than before, and none that was given in advance counts."""
         draft, at = broadcasts.find(connection, planned.workspace, id, lock=True), planned.created_at
         test_stays_test = (draft.test_of is None) == (planned.test_of is None)
         if draft.state is not State.DRAFT or draft.requester != planned.requester or not test_stays_test:
@@ -327,7 +337,7 @@ class Submission:
         )
         if submitted is None:
             raise StaleVersion(draft)
-        return self.approvals.without_approval(connection, submitted)
+        return self.approvals.without_approval(connection, submitted) if shown else agree(connection, submitted)
 
     def enter(self, connection: Connection, planned: Broadcast, voters: Iterable[str] = ()) -> Broadcast:
         """Store an occurrence of a recurring broadcast. `voters`: who approved it in advance by a standing approval."""
@@ -350,6 +360,17 @@ class Submission:
         if followed.state is not State.DRAFT:
             by = {"by": people.mentions([follower.requester]), "id": follower.id}
             notes.add_notes(connection, followed, now, [Note(Translatable("{by} asked for a follow-up: {id}.", **by))])
+
+
+def _keep_filling(
+    connection: Connection, stored: Submitted, draft: str | None, advance: AdvanceApproval | None
+) -> None:
+    """Keep with a draft what it was filled in from, and forget that of one that was written freely or submitted."""
+    row = stored.broadcast
+    if row.state is State.DRAFT and advance is not None and not stored.again:
+        advance.keep(connection, row)
+    elif draft is not None:
+        keys.forget_filling(connection, row.workspace, row.id)
 
 
 UNCHANGED_BY_SUBMIT = frozenset(

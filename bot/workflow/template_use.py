@@ -14,7 +14,7 @@ from bot.domain.clock import moment
 from bot.domain.errors import FieldError, InvalidRequest
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import State
-from bot.storage import notes, templates
+from bot.storage import keys, notes, templates
 from bot.storage.notes import Note
 from bot.storage.templates import Template
 from bot.storage.votes import add_vote
@@ -111,6 +111,11 @@ class TemplateVotes:
 
     async def voters(self, planned: Broadcast) -> tuple[str, ...]:
         return await self.use.voters(self.filled, planned)
+
+    def keep(self, connection: Connection, draft: Broadcast) -> None:
+        template = self.filled.template
+        filling = {"template": [template.name, template.digest], "slots": dict(self.filled.values)}
+        keys.keep_filling(connection, draft.workspace, draft.id, filling, self.use.clock())
 
     def agree(self, connection: Connection, planned: Broadcast, voters: tuple[str, ...]) -> Broadcast | None:
         return self.use.agree(connection, planned, self.filled, voters)

@@ -8,38 +8,17 @@ from bot.app import Bot
 from bot.domain.lifecycle import State
 from sandbox.server import Sandbox
 from sandbox.world import Json
-from tests.slack.test_templates import FILLED, PARIS, SAVE, WORDING, approve
 from tests.support.ground import StartBot, all_of
 from tests.support.patience import nothing_more
 from tests.support.slack import ask, becomes, filled, open_form, settled, shown, type_in
+from tests.support.templates import FILLED, PARIS, SAVE, WORDING, approve, chosen, holds, inputs
 
 PLAIN_TEXT = "Bonjour à toute l’équipe"
 INFO = f"template save info staff transactional {PLAIN_TEXT}"
 
 
-def chosen(name: str | None) -> Json:
-    option = name and {"value": name, "text": {"type": "plain_text", "text": f"{name} → newsletter"}}
-    return {"value": {"type": "external_select", "selected_option": option}}
-
-
 def typed(audience: str, text: str, template: str | None, **more: str) -> Json:
     return filled(audience, text, **more) | {"template": chosen(template)}
-
-
-def inputs(sandbox: Sandbox) -> dict[str, Json]:
-    """The inputs of the open form, each with what it is filled with."""
-    blocks = sandbox.acting.views("U0DAN")[-1]["blocks"]
-    return {block["block_id"]: block["element"] for block in blocks if block["type"] == "input"}
-
-
-def holds(sandbox: Sandbox) -> Json:
-    """What Slack has in the form: what its inputs are filled with."""
-    values: Json = {}
-    for name, element in inputs(sandbox).items():
-        option = element.get("initial_option")
-        values[name] = {"value": {"type": element["type"], "value": element.get("initial_value")}}
-        values[name]["value"] |= {"selected_option": option} if option else {}
-    return values
 
 
 async def choose(sandbox: Sandbox, form: Json, values: Json, block: str = "template") -> None:
@@ -153,7 +132,7 @@ async def test_a_template_that_was_deleted_meanwhile_is_named_under_the_field(sa
     await ask(sandbox, "template delete promo")
     values = typed("newsletter", "Mon texte", "promo")
     await choose(sandbox, form, values)
-    await becomes(sandbox, "⛔ There is no template “promo” any more.")
+    await becomes(sandbox, "⚠️ There is no template “promo” any more.")
     assert inputs(sandbox)["text"]["initial_value"] == "Mon texte"
     errors = await sandbox.acting.submit("U0DAN", form["id"], values)
     assert list(errors) == ["template"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from bot.app import Bot
 from bot.domain.lifecycle import State
@@ -11,36 +10,11 @@ from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.support.ground import StartBot, all_of
 from tests.support.slack import HERE, ask, becomes, card, filled, settled, shown, thread_text, type_in
-
-WORDING = "Nos soldes à {{city:20}} dès le {{day:date}}"
-SAVE = f"template save promo newsletter marketing {WORDING}"
-PARIS = {"city": "Paris", "day": "24/12/2027"}
-FILLED = "Nos soldes à Paris dès le 24/12/2027"
-
-
-def with_slots(slots: dict[str, str], **more: Any) -> Json:
-    values = filled("newsletter", "", **more)
-    del values["text"]
-    return values | {f"slot_{name}": {"value": {"type": "plain_text_input", "value": v}} for name, v in slots.items()}
+from tests.support.templates import FILLED, PARIS, SAVE, WORDING, approve, opened, with_slots
 
 
 def of_template(name: str, text: str, audience: str = "newsletter") -> Json:
     return filled(audience, text) | {"name": {"value": {"type": "plain_text_input", "value": name}}}
-
-
-async def opened(sandbox: Sandbox, user: str = "U0DAN", line: str = "template use promo") -> Json:
-    assert await ask(sandbox, line, user=user) == ""
-    return sandbox.acting.views(user)[-1]
-
-
-async def approve(sandbox: Sandbox, user: str = "U0ANA") -> str:
-    """Look at it, press the button, and return what one is told then."""
-    await ask(sandbox, "template approve promo", user=user)
-    before = sandbox.acting.ephemerals(user)
-    seen, count = before[-1], len(before)
-    await sandbox.acting.click(user, HERE, seen["ts"], "broadcast.approve_template")
-    await sandbox.until(lambda: len(sandbox.acting.ephemerals(user)) > count)
-    return str(sandbox.acting.ephemerals(user)[-1]["text"])
 
 
 async def test_a_template_is_approved_once_and_then_goes_by_filling_in_its_slots(sandbox: Sandbox, bot: Bot) -> None:

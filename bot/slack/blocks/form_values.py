@@ -84,6 +84,7 @@ class Composed:
     def values(self) -> dict[str, Any]:
         """What the form is filled with to show the same again."""
         named = {name: getattr(self, name) for name in ("audience", "purpose", "text", "sender", "campaign", "canary")}
+        named |= {"template": self.template, "slots": dict(self.slots)} if self.template else {}
         return {**named, "send_at": self.send_at // SECOND if self.send_at else None}
 
 
@@ -105,7 +106,7 @@ def read_compose(view: Mapping[str, Any]) -> Composed:
         refills=number(kept.get("refills")),
         test=kept.get("test") is True,
         canary=_chosen(values, "canary") or None,
-        template=_template(kept.get("template")),
+        template=read_template(kept.get("template")),
         slots={name.removeprefix(BLOCK): _entered(values, name) for name in values if name.startswith(BLOCK)},
         choice=_choice(view, kept.get("taken"), values),
         again={str(name): number(count) for name, count in part(kept, "again").items()},
@@ -131,7 +132,7 @@ def _start(values: Mapping[str, Any]) -> Micros | None:
     return None if chosen is None else number(chosen) * SECOND
 
 
-def _template(kept: object) -> tuple[str, str] | None:
+def read_template(kept: object) -> tuple[str, str] | None:
     """Return the name and the digest of the template; those of none if they cannot be read."""
     if kept is None:
         return None

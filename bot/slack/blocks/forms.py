@@ -129,7 +129,7 @@ def _template_input(choice: Choice | None, words: Translator) -> list[Block]:
     select |= {"initial_option": option(*choice.option)} if choice.option else {}
     hint = words("It fills in the text, the audience and the purpose.")
     block = live(input_block("template", words("Template"), select, optional=True, hint=hint))
-    return [block, section(f"⛔ {sentence(words, choice.wrong)}", "choice")] if choice.wrong else [block]
+    return [block, section(f"⚠️ {sentence(words, choice.wrong)}", "choice")] if choice.wrong else [block]
 
 
 def audience_input(
