@@ -67,17 +67,20 @@ class OpenedForms:
         choices, values = offered(self.workflow.audiences, words), forms.filled(row, send_at=row.send_at)
         form = forms.Form(choices, channel, values=values, test=row.test_of is not None)
         if row.state is State.DRAFT:
-            return await self._draft(replace(form, draft=row.id), row, person, words)
+            return await self._draft(replace(form, draft=row.id, follows=row.follows), row, person, words)
         if (row.state, Action.EDIT) not in TRANSITIONS:
             raise StaleVersion(row)
         await self.workflow.may(Action.EDIT, person, row)
         return replace(form, edits=(row.id, row.version))
 
     async def _draft(self, form: forms.Form, row: Broadcast, person: Person, words: Translator) -> forms.Form:
-        """The form of a draft. What an approver gave back is an ordinary text: no approval in advance covers it."""
+        """The form of a draft. What an approver gave back is an ordinary text: no approval in advance covers it.
+
+        A follow-up offers no template, which might have another audience.
+        """
 
         def read(connection: Connection) -> Kept | None:
-            if row.test_of is not None or cards.card_of(connection, row) is not None:
+            if row.test_of or row.follows or cards.card_of(connection, row) is not None:
                 return None
             filling = keys.filling_of(connection, row.workspace, row.id)
             return _with_template(connection, row.workspace, {**form.values, **filling})

@@ -45,6 +45,8 @@ class Editing:
         planned = await self.submission.plan(request, seen.key, person, edits=seen)
         if all(getattr(planned, name) == getattr(seen, name) for name in EDITED if name != "zone"):
             raise InvalidRequest(FieldError("text", Translatable("Nothing has changed.")))
+        if (planned.audience, planned.purpose) != (seen.audience, seen.purpose):
+            await self.submission.follow_ups.checked(planned, seen.follows)
         as_asked = dataclasses.replace(planned, follows=seen.follows, schedule=seen.schedule)
         await self.submission.questions.ask(request, edit.sent, planned=as_asked)
         if planned.quorum == 0 and not await self._may_ask(planned, person):

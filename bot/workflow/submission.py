@@ -12,15 +12,14 @@ from sqlalchemy import Connection
 
 from bot.config.runtime import Runtime
 from bot.config.settings import AudienceSettings
-from bot.domain import people
 from bot.domain.broadcast import Broadcast, BroadcastRequest, digest
 from bot.domain.clock import SECOND, Micros
-from bot.domain.errors import FieldError, InvalidRequest, NotAllowed, NotFound, StaleVersion
+from bot.domain.errors import FieldError, InvalidRequest, NotAllowed, StaleVersion
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, State
 from bot.domain.people import Person
 from bot.scheduler import concerned
-from bot.storage import broadcasts, keys, notes, sql
+from bot.storage import broadcasts, keys, sql
 from bot.storage.cards import card_of
 from bot.storage.notes import Note, add_notes
 from bot.storage.votes import add_vote
@@ -29,6 +28,7 @@ from bot.workflow.approvals import Approvals
 from bot.workflow.audiences import Audiences
 from bot.workflow.deadlines import asks_again_at, asks_until, draft_notice
 from bot.workflow.decision_types import Sent
+from bot.workflow.follow_ups import FollowUps, name_each_other
 from bot.workflow.permissions import Permissions
 from bot.workflow.questions import TWIN_WINDOW, Questions
 from bot.workflow.recipients import Recipients, canary_complaint, recipients_of
@@ -94,6 +94,7 @@ class Submission:
         self.approval, self.audiences, self.make_id = runtime.settings.approval, audiences, make_id
         self.permissions, self.approvals, self.questions = permissions, approvals, questions
         self.approvers, self.people = approvals.approvers, approvals.approvers.people
+        self.follow_ups = FollowUps(runtime)
 
     async def submit(
         self,
@@ -111,19 +112,19 @@ class Submission:
 
         `postable` False: no card can be posted in its channel, so it is kept as a draft. It is also kept as a draft
         when too few people in its channel could approve it. `draft`: the id of the draft that this request completes.
-        `follows`: the id of an earlier broadcast; its thread and this one's then name each other. `sent`: the form that
-        the request came in, which can be submitted again. The form asks about a possible slip; without a form, the
-        request is kept as a draft. Submitting the same words in a form after that question confirms them. `advance`:
-        an approval that may cover it.
+        `follows`: the id of an earlier broadcast to the same audience; the two threads then name each other. `sent`:
+        the form that the request came in, which can be submitted again. The form asks about a possible slip; without a
+        form, the request is kept as a draft. Submitting the same words in a form after that question confirms them.
+        `advance`: an approval that may cover it.
         Raises InvalidRequest, NotAllowed (both audited), Questioned or DirectoryUnavailable.
         """
         try:
             planned = await self.plan(request, key, person)
+            planned = dataclasses.replace(planned, follows=await self.follow_ups.checked(planned, follows))
         except (InvalidRequest, NotAllowed) as error:
             reason = "NotAllowed" if isinstance(error, NotAllowed) else "NotAccepted"  # the audit's own names
             await self.permissions.audit_refusal(person, Action.SUBMIT, reason)
             raise
-        planned = dataclasses.replace(planned, follows=follows)
         questions = await self.questions.ask(request, sent, draft, planned)
         voters = await advance.voters(planned) if advance else ()
         fix = await self.approvers.why_stuck(planned, voters) if postable else None
@@ -132,7 +133,7 @@ class Submission:
         agree = self._agree(advance, voters)
 
         def store(connection: Connection) -> Submitted:
-            stored = self._store(connection, planned, draft, follows, questions, agree)
+            stored = self._store(connection, planned, draft, questions, agree)
             _keep_filling(connection, stored, draft, advance)
             return stored
 
@@ -276,11 +277,10 @@ class Submission:
         connection: Connection,
         planned: Broadcast,
         draft: str | None,
-        follows: str | None,
         questions: tuple[FieldError, ...],
         agree: Agree,
     ) -> Submitted:
-        stored = self._store_once(connection, planned, draft, follows, agree)
+        stored = self._store_once(connection, planned, draft, agree)
         if not questions or stored.broadcast.state is not State.DRAFT:
             return stored
         self.questions.remember(connection, stored.broadcast, planned)
@@ -293,9 +293,7 @@ class Submission:
 
         return agree
 
-    def _store_once(
-        self, connection: Connection, planned: Broadcast, draft: str | None, follows: str | None, agree: Agree
-    ) -> Submitted:
+    def _store_once(self, connection: Connection, planned: Broadcast, draft: str | None, agree: Agree) -> Submitted:
         sql.alone(connection, f"asks:{planned.workspace}/{planned.requester}")  # else two at once would find no twin
         known = broadcasts.find_by_key(connection, planned.workspace, planned.key)
         known = known or broadcasts.find_twin(connection, planned, planned.created_at - TWIN_WINDOW)
@@ -306,8 +304,8 @@ class Submission:
         if draft is not None:
             return Submitted(self._complete_draft(connection, planned, draft, agree))
         broadcasts.add(connection, planned, draw=planned.state is not State.DRAFT)
-        if follows is not None and planned.state is not State.DRAFT:
-            self._name_each_other(connection, planned, follows)
+        if planned.follows is not None and planned.state is not State.DRAFT:
+            name_each_other(connection, planned)
         return Submitted(agree(connection, planned))
 
     def _complete_draft(self, connection: Connection, planned: Broadcast, id: str, agree: Agree) -> Broadcast:
@@ -337,7 +335,11 @@ class Submission:
         )
         if submitted is None:
             raise StaleVersion(draft)
-        return self.approvals.without_approval(connection, submitted) if shown else agree(connection, submitted)
+        if shown:
+            return self.approvals.without_approval(connection, submitted)
+        if submitted.follows is not None:
+            name_each_other(connection, submitted)
+        return agree(connection, submitted)
 
     def enter(self, connection: Connection, planned: Broadcast, voters: Iterable[str] = ()) -> Broadcast:
         """Store an occurrence of a recurring broadcast. `voters`: who approved it in advance by a standing approval."""
@@ -348,18 +350,6 @@ class Submission:
             actor = next(iter(voters))
             return self.approvals.schedule(connection, planned, actor=actor) or planned
         return self.approvals.without_approval(connection, planned)
-
-    def _name_each_other(self, connection: Connection, follower: Broadcast, id: str) -> None:
-        """Note the follow-up in both threads. The id comes from a form, so it may not exist here."""
-        try:
-            followed = broadcasts.find(connection, follower.workspace, id)
-        except NotFound:
-            return
-        now = follower.created_at
-        notes.add_notes(connection, follower, now, [Note(Translatable("This is a follow-up to {id}.", id=followed.id))])
-        if followed.state is not State.DRAFT:
-            by = {"by": people.mentions([follower.requester]), "id": follower.id}
-            notes.add_notes(connection, followed, now, [Note(Translatable("{by} asked for a follow-up: {id}.", **by))])
 
 
 def _keep_filling(
