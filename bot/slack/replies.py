@@ -30,7 +30,7 @@ from bot.when.refusals import left_behind
 from bot.workflow.approval_rules import still_asked
 from bot.workflow.audiences import Audiences
 from bot.workflow.recipients import is_small
-from bot.workflow.submission import Submitted
+from bot.workflow.submitted import Submitted
 
 log = structlog.get_logger(__name__)
 

@@ -24,7 +24,8 @@ from bot.workflow.audiences import Audiences
 from bot.workflow.deadlines import asks
 from bot.workflow.decision_types import Edit
 from bot.workflow.sentence_parts import by_person, edited
-from bot.workflow.submission import CHANGED_BY, Submission
+from bot.workflow.storing import CHANGED_BY
+from bot.workflow.submission import Submission
 
 
 class Editing:
@@ -48,7 +49,8 @@ class Editing:
         if (planned.audience, planned.purpose) != (seen.audience, seen.purpose):
             await self.submission.follow_ups.checked(planned, seen.follows)
         as_asked = dataclasses.replace(planned, follows=seen.follows, schedule=seen.schedule)
-        await self.submission.questions.ask(request, edit.sent, planned=as_asked)
+        questions = self.submission.questions
+        await questions.ask(request, edit.sent, None, await questions.find_duplicate(as_asked))
         if planned.quorum == 0 and not await self._may_ask(planned, person):
             planned = dataclasses.replace(planned, quorum=1)
         need = approval_rules.RequiredApprovals(planned.quorum, planned.approvers)

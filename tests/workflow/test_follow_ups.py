@@ -10,7 +10,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.errors import InvalidRequest
 from bot.domain.lifecycle import State
 from bot.workflow.decision_types import Cancel, Edit
-from bot.workflow.submission import Submitted
+from bot.workflow.submitted import Submitted
 from providers.base import Purpose
 from tests.support.cards import told_of
 from tests.support.core import CLEO, TEAM, Core
