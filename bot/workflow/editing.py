@@ -15,7 +15,7 @@ from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import TRANSITIONS, Action
 from bot.domain.people import Person
 from bot.storage import broadcasts
-from bot.storage.broadcast_rows import NOT_AGREED, Changes
+from bot.storage.broadcast_rows import NEW_VERSION, Changes
 from bot.storage.notes import Note
 from bot.storage.votes import votes_for
 from bot.workflow import approval_rules
@@ -138,7 +138,7 @@ class Editing:
         """
         now = self.clock()
         changes |= {"version": current.version + 1, "editor": person.id, "approvers": need.approvers}
-        changes |= {"quorum": max(need.quorum, current.quorum), "tries": 0, **NOT_AGREED, **asks(now, self.approval)}
+        changes |= {"quorum": max(need.quorum, current.quorum), "tries": 0, **NEW_VERSION, **asks(now, self.approval)}
         changes["digest"] = digest(dataclasses.replace(current, **cast("dict[str, Any]", changes)))
         self.series.uncover(connection, current)
         self.approvals.canaries.end(connection, current, person.id)
