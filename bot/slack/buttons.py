@@ -160,6 +160,7 @@ class Buttons:
         form = forms.Form(
             offered(self.audiences, done.words), done.channel, values={**values, "send_at": start}, facts=told
         )
+        form = await self.opened.offering(form, done.workspace)
         await done.client.views_open(trigger_id=done.trigger, view=forms.compose(form, done.words))
 
     async def _do(self, pressed: Pressed) -> None:

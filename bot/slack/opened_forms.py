@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,9 +19,11 @@ from bot.slack.blocks import form_values, forms
 from bot.slack.replies import offered
 from bot.slack.template_forms import TemplateForms
 from bot.storage import cards, keys, templates
+from bot.storage.database import DatabaseBusy
 from bot.storage.templates import Template
 from bot.workflow.workflow import Workflow
 
+SOON = 0.3  # seconds to find out whether there are templates
 FORM_KEPT = 7 * 24 * 3600 * SECOND  # how long what was typed in the form and not sent is offered again
 
 
@@ -58,6 +61,15 @@ class OpenedForms:
         form = forms.Form(offered(self.workflow.audiences, words), channel, values=found.values)
         form = replace(form, kept_at=kept.at if kept else None)
         return self._filled(form, found, person, words)
+
+    async def offering(self, form: forms.Form, workspace: str) -> forms.Form:
+        """The same form with the templates to choose from, if there are any. It opens without if that takes long."""
+        try:
+            async with asyncio.timeout(SOON):
+                offers = await self.workflow.database.read(lambda c: templates.has_templates(c, workspace))
+        except (TimeoutError, DatabaseBusy):
+            return form
+        return replace(form, choice=form_values.Choice()) if offers else form
 
     async def edit(self, row: Broadcast, person: Person, channel: str, words: Translator) -> forms.Form:
         """The form filled with a draft, to be submitted in that channel, or with a broadcast that is edited.

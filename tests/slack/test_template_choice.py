@@ -10,7 +10,7 @@ from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.support.ground import StartBot, all_of
 from tests.support.patience import nothing_more
-from tests.support.slack import ask, becomes, filled, open_form, settled, shown, type_in
+from tests.support.slack import HERE, ask, becomes, filled, open_form, settled, shown, type_in
 from tests.support.templates import FILLED, PARIS, SAVE, WORDING, approve, chosen, holds, inputs
 
 PLAIN_TEXT = "Bonjour à toute l’équipe"
@@ -175,3 +175,12 @@ async def test_an_edit_offers_no_template(sandbox: Sandbox, start_bot: StartBot)
     row = await settled(bot, State.PENDING)
     await ask(sandbox, f"edit {row.id}", user="U0DAN")
     assert "template" not in inputs(sandbox)
+
+
+async def test_a_command_that_is_corrected_in_the_form_may_become_a_template(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, SAVE)
+    await ask(sandbox, "send nobody marketing Mon texte", user="U0DAN")
+    answer = sandbox.acting.ephemerals("U0DAN")[-1]
+    await sandbox.acting.click("U0DAN", HERE, answer["ts"], "broadcast.correct")
+    assert inputs(sandbox)["text"]["initial_value"] == "Mon texte"
+    assert "template" in inputs(sandbox)
