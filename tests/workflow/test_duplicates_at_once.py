@@ -8,11 +8,11 @@ from typing import Any
 
 from bot.domain.lifecycle import State
 from bot.storage.database import Database
-from bot.workflow.decision_types import Sent
+from bot.workflow.decision_types import Edit, Sent
 from bot.workflow.questions import Questioned
 from bot.workflow.submitted import Submitted
 from bot.workflow.workflow import Workflow
-from tests.support.core import CLEO, Core
+from tests.support.core import CLEO, TEAM, Core
 
 BEN = replace(CLEO, id="U0BEN", name="Ben")
 ROUNDS = 20
@@ -57,6 +57,21 @@ async def test_of_two_forms_at_once_one_asks_under_its_text_and_the_second_submi
         again = await asyncio.gather(submit(asked, "t1"), return_exceptions=True)  # Slack delivers it once more
         assert isinstance(again[0], Questioned)
         assert (await submit(asked, "t2")).broadcast.state is State.PENDING
+
+
+async def test_of_an_edit_and_a_command_at_once_one_is_asked(core: Core, second: Database) -> None:
+    other = core.workflow_over(second)
+    for number in range(ROUNDS):
+        text, row = f"Soldes du rayon {number}", await core.ask(text=f"Fermé le {number} mai")
+        edit = Edit(core.request(text=text), Sent(f"V{number}", "t1"))
+        theirs = core.request(text=text).model_copy(update={"requester": BEN.id})
+        edited, submitted = await asyncio.gather(
+            core.workflow.act(TEAM, row.id, edit, person=CLEO, version=1),
+            other.submit(theirs, key=f"b{number}", person=BEN),
+            return_exceptions=True,
+        )
+        assert isinstance(submitted, Submitted)
+        assert isinstance(edited, Questioned) == (submitted.broadcast.state is State.PENDING)
 
 
 async def test_other_texts_and_other_people_are_let_through_together(core: Core, second: Database) -> None:
