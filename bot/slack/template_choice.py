@@ -40,11 +40,7 @@ class TemplateChoice:
         try:
             template = await self.forms.templates.find(workspace, choice.name)
         except InvalidRequest:
-            gone = Translatable(
-                "There is no template “{name}” any more. Choose another one, or write the text yourself.",
-                name=choice.name,
-            )
-            return replace(composed, choice=replace(choice, wrong=gone))
+            return replace(composed, choice=self.gone(composed))
         filled, refills = self.forms.use.filled(template, composed.slots), composed.refills + 1
         values = {name: value for name, value in template.values().items() if value is not None}
         refilled = {name for name, value in values.items() if getattr(composed, name) != value} - {"text"}
@@ -56,6 +52,14 @@ class TemplateChoice:
             template=(template.name, template.digest) if self.forms.keeps_wording(filled) else None,
             choice=replace(choice, taken=template.name),
         )
+
+    @staticmethod
+    def gone(composed: form_values.Composed) -> form_values.Choice:
+        """The select with the sentence that its template was deleted."""
+        choice = composed.choice or form_values.Choice()
+        name = choice.name or (composed.template[0] if composed.template else "—")
+        template = "There is no template “{name}” any more. Choose another one, or write the text yourself."
+        return replace(choice, wrong=Translatable(template, name=name))
 
     async def _written_out(self, composed: form_values.Composed, workspace: str) -> form_values.Composed:
         if composed.template is None:

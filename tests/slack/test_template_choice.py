@@ -141,6 +141,23 @@ async def test_a_template_that_was_deleted_meanwhile_is_named_under_the_field(sa
     assert (await settled(bot, State.PENDING)).typed == "Mon texte"
 
 
+async def test_one_that_is_deleted_while_it_is_filled_in_is_named_there_and_then(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, SAVE)
+    form = await open_form(sandbox)
+    await choose(sandbox, form, typed("newsletter", "", "promo"))
+    await becomes(sandbox, "slot_city")
+    await ask(sandbox, "template delete promo")
+    await ask(sandbox, "template save autre newsletter marketing Bonjour {{city}}")
+    values = holds(sandbox)
+    values["slot_city"]["value"]["value"] = "Lyon"
+    await type_in(sandbox, form, values, "slot_city")
+    await becomes(sandbox, "⚠️ There is no template “promo” any more.")
+    assert WORDING in shown(sandbox)
+    await choose(sandbox, form, values | {"template": chosen("autre")})
+    await becomes(sandbox, "Bonjour Lyon STOP au 30101")
+    assert "any more" not in shown(sandbox)
+
+
 async def test_what_the_form_does_not_show_yet_is_not_sent(sandbox: Sandbox, bot: Bot) -> None:
     """The choice and the press come together, or Slack takes no update: the text of before must not go out."""
     sandbox.faults.add("views.update", "error", 100, error="internal_error")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,15 @@ def wording(filled: Filled, given: Given, words: Translator, departs: Translatab
         *(_slot_input(slot, filled.values.get(slot.name, ""), words) for slot in filled.slots),
         {"type": "actions", "block_id": "freely", "elements": [freely]},
     ]
+
+
+def wording_in(view: Mapping[str, Any]) -> list[Block]:
+    """Return the wording and its inputs as a form shows them, where the template can no longer be read."""
+    found = [block for block in view.get("blocks") or () if isinstance(block, dict)]
+    names = [block.get("block_id") for block in found]
+    if "about_template" not in names or "freely" not in names:
+        return []
+    return found[names.index("about_template") : names.index("freely") + 1]
 
 
 def _about(template: Template, given: Given, words: Translator, departs: Translatable | None) -> str:
