@@ -56,6 +56,7 @@ from bot.slack.publish.painter import Painter
 from bot.slack.publish.poster import Poster
 from bot.slack.publish.reminders import ReminderPosts
 from bot.slack.reactions import Reactions
+from bot.slack.type_ahead import TypeAhead
 from bot.storage import cards, keys, outbox, schema
 from bot.storage.database import PATIENCE, AlreadyDispatching, DatabaseBusy
 from bot.storage.engines import open_database
@@ -210,7 +211,7 @@ class Bot:
 
         app.action(ANY)(acted)
         app.event(ANY)(reactions.happened)
-        app.options(ANY)(live.suggest)
+        app.options(ANY)(TypeAhead(self.workflow, entrance).suggest)
         app.shortcut(ANY)(unknown_shortcut)
         app.error(report)
         return app

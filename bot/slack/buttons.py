@@ -30,8 +30,9 @@ from bot.slack.interaction import (
     message_of,
     user_of,
 )
+from bot.slack.opened_forms import OpenedForms
 from bot.slack.payload import counted
-from bot.slack.replies import WithFacts, edit_form, offered, reply_privately, respond
+from bot.slack.replies import WithFacts, offered, reply_privately, respond
 from bot.slack.template_forms import TemplateForms
 from bot.when.instants import parse_when
 from bot.when.refusals import NotATime
@@ -96,6 +97,7 @@ class Buttons:
     ) -> None:
         self.workflow, self.audiences, self.clock, self.entrance = workflow, audiences, clock, entrance
         self.recurring, self.templates, self.with_facts = recurring, TemplateForms(workflow), with_facts
+        self.opened = OpenedForms(workflow, clock)
         self._telling: set[asyncio.Task[None]] = set()
 
     async def pressed(self, ack: AsyncAck, body: Body, action: Mapping[str, Any], client: AsyncWebClient) -> None:
@@ -158,6 +160,7 @@ class Buttons:
         form = forms.Form(
             offered(self.audiences, done.words), done.channel, values={**values, "send_at": start}, facts=told
         )
+        form = await self.opened.offering(form, done.workspace)
         await done.client.views_open(trigger_id=done.trigger, view=forms.compose(form, done.words))
 
     async def _do(self, pressed: Pressed) -> None:
@@ -202,7 +205,7 @@ class Buttons:
         row = await self._current(pressed)
         if row.state is State.DRAFT and row.requester != pressed.person.id:
             raise NotAllowed("Only {requester}, who wrote it, can open this draft.", requester=f"<@{row.requester}>")
-        form = await edit_form(self.workflow, row, pressed.person, pressed.asks_in(row), pressed.words)
+        form = await self.opened.edit(row, pressed.person, pressed.asks_in(row), pressed.words)
         await self._open(form, pressed)
 
     async def _open(self, form: forms.Form, pressed: Pressed) -> None:

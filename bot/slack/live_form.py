@@ -30,7 +30,8 @@ from bot.slack.directory import UNREACHABLE
 from bot.slack.interaction import Body, Entrance, Interaction, Refused, user_of, workspace_of
 from bot.slack.payload import id_in
 from bot.slack.publish.poster import error_code
-from bot.slack.replies import form_audiences, offered, place_for, submitted_post
+from bot.slack.replies import offered, place_for, submitted_post
+from bot.slack.template_choice import TemplateChoice
 from bot.slack.template_forms import TemplateForms
 from bot.storage import broadcasts, keys
 from bot.storage.database import CommitUncertain, DatabaseBusy
@@ -38,7 +39,7 @@ from bot.storage.votes import Vote
 from bot.workflow import checks
 from bot.workflow.decision_types import Sent
 from bot.workflow.recipients import recipients_of
-from bot.workflow.template_use import Filled
+from bot.workflow.template_cover import Filled
 from bot.workflow.workflow import Workflow
 from providers.base import AudienceKind
 
@@ -49,7 +50,6 @@ SOON = 0.5  # seconds for the facts of a form that opens, of the three in which 
 NAMED = 8  # characters that a button names
 PAUSE = 0.7  # seconds between two drawings of one form: what is typed meanwhile is gathered
 UPDATES_A_MINUTE = 60  # of all forms; Slack allows about a hundred
-OFFERED = 100  # options that Slack takes
 OPEN_FORMS, OPEN_FOR = 1_000, 3_600.0
 
 #: The presses after which the bot writes the text.
@@ -65,6 +65,7 @@ class LiveForm:
         self.workflow, self.audiences, self.clock = workflow, workflow.audiences, clock
         self.entrance, self.showing_of = entrance, showing_of
         self.templates = TemplateForms(workflow)
+        self.choice = TemplateChoice(self.templates)
         self.updates = AsyncLimiter(UPDATES_A_MINUTE, 60)
         self._latest: dict[str, tuple[Body, str, AsyncWebClient]] = {}
         self._refills = TTLCache[str, int](OPEN_FORMS, OPEN_FOR)
@@ -81,11 +82,6 @@ class LiveForm:
         """Whether something was done in this form."""
         view = body.get("view")
         return isinstance(view, Mapping) and view.get("callback_id") == COMPOSE
-
-    @staticmethod
-    def _has_audiences(body: Body) -> bool:
-        view = body.get("view")
-        return isinstance(view, Mapping) and view.get("callback_id") in (COMPOSE, template_forms.MAKE)
 
     async def acted(self, ack: AsyncAck, body: Body, action: Mapping[str, Any], client: AsyncWebClient) -> None:
         """Take note of a change, and draw the form anew a moment later."""
@@ -165,7 +161,14 @@ class LiveForm:
         words, composed = translator_for(person.locale), form_values.read_compose(body["view"])
         if composed.refills != self._refills.get(id, composed.refills):
             return  # what was typed before the bot replaced the text
-        typed, filled = composed, await self.templates.filled(composed, person.workspace)
+        typed, composed = composed, await self.choice.taken_up(composed, person.workspace)
+        try:
+            filled = await self.templates.filled(composed, person.workspace)
+        except InvalidRequest:  # only the choice of another one, or a new start, leads out of this
+            if name != forms.CLEAR:
+                await self._say_that_it_is_gone(id, body, composed, words, client)
+                return
+            filled = None
         if filled is not None:
             composed = replace(composed, text=filled.text, template=(filled.template.name, filled.template.digest))
         composed = _as_pressed(composed, name, body)
@@ -183,11 +186,31 @@ class LiveForm:
             composed.refills,
             test=composed.test,
             template=composed.template,
-            wording=self.templates.wording(filled, composed, person.id, words) if filled else (),
+            wording=self.templates.wording(filled, composed, person, words) if filled and composed.template else (),
+            choice=composed.choice,
+            again=composed.again,
         )
         await self.updates.acquire()
         await self._update(id, str(body["view"].get("hash") or ""), forms.compose(form, words), client)
         self._refills[id] = composed.refills
+
+    async def _say_that_it_is_gone(
+        self, id: str, body: Body, composed: form_values.Composed, words: Translator, client: AsyncWebClient
+    ) -> None:
+        """Say under the field that its template was deleted, and leave everything else as it stands."""
+        form = forms.Form(
+            offered(self.audiences, words),
+            composed.channel,
+            composed.draft,
+            composed.values,
+            refills=composed.refills,
+            template=composed.template,
+            wording=template_forms.wording_in(body["view"]),
+            choice=self.choice.gone(composed),
+            again=composed.again,
+        )
+        await self.updates.acquire()
+        await self._update(id, str(body["view"].get("hash") or ""), forms.compose(form, words), client)
 
     async def _facts(
         self, composed: form_values.Composed, filled: Filled | None, person: Person, words: Translator
@@ -267,25 +290,6 @@ class LiveForm:
                 label = words("Send a test to {audience}", audience=name)
                 yield {"type": "button", "action_id": forms.TEST, "text": plain(label[:75]), "value": "test"}
 
-    async def suggest(self, ack: AsyncAck, body: Body) -> None:
-        """Offer the audiences whose name holds what has been typed, with their sizes."""
-        if not self._has_audiences(body) or workspace_of(body) != self.entrance.ours():
-            await ack(options=[])
-            return
-        try:
-            person = await self.entrance.people.person(workspace_of(body), user_of(body))
-            words = translator_for(person.locale)
-        except (DirectoryUnavailable, DeadToken):
-            words = translator_for(None)
-        await ack(options=forms.audience_options(self._offered(words), str(body.get("value") or ""), OFFERED))
-
-    def _offered(self, words: Translator) -> list[tuple[str, str]]:
-        return [(name, self._sized(name, label, words)) for name, label in form_audiences(self.audiences, words)]
-
-    def _sized(self, name: str, label: str, words: Translator) -> str:
-        size = self.audiences.audience_cache.size_of(name)
-        return label if size is None else f"{label} · {words.count('{number} person', '{number} people', size)}"
-
 
 def _plainer(composed: form_values.Composed, planned: Broadcast, words: Translator) -> Iterator[Block]:
     """The buttons that put other characters in place of those that force Unicode, where that saves an SMS."""
@@ -311,6 +315,9 @@ def _as_pressed(composed: form_values.Composed, name: str, body: Body) -> form_v
         composed = replace(composed, text="", template=None)
     elif name == template_forms.FREELY:
         composed = replace(composed, template=None)
+    if name in (forms.CLEAR, template_forms.FREELY) and composed.choice is not None:  # it can be chosen once more
+        again = {**composed.again, "template": composed.refills + 1}
+        composed = replace(composed, choice=form_values.Choice(), again=again)
     fits = composed.template is not None or forms.fits_its_inputs(body["view"], composed.text)
     return composed if fits and name not in REPLACING else replace(composed, refills=composed.refills + 1)
 

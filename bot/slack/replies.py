@@ -19,7 +19,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.errors import CardChanged, FieldError, InvalidRequest, NotAllowed, NotFound, NotUnderstood, StaleVersion
 from bot.domain.hours import Allow, HoldUntil, Policy
 from bot.domain.i18n import Translatable, Translator
-from bot.domain.lifecycle import TRANSITIONS, Action, State
+from bot.domain.lifecycle import State
 from bot.domain.people import DeadToken, DirectoryUnavailable, Person, mentions
 from bot.recurring.schedules import Moved
 from bot.slack.blocks import answers, card_facts, forms, mrkdwn
@@ -30,8 +30,7 @@ from bot.when.refusals import left_behind
 from bot.workflow.approval_rules import still_asked
 from bot.workflow.audiences import Audiences
 from bot.workflow.recipients import is_small
-from bot.workflow.submission import Submitted
-from bot.workflow.workflow import Workflow
+from bot.workflow.submitted import Submitted
 
 log = structlog.get_logger(__name__)
 
@@ -71,21 +70,6 @@ def offered(audiences: Audiences, words: Translator) -> forms.Offered:
     """Return what the form offers to choose from."""
     known = form_audiences(audiences, words)
     return forms.Offered(known, [(name, label) for name, label in known if is_small(audiences, name)])
-
-
-async def edit_form(workflow: Workflow, row: Broadcast, person: Person, channel: str, words: Translator) -> forms.Form:
-    """Return the form filled with a draft, to be submitted in that channel, or with a broadcast that is edited.
-
-    Raises StaleVersion or NotAllowed if this person can no longer edit it.
-    """
-    choices, values = offered(workflow.audiences, words), forms.filled(row, send_at=row.send_at)
-    if row.state is State.DRAFT:
-        return forms.Form(choices, channel, row.id, values, test=row.test_of is not None)
-    if (row.state, Action.EDIT) not in TRANSITIONS:
-        raise StaleVersion(row)
-    await workflow.may(Action.EDIT, person, row)
-    edits = (row.id, row.version)
-    return forms.Form(choices, channel, values=values, edits=edits, test=row.test_of is not None)
 
 
 async def place_for(audiences: Audiences, people: People, channel: str) -> Place:

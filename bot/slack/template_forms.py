@@ -8,12 +8,13 @@ from typing import Any
 
 from bot.domain.errors import FieldError, InvalidRequest
 from bot.domain.i18n import Translatable, Translator
+from bot.domain.people import Person
 from bot.slack.blocks import form_values, forms, template_answers, template_forms
 from bot.slack.blocks.mrkdwn import Block, Post
 from bot.slack.interaction import Interaction
 from bot.slack.replies import offered, reply_privately
-from bot.storage.templates import CONTENT, Template
-from bot.workflow.template_use import Filled
+from bot.storage.templates import Template
+from bot.workflow.template_cover import Filled
 from bot.workflow.workflow import Workflow
 from providers.base import Purpose
 
@@ -26,31 +27,32 @@ class TemplateForms:
         self.approval, self.use = workflow.template_approval, workflow.template_use
 
     def form(
-        self, template: Template, channel: str, asker: str, words: Translator, audience: str | None = None
+        self, template: Template, channel: str, person: Person, words: Translator, audience: str | None = None
     ) -> forms.Form:
         """The compose form for this template. Without slots and approval, its text can be changed at once.
 
         `audience`: another one than the template's.
         """
         filled, choices = self.use.filled(template, {}), offered(self.audiences, words)
-        same = audience in (None, template.audience)
         values = template.values() | ({"audience": audience} if audience else {})
-        form = forms.Form(choices, channel, values=values)
-        if not filled.slots and not self.approval.given(template).approved:
-            return form
-        return replace(
-            form, template=(template.name, template.digest), wording=self._wording(filled, asker, words, same=same)
-        )
+        form = forms.Form(choices, channel, values=values, choice=chosen(template, words))
+        return self.filling(form, filled, person, words) if self.keeps_wording(filled) else form
 
-    def wording(self, filled: Filled, composed: form_values.Composed, asker: str, words: Translator) -> list[Block]:
+    def keeps_wording(self, filled: Filled) -> bool:
+        """Whether the form shows the wording as it is, and not a text that can be changed."""
+        return bool(filled.slots) or self.approval.given(filled.template).approved
+
+    def filling(self, form: forms.Form, filled: Filled, person: Person, words: Translator) -> forms.Form:
+        """The same form with the wording of a template in place of the text."""
+        wording = self.wording(filled, forms.as_composed(form), person, words)
+        template = (filled.template.name, filled.template.digest)
+        return replace(form, template=template, wording=wording, choice=chosen(filled.template, words))
+
+    def wording(self, filled: Filled, composed: form_values.Composed, person: Person, words: Translator) -> list[Block]:
         """The wording, its slots, and whether its approval covers what the form says so far."""
-        usual = filled.template.values()
-        same = all(getattr(composed, name) == usual[name] for name in CONTENT if name != "text")
-        return self._wording(filled, asker, words, same=same)
-
-    def _wording(self, filled: Filled, asker: str, words: Translator, *, same: bool) -> list[Block]:
-        given = self.approval.given(filled.template, asker)
-        return template_forms.wording(filled, given, words, same=same)
+        given = self.approval.given(filled.template, person.id)
+        departs = self.use.cover.departure(filled.template, composed.request(person)) if given.approved else None
+        return template_forms.wording(filled, given, words, departs)
 
     async def filled(self, composed: form_values.Composed, workspace: str) -> Filled | None:
         """What has been filled in so far; None in an ordinary form. Raises InvalidRequest if the template is gone."""
@@ -60,6 +62,11 @@ class TemplateForms:
 
     async def checked(self, composed: form_values.Composed, workspace: str) -> Filled | None:
         """The same for a request. Raises InvalidRequest unless it is complete and for the wording that was shown."""
+        choice = composed.choice
+        if choice is not None and choice.name not in (None, choice.taken):  # what was sent is not what was chosen
+            await self.templates.find(workspace, choice.name)
+            template = "The form does not show the template “{name}” yet. Look at what it says, then submit it again."
+            raise InvalidRequest(FieldError("template", Translatable(template, name=choice.name)))
         if composed.template is None:
             return None
         name, seen = composed.template
@@ -99,3 +106,8 @@ class TemplateForms:
             return Post(done.words("Your approval of the template “{name}” no longer counts.", name=template.name))
         offer = await self.approval.approve(done.workspace, name, shown, done.person)
         return template_answers.approved(offer, done.words)
+
+
+def chosen(template: Template, words: Translator) -> form_values.Choice:
+    """The select with this template, from which the form is filled."""
+    return form_values.Choice((template.name, template_answers.label(template, words)), template.name)

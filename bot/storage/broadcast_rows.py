@@ -150,9 +150,10 @@ NOT_AGREED: Changes = {
     "hold": None,
     "hold_until": None,
     "stage_at": None,
-    "continued_at": None,
     **NO_LEASE,
 }
+#: Another version has another canary. The same version that only needs approval again has gone to its canary already.
+NEW_VERSION: Changes = {**NOT_AGREED, "continued_at": None}
 
 _SHOWN = ("send_at", "start_at", "due", "hold_until", "expires_at", "continued_at", "created_at", "changed_at")
 

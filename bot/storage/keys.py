@@ -140,6 +140,22 @@ def forget_form(connection: Connection, workspace: str, person: str) -> None:
     connection.execute(kept.delete().where(kept.c.name == f"form:{workspace}/{person}"))
 
 
+def keep_filling(connection: Connection, workspace: str, draft: str, filling: Mapping[str, object], at: Micros) -> None:
+    """Keep what a draft was filled in from: a template, and what its slots say."""
+    keep(connection, f"filling:{workspace}/{draft}", json.dumps(filling), at)
+
+
+def filling_of(connection: Connection, workspace: str, draft: str) -> Mapping[str, Any]:
+    """Return it; empty for an ordinary draft."""
+    found = load_kept(connection, f"filling:{workspace}/{draft}")
+    return json.loads(found) if found else {}
+
+
+def forget_filling(connection: Connection, workspace: str, draft: str) -> None:
+    """Forget it: the draft is an ordinary text now, or no draft any more."""
+    connection.execute(kept.delete().where(kept.c.name == f"filling:{workspace}/{draft}"))
+
+
 def take_lease(connection: Connection, name: str, owner: str, seconds: float, at: Micros) -> bool:
     """Take or renew this lease for a while. Return whether `owner` holds it now."""
     alone(connection, f"lease:{name}")

@@ -79,6 +79,13 @@ def templates_of(connection: Connection, workspace: str) -> list[Template]:
     return [_template(row) for row in connection.execute(statement).mappings()]
 
 
+def has_templates(connection: Connection, workspace: str) -> bool:
+    return (
+        connection.execute(select(templates.c.name).where(templates.c.workspace == workspace).limit(1)).first()
+        is not None
+    )
+
+
 def add_template(connection: Connection, template: Template) -> bool:
     """Store a new one. False if the name is taken."""
     return insert_ignoring(connection, templates, [_to_row(template)]) == 1

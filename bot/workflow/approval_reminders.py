@@ -168,6 +168,7 @@ class ApprovalReminders:
             end, kept = now, None
             template = "I kept your draft *{id}* for a week and have now deleted it: “{text}”"
             drawn: Changes = {} if card_of(connection, row) else {"draw_at": None}
+            keys.forget_filling(connection, row.workspace, row.id)
             done = broadcasts.move(connection, row, Action.DISCARD, actor="clock", at=now, **drawn) is not None
         if done:
             self._message_writer(connection, row, now, template, end, kept)

@@ -16,7 +16,7 @@ from bot.domain.lifecycle import TRANSITIONS, Action, Hold, State
 from bot.domain.people import Person
 from bot.scheduler import Task, concerned
 from bot.storage import audit, broadcasts, cards, keys, notes
-from bot.storage.broadcast_rows import NOT_AGREED, Changes
+from bot.storage.broadcast_rows import NEW_VERSION, Changes
 from bot.storage.cards import Card
 from bot.storage.notes import Note
 from bot.storage.votes import drop_votes
@@ -201,7 +201,7 @@ class Decisions:
         )
         note = Note(Translatable(template, **by_person(person), comment=comment, id=seen.id), mention=seen.requester)
         now = self.clock()
-        changes: Changes = {**NOT_AGREED, "expires_at": None, "voice_at": draft_notice(now)}
+        changes: Changes = {**NEW_VERSION, "expires_at": None, "voice_at": draft_notice(now)}
         returned = broadcasts.move(
             connection,
             seen,
@@ -220,6 +220,7 @@ class Decisions:
         """Discard a draft. One without a card and a thread gets none now."""
         now = self.clock()
         changes: Changes = {} if cards.card_of(connection, seen) else {"draw_at": None}
+        keys.forget_filling(connection, seen.workspace, seen.id)
         return broadcasts.move(connection, seen, Action.DISCARD, actor=person.id, at=now, reason=reason, **changes)
 
     def _send_now(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from typing import Any, Unpack, cast
 
 from sqlalchemy import Connection
@@ -15,7 +16,7 @@ from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import TRANSITIONS, Action
 from bot.domain.people import Person
 from bot.storage import broadcasts
-from bot.storage.broadcast_rows import NOT_AGREED, Changes
+from bot.storage.broadcast_rows import NEW_VERSION, Changes
 from bot.storage.notes import Note
 from bot.storage.votes import votes_for
 from bot.workflow import approval_rules
@@ -23,8 +24,18 @@ from bot.workflow.approvals import Approvals
 from bot.workflow.audiences import Audiences
 from bot.workflow.deadlines import asks
 from bot.workflow.decision_types import Edit
+from bot.workflow.questions import Questioned
 from bot.workflow.sentence_parts import by_person, edited
-from bot.workflow.submission import CHANGED_BY, Submission
+from bot.workflow.storing import CHANGED_BY
+from bot.workflow.submission import Submission
+
+
+@dataclass(frozen=True)
+class PlannedEdit:
+    """The broadcast as it would be. `asks`: whether to look for duplicates once more when it is stored."""
+
+    broadcast: Broadcast
+    asks: bool
 
 
 class Editing:
@@ -35,7 +46,7 @@ class Editing:
         self.approvals, self.submission = approvals, submission
         self.approvers, self.series = approvals.approvers, approvals.series
 
-    async def plan_edit(self, seen: Broadcast, edit: Edit, person: Person) -> Broadcast:
+    async def plan_edit(self, seen: Broadcast, edit: Edit, person: Person) -> PlannedEdit:
         """Check an edit and return the broadcast as it would be, not stored.
 
         Raises InvalidRequest, NotAllowed, Questioned or DirectoryUnavailable.
@@ -45,13 +56,17 @@ class Editing:
         planned = await self.submission.plan(request, seen.key, person, edits=seen)
         if all(getattr(planned, name) == getattr(seen, name) for name in EDITED if name != "zone"):
             raise InvalidRequest(FieldError("text", Translatable("Nothing has changed.")))
+        if (planned.audience, planned.purpose) != (seen.audience, seen.purpose):
+            await self.submission.follow_ups.checked(planned, seen.follows)
         as_asked = dataclasses.replace(planned, follows=seen.follows, schedule=seen.schedule)
-        await self.submission.questions.ask(request, edit.sent, planned=as_asked)
+        questions = self.submission.questions
+        duplicate = await questions.find_duplicate(as_asked)
+        await questions.ask(request, edit.sent, None, duplicate)
         if planned.quorum == 0 and not await self._may_ask(planned, person):
             planned = dataclasses.replace(planned, quorum=1)
         need = approval_rules.RequiredApprovals(planned.quorum, planned.approvers)
         await self.must_be_seen(seen, person, need, "text")
-        return planned
+        return PlannedEdit(planned, asks=edit.sent is not None and duplicate is None)
 
     async def _may_ask(self, planned: Broadcast, person: Person) -> bool:
         """Whether this person could ask for it themselves. If not, what they have edited is looked at."""
@@ -106,7 +121,12 @@ class Editing:
         revised = self._revise(connection, current, Action.REPLAN, person, need, sentence, send_at=send_at)
         return self.approvals.without_approval(connection, revised) if revised else None
 
-    def edit(self, connection: Connection, seen: Broadcast, person: Person, planned: Broadcast) -> Broadcast | None:
+    def edit(self, connection: Connection, seen: Broadcast, person: Person, edit: PlannedEdit) -> Broadcast | None:
+        """Store an edit. Raises Questioned for a duplicate that was stored since it was planned."""
+        planned = edit.broadcast
+        as_asked = dataclasses.replace(planned, follows=seen.follows, schedule=seen.schedule)
+        if edit.asks and (asked := self.submission.questions.meanwhile(connection, as_asked, None, seen.id)):
+            raise Questioned(*asked)
         current = broadcasts.find(connection, seen.workspace, seen.id, lock=True)
         if current.version != seen.version or (current.state, Action.EDIT) not in TRANSITIONS:
             return None
@@ -137,7 +157,7 @@ class Editing:
         """
         now = self.clock()
         changes |= {"version": current.version + 1, "editor": person.id, "approvers": need.approvers, "ruled_at": now}
-        changes |= {"quorum": max(need.quorum, current.quorum), "tries": 0, **NOT_AGREED, **asks(now, self.approval)}
+        changes |= {"quorum": max(need.quorum, current.quorum), "tries": 0, **NEW_VERSION, **asks(now, self.approval)}
         changes["digest"] = digest(dataclasses.replace(current, **cast("dict[str, Any]", changes)))
         self.series.uncover(connection, current)
         self.approvals.canaries.end(connection, current, person.id)

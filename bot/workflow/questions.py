@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 
 from sqlalchemy import Connection
 
@@ -21,6 +22,7 @@ from bot.workflow.audiences import Audiences
 from bot.workflow.decision_types import Sent
 
 TWIN_WINDOW = 60 * SECOND  # the same request again within this time is a repeated command, not a second broadcast
+NEWEST = 10  # broadcasts to the same people, to look once more for what was stored a moment ago
 
 
 class Questioned(InvalidRequest):
@@ -40,54 +42,65 @@ class Questions:
         self.within = runtime.settings.approval.duplicates_within
 
     async def ask(
-        self,
-        request: BroadcastRequest,
-        sent: Sent | None,
-        draft: str | None = None,
-        planned: Broadcast | None = None,
+        self, request: BroadcastRequest, sent: Sent | None, draft: str | None, duplicate: Broadcast | None
     ) -> tuple[FieldError, ...]:
         """What is still to be asked about a request. Raises Questioned where the form can ask.
 
-        `planned`: what it becomes, to look whether that is a duplicate.
+        `duplicate`: what `find_duplicate` has found.
         """
         questions = self.about(request)
-        if planned is not None:
-            questions = (*questions, *await self._duplicates(planned, draft))
+        if duplicate is not None:
+            questions = (*questions, _about_duplicate(duplicate))
         if questions and (sent or draft):
             questions = await self.database.write(lambda c: self._ask(c, request, questions, sent, draft))
         if questions and sent:
             raise Questioned(*questions)
         return questions
 
-    async def _duplicates(self, planned: Broadcast, draft: str | None) -> tuple[FieldError, ...]:
-        """The question whether this is a second one, if nearly the same is under way or has gone out."""
-        found = await self.database.read(lambda c: self.duplicate_of(c, planned, draft))
-        if found is None:
-            return ()
-        template = (
-            "This is nearly the same text to the same people as *{id}*, which {by} asked for {asked_at}. Send it as "
-            "well?"
-        )
-        values: dict[str, Value] = {"id": found.id, "by": mentions([found.requester]), "asked_at": found.created_at}
-        return (FieldError("text", Translatable(template, **values)),)
+    async def find_duplicate(self, planned: Broadcast, draft: str | None = None) -> Broadcast | None:
+        """The broadcast that this may be a second one of, if nearly the same is under way or has gone out."""
+        return await self.database.read(lambda c: self.duplicate_of(c, planned, draft))
 
     def duplicate_of(self, connection: Connection, row: Broadcast, draft: str | None = None) -> Broadcast | None:
         """The broadcast whose duplicate this may be. Not its own draft, nor a command that was typed twice.
 
         A test, a follow-up and an occurrence of a recurring broadcast are no duplicates of anything.
         """
-        if row.test_of or row.follows or row.schedule:
-            return None
-        if not self.within:
-            return None
+        earlier = (one for one in self._others(connection, row, draft, 50) if one.created_at <= row.created_at)
+        return next((one for one in earlier if nearly_same(one.typed, row.typed)), None)
+
+    def meanwhile(
+        self, connection: Connection, planned: Broadcast, sent: Sent | None, draft: str | None
+    ) -> tuple[FieldError, ...]:
+        """Ask once more, in the transaction that stores it, about what was stored since `find_duplicate` looked.
+
+        Nobody has read a question about that one yet, whatever they have confirmed before.
+        """
+        if not self._may_be_one(planned):
+            return ()
+        recipients = f"recipients:{planned.workspace}/{planned.account}/{planned.target}"
+        sql.alone(connection, recipients)  # else of two at once, neither would find the other
+        since = planned.created_at - TWIN_WINDOW
+        new = (one for one in self._others(connection, planned, draft, NEWEST) if one.changed_at >= since)
+        found = next((one for one in new if nearly_same(one.typed, planned.typed)), None)
+        if found is None:
+            return ()
+        for key in _form_keys(planned, sent) if sent else ():
+            keys.first_time(connection, planned.workspace, key, self.clock())
+        return (_about_duplicate(found),)
+
+    def _may_be_one(self, row: Broadcast) -> bool:
+        return bool(self.within) and not (row.test_of or row.follows or row.schedule)
+
+    def _others(self, connection: Connection, row: Broadcast, draft: str | None, limit: int) -> Iterator[Broadcast]:
+        """What else was asked for the same people, the newest first, without the same command typed twice."""
+        if not self._may_be_one(row):
+            return
         since = row.created_at - micros(self.within)
-        for other in broadcasts.to_same_recipients(connection, row, since):
+        for other in broadcasts.to_same_recipients(connection, row, since, limit=limit):
             same = (other.requester, other.digest) == (row.requester, row.digest)
-            twin = same and other.created_at >= row.created_at - TWIN_WINDOW
-            earlier = other.id != draft and other.created_at <= row.created_at and not twin
-            if earlier and nearly_same(other.typed, row.typed):
-                return other
-        return None
+            if other.id != draft and not (same and other.created_at >= row.created_at - TWIN_WINDOW):
+                yield other
 
     def about(self, request: BroadcastRequest) -> tuple[FieldError, ...]:
         """What to ask about possible slips before a valid request becomes a broadcast."""
@@ -107,11 +120,10 @@ class Questions:
         draft: str | None,
     ) -> tuple[FieldError, ...]:
         """What is still to be asked: nothing if the person has read it, on the draft or in an earlier submit."""
-        workspace, form, this = request.workspace, [], []
+        workspace, form, this = request.workspace, list[str](), list[str]()
         sql.alone(connection, f"asks:{workspace}/{request.requester}")  # else one of two at once confirms the other
         if sent is not None:
-            form = [_asked_key(request, "form", sent.form)]
-            this = [_asked_key(request, "form", sent.form, sent.trigger)] if sent.trigger else []
+            form, this = _form_keys(request, sent)[:1], _form_keys(request, sent)[1:]
         if any(keys.was_seen(connection, workspace, key) for key in this):
             return questions  # Slack delivered the same submit again: nobody has read anything in between
         kept = [_asked_key(request, "draft", draft)] if draft else []
@@ -120,6 +132,20 @@ class Questions:
         for key in (*form, *this):
             keys.first_time(connection, workspace, key, self.clock())
         return questions
+
+
+def _about_duplicate(found: Broadcast) -> FieldError:
+    template = (
+        "This is nearly the same text to the same people as *{id}*, which {by} asked for {asked_at}. Send it as well?"
+    )
+    values: dict[str, Value] = {"id": found.id, "by": mentions([found.requester]), "asked_at": found.created_at}
+    return FieldError("text", Translatable(template, **values))
+
+
+def _form_keys(words: BroadcastRequest | Broadcast, sent: Sent) -> list[str]:
+    """The key that records that a form has asked about these words, and the one of this submit of the form."""
+    submit = [_asked_key(words, "form", sent.form, sent.trigger)] if sent.trigger else []
+    return [_asked_key(words, "form", sent.form), *submit]
 
 
 def _asked_key(words: BroadcastRequest | Broadcast, *place: str) -> str:

@@ -5,73 +5,36 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Protocol
 
 from sqlalchemy import Connection
 
 from bot.config.runtime import Runtime
 from bot.config.settings import AudienceSettings
-from bot.domain import people
 from bot.domain.broadcast import Broadcast, BroadcastRequest, digest
 from bot.domain.clock import SECOND, Micros
-from bot.domain.errors import FieldError, InvalidRequest, NotAllowed, NotFound, StaleVersion
+from bot.domain.errors import FieldError, InvalidRequest, NotAllowed
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, State
 from bot.domain.people import Person
 from bot.scheduler import concerned
-from bot.storage import broadcasts, notes, sql
-from bot.storage.cards import card_of
-from bot.storage.notes import Note, add_notes
+from bot.storage import broadcasts
 from bot.storage.votes import add_vote
 from bot.workflow import approval_rules, checks
 from bot.workflow.approvals import Approvals
 from bot.workflow.audiences import Audiences
-from bot.workflow.deadlines import asks_again_at, asks_until, draft_notice
+from bot.workflow.deadlines import asks_again_at, asks_until
 from bot.workflow.decision_types import Sent
+from bot.workflow.follow_ups import FollowUps
 from bot.workflow.permissions import Permissions
-from bot.workflow.questions import TWIN_WINDOW, Questions
+from bot.workflow.questions import Questioned, Questions
 from bot.workflow.recipients import Recipients, canary_complaint, recipients_of
-from bot.workflow.sentence_parts import edited
 from bot.workflow.series_approval import COVER
+from bot.workflow.storing import Storing, as_draft
+from bot.workflow.submitted import AdvanceApproval, Agree, Submitted, Wanted
 from providers.base import Purpose
 
 FURTHEST = 2 * 366 * 24 * 3600 * SECOND
 PAST_SLACK = 60 * SECOND  # the time it takes to fill in a form
-AGAIN = "{by} changed it and asks again. {changes}"
-AGAIN_AS_IT_WAS = "{by} asks again without having changed it."
-CHANGED_BY = "{by} edited it. {changes}"
-
-
-@dataclass(frozen=True)
-class Submitted:
-    """What a submitted request became.
-
-    `again`: the request was a repetition, and `broadcast` is the one already stored. `fix`: why it is only kept as a
-    draft, and what to do about it. `questions`: also why it is only a draft; submitting it again after reading them
-    confirms it.
-    """
-
-    broadcast: Broadcast
-    again: bool = False
-    fix: Translatable | None = None
-    questions: tuple[FieldError, ...] = ()
-
-
-class AdvanceApproval(Protocol):
-    """An approval that was given before the request and may cover it."""
-
-    async def voters(self, planned: Broadcast) -> tuple[str, ...]:
-        """Whose approval covers it; nobody's if they are too few. Raises DirectoryUnavailable."""
-        ...
-
-    def agree(self, connection: Connection, planned: Broadcast, voters: tuple[str, ...]) -> Broadcast | None:
-        """Schedule it with their votes. None if the approval has ended in the meantime."""
-        ...
-
-
-#: Schedules a stored broadcast if it is approved; otherwise it waits.
-Agree = Callable[[Connection, Broadcast], Broadcast]
 
 
 class Submission:
@@ -90,6 +53,7 @@ class Submission:
         self.approval, self.audiences, self.make_id = runtime.settings.approval, audiences, make_id
         self.permissions, self.approvals, self.questions = permissions, approvals, questions
         self.approvers, self.people = approvals.approvers, approvals.approvers.people
+        self.follow_ups, self.storing = FollowUps(runtime), Storing(approvals, questions)
 
     async def submit(
         self,
@@ -107,26 +71,29 @@ class Submission:
 
         `postable` False: no card can be posted in its channel, so it is kept as a draft. It is also kept as a draft
         when too few people in its channel could approve it. `draft`: the id of the draft that this request completes.
-        `follows`: the id of an earlier broadcast; its thread and this one's then name each other. `sent`: the form that
-        the request came in, which can be submitted again. The form asks about a possible slip; without a form, the
-        request is kept as a draft. Submitting the same words in a form after that question confirms them. `advance`:
-        an approval that may cover it.
+        `follows`: the id of an earlier broadcast to the same audience; the two threads then name each other. `sent`:
+        the form that the request came in, which can be submitted again. The form asks about a possible slip; without a
+        form, the request is kept as a draft. Submitting the same words in a form after that question confirms them.
+        `advance`: an approval that may cover it.
         Raises InvalidRequest, NotAllowed (both audited), Questioned or DirectoryUnavailable.
         """
         try:
             planned = await self.plan(request, key, person)
+            planned = dataclasses.replace(planned, follows=await self.follow_ups.checked(planned, follows))
         except (InvalidRequest, NotAllowed) as error:
             reason = "NotAllowed" if isinstance(error, NotAllowed) else "NotAccepted"  # the audit's own names
             await self.permissions.audit_refusal(person, Action.SUBMIT, reason)
             raise
-        planned = dataclasses.replace(planned, follows=follows)
-        questions = await self.questions.ask(request, sent, draft, planned)
+        duplicate = await self.questions.find_duplicate(planned, draft)
+        questions = await self.questions.ask(request, sent, draft, duplicate)
         voters = await advance.voters(planned) if advance else ()
         fix = await self.approvers.why_stuck(planned, voters) if postable else None
         if questions or fix is not None or not postable:
-            planned = dataclasses.replace(planned, state=State.DRAFT, voice_at=draft_notice(planned.created_at))
-        agree = self._agree(advance, voters)
-        stored = await self.database.write(lambda c: self._store(c, planned, draft, follows, questions, agree))
+            planned = as_draft(planned)
+        wanted = Wanted(planned, draft, questions, self._agree(advance, voters), advance, sent, duplicate)
+        stored = await self.database.write(lambda c: self.storing.store(c, wanted))
+        if not isinstance(stored, Submitted):  # somebody else asked for nearly the same a moment ago
+            raise Questioned(*stored)
         if not stored.again and (tasks := concerned(stored.broadcast)):
             self.wake(*tasks)
         return dataclasses.replace(stored, fix=fix)
@@ -263,73 +230,12 @@ class Submission:
         )
         return dataclasses.replace(planned, digest=digest(planned))
 
-    def _store(
-        self,
-        connection: Connection,
-        planned: Broadcast,
-        draft: str | None,
-        follows: str | None,
-        questions: tuple[FieldError, ...],
-        agree: Agree,
-    ) -> Submitted:
-        stored = self._store_once(connection, planned, draft, follows, agree)
-        if not questions or stored.broadcast.state is not State.DRAFT:
-            return stored
-        self.questions.remember(connection, stored.broadcast, planned)
-        return dataclasses.replace(stored, questions=questions)
-
     def _agree(self, advance: AdvanceApproval | None, voters: tuple[str, ...]) -> Agree:
         def agree(connection: Connection, planned: Broadcast) -> Broadcast:
             agreed = advance.agree(connection, planned, voters) if advance and voters else None
             return agreed or self.approvals.without_approval(connection, planned)
 
         return agree
-
-    def _store_once(
-        self, connection: Connection, planned: Broadcast, draft: str | None, follows: str | None, agree: Agree
-    ) -> Submitted:
-        sql.alone(connection, f"asks:{planned.workspace}/{planned.requester}")  # else two at once would find no twin
-        known = broadcasts.find_by_key(connection, planned.workspace, planned.key)
-        known = known or broadcasts.find_twin(connection, planned, planned.created_at - TWIN_WINDOW)
-        if known and known.key != planned.key and known.state is State.DRAFT and planned.state is State.PENDING:
-            draft, known = draft or known.id, None  # it was only a draft, and is submitted now
-        if known and known.id != draft:
-            return Submitted(known, again=True)
-        if draft is not None:
-            return Submitted(self._complete_draft(connection, planned, draft))
-        broadcasts.add(connection, planned, draw=planned.state is not State.DRAFT)
-        if follows is not None and planned.state is not State.DRAFT:
-            self._name_each_other(connection, planned, follows)
-        return Submitted(agree(connection, planned))
-
-    def _complete_draft(self, connection: Connection, planned: Broadcast, id: str) -> Broadcast:
-        """Submit a draft, or keep it as one. One that has a card was given back by an approver: it becomes a new
-        version, and needs no fewer approvals than before."""
-        draft, at = broadcasts.find(connection, planned.workspace, id, lock=True), planned.created_at
-        test_stays_test = (draft.test_of is None) == (planned.test_of is None)
-        if draft.state is not State.DRAFT or draft.requester != planned.requester or not test_stays_test:
-            raise StaleVersion(draft)
-        fields = {field.name: getattr(planned, field.name) for field in dataclasses.fields(planned)}
-        changes = {name: value for name, value in fields.items() if name not in UNCHANGED_BY_SUBMIT}
-        shown, told = card_of(connection, draft) is not None, list[Note]()
-        if shown:
-            same = draft.typed == planned.typed and draft.computed_digest() == planned.digest
-            changes |= {"quorum": max(planned.quorum, draft.quorum), "asked_in": draft.asked_in}
-            changes |= {"editor": draft.editor} if same else {}  # who wrote it last still does not approve it
-            template = AGAIN if planned.state is State.PENDING else CHANGED_BY
-            told = [Note(edited(AGAIN_AS_IT_WAS if same else template, planned.requester, draft, planned))]
-        if planned.state is State.DRAFT:
-            changes |= {} if shown else {"draw_at": None}
-            add_notes(connection, draft, at, told)
-            return broadcasts.touch(connection, draft, at, **changes) or draft
-        if shown:
-            changes["version"] = draft.version + 1
-        submitted = broadcasts.move(
-            connection, draft, Action.SUBMIT, actor=planned.requester, at=at, notes=told, **changes
-        )
-        if submitted is None:
-            raise StaleVersion(draft)
-        return self.approvals.without_approval(connection, submitted)
 
     def enter(self, connection: Connection, planned: Broadcast, voters: Iterable[str] = ()) -> Broadcast:
         """Store an occurrence of a recurring broadcast. `voters`: who approved it in advance by a standing approval."""
@@ -340,20 +246,3 @@ class Submission:
             actor = next(iter(voters))
             return self.approvals.schedule(connection, planned, actor=actor) or planned
         return self.approvals.without_approval(connection, planned)
-
-    def _name_each_other(self, connection: Connection, follower: Broadcast, id: str) -> None:
-        """Note the follow-up in both threads. The id comes from a form, so it may not exist here."""
-        try:
-            followed = broadcasts.find(connection, follower.workspace, id)
-        except NotFound:
-            return
-        now = follower.created_at
-        notes.add_notes(connection, follower, now, [Note(Translatable("This is a follow-up to {id}.", id=followed.id))])
-        if followed.state is not State.DRAFT:
-            by = {"by": people.mentions([follower.requester]), "id": follower.id}
-            notes.add_notes(connection, followed, now, [Note(Translatable("{by} asked for a follow-up: {id}.", **by))])
-
-
-UNCHANGED_BY_SUBMIT = frozenset(
-    {"workspace", "id", "version", "state", "revision", "created_at", "changed_at", "key", "attempt", "owner"}
-)

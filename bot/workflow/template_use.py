@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,35 +12,19 @@ from bot.domain import people, slots
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import moment
 from bot.domain.errors import FieldError, InvalidRequest
-from bot.domain.hours import Allow
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import State
-from bot.domain.schedule import series_digest
-from bot.storage import notes, templates
+from bot.storage import keys, notes, templates
 from bot.storage.notes import Note
 from bot.storage.templates import Template
 from bot.storage.votes import add_vote
 from bot.workflow import approval_rules
 from bot.workflow.approvals import Approvals
 from bot.workflow.audiences import Audiences
-from bot.workflow.template_approval import TemplateApproval, approval_digest
+from bot.workflow.template_approval import TemplateApproval
+from bot.workflow.template_cover import Filled, TemplateCover
 
 BY_TEMPLATE = "template"  # the way of a vote that was given on the template
-
-
-@dataclass(frozen=True)
-class Filled:
-    """A template with the values of its slots. `complaints`: what is wrong with them."""
-
-    template: Template
-    slots: tuple[slots.Slot, ...]
-    values: Mapping[str, str]
-    complaints: tuple[FieldError, ...]
-
-    @property
-    def text(self) -> str:
-        """The text with its slots filled. Those without a value stay as they are written."""
-        return slots.fill(self.template.text, self.values)
 
 
 class TemplateUse:
@@ -52,7 +35,7 @@ class TemplateUse:
     ) -> None:
         self.clock, self.audiences, self.approvals = runtime.clock, audiences, approvals
         self.approved, self.kept = approved, approved.kept
-        self.approvers = approvals.approvers
+        self.approvers, self.cover = approvals.approvers, TemplateCover(self.clock, audiences, approved)
 
     async def fill(self, workspace: str, name: str, values: Mapping[str, str]) -> Filled:
         """Fill the template as it is stored now. Raises InvalidRequest if there is none."""
@@ -92,7 +75,7 @@ class TemplateUse:
 
         They must still be approvers and members now, and not have asked for it. Raises DirectoryUnavailable.
         """
-        if planned.quorum == 0 or not self._is_as_approved(filled, planned):
+        if planned.quorum == 0 or not self.cover.is_as_approved(filled, planned):
             return ()
         given = [one.id for one in filled.template.approved_by]
         if planned.mode != "training":  # there, one person may take every step
@@ -100,20 +83,6 @@ class TemplateUse:
             given = [id for id in given if id in able - {planned.requester} - filled.template.writers]
         voters = tuple([id for id in given if await self.approvers.is_member(planned.workspace, id)])
         return voters if len(voters) >= planned.quorum else ()
-
-    def _is_as_approved(self, filled: Filled, planned: Broadcast) -> bool:
-        """Whether this is what they approved: the wording, whom it reaches, how many at most, and at a usual hour."""
-        template, example = filled.template, self.approved.example(filled.template)
-        if example is None or template.approved_digest != approval_digest(template, example) or filled.complaints:
-            return False
-        if (planned.typed, planned.campaign, planned.bound) != (filled.text, example.campaign, example.bound):
-            return False
-        if series_digest(dataclasses.replace(example, text=planned.text)) != series_digest(planned):
-            return False
-        size = self.audiences.audience_cache.size_of(planned.audience)
-        if size is not None and size > (planned.bound or 0):
-            return False
-        return isinstance(self.audiences.outlook(planned, max(planned.send_at or 0, self.clock())).verdict, Allow)
 
     def agree(
         self, connection: Connection, planned: Broadcast, filled: Filled, voters: tuple[str, ...]
@@ -142,6 +111,11 @@ class TemplateVotes:
 
     async def voters(self, planned: Broadcast) -> tuple[str, ...]:
         return await self.use.voters(self.filled, planned)
+
+    def keep(self, connection: Connection, draft: Broadcast) -> None:
+        template = self.filled.template
+        filling = {"template": [template.name, template.digest], "slots": dict(self.filled.values)}
+        keys.keep_filling(connection, draft.workspace, draft.id, filling, self.use.clock())
 
     def agree(self, connection: Connection, planned: Broadcast, voters: tuple[str, ...]) -> Broadcast | None:
         return self.use.agree(connection, planned, self.filled, voters)

@@ -55,7 +55,7 @@ MODULES = {
         name: Module(
             f"bot/workflow/{name}.py", (f"tests/workflow/test_templates.py {SMALL}", "tests/slack/test_templates.py")
         )
-        for name in ("templates", "template_approval", "template_use")
+        for name in ("templates", "template_approval", "template_cover", "template_use")
     },
     "slack_text": Module("bot/domain/slack_text.py", TEXT),
     "hours": Module("bot/domain/hours.py", ("tests/domain/test_hours.py", "tests/domain/test_hours.py -m long")),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from bot.app import Bot
 from bot.domain.lifecycle import State
@@ -11,36 +10,11 @@ from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.support.ground import StartBot, all_of
 from tests.support.slack import HERE, ask, becomes, card, filled, settled, shown, thread_text, type_in
-
-WORDING = "Nos soldes à {{city:20}} dès le {{day:date}}"
-SAVE = f"template save promo newsletter marketing {WORDING}"
-PARIS = {"city": "Paris", "day": "24/12/2027"}
-FILLED = "Nos soldes à Paris dès le 24/12/2027"
-
-
-def with_slots(slots: dict[str, str], **more: Any) -> Json:
-    values = filled("newsletter", "", **more)
-    del values["text"]
-    return values | {f"slot_{name}": {"value": {"type": "plain_text_input", "value": v}} for name, v in slots.items()}
+from tests.support.templates import FILLED, PARIS, SAVE, WORDING, approve, opened, with_slots
 
 
 def of_template(name: str, text: str, audience: str = "newsletter") -> Json:
     return filled(audience, text) | {"name": {"value": {"type": "plain_text_input", "value": name}}}
-
-
-async def opened(sandbox: Sandbox, user: str = "U0DAN", line: str = "template use promo") -> Json:
-    assert await ask(sandbox, line, user=user) == ""
-    return sandbox.acting.views(user)[-1]
-
-
-async def approve(sandbox: Sandbox, user: str = "U0ANA") -> str:
-    """Look at it, press the button, and return what one is told then."""
-    await ask(sandbox, "template approve promo", user=user)
-    before = sandbox.acting.ephemerals(user)
-    seen, count = before[-1], len(before)
-    await sandbox.acting.click(user, HERE, seen["ts"], "broadcast.approve_template")
-    await sandbox.until(lambda: len(sandbox.acting.ephemerals(user)) > count)
-    return str(sandbox.acting.ephemerals(user)[-1]["text"])
 
 
 async def test_a_template_is_approved_once_and_then_goes_by_filling_in_its_slots(sandbox: Sandbox, bot: Bot) -> None:
@@ -50,7 +24,7 @@ async def test_a_template_is_approved_once_and_then_goes_by_filling_in_its_slots
     assert WORDING in shown(sandbox)
     assert "Approved by <@U0ANA>" in shown(sandbox)
     assert [b["block_id"] for b in form["blocks"] if b["type"] == "input"] == [
-        *("audience", "purpose", "slot_city", "slot_day", "send_at", "sender", "campaign", "canary")
+        *("template", "audience", "purpose", "slot_city", "slot_day", "send_at", "sender", "campaign", "canary")
     ]
     assert await sandbox.acting.submit("U0DAN", form["id"], with_slots(PARIS)) == {}
     await settled(bot, State.SENT, State.DONE)
@@ -140,6 +114,43 @@ async def test_the_form_says_truly_whether_it_needs_approval(sandbox: Sandbox, b
     assert "It is not approved in advance" in shown(sandbox, "U0ANA")
 
 
+async def test_a_canary_takes_the_usual_road_and_the_form_says_so_at_once(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, SAVE)
+    await approve(sandbox)
+    form = await opened(sandbox)
+    assert "needs no further approval" in shown(sandbox)
+    few = {"canary": {"value": {"type": "static_select", "selected_option": {"value": "team"}}}}
+    await type_in(sandbox, form, with_slots(PARIS) | few, "canary")
+    await becomes(sandbox, "*team* gets it first, which its approval does not cover")
+    assert "needs no further approval" not in shown(sandbox)
+    none = {"canary": {"value": {"type": "static_select", "selected_option": None}}}
+    await type_in(sandbox, form, with_slots(PARIS) | none, "canary")
+    await becomes(sandbox, "needs no further approval")
+    assert await sandbox.acting.submit("U0DAN", form["id"], with_slots(PARIS) | few) == {}
+    assert (await settled(bot, State.PENDING)).canary == "team"
+
+
+async def test_another_sender_is_seen_while_it_is_typed(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, SAVE)
+    await approve(sandbox)
+    form = await opened(sandbox)
+    await type_in(sandbox, form, with_slots(PARIS, sender="Autre"), "sender")
+    await becomes(sandbox, "Its approval is for another audience")
+
+
+async def test_a_start_outside_the_sending_hours_takes_the_usual_road_and_the_form_says_so(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    await start_bot(sandbox, audiences__vip__policy="fr")
+    await ask(sandbox, SAVE.replace("newsletter", "vip"))
+    await approve(sandbox)
+    form = await opened(sandbox)
+    sunday = 1_830_420_000  # 2 January 2028
+    values = with_slots(PARIS, send_at=sunday) | {"audience": filled("vip", "")["audience"]}
+    await type_in(sandbox, form, values, "send_at")
+    await becomes(sandbox, "It would start outside the sending hours")
+
+
 async def test_a_test_of_a_filled_template_rings_on_few_phones(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, SAVE)
     form = await opened(sandbox)
@@ -162,7 +173,7 @@ async def test_a_template_that_has_changed_since_the_form_was_opened_is_named_an
     assert await all_of(bot) == []
     await ask(sandbox, "template delete promo")
     errors = await sandbox.acting.submit("U0DAN", form["id"], with_slots(PARIS))
-    assert "There is no template “promo”" in errors["slot_city"]
+    assert "There is no template “promo”" in errors["template"]
 
 
 async def test_the_owner_and_whoever_is_no_approver_are_told_who_can_approve_it(sandbox: Sandbox, bot: Bot) -> None:

@@ -24,7 +24,7 @@ from bot.slack.blocks.card import draw_card, moved
 from bot.slack.blocks.card_facts import CardContext
 from bot.slack.directory import Place
 from bot.storage.votes import Vote
-from bot.workflow.submission import Submitted
+from bot.workflow.submitted import Submitted
 from providers.base import AudienceKind, Purpose
 from providers.reading import UNREADABLE
 from sandbox.blocks import check_blocks, check_view

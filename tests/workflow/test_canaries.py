@@ -9,9 +9,12 @@ import pytest
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND
 from bot.domain.errors import InvalidRequest, NotAllowed, StaleVersion
+from bot.domain.i18n import translator_for
 from bot.domain.lifecycle import Action, Hold, State
+from bot.slack.blocks.card_facts import CardContext
+from bot.slack.blocks.card_stakes import stakes
 from bot.storage import broadcasts
-from bot.workflow.decision_types import Approve, Cancel, Drop, Replan, SendNow
+from bot.workflow.decision_types import Approve, Cancel, Drop, Edit, Replan, SendNow
 from providers.base import Purpose
 from tests.support.cards import HOUR, told_of
 from tests.support.core import CLEO, TEAM, Core, MakeCore, approver
@@ -19,6 +22,7 @@ from tests.support.core import CLEO, TEAM, Core, MakeCore, approver
 FEW = {"audiences.clients.max_size": 100} | {
     f"audiences.few.{name}": value for name, value in {"account": "encom", "id": "2", "max_size": 3}.items()
 }
+SHOWING = CardContext(votes=(), vendor="Encom", legacy=None, verdict=None, training=False, zone="")
 SMALL, ALL = "list 2 (Team)", "list 1 (Clients)"
 
 
@@ -279,3 +283,46 @@ async def test_a_canary_that_the_settings_have_moved_does_not_go(core: Core) -> 
     await core.run(core.dispatcher("one"))
     assert rang(core) == []
     assert (await core.row(row.id)).hold is Hold.CANARY
+
+
+async def lapsed(core: Core, row: Broadcast) -> Broadcast:
+    """After *Continue*, its approver can no longer approve: it needs approval again."""
+    await continued(core, await core.row(row.id), 1)
+    core.gone = {approver(0).id, approver(1).id}
+    core.now += 2 * HOUR
+    await core.run(core.dispatcher("one"))
+    return await core.row(row.id)
+
+
+async def test_what_lapses_after_continue_goes_on_without_a_second_canary(make_core: MakeCore) -> None:
+    core = make_core(**FEW, **{"approval.undo": "90m", "grace": "1d"})
+    row = await agreed(core)
+    core.now += 2 * HOUR
+    await core.run(core.dispatcher("one"))
+    assert rang(core) == [SMALL]
+    again = await lapsed(core, row)
+    assert again.state is State.PENDING
+    told = stakes(again, SHOWING, translator_for("en"))
+    assert "few has it already" in told
+    assert "first to few" not in told
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(2), version=1)
+    core.now += 2 * HOUR
+    await core.run(core.dispatcher("one"))
+    assert (await core.row(row.id)).state is State.SENT
+    assert rang(core) == [SMALL, ALL]
+
+
+async def test_what_is_edited_after_it_has_lapsed_takes_a_canary_again(make_core: MakeCore) -> None:
+    core = make_core(**FEW, **{"approval.undo": "90m", "grace": "1d"})
+    row = await agreed(core)
+    core.now += 2 * HOUR
+    await core.run(core.dispatcher("one"))
+    await lapsed(core, row)
+    edit = Edit(core.request(text="Autrement", canary="few"))
+    edited = await core.workflow.act(TEAM, row.id, edit, person=CLEO, version=1)
+    assert "first to few" in stakes(edited, SHOWING, translator_for("en"))
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(2), version=2)
+    core.now += 2 * HOUR
+    await core.run(core.dispatcher("one"))
+    assert (await core.row(row.id)).hold is Hold.CANARY
+    assert rang(core) == [SMALL, SMALL]

@@ -13,7 +13,7 @@ from bot.domain.people import Person
 from bot.domain.similarity import nearly_same
 from bot.workflow.decision_types import Approve, Cancel, Edit, Reject, Sent
 from bot.workflow.questions import Questioned
-from bot.workflow.submission import Submitted
+from bot.workflow.submitted import Submitted
 from providers.base import Purpose
 from tests.support.cards import HOUR
 from tests.support.core import CLEO, TEAM, Core, MakeCore, approver

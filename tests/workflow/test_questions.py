@@ -14,7 +14,7 @@ from bot.domain.sms import measure
 from bot.storage import broadcasts, tables
 from bot.workflow.decision_types import Sent
 from bot.workflow.questions import Questioned
-from bot.workflow.submission import Submitted
+from bot.workflow.submitted import Submitted
 from providers.base import Purpose
 from tests.support.core import CLEO, TEAM, Core, MakeCore
 from tests.support.sending import SLIP, request

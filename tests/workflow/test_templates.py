@@ -21,7 +21,7 @@ from bot.storage.templates import Template, find_template
 from bot.storage.votes import votes_for
 from bot.workflow.decision_types import Edit
 from bot.workflow.template_approval import Offer
-from bot.workflow.template_use import Filled
+from bot.workflow.template_cover import Filled
 from providers.base import Purpose
 from tests.support.cards import HOUR
 from tests.support.core import CLEO, TEAM, Core, MakeCore, approver

@@ -44,8 +44,12 @@ def stakes(broadcast: Broadcast, showing: CardContext, words: Translator) -> str
 
 
 def _first(broadcast: Broadcast, words: Translator) -> Iterator[str]:
-    if broadcast.canary is not None and broadcast.continued_at is None and not broadcast.ended:
+    if broadcast.canary is None or broadcast.ended:
+        return
+    if broadcast.continued_at is None:
         yield words("first to {canary}", canary=broadcast.canary)
+    elif broadcast.state in (State.PENDING, State.SCHEDULED, State.HELD):
+        yield words("{canary} has it already", canary=broadcast.canary)
 
 
 def large(line: str) -> Block:

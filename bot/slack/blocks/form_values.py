@@ -11,9 +11,10 @@ from typing import Any
 from bot.domain import sms
 from bot.domain.broadcast import BroadcastRequest
 from bot.domain.clock import SECOND, Micros
+from bot.domain.i18n import Translatable
 from bot.domain.people import Person
 from bot.domain.slots import BLOCK
-from bot.slack.payload import id_in, make_storable, number, part
+from bot.slack.payload import id_in, inputs_of, make_storable, number, part
 from providers.base import Purpose
 
 REST = "text_rest"
@@ -21,8 +22,28 @@ MORE_TEXT = re.compile(rf"({REST}([0-9]{{0,3}}))(?::|$)")
 
 
 @dataclass(frozen=True)
+class Choice:
+    """The select of a template. `option`: what is chosen, as (name, label). `taken`: what the form was filled from.
+
+    `wrong`: why what is chosen cannot be taken.
+    """
+
+    option: tuple[str, str] | None = None
+    taken: str | None = None
+    wrong: Translatable | None = None
+
+    @property
+    def name(self) -> str | None:
+        return self.option[0] if self.option else None
+
+
+@dataclass(frozen=True)
 class Composed:
-    """What came back from the compose form, still unchecked."""
+    """What came back from the compose form, still unchecked.
+
+    `choice`: of a template, where the form offers one. `again`: the number of each block that the bot has refilled,
+    besides the text, whose number is `refills`.
+    """
 
     audience: str
     purpose: str
@@ -39,6 +60,8 @@ class Composed:
     canary: str | None = None
     template: tuple[str, str] | None = None
     slots: Mapping[str, str] = field(default_factory=dict)
+    choice: Choice | None = None
+    again: Mapping[str, int] = field(default_factory=dict)
 
     def request(self, person: Person) -> BroadcastRequest:
         """What this person asks for with it. Without a valid purpose, it is marketing, the stricter one."""
@@ -61,6 +84,7 @@ class Composed:
     def values(self) -> dict[str, Any]:
         """What the form is filled with to show the same again."""
         named = {name: getattr(self, name) for name in ("audience", "purpose", "text", "sender", "campaign", "canary")}
+        named |= {"template": self.template, "slots": dict(self.slots)} if self.template else {}
         return {**named, "send_at": self.send_at // SECOND if self.send_at else None}
 
 
@@ -82,9 +106,24 @@ def read_compose(view: Mapping[str, Any]) -> Composed:
         refills=number(kept.get("refills")),
         test=kept.get("test") is True,
         canary=_chosen(values, "canary") or None,
-        template=_template(kept.get("template")),
+        template=read_template(kept.get("template")),
         slots={name.removeprefix(BLOCK): _entered(values, name) for name in values if name.startswith(BLOCK)},
+        choice=_choice(view, kept.get("taken"), values),
+        again={str(name): number(count) for name, count in part(kept, "again").items()},
     )
+
+
+def _choice(view: Mapping[str, Any], taken: object, values: Mapping[str, Any]) -> Choice | None:
+    """Return what is chosen; where the payload has no word of it, what the form was filled from."""
+    if not any(name.split(":")[0] == "template" for name in inputs_of(view)):
+        return None
+    known = taken if isinstance(taken, str) else None
+    if not any(name.split(":")[0] == "template" for name in values):
+        return Choice((known, known) if known else None, known)
+    option = part(_value(values, "template"), "selected_option")
+    name = sms.storable(str(option.get("value") or ""))
+    label = sms.storable(str(part(option, "text").get("text") or name))
+    return Choice((name, label) if name else None, known)
 
 
 def _start(values: Mapping[str, Any]) -> Micros | None:
@@ -93,7 +132,7 @@ def _start(values: Mapping[str, Any]) -> Micros | None:
     return None if chosen is None else number(chosen) * SECOND
 
 
-def _template(kept: object) -> tuple[str, str] | None:
+def read_template(kept: object) -> tuple[str, str] | None:
     """Return the name and the digest of the template; those of none if they cannot be read."""
     if kept is None:
         return None

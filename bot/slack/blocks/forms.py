@@ -16,7 +16,7 @@ from bot.domain.errors import FieldError
 from bot.domain.i18n import Translator
 from bot.domain.slots import BLOCK
 from bot.slack.blocks.card_facts import PURPOSES
-from bot.slack.blocks.form_values import REST, Composed
+from bot.slack.blocks.form_values import REST, Choice, Composed
 from bot.slack.blocks.mrkdwn import Block, Post, context, literal, plain, quote, section, sentence, when
 from bot.slack.payload import inputs_of
 from bot.workflow.checks import MOST
@@ -48,7 +48,8 @@ class Form:
     `follows`: id of the broadcast that it follows. `edits`: id and version of the broadcast that it changes. `facts`:
     what the text would become, shown under it. `refills`: how often the bot has replaced the text. `kept_at`: when
     what it is filled with was typed and not submitted. `test`: it goes to the test audience alone. `template`: name and
-    digest of the template that it fills in, with `wording` in place of the text.
+    digest of the template that it fills in, with `wording` in place of the text. `choice`: offers templates to choose
+    from. `again`: the number of each block that the bot has refilled, besides the text.
     """
 
     offered: Offered
@@ -63,6 +64,8 @@ class Form:
     test: bool = False
     template: tuple[str, str] | None = None
     wording: Sequence[Block] = ()
+    choice: Choice | None = None
+    again: Mapping[str, int] = field(default_factory=dict)
 
 
 def as_composed(form: Form) -> Composed:
@@ -92,24 +95,41 @@ def compose(form: Form, words: Translator) -> dict[str, Any]:
         start["initial_date_time"] = form.values["send_at"]
     blocks = [
         *_kept(form.kept_at, words),
+        *_template_input(form.choice, words),
         live(audience_input(form.offered.audiences, form.values.get("audience"), words)),
         live(purpose_input(form.values.get("purpose"), words)),
         *(form.wording if form.template else text_inputs(form.values.get("text") or "", words, form.refills)),
         *form.facts,
         live(input_block("send_at", words("Start"), start, optional=True, hint=words(AT_ONCE))),
-        *name_inputs(form.values, words),
-        *_canary_input(form, words),
+        *_named_inputs(form, words),
     ]
     kept: dict[str, Any] = {"channel": form.channel, "draft": form.draft, "follows": form.follows}
     kept |= {"edits": form.edits, "refills": form.refills, "test": form.test}
-    kept |= {"template": form.template}
+    kept |= {"template": form.template, "again": dict(form.again), "taken": form.choice and form.choice.taken}
     title, submit = words("New broadcast"), words("Ask to send")
     if form.test:
         title, submit = words("New test"), words("Send a test")
     if form.edits is not None:
         title, submit = words("Edit {id}", id=form.edits[0]), words("Save")
         blocks.append(context(words("This makes a new version. Earlier approvals will no longer count.")))
+    blocks = [_numbered(block, form.again) for block in blocks]
     return modal("broadcast_compose", title, submit, blocks, kept, words)
+
+
+def _numbered(block: Block, again: Mapping[str, int]) -> Block:
+    """Return the block under its name of now: under the old name, Slack would go on showing what was typed there."""
+    name = str(block.get("block_id"))
+    return {**block, "block_id": f"{name}:{again[name]}"} if name in again else block
+
+
+def _template_input(choice: Choice | None, words: Translator) -> list[Block]:
+    if choice is None:
+        return []
+    select: dict[str, Any] = {"type": "external_select", "min_query_length": 0}
+    select |= {"initial_option": option(*choice.option)} if choice.option else {}
+    hint = words("It fills in the text, the audience and the purpose.")
+    block = live(input_block("template", words("Template"), select, optional=True, hint=hint))
+    return [block, section(f"⚠️ {sentence(words, choice.wrong)}", "choice")] if choice.wrong else [block]
 
 
 def audience_input(
@@ -202,6 +222,12 @@ def _fitting(text: str) -> int:
     return next((count for count, used in enumerate(units) if used > INPUT), len(text))
 
 
+def _named_inputs(form: Form, words: Translator) -> list[Block]:
+    """Return the last inputs. On what they hold depends whether the approval of a template covers the broadcast."""
+    inputs = [*name_inputs(form.values, words), *_canary_input(form, words)]
+    return [live(one) for one in inputs] if form.template else inputs
+
+
 def name_inputs(values: Mapping[str, Any], words: Translator) -> list[Block]:
     return [
         input_block("sender", words("Sender"), _named_input("sender", values), optional=True),
@@ -212,7 +238,8 @@ def name_inputs(values: Mapping[str, Any], words: Translator) -> list[Block]:
 def _named_input(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the input. A value kept from when it could be longer still opens, and is refused on submit."""
     value = (values.get(name) or "")[: INPUT // 2]
-    return prefilled({"type": "plain_text_input", "max_length": max(MOST[name], 2 * len(value))}, value)
+    element = {"type": "plain_text_input", "max_length": max(MOST[name], 2 * len(value))}
+    return prefilled({**element, "dispatch_action_config": TYPING}, value)
 
 
 def modal(

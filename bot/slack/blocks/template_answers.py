@@ -39,6 +39,11 @@ def listing(found: Sequence[tuple[Template, Given]], words: Translator) -> Post:
     return lines([_line(template, given, words) for template, given in found])
 
 
+def label(template: Template, words: Translator) -> str:
+    """`promo → newsletter · Marketing`, as plain text."""
+    return " · ".join([f"{template.name} → {template.audience or '—'}", *_purpose(template, words)])
+
+
 def _line(template: Template, given: Given, words: Translator) -> str:
     text = " ".join(template.text.split())
     shown = text if len(text) <= BEGINNING else f"{text[:BEGINNING]}…"

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bot.domain import slots
-from bot.domain.i18n import Translator
+from bot.domain.i18n import Translatable, Translator
 from bot.domain.people import mentions
 from bot.slack.blocks import forms
-from bot.slack.blocks.mrkdwn import Block, context, literal, plain, quote, section
+from bot.slack.blocks.mrkdwn import Block, context, literal, plain, quote, section, sentence
 from bot.storage.templates import Template
 from bot.workflow.template_approval import Given
-from bot.workflow.template_use import Filled
+from bot.workflow.template_cover import Filled
 
 MAKE = "broadcast_template"
 FREELY = "broadcast.freely"
@@ -31,10 +31,10 @@ class MakeForm:
 # --- filled in -------------------------------------------------------------------------------------------------------
 
 
-def wording(filled: Filled, given: Given, words: Translator, *, same: bool) -> list[Block]:
+def wording(filled: Filled, given: Given, words: Translator, departs: Translatable | None) -> list[Block]:
     """Return the template's wording as it is, an input for each slot, and the button that makes it ordinary text.
 
-    `same`: it goes to the template's audience, with its purpose, sender and campaign.
+    `departs`: why its approval does not cover what the form says.
     """
     freely = {
         "type": "button",
@@ -43,20 +43,26 @@ def wording(filled: Filled, given: Given, words: Translator, *, same: bool) -> l
         "value": "freely",
     }
     return [
-        section(_about(filled.template, given, words, same=same), "about_template"),
+        section(_about(filled.template, given, words, departs), "about_template"),
         *literal(filled.template.text),
         *(_slot_input(slot, filled.values.get(slot.name, ""), words) for slot in filled.slots),
         {"type": "actions", "block_id": "freely", "elements": [freely]},
     ]
 
 
-def _about(template: Template, given: Given, words: Translator, *, same: bool) -> str:
+def wording_in(view: Mapping[str, Any]) -> list[Block]:
+    """Return the wording and its inputs as a form shows them, where the template can no longer be read."""
+    found = [block for block in view.get("blocks") or () if isinstance(block, dict)]
+    names = [block.get("block_id") for block in found]
+    if "about_template" not in names or "freely" not in names:
+        return []
+    return found[names.index("about_template") : names.index("freely") + 1]
+
+
+def _about(template: Template, given: Given, words: Translator, departs: Translatable | None) -> str:
     about = words("Template *{name}*", name=quote(template.name))
-    if given.approved and not same:
-        return f"{about}\n" + words(
-            "Its approval is for another audience, purpose, sender or campaign, so the broadcast is asked about as "
-            "usual."
-        )
+    if departs is not None:
+        return f"{about}\n{sentence(words, departs)}"
     if given.approved:
         return f"{about}\n✅ " + words(
             "Approved by {who}. As it stands here, it needs no further approval.", who=mentions(given.voters)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -22,15 +21,14 @@ from bot.slack.blocks.mrkdwn import Post
 from bot.slack.commands import parse
 from bot.slack.commands.schedules import Recurring
 from bot.slack.directory import UNREACHABLE, People, is_late
+from bot.slack.opened_forms import OpenedForms
 from bot.slack.replies import (
     Command,
     Subcommand,
     WithFacts,
     describe_hours,
-    edit_form,
     form_audiences,
     must_leave_nothing_behind,
-    offered,
     place_for,
     submitted_post,
     with_late,
@@ -48,7 +46,6 @@ from providers.base import Purpose
 log = structlog.get_logger(__name__)
 
 ShowingOf = Callable[[Broadcast, list[Vote]], Awaitable[card_facts.CardContext]]
-FORM_KEPT = 7 * 24 * 3600 * SECOND  # how long what was typed in the form and not sent is offered again
 LISTED = 10
 
 
@@ -67,6 +64,7 @@ class BroadcastCommands:
     ) -> None:
         self.workflow, self.people, self.audiences, self.clock = workflow, people, audiences, clock
         self.showing_of, self.recurring, self.with_facts = showing_of, recurring, with_facts
+        self.opened = OpenedForms(workflow, clock)
         self.table: dict[str, Subcommand] = {
             "send": ("send <audience> [marketing|transactional] [at=<when>] [canary=<audience>] <text>", self.send),
             "test": ("test <audience> [marketing|transactional] <text>", self.test),
@@ -82,12 +80,7 @@ class BroadcastCommands:
 
     async def form(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Open the form."""
-        workspace, person, since = asked.person.workspace, asked.person.id, self.clock() - FORM_KEPT
-        kept = await self.workflow.database.read(lambda c: keys.kept_form(c, workspace, person, since))
-        form = forms.Form(offered(self.audiences, asked.words), asked.channel)
-        if kept is not None:
-            form = replace(form, values=kept.values, kept_at=kept.at)
-        return await self.open_form(form, asked, client)
+        return await self.open_form(await self.opened.blank(asked.person, asked.channel, asked.words), asked, client)
 
     async def open_form(self, form: forms.Form, asked: Command, client: AsyncWebClient) -> Post | None:
         form = await self.with_facts(form, asked.person, asked.words)
@@ -236,7 +229,7 @@ class BroadcastCommands:
         row = await self.workflow.find(asked.person.workspace, parse.id_of(word))
         if row.state is State.DRAFT and row.requester != asked.person.id:
             raise NotFound(row.id)
-        form = await edit_form(self.workflow, row, asked.person, asked.channel, asked.words)
+        form = await self.opened.edit(row, asked.person, asked.channel, asked.words)
         return await self.open_form(form, asked, client)
 
     async def pause(self, asked: Command, client: AsyncWebClient) -> Post | None:

@@ -25,6 +25,7 @@ from bot.slack.blocks.mrkdwn import Post
 from bot.slack.commands import parse
 from bot.slack.directory import People
 from bot.slack.interaction import Body, Interaction, message_of
+from bot.slack.opened_forms import OpenedForms
 from bot.slack.payload import counted
 from bot.slack.replies import Command, Subcommand, describe_hours, must_leave_nothing_behind, offered, with_late
 from bot.slack.template_forms import TemplateForms
@@ -52,6 +53,7 @@ class Recurring:
     def __init__(self, reminders: Reminders, people: People, clock: Clock) -> None:
         self.reminders, self.people, self.clock = reminders, people, clock
         self.audiences, self.template_forms = reminders.workflow.audiences, TemplateForms(reminders.workflow)
+        self.opened = OpenedForms(reminders.workflow, clock)
         self.table: dict[str, Subcommand] = {
             "every": ('every "<recurrence>" <audience> [marketing|transactional] [covers=<n>] <text>', self.every),
             "remind": ('remind "<when or recurrence>" [#channel] <text>', self.remind),
@@ -299,7 +301,9 @@ class Recurring:
         form = forms.Form(offered(self.audiences, done.words), done.channel, values={"audience": audience})
         if schedule.options.get("template"):
             found = await self._template(done.workspace, str(schedule.options["template"]))
-            form = self.template_forms.form(found, done.channel, done.person.id, done.words, audience)
+            form = self.template_forms.form(found, done.channel, done.person, done.words, audience)
+        else:
+            form = await self.opened.offering(form, done.workspace)
         await done.client.views_open(trigger_id=done.trigger, view=forms.compose(form, done.words))
 
 

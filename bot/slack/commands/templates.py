@@ -88,7 +88,7 @@ class TemplateCommands:
     async def _use_template(self, asked: Command, name: str, rest: str, client: AsyncWebClient) -> Post | None:
         kept = await self.templates.find(asked.person.workspace, name)
         return await self.broadcasts.open_form(
-            self.forms.form(kept, asked.channel, asked.person.id, asked.words), asked, client
+            self.forms.form(kept, asked.channel, asked.person, asked.words), asked, client
         )
 
     async def _edit_template(self, asked: Command, name: str, rest: str, client: AsyncWebClient) -> Post | None:

@@ -22,7 +22,7 @@ from bot.slack.blocks.card_facts import CardContext
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.publish.poster import Later, Poster, error_code
 from bot.storage import broadcasts, cards, notes, outbox
-from bot.storage.broadcast_rows import NOT_AGREED, Changes
+from bot.storage.broadcast_rows import NEW_VERSION, Changes
 from bot.storage.cards import Card
 from bot.storage.votes import Vote, votes_for
 from bot.workflow.card_changes import within
@@ -269,7 +269,7 @@ class Cards:
     def _return(self, connection: Connection, row: Broadcast, why: Translatable) -> None:
         """Keep it as a draft, with the fix. It becomes a new version, so votes and buttons of the old card are void."""
         now = self.clock()
-        changes: Changes = {**NOT_AGREED, "version": row.version + 1, "expires_at": None, "draw_at": None}
+        changes: Changes = {**NEW_VERSION, "version": row.version + 1, "expires_at": None, "draw_at": None}
         changes["voice_at"] = draft_notice(now)
         if broadcasts.move(connection, row, Action.RETURN, actor="slack", at=now, reason=None, **changes) is None:
             return
