@@ -14,10 +14,15 @@ def nearly_same(one: str, other: str) -> bool:
     a, b = _essence(one), _essence(other)
     if a == b:
         return bool(a) or one.split() == other.split()  # nothing but signs: they are compared as they are
-    if re.findall(r"\d+", a) != re.findall(r"\d+", b):
+    if numbers_in(one) != numbers_in(other):
         return False
     matcher = SequenceMatcher(None, a[:COMPARED], b[:COMPARED])
     return min(matcher.real_quick_ratio(), matcher.quick_ratio()) > NEAR and matcher.ratio() > NEAR
+
+
+def numbers_in(text: str) -> list[str]:
+    """The numbers of a text, in their order. Texts that are nearly the same have the same ones."""
+    return re.findall(r"\d+", _essence(text))
 
 
 def _essence(text: str) -> str:

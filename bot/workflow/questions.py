@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 
 from sqlalchemy import Connection
 
@@ -15,14 +14,14 @@ from bot.domain.clock import SECOND, micros, moment
 from bot.domain.errors import FieldError, InvalidRequest
 from bot.domain.i18n import Translatable, Value
 from bot.domain.people import mentions
-from bot.domain.similarity import nearly_same
+from bot.domain.similarity import nearly_same, numbers_in
 from bot.storage import broadcasts, keys, sql
+from bot.storage.broadcasts import Lately
 from bot.workflow import checks
 from bot.workflow.audiences import Audiences
 from bot.workflow.decision_types import Sent
 
 TWIN_WINDOW = 60 * SECOND  # the same request again within this time is a repeated command, not a second broadcast
-NEWEST = 10  # broadcasts to the same people, to look once more for what was stored a moment ago
 
 
 class Questioned(InvalidRequest):
@@ -66,8 +65,13 @@ class Questions:
 
         A test, a follow-up and an occurrence of a recurring broadcast are no duplicates of anything.
         """
-        earlier = (one for one in self._others(connection, row, draft, 50) if one.created_at <= row.created_at)
-        return next((one for one in earlier if nearly_same(one.typed, row.typed)), None)
+        if not self._may_be_one(row):
+            return None
+        for other in broadcasts.to_same_recipients(connection, row, row.created_at - micros(self.within)):
+            earlier = other.id != draft and other.created_at <= row.created_at and not _is_typed_twice(other, row)
+            if earlier and nearly_same(other.typed, row.typed):
+                return other
+        return None
 
     def meanwhile(
         self, connection: Connection, planned: Broadcast, sent: Sent | None, draft: str | None
@@ -78,11 +82,11 @@ class Questions:
         """
         if not self._may_be_one(planned):
             return ()
-        recipients = f"recipients:{planned.workspace}/{planned.account}/{planned.target}"
-        sql.alone(connection, recipients)  # else of two at once, neither would find the other
-        since = planned.created_at - TWIN_WINDOW
-        new = (one for one in self._others(connection, planned, draft, NEWEST) if one.changed_at >= since)
-        found = next((one for one in new if nearly_same(one.typed, planned.typed)), None)
+        recipients = (planned.workspace, planned.account, planned.target, *numbers_in(planned.typed))
+        sql.alone(connection, f"recipients:{'/'.join(recipients)}")  # else of two at once, neither would find the other
+        new = broadcasts.lately_to_same_recipients(connection, planned, planned.created_at - TWIN_WINDOW)
+        others = (one for one in new if one.id != draft and not _is_typed_twice(one, planned))
+        found = next((one for one in others if nearly_same(one.typed, planned.typed)), None)
         if found is None:
             return ()
         for key in _form_keys(planned, sent) if sent else ():
@@ -91,16 +95,6 @@ class Questions:
 
     def _may_be_one(self, row: Broadcast) -> bool:
         return bool(self.within) and not (row.test_of or row.follows or row.schedule)
-
-    def _others(self, connection: Connection, row: Broadcast, draft: str | None, limit: int) -> Iterator[Broadcast]:
-        """What else was asked for the same people, the newest first, without the same command typed twice."""
-        if not self._may_be_one(row):
-            return
-        since = row.created_at - micros(self.within)
-        for other in broadcasts.to_same_recipients(connection, row, since, limit=limit):
-            same = (other.requester, other.digest) == (row.requester, row.digest)
-            if other.id != draft and not (same and other.created_at >= row.created_at - TWIN_WINDOW):
-                yield other
 
     def about(self, request: BroadcastRequest) -> tuple[FieldError, ...]:
         """What to ask about possible slips before a valid request becomes a broadcast."""
@@ -134,7 +128,12 @@ class Questions:
         return questions
 
 
-def _about_duplicate(found: Broadcast) -> FieldError:
+def _is_typed_twice(other: Broadcast | Lately, row: Broadcast) -> bool:
+    same = (other.requester, other.digest) == (row.requester, row.digest)
+    return same and other.created_at >= row.created_at - TWIN_WINDOW
+
+
+def _about_duplicate(found: Broadcast | Lately) -> FieldError:
     template = (
         "This is nearly the same text to the same people as *{id}*, which {by} asked for {asked_at}. Send it as well?"
     )

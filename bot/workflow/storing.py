@@ -33,7 +33,8 @@ class Storing:
     def store(self, connection: Connection, wanted: Wanted) -> Submitted | tuple[FieldError, ...]:
         """Store it, or find it stored. Return only the question if a form is to ask first."""
         planned, questions = wanted.planned, wanted.questions
-        sql.alone(connection, f"asks:{planned.workspace}/{planned.requester}")  # else two at once would find no twin
+        for same in (planned.key, f"{planned.requester}/{planned.digest}"):  # else two at once would find no twin
+            sql.alone(connection, f"asks:{planned.workspace}/{same}")
         known, draft = _known(connection, planned, wanted.draft)
         if known is not None:
             return self._asked(connection, Submitted(known, again=True), planned, questions)
