@@ -223,16 +223,20 @@ class Approvers:
         """
         if planned.purpose is Purpose.MARKETING or planned.small_test:
             return planned
+        other = await self.lately_marketing(planned)
+        if other is None:
+            return planned
+        quorum = max(planned.quorum, other.quorum, 1)
+        approvers = other.approvers if other.quorum >= planned.quorum else planned.approvers
+        return dataclasses.replace(planned, quorum=quorum, approvers=approvers)
+
+    async def lately_marketing(self, planned: Broadcast) -> Broadcast | None:
+        """The broadcast by which nearly the same text was lately asked for as marketing, if any."""
         since = planned.created_at - DODGED_WITHIN
         others = await self.database.read(
             lambda c: broadcasts.to_same_recipients(c, planned, since, purpose=Purpose.MARKETING)
         )
-        for other in others:
-            if nearly_same(other.typed, planned.typed):
-                quorum = max(planned.quorum, other.quorum, 1)
-                approvers = other.approvers if other.quorum >= planned.quorum else planned.approvers
-                return dataclasses.replace(planned, quorum=quorum, approvers=approvers)
-        return planned
+        return next((other for other in others if nearly_same(other.typed, planned.typed)), None)
 
     def need_as_known(self, before: Broadcast, known: Broadcast, now: Micros) -> approval_rules.RequiredApprovals:
         """What it needs, now that its size or its cost is known: at least one approval if it needed any.

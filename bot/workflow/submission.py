@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from bot.config.runtime import Runtime
 from bot.config.settings import AudienceSettings
 from bot.domain import people
-from bot.domain.broadcast import Broadcast, BroadcastRequest, digest
+from bot.domain.broadcast import Broadcast, BroadcastRequest, digest, marketing_until
 from bot.domain.clock import SECOND, Micros
 from bot.domain.errors import FieldError, InvalidRequest, NotAllowed, NotFound, StaleVersion
 from bot.domain.i18n import Translatable
@@ -313,6 +313,7 @@ class Submission:
         if shown:
             same = draft.typed == planned.typed and draft.computed_digest() == planned.digest
             changes |= {"quorum": max(planned.quorum, draft.quorum), "asked_in": draft.asked_in}
+            changes |= {"marketing_until": marketing_until(draft, planned, at)}
             changes |= {"editor": draft.editor} if same else {}  # who wrote it last still does not approve it
             template = AGAIN if planned.state is State.PENDING else CHANGED_BY
             told = [Note(edited(AGAIN_AS_IT_WAS if same else template, planned.requester, draft, planned))]
