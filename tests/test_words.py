@@ -20,6 +20,7 @@ from bot.domain.broadcast import COUNTED
 from bot.domain.i18n import LANGUAGES, translator_for
 from bot.recurring.notices import AWAY
 from bot.slack.blocks import answers, card_buttons, card_facts, recurring
+from bot.slack.commands.absences import AbsenceCommands
 from bot.slack.commands.broadcasts import BroadcastCommands
 from bot.slack.commands.router import Commands
 from bot.slack.commands.schedules import Recurring
@@ -143,7 +144,9 @@ def in_tables() -> Iterator[str]:
         yield from (template for template, _ in vendor.REFUSALS.values())
     for name in ("every", "remind", "schedules", "list_reminders", "stop"):
         yield str(getattr(Recurring, name).__doc__).split("\n")[0]
-    for method in (one for kind in (Commands, BroadcastCommands, TemplateCommands) for one in vars(kind).values()):
+    for method in (
+        one for kind in (Commands, BroadcastCommands, TemplateCommands, AbsenceCommands) for one in vars(kind).values()
+    ):
         if (
             inspect.iscoroutinefunction(method)
             and not method.__name__.startswith("_")

@@ -130,6 +130,7 @@ class Broadcast:
     created_at: Micros
     changed_at: Micros
     revision: int = 1
+    ruled_at: Micros | None = None
     voice_at: Micros | None = None
     voices: int = 0
     schedule: str | None = None

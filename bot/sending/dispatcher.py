@@ -45,7 +45,7 @@ class Dispatcher:
         breakers, slots = Breakers(runtime), Slots(runtime, self.leases)
         setbacks = Setbacks(runtime.settings, runtime.clock)
         outcomes = Outcomes(runtime, gates, breakers, setbacks, self.switch)
-        self.stager = Stager(runtime)
+        self.stager = Stager(runtime, workflow.approvers.requirements)
         self.claims = Claims(runtime, gates, breakers, slots, setbacks, self.switch)
         self.releaser = Releaser(runtime, workflow, self.stager, gates, self.leases, outcomes, self.switch)
         self.sizes = Sizes(runtime, workflow, self.stager, slots)

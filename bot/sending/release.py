@@ -26,7 +26,7 @@ from bot.storage import broadcasts, campaigns, keys, sql, vendor_ids
 from bot.storage.broadcast_rows import NO_LEASE, Changes
 from bot.storage.database import CommitUncertain, DatabaseBusy
 from bot.storage.notes import Note
-from bot.storage.votes import votes_for
+from bot.storage.votes import seats_taken, votes_for
 from bot.workflow.gate import Gate, Gates
 from bot.workflow.kill_switch import KillSwitch
 from bot.workflow.workflow import Workflow
@@ -217,7 +217,7 @@ class Releaser:
         votes = [vote for vote in votes_for(connection, row) if vote.digest == digest]
         least = 1 if row.purpose is Purpose.MARKETING and not row.small_test else 0  # whatever its row says
         needed = 0 if row.skips_approval else row.quorum
-        return digest == row.digest and len(votes) >= max(needed, least)
+        return digest == row.digest and seats_taken(votes) >= max(needed, least)
 
     async def _release(self, row: Broadcast, deadline: float) -> None:
         outcome = await self._call(self.providers[row.account], row, deadline)

@@ -29,6 +29,7 @@ from bot.storage.notes import Note
 from bot.storage.votes import drop_votes
 from bot.workflow import approval_rules
 from bot.workflow.deadlines import asks
+from bot.workflow.requirements import Requirements
 from providers.base import NotReady, ProviderError, Quote, Refused, Staged, open_for_quote
 from providers.reading import UNREADABLE
 
@@ -45,7 +46,8 @@ class Overtaken(Exception):
 class Stager:
     """Brings a broadcast that this process has leased to the point where only the release is missing."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, requirements: Requirements) -> None:
+        self.requirements = requirements
         self.database, self.settings, self.providers = runtime.database, runtime.settings, runtime.providers
         self.clock, self.monotonic = runtime.clock, runtime.monotonic
 
@@ -159,17 +161,16 @@ class Stager:
         price: str | None,
     ) -> None:
         """Ask the approvers again. They see the new size and price, and the next release is compared with these."""
-        dearer = replace(row, quoted=price or row.quoted)
-        approval = self.settings.approval
-        need = approval_rules.required_at(approval, dearer, size, self.clock())
-        approvers = approval_rules.approvers_today(approval, row)
+        approvers = approval_rules.approvers_today(self.settings.approval, row)
         approved = replace(row, size=row.bound, staged=None, approvers=approvers)
-        approvers = approval_rules.approvers_for(approval, approved, need)
-        changes: Changes = {"size": size, "bound": bound, "approvers": approvers}
-        changes |= {"quorum": max(row.quorum, need.quorum, 1), "quoted": price or row.quoted}
+        known = replace(row, size=size, bound=bound, staged=None, quoted=price or row.quoted)
+        now = self.clock()
+        changes: Changes = {"size": size, "bound": bound, "quoted": price or row.quoted, "ruled_at": now}
 
         def go_back(connection: Connection) -> None:
-            self.ask_again(connection, row, Note(sentence), **changes)
+            need = self.requirements.changed(connection, approved, known, now)
+            quorum = max(row.quorum, need.quorum, 1)
+            self.ask_again(connection, row, Note(sentence), **changes, approvers=need.approvers, quorum=quorum)
 
         await self.database.write_until(until, go_back, clock=self.monotonic)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
 from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import micros
 from bot.domain.lifecycle import State
+from bot.domain.people import DirectoryUnavailable
 from bot.slack.blocks.card_facts import WAITING, CardContext
 from bot.storage.votes import Vote
 from bot.workflow.deadlines import describe_start
@@ -35,6 +39,12 @@ class CardContexts:
         if broadcast.state is State.PENDING:
             duplicate = await self.database.read(lambda c: self.workflow.questions.duplicate_of(c, broadcast))
         provider = self.providers.get(broadcast.account)
+        delegates: Mapping[str, Sequence[str]] = {}
+        if broadcast.state is State.PENDING:
+            with suppress(DirectoryUnavailable):  # the card must be drawn all the same
+                delegates = await self.workflow.approvers.absences.delegates(
+                    self.workflow.approvers.as_of_today(broadcast)
+                )
         policy = self.policies.get(broadcast.policy or "")
         drawn_at = self.clock()
         start = max(broadcast.send_at or 0, broadcast.due or 0, drawn_at)
@@ -63,5 +73,6 @@ class CardContexts:
             duplicate=duplicate,
             notify=self.approval.notify,
             glass=self.workflow.decisions.breaking_glass.is_offered(broadcast),
+            delegates=delegates,
             asks_first=held and self.workflow.validity.asks_first(broadcast, len(votes)),
         )

@@ -125,6 +125,7 @@ class Changes(TypedDict, total=False):
     counts: Mapping[str, int]
     accepted_at: Micros | None
     look_at: Micros | None
+    ruled_at: Micros | None
     voice_at: Micros | None
     voices: int
     schedule: str | None

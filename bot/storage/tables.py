@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0010"  # the schema this code was written for; a test ties it to the newest migration
+REVISION = "0011"  # the schema this code was written for; a test ties it to the newest migration
 SHAPE = 1  # the newest row format that this code understands; rows of a higher shape are left alone
 
 metadata = MetaData()
@@ -82,6 +82,7 @@ broadcasts = Table(
     Column("revision", Integer, nullable=False),
     Column("progress_at", BigInteger),  # when the thread may get a note about a new status
     Column("draw_at", BigInteger),  # the card shows an older revision; when it may be drawn again
+    Column("ruled_at", BigInteger),  # for which start its approvers were named, if not as it was asked for
     Column("voice_at", BigInteger),  # when the thread gets a note that it still waits, or starts soon
     Column("voices", Integer, nullable=False, server_default="0"),  # how many such notes since it entered this state
     Column("schedule", String(16)),  # the recurring broadcast of which this is one occurrence
@@ -160,7 +161,18 @@ votes = Table(
     Column("digest", String(64), nullable=False),
     Column("way", String(16), nullable=False),  # button | reaction
     Column("at", BigInteger, nullable=False),
+    Column("stands_for", String(32)),  # the approver who was away, and in whose place it was given
     _of_broadcast(),
+)
+
+absences = Table(
+    "absences",
+    metadata,
+    Column("workspace", String(32), primary_key=True),
+    Column("person", String(32), primary_key=True),
+    Column("delegate", String(32), nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
 )
 
 audit = Table(

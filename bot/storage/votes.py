@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, select, update
@@ -18,6 +19,12 @@ class Vote:
     way: str
     at: Micros
     digest: str
+    stands_for: str | None = None
+
+    @property
+    def seat(self) -> str:
+        """The approver whose vote it is: somebody who was away, or the person who gave it."""
+        return self.stands_for or self.approver
 
 
 def votes_for(connection: Connection, broadcast: Broadcast) -> list[Vote]:
@@ -32,13 +39,21 @@ def votes_for(connection: Connection, broadcast: Broadcast) -> list[Vote]:
         .order_by(votes.c.at)
     )
     rows = connection.execute(statement).mappings()
-    return [Vote(row["approver"], row["way"], row["at"], row["digest"]) for row in rows]
+    return [Vote(row["approver"], row["way"], row["at"], row["digest"], row["stands_for"]) for row in rows]
 
 
-def add_vote(connection: Connection, broadcast: Broadcast, approver: str, way: str, at: Micros) -> bool:
+def seats_taken(votes: Iterable[Vote]) -> int:
+    """How many approvers agreed, by themselves or through a delegate."""
+    return len({vote.seat for vote in votes})
+
+
+def add_vote(
+    connection: Connection, broadcast: Broadcast, approver: str, way: str, at: Micros, stands_for: str | None = None
+) -> bool:
     """Store one person's only vote on a version. False when it was there already.
 
-    It binds the digest computed now, not the stored one: somebody may have edited the row.
+    `stands_for`: the approver who is away, and in whose place it is given. It binds the digest computed now, not the
+    stored one: somebody may have edited the row.
     """
     row = {
         "workspace": broadcast.workspace,
@@ -48,6 +63,7 @@ def add_vote(connection: Connection, broadcast: Broadcast, approver: str, way: s
         "digest": broadcast.computed_digest(),
         "way": way,
         "at": at,
+        "stands_for": stands_for,
     }
     return insert_ignoring(connection, votes, [row]) == 1
 

@@ -12,7 +12,7 @@ from bot.domain.clock import SECOND, Micros, micros
 from bot.domain.i18n import Translatable, Value
 from bot.domain.lifecycle import Action, Hold, State
 from bot.scheduler import Task
-from bot.storage import broadcasts, keys, outbox, queue
+from bot.storage import absences, broadcasts, keys, outbox, queue
 from bot.storage.broadcast_rows import Changes
 from bot.storage.cards import card_of
 from bot.storage.failing_rows import alone
@@ -79,9 +79,10 @@ class ApprovalReminders:
 
     def _pending(self, connection: Connection, row: Broadcast, now: Micros, *, last: bool) -> Note:
         """The reminder for the approvers who have not answered. It goes to the thread; nobody gets a direct message."""
-        yes = {vote.approver for vote in votes_for(connection, row)}
-        missing = [id for id in row.approvers if id not in {*yes, row.requester, row.editor}]
-        values: dict[str, Value] = {"missing": max(row.quorum - len(yes), 0), **_end(row)}
+        votes = votes_for(connection, row)
+        spent = {row.requester, row.editor, *(vote.seat for vote in votes)}
+        missing = [id for id in row.approvers if id not in spent]
+        values: dict[str, Value] = {"missing": max(row.quorum - len(votes), 0), **_end(row)}
         if last:
             template = (
                 "This is the last reminder. Approvals still needed: {missing}. Without them, the broadcast expires "
@@ -102,8 +103,16 @@ class ApprovalReminders:
                 )
         else:
             template = "Approvals still needed: {missing}. Without them, the broadcast expires {end_at}."
-        told = approval_rules.notified(self.approval, missing)
+        told = approval_rules.notified(self.approval, self._with_delegates(connection, row, missing, now))
         return Note(Translatable(template, **values), mention=" ".join(told) or None)
+
+    def _with_delegates(self, connection: Connection, row: Broadcast, missing: list[str], now: Micros) -> Iterable[str]:
+        """Name the delegates of those who are away. Who is in a group is not known here, so all delegates are named."""
+        away = absences.absences_at(connection, row.workspace, now) if self.approval.delegates else []
+        by_person = {one.person: one.delegate for one in away}
+        by_person = {id: one for id, one in by_person.items() if one not in (row.requester, row.editor)}
+        delegates = by_person.values() if any(id.startswith("S") for id in missing) else ()
+        return dict.fromkeys((*(by_person.get(id, id) for id in missing), *delegates))
 
     def _canary(self, connection: Connection, row: Broadcast, now: Micros) -> tuple[list[Note], Micros | None]:
         """Ask whoever may continue, once the canary has gone out; until then look again in a moment."""
@@ -129,7 +138,7 @@ class ApprovalReminders:
         able: Iterable[str] = [row.requester]
         if row.quorum:
             others = [id for id in row.approvers if id not in (row.requester, row.editor)]
-            able = approval_rules.notified(self.approval, others)
+            able = approval_rules.notified(self.approval, self._with_delegates(connection, row, others, now))
         again_at = now + max(micros(self.approval.remind_after), now - since)  # each time after twice as long
         last = row.expires_at is None or again_at > row.expires_at
         return [Note(Translatable(template, **values), mention=" ".join(able) or None)], None if last else again_at

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -81,7 +81,7 @@ def required_at(
 ) -> RequiredApprovals:
     """The approvals that a stored broadcast needs if it reaches so many people.
 
-    `now`: when it would be let go, if it has no time of its own; otherwise when it was asked for counts.
+    `now`: when it would go, if it has no later time of its own; otherwise when it was asked for counts.
     """
     return required_approvals(
         approval,
@@ -93,16 +93,6 @@ def required_at(
         start=max(broadcast.send_at or 0, now or broadcast.created_at),
         test=broadcast.test_of is not None,
     )
-
-
-def approvers_for(approval: ApprovalSettings, broadcast: Broadcast, need: RequiredApprovals) -> tuple[str, ...]:
-    """Who must approve a stored broadcast that has come to need `need`: others only if another rule brings them in.
-
-    Some name approvers whom none of their rules names: a text that was lately marketing keeps those of marketing.
-    """
-    asked = required_at(approval, broadcast, broadcast.most)
-    others = need.quorum > 0 and need.approvers != asked.approvers
-    return need.approvers if others else broadcast.approvers
 
 
 def approvers_today(approval: ApprovalSettings, broadcast: Broadcast) -> tuple[str, ...]:
@@ -149,8 +139,8 @@ async def may_ask(person: Person, name: str, audience: AudienceSettings, members
         )
 
 
-async def may_approve(person: Person, broadcast: Broadcast, members: Members) -> None:
-    """Raises NotAllowed when this person may not approve this broadcast."""
+async def may_approve(person: Person, broadcast: Broadcast, members: Members, seats: Collection[str] = ()) -> None:
+    """Raises NotAllowed when this person may not approve this broadcast. `seats`: in whose place they may."""
     must_be_member(person)
     if broadcast.mode == "training":  # one person may take every step
         return
@@ -160,7 +150,7 @@ async def may_approve(person: Person, broadcast: Broadcast, members: Members) ->
             id=broadcast.id,
             who=mentions(still_asked(broadcast)),
         )
-    if not await is_approver(person, broadcast, members):
+    if not seats and not await is_approver(person, broadcast, members):
         raise NotAllowed("Only {who} can approve {id}.", who=mentions(still_asked(broadcast)), id=broadcast.id)
 
 
@@ -168,11 +158,16 @@ async def is_approver(person: Person, broadcast: Broadcast, members: Members) ->
     return person.member and person.id in await people_in(broadcast.approvers, members)
 
 
-async def may_stop(person: Person, broadcast: Broadcast, admins: Iterable[str], members: Members) -> None:
-    """Raises NotAllowed unless this person is the requester, the editor, an approver or an admin."""
+async def may_stop(
+    person: Person, broadcast: Broadcast, admins: Iterable[str], members: Members, seats: Collection[str] = ()
+) -> None:
+    """Raises NotAllowed unless this person is the requester, the editor, an approver or an admin.
+
+    `seats`: in the place of which approvers they may act.
+    """
     must_be_member(person)
     admins = tuple(admins)
-    if person.id in (broadcast.requester, broadcast.editor, *admins):
+    if seats or person.id in (broadcast.requester, broadcast.editor, *admins):
         return
     if not await is_approver(person, broadcast, members):
         raise NotAllowed(

@@ -14,7 +14,7 @@ from bot.domain.people import DirectoryUnavailable
 from bot.storage import broadcasts, keys, notes
 from bot.storage.broadcast_rows import NO_LEASE, NOT_AGREED, Changes
 from bot.storage.notes import Note
-from bot.storage.votes import drop_vote, drop_votes, votes_for
+from bot.storage.votes import drop_vote, drop_votes, seats_taken, votes_for
 from bot.workflow import approval_rules
 from bot.workflow.approvers import Approvers
 from bot.workflow.audiences import Audiences
@@ -70,10 +70,10 @@ class ApprovalValidity:
         if current.skips_approval:
             return None
         votes = votes_for(connection, current)
-        fallen = [vote for vote in votes if vote.approver not in still and current.mode != "training"]
+        fallen = [vote for vote in votes if vote.seat not in still and current.mode != "training"]
         for vote in fallen:
             drop_vote(connection, current, vote.approver, vote.way)
-        if len(votes) - len(fallen) >= current.quorum:
+        if seats_taken(vote for vote in votes if vote not in fallen) >= current.quorum:
             return None
         if not fallen:
             return Translatable("It is not approved, so it needs approval before it goes out.")

@@ -17,8 +17,9 @@ from bot.scheduler import Task, concerned
 from bot.storage import audit, broadcasts, keys, notes, schedules
 from bot.storage.broadcast_rows import Changes
 from bot.storage.notes import Note
-from bot.storage.votes import add_vote, drop_vote, drop_votes, strengthen_vote, votes_for
+from bot.storage.votes import add_vote, drop_vote, drop_votes, seats_taken, strengthen_vote, votes_for
 from bot.workflow import approval_rules
+from bot.workflow.absences import seat_for
 from bot.workflow.approvers import Approvers
 from bot.workflow.audiences import Audiences
 from bot.workflow.canaries import Canaries
@@ -47,11 +48,16 @@ class Approvals:
         self.canaries = canaries
 
     def approve(
-        self, connection: Connection, seen: Broadcast, person: Person, decision: Approve
+        self, connection: Connection, seen: Broadcast, person: Person, decision: Approve, seats: tuple[str, ...] = ()
     ) -> Broadcast | CardChanged | None:
-        """Count this person's vote, and schedule the broadcast if none is missing now. None: it moved meanwhile."""
+        """Count this person's vote, and schedule the broadcast if none is missing now. None: it moved meanwhile.
+
+        `seats`: of approvers who are away, and in whose place this person may approve it.
+        """
         current = broadcasts.find(connection, seen.workspace, seen.id, lock=True)
         if current.state is not State.PENDING or current.version != seen.version:
+            return None
+        if current.approvers != seen.approvers:  # this person was allowed by those whom it had before
             return None
         if self._expired(current):  # no tick has ended it yet
             raise NotAllowed("The time to approve it ended {end_at}.", end_at=current.expires_at or 0)
@@ -59,32 +65,44 @@ class Approvals:
             changed := self.card_changes.changed_since_drawn(connection, current, decision.on_card)
         ):
             return changed
-        if not add_vote(connection, current, person.id, decision.way, self.clock()):
+        votes, now = votes_for(connection, current), self.clock()
+        seat = seat_for(connection, current, person, seats, votes, now)
+        if not add_vote(connection, current, person.id, decision.way, now, seat):
             if decision.way == "button":  # it stays even if an older reaction is removed
                 strengthen_vote(connection, current, person.id, decision.way)
             return current
-        current = self.as_needed_at(connection, current, self.clock())
-        votes = votes_for(connection, current)
-        if not votes:  # they were given by others than who must approve it now
+        if seat is not None:
+            template = "{by} approves it in the place of {who}, who is away."
+            sentence = Translatable(template, **by_person(person), who=people.mentions([seat]))
+            notes.add_notes(connection, current, now, [Note(sentence)])
+            audit.write_audit(connection, current, person.id, "delegate", current.state, now, seat)
+        current = self.as_needed_now(connection, current)
+        given = seats_taken(votes_for(connection, current))
+        if not given:  # they were given by others than who must approve it now
             return current
-        if len(votes) < current.quorum:
-            return self._count_vote(connection, current, person, len(votes))
+        if given < current.quorum:
+            return self._count_vote(connection, current, person, given)
         return self.schedule(connection, current, actor=person.id)
+
+    def as_needed_now(self, connection: Connection, current: Broadcast) -> Broadcast:
+        """Ask for what it needs if it is approved now."""
+        return self.as_needed_at(connection, current, after_undo(self.clock(), current.send_at, self.approval))
 
     def as_needed_at(self, connection: Connection, current: Broadcast, at: Micros) -> Broadcast:
         """Ask for what its size, its cost and the hour need if it goes at `at`.
 
         If other people must approve it at that hour, the votes that it has fall.
         """
-        need = approval_rules.required_at(self.approval, current, current.most, at)
-        approvers, now = approval_rules.approvers_for(self.approval, current, need), self.clock()
-        if need.quorum <= current.quorum and approvers == current.approvers:
+        need = self.approvers.requirements.changed(connection, current, current, at)
+        if need.quorum <= current.quorum and need.approvers == current.approvers:
             return current
-        changes: Changes = {"quorum": max(need.quorum, current.quorum), "approvers": approvers}
-        if approvers != current.approvers:
+        changes: Changes = {"quorum": max(need.quorum, current.quorum)}
+        now = self.clock()
+        if need.approvers != current.approvers:
+            changes |= {"approvers": need.approvers, "ruled_at": at}
             drop_votes(connection, current)
-            sentence = Translatable("At this hour it needs approval by {who}.", who=people.mentions(approvers))
-            notes.add_notes(connection, current, now, [self.to_approvers(sentence, approvers)])
+            sentence = Translatable("At this hour it needs approval by {who}.", who=people.mentions(need.approvers))
+            notes.add_notes(connection, current, now, [self.to_approvers(sentence, need.approvers)])
         return broadcasts.touch(connection, current, now, **changes) or current
 
     def to_approvers(self, sentence: Translatable, approvers: tuple[str, ...]) -> Note:
@@ -117,8 +135,7 @@ class Approvals:
             connection, current, Action.APPROVE, actor=actor, at=now, reason=reason, notes=new_notes, **changes
         )
         if agreed is not None and agreed.schedule is not None and agreed.covers > 1:
-            cover = standing_approval(agreed, [vote.approver for vote in votes_for(connection, agreed)])
-            schedules.keep_cover(connection, agreed.workspace, agreed.schedule, cover)
+            self._cover(connection, agreed, agreed.schedule)
         if agreed is not None and (first := self.canaries.planned(connection, agreed)) is not None:
             self.schedule(connection, first, actor=actor)
         return self._hold_late(connection, agreed, actor) if late and agreed else agreed
@@ -141,6 +158,16 @@ class Approvals:
         }
         paused, misfit = keys.paused(connection, current.workspace), self.audiences.misfit(current)
         return changes, describe_start(self.audiences.policies, current, due, paused=paused, misfit=misfit)
+
+    def _cover(self, connection: Connection, agreed: Broadcast, schedule: str) -> None:
+        """Keep the approval for the later occurrences. A delegate approves only what comes while they are one."""
+        votes = votes_for(connection, agreed)
+        if any(vote.stands_for for vote in votes):
+            sentence = Translatable("A delegate approved it, so each later broadcast of this series asks again.")
+            notes.add_notes(connection, agreed, self.clock(), [Note(sentence)])
+        else:
+            cover = standing_approval(agreed, [vote.approver for vote in votes])
+            schedules.keep_cover(connection, agreed.workspace, schedule, cover)
 
     def _hold_late(self, connection: Connection, agreed: Broadcast, actor: str) -> Broadcast | None:
         template = (
@@ -197,7 +224,7 @@ class Approvals:
         goes_on = current.state is not State.PENDING and (
             current.state is not State.HELD or (current.approved_at is not None and current.hold_until is not None)
         )
-        if not goes_on or len(votes_for(connection, current)) >= current.quorum:
+        if not goes_on or seats_taken(votes_for(connection, current)) >= current.quorum:
             audit.write_audit(connection, current, person.id, Action.WITHDRAW, current.state, now)
             notes.add_notes(connection, current, now, [note])
             return broadcasts.touch(connection, current, now)

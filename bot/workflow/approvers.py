@@ -10,19 +10,17 @@ from contextlib import suppress
 from bot.config.runtime import Runtime
 from bot.domain import marketing, people
 from bot.domain.broadcast import Broadcast
-from bot.domain.clock import SECOND, Micros
 from bot.domain.errors import FieldError, InvalidRequest
 from bot.domain.i18n import Translatable, Value
 from bot.domain.lifecycle import State
 from bot.domain.people import Directory, DirectoryUnavailable, Person
-from bot.domain.similarity import nearly_same
-from bot.storage import broadcasts
-from bot.storage.votes import votes_for
+from bot.storage.votes import Vote, votes_for
 from bot.workflow import approval_rules
+from bot.workflow.absences import Absences
 from bot.workflow.audiences import Audiences
+from bot.workflow.requirements import Requirements, as_strict
 from providers.base import Purpose
 
-DODGED_WITHIN = 7 * 24 * 3600 * SECOND
 ASKED_TOGETHER = 8  # people that Slack is asked about at once
 
 
@@ -31,7 +29,8 @@ class Approvers:
 
     def __init__(self, runtime: Runtime, audiences: Audiences, people: Directory) -> None:
         self.database, self.approval = runtime.database, runtime.settings.approval
-        self.audiences, self.people = audiences, people
+        self.audiences, self.people, self.absences = audiences, people, Absences(runtime, people)
+        self.requirements = Requirements(runtime, audiences)
 
     async def who_acts(self, row: Broadcast) -> AsyncIterator[str]:
         """Full members who may press the buttons of its card. Raises DirectoryUnavailable.
@@ -54,6 +53,7 @@ class Approvers:
             lost = await self.has_lost_its_approvers(row)
             denying = self.audiences.settings.admins if lost else self.as_of_today(row).approvers
             people = await approval_rules.people_in(denying, self.people.members)
+            people |= (await self.absences.delegates(self.as_of_today(row))).keys()
             named = [id for id in named if id in people]
         for id in named:
             if await self._membership(row.workspace, id) is not False:
@@ -68,6 +68,7 @@ class Approvers:
             return None
         approvers, given = self.as_of_today(row).approvers, frozenset(voters)
         named = await approval_rules.people_in(approvers, self.people.members) - {row.requester, row.editor}
+        named |= (await self.absences.delegates(self.as_of_today(row))).keys()
         inside = {id for id in sorted(named) if id in given or await self.people.sees(row.channel, id)}
         able = await self._active(row.workspace, inside, row.quorum)
         if len(able) >= row.quorum:
@@ -93,7 +94,7 @@ class Approvers:
         try:
             if row.state is not State.PENDING:
                 return await self._why_unseen(row)
-            return await self.why_stuck(row, (vote.approver for vote in votes))
+            return await self.why_stuck(row, [id for vote in votes for id in (vote.approver, vote.seat)])
         except DirectoryUnavailable:
             return None
 
@@ -111,12 +112,18 @@ class Approvers:
 
     async def _named(self, row: Broadcast) -> list[str]:
         """Everybody who may press a button of its card; those whom it asks come first."""
-        approvers = sorted(await approval_rules.people_in(self.as_of_today(row).approvers, self.people.members))
+        today = self.as_of_today(row)
+        named = await approval_rules.people_in(today.approvers, self.people.members)
+        approvers = sorted(named | (await self.absences.delegates(today)).keys())
         votes = await self.database.read(lambda c: votes_for(c, row))
         deciding = [*(vote.approver for vote in votes if vote.approver in approvers), *approvers]
         asking, admins = [row.requester, row.editor], self.audiences.settings.admins
         unknown = row.state is State.UNKNOWN
         return list(dict.fromkeys((*deciding, *admins, *asking) if unknown else (*asking, *deciding, *admins)))
+
+    async def seats(self, person: Person, broadcast: Broadcast) -> tuple[str, ...]:
+        """In the place of which approvers of today, who are away, this person may act. Raises DirectoryUnavailable."""
+        return await self.absences.seats(person, self.as_of_today(broadcast))
 
     def as_of_today(self, broadcast: Broadcast) -> Broadcast:
         return dataclasses.replace(broadcast, approvers=approval_rules.approvers_today(self.approval, broadcast))
@@ -164,12 +171,21 @@ class Approvers:
     async def still_approvers(self, broadcast: Broadcast) -> frozenset[str]:
         """Everybody who may approve it now. An approver may leave while it waits for days.
 
-        A voter who has left the workspace does not count, even if the settings name them. Raises DirectoryUnavailable.
+        A voter who has left the workspace does not count, even if the settings name them. What a delegate approved
+        stays approved when the other is back. Raises DirectoryUnavailable.
         """
         still = await approval_rules.people_in(self.as_of_today(broadcast).approvers, self.people.members)
         votes = await self.database.read(lambda c: votes_for(c, broadcast))
-        voters = [vote.approver for vote in votes if vote.approver in still]
-        return still - {id for id in voters if not await self.is_member(broadcast.workspace, id)}
+        lost = {vote.seat for vote in votes if vote.seat in still and not await self._still_counts(vote, broadcast)}
+        return still - lost
+
+    async def _still_counts(self, vote: Vote, broadcast: Broadcast) -> bool:
+        """Whether who gave it, and in whose place, are members, and a delegate is still one of the delegates."""
+        if vote.stands_for is not None:
+            delegates = await approval_rules.people_in(self.approval.delegates, self.people.members)
+            if vote.approver not in delegates or not await self.is_member(broadcast.workspace, vote.stands_for):
+                return False
+        return await self.is_member(broadcast.workspace, vote.approver)
 
     async def need(
         self,
@@ -182,7 +198,8 @@ class Approvers:
         `people`: its requester and its editors, none of whom counts as an approver. Raises InvalidRequest if too few
         others could approve it, or DirectoryUnavailable.
         """
-        need = approval_rules.required_at(self.approval, row, size)
+        start = self.requirements.starts_at(row, row.created_at)
+        need = approval_rules.required_at(self.approval, row, size, start)
         if not need.quorum and not row.small_test and await self._is_doubtful(row, people):
             need = dataclasses.replace(need, quorum=1)
         if need.quorum and self.audiences.settings.mode != "training":
@@ -206,48 +223,19 @@ class Approvers:
     async def with_canary(
         self, planned: Broadcast, need: approval_rules.RequiredApprovals, person: Person
     ) -> approval_rules.RequiredApprovals:
-        """What it needs with its canary: no less than a broadcast to the canary alone, by who may write to that."""
+        """What it needs with its canary, to which this person must be allowed to write. Raises NotAllowed."""
         if planned.canary is None:
             return need
         settings = self.audiences.settings.audiences[planned.canary]
         await approval_rules.may_ask(person, planned.canary, settings, self.people.members)
-        alone = approval_rules.required_at(
-            self.approval, dataclasses.replace(planned, audience=planned.canary), settings.max_size
-        )
-        return alone if alone.quorum > need.quorum else need
+        start = self.requirements.starts_at(planned, planned.created_at)
+        return self.requirements.with_canary(planned, need, start)
 
-    async def as_strict_as_marketing(self, planned: Broadcast) -> Broadcast:
-        """Require the approvals of marketing if nearly the same text was lately asked for as marketing.
-
-        Another word for the purpose is no way around them.
-        """
-        if planned.purpose is Purpose.MARKETING or planned.small_test:
-            return planned
-        other = await self.lately_marketing(planned)
-        if other is None:
-            return planned
-        quorum = max(planned.quorum, other.quorum, 1)
-        approvers = other.approvers if other.quorum >= planned.quorum else planned.approvers
-        return dataclasses.replace(planned, quorum=quorum, approvers=approvers)
-
-    async def lately_marketing(self, planned: Broadcast) -> Broadcast | None:
-        """The broadcast by which nearly the same text was lately asked for as marketing, if any."""
-        since = planned.created_at - DODGED_WITHIN
-        others = await self.database.read(
-            lambda c: broadcasts.to_same_recipients(c, planned, since, purpose=Purpose.MARKETING)
-        )
-        return next((other for other in others if nearly_same(other.typed, planned.typed)), None)
-
-    def need_as_known(self, before: Broadcast, known: Broadcast, now: Micros) -> approval_rules.RequiredApprovals:
-        """What it needs, now that its size or its cost is known: at least one approval if it needed any.
-
-        An edited broadcast never needs fewer than before, nor does a transactional one, which may stand in for
-        marketing.
-        """
-        need = approval_rules.required_at(self.approval, known, known.most, now)
-        keeps = before.version > 1 or before.purpose is Purpose.TRANSACTIONAL
-        quorum = max(need.quorum, before.quorum if keeps else min(before.quorum, 1))
-        return approval_rules.RequiredApprovals(quorum, approval_rules.approvers_for(self.approval, before, need))
+    async def as_strict_as_marketing(
+        self, planned: Broadcast, need: approval_rules.RequiredApprovals
+    ) -> approval_rules.RequiredApprovals:
+        """The approvals of marketing too, if nearly the same text was lately asked for as marketing."""
+        return as_strict(need, await self.database.read(lambda c: self.requirements.lately_marketing(c, planned)))
 
 
 def _too_few(quorum: int, approvers: Iterable[str], others: int) -> Translatable:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 from sqlalchemy import Connection
@@ -38,7 +37,10 @@ class BreakingGlass:
     def is_offered(self, row: Broadcast) -> bool:
         """Whether its card offers to send it without approval."""
         asked = bool(self.approval.break_glass) and row.state is State.PENDING
-        return asked and why_not(self.approval, row, self.clock()) is None
+        return asked and self._why_not(row) is None
+
+    def _why_not(self, row: Broadcast) -> Translatable | None:
+        return why_not(self.approval, row, self.approvers.requirements.starts_at(row, self.clock()))
 
     async def prepared(
         self, seen: Broadcast, person: Person, decision: BreakGlass
@@ -52,12 +54,12 @@ class BreakingGlass:
         if len(reason) < LEAST:
             template = "Say in at least {least} characters why it cannot wait for approval."
             raise InvalidRequest(FieldError("reason", Translatable(template, least=LEAST)))
-        approvers = self.approvers.as_of_today(seen).approvers
-        told = await approval_rules.people_in(approvers, self.approvers.people.members)
+        known = self.approvers.as_of_today(seen)
+        told = await approval_rules.people_in(known.approvers, self.approvers.people.members)
+        told |= (await self.approvers.absences.delegates(known)).keys()
         others = told - {person.id, seen.requester}
         if not others and seen.mode != "training":
             raise NotAllowed("Nobody else can approve {id}, so nobody would look at it.", id=seen.id)
-        known = dataclasses.replace(seen, approvers=approvers)
         return lambda c: self._break(c, known, person, BreakGlass(reason, decision.most), others)
 
     def _break(
@@ -95,7 +97,7 @@ class BreakingGlass:
         if self.approvals.is_late(current):
             template = "Its time, {start_at}, has passed, so it would not go out. Re-plan it first."
             raise NotAllowed(template, start_at=current.send_at or 0)
-        if (refusal := why_not(self.approval, current, now)) is not None:
+        if (refusal := self._why_not(current)) is not None:
             raise not_allowed(refusal)
         if decision.most is not None and (current.most is None or current.most > decision.most):
             template = "It now reaches more people than this form says. Close it, and look at the card again."

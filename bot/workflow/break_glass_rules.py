@@ -14,8 +14,11 @@ from bot.workflow.approvers import Approvers
 from providers.base import Purpose
 
 
-def why_not(approval: ApprovalSettings, row: Broadcast, now: Micros) -> Translatable | None:
-    """Why nobody may send it without approval, as far as its row tells; None if somebody may."""
+def why_not(approval: ApprovalSettings, row: Broadcast, start: Micros) -> Translatable | None:
+    """Why nobody may send it without approval, as far as its row tells; None if somebody may.
+
+    `start`: when it would start, since rules may be about the hour.
+    """
     if row.purpose is not Purpose.TRANSACTIONAL:
         return Translatable("Marketing always needs approval.")
     if row.test_of is not None or row.canary is not None or row.schedule is not None:
@@ -25,7 +28,7 @@ def why_not(approval: ApprovalSettings, row: Broadcast, now: Micros) -> Translat
         return Translatable("It reads like an offer ({found}), so it needs approval.", found=", ".join(offers))
     if row.marketing_until is not None:
         return Translatable("It was marketing before it was edited, so it needs approval.")
-    if not approval_rules.required_at(approval, row, row.most, now).quorum:
+    if not approval_rules.required_at(approval, row, row.most, start).quorum:
         return Translatable("It needs approval for another reason than a rule about alerts.")
     return None
 
@@ -41,12 +44,13 @@ async def may_break_glass(person: Person, row: Broadcast, approvers: Approvers, 
         raise NotAllowed("Nobody can send without approval here.")
     if person.id not in await approval_rules.people_in(named, members):
         raise NotAllowed("Only {who} can send without approval.", who=people.mentions(named))
-    if (refusal := why_not(approvers.approval, row, now)) is not None:
+    if (refusal := why_not(approvers.approval, row, approvers.requirements.starts_at(row, now))) is not None:
         raise not_allowed(refusal)
     if (audience := approvers.audiences.audience(row.audience)) is None:
         raise not_allowed(approvers.audiences.unknown_audience(row.audience))
     await approval_rules.may_ask(person, row.audience, audience, members)
-    if (other := await approvers.lately_marketing(row)) is not None:
+    other = await approvers.database.read(lambda c: approvers.requirements.lately_marketing(c, row))
+    if other is not None:
         template = "Nearly the same text was lately marketing (*{id}*), so it needs approval."
         raise NotAllowed(template, id=other.id)
 

@@ -108,7 +108,8 @@ class Decisions:
         """Return the work for the transaction. Slack is asked before, so that nothing slow runs inside."""
         match decision:
             case Approve():
-                return lambda c: self.approvals.approve(c, seen, person, decision)
+                seats = await self.permissions.seats_of(person, seen)
+                return lambda c: self.approvals.approve(c, seen, person, decision, seats)
             case BreakGlass():
                 return await self.breaking_glass.prepared(seen, person, decision)
             case SendNow():

@@ -71,7 +71,10 @@ class Editing:
             raise InvalidRequest(FieldError("send_at", self.audiences.unknown_audience(broadcast.audience)))
         size = broadcast.most if broadcast.test_of is not None or broadcast.size is not None else settings.max_size
         moved = dataclasses.replace(broadcast, send_at=send_at)
-        return await self.approvers.need(moved, frozenset({broadcast.requester, person.id}), size)
+        need = await self.approvers.need(moved, frozenset({broadcast.requester, person.id}), size)
+        requirements = self.approvers.requirements
+        need = requirements.with_canary(moved, need, requirements.starts_at(moved, self.clock()))
+        return await self.approvers.as_strict_as_marketing(moved, need)
 
     async def must_be_seen(
         self, broadcast: Broadcast, person: Person, need: approval_rules.RequiredApprovals, field: str = "send_at"
@@ -134,7 +137,7 @@ class Editing:
         number of approvals needed.
         """
         now = self.clock()
-        changes |= {"version": current.version + 1, "editor": person.id, "approvers": need.approvers}
+        changes |= {"version": current.version + 1, "editor": person.id, "approvers": need.approvers, "ruled_at": now}
         changes |= {"quorum": max(need.quorum, current.quorum), "tries": 0, **NOT_AGREED, **asks(now, self.approval)}
         changes["digest"] = digest(dataclasses.replace(current, **cast("dict[str, Any]", changes)))
         self.series.uncover(connection, current)

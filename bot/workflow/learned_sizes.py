@@ -17,7 +17,7 @@ from bot.scheduler import Task
 from bot.storage import audit, broadcasts, notes
 from bot.storage.broadcast_rows import Changes
 from bot.storage.notes import Note
-from bot.storage.votes import Vote, drop_votes, votes_for
+from bot.storage.votes import Vote, drop_votes, seats_taken, votes_for
 from bot.workflow.approvals import Approvals
 from bot.workflow.audiences import Audiences
 from bot.workflow.card_changes import describe_changes, within
@@ -30,7 +30,6 @@ class LearnedSizes:
     def __init__(self, runtime: Runtime, audiences: Audiences, approvals: Approvals) -> None:
         self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
         self.approval, self.audiences, self.approvals = runtime.settings.approval, audiences, approvals
-        self.approvers = approvals.approvers
 
     async def learn(
         self, workspace: str, id: str, size: int | None, *, version: int | None = None, **more: Any
@@ -72,12 +71,13 @@ class LearnedSizes:
         now, votes = self.clock(), votes_for(connection, current)
         sized, approvers = dataclasses.replace(current, size=size, **more), current.approvers
         if size is not None or "quoted" in more:
-            need = self.approvers.need_as_known(current, sized, now)
+            need = self.approvals.approvers.requirements.as_known(connection, current, sized, now)
             sized, approvers = dataclasses.replace(sized, quorum=need.quorum), need.approvers
         known, facts = self.audiences.facts(current, now), self.audiences.facts(sized, now)
         approved_more = bool(votes) and within(known, facts)
         changes: Changes = {"size": size, "quorum": sized.quorum}
-        changes["approvers"] = current.approvers if approved_more else approvers
+        if approvers != current.approvers and not approved_more:
+            changes |= {"approvers": approvers, "ruled_at": now}
         stored = broadcasts.touch(connection, current, now, **changes, **more)
         if stored is None:
             return
@@ -86,7 +86,14 @@ class LearnedSizes:
         if stored.approvers != current.approvers:
             sentence = Translatable("It now needs approval by {who}.", who=people.mentions(stored.approvers))
             notes.add_notes(connection, stored, now, [self.approvals.to_approvers(sentence, stored.approvers)])
-        elif approved_more and len(votes) >= stored.quorum:  # they are enough for the size that is known now
+        elif approved_more:
+            self._schedule_if_enough(connection, stored)
+
+    def _schedule_if_enough(self, connection: Connection, stored: Broadcast) -> None:
+        """Schedule it if its votes are enough for the size that is known now, and for this hour."""
+        stored = self.approvals.as_needed_now(connection, stored)
+        votes = votes_for(connection, stored)
+        if votes and seats_taken(votes) >= stored.quorum:
             self.approvals.schedule(connection, stored, actor=votes[-1].approver)
 
     def _ask_anew(

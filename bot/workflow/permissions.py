@@ -46,7 +46,15 @@ class Permissions:
             raise
 
     async def _may_approve(self, person: Person, broadcast: Broadcast) -> None:
-        await approval_rules.may_approve(person, self.approvers.as_of_today(broadcast), self.people.members)
+        await self.seats_of(person, broadcast)
+
+    async def seats_of(self, person: Person, broadcast: Broadcast) -> tuple[str, ...]:
+        """In whose place this person may approve it; nobody's if they are an approver. Raises NotAllowed."""
+        today, seats = self.approvers.as_of_today(broadcast), await self.approvers.seats(person, broadcast)
+        await approval_rules.may_approve(person, today, self.people.members, seats)
+        if broadcast.mode != "training":
+            await self.approvers.absences.must_be_here(person)
+        return seats
 
     async def _may_reject(self, person: Person, broadcast: Broadcast) -> None:
         template = "Only {who} can reject {id}."
@@ -57,7 +65,8 @@ class Permissions:
         await self._must_be_approver(person, broadcast, template)
 
     async def _may_stop(self, person: Person, broadcast: Broadcast) -> None:
-        await approval_rules.may_stop(person, self.approvers.as_of_today(broadcast), self.admins, self.people.members)
+        today, seats = self.approvers.as_of_today(broadcast), await self.approvers.seats(person, broadcast)
+        await approval_rules.may_stop(person, today, self.admins, self.people.members, seats)
 
     async def _may_send_now(self, person: Person, broadcast: Broadcast) -> None:
         """Raises NotAllowed when this person may not send it, or may not continue after its canary."""
@@ -86,6 +95,8 @@ class Permissions:
         if broadcast.mode == "training":  # one person may take every step
             return
         today = self.approvers.as_of_today(broadcast)
+        if await self.approvers.seats(person, broadcast):
+            return
         if not await approval_rules.is_approver(person, today, self.people.members):
             raise NotAllowed(template, who=people.mentions(today.approvers), id=broadcast.id)
 

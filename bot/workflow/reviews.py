@@ -87,7 +87,8 @@ class Reviews:
             raise NotAllowed("Somebody who neither asked for {id} nor sent it must close the review.", id=row.id)
         named = self.approvers.as_of_today(row).approvers
         others = await approval_rules.people_in(named, self.approvers.people.members) - theirs
-        if person.id in others:
+        seats = await self.approvers.seats(person, row)
+        if person.id in others or not theirs.issuperset(seats):
             return
         if not await self._is_anybody_left(row, others):
             named = tuple(id for id in self.admins if id not in theirs)

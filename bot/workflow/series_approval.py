@@ -14,7 +14,7 @@ from bot.domain.schedule import Schedule
 from bot.storage import broadcasts, notes, occurrences, schedules
 from bot.storage.broadcast_rows import NOT_AGREED, Changes
 from bot.storage.notes import Note
-from bot.storage.votes import drop_vote, drop_votes, votes_for
+from bot.storage.votes import drop_vote, drop_votes, seats_taken, votes_for
 from bot.workflow.deadlines import asks
 from bot.workflow.sentence_parts import by_person
 
@@ -70,7 +70,7 @@ class SeriesApproval:
     def _weigh_covered(self, connection: Connection, occurrence: Broadcast, person: Person, note: Note) -> None:
         """Send it back if a dropped vote leaves too few. One that is going out just now will not be tried again."""
         recallable = occurrence.state is not State.PENDING and (occurrence.state, occurrence.phase) in RECALLABLE
-        if recallable and len(votes_for(connection, occurrence)) < occurrence.quorum:
+        if recallable and seats_taken(votes_for(connection, occurrence)) < occurrence.quorum:
             self.back(connection, occurrence, person, note)
         else:
             notes.add_notes(connection, occurrence, self.clock(), [note])

@@ -160,11 +160,12 @@ class Submission:
         planned = self._broadcast(request, key, reached, final)
         need = await self.approvers.need(planned, frozenset({person.id, request.requester}), reached.most)
         need = await self.approvers.with_canary(planned, need, person)
+        need = await self.approvers.as_strict_as_marketing(planned, need)
         bound = reached.bound(need.quorum)
         planned = dataclasses.replace(planned, quorum=need.quorum, approvers=need.approvers, bound=bound)
         if complaints := self._policy_complaints(planned):
             raise InvalidRequest(*complaints)
-        return await self.approvers.as_strict_as_marketing(planned)
+        return planned
 
     def preview(self, request: BroadcastRequest) -> tuple[Broadcast, list[FieldError]]:
         """What a request would become, and what is wrong with its text, from what is known here. Nobody is asked.
@@ -175,7 +176,8 @@ class Submission:
         final, complaints = checks.final_text(request.text, self.audiences.terms(request.audience, request.purpose))
         size = self.audiences.audience_cache.size_of(request.audience)
         planned = self._broadcast(request, "", Recipients(request.audience, settings, settings.max_size), final)
-        need = approval_rules.required_at(self.approval, planned, size or settings.max_size)
+        start = self.approvers.requirements.starts_at(planned, planned.created_at)
+        need = approval_rules.required_at(self.approval, planned, size or settings.max_size, start)
         return dataclasses.replace(planned, size=size, quorum=need.quorum, approvers=need.approvers), complaints
 
     def _sender_complaints(self, request: BroadcastRequest, settings: AudienceSettings) -> list[FieldError]:

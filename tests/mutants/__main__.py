@@ -33,6 +33,7 @@ from tests.support.keeper import SERVER
 LEFT_BEHIND = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", "*.db", "page.png")
 SLOWER, AT_LEAST = 4.0, 30.0  # a fault's limit: so many times the clean run, plus so many seconds
 
+QUICK = "not long and not alone"  # in pytest's words
 NO_TESTS = 5  # pytest's exit code
 CAUGHT, TIMED_OUT, SURVIVED, NO_HOLE = "caught", "timed out", "survived", "no hole"
 
@@ -83,7 +84,7 @@ class Copy:
             "-p",
             "no:cacheprovider",
             "-m",
-            "not long",
+            QUICK,
             *words,
         ]
         env = {**os.environ, "PYTHONPATH": str(self.folder), "BELLCRIER_SEED": "1"}

@@ -201,7 +201,7 @@ async def test_a_list_that_has_grown_asks_others_only_if_another_rule_names_them
 ) -> None:
     """The text was lately marketing, so the approvers of marketing are asked although the purpose is another one."""
     marketing = {"purpose": "marketing", "quorum": 1, "approvers": ["U0APPROVER9"]}
-    large = {"purpose": "transactional", "larger_than": larger_than, "quorum": 1, "approvers": ["U0APPROVER8"]}
+    large = {"purpose": "transactional", "larger_than": larger_than, "quorum": 2, "approvers": ["U0APPROVER8"]}
     core = make_core(**{"approval.rules": [marketing, large] if larger_than else [marketing], "approval.undo": "30s"})
     core.sandbox.vendors.octopush.lists["newsletter"] = 500
     first = await core.ask(text="Soldes de lundi", audience="newsletter")

@@ -14,7 +14,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND
 from bot.domain.errors import InvalidRequest, NotAllowed, StaleVersion
 from bot.domain.lifecycle import Hold, State
-from bot.domain.people import DirectoryUnavailable
+from bot.domain.people import DirectoryUnavailable, Person
 from bot.storage import audit, tables
 from bot.workflow.approval_validity import FRESH
 from bot.workflow.deadlines import DAY
@@ -27,7 +27,7 @@ WHY = "The car park is flooding"
 ALERT = {"text": "Do not use the car park", "purpose": Purpose.TRANSACTIONAL}
 RULE = {"approval.rules": [{"purpose": "transactional", "quorum": 1}], "audiences.clients.max_size": 5000}
 ON = {**RULE, "approval.break_glass": ["U0CLEO", "U0DAN"], "approval.undo": "30s", "admins": ["U0OPS"]}
-DAN, OPS = (dataclasses.replace(CLEO, id=id) for id in ("U0DAN", "U0OPS"))
+DAN, EVA, OPS = (dataclasses.replace(CLEO, id=id) for id in ("U0DAN", "U0EVA", "U0OPS"))
 
 
 @pytest.fixture
@@ -396,6 +396,23 @@ async def test_a_reminder_names_nobody_who_may_not_close_it(make_core: MakeCore)
     core.now += DAY
     await core.workflow.reviews.tick()
     assert (await told_of(core, row))[-1].mention == " ".join(APPROVERS[:2])
+
+
+@pytest.mark.parametrize(("away", "may"), [(approver(0), True), (DAN, False)])
+async def test_a_delegate_is_told_and_closes_it_in_the_place_of_another_than_who_sent_it(
+    make_core: MakeCore, away: Person, may: bool
+) -> None:
+    names = {"approval.approvers": ["U0DAN", *APPROVERS[:2]], "approval.delegates": ["U0EVA"]}
+    core = make_core(**{**ON, **names})
+    await core.workflow.approvers.absences.leave(away, EVA.id, core.now + DAY)
+    row = await broken(core, await alert(core), DAN)
+    assert ("U0EVA", f"glass:{row.id}:{row.glass_at}:U0EVA") in await posts(core)
+    if may:
+        await closed(core, row, EVA)
+    else:
+        with pytest.raises(NotAllowed):
+            await closed(core, row, EVA)
+    assert (await core.row(row.id)).review_open is not may
 
 
 async def test_an_admin_closes_the_review_when_no_other_approver_is_left(make_core: MakeCore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -139,6 +140,18 @@ async def test_an_hour_that_asks_for_more_counts_when_it_is_approved(make_core: 
     assert (await core.row(row.id)).state is State.SCHEDULED
 
 
+async def test_the_rule_of_the_hour_counts_at_which_the_sending_hours_open(make_core: MakeCore) -> None:
+    """Approved in the evening, it goes by itself in the morning, when nobody is asked again."""
+    morning = {"purpose": "marketing", "between": "07:00-11:00", "timezone": "Europe/Paris", "quorum": 2}
+    core = make_core(**{"approval.rules": [morning], "audiences.clients.policy": "fr"})
+    core.now += 12 * HOUR
+    row = await core.ask()
+    assert row.quorum == 2
+    for number in (0, 1):
+        await core.workflow.act(TEAM, row.id, Approve(), person=approver(number), version=1)
+    assert (await core.row(row.id)).state is State.SCHEDULED
+
+
 async def test_a_cost_that_turns_out_low_asks_for_no_more_than_it_needs(make_core: MakeCore) -> None:
     core = make_core(**{"approval.rules": [{"purpose": "marketing", "costs_more_than": 100, "quorum": 2}]})
     row = await core.ask()
@@ -214,6 +227,65 @@ async def test_another_size_takes_no_approver_from_a_text_that_was_lately_market
     assert (row.state, row.approvers) == (State.PENDING, ("U0APPROVER9",))
     await core.workflow.sizes.learn(TEAM, row.id, 20)
     assert (await core.row(row.id)).approvers == ("U0APPROVER9",)
+
+
+async def test_whoever_presses_next_is_looked_at_by_the_rule_of_that_hour(make_core: MakeCore) -> None:
+    """Asked at night, pressed by day, and pressed again at night: each time those of the hour must approve."""
+    core = make_core(**{"approval.rules": [{**NIGHT, "quorum": 1, "approvers": ["U0APPROVER9"]}]})
+    core.now += 12 * HOUR
+    row = await core.ask()
+    assert row.approvers == ("U0APPROVER9",)
+    by_day = core.settings.approval.approvers
+    for who, hours, now_asked in ((9, 12, by_day), (0, 12, ("U0APPROVER9",)), (9, 12, by_day)):
+        core.now += hours * HOUR
+        await core.edit(row, expires_at=core.now + HOUR)
+        await core.workflow.act(TEAM, row.id, Approve(), person=approver(who), version=1)
+        asked = await core.row(row.id)
+        assert (asked.state, asked.approvers) == (State.PENDING, now_asked), who
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
+    assert (await core.row(row.id)).state is State.SCHEDULED
+
+
+async def test_who_was_an_approver_before_another_rule_came_in_gives_no_vote(make_core: MakeCore) -> None:
+    """A double press: the first lets the rule of the night in, and the second was allowed before."""
+    core = make_core(**{"approval.rules": [{**NIGHT, "quorum": 1, "approvers": ["U0APPROVER9"]}]})
+    row = await core.ask()
+    core.now += 12 * HOUR
+    presses = [core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1) for _ in range(2)]
+    await asyncio.gather(*presses, return_exceptions=True)
+    asked = await core.row(row.id)
+    assert (asked.state, asked.approvers) == (State.PENDING, ("U0APPROVER9",))
+
+
+async def test_a_size_that_comes_at_night_lets_nothing_go_by_the_votes_of_the_day(make_core: MakeCore) -> None:
+    few = {**NIGHT, "quorum": 1, "approvers": ["U0APPROVER9"]}
+    core = make_core(**{"approval.rules": [few], "approval.quorum": 2})
+    row = await core.ask()
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
+    core.now += 12 * HOUR
+    await core.workflow.sizes.learn(TEAM, row.id, 3)
+    asked = await core.row(row.id)
+    assert (asked.state, asked.approvers) == (State.PENDING, ("U0APPROVER9",))
+
+
+async def test_a_new_time_takes_no_approver_from_a_text_that_was_lately_marketing(make_core: MakeCore) -> None:
+    rules = [{**MANY, "larger_than": None}, {"purpose": "transactional", "quorum": 1}]
+    core = make_core(**{"approval.rules": rules})
+    first = await core.ask(text="Soldes de lundi")
+    await core.workflow.act(TEAM, first.id, Cancel(), person=CLEO, version=1)
+    row = await core.ask(text="Soldes de lundi", purpose=Purpose.TRANSACTIONAL)
+    again = await core.workflow.act(TEAM, row.id, Replan(send_at=core.now + HOUR), person=CLEO, version=1)
+    assert again.approvers == ("U0APPROVER9",)
+
+
+async def test_a_size_takes_nothing_from_what_its_canary_needs(make_core: MakeCore) -> None:
+    two = {"purpose": "marketing", "audience": "few", "quorum": 2}
+    few = {"account": "encom", "kind": "list", "id": "7", "policy": "always", "max_size": 10}
+    core = make_core(**{"approval.rules": [two], "audiences.few": few})
+    row = await core.ask(canary="few")
+    assert row.quorum == 2
+    await core.workflow.sizes.learn(TEAM, row.id, 100)
+    assert (await core.row(row.id)).quorum == 2
 
 
 async def test_send_now_at_night_asks_for_the_approvals_of_the_night(make_core: MakeCore) -> None:

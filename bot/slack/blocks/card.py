@@ -24,6 +24,7 @@ from bot.slack.blocks.mrkdwn import (
     sentence,
     when,
 )
+from bot.storage.votes import Vote
 from bot.workflow.approval_rules import still_asked
 from bot.workflow.deadlines import draft_end
 
@@ -126,12 +127,19 @@ def _excerpt(broadcast: Broadcast) -> str:
     return broadcast.text if len(broadcast.text) <= EXCERPT else f"{broadcast.text[: EXCERPT - 1]}…"
 
 
+def _given(vote: Vote, words: Translator) -> str:
+    if vote.stands_for is None:
+        return mentions([vote.approver])
+    return words("{who} for {seat}", who=mentions([vote.approver]), seat=mentions([vote.stands_for]))
+
+
 def _next_step(broadcast: Broadcast, showing: CardContext, words: Translator) -> str:
-    yes = mentions(vote.approver for vote in showing.votes)
+    yes = ", ".join(_given(vote, words) for vote in showing.votes)
     match broadcast.state:
         case State.PENDING:
             missing = max(broadcast.quorum - len(showing.votes), 0)
-            who = mentions(still_asked(broadcast, (vote.approver for vote in showing.votes)))
+            spent = [id for vote in showing.votes for id in (vote.approver, vote.seat)]
+            who = mentions(still_asked(broadcast, spent))
             step = words.count(
                 "Needs {number} approval from {who}: press Approve.",
                 "Needs {number} approvals from {who}: press Approve.",
@@ -146,6 +154,10 @@ def _next_step(broadcast: Broadcast, showing: CardContext, words: Translator) ->
                 )
             if showing.training:
                 step = words("Needs approval from {who}, or from anybody who practises: press Simulate.", who=who)
+            for delegate, seats in showing.delegates.items():
+                if delegate not in spent and (free := [seat for seat in seats if seat not in spent]):
+                    template = "{who} may approve in the place of {seats}."
+                    step = f"{step} {words(template, who=mentions([delegate]), seats=mentions(free))}"
             if showing.reaction and not broadcast.everyone:
                 step = f"{step} {words('Or react with :{reaction}:.', reaction=showing.reaction)}"
             return f"{step}\n{words('Approved so far by {who}', who=yes)}" if showing.votes else step

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bot.domain import marketing, placeholders, slack_text, sms, suggestions
 from bot.domain.broadcast import Broadcast, describe_counts, fingerprint
@@ -63,7 +63,8 @@ class CardContext:
     when it shows no less. `grace`: how late a start may be. For a held broadcast, `refusal`: why *Send now* would be
     refused; `asks_first`: whether *Send now* asks the approvers. `sender`: the account's own. `duplicate`: the
     broadcast of which this may be a duplicate, and the link to its card. `notify`: who is mentioned instead of
-    the approvers. `glass`: whether somebody may send it without approval.
+    the approvers. `delegates`: who may approve it in whose place. `glass`: whether
+    somebody may send it without approval.
     """
 
     votes: tuple[Vote, ...]
@@ -88,6 +89,7 @@ class CardContext:
     duplicate_link: str | None = None
     notify: tuple[str, ...] = ()
     glass: bool = False
+    delegates: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def soonest(self) -> Micros:

@@ -17,7 +17,7 @@ Block = dict[str, Any]
 Row = TypeVar("Row", Broadcast, Schedule)
 
 #: Values with these names are already mentions; any other value was typed or supplied by somebody.
-MENTIONS = frozenset({"by", "who", "requester", "channel"})
+MENTIONS = frozenset({"by", "who", "requester", "channel", "delegate", "delegates"})
 TEXT_PIECE = 2900  # characters of the message in one block; a block holds 3000
 HEADER = 150  # characters of a header
 ANSWER = 3000  # characters of an answer's plain text

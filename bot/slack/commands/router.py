@@ -14,6 +14,7 @@ from bot.domain.people import must_be_member
 from bot.slack.blocks import answers, forms, mrkdwn
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.commands import parse
+from bot.slack.commands.absences import AbsenceCommands
 from bot.slack.commands.broadcasts import BroadcastCommands, ShowingOf
 from bot.slack.commands.schedules import Recurring
 from bot.slack.commands.templates import TemplateCommands
@@ -43,6 +44,7 @@ class Commands:
         self.table: dict[str, Subcommand] = {
             **self.broadcasts.table,
             **TemplateCommands(self.broadcasts).table,
+            **AbsenceCommands(workflow.approvers.absences, clock).table,
             "help": ("help", self.help),
         }
 
