@@ -315,6 +315,7 @@ class Bot:
             PeriodicTask(Task.SIZES, 2.0, self.dispatcher.sizes.begin),
             PeriodicTask(Task.EXPIRE, 10.0, self.workflow.expire),
             PeriodicTask(Task.APPROVAL_REMINDERS, 5.0, self.approval_reminders.tick),
+            PeriodicTask(Task.REVIEWS, 60.0, self.workflow.reviews.tick),
             PeriodicTask(Task.AUDIENCES, 60.0, self.audiences.audience_cache.begin),
             PeriodicTask(Task.TROUBLES, 10.0, self._notify_admins),
         )

@@ -22,7 +22,7 @@ from bot.domain.hours import Policy
 from bot.storage import keys, schema
 from bot.storage.database import Unusable
 from bot.workflow.approval_rules import people_in
-from providers.base import ProviderError, Receipts
+from providers.base import ProviderError, Purpose, Receipts
 
 log = structlog.get_logger(__name__)
 
@@ -136,6 +136,8 @@ async def _slack(bot: Bot) -> AsyncIterator[Finding]:
         yield await _one(f"approvers.{group}", _approvers(bot.posting, group))
     for name, approvers, quorum in _quorums(bot.settings.approval):
         yield await _one(name, _quorum(bot, name, approvers, quorum))
+    if bot.settings.approval.break_glass:
+        yield await _one("approval.break_glass", _break_glass(bot, bot.settings.approval))
     if bot.settings.approval.channel is not None:
         yield await _one("approval.channel", _channel(bot, bot.settings.approval.channel))
 
@@ -199,6 +201,17 @@ async def _quorum(bot: Bot, name: str, approvers: tuple[str, ...], quorum: int) 
         cause = f"All {people} approvers are needed, so none of them can ask for a broadcast themselves."
         return Finding(name, "warning", cause, "Name one more approver.")
     return Finding(name, "ok", f"{people} people can give the {quorum} that it needs.")
+
+
+async def _break_glass(bot: Bot, approval: ApprovalSettings) -> Finding:
+    """Check that somebody may send an alert without approval, and that an alert ever needs approval."""
+    people = len(await people_in(approval.break_glass, bot.people.members))
+    if not people:
+        return Finding("approval.break_glass", "error", "Nobody is in these groups.", "Put people into them.")
+    if not any(rule.quorum and rule.purpose is not Purpose.MARKETING for rule in approval.rules):
+        cause = "No rule asks for approval of transactional broadcasts, so nobody ever needs to send one without."
+        return Finding("approval.break_glass", "warning", cause, "Add such a rule, or leave approval.break_glass out.")
+    return Finding("approval.break_glass", "ok", f"{people} people can send an alert without approval.")
 
 
 async def _channel(bot: Bot, channel: str) -> Finding:

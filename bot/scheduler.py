@@ -35,6 +35,7 @@ class Task(StrEnum):
     SIZES = "sizes"
     EXPIRE = "expire"
     APPROVAL_REMINDERS = "voices"  # the name that older processes use
+    REVIEWS = "reviews"
     AUDIENCES = "audiences"
     TROUBLES = "troubles"
 

@@ -45,3 +45,21 @@ async def test_a_test_audience_that_may_be_large_is_told(
     settings = changed(raw_settings(sandbox, free_port(), tmp_path), {"audiences.team.max_size": most})
     found = {finding.id: finding for finding in await examine(settings)}
     assert found["accounts.octo.test_audience"].level == level
+
+
+GLASS = {
+    "ok": ([{"purpose": "transactional", "quorum": 1}], ["S0MARKETING"], "3 people can send"),
+    "warning": ([{"purpose": "marketing", "quorum": 2}], ["U0CLEO"], "No rule asks for approval of transactional"),
+    "error": ([{"quorum": 1}], ["S0OLD"], "Nobody is in these groups"),
+}
+
+
+@pytest.mark.parametrize("level", GLASS)
+async def test_sending_without_approval_that_nobody_can_or_needs_to_do_is_a_finding(
+    sandbox: Sandbox, tmp_path: Path, level: str
+) -> None:
+    rules, people, cause = GLASS[level]
+    changes = {"approval.rules": rules, "approval.break_glass": people}
+    found = {one.id: one for one in await examine(changed(raw_settings(sandbox, free_port(), tmp_path), changes))}
+    assert found["approval.break_glass"].level == level
+    assert cause in found["approval.break_glass"].cause

@@ -68,6 +68,7 @@ NOT_OF_THE_CORE = {
     f"{State.SENDING} withdraw",
     f"{State.PENDING} return",
     f"{State.PENDING} request_changes",
+    f"{State.PENDING} break_glass",
 }
 
 

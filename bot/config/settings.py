@@ -119,6 +119,7 @@ class ApprovalRule(_Table):
 class ApprovalSettings(_Table):
     approvers: Names = ()
     notify: Names = ()  # who is mentioned, if not all who may approve
+    break_glass: Names = ()  # who may send an alert without approval; nobody: it is off
     delegates: Names = ()  # who may approve in the place of approvers who are away
     channel: str | None = None
     quorum: int = Field(default=1, ge=0, le=20)
@@ -135,7 +136,7 @@ class ApprovalSettings(_Table):
         """All the users and groups that may approve something."""
         return frozenset(self.approvers).union(*(rule.approvers for rule in self.rules))
 
-    @field_validator("approvers", "notify", "delegates")
+    @field_validator("approvers", "notify", "delegates", "break_glass")
     @classmethod
     def _people(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return _slack_ids(value, PERSON_OR_GROUP, "a user (U…) or a user group (S…)")

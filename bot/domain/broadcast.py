@@ -73,7 +73,9 @@ class Broadcast:
 
     `test_of`: the audience whose text it tries out, if it is a test. `audience` and `target` then name who gets it.
     `follows`: the broadcast that it corrects or repeats, or whose canary it is. `canary`: the audience that gets it
-    first, before somebody decides at `continued_at` that the others get it too.
+    first, before somebody decides at `continued_at` that the others get it too. `marketing_until`: when an edit made it
+    transactional, if it was asked for as marketing. `glass_*`: who let it go without approval, why, when, and exactly
+    what. `review_at`: when approvers are next reminded to review that.
     """
 
     workspace: str
@@ -141,6 +143,15 @@ class Broadcast:
     follows: str | None = None
     canary: str | None = None
     continued_at: Micros | None = None
+    marketing_until: Micros | None = None
+    glass_by: str | None = None
+    glass_reason: str | None = None
+    glass_at: Micros | None = None
+    glass_digest: str | None = None
+    review_at: Micros | None = None
+    reviewed_by: str | None = None
+    reviewed_at: Micros | None = None
+    review_comment: str | None = None
 
     @property
     def dispatch(self) -> str:
@@ -196,8 +207,27 @@ class Broadcast:
         """Whether it was approved for "now": stopping it is an undo, not a change of plan."""
         return self.state is State.SCHEDULED and self.send_at is None
 
+    @property
+    def skips_approval(self) -> bool:
+        """Whether somebody let exactly this go without approval, and it has not gone back to the approvers since.
+
+        Whatever asks for approval again clears `approved_at`, also in an older process that knows only that.
+        """
+        let_go = self.glass_at is not None and self.glass_at == self.approved_at
+        return let_go and self.glass_digest == self.digest and self.purpose is Purpose.TRANSACTIONAL
+
+    @property
+    def review_open(self) -> bool:
+        return self.glass_by is not None and self.reviewed_by is None
+
     def computed_digest(self) -> str:
         return digest(self)
+
+
+def marketing_until(before: Broadcast, after: Broadcast, at: Micros) -> Micros | None:
+    """When it was last marketing, if it no longer is once it is `after`."""
+    stops = before.purpose is Purpose.MARKETING and after.purpose is not Purpose.MARKETING
+    return at if stops else before.marketing_until
 
 
 BOUND_FIELDS: tuple[str, ...] = (

@@ -47,6 +47,7 @@ class Action(StrEnum):
     SUBMIT = "submit"
     DISCARD = "discard"
     APPROVE = "approve"
+    BREAK_GLASS = "break_glass"  # send an alert without approval
     WITHDRAW = "withdraw"
     REJECT = "reject"
     REQUEST_CHANGES = "request_changes"
@@ -78,6 +79,7 @@ TRANSITIONS: Mapping[tuple[State, Action], State] = {
     (State.DRAFT, Action.SUBMIT): State.PENDING,
     (State.DRAFT, Action.DISCARD): State.CANCELLED,
     (State.PENDING, Action.APPROVE): State.SCHEDULED,
+    (State.PENDING, Action.BREAK_GLASS): State.SCHEDULED,
     (State.PENDING, Action.REJECT): State.REJECTED,
     (State.PENDING, Action.REQUEST_CHANGES): State.DRAFT,
     (State.PENDING, Action.EDIT): State.PENDING,

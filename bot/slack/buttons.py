@@ -17,7 +17,7 @@ from bot.domain.errors import NotAllowed, StaleVersion
 from bot.domain.i18n import Translatable, Translator
 from bot.domain.lifecycle import TRANSITIONS, Action, State
 from bot.domain.people import must_be_member
-from bot.slack.blocks import card_buttons, forms, mrkdwn, template_answers
+from bot.slack.blocks import break_glass, card_buttons, forms, mrkdwn, template_answers
 from bot.slack.commands import parse
 from bot.slack.commands.schedules import Recurring
 from bot.slack.interaction import (
@@ -40,6 +40,7 @@ from bot.workflow.audiences import Audiences
 from bot.workflow.checks import lost_names
 from bot.workflow.decision_types import Drawing, Sight
 from bot.workflow.decision_types import pressed as decision_of
+from bot.workflow.reviews import CLOSE
 from bot.workflow.workflow import Workflow
 
 #: Draws the form that asks about a decision.
@@ -169,6 +170,10 @@ class Buttons:
             await self._ask_about(pressed, Action.REJECT, forms.reject_form)
         elif pressed.name == "give_reason":
             await self._ask_for_a_reason(pressed)
+        elif pressed.name == Action.BREAK_GLASS:
+            await self._ask_about(pressed, Action.BREAK_GLASS, break_glass.glass_form)
+        elif pressed.name == CLOSE:
+            await self._ask_to_close(pressed)
         elif pressed.name == Action.REQUEST_CHANGES:
             await self._ask_about(pressed, Action.REQUEST_CHANGES, forms.changes_form)
         elif pressed.name == Action.REPLAN:
@@ -199,6 +204,14 @@ class Buttons:
         await self.workflow.may(Action.REJECT, pressed.person, row)
         form = forms.reject_form(row, pressed.words, after=True)
         await pressed.client.views_open(trigger_id=pressed.trigger, view=form)
+
+    async def _ask_to_close(self, pressed: Pressed) -> None:
+        """Open the form that closes the review of what went out without approval."""
+        row = await self._current(pressed)
+        if not row.review_open:
+            raise StaleVersion(row)
+        await self.workflow.reviews.may_close(pressed.person, row)
+        await pressed.client.views_open(trigger_id=pressed.trigger, view=break_glass.review_form(row, pressed.words))
 
     async def _edit(self, pressed: Pressed) -> None:
         """Open the form filled with the broadcast, or with the draft, which its writer alone can open."""

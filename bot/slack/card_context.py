@@ -72,6 +72,7 @@ class CardContexts:
             sender=self.settings.accounts.get(broadcast.account, {}).get("sender"),
             duplicate=duplicate,
             notify=self.approval.notify,
+            glass=self.workflow.decisions.breaking_glass.is_offered(broadcast),
             delegates=delegates,
             asks_first=held and self.workflow.validity.asks_first(broadcast, len(votes)),
         )

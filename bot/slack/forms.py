@@ -15,6 +15,7 @@ from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import State
 from bot.domain.people import Person
 from bot.slack.blocks import form_values, forms
+from bot.slack.blocks.break_glass import GLASS, REVIEW
 from bot.slack.blocks.template_forms import MAKE
 from bot.slack.directory import People
 from bot.slack.interaction import Body, Entrance, Interaction, Refused
@@ -22,7 +23,7 @@ from bot.slack.payload import id_in, inputs_of, number
 from bot.slack.replies import describe_hours, place_for, reply_privately, submitted_post
 from bot.slack.template_forms import TemplateForms
 from bot.workflow.audiences import Audiences
-from bot.workflow.decision_types import Edit, Reject, Replan, RequestChanges, Sent
+from bot.workflow.decision_types import BreakGlass, Edit, Reject, Replan, RequestChanges, Sent
 from bot.workflow.workflow import Workflow
 from providers.base import Purpose
 
@@ -57,6 +58,8 @@ class FormHandlers:
             "broadcast_reject": self.reject,
             "broadcast_changes": self.request_changes,
             "broadcast_replan": self.replan,
+            GLASS: self.break_glass,
+            REVIEW: self.close_review,
             MAKE: self.templates.save,
         }
 
@@ -164,6 +167,22 @@ class FormHandlers:
             Replan(send_at),
             person=done.person,
             version=number(kept.get("version")),
+        )
+
+    async def break_glass(self, view: View, done: Interaction) -> None:
+        """Send an alert without approval, for the reason that was written."""
+        kept, workspace = form_values.kept_in(view), done.person.workspace
+        most = None if kept.get("most") is None else number(kept["most"])
+        decision = BreakGlass(form_values.read_line(view, "reason"), most)
+        id, version = str(kept.get("id") or "?"), number(kept.get("version"))
+        await self.workflow.act(workspace, id, decision, person=done.person, version=version)
+
+    async def close_review(self, view: View, done: Interaction) -> None:
+        """Close the review, with a comment if one was written."""
+        kept, comment = form_values.kept_in(view), form_values.read_line(view, "comment")
+        id, version = str(kept.get("id") or "?"), number(kept.get("version"))
+        await self.workflow.reviews.close(
+            done.person.workspace, id, person=done.person, version=version, comment=comment
         )
 
 

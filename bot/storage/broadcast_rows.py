@@ -136,6 +136,15 @@ class Changes(TypedDict, total=False):
     follows: str | None
     canary: str | None
     continued_at: Micros | None
+    marketing_until: Micros | None
+    glass_by: str | None
+    glass_reason: str | None
+    glass_at: Micros | None
+    glass_digest: str | None
+    review_at: Micros | None
+    reviewed_by: str | None
+    reviewed_at: Micros | None
+    review_comment: str | None
     asked_in: str | None
     finals: int
     draw_at: Micros | None
@@ -143,6 +152,16 @@ class Changes(TypedDict, total=False):
 
 
 NO_LEASE: Changes = {"phase": None, "owner": None, "lease_until": None}
+NO_GLASS: Changes = {
+    "glass_by": None,
+    "glass_reason": None,
+    "glass_at": None,
+    "glass_digest": None,
+    "review_at": None,
+    "reviewed_by": None,
+    "reviewed_at": None,
+    "review_comment": None,
+}
 NOT_AGREED: Changes = {
     "due": None,
     "start_at": None,
@@ -151,11 +170,22 @@ NOT_AGREED: Changes = {
     "hold_until": None,
     "stage_at": None,
     **NO_LEASE,
+    **NO_GLASS,
 }
 #: Another version has another canary. The same version that only needs approval again has gone to its canary already.
 NEW_VERSION: Changes = {**NOT_AGREED, "continued_at": None}
 
-_SHOWN = ("send_at", "start_at", "due", "hold_until", "expires_at", "continued_at", "created_at", "changed_at")
+_SHOWN = (
+    "send_at",
+    "start_at",
+    "due",
+    "hold_until",
+    "expires_at",
+    "continued_at",
+    "reviewed_at",
+    "created_at",
+    "changed_at",
+)
 
 
 def to_broadcast(row: RowMapping) -> Broadcast:

@@ -50,7 +50,15 @@ from providers.base import Purpose
 #: Decisions and ends that are also posted where a request was typed.
 POSTED_WHERE_ASKED = frozenset(
     {
-        *(Action.APPROVE, Action.REJECT, Action.REQUEST_CHANGES, Action.EDIT, Action.WITHDRAW, Action.CANCEL),
+        *(
+            Action.APPROVE,
+            Action.BREAK_GLASS,
+            Action.REJECT,
+            Action.REQUEST_CHANGES,
+            Action.EDIT,
+            Action.WITHDRAW,
+            Action.CANCEL,
+        ),
         *(Action.STOP, Action.DROP, Action.EXPIRE, Action.HOLD, Action.SEND_NOW, Action.REPLAN, Action.LAPSE),
         *(Action.OUTGROW, Action.REFUSE, Action.ACCEPT),
         *(Action.LOSE_TRACK, Action.PROVE, Action.MARK_SENT, Action.MARK_NOT_SENT, Action.FINISH),

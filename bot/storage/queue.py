@@ -282,6 +282,22 @@ def voiced(
     return True
 
 
+def reviews_wait(connection: Connection, at: Micros) -> bool:
+    waiting = select(broadcasts.c.id).where(broadcasts.c.review_at <= at, _may_be_reviewed(connection)).limit(1)
+    return connection.execute(waiting).first() is not None
+
+
+def to_review(connection: Connection, at: Micros, limit: int = 50) -> list[Broadcast]:
+    """Broadcasts whose approvers are now reminded to review that they went without approval, locked."""
+    waiting = select(broadcasts).where(broadcasts.c.review_at <= at, _may_be_reviewed(connection))
+    statement = waiting.order_by(broadcasts.c.review_at).limit(limit).with_for_update(skip_locked=True)
+    return read_broadcasts(connection, statement)
+
+
+def _may_be_reviewed(connection: Connection) -> ColumnElement[bool]:
+    return and_(understood(connection), but(broadcasts.c.id, failing_rows_of(connection).put_off("review")))
+
+
 def slots(connection: Connection, accounts: Sequence[str], at: Micros) -> dict[str, str]:
     """Which broadcast has the one campaign that each of these accounts may have open, by account.
 

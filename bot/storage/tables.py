@@ -93,6 +93,15 @@ broadcasts = Table(
     Column("follows", String(16)),  # the broadcast that it corrects or repeats
     Column("canary", String(255)),  # the audience that gets it first
     Column("continued_at", BigInteger),  # when somebody decided that the others get it too
+    Column("marketing_until", BigInteger),  # when an edit made it transactional
+    Column("glass_by", String(32)),  # who let it go without approval
+    Column("glass_reason", Text),
+    Column("glass_at", BigInteger),
+    Column("glass_digest", String(64)),  # exactly what they let go
+    Column("review_at", BigInteger),  # when approvers are next reminded to review that
+    Column("reviewed_by", String(32)),
+    Column("reviewed_at", BigInteger),
+    Column("review_comment", Text),
     Column("asked_in", String(32)),  # the channel where it was typed, if its card is in another
     Column("finals", Integer, nullable=False, server_default="0"),  # deliveries whose status is final
     Column("shape", Integer, nullable=False, server_default="1"),  # see SHAPE
@@ -112,6 +121,7 @@ _index("ix_broadcasts_due", broadcasts.c.due, broadcasts.c.account, where="state
 _index("ix_broadcasts_draw", broadcasts.c.draw_at, where="draw_at IS NOT NULL")
 _index("ix_broadcasts_progress", broadcasts.c.progress_at, where="progress_at IS NOT NULL")
 _index("ix_broadcasts_voice", broadcasts.c.voice_at, where="voice_at IS NOT NULL")
+_index("ix_broadcasts_review", broadcasts.c.review_at, where="review_at IS NOT NULL")
 _index("ix_broadcasts_living", broadcasts.c.state, where=LIVING)
 _index("ix_broadcasts_look", broadcasts.c.state, broadcasts.c.look_at, where="look_at IS NOT NULL")
 _index("ix_broadcasts_sending", broadcasts.c.changed_at, where="state = 'sending'")

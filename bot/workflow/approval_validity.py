@@ -39,6 +39,8 @@ class ApprovalValidity:
         """
         if claimed.quorum == 0:
             return True
+        if claimed.skips_approval:
+            return await self.database.write(lambda c: self._look_again(c, claimed, frozenset()))
         votes = await self.database.read(lambda c: votes_for(c, claimed))
         if votes and self.clock() - min(vote.at for vote in votes) <= FRESH:
             return True
@@ -65,6 +67,8 @@ class ApprovalValidity:
             hours = self.audiences.hours(current).max_hold.total_seconds() / 3600
             template = "More than {hours} hours have passed since it was approved, so it needs approval again."
             return Translatable(template, hours=f"{hours:g}")
+        if current.skips_approval:
+            return None
         votes = votes_for(connection, current)
         fallen = [vote for vote in votes if vote.seat not in still and current.mode != "training"]
         for vote in fallen:
@@ -106,4 +110,4 @@ class ApprovalValidity:
 
     def asks_first(self, held: Broadcast, votes: int) -> bool:
         """Whether *Send now* asks the approvers first: it is not approved, or was approved too long ago."""
-        return votes < held.quorum or self._waited_too_long(held)
+        return (votes < held.quorum and not held.skips_approval) or self._waited_too_long(held)

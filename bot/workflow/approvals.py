@@ -128,22 +128,8 @@ class Approvals:
 
         `reason`: what approved it, for the audit, if it was no press on its card.
         """
-        now = self.clock()
-        due = after_undo(now, current.send_at, self.approval)
-        start = current.send_at or due  # lateness counts from the requested time
-        late = due - start > micros(self.audiences.settings.grace)
-        changes: Changes = {
-            "due": due,
-            "start_at": start,
-            "approved_at": now,
-            "expires_at": None,
-            "bound": current.most,
-            "voice_at": before_start(due, now),
-        }
-        paused = keys.paused(connection, current.workspace)
-        then = describe_start(
-            self.audiences.policies, current, due, paused=paused, misfit=self.audiences.misfit(current)
-        )
+        now, late = self.clock(), self.is_late(current)
+        changes, then = self.let_go(connection, current, now)
         new_notes = [] if late else [agreed_note(actor, then)]
         agreed = broadcasts.move(
             connection, current, Action.APPROVE, actor=actor, at=now, reason=reason, notes=new_notes, **changes
@@ -153,6 +139,25 @@ class Approvals:
         if agreed is not None and (first := self.canaries.planned(connection, agreed)) is not None:
             self.schedule(connection, first, actor=actor)
         return self._hold_late(connection, agreed, actor) if late and agreed else agreed
+
+    def is_late(self, current: Broadcast) -> bool:
+        """Whether its time has passed by more than the grace, so that it would be held if it were let go now."""
+        due = after_undo(self.clock(), current.send_at, self.approval)
+        return due - (current.send_at or due) > micros(self.audiences.settings.grace)
+
+    def let_go(self, connection: Connection, current: Broadcast, now: Micros) -> tuple[Changes, Translatable]:
+        """The changes that schedule it once it is let go, and what then happens."""
+        due = after_undo(now, current.send_at, self.approval)
+        changes: Changes = {
+            "due": due,
+            "start_at": current.send_at or due,  # lateness counts from the requested time
+            "approved_at": now,
+            "expires_at": None,
+            "bound": current.most,
+            "voice_at": before_start(due, now),
+        }
+        paused, misfit = keys.paused(connection, current.workspace), self.audiences.misfit(current)
+        return changes, describe_start(self.audiences.policies, current, due, paused=paused, misfit=misfit)
 
     def _cover(self, connection: Connection, agreed: Broadcast, schedule: str) -> None:
         """Keep the approval for the later occurrences. A delegate approves only what comes while they are one."""

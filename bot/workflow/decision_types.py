@@ -72,6 +72,15 @@ class Approve:
 
 
 @dataclass(frozen=True)
+class BreakGlass:
+    """Send an alert without approval. `most`: how many people it was said to reach; None: nobody knew."""
+
+    action: ClassVar = Action.BREAK_GLASS
+    reason: str
+    most: int | None = None
+
+
+@dataclass(frozen=True)
 class Reject:
     action: ClassVar = Action.REJECT
     reason: str | None = None
@@ -150,6 +159,7 @@ class MarkNotSent:
 
 Decision: TypeAlias = (
     Approve
+    | BreakGlass
     | Reject
     | RequestChanges
     | Edit

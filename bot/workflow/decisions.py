@@ -23,9 +23,11 @@ from bot.storage.votes import drop_votes
 from bot.workflow.approval_validity import ApprovalValidity
 from bot.workflow.approvals import Approvals
 from bot.workflow.audiences import Audiences
+from bot.workflow.break_glass import BreakingGlass
 from bot.workflow.deadlines import after_undo, before_start, draft_notice
 from bot.workflow.decision_types import (
     Approve,
+    BreakGlass,
     Cancel,
     Decision,
     Discard,
@@ -65,7 +67,7 @@ class Decisions:
         self.approval, self.audiences, self.gates = runtime.settings.approval, audiences, gates
         self.permissions, self.approvals, self.validity, self.editing = permissions, approvals, validity, editing
         self.approvers, self.series, self.card_changes = approvals.approvers, approvals.series, approvals.card_changes
-        self.submission = editing.submission
+        self.submission, self.breaking_glass = editing.submission, BreakingGlass(runtime, approvals)
 
     async def act(
         self, workspace: str, id: str, decision: Decision, *, person: Person, version: int | None = None
@@ -108,6 +110,8 @@ class Decisions:
             case Approve():
                 seats = await self.permissions.seats_of(person, seen)
                 return lambda c: self.approvals.approve(c, seen, person, decision, seats)
+            case BreakGlass():
+                return await self.breaking_glass.prepared(seen, person, decision)
             case SendNow():
                 still = await self.approvers.still_approvers(seen)
                 return lambda c: self._send_now(c, seen, person, still, decision.on_card)
@@ -240,7 +244,8 @@ class Decisions:
         start = after_undo(now, current.send_at, self.approval)
         if refusal := self.why_not_now(connection, current):
             raise NotAllowed(refusal.template, **refusal.values)
-        current = self.approvals.as_needed_at(connection, current, start)
+        if not current.skips_approval:
+            current = self.approvals.as_needed_at(connection, current, start)
         reason = self.validity.weigh(connection, current, still)
         template = "{by} wants it to go out now." if reason else "{by} chose to send it now. It starts {start_at}."
         note = Note(Translatable(template, **by_person(person, start_at=start)))

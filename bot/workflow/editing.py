@@ -9,7 +9,7 @@ from typing import Any, Unpack, cast
 from sqlalchemy import Connection
 
 from bot.config.runtime import Runtime
-from bot.domain.broadcast import Broadcast, digest
+from bot.domain.broadcast import Broadcast, digest, marketing_until
 from bot.domain.clock import Micros
 from bot.domain.errors import FieldError, InvalidRequest, NotAllowed
 from bot.domain.i18n import Translatable
@@ -133,6 +133,7 @@ class Editing:
         changes: Changes = cast("Changes", {name: getattr(planned, name) for name in EDITED})
         changes |= {"quoted": None, "bound": planned.bound}  # a quote was for the old text
         changes |= {"covers": 1}  # the others of its series keep the old text
+        changes |= {"marketing_until": marketing_until(current, planned, self.clock())}
         if _reaches_others(current, planned) or self.audiences.providers[planned.account].capabilities.quotes:
             changes |= {"size": None, "unnamed": None, "look_at": None}  # the vendor is asked again at once
         need = approval_rules.RequiredApprovals(planned.quorum, planned.approvers)

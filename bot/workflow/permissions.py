@@ -15,6 +15,7 @@ from bot.domain.people import Person
 from bot.storage import audit
 from bot.workflow import approval_rules
 from bot.workflow.approvers import Approvers
+from bot.workflow.break_glass_rules import may_break_glass
 
 
 class Permissions:
@@ -25,6 +26,7 @@ class Permissions:
         self.admins, self.approvers, self.people = runtime.settings.admins, approvers, approvers.people
         self._checks: dict[Action, Callable[[Person, Broadcast], Awaitable[None]]] = {
             Action.APPROVE: self._may_approve,
+            Action.BREAK_GLASS: lambda person, row: may_break_glass(person, row, self.approvers, self.clock()),
             Action.REJECT: self._may_reject,
             Action.REQUEST_CHANGES: self._may_request_changes,
             Action.MARK_NOT_SENT: self._may_deny,

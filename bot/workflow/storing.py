@@ -6,7 +6,7 @@ import dataclasses
 
 from sqlalchemy import Connection
 
-from bot.domain.broadcast import Broadcast
+from bot.domain.broadcast import Broadcast, marketing_until
 from bot.domain.errors import FieldError, StaleVersion
 from bot.domain.lifecycle import Action, State
 from bot.storage import broadcasts, keys, sql
@@ -77,6 +77,7 @@ class Storing:
         if shown:
             same = draft.typed == planned.typed and draft.computed_digest() == planned.digest
             changes |= {"quorum": max(planned.quorum, draft.quorum), "asked_in": draft.asked_in}
+            changes |= {"marketing_until": marketing_until(draft, planned, at)}
             changes |= {"editor": draft.editor} if same else {}  # who wrote it last still does not approve it
             template = AGAIN if planned.state is State.PENDING else CHANGED_BY
             told = [Note(edited(AGAIN_AS_IT_WAS if same else template, planned.requester, draft, planned))]

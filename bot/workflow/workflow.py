@@ -21,6 +21,7 @@ from bot.workflow.kill_switch import KillSwitch, Pauses
 from bot.workflow.learned_sizes import LearnedSizes
 from bot.workflow.permissions import Permissions
 from bot.workflow.questions import Questions
+from bot.workflow.reviews import Reviews
 from bot.workflow.series_approval import SeriesApproval
 from bot.workflow.submission import Submission
 from bot.workflow.template_approval import TemplateApproval
@@ -57,6 +58,7 @@ class Workflow:
         self.decisions = Decisions(
             runtime, audiences, self.permissions, self.approvals, self.validity, self.editing, gates
         )
+        self.reviews = Reviews(runtime, self.permissions)
         self.pauses = Pauses(runtime, self.permissions, switch)
         self.sizes = LearnedSizes(runtime, audiences, self.approvals)
         self.expiry = Expiry(runtime)

@@ -57,6 +57,13 @@ MODULES = {
         )
         for name in ("templates", "template_approval", "template_cover", "template_use")
     },
+    **{
+        name: Module(
+            f"bot/workflow/{name}.py",
+            (f"tests/workflow/test_break_glass.py {SMALL}", "tests/slack/test_break_glass.py"),
+        )
+        for name in ("break_glass", "break_glass_rules", "reviews")
+    },
     "slack_text": Module("bot/domain/slack_text.py", TEXT),
     "hours": Module("bot/domain/hours.py", ("tests/domain/test_hours.py", "tests/domain/test_hours.py -m long")),
     "approval_rules": Module("bot/workflow/approval_rules.py", ("tests/workflow/test_policy.py", *APPROVALS)),

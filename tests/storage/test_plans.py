@@ -140,6 +140,8 @@ QUESTIONS: dict[str, tuple[Callable[[Connection], object], str]] = {
     "notes_to_post": (lambda c: notes.notes_to_post(c, AT, 20), "ix_notes_post"),
     "voices_wait": (lambda c: queue.voices_wait(c, AT), "ix_broadcasts_voice"),
     "to_voice": (lambda c: queue.to_voice(c, AT), "ix_broadcasts_voice"),
+    "reviews_wait": (lambda c: queue.reviews_wait(c, AT), "ix_broadcasts_review"),
+    "to_review": (lambda c: queue.to_review(c, AT), "ix_broadcasts_review"),
     "posts_wait": (lambda c: outbox.posts_wait(c, AT), "ix_posts_post"),
     "take_post": (lambda c: outbox.take_post(c, AT, AT + HOUR), "ix_posts_post"),
     "schedules that are due": (lambda c: schedules.due(c, Kind.REMINDER, AT, 20), "ix_schedules_next"),

@@ -68,7 +68,8 @@ def spoil(table: Table, key: str, **values: Any) -> Plant:
 
 def at_once(**more: Any) -> dict[str, Any]:
     """Return values that make everything due, so that every loop meets the row."""
-    due = dict.fromkeys(("draw_at", "voice_at", "progress_at", "look_at", "due", "hold_until", "expires_at"), 1)
+    waits = ("draw_at", "voice_at", "review_at", "progress_at", "look_at", "due", "hold_until", "expires_at")
+    due = dict.fromkeys(waits, 1)
     return {**due, "start_at": 1, **more}
 
 

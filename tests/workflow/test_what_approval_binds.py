@@ -77,6 +77,12 @@ FREE = {
     **dict.fromkeys(("occurrence", "covered_by"), "which one of its series it is"),
     "follows": "which one it corrects",
     "continued_at": "that somebody has looked at its canary",
+    "marketing_until": "what it was before; now `purpose` is bound",
+    **dict.fromkeys(("glass_by", "glass_reason", "glass_at"), "who let it go without approval"),
+    "glass_digest": "what they let go, which is compared with the digest",
+    **dict.fromkeys(
+        ("review_at", "reviewed_by", "reviewed_at", "review_comment"), "that it was let go is looked at later"
+    ),
 }
 
 OTHERS: dict[str, st.SearchStrategy[Any]] = {

@@ -18,6 +18,7 @@ from bot.slack.blocks.card_buttons import plain_button
 from bot.slack.blocks.card_facts import BADGES, CardContext
 from bot.slack.blocks.forms import complaint
 from bot.slack.blocks.mrkdwn import Block, Post, Row, literal, quote, section, when
+from bot.workflow.reviews import CLOSE
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +27,7 @@ STEPS: Mapping[str, str] = {
     Action.SUBMIT: "asked for",
     Action.DISCARD: "deleted",
     Action.APPROVE: "approved",
+    Action.BREAK_GLASS: "sent without approval",
     Action.WITHDRAW: "approval withdrawn",
     Action.REJECT: "rejected",
     Action.REQUEST_CHANGES: "changes asked for",
@@ -54,6 +56,7 @@ STEPS: Mapping[str, str] = {
     "vote": "approved, more needed",
     "give_reason": "reason given",
     "ask": "asked what happened",
+    CLOSE: "review closed",
     "accept_late": "accepted, reported late",
     "refuse_late": "refused, reported late",
     "report_late": "deliveries reported late",
@@ -117,9 +120,9 @@ def _line(row: Broadcast, words: Translator) -> str:
     instant = when(row.due or row.send_at or row.changed_at, row.zone)
     who = mentions([row.requester])
     test = "🧪 " if row.test_of is not None else ""
-    return (
-        f"{words(BADGES[row.state])} · *{row.id}* → {test}{quote(row.audience)} · {who} · {instant} · “{quote(shown)}”"
-    )
+    review = f" · 🔓 {words('review open')}" if row.review_open else ""
+    about = f"*{row.id}* → {test}{quote(row.audience)} · {who} · {instant} · “{quote(shown)}”"
+    return f"{words(BADGES[row.state])} · {about}{review}"
 
 
 def details(

@@ -7,6 +7,7 @@ from bot.domain.clock import SECOND, Micros
 from bot.domain.i18n import Translator
 from bot.domain.lifecycle import Hold, Phase, State
 from bot.domain.people import mentions
+from bot.slack.blocks.break_glass import review
 from bot.slack.blocks.card_buttons import buttons
 from bot.slack.blocks.card_facts import BADGES, HOLDS, CardContext, length, planned, progress, small_print, warnings
 from bot.slack.blocks.card_stakes import large, stakes, title
@@ -62,6 +63,7 @@ def _open(broadcast: Broadcast, showing: CardContext, words: Translator) -> list
         *literal(broadcast.text),
         *contexts(*[text for text in about if text], *warnings(broadcast, showing, words)),
         *progress(broadcast, words),
+        *review(broadcast, words),
         section(_next_step(broadcast, showing, words), f"next:{broadcast.revision}"),
         context(small_print(broadcast, showing, words)),
     ]
@@ -76,6 +78,7 @@ def _ended(broadcast: Broadcast, showing: CardContext, words: Translator, *, who
         section(line),
         *text,
         *progress(broadcast, words),
+        *review(broadcast, words),
         context(small_print(broadcast, showing, words)),
         *buttons(broadcast, showing, words),
     ]
@@ -160,6 +163,8 @@ def _next_step(broadcast: Broadcast, showing: CardContext, words: Translator) ->
             return f"{step}\n{words('Approved so far by {who}', who=yes)}" if showing.votes else step
         case State.SCHEDULED:
             by = words("Approved by {by}.", by=yes) if showing.votes else words("No approval is needed.")
+            if broadcast.skips_approval:
+                by = words("It goes out without approval.")
             return f"{by} {sentence(words, showing.then)}" if showing.then else by
         case State.HELD:
             return _held(broadcast, showing, words)

@@ -13,6 +13,7 @@ from bot.domain.lifecycle import Action, Hold, State, allowed
 from bot.slack.blocks.card_facts import CardContext
 from bot.slack.blocks.card_questions import QUESTION, question
 from bot.slack.blocks.mrkdwn import Block, plain
+from bot.workflow.reviews import CLOSE
 
 BUTTONS: Mapping[Action, tuple[str, str | None]] = {  # label and style, in the order shown
     Action.APPROVE: ("Approve", "primary"),
@@ -23,6 +24,7 @@ BUTTONS: Mapping[Action, tuple[str, str | None]] = {  # label and style, in the 
     Action.EDIT: ("Edit", None),
     Action.CANCEL: ("Cancel", None),
     Action.REPLAN: ("Re-plan", None),
+    Action.BREAK_GLASS: ("Send without approval", None),
     Action.DROP: ("Drop", "danger"),
     Action.MARK_SENT: ("It went out", None),
     Action.MARK_NOT_SENT: ("It did not go out", "danger"),
@@ -32,7 +34,7 @@ BUTTONS: Mapping[Action, tuple[str, str | None]] = {  # label and style, in the 
 AFTER_CANARY: Mapping[Action, str] = {Action.SEND_NOW: "Continue", Action.DROP: "Stop here"}
 
 #: What hides behind ⋯ while the card asks for an approval.
-IN_MENU = frozenset({Action.EDIT, Action.CANCEL, Action.REPLAN})
+IN_MENU = frozenset({Action.EDIT, Action.CANCEL, Action.REPLAN, Action.BREAK_GLASS})
 MENU = "broadcast.more"
 
 #: The label of the follow-up, for a broadcast that is over or can only be corrected.
@@ -50,6 +52,8 @@ def buttons(broadcast: Broadcast, showing: CardContext, words: Translator) -> li
     possible = allowed(broadcast.state) - {Action.CANCEL if broadcast.in_undo_window else Action.STOP}
     if broadcast.hold is Hold.HOURS:  # the hours would only hold it again
         possible -= {Action.SEND_NOW}
+    if not showing.glass:
+        possible -= {Action.BREAK_GLASS}
     shown = [action for action in BUTTONS if action in possible]
     menu = [action for action in shown if broadcast.state is State.PENDING and action in IN_MENU]
     elements = [_button(action, broadcast, showing, words) for action in shown if action not in menu]
@@ -60,6 +64,8 @@ def buttons(broadcast: Broadcast, showing: CardContext, words: Translator) -> li
     if broadcast.state in FOLLOW_UPS and not broadcast.is_canary:
         again = words(FOLLOW_UPS[broadcast.state])
         elements.append(plain_button("follow_up", words("Ask to send it") if broadcast.test_of else again, broadcast))
+    if broadcast.review_open:
+        elements.append(plain_button(CLOSE, words("Close the review"), broadcast))
     if not elements:
         return []
     return [{"type": "actions", "block_id": f"actions:{broadcast.revision}:{showing.since}", "elements": elements}]

@@ -63,7 +63,8 @@ class CardContext:
     when it shows no less. `grace`: how late a start may be. For a held broadcast, `refusal`: why *Send now* would be
     refused; `asks_first`: whether *Send now* asks the approvers. `sender`: the account's own. `duplicate`: the
     broadcast of which this may be a duplicate, and the link to its card. `notify`: who is mentioned instead of
-    the approvers. `delegates`: who may approve it in whose place.
+    the approvers. `delegates`: who may approve it in whose place. `glass`: whether
+    somebody may send it without approval.
     """
 
     votes: tuple[Vote, ...]
@@ -87,6 +88,7 @@ class CardContext:
     duplicate: Broadcast | None = None
     duplicate_link: str | None = None
     notify: tuple[str, ...] = ()
+    glass: bool = False
     delegates: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
