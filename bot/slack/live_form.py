@@ -31,7 +31,7 @@ from bot.slack.interaction import Body, Entrance, Interaction, Refused, user_of,
 from bot.slack.payload import id_in
 from bot.slack.publish.poster import error_code
 from bot.slack.replies import offered, place_for, submitted_post
-from bot.slack.template_choice import TemplateChoice
+from bot.slack.template_choice import TemplateChoice, what_was_filled_in
 from bot.slack.template_forms import TemplateForms
 from bot.storage import broadcasts, keys
 from bot.storage.database import CommitUncertain, DatabaseBusy
@@ -165,10 +165,10 @@ class LiveForm:
         try:
             filled = await self.templates.filled(composed, person.workspace)
         except InvalidRequest:  # only the choice of another one, or a new start, leads out of this
-            if name != forms.CLEAR:
+            if name not in (forms.CLEAR, template_forms.FREELY):
                 await self._say_that_it_is_gone(id, body, composed, words, client)
                 return
-            filled = None
+            composed, filled = replace(composed, text=what_was_filled_in(composed)), None
         if filled is not None:
             composed = replace(composed, text=filled.text, template=(filled.template.name, filled.template.digest))
         composed = _as_pressed(composed, name, body)

@@ -42,6 +42,9 @@ class TemplateChoice:
         except InvalidRequest:
             return replace(composed, choice=self.gone(composed))
         filled, refills = self.forms.use.filled(template, composed.slots), composed.refills + 1
+        own = composed.text not in (template.text, filled.text)
+        if own and not await self._may_replace(composed, choice.taken, workspace):
+            return replace(composed, choice=replace(choice, wrong=_would_replace(choice.name)))
         values = {name: value for name, value in template.values().items() if value is not None}
         refilled = {name for name, value in values.items() if getattr(composed, name) != value} - {"text"}
         return replace(
@@ -52,6 +55,14 @@ class TemplateChoice:
             template=(template.name, template.digest) if self.forms.keeps_wording(filled) else None,
             choice=replace(choice, taken=template.name),
         )
+
+    async def _may_replace(self, composed: form_values.Composed, taken: str | None, workspace: str) -> bool:
+        """Whether the text is nothing that somebody wrote: there is none, or it is that of the template before."""
+        if not composed.text.strip() or composed.template is not None:
+            return True
+        with suppress(InvalidRequest):
+            return taken is not None and (await self.forms.templates.find(workspace, taken)).text == composed.text
+        return False
 
     @staticmethod
     def gone(composed: form_values.Composed) -> form_values.Choice:
@@ -64,7 +75,17 @@ class TemplateChoice:
     async def _written_out(self, composed: form_values.Composed, workspace: str) -> form_values.Composed:
         if composed.template is None:
             return composed
-        text = composed.text
+        text = what_was_filled_in(composed)
         with suppress(InvalidRequest):
             text = (await self.forms.use.fill(workspace, composed.template[0], composed.slots)).text
         return replace(composed, text=text, template=None, refills=composed.refills + 1)
+
+
+def what_was_filled_in(composed: form_values.Composed) -> str:
+    """The text of the form, or the values of the slots of a template that is there no more."""
+    return composed.text or "\n".join(value for value in composed.slots.values() if value)
+
+
+def _would_replace(name: str) -> Translatable:
+    template = "The template “{name}” would replace what you wrote. Empty the text to use it, or clear the choice."
+    return Translatable(template, name=name)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, insert, select
 
 from bot.domain.clock import Micros
+from bot.storage import sql
 from bot.storage.tables import absences
 
 
@@ -30,6 +31,7 @@ def absences_at(connection: Connection, workspace: str, at: Micros) -> list[Abse
 
 def keep_absence(connection: Connection, absence: Absence) -> None:
     """Store it in place of an earlier one of the same person."""
+    sql.alone(connection, f"away:{absence.workspace}/{absence.person}")
     end_absence(connection, absence.workspace, absence.person)
     connection.execute(insert(absences).values(vars(absence)))
 

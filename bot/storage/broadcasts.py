@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Unpack
+from typing import Literal, Unpack
 
 from sqlalchemy import (
     ColumnElement,
@@ -117,15 +117,22 @@ def find_twin(connection: Connection, like: Broadcast, since: Micros) -> Broadca
 
 
 def to_same_recipients(
-    connection: Connection, like: Broadcast, since: Micros, *, purpose: Purpose | None = None, limit: int = 50
+    connection: Connection,
+    like: Broadcast,
+    since: Micros,
+    *,
+    purpose: Literal[Purpose.MARKETING] | None = None,
+    limit: int = 50,
 ) -> list[Broadcast]:
     """What else was asked for the same recipients, the newest first, without tests and recurring broadcasts.
 
-    With a `purpose`: all with it that were asked for since then, whatever became of them. Without: those that may ring
-    phones, if they were asked for or went out since then, or are still to go.
+    With the purpose of marketing: all that have it, or had it before an edit, and were asked for since then, whatever
+    became of them. Without: those that may ring phones, if they were asked for or went out since then, or are still to
+    go.
     """
     rows = broadcasts.c
-    recent: ColumnElement[bool] = and_(rows.created_at >= since, rows.purpose == purpose)
+    was = or_(rows.purpose == purpose, rows.marketing_until >= since) if purpose is Purpose.MARKETING else true()
+    recent: ColumnElement[bool] = and_(rows.created_at >= since, was)
     if purpose is None:
         asked = and_(rows.created_at >= since, rows.state.not_in(CAME_TO_NOTHING))
         going = in_states(State.PENDING, State.SCHEDULED, State.HELD, State.SENDING, State.UNKNOWN)
@@ -148,10 +155,11 @@ class Lately:
     digest: str
     created_at: Micros
     typed: str
+    follows: str | None
 
 
 def lately_to_same_recipients(connection: Connection, like: Broadcast, since: Micros, limit: int = 50) -> list[Lately]:
-    """What else has changed since then, and may ring the same phones, the latest first.
+    """What else was asked for or changed in its words since then, and may ring the same phones, the latest first.
 
     It reads a few columns alone: it stands in the transaction of each request.
     """
@@ -159,6 +167,7 @@ def lately_to_same_recipients(connection: Connection, like: Broadcast, since: Mi
     found = (
         select(*(rows[field.name] for field in dataclasses.fields(Lately)))
         .where(*_to_recipients_of(like), rows.changed_at >= since, rows.state.not_in(CAME_TO_NOTHING))
+        .where(or_(rows.created_at >= since, rows.ruled_at >= since))
         .order_by(rows.changed_at.desc())
         .limit(limit)
     )

@@ -15,7 +15,7 @@ from bot.domain.people import Person
 from bot.domain.schedule import standing_approval
 from bot.scheduler import Task, concerned
 from bot.storage import audit, broadcasts, keys, notes, schedules
-from bot.storage.broadcast_rows import Changes
+from bot.storage.broadcast_rows import NO_GLASS, Changes
 from bot.storage.notes import Note
 from bot.storage.votes import add_vote, drop_vote, drop_votes, seats_taken, strengthen_vote, votes_for
 from bot.workflow import approval_rules
@@ -131,6 +131,7 @@ class Approvals:
         now, late = self.clock(), self.is_late(current)
         changes, then = self.let_go(connection, current, now)
         new_notes = [] if late else [agreed_note(actor, then)]
+        changes |= NO_GLASS  # an older version may have left some
         agreed = broadcasts.move(
             connection, current, Action.APPROVE, actor=actor, at=now, reason=reason, notes=new_notes, **changes
         )

@@ -19,7 +19,7 @@ from bot.storage.broadcast_rows import NO_GLASS, Changes
 from bot.storage.notes import Note
 from bot.workflow import approval_rules
 from bot.workflow.approvals import Approvals
-from bot.workflow.break_glass_rules import not_allowed, why_not
+from bot.workflow.break_glass_rules import must_not_be_marketing, not_allowed, why_not
 from bot.workflow.deadlines import DAY
 from bot.workflow.decision_types import BreakGlass
 from bot.workflow.sentence_parts import by_person
@@ -58,7 +58,7 @@ class BreakingGlass:
         told = await approval_rules.people_in(known.approvers, self.approvers.people.members)
         told |= (await self.approvers.absences.delegates(known)).keys()
         others = told - {person.id, seen.requester}
-        if not others and seen.mode != "training":
+        if not others - {seen.editor} and seen.mode != "training":
             raise NotAllowed("Nobody else can approve {id}, so nobody would look at it.", id=seen.id)
         return lambda c: self._break(c, known, person, BreakGlass(reason, decision.most), others)
 
@@ -71,7 +71,7 @@ class BreakingGlass:
             return None
         if self.approvers.as_of_today(current).approvers != seen.approvers:  # those who are told are no longer all
             return None
-        self._check_again(current, decision, now)
+        self._check_again(connection, current, decision, now)
         changes, then = self.approvals.let_go(connection, current, now)
         glass: Changes = {"glass_by": person.id, "glass_reason": decision.reason, "glass_at": now}
         changes |= {**NO_GLASS, **glass, "glass_digest": current.digest, "review_at": now + DAY}
@@ -90,7 +90,7 @@ class BreakingGlass:
             self._tell(connection, moved, then, told)
         return moved
 
-    def _check_again(self, current: Broadcast, decision: BreakGlass, now: Micros) -> None:
+    def _check_again(self, connection: Connection, current: Broadcast, decision: BreakGlass, now: Micros) -> None:
         """Check what may have changed since it was seen, without a new version."""
         if current.expires_at is not None and current.expires_at <= now:  # no tick has ended it yet
             raise NotAllowed("The time to approve it ended {end_at}.", end_at=current.expires_at)
@@ -99,6 +99,7 @@ class BreakingGlass:
             raise NotAllowed(template, start_at=current.send_at or 0)
         if (refusal := self._why_not(current)) is not None:
             raise not_allowed(refusal)
+        must_not_be_marketing(self.approvers.requirements.lately_marketing(connection, current))
         if decision.most is not None and (current.most is None or current.most > decision.most):
             template = "It now reaches more people than this form says. Close it, and look at the card again."
             raise InvalidRequest(FieldError("reason", Translatable(template)))

@@ -49,7 +49,11 @@ async def may_break_glass(person: Person, row: Broadcast, approvers: Approvers, 
     if (audience := approvers.audiences.audience(row.audience)) is None:
         raise not_allowed(approvers.audiences.unknown_audience(row.audience))
     await approval_rules.may_ask(person, row.audience, audience, members)
-    other = await approvers.database.read(lambda c: approvers.requirements.lately_marketing(c, row))
+    must_not_be_marketing(await approvers.database.read(lambda c: approvers.requirements.lately_marketing(c, row)))
+
+
+def must_not_be_marketing(other: Broadcast | None) -> None:
+    """Raises NotAllowed if nearly the same text was lately marketing."""
     if other is not None:
         template = "Nearly the same text was lately marketing (*{id}*), so it needs approval."
         raise NotAllowed(template, id=other.id)

@@ -45,6 +45,7 @@ from bot.workflow.decision_types import (
 from bot.workflow.editing import Editing
 from bot.workflow.gate import Gates
 from bot.workflow.permissions import Permissions
+from bot.workflow.questions import Questioned
 from bot.workflow.sentence_parts import REASON, by_person
 
 NEW_CARD_LOOKS, NEW_CARD_PAUSE = 8, 0.2  # how often to look for a card drawn just now, and seconds in between
@@ -85,7 +86,7 @@ class Decisions:
             raise await self._stale(broadcast)
         carry_out = await self._prepared(broadcast, decision, person)
 
-        def work(connection: Connection) -> Broadcast | CardChanged:
+        def work(connection: Connection) -> Broadcast | CardChanged | Questioned:
             acted = carry_out(connection)
             if acted is None:  # raised in here: a rollback unlocks the row without a flush to the disk
                 current = broadcasts.find(connection, workspace, broadcast.id)
@@ -93,7 +94,7 @@ class Decisions:
             return acted
 
         acted = await self.database.write(work)
-        if isinstance(acted, CardChanged):
+        if isinstance(acted, CardChanged | Questioned):
             self.wake(Task.PAINT)
             raise acted
         self.wake(Task.DISPATCH, Task.PAINT, *concerned(acted))  # anything prepared for it may be obsolete
@@ -104,7 +105,7 @@ class Decisions:
 
     async def _prepared(
         self, seen: Broadcast, decision: Decision, person: Person
-    ) -> Callable[[Connection], Broadcast | CardChanged | None]:
+    ) -> Callable[[Connection], Broadcast | CardChanged | Questioned | None]:
         """Return the work for the transaction. Slack is asked before, so that nothing slow runs inside."""
         match decision:
             case Approve():

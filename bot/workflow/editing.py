@@ -23,7 +23,7 @@ from bot.workflow import approval_rules
 from bot.workflow.approvals import Approvals
 from bot.workflow.audiences import Audiences
 from bot.workflow.deadlines import asks
-from bot.workflow.decision_types import Edit
+from bot.workflow.decision_types import Edit, Sent
 from bot.workflow.questions import Questioned
 from bot.workflow.sentence_parts import by_person, edited
 from bot.workflow.storing import CHANGED_BY
@@ -32,10 +32,11 @@ from bot.workflow.submission import Submission
 
 @dataclass(frozen=True)
 class PlannedEdit:
-    """The broadcast as it would be. `asks`: whether to look for duplicates once more when it is stored."""
+    """The broadcast as it would be. `known`: the id of the duplicate that was found, if any."""
 
     broadcast: Broadcast
-    asks: bool
+    sent: Sent | None
+    known: str
 
 
 class Editing:
@@ -66,7 +67,7 @@ class Editing:
             planned = dataclasses.replace(planned, quorum=1)
         need = approval_rules.RequiredApprovals(planned.quorum, planned.approvers)
         await self.must_be_seen(seen, person, need, "text")
-        return PlannedEdit(planned, asks=edit.sent is not None and duplicate is None)
+        return PlannedEdit(planned, edit.sent, duplicate.id if duplicate is not None else "")
 
     async def _may_ask(self, planned: Broadcast, person: Person) -> bool:
         """Whether this person could ask for it themselves. If not, what they have edited is looked at."""
@@ -121,12 +122,15 @@ class Editing:
         revised = self._revise(connection, current, Action.REPLAN, person, need, sentence, send_at=send_at)
         return self.approvals.without_approval(connection, revised) if revised else None
 
-    def edit(self, connection: Connection, seen: Broadcast, person: Person, edit: PlannedEdit) -> Broadcast | None:
-        """Store an edit. Raises Questioned for a duplicate that was stored since it was planned."""
+    def edit(
+        self, connection: Connection, seen: Broadcast, person: Person, edit: PlannedEdit
+    ) -> Broadcast | Questioned | None:
+        """Store an edit, or return the question about a duplicate that was stored since it was planned."""
         planned = edit.broadcast
         as_asked = dataclasses.replace(planned, follows=seen.follows, schedule=seen.schedule)
-        if edit.asks and (asked := self.submission.questions.meanwhile(connection, as_asked, None, seen.id)):
-            raise Questioned(*asked)
+        questions = self.submission.questions
+        if edit.sent and (other := questions.meanwhile(connection, as_asked, edit.sent, seen.id, edit.known)):
+            return Questioned(*questions.about_other(connection, as_asked, other, edit.sent))
         current = broadcasts.find(connection, seen.workspace, seen.id, lock=True)
         if current.version != seen.version or (current.state, Action.EDIT) not in TRANSITIONS:
             return None

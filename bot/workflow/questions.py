@@ -51,7 +51,8 @@ class Questions:
         if duplicate is not None:
             questions = (*questions, _about_duplicate(duplicate))
         if questions and (sent or draft):
-            questions = await self.database.write(lambda c: self._ask(c, request, questions, sent, draft))
+            about = duplicate.id if duplicate is not None else ""
+            questions = await self.database.write(lambda c: self._ask(c, request, questions, sent, draft, about))
         if questions and sent:
             raise Questioned(*questions)
         return questions
@@ -63,47 +64,60 @@ class Questions:
     def duplicate_of(self, connection: Connection, row: Broadcast, draft: str | None = None) -> Broadcast | None:
         """The broadcast whose duplicate this may be. Not its own draft, nor a command that was typed twice.
 
-        A test, a follow-up and an occurrence of a recurring broadcast are no duplicates of anything.
+        A test and an occurrence of a recurring broadcast are no duplicates of anything, nor is a follow-up, but of
+        another one to the same broadcast.
         """
         if not self._may_be_one(row):
             return None
         for other in broadcasts.to_same_recipients(connection, row, row.created_at - micros(self.within)):
-            earlier = other.id != draft and other.created_at <= row.created_at and not _is_typed_twice(other, row)
+            earlier = other.id != draft and other.created_at <= row.created_at and _may_be_first(other, row)
             if earlier and nearly_same(other.typed, row.typed):
                 return other
         return None
 
     def meanwhile(
-        self, connection: Connection, planned: Broadcast, sent: Sent | None, draft: str | None
-    ) -> tuple[FieldError, ...]:
-        """Ask once more, in the transaction that stores it, about what was stored since `find_duplicate` looked.
+        self, connection: Connection, planned: Broadcast, sent: Sent | None, draft: str | None, known: str
+    ) -> Lately | None:
+        """Look once more, in the transaction that stores it, for what was stored since `find_duplicate` looked.
 
-        Nobody has read a question about that one yet, whatever they have confirmed before.
+        `known`: what that found. Also returns nothing that this form or draft has asked about before.
         """
         if not self._may_be_one(planned):
-            return ()
+            return None
         recipients = (planned.workspace, planned.account, planned.target, *numbers_in(planned.typed))
         sql.alone(connection, f"recipients:{'/'.join(recipients)}")  # else of two at once, neither would find the other
-        new = broadcasts.lately_to_same_recipients(connection, planned, planned.created_at - TWIN_WINDOW)
-        others = (one for one in new if one.id != draft and not _is_typed_twice(one, planned))
-        found = next((one for one in others if nearly_same(one.typed, planned.typed)), None)
-        if found is None:
-            return ()
-        for key in _form_keys(planned, sent) if sent else ():
+        for other in broadcasts.lately_to_same_recipients(connection, planned, planned.created_at - TWIN_WINDOW):
+            new = other.id not in (draft, known) and _may_be_first(other, planned)
+            if new and nearly_same(other.typed, planned.typed):
+                places = _places(planned, sent, draft, other.id)
+                if not any(keys.was_seen(connection, planned.workspace, key) for key in places):
+                    return other
+        return None
+
+    def about_other(
+        self, connection: Connection, planned: Broadcast, other: Lately, sent: Sent | None
+    ) -> tuple[FieldError, ...]:
+        """The question about what `meanwhile` found; the next submit of the same form answers it."""
+        this = [_asked_key(planned, "form", sent.form, sent.trigger)] if sent and sent.trigger else []
+        for key in (*_places(planned, sent, None, other.id), *this):
             keys.first_time(connection, planned.workspace, key, self.clock())
-        return (_about_duplicate(found),)
+        return (_about_duplicate(other),)
 
     def _may_be_one(self, row: Broadcast) -> bool:
-        return bool(self.within) and not (row.test_of or row.follows or row.schedule)
+        return bool(self.within) and not (row.test_of or row.schedule)
 
     def about(self, request: BroadcastRequest) -> tuple[FieldError, ...]:
         """What to ask about possible slips before a valid request becomes a broadcast."""
         terms = self.audiences.terms(request.audience, request.purpose)
         return checks.questions(request.text, terms, zone=request.zone, now=moment(self.clock()))
 
-    def remember(self, connection: Connection, kept: Broadcast, planned: Broadcast) -> None:
-        """Note that the draft shows its questions, so that submitting it as it is answers them."""
-        keys.first_time(connection, kept.workspace, _asked_key(planned, "draft", kept.id), planned.created_at)
+    def remember(self, connection: Connection, kept: Broadcast, planned: Broadcast, about: str) -> None:
+        """Note that the draft shows its questions, so that submitting it as it is answers them.
+
+        `about`: the broadcast whose duplicate it may be, if that is one of them.
+        """
+        for key in _places(planned, None, kept.id, about):
+            keys.first_time(connection, kept.workspace, key, planned.created_at)
 
     def _ask(
         self,
@@ -112,20 +126,24 @@ class Questions:
         questions: tuple[FieldError, ...],
         sent: Sent | None,
         draft: str | None,
+        about: str,
     ) -> tuple[FieldError, ...]:
         """What is still to be asked: nothing if the person has read it, on the draft or in an earlier submit."""
-        workspace, form, this = request.workspace, list[str](), list[str]()
+        workspace, form = request.workspace, _places(request, sent, None, about)
         sql.alone(connection, f"asks:{workspace}/{request.requester}")  # else one of two at once confirms the other
-        if sent is not None:
-            form, this = _form_keys(request, sent)[:1], _form_keys(request, sent)[1:]
+        this = [_asked_key(request, "form", sent.form, sent.trigger)] if sent and sent.trigger else []
         if any(keys.was_seen(connection, workspace, key) for key in this):
             return questions  # Slack delivered the same submit again: nobody has read anything in between
-        kept = [_asked_key(request, "draft", draft)] if draft else []
-        if any(keys.was_seen(connection, workspace, key) for key in (*form, *kept)):
+        if any(keys.was_seen(connection, workspace, key) for key in _places(request, sent, draft, about)):
             return ()
         for key in (*form, *this):
             keys.first_time(connection, workspace, key, self.clock())
         return questions
+
+
+def _may_be_first(other: Broadcast | Lately, row: Broadcast) -> bool:
+    """Whether a broadcast may be the first of two. A follow-up is a second one only of another follow-up."""
+    return not _is_typed_twice(other, row) and (row.follows is None or other.follows == row.follows)
 
 
 def _is_typed_twice(other: Broadcast | Lately, row: Broadcast) -> bool:
@@ -141,10 +159,10 @@ def _about_duplicate(found: Broadcast | Lately) -> FieldError:
     return FieldError("text", Translatable(template, **values))
 
 
-def _form_keys(words: BroadcastRequest | Broadcast, sent: Sent) -> list[str]:
-    """The key that records that a form has asked about these words, and the one of this submit of the form."""
-    submit = [_asked_key(words, "form", sent.form, sent.trigger)] if sent.trigger else []
-    return [_asked_key(words, "form", sent.form), *submit]
+def _places(words: BroadcastRequest | Broadcast, sent: Sent | None, draft: str | None, about: str) -> list[str]:
+    """The keys that record that the form and the draft have asked about these words, and about that duplicate."""
+    form = [_asked_key(words, "form", sent.form, "", about)] if sent else []
+    return [*form, *([_asked_key(words, "draft", draft, "", about)] if draft else [])]
 
 
 def _asked_key(words: BroadcastRequest | Broadcast, *place: str) -> str:

@@ -37,23 +37,33 @@ class Storing:
             sql.alone(connection, f"asks:{planned.workspace}/{same}")
         known, draft = _known(connection, planned, wanted.draft)
         if known is not None:
-            return self._asked(connection, Submitted(known, again=True), planned, questions)
-        if planned.state is State.PENDING and wanted.duplicate is None:
-            questions = self.questions.meanwhile(connection, planned, wanted.sent, draft)
-            if questions and wanted.sent:
+            return self._asked(connection, Submitted(known, again=True), wanted, questions)
+        about = wanted.duplicate.id if wanted.duplicate is not None else ""
+        if planned.state is State.PENDING and (
+            other := self.questions.meanwhile(connection, planned, wanted.sent, draft, about)
+        ):
+            questions, about = self.questions.about_other(connection, planned, other, wanted.sent), other.id
+            if wanted.sent:
                 return questions
         if questions:
             planned = as_draft(planned)
         row = self._put(connection, planned, draft, wanted.agree)
         _keep_filling(connection, row, draft, wanted.advance)
-        return self._asked(connection, Submitted(row), planned, questions)
+        return self._asked(connection, Submitted(row), wanted, questions, about)
 
     def _asked(
-        self, connection: Connection, stored: Submitted, planned: Broadcast, questions: tuple[FieldError, ...]
+        self,
+        connection: Connection,
+        stored: Submitted,
+        wanted: Wanted,
+        questions: tuple[FieldError, ...],
+        about: str | None = None,
     ) -> Submitted:
         if not questions or stored.broadcast.state is not State.DRAFT:
             return stored
-        self.questions.remember(connection, stored.broadcast, planned)
+        if about is None:
+            about = wanted.duplicate.id if wanted.duplicate is not None else ""
+        self.questions.remember(connection, stored.broadcast, wanted.planned, about)
         return dataclasses.replace(stored, questions=questions)
 
     def _put(self, connection: Connection, planned: Broadcast, draft: str | None, agree: Agree) -> Broadcast:
@@ -74,10 +84,14 @@ class Storing:
         fields = {field.name: getattr(planned, field.name) for field in dataclasses.fields(planned)}
         changes = {name: value for name, value in fields.items() if name not in UNCHANGED_BY_SUBMIT}
         shown, told = card_of(connection, draft) is not None, list[Note]()
+        asked_before = shown or draft.version > 1  # its card may have been lost
+        if asked_before:
+            changes |= {"quorum": max(planned.quorum, draft.quorum)}
+            changes |= {"marketing_until": marketing_until(draft, planned, at)}
+        changes["ruled_at"] = at
         if shown:
             same = draft.typed == planned.typed and draft.computed_digest() == planned.digest
-            changes |= {"quorum": max(planned.quorum, draft.quorum), "asked_in": draft.asked_in}
-            changes |= {"marketing_until": marketing_until(draft, planned, at)}
+            changes |= {"asked_in": draft.asked_in}
             changes |= {"editor": draft.editor} if same else {}  # who wrote it last still does not approve it
             template = AGAIN if planned.state is State.PENDING else CHANGED_BY
             told = [Note(edited(AGAIN_AS_IT_WAS if same else template, planned.requester, draft, planned))]
@@ -92,7 +106,7 @@ class Storing:
         )
         if submitted is None:
             raise StaleVersion(draft)
-        if shown:
+        if asked_before:
             return self.approvals.without_approval(connection, submitted)
         if submitted.follows is not None:
             name_each_other(connection, submitted)

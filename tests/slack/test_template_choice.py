@@ -44,7 +44,7 @@ async def test_a_template_with_slots_turns_the_form_into_its_own_and_goes_as_app
     await ask(sandbox, SAVE)
     await approve(sandbox)
     form = await open_form(sandbox)
-    await choose(sandbox, form, typed("staff", "Ancien texte", "promo"))
+    await choose(sandbox, form, typed("staff", "", "promo"))
     await becomes(sandbox, "slot_city")
     assert sandbox.acting.views("U0DAN")[-1]["id"] == form["id"]
     assert WORDING in shown(sandbox)
@@ -57,10 +57,35 @@ async def test_a_template_with_slots_turns_the_form_into_its_own_and_goes_as_app
     assert [entry.text for entry in sandbox.vendors.ledger] == [f"{FILLED} STOP au 30101"]
 
 
+async def test_it_replaces_nothing_that_somebody_wrote(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, SAVE)
+    form = await open_form(sandbox)
+    values = typed("newsletter", "Mon long texte", "promo")
+    await choose(sandbox, form, values)
+    await becomes(sandbox, "would replace what you wrote")
+    assert inputs(sandbox)["text"]["initial_value"] == "Mon long texte"
+    values["text"]["value"]["value"] = ""
+    await type_in(sandbox, form, values)
+    await becomes(sandbox, "slot_city")
+
+
+async def test_what_was_filled_in_of_a_deleted_template_becomes_the_text(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, SAVE)
+    form = await open_form(sandbox)
+    await choose(sandbox, form, typed("newsletter", "", "promo"))
+    await becomes(sandbox, "slot_city")
+    await ask(sandbox, "template delete promo")
+    values = holds(sandbox)
+    values["slot_city"]["value"]["value"] = "Villeurbanne"
+    button = ("freely", "broadcast.freely", {"type": "button", "value": "freely"})
+    await sandbox.acting.act("U0DAN", {"view_id": form["id"]}, *button, values)
+    await becomes(sandbox, '"initial_value": "Villeurbanne"')
+
+
 async def test_one_without_slots_fills_in_the_text_and_what_else_was_typed_stays(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, INFO)
     form = await open_form(sandbox)
-    await choose(sandbox, form, typed("newsletter", "Ancien texte", "info", sender="Bell"))
+    await choose(sandbox, form, typed("newsletter", "", "info", sender="Bell"))
     await becomes(sandbox, '"text:1"')
     now = inputs(sandbox)
     assert now["text:1"]["initial_value"] == PLAIN_TEXT
@@ -173,7 +198,7 @@ async def test_what_the_form_does_not_show_yet_is_not_sent(sandbox: Sandbox, bot
 async def test_a_form_closed_or_changed_meanwhile_breaks_nothing(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, SAVE)
     form = await open_form(sandbox)
-    values = typed("newsletter", "Mon texte", "promo")
+    values = typed("newsletter", "", "promo")
     await choose(sandbox, form, values)
     await sandbox.acting.close("U0DAN", form["id"])
     await nothing_more(bot)

@@ -6,7 +6,11 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
+from bot.domain.clock import SECOND
 from bot.domain.lifecycle import State
+from bot.domain.people import Person
 from bot.storage.database import Database
 from bot.workflow.decision_types import Edit, Sent
 from bot.workflow.questions import Questioned
@@ -82,3 +86,35 @@ async def test_other_texts_and_other_people_are_let_through_together(core: Core,
     three = other.submit(lists.model_copy(update={"audience": "clients", "text": "Fermé lundi"}), key="c", person=BEN)
     became = await asyncio.gather(one, two, three)
     assert [done.broadcast.state for done in became] == [State.PENDING] * 3
+
+
+async def test_who_confirmed_one_duplicate_is_asked_about_another(core: Core) -> None:
+    """Ana reads about Cleo's. Before she submits again, Ben's is stored as well."""
+    await core.ask(text="Soldes demain")
+    core.now += 120 * SECOND
+    ana, ben = (replace(CLEO, id=id) for id in ("U0ANA", "U0BEN"))
+
+    async def submit(person: Person, form: str, trigger: str) -> Submitted:
+        request = core.request(text="Soldes demain !").model_copy(update={"requester": person.id})
+        sent = Sent(form, trigger)
+        return await core.workflow.submit(request, key=f"view:{form}", person=person, sent=sent)
+
+    with pytest.raises(Questioned):
+        await submit(ana, "VA", "t1")
+    with pytest.raises(Questioned):
+        await submit(ben, "VB", "t1")
+    core.now += SECOND
+    assert (await submit(ben, "VB", "t2")).broadcast.state is State.PENDING
+    core.now += SECOND
+    with pytest.raises(Questioned):
+        await submit(ana, "VA", "t2")
+    assert (await submit(ana, "VA", "t3")).broadcast.state is State.PENDING
+
+
+async def test_of_two_follow_ups_to_one_broadcast_the_second_is_asked_about(core: Core) -> None:
+    first = await core.ask(text="Soldes demain")
+    for number, state in enumerate((State.PENDING, State.DRAFT)):
+        core.now += 120 * SECOND
+        request = core.request(text="Soldes demain")
+        submitted = await core.workflow.submit(request, key=f"f{number}", person=CLEO, follows=first.id)
+        assert submitted.broadcast.state is state

@@ -10,7 +10,7 @@ import pytest
 from bot.domain.errors import NotAllowed
 from bot.domain.lifecycle import Hold, State
 from bot.storage.votes import votes_for
-from bot.workflow.decision_types import Approve, Cancel, Replan, SendNow
+from bot.workflow.decision_types import Approve, Cancel, Edit, Replan, SendNow
 from providers.base import Purpose
 from tests.support.cards import HOUR, told_of
 from tests.support.core import CLEO, TEAM, Core, MakeCore, approver
@@ -297,3 +297,40 @@ async def test_send_now_at_night_asks_for_the_approvals_of_the_night(make_core: 
     await core.workflow.act(TEAM, row.id, SendNow(), person=CLEO, version=1)
     asked = await core.row(row.id)
     assert (asked.state, asked.quorum) == (State.PENDING, 2)
+
+
+async def test_a_purpose_that_an_edit_changed_is_no_way_around_the_approvals_of_marketing(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.rules": [{"purpose": "transactional", "larger_than": 99_999, "quorum": 1}]})
+    first = await core.ask(text="Horaires de lundi")
+    request = core.request(text="Horaires de lundi", purpose=Purpose.TRANSACTIONAL)
+    await core.workflow.act(TEAM, first.id, Edit(request), person=CLEO, version=1)
+    await core.workflow.act(TEAM, first.id, Cancel(), person=CLEO, version=2)
+    again = await core.ask(text="Horaires de lundi", purpose=Purpose.TRANSACTIONAL)
+    assert (again.state, again.quorum) == (State.PENDING, 1)
+
+
+async def test_a_draft_whose_card_was_lost_needs_no_fewer_approvals_than_before(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.rules": [{"purpose": "transactional", "larger_than": 99_999, "quorum": 1}]})
+    row = await core.ask(text="Horaires de lundi")
+    request = core.request(text="Horaires de lundi", purpose=Purpose.TRANSACTIONAL)
+    edited = await core.workflow.act(TEAM, row.id, Edit(request), person=CLEO, version=1)
+    assert edited.quorum == 1
+    await core.edit(edited, state="draft", version=3)
+    submitted = await core.workflow.submit(request, key="again", person=CLEO, draft=row.id)
+    assert (submitted.broadcast.state, submitted.broadcast.quorum) == (State.PENDING, 1)
+    assert submitted.broadcast.marketing_until is not None
+
+
+async def test_a_draft_is_asked_about_by_the_rule_of_the_hour_of_its_submit(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.rules": [{**NIGHT, "quorum": 1, "approvers": ["U0APPROVER9"]}]})
+    core.now += 12 * HOUR
+    request = core.request()
+    kept = await core.workflow.submit(request, key="draft", person=CLEO, postable=False)
+    core.now += 12 * HOUR
+    row = (await core.workflow.submit(request, key="sent", person=CLEO, draft=kept.broadcast.id)).broadcast
+    assert (row.state, row.approvers) == (State.PENDING, core.settings.approval.approvers)
+    core.now += 12 * HOUR
+    await core.edit(row, expires_at=core.now + HOUR)
+    await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=row.version)
+    asked = await core.row(row.id)
+    assert (asked.state, asked.approvers) == (State.PENDING, ("U0APPROVER9",))
