@@ -108,7 +108,11 @@ def alone(core: Core) -> None:
     async def may(action: Action, person: Person, broadcast: Broadcast) -> None:
         return
 
+    async def seats_of(person: Person, broadcast: Broadcast) -> tuple[str, ...]:
+        return ()
+
     setattr(core.workflow.permissions, "may", may)  # noqa: B010 - of this core only
+    setattr(core.workflow.permissions, "seats_of", seats_of)  # noqa: B010 - of this core only
 
 
 def clinging(core: Core) -> None:

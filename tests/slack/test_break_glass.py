@@ -95,12 +95,14 @@ async def test_without_the_setting_the_menu_has_no_such_entry(sandbox: Sandbox, 
     await sandbox.until(lambda: "Nobody can send without approval" in str(sandbox.acting.ephemerals("U0CLEO")))
 
 
+@pytest.mark.long
 async def test_marketing_has_no_such_entry(sandbox: Sandbox, start_bot: StartBot) -> None:
     await start_bot(sandbox, **ON)
     posted = await asked(sandbox, "send clients marketing Bonjour")
     assert "break_glass" not in json.dumps(posted["blocks"])
 
 
+@pytest.mark.long
 async def test_whoever_is_not_named_is_told_who_is(sandbox: Sandbox, start_bot: StartBot) -> None:
     await start_bot(sandbox, **ON)
     posted = await asked(sandbox)
@@ -117,6 +119,7 @@ async def test_a_short_reason_is_refused_under_its_field(sandbox: Sandbox, start
     assert (await newest(bot)).state is State.PENDING
 
 
+@pytest.mark.long
 async def test_a_form_of_an_older_version_sends_nothing(sandbox: Sandbox, start_bot: StartBot) -> None:
     bot = await start_bot(sandbox, **ON)
     form = await press(sandbox, "U0CLEO", await asked(sandbox), "break_glass")
@@ -179,6 +182,7 @@ def test_slack_takes_both_forms_in_every_language(language: str) -> None:
         check_view(break_glass.review_form(asked, words))
 
 
+@pytest.mark.long
 async def test_a_reader_of_another_language_gets_the_form_in_it(sandbox: Sandbox, start_bot: StartBot) -> None:
     await start_bot(sandbox, **{**ON, "approval.break_glass": ["U0FAY"]})
     posted = await asked(sandbox)
@@ -188,6 +192,7 @@ async def test_a_reader_of_another_language_gets_the_form_in_it(sandbox: Sandbox
     assert "10 caractères" in errors["reason"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("bot_locale", ["fr"])
 async def test_cards_and_direct_messages_speak_the_settings_language(
     sandbox: Sandbox, start_bot: StartBot, bot_locale: str

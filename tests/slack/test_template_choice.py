@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from bot.app import Bot
 from bot.domain.lifecycle import State
 from sandbox.server import Sandbox
@@ -25,6 +27,7 @@ async def choose(sandbox: Sandbox, form: Json, values: Json, block: str = "templ
     await type_in(sandbox, form, values, block)
 
 
+@pytest.mark.long
 async def test_a_form_offers_templates_only_where_there_are_some(sandbox: Sandbox, bot: Bot) -> None:
     await open_form(sandbox)
     assert "template" not in inputs(sandbox)
@@ -69,6 +72,7 @@ async def test_it_replaces_nothing_that_somebody_wrote(sandbox: Sandbox, bot: Bo
     await becomes(sandbox, "slot_city")
 
 
+@pytest.mark.long
 async def test_what_was_filled_in_of_a_deleted_template_becomes_the_text(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, SAVE)
     form = await open_form(sandbox)
@@ -103,6 +107,7 @@ async def test_one_without_slots_fills_in_the_text_and_what_else_was_typed_stays
     assert (row.audience, row.typed) == ("staff", f"{PLAIN_TEXT} !")
 
 
+@pytest.mark.long
 async def test_a_template_without_an_audience_leaves_the_chosen_one(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, f"template save court marketing {PLAIN_TEXT}")
     form = await open_form(sandbox)
@@ -111,6 +116,7 @@ async def test_a_template_without_an_audience_leaves_the_chosen_one(sandbox: San
     assert inputs(sandbox)["audience"]["initial_option"]["value"] == "newsletter"
 
 
+@pytest.mark.long
 async def test_another_choice_keeps_the_slots_of_the_same_name(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, SAVE)
     await ask(sandbox, "template save autre newsletter marketing Rendez-vous à {{city}} lundi")
@@ -125,6 +131,7 @@ async def test_another_choice_keeps_the_slots_of_the_same_name(sandbox: Sandbox,
     assert "slot_day" not in inputs(sandbox)
 
 
+@pytest.mark.long
 async def test_a_choice_that_is_taken_back_leaves_its_words_as_a_text(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, SAVE)
     form = await open_form(sandbox)
@@ -137,6 +144,7 @@ async def test_a_choice_that_is_taken_back_leaves_its_words_as_a_text(sandbox: S
     assert "slot_city" not in inputs(sandbox)
 
 
+@pytest.mark.long
 async def test_written_freely_the_same_template_can_be_chosen_once_more(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, SAVE)
     form = await open_form(sandbox)
@@ -166,6 +174,7 @@ async def test_a_template_that_was_deleted_meanwhile_is_named_under_the_field(sa
     assert (await settled(bot, State.PENDING)).typed == "Mon texte"
 
 
+@pytest.mark.long
 async def test_one_that_is_deleted_while_it_is_filled_in_is_named_there_and_then(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, SAVE)
     form = await open_form(sandbox)
@@ -195,6 +204,7 @@ async def test_what_the_form_does_not_show_yet_is_not_sent(sandbox: Sandbox, bot
     assert await all_of(bot) == []
 
 
+@pytest.mark.long
 async def test_a_form_closed_or_changed_meanwhile_breaks_nothing(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, SAVE)
     form = await open_form(sandbox)
@@ -210,6 +220,7 @@ async def test_a_form_closed_or_changed_meanwhile_breaks_nothing(sandbox: Sandbo
     await becomes(sandbox, "slot_city")
 
 
+@pytest.mark.long
 async def test_an_edit_offers_no_template(sandbox: Sandbox, start_bot: StartBot) -> None:
     bot = await start_bot(sandbox)
     await ask(sandbox, SAVE)
@@ -219,6 +230,7 @@ async def test_an_edit_offers_no_template(sandbox: Sandbox, start_bot: StartBot)
     assert "template" not in inputs(sandbox)
 
 
+@pytest.mark.long
 async def test_a_command_that_is_corrected_in_the_form_may_become_a_template(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, SAVE)
     await ask(sandbox, "send nobody marketing Mon texte", user="U0DAN")

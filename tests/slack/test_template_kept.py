@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bot.app import Bot
 from bot.domain.lifecycle import State
 from sandbox.server import Sandbox
@@ -50,6 +52,7 @@ async def test_a_half_filled_template_is_there_again_slot_by_slot(sandbox: Sandb
     assert (await settled(bot, State.PENDING)).typed == FILLED.replace("Paris", "Lyon")
 
 
+@pytest.mark.long
 async def test_of_a_template_that_has_changed_since_the_words_are_kept(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, SAVE)
     await left(sandbox, {"city": "Lyon", "day": ""})
@@ -74,6 +77,7 @@ async def test_a_draft_of_a_template_is_its_form_again_and_goes_as_approved(sand
     assert [entry.text for entry in sandbox.vendors.ledger] == [f"{FILLED} STOP au 30101"]
 
 
+@pytest.mark.long
 async def test_a_draft_whose_template_is_gone_keeps_its_words_and_says_so(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, SAVE)
     await approve(sandbox)
@@ -87,6 +91,7 @@ async def test_a_draft_whose_template_is_gone_keeps_its_words_and_says_so(sandbo
     assert (await settled(bot, State.PENDING)).typed == FILLED
 
 
+@pytest.mark.long
 async def test_a_draft_that_is_then_written_freely_stays_an_ordinary_text(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, SAVE)
     form = await kept(sandbox, bot, PARIS)

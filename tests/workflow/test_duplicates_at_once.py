@@ -19,7 +19,7 @@ from bot.workflow.workflow import Workflow
 from tests.support.core import CLEO, TEAM, Core
 
 BEN = replace(CLEO, id="U0BEN", name="Ben")
-ROUNDS = 20
+ROUNDS = 6
 
 
 async def at_once(core: Core, other: Workflow, text: str) -> tuple[Submitted, Submitted]:
