@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from difflib import SequenceMatcher
+from functools import lru_cache
 
 NEAR = 0.92  # of the characters in common; one wrong letter in a short offer
 COMPARED = 1_000  # characters
@@ -25,6 +26,7 @@ def numbers_in(text: str) -> list[str]:
     return re.findall(r"\d+", _essence(text))
 
 
+@lru_cache(maxsize=4096)  # a text is compared with all that came a moment before it
 def _essence(text: str) -> str:
     """The letters and digits, with one space wherever something else stands."""
     return " ".join(re.findall(r"\w+", text.casefold()))

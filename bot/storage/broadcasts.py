@@ -116,6 +116,18 @@ def find_twin(connection: Connection, like: Broadcast, since: Micros) -> Broadca
     return next(iter(read_broadcasts(connection, statement)), None)
 
 
+@dataclass(frozen=True)
+class Compared:
+    """A broadcast, as far as is needed to compare it with another."""
+
+    id: str
+    requester: str
+    digest: str
+    created_at: Micros
+    typed: str
+    follows: str | None
+
+
 def to_same_recipients(
     connection: Connection,
     like: Broadcast,
@@ -123,7 +135,7 @@ def to_same_recipients(
     *,
     purpose: Literal[Purpose.MARKETING] | None = None,
     limit: int = 50,
-) -> list[Broadcast]:
+) -> list[Compared]:
     """What else was asked for the same recipients, the newest first, without tests and recurring broadcasts.
 
     With the purpose of marketing: all that have it, or had it before an edit, and were asked for since then, whatever
@@ -137,41 +149,28 @@ def to_same_recipients(
         asked = and_(rows.created_at >= since, rows.state.not_in(CAME_TO_NOTHING))
         going = in_states(State.PENDING, State.SCHEDULED, State.HELD, State.SENDING, State.UNKNOWN)
         recent = or_(asked, rows.accepted_at >= since, going)
-    statement = (
-        select(broadcasts)
+    found = (
+        select(*(rows[field.name] for field in dataclasses.fields(Compared)))
         .where(*_to_recipients_of(like), recent, understood(connection))
         .order_by(rows.created_at.desc())
         .limit(limit)
     )
-    return read_broadcasts(connection, statement)
+    return [Compared(*row) for row in connection.execute(found)]
 
 
-@dataclass(frozen=True)
-class Lately:
-    """A broadcast that has just changed, as far as is needed to compare it with another."""
-
-    id: str
-    requester: str
-    digest: str
-    created_at: Micros
-    typed: str
-    follows: str | None
-
-
-def lately_to_same_recipients(connection: Connection, like: Broadcast, since: Micros, limit: int = 50) -> list[Lately]:
-    """What else was asked for or changed in its words since then, and may ring the same phones, the latest first.
-
-    It reads a few columns alone: it stands in the transaction of each request.
-    """
+def lately_to_same_recipients(
+    connection: Connection, like: Broadcast, since: Micros, limit: int = 50
+) -> list[Compared]:
+    """What else was asked for or edited since then, and may ring the same phones, the latest first."""
     rows = broadcasts.c
     found = (
-        select(*(rows[field.name] for field in dataclasses.fields(Lately)))
+        select(*(rows[field.name] for field in dataclasses.fields(Compared)))
         .where(*_to_recipients_of(like), rows.changed_at >= since, rows.state.not_in(CAME_TO_NOTHING))
         .where(or_(rows.created_at >= since, rows.ruled_at >= since))
         .order_by(rows.changed_at.desc())
         .limit(limit)
     )
-    return [Lately(*row) for row in connection.execute(found)]
+    return [Compared(*row) for row in connection.execute(found)]
 
 
 def _to_recipients_of(like: Broadcast) -> list[ColumnElement[bool]]:

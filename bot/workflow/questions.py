@@ -16,7 +16,7 @@ from bot.domain.i18n import Translatable, Value
 from bot.domain.people import mentions
 from bot.domain.similarity import nearly_same, numbers_in
 from bot.storage import broadcasts, keys, sql
-from bot.storage.broadcasts import Lately
+from bot.storage.broadcasts import Compared
 from bot.workflow import checks
 from bot.workflow.audiences import Audiences
 from bot.workflow.decision_types import Sent
@@ -72,12 +72,12 @@ class Questions:
         for other in broadcasts.to_same_recipients(connection, row, row.created_at - micros(self.within)):
             earlier = other.id != draft and other.created_at <= row.created_at and _may_be_first(other, row)
             if earlier and nearly_same(other.typed, row.typed):
-                return other
+                return broadcasts.find(connection, row.workspace, other.id)
         return None
 
     def meanwhile(
         self, connection: Connection, planned: Broadcast, sent: Sent | None, draft: str | None, known: str
-    ) -> Lately | None:
+    ) -> Compared | None:
         """Look once more, in the transaction that stores it, for what was stored since `find_duplicate` looked.
 
         `known`: what that found. Also returns nothing that this form or draft has asked about before.
@@ -95,7 +95,7 @@ class Questions:
         return None
 
     def about_other(
-        self, connection: Connection, planned: Broadcast, other: Lately, sent: Sent | None
+        self, connection: Connection, planned: Broadcast, other: Compared, sent: Sent | None
     ) -> tuple[FieldError, ...]:
         """The question about what `meanwhile` found; the next submit of the same form answers it."""
         this = [_asked_key(planned, "form", sent.form, sent.trigger)] if sent and sent.trigger else []
@@ -141,17 +141,17 @@ class Questions:
         return questions
 
 
-def _may_be_first(other: Broadcast | Lately, row: Broadcast) -> bool:
+def _may_be_first(other: Broadcast | Compared, row: Broadcast) -> bool:
     """Whether a broadcast may be the first of two. A follow-up is a second one only of another follow-up."""
     return not _is_typed_twice(other, row) and (row.follows is None or other.follows == row.follows)
 
 
-def _is_typed_twice(other: Broadcast | Lately, row: Broadcast) -> bool:
+def _is_typed_twice(other: Broadcast | Compared, row: Broadcast) -> bool:
     same = (other.requester, other.digest) == (row.requester, row.digest)
     return same and other.created_at >= row.created_at - TWIN_WINDOW
 
 
-def _about_duplicate(found: Broadcast | Lately) -> FieldError:
+def _about_duplicate(found: Broadcast | Compared) -> FieldError:
     template = (
         "This is nearly the same text to the same people as *{id}*, which {by} asked for {asked_at}. Send it as well?"
     )

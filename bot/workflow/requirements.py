@@ -69,7 +69,8 @@ class Requirements:
             return None
         since = row.created_at - DODGED_WITHIN
         others = broadcasts.to_same_recipients(connection, row, since, purpose=Purpose.MARKETING, limit=COMPARED)
-        return next((other for other in others if nearly_same(other.typed, row.typed)), None)
+        found = next((other.id for other in others if nearly_same(other.typed, row.typed)), None)
+        return broadcasts.find(connection, row.workspace, found) if found is not None else None
 
 
 def as_strict(need: RequiredApprovals, marketing: Broadcast | None) -> RequiredApprovals:
