@@ -228,6 +228,7 @@ async def test_down_over_its_time_but_within_its_grace_it_sends_once(
 # --- stopped ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 async def test_sigterm_during_a_send_waits_for_its_answer(
     sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
 ) -> None:
@@ -264,6 +265,7 @@ async def test_sigterm_during_a_send_that_is_never_answered_ends_unknown_and_sta
     assert "may have gone out" in thread_text(sandbox, ts)
 
 
+@pytest.mark.long
 async def test_the_demo_stops_within_five_seconds_with_its_page_open_and_loses_nothing(
     shell: Shell, tmp_path: Path
 ) -> None:

@@ -310,6 +310,7 @@ async def test_immediate_restarts_of_postgresql_under_load_send_nothing_twice_an
         assert len(fleet.sandbox.vendors.ledger) == len(ids) == len(set(ids.values()))
 
 
+@pytest.mark.long
 async def test_after_a_restart_the_others_are_heard_again(server: Any) -> None:
     with new_postgres(server) as url:
         here, there = open_database(url, LONG), open_database(url, LONG)

@@ -130,6 +130,7 @@ async def test_the_whole_story_in_a_real_browser(browser: Browser, sandbox: Sand
     assert said == []
 
 
+@pytest.mark.long
 async def test_the_first_screen_of_a_card_shows_what_rings_on_how_many_phones_at_what_cost_and_when(
     browser: Browser, sandbox: Sandbox, start_bot: StartBot
 ) -> None:
@@ -184,6 +185,7 @@ async def test_the_form_counts_while_one_types_and_leaves_the_cursor_where_it_is
     assert said == []
 
 
+@pytest.mark.long
 async def test_the_form_shows_its_errors_under_the_fields(browser: Browser, sandbox: Sandbox, bot: Bot) -> None:
     said: list[str] = []
     page = await open_page(browser, sandbox, "U0DAN", said)

@@ -605,6 +605,7 @@ async def test_an_adapter_that_cannot_be_made_is_named_and_ends_nothing(
     assert refused.value.lines == [f"accounts.mischief: the adapter of mischief cannot be made ({told})."]
 
 
+@pytest.mark.long
 @ON_SQLITE
 @pytest.mark.parametrize("behaviour", ["exits_later", "blocks_later"])
 async def test_what_an_adapter_begins_when_it_is_made_holds_nobody_up(

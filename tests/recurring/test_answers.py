@@ -24,6 +24,7 @@ from tests.support.core import APPROVERS, CLEO, TEAM, approver
 from tests.support.schedules import HOUR, Series, at, snoozed
 
 
+@pytest.mark.long
 async def test_one_that_asks_is_not_posted_again_while_it_is_unanswered(series: Series) -> None:
     schedule = await series.add(Kind.REMINDER, "every day 9:00", options={"answer": True}, closed=Closed.KEEP)
     await series.until("2026-12-03T10:00")

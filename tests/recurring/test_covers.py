@@ -68,6 +68,7 @@ async def test_an_approval_that_is_taken_back_while_its_occurrence_is_held_cover
     assert State.SENT not in {row.state for row in await series.broadcasts()}
 
 
+@pytest.mark.long
 async def test_what_was_made_on_an_approval_before_it_was_taken_back_asks_again(series: Series) -> None:
     _, first = await covering(series)
     await series.until("2026-12-01T10:00")  # the first has left; the second relies on its approval
@@ -94,6 +95,7 @@ async def twice_a_day(series: Series) -> tuple[Broadcast, Broadcast, Broadcast]:
     return first, waiting, covered
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["taken back", "stopped", "taken back, made by an older process"])
 async def test_what_it_covers_falls_with_an_approval_though_one_that_was_not_covered_stands_between(
     series: Series, how: str
@@ -144,6 +146,7 @@ async def test_an_occurrence_that_is_leaving_keeps_no_vote_that_was_taken_back(
     assert (second.state, await series.votes(second)) == (state, [])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("newer", [WORDS[State], WORDS[Phase], WORDS[Hold]], ids=["state", "phase", "hold"])
 @pytest.mark.parametrize("how", ["taken back", "stopped"])
 async def test_an_occurrence_that_a_newer_version_looks_after_falls_with_its_approval_and_holds_it_up_in_nothing(
@@ -170,6 +173,7 @@ async def test_an_occurrence_that_a_newer_version_looks_after_falls_with_its_app
     assert await series.votes(latest) == []
 
 
+@pytest.mark.long
 async def test_the_last_occurrence_of_an_approval_falls_with_it_too(series: Series) -> None:
     daily, first = await covering(series, covers=2)
     await series.until("2026-12-01T10:00")

@@ -156,6 +156,7 @@ async def test_what_cannot_come_once_more_keeps_no_other_one_waiting(series: Ser
     assert [(await series.occurrences(one))[0].state for one in both] == [OccurrenceState.MADE] * 2
 
 
+@pytest.mark.long
 async def test_what_comes_too_late_is_told_though_slack_is_silent_and_keeps_no_other_one_waiting(
     series: Series,
 ) -> None:

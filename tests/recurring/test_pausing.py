@@ -118,6 +118,7 @@ async def test_paused_it_waits_until_somebody_resumes_it(series: Series) -> None
     assert resumed.next_local == "2026-12-11T09:00"  # not one of those that passed meanwhile
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [

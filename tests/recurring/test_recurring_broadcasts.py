@@ -48,6 +48,7 @@ async def test_each_occurrence_is_a_broadcast_with_its_own_card_and_approval(ser
     assert (await series.now(schedule)).next_local == "2026-12-15T09:00"
 
 
+@pytest.mark.long
 async def test_an_approval_for_three_occurrences_is_for_three_and_no_more(series: Series) -> None:
     await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 3}, closed=Closed.KEEP)
     await series.until("2026-11-30T11:00")
@@ -62,6 +63,7 @@ async def test_an_approval_for_three_occurrences_is_for_three_and_no_more(series
         assert (vote.approver, vote.digest) == (APPROVERS[0], row.digest)
 
 
+@pytest.mark.long
 async def test_a_covering_approval_falls_with_its_approver_and_when_it_is_taken_back(series: Series) -> None:
     await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 10}, closed=Closed.KEEP)
     await series.until("2026-11-30T11:00")
@@ -81,6 +83,7 @@ async def test_a_covering_approval_falls_with_its_approver_and_when_it_is_taken_
     assert len(series.core.sandbox.vendors.ledger) == 1
 
 
+@pytest.mark.long
 async def test_an_approval_that_is_taken_back_after_its_occurrence_has_left_covers_no_other(series: Series) -> None:
     daily = await series.add(Kind.BROADCAST, "every day 9:00", "Soldes", options={"covers": 10}, closed=Closed.KEEP)
     await series.until("2026-11-30T08:00")

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection, func, select
 
 from benchmarks import rows
@@ -60,6 +61,7 @@ async def test_one_tick_settles_everything_that_waited_through_an_absence(databa
     assert done["hold"] == MANY
 
 
+@pytest.mark.long
 async def test_no_transaction_takes_many_rows(database: Database) -> None:
     """Commands can commit in between, while thousands of rows are settled."""
     await database.write(left_behind, patience=None)

@@ -6,6 +6,8 @@ import asyncio
 from functools import partial
 from typing import Any
 
+import pytest
+
 from bot.domain.clock import SECOND
 from bot.domain.lifecycle import Hold, State
 from bot.storage.campaigns import leave_over
@@ -74,6 +76,7 @@ async def test_a_busy_vendor_under_a_200_has_sent_nothing_and_is_asked_again(cor
     assert ((await core.row(row.id)).state, len(core.sandbox.vendors.ledger)) == (State.SENT, 1)
 
 
+@pytest.mark.long
 async def test_an_unreachable_vendor_is_asked_again_later_and_then_given_up(make_core: MakeCore) -> None:
     away = make_core(**{"accounts.encom.base_url": "http://127.0.0.1:9"})
     row = await away.approved()
@@ -92,6 +95,7 @@ async def test_an_unreachable_vendor_is_asked_again_later_and_then_given_up(make
     assert away.sandbox.vendors.ledger == []
 
 
+@pytest.mark.long
 async def test_a_vendor_that_is_away_for_an_hour_is_not_pestered_and_what_waits_asks(make_core: MakeCore) -> None:
     away = make_core(**{"accounts.encom.base_url": "http://127.0.0.1:9"})
     rows = [await away.approved() for _ in range(6)]

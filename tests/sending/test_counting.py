@@ -82,6 +82,7 @@ class Chance:
         return [self.receipt(self.chance.choice(ids)) for _ in range(self.chance.randrange(1, 12))]
 
 
+@pytest.mark.long
 async def test_whatever_is_heard_in_whatever_order_the_counts_are_those_of_the_deliveries(
     make_core: MakeCore, second: Database, seed: int
 ) -> None:

@@ -20,6 +20,7 @@ from tests.support.patience import until
 from tests.support.proxy import COMMIT
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["before", "after", "silence"])
 async def test_an_intent_whose_commit_is_in_doubt_is_looked_up_before_anything_leaves(far: Far, how: Any) -> None:
     row = await far.core.approved()

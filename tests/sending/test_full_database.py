@@ -115,6 +115,7 @@ async def disk(tmp_path: Path, sandbox: Sandbox) -> AsyncIterator[tuple[Core, SQ
     await opened.close()
 
 
+@pytest.mark.long
 async def test_on_a_full_disk_nothing_starts_and_nobody_approves_until_there_is_room(disk: tuple[Core, SQLite]) -> None:
     core, database = disk
     row, pending = await core.approved(), await core.ask()

@@ -137,6 +137,7 @@ async def test_what_takes_too_long_to_prepare_is_put_back_before_its_lease_lapse
     assert (back.state, back.owner, back.tries, core.sandbox.vendors.ledger) == (State.SCHEDULED, None, 1, [])
 
 
+@pytest.mark.long
 async def test_the_wait_for_the_accounts_rate_comes_before_the_intent(make_core: MakeCore) -> None:
     """A process that dies in that wait has sent nothing, so nobody has to ask."""
     core = make_core(**{"accounts.encom.requests_per_second": 1 / 6, "accounts.encom.timeout": 30})

@@ -150,6 +150,7 @@ async def test_one_whose_evidence_cannot_be_written_is_looked_at_again_soon(
     assert [(await core.actions(row)).count("ask") for row in rows] == [1, 1]
 
 
+@pytest.mark.long
 async def test_a_flood_of_news_takes_one_connection_and_one_that_cannot_be_written_is_told_so_alone(
     make_core: MakeCore,
 ) -> None:
@@ -214,6 +215,7 @@ def counted(database: Database) -> Iterator[list[str]]:
     event.remove(engine, "before_cursor_execute", note)
 
 
+@pytest.mark.long
 async def test_how_many_news_come_together_decides_no_number_of_questions(make_core: MakeCore) -> None:
     core = make_core()
     rows = [await core.approved() for _ in range(8)]
@@ -232,6 +234,7 @@ async def test_how_many_news_come_together_decides_no_number_of_questions(make_c
     assert len(asked) <= 12 + 3 * len(rows), len(asked)  # a few for all of them, and a few for each broadcast
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ms", [1, 2, 5])
 async def test_a_flood_of_news_is_written_in_time_over_a_slow_road(
     far: Far, monkeypatch: pytest.MonkeyPatch, ms: int

@@ -424,6 +424,7 @@ async def test_an_opt_out_without_an_id_proves_that_it_went_out_and_teaches_noth
     assert await core.database.read(lambda c: vendor_ids.owners_of(c, [("encom", "")]).get(("encom", ""))) is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # it has one writer
 @pytest.mark.parametrize("batches", [1, 40])
 async def test_thousands_of_receipts_let_a_command_through_between_them(core: Core, batches: int) -> None:

@@ -187,6 +187,7 @@ async def test_a_byte_order_mark_is_forgiven(sandbox: Sandbox, either: Bot) -> N
     assert (row.state, row.ids) in ((State.SENT, ("22", "23")), (State.UNKNOWN, ()))
 
 
+@pytest.mark.long
 async def test_refused_connections_are_tried_again_and_then_failed(
     sandbox: Sandbox, start_bot: StartBot, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -388,6 +389,7 @@ async def test_a_delivery_with_null_dates_is_a_delivery(sandbox: Sandbox, either
     assert (await newest(either)).counts == {"delivered": 1}
 
 
+@pytest.mark.long
 async def test_a_flood_of_news_is_told_in_few_words(sandbox: Sandbox, either: Bot) -> None:
     posted = await approved(sandbox, "send newsletter marketing Soldes")
     row = await settled(either, State.SENT)

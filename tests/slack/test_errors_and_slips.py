@@ -155,6 +155,7 @@ async def test_the_question_is_in_the_readers_language(sandbox: Sandbox, bot: Bo
     assert "parece la opción `at=`" in await ask(sandbox, f"send clients marketing {SLIP}", user="U0EVA")
 
 
+@pytest.mark.long
 async def test_a_template_of_any_length_opens_and_goes_out_as_it_was_kept(sandbox: Sandbox, bot: Bot) -> None:
     """C30"""
     text = "Bonjour à toute l’équipe. " * 135 + "Merci"

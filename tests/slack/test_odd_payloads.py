@@ -108,6 +108,7 @@ async def test_typing_in_a_form_without_an_id_draws_nothing(sandbox: Sandbox, bo
     assert [name for name, _ in sandbox.calls if name == "views.update"] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # it takes no longer key than it says
 async def test_an_event_with_an_endless_id_is_marked_as_seen(core: Core) -> None:
     key = keys.of_event("x" * 5000)

@@ -69,6 +69,7 @@ async def test_of_three_processes_one_posts_each_card_note_and_reminder(sandbox:
         assert said.count("Approved by") == said.count("accepted it") == 1
 
 
+@pytest.mark.long
 async def test_when_the_painter_stops_another_one_goes_on_at_once(sandbox: Sandbox, three: list[Bot]) -> None:
     await sandbox.acting.command("U0CLEO", HERE, "/broadcast send clients marketing Soldes")
     await sandbox.until(lambda: cards(sandbox))

@@ -42,6 +42,7 @@ def directly(sandbox: Sandbox, user: str) -> list[str]:
     return [message["text"] for message in sandbox.acting.messages(sandbox.world.direct(user).id)]
 
 
+@pytest.mark.long
 async def test_a_result_for_a_channel_that_is_gone_reaches_who_asked_and_who_approved_once_and_in_order(
     sandbox: Sandbox, bot: Bot
 ) -> None:

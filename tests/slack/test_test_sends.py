@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from bot.app import Bot
 from bot.domain.lifecycle import State
 from sandbox.server import Sandbox
@@ -98,6 +100,7 @@ async def test_a_test_that_is_only_a_draft_opens_as_a_test(sandbox: Sandbox, bot
     assert (await settled(bot, State.SENT, State.DONE)).test_of == "newsletter"
 
 
+@pytest.mark.long
 async def test_a_canary_is_shown_before_the_approval_and_continued_by_an_approver(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, "send newsletter marketing canary=team Soldes demain")
     posted = await card(sandbox)

@@ -26,6 +26,7 @@ async def everything(database: Database) -> dict[str, int]:
     return await database.read(lambda c: {t.name: len(c.execute(t.select()).all()) for t in found})
 
 
+@pytest.mark.long
 async def test_after_a_restore_nothing_goes_by_itself(core: Core, tmp_path: Path) -> None:
     waiting, due, going, gone = await core.ask(), await core.approved(), await core.approved(), await core.approved()
     await core.edit(going, state="sending", phase="releasing", owner="a", attempt=1, lease_until=core.now + SECOND)

@@ -301,6 +301,7 @@ def test_a_row_that_breaks_again_makes_no_other_one_forgotten() -> None:
     assert len(failing_rows.put_off("card")) == MOST
 
 
+@pytest.mark.long
 async def test_a_thousand_rows_that_cannot_be_read_keep_no_other_one_waiting(make_core: MakeCore) -> None:
     core = make_core()
     bad, good = await core.approved(), await core.approved()

@@ -515,6 +515,7 @@ async def reminders(core: Core) -> None:
 STEPS = {"ticks": ticks, "commands": commands, "callbacks": callbacks, "reminders": reminders}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", STEPS)
 async def test_nothing_that_is_done_reads_a_table_from_end_to_end(database: Database, step: str) -> None:
     assert await whole_tables(database, STEPS[step]) == {}

@@ -87,6 +87,7 @@ async def test_a_server_that_falls_silent_in_the_commit_leaves_it_in_doubt_in_ti
             await distant.write(add_one)
 
 
+@pytest.mark.long
 async def test_a_server_that_falls_silent_before_the_commit_is_busy_in_time(distant: Postgres, proxy: Proxy) -> None:
     await kept(distant, "count")
     proxy.silent = True
@@ -174,6 +175,7 @@ async def test_what_cannot_be_put_in_an_order_is_done_again(direct: Postgres) ->
     assert await kept(direct, "count") == "4"
 
 
+@pytest.mark.long
 async def test_it_is_tried_again_a_few_times_and_no_more(direct: Postgres) -> None:
     tries = 0
 

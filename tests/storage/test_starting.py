@@ -166,6 +166,7 @@ async def test_after_a_clean_stop_a_start_does_not_read_all_of_the_file(file: SQ
     assert not await looked_at_the_start(path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ending", ["killed", "stopped"])
 async def test_only_a_stop_that_nobody_saw_coming_has_the_file_looked_at(
     file: SQLite, tmp_path: Path, ending: str

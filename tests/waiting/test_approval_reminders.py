@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from bot.domain.broadcast import BroadcastRequest
 from bot.domain.clock import SECOND
 from bot.domain.lifecycle import Action, State
@@ -14,6 +16,7 @@ from tests.support.core import APPROVERS, CLEO, TEAM, approver
 from tests.support.waiting import DAY, HOUR, MINUTE, MakeWaiting, Waiting
 
 
+@pytest.mark.long
 async def test_approvers_are_asked_ever_more_seldom_and_a_last_time_and_then_it_ends(
     core: Waiting, second: Database
 ) -> None:
@@ -70,6 +73,7 @@ async def test_every_approver_is_named_who_has_room(make: MakeWaiting) -> None:
     assert mention.split() == APPROVERS[: len(mention.split())]
 
 
+@pytest.mark.long
 async def test_what_is_held_asks_its_requester_again_and_a_last_time(core: Waiting) -> None:
     row = await core.held()
     start = core.now

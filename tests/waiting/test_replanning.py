@@ -129,6 +129,7 @@ async def test_a_prepared_campaign_is_thrown_away_when_its_time_changes(make: Ma
     assert await core.sent() == 1
 
 
+@pytest.mark.long
 async def test_of_what_people_do_at_once_to_a_held_one_the_store_makes_one_story(core: Waiting, seed: int) -> None:
     chance = random.Random(seed)
     for _ in range(15):

@@ -239,6 +239,7 @@ async def test_who_guesses_tokens_is_slowed_down_and_the_vendor_beside_it_is_hea
     assert await call_back(web, str(bot.callback_address("octo")), json.dumps(delivered).encode()) == 200
 
 
+@pytest.mark.long
 async def test_commands_are_answered_in_time_beside_a_flood_of_callbacks(
     sandbox: Sandbox, bot: Bot, sent: str, web: ClientSession
 ) -> None:
@@ -281,6 +282,7 @@ async def test_only_a_post_may_bring_news(bot: Bot, sent: str, web: ClientSessio
     assert await called_back(bot) == {}
 
 
+@pytest.mark.long
 async def test_a_callback_a_thousand_times_is_one_piece_of_news(
     sandbox: Sandbox, bot: Bot, sent: str, web: ClientSession
 ) -> None:

@@ -504,6 +504,7 @@ async def test_what_is_held_where_nobody_is_left_who_may_decide_asks_an_approver
     await sandbox.until(lambda: "broadcast.drop" not in str(sandbox.acting.messages(HERE)))
 
 
+@pytest.mark.long
 async def test_what_asks_somebody_who_leaves_asks_the_next_one(sandbox: Sandbox, bot: Bot) -> None:
     private(sandbox, "U0CLEO")
     sandbox.vendors.faults.add("kaizala.release", "reset", accept=True)
