@@ -7,6 +7,7 @@ import gc
 import os
 import random
 import shutil
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,10 @@ settings.register_profile(  # a busy machine makes a generated test slow, never 
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("bellcrier")
+
+# The workers and every process that a test starts would compile everything anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 share_compiled_statements()
 

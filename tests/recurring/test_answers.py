@@ -41,6 +41,7 @@ async def test_one_that_asks_is_not_posted_again_while_it_is_unanswered(series: 
     assert (await series.occurrences(schedule))[-1].state is OccurrenceState.OPEN
 
 
+@pytest.mark.long
 async def test_one_that_asks_comes_as_often_as_it_was_to_however_often_it_was_left_out(series: Series) -> None:
     options = {"answer": True}
     schedule = await series.add(Kind.REMINDER, "every day 9:00", options=options, count=2, closed=Closed.KEEP)

@@ -191,6 +191,7 @@ async def test_an_approval_that_was_for_nothing_else_cannot_be_taken_back_once_i
         await take_back(series, await series.core.row(first.id))
 
 
+@pytest.mark.long
 async def test_an_occurrence_that_was_approved_for_itself_stays_so(series: Series) -> None:
     """Only what relies on the withdrawn approval asks again."""
     _, first = await covering(series, covers=2)

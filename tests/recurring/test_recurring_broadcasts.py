@@ -129,6 +129,7 @@ async def test_an_occurrence_that_outgrows_its_approval_covers_no_other_any_more
     assert series.core.sandbox.vendors.ledger == []
 
 
+@pytest.mark.long
 async def test_an_approval_covers_no_occurrence_that_would_reach_more_people_than_it_was_given_for(
     series: Series,
 ) -> None:

@@ -46,6 +46,7 @@ async def states(database: Database) -> Counter[str]:
     return Counter({row.state: row.number for row in found})
 
 
+@pytest.mark.long
 async def test_one_tick_settles_everything_that_waited_through_an_absence(database: Database) -> None:
     await database.write(left_behind, patience=None)
     core = Core(database, clock=lambda: AT)

@@ -129,6 +129,7 @@ async def test_a_vendor_that_comes_back_gets_what_waited_once(make_core: MakeCor
     assert not (await core.database.read(lambda c: stops(c, core.now))).away
 
 
+@pytest.mark.long
 async def test_those_that_wait_for_one_account_stand_in_nobodys_way(make_core: MakeCore) -> None:
     core = make_core(**{"approval.undo": "0s"})
     core.sandbox.vendors.faults.add("octopush.status", "slow", times=50, seconds=2)

@@ -70,6 +70,7 @@ async def test_what_a_process_claims_while_it_is_told_to_stop_the_next_one_sends
     assert len(core.sandbox.vendors.ledger) == 1
 
 
+@pytest.mark.long
 async def test_as_soon_as_one_is_done_the_next_of_its_account_may_start(make_core: MakeCore) -> None:
     core = make_core(hourly_cap=5000)
     dispatcher, woken = core.dispatcher("a"), asyncio.Event()

@@ -147,6 +147,7 @@ CODES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("name", some_later(CODES))
 async def test_the_vendors_own_code_stands_in_the_thread(sandbox: Sandbox, either: Bot, name: str) -> None:
@@ -267,6 +268,7 @@ async def test_fewer_ids_than_recipients_are_told_as_they_are(sandbox: Sandbox, 
     assert len(sandbox.vendors.ledger) == 1
 
 
+@pytest.mark.long
 async def test_a_list_that_grew_since_the_approval_goes_back_to_it(sandbox: Sandbox, either: Bot) -> None:
     sandbox.vendors.octopush.lists["newsletter"] = 5000
     posted = await approved(sandbox, "send newsletter marketing Soldes")
@@ -323,12 +325,14 @@ async def test_a_status_never_goes_back(sandbox: Sandbox, either: Bot, gone_out:
     assert (counts["sent"], sum(counts.values()) <= 2) == (1, True)
 
 
+@pytest.mark.long
 async def test_a_word_that_nobody_knows_is_kept_and_shown(sandbox: Sandbox, either: Bot, gone_out: str) -> None:
     assert await tell(gone_out, id="22", status="TELEPORTED") == 200
     posted = await card(sandbox)
     await sandbox.until(lambda: "other: TELEPORTED 1" in thread_text(sandbox, posted["ts"]))
 
 
+@pytest.mark.long
 async def test_the_same_news_a_hundred_times_at_once_is_one(sandbox: Sandbox, either: Bot, gone_out: str) -> None:
     answers = await asyncio.gather(*(tell(gone_out, id="22", status="OK", code="000") for _ in range(100)))
     assert set(answers) == {200}

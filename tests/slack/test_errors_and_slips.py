@@ -21,6 +21,7 @@ from tests.support.patience import within
 from tests.support.slack import HERE, approved, ask, card, filled, open_form, settled, thread_text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sent_first", [False, True])
 async def test_one_send_that_breaks_in_the_adapter_is_unknown_and_the_others_go_on(
     sandbox: Sandbox, bot: Bot, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, sent_first: bool
@@ -52,6 +53,7 @@ async def test_one_send_that_breaks_in_the_adapter_is_unknown_and_the_others_go_
     assert "Broken" not in "".join(told)
 
 
+@pytest.mark.long
 async def test_a_tick_that_breaks_is_tried_again_and_the_others_go_on(
     sandbox: Sandbox, bot: Bot, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -87,6 +89,7 @@ async def test_an_option_behind_the_text_is_kept_as_text_and_said_so(sandbox: Sa
 SLIP = 'Votre rdv est confirme at="demain 9h"'
 
 
+@pytest.mark.long
 async def test_an_option_at_the_end_is_asked_about_and_its_draft_is_sent_as_it_is(sandbox: Sandbox, bot: Bot) -> None:
     """C5"""
     told = await ask(sandbox, f"send staff transactional {SLIP}", user="U0DAN")
@@ -105,6 +108,7 @@ async def test_an_option_at_the_end_is_asked_about_and_its_draft_is_sent_as_it_i
     assert len(await all_of(bot)) == 1
 
 
+@pytest.mark.long
 async def test_the_form_asks_under_the_text_and_takes_the_same_once_more(sandbox: Sandbox, bot: Bot) -> None:
     """C5"""
     form = await open_form(sandbox)
@@ -282,6 +286,7 @@ async def test_a_form_that_slack_is_slow_to_open_is_told_in_a_sentence(
     assert "something unexpected" not in caplog.text
 
 
+@pytest.mark.long
 async def test_nothing_on_the_way_to_an_answer_stops_the_loop(
     sandbox: Sandbox, start_bot: StartBot, tmp_path: Path
 ) -> None:

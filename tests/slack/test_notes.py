@@ -19,6 +19,7 @@ from tests.support.patience import nothing_more
 from tests.support.slack import HERE, approved, ask, card, drawn, settled, thread_text
 
 
+@pytest.mark.long
 async def test_who_asked_hears_of_each_decision_and_end_where_she_asked(sandbox: Sandbox, start_bot: StartBot) -> None:
     """C37: the card is with the approvers, in another channel."""
     bot = await start_bot(sandbox, approval__channel="C0APPROVALS")
@@ -70,6 +71,7 @@ async def test_a_card_shows_nothing_new_once_another_company_reads_it(sandbox: S
     assert "broadcast.cancel" in json.dumps(sandbox.acting.messages(direct))
 
 
+@pytest.mark.long
 async def test_what_has_gone_stays_as_it_stood_once_another_company_reads_it(sandbox: Sandbox, bot: Bot) -> None:
     await approved(sandbox)
     row = await settled(bot, State.SENT)

@@ -26,6 +26,7 @@ from tests.support.ground import StartBot, newest
 from tests.support.slack import ask, card
 
 
+@pytest.mark.long
 async def test_the_question_before_an_approval_says_to_how_many_when_and_until_when_it_can_be_stopped(
     core: Core,
 ) -> None:

@@ -61,6 +61,7 @@ async def test_a_result_for_a_channel_that_is_gone_reaches_who_asked_and_who_app
     assert "Final report" not in thread_text(sandbox, posted["ts"])
 
 
+@pytest.mark.long
 async def test_an_unknown_outcome_in_a_channel_that_is_gone_comes_to_who_approved_it_and_the_requester_hears_of_it(
     sandbox: Sandbox, bot: Bot
 ) -> None:
@@ -92,6 +93,7 @@ async def test_what_is_held_in_a_channel_that_is_gone_comes_to_the_requester_wit
     await sandbox.until(lambda: "broadcast.drop" in str(sandbox.acting.messages(direct)))
 
 
+@pytest.mark.long
 async def test_what_asks_and_could_be_shown_to_nobody_is_told_to_whoever_watches_and_tried_again(
     sandbox: Sandbox, bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +113,7 @@ async def test_what_asks_and_could_be_shown_to_nobody_is_told_to_whoever_watches
     await sandbox.until(lambda: "broadcast.drop" in str(sandbox.acting.messages(direct)))
 
 
+@pytest.mark.long
 async def test_who_is_no_active_member_is_shown_no_card_that_asks(sandbox: Sandbox, bot: Bot) -> None:
     """C8: the requester is gone, and the approvers are a group."""
     sandbox.vendors.faults.add("encom.release", "reset", accept=True)

@@ -31,6 +31,7 @@ async def test_a_test_is_typed_like_a_send_and_rings_on_few_phones(sandbox: Sand
     assert [entry.audience for entry in sandbox.vendors.ledger] == ["list team"]
 
 
+@pytest.mark.long
 async def test_the_card_of_a_test_offers_to_ask_for_the_send(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, "test newsletter marketing Soldes demain")
     await settled(bot, State.SENT, State.DONE)

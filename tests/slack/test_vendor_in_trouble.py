@@ -91,6 +91,7 @@ async def test_a_vendors_no_is_a_failure_with_its_reason(sandbox: Sandbox, bot: 
     assert sandbox.vendors.ledger == []
 
 
+@pytest.mark.long
 async def test_a_vendor_that_asks_for_patience_gets_it(sandbox: Sandbox, bot: Bot) -> None:
     sandbox.vendors.faults.add("encom.release", "error", status=429, headers={"Retry-After": "1"})
     posted = await approved(sandbox)
@@ -108,6 +109,7 @@ async def test_a_foreign_campaign_holds_ours_and_is_left_alone(sandbox: Sandbox,
     assert sandbox.vendors.ledger == []
 
 
+@pytest.mark.long
 async def test_an_audience_that_outgrew_its_approval_goes_back_to_the_approvers(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, "send newsletter marketing Soldes")
     posted = await card(sandbox)

@@ -58,6 +58,7 @@ async def test_after_a_restore_nothing_goes_by_itself(core: Core, tmp_path: Path
     assert len(core.sandbox.vendors.ledger) == 2
 
 
+@pytest.mark.long
 async def test_what_was_restored_waits_for_a_person_until_its_own_time(core: Core, tmp_path: Path) -> None:
     later = core.now + 40 * 24 * HOUR
     near, far = await core.approved(), await core.approved(send_at=later)

@@ -285,6 +285,7 @@ def test_what_broke_something_is_tried_ever_more_seldom() -> None:
     assert failing_rows.total["card"] == 12
 
 
+@pytest.mark.long
 def test_so_many_rows_that_break_are_not_all_remembered() -> None:
     failing_rows = FailingRows(monotonic=lambda: 0.0)
     for number in range(MOST + 2000):
@@ -293,6 +294,7 @@ def test_so_many_rows_that_break_are_not_all_remembered() -> None:
     assert str(MOST + 1999) in failing_rows.put_off("card")
 
 
+@pytest.mark.long
 def test_a_row_that_breaks_again_makes_no_other_one_forgotten() -> None:
     failing_rows = FailingRows(monotonic=lambda: 0.0)
     for number in range(MOST):

@@ -50,6 +50,7 @@ def card_of(sandbox: Sandbox, text: str) -> Json | None:
     return next((message for message in sandbox.acting.messages(HERE) if text in str(message)), None)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 async def test_an_older_process_lists_what_it_can_read_and_names_who_looks_after_the_rest(
     sandbox: Sandbox, start_bot: StartBot, database_url: str
@@ -122,6 +123,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("asking", ['remind "every weekday 9:30" {text}', 'every "every weekday 9:30" clients {text}'])
 async def test_an_older_process_names_who_looks_after_a_schedule_that_it_cannot_read(
     sandbox: Sandbox, start_bot: StartBot, database_url: str, asking: str

@@ -521,6 +521,7 @@ async def test_nothing_that_is_done_reads_a_table_from_end_to_end(database: Data
     assert await whole_tables(database, STEPS[step]) == {}
 
 
+@pytest.mark.long
 async def test_a_callback_costs_the_same_among_many_deliveries_as_among_none(pair: Pair) -> None:
     """Measured in SQLite steps, not in time."""
     if not pair.crowded.startswith("sqlite"):

@@ -52,6 +52,7 @@ def test_the_code_asks_for_the_newest_migration() -> None:
     assert script.get_heads() == [tables.REVISION]
 
 
+@pytest.mark.long
 async def test_of_several_processes_that_start_on_an_empty_database_one_makes_the_schema(postgres_url: str) -> None:
     starting = [open_database(postgres_url, LONG) for _ in range(4)]
     try:

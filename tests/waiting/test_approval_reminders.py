@@ -85,6 +85,7 @@ async def test_what_is_held_asks_its_requester_again_and_a_last_time(core: Waiti
     assert (await core.row(row.id)).state is State.EXPIRED
 
 
+@pytest.mark.long
 async def test_what_waits_for_the_hours_says_nothing_until_it_goes(core: Waiting) -> None:
     core.now += 12 * HOUR
     row = await core.approved(audience="paris")

@@ -145,6 +145,7 @@ OLD: dict[str, dict[str, Any]] = {
 INSTANTS = {"expires_at", "due", "start_at", "send_at", "approved_at", "lease_until", "look_at", "accepted_at"}
 
 
+@pytest.mark.long
 async def test_a_deploy_loses_nothing_that_waits(
     database_url: str, sandbox: Sandbox, tmp_path: Path, make: MakeWaiting
 ) -> None:

@@ -223,6 +223,7 @@ async def test_a_callback_without_its_token_is_nothing(
     assert await called_back(bot) == {}
 
 
+@pytest.mark.long
 async def test_who_guesses_tokens_is_slowed_down_and_the_vendor_beside_it_is_heard(
     sandbox: Sandbox, bot: Bot, sent: str, web: ClientSession
 ) -> None:
@@ -307,6 +308,7 @@ NONSENSE = {
 }
 
 
+@pytest.mark.long
 async def test_a_malformed_callback_is_4xx_or_nothing(bot: Bot, sent: str, web: ClientSession) -> None:
     octopush = str(bot.callback_address("octo"))
     for content in ("application/json", FORM, "text/plain", "application/json; charset=nonsense"):
@@ -331,6 +333,7 @@ async def test_an_id_that_was_never_ours_is_set_aside(sandbox: Sandbox, bot: Bot
     assert "600000000" not in str(dict(row))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shown", [True, False])
 async def test_replies_and_opt_outs_are_counted_once_and_shown_only_where_the_account_says_so(
     sandbox: Sandbox, start_bot: StartBot, web: ClientSession, shown: bool

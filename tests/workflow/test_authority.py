@@ -435,6 +435,7 @@ async def test_what_needs_an_approval_after_all_asks_no_more_in_a_direct_message
     assert ("Open the draft" in str(sandbox.acting.messages(direct))) is bool(refused)
 
 
+@pytest.mark.long
 async def test_an_unknown_outcome_is_asked_where_an_approver_reads(sandbox: Sandbox, bot: Bot) -> None:
     """C8: its card was in a direct message to the requester, who may not say that it did not go out."""
     await ask(sandbox, "pause all", user="U0OPS")
@@ -465,6 +466,7 @@ async def direct_of(sandbox: Sandbox, *people: str) -> tuple[str, Json]:
     return asked
 
 
+@pytest.mark.long
 async def test_an_unknown_outcome_in_a_private_channel_without_an_approver_is_asked_directly(
     sandbox: Sandbox, bot: Bot
 ) -> None:
@@ -480,6 +482,7 @@ async def test_an_unknown_outcome_in_a_private_channel_without_an_approver_is_as
     await settled(bot, State.FAILED)
 
 
+@pytest.mark.long
 async def test_an_unknown_outcome_stays_in_a_private_channel_with_an_approver(sandbox: Sandbox, bot: Bot) -> None:
     private(sandbox, "U0CLEO", "U0BEN")
     sandbox.vendors.faults.add("kaizala.release", "reset", accept=True)
