@@ -188,6 +188,7 @@ async def test_a_campaign_whose_first_status_is_trouble_is_told_all_the_same(
     assert made == Staged(ticket, ready=False)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", ["reset", "stall", "truncate", "close"])
 async def test_an_answer_lost_before_the_send_is_safe_to_ask_again(
     sandbox: Sandbox, adapter: Adapter, fault: str
@@ -196,6 +197,7 @@ async def test_an_answer_lost_before_the_send_is_safe_to_ask_again(
     assert (await outcome(adapter("octopush", timeout=0.5), message("octopush")))[0] == "Unavailable"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", ["reset", "stall", "truncate", "close"])
 async def test_one_lost_answer_of_a_create_is_asked_for_again_with_the_same_request_id(
     sandbox: Sandbox, adapter: Adapter, fault: str

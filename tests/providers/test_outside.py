@@ -81,6 +81,7 @@ async def bot(installed: Any, acme: AcmeOffice, sandbox: Sandbox, start_bot: Sta
     return await start_bot(sandbox, accounts__acme=account, audiences__fans=audience)
 
 
+@pytest.mark.long
 async def test_it_sends_polls_and_reads_callbacks_without_a_change_in_the_bot(
     sandbox: Sandbox, bot: Bot, acme: AcmeOffice
 ) -> None:

@@ -489,6 +489,7 @@ async def test_whom_slack_does_not_know_nobody_is(error: str, known: bool) -> No
     assert isinstance(told.value, Unknown) is not known
 
 
+@pytest.mark.long
 async def test_a_digest_tells_in_the_morning_what_waits(sandbox: Sandbox, bot: Bot) -> None:
     await say(sandbox, "/broadcast send clients marketing Soldes demain")
     await card(sandbox)

@@ -23,6 +23,7 @@ from tests.support.patience import LONG, until, within
 from tests.support.rows import fill
 
 
+@pytest.mark.long
 async def test_a_send_waits_while_every_connection_is_taken_and_goes_once(far: Far) -> None:
     row = await far.core.approved()
     far.core.sandbox.vendors.faults.add("encom.recipients", "slow", until=far.answers)
@@ -38,6 +39,7 @@ async def test_a_send_waits_while_every_connection_is_taken_and_goes_once(far: F
     assert ((await far.core.row(row.id)).state, far.ledger) == (State.SENT, 1)
 
 
+@pytest.mark.long
 async def test_what_was_prepared_while_the_database_was_away_is_kept_and_not_made_twice(far: Far) -> None:
     core = far.core
     core.sandbox.vendors.faults.add("octopush.create", "slow", until=far.answers)
@@ -66,6 +68,7 @@ async def test_an_answer_of_thousands_of_ids_is_written_in_time_however_far_the_
     assert (sent.state, len(sent.ids)) == (State.SENT, 5000)
 
 
+@pytest.mark.long
 async def test_a_process_that_is_to_stop_waits_for_an_answer_that_is_being_written(far: Far) -> None:
     row, _ = await far.releasing()
     await far.proxy.shut()
@@ -81,6 +84,7 @@ async def test_a_process_that_is_to_stop_waits_for_an_answer_that_is_being_writt
     await coming
 
 
+@pytest.mark.long
 async def test_a_process_that_is_to_stop_waits_for_a_database_that_is_away_but_not_for_ever(
     far: Far, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,6 +109,7 @@ async def test_news_of_what_a_person_said_had_not_gone_out_is_told_aloud_once_to
     assert (await core.row(row.id)).state is State.FAILED  # a person's word stays; a note reports what happened
 
 
+@pytest.mark.long
 async def test_a_database_that_is_away_for_a_while_during_a_send_gets_the_answer_when_it_is_back(far: Far) -> None:
     row, ending = await far.releasing()
     await far.proxy.shut()

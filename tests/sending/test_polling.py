@@ -33,6 +33,7 @@ from tests.support.far import NEVER, Far
 from tests.support.patience import LONG, within
 
 
+@pytest.mark.long
 async def test_a_vendor_that_takes_requests_and_never_answers_is_left_alone_after_three(make_core: MakeCore) -> None:
     core = make_core(**{"accounts.encom.timeout": 1.5})
     core.sandbox.vendors.faults.add("encom.release", "stall", times=NEVER)

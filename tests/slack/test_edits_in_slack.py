@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 
+import pytest
+
 from bot.app import Bot
 from bot.domain.lifecycle import State
 from bot.slack.blocks.thread import diff
@@ -97,6 +99,7 @@ async def test_a_reaction_on_the_card_of_an_older_version_approves_nothing(sandb
     assert (await drawn(bot)).state is State.PENDING
 
 
+@pytest.mark.long
 async def test_an_edit_of_what_has_been_approved_asks_again(sandbox: Sandbox, bot: Bot) -> None:
     await approved(sandbox, 'send clients marketing at="tomorrow 10:00" Sodles demain')
     row = await settled(bot, State.SCHEDULED)

@@ -277,6 +277,7 @@ async def test_the_first_command_needs_no_word_of_slack_about_our_own_token(sand
     await card(sandbox)
 
 
+@pytest.mark.long
 async def test_a_form_that_slack_is_slow_to_open_is_told_in_a_sentence(
     sandbox: Sandbox, start_bot: StartBot, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -15,6 +15,7 @@ from tests.support.patience import nothing_more, until
 from tests.support.slack import HERE, approved, ask, card, settled, thread_text
 
 
+@pytest.mark.long
 async def test_a_busy_slack_gets_the_card_a_little_later(sandbox: Sandbox, bot: Bot) -> None:
     sandbox.faults.add("chat.postMessage", "429", times=2, retry_after=1)
     await ask(sandbox, "send clients marketing Soldes")

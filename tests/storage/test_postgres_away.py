@@ -78,6 +78,7 @@ async def test_a_commit_whose_answer_is_lost_is_never_guessed_at(
     assert await kept(distant, "count") == str(int(stored or 0) + 1)
 
 
+@pytest.mark.long
 async def test_a_server_that_falls_silent_in_the_commit_leaves_it_in_doubt_in_time(
     direct: Postgres, distant: Postgres, proxy: Proxy
 ) -> None:
@@ -239,6 +240,7 @@ async def test_when_every_connection_is_taken_the_next_one_is_refused_in_time(se
     await asyncio.gather(*(served.write(keep(f"n{number}"), patience=LONG) for number in range(50)))
 
 
+@pytest.mark.long
 async def test_a_row_that_somebody_keeps_locked_is_busy_in_time(direct: Postgres, served: Postgres) -> None:
     await direct.write(keep("count", "5"))
     async with direct.engine.begin() as holding:

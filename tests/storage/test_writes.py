@@ -50,6 +50,7 @@ async def test_a_lock_that_is_held_too_long_is_busy_and_nothing_is_stored(tmp_pa
     await other.close()
 
 
+@pytest.mark.long
 async def test_nobody_waits_for_a_lock_longer_than_the_others_before_them(tmp_path: Path) -> None:
     """A later writer waits two seconds in all, not the first one's two seconds and then its own."""
     url = f"sqlite:///{tmp_path}/locked.db"

@@ -55,6 +55,7 @@ async def test_a_delegate_approves_in_the_place_of_who_is_away(core: Core) -> No
     assert any(ANA.id in sentence and DORA.id in sentence for sentence in told)
 
 
+@pytest.mark.long
 async def test_the_delegate_is_told_once(core: Core) -> None:
     await leave(core, ANA, DORA.id)
     rows = await core.database.read(lambda c: c.execute(select(tables.posts)).mappings().all())

@@ -87,6 +87,7 @@ async def test_a_member_on_the_grid_may_ask(sandbox: Sandbox, bot: Bot) -> None:
     assert "is waiting for approval" in await ask(sandbox, "send clients marketing Soldes")
 
 
+@pytest.mark.long
 async def test_who_became_a_guest_a_moment_ago_approves_nothing(sandbox: Sandbox, bot: Bot) -> None:
     """C7: by button and by reaction."""
     await ask(sandbox, "list", user="U0ANA")  # known as a member

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
 from bot.app import Bot
@@ -19,6 +20,7 @@ from tests.support.core import CLEO, TEAM, Core, MakeCore, approver
 from tests.support.slack import HERE, approved, settled
 
 
+@pytest.mark.long
 async def test_what_a_person_says_went_out_is_shown_as_what_a_person_says(sandbox: Sandbox, bot: Bot) -> None:
     """C10: the vendor has reported nothing, and the button asks for confirmation once."""
     sandbox.vendors.faults.add("encom.release", "reset", accept=True)
