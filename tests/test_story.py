@@ -13,6 +13,7 @@ from playwright.async_api import Browser, ConsoleMessage, Locator, Page, async_p
 
 from bot.app import Bot
 from bot.domain.i18n import LANGUAGES, Translator, translator_for
+from bot.domain.lifecycle import State
 from sandbox.server import Sandbox
 from tests.support.ground import StartBot, newest, some_later
 from tests.support.slack import HERE, ask, card, thread_text
@@ -268,6 +269,14 @@ async def third_act(ana: Page, ben: Page, words: Translator) -> None:
     await ana.get_by_test_id("confirm-yes").click()
 
 
+async def last_act(ana: Page, dan: Page, words: Translator) -> None:
+    """The vendor says that everybody got it, and all who look at the card read that it is done."""
+    to_all = ana.locator(".sending", has_text="list newsletter")
+    await to_all.locator("[data-deliver='DELIVERED']").click()
+    for page in (ana, dan):
+        await page.get_by_test_id("message").get_by_text(words("🏁 Done")).first.wait_for()
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("language", LANGUAGES)
 async def test_from_the_first_letter_to_the_last_delivery_in_each_language(
@@ -288,6 +297,8 @@ async def test_from_the_first_letter_to_the_last_delivery_in_each_language(
     await third_act(ana, ben, words)
     await sandbox.until(lambda: [entry.audience for entry in sent] == ["list team", "list team", "list newsletter"])
     assert [entry.text for entry in sent][1:] == ["Soldes lundi STOP au 30101"] * 2
+    await last_act(ana, dan, words)
     row = await newest(bot)
-    assert said == []
     assert row is not None
+    assert row.state is State.DONE
+    assert said == []

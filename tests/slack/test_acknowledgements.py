@@ -67,7 +67,7 @@ def asking(chance: random.Random) -> Callable[[int], str]:
 
 
 def crowd(sandbox: Sandbox) -> None:
-    """Fifty people, since one person's requests are stored one after the other."""
+    """Fifty people, as in a large workspace."""
     cleo = sandbox.world.people["U0CLEO"]
     sandbox.world.people |= {id: replace(cleo, id=id, name=id.lower()) for id in PEOPLE}
     sandbox.world.channels[HERE].members += PEOPLE
