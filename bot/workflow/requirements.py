@@ -16,7 +16,7 @@ from bot.workflow.audiences import Audiences
 from providers.base import Purpose
 
 DODGED_WITHIN = 7 * 24 * 3600 * SECOND
-COMPARED = 200  # of what was lately marketing
+COMPARED = 200  # of what was lately marketing; where there is more, it may be nearly the same as any of it
 
 
 class Requirements:
@@ -70,6 +70,8 @@ class Requirements:
         since = row.created_at - DODGED_WITHIN
         others = broadcasts.to_same_recipients(connection, row, since, purpose=Purpose.MARKETING, limit=COMPARED)
         found = next((other.id for other in others if nearly_same(other.typed, row.typed)), None)
+        if found is None and len(others) == COMPARED:
+            found = others[0].id
         return broadcasts.find(connection, row.workspace, found) if found is not None else None
 
 

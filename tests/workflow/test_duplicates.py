@@ -11,6 +11,7 @@ from bot.domain.clock import SECOND
 from bot.domain.lifecycle import State
 from bot.domain.people import Person
 from bot.domain.similarity import nearly_same
+from bot.workflow import requirements
 from bot.workflow.decision_types import Approve, Cancel, Edit, Reject, Sent
 from bot.workflow.questions import Questioned
 from bot.workflow.submitted import Submitted
@@ -134,6 +135,18 @@ async def test_marketing_that_is_asked_for_again_as_transactional_needs_the_same
     core.now += 8 * 24 * HOUR
     later = await asked(core, text.replace("nous voir", "nous  voir"), purpose=Purpose.TRANSACTIONAL)
     assert (later.broadcast.state, later.broadcast.quorum) == (State.SCHEDULED, 0)
+
+
+async def test_after_more_marketing_than_can_be_compared_a_transactional_text_needs_its_approval(
+    make_core: MakeCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requirements, "COMPARED", 2)
+    core = make_core(**{"audiences.clients.max_size": 100})
+    await core.ask(text=OFFER)
+    few = await asked(core, "Votre commande est prête", purpose=Purpose.TRANSACTIONAL)
+    await asked(core, "Soldes demain")
+    many = await asked(core, "Votre colis est arrivé", purpose=Purpose.TRANSACTIONAL)
+    assert (few.broadcast.state, many.broadcast.state) == (State.SCHEDULED, State.PENDING)
 
 
 async def test_other_words_for_a_transactional_text_need_no_approval(make_core: MakeCore) -> None:
