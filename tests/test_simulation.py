@@ -27,6 +27,8 @@ from tests.simulation.run import run
 WORLDS, AT_ONCE = 200, 25
 #: The most eventful worlds at present; the others run after them.
 EVENTFUL = (662, 238, 341, 64, 24, 22, 231, 112, 405, 647)
+#: At present, those in which a campaign that is prepared early outgrows its approval, or is refused: one world in 300.
+RARE = (15, 509, 516, 525)
 
 
 @pytest.mark.parametrize(
@@ -53,15 +55,14 @@ def test_in_every_world_every_promise_holds(seeds: Sequence[int]) -> None:
 @pytest.mark.long
 def test_the_worlds_go_through_the_whole_table() -> None:
     left = {f"{state} {action}" for state, action in TRANSITIONS} - NOT_OF_THE_CORE | {"an occurrence comes approved"}
-    seeds = iter((*EVENTFUL, *range(2 * WORLDS)))
+    seeds = iter((*EVENTFUL, *RARE, *range(4 * WORLDS)))
     while left:
         seed = next(seeds, None)
         assert seed is not None, sorted(left)
         left -= {what for kind, what in run(seed).counts if kind in ("moved", "series")}
 
 
-#: Transitions that need a Slack form, a channel that takes no card, a restore at that moment, or a very rare race. What
-#: becomes of a campaign that is prepared early is rare in these worlds: `tests/sending/test_staging.py` has both ends.
+#: Transitions that need a Slack form, a channel that takes no card, a restore at that moment, or a very rare race.
 NOT_OF_THE_CORE = {
     f"{State.DRAFT} submit",
     f"{State.DRAFT} discard",
@@ -70,8 +71,6 @@ NOT_OF_THE_CORE = {
     f"{State.PENDING} return",
     f"{State.PENDING} request_changes",
     f"{State.PENDING} break_glass",
-    f"{State.SCHEDULED} outgrow",
-    f"{State.SCHEDULED} refuse",
 }
 
 
