@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Unpack
+from typing import Unpack
 
 from sqlalchemy import (
     ColumnElement,
@@ -67,6 +67,7 @@ POSTED_WHERE_ASKED = frozenset(
 
 
 #: A draft, or what ended without anything sent.
+GOING = in_states(State.PENDING, State.SCHEDULED, State.HELD, State.SENDING, State.UNKNOWN)
 CAME_TO_NOTHING = (State.DRAFT, State.CANCELLED, State.REJECTED, State.FAILED, State.EXPIRED)
 
 
@@ -128,34 +129,31 @@ class Compared:
     follows: str | None
 
 
-def to_same_recipients(
-    connection: Connection,
-    like: Broadcast,
-    since: Micros,
-    *,
-    purpose: Literal[Purpose.MARKETING] | None = None,
-    limit: int = 50,
-) -> list[Compared]:
-    """What else was asked for the same recipients, the newest first, without tests and recurring broadcasts.
+def marketing_to_same_recipients(connection: Connection, like: Broadcast, since: Micros, limit: int) -> list[Compared]:
+    """What was asked for as marketing for the same recipients since then, the newest first, whatever became of it.
 
-    With the purpose of marketing: all that have it, or had it before an edit, and were asked for since then, whatever
-    became of them. Without: those that may ring phones, if they were asked for or went out since then, or are still to
-    go.
+    Also what had this purpose before an edit. Without tests and recurring broadcasts.
     """
     rows = broadcasts.c
-    was = or_(rows.purpose == purpose, rows.marketing_until >= since) if purpose is Purpose.MARKETING else true()
-    recent: ColumnElement[bool] = and_(rows.created_at >= since, was)
-    if purpose is None:
-        asked = and_(rows.created_at >= since, rows.state.not_in(CAME_TO_NOTHING))
-        going = in_states(State.PENDING, State.SCHEDULED, State.HELD, State.SENDING, State.UNKNOWN)
-        recent = or_(asked, rows.accepted_at >= since, going)
-    found = (
-        select(*(rows[field.name] for field in dataclasses.fields(Compared)))
-        .where(*_to_recipients_of(like), recent, understood(connection))
-        .order_by(rows.created_at.desc())
-        .limit(limit)
+    was = or_(rows.purpose == Purpose.MARKETING, rows.marketing_until >= since)
+    those = _to_recipients_of(like, rows.created_at >= since, was)
+    return _compared(connection, those, limit, latest=rows.created_at)
+
+
+def maybe_duplicated(connection: Connection, like: Broadcast, since: Micros, limit: int = 50) -> list[Compared]:
+    """What may ring the same phones: asked for or gone out since then, or still to go. The newest first.
+
+    Without tests and recurring broadcasts. It reads no history: each part has its own index.
+    """
+    rows = broadcasts.c
+    parts = (
+        _to_recipients_of(like, rows.created_at >= since, rows.state.not_in(CAME_TO_NOTHING)),
+        # `changed_at` is never before `accepted_at`
+        _to_recipients_of(like, rows.changed_at >= since, rows.accepted_at >= since, by_change=True),
+        _to_recipients_of(like, GOING),
     )
-    return [Compared(*row) for row in connection.execute(found)]
+    found = {one.id: one for part in parts for one in _compared(connection, part, limit, latest=rows.created_at)}
+    return sorted(found.values(), key=lambda one: one.created_at, reverse=True)[:limit]
 
 
 def lately_to_same_recipients(
@@ -163,21 +161,26 @@ def lately_to_same_recipients(
 ) -> list[Compared]:
     """What else was asked for or edited since then, and may ring the same phones, the latest first."""
     rows = broadcasts.c
-    found = (
-        select(*(rows[field.name] for field in dataclasses.fields(Compared)))
-        .where(*_to_recipients_of(like), rows.changed_at >= since, rows.state.not_in(CAME_TO_NOTHING))
-        .where(or_(rows.created_at >= since, rows.ruled_at >= since))
-        .order_by(rows.changed_at.desc())
-        .limit(limit)
-    )
+    lately = rows.changed_at >= since, or_(rows.created_at >= since, rows.ruled_at >= since)
+    those = _to_recipients_of(like, *lately, rows.state.not_in(CAME_TO_NOTHING))
+    return _compared(connection, those, limit, latest=rows.changed_at)
+
+
+def _compared(
+    connection: Connection, those: ColumnElement[bool], limit: int, *, latest: ColumnElement[Micros]
+) -> list[Compared]:
+    found = select(*(broadcasts.c[field.name] for field in dataclasses.fields(Compared)))
+    found = found.where(those, understood(connection)).order_by(latest.desc()).limit(limit)
     return [Compared(*row) for row in connection.execute(found)]
 
 
-def _to_recipients_of(like: Broadcast) -> list[ColumnElement[bool]]:
+def _to_recipients_of(like: Broadcast, *more: ColumnElement[bool], by_change: bool = False) -> ColumnElement[bool]:
+    """Match other broadcasts for the same recipients. `by_change`: few were changed, which is the shorter way."""
     rows = broadcasts.c
-    same = [rows.workspace == like.workspace, rows.account == like.account, rows.target == like.target]
-    others = [rows.kind == like.kind, rows.id != like.id, rows.key != like.key]
-    return [*same, *others, rows.test_of.is_(None), rows.schedule.is_(None)]
+    account, target = (_without_index(c) if by_change else c for c in (rows.account, rows.target))
+    same = and_(rows.workspace == like.workspace, account == like.account, target == like.target)
+    others = and_(rows.kind == like.kind, rows.id != like.id, rows.key != like.key)
+    return and_(same, others, rows.test_of.is_(None), rows.schedule.is_(None), *more)
 
 
 def latest(connection: Connection, workspace: str, limit: int, *, viewer: str | None = None) -> list[Broadcast]:

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0011"  # the schema this code was written for; a test ties it to the newest migration
+REVISION = "0012"  # the schema this code was written for; a test ties it to the newest migration
 SHAPE = 1  # the newest row format that this code understands; rows of a higher shape are left alone
 
 metadata = MetaData()
@@ -109,6 +109,8 @@ broadcasts = Table(
 )
 #: The states in which something may still happen.
 LIVING = "state IN ('draft', 'pending', 'scheduled', 'held', 'sending', 'unknown', 'sent')"
+#: Those in which it may still ring a phone that it has not rung yet.
+GOING = "state IN ('pending', 'scheduled', 'held', 'sending', 'unknown')"
 
 
 def _index(name: str, *columns: Column[Any], where: str) -> None:
@@ -143,6 +145,14 @@ Index(
     broadcasts.c.account,
     broadcasts.c.target,
     broadcasts.c.created_at,
+)
+_index(
+    "ix_broadcasts_going",
+    broadcasts.c.workspace,
+    broadcasts.c.account,
+    broadcasts.c.target,
+    broadcasts.c.created_at,
+    where=GOING,
 )
 Index("ix_broadcasts_changed", broadcasts.c.workspace, broadcasts.c.changed_at)
 

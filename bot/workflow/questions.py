@@ -69,7 +69,7 @@ class Questions:
         """
         if not self._may_be_one(row):
             return None
-        for other in broadcasts.to_same_recipients(connection, row, row.created_at - micros(self.within)):
+        for other in broadcasts.maybe_duplicated(connection, row, row.created_at - micros(self.within)):
             earlier = other.id != draft and other.created_at <= row.created_at and _may_be_first(other, row)
             if earlier and nearly_same(other.typed, row.typed):
                 return broadcasts.find(connection, row.workspace, other.id)

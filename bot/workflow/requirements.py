@@ -16,7 +16,7 @@ from bot.workflow.audiences import Audiences
 from providers.base import Purpose
 
 DODGED_WITHIN = 7 * 24 * 3600 * SECOND
-COMPARED = 200  # of what was lately marketing; where there is more, it may be nearly the same as any of it
+COMPARED = 100  # of what was lately marketing; where there is more, it may be nearly the same as any of it
 
 
 class Requirements:
@@ -68,7 +68,7 @@ class Requirements:
         if row.purpose is Purpose.MARKETING or row.small_test:
             return None
         since = row.created_at - DODGED_WITHIN
-        others = broadcasts.to_same_recipients(connection, row, since, purpose=Purpose.MARKETING, limit=COMPARED)
+        others = broadcasts.marketing_to_same_recipients(connection, row, since, COMPARED)
         found = next((other.id for other in others if nearly_same(other.typed, row.typed)), None)
         if found is None and len(others) == COMPARED:
             found = others[0].id

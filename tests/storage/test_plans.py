@@ -27,6 +27,7 @@ from bot.domain.lifecycle import Hold, State
 from bot.domain.people import Person
 from bot.domain.schedule import Kind, Schedule
 from bot.storage import (
+    absences,
     audit,
     broadcasts,
     campaigns,
@@ -49,13 +50,14 @@ from bot.storage.tables import metadata, vendor_ids
 from bot.storage.vendor_ids import dispatch_by_token, ids_with_news, own_ids, owners_of
 from bot.storage.votes import drop_vote, drop_votes, votes_for
 from bot.workflow.decision_types import Approve, Reject
+from bot.workflow.requirements import COMPARED
 from providers.base import DeliveryStatus, Receipt, ReceiptKind, Staged
 from tests.support.ground import new_postgres
 from tests.support.patience import LONG
 
 ROOT = Path(__file__).parent.parent.parent
 AT = 1_800_000_000 * SECOND
-HOUR, DAY = 3600 * SECOND, 24 * 3600 * SECOND
+MINUTE, HOUR, DAY = 60 * SECOND, 3600 * SECOND, 24 * 3600 * SECOND
 OTHERS, AT_HOME = 2_000, 50  # live ones of each other kind: in all workspaces, and at home
 FIRST = 5_000_000  # number of the first broadcast at home, the newest of those that ended there
 TICKET, ONE, NEWS = "sms_many", f"B{rows.WIDTH + FIRST}", f"B{rows.WIDTH + 9_000_000}"
@@ -175,7 +177,14 @@ QUESTIONS: dict[str, tuple[Callable[[Connection], object], str]] = {
     "a vote taken back": (lambda c: drop_vote(c, like(ONE), "U0BEN", "button"), ""),
     "all votes fall": (lambda c: drop_votes(c, like(ONE)), ""),
     "the same key": (lambda c: broadcasts.find_by_key(c, HOME, f"k{rows.WIDTH + FIRST}"), ""),
-    "its twin": (lambda c: broadcasts.find_twin(c, like(ONE), AT - 600 * SECOND), "ix_broadcasts_requester"),
+    "its twin": (lambda c: broadcasts.find_twin(c, like(ONE), AT - 10 * MINUTE), "ix_broadcasts_requester"),
+    "what was lately marketing": (
+        lambda c: broadcasts.marketing_to_same_recipients(c, like("none"), AT - 7 * DAY, COMPARED),
+        "",
+    ),
+    "its duplicates": (lambda c: broadcasts.maybe_duplicated(c, like("none"), AT - 10 * MINUTE), "ix_broadcasts_going"),
+    "what was asked meanwhile": (lambda c: broadcasts.lately_to_same_recipients(c, like("none"), AT - 10 * MINUTE), ""),
+    "who is away": (lambda c: absences.absences_at(c, HOME, AT), ""),
     "the card at a place": (lambda c: cards.card_at(c, HOME, "C0MARKETING", f"1800000000.{rows.WIDTH + FIRST}"), ""),
     "an event that came before": (lambda c: keys.was_seen(c, HOME, f"Ev{rows.WIDTH + 7}"), ""),
     "a reaction": (lambda c: keys.keep_latest(c, HOME, f"Ev{rows.WIDTH + 7}", AT), ""),
