@@ -1,7 +1,7 @@
 """`python -m tests.mutants --seed 7 --sample 60 --module hours --jobs 2`: how many faults the tests notice.
 
-Each fault goes into a copy of the tree, where the tests of its module run until one fails. The same seed, sample and
-sources give the same faults.
+Each fault goes into a copy of the tree, where the tests of its module run until one fails or does not end. The same
+seed, sample and sources give the same faults.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ SLOWER, AT_LEAST = 4.0, 30.0  # a fault's limit: so many times the clean run, pl
 
 QUICK = "not long and not alone"  # in pytest's words
 NO_TESTS = 5  # pytest's exit code
+ENDLESS = ("-o", "faulthandler_timeout=120", "-o", "faulthandler_exit_on_timeout=true")  # seconds of one test
 CAUGHT, TIMED_OUT, SURVIVED, NO_HOLE = "caught", "timed out", "survived", "no hole"
 
 
@@ -83,6 +84,7 @@ class Copy:
             "0",
             "-p",
             "no:cacheprovider",
+            *ENDLESS,
             "-m",
             QUICK,
             *words,
@@ -145,6 +147,7 @@ class Copies:
 @click.option("--sample", "count", default=60, show_default=True, help="Faults of each module.")
 @click.option("--module", "names", multiple=True, type=click.Choice(list(MODULES)), help="These modules alone.")
 @click.option("--line", "lines", multiple=True, type=int, help="Faults of these lines alone.")
+@click.option("--part", default="1/1", metavar="K/N", help="The k-th of n parts of the sample.")
 @click.option("--jobs", default=2, show_default=True, help="Faults that are tried at a time.")
 @click.option("--list", "only_list", is_flag=True, help="Tell the faults, and try none.")
 @click.option("--at-least", default=0, help="End with 1 when fewer per cent of a module's faults are caught.")
@@ -153,14 +156,15 @@ def main(
     count: int,
     names: tuple[str, ...],
     lines: tuple[int, ...],
+    part: str,
     jobs: int,
     only_list: bool,
     at_least: int,
 ) -> None:
     """Put small faults into the code, one at a time, and count those that a test notices."""
     seed = random.randrange(10**6) if seed is None else seed
-    click.echo(f"seed {seed}, {count} faults of each module")
-    chosen = {name: faults(name, count, seed, lines) for name in names or MODULES}
+    click.echo(f"seed {seed}, {count} faults of each module" + (f", part {part}" if part != "1/1" else ""))
+    chosen = {name: part_of(faults(name, count, seed, lines), part) for name in names or MODULES}
     if only_list:
         for name, mutants in chosen.items():
             click.echo("\n".join(told(name, mutant) for mutant in mutants))
@@ -177,6 +181,13 @@ def faults(name: str, count: int, seed: int, lines: tuple[int, ...] = ()) -> lis
     source = (ROOT / module.path).read_text(encoding="utf-8")
     found = sample(source, 10**9 if lines else count, f"{seed} {name}")
     return [mutant for mutant in found if not lines or mutant.line in lines]
+
+
+def part_of(mutants: list[Mutant], part: str) -> list[Mutant]:
+    at, _, parts = part.partition("/")
+    if not (at.isdecimal() and parts.isdecimal() and 1 <= int(at) <= int(parts)):
+        raise click.BadParameter(f"Write {part!r} as 2/3: the second of three parts.", param_hint="--part")
+    return mutants[int(at) - 1 :: int(parts)]
 
 
 def judge(copies: Copies, name: str, mutants: list[Mutant]) -> float:

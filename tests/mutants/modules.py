@@ -23,6 +23,8 @@ CONTRACT = "tests/providers/test_contract.py"
 
 SMALL = "-k 'not postgresql'"  # where both databases are alike, one is enough
 
+LONG = f"tests/sending tests/waiting tests/workflow -m 'long and not alone' {SMALL}"
+
 SLOW = "--ignore tests/workflow/test_authority.py --ignore tests/sending/test_vendor_trouble.py"  # run last
 
 TEXT = ("tests/domain/test_text.py", "tests/providers/test_contract.py", "tests/slack/test_typed_wrong.py")
@@ -31,12 +33,14 @@ APPROVALS = (
     f"tests/workflow tests/recurring/test_covers.py tests/slack/test_seen_and_approved.py {SLOW} {SMALL}",
     f"tests/sending tests/waiting {SLOW} {SMALL}",
     "tests/slack tests/workflow/test_authority.py",
+    LONG,
 )
 DISPATCH = (
     f"tests/sending {SLOW} {SMALL}",
     f"tests/waiting tests/workflow {SLOW} {SMALL}",
     f"tests/slack tests/sending/test_vendor_trouble.py {SMALL}",
     "tests/config/test_adapters.py tests/test_simulation.py",
+    LONG,
 )
 DOORS = ("tests/web/test_doors.py", "tests/web/test_web.py")
 RECEIPTS = (
