@@ -43,7 +43,7 @@ def _reach(broadcast: Broadcast, words: Translator) -> str:
     if most is None:
         return words("It is not known how many people will get it.")
     if broadcast.size is None:
-        return words("Up to {number} people will get it.", number=most)
+        return words.count("Up to {number} person will get it.", "Up to {number} people will get it.", most)
     return words.count("{number} person will get it.", "{number} people will get it.", most)
 
 

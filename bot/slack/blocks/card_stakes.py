@@ -62,7 +62,12 @@ def people(broadcast: Broadcast, showing: CardContext, words: Translator) -> str
     if size is not None:
         return words.count("{number} person", "{number} people", size)
     if bound is not None:
-        return words("up to {bound} people ({vendor} has not said)", bound=bound, vendor=showing.vendor)
+        return words.count(
+            "up to {number} person ({vendor} has not said)",
+            "up to {number} people ({vendor} has not said)",
+            bound,
+            vendor=showing.vendor,
+        )
     return words("the vendor does not say how many people")
 
 
