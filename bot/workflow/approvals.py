@@ -59,8 +59,8 @@ class Approvals:
             return None
         if current.approvers != seen.approvers:  # this person was allowed by those whom it had before
             return None
-        if self._expired(current):  # no tick has ended it yet
-            raise NotAllowed("The time to approve it ended {end_at}.", end_at=current.expires_at or 0)
+        if current.expires_at is not None and current.expires_at <= self.clock():  # no tick has ended it yet
+            raise NotAllowed("The time to approve it ended {end_at}.", end_at=current.expires_at)
         if decision.on_card and (
             changed := self.card_changes.changed_since_drawn(connection, current, decision.on_card)
         ):
@@ -108,9 +108,6 @@ class Approvals:
     def to_approvers(self, sentence: Translatable, approvers: tuple[str, ...]) -> Note:
         """A note that tells those whom the settings name for these approvers."""
         return Note(sentence, mention=" ".join(approval_rules.notified(self.approval, approvers)))
-
-    def _expired(self, broadcast: Broadcast) -> bool:
-        return broadcast.expires_at is not None and broadcast.expires_at <= self.clock()
 
     def _count_vote(self, connection: Connection, current: Broadcast, person: Person, votes: int) -> Broadcast | None:
         audit.write_audit(connection, current, person.id, "vote", current.state, self.clock())
