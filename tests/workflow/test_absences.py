@@ -12,7 +12,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.errors import InvalidRequest, NotAllowed
 from bot.domain.lifecycle import State
 from bot.domain.people import Person
-from bot.storage import tables
+from bot.storage import audit, tables
 from bot.storage.votes import add_vote, votes_for
 from bot.workflow.approval_validity import FRESH
 from bot.workflow.decision_types import Approve, Cancel, Reject, SendNow
@@ -53,6 +53,9 @@ async def test_a_delegate_approves_in_the_place_of_who_is_away(core: Core) -> No
     assert (vote.approver, vote.seat) == (DORA.id, ANA.id)
     told = [str(note.sentence) for note in await told_of(core, row)]
     assert any(ANA.id in sentence and DORA.id in sentence for sentence in told)
+    history = await core.database.read(lambda c: audit.history(c, TEAM, row.id))
+    steps = [(step["actor"], step["action"], step["reason"]) for step in history[-2:]]
+    assert steps == [(DORA.id, "delegate", ANA.id), (DORA.id, "approve", None)]
 
 
 @pytest.mark.long

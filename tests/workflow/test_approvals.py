@@ -167,6 +167,8 @@ async def test_an_approval_that_is_taken_back_while_it_goes_out_is_told_and_fall
 async def test_what_needs_no_approval_goes_however_long_it_was_held(core: Core) -> None:
     row = await core.ask(audience="staff", purpose=Purpose.TRANSACTIONAL, text="Your order is ready")
     assert (row.state, row.quorum) == (State.SCHEDULED, 0)
+    history = await core.database.read(lambda c: audit.history(c, TEAM, row.id))
+    assert [(step["actor"], step["action"]) for step in history] == [(CLEO.id, "submit"), ("policy", "approve")]
     await core.edit(row, state=State.HELD, hold=Hold.LATE, due=None)
     core.now += 90 * 24 * 3600 * SECOND
     held = await core.row(row.id)
