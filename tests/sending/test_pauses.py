@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, select
 
 from bot.domain.clock import SECOND
 from bot.domain.lifecycle import State
+from bot.scheduler import Task
 from bot.sending.dispatcher import Dispatcher
 from bot.storage import cards, tables
 from bot.storage.database import CommitUncertain, Database, DatabaseBusy
@@ -91,12 +92,26 @@ async def test_a_pause_is_drawn_on_thousands_of_cards_a_few_at_a_tick_whatever_b
         await dispatcher.tick()
     dispatcher.claims.claim_due_work = look_round  # type: ignore[method-assign]
     monkeypatch.setattr(cards, "IN_A_STATEMENT", 2)
-    found = []
+    found, woken = [], list[tuple[object, ...]]()
+    dispatcher.wake = lambda *names: woken.append(names)
     for _ in range(4):
         await dispatcher.tick()
         found.append(await drawn_at(core, core.now))
     assert found == [2, 4, 5, 5]
+    assert woken == [(Task.DISPATCH, Task.PAINT)] * 3  # for the next portion, and the painter
     assert dispatcher.switch.undrawn == {}
+
+
+async def test_a_tick_wakes_the_painter_if_it_found_work_and_nobody_if_it_did_not(make_core: MakeCore) -> None:
+    core, dispatcher = heeding(make_core)
+    woken = list[tuple[object, ...]]()
+    dispatcher.wake = lambda *names: woken.append(names)
+    await dispatcher.tick()
+    assert woken == []
+    await core.approved()
+    await dispatcher.tick()
+    assert woken == [(Task.DISPATCH, Task.PAINT)]
+    await asyncio.gather(*dispatcher.running)
 
 
 @pytest.mark.parametrize("error", [CommitUncertain(), DatabaseBusy("locked"), RuntimeError("broken")])
