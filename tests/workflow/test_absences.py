@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from typing import Any
 
@@ -13,6 +14,7 @@ from bot.domain.errors import InvalidRequest, NotAllowed
 from bot.domain.lifecycle import State
 from bot.domain.people import Person
 from bot.storage import audit, tables
+from bot.storage.absences import absences_at
 from bot.storage.votes import add_vote, votes_for
 from bot.workflow.approval_validity import FRESH
 from bot.workflow.decision_types import Approve, Cancel, Reject, SendNow
@@ -75,6 +77,12 @@ async def test_who_is_away_does_not_approve_until_they_are_back(core: Core) -> N
         await approve(core, row, DORA)
     assert (await approve(core, row, ANA)).state is State.SCHEDULED
     assert not await core.workflow.approvers.absences.come_back(ANA)
+
+
+async def test_of_two_absences_that_are_told_at_once_one_stays(core: Core) -> None:
+    await asyncio.gather(*(leave(core, ANA, delegate) for delegate in (DORA.id, EVE.id) * 5))
+    stored = await core.database.read(lambda c: absences_at(c, TEAM, core.now))
+    assert [one.person for one in stored] == [ANA.id]
 
 
 async def test_an_absence_ends_by_itself(core: Core) -> None:
