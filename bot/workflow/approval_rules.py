@@ -99,11 +99,11 @@ def approvers_today(approval: ApprovalSettings, broadcast: Broadcast) -> tuple[s
     """The approvers of a broadcast as of today.
 
     Those named when it was requested, while the settings still name all of them. Otherwise, or if nobody was named,
-    those that the rules now name for such a broadcast.
+    those that the rules now name for such a broadcast at the hour for which its approvers were named.
     """
     if broadcast.approvers and approval.everybody.issuperset(broadcast.approvers):
         return broadcast.approvers
-    return required_at(approval, broadcast, broadcast.most).approvers
+    return required_at(approval, broadcast, broadcast.most, broadcast.ruled_at).approvers
 
 
 def notified(approval: ApprovalSettings, approvers: Iterable[str]) -> tuple[str, ...]:

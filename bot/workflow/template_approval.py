@@ -130,6 +130,7 @@ class TemplateApproval:
             )
         if person.id not in await approval_rules.people_in(need.approvers, self.approvers.people.members):
             raise NotAllowed("Only {who} can approve the template “{name}”.", name=template.name, who=who)
+        await self.approvers.absences.must_be_here(person)
 
     async def approve(self, workspace: str, name: str, shown: str, person: Person) -> Offer:
         """Count this person's approval of exactly what they were shown, and return it as it stands then.

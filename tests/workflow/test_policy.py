@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -197,6 +197,14 @@ def test_who_is_named_no_more_is_replaced_by_those_whom_the_rules_name_now() -> 
     assert approvers_today(given, broadcast(approvers=gone, audience="team")) == ("S0BOSSES",)
     assert approvers_today(given, broadcast(approvers=gone, account="octo")) == ("S0BOSSES",)
     assert approvers_today(given, broadcast(approvers=("S0BOSSES", "U0GONE"), size=100)) == ("S0BOSSES",)
+
+
+def test_who_is_named_no_more_is_replaced_by_those_of_the_hour_at_which_it_would_go() -> None:
+    night = {"between": "20:00-08:00", "timezone": "UTC", "quorum": 1, "approvers": ["U0EVA"]}
+    day, evening = (int(datetime(2027, 1, 15, hour, tzinfo=UTC).timestamp()) * SECOND for hour in (10, 21))
+    asked = broadcast(approvers=("U0GONE",), created_at=day)
+    assert approvers_today(approval(night), asked) == ("S0BOSSES",)
+    assert approvers_today(approval(night), dataclasses.replace(asked, ruled_at=evening)) == ("U0EVA",)
 
 
 # --- people and groups -----------------------------------------------------------------------------------------------

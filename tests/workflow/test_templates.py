@@ -181,6 +181,17 @@ async def test_whoever_wrote_it_cannot_approve_it(make_core: MakeCore) -> None:
     assert (await core.workflow.templates.find(TEAM, "promo")).approved_by == ()
 
 
+async def test_who_is_away_approves_none_until_they_are_back(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.delegates": ["U0DELEGATE"]})
+    await keep(core)
+    absences = core.workflow.approvers.absences
+    await absences.leave(approver(0), "U0DELEGATE", core.now + 24 * HOUR)
+    with pytest.raises(NotAllowed, match="You are away"):
+        await approve(core)
+    await absences.come_back(approver(0))
+    assert (await approve(core)).given.approved
+
+
 async def test_an_approver_who_left_no_longer_counts(core: Core) -> None:
     await keep(core)
     await approve(core)
