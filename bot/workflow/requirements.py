@@ -16,7 +16,7 @@ from bot.workflow.audiences import Audiences
 from providers.base import Purpose
 
 DODGED_WITHIN = 7 * 24 * 3600 * SECOND
-COMPARED = 100  # of what was lately marketing; where there is more, it may be nearly the same as any of it
+COMPARED = 100  # of what was lately marketing
 
 
 class Requirements:
@@ -64,7 +64,10 @@ class Requirements:
         return first if first.quorum > need.quorum else need
 
     def lately_marketing(self, connection: Connection, row: Broadcast) -> Broadcast | None:
-        """Nearly the same text to the same recipients that was asked for as marketing within a week."""
+        """Nearly the same text to the same recipients that was asked for as marketing within a week.
+
+        The latest marketing where there is more than can be compared: then this text counts as marketing too.
+        """
         if row.purpose is Purpose.MARKETING or row.small_test:
             return None
         since = row.created_at - DODGED_WITHIN
