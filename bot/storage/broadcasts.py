@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Unpack
+from typing import Any, Unpack
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Executable,
+    Select,
     String,
     and_,
     func,
@@ -137,7 +138,7 @@ def marketing_to_same_recipients(connection: Connection, like: Broadcast, since:
     rows = broadcasts.c
     was = or_(rows.purpose == Purpose.MARKETING, rows.marketing_until >= since)
     those = _to_recipients_of(like, rows.created_at >= since, was)
-    return _compared(connection, those, limit, latest=rows.created_at)
+    return _read_compared(connection, _the_latest(connection, those, rows.created_at, limit))
 
 
 def maybe_duplicated(connection: Connection, like: Broadcast, since: Micros, limit: int = 50) -> list[Compared]:
@@ -152,7 +153,8 @@ def maybe_duplicated(connection: Connection, like: Broadcast, since: Micros, lim
         _to_recipients_of(like, rows.changed_at >= since, rows.accepted_at >= since, by_change=True),
         _to_recipients_of(like, GOING),
     )
-    found = {one.id: one for part in parts for one in _compared(connection, part, limit, latest=rows.created_at)}
+    each = (_the_latest(connection, those, rows.created_at, limit).subquery() for those in parts)
+    found = {one.id: one for one in _read_compared(connection, union_all(*(select(one) for one in each)))}
     return sorted(found.values(), key=lambda one: one.created_at, reverse=True)[:limit]
 
 
@@ -163,14 +165,17 @@ def lately_to_same_recipients(
     rows = broadcasts.c
     lately = rows.changed_at >= since, or_(rows.created_at >= since, rows.ruled_at >= since)
     those = _to_recipients_of(like, *lately, rows.state.not_in(CAME_TO_NOTHING))
-    return _compared(connection, those, limit, latest=rows.changed_at)
+    return _read_compared(connection, _the_latest(connection, those, rows.changed_at, limit))
 
 
-def _compared(
-    connection: Connection, those: ColumnElement[bool], limit: int, *, latest: ColumnElement[Micros]
-) -> list[Compared]:
-    found = select(*(broadcasts.c[field.name] for field in dataclasses.fields(Compared)))
-    found = found.where(those, understood(connection)).order_by(latest.desc()).limit(limit)
+def _the_latest(
+    connection: Connection, those: ColumnElement[bool], by: ColumnElement[Micros], limit: int
+) -> Select[Any]:
+    compared = select(*(broadcasts.c[field.name] for field in dataclasses.fields(Compared)))
+    return compared.where(those, understood(connection)).order_by(by.desc()).limit(limit)
+
+
+def _read_compared(connection: Connection, found: Executable) -> list[Compared]:
     return [Compared(*row) for row in connection.execute(found)]
 
 
