@@ -67,8 +67,9 @@ POSTED_WHERE_ASKED = frozenset(
 )
 
 
-#: A draft, or what ended without anything sent.
+#: What may still ring a phone, in the words of the index `ix_broadcasts_going`.
 GOING = in_states(State.PENDING, State.SCHEDULED, State.HELD, State.SENDING, State.UNKNOWN)
+#: A draft, or what ended without anything sent.
 CAME_TO_NOTHING = (State.DRAFT, State.CANCELLED, State.REJECTED, State.FAILED, State.EXPIRED)
 
 
@@ -142,20 +143,20 @@ def marketing_to_same_recipients(connection: Connection, like: Broadcast, since:
 
 
 def maybe_duplicated(connection: Connection, like: Broadcast, since: Micros, limit: int = 50) -> list[Compared]:
-    """What may ring the same phones: asked for or gone out since then, or still to go. The newest first.
+    """What may ring the same phones: at most so many that were asked for since then, that went out since then, and
+    that are still to go. The newest first, without tests and recurring broadcasts.
 
-    Without tests and recurring broadcasts. It reads no history: each part has its own index.
+    It reads no history: each part has its own index.
     """
     rows = broadcasts.c
-    parts = (
-        _to_recipients_of(like, rows.created_at >= since, rows.state.not_in(CAME_TO_NOTHING)),
-        # `changed_at` is never before `accepted_at`
-        _to_recipients_of(like, rows.changed_at >= since, rows.accepted_at >= since, by_change=True),
-        _to_recipients_of(like, GOING),
-    )
-    each = (_the_latest(connection, those, rows.created_at, limit).subquery() for those in parts)
+    asked = _to_recipients_of(like, rows.created_at >= since, rows.state.not_in(CAME_TO_NOTHING))
+    # `changed_at` is never before `accepted_at`
+    gone = _to_recipients_of(like, rows.changed_at >= since, rows.accepted_at >= since, by_change=True)
+    going = _to_recipients_of(like, GOING)
+    parts = ((asked, rows.created_at), (gone, rows.changed_at), (going, rows.created_at))
+    each = (_the_latest(connection, those, by, limit).subquery() for those, by in parts)
     found = {one.id: one for one in _read_compared(connection, union_all(*(select(one) for one in each)))}
-    return sorted(found.values(), key=lambda one: one.created_at, reverse=True)[:limit]
+    return sorted(found.values(), key=lambda one: one.created_at, reverse=True)
 
 
 def lately_to_same_recipients(

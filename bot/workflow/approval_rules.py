@@ -99,7 +99,7 @@ def approvers_today(approval: ApprovalSettings, broadcast: Broadcast) -> tuple[s
     """The approvers of a broadcast as of today.
 
     Those named when it was requested, while the settings still name all of them. Otherwise, or if nobody was named,
-    those that the rules now name for such a broadcast at the hour for which its approvers were named.
+    those that the rules now name for such a broadcast, at the hour when its approvers were last named.
     """
     if broadcast.approvers and approval.everybody.issuperset(broadcast.approvers):
         return broadcast.approvers

@@ -99,7 +99,7 @@ class BreakingGlass:
             raise NotAllowed(template, start_at=current.send_at or 0)
         if (refusal := self._why_not(current)) is not None:
             raise not_allowed(refusal)
-        must_not_be_marketing(current, self.approvers.requirements.lately_marketing(connection, current))
+        must_not_be_marketing(self.approvers.requirements.lately_marketing(connection, current))
         if decision.most is not None and (current.most is None or current.most > decision.most):
             template = "It now reaches more people than this form says. Close it, and look at the card again."
             raise InvalidRequest(FieldError("reason", Translatable(template)))

@@ -9,7 +9,6 @@ from bot.domain.clock import Micros
 from bot.domain.errors import NotAllowed
 from bot.domain.i18n import Translatable
 from bot.domain.people import Person
-from bot.domain.similarity import nearly_same
 from bot.workflow import approval_rules
 from bot.workflow.approvers import Approvers
 from providers.base import Purpose
@@ -50,20 +49,14 @@ async def may_break_glass(person: Person, row: Broadcast, approvers: Approvers, 
     if (audience := approvers.audiences.audience(row.audience)) is None:
         raise not_allowed(approvers.audiences.unknown_audience(row.audience))
     await approval_rules.may_ask(person, row.audience, audience, members)
-    lately = await approvers.database.read(lambda c: approvers.requirements.lately_marketing(c, row))
-    must_not_be_marketing(row, lately)
+    must_not_be_marketing(await approvers.database.read(lambda c: approvers.requirements.lately_marketing(c, row)))
 
 
-def must_not_be_marketing(row: Broadcast, lately: Broadcast | None) -> None:
-    """Raises NotAllowed if nearly the same text was lately marketing, or if there was too much to compare it with."""
-    if lately is None:
-        return
-    if nearly_same(lately.typed, row.typed):
-        raise NotAllowed("Nearly the same text was lately marketing (*{id}*), so it needs approval.", id=lately.id)
-    raise NotAllowed(
-        "So much marketing was lately for the same people that this text cannot be compared with all of it, so it "
-        "needs approval."
-    )
+def must_not_be_marketing(other: Broadcast | None) -> None:
+    """Raises NotAllowed if nearly the same text was lately marketing."""
+    if other is not None:
+        template = "Nearly the same text was lately marketing (*{id}*), so it needs approval."
+        raise NotAllowed(template, id=other.id)
 
 
 def not_allowed(refusal: Translatable) -> NotAllowed:

@@ -16,7 +16,7 @@ from bot.workflow.audiences import Audiences
 from providers.base import Purpose
 
 DODGED_WITHIN = 7 * 24 * 3600 * SECOND
-COMPARED = 100  # of what was lately marketing
+COMPARED = 2_000  # of what was lately marketing: more than anybody asks for in a week to hide one among them
 
 
 class Requirements:
@@ -64,17 +64,12 @@ class Requirements:
         return first if first.quorum > need.quorum else need
 
     def lately_marketing(self, connection: Connection, row: Broadcast) -> Broadcast | None:
-        """Nearly the same text to the same recipients that was asked for as marketing within a week.
-
-        The latest marketing where there is more than can be compared: then this text counts as marketing too.
-        """
+        """Nearly the same text to the same recipients that was asked for as marketing within a week."""
         if row.purpose is Purpose.MARKETING or row.small_test:
             return None
         since = row.created_at - DODGED_WITHIN
         others = broadcasts.marketing_to_same_recipients(connection, row, since, COMPARED)
         found = next((other.id for other in others if nearly_same(other.typed, row.typed)), None)
-        if found is None and len(others) == COMPARED:
-            found = others[0].id
         return broadcasts.find(connection, row.workspace, found) if found is not None else None
 
 

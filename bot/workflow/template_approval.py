@@ -130,7 +130,9 @@ class TemplateApproval:
             )
         if person.id not in await approval_rules.people_in(need.approvers, self.approvers.people.members):
             raise NotAllowed("Only {who} can approve the template “{name}”.", name=template.name, who=who)
-        await self.approvers.absences.must_be_here(person)
+        absence = (await self.approvers.absences.current(person.workspace)).get(person.id)
+        if absence is not None:  # and their delegate approves no templates
+            raise NotAllowed("You are away until {end_at}. Type `/broadcast back` first.", end_at=absence.until)
 
     async def approve(self, workspace: str, name: str, shown: str, person: Person) -> Offer:
         """Count this person's approval of exactly what they were shown, and return it as it stands then.

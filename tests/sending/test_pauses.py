@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, func, select
 
 from bot.domain.clock import SECOND
-from bot.domain.lifecycle import State
+from bot.domain.lifecycle import Hold, State
 from bot.scheduler import Task
 from bot.sending.dispatcher import Dispatcher
 from bot.storage import cards, tables
@@ -112,6 +112,17 @@ async def test_a_tick_wakes_the_painter_if_it_found_work_and_nobody_if_it_did_no
     await dispatcher.tick()
     assert woken == [(Task.DISPATCH, Task.PAINT)]
     await asyncio.gather(*dispatcher.running)
+
+
+async def test_a_tick_that_only_holds_wakes_the_painter(make_core: MakeCore) -> None:
+    core = make_core()
+    row = await core.approved()
+    await core.workflow.pause_all(ADMIN, on=True)
+    dispatcher, woken = core.dispatcher("b"), list[tuple[object, ...]]()
+    dispatcher.wake = lambda *names: woken.append(names)
+    await dispatcher.tick()
+    assert (await core.row(row.id)).hold is Hold.PAUSED
+    assert woken == [(Task.DISPATCH, Task.PAINT)] * 2  # for what it held, and for the cards of what waits
 
 
 @pytest.mark.parametrize("error", [CommitUncertain(), DatabaseBusy("locked"), RuntimeError("broken")])

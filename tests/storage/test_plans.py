@@ -50,7 +50,6 @@ from bot.storage.tables import metadata, vendor_ids
 from bot.storage.vendor_ids import dispatch_by_token, ids_with_news, own_ids, owners_of
 from bot.storage.votes import drop_vote, drop_votes, votes_for
 from bot.workflow.decision_types import Approve, Reject
-from bot.workflow.requirements import COMPARED
 from providers.base import DeliveryStatus, Receipt, ReceiptKind, Staged
 from tests.support.ground import new_postgres
 from tests.support.patience import LONG
@@ -179,10 +178,13 @@ QUESTIONS: dict[str, tuple[Callable[[Connection], object], str]] = {
     "the same key": (lambda c: broadcasts.find_by_key(c, HOME, f"k{rows.WIDTH + FIRST}"), ""),
     "its twin": (lambda c: broadcasts.find_twin(c, like(ONE), AT - 10 * MINUTE), "ix_broadcasts_requester"),
     "what was lately marketing": (
-        lambda c: broadcasts.marketing_to_same_recipients(c, like("none"), AT - 7 * DAY, COMPARED),
+        lambda c: broadcasts.marketing_to_same_recipients(c, like("none"), AT - 7 * DAY, 100),
         "",
     ),
-    "its duplicates": (lambda c: broadcasts.maybe_duplicated(c, like("none"), AT - 10 * MINUTE), "ix_broadcasts_going"),
+    "its duplicates": (
+        lambda c: broadcasts.maybe_duplicated(c, like("none"), AT - 12 * HOUR, 30),
+        "ix_broadcasts_going",
+    ),
     "what was asked meanwhile": (lambda c: broadcasts.lately_to_same_recipients(c, like("none"), AT - 10 * MINUTE), ""),
     "who is away": (lambda c: absences.absences_at(c, HOME, AT), ""),
     "the card at a place": (lambda c: cards.card_at(c, HOME, "C0MARKETING", f"1800000000.{rows.WIDTH + FIRST}"), ""),

@@ -16,7 +16,6 @@ from bot.domain.errors import InvalidRequest, NotAllowed, StaleVersion
 from bot.domain.lifecycle import Hold, State
 from bot.domain.people import DirectoryUnavailable, Person
 from bot.storage import audit, tables
-from bot.workflow import requirements
 from bot.workflow.approval_validity import FRESH
 from bot.workflow.deadlines import DAY
 from bot.workflow.decision_types import Approve, BreakGlass, Edit, RequestChanges, SendNow, Stop
@@ -128,16 +127,6 @@ async def test_what_was_lately_asked_for_as_marketing_needs_approval(make_core: 
     core = make_core(**ON, **{"approval.duplicates_within": "0s"})
     other = await core.ask(text=ALERT["text"])
     assert f"lately marketing (*{other.id}*)" in await refused(core, await alert(core))
-
-
-async def test_after_more_marketing_than_can_be_compared_an_alert_needs_approval(
-    make_core: MakeCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(requirements, "COMPARED", 2)
-    core = make_core(**ON)
-    for text in ("Soldes lundi", "Braderie mardi"):
-        await core.ask(text=text)
-    assert "So much marketing was lately for the same people" in await refused(core, await alert(core))
 
 
 @pytest.mark.parametrize("way", ["edited", "given back"])

@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from bot.domain.clock import SECOND
 from bot.domain.lifecycle import State
 from bot.domain.people import Person
 from bot.domain.similarity import nearly_same
-from bot.workflow import requirements
+from bot.storage import broadcasts
 from bot.workflow.decision_types import Approve, Cancel, Edit, Reject, Sent
 from bot.workflow.questions import Questioned
 from bot.workflow.submitted import Submitted
@@ -137,16 +138,22 @@ async def test_marketing_that_is_asked_for_again_as_transactional_needs_the_same
     assert (later.broadcast.state, later.broadcast.quorum) == (State.SCHEDULED, 0)
 
 
-async def test_after_more_marketing_than_can_be_compared_a_transactional_text_needs_its_approval(
-    make_core: MakeCore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(requirements, "COMPARED", 2)
+async def test_marketing_is_found_among_hundreds_of_other_texts(make_core: MakeCore) -> None:
     core = make_core(**{"audiences.clients.max_size": 100})
-    await core.ask(text=OFFER)
-    few = await asked(core, "Votre commande est prête", purpose=Purpose.TRANSACTIONAL)
-    await asked(core, "Soldes demain")
-    many = await asked(core, "Votre colis est arrivé", purpose=Purpose.TRANSACTIONAL)
-    assert (few.broadcast.state, many.broadcast.state) == (State.SCHEDULED, State.PENDING)
+    first = await core.ask(text=OFFER)
+    await core.workflow.act(TEAM, first.id, Reject("No."), person=approver(0), version=1)
+
+    other = replace(await core.ask(text="Braderie"), state=State.CANCELLED, due=None, expires_at=None)
+
+    def hide(connection: Connection) -> None:
+        for number in range(300):
+            id = f"B{number:07}"
+            hidden = replace(other, id=id, key=id, created_at=other.created_at + number)
+            broadcasts.add(connection, hidden, draw=False)
+
+    await core.database.write(hide)
+    plain = await asked(core, OFFER.replace("magasin", "magazin"), purpose=Purpose.TRANSACTIONAL)
+    assert plain.broadcast.state is State.PENDING
 
 
 async def test_other_words_for_a_transactional_text_need_no_approval(make_core: MakeCore) -> None:
