@@ -35,7 +35,15 @@ SLOWER, AT_LEAST = 4.0, 30.0  # a fault's limit: so many times the clean run, pl
 
 QUICK = "not long and not alone"  # in pytest's words
 NO_TESTS = 5  # pytest's exit code
-ENDLESS = ("-o", "faulthandler_timeout=120", "-o", "faulthandler_exit_on_timeout=true")  # seconds of one test
+#: A test that takes longer than these seconds, or fails, ends the run.
+SHORT = (
+    "-o",
+    "faulthandler_timeout=120",
+    "-o",
+    "faulthandler_exit_on_timeout=true",
+    "-p",
+    f"{__package__}.first_failure",
+)
 CAUGHT, TIMED_OUT, SURVIVED, NO_HOLE = "caught", "timed out", "survived", "no hole"
 
 
@@ -84,7 +92,7 @@ class Copy:
             "0",
             "-p",
             "no:cacheprovider",
-            *ENDLESS,
+            *(SHORT if over is not None else ()),
             "-m",
             QUICK,
             *words,

@@ -15,6 +15,7 @@ from bot.sending.tokens import token_for
 from bot.storage import keys, tables
 from tests.support.core import TEAM, MakeCore
 from tests.support.far import woken
+from tests.support.patience import until
 
 
 async def test_what_begins_is_drawn_at_once_and_what_waits_behind_it_looked_at(make_core: MakeCore) -> None:
@@ -32,6 +33,22 @@ async def test_what_begins_is_drawn_at_once_and_what_waits_behind_it_looked_at(m
     tasks.clear()
     await dispatcher.tick()
     assert tasks == []
+
+
+async def test_a_send_that_outlasts_the_patience_of_a_stop_is_unknown_as_soon_as_it_has_stopped(
+    make_core: MakeCore,
+) -> None:
+    core = make_core()
+    core.sandbox.vendors.faults.add("encom.release", "stall", seconds=60)
+    dispatcher, row = core.dispatcher("a"), await core.approved()
+    await dispatcher.tick()
+    await until(lambda: [seen for seen in core.sandbox.vendors.office.requests if seen.method == "POST"])
+    await dispatcher.stop(0.1)
+    state, left = (await core.row(row.id)).state, set(dispatcher.running)
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left)
+    assert (state, left) == (State.UNKNOWN, set())
 
 
 async def test_what_is_lost_and_what_is_held_in_one_tick_are_both_drawn(make_core: MakeCore) -> None:
