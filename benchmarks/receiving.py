@@ -193,12 +193,16 @@ async def running(sandbox: Sandbox, database: str) -> AsyncIterator[Running]:
         began = time.perf_counter()
         code = "from bot.cli import main; main()"
         command = (sys.executable, "-c", code, "run", "--config", str(file), "--port", str(PORT))
-        process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+        log = Path(folder) / "log"
+        with log.open("wb") as told:
+            process = await asyncio.create_subprocess_exec(*command, stderr=told)
         bot = Running(process, f"http://127.0.0.1:{PORT}", 0.0)
         try:
             async with aiohttp.ClientSession() as http:
                 while not await answers(http, f"{bot.url}/readyz"):
-                    assert process.returncode is None, "the bot did not start"
+                    assert process.returncode is None, (
+                        f"the bot did not start: {log.read_text(encoding='utf-8')[-1000:]}"
+                    )
                     await asyncio.sleep(0.01)
             bot.started = time.perf_counter() - began
             yield bot
