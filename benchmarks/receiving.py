@@ -201,7 +201,7 @@ async def running(sandbox: Sandbox, database: str) -> AsyncIterator[Running]:
             async with aiohttp.ClientSession() as http:
                 while not await answers(http, f"{bot.url}/readyz"):
                     assert process.returncode is None, (
-                        f"the bot did not start: {log.read_text(encoding='utf-8')[-1000:]}"
+                        f"the bot ended with {process.returncode}: {log.read_text(encoding='utf-8')[-1000:]}"
                     )
                     await asyncio.sleep(0.01)
             bot.started = time.perf_counter() - began

@@ -13,6 +13,7 @@ from tests.support.databases import ROOT
 BRIEF = {
     "scheduled": ("--rows", "200", "--restart", "20", "--rounds", "2", "--kinds", "sqlite"),
     "dispatching": ("--count", "20", "--kinds", "sqlite", "--processes", "1"),
+    "receiving": ("--deliveries", "200", "--rounds", "2", "--seconds", "1", "--kinds", "sqlite"),
     "life": ("--count", "1"),
 }
 
