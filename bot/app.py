@@ -192,7 +192,7 @@ class Bot:
             logger=logging.getLogger("slack_bolt"),  # else it takes the level of the root, and logs whole payloads
         )
         parts = (self.workflow, self.people, self.audiences, self.clock)
-        entrance = Entrance(self.people, self.audiences, self.patience, self.ours)
+        entrance = Entrance(self.workflow, self.people, self.patience, self.ours)
         recurring = Recurring(self.reminders, self.people, self.clock)
         live = LiveForm(self.workflow, self.clock, entrance, self.showing)
         commands = Commands(*parts, self.showing, entrance, recurring, live.with_facts)

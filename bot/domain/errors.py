@@ -33,11 +33,15 @@ class NotAllowed(Exception):
 
 
 class StaleVersion(Exception):
-    """The row has changed since the person last saw it; `broadcast` is the current row, `by` who changed it last."""
+    """The row has changed since the person last saw it; `broadcast` is the current row.
 
-    def __init__(self, broadcast: Broadcast, by: str | None = None) -> None:
+    `by`: who changed it last, once somebody has looked that up.
+    """
+
+    def __init__(self, broadcast: Broadcast) -> None:
         super().__init__(broadcast.state)
-        self.broadcast, self.by = broadcast, by
+        self.broadcast = broadcast
+        self.by: str | None = None
 
 
 class CardChanged(Exception):

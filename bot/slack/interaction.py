@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.domain.errors import StaleVersion
 from bot.domain.i18n import Translator, translator_for
 from bot.domain.people import Person
 from bot.slack.directory import People
 from bot.slack.payload import id_in, part
 from bot.slack.replies import explain
-from bot.storage.database import PATIENCE
-from bot.workflow.audiences import Audiences
+from bot.storage import audit
+from bot.storage.database import PATIENCE, DatabaseBusy
+from bot.workflow.workflow import Workflow
 
 Body = Mapping[str, Any]
 T = TypeVar("T")
 
+SOON = 0.3  # seconds to find out who was faster
 ANSWER_SECONDS = 2.6  # of Slack's three, with the usual patience for the database
 ELSEWHERE = "This bot belongs to another workspace."
 
@@ -50,8 +54,9 @@ class Refused(Exception):
 class Entrance:
     """Lets in the people of the workspace `ours`. `patience`: seconds that the database may take."""
 
-    def __init__(self, people: People, audiences: Audiences, patience: float, ours: Callable[[], str]) -> None:
-        self.people, self.audiences, self.patience, self.ours = people, audiences, patience, ours
+    def __init__(self, workflow: Workflow, people: People, patience: float, ours: Callable[[], str]) -> None:
+        self.workflow, self.audiences = workflow, workflow.audiences
+        self.people, self.patience, self.ours = people, patience, ours
 
     async def enter(
         self,
@@ -71,7 +76,17 @@ class Entrance:
                 words = translator_for(person.locale)
                 return await work(Interaction(person, channel_of(body), trigger_of(body), words, client))
         except Exception as error:
-            raise Refused(error, explain(error, words, self.audiences.settings.admins), words) from error
+            raise Refused(error, await explained(error, words, self.workflow), words) from error
+
+
+async def explained(error: Exception, words: Translator, workflow: Workflow) -> list[str]:
+    """Return what went wrong, one sentence each. Whoever comes too late is told who was faster."""
+    if isinstance(error, StaleVersion):
+        with suppress(TimeoutError, DatabaseBusy):  # without the name if it is not there at once
+            async with asyncio.timeout(SOON):
+                row = error.broadcast
+                error.by = await workflow.database.read(lambda c: audit.last_actor(c, row))
+    return explain(error, words, workflow.audiences.settings.admins)
 
 
 def answer_seconds(patience: float) -> float:

@@ -20,9 +20,9 @@ from bot.domain.lifecycle import Action, State
 from bot.domain.people import DirectoryUnavailable, Person
 from bot.slack.blocks import mrkdwn
 from bot.slack.directory import People
-from bot.slack.interaction import Body, workspace_of
+from bot.slack.interaction import Body, explained, workspace_of
 from bot.slack.payload import part
-from bot.slack.replies import explain, reply_privately
+from bot.slack.replies import reply_privately
 from bot.storage import cards
 from bot.storage.cards import Card
 from bot.storage.keys import first_time, keep_latest, last_time, last_times, of_event, of_reaction, was_seen
@@ -90,7 +90,7 @@ class Reactions:
             words = translator_for(person.locale)
             await self._vote(action, person, card, at)
         except (NotAllowed, StaleVersion, CardChanged, NotFound, DirectoryUnavailable) as error:
-            await self._explain(card, user, " ".join(explain(error, words)), client)
+            await self._explain(card, user, " ".join(await explained(error, words, self.workflow)), client)
 
     async def _vote(self, action: Action, person: Person, card: Card, at: Micros) -> None:
         row = await self.workflow.find(card.workspace, card.broadcast)
@@ -129,7 +129,8 @@ class Reactions:
                 version=card.version,
             )
         except StaleVersion as error:  # people learn that removing it has stopped nothing
-            await self._explain(card, user, " ".join(explain(error, await self._words_of(card, user))), client)
+            lines = await explained(error, await self._words_of(card, user), self.workflow)
+            await self._explain(card, user, " ".join(lines), client)
 
     async def _approves_still(self, card: Card, user: str) -> bool:
         """Whether another approving reaction of this person is on the card."""

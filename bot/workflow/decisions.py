@@ -80,17 +80,16 @@ class Decisions:
         """
         broadcast = await self._as_seen(workspace, id, version, decision)
         if version is not None and version != broadcast.version:
-            raise await self._stale(broadcast)
+            raise StaleVersion(broadcast)
         await self.permissions.may(decision.action, person, broadcast)
         if (broadcast.state, decision.action) not in TRANSITIONS:
-            raise await self._stale(broadcast)
+            raise StaleVersion(broadcast)
         carry_out = await self._prepared(broadcast, decision, person)
 
         def work(connection: Connection) -> Broadcast | CardChanged | Questioned:
             acted = carry_out(connection)
             if acted is None:  # raised in here: a rollback unlocks the row without a flush to the disk
-                current = broadcasts.find(connection, workspace, broadcast.id)
-                raise StaleVersion(current, audit.last_actor(connection, current))
+                raise StaleVersion(broadcasts.find(connection, workspace, broadcast.id))
             return acted
 
         acted = await self.database.write(work)
@@ -99,9 +98,6 @@ class Decisions:
             raise acted
         self.wake(Task.DISPATCH, Task.PAINT, *concerned(acted))  # anything prepared for it may be obsolete
         return acted
-
-    async def _stale(self, broadcast: Broadcast) -> StaleVersion:
-        return StaleVersion(broadcast, await self.database.read(lambda c: audit.last_actor(c, broadcast)))
 
     async def _prepared(
         self, seen: Broadcast, decision: Decision, person: Person

@@ -76,7 +76,8 @@ async def test_a_new_plan_has_a_new_card_and_the_old_one_is_a_line_with_a_link(s
 
     await sandbox.acting.react("U0BEN", HERE, old["ts"], "+1")
     await sandbox.until(lambda: sandbox.acting.ephemerals("U0BEN"))
-    assert "has changed in the meantime" in sandbox.acting.ephemerals("U0BEN")[-1]["text"]
+    told = "has changed in the meantime: 🟡 Waiting for approval, by <@U0CLEO>. Look at its card."
+    assert told in sandbox.acting.ephemerals("U0BEN")[-1]["text"]
     row = await newest(bot)
     assert (row.state, row.version, row.editor) == (State.PENDING, 2, "U0CLEO")
     await sandbox.acting.react("U0ANA", HERE, new["ts"], "+1")
