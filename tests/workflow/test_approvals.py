@@ -18,6 +18,7 @@ from bot.storage import audit
 from bot.storage.tables import notes
 from bot.storage.votes import votes_for
 from bot.workflow.approval_validity import FRESH
+from bot.workflow.decision_types import Edit
 from providers.base import Purpose
 from tests.support.core import CLEO, TEAM, Core, MakeCore, approver, decision
 
@@ -115,6 +116,26 @@ async def test_in_training_one_member_decides_all_of_it_and_live_only_an_approve
     with pytest.raises(NotAllowed, match="Only full members"):
         await act(core, row, action, GUEST)
     assert (await act(core, row, action, CLEO)).state is end
+
+
+async def test_in_training_one_person_walks_the_whole_way_whatever_the_quorum(make_core: MakeCore) -> None:
+    rule = {"purpose": "marketing", "quorum": 3, "larger_than": 10}
+    core = make_core(mode="training", **{"approval.quorum": 2, "approval.rules": [rule]})
+    row = await core.ask(text="Soldes demain", purpose=Purpose.MARKETING)
+    assert (row.state, row.quorum) == (State.PENDING, 1)
+    edited = await core.workflow.act(TEAM, row.id, Edit(core.request(text="Soldes lundi")), person=CLEO, version=1)
+    assert (edited.version, edited.quorum) == (2, 1)
+    assert (await act(core, edited, Action.APPROVE, CLEO)).state is State.SCHEDULED
+
+
+async def test_what_was_rehearsed_in_training_asks_nothing_of_what_is_meant(make_core: MakeCore) -> None:
+    small: dict[str, Any] = {"audiences.clients.max_size": 100}
+    text = "Votre carte arrive à échéance, passez nous voir en magasin"
+    await make_core(**small, mode="training").ask(text=text)
+    core = make_core(**small)
+    core.count = 1  # another key than that of the first
+    row = await core.ask(text=text.replace("magasin", "magazin"), purpose=Purpose.TRANSACTIONAL)
+    assert (row.mode, row.quorum) == ("live", 0)
 
 
 async def test_why_it_was_rejected_stands_in_its_thread_and_in_its_history(core: Core) -> None:
