@@ -95,6 +95,11 @@ def without_invisible(text: str) -> str:
     return _replaced(text, dict.fromkeys(_needless(text), ""))
 
 
+def visible(text: str) -> str:
+    """The text with the code of each of those characters in its place, so that it is not drawn: `[U+202E]`."""
+    return _replaced(text, {at: f"[U+{ord(text[at]):04X}]" for at in _needless(text)})
+
+
 def _needless(text: str) -> Iterator[int]:
     before = ""
     for at, char in enumerate(text):

@@ -164,3 +164,9 @@ def test_a_diff_leaves_out_what_is_far_from_a_change() -> None:
     assert len(shown) < 600
     assert "old" in shown
     assert "new" in shown
+
+
+def test_a_diff_names_a_hidden_character_that_was_added_and_never_holds_it() -> None:
+    shown = json.dumps(diff("Soldes demain", "Soldes\u202e demain"))
+    assert "[U+202E]" in shown
+    assert "\\u202e" not in shown

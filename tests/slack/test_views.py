@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.domain import suggestions
 from bot.domain.clock import SECOND, moment
 from bot.domain.errors import FieldError
 from bot.domain.hours import HoldUntil, Refuse, Verdict
@@ -86,7 +87,7 @@ def test_whatever_is_typed_is_shown_whole_and_inert(text: str) -> None:
         return
     post = draw_card(row(text=text, typed=text), showing(), EN)
     check_blocks(post.blocks)
-    assert text in whole_text(post.blocks)
+    assert suggestions.visible(text) in whole_text(post.blocks)
     markdown = json.dumps([block for block in post.blocks if block["type"] != "rich_text"])
     assert "<!channel>" not in markdown
 
@@ -353,3 +354,13 @@ def test_a_step_that_cannot_be_shown_hides_no_other() -> None:
     shown = json.dumps(details(row(), showing(), history, None, EN).blocks)
     assert "<@U3>" in shown
     assert "*B234679/2* cannot be shown" in shown
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_card_names_hidden_characters_where_they_stand_and_never_holds_them(state: State) -> None:
+    """A character that turns the direction of writing would show approvers another text than the one that rings."""
+    text = "Soldes\u200b \u202eniamed\u2066 👨\u200d👩\u200d👧"
+    post = draw_card(row(state=state, text=text, typed=text, hold=Hold.LATE), showing(), EN)
+    shown = json.dumps(post.blocks, ensure_ascii=False) + post.text
+    assert "Soldes[U+200B] [U+202E]niamed[U+2066] 👨\u200d👩\u200d👧" in shown
+    assert not {"\u200b", "\u202e", "\u2066"} & set(shown)

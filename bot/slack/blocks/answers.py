@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from bot.domain import suggestions
 from bot.domain.broadcast import Broadcast
 from bot.domain.i18n import Translator
 from bot.domain.lifecycle import Action, State
@@ -84,7 +85,9 @@ def draft_kept(broadcast: Broadcast, fix: str, words: Translator) -> Post:
 
 def with_draft(post: Post, broadcast: Broadcast, words: Translator) -> Post:
     """A message with the text of a draft, and the button that opens it."""
-    return Post(post.text, [*post.blocks, *literal(broadcast.typed), _draft_button(broadcast, words)])
+    return Post(
+        post.text, [*post.blocks, *literal(suggestions.visible(broadcast.typed)), _draft_button(broadcast, words)]
+    )
 
 
 def _draft_button(broadcast: Broadcast, words: Translator) -> Block:

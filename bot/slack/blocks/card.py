@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bot.domain import suggestions
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros
 from bot.domain.i18n import Translator
@@ -60,7 +61,7 @@ def _open(broadcast: Broadcast, showing: CardContext, words: Translator) -> list
     return [
         large(title(broadcast, showing, words)),
         large(stakes(broadcast, showing, words)),
-        *literal(broadcast.text),
+        *literal(suggestions.visible(broadcast.text)),
         *contexts(*[text for text in about if text], *warnings(broadcast, showing, words)),
         *progress(broadcast, words),
         *review(broadcast, words),
@@ -71,7 +72,7 @@ def _open(broadcast: Broadcast, showing: CardContext, words: Translator) -> list
 
 def _ended(broadcast: Broadcast, showing: CardContext, words: Translator, *, whole: bool) -> list[Block]:
     line = f"*{quote(title(broadcast, showing, words))}*"
-    text = literal(broadcast.text) if whole else []
+    text = literal(suggestions.visible(broadcast.text)) if whole else []
     if not whole:
         line = f"{line}: “{quote(_excerpt(broadcast))}”"
     return [
@@ -124,7 +125,8 @@ def summary(broadcast: Broadcast, words: Translator) -> str:
 
 
 def _excerpt(broadcast: Broadcast) -> str:
-    return broadcast.text if len(broadcast.text) <= EXCERPT else f"{broadcast.text[: EXCERPT - 1]}…"
+    text = suggestions.visible(broadcast.text)
+    return text if len(text) <= EXCERPT else f"{text[: EXCERPT - 1]}…"
 
 
 def _given(vote: Vote, words: Translator) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bot.domain import slots
+from bot.domain import slots, suggestions
 from bot.domain.i18n import Translator
 from bot.domain.people import mentions
 from bot.slack.blocks.card_facts import PURPOSES
@@ -78,7 +78,12 @@ def question(offer: Offer, reader: str, words: Translator) -> Post:
         most=example.bound or 0,
     )
     until = words("This ends as soon as its wording, audience, purpose, sender or campaign changes.")
-    blocks = [section(title), *literal(example.text), *_slot_lines(template, words), section(" · ".join(facts))]
+    blocks = [
+        section(title),
+        *literal(suggestions.visible(example.text)),
+        *_slot_lines(template, words),
+        section(" · ".join(facts)),
+    ]
     blocks += [section(f"{then} {until}"), *_given(offer.given, words), _decide(offer, reader, words)]
     return Post(title, blocks)
 

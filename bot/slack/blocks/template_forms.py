@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.domain import slots
+from bot.domain import slots, suggestions
 from bot.domain.i18n import Translatable, Translator
 from bot.domain.people import mentions
 from bot.slack.blocks import forms
@@ -44,7 +44,7 @@ def wording(filled: Filled, given: Given, words: Translator, departs: Translatab
     }
     return [
         section(_about(filled.template, given, words, departs), "about_template"),
-        *literal(filled.template.text),
+        *literal(suggestions.visible(filled.template.text)),
         *(_slot_input(slot, filled.values.get(slot.name, ""), words) for slot in filled.slots),
         {"type": "actions", "block_id": "freely", "elements": [freely]},
     ]

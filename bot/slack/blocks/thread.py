@@ -9,6 +9,7 @@ from difflib import SequenceMatcher
 from itertools import takewhile
 from typing import Any
 
+from bot.domain import suggestions
 from bot.domain.broadcast import Broadcast
 from bot.domain.i18n import Translatable, Translator
 from bot.domain.people import mentions
@@ -46,7 +47,8 @@ def thread_message(message: Translatable, mention: str | None, words: Translator
 
 def diff(before: str, after: str) -> Block:
     """Return a text with the words that were taken out struck through, and the new ones in bold."""
-    parts = [*_shortest(_parts(PART.findall(before), PART.findall(after)))]
+    old, new = (PART.findall(suggestions.visible(text)) for text in (before, after))
+    parts = [*_shortest(_parts(old, new))]
     return {"type": "rich_text", "elements": [{"type": "rich_text_quote", "elements": parts}]}
 
 
