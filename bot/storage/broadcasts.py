@@ -134,11 +134,11 @@ class Compared:
 def marketing_to_same_recipients(connection: Connection, like: Broadcast, since: Micros, limit: int) -> list[Compared]:
     """What was asked for as marketing for the same recipients since then, the newest first, whatever became of it.
 
-    Also what had this purpose before an edit. Without tests and recurring broadcasts.
+    Also what had this purpose before an edit. Without tests and recurring broadcasts, and without another mode's.
     """
     rows = broadcasts.c
     was = or_(rows.purpose == Purpose.MARKETING, rows.marketing_until >= since)
-    those = _to_recipients_of(like, rows.created_at >= since, was)
+    those = _to_recipients_of(like, rows.created_at >= since, was, rows.mode == like.mode)
     return _read_compared(connection, _the_latest(connection, those, rows.created_at, limit))
 
 
@@ -167,6 +167,14 @@ def lately_to_same_recipients(
     lately = rows.changed_at >= since, or_(rows.created_at >= since, rows.ruled_at >= since)
     those = _to_recipients_of(like, *lately, rows.state.not_in(CAME_TO_NOTHING))
     return _read_compared(connection, _the_latest(connection, those, rows.changed_at, limit))
+
+
+def latest_sized(connection: Connection, like: Broadcast, since: Micros, limit: int = 5) -> list[Broadcast]:
+    """What was asked for since then, for the same recipients and purpose, and has a size, the newest first."""
+    rows = broadcasts.c
+    those = _to_recipients_of(like, rows.created_at >= since, rows.purpose == like.purpose, rows.size.is_not(None))
+    found = select(broadcasts).where(those, understood(connection)).order_by(rows.created_at.desc()).limit(limit)
+    return list(read_broadcasts(connection, found))
 
 
 def _the_latest(

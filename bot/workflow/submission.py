@@ -16,6 +16,7 @@ from bot.domain.errors import FieldError, InvalidRequest, NotAllowed
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, State
 from bot.domain.people import Person
+from bot.domain.price import estimate
 from bot.scheduler import concerned
 from bot.storage import broadcasts
 from bot.storage.votes import add_vote
@@ -34,6 +35,7 @@ from bot.workflow.submitted import AdvanceApproval, Agree, Submitted, Wanted
 from providers.base import Purpose
 
 FURTHEST = 2 * 366 * 24 * 3600 * SECOND
+SIZE_KEPT, PRICE_KEPT = 24 * 3600 * SECOND, 90 * 24 * 3600 * SECOND  # how long a form shows those of the last broadcast
 PAST_SLACK = 60 * SECOND  # the time it takes to fill in a form
 
 
@@ -125,27 +127,63 @@ class Submission:
         if complaints:
             raise InvalidRequest(*complaints)
         planned = self._broadcast(request, key, reached, final)
-        need = await self.approvers.need(planned, frozenset({person.id, request.requester}), reached.most)
-        need = await self.approvers.with_canary(planned, need, person)
-        need = await self.approvers.as_strict_as_marketing(planned, need)
+        need = await self._need(planned, person, reached.most)
         bound = reached.bound(need.quorum)
         planned = dataclasses.replace(planned, quorum=need.quorum, approvers=need.approvers, bound=bound)
         if complaints := self._policy_complaints(planned):
             raise InvalidRequest(*complaints)
         return planned
 
-    def preview(self, request: BroadcastRequest) -> tuple[Broadcast, list[FieldError]]:
-        """What a request would become, and what is wrong with its text, from what is known here. Nobody is asked.
+    async def _need(self, planned: Broadcast, person: Person, most: int | None) -> approval_rules.RequiredApprovals:
+        """The approvals it needs. Raises InvalidRequest, NotAllowed or DirectoryUnavailable."""
+        need = await self.approvers.need(planned, frozenset({person.id, planned.requester}), most)
+        need = await self.approvers.with_canary(planned, need, person)
+        return await self.approvers.as_strict_as_marketing(planned, need)
 
-        Raises KeyError if there is no such audience.
+    async def preview(
+        self, request: BroadcastRequest, person: Person, before: Broadcast | None = None
+    ) -> tuple[Broadcast, list[FieldError]]:
+        """What a request would become, with the size and the cost that it will probably have, and what is wrong.
+
+        No vendor is asked. `before`: the broadcast that it edits, or the draft that it completes. Raises InvalidRequest
+        if there is nobody to send it to, or DirectoryUnavailable.
         """
+        if before is not None:
+            request = request.model_copy(update={"requester": before.requester, "test": before.test_of is not None})
+        reached = recipients_of(self.audiences, request.audience, test=request.test)
+        planned, complaints = self._outline(request, reached)
+        try:
+            if before is None or (before.test_of or before.audience) != request.audience:
+                named = self.audiences.settings.audiences[request.audience]
+                await approval_rules.may_ask(person, request.audience, named, self.people.members)
+            need = await self._need(planned, person, reached.most)
+        except (InvalidRequest, NotAllowed) as error:
+            complaints += error.complaints if isinstance(error, InvalidRequest) else (_refused(error),)
+            need = approval_rules.required_at(self.approval, planned, reached.most)
+        quorum = max(need.quorum, before.quorum if before is not None else 0)
+        planned = dataclasses.replace(planned, quorum=quorum, approvers=need.approvers, bound=reached.bound(quorum))
+        return await self.database.read(lambda c: self._as_last_time(c, planned)), complaints
+
+    def _as_last_time(self, connection: Connection, planned: Broadcast) -> Broadcast:
+        """The same with the size that the vendor told last, and with the price of the last broadcast to the same."""
+        earlier = broadcasts.latest_sized(connection, planned, planned.created_at - PRICE_KEPT)
+        if planned.size is None and earlier and earlier[0].created_at > planned.created_at - SIZE_KEPT:
+            planned = dataclasses.replace(planned, size=earlier[0].size)
+        prices = (estimate(planned, one) for one in earlier)
+        return dataclasses.replace(planned, quoted=next((price for price in prices if price), None))
+
+    def outline(self, request: BroadcastRequest) -> Broadcast:
+        """What a request would become, from what is known here. Raises KeyError if there is no such audience."""
         settings = self.audiences.settings.audiences[request.audience]
-        final, complaints = checks.final_text(request.text, self.audiences.terms(request.audience, request.purpose))
-        size = self.audiences.audience_cache.size_of(request.audience)
-        planned = self._broadcast(request, "", Recipients(request.audience, settings, settings.max_size), final)
+        planned, _ = self._outline(request, Recipients(request.audience, settings, settings.max_size))
         start = self.approvers.requirements.starts_at(planned, planned.created_at)
-        need = approval_rules.required_at(self.approval, planned, size or settings.max_size, start)
-        return dataclasses.replace(planned, size=size, quorum=need.quorum, approvers=need.approvers), complaints
+        need = approval_rules.required_at(self.approval, planned, planned.most, start)
+        return dataclasses.replace(planned, quorum=need.quorum, approvers=need.approvers)
+
+    def _outline(self, request: BroadcastRequest, reached: Recipients) -> tuple[Broadcast, list[FieldError]]:
+        final, complaints = checks.final_text(request.text, self.audiences.terms(request.audience, request.purpose))
+        planned = self._broadcast(request, "", reached, final)
+        return dataclasses.replace(planned, size=self.audiences.audience_cache.size_of(reached.name)), complaints
 
     def _sender_complaints(self, request: BroadcastRequest, settings: AudienceSettings) -> list[FieldError]:
         if request.sender is None:
@@ -246,3 +284,7 @@ class Submission:
             actor = next(iter(voters))
             return self.approvals.schedule(connection, planned, actor=actor) or planned
         return self.approvals.without_approval(connection, planned)
+
+
+def _refused(error: NotAllowed) -> FieldError:
+    return FieldError("audience", error.sentence)

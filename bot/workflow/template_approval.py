@@ -82,7 +82,7 @@ class TemplateApproval:
         found = self.audiences.audience(template.audience or "")
         if found is None or found.everyone or found.max_size is None:
             return None
-        return self.submission.preview(_request(template))[0]
+        return self.submission.outline(_request(template))
 
     async def offer(self, workspace: str, name: str, person: Person) -> Offer:
         """What this person would approve. Raises InvalidRequest, NotAllowed (audited) or DirectoryUnavailable."""
