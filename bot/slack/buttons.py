@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from typing import Any
 
 from slack_bolt.context.ack.async_ack import AsyncAck
@@ -129,8 +130,8 @@ class Buttons:
                 await self.recurring.pressed(body, action, done)
             elif action.get("action_id") in (template_answers.APPROVE, template_answers.WITHDRAW):
                 return await self.templates.pressed(action, done)
-            elif action.get("action_id") == forms.CORRECT:
-                await self._correct(str(action.get("value") or ""), done)
+            elif (name := str(action.get("action_id"))).startswith(forms.CORRECT):
+                await self._correct(name, str(action.get("value") or ""), done)
             else:
                 await self._do(Pressed(body, action, done))
             return None
@@ -145,10 +146,13 @@ class Buttons:
             told = mrkdwn.Post(text, [mrkdwn.section(text)])
         return reply_privately(client, channel or user, user, told) if told else None
 
-    async def _correct(self, typed: str, done: Interaction) -> None:
+    async def _correct(self, name: str, value: str, done: Interaction) -> None:
         """Open the form filled with a command that was refused, as far as it is understood."""
-        parts, start = parse.read_send(slack_text.decode_slack(typed)), None
-        wrong = [one.sentence for one in (*parts.complaints, *lost_names(typed))]
+        refused = forms.Correction(value, test=name == forms.CORRECT_TEST)
+        if name == forms.CORRECT_KEPT:
+            refused = await self.opened.kept_command(done.person)
+        parts, start = parse.read_send(slack_text.decode_slack(refused.typed)), None
+        wrong = [one.sentence for one in (*parts.complaints, *lost_names(refused.typed))]
         try:
             if at := parts.options.get("at"):
                 found = parse_when(at, zone=done.person.zone, now=moment(self.clock()))
@@ -158,10 +162,10 @@ class Buttons:
         values = {name: parts.options.get(name) for name in ("sender", "campaign", "canary")}
         values |= {"audience": parts.audience, "purpose": parts.purpose, "text": parts.text}
         told = [mrkdwn.section("\n".join(f"⛔ {mrkdwn.sentence(done.words, one)}" for one in wrong))] if wrong else []
-        form = forms.Form(
-            offered(self.audiences, done.words), done.channel, values={**values, "send_at": start}, facts=told
-        )
-        form = await self.opened.offering(form, done.workspace)
+        form = forms.Form(offered(self.audiences, done.words), done.channel, values={**values, "send_at": start})
+        form = replace(form, facts=told, test=refused.test)
+        form = form if refused.test else await self.opened.offering(form, done.workspace)
+        form = await self.with_facts(form, done.person, done.words)
         await done.client.views_open(trigger_id=done.trigger, view=forms.compose(form, done.words))
 
     async def _do(self, pressed: Pressed) -> None:
@@ -243,12 +247,7 @@ class Buttons:
         if row.state not in card_buttons.FOLLOW_UPS:
             raise StaleVersion(row)
         must_be_member(pressed.person)
-        form = forms.Form(
-            offered(self.audiences, pressed.words),
-            pressed.asks_in(row),
-            values=forms.filled(row),
-            follows=row.id,
-        )
+        form = await self.opened.follow_up(row, pressed.person, pressed.asks_in(row), pressed.words)
         await self._open(form, pressed)
 
     async def _current(self, pressed: Pressed) -> Broadcast:

@@ -42,9 +42,9 @@ class FormHandlers:
         audiences: Audiences,
         clock: Clock,
         entrance: Entrance,
-        done: Callable[[str, Person], None],
+        done: Callable[[str, Person, str], None],
     ) -> None:
-        self.done = done  # told of each form that made a broadcast, and of whoever filled it in
+        self.done = done  # told of each form that was submitted, who filled it in, and what it was about
         self.workflow, self.people, self.audiences, self.clock, self.entrance = (
             workflow,
             people,
@@ -109,6 +109,7 @@ class FormHandlers:
             edit = Edit(request, sent)
             edited, version = composed.edits
             await self.workflow.act(request.workspace, edited, edit, person=done.person, version=version)
+            self.done(id, done.person, composed.about)
             return
         place = await place_for(self.audiences, self.people, composed.channel)
         submitted = await self.workflow.submit(
@@ -121,7 +122,7 @@ class FormHandlers:
             sent=sent,
             advance=self.workflow.template_use.of(filled) if filled else None,
         )
-        self.done(id, done.person)
+        self.done(id, done.person, composed.about)
         hours = describe_hours(self.audiences, submitted.broadcast, done.words)
         elsewhere = submitted.broadcast.channel != composed.channel
         if submitted.broadcast.state is State.DRAFT or elsewhere or hours is not None:

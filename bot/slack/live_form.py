@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from bot.domain import suggestions
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Clock, moment
-from bot.domain.errors import InvalidRequest
+from bot.domain.errors import InvalidRequest, NotFound
 from bot.domain.i18n import Translator, translator_for
 from bot.domain.people import DeadToken, DirectoryUnavailable, Person
 from bot.slack.blocks import form_values, forms, template_forms
@@ -30,7 +30,7 @@ from bot.slack.directory import UNREACHABLE
 from bot.slack.interaction import Body, Entrance, Interaction, Refused, user_of, workspace_of
 from bot.slack.payload import id_in
 from bot.slack.publish.poster import error_code
-from bot.slack.replies import offered, place_for, submitted_post
+from bot.slack.replies import explain, offered, place_for, submitted_post
 from bot.slack.template_choice import TemplateChoice, what_was_filled_in
 from bot.slack.template_forms import TemplateForms
 from bot.storage import broadcasts, keys
@@ -127,17 +127,17 @@ class LiveForm:
         self._told[id] = (composed, lines)
         self._draw_soon(id, *self._latest.get(id, (body, "", client)))
 
-    def done(self, id: str, person: Person) -> None:
-        """Forget what was typed in this form: it has become a broadcast."""
+    def done(self, id: str, person: Person, about: str) -> None:
+        """Forget what was typed in this form: it has become a broadcast. `about`: what it changed or followed."""
         self._done[id] = True
         self._latest.pop(id, None)
-        task = asyncio.create_task(self._forget(person), name="forget a form")
+        task = asyncio.create_task(self._forget(person, about), name="forget a form")
         self._forgetting.add(task)
         task.add_done_callback(self._forgetting.discard)
 
-    async def _forget(self, person: Person) -> None:
+    async def _forget(self, person: Person, about: str) -> None:
         with suppress(DatabaseBusy, CommitUncertain):
-            await self.workflow.database.write(lambda c: keys.forget_form(c, person.workspace, person.id))
+            await self.workflow.database.write(lambda c: keys.forget_form(c, person.workspace, person.id, about))
 
     async def _follow(self, id: str) -> None:
         """Draw the latest state, at most so often, until nothing changes any more."""
@@ -171,10 +171,14 @@ class LiveForm:
             composed, filled = replace(composed, text=what_was_filled_in(composed)), None
         if filled is not None:
             composed = replace(composed, text=filled.text, template=(filled.template.name, filled.template.digest))
-        composed = _as_pressed(composed, name, body)
+        anew = name == forms.CLEAR
+        if anew and (row := await self._row_of(composed, person)) is not None:
+            composed = _as_it_was(composed, row)
+        else:
+            composed = _as_pressed(composed, name, body)
         if id in self._done:  # submitted in the meantime
             return
-        await self._keep(id, composed, person)
+        await self._keep(id, composed, person, anew=anew)
         form = forms.Form(
             offered(self.audiences, words),
             composed.channel,
@@ -228,18 +232,16 @@ class LiveForm:
         same = (tested.text, tested.slots) == (composed.text, composed.slots)
         return [section("\n".join(lines), "tested")] if lines and same else []
 
-    async def _keep(self, form: str, composed: form_values.Composed, person: Person) -> None:
-        """Keep what a new broadcast says so far: the form may expire, and this process may stop."""
-        if composed.edits or composed.draft or composed.follows:
-            return  # these can be opened again
-        workspace, id, values = person.workspace, person.id, composed.values
+    async def _keep(self, form: str, composed: form_values.Composed, person: Person, *, anew: bool) -> None:
+        """Keep what the form says so far: it may expire, and this process may stop. `anew`: nothing is typed yet."""
+        workspace, id, values, about = person.workspace, person.id, composed.values, composed.about
 
         def write(connection: Connection) -> None:
             submitted = broadcasts.find_by_key(connection, workspace, f"view:{form}")  # perhaps through another process
-            if composed.text.strip() and submitted is None:
-                keys.keep_form(connection, workspace, id, values, self.clock())
+            if composed.text.strip() and submitted is None and not anew:
+                keys.keep_form(connection, workspace, id, values, self.clock(), about)
             else:
-                keys.forget_form(connection, workspace, id)
+                keys.forget_form(connection, workspace, id, about)
 
         with suppress(DatabaseBusy, CommitUncertain):
             await self.workflow.database.write(write)
@@ -256,11 +258,12 @@ class LiveForm:
 
     async def with_facts(self, form: forms.Form, person: Person, words: Translator) -> forms.Form:
         """Return a form that is filled in already with its facts. It opens without them if they are not there soon."""
-        if form.facts or form.template:
+        if form.template:
             return form
         try:
             async with asyncio.timeout(SOON):
-                return replace(form, facts=await self.facts(forms.as_composed(form), person, words))
+                facts = await self.facts(forms.as_composed(form), person, words)
+                return replace(form, facts=[*form.facts, *facts])
         except (TimeoutError, DatabaseBusy):
             return form
 
@@ -269,18 +272,29 @@ class LiveForm:
         if self.audiences.audience(composed.audience) is None or not composed.text.strip():
             return []
         request = composed.request(person)
-        planned, complaints = self.workflow.submission.preview(request)
+        before = await self._row_of(composed, person) if composed.edits or composed.draft else None
+        try:
+            planned, complaints = await self.workflow.submission.preview(request, person, before)
+        except InvalidRequest as error:  # there is nobody to send a test to
+            return [section("\n".join(f"⛔ {line}" for line in explain(error, words)))]
         showing = await self.showing_of(planned, [])
         terms = self.audiences.terms(request.audience, request.purpose)
         asked = checks.questions(request.text, terms, zone=person.zone, now=moment(self.clock()))
         wrong = [f"⛔ {sentence(words, one.sentence, person.zone)}" for one in (*complaints, *asked)]
         return [
             section(f"*{quote(stakes(planned, showing, words))}*"),
-            *literal(suggestions.without_invisible(planned.text)),
+            *literal(suggestions.visible(planned.text)),
             *contexts(length(planned, words), *warnings(planned, showing, words)),
             *([section("\n".join(wrong))] if wrong else []),
             *_row_of(_plainer(composed, planned, words), self._tester(composed, words)),
         ]
+
+    async def _row_of(self, composed: form_values.Composed, person: Person) -> Broadcast | None:
+        """The broadcast that the form edits, completes or follows."""
+        id = composed.edits[0] if composed.edits is not None else composed.draft or composed.follows
+        with suppress(NotFound):
+            return await self.workflow.find(person.workspace, id) if id is not None else None
+        return None
 
     def _tester(self, composed: form_values.Composed, words: Translator) -> Iterator[Block]:
         """The button that sends it to the test audience, if its account has one."""
@@ -303,6 +317,18 @@ def _plainer(composed: form_values.Composed, planned: Broadcast, words: Translat
         values: dict[str, str | int] = {"characters": lost, "after": bare.after, "before": bare.before}
         label = words("Drop accents: {characters} ({after} SMS, not {before})", **values)
         yield {"type": "button", "action_id": UNACCENTED, "text": plain(label[:75]), "value": "unaccented"}
+
+
+def _as_it_was(composed: form_values.Composed, row: Broadcast) -> form_values.Composed:
+    """What the form said before anything was typed in it. Every input is new, else Slack would show what was typed."""
+    filled = forms.as_composed(
+        forms.Form(forms.Offered(()), composed.channel, values=forms.filled(row, send_at=row.send_at))
+    )
+    refills = composed.refills + 1
+    values = {name: getattr(filled, name) for name in ("audience", "purpose", "text", "sender", "campaign", "canary")}
+    again = {**composed.again, **dict.fromkeys(("send_at", *(name for name in values if name != "text")), refills)}
+    send_at = filled.send_at if composed.edits or composed.draft else None
+    return replace(composed, **values, send_at=send_at, refills=refills, again=again, template=None)
 
 
 def _as_pressed(composed: form_values.Composed, name: str, body: Body) -> form_values.Composed:

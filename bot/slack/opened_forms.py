@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from bot.domain.broadcast import Broadcast
-from bot.domain.clock import SECOND, Clock
-from bot.domain.errors import StaleVersion
+from bot.domain.clock import Clock
+from bot.domain.errors import FieldError, InvalidRequest, StaleVersion
 from bot.domain.i18n import Translatable, Translator
 from bot.domain.lifecycle import TRANSITIONS, Action, State
 from bot.domain.people import Person
@@ -19,12 +19,12 @@ from bot.slack.blocks import form_values, forms
 from bot.slack.replies import offered
 from bot.slack.template_forms import TemplateForms
 from bot.storage import cards, keys, templates
-from bot.storage.database import DatabaseBusy
+from bot.storage.database import CommitUncertain, DatabaseBusy
 from bot.storage.templates import Template
 from bot.workflow.workflow import Workflow
 
-SOON = 0.3  # seconds to find out whether there are templates
-FORM_KEPT = 7 * 24 * 3600 * SECOND  # how long what was typed in the form and not sent is offered again
+SOON = 0.3  # seconds to find out whether there are templates, or to keep what was typed
+COMMAND = "command"  # what a kept form is about that came from a refused command
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,37 @@ class OpenedForms:
 
     async def blank(self, person: Person, channel: str, words: Translator) -> forms.Form:
         """The form for a new broadcast, with what this person typed last and did not send."""
-        since = self.clock() - FORM_KEPT
 
         def read(connection: Connection) -> tuple[keys.KeptForm | None, Kept]:
-            kept = keys.kept_form(connection, person.workspace, person.id, since)
+            kept = keys.kept_form(connection, person.workspace, person.id, self.clock())
             return kept, _with_template(connection, person.workspace, kept.values if kept else {})
 
         kept, found = await self.workflow.database.read(read)
         form = forms.Form(offered(self.workflow.audiences, words), channel, values=found.values)
         form = replace(form, kept_at=kept.at if kept else None)
         return self._filled(form, found, person, words)
+
+    async def keep_command(self, workspace: str, user: str, refused: forms.Correction) -> bool:
+        """Keep a refused command that no button can hold. Return whether that was done in time."""
+        values = {"typed": refused.typed, "test": refused.test}
+        try:
+            async with asyncio.timeout(SOON):
+                await self.workflow.database.write(
+                    lambda c: keys.keep_form(c, workspace, user, values, self.clock(), COMMAND)
+                )
+        except (TimeoutError, DatabaseBusy, CommitUncertain):
+            return False
+        return True
+
+    async def kept_command(self, person: Person) -> forms.Correction:
+        """Return it. Raises InvalidRequest if it was too long ago."""
+        kept = await self.workflow.database.read(
+            lambda c: keys.kept_form(c, person.workspace, person.id, self.clock(), COMMAND)
+        )
+        if kept is None:
+            template = "I no longer have what you typed. Copy it from this message into a new form: `/broadcast`."
+            raise InvalidRequest(FieldError("text", Translatable(template)))
+        return forms.Correction(str(kept.values.get("typed")), test=kept.values.get("test") is True)
 
     async def offering(self, form: forms.Form, workspace: str) -> forms.Form:
         """The same form with the templates to choose from, if there are any. It opens without if that takes long."""
@@ -74,7 +95,8 @@ class OpenedForms:
     async def edit(self, row: Broadcast, person: Person, channel: str, words: Translator) -> forms.Form:
         """The form filled with a draft, to be submitted in that channel, or with a broadcast that is edited.
 
-        Raises StaleVersion or NotAllowed if this person can no longer edit it.
+        What this person has typed in it before and not submitted is in it. Raises StaleVersion or NotAllowed if this
+        person can no longer edit it.
         """
         choices, values = offered(self.workflow.audiences, words), forms.filled(row, send_at=row.send_at)
         form = forms.Form(choices, channel, values=values, test=row.test_of is not None)
@@ -83,7 +105,20 @@ class OpenedForms:
         if (row.state, Action.EDIT) not in TRANSITIONS:
             raise StaleVersion(row)
         await self.workflow.may(Action.EDIT, person, row)
-        return replace(form, edits=(row.id, row.version))
+        return await self._as_left(replace(form, edits=(row.id, row.version)), person)
+
+    async def follow_up(self, row: Broadcast, person: Person, channel: str, words: Translator) -> forms.Form:
+        """The form for a new broadcast to the same people, with the old text or what this person has typed since."""
+        form = forms.Form(offered(self.workflow.audiences, words), channel, values=forms.filled(row), follows=row.id)
+        return await self._as_left(form, person)
+
+    async def _as_left(self, form: forms.Form, person: Person) -> forms.Form:
+        kept = await self.workflow.database.read(lambda c: self._kept(c, form, person))
+        return replace(form, values=kept.values, kept_at=kept.at) if kept else form
+
+    def _kept(self, connection: Connection, form: forms.Form, person: Person) -> keys.KeptForm | None:
+        about = forms.as_composed(form).about
+        return keys.kept_form(connection, person.workspace, person.id, self.clock(), about)
 
     async def _draft(self, form: forms.Form, row: Broadcast, person: Person, words: Translator) -> forms.Form:
         """The form of a draft. What an approver gave back is an ordinary text: no approval in advance covers it.
@@ -91,13 +126,16 @@ class OpenedForms:
         A follow-up offers no template, which might have another audience.
         """
 
-        def read(connection: Connection) -> Kept | None:
+        def read(connection: Connection) -> tuple[keys.KeptForm | None, Kept | None]:
+            kept = self._kept(connection, form, person)
             if row.test_of or row.follows or cards.card_of(connection, row) is not None:
-                return None
-            filling = keys.filling_of(connection, row.workspace, row.id)
-            return _with_template(connection, row.workspace, {**form.values, **filling})
+                return kept, None
+            values = kept.values if kept else {**form.values, **keys.filling_of(connection, row.workspace, row.id)}
+            return kept, _with_template(connection, row.workspace, values)
 
-        found = await self.workflow.database.read(read)
+        kept, found = await self.workflow.database.read(read)
+        if kept is not None:
+            form = replace(form, values=kept.values, kept_at=kept.at)
         return self._filled(form, found, person, words) if found else form
 
     def _filled(self, form: forms.Form, kept: Kept, person: Person, words: Translator) -> forms.Form:

@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, and_, select, update
+from sqlalchemy import Connection, and_, or_, select, update
 
 from bot.domain.broadcast import Broadcast
-from bot.domain.clock import Micros
+from bot.domain.clock import SECOND, Micros
 from bot.storage.sql import IN_A_STATEMENT, alone, insert_ignoring, read_pair
 from bot.storage.tables import kept, seen
 
 BREAKER_FAILURES = 3  # in a row, before nobody tries an account for a while
+FORM_KEPT = 7 * 24 * 3600 * SECOND  # how long what was typed in a form and not submitted is offered again
 LONGEST = 255  # characters of a key
 
 
@@ -115,29 +116,41 @@ def set_paused(connection: Connection, workspace: str, by: str | None, at: Micro
     keep(connection, f"pause:{workspace}", by or "", at)
 
 
-def keep_form(connection: Connection, workspace: str, person: str, values: Mapping[str, object], at: Micros) -> None:
-    """Keep what a person has typed in the form and not submitted yet."""
-    keep(connection, f"form:{workspace}/{person}", json.dumps(values), at)
+def keep_form(
+    connection: Connection, workspace: str, person: str, values: Mapping[str, object], at: Micros, about: str = ""
+) -> None:
+    """Keep what a person has typed in a form and not submitted yet, and forget what they typed too long ago.
+
+    `about`: what the form changes, completes or follows; empty for a new broadcast.
+    """
+    name = _of_form(workspace, person, "")
+    theirs = or_(kept.c.name == name, kept.c.name.startswith(f"{name}/", autoescape=True))
+    connection.execute(kept.delete().where(theirs, kept.c.at <= at - FORM_KEPT))
+    keep(connection, _of_form(workspace, person, about), json.dumps(values), at)
 
 
 @dataclass(frozen=True)
 class KeptForm:
-    """What somebody has typed in the form and not submitted, by field, and when."""
+    """What somebody has typed in a form and not submitted, by field, and when."""
 
     values: Mapping[str, Any]
     at: Micros
 
 
-def kept_form(connection: Connection, workspace: str, person: str, since: Micros) -> KeptForm | None:
-    """Return what they have typed after `since` and not submitted."""
-    statement = select(kept.c.value, kept.c.at).where(kept.c.name == f"form:{workspace}/{person}", kept.c.at > since)
-    row = connection.execute(statement).first()
+def kept_form(connection: Connection, workspace: str, person: str, now: Micros, about: str = "") -> KeptForm | None:
+    """Return what they have typed lately and not submitted."""
+    mine = kept.c.name == _of_form(workspace, person, about), kept.c.at > now - FORM_KEPT
+    row = connection.execute(select(kept.c.value, kept.c.at).where(*mine)).first()
     return None if row is None else KeptForm(json.loads(row.value), row.at)
 
 
-def forget_form(connection: Connection, workspace: str, person: str) -> None:
+def forget_form(connection: Connection, workspace: str, person: str, about: str = "") -> None:
     """Forget it: it was submitted, or is not wanted any more."""
-    connection.execute(kept.delete().where(kept.c.name == f"form:{workspace}/{person}"))
+    connection.execute(kept.delete().where(kept.c.name == _of_form(workspace, person, about)))
+
+
+def _of_form(workspace: str, person: str, about: str) -> str:
+    return f"form:{workspace}/{person}/{about}" if about else f"form:{workspace}/{person}"
 
 
 def keep_filling(connection: Connection, workspace: str, draft: str, filling: Mapping[str, object], at: Micros) -> None:

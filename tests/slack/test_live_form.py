@@ -15,7 +15,7 @@ from bot.slack import live_form
 from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.support.ground import StartBot, free_port, newest
-from tests.support.patience import nothing_more
+from tests.support.patience import nothing_more, until
 from tests.support.slack import ask, becomes, filled, open_form, settled, shown, type_in
 
 CURLY = "L’été commence chez Bell : venez découvrir notre nouvelle collection dès demain"  # Unicode, so 2 SMS
@@ -116,10 +116,60 @@ async def test_what_stands_in_a_second_input_is_not_lost_when_the_first_one_gets
 
 
 async def test_what_needs_no_approval_goes_right_away(sandbox: Sandbox, bot: Bot) -> None:
-    await bot.audiences.audience_cache.refresh()  # it is known to reach too few people to need an approval
     form = await open_form(sandbox)
-    await type_in(sandbox, form, filled("clients", "Votre commande est prête", "transactional"))
+    await type_in(sandbox, form, filled("newsletter", "Votre commande est prête", "transactional"))
     await becomes(sandbox, "right away")
+
+
+async def test_it_asks_for_the_approvals_that_the_broadcast_will_really_need(sandbox: Sandbox, bot: Bot) -> None:
+    """A text that reads like an offer, and one that was marketing a moment ago, need one; the card will say so."""
+    form = await open_form(sandbox)
+    await type_in(sandbox, form, filled("newsletter", "Soldes demain -50 %", "transactional"))
+    await becomes(sandbox, "right after approval")
+    await type_in(sandbox, form, filled("newsletter", "Votre commande est prête demain", "transactional"))
+    await becomes(sandbox, "right away")
+    await ask(sandbox, "send newsletter marketing Votre commande est prête lundi")
+    await type_in(sandbox, form, filled("newsletter", "Votre commande est prête lundi", "transactional"))
+    await becomes(sandbox, "right after approval")
+
+
+async def test_whoever_may_not_write_to_the_audience_reads_it_while_they_write(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    await start_bot(sandbox, audiences__newsletter__requesters=["U0CLEO"])
+    form = await open_form(sandbox)
+    await type_in(sandbox, form, filled("newsletter", "Soldes demain"))
+    await becomes(sandbox, "⛔ Only <@U0CLEO> can write to *newsletter*.")
+
+
+async def test_the_cost_is_that_of_the_last_broadcast_to_the_same_people(sandbox: Sandbox, start_bot: StartBot) -> None:
+    """`20 people × 2 SMS = 40 SMS · ≈ 5.16 EUR`: no vendor is asked for a quote while somebody types."""
+    bot = await start_bot(sandbox, accounts__octo__quote=True)
+    await ask(sandbox, "send newsletter marketing Soldes demain")
+    await until_quoted(bot)
+    quotes = created(sandbox)
+    form = await open_form(sandbox)
+    await type_in(sandbox, form, filled("newsletter", "Une semaine de soldes. " * 8))
+    await becomes(sandbox, "20 people × 2 SMS = 40 SMS · ≈ 5.16 EUR · right after approval")
+    await type_in(sandbox, form, filled("newsletter", "Bonjour {first_name}"))
+    await becomes(sandbox, "20 people × at least 1 SMS = at least 20 SMS · cost not known")
+    await type_in(sandbox, form, filled("vip", "Une semaine de soldes"))
+    await becomes(sandbox, "cost not known")
+    assert created(sandbox) == quotes
+
+
+def created(sandbox: Sandbox) -> int:
+    """How many campaigns the vendor was asked to create: a quote is one."""
+    return sum(seen.path.endswith("/create") for seen in sandbox.vendors.office.requests)
+
+
+async def until_quoted(bot: Bot) -> None:
+    async def quoted() -> str | None:
+        row = await newest(bot)
+        quoted: str | None = row.quoted
+        return quoted
+
+    await until(quoted)
 
 
 async def test_nothing_is_replaced_without_the_press(sandbox: Sandbox, bot: Bot) -> None:
@@ -299,3 +349,71 @@ async def test_a_form_that_opens_filled_in_shows_at_once_what_it_would_become(sa
     await ask(sandbox, f"edit {row.id}", user="U0DAN")
     assert "up to 100 people (Octopush has not said) × 1 SMS = up to 100 SMS" in shown(sandbox)
     assert "Soldes demain STOP au 30101" in shown(sandbox)
+
+
+async def edit_form(sandbox: Sandbox, id: str, user: str = "U0DAN") -> Json:
+    await ask(sandbox, f"edit {id}", user=user)
+    return sandbox.acting.views(user)[-1]
+
+
+async def test_what_was_typed_in_an_edit_is_there_when_it_is_opened_again(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send newsletter marketing Soldes demain", user="U0DAN")
+    row = await settled(bot, State.PENDING)
+    form = await edit_form(sandbox, row.id)
+    await type_in(sandbox, form, filled("vip", "Soldes après-demain", sender="Bell"))
+    await becomes(sandbox, "Soldes après-demain STOP")
+    await sandbox.acting.close("U0DAN", form["id"])
+
+    await edit_form(sandbox, row.id)
+    assert "You typed this" in shown(sandbox)
+    assert block(sandbox, "text")["element"]["initial_value"] == "Soldes après-demain"
+    assert block(sandbox, "audience")["element"]["initial_option"]["value"] == "vip"
+    await open_form(sandbox)
+    assert "après-demain" not in shown(sandbox)
+    form = await edit_form(sandbox, row.id, "U0ANA")
+    assert "après-demain" not in shown(sandbox, "U0ANA")
+    values = filled("newsletter", "Soldes lundi")
+    assert await sandbox.acting.submit("U0ANA", form["id"], values) == {}
+    await edit_form(sandbox, row.id)
+    assert "après-demain" not in shown(sandbox)  # it was typed over an older version
+
+
+async def test_starting_anew_gives_an_edit_all_that_the_broadcast_says(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send newsletter marketing Soldes demain", user="U0DAN")
+    row = await settled(bot, State.PENDING)
+    form = await edit_form(sandbox, row.id)
+    values = filled("vip", "Soldes après-demain", sender="Shop")
+    await type_in(sandbox, form, values)
+    await becomes(sandbox, "Soldes après-demain STOP")
+    await sandbox.acting.close("U0DAN", form["id"])
+    form = await edit_form(sandbox, row.id)
+    await sandbox.acting.act("U0DAN", {"view_id": form["id"]}, "kept", "broadcast.clear", {"type": "button"}, values)
+    await becomes(sandbox, '"block_id": "text:1"')
+    assert block(sandbox, "text:1")["element"]["initial_value"] == "Soldes demain"
+    assert block(sandbox, "audience:1")["element"]["initial_option"]["value"] == "newsletter"
+    assert "initial_value" not in block(sandbox, "sender:1")["element"]
+    await sandbox.acting.close("U0DAN", form["id"])
+    await edit_form(sandbox, row.id)
+    assert "You typed this" not in shown(sandbox)
+
+
+async def test_what_was_typed_in_a_draft_is_kept_until_it_is_submitted(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send newsletter transactional Hello at=9h", user="U0DAN")  # asked about, so kept as a draft
+    row = await settled(bot, State.DRAFT)
+    form = await edit_form(sandbox, row.id)
+    await type_in(sandbox, form, filled("newsletter", "Hello", "transactional"))
+    await becomes(sandbox, "5/160")
+    await sandbox.acting.close("U0DAN", form["id"])
+    form = await edit_form(sandbox, row.id)
+    assert block(sandbox, "text")["element"]["initial_value"] == "Hello"
+    assert await sandbox.acting.submit("U0DAN", form["id"], filled("newsletter", "Hello", "transactional")) == {}
+    assert (await settled(bot, State.SENT)).id == row.id
+
+
+async def test_a_changed_sender_is_kept_by_itself(sandbox: Sandbox, bot: Bot) -> None:
+    form = await open_form(sandbox)
+    await type_in(sandbox, form, filled("newsletter", "Soldes demain", sender="Shop"), "sender")
+    await becomes(sandbox, "Soldes demain STOP")
+    await sandbox.acting.close("U0DAN", form["id"])
+    await open_form(sandbox)
+    assert block(sandbox, "sender")["element"]["initial_value"] == "Shop"

@@ -185,9 +185,35 @@ async def test_the_form_to_correct_a_command_says_what_could_not_be_taken_over(s
     assert told[0].startswith("⛔ I do not understand that time.")
 
 
-async def test_a_refused_command_that_is_too_long_for_a_button_is_there_to_copy(sandbox: Sandbox, bot: Bot) -> None:
-    text = "Bonjour à tous, " * 200
+async def test_a_refused_command_that_is_too_long_for_a_button_opens_the_form_too(sandbox: Sandbox, bot: Bot) -> None:
+    text = ("Bonjour à tous, " * 200).strip()
     await ask(sandbox, f"send nobody marketing {text}")
-    answer = str(sandbox.acting.ephemerals("U0CLEO")[-1]["blocks"])
-    assert "broadcast.correct" not in answer
-    assert answer.count("Bonjour à tous") >= 199  # one is cut between two blocks
+    answer = sandbox.acting.ephemerals("U0CLEO")[-1]
+    assert str(answer["blocks"]).count("Bonjour à tous") >= 199  # one is cut between two blocks
+    await sandbox.acting.click("U0CLEO", HERE, answer["ts"], "broadcast.correct_kept")
+    (form,) = sandbox.acting.views("U0CLEO")
+    pieces = [block["element"].get("initial_value", "") for block in form["blocks"] if "text" in block["block_id"]]
+    assert "".join(pieces) == text
+
+
+async def test_a_long_refused_command_of_last_week_is_to_be_copied(
+    sandbox: Sandbox, bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ask(sandbox, f"send nobody marketing {'Bonjour à tous, ' * 200}")
+    answer = sandbox.acting.ephemerals("U0CLEO")[-1]
+    monkeypatch.setattr("bot.storage.keys.FORM_KEPT", 0)
+    await sandbox.acting.click("U0CLEO", HERE, answer["ts"], "broadcast.correct_kept")
+    await sandbox.until(lambda: "I no longer have what you typed." in str(sandbox.acting.ephemerals("U0CLEO")))
+    assert sandbox.acting.views("U0CLEO") == []
+
+
+async def test_a_refused_test_is_corrected_in_the_form_of_a_test(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "test newsletter marketing Soldes {prenom}", user="U0DAN")
+    answer = sandbox.acting.ephemerals("U0DAN")[-1]
+    await sandbox.acting.click("U0DAN", HERE, answer["ts"], "broadcast.correct_test")
+    (form,) = sandbox.acting.views("U0DAN")
+    assert form["title"]["text"] == "New test"
+    assert "up to 20 people" in str(form["blocks"])
+    assert await sandbox.acting.submit("U0DAN", form["id"], filled("newsletter", "Soldes demain")) == {}
+    await settled(bot, State.SENT)
+    assert [sent.audience for sent in sandbox.vendors.ledger] == ["list team"]

@@ -81,6 +81,15 @@ class Composed:
         )
 
     @property
+    def about(self) -> str:
+        """What it changes, completes or follows; empty for a new broadcast."""
+        if self.edits is not None:
+            return f"edits:{self.edits[0]}:{self.edits[1]}"
+        if self.draft is not None:
+            return f"draft:{self.draft}"
+        return f"follows:{self.follows}" if self.follows is not None else ""
+
+    @property
     def values(self) -> dict[str, Any]:
         """What the form is filled with to show the same again."""
         named = {name: getattr(self, name) for name in ("audience", "purpose", "text", "sender", "campaign", "canary")}

@@ -24,6 +24,7 @@ from bot.workflow.checks import MOST
 INPUT = 3000  # characters of one input of a form; Slack counts in UTF-16
 
 CORRECT, CLEAR, TEST = "broadcast.correct", "broadcast.clear", "broadcast.test"
+CORRECT_TEST, CORRECT_KEPT = f"{CORRECT}_test", f"{CORRECT}_kept"
 OPTIONS = 100  # of a select
 ECHO = 12_800  # characters of JSON in a message that shows what was typed; Slack takes about 13,200
 SAID = 3000  # of these, for what is wrong
@@ -223,9 +224,7 @@ def _fitting(text: str) -> int:
 
 
 def _named_inputs(form: Form, words: Translator) -> list[Block]:
-    """Return the last inputs. On what they hold depends whether the approval of a template covers the broadcast."""
-    inputs = [*name_inputs(form.values, words), *_canary_input(form, words)]
-    return [live(one) for one in inputs] if form.template else inputs
+    return [live(one) for one in (*name_inputs(form.values, words), *_canary_input(form, words))]
 
 
 def name_inputs(values: Mapping[str, Any], words: Translator) -> list[Block]:
@@ -373,25 +372,37 @@ def _size(text: str) -> int:
     return len(json.dumps(text, ensure_ascii=False)) - 2
 
 
-def complaint(lines: Iterable[str], typed: str, words: Translator, *, correct: str = "") -> Post:
+@dataclass(frozen=True)
+class Correction:
+    """A command that can be corrected in the form. `typed`: what followed its verb. `test`: the verb was `test`."""
+
+    typed: str
+    test: bool = False
+
+    @property
+    def fits(self) -> bool:
+        """Whether a button can hold it. Otherwise it must be kept before the button is offered."""
+        return len(self.typed) <= VALUE and _size(self.typed) <= SAID
+
+    def button(self, words: Translator) -> Block:
+        action = CORRECT_KEPT if not self.fits else CORRECT_TEST if self.test else CORRECT
+        button = {"type": "button", "action_id": action, "text": plain(words("Correct it in the form"))}
+        return {**button, "value": self.typed if self.fits else "kept"}
+
+
+def complaint(lines: Iterable[str], typed: str, words: Translator, *, correct: Correction | None = None) -> Post:
     """What is wrong and what to do, and what was typed, so that nothing is lost.
 
-    `correct`: what followed `send`, if the form can be opened with it. Slack takes no longer one; then it is copied.
+    `correct`: what the form can be opened with.
     """
     text = _within("\n".join(lines), SAID)
     blocks = [section(text)]
-    offers = 0 < len(correct) <= VALUE and _size(correct) <= SAID
+    held = _size(correct.typed) if correct is not None and correct.fits else 0
     if typed.strip():
-        shown, heading = _within(typed, ECHO - _size(text) - offers * _size(correct)), words("You typed:")
+        shown, heading = _within(typed, ECHO - _size(text) - held), words("You typed:")
         if shown != typed:
             heading = words("You typed this, of which one message can show only the beginning:")
         blocks += [context(heading), *literal(shown)]
-    if offers:
-        button = {
-            "type": "button",
-            "action_id": CORRECT,
-            "text": plain(words("Correct it in the form")),
-            "value": correct,
-        }
-        blocks.append({"type": "actions", "elements": [button]})
+    if correct is not None:
+        blocks.append({"type": "actions", "elements": [correct.button(words)]})
     return Post(text, blocks)

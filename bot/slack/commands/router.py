@@ -19,7 +19,7 @@ from bot.slack.commands.broadcasts import BroadcastCommands, ShowingOf
 from bot.slack.commands.schedules import Recurring
 from bot.slack.commands.templates import TemplateCommands
 from bot.slack.directory import People
-from bot.slack.interaction import Body, Entrance, Interaction, Refused
+from bot.slack.interaction import Body, Entrance, Interaction, Refused, user_of, workspace_of
 from bot.slack.replies import Command, Subcommand, WithFacts
 from bot.workflow.audiences import Audiences
 from bot.workflow.workflow import Workflow
@@ -66,9 +66,20 @@ class Commands:
         try:
             return await self.entrance.enter(body, client, run)
         except Refused as refused:
-            name, rest = parse.first_word(raw)
-            wrong = isinstance(refused.error, InvalidRequest) and name.lower() == "send"
-            return forms.complaint(refused.lines, shown, refused.words, correct=rest if wrong else "")
+            correct = await self._correction(refused.error, raw, body)
+            return forms.complaint(refused.lines, shown, refused.words, correct=correct)
+
+    async def _correction(self, error: Exception | None, raw: str, body: Body) -> forms.Correction | None:
+        """What the form can be opened with to correct a command that was refused; None if there is no such form."""
+        name, rest = parse.first_word(raw)
+        if not isinstance(error, InvalidRequest) or name.lower() not in ("send", "test") or not rest:
+            return None
+        correction = forms.Correction(rest, test=name.lower() == "test")
+        if not correction.fits and not await self.broadcasts.opened.keep_command(
+            workspace_of(body), user_of(body), correction
+        ):
+            return None
+        return correction
 
     async def _run(self, asked: Command, client: AsyncWebClient) -> Post | None:
         name, rest = parse.first_word(asked.text)
