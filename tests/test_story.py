@@ -20,6 +20,7 @@ from tests.support.slack import HERE, ask, card, thread_text
 
 DOCS = Path(__file__).parent.parent / "docs"
 SCREENSHOT, CARD, FORM = DOCS / "page.png", DOCS / "card.png", DOCS / "form.png"
+DIFF, COUNTDOWN, CANARY = DOCS / "diff.png", DOCS / "countdown.png", DOCS / "canary.png"
 
 
 STORIES = {
@@ -221,6 +222,12 @@ async def test_what_people_write_never_becomes_markup_on_the_page(browser: Brows
     await page.get_by_test_id("message").get_by_text("<img src=x onerror=alert(1)> & <b>bold</b>").wait_for()
 
 
+async def picture(of: Locator | Page, path: Path, words: Translator) -> None:
+    """Take a picture for the documents, where that is asked for."""
+    if os.environ.get("BELLCRIER_SCREENSHOT") and words.language == "en":
+        await of.screenshot(path=path)
+
+
 async def first_act(page: Page, words: Translator) -> None:
     """Dan writes it in the form, counts with it, tries it on his team's phones, and asks."""
     await page.get_by_test_id("composer").fill("/broadcast")
@@ -230,28 +237,37 @@ async def first_act(page: Page, words: Translator) -> None:
     await modal.get_by_role("option", name="newsletter").click()
     await modal.get_by_label(words("Text"), exact=True).press_sequentially("Soldes demain")
     await modal.get_by_text("Soldes demain STOP au 30101").wait_for()
+    await modal.get_by_text("(GSM-7, 27/160)").wait_for()
     await modal.locator("[data-action-id='broadcast.test']").click()
     told = words(
         "The test *{id}* goes to *{audience}* now. Its card is in {where}.", id="?", audience="team", where="?"
     )
     await modal.get_by_text(told.split("*")[0].strip()).first.wait_for()
     await modal.locator("[data-block-id='canary'] select").select_option(value="team")
-    if os.environ.get("BELLCRIER_SCREENSHOT") and words.language == "en":
-        await page.screenshot(path=FORM)
+    await picture(page, FORM, words)
     await page.get_by_test_id("submit").click()
 
 
 async def second_act(ana: Page, dan: Page, words: Translator) -> None:
     """Ana asks for a change, and Dan makes it; the thread shows what is different."""
     asking = ana.locator("[data-testid='message']", has=ana.locator("[data-action-id='broadcast.approve']"))
+    await asking.get_by_text("≈ 2.58 EUR").wait_for()
     await asking.locator("[data-action-id='broadcast.request_changes']").click()
     await ana.get_by_test_id("modal").get_by_label(words("Comment"), exact=True).fill("Lundi !")
     await ana.get_by_test_id("submit").click()
     await dan.locator("[data-action-id='broadcast.edit']").last.click()
     modal = dan.get_by_test_id("modal")
     await modal.get_by_label(words("Text"), exact=True).fill("Soldes lundi")
+    await modal.get_by_text("Soldes lundi STOP au 30101").wait_for()
+    await modal.get_by_text("× 1 SMS = 20 SMS · ≈ 2.58 EUR").first.wait_for()
     await dan.get_by_test_id("submit").click()
     await modal.wait_for(state="detached")
+    changed = dan.get_by_test_id("message").filter(has_text=" v2 ")
+    await changed.get_by_test_id("replies").click()
+    thread = dan.get_by_test_id("thread")
+    await thread.locator("s", has_text="demain").wait_for()
+    await thread.locator("b", has_text="lundi").wait_for()
+    await picture(thread, DIFF, words)
 
 
 async def third_act(ana: Page, ben: Page, words: Translator) -> None:
@@ -263,8 +279,10 @@ async def third_act(ana: Page, ben: Page, words: Translator) -> None:
     goes = words("Goes out at {time}", time="").strip()
     await ana.get_by_text(goes).first.wait_for()
     await ana.locator("[data-action-id='broadcast.stop']").last.wait_for()
+    await picture(ana.get_by_test_id("message").last, COUNTDOWN, words)
     continuing = ana.get_by_role("button", name=words("Continue"), exact=True)
     await continuing.wait_for()
+    await picture(ana.locator("[data-testid='message']", has=continuing), CANARY, words)
     await continuing.click()
     await ana.get_by_test_id("confirm-yes").click()
 

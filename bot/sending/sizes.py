@@ -26,6 +26,7 @@ from providers.reading import UNREADABLE
 
 log = structlog.get_logger(__name__)
 SIZE_AGAIN = 300 * SECOND
+SLOT_AGAIN = 2 * SECOND  # an approver waits for the cost, and the slot is free again after seconds
 
 
 class Sizes:
@@ -71,13 +72,13 @@ class Sizes:
         able = {name: provider.capabilities for name, provider in self.providers.items()}
         found = queue.unsized(connection, free, self.clock())
         rows = [row for row in found if row.mode == self.settings.mode]
-        for row in rows:
-            queue.set_look_at(connection, row, self.clock() + SIZE_AGAIN)
-        if not any(able[row.account].quotes for row in rows):
-            return rows
         # a quote is a campaign too, and takes the account's one slot
-        taken = self.slots.taken(connection, self.leases.now(connection))
-        return [row for row in rows if not able[row.account].quotes or self.slots.may_quote(connection, row, taken)]
+        quotes = any(able[row.account].quotes for row in rows)
+        taken = self.slots.taken(connection, self.leases.now(connection)) if quotes else {}
+        asked = [row for row in rows if not able[row.account].quotes or self.slots.may_quote(connection, row, taken)]
+        for row in rows:
+            queue.set_look_at(connection, row, self.clock() + (SIZE_AGAIN if row in asked else SLOT_AGAIN))
+        return asked
 
     async def _ask_size(self, row: Broadcast, provider: Account) -> None:
         """Ask for the size, for a quote, or for both where the vendor gives both."""

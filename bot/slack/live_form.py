@@ -300,7 +300,7 @@ class LiveForm:
         """The button that sends it to the test audience, if its account has one."""
         with suppress(InvalidRequest):
             name = recipients_of(self.audiences, composed.audience, test=True).name
-            if composed.edits is None and not composed.test:
+            if not composed.test:
                 label = words("Send a test to {audience}", audience=name)
                 yield {"type": "button", "action_id": forms.TEST, "text": plain(label[:75]), "value": "test"}
 

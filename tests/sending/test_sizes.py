@@ -69,7 +69,7 @@ async def test_no_quote_is_asked_for_while_the_accounts_one_place_is_taken(make_
     row = await core.ask(audience="newsletter")
     await dispatcher.sizes.learn()
     assert core.sandbox.vendors.octopush.campaigns == {}
-    core.now += 301 * SECOND
+    core.now += 3 * SECOND
     await core.database.write(lambda c: take_lease(c, "quote:octo", "a", 0.0, core.now))
     if taken == "a campaign":
         await core.edit(other, state="sent", owner=None, lease_until=None)

@@ -136,3 +136,17 @@ async def test_a_canary_of_another_account_is_refused_under_its_field(sandbox: S
     values["canary"] = {"value": {"type": "static_select", "selected_option": {"value": "team"}}}
     errors = await sandbox.acting.submit("U0DAN", form["id"], values)
     assert "belongs to another account" in errors["canary"]
+
+
+async def test_whoever_edits_a_broadcast_can_try_the_new_text_first(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send newsletter marketing Sodles demain", user="U0DAN")
+    row = await settled(bot, State.PENDING)
+    await ask(sandbox, f"edit {row.id}", user="U0DAN")
+    form = sandbox.acting.views("U0DAN")[-1]
+    await press(sandbox, form, "Soldes demain")
+    await sandbox.until(lambda: sandbox.vendors.ledger)
+    (tried,) = sandbox.vendors.ledger
+    assert (tried.audience, tried.text) == ("list team", "Soldes demain STOP au 30101")
+    assert (await bot.workflow.find(row.workspace, row.id)).version == 1
+    assert await sandbox.acting.submit("U0DAN", form["id"], filled("newsletter", "Soldes demain")) == {}
+    assert (await bot.workflow.find(row.workspace, row.id)).version == 2

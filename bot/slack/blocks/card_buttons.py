@@ -98,10 +98,10 @@ def drawing_of(block_id: str) -> tuple[int, Micros] | None:
 def _button(action: Action, broadcast: Broadcast, showing: CardContext, words: Translator) -> dict[str, Any]:
     name, style = BUTTONS[action]
     label = words(name)
-    if showing.training and action is Action.APPROVE:
-        label = words("Simulate")
-    elif broadcast.hold is Hold.CANARY and action in AFTER_CANARY:
+    if broadcast.hold is Hold.CANARY and action in AFTER_CANARY:
         label = words(AFTER_CANARY[action])
+    elif showing.training and action in (Action.APPROVE, Action.SEND_NOW):
+        label = words("Simulate")
     button = plain_button(action, label, broadcast)
     if style:
         button["style"] = style
