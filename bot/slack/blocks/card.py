@@ -10,7 +10,18 @@ from bot.domain.lifecycle import Hold, Phase, State
 from bot.domain.people import mentions
 from bot.slack.blocks.break_glass import review
 from bot.slack.blocks.card_buttons import buttons
-from bot.slack.blocks.card_facts import BADGES, HOLDS, CardContext, length, planned, progress, small_print, warnings
+from bot.slack.blocks.card_facts import (
+    BADGES,
+    HOLDS,
+    CardContext,
+    ids,
+    length,
+    outcome,
+    planned,
+    progress,
+    small_print,
+    warnings,
+)
 from bot.slack.blocks.card_stakes import large, stakes, title
 from bot.slack.blocks.mrkdwn import (
     Block,
@@ -31,6 +42,7 @@ from bot.workflow.deadlines import draft_end
 
 LOOK_AGAIN = 3600 * SECOND  # at the card of a held broadcast: what blocks it may come and go
 
+FEW_IDS = 3  # of the vendor's, on the card of what has ended; the thread and `show` have them all
 EXCERPT = 80  # characters of the text where one line shows it
 
 WAS_PAUSED = "sending was paused"
@@ -71,18 +83,14 @@ def _open(broadcast: Broadcast, showing: CardContext, words: Translator) -> list
 
 
 def _ended(broadcast: Broadcast, showing: CardContext, words: Translator, *, whole: bool) -> list[Block]:
-    line = f"*{quote(title(broadcast, showing, words))}*"
-    text = literal(suggestions.visible(broadcast.text)) if whole else []
-    if not whole:
-        line = f"{line}: “{quote(_excerpt(broadcast))}”"
-    return [
-        section(line),
-        *text,
-        *progress(broadcast, words),
-        *review(broadcast, words),
-        context(small_print(broadcast, showing, words)),
-        *buttons(broadcast, showing, words),
-    ]
+    """Return what became of it, and the small print; the ids and the text are whole only where that is asked for."""
+    line, small = f"*{quote(title(broadcast, showing, words))}*", small_print(broadcast, showing, words)
+    if whole:
+        shown = [section(line), *literal(suggestions.visible(broadcast.text)), *progress(broadcast, words)]
+    else:
+        small = " · ".join([*ids(broadcast, words, FEW_IDS), small])
+        shown = [section("\n".join([f"{line}: “{quote(_excerpt(broadcast))}”", *outcome(broadcast, words)]))]
+    return [*shown, *review(broadcast, words), context(small), *buttons(broadcast, showing, words)]
 
 
 def _plainer(block: Block) -> list[Block]:

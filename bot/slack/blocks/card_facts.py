@@ -17,6 +17,7 @@ from bot.storage.votes import Vote
 from providers.base import AudienceKind, Purpose
 
 NAMED = 5  # characters that a line names
+IDS = 20  # of the vendor, that a card shows
 MOST_CODES = 10  # emoji codes that a line shows
 ENDING = 4  # digits of a number that a card shows
 ASKED_NAME = 40  # characters of an audience's name in a question
@@ -241,13 +242,21 @@ def _closed(broadcast: Broadcast, showing: CardContext, words: Translator) -> st
 
 
 def progress(broadcast: Broadcast, words: Translator) -> list[Block]:
-    lines = []
-    if broadcast.ids:
-        shown = ", ".join(f"`{quote(id)}`" for id in broadcast.ids[:20])
-        more = f" … (+{len(broadcast.ids) - 20})" if len(broadcast.ids) > 20 else ""
-        lines.append(words("*Ids*: {ids}", ids=shown + more))
-    if broadcast.counts:
-        lines.append(words("*Deliveries*: {counts}", counts=sentence(words, describe_counts(broadcast.counts))))
-    if broadcast.failure is not None:
-        lines.append(sentence(words, broadcast.failure))
+    """Return the vendor's ids and what has become of it, as far as that is known."""
+    lines = [*ids(broadcast, words, IDS), *outcome(broadcast, words)]
     return [section("\n".join(lines), f"progress:{broadcast.revision}")] if lines else []
+
+
+def ids(broadcast: Broadcast, words: Translator, most: int) -> Iterator[str]:
+    """Yield so many of the vendor's ids, and how many more there are."""
+    if broadcast.ids:
+        shown = ", ".join(f"`{quote(id)}`" for id in broadcast.ids[:most])
+        more = f" … (+{len(broadcast.ids) - most})" if len(broadcast.ids) > most else ""
+        yield words("*Ids*: {ids}", ids=shown + more)
+
+
+def outcome(broadcast: Broadcast, words: Translator) -> Iterator[str]:
+    if broadcast.counts:
+        yield words("*Deliveries*: {counts}", counts=sentence(words, describe_counts(broadcast.counts)))
+    if broadcast.failure is not None:
+        yield sentence(words, broadcast.failure)
