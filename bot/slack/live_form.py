@@ -221,7 +221,7 @@ class LiveForm:
     ) -> list[Block]:
         """The facts; of a template, once every slot is filled in, or what is wrong with those that are."""
         if composed.template is None or filled is None or not filled.complaints:
-            return await self.facts(composed, person, words)
+            return await self.facts(composed, person, words, filled)
         blank = {slot.block for slot in filled.slots if not filled.values[slot.name]}
         wrong = [one.sentence for one in filled.complaints if one.field not in blank]
         return [section("\n".join(f"⛔ {sentence(words, one)}" for one in wrong))] if wrong else []
@@ -267,8 +267,13 @@ class LiveForm:
         except (TimeoutError, DatabaseBusy):
             return form
 
-    async def facts(self, composed: form_values.Composed, person: Person, words: Translator) -> list[Block]:
-        """Return what the broadcast would be, as its card will show it; nothing before there is a text to show."""
+    async def facts(
+        self, composed: form_values.Composed, person: Person, words: Translator, filled: Filled | None = None
+    ) -> list[Block]:
+        """Return what the broadcast would be, as its card will show it; nothing before there is a text to show.
+
+        `filled`: the template that it fills in, whose approval may cover it.
+        """
         if self.audiences.audience(composed.audience) is None or not composed.text.strip():
             return []
         request = composed.request(person)
@@ -277,6 +282,8 @@ class LiveForm:
             planned, complaints = await self.workflow.submission.preview(request, person, before)
         except InvalidRequest as error:  # there is nobody to send a test to
             return [section("\n".join(f"⛔ {line}" for line in explain(error, words)))]
+        if filled is not None and await self.workflow.template_use.voters(filled, planned):
+            planned = replace(planned, quorum=0)
         showing = await self.showing_of(planned, [])
         terms = self.audiences.terms(request.audience, request.purpose)
         asked = checks.questions(request.text, terms, zone=person.zone, now=moment(self.clock()))

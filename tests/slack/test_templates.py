@@ -108,8 +108,11 @@ async def test_the_form_says_truly_whether_it_needs_approval(sandbox: Sandbox, b
     await approve(sandbox)
     form = await opened(sandbox)
     assert "needs no further approval" in shown(sandbox)
+    await type_in(sandbox, form, with_slots(PARIS), "slot_day")
+    await becomes(sandbox, "right away")
     await type_in(sandbox, form, with_slots(PARIS) | {"audience": filled("vip", "")["audience"]}, "audience")
     await becomes(sandbox, "Its approval is for another audience")
+    await becomes(sandbox, "right after approval")
     await opened(sandbox, "U0ANA")  # who approved it, and never approves what she asks for
     assert "It is not approved in advance" in shown(sandbox, "U0ANA")
 
