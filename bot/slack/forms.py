@@ -104,7 +104,7 @@ class FormHandlers:
         id = id_in(view.get("id"))
         if id is None:  # by it, a second submit is known
             raise InvalidRequest(FieldError("text", Translatable(UNKNOWN_FORM)))
-        sent = Sent(id, str(view.get("trigger_id") or ""))
+        sent = Sent(id, str(view.get("trigger_id") or ""), composed.also)
         if composed.edits is not None:
             edit = Edit(request, sent)
             edited, version = composed.edits

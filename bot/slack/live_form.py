@@ -279,7 +279,8 @@ class LiveForm:
         request = composed.request(person)
         before = await self._row_of(composed, person) if composed.edits or composed.draft else None
         try:
-            planned, complaints = await self.workflow.submission.preview(request, person, before)
+            preview = self.workflow.submission.preview
+            planned, complaints = await preview(request, person, before, composed.follows)
         except InvalidRequest as error:  # there is nobody to send a test to
             return [section("\n".join(f"⛔ {line}" for line in explain(error, words)))]
         if filled is not None and await self.workflow.template_use.voters(filled, planned):
@@ -293,6 +294,7 @@ class LiveForm:
             *literal(suggestions.visible(planned.text)),
             *contexts(length(planned, words), *warnings(planned, showing, words)),
             *([section("\n".join(wrong))] if wrong else []),
+            *_tick(showing.duplicate, composed, words),
             *_row_of(_plainer(composed, planned, words), self._tester(composed, words)),
         ]
 
@@ -324,6 +326,18 @@ def _plainer(composed: form_values.Composed, planned: Broadcast, words: Translat
         values: dict[str, str | int] = {"characters": lost, "after": bare.after, "before": bare.before}
         label = words("Drop accents: {characters} ({after} SMS, not {before})", **values)
         yield {"type": "button", "action_id": UNACCENTED, "text": plain(label[:75]), "value": "unaccented"}
+
+
+def _tick(duplicate: Broadcast | None, composed: form_values.Composed, words: Translator) -> list[Block]:
+    """The box to tick for what may be a duplicate."""
+    if duplicate is None:
+        return []
+    box = forms.option(duplicate.id, words("Send it as well"))
+    boxes: dict[str, Any] = {"type": "checkboxes", "options": [box]}
+    if composed.also == duplicate.id:
+        boxes["initial_options"] = [box]
+    label = words("Nearly the same as {id}", id=duplicate.id)
+    return [forms.input_block(f"also:{duplicate.id}", label, boxes, optional=True)]
 
 
 def _as_it_was(composed: form_values.Composed, row: Broadcast) -> form_values.Composed:

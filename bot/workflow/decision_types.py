@@ -56,10 +56,14 @@ def drawing_of(card: Card) -> Drawing:
 
 @dataclass(frozen=True)
 class Sent:
-    """A submitted form. `trigger` differs from one submit to the next; two deliveries of one submit share it."""
+    """A submitted form. `trigger` differs from one submit to the next; two deliveries of one submit share it.
+
+    `also`: the id of the broadcast that this may be a duplicate of, if somebody has ticked that it goes out as well.
+    """
 
     form: str
     trigger: str = ""
+    also: str = ""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class Questions:
         `duplicate`: what `find_duplicate` has found.
         """
         questions = self.about(request)
-        if duplicate is not None:
+        if duplicate is not None and (sent is None or sent.also != duplicate.id):
             questions = (*questions, _about_duplicate(duplicate))
         if questions and (sent or draft):
             about = duplicate.id if duplicate is not None else ""
@@ -156,7 +156,7 @@ def _about_duplicate(found: Broadcast | Compared) -> FieldError:
         "This is nearly the same text to the same people as *{id}*, which {by} asked for {asked_at}. Send it as well?"
     )
     values: dict[str, Value] = {"id": found.id, "by": mentions([found.requester]), "asked_at": found.created_at}
-    return FieldError("text", Translatable(template, **values))
+    return FieldError("also", Translatable(template, **values))
 
 
 def _places(words: BroadcastRequest | Broadcast, sent: Sent | None, draft: str | None, about: str) -> list[str]:

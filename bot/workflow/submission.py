@@ -141,17 +141,22 @@ class Submission:
         return await self.approvers.as_strict_as_marketing(planned, need)
 
     async def preview(
-        self, request: BroadcastRequest, person: Person, before: Broadcast | None = None
+        self,
+        request: BroadcastRequest,
+        person: Person,
+        before: Broadcast | None = None,
+        follows: str | None = None,
     ) -> tuple[Broadcast, list[FieldError]]:
         """What a request would become, with the size and the cost that it will probably have, and what is wrong.
 
-        No vendor is asked. `before`: the broadcast that it edits, or the draft that it completes. Raises InvalidRequest
-        if there is nobody to send it to, or DirectoryUnavailable.
+        No vendor is asked. `before`: the broadcast that it edits, or the draft that it completes. `follows`: the id of
+        the one that it follows. Raises InvalidRequest if there is nobody to send it to, or DirectoryUnavailable.
         """
         if before is not None:
             request = request.model_copy(update={"requester": before.requester, "test": before.test_of is not None})
         reached = recipients_of(self.audiences, request.audience, test=request.test)
-        planned, complaints = self._outline(request, reached)
+        planned, complaints = self._outline(request, reached, before.key if before is not None else "")
+        planned = dataclasses.replace(planned, follows=before.follows if before is not None else follows)
         try:
             if before is None or (before.test_of or before.audience) != request.audience:
                 named = self.audiences.settings.audiences[request.audience]
@@ -180,9 +185,11 @@ class Submission:
         need = approval_rules.required_at(self.approval, planned, planned.most, start)
         return dataclasses.replace(planned, quorum=need.quorum, approvers=need.approvers)
 
-    def _outline(self, request: BroadcastRequest, reached: Recipients) -> tuple[Broadcast, list[FieldError]]:
+    def _outline(
+        self, request: BroadcastRequest, reached: Recipients, key: str = ""
+    ) -> tuple[Broadcast, list[FieldError]]:
         final, complaints = checks.final_text(request.text, self.audiences.terms(request.audience, request.purpose))
-        planned = self._broadcast(request, "", reached, final)
+        planned = self._broadcast(request, key, reached, final)
         return dataclasses.replace(planned, size=self.audiences.audience_cache.size_of(reached.name)), complaints
 
     def _sender_complaints(self, request: BroadcastRequest, settings: AudienceSettings) -> list[FieldError]:

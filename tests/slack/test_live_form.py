@@ -14,9 +14,9 @@ from bot.domain.suggestions import lookalikes, unaccented
 from bot.slack import live_form
 from sandbox.server import Sandbox
 from sandbox.world import Json
-from tests.support.ground import StartBot, free_port, newest
+from tests.support.ground import StartBot, all_of, free_port, newest
 from tests.support.patience import nothing_more, until
-from tests.support.slack import ask, becomes, filled, open_form, settled, shown, type_in
+from tests.support.slack import HERE, ask, becomes, card, filled, open_form, settled, shown, type_in
 
 CURLY = "L’été commence chez Bell : venez découvrir notre nouvelle collection dès demain"  # Unicode, so 2 SMS
 
@@ -417,3 +417,50 @@ async def test_a_changed_sender_is_kept_by_itself(sandbox: Sandbox, bot: Bot) ->
     await sandbox.acting.close("U0DAN", form["id"])
     await open_form(sandbox)
     assert block(sandbox, "sender")["element"]["initial_value"] == "Shop"
+
+
+def ticked(values: Json, id: str) -> Json:
+    """The same with the box ticked that says that it goes out as well as that one."""
+    box = {"text": {"type": "plain_text", "text": "Send it as well"}, "value": id}
+    return values | {f"also:{id}": {"value": {"type": "checkboxes", "selected_options": [box]}}}
+
+
+async def test_what_may_be_a_duplicate_has_a_box_to_tick_and_goes_only_with_it(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send newsletter marketing Soldes demain au magasin")
+    first = await settled(bot, State.PENDING)
+    form, values = await open_form(sandbox), filled("newsletter", "Soldes demain au magazin")
+    await type_in(sandbox, form, values)
+    await becomes(sandbox, f"Nearly the same as {first.id}")
+    errors = await sandbox.acting.submit("U0DAN", form["id"], values)
+    assert "which @U0CLEO asked for" in errors[f"also:{first.id}"]
+    form = await open_form(sandbox)
+    await becomes(sandbox, f"Nearly the same as {first.id}")
+    assert await sandbox.acting.submit("U0DAN", form["id"], ticked(values, first.id)) == {}
+    assert (await settled(bot, State.PENDING)).requester == "U0DAN"
+
+
+async def test_the_box_of_another_broadcast_confirms_nothing(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send newsletter marketing Soldes demain au magasin")
+    form, values = await open_form(sandbox), filled("newsletter", "Soldes demain au magazin")
+    errors = await sandbox.acting.submit("U0DAN", form["id"], ticked(values, "B2345678"))
+    assert "Send it as well?" in str(errors)
+    assert len(await all_of(bot)) == 1
+
+
+async def test_neither_an_edit_nor_a_follow_up_is_a_duplicate_of_its_own_broadcast(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send newsletter marketing Soldes demain au magasin", user="U0DAN")
+    row = await settled(bot, State.PENDING)
+    form = await edit_form(sandbox, row.id)
+    await type_in(sandbox, form, filled("newsletter", "Soldes demain au magazin"))
+    await becomes(sandbox, "magazin STOP")
+    assert "Nearly the same" not in shown(sandbox)
+    await sandbox.acting.close("U0DAN", form["id"])
+    posted = await card(sandbox)
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    await settled(bot, State.SENT)
+    await sandbox.vendors.deliver("octopush", sandbox.vendors.ledger[0].ids[0], "DELIVERED")
+    await settled(bot, State.DONE)
+    await sandbox.until(lambda: "broadcast.follow_up" in str(sandbox.acting.messages(HERE)[0]["blocks"]))
+    await sandbox.acting.click("U0DAN", HERE, posted["ts"], "broadcast.follow_up")
+    await becomes(sandbox, "Soldes demain au magasin STOP")
+    assert "Nearly the same" not in shown(sandbox)

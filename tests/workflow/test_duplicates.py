@@ -67,7 +67,7 @@ async def test_the_same_again_by_somebody_else_is_asked_about_and_kept_as_a_draf
     second = await asked(core)
     assert second.broadcast.state is State.DRAFT
     (question,) = second.questions
-    assert question.field == "text"
+    assert question.field == "also"
     assert first.id in str(question.sentence)
     assert "<@U0CLEO>" in str(question.sentence)
 

@@ -42,7 +42,8 @@ class Composed:
     """What came back from the compose form, still unchecked.
 
     `choice`: of a template, where the form offers one. `again`: the number of each block that the bot has refilled,
-    besides the text, whose number is `refills`.
+    besides the text, whose number is `refills`. `also`: the id of the broadcast that it may be a duplicate of, if that
+    was ticked.
     """
 
     audience: str
@@ -62,6 +63,7 @@ class Composed:
     slots: Mapping[str, str] = field(default_factory=dict)
     choice: Choice | None = None
     again: Mapping[str, int] = field(default_factory=dict)
+    also: str = ""
 
     def request(self, person: Person) -> BroadcastRequest:
         """What this person asks for with it. Without a valid purpose, it is marketing, the stricter one."""
@@ -119,6 +121,7 @@ def read_compose(view: Mapping[str, Any]) -> Composed:
         slots={name.removeprefix(BLOCK): _entered(values, name) for name in values if name.startswith(BLOCK)},
         choice=_choice(view, kept.get("taken"), values),
         again={str(name): number(count) for name, count in part(kept, "again").items()},
+        also=_ticked(values, "also"),
     )
 
 
@@ -183,6 +186,12 @@ def _entered(values: Mapping[str, Any], name: str) -> str:
 
 def _chosen(values: Mapping[str, Any], name: str) -> str:
     return str(part(_value(values, name), "selected_option").get("value") or "")
+
+
+def _ticked(values: Mapping[str, Any], name: str) -> str:
+    """The value of the only box, if it was ticked."""
+    options = _value(values, name).get("selected_options")
+    return str(part({"first": options[0]}, "first").get("value") or "") if isinstance(options, list) and options else ""
 
 
 def kept_in(view: Mapping[str, Any]) -> dict[str, Any]:
