@@ -172,6 +172,8 @@ async def test_at_night_those_approve_whom_the_rule_of_the_night_names(make_core
     await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=1)
     asked = await core.row(row.id)
     assert (asked.state, asked.approvers) == (State.PENDING, ("U0APPROVER9",))
+    told = (await told_of(core, row))[-1]
+    assert (str(told.sentence), told.mention) == ("At this hour it needs approval by <@U0APPROVER9>.", "U0APPROVER9")
     await core.workflow.act(TEAM, row.id, Approve(), person=approver(9), version=1)
     assert (await core.row(row.id)).state is State.SCHEDULED
 
