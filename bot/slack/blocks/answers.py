@@ -119,7 +119,8 @@ def drawn(id: object, line: Callable[[], str], words: Translator) -> str:
 
 
 def _line(row: Broadcast, words: Translator) -> str:
-    shown = row.text if len(row.text) <= 60 else f"{row.text[:60]}…"
+    text = suggestions.visible(row.text)
+    shown = text if len(text) <= 60 else f"{text[:60]}…"
     instant = when(row.due or row.send_at or row.changed_at, row.zone)
     who = mentions([row.requester])
     test = "🧪 " if row.test_of is not None else ""
