@@ -92,6 +92,10 @@ class Directory(Protocol):
         """Whether this person can open the channel."""
         ...
 
+    async def may_read(self, channel: str, user: str) -> bool:
+        """Whether this member may read the channel. Unlike `sees`, False where Slack does not say that it is public."""
+        ...
+
     async def is_in(self, channel: str, user: str) -> bool: ...
 
     async def why_closed(self, channel: str) -> Translatable | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -38,12 +38,14 @@ class Place:
 
     `fix`: what to do if no card can be posted there. `closed`: why nothing more is posted there. If it is not postable
     and `closed` is None, Slack did not say whether it is closed. `private`: only its members see its messages.
+    `public`: Slack says that every member of the workspace may read it.
     """
 
     postable: bool
     fix: Translatable | None = None
     closed: Translatable | None = None
     private: bool = False
+    public: bool = False
 
 
 class People:
@@ -151,6 +153,12 @@ class People:
         """Whether this person sees the messages in this conversation. Raises DirectoryUnavailable."""
         return not (await self.place(channel)).private or await self.is_in(channel, user)
 
+    async def may_read(self, channel: str, user: str) -> bool:
+        """Whether this member may read this conversation, as far as Slack says so. Raises DirectoryUnavailable."""
+        if channel.startswith("D"):
+            return False
+        return (await self.place(channel)).public or await self.is_in(channel, user)
+
     async def is_in(self, channel: str, user: str) -> bool:
         """Whether this person is in this conversation, as of at most a minute ago. Raises DirectoryUnavailable.
 
@@ -220,17 +228,18 @@ def _judge(channel: dict[str, Any], workspace: str) -> Place | None:
     """Return the place; None if Slack does not say what must be known before a text is posted there."""
     if channel.get("is_im") or channel.get("is_mpim"):
         return NO_DIRECT
+    public = channel.get("is_private") is False
     if channel.get("is_archived"):
-        return ARCHIVED
+        return replace(ARCHIVED, public=public)
     if _is_shared(channel, workspace):
-        return SHARED
+        return replace(SHARED, public=public)
     if channel.get("is_frozen"):
-        return FROZEN
+        return replace(FROZEN, public=public)
     if any(channel.get(name) is not False for name in ("is_archived", "is_ext_shared")):
         return None
     if channel.get("is_member") is not True:
-        return INVITE
-    return Place(True, private=channel.get("is_private") is not False)
+        return replace(INVITE, public=public)
+    return Place(True, private=not public, public=public)
 
 
 def _is_shared(channel: dict[str, Any], workspace: str) -> bool:

@@ -197,14 +197,20 @@ def _to_recipients_of(like: Broadcast, *more: ColumnElement[bool], by_change: bo
     return and_(same, others, rows.test_of.is_(None), rows.schedule.is_(None), *more)
 
 
-def latest(connection: Connection, workspace: str, limit: int, *, viewer: str | None = None) -> list[Broadcast]:
-    """The broadcasts that changed last, newest first. `viewer`: sees no drafts but their own."""
+def latest(
+    connection: Connection, workspace: str, limit: int, *, viewer: str | None = None, skip: int = 0
+) -> list[Broadcast]:
+    """The broadcasts that changed last, newest first, without the first `skip`.
+
+    `viewer`: sees no drafts but their own.
+    """
     theirs = true() if viewer is None else or_(SHOWN, broadcasts.c.requester == viewer)
     statement = (
         select(broadcasts)
         .where(broadcasts.c.workspace == workspace, theirs, understood(connection))
         .order_by(broadcasts.c.changed_at.desc())
         .limit(limit)
+        .offset(skip)
     )
     return read_broadcasts(connection, statement)
 

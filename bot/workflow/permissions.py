@@ -45,6 +45,20 @@ class Permissions:
             await self.audit_refusal(person, action, error.sentence.template, broadcast)
             raise
 
+    async def may_see(self, person: Person, broadcast: Broadcast) -> bool:
+        """Whether this person may read it: who asked for it or edited it, approvers, admins, and who reads its channel.
+
+        Raises DirectoryUnavailable.
+        """
+        if person.id in (broadcast.requester, broadcast.editor, *self.admins):
+            return True
+        if await self.people.may_read(broadcast.asked_in or broadcast.channel, person.id):
+            return True
+        today = self.approvers.as_of_today(broadcast)
+        return await approval_rules.is_approver(person, today, self.people.members) or bool(
+            await self.approvers.seats(person, broadcast)
+        )
+
     async def _may_approve(self, person: Person, broadcast: Broadcast) -> None:
         await self.seats_of(person, broadcast)
 

@@ -157,6 +157,9 @@ class World:
     async def why_closed(self, channel: str) -> None:
         return None
 
+    async def may_read(self, channel: str, user: str) -> bool:
+        return True
+
     async def sees(self, channel: str, user: str) -> bool:
         return True
 

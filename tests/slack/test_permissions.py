@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from bot.app import Bot
+from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, now
 from bot.domain.lifecycle import State
 from bot.storage import audit
 from sandbox.server import Sandbox
+from sandbox.world import Json
 from tests.support.ground import StartBot, all_of, newest
 from tests.support.patience import nothing_more
 from tests.support.slack import HERE, approved, ask, card, settled, thread_text
@@ -149,3 +151,66 @@ async def test_nobody_approves_in_time_and_it_expires(sandbox: Sandbox, start_bo
     await bot.workflow.expire()
     assert (await newest(bot)).state is State.EXPIRED
     await sandbox.until(lambda: "Nobody approved it in time" in thread_text(sandbox, posted["ts"]))
+
+
+BOARD = "G0BOARD"
+
+
+async def asked_in_private(sandbox: Sandbox, bot: Bot) -> Broadcast:
+    """A broadcast that Ana asked for in a private channel, which the bot, Ben and Olga are in too."""
+    sandbox.world.channels[BOARD].members += ["U0BEN", "U0BELL"]
+    assert "is waiting for approval" in await ask(sandbox, "send clients marketing Soldes", user="U0ANA", channel=BOARD)
+    return await newest(bot)
+
+
+async def test_what_was_asked_in_a_private_channel_is_not_there_for_others(sandbox: Sandbox, bot: Bot) -> None:
+    row = await asked_in_private(sandbox, bot)
+    assert "No broadcasts yet" in await ask(sandbox, "list", user="U0DAN")
+    for line in (f"show {row.id}", f"cancel {row.id}", f"edit {row.id}"):
+        assert await ask(sandbox, line, user="U0DAN") == (
+            f"There is no broadcast *{row.id}*. `/broadcast list` shows the latest."
+        )
+    assert sandbox.acting.views("U0DAN") == []
+    assert (await newest(bot)).state is State.PENDING
+
+
+@pytest.mark.parametrize("user", ["U0ANA", "U0BEN", "U0OPS"])
+async def test_who_asked_who_may_approve_and_admins_see_it(sandbox: Sandbox, bot: Bot, user: str) -> None:
+    row = await asked_in_private(sandbox, bot)
+    if user != "U0ANA":
+        sandbox.world.channels[BOARD].members.remove(user)
+        bot.people.forget()
+    assert row.id in await ask(sandbox, "list", user=user)
+    assert "Soldes" in str(await shown_to(sandbox, row.id, user))
+
+
+async def shown_to(sandbox: Sandbox, id: str, user: str) -> Json:
+    await ask(sandbox, f"show {id}", user=user)
+    answer: Json = sandbox.acting.ephemerals(user)[-1]
+    return answer
+
+
+async def test_others_are_listed_however_many_one_may_not_see(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Hello", user="U0DAN")
+    seen = await newest(bot)
+    sandbox.world.channels[BOARD].members += ["U0BEN", "U0BELL"]
+    for number in range(12):
+        await ask(sandbox, f"send newsletter marketing Soldes {number} {number * 97}", user="U0ANA", channel=BOARD)
+    listed = await ask(sandbox, "list", user="U0DAN")
+    assert listed == f"The latest broadcasts: {seen.id}"
+
+
+async def test_a_channel_that_slack_does_not_tell_of_shows_nothing(sandbox: Sandbox, bot: Bot) -> None:
+    row = await asked_in_private(sandbox, bot)
+    bot.people.forget()
+    await ask(sandbox, "help", user="U0DAN")
+    sandbox.faults.add("conversations.info", "500", times=9)
+    assert "cannot find out from Slack" in await ask(sandbox, f"show {row.id}", user="U0DAN")
+
+
+async def test_a_recurring_broadcast_of_a_private_channel_is_not_there_for_others(sandbox: Sandbox, bot: Bot) -> None:
+    sandbox.world.channels[BOARD].members += ["U0BEN", "U0BELL"]
+    await ask(sandbox, 'every "every monday 9:00" clients marketing Soldes', user="U0ANA", channel=BOARD)
+    listed = await ask(sandbox, "schedules", user="U0ANA")
+    assert "Soldes" in listed
+    assert "No recurring broadcasts yet" in await ask(sandbox, "schedules", user="U0DAN")

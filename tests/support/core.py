@@ -59,6 +59,9 @@ class Everybody:
     async def person(self, workspace: str, user: str) -> Person:
         return replace(CLEO, workspace=workspace, id=user)
 
+    async def may_read(self, channel: str, user: str) -> bool:
+        return True
+
     async def sees(self, channel: str, user: str) -> bool:
         return True
 

@@ -56,6 +56,9 @@ class Office:
     async def why_closed(self, channel: str) -> Translatable | None:
         return None if self.open else Translatable("Its channel is archived, or I am no longer in it.")
 
+    async def may_read(self, channel: str, user: str) -> bool:
+        return True
+
     async def sees(self, channel: str, user: str) -> bool:
         return True
 

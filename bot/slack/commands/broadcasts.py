@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
+from sqlalchemy import Connection
 
 from bot.domain import slack_text
 from bot.domain.broadcast import Broadcast, BroadcastRequest
@@ -47,6 +48,7 @@ log = structlog.get_logger(__name__)
 
 ShowingOf = Callable[[Broadcast, list[Vote]], Awaitable[card_facts.CardContext]]
 LISTED = 10
+LOOKED_AT = 200  # of the latest broadcasts, for as many as are listed that somebody may see
 
 
 class BroadcastCommands:
@@ -69,7 +71,7 @@ class BroadcastCommands:
             "send": ("send <audience> [marketing|transactional] [at=<when>] [canary=<audience>] <text>", self.send),
             "test": ("test <audience> [marketing|transactional] <text>", self.test),
             "audiences": ("audiences", self.list_audiences),
-            "list": ("list", self.list),
+            "list": ("list", self.list_broadcasts),
             "show": ("show <id>", self.show),
             "cancel": ("cancel <id>", self.cancel),
             "edit": ("edit <id>", self.edit),
@@ -169,13 +171,22 @@ class BroadcastCommands:
                 "Also at {vendor}, but not set up here: {names}", vendor=mrkdwn.quote(title), names=shown + more
             )
 
-    async def list(self, asked: Command, client: AsyncWebClient) -> Post | None:
+    async def list_broadcasts(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Show the latest broadcasts."""
-        workspace = asked.person.workspace
-        rows, stops = await self.workflow.database.read(
-            lambda c: (broadcasts.latest(c, workspace, LISTED, viewer=asked.person.id), keys.stops(c, self.clock()))
-        )
-        return answers.listing(rows, list(self._standing_still(stops, asked)), asked.words)
+        rows = list[Broadcast]()
+        for skip in range(0, LOOKED_AT, LISTED):
+            found, stops = await self._latest(asked.person, skip)
+            rows += [row for row in found if await self.workflow.permissions.may_see(asked.person, row)]
+            if len(found) < LISTED or len(rows) >= LISTED:
+                break
+        return answers.listing(rows[:LISTED], list(self._standing_still(stops, asked)), asked.words)
+
+    async def _latest(self, person: Person, skip: int) -> tuple[list[Broadcast], keys.Stops]:
+        def read(connection: Connection) -> tuple[list[Broadcast], keys.Stops]:
+            found = broadcasts.latest(connection, person.workspace, LISTED, viewer=person.id, skip=skip)
+            return found, keys.stops(connection, self.clock())
+
+        return await self.workflow.database.read(read)
 
     def _standing_still(self, stops: keys.Stops, asked: Command) -> Iterator[str]:
         """Yield what stops all sending here, or all sending through one vendor."""
@@ -196,7 +207,7 @@ class BroadcastCommands:
             return answers.usage(self.table["show"][0], asked.line, asked.words)
         id = parse.id_of(word)
         try:
-            row = await self.workflow.find(asked.person.workspace, id)
+            row = await self._find(asked.person, id)
         except NotUnderstood:
             raise
         except NotFound:
@@ -210,12 +221,19 @@ class BroadcastCommands:
         showing = await self.showing_of(row, votes)
         return answers.details(row, showing, [dict(step) for step in history], link, asked.words)
 
+    async def _find(self, person: Person, id: str) -> Broadcast:
+        """Return a broadcast that this person may see. Raises NotFound, NotUnderstood or DirectoryUnavailable."""
+        row = await self.workflow.find(person.workspace, id)
+        if not await self.workflow.permissions.may_see(person, row):
+            raise NotFound(row.id)
+        return row
+
     async def cancel(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Stop a broadcast that has not gone out yet."""
         word, reason = parse.first_word(slack_text.decode_slack(asked.text))
         if not word:
             return answers.usage(self.table["cancel"][0], asked.line, asked.words)
-        row = await self.workflow.find(asked.person.workspace, parse.id_of(word))
+        row = await self._find(asked.person, parse.id_of(word))
         kinds: dict[State, type[Drop | Discard]] = {State.HELD: Drop, State.DRAFT: Discard}
         decision = kinds.get(row.state, Cancel)(reason.strip() or None)
         ended = await self.workflow.act(row.workspace, row.id, decision, person=asked.person, version=row.version)
@@ -226,7 +244,7 @@ class BroadcastCommands:
         word, _ = parse.first_word(slack_text.decode_slack(asked.text))
         if not word:
             return answers.usage(self.table["edit"][0], asked.line, asked.words)
-        row = await self.workflow.find(asked.person.workspace, parse.id_of(word))
+        row = await self._find(asked.person, parse.id_of(word))
         if row.state is State.DRAFT and row.requester != asked.person.id:
             raise NotFound(row.id)
         form = await self.opened.edit(row, asked.person, asked.channel, asked.words)

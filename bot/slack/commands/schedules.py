@@ -180,7 +180,7 @@ class Recurring:
         """Show the recurring broadcasts."""
         must_be_member(asked.person)
         found = await self.reminders.listed(asked.person.workspace, Kind.BROADCAST)
-        return recurring.listing(found, Kind.BROADCAST, asked.words)
+        return recurring.listing(await self._seen_by(asked.person, found), Kind.BROADCAST, asked.words)
 
     async def list_reminders(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Show the reminders."""
@@ -189,13 +189,18 @@ class Recurring:
         return recurring.listing(await self._seen_by(asked.person, found), Kind.REMINDER, asked.words)
 
     async def _seen_by(self, person: Person, found: Sequence[Schedule]) -> list[Schedule]:
-        """A channel's reminders are shown to those in it, their owner and admins. Raises DirectoryUnavailable."""
+        """Return those that this person may see. Raises DirectoryUnavailable.
+
+        A channel's reminders are shown to those in it, and its recurring broadcasts to those who may read it; each also
+        to its owner and to admins.
+        """
         if person.id in self.audiences.settings.admins:
             return list(found)
-        channels = list({schedule.channel for schedule in found if schedule.owner != person.id})
-        inside = await asyncio.gather(*(self.people.is_in(channel, person.id) for channel in channels))
-        theirs = {channel for channel, is_in in zip(channels, inside, strict=True) if is_in}
-        return [schedule for schedule in found if schedule.owner == person.id or schedule.channel in theirs]
+        asks = {Kind.REMINDER: self.people.is_in, Kind.BROADCAST: self.people.may_read}
+        places = list({(one.kind, one.channel) for one in found if one.owner != person.id})
+        answers = await asyncio.gather(*(asks[kind](channel, person.id) for kind, channel in places))
+        theirs = {place for place, yes in zip(places, answers, strict=True) if yes}
+        return [one for one in found if one.owner == person.id or (one.kind, one.channel) in theirs]
 
     async def show(self, asked: Command, id: str) -> Post:
         """One schedule with its latest occurrences.
@@ -204,7 +209,7 @@ class Recurring:
         """
         must_be_member(asked.person)
         schedule = await self.reminders.find(asked.person.workspace, id)
-        if schedule.kind is Kind.REMINDER and not await self._seen_by(asked.person, [schedule]):
+        if not await self._seen_by(asked.person, [schedule]):
             raise NotFound(schedule.id)
         latest = await self.reminders.database.read(
             lambda c: occurrences.latest(c, schedule.workspace, schedule.id, recurring.LATEST)
