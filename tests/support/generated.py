@@ -8,7 +8,8 @@ from __future__ import annotations
 import copy
 import json
 import random
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -22,8 +23,9 @@ PLACES = (HERE, HERE, HERE, "C0QUIET")
 QUOTED = ('""', "“”", "„“", "«»", "''", "‘’", "❝❞", '"', "“", "”\u200b“")
 VERBS = (
     *("send", "send", "send", "send", "test", "every", "every", "remind", "remind", "template save", "template use"),
-    *("template", "template list", "template delete", "show", "cancel", "edit", "list", "audiences", "schedules"),
-    *("reminders", "pause", "pause all", "resume", "resume all", "stop", "help", "audit", "doctor", "SEND", "sned"),
+    *("template", "template list", "template delete", "template new", "template edit", "template approve"),
+    *("show", "cancel", "edit", "list", "audiences", "schedules", "reminders", "pause", "pause all", "resume"),
+    *("resume all", "stop", "help", "audit", "doctor", "SEND", "sned", "test", "away", "away", "back"),
     *(
         "envoyer",
         "rappeler",
@@ -74,7 +76,10 @@ OPTIONS = (
     "start",
     "template",
     "mentions",
+    "canary",
+    "digest",
 )
+CANARIES = ("team", "vip", "clients", "staff")
 VALUES = (
     "Bell",
     "x",
@@ -114,24 +119,62 @@ EVENTS = (
     "no_such_thing",
 )
 REACTIONS = ("white_check_mark", "+1", "+1::skin-tone-3", "thumbsup", "x", "-1", "tada", "", "::", "skin-tone-9")
-ACTIONS = (
+#: What a press may be about, by what its value names: a broadcast, a command to correct, a template.
+OF_BROADCASTS = (
     *("approve", "reject", "request_changes", "edit", "cancel", "stop", "send_now", "replan", "drop", "mark_sent"),
-    *("mark_not_sent", "follow_up", "more", "correct", "clear", "test", "plain", "give_reason", "", "nonsense", "a.b"),
+    *("mark_not_sent", "follow_up", "more", "give_reason", "break_glass", "break_glass", "close_review"),
 )
-FORMS = ("broadcast_compose", "broadcast_reject", "broadcast_changes", "broadcast_replan", "broadcast_other", "")
+OF_COMMANDS = ("correct", "correct_test", "correct_kept")
+OF_TEMPLATES = ("approve_template", "withdraw_template")
+#: What can be pressed in the compose form.
+LIVE = ("plain", "unaccented", "clear", "test", "freely")
+ACTIONS = (*OF_BROADCASTS, *OF_COMMANDS, *OF_TEMPLATES, *LIVE, "", "nonsense", "a.b")
+#: The forms, each with the field that holds what somebody writes, and how it is named in the audit.
+FORMS = {
+    "broadcast_compose": ("text", "edit"),
+    "broadcast_reject": ("reason", "reject"),
+    "broadcast_changes": ("comment", "request_changes"),
+    "broadcast_replan": ("send_at", "replan"),
+    "broadcast_break_glass": ("reason", "break_glass"),
+    "broadcast_close_review": ("comment", "close_review"),
+    "broadcast_template": ("text", "save"),
+    "broadcast_other": ("text", ""),
+    "": ("text", ""),
+}
+APPROVERS = ("U0ANA", "U0BEN")
+#: Who may do what some of these forms are about.
+ABLE = {
+    **dict.fromkeys(("broadcast_reject", "broadcast_changes", "broadcast_close_review"), APPROVERS),
+    "broadcast_replan": ("U0CLEO", *APPROVERS),
+    "broadcast_break_glass": ("U0CLEO",),
+}
+REASONS = ("The car park is flooding", "Too long, and in the wrong tone", "Merci de corriger la date")
 
 
 @dataclass
 class Known:
-    """Ids of what exists, so that some of the inputs are about it."""
+    """What exists, so that some of the inputs are about it.
 
-    broadcasts: list[str]
-    schedules: list[str]
-    cards: list[str]
+    `broadcasts`: by id, each with its version and the `ts` of its card. `asking`: those that wait for an approval, by
+    the form that may be about them. `templates`: by name, each with its digest, when it was changed, and the digest of
+    what approvers see.
+    """
+
+    broadcasts: Mapping[str, tuple[int, str]]
+    asking: Mapping[str, Sequence[str]]
+    schedules: Sequence[str]
+    templates: Mapping[str, tuple[str, int, str]]
 
     @cached_property
     def ids(self) -> frozenset[str]:
         return frozenset(self.broadcasts) | frozenset(self.schedules)
+
+    @cached_property
+    def cards(self) -> list[str]:
+        return [ts for _, ts in self.broadcasts.values() if ts][-20:]
+
+
+NOTHING = Known({}, {}, [], {})
 
 
 @dataclass(frozen=True)
@@ -144,18 +187,19 @@ class Input:
 
 
 class Generator:
-    """Makes payloads. What a seed makes does not depend on the bot, but for the ids of what exists."""
+    """Makes payloads. What a seed makes does not depend on the bot, but for what exists and the time."""
 
     def __init__(self, world: World, payloads: Payloads, seed: str) -> None:
         self.world, self.payloads, self.chance = world, payloads, random.Random(seed)
-        self.known = Known([], [], [])
+        self.known = NOTHING
         self.makers: list[tuple[int, Callable[[], Input]]] = [
-            (60, self.command),
-            (14, self.form),
-            (10, self.press),
+            (50, self.command),
+            (20, self.form),
+            (12, self.press),
             (6, self.typing),
-            (4, self.suggestion),
+            (5, self.suggestion),
             (6, self.event),
+            (1, self.closed),
         ]
 
     def inputs(self, count: int) -> Iterator[Input]:
@@ -189,7 +233,8 @@ class Generator:
             **dict.fromkeys(("send", "test"), self.sending),
             "every": lambda: f"{self.quoted(self.chance.choice(RULES))} {self.sending()}",
             "remind": lambda: f"{self.quoted(self.chance.choice((*RULES, *TIMES)))} {self.place()}{self.asked()}",
-            "template": lambda: f"{self.word()} {self.sending()}",
+            "template": lambda: f"{self.template()} {self.sending()}",
+            "away": lambda: f"{self.somebody()} {self.until()}",
             **dict.fromkeys(("show", "cancel", "edit", "pause", "resume", "stop"), self.naming),
         }
         rest = parts.get(first, lambda: self.text(4))()
@@ -205,8 +250,8 @@ class Generator:
 
     def option(self) -> str:
         name = self.chance.choice(OPTIONS)
-        value = self.chance.choice(TIMES if name in ("at", "until") else VALUES)
-        if self.chance.random() < 0.15:
+        value = self.chance.choice(TIMES if name in ("at", "until") else CANARIES if name == "canary" else VALUES)
+        if name != "canary" and self.chance.random() < 0.15:
             value = self.text(2)
         shown = self.quoted(value) if self.chance.random() < 0.7 else value
         return f"{self.chance.choice(('', '', '--', '—'))}{name}{self.chance.choice(('=', '=', ' =', '= '))}{shown}"
@@ -216,8 +261,19 @@ class Generator:
         id = self.chance.choice((id, id.lower(), f"`{id}`", f"*{id}*", f"({id}):", id[:-1], f"{id}X"))
         return f"{id} {self.text(2)}" if self.chance.random() < 0.9 else self.text(2)
 
+    def template(self) -> str:
+        known = list(self.known.templates)
+        return self.chance.choice(known) if known and self.chance.random() < 0.6 else self.word()
+
+    def somebody(self) -> str:
+        return self.chance.choice(("", "@dan", "<@U0DAN>", "<@U0DAN|dan>", "<@U0ANA> <@U0DAN>", "<@U0NOBODY>", "dan"))
+
+    def until(self) -> str:
+        when = self.chance.choice((*TIMES, "monday", "vendredi", "el lunes"))
+        return f"{self.chance.choice(('until ', 'jusqu’au ', 'hasta ', '', 'until'))}{when}"
+
     def id(self) -> str:
-        existing = self.known.broadcasts + self.known.schedules
+        existing = [*self.known.broadcasts, *self.known.schedules]
         if existing and self.chance.random() < 0.7:
             return self.chance.choice(existing)
         return self.chance.choice(("B2345AB", "BABCDEFG", "all", "", "B" * 8, "R2345ABC", "0", self.text(1)))
@@ -245,75 +301,165 @@ class Generator:
     # --- forms and presses -------------------------------------------------------------------------------------------
 
     def form(self) -> Input:
-        body = self.payloads.interaction("view_submission", self.chance.choice(PEOPLE))
-        body |= {"view": self.view(), "trigger_id": self.trigger(), "response_urls": []}
-        return Input("form", self.perhaps_spoiled(body))
+        return Input("form", self.perhaps_spoiled(self.submission()))
 
-    def view(self) -> Json:
-        name = self.chance.choice(FORMS)
-        values = self.values()
+    def closed(self) -> Input:
+        return Input("closed", self.perhaps_spoiled({**self.submission(), "type": "view_closed", "is_cleared": False}))
+
+    def submission(self) -> Json:
+        view = self.view(self.chance.choice((*FORMS, "broadcast_compose", "broadcast_compose")))
+        people = PEOPLE if self.chance.random() < 0.2 else ABLE.get(view["callback_id"], PEOPLE[:6])
+        body = self.payloads.interaction("view_submission", self.chance.choice(people))
+        return body | {"view": view, "trigger_id": self.trigger(), "response_urls": []}
+
+    def view(self, name: str) -> Json:
+        kept = {"broadcast_compose": self.compose_keeps, "broadcast_template": self.template_keeps}
+        keeps = kept.get(name, lambda: self.decision_keeps(name))()
+        if self.chance.random() < 0.1:
+            keeps = self.spoiled(keeps, 2)
+        values = self.values(name, keeps)
+        if self.chance.random() < 0.1:
+            values = self.spoiled(values, self.chance.randrange(1, 3))
         blocks = [{"type": "input", "block_id": block} for block in values]
-        kept: Json = {"channel": self.chance.choice(PLACES), "id": self.id(), "version": self.chance.randrange(3)}
-        kept |= {"draft": None, "follows": None, "edits": None, "refills": 0, "test": False}
-        if self.chance.random() < 0.4:
-            edits = [self.id(), self.chance.randrange(3)]
-            kept |= {"edits": edits, "draft": self.id(), "follows": self.id(), "test": True, "after": True}
-        if self.chance.random() < 0.3:
-            kept = self.spoiled(kept, 2)
-        written = (
-            json.dumps(kept) if self.chance.random() < 0.9 else self.chance.choice(("", "[]", "{", "null", "\0", "1"))
-        )
+        odd = self.chance.choice(("", "[]", "{", "null", "\0", "1"))
+        written = json.dumps(keeps) if self.chance.random() < 0.95 else odd
         id = f"V{self.chance.randrange(10**9)}"
         view: Json = {"id": id, "hash": "h", "type": "modal", "callback_id": name, "blocks": blocks}
         return view | {"private_metadata": written, "state": {"values": values}}
 
-    def values(self) -> Json:
-        start = self.chance.choice((None, 4_070_908_800, 0, -1, 10**18, "soon", "4070908800", 1.5))
+    def compose_keeps(self) -> Json:
+        keeps: Json = {"channel": self.chance.choice(PLACES), "draft": None, "follows": None, "edits": None}
+        keeps |= {"refills": self.chance.choice((0, 0, 1, 10**9)), "test": self.chance.random() < 0.1}
+        keeps |= {
+            "template": None,
+            "again": self.chance.choice(({}, {}, {"audience": 1, "template": 2})),
+            "taken": None,
+        }
+        about = self.chance.choice(("", "", "", "edits", "draft", "follows", "template", "template"))
+        if about == "edits":
+            keeps[about] = [*self.seen("broadcast_reject")]
+        elif about == "template":
+            name = self.template()
+            keeps |= {about: [name, self.known.templates.get(name, ("d" * 64, 0, ""))[0]], "taken": name}
+        elif about:
+            keeps[about] = self.id()
+        return keeps
+
+    def decision_keeps(self, name: str) -> Json:
+        id, version = self.seen(name)
+        keeps: Json = {"id": id, "version": version, "after": self.chance.random() < 0.1}
+        return keeps | {"most": self.chance.choice((5000, 10**6, 10**6, None, 1, 0))}
+
+    def template_keeps(self) -> Json:
+        keeps: Json = {"channel": self.chance.choice(PLACES)}
+        if self.known.templates and self.chance.random() < 0.3:
+            name = self.chance.choice(list(self.known.templates))
+            keeps |= {"name": name, "seen": self.known.templates[name][1]}
+        return keeps
+
+    def seen(self, name: str) -> tuple[str, int]:
+        """A broadcast that this form may be about, and its version as somebody has seen it."""
+        asking = self.known.asking.get(name)
+        id = self.chance.choice(asking) if asking and self.chance.random() < 0.8 else self.id()
+        version = self.known.broadcasts.get(id, (self.chance.randrange(3), ""))[0]
+        return id, version if self.chance.random() < 0.9 else self.chance.randrange(3)
+
+    def values(self, name: str, keeps: Json) -> Json:
+        if name == "broadcast_compose":
+            return self.composed(keeps)
+        field = FORMS[name][0]
+        if name == "broadcast_template":
+            known = keeps.get("name") if self.chance.random() < 0.9 else None
+            given = self.composed({}) | {"name": _line(known or f"{self.word()}-{self.chance.randrange(10**9)}")}
+            return {block: value for block, value in given.items() if block not in ("send_at", "canary")}
+        if field == "send_at":
+            return {"send_at": {"value": {"type": "datetimepicker", "selected_date_time": self.start()}}}
+        reason = self.chance.choice(REASONS) if self.chance.random() < 0.5 else self.text(self.chance.choice((0, 1, 5)))
+        given = {field: _line(reason[:500])}
+        return given | self.composed(keeps) if self.chance.random() < 0.1 else given
+
+    def start(self) -> Any:
+        soon = int(time.time()) + self.chance.choice((600, 86_400, 30 * 86_400))
+        odd = self.chance.choice((None, 4_070_908_800, 0, -1, 10**18, "soon", "4070908800", 1.5))
+        return soon if self.chance.random() < 0.8 else odd
+
+    def composed(self, keeps: Json) -> Json:
+        """What the compose form says, with the fields that it has: of a template, the slots in place of the text."""
+        right = self.chance.random() < 0.85
         given = filled(
-            self.chance.choice(AUDIENCES),
-            self.text(self.chance.choice((0, 1, 5, 30))),
-            self.chance.choice(PURPOSES),
-            send_at=start,
-            sender=self.chance.choice((None, *VALUES)),
+            self.chance.choice(("clients", "newsletter", "staff") if right else AUDIENCES),
+            self.text(self.chance.choice((0, 1, 3, 5, 8, 30))),
+            self.chance.choice(("marketing", "transactional") if right else PURPOSES),
+            send_at=self.start() if self.chance.random() < 0.3 else None,
+            sender=None if right else self.chance.choice((None, *VALUES)),
         )
-        line = {"value": {"type": "plain_text_input", "value": self.text(3)}}
-        given |= {self.chance.choice(("reason", "comment", "text_rest", "text:2", "text_rest3:x", "")): line}
-        return self.spoiled(given, self.chance.randrange(3)) if self.chance.random() < 0.5 else given
+        if self.chance.random() < 0.3:
+            given["canary"] = _chosen(self.chance.choice((None, *CANARIES)))
+        if keeps.get("template"):
+            del given["text"]
+            slots = {"city": self.chance.choice(("Paris", "Lyon", self.text(1))), "day": self.chance.choice(TIMES)}
+            given |= {f"slot_{slot}": _line(value[:100]) for slot, value in slots.items()}
+            given["slot_day"] = _line(self.chance.choice(("24/12/2027", "24/12", self.word())))
+        elif self.chance.random() < 0.3:
+            given |= {self.chance.choice(("text_rest", "text_rest2", "text_rest3")): _line(self.text(3))}
+        if self.chance.random() < 0.3 or keeps.get("taken"):
+            given["template"] = _chosen(keeps.get("taken") if self.chance.random() < 0.8 else self.template())
+        again = self.chance.choice((1, 2)) if self.chance.random() < 0.2 else 0
+        return {
+            f"{block}:{again}" if again and not block.startswith("slot_") else block: v for block, v in given.items()
+        }
 
     def press(self) -> Input:
         body = self.payloads.interaction("block_actions", self.chance.choice(PEOPLE))
-        ts = self.chance.choice([*self.known.cards[-20:], "1.1", "", "x"])
+        action, ts = self.action()
         message = {"ts": ts, "text": "card", "blocks": []}
-        body |= {"channel": {"id": HERE}, "message": message, "trigger_id": self.trigger(), "actions": [self.action()]}
+        body |= {"channel": {"id": HERE}, "message": message, "trigger_id": self.trigger(), "actions": [action]}
         body["container"] = {"type": "message", "message_ts": ts, "channel_id": HERE}
         return Input("press", self.perhaps_spoiled(body))
 
-    def action(self) -> Json:
-        of = self.chance.choice(("broadcast", "broadcast", "broadcast", "reminder", "other", ""))
-        name = self.chance.choice((*ACTIONS, "done", "snooze", "start"))
-        version = self.chance.choice(("1", "1", "2", "0", "-1", "٣", "²", "9" * 30, "", "x"))
-        value = self.chance.choice((f"{self.id()}:{version}", f"{self.id()}:{version}", self.text(2), self.line()))
+    def action(self) -> tuple[Json, str]:
+        """What is pressed, and the message that it is on."""
+        of = self.chance.choice(("broadcast",) * 6 + ("reminder", "reminder", "other", ""))
+        name = self.chance.choice(ACTIONS if of != "reminder" else ("done", "snooze", "start", *ACTIONS))
+        value, ts = self.pressed(name)
         action: Json = {"type": "button", "action_id": f"{of}.{name}", "value": value, "action_ts": "1.1"}
-        action["block_id"] = self.chance.choice((f"actions:{version}:{version}", "actions:1", "", "x"))
+        action["block_id"] = self.chance.choice(("actions:1:1", "actions:99:0", "actions:1", "", "", "x"))
         option = {"value": f"{self.chance.choice(ACTIONS)}:{value}"}
-        return action | {"selected_option": option} if name == "more" else action
+        return (action | {"selected_option": option} if name == "more" else action), ts
+
+    def pressed(self, name: str) -> tuple[str, str]:
+        forms = {"break_glass": "broadcast_break_glass", "close_review": "broadcast_close_review"}
+        (id, version), odd = self.seen(forms.get(name, "broadcast_reject")), self.chance.choice(("1.1", "", "x"))
+        ts = self.known.broadcasts.get(id, (0, ""))[1] or self.chance.choice([*self.known.cards, odd])
+        if self.chance.random() < 0.2:
+            return self.chance.choice((self.text(2), self.line(), f"{id}:٣", f"{id}:²", f"{id}:{'9' * 30}", id)), odd
+        if name in OF_COMMANDS:
+            return self.sent(self.sending()), ts
+        if name in OF_TEMPLATES:
+            template = self.template()
+            return f"{template}:{self.known.templates.get(template, ('', 0, 'd'))[2]}", ts
+        return f"{id}:{version}", ts if self.chance.random() < 0.9 else odd
 
     def typing(self) -> Input:
         """Something that changed in an open form."""
         body = self.payloads.interaction("block_actions", self.chance.choice(PEOPLE))
-        name = self.chance.choice(("value", "broadcast.plain", "broadcast.clear", "broadcast.test", "x"))
-        action = {"type": "button", "action_id": name, "block_id": "text", "value": self.text(1)}
-        view = {**self.view(), "callback_id": "broadcast_compose"}
+        name = self.chance.choice(("value", "x", *(f"broadcast.{name}" for name in LIVE)))
+        view = self.view("broadcast_compose")
+        block = self.chance.choice([*view["state"]["values"], "freely", "plain", "kept"])
+        action = {"type": "button", "action_id": name, "block_id": block, "value": self.text(1)}
         body |= {"view": view, "trigger_id": self.trigger(), "actions": [action], "container": {"type": "view"}}
         return Input("typing", self.perhaps_spoiled(body))
 
     def suggestion(self) -> Input:
         body = self.payloads.interaction("block_suggestion", self.chance.choice(PEOPLE))
-        body |= {"view": self.view(), "block_id": "audience", "action_id": "value", "value": self.text(1)}
+        view = self.view(self.chance.choice(("broadcast_compose", "broadcast_template") * 5 + (*FORMS,)))
+        block = self.chance.choice(("audience", "audience:1", "template", "template:2", "canary", "canary:1", "x", ""))
+        typed = self.chance.choice(("", "", "c", "news", "é", "marketing", self.template(), self.text(1)))
+        body |= {"view": view, "block_id": block, "action_id": "value", "value": typed}
         return Input("options", self.perhaps_spoiled(body))
 
     def event(self) -> Input:
-        ts = self.chance.choice([*self.known.cards[-20:], "1.1", "", "x.y", "9" * 40, "1." + "9" * 40])
+        ts = self.chance.choice([*self.known.cards, "1.1", "", "x.y", "9" * 40, "1." + "9" * 40])
         item = {"type": "message", "channel": self.chance.choice(PLACES), "ts": ts}
         event: Json = {"type": self.chance.choice(EVENTS), "user": self.chance.choice(PEOPLE), "item": item}
         event |= {"reaction": self.chance.choice(REACTIONS), "event_ts": ts, "text": self.text(2), "channel": HERE}
@@ -345,6 +491,17 @@ class Generator:
         texts = (self.text(1), "", "x" * 5000, "T0OTHER", "U0NOBODY", "C0NOWHERE", "0", "true")
         things: tuple[Any, ...] = (None, True, False, [], {}, [[]], [{}], {"": None}, [None], {"value": []}, {"id": {}})
         return copy.deepcopy(self.chance.choice(self.chance.choice((texts, things, NUMBERS))))
+
+
+def _line(value: str) -> Json:
+    """A line as Slack returns it."""
+    return {"value": {"type": "plain_text_input", "value": value or None}}
+
+
+def _chosen(value: str | None) -> Json:
+    """A choice as Slack returns it."""
+    option = value and {"value": value, "text": {"type": "plain_text", "text": value}}
+    return {"value": {"type": "external_select", "selected_option": option or None}}
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
