@@ -439,6 +439,25 @@ async def test_at_debug_neither_log_nor_metrics_hold_a_secret_a_number_or_a_text
         assert canary.rsplit("/")[-1] not in log + measured
 
 
+FORGED = 'U0X\n{"event": "forged"}\r\x1b[2J\x85\u2028\x9b2J'
+
+
+async def test_what_comes_in_a_payload_is_one_record_of_the_log(
+    sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
+) -> None:
+    running = await run_bot(shell, sandbox, tmp_path, bot_port)
+    payload = sandbox.acting.payloads.command("U0CLEO", sandbox.world.channel(HERE), "/broadcast", "list")
+    sandbox.faults.add("users.info", "500")
+    outcome = await sandbox.delivery.command(payload | {"user_id": FORGED})
+    assert "Please try again in a minute" in outcome.answer["text"]
+    running.process.send_signal(signal.SIGTERM)
+    code, log = await running.ends()
+    told = [json.loads(line) for line in log.split("\n") if line]
+    (record,) = [record for record in told if "forged" in str(record)]
+    assert (code, record["event"], record["logger"]) == (0, "Slack did not tell", "bot.slack.directory")
+    assert not {"\r", "\x1b", "\x85", "\u2028", "\x9b"}.intersection(log)
+
+
 def test_the_demo_file_is_a_settings_file_like_any_other() -> None:
     text = resources.files("sandbox").joinpath("demo.toml").read_text(encoding="utf-8")
     assert tomllib.loads(text.replace("BOT_PORT", "1").replace("PORT", "2"))["allow_private_hosts"] is True

@@ -70,6 +70,13 @@ async def test_an_edit_that_cannot_be_read_does_not_become_a_new_broadcast(sandb
     assert await all_of(bot) == []
 
 
+async def test_a_form_that_nobody_here_knows_is_told_so_and_changes_nothing(sandbox: Sandbox, bot: Bot) -> None:
+    for name in ("broadcast_levitate", "", "another_app"):
+        errors = await submit(sandbox, filled("clients", "Soldes"), callback_id=name)
+        assert "I no longer know this form" in str(errors), name
+    assert await all_of(bot) == []
+
+
 async def test_half_a_character_becomes_a_sign_for_it(sandbox: Sandbox, bot: Bot) -> None:
     kept = '{"channel": "C0CAMPAIGNS", "follows": "B\\ud83d", "draft": null}'
     assert await submit(sandbox, filled("clients", "Soldes"), private_metadata=kept) == {}

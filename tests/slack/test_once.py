@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bot.app import Bot
+from bot.domain.clock import SECOND, now
 from bot.domain.lifecycle import State
 from sandbox.server import Sandbox
 from tests.support.ground import StartBot, all_of, newest
@@ -123,3 +124,47 @@ async def test_approve_and_cancel_at_once_have_one_winner(sandbox: Sandbox, bot:
     )
     row = await settled(bot, State.SENT, State.CANCELLED)
     assert len(sandbox.vendors.ledger) == (1 if row.state is State.SENT else 0)
+
+
+async def test_the_same_again_an_hour_later_is_asked_about_and_sent_once_it_is_meant(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    lead = 0
+    bot = await start_bot(sandbox, lambda: now() + lead)
+    for _ in range(2):
+        await ask(sandbox, "send clients marketing Soldes", user="U0DAN")
+    (first,) = await all_of(bot)
+    lead = 3600 * SECOND
+    assert first.id in await ask(sandbox, "send clients marketing Soldes", user="U0DAN")
+    kept = await settled(bot, State.DRAFT)
+    await ask(sandbox, f"edit {kept.id}", user="U0DAN")
+    form = sandbox.acting.views("U0DAN")[-1]
+    assert await sandbox.acting.submit("U0DAN", form["id"], filled("clients", "Soldes")) == {}
+    assert {row.id: row.state for row in await all_of(bot)} == {first.id: State.PENDING, kept.id: State.PENDING}
+
+
+@pytest.mark.parametrize("how", ["drop", "disconnect"])
+async def test_what_a_connection_brought_and_another_one_brings_again_counts_once(
+    sandbox: Sandbox, bot: Bot, how: str
+) -> None:
+    """The first connection ends before the acknowledgement, while the bot still asks Slack who that is."""
+    await ask(sandbox, "send clients marketing Soldes")
+    posted, over = await card(sandbox), asyncio.Event()
+    bot.people.forget()
+    sandbox.faults.add("users.info", "delay", until=over)
+    asked, first = len(sandbox.calls), set(sandbox.delivery.sockets)
+    await sandbox.acting.react("U0ANA", HERE, posted["ts"], "white_check_mark")
+    await sandbox.until(lambda: "users.info" in [name for name, _ in sandbox.calls[asked:]])
+    kind, event = sandbox.delivery.sent[-1]
+    assert kind == "events_api"
+    await (sandbox.delivery.drop() if how == "drop" else sandbox.delivery.disconnect())
+    await sandbox.until(lambda: set(sandbox.delivery.sockets) - first)
+    await sandbox.until(lambda: first.isdisjoint(sandbox.delivery.sockets))
+    sandbox.delivery.background(sandbox.delivery._bring(event, None))
+    over.set()
+    await settled(bot, State.SENT)
+    await sandbox.until(lambda: ("events_api", event) in sandbox.delivery.heard)
+    await nothing_more(bot)
+    assert len(sandbox.vendors.ledger) == 1
+    assert thread_text(sandbox, posted["ts"]).count("Approved by") == 1
+    assert sandbox.acting.ephemerals("U0ANA") == []

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from bot.app import Bot
 from bot.domain.lifecycle import State
+from bot.slack.blocks.mrkdwn import quote
 from bot.storage import audit
 from sandbox.server import Sandbox
 from tests.support.ground import StartBot, all_of, newest
 from tests.support.patience import until
-from tests.support.slack import HERE, approved, ask, card, filled, settled
+from tests.support.slack import HERE, approved, ask, card, filled, open_form, settled, thread_text
 
 WRONG = {
     "send nobody marketing Hello": ("There is no audience “nobody”", "Hello"),
@@ -33,6 +38,8 @@ WRONG = {
     "cancel": ("Write it like this", "cancel"),
     "send staff " + "x" * 4001: ("4001 characters, but the vendor takes at most 4000", "xxx"),
     "send newsletter " + "é" * 1225: ("the vendor takes at most 1224", "ééé"),
+    "send staff " + "x" * 40_000: ("40000 characters, but the vendor takes at most 4000", "xxx"),
+    "send newsletter " + "é" * 40_000: ("the vendor takes at most 1224", "ééé"),
     "send newsletter " + "œ" * 600: ("œ (U+0153) makes the text Unicode", "œœœ"),
 }
 
@@ -81,6 +88,119 @@ async def test_what_is_typed_can_ping_nobody_and_forge_no_link(sandbox: Sandbox,
     markdown = [block for block in posted["blocks"] if block["type"] == "section"]
     assert "<!channel>" not in posted["text"]
     assert "<!channel>" not in str(markdown)
+
+
+FORGED = "<!channel> <@U0ZOE> <https://evil.example|Approve> *b* _i_ ~s~ `c`"
+
+
+def markup(sandbox: Sandbox) -> str:
+    """Everything that the bot posted and that Slack reads as markup: all of it but rich text and plain text."""
+
+    def texts(value: Any) -> Iterator[str]:
+        if isinstance(value, dict):
+            if value.get("type") in ("rich_text", "plain_text"):
+                return
+            yield from (str(value["text"]),) if isinstance(value.get("text"), str) else ()
+        for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            yield from texts(one)
+
+    whispered = [one for each in sandbox.world.ephemerals.values() for one in each]
+    return "\n".join(texts([[place.messages for place in sandbox.world.channels.values()], whispered]))
+
+
+async def test_in_a_text_a_campaign_a_reminder_or_a_reason_it_notifies_nobody_and_forges_no_link(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    sandbox.acting.escaped = quote  # type: ignore[assignment, method-assign]
+    await ask(sandbox, f'send clients marketing campaign="{FORGED}" {FORGED}')
+    row = await newest(bot)
+    assert (row.campaign, row.typed) == (FORGED, FORGED)
+    await ask(sandbox, f"send {FORGED}")
+    await ask(sandbox, FORGED)
+    await ask(sandbox, f'remind "in 2 hours" {FORGED}')
+    await ask(sandbox, f"template save news newsletter marketing {FORGED}")
+    await ask(sandbox, "template list")
+    await ask(sandbox, f"template use {FORGED}")
+    await ask(sandbox, "list")
+    await ask(sandbox, "reminders")
+    posted = await card(sandbox)
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.reject")
+    (form,) = sandbox.acting.views("U0ANA")
+    await sandbox.acting.submit("U0ANA", form["id"], {"reason": {"value": {"value": FORGED}}})
+    await sandbox.until(lambda: "&lt;!channel&gt;" in thread_text(sandbox, posted["ts"]))
+    shown = markup(sandbox)
+    assert shown.count("&lt;https://evil.example|Approve&gt;") > 5
+    for forged in ("<!channel>", "<@U0ZOE>", "<https://evil"):
+        assert forged not in shown
+
+
+@pytest.mark.parametrize("typed", ["Tom & Ben <3", "R&amp;D &lt;b&gt; &#39;"])
+async def test_what_slack_encodes_is_on_the_phone_as_typed_and_in_slack_encoded_once(
+    sandbox: Sandbox, bot: Bot, typed: str
+) -> None:
+    posted = await approved(sandbox, f"send clients marketing {typed}")
+    await settled(bot, State.SENT)
+    assert [sent.text for sent in sandbox.vendors.ledger] == [f"{typed} STOP AU 36111"]
+    assert quote(typed) in posted["text"]
+    assert f'"text": "{typed} STOP' in json.dumps(posted["blocks"])  # in rich text nothing is encoded
+
+
+TYPOGRAPHY = "C’est l’été… “Soldes” chez\u00a0Bell : venez découvrir notre nouvelle collection dès demain"
+
+
+async def test_what_a_keyboard_makes_of_a_text_is_counted_on_the_card_and_goes_out_as_it_is(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    posted = await approved(sandbox, f"send newsletter transactional {TYPOGRAPHY}")
+    shown = json.dumps(posted["blocks"], ensure_ascii=False)
+    assert "× 2 SMS" in shown
+    for named in ("’", "…", "“", "no-break space"):
+        assert named in shown.partition("Unicode")[2]
+    await settled(bot, State.SENT)
+    assert [sent.text for sent in sandbox.vendors.ledger] == [TYPOGRAPHY]
+
+
+async def test_a_mention_that_takes_one_more_part_is_counted_and_shown(sandbox: Sandbox, bot: Bot) -> None:
+    text = "Ouvert lundi" + "a" * 140  # 152 of 160
+    shown = []
+    for number, request in enumerate(("newsletter transactional", "vip marketing")):
+        await ask(sandbox, f"send {request} {text}")
+        shown.append(json.dumps((await card(sandbox, number))["blocks"], ensure_ascii=False))
+    alone, longer = shown
+    assert ("× 1 SMS" in alone, "152/160" in alone, "STOP" in alone) == (True, True, False)
+    assert ("× 2 SMS" in longer, "STOP au 30101" in longer) == (True, True)
+
+
+METACHARACTERS = "'; DROP TABLE broadcasts;-- ../../etc/passwd %s %%d {} {0.__class__} ${HOME} `id` $(id) \\x00 | ? * %"
+
+
+async def test_what_means_something_elsewhere_means_nothing_here(sandbox: Sandbox, bot: Bot) -> None:
+    form = await open_form(sandbox)
+    values = filled("staff", METACHARACTERS)
+    assert "looks like a placeholder" in str(await sandbox.acting.submit("U0DAN", form["id"], values))
+    assert await sandbox.acting.submit("U0DAN", form["id"], values) == {}
+    posted = await card(sandbox)
+    assert json.dumps({"type": "text", "text": METACHARACTERS}) in json.dumps(posted["blocks"])
+    await sandbox.acting.click("U0ANA", HERE, posted["ts"], "broadcast.approve")
+    row = await settled(bot, State.SENT)
+    assert [sent.text for sent in sandbox.vendors.ledger] == [METACHARACTERS]
+    for line in (f"show {METACHARACTERS}", f"send {METACHARACTERS}", f"template show {METACHARACTERS}"):
+        assert "Something went wrong" not in await ask(sandbox, line), line
+    assert [one.id for one in await all_of(bot)] == [row.id]
+
+
+async def test_a_draft_whose_form_came_too_late_is_still_there(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Soldes demain", user="U0DAN", channel="C0QUIET")
+    draft = sandbox.acting.ephemerals("U0DAN")[-1]
+    sandbox.faults.add("views.open", "error", error="expired_trigger_id")
+    await sandbox.acting.click("U0DAN", "C0QUIET", draft["ts"], "broadcast.edit")
+    told = sandbox.acting.messages(sandbox.world.direct("U0DAN").id)[-1]  # the bot is not in the channel
+    assert "Slack took too long to open the form. Please press again." in told["text"]
+    assert sandbox.acting.views("U0DAN") == []
+    assert (await newest(bot)).state is State.DRAFT
+    await sandbox.acting.click("U0DAN", "C0QUIET", draft["ts"], "broadcast.edit")
+    (form,) = sandbox.acting.views("U0DAN")
+    assert "Soldes demain" in str(form["blocks"])
 
 
 async def test_audiences_are_shown_with_their_sizes_and_what_else_the_vendors_have(sandbox: Sandbox, bot: Bot) -> None:

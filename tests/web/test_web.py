@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import io
 import json
+import logging
 import random
 import re
 import time
@@ -16,6 +17,7 @@ from urllib.parse import urlencode
 
 import pytest
 from aiohttp import ClientSession
+from multidict import CIMultiDict
 
 from bot.app import Bot
 from bot.domain.clock import SECOND
@@ -26,7 +28,7 @@ from bot.web.slack import parse_slack
 from sandbox.server import Sandbox
 from tests.support.ground import StartBot, all_of, free_port, newest
 from tests.support.patience import LONG, nothing_more, within
-from tests.support.slack import approved, ask, card, settled, thread_text
+from tests.support.slack import HERE, approved, ask, card, settled, thread_text
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -104,6 +106,42 @@ async def test_a_signature_of_another_secret_or_other_bytes_is_refused(
     assert await all_of(door) == []
 
 
+async def test_the_body_of_a_request_that_slack_did_not_sign_is_in_no_log(
+    http_sandbox: Sandbox, door: Bot, web: ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        for given in UNSIGNED.values():
+            await post(http_sandbox, web, command(http_sandbox, "send nobody marketing CANARYTEXT"), **given)
+        http_sandbox.faults.add("users.info", "500")
+        assert (await post(http_sandbox, web, command(http_sandbox, "send nobody marketing CANARYTEXT")))[0] == 200
+    assert "Slack did not tell" in caplog.text  # what is signed leaves a trace, without the text either
+    assert "CANARYTEXT" not in caplog.text
+
+
+async def test_the_signature_is_for_every_byte_and_the_case_of_headers_does_not_matter(
+    http_sandbox: Sandbox, door: Bot, web: ClientSession
+) -> None:
+    body, stamp = command(http_sandbox), str(int(time.time()))
+    honest = sign(http_sandbox.world.signing_secret, body, stamp)
+    signed: dict[str, Any] = {"X_Slack_Signature": honest, "X_Slack_Request_Timestamp": stamp}
+    for spot in range(len(body)):
+        changed = body[:spot] + bytes([body[spot] ^ 1]) + body[spot + 1 :]
+        assert (await post(http_sandbox, web, changed, **signed))[0] == 401, spot
+    assert await all_of(door) == []
+
+    assert http_sandbox.delivery.events_url is not None
+    given = [("X-Slack-Request-Timestamp", stamp), ("X-Slack-Signature", honest)]
+    for twice in given:
+        headers = CIMultiDict([("Content-Type", FORM), *given, twice])
+        async with web.post(http_sandbox.delivery.events_url, data=io.BytesIO(body), headers=headers) as answer:
+            assert answer.status == 401, twice
+    for case in (str.upper, str.lower):
+        headers = CIMultiDict([("Content-Type", FORM), *((case(name), value) for name, value in given)])
+        async with web.post(http_sandbox.delivery.events_url, data=io.BytesIO(body), headers=headers) as answer:
+            assert answer.status == 200, case
+    assert len(await all_of(door)) == 1
+
+
 MALFORMED = {
     "nothing": b"",
     "bytes that are no UTF-8": b"text=\xff\xfe",
@@ -145,6 +183,29 @@ async def test_a_request_replayed_inside_the_window_has_one_effect(
     answers = await asyncio.gather(*(post(http_sandbox, web, body) for _ in range(5)))
     assert {status for status, _ in answers} == {200}
     assert len(await all_of(door)) == 1
+
+
+async def test_what_slack_sends_again_with_a_retry_number_counts_once(
+    http_sandbox: Sandbox, door: Bot, web: ClientSession
+) -> None:
+    again: dict[str, Any] = {"X_Slack_Retry_Num": "1", "X_Slack_Retry_Reason": "http_timeout"}
+    asked = command(http_sandbox)
+    assert (await post(http_sandbox, web, asked))[0] == 200
+    assert (await post(http_sandbox, web, asked, age=1, **again))[0] == 200
+    assert len(await all_of(door)) == 1
+
+    posted = await card(http_sandbox)
+    await http_sandbox.acting.react("U0ANA", HERE, posted["ts"], "white_check_mark")
+    await settled(door, State.SENT)
+    (event,) = [payload for kind, payload in http_sandbox.delivery.heard if kind == "events_api"]
+    for number in ("1", "2", "3"):
+        again["X_Slack_Retry_Num"] = number
+        body = json.dumps(event).encode()
+        assert (await post(http_sandbox, web, body, content="application/json", **again))[0] == 200
+    await nothing_more(door)
+    assert len(http_sandbox.vendors.ledger) == 1
+    assert thread_text(http_sandbox, posted["ts"]).count("Approved by") == 1
+    assert http_sandbox.acting.ephemerals("U0ANA") == []
 
 
 async def test_another_workspaces_command_is_refused(http_sandbox: Sandbox, door: Bot, web: ClientSession) -> None:
