@@ -12,11 +12,10 @@ import pytest
 from tests.crash.points import NAMED
 
 ROOT = Path(__file__).parent.parent
-ROW = re.compile(r"^\| (?P<id>[ABHK]\d+) \|(?P<fault>[^|]+)\|(?P<becomes>[^|]+)\|(?P<played>[^|]+)\|$", re.MULTILINE)
+ROW = re.compile(r"^\| (?P<id>[ABEFHIK]\d+) \|(?P<fault>[^|]+)\|(?P<becomes>[^|]+)\|(?P<played>[^|]+)\|$", re.MULTILINE)
 ROWS = {row["id"]: row["played"] for row in ROW.finditer((ROOT / "docs/reliability.md").read_text())}
-FAULTS = [
-    f"{group}{number}" for group, many in {"A": 14, "B": 11, "H": 7, "K": 4}.items() for number in range(1, many + 1)
-]
+GROUPS = {"A": 14, "B": 11, "E": 12, "F": 8, "H": 7, "I": 9, "K": 4}
+FAULTS = [f"{group}{number}" for group, many in GROUPS.items() for number in range(1, many + 1)]
 
 
 @cache
