@@ -8,6 +8,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 
 from bot.domain.sms import BASIC, INVISIBLE, measure
 
@@ -29,6 +30,7 @@ LIGATURES = {"œ": "oe", "Œ": "OE"}
 
 #: Writing systems that use invisible marks to join and separate letters, and to choose between forms of a letter.
 SPELLED = ((0x0600, 0x08FF), (0x0900, 0x0DFF), (0x1000, 0x109F), (0x1780, 0x18AF), (0x3400, 0x9FFF), (0xFB50, 0xFDFF))
+SPELLED_OUT = 100  # hidden characters, or runs of one, that are shown by their code
 JOINERS = frozenset("\u200c\u200d")
 
 
@@ -96,8 +98,19 @@ def without_invisible(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """The text with the code of each of those characters in its place, so that it is not drawn: `[U+202E]`."""
-    return _replaced(text, {at: f"[U+{ord(text[at]):04X}]" for at in _needless(text)})
+    """The text with the code of each of those characters in its place, so that it is not drawn: `[U+202E]`.
+
+    Many of them are shown short, else no card would have room for a text of them: `[U+200B ×1990]`, and after the first
+    hundred places `▯`.
+    """
+    places, changes = list(_needless(text)), dict[int, str]()
+    runs = groupby(enumerate(places), lambda one: (one[1] - one[0], text[one[1]]))
+    for count, (_, run) in enumerate(runs):
+        first, *rest = [at for _, at in run]
+        many = f" ×{len(rest) + 1}" if rest else ""
+        changes |= dict.fromkeys(rest, "")
+        changes[first] = f"[U+{ord(text[first]):04X}{many}]" if count < SPELLED_OUT else "▯"
+    return _replaced(text, changes)
 
 
 def _needless(text: str) -> Iterator[int]:

@@ -70,11 +70,12 @@ class Sizes:
 
     def _unsized(self, connection: Connection, free: Sequence[str]) -> list[Broadcast]:
         able = {name: provider.capabilities for name, provider in self.providers.items()}
-        found = queue.unsized(connection, free, self.clock())
-        rows = [row for row in found if row.mode == self.settings.mode]
         # a quote is a campaign too, and takes the account's one slot
-        quotes = any(able[row.account].quotes for row in rows)
-        taken = self.slots.taken(connection, self.leases.now(connection)) if quotes else {}
+        quoting, now = [name for name in free if able[name].quotes], self.leases.now(connection)
+        taken = self.slots.taken(connection, now) if quoting else {}
+        busy = {name for name in quoting if name in taken or self.slots.is_quoting(connection, name)}
+        found = queue.unsized(connection, [name for name in free if name not in busy], self.clock())
+        rows = [row for row in found if row.mode == self.settings.mode]
         asked = [row for row in rows if not able[row.account].quotes or self.slots.may_quote(connection, row, taken)]
         for row in rows:
             queue.set_look_at(connection, row, self.clock() + (SIZE_AGAIN if row in asked else SLOT_AGAIN))

@@ -15,7 +15,7 @@ from bot.domain.marketing import Mentioned, looks_like_marketing, near_miss, wit
 from bot.domain.placeholders import slots, unknown_placeholders
 from bot.domain.slack_text import decode_slack, emoji_names, live, nameless
 from bot.domain.sms import BASIC, EXTENSION, composed, measure, name_of, problems
-from bot.domain.suggestions import SAFE, invisible, may_part, suggest, without_invisible
+from bot.domain.suggestions import SAFE, invisible, may_part, suggest, visible, without_invisible
 from providers.base import TextLimits
 
 VECTORS = [
@@ -643,3 +643,20 @@ def test_a_word_of_an_offer_is_noticed_whatever_its_case(word: str) -> None:
 )
 def test_what_slack_writes_for_names_and_links_is_read_as_it_was_shown(raw: str, read: str) -> None:
     assert decode_slack(raw) == read
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("Soldes\u200b demain", "Soldes[U+200B] demain"),
+        ("a" + "\u200b" * 1990 + "b", "a[U+200B ×1990]b"),
+        ("\u200b\u202e\u202ea", "[U+200B][U+202E ×2]a"),
+        ("👨\u200d👩\u200d👧", "👨\u200d👩\u200d👧"),
+    ],
+)
+def test_hidden_characters_are_shown_by_their_code(text: str, seen: str) -> None:
+    assert visible(text) == seen
+
+
+def test_a_text_full_of_hidden_characters_takes_hardly_more_room_than_it_has() -> None:
+    assert len(visible("a\u202e" * 1990)) < 4_000 + 100 * len("[U+202E]")

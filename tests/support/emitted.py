@@ -54,6 +54,8 @@ HARD = {
     "backticks": "```" * 1300,
     "one combining pile": "e" + "\u0301" * 3900,
     "zero width joiners": "👨‍👩‍👧‍👦" * 350,
+    "hidden characters": "a" + "\u200b" * 3998 + "b",
+    "many hidden characters": "a\u202e" * 2000,
     "words": "Votre commande est prête. " * 150,
     "characters to replace": "L’été — « où » … œuvre\u202f! ąčę " * 120,
 }
