@@ -14,9 +14,9 @@ from bot.slack.blocks.card_facts import (
     BADGES,
     HOLDS,
     CardContext,
+    deliveries,
     ids,
     length,
-    outcome,
     planned,
     progress,
     small_print,
@@ -88,8 +88,10 @@ def _ended(broadcast: Broadcast, showing: CardContext, words: Translator, *, who
     if whole:
         shown = [section(line), *literal(suggestions.visible(broadcast.text)), *progress(broadcast, words)]
     else:
-        small = " · ".join([*ids(broadcast, words, FEW_IDS), small])
-        shown = [section("\n".join([f"{line}: “{quote(_excerpt(broadcast))}”", *outcome(broadcast, words)]))]
+        lines = [f"{line}: “{quote(_excerpt(broadcast))}”"]
+        lines += [sentence(words, broadcast.failure)] if broadcast.failure is not None else []
+        shown = [section("\n".join(lines))]
+        small = " · ".join([*deliveries(broadcast, words), *ids(broadcast, words, FEW_IDS), small])
     return [*shown, *review(broadcast, words), context(small), *buttons(broadcast, showing, words)]
 
 

@@ -243,7 +243,9 @@ def _closed(broadcast: Broadcast, showing: CardContext, words: Translator) -> st
 
 def progress(broadcast: Broadcast, words: Translator) -> list[Block]:
     """Return the vendor's ids and what has become of it, as far as that is known."""
-    lines = [*ids(broadcast, words, IDS), *outcome(broadcast, words)]
+    lines = [*ids(broadcast, words, IDS), *deliveries(broadcast, words)]
+    if broadcast.failure is not None:
+        lines.append(sentence(words, broadcast.failure))
     return [section("\n".join(lines), f"progress:{broadcast.revision}")] if lines else []
 
 
@@ -255,8 +257,7 @@ def ids(broadcast: Broadcast, words: Translator, most: int) -> Iterator[str]:
         yield words("*Ids*: {ids}", ids=shown + more)
 
 
-def outcome(broadcast: Broadcast, words: Translator) -> Iterator[str]:
+def deliveries(broadcast: Broadcast, words: Translator) -> Iterator[str]:
+    """Yield how many were delivered, and how many were not."""
     if broadcast.counts:
         yield words("*Deliveries*: {counts}", counts=sentence(words, describe_counts(broadcast.counts)))
-    if broadcast.failure is not None:
-        yield sentence(words, broadcast.failure)
