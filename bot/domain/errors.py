@@ -32,6 +32,10 @@ class NotAllowed(Exception):
         self.sentence = Translatable(template, **values)
 
 
+class NotAMember(NotAllowed):
+    """The person is no full member of the workspace, so nothing here is for them."""
+
+
 class StaleVersion(Exception):
     """The row has changed since the person last saw it; `broadcast` is the current row.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from bot.domain.errors import NotAllowed
+from bot.domain.errors import NotAMember
 from bot.domain.i18n import Translatable
 
 #: Who is in a user group, at most a minute old. Raises DirectoryUnavailable; then nobody counts as a member.
@@ -104,11 +104,11 @@ class Directory(Protocol):
 
 
 def must_be_member(person: Person) -> None:
-    """Raises NotAllowed, or DirectoryUnavailable if Slack does not say whether they are a member."""
+    """Raises NotAMember, or DirectoryUnavailable if Slack does not say whether they are a member."""
     if person.doubtful:
         raise DirectoryUnavailable(person.id)
     if not person.member:
-        raise NotAllowed(
+        raise NotAMember(
             "Only full members of this workspace can do this. Guests, bots and people from outside cannot."
         )
 

@@ -20,7 +20,7 @@ def price_of(priced: Staged | Quote | None) -> str | None:
 def estimate(row: Broadcast, earlier: Broadcast) -> str | None:
     """What it would cost at the price that each SMS of an earlier one had; None if that is not known.
 
-    A text with placeholders may take more SMS than it seems to, so it gives no price and has none.
+    A text with placeholders may take more SMS than it seems to, so no price is taken from it or shown for it.
     """
     price = price_of(earlier.staged) or earlier.quoted
     if price is None or not earlier.size or row.size is None or any(map(placeholders, (earlier.text, row.text))):

@@ -150,7 +150,7 @@ class Buttons:
         """Open the form filled with a command that was refused, as far as it is understood."""
         refused = forms.Correction(value, test=name == forms.CORRECT_TEST)
         if name == forms.CORRECT_KEPT:
-            refused = await self.opened.kept_command(done.person)
+            refused = await self.opened.kept_command(done.person, value)
         parts, start = parse.read_send(slack_text.decode_slack(refused.typed)), None
         wrong = [one.sentence for one in (*parts.complaints, *lost_names(refused.typed))]
         try:
@@ -161,10 +161,10 @@ class Buttons:
             wrong.append(Translatable(error.template, **error.values))
         values = {name: parts.options.get(name) for name in ("sender", "campaign", "canary")}
         values |= {"audience": parts.audience, "purpose": parts.purpose, "text": parts.text}
+        values["canary"] = (values["canary"] or "").lower() or None
         told = [mrkdwn.section("\n".join(f"⛔ {mrkdwn.sentence(done.words, one)}" for one in wrong))] if wrong else []
         form = forms.Form(offered(self.audiences, done.words), done.channel, values={**values, "send_at": start})
-        form = replace(form, facts=told, test=refused.test)
-        form = form if refused.test else await self.opened.offering(form, done.workspace)
+        form = await self.opened.corrected(replace(form, facts=told), done.person, refused)
         form = await self.with_facts(form, done.person, done.words)
         await done.client.views_open(trigger_id=done.trigger, view=forms.compose(form, done.words))
 

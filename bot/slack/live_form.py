@@ -189,6 +189,8 @@ class LiveForm:
             [*await self._facts(composed, filled, person, words), *self._of_test(id, typed)],
             composed.refills,
             test=composed.test,
+            origin=composed.origin,
+            version=composed.version,
             template=composed.template,
             wording=self.templates.wording(filled, composed, person, words) if filled and composed.template else (),
             choice=composed.choice,
@@ -208,6 +210,8 @@ class LiveForm:
             composed.draft,
             composed.values,
             refills=composed.refills,
+            origin=composed.origin,
+            version=composed.version,
             template=composed.template,
             wording=template_forms.wording_in(body["view"]),
             choice=self.choice.gone(composed),
@@ -221,7 +225,7 @@ class LiveForm:
     ) -> list[Block]:
         """The facts; of a template, once every slot is filled in, or what is wrong with those that are."""
         if composed.template is None or filled is None or not filled.complaints:
-            return await self.facts(composed, person, words, filled)
+            return await self.facts(composed, person, words, filled if composed.template is not None else None)
         blank = {slot.block for slot in filled.slots if not filled.values[slot.name]}
         wrong = [one.sentence for one in filled.complaints if one.field not in blank]
         return [section("\n".join(f"⛔ {sentence(words, one)}" for one in wrong))] if wrong else []
@@ -283,8 +287,9 @@ class LiveForm:
             planned, complaints = await preview(request, person, before, composed.follows)
         except InvalidRequest as error:  # there is nobody to send a test to
             return [section("\n".join(f"⛔ {line}" for line in explain(error, words)))]
-        if filled is not None and await self.workflow.template_use.voters(filled, planned):
-            planned = replace(planned, quorum=0)
+        with suppress(DirectoryUnavailable):  # then it says that it needs approval
+            if filled is not None and await self.workflow.template_use.voters(filled, planned):
+                planned = replace(planned, quorum=0)
         showing = await self.showing_of(planned, [])
         terms = self.audiences.terms(request.audience, request.purpose)
         asked = checks.questions(request.text, terms, zone=person.zone, now=moment(self.clock()))
@@ -342,14 +347,12 @@ def _tick(duplicate: Broadcast | None, composed: form_values.Composed, words: Tr
 
 def _as_it_was(composed: form_values.Composed, row: Broadcast) -> form_values.Composed:
     """What the form said before anything was typed in it. Every input is new, else Slack would show what was typed."""
-    filled = forms.as_composed(
-        forms.Form(forms.Offered(()), composed.channel, values=forms.filled(row, send_at=row.send_at))
-    )
-    refills = composed.refills + 1
-    values = {name: getattr(filled, name) for name in ("audience", "purpose", "text", "sender", "campaign", "canary")}
-    again = {**composed.again, **dict.fromkeys(("send_at", *(name for name in values if name != "text")), refills)}
-    send_at = filled.send_at if composed.edits or composed.draft else None
-    return replace(composed, **values, send_at=send_at, refills=refills, again=again, template=None)
+    values = forms.filled(row, send_at=row.send_at if composed.edits or composed.draft else None)
+    filled = forms.as_composed(forms.Form(forms.Offered(()), composed.channel, values=values))
+    refills, choice = composed.refills + 1, form_values.Choice() if composed.choice is not None else None
+    named = {name: getattr(filled, name) for name in values}
+    again = {**composed.again, **dict.fromkeys((*(name for name in values if name != "text"), "template"), refills)}
+    return replace(composed, **named, refills=refills, again=again, template=None, choice=choice)
 
 
 def _as_pressed(composed: form_values.Composed, name: str, body: Body) -> form_values.Composed:

@@ -24,7 +24,7 @@ from bot.storage.templates import Template
 from bot.workflow.workflow import Workflow
 
 SOON = 0.3  # seconds to find out whether there are templates, or to keep what was typed
-COMMAND = "command"  # what a kept form is about that came from a refused command
+NAME = 64  # characters of a button's value that name what was kept
 
 
 @dataclass(frozen=True)
@@ -67,19 +67,19 @@ class OpenedForms:
         try:
             async with asyncio.timeout(SOON):
                 await self.workflow.database.write(
-                    lambda c: keys.keep_form(c, workspace, user, values, self.clock(), COMMAND)
+                    lambda c: keys.keep_form(c, workspace, user, values, self.clock(), f"command:{refused.name}")
                 )
         except (TimeoutError, DatabaseBusy, CommitUncertain):
             return False
         return True
 
-    async def kept_command(self, person: Person) -> forms.Correction:
-        """Return it. Raises InvalidRequest if it was too long ago."""
+    async def kept_command(self, person: Person, name: str) -> forms.Correction:
+        """Return the refused command that was kept. Raises InvalidRequest if that was too long ago."""
         kept = await self.workflow.database.read(
-            lambda c: keys.kept_form(c, person.workspace, person.id, self.clock(), COMMAND)
+            lambda c: keys.kept_form(c, person.workspace, person.id, self.clock(), f"command:{name[:NAME]}")
         )
         if kept is None:
-            template = "I no longer have what you typed. Copy it from this message into a new form: `/broadcast`."
+            template = "I no longer have your text. Copy it from the message above into a new form: `/broadcast`."
             raise InvalidRequest(FieldError("text", Translatable(template)))
         return forms.Correction(str(kept.values.get("typed")), test=kept.values.get("test") is True)
 
@@ -99,7 +99,7 @@ class OpenedForms:
         person can no longer edit it.
         """
         choices, values = offered(self.workflow.audiences, words), forms.filled(row, send_at=row.send_at)
-        form = forms.Form(choices, channel, values=values, test=row.test_of is not None)
+        form = forms.Form(choices, channel, values=values, test=row.test_of is not None, version=row.version)
         if row.state is State.DRAFT:
             return await self._draft(replace(form, draft=row.id, follows=row.follows), row, person, words)
         if (row.state, Action.EDIT) not in TRANSITIONS:
@@ -112,9 +112,14 @@ class OpenedForms:
         form = forms.Form(offered(self.workflow.audiences, words), channel, values=forms.filled(row), follows=row.id)
         return await self._as_left(form, person)
 
+    async def corrected(self, form: forms.Form, person: Person, refused: forms.Correction) -> forms.Form:
+        """The form filled from a refused command, or with what this person has typed in it since."""
+        form = replace(form, test=refused.test, origin=f"correct:{refused.name}")
+        form = await self._as_left(form, person)
+        return form if refused.test else await self.offering(form, person.workspace)
+
     async def _as_left(self, form: forms.Form, person: Person) -> forms.Form:
-        kept = await self.workflow.database.read(lambda c: self._kept(c, form, person))
-        return replace(form, values=kept.values, kept_at=kept.at) if kept else form
+        return _with_kept(form, await self.workflow.database.read(lambda c: self._kept(c, form, person)))
 
     def _kept(self, connection: Connection, form: forms.Form, person: Person) -> keys.KeptForm | None:
         about = forms.as_composed(form).about
@@ -134,8 +139,7 @@ class OpenedForms:
             return kept, _with_template(connection, row.workspace, values)
 
         kept, found = await self.workflow.database.read(read)
-        if kept is not None:
-            form = replace(form, values=kept.values, kept_at=kept.at)
+        form = _with_kept(form, kept)
         return self._filled(form, found, person, words) if found else form
 
     def _filled(self, form: forms.Form, kept: Kept, person: Person, words: Translator) -> forms.Form:
@@ -149,6 +153,14 @@ class OpenedForms:
             )
             return replace(form, choice=form_values.Choice(wrong=changed))
         return self.templates.filling(form, self.templates.use.filled(kept.now, kept.slots), person, words)
+
+
+def _with_kept(form: forms.Form, kept: keys.KeptForm | None) -> forms.Form:
+    """The form with what was typed in it and not submitted. It says so if that was typed for an earlier version."""
+    if kept is None:
+        return form
+    outdated = kept.values.get("version", form.version) != form.version
+    return replace(form, values=kept.values, kept_at=kept.at, outdated=outdated)
 
 
 def _with_template(connection: Connection, workspace: str, values: Mapping[str, Any]) -> Kept:

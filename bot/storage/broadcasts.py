@@ -47,6 +47,7 @@ from bot.storage.outbox import post
 from bot.storage.sql import T, read_each, read_one, to_row
 from bot.storage.tables import LIVING, broadcasts, posts
 from providers.base import Purpose
+from providers.reading import UNREADABLE
 
 #: Decisions and ends that are also posted where a request was typed.
 POSTED_WHERE_ASKED = frozenset(
@@ -170,11 +171,12 @@ def lately_to_same_recipients(
 
 
 def latest_sized(connection: Connection, like: Broadcast, since: Micros, limit: int = 5) -> list[Broadcast]:
-    """What was asked for since then, for the same recipients and purpose, and has a size, the newest first."""
+    """Broadcasts whose size is known, asked for since then for the same recipients and purpose, the newest first."""
     rows = broadcasts.c
-    those = _to_recipients_of(like, rows.created_at >= since, rows.purpose == like.purpose, rows.size.is_not(None))
+    same = rows.purpose == like.purpose, rows.mode == like.mode, rows.everyone == like.everyone
+    those = _to_recipients_of(like, rows.created_at >= since, *same, rows.size < UNREADABLE)
     found = select(broadcasts).where(those, understood(connection)).order_by(rows.created_at.desc()).limit(limit)
-    return list(read_broadcasts(connection, found))
+    return [one for one in read_broadcasts(connection, found) if one.subscribers == like.subscribers]
 
 
 def _the_latest(

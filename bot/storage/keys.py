@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, and_, or_, select, update
+from sqlalchemy import Connection, and_, select, update
 
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros
@@ -119,14 +119,17 @@ def set_paused(connection: Connection, workspace: str, by: str | None, at: Micro
 def keep_form(
     connection: Connection, workspace: str, person: str, values: Mapping[str, object], at: Micros, about: str = ""
 ) -> None:
-    """Keep what a person has typed in a form and not submitted yet, and forget what they typed too long ago.
+    """Keep what a person has typed in a form and not submitted yet.
 
-    `about`: what the form changes, completes or follows; empty for a new broadcast.
+    `about`: what the form changes, completes, follows or corrects; empty for a new broadcast.
     """
-    name = _of_form(workspace, person, "")
-    theirs = or_(kept.c.name == name, kept.c.name.startswith(f"{name}/", autoescape=True))
-    connection.execute(kept.delete().where(theirs, kept.c.at <= at - FORM_KEPT))
     keep(connection, _of_form(workspace, person, about), json.dumps(values), at)
+
+
+def forget_old_forms(connection: Connection, now: Micros) -> None:
+    """Forget what was typed too long ago to be offered again."""
+    forms = and_(kept.c.name >= "form:", kept.c.name < "form;")
+    connection.execute(kept.delete().where(forms, kept.c.at <= now - FORM_KEPT))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast, digest, marketing_until
 from bot.domain.clock import Micros
-from bot.domain.errors import FieldError, InvalidRequest, NotAllowed
+from bot.domain.errors import FieldError, InvalidRequest
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import TRANSITIONS, Action
 from bot.domain.people import Person
@@ -63,20 +63,9 @@ class Editing:
         questions = self.submission.questions
         duplicate = await questions.find_duplicate(as_asked)
         await questions.ask(request, edit.sent, None, duplicate)
-        if planned.quorum == 0 and not await self._may_ask(planned, person):
-            planned = dataclasses.replace(planned, quorum=1)
         need = approval_rules.RequiredApprovals(planned.quorum, planned.approvers)
         await self.must_be_seen(seen, person, need, "text")
         return PlannedEdit(planned, edit.sent, duplicate.id if duplicate is not None else "")
-
-    async def _may_ask(self, planned: Broadcast, person: Person) -> bool:
-        """Whether this person could ask for it themselves. If not, what they have edited is looked at."""
-        settings = self.audiences.settings.audiences[planned.audience]
-        try:
-            await approval_rules.may_ask(person, planned.audience, settings, self.approvers.people.members)
-        except NotAllowed:
-            return False
-        return True
 
     async def need_again(
         self, broadcast: Broadcast, person: Person, send_at: Micros

@@ -40,6 +40,7 @@ class Expiry:
 
     def _expire(self, connection: Connection) -> int:
         keys.forget_seen(connection, self.clock() - SEEN_KEPT)
+        keys.forget_old_forms(connection, self.clock())
         lapsed = queue.lapsed(connection, self.clock())
         for row in lapsed:
             with alone(connection, "expire", row.id, row.workspace):

@@ -84,7 +84,7 @@ class Storing:
         fields = {field.name: getattr(planned, field.name) for field in dataclasses.fields(planned)}
         changes = {name: value for name, value in fields.items() if name not in UNCHANGED_BY_SUBMIT}
         shown, told = card_of(connection, draft) is not None, list[Note]()
-        asked_before = shown or draft.version > 1  # its card may have been lost
+        asked_before = was_asked_about(connection, draft)
         if asked_before:
             changes |= {"quorum": max(planned.quorum, draft.quorum)}
             changes |= {"marketing_until": marketing_until(draft, planned, at)}
@@ -111,6 +111,11 @@ class Storing:
         if submitted.follows is not None:
             name_each_other(connection, submitted)
         return agree(connection, submitted)
+
+
+def was_asked_about(connection: Connection, row: Broadcast) -> bool:
+    """Whether people were asked to approve it: it has a card, or had one that may have been lost."""
+    return row.state is not State.DRAFT or row.version > 1 or card_of(connection, row) is not None
 
 
 def _known(connection: Connection, planned: Broadcast, draft: str | None) -> tuple[Broadcast | None, str | None]:

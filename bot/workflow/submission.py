@@ -15,7 +15,7 @@ from bot.domain.clock import SECOND, Micros
 from bot.domain.errors import FieldError, InvalidRequest, NotAllowed
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Action, State
-from bot.domain.people import Person
+from bot.domain.people import DirectoryUnavailable, Person
 from bot.domain.price import estimate
 from bot.scheduler import concerned
 from bot.storage import broadcasts
@@ -30,7 +30,7 @@ from bot.workflow.permissions import Permissions
 from bot.workflow.questions import Questioned, Questions
 from bot.workflow.recipients import Recipients, canary_complaint, recipients_of
 from bot.workflow.series_approval import COVER
-from bot.workflow.storing import Storing, as_draft
+from bot.workflow.storing import Storing, as_draft, was_asked_about
 from bot.workflow.submitted import AdvanceApproval, Agree, Submitted, Wanted
 from providers.base import Purpose
 
@@ -115,30 +115,56 @@ class Submission:
         Raises InvalidRequest, NotAllowed or DirectoryUnavailable.
         """
         reached = recipients_of(self.audiences, request.audience, test=request.test)
-        settings = reached.settings
-        if edits is None or (edits.test_of or edits.audience) != request.audience:
-            named = self.audiences.settings.audiences[request.audience]
-            await approval_rules.may_ask(person, request.audience, named, self.people.members)
-        final, complaints = checks.final_text(request.text, self.audiences.terms(request.audience, request.purpose))
-        if request.canary and (odd := canary_complaint(self.audiences, request.canary, settings)) is not None:
-            complaints.append(odd)
-        complaints += checks.name_complaints(request.sender, request.campaign)
-        complaints += [*self._sender_complaints(request, settings), *self.time_complaints(request.send_at, slack)]
+        await self._may_ask(request, person, edits)
+        planned, complaints = self._checked(request, reached, key, slack)
         if complaints:
             raise InvalidRequest(*complaints)
-        planned = self._broadcast(request, key, reached, final)
-        need = await self._need(planned, person, reached.most)
+        need = await self._need(planned, person, reached.most, edits)
         bound = reached.bound(need.quorum)
         planned = dataclasses.replace(planned, quorum=need.quorum, approvers=need.approvers, bound=bound)
         if complaints := self._policy_complaints(planned):
             raise InvalidRequest(*complaints)
         return planned
 
-    async def _need(self, planned: Broadcast, person: Person, most: int | None) -> approval_rules.RequiredApprovals:
+    async def _may_ask(self, request: BroadcastRequest, person: Person, edits: Broadcast | None) -> None:
+        """Raises NotAllowed if this person may not write to the audience. An edit may keep the one that it has."""
+        if edits is None or (edits.test_of or edits.audience) != request.audience:
+            named = self.audiences.settings.audiences[request.audience]
+            await approval_rules.may_ask(person, request.audience, named, self.people.members)
+
+    def _checked(
+        self, request: BroadcastRequest, reached: Recipients, key: str, slack: Micros = PAST_SLACK
+    ) -> tuple[Broadcast, list[FieldError]]:
+        """What a request becomes, and what is wrong with it by itself."""
+        final, complaints = checks.final_text(request.text, self.audiences.terms(request.audience, request.purpose))
+        if request.canary and (odd := canary_complaint(self.audiences, request.canary, reached.settings)) is not None:
+            complaints.append(odd)
+        complaints += checks.name_complaints(request.sender, request.campaign)
+        complaints += self._sender_complaints(request, reached.settings)
+        complaints += self.time_complaints(request.send_at, slack)
+        return self._broadcast(request, key, reached, final), complaints
+
+    async def _need(
+        self, planned: Broadcast, person: Person, most: int | None, edits: Broadcast | None
+    ) -> approval_rules.RequiredApprovals:
         """The approvals it needs. Raises InvalidRequest, NotAllowed or DirectoryUnavailable."""
         need = await self.approvers.need(planned, frozenset({person.id, planned.requester}), most)
         need = await self.approvers.with_canary(planned, need, person)
-        return await self.approvers.as_strict_as_marketing(planned, need)
+        need = await self.approvers.as_strict_as_marketing(planned, need)
+        if edits is not None and need.quorum == 0 and not await self._could_ask(planned, person):
+            need = dataclasses.replace(need, quorum=1)
+        return need
+
+    async def _could_ask(self, planned: Broadcast, person: Person) -> bool:
+        """Whether this person could ask for it themselves. If not, what they have edited is looked at."""
+        settings = self.audiences.settings.audiences[planned.audience]
+        try:
+            await approval_rules.may_ask(person, planned.audience, settings, self.people.members)
+        except NotAllowed:
+            return False
+        return True
+
+    # --- what it would become ----------------------------------------------------------------------------------------
 
     async def preview(
         self,
@@ -150,27 +176,37 @@ class Submission:
         """What a request would become, with the size and the cost that it will probably have, and what is wrong.
 
         No vendor is asked. `before`: the broadcast that it edits, or the draft that it completes. `follows`: the id of
-        the one that it follows. Raises InvalidRequest if there is nobody to send it to, or DirectoryUnavailable.
+        the one that it follows. Raises InvalidRequest if there is nobody to send it to.
         """
         if before is not None:
             request = request.model_copy(update={"requester": before.requester, "test": before.test_of is not None})
         reached = recipients_of(self.audiences, request.audience, test=request.test)
-        planned, complaints = self._outline(request, reached, before.key if before is not None else "")
-        planned = dataclasses.replace(planned, follows=before.follows if before is not None else follows)
+        planned, complaints = self._checked(request, reached, before.key if before is not None else "")
+        size = self.audiences.audience_cache.size_of(reached.name)
+        planned = dataclasses.replace(planned, size=size, follows=before.follows if before is not None else follows)
+        edits = before if before is not None and before.state is not State.DRAFT else None
+        known = not any(one.field == "canary" for one in complaints)
         try:
-            if before is None or (before.test_of or before.audience) != request.audience:
-                named = self.audiences.settings.audiences[request.audience]
-                await approval_rules.may_ask(person, request.audience, named, self.people.members)
-            need = await self._need(planned, person, reached.most)
+            await self._may_ask(request, person, edits)
+            asked = planned if known else dataclasses.replace(planned, canary=None)
+            need = await self._need(asked, person, reached.most, edits)
         except (InvalidRequest, NotAllowed) as error:
             complaints += error.complaints if isinstance(error, InvalidRequest) else (_refused(error),)
             need = approval_rules.required_at(self.approval, planned, reached.most)
-        quorum = max(need.quorum, before.quorum if before is not None else 0)
-        planned = dataclasses.replace(planned, quorum=quorum, approvers=need.approvers, bound=reached.bound(quorum))
-        return await self.database.read(lambda c: self._as_last_time(c, planned)), complaints
+        except DirectoryUnavailable:
+            need = approval_rules.required_at(self.approval, planned, reached.most)
+        planned = dataclasses.replace(planned, quorum=need.quorum, approvers=need.approvers)
+        planned = await self.database.read(lambda c: self._as_last_time(c, planned, before))
+        planned = dataclasses.replace(planned, bound=reached.bound(planned.quorum))
+        return planned, [*complaints, *self._policy_complaints(planned)]
 
-    def _as_last_time(self, connection: Connection, planned: Broadcast) -> Broadcast:
-        """The same with the size that the vendor told last, and with the price of the last broadcast to the same."""
+    def _as_last_time(self, connection: Connection, planned: Broadcast, before: Broadcast | None) -> Broadcast:
+        """The same with the size that the vendor told last, and with the price of the last broadcast to the same.
+
+        It needs no fewer approvals than what it replaces, if people were asked about that.
+        """
+        if before is not None and was_asked_about(connection, before):
+            planned = dataclasses.replace(planned, quorum=max(planned.quorum, before.quorum))
         earlier = broadcasts.latest_sized(connection, planned, planned.created_at - PRICE_KEPT)
         if planned.size is None and earlier and earlier[0].created_at > planned.created_at - SIZE_KEPT:
             planned = dataclasses.replace(planned, size=earlier[0].size)
@@ -180,17 +216,13 @@ class Submission:
     def outline(self, request: BroadcastRequest) -> Broadcast:
         """What a request would become, from what is known here. Raises KeyError if there is no such audience."""
         settings = self.audiences.settings.audiences[request.audience]
-        planned, _ = self._outline(request, Recipients(request.audience, settings, settings.max_size))
+        planned, _ = self._checked(request, Recipients(request.audience, settings, settings.max_size), "")
+        planned = dataclasses.replace(planned, size=self.audiences.audience_cache.size_of(request.audience))
         start = self.approvers.requirements.starts_at(planned, planned.created_at)
         need = approval_rules.required_at(self.approval, planned, planned.most, start)
         return dataclasses.replace(planned, quorum=need.quorum, approvers=need.approvers)
 
-    def _outline(
-        self, request: BroadcastRequest, reached: Recipients, key: str = ""
-    ) -> tuple[Broadcast, list[FieldError]]:
-        final, complaints = checks.final_text(request.text, self.audiences.terms(request.audience, request.purpose))
-        planned = self._broadcast(request, key, reached, final)
-        return dataclasses.replace(planned, size=self.audiences.audience_cache.size_of(reached.name)), complaints
+    # --- what is wrong with it ---------------------------------------------------------------------------------------
 
     def _sender_complaints(self, request: BroadcastRequest, settings: AudienceSettings) -> list[FieldError]:
         if request.sender is None:

@@ -228,7 +228,9 @@ async def test_an_unknown_verb_is_echoed_as_it_was_typed_and_its_subcommand_sugg
     """C35"""
     assert f"Did you mean `/broadcast {near}`?" in await ask(sandbox, line)
     shown = sandbox.acting.ephemerals("U0CLEO")[-1]["blocks"]
-    assert shown[-1]["elements"][0]["elements"][0]["text"] == f"/broadcast {line}"
+    (literal,) = [one for one in shown if one["type"] == "rich_text"]
+    assert literal["elements"][0]["elements"][0]["text"] == f"/broadcast {line}"
+    assert ("broadcast.correct" in str(shown)) is near.startswith("send")
 
 
 @pytest.mark.parametrize("line", ["SEND", "cancel  ", "Template save"])

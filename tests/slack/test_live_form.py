@@ -7,11 +7,14 @@ import json
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from bot.app import Bot
+from bot.domain.clock import SECOND, now
 from bot.domain.lifecycle import State
 from bot.domain.suggestions import lookalikes, unaccented
 from bot.slack import live_form
+from bot.storage import tables
 from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.support.ground import StartBot, all_of, free_port, newest
@@ -375,7 +378,8 @@ async def test_what_was_typed_in_an_edit_is_there_when_it_is_opened_again(sandbo
     values = filled("newsletter", "Soldes lundi")
     assert await sandbox.acting.submit("U0ANA", form["id"], values) == {}
     await edit_form(sandbox, row.id)
-    assert "après-demain" not in shown(sandbox)  # it was typed over an older version
+    assert "for an earlier version, and have not saved it" in shown(sandbox)
+    assert block(sandbox, "text")["element"]["initial_value"] == "Soldes après-demain"
 
 
 async def test_starting_anew_gives_an_edit_all_that_the_broadcast_says(sandbox: Sandbox, bot: Bot) -> None:
@@ -464,3 +468,73 @@ async def test_neither_an_edit_nor_a_follow_up_is_a_duplicate_of_its_own_broadca
     await sandbox.acting.click("U0DAN", HERE, posted["ts"], "broadcast.follow_up")
     await becomes(sandbox, "Soldes demain au magasin STOP")
     assert "Nearly the same" not in shown(sandbox)
+
+
+async def test_a_form_opens_although_slack_does_not_tell_who_is_in_a_group(sandbox: Sandbox, bot: Bot) -> None:
+    """Approvers are named by a group, and what was typed was kept."""
+    await typed_and_left(sandbox)
+    bot.people.forget()
+    sandbox.faults.add("usergroups.users.list", "error", times=9, error="internal_error")
+    form = await open_form(sandbox)
+    assert "right after approval" in shown(sandbox)
+    await type_in(sandbox, form, filled("newsletter", CURLY))
+    await becomes(sandbox, "Use plain characters (1 SMS, not 2)")
+
+
+async def test_a_draft_that_nobody_was_asked_about_needs_no_approval_for_what_it_was(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    await ask(sandbox, "send newsletter transactional Soldes demain -50 %", user="U0DAN", channel="C0QUIET")
+    row = await settled(bot, State.DRAFT)
+    form, values = await edit_form(sandbox, row.id), filled("newsletter", "Votre commande est prête", "transactional")
+    await type_in(sandbox, form, values)
+    await becomes(sandbox, "right away")
+    assert await sandbox.acting.submit("U0DAN", form["id"], values) == {}
+    assert (await settled(bot, State.SENT)).quorum == 0
+
+
+async def test_an_edit_by_somebody_who_may_not_ask_for_it_needs_approval_in_the_form_too(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    bot = await start_bot(sandbox, audiences__newsletter__requesters=["U0CLEO"], approval__undo="1h")
+    await ask(sandbox, "send newsletter transactional Votre commande est prête")
+    row = await settled(bot, State.SCHEDULED)
+    form, values = (
+        await edit_form(sandbox, row.id, "U0ANA"),
+        filled("newsletter", "Votre colis est prêt", "transactional"),
+    )
+    await type_in(sandbox, form, values, user="U0ANA")
+    await becomes(sandbox, "Votre colis est prêt", "U0ANA")
+    await becomes(sandbox, "right after approval", "U0ANA")
+    assert await sandbox.acting.submit("U0ANA", form["id"], values) == {}
+    assert (await settled(bot, State.PENDING)).quorum == 1
+
+
+async def test_all_that_is_wrong_stands_there_before_anybody_submits(sandbox: Sandbox, bot: Bot) -> None:
+    form = await open_form(sandbox)
+    await type_in(sandbox, form, filled("clients", "Soldes demain", sender="Bell", send_at=1000))
+    await becomes(sandbox, "⛔ Encom does not accept a sender ID")
+    assert "⛔ That time has passed" in shown(sandbox)
+
+
+async def test_the_price_of_a_rehearsal_is_none(sandbox: Sandbox, start_bot: StartBot) -> None:
+    bot = await start_bot(sandbox, accounts__octo__quote=True)
+    await ask(sandbox, "send newsletter marketing Soldes demain")
+    await until_quoted(bot)
+    row = await newest(bot)
+    rehearsed = tables.broadcasts.update().where(tables.broadcasts.c.id == row.id).values(mode="training")
+    await bot.database.write(lambda c: c.execute(rehearsed) and None)
+    form = await open_form(sandbox)
+    await type_in(sandbox, form, filled("newsletter", "Une semaine de soldes"))
+    await becomes(sandbox, "cost not known")
+
+
+async def test_what_was_typed_and_never_sent_is_forgotten_after_a_week(sandbox: Sandbox, start_bot: StartBot) -> None:
+    lead = 0
+    bot = await start_bot(sandbox, lambda: now() + lead)
+    await typed_and_left(sandbox)
+    lead = 8 * 24 * 3600 * SECOND
+    await ask(sandbox, 'send newsletter at="in 30 days" Soldes')
+    await bot.database.write(bot.workflow.expiry._expire)
+    names = await bot.database.read(lambda c: c.execute(select(tables.kept.c.name)).scalars().all())
+    assert [name for name in names if name.startswith("form:")] == []

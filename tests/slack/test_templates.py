@@ -6,6 +6,7 @@ import json
 
 from bot.app import Bot
 from bot.domain.lifecycle import State
+from bot.slack.blocks import template_forms
 from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.support.ground import StartBot, all_of
@@ -115,6 +116,17 @@ async def test_the_form_says_truly_whether_it_needs_approval(sandbox: Sandbox, b
     await becomes(sandbox, "right after approval")
     await opened(sandbox, "U0ANA")  # who approved it, and never approves what she asks for
     assert "It is not approved in advance" in shown(sandbox, "U0ANA")
+
+
+async def test_what_is_written_freely_after_an_approved_template_needs_approval(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, SAVE)
+    await approve(sandbox)
+    form = await opened(sandbox)
+    await type_in(sandbox, form, with_slots(PARIS), "slot_day")
+    await becomes(sandbox, "right away")
+    press = ("wording", template_forms.FREELY, {"type": "button", "value": "x"})
+    await sandbox.acting.act("U0DAN", {"view_id": form["id"]}, *press, with_slots(PARIS))
+    await becomes(sandbox, "right after approval")
 
 
 async def test_a_canary_takes_the_usual_road_and_the_form_says_so_at_once(sandbox: Sandbox, bot: Bot) -> None:

@@ -13,9 +13,22 @@ from bot.domain.lifecycle import State
 from bot.slack.blocks.mrkdwn import quote
 from bot.storage import audit
 from sandbox.server import Sandbox
+from sandbox.world import Json
 from tests.support.ground import StartBot, all_of, newest
 from tests.support.patience import until
-from tests.support.slack import HERE, approved, ask, card, filled, open_form, settled, thread_text
+from tests.support.slack import (
+    HERE,
+    approved,
+    ask,
+    becomes,
+    card,
+    filled,
+    open_form,
+    settled,
+    shown,
+    thread_text,
+    type_in,
+)
 
 WRONG = {
     "send nobody marketing Hello": ("There is no audience “nobody”", "Hello"),
@@ -323,8 +336,78 @@ async def test_a_long_refused_command_of_last_week_is_to_be_copied(
     answer = sandbox.acting.ephemerals("U0CLEO")[-1]
     monkeypatch.setattr("bot.storage.keys.FORM_KEPT", 0)
     await sandbox.acting.click("U0CLEO", HERE, answer["ts"], "broadcast.correct_kept")
-    await sandbox.until(lambda: "I no longer have what you typed." in str(sandbox.acting.ephemerals("U0CLEO")))
+    await sandbox.until(lambda: "I no longer have your text." in str(sandbox.acting.ephemerals("U0CLEO")))
     assert sandbox.acting.views("U0CLEO") == []
+
+
+async def correct(sandbox: Sandbox, line: str, button: str = "broadcast.correct", user: str = "U0DAN") -> Json:
+    """Type what is refused, and press the button under the answer."""
+    await ask(sandbox, line, user=user)
+    answer = sandbox.acting.ephemerals(user)[-1]
+    await sandbox.acting.click(user, HERE, answer["ts"], button)
+    return sandbox.acting.views(user)[-1]
+
+
+async def test_a_canary_that_does_not_exist_is_complained_about_in_the_form(sandbox: Sandbox, bot: Bot) -> None:
+    await correct(sandbox, "send newsletter marketing canary=nope Soldes")
+    assert "⛔ There is no audience “nope”" in shown(sandbox)
+
+
+async def test_a_canary_in_capitals_is_the_same_in_the_form(sandbox: Sandbox, bot: Bot) -> None:
+    await correct(sandbox, "send newsletter marketing canary=TEAM Soldes {prenom}")
+    assert "first to team" in shown(sandbox)
+
+
+async def test_the_form_says_at_once_all_that_was_refused(sandbox: Sandbox, bot: Bot) -> None:
+    await correct(sandbox, "send clients marketing sender=Bell Soldes")
+    assert "⛔ Encom does not accept a sender ID" in shown(sandbox)
+
+
+async def test_whoever_may_not_write_to_it_chooses_another_audience_in_the_form(
+    sandbox: Sandbox, start_bot: StartBot
+) -> None:
+    await start_bot(sandbox, audiences__newsletter__requesters=["U0CLEO"])
+    form = await correct(sandbox, "send newsletter marketing Soldes demain")
+    assert await sandbox.acting.submit("U0DAN", form["id"], filled("vip", "Soldes demain")) == {}
+
+
+async def test_a_misspelt_verb_is_corrected_in_the_form_too(sandbox: Sandbox, bot: Bot) -> None:
+    await correct(sandbox, "sned newsletter marketing Soldes demain")
+    assert "Soldes demain STOP au 30101" in shown(sandbox)
+
+
+async def test_a_guest_is_offered_no_form(sandbox: Sandbox, bot: Bot) -> None:
+    assert "Only full members" in await ask(sandbox, "send newsletter marketing Soldes", user="U0GUS")
+    assert "broadcast.correct" not in str(sandbox.acting.ephemerals("U0GUS")[-1])
+
+
+async def test_each_long_refused_command_opens_with_its_own_text(sandbox: Sandbox, bot: Bot) -> None:
+    answers = []
+    for word in ("Premier", "Second"):
+        await ask(sandbox, f"send nobody marketing {f'{word} texte, ' * 200}", user="U0DAN")
+        answers.append(sandbox.acting.ephemerals("U0DAN")[-1])
+    for answer, word in zip(answers, ("Premier", "Second"), strict=True):
+        await sandbox.acting.click("U0DAN", HERE, answer["ts"], "broadcast.correct_kept")
+        assert f"{word} texte" in shown(sandbox)
+
+
+async def test_what_is_typed_in_a_correction_takes_nothing_from_what_was_typed_before(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    form = await open_form(sandbox)
+    await type_in(sandbox, form, filled("newsletter", "Texte précieux"))
+    await becomes(sandbox, "Texte précieux STOP")
+    await sandbox.acting.close("U0DAN", form["id"])
+    form = await correct(sandbox, "test newsletter Essai {prenom}", "broadcast.correct_test")
+    await type_in(sandbox, form, filled("newsletter", "Essai Paris"))
+    await becomes(sandbox, "Essai Paris STOP")
+    await sandbox.acting.close("U0DAN", form["id"])
+    form = await correct(sandbox, "test newsletter Essai {prenom}", "broadcast.correct_test")
+    assert form["title"]["text"] == "New test"
+    assert "Essai Paris" in shown(sandbox)
+    assert await sandbox.acting.submit("U0DAN", form["id"], filled("newsletter", "Essai Paris")) == {}
+    await open_form(sandbox)
+    assert "Texte précieux" in shown(sandbox)
 
 
 async def test_a_refused_test_is_corrected_in_the_form_of_a_test(sandbox: Sandbox, bot: Bot) -> None:

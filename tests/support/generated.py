@@ -79,7 +79,7 @@ OPTIONS = (
     "canary",
     "digest",
 )
-CANARIES = ("team", "vip", "clients", "staff")
+CANARIES = ("team", "vip", "clients", "staff", "nobody")
 VALUES = (
     "Bell",
     "x",

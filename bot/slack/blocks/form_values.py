@@ -18,6 +18,7 @@ from bot.slack.payload import id_in, inputs_of, make_storable, number, part
 from providers.base import Purpose
 
 REST = "text_rest"
+ORIGIN = 64  # characters that name a refused command
 MORE_TEXT = re.compile(rf"({REST}([0-9]{{0,3}}))(?::|$)")
 
 
@@ -43,7 +44,7 @@ class Composed:
 
     `choice`: of a template, where the form offers one. `again`: the number of each block that the bot has refilled,
     besides the text, whose number is `refills`. `also`: the id of the broadcast that it may be a duplicate of, if that
-    was ticked.
+    was ticked. `origin`: the refused command that it corrects. `version`: of what it changes or completes.
     """
 
     audience: str
@@ -64,6 +65,8 @@ class Composed:
     choice: Choice | None = None
     again: Mapping[str, int] = field(default_factory=dict)
     also: str = ""
+    origin: str = ""
+    version: int = 0
 
     def request(self, person: Person) -> BroadcastRequest:
         """What this person asks for with it. Without a valid purpose, it is marketing, the stricter one."""
@@ -84,18 +87,19 @@ class Composed:
 
     @property
     def about(self) -> str:
-        """What it changes, completes or follows; empty for a new broadcast."""
+        """What it changes, completes, follows or corrects; empty for a new broadcast."""
         if self.edits is not None:
-            return f"edits:{self.edits[0]}:{self.edits[1]}"
+            return f"edits:{self.edits[0]}"
         if self.draft is not None:
             return f"draft:{self.draft}"
-        return f"follows:{self.follows}" if self.follows is not None else ""
+        return f"follows:{self.follows}" if self.follows is not None else self.origin
 
     @property
     def values(self) -> dict[str, Any]:
         """What the form is filled with to show the same again."""
         named = {name: getattr(self, name) for name in ("audience", "purpose", "text", "sender", "campaign", "canary")}
         named |= {"template": self.template, "slots": dict(self.slots)} if self.template else {}
+        named |= {"version": self.version} if self.version else {}
         return {**named, "send_at": self.send_at // SECOND if self.send_at else None}
 
 
@@ -122,6 +126,8 @@ def read_compose(view: Mapping[str, Any]) -> Composed:
         choice=_choice(view, kept.get("taken"), values),
         again={str(name): number(count) for name, count in part(kept, "again").items()},
         also=_ticked(values, "also"),
+        origin=str(kept.get("origin") or "")[:ORIGIN],
+        version=number(kept.get("version")),
     )
 
 

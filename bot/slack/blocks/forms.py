@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,12 +46,13 @@ class Offered:
 class Form:
     """The compose form.
 
-    `values`: what it is filled with. `draft`: id of the draft that it completes.
-    `follows`: id of the broadcast that it follows. `edits`: id and version of the broadcast that it changes. `facts`:
-    what the text would become, shown under it. `refills`: how often the bot has replaced the text. `kept_at`: when
-    what it is filled with was typed and not submitted. `test`: it goes to the test audience alone. `template`: name and
+    `values`: what it is filled with. `draft`: id of the draft that it completes. `follows`: id of the broadcast that it
+    follows. `edits`: id and version of the broadcast that it changes. `facts`: what the text would become, shown under
+    it. `refills`: how often the bot has replaced the text. `kept_at`: when what it is filled with was typed and not
+    submitted; `outdated`: for an earlier version. `test`: it goes to the test audience alone. `template`: name and
     digest of the template that it fills in, with `wording` in place of the text. `choice`: offers templates to choose
-    from. `again`: the number of each block that the bot has refilled, besides the text.
+    from. `again`: the number of each block that the bot has refilled, besides the text. `origin`: the refused command
+    that it corrects. `version`: of the broadcast that it changes or completes.
     """
 
     offered: Offered
@@ -62,11 +64,14 @@ class Form:
     facts: Sequence[Block] = ()
     refills: int = 0
     kept_at: Micros | None = None
+    outdated: bool = False
     test: bool = False
     template: tuple[str, str] | None = None
     wording: Sequence[Block] = ()
     choice: Choice | None = None
     again: Mapping[str, int] = field(default_factory=dict)
+    origin: str = ""
+    version: int = 0
 
 
 def as_composed(form: Form) -> Composed:
@@ -86,6 +91,8 @@ def as_composed(form: Form) -> Composed:
         edits=form.edits,
         refills=form.refills,
         test=form.test,
+        origin=form.origin,
+        version=form.version,
     )
 
 
@@ -95,7 +102,7 @@ def compose(form: Form, words: Translator) -> dict[str, Any]:
     if form.values.get("send_at"):
         start["initial_date_time"] = form.values["send_at"]
     blocks = [
-        *_kept(form.kept_at, words),
+        *_kept(form, words),
         *_template_input(form.choice, words),
         live(audience_input(form.offered.audiences, form.values.get("audience"), words)),
         live(purpose_input(form.values.get("purpose"), words)),
@@ -106,6 +113,7 @@ def compose(form: Form, words: Translator) -> dict[str, Any]:
     ]
     kept: dict[str, Any] = {"channel": form.channel, "draft": form.draft, "follows": form.follows}
     kept |= {"edits": form.edits, "refills": form.refills, "test": form.test}
+    kept |= {"origin": form.origin, "version": form.version}
     kept |= {"template": form.template, "again": dict(form.again), "taken": form.choice and form.choice.taken}
     title, submit = words("New broadcast"), words("Ask to send")
     if form.test:
@@ -164,12 +172,17 @@ def _canary_input(form: Form, words: Translator) -> list[Block]:
     return [input_block("canary", words("First to"), select, optional=True, hint=hint)]
 
 
-def _kept(at: Micros | None, words: Translator) -> list[Block]:
-    if at is None:
+def _kept(form: Form, words: Translator) -> list[Block]:
+    if form.kept_at is None:
         return []
-    button = {"type": "button", "action_id": CLEAR, "text": plain(words("Start anew")), "value": "clear"}
-    told = section(words("You typed this {kept_at} and have not sent it.", kept_at=when(at)), "kept")
-    return [{**told, "accessory": button}]
+    at, label = when(form.kept_at), words("Start anew")
+    told = words("You typed this {kept_at} and have not sent it.", kept_at=at)
+    if form.edits is not None:
+        told, label = words("You typed this {kept_at} and have not saved it.", kept_at=at), words("Discard my changes")
+    if form.outdated:
+        told = words("You typed this {kept_at}, for an earlier version, and have not saved it.", kept_at=at)
+    button = {"type": "button", "action_id": CLEAR, "text": plain(label), "value": "clear"}
+    return [{**section(told, "kept"), "accessory": button}]
 
 
 def live(block: Block) -> Block:
@@ -380,6 +393,11 @@ class Correction:
     test: bool = False
 
     @property
+    def name(self) -> str:
+        """What tells it from other commands."""
+        return hashlib.sha256(f"{self.test}:{self.typed}".encode()).hexdigest()[:16]
+
+    @property
     def fits(self) -> bool:
         """Whether a button can hold it. Otherwise it must be kept before the button is offered."""
         return len(self.typed) <= VALUE and _size(self.typed) <= SAID
@@ -387,7 +405,7 @@ class Correction:
     def button(self, words: Translator) -> Block:
         action = CORRECT_KEPT if not self.fits else CORRECT_TEST if self.test else CORRECT
         button = {"type": "button", "action_id": action, "text": plain(words("Correct it in the form"))}
-        return {**button, "value": self.typed if self.fits else "kept"}
+        return {**button, "value": self.typed if self.fits else self.name}
 
 
 def complaint(lines: Iterable[str], typed: str, words: Translator, *, correct: Correction | None = None) -> Post:

@@ -9,7 +9,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain import slack_text, sms
 from bot.domain.clock import Clock
-from bot.domain.errors import InvalidRequest
+from bot.domain.errors import NotAMember
 from bot.domain.people import must_be_member
 from bot.slack.blocks import answers, forms, mrkdwn
 from bot.slack.blocks.mrkdwn import Post
@@ -66,20 +66,19 @@ class Commands:
         try:
             return await self.entrance.enter(body, client, run)
         except Refused as refused:
-            correct = await self._correction(refused.error, raw, body)
+            name, rest = parse.first_word(raw)
+            correct = None
+            if refused.error is not None and not isinstance(refused.error, NotAMember):
+                correct = await self._correction(name.lower(), rest, workspace_of(body), user_of(body))
             return forms.complaint(refused.lines, shown, refused.words, correct=correct)
 
-    async def _correction(self, error: Exception | None, raw: str, body: Body) -> forms.Correction | None:
-        """What the form can be opened with to correct a command that was refused; None if there is no such form."""
-        name, rest = parse.first_word(raw)
-        if not isinstance(error, InvalidRequest) or name.lower() not in ("send", "test") or not rest:
+    async def _correction(self, verb: str, rest: str, workspace: str, user: str) -> forms.Correction | None:
+        """What the form can be opened with to correct a refused command; None if no form can correct it."""
+        if verb not in ("send", "test") or not rest:
             return None
-        correction = forms.Correction(rest, test=name.lower() == "test")
-        if not correction.fits and not await self.broadcasts.opened.keep_command(
-            workspace_of(body), user_of(body), correction
-        ):
-            return None
-        return correction
+        correction = forms.Correction(rest, test=verb == "test")
+        kept = correction.fits or await self.broadcasts.opened.keep_command(workspace, user, correction)
+        return correction if kept else None
 
     async def _run(self, asked: Command, client: AsyncWebClient) -> Post | None:
         name, rest = parse.first_word(asked.text)
@@ -89,17 +88,20 @@ class Commands:
             return await self.broadcasts.form(asked, client)
         entry = self.table.get(name.lower().lstrip("?") or "help")
         if entry is None:
-            return self._unknown(name, asked)
+            return await self._unknown(name, rest, asked)
         return await entry[1](replace(asked, text=rest), client)
 
-    def _unknown(self, name: str, asked: Command) -> Post:
-        audience = slack_text.decode_slack(name).lower()
-        near = f"send {audience}" if self.audiences.audience(audience) else parse.nearest_verb(name, self.table)
+    async def _unknown(self, name: str, rest: str, asked: Command) -> Post:
+        audience, person = slack_text.decode_slack(name).lower(), asked.person
+        near, typed = parse.nearest_verb(name, self.table), rest
+        if self.audiences.audience(audience):
+            near, typed = f"send {audience}", asked.text
+        correct = await self._correction(near.split()[0], typed, person.workspace, person.id) if near else None
         sentences = [asked.words("There is no `{name}` command.", name=mrkdwn.quote(slack_text.decode_slack(name)))]
         if near:
             sentences.append(asked.words("Did you mean `/broadcast {near}`?", near=near))
         sentences.append(asked.words("`/broadcast help` lists the commands."))
-        return forms.complaint([" ".join(sentences)], asked.line, asked.words)
+        return forms.complaint([" ".join(sentences)], asked.line, asked.words, correct=correct)
 
     async def help(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Show this help."""
