@@ -60,6 +60,17 @@ async def test_a_delegate_approves_in_the_place_of_who_is_away(core: Core) -> No
     assert steps == [(DORA.id, "delegate", ANA.id), (DORA.id, "approve", None)]
 
 
+@pytest.mark.parametrize("covers", [1, 2])
+async def test_a_delegate_approves_only_what_comes_while_they_are_one(core: Core, covers: int) -> None:
+    row = await core.ask()
+    await core.edit(row, schedule="R2345678", occurrence="2027-01-15T09:00", covers=covers)
+    await leave(core, ANA, DORA.id)
+    assert (await approve(core, row, DORA)).state is State.SCHEDULED
+    told = [str(note.sentence) for note in await told_of(core, row)]
+    each = "A delegate approved it, so each later broadcast of this series asks again."
+    assert (each in told) is (covers > 1)
+
+
 @pytest.mark.long
 async def test_the_delegate_is_told_once(core: Core) -> None:
     await leave(core, ANA, DORA.id)

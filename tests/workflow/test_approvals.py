@@ -20,6 +20,7 @@ from bot.storage.votes import votes_for
 from bot.workflow.approval_validity import FRESH
 from bot.workflow.decision_types import Edit
 from providers.base import Purpose
+from tests.support.cards import told_of
 from tests.support.core import CLEO, TEAM, Core, MakeCore, approver, decision
 
 GUEST = dataclasses.replace(approver(0), member=False)
@@ -136,6 +137,15 @@ async def test_what_was_rehearsed_in_training_asks_nothing_of_what_is_meant(make
     core.count = 1  # another key than that of the first
     row = await core.ask(text=text.replace("magasin", "magazin"), purpose=Purpose.TRANSACTIONAL)
     assert (row.mode, row.quorum) == ("live", 0)
+
+
+async def test_who_withdraws_a_vote_before_it_was_enough_is_named_in_the_thread(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.quorum": 2})
+    row = await core.ask()
+    await act(core, row, Action.APPROVE, approver(0))
+    await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button")
+    assert str((await told_of(core, row))[-1].sentence) == f"<@{approver(0).id}> withdrew their approval."
+    assert await core.database.read(lambda c: votes_for(c, row)) == []
 
 
 async def test_why_it_was_rejected_stands_in_its_thread_and_in_its_history(core: Core) -> None:
