@@ -142,7 +142,8 @@ async def test_what_was_rehearsed_in_training_asks_nothing_of_what_is_meant(make
 async def test_who_withdraws_a_vote_before_it_was_enough_is_named_in_the_thread(make_core: MakeCore) -> None:
     core = make_core(**{"approval.quorum": 2})
     row = await core.ask()
-    await act(core, row, Action.APPROVE, approver(0))
+    voted = await act(core, row, Action.APPROVE, approver(0))
+    assert voted.revision == row.revision + 1  # the card is drawn once for it
     await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button")
     assert str((await told_of(core, row))[-1].sentence) == f"<@{approver(0).id}> withdrew their approval."
     assert await core.database.read(lambda c: votes_for(c, row)) == []
