@@ -17,7 +17,6 @@ from bot.domain.clock import SECOND, Clock, moment
 from bot.domain.errors import NotAllowed, StaleVersion
 from bot.domain.i18n import Translatable, Translator
 from bot.domain.lifecycle import TRANSITIONS, Action, State
-from bot.domain.people import must_be_member
 from bot.slack.blocks import break_glass, card_buttons, forms, mrkdwn, template_answers
 from bot.slack.commands import parse
 from bot.slack.commands.schedules import Recurring
@@ -125,7 +124,6 @@ class Buttons:
             return None
 
         async def press(done: Interaction) -> mrkdwn.Post | None:
-            must_be_member(done.person)
             if of == "reminder":
                 await self.recurring.pressed(body, action, done)
             elif action.get("action_id") in (template_answers.APPROVE, template_answers.WITHDRAW):
@@ -246,7 +244,6 @@ class Buttons:
         row = await self._current(pressed)
         if row.state not in card_buttons.FOLLOW_UPS:
             raise StaleVersion(row)
-        must_be_member(pressed.person)
         form = await self.opened.follow_up(row, pressed.person, pressed.asks_in(row), pressed.words)
         await self._open(form, pressed)
 

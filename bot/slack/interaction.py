@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.domain.errors import StaleVersion
+from bot.domain.errors import NotAMember, StaleVersion
 from bot.domain.i18n import Translator, translator_for
-from bot.domain.people import Person
+from bot.domain.people import Person, must_be_member
 from bot.slack.directory import People
 from bot.slack.payload import id_in, part
 from bot.slack.replies import explain
@@ -52,7 +52,7 @@ class Refused(Exception):
 
 
 class Entrance:
-    """Lets in the people of the workspace `ours`. `patience`: seconds that the database may take."""
+    """The one door: lets in full members of the workspace `ours`. `patience`: seconds that the database may take."""
 
     def __init__(self, workflow: Workflow, people: People, patience: float, ours: Callable[[], str]) -> None:
         self.workflow, self.audiences = workflow, workflow.audiences
@@ -74,9 +74,18 @@ class Entrance:
             async with asyncio.timeout(answer_seconds(self.patience)):
                 person = await self.people.person(workspace_of(body), user_of(body), fresh=fresh)
                 words = translator_for(person.locale)
+                must_be_member(person)
                 return await work(Interaction(person, channel_of(body), trigger_of(body), words, client))
         except Exception as error:
             raise Refused(error, await explained(error, words, self.workflow), words) from error
+
+    async def member(self, body: Body) -> Person:
+        """Return who did it. Raises NotAMember, or DirectoryUnavailable if Slack does not say who that is."""
+        if workspace_of(body) != self.ours():
+            raise NotAMember(ELSEWHERE)
+        person = await self.people.person(workspace_of(body), user_of(body))
+        must_be_member(person)
+        return person
 
 
 async def explained(error: Exception, words: Translator, workflow: Workflow) -> list[str]:

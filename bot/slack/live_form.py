@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 from bot.domain import suggestions
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Clock, moment
-from bot.domain.errors import InvalidRequest, NotFound
+from bot.domain.errors import InvalidRequest, NotAMember, NotFound
 from bot.domain.i18n import Translator, translator_for
 from bot.domain.people import DeadToken, DirectoryUnavailable, Person
 from bot.slack.blocks import form_values, forms, template_forms
@@ -27,7 +27,7 @@ from bot.slack.blocks.card_facts import CardContext, length, warnings
 from bot.slack.blocks.card_stakes import stakes
 from bot.slack.blocks.mrkdwn import Block, Post, contexts, literal, plain, quote, section, sentence
 from bot.slack.directory import UNREACHABLE
-from bot.slack.interaction import Body, Entrance, Interaction, Refused, user_of, workspace_of
+from bot.slack.interaction import Body, Entrance, Interaction, Refused, workspace_of
 from bot.slack.payload import id_in
 from bot.slack.publish.poster import error_code
 from bot.slack.replies import explain, offered, place_for, submitted_post
@@ -151,13 +151,13 @@ class LiveForm:
     async def _try(self, id: str, body: Body, name: str, client: AsyncWebClient) -> None:
         try:
             await self._draw(id, body, name, client)
-        except (*UNREACHABLE, DirectoryUnavailable, DeadToken, DatabaseBusy, InvalidRequest) as error:
+        except (*UNREACHABLE, DirectoryUnavailable, DeadToken, DatabaseBusy, InvalidRequest, NotAMember) as error:
             log.info("a form could not be drawn anew", error=type(error).__name__)
         except Exception:
             log.exception("drawing a form broke")
 
     async def _draw(self, id: str, body: Body, name: str, client: AsyncWebClient) -> None:
-        person = await self.entrance.people.person(workspace_of(body), user_of(body))
+        person = await self.entrance.member(body)
         words, composed = translator_for(person.locale), form_values.read_compose(body["view"])
         if composed.refills != self._refills.get(id, composed.refills):
             return  # what was typed before the bot replaced the text

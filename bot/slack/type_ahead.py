@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from slack_bolt.context.ack.async_ack import AsyncAck
 
+from bot.domain.errors import NotAMember
 from bot.domain.i18n import Translator, translator_for
 from bot.domain.people import DeadToken, DirectoryUnavailable
 from bot.slack.blocks import forms, template_forms
-from bot.slack.interaction import Body, Entrance, user_of, workspace_of
+from bot.slack.interaction import Body, Entrance, workspace_of
 from bot.slack.live_form import COMPOSE
 from bot.slack.replies import form_audiences
 from bot.slack.template_choice import TemplateChoice
@@ -30,15 +32,12 @@ class TypeAhead:
 
     async def suggest(self, ack: AsyncAck, body: Body) -> None:
         """Offer the audiences whose name holds what has been typed, with their sizes; or the templates."""
-        if not _is_ours(body) or workspace_of(body) != self.entrance.ours():
-            await ack(options=[])
-            return
-        try:
-            person = await self.entrance.people.person(workspace_of(body), user_of(body))
-            words = translator_for(person.locale)
-        except (DirectoryUnavailable, DeadToken):
-            words = translator_for(None)
-        await ack(options=await self._options(body, str(body.get("value") or ""), words))
+        options: list[dict[str, Any]] = []
+        if _is_ours(body):
+            with suppress(NotAMember, DirectoryUnavailable, DeadToken):
+                words = translator_for((await self.entrance.member(body)).locale)
+                options = await self._options(body, str(body.get("value") or ""), words)
+        await ack(options=options)
 
     async def _options(self, body: Body, typed: str, words: Translator) -> list[dict[str, Any]]:
         if str(body.get("block_id")).split(":")[0] != "template":

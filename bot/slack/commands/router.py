@@ -10,7 +10,6 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.domain import slack_text, sms
 from bot.domain.clock import Clock
 from bot.domain.errors import NotAMember
-from bot.domain.people import must_be_member
 from bot.slack.blocks import answers, forms, mrkdwn
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.commands import parse
@@ -82,8 +81,6 @@ class Commands:
 
     async def _run(self, asked: Command, client: AsyncWebClient) -> Post | None:
         name, rest = parse.first_word(asked.text)
-        if name.lower().lstrip("?") not in ("", "help") or not name:
-            must_be_member(asked.person)
         if not name:
             return await self.broadcasts.form(asked, client)
         entry = self.table.get(name.lower().lstrip("?") or "help")

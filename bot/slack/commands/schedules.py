@@ -16,7 +16,7 @@ from bot.domain.clock import Clock, Micros, moment
 from bot.domain.errors import FieldError, InvalidRequest, NotAllowed, NotFound, NotUnderstood
 from bot.domain.i18n import Translatable, Translator
 from bot.domain.options import NO, YES
-from bot.domain.people import Person, must_be_member
+from bot.domain.people import Person
 from bot.domain.schedule import Kind, Schedule, micros_of
 from bot.recurring.reminders import Reminders
 from bot.recurring.requests import Asked
@@ -178,13 +178,11 @@ class Recurring:
 
     async def schedules(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Show the recurring broadcasts."""
-        must_be_member(asked.person)
         found = await self.reminders.listed(asked.person.workspace, Kind.BROADCAST)
         return recurring.listing(await self._seen_by(asked.person, found), Kind.BROADCAST, asked.words)
 
     async def list_reminders(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Show the reminders."""
-        must_be_member(asked.person)
         found = await self.reminders.listed(asked.person.workspace, Kind.REMINDER)
         return recurring.listing(await self._seen_by(asked.person, found), Kind.REMINDER, asked.words)
 
@@ -207,7 +205,6 @@ class Recurring:
 
         Raises NotFound, NotUnderstood, NotAllowed or DirectoryUnavailable.
         """
-        must_be_member(asked.person)
         schedule = await self.reminders.find(asked.person.workspace, id)
         if not await self._seen_by(asked.person, [schedule]):
             raise NotFound(schedule.id)
