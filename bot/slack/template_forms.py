@@ -10,7 +10,7 @@ from bot.domain.errors import FieldError, InvalidRequest
 from bot.domain.i18n import Translatable, Translator
 from bot.domain.people import Person
 from bot.slack.blocks import form_values, forms, template_answers, template_forms
-from bot.slack.blocks.mrkdwn import Block, Post
+from bot.slack.blocks.mrkdwn import Block, Post, quote
 from bot.slack.interaction import Interaction
 from bot.slack.replies import offered, reply_privately
 from bot.storage.templates import Template
@@ -103,7 +103,9 @@ class TemplateForms:
         name, _, shown = str(action.get("value") or "").rpartition(":")
         if action.get("action_id") == template_answers.WITHDRAW:
             template = await self.approval.withdraw(done.workspace, name, done.person)
-            return Post(done.words("Your approval of the template “{name}” no longer counts.", name=template.name))
+            return Post(
+                done.words("Your approval of the template “{name}” no longer counts.", name=quote(template.name))
+            )
         offer = await self.approval.approve(done.workspace, name, shown, done.person)
         return template_answers.approved(offer, done.words)
 

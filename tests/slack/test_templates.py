@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from bot.app import Bot
 from bot.domain.lifecycle import State
 from bot.slack.blocks import template_forms
+from bot.slack.blocks.mrkdwn import quote
 from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.support.ground import StartBot, all_of
@@ -273,3 +276,16 @@ async def test_the_words_of_templates_are_understood_in_three_languages(sandbox:
     assert await ask(sandbox, "template aprobar promo", user="U0EVA") == "¿Aprobar la plantilla *promo* de <@U0CLEO>?"
     form = await opened(sandbox, "U0FAY", "template créer")
     assert form["title"]["text"] == "Nouveau modèle"
+
+
+@pytest.mark.parametrize("name", ["<!channel>", "<https://bell.example|promo>"])
+async def test_the_name_of_a_template_pings_nobody_and_forges_no_link(sandbox: Sandbox, bot: Bot, name: str) -> None:
+    named, line = f"“{quote(name)}”", f"template approve {name}"
+    assert named in await ask(sandbox, f"template save {name} newsletter marketing {WORDING}")
+    assert named in await approve(sandbox, line=line)
+    await ask(sandbox, line, user="U0ANA")
+    seen = sandbox.acting.ephemerals("U0ANA")[-1]
+    await sandbox.acting.click("U0ANA", HERE, seen["ts"], "broadcast.withdraw_template")
+    await sandbox.until(lambda: "no longer counts" in sandbox.acting.ephemerals("U0ANA")[-1]["text"])
+    assert named in sandbox.acting.ephemerals("U0ANA")[-1]["text"]
+    assert named in await ask(sandbox, f"template delete {name}")

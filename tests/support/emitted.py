@@ -135,7 +135,7 @@ SPARE = CardContext((), "Encom", None, None, training=False, zone="")
 def template(text: str, wording: str | None = None, **changes: Any) -> Template:
     named = {"sender": cut(text, 40), "campaign": cut(text, 80), "audience": word(text, 40)}
     vote = TemplateVote("U2", 1)
-    given: dict[str, Any] = {"workspace": "T1", "name": "x" * 64, "owner": "U1", "purpose": "marketing"}
+    given: dict[str, Any] = {"workspace": "T1", "name": word(text, 64), "owner": "U1", "purpose": "marketing"}
     given |= {"text": wording or text, "changed_at": 1, "approved_by": (vote,), "approved_digest": "d", **named}
     return Template(**(given | changes))
 

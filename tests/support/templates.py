@@ -25,9 +25,9 @@ async def opened(sandbox: Sandbox, user: str = "U0DAN", line: str = "template us
     return sandbox.acting.views(user)[-1]
 
 
-async def approve(sandbox: Sandbox, user: str = "U0ANA") -> str:
+async def approve(sandbox: Sandbox, user: str = "U0ANA", line: str = "template approve promo") -> str:
     """Look at it, press the button, and return what one is told then."""
-    await ask(sandbox, "template approve promo", user=user)
+    await ask(sandbox, line, user=user)
     before = sandbox.acting.ephemerals(user)
     seen, count = before[-1], len(before)
     await sandbox.acting.click(user, HERE, seen["ts"], "broadcast.approve_template")

@@ -19,16 +19,15 @@ BEGINNING = 60  # characters of a text in the list
 
 
 def saved(template: Template, fell: Sequence[str], words: Translator) -> Post:
-    told = [words("I saved the template “{name}”. `/broadcast template use {name}` opens it.", name=template.name)]
+    name = quote(template.name)
+    told = [words("I saved the template “{name}”. `/broadcast template use {name}` opens it.", name=name)]
     if fell:
         told.append(
             words("The approval by {who} no longer counts, since it says something else now.", who=mentions(fell))
         )
     if template.audience and slots.SLOT.search(template.text) and not template.approved_by:
         told.append(
-            words(
-                "An approver can approve it once and for all: `/broadcast template approve {name}`.", name=template.name
-            )
+            words("An approver can approve it once and for all: `/broadcast template approve {name}`.", name=name)
         )
     return lines(told)
 
@@ -116,12 +115,12 @@ def _decide(offer: Offer, reader: str, words: Translator) -> Block:
 
 
 def approved(offer: Offer, words: Translator) -> Post:
-    template, missing = offer.template, offer.given.missing
+    name, missing = quote(offer.template.name), offer.given.missing
     if missing:
         return Post(
             words(
                 "You approved the template “{name}”. Approvals still needed: {missing}.",
-                name=template.name,
+                name=name,
                 missing=missing,
             )
         )
@@ -129,7 +128,7 @@ def approved(offer: Offer, words: Translator) -> Post:
         words(
             "You approved the template “{name}”. With its slots filled in, it now goes to *{audience}* without further "
             "approval.",
-            name=template.name,
+            name=name,
             audience=quote(offer.example.audience),
         )
     )

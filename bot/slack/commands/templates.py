@@ -109,9 +109,8 @@ class TemplateCommands:
 
     async def _delete_template(self, asked: Command, name: str, rest: str, client: AsyncWebClient) -> Post | None:
         kept = await self.templates.delete(asked.person.workspace, name, asked.person)
-        return Post(
-            asked.words("I deleted the template “{name}”. It said: “{text}”", name=name, text=mrkdwn.quote(kept.text))
-        )
+        told = {"name": mrkdwn.quote(kept.name), "text": mrkdwn.quote(kept.text)}
+        return Post(asked.words("I deleted the template “{name}”. It said: “{text}”", **told))
 
     async def _list_templates(self, asked: Command) -> Post:
         found = await self.templates.listed(asked.person.workspace)
