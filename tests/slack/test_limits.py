@@ -90,3 +90,18 @@ async def test_slack_takes_the_form_with_what_its_text_becomes(bot: Bot, audienc
             shown = await live.with_facts(form, person, words)
             assert shown.facts, (name, case)
             assert [*wrong_with_form(forms.compose(shown, words))] == [], (name, case)
+
+
+UNSEEN = {"\u200b", "\u202e", "\u2066"}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_no_message_draws_what_nobody_sees_or_what_turns_the_direction_of_writing(name: str) -> None:
+    post = MESSAGES[name]("Soldes\u200b\u202eniamed\u2066!", translator_for("en"))
+    assert not UNSEEN & set(" ".join([post.text, *markdown(post.blocks), *markdown(post.plainest)]))
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_no_form_draws_what_nobody_sees_outside_what_is_filled_in(name: str) -> None:
+    view = FORMS[name]("Soldes\u200b\u202eniamed\u2066!", translator_for("en"))
+    assert not UNSEEN & set(" ".join(markdown(view["blocks"])))

@@ -289,3 +289,10 @@ async def test_the_name_of_a_template_pings_nobody_and_forges_no_link(sandbox: S
     await sandbox.until(lambda: "no longer counts" in sandbox.acting.ephemerals("U0ANA")[-1]["text"])
     assert named in sandbox.acting.ephemerals("U0ANA")[-1]["text"]
     assert named in await ask(sandbox, f"template delete {name}")
+
+
+async def test_what_is_deleted_is_told_without_characters_that_turn_the_direction_of_writing(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    await ask(sandbox, "template save promo newsletter marketing Soldes \u202eniamed")
+    assert "“Soldes [U+202E]niamed”" in await ask(sandbox, "template delete promo")

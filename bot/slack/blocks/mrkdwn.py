@@ -12,6 +12,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros, moment
 from bot.domain.i18n import Translatable, Translator
 from bot.domain.schedule import Schedule
+from bot.domain.suggestions import visible
 
 Block = dict[str, Any]
 Row = TypeVar("Row", Broadcast, Schedule)
@@ -33,8 +34,11 @@ class Post:
 
 
 def quote(typed: str) -> str:
-    """Escape what somebody typed, so that it can neither ping anyone nor forge a link."""
-    return typed.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Escape what somebody typed, so that it can neither ping anyone nor forge a link.
+
+    Characters that nobody sees, or that turn the direction of the text, are shown by their codes.
+    """
+    return visible(typed).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _place(zone: str) -> tzinfo:

@@ -40,7 +40,8 @@ def listing(found: Sequence[tuple[Template, Given]], words: Translator) -> Post:
 
 def label(template: Template, words: Translator) -> str:
     """`promo → newsletter · Marketing`, as plain text."""
-    return " · ".join([f"{template.name} → {template.audience or '—'}", *_purpose(template, words)])
+    name = suggestions.visible(template.name)
+    return " · ".join([f"{name} → {template.audience or '—'}", *_purpose(template, words)])
 
 
 def _line(template: Template, given: Given, words: Translator) -> str:
