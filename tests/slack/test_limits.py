@@ -14,13 +14,16 @@ from slack_sdk.models.views import View
 from bot.app import Bot
 from bot.domain.i18n import LANGUAGES, translator_for
 from bot.slack.blocks import forms
-from bot.slack.blocks.mrkdwn import Post
+from bot.slack.blocks.mrkdwn import Post, context, section
 from bot.slack.interaction import Entrance
 from bot.slack.live_form import LiveForm
 from sandbox.blocks import check_blocks, check_view
+from sandbox.server import Sandbox
 from sandbox.world import Json, SlackError
 from tests.support.core import TEAM
 from tests.support.emitted import COMPOSED, FORMS, HARD, MESSAGES, markdown
+from tests.support.ground import newest
+from tests.support.slack import HERE, ask, card, thread_text
 
 MOST_TEXT = 40_000
 LATER = [LANGUAGES[0], *(pytest.param(language, marks=pytest.mark.long) for language in LANGUAGES[1:])]
@@ -90,6 +93,30 @@ async def test_slack_takes_the_form_with_what_its_text_becomes(bot: Bot, audienc
             shown = await live.with_facts(form, person, words)
             assert shown.facts, (name, case)
             assert [*wrong_with_form(forms.compose(shown, words))] == [], (name, case)
+
+
+@pytest.mark.parametrize("at", range(2975, 3002))
+@pytest.mark.parametrize(
+    "token",
+    ["&amp;", "&lt;", "<https://bell.example/a|its card &amp; more>", "<!date^1800000000^{time}|09:00>", "<@U0ANA>"],
+)
+def test_a_text_that_is_too_long_is_cut_before_what_slack_reads_as_one_and_says_so(token: str, at: int) -> None:
+    for block, most in ((section("a" * at + token), 3000), (context("a" * (at - 1000) + token)["elements"][0], 2000)):
+        text = block["text"] if isinstance(block["text"], str) else block["text"]["text"]
+        before, found, after = text.partition(token)
+        assert len(text) <= most
+        assert (found, after) == (token, "") or (set(before.removesuffix("…")), before[-1]) == ({"a"}, "…")
+
+
+async def test_a_note_is_short_and_whole_however_long_its_reason_is(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    await ask(sandbox, f"cancel {(await newest(bot)).id} {'&' * 8000}")
+    await sandbox.until(lambda: "cancelled it" in thread_text(sandbox, posted["ts"]))
+    (note,) = sandbox.acting.thread(HERE, posted["ts"])
+    for text in (note["text"], *markdown(note["blocks"])):
+        assert len(text) <= 3000
+        assert text.endswith("&amp;…")
 
 
 UNSEEN = {"\u200b", "\u202e", "\u2066"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
@@ -21,7 +22,11 @@ Row = TypeVar("Row", Broadcast, Schedule)
 MENTIONS = frozenset({"by", "who", "requester", "channel", "delegate", "delegates"})
 TEXT_PIECE = 2900  # characters of the message in one block; a block holds 3000
 HEADER = 150  # characters of a header
+SECTION = 3000  # characters of a section
+CONTEXT = 2000  # characters of a line in a context
 ANSWER = 3000  # characters of an answer's plain text
+
+TOKEN = re.compile(r"&\w+;|<[^<>]*>")  # what Slack reads as one: an escaped character, a mention, a date or a link
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,18 @@ def quote(typed: str) -> str:
     Characters that nobody sees, or that turn the direction of the text, are shown by their codes.
     """
     return visible(typed).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def shortened(markup: str, most: int) -> str:
+    """Return so much of a text, which ends with “…” if it was longer. No mention, date or link is cut in two."""
+    if len(markup) <= most:
+        return markup
+    end = most - 1
+    for token in TOKEN.finditer(markup):
+        if token.end() > end:
+            end = min(end, token.start())
+            break
+    return f"{markup[:end]}…"
 
 
 def _place(zone: str) -> tzinfo:
@@ -84,7 +101,7 @@ def _safe(name: str, value: str | int | Translatable, words: Translator, zone: s
 
 
 def section(markdown: str, block_id: str | None = None) -> Block:
-    block: Block = {"type": "section", "text": {"type": "mrkdwn", "text": markdown[:3000]}}
+    block: Block = {"type": "section", "text": {"type": "mrkdwn", "text": shortened(markdown, SECTION)}}
     return {**block, "block_id": block_id} if block_id else block
 
 
@@ -96,11 +113,14 @@ def lines(answer_lines: Sequence[str]) -> Post:
         if current and len(current) + len(line) >= TEXT_PIECE:
             sections, current = [*sections, section(current)], ""
         current = f"{current}\n{line}" if current else line
-    return Post("\n".join(answer_lines)[:ANSWER], [*sections, section(current)][:50])
+    return Post(shortened("\n".join(answer_lines), ANSWER), [*sections, section(current)][:50])
 
 
 def context(*lines: str) -> Block:
-    return {"type": "context", "elements": [{"type": "mrkdwn", "text": line[:2000]} for line in lines[:10]]}
+    return {
+        "type": "context",
+        "elements": [{"type": "mrkdwn", "text": shortened(line, CONTEXT)} for line in lines[:10]],
+    }
 
 
 def contexts(*lines: str) -> list[Block]:

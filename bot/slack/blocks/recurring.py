@@ -17,7 +17,7 @@ from bot.domain.lifecycle import Ended, Hold, OccurrenceState, ScheduleState, St
 from bot.domain.people import mentions
 from bot.domain.schedule import Digest, Kind, Occurrence, Schedule
 from bot.slack.blocks.answers import drawn, each_line
-from bot.slack.blocks.mrkdwn import ANSWER, Block, Post, context, lines, plain, quote, section, when
+from bot.slack.blocks.mrkdwn import ANSWER, SECTION, Block, Post, context, lines, plain, quote, section, shortened, when
 from bot.when.recurrence import Closed, Recurrence, RecurringTime
 
 LATEST = 10  # occurrences shown of one schedule
@@ -80,9 +80,9 @@ def reminder(occurrence: Occurrence, schedule: Schedule, digest: Digest | None, 
 def _text_block(schedule: Schedule) -> Block:
     """Return the text as its owner wrote it. A reminder from before Slack's markup was kept is plain text."""
     if schedule.options.get("markup"):  # verbatim: else Slack turns plain words into mentions
-        text = {"type": "mrkdwn", "text": f"🔔 {_live(schedule)}"[:3000], "verbatim": True}
+        text = {"type": "mrkdwn", "text": shortened(f"🔔 {_live(schedule)}", SECTION), "verbatim": True}
         return {"type": "section", "text": text}
-    return {"type": "section", "text": plain(f"🔔 {schedule.text}"[:3000])}
+    return {"type": "section", "text": plain(shortened(f"🔔 {schedule.text}", SECTION))}
 
 
 def _live(schedule: Schedule) -> str:
@@ -231,7 +231,7 @@ def _with_its_look(answer: Post, schedule: Schedule, words: Translator) -> Post:
                 "text. It will look like this:"
             )
     text = f"{answer.text}\n{intro}\n🔔 {_live(schedule)}"
-    return Post(text[:ANSWER], [*answer.blocks, section(intro), _text_block(schedule)])
+    return Post(shortened(text, ANSWER), [*answer.blocks, section(intro), _text_block(schedule)])
 
 
 def still_on_its_way(row: Broadcast, words: Translator) -> str:

@@ -14,7 +14,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.i18n import Translatable, Translator
 from bot.domain.people import mentions
 from bot.slack.blocks.card_buttons import plain_button
-from bot.slack.blocks.mrkdwn import Block, Post, section, sentence
+from bot.slack.blocks.mrkdwn import ANSWER, Block, Post, section, sentence, shortened
 from bot.storage.notes import Note
 from bot.workflow.sentence_parts import REASON
 
@@ -42,7 +42,7 @@ def thread_message(message: Translatable, mention: str | None, words: Translator
         text = f"{mentions(mention.split())} {text}"
     before, after = message.values.get("text_before"), message.values.get("text_after")
     changed = [diff(before, after)] if isinstance(before, str) and isinstance(after, str) else []
-    return Post(text, [section(text), *changed])
+    return Post(shortened(text, ANSWER), [section(text), *changed])
 
 
 def diff(before: str, after: str) -> Block:
