@@ -75,7 +75,7 @@ def find_template(connection: Connection, workspace: str, name: str, *, lock: bo
 
 
 def templates_of(connection: Connection, workspace: str) -> list[Template]:
-    statement = select(templates).where(templates.c.workspace == workspace).order_by(templates.c.name).limit(100)
+    statement = select(templates).where(templates.c.workspace == workspace).order_by(templates.c.name)
     return [_template(row) for row in connection.execute(statement).mappings()]
 
 

@@ -553,7 +553,7 @@ async def test_what_others_are_reminded_of_leaves_room_for_what_one_may_see(
     await say(sandbox, '/broadcast remind "in 20 days" Mine')
     assert "Mine" in await say(sandbox, "/broadcast reminders")
     await say(sandbox, "/broadcast reminders", who="U0DAN")
-    assert "+3 more" in shown(sandbox.acting.ephemerals("U0DAN")[-1])
+    assert "… and 3 more" in shown(sandbox.acting.ephemerals("U0DAN")[-1])
 
 
 async def test_a_guest_is_shown_nothing_that_comes_again(sandbox: Sandbox, bot: Bot) -> None:

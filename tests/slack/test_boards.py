@@ -118,13 +118,23 @@ def test_an_occurrence_names_its_weekday_in_the_readers_language(language: str, 
     assert f"• {day} 2026-11-30 09:00 (+01:00)" in told("0 9 * * 1", Closed.KEEP, language)
 
 
-@pytest.mark.parametrize(("language", "more"), [("en", "+2 more"), ("fr", "+2 de plus"), ("es", "+2 más")])
+@pytest.mark.parametrize(("language", "more"), [("en", "… and 2 more"), ("fr", "… et 2 autres"), ("es", "… y 2 más")])
 def test_what_is_not_listed_any_more_is_counted(language: str, more: str) -> None:
     many = [schedule("0 8 * * 1", Closed.SKIP)] * 52
     shown = str(recurring.listing(many, Kind.REMINDER, translator_for(language)).blocks)
     assert shown.count("Factures") == 50
     assert more in shown
     assert more not in str(recurring.listing(many[:50], Kind.REMINDER, translator_for(language)).blocks)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_more_schedules_than_one_message_shows_are_counted_in_its_last_line(kind: Kind) -> None:
+    many = [dataclasses.replace(schedule("0 8 * * 1", Closed.SKIP), kind=kind, text="&" * 60) for _ in range(70)]
+    post = recurring.listing(many, kind, translator_for("en"))
+    check_blocks(post.blocks)
+    *listed, last = "\n".join(block["text"]["text"] for block in post.blocks).splitlines()
+    assert last == f"… and {70 - len(listed)} more"
+    assert len(listed) > 20
 
 
 def test_a_digest_counts_what_it_does_not_show() -> None:

@@ -296,3 +296,13 @@ async def test_what_is_deleted_is_told_without_characters_that_turn_the_directio
 ) -> None:
     await ask(sandbox, "template save promo newsletter marketing Soldes \u202eniamed")
     assert "“Soldes [U+202E]niamed”" in await ask(sandbox, "template delete promo")
+
+
+async def test_more_templates_than_one_message_shows_are_counted_in_its_last_line(sandbox: Sandbox, bot: Bot) -> None:
+    for number in range(120):
+        name = f"soldes-de-printemps-au-magasin-du-centre-{number}"
+        await ask(sandbox, f"template save {name} newsletter marketing {WORDING}, venez nombreux")
+    assert "magasin-du-centre-0" in await ask(sandbox, "template list")
+    blocks = sandbox.acting.ephemerals("U0CLEO")[-1]["blocks"]
+    *listed, last = "\n".join(block["text"]["text"] for block in blocks).splitlines()
+    assert last == f"… and {120 - len(listed)} more"

@@ -408,7 +408,7 @@ OF_TEMPLATES: dict[str, Draw] = {
     "a template is saved": lambda text, words: template_answers.saved(
         replace(filling(text).template, approved_by=()), ("U1", "U2"), words
     ),
-    "some templates": lambda text, words: template_answers.listing(listed(text, 12), words),
+    "some templates": lambda text, words: template_answers.listing(listed(text, 100), words),
     "no templates": lambda text, words: template_answers.listing([], words),
     "a question about a template": lambda text, words: template_answers.question(offer(text), "U2", words),
     "a template that was approved before": lambda text, words: template_answers.question(
@@ -450,12 +450,12 @@ RECURRING: dict[str, Draw] = {
         [turn(state, broadcast="B234680") for state in OccurrenceState],
         words,
     ),
-    "some schedules": lambda text, words: recurring.listing([scheduled(text)] * 20, Kind.REMINDER, words),
+    "some schedules": lambda text, words: recurring.listing([scheduled(text)] * 60, Kind.REMINDER, words),
     "no schedules": lambda text, words: recurring.listing([], Kind.BROADCAST, words),
     **{
         f"still on its way, {state}": (
             lambda text, words, state=state: lines(  # type: ignore[misc]
-                [recurring.still_on_its_way(asked(text, state=state), words)] * 3
+                [recurring.still_on_its_way(asked(text, state=state), words)] * 100, words
             )
         )
         for state in State

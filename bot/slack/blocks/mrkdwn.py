@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
+from itertools import accumulate
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -24,6 +26,7 @@ TEXT_PIECE = 2900  # characters of the message in one block; a block holds 3000
 HEADER = 150  # characters of a header
 SECTION = 3000  # characters of a section
 CONTEXT = 2000  # characters of a line in a context
+LINES = 12_000  # characters of JSON of the lines of an answer; Slack takes about 13,200 with its blocks
 ANSWER = 3000  # characters of an answer's plain text
 
 TOKEN = re.compile(r"&\w+;|<[^<>]*>")  # what Slack reads as one: an escaped character, a mention, a date or a link
@@ -105,15 +108,37 @@ def section(markdown: str, block_id: str | None = None) -> Block:
     return {**block, "block_id": block_id} if block_id else block
 
 
-def lines(answer_lines: Sequence[str]) -> Post:
-    """Return lines of markup as one answer, in as many sections as they need."""
+def lines(answer_lines: Sequence[str], words: Translator | None = None, left_out: int = 0) -> Post:
+    """Return lines of markup as one answer, in as many sections as they need.
+
+    What one message cannot show is counted in its last line. `words`: for that line. `left_out`: how many more lines
+    there are than these.
+    """
+    shown = _fitting([shortened(line, SECTION) for line in answer_lines])
+    left_out += len(answer_lines) - len(shown)
+    if left_out:
+        more = f"… (+{left_out})"
+        if words is not None:
+            more = words.count("… and {number} more", "… and {number} more", left_out)
+        shown = [*shown, more]
     sections: list[Block] = []
     current = ""
-    for line in answer_lines:
+    for line in shown:
         if current and len(current) + len(line) >= TEXT_PIECE:
             sections, current = [*sections, section(current)], ""
         current = f"{current}\n{line}" if current else line
-    return Post(shortened("\n".join(answer_lines), ANSWER), [*sections, section(current)][:50])
+    return Post(shortened("\n".join(answer_lines), ANSWER), [*sections, section(current)])
+
+
+def _fitting(answer_lines: Sequence[str]) -> Sequence[str]:
+    """Return as many of the lines as one message can show."""
+    sizes = accumulate(_json_size(line) + len("\\n") for line in answer_lines)
+    return answer_lines[: next((place for place, used in enumerate(sizes) if used > LINES), len(answer_lines))]
+
+
+def _json_size(text: str) -> int:
+    """How many characters a text takes in JSON, where some take two or six."""
+    return len(json.dumps(text, ensure_ascii=False)) - 2
 
 
 def context(*lines: str) -> Block:

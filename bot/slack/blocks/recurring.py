@@ -215,7 +215,7 @@ def asked(schedule: Schedule, upcoming: Sequence[RecurringTime], words: Translat
     if covers > 1:
         answer_lines.append(words("One approval covers {covers} of them, as long as nothing changes.", covers=covers))
     answer_lines.append(words("`/broadcast stop {id}` ends it. `/broadcast pause {id}` pauses it.", id=schedule.id))
-    return _with_its_look(lines(answer_lines), schedule, words)
+    return _with_its_look(lines(answer_lines, words), schedule, words)
 
 
 def _with_its_look(answer: Post, schedule: Schedule, words: Translator) -> Post:
@@ -297,7 +297,7 @@ def listing(schedules: Sequence[Schedule], kind: Kind, words: Translator) -> Pos
             return Post(words("No recurring broadcasts yet. Try `/broadcast every`."))
         return Post(words("There are no reminders yet. Try `/broadcast remind`."))
     shown = each_line(schedules[:LISTED], lambda schedule: _line(schedule, words), words)
-    return lines([*shown, *_more(len(schedules) - LISTED, words)])
+    return lines([*shown], words, max(len(schedules) - LISTED, 0))
 
 
 def _line(schedule: Schedule, words: Translator) -> str:
@@ -329,7 +329,7 @@ def details(schedule: Schedule, occurrences: Sequence[Occurrence], words: Transl
         drawn(f"{schedule.id}/{occurrence.at}", partial(_occurrence_line, occurrence, words), words)
         for occurrence in occurrences
     ]
-    return lines(answer_lines)
+    return lines(answer_lines, words)
 
 
 def _occurrence_line(occurrence: Occurrence, words: Translator) -> str:

@@ -29,13 +29,13 @@ def saved(template: Template, fell: Sequence[str], words: Translator) -> Post:
         told.append(
             words("An approver can approve it once and for all: `/broadcast template approve {name}`.", name=name)
         )
-    return lines(told)
+    return lines(told, words)
 
 
 def listing(found: Sequence[tuple[Template, Given]], words: Translator) -> Post:
     if not found:
         return Post(words("There are no templates yet. `/broadcast template save <name> <text>` saves one."))
-    return lines([_line(template, given, words) for template, given in found])
+    return lines([_line(template, given, words) for template, given in found], words)
 
 
 def label(template: Template, words: Translator) -> str:

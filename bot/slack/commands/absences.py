@@ -55,7 +55,7 @@ class AbsenceCommands:
         if await self.absences.is_approver(absence.delegate):
             template = "Where {who} may approve anyway, your place stays free."
             told.append(Translatable(template, who=mentions([absence.delegate])))
-        return mrkdwn.lines([mrkdwn.sentence(asked.words, one) for one in told])
+        return mrkdwn.lines([mrkdwn.sentence(asked.words, one) for one in told], asked.words)
 
     async def back(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Approve again yourself before your absence ends."""
@@ -71,7 +71,7 @@ class AbsenceCommands:
             Translatable(template, who=mentions([one.person]), end_at=one.until, delegate=mentions([one.delegate]))
             for one in away.values()
         ]
-        return mrkdwn.lines([mrkdwn.sentence(words, one) for one in told])
+        return mrkdwn.lines([mrkdwn.sentence(words, one) for one in told], words)
 
     def _until(self, typed: str, person: Person) -> Micros:
         """A day alone means its morning. Raises InvalidRequest."""

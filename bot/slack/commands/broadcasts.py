@@ -152,7 +152,7 @@ class BroadcastCommands:
             lines = [asked.words("No audience is set up yet. Ask an admin to add `[audiences.NAME]`.")]
         for account, provider in sorted(self.audiences.providers.items()):
             lines += self._other_lines(account, provider.title, asked.words)
-        return mrkdwn.lines(lines)
+        return mrkdwn.lines(lines, asked.words)
 
     def _audience_line(self, name: str, label: str, words: Translator) -> str:
         size = self.audiences.audience_cache.size_of(name)
@@ -270,7 +270,7 @@ class BroadcastCommands:
             lines.append(
                 asked.words("This pause does not end by itself, so I ignored “{rest}”.", rest=mrkdwn.quote(rest))
             )
-        return mrkdwn.lines(lines)
+        return mrkdwn.lines(lines, asked.words)
 
     async def resume(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Resume all sending (admins), or one recurring broadcast or reminder."""
@@ -305,7 +305,7 @@ class BroadcastCommands:
                     going,
                 )
             )
-        return mrkdwn.lines(lines)
+        return mrkdwn.lines(lines, asked.words)
 
 
 async def permalink(client: AsyncWebClient, card: cards.Card | None) -> str | None:

@@ -229,7 +229,7 @@ class Recurring:
         else:
             back_at = mrkdwn.when(paused.paused_until, paused.zone)
             sentence = asked.words("*{id}* is paused until {back_at}.", id=paused.id, back_at=back_at)
-        return mrkdwn.lines([sentence, *await self._made(paused, asked.words)])
+        return mrkdwn.lines([sentence, *await self._made(paused, asked.words)], asked.words)
 
     def _back_on(self, until: str, zone: str) -> Micros | None:
         """A day alone means its beginning, which is later where the clocks skip midnight."""
@@ -250,7 +250,7 @@ class Recurring:
             return self._usage("stop", asked)
         stopped = await self.reminders.stop(await self._named(asked), asked.person)
         sentence = asked.words("*{id}* has ended.", id=stopped.id)
-        return mrkdwn.lines([sentence, *await self._made(stopped, asked.words)])
+        return mrkdwn.lines([sentence, *await self._made(stopped, asked.words)], asked.words)
 
     async def _made(self, schedule: Schedule, words: Translator) -> list[str]:
         """Return which occurrences were already made and still go ahead, and how to stop them."""
