@@ -172,6 +172,58 @@ async def test_a_deleted_card_comes_back(sandbox: Sandbox, bot: Bot) -> None:
     assert row.id in str(again["blocks"])
 
 
+async def test_a_card_deleted_while_it_was_sent_comes_back_with_its_end_in_its_thread(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    posted = await approved(sandbox)
+    await settled(bot, State.SENT)
+    await sandbox.until(lambda: "accepted it" in thread_text(sandbox, posted["ts"]))
+    row = await drawn(bot)
+    sandbox.world.channels[HERE].messages.clear()
+    ago = {"accepted_at": bot.clock() - 25 * 3600 * SECOND, "look_at": 1}
+    await bot.database.write(lambda c: c.execute(tables.broadcasts.update().values(**ago)))
+    await settled(bot, State.DONE)
+    again = await card(sandbox)
+    await sandbox.until(lambda: "Final report" in thread_text(sandbox, again["ts"]))
+    await nothing_more(bot)
+    (again,) = sandbox.acting.messages(HERE)
+    assert row.id in str(again["blocks"])
+    assert ["Final report" in note["text"] for note in sandbox.acting.thread(HERE, again["ts"])] == [True]
+    assert "Final report" not in str(directly(sandbox, "U0CLEO"))
+    assert len(sandbox.vendors.ledger) == 1
+
+
+async def test_a_card_deleted_before_somebody_cancels_comes_back_and_says_who(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Soldes")
+    await card(sandbox)
+    row = await drawn(bot)
+    sandbox.world.channels[HERE].messages.clear()
+    await ask(sandbox, f"cancel {row.id} Trop tard")
+    again = await card(sandbox)
+    await sandbox.until(lambda: "Trop tard" in thread_text(sandbox, again["ts"]))
+    await nothing_more(bot)
+    assert [row.id in str(message["blocks"]) for message in sandbox.acting.messages(HERE)] == [True]
+    assert thread_text(sandbox, again["ts"]).count("Trop tard") == 1
+
+
+async def test_a_note_for_a_card_deleted_after_the_end_brings_it_back(sandbox: Sandbox, start_bot: StartBot) -> None:
+    lead = 0
+    bot = await start_bot(sandbox, lambda: now() + lead)
+    await ask(sandbox, "send clients marketing Soldes")
+    posted = await card(sandbox)
+    await ask(sandbox, f"cancel {(await newest(bot)).id} Trop tard")
+    await sandbox.until(lambda: "Trop tard" in thread_text(sandbox, posted["ts"]))
+    row = await drawn(bot)
+    sandbox.world.channels[HERE].messages.clear()
+    told = [notes.Note(Translatable("Choose a purpose."))]
+    await bot.database.write(lambda c: notes.add_notes(c, row, bot.clock(), told))
+    again = await card(sandbox)
+    lead = 10 * SECOND
+    await sandbox.until(lambda: thread_text(sandbox, again["ts"]) == "Choose a purpose.")
+    await nothing_more(bot)
+    assert [row.id in str(message["blocks"]) for message in sandbox.acting.messages(HERE)] == [True]
+
+
 async def test_a_dropped_connection_comes_back_and_nothing_is_done_twice(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, "send clients marketing Soldes")
     posted = await card(sandbox)

@@ -53,7 +53,7 @@ NOT_LET = frozenset(
 )
 
 #: Error codes of a message of ours that can no longer be changed.
-UNEDITABLE = frozenset({"cant_update_message", "edit_window_closed", "message_not_found"})
+UNEDITABLE = frozenset({"cant_update_message", "edit_window_closed"})
 ASKING = frozenset({State.PENDING, State.HELD, State.UNKNOWN})  # these wait for somebody to press a button
 UNDER_WAY = ASKING | {State.SCHEDULED, State.SENDING}
 NOT_HERE = "Slack does not let me post in {channel}."
@@ -187,12 +187,12 @@ class Cards:
     async def _lost_card(self, error: SlackApiError, known: Card, row: Broadcast, post: Post) -> Card | None:
         """Replace a card that is deleted, can no longer be changed, or is where nobody can press its buttons.
 
-        A broadcast must not go on unseen, or ask where nobody can answer. An error code that we do not know proves
-        nothing: a broadcast that asks gets a new card, anything else is tried again.
+        A broadcast must not go on or end unseen, or ask where nobody can answer. An error code that we do not know
+        proves nothing: a broadcast that asks gets a new card, anything else is tried again.
         """
         code = error_code(error)
         listed = code in NO_PLACE | NOT_LET | UNEDITABLE
-        if row.state in ASKING or (code == "message_not_found" and not row.ended):
+        if row.state in ASKING or code == "message_not_found":
             return await self._first_card(row, post, known)
         if not listed and self.database.failing_rows.tries("card", cards.drawing_of(row)) < UNKNOWN_TRIES:
             raise error

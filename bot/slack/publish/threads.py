@@ -58,6 +58,8 @@ class Threads:
             pause = (
                 None if error_code(error) in NO_PLACE | NOT_LET else backoff(pending.tries, 5 * SECOND, LONGEST_PAUSE)
             )
+            if error_code(error) == "thread_not_found":  # its card was deleted: drawn again, it gets a new one
+                await self.database.write(lambda c: cards.draw_again(c, row, self.clock()))
             await self._put_off(pending, row, pause)
             return
 
