@@ -139,7 +139,7 @@ class Buttons:
             told = await self.entrance.enter(body, client, press, fresh=True)
         except Refused as refused:
             if refused.error is None:
-                return respond(body, self.audiences.settings.slack_api_url, mrkdwn.lines(refused.lines))
+                return respond(body, self.audiences.settings.slack_api_url, mrkdwn.lines(refused.lines, refused.words))
             text = " ".join(refused.lines)
             told = mrkdwn.Post(text, [mrkdwn.section(text)])
         return reply_privately(client, channel or user, user, told) if told else None

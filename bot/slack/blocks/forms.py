@@ -18,7 +18,19 @@ from bot.domain.i18n import Translator
 from bot.domain.slots import BLOCK
 from bot.slack.blocks.card_facts import PURPOSES
 from bot.slack.blocks.form_values import REST, Choice, Composed
-from bot.slack.blocks.mrkdwn import Block, Post, context, literal, plain, quote, section, sentence, when
+from bot.slack.blocks.mrkdwn import (
+    Block,
+    Post,
+    context,
+    json_size,
+    literal,
+    plain,
+    quote,
+    section,
+    sentence,
+    shortened,
+    when,
+)
 from bot.slack.payload import inputs_of
 from bot.workflow.checks import MOST
 
@@ -377,12 +389,8 @@ def _within(text: str, most: int) -> str:
     """Return as much of it as takes so many characters in JSON, where some take six."""
     if 6 * len(text) <= most:
         return text
-    sizes = accumulate(_size(char) for char in text)
+    sizes = accumulate(json_size(char) for char in text)
     return text[: next((place for place, used in enumerate(sizes) if used > most), len(text))]
-
-
-def _size(text: str) -> int:
-    return len(json.dumps(text, ensure_ascii=False)) - 2
 
 
 @dataclass(frozen=True)
@@ -400,7 +408,7 @@ class Correction:
     @property
     def fits(self) -> bool:
         """Whether a button can hold it. Otherwise it must be kept before the button is offered."""
-        return len(self.typed) <= VALUE and _size(self.typed) <= SAID
+        return len(self.typed) <= VALUE and json_size(self.typed) <= SAID
 
     def button(self, words: Translator) -> Block:
         action = CORRECT_KEPT if not self.fits else CORRECT_TEST if self.test else CORRECT
@@ -413,11 +421,12 @@ def complaint(lines: Iterable[str], typed: str, words: Translator, *, correct: C
 
     `correct`: what the form can be opened with.
     """
-    text = _within("\n".join(lines), SAID)
+    said = "\n".join(lines)
+    text = shortened(said, len(_within(said, SAID)))
     blocks = [section(text)]
-    held = _size(correct.typed) if correct is not None and correct.fits else 0
+    held = json_size(correct.typed) if correct is not None and correct.fits else 0
     if typed.strip():
-        shown, heading = _within(typed, ECHO - _size(text) - held), words("You typed:")
+        shown, heading = _within(typed, ECHO - json_size(text) - held), words("You typed:")
         if shown != typed:
             heading = words("You typed this, of which one message can show only the beginning:")
         blocks += [context(heading), *literal(shown)]

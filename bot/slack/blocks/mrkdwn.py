@@ -108,7 +108,7 @@ def section(markdown: str, block_id: str | None = None) -> Block:
     return {**block, "block_id": block_id} if block_id else block
 
 
-def lines(answer_lines: Sequence[str], words: Translator | None = None, left_out: int = 0) -> Post:
+def lines(answer_lines: Sequence[str], words: Translator, left_out: int = 0) -> Post:
     """Return lines of markup as one answer, in as many sections as they need.
 
     What one message cannot show is counted in its last line. `words`: for that line. `left_out`: how many more lines
@@ -117,10 +117,7 @@ def lines(answer_lines: Sequence[str], words: Translator | None = None, left_out
     shown = _fitting([shortened(line, SECTION) for line in answer_lines])
     left_out += len(answer_lines) - len(shown)
     if left_out:
-        more = f"… (+{left_out})"
-        if words is not None:
-            more = words.count("… and {number} more", "… and {number} more", left_out)
-        shown = [*shown, more]
+        shown = [*shown, words.count("… and {number} more", "… and {number} more", left_out)]
     sections: list[Block] = []
     current = ""
     for line in shown:
@@ -132,11 +129,11 @@ def lines(answer_lines: Sequence[str], words: Translator | None = None, left_out
 
 def _fitting(answer_lines: Sequence[str]) -> Sequence[str]:
     """Return as many of the lines as one message can show."""
-    sizes = accumulate(_json_size(line) + len("\\n") for line in answer_lines)
+    sizes = accumulate(json_size(line) + len("\\n") for line in answer_lines)
     return answer_lines[: next((place for place, used in enumerate(sizes) if used > LINES), len(answer_lines))]
 
 
-def _json_size(text: str) -> int:
+def json_size(text: str) -> int:
     """How many characters a text takes in JSON, where some take two or six."""
     return len(json.dumps(text, ensure_ascii=False)) - 2
 
