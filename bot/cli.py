@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bot.config.settings import Settings
 
 FINE, WRONG, USAGE = 0, 1, 2
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # what a cell of a formula begins with
 
 
 def fail(*lines: str, code: int = WRONG) -> None:
@@ -102,6 +103,7 @@ group_config_option = _config(False)
 @click.version_option(metadata.version("bellcrier"), prog_name="bellcrier")
 def main() -> None:
     """bellcrier: broadcasts from Slack, sent once, and only after approval."""
+    os.umask(0o077)  # what it writes holds texts and tokens, and is for this user alone
 
 
 @main.command()
@@ -174,9 +176,10 @@ def sandbox(port: int, events_url: str | None) -> None:
 def doctor(config: Path | None, as_json: bool) -> None:
     """Check settings, database, Slack, and every account."""
     settings = settings_from(config)
+    from bot.config.load import settings_files
     from bot.doctor import examine
 
-    findings = _loop_of(examine(settings))
+    findings = _loop_of(examine(settings, settings_files(config)))
     if as_json:
         click.echo(json.dumps([finding.as_dict() for finding in findings], indent=2))
     else:
@@ -386,7 +389,12 @@ def export(config: Path | None, since: Any, form: str) -> None:
         return
     writer = csv.DictWriter(sys.stdout, [column.name for column in tables.audit.columns])
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _defused(value) for name, value in row.items()} for row in rows)
+
+
+def _defused(cell: object) -> object:
+    """The cell, which no spreadsheet takes for a formula: a quote before its first character."""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
 
 
 @main.command()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -21,6 +23,7 @@ from bot.domain.broadcast import MOST_IN_A_TEST
 from bot.domain.hours import Policy
 from bot.storage import keys, schema
 from bot.storage.database import Unusable
+from bot.storage.sqlite import SQLite
 from bot.workflow.approval_rules import people_in
 from providers.base import ProviderError, Purpose, Receipts
 
@@ -37,6 +40,7 @@ SCOPES = (
     "im:write",
 )
 CLOCK_OFF = 60.0
+SECRET = re.compile(r"^\s*\w*(?:token|secret|key|password)\w*\s*=\s*[\"']?\w", re.IGNORECASE | re.MULTILINE)
 UNREACHABLE = (SlackApiError, ClientError, TimeoutError, OSError)
 
 
@@ -53,8 +57,8 @@ class Finding:
         return asdict(self)
 
 
-async def examine(settings: Settings) -> list[Finding]:
-    """Run every check. Return all findings, including those that are fine."""
+async def examine(settings: Settings, files: Iterable[Path] = ()) -> list[Finding]:
+    """Run every check. Return all findings, including those that are fine. `files`: from which the settings are."""
     try:
         require_slack(settings)
         bot = Bot(settings)
@@ -63,7 +67,7 @@ async def examine(settings: Settings) -> list[Finding]:
     except Unusable as error:
         return [Finding("database", "error", str(error))]
     try:
-        findings = [Finding("settings", "ok", "The settings can be read.")]
+        findings = [Finding("settings", "ok", "The settings can be read."), *_readable(bot, files)]
         checks: tuple[Callable[[Bot], AsyncIterator[Finding]], ...] = (
             _database,
             _slack,
@@ -101,6 +105,23 @@ def _broken(id: str, error: Exception) -> Finding:
     return Finding(
         id, "error", f"This could not be checked ({type(error).__name__}).", "Run doctor again; see the log."
     )
+
+
+def _readable(bot: Bot, files: Iterable[Path]) -> Iterator[Finding]:
+    """Files with secrets or texts that other users of this machine can read."""
+    database = [bot.database.path] if isinstance(bot.database, SQLite) else []
+    for file in (*filter(_holds_secrets, files), *database):
+        if file.exists() and file.stat().st_mode & 0o077:
+            yield Finding(
+                "files", "warning", f"Other users of this machine can read {file}.", f"Run `chmod 600 {file}`."
+            )
+
+
+def _holds_secrets(file: Path) -> bool:
+    try:
+        return SECRET.search(file.read_text(encoding="utf-8")) is not None
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 async def _database(bot: Bot) -> AsyncIterator[Finding]:

@@ -63,3 +63,14 @@ async def test_sending_without_approval_that_nobody_can_or_needs_to_do_is_a_find
     found = {one.id: one for one in await examine(changed(raw_settings(sandbox, free_port(), tmp_path), changes))}
     assert found["approval.break_glass"].level == level
     assert cause in found["approval.break_glass"].cause
+
+
+async def test_a_file_with_secrets_that_others_can_read_is_told_with_the_fix(sandbox: Sandbox, tmp_path: Path) -> None:
+    settings = changed(raw_settings(sandbox, free_port(), tmp_path), {})
+    files = {"bell.toml": 'slack_bot_token = "xoxb-1"\n', ".env": "", "none.toml": ""}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o644)
+    (tmp_path / "none.toml").unlink()
+    found = [one for one in await examine(settings, [tmp_path / name for name in files]) if one.id == "files"]
+    assert [(one.level, one.fix) for one in found] == [("warning", f"Run `chmod 600 {tmp_path / 'bell.toml'}`.")]

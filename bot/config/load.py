@@ -47,9 +47,15 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     named = path or (Path(environment["BELLCRIER_CONFIG"]) if environment.get("BELLCRIER_CONFIG") else None)
     file = named or Path(FILE)
     raw = _read_file(file, required=named is not None)
-    _merge(raw, _from_environment(environment))
+    _merge(raw, _from_environment(_with_files(environment)))
     raw.setdefault("database_url", f"sqlite:///{file.parent / 'bellcrier.db'}")
     return parse(raw)
+
+
+def settings_files(path: Path | None = None) -> list[Path]:
+    """The files that `load` reads: that of the settings, and `.env`."""
+    named = path or os.environ.get("BELLCRIER_CONFIG")
+    return [Path(named or FILE), Path(".env")]
 
 
 def parse(raw: Mapping[str, Any]) -> Settings:
@@ -76,6 +82,48 @@ def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
         raise SettingsError([f"{path}: it is not valid TOML: {error}."]) from None
     except OSError as error:
         raise SettingsError([f"{path}: it cannot be read: {error.strerror}."]) from None
+
+
+def _with_files(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment with what is kept in files: `X_FILE=path` for X, and systemd's credentials. Raises SettingsError.
+
+    A credential is called as its variable: `SLACK_BOT_TOKEN`, or `BELLCRIER_ACCOUNTS__ENCOM__TOKEN`.
+    """
+    found = {**_credentials(environment.get("CREDENTIALS_DIRECTORY")), **environment}
+    for variable, path in environment.items():
+        name = variable.removesuffix("_FILE")
+        is_ours = name in CONVENTIONAL or name.startswith(PREFIX)
+        if name == variable or name.endswith("_") or not is_ours:  # `A__FILE` is a setting called `file`
+            continue
+        if environment.get(name):
+            raise SettingsError([f"{variable}: {name} is set too. Keep one of them."])
+        found[name] = _secret_in(Path(path), variable)
+        del found[variable]
+    return found
+
+
+def _credentials(folder: str | None) -> dict[str, str]:
+    if not folder:
+        return {}
+    files = [
+        file for file in sorted(Path(folder).glob("*")) if file.name in CONVENTIONAL or file.name.startswith(PREFIX)
+    ]
+    return {file.name: _secret_in(file, f"the credential {file.name}") for file in files}
+
+
+def _secret_in(path: Path, name: str) -> str:
+    """What the file holds, without the line break that editors add."""
+    try:
+        found = path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        raise SettingsError([f"{name}: there is no file {path}."]) from None
+    except OSError as error:
+        raise SettingsError([f"{name}: {path} cannot be read: {error.strerror}."]) from None
+    except UnicodeDecodeError:
+        raise SettingsError([f"{name}: {path} is no text in UTF-8."]) from None
+    if not found:
+        raise SettingsError([f"{name}: {path} is empty."])
+    return found
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

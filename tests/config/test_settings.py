@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -171,3 +177,92 @@ def test_the_manifest_for_http_names_the_address_wherever_slack_calls() -> None:
     assert manifest["settings"]["event_subscriptions"]["request_url"] == address
     assert [command["url"] for command in manifest["features"]["slash_commands"]] == [address]
     assert manifest["settings"]["socket_mode_enabled"] is False
+
+
+ENCOM = """
+[accounts.encom]
+provider = "encom"
+base_url = "https://encom.example"
+customer_account = "CL1"
+"""
+
+
+def test_each_secret_may_be_in_a_file_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "bell.toml").write_text(ENCOM)
+    (tmp_path / "bot").write_text("xoxb-from-a-file\n")
+    (tmp_path / "token").write_text("encom-from-a-file\n")
+    named = {"SLACK_BOT_TOKEN_FILE": "bot", "BELLCRIER_ACCOUNTS__ENCOM__TOKEN_FILE": "token"}
+    settings = load(tmp_path / "bell.toml", {name: str(tmp_path / file) for name, file in named.items()})
+    assert settings.slack_bot_token is not None
+    assert settings.slack_bot_token.get_secret_value() == "xoxb-from-a-file"
+    assert settings.accounts["encom"]["token"] == "encom-from-a-file"
+
+
+def test_systemd_credentials_are_read_by_the_names_of_the_variables(tmp_path: Path) -> None:
+    (tmp_path / "bell.toml").write_text(ENCOM)
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    (folder / "SLACK_BOT_TOKEN").write_text("xoxb-from-systemd")
+    (folder / "BELLCRIER_ACCOUNTS__ENCOM__TOKEN").write_text("encom-from-systemd")
+    (folder / "SOMETHING_ELSE").write_text("")
+    given = {"CREDENTIALS_DIRECTORY": str(folder)}
+    settings = load(tmp_path / "bell.toml", given)
+    assert settings.accounts["encom"]["token"] == "encom-from-systemd"
+    settings = load(tmp_path / "bell.toml", {**given, "SLACK_BOT_TOKEN": "xoxb-nearer"})
+    assert settings.slack_bot_token is not None
+    assert settings.slack_bot_token.get_secret_value() == "xoxb-nearer"
+
+
+@pytest.mark.parametrize(
+    ("written", "more", "said"),
+    [
+        (None, {}, "SLACK_BOT_TOKEN_FILE: there is no file "),
+        (b"", {}, " is empty."),
+        (b"\xff\xfe", {}, " is no text in UTF-8."),
+        (
+            b"xoxb-x",
+            {"SLACK_BOT_TOKEN": "xoxb-y"},
+            "SLACK_BOT_TOKEN_FILE: SLACK_BOT_TOKEN is set too. Keep one of them.",
+        ),
+    ],
+)
+def test_a_secrets_file_that_cannot_be_meant_is_named_with_what_is_wrong(
+    tmp_path: Path, written: bytes | None, more: dict[str, str], said: str
+) -> None:
+    (tmp_path / "bell.toml").write_text("")
+    file = tmp_path / "secret"
+    if written is not None:
+        file.write_bytes(written)
+    with pytest.raises(SettingsError) as refused:
+        load(tmp_path / "bell.toml", {"SLACK_BOT_TOKEN_FILE": str(file), **more})
+    (line,) = refused.value.lines
+    assert line.startswith("SLACK_BOT_TOKEN_FILE: ")
+    assert said in line
+    assert "xoxb" not in line
+
+
+def test_no_cell_of_the_export_is_a_formula(tmp_path: Path) -> None:
+    (tmp_path / "bell.toml").write_text("")
+    runner, named = CliRunner(), ["--config", str(tmp_path / "bell.toml")]
+    assert runner.invoke(main, ["db", "upgrade", *named]).exit_code == 0
+    with closing(sqlite3.connect(tmp_path / "bellcrier.db")) as database, database:
+        for reason in ("=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "\tx", "Too long"):
+            values = ("T1", "B1", "U1", "reject", 1, reason)
+            database.execute(
+                "INSERT INTO audit (workspace, broadcast, actor, action, at, reason) VALUES (?,?,?,?,?,?)", values
+            )
+    printed = runner.invoke(main, ["export", *named])
+    assert printed.exit_code == 0, printed.output
+    cells = [row["reason"] for row in csv.DictReader(io.StringIO(printed.output))]
+    assert cells == ["'=HYPERLINK(1)", "'+1", "'-1", "'@SUM(1)", "'\tx", "Too long"]
+
+
+def test_what_the_bot_writes_is_for_its_user_alone(tmp_path: Path) -> None:
+    """In a process of its own: what it sets counts for all that it does later."""
+    file = tmp_path / "bell.toml"
+    for words in (("config", "init"), ("db", "upgrade")):
+        command = (sys.executable, "-c", "from bot.cli import main; main()", *words, "--config", str(file))
+        subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    modes = {made.name: oct(made.stat().st_mode & 0o777) for made in tmp_path.iterdir()}
+    assert {"bell.toml", "bellcrier.db"} <= modes.keys()
+    assert set(modes.values()) == {"0o600"}
