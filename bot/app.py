@@ -11,7 +11,7 @@ import signal
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -47,13 +47,13 @@ from bot.slack.buttons import Buttons
 from bot.slack.card_context import CardContexts
 from bot.slack.commands.router import Commands
 from bot.slack.commands.schedules import Recurring
-from bot.slack.directory import People
+from bot.slack.directory import DEAD_TOKEN, UNREACHABLE, People
 from bot.slack.forms import FormHandlers
 from bot.slack.interaction import Body, Entrance
 from bot.slack.live_form import LiveForm
 from bot.slack.payload import make_storable
 from bot.slack.publish.painter import Painter
-from bot.slack.publish.poster import Poster
+from bot.slack.publish.poster import Poster, error_code
 from bot.slack.publish.reminders import ReminderPosts
 from bot.slack.reactions import Reactions
 from bot.slack.type_ahead import TypeAhead
@@ -79,6 +79,8 @@ ANY = re.compile("")
 POSTING_TIMEOUT = 15
 HINT_PAUSE = 0.05  # seconds of changes that become one hint to the other processes
 OLD_OUTBOX = 60  # seconds that something may wait to be shown in Slack before somebody should look
+#: Slack's answers to a token for its socket that asking again does not mend.
+WRONG_TOKEN = DEAD_TOKEN | {"not_allowed_token_type", "missing_scope", "access_denied", "no_permission"}
 DAY = 24 * 3600 * SECOND
 POSTED_ONE_BY_ONE = 10  # failing rows of one kind of work that admins hear of; beyond these they hear the number
 
@@ -301,6 +303,16 @@ class Bot:
 
     async def _open_socket(self, token: str) -> None:
         self.socket = AsyncSocketModeHandler(self.slack, token, web_client=self.posting)
+        try:  # `connect_async` would go on asking for ever, whatever Slack answers
+            self.socket.client.wss_uri = await self.socket.client.issue_new_wss_url()
+        except SlackApiError as error:
+            if error_code(error) in WRONG_TOKEN:
+                raise CannotStart(
+                    f"SLACK_APP_TOKEN: Slack answers {error_code(error)!r}. Create an app-level token with the scope "
+                    "`connections:write` on the app's page, and copy it."
+                ) from None
+        except UNREACHABLE:
+            log.warning("Slack cannot be reached for its socket; asking again")
         await self.socket.connect_async()
 
     def bells(self) -> tuple[PeriodicTask, ...]:
@@ -428,9 +440,22 @@ async def run(
             loop.add_signal_handler(number, asked.set)
     bot = Bot(settings)
     try:
-        await bot.start(host, port)
-        ready(f"http://{host}:{port}")
-        await asked.wait()
+        if await _unless(asked, bot.start(host, port)):
+            ready(f"http://{host}:{port}")
+            await asked.wait()
     finally:
         await bot.stop()
     return 0
+
+
+async def _unless(asked: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do the work, or give it up when this is asked. Return whether it was done."""
+    doing, waiting = asyncio.create_task(work), asyncio.create_task(asked.wait())
+    await asyncio.wait({doing, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if not doing.done():
+        doing.cancel()
+        await asyncio.wait({doing})
+        return False
+    doing.result()
+    return True

@@ -151,6 +151,8 @@ async def _slack(bot: Bot) -> AsyncIterator[Finding]:
         yield Finding("slack.token", "error", cause, "Set SLACK_BOT_TOKEN to the token on the app's page.")
         return
     yield Finding("slack.token", "ok", f"Connected to {answer.get('team')} as {answer.get('user')}.")
+    if bot.settings.slack_app_token is not None:
+        yield await _one("slack.app_token", _app_token(bot.posting, bot.settings.slack_app_token.get_secret_value()))
     yield _scopes(answer.headers)
     yield _clock(answer.headers)
     for group in sorted(bot.settings.approval.everybody):
@@ -161,6 +163,17 @@ async def _slack(bot: Bot) -> AsyncIterator[Finding]:
         yield await _one("approval.break_glass", _break_glass(bot, bot.settings.approval))
     if bot.settings.approval.channel is not None:
         yield await _one("approval.channel", _channel(bot, bot.settings.approval.channel))
+
+
+async def _app_token(client: AsyncWebClient, token: str) -> Finding:
+    """Ask for the address of a socket, without opening one."""
+    try:
+        await client.apps_connections_open(app_token=token)
+    except UNREACHABLE as error:
+        cause = f"Slack does not take the app-level token ({_code(error)})."
+        fix = "Set SLACK_APP_TOKEN to one with the scope `connections:write`, from the app's page."
+        return Finding("slack.app_token", "error", cause, fix)
+    return Finding("slack.app_token", "ok", "Slack takes the app-level token.")
 
 
 def _scopes(headers: Any) -> Finding:

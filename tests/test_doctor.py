@@ -74,3 +74,13 @@ async def test_a_file_with_secrets_that_others_can_read_is_told_with_the_fix(san
     (tmp_path / "none.toml").unlink()
     found = [one for one in await examine(settings, [tmp_path / name for name in files]) if one.id == "files"]
     assert [(one.level, one.fix) for one in found] == [("warning", f"Run `chmod 600 {tmp_path / 'bell.toml'}`.")]
+
+
+@pytest.mark.parametrize(("token", "level"), [("xapp-sandbox-bellcrier", "ok"), ("xapp-revoked", "error")])
+async def test_the_app_level_token_is_asked_about_at_slack(
+    sandbox: Sandbox, tmp_path: Path, token: str, level: str
+) -> None:
+    settings = changed(raw_settings(sandbox, free_port(), tmp_path), {"slack_app_token": token})
+    found = {finding.id: finding for finding in await examine(settings)}
+    assert found["slack.app_token"].level == level
+    assert not sandbox.delivery.sockets

@@ -348,6 +348,36 @@ async def test_a_dead_slack_token_or_a_taken_port_is_said_in_one_line(
 
 
 @pytest.mark.long
+async def test_a_dead_app_token_is_said_in_one_line_instead_of_waiting_for_ever(
+    sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
+) -> None:
+    settings_file(tmp_path, sandbox, bot_port)
+    wrong = TOKENS | {"SLACK_APP_TOKEN": "xapp-revoked-long-ago"}
+    async with within(20):
+        code, told = await (await shell("run", "--host", "127.0.0.1", "--port", str(bot_port), env=wrong)).ends()
+    assert code == 1
+    assert "SLACK_APP_TOKEN: Slack answers 'invalid_auth'. Create an app-level token" in told.splitlines()[-1]
+    assert "Traceback" not in told
+    assert "xapp-revoked" not in told
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("method", ["auth.test", "apps.connections.open"])
+async def test_a_start_that_waits_for_slack_stops_when_it_is_asked_to(
+    sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int, method: str
+) -> None:
+    settings_file(tmp_path, sandbox, bot_port)
+    sandbox.faults.add(method, "delay", seconds=60, times=9)
+    running = await shell("run", "--host", "127.0.0.1", "--port", str(bot_port), env=TOKENS)
+    await sandbox.until(lambda: any(name == method for name, _ in sandbox.calls))
+    running.process.send_signal(signal.SIGTERM)
+    async with within(10):
+        code, told = await running.ends()
+    assert code == 0
+    assert "Traceback" not in told
+
+
+@pytest.mark.long
 async def test_two_processes_on_one_file_and_the_second_says_why_not(
     sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
 ) -> None:
