@@ -8,7 +8,7 @@ FROM python:3.11-slim
 RUN useradd --system --uid 10001 --home-dir /data bellcrier && mkdir /data && chown bellcrier /data
 COPY --from=build /opt/bellcrier /opt/bellcrier
 ENV PATH=/opt/bellcrier/bin:$PATH PYTHONUNBUFFERED=1
-USER bellcrier
+USER 10001
 WORKDIR /data
 VOLUME /data
 EXPOSE 8080

@@ -370,10 +370,10 @@ class Bot:
     async def ready(self) -> tuple[bool, Mapping[str, str]]:
         """Return whether the bot can work, and the state of each part with what stands still.
 
-        It can work if the database answers, Slack takes the token and its socket is up where there is one, and no
-        outbox entry is too old.
+        It can work if the database answers, Slack takes the token and its socket is up where there is one, no outbox
+        entry is too old, and nobody has asked it to stop.
         """
-        parts = {"database": "ok", "slack": "ok"}
+        parts = {"database": "ok", "slack": "ok", "process": "stopping" if self.dispatcher.switch.stopping else "ok"}
         try:
             stops, since = await self.database.read(
                 lambda c: (keys.stops(c, self.clock()), cards.oldest_unshown(c, self.clock()))

@@ -399,14 +399,15 @@ def _defused(cell: object) -> object:
 
 @main.command()
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--ready", is_flag=True, help="Ask whether it can work: database, Slack, outbox.")
 @guarded
-def healthcheck(port: int) -> None:
-    """For containers: exit 0 when the bot on this machine is ready."""
+def healthcheck(port: int, ready: bool) -> None:
+    """For containers: exit 0 when the bot on this machine is alive, or ready."""
     import http.client
 
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
     try:
-        connection.request("GET", "/readyz")
+        connection.request("GET", "/readyz" if ready else "/healthz")
         status = connection.getresponse().status
     except OSError:
         fail(f"Nothing answers on port {port}.")

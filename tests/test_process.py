@@ -413,13 +413,17 @@ async def test_health_check_and_doctor_from_the_shell(
     sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
 ) -> None:
     await run_bot(shell, sandbox, tmp_path, bot_port)
-    assert (await (await shell("healthcheck", "--port", str(bot_port))).ends())[0] == 0
+    for more in ([], ["--ready"]):
+        assert (await (await shell("healthcheck", "--port", str(bot_port), *more)).ends())[0] == 0
     assert (await (await shell("healthcheck", "--port", str(free_port()))).ends())[0] == 1
     doctor = await shell("doctor", "--json", env=TOKENS)
     out, _ = await doctor.process.communicate()
     findings = json.loads(out)
     assert {finding["level"] for finding in findings} <= {"ok", "info", "warning"}
     assert all(finding["id"] and finding["cause"] for finding in findings)
+    await sandbox.delivery.drop()
+    sandbox.faults.add("apps.connections.open", "error", times=50, error="internal_error")
+    assert (await (await shell("healthcheck", "--port", str(bot_port))).ends())[0] == 0  # it need not be started anew
 
 
 @pytest.mark.long

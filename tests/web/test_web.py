@@ -433,6 +433,20 @@ async def test_health_says_whether_it_can_work(sandbox: Sandbox, bot: Bot, web: 
             await asyncio.sleep(0.05)
 
 
+async def test_while_it_stops_it_is_alive_and_not_ready(sandbox: Sandbox, bot: Bot, web: ClientSession) -> None:
+    """A load balancer sends nothing more to a process that waits for the answer to its last send."""
+    base = str(bot.settings.public_url).rstrip("/")
+    sandbox.vendors.faults.add("encom.release", "stall", seconds=1)
+    await approved(sandbox)
+    await settled(bot, State.SENDING)
+    stopping = asyncio.create_task(bot.stop())
+    await sandbox.until(lambda: bot.dispatcher.switch.stopping)
+    async with web.get(f"{base}/healthz") as alive, web.get(f"{base}/readyz") as ready:
+        assert (alive.status, ready.status) == (200, 503)
+        assert (await ready.json())["process"] == "stopping"
+    await stopping
+
+
 async def test_metrics_stand_apart_and_count(sandbox: Sandbox, start_bot: StartBot, web: ClientSession) -> None:
     port = free_port()
     bot = await start_bot(sandbox, metrics_listen=f"127.0.0.1:{port}")
