@@ -89,16 +89,21 @@ def _with_files(environment: Mapping[str, str]) -> dict[str, str]:
 
     A credential is called as its variable: `SLACK_BOT_TOKEN`, or `BELLCRIER_ACCOUNTS__ENCOM__TOKEN`.
     """
-    found = {**_credentials(environment.get("CREDENTIALS_DIRECTORY")), **environment}
+    found = _credentials(environment.get("CREDENTIALS_DIRECTORY"))
+    found |= {name: value for name, value in environment.items() if value or name not in found}
     for variable, path in environment.items():
         name = variable.removesuffix("_FILE")
         is_ours = name in CONVENTIONAL or name.startswith(PREFIX)
-        if name == variable or name.endswith("_") or not is_ours:  # `A__FILE` is a setting called `file`
+        if (
+            name == variable or name.endswith("_") or name in NOT_SETTINGS or not is_ours
+        ):  # `A__FILE` is a setting `file`
+            continue
+        del found[variable]
+        if not path:
             continue
         if environment.get(name):
             raise SettingsError([f"{variable}: {name} is set too. Keep one of them."])
         found[name] = _secret_in(Path(path), variable)
-        del found[variable]
     return found
 
 

@@ -46,7 +46,7 @@ class Sizes:
     async def begin(self) -> None:
         """Start the same, each account on its own, so that a vendor that hangs delays no other account's sizes."""
         free = self._free_accounts()
-        if not free or not await self.database.read(lambda c: queue.sizes_wait(c, free, self.clock())):
+        if not free or not await self.database.read(lambda c: queue.sizes_wait(c, self._open(c, free), self.clock())):
             return
         taken: defaultdict[str, list[Broadcast]] = defaultdict(list)
         for row in await self.database.write(partial(self._unsized, free=free)):
@@ -68,13 +68,17 @@ class Sizes:
         able, busy = {name: provider.capabilities for name, provider in self.providers.items()}, self.lanes.busy()
         return [name for name, can in able.items() if (can.sizes or can.quotes) and name not in busy]
 
+    def _open(self, connection: Connection, free: Sequence[str]) -> list[str]:
+        """Those that may be asked now: a quote is a campaign too, and takes the account's one slot."""
+        quoting = {name for name in free if self.providers[name].capabilities.quotes}
+        taken = self.slots.taken(connection, self.leases.now(connection)) if quoting else {}
+        busy = {name for name in quoting if name in taken or self.slots.is_quoting(connection, name)}
+        return [name for name in free if name not in busy]
+
     def _unsized(self, connection: Connection, free: Sequence[str]) -> list[Broadcast]:
         able = {name: provider.capabilities for name, provider in self.providers.items()}
-        # a quote is a campaign too, and takes the account's one slot
-        quoting, now = [name for name in free if able[name].quotes], self.leases.now(connection)
-        taken = self.slots.taken(connection, now) if quoting else {}
-        busy = {name for name in quoting if name in taken or self.slots.is_quoting(connection, name)}
-        found = queue.unsized(connection, [name for name in free if name not in busy], self.clock())
+        found = queue.unsized(connection, self._open(connection, free), self.clock())
+        taken = self.slots.taken(connection, self.leases.now(connection))
         rows = [row for row in found if row.mode == self.settings.mode]
         asked = [row for row in rows if not able[row.account].quotes or self.slots.may_quote(connection, row, taken)]
         for row in rows:

@@ -162,7 +162,7 @@ class Buttons:
         values["canary"] = (values["canary"] or "").lower() or None
         told = [mrkdwn.section("\n".join(f"⛔ {mrkdwn.sentence(done.words, one)}" for one in wrong))] if wrong else []
         form = forms.Form(offered(self.audiences, done.words), done.channel, values={**values, "send_at": start})
-        form = await self.opened.corrected(replace(form, facts=told), done.person, refused)
+        form = await self.opened.corrected(replace(form, facts=told), done.person, refused, done.words)
         form = await self.with_facts(form, done.person, done.words)
         await done.client.views_open(trigger_id=done.trigger, view=forms.compose(form, done.words))
 

@@ -157,7 +157,14 @@ class People:
         """Whether this member may read this conversation, as far as Slack says so. Raises DirectoryUnavailable."""
         if channel.startswith("D"):
             return False
-        return (await self.place(channel)).public or await self.is_in(channel, user)
+        public: bool | None = self._remembered(f"public:{channel}", PERSON_SECONDS)
+        if public is None:
+            place = await self.place(channel)
+            if place is UNSEEN:  # nobody tells us who is in there either
+                return False
+            public = place.public
+            self._remember(f"public:{channel}", public)
+        return public or await self.is_in(channel, user)
 
     async def is_in(self, channel: str, user: str) -> bool:
         """Whether this person is in this conversation, as of at most a minute ago. Raises DirectoryUnavailable.

@@ -191,6 +191,8 @@ class LiveForm:
             test=composed.test,
             origin=composed.origin,
             version=composed.version,
+            kept_at=composed.outdated,
+            outdated=composed.outdated is not None,
             template=composed.template,
             wording=self.templates.wording(filled, composed, person, words) if filled and composed.template else (),
             choice=composed.choice,
@@ -352,6 +354,7 @@ def _as_it_was(composed: form_values.Composed, row: Broadcast) -> form_values.Co
     refills, choice = composed.refills + 1, form_values.Choice() if composed.choice is not None else None
     named = {name: getattr(filled, name) for name in values}
     again = {**composed.again, **dict.fromkeys((*(name for name in values if name != "text"), "template"), refills)}
+    composed = replace(composed, version=row.version if composed.version else 0, outdated=None)
     return replace(composed, **named, refills=refills, again=again, template=None, choice=choice)
 
 

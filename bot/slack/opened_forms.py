@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection
 
 from bot.domain.broadcast import Broadcast
@@ -19,9 +20,11 @@ from bot.slack.blocks import form_values, forms
 from bot.slack.replies import offered
 from bot.slack.template_forms import TemplateForms
 from bot.storage import cards, keys, templates
-from bot.storage.database import CommitUncertain, DatabaseBusy
+from bot.storage.database import DatabaseBusy
 from bot.storage.templates import Template
 from bot.workflow.workflow import Workflow
+
+log = structlog.get_logger(__name__)
 
 SOON = 0.3  # seconds to find out whether there are templates, or to keep what was typed
 NAME = 64  # characters of a button's value that name what was kept
@@ -69,7 +72,8 @@ class OpenedForms:
                 await self.workflow.database.write(
                     lambda c: keys.keep_form(c, workspace, user, values, self.clock(), f"command:{refused.name}")
                 )
-        except (TimeoutError, DatabaseBusy, CommitUncertain):
+        except Exception as error:  # whatever it is, the answer to the command is on its way
+            log.info("a refused command could not be kept", error=type(error).__name__)
             return False
         return True
 
@@ -112,11 +116,20 @@ class OpenedForms:
         form = forms.Form(offered(self.workflow.audiences, words), channel, values=forms.filled(row), follows=row.id)
         return await self._as_left(form, person)
 
-    async def corrected(self, form: forms.Form, person: Person, refused: forms.Correction) -> forms.Form:
+    async def corrected(
+        self, form: forms.Form, person: Person, refused: forms.Correction, words: Translator
+    ) -> forms.Form:
         """The form filled from a refused command, or with what this person has typed in it since."""
         form = replace(form, test=refused.test, origin=f"correct:{refused.name}")
-        form = await self._as_left(form, person)
-        return form if refused.test else await self.offering(form, person.workspace)
+
+        def read(connection: Connection) -> tuple[keys.KeptForm | None, Kept]:
+            kept = self._kept(connection, form, person)
+            return kept, _with_template(connection, person.workspace, kept.values if kept else form.values)
+
+        kept, found = await self.workflow.database.read(read)
+        if kept is not None:
+            form = replace(_with_kept(form, kept), facts=())
+        return form if refused.test else self._filled(form, found, person, words)
 
     async def _as_left(self, form: forms.Form, person: Person) -> forms.Form:
         return _with_kept(form, await self.workflow.database.read(lambda c: self._kept(c, form, person)))
@@ -159,8 +172,8 @@ def _with_kept(form: forms.Form, kept: keys.KeptForm | None) -> forms.Form:
     """The form with what was typed in it and not submitted. It says so if that was typed for an earlier version."""
     if kept is None:
         return form
-    outdated = kept.values.get("version", form.version) != form.version
-    return replace(form, values=kept.values, kept_at=kept.at, outdated=outdated)
+    version = kept.values.get("version", form.version)
+    return replace(form, values=kept.values, kept_at=kept.at, outdated=version != form.version, version=version)
 
 
 def _with_template(connection: Connection, workspace: str, values: Mapping[str, Any]) -> Kept:

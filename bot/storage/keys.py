@@ -128,7 +128,7 @@ def keep_form(
 
 def forget_old_forms(connection: Connection, now: Micros) -> None:
     """Forget what was typed too long ago to be offered again."""
-    forms = and_(kept.c.name >= "form:", kept.c.name < "form;")
+    forms = kept.c.name.startswith("form:", autoescape=True)  # a range would depend on the database's collation
     connection.execute(kept.delete().where(forms, kept.c.at <= now - FORM_KEPT))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -11,7 +12,7 @@ from bot.domain import people
 from bot.domain.broadcast import Broadcast
 from bot.domain.errors import NotAllowed
 from bot.domain.lifecycle import Action, Hold
-from bot.domain.people import Person
+from bot.domain.people import DirectoryUnavailable, Person
 from bot.storage import audit
 from bot.workflow import approval_rules
 from bot.workflow.approvers import Approvers
@@ -46,18 +47,31 @@ class Permissions:
             raise
 
     async def may_see(self, person: Person, broadcast: Broadcast) -> bool:
-        """Whether this person may read it: who asked for it or edited it, approvers, admins, and who reads its channel.
+        """Whether this person may read it.
 
-        Raises DirectoryUnavailable.
+        These are who asked for it or edited it, approvers, admins, and who reads the channel of its card or that of its
+        request. Raises DirectoryUnavailable if Slack does not say so, and nothing else admits them.
         """
         if person.id in (broadcast.requester, broadcast.editor, *self.admins):
             return True
-        if await self.people.may_read(broadcast.asked_in or broadcast.channel, person.id):
-            return True
+        places = dict.fromkeys((broadcast.channel, broadcast.asked_in or broadcast.channel))
+        doubt: DirectoryUnavailable | None = None
+        reads = (partial(self.people.may_read, place, person.id) for place in places)
+        for admits in (partial(self._decides, person, broadcast), *reads):
+            try:
+                if await admits():
+                    return True
+            except DirectoryUnavailable as error:
+                doubt = error
+        if doubt is not None:
+            raise doubt
+        return False
+
+    async def _decides(self, person: Person, broadcast: Broadcast) -> bool:
         today = self.approvers.as_of_today(broadcast)
-        return await approval_rules.is_approver(person, today, self.people.members) or bool(
-            await self.approvers.seats(person, broadcast)
-        )
+        if await approval_rules.is_approver(person, today, self.people.members):
+            return True
+        return bool(await self.approvers.seats(person, broadcast))
 
     async def _may_approve(self, person: Person, broadcast: Broadcast) -> None:
         await self.seats_of(person, broadcast)

@@ -48,10 +48,10 @@ class Questions:
         `duplicate`: what `find_duplicate` has found.
         """
         questions = self.about(request)
+        about = ""
         if duplicate is not None and (sent is None or sent.also != duplicate.id):
-            questions = (*questions, _about_duplicate(duplicate))
+            questions, about = (*questions, _about_duplicate(duplicate)), duplicate.id
         if questions and (sent or draft):
-            about = duplicate.id if duplicate is not None else ""
             questions = await self.database.write(lambda c: self._ask(c, request, questions, sent, draft, about))
         if questions and sent:
             raise Questioned(*questions)

@@ -538,3 +538,43 @@ async def test_what_was_typed_and_never_sent_is_forgotten_after_a_week(sandbox: 
     await bot.database.write(bot.workflow.expiry._expire)
     names = await bot.database.read(lambda c: c.execute(select(tables.kept.c.name)).scalars().all())
     assert [name for name in names if name.startswith("form:")] == []
+
+
+async def test_the_word_that_it_was_typed_for_an_earlier_version_stays_until_it_is_given_up(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    await ask(sandbox, "send newsletter marketing Soldes demain", user="U0DAN")
+    row = await settled(bot, State.PENDING)
+    form = await edit_form(sandbox, row.id)
+    await type_in(sandbox, form, filled("newsletter", "Soldes après-demain"))
+    await becomes(sandbox, "Soldes après-demain STOP")
+    await sandbox.acting.close("U0DAN", form["id"])
+    form = await edit_form(sandbox, row.id, "U0ANA")
+    assert await sandbox.acting.submit("U0ANA", form["id"], filled("newsletter", "Soldes lundi")) == {}
+    earlier = "for an earlier version"
+    for text in ("Soldes mardi", "Soldes mercredi"):
+        form = await edit_form(sandbox, row.id)
+        assert earlier in shown(sandbox)
+        await type_in(sandbox, form, filled("newsletter", text))
+        await becomes(sandbox, f"{text} STOP")
+        assert earlier in shown(sandbox)
+        await sandbox.acting.close("U0DAN", form["id"])
+    form = await edit_form(sandbox, row.id)
+    press = ("kept", "broadcast.clear", {"type": "button"}, filled("newsletter", "Soldes mercredi"))
+    await sandbox.acting.act("U0DAN", {"view_id": form["id"]}, *press)
+    await becomes(sandbox, '"initial_value": "Soldes lundi"')
+    assert earlier not in shown(sandbox)
+
+
+async def test_a_box_that_is_no_longer_ticked_confirms_nothing(sandbox: Sandbox, bot: Bot) -> None:
+    """The answer to another question about the same words is none to this one."""
+    text = "Soldes demain au magasin, venez nombreux avec vos amis et vos voisins"
+    await ask(sandbox, f"send newsletter marketing {text}")
+    first = await settled(bot, State.PENDING)
+    form, values = await open_form(sandbox), filled("newsletter", f"{text} at=demain")
+    await type_in(sandbox, form, values)
+    await becomes(sandbox, f"Nearly the same as {first.id}")
+    errors = await sandbox.acting.submit("U0DAN", form["id"], ticked(values, first.id))
+    assert "looks like the option" in str(errors)
+    assert "Send it as well?" in str(await sandbox.acting.submit("U0DAN", form["id"], values))
+    assert len(await all_of(bot)) == 1

@@ -214,3 +214,40 @@ async def test_a_recurring_broadcast_of_a_private_channel_is_not_there_for_other
     listed = await ask(sandbox, "schedules", user="U0ANA")
     assert "Soldes" in listed
     assert "No recurring broadcasts yet" in await ask(sandbox, "schedules", user="U0DAN")
+
+
+async def test_an_approver_stops_it_although_slack_does_not_tell_of_its_channel(sandbox: Sandbox, bot: Bot) -> None:
+    row = await asked_in_private(sandbox, bot)
+    bot.people.forget()
+    sandbox.faults.add("conversations.info", "500", times=9)
+    assert "is cancelled" in await ask(sandbox, f"cancel {row.id}", user="U0BEN")
+
+
+async def test_a_channel_that_slack_does_not_tell_of_hides_no_other_broadcast(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, "send clients marketing Hello")
+    seen = await newest(bot)
+    await asked_in_private(sandbox, bot)
+    sandbox.world.channels[BOARD].members.remove("U0BELL")  # so Slack tells us nothing of it any more
+    bot.people.forget()
+    assert await ask(sandbox, "list", user="U0DAN") == f"The latest broadcasts: {seen.id}"
+
+
+async def test_who_reads_the_card_may_also_look_it_up(sandbox: Sandbox, start_bot: StartBot) -> None:
+    bot = await start_bot(sandbox, approval__channel=HERE)
+    row = await asked_in_private(sandbox, bot)
+    assert "Soldes" in str(await shown_to(sandbox, row.id, "U0DAN"))
+
+
+async def test_that_somebody_tried_to_cancel_what_they_may_not_see_is_audited(sandbox: Sandbox, bot: Bot) -> None:
+    row = await asked_in_private(sandbox, bot)
+    await ask(sandbox, f"cancel {row.id}", user="U0DAN")
+    steps = await bot.database.read(lambda c: audit.history(c, row.workspace, row.id))
+    assert ("U0DAN", "cancel_refused") in [(step["actor"], step["action"]) for step in steps]
+
+
+async def test_an_approver_sees_the_recurring_broadcast_that_they_may_stop(sandbox: Sandbox, bot: Bot) -> None:
+    sandbox.world.channels[BOARD].members += ["U0BELL", "U0BEN"]
+    await ask(sandbox, 'every "every monday 9:00" clients marketing Soldes', user="U0ANA", channel=BOARD)
+    sandbox.world.channels[BOARD].members.remove("U0BEN")
+    bot.people.forget()
+    assert "Soldes" in await ask(sandbox, "schedules", user="U0BEN")

@@ -14,7 +14,7 @@ from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.support.ground import StartBot, all_of
 from tests.support.slack import HERE, ask, becomes, card, filled, settled, shown, thread_text, type_in
-from tests.support.templates import FILLED, PARIS, SAVE, WORDING, approve, opened, with_slots
+from tests.support.templates import FILLED, PARIS, SAVE, WORDING, approve, chosen, opened, with_slots
 
 
 def of_template(name: str, text: str, audience: str = "newsletter") -> Json:
@@ -306,3 +306,19 @@ async def test_more_templates_than_one_message_shows_are_counted_in_its_last_lin
     blocks = sandbox.acting.ephemerals("U0CLEO")[-1]["blocks"]
     *listed, last = "\n".join(block["text"]["text"] for block in blocks).splitlines()
     assert last == f"… and {120 - len(listed)} more"
+
+
+async def test_a_template_that_was_chosen_in_a_correction_is_there_again(sandbox: Sandbox, bot: Bot) -> None:
+    await ask(sandbox, SAVE)
+    await ask(sandbox, "send newsletter marketing Soldes {prenom}", user="U0DAN")
+    answer = sandbox.acting.ephemerals("U0DAN")[-1]
+    await sandbox.acting.click("U0DAN", HERE, answer["ts"], "broadcast.correct")
+    form = sandbox.acting.views("U0DAN")[-1]
+    await type_in(sandbox, form, filled("newsletter", "") | {"template": chosen("promo")}, "template")
+    await becomes(sandbox, "slot_city")
+    await type_in(sandbox, form, with_slots({"city": "Paris", "day": ""}) | {"template": chosen("promo")}, "slot_city")
+    await becomes(sandbox, '"initial_value": "Paris"')
+    await sandbox.acting.close("U0DAN", form["id"])
+    await sandbox.acting.click("U0DAN", HERE, answer["ts"], "broadcast.correct")
+    assert '"initial_value": "Paris"' in shown(sandbox)
+    assert "slot_day" in shown(sandbox)

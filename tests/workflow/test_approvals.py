@@ -139,11 +139,41 @@ async def test_what_was_rehearsed_in_training_asks_nothing_of_what_is_meant(make
     assert (row.mode, row.quorum) == ("live", 0)
 
 
+async def test_the_history_says_that_what_was_approved_too_late_is_held_for_that(core: Core) -> None:
+    row = await core.ask(send_at=core.now + 60 * SECOND)
+    core.now += 12 * 3600 * SECOND
+    assert (await act(core, row, Action.APPROVE, approver(0))).state is State.HELD
+    step = (await core.database.read(lambda c: audit.history(c, TEAM, row.id)))[-1]
+    assert (step["action"], step["actor"], step["reason"]) == (Action.HOLD, "clock", Hold.LATE)
+
+
+async def test_what_still_has_enough_votes_stays_approved_when_one_is_withdrawn(make_core: MakeCore) -> None:
+    core = make_core(**{"approval.quorum": 2})
+    row = await core.ask(send_at=core.now + 3600 * SECOND)
+    for number in range(2):
+        await act(core, row, Action.APPROVE, approver(number))
+    await core.edit(row, quorum=1)  # the vendor told of fewer people meanwhile
+    withdrawn = await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button")
+    assert withdrawn is not None
+    assert withdrawn.state is State.SCHEDULED
+
+
+async def test_a_vote_that_is_withdrawn_while_it_goes_out_stands_in_the_history(core: Core) -> None:
+    row = await core.approved()
+    await core.edit(row, state=State.SENDING, phase=Phase.RELEASING)
+    with pytest.raises(StaleVersion):
+        await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button")
+    steps = await core.database.read(lambda c: audit.history(c, TEAM, row.id))
+    assert (steps[-1]["actor"], steps[-1]["action"]) == (approver(0).id, Action.WITHDRAW)
+
+
 async def test_who_withdraws_a_vote_before_it_was_enough_is_named_in_the_thread(make_core: MakeCore) -> None:
     core = make_core(**{"approval.quorum": 2})
     row = await core.ask()
     voted = await act(core, row, Action.APPROVE, approver(0))
     assert voted.revision == row.revision + 1  # the card is drawn once for it
+    steps = await core.database.read(lambda c: audit.history(c, TEAM, row.id))
+    assert (steps[-1]["actor"], steps[-1]["action"]) == (approver(0).id, "vote")
     await core.workflow.withdraw(TEAM, row.id, person=approver(0), way="button")
     assert str((await told_of(core, row))[-1].sentence) == f"<@{approver(0).id}> withdrew their approval."
     assert await core.database.read(lambda c: votes_for(c, row)) == []

@@ -45,6 +45,7 @@ class Composed:
     `choice`: of a template, where the form offers one. `again`: the number of each block that the bot has refilled,
     besides the text, whose number is `refills`. `also`: the id of the broadcast that it may be a duplicate of, if that
     was ticked. `origin`: the refused command that it corrects. `version`: of what it changes or completes.
+    `outdated`: when it was typed, if that was for an earlier version.
     """
 
     audience: str
@@ -67,6 +68,7 @@ class Composed:
     also: str = ""
     origin: str = ""
     version: int = 0
+    outdated: Micros | None = None
 
     def request(self, person: Person) -> BroadcastRequest:
         """What this person asks for with it. Without a valid purpose, it is marketing, the stricter one."""
@@ -128,6 +130,7 @@ def read_compose(view: Mapping[str, Any]) -> Composed:
         also=_ticked(values, "also"),
         origin=str(kept.get("origin") or "")[:ORIGIN],
         version=number(kept.get("version")),
+        outdated=number(kept.get("outdated")) * SECOND or None,
     )
 
 

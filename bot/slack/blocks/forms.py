@@ -125,7 +125,9 @@ def compose(form: Form, words: Translator) -> dict[str, Any]:
     ]
     kept: dict[str, Any] = {"channel": form.channel, "draft": form.draft, "follows": form.follows}
     kept |= {"edits": form.edits, "refills": form.refills, "test": form.test}
-    kept |= {"origin": form.origin, "version": form.version}
+    kept |= {"origin": form.origin, "version": form.version, "outdated": None}
+    if form.outdated and form.kept_at is not None:
+        kept["outdated"] = form.kept_at // SECOND
     kept |= {"template": form.template, "again": dict(form.again), "taken": form.choice and form.choice.taken}
     title, submit = words("New broadcast"), words("Ask to send")
     if form.test:

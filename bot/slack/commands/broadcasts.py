@@ -15,8 +15,8 @@ from bot.domain.broadcast import Broadcast, BroadcastRequest
 from bot.domain.clock import SECOND, Clock, moment
 from bot.domain.errors import FieldError, InvalidRequest, NotFound, NotUnderstood
 from bot.domain.i18n import Translatable, Translator
-from bot.domain.lifecycle import Hold, State
-from bot.domain.people import Person
+from bot.domain.lifecycle import Action, Hold, State
+from bot.domain.people import DirectoryUnavailable, Person
 from bot.slack.blocks import answers, card_facts, forms, mrkdwn
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.commands import parse
@@ -48,7 +48,7 @@ log = structlog.get_logger(__name__)
 
 ShowingOf = Callable[[Broadcast, list[Vote]], Awaitable[card_facts.CardContext]]
 LISTED = 10
-LOOKED_AT = 200  # of the latest broadcasts, for as many as are listed that somebody may see
+LOOKED_AT = 100  # of the latest broadcasts, for as many as are listed that somebody may see
 
 
 class BroadcastCommands:
@@ -173,13 +173,20 @@ class BroadcastCommands:
 
     async def list_broadcasts(self, asked: Command, client: AsyncWebClient) -> Post | None:
         """Show the latest broadcasts."""
-        rows = list[Broadcast]()
+        rows = dict[str, Broadcast]()
         for skip in range(0, LOOKED_AT, LISTED):
             found, stops = await self._latest(asked.person, skip)
-            rows += [row for row in found if await self.workflow.permissions.may_see(asked.person, row)]
+            rows |= {row.id: row for row in found if await self._is_seen(asked.person, row)}
             if len(found) < LISTED or len(rows) >= LISTED:
                 break
-        return answers.listing(rows[:LISTED], list(self._standing_still(stops, asked)), asked.words)
+        return answers.listing(list(rows.values())[:LISTED], list(self._standing_still(stops, asked)), asked.words)
+
+    async def _is_seen(self, person: Person, row: Broadcast) -> bool:
+        """Whether this person may see it. One whose channel Slack does not tell of hides no other."""
+        try:
+            return await self.workflow.permissions.may_see(person, row)
+        except DirectoryUnavailable:
+            return False
 
     async def _latest(self, person: Person, skip: int) -> tuple[list[Broadcast], keys.Stops]:
         def read(connection: Connection) -> tuple[list[Broadcast], keys.Stops]:
@@ -221,10 +228,15 @@ class BroadcastCommands:
         showing = await self.showing_of(row, votes)
         return answers.details(row, showing, [dict(step) for step in history], link, asked.words)
 
-    async def _find(self, person: Person, id: str) -> Broadcast:
-        """Return a broadcast that this person may see. Raises NotFound, NotUnderstood or DirectoryUnavailable."""
+    async def _find(self, person: Person, id: str, action: Action | None = None) -> Broadcast:
+        """Return a broadcast that this person may see. Raises NotFound, NotUnderstood or DirectoryUnavailable.
+
+        `action`: what they want to do to it; that they may not even see it is audited.
+        """
         row = await self.workflow.find(person.workspace, id)
         if not await self.workflow.permissions.may_see(person, row):
+            if action is not None:
+                await self.workflow.permissions.audit_refusal(person, action, "NotFound", row)
             raise NotFound(row.id)
         return row
 
@@ -233,7 +245,7 @@ class BroadcastCommands:
         word, reason = parse.first_word(slack_text.decode_slack(asked.text))
         if not word:
             return answers.usage(self.table["cancel"][0], asked.line, asked.words)
-        row = await self._find(asked.person, parse.id_of(word))
+        row = await self._find(asked.person, parse.id_of(word), Action.CANCEL)
         kinds: dict[State, type[Drop | Discard]] = {State.HELD: Drop, State.DRAFT: Discard}
         decision = kinds.get(row.state, Cancel)(reason.strip() or None)
         ended = await self.workflow.act(row.workspace, row.id, decision, person=asked.person, version=row.version)
@@ -244,7 +256,7 @@ class BroadcastCommands:
         word, _ = parse.first_word(slack_text.decode_slack(asked.text))
         if not word:
             return answers.usage(self.table["edit"][0], asked.line, asked.words)
-        row = await self._find(asked.person, parse.id_of(word))
+        row = await self._find(asked.person, parse.id_of(word), Action.EDIT)
         if row.state is State.DRAFT and row.requester != asked.person.id:
             raise NotFound(row.id)
         form = await self.opened.edit(row, asked.person, asked.channel, asked.words)

@@ -9,7 +9,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain import slack_text, sms
 from bot.domain.clock import Clock
-from bot.domain.errors import NotAMember
+from bot.domain.errors import InvalidRequest, NotAllowed, NotAMember
 from bot.slack.blocks import answers, forms, mrkdwn
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.commands import parse
@@ -68,15 +68,21 @@ class Commands:
             name, rest = parse.first_word(raw)
             correct = None
             if refused.error is not None and not isinstance(refused.error, NotAMember):
-                correct = await self._correction(name.lower(), rest, workspace_of(body), user_of(body))
+                keeps = isinstance(refused.error, InvalidRequest | NotAllowed)  # else the database is in trouble
+                correct = await self._correction(name.lower(), rest, workspace_of(body), user_of(body), keeps=keeps)
             return forms.complaint(refused.lines, shown, refused.words, correct=correct)
 
-    async def _correction(self, verb: str, rest: str, workspace: str, user: str) -> forms.Correction | None:
-        """What the form can be opened with to correct a refused command; None if no form can correct it."""
+    async def _correction(
+        self, verb: str, rest: str, workspace: str, user: str, *, keeps: bool = True
+    ) -> forms.Correction | None:
+        """What the form can be opened with to correct a refused command; None if no form can correct it.
+
+        `keeps`: one that is too long for a button may be kept in the database.
+        """
         if verb not in ("send", "test") or not rest:
             return None
         correction = forms.Correction(rest, test=verb == "test")
-        kept = correction.fits or await self.broadcasts.opened.keep_command(workspace, user, correction)
+        kept = correction.fits or (keeps and await self.broadcasts.opened.keep_command(workspace, user, correction))
         return correction if kept else None
 
     async def _run(self, asked: Command, client: AsyncWebClient) -> Post | None:

@@ -34,6 +34,7 @@ from bot.when.instants import names_a_part, parse_when
 from bot.when.recurrence import Closed
 from bot.when.refusals import NotATime
 from bot.workflow import checks
+from bot.workflow.approval_rules import people_in
 from providers.base import Purpose
 
 CHANNEL = re.compile(r"^\s*<#([CG][A-Z0-9]+)(?:\|[^>]*)?>\s*")
@@ -189,15 +190,21 @@ class Recurring:
     async def _seen_by(self, person: Person, found: Sequence[Schedule]) -> list[Schedule]:
         """Return those that this person may see. Raises DirectoryUnavailable.
 
-        A channel's reminders are shown to those in it, and its recurring broadcasts to those who may read it; each also
-        to its owner and to admins.
+        A channel's reminders are shown to those in it, and its recurring broadcasts to those who may read it and to
+        approvers; each also to its owner and to admins.
         """
         if person.id in self.audiences.settings.admins:
             return list(found)
-        asks = {Kind.REMINDER: self.people.is_in, Kind.BROADCAST: self.people.may_read}
-        places = list({(one.kind, one.channel) for one in found if one.owner != person.id})
-        answers = await asyncio.gather(*(asks[kind](channel, person.id) for kind, channel in places))
-        theirs = {place for place, yes in zip(places, answers, strict=True) if yes}
+        kinds = {Kind.REMINDER: self.people.is_in, Kind.BROADCAST: self.people.may_read}
+        others = [one for one in found if one.owner != person.id]
+        decides = any(one.kind is Kind.BROADCAST for one in others) and person.id in await people_in(
+            self.audiences.settings.approval.approvers, self.people.members
+        )
+        places = list({(one.kind, one.channel) for one in others})
+        asked = (kinds[kind](channel, person.id) for kind, channel in places)
+        inside = await asyncio.gather(*asked, return_exceptions=len(found) > 1)  # one that is not told hides no other
+        theirs = {place for place, yes in zip(places, inside, strict=True) if yes is True}
+        theirs |= {place for place in places if decides and place[0] is Kind.BROADCAST}
         return [one for one in found if one.owner == person.id or (one.kind, one.channel) in theirs]
 
     async def show(self, asked: Command, id: str) -> Post:
