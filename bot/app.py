@@ -7,11 +7,10 @@ import logging
 import os
 import re
 import secrets
-import signal
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -427,35 +426,3 @@ async def report(error: Exception, request: AsyncBoltRequest) -> BoltResponse | 
     """Log the error with a reference. Return the ack if it was made already, else tell Slack to try again."""
     log.error("a listener failed", reference=secrets.token_hex(4), exc_info=error)
     return request.context.ack.response
-
-
-async def run(
-    settings: Settings, *, host: str, port: int, ready: Callable[[str], None], stop: asyncio.Event | None = None
-) -> int:
-    """Run until SIGTERM, SIGINT or `stop`. Returns the exit code. Raises CannotStart, Unusable or SettingsError."""
-    asked = stop or asyncio.Event()
-    if stop is None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, asked.set)
-    bot = Bot(settings)
-    try:
-        if await _unless(asked, bot.start(host, port)):
-            ready(f"http://{host}:{port}")
-            await asked.wait()
-    finally:
-        await bot.stop()
-    return 0
-
-
-async def _unless(asked: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
-    """Do the work, or give it up when this is asked. Return whether it was done."""
-    doing, waiting = asyncio.create_task(work), asyncio.create_task(asked.wait())
-    await asyncio.wait({doing, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
-    if not doing.done():
-        doing.cancel()
-        await asyncio.wait({doing})
-        return False
-    doing.result()
-    return True

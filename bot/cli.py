@@ -122,9 +122,9 @@ def run(config: Path | None, host: str, port: int) -> None:
     except SettingsError as error:
         fail(*error.lines, code=USAGE)
     _log(settings)
-    from bot import app
+    from bot import process
 
-    sys.exit(_loop(app.run(settings, host=host, port=port, ready=lambda url: click.echo(f"Listening on {url}"))))
+    sys.exit(_loop(process.run(settings, host=host, port=port, ready=lambda url: click.echo(f"Listening on {url}"))))
 
 
 def _log(settings: Settings) -> None:

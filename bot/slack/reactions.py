@@ -103,8 +103,13 @@ class Reactions:
             )
         sight = Sight(card.channel, card.ts, at=at)
         decision = Approve("reaction", sight) if action is Action.APPROVE else Reject()
-        if row.state is State.PENDING or person.id not in await self._voters(row):
+        if row.state is not State.PENDING and person.id in await self._voters(row):
+            return
+        try:
             await self.workflow.act(row.workspace, row.id, decision, person=person, version=card.version)
+        except StaleVersion:
+            if person.id not in await self._voters(row):  # else the same reaction was brought twice at once
+                raise
 
     async def _voters(self, row: Broadcast) -> set[str]:
         votes = await self.workflow.database.read(lambda c: votes_for(c, row))

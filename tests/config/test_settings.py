@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import os
 import sqlite3
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from bot.domain.hours_defaults import resolve_policies
 from providers.base import AccountSettings
 from providers.durations import seconds_of, shown_duration
 from providers.kaizala import KaizalaSettings
+from tests.support.databases import ROOT
 
 WRITTEN: dict[Any, float] = {
     "200ms": 0.2, "2s": 2, "30s": 30, "15m": 900, "1.5h": 5400, "1h30m": 5400, "1h 30m": 5400, " 90m ": 5400,
@@ -243,7 +245,8 @@ def test_a_secrets_file_that_cannot_be_meant_is_named_with_what_is_wrong(
     assert "xoxb" not in line
 
 
-def test_no_cell_of_the_export_is_a_formula(tmp_path: Path) -> None:
+def test_no_cell_of_the_export_is_a_formula(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BELLCRIER_NEEDS_BROWSER", raising=False)
     (tmp_path / "bell.toml").write_text("")
     runner, named = CliRunner(), ["--config", str(tmp_path / "bell.toml")]
     assert runner.invoke(main, ["db", "upgrade", *named]).exit_code == 0
@@ -264,7 +267,8 @@ def test_what_the_bot_writes_is_for_its_user_alone(tmp_path: Path) -> None:
     file = tmp_path / "bell.toml"
     for words in (("config", "init"), ("db", "upgrade")):
         command = (sys.executable, "-c", "from bot.cli import main; main()", *words, "--config", str(file))
-        subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+        given = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+        subprocess.run(command, check=True, capture_output=True, cwd=tmp_path, env=given)
     modes = {made.name: oct(made.stat().st_mode & 0o777) for made in tmp_path.iterdir()}
     assert {"bell.toml", "bellcrier.db"} <= modes.keys()
     assert set(modes.values()) == {"0o600"}

@@ -1,0 +1,43 @@
+"""Runs a bot until it is asked to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from bot.app import Bot
+from bot.config.settings import Settings
+
+
+async def run(
+    settings: Settings, *, host: str, port: int, ready: Callable[[str], None], stop: asyncio.Event | None = None
+) -> int:
+    """Run until SIGTERM, SIGINT or `stop`. Returns the exit code. Raises CannotStart, Unusable or SettingsError."""
+    asked = stop or asyncio.Event()
+    if stop is None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, asked.set)
+    bot = Bot(settings)
+    try:
+        if await _unless(asked, bot.start(host, port)):
+            ready(f"http://{host}:{port}")
+            await asked.wait()
+    finally:
+        await bot.stop()
+    return 0
+
+
+async def _unless(asked: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do the work, or give it up when this is asked. Return whether it was done."""
+    doing, waiting = asyncio.create_task(work), asyncio.create_task(asked.wait())
+    await asyncio.wait({doing, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if not doing.done():
+        doing.cancel()
+        await asyncio.wait({doing})
+        return False
+    doing.result()
+    return True
