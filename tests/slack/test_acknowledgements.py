@@ -63,7 +63,21 @@ async def p99(line: Callable[[int], str], sandbox: Sandbox) -> tuple[float, list
 
 
 def asking(chance: random.Random) -> Callable[[int], str]:
-    return lambda number: f"send clients marketing {' '.join(chance.choices(WORDS, k=8))} {number}"
+    """Of ten lines, seven ask for a broadcast; the others open the form, look at the list and send a test."""
+
+    def line(number: int) -> str:
+        text = f"{' '.join(chance.choices(WORDS, k=8))} {number}"
+        return {7: "", 8: "list", 9: f"test newsletter marketing {text}"}.get(
+            number % 10, f"send clients marketing {text}"
+        )
+
+    return line
+
+
+def is_answer(number: int, answer: str) -> bool:
+    """Whether this answers the line of this number. A form is opened without a word."""
+    told = {8: "The latest broadcasts", 9: "The test *"}.get(number % 10, "is waiting for approval")
+    return answer == "" if number % 10 == 7 else told in answer
 
 
 def crowd(sandbox: Sandbox) -> None:
@@ -92,9 +106,10 @@ async def test_fifty_commands_a_second_are_acknowledged_in_half_a_second_while_a
         await hang(sandbox, either)
         asked, answers = await p99(asking(random.Random(seed)), sandbox)
     print(f"99th percentile: {1000 * asked:.0f} ms, and {1000 * bare:.0f} ms bare")  # noqa: T201 - for a failure
-    refused = Counter(answer for answer in answers if "is waiting for approval" not in answer)
+    refused = Counter(answer for number, answer in enumerate(answers) if not is_answer(number, answer))
     assert not refused, refused
-    assert len(await either.database.read(lambda c: c.exec_driver_sql("SELECT id FROM broadcasts").all())) == 501
+    asked_for = await either.database.read(lambda c: c.exec_driver_sql("SELECT id FROM broadcasts").all())
+    assert len(asked_for) == 1 + A_SECOND * SECONDS * 8 // 10
     assert asked < max(PROMISED, 2 * bare) * machine.slower * SCALE, f"{machine.slower:.1f} times slower"
 
 
