@@ -476,6 +476,7 @@ async def test_at_debug_neither_log_nor_metrics_hold_a_secret_a_number_or_a_text
 FORGED = 'U0X\n{"event": "forged"}\r\x1b[2J\x85\u2028\x9b2J'
 
 
+@pytest.mark.long
 async def test_what_comes_in_a_payload_is_one_record_of_the_log(
     sandbox: Sandbox, shell: Shell, tmp_path: Path, bot_port: int
 ) -> None:

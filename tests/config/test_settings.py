@@ -262,6 +262,7 @@ def test_no_cell_of_the_export_is_a_formula(tmp_path: Path, monkeypatch: pytest.
     assert cells == ["'=HYPERLINK(1)", "'+1", "'-1", "'@SUM(1)", "'\tx", "Too long"]
 
 
+@pytest.mark.long
 def test_what_the_bot_writes_is_for_its_user_alone(tmp_path: Path) -> None:
     """In a process of its own: what it sets counts for all that it does later."""
     file = tmp_path / "bell.toml"

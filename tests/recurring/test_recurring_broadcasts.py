@@ -32,6 +32,7 @@ async def test_the_same_schedule_asked_for_twice_at_once_is_one_and_a_minute_lat
     assert len({first, other.id, later.id}) == 3
 
 
+@pytest.mark.long
 async def test_each_occurrence_is_a_broadcast_with_its_own_card_and_approval(series: Series) -> None:
     schedule = await series.add(Kind.BROADCAST, "every tuesday 9:00", "Soldes")
     await series.until("2026-11-30T11:00")

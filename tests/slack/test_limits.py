@@ -79,6 +79,7 @@ def test_slack_takes_every_form_whatever_was_typed(name: str, language: str) -> 
     assert {case: found for case, found in wrong.items() if found} == {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("language", LATER)
 @pytest.mark.parametrize("audience", ["staff", pytest.param("newsletter", marks=pytest.mark.long)])
 async def test_slack_takes_the_form_with_what_its_text_becomes(bot: Bot, audience: str, language: str) -> None:

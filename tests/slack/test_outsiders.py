@@ -15,7 +15,7 @@ from bot.storage import tables
 from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.support.generated import LIVE, OF_BROADCASTS, OF_COMMANDS, OF_TEMPLATES
-from tests.support.ground import StartBot, some_later
+from tests.support.ground import StartBot
 from tests.support.slack import HERE, ask, card, filled
 from tests.support.waiting import press
 
@@ -38,7 +38,7 @@ def is_refusal(told: str) -> bool:
     return told.startswith(TOLD) and SECRET not in told
 
 
-@pytest.fixture(params=some_later(OUTSIDERS))
+@pytest.fixture(params=[one if one == "a guest" else pytest.param(one, marks=pytest.mark.long) for one in OUTSIDERS])
 def outsider(request: pytest.FixtureRequest) -> Callable[[Json], Json]:
     """What Slack tells of Ana once she is no member any more."""
     changes = OUTSIDERS[request.param]

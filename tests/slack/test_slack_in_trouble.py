@@ -248,6 +248,7 @@ async def test_a_page_where_slack_answers_in_json_is_slack_in_trouble(
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
+@pytest.mark.long
 async def test_slack_is_left_alone_for_as_long_as_it_asks_and_then_shown_the_latest_in_order(
     sandbox: Sandbox, start_bot: StartBot
 ) -> None:
@@ -350,6 +351,7 @@ async def found(bot: Bot, id: str, state: State) -> Broadcast | None:
     return next((row for row in await all_of(bot) if (row.id, row.state) == (id, state)), None)
 
 
+@pytest.mark.long
 async def test_an_hour_without_slack_stops_no_approved_send_and_everything_is_told_later(
     sandbox: Sandbox, start_bot: StartBot
 ) -> None:
@@ -371,6 +373,7 @@ async def test_an_hour_without_slack_stops_no_approved_send_and_everything_is_to
     assert len(sandbox.vendors.ledger) == 1
 
 
+@pytest.mark.long
 async def test_what_slack_took_without_its_answer_arriving_stands_there_twice_at_most_and_is_sent_once(
     sandbox: Sandbox, start_bot: StartBot
 ) -> None:

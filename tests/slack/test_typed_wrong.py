@@ -187,6 +187,7 @@ async def test_a_mention_that_takes_one_more_part_is_counted_and_shown(sandbox: 
 METACHARACTERS = "'; DROP TABLE broadcasts;-- ../../etc/passwd %s %%d {} {0.__class__} ${HOME} `id` $(id) \\x00 | ? * %"
 
 
+@pytest.mark.long
 async def test_what_means_something_elsewhere_means_nothing_here(sandbox: Sandbox, bot: Bot) -> None:
     form = await open_form(sandbox)
     values = filled("staff", METACHARACTERS)
