@@ -40,7 +40,7 @@ SCOPES = (
     "im:write",
 )
 CLOCK_OFF = 60.0
-SECRET = re.compile(r"^\s*\w*(?:token|secret|key|password)\w*\s*=\s*[\"']?\w", re.IGNORECASE | re.MULTILINE)
+SECRET = re.compile(r"(?:token|secret|key|password)\w*[\"']?\s*=\s*[\"']?\w|://[^\s:/@]+:[^\s@]+@", re.IGNORECASE)
 UNREACHABLE = (SlackApiError, ClientError, TimeoutError, OSError)
 
 

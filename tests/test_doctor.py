@@ -65,15 +65,27 @@ async def test_sending_without_approval_that_nobody_can_or_needs_to_do_is_a_find
     assert cause in found["approval.break_glass"].cause
 
 
-async def test_a_file_with_secrets_that_others_can_read_is_told_with_the_fix(sandbox: Sandbox, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('slack_bot_token = "xoxb-1"\n', True),
+        ("export SLACK_BOT_TOKEN=xoxb-1\n", True),
+        ("DATABASE_URL=postgresql://bell:pass@db/bell\n", True),
+        ('accounts.encom = {token = "x1"}\n', True),
+        ('timezone = "Europe/Paris"\n', False),
+        ("", False),
+    ],
+)
+async def test_a_file_with_secrets_that_others_can_read_is_told_with_the_fix(
+    sandbox: Sandbox, tmp_path: Path, text: str, told: bool
+) -> None:
     settings = changed(raw_settings(sandbox, free_port(), tmp_path), {})
-    files = {"bell.toml": 'slack_bot_token = "xoxb-1"\n', ".env": "", "none.toml": ""}
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
-        (tmp_path / name).chmod(0o644)
-    (tmp_path / "none.toml").unlink()
-    found = [one for one in await examine(settings, [tmp_path / name for name in files]) if one.id == "files"]
-    assert [(one.level, one.fix) for one in found] == [("warning", f"Run `chmod 600 {tmp_path / 'bell.toml'}`.")]
+    file = tmp_path / "bell.toml"
+    file.write_text(text)
+    for mode, counts in ((0o644, told), (0o600, False)):
+        file.chmod(mode)
+        found = [one for one in await examine(settings, [file, tmp_path / "none"]) if str(file) in one.fix]
+        assert [(one.level, one.fix) for one in found] == [("warning", f"Run `chmod 600 {file}`.")] * counts
 
 
 @pytest.mark.parametrize(("token", "level"), [("xapp-sandbox-bellcrier", "ok"), ("xapp-revoked", "error")])

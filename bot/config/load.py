@@ -11,7 +11,7 @@ import difflib
 import os
 import secrets
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +53,9 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
 
 
 def settings_files(path: Path | None = None) -> list[Path]:
-    """The files that `load` reads: that of the settings, and `.env`."""
+    """The files that `load` reads: that of the settings, `.env`, and those of a secret each."""
     named = path or os.environ.get("BELLCRIER_CONFIG")
-    return [Path(named or FILE), Path(".env")]
+    return [Path(named or FILE), Path(".env"), *(Path(file) for _, _, file in _named_files(os.environ) if file)]
 
 
 def parse(raw: Mapping[str, Any]) -> Settings:
@@ -91,20 +91,23 @@ def _with_files(environment: Mapping[str, str]) -> dict[str, str]:
     """
     found = _credentials(environment.get("CREDENTIALS_DIRECTORY"))
     found |= {name: value for name, value in environment.items() if value or name not in found}
-    for variable, path in environment.items():
-        name = variable.removesuffix("_FILE")
-        is_ours = name in CONVENTIONAL or name.startswith(PREFIX)
-        if (
-            name == variable or name.endswith("_") or name in NOT_SETTINGS or not is_ours
-        ):  # `A__FILE` is a setting `file`
-            continue
-        del found[variable]
-        if not path:
+    for variable, name, path in _named_files(environment):
+        found.pop(variable, None)
+        if not path:  # not set
             continue
         if environment.get(name):
             raise SettingsError([f"{variable}: {name} is set too. Keep one of them."])
         found[name] = _secret_in(Path(path), variable)
     return found
+
+
+def _named_files(environment: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Yield each `X_FILE`, X, and the file, which may be empty."""
+    for variable, path in environment.items():
+        name = variable.removesuffix("_FILE")
+        is_ours = name in CONVENTIONAL or (name.startswith(PREFIX) and name not in NOT_SETTINGS)
+        if name != variable and not name.endswith("_") and is_ours:  # `A__FILE` is a setting called `file`
+            yield variable, name, path
 
 
 def _credentials(folder: str | None) -> dict[str, str]:

@@ -19,9 +19,10 @@ from bot.domain.people import Person
 from bot.slack.blocks import form_values, forms
 from bot.slack.replies import offered
 from bot.slack.template_forms import TemplateForms
-from bot.storage import cards, keys, templates
+from bot.storage import keys, templates
 from bot.storage.database import DatabaseBusy
 from bot.storage.templates import Template
+from bot.workflow.storing import was_asked_about
 from bot.workflow.workflow import Workflow
 
 log = structlog.get_logger(__name__)
@@ -146,7 +147,7 @@ class OpenedForms:
 
         def read(connection: Connection) -> tuple[keys.KeptForm | None, Kept | None]:
             kept = self._kept(connection, form, person)
-            if row.test_of or row.follows or cards.card_of(connection, row) is not None:
+            if row.test_of or row.follows or was_asked_about(connection, row):
                 return kept, None
             values = kept.values if kept else {**form.values, **keys.filling_of(connection, row.workspace, row.id)}
             return kept, _with_template(connection, row.workspace, values)

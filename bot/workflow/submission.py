@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from sqlalchemy import Connection
 
@@ -184,21 +185,36 @@ class Submission:
         planned, complaints = self._checked(request, reached, before.key if before is not None else "")
         size = self.audiences.audience_cache.size_of(reached.name)
         planned = dataclasses.replace(planned, size=size, follows=before.follows if before is not None else follows)
-        edits = before if before is not None and before.state is not State.DRAFT else None
+        if before is not None:
+            planned = dataclasses.replace(planned, schedule=before.schedule)
         known = not any(one.field == "canary" for one in complaints)
-        try:
-            await self._may_ask(request, person, edits)
-            asked = planned if known else dataclasses.replace(planned, canary=None)
-            need = await self._need(asked, person, reached.most, edits)
-        except (InvalidRequest, NotAllowed) as error:
-            complaints += error.complaints if isinstance(error, InvalidRequest) else (_refused(error),)
-            need = approval_rules.required_at(self.approval, planned, reached.most)
-        except DirectoryUnavailable:
-            need = approval_rules.required_at(self.approval, planned, reached.most)
+        need = approval_rules.required_at(self.approval, planned, reached.most)
+        edits = before if before is not None and before.state is not State.DRAFT else None
+        with suppress(DirectoryUnavailable):  # then without what only Slack can tell
+            try:
+                await self._may_ask(request, person, edits)
+                if edits is None or (planned.audience, planned.purpose) != (edits.audience, edits.purpose):
+                    await self.follow_ups.checked(planned, planned.follows)
+                asked = planned if known else dataclasses.replace(planned, canary=None)
+                need = await self._need(asked, person, reached.most, edits)
+                complaints += await self._why_unseen(need, person, edits)
+            except (InvalidRequest, NotAllowed) as error:
+                complaints += error.complaints if isinstance(error, InvalidRequest) else (_refused(error),)
         planned = dataclasses.replace(planned, quorum=need.quorum, approvers=need.approvers)
         planned = await self.database.read(lambda c: self._as_last_time(c, planned, before))
         planned = dataclasses.replace(planned, bound=reached.bound(planned.quorum))
         return planned, [*complaints, *self._policy_complaints(planned)]
+
+    async def _why_unseen(
+        self, need: approval_rules.RequiredApprovals, person: Person, edits: Broadcast | None
+    ) -> list[FieldError]:
+        """Why too few people in its channel could approve an edit by this person."""
+        if edits is None:
+            return []
+        quorum = max(need.quorum, edits.quorum)
+        edited = dataclasses.replace(edits, editor=person.id, quorum=quorum, approvers=need.approvers)
+        why = await self.approvers.why_stuck(edited)
+        return [FieldError("text", why)] if why is not None else []
 
     def _as_last_time(self, connection: Connection, planned: Broadcast, before: Broadcast | None) -> Broadcast:
         """The same with the size that the vendor told last, and with the price of the last broadcast to the same.

@@ -210,7 +210,9 @@ def test_systemd_credentials_are_read_by_the_names_of_the_variables(tmp_path: Pa
     given = {"CREDENTIALS_DIRECTORY": str(folder)}
     settings = load(tmp_path / "bell.toml", given)
     assert settings.accounts["encom"]["token"] == "encom-from-systemd"
-    left_empty = load(tmp_path / "bell.toml", {**given, "SLACK_BOT_TOKEN": "", "SLACK_APP_TOKEN_FILE": ""})
+    left_empty = load(
+        tmp_path / "bell.toml", {**given, "SLACK_BOT_TOKEN": "", "BELLCRIER_ACCOUNTS__ENCOM__TOKEN_FILE": ""}
+    )
     assert left_empty.slack_bot_token == settings.slack_bot_token
     settings = load(tmp_path / "bell.toml", {**given, "SLACK_BOT_TOKEN": "xoxb-nearer"})
     assert settings.slack_bot_token is not None

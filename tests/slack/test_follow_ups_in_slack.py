@@ -6,7 +6,7 @@ from bot.app import Bot
 from bot.domain.lifecycle import State
 from sandbox.server import Sandbox
 from sandbox.world import Json
-from tests.support.slack import HERE, ask, card, filled, settled
+from tests.support.slack import HERE, ask, becomes, card, filled, settled, type_in
 from tests.support.templates import inputs
 
 
@@ -34,3 +34,11 @@ async def test_it_opens_with_both_and_refuses_another_audience_under_the_field(s
     assert list(errors) == ["purpose"]
     assert await sandbox.acting.submit("U0DAN", form["id"], filled("newsletter", "Soldes lundi")) == {}
     assert (await settled(bot, State.PENDING)).follows is not None
+
+
+async def test_the_form_says_at_once_what_a_follow_up_cannot_be(sandbox: Sandbox, bot: Bot) -> None:
+    form = await pressed(sandbox)
+    await type_in(sandbox, form, filled("vip", "Soldes demain"), "audience")
+    await becomes(sandbox, "⛔ A follow-up goes to the same audience.")
+    await type_in(sandbox, form, filled("newsletter", "Commande prête", "transactional"), "purpose")
+    await becomes(sandbox, "⛔ A follow-up to marketing is marketing too.")

@@ -13,7 +13,7 @@ from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.support.ground import StartBot, all_of, newest
 from tests.support.patience import nothing_more
-from tests.support.slack import HERE, approved, ask, card, settled, thread_text
+from tests.support.slack import HERE, approved, ask, becomes, card, filled, settled, thread_text, type_in
 
 
 @pytest.mark.parametrize("way", ["button", "reaction"])
@@ -251,3 +251,15 @@ async def test_an_approver_sees_the_recurring_broadcast_that_they_may_stop(sandb
     sandbox.world.channels[BOARD].members.remove("U0BEN")
     bot.people.forget()
     assert "Soldes" in await ask(sandbox, "schedules", user="U0BEN")
+
+
+async def test_the_form_says_that_an_edit_by_the_last_approver_in_the_channel_could_not_be_approved(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    sandbox.world.channels[BOARD].members += ["U0BELL", "U0CLEO"]
+    await ask(sandbox, "send clients marketing Sodles", user="U0CLEO", channel=BOARD)
+    row = await newest(bot)
+    await ask(sandbox, f"edit {row.id}", user="U0ANA", channel=BOARD)
+    form = sandbox.acting.views("U0ANA")[-1]
+    await type_in(sandbox, form, filled("clients", "Soldes"), user="U0ANA")
+    await becomes(sandbox, "⛔ This channel is private, and too few people in it can approve this", "U0ANA")
