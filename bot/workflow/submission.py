@@ -223,7 +223,8 @@ class Submission:
         """
         if before is not None and was_asked_about(connection, before):
             planned = dataclasses.replace(planned, quorum=max(planned.quorum, before.quorum))
-        earlier = broadcasts.latest_sized(connection, planned, planned.created_at - PRICE_KEPT)
+        like = dataclasses.replace(planned, key="")  # also what it replaces
+        earlier = broadcasts.latest_sized(connection, like, planned.created_at - PRICE_KEPT)
         if planned.size is None and earlier and earlier[0].created_at > planned.created_at - SIZE_KEPT:
             planned = dataclasses.replace(planned, size=earlier[0].size)
         prices = (estimate(planned, one) for one in earlier)

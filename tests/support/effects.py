@@ -13,6 +13,7 @@ from bot.domain.clock import SECOND
 from bot.slack.blocks import form_values
 from bot.slack.payload import make_storable, part
 from bot.storage.tables import audit, broadcasts, notes, templates
+from bot.storage.templates import find_template
 from sandbox.world import Json
 from tests.support.generated import FORMS
 
@@ -59,8 +60,12 @@ def _is_asked(connection: Connection, view: Json, keeps: Mapping[str, Any]) -> b
     """Whether a broadcast has the text, or had it before somebody changed it since."""
     text = wrote(view, "text")
     if keeps.get("template"):
-        named = templates.c.name == keeps["template"][0].lower()
-        wording = connection.execute(select(templates.c.text).where(named)).scalar_one_or_none() or ""
+        name, digest = keeps["template"]
+        template = find_template(connection, "T0BELL", name.lower())
+        if template is None or template.digest != digest:  # somebody else changed it since
+            by_key = select(broadcasts.c.id).where(broadcasts.c.key == f"view:{view['id']}")
+            return bool(keeps.get("edits")) or connection.execute(by_key).first() is not None
+        wording = template.text
         text = slots.fill(wording, {name: slots.clean(wrote(view, f"slot_{name}")) for name in ("city", "day")})
     of = [broadcasts.c.id == str(keeps["edits"][0]).upper()] if keeps.get("edits") else []
     if connection.execute(select(broadcasts.c.id).where(broadcasts.c.typed == text, *of).limit(1)).first():

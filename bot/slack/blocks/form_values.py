@@ -18,7 +18,7 @@ from bot.slack.payload import id_in, inputs_of, make_storable, number, part
 from providers.base import Purpose
 
 REST = "text_rest"
-ORIGIN = 64  # characters that name a refused command
+NAME, BLOCKS = 64, 20  # characters of a name that a form remembers, and blocks that it has refilled at most
 MORE_TEXT = re.compile(rf"({REST}([0-9]{{0,3}}))(?::|$)")
 
 
@@ -126,9 +126,9 @@ def read_compose(view: Mapping[str, Any]) -> Composed:
         template=read_template(kept.get("template")),
         slots={name.removeprefix(BLOCK): _entered(values, name) for name in values if name.startswith(BLOCK)},
         choice=_choice(view, kept.get("taken"), values),
-        again={str(name): number(count) for name, count in part(kept, "again").items()},
+        again={name[:NAME]: number(count) for name, count in list(part(kept, "again").items())[:BLOCKS]},
         also=_ticked(values, "also"),
-        origin=str(kept.get("origin") or "")[:ORIGIN],
+        origin=str(kept.get("origin") or "")[:NAME],
         version=number(kept.get("version")),
         outdated=number(kept.get("outdated")) * SECOND or None,
     )
@@ -138,7 +138,7 @@ def _choice(view: Mapping[str, Any], taken: object, values: Mapping[str, Any]) -
     """Return what is chosen; where the payload has no word of it, what the form was filled from."""
     if not any(name.split(":")[0] == "template" for name in inputs_of(view)):
         return None
-    known = taken if isinstance(taken, str) else None
+    known = taken[:NAME] if isinstance(taken, str) else None
     if not any(name.split(":")[0] == "template" for name in values):
         return Choice((known, known) if known else None, known)
     option = part(_value(values, "template"), "selected_option")
@@ -159,7 +159,7 @@ def read_template(kept: object) -> tuple[str, str] | None:
         return None
     match kept:
         case [str(name), str(digest)]:
-            return name, digest
+            return name[:NAME], digest[:NAME]
     return "?", ""
 
 

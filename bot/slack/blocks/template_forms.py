@@ -52,7 +52,8 @@ def wording(filled: Filled, given: Given, words: Translator, departs: Translatab
 
 def wording_in(view: Mapping[str, Any]) -> list[Block]:
     """Return the wording and its inputs as a form shows them, where the template can no longer be read."""
-    found = [block for block in view.get("blocks") or () if isinstance(block, dict)]
+    blocks = view.get("blocks")
+    found = [block for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
     names = [block.get("block_id") for block in found]
     if "about_template" not in names or "freely" not in names:
         return []
