@@ -106,9 +106,14 @@ async function showChannel() {
 
 async function openThread(ts) {
   state.thread = ts;
+  const came = [];
+  meanwhile.add(came);
   const answer = await read("thread", { channel: state.channel, ts });
+  meanwhile.delete(came);
+  if (ts !== state.thread) return;
   $("#thread").hidden = false;
   $("#replies").replaceChildren(...(answer.messages ?? []).map((message) => messageNode(message, true)));
+  came.forEach(arrived);
   $("#replies").scrollTop = $("#replies").scrollHeight;
 }
 
