@@ -19,7 +19,7 @@ from bot.storage import notes, occurrences, schedules
 from bot.storage.occurrences import OccurrenceChanges
 from bot.storage.schedules import ScheduleChanges
 from bot.workflow import approval_rules
-from bot.workflow.submission import PAST_SLACK
+from bot.workflow.planning import PAST_SLACK
 from bot.workflow.workflow import Workflow
 from providers.base import Purpose
 

@@ -97,7 +97,7 @@ class Requests:
         now = self.clock()
         return Schedule(
             workspace=person.workspace,
-            id=self.workflow.submission.make_id(),
+            id=self.workflow.planning.make_id(),
             kind=asked.kind,
             key=key,
             owner=person.id,

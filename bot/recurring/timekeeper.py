@@ -22,7 +22,7 @@ from bot.scheduler import Task
 from bot.storage import occurrences, schedules
 from bot.storage.database import CommitUncertain, DatabaseBusy
 from bot.storage.schedules import ScheduleChanges
-from bot.workflow.submission import PAST_SLACK
+from bot.workflow.planning import PAST_SLACK
 
 log = structlog.get_logger(__name__)
 

@@ -285,7 +285,7 @@ class LiveForm:
         request = composed.request(person)
         before = await self._row_of(composed, person) if composed.edits or composed.draft else None
         try:
-            preview = self.workflow.submission.preview
+            preview = self.workflow.previews.preview
             planned, complaints = await preview(request, person, before, composed.follows)
         except InvalidRequest as error:  # there is nobody to send a test to
             return [section("\n".join(f"⛔ {line}" for line in explain(error, words)))]

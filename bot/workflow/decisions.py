@@ -68,7 +68,7 @@ class Decisions:
         self.approval, self.audiences, self.gates = runtime.settings.approval, audiences, gates
         self.permissions, self.approvals, self.validity, self.editing = permissions, approvals, validity, editing
         self.approvers, self.series, self.card_changes = approvals.approvers, approvals.series, approvals.card_changes
-        self.submission, self.breaking_glass = editing.submission, BreakingGlass(runtime, approvals)
+        self.breaking_glass = BreakingGlass(runtime, approvals)
 
     async def act(
         self, workspace: str, id: str, decision: Decision, *, person: Person, version: int | None = None
@@ -113,7 +113,7 @@ class Decisions:
                 still = await self.approvers.still_approvers(seen)
                 return lambda c: self._send_now(c, seen, person, still, decision.on_card)
             case Replan():
-                complaints = self.submission.time_complaints(decision.send_at)
+                complaints = self.editing.planning.time_complaints(decision.send_at)
                 if complaints:
                     raise InvalidRequest(*complaints)
                 need = await self.editing.need_again(seen, person, decision.send_at)

@@ -21,13 +21,13 @@ from bot.storage.notes import Note
 from bot.storage.votes import votes_for
 from bot.workflow import approval_rules
 from bot.workflow.approvals import Approvals
-from bot.workflow.audiences import Audiences
 from bot.workflow.deadlines import asks
 from bot.workflow.decision_types import Edit, Sent
-from bot.workflow.questions import Questioned
+from bot.workflow.follow_ups import FollowUps
+from bot.workflow.planning import Planning
+from bot.workflow.questions import Questioned, Questions
 from bot.workflow.sentence_parts import by_person, edited
 from bot.workflow.storing import CHANGED_BY
-from bot.workflow.submission import Submission
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,16 @@ class PlannedEdit:
 class Editing:
     """Edits and re-plans a broadcast. Both make a new version that needs approval again."""
 
-    def __init__(self, runtime: Runtime, audiences: Audiences, approvals: Approvals, submission: Submission) -> None:
-        self.clock, self.approval, self.audiences = runtime.clock, runtime.settings.approval, audiences
-        self.approvals, self.submission = approvals, submission
+    def __init__(
+        self,
+        runtime: Runtime,
+        planning: Planning,
+        approvals: Approvals,
+        questions: Questions,
+        follow_ups: FollowUps,
+    ) -> None:
+        self.clock, self.approval, self.audiences = runtime.clock, runtime.settings.approval, planning.audiences
+        self.planning, self.approvals, self.questions, self.follow_ups = planning, approvals, questions, follow_ups
         self.approvers, self.series = approvals.approvers, approvals.series
 
     async def plan_edit(self, seen: Broadcast, edit: Edit, person: Person) -> PlannedEdit:
@@ -54,15 +61,14 @@ class Editing:
         """
         kept = {"requester": seen.requester, "workspace": seen.workspace, "test": seen.test_of is not None}
         request = edit.request.model_copy(update=kept)
-        planned = await self.submission.plan(request, seen.key, person, edits=seen)
+        planned = await self.planning.plan(request, seen.key, person, edits=seen)
         if all(getattr(planned, name) == getattr(seen, name) for name in EDITED if name != "zone"):
             raise InvalidRequest(FieldError("text", Translatable("Nothing has changed.")))
         if (planned.audience, planned.purpose) != (seen.audience, seen.purpose):
-            await self.submission.follow_ups.checked(planned, seen.follows)
+            await self.follow_ups.checked(planned, seen.follows)
         as_asked = dataclasses.replace(planned, follows=seen.follows, schedule=seen.schedule)
-        questions = self.submission.questions
-        duplicate = await questions.find_duplicate(as_asked)
-        await questions.ask(request, edit.sent, None, duplicate)
+        duplicate = await self.questions.find_duplicate(as_asked)
+        await self.questions.ask(request, edit.sent, None, duplicate)
         need = approval_rules.RequiredApprovals(planned.quorum, planned.approvers)
         await self.must_be_seen(seen, person, need, "text")
         return PlannedEdit(planned, edit.sent, duplicate.id if duplicate is not None else "")
@@ -117,7 +123,7 @@ class Editing:
         """Store an edit, or return the question about a duplicate that was stored since it was planned."""
         planned = edit.broadcast
         as_asked = dataclasses.replace(planned, follows=seen.follows, schedule=seen.schedule)
-        questions = self.submission.questions
+        questions = self.questions
         if edit.sent and (other := questions.meanwhile(connection, as_asked, edit.sent, seen.id, edit.known)):
             return Questioned(*questions.about_other(connection, as_asked, other, edit.sent))
         current = broadcasts.find(connection, seen.workspace, seen.id, lock=True)

@@ -21,7 +21,8 @@ from bot.storage import audit, outbox, templates
 from bot.storage.templates import Template, TemplateVote
 from bot.workflow import approval_rules
 from bot.workflow.audiences import Audiences
-from bot.workflow.submission import Submission
+from bot.workflow.permissions import Permissions
+from bot.workflow.previews import Previews
 from bot.workflow.templates import Templates, no_template
 from providers.base import Purpose
 
@@ -59,10 +60,12 @@ class Offer:
 class TemplateApproval:
     """Shows what an approval of a template means, counts approvals, and takes them back."""
 
-    def __init__(self, runtime: Runtime, audiences: Audiences, submission: Submission, kept: Templates) -> None:
+    def __init__(
+        self, runtime: Runtime, audiences: Audiences, previews: Previews, permissions: Permissions, kept: Templates
+    ) -> None:
         self.database, self.clock, self.wake = runtime.database, runtime.clock, runtime.wake
-        self.settings, self.audiences, self.submission, self.kept = runtime.settings, audiences, submission, kept
-        self.approvers, self.permissions = submission.approvers, submission.permissions
+        self.settings, self.audiences, self.previews, self.kept = runtime.settings, audiences, previews, kept
+        self.approvers, self.permissions = previews.approvers, permissions
 
     def given(self, template: Template, asker: str | None = None) -> Given:
         """Who approved it as it is now; nobody if what they approved would go to others today, or in another mode.
@@ -82,7 +85,7 @@ class TemplateApproval:
         found = self.audiences.audience(template.audience or "")
         if found is None or found.everyone or found.max_size is None:
             return None
-        return self.submission.outline(_request(template))
+        return self.previews.outline(_request(template))
 
     async def offer(self, workspace: str, name: str, person: Person) -> Offer:
         """What this person would approve. Raises InvalidRequest, NotAllowed (audited) or DirectoryUnavailable."""

@@ -50,7 +50,7 @@ class TemplateCover:
         if request.canary is not None:
             template = "*{canary}* gets it first, which its approval does not cover, so it is asked about as usual."
             return Translatable(template, canary=request.canary)
-        planned = self.approved.submission.outline(request)
+        planned = self.approved.previews.outline(request)
         if self._has_outgrown(planned):
             return Translatable("The audience has more people than its approval covers, so it is asked about as usual.")
         if not self._is_at_a_usual_hour(planned):

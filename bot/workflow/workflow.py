@@ -16,10 +16,13 @@ from bot.workflow.card_changes import CardChanges
 from bot.workflow.decisions import Decisions
 from bot.workflow.editing import Editing
 from bot.workflow.expiry import Expiry
+from bot.workflow.follow_ups import FollowUps
 from bot.workflow.gate import Gates
 from bot.workflow.kill_switch import KillSwitch, Pauses
 from bot.workflow.learned_sizes import LearnedSizes
 from bot.workflow.permissions import Permissions
+from bot.workflow.planning import Planning
+from bot.workflow.previews import Previews
 from bot.workflow.questions import Questions
 from bot.workflow.reviews import Reviews
 from bot.workflow.series_approval import SeriesApproval
@@ -49,11 +52,15 @@ class Workflow:
         card_changes = CardChanges(audiences, runtime.clock)
         self.approvals = Approvals(runtime, audiences, self.approvers, self.series, card_changes, self.canaries)
         self.questions = Questions(runtime, audiences)
-        self.submission = Submission(runtime, audiences, self.permissions, self.approvals, self.questions, make_id)
+        self.planning, follow_ups = Planning(runtime, audiences, self.approvers, make_id), FollowUps(runtime)
+        self.previews = Previews(runtime, self.planning, follow_ups)
+        self.submission = Submission(
+            runtime, self.planning, self.permissions, self.approvals, self.questions, follow_ups
+        )
         self.templates = Templates(runtime, audiences)
-        self.template_approval = TemplateApproval(runtime, audiences, self.submission, self.templates)
+        self.template_approval = TemplateApproval(runtime, audiences, self.previews, self.permissions, self.templates)
         self.template_use = TemplateUse(runtime, audiences, self.approvals, self.template_approval)
-        self.editing = Editing(runtime, audiences, self.approvals, self.submission)
+        self.editing = Editing(runtime, self.planning, self.approvals, self.questions, follow_ups)
         gates = Gates(audiences.settings, audiences.providers, audiences.policies)
         self.decisions = Decisions(
             runtime, audiences, self.permissions, self.approvals, self.validity, self.editing, gates
@@ -62,6 +69,6 @@ class Workflow:
         self.pauses = Pauses(runtime, self.permissions, switch)
         self.sizes = LearnedSizes(runtime, audiences, self.approvals)
         self.expiry = Expiry(runtime)
-        self.submit, self.plan, self.find = self.submission.submit, self.submission.plan, self.decisions.find
+        self.submit, self.plan, self.find = self.submission.submit, self.planning.plan, self.decisions.find
         self.act, self.may, self.withdraw = self.decisions.act, self.permissions.may, self.approvals.withdraw
         self.pause_all, self.expire = self.pauses.pause_all, self.expiry.expire
