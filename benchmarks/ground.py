@@ -109,7 +109,7 @@ class Core:
 
     def __init__(self, database: Database, vendors: str = NOBODY, *, clock: Clock = now, owner: str = "one") -> None:
         self.database, self.clock, self.settings = database, clock, settings_for(vendors)
-        self.providers = open_accounts(self.settings, database, clock)
+        self.providers = open_accounts(self.settings, database, clock, b"k" * 32)
         self.rung = asyncio.Event()
         runtime = Runtime(
             settings=self.settings,

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
 from pydantic import ValidationError
 
 from bot.config.accounts import Account, AccountVault
 from bot.config.adapter_threads import AdapterThread
+from bot.config.encryption import WRONG_KEY, Cipher, WrongKey, is_encrypted
 from bot.config.settings import Settings, SettingsError
 from bot.domain.clock import Clock
 from bot.domain.hours import Policy
@@ -20,24 +22,45 @@ from providers.http import Http
 from providers.registry import broken, packages
 from providers.registry import providers as known_providers
 
+log = structlog.get_logger(__name__)
+
 MAKING = 10.0  # seconds that making a third-party adapter may take
 
 
 class KeptSecrets:
-    """A vendor's own small secrets, kept in the store under its account's name."""
+    """A vendor's own small secrets, kept in the store under its account's name, encrypted."""
 
-    def __init__(self, database: Database, account: str, clock: Clock) -> None:
-        self.database, self.account, self.clock = database, account, clock
+    def __init__(self, database: Database, account: str, clock: Clock, cipher: Cipher) -> None:
+        self.database, self.account, self.clock, self.cipher = database, account, clock, cipher
 
     async def load(self, key: str) -> str | None:
-        return await self.database.read(lambda c: keys.load_kept(c, keys.of_vault(self.account, key)))
+        """Return the secret; None if there is none, or if it cannot be read: then the settings' own is used."""
+        name = keys.of_vault(self.account, key)
+        stored = await self.database.read(lambda c: keys.load_kept(c, name))
+        if stored is None:
+            return None
+        if not is_encrypted(stored):  # by an older version
+            hidden = self.cipher.encrypt(stored, name)
+            await self.database.write(lambda c: keys.replace_kept(c, name, stored, hidden))
+            return stored
+        try:
+            return self.cipher.decrypt(stored, name)
+        except WrongKey:
+            log.error(f"the {key} of [accounts.{self.account}] {WRONG_KEY}; the one in the settings is used instead")
+            return None
 
     async def save(self, key: str, value: str) -> None:
-        await self.database.write(lambda c: keys.keep(c, keys.of_vault(self.account, key), value, self.clock()))
+        name = keys.of_vault(self.account, key)
+        hidden = self.cipher.encrypt(value, name)
+        await self.database.write(lambda c: keys.keep(c, name, hidden, self.clock()))
 
 
-def open_accounts(settings: Settings, database: Database, clock: Clock) -> dict[str, Account]:
-    """Open an adapter for each `[accounts.NAME]`. Raises SettingsError naming every setting that is wrong."""
+def open_accounts(settings: Settings, database: Database, clock: Clock, key: bytes) -> dict[str, Account]:
+    """Open an adapter for each `[accounts.NAME]`. Raises SettingsError naming every setting that is wrong.
+
+    `key`: under which what they keep is encrypted.
+    """
+    cipher = Cipher(key, "accounts")
     known, accounts, wrong = known_providers(), dict[str, Account](), list[str]()
     for name, raw in settings.accounts.items():
         wanted = str(raw.get("provider"))
@@ -46,7 +69,7 @@ def open_accounts(settings: Settings, database: Database, clock: Clock) -> dict[
             hint = f"it cannot be used ({broken[wanted]})" if wanted in broken else "there is none of this name"
             wrong.append(f"accounts.{name}.provider: {hint}; choose one of {', '.join(sorted(known))}.")
             continue
-        opened = open_account(name, vendor, raw, settings, KeptSecrets(database, name, clock))
+        opened = open_account(name, vendor, raw, settings, KeptSecrets(database, name, clock, cipher))
         if isinstance(opened, Account):
             accounts[name] = opened
         else:

@@ -134,7 +134,7 @@ class Bot:
         self.database.check_place()
         self.policies = policies_of(settings)
         self.key = secret_key_for(settings)
-        self.providers = open_accounts(settings, self.database, clock)
+        self.providers = open_accounts(settings, self.database, clock, self.key)
         self.scheduler: Scheduler | None = None
         self._hints: set[str] = set()
         self._telling: asyncio.Task[None] | None = None

@@ -207,6 +207,11 @@ def keep(connection: Connection, name: str, value: str, at: Micros) -> None:
         connection.execute(update(kept).where(kept.c.name == name).values(value=value, at=at))
 
 
+def replace_kept(connection: Connection, name: str, before: str, after: str) -> None:
+    """Keep the same in another form, unless it has changed meanwhile."""
+    connection.execute(update(kept).where(kept.c.name == name, kept.c.value == before).values(value=after))
+
+
 # --- names of the keys -----------------------------------------------------------------------------------------------
 #
 # For what was seen (`first_time`, `was_seen`, `keep_latest`, `last_time`):

@@ -83,7 +83,7 @@ class Core:
             raw_settings(sandbox, 1, folder),
             {"approval.undo": "0s", "accounts.encom.requests_per_second": 1000, **changes},
         )
-        self.providers = open_accounts(self.settings, database, self.clock)
+        self.providers = open_accounts(self.settings, database, self.clock, b"k" * 32)
         self.policies = policies_of(self.settings)
         self.people = Everybody(self.members)
         self.runtime = Runtime(

@@ -49,7 +49,7 @@ class Replica:
     def __init__(self, given: dict[str, Any]) -> None:
         settings = parse(given["settings"])
         self.database = open_database(given["database"], LONG)
-        providers = open_accounts(settings, self.database, now)
+        providers = open_accounts(settings, self.database, now, b"k" * 32)
         policies = policies_of(settings)
         runtime = Runtime(
             settings=settings,
