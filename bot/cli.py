@@ -6,96 +6,18 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable, Coroutine
-from functools import wraps
+from collections.abc import Coroutine
 from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from bot.cli_data import db, export
+from bot.shell import FINE, USAGE, WRONG, config_option, fail, group_config_option, guarded, settings_from
+
 if TYPE_CHECKING:
     from bot.config.settings import Settings
-
-FINE, WRONG, USAGE = 0, 1, 2
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")  # what a cell of a formula begins with
-
-
-def fail(*lines: str, code: int = WRONG) -> None:
-    """Print what is wrong, one line each, and exit."""
-    for line in lines:
-        click.echo(f"bellcrier: {line}", err=True)
-    sys.exit(code)
-
-
-def settings_from(path: Path | None) -> Settings:
-    from bot.config.load import load
-    from bot.config.settings import SettingsError
-
-    try:
-        return load(path)
-    except SettingsError as error:
-        fail(*error.lines, code=USAGE)
-        raise AssertionError from None  # fail() does not return
-
-
-def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a command so that it never ends in a traceback."""
-
-    @wraps(command)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except (click.ClickException, click.exceptions.Exit, SystemExit):
-            raise
-        except KeyboardInterrupt:
-            sys.exit(130)
-        except Exception as error:
-            _explain(error)
-
-    return run
-
-
-def _explain(error: Exception) -> None:
-    from bot.config.settings import SettingsError
-    from bot.logs import placed
-
-    if isinstance(error, SettingsError):
-        fail(*error.lines, code=USAGE)
-    if type(error).__name__ in ("CannotStart", "Unusable"):
-        fail(str(error))
-    if type(error).__name__ in ("DatabaseBusy", "OutOfOrder", "CommitUncertain"):
-        fail(f"The database did not take it ({error or 'the connection broke'}). See what it holds, then try again.")
-    if type(error).__name__ == "AlreadyDispatching":
-        fail("A bellcrier runs on this database. Stop it first.")
-    if isinstance(error, OSError) and error.strerror:
-        fail(f"{error.strerror}: {error.filename}" if error.filename else error.strerror)
-    fail(f"Something unexpected happened: {placed(error)}")
-
-
-NEAREST = "bellcrier.config"
-
-
-def _nearest(context: click.Context, _: click.Parameter, path: Path | None) -> Path | None:
-    """Return the value nearest to the command: after it, else after its group, else before both."""
-    if path is not None:
-        context.meta[NEAREST] = path  # groups and their commands share it
-    found: Path | None = context.meta.get(NEAREST)
-    return found
-
-
-def _config(expose: bool) -> Callable[..., Any]:
-    return click.option(
-        "--config",
-        type=click.Path(path_type=Path, dir_okay=False),
-        callback=_nearest,
-        expose_value=expose,
-        help="The settings file. Default: bellcrier.toml here.",
-    )
-
-
-config_option = _config(True)
-group_config_option = _config(False)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -104,6 +26,10 @@ group_config_option = _config(False)
 def main() -> None:
     """bellcrier: broadcasts from Slack, sent once, and only after approval."""
     os.umask(0o077)  # what it writes holds texts and tokens, and is for this user alone
+
+
+main.add_command(db)
+main.add_command(export)
 
 
 @main.command()
@@ -223,104 +149,6 @@ def config_show(config: Path | None) -> None:
     click.echo(json.dumps(masked(settings_from(config)), indent=2, ensure_ascii=False))
 
 
-@main.group()
-@group_config_option
-def db() -> None:
-    """The database."""
-
-
-@db.command("upgrade")
-@config_option
-@guarded
-def db_upgrade(config: Path | None) -> None:
-    """Bring the schema to this version."""
-    from bot.storage import schema, tables
-
-    def bring_up(connection: Any) -> str | None:
-        revision = schema.schema_revision(connection)
-        if revision is not None and revision > tables.REVISION:
-            return schema.schema_trouble(revision)
-        schema.upgrade(connection)
-        return None
-
-    trouble = _on_database(config, bring_up, alone=True)
-    if trouble is not None:
-        fail(trouble)
-    click.echo(f"The database is at revision {tables.REVISION}.")
-
-
-@db.command("check")
-@config_option
-@guarded
-def db_check(config: Path | None) -> None:
-    """Check that the schema fits this version and that the database is sound."""
-    from bot.storage import schema
-
-    revision, integrity = _on_database(config, lambda c: (schema.schema_revision(c), schema.integrity(c)))
-    trouble = schema.schema_trouble(revision)
-    if trouble is not None:
-        fail(trouble)
-    if integrity != "ok":
-        fail("The database file is damaged. Restore a backup with `bellcrier db restore FILE`.")
-    click.echo(f"The database is at revision {revision} and sound.")
-
-
-@db.command("backup")
-@config_option
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@guarded
-def db_backup(config: Path | None, file: Path) -> None:
-    """Back up everything to FILE, which must not exist yet. The bot may keep running."""
-    from bot import backup
-    from bot.domain import clock
-
-    if file.exists():
-        fail(f"{file} is there already. Choose another name.")
-    count = _on_database(config, lambda c: backup.write_backup(c, file, clock.now()))
-    click.echo(f"Wrote {count} rows to {file}. It holds texts and tokens: keep it safe.")
-
-
-@db.command("restore")
-@config_option
-@click.option("--force", is_flag=True, help="Delete the broadcasts that are there.")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@guarded
-def db_restore(config: Path | None, force: bool, file: Path) -> None:
-    """Replace the database with FILE. Whatever had not ended in the backup is held."""
-    from bot import backup
-    from bot.domain import clock
-
-    try:
-        approval = settings_from(config).approval
-
-        def restore(connection: Any) -> int:
-            return backup.restore_backup(connection, file, clock.now(), force=force, approval=approval)
-
-        count = _on_database(config, restore, alone=True)
-    except backup.NotABackup as error:
-        fail(str(error))
-    except backup.NotEmpty as error:
-        fail(f"There are {error} broadcasts in the database. Back them up, then use --force to throw them away.")
-    else:
-        click.echo(f"Restored {count} rows. Nothing of it goes out by itself: see what is held in Slack.")
-
-
-def _on_database(config: Path | None, work: Callable[[Any], Any], *, alone: bool = False) -> Any:
-    from bot.storage import engines
-
-    async def run() -> Any:
-        opened = engines.open_database(settings_from(config).database_url)
-        try:
-            if alone:
-                opened.claim_dispatch()
-                return await opened.write(work, patience=None)
-            return await opened.read(work, patience=None)
-        finally:
-            await opened.close()
-
-    return asyncio.run(run())
-
-
 @main.command()
 @click.option("--url", help="For HTTP mode: the address at which Slack reaches the bot.")
 @guarded
@@ -367,34 +195,6 @@ def providers() -> None:
             click.echo(f"  {able.legacy}")
     for name, reason in sorted(broken.items()):
         click.echo(f"! {name} cannot be used: {reason}")
-
-
-@main.command()
-@config_option
-@click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="From this day (UTC).")
-@click.option("--format", "form", type=click.Choice(["csv", "jsonl"]), default="csv", show_default=True)
-@guarded
-def export(config: Path | None, since: Any, form: str) -> None:
-    """Print the audit: who did what to which version, and when."""
-    import csv
-    from datetime import UTC
-
-    from bot.storage import audit, tables
-
-    start = int(since.replace(tzinfo=UTC).timestamp()) * 1_000_000 if since else 0
-    rows = _on_database(config, lambda c: [dict(row) for row in audit.audit_since(c, start)])
-    if form == "jsonl":
-        for row in rows:
-            click.echo(json.dumps(row, ensure_ascii=False))
-        return
-    writer = csv.DictWriter(sys.stdout, [column.name for column in tables.audit.columns])
-    writer.writeheader()
-    writer.writerows({name: _defused(value) for name, value in row.items()} for row in rows)
-
-
-def _defused(cell: object) -> object:
-    """The cell, which no spreadsheet takes for a formula: a quote before its first character."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
 
 
 @main.command()

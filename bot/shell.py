@@ -1,0 +1,110 @@
+"""What all commands of the shell share: the settings, a database, and one sentence where something is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from bot.config.settings import Settings
+
+FINE, WRONG, USAGE = 0, 1, 2
+
+
+def fail(*lines: str, code: int = WRONG) -> None:
+    """Print what is wrong, one line each, and exit."""
+    for line in lines:
+        click.echo(f"bellcrier: {line}", err=True)
+    sys.exit(code)
+
+
+def settings_from(path: Path | None) -> Settings:
+    from bot.config.load import load
+    from bot.config.settings import SettingsError
+
+    try:
+        return load(path)
+    except SettingsError as error:
+        fail(*error.lines, code=USAGE)
+        raise AssertionError from None  # fail() does not return
+
+
+def guarded(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a command so that it never ends in a traceback."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except (click.ClickException, click.exceptions.Exit, SystemExit):
+            raise
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except Exception as error:
+            _explain(error)
+
+    return run
+
+
+def _explain(error: Exception) -> None:
+    from bot.config.settings import SettingsError
+    from bot.logs import placed
+
+    if isinstance(error, SettingsError):
+        fail(*error.lines, code=USAGE)
+    if type(error).__name__ in ("CannotStart", "Unusable"):
+        fail(str(error))
+    if type(error).__name__ in ("DatabaseBusy", "OutOfOrder", "CommitUncertain"):
+        fail(f"The database did not take it ({error or 'the connection broke'}). See what it holds, then try again.")
+    if type(error).__name__ == "AlreadyDispatching":
+        fail("A bellcrier runs on this database. Stop it first.")
+    if isinstance(error, OSError) and error.strerror:
+        fail(f"{error.strerror}: {error.filename}" if error.filename else error.strerror)
+    fail(f"Something unexpected happened: {placed(error)}")
+
+
+NEAREST = "bellcrier.config"
+
+
+def _nearest(context: click.Context, _: click.Parameter, path: Path | None) -> Path | None:
+    """Return the value nearest to the command: after it, else after its group, else before both."""
+    if path is not None:
+        context.meta[NEAREST] = path  # groups and their commands share it
+    found: Path | None = context.meta.get(NEAREST)
+    return found
+
+
+def _config(expose: bool) -> Callable[..., Any]:
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        callback=_nearest,
+        expose_value=expose,
+        help="The settings file. Default: bellcrier.toml here.",
+    )
+
+
+config_option = _config(True)
+group_config_option = _config(False)
+
+
+def on_database(config: Path | None, work: Callable[[Any], Any], *, alone: bool = False) -> Any:
+    from bot.storage import engines
+
+    async def run() -> Any:
+        opened = engines.open_database(settings_from(config).database_url)
+        try:
+            if alone:
+                opened.claim_dispatch()
+                return await opened.write(work, patience=None)
+            return await opened.read(work, patience=None)
+        finally:
+            await opened.close()
+
+    return asyncio.run(run())
