@@ -24,7 +24,6 @@ from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
 from slack_sdk.errors import SlackApiError
 from slack_sdk.signature import SignatureVerifier
-from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy import Connection
 from starlette.applications import Starlette
 
@@ -44,15 +43,16 @@ from bot.sending.tokens import token_for
 from bot.sending.tracker import Tracker
 from bot.slack.buttons import Buttons
 from bot.slack.card_context import CardContexts
+from bot.slack.client import DEAD_TOKEN, UNREACHABLE, SlackClient, error_code, error_name, with_our_client
 from bot.slack.commands.router import Commands
 from bot.slack.commands.schedules import Recurring
-from bot.slack.directory import DEAD_TOKEN, UNREACHABLE, People
+from bot.slack.directory import People
 from bot.slack.forms import FormHandlers
 from bot.slack.interaction import Body, Entrance
 from bot.slack.live_form import LiveForm
 from bot.slack.payload import make_storable
 from bot.slack.publish.painter import Painter
-from bot.slack.publish.poster import Poster, error_code
+from bot.slack.publish.poster import Poster
 from bot.slack.publish.reminders import ReminderPosts
 from bot.slack.reactions import Reactions
 from bot.slack.type_ahead import TypeAhead
@@ -170,9 +170,9 @@ class Bot:
         self.notices = ReminderPosts(self.poster, words, micros(self.settings.grace))
         self.slack = self._bolt()
 
-    def _client(self, timeout: int, *, token: str | None) -> AsyncWebClient:
+    def _client(self, timeout: int, *, token: str | None) -> SlackClient:
         context = ssl.create_default_context() if self.settings.slack_api_url.startswith("https") else None
-        return AsyncWebClient(
+        return SlackClient(
             token=token,
             base_url=self.settings.slack_api_url,
             timeout=timeout,
@@ -203,11 +203,12 @@ class Bot:
             Reactions(*parts, self.ours),
         )
         app.middleware(readable)
+        app.middleware(with_our_client)
         app.command(ANY)(commands.handle)
         app.view(ANY)(modals.submitted)
         app.view_closed(ANY)(modals.closed)
 
-        async def acted(ack: AsyncAck, body: Body, action: Mapping[str, Any], client: AsyncWebClient) -> None:
+        async def acted(ack: AsyncAck, body: Body, action: Mapping[str, Any], client: SlackClient) -> None:
             await (live.acted if live.is_about(body) else buttons.pressed)(ack, body, action, client)
 
         app.action(ANY)(acted)
@@ -289,13 +290,12 @@ class Bot:
         """Check the token now, not at the first command."""
         try:
             answer = await self.posting.auth_test()
-        except SlackApiError as error:
-            code = error.response.get("error", "an error")
-            raise CannotStart(
-                f"SLACK_BOT_TOKEN: Slack answers {code!r}. Install the app again, copy its token."
-            ) from None
-        except Exception as error:
-            name = type(error).__name__
+        except UNREACHABLE as error:
+            if code := error_code(error):
+                raise CannotStart(
+                    f"SLACK_BOT_TOKEN: Slack answers {code!r}. Install the app again, copy its token."
+                ) from None
+            name = error_name(error)
             raise CannotStart(f"SLACK_API_URL: Slack cannot be reached ({name}). Check the address.") from None
         self.people.workspace = str(answer["team_id"])
         self._authorized = AuthorizeResult.from_auth_test_response(bot_token=self._token, auth_test_response=answer)

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from aiohttp import ClientError
-from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.app import Bot
@@ -21,6 +19,7 @@ from bot.config.load import require_slack
 from bot.config.settings import ApprovalSettings, Settings, SettingsError
 from bot.domain.broadcast import MOST_IN_A_TEST
 from bot.domain.hours import Policy
+from bot.slack.client import UNREACHABLE, error_name
 from bot.storage import keys, schema
 from bot.storage.database import Unusable
 from bot.storage.sqlite import SQLite
@@ -41,7 +40,6 @@ SCOPES = (
 )
 CLOCK_OFF = 60.0
 SECRET = re.compile(r"(?:token|secret|key|password)\w*[\"']?\s*=\s*[\"']?\w|://[^\s:/@]+:[^\s@]+@", re.IGNORECASE)
-UNREACHABLE = (SlackApiError, ClientError, TimeoutError, OSError)
 
 
 @dataclass(frozen=True)
@@ -147,7 +145,7 @@ async def _slack(bot: Bot) -> AsyncIterator[Finding]:
     try:
         answer = await bot.posting.auth_test()
     except UNREACHABLE as error:
-        cause = f"Slack does not take the token ({_code(error)})."
+        cause = f"Slack does not take the token ({error_name(error)})."
         yield Finding("slack.token", "error", cause, "Set SLACK_BOT_TOKEN to the token on the app's page.")
         return
     yield Finding("slack.token", "ok", f"Connected to {answer.get('team')} as {answer.get('user')}.")
@@ -170,7 +168,7 @@ async def _app_token(client: AsyncWebClient, token: str) -> Finding:
     try:
         await client.apps_connections_open(app_token=token)
     except UNREACHABLE as error:
-        cause = f"Slack does not take the app-level token ({_code(error)})."
+        cause = f"Slack does not take the app-level token ({error_name(error)})."
         fix = "Set SLACK_APP_TOKEN to one with the scope `connections:write`, from the app's page."
         return Finding("slack.app_token", "error", cause, fix)
     return Finding("slack.app_token", "ok", "Slack takes the app-level token.")
@@ -210,7 +208,7 @@ async def _approvers(client: AsyncWebClient, id: str) -> Finding:
         user = (await client.users_info(user=id)).get("user") or {}
     except UNREACHABLE as error:
         return Finding(
-            f"approvers.{id}", "error", f"Slack does not know it ({_code(error)}).", "Check approval.approvers."
+            f"approvers.{id}", "error", f"Slack does not know it ({error_name(error)}).", "Check approval.approvers."
         )
     if user.get("deleted"):
         return Finding(f"approvers.{id}", "error", "This person has left.", "Take them out of approval.approvers.")
@@ -318,7 +316,3 @@ def _policy(name: str, policy: Policy) -> Finding:
         cause = "Nobody has checked these hours for a year."
         return Finding(f"policies.{name}", "warning", cause, f"Check the law, then set policies.{name}.checked_on.")
     return Finding(f"policies.{name}", "ok", f"Hours in {', '.join(policy.zones or (policy.timezone,))}.")
-
-
-def _code(error: Exception) -> str:
-    return str(error.response.get("error")) if isinstance(error, SlackApiError) else type(error).__name__

@@ -92,6 +92,9 @@ class Api:
                 return JSONResponse(body, 429, {"Retry-After": seconds})
             case "500":
                 return Response("oops", 500)
+            case "body":  # any bytes, as of a proxy or of a server in trouble
+                detail = fault.detail if fault else {}
+                return Response(detail["body"], detail["status"], media_type=detail["type"])
             case "error":
                 return JSONResponse({"ok": False, "error": (fault.detail if fault else {}).get("error", "fatal_error")})
         return None

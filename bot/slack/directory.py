@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
-from aiohttp import ClientError
 from cachetools import LRUCache
-from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain.hours import all_zones
 from bot.domain.i18n import Translatable
 from bot.domain.people import DeadToken, DirectoryUnavailable, Membership, Person, Unknown, membership_of
+from bot.slack.client import DEAD_TOKEN, UNREACHABLE, error_code, error_name
 
 log = structlog.get_logger(__name__)
 
@@ -27,9 +26,6 @@ PLACE_SECONDS = 15.0
 #: Slack's error codes for a person, and for a conversation, that we cannot see.
 NOBODY = frozenset({"user_not_found", "user_not_visible"})
 NOWHERE = frozenset({"channel_not_found", "not_in_channel"})
-#: Error codes with which Slack no longer accepts our token, until somebody replaces it.
-DEAD_TOKEN = frozenset({"invalid_auth", "account_inactive", "token_revoked", "token_expired", "not_authed"})
-UNREACHABLE = (SlackApiError, ClientError, TimeoutError, OSError)
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ class People:
         try:
             answer = await self.client.users_info(user=user, include_locale=True)
         except UNREACHABLE as error:
-            if _code(error) in NOBODY:
+            if error_code(error) in NOBODY:
                 raise Unknown(user) from None
             raise self._unavailable(user, error) from None
         profile = answer.get("user")
@@ -111,7 +107,7 @@ class People:
         try:
             answer = await self.client.usergroups_users_list(usergroup=group)
         except UNREACHABLE as error:
-            if _code(error) in ("no_such_subteam", "subteam_not_found"):
+            if error_code(error) in ("no_such_subteam", "subteam_not_found"):
                 return frozenset()
             raise self._unavailable(group, error) from None
         return self._ids(answer.get("users"), group)
@@ -131,9 +127,9 @@ class People:
         try:
             answer = await self.client.conversations_info(channel=channel)
         except UNREACHABLE as error:
-            if _code(error) in NOWHERE:
+            if error_code(error) in NOWHERE:
                 return INVITE
-            if _code(error) == "missing_scope":  # as for a private channel that the bot has not joined
+            if error_code(error) == "missing_scope":  # as for a private channel that the bot has not joined
                 return UNSEEN
             raise self._unavailable(channel, error) from None
         found = answer.get("channel")
@@ -197,7 +193,7 @@ class People:
             try:
                 answer = await self.client.conversations_members(channel=channel, cursor=cursor, limit=1000)
             except UNREACHABLE as error:
-                if _code(error) in NOWHERE:
+                if error_code(error) in NOWHERE:
                     return frozenset()
                 raise self._unavailable(channel, error) from None
             members.update(self._ids(answer.get("members"), channel))
@@ -212,8 +208,8 @@ class People:
         return frozenset(str(id) for id in reported)
 
     def _unavailable(self, what: str, error: Exception) -> DirectoryUnavailable:
-        log.warning("Slack did not tell", about=what, error=type(error).__name__)
-        code = _code(error)
+        log.warning("Slack did not tell", about=what, error=error_name(error))
+        code = error_code(error)
         if code not in DEAD_TOKEN:
             return DirectoryUnavailable(what)
         self.dead = code
@@ -266,31 +262,6 @@ def _is_shared(channel: dict[str, Any], workspace: str) -> bool:
 def _listed(channel: dict[str, Any], name: str) -> list[str]:
     found = channel.get(name)
     return [str(id) for id in found] if isinstance(found, list) else []
-
-
-def _code(error: Exception) -> str | None:
-    """Return Slack's code for an error; "" if it answered with a page, and None if it did not answer."""
-    if not isinstance(error, SlackApiError):
-        return None
-    try:
-        return str(error.response.get("error") or "")
-    except (AttributeError, ValueError):
-        return ""
-
-
-#: Slack's error codes for a request that may well work if repeated.
-PASSING = frozenset(
-    {
-        "",  # no code, but a page of a server in trouble
-        *("expired_trigger_id", "exchanged_trigger_id", "trigger_expired", "invalid_trigger_id", "trigger_exchanged"),
-        *("ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"),
-    }
-)
-
-
-def is_late(error: Exception) -> bool:
-    """Whether Slack or the bot was too slow. If not, something is wrong with the request."""
-    return (_code(error) or "") in PASSING
 
 
 GONE = Translatable("Its channel is archived, or I am no longer in it.")

@@ -26,10 +26,9 @@ from bot.slack.blocks import form_values, forms, template_forms
 from bot.slack.blocks.card_facts import CardContext, length, warnings
 from bot.slack.blocks.card_stakes import stakes
 from bot.slack.blocks.mrkdwn import Block, Post, contexts, literal, plain, quote, section, sentence
-from bot.slack.directory import UNREACHABLE
+from bot.slack.client import UNREACHABLE, error_code
 from bot.slack.interaction import Body, Entrance, Interaction, Refused, workspace_of
 from bot.slack.payload import id_in
-from bot.slack.publish.poster import error_code
 from bot.slack.replies import explain, offered, place_for, submitted_post
 from bot.slack.template_choice import TemplateChoice, what_was_filled_in
 from bot.slack.template_forms import TemplateForms

@@ -24,7 +24,8 @@ from bot.domain.people import DeadToken, DirectoryUnavailable, Person, mentions
 from bot.recurring.schedules import Moved
 from bot.slack.blocks import answers, card_facts, forms, mrkdwn
 from bot.slack.blocks.mrkdwn import Post
-from bot.slack.directory import UNREACHABLE, People, Place, is_late
+from bot.slack.client import UNREACHABLE, error_name, is_late
+from bot.slack.directory import People, Place
 from bot.storage.database import CommitUncertain, DatabaseBusy, OutOfOrder
 from bot.when.refusals import left_behind
 from bot.workflow.approval_rules import still_asked
@@ -254,7 +255,7 @@ async def respond(body: Mapping[str, Any], api_url: str, post: mrkdwn.Post) -> N
             text=post.text, blocks=post.blocks or None, response_type="ephemeral", replace_original=False
         )
     except UNREACHABLE as error:
-        log.info("a person could not be told", error=type(error).__name__)
+        log.info("a person could not be told", error=error_name(error))
 
 
 def _same_house(url: str, api_url: str) -> bool:
@@ -276,4 +277,4 @@ async def reply_privately(client: AsyncWebClient, channel: str, user: str, post:
             opened = await client.conversations_open(users=user)
             await client.chat_postMessage(channel=opened["channel"]["id"], text=post.text, blocks=post.blocks or None)
         except UNREACHABLE as error:
-            log.info("a person could not be told", error=type(error).__name__)
+            log.info("a person could not be told", error=error_name(error))

@@ -19,9 +19,10 @@ from bot.domain.lifecycle import Action, Hold, State
 from bot.domain.people import DirectoryUnavailable, Person
 from bot.slack.blocks import answers, card_facts, forms, mrkdwn
 from bot.slack.blocks.mrkdwn import Post
+from bot.slack.client import UNREACHABLE, error_name, is_late
 from bot.slack.commands import parse
 from bot.slack.commands.schedules import Recurring
-from bot.slack.directory import UNREACHABLE, People, is_late
+from bot.slack.directory import People
 from bot.slack.opened_forms import OpenedForms
 from bot.slack.replies import (
     Command,
@@ -337,6 +338,6 @@ async def open_view(view: dict[str, Any], asked: Command, client: AsyncWebClient
     except UNREACHABLE as error:
         if not is_late(error):
             raise
-        log.info("the form did not open", error=type(error).__name__)
+        log.info("the form did not open", error=error_name(error))
         return Post(asked.words("Slack took too long to open the form. Type `/broadcast` again."))
     return None

@@ -20,7 +20,8 @@ from bot.slack.blocks import mrkdwn
 from bot.slack.blocks.card import draw_card, goes_stale_at, moved
 from bot.slack.blocks.card_facts import CardContext
 from bot.slack.blocks.mrkdwn import Post
-from bot.slack.publish.poster import Later, Poster, error_code
+from bot.slack.client import error_code
+from bot.slack.publish.poster import Later, Poster
 from bot.storage import broadcasts, cards, notes, outbox
 from bot.storage.broadcast_rows import NEW_VERSION, Changes
 from bot.storage.cards import Card

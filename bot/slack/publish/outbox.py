@@ -16,8 +16,9 @@ from bot.domain.people import DirectoryUnavailable
 from bot.slack.blocks import answers
 from bot.slack.blocks.mrkdwn import Post
 from bot.slack.blocks.thread import thread_message
+from bot.slack.client import error_code
 from bot.slack.publish.cards import LONGEST_PAUSE, MAX_TRIES, NO_PLACE, NOT_LET, POSTING, UNKNOWN_TRIES
-from bot.slack.publish.poster import Later, Poster, error_code, is_person
+from bot.slack.publish.poster import Later, Poster, is_person
 from bot.storage import broadcasts, outbox
 from bot.storage.outbox import PendingPost
 

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import structlog
-from aiohttp import ClientError
 from aiolimiter import AsyncLimiter
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
@@ -23,7 +22,7 @@ from bot.domain.i18n import Translatable
 from bot.domain.people import Directory, DirectoryUnavailable
 from bot.slack.blocks import mrkdwn
 from bot.slack.blocks.mrkdwn import Post
-from bot.slack.directory import DEAD_TOKEN
+from bot.slack.client import DEAD_TOKEN, UNREACHABLE, error_code, error_name, wait_asked
 from bot.storage import keys, sql
 from bot.storage.cards import Card
 from bot.storage.database import CommitUncertain, DatabaseBusy
@@ -146,18 +145,16 @@ class Poster:
             answer = await asked
         except SlackApiError as error:
             raise self._sorted(error) from None
-        except (ClientError, TimeoutError, OSError) as error:
-            log.warning("Slack cannot be reached", error=type(error).__name__)
+        except UNREACHABLE as error:
+            log.warning("Slack cannot be reached", error=error_name(error))
             raise Later(5.0) from None
         self.dead = None
         return answer
 
     def _sorted(self, error: SlackApiError) -> Exception:
-        status = error.response.status_code
-        if status == 429:
-            return Later(_seconds(error.response.headers.get("Retry-After")))
-        if status >= 500 or error_code(error) in ("internal_error", "fatal_error", "service_unavailable"):
-            return Later(5.0)
+        if (wait := wait_asked(error)) is not None:
+            log.info("Slack cannot take a call now", error=error_name(error), wait=wait)
+            return Later(wait)
         if error_code(error) in DEAD_TOKEN:
             log.error("Slack does not know us any more", error=error_code(error))
             self.dead = error_code(error)
@@ -199,18 +196,6 @@ class Poster:
 def take_lease(connection: Connection, owner: str, at: Micros, seconds: float | None = None) -> bool:
     now = sql.database_time(connection) or at
     return keys.take_lease(connection, keys.LEASE_OF_PAINTER, owner, PAINT_LEASE if seconds is None else seconds, now)
-
-
-def _seconds(retry_after: str | None) -> float:
-    """Return how many seconds Slack asks us to wait; 1 if it does not say."""
-    return float(retry_after) if retry_after is not None and retry_after.isascii() and retry_after.isdigit() else 1.0
-
-
-def error_code(error: SlackApiError) -> str:
-    try:
-        return str(error.response.get("error") or "")
-    except (AttributeError, ValueError):  # Slack answered with a page
-        return ""
 
 
 def is_person(place: str) -> bool:

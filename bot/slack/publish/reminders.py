@@ -16,6 +16,7 @@ from bot.domain.schedule import Digest, Occurrence, Schedule
 from bot.recurring.notices import report_missed
 from bot.slack.blocks import recurring
 from bot.slack.blocks.mrkdwn import Post
+from bot.slack.client import error_code
 from bot.slack.publish.cards import LONGEST_PAUSE, MAX_TRIES, NO_PLACE, NOT_LET, POSTING
 from bot.slack.publish.poster import Later, Poster
 from bot.storage import broadcasts, occurrences, outbox
@@ -68,7 +69,7 @@ class ReminderPosts:
             self._quiet_until = self.clock() + pause
             await self.database.write(lambda c: occurrences.put_off(c, occurrence, self._quiet_until))
         except SlackApiError as error:
-            code = error.response.get("error")
+            code = error_code(error)
             log.warning("a reminder could not be posted", schedule=schedule.id, error=code)
             again = self.clock() + backoff(occurrence.tries, 5 * SECOND, LONGEST_PAUSE)
             if code in FOR_GOOD or occurrence.tries >= MAX_TRIES or self._is_late(occurrence, again):
@@ -135,7 +136,7 @@ class ReminderPosts:
         try:
             await self.poster.change(channel, ts, await self._shown(occurrence, schedule, occurrence.state))
         except SlackApiError as error:
-            if error.response.get("error") != "message_not_found":
+            if error_code(error) != "message_not_found":
                 raise
         await self._drawn(occurrence, channel, ts, occurrence.state, again)
 

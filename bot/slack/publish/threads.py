@@ -13,8 +13,9 @@ from bot.domain.clock import SECOND, Micros, backoff
 from bot.domain.i18n import Translatable, Translator
 from bot.domain.people import DirectoryUnavailable
 from bot.slack.blocks.thread import thread_note
+from bot.slack.client import error_code
 from bot.slack.publish.cards import AT_ONCE, LONGEST_PAUSE, MAX_TRIES, NO_PLACE, NOT_LET
-from bot.slack.publish.poster import Poster, error_code, is_person
+from bot.slack.publish.poster import Poster, is_person
 from bot.storage import broadcasts, cards, notes, outbox
 from bot.storage.cards import Card
 from bot.storage.notes import PendingNote
