@@ -28,7 +28,7 @@ from bot.domain.clock import Micros
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import Hold, Phase, State
 from bot.storage.failing_rows import failing_rows_of
-from bot.storage.sql import but, check_instant, known_words, read_each
+from bot.storage.sql import but, check_instant, in_scope, known_words, read_each, within
 from bot.storage.tables import SHAPE, broadcasts, cards
 from providers.base import AudienceKind, Purpose, Staged
 
@@ -219,8 +219,12 @@ SHOWN = or_(
 
 
 def understood(connection: Connection) -> ColumnElement[bool]:
-    """Match the broadcasts that this code can read, without those that are put off because reading failed."""
-    return and_(UNDERSTOOD, but(broadcasts.c.id, failing_rows_of(connection).put_off("row")))
+    """Match the broadcasts that this code can read, without those that are put off because reading failed.
+
+    They are those of the workspace that the connection works for.
+    """
+    readable = but(broadcasts.c.id, failing_rows_of(connection).put_off("row"))
+    return and_(UNDERSTOOD, readable, in_scope(connection, broadcasts))
 
 
 def read_broadcasts(connection: Connection, statement: Executable) -> list[Broadcast]:
@@ -252,4 +256,4 @@ def to_staged(value: Mapping[str, Any] | None) -> Staged | None:
 
 
 def readable_ids(*where: ColumnElement[bool]) -> Select[Any]:
-    return select(broadcasts.c.id).where(*where, UNDERSTOOD)
+    return select(broadcasts.c.id).where(*where, UNDERSTOOD, within(broadcasts))

@@ -13,7 +13,7 @@ from bot.domain.clock import Micros
 from bot.domain.lifecycle import State
 from bot.storage.broadcast_rows import to_staged
 from bot.storage.failing_rows import failing_rows_of
-from bot.storage.sql import but, insert_ignoring, read_each, to_column
+from bot.storage.sql import but, in_scope, insert_ignoring, read_each, to_column
 from bot.storage.tables import broadcasts, dispatches, leftovers
 from providers.base import Staged
 
@@ -60,12 +60,18 @@ def leave_over(connection: Connection, broadcast: Broadcast, staged: Staged, at:
 
 def hurry_leftovers(connection: Connection, at: Micros) -> None:
     """Recall all leftovers now: nobody is working on them."""
-    connection.execute(update(leftovers).where(leftovers.c.try_at > at).values(try_at=at))
+    connection.execute(
+        update(leftovers).where(leftovers.c.try_at > at, in_scope(connection, leftovers)).values(try_at=at)
+    )
 
 
 def leftovers_to_recall(connection: Connection, at: Micros, limit: int = 10) -> list[Leftover]:
     stumbled = but(leftovers.c.id, failing_rows_of(connection).put_off("leftover"))
-    waiting = select(leftovers).where(leftovers.c.try_at <= at, stumbled).order_by(leftovers.c.try_at)
+    waiting = (
+        select(leftovers)
+        .where(leftovers.c.try_at <= at, stumbled, in_scope(connection, leftovers))
+        .order_by(leftovers.c.try_at)
+    )
     statement = waiting.limit(limit).with_for_update(skip_locked=True)
     return read_each(connection, statement, _to_leftover, "leftover", "id")
 

@@ -32,7 +32,7 @@ from bot.storage import broadcast_rows
 from bot.storage import schedules as schedule_rows
 from bot.storage.broadcast_rows import to_broadcast
 from bot.storage.failing_rows import failing_rows_of
-from bot.storage.sql import any_of, but, insert_ignoring, known_words, read_each
+from bot.storage.sql import any_of, but, in_scope, insert_ignoring, known_words, read_each, scope_of, within
 from bot.storage.tables import broadcasts, occurrences, schedules, votes
 
 UNDERSTOOD = known_words(occurrences.c.state, OccurrenceState)
@@ -66,7 +66,8 @@ _ALL = select(occurrences, _NAME)
 
 
 def _understood(connection: Connection) -> ColumnElement[bool]:
-    return and_(UNDERSTOOD, but(_NAME.element, failing_rows_of(connection).put_off("turn")))
+    readable = but(_NAME.element, failing_rows_of(connection).put_off("turn"))
+    return and_(UNDERSTOOD, readable, in_scope(connection, occurrences))
 
 
 def add(connection: Connection, occurrence: Occurrence) -> bool:
@@ -258,21 +259,15 @@ def _is(occurrence: Occurrence) -> Any:
 
 
 _AT, _AHEAD = bindparam("at", type_=BigInteger), bindparam("ahead", type_=BigInteger)
+_READABLE = select(schedules.c.id).where(schedule_rows.UNDERSTOOD, within(schedules))
 _CLOCK_WAITS = any_of(
-    select(schedules.c.id).where(schedule_rows.PAUSED, schedules.c.paused_until <= _AT, schedule_rows.UNDERSTOOD),
-    select(schedules.c.id).where(
-        schedule_rows.ACTIVE,
-        schedules.c.kind == Kind.BROADCAST,
-        schedules.c.next_at <= _AHEAD,
-        schedule_rows.UNDERSTOOD,
-    ),
-    select(schedules.c.id).where(
-        schedule_rows.ACTIVE, schedules.c.kind == Kind.REMINDER, schedules.c.next_at <= _AT, schedule_rows.UNDERSTOOD
-    ),
-    select(occurrences.c.local).where(occurrences.c.draw_at <= _AT, _slept(_AT)),
+    _READABLE.where(schedule_rows.PAUSED, schedules.c.paused_until <= _AT),
+    _READABLE.where(schedule_rows.ACTIVE, schedules.c.kind == Kind.BROADCAST, schedules.c.next_at <= _AHEAD),
+    _READABLE.where(schedule_rows.ACTIVE, schedules.c.kind == Kind.REMINDER, schedules.c.next_at <= _AT),
+    select(occurrences.c.local).where(occurrences.c.draw_at <= _AT, _slept(_AT), within(occurrences)),
 )
 
 
 def clock_waits(connection: Connection, at: Micros, ahead: Micros) -> bool:
     """Whether a pause or a snooze is over, or an occurrence is to be made (of a broadcast: until `ahead`)."""
-    return bool(connection.execute(_CLOCK_WAITS, {"at": at, "ahead": ahead}).scalar_one())
+    return bool(connection.execute(_CLOCK_WAITS, {"at": at, "ahead": ahead, **scope_of(connection)}).scalar_one())

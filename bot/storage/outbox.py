@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, select, update
 
 from bot.domain.clock import Micros
 from bot.domain.i18n import Translatable
 from bot.storage.failing_rows import failing_rows_of
-from bot.storage.sql import but, fitting, insert_ignoring, read_each
+from bot.storage.sql import but, fitting, in_scope, insert_ignoring, read_each
 from bot.storage.tables import posts
 
 
@@ -54,7 +54,7 @@ def posts_wait(connection: Connection, at: Micros) -> bool:
 
 
 def unstumbled(connection: Connection) -> ColumnElement[bool]:
-    return but(posts.c.seq, failing_rows_of(connection).put_off("post"))
+    return and_(but(posts.c.seq, failing_rows_of(connection).put_off("post")), in_scope(connection, posts))
 
 
 def take_post(connection: Connection, at: Micros, again_at: Micros) -> PendingPost | None:

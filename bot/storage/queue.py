@@ -39,7 +39,7 @@ from bot.storage.broadcast_rows import (
 from bot.storage.campaigns import RECALLS_WAITED_FOR
 from bot.storage.failing_rows import failing_rows_of
 from bot.storage.notes import Note, add_notes
-from bot.storage.sql import AT_PARAMETER, any_of, but, micros_parameter
+from bot.storage.sql import AT_PARAMETER, any_of, but, micros_parameter, scope_of, within
 from bot.storage.tables import broadcasts, leftovers, notes, posts, seen
 
 AT_ONCE = 100  # rows that one transaction takes at most, so that it ends soon even if the database is far away
@@ -69,7 +69,7 @@ _WORK_WAITS = any_of(
         *(in_states(State.HELD), broadcasts.c.hold == Hold.HOURS, broadcasts.c.hold_until <= AT_PARAMETER),
         broadcasts.c.workspace.not_in(bindparam("paused", expanding=True)),
     ),
-    select(leftovers.c.id).where(leftovers.c.try_at <= AT_PARAMETER),
+    select(leftovers.c.id).where(leftovers.c.try_at <= AT_PARAMETER, within(leftovers)),
 )
 _SIZES_WAIT = any_of(
     readable_ids(
@@ -85,8 +85,8 @@ _LAPSED_WAITS = any_of(
 )
 _SHOWING_WAITS = any_of(
     readable_ids(broadcasts.c.draw_at <= AT_PARAMETER, SHOWN),
-    select(notes.c.seq).where(notes.c.post_at <= AT_PARAMETER),
-    select(posts.c.seq).where(posts.c.post_at <= AT_PARAMETER),
+    select(notes.c.seq).where(notes.c.post_at <= AT_PARAMETER, within(notes)),
+    select(posts.c.seq).where(posts.c.post_at <= AT_PARAMETER, within(posts)),
 )
 
 
@@ -108,23 +108,24 @@ def work_waits(
     an error counts too, since this query does not know for how long.
     """
     values = {"at": at, "soon": soon, "lease_at": lease_at, "preparing": preparing}
-    values |= {"owner": owner, "working_on": working_on, "paused": list(paused)}
+    values |= {"owner": owner, "working_on": working_on, "paused": list(paused), **scope_of(connection)}
     return bool(connection.execute(_WORK_WAITS, values).scalar_one())
 
 
 def sizes_wait(connection: Connection, accounts: Sequence[str], at: Micros) -> bool:
     """Whether `unsized` has something to return."""
-    return bool(connection.execute(_SIZES_WAIT, {"at": at, "accounts": accounts}).scalar_one())
+    return bool(connection.execute(_SIZES_WAIT, {"at": at, "accounts": accounts, **scope_of(connection)}).scalar_one())
 
 
 def lapsed_waits(connection: Connection, at: Micros, forgotten: Micros) -> bool:
     """Whether `lapsed` or `forget_seen` has something to do."""
-    return bool(connection.execute(_LAPSED_WAITS, {"at": at, "forgotten": forgotten}).scalar_one())
+    values = {"at": at, "forgotten": forgotten, **scope_of(connection)}
+    return bool(connection.execute(_LAPSED_WAITS, values).scalar_one())
 
 
 def showing_waits(connection: Connection, at: Micros) -> bool:
     """Whether there is a card to draw, or a note or a message to post."""
-    return bool(connection.execute(_SHOWING_WAITS, {"at": at}).scalar_one())
+    return bool(connection.execute(_SHOWING_WAITS, {"at": at, **scope_of(connection)}).scalar_one())
 
 
 # --- what is due -----------------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from bot.domain.clock import Micros
 from bot.domain.lifecycle import ENDED, State
 from bot.storage.broadcast_rows import UNDERSTOOD, Owner, to_broadcast, to_counts, understood
 from bot.storage.failing_rows import failing_rows_of
-from bot.storage.sql import batched, but, insert_into, read_each, with_keys
+from bot.storage.sql import batched, but, insert_into, read_each, scope_of, with_keys, within
 from bot.storage.tables import broadcasts, deliveries
 from providers.base import DeliveryStatus, Receipt, ReceiptKind
 
@@ -359,11 +359,11 @@ class Waiting(NamedTuple):
 
 
 def what_waits(connection: Connection, at: Micros) -> Waiting:
-    return Waiting._make(map(bool, connection.execute(_WAITS, {"at": at}).one()))
+    return Waiting._make(map(bool, connection.execute(_WAITS, {"at": at, **scope_of(connection)}).one()))
 
 
 def _waits(*those: ColumnElement[bool]) -> ColumnElement[bool]:
-    return select(broadcasts.c.id).where(*those, UNDERSTOOD).exists()
+    return select(broadcasts.c.id).where(*those, UNDERSTOOD, within(broadcasts)).exists()
 
 
 _AT = bindparam("at", type_=BigInteger)

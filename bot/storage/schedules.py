@@ -27,7 +27,7 @@ from bot.domain.lifecycle import (
 )
 from bot.domain.schedule import Kind, Schedule, StandingApproval
 from bot.storage.failing_rows import failing_rows_of
-from bot.storage.sql import alone, but, check_instant, known_words, read_each, read_one
+from bot.storage.sql import alone, but, check_instant, in_scope, known_words, read_each, read_one
 from bot.storage.tables import SHAPE, schedules
 from bot.when.recurrence import Closed, Recurrence
 
@@ -89,8 +89,12 @@ def _to_schedule(row: RowMapping) -> Schedule:
 
 
 def understood(connection: Connection) -> ColumnElement[bool]:
-    """Match the schedules that this code can read, without those that are put off because reading failed."""
-    return and_(UNDERSTOOD, but(schedules.c.id, failing_rows_of(connection).put_off("schedule")))
+    """Match the schedules that this code can read, without those that are put off because reading failed.
+
+    They are those of the workspace that the connection works for.
+    """
+    readable = but(schedules.c.id, failing_rows_of(connection).put_off("schedule"))
+    return and_(UNDERSTOOD, readable, in_scope(connection, schedules))
 
 
 def _schedules(connection: Connection, statement: Executable) -> list[Schedule]:

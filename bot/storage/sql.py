@@ -188,6 +188,23 @@ def micros_parameter(name: str) -> BindParameter[int]:
 
 
 AT_PARAMETER = micros_parameter("at")
+_SCOPE_PARAMETER = bindparam("scope", type_=String)
+
+
+def scope_of(connection: Connection) -> dict[str, str | None]:
+    """Return the workspace that this connection works for, as the value of `within`; None for all of them."""
+    return {"scope": connection.get_execution_options().get("workspace")}
+
+
+def in_scope(connection: Connection, table: Table) -> ColumnElement[bool]:
+    """Match the rows of the workspace that this connection works for: see `WorkspaceDatabase`."""
+    workspace = scope_of(connection)["scope"]
+    return true() if workspace is None else table.c.workspace == workspace
+
+
+def within(table: Table) -> ColumnElement[bool]:
+    """The same in a statement that is built once, and gets the values of `scope_of`."""
+    return or_(_SCOPE_PARAMETER.is_(None), table.c.workspace == _SCOPE_PARAMETER)
 
 
 def database_time(connection: Connection) -> Micros | None:
