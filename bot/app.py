@@ -22,7 +22,6 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_bolt.request.async_request import AsyncBoltRequest
 from slack_bolt.response import BoltResponse
-from slack_sdk.errors import SlackApiError
 from slack_sdk.signature import SignatureVerifier
 from sqlalchemy import Connection
 from starlette.applications import Starlette
@@ -43,11 +42,12 @@ from bot.sending.tokens import token_for
 from bot.sending.tracker import Tracker
 from bot.slack.buttons import Buttons
 from bot.slack.card_context import CardContexts
-from bot.slack.client import DEAD_TOKEN, UNREACHABLE, SlackClient, error_code, error_name, with_our_client
+from bot.slack.client import SlackClient, with_our_client
 from bot.slack.commands.router import Commands
 from bot.slack.commands.schedules import Recurring
 from bot.slack.directory import People
 from bot.slack.forms import FormHandlers
+from bot.slack.greeting import greet, open_socket
 from bot.slack.interaction import Body, Entrance
 from bot.slack.live_form import LiveForm
 from bot.slack.payload import make_storable
@@ -78,8 +78,6 @@ ANY = re.compile("")
 POSTING_TIMEOUT = 15
 HINT_PAUSE = 0.05  # seconds of changes that become one hint to the other processes
 OLD_OUTBOX = 60  # seconds that something may wait to be shown in Slack before somebody should look
-#: Slack's answers to a token for its socket that asking again does not mend.
-WRONG_TOKEN = DEAD_TOKEN | {"not_allowed_token_type", "missing_scope", "access_denied", "no_permission"}
 DAY = 24 * 3600 * SECOND
 POSTED_ONE_BY_ONE = 10  # failing rows of one kind of work that admins hear of; beyond these they hear the number
 
@@ -140,7 +138,8 @@ class Bot:
         self._telling: asyncio.Task[None] | None = None
         self.socket: AsyncSocketModeHandler | None = None
         self._token = settings.slack_bot_token.get_secret_value() if settings.slack_bot_token else None
-        self._authorized: AuthorizeResult  # set by `_greet_slack`, before any server starts
+        self._authorized: AuthorizeResult  # set by `_greet_slack`; until then nothing of Slack's comes in
+        self.servers: list[Server] = []
         self._build_core()
         self._build_slack()
 
@@ -218,6 +217,10 @@ class Bot:
         app.error(report)
         return app
 
+    def greeted(self) -> bool:
+        """Whether Slack has said at the start who we are. Until then nothing of Slack's can be answered."""
+        return bool(self.people.workspace)
+
     def ours(self) -> str:
         """Return the workspace that our token belongs to; requests from another one are refused."""
         return self.people.workspace
@@ -252,21 +255,29 @@ class Bot:
     # --- life --------------------------------------------------------------------------------------------------------
 
     async def start(self, host: str, port: int) -> None:
-        """Start everything, in order of dependency. Raises CannotStart, Unusable or SettingsError."""
+        """Start everything, in order of dependency. Raises CannotStart, Unusable or SettingsError.
+
+        As long as Slack is away this waits for it, not ready but alive: what vendors call back is stored.
+        """
         await self._open_database()
+        await self._listen(host, port)
         await self._greet_slack()
-        self.servers = [Server(self.site(), host, port)]
-        if self.settings.metrics_listen:
-            metrics_host, metrics_port = self.settings.metrics_listen.rsplit(":", 1)
-            self.servers.append(Server(metrics_site(self.meters, self.database), metrics_host, int(metrics_port)))
-        for server in self.servers:
-            await server.start()
         lanes = self.tracker.lanes, self.dispatcher.sizes.lanes, self.audiences.audience_cache.lanes
         self.scheduler = Scheduler(*self.bells(), lanes=lanes)
         self.scheduler.start()
         await self.database.listen(self.scheduler.wake)
         if self.settings.slack_app_token is not None:
-            await self._open_socket(self.settings.slack_app_token.get_secret_value())
+            token = self.settings.slack_app_token.get_secret_value()
+            self.socket = AsyncSocketModeHandler(self.slack, token, web_client=self.posting)
+            await open_socket(self.socket)
+
+    async def _listen(self, host: str, port: int) -> None:
+        self.servers.append(Server(self.site(), host, port))
+        if self.settings.metrics_listen:
+            metrics_host, metrics_port = self.settings.metrics_listen.rsplit(":", 1)
+            self.servers.append(Server(metrics_site(self.meters, self.database), metrics_host, int(metrics_port)))
+        for server in self.servers:
+            await server.start()
 
     async def _open_database(self) -> None:
         """Check the database now. One that is damaged, read-only or gone is never replaced by an empty one."""
@@ -288,31 +299,8 @@ class Bot:
 
     async def _greet_slack(self) -> None:
         """Check the token now, not at the first command."""
-        try:
-            answer = await self.posting.auth_test()
-        except UNREACHABLE as error:
-            if code := error_code(error):
-                raise CannotStart(
-                    f"SLACK_BOT_TOKEN: Slack answers {code!r}. Install the app again, copy its token."
-                ) from None
-            name = error_name(error)
-            raise CannotStart(f"SLACK_API_URL: Slack cannot be reached ({name}). Check the address.") from None
-        self.people.workspace = str(answer["team_id"])
-        self._authorized = AuthorizeResult.from_auth_test_response(bot_token=self._token, auth_test_response=answer)
-
-    async def _open_socket(self, token: str) -> None:
-        self.socket = AsyncSocketModeHandler(self.slack, token, web_client=self.posting)
-        try:  # `connect_async` would go on asking for ever, whatever Slack answers
-            self.socket.client.wss_uri = await self.socket.client.issue_new_wss_url()
-        except SlackApiError as error:
-            if error_code(error) in WRONG_TOKEN:
-                raise CannotStart(
-                    f"SLACK_APP_TOKEN: Slack answers {error_code(error)!r}. Create an app-level token with the scope "
-                    "`connections:write` on the app's page, and copy it."
-                ) from None
-        except UNREACHABLE:
-            log.warning("Slack cannot be reached for its socket; asking again")
-        await self.socket.connect_async()
+        authorized = await greet(self.posting)
+        self._authorized, self.people.workspace = authorized, str(authorized.team_id)
 
     def bells(self) -> tuple[PeriodicTask, ...]:
         return (
@@ -362,7 +350,7 @@ class Bot:
         door = None
         if self.settings.slack_app_token is None and self.settings.slack_signing_secret is not None:
             verifier = SignatureVerifier(self.settings.slack_signing_secret.get_secret_value())
-            door = SlackDoor(self.slack, verifier, self.meters)
+            door = SlackDoor(self.slack, verifier, self.meters, self.greeted)
         callbacks = CallbackDoor(self.database, self.tracker, self.providers, self.key, self.meters)
         return public_site(door, callbacks, Health(self.ready))
 
@@ -380,6 +368,8 @@ class Bot:
         except Exception:
             log.exception("the database does not answer")
             parts["database"], stops, since = "no answer", keys.Stops(frozenset(), {}), None
+        if not self.greeted():
+            parts["slack"] = "it has not answered since the start"
         if self.socket is not None and not await self.socket.client.is_connected():
             parts["slack"] = "not connected"
         if dead := self.poster.dead or self.people.dead:
@@ -400,7 +390,7 @@ class Bot:
         if self.scheduler is not None:
             await self.scheduler.stop(SHUTDOWN)
             await self.poster.let_go()
-        for server in getattr(self, "servers", []):
+        for server in self.servers:
             await server.stop()
         await self.close()
 

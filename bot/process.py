@@ -5,10 +5,17 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine
+from importlib import metadata
 from typing import Any
+
+import structlog
+from sqlalchemy.engine import URL, make_url
 
 from bot.app import Bot
 from bot.config.settings import Settings
+from bot.storage.tables import REVISION
+
+log = structlog.get_logger(__name__)
 
 
 async def run(
@@ -23,11 +30,32 @@ async def run(
     bot = Bot(settings)
     try:
         if await _unless(asked, bot.start(host, port)):
+            log.info("started", **about(bot))
             ready(f"http://{host}:{port}")
             await asked.wait()
     finally:
         await bot.stop()
+    log.info("stopped", **about(bot))
     return 0
+
+
+def about(bot: Bot) -> dict[str, Any]:
+    """Return what an operator wants to know of a process, without a secret."""
+    settings = bot.settings
+    return {
+        "version": metadata.version("bellcrier"),
+        "schema": REVISION,
+        "mode": settings.mode,
+        "slack": "socket" if settings.slack_app_token else "http",
+        "database": shown_database(settings.database_url),
+        "workspaces": [bot.people.workspace] if bot.greeted() else [],
+    }
+
+
+def shown_database(url: str) -> str:
+    """Return the kind of the database and its place, without user and password."""
+    parsed = make_url(url)
+    return URL.create(parsed.drivername, None, None, parsed.host, parsed.port, parsed.database).render_as_string()
 
 
 async def _unless(asked: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:

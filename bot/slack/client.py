@@ -20,6 +20,7 @@ BUSY = frozenset(
     {
         "",  # no code, but a page of a server or a proxy in trouble
         *("ratelimited", "rate_limited", "internal_error", "fatal_error", "service_unavailable", "request_timeout"),
+        "team_added_to_org",  # the workspace is being moved
     }
 )
 _EXPIRED = frozenset(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -23,6 +23,8 @@ from bot.web.metrics import Meters
 class SlackDoor:
     """Verifies and parses requests before Bolt does, so that HTTP and Socket Mode hand it the same dict.
 
+    `greeted`: whether we know our workspace yet. Until then Slack is asked to come back, as it does with events.
+
     Bolt's own HTTP parsing loses a command whose text holds the word `payload`, and answers 500 to a timestamp that
     is not a number (slack-bolt 1.30).
     """
@@ -30,6 +32,7 @@ class SlackDoor:
     app: AsyncApp
     verifier: SignatureVerifier
     meters: Meters
+    greeted: Callable[[], bool]
 
     async def __call__(self, request: Request) -> Response:
         response = await self._answer(request)
@@ -45,6 +48,8 @@ class SlackDoor:
             return Response(status_code=400)
         if not self._signed(request, text):
             return Response(status_code=401)
+        if not self.greeted():
+            return Response(status_code=503)
         try:
             asked = bolt_request(text)
         except (ValueError, RecursionError):

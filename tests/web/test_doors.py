@@ -118,7 +118,7 @@ class Slack:
     def __init__(self, callbacks: CallbackDoor) -> None:
         self.heard: list[dict[str, Any]] = []
         self.meters = Meters()
-        door = SlackDoor(self._bolt(), SignatureVerifier(SECRET, Still()), self.meters)
+        door = SlackDoor(self._bolt(), SignatureVerifier(SECRET, Still()), self.meters, lambda: True)
         self.site = public_site(door, callbacks, Health(ready))
 
     def _bolt(self) -> AsyncApp:
