@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import click
 
 if TYPE_CHECKING:
     from bot.config.settings import Settings
+    from bot.storage.database import Database
 
 FINE, WRONG, USAGE = 0, 1, 2
 
@@ -95,6 +96,16 @@ group_config_option = _config(False)
 
 
 def on_database(config: Path | None, work: Callable[[Any], Any], *, alone: bool = False) -> Any:
+    """Run `work` in one transaction. `alone`: it writes, and no bot may run on the same SQLite file."""
+
+    async def run(database: Database) -> Any:
+        return await (database.write if alone else database.read)(work, patience=None)
+
+    return with_database(config, run, alone=alone)
+
+
+def with_database(config: Path | None, work: Callable[[Database], Awaitable[Any]], *, alone: bool = False) -> Any:
+    """Open the database of the settings for `work`, which may take as long as it needs."""
     from bot.storage import engines
 
     async def run() -> Any:
@@ -102,8 +113,7 @@ def on_database(config: Path | None, work: Callable[[Any], Any], *, alone: bool 
         try:
             if alone:
                 opened.claim_dispatch()
-                return await opened.write(work, patience=None)
-            return await opened.read(work, patience=None)
+            return await work(opened)
         finally:
             await opened.close()
 

@@ -190,17 +190,42 @@ def require_slack(settings: Settings) -> None:
 
 def secret_key_for(settings: Settings) -> bytes:
     """The 32 bytes of `secret_key`; without one, a key that is created once and kept beside the SQLite file."""
+    path = made_key_file(settings)
+    if path is None:
+        return present_key(settings) or b""
+    write_key(path, secrets.token_bytes(32))
+    return _kept_key(path)
+
+
+def made_key_file(settings: Settings) -> Path | None:
+    """Where the key is kept that was made for an SQLite file; None where `secret_key` is set."""
+    if settings.secret_key is not None:
+        return None
+    return Path(f"{sqlite_file(settings) or 'bellcrier.db'}.key")
+
+
+def sqlite_file(settings: Settings) -> Path | None:
+    """The file of an SQLite database."""
+    url = make_url(settings.database_url)
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+
+
+def present_key(settings: Settings) -> bytes | None:
+    """The secret key, if there is one already. Makes none."""
     if settings.secret_key is not None:
         return decoded(settings.secret_key)
-    database = make_url(settings.database_url).database or "bellcrier.db"
-    path = Path(f"{database}.key")
+    path = made_key_file(settings)
+    return _kept_key(path) if path is not None and path.exists() else None
+
+
+def write_key(path: Path, key: bytes) -> None:
+    """Keep this key for its user alone, unless there is one already."""
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        return _kept_key(path)
+        return
     with os.fdopen(handle, "wb") as file:
-        file.write(base64.b64encode(secrets.token_bytes(32)))
-    return _kept_key(path)
+        file.write(base64.b64encode(key))
 
 
 def _kept_key(path: Path) -> bytes:

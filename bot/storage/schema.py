@@ -8,6 +8,8 @@ from sqlalchemy import Connection, inspect, text
 
 from bot.storage.tables import REVISION
 
+VERSIONS = "alembic_version"  # the table in which Alembic keeps the revision
+
 
 def integrity(connection: Connection) -> str:
     """`ok`, or what SQLite finds wrong with its file."""
@@ -23,7 +25,7 @@ def is_empty(connection: Connection) -> bool:
 
 def schema_revision(connection: Connection) -> str | None:
     """Return the revision of the database's schema; None when it has no schema yet."""
-    if not connection.dialect.has_table(connection, "alembic_version"):
+    if not connection.dialect.has_table(connection, VERSIONS):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
 
@@ -33,23 +35,30 @@ def schema_trouble(revision: str | None) -> str | None:
     if revision == REVISION:
         return None
     if revision is not None and revision > REVISION:
-        return (
-            f"The database is newer than this version (revision {revision}, and this version knows {REVISION}). "
-            "Run a newer bellcrier."
-        )
+        return f"{newer(revision)} Run a newer bellcrier."
     return "The database has another schema than this version. Run `bellcrier db upgrade`."
+
+
+def newer(revision: str) -> str:
+    """Say that a schema is newer than this version."""
+    return f"The database is newer than this version (revision {revision}, and this version knows {REVISION})."
 
 
 UPGRADE_LOCK = 0x62656C6C  # any number that nobody else uses
 
 
+class NoSuchRevision(Exception):
+    """There is no migration to this revision."""
+
+
 def upgrade(connection: Connection, revision: str = "head") -> None:
-    """Bring the schema to this revision, the newest if none is named.
+    """Bring the schema to this revision, the newest if none is named. Raises NoSuchRevision.
 
     An interrupted upgrade leaves nothing behind and can run again. Of several processes at once, only one upgrades.
     """
     from alembic import command  # imported here: it takes 100 ms, and only this needs it
     from alembic.config import Config
+    from alembic.util import CommandError
 
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
@@ -57,7 +66,10 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
-    command.upgrade(config, revision)
+    try:
+        command.upgrade(config, revision)
+    except CommandError:
+        raise NoSuchRevision(revision) from None
 
 
 def one_snapshot(connection: Connection) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from bot.backup import hold_all
 from bot.domain.clock import SECOND
 from bot.domain.lifecycle import Ended, OccurrenceState, ScheduleState, State
 from bot.domain.schedule import Kind, Occurrence, Schedule
@@ -20,6 +19,7 @@ from bot.storage import audit, tables
 from bot.storage.database import Database
 from bot.when.recurrence import Closed
 from bot.workflow.decision_types import Approve
+from bot.workflow.restored import hold_all
 from tests.support.core import APPROVERS, CLEO, TEAM, approver
 from tests.support.schedules import HOUR, Series, at, snoozed
 

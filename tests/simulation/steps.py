@@ -13,7 +13,6 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy.exc import DBAPIError
 
-from bot.backup import hold_all
 from bot.domain.broadcast import BroadcastRequest, digest
 from bot.domain.clock import SECOND, moment
 from bot.domain.errors import InvalidRequest, NotAllowed, NotFound, StaleVersion
@@ -25,6 +24,7 @@ from bot.recurring.schedules import Moved, Schedules
 from bot.storage import broadcasts, tables
 from bot.storage.database import CommitUncertain, DatabaseBusy
 from bot.when.recurrence import Closed
+from bot.workflow.restored import hold_all
 from providers.base import Purpose
 from tests.simulation.process import Killed, Process
 from tests.simulation.witness import STRANGER, Cast

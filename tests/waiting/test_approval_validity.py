@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from bot.backup import hold_all
 from bot.domain.errors import StaleVersion
 from bot.domain.lifecycle import Action, Hold, Phase, State
 from bot.domain.people import Person, Unknown
 from bot.storage import audit
 from bot.storage.votes import votes_for
+from bot.workflow.restored import hold_all
 from tests.support.core import APPROVERS, CLEO, TEAM, approver
 from tests.support.patience import until
 from tests.support.waiting import DAY, HOUR, MINUTE, MakeWaiting, Waiting

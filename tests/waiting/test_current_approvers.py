@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from bot.backup import hold_all
 from bot.domain.errors import NotAllowed
 from bot.domain.lifecycle import State
 from bot.storage import tables
 from bot.storage.notes import notes_to_post
 from bot.workflow.decision_types import Approve, SendNow
+from bot.workflow.restored import hold_all
 from tests.support.core import CLEO, TEAM, Core, MakeCore
 from tests.support.ground import in_order
 from tests.support.waiting import DAY, Waiting, user
