@@ -2,7 +2,7 @@
 FROM python:3.11-slim AS build
 WORKDIR /build
 COPY . .
-RUN python -m venv /opt/bellcrier && /opt/bellcrier/bin/pip install --no-cache-dir -c constraints.txt '.[postgres,speed]'
+RUN python -m venv /opt/bellcrier && /opt/bellcrier/bin/pip install --no-cache-dir -c constraints.txt '.[postgres]'
 
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --home-dir /data bellcrier && mkdir /data && chown bellcrier /data

@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -62,6 +62,7 @@ from bot.storage.engines import open_database
 from bot.storage.failing_rows import FailingRow
 from bot.storage.schema import upgrade
 from bot.web.callbacks import CallbackDoor
+from bot.web.connections import Limits, open_files, room
 from bot.web.metrics import Meters, metrics_site
 from bot.web.server import SHUTDOWN, Server
 from bot.web.sites import Health, public_site
@@ -77,6 +78,7 @@ log = structlog.get_logger(__name__)
 ANY = re.compile("")
 POSTING_TIMEOUT = 15
 HINT_PAUSE = 0.05  # seconds of changes that become one hint to the other processes
+METRICS_ROOM = 64  # connections to the operator's own address
 OLD_OUTBOX = 60  # seconds that something may wait to be shown in Slack before somebody should look
 DAY = 24 * 3600 * SECOND
 POSTED_ONE_BY_ONE = 10  # failing rows of one kind of work that admins hear of; beyond these they hear the number
@@ -272,10 +274,12 @@ class Bot:
             await open_socket(self.socket)
 
     async def _listen(self, host: str, port: int) -> None:
-        self.servers.append(Server(self.site(), host, port))
+        limits = Limits(room(open_files()), proxies=self.settings.trusted_proxies)
+        self.servers.append(Server(self.site(), host, port, limits))
         if self.settings.metrics_listen:
             metrics_host, metrics_port = self.settings.metrics_listen.rsplit(":", 1)
-            self.servers.append(Server(metrics_site(self.meters, self.database), metrics_host, int(metrics_port)))
+            site = metrics_site(self.meters, self.database)
+            self.servers.append(Server(site, metrics_host, int(metrics_port), replace(limits, in_all=METRICS_ROOM)))
         for server in self.servers:
             await server.start()
 

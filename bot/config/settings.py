@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from datetime import time, timedelta
 from decimal import Decimal
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
@@ -176,6 +177,7 @@ class Settings(_Table):
     hourly_cap: int = Field(default=60, ge=1)
     holidays: Holidays | None = None
     metrics_listen: str | None = None
+    trusted_proxies: Names = ("127.0.0.1", "::1")
     allow_private_hosts: bool = False
     grace: Duration = timedelta(minutes=10)
     report_after: Duration = timedelta(hours=24)
@@ -248,6 +250,16 @@ class Settings(_Table):
         if value and not re.match(r"^\S+:\d{1,5}$", value):
             raise ValueError("must be HOST:PORT, such as 127.0.0.1:9464")
         return value or None
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in value:
+            try:
+                ip_network(proxy)
+            except ValueError:
+                raise ValueError(f"{proxy!r} is no address, and no network such as 10.0.0.0/8") from None
+        return value
 
     @field_validator("database_url")
     @classmethod

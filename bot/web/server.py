@@ -5,33 +5,42 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import structlog
 import uvicorn
 from starlette.applications import Starlette
 
 from bot.domain.errors import CannotStart
+from bot.web.connections import Connection, Connections, Limits
 
 log = structlog.get_logger(__name__)
 SHUTDOWN = 3.0  # seconds for posts under way and for open connections; sends have their own deadline
+ACCEPTED_AT_ONCE = 64  # before anything else gets its turn
+QUEUE = 2048  # connections that wait in the system to be accepted
+OUT_OF_FILES = "socket.accept() out of system resource"  # asyncio's words for it
 
 
 class Server(uvicorn.Server):
     """uvicorn without its signals: the process's own handler stops every server in turn."""
 
-    def __init__(self, site: Starlette, host: str, port: int) -> None:
+    def __init__(self, site: Starlette, host: str, port: int, limits: Limits) -> None:
         super().__init__(
             uvicorn.Config(
                 site,
                 host=host,
                 port=port,
+                http=Connection,
                 ws="none",
                 log_config=None,
                 access_log=False,
                 lifespan="off",
+                backlog=ACCEPTED_AT_ONCE,
+                forwarded_allow_ips=list(limits.proxies),
                 timeout_graceful_shutdown=int(SHUTDOWN),
             )
         )
+        self.server_state = self.gate = Connections(limits)
         self._serving: asyncio.Task[None] | None = None
 
     @contextmanager
@@ -47,6 +56,19 @@ class Server(uvicorn.Server):
                     f"Port {self.config.port} on {self.config.host} is taken. Choose another with --port."
                 )
             await asyncio.sleep(0.01)
+        self._lengthen_queue()
+        asyncio.get_running_loop().set_exception_handler(QuietAccepts())
+
+    def _lengthen_queue(self) -> None:
+        """Let more wait than asyncio, which knows one number for both, accepts at once."""
+        for listening in self.servers[0].sockets:
+            with listening.dup() as same:
+                same.listen(QUEUE)
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:  # ten ticks are a second
+            self.gate.sweep(asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
 
     async def _serve_quietly(self) -> None:
         try:
@@ -58,3 +80,19 @@ class Server(uvicorn.Server):
         self.should_exit = True
         if self._serving is not None:
             await self._serving
+
+
+class QuietAccepts:
+    """Logs once a minute that no connection can be accepted. asyncio would log it thousands of times a second."""
+
+    EVERY = 60.0
+
+    def __init__(self) -> None:
+        self._told = -self.EVERY
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if context.get("message") != OUT_OF_FILES:
+            loop.default_exception_handler(context)
+        elif loop.time() - self._told >= self.EVERY:
+            self._told = loop.time()
+            log.error("no connection can be accepted", error=str(context.get("exception")))
