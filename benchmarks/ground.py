@@ -70,6 +70,7 @@ def settings_for(vendors: str, **changes: Any) -> Settings:
             "allow_private_hosts": True,
             "admins": ["U0OPS"],
             "hourly_cap": 1_000_000_000,
+            "asks_per_hour": 0,
             "accounts": {**dict.fromkeys(accounts.values(), encom), "octo": octopush},
             "policies": {"always": {"marketing": {"windows": "always"}}},
             "audiences": {

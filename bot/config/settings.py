@@ -175,6 +175,7 @@ class Settings(_Table):
     admins: Names = ()
     secret_key: SecretStr | None = None
     hourly_cap: int = Field(default=60, ge=1)
+    asks_per_hour: int = Field(default=1000, ge=0)  # of one person; 0: as many as they like
     holidays: Holidays | None = None
     metrics_listen: str | None = None
     trusted_proxies: Names = ("127.0.0.1", "::1")

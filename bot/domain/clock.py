@@ -12,6 +12,7 @@ Number = TypeVar("Number", int, float)
 Clock = Callable[[], Micros]
 
 SECOND: Micros = 1_000_000
+HOUR: Micros = 3600 * SECOND
 MOST_DOUBLINGS = 40  # more than any pause here needs
 
 

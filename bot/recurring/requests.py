@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from bot.config.runtime import Runtime
 from bot.domain.broadcast import Broadcast
-from bot.domain.clock import SECOND, Micros, moment
+from bot.domain.clock import HOUR, SECOND, Micros, moment
 from bot.domain.errors import FieldError, InvalidRequest, NotAllowed
 from bot.domain.hours import Holidays
 from bot.domain.i18n import Translatable
@@ -155,8 +155,10 @@ class Requests:
         return dataclasses.replace(schedule, next_at=micros_of(occurrence.instant), next_local=name_of(occurrence))
 
     def _store(self, connection: Connection, schedule: Schedule) -> Schedule:
+        asked = schedules.count_asked(connection, schedule.workspace, schedule.owner, schedule.created_at - HOUR)
         stored = schedules.add(connection, schedule, since=schedule.created_at - TWIN_WINDOW)
         if stored.id == schedule.id:
+            checks.check_rate(asked, self.settings.asks_per_hour)
             write_schedule_audit(connection, schedule, schedule.owner, "schedule", schedule.typed, self.clock())
         return stored
 

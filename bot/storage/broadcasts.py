@@ -179,6 +179,14 @@ def latest_sized(connection: Connection, like: Broadcast, since: Micros, limit: 
     return [one for one in read_broadcasts(connection, found) if one.subscribers == like.subscribers]
 
 
+def count_asked(connection: Connection, workspace: str, requester: str, since: Micros, most: int) -> int:
+    """How many broadcasts this person has asked for since then, counted up to `most`; turns of schedules are none."""
+    rows = broadcasts.c
+    by_person = and_(rows.workspace == workspace, rows.requester == requester, rows.created_at > since)
+    asked = select(rows.created_at).where(by_person, rows.schedule.is_(None)).limit(most)
+    return connection.execute(select(func.count()).select_from(asked.subquery())).scalar_one()
+
+
 def _the_latest(
     connection: Connection, those: ColumnElement[bool], by: ColumnElement[Micros], limit: int
 ) -> Select[Any]:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Executable,
     RowMapping,
     and_,
+    func,
     insert,
     literal_column,
     select,
@@ -100,6 +101,12 @@ def understood(connection: Connection) -> ColumnElement[bool]:
 def _schedules(connection: Connection, statement: Executable) -> list[Schedule]:
     """Return those that can be read. One that cannot is put off for a while and does not block the others."""
     return read_each(connection, statement, _to_schedule, "schedule", "id")
+
+
+def count_asked(connection: Connection, workspace: str, owner: str, since: Micros) -> int:
+    """How many schedules this person has made since then, whatever has become of them."""
+    by_person = and_(schedules.c.workspace == workspace, schedules.c.owner == owner, schedules.c.created_at > since)
+    return connection.execute(select(func.count()).select_from(schedules).where(by_person)).scalar_one()
 
 
 def add(connection: Connection, schedule: Schedule, *, since: Micros) -> Schedule:

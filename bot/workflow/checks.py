@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bot.domain import marketing, placeholders, slack_text, sms
-from bot.domain.errors import FieldError
+from bot.domain.errors import FieldError, InvalidRequest
 from bot.domain.i18n import Translatable, Value
 from bot.domain.options import NAMELESS, slipped
 from providers.base import Capabilities
@@ -32,6 +32,17 @@ class Terms:
     mention: str | None = None
     opt_out: str | None = None
     elsewhere: frozenset[str] = frozenset()
+
+
+def check_rate(asked: int, most: int) -> None:
+    """Raise InvalidRequest if this person has asked for `most` things within the hour already. 0: there is no limit."""
+    if not most or asked < most:
+        return
+    template = (
+        "You have asked for {most} within the last hour, which is the most for one person. Ask again later, or have an "
+        "admin raise `asks_per_hour`."
+    )
+    raise InvalidRequest(FieldError("text", Translatable(template, most=most)))
 
 
 # --- what is wrong ---------------------------------------------------------------------------------------------------

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 
 from bot.config.settings import ApprovalSettings
 from bot.domain.broadcast import Broadcast
-from bot.domain.clock import SECOND, Micros, backoff, micros, moment
+from bot.domain.clock import HOUR, SECOND, Micros, backoff, micros, moment
 from bot.domain.hours import HoldUntil, Policy, Refuse, decide
 from bot.domain.i18n import Translatable
 from bot.storage.broadcast_rows import Changes
 
-HOUR = 3600 * SECOND
 DAY = 24 * HOUR
 NOTICE = 15 * 60 * SECOND  # before a start that was far away when it was planned
 FAR = HOUR

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from bot.config.accounts import Account
 from bot.config.settings import Settings
 from bot.domain.broadcast import Broadcast
-from bot.domain.clock import SECOND, Micros, micros, moment
+from bot.domain.clock import HOUR, SECOND, Micros, micros, moment
 from bot.domain.errors import NotFound
 from bot.domain.hours import HoldUntil, Policy, Refuse, decide
 from bot.domain.i18n import Translatable, Value
@@ -19,7 +19,6 @@ from bot.storage import broadcasts, campaigns, keys
 from bot.workflow.clock_guard import ClockGuard
 from providers.base import Purpose
 
-HOUR = 3600 * SECOND
 UNWANTED = "The broadcast *{id}*, for which this goes first, was stopped or changed. Drop this one."
 
 

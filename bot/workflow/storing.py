@@ -7,11 +7,13 @@ import dataclasses
 from sqlalchemy import Connection
 
 from bot.domain.broadcast import Broadcast, marketing_until
+from bot.domain.clock import HOUR
 from bot.domain.errors import FieldError, StaleVersion
 from bot.domain.lifecycle import Action, State
 from bot.storage import broadcasts, keys, sql
 from bot.storage.cards import card_of
 from bot.storage.notes import Note, add_notes
+from bot.workflow import checks
 from bot.workflow.approvals import Approvals
 from bot.workflow.deadlines import draft_notice
 from bot.workflow.follow_ups import name_each_other
@@ -47,6 +49,8 @@ class Storing:
                 return questions
         if questions:
             planned = as_draft(planned)
+        if draft is None:
+            self._check_rate(connection, planned)
         row = self._put(connection, planned, draft, wanted.agree)
         _keep_filling(connection, row, draft, wanted.advance)
         return self._asked(connection, Submitted(row), wanted, questions, about)
@@ -65,6 +69,14 @@ class Storing:
             about = wanted.duplicate.id if wanted.duplicate is not None else ""
         self.questions.remember(connection, stored.broadcast, wanted.planned, about)
         return dataclasses.replace(stored, questions=questions)
+
+    def _check_rate(self, connection: Connection, planned: Broadcast) -> None:
+        """Raise InvalidRequest if this person has asked for too many broadcasts within the hour."""
+        if most := self.questions.audiences.settings.asks_per_hour:
+            since = planned.created_at - HOUR
+            checks.check_rate(
+                broadcasts.count_asked(connection, planned.workspace, planned.requester, since, most), most
+            )
 
     def _put(self, connection: Connection, planned: Broadcast, draft: str | None, agree: Agree) -> Broadcast:
         if draft is not None:

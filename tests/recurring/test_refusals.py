@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.domain.clock import SECOND
+from bot.domain.clock import HOUR, SECOND
 from bot.domain.errors import InvalidRequest
 from bot.domain.i18n import Translatable, translator_for
 from bot.domain.lifecycle import OccurrenceState, State
@@ -15,7 +15,7 @@ from bot.slack.blocks.thread import thread_message
 from bot.storage import tables
 from bot.storage.broadcasts import latest
 from bot.when.recurrence import Closed
-from tests.support.core import CLEO, TEAM
+from tests.support.core import CLEO, TEAM, MakeCore
 from tests.support.ground import in_order
 from tests.support.schedules import Series, at
 
@@ -98,3 +98,14 @@ async def test_an_occurrence_of_what_was_accepted_before_is_not_asked_about_agai
     await series.until("2026-11-30T12:00")
     (row,) = await series.broadcasts()
     assert (row.state, row.typed, row.schedule) == (State.PENDING, "Soldes at=9h", schedule.id)
+
+
+async def test_one_person_cannot_make_more_reminders_than_the_cap_within_an_hour(make_core: MakeCore) -> None:
+    series = Series(make_core(asks_per_hour=2))
+    for text in ("One", "Two"):
+        await series.add(Kind.REMINDER, "tomorrow 9:00", text)
+    with pytest.raises(InvalidRequest) as refused:
+        await series.add(Kind.REMINDER, "tomorrow 9:00", "Three")
+    assert "asked for 2 within the last hour" in str(refused.value.complaints[0].sentence)
+    series.core.now += HOUR + 1
+    assert (await series.add(Kind.REMINDER, "tomorrow 9:00", "Three")).text == "Three"

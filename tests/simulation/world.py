@@ -46,6 +46,7 @@ def settings_for(mode: str, hourly_cap: int) -> Settings:
             "public_url": "https://bell.example.org",
             "admins": [ADMIN],
             "hourly_cap": hourly_cap,
+            "asks_per_hour": 0,
             "grace": GRACE,
             "accounts": {name: account(name) for name in ("solo", "duo", "mute")},
             "policies": {

@@ -47,6 +47,7 @@ def raw_settings(sandbox: Sandbox, bot_port: int, folder: Path) -> dict[str, Any
     raw = tomllib.loads(text.replace("BOT_PORT", str(bot_port)).replace("PORT", str(sandbox.port)))
     raw["database_url"] = f"sqlite:///{folder}/bell.db"
     raw["approval"]["undo"] = "100ms"
+    raw["asks_per_hour"] = 0
     raw["accounts"]["octo"]["quote"] = False  # what a quote does is its own subject
     if sandbox.delivery.events_url is not None:
         del raw["slack_app_token"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import unicodedata
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from bot.domain.clock import HOUR
 from bot.domain.errors import InvalidRequest
 from bot.domain.lifecycle import State
 from bot.domain.sms import measure
@@ -198,3 +200,21 @@ async def test_a_name_that_no_form_would_take_is_refused_on_every_road(core: Cor
         await core.ask(audience="newsletter", **{name: "x" * 120})
     first = refused.value.complaints[0]
     assert (first.field, "This one has 120" in str(first.sentence)) == (name, True)
+
+
+async def test_one_person_cannot_ask_for_more_than_the_cap_within_an_hour(make_core: MakeCore) -> None:
+    core = make_core(asks_per_hour=2)
+    first = await core.workflow.submit(request("One."), key="1", person=CLEO)
+    await core.workflow.submit(request("Two."), key="2", person=CLEO)
+    with pytest.raises(InvalidRequest) as refused:
+        await core.workflow.submit(request("Three."), key="3", person=CLEO)
+    assert "asked for 2 within the last hour" in str(refused.value.complaints[0].sentence)
+    again = await core.workflow.submit(request("One."), key="1", person=CLEO)
+    assert (again.broadcast.id, again.again) == (first.broadcast.id, True)  # a repeated command is not refused
+    ana = replace(CLEO, id="U0ANA")
+    assert (
+        await core.workflow.submit(request("Three.").model_copy(update={"requester": ana.id}), key="4", person=ana)
+    ).broadcast
+
+    core.now += HOUR + 1
+    assert not (await core.workflow.submit(request("Three."), key="3", person=CLEO)).again
