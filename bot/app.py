@@ -17,7 +17,6 @@ from typing import Any
 
 import structlog
 from slack_bolt.adapter.socket_mode.async_handler import AsyncSocketModeHandler
-from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_bolt.context.ack.async_ack import AsyncAck
 from slack_bolt.request.async_request import AsyncBoltRequest
@@ -42,7 +41,7 @@ from bot.sending.tokens import token_for
 from bot.sending.tracker import Tracker
 from bot.slack.buttons import Buttons
 from bot.slack.card_context import CardContexts
-from bot.slack.client import SlackClient, with_our_client
+from bot.slack.client import SlackClient, clients_like
 from bot.slack.commands.router import Commands
 from bot.slack.commands.schedules import Recurring
 from bot.slack.directory import People
@@ -50,6 +49,7 @@ from bot.slack.forms import FormHandlers
 from bot.slack.greeting import greet, open_socket
 from bot.slack.interaction import Body, Entrance
 from bot.slack.live_form import LiveForm
+from bot.slack.measured import MeasuredApp
 from bot.slack.payload import make_storable
 from bot.slack.publish.painter import Painter
 from bot.slack.publish.poster import Poster
@@ -61,6 +61,7 @@ from bot.storage.database import PATIENCE, AlreadyDispatching, DatabaseBusy
 from bot.storage.engines import open_database
 from bot.storage.failing_rows import FailingRow
 from bot.storage.schema import upgrade
+from bot.watch import Watch
 from bot.web.callbacks import CallbackDoor
 from bot.web.connections import Limits, open_files, room
 from bot.web.metrics import Meters, metrics_site
@@ -170,22 +171,20 @@ class Bot:
         self.painter = Painter(self.poster, self.workflow, self.showing, words)
         self.notices = ReminderPosts(self.poster, words, micros(self.settings.grace))
         self.slack = self._bolt()
+        self.watch = Watch(self)
 
     def _client(self, timeout: int, *, token: str | None) -> SlackClient:
         context = ssl.create_default_context() if self.settings.slack_api_url.startswith("https") else None
-        return SlackClient(
-            token=token,
-            base_url=self.settings.slack_api_url,
-            timeout=timeout,
-            ssl=context,
-            retry_handlers=[],
-        )
+        url = self.settings.slack_api_url
+        client = SlackClient(token=token, base_url=url, timeout=timeout, ssl=context, retry_handlers=[])
+        client.on_call = self.meters.count_slack_call
+        return client
 
-    def _bolt(self) -> AsyncApp:
+    def _bolt(self) -> MeasuredApp:
         async def authorize() -> AuthorizeResult:  # otherwise Bolt asks again, during the first command's three seconds
             return self._authorized
 
-        app = AsyncApp(
+        app = MeasuredApp(
             name="bellcrier",  # otherwise Bolt reads every file of its callers to find a name
             client=self._client(int(self.patience), token=None),  # each request's own client gets it from `authorize`
             authorize=authorize,
@@ -204,7 +203,7 @@ class Bot:
             Reactions(*parts, self.ours),
         )
         app.middleware(readable)
-        app.middleware(with_our_client)
+        app.middleware(clients_like(self.quick))
         app.command(ANY)(commands.handle)
         app.view(ANY)(modals.submitted)
         app.view_closed(ANY)(modals.closed)
@@ -266,6 +265,7 @@ class Bot:
         await self._greet_slack()
         lanes = self.tracker.lanes, self.dispatcher.sizes.lanes, self.audiences.audience_cache.lanes
         self.scheduler = Scheduler(*self.bells(), lanes=lanes)
+        self.watch.begin(self.scheduler)
         self.scheduler.start()
         await self.database.listen(self.scheduler.wake)
         if self.settings.slack_app_token is not None:
@@ -278,7 +278,7 @@ class Bot:
         self.servers.append(Server(self.site(), host, port, limits))
         if self.settings.metrics_listen:
             metrics_host, metrics_port = self.settings.metrics_listen.rsplit(":", 1)
-            site = metrics_site(self.meters, self.database)
+            site = metrics_site(self.meters, self.watch.read)
             self.servers.append(Server(site, metrics_host, int(metrics_port), replace(limits, in_all=METRICS_ROOM)))
         for server in self.servers:
             await server.start()

@@ -10,12 +10,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from bot.domain.broadcast import Broadcast
+from bot.domain.clock import steady
 from bot.domain.lifecycle import State
 from bot.storage.database import CommitUncertain, DatabaseBusy
 
@@ -38,6 +39,12 @@ class Task(StrEnum):
     REVIEWS = "reviews"
     AUDIENCES = "audiences"
     TROUBLES = "troubles"
+
+
+class OnTick(Protocol):
+    """Called after each tick with its name and its seconds."""
+
+    def __call__(self, tick: str, seconds: float, *, failed: bool) -> None: ...
 
 
 class Wake(Protocol):
@@ -74,17 +81,26 @@ class PeriodicTask:
     gather: float = GATHER
     rung: asyncio.Event = field(default_factory=asyncio.Event)
     silenced: bool = False
+    ended_at: float = field(default_factory=steady)  # when it last ended its work, or was made
     _once_more: bool = False
     _soon: asyncio.TimerHandle | None = None
 
-    async def listen(self) -> None:
+    @property
+    def age(self) -> float:
+        """Seconds since it last ended its work."""
+        return steady() - self.ended_at
+
+    async def listen(self, on_tick: OnTick) -> None:
         while not self.silenced or self._once_more:
             await self.rung.wait()
             self.rung.clear()
             if self.silenced and not self._once_more:
                 return
             self._once_more = False
-            await _contained(self.name, self.work)
+            began = steady()
+            done = await _contained(self.name, self.work)
+            self.ended_at = steady()
+            on_tick(self.name, self.ended_at - began, failed=not done)
 
     async def ring(self) -> None:
         self.rung.set()
@@ -116,7 +132,7 @@ class Lanes:
 
     def __init__(self, name: str, *, only_asks: bool = False) -> None:
         self.name, self.only_asks = name, only_asks
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: dict[str, asyncio.Task[bool]] = {}
 
     def busy(self) -> list[str]:
         """Return the accounts that have work under way."""
@@ -134,17 +150,19 @@ class Lanes:
         await _end(list(self._tasks.values()), 0.0 if self.only_asks else patience)
 
 
-async def _contained(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Do the work. If it fails, log it: the work is found and tried again by itself."""
+async def _contained(name: str, work: Callable[[], Awaitable[None]]) -> bool:
+    """Do the work, and return whether that succeeded. If not, log it: it is found and tried again by itself."""
     try:
         await work()
+        return True
     except (DatabaseBusy, CommitUncertain) as error:  # it may be away for an hour: one line each time is enough
         log.warning("the database did not take a tick", tick=name, error=f"{type(error).__name__} {error}".rstrip())
     except Exception:
         log.exception("a tick failed; it is tried again", tick=name)
+    return False
 
 
-async def _end(tasks: Collection[asyncio.Task[None]], patience: float) -> None:
+async def _end(tasks: Collection[asyncio.Task[Any]], patience: float) -> None:
     """Give running work `patience` seconds, so that what was posted is also written, then cancel it."""
     if tasks:
         _, late = await asyncio.wait(tasks, timeout=patience)
@@ -155,6 +173,8 @@ async def _end(tasks: Collection[asyncio.Task[None]], patience: float) -> None:
 
 class Scheduler:
     """Rings the bells. It holds no work: what is due is in the rows, so a restart loses nothing."""
+
+    on_tick: OnTick = staticmethod(lambda tick, seconds, *, failed: None)
 
     def __init__(self, *bells: PeriodicTask, lanes: Sequence[Lanes] = ()) -> None:
         self.bells, self.lanes = bells, lanes
@@ -167,7 +187,7 @@ class Scheduler:
             self._clock.add_job(
                 bell.ring, "interval", seconds=bell.seconds, misfire_grace_time=None, coalesce=True, id=bell.name
             )
-            self._tasks.append(asyncio.create_task(bell.listen(), name=f"bell {bell.name}"))
+            self._tasks.append(asyncio.create_task(bell.listen(self.on_tick), name=f"bell {bell.name}"))
             bell.rung.set()
         self._clock.start()
 

@@ -97,14 +97,15 @@ class Account(Provider):
         check = last_moment.get()
         if not isinstance(guard := check, ReleaseGuard):
             guard = ReleaseGuard(check or (lambda: None), self.capabilities.not_processed)
-        try:
-            with asking(guard):
-                came = await self.calls.contained(lambda: self._released(message, staged, guard), None)
-        finally:
-            guard.close()
-        if isinstance(came, Accepted):
-            return came
-        raise came if isinstance(came, ProviderError) else self.results.lost(BROKE)
+        with self.calls.timed("release"):
+            try:
+                with asking(guard):
+                    came = await self.calls.contained(lambda: self._released(message, staged, guard), None)
+            finally:
+                guard.close()
+            if isinstance(came, Accepted):
+                return came
+            raise came if isinstance(came, ProviderError) else self.results.lost(BROKE)
 
     async def _released(self, message: Message, staged: Staged | None, guard: ReleaseGuard) -> Accepted | ProviderError:
         """The result of the release, in plain values.

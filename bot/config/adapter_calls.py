@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from time import perf_counter
 from typing import TypeVar, cast
 
 import structlog
@@ -26,6 +28,7 @@ BROKE = "The adapter for {account} ({package}) hit an error while it was sending
 UNTRUE = "The adapter for {account} ({package}) says that the broadcast was accepted, but the bot saw no such answer."
 
 Call = Callable[[], Awaitable[object]]
+OnCall = Callable[[str, float, BaseException | None], None]  # which call, its seconds, its error
 Read = Callable[[object], T | None]  # what an adapter returned, in plain values of ours; None where it cannot be read
 
 
@@ -38,10 +41,23 @@ class AdapterCalls:
 
     def __init__(self, settings: AccountSettings, account: str, package: str, thread: AdapterThread | None) -> None:
         self.settings, self.account, self.package, self.thread = settings, account, package, thread
+        self.on_call: OnCall = lambda *_: None
 
     @property
     def _patience(self) -> float:
         return EXCHANGES * self.settings.timeout + 5
+
+    @contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """Tell how long this call took, and what it raised."""
+        began, error = perf_counter(), None
+        try:
+            yield
+        except BaseException as failed:
+            error = failed
+            raise
+        finally:
+            self.on_call(what, perf_counter() - began, error)
 
     async def ask(self, what: str, call: Call, read: Read[T], *, seconds: float | None = None) -> T:
         """Return the answer, read by `read`. Raises the adapter's ProviderError, or AdapterBroke for anything else."""
@@ -52,8 +68,11 @@ class AdapterCalls:
 
     async def ask_for(self, what: str, call: Call, read: Read[T], *, seconds: float | None = None) -> T | None:
         """The same, but None is a valid answer."""
-        with asking(out_of_turn):
-            came = await self.contained(lambda: self._came(what, call, read), seconds or self._patience)
+        with self.timed(what), asking(out_of_turn):
+            return await self._asked(what, call, read, seconds or self._patience)
+
+    async def _asked(self, what: str, call: Call, read: Read[T], seconds: float) -> T | None:
+        came = await self.contained(lambda: self._came(what, call, read), seconds)
         if isinstance(came, ProviderError):
             raise came
         if isinstance(came, Exception):

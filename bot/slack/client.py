@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import Any, Self
 
 import aiohttp
@@ -10,6 +11,7 @@ from aiohttp import ClientError
 from slack_bolt.context.async_context import AsyncBoltContext
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 #: Error codes with which Slack no longer accepts our token, until somebody replaces it.
 DEAD_TOKEN = frozenset({"invalid_auth", "account_inactive", "token_revoked", "token_expired", "not_authed"})
@@ -28,6 +30,9 @@ _EXPIRED = frozenset(
 )
 
 
+OnCall = Callable[[str, float, str | None], None]  # Slack's method, seconds, what kind of error
+
+
 class SlackClient(AsyncWebClient):
     """Returns what Slack answers, or raises one of UNREACHABLE.
 
@@ -35,10 +40,11 @@ class SlackClient(AsyncWebClient):
     of another class.
     """
 
-    @classmethod
-    def like(cls, other: AsyncWebClient) -> Self:
-        """A client with the same token and ways."""
-        return cls(
+    on_call: OnCall = staticmethod(lambda *_: None)
+
+    def like(self, other: AsyncWebClient) -> Self:
+        """A client with the token and ways of another, which tells of its calls as this one does."""
+        made = type(self)(
             token=other.token,
             base_url=other.base_url,
             timeout=other.timeout,
@@ -46,6 +52,19 @@ class SlackClient(AsyncWebClient):
             headers=other.headers,
             retry_handlers=other.retry_handlers,
         )
+        made.on_call = self.on_call
+        return made
+
+    async def api_call(self, api_method: str, **rest: Any) -> AsyncSlackResponse:
+        """Every method of the client goes through this."""
+        began, kind = perf_counter(), None
+        try:
+            return await super().api_call(api_method, **rest)
+        except BaseException as error:
+            kind = _kind_of(error)
+            raise
+        finally:
+            self.on_call(api_method, perf_counter() - began, kind)
 
     async def _request(self, *, http_verb: str, api_url: str, req_args: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -57,10 +76,22 @@ class SlackClient(AsyncWebClient):
         return answer if isinstance(answer["data"], dict) else {**answer, "data": {}}
 
 
-async def with_our_client(context: AsyncBoltContext, next: Callable[[], Awaitable[None]]) -> None:
-    """Bolt makes a client of its own class for each request."""
-    context["client"] = SlackClient.like(context.client)
-    await next()
+def clients_like(ours: SlackClient) -> Callable[..., Awaitable[None]]:
+    """Return Bolt's middleware that replaces the client that it makes for each request."""
+
+    async def replace(context: AsyncBoltContext, next: Callable[[], Awaitable[None]]) -> None:
+        context["client"] = ours.like(context.client)
+        await next()
+
+    return replace
+
+
+def _kind_of(error: BaseException) -> str:
+    """Return what kind of error this is, in one of a few words: Slack's own codes are without number."""
+    if not isinstance(error, SlackApiError):
+        return "unreachable"
+    status = error.response.status_code
+    return "limited" if status == 429 else "broken" if status >= 500 else "refused"
 
 
 def _without_a_body(response: aiohttp.ClientResponse | None) -> dict[str, Any]:

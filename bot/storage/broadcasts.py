@@ -45,6 +45,7 @@ from bot.storage.campaigns import without_leftover
 from bot.storage.notes import TO_AUDIT, TO_NOTES, Note, add_notes, to_note_rows
 from bot.storage.outbox import post
 from bot.storage.sql import T, read_each, read_one, to_row
+from bot.storage.steps import TakenStep, record
 from bot.storage.tables import LIVING, broadcasts, posts
 from providers.base import Purpose
 from providers.reading import UNREADABLE
@@ -239,6 +240,8 @@ def add(connection: Connection, broadcast: Broadcast, *, draw: bool, notes: Iter
     connection.execute(insert(broadcasts).values(**to_row(fields), draw_at=draw_at))
     write_audit(connection, broadcast, broadcast.requester, Action.SUBMIT, None, broadcast.created_at)
     add_notes(connection, broadcast, broadcast.created_at, notes)
+    at, actor = broadcast.created_at, broadcast.requester
+    record(connection, [TakenStep(Action.SUBMIT, actor, None, at, at, broadcast)])
 
 
 def move(
@@ -271,6 +274,7 @@ def move_all(connection: Connection, steps: Iterable[Step]) -> list[Broadcast]:
             connection.execute(statement, rows)
     for step, moved in taken:
         _post_where_asked(connection, step, moved)
+    record(connection, (_taken(step, moved) for step, moved in taken))
     return [moved for _, moved in taken]
 
 
@@ -279,6 +283,11 @@ def _take(connection: Connection, step: Step) -> Broadcast | None:
     values = {"state": after, "changed_at": at, "draw_at": at, "voice_at": None, "voices": 0, **to_row(step.changes)}
     row = connection.execute(CHANGE, {**values, **seen_values(step.seen_as)}).mappings().first()
     return without_leftover(connection, to_broadcast(row), at, step.seen_as.account) if row else None
+
+
+def _taken(step: Step, moved: Broadcast) -> TakenStep:
+    before = step.seen_as
+    return TakenStep(step.action, step.actor, before.state, before.changed_at, step.at, moved)
 
 
 def _post_where_asked(connection: Connection, step: Step, moved: Broadcast) -> None:

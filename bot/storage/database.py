@@ -6,18 +6,25 @@ The rest of the bot never sees which.
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TypeVar
 
+import structlog
 from sqlalchemy import Connection
 
 from bot.domain.clock import steady
 from bot.storage.failing_rows import FailingRows
+from bot.storage.steps import TakenStep, Told
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
+OnEnd = Callable[[str, float, BaseException | None], None]
 
 CONNECTIONS = 10  # kept open to PostgreSQL by a process
 BUSY_SECONDS = 2  # to wait for a lock; then "try again" still reaches people inside Slack's three seconds
@@ -58,6 +65,29 @@ class Database(ABC):
 
     patience = PATIENCE
     _home: asyncio.AbstractEventLoop | None = None
+    #: Called with the steps of broadcasts after each commit that holds some, perhaps from another thread.
+    on_steps: Told = staticmethod(lambda _: None)
+    #: Called after each transaction: "read" or "write", its seconds, and its error.
+    on_end: OnEnd = staticmethod(lambda *_: None)
+
+    def _tell(self, steps: Sequence[TakenStep]) -> None:
+        """Tell of the steps of a commit. It is done, whatever becomes of this."""
+        if steps:
+            try:
+                self.on_steps(steps)
+            except Exception:
+                log.exception("steps could not be counted")
+
+    @contextmanager
+    def _timed(self, kind: str) -> Iterator[None]:
+        began, error = time.perf_counter(), None
+        try:
+            yield
+        except BaseException as failed:
+            error = failed
+            raise
+        finally:
+            self.on_end(kind, time.perf_counter() - began, error)
 
     def _stay_home(self) -> None:
         """Bind the database to the event loop that uses it first. Raises RuntimeError in another loop.

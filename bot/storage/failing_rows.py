@@ -16,6 +16,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import backoff, steady
+from bot.storage import steps
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +45,7 @@ class FailingRows:
     """The rows that broke some work in this process. `monotonic`: seconds."""
 
     monotonic: Callable[[], float] = steady
+    on_failure: Callable[[str], None] = lambda _: None  # called with the kind of work each time
     total: Counter[str] = field(default_factory=Counter)  # how often each kind of work was broken
     _known: dict[tuple[str, str], FailingRow] = field(default_factory=dict)
 
@@ -56,6 +58,7 @@ class FailingRows:
         failing.tries, failing.error = failing.tries + 1, type(error).__name__
         failing.until = self.monotonic() + pause
         self.total[work] += 1
+        self.on_failure(work)
         log.error("a row cannot be worked on", work=work, id=str(id), tries=failing.tries, exc_info=error)
         return failing
 
@@ -135,10 +138,11 @@ def _done_alone(connection: Connection, work: str, row: Broadcast, do: Callable[
 @contextmanager
 def _undone(connection: Connection) -> Iterator[None]:
     """Undo what fails inside, so that the transaction can go on."""
-    savepoint = connection.begin_nested()
+    savepoint, taken = connection.begin_nested(), steps.number(connection)
     try:
         yield
     except Exception as error:
+        steps.forget(connection, taken)
         if not isinstance(error, PASSING):  # else no transaction is left to roll back in
             savepoint.rollback()
         raise

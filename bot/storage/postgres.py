@@ -30,6 +30,7 @@ from bot.storage.database import (
     Work,
 )
 from bot.storage.sqlite import read_json
+from bot.storage.steps import with_steps
 
 log = structlog.get_logger(__name__)
 
@@ -98,10 +99,12 @@ class Postgres(Database):
     # --- transactions ------------------------------------------------------------------------------------------------
 
     async def write(self, work: Work[T], *, patience: float | None = OWN) -> T:
-        return await self._patiently(work, True, self.patience if patience == OWN else patience)
+        with self._timed("write"):
+            return await self._patiently(work, True, self.patience if patience == OWN else patience)
 
     async def read(self, work: Work[T], *, patience: float | None = OWN) -> T:
-        return await self._patiently(work, False, self.patience if patience == OWN else patience)
+        with self._timed("read"):
+            return await self._patiently(work, False, self.patience if patience == OWN else patience)
 
     async def _patiently(self, work: Work[T], commit: bool, patience: float | None) -> T:
         """Run `work`. No caller waits longer than `patience`, even while a silently dead connection is cleared away."""
@@ -139,11 +142,12 @@ class Postgres(Database):
     async def _transaction(self, work: Work[T], commit: bool, stage: _Stage) -> T:
         async with self._connection() as connection:
             try:
-                result = await connection.run_sync(work)
+                result, taken = await connection.run_sync(with_steps(work))
             except DBAPIError as error:
                 raise self._our_error(error) from None
             if commit:
                 await self._commit(connection, stage)
+                self._tell(taken)
             return result
 
     @asynccontextmanager

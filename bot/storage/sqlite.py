@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from bot.domain.clock import steady
+from bot.storage import steps
 from bot.storage.database import (
     BUSY_SECONDS,
     OWN,
@@ -175,7 +176,8 @@ class SQLite(Database):
         self._queue.append(_Waiting(work, future, steady() + self.busy))
         if self._drain is None or self._drain.done():
             self._drain = asyncio.create_task(self._drain_queue())
-        return await future
+        with self._timed("write"):
+            return await future
 
     async def read(self, work: Work[T], *, patience: float | None = OWN) -> T:
         self._stay_home()
@@ -187,7 +189,8 @@ class SQLite(Database):
             except DBAPIError as error:
                 raise self._our_error(error) from None
 
-        return await asyncio.get_running_loop().run_in_executor(self._reading, run)
+        with self._timed("read"):
+            return await asyncio.get_running_loop().run_in_executor(self._reading, run)
 
     async def _drain_queue(self) -> None:
         await asyncio.sleep(0)  # all writes of this turn of the loop go into one commit
@@ -213,13 +216,15 @@ class SQLite(Database):
                 driver = cast("sqlite3.Connection", connection.connection.driver_connection)
                 driver.execute(f"PRAGMA busy_timeout={int(wait * 1000)}")
                 connection.begin()
+                steps.forget(connection)  # of a transaction that failed on the same connection
                 if len(group) == 1:
                     outcomes = [group[0](connection)]
                 else:
                     outcomes = [self._one_of_many(connection, driver, work) for work in group]
                 self._still_there(driver)
-                committing = True
+                committing, taken = True, steps.taken(connection)
                 connection.commit()
+                self._tell(taken)
                 return outcomes
         except Exception as error:
             problem = self._our_error(error)
@@ -228,10 +233,12 @@ class SQLite(Database):
             return [problem] * len(group)
 
     def _one_of_many(self, connection: Connection, driver: sqlite3.Connection, work: Work[Any]) -> Any:
+        before = steps.number(connection)
         try:
             with connection.begin_nested():
                 return work(connection)
         except Exception as error:
+            steps.forget(connection, before)
             self._still_there(driver)
             return self._our_error(error)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from time import perf_counter
 
 from cachetools import LRUCache
 from starlette.requests import ClientDisconnect, Request
@@ -39,9 +40,12 @@ class CallbackDoor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         account = scope["path_params"]["account"]
+        began = perf_counter()
         status = await self._status(Request(scope, receive), account, scope["path_params"]["token"])
         known = account if account in self.providers else "?"
         self.meters.callbacks.labels(known, str(status)).inc()
+        if status == 200:
+            self.meters.callback_lag.labels(account).observe(perf_counter() - began)
         headers = [(b"content-length", b"0")]
         if status == 405:
             headers.append((b"allow", b"POST"))

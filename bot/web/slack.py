@@ -35,26 +35,28 @@ class SlackDoor:
     greeted: Callable[[], bool]
 
     async def __call__(self, request: Request) -> Response:
-        response = await self._answer(request)
-        self.meters.slack.labels(str(response.status_code)).inc()
-        return response
+        asked = await self._asked(request)
+        if isinstance(asked, int):
+            self.meters.slack.labels("unread", str(asked)).inc()
+            return Response(status_code=asked)
+        return to_starlette_response(await self.app.async_dispatch(asked))
 
-    async def _answer(self, request: Request) -> Response:
+    async def _asked(self, request: Request) -> AsyncBoltRequest | int:
+        """Return the request that Slack meant, or the status of an answer to anything else."""
         try:
             text = (await read_body(request, SLACK_BODY)).decode()
         except TooLarge:
-            return Response(status_code=413)
+            return 413
         except (UnicodeDecodeError, ClientDisconnect):
-            return Response(status_code=400)
+            return 400
         if not self._signed(request, text):
-            return Response(status_code=401)
+            return 401
         if not self.greeted():
-            return Response(status_code=503)
+            return 503
         try:
-            asked = bolt_request(text)
+            return bolt_request(text)
         except (ValueError, RecursionError):
-            return Response(status_code=400)
-        return to_starlette_response(await self.app.async_dispatch(asked))
+            return 400
 
     def _signed(self, request: Request, text: str) -> bool:
         stamps = request.headers.getlist("x-slack-request-timestamp")

@@ -17,7 +17,6 @@ from bot.sending.polling import AT_ONCE, FIRST_POLL
 from bot.storage import broadcasts, keys, sql, tables, templates
 from bot.storage.failing_rows import FIRST_PAUSE, LONGEST_PAUSE, MOST, FailingRows
 from bot.storage.notes import notes_to_post
-from bot.web.metrics import metrics_site
 from sandbox.server import Sandbox
 from sandbox.world import Json
 from tests.support.core import Core, MakeCore
@@ -171,7 +170,8 @@ async def test_whatever_cannot_be_worked_on_keeps_nothing_else_waiting(
     assert {"row", "note", "post", "leftover"} <= failing_rows
     _, parts = await bot.ready()
     assert any(name.startswith("trouble:note:") for name in parts)
-    metrics_site(bot.meters, bot.database)
+    measured = bot.meters.text(await bot.watch.read()).decode()
+    assert 'bellcrier_row_errors_total{work="note"}' in measured
     direct = sandbox.world.direct("U0OPS").id
     await sandbox.until(lambda: "I cannot process note" in str(sandbox.acting.messages(direct)))
     assert "Etc/Unknown" not in caplog.text

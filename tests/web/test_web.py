@@ -26,7 +26,7 @@ from bot.storage import tables
 from bot.web.bodies import CALLBACK_BODY, SLACK_BODY, Guesses
 from bot.web.slack import parse_slack
 from sandbox.server import Sandbox
-from tests.support.ground import StartBot, all_of, free_port, newest
+from tests.support.ground import StartBot, all_of, newest
 from tests.support.patience import LONG, nothing_more, within
 from tests.support.slack import HERE, approved, ask, card, settled, thread_text
 
@@ -445,15 +445,3 @@ async def test_while_it_stops_it_is_alive_and_not_ready(sandbox: Sandbox, bot: B
         assert (alive.status, ready.status) == (200, 503)
         assert (await ready.json())["process"] == "stopping"
     await stopping
-
-
-async def test_metrics_stand_apart_and_count(sandbox: Sandbox, start_bot: StartBot, web: ClientSession) -> None:
-    port = free_port()
-    bot = await start_bot(sandbox, metrics_listen=f"127.0.0.1:{port}")
-    await ask(sandbox, "send clients marketing Soldes demain")
-    async with web.get(f"http://127.0.0.1:{port}/metrics") as answer:
-        text = await answer.text()
-    assert 'bellcrier_broadcasts{state="pending"} 1.0' in text
-    assert "Soldes" not in text
-    async with web.get(f"{bot.settings.public_url}".rstrip("/") + "/metrics") as answer:
-        assert answer.status == 404

@@ -57,6 +57,11 @@ class Poster:
         self._ours_until = 0.0
         self.updates = AsyncLimiter(UPDATES, UPDATES_AGAIN)
 
+    @property
+    def budget(self) -> int:
+        """How many messages may be changed now, within Slack's limit."""
+        return next(number for number in range(UPDATES, -1, -1) if self.updates.has_capacity(number))
+
     async def ours(self) -> bool:
         """Whether this process may paint.
 

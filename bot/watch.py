@@ -1,0 +1,113 @@
+"""Connects the parts of a bot with its meters, and reads the gauges of a scrape."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import Awaitable, Mapping
+from functools import partial
+from importlib.metadata import version
+from typing import Any, Protocol, TypeVar
+
+import structlog
+
+from bot.config.runtime import Runtime
+from bot.domain.clock import SECOND, Micros
+from bot.scheduler import Scheduler
+from bot.slack.directory import People
+from bot.slack.measured import MeasuredApp
+from bot.slack.publish.poster import Poster
+from bot.storage import figures
+from bot.storage.figures import Figures
+from bot.storage.tables import REVISION
+from bot.web.metrics import Meters, Samples
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+PATIENCE = 4.0  # seconds for a part to answer; Prometheus gives up after ten
+Gauge = dict[tuple[str, ...], float]
+
+
+class Watched(Protocol):
+    """The parts of a bot that are watched."""
+
+    meters: Meters
+    runtime: Runtime
+    slack: MeasuredApp
+    poster: Poster
+    people: People
+    socket: Any
+    scheduler: Scheduler | None
+
+    async def ready(self) -> tuple[bool, Mapping[str, str]]: ...
+
+
+class Watch:
+    """Watches one bot. Without the database it still tells what this process knows."""
+
+    def __init__(self, bot: Watched) -> None:
+        self.bot, self.meters, self.runtime = bot, bot.meters, bot.runtime
+        database = self.runtime.database
+        database.on_steps, database.on_end = self.meters.count_steps, self.meters.count_transaction
+        database.failing_rows.on_failure = self.meters.count_row
+        bot.slack.on_request = self.meters.count_request
+        for name, account in self.runtime.providers.items():
+            account.calls.on_call = partial(self.meters.count_vendor_call, name)
+
+    def begin(self, scheduler: Scheduler) -> None:
+        """Watch the ticks too, before they begin."""
+        scheduler.on_tick = self.meters.count_tick
+        self.meters.know(self.runtime.providers, (bell.name for bell in scheduler.bells))
+
+    async def read(self) -> Samples:
+        """Read the gauges. What cannot be told in time is left out."""
+        at = self.runtime.clock()
+        found = await self._in_time(self.runtime.database.read(lambda c: figures.read_figures(c, at)))
+        samples = self._of_process()
+        samples["bellcrier_database_up"] = {(): float(found is not None)}
+        if found is not None:
+            samples |= self._of_figures(found, at)
+        ready = await self._in_time(self.bot.ready())
+        samples["bellcrier_ready"] = {(): float(ready is not None and ready[0])}
+        if self.bot.socket is not None:
+            connected = await self._in_time(self.bot.socket.client.is_connected())
+            samples["bellcrier_slack_socket_connected"] = {(): float(bool(connected))}
+        return samples
+
+    @staticmethod
+    async def _in_time(asked: Awaitable[T]) -> T | None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await asked
+        except Exception as error:  # a scrape is answered whatever is broken
+            log.info("a part could not be measured", error=type(error).__name__)
+            return None
+
+    def _of_figures(self, found: Figures, at: Micros) -> dict[str, Gauge]:
+        waits = {state: found.since.get(state, at) for state in figures.WAITED}
+        return {
+            "bellcrier_broadcasts": {(state,): number for state, number in found.states.items()},
+            "bellcrier_longest_wait_seconds": {(state,): _age(since, at) for state, since in waits.items()},
+            "bellcrier_overdue_seconds": {(): _age(found.due, at)},
+            "bellcrier_outbox_age_seconds": {(): _age(found.unshown, at)},
+            "bellcrier_breaker_open": {(name,): float(name in found.stops.away) for name in self.runtime.providers},
+            "bellcrier_paused_workspaces": {(): len(found.stops.paused)},
+        }
+
+    def _of_process(self) -> dict[str, Gauge]:
+        poster, kind = self.bot.poster, "sqlite" if self.runtime.database.exclusive else "postgresql"
+        slack = "http" if self.runtime.settings.slack_app_token is None else "socket"
+        build = version("bellcrier"), platform.python_version(), REVISION, kind, slack
+        bells = self.bot.scheduler.bells if self.bot.scheduler is not None else ()
+        return {
+            "bellcrier_build_info": {build: 1},
+            "bellcrier_rows_put_off": {(): len(self.runtime.database.failing_rows.all())},
+            "bellcrier_tick_age_seconds": {(bell.name,): bell.age for bell in bells},
+            "bellcrier_slack_token_valid": {(): float((poster.dead or self.bot.people.dead) is None)},
+            "bellcrier_slack_update_budget": {(): poster.budget},
+        }
+
+
+def _age(since: Micros | None, at: Micros) -> float:
+    """Return the seconds since then; 0 for what is still to come, and for nothing."""
+    return 0.0 if since is None else max(at - since, 0) / SECOND
