@@ -7,7 +7,7 @@ RUN python -m venv /opt/bellcrier && /opt/bellcrier/bin/pip install --no-cache-d
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --home-dir /data bellcrier && mkdir /data && chown bellcrier /data
 COPY --from=build /opt/bellcrier /opt/bellcrier
-ENV PATH=/opt/bellcrier/bin:$PATH PYTHONUNBUFFERED=1
+ENV PATH=/opt/bellcrier/bin:$PATH PYTHONUNBUFFERED=1 BELLCRIER_HOST=0.0.0.0
 USER 10001
 WORKDIR /data
 VOLUME /data

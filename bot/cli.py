@@ -34,10 +34,10 @@ main.add_command(export)
 
 @main.command()
 @config_option
-@click.option("--host", default="0.0.0.0", show_default=True, help="The address to listen on.")  # noqa: S104
+@click.option("--host", help="The address to listen on. Default: 127.0.0.1 in Socket Mode, else 0.0.0.0.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(1, 65535))
 @guarded
-def run(config: Path | None, host: str, port: int) -> None:
+def run(config: Path | None, host: str | None, port: int) -> None:
     """Run the bot: over Socket Mode with an app token, else over HTTP."""
     from bot.config.load import require_slack
     from bot.config.settings import SettingsError
@@ -50,7 +50,8 @@ def run(config: Path | None, host: str, port: int) -> None:
     _log(settings)
     from bot import process
 
-    sys.exit(_loop(process.run(settings, host=host, port=port, ready=lambda url: click.echo(f"Listening on {url}"))))
+    place = host or settings.listening_host
+    sys.exit(_loop(process.run(settings, host=place, port=port, ready=lambda url: click.echo(f"Listening on {url}"))))
 
 
 def _log(settings: Settings) -> None:

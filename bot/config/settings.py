@@ -177,6 +177,7 @@ class Settings(_Table):
     hourly_cap: int = Field(default=60, ge=1)
     asks_per_hour: int = Field(default=1000, ge=0)  # of one person; 0: as many as they like
     holidays: Holidays | None = None
+    host: str | None = None
     metrics_listen: str | None = None
     trusted_proxies: Names = ("127.0.0.1", "::1")
     allow_private_hosts: bool = False
@@ -193,6 +194,11 @@ class Settings(_Table):
     audiences: dict[str, AudienceSettings] = {}
     policies: dict[str, dict[str, Any]] = {}
     approval: ApprovalSettings = ApprovalSettings()
+
+    @property
+    def listening_host(self) -> str:
+        """Where to listen if `--host` does not say it. In Socket Mode a proxy on this machine is all that calls."""
+        return self.host or ("0.0.0.0" if self.slack_app_token is None else "127.0.0.1")  # noqa: S104 - Slack calls
 
     @field_validator("secret_key", "slack_bot_token", "slack_app_token", "slack_signing_secret", "slack_client_secret")
     @classmethod
