@@ -66,7 +66,8 @@ class LiveForm:
         self.templates = TemplateForms(workflow)
         self.choice = TemplateChoice(self.templates)
         self.updates = AsyncLimiter(UPDATES_A_MINUTE, 60)
-        self._latest: dict[str, tuple[Body, str, AsyncWebClient]] = {}
+        self._latest: dict[str, tuple[Body, str, AsyncWebClient]] = {}  # still to be drawn
+        self._last = TTLCache[str, Body](OPEN_FORMS, OPEN_FOR)  # what a form said when something was last done in it
         self._refills = TTLCache[str, int](OPEN_FORMS, OPEN_FOR)
         self._drawing: dict[str, asyncio.Task[None]] = {}
         self._done = TTLCache[str, bool](OPEN_FORMS, OPEN_FOR)
@@ -88,6 +89,7 @@ class LiveForm:
         id, name = id_in(body["view"].get("id")), str(action.get("action_id"))
         if id is None or workspace_of(body) != self.entrance.ours() or id in self._done:
             return
+        self._last[id] = body
         if (before := self._latest.get(id, (body, "", client))[1]) in REPLACING:
             name = before  # a press is not lost if something else is changed right after it
         if name == forms.TEST:
@@ -124,12 +126,13 @@ class LiveForm:
         except Refused as refused:
             lines = [f"⛔ {line}" for line in refused.lines]
         self._told[id] = (composed, lines)
-        self._draw_soon(id, *self._latest.get(id, (body, "", client)))
+        self._draw_soon(id, *self._latest.get(id, (self._last.get(id, body), "", client)))  # perhaps changed since
 
     def done(self, id: str, person: Person, about: str) -> None:
         """Forget what was typed in this form: it has become a broadcast. `about`: what it changed or followed."""
         self._done[id] = True
         self._latest.pop(id, None)
+        self._last.pop(id, None)
         task = asyncio.create_task(self._forget(person, about), name="forget a form")
         self._forgetting.add(task)
         task.add_done_callback(self._forgetting.discard)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -12,6 +13,7 @@ from sandbox.server import Sandbox
 from tests.support.slack import HERE, ask, becomes, card, filled, open_form, settled, shown, thread_text, type_in
 
 TEST_BUTTON = "broadcast.test"
+LONGER = "Soldes demain dans toutes nos boutiques, venez nombreux"
 
 
 async def press(sandbox: Sandbox, form: dict[str, object], text: str = "Soldes demain") -> None:
@@ -19,6 +21,10 @@ async def press(sandbox: Sandbox, form: dict[str, object], text: str = "Soldes d
     await sandbox.acting.act(
         "U0DAN", {"view_id": form["id"]}, "plain", TEST_BUTTON, element, filled("newsletter", text)
     )
+
+
+def updates(sandbox: Sandbox) -> int:
+    return [name for name, _ in sandbox.calls].count("views.update")
 
 
 async def test_a_test_is_typed_like_a_send_and_rings_on_few_phones(sandbox: Sandbox, bot: Bot) -> None:
@@ -80,6 +86,25 @@ async def test_a_press_on_what_cannot_go_says_why_under_the_text(sandbox: Sandbo
     await press(sandbox, form, "Bonjour {{ville}}")
     await becomes(sandbox, "⛔ ")
     assert sandbox.vendors.ledger == []
+
+
+async def test_what_is_typed_while_the_test_is_on_its_way_stays(sandbox: Sandbox, bot: Bot) -> None:
+    answered = asyncio.Event()
+    form = await open_form(sandbox)
+    await type_in(sandbox, form, filled("newsletter", "Soldes demain"))
+    await becomes(sandbox, "Send a test to team")
+    sandbox.faults.add("conversations.info", "delay", 1, until=answered)
+    await press(sandbox, form)
+    await type_in(sandbox, form, filled("newsletter", LONGER))
+    await becomes(sandbox, f"{LONGER} STOP au 30101")
+    drawn = updates(sandbox)
+    answered.set()
+    await sandbox.until(lambda: updates(sandbox) > drawn)
+    assert f"{LONGER} STOP au 30101" in shown(sandbox)
+    await settled(bot, State.SENT, State.DONE)
+    await sandbox.acting.close("U0DAN", form["id"])
+    await open_form(sandbox)
+    assert LONGER in shown(sandbox)
 
 
 async def test_an_audience_without_a_test_audience_offers_no_test(sandbox: Sandbox, bot: Bot) -> None:
