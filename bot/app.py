@@ -57,7 +57,7 @@ from bot.slack.publish.reminders import ReminderPosts
 from bot.slack.reactions import Reactions
 from bot.slack.type_ahead import TypeAhead
 from bot.storage import cards, keys, outbox, schema
-from bot.storage.database import PATIENCE, AlreadyDispatching, DatabaseBusy
+from bot.storage.database import PATIENCE, AlreadyDispatching, DatabaseBusy, DatabaseRefuses
 from bot.storage.engines import open_database
 from bot.storage.failing_rows import FailingRow
 from bot.storage.schema import upgrade
@@ -131,7 +131,7 @@ class Bot:
         self.settings, self.clock, self.patience = settings, clock, patience
         self.meters = Meters()
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-        self.database = open_database(settings.database_url, patience)
+        self.database = open_database(settings.database_url, patience, listen_url=settings.database_direct_url)
         self.database.check_place()
         self.policies = policies_of(settings)
         self.key = secret_key_for(settings)
@@ -291,6 +291,8 @@ class Bot:
             await self._check_schema()
         except AlreadyDispatching as error:
             raise CannotStart(f"Another bellcrier already dispatches from {error}. Stop it first.") from None
+        except DatabaseRefuses as error:
+            raise CannotStart(f"The database does not let the bot in: {error}. Check DATABASE_URL.") from None
         except DatabaseBusy as error:
             raise CannotStart(f"The database does not answer ({error}). Start it, or check DATABASE_URL.") from None
 
@@ -382,6 +384,7 @@ class Bot:
         parts["outbox"] = "ok" if waits <= OLD_OUTBOX else f"the oldest entry waits for {waits} seconds"
         ready = all(part == "ok" for part in parts.values())
         parts |= {f"trouble:{failing.work}:{failing.id}": str(failing) for failing in self.database.failing_rows.all()}
+        parts |= {"notifications": f"looking each half second: {self.database.deaf}"} if self.database.deaf else {}
         parts |= {f"pause:{workspace}": "all sending is paused" for workspace in stops.paused}
         return ready, parts | {f"breaker:{account}": "the vendor cannot be reached" for account in stops.away}
 

@@ -21,7 +21,7 @@ from bot.domain.broadcast import MOST_IN_A_TEST
 from bot.domain.hours import Policy
 from bot.slack.client import UNREACHABLE, error_name
 from bot.storage import keys, schema
-from bot.storage.database import Unusable
+from bot.storage.database import DatabaseBusy, DatabaseRefuses, Unusable
 from bot.storage.sqlite import SQLite
 from bot.workflow.approval_rules import people_in
 from providers.base import ProviderError, Purpose, Receipts
@@ -129,9 +129,13 @@ async def _database(bot: Bot) -> AsyncIterator[Finding]:
     except Unusable as error:
         yield Finding("database", "error", str(error))
         return
-    except Exception as error:
-        name = type(error).__name__
-        yield Finding("database", "error", f"The database does not answer ({name}).", "Check database_url.")
+    except DatabaseRefuses as error:
+        yield Finding("database", "error", f"The database does not let the bot in: {error}.", "Check DATABASE_URL.")
+        return
+    except DatabaseBusy as error:
+        yield Finding(
+            "database", "error", f"The database does not answer ({error}).", "Start it, or check DATABASE_URL."
+        )
         return
     trouble = schema.schema_trouble(revision)
     if trouble is None:
@@ -139,6 +143,10 @@ async def _database(bot: Bot) -> AsyncIterator[Finding]:
     else:
         cause, _, fix = trouble.partition(". ")
         yield Finding("database", "error", f"{cause}.", fix)
+    if deafness := await bot.database.deafness():
+        cause = f"Processes do not hear from each other ({deafness}), and look each half second instead."
+        fix = "Behind a pooler, set database_direct_url to the address of PostgreSQL itself."
+        yield Finding("database.notifications", "warning", cause, fix)
 
 
 async def _slack(bot: Bot) -> AsyncIterator[Finding]:

@@ -9,10 +9,10 @@ from importlib import metadata
 from typing import Any
 
 import structlog
-from sqlalchemy.engine import URL, make_url
 
 from bot.app import Bot
 from bot.config.settings import Settings
+from bot.storage.addresses import place
 from bot.storage.tables import REVISION
 
 log = structlog.get_logger(__name__)
@@ -47,15 +47,9 @@ def about(bot: Bot) -> dict[str, Any]:
         "schema": REVISION,
         "mode": settings.mode,
         "slack": "socket" if settings.slack_app_token else "http",
-        "database": shown_database(settings.database_url),
+        "database": place(settings.database_url),
         "workspaces": [bot.people.workspace] if bot.greeted() else [],
     }
-
-
-def shown_database(url: str) -> str:
-    """Return the kind of the database and its place, without user and password."""
-    parsed = make_url(url)
-    return URL.create(parsed.drivername, None, None, parsed.host, parsed.port, parsed.database).render_as_string()
 
 
 async def _unless(asked: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:

@@ -61,6 +61,8 @@ def _explain(error: Exception) -> None:
         fail(*error.lines, code=USAGE)
     if type(error).__name__ in ("CannotStart", "Unusable"):
         fail(str(error))
+    if type(error).__name__ == "DatabaseRefuses":
+        fail(f"The database does not let the bot in: {error}. Check DATABASE_URL.")
     if type(error).__name__ in ("DatabaseBusy", "OutOfOrder", "CommitUncertain"):
         fail(f"The database did not take it ({error or 'the connection broke'}). See what it holds, then try again.")
     if type(error).__name__ == "AlreadyDispatching":

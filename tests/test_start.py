@@ -24,6 +24,7 @@ from bot.domain.errors import CannotStart
 from bot.sending.tokens import token_for
 from bot.slack.greeting import pauses
 from bot.storage import tables
+from bot.storage.addresses import place
 from bot.storage.engines import open_database
 from sandbox.server import Sandbox
 from tests.support.ground import changed, raw_settings
@@ -179,12 +180,12 @@ async def test_the_start_and_the_stop_are_logged_with_what_an_operator_asks_firs
     ("url", "shown"),
     [
         ("postgresql://bell:hunter2@db.example.org:5432/bell", "postgresql://db.example.org:5432/bell"),
-        ("postgresql://db.example.org/bell?user=bell&password=hunter2", "postgresql://db.example.org/bell"),
+        ("postgresql://db.example.org/bell?user=bell&password=hunter2", "postgresql://db.example.org:5432/bell"),
         ("sqlite:///bell.db", "sqlite:///bell.db"),
     ],
 )
 def test_a_database_is_named_without_its_user_and_password(url: str, shown: str) -> None:
-    assert process.shown_database(url) == shown
+    assert place(url) == shown
 
 
 def test_the_pauses_double_up_to_a_minute_and_vary() -> None:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from sqlalchemy.engine import make_url
 
 from bot.config.settings import ApprovalRule, ApprovalSettings, AudienceSettings, Settings, SettingsError, decoded
+from bot.storage.addresses import backend, shown
 
 FILE = "bellcrier.toml"
 PREFIX = "BELLCRIER_"
@@ -206,8 +207,10 @@ def made_key_file(settings: Settings) -> Path | None:
 
 def sqlite_file(settings: Settings) -> Path | None:
     """The file of an SQLite database."""
-    url = make_url(settings.database_url)
-    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+    if backend(settings.database_url) != "sqlite":
+        return None
+    file = make_url(settings.database_url).database
+    return Path(file) if file else None
 
 
 def present_key(settings: Settings) -> bytes | None:
@@ -241,8 +244,7 @@ SECRET_WORDS = ("token", "secret", "key", "password", "login", "customer_account
 def masked(settings: Settings) -> dict[str, Any]:
     """The effective settings as plain values, with every secret and number masked."""
     plain: dict[str, Any] = _mask(settings.model_dump(mode="json"))
-    url = make_url(settings.database_url)
-    plain["database_url"] = url.render_as_string(hide_password=True)
+    plain |= {name: shown(plain[name]) for name in ("database_url", "database_direct_url") if plain[name]}
     return plain
 
 

@@ -22,11 +22,10 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from bot.domain.hours import Holidays, all_zones
 from bot.domain.i18n import Language
+from bot.storage.addresses import backend
 from providers.base import AudienceKind, Purpose
 from providers.durations import Duration
 
@@ -184,6 +183,7 @@ class Settings(_Table):
     grace: Duration = timedelta(minutes=10)
     report_after: Duration = timedelta(hours=24)
     database_url: str = "sqlite:///bellcrier.db"
+    database_direct_url: str | None = None
     slack_bot_token: SecretStr | None = None
     slack_app_token: SecretStr | None = None
     slack_signing_secret: SecretStr | None = None
@@ -268,15 +268,11 @@ class Settings(_Table):
                 raise ValueError(f"{proxy!r} is no address, and no network such as 10.0.0.0/8") from None
         return value
 
-    @field_validator("database_url")
+    @field_validator("database_url", "database_direct_url")
     @classmethod
-    def _database(cls, value: str) -> str:
-        try:
-            backend = make_url(value).get_backend_name()
-        except ArgumentError:
-            backend = ""
-        if backend not in ("sqlite", "postgresql"):
-            raise ValueError("must be sqlite:///FILE or postgresql://…")
+    def _database(cls, value: str | None) -> str | None:
+        if value is not None:
+            backend(value)
         return value
 
     @field_validator("accounts", mode="wrap")
@@ -291,7 +287,7 @@ class Settings(_Table):
     @model_validator(mode="after")
     def _everything_named_exists(self) -> Self:
         problems = [*self._unknown_accounts(), *self._unknown_test_audiences()]
-        if make_url(self.database_url).get_backend_name() == "postgresql" and self.secret_key is None:
+        if backend(self.database_url) == "postgresql" and self.secret_key is None:
             problems.append("secret_key must be given with PostgreSQL; `openssl rand -base64 32` makes one")
         if problems:
             raise ValueError("; ".join(problems))

@@ -44,6 +44,13 @@ class OutOfOrder(DatabaseBusy):
     """The database is full, read-only or damaged. Nothing was stored. Somebody must look before a retry."""
 
 
+class DatabaseRefuses(DatabaseBusy):
+    """The database does not let us in: a password, a name or a certificate is wrong. The message is its own sentence.
+
+    Nothing was stored. Somebody must look before a retry.
+    """
+
+
 class CommitUncertain(Exception):
     """The connection broke during the commit: all of it was stored, or nothing. Look before deciding anything."""
 
@@ -161,6 +168,15 @@ class Database(ABC):
 
         This is only a hint: the ticks find everything.
         """
+
+    @property
+    def deaf(self) -> str | None:
+        """Why the notifications of other processes do not arrive; None while they do, or where there are none."""
+        return None
+
+    async def deafness(self) -> str | None:
+        """The same, tried out now."""
+        return None
 
     @abstractmethod
     async def notify_peers(self, *words: str) -> None:

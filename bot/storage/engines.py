@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from sqlalchemy.engine import make_url
 
+from bot.storage.addresses import PostgresAddress, backend
 from bot.storage.database import PATIENCE, Database
 from bot.storage.postgres import Postgres
 from bot.storage.sqlite import SQLite
 
 
-def open_database(url: str, patience: float = PATIENCE) -> Database:
-    """Return the database for a URL: `sqlite:///FILE` or `postgresql://…`.
+def open_database(url: str, patience: float = PATIENCE, *, listen_url: str | None = None) -> Database:
+    """Return the database for a URL: `sqlite:///FILE` or `postgresql://…`. Raises Unusable.
 
     `patience`: seconds within which a caller gets an answer; the default suits the bot, since people wait for it.
+    `listen_url`: where to listen for other processes, if `url` leads to a pooler.
     """
-    parsed = make_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        return SQLite(parsed, patience)
-    return Postgres(parsed, patience)
+    if backend(url) == "sqlite":
+        return SQLite(make_url(url), patience)
+    listen_at = PostgresAddress.read(listen_url) if listen_url else None
+    return Postgres(PostgresAddress.read(url), listen_at, patience)

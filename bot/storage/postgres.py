@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-from sqlalchemy import func, select
-from sqlalchemy.engine import URL
+from sqlalchemy import Connection, event, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
 
+from bot.storage.addresses import PostgresAddress
+from bot.storage.connecting import Connector, is_refusal, sentence
 from bot.storage.database import (
     CONNECTIONS,
     OWN,
@@ -24,25 +25,25 @@ from bot.storage.database import (
     CommitUncertain,
     Database,
     DatabaseBusy,
+    DatabaseRefuses,
     OutOfOrder,
     T,
     Unusable,
     Work,
 )
+from bot.storage.peers import CHANNEL, Peers
 from bot.storage.sqlite import read_json
 from bot.storage.steps import with_steps
 
-log = structlog.get_logger(__name__)
-
-CHANNEL = "bellcrier"
-LISTEN_CHECK = 10.0  # seconds between checks that the listening connection is alive
-
 #: The settings of each of our PostgreSQL sessions, whatever the server's defaults are.
 SESSION = {
-    "application_name": "bellcrier",
     "synchronous_commit": "on",  # an intent that a restart forgets would be sent twice
     "idle_in_transaction_session_timeout": "10000",  # ms after which a suspended process loses its locks
 }
+
+
+#: Every statement anew and without a name, since the next transaction may be in another session.
+UNPREPARED: Mapping[str, Any] = {"prepared_statement_cache_size": 0, "prepared_statement_name_func": lambda: ""}
 
 
 class _Again(Exception):
@@ -71,26 +72,54 @@ class Postgres(Database):
     OUT_OF_ORDER = ("53100", "53200", "25006")  # disk full, out of memory, a standby
     REFUSED_COMMIT = ("40", "23")  # only these say that a commit did not happen
 
-    def __init__(self, url: URL, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, address: PostgresAddress, listen_at: PostgresAddress | None = None, patience: float = PATIENCE
+    ) -> None:
+        """`listen_at`: where to listen, if `address` leads to a pooler that cannot. Raises Unusable."""
         import asyncpg  # SQLite does not need it
 
         self.patience = patience
-        session = SESSION | {"lock_timeout": str(int(self.busy * 1000))}
-        self.url = url.set(drivername="postgresql+asyncpg")
-        self.engine: AsyncEngine = create_async_engine(
-            self.url,
+        for used in (address, listen_at or address):
+            if missing := used.missing_file():
+                raise Unusable("DATABASE_URL: {}: the file {} cannot be read.".format(*missing))
+        settings = SESSION | {"lock_timeout": str(int(self.busy * 1000))}
+        self.connector = Connector(address, settings, self.busy)
+        listening = Connector(listen_at, {}, self.busy) if listen_at else self.connector
+        self.peers = Peers(listening.open, self.notify_peers, secrets.token_hex(4))
+        self.engine: AsyncEngine = self._engine()
+        self._no_connection = (OSError, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError)
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    def _engine(self) -> AsyncEngine:
+        engine = create_async_engine(
+            "postgresql+asyncpg://",
             pool_size=CONNECTIONS,
             max_overflow=10,
             pool_timeout=self.busy,
             hide_parameters=True,
             json_deserializer=read_json,
-            connect_args={"timeout": self.busy, "server_settings": session},
             execution_options={"failing_rows": self.failing_rows},
         )
-        self._no_connection = (OSError, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError)
-        self._name = secrets.token_hex(4)  # tells its own notifications from those of others
-        self._listening: asyncio.Task[None] | None = None
-        self._under_way: set[asyncio.Task[Any]] = set()
+        event.listen(engine.sync_engine, "do_connect", self._do_connect)
+        event.listen(engine.sync_engine, "begin", self._begin)
+        return engine
+
+    def _do_connect(self, dialect: Any, _record: object, _args: object, _parameters: object) -> Any:
+        """Open a connection for the pool. Without a session of its own, it must not come back to what it prepared."""
+        opened = await_only(self.connector.open())
+
+        async def ready() -> Any:
+            return opened
+
+        return dialect.connect(async_creator_fn=ready, **(UNPREPARED if self.connector.pooled else {}))
+
+    def _begin(self, connection: Connection) -> None:
+        """Set for this transaction what a pooler does not keep for the session."""
+        if self.connector.pooled:
+            first, _, others = self.connector.of_a_transaction.partition("; ")
+            connection.exec_driver_sql(first)  # which begins the transaction at the server too
+            driver: Any = connection.connection.dbapi_connection
+            driver.run_async(lambda opened: opened.execute(others))
 
     @property
     def exclusive(self) -> bool:
@@ -157,7 +186,9 @@ class Postgres(Database):
         except PoolExhausted:
             raise DatabaseBusy("no connection is free") from None
         except self._no_connection as error:
-            raise _Again(type(getattr(error, "orig", None) or error).__name__) from None
+            if is_refusal(error):
+                raise DatabaseRefuses(sentence(error)) from None
+            raise _Again(sentence(error)) from None
         try:
             yield connection
         finally:
@@ -212,51 +243,21 @@ class Postgres(Database):
     # --- hints -------------------------------------------------------------------------------------------------------
 
     async def listen(self, on_notice: Callable[..., None]) -> None:
-        """Listen until `close`. After each break connect again and call `on_notice`, as words may have been missed."""
-        self._listening = asyncio.create_task(self._listen(on_notice), name="listen")
+        self.peers.listen(on_notice)
 
-    async def _listen(self, on_notice: Callable[..., None]) -> None:
-        import asyncpg
+    @property
+    def deaf(self) -> str | None:
+        return self.peers.deaf
 
-        url = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        while True:
-            try:
-                connection = await asyncpg.connect(url, timeout=5)
-                try:
-                    await self._hear(connection, on_notice)
-                finally:
-                    await connection.close(timeout=1)
-            except Exception as error:  # any error: a listener that ended would hear nothing until a restart
-                log.info("not listening to the others just now", error=type(error).__name__)
-                await asyncio.sleep(1)
-
-    async def _hear(self, connection: Any, on_notice: Callable[..., None]) -> None:
-        """Listen until the connection ends. A query now and then finds a connection that died silently."""
-        over = asyncio.Event()
-
-        def hear(_connection: Any, _process: int, _channel: str, payload: str) -> None:
-            speaker, *words = payload.split(" ") if payload else [""]  # an older version sends no words
-            if speaker != self._name:
-                on_notice(*words)
-
-        connection.add_termination_listener(lambda _: over.set())
-        await connection.add_listener(CHANNEL, hear)
-        on_notice()
-        while not over.is_set():
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LISTEN_CHECK):
-                    await over.wait()
-                    return
-            await connection.execute("SELECT 1", timeout=5)
+    async def deafness(self) -> str | None:
+        return await self.peers.trouble()
 
     async def notify_peers(self, *words: str) -> None:
-        payload = " ".join([self._name, *words])
+        payload = " ".join([self.peers.name, *words])
         await self.write(lambda c: c.execute(select(func.pg_notify(CHANNEL, payload))))
 
     async def close(self) -> None:
-        if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.gather(self._listening, return_exceptions=True)
+        await self.peers.close()
         await asyncio.gather(*self._under_way, return_exceptions=True)
         await self.engine.dispose()
 

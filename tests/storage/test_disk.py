@@ -49,7 +49,7 @@ async def test_sqlite_is_set_to_lose_nothing(file: SQLite, monkeypatch: pytest.M
 
 
 async def test_postgresql_is_asked_to_lose_nothing_whatever_its_defaults(direct: Postgres, postgres_url: str) -> None:
-    name = direct.url.database
+    name = direct.connector.address.database
     await direct.write(lambda c: c.exec_driver_sql(f"ALTER DATABASE {name} SET synchronous_commit = off"))
     opened = open_database(postgres_url, LONG)
     assert await opened.read(lambda c: c.exec_driver_sql("SHOW synchronous_commit").scalar()) == "on"
@@ -58,7 +58,7 @@ async def test_postgresql_is_asked_to_lose_nothing_whatever_its_defaults(direct:
 
 
 async def test_a_postgresql_that_takes_no_writes_is_not_dispatched_from(direct: Postgres, postgres_url: str) -> None:
-    name = direct.url.database
+    name = direct.connector.address.database
     await direct.write(lambda c: c.exec_driver_sql(f"ALTER DATABASE {name} SET default_transaction_read_only = on"))
     opened = open_database(postgres_url, LONG)
     with pytest.raises(Unusable, match="Name the primary"):

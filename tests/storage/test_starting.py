@@ -275,4 +275,4 @@ async def test_a_postgresql_that_does_not_answer_stops_the_start(home: Path) -> 
     path.write_text(
         'database_url = "postgresql://127.0.0.1:9/x"\nsecret_key = "' + "QUFB" * 10 + 'QUE="\n' + path.read_text()
     )
-    await refuses(home, "The database does not answer (ConnectionRefusedError)", "DATABASE_URL")
+    await refuses(home, "The database does not answer (ConnectionRefusedError: ", "DATABASE_URL")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -10,6 +11,7 @@ from typing import Any, Literal, Self
 from sqlalchemy.engine import make_url
 
 COMMIT = b"COMMIT;"
+SSL_REQUEST = bytes.fromhex("0000000804d2162f")  # PostgreSQL's protocol, 55.7: SSLRequest
 
 
 @dataclass
@@ -29,7 +31,10 @@ class Cut:
 class Proxy:
     """Listens on TCP, and passes everything on to the server's socket file unless it is asked to cut."""
 
-    def __init__(self, server: Any) -> None:
+    def __init__(self, server: Any, tls: ssl.SSLContext | None = None) -> None:
+        """`tls`: then whoever connects may speak TLS, as to a server that has a certificate."""
+        self.tls = tls
+        self.secured = 0  # how many did
         self.target: Path = server.get_postmaster_info().socket_path
         self.cuts: list[Cut] = []
         self.done = 0  # how many cuts were made
@@ -69,12 +74,35 @@ class Proxy:
 
     async def _enter(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there = await asyncio.open_unix_connection(str(self.target))
+        if self.tls is not None and not await self._greet(reader, writer, there[1], self.tls):
+            return
         road = _Road(self, (reader, writer), there)
         self._roads.add(road)
         try:
             await road.run()
         finally:
             self._roads.discard(road)
+
+    async def _greet(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        there: asyncio.StreamWriter,
+        tls: ssl.SSLContext,
+    ) -> bool:
+        """Speak TLS if that is asked for, else pass on what came. Return whether the connection holds."""
+        try:
+            first = await reader.readexactly(8)
+            if first != SSL_REQUEST:
+                there.write(first)
+                return True
+            writer.write(b"S")
+            await writer.start_tls(tls)
+        except (OSError, EOFError):  # whoever connects may not like our certificate
+            there.close()
+            return False
+        self.secured += 1
+        return True
 
     def take(self, said: bytes) -> Cut | None:
         """Use up and return the cut that is due after these words, if any."""
