@@ -205,8 +205,18 @@ async def opened(url: str, *, fresh: bool = False, patience: float = PATIENCE) -
         await database.close()
 
 
+def unguarded(connection: Connection) -> None:
+    """Let rows of the audit be deleted too."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL session_replication_role = replica"))
+        return
+    for name in connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all():
+        connection.execute(text(f"DROP TRIGGER {name}"))
+
+
 def empty(connection: Connection) -> None:
     upgrade(connection)
+    unguarded(connection)
     for table in reversed(metadata.sorted_tables):
         connection.execute(table.delete())
 

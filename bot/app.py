@@ -71,6 +71,7 @@ from bot.web.slack import SlackDoor
 from bot.workflow.approval_reminders import ApprovalReminders
 from bot.workflow.audience_cache import AudienceCache
 from bot.workflow.audiences import Audiences
+from bot.workflow.audit_seals import AuditSeals
 from bot.workflow.kill_switch import KillSwitch
 from bot.workflow.workflow import Workflow
 
@@ -323,6 +324,7 @@ class Bot:
             PeriodicTask(Task.REVIEWS, 60.0, self.workflow.reviews.tick),
             PeriodicTask(Task.AUDIENCES, 60.0, self.audiences.audience_cache.begin),
             PeriodicTask(Task.TROUBLES, 10.0, self._notify_admins),
+            PeriodicTask(Task.SEAL_AUDIT, 10.0, AuditSeals(self.runtime).tick),
         )
 
     async def _notify_admins(self) -> None:

@@ -22,6 +22,7 @@ from sqlalchemy.exc import CompileError, DataError, IntegrityError, StatementErr
 from bot.config.settings import ApprovalSettings
 from bot.domain.clock import Micros
 from bot.storage import schema, tables
+from bot.storage.audit_chain import seal_all
 from bot.storage.database import Database
 from bot.storage.schema import one_snapshot, upgrade
 from bot.workflow.restored import ASKED_AS_USUAL, hold_all
@@ -132,8 +133,14 @@ async def upgrade_with_backup(
     count = None
     if path is not None and revision not in (None, tables.REVISION):
         count = await database.read(lambda c: write_backup(c, path, at, fingerprint=fingerprint), patience=None)
-    await database.write(upgrade, patience=None)
+    await database.write(bring_up, patience=None)
     return count
+
+
+def bring_up(connection: Connection) -> None:
+    """Bring the schema to this version, and seal what an older one has written to the audit."""
+    upgrade(connection)
+    seal_all(connection)
 
 
 # --- restore -------------------------------------------------------------------------------------------------------
@@ -160,7 +167,7 @@ def restore_backup(
     except schema.NoSuchRevision:
         raise NotABackup(f"{path} has a schema {head.revision}, which no bellcrier ever had.") from None
     _insert_all(connection, path)
-    upgrade(connection)
+    bring_up(connection)
     _continue_numbers(connection)
     hold_all(connection, head.at, at, approval)
     return count

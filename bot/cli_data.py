@@ -88,7 +88,7 @@ def _about_key(settings: Settings) -> str:
 @config_option
 @guarded
 def db_check(config: Path | None) -> None:
-    """Check that the schema fits this version and that the database is sound."""
+    """Check that the schema fits this version, and that the database and the audit are sound."""
     from bot.storage import schema
 
     revision, integrity = on_database(config, lambda c: (schema.schema_revision(c), schema.integrity(c)))
@@ -98,6 +98,23 @@ def db_check(config: Path | None) -> None:
     if integrity != "ok":
         fail("The database file is damaged. Restore a backup with `bellcrier db restore FILE`.")
     click.echo(f"The database is at revision {revision} and sound.")
+    _check_audit(config)
+
+
+def _check_audit(config: Path | None) -> None:
+    from bot.storage.audit_chain import check_chain
+
+    found = on_database(config, check_chain)
+    if (broken := found.broken) is not None:
+        fail(
+            f"The audit of {broken.workspace} is not as it was written: row {broken.seq}, {broken.cause}. Compare it "
+            "with an earlier export or backup."
+        )
+    rows = sum(head.place for head in found.heads.values())
+    waiting = f"; {found.unsealed} more are not sealed yet" if found.unsealed else ""
+    click.echo(f"The audit is whole: {rows} rows{waiting}.")
+    for workspace, head in sorted(found.heads.items()):
+        click.echo(f"  {workspace}: row {head.place} has the hash {head.hash}")
 
 
 @db.command("backup")

@@ -39,6 +39,7 @@ class Task(StrEnum):
     REVIEWS = "reviews"
     AUDIENCES = "audiences"
     TROUBLES = "troubles"
+    SEAL_AUDIT = "seal_audit"
 
 
 class OnTick(Protocol):

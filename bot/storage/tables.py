@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ForeignKey,
     ForeignKeyConstraint,
     Index,
     Integer,
@@ -20,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0012"  # the schema this code was written for; a test ties it to the newest migration
+REVISION = "0013"  # the schema this code was written for; a test ties it to the newest migration
 SHAPE = 1  # the newest row format that this code understands; rows of a higher shape are left alone
 
 metadata = MetaData()
@@ -104,6 +105,7 @@ broadcasts = Table(
     Column("review_comment", Text),
     Column("asked_in", String(32)),  # the channel where it was typed, if its card is in another
     Column("finals", Integer, nullable=False, server_default="0"),  # deliveries whose status is final
+    Column("text_removed_at", BigInteger),  # when what was typed was removed: it was too old, or an operator erased it
     Column("shape", Integer, nullable=False, server_default="1"),  # see SHAPE
     UniqueConstraint("workspace", "key", name="uq_broadcasts_key"),
 )
@@ -111,6 +113,8 @@ broadcasts = Table(
 LIVING = "state IN ('draft', 'pending', 'scheduled', 'held', 'sending', 'unknown', 'sent')"
 #: Those in which it may still ring a phone that it has not rung yet.
 GOING = "state IN ('pending', 'scheduled', 'held', 'sending', 'unknown')"
+#: Those in which nothing happens any more.
+ENDED = "state IN ('done', 'failed', 'rejected', 'cancelled', 'expired')"
 
 
 def _index(name: str, *columns: Column[Any], where: str) -> None:
@@ -155,6 +159,7 @@ _index(
     where=GOING,
 )
 Index("ix_broadcasts_changed", broadcasts.c.workspace, broadcasts.c.changed_at)
+_index("ix_broadcasts_ended", broadcasts.c.changed_at, broadcasts.c.workspace, broadcasts.c.id, where=ENDED)
 
 
 def _of_broadcast() -> ForeignKeyConstraint:
@@ -202,6 +207,18 @@ audit = Table(
 )
 Index("ix_audit_broadcast", audit.c.workspace, audit.c.broadcast, audit.c.seq)
 
+seals = Table(
+    "seals",
+    metadata,
+    Column("seq", Integer, ForeignKey("audit.seq"), primary_key=True, autoincrement=False),
+    Column("workspace", String(32), nullable=False),
+    Column("place", Integer, nullable=False),  # in the chain of its workspace, from 1 on
+    Column("salt", String(32)),  # of the reason; removed together with it, so that nobody can guess it
+    Column("reason_digest", String(64)),
+    Column("hash", String(64), nullable=False),  # of the row, and of the seal before it
+    UniqueConstraint("workspace", "place", name="uq_seals_place"),
+)
+
 cards = Table(
     "cards",
     metadata,
@@ -231,6 +248,7 @@ notes = Table(
     Column("ts", String(32)),
     _of_broadcast(),
 )
+Index("ix_notes_broadcast", notes.c.workspace, notes.c.broadcast)
 Index(
     "ix_notes_post",
     notes.c.post_at,
@@ -277,6 +295,7 @@ deliveries = Table(
     Column("at", BigInteger, nullable=False),
 )
 Index("ix_deliveries_broadcast", deliveries.c.workspace, deliveries.c.broadcast)
+_index("ix_deliveries_aside", deliveries.c.at, where="workspace IS NULL")
 
 leftovers = Table(
     "leftovers",

@@ -19,7 +19,8 @@ from sqlalchemy import insert, text, update
 
 from bot.backup import restore_backup, write_backup
 from bot.cli import main
-from bot.storage import schema, tables
+from bot.storage import audit_chain, schema, tables
+from bot.storage.audit import write_event
 from bot.storage.database import Database
 from bot.storage.engines import open_database
 from bot.storage.schema import upgrade
@@ -64,19 +65,20 @@ def shell(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> Shell:
 
 
 def test_an_older_database_is_backed_up_before_it_is_upgraded(shell: Shell, url: str, tmp_path: Path) -> None:
-    on(url, lambda c: upgrade(c, "0001"), keep("old"))
+    on(url, lambda c: upgrade(c, "0001"), keep("old"), lambda c: write_event(c, "T", "U0ANA", "pause", "why", 1))
     code, told = shell("db", "backup", "by-hand.backup")
-    assert (code, "Wrote 1 rows" in told) == (0, True), told
+    assert (code, "Wrote 2 rows" in told) == (0, True), told
     code, told = shell("db", "upgrade")
     assert code == 0, told
     made = next(tmp_path.glob(f"bell-before-{tables.REVISION}-*.backup"))
-    assert f"Wrote 1 rows to {made} first. There is no secret key yet." in told
+    assert f"Wrote 2 rows to {made} first. There is no secret key yet." in told
     assert made.stat().st_mode & 0o077 == 0
     assert shell("db", "upgrade") == (0, f"The database is at revision {tables.REVISION}.\n")  # nothing to back up
     assert len(list(tmp_path.glob("*.backup"))) == 2
+    assert "The audit is whole: 1 rows." in shell("db", "check")[1]
     for file in ("by-hand.backup", str(made)):
         code, told = shell("db", "restore", "--force", file)
-        assert (code, "Restored 1 rows" in told) == (0, True), told
+        assert (code, "Restored 2 rows" in told) == (0, True), told
         assert on(url, schema.schema_revision, lambda c: c.execute(text("SELECT name FROM kept")).scalar()) == [
             tables.REVISION,
             "old",
@@ -127,6 +129,17 @@ def test_a_database_of_another_program_is_never_replaced(shell: Shell, url: str,
     on(url, lambda c: c.execute(text("CREATE TABLE invoices (x INTEGER)")))
     code, told = shell("db", "restore", "--force", "ours.backup")
     assert (code, "tables of another program (invoices)" in told) == (1, True), told
+
+
+@pytest.mark.long
+def test_a_check_names_the_first_row_of_the_audit_that_was_changed(shell: Shell, url: str) -> None:
+    on(url, upgrade, lambda c: write_event(c, "T", "U0ANA", "pause", "why", 1), audit_chain.seal_all)
+    code, told = shell("db", "check")
+    assert (code, "The audit is whole: 1 rows.\n  T: row 1 has the hash " in told) == (0, True), told
+    drop, change = text("DROP TRIGGER audit_only_grows"), text("UPDATE audit SET actor = 'U0EVE'")
+    on(url, lambda c: c.execute(drop), lambda c: c.execute(change))
+    code, told = shell("db", "check")
+    assert (code, "The audit of T is not as it was written: row 1, it was changed" in told) == (1, True), told
 
 
 @pytest.mark.long
