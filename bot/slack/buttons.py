@@ -152,7 +152,7 @@ class Buttons:
         parts, start = parse.read_send(slack_text.decode_slack(refused.typed)), None
         wrong = [one.sentence for one in (*parts.complaints, *lost_names(refused.typed))]
         try:
-            if at := parts.options.get("at"):
+            if (at := parts.options.get("at")) and not refused.test:
                 found = parse_when(at, zone=done.person.zone, now=moment(self.clock()))
                 start = int(found.instant.timestamp())
         except NotATime as error:

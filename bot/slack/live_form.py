@@ -54,6 +54,9 @@ OPEN_FORMS, OPEN_FOR = 1_000, 3_600.0
 #: The presses after which the bot writes the text.
 REPLACING = (PLAIN, UNACCENTED, forms.CLEAR, template_forms.FREELY)
 
+#: What *Send a test* makes of what the form says: a test goes at once, whatever start and canary are chosen.
+NOW_TO_FEW = {"test": True, "send_at": None, "canary": None}
+
 ShowingOf = Callable[[Broadcast, list[Vote]], Awaitable[CardContext]]
 
 
@@ -113,7 +116,7 @@ class LiveForm:
             filled = await self.templates.checked(composed, done.workspace)
             said = replace(composed, text=filled.text) if filled else composed
             submitted = await self.workflow.submit(
-                said.request(done.person).model_copy(update={"test": True}),
+                said.request(done.person).model_copy(update=NOW_TO_FEW),
                 key=f"test:{done.trigger}",
                 person=done.person,
                 postable=place.postable,

@@ -18,7 +18,7 @@ from bot.workflow import approval_rules, checks
 from bot.workflow.approvers import Approvers
 from bot.workflow.audiences import Audiences
 from bot.workflow.deadlines import asks_again_at, asks_until
-from bot.workflow.recipients import Recipients, canary_complaint, recipients_of
+from bot.workflow.recipients import Recipients, canary_complaint, complaints_about_test, recipients_of
 from providers.base import Purpose
 
 FURTHEST = 2 * 366 * 24 * 3600 * SECOND
@@ -71,7 +71,9 @@ class Planning:
     ) -> tuple[Broadcast, list[FieldError]]:
         """What a request becomes, and what is wrong with it by itself."""
         final, complaints = checks.final_text(request.text, self.audiences.terms(request.audience, request.purpose))
-        if request.canary and (odd := canary_complaint(self.audiences, request.canary, reached.settings)) is not None:
+        if request.test:
+            complaints += complaints_about_test(request)
+        elif request.canary and (odd := canary_complaint(self.audiences, request.canary, reached.settings)) is not None:
             complaints.append(odd)
         complaints += checks.name_complaints(request.sender, request.campaign)
         complaints += self._sender_complaints(request, reached.settings)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bot.config.settings import AudienceSettings
-from bot.domain.broadcast import MOST_IN_A_TEST
+from bot.domain.broadcast import MOST_IN_A_TEST, BroadcastRequest
 from bot.domain.errors import FieldError, InvalidRequest
 from bot.domain.i18n import Translatable, Value
 from bot.workflow.audiences import Audiences
@@ -55,6 +56,15 @@ def is_small(audiences: Audiences, name: str) -> bool:
     settings, size = audiences.settings.audiences[name], audiences.audience_cache.size_of(name)
     most = settings.max_size if size is None else size
     return most is not None and most <= MOST_IN_A_TEST and not settings.everyone
+
+
+def complaints_about_test(request: BroadcastRequest) -> Iterator[FieldError]:
+    """What a test cannot have: it goes at once, to the test audience alone."""
+    if request.send_at is not None:
+        yield FieldError("send_at", Translatable("A test goes out at once. Leave out the start (`at=`)."))
+    if request.canary is not None:
+        template = "A test goes to the test audience alone. Leave out the canary (`canary=`)."
+        yield FieldError("canary", Translatable(template))
 
 
 def canary_complaint(audiences: Audiences, name: str, of: AudienceSettings) -> FieldError | None:

@@ -8,19 +8,21 @@ import json
 import pytest
 
 from bot.app import Bot
+from bot.domain.clock import SECOND, now
 from bot.domain.lifecycle import State
 from sandbox.server import Sandbox
+from sandbox.world import Json
 from tests.support.slack import HERE, ask, becomes, card, filled, open_form, settled, shown, thread_text, type_in
 
 TEST_BUTTON = "broadcast.test"
+TEAM = {"value": {"type": "static_select", "selected_option": {"value": "team"}}}
 LONGER = "Soldes demain dans toutes nos boutiques, venez nombreux"
 
 
-async def press(sandbox: Sandbox, form: dict[str, object], text: str = "Soldes demain") -> None:
+async def press(sandbox: Sandbox, form: Json, text: str = "Soldes demain", **more: Json) -> None:
     element = {"type": "button", "action_id": TEST_BUTTON, "value": "test"}
-    await sandbox.acting.act(
-        "U0DAN", {"view_id": form["id"]}, "plain", TEST_BUTTON, element, filled("newsletter", text)
-    )
+    values = filled("newsletter", text) | more
+    await sandbox.acting.act("U0DAN", {"view_id": form["id"]}, "plain", TEST_BUTTON, element, values)
 
 
 def updates(sandbox: Sandbox) -> int:
@@ -107,6 +109,32 @@ async def test_what_is_typed_while_the_test_is_on_its_way_stays(sandbox: Sandbox
     assert LONGER in shown(sandbox)
 
 
+@pytest.mark.long
+async def test_whatever_start_and_canary_are_chosen_a_press_sends_the_test_now(sandbox: Sandbox, bot: Bot) -> None:
+    form = await open_form(sandbox)
+    later = {"value": {"type": "datetimepicker", "selected_date_time": now() // SECOND + 86_400}}
+    await press(sandbox, form, send_at=later, canary=TEAM)
+    await becomes(sandbox, "goes to *team* now")
+    row = await settled(bot, State.SENT, State.DONE)
+    assert (row.test_of, row.send_at, row.canary) == ("newsletter", None, None)
+
+
+async def test_a_test_can_have_neither_a_start_nor_a_canary_and_its_form_asks_for_none(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    said = await ask(sandbox, 'test newsletter marketing at="tomorrow 9:00" canary=team Soldes', user="U0DAN")
+    assert "A test goes out at once. Leave out the start (`at=`)." in said
+    assert "Leave out the canary (`canary=`)." in said
+    answer = sandbox.acting.ephemerals("U0DAN")[-1]
+    await sandbox.acting.click("U0DAN", HERE, answer["ts"], "broadcast.correct_test")
+    form = sandbox.acting.views("U0DAN")[-1]
+    assert not {"send_at", "canary"} & {block.get("block_id") for block in form["blocks"]}
+    assert "⛔" not in shown(sandbox)
+    assert sandbox.vendors.ledger == []
+    assert await sandbox.acting.submit("U0DAN", form["id"], filled("newsletter", "Soldes")) == {}
+    assert (await settled(bot, State.SENT, State.DONE)).audience == "team"
+
+
 async def test_an_audience_without_a_test_audience_offers_no_test(sandbox: Sandbox, bot: Bot) -> None:
     form = await open_form(sandbox)
     await type_in(sandbox, form, filled("clients", "Soldes demain"))
@@ -150,7 +178,7 @@ async def test_the_form_offers_small_audiences_to_get_it_first(sandbox: Sandbox,
     assert "team" in [option["value"] for option in field["element"]["options"]]
     assert "newsletter" not in str(field)
     values = filled("newsletter", "Soldes demain")
-    values["canary"] = {"value": {"type": "static_select", "selected_option": {"value": "team"}}}
+    values["canary"] = TEAM
     assert await sandbox.acting.submit("U0DAN", form["id"], values) == {}
     assert (await settled(bot, State.PENDING)).canary == "team"
 
@@ -158,7 +186,7 @@ async def test_the_form_offers_small_audiences_to_get_it_first(sandbox: Sandbox,
 async def test_a_canary_of_another_account_is_refused_under_its_field(sandbox: Sandbox, bot: Bot) -> None:
     form = await open_form(sandbox)
     values = filled("clients", "Soldes demain")
-    values["canary"] = {"value": {"type": "static_select", "selected_option": {"value": "team"}}}
+    values["canary"] = TEAM
     errors = await sandbox.acting.submit("U0DAN", form["id"], values)
     assert "belongs to another account" in errors["canary"]
 

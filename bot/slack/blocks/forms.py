@@ -95,8 +95,8 @@ def as_composed(form: Form) -> Composed:
         text=values.get("text") or "",
         sender=values.get("sender") or None,
         campaign=values.get("campaign") or None,
-        canary=values.get("canary") or None,
-        send_at=values["send_at"] * SECOND if values.get("send_at") else None,
+        canary=None if form.test else values.get("canary") or None,
+        send_at=values["send_at"] * SECOND if values.get("send_at") and not form.test else None,
         channel=form.channel,
         draft=form.draft,
         follows=form.follows,
@@ -110,9 +110,6 @@ def as_composed(form: Form) -> Composed:
 
 def compose(form: Form, words: Translator) -> dict[str, Any]:
     """The form behind `/broadcast`. Block ids are the request's field names."""
-    start: dict[str, Any] = {"type": "datetimepicker"}
-    if form.values.get("send_at"):
-        start["initial_date_time"] = form.values["send_at"]
     blocks = [
         *_kept(form, words),
         *_template_input(form.choice, words),
@@ -120,7 +117,7 @@ def compose(form: Form, words: Translator) -> dict[str, Any]:
         live(purpose_input(form.values.get("purpose"), words)),
         *(form.wording if form.template else text_inputs(form.values.get("text") or "", words, form.refills)),
         *form.facts,
-        live(input_block("send_at", words("Start"), start, optional=True, hint=words(AT_ONCE))),
+        *_start_input(form, words),
         *_named_inputs(form, words),
     ]
     kept: dict[str, Any] = {"channel": form.channel, "draft": form.draft, "follows": form.follows}
@@ -170,6 +167,14 @@ def purpose_input(chosen: str | None, words: Translator) -> Block:
     initial = next((one for one in purposes if one["value"] == chosen), purposes[0])
     select = {"type": "static_select", "options": purposes}
     return input_block("purpose", words("Purpose"), {**select, "initial_option": initial})
+
+
+def _start_input(form: Form, words: Translator) -> list[Block]:
+    if form.test:  # it goes at once
+        return []
+    start: dict[str, Any] = {"type": "datetimepicker"}
+    start |= {"initial_date_time": form.values["send_at"]} if form.values.get("send_at") else {}
+    return [live(input_block("send_at", words("Start"), start, optional=True, hint=words(AT_ONCE)))]
 
 
 def _canary_input(form: Form, words: Translator) -> list[Block]:
