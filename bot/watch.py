@@ -21,6 +21,7 @@ from bot.storage import figures
 from bot.storage.figures import Figures
 from bot.storage.tables import REVISION
 from bot.web.metrics import Meters, Samples
+from providers.base import Receipts
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -57,7 +58,9 @@ class Watch:
     def begin(self, scheduler: Scheduler) -> None:
         """Watch the ticks too, before they begin."""
         scheduler.on_tick = self.meters.count_tick
-        self.meters.know(self.runtime.providers, (bell.name for bell in scheduler.bells))
+        accounts, address = self.runtime.providers, self.runtime.settings.public_url
+        called = [name for name, one in accounts.items() if one.capabilities.receipts is not Receipts.NONE]
+        self.meters.know(accounts, called if address else [], (bell.name for bell in scheduler.bells))
 
     async def read(self) -> Samples:
         """Read the gauges. What cannot be told in time is left out."""

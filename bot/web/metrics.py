@@ -74,6 +74,16 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
 Samples = Mapping[str, Mapping[tuple[str, ...], float]]  # the values of gauges, by name and labels
 
 
+@dataclass(frozen=True)
+class Described:
+    """A metric, for its table in docs/watching.md."""
+
+    name: str
+    kind: str
+    about: str
+    labels: tuple[str, ...]
+
+
 @dataclass(eq=False)
 class Scraped:
     """The gauges, as they were last read."""
@@ -93,6 +103,7 @@ class Meters:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.described = [Described(name, "gauge", about, labels) for name, (about, labels) in GAUGES.items()]
         self.scraped = Scraped({})
         self.registry.register(self.scraped)
         self._make_broadcast_meters()
@@ -130,21 +141,32 @@ class Meters:
         took = "Seconds that a transaction took, with the wait for its turn"
         self.database = self._histogram("database_seconds", took, QUICK, "kind")
         self.database_errors = self._counter("database_errors", "Transactions that failed", "kind", "error")
-        self.ticks = Summary("bellcrier_tick_seconds", "Seconds that a tick took", ["tick"], registry=self.registry)
+        self.ticks = self._summary("tick_seconds", "Seconds that a tick took", "tick")
         self.tick_errors = self._counter("tick_errors", "Ticks that failed", "tick")
         self.row_errors = self._counter("row_errors", "Times that a row could not be worked on", "work")
 
     def _counter(self, name: str, about: str, *labels: str) -> Counter:
+        self.described.append(Described(f"bellcrier_{name}_total", "counter", about, labels))
         return Counter(f"bellcrier_{name}", about, labels, registry=self.registry)
 
     def _histogram(self, name: str, about: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        self.described.append(Described(f"bellcrier_{name}", "histogram", about, labels))
         return Histogram(f"bellcrier_{name}", about, labels, buckets=buckets, registry=self.registry)
 
-    def know(self, accounts: Iterable[str], ticks: Iterable[str]) -> None:
-        """Show these from the start, with zeros: a rate cannot tell the first of a kind from a new process."""
+    def _summary(self, name: str, about: str, *labels: str) -> Summary:
+        self.described.append(Described(f"bellcrier_{name}", "summary", about, labels))
+        return Summary(f"bellcrier_{name}", about, labels, registry=self.registry)
+
+    def know(self, accounts: Iterable[str], calling: Iterable[str], ticks: Iterable[str]) -> None:
+        """Show these from the start, with zeros: a rate cannot tell the first of a kind from a new process.
+
+        `calling`: the accounts whose vendors call back.
+        """
         for account in accounts:
             for outcome in OUTCOMES.values():
                 self.outcomes.labels(account, outcome)
+        for account in calling:
+            self.callbacks.labels(account, "200")
         for tick in ticks:
             self.tick_errors.labels(tick)
 

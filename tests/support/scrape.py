@@ -27,6 +27,13 @@ class Scrape:
         return self.series.get((name, frozenset(labels.items())))
 
     @property
+    def queryable(self) -> set[str]:
+        """The names that a query may use, also of metrics that have no series yet."""
+        parts = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_count")}
+        types = [line.split()[2:4] for line in self.text.splitlines() if line.startswith("# TYPE ")]
+        return {name + part for name, kind in types for part in parts.get(kind, ("",))}
+
+    @property
     def names(self) -> set[str]:
         return {name for name, _ in self.series}
 

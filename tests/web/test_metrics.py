@@ -201,11 +201,12 @@ async def test_whoever_counts_steps_cannot_undo_them(core: Core, database: Datab
 
 def test_a_process_that_has_done_nothing_shows_zeros_for_what_it_knows() -> None:
     meters = Meters()
-    meters.know(["encom"], ["dispatch"])
+    meters.know(["encom"], ["encom"], ["dispatch"])
     found = Scrape(meters.text({}).decode())
     assert {state: found.of("bellcrier_broadcasts_entered_total", state=state) for state in State} == dict.fromkeys(
         State, 0
     )
     assert found.of("bellcrier_outcomes_total", account="encom", outcome="unknown") == 0
     assert found.of("bellcrier_tick_errors_total", tick="dispatch") == 0
+    assert found.of("bellcrier_callbacks_total", account="encom", status="200") == 0
     assert not set(GAUGES) & found.names
