@@ -10,6 +10,8 @@ from starlette.requests import Request
 
 SLACK_BODY = 1024 * 1024
 CALLBACK_BODY = 64 * 1024
+SMALL = 64 * 1024  # bytes that every body may have
+LARGE = 32 * 1024 * 1024  # bytes beyond these that all bodies may have together while they arrive
 
 
 class Guesses:
@@ -38,11 +40,28 @@ def named(part: Any, name: str) -> bool:
     return isinstance(part, dict) and isinstance(part.get(name), str)
 
 
-async def read_body(request: Request, cap: int) -> bytes:
-    """The whole body. Raises TooLarge as soon as it is longer than `cap` bytes."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > cap:
-            raise TooLarge
-    return bytes(body)
+class TooMany(Exception):
+    """Other large bodies are arriving. This one may come again."""
+
+
+class Bodies:
+    """Reads bodies, whose senders nobody knows before the last byte; so the large ones share a bounded memory."""
+
+    def __init__(self) -> None:
+        self._large = 0
+
+    async def read(self, request: Request, cap: int) -> bytes:
+        """The whole body. Raises TooLarge as soon as it is longer than `cap` bytes, and TooMany."""
+        body, ours = bytearray(), 0
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > cap:
+                    raise TooLarge
+                more = max(len(body) - SMALL - ours, 0)
+                if more and self._large + more > LARGE:
+                    raise TooMany
+                ours, self._large = ours + more, self._large + more
+            return bytes(body)
+        finally:
+            self._large -= ours

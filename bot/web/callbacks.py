@@ -17,7 +17,7 @@ from bot.sending.tokens import token_for
 from bot.sending.tracker import Tracker
 from bot.storage import vendor_ids
 from bot.storage.database import CommitUncertain, Database, DatabaseBusy
-from bot.web.bodies import CALLBACK_BODY, Guesses, TooLarge, read_body
+from bot.web.bodies import CALLBACK_BODY, Bodies, Guesses, TooLarge
 from bot.web.metrics import Meters
 from providers.base import Callback, Receipts
 
@@ -35,6 +35,7 @@ class CallbackDoor:
     key: bytes
     meters: Meters
     guesses: Guesses = field(default_factory=Guesses)
+    bodies: Bodies = field(default_factory=Bodies)
     #: Recently correct tokens, with their dispatches.
     known: LRUCache[tuple[str, str], tuple[str, str]] = field(default_factory=lambda: LRUCache(4096))
 
@@ -83,7 +84,7 @@ class CallbackDoor:
                 return 429
             await self.guesses.wrong(peer)
             return 404
-        content, body = request.headers.get("content-type", ""), await read_body(request, CALLBACK_BODY)
+        content, body = request.headers.get("content-type", ""), await self.bodies.read(request, CALLBACK_BODY)
         if not body.strip():
             content, body = "application/x-www-form-urlencoded", request.scope.get("query_string", b"")
         receipts = await provider.receipts_in(Callback(content, body))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -15,7 +15,7 @@ from slack_sdk.signature import SignatureVerifier
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from bot.web.bodies import SLACK_BODY, TooLarge, named, read_body
+from bot.web.bodies import SLACK_BODY, Bodies, TooLarge, TooMany, named
 from bot.web.metrics import Meters
 
 
@@ -33,6 +33,7 @@ class SlackDoor:
     verifier: SignatureVerifier
     meters: Meters
     greeted: Callable[[], bool]
+    bodies: Bodies = field(default_factory=Bodies)
 
     async def __call__(self, request: Request) -> Response:
         asked = await self._asked(request)
@@ -44,9 +45,11 @@ class SlackDoor:
     async def _asked(self, request: Request) -> AsyncBoltRequest | int:
         """Return the request that Slack meant, or the status of an answer to anything else."""
         try:
-            text = (await read_body(request, SLACK_BODY)).decode()
+            text = (await self.bodies.read(request, SLACK_BODY)).decode()
         except TooLarge:
             return 413
+        except TooMany:
+            return 503
         except (UnicodeDecodeError, ClientDisconnect):
             return 400
         if not self._signed(request, text):
