@@ -64,7 +64,7 @@ class Account(Provider):
         self.transport, self.vault = adapter.transport, adapter.vault
         self.name, self.title = checked_text(adapter.name), checked_text(adapter.title)  # type: ignore[misc]
         self.capabilities = _capabilities(adapter)  # type: ignore[misc]
-        self._mention = _mention(adapter)
+        self._mention, self.default_sender = _mention(adapter), _default_sender(adapter)
         self.calls = AdapterCalls(self.settings, self.account, package, thread)
         self.results = ReleaseResults(self.calls, ours=thread is None)
 
@@ -213,6 +213,12 @@ def _mention(adapter: Provider) -> str | None:
 def _settings(adapter: Provider) -> AccountSettings:
     """The settings that every account has, without those that only its own model adds."""
     return AccountSettings(**{name: getattr(adapter.settings, name) for name in AccountSettings.model_fields})
+
+
+def _default_sender(adapter: Provider) -> str | None:
+    """The sender ID of what names none, if the account has one and the vendor takes any."""
+    sender = getattr(adapter.settings, "sender", None)
+    return checked_text(sender) if sender and adapter.capabilities.sender_pattern else None
 
 
 def _capabilities(adapter: Provider) -> Capabilities:

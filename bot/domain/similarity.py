@@ -10,12 +10,15 @@ NEAR = 0.92  # of the characters in common; one wrong letter in a short offer
 COMPARED = 1_000  # characters
 
 
-def nearly_same(one: str, other: str) -> bool:
-    """Whether the texts differ in little more than a typo. Texts with other numbers are never the same message."""
+def nearly_same(one: str, other: str, *, with_numbers: bool = True) -> bool:
+    """Whether the texts differ in little more than a typo. Texts with other numbers are never the same message.
+
+    Without `with_numbers`, numbers are compared like other words: a number more is then no other message.
+    """
     a, b = _essence(one), _essence(other)
     if a == b:
         return bool(a) or one.split() == other.split()  # nothing but signs: they are compared as they are
-    if numbers_in(one) != numbers_in(other):
+    if with_numbers and numbers_in(one) != numbers_in(other):
         return False
     matcher = SequenceMatcher(None, a[:COMPARED], b[:COMPARED])
     return min(matcher.real_quick_ratio(), matcher.quick_ratio()) > NEAR and matcher.ratio() > NEAR

@@ -69,7 +69,7 @@ class CardContexts:
             now=drawn_at,
             grace=self.grace,
             refusal=refusal,
-            sender=self.settings.accounts.get(broadcast.account, {}).get("sender"),
+            sender=provider.default_sender if provider else None,
             duplicate=duplicate,
             notify=self.approval.notify,
             glass=self.workflow.decisions.breaking_glass.is_offered(broadcast),

@@ -178,7 +178,7 @@ class LiveForm:
             composed = replace(composed, text=filled.text, template=(filled.template.name, filled.template.digest))
         anew = name == forms.CLEAR
         if anew and (row := await self._row_of(composed, person)) is not None:
-            composed = _as_it_was(composed, row)
+            composed = _as_it_was(composed, self.workflow.audiences.as_typed(row))
         else:
             composed = _as_pressed(composed, name, body)
         if id in self._done:  # submitted in the meantime

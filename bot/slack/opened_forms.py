@@ -103,7 +103,8 @@ class OpenedForms:
         What this person has typed in it before and not submitted is in it. Raises StaleVersion or NotAllowed if this
         person can no longer edit it.
         """
-        choices, values = offered(self.workflow.audiences, words), forms.filled(row, send_at=row.send_at)
+        audiences = self.workflow.audiences
+        choices, values = offered(audiences, words), forms.filled(audiences.as_typed(row), send_at=row.send_at)
         form = forms.Form(choices, channel, values=values, test=row.test_of is not None, version=row.version)
         if row.state is State.DRAFT:
             return await self._draft(replace(form, draft=row.id, follows=row.follows), row, person, words)
@@ -114,7 +115,9 @@ class OpenedForms:
 
     async def follow_up(self, row: Broadcast, person: Person, channel: str, words: Translator) -> forms.Form:
         """The form for a new broadcast to the same people, with the old text or what this person has typed since."""
-        form = forms.Form(offered(self.workflow.audiences, words), channel, values=forms.filled(row), follows=row.id)
+        audiences = self.workflow.audiences
+        values = forms.filled(audiences.as_typed(row))
+        form = forms.Form(offered(audiences, words), channel, values=values, follows=row.id)
         return await self._as_left(form, person)
 
     async def corrected(

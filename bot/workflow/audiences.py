@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.config.accounts import Account
 from bot.config.settings import AudienceSettings, Settings
@@ -53,6 +53,12 @@ class Audiences:
 
     def provider_of(self, audience: AudienceSettings) -> Account:
         return self.providers[audience.account]
+
+    def as_typed(self, broadcast: Broadcast) -> Broadcast:
+        """The same without its sender if that is its account's own, which nobody typed."""
+        account = self.providers.get(broadcast.account)
+        own = account is not None and broadcast.sender == account.default_sender
+        return replace(broadcast, sender=None) if own else broadcast
 
     def mention_for(self, name: str, purpose: Purpose) -> str | None:
         """The opt-out mention that a text to this audience must end with."""

@@ -26,6 +26,7 @@ from bot.workflow.decision_types import Edit, Sent
 from bot.workflow.follow_ups import FollowUps
 from bot.workflow.planning import Planning
 from bot.workflow.questions import Questioned, Questions
+from bot.workflow.requirements import as_before
 from bot.workflow.sentence_parts import by_person, edited
 from bot.workflow.storing import CHANGED_BY
 
@@ -85,7 +86,7 @@ class Editing:
         need = await self.approvers.need(moved, frozenset({broadcast.requester, person.id}), size)
         requirements = self.approvers.requirements
         need = requirements.with_canary(moved, need, requirements.starts_at(moved, self.clock()))
-        return await self.approvers.as_strict_as_marketing(moved, need)
+        return as_before(await self.approvers.as_strict_as_marketing(moved, need), broadcast, moved)
 
     async def must_be_seen(
         self, broadcast: Broadcast, person: Person, need: approval_rules.RequiredApprovals, field: str = "send_at"
@@ -153,10 +154,12 @@ class Editing:
         """Make a new version, with its own digest and its own card.
 
         Votes are kept by version, so people must vote again. The editor may not approve. An edit never lowers the
-        number of approvals needed.
+        number of approvals needed. Who wrote the text stays its editor while the requester changes other things.
         """
         now = self.clock()
-        changes |= {"version": current.version + 1, "editor": person.id, "approvers": need.approvers, "ruled_at": now}
+        keeps_text = person.id == current.requester and changes.get("text", current.text) == current.text
+        changes |= {"editor": current.editor if keeps_text else person.id}
+        changes |= {"version": current.version + 1, "approvers": need.approvers, "ruled_at": now}
         changes |= {"quorum": max(need.quorum, current.quorum), "tries": 0, **NEW_VERSION, **asks(now, self.approval)}
         changes["digest"] = digest(dataclasses.replace(current, **cast("dict[str, Any]", changes)))
         self.series.uncover(connection, current)

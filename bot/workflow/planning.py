@@ -19,6 +19,7 @@ from bot.workflow.approvers import Approvers
 from bot.workflow.audiences import Audiences
 from bot.workflow.deadlines import asks_again_at, asks_until
 from bot.workflow.recipients import Recipients, canary_complaint, complaints_about_test, recipients_of
+from bot.workflow.requirements import as_before
 from providers.base import Purpose
 
 FURTHEST = 2 * 366 * 24 * 3600 * SECOND
@@ -87,6 +88,8 @@ class Planning:
         need = await self.approvers.need(planned, frozenset({person.id, planned.requester}), most)
         need = await self.approvers.with_canary(planned, need, person)
         need = await self.approvers.as_strict_as_marketing(planned, need)
+        if edits is not None:
+            need = as_before(need, edits, planned)
         if edits is not None and need.quorum == 0 and not await self._could_ask(planned, person):
             need = dataclasses.replace(need, quorum=1)
         return need
@@ -150,7 +153,8 @@ class Planning:
         settings, now = reached.settings, self.clock()
         provider = self.audiences.provider_of(settings)
         planned = Broadcast(
-            **request.model_dump(include={"workspace", "requester", "purpose", "sender", "campaign"}),
+            **request.model_dump(include={"workspace", "requester", "purpose", "campaign"}),
+            sender=request.sender or provider.default_sender,
             audience=reached.name,
             test_of=reached.test_of,
             send_at=None if request.test else request.send_at,

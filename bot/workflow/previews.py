@@ -18,6 +18,7 @@ from bot.workflow.approval_rules import RequiredApprovals, required_at
 from bot.workflow.follow_ups import FollowUps
 from bot.workflow.planning import Planning
 from bot.workflow.recipients import Recipients, recipients_of
+from bot.workflow.requirements import as_before
 from bot.workflow.storing import was_asked_about
 
 SIZE_KEPT, PRICE_KEPT = 24 * 3600 * SECOND, 90 * 24 * 3600 * SECOND  # how long a form shows those of the last broadcast
@@ -94,7 +95,9 @@ class Previews:
         It needs no fewer approvals than what it replaces, if people were asked about that.
         """
         if before is not None and was_asked_about(connection, before):
-            planned = dataclasses.replace(planned, quorum=max(planned.quorum, before.quorum))
+            need = as_before(RequiredApprovals(planned.quorum, planned.approvers), before, planned)
+            quorum = max(need.quorum, before.quorum)
+            planned = dataclasses.replace(planned, quorum=quorum, approvers=need.approvers)
         like = dataclasses.replace(planned, key="")  # also what it replaces
         earlier = broadcasts.latest_sized(connection, like, planned.created_at - PRICE_KEPT)
         if planned.size is None and earlier and earlier[0].created_at > planned.created_at - SIZE_KEPT:

@@ -69,8 +69,9 @@ class Questions:
         """
         if not self._may_be_one(row):
             return None
-        for other in broadcasts.maybe_duplicated(connection, row, row.created_at - micros(self.within)):
-            earlier = other.id != draft and other.created_at <= row.created_at and _may_be_first(other, row)
+        written_at = (row.ruled_at or row.created_at) if row.version > 1 else row.created_at
+        for other in broadcasts.maybe_duplicated(connection, row, written_at - micros(self.within)):
+            earlier = other.id != draft and other.created_at <= written_at and _may_be_first(other, row)
             if earlier and nearly_same(other.typed, row.typed):
                 return broadcasts.find(connection, row.workspace, other.id)
         return None

@@ -35,7 +35,8 @@ class Requirements:
 
         The approvers are those whom it has, unless another rule counts now that names others.
         """
-        marketing = self.lately_marketing(connection, asked)
+        stopped = asked.marketing_until is not None and asked.purpose is not Purpose.MARKETING
+        marketing = asked if stopped else self.lately_marketing(connection, asked)
         before, now = self._of(asked, asked.ruled_at or asked.created_at, marketing), self._of(known, at, marketing)
         others = now.quorum > 0 and now.approvers != before.approvers
         return RequiredApprovals(now.quorum, now.approvers if others else asked.approvers)
@@ -64,13 +65,26 @@ class Requirements:
         return first if first.quorum > need.quorum else need
 
     def lately_marketing(self, connection: Connection, row: Broadcast) -> Broadcast | None:
-        """Nearly the same text to the same recipients that was asked for as marketing within a week."""
+        """Nearly the same text to the same recipients that was asked for as marketing within a week.
+
+        A number that was added makes no other text of it: whoever wants to get around the approvals would add one.
+        """
         if row.purpose is Purpose.MARKETING or row.small_test:
             return None
         since = row.created_at - DODGED_WITHIN
         others = broadcasts.marketing_to_same_recipients(connection, row, since, COMPARED)
-        found = next((other.id for other in others if nearly_same(other.typed, row.typed)), None)
+        found = next((other.id for other in others if nearly_same(other.typed, row.typed, with_numbers=False)), None)
         return broadcasts.find(connection, row.workspace, found) if found is not None else None
+
+
+def as_before(need: RequiredApprovals, before: Broadcast, planned: Broadcast) -> RequiredApprovals:
+    """No less than what it replaces needed as marketing, if that was marketing once and this is not."""
+    dodges = planned.purpose is not Purpose.MARKETING and not planned.small_test
+    return as_strict(need, before) if dodges and _was_marketing(before) else need
+
+
+def _was_marketing(row: Broadcast) -> bool:
+    return row.purpose is Purpose.MARKETING or row.marketing_until is not None
 
 
 def as_strict(need: RequiredApprovals, marketing: Broadcast | None) -> RequiredApprovals:

@@ -14,10 +14,12 @@ from bot.storage import broadcasts, keys, sql
 from bot.storage.cards import card_of
 from bot.storage.notes import Note, add_notes
 from bot.workflow import checks
+from bot.workflow.approval_rules import RequiredApprovals
 from bot.workflow.approvals import Approvals
 from bot.workflow.deadlines import draft_notice
 from bot.workflow.follow_ups import name_each_other
 from bot.workflow.questions import TWIN_WINDOW, Questions
+from bot.workflow.requirements import as_before
 from bot.workflow.sentence_parts import edited
 from bot.workflow.submitted import AdvanceApproval, Agree, Submitted, Wanted
 
@@ -98,7 +100,8 @@ class Storing:
         shown, told = card_of(connection, draft) is not None, list[Note]()
         asked_before = was_asked_about(connection, draft)
         if asked_before:
-            changes |= {"quorum": max(planned.quorum, draft.quorum)}
+            need = as_before(RequiredApprovals(planned.quorum, planned.approvers), draft, planned)
+            changes |= {"quorum": max(need.quorum, draft.quorum), "approvers": need.approvers}
             changes |= {"marketing_until": marketing_until(draft, planned, at)}
         changes["ruled_at"] = at
         if shown:

@@ -19,7 +19,7 @@ from bot.slack.blocks.thread import thread_message
 from bot.storage import broadcasts, tables
 from bot.storage.cards import Card, keep_card
 from bot.storage.votes import votes_for
-from bot.workflow.decision_types import Approve, Cancel, Decision, Discard, Edit, Reject, RequestChanges, Sent
+from bot.workflow.decision_types import Approve, Cancel, Decision, Discard, Edit, Reject, Replan, RequestChanges, Sent
 from bot.workflow.questions import Questioned
 from providers.base import Purpose, Staged
 from tests.support.core import CLEO, TEAM, Core, approver
@@ -223,7 +223,7 @@ async def test_a_campaign_that_was_prepared_is_recalled_where_it_was_prepared(co
     row = await core.approved(audience="newsletter", send_at=core.now + 3 * HOUR)
     staged = Staged("sms_1")
     await core.database.write(lambda c: broadcasts.touch(c, row, core.now, staged=staged))
-    new = await edited(core, await core.row(row.id), audience="clients")
+    new = await edited(core, await core.row(row.id), audience="clients", sender=None)
     assert (new.account, new.staged) == ("encom", None)
     left = await core.database.read(lambda c: c.execute(select(tables.leftovers)).mappings().all())
     assert [(one["account"], one["id"]) for one in left] == [("octo", "sms_1")]
@@ -328,3 +328,14 @@ async def test_the_reason_of_a_rejection_is_given_once(core: Waiting) -> None:
     with pytest.raises(StaleVersion):
         await core.workflow.decisions.give_reason(TEAM, row.id, "Too many", person=approver(0))
     assert [sentence for sentence, _ in await core.told(row)].count("<@U0APPROVER0> gave the reason: “Too many”") == 1
+
+
+async def test_who_wrote_the_text_cannot_approve_it_once_the_requester_has_re_planned_it(core: Waiting) -> None:
+    row = await edited(core, await core.ask(), person=approver(0), text="Other words")
+    row = await core.workflow.act(TEAM, row.id, Replan(core.now + 3 * HOUR), person=CLEO, version=row.version)
+    with pytest.raises(NotAllowed):
+        await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=row.version)
+
+    row = await edited(core, row, text="Cleo's words")
+    row = await core.workflow.act(TEAM, row.id, Approve(), person=approver(0), version=row.version)
+    assert row.state is State.SCHEDULED

@@ -159,7 +159,7 @@ async def test_a_form_of_a_time_outside_the_hours_says_so_to_its_sender(sandbox:
 
 
 async def test_a_follow_up_is_a_form_with_the_old_text_and_an_approval_of_its_own(sandbox: Sandbox, bot: Bot) -> None:
-    await ask(sandbox, "send newsletter marketing sender=Bell campaign=Winter Soldes demain")
+    await ask(sandbox, "send newsletter marketing sender=Shop campaign=Winter Soldes demain")
     old = await card(sandbox)
     first = await newest(bot)
     await sandbox.acting.click("U0CLEO", HERE, old["ts"], "broadcast.cancel")
@@ -171,9 +171,9 @@ async def test_a_follow_up_is_a_form_with_the_old_text_and_an_approval_of_its_ow
 
     form = await press(sandbox, "U0DAN", old, "follow_up")
     shown = str(form["blocks"])
-    assert all(value in shown for value in ("'initial_value': 'Soldes demain'", "'Bell'", "'Winter'"))
+    assert all(value in shown for value in ("'initial_value': 'Soldes demain'", "'Shop'", "'Winter'"))
     assert "initial_date_time" not in shown
-    values = filled("newsletter", "Soldes après-demain", sender="Bell")
+    values = filled("newsletter", "Soldes après-demain", sender="Shop")
     assert await sandbox.acting.submit("U0DAN", form["id"], values) == {}
     new = await card(sandbox, 1)
     second = await newest(bot)

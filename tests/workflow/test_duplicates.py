@@ -13,7 +13,8 @@ from bot.domain.lifecycle import State
 from bot.domain.people import Person
 from bot.domain.similarity import nearly_same
 from bot.storage import broadcasts
-from bot.workflow.decision_types import Approve, Cancel, Edit, Reject, Sent
+from bot.storage.cards import Card, keep_card
+from bot.workflow.decision_types import Approve, Cancel, Edit, Reject, Replan, RequestChanges, Sent
 from bot.workflow.questions import Questioned
 from bot.workflow.submitted import Submitted
 from providers.base import Purpose
@@ -205,3 +206,57 @@ async def test_an_edit_into_a_duplicate_is_asked_about(core: Core) -> None:
     edit = Edit(core.request(text=OFFER), Sent("V1", "t1"))
     with pytest.raises(Questioned):
         await core.workflow.act(TEAM, row.id, edit, person=CLEO, version=1)
+
+
+BRAND = {
+    "audiences.clients.max_size": 100,
+    "approval.rules": [{"purpose": "marketing", "approvers": ["U0APPROVER9"], "quorum": 1}],
+}
+VISIT = "Venez nous voir chez Bell samedi à 10h"
+
+
+async def test_an_edit_of_the_purpose_keeps_the_approvers_of_marketing(make_core: MakeCore) -> None:
+    core = make_core(**BRAND)
+    row = await core.ask(text=VISIT)
+    as_notice = Edit(core.request(text=VISIT, purpose=Purpose.TRANSACTIONAL))
+    edited = await core.workflow.act(TEAM, row.id, as_notice, person=CLEO, version=1)
+    assert (edited.quorum, edited.approvers) == (1, ("U0APPROVER9",))
+    same = (await asked(core, VISIT, purpose=Purpose.TRANSACTIONAL)).broadcast
+    assert same.approvers == ("U0APPROVER9",)
+
+    again = Edit(core.request(text="Nous ouvrons samedi", purpose=Purpose.TRANSACTIONAL))
+    edited = await core.workflow.act(TEAM, row.id, again, person=CLEO, version=2)
+    assert (edited.quorum, edited.approvers) == (1, ("U0APPROVER9",))
+    replanned = await core.workflow.act(TEAM, row.id, Replan(core.now + 2 * HOUR), person=CLEO, version=3)
+    assert (replanned.quorum, replanned.approvers) == (1, ("U0APPROVER9",))
+    await core.workflow.sizes.learn(TEAM, row.id, 3)
+    assert (await core.row(row.id)).approvers == ("U0APPROVER9",)
+
+
+async def test_a_draft_that_was_given_back_keeps_the_approvers_of_marketing(make_core: MakeCore) -> None:
+    core = make_core(**BRAND)
+    row = await core.ask(text=VISIT)
+    await core.database.write(lambda c: keep_card(c, Card(TEAM, row.id, 1, "C1", "1.1", 1)))
+    await core.workflow.act(TEAM, row.id, RequestChanges("Shorter."), person=approver(9), version=1)
+    request = core.request(text="Nous ouvrons samedi", purpose=Purpose.TRANSACTIONAL)
+    again = await core.workflow.submit(request, key="again", person=CLEO, draft=row.id)
+    assert (again.broadcast.state, again.broadcast.quorum) == (State.PENDING, 1)
+    assert again.broadcast.approvers == ("U0APPROVER9",)
+
+
+async def test_a_number_more_does_not_make_another_text_of_marketing_that_was_refused(make_core: MakeCore) -> None:
+    core = make_core(**{"audiences.clients.max_size": 100})
+    row = await core.ask(text=VISIT)
+    await core.workflow.act(TEAM, row.id, Reject("No."), person=approver(0), version=1)
+    dodged = (await asked(core, f"{VISIT} 1", purpose=Purpose.TRANSACTIONAL)).broadcast
+    assert (dodged.state, dodged.quorum) == (State.PENDING, 1)
+
+
+async def test_an_edit_to_the_text_of_another_warns_its_approvers(core: Core) -> None:
+    row = await core.ask(text="Portes ouvertes demain chez Bell")
+    other = (await asked(core, OFFER)).broadcast
+    core.now += HOUR
+    edited = await core.workflow.act(TEAM, row.id, Edit(core.request(text=OFFER)), person=CLEO, version=1)
+    found = await core.database.read(lambda c: core.workflow.questions.duplicate_of(c, edited))
+    assert found is not None
+    assert found.id == other.id

@@ -191,3 +191,13 @@ def test_however_much_there_is_to_warn_of_nothing_is_left_out() -> None:
     for blocks in (post.blocks, post.plainest):
         check_blocks(blocks)
         assert [line for line in shown if json.dumps(line)[1:-1] not in json.dumps(blocks)] == []
+
+
+async def test_the_sender_that_was_shown_goes_out_even_if_the_account_has_another_by_then(core: Core) -> None:
+    row = await core.approved(audience="newsletter")
+    assert row.sender == "Bell"
+    octopush = core.providers["octo"].adapter
+    octopush.settings = octopush.settings.model_copy(update={"sender": "OTHER"})
+    await core.run(core.dispatcher("one"))
+    await core.run(core.dispatcher("one"))
+    assert [sent.sender for sent in core.sandbox.vendors.ledger] == ["Bell"]
