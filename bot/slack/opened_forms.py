@@ -20,14 +20,14 @@ from bot.slack.blocks import form_values, forms
 from bot.slack.replies import offered
 from bot.slack.template_forms import TemplateForms
 from bot.storage import keys, templates
-from bot.storage.database import DatabaseBusy
 from bot.storage.templates import Template
 from bot.workflow.storing import was_asked_about
+from bot.workflow.templates import no_template
 from bot.workflow.workflow import Workflow
 
 log = structlog.get_logger(__name__)
 
-SOON = 0.3  # seconds to find out whether there are templates, or to keep what was typed
+SOON = 0.3  # seconds to keep what was typed
 NAME = 64  # characters of a button's value that name what was kept
 
 
@@ -88,14 +88,35 @@ class OpenedForms:
             raise InvalidRequest(FieldError("text", Translatable(template)))
         return forms.Correction(str(kept.values.get("typed")), test=kept.values.get("test") is True)
 
-    async def offering(self, form: forms.Form, workspace: str) -> forms.Form:
-        """The same form with the templates to choose from, if there are any. It opens without if that takes long."""
-        try:
-            async with asyncio.timeout(SOON):
-                offers = await self.workflow.database.read(lambda c: templates.has_templates(c, workspace))
-        except (TimeoutError, DatabaseBusy):
-            return form
-        return replace(form, choice=form_values.Choice()) if offers else form
+    async def prefilled(
+        self,
+        person: Person,
+        channel: str,
+        words: Translator,
+        origin: str,
+        *,
+        template: str | None = None,
+        audience: str | None = None,
+    ) -> forms.Form:
+        """The form for a new broadcast with a template or an audience, or with what this person has typed in it since.
+
+        `origin`: the template or the reminder that it is opened from. `audience`: another one than the template's.
+        Raises InvalidRequest if there is no such template, and nothing was typed.
+        """
+        form = forms.Form(offered(self.workflow.audiences, words), channel, values={"audience": audience})
+        form = replace(form, origin=origin)
+
+        def read(connection: Connection) -> tuple[keys.KeptForm | None, Kept, Template | None]:
+            kept = self._kept(connection, form, person)
+            found = templates.find_template(connection, person.workspace, template) if template else None
+            return kept, _with_template(connection, person.workspace, kept.values if kept else {}), found
+
+        kept, filled, found = await self.workflow.database.read(read)
+        if kept is not None or template is None:
+            return self._filled(_with_kept(form, kept), filled, person, words)
+        if found is None:
+            raise no_template(template)
+        return replace(self.templates.form(found, channel, person, words, audience), origin=origin)
 
     async def edit(self, row: Broadcast, person: Person, channel: str, words: Translator) -> forms.Form:
         """The form filled with a draft, to be submitted in that channel, or with a broadcast that is edited.

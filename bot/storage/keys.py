@@ -121,7 +121,7 @@ def keep_form(
 ) -> None:
     """Keep what a person has typed in a form and not submitted yet.
 
-    `about`: what the form changes, completes, follows or corrects; empty for a new broadcast.
+    `about`: what the form changes, completes, follows, corrects or was opened from; empty for a new broadcast.
     """
     keep(connection, _of_form(workspace, person, about), json.dumps(values), at)
 

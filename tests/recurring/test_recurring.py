@@ -18,6 +18,7 @@ from bot.storage import tables
 from bot.workflow.decision_types import Cancel
 from sandbox.server import Sandbox
 from sandbox.world import Json
+from tests.support import slack
 from tests.support.ground import StartBot, newest
 from tests.support.patience import until
 from tests.support.slack import HERE, card
@@ -405,6 +406,24 @@ async def test_its_button_asks_for_the_slots_of_the_template(sandbox: Sandbox, b
     assert "Votre commande {{number:number}} est prête" in filled
     assert "'block_id': 'slot_number'" in filled
     assert "'initial_option': {'text': {'type': 'plain_text', 'text': 'vip" in filled
+
+
+@pytest.mark.long
+async def test_what_was_typed_in_the_form_that_its_button_opens_is_there_again_and_nowhere_else(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    await say(sandbox, '/broadcast remind "in 2 hours" start=newsletter Écrire aux clients')
+    await bring_forward(bot)
+    post = await posted(sandbox)
+    for seen in (False, True):
+        await sandbox.acting.click("U0DAN", HERE, post["ts"], "reminder.start")
+        form = sandbox.acting.views("U0DAN")[-1]
+        assert ("You typed this" in slack.shown(sandbox)) is seen
+        await slack.type_in(sandbox, form, slack.filled("newsletter", "Pour le rappel"))
+        await slack.becomes(sandbox, "Pour le rappel STOP")
+        await sandbox.acting.close("U0DAN", form["id"])
+    await slack.open_form(sandbox)
+    assert "Pour le rappel" not in slack.shown(sandbox)
 
 
 async def test_when_its_owner_leaves_the_channel_reads_why_it_stopped(sandbox: Sandbox, bot: Bot) -> None:

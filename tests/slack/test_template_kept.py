@@ -8,7 +8,8 @@ from bot.app import Bot
 from bot.domain.lifecycle import State
 from sandbox.server import Sandbox
 from sandbox.world import Json
-from tests.support.slack import HERE, ask, becomes, open_form, settled, shown, type_in
+from tests.support.patience import until
+from tests.support.slack import HERE, ask, becomes, filled, open_form, settled, shown, type_in
 from tests.support.templates import FILLED, PARIS, SAVE, WORDING, approve, holds, inputs, opened, with_slots
 
 QUIET = "C0QUIET"  # the app is not in it, so no card can go there
@@ -31,6 +32,11 @@ async def kept(sandbox: Sandbox, bot: Bot, slots: dict[str, str]) -> Json:
     return await again(sandbox, row.id)
 
 
+async def starts_anew(sandbox: Sandbox) -> bool:
+    await opened(sandbox)
+    return "You typed this" not in shown(sandbox)
+
+
 async def again(sandbox: Sandbox, id: str) -> Json:
     assert await ask(sandbox, f"edit {id}", user="U0DAN", channel=HERE) == ""
     return sandbox.acting.views("U0DAN")[-1]
@@ -39,7 +45,7 @@ async def again(sandbox: Sandbox, id: str) -> Json:
 async def test_a_half_filled_template_is_there_again_slot_by_slot(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, SAVE)
     await left(sandbox, {"city": "Lyon", "day": ""})
-    form = await open_form(sandbox)
+    form = await opened(sandbox)
     assert "You typed this" in shown(sandbox)
     now = inputs(sandbox)
     assert now["slot_city"]["initial_value"] == "Lyon"
@@ -52,16 +58,34 @@ async def test_a_half_filled_template_is_there_again_slot_by_slot(sandbox: Sandb
     assert (await settled(bot, State.PENDING)).typed == FILLED.replace("Paris", "Lyon")
 
 
+async def test_a_form_that_something_filled_in_leaves_what_was_typed_in_the_blank_one(
+    sandbox: Sandbox, bot: Bot
+) -> None:
+    await ask(sandbox, SAVE)
+    form = await open_form(sandbox)
+    await type_in(sandbox, form, filled("newsletter", "Un long texte"))
+    await becomes(sandbox, "Un long texte STOP")
+    await sandbox.acting.close("U0DAN", form["id"])
+    await left(sandbox, {"city": "Lyon", "day": ""})
+    await open_form(sandbox)
+    assert inputs(sandbox)["text"]["initial_value"] == "Un long texte"
+    form = await opened(sandbox)
+    assert await sandbox.acting.submit("U0DAN", form["id"], with_slots(PARIS)) == {}
+    await until(lambda: starts_anew(sandbox))
+    await open_form(sandbox)
+    assert inputs(sandbox)["text"]["initial_value"] == "Un long texte"
+
+
 @pytest.mark.long
 async def test_of_a_template_that_has_changed_since_the_words_are_kept(sandbox: Sandbox, bot: Bot) -> None:
     await ask(sandbox, SAVE)
     await left(sandbox, {"city": "Lyon", "day": ""})
     await ask(sandbox, SAVE + " !")
-    await open_form(sandbox)
+    await opened(sandbox)
     assert "The template “promo” has changed since you filled it in." in shown(sandbox)
     assert inputs(sandbox)["text"]["initial_value"] == "Nos soldes à Lyon dès le {{day:date}}"
     await ask(sandbox, "template delete promo")
-    await open_form(sandbox)
+    await opened(sandbox)
     assert inputs(sandbox)["text"]["initial_value"] == "Nos soldes à Lyon dès le {{day:date}}"
 
 

@@ -19,6 +19,7 @@ from providers.base import Purpose
 
 REST = "text_rest"
 NAME, BLOCKS = 64, 20  # characters of a name that a form remembers, and blocks that it has refilled at most
+ORIGIN = 80  # characters of what a form was opened from, such as a template's name
 MORE_TEXT = re.compile(rf"({REST}([0-9]{{0,3}}))(?::|$)")
 
 
@@ -44,8 +45,8 @@ class Composed:
 
     `choice`: of a template, where the form offers one. `again`: the number of each block that the bot has refilled,
     besides the text, whose number is `refills`. `also`: the id of the broadcast that it may be a duplicate of, if that
-    was ticked. `origin`: the refused command that it corrects. `version`: of what it changes or completes.
-    `outdated`: when it was typed, if that was for an earlier version.
+    was ticked. `origin`: the refused command that it corrects, or what filled it in. `version`: of what it changes or
+    completes. `outdated`: when it was typed, if that was for an earlier version.
     """
 
     audience: str
@@ -89,7 +90,7 @@ class Composed:
 
     @property
     def about(self) -> str:
-        """What it changes, completes, follows or corrects; empty for a new broadcast."""
+        """What it changes, completes, follows, corrects or was opened from; empty for a new broadcast."""
         if self.edits is not None:
             return f"edits:{self.edits[0]}"
         if self.draft is not None:
@@ -128,7 +129,7 @@ def read_compose(view: Mapping[str, Any]) -> Composed:
         choice=_choice(view, kept.get("taken"), values),
         again={name[:NAME]: number(count) for name, count in list(part(kept, "again").items())[:BLOCKS]},
         also=_ticked(values, "also"),
-        origin=str(kept.get("origin") or "")[:NAME],
+        origin=str(kept.get("origin") or "")[:ORIGIN],
         version=number(kept.get("version")),
         outdated=number(kept.get("outdated")) * SECOND or None,
     )

@@ -64,7 +64,8 @@ class Form:
     submitted; `outdated`: for an earlier version. `test`: it goes to the test audience alone. `template`: name and
     digest of the template that it fills in, with `wording` in place of the text. `choice`: offers templates to choose
     from. `again`: the number of each block that the bot has refilled, besides the text. `origin`: the refused command
-    that it corrects. `version`: of the broadcast that it changes or completes.
+    that it corrects, or the template or the reminder that filled it in. `version`: of the broadcast that it changes or
+    completes.
     """
 
     offered: Offered

@@ -27,9 +27,8 @@ from bot.slack.directory import People
 from bot.slack.interaction import Body, Interaction, message_of
 from bot.slack.opened_forms import OpenedForms
 from bot.slack.payload import counted
-from bot.slack.replies import Command, Subcommand, describe_hours, must_leave_nothing_behind, offered, with_late
-from bot.slack.template_forms import TemplateForms
-from bot.storage import keys, occurrences, templates
+from bot.slack.replies import Command, Subcommand, describe_hours, must_leave_nothing_behind, with_late
+from bot.storage import keys, occurrences
 from bot.when.instants import names_a_part, parse_when
 from bot.when.recurrence import Closed
 from bot.when.refusals import NotATime
@@ -53,8 +52,7 @@ class Recurring:
 
     def __init__(self, reminders: Reminders, people: People, clock: Clock) -> None:
         self.reminders, self.people, self.clock = reminders, people, clock
-        self.audiences, self.template_forms = reminders.workflow.audiences, TemplateForms(reminders.workflow)
-        self.opened = OpenedForms(reminders.workflow, clock)
+        self.audiences, self.opened = reminders.workflow.audiences, OpenedForms(reminders.workflow, clock)
         self.table: dict[str, Subcommand] = {
             "every": ('every "<recurrence>" <audience> [marketing|transactional] [covers=<n>] <text>', self.every),
             "remind": ('remind "<when or recurrence>" [#channel] <text>', self.remind),
@@ -117,19 +115,10 @@ class Recurring:
             known = ", ".join(sorted(self.audiences.settings.audiences)) or "—"
             raise InvalidRequest(FieldError("start", Translatable(template, name=start, known=known)))
         if template_name:
-            await self._template(person.workspace, template_name)
+            await self.reminders.workflow.templates.find(person.workspace, template_name)
         options: dict[str, Any] = {name: _yes(parts.options, name) for name in ("answer", "digest")}
         options |= {"start": start.lower() if start else None, "template": template_name}
         return options | {"markup": raw, **({"mentions": True} if calling else {})}
-
-    async def _template(self, workspace: str, name: str) -> templates.Template:
-        found = await self.reminders.database.read(lambda c: templates.find_template(c, workspace, name))
-        if found is None:
-            sentence = Translatable(
-                "There is no template “{name}”. `/broadcast template list` shows all templates.", name=name
-            )
-            raise InvalidRequest(FieldError("template", sentence))
-        return found
 
     def _asked(
         self, kind: Kind, when: str, channel: str, parts: parse.Typed, options: Mapping[str, Any], person: Person
@@ -306,13 +295,14 @@ class Recurring:
     async def _start(self, id: str, done: Interaction) -> None:
         """Open the form, filled with what the reminder names."""
         schedule = await self.reminders.find(done.workspace, id)
-        audience = schedule.options.get("start")
-        form = forms.Form(offered(self.audiences, done.words), done.channel, values={"audience": audience})
-        if schedule.options.get("template"):
-            found = await self._template(done.workspace, str(schedule.options["template"]))
-            form = self.template_forms.form(found, done.channel, done.person, done.words, audience)
-        else:
-            form = await self.opened.offering(form, done.workspace)
+        form = await self.opened.prefilled(
+            done.person,
+            done.channel,
+            done.words,
+            f"start:{schedule.id}",
+            template=schedule.options.get("template"),
+            audience=schedule.options.get("start"),
+        )
         await done.client.views_open(trigger_id=done.trigger, view=forms.compose(form, done.words))
 
 

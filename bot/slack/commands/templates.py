@@ -14,7 +14,6 @@ from bot.slack.blocks.mrkdwn import Post
 from bot.slack.commands import parse
 from bot.slack.commands.broadcasts import BroadcastCommands, open_view
 from bot.slack.replies import Command, Subcommand, form_audiences
-from bot.slack.template_forms import TemplateForms
 from bot.storage.templates import Template
 from bot.workflow import checks
 from providers.base import Purpose
@@ -39,7 +38,6 @@ class TemplateCommands:
     def __init__(self, broadcasts: BroadcastCommands) -> None:
         self.broadcasts, self.workflow, self.audiences = broadcasts, broadcasts.workflow, broadcasts.audiences
         self.clock, self.templates = broadcasts.clock, broadcasts.workflow.templates
-        self.forms = TemplateForms(broadcasts.workflow)
         self.table: dict[str, Subcommand] = {
             "template": ("template new|save|use|edit|approve|list|delete <name> [<text>]", self.template),
         }
@@ -86,10 +84,10 @@ class TemplateCommands:
         return template_answers.saved(saved.template, saved.fell, asked.words)
 
     async def _use_template(self, asked: Command, name: str, rest: str, client: AsyncWebClient) -> Post | None:
-        kept = await self.templates.find(asked.person.workspace, name)
-        return await self.broadcasts.open_form(
-            self.forms.form(kept, asked.channel, asked.person, asked.words), asked, client
+        form = await self.broadcasts.opened.prefilled(
+            asked.person, asked.channel, asked.words, f"template:{name}", template=name
         )
+        return await self.broadcasts.open_form(form, asked, client)
 
     async def _edit_template(self, asked: Command, name: str, rest: str, client: AsyncWebClient) -> Post | None:
         kept = await self.templates.find(asked.person.workspace, name)
