@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from bot.config.accounts import Account, AccountVault
 from bot.config.adapter_threads import AdapterThread
+from bot.config.complaints import complaint
 from bot.config.encryption import WRONG_KEY, Cipher, WrongKey, is_encrypted
 from bot.config.settings import Settings, SettingsError
 from bot.domain.clock import Clock
@@ -66,8 +68,7 @@ def open_accounts(settings: Settings, database: Database, clock: Clock, key: byt
         wanted = str(raw.get("provider"))
         vendor = known.get(wanted)
         if vendor is None:
-            hint = f"it cannot be used ({broken[wanted]})" if wanted in broken else "there is none of this name"
-            wrong.append(f"accounts.{name}.provider: {hint}; choose one of {', '.join(sorted(known))}.")
+            wrong.append(_no_provider(settings, name, wanted))
             continue
         opened = open_account(name, vendor, raw, settings, KeptSecrets(database, name, clock, cipher))
         if isinstance(opened, Account):
@@ -79,6 +80,17 @@ def open_accounts(settings: Settings, database: Database, clock: Clock, key: byt
             account.leave()
         raise SettingsError(wrong)
     return accounts
+
+
+def _no_provider(settings: Settings, name: str, wanted: str) -> str:
+    written, steps = settings.written(), ("accounts", name, "provider")
+    known = ", ".join(sorted(known_providers()))
+    if wanted in broken:
+        return f"{written.named(steps)}: it cannot be used ({broken[wanted]}); choose one of {known}."
+    near = difflib.get_close_matches(wanted, known_providers(), n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    what = "there is no such provider" if "provider" in settings.accounts[name] else "it is missing"
+    return f"{written.named(steps)}: {what}; choose one of {known}.{hint}"
 
 
 def all_placeholders() -> frozenset[str]:
@@ -122,10 +134,11 @@ def _opened(
         account = vendor.Settings.model_validate(raw)
         transport = _road(account, settings)
         if isinstance(transport, str):
-            return [f"accounts.{name}.base_url: {transport}"]
+            return [f"{settings.written().named(('accounts', name, 'base_url'))}: {transport}"]
         return Account(vendor(name, account, transport, vault), package, thread)
     except ValidationError as error:
-        return [_complaint(name, detail) for detail in error.errors(include_input=False, include_url=False)]
+        details = error.errors(include_input=False, include_url=False)
+        return [complaint(detail, settings.written(), ("accounts", name), vendor.Settings) for detail in details]
     except BaseException as error:
         if thread is None and not isinstance(error, Exception):
             raise
@@ -150,11 +163,6 @@ def _cannot_be_made(name: str, raw: Mapping[str, Any], why: str) -> str:
     return f"accounts.{name}: the adapter of {raw['provider']} cannot be made ({why})."
 
 
-def _complaint(name: str, detail: Mapping[str, Any]) -> str:
-    place = ".".join(str(part) for part in detail["loc"])
-    return f"accounts.{name}.{place}: {str(detail['msg']).removeprefix('Value error, ')}."
-
-
 def policies_of(settings: Settings) -> dict[str, Policy]:
     """Return the sending policies. Raises SettingsError, also if an audience names an unknown one."""
     try:
@@ -162,7 +170,8 @@ def policies_of(settings: Settings) -> dict[str, Policy]:
     except ValueError as error:
         raise SettingsError([str(error)]) from None
     wrong = [
-        f"audiences.{name}.policy: there is no policy {audience.policy!r}; there are {', '.join(sorted(policies))}."
+        f"{settings.written().named(('audiences', name, 'policy'))}: there is no such policy; there are: "
+        f"{', '.join(sorted(policies))}."
         for name, audience in settings.audiences.items()
         if audience.policy is not None and audience.policy not in policies
     ]

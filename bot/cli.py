@@ -131,7 +131,7 @@ def config() -> None:
 @guarded
 def config_init(config: Path | None, force: bool) -> None:
     """Write a commented settings file here, or as --config says."""
-    from bot.config.load import FILE
+    from bot.config.sources import FILE
 
     path = config or Path(FILE)
     if path.exists() and not force:
@@ -145,9 +145,11 @@ def config_init(config: Path | None, force: bool) -> None:
 @guarded
 def config_show(config: Path | None) -> None:
     """Show the effective settings, secrets masked."""
-    from bot.config.load import masked
+    from bot.config.masking import masked
+    from providers import registry as known
 
-    click.echo(json.dumps(masked(settings_from(config)), indent=2, ensure_ascii=False))
+    models = {name: vendor.Settings for name, vendor in known.providers().items()}
+    click.echo(json.dumps(masked(settings_from(config), models), indent=2, ensure_ascii=False))
 
 
 @main.command()

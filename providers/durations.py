@@ -25,12 +25,13 @@ def seconds_of(value: object) -> float:
     if isinstance(value, timedelta):
         seconds = value.total_seconds()
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value) if abs(value) <= LONGEST else math.inf
+        seconds = float(max(min(value, 2 * LONGEST), -1))  # an int may be larger than any float
     else:
         seconds = _parsed_seconds(value.strip()) if isinstance(value, str) else math.nan
-    if not 0 <= seconds <= LONGEST:  # NaN is neither
-        raise ValueError(NO_DURATION)
-    return seconds
+    if 0 <= seconds <= LONGEST:
+        return seconds
+    why = "is negative, and " if seconds < 0 else "is longer than a hundred years, and " if seconds > 0 else ""
+    raise ValueError(why + NO_DURATION)
 
 
 def _parsed_seconds(text: str) -> float:

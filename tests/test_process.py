@@ -290,28 +290,13 @@ async def test_the_demo_stops_within_five_seconds_with_its_page_open_and_loses_n
 # --- wrong settings --------------------------------------------------------------------------------------------------
 
 WRONG = {
-    "no token": ({"SLACK_BOT_TOKEN": ""}, "SLACK_BOT_TOKEN"),
-    "an example token": ({"SLACK_BOT_TOKEN": "xoxb-your-token"}, "SLACK_BOT_TOKEN"),
-    "a token of another kind": ({"SLACK_BOT_TOKEN": "xapp-something"}, "SLACK_BOT_TOKEN"),
-    "no way to listen": ({"SLACK_APP_TOKEN": "", "SLACK_SIGNING_SECRET": ""}, "SLACK_APP_TOKEN"),
-    "an unknown setting": ({"BELLCRIER_HOURLY_CAPS": "3"}, "hourly_caps"),
-    "a cap that is no number": ({"BELLCRIER_HOURLY_CAP": "many"}, "hourly_cap"),
-    "a duration that is none": ({"BELLCRIER_GRACE": "soon"}, "grace: must be a duration such as 200ms"),
-    "a timeout beyond its bounds": (
-        {"BELLCRIER_ACCOUNTS__ENCOM__TIMEOUT": "1h"},
-        "accounts.encom.timeout: must be more",
-    ),
-    "a sender that is a number": ({"BELLCRIER_ACCOUNTS__OCTO__SENDER": "36111"}, "accounts.octo.sender: must have 3"),
-    "an unknown vendor": ({"BELLCRIER_ACCOUNTS__ENCOM__PROVIDER": "acme"}, "accounts.encom.provider"),
-    "a blank key": ({"BELLCRIER_ACCOUNTS__ENCOM__TOKEN": " "}, "accounts.encom.token"),
-    "an account without its key": ({"BELLCRIER_ACCOUNTS__NEW__PROVIDER": "encom"}, "accounts.new.token"),
-    "an audience of no account": ({"BELLCRIER_AUDIENCES__CLIENTS__ACCOUNT": "nobody"}, "audiences.clients.account"),
-    "an unknown policy": ({"BELLCRIER_AUDIENCES__CLIENTS__POLICY": "moon"}, "audiences.clients.policy"),
-    "marketing that nobody approves": ({"BELLCRIER_APPROVAL__QUORUM": "0"}, "approval.quorum"),
-    "an unknown zone": ({"BELLCRIER_TIMEZONE": "Mars/Base"}, "timezone"),
+    "no token": ({"SLACK_BOT_TOKEN": ""}, "SLACK_BOT_TOKEN: it is missing"),
+    "no way to listen": ({"SLACK_APP_TOKEN": "", "SLACK_SIGNING_SECRET": ""}, "SLACK_APP_TOKEN: it is missing"),
+    "a setting of the wrong kind": ({"BELLCRIER_HOURLY_CAP": "many"}, "BELLCRIER_HOURLY_CAP in the environment: must"),
+    "an unknown vendor": ({"BELLCRIER_ACCOUNTS__ENCOM__PROVIDER": "acme"}, "BELLCRIER_ACCOUNTS__ENCOM__PROVIDER in"),
+    "an unknown policy": ({"BELLCRIER_AUDIENCES__CLIENTS__POLICY": "moon"}, "BELLCRIER_AUDIENCES__CLIENTS__POLICY in"),
     "a private host": ({"BELLCRIER_ALLOW_PRIVATE_HOSTS": "false"}, "allow_private_hosts"),
     "PostgreSQL without a key": ({"DATABASE_URL": "postgresql://127.0.0.1:1/x"}, "secret_key"),
-    "no database that we know": ({"DATABASE_URL": "mysql://x/y"}, "DATABASE_URL"),
 }
 AT_ONCE = ("no token", "an unknown vendor")
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import time, timedelta
 from decimal import Decimal
 from ipaddress import ip_network
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -17,19 +19,29 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
-    ValidatorFunctionWrapHandler,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from bot.config.sources import Steps, Written
 from bot.domain.hours import Holidays, all_zones
 from bot.domain.i18n import Language
 from bot.storage.addresses import backend
 from providers.base import AudienceKind, Purpose
 from providers.durations import Duration
 
-EXAMPLES = re.compile(r"(?i)^\W*$|^(xox[abp]-)?(…|\.\.\.|x{3,}|changeme|change-me|example|secret|token|your[-_ ].*)$")
+EXAMPLES = re.compile(
+    r"(?i)^\W*$|^(xox[abp]-|xapp-)?(1-)?"
+    r"(…|\.\.\.|x{3,}.*|change[-_ ]?me|example.*|secret|token|password|todo|dummy|placeholder"
+    r"|your[-_ ].*|<.*>|\$\{.*\})$"
+)
+CLIENT_ID = re.compile(r"\d+\.\d+")
+#: How Slack's secrets begin, by the setting that each belongs in.
+BEGINS = {"slack_bot_token": ("xoxb-", "xoxe.xoxb-"), "slack_app_token": ("xapp-",)}
+MAY_BE_BLANK = frozenset({"channel", "metrics_listen"})
 PERSON_OR_GROUP = re.compile(r"^[UWS][A-Z0-9]{2,}$")
 PERSON = re.compile(r"^[UW][A-Z0-9]{2,}$")
 CHANNEL = re.compile(r"^[CG][A-Z0-9]{2,}$")
@@ -57,19 +69,35 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 class _Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _meant(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse what pydantic would read as something else, and what is there without a value."""
+        name = str(info.field_name)
+        kind = cls.model_fields[name].annotation
+        if kind is timedelta:  # which says how a duration is written
+            return value
+        if isinstance(value, bool) and kind is not bool:
+            raise ValueError("must not be true or false")
+        if isinstance(value, str) and not value.strip() and kind != tuple[str, ...] and name not in MAY_BE_BLANK:
+            raise ValueError(
+                f"is blank; give it a value{'' if cls.model_fields[name].is_required() else ', or leave it out'}"
+            )
+        return value
+
 
 class AudienceSettings(_Table):
     """An audience that people can type, and what it means at an account."""
 
-    account: str
+    account: str = Field(examples=["octo"])
     kind: AudienceKind = AudienceKind.LIST
-    id: str = Field(min_length=1)
+    id: str = Field(min_length=1, examples=["123456"])
     everyone: bool = False
     subscribers: Names = ()
-    policy: str | None = None
-    max_size: int | None = Field(default=None, ge=1)
-    requesters: Names = ()
-    stop_mention: str | None = None
+    policy: str | None = Field(default=None, examples=["fr"])
+    max_size: int | None = Field(default=None, ge=1, examples=[5000])
+    requesters: Names = Field(default=(), examples=[("S0MARKETING",)])
+    stop_mention: str | None = Field(default=None, examples=["STOP au 30101"])
 
     @field_validator("id", mode="before")
     @classmethod
@@ -91,15 +119,15 @@ class AudienceSettings(_Table):
 class ApprovalRule(_Table):
     """Who must approve the broadcasts that match. A field that is left out matches everything."""
 
-    purpose: Purpose | None = None
-    larger_than: int | None = Field(default=None, ge=0)
-    costs_more_than: Decimal | None = Field(default=None, ge=0)  # in the currency that the vendor tells
+    purpose: Purpose | None = Field(default=None, examples=["marketing"])
+    larger_than: int | None = Field(default=None, ge=0, examples=[500])
+    costs_more_than: Decimal | None = Field(default=None, ge=0, examples=[100])  # in the currency that the vendor tells
     between: tuple[time, time] | None = None  # the hours of the day in which it starts, in `timezone`
     timezone: str | None = None
     audience: str | None = None
     account: str | None = None
-    approvers: Names = ()
-    quorum: int = Field(ge=0, le=20)
+    approvers: Names = Field(default=(), examples=[("U0ANA", "S0APPROVERS")])
+    quorum: int = Field(ge=0, le=20, examples=[1])
 
     @field_validator("between", mode="before")
     @classmethod
@@ -117,11 +145,17 @@ class ApprovalRule(_Table):
 
 
 class ApprovalSettings(_Table):
-    approvers: Names = ()
-    notify: Names = ()  # who is mentioned, if not all who may approve
-    break_glass: Names = ()  # who may send an alert without approval; nobody: it is off
-    delegates: Names = ()  # who may approve in the place of approvers who are away
-    channel: str | None = None
+    approvers: Names = Field(default=(), examples=[("U0ANA", "S0APPROVERS")])
+    notify: Names = Field(
+        default=(), examples=[("U0ANA", "S0APPROVERS")]
+    )  # who is mentioned, if not all who may approve
+    break_glass: Names = Field(
+        default=(), examples=[("U0ANA", "S0APPROVERS")]
+    )  # who may send an alert without approval; nobody: it is off
+    delegates: Names = Field(
+        default=(), examples=[("U0ANA", "S0APPROVERS")]
+    )  # who may approve in the place of approvers who are away
+    channel: str | None = Field(default=None, examples=["C0APPROVALS"])
     quorum: int = Field(default=1, ge=0, le=20)
     expires_after: Duration = timedelta(hours=24)
     remind_after: Duration = timedelta(minutes=15)
@@ -167,16 +201,16 @@ class Settings(_Table):
     """Everything that an operator may set. Accounts and policies stay raw: their own models read them."""
 
     mode: Literal["live", "training"] = "live"
-    public_url: str | None = None
-    timezone: str = "UTC"
+    public_url: str | None = Field(default=None, examples=["https://bell.example.org"])
+    timezone: str = Field(default="UTC", examples=["Europe/Paris"])
     locale: Language = "en"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    admins: Names = ()
+    admins: Names = Field(default=(), examples=[("U0ANA",)])
     secret_key: SecretStr | None = None
     hourly_cap: int = Field(default=60, ge=1)
     asks_per_hour: int = Field(default=1000, ge=0)  # of one person; 0: as many as they like
     holidays: Holidays | None = None
-    host: str | None = None
+    host: str | None = Field(default=None, examples=["127.0.0.1"])
     metrics_listen: str | None = None
     trusted_proxies: Names = ("127.0.0.1", "::1")
     allow_private_hosts: bool = False
@@ -184,8 +218,8 @@ class Settings(_Table):
     report_after: Duration = timedelta(hours=24)
     database_url: str = "sqlite:///bellcrier.db"
     database_direct_url: str | None = None
-    slack_bot_token: SecretStr | None = None
-    slack_app_token: SecretStr | None = None
+    slack_bot_token: SecretStr | None = Field(default=None, examples=["xoxb-…"])
+    slack_app_token: SecretStr | None = Field(default=None, examples=["xapp-…"])
     slack_signing_secret: SecretStr | None = None
     slack_api_url: str = "https://slack.com/api/"
     slack_client_id: str | None = None
@@ -195,6 +229,8 @@ class Settings(_Table):
     policies: dict[str, dict[str, Any]] = {}
     approval: ApprovalSettings = ApprovalSettings()
 
+    _written: Written = PrivateAttr(default_factory=lambda: Written({}))
+
     @property
     def listening_host(self) -> str:
         """Where to listen if `--host` does not say it. In Socket Mode a proxy on this machine is all that calls."""
@@ -202,10 +238,15 @@ class Settings(_Table):
 
     @field_validator("secret_key", "slack_bot_token", "slack_app_token", "slack_signing_secret", "slack_client_secret")
     @classmethod
-    def _a_real_secret(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and EXAMPLES.match(value.get_secret_value().strip()):
+    def _a_real_secret(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        text = value.get_secret_value().strip() if value is not None else "-"
+        if value is not None and EXAMPLES.match(text):
             raise ValueError("this is blank or an example; put the real secret there, or leave the setting out")
-        return value
+        if value is not None and any(letter.isspace() for letter in text):
+            raise ValueError("holds a space or a line break; copy the secret alone")
+        if (other := _belongs_elsewhere(str(info.field_name), text)) is not None:
+            raise ValueError(f"this secret belongs in {other.upper()}; put the right one here")
+        return SecretStr(text) if value is not None else None
 
     @field_validator("secret_key")
     @classmethod
@@ -233,7 +274,10 @@ class Settings(_Table):
     @classmethod
     def _zone(cls, value: str) -> str:
         if value not in all_zones():
-            raise ValueError("is no time zone; write it like Europe/Paris")
+            near = difflib.get_close_matches(
+                value.casefold(), zones := {one.casefold(): one for one in all_zones()}, n=1
+            )
+            raise ValueError(f"is no time zone{f'; did you mean {zones[near[0]]}?' if near else ''}")
         ZoneInfo(value)
         return value
 
@@ -247,15 +291,15 @@ class Settings(_Table):
     def _address(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        if not re.match(r"^https?://[^/\s]+", value):
+        if not re.match(r"^https?://[^/\s]+", value) or not _is_address(value):
             raise ValueError("must be an address that begins with https:// (or http:// for a stand-in)")
         return value.rstrip("/") + "/"
 
     @field_validator("metrics_listen")
     @classmethod
     def _listen(cls, value: str | None) -> str | None:
-        if value and not re.match(r"^\S+:\d{1,5}$", value):
-            raise ValueError("must be HOST:PORT, such as 127.0.0.1:9464")
+        if value and not (re.match(r"^\S+:\d{1,5}$", value) and 0 < int(value.rsplit(":", 1)[1]) < 65536):
+            raise ValueError("must be HOST:PORT, such as 127.0.0.1:9464, with a port of at most 65535")
         return value or None
 
     @field_validator("trusted_proxies")
@@ -265,7 +309,7 @@ class Settings(_Table):
             try:
                 ip_network(proxy)
             except ValueError:
-                raise ValueError(f"{proxy!r} is no address, and no network such as 10.0.0.0/8") from None
+                raise ValueError("must be addresses and networks, such as 10.0.0.0/8") from None
         return value
 
     @field_validator("database_url", "database_direct_url")
@@ -275,46 +319,57 @@ class Settings(_Table):
             backend(value)
         return value
 
-    @field_validator("accounts", mode="wrap")
-    @classmethod
-    def _account_names(cls, value: object, handler: ValidatorFunctionWrapHandler) -> dict[str, dict[str, Any]]:
-        accounts: dict[str, dict[str, Any]] = handler(value)
-        for name in accounts:
-            if not ACCOUNT_NAME.match(name):
-                raise ValueError(f"{name!r} is no name for an account; use small letters, digits, - and _")
-        return accounts
+    def remember(self, written: Written) -> None:
+        """Keep where each setting is written, for what is found wrong with it later."""
+        self._written = written
 
-    @model_validator(mode="after")
-    def _everything_named_exists(self) -> Self:
-        problems = [*self._unknown_accounts(), *self._unknown_test_audiences()]
-        if backend(self.database_url) == "postgresql" and self.secret_key is None:
-            problems.append("secret_key must be given with PostgreSQL; `openssl rand -base64 32` makes one")
-        if problems:
-            raise ValueError("; ".join(problems))
-        return self
+    def written(self) -> Written:
+        return self._written
 
-    def _unknown_accounts(self) -> Iterator[str]:
-        for name, audience in self.audiences.items():
-            if audience.account not in self.accounts:
-                known = ", ".join(sorted(self.accounts)) or "none"
-                yield f"audiences.{name}.account: there is no [accounts.{audience.account}]; there are: {known}"
+    def is_written(self, name: str) -> bool:
+        """Whether somebody set this, be it right or wrong."""
+        return getattr(self, name) is not None or self._written.tree.get(name) is not None
 
-    def _unknown_test_audiences(self) -> Iterator[str]:
-        for name, account in self.accounts.items():
-            wanted = account.get("test_audience")
-            if wanted is not None and wanted not in self.audiences:
-                yield f"accounts.{name}.test_audience: there is no [audiences.{wanted}]"
-            elif wanted is not None and (account_of := self.audiences[wanted].account) != name:
-                yield (
-                    f"accounts.{name}.test_audience: [audiences.{wanted}] belongs to the account {account_of}; "
-                    "name an audience of this account"
-                )
+
+def misfits(settings: Settings, tree: Mapping[str, Any]) -> Iterator[tuple[Steps, str]]:
+    """Yield what does not fit together, and why. `tree`: all settings, with those that are wrong by themselves."""
+    for name in settings.accounts:
+        if not ACCOUNT_NAME.match(name):
+            yield ("accounts", name), "is no name for an account; use small letters, digits, - and _"
+    for name, audience in settings.audiences.items():
+        if audience.account not in settings.accounts and not _is_there(tree, "accounts", audience.account):
+            known = ", ".join(sorted(settings.accounts)) or "none"
+            yield ("audiences", name, "account"), f"there is no such account; there are: {known}"
+    for name, account in settings.accounts.items():
+        if why := _wrong_test_audience(settings, name, account.get("test_audience"), tree):
+            yield ("accounts", name, "test_audience"), why
+    if backend(settings.database_url) == "postgresql" and not settings.is_written("secret_key"):
+        yield ("secret_key",), "must be given with PostgreSQL; `openssl rand -base64 32` makes one"
+    for one, other in (("slack_client_id", "slack_client_secret"), ("slack_client_secret", "slack_client_id")):
+        if settings.is_written(one) and not settings.is_written(other):
+            yield (one,), f"needs {other.upper()} too; both are on the app's page at Slack"
+
+
+def _is_there(tree: Mapping[str, Any], table: str, name: str) -> bool:
+    """Whether this is written at all, or may be: then it is wrong by itself, which is told already."""
+    written = tree.get(table, {})
+    return not isinstance(written, Mapping) or name in written
+
+
+def _wrong_test_audience(settings: Settings, account: str, wanted: Any, tree: Mapping[str, Any]) -> str | None:
+    if not isinstance(wanted, str):
+        return None  # it is wrong by itself
+    if wanted not in settings.audiences:
+        return None if _is_there(tree, "audiences", wanted) else "there is no such audience; name one of this account"
+    if (owner := settings.audiences[wanted].account) != account:
+        return f"[audiences.{wanted}] belongs to the account {owner}; name an audience of this account"
+    return None
 
 
 def _slack_ids(ids: tuple[str, ...], pattern: re.Pattern[str], what: str) -> tuple[str, ...]:
-    for id in ids:
+    for number, id in enumerate(ids, 1):  # which one is enough: what is there may be a secret in the wrong place
         if not pattern.match(id):
-            raise ValueError(f"{id!r} is not {what}")
+            raise ValueError(f"is not {what}" if len(ids) == 1 else f"its entry {number} is not {what}")
     return ids
 
 
@@ -322,6 +377,21 @@ def _starting_with(value: SecretStr | None, start: str) -> SecretStr | None:
     if value is not None and not value.get_secret_value().startswith(start):
         raise ValueError(f"does not begin with {start}: it looks like another secret")
     return value
+
+
+def _belongs_elsewhere(name: str, text: str) -> str | None:
+    """Return the setting that this secret belongs in, if it is not this one."""
+    if name == "slack_client_secret" and CLIENT_ID.fullmatch(text):
+        return "slack_client_id"
+    return next((other for other, begins in BEGINS.items() if other != name and text.startswith(begins)), None)
+
+
+def _is_address(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        return bool(parts.hostname) and parts.port != 0  # reading the port raises if it is none
+    except ValueError:
+        return False
 
 
 def decoded(value: SecretStr) -> bytes:

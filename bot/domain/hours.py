@@ -70,8 +70,8 @@ class Bound(Window):
 class Holidays(_Table):
     """Days on which nothing goes out: those of a country and its region; `extra` and `except` correct the calendar."""
 
-    calendar: str
-    subdivision: str | None = None
+    calendar: str = Field(examples=["FR"])
+    subdivision: str | None = Field(default=None, examples=["57"])
     extra: tuple[date, ...] = ()
     without: tuple[date, ...] = Field(default=(), alias="except")
 

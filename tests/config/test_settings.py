@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bot.cli import main
-from bot.config.load import load, masked, parse
+from bot.config.load import load, parse
+from bot.config.masking import masked
 from bot.config.settings import Settings, SettingsError
 from bot.domain.hours_defaults import resolve_policies
 from providers.base import AccountSettings
@@ -222,14 +223,10 @@ def test_systemd_credentials_are_read_by_the_names_of_the_variables(tmp_path: Pa
 @pytest.mark.parametrize(
     ("written", "more", "said"),
     [
-        (None, {}, "SLACK_BOT_TOKEN_FILE: there is no file "),
+        (None, {}, ": there is no file /"),
         (b"", {}, " is empty."),
-        (b"\xff\xfe", {}, " is no text in UTF-8."),
-        (
-            b"xoxb-x",
-            {"SLACK_BOT_TOKEN": "xoxb-y"},
-            "SLACK_BOT_TOKEN_FILE: SLACK_BOT_TOKEN is set too. Keep one of them.",
-        ),
+        (b"\xff\xfe", {}, " is no text in UTF-8 (line 1)."),
+        (b"xoxb-x", {"SLACK_BOT_TOKEN": "xoxb-y"}, ": SLACK_BOT_TOKEN is set too. Keep one of them."),
     ],
 )
 def test_a_secrets_file_that_cannot_be_meant_is_named_with_what_is_wrong(
@@ -242,7 +239,7 @@ def test_a_secrets_file_that_cannot_be_meant_is_named_with_what_is_wrong(
     with pytest.raises(SettingsError) as refused:
         load(tmp_path / "bell.toml", {"SLACK_BOT_TOKEN_FILE": str(file), **more})
     (line,) = refused.value.lines
-    assert line.startswith("SLACK_BOT_TOKEN_FILE: ")
+    assert line.startswith("SLACK_BOT_TOKEN_FILE in the environment: ")
     assert said in line
     assert "xoxb" not in line
 

@@ -204,7 +204,7 @@ async def test_only_a_proxy_is_believed_about_its_clients(start: START) -> None:
 def test_a_proxy_is_an_address_or_a_network() -> None:
     assert parse({"trusted_proxies": "10.0.3.0/24, ::1"}).trusted_proxies == ("10.0.3.0/24", "::1")
     assert parse({"trusted_proxies": ""}).trusted_proxies == ()
-    with pytest.raises(SettingsError, match=r"trusted_proxies: 'proxy\.local' is no address, and no network such as"):
+    with pytest.raises(SettingsError, match="trusted_proxies: must be addresses and networks, such as"):
         parse({"trusted_proxies": ["127.0.0.1", "proxy.local"]})
 
 
