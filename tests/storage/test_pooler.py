@@ -79,7 +79,7 @@ async def pooled(pooled_url: str) -> AsyncIterator[Postgres]:
 
 
 async def until_open(database: Database) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LONG):
         while True:
             try:
                 return await database.read(lambda c: None)
