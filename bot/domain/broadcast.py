@@ -204,8 +204,8 @@ class Broadcast:
 
     @property
     def in_undo_window(self) -> bool:
-        """Whether it was approved for "now": stopping it is an undo, not a change of plan."""
-        return self.state is State.SCHEDULED and self.send_at is None
+        """Whether somebody let it go for "now": stopping it is an undo, not a change of plan."""
+        return self.state is State.SCHEDULED and (self.send_at is None or self.send_at < (self.due or 0))
 
     @property
     def skips_approval(self) -> bool:

@@ -129,6 +129,39 @@ def test_in_the_undo_window_its_end_and_the_button_to_stop_stand_on_top() -> Non
     assert blocks[2]["elements"][0]["action_id"] == "broadcast.stop"
 
 
+AT_THE_GATE: dict[str, dict[str, Any]] = {
+    "closed hours": {"verdict": HoldUntil(moment(NOON))},
+    "hours that never open": {"verdict": Refuse()},
+    "a pause": {"paused": True},
+    "settings that hold it": {"misfit": Translatable("no policy")},
+}
+
+
+@pytest.mark.parametrize("why", AT_THE_GATE)
+def test_no_countdown_runs_to_a_time_at_which_it_will_not_go(why: str) -> None:
+    blocks = draw_card(row(state=State.SCHEDULED, due=NOON), replace(SHOWING, **AT_THE_GATE[why]), EN).blocks
+    assert "⏳" not in json.dumps(blocks, ensure_ascii=False)
+    assert "broadcast.stop" in [one.get("action_id") for block in blocks for one in block.get("elements", [])]
+
+
+def test_the_countdown_of_what_has_a_canary_names_only_that() -> None:
+    asked = row(state=State.SCHEDULED, due=NOON, canary="few")
+    shown = json.dumps(draw_card(asked, SHOWING, EN).blocks, ensure_ascii=False)
+    assert "⏳ *Goes to few first at " in shown
+    assert "Goes out at" not in shown
+    continued = replace(asked, continued_at=1)
+    assert "⏳ *Goes out at " in json.dumps(draw_card(continued, SHOWING, EN).blocks, ensure_ascii=False)
+
+
+def test_what_had_a_time_and_is_let_go_later_has_a_countdown_and_stop() -> None:
+    let_go = row(state=State.SCHEDULED, send_at=NOON - 60 * SECOND, due=NOON)
+    assert draw_card(let_go, SHOWING, EN).blocks[2]["elements"][0]["action_id"] == "broadcast.stop"
+    planned = row(state=State.SCHEDULED, send_at=NOON, due=NOON)
+    shown = json.dumps(draw_card(planned, SHOWING, EN).blocks, ensure_ascii=False)
+    assert "broadcast.cancel" in shown
+    assert "⏳" not in shown
+
+
 @pytest.mark.parametrize("state", sorted(ENDED))
 def test_what_has_ended_takes_two_lines_and_can_be_sent_again(state: State) -> None:
     first, second, buttons = draw_card(row(state=state, text="Soldes demain"), SHOWING, EN).blocks
@@ -156,10 +189,22 @@ def test_the_grey_line_holds_everything_else_that_identifies_it() -> None:
     )
 
 
-def test_the_question_before_an_approval_names_the_cost() -> None:
-    blocks = draw_card(row(quoted="2.58 EUR"), replace(SHOWING, undo=30), EN).blocks
+QUESTIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "a cost": ({"quoted": "2.58 EUR"}, "It costs ≈ 2.58 EUR. "),
+    "no cost": ({}, "Its cost is not known. "),
+    "a canary": (
+        {"quoted": "2.58 EUR", "canary": "few"},
+        "It costs ≈ 2.58 EUR. Only few gets it first. The others get it once somebody presses Continue. ",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", QUESTIONS)
+def test_the_question_before_an_approval_tells_the_same_as_the_card(case: str) -> None:
+    about, told = QUESTIONS[case]
+    blocks = draw_card(row(**about), replace(SHOWING, undo=30), EN).blocks
     (approve,) = [e for b in blocks for e in b.get("elements", []) if e.get("action_id") == "broadcast.approve"]
     assert approve["confirm"]["text"]["text"] == (
-        "clients: 20 people. It costs ≈ 2.58 EUR. It starts 30 s later. Until then it can be stopped. After that it "
-        "cannot be recalled."
+        f"clients: 20 people. {told}It starts 30 s later. Until then it can be stopped. After that it cannot be "
+        "recalled."
     )

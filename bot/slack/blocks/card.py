@@ -5,6 +5,7 @@ from __future__ import annotations
 from bot.domain import suggestions
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros
+from bot.domain.hours import HoldUntil, Refuse
 from bot.domain.i18n import Translator
 from bot.domain.lifecycle import Hold, Phase, State
 from bot.domain.people import mentions
@@ -55,16 +56,24 @@ def draw_card(broadcast: Broadcast, showing: CardContext, words: Translator, *, 
     """
     if broadcast.ended:
         blocks = _ended(broadcast, showing, words, whole=whole)
-    elif broadcast.in_undo_window:
-        goes = (
-            f"⏳ *{words('Goes out at {time}', time=clock_time(broadcast.due or 0, showing.zone or broadcast.zone))}*"
-        )
+    elif goes := _countdown(broadcast, showing, words):
         head, *rest = _open(broadcast, showing, words)
-        blocks = [head, section(goes), *buttons(broadcast, showing, words), *rest]
+        blocks = [head, section(f"⏳ *{goes}*"), *buttons(broadcast, showing, words), *rest]
     else:
         blocks = _open(broadcast, showing, words)
         blocks[-1:-1] = buttons(broadcast, showing, words)
     return Post(summary(broadcast, words), blocks, [plainer for block in blocks for plainer in _plainer(block)])
+
+
+def _countdown(broadcast: Broadcast, showing: CardContext, words: Translator) -> str | None:
+    """Return when it goes, in the undo window; None if something that is known already will keep it from going then."""
+    kept = showing.paused or showing.misfit is not None or isinstance(showing.verdict, HoldUntil | Refuse)
+    if kept or not broadcast.in_undo_window:
+        return None
+    time = clock_time(broadcast.due or 0, showing.zone or broadcast.zone)
+    if broadcast.canary is not None and broadcast.continued_at is None:
+        return words("Goes to {canary} first at {time}", canary=quote(broadcast.canary), time=time)
+    return words("Goes out at {time}", time=time)
 
 
 def _open(broadcast: Broadcast, showing: CardContext, words: Translator) -> list[Block]:

@@ -8,7 +8,7 @@ from bot.domain.broadcast import Broadcast
 from bot.domain.clock import Micros
 from bot.domain.hours import HoldUntil, Refuse
 from bot.domain.i18n import Translator
-from bot.domain.lifecycle import Action
+from bot.domain.lifecycle import Action, Hold
 from bot.slack.blocks.card_facts import CardContext
 from bot.slack.blocks.card_stakes import cost, people
 from bot.slack.blocks.forms import unmarked
@@ -41,8 +41,9 @@ def _question_of_approval(broadcast: Broadcast, showing: CardContext, words: Tra
     asked = [_to_whom(broadcast, showing, words)]
     if broadcast.everyone:
         asked.insert(0, words("This goes to ALL subscribers of the public group."))
-    if price := cost(broadcast, words):
-        asked.append(words("It costs {price}.", price=price))
+    price = cost(broadcast, words)
+    priced = words("It costs {price}.", price=price) if price else words("Its cost is not known.")
+    asked.append(priced)
     covers = (
         words("Your approval covers {number} broadcasts, including this one.", number=broadcast.covers)
         if broadcast.covers > 1
@@ -61,7 +62,7 @@ def _question_of_approval(broadcast: Broadcast, showing: CardContext, words: Tra
     else:
         closed = isinstance(showing.verdict, HoldUntil)
         asked += _starts(showing.opens if closed else _ahead(broadcast, showing), broadcast, showing, words)
-    return _brief(asked, more, covers, _pause_effect(showing, words))
+    return _brief(asked, more, covers, _pause_effect(showing, words), None if price else priced)
 
 
 def _question_of_letting_go(broadcast: Broadcast, showing: CardContext, words: Translator) -> str:
@@ -117,8 +118,12 @@ def _to_whom(broadcast: Broadcast, showing: CardContext, words: Translator) -> s
 def _starts(start: Micros | None, broadcast: Broadcast, showing: CardContext, words: Translator) -> Iterator[str]:
     """Yield when it starts, until when it can be stopped, and that it cannot be recalled after that.
 
-    Without a `start`, it starts right after the undo window.
+    Without a `start`, it starts right after the undo window. With a canary, only that gets it then.
     """
+    if broadcast.canary is not None and broadcast.continued_at is None and broadcast.hold is not Hold.CANARY:
+        yield words(
+            "Only {canary} gets it first. The others get it once somebody presses Continue.", canary=broadcast.canary
+        )
     if start is not None:
         yield words("It starts {start_at}.", start_at=spelled(start, showing.zone or broadcast.zone))
     if pause := _pause_effect(showing, words):
