@@ -34,6 +34,7 @@ from bot.domain.clock import SECOND, Clock, micros, now
 from bot.domain.errors import CannotStart
 from bot.domain.i18n import Translatable, translator_for
 from bot.domain.people import Directory
+from bot.heartbeat import EVERY, open_heartbeat
 from bot.recurring.reminders import Reminders
 from bot.scheduler import PeriodicTask, Scheduler, Task
 from bot.sending.dispatcher import Dispatcher
@@ -135,6 +136,7 @@ class Bot:
         self.database = open_database(settings.database_url, patience, listen_url=settings.database_direct_url)
         self.database.check_place()
         self.policies = policies_of(settings)
+        self.heartbeat = open_heartbeat(settings, lambda: self.watch.able())
         self.key = secret_key_for(settings)
         self.providers = open_accounts(settings, self.database, clock, self.key)
         self.scheduler: Scheduler | None = None
@@ -324,6 +326,7 @@ class Bot:
             PeriodicTask(Task.REVIEWS, 60.0, self.workflow.reviews.tick),
             PeriodicTask(Task.AUDIENCES, 60.0, self.audiences.audience_cache.begin),
             PeriodicTask(Task.TROUBLES, 10.0, self._notify_admins),
+            *([PeriodicTask(Task.HEARTBEAT, EVERY, self.heartbeat.beat)] if self.heartbeat else []),
             PeriodicTask(Task.SEAL_AUDIT, 10.0, AuditSeals(self.runtime).tick),
         )
 
@@ -408,6 +411,8 @@ class Bot:
             await self._telling
         for account in self.providers.values():
             await account.aclose()
+        if self.heartbeat is not None:
+            await self.heartbeat.aclose()
         await self.database.close()
 
 

@@ -39,6 +39,7 @@ class Task(StrEnum):
     REVIEWS = "reviews"
     AUDIENCES = "audiences"
     TROUBLES = "troubles"
+    HEARTBEAT = "heartbeat"
     SEAL_AUDIT = "seal_audit"
 
 

@@ -13,7 +13,7 @@ import structlog
 
 from bot.config.runtime import Runtime
 from bot.domain.clock import SECOND, Micros
-from bot.scheduler import Scheduler
+from bot.scheduler import Scheduler, Task
 from bot.slack.directory import People
 from bot.slack.measured import MeasuredApp
 from bot.slack.publish.poster import Poster
@@ -26,6 +26,7 @@ from providers.base import Receipts
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 PATIENCE = 4.0  # seconds for a part to answer; Prometheus gives up after ten
+OLD_TICK = 60.0  # seconds since the last tick after which a dispatcher does no work
 Gauge = dict[tuple[str, ...], float]
 
 
@@ -61,6 +62,12 @@ class Watch:
         accounts, address = self.runtime.providers, self.runtime.settings.public_url
         called = [name for name, one in accounts.items() if one.capabilities.receipts is not Receipts.NONE]
         self.meters.know(accounts, called if address else [], (bell.name for bell in scheduler.bells))
+
+    async def able(self) -> bool:
+        """Whether this process can work, and its dispatcher does."""
+        bells = self.bot.scheduler.bells if self.bot.scheduler is not None else ()
+        young = any(bell.name == Task.DISPATCH and bell.age < OLD_TICK for bell in bells)
+        return young and (await self.bot.ready())[0]
 
     async def read(self) -> Samples:
         """Read the gauges. What cannot be told in time is left out."""

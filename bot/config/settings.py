@@ -212,6 +212,7 @@ class Settings(_Table):
     holidays: Holidays | None = None
     host: str | None = Field(default=None, examples=["127.0.0.1"])
     metrics_listen: str | None = None
+    heartbeat_url: SecretStr | None = None  # whoever knows it can keep the alarm silent
     trusted_proxies: Names = ("127.0.0.1", "::1")
     allow_private_hosts: bool = False
     grace: Duration = timedelta(minutes=10)
@@ -294,6 +295,13 @@ class Settings(_Table):
         if not re.match(r"^https?://[^/\s]+", value) or not _is_address(value):
             raise ValueError("must be an address that begins with https:// (or http:// for a stand-in)")
         return value.rstrip("/") + "/"
+
+    @field_validator("heartbeat_url")
+    @classmethod
+    def _heartbeat(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.match(r"^https?://[^/\s@]+(/\S*)?$", value.get_secret_value()):
+            raise ValueError("must be an address that begins with https://, such as https://hc-ping.com/your-uuid")
+        return value
 
     @field_validator("metrics_listen")
     @classmethod
