@@ -74,6 +74,7 @@ from bot.workflow.audience_cache import AudienceCache
 from bot.workflow.audiences import Audiences
 from bot.workflow.audit_seals import AuditSeals
 from bot.workflow.kill_switch import KillSwitch
+from bot.workflow.retention import Retention
 from bot.workflow.workflow import Workflow
 
 log = structlog.get_logger(__name__)
@@ -328,6 +329,7 @@ class Bot:
             PeriodicTask(Task.TROUBLES, 10.0, self._notify_admins),
             *([PeriodicTask(Task.HEARTBEAT, EVERY, self.heartbeat.beat)] if self.heartbeat else []),
             PeriodicTask(Task.SEAL_AUDIT, 10.0, AuditSeals(self.runtime).tick),
+            PeriodicTask(Task.RETENTION, 60.0, Retention(self.runtime).tick),
         )
 
     async def _notify_admins(self) -> None:

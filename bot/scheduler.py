@@ -41,6 +41,7 @@ class Task(StrEnum):
     TROUBLES = "troubles"
     HEARTBEAT = "heartbeat"
     SEAL_AUDIT = "seal_audit"
+    RETENTION = "retention"
 
 
 class OnTick(Protocol):

@@ -19,6 +19,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     PrivateAttr,
     SecretStr,
     ValidationInfo,
@@ -31,7 +32,7 @@ from bot.domain.hours import Holidays, all_zones
 from bot.domain.i18n import Language
 from bot.storage.addresses import backend
 from providers.base import AudienceKind, Purpose
-from providers.durations import Duration
+from providers.durations import Duration, seconds_of, shown_duration
 
 EXAMPLES = re.compile(
     r"(?i)^\W*$|^(xox[abp]-|xapp-)?(1-)?"
@@ -45,6 +46,7 @@ MAY_BE_BLANK = frozenset({"channel", "metrics_listen"})
 PERSON_OR_GROUP = re.compile(r"^[UWS][A-Z0-9]{2,}$")
 PERSON = re.compile(r"^[UW][A-Z0-9]{2,}$")
 CHANNEL = re.compile(r"^[CG][A-Z0-9]{2,}$")
+SHORTEST_KEPT, FOREVER = timedelta(days=7), "forever"
 ACCOUNT_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,40}$")
 
 
@@ -197,6 +199,34 @@ class ApprovalSettings(_Table):
         return self
 
 
+def _kept_for(value: object) -> timedelta | None:
+    """How long something is kept; None: for ever."""
+    if value is None or (isinstance(value, str) and value.strip().lower() == FOREVER):
+        return None
+    try:
+        kept = timedelta(seconds=seconds_of(value))
+    except ValueError:
+        kept = timedelta(0)
+    if kept < SHORTEST_KEPT:
+        raise ValueError(f'must be at least 7d, such as 365d, or "{FOREVER}"')
+    return kept
+
+
+Kept = Annotated[
+    timedelta | None,
+    BeforeValidator(_kept_for),
+    PlainSerializer(lambda kept: FOREVER if kept is None else shown_duration(kept), when_used="json"),
+]
+
+
+class RetentionSettings(_Table):
+    """How long what has ended is kept. A vendor may report for a week, so nothing is removed earlier."""
+
+    texts: Kept = timedelta(days=365)
+    deliveries: Kept = timedelta(days=365)
+    set_aside: Kept = timedelta(days=30)
+
+
 class Settings(_Table):
     """Everything that an operator may set. Accounts and policies stay raw: their own models read them."""
 
@@ -229,6 +259,7 @@ class Settings(_Table):
     audiences: dict[str, AudienceSettings] = {}
     policies: dict[str, dict[str, Any]] = {}
     approval: ApprovalSettings = ApprovalSettings()
+    retention: RetentionSettings = RetentionSettings()
 
     _written: Written = PrivateAttr(default_factory=lambda: Written({}))
 

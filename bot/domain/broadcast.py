@@ -75,7 +75,8 @@ class Broadcast:
     `follows`: the broadcast that it corrects or repeats, or whose canary it is. `canary`: the audience that gets it
     first, before somebody decides at `continued_at` that the others get it too. `marketing_until`: when an edit made it
     transactional, if it was asked for as marketing. `glass_*`: who let it go without approval, why, when, and exactly
-    what. `review_at`: when approvers are next reminded to review that.
+    what. `review_at`: when approvers are next reminded to review that. `text_removed_at`: when `typed` and `text`
+    became empty, since they were too old or an operator erased them.
     """
 
     workspace: str
@@ -152,6 +153,7 @@ class Broadcast:
     reviewed_by: str | None = None
     reviewed_at: Micros | None = None
     review_comment: str | None = None
+    text_removed_at: Micros | None = None
 
     @property
     def dispatch(self) -> str:

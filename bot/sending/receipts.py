@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from bot.config.runtime import Runtime
 from bot.domain.clock import SECOND, Micros
 from bot.domain.i18n import Translatable
 from bot.domain.lifecycle import State
+from bot.domain.numbers import hashed_number
 from bot.scheduler import Task
 from bot.sending.delivery_proofs import DeliveryProofs, all_final, expected_finals, whole
 from bot.storage import notes, queue, receipts, vendor_ids
@@ -26,7 +26,6 @@ from bot.storage.database import CommitUncertain, DatabaseBusy, OutOfOrder
 from bot.storage.notes import Note
 from bot.storage.receipts import DeliveryCounts, Followed, OwnedReceipt
 from providers.base import Receipt, ReceiptKind
-from providers.reading import number_of
 
 log = structlog.get_logger(__name__)
 REPLAY = 7 * 24 * 3600 * SECOND  # no vendor tries a delivery for longer than three days
@@ -253,14 +252,5 @@ class Receiver:
         return bool(shown)
 
     def _hidden(self, receipt: Receipt) -> str:
-        """Return a number as a keyed hash, which tells two apart but cannot be rung.
-
-        Different replies of one person get different hashes. A number is hashed as `+33612345678`, however the vendor
-        writes it, because most of the older rows have that form.
-        """
-        number, name = number_of(receipt.recipient), receipt.recipient.strip()
-        if not name:
-            return ""
-        reply = receipt.text or "" if receipt.kind is ReceiptKind.REPLY else ""
-        named = f"number:{f'+{number}' if number else name}:{reply}"
-        return hmac.digest(self.key, named.encode(errors="replace"), "sha256").hex()[:32]
+        """Return a number as a keyed hash. Different replies of one person get different hashes."""
+        return hashed_number(self.key, receipt.recipient, receipt.text if receipt.kind is ReceiptKind.REPLY else None)

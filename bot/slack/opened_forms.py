@@ -17,6 +17,8 @@ from bot.domain.i18n import Translatable, Translator
 from bot.domain.lifecycle import TRANSITIONS, Action, State
 from bot.domain.people import Person
 from bot.slack.blocks import form_values, forms
+from bot.slack.blocks.card_facts import text_removed
+from bot.slack.blocks.mrkdwn import context
 from bot.slack.replies import offered
 from bot.slack.template_forms import TemplateForms
 from bot.storage import keys, templates
@@ -139,6 +141,8 @@ class OpenedForms:
         audiences = self.workflow.audiences
         values = forms.filled(audiences.as_typed(row))
         form = forms.Form(offered(audiences, words), channel, values=values, follows=row.id)
+        if row.text_removed_at is not None:
+            form = replace(form, facts=[context(f"{text_removed(row, words)} {words('Please write it again.')}")])
         return await self._as_left(form, person)
 
     async def corrected(

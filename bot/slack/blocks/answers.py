@@ -16,13 +16,14 @@ from bot.domain.lifecycle import Action, State
 from bot.domain.people import mentions
 from bot.slack.blocks.card import draw_card
 from bot.slack.blocks.card_buttons import plain_button
-from bot.slack.blocks.card_facts import BADGES, CardContext
+from bot.slack.blocks.card_facts import BADGES, CardContext, excerpt
 from bot.slack.blocks.forms import complaint
 from bot.slack.blocks.mrkdwn import Block, Post, Row, literal, quote, section, when
 from bot.workflow.reviews import CLOSE
 
 log = structlog.get_logger(__name__)
 
+LISTED = 61  # characters of a text in a list
 #: The steps of the audit, as people read them.
 STEPS: Mapping[str, str] = {
     Action.SUBMIT: "asked for",
@@ -61,6 +62,7 @@ STEPS: Mapping[str, str] = {
     "accept_late": "accepted, reported late",
     "refuse_late": "refused, reported late",
     "report_late": "deliveries reported late",
+    "remove_text": "text removed",
 }
 ACTORS: Mapping[str, str] = {
     "clock": "the clock",
@@ -68,6 +70,7 @@ ACTORS: Mapping[str, str] = {
     "dispatcher": "the dispatcher",
     "restore": "the restore",
     "slack": "Slack",
+    "retention": "the retention period",
 }
 
 
@@ -119,8 +122,7 @@ def drawn(id: object, line: Callable[[], str], words: Translator) -> str:
 
 
 def _line(row: Broadcast, words: Translator) -> str:
-    text = suggestions.visible(row.text)
-    shown = text if len(text) <= 60 else f"{text[:60]}…"
+    shown = excerpt(row, words, LISTED)
     instant = when(row.due or row.send_at or row.changed_at, row.zone)
     who = mentions([row.requester])
     test = "🧪 " if row.test_of is not None else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bot.domain import suggestions
 from bot.domain.broadcast import Broadcast
 from bot.domain.clock import SECOND, Micros
 from bot.domain.hours import HoldUntil, Refuse
@@ -16,12 +15,14 @@ from bot.slack.blocks.card_facts import (
     HOLDS,
     CardContext,
     deliveries,
+    excerpt,
     ids,
     length,
     planned,
     progress,
     small_print,
     warnings,
+    whole_text,
 )
 from bot.slack.blocks.card_stakes import large, stakes, title
 from bot.slack.blocks.mrkdwn import (
@@ -30,7 +31,6 @@ from bot.slack.blocks.mrkdwn import (
     clock_time,
     context,
     contexts,
-    literal,
     plain,
     quote,
     section,
@@ -82,7 +82,7 @@ def _open(broadcast: Broadcast, showing: CardContext, words: Translator) -> list
     return [
         large(title(broadcast, showing, words)),
         large(stakes(broadcast, showing, words)),
-        *literal(suggestions.visible(broadcast.text)),
+        *whole_text(broadcast, words),
         *contexts(*[text for text in about if text], *warnings(broadcast, showing, words)),
         *progress(broadcast, words),
         *review(broadcast, words),
@@ -95,9 +95,9 @@ def _ended(broadcast: Broadcast, showing: CardContext, words: Translator, *, who
     """Return what became of it, and the small print; the ids and the text are whole only where that is asked for."""
     line, small = f"*{quote(title(broadcast, showing, words))}*", small_print(broadcast, showing, words)
     if whole:
-        shown = [section(line), *literal(suggestions.visible(broadcast.text)), *progress(broadcast, words)]
+        shown = [section(line), *whole_text(broadcast, words), *progress(broadcast, words)]
     else:
-        lines = [f"{line}: “{quote(_excerpt(broadcast))}”"]
+        lines = [f"{line}: “{quote(excerpt(broadcast, words, EXCERPT))}”"]
         lines += [sentence(words, broadcast.failure)] if broadcast.failure is not None else []
         shown = [section("\n".join(lines))]
         small = " · ".join([*deliveries(broadcast, words), *ids(broadcast, words, FEW_IDS), small])
@@ -139,13 +139,8 @@ def summary(broadcast: Broadcast, words: Translator) -> str:
         badge=words(BADGES[broadcast.state]),
         id=broadcast.id,
         audience=quote(broadcast.audience),
-        text=quote(_excerpt(broadcast)),
+        text=quote(excerpt(broadcast, words, EXCERPT)),
     )
-
-
-def _excerpt(broadcast: Broadcast) -> str:
-    text = suggestions.visible(broadcast.text)
-    return text if len(text) <= EXCERPT else f"{text[: EXCERPT - 1]}…"
 
 
 def _given(vote: Vote, words: Translator) -> str:

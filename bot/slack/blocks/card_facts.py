@@ -12,7 +12,7 @@ from bot.domain.hours import HoldUntil, Refuse, Verdict
 from bot.domain.i18n import Translatable, Translator
 from bot.domain.lifecycle import Hold, State
 from bot.domain.people import mentions
-from bot.slack.blocks.mrkdwn import Block, quote, section, sentence, spelled, when
+from bot.slack.blocks.mrkdwn import Block, literal, quote, section, sentence, spelled, when
 from bot.storage.votes import Vote
 from providers.base import AudienceKind, Purpose
 
@@ -261,3 +261,25 @@ def deliveries(broadcast: Broadcast, words: Translator) -> Iterator[str]:
     """Yield how many were delivered, and how many were not."""
     if broadcast.counts:
         yield words("*Deliveries*: {counts}", counts=sentence(words, describe_counts(broadcast.counts)))
+
+
+def whole_text(broadcast: Broadcast, words: Translator) -> list[Block]:
+    """Return all of the text, or what is left of it."""
+    if broadcast.text_removed_at is not None:
+        return [section(f"_{text_removed(broadcast, words)}_")]
+    return literal(suggestions.visible(broadcast.text))
+
+
+def text_removed(broadcast: Broadcast, words: Translator) -> str:
+    """Say that there is no text any more, and by which digest another copy of it is recognised."""
+    template = "The text was removed on {removed_at}. Its digest begins with `{digest}`."
+    day = when(broadcast.text_removed_at or 0, broadcast.zone)
+    return words(template, removed_at=day, digest=fingerprint(broadcast))
+
+
+def excerpt(broadcast: Broadcast, words: Translator, length: int) -> str:
+    """Return the first characters of the text, as it was typed."""
+    if broadcast.text_removed_at is not None:
+        return words("text removed")
+    text = suggestions.visible(broadcast.text)
+    return text if len(text) <= length else f"{text[: length - 1]}…"
