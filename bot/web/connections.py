@@ -13,7 +13,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
-from functools import cached_property
+from functools import cached_property, lru_cache
 from heapq import nsmallest
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -68,6 +68,7 @@ class Limits:
         return address is not None and any(address in network for network in self._networks)
 
 
+@lru_cache(1024)
 def _address(host: str) -> IPv4Address | IPv6Address | None:
     try:
         address = ip_address(host)
